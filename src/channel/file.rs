@@ -1,0 +1,42 @@
+//! `file:NAME`: one file per message, `outbox/files/NAME/<id>.md`, exactly once, also when the
+//! reader takes files away: the file is written aside, that it is ready is synced into the receipt,
+//! and then one rename hands it over. Whether that rename has happened is whether the file is gone.
+
+use crate::channel::Parcel;
+use crate::core::address::{Address, safe_name};
+use crate::core::fault::{Fault, Result};
+use crate::store::durable;
+
+const READY: &str = "ready";
+
+pub(super) fn send(parcel: &mut Parcel) -> Result<()> {
+    let (event, workspace) = (parcel.event, parcel.workspace);
+    check(&event.reply_to)?;
+    let sync = workspace.sync()?;
+    let aside = workspace.path("outbox/tmp").join(format!("{}.file", event.id));
+    let name = format!("outbox/files/{}/{}.md", event.reply_to.rest(), event.id);
+    let target = workspace.path(&name);
+    if parcel.receipt.lines.is_empty() {
+        let text = format!("{}\n", event.content.trim_end());
+        durable::write_new(&aside, text.as_bytes(), sync)?;
+        durable::sync_dir(&workspace.path("outbox/tmp"), sync)?;
+        parcel.receipt.push(READY)?;
+    }
+    match durable::rename(&aside, &target)? {
+        durable::Moved::Yes | durable::Moved::Gone => {}
+        durable::Moved::Taken => durable::remove(&aside)?,
+    }
+    for dir in target.ancestors().skip(1).take(3) {
+        durable::sync_dir(dir, sync)?;
+    }
+    parcel.receipt.push(&name)
+}
+
+/// The rest must be a plain folder name.
+pub(super) fn check(address: &Address) -> Result<()> {
+    let name = address.rest();
+    if safe_name(name, 90) == name {
+        return Ok(());
+    }
+    Err(Fault::data(format!("`{address}` names no folder")).hint("use file: and A-Z a-z 0-9 . _ -"))
+}

@@ -1,0 +1,102 @@
+//! The command line: one enum, one match.
+
+use crate::command::{
+    Here, ask, check, completions, deliver, discard, init, log, man, recall, remember, retry, route, run_agent, send,
+    status, supervise, tick, trust, why,
+};
+use crate::core::fault::Result;
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+/// What stands below `--help`, and in the man page.
+pub const EXIT_CODES: &str = "\
+Exit codes: 0 fine, 1 something failed, 2 usage, 65 bad data, 69 service unavailable,
+75 try again later, 78 bad configuration.";
+
+/// A personal-agent system made of files.
+///
+/// A message is a file in inbox/, an answer is a file in outbox/, and small commands move them on
+/// with atomic renames. Nothing needs to be running.
+#[derive(Debug, Parser)]
+#[command(name = "claw", version, after_help = EXIT_CODES, propagate_version = true)]
+pub struct Cli {
+    /// The workspace [default: $CLAW_WORKSPACE, else the nearest folder upwards with a claw.yaml,
+    /// else $XDG_DATA_HOME/claw]
+    #[arg(short, long, global = true, value_name = "DIR")]
+    pub workspace: Option<PathBuf>,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Every subcommand.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Ask an agent, and wait for the answer
+    Ask(ask::Args),
+    /// Make a workspace
+    Init(init::Args),
+    /// Trust the workspace: let it run and contact what it names
+    Trust(trust::Args),
+    /// Look whether everything in the workspace is in order
+    Check(check::Args),
+    /// Put a message into the inbox, and print its id once it is durable
+    Send(send::Args),
+    /// Move what is new to the sessions that will answer it
+    Route(route::Args),
+    /// Answer what is routed
+    RunAgent(run_agent::Args),
+    /// Deliver what is answered
+    Deliver(deliver::Args),
+    /// Write a note into the memories
+    Remember(remember::Args),
+    /// Search the memories
+    Recall(recall::Args),
+    /// Do everything that is due, once
+    Tick(tick::Args),
+    /// Do everything, when it is due, until told to stop
+    Supervise(supervise::Args),
+    /// Show what is where
+    Status(status::Args),
+    /// Tell the whole story of one event
+    Why(why::Args),
+    /// Show the journal
+    Log(log::Args),
+    /// Try an event again that has failed or waits
+    Retry(retry::Args),
+    /// Give an event up: it goes to done/ as it is
+    Discard(discard::Args),
+    /// Print a shell's completions
+    Completions(completions::Args),
+    /// Print the man page
+    Man(man::Args),
+}
+
+/// Does what the command line says, and returns the exit code.
+///
+/// # Errors
+/// Whatever the command could not do.
+pub fn run(cli: Cli) -> Result<u8> {
+    let here = Here::new(cli.workspace)?;
+    match cli.command {
+        Command::Ask(args) => ask::run(&args, here),
+        Command::Init(args) => init::run(args, &here),
+        Command::Trust(args) => trust::run(args, &here),
+        Command::Check(args) => check::run(&args, here),
+        Command::Send(args) => send::run(args, here),
+        Command::Route(args) => route::run(&args, here),
+        Command::RunAgent(args) => run_agent::run(&args, here),
+        Command::Deliver(args) => deliver::run(&args, here),
+        Command::Remember(args) => remember::run(args, here),
+        Command::Recall(args) => recall::run(&args, here),
+        Command::Tick(args) => tick::run(&args, here),
+        Command::Supervise(args) => supervise::run(&args, here),
+        Command::Status(args) => status::run(&args, here),
+        Command::Why(args) => why::run(&args, here),
+        Command::Log(args) => log::run(&args, here),
+        Command::Retry(args) => retry::run(&args, here),
+        Command::Discard(args) => discard::run(&args, here),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
+    }
+}

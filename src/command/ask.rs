@@ -1,0 +1,220 @@
+//! `claw ask TEXT…`: one question, one answer, in one process.
+
+use crate::command::{Here, init, out};
+use crate::core::address::Address;
+use crate::core::event::{Draft, Event};
+use crate::core::fault::{Fault, Kind, Result};
+use crate::core::id::{Derived, Id};
+use crate::core::session;
+use crate::core::turn::Record;
+use crate::stage::deliver::Deliver;
+use crate::stage::remember::Remember;
+use crate::stage::run_agent::RunAgent;
+use crate::stage::{Outcome, Patience, Standing, route, serve, tick};
+use crate::store::lock::Lane;
+use crate::store::prune::ASK;
+use crate::store::spool::Side;
+use crate::store::workspace::{self, Workspace};
+use crate::store::{clock, definitions, publish, session_log};
+use serde_json::{Value, json};
+use std::io::IsTerminal;
+use std::sync::Mutex;
+
+/// Arguments of `ask`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Who shall answer [default: default_agent of claw.yaml]
+    #[arg(short, long, value_name = "AGENT")]
+    agent: Option<String>,
+    /// By which model [default: the agent's]
+    #[arg(short, long, value_name = "MODEL")]
+    model: Option<String>,
+    /// In this session [default: a new one]
+    #[arg(short, long, value_name = "NAME", conflicts_with = "continues")]
+    session: Option<String>,
+    /// In the session of the last question
+    #[arg(short = 'c', long = "continue")]
+    continues: bool,
+    /// Do not read stdin
+    #[arg(short = 'n', long)]
+    no_stdin: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    /// The question; what is piped in is put behind it
+    #[arg(value_name = "TEXT")]
+    text: Vec<String>,
+}
+
+/// Asks.
+///
+/// # Errors
+/// `Unavailable` where the model is not there, `Config` where it is set up badly; the question is
+/// then kept in `inbox/failed`.
+pub fn run(args: &Args, here: Here) -> Result<u8> {
+    let text = question(args)?;
+    let workspace = open(here)?;
+    let config = workspace.config()?;
+    let agent =
+        args.agent.as_deref().or_else(|| args.session.as_deref().filter(|s| s.contains('.')).map(session::agent));
+    let agent = definitions::agent(&workspace, agent.unwrap_or(&config.default_agent))?;
+    config.choose(&agent, args.model.as_deref())?;
+    let id = clock::next_id(&workspace)?;
+    let session = session_name(args, &workspace, &agent.id, &id)?;
+    let place = Address::parse(&format!("cli:{}.{}", workspace.world.user(), id.short()))?;
+    // Both are ours before anybody can see the question: nobody else answers or prints.
+    let out_lane = hold(&workspace, Side::Outbox, &place.slug())?;
+    let lane = hold(&workspace, Side::Inbox, &session)?;
+    let mut draft = Draft {
+        from: Some(workspace.me()?),
+        reply_to: Some(place),
+        agent: Some(agent.id),
+        session: Some(session.clone()),
+        ..Draft::message(text)
+    };
+    draft.meta.extend(args.model.clone().map(|model| ("model".to_owned(), Value::from(model))));
+    publish::inbox(&workspace, &publish::complete(&workspace, draft, id.clone())?)?;
+    session_log::remember_last(&workspace, &session);
+    route::all(&workspace)?;
+    let streamed = Mutex::new(String::new());
+    let heard = |text: &str| {
+        if let Ok(mut streamed) = streamed.lock() {
+            streamed.push_str(text);
+            let _ = out::raw(text);
+        }
+    };
+    let is_live = out::is_terminal() && !args.json;
+    let work = RunAgent {
+        session: Some(&session),
+        model: args.model.as_deref(),
+        patience: Patience::Asks,
+        heard: if is_live { Some(&heard) } else { None },
+        ..RunAgent::all(&workspace)
+    };
+    let (outcome, is_idle) = serve::until(&workspace, &work, &lane, &id)?;
+    lane.release(is_idle);
+    let outcome = outcome.ok_or_else(|| Fault::data(format!("{id} was taken away before it was answered")))?;
+    work_off_notes(&workspace, &outcome)?;
+    let streamed = streamed.into_inner().unwrap_or_default();
+    finish(args, &workspace, out_lane, outcome, &session, &streamed)
+}
+
+/// Prints what came of it, and returns the exit code.
+fn finish(
+    args: &Args,
+    workspace: &Workspace,
+    lane: Lane,
+    outcome: Outcome,
+    session: &str,
+    streamed: &str,
+) -> Result<u8> {
+    let id = outcome.id;
+    let code = match outcome.state {
+        Standing::Done(_) => {
+            let print = |event: &Event| match &event.content {
+                _ if args.json => out::json(&document(workspace, event, &id, session)?),
+                content if streamed.trim_end() == content.trim_end() && !streamed.is_empty() => out::raw("\n"),
+                content => out::line(content),
+            };
+            fetch(workspace, lane, &id.derive(Derived::Reply, 1), &print)?;
+            0
+        }
+        Standing::Failed(fault) => {
+            fetch(workspace, lane, &id.derive(Derived::Notice, 1), &|_| Ok(()))?;
+            let hint = format!("the question is kept: claw retry {}, then claw run-agent and claw deliver", id.short());
+            let hint = fault.hint.as_ref().map(|h| format!("{h}; {hint}")).unwrap_or(hint);
+            return Err(Fault { hint: Some(hint), ..fault });
+        }
+        Standing::Untouched(fault) | Standing::Waiting(_, fault) => return Err(fault),
+    };
+    out::tell(&format!("session {session}"));
+    Ok(code)
+}
+
+/// Takes our own answer out of the outbox.
+fn fetch(workspace: &Workspace, lane: Lane, id: &Id, print: crate::stage::deliver::Print) -> Result<()> {
+    let work = Deliver { workspace, channel: None, print: Some(print) };
+    let (outcome, is_idle) = serve::until(workspace, &work, &lane, id)?;
+    lane.release(is_idle);
+    match outcome.map(|outcome| outcome.state) {
+        None | Some(Standing::Done(_)) => Ok(()),
+        Some(Standing::Waiting(_, fault) | Standing::Failed(fault) | Standing::Untouched(fault)) => Err(fault),
+    }
+}
+
+fn document(workspace: &Workspace, answer: &Event, id: &Id, session: &str) -> Result<Value> {
+    let records = session_log::read(workspace, session)?;
+    let turn = records.into_iter().rev().find_map(|record| match record {
+        Record::Model { id: of, model, ms, reply, .. } if of == *id => Some((model, ms, reply.usage)),
+        _ => None,
+    });
+    let (model, ms, usage) = turn.unwrap_or_default();
+    Ok(json!({
+        "id": id, "session": session, "agent": session::agent(session), "model": model,
+        "content": answer.content, "usage": usage, "ms": ms,
+    }))
+}
+
+/// What the answer wants remembered is written down before the answer is given.
+fn work_off_notes(workspace: &Workspace, outcome: &Outcome) -> Result<()> {
+    let first = outcome.id.derive(Derived::Memory, 1);
+    let is_noting = matches!(&outcome.state, Standing::Done(out) if out.iter().any(|id| *id == first.as_str()));
+    if is_noting {
+        route::all(workspace)?;
+        tick::drain(workspace, &Remember { workspace }, 1, &mut |o| {
+            out::trouble(&o);
+        })?;
+    }
+    Ok(())
+}
+
+fn question(args: &Args) -> Result<String> {
+    let mut text = args.text.join(" ");
+    if !args.no_stdin && !std::io::stdin().is_terminal() {
+        let piped = out::stdin()?;
+        if !piped.trim().is_empty() {
+            text = if text.is_empty() { piped } else { format!("{text}\n\n{piped}") };
+        }
+    }
+    out::text(&[text])
+}
+
+fn open(here: Here) -> Result<Workspace> {
+    let is_default = here.workspace.is_none() && here.world.var("CLAW_WORKSPACE").is_none();
+    let cwd = std::env::current_dir().ok();
+    let is_found = cwd.is_some_and(|dir| dir.ancestors().any(|d| d.join(crate::core::config::FILE).exists()));
+    if is_default && !is_found {
+        let root = workspace::default_root(&here.world)?;
+        if !root.join(crate::core::config::FILE).exists() {
+            out::tell(&init::create(&here.world, &root)?);
+        }
+    }
+    here.open()
+}
+
+fn session_name(args: &Args, workspace: &Workspace, agent: &str, id: &Id) -> Result<String> {
+    if let Some(name) = &args.session {
+        return session::named(name, Some(agent), agent);
+    }
+    if args.continues {
+        let last = session_log::last(workspace);
+        let last = last.ok_or_else(|| Fault::new(Kind::Usage, "there is no session to continue"))?;
+        return session::named(&last, Some(agent), agent);
+    }
+    Ok(format!("{agent}.{ASK}{id}"))
+}
+
+/// Takes a lane, waiting for whoever holds it.
+fn hold(workspace: &Workspace, side: Side, name: &str) -> Result<Lane> {
+    if let Some(lane) = Lane::attempt(workspace, side, name)? {
+        return Ok(lane);
+    }
+    workspace.world.say(&format!("{name} is busy; waiting for it"));
+    let watch = serve::eye(workspace, side)?;
+    loop {
+        if let Some(lane) = Lane::attempt(workspace, side, name)? {
+            return Ok(lane);
+        }
+        watch.wait(workspace.world.now(), None, None)?;
+    }
+}

@@ -1,0 +1,162 @@
+//! `claw check`
+
+use crate::channel;
+use crate::command::{Here, out};
+use crate::core::config::{Config, FILE};
+use crate::core::entry::Entry;
+use crate::core::fault::Result;
+use crate::core::problem::Problem;
+use crate::core::stamp::SECOND;
+use crate::provider;
+use crate::store::spool::{Side, State};
+use crate::store::workspace::Workspace;
+use crate::store::{clock, definitions, drops, git, session_log};
+use std::fs;
+use std::path::Path;
+
+/// Less free space than this is worth a word.
+const SPACE: u64 = 100 << 20;
+/// A clock that was this far ahead is worth a word, in microseconds.
+const LEAD: i64 = 60 * SECOND;
+
+/// Arguments of `check`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Looks at everything, and says what is wrong with path, line, column and the way out.
+///
+/// # Errors
+/// Where there is no workspace.
+pub fn run(_: &Args, here: Here) -> Result<u8> {
+    let workspace = here.look()?;
+    let mut problems = match workspace.read_config() {
+        Ok((config, warnings)) => {
+            let mut problems = warnings;
+            problems.extend(settings(&workspace, &config));
+            problems
+        }
+        Err(problem) => vec![problem],
+    };
+    problems.extend(definitions::problems(&workspace));
+    problems.extend(strays(&workspace));
+    problems.extend(sessions(&workspace));
+    problems.extend(machine(&workspace));
+    for problem in &problems {
+        out::line(&problem.to_string())?;
+    }
+    let errors = problems.iter().filter(|p| !p.is_warning).count();
+    let warnings = problems.len() - errors;
+    if problems.is_empty() {
+        out::line("everything is in order")?;
+    } else {
+        out::tell(&format!("{errors} errors, {warnings} warnings"));
+    }
+    Ok(if errors == 0 { 0 } else { 78 })
+}
+
+/// What the settings name must be there.
+fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if !definitions::has_agent(workspace, &config.default_agent) {
+        let fault = definitions::unknown(workspace, &config.default_agent);
+        problems.push(Problem::error(FILE, format!("default_agent: {fault}")));
+    }
+    if let Some(address) = &config.deliver_to {
+        problems
+            .extend(channel::check(workspace, address).err().map(|f| Problem::error(FILE, format!("deliver_to: {f}"))));
+    }
+    for (name, exec) in &config.channels.exec {
+        if exec.command.is_empty() {
+            problems.push(Problem::error(FILE, format!("channels.exec.{name} has no `command`")));
+        }
+    }
+    for (name, model) in &config.models {
+        let known = model.provider.as_deref().unwrap_or_default();
+        if !provider::names().any(|p| p == known) {
+            let all: Vec<&str> = provider::names().collect();
+            problems.push(Problem::error(
+                FILE,
+                format!("models.{name}: there is no provider `{known}` (there are: {})", all.join(", ")),
+            ));
+        }
+        let missing = model.api_key_env.as_deref().filter(|v| workspace.world.var(v).is_none());
+        problems.extend(
+            missing.map(|v| Problem::warning(FILE, format!("models.{name}: {v} is not set in this environment"))),
+        );
+    }
+    if let Err(fault) = config.choose(&crate::core::definition::Agent::default(), None) {
+        problems.push(Problem::error(FILE, fault.to_string()));
+    }
+    if config.memories.git && (!git::is_there() || !workspace.path(".git").exists()) {
+        let message = "memories.git is true, but there is no git program or the workspace is no repository of its own";
+        problems.push(Problem::warning(FILE, message));
+    }
+    problems
+}
+
+/// Files in the boxes that nothing will ever pick up.
+fn strays(workspace: &Workspace) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for side in [Side::Inbox, Side::Outbox] {
+        let own = ["tmp", "new", "ready", "run", "wait", "done", "failed", "files"];
+        for path in entries(&workspace.path(side.name())) {
+            let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            let refusal = drops::refusal(&path).filter(|_| !own.contains(&&name[..]) && name != ".gitkeep");
+            problems.extend(
+                refusal.map(|why| Problem::warning(&relative(workspace, &path), format!("stays where it is: {why}"))),
+            );
+        }
+        for state in [State::New, State::Ready, State::Wait, State::Run] {
+            for path in entries(&side.dir(workspace, state)) {
+                let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+                let is_event = Entry::parse(&name).is_some_and(|e| e.lane.is_empty() == (state == State::New));
+                if !is_event {
+                    let message =
+                        format!("is not named like an event; nothing will pick it up. Move it to {}/", side.name());
+                    problems.push(Problem::warning(&relative(workspace, &path), message));
+                }
+            }
+        }
+    }
+    problems
+}
+
+fn sessions(workspace: &Workspace) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for path in entries(&workspace.path("sessions")) {
+        let session = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let log = format!("sessions/{session}/log.jsonl");
+        for line in session_log::unreadable_lines(workspace, &session).unwrap_or_default() {
+            problems.push(Problem::warning(&log, "a line that cannot be read is passed over").at(Some((line, 1))));
+        }
+    }
+    problems
+}
+
+fn machine(workspace: &Workspace) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let lead = clock::lead(workspace);
+    if lead > LEAD {
+        let message = format!("new ids are {} s ahead of the clock, which was set back; order is kept", lead / SECOND);
+        problems.push(Problem::warning(".claw/clock", message));
+    }
+    if let Ok(space) = fs2::available_space(&workspace.root)
+        && space < SPACE
+    {
+        problems.push(Problem::warning(".", format!("only {} MiB are free", space >> 20)));
+    }
+    if !workspace.is_trusted {
+        problems.push(Problem::warning(".", "not trusted: nothing that it names is run or contacted (claw trust)"));
+    }
+    problems
+}
+
+fn entries(dir: &Path) -> Vec<std::path::PathBuf> {
+    let mut paths: Vec<_> = fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).collect();
+    paths.sort();
+    paths
+}
+
+fn relative(workspace: &Workspace, path: &Path) -> String {
+    path.strip_prefix(&workspace.root).unwrap_or(path).display().to_string()
+}

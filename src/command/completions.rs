@@ -1,0 +1,24 @@
+//! `claw completions SHELL`
+
+use crate::cli::Cli;
+use crate::command::out;
+use crate::core::fault::Result;
+use clap::CommandFactory;
+
+/// Arguments of `completions`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// For which shell
+    shell: clap_complete::Shell,
+}
+
+/// Prints the completions.
+///
+/// # Errors
+/// `Closed` where nobody reads them.
+pub fn run(args: &Args) -> Result<u8> {
+    let mut text = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "claw", &mut text);
+    out::raw(&String::from_utf8_lossy(&text))?;
+    Ok(0)
+}

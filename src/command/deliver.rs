@@ -1,0 +1,58 @@
+//! `claw deliver [ID|PATH|-]…`
+
+use crate::channel;
+use crate::command::{Here, out};
+use crate::core::event::Event;
+use crate::core::fault::{Kind, Result};
+use crate::stage::deliver::Deliver;
+use crate::stage::{Outcome, Standing, serve, tick};
+use crate::store::drops;
+use crate::store::spool::Side;
+use serde_json::json;
+
+/// Arguments of `deliver`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only this channel
+    #[arg(long, value_name = "NAME")]
+    channel: Option<String>,
+    /// Print receipts as JSON Lines, also for the terminal's
+    #[arg(long)]
+    json: bool,
+    /// See these events through, whoever does the work. - reads ids from stdin
+    #[arg(value_name = "ID|PATH|-")]
+    ids: Vec<String>,
+}
+
+/// Delivers, and prints what is for the terminal.
+///
+/// # Errors
+/// `Data` for an unknown channel or event; the machine's trouble.
+pub fn run(args: &Args, here: Here) -> Result<u8> {
+    let workspace = here.open()?;
+    if let Some(name) = args.channel.as_deref().filter(|name| !channel::names().any(|known| known == *name)) {
+        return Err(channel::unknown(name));
+    }
+    let print = |event: &Event| if args.json { out::json(event) } else { out::line(&event.content) };
+    let work = Deliver { workspace: &workspace, channel: args.channel.as_deref(), print: Some(&print) };
+    let mut code = 0;
+    let mut closed = Ok(());
+    let mut report = |outcome: Outcome| {
+        code = code.max(out::trouble(&outcome));
+        match &outcome.state {
+            Standing::Done(receipt) if args.json && receipt.iter().any(|r| !r.is_empty()) => {
+                closed =
+                    closed.clone().and_then(|()| out::json(&json!({"id": outcome.id, "receipt": receipt.join(" ")})));
+            }
+            Standing::Untouched(fault) if fault.kind == Kind::Closed => closed = Err(fault.clone()),
+            _ => {}
+        }
+    };
+    if args.ids.is_empty() {
+        drops::take_in(&workspace, Side::Outbox)?;
+        tick::drain(&workspace, &work, tick::DELIVERIES, &mut report)?;
+    } else {
+        out::ids(&workspace, &args.ids, |id| serve::see_through(&workspace, &work, &id).map(&mut report))?;
+    }
+    closed.map(|()| code)
+}

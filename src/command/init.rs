@@ -1,0 +1,96 @@
+//! `claw init [DIR]`
+
+use crate::command::{Here, out};
+use crate::core::config::OFFLINE;
+use crate::core::fault::Result;
+use crate::provider;
+use crate::store::workspace::Workspace;
+use crate::store::{At, definitions, git, scaffold, trust};
+use crate::world::World;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Arguments of `init`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where [default: here]
+    pub dir: Option<PathBuf>,
+}
+
+/// Makes a workspace, or completes one.
+///
+/// # Errors
+/// Where something cannot be written.
+pub fn run(args: Args, here: &Here) -> Result<u8> {
+    let root = args.dir.or_else(|| here.workspace.clone()).unwrap_or_else(|| PathBuf::from("."));
+    out::line(&create(&here.world, &root)?)?;
+    Ok(0)
+}
+
+/// Makes a workspace in `root` and returns the line that says so.
+///
+/// # Errors
+/// Where something cannot be written.
+pub fn create(world: &World, root: &Path) -> Result<String> {
+    fs::create_dir_all(root).at("make", root)?;
+    let root = &root.canonicalize().at("find", root)?;
+    let was_there = root.join(crate::core::config::FILE).exists();
+    let has_repository = root.join(".git").exists();
+    let makes_git = !has_repository && !was_there && git::is_there();
+    let (name, lines) = model(world);
+    let written = scaffold::write(root, &lines, makes_git)?;
+    let trusted = trust::trust(world, root);
+    let workspace = Workspace::open(World::real()?, root.clone(), true)?;
+    workspace.lay_out()?;
+    if makes_git {
+        git::init(root)?;
+    }
+    for kept in &written.kept {
+        out::tell(&format!("kept {kept}, which is not the default"));
+    }
+    if let Err(fault) = trusted {
+        out::tell(&fault.to_string());
+    }
+    let git = match (makes_git, has_repository, was_there) {
+        (true, ..) => "git",
+        (_, true, false) => "your git repository, memories.git: false",
+        (_, true, true) => "git",
+        _ => "no git",
+    };
+    let agents = definitions::folders(&workspace, "agents").len();
+    let verb = if was_there { "completed" } else { "created" };
+    let name = if was_there { workspace.config()?.model.clone() } else { name };
+    Ok(format!("{verb} {} ({git}, {agents} agents, model: {name})", short(world, root)))
+}
+
+/// The model for what is found on this machine: its name, and its lines for `claw.yaml`.
+fn model(world: &World) -> (String, String) {
+    let named = |name: &str, fields: String| {
+        (name.to_owned(), format!("model: {name}\nmodels:\n  {name}: {{provider: openai, {fields}}}\n"))
+    };
+    if world.var("OPENAI_API_KEY").is_some() {
+        let base = world.var("OPENAI_BASE_URL").map(|b| format!(", api_base: \"{b}\"")).unwrap_or_default();
+        return named("gpt", format!("model: gpt-5-mini, api_key_env: OPENAI_API_KEY{base}"));
+    }
+    if world.var("OPENROUTER_API_KEY").is_some() {
+        let base = "https://openrouter.ai/api/v1";
+        return named(
+            "openrouter",
+            format!("model: openrouter/auto, api_key_env: OPENROUTER_API_KEY, api_base: \"{base}\""),
+        );
+    }
+    if let Some((base, model)) = provider::local_ollama(world.var("OLLAMA_HOST").unwrap_or("127.0.0.1:11434")) {
+        return named("ollama", format!("model: \"{model}\", api_base: \"{base}\""));
+    }
+    (OFFLINE.to_owned(), "model: offline\n".to_owned())
+}
+
+/// The path as a person would write it.
+#[must_use]
+pub fn short(world: &World, path: &Path) -> String {
+    let home = world.var("HOME").map(Path::new).filter(|h| h.is_absolute());
+    match home.and_then(|home| path.strip_prefix(home).ok()) {
+        Some(rest) if !rest.as_os_str().is_empty() => format!("~/{}", rest.display()),
+        _ => path.display().to_string(),
+    }
+}

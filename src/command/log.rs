@@ -1,0 +1,100 @@
+//! `claw log [-f]`
+
+use crate::command::{Here, out};
+use crate::core::fault::Result;
+use crate::store::At;
+use crate::store::journal::{self, Line};
+use crate::store::watch::Watch;
+use crate::store::workspace::Workspace;
+use jiff::tz::TimeZone;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::PathBuf;
+
+/// Arguments of `log`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Go on showing what comes
+    #[arg(short, long)]
+    follow: bool,
+    /// Only this kind: drop, route, claim, turn, sent, remember, wait, fail …
+    #[arg(long, value_name = "KIND")]
+    kind: Option<String>,
+    /// Only the last N lines
+    #[arg(short = 'n', long, value_name = "N")]
+    lines: Option<usize>,
+    /// Print the journal's own JSON Lines
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows the journal, oldest first.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn run(args: &Args, here: Here) -> Result<u8> {
+    let workspace = if args.follow { here.open()? } else { here.look()? };
+    let folder = workspace.path(".claw/journal");
+    let watch = if args.follow { Some(Watch::new(&[&folder])?) } else { None };
+    let mut reader = Tail::default();
+    let mut lines = reader.fresh(&workspace, args)?;
+    let skip = lines.len() - args.lines.unwrap_or(usize::MAX).min(lines.len());
+    lines.drain(..skip);
+    loop {
+        for text in &lines {
+            out::line(text)?;
+        }
+        let Some(watch) = &watch else { return Ok(0) };
+        watch.wait(workspace.world.now(), None, None)?;
+        lines = reader.fresh(&workspace, args)?;
+    }
+}
+
+/// How far the journal has been read.
+#[derive(Default)]
+struct Tail {
+    at: Option<(PathBuf, u64)>,
+}
+
+impl Tail {
+    /// The lines since the last call, ready to be printed.
+    fn fresh(&mut self, workspace: &Workspace, args: &Args) -> Result<Vec<String>> {
+        let mut shown = Vec::new();
+        for path in journal::files(workspace) {
+            let from = match &self.at {
+                Some((last, _)) if path < *last => continue,
+                Some((last, at)) if path == *last => *at,
+                _ => 0,
+            };
+            let mut file = File::open(&path).at("read", &path)?;
+            let mut bytes = Vec::new();
+            file.seek(SeekFrom::Start(from)).and_then(|_| file.read_to_end(&mut bytes)).at("read", &path)?;
+            let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
+            for text in String::from_utf8_lossy(&bytes[..whole]).lines() {
+                let line = journal::parse(text).filter(|l| args.kind.as_ref().is_none_or(|kind| *kind == l.what));
+                shown.extend(line.map(|line| if args.json { text.to_owned() } else { show(&line) }));
+            }
+            self.at = Some((path, from + whole as u64));
+        }
+        Ok(shown)
+    }
+}
+
+/// One line for people: time, what, which, the rest.
+fn show(line: &Line) -> String {
+    let at = line.at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S%.3f");
+    let short = line.id.split_once('-').map_or(&line.id[..], |(_, short)| short);
+    let mut text = format!("{at}  {:<9} {short:<12}", line.what);
+    if !line.lane.is_empty() {
+        text += &format!(" {}", line.lane);
+    }
+    let extra = [
+        (!line.why.is_empty()).then(|| line.why.clone()),
+        line.ms.map(|ms| format!("{ms} ms")),
+        line.tokens.map(|[read, written]| format!("{} tokens", read + written)),
+        line.until.map(|until| format!("until {}", out::clock(until.into()))),
+        line.receipt.clone(),
+    ];
+    let extra: Vec<String> = extra.into_iter().flatten().collect();
+    if extra.is_empty() { text.trim_end().to_owned() } else { format!("{text}  {}", extra.join(", ")) }
+}

@@ -1,0 +1,65 @@
+//! What a person types: one file per subcommand, its arguments and its `run`. A command prints, and
+//! returns the exit code; what it does is done by the rooms below.
+
+pub mod ask;
+pub mod check;
+pub mod completions;
+pub mod deliver;
+pub mod discard;
+pub mod init;
+pub mod log;
+pub mod man;
+pub mod out;
+pub mod recall;
+pub mod remember;
+pub mod retry;
+pub mod route;
+pub mod run_agent;
+pub mod send;
+pub mod status;
+pub mod supervise;
+pub mod tick;
+pub mod trust;
+pub mod why;
+
+use crate::core::fault::Result;
+use crate::store::workspace::Workspace;
+use crate::world::World;
+use std::path::PathBuf;
+
+/// Where a command was typed.
+#[derive(Debug)]
+pub struct Here {
+    /// Clock, randomness, environment.
+    pub world: World,
+    /// `--workspace`.
+    pub workspace: Option<PathBuf>,
+}
+
+impl Here {
+    /// The process's own surroundings.
+    ///
+    /// # Errors
+    /// `Usage` where `CLAW_NOW` or `CLAW_SEED` cannot be read.
+    pub fn new(workspace: Option<PathBuf>) -> Result<Self> {
+        Ok(Self { world: World::real()?, workspace })
+    }
+
+    /// The workspace, for commands that only look.
+    ///
+    /// # Errors
+    /// Where there is none, or it is unfit.
+    pub fn look(self) -> Result<Workspace> {
+        Workspace::find(self.world, self.workspace.as_deref())
+    }
+
+    /// The workspace, with all its folders.
+    ///
+    /// # Errors
+    /// Where there is none, or it is unfit or cannot be written.
+    pub fn open(self) -> Result<Workspace> {
+        let workspace = self.look()?;
+        workspace.lay_out()?;
+        Ok(workspace)
+    }
+}

@@ -1,0 +1,127 @@
+//! Printing: results on stdout, everything else on stderr. A reader that has gone ends us quietly.
+
+use crate::core::fault::{Fault, Kind, Result};
+use crate::core::id::Id;
+use crate::stage::{Outcome, Standing};
+use crate::store::locate;
+use crate::store::workspace::Workspace;
+use std::io::{self, BufRead, ErrorKind, IsTerminal, Write};
+
+/// Prints one line.
+///
+/// # Errors
+/// `Closed` where nobody reads it any more.
+pub fn line(text: &str) -> Result<()> {
+    raw(&format!("{text}\n"))
+}
+
+/// Prints text as it is, at once.
+///
+/// # Errors
+/// `Closed` where nobody reads it any more.
+pub fn raw(text: &str) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|e| match e.kind() {
+        ErrorKind::BrokenPipe => Fault::new(Kind::Closed, "nobody reads stdout"),
+        _ => Fault::new(Kind::Machine, format!("cannot write to stdout: {e}")),
+    })
+}
+
+/// Prints a value as one line of JSON.
+///
+/// # Errors
+/// `Closed` where nobody reads it any more.
+pub fn json(value: &impl serde::Serialize) -> Result<()> {
+    line(&serde_json::to_string(value).map_err(|e| Fault::data(e.to_string()))?)
+}
+
+/// Tells the person something.
+pub fn tell(text: &str) {
+    let _ = writeln!(io::stderr(), "claw: {text}");
+}
+
+/// Tells of an outcome that is not fine, and returns what it means for the exit code.
+pub fn trouble(outcome: &Outcome) -> u8 {
+    let id = outcome.id.short();
+    match &outcome.state {
+        Standing::Done(_) => 0,
+        Standing::Waiting(due, fault) => {
+            tell(&format!("{id} waits until {}: {fault}", clock(*due)));
+            75
+        }
+        Standing::Failed(fault) => {
+            tell(&format!("{id} failed: {fault}"));
+            1
+        }
+        Standing::Untouched(fault) if fault.kind == Kind::Closed => 0,
+        Standing::Untouched(fault) => {
+            tell(&format!("{id} is as it was: {fault}"));
+            75
+        }
+    }
+}
+
+/// The local time of an instant, with its day where it is not today's.
+#[must_use]
+pub fn clock(at: crate::core::stamp::Stamp) -> String {
+    at.timestamp().to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// The ids that were given: as arguments, or one per line on stdin where the argument is `-`. `each`
+/// is called as they come.
+///
+/// # Errors
+/// Where one means no event; what `each` says.
+pub fn ids(workspace: &Workspace, arguments: &[String], mut each: impl FnMut(Id) -> Result<()>) -> Result<()> {
+    for argument in arguments {
+        if argument != "-" {
+            each(locate::resolve(workspace, argument)?)?;
+            continue;
+        }
+        for text in io::stdin().lock().lines() {
+            let text = text.map_err(|e| Fault::data(format!("stdin: {e}")))?;
+            if !text.trim().is_empty() {
+                each(locate::resolve(workspace, &text)?)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The text that was given: the arguments, or stdin where they are `-`.
+///
+/// # Errors
+/// `Usage` where there is none, `Data` where it is not UTF-8 or too long.
+pub fn text(arguments: &[String]) -> Result<String> {
+    let text = match arguments {
+        [dash] if dash == "-" => stdin()?,
+        words => words.join(" "),
+    };
+    if text.trim().is_empty() {
+        return Err(Fault::new(Kind::Usage, "there is no text").hint("give it as an argument, or - to read stdin"));
+    }
+    Ok(text)
+}
+
+/// All of stdin, at most what an event may have.
+///
+/// # Errors
+/// `Data` where it is not UTF-8 or too long.
+pub fn stdin() -> Result<String> {
+    use std::io::Read;
+    let limit = crate::core::event::MAX_BYTES / 2;
+    let mut bytes = Vec::new();
+    let read = io::stdin().lock().take(limit + 1).read_to_end(&mut bytes);
+    read.map_err(|e| Fault::data(format!("stdin: {e}")))?;
+    if bytes.len() as u64 > limit {
+        return Err(Fault::data(format!("stdin has more than {limit} bytes")).hint("put it into files/ and name it"));
+    }
+    String::from_utf8(bytes)
+        .map_err(|e| Fault::data(format!("stdin is not UTF-8 at byte {}", e.utf8_error().valid_up_to())))
+}
+
+/// Whether a person sees stdout.
+#[must_use]
+pub fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}

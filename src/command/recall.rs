@@ -1,0 +1,37 @@
+//! `claw recall QUERY`
+
+use crate::command::{Here, out};
+use crate::core::fault::Result;
+use crate::store::memories;
+use serde_json::json;
+
+/// Arguments of `recall`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// How many lines at most
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
+    limit: usize,
+    /// Print JSON Lines
+    #[arg(long)]
+    json: bool,
+    /// What is looked for
+    #[arg(required = true, value_name = "QUERY")]
+    query: Vec<String>,
+}
+
+/// Searches the memories and prints `file:line: text`, best first. Nothing found is exit 1.
+///
+/// # Errors
+/// Where the notes cannot be read.
+pub fn run(args: &Args, here: Here) -> Result<u8> {
+    let workspace = here.look()?;
+    let lines = memories::search(&workspace, &args.query.join(" "), args.limit)?;
+    for line in &lines {
+        if args.json {
+            out::json(&json!({"path": line.path, "line": line.number, "text": line.text}))?;
+        } else {
+            out::line(&format!("{}:{}: {}", line.path, line.number, line.text))?;
+        }
+    }
+    Ok(u8::from(lines.is_empty()))
+}

@@ -1,0 +1,58 @@
+//! `claw remember [TEXT|-]`
+
+use crate::command::{Here, out};
+use crate::core::event::{Draft, EventKind};
+use crate::core::fault::Result;
+use crate::stage::remember::Remember;
+use crate::stage::{Outcome, Standing, route, serve, tick};
+use crate::store::memories::Shelf;
+use crate::store::{clock, publish};
+use serde_json::Value;
+
+/// Arguments of `remember`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Under memories/topics/NAME.md [default: today's note]
+    #[arg(long, value_name = "NAME", conflicts_with = "project")]
+    topic: Option<String>,
+    /// Under memories/projects/NAME.md
+    #[arg(long, value_name = "NAME")]
+    project: Option<String>,
+    /// What is to be remembered; - is stdin. Without it, what is pending is written down
+    #[arg(value_name = "TEXT|-")]
+    text: Vec<String>,
+}
+
+/// Remembers, and prints file:line of every note that it wrote.
+///
+/// # Errors
+/// `Data` for a name that is none; the machine's trouble.
+pub fn run(args: Args, here: Here) -> Result<u8> {
+    let workspace = here.open()?;
+    let work = Remember { workspace: &workspace };
+    let mut code = 0;
+    let mut closed = Ok(());
+    let mut report = |outcome: Outcome| {
+        code = code.max(out::trouble(&outcome));
+        if let Standing::Done(places) = &outcome.state {
+            for place in places {
+                closed = closed.clone().and_then(|()| out::line(place));
+            }
+        }
+    };
+    if args.text.is_empty() {
+        route::all(&workspace)?;
+        tick::drain(&workspace, &work, 1, &mut report)?;
+        return closed.map(|()| code);
+    }
+    Shelf::named(args.topic.as_deref(), args.project.as_deref())?;
+    let mut draft = Draft { kind: EventKind::Remember, ..Draft::message(out::text(&args.text)?) };
+    for (key, name) in [("topic", args.topic), ("project", args.project)] {
+        draft.meta.extend(name.map(|name| (key.to_owned(), Value::from(name))));
+    }
+    let id = clock::next_id(&workspace)?;
+    publish::inbox(&workspace, &publish::complete(&workspace, draft, id.clone())?)?;
+    route::all(&workspace)?;
+    serve::see_through(&workspace, &work, &id).map(&mut report)?;
+    closed.map(|()| code)
+}

@@ -1,0 +1,30 @@
+//! `claw retry ID…`
+
+use crate::command::{Here, out};
+use crate::core::fault::{Fault, Kind, Result};
+use crate::store::hand;
+
+/// Arguments of `retry`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What shall be tried again
+    #[arg(required = true, value_name = "ID|PATH|-")]
+    ids: Vec<String>,
+}
+
+/// Starts a new round for what has failed, and ends the wait of what waits. Prints the ids.
+///
+/// # Errors
+/// `Data` where there is nothing to be tried again, `Later` where somebody is at it.
+pub fn run(args: &Args, here: Here) -> Result<u8> {
+    let workspace = here.open()?;
+    out::ids(&workspace, &args.ids, |id| {
+        if hand::retry(&workspace, &id)? {
+            out::line(id.as_str())
+        } else {
+            Err(Fault::new(Kind::Data, format!("{id} has neither failed nor does it wait"))
+                .hint(format!("claw why {}", id.short())))
+        }
+    })?;
+    Ok(0)
+}

@@ -1,0 +1,53 @@
+//! `claw run-agent [ID|PATH|-]…`
+
+use crate::command::{Here, out};
+use crate::core::fault::Result;
+use crate::core::session;
+use crate::stage::run_agent::RunAgent;
+use crate::stage::{Outcome, Standing, serve, tick};
+use crate::store::definitions;
+
+/// Arguments of `run-agent`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only this agent's sessions
+    #[arg(long, value_name = "ID")]
+    agent: Option<String>,
+    /// Only this session
+    #[arg(long, value_name = "NAME")]
+    session: Option<String>,
+    /// See these events through, whoever does the work. - reads ids from stdin
+    #[arg(value_name = "ID|PATH|-")]
+    ids: Vec<String>,
+}
+
+/// Answers, and prints one id per event that goes out.
+///
+/// # Errors
+/// `Data` for an unknown agent or event; the machine's trouble.
+pub fn run(args: &Args, here: Here) -> Result<u8> {
+    let workspace = here.open()?;
+    let default = workspace.config()?.default_agent.clone();
+    if let Some(agent) = args.agent.as_deref().filter(|agent| !definitions::has_agent(&workspace, agent)) {
+        return Err(definitions::unknown(&workspace, agent));
+    }
+    let session =
+        args.session.as_deref().map(|name| session::named(name, args.agent.as_deref(), &default)).transpose()?;
+    let work = RunAgent { agent: args.agent.as_deref(), session: session.as_deref(), ..RunAgent::all(&workspace) };
+    let mut code = 0;
+    let mut closed = Ok(());
+    let mut report = |outcome: Outcome| {
+        code = code.max(out::trouble(&outcome));
+        if let Standing::Done(ids) = &outcome.state {
+            for id in ids {
+                closed = closed.clone().and_then(|()| out::line(id));
+            }
+        }
+    };
+    if args.ids.is_empty() {
+        tick::drain(&workspace, &work, tick::width(&workspace)?, &mut report)?;
+    } else {
+        out::ids(&workspace, &args.ids, |id| serve::see_through(&workspace, &work, &id).map(&mut report))?;
+    }
+    closed.map(|()| code)
+}

@@ -1,0 +1,129 @@
+//! `claw send [TEXT|-]`
+
+use crate::command::{Here, out};
+use crate::core::address::Address;
+use crate::core::event::{Draft, MAX_BYTES};
+use crate::core::fault::{Fault, Kind, Result};
+use crate::core::id::Id;
+use crate::core::session;
+use crate::core::stamp::Stamp;
+use crate::store::workspace::Workspace;
+use crate::store::{clock, definitions, publish};
+use jiff::civil;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, ToSpan};
+
+/// Arguments of `send`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Who says it, channel:rest [default: cli:$USER]
+    #[arg(long, value_name = "ADDRESS")]
+    from: Option<String>,
+    /// Where the answer goes [default: --from, else deliver_to]
+    #[arg(long, value_name = "ADDRESS")]
+    reply_to: Option<String>,
+    /// Who shall answer
+    #[arg(long, value_name = "ID")]
+    agent: Option<String>,
+    /// In which session
+    #[arg(long, value_name = "NAME")]
+    session: Option<String>,
+    /// Not before this has passed: 10m, 1h30m, 2d
+    #[arg(long = "in", value_name = "SPAN", conflicts_with = "at")]
+    after: Option<String>,
+    /// Not before this instant: 2026-11-21T09:00, 09:00, or with a zone
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
+    /// The event's id, to repeat a send that may not have been durable
+    #[arg(long, value_name = "ID")]
+    id: Option<String>,
+    /// What is said; - is stdin
+    #[arg(value_name = "TEXT|-")]
+    text: Vec<String>,
+}
+
+/// Sends.
+///
+/// # Errors
+/// `Data` for what can never be answered; `Later`, with the id, where it may not be durable.
+pub fn run(args: Args, here: Here) -> Result<u8> {
+    let workspace = here.open()?;
+    let id = send(&workspace, args)?;
+    out::line(id.as_str())?;
+    Ok(0)
+}
+
+fn send(workspace: &Workspace, args: Args) -> Result<Id> {
+    let due = due(workspace, args.after.as_deref(), args.at.as_deref())?;
+    let default = &workspace.config()?.default_agent;
+    if let Some(agent) = args.agent.as_deref().filter(|agent| !definitions::has_agent(workspace, agent)) {
+        return Err(definitions::unknown(workspace, agent));
+    }
+    if let Some(name) = &args.session {
+        let full = session::named(name, args.agent.as_deref(), default)?;
+        let agent = session::agent(&full);
+        if !definitions::has_agent(workspace, agent) {
+            return Err(definitions::unknown(workspace, agent));
+        }
+    }
+    let draft = Draft {
+        from: args.from.as_deref().map(Address::parse).transpose()?,
+        reply_to: args.reply_to.as_deref().map(Address::parse).transpose()?,
+        agent: args.agent,
+        session: args.session,
+        not_before: due.map(Stamp::timestamp),
+        ..Draft::message(out::text(&args.text)?)
+    };
+    let id = match (&args.id, due) {
+        (Some(id), _) => Id::parse(id)?,
+        // A scheduled message is named by its due time, which is no reason for the clock to run ahead.
+        (None, Some(due)) => Id::new(due, workspace.world.random()),
+        (None, None) => clock::next_id(workspace)?,
+    };
+    let event = publish::complete(workspace, draft, id.clone())?;
+    if event.to_json()?.len() as u64 >= MAX_BYTES {
+        return Err(Fault::data(format!("the message is over {MAX_BYTES} bytes")));
+    }
+    publish::inbox(workspace, &event).map_err(|fault| match fault.kind {
+        Kind::Later => {
+            let message = format!("{id}: {}", fault.message);
+            Fault { message, ..fault }.hint(format!("send it again with --id {id}"))
+        }
+        _ => fault,
+    })?;
+    Ok(id)
+}
+
+/// The instant that `--in` or `--at` means.
+fn due(workspace: &Workspace, after: Option<&str>, at: Option<&str>) -> Result<Option<Stamp>> {
+    let now = workspace.world.now();
+    let usage = |what: &str, text: &str| Fault::new(Kind::Usage, format!("`{}` is no {what}", text.escape_debug()));
+    if let Some(text) = after {
+        let span = text.replace('d', "d ");
+        let whole =
+            span.trim().split_whitespace().try_fold(SignedDuration::ZERO, |sum, part| match part.strip_suffix('d') {
+                Some(days) => {
+                    days.parse().ok().map(|days: i64| sum + SignedDuration::from_hours(24 * days.clamp(0, 36_500)))
+                }
+                None => part.parse::<SignedDuration>().ok().map(|span| sum + span),
+            });
+        let whole = whole.filter(|s| !s.is_negative() && !s.is_zero());
+        let whole = whole.ok_or_else(|| usage("span", text).hint("like 10m, 1h30m or 2d"))?;
+        return Ok(Some(now.plus_seconds(whole.as_secs())));
+    }
+    let Some(text) = at else { return Ok(None) };
+    let zone = TimeZone::system();
+    let here = now.timestamp().to_zoned(zone.clone());
+    let instant = text
+        .parse::<Timestamp>()
+        .ok()
+        .or_else(|| text.parse::<civil::DateTime>().ok().and_then(|t| zone.to_timestamp(t).ok()));
+    let instant = instant.or_else(|| {
+        let time: civil::Time = text.parse().ok()?;
+        let today = here.date().to_datetime(time).to_zoned(zone.clone()).ok()?;
+        if today > here { Some(today.timestamp()) } else { today.checked_add(1.day()).ok().map(|t| t.timestamp()) }
+    });
+    let instant =
+        instant.ok_or_else(|| usage("time", text).hint("like 09:00, 2026-11-21T09:00 or 2026-11-21T09:00:00Z"))?;
+    Ok(Some(Stamp::from(instant)).filter(|due| *due > now))
+}

@@ -1,0 +1,202 @@
+//! `claw status`
+
+use crate::command::{Here, init, out};
+use crate::core::entry::Entry;
+use crate::core::fault::Result;
+use crate::core::id::Id;
+use crate::core::stamp::Stamp;
+use crate::store::spool::{self, Side, State};
+use crate::store::workspace::Workspace;
+use crate::store::{drops, holders, journal};
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+
+/// Arguments of `status`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Status {
+    workspace: String,
+    trusted: bool,
+    model: String,
+    boxes: BTreeMap<&'static str, BTreeMap<&'static str, usize>>,
+    oldest: Option<Item>,
+    waiting: Vec<Item>,
+    failed: Vec<Item>,
+    held: Vec<Held>,
+}
+
+#[derive(Clone, Serialize)]
+struct Item {
+    id: String,
+    #[serde(rename = "box")]
+    side: &'static str,
+    state: &'static str,
+    lane: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    why: String,
+}
+
+#[derive(Serialize)]
+struct Held {
+    lock: String,
+    pid: u32,
+    command: String,
+}
+
+const STATES: [State; 5] = [State::New, State::Ready, State::Run, State::Wait, State::Failed];
+
+/// Shows what is where, the oldest, what waits until when, what failed and why, who holds what.
+///
+/// # Errors
+/// Where the folders cannot be read.
+pub fn run(args: &Args, here: Here) -> Result<u8> {
+    let workspace = here.look()?;
+    let status = look(&workspace)?;
+    if args.json {
+        out::json(&status)?;
+    } else {
+        print(&workspace, &status)?;
+    }
+    Ok(0)
+}
+
+fn look(workspace: &Workspace) -> Result<Status> {
+    let mut boxes: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+    let mut oldest: Option<(Entry, Side, State)> = None;
+    let (mut waiting, mut failed) = (Vec::new(), Vec::new());
+    for side in [Side::Inbox, Side::Outbox] {
+        for state in STATES {
+            let entries = spool::list(workspace, side, state)?;
+            let dropped = if state == State::Failed { failed_drops(workspace, side) } else { Vec::new() };
+            let zone = if state == State::New && side == Side::Inbox { drops::count(workspace, side) } else { 0 };
+            if side == Side::Inbox || state != State::New {
+                boxes.entry(side.name()).or_default().insert(state.name(), entries.len() + dropped.len() + zone);
+            }
+            for entry in entries.iter().chain(&dropped) {
+                match state {
+                    State::Wait => waiting.push((side, state, entry.clone())),
+                    State::Failed => failed.push((side, state, entry.clone())),
+                    _ => {}
+                }
+            }
+            let first = entries
+                .into_iter()
+                .find(|e| e.due.is_none())
+                .filter(|_| state != State::Failed && state != State::Wait);
+            if let Some(first) = first.filter(|e| oldest.as_ref().is_none_or(|(old, ..)| e.id < old.id)) {
+                oldest = Some((first, side, state));
+            }
+        }
+    }
+    let whys = waits(workspace, waiting.iter().map(|(.., entry)| &entry.id));
+    let item = |(side, state, entry): (Side, State, Entry)| Item {
+        why: match state {
+            State::Failed => first_line(workspace, side, &entry.id),
+            _ => whys.get(entry.id.as_str()).cloned().unwrap_or_default(),
+        },
+        id: entry.id.to_string(),
+        side: side.name(),
+        state: state.name(),
+        until: entry.due.map(|due| due.timestamp().to_string()),
+        lane: entry.lane,
+    };
+    let held = holders::list(&workspace.root);
+    Ok(Status {
+        workspace: workspace.root.display().to_string(),
+        trusted: workspace.is_trusted,
+        model: workspace.config()?.model.clone(),
+        boxes,
+        oldest: oldest.map(|(entry, side, state)| item((side, state, entry))),
+        waiting: waiting.into_iter().map(item).collect(),
+        failed: failed.into_iter().map(item).collect(),
+        held: held.into_iter().map(|h| Held { lock: h.lock, pid: h.pid, command: h.command }).collect(),
+    })
+}
+
+fn failed_drops(workspace: &Workspace, side: Side) -> Vec<Entry> {
+    let names = fs::read_dir(side.dir(workspace, State::Failed)).into_iter().flatten().flatten();
+    let id = |name: String| Id::parse(name.strip_suffix(".drop")?.split_once('~')?.0).ok();
+    names.filter_map(|e| e.file_name().into_string().ok()).filter_map(id).map(|id| Entry::unrouted(id, None)).collect()
+}
+
+fn first_line(workspace: &Workspace, side: Side, id: &Id) -> String {
+    let text = fs::read_to_string(side.reason(workspace, id)).unwrap_or_default();
+    text.lines().next().unwrap_or("no reason was written").to_owned()
+}
+
+/// Why these events wait, by the journal.
+fn waits<'a>(workspace: &Workspace, ids: impl Iterator<Item = &'a Id>) -> HashMap<String, String> {
+    let wanted: HashMap<&str, ()> = ids.map(|id| (id.as_str(), ())).collect();
+    let mut whys = HashMap::new();
+    if wanted.is_empty() {
+        return whys;
+    }
+    for path in journal::files(workspace).iter().rev().take(2).rev() {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        for line in text.lines().filter_map(journal::parse) {
+            if line.what == "wait" && wanted.contains_key(&line.id[..]) {
+                whys.insert(line.id, line.why);
+            }
+        }
+    }
+    whys
+}
+
+fn print(workspace: &Workspace, status: &Status) -> Result<()> {
+    let trust = if status.trusted { "" } else { ", not trusted: claw trust" };
+    let root = init::short(&workspace.world, &workspace.root);
+    out::line(&format!("{root}  model: {}{trust}", status.model))?;
+    for side in [Side::Inbox, Side::Outbox] {
+        let mut text = format!("{:<8}", side.name());
+        for state in STATES {
+            let count = status.boxes.get(side.name()).and_then(|b| b.get(state.name()));
+            text += &count.map_or_else(|| format!("{:13}", ""), |n| format!("{:<13}", format!("{n} {}", state.name())));
+        }
+        out::line(text.trim_end())?;
+    }
+    let now = workspace.world.now();
+    let short = |id: &str| Id::parse(id).map(|id| id.short().to_owned()).unwrap_or_default();
+    if let Some(item) = &status.oldest {
+        let at = Id::parse(&item.id).map(|id| id.stamp()).unwrap_or(now);
+        let lane = if item.lane.is_empty() { String::new() } else { format!(" in {}", item.lane) };
+        out::line(&format!(
+            "oldest  {:<12} {}/{}{lane}, {} old",
+            short(&item.id),
+            item.side,
+            item.state,
+            age(now, at)
+        ))?;
+    }
+    for item in &status.waiting {
+        let until = item.until.as_ref().and_then(|t| t.parse::<jiff::Timestamp>().ok()).map(Stamp::from).unwrap_or(now);
+        let left = if until > now { format!("in {}", age(until, now)) } else { "due now".to_owned() };
+        out::line(&format!("waits   {:<12} until {} ({left}): {}", short(&item.id), out::clock(until), item.why))?;
+    }
+    for item in &status.failed {
+        out::line(&format!("failed  {:<12} {}: {}", short(&item.id), item.side, item.why))?;
+    }
+    for held in &status.held {
+        out::line(&format!("held    {} by {} ({})", held.lock, held.pid, held.command))?;
+    }
+    Ok(())
+}
+
+/// How long it is from `then` to `now`, in its largest unit.
+fn age(now: Stamp, then: Stamp) -> String {
+    let seconds = now.0.saturating_sub(then.0).max(0) / 1_000_000;
+    match seconds {
+        s @ ..60 => format!("{s} s"),
+        s @ 60..3600 => format!("{} min", s / 60),
+        s @ 3600..86_400 => format!("{} h", s / 3600),
+        s => format!("{} days", s / 86_400),
+    }
+}

@@ -1,0 +1,62 @@
+//! `claw supervise [STAGE…]`
+
+use crate::command::{Here, out};
+use crate::core::fault::{Fault, Kind, Result};
+use crate::core::problem::nearest;
+use crate::stage::supervise::{self, STAGES};
+use crate::stage::{Outcome, Standing};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+
+/// Arguments of `supervise`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only these: route, run-agent, remember, deliver, tick [default: all]
+    #[arg(value_name = "STAGE")]
+    stages: Vec<String>,
+}
+
+/// Runs until SIGTERM, SIGINT or SIGHUP, then finishes what was begun; a second one stops at once,
+/// and nothing is lost either way.
+///
+/// # Errors
+/// `Usage` for an unknown stage; where the folders cannot be watched.
+pub fn run(args: &Args, here: Here) -> Result<u8> {
+    for stage in args.stages.iter().filter(|s| !STAGES.contains(&s.as_str())) {
+        let fault = Fault::new(Kind::Usage, format!("there is no stage `{stage}`"));
+        let near = nearest(stage, STAGES.iter().copied());
+        return Err(fault.hint(
+            near.map_or_else(|| format!("there are: {}", STAGES.join(", ")), |n| format!("did you mean `{n}`?")),
+        ));
+    }
+    let workspace = here.open()?;
+    let stages: Vec<&str> = match &args.stages[..] {
+        [] => STAGES.to_vec(),
+        named => named.iter().map(String::as_str).collect(),
+    };
+    let (stop, ring) =
+        UnixStream::pair().map_err(|e| Fault::new(Kind::Machine, format!("cannot make a socket: {e}")))?;
+    signals(&ring)?;
+    out::tell(&format!("supervising {} ({})", workspace.root.display(), stages.join(", ")));
+    supervise::run(&workspace, &stages, stop.as_fd(), &|stage, outcome: Outcome| {
+        if !matches!(outcome.state, Standing::Done(_)) {
+            out::tell(&format!("{stage}:"));
+            out::trouble(&outcome);
+        }
+    })?;
+    out::tell("stopped");
+    Ok(0)
+}
+
+/// The first signal makes `stop` readable, the second ends the process as if it had no handler.
+fn signals(ring: &UnixStream) -> Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let bad = |e: std::io::Error| Fault::new(Kind::Machine, format!("cannot listen for signals: {e}"));
+    for signal in [SIGTERM, SIGINT, SIGHUP] {
+        let is_second = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        signal_hook::flag::register_conditional_default(signal, is_second.clone()).map_err(bad)?;
+        signal_hook::flag::register(signal, is_second).map_err(bad)?;
+        signal_hook::low_level::pipe::register(signal, ring.try_clone().map_err(bad)?).map_err(bad)?;
+    }
+    Ok(())
+}

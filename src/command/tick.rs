@@ -1,0 +1,29 @@
+//! `claw tick`
+
+use crate::command::{Here, out};
+use crate::core::fault::{Fault, Kind, Result};
+use crate::stage::tick;
+
+/// Arguments of `tick`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// As if it were this instant (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    now: Option<String>,
+}
+
+/// One tick. It says nothing where everything is fine.
+///
+/// # Errors
+/// The machine's trouble, or a bad `claw.yaml`.
+pub fn run(args: &Args, mut here: Here) -> Result<u8> {
+    if let Some(text) = &args.now {
+        let now = text.parse::<jiff::Timestamp>();
+        let now = now.map_err(|e| Fault::new(Kind::Usage, format!("`{text}` is no instant: {e}")))?;
+        here.world = here.world.at(now.into());
+    }
+    let workspace = here.open()?;
+    let mut code = 0;
+    tick::run(&workspace, &mut |_, outcome| code = code.max(out::trouble(&outcome)))?;
+    Ok(code)
+}

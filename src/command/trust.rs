@@ -1,0 +1,29 @@
+//! `claw trust [DIR]`
+
+use crate::command::{Here, out};
+use crate::core::config;
+use crate::core::fault::{Fault, Result};
+use crate::store::trust;
+use std::path::PathBuf;
+
+/// Arguments of `trust`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The workspace [default: the nearest one upwards]
+    pub dir: Option<PathBuf>,
+}
+
+/// Trusts a workspace.
+///
+/// # Errors
+/// Where there is none, or trust cannot be remembered.
+pub fn run(args: Args, here: &Here) -> Result<u8> {
+    let start = args.dir.or_else(|| here.workspace.clone()).unwrap_or_else(|| PathBuf::from("."));
+    let start = start.canonicalize().map_err(|e| Fault::config(format!("{}: {e}", start.display())))?;
+    let root = start.ancestors().find(|dir| dir.join(config::FILE).is_file());
+    let root =
+        root.ok_or_else(|| Fault::config(format!("there is no {} in {} or above", config::FILE, start.display())))?;
+    trust::trust(&here.world, root)?;
+    out::line(&format!("trusted {}", root.display()))?;
+    Ok(0)
+}

@@ -1,0 +1,333 @@
+//! The settings: `claw.yaml`. Every key is in [`Config`] and, commented, in the file that `init`
+//! writes.
+
+use crate::core::address::Address;
+use crate::core::fault::{Fault, Result};
+use crate::core::problem::{self, Problem};
+use crate::core::{definition, session};
+use jiff::SignedDuration;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// The file's name in a workspace.
+pub const FILE: &str = "claw.yaml";
+/// The name of the built-in model.
+pub const OFFLINE: &str = "offline";
+
+/// All settings.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// The model of agents that name none: `offline`, a name of `models`, or `provider/model`.
+    pub model: String,
+    /// The agent that answers what nobody else is named for.
+    pub default_agent: String,
+    /// Where answers go that have no place to go to.
+    pub deliver_to: Option<Address>,
+    /// How many turns run at once, over all processes.
+    pub max_concurrency: u32,
+    /// Whether writes wait for the disk.
+    pub sync: Sync,
+    /// Use a network file system in spite of everything.
+    pub allow_network_fs: bool,
+    /// Named models.
+    pub models: BTreeMap<String, Model>,
+    /// Settings of channels.
+    pub channels: Channels,
+    /// Settings of the memory.
+    pub memories: Memories,
+    /// How long finished things are kept.
+    pub keep: Keep,
+}
+
+/// Whether writes wait for the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sync {
+    /// A power cut loses nothing that was acknowledged.
+    #[default]
+    Full,
+    /// For tests and `tmpfs`: a killed program loses nothing, a power cut may.
+    None,
+}
+
+/// One model, and how to reach it. In an agent's `llm:` the same keys override these.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Model {
+    /// `openai`, `command` or `offline`.
+    pub provider: Option<String>,
+    /// The provider's name of the model.
+    pub model: Option<String>,
+    /// The server's base URL, up to and with `/v1`.
+    pub api_base: Option<String>,
+    /// The key itself; better one of the next two.
+    pub api_key: Option<String>,
+    /// The environment variable that has the key.
+    pub api_key_env: Option<String>,
+    /// The file that has the key.
+    pub api_key_file: Option<String>,
+    /// Sampling temperature.
+    pub temperature: Option<f64>,
+    /// The most tokens of an answer.
+    pub max_tokens: Option<u32>,
+    /// `command`: the program and its arguments.
+    pub command: Vec<String>,
+    /// The longest wait for a connection; default 10 s.
+    pub connect_timeout: Option<SignedDuration>,
+    /// The longest wait for the first word; default 2 min.
+    pub first_token_timeout: Option<SignedDuration>,
+    /// The longest silence within an answer; default 1 min.
+    pub idle_timeout: Option<SignedDuration>,
+    /// The longest answer in all; default 10 min.
+    pub timeout: Option<SignedDuration>,
+    /// How many requests at once, over all processes.
+    pub max_concurrency: Option<u32>,
+}
+
+/// Settings of channels.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Channels {
+    /// `exec:NAME` destinations.
+    pub exec: BTreeMap<String, Exec>,
+}
+
+/// A program that delivers.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Exec {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// How long it may run; default 1 min.
+    pub timeout: Option<SignedDuration>,
+}
+
+/// Settings of the memory.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Memories {
+    /// Commit every note.
+    pub git: bool,
+}
+
+/// How long finished things are kept, in days.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct Keep {
+    /// Events that are done.
+    pub done_days: u32,
+    /// Sessions of `claw ask` that were not named.
+    pub ask_days: u32,
+    /// The journal.
+    pub journal_days: u32,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self { done_days: 7, ask_days: 30, journal_days: 30 }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            model: OFFLINE.to_owned(),
+            default_agent: "pickle".to_owned(),
+            deliver_to: None,
+            max_concurrency: 8,
+            sync: Sync::Full,
+            allow_network_fs: false,
+            models: BTreeMap::new(),
+            channels: Channels::default(),
+            memories: Memories::default(),
+            keep: Keep::default(),
+        }
+    }
+}
+
+/// The keys of a model, in `models:` and in an agent's `llm:`.
+pub const MODEL_KEYS: &[&str] = &[
+    "provider",
+    "model",
+    "api_base",
+    "api_key",
+    "api_key_env",
+    "api_key_file",
+    "temperature",
+    "max_tokens",
+    "command",
+    "connect_timeout",
+    "first_token_timeout",
+    "idle_timeout",
+    "timeout",
+    "max_concurrency",
+];
+
+const KEYS: &[&str] = &[
+    "model",
+    "default_agent",
+    "deliver_to",
+    "max_concurrency",
+    "sync",
+    "allow_network_fs",
+    "models",
+    "channels",
+    "memories",
+    "keep",
+    "exec",
+    "command",
+    "timeout",
+    "git",
+    "done_days",
+    "ask_days",
+    "journal_days",
+];
+
+/// Reads `claw.yaml`.
+///
+/// # Errors
+/// The problem, with line and column, where it is not YAML or a value is unfit.
+pub fn parse(text: &str) -> std::result::Result<(Config, Vec<Problem>), Problem> {
+    let known: Vec<&str> = KEYS.iter().chain(MODEL_KEYS).copied().collect();
+    let (config, mut warnings) = problem::read::<Config>(FILE, text, 1, &known)?;
+    let place = |key: &str| {
+        let line = text.lines().position(|l| l.trim_start().starts_with(&format!("{key}:")));
+        line.map(|n| (n + 1, text.lines().nth(n).map_or(0, |l| l.len() - l.trim_start().len()) + 1))
+    };
+    if config.max_concurrency == 0 {
+        return Err(Problem::error(FILE, "max_concurrency is 0: nothing could ever run").at(place("max_concurrency")));
+    }
+    session::check_agent(&config.default_agent)
+        .map_err(|e| Problem::error(FILE, e.message).at(place("default_agent")))?;
+    for (name, model) in &config.models {
+        let at = place(name);
+        if model.provider.is_none() {
+            let message = format!("models.{name} has no `provider` (openai, command or offline)");
+            return Err(Problem::error(FILE, message).at(at));
+        }
+        if model.api_key.is_some() {
+            let message = format!("models.{name}.api_key is in the file; api_key_env or api_key_file keeps it out");
+            warnings.push(Problem::warning(FILE, message).at(at));
+        }
+    }
+    Ok((config, warnings))
+}
+
+/// The model that shall be used: its name, and how to reach it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chosen {
+    /// What the owner calls it.
+    pub name: String,
+    /// How to reach it.
+    pub model: Model,
+}
+
+impl Config {
+    /// The model for `agent`, or the one that was asked for by name.
+    ///
+    /// # Errors
+    /// `Config` where no model has that name, with a guess.
+    pub fn choose(&self, agent: &definition::Agent, asked: Option<&str>) -> Result<Chosen> {
+        let name = asked.or(agent.model.as_deref()).unwrap_or(&self.model);
+        let mut model = self.named(name)?;
+        if asked.is_none() {
+            model.merge(&agent.llm);
+        }
+        Ok(Chosen { name: name.to_owned(), model })
+    }
+
+    fn named(&self, name: &str) -> Result<Model> {
+        if let Some(model) = self.models.get(name) {
+            return Ok(model.clone());
+        }
+        if name == OFFLINE {
+            return Ok(Model { provider: Some(OFFLINE.to_owned()), ..Model::default() });
+        }
+        if let Some((provider, model)) = name.split_once('/') {
+            let (provider, model) = (Some(provider.to_owned()), Some(model.to_owned()));
+            return Ok(Model { provider, model, ..Model::default() });
+        }
+        let names = self.models.keys().map(String::as_str).chain([OFFLINE]);
+        let hint = match problem::nearest(name, names) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("name it under models: in {FILE}, or use offline or provider/model"),
+        };
+        Err(Fault::config(format!("no model is called `{name}`")).hint(hint))
+    }
+}
+
+impl Model {
+    fn merge(&mut self, over: &Self) {
+        fn take<T: Clone>(into: &mut Option<T>, from: Option<&T>) {
+            if let Some(value) = from {
+                *into = Some(value.clone());
+            }
+        }
+        take(&mut self.provider, over.provider.as_ref());
+        take(&mut self.model, over.model.as_ref());
+        take(&mut self.api_base, over.api_base.as_ref());
+        take(&mut self.api_key, over.api_key.as_ref());
+        take(&mut self.api_key_env, over.api_key_env.as_ref());
+        take(&mut self.api_key_file, over.api_key_file.as_ref());
+        take(&mut self.temperature, over.temperature.as_ref());
+        take(&mut self.max_tokens, over.max_tokens.as_ref());
+        take(&mut self.connect_timeout, over.connect_timeout.as_ref());
+        take(&mut self.first_token_timeout, over.first_token_timeout.as_ref());
+        take(&mut self.idle_timeout, over.idle_timeout.as_ref());
+        take(&mut self.timeout, over.timeout.as_ref());
+        take(&mut self.max_concurrency, over.max_concurrency.as_ref());
+        if !over.command.is_empty() {
+            self.command.clone_from(&over.command);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_that_init_writes_has_every_key_and_reads_as_the_defaults() {
+        let text = include_str!("../../claw.yaml");
+        let (config, warnings) = parse(text).unwrap();
+        assert_eq!(warnings, []);
+        assert_eq!(config.model, OFFLINE);
+        for key in KEYS.iter().chain(MODEL_KEYS) {
+            assert!(text.contains(&format!("{key}:")), "claw.yaml does not show `{key}`");
+        }
+        // Uncommented it is valid too: the examples are real ones.
+        let all: String = text
+            .lines()
+            .map(|l| l.strip_prefix("#   ").map_or(l, |rest| rest))
+            .fold(String::new(), |a, l| a + l + "\n");
+        let (config, warnings) = parse(&all).unwrap_or_else(|e| panic!("{e}\n{all}"));
+        assert_eq!(warnings, []);
+        assert!(config.models.len() >= 3 && !config.channels.exec.is_empty());
+    }
+
+    #[test]
+    fn a_model_is_chosen_by_name_and_an_agent_overrides_parts() {
+        let (config, _) =
+            parse("model: fast\nmodels:\n  fast: {provider: openai, model: a, temperature: 0.5}\n").unwrap();
+        let mut agent = definition::Agent::default();
+        agent.llm.model = Some("b".to_owned());
+        let chosen = config.choose(&agent, None).unwrap();
+        assert_eq!((chosen.name.as_str(), chosen.model.model.as_deref()), ("fast", Some("b")));
+        assert_eq!(chosen.model.temperature, Some(0.5));
+        let asked = config.choose(&agent, Some("openai/c")).unwrap();
+        assert_eq!(asked.model.model.as_deref(), Some("c"));
+        let error = config.choose(&agent, Some("fats")).unwrap_err();
+        assert_eq!(error.hint.as_deref(), Some("did you mean `fast`?"));
+    }
+
+    #[test]
+    fn unfit_values_are_errors_with_their_line() {
+        let at = |text: &str| parse(text).unwrap_err().at;
+        assert_eq!(at("model: x\nmax_concurrency: 0\n"), Some((2, 1)));
+        assert_eq!(at("models:\n  m: {model: x}\n"), Some((2, 3)));
+        assert_eq!(at("default_agent: a/b\n"), Some((1, 1)));
+        assert!(parse("sync: maybe\n").unwrap_err().message.contains("full"));
+        assert!(parse("a: [\n").is_err());
+    }
+}

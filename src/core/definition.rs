@@ -1,0 +1,209 @@
+//! Definitions: agents, skills and crons, one Markdown file each. A workspace written for the
+//! reference program reads as it is.
+
+use crate::core::config::{MODEL_KEYS, Model};
+use crate::core::front_matter;
+use crate::core::problem::{self, Problem};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// `agents/<id>/AGENT.md`, and SOUL.md beside it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Agent {
+    /// The folder's name.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// What it is for.
+    pub description: String,
+    /// Whether it may use skills.
+    pub allow_skills: bool,
+    /// How many of its turns run at once, over all processes.
+    pub max_concurrency: u32,
+    /// Its model, where it has one of its own.
+    pub model: Option<String>,
+    /// Parts of the model's settings that are its own.
+    pub llm: Model,
+    /// Who it is: the file's body.
+    pub identity: String,
+    /// How it speaks: SOUL.md.
+    pub soul: Option<String>,
+}
+
+/// `crons/<id>/CRON.md`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Cron {
+    /// The folder's name.
+    pub id: String,
+    /// The cron expression.
+    pub schedule: String,
+    /// Who does it.
+    pub agent: String,
+    /// What is to be done: the file's body.
+    pub prompt: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct AgentHead {
+    name: Option<String>,
+    description: String,
+    allow_skills: bool,
+    max_concurrency: Option<u32>,
+    model: Option<String>,
+    llm: Model,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SkillHead {
+    name: Option<String>,
+    description: Option<String>,
+    #[serde(rename = "license")]
+    _license: serde::de::IgnoredAny,
+    #[serde(rename = "compatibility")]
+    _compatibility: serde::de::IgnoredAny,
+    #[serde(rename = "metadata")]
+    _metadata: serde::de::IgnoredAny,
+    #[serde(rename = "allowed-tools")]
+    _allowed_tools: serde::de::IgnoredAny,
+    #[serde(rename = "requires")]
+    _requires: serde::de::IgnoredAny,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct CronHead {
+    name: Option<String>,
+    #[serde(rename = "description")]
+    _description: serde::de::IgnoredAny,
+    agent: Option<String>,
+    schedule: Option<String>,
+    #[serde(rename = "one_off")]
+    _one_off: bool,
+}
+
+const AGENT_KEYS: &[&str] = &["name", "description", "allow_skills", "max_concurrency", "model", "llm"];
+const CRON_KEYS: &[&str] = &["name", "description", "agent", "schedule", "one_off"];
+const SKILL_KEYS: &[&str] =
+    &["name", "description", "license", "compatibility", "metadata", "allowed-tools", "requires"];
+
+/// A definition and the warnings about it, or what is wrong with it.
+pub type Read<T> = Result<(T, Vec<Problem>), Problem>;
+
+/// Reads an AGENT.md; `soul` is the text of SOUL.md.
+///
+/// # Errors
+/// The problem, with line and column.
+pub fn agent(id: &str, path: &str, text: &str, soul: Option<String>) -> Read<Agent> {
+    let known: Vec<&str> = AGENT_KEYS.iter().chain(MODEL_KEYS).copied().collect();
+    let (head, body, warnings) = head::<AgentHead>(path, text, &known)?;
+    let limit = head.max_concurrency.unwrap_or(1);
+    if limit == 0 {
+        return Err(Problem::error(path, "max_concurrency is 0: it could never answer"));
+    }
+    let agent = Agent {
+        id: id.to_owned(),
+        name: required(path, "name", head.name)?,
+        description: head.description,
+        allow_skills: head.allow_skills,
+        max_concurrency: limit,
+        model: head.model,
+        llm: head.llm,
+        identity: body,
+        soul,
+    };
+    Ok((agent, warnings))
+}
+
+/// Reads a SKILL.md and returns its name.
+///
+/// # Errors
+/// The problem, with line and column.
+pub fn skill(path: &str, text: &str) -> Read<String> {
+    let (head, _, warnings) = head::<SkillHead>(path, text, SKILL_KEYS)?;
+    required(path, "description", head.description)?;
+    Ok((required(path, "name", head.name)?, warnings))
+}
+
+/// Reads a CRON.md.
+///
+/// # Errors
+/// The problem, with line and column; also a schedule that is none.
+pub fn cron(id: &str, path: &str, text: &str) -> Read<Cron> {
+    let (head, body, warnings) = head::<CronHead>(path, text, CRON_KEYS)?;
+    required(path, "name", head.name)?;
+    let schedule = required(path, "schedule", head.schedule)?;
+    if let Err(error) = cron::parser::CronParser::new().parse(&schedule) {
+        return Err(Problem::error(path, format!("schedule `{schedule}`: {error}")));
+    }
+    let agent = required(path, "agent", head.agent)?;
+    if body.trim().is_empty() {
+        return Err(Problem::error(path, "it has no prompt: the body is empty"));
+    }
+    Ok((Cron { id: id.to_owned(), schedule, agent, prompt: body }, warnings))
+}
+
+fn head<T: DeserializeOwned + Default>(
+    path: &str,
+    text: &str,
+    known: &[&str],
+) -> Result<(T, String, Vec<Problem>), Problem> {
+    let parts = front_matter::split(text).map_err(|e| Problem::error(path, e.message))?;
+    let Some(yaml) = parts.yaml else {
+        return Err(Problem::error(path, "it has no front matter: the first line must be `---`").at(Some((1, 1))));
+    };
+    let (head, warnings) = problem::read(path, yaml, 2, known)?;
+    Ok((head, parts.body.trim().to_owned(), warnings))
+}
+
+fn required(path: &str, key: &str, value: Option<String>) -> Result<String, Problem> {
+    value
+        .filter(|v| !v.trim().is_empty())
+        .ok_or_else(|| Problem::error(path, format!("`{key}` is missing in the front matter")).at(Some((1, 1))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_of_the_reference_program_reads() {
+        let text = "---\nname: Pickle\ndescription: x\nallow_skills: true\nllm:\n  provider: openai\n  model: m\n  api_key: k\n  api_base: http://x\n  temperature: 0.7\n  max_tokens: 10\n---\nYou are Pickle.\n";
+        let (agent, warnings) = agent("pickle", "agents/pickle/AGENT.md", text, None).unwrap();
+        assert_eq!(warnings, []);
+        assert_eq!((agent.max_concurrency, agent.allow_skills), (1, true));
+        assert_eq!(agent.identity, "You are Pickle.");
+        assert_eq!(agent.llm.max_tokens, Some(10));
+    }
+
+    #[test]
+    fn what_is_wrong_has_its_place() {
+        let read = |text: &str| agent("a", "agents/a/AGENT.md", text, None);
+        assert_eq!(read("hello").unwrap_err().at, Some((1, 1)));
+        assert_eq!(read("---\nname: a\nmax_concurrency: many\n---\n").unwrap_err().at, Some((3, 18)));
+        assert!(read("---\nname: a\nmax_concurrency: 0\n---\n").is_err());
+        let (_, warnings) = read("---\nname: a\ndescripton: b\n---\n").unwrap();
+        assert_eq!(
+            warnings[0].to_string(),
+            "agents/a/AGENT.md:3:1: warning: unknown key `descripton`, did you mean `description`?"
+        );
+    }
+
+    #[test]
+    fn a_schedule_must_be_one() {
+        let read = |s: &str| {
+            cron("c", "crons/c/CRON.md", &format!("---\nname: c\nagent: pickle\nschedule: \"{s}\"\n---\nDo it.\n"))
+        };
+        assert!(read("0 7 * * *").is_ok());
+        for bad in ["", "every day", "61 * * * *", "* * *"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_skill_needs_a_name_and_a_description() {
+        assert!(skill("s", "---\nname: s\ndescription: d\nmetadata: {a: b}\n---\n").is_ok());
+        assert!(skill("s", "---\nname: s\n---\n").unwrap_err().message.contains("description"));
+    }
+}

@@ -1,0 +1,22 @@
+//! Values in, values out: the words of the system and the rules between them.
+//!
+//! Nothing in this room touches a disk, a clock, a network or the environment, and it imports
+//! nothing of ours but itself. Everything here can be tested by comparing whole values.
+
+pub mod address;
+pub mod config;
+pub mod definition;
+pub mod entry;
+pub mod event;
+pub mod fault;
+pub mod front_matter;
+pub mod id;
+pub mod model;
+pub mod problem;
+pub mod prompt;
+pub mod recall;
+pub mod retry;
+pub mod routing;
+pub mod session;
+pub mod stamp;
+pub mod turn;

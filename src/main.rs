@@ -1,0 +1,38 @@
+//! The map of the house, and the exit codes.
+//!
+//! - `cli.rs`: the command line, one enum and one match. `command/`: one file per subcommand; it
+//!   prints, nothing else.
+//! - `stage/`: the way of an event, as library functions: route, run_agent, remember, deliver, tick,
+//!   supervise.
+//! - `provider/` models · `channel/` destinations · `child.rs` running programs.
+//! - `store/`: the only place that touches the workspace's disk.
+//! - `core/`: values in, values out. `world.rs`: clock, randomness, environment.
+//!
+//! Exit codes: 0 fine · 1 something failed · 2 usage · 65 bad data · 69 service unavailable · 75 try
+//! again later · 78 bad configuration.
+
+use clap::Parser;
+use claw::cli::Cli;
+use claw::core::fault::Kind;
+use std::io::Write;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some(claw::child::WATCH) {
+        let rest: Vec<String> = arguments.collect();
+        return ExitCode::from(claw::child::watch(&rest));
+    }
+    match claw::cli::run(Cli::parse()) {
+        Ok(code) => ExitCode::from(code),
+        Err(fault) => {
+            if fault.kind != Kind::Closed {
+                let _ = writeln!(std::io::stderr(), "claw: {}", fault.message);
+                if let Some(hint) = &fault.hint {
+                    let _ = writeln!(std::io::stderr(), "      {hint}");
+                }
+            }
+            ExitCode::from(fault.exit_code())
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The HTTP client for models: one request, on a runtime of its own.
+
+use crate::core::config::{Chosen, Model};
+use crate::core::fault::{Fault, Kind, Result};
+use crate::provider::limit;
+use crate::store::workspace::Workspace;
+use jiff::Timestamp;
+use reqwest::Client;
+use std::error::Error;
+use std::time::Duration;
+
+/// Runs one exchange.
+pub(super) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|e| Fault::new(Kind::Machine, format!("cannot start the network: {e}")))?.block_on(work)
+}
+
+/// A client for one model's server.
+pub(super) fn client(name: &str, model: &Model, url: &str) -> Result<Client> {
+    let bad = |e: reqwest::Error| Fault::config(format!("model {name}: {e}"));
+    let mut builder = Client::builder()
+        .connect_timeout(limit(model.connect_timeout, 10))
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("claw/", env!("CARGO_PKG_VERSION")));
+    if url.starts_with("http://") {
+        // Without TLS nobody needs the certificates of the machine, which take longer to read than
+        // most requests.
+        builder = builder.tls_certs_only([]);
+    }
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    builder.build().map_err(bad)
+}
+
+/// The key that the model is set up with, if it is with any.
+pub(super) fn key(workspace: &Workspace, chosen: &Chosen) -> Result<Option<String>> {
+    let (name, model) = (&chosen.name, &chosen.model);
+    if let Some(variable) = &model.api_key_env {
+        let key = workspace.world.var(variable);
+        return key
+            .map(|k| Some(k.to_owned()))
+            .ok_or_else(|| Fault::config(format!("model {name}: the environment variable {variable} is not set")));
+    }
+    if let Some(file) = &model.api_key_file {
+        let path = workspace.root.join(file);
+        let text = std::fs::read_to_string(&path)
+            .map_err(|e| Fault::config(format!("model {name}: the key file {}: {e}", path.display())))?;
+        return Ok(Some(text.trim().to_owned()));
+    }
+    Ok(model.api_key.clone())
+}
+
+/// What a failed request means. The key never enters the text.
+pub(super) fn failed(name: &str, error: &reqwest::Error, key: Option<&str>) -> Fault {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = inner.to_string();
+        cause = inner.source();
+    }
+    let url = error.url().map(ToString::to_string).unwrap_or_default();
+    let kind = if error.is_builder() { Kind::Config } else { Kind::Unavailable };
+    Fault::new(kind, hide(&format!("model {name}: {url}: {text}"), key))
+}
+
+/// What a status that is no success means, with the server's own words.
+pub(super) fn refused(
+    name: &str,
+    status: u16,
+    headers: &reqwest::header::HeaderMap,
+    body: &str,
+    key: Option<&str>,
+) -> Fault {
+    let after = headers.get("retry-after").and_then(|v| v.to_str().ok()).and_then(seconds);
+    let kind = match status {
+        401 | 403 => Kind::Config,
+        429 => Kind::Later,
+        408 | 409 | 425 | 500.. => Kind::Unavailable,
+        _ => Kind::Failed,
+    };
+    let words = serde_json::from_str::<serde_json::Value>(body).ok();
+    let words = words.as_ref().and_then(|v| {
+        let error = v.get("error").unwrap_or(v);
+        error.get("message").unwrap_or(error).as_str()
+    });
+    let words: String = words.unwrap_or(body).trim().chars().take(300).collect();
+    let fault = Fault::new(kind, hide(&format!("model {name}: HTTP {status}: {words}"), key)).after(after);
+    match kind {
+        Kind::Config => fault.hint("check the model's api_key_env or api_key_file"),
+        _ => fault,
+    }
+}
+
+/// `Retry-After`: seconds, or a date (RFC 9110, 10.2.3). At most a day.
+fn seconds(text: &str) -> Option<u64> {
+    let seconds = text.trim().parse().ok().or_else(|| {
+        let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+        u64::try_from(date.duration_since(Timestamp::now()).as_secs()).ok()
+    });
+    seconds.map(|s| s.min(86_400))
+}
+
+/// `text` without the key.
+pub(super) fn hide(text: &str, key: Option<&str>) -> String {
+    match key.filter(|k| !k.is_empty()) {
+        Some(key) => text.replace(key, "[key]"),
+        None => text.to_owned(),
+    }
+}
+
+/// The first model of an Ollama server on this machine, if one answers within a fifth of a second:
+/// its base URL for the `openai` provider, and the model's name.
+#[must_use]
+pub fn local_ollama(host: &str) -> Option<(String, String)> {
+    let host = if host.contains("://") { host.to_owned() } else { format!("http://{host}") };
+    let url = format!("{}/api/tags", host.trim_end_matches('/'));
+    let short = Model { connect_timeout: Some(jiff::SignedDuration::from_millis(200)), ..Model::default() };
+    let client = client("ollama", &short, &url).ok()?;
+    let answer = block_on(async {
+        let asked = client.get(&url).timeout(Duration::from_millis(200)).send().await;
+        let answer = asked.map_err(|e| failed("ollama", &e, None))?;
+        answer.json::<serde_json::Value>().await.map_err(|e| failed("ollama", &e, None))
+    });
+    let model = answer.ok()?["models"][0]["name"].as_str()?.to_owned();
+    Some((format!("{}/v1", host.trim_end_matches('/')), model))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        assert_eq!(seconds("7"), Some(7));
+        assert_eq!(seconds("99999999"), Some(86_400));
+        assert_eq!(seconds("soon"), None);
+        assert_eq!(seconds("Wed, 21 Oct 2099 07:28:00 GMT"), Some(86_400));
+        assert_eq!(seconds("Wed, 21 Oct 2015 07:28:00 GMT"), None);
+    }
+
+    #[test]
+    fn a_key_never_enters_an_error() {
+        let headers = reqwest::header::HeaderMap::new();
+        let fault = refused("m", 401, &headers, r#"{"error":{"message":"bad key sk-secret"}}"#, Some("sk-secret"));
+        assert_eq!(fault.message, "model m: HTTP 401: bad key [key]");
+        assert_eq!(fault.kind, Kind::Config);
+    }
+
+    #[test]
+    fn what_may_pass_is_told_from_what_will_not() {
+        let headers = reqwest::header::HeaderMap::new();
+        let kind = |status| refused("m", status, &headers, "x", None).kind;
+        assert_eq!(
+            [429, 500, 503, 408].map(kind),
+            [Kind::Later, Kind::Unavailable, Kind::Unavailable, Kind::Unavailable]
+        );
+        assert_eq!([400, 404, 422].map(kind), [Kind::Failed; 3]);
+    }
+}

@@ -1,0 +1,76 @@
+//! Models: each turns a neutral request into a neutral reply, telling every piece of text as it
+//! comes. A provider is one file and one line in the table.
+
+mod command;
+mod http;
+mod offline;
+mod openai;
+
+pub use http::local_ollama;
+
+use crate::core::config::{Chosen, OFFLINE};
+use crate::core::fault::{Fault, Result};
+use crate::core::model::{Reply, Request};
+use crate::core::problem::nearest;
+use crate::core::stamp::Stamp;
+use crate::store::lock::Lane;
+use crate::store::workspace::Workspace;
+use jiff::SignedDuration;
+use std::time::Duration;
+
+/// The most text that an answer may have, in bytes.
+pub const MAX_ANSWER: u64 = 8 << 20;
+
+/// One question to one model.
+pub struct Question<'a> {
+    /// The workspace.
+    pub workspace: &'a Workspace,
+    /// The model.
+    pub chosen: &'a Chosen,
+    /// What is asked.
+    pub request: &'a Request,
+    /// The instant of the event that is answered.
+    pub at: Stamp,
+    /// The session's lane, for programs that are run.
+    pub lane: &'a Lane,
+    /// Hears every piece of text as it comes.
+    pub heard: &'a mut dyn FnMut(&str),
+}
+
+type Ask = fn(&mut Question) -> Result<Reply>;
+
+const PROVIDERS: &[(&str, Ask)] = &[(OFFLINE, offline::ask), ("openai", openai::ask), ("command", command::ask)];
+
+/// Asks the model. The answer is never empty.
+///
+/// # Errors
+/// `Config` where the model cannot be used as it is set up, `Unavailable` and `Later` where it may
+/// be there later, `Failed` where this request will never be answered.
+pub fn ask(question: &mut Question) -> Result<Reply> {
+    let name = question.chosen.model.provider.as_deref().unwrap_or_default();
+    let Some((_, ask)) = PROVIDERS.iter().find(|(known, _)| *known == name) else {
+        let fault = Fault::config(format!("model {}: there is no provider `{name}`", question.chosen.name));
+        return Err(match nearest(name, names()) {
+            Some(near) => fault.hint(format!("did you mean `{near}`?")),
+            None => fault.hint(format!("there are: {}", names().collect::<Vec<_>>().join(", "))),
+        });
+    };
+    let reply = ask(question)?;
+    if reply.content.trim().is_empty() && reply.remember.is_empty() {
+        return Err(Fault::new(
+            crate::core::fault::Kind::Unavailable,
+            format!("model {}: its answer is empty", question.chosen.name),
+        ));
+    }
+    Ok(reply)
+}
+
+/// The providers there are.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    PROVIDERS.iter().map(|(name, _)| *name)
+}
+
+/// A configured duration, else its default in seconds.
+fn limit(set: Option<SignedDuration>, default: u64) -> Duration {
+    set.and_then(|d| Duration::try_from(d).ok()).unwrap_or(Duration::from_secs(default))
+}

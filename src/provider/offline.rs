@@ -1,0 +1,67 @@
+//! The built-in model: deterministic, no network. It remembers when told, and answers from the
+//! memories and from what was said in the session.
+
+use crate::core::fault::Result;
+use crate::core::model::{Reply, Role};
+use crate::core::recall::{self, Line};
+use crate::provider::Question;
+use crate::store::memories::{self, Shelf};
+use regex::Regex;
+use std::sync::LazyLock;
+
+static REMEMBER: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"(?is)^\s*(?:please\s+)?remember\s*(?::|\bthat\b)?\s*(.+)$").ok());
+
+pub(super) fn ask(question: &mut Question) -> Result<Reply> {
+    question.workspace.say_once(
+        "offline",
+        "no model is configured, so the built-in offline one answers from memories/; set `model:` in claw.yaml",
+    );
+    let messages = &question.request.messages;
+    let text = messages.last().map(|m| m.content.as_str()).unwrap_or_default();
+    let reply = if let Some(note) = told(text) {
+        let content = format!("Noted in {}", Shelf::Daily.file(question.at));
+        Reply { content, remember: vec![note], ..Reply::default() }
+    } else {
+        let found = memories::search(question.workspace, text, 1)?.into_iter().next();
+        let content = match found.or_else(|| said(question)) {
+            Some(line) if line.path.is_empty() => format!("you said: {}", line.text),
+            Some(line) => format!("{} ({}:{})", line.text, line.path, line.number),
+            None => {
+                "I have no note about that. Tell me with \"remember that …\", or set a model in claw.yaml.".to_owned()
+            }
+        };
+        Reply { content, ..Reply::default() }
+    };
+    (question.heard)(&reply.content);
+    Ok(reply)
+}
+
+/// What shall be remembered, if that is what was said.
+fn told(text: &str) -> Option<String> {
+    let note = REMEMBER.as_ref()?.captures(text)?.get(1)?.as_str().trim();
+    (!note.ends_with('?')).then(|| note.to_owned())
+}
+
+/// What the user said before in this session that answers the question.
+fn said(question: &Question) -> Option<Line> {
+    let (last, before) = question.request.messages.split_last()?;
+    let mine = before.iter().enumerate().filter(|(_, m)| m.role == Role::User && !m.content.trim().ends_with('?'));
+    let lines = mine.map(|(n, m)| Line { path: String::new(), number: n, text: m.content.clone() }).collect();
+    recall::search(lines, &last.content, 1).into_iter().next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+
+    #[test]
+    fn remembering_is_what_was_told_and_no_question() {
+        let note = |text: &str| told(text);
+        assert_eq!(note("remember that the NAS is 10.0.0.7").as_deref(), Some("the NAS is 10.0.0.7"));
+        assert_eq!(note("Please remember: milk").as_deref(), Some("milk"));
+        assert_eq!(note("remember thatcher").as_deref(), Some("thatcher"));
+        assert_eq!(note("remember when we met?"), None);
+        assert_eq!(note("do you remember the NAS"), None);
+    }
+}

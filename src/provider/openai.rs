@@ -1,0 +1,213 @@
+//! `openai`: any server with `POST /chat/completions`, streamed (server-sent events) where it
+//! streams, whole where it does not. Lenient in what it reads: fields may be missing or null.
+
+use crate::core::fault::{Fault, Kind, Result};
+use crate::core::model::{Reply, Usage};
+use crate::provider::http;
+use crate::provider::{MAX_ANSWER, Question, limit};
+use eventsource_stream::Eventsource;
+use futures_util::StreamExt;
+use reqwest::Response;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::timeout;
+
+const BASE: &str = "https://api.openai.com/v1";
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Chunk {
+    choices: Option<Vec<Choice>>,
+    usage: Option<Tokens>,
+    error: Option<Value>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Choice {
+    delta: Option<Said>,
+    message: Option<Said>,
+    finish_reason: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Said {
+    content: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Tokens {
+    prompt_tokens: Option<u64>,
+    completion_tokens: Option<u64>,
+}
+
+pub(super) fn ask(question: &mut Question) -> Result<Reply> {
+    let chosen = question.chosen;
+    let base = chosen.model.api_base.as_deref().unwrap_or(BASE).trim_end_matches('/');
+    let url = format!("{base}/chat/completions");
+    let is_public = chosen.model.api_base.is_none();
+    let mut key = http::key(question.workspace, chosen)?;
+    if key.is_none() && is_public {
+        key = question.workspace.world.var("OPENAI_API_KEY").map(ToOwned::to_owned);
+        if key.is_none() {
+            return Err(
+                Fault::config(format!("model {}: no key", chosen.name)).hint("set OPENAI_API_KEY or api_key_env")
+            );
+        }
+    }
+    let client = http::client(&chosen.name, &chosen.model, &url)?;
+    let whole = limit(chosen.model.timeout, 600);
+    let name = &chosen.name;
+    let mut post = client.post(&url).json(&body(question)?);
+    if let Some(key) = &key {
+        post = post.bearer_auth(key);
+    }
+    let exchange = exchange(post, question, key.as_deref());
+    http::block_on(async {
+        timeout(whole, exchange).await.unwrap_or_else(|_| {
+            Err(Fault::new(Kind::Unavailable, format!("model {name}: no whole answer within {whole:?}")))
+        })
+    })
+}
+
+fn body(question: &Question) -> Result<Value> {
+    let request = question.request;
+    let Some(model) = &request.model else {
+        return Err(Fault::config(format!("model {}: `model` is missing", question.chosen.name)));
+    };
+    let mut messages = vec![json!({"role": "system", "content": request.system})];
+    messages.extend(request.messages.iter().map(|m| json!({"role": m.role, "content": m.content})));
+    let mut body = json!({
+        "model": model,
+        "messages": messages,
+        "stream": true,
+        "stream_options": {"include_usage": true},
+    });
+    if let Some(temperature) = request.temperature {
+        body["temperature"] = json!(temperature);
+    }
+    if let Some(max_tokens) = request.max_tokens {
+        body["max_tokens"] = json!(max_tokens);
+    }
+    Ok(body)
+}
+
+async fn exchange(post: reqwest::RequestBuilder, question: &mut Question<'_>, key: Option<&str>) -> Result<Reply> {
+    let name = question.chosen.name.clone();
+    let first = limit(question.chosen.model.first_token_timeout, 120);
+    let sent = timeout(first, post.send()).await.map_err(|_| silent(&name, first))?;
+    let answer = sent.map_err(|e| http::failed(&name, &e, key))?;
+    let status = answer.status();
+    let is_stream = answer
+        .headers()
+        .get("content-type")
+        .and_then(|v| v.to_str().ok())
+        .is_some_and(|v| v.starts_with("text/event-stream"));
+    if status.is_success() && is_stream {
+        return streamed(answer, question, key).await;
+    }
+    let headers = answer.headers().clone();
+    let body = whole(answer, &name, first, key).await?;
+    if !status.is_success() {
+        return Err(http::refused(&name, status.as_u16(), &headers, &body, key));
+    }
+    let mut collected = Collected::default();
+    collected.take(&name, &body, key, question.heard)?;
+    collected.finish(&name)
+}
+
+/// The whole body, bounded in size and in silence.
+async fn whole(mut answer: Response, name: &str, idle: Duration, key: Option<&str>) -> Result<String> {
+    let mut bytes = Vec::new();
+    loop {
+        let next = timeout(idle, answer.chunk()).await.map_err(|_| silent(name, idle))?;
+        let Some(chunk) = next.map_err(|e| http::failed(name, &e, key))? else { break };
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() as u64 > MAX_ANSWER {
+            return Err(too_long(name));
+        }
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+async fn streamed(answer: Response, question: &mut Question<'_>, key: Option<&str>) -> Result<Reply> {
+    let name = question.chosen.name.clone();
+    let idle = limit(question.chosen.model.idle_timeout, 60);
+    let mut wait = limit(question.chosen.model.first_token_timeout, 120);
+    let mut events = answer.bytes_stream().eventsource();
+    let mut collected = Collected::default();
+    loop {
+        let next = timeout(wait, events.next()).await.map_err(|_| silent(&name, wait))?;
+        wait = idle;
+        let event = match next {
+            None => break,
+            Some(Ok(event)) => event,
+            Some(Err(eventsource_stream::EventStreamError::Transport(e))) => return Err(http::failed(&name, &e, key)),
+            Some(Err(_)) => return Err(garbage(&name, "its stream is not UTF-8 text")),
+        };
+        if event.data.trim() == "[DONE]" {
+            collected.is_finished = true;
+            break;
+        }
+        collected.take(&name, &event.data, key, question.heard)?;
+    }
+    collected.finish(&name)
+}
+
+#[derive(Default)]
+struct Collected {
+    reply: Reply,
+    is_finished: bool,
+}
+
+impl Collected {
+    fn take(&mut self, name: &str, data: &str, key: Option<&str>, heard: &mut dyn FnMut(&str)) -> Result<()> {
+        let shown: String = data.chars().take(80).collect();
+        let chunk: Chunk = serde_json::from_str(data)
+            .map_err(|_| garbage(name, &http::hide(&format!("`{}`", shown.escape_debug()), key)))?;
+        if let Some(error) = chunk.error.filter(|e| !e.is_null()) {
+            let words =
+                error.get("message").and_then(Value::as_str).map_or_else(|| error.to_string(), ToOwned::to_owned);
+            return Err(Fault::new(Kind::Unavailable, http::hide(&format!("model {name}: {words}"), key)));
+        }
+        for choice in chunk.choices.into_iter().flatten() {
+            let is_whole = choice.message.is_some();
+            let said = choice.delta.or(choice.message).unwrap_or_default();
+            if let Some(text) = said.content.filter(|t| !t.is_empty()) {
+                heard(&text);
+                self.reply.content += &text;
+            }
+            self.is_finished |= is_whole || choice.finish_reason.is_some();
+        }
+        if let Some(tokens) = chunk.usage {
+            self.reply.usage = Usage {
+                input: tokens.prompt_tokens.unwrap_or_default(),
+                output: tokens.completion_tokens.unwrap_or_default(),
+            };
+        }
+        if self.reply.content.len() as u64 > MAX_ANSWER { Err(too_long(name)) } else { Ok(()) }
+    }
+
+    fn finish(self, name: &str) -> Result<Reply> {
+        if self.is_finished {
+            return Ok(self.reply);
+        }
+        let length = self.reply.content.chars().count();
+        Err(Fault::new(Kind::Unavailable, format!("model {name}: the answer was cut off after {length} characters")))
+    }
+}
+
+fn garbage(name: &str, what: &str) -> Fault {
+    Fault::new(Kind::Unavailable, format!("model {name}: the server answered nonsense: {what}"))
+}
+
+fn silent(name: &str, waited: Duration) -> Fault {
+    Fault::new(Kind::Unavailable, format!("model {name}: the server said nothing for {waited:?}"))
+}
+
+fn too_long(name: &str) -> Fault {
+    Fault::new(Kind::Failed, format!("model {name}: the answer is over {MAX_ANSWER} bytes"))
+}

@@ -1,0 +1,136 @@
+//! `deliver`: from `outbox/ready` to the world. What the other side has taken is in the receipt,
+//! synced, before the event moves.
+
+use crate::channel::{self, CLI, Parcel};
+use crate::core::event::Event;
+use crate::core::fault::{Fault, Kind, Result};
+use crate::core::retry::PATIENCE;
+use crate::stage::pool::Work;
+use crate::stage::{Outcome, Patience, Standing, crashed, settle};
+use crate::store::journal::{self, Line};
+use crate::store::lock::Lane;
+use crate::store::receipt::Receipt;
+use crate::store::spool::{Job, Side};
+use crate::store::workspace::Workspace;
+
+/// Prints an event for the terminal.
+pub type Print<'a> = &'a (dyn Fn(&Event) -> Result<()> + Sync);
+
+/// Deliveries, for all channels or for one.
+pub struct Deliver<'a> {
+    /// The workspace.
+    pub workspace: &'a Workspace,
+    /// Only this channel.
+    pub channel: Option<&'a str>,
+    /// Prints for the terminal; nobody's terminal is ours without it.
+    pub print: Option<Print<'a>>,
+}
+
+impl Work for Deliver<'_> {
+    fn side(&self) -> Side {
+        Side::Outbox
+    }
+
+    fn wants(&self, lane: &str) -> bool {
+        let channel = lane.split('-').next().unwrap_or_default();
+        self.channel.is_none_or(|only| only == channel) && (channel != CLI || self.print.is_some())
+    }
+
+    fn key<'k>(&self, lane: &'k str) -> &'k str {
+        lane.split('-').next().unwrap_or(lane)
+    }
+
+    fn slots(&self, _: &str) -> Result<Vec<(String, u32)>> {
+        Ok(Vec::new())
+    }
+
+    fn run(&self, job: Job, lane: &Lane) -> Outcome {
+        let id = job.entry.id.clone();
+        let event = match job.read() {
+            Ok(event) => event,
+            Err(fault) => return settle(self.workspace, Side::Outbox, job, fault, None, Patience::Waits),
+        };
+        if let Some(fault) = crashed(&job) {
+            return settle(self.workspace, Side::Outbox, job, fault, Some(&event), Patience::Waits);
+        }
+        match self.send(&event, &job, lane) {
+            Ok(receipt) => {
+                let line = Line {
+                    to: "done".into(),
+                    why: event.reply_to.to_string(),
+                    receipt: Some(receipt.clone()).filter(|r| !r.is_empty()),
+                    ..Line::of(Side::Outbox, "sent", &job.entry)
+                };
+                match job.done() {
+                    Ok(()) => {
+                        journal::write(self.workspace, line);
+                        Outcome { id, state: Standing::Done(vec![receipt]) }
+                    }
+                    Err(fault) => Outcome { id, state: Standing::Untouched(fault) },
+                }
+            }
+            Err(fault) => settle(self.workspace, Side::Outbox, job, fault, Some(&event), Patience::Waits),
+        }
+    }
+}
+
+impl Deliver<'_> {
+    /// Sends, and returns the receipt's last line.
+    fn send(&self, event: &Event, job: &Job, lane: &Lane) -> Result<String> {
+        if event.expires().is_some_and(|end| end < self.workspace.world.now()) && event.reply_to.channel() != CLI {
+            return Err(Fault::new(Kind::Failed, "it has expired before it could be sent"));
+        }
+        let silent = |_: &Event| Err(Fault::new(Kind::Later, "this is not the terminal"));
+        let mut parcel = Parcel {
+            workspace: self.workspace,
+            event,
+            attempt: job.entry.tries.attempts,
+            is_maybe_repeated: job.is_adopted,
+            receipt: Receipt::open(self.workspace, event)?,
+            lane,
+            print: self.print.unwrap_or(&silent),
+        };
+        channel::send(&mut parcel)?;
+        Ok(parcel.receipt.lines.pop().unwrap_or_default())
+    }
+}
+
+/// Answers for a terminal that nobody has fetched within a day: their asker is gone. They stay
+/// readable in `done/`.
+pub struct Unread<'a> {
+    /// The workspace.
+    pub workspace: &'a Workspace,
+}
+
+impl Work for Unread<'_> {
+    fn side(&self) -> Side {
+        Side::Outbox
+    }
+
+    fn wants(&self, lane: &str) -> bool {
+        lane.starts_with("cli-")
+    }
+
+    fn key<'k>(&self, _: &'k str) -> &'k str {
+        CLI
+    }
+
+    fn slots(&self, _: &str) -> Result<Vec<(String, u32)>> {
+        Ok(Vec::new())
+    }
+
+    fn run(&self, job: Job, _: &Lane) -> Outcome {
+        let id = job.entry.id.clone();
+        let expires = job.read().ok().and_then(|event| event.expires());
+        let end = expires.unwrap_or_else(|| id.stamp().plus_seconds(PATIENCE));
+        let now = self.workspace.world.now();
+        let line = Line { to: "done".into(), why: "unread".into(), ..Line::of(Side::Outbox, "unread", &job.entry) };
+        let moved = if end < now { job.done().map(|()| journal::write(self.workspace, line)) } else { job.give_back() };
+        let state = match moved {
+            Ok(()) if end < now => Standing::Done(Vec::new()),
+            Ok(()) => Standing::Waiting(end, Fault::new(Kind::Later, "nobody has fetched it yet")),
+            Err(fault) => Standing::Untouched(fault),
+        };
+        Outcome { id, state }
+    }
+}

@@ -1,0 +1,163 @@
+//! The way of an event: route, run-agent, remember, deliver, tick. Library functions; the commands
+//! and `supervise` call these same ones, and all of them may run in any number of processes at once.
+
+pub mod deliver;
+pub mod pool;
+pub mod remember;
+pub mod route;
+pub mod run_agent;
+pub mod serve;
+pub mod supervise;
+pub mod tick;
+
+use crate::core::address::Address;
+use crate::core::event::{Event, EventKind};
+use crate::core::fault::{Fault, Kind, Result};
+use crate::core::id::{Derived, Id};
+use crate::core::retry;
+use crate::core::stamp::Stamp;
+use crate::store::journal::{self, Line};
+use crate::store::publish;
+use crate::store::spool::{Job, Side};
+use crate::store::workspace::Workspace;
+
+/// What became of a claimed event.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The event.
+    pub id: Id,
+    /// How it stands.
+    pub state: Standing,
+}
+
+/// How an event stands after somebody worked on it.
+#[derive(Debug)]
+pub enum Standing {
+    /// It has ended well; these events went out, or this is what it left.
+    Done(Vec<String>),
+    /// It is tried again then.
+    Waiting(Stamp, Fault),
+    /// It lies in `failed/`.
+    Failed(Fault),
+    /// Nothing was done: the machine is in trouble.
+    Untouched(Fault),
+}
+
+/// What kind of patience an event's sender has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Tried again until it expires.
+    Waits,
+    /// Somebody sits before it and is told at once.
+    Asks,
+}
+
+/// Settles a job that did not end well: give it back, let it wait, or fail it.
+fn settle(
+    workspace: &Workspace,
+    side: Side,
+    job: Job,
+    fault: Fault,
+    event: Option<&Event>,
+    patience: Patience,
+) -> Outcome {
+    let id = job.entry.id.clone();
+    let state = try_settle(workspace, side, job, fault, event, patience).unwrap_or_else(Standing::Untouched);
+    Outcome { id, state }
+}
+
+fn try_settle(
+    workspace: &Workspace,
+    side: Side,
+    job: Job,
+    fault: Fault,
+    event: Option<&Event>,
+    patience: Patience,
+) -> Result<Standing> {
+    if matches!(fault.kind, Kind::Machine | Kind::Closed) {
+        job.give_back()?;
+        return Ok(Standing::Untouched(fault));
+    }
+    let now = workspace.world.now();
+    let expires = event.and_then(Event::expires);
+    let due = retry::next(now, job.entry.tries.attempts, fault.after, expires, workspace.world.random());
+    if let (true, Some(due), Patience::Waits) = (fault.is_temporary(), due, patience) {
+        // The other side's own limit is not the event's fault.
+        let line = Line {
+            to: "wait".into(),
+            until: Some(due.timestamp()),
+            why: fault.to_string(),
+            ..Line::of(side, "wait", &job.entry)
+        };
+        job.wait(due, fault.after.is_none())?;
+        journal::write(workspace, line);
+        return Ok(Standing::Waiting(due, fault));
+    }
+    fail(workspace, side, job, &fault, event)?;
+    Ok(Standing::Failed(fault))
+}
+
+/// Fails a job: first the notice to whoever asked, then the reason, then the move.
+fn fail(workspace: &Workspace, side: Side, job: Job, fault: &Fault, event: Option<&Event>) -> Result<()> {
+    notify(workspace, side, &job.entry.id, job.entry.tries.rounds, fault, event)?;
+    let line = Line { to: "failed".into(), why: fault.to_string(), ..Line::of(side, "fail", &job.entry) };
+    job.fail(&reason(fault, job_attempts(&line, event), workspace.world.now()))?;
+    journal::write(workspace, line);
+    Ok(())
+}
+
+fn job_attempts(line: &Line, event: Option<&Event>) -> String {
+    let from = event.map(|e| format!("from {} to {}", e.from, e.reply_to)).unwrap_or_default();
+    format!("{} {from}", line.lane).trim().to_owned()
+}
+
+/// The text of a `.reason` file.
+fn reason(fault: &Fault, about: String, now: Stamp) -> String {
+    let mut text = fault.message.clone();
+    if let Some(hint) = &fault.hint {
+        text = format!("{text}\nhint: {hint}");
+    }
+    format!("{text}\nat: {}\nlane: {about}", now.timestamp())
+}
+
+/// Tells the sender of an event that it has failed, once a round; never about a notice, and never
+/// the place that could not be reached.
+fn notify(workspace: &Workspace, side: Side, id: &Id, round: u32, fault: &Fault, event: Option<&Event>) -> Result<()> {
+    let home = workspace.config()?.deliver_to.clone();
+    let place = match (side, event) {
+        (_, Some(event)) if event.kind == EventKind::Notice => None,
+        (Side::Inbox, Some(event)) => Some(event.reply_to.clone()),
+        (Side::Outbox, Some(event)) => home.filter(|home| *home != event.reply_to),
+        (_, None) => home,
+    };
+    let Some(place) = place else { return Ok(()) };
+    let what = event.map_or("an event", |e| {
+        if side == Side::Inbox && e.kind == EventKind::Message { "your message" } else { "an event" }
+    });
+    let verb = if side == Side::Inbox { "could not be answered" } else { "could not be delivered" };
+    let text = format!("{what} {verb}: {fault}\nIt is kept: claw why {0}, claw retry {0}", id.short());
+    let from = Address::parse("claw:notice")?;
+    let mut notice = match event {
+        Some(event) => event.child(Derived::Notice, round + 1, from, text, workspace.world.now()),
+        None => {
+            let draft = crate::core::event::Draft {
+                kind: EventKind::Notice,
+                from: Some(from),
+                ..crate::core::event::Draft::message(text)
+            };
+            publish::complete(workspace, draft, id.derive(Derived::Notice, round + 1))?
+        }
+    };
+    notice.reply_to = place;
+    notice.error = Some(fault.message.clone());
+    publish::outbox(workspace, &notice)?;
+    Ok(())
+}
+
+/// Ends an event that nobody can work on, in a lane that the caller holds or in `new/`.
+fn crashed(job: &Job) -> Option<Fault> {
+    (job.entry.tries.crashes >= retry::MAX_CRASHES).then(|| {
+        let crashes = job.entry.tries.crashes;
+        Fault::new(Kind::Failed, format!("its worker was killed {crashes} times while it worked on this event"))
+    })
+}

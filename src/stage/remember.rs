@@ -1,0 +1,64 @@
+//! `remember`: the lane `memories`, one note after the other. The synced note is the commit point.
+
+use crate::core::event::Event;
+use crate::core::fault::Result;
+use crate::core::session;
+use crate::stage::pool::Work;
+use crate::stage::{Outcome, Patience, Standing, crashed, settle};
+use crate::store::journal::{self, Line};
+use crate::store::lock::Lane;
+use crate::store::memories::{self, Shelf};
+use crate::store::spool::{Job, Side};
+use crate::store::workspace::Workspace;
+
+/// Notes.
+pub struct Remember<'a> {
+    /// The workspace.
+    pub workspace: &'a Workspace,
+}
+
+impl Work for Remember<'_> {
+    fn side(&self) -> Side {
+        Side::Inbox
+    }
+
+    fn wants(&self, lane: &str) -> bool {
+        lane == session::MEMORIES
+    }
+
+    fn key<'k>(&self, lane: &'k str) -> &'k str {
+        lane
+    }
+
+    fn slots(&self, _: &str) -> Result<Vec<(String, u32)>> {
+        Ok(Vec::new())
+    }
+
+    fn run(&self, job: Job, _: &Lane) -> Outcome {
+        let id = job.entry.id.clone();
+        let event = match job.read() {
+            Ok(event) => event,
+            Err(fault) => return settle(self.workspace, Side::Inbox, job, fault, None, Patience::Waits),
+        };
+        let noted = crashed(&job).map_or_else(|| shelf(&event), Err);
+        match noted.and_then(|shelf| memories::note(self.workspace, &shelf, &event.id, &event.content)) {
+            Ok(place) => {
+                let line =
+                    Line { to: "done".into(), why: place.clone(), ..Line::of(Side::Inbox, "remember", &job.entry) };
+                match job.done() {
+                    Ok(()) => {
+                        journal::write(self.workspace, line);
+                        Outcome { id, state: Standing::Done(vec![place]) }
+                    }
+                    Err(fault) => Outcome { id, state: Standing::Untouched(fault) },
+                }
+            }
+            Err(fault) => settle(self.workspace, Side::Inbox, job, fault, Some(&event), Patience::Waits),
+        }
+    }
+}
+
+fn shelf(event: &Event) -> Result<Shelf> {
+    let text = |key: &str| event.meta.get(key).and_then(|v| v.as_str());
+    Shelf::named(text("topic"), text("project"))
+}

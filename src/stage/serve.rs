@@ -1,0 +1,152 @@
+//! Seeing one event through: for a stage that was given an id, and for `ask`. Whoever does the work,
+//! this returns when the event has left its stage.
+
+use crate::core::fault::{Fault, Kind, Result};
+use crate::core::id::Id;
+use crate::core::stamp::Stamp;
+use crate::stage::pool::Work;
+use crate::stage::{Outcome, Standing};
+use crate::store::locate::{self, Found};
+use crate::store::lock::{Lane, Slots};
+use crate::store::spool::{self, Head, Side, State};
+use crate::store::watch::Watch;
+use crate::store::workspace::Workspace;
+use std::fs;
+
+/// Works on the lane of event `id`, or waits for whoever does, until the event has left the stage.
+///
+/// # Errors
+/// `Later` where it is not this stage's turn yet, `Data` where there is no such event.
+pub fn see_through(workspace: &Workspace, work: &dyn Work, id: &Id) -> Result<Outcome> {
+    let mut watch = None;
+    loop {
+        let place = place(workspace, work.side(), id)?;
+        let lane = match standing(workspace, work.side(), &place, id)? {
+            Some(outcome) => return Ok(outcome),
+            None => place.entry.lane.clone(),
+        };
+        if !work.wants(&lane) {
+            return Err(Fault::data(format!("{id} is in lane {lane}, which is not for this stage")));
+        }
+        // The watch is there before the last try, so that no release is missed.
+        let is_watching = watch.is_some();
+        if let Some(lane) = Lane::attempt(workspace, work.side(), &lane)? {
+            let (outcome, is_idle) = until(workspace, work, &lane, id)?;
+            lane.release(is_idle);
+            match outcome {
+                Some(outcome) => return Ok(outcome),
+                None => continue,
+            }
+        }
+        let eye = match watch.take() {
+            Some(eye) => eye,
+            None => eye(workspace, work.side())?,
+        };
+        if is_watching {
+            eye.wait(workspace.world.now(), None, None)?;
+        }
+        watch = Some(eye);
+    }
+}
+
+/// Works off a lane that the caller holds, up to and with event `id`; `None` where that has moved on
+/// by other hands. True where nothing of the lane is left.
+///
+/// # Errors
+/// Where the file system refuses, or the lane is held up (`Later`).
+pub fn until(workspace: &Workspace, work: &dyn Work, lane: &Lane, id: &Id) -> Result<(Option<Outcome>, bool)> {
+    let side = work.side();
+    let slots = wait_for_slots(workspace, work, &lane.name)?;
+    let mut entries = spool::lanes(workspace, side)?.remove(&lane.name).unwrap_or_default();
+    loop {
+        match spool::claim(workspace, side, lane, &mut entries)? {
+            Head::Nothing => return Ok((None, true)),
+            Head::NotDue(due) => return Err(not_due(id, due, "")),
+            Head::Job(job) => {
+                let is_it = job.entry.id == *id;
+                let outcome = work.run(job, lane);
+                match outcome.state {
+                    _ if is_it => {
+                        drop(slots);
+                        let is_over = matches!(outcome.state, Standing::Done(_) | Standing::Failed(_));
+                        return Ok((Some(outcome), is_over && entries.is_empty()));
+                    }
+                    Standing::Waiting(due, fault) => {
+                        return Err(not_due(id, due, &format!(" behind {}: {fault}", outcome.id)));
+                    }
+                    Standing::Untouched(fault) => return Err(fault),
+                    Standing::Done(_) | Standing::Failed(_) => {}
+                }
+            }
+        }
+    }
+}
+
+fn wait_for_slots(workspace: &Workspace, work: &dyn Work, lane: &str) -> Result<Slots> {
+    let groups = work.slots(work.key(lane))?;
+    if let Some(slots) = Slots::attempt(workspace, &groups)? {
+        return Ok(slots);
+    }
+    let watch = Watch::new(&[&workspace.path(".claw/locks/slots")])?;
+    loop {
+        if let Some(slots) = Slots::attempt(workspace, &groups)? {
+            return Ok(slots);
+        }
+        watch.wait(workspace.world.now(), None, None)?;
+    }
+}
+
+/// A watch on everything by which an event can leave a stage.
+pub fn eye(workspace: &Workspace, side: Side) -> Result<Watch> {
+    let locks = workspace.path(".claw/locks").join(side.name());
+    let states = [State::Ready, State::Wait, State::Failed].map(|state| side.dir(workspace, state));
+    Watch::new(&[&locks, &states[0], &states[1], &states[2]])
+}
+
+fn place(workspace: &Workspace, side: Side, id: &Id) -> Result<Found> {
+    // Between two folders an event is in both or in neither for a reader: look twice.
+    let look = || locate::of(workspace, side, id).into_iter().next();
+    let found = look().or_else(look);
+    found.ok_or_else(|| Fault::data(format!("there is no event {id} in {}", side.name())))
+}
+
+/// How the event stands, if nobody has to work on it any more.
+fn standing(workspace: &Workspace, side: Side, found: &Found, id: &Id) -> Result<Option<Outcome>> {
+    let outcome = |state| Ok(Some(Outcome { id: id.clone(), state }));
+    match found.state {
+        None => outcome(Standing::Done(left_behind(workspace, side, found, id))),
+        Some(State::Failed) => {
+            let reason = fs::read_to_string(side.reason(workspace, id)).unwrap_or_default();
+            let first = reason.lines().next().unwrap_or("no reason was written").to_owned();
+            outcome(Standing::Failed(Fault::new(Kind::Failed, first)))
+        }
+        Some(State::New) => {
+            let fault = Fault::new(Kind::Later, format!("{id} is not routed yet"));
+            Err(fault.hint("`claw route` first, or wait until it is due"))
+        }
+        Some(State::Wait) => match found.entry.due.filter(|due| *due > workspace.world.now()) {
+            Some(due) => outcome(Standing::Waiting(due, not_due(id, due, ""))),
+            None => Ok(None),
+        },
+        Some(State::Ready | State::Run) => Ok(None),
+    }
+}
+
+/// What a finished event has sent out, by its session's log.
+fn left_behind(workspace: &Workspace, side: Side, found: &Found, id: &Id) -> Vec<String> {
+    if side == Side::Outbox {
+        return Vec::new();
+    }
+    let event = spool::read_capped(&found.path).ok().and_then(|b| crate::core::event::Event::from_json(&b).ok());
+    let Some(event) = event else { return Vec::new() };
+    let known = crate::store::learned::load(workspace).unwrap_or_default();
+    let agent = workspace.config().map(|c| c.default_agent.clone()).unwrap_or_default();
+    let Ok(decision) = crate::core::routing::decide(&event, &known, &agent) else { return Vec::new() };
+    let records = crate::store::session_log::read(workspace, &decision.lane).unwrap_or_default();
+    let out = crate::core::turn::replay(records, id).done.unwrap_or_default();
+    out.into_iter().map(|event| event.id.to_string()).collect()
+}
+
+fn not_due(id: &Id, due: Stamp, why: &str) -> Fault {
+    Fault::new(Kind::Later, format!("{id} waits until {}{why}", due.timestamp()))
+}

@@ -1,0 +1,58 @@
+//! `tick`: everything that is due, once: route, turns, notes, deliveries (not to terminals), then
+//! letting go of what is old. Orphans are adopted on the way, because claiming does that.
+
+use crate::core::fault::Result;
+use crate::stage::deliver::{Deliver, Unread};
+use crate::stage::pool::{self, Mode, Work};
+use crate::stage::remember::Remember;
+use crate::stage::run_agent::RunAgent;
+use crate::stage::{Outcome, route};
+use crate::store::spool::Side;
+use crate::store::workspace::Workspace;
+use crate::store::{drops, prune};
+use std::sync::mpsc;
+
+/// Deliveries that run at once.
+pub const DELIVERIES: usize = 8;
+
+/// Does all of one kind of work that is pending and free.
+///
+/// # Errors
+/// The machine's trouble.
+pub fn drain(workspace: &Workspace, work: &dyn Work, width: usize, report: &mut dyn FnMut(Outcome)) -> Result<()> {
+    let (tell, hear) = mpsc::channel();
+    pool::run(workspace, work, width, Mode::Drain, (&tell, &hear), report, &|_| {}).map(drop)
+}
+
+/// How many turns one process runs at once.
+///
+/// # Errors
+/// Where `claw.yaml` is bad.
+pub fn width(workspace: &Workspace) -> Result<usize> {
+    Ok(usize::try_from(workspace.config()?.max_concurrency).unwrap_or(usize::MAX).min(256))
+}
+
+/// One tick. Every outcome is told, with the stage's name.
+///
+/// # Errors
+/// The machine's trouble, or a bad `claw.yaml`.
+pub fn run(workspace: &Workspace, report: &mut dyn FnMut(&str, Outcome)) -> Result<()> {
+    route::all(workspace)?;
+    drain(workspace, &RunAgent::all(workspace), width(workspace)?, &mut |o| report("run-agent", o))?;
+    // Turns publish what is to be remembered.
+    route::all(workspace)?;
+    drain(workspace, &Remember { workspace }, 1, &mut |o| report("remember", o))?;
+    drops::take_in(workspace, Side::Outbox)?;
+    let deliver = Deliver { workspace, channel: None, print: None };
+    drain(workspace, &deliver, DELIVERIES, &mut |o| report("deliver", o))?;
+    sweep(workspace)
+}
+
+/// Letting go: unread answers, old days, old sessions.
+///
+/// # Errors
+/// Where something cannot be removed.
+pub fn sweep(workspace: &Workspace) -> Result<()> {
+    drain(workspace, &Unread { workspace }, 1, &mut |_| {})?;
+    prune::run(workspace).map(drop)
+}

@@ -1,0 +1,103 @@
+//! Reading agents, and what every definition in the workspace says about itself.
+
+use crate::core::definition::{self, Agent};
+use crate::core::fault::{Fault, Kind, Result};
+use crate::core::problem::{Problem, nearest};
+use crate::core::session;
+use crate::store::workspace::Workspace;
+use std::fs;
+use std::io::ErrorKind;
+
+/// The agent `id`. Warnings about its file are said, once.
+///
+/// # Errors
+/// `Data` where there is no such agent, with a guess; `Config` where its file is bad.
+pub fn agent(workspace: &Workspace, id: &str) -> Result<Agent> {
+    session::check_agent(id)?;
+    let path = format!("agents/{id}/AGENT.md");
+    let text = match fs::read_to_string(workspace.path(&path)) {
+        Ok(text) => text,
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Err(unknown(workspace, id));
+        }
+        Err(e) => return Err(Fault::new(Kind::Config, format!("{path} cannot be read: {e}"))),
+    };
+    let soul = fs::read_to_string(workspace.path(&format!("agents/{id}/SOUL.md"))).ok();
+    let (agent, warnings) = definition::agent(id, &path, &text, soul)?;
+    for warning in warnings {
+        workspace.world.say(&warning.to_string());
+    }
+    Ok(agent)
+}
+
+/// Whether there is a folder for agent `id`.
+#[must_use]
+pub fn has_agent(workspace: &Workspace, id: &str) -> bool {
+    session::check_agent(id).is_ok() && workspace.path(&format!("agents/{id}/AGENT.md")).is_file()
+}
+
+/// That there is no agent `id`, with a guess.
+#[must_use]
+pub fn unknown(workspace: &Workspace, id: &str) -> Fault {
+    let ids = folders(workspace, "agents");
+    let fault = Fault::data(format!("there is no agent `{}`", id.escape_debug()));
+    match nearest(id, ids.iter().map(String::as_str)) {
+        Some(near) => fault.hint(format!("did you mean `{near}`?")),
+        None => fault.hint(format!("there are: {}", ids.join(", "))),
+    }
+}
+
+/// The folders in `kind` (`agents`, `skills`, `crons`), sorted.
+#[must_use]
+pub fn folders(workspace: &Workspace, kind: &str) -> Vec<String> {
+    let entries = fs::read_dir(workspace.path(kind)).into_iter().flatten().flatten();
+    let dirs = entries.filter(|e| e.path().is_dir());
+    let mut names: Vec<String> = dirs.filter_map(|e| e.file_name().into_string().ok()).collect();
+    names.retain(|n| !n.starts_with('.'));
+    names.sort();
+    names
+}
+
+/// AGENTS.md and BOOTSTRAP.md, in this order, as far as they are there.
+#[must_use]
+pub fn guide(workspace: &Workspace) -> String {
+    let texts = ["AGENTS.md", "BOOTSTRAP.md"].map(|name| fs::read_to_string(workspace.path(name)).unwrap_or_default());
+    texts.join("\n\n").trim().to_owned()
+}
+
+/// Everything that is wrong with the definitions.
+#[must_use]
+pub fn problems(workspace: &Workspace) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut look =
+        |kind: &str, file: &str, read: &dyn Fn(&str, &str, &str) -> std::result::Result<Vec<Problem>, Problem>| {
+            for id in folders(workspace, kind) {
+                let path = format!("{kind}/{id}/{file}");
+                let found = match fs::read_to_string(workspace.path(&path)) {
+                    Ok(text) => read(&id, &path, &text),
+                    Err(e) if e.kind() == ErrorKind::NotFound => Err(Problem::error(&path, "is missing")),
+                    Err(e) => Err(Problem::error(&path, format!("cannot be read: {e}"))),
+                };
+                match found {
+                    Ok(warnings) => problems.extend(warnings),
+                    Err(problem) => problems.push(problem),
+                }
+            }
+        };
+    look("agents", "AGENT.md", &|id, path, text| {
+        session::check_agent(id).map_err(|e| Problem::error(path, e.to_string()))?;
+        let (agent, warnings) = definition::agent(id, path, text, None)?;
+        let (config, _) = workspace.read_config()?;
+        config.choose(&agent, None).map_err(|e| Problem::error(path, e.to_string()))?;
+        Ok(warnings)
+    });
+    look("skills", "SKILL.md", &|_, path, text| definition::skill(path, text).map(|(_, warnings)| warnings));
+    look("crons", "CRON.md", &|id, path, text| {
+        let (cron, warnings) = definition::cron(id, path, text)?;
+        if !has_agent(workspace, &cron.agent) {
+            return Err(Problem::error(path, unknown(workspace, &cron.agent).to_string()));
+        }
+        Ok(warnings)
+    });
+    problems
+}

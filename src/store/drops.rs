@@ -1,0 +1,167 @@
+//! Drop zones: files that people and programs put into `inbox/` and `outbox/`. A drop is first
+//! renamed to `tmp/<fresh id>~<its name>.drop`, and that id is its identity: a kill between the two
+//! steps neither loses nor doubles it.
+
+use crate::core::address::safe_name;
+use crate::core::event::{Draft, EventKind};
+use crate::core::fault::{Fault, Result};
+use crate::core::id::Id;
+use crate::core::stamp::Stamp;
+use crate::store::durable::{self, Moved};
+use crate::store::journal::{self, Line};
+use crate::store::lease::{self, Writers};
+use crate::store::lock::Only;
+use crate::store::spool::{self, Side, State};
+use crate::store::workspace::Workspace;
+use crate::store::{At, clock, publish};
+use rustix::fs::{Mode, OFlags};
+use serde_json::Value;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+/// Endings of files that editors and copiers have not finished.
+const TEMPORARY: &[&str] = &["~", ".tmp", ".part", ".partial", ".crdownload", ".download", ".swp", ".swx", ".bak"];
+/// Without leases a file counts as written when it has not changed for this long, in seconds.
+const SETTLED: i64 = 2;
+
+/// Why a file in a drop zone is left alone; `None` where it will be taken.
+#[must_use]
+pub fn refusal(path: &Path) -> Option<&'static str> {
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let is_file = path.symlink_metadata().is_ok_and(|m| m.is_file());
+    match () {
+        () if name.starts_with('.') || name.starts_with('#') => Some("a hidden file"),
+        () if !is_file => Some("not a regular file"),
+        () if TEMPORARY.iter().any(|end| name.ends_with(end)) => Some("a temporary file by its name"),
+        () => None,
+    }
+}
+
+/// What lies in a drop zone and in `tmp/` from before: names of files, unsorted.
+fn waiting(workspace: &Workspace, side: Side) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+    let files = |dir: PathBuf| -> Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(&dir).at("list", &dir)?;
+        // Folders are most of what lies there: the kernel names their kind without a `stat`.
+        let is_dir = |e: &fs::DirEntry| e.file_type().is_ok_and(|t| t.is_dir());
+        Ok(entries.flatten().filter(|e| !is_dir(e)).map(|e| e.path()).collect())
+    };
+    let fresh = files(workspace.root.join(side.name()))?;
+    let begun = files(side.tmp(workspace))?;
+    Ok((
+        fresh.into_iter().filter(|p| refusal(p).is_none()).collect(),
+        begun.into_iter().filter(|p| p.extension().is_some_and(|e| e == "drop")).collect(),
+    ))
+}
+
+/// How many files wait in a drop zone.
+#[must_use]
+pub fn count(workspace: &Workspace, side: Side) -> usize {
+    waiting(workspace, side).map(|(fresh, begun)| fresh.len() + begun.len()).unwrap_or_default()
+}
+
+/// Takes in every drop that is whole. Returns the instant at which one that may still be written
+/// should be looked at again.
+///
+/// # Errors
+/// Where the file system refuses. A bad drop is no error: it goes to `failed/` with its reason.
+pub fn take_in(workspace: &Workspace, side: Side) -> Result<Option<Stamp>> {
+    let (fresh, begun) = waiting(workspace, side)?;
+    if fresh.is_empty() && begun.is_empty() {
+        return Ok(None);
+    }
+    let _only = Only::wait(workspace, &format!("drops-{}", side.name()))?;
+    let (mut fresh, mut begun) = waiting(workspace, side)?;
+    begun.sort();
+    for path in begun {
+        adopt(workspace, side, &path)?;
+    }
+    let age = |path: &PathBuf| path.metadata().and_then(|m| m.modified()).ok();
+    fresh.sort_by_key(|path| (age(path), path.clone()));
+    let mut again = None;
+    for path in fresh {
+        if !is_written(workspace, &path) {
+            again = Some(workspace.world.now().plus_seconds(SETTLED));
+            continue;
+        }
+        let name = safe_drop_name(&path);
+        let begun = side.tmp(workspace).join(format!("{}~{name}.drop", clock::next_id(workspace)?));
+        if durable::rename(&path, &begun)? == Moved::Yes {
+            adopt(workspace, side, &begun)?;
+        }
+    }
+    Ok(again)
+}
+
+/// The file's own name, cut where it would be too long for a name with an id before it.
+fn safe_drop_name(path: &Path) -> String {
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    if name.len() <= 120 {
+        return name;
+    }
+    let suffix = path.extension().and_then(|e| e.to_str()).filter(|e| e.len() <= 10);
+    format!("{}.{}", safe_name(&name, 60), suffix.unwrap_or("unknown"))
+}
+
+fn is_written(workspace: &Workspace, path: &Path) -> bool {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let Ok(file) = rustix::fs::open(path, flags, Mode::empty()).map(File::from) else { return false };
+    match lease::writers(&file) {
+        Writers::None => true,
+        Writers::Some => false,
+        Writers::Unknown => file
+            .metadata()
+            .and_then(|m| m.modified())
+            .ok()
+            .and_then(|at| jiff::Timestamp::try_from(at).ok())
+            .is_some_and(|at| Stamp::from(at).plus_seconds(SETTLED) <= workspace.world.now()),
+    }
+}
+
+/// Makes an event of `tmp/<id>~<name>.drop`, then removes it.
+fn adopt(workspace: &Workspace, side: Side, path: &Path) -> Result<()> {
+    let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+    let Some((id, name)) = stem.split_once('~') else { return Ok(()) };
+    let Ok(id) = Id::parse(id) else { return Ok(()) };
+    // A writer slipped in before the rename: it is taken in when that one is through.
+    if !is_written(workspace, path) {
+        return Ok(());
+    }
+    match published(workspace, side, path, &id, name) {
+        Ok(()) => {
+            journal::write(workspace, Line { why: format!("file {name}"), ..Line::about(side, "drop", &id) });
+            durable::remove(path)
+        }
+        Err(fault) if fault.kind == crate::core::fault::Kind::Data => {
+            spool::write_reason(workspace, side, &id, &format!("{name}: {fault}"))?;
+            journal::write(
+                workspace,
+                Line { to: "failed".into(), why: fault.to_string(), ..Line::about(side, "fail", &id) },
+            );
+            let target = side.dir(workspace, State::Failed).join(path.file_name().unwrap_or_default());
+            durable::settle(path, &target)
+        }
+        Err(fault) => Err(fault),
+    }
+}
+
+fn published(workspace: &Workspace, side: Side, path: &Path, id: &Id, name: &str) -> Result<()> {
+    let bytes = spool::read_capped(path)?;
+    let mut draft = Draft::from_file(name, &bytes)?;
+    if side == Side::Outbox && draft.reply_to.is_none() {
+        draft.reply_to.clone_from(&workspace.config()?.deliver_to);
+        if draft.reply_to.is_none() {
+            return Err(Fault::data("it does not say where it shall go")
+                .hint("set reply_to in its front matter, or deliver_to in claw.yaml"));
+        }
+    }
+    if side == Side::Outbox && !matches!(draft.kind, EventKind::Message | EventKind::Notice) {
+        return Err(Fault::data("only messages and notices can be delivered"));
+    }
+    draft.meta.insert("file".to_owned(), Value::from(name));
+    let event = publish::complete(workspace, draft, id.clone())?;
+    match side {
+        Side::Inbox => publish::inbox(workspace, &event)?,
+        Side::Outbox => publish::outbox(workspace, &event)?,
+    };
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! Files that are there whole or not at all: publish by link, rename without replacing, sync.
+
+use crate::core::config::Sync;
+use crate::core::fault::{Fault, Kind, Result};
+use crate::store::At;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+/// Makes `dir/name` with these bytes, durable on return. False where a file of that name is there
+/// already, which is then made durable instead: a repeated publish is a success.
+///
+/// # Errors
+/// Before the file has its name: what went wrong, and nothing is there. After: `Later`, and the
+/// file may or may not survive a power cut; publishing it again settles that.
+pub fn publish(dir: &Path, name: &str, tmp: &Path, bytes: &[u8], sync: Sync) -> Result<bool> {
+    let target = dir.join(name);
+    let fresh = match write_unnamed(dir, bytes, sync) {
+        Ok(file) => {
+            let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+            match rustix::fs::linkat(CWD, own.as_str(), CWD, &target, AtFlags::SYMLINK_FOLLOW) {
+                Ok(()) => true,
+                Err(Errno::EXIST) => false,
+                // No /proc: go the way of file systems without unnamed files.
+                Err(Errno::NOENT) => publish_named(&target, tmp, name, bytes, sync)?,
+                Err(e) => return Err(e).at("publish", &target),
+            }
+        }
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => publish_named(&target, tmp, name, bytes, sync)?,
+        Err(e) => return Err(e).at("write into", dir),
+    };
+    sync_dir(dir, sync).map_err(|e| Fault::new(Kind::Later, format!("{} is published, but {e}", target.display())))?;
+    Ok(fresh)
+}
+
+fn write_unnamed(dir: &Path, bytes: &[u8], sync: Sync) -> std::result::Result<File, Errno> {
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let mut file = File::from(rustix::fs::open(dir, flags, Mode::RUSR | Mode::WUSR)?);
+    write_synced(&mut file, bytes, sync).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
+    Ok(file)
+}
+
+fn publish_named(target: &Path, tmp: &Path, name: &str, bytes: &[u8], sync: Sync) -> Result<bool> {
+    let own = tmp.join(format!("{name}.{}.tmp", std::process::id()));
+    write_new(&own, bytes, sync)?;
+    let linked = rustix::fs::linkat(CWD, &own, CWD, target, AtFlags::empty());
+    let _ = fs::remove_file(&own);
+    match linked {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
+        Err(e) => Err(e).at("publish", target),
+    }
+}
+
+/// Writes `path` anew, synced; its name is not durable until its directory is.
+///
+/// # Errors
+/// Where it cannot be written.
+pub fn write_new(path: &Path, bytes: &[u8], sync: Sync) -> Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let mut file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).at("make", path)?);
+    write_synced(&mut file, bytes, sync).at("write", path)
+}
+
+fn write_synced(file: &mut File, bytes: &[u8], sync: Sync) -> io::Result<()> {
+    file.write_all(bytes)?;
+    match sync {
+        Sync::Full => file.sync_data(),
+        Sync::None => Ok(()),
+    }
+}
+
+/// Appends `bytes` to `path` with one write, making the file where it is missing.
+///
+/// # Errors
+/// Where it cannot be written or synced.
+pub fn append(path: &Path, bytes: &[u8], sync: Sync) -> Result<()> {
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
+    let is_new = !path.exists();
+    let mut file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).at("open", path)?);
+    write_synced(&mut file, bytes, sync).at("write", path)?;
+    match path.parent() {
+        Some(dir) if is_new => sync_dir(dir, sync),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the names in `dir` durable.
+///
+/// # Errors
+/// Where the disk cannot.
+pub fn sync_dir(dir: &Path, sync: Sync) -> Result<()> {
+    match sync {
+        Sync::Full => File::open(dir).and_then(|d| d.sync_all()).at("sync", dir),
+        Sync::None => Ok(()),
+    }
+}
+
+/// What a rename found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moved {
+    /// It is there now.
+    Yes,
+    /// There was nothing to move.
+    Gone,
+    /// The new name is taken; nothing was moved.
+    Taken,
+}
+
+/// Renames without ever replacing; makes the target's directory where it is missing.
+///
+/// # Errors
+/// Where the file system refuses.
+pub fn rename(from: &Path, to: &Path) -> Result<Moved> {
+    for _ in 0..2 {
+        match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(Moved::Yes),
+            Err(Errno::EXIST) => return Ok(Moved::Taken),
+            Err(Errno::NOENT) => match to.parent() {
+                Some(dir) if !dir.exists() => fs::create_dir_all(dir).at("make", dir)?,
+                _ => return Ok(Moved::Gone),
+            },
+            Err(e) => return Err(e).at("move", from),
+        }
+    }
+    Ok(Moved::Gone)
+}
+
+/// Moves a finished file to its last place; a copy that was there first makes this one needless.
+///
+/// # Errors
+/// Where the file system refuses.
+pub fn settle(from: &Path, to: &Path) -> Result<()> {
+    if rename(from, to)? == Moved::Taken {
+        remove(from)?;
+    }
+    Ok(())
+}
+
+/// Removes a file; one that is gone already is fine.
+///
+/// # Errors
+/// Where the file system refuses.
+pub fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(e).at("remove", path),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,77 @@
+//! The `git` program, for the workspace's own repository and for its memories alone. No hooks, no
+//! signing, no maintenance: nothing that a repository could name is run.
+
+use crate::core::fault::{Fault, Kind, Result};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// Commits one file, and only that file: what somebody has staged stays staged. Does nothing where
+/// the workspace is not a repository's own top, or the file is as it was committed.
+///
+/// # Errors
+/// `Later` where git says no (a lock, say).
+pub fn commit(root: &Path, file: &Path, message: &str) -> Result<()> {
+    if !root.join(".git").exists() {
+        return Ok(());
+    }
+    let name = file.to_string_lossy();
+    let clean = git(root, &["status", "--porcelain", "--ignored", "--", &name])?;
+    if clean.stdout.is_empty() || clean.stdout.starts_with(b"!!") {
+        return Ok(());
+    }
+    checked(root, &["add", "--", &name])?;
+    checked(root, &["commit", "--quiet", "--no-verify", "--only", "-m", message, "--", &name])
+}
+
+/// Makes `root` a repository whose first commit is everything in it.
+///
+/// # Errors
+/// `Failed` where there is no git.
+pub fn init(root: &Path) -> Result<()> {
+    checked(root, &["init", "--quiet"])?;
+    checked(root, &["add", "--all"])?;
+    checked(root, &["commit", "--quiet", "--no-verify", "-m", "claw init"])
+}
+
+/// Whether there is a `git` program.
+#[must_use]
+pub fn is_there() -> bool {
+    let mut command = Command::new("git");
+    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|s| s.success())
+}
+
+fn checked(root: &Path, arguments: &[&str]) -> Result<()> {
+    let output = git(root, arguments)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    let text = text.trim().lines().next().unwrap_or("no reason given").to_owned();
+    Err(Fault::new(Kind::Later, format!("git {} in {}: {text}", arguments[0], root.display())))
+}
+
+fn git(root: &Path, arguments: &[&str]) -> Result<Output> {
+    let mut command = Command::new("git");
+    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX"] {
+        command.env_remove(name);
+    }
+    for setting in [
+        "gc.auto=0",
+        "maintenance.auto=false",
+        "core.hooksPath=/dev/null",
+        "core.fsmonitor=false",
+        "commit.gpgsign=false",
+        "user.name=claw",
+        "user.email=claw@localhost",
+    ] {
+        command.arg("-c").arg(setting);
+    }
+    command
+        .arg("-C")
+        .arg(root)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| Fault::new(Kind::Failed, format!("cannot run git: {e}")))
+}

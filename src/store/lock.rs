@@ -1,0 +1,199 @@
+//! Kernel locks: lanes and slots. Holding the lock *is* the claim; the kernel frees it when the
+//! holder dies, so there are no pids, no leases and no time-outs.
+//!
+//! A lock is tried on a read-only descriptor, because closing a written one wakes waiters, also the
+//! one that tried. The winner opens it for writing too: when it lets go, or is killed, the kernel
+//! closes that descriptor, and whoever watches the folder is told.
+//!
+//! A lane's file holds its *version*: odd while somebody holds the lane, and another number after
+//! every holder. A listing that was begun when the version was the even number found under the lock
+//! is still true for that lane.
+
+use crate::core::fault::Result;
+use crate::store::At;
+use crate::store::spool::Side;
+use crate::store::workspace::Workspace;
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::io::Errno;
+use std::fs::{self, File};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+const WIDTH: usize = 16;
+
+/// A lock that this process holds until it is dropped.
+#[derive(Debug)]
+struct Held {
+    path: PathBuf,
+    lock: File,
+    write: Option<File>,
+}
+
+impl Held {
+    fn attempt(path: &Path, how: FlockOperation) -> Result<Option<Self>> {
+        loop {
+            let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::CLOEXEC;
+            let lock = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).at("open", path)?);
+            match flock(&lock, how) {
+                Err(Errno::WOULDBLOCK) => return Ok(None),
+                Err(Errno::INTR) => continue,
+                other => other.at("lock", path)?,
+            }
+            // Somebody unlinked the file between open and lock: that lock guards nothing.
+            if lock.metadata().at("read", path)?.nlink() == 0 {
+                continue;
+            }
+            let write = File::options().write(true).open(path).at("open", path)?;
+            return Ok(Some(Self { path: path.to_path_buf(), lock, write: Some(write) }));
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Unlock first, close the written descriptor second: the close wakes the waiters.
+        let _ = flock(&self.lock, FlockOperation::Unlock);
+        drop(self.write.take());
+    }
+}
+
+/// A lane that this process holds.
+#[derive(Debug)]
+pub struct Lane {
+    /// The lane's name.
+    pub name: String,
+    /// The version found, where the last holder let go in good order.
+    pub found: Option<u64>,
+    version: u64,
+    held: Held,
+}
+
+impl Lane {
+    /// Takes the lane if nobody holds it.
+    ///
+    /// # Errors
+    /// Where the lock file cannot be made.
+    pub fn attempt(workspace: &Workspace, side: Side, name: &str) -> Result<Option<Self>> {
+        let path = lane_path(workspace, side, name);
+        let Some(held) = Held::attempt(&path, FlockOperation::NonBlockingLockExclusive)? else { return Ok(None) };
+        let content = read_version(&held.lock);
+        let version = match content {
+            Some(old) if old % 2 == 0 => old.wrapping_add(1),
+            Some(old) => old.wrapping_add(2),
+            None => workspace.world.random() | 1,
+        };
+        let lane = Self { name: name.to_owned(), found: content.filter(|v| v % 2 == 0), version, held };
+        lane.write(version)?;
+        Ok(Some(lane))
+    }
+
+    /// Lets go. With `is_idle` nothing of this lane is left, and its lock file goes too. Returns the
+    /// version that the next holder will find.
+    pub fn release(self, is_idle: bool) -> Option<u64> {
+        if is_idle {
+            let _ = fs::remove_file(&self.held.path);
+            return None;
+        }
+        let version = self.version.wrapping_add(1);
+        self.write(version).ok().map(|()| version)
+    }
+
+    /// The lock's descriptor, for the watcher of a child process to inherit.
+    ///
+    /// # Errors
+    /// Where the process is out of descriptors.
+    pub fn share(&self) -> Result<OwnedFd> {
+        self.held.lock.as_fd().try_clone_to_owned().at("share", &self.held.path)
+    }
+
+    fn write(&self, version: u64) -> Result<()> {
+        let Some(file) = &self.held.write else { return Ok(()) };
+        file.write_all_at(format!("{version:0WIDTH$x}").as_bytes(), 0).at("write", &self.held.path)
+    }
+}
+
+impl AsFd for Lane {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.held.lock.as_fd()
+    }
+}
+
+/// What a lane's lock file says before a listing is begun.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// The even number in it; `None` while somebody holds the lane.
+    pub version: Option<u64>,
+    /// When the lane was served last.
+    pub served: Option<SystemTime>,
+}
+
+/// Looks at a lane's lock file, and makes it where there is none.
+///
+/// # Errors
+/// Where it cannot be made.
+pub fn look(workspace: &Workspace, side: Side, name: &str) -> Result<Seen> {
+    if let Ok(file) = File::open(lane_path(workspace, side, name)) {
+        let served = file.metadata().and_then(|m| m.modified()).ok();
+        if let Some(version) = read_version(&file) {
+            return Ok(Seen { version: Some(version).filter(|v| v % 2 == 0), served });
+        }
+    }
+    let version = Lane::attempt(workspace, side, name)?.and_then(|lane| lane.release(false));
+    Ok(Seen { version, served: None })
+}
+
+fn lane_path(workspace: &Workspace, side: Side, name: &str) -> PathBuf {
+    workspace.root.join(".claw/locks").join(side.name()).join(name)
+}
+
+fn read_version(file: &File) -> Option<u64> {
+    let mut text = [0u8; WIDTH];
+    file.read_exact_at(&mut text, 0).ok()?;
+    u64::from_str_radix(std::str::from_utf8(&text).ok()?, 16).ok()
+}
+
+/// A lock on something there is one of: routing, a box's drop zone.
+#[derive(Debug)]
+pub struct Only(#[expect(dead_code, reason = "held for its drop")] Held);
+
+impl Only {
+    /// Waits for the lock `name`; its holders are quick.
+    ///
+    /// # Errors
+    /// Where the lock file cannot be made.
+    pub fn wait(workspace: &Workspace, name: &str) -> Result<Self> {
+        let path = workspace.root.join(".claw/locks").join(name);
+        loop {
+            if let Some(held) = Held::attempt(&path, FlockOperation::LockExclusive)? {
+                return Ok(Self(held));
+            }
+        }
+    }
+}
+
+/// Places among a limited number, over all processes.
+#[derive(Debug, Default)]
+pub struct Slots(#[expect(dead_code, reason = "held for its drop")] Vec<Held>);
+
+impl Slots {
+    /// Takes one slot of every group `(name, how many there are)`, or none at all.
+    ///
+    /// # Errors
+    /// Where a lock file cannot be made.
+    pub fn attempt(workspace: &Workspace, groups: &[(String, u32)]) -> Result<Option<Self>> {
+        let mut held = Vec::with_capacity(groups.len());
+        'groups: for (group, limit) in groups {
+            for number in 0..*limit {
+                let path = workspace.root.join(".claw/locks/slots").join(format!("{group}.{number}"));
+                if let Some(slot) = Held::attempt(&path, FlockOperation::NonBlockingLockExclusive)? {
+                    held.push(slot);
+                    continue 'groups;
+                }
+            }
+            return Ok(None);
+        }
+        Ok(Some(Self(held)))
+    }
+}

@@ -1,0 +1,160 @@
+//! Notes: Markdown files below `memories/`. A note is appended, never rewritten, so that nothing
+//! that a person writes at the same time is lost; the id of the event that brought it stands in a
+//! comment behind it, which makes a repeat do nothing.
+
+use crate::core::fault::{Fault, Kind, Result};
+use crate::core::id::{Id, is_name_byte};
+use crate::core::recall::{self, Line};
+use crate::core::stamp::Stamp;
+use crate::store::durable;
+use crate::store::workspace::Workspace;
+use crate::store::{At, git};
+use jiff::tz::TimeZone;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use walkdir::WalkDir;
+
+/// The folder's name in a workspace.
+pub const FOLDER: &str = "memories";
+
+/// Where a note goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shelf {
+    /// `memories/topics/<name>.md`.
+    Topic(String),
+    /// `memories/projects/<name>.md`.
+    Project(String),
+    /// `memories/daily-notes/<day>.md`.
+    Daily,
+}
+
+impl Shelf {
+    /// The shelf that an event's `meta` names.
+    ///
+    /// # Errors
+    /// `Data` where a name is no file name.
+    pub fn named(topic: Option<&str>, project: Option<&str>) -> Result<Self> {
+        let fit = |name: &str| {
+            let plain = |c: char| c.is_alphanumeric() || u8::try_from(c).is_ok_and(is_name_byte);
+            if name.is_empty() || name.len() > 90 || name.starts_with('.') || !name.chars().all(plain) {
+                return Err(Fault::data(format!("`{}` is no name for a note", name.escape_debug()))
+                    .hint("use letters, digits, . _ + -"));
+            }
+            Ok(name.strip_suffix(".md").unwrap_or(name).to_owned())
+        };
+        match (topic, project) {
+            (Some(_), Some(_)) => Err(Fault::data("a note has one topic or one project, not both")),
+            (Some(name), None) => Ok(Self::Topic(fit(name)?)),
+            (None, Some(name)) => Ok(Self::Project(fit(name)?)),
+            (None, None) => Ok(Self::Daily),
+        }
+    }
+
+    /// The file, relative to the workspace, for a note made at `at`. The day is the owner's.
+    #[must_use]
+    pub fn file(&self, at: Stamp) -> String {
+        match self {
+            Self::Topic(name) => format!("{FOLDER}/topics/{name}.md"),
+            Self::Project(name) => format!("{FOLDER}/projects/{name}.md"),
+            Self::Daily => format!("{FOLDER}/daily-notes/{}.md", at.timestamp().to_zoned(TimeZone::system()).date()),
+        }
+    }
+}
+
+/// Writes a note once, and commits it where `memories.git` is set. Returns `file:line`.
+///
+/// # Errors
+/// Where it cannot be written; `Later` where it is written but git cannot commit it yet.
+pub fn note(workspace: &Workspace, shelf: &Shelf, id: &Id, text: &str) -> Result<String> {
+    let name = shelf.file(id.stamp());
+    let path = workspace.path(&name);
+    let sync = workspace.sync()?;
+    if let Some(dir) = path.parent().filter(|d| !d.exists()) {
+        fs::create_dir_all(dir).at("make", dir)?;
+        durable::sync_dir(dir.parent().unwrap_or(dir), sync)?;
+    }
+    let old = match fs::read_to_string(&path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => String::new(),
+        other => other.at("read", &path)?,
+    };
+    let mark = format!("<!-- {id} -->");
+    let line = match old.lines().position(|l| l.contains(&mark)) {
+        Some(last) => last + 2 - text.trim().lines().count().max(1),
+        None => {
+            let title = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+            let head = if old.is_empty() { format!("# {title}\n\n") } else { String::new() };
+            let addition = format!("{head}- {} {mark}\n", text.trim().replace('\n', "\n  "));
+            let rest = missing(&old, &addition);
+            durable::append(&path, rest.as_bytes(), sync)?;
+            let before = if old.ends_with('\n') || old.is_empty() { old.lines().count() } else { old.lines().count() };
+            before + head.lines().count() + 1
+        }
+    };
+    if workspace.config()?.memories.git && workspace.is_trusted {
+        git::commit(&workspace.root, Path::new(&name), &format!("remember: {}", first_words(text)))
+            .map_err(|e| Fault::new(Kind::Later, format!("{name} is written, but {e}")))?;
+    }
+    Ok(format!("{name}:{line}"))
+}
+
+/// What has to be appended to `old` so that it ends with `addition`: a line without an end is the
+/// beginning of `addition` where a power cut tore it, else somebody's, and is ended first.
+fn missing(old: &str, addition: &str) -> String {
+    let tail = old.rsplit('\n').next().unwrap_or_default();
+    match addition.strip_prefix(tail) {
+        Some(rest) => rest.to_owned(),
+        None => format!("\n{addition}"),
+    }
+}
+
+fn first_words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(60).collect()
+}
+
+/// The lines of all notes that answer `query`, best first.
+///
+/// # Errors
+/// Where the notes cannot be read.
+pub fn search(workspace: &Workspace, query: &str, limit: usize) -> Result<Vec<Line>> {
+    let root = workspace.path(FOLDER);
+    let mut lines = Vec::new();
+    let hidden = |e: &walkdir::DirEntry| e.depth() > 0 && e.file_name().to_string_lossy().starts_with('.');
+    for entry in WalkDir::new(&root).sort_by_file_name().into_iter().filter_entry(|e| !hidden(e)).flatten() {
+        let is_note = entry.path().extension().is_some_and(|e| e == "md" || e == "txt");
+        if !is_note || !entry.file_type().is_file() {
+            continue;
+        }
+        let bytes = fs::read(entry.path()).at("read", entry.path())?;
+        let name = entry.path().strip_prefix(&workspace.root).unwrap_or(entry.path());
+        let name = name.to_string_lossy().into_owned();
+        for (number, line) in String::from_utf8_lossy(&bytes).lines().enumerate() {
+            let line = recall::clean(line);
+            lines.extend(line.map(|text| Line { path: name.clone(), number: number + 1, text }));
+        }
+    }
+    Ok(recall::search(lines, query, limit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_torn_note_is_completed_and_anybody_elses_line_is_ended() {
+        assert_eq!(missing("", "- a\n"), "- a\n");
+        assert_eq!(missing("x\n", "- a\n"), "- a\n");
+        assert_eq!(missing("x\n- ", "- a\n"), "a\n");
+        assert_eq!(missing("x\nmine", "- a\n"), "\n- a\n");
+    }
+
+    #[test]
+    fn names_are_file_names() {
+        assert_eq!(Shelf::named(Some("préférences"), None), Ok(Shelf::Topic("préférences".into())));
+        assert_eq!(Shelf::named(None, Some("house.md")), Ok(Shelf::Project("house".into())));
+        for bad in ["", "..", "../x", "a/b", "a\0", ".git", "a b~"] {
+            assert!(Shelf::named(Some(bad), None).is_err(), "{bad:?}");
+        }
+        assert!(Shelf::named(Some("a"), Some("b")).is_err());
+    }
+}

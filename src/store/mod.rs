@@ -1,0 +1,65 @@
+//! The only room that touches the workspace's disk.
+//!
+//! Invariant: what a function here has acknowledged survives a kill at any instruction and, with
+//! `sync: full`, a power cut. Renames, links, locks and syncs are named nowhere else.
+
+pub mod clock;
+pub mod definitions;
+pub mod drops;
+pub mod durable;
+pub mod git;
+pub mod hand;
+pub mod holders;
+pub mod journal;
+pub mod learned;
+pub mod lease;
+pub mod locate;
+pub mod lock;
+pub mod memories;
+pub mod prune;
+pub mod publish;
+pub mod receipt;
+pub mod scaffold;
+pub mod session_log;
+pub mod spool;
+pub mod trust;
+pub mod watch;
+pub mod workspace;
+
+use crate::core::fault::{Fault, Kind};
+use std::io;
+use std::path::Path;
+
+/// An input/output error with its path, and whether it is the machine's trouble.
+pub fn trouble(doing: &str, path: &Path, error: &io::Error) -> Fault {
+    use rustix::io::Errno;
+    let machine = [
+        Errno::NOSPC,
+        Errno::DQUOT,
+        Errno::ROFS,
+        Errno::IO,
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOMEM,
+        Errno::NOLCK,
+        Errno::FBIG,
+        Errno::INTR,
+    ];
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    let kind = if errno.is_some_and(|e| machine.contains(&e)) { Kind::Machine } else { Kind::Failed };
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    Fault::new(kind, format!("cannot {doing} {}: {text}", path.display()))
+}
+
+/// Turns an input/output result into ours.
+pub(crate) trait At<T> {
+    /// The same result, saying what was being done to which path.
+    fn at(self, doing: &str, path: &Path) -> Result<T, Fault>;
+}
+
+impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
+    fn at(self, doing: &str, path: &Path) -> Result<T, Fault> {
+        self.map_err(|e| trouble(doing, path, &e.into()))
+    }
+}

@@ -1,0 +1,73 @@
+//! Letting go of what is finished: days of `done/`, the journal, the sessions of `ask`.
+
+use crate::core::fault::Result;
+use crate::core::stamp::{DAY, Stamp};
+use crate::store::At;
+use crate::store::journal;
+use crate::store::lock::Lane;
+use crate::store::spool::{self, Side};
+use crate::store::workspace::Workspace;
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+
+/// What the session of a question begins with, behind its agent and the dot.
+pub const ASK: &str = "ask-";
+
+/// Removes what is older than `keep:` says. A day of `done/` stays while a live event is of that day
+/// or derived from one of it. The caller has recovered before.
+///
+/// # Errors
+/// Where something cannot be removed.
+pub fn run(workspace: &Workspace) -> Result<usize> {
+    let keep = &workspace.config()?.keep;
+    let before = |days: u32| Stamp(workspace.world.now().0 - i64::from(days) * DAY);
+    let mut live = HashSet::new();
+    for side in [Side::Inbox, Side::Outbox] {
+        for entry in spool::lanes(workspace, side)?.into_values().flatten() {
+            live.insert(entry.1.id.stamp().day());
+        }
+    }
+    let mut removed = 0;
+    // A day is done with when its last instant is.
+    let last = before(keep.done_days + 1).day();
+    for side in [Side::Inbox, Side::Outbox] {
+        for day in names(&workspace.root.join(side.name()).join("done")) {
+            if day <= last && !live.contains(&day) {
+                let path = workspace.root.join(side.name()).join("done").join(&day);
+                fs::remove_dir_all(&path).at("remove", &path)?;
+                removed += 1;
+            }
+        }
+    }
+    let last = before(keep.journal_days + 1).day();
+    for path in journal::files(workspace) {
+        if path.file_stem().is_some_and(|day| *day.to_string_lossy() <= last[..]) {
+            fs::remove_file(&path).at("remove", &path)?;
+            removed += 1;
+        }
+    }
+    for session in names(&workspace.path("sessions")) {
+        let is_ask = session.split_once('.').is_some_and(|(_, name)| name.starts_with(ASK));
+        let path = workspace.path("sessions").join(&session);
+        if is_ask && is_untouched(&path, before(keep.ask_days)) {
+            // Whoever holds the lane is about to write into it.
+            if let Some(lane) = Lane::attempt(workspace, Side::Inbox, &session)? {
+                fs::remove_dir_all(&path).at("remove", &path)?;
+                lane.release(true);
+                removed += 1;
+            }
+        }
+    }
+    Ok(removed)
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter_map(|e| e.file_name().into_string().ok()).filter(|n| !n.starts_with('.')).collect()
+}
+
+fn is_untouched(session: &Path, since: Stamp) -> bool {
+    let changed = fs::metadata(session.join("log.jsonl")).and_then(|m| m.modified()).ok();
+    changed.and_then(|at| jiff::Timestamp::try_from(at).ok()).is_some_and(|at| Stamp::from(at) < since)
+}

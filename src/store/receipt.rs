@@ -1,0 +1,53 @@
+//! Receipts: `outbox/done/<day>/<id>.receipt`, one line per part that the other side has taken,
+//! synced before anything relies on it.
+
+use crate::core::event::Event;
+use crate::core::fault::Result;
+use crate::store::spool::Side;
+use crate::store::workspace::Workspace;
+use crate::store::{At, durable};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+/// The receipt of one outgoing event.
+#[derive(Debug)]
+pub struct Receipt<'w> {
+    workspace: &'w Workspace,
+    path: PathBuf,
+    /// The lines that are durable.
+    pub lines: Vec<String>,
+}
+
+impl<'w> Receipt<'w> {
+    /// Reads what there is.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn open(workspace: &'w Workspace, event: &Event) -> Result<Self> {
+        let path = Side::Outbox.receipt(workspace, &event.id);
+        let text = match fs::read_to_string(&path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => String::new(),
+            other => other.at("read", &path)?,
+        };
+        // A torn last line was never relied on.
+        let whole = text.rfind('\n').map_or(0, |n| n + 1);
+        Ok(Self { workspace, path, lines: text[..whole].lines().map(ToOwned::to_owned).collect() })
+    }
+
+    /// Adds a line, durable on return.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn push(&mut self, line: &str) -> Result<()> {
+        let sync = self.workspace.sync()?;
+        if let Some(dir) = self.path.parent().filter(|d| !d.exists()) {
+            fs::create_dir_all(dir).at("make", dir)?;
+            durable::sync_dir(dir.parent().unwrap_or(dir), sync)?;
+        }
+        let line = line.replace('\n', " ");
+        durable::append(&self.path, format!("{line}\n").as_bytes(), sync)?;
+        self.lines.push(line);
+        Ok(())
+    }
+}

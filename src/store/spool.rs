@@ -1,0 +1,330 @@
+//! The boxes: what lies in them, claiming the head of a lane, and moving it on. Every transition is
+//! one rename that never replaces, under the lane's lock.
+
+use crate::core::entry::{Entry, Tries};
+use crate::core::event::{Event, MAX_BYTES};
+use crate::core::fault::{Fault, Result};
+use crate::core::id::Id;
+use crate::core::stamp::Stamp;
+use crate::store::durable::{self, Moved};
+use crate::store::journal::{self, Line};
+use crate::store::lock::Lane;
+use crate::store::workspace::Workspace;
+use crate::store::{At, trouble};
+use rustix::fs::{Mode, OFlags};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::path::PathBuf;
+
+/// Which box.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Side {
+    /// What agents and the memory shall do.
+    Inbox,
+    /// What shall be delivered.
+    Outbox,
+}
+
+/// Where in a box. The later states win where one id is in several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum State {
+    /// Nobody has routed it.
+    New,
+    /// Free to be claimed.
+    Ready,
+    /// Not before its due time.
+    Wait,
+    /// Claimed, or orphaned where nobody holds its lane.
+    Run,
+    /// Until somebody acts.
+    Failed,
+}
+
+impl Side {
+    /// The folder's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Inbox => "inbox",
+            Self::Outbox => "outbox",
+        }
+    }
+
+    /// The folder of a state.
+    #[must_use]
+    pub fn dir(self, workspace: &Workspace, state: State) -> PathBuf {
+        workspace.root.join(self.name()).join(state.name())
+    }
+
+    /// The folder for what is not whole yet.
+    #[must_use]
+    pub fn tmp(self, workspace: &Workspace) -> PathBuf {
+        workspace.root.join(self.name()).join("tmp")
+    }
+
+    /// The place of an event that is done.
+    #[must_use]
+    pub fn done(self, workspace: &Workspace, id: &Id) -> PathBuf {
+        workspace.root.join(self.name()).join("done").join(id.stamp().day()).join(format!("{id}.json"))
+    }
+
+    /// The receipt of an event that was delivered.
+    #[must_use]
+    pub fn receipt(self, workspace: &Workspace, id: &Id) -> PathBuf {
+        self.done(workspace, id).with_file_name(format!("{id}.receipt"))
+    }
+
+    /// The reason why an event failed.
+    #[must_use]
+    pub fn reason(self, workspace: &Workspace, id: &Id) -> PathBuf {
+        self.dir(workspace, State::Failed).join(format!("{id}.reason"))
+    }
+}
+
+impl State {
+    /// The folder's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Ready => "ready",
+            Self::Wait => "wait",
+            Self::Run => "run",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// The entries of one state, in id order. Files that are not events are passed over; `check` names
+/// them.
+///
+/// # Errors
+/// Where the folder cannot be read.
+pub fn list(workspace: &Workspace, side: Side, state: State) -> Result<Vec<Entry>> {
+    let dir = side.dir(workspace, state);
+    let names = match fs::read_dir(&dir) {
+        Ok(names) => names,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(trouble("list", &dir, &e)),
+    };
+    let mut entries = Vec::new();
+    for name in names {
+        let name = name.at("list", &dir)?.file_name();
+        let entry = name.to_str().and_then(Entry::parse);
+        entries.extend(entry.filter(|e| e.lane.is_empty() == (state == State::New) || state == State::Failed));
+    }
+    entries.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    Ok(entries)
+}
+
+/// What waits, by lane: every entry of ready, wait and run.
+pub type Lanes = BTreeMap<String, Vec<(State, Entry)>>;
+
+/// Lists ready, wait and run. For a lane whose lock is held, or whose version is the same before and
+/// after, it is what there is, but for what has just arrived.
+///
+/// # Errors
+/// Where a folder cannot be read.
+pub fn lanes(workspace: &Workspace, side: Side) -> Result<Lanes> {
+    let mut lanes = Lanes::new();
+    for state in [State::Ready, State::Wait, State::Run] {
+        for entry in list(workspace, side, state)? {
+            lanes.entry(entry.lane.clone()).or_default().push((state, entry));
+        }
+    }
+    for entries in lanes.values_mut() {
+        entries.sort_unstable_by(|(a, x), (b, y)| x.id.cmp(&y.id).then(b.cmp(a)));
+    }
+    Ok(lanes)
+}
+
+/// An event that this process has claimed.
+#[derive(Debug)]
+pub struct Job<'w> {
+    /// Its name in `run/`.
+    pub entry: Entry,
+    /// Its worker was killed before: what it had begun may have happened.
+    pub is_adopted: bool,
+    before: Tries,
+    side: Side,
+    workspace: &'w Workspace,
+}
+
+/// The head of a lane.
+#[derive(Debug)]
+pub enum Head<'w> {
+    /// Claimed.
+    Job(Job<'w>),
+    /// The lane is held up until then.
+    NotDue(Stamp),
+    /// Nothing is there.
+    Nothing,
+}
+
+/// Claims the lowest id of a lane whose lock the caller holds. `entries` is its listing, begun under
+/// that lock or known to be still true; what is settled on the way is taken out of it.
+///
+/// # Errors
+/// Where the file system refuses.
+pub fn claim<'w>(
+    workspace: &'w Workspace,
+    side: Side,
+    lane: &Lane,
+    entries: &mut Vec<(State, Entry)>,
+) -> Result<Head<'w>> {
+    let mut is_relisted = false;
+    while let Some((_, first)) = entries.first() {
+        let id = first.id.clone();
+        let copies: Vec<(State, Entry)> = entries.extract_if(.., |(_, e)| e.id == id).collect();
+        let path = |(state, entry): &(State, Entry)| side.dir(workspace, *state).join(entry.to_string());
+        let is_done = side.done(workspace, &id).exists();
+        if is_done || side.reason(workspace, &id).exists() {
+            // It has ended: this is a second copy, or the last move was cut off.
+            for copy in &copies {
+                if is_done {
+                    durable::remove(&path(copy))?
+                } else {
+                    move_to_failed(workspace, side, &path(copy), &copy.1)?
+                }
+            }
+            continue;
+        }
+        // Copies are sorted: the state that wins stands first.
+        let [(state, entry), needless @ ..] = &copies[..] else { continue };
+        if let Some(due) = entry.due.filter(|due| *due > workspace.world.now()) {
+            entries.splice(0..0, copies.iter().cloned());
+            return Ok(Head::NotDue(due));
+        }
+        for copy in needless {
+            durable::remove(&path(copy))?;
+        }
+        let is_adopted = *state == State::Run;
+        let before = Tries { crashes: entry.tries.crashes + u32::from(is_adopted), ..entry.tries };
+        let run = Entry { due: None, tries: Tries { attempts: before.attempts + 1, ..before }, ..entry.clone() };
+        let from = path(&copies[0]);
+        match durable::rename(&from, &side.dir(workspace, State::Run).join(run.to_string()))? {
+            Moved::Yes => {
+                let why = if is_adopted { "its worker was gone" } else { "" };
+                let moved = Line {
+                    from: state.name().into(),
+                    to: "run".into(),
+                    why: why.into(),
+                    ..Line::of(side, "claim", &run)
+                };
+                journal::write(workspace, moved);
+                return Ok(Head::Job(Job { entry: run, is_adopted, before, side, workspace }));
+            }
+            // Somebody moved it by hand: look again, once.
+            Moved::Gone | Moved::Taken if !is_relisted => {
+                is_relisted = true;
+                *entries = lanes(workspace, side)?.remove(&lane.name).unwrap_or_default();
+            }
+            Moved::Gone | Moved::Taken => {}
+        }
+    }
+    Ok(Head::Nothing)
+}
+
+impl Job<'_> {
+    /// Reads the event.
+    ///
+    /// # Errors
+    /// `Data` where the file is torn, too large or no event.
+    pub fn read(&self) -> Result<Event> {
+        let bytes = read_capped(&self.path())?;
+        let event = Event::from_json(&bytes)?;
+        if event.id == self.entry.id {
+            Ok(event)
+        } else {
+            Err(Fault::data(format!("the file is named {} but holds event {}", self.entry.id, event.id)))
+        }
+    }
+
+    /// It has ended well.
+    ///
+    /// # Errors
+    /// Where the file system refuses.
+    pub fn done(self) -> Result<()> {
+        durable::settle(&self.path(), &self.side.done(self.workspace, &self.entry.id))
+    }
+
+    /// Try again at `due`.
+    ///
+    /// # Errors
+    /// Where the file system refuses.
+    pub fn wait(self, due: Stamp, counts: bool) -> Result<()> {
+        let tries = if counts { self.entry.tries } else { self.before };
+        let entry = Entry { due: Some(due), tries: Tries { crashes: 0, ..tries }, ..self.entry.clone() };
+        self.moved(State::Wait, &entry)
+    }
+
+    /// Back to where it was, as if it had never been claimed.
+    ///
+    /// # Errors
+    /// Where the file system refuses.
+    pub fn give_back(self) -> Result<()> {
+        let entry = Entry { tries: self.before, ..self.entry.clone() };
+        self.moved(State::Ready, &entry)
+    }
+
+    /// It has ended badly: the reason is written first, then the event moves.
+    ///
+    /// # Errors
+    /// Where the file system refuses.
+    pub fn fail(self, reason: &str) -> Result<()> {
+        write_reason(self.workspace, self.side, &self.entry.id, reason)?;
+        move_to_failed(self.workspace, self.side, &self.path(), &self.entry)
+    }
+
+    /// The file that is being worked on.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.side.dir(self.workspace, State::Run).join(self.entry.to_string())
+    }
+
+    fn moved(&self, state: State, entry: &Entry) -> Result<()> {
+        durable::settle(&self.path(), &self.side.dir(self.workspace, state).join(entry.to_string()))
+    }
+}
+
+/// Reads at most [`MAX_BYTES`] of a regular file.
+///
+/// # Errors
+/// `Data` where there is more, or it is no regular file.
+pub fn read_capped(path: &std::path::Path) -> Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).at("read", path)?);
+    let meta = file.metadata().at("read", path)?;
+    if !meta.is_file() {
+        return Err(Fault::data(format!("{} is no regular file", path.display())));
+    }
+    if meta.len() > MAX_BYTES {
+        return Err(Fault::data(format!("{} bytes are more than an event may have ({MAX_BYTES})", meta.len())));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or_default());
+    file.take(MAX_BYTES).read_to_end(&mut bytes).at("read", path)?;
+    Ok(bytes)
+}
+
+/// Writes the reason why an event failed, synced.
+///
+/// # Errors
+/// Where it cannot be written.
+pub fn write_reason(workspace: &Workspace, side: Side, id: &Id, reason: &str) -> Result<()> {
+    let path = side.reason(workspace, id);
+    let dir = side.dir(workspace, State::Failed);
+    fs::create_dir_all(&dir).at("make", &dir)?;
+    durable::write_new(&path, format!("{}\n", reason.trim_end()).as_bytes(), workspace.sync()?)?;
+    durable::sync_dir(&dir, workspace.sync()?)
+}
+
+fn move_to_failed(workspace: &Workspace, side: Side, from: &std::path::Path, entry: &Entry) -> Result<()> {
+    let entry = Entry { due: None, ..entry.clone() };
+    let known = list(workspace, side, State::Failed)?.iter().any(|e| e.id == entry.id);
+    if known {
+        durable::remove(from)
+    } else {
+        durable::settle(from, &side.dir(workspace, State::Failed).join(entry.to_string()))
+    }
+}

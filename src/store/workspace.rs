@@ -1,0 +1,242 @@
+//! Which directory is meant, whether it is fit, and whether its owner trusts it.
+
+use crate::core::address::Address;
+use crate::core::config::{self, Config, Sync};
+use crate::core::fault::{Fault, Result};
+use crate::core::problem::Problem;
+use crate::store::{At, trust};
+use crate::world::World;
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// Every directory that the machine itself needs.
+const LAYOUT: &[&str] = &[
+    "inbox",
+    "inbox/tmp",
+    "inbox/new",
+    "inbox/ready",
+    "inbox/run",
+    "inbox/wait",
+    "inbox/done",
+    "inbox/failed",
+    "outbox",
+    "outbox/tmp",
+    "outbox/ready",
+    "outbox/run",
+    "outbox/wait",
+    "outbox/done",
+    "outbox/failed",
+    "sessions",
+    "memories",
+    ".claw",
+    ".claw/journal",
+    ".claw/locks",
+    ".claw/locks/inbox",
+    ".claw/locks/outbox",
+    ".claw/locks/slots",
+];
+
+/// A workspace, opened by one process.
+#[derive(Debug)]
+pub struct Workspace {
+    /// Its directory.
+    pub root: PathBuf,
+    /// False where it was found by walking up and the user has not said that it may be trusted:
+    /// nothing that it names is run or contacted.
+    pub is_trusted: bool,
+    /// Clock, randomness, environment.
+    pub world: World,
+    config: OnceLock<Config>,
+}
+
+impl Workspace {
+    /// Finds the workspace: `flag`, else `$CLAW_WORKSPACE`, else the nearest ancestor with a
+    /// `claw.yaml`, else `$XDG_DATA_HOME/claw`.
+    ///
+    /// # Errors
+    /// `Config` where there is none, or it belongs to somebody else, or lies on a network.
+    pub fn find(world: World, flag: Option<&Path>) -> Result<Self> {
+        let named = flag.map(Path::to_path_buf).or_else(|| world.var("CLAW_WORKSPACE").map(PathBuf::from));
+        if let Some(root) = named {
+            return Self::open(world, root, true);
+        }
+        let here = std::env::current_dir().at("read", Path::new("."))?;
+        if let Some(root) = here.ancestors().find(|dir| dir.join(config::FILE).exists()) {
+            let is_trusted = trust::is_trusted(&world, root);
+            return Self::open(world, root.to_path_buf(), is_trusted);
+        }
+        let root = default_root(&world)?;
+        Self::open(world, root, true)
+    }
+
+    /// Opens the workspace in `root`.
+    ///
+    /// # Errors
+    /// As [`Workspace::find`].
+    pub fn open(world: World, root: PathBuf, is_trusted: bool) -> Result<Self> {
+        let file = root.join(config::FILE);
+        let meta = match fs::metadata(&file) {
+            Ok(meta) => meta,
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Err(Fault::config(format!("no workspace in {}", root.display()))
+                    .hint(format!("make one with `claw init {}`", root.display())));
+            }
+            Err(e) => return Err(e).at("read", &file),
+        };
+        let me = rustix::process::geteuid().as_raw();
+        let owner = fs::metadata(&root).at("read", &root)?.uid();
+        if let Some(other) = [owner, meta.uid()].into_iter().find(|uid| *uid != me) {
+            return Err(Fault::config(format!(
+                "{} belongs to another user (uid {other}, you are {me})",
+                root.display()
+            ))
+            .hint("go elsewhere, or name your own workspace with -w"));
+        }
+        let workspace = Self { root, is_trusted, world, config: OnceLock::new() };
+        if let Some(kind) = network_kind(&workspace.root)?
+            && !workspace.config()?.allow_network_fs
+        {
+            return Err(Fault::config(format!("{} is on {kind}, a network file system", workspace.root.display()))
+                .hint("its locks and renames cannot be relied on: move it, or set allow_network_fs: true"));
+        }
+        Ok(workspace)
+    }
+
+    /// Makes the directories that are missing. They cost a system call each.
+    ///
+    /// # Errors
+    /// Where one cannot be made.
+    pub fn lay_out(&self) -> Result<()> {
+        for name in LAYOUT {
+            let path = self.root.join(name);
+            match fs::create_dir(&path) {
+                Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(e).at("make", &path),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The settings, read once. Warnings are said, once.
+    ///
+    /// # Errors
+    /// `Config`, with line and column, where `claw.yaml` is bad.
+    pub fn config(&self) -> Result<&Config> {
+        if let Some(config) = self.config.get() {
+            return Ok(config);
+        }
+        let (config, warnings) = self.read_config()?;
+        for warning in warnings {
+            self.world.say(&warning.to_string());
+        }
+        Ok(self.config.get_or_init(|| config))
+    }
+
+    /// The settings as they are in the file now, with their warnings.
+    ///
+    /// # Errors
+    /// The problem with the file.
+    pub fn read_config(&self) -> std::result::Result<(Config, Vec<Problem>), Problem> {
+        let path = self.root.join(config::FILE);
+        match fs::read_to_string(&path) {
+            Ok(text) => config::parse(&text),
+            Err(e) => Err(Problem::error(config::FILE, format!("cannot be read: {e}"))),
+        }
+    }
+
+    /// Says something once in the workspace's life.
+    pub fn say_once(&self, key: &str, text: &str) {
+        let path = self.root.join(".claw").join(format!("said-{key}"));
+        if fs::File::create_new(path).is_ok() {
+            self.world.say(text);
+        }
+    }
+
+    /// A path in the workspace.
+    #[must_use]
+    pub fn path(&self, relative: &str) -> PathBuf {
+        self.root.join(relative)
+    }
+
+    /// How writes wait for the disk.
+    ///
+    /// # Errors
+    /// Where `claw.yaml` is bad.
+    pub fn sync(&self) -> Result<Sync> {
+        Ok(self.config()?.sync)
+    }
+
+    /// The person at this terminal.
+    ///
+    /// # Errors
+    /// Never in practice: user names are made fit for addresses.
+    pub fn me(&self) -> Result<Address> {
+        Address::parse(&format!("cli:{}", self.world.user()))
+    }
+
+    /// Where answers go that have no place to go to: `deliver_to`, else [`Workspace::me`].
+    ///
+    /// # Errors
+    /// Where `claw.yaml` is bad.
+    pub fn home(&self) -> Result<Address> {
+        match &self.config()?.deliver_to {
+            Some(address) => Ok(address.clone()),
+            None => self.me(),
+        }
+    }
+}
+
+/// Where the workspace of somebody who named none is: `$XDG_DATA_HOME/claw`.
+///
+/// # Errors
+/// `Config` where neither `XDG_DATA_HOME` nor `HOME` is set.
+pub fn default_root(world: &World) -> Result<PathBuf> {
+    let data = world.var("XDG_DATA_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
+    let home = || world.var("HOME").map(|h| Path::new(h).join(".local/share"));
+    data.or_else(home).map(|d| d.join("claw")).ok_or_else(|| {
+        Fault::config("no workspace: there is no claw.yaml here or above, and HOME is not set")
+            .hint("name one with -w DIR or CLAW_WORKSPACE")
+    })
+}
+
+/// The network file system that `path` lies on, if it does.
+fn network_kind(path: &Path) -> Result<Option<&'static str>> {
+    let kind = rustix::fs::statfs(path).at("look at", path)?.f_type;
+    Ok(network_name(u32::try_from(kind & 0xffff_ffff).unwrap_or_default()))
+}
+
+/// Names of network file systems by their magic (`statfs(2)` and `linux/magic.h`).
+#[must_use]
+pub fn network_name(magic: u32) -> Option<&'static str> {
+    Some(match magic {
+        0x6969 => "NFS",
+        0x517b => "SMB",
+        0xff53_4d42 => "CIFS",
+        0xfe53_4d42 => "SMB2",
+        0x0102_1997 => "9P",
+        0x00c3_6400 => "Ceph",
+        0x5346_414f => "AFS",
+        0x7375_7245 => "Coda",
+        0x0bd0_0bd0 => "Lustre",
+        0x0116_1970 => "GFS2",
+        0x7461_636f => "OCFS2",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_file_systems_are_known_and_local_ones_are_not_among_them() {
+        assert_eq!(network_name(0x6969), Some("NFS"));
+        assert_eq!(network_name(0xfe53_4d42), Some("SMB2"));
+        for local in [0xef53, 0x5846_5342, 0x0102_1994, 0x9123_683e, 0x2fc1_2fc1, 0x794c_7630] {
+            assert_eq!(network_name(local), None);
+        }
+    }
+}

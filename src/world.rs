@@ -1,0 +1,94 @@
+//! What enters from outside: the clock, randomness and the environment, in one small value that
+//! `main` makes. `CLAW_NOW` (RFC 3339) and `CLAW_SEED` (a number) fix the first two for tests.
+
+use crate::core::fault::{Fault, Kind, Result};
+use crate::core::stamp::Stamp;
+use jiff::Timestamp;
+use std::collections::{HashMap, HashSet};
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// The world outside the process.
+#[derive(Debug)]
+pub struct World {
+    env: HashMap<String, String>,
+    fixed: Option<Stamp>,
+    state: AtomicU64,
+    said: Mutex<HashSet<String>>,
+}
+
+impl World {
+    /// The world as this process finds it.
+    ///
+    /// # Errors
+    /// `Usage` where `CLAW_NOW` or `CLAW_SEED` is set to something unreadable.
+    pub fn real() -> Result<Self> {
+        let env: HashMap<String, String> =
+            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
+        let bad = |name: &str, text: &str| Fault::new(Kind::Usage, format!("{name}={text} cannot be read"));
+        let fixed = match env.get("CLAW_NOW") {
+            Some(text) => Some(text.parse::<Timestamp>().map_err(|_| bad("CLAW_NOW", text))?.into()),
+            None => None,
+        };
+        let seed = match env.get("CLAW_SEED") {
+            Some(text) => text.parse().map_err(|_| bad("CLAW_SEED", text))?,
+            None => entropy(),
+        };
+        Ok(Self { env, fixed, state: AtomicU64::new(seed), said: Mutex::default() })
+    }
+
+    /// The same world at another time: `tick --now`.
+    #[must_use]
+    pub fn at(mut self, now: Stamp) -> Self {
+        self.fixed = Some(now);
+        self
+    }
+
+    /// The present instant (real-time clock).
+    #[must_use]
+    pub fn now(&self) -> Stamp {
+        self.fixed.unwrap_or_else(|| Timestamp::now().into())
+    }
+
+    /// 64 random bits (SplitMix64; not for secrets).
+    pub fn random(&self) -> u64 {
+        let mut z = self.state.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// An environment variable that is set and not empty.
+    #[must_use]
+    pub fn var(&self, name: &str) -> Option<&str> {
+        self.env.get(name).map(String::as_str).filter(|v| !v.is_empty())
+    }
+
+    /// Says something to whoever watches (stderr), the same thing only once.
+    pub fn say(&self, text: &str) {
+        if self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned()) {
+            let _ = writeln!(std::io::stderr(), "claw: {text}");
+        }
+    }
+
+    /// The name of the person at this terminal, fit for an address.
+    #[must_use]
+    pub fn user(&self) -> String {
+        let name = self.var("USER").or_else(|| self.var("LOGNAME"));
+        let plain = |n: &str| n.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+        match name {
+            Some(name) if plain(name) && name.len() <= 32 => name.to_owned(),
+            _ => format!("uid{}", rustix::process::getuid().as_raw()),
+        }
+    }
+}
+
+fn entropy() -> u64 {
+    let mut bytes = [0u8; 8];
+    match rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty()) {
+        Ok(8) => u64::from_ne_bytes(bytes),
+        // No entropy yet (early boot): time and process are what is left to tell ids apart.
+        _ => Timestamp::now().as_microsecond().unsigned_abs() ^ (u64::from(std::process::id()) << 40),
+    }
+}
