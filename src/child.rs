@@ -163,10 +163,10 @@ fn watched(arguments: &[String]) -> std::result::Result<i32, String> {
             Ok(0) | Err(_) => break,
             Ok(_) => {}
         }
-        if !fds[0].revents().is_empty() {
-            if let Ok(Some((_, status))) = rustix::process::waitpid(Some(pid), WaitOptions::empty()) {
-                code = status.exit_status().or_else(|| status.terminating_signal().map(|s| 128 + s)).unwrap_or(1);
-            }
+        if !fds[0].revents().is_empty()
+            && let Ok(Some((_, status))) = rustix::process::waitpid(Some(pid), WaitOptions::empty())
+        {
+            code = status.exit_status().or_else(|| status.terminating_signal().map(|s| 128 + s)).unwrap_or(1);
         }
         break;
     }

@@ -1,5 +1,7 @@
 //! The command line: one enum, one match.
 
+#![expect(clippy::doc_markdown, reason = "doc comments here are the help that people read")]
+
 use crate::command::{
     Here, ask, check, completions, deliver, discard, init, log, man, recall, remember, retry, route, run_agent, send,
     status, supervise, tick, trust, why,

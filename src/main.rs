@@ -2,7 +2,7 @@
 //!
 //! - `cli.rs`: the command line, one enum and one match. `command/`: one file per subcommand; it
 //!   prints, nothing else.
-//! - `stage/`: the way of an event, as library functions: route, run_agent, remember, deliver, tick,
+//! - `stage/`: the way of an event, as library functions: route, turns, notes, deliveries, tick,
 //!   supervise.
 //! - `provider/` models · `channel/` destinations · `child.rs` running programs.
 //! - `store/`: the only place that touches the workspace's disk.

@@ -51,7 +51,7 @@ impl World {
         self.fixed.unwrap_or_else(|| Timestamp::now().into())
     }
 
-    /// 64 random bits (SplitMix64; not for secrets).
+    /// 64 random bits (`SplitMix64`; not for secrets).
     pub fn random(&self) -> u64 {
         let mut z = self.state.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -27,7 +27,7 @@ pub(super) fn send(parcel: &mut Parcel) -> Result<()> {
             ("CLAW_MAYBE_REPEATED", u8::from(parcel.is_maybe_repeated).to_string()),
         ],
         input: (event.to_json()? + "\n").into_bytes(),
-        timeout: exec.timeout.and_then(|d| Duration::try_from(d).ok()).unwrap_or(Duration::from_secs(60)),
+        timeout: exec.timeout.and_then(|d| Duration::try_from(d).ok()).unwrap_or(Duration::from_mins(1)),
         max_output: 64 << 10,
         lock: parcel.lane.share()?,
     })?;

@@ -162,7 +162,7 @@ fn work_off_notes(workspace: &Workspace, outcome: &Outcome) -> Result<()> {
     if is_noting {
         route::all(workspace)?;
         tick::drain(workspace, &Remember { workspace }, 1, &mut |o| {
-            out::trouble(&o);
+            let _ = out::trouble(&o);
         })?;
     }
     Ok(())

@@ -52,10 +52,9 @@ pub fn create(world: &World, root: &Path) -> Result<String> {
         out::tell(&fault.to_string());
     }
     let git = match (makes_git, has_repository, was_there) {
-        (true, ..) => "git",
-        (_, true, false) => "your git repository, memories.git: false",
-        (_, true, true) => "git",
-        _ => "no git",
+        (false, true, false) => "your git repository, memories.git: false",
+        (false, false, _) => "no git",
+        _ => "git",
     };
     let agents = definitions::folders(&workspace, "agents").len();
     let verb = if was_there { "completed" } else { "created" };

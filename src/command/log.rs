@@ -86,7 +86,8 @@ fn show(line: &Line) -> String {
     let short = line.id.split_once('-').map_or(&line.id[..], |(_, short)| short);
     let mut text = format!("{at}  {:<9} {short:<12}", line.what);
     if !line.lane.is_empty() {
-        text += &format!(" {}", line.lane);
+        text.push(' ');
+        text += &line.lane;
     }
     let extra = [
         (!line.why.is_empty()).then(|| line.why.clone()),

@@ -1,6 +1,8 @@
 //! What a person types: one file per subcommand, its arguments and its `run`. A command prints, and
 //! returns the exit code; what it does is done by the rooms below.
 
+#![expect(clippy::doc_markdown, reason = "doc comments on arguments are the help that people read")]
+
 pub mod ask;
 pub mod check;
 pub mod completions;

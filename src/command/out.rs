@@ -41,6 +41,7 @@ pub fn tell(text: &str) {
 }
 
 /// Tells of an outcome that is not fine, and returns what it means for the exit code.
+#[must_use]
 pub fn trouble(outcome: &Outcome) -> u8 {
     let id = outcome.id.short();
     match &outcome.state {

@@ -100,13 +100,12 @@ fn due(workspace: &Workspace, after: Option<&str>, at: Option<&str>) -> Result<O
     let usage = |what: &str, text: &str| Fault::new(Kind::Usage, format!("`{}` is no {what}", text.escape_debug()));
     if let Some(text) = after {
         let span = text.replace('d', "d ");
-        let whole =
-            span.trim().split_whitespace().try_fold(SignedDuration::ZERO, |sum, part| match part.strip_suffix('d') {
-                Some(days) => {
-                    days.parse().ok().map(|days: i64| sum + SignedDuration::from_hours(24 * days.clamp(0, 36_500)))
-                }
-                None => part.parse::<SignedDuration>().ok().map(|span| sum + span),
-            });
+        let whole = span.split_whitespace().try_fold(SignedDuration::ZERO, |sum, part| match part.strip_suffix('d') {
+            Some(days) => {
+                days.parse().ok().map(|days: i64| sum + SignedDuration::from_hours(24 * days.clamp(0, 36_500)))
+            }
+            None => part.parse::<SignedDuration>().ok().map(|span| sum + span),
+        });
         let whole = whole.filter(|s| !s.is_negative() && !s.is_zero());
         let whole = whole.ok_or_else(|| usage("span", text).hint("like 10m, 1h30m or 2d"))?;
         return Ok(Some(now.plus_seconds(whole.as_secs())));

@@ -9,7 +9,7 @@ use crate::store::spool::{self, Side, State};
 use crate::store::workspace::Workspace;
 use crate::store::{drops, holders, journal};
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 
 /// Arguments of `status`.
@@ -135,7 +135,7 @@ fn first_line(workspace: &Workspace, side: Side, id: &Id) -> String {
 
 /// Why these events wait, by the journal.
 fn waits<'a>(workspace: &Workspace, ids: impl Iterator<Item = &'a Id>) -> HashMap<String, String> {
-    let wanted: HashMap<&str, ()> = ids.map(|id| (id.as_str(), ())).collect();
+    let wanted: HashSet<&str> = ids.map(Id::as_str).collect();
     let mut whys = HashMap::new();
     if wanted.is_empty() {
         return whys;
@@ -143,7 +143,7 @@ fn waits<'a>(workspace: &Workspace, ids: impl Iterator<Item = &'a Id>) -> HashMa
     for path in journal::files(workspace).iter().rev().take(2).rev() {
         let text = fs::read_to_string(path).unwrap_or_default();
         for line in text.lines().filter_map(journal::parse) {
-            if line.what == "wait" && wanted.contains_key(&line.id[..]) {
+            if line.what == "wait" && wanted.contains(&line.id[..]) {
                 whys.insert(line.id, line.why);
             }
         }
@@ -166,7 +166,7 @@ fn print(workspace: &Workspace, status: &Status) -> Result<()> {
     let now = workspace.world.now();
     let short = |id: &str| Id::parse(id).map(|id| id.short().to_owned()).unwrap_or_default();
     if let Some(item) = &status.oldest {
-        let at = Id::parse(&item.id).map(|id| id.stamp()).unwrap_or(now);
+        let at = Id::parse(&item.id).map_or(now, |id| id.stamp());
         let lane = if item.lane.is_empty() { String::new() } else { format!(" in {}", item.lane) };
         out::line(&format!(
             "oldest  {:<12} {}/{}{lane}, {} old",
@@ -177,7 +177,7 @@ fn print(workspace: &Workspace, status: &Status) -> Result<()> {
         ))?;
     }
     for item in &status.waiting {
-        let until = item.until.as_ref().and_then(|t| t.parse::<jiff::Timestamp>().ok()).map(Stamp::from).unwrap_or(now);
+        let until = item.until.as_ref().and_then(|t| t.parse::<jiff::Timestamp>().ok()).map_or(now, Stamp::from);
         let left = if until > now { format!("in {}", age(until, now)) } else { "due now".to_owned() };
         out::line(&format!("waits   {:<12} until {} ({left}): {}", short(&item.id), out::clock(until), item.why))?;
     }

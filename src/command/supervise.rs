@@ -22,7 +22,7 @@ pub struct Args {
 /// # Errors
 /// `Usage` for an unknown stage; where the folders cannot be watched.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
-    for stage in args.stages.iter().filter(|s| !STAGES.contains(&s.as_str())) {
+    if let Some(stage) = args.stages.iter().find(|s| !STAGES.contains(&s.as_str())) {
         let fault = Fault::new(Kind::Usage, format!("there is no stage `{stage}`"));
         let near = nearest(stage, STAGES.iter().copied());
         return Err(fault.hint(
@@ -41,7 +41,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     supervise::run(&workspace, &stages, stop.as_fd(), &|stage, outcome: Outcome| {
         if !matches!(outcome.state, Standing::Done(_)) {
             out::tell(&format!("{stage}:"));
-            out::trouble(&outcome);
+            let _ = out::trouble(&outcome);
         }
     })?;
     out::tell("stopped");

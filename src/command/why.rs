@@ -161,10 +161,11 @@ fn came(event: &Event) -> String {
         None => format!("from {}", event.from),
     };
     if event.kind != EventKind::Message {
-        text += &format!(", kind {}", format!("{:?}", event.kind).to_lowercase());
+        let kind = format!("{:?}", event.kind).to_lowercase();
+        text = format!("{text}, kind {kind}");
     }
     if let Some(answered) = &event.in_reply_to {
-        text += &format!(", in reply to {}", answered.short());
+        text = format!("{text}, in reply to {}", answered.short());
     }
     text
 }

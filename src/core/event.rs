@@ -230,7 +230,7 @@ impl Event {
 
     /// An event that `self` caused: derived id, same place.
     #[must_use]
-    pub fn child(&self, what: Derived, number: u32, from: Address, content: String, now: Stamp) -> Self {
+    pub fn child(&self, what: Derived, number: u32, from: &Address, content: String, now: Stamp) -> Self {
         let kind = match what {
             Derived::Reply => EventKind::Message,
             Derived::Memory => EventKind::Remember,
@@ -244,7 +244,7 @@ impl Event {
             in_reply_to: Some(self.id.clone()),
             ..Draft::default()
         };
-        let mut event = draft.complete(self.id.derive(what, number), now, &from, &self.reply_to);
+        let mut event = draft.complete(self.id.derive(what, number), now, from, &self.reply_to);
         event.hops = self.hops + 1;
         event
     }

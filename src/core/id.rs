@@ -109,7 +109,7 @@ pub fn is_name_byte(byte: u8) -> bool {
 /// The low `5 * length` bits of `value` as text.
 #[must_use]
 pub fn base32(value: u64, length: usize) -> String {
-    (0..length).rev().map(|i| char::from(ALPHABET[(value >> (5 * i)) as usize & 31])).collect()
+    (0..length).rev().map(|i| char::from(ALPHABET[usize::try_from((value >> (5 * i)) & 31).unwrap_or(0)])).collect()
 }
 
 /// A short hash of `text` (BLAKE3), for names that were too long or had strange characters.

@@ -71,7 +71,7 @@ pub fn clean(line: &str) -> Option<String> {
 
 /// The lines that answer `query`, best first, at most `limit`.
 #[must_use]
-pub fn search(lines: Vec<Line>, query: &str, limit: usize) -> Vec<Line> {
+pub fn search(lines: &[Line], query: &str, limit: usize) -> Vec<Line> {
     let mut wanted: Vec<String> = Words.tokenize(query);
     if wanted.iter().any(|w| !STOP.contains(&w.as_str())) {
         wanted.retain(|w| !STOP.contains(&w.as_str()));
@@ -108,7 +108,7 @@ mod tests {
     }
 
     fn found(texts: &[&str], query: &str) -> Vec<usize> {
-        search(lines(texts), query, 9).iter().map(|l| l.number).collect()
+        search(&lines(texts), query, 9).iter().map(|l| l.number).collect()
     }
 
     #[test]

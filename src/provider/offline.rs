@@ -47,8 +47,9 @@ fn told(text: &str) -> Option<String> {
 fn said(question: &Question) -> Option<Line> {
     let (last, before) = question.request.messages.split_last()?;
     let mine = before.iter().enumerate().filter(|(_, m)| m.role == Role::User && !m.content.trim().ends_with('?'));
-    let lines = mine.map(|(n, m)| Line { path: String::new(), number: n, text: m.content.clone() }).collect();
-    recall::search(lines, &last.content, 1).into_iter().next()
+    let lines: Vec<Line> =
+        mine.map(|(n, m)| Line { path: String::new(), number: n, text: m.content.clone() }).collect();
+    recall::search(&lines, &last.content, 1).into_iter().next()
 }
 
 #[cfg(test)]

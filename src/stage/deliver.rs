@@ -53,9 +53,9 @@ impl Work for Deliver<'_> {
         if let Some(fault) = crashed(&job) {
             return settle(self.workspace, Side::Outbox, job, fault, Some(&event), Patience::Waits);
         }
-        match self.send(&event, &job, lane) {
+        match self.hand_over(&event, &job, lane) {
             Ok(receipt) => {
-                let line = Line {
+                let sent = Line {
                     to: "done".into(),
                     why: event.reply_to.to_string(),
                     receipt: Some(receipt.clone()).filter(|r| !r.is_empty()),
@@ -63,7 +63,7 @@ impl Work for Deliver<'_> {
                 };
                 match job.done() {
                     Ok(()) => {
-                        journal::write(self.workspace, line);
+                        journal::write(self.workspace, sent);
                         Outcome { id, state: Standing::Done(vec![receipt]) }
                     }
                     Err(fault) => Outcome { id, state: Standing::Untouched(fault) },
@@ -76,7 +76,7 @@ impl Work for Deliver<'_> {
 
 impl Deliver<'_> {
     /// Sends, and returns the receipt's last line.
-    fn send(&self, event: &Event, job: &Job, lane: &Lane) -> Result<String> {
+    fn hand_over(&self, event: &Event, job: &Job, lane: &Lane) -> Result<String> {
         if event.expires().is_some_and(|end| end < self.workspace.world.now()) && event.reply_to.channel() != CLI {
             return Err(Fault::new(Kind::Failed, "it has expired before it could be sent"));
         }

@@ -11,7 +11,7 @@ pub mod supervise;
 pub mod tick;
 
 use crate::core::address::Address;
-use crate::core::event::{Event, EventKind};
+use crate::core::event::{Draft, Event, EventKind};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::{Derived, Id};
 use crate::core::retry;
@@ -101,18 +101,15 @@ fn try_settle(
 fn fail(workspace: &Workspace, side: Side, job: Job, fault: &Fault, event: Option<&Event>) -> Result<()> {
     notify(workspace, side, &job.entry.id, job.entry.tries.rounds, fault, event)?;
     let line = Line { to: "failed".into(), why: fault.to_string(), ..Line::of(side, "fail", &job.entry) };
-    job.fail(&reason(fault, job_attempts(&line, event), workspace.world.now()))?;
+    let whose = event.map(|e| format!(", from {} to {}", e.from, e.reply_to)).unwrap_or_default();
+    let about = format!("{}{whose}", job.entry.lane);
+    job.fail(&reason(fault, &about, workspace.world.now()))?;
     journal::write(workspace, line);
     Ok(())
 }
 
-fn job_attempts(line: &Line, event: Option<&Event>) -> String {
-    let from = event.map(|e| format!("from {} to {}", e.from, e.reply_to)).unwrap_or_default();
-    format!("{} {from}", line.lane).trim().to_owned()
-}
-
 /// The text of a `.reason` file.
-fn reason(fault: &Fault, about: String, now: Stamp) -> String {
+fn reason(fault: &Fault, about: &str, now: Stamp) -> String {
     let mut text = fault.message.clone();
     if let Some(hint) = &fault.hint {
         text = format!("{text}\nhint: {hint}");
@@ -137,16 +134,11 @@ fn notify(workspace: &Workspace, side: Side, id: &Id, round: u32, fault: &Fault,
     let verb = if side == Side::Inbox { "could not be answered" } else { "could not be delivered" };
     let text = format!("{what} {verb}: {fault}\nIt is kept: claw why {0}, claw retry {0}", id.short());
     let from = Address::parse("claw:notice")?;
-    let mut notice = match event {
-        Some(event) => event.child(Derived::Notice, round + 1, from, text, workspace.world.now()),
-        None => {
-            let draft = crate::core::event::Draft {
-                kind: EventKind::Notice,
-                from: Some(from),
-                ..crate::core::event::Draft::message(text)
-            };
-            publish::complete(workspace, draft, id.derive(Derived::Notice, round + 1))?
-        }
+    let mut notice = if let Some(event) = event {
+        event.child(Derived::Notice, round + 1, &from, text, workspace.world.now())
+    } else {
+        let draft = Draft { kind: EventKind::Notice, from: Some(from), ..Draft::message(text) };
+        publish::complete(workspace, draft, id.derive(Derived::Notice, round + 1))?
     };
     notice.reply_to = place;
     notice.error = Some(fault.message.clone());

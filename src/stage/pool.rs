@@ -66,7 +66,7 @@ pub struct View {
 }
 
 enum Start<'w> {
-    Begun(Lane, Slots, Job<'w>, View),
+    Begun(Box<(Lane, Slots, Job<'w>, View)>),
     /// Nothing to do here, or somebody else does it.
     Passed,
     NotDue(Stamp),
@@ -172,10 +172,10 @@ impl<'w> Pool<'w> {
             }
             let Some(view) = self.next() else { return Ok(()) };
             match self.start(view)? {
-                Start::Begun(lane, slots, job, view) => {
+                Start::Begun(begun) => {
                     *running += 1;
                     let (work, tell) = (self.work, tell.clone());
-                    scope.spawn(move || serve(work, &tell, lane, slots, job, view));
+                    scope.spawn(move || serve(work, &tell, *begun));
                 }
                 Start::Passed => {}
                 Start::NotDue(due) => self.is_due(due),
@@ -193,7 +193,7 @@ impl<'w> Pool<'w> {
     fn next(&mut self) -> Option<View> {
         let keys: Vec<&String> = self.queues.keys().filter(|key| !self.full.contains(*key)).collect();
         self.turn = self.turn.wrapping_add(1);
-        let key = keys.get(self.turn.checked_rem(keys.len())?)?.to_string();
+        let key = (*keys.get(self.turn.checked_rem(keys.len())?)?).clone();
         let queue = self.queues.get_mut(&key)?;
         let view = queue.pop_front();
         if queue.is_empty() {
@@ -245,7 +245,7 @@ impl<'w> Pool<'w> {
             view.entries = spool::lanes(self.workspace, side)?.remove(&view.lane).unwrap_or_default();
         }
         match spool::claim(self.workspace, side, &lane, &mut view.entries)? {
-            Head::Job(job) => Ok(Start::Begun(lane, slots, job, view)),
+            Head::Job(job) => Ok(Start::Begun(Box::new((lane, slots, job, view)))),
             Head::NotDue(due) => {
                 lane.release(false);
                 Ok(Start::NotDue(due))
@@ -291,7 +291,7 @@ impl<'w> Pool<'w> {
 
 /// One worker: one event, then it lets go of the lane. A panic costs that event one of its lives,
 /// and nobody else anything.
-fn serve(work: &dyn Work, tell: &Sender<Word>, lane: Lane, slots: Slots, job: Job, mut view: View) {
+fn serve(work: &dyn Work, tell: &Sender<Word>, (lane, slots, job, mut view): (Lane, Slots, Job, View)) {
     let id = job.entry.id.clone();
     let outcome = catch_unwind(AssertUnwindSafe(|| work.run(job, &lane))).ok();
     drop(slots);

@@ -5,16 +5,17 @@ use crate::core::entry::Entry;
 use crate::core::event::Event;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::Id;
-use crate::core::routing::{self, Decision};
+use crate::core::routing::{self, Decision, Learned};
 use crate::core::session;
 use crate::core::stamp::Stamp;
 use crate::stage::{notify, reason};
-use crate::store::durable::{self, Moved};
+use crate::store::durable;
 use crate::store::journal::{self, Line};
 use crate::store::lock::Only;
 use crate::store::spool::{self, Side, State};
 use crate::store::workspace::Workspace;
 use crate::store::{definitions, drops, learned};
+use std::path::Path;
 
 /// What one call has done.
 #[derive(Debug, Default)]
@@ -45,72 +46,56 @@ pub fn all(workspace: &Workspace) -> Result<Routed> {
             continue;
         }
         let path = Side::Inbox.dir(workspace, State::New).join(entry.to_string());
-        let event = match spool::read_capped(&path).and_then(|bytes| Event::from_json(&bytes)) {
-            Ok(event) if event.id == entry.id => Ok(event),
-            Ok(event) => {
-                Err((None, Fault::data(format!("the file is named {} but holds event {}", entry.id, event.id))))
-            }
-            Err(fault) if fault.kind == Kind::Data => Err((None, fault)),
-            // Gone again, or the machine's trouble.
-            Err(fault) if !path.exists() => {
-                drop(fault);
-                continue;
-            }
-            Err(fault) => return Err(fault),
+        let event = match spool::read_event(&path, &entry.id) {
+            // A person took it away.
+            Err(_) if !path.exists() => continue,
+            other => other,
         };
-        let decided = event.and_then(|event| match decide(workspace, &event, &known) {
-            Ok(decision) => Ok((event, decision)),
-            Err(fault) => Err((Some(event), fault)),
-        });
-        match decided {
-            Ok((event, decision)) => {
-                if let Some(line) = decision.learn.clone() {
-                    learned::append(workspace, &line)?;
-                    known.push(line);
-                }
-                let target = Entry::fresh(event.id.clone(), decision.lane.clone());
-                let target = Side::Inbox.dir(workspace, State::Ready).join(target.to_string());
-                if durable::rename(&path, &target)? == Moved::Taken {
-                    durable::remove(&path)?;
-                }
-                let why = if decision.agent.is_empty() {
-                    decision.why.to_owned()
-                } else {
-                    format!("{} ({})", decision.agent, decision.why)
-                };
-                let line = Line {
-                    from: "new".into(),
-                    to: "ready".into(),
-                    lane: decision.lane,
-                    why,
-                    ..Line::about(Side::Inbox, "route", &event.id)
-                };
-                journal::write(workspace, line);
-                routed.moved.push(event.id);
+        let moved = match &event {
+            Ok(event) => {
+                decide(workspace, event, &known).and_then(|to| advance(workspace, &path, event, to, &mut known))
             }
-            Err((_, fault)) if fault.kind != Kind::Data => return Err(fault),
-            Err((event, fault)) => {
-                notify(workspace, Side::Inbox, &entry.id, 0, &fault, event.as_ref())?;
-                let about = event.map(|e| format!("none, from {} to {}", e.from, e.reply_to)).unwrap_or_default();
-                spool::write_reason(workspace, Side::Inbox, &entry.id, &reason(&fault, about, now))?;
-                let target =
-                    Side::Inbox.dir(workspace, State::Failed).join(Entry { due: None, ..entry.clone() }.to_string());
-                durable::settle(&path, &target)?;
-                let line = Line {
-                    from: "new".into(),
-                    to: "failed".into(),
-                    why: fault.to_string(),
-                    ..Line::about(Side::Inbox, "fail", &entry.id)
-                };
-                journal::write(workspace, line);
+            Err(fault) => Err(fault.clone()),
+        };
+        match moved {
+            Ok(()) => routed.moved.push(entry.id),
+            Err(fault) if fault.kind == Kind::Data => {
+                fail(workspace, &path, &entry, &fault, event.ok().as_ref())?;
                 routed.failed.push((entry.id, fault));
             }
+            Err(fault) => return Err(fault),
         }
     }
     Ok(routed)
 }
 
-fn decide(workspace: &Workspace, event: &Event, known: &routing::Learned) -> Result<Decision> {
+/// What was learned is durable before the event relies on it.
+fn advance(workspace: &Workspace, path: &Path, event: &Event, to: Decision, known: &mut Learned) -> Result<()> {
+    if let Some(line) = to.learn {
+        learned::append(workspace, &line)?;
+        known.push(line);
+    }
+    let target = Entry::fresh(event.id.clone(), to.lane.clone());
+    durable::settle(path, &Side::Inbox.dir(workspace, State::Ready).join(target.to_string()))?;
+    let why = if to.agent.is_empty() { to.why.to_owned() } else { format!("{} ({})", to.agent, to.why) };
+    let line = Line::about(Side::Inbox, "route", &event.id);
+    journal::write(workspace, Line { from: "new".into(), to: "ready".into(), lane: to.lane, why, ..line });
+    Ok(())
+}
+
+/// An event that nobody will ever answer.
+fn fail(workspace: &Workspace, path: &Path, entry: &Entry, fault: &Fault, event: Option<&Event>) -> Result<()> {
+    notify(workspace, Side::Inbox, &entry.id, 0, fault, event)?;
+    let about = event.map(|e| format!("none, from {} to {}", e.from, e.reply_to)).unwrap_or_default();
+    spool::write_reason(workspace, Side::Inbox, &entry.id, &reason(fault, &about, workspace.world.now()))?;
+    let name = Entry { due: None, ..entry.clone() }.to_string();
+    durable::settle(path, &Side::Inbox.dir(workspace, State::Failed).join(name))?;
+    let line = Line::about(Side::Inbox, "fail", &entry.id);
+    journal::write(workspace, Line { from: "new".into(), to: "failed".into(), why: fault.to_string(), ..line });
+    Ok(())
+}
+
+fn decide(workspace: &Workspace, event: &Event, known: &Learned) -> Result<Decision> {
     let decision = routing::decide(event, known, &workspace.config()?.default_agent)?;
     if decision.lane != session::MEMORIES && !definitions::has_agent(workspace, &decision.agent) {
         return Err(definitions::unknown(workspace, &decision.agent));

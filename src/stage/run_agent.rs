@@ -129,7 +129,7 @@ impl RunAgent<'_> {
                     let began = Instant::now();
                     let (model, reply) = self.ask(event, lane, &state)?;
                     let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-                    let line = Line {
+                    let answered = Line {
                         ms: Some(ms),
                         why: model.clone(),
                         lane: lane.name.clone(),
@@ -137,7 +137,7 @@ impl RunAgent<'_> {
                         ..Line::about(Side::Inbox, "turn", &event.id)
                     };
                     log.append(&[Record::Model { at: now(), id: event.id.clone(), model, ms, reply: reply.clone() }])?;
-                    journal::write(workspace, line);
+                    journal::write(workspace, answered);
                     state.reply = Some(reply);
                 }
                 Step::Close(reply) => {
@@ -222,13 +222,13 @@ fn outgoing(workspace: &Workspace, event: &Event, session: &str, reply: &Reply) 
     let from = Address::parse(&format!("agent:{}", session::agent(session)))?;
     let mut out = Vec::new();
     for (number, note) in (1..).zip(&reply.remember) {
-        let mut memory = event.child(Derived::Memory, number, from.clone(), note.clone(), now);
+        let mut memory = event.child(Derived::Memory, number, &from, note.clone(), now);
         memory.session = Some(session.to_owned());
         out.push(memory);
     }
     let is_silent = matches!(event.kind, EventKind::Cron | EventKind::Heartbeat);
     if !is_silent && !reply.content.trim().is_empty() {
-        let mut answer = event.child(Derived::Reply, 1, from, reply.content.trim_end().to_owned(), now);
+        let mut answer = event.child(Derived::Reply, 1, &from, reply.content.trim_end().to_owned(), now);
         answer.session = Some(session.to_owned());
         out.push(answer);
     }

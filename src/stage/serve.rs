@@ -97,6 +97,9 @@ fn wait_for_slots(workspace: &Workspace, work: &dyn Work, lane: &str) -> Result<
 }
 
 /// A watch on everything by which an event can leave a stage.
+///
+/// # Errors
+/// Where the kernel has no watch left.
 pub fn eye(workspace: &Workspace, side: Side) -> Result<Watch> {
     let locks = workspace.path(".claw/locks").join(side.name());
     let states = [State::Ready, State::Wait, State::Failed].map(|state| side.dir(workspace, state));

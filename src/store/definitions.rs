@@ -65,25 +65,27 @@ pub fn guide(workspace: &Workspace) -> String {
     texts.join("\n\n").trim().to_owned()
 }
 
+/// Reads one definition: id, path, text.
+type Reader<'a> = &'a dyn Fn(&str, &str, &str) -> std::result::Result<Vec<Problem>, Problem>;
+
 /// Everything that is wrong with the definitions.
 #[must_use]
 pub fn problems(workspace: &Workspace) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut look =
-        |kind: &str, file: &str, read: &dyn Fn(&str, &str, &str) -> std::result::Result<Vec<Problem>, Problem>| {
-            for id in folders(workspace, kind) {
-                let path = format!("{kind}/{id}/{file}");
-                let found = match fs::read_to_string(workspace.path(&path)) {
-                    Ok(text) => read(&id, &path, &text),
-                    Err(e) if e.kind() == ErrorKind::NotFound => Err(Problem::error(&path, "is missing")),
-                    Err(e) => Err(Problem::error(&path, format!("cannot be read: {e}"))),
-                };
-                match found {
-                    Ok(warnings) => problems.extend(warnings),
-                    Err(problem) => problems.push(problem),
-                }
+    let mut look = |kind: &str, file: &str, read: Reader| {
+        for id in folders(workspace, kind) {
+            let path = format!("{kind}/{id}/{file}");
+            let found = match fs::read_to_string(workspace.path(&path)) {
+                Ok(text) => read(&id, &path, &text),
+                Err(e) if e.kind() == ErrorKind::NotFound => Err(Problem::error(&path, "is missing")),
+                Err(e) => Err(Problem::error(&path, format!("cannot be read: {e}"))),
+            };
+            match found {
+                Ok(warnings) => problems.extend(warnings),
+                Err(problem) => problems.push(problem),
             }
-        };
+        }
+    };
     look("agents", "AGENT.md", &|id, path, text| {
         session::check_agent(id).map_err(|e| Problem::error(path, e.to_string()))?;
         let (agent, warnings) = definition::agent(id, path, text, None)?;

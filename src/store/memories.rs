@@ -74,23 +74,21 @@ pub fn note(workspace: &Workspace, shelf: &Shelf, id: &Id, text: &str) -> Result
         fs::create_dir_all(dir).at("make", dir)?;
         durable::sync_dir(dir.parent().unwrap_or(dir), sync)?;
     }
-    let old = match fs::read_to_string(&path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => String::new(),
-        other => other.at("read", &path)?,
+    let read = || match fs::read_to_string(&path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(String::new()),
+        other => other.at("read", &path),
     };
     let mark = format!("<!-- {id} -->");
-    let line = match old.lines().position(|l| l.contains(&mark)) {
-        Some(last) => last + 2 - text.trim().lines().count().max(1),
-        None => {
-            let title = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-            let head = if old.is_empty() { format!("# {title}\n\n") } else { String::new() };
-            let addition = format!("{head}- {} {mark}\n", text.trim().replace('\n', "\n  "));
-            let rest = missing(&old, &addition);
-            durable::append(&path, rest.as_bytes(), sync)?;
-            let before = if old.ends_with('\n') || old.is_empty() { old.lines().count() } else { old.lines().count() };
-            before + head.lines().count() + 1
-        }
-    };
+    let last = |text: &str| text.lines().position(|l| l.contains(&mark)).map(|n| n + 1);
+    let mut whole = read()?;
+    if last(&whole).is_none() {
+        let title = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+        let head = if whole.is_empty() { format!("# {title}\n\n") } else { String::new() };
+        let addition = format!("{head}- {} {mark}\n", text.trim().replace('\n', "\n  "));
+        durable::append(&path, missing(&whole, &addition).as_bytes(), sync)?;
+        whole = read()?;
+    }
+    let line = (last(&whole).unwrap_or(1) + 1).saturating_sub(text.trim().lines().count().max(1));
     if workspace.config()?.memories.git && workspace.is_trusted {
         git::commit(&workspace.root, Path::new(&name), &format!("remember: {}", first_words(text)))
             .map_err(|e| Fault::new(Kind::Later, format!("{name} is written, but {e}")))?;
@@ -133,7 +131,7 @@ pub fn search(workspace: &Workspace, query: &str, limit: usize) -> Result<Vec<Li
             lines.extend(line.map(|text| Line { path: name.clone(), number: number + 1, text }));
         }
     }
-    Ok(recall::search(lines, query, limit))
+    Ok(recall::search(&lines, query, limit))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use rustix::fs::{Mode, OFlags};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Which box.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -183,9 +183,9 @@ pub fn claim<'w>(
             // It has ended: this is a second copy, or the last move was cut off.
             for copy in &copies {
                 if is_done {
-                    durable::remove(&path(copy))?
+                    durable::remove(&path(copy))?;
                 } else {
-                    move_to_failed(workspace, side, &path(copy), &copy.1)?
+                    move_to_failed(workspace, side, &path(copy), &copy.1)?;
                 }
             }
             continue;
@@ -232,13 +232,7 @@ impl Job<'_> {
     /// # Errors
     /// `Data` where the file is torn, too large or no event.
     pub fn read(&self) -> Result<Event> {
-        let bytes = read_capped(&self.path())?;
-        let event = Event::from_json(&bytes)?;
-        if event.id == self.entry.id {
-            Ok(event)
-        } else {
-            Err(Fault::data(format!("the file is named {} but holds event {}", self.entry.id, event.id)))
-        }
+        read_event(&self.path(), &self.entry.id)
     }
 
     /// It has ended well.
@@ -292,7 +286,7 @@ impl Job<'_> {
 ///
 /// # Errors
 /// `Data` where there is more, or it is no regular file.
-pub fn read_capped(path: &std::path::Path) -> Result<Vec<u8>> {
+pub fn read_capped(path: &Path) -> Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty()).at("read", path)?);
     let meta = file.metadata().at("read", path)?;
@@ -307,6 +301,19 @@ pub fn read_capped(path: &std::path::Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Reads the event `id` from its file.
+///
+/// # Errors
+/// `Data` where the file is torn, too large, no event, or another one.
+pub fn read_event(path: &Path, id: &Id) -> Result<Event> {
+    let event = Event::from_json(&read_capped(path)?)?;
+    if event.id == *id {
+        Ok(event)
+    } else {
+        Err(Fault::data(format!("the file is named {id} but holds event {}", event.id)))
+    }
+}
+
 /// Writes the reason why an event failed, synced.
 ///
 /// # Errors
@@ -319,7 +326,7 @@ pub fn write_reason(workspace: &Workspace, side: Side, id: &Id, reason: &str) ->
     durable::sync_dir(&dir, workspace.sync()?)
 }
 
-fn move_to_failed(workspace: &Workspace, side: Side, from: &std::path::Path, entry: &Entry) -> Result<()> {
+fn move_to_failed(workspace: &Workspace, side: Side, from: &Path, entry: &Entry) -> Result<()> {
     let entry = Entry { due: None, ..entry.clone() };
     let known = list(workspace, side, State::Failed)?.iter().any(|e| e.id == entry.id);
     if known {

@@ -1,0 +1,219 @@
+//! A workspace in a temporary folder, and the real binary in it.
+#![allow(dead_code, reason = "every test binary uses its own part of this")]
+
+use assert_cmd::cargo::CommandCargoExt;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use tempfile::TempDir;
+
+/// A fresh workspace, made by `claw init`, with a home of its own. `sync: none`, because what these
+/// tests kill is programs.
+pub struct Fixture {
+    pub dir: TempDir,
+    pub root: PathBuf,
+}
+
+/// What a run has left.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Fixture {
+    pub fn new() -> Self {
+        let fixture = Self::empty();
+        fixture.claw(&["init", "."]).ok();
+        fixture.config("sync: none\n");
+        fixture
+    }
+
+    /// A folder that is no workspace.
+    pub fn empty() -> Self {
+        let dir = TempDir::new().unwrap();
+        let root = dir.path().join("ws");
+        fs::create_dir(&root).unwrap();
+        Self { root: root.canonicalize().unwrap(), dir }
+    }
+
+    /// Appends lines to `claw.yaml`.
+    pub fn config(&self, lines: &str) {
+        let text = fs::read_to_string(self.root.join("claw.yaml")).unwrap();
+        fs::write(self.root.join("claw.yaml"), format!("{text}\n{lines}")).unwrap();
+    }
+
+    /// Makes `model: NAME` the model, with these lines below `models:`.
+    pub fn model(&self, name: &str, fields: &str) {
+        let text = fs::read_to_string(self.root.join("claw.yaml")).unwrap();
+        let text = text.replace("model: offline\n", &format!("model: {name}\nmodels:\n  {name}: {{{fields}}}\n"));
+        fs::write(self.root.join("claw.yaml"), text).unwrap();
+    }
+
+    /// The binary, in the workspace, with an environment of its own.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::cargo_bin("claw").unwrap();
+        command.args(arguments).current_dir(&self.root).env_clear();
+        command.env("HOME", self.dir.path()).env("USER", "ann").env("TZ", "UTC");
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("OLLAMA_HOST", "127.0.0.1:1");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    pub fn claw(&self, arguments: &[&str]) -> Ran {
+        self.command(arguments).output().unwrap().into()
+    }
+
+    /// Runs with this on stdin.
+    pub fn piped(&self, arguments: &[&str], input: &str) -> Ran {
+        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap().into()
+    }
+
+    /// Runs a line of shell in the workspace, with `claw` on the path.
+    pub fn shell(&self, line: &str) -> Ran {
+        self.shell_command(line).output().unwrap().into()
+    }
+
+    pub fn shell_command(&self, line: &str) -> Command {
+        let mut command = self.command(&[]);
+        let program = command.get_program().to_owned();
+        let bin = Path::new(&program).parent().unwrap().to_path_buf();
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut paths = vec![bin];
+        paths.extend(std::env::split_paths(&path));
+        let mut shell = Command::new("sh");
+        shell.args(["-c", line]).current_dir(&self.root).env_clear();
+        for (key, value) in command.get_envs() {
+            if let Some(value) = value {
+                shell.env(key, value);
+            }
+        }
+        shell.env("PATH", std::env::join_paths(paths).unwrap());
+        shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        shell
+    }
+
+    /// Starts `claw supervise` and returns when it has said that it runs.
+    pub fn supervise(&self, stages: &[&str]) -> Supervisor {
+        let mut arguments = vec!["supervise"];
+        arguments.extend(stages);
+        let mut child = self.command(&arguments).spawn().unwrap();
+        let mut err = std::io::BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut err, &mut line).unwrap();
+        assert!(line.contains("supervising"), "{line}");
+        Supervisor { child, err: Some(err) }
+    }
+
+    pub fn path(&self, relative: &str) -> PathBuf {
+        self.root.join(relative)
+    }
+
+    pub fn write(&self, relative: &str, text: &str) {
+        let path = self.path(relative);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    pub fn read(&self, relative: &str) -> String {
+        fs::read_to_string(self.path(relative)).unwrap()
+    }
+
+    /// The names in a folder, sorted; none where there is no folder.
+    pub fn list(&self, relative: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path(relative)).into_iter().flatten().flatten();
+        let mut names: Vec<String> = entries.map(|e| e.file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// Every event that is done in a box, over all days: names of files.
+    pub fn done(&self, side: &str) -> Vec<String> {
+        let base = format!("{side}/done");
+        let days = self.list(&base);
+        let names = days.iter().flat_map(|day| self.list(&format!("{base}/{day}")));
+        names.filter(|name| name.ends_with(".json")).collect()
+    }
+
+    /// Names in every state folder of both boxes that still have something to be done.
+    pub fn pending(&self) -> Vec<String> {
+        let states = ["inbox/new", "inbox/ready", "inbox/run", "inbox/wait", "outbox/ready", "outbox/run", "outbox/wait"];
+        states.iter().flat_map(|s| self.list(s).into_iter().map(move |n| format!("{s}/{n}"))).collect()
+    }
+
+    /// Waits, woken by nothing but a bounded number of looks, until `is_so`. It never sleeps for a
+    /// fixed time in the hope that something has happened.
+    pub fn eventually(&self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !is_so(self) {
+            assert!(std::time::Instant::now() < end, "not within a minute: {what}\npending: {:#?}", self.pending());
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+}
+
+impl Ran {
+    /// It must have gone well; returns stdout.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert_eq!(self.code, 0, "{self:#?}");
+        self.out
+    }
+
+    /// It must have ended with this code; returns stderr.
+    #[track_caller]
+    pub fn fails(self, code: i32) -> String {
+        assert_eq!(self.code, code, "{self:#?}");
+        self.err
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        use std::os::unix::process::ExitStatusExt;
+        let code = output.status.code().unwrap_or_else(|| -output.status.signal().unwrap_or(0));
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Self { code, out: text(output.stdout), err: text(output.stderr) }
+    }
+}
+
+/// A running supervisor; killed when dropped.
+pub struct Supervisor {
+    pub child: Child,
+    err: Option<std::io::BufReader<std::process::ChildStderr>>,
+}
+
+impl Supervisor {
+    /// Sends SIGTERM, and returns the exit code and what it said.
+    pub fn stop(mut self) -> Ran {
+        self.signal("TERM");
+        let mut err = String::new();
+        if let Some(mut pipe) = self.err.take() {
+            let _ = std::io::Read::read_to_string(&mut pipe, &mut err);
+        }
+        let status = self.child.wait().unwrap();
+        Ran { code: status.code().unwrap_or(-1), out: String::new(), err }
+    }
+
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Says why a test does nothing here; never silently.
+pub fn skipped(why: &str) {
+    eprintln!("SKIPPED: {why}");
+}
