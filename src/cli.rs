@@ -7,7 +7,7 @@ use crate::command::{
     status, supervise, tick, trust, why,
 };
 use crate::core::fault::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 
 /// What stands below `--help`, and in the man page.
@@ -98,7 +98,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Log(args) => log::run(&args, here),
         Command::Retry(args) => retry::run(&args, here),
         Command::Discard(args) => discard::run(&args, here),
-        Command::Completions(args) => completions::run(&args),
-        Command::Man(args) => man::run(&args),
+        Command::Completions(args) => completions::run(&args, Cli::command()),
+        Command::Man(_) => man::run(Cli::command()),
     }
 }

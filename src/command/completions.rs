@@ -1,9 +1,7 @@
 //! `claw completions SHELL`
 
-use crate::cli::Cli;
 use crate::command::out;
 use crate::core::fault::Result;
-use clap::CommandFactory;
 
 /// Arguments of `completions`.
 #[derive(Debug, clap::Args)]
@@ -16,9 +14,9 @@ pub struct Args {
 ///
 /// # Errors
 /// `Closed` where nobody reads them.
-pub fn run(args: &Args) -> Result<u8> {
+pub fn run(args: &Args, mut program: clap::Command) -> Result<u8> {
     let mut text = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "claw", &mut text);
+    clap_complete::generate(args.shell, &mut program, "claw", &mut text);
     out::raw(&String::from_utf8_lossy(&text))?;
     Ok(0)
 }

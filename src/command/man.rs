@@ -1,9 +1,7 @@
 //! `claw man`
 
-use crate::cli::Cli;
 use crate::command::out;
 use crate::core::fault::{Fault, Result};
-use clap::CommandFactory;
 use clap_mangen::Man;
 
 /// Arguments of `man`.
@@ -68,17 +66,16 @@ Locks, learned routes, the journal.
 ///
 /// # Errors
 /// `Closed` where nobody reads it.
-pub fn run(_: &Args) -> Result<u8> {
+pub fn run(program: clap::Command) -> Result<u8> {
     let mut page = Vec::new();
-    write(&mut page).map_err(|e| Fault::data(format!("the man page: {e}")))?;
+    write(&mut page, program).map_err(|e| Fault::data(format!("the man page: {e}")))?;
     out::raw(&String::from_utf8_lossy(&page))?;
     out::raw(TAIL)?;
     Ok(0)
 }
 
-fn write(page: &mut Vec<u8>) -> std::io::Result<()> {
+fn write(page: &mut Vec<u8>, mut command: clap::Command) -> std::io::Result<()> {
     use std::io::Write;
-    let mut command = Cli::command();
     command.build();
     let man = Man::new(command.clone());
     man.render_title(page)?;

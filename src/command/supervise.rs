@@ -5,8 +5,9 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::core::problem::nearest;
 use crate::stage::supervise::{self, STAGES};
 use crate::stage::{Outcome, Standing};
+use rustix::pipe::PipeFlags;
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
+use std::os::fd::OwnedFd;
 
 /// Arguments of `supervise`.
 #[derive(Debug, clap::Args)]
@@ -34,8 +35,8 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         [] => STAGES.to_vec(),
         named => named.iter().map(String::as_str).collect(),
     };
-    let (stop, ring) =
-        UnixStream::pair().map_err(|e| Fault::new(Kind::Machine, format!("cannot make a socket: {e}")))?;
+    let (stop, ring) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
+        .map_err(|e| Fault::new(Kind::Machine, format!("cannot make a pipe: {e}")))?;
     signals(&ring)?;
     out::tell(&format!("supervising {} ({})", workspace.root.display(), stages.join(", ")));
     supervise::run(&workspace, &stages, stop.as_fd(), &|stage, outcome: Outcome| {
@@ -49,7 +50,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
 }
 
 /// The first signal makes `stop` readable, the second ends the process as if it had no handler.
-fn signals(ring: &UnixStream) -> Result<()> {
+fn signals(ring: &OwnedFd) -> Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let bad = |e: std::io::Error| Fault::new(Kind::Machine, format!("cannot listen for signals: {e}"));
     for signal in [SIGTERM, SIGINT, SIGHUP] {

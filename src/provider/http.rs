@@ -69,8 +69,9 @@ pub(super) fn refused(
     headers: &reqwest::header::HeaderMap,
     body: &str,
     key: Option<&str>,
+    now: Timestamp,
 ) -> Fault {
-    let after = headers.get("retry-after").and_then(|v| v.to_str().ok()).and_then(seconds);
+    let after = headers.get("retry-after").and_then(|v| v.to_str().ok()).and_then(|text| seconds(text, now));
     let kind = match status {
         401 | 403 => Kind::Config,
         429 => Kind::Later,
@@ -91,10 +92,10 @@ pub(super) fn refused(
 }
 
 /// `Retry-After`: seconds, or a date (RFC 9110, 10.2.3). At most a day.
-fn seconds(text: &str) -> Option<u64> {
+fn seconds(text: &str, now: Timestamp) -> Option<u64> {
     let seconds = text.trim().parse().ok().or_else(|| {
         let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-        u64::try_from(date.duration_since(Timestamp::now()).as_secs()).ok()
+        u64::try_from(date.duration_since(now).as_secs()).ok()
     });
     seconds.map(|s| s.min(86_400))
 }
@@ -130,17 +131,27 @@ mod tests {
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {
+        let now = Timestamp::UNIX_EPOCH;
+        let seconds = |text| seconds(text, now);
         assert_eq!(seconds("7"), Some(7));
         assert_eq!(seconds("99999999"), Some(86_400));
         assert_eq!(seconds("soon"), None);
         assert_eq!(seconds("Wed, 21 Oct 2099 07:28:00 GMT"), Some(86_400));
-        assert_eq!(seconds("Wed, 21 Oct 2015 07:28:00 GMT"), None);
+        assert_eq!(seconds("Thu, 01 Jan 1970 00:00:09 GMT"), Some(9));
+        assert_eq!(seconds("Wed, 31 Dec 1969 23:59:00 GMT"), None);
     }
 
     #[test]
     fn a_key_never_enters_an_error() {
         let headers = reqwest::header::HeaderMap::new();
-        let fault = refused("m", 401, &headers, r#"{"error":{"message":"bad key sk-secret"}}"#, Some("sk-secret"));
+        let fault = refused(
+            "m",
+            401,
+            &headers,
+            r#"{"error":{"message":"bad key sk-secret"}}"#,
+            Some("sk-secret"),
+            Timestamp::UNIX_EPOCH,
+        );
         assert_eq!(fault.message, "model m: HTTP 401: bad key [key]");
         assert_eq!(fault.kind, Kind::Config);
     }
@@ -148,7 +159,7 @@ mod tests {
     #[test]
     fn what_may_pass_is_told_from_what_will_not() {
         let headers = reqwest::header::HeaderMap::new();
-        let kind = |status| refused("m", status, &headers, "x", None).kind;
+        let kind = |status| refused("m", status, &headers, "x", None, Timestamp::UNIX_EPOCH).kind;
         assert_eq!(
             [429, 500, 503, 408].map(kind),
             [Kind::Later, Kind::Unavailable, Kind::Unavailable, Kind::Unavailable]

@@ -112,7 +112,14 @@ async fn exchange(post: reqwest::RequestBuilder, question: &mut Question<'_>, ke
     let headers = answer.headers().clone();
     let body = whole(answer, &name, first, key).await?;
     if !status.is_success() {
-        return Err(http::refused(&name, status.as_u16(), &headers, &body, key));
+        return Err(http::refused(
+            &name,
+            status.as_u16(),
+            &headers,
+            &body,
+            key,
+            question.workspace.world.now().timestamp(),
+        ));
     }
     let mut collected = Collected::default();
     collected.take(&name, &body, key, question.heard)?;

@@ -2,10 +2,12 @@
 #![allow(dead_code, reason = "every test binary uses its own part of this")]
 
 use assert_cmd::cargo::CommandCargoExt;
+use notify::Watcher;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A fresh workspace, made by `claw init`, with a home of its own. `sync: none`, because what these
@@ -80,7 +82,7 @@ impl Fixture {
     }
 
     pub fn shell_command(&self, line: &str) -> Command {
-        let mut command = self.command(&[]);
+        let command = self.command(&[]);
         let program = command.get_program().to_owned();
         let bin = Path::new(&program).parent().unwrap().to_path_buf();
         let path = std::env::var_os("PATH").unwrap_or_default();
@@ -142,17 +144,25 @@ impl Fixture {
 
     /// Names in every state folder of both boxes that still have something to be done.
     pub fn pending(&self) -> Vec<String> {
-        let states = ["inbox/new", "inbox/ready", "inbox/run", "inbox/wait", "outbox/ready", "outbox/run", "outbox/wait"];
+        let states =
+            ["inbox/new", "inbox/ready", "inbox/run", "inbox/wait", "outbox/ready", "outbox/run", "outbox/wait"];
         states.iter().flat_map(|s| self.list(s).into_iter().map(move |n| format!("{s}/{n}"))).collect()
     }
 
-    /// Waits, woken by nothing but a bounded number of looks, until `is_so`. It never sleeps for a
-    /// fixed time in the hope that something has happened.
+    /// Looks whether `is_so` whenever a file in the workspace has changed, for a minute at most.
     pub fn eventually(&self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
-        let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        let (tell, hear) = std::sync::mpsc::channel();
+        let mut watcher = notify::recommended_watcher(move |_| {
+            let _ = tell.send(());
+        })
+        .unwrap();
+        watcher.watch(&self.root, notify::RecursiveMode::Recursive).unwrap();
+        let end = Instant::now() + Duration::from_secs(60);
         while !is_so(self) {
-            assert!(std::time::Instant::now() < end, "not within a minute: {what}\npending: {:#?}", self.pending());
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            assert!(Instant::now() < end, "not within a minute: {what}\npending: {:#?}", self.pending());
+            // What is not a file (a process, say) is looked at after a second all the same.
+            let _ = hear.recv_timeout(Duration::from_secs(1));
+            while hear.try_recv().is_ok() {}
         }
     }
 }

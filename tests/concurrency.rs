@@ -1,0 +1,278 @@
+//! Any number of processes on one workspace: supervisors, loops, people, and kills at random.
+
+mod common;
+
+use claw::core::fault::Fault;
+use claw::stage::pool::Work;
+use claw::stage::{Outcome, Standing, tick};
+use claw::store::lock::Lane;
+use claw::store::spool::{Job, Side};
+use claw::store::workspace::Workspace;
+use claw::world::World;
+use common::Fixture;
+use std::collections::{BTreeMap, HashSet};
+
+/// What must be true of a workspace when all is done: every accepted event has ended exactly once,
+/// each session in its order, and nothing is left half-way.
+fn check(ws: &Fixture, accepted: &[String]) {
+    assert_eq!(ws.pending(), [""; 0]);
+    let leftover: Vec<String> = ["inbox/tmp", "outbox/tmp"].iter().flat_map(|d| ws.list(d)).collect();
+    assert!(leftover.iter().all(|n| n.ends_with(".tmp")), "{leftover:?}");
+    let done: HashSet<String> = ws.done("inbox").into_iter().collect();
+    let missing: Vec<&String> = accepted.iter().filter(|id| !done.contains(&format!("{id}.json"))).collect();
+    assert!(missing.is_empty(), "accepted and not done: {missing:?}\nfailed: {:?}", ws.list("inbox/failed"));
+    assert_eq!(ws.list("inbox/failed"), [""; 0]);
+    assert_eq!(ws.list("outbox/failed"), [""; 0]);
+    // The logs: one answer and one end for each event, and the ends in the order of the ids.
+    let mut ends: BTreeMap<String, usize> = BTreeMap::new();
+    for session in ws.list("sessions") {
+        let log = ws.read(&format!("sessions/{session}/log.jsonl"));
+        let records: Vec<serde_json::Value> = log.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        let of = |kind: &str| records.iter().filter(|r| r["t"] == kind).cloned().collect::<Vec<_>>();
+        let ids: Vec<String> = of("done").iter().map(|r| r["ids"][0].as_str().unwrap().to_owned()).collect();
+        assert!(ids.is_sorted(), "{session}: {ids:?}");
+        let asked: Vec<String> = of("model").iter().map(|r| r["id"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(asked.iter().collect::<HashSet<_>>().len(), asked.len(), "{session} asked twice: {asked:?}");
+        for id in ids {
+            *ends.entry(id).or_default() += 1;
+        }
+    }
+    for id in accepted {
+        assert_eq!(ends.get(id), Some(&1), "{id}");
+    }
+}
+
+/// The files that were delivered, by destination.
+fn delivered(ws: &Fixture) -> Vec<String> {
+    let mut names: Vec<String> = ws.list("outbox/files").iter().flat_map(|d| ws.list(&format!("outbox/files/{d}"))).collect();
+    names.sort();
+    names
+}
+
+fn replies(accepted: &[String]) -> Vec<String> {
+    let mut names: Vec<String> = accepted.iter().map(|id| format!("{id}.r01.md")).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_supervisor_answers_what_comes_and_drains_when_told_to_stop() {
+    let ws = Fixture::new();
+    let supervisor = ws.supervise(&[]);
+    let id = ws.claw(&["send", "--from", "file:a", "hello"]).ok().trim().to_owned();
+    ws.eventually("the answer is delivered", |ws| delivered(ws) == [format!("{id}.r01.md")]);
+    ws.write("inbox/.q.md", "---\nfrom: file:a\n---\nagain");
+    std::fs::rename(ws.path("inbox/.q.md"), ws.path("inbox/q.md")).unwrap();
+    ws.eventually("the drop is answered", |ws| delivered(ws).len() == 2);
+    let ran = supervisor.stop();
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.err.contains("stopped"), "{}", ran.err);
+    check(&ws, &[id]);
+}
+
+#[test]
+fn the_stages_may_run_in_as_many_processes() {
+    let ws = Fixture::new();
+    let supervisors: Vec<_> = ["route", "run-agent", "deliver", "remember"].map(|s| ws.supervise(&[s])).into();
+    let id = ws.claw(&["send", "--from", "file:a", "remember that it works"]).ok().trim().to_owned();
+    ws.eventually("delivered and noted", |ws| delivered(ws).len() == 1 && !ws.list("memories/daily-notes").is_empty() && ws.pending().is_empty());
+    drop(supervisors);
+    check(&ws, &[id]);
+}
+
+#[test]
+fn a_stage_that_is_given_an_id_waits_for_whoever_does_the_work() {
+    let ws = Fixture::new();
+    let _supervisor = ws.supervise(&[]);
+    for n in 0..10 {
+        let out = ws.shell(&format!("claw send 'remember fact {n}' | claw route - | claw run-agent - | grep r01 | claw deliver -")).ok();
+        assert!(out.starts_with("Noted in memories/"), "{n}: {out}");
+    }
+}
+
+#[test]
+fn ask_works_beside_a_supervisor_and_prints_its_own_answer_only() {
+    let ws = Fixture::new();
+    let _supervisor = ws.supervise(&[]);
+    ws.claw(&["send", "not for this terminal"]).ok();
+    let asked: Vec<_> = (0..6).map(|n| ws.command(&["ask", "-n", "--json", &format!("remember fact {n}")]).spawn().unwrap()).collect();
+    for child in asked {
+        let ran = common::Ran::from(child.wait_with_output().unwrap());
+        assert_eq!(ran.out.lines().count(), 1, "{ran:?}");
+        assert!(ran.ok().contains("Noted in"));
+    }
+    ws.eventually("only the other terminal's answer is left", |ws| {
+        ws.pending().iter().all(|name| name.contains("~cli-ann~")) && ws.pending().len() == 1
+    });
+}
+
+#[test]
+fn two_supervisors_and_a_shell_loop_do_everything_once() {
+    let ws = Fixture::new();
+    let supervisors = [ws.supervise(&[]), ws.supervise(&[])];
+    let mut shell = ws.shell_command("while [ ! -e stop ]; do claw tick; claw route | claw run-agent -; claw deliver --channel file; done");
+    let mut shell = shell.stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut accepted = Vec::new();
+    for n in 0..60 {
+        let from = format!("file:p{}", n % 7);
+        accepted.push(ws.claw(&["send", "--from", &from, &format!("message {n}")]).ok().trim().to_owned());
+    }
+    ws.eventually("everything is delivered", |ws| delivered(ws).len() >= 60 && ws.pending().is_empty());
+    ws.write("stop", "");
+    shell.wait().unwrap();
+    for supervisor in supervisors {
+        assert_eq!(supervisor.stop().code, 0);
+    }
+    check(&ws, &accepted);
+    assert_eq!(delivered(&ws), replies(&accepted));
+}
+
+#[test]
+fn kill_9_at_random_loses_nothing_and_doubles_nothing() {
+    let ws = Fixture::new();
+    let mut accepted = Vec::new();
+    // SplitMix64, so that a failure can be repeated: the seed is in the message of every assertion.
+    let mut seed: u64 = std::env::var("CLAW_TEST_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(20_261_121);
+    eprintln!("CLAW_TEST_SEED={seed}");
+    let mut random = |below: u64| {
+        seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        (z ^ (z >> 27)) % below
+    };
+    for n in 0..40 {
+        let from = format!("file:p{}", n % 5);
+        accepted.push(ws.claw(&["send", "--from", &from, &format!("remember fact {n}")]).ok().trim().to_owned());
+        ws.write("inbox/.d.md", &format!("---\nfrom: file:d\n---\ndrop {n}"));
+        std::fs::rename(ws.path("inbox/.d.md"), ws.path(&format!("inbox/d{n}.md"))).unwrap();
+        // Something works on it, and is killed after a moment: between none and all of its steps.
+        let stage = [&["tick"][..], &["route"], &["run-agent"], &["deliver", "--channel", "file"], &["remember"]][usize::try_from(random(5)).unwrap()];
+        let mut child = ws.command(stage).spawn().unwrap();
+        let moment = std::time::Instant::now() + std::time::Duration::from_micros(random(9000));
+        while std::time::Instant::now() < moment && child.try_wait().unwrap().is_none() {
+            std::hint::spin_loop();
+        }
+        let _ = child.kill();
+        child.wait().unwrap();
+    }
+    // However often an event has been interrupted, ticks bring it to its end.
+    for _ in 0..3 {
+        ws.claw(&["tick"]).ok();
+    }
+    let drops: Vec<String> = ws.done("inbox").iter().filter(|n| !n.contains(".m0")).map(|n| n.trim_end_matches(".json").to_owned()).collect();
+    assert_eq!(drops.len(), 80, "40 sent and 40 dropped");
+    assert!(accepted.iter().all(|id| drops.contains(id)));
+    check(&ws, &drops);
+    assert_eq!(delivered(&ws), replies(&drops));
+    let notes: String = ws.list("memories/daily-notes").iter().map(|n| ws.read(&format!("memories/daily-notes/{n}"))).collect();
+    for n in 0..40 {
+        assert_eq!(notes.matches(&format!("- fact {n} <!--")).count(), 1, "fact {n}\n{notes}");
+    }
+}
+
+#[test]
+fn an_event_that_kills_its_worker_ends_in_failed_after_three_lives() {
+    let ws = Fixture::new();
+    ws.model("deadly", "provider: command, command: [sh, -c, \"kill -9 $PPID; sleep 9\"]");
+    let id = ws.claw(&["send", "--from", "file:a", "die"]).ok().trim().to_owned();
+    ws.claw(&["route"]).ok();
+    // The watcher dies with its program's blow; that is a failure of the model, not of the worker.
+    ws.claw(&["run-agent"]).fails(75);
+    // An orphan, as a killed worker leaves it.
+    let waiting = ws.list("inbox/wait").pop().unwrap();
+    let lane = waiting.split('~').nth(2).unwrap();
+    let orphan = format!("{id}~{lane}~3c2.json");
+    std::fs::rename(ws.path(&format!("inbox/wait/{waiting}")), ws.path(&format!("inbox/run/{orphan}"))).unwrap();
+    let err = ws.claw(&["run-agent"]).fails(1);
+    assert!(err.contains("killed 3 times"), "{err}");
+    assert!(ws.read(&format!("inbox/failed/{id}.reason")).contains("killed 3 times"));
+    assert_eq!(ws.list("outbox/ready"), [format!("{id}.n01~file-a~0.json")], "the sender is told");
+}
+
+#[test]
+fn never_more_turns_at_once_than_the_agent_allows() {
+    let ws = Fixture::new();
+    ws.write("agents/pickle/AGENT.md", "---\nname: Pickle\nmax_concurrency: 2\n---\nYou are Pickle.\n");
+    // Every turn notes when it begins and ends; the log of both shows how many overlap.
+    ws.model("slow", "provider: command, command: [sh, -c, \"echo + >> turns; sleep 0.05; echo - >> turns; echo ok\"]");
+    for n in 0..12 {
+        ws.claw(&["send", "--from", &format!("file:p{n}"), "hi"]).ok();
+    }
+    ws.claw(&["route"]).ok();
+    let workers: Vec<_> = (0..4).map(|_| ws.command(&["run-agent"]).spawn().unwrap()).collect();
+    for mut worker in workers {
+        worker.wait().unwrap();
+    }
+    ws.claw(&["run-agent"]).ok();
+    assert_eq!(ws.done("inbox").len(), 12);
+    let mut running = 0;
+    let mut most = 0;
+    for line in ws.read("turns").lines() {
+        running += if line == "+" { 1 } else { -1 };
+        most = most.max(running);
+    }
+    assert_eq!((running, most), (0, 2));
+}
+
+#[test]
+fn a_model_that_kills_its_own_watcher_costs_that_turn_only() {
+    let ws = Fixture::new();
+    let program = "read line; case $line in *poison*) kill -9 $PPID;; *) echo fine;; esac";
+    ws.model("hangs", &format!("provider: command, command: [sh, -c, \"{program}\"]"));
+    let supervisor = ws.supervise(&[]);
+    ws.claw(&["send", "--from", "file:a", "poison"]).ok();
+    let good = ws.claw(&["send", "--from", "file:b", "hello"]).ok().trim().to_owned();
+    ws.eventually("the other one is answered", |ws| delivered(ws) == [format!("{good}.r01.md")]);
+    ws.eventually("the poisoned one waits", |ws| ws.list("inbox/wait").len() == 1);
+    assert_eq!(supervisor.stop().code, 0);
+}
+
+/// Work that panics on one event, and does the others.
+struct Panics<'a>(&'a Workspace);
+
+impl Work for Panics<'_> {
+    fn side(&self) -> Side {
+        Side::Inbox
+    }
+    fn wants(&self, _: &str) -> bool {
+        true
+    }
+    fn key<'k>(&self, lane: &'k str) -> &'k str {
+        lane
+    }
+    fn slots(&self, _: &str) -> claw::core::fault::Result<Vec<(String, u32)>> {
+        Ok(Vec::new())
+    }
+    fn run(&self, job: Job, _: &Lane) -> Outcome {
+        let event = job.read().unwrap();
+        if job.entry.tries.crashes == 3 {
+            job.fail("killed 3 times").unwrap();
+            return Outcome { id: event.id, state: Standing::Failed(Fault::data("killed 3 times")) };
+        }
+        assert!(event.content != "poison", "a panic, as in a bad turn");
+        let id = event.id;
+        job.done().unwrap();
+        Outcome { id, state: Standing::Done(vec![self.0.root.display().to_string()]) }
+    }
+}
+
+#[test]
+fn a_panic_in_one_turn_costs_that_event_one_of_its_lives_and_nobody_else_anything() {
+    let ws = Fixture::new();
+    for (from, text) in [("file:a", "poison"), ("file:a", "behind it"), ("file:b", "hello"), ("file:c", "hello")] {
+        ws.claw(&["send", "--from", from, text]).ok();
+    }
+    ws.claw(&["route"]).ok();
+    let workspace = Workspace::open(World::real().unwrap(), ws.root.clone(), true).unwrap();
+    std::panic::set_hook(Box::new(|_| {}));
+    let (mut done, mut failed) = (0, 0);
+    let mut report = |outcome: Outcome| match outcome.state {
+        Standing::Done(_) => done += 1,
+        _ => failed += 1,
+    };
+    tick::drain(&workspace, &Panics(&workspace), 4, &mut report).unwrap();
+    let _ = std::panic::take_hook();
+    assert_eq!((done, failed), (3, 1));
+    let failed = ws.list("inbox/failed");
+    assert!(failed[1].contains("~pickle.file-a~4c3"), "three lives, then the end: {failed:?}");
+    assert_eq!(ws.list("inbox/run"), [""; 0]);
+}
