@@ -1,6 +1,18 @@
 //! `claw`: a personal-agent system made of files. The rooms of the house, and who may enter which,
 //! are described in `ARCHITECTURE.md`; `src/main.rs` is its map.
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::todo,
+        clippy::dbg_macro,
+        clippy::allow_attributes
+    )
+)]
+
 pub mod channel;
 pub mod child;
 pub mod cli;

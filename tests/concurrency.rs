@@ -5,8 +5,9 @@ mod common;
 use claw::core::fault::Fault;
 use claw::stage::pool::Work;
 use claw::stage::{Outcome, Standing, tick};
+use claw::store::boxes::Side;
 use claw::store::lock::Lane;
-use claw::store::spool::{Job, Side};
+use claw::store::spool::Job;
 use claw::store::workspace::Workspace;
 use claw::world::World;
 use common::Fixture;
@@ -44,7 +45,8 @@ fn check(ws: &Fixture, accepted: &[String]) {
 
 /// The files that were delivered, by destination.
 fn delivered(ws: &Fixture) -> Vec<String> {
-    let mut names: Vec<String> = ws.list("outbox/files").iter().flat_map(|d| ws.list(&format!("outbox/files/{d}"))).collect();
+    let mut names: Vec<String> =
+        ws.list("outbox/files").iter().flat_map(|d| ws.list(&format!("outbox/files/{d}"))).collect();
     names.sort();
     names
 }
@@ -75,7 +77,9 @@ fn the_stages_may_run_in_as_many_processes() {
     let ws = Fixture::new();
     let supervisors: Vec<_> = ["route", "run-agent", "deliver", "remember"].map(|s| ws.supervise(&[s])).into();
     let id = ws.claw(&["send", "--from", "file:a", "remember that it works"]).ok().trim().to_owned();
-    ws.eventually("delivered and noted", |ws| delivered(ws).len() == 1 && !ws.list("memories/daily-notes").is_empty() && ws.pending().is_empty());
+    ws.eventually("delivered and noted", |ws| {
+        delivered(ws).len() == 1 && !ws.list("memories/daily-notes").is_empty() && ws.pending().is_empty()
+    });
     drop(supervisors);
     check(&ws, &[id]);
 }
@@ -85,7 +89,11 @@ fn a_stage_that_is_given_an_id_waits_for_whoever_does_the_work() {
     let ws = Fixture::new();
     let _supervisor = ws.supervise(&[]);
     for n in 0..10 {
-        let out = ws.shell(&format!("claw send 'remember fact {n}' | claw route - | claw run-agent - | grep r01 | claw deliver -")).ok();
+        let out = ws
+            .shell(&format!(
+                "claw send 'remember fact {n}' | claw route - | claw run-agent - | grep r01 | claw deliver -"
+            ))
+            .ok();
         assert!(out.starts_with("Noted in memories/"), "{n}: {out}");
     }
 }
@@ -95,7 +103,8 @@ fn ask_works_beside_a_supervisor_and_prints_its_own_answer_only() {
     let ws = Fixture::new();
     let _supervisor = ws.supervise(&[]);
     ws.claw(&["send", "not for this terminal"]).ok();
-    let asked: Vec<_> = (0..6).map(|n| ws.command(&["ask", "-n", "--json", &format!("remember fact {n}")]).spawn().unwrap()).collect();
+    let asked: Vec<_> =
+        (0..6).map(|n| ws.command(&["ask", "-n", "--json", &format!("remember fact {n}")]).spawn().unwrap()).collect();
     for child in asked {
         let ran = common::Ran::from(child.wait_with_output().unwrap());
         assert_eq!(ran.out.lines().count(), 1, "{ran:?}");
@@ -110,7 +119,9 @@ fn ask_works_beside_a_supervisor_and_prints_its_own_answer_only() {
 fn two_supervisors_and_a_shell_loop_do_everything_once() {
     let ws = Fixture::new();
     let supervisors = [ws.supervise(&[]), ws.supervise(&[])];
-    let mut shell = ws.shell_command("while [ ! -e stop ]; do claw tick; claw route | claw run-agent -; claw deliver --channel file; done");
+    let mut shell = ws.shell_command(
+        "while [ ! -e stop ]; do claw tick; claw route | claw run-agent -; claw deliver --channel file; done",
+    );
     let mut shell = shell.stderr(std::process::Stdio::null()).spawn().unwrap();
     let mut accepted = Vec::new();
     for n in 0..60 {
@@ -145,7 +156,8 @@ fn kill_9_at_random_loses_nothing_and_doubles_nothing() {
         ws.write("inbox/.d.md", &format!("---\nfrom: file:d\n---\ndrop {n}"));
         std::fs::rename(ws.path("inbox/.d.md"), ws.path(&format!("inbox/d{n}.md"))).unwrap();
         // Something works on it, and is killed after a moment: between none and all of its steps.
-        let stage = [&["tick"][..], &["route"], &["run-agent"], &["deliver", "--channel", "file"], &["remember"]][usize::try_from(random(5)).unwrap()];
+        let stage = [&["tick"][..], &["route"], &["run-agent"], &["deliver", "--channel", "file"], &["remember"]]
+            [usize::try_from(random(5)).unwrap()];
         let mut child = ws.command(stage).spawn().unwrap();
         let moment = std::time::Instant::now() + std::time::Duration::from_micros(random(9000));
         while std::time::Instant::now() < moment && child.try_wait().unwrap().is_none() {
@@ -158,12 +170,18 @@ fn kill_9_at_random_loses_nothing_and_doubles_nothing() {
     for _ in 0..3 {
         ws.claw(&["tick"]).ok();
     }
-    let drops: Vec<String> = ws.done("inbox").iter().filter(|n| !n.contains(".m0")).map(|n| n.trim_end_matches(".json").to_owned()).collect();
+    let drops: Vec<String> = ws
+        .done("inbox")
+        .iter()
+        .filter(|n| !n.contains(".m0"))
+        .map(|n| n.trim_end_matches(".json").to_owned())
+        .collect();
     assert_eq!(drops.len(), 80, "40 sent and 40 dropped");
     assert!(accepted.iter().all(|id| drops.contains(id)));
     check(&ws, &drops);
     assert_eq!(delivered(&ws), replies(&drops));
-    let notes: String = ws.list("memories/daily-notes").iter().map(|n| ws.read(&format!("memories/daily-notes/{n}"))).collect();
+    let notes: String =
+        ws.list("memories/daily-notes").iter().map(|n| ws.read(&format!("memories/daily-notes/{n}"))).collect();
     for n in 0..40 {
         assert_eq!(notes.matches(&format!("- fact {n} <!--")).count(), 1, "fact {n}\n{notes}");
     }

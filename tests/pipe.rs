@@ -79,7 +79,8 @@ fn an_event_that_is_not_routed_is_not_run() {
 #[test]
 fn a_lane_keeps_its_order() {
     let ws = Fixture::new();
-    let ids: Vec<String> = (0..20).map(|n| ws.claw(&["send", &format!("remember fact {n}")]).ok().trim().to_owned()).collect();
+    let ids: Vec<String> =
+        (0..20).map(|n| ws.claw(&["send", &format!("remember fact {n}")]).ok().trim().to_owned()).collect();
     ws.claw(&["route"]).ok();
     let last = &ids[19];
     // Seeing the last one through works off everything before it in its lane.
@@ -153,7 +154,9 @@ fn route_can_be_ten_lines_of_shell() {
     let ws = Fixture::new();
     ws.claw(&["remember", "the NAS is 10.0.0.7"]).ok();
     let late = ws.claw(&["send", "--in", "1h", "later"]).ok();
-    let out = ws.shell(&format!("claw send 'where is the NAS?' >/dev/null; {EXAMPLE} | claw run-agent - | claw deliver -")).ok();
+    let out = ws
+        .shell(&format!("claw send 'where is the NAS?' >/dev/null; {EXAMPLE} | claw run-agent - | claw deliver -"))
+        .ok();
     assert!(out.starts_with("the NAS is 10.0.0.7 ("), "{out}");
     assert_eq!(ws.pending().len(), 1, "{late} is not due");
 }
@@ -217,7 +220,9 @@ fn the_man_page_and_the_completions_name_every_command() {
     let man = ws.claw(&["man"]).ok();
     let help = ws.claw(&["--help"]).ok();
     let shell = ws.claw(&["completions", "bash"]).ok();
-    for name in ["ask", "send", "route", "run-agent", "deliver", "remember", "recall", "tick", "supervise", "status", "why"] {
+    for name in
+        ["ask", "send", "route", "run-agent", "deliver", "remember", "recall", "tick", "supervise", "status", "why"]
+    {
         assert!(man.contains(&format!("claw {}", name.replace('-', "\\-"))), "man: {name}");
         assert!(help.contains(name) && shell.contains(name), "{name}");
     }

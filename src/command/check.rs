@@ -8,7 +8,7 @@ use crate::core::fault::Result;
 use crate::core::problem::Problem;
 use crate::core::stamp::SECOND;
 use crate::provider;
-use crate::store::spool::{Side, State};
+use crate::store::boxes::{Side, State};
 use crate::store::workspace::Workspace;
 use crate::store::{clock, definitions, drops, git, session_log};
 use std::fs;

@@ -6,8 +6,8 @@ use crate::core::event::Event;
 use crate::core::fault::{Kind, Result};
 use crate::stage::deliver::Deliver;
 use crate::stage::{Outcome, Standing, serve, tick};
+use crate::store::boxes::Side;
 use crate::store::drops;
-use crate::store::spool::Side;
 use serde_json::json;
 
 /// Arguments of `deliver`.

@@ -3,8 +3,8 @@
 use crate::command::{Here, out};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::stage::route;
+use crate::store::boxes::{Side, State};
 use crate::store::locate;
-use crate::store::spool::{Side, State};
 
 /// Arguments of `route`.
 #[derive(Debug, clap::Args)]

@@ -3,6 +3,7 @@
 
 use crate::core::address::Address;
 use crate::core::fault::{Fault, Result};
+use crate::core::model_settings::{MODEL_KEYS, Model};
 use crate::core::problem::{self, Problem};
 use crate::core::{definition, session};
 use jiff::SignedDuration;
@@ -49,40 +50,6 @@ pub enum Sync {
     Full,
     /// For tests and `tmpfs`: a killed program loses nothing, a power cut may.
     None,
-}
-
-/// One model, and how to reach it. In an agent's `llm:` the same keys override these.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub struct Model {
-    /// `openai`, `command` or `offline`.
-    pub provider: Option<String>,
-    /// The provider's name of the model.
-    pub model: Option<String>,
-    /// The server's base URL, up to and with `/v1`.
-    pub api_base: Option<String>,
-    /// The key itself; better one of the next two.
-    pub api_key: Option<String>,
-    /// The environment variable that has the key.
-    pub api_key_env: Option<String>,
-    /// The file that has the key.
-    pub api_key_file: Option<String>,
-    /// Sampling temperature.
-    pub temperature: Option<f64>,
-    /// The most tokens of an answer.
-    pub max_tokens: Option<u32>,
-    /// `command`: the program and its arguments.
-    pub command: Vec<String>,
-    /// The longest wait for a connection; default 10 s.
-    pub connect_timeout: Option<SignedDuration>,
-    /// The longest wait for the first word; default 2 min.
-    pub first_token_timeout: Option<SignedDuration>,
-    /// The longest silence within an answer; default 1 min.
-    pub idle_timeout: Option<SignedDuration>,
-    /// The longest answer in all; default 10 min.
-    pub timeout: Option<SignedDuration>,
-    /// How many requests at once, over all processes.
-    pub max_concurrency: Option<u32>,
 }
 
 /// Settings of channels.
@@ -145,24 +112,6 @@ impl Default for Config {
         }
     }
 }
-
-/// The keys of a model, in `models:` and in an agent's `llm:`.
-pub const MODEL_KEYS: &[&str] = &[
-    "provider",
-    "model",
-    "api_base",
-    "api_key",
-    "api_key_env",
-    "api_key_file",
-    "temperature",
-    "max_tokens",
-    "command",
-    "connect_timeout",
-    "first_token_timeout",
-    "idle_timeout",
-    "timeout",
-    "max_concurrency",
-];
 
 const KEYS: &[&str] = &[
     "model",
@@ -254,32 +203,6 @@ impl Config {
             None => format!("name it under models: in {FILE}, or use offline or provider/model"),
         };
         Err(Fault::config(format!("no model is called `{name}`")).hint(hint))
-    }
-}
-
-impl Model {
-    fn merge(&mut self, over: &Self) {
-        fn take<T: Clone>(into: &mut Option<T>, from: Option<&T>) {
-            if let Some(value) = from {
-                *into = Some(value.clone());
-            }
-        }
-        take(&mut self.provider, over.provider.as_ref());
-        take(&mut self.model, over.model.as_ref());
-        take(&mut self.api_base, over.api_base.as_ref());
-        take(&mut self.api_key, over.api_key.as_ref());
-        take(&mut self.api_key_env, over.api_key_env.as_ref());
-        take(&mut self.api_key_file, over.api_key_file.as_ref());
-        take(&mut self.temperature, over.temperature.as_ref());
-        take(&mut self.max_tokens, over.max_tokens.as_ref());
-        take(&mut self.connect_timeout, over.connect_timeout.as_ref());
-        take(&mut self.first_token_timeout, over.first_token_timeout.as_ref());
-        take(&mut self.idle_timeout, over.idle_timeout.as_ref());
-        take(&mut self.timeout, over.timeout.as_ref());
-        take(&mut self.max_concurrency, over.max_concurrency.as_ref());
-        if !over.command.is_empty() {
-            self.command.clone_from(&over.command);
-        }
     }
 }
 

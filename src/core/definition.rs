@@ -1,8 +1,8 @@
 //! Definitions: agents, skills and crons, one Markdown file each. A workspace written for the
 //! reference program reads as it is.
 
-use crate::core::config::{MODEL_KEYS, Model};
 use crate::core::front_matter;
+use crate::core::model_settings::{MODEL_KEYS, Model};
 use crate::core::problem::{self, Problem};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;

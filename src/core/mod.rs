@@ -12,6 +12,7 @@ pub mod fault;
 pub mod front_matter;
 pub mod id;
 pub mod model;
+pub mod model_settings;
 pub mod problem;
 pub mod prompt;
 pub mod recall;

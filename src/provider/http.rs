@@ -1,7 +1,8 @@
 //! The HTTP client for models: one request, on a runtime of its own.
 
-use crate::core::config::{Chosen, Model};
+use crate::core::config::Chosen;
 use crate::core::fault::{Fault, Kind, Result};
+use crate::core::model_settings::Model;
 use crate::provider::limit;
 use crate::store::workspace::Workspace;
 use jiff::Timestamp;
@@ -57,6 +58,8 @@ pub(super) fn failed(name: &str, error: &reqwest::Error, key: Option<&str>) -> F
         text = inner.to_string();
         cause = inner.source();
     }
+    // The number says nothing that the words do not.
+    let text = text.split(" (os error").next().unwrap_or(&text);
     let url = error.url().map(ToString::to_string).unwrap_or_default();
     let kind = if error.is_builder() { Kind::Config } else { Kind::Unavailable };
     Fault::new(kind, hide(&format!("model {name}: {url}: {text}"), key))

@@ -2,15 +2,17 @@
 //! synced, before the event moves.
 
 use crate::channel::{self, CLI, Parcel};
+use crate::core::entry::Entry;
 use crate::core::event::Event;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::retry::PATIENCE;
 use crate::stage::pool::Work;
 use crate::stage::{Outcome, Patience, Standing, crashed, settle};
+use crate::store::boxes::Side;
 use crate::store::journal::{self, Line};
 use crate::store::lock::Lane;
 use crate::store::receipt::Receipt;
-use crate::store::spool::{Job, Side};
+use crate::store::spool::{self, Head, Job};
 use crate::store::workspace::Workspace;
 
 /// Prints an event for the terminal.
@@ -95,42 +97,27 @@ impl Deliver<'_> {
     }
 }
 
-/// Answers for a terminal that nobody has fetched within a day: their asker is gone. They stay
-/// readable in `done/`.
-pub struct Unread<'a> {
-    /// The workspace.
-    pub workspace: &'a Workspace,
-}
-
-impl Work for Unread<'_> {
-    fn side(&self) -> Side {
-        Side::Outbox
+/// Answers for a terminal that nobody has fetched within a day go to `done/`, where they stay
+/// readable: their asker is gone.
+///
+/// # Errors
+/// The machine's trouble.
+pub fn give_up_unread(workspace: &Workspace) -> Result<()> {
+    let now = workspace.world.now();
+    let is_old = |entry: &Entry| entry.id.stamp().plus_seconds(PATIENCE) < now;
+    for (name, entries) in spool::lanes(workspace, Side::Outbox)? {
+        if !name.starts_with("cli-") || !entries.first().is_some_and(|(_, entry)| is_old(entry)) {
+            continue;
+        }
+        let Some(lane) = Lane::attempt(workspace, Side::Outbox, &name)? else { continue };
+        let mut entries = spool::lanes(workspace, Side::Outbox)?.remove(&name).unwrap_or_default();
+        while entries.first().is_some_and(|(_, entry)| is_old(entry)) {
+            let Head::Job(job) = spool::claim(workspace, Side::Outbox, &lane, &mut entries)? else { break };
+            let unread = Line { to: "done".into(), ..Line::of(Side::Outbox, "unread", &job.entry) };
+            job.done()?;
+            journal::write(workspace, unread);
+        }
+        lane.release(entries.is_empty());
     }
-
-    fn wants(&self, lane: &str) -> bool {
-        lane.starts_with("cli-")
-    }
-
-    fn key<'k>(&self, _: &'k str) -> &'k str {
-        CLI
-    }
-
-    fn slots(&self, _: &str) -> Result<Vec<(String, u32)>> {
-        Ok(Vec::new())
-    }
-
-    fn run(&self, job: Job, _: &Lane) -> Outcome {
-        let id = job.entry.id.clone();
-        let expires = job.read().ok().and_then(|event| event.expires());
-        let end = expires.unwrap_or_else(|| id.stamp().plus_seconds(PATIENCE));
-        let now = self.workspace.world.now();
-        let line = Line { to: "done".into(), why: "unread".into(), ..Line::of(Side::Outbox, "unread", &job.entry) };
-        let moved = if end < now { job.done().map(|()| journal::write(self.workspace, line)) } else { job.give_back() };
-        let state = match moved {
-            Ok(()) if end < now => Standing::Done(Vec::new()),
-            Ok(()) => Standing::Waiting(end, Fault::new(Kind::Later, "nobody has fetched it yet")),
-            Err(fault) => Standing::Untouched(fault),
-        };
-        Outcome { id, state }
-    }
+    Ok(())
 }

@@ -16,9 +16,10 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::{Derived, Id};
 use crate::core::retry;
 use crate::core::stamp::Stamp;
+use crate::store::boxes::Side;
 use crate::store::journal::{self, Line};
 use crate::store::publish;
-use crate::store::spool::{Job, Side};
+use crate::store::spool::Job;
 use crate::store::workspace::Workspace;
 
 /// What became of a claimed event.

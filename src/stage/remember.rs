@@ -5,10 +5,11 @@ use crate::core::fault::Result;
 use crate::core::session;
 use crate::stage::pool::Work;
 use crate::stage::{Outcome, Patience, Standing, crashed, settle};
+use crate::store::boxes::Side;
 use crate::store::journal::{self, Line};
 use crate::store::lock::Lane;
 use crate::store::memories::{self, Shelf};
-use crate::store::spool::{Job, Side};
+use crate::store::spool::Job;
 use crate::store::workspace::Workspace;
 
 /// Notes.

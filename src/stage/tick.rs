@@ -2,12 +2,12 @@
 //! letting go of what is old. Orphans are adopted on the way, because claiming does that.
 
 use crate::core::fault::Result;
-use crate::stage::deliver::{Deliver, Unread};
+use crate::stage::deliver::{self, Deliver};
 use crate::stage::pool::{self, Mode, Work};
 use crate::stage::remember::Remember;
 use crate::stage::run_agent::RunAgent;
 use crate::stage::{Outcome, route};
-use crate::store::spool::Side;
+use crate::store::boxes::Side;
 use crate::store::workspace::Workspace;
 use crate::store::{drops, prune};
 use std::sync::mpsc;
@@ -53,6 +53,6 @@ pub fn run(workspace: &Workspace, report: &mut dyn FnMut(&str, Outcome)) -> Resu
 /// # Errors
 /// Where something cannot be removed.
 pub fn sweep(workspace: &Workspace) -> Result<()> {
-    drain(workspace, &Unread { workspace }, 1, &mut |_| {})?;
+    deliver::give_up_unread(workspace)?;
     prune::run(workspace).map(drop)
 }

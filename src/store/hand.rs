@@ -3,11 +3,11 @@
 use crate::core::entry::{Entry, Tries};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::Id;
+use crate::store::boxes::{Side, State};
 use crate::store::durable;
 use crate::store::journal::{self, Line};
 use crate::store::locate::{self, Found};
 use crate::store::lock::{Lane, Only};
-use crate::store::spool::{Side, State};
 use crate::store::workspace::Workspace;
 
 /// Puts a failed event into its next round, or ends the wait of a waiting one. False where it is

@@ -3,7 +3,7 @@
 use crate::core::entry::Entry;
 use crate::core::fault::{Fault, Result};
 use crate::core::id::Id;
-use crate::store::spool::{Side, State};
+use crate::store::boxes::{Side, State};
 use crate::store::workspace::Workspace;
 use std::fs;
 use std::path::{Path, PathBuf};

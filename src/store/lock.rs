@@ -11,7 +11,7 @@
 
 use crate::core::fault::Result;
 use crate::store::At;
-use crate::store::spool::Side;
+use crate::store::boxes::Side;
 use crate::store::workspace::Workspace;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;

@@ -3,6 +3,7 @@
 //! Invariant: what a function here has acknowledged survives a kill at any instruction and, with
 //! `sync: full`, a power cut. Renames, links, locks and syncs are named nowhere else.
 
+pub mod boxes;
 pub mod clock;
 pub mod definitions;
 pub mod drops;

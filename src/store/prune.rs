@@ -3,9 +3,10 @@
 use crate::core::fault::Result;
 use crate::core::stamp::{DAY, Stamp};
 use crate::store::At;
+use crate::store::boxes::Side;
 use crate::store::journal;
 use crate::store::lock::Lane;
-use crate::store::spool::{self, Side};
+use crate::store::spool;
 use crate::store::workspace::Workspace;
 use std::collections::HashSet;
 use std::fs;

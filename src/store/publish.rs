@@ -5,8 +5,8 @@ use crate::core::event::{Draft, Event};
 use crate::core::fault::Result;
 use crate::core::id::Id;
 use crate::core::stamp::Stamp;
+use crate::store::boxes::{Side, State};
 use crate::store::durable;
-use crate::store::spool::{Side, State};
 use crate::store::workspace::Workspace;
 
 /// Makes an event of a draft; what says no sender and no destination gets this workspace's.

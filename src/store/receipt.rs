@@ -3,7 +3,7 @@
 
 use crate::core::event::Event;
 use crate::core::fault::Result;
-use crate::store::spool::Side;
+use crate::store::boxes::Side;
 use crate::store::workspace::Workspace;
 use crate::store::{At, durable};
 use std::fs;

@@ -157,7 +157,7 @@ impl Fixture {
         })
         .unwrap();
         watcher.watch(&self.root, notify::RecursiveMode::Recursive).unwrap();
-        let end = Instant::now() + Duration::from_secs(60);
+        let end = Instant::now() + Duration::from_mins(1);
         while !is_so(self) {
             assert!(Instant::now() < end, "not within a minute: {what}\npending: {:#?}", self.pending());
             // What is not a file (a process, say) is looked at after a second all the same.
