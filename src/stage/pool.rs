@@ -135,6 +135,8 @@ struct Pool<'w> {
     listed: Instant,
     cost: Duration,
     due: Option<Stamp>,
+    /// Nothing is begun before this instant.
+    paused: Option<Stamp>,
 }
 
 impl<'w> Pool<'w> {
@@ -149,6 +151,7 @@ impl<'w> Pool<'w> {
             listed: Instant::now(),
             cost: Duration::ZERO,
             due: None,
+            paused: None,
         }
     }
 
@@ -163,8 +166,13 @@ impl<'w> Pool<'w> {
     where
         'w: 's,
     {
-        if self.due.is_some_and(|due| due <= self.workspace.world.now()) {
+        let now = self.workspace.world.now();
+        if self.paused.take_if(|until| *until <= now).is_some() || self.due.is_some_and(|due| due <= now) {
             self.is_stale = true;
+        }
+        if self.paused.is_some() {
+            self.due = self.paused;
+            return Ok(());
         }
         while *running < width {
             let is_empty = self.queues.keys().all(|key| self.full.contains(key));
@@ -237,12 +245,13 @@ impl<'w> Pool<'w> {
         {
             return Ok(Start::NotDue(*due));
         }
-        let Some(lane) = Lane::attempt(self.workspace, side, &view.lane)? else { return Ok(Start::Passed) };
+        let Some(tried) = Lane::try_lock(self.workspace, side, &view.lane)? else { return Ok(Start::Passed) };
         let Some(slots) = Slots::attempt(self.workspace, &self.work.slots(self.work.key(&view.lane))?)? else {
-            view.version = if lane.found.is_some() && lane.found == view.version { lane.release(false) } else { None };
             return Ok(Start::NoSlot(view));
         };
-        if lane.found.is_none() || lane.found != view.version {
+        let is_true = tried.found().is_some() && tried.found() == view.version;
+        let lane = tried.take()?;
+        if !is_true {
             view.entries = spool::lanes(self.workspace, side)?.remove(&view.lane).unwrap_or_default();
         }
         match spool::claim(self.workspace, side, &lane, &mut view.entries)? {
@@ -281,8 +290,8 @@ impl<'w> Pool<'w> {
 
     fn pause(&mut self) {
         self.queues.clear();
-        self.is_stale = false;
-        self.due = Some(Stamp(self.workspace.world.now().0 + PAUSE));
+        self.paused = Some(Stamp(self.workspace.world.now().0 + PAUSE));
+        self.due = self.paused;
     }
 
     fn is_due(&mut self, due: Stamp) {

@@ -16,7 +16,7 @@ use crate::store::workspace::Workspace;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 use std::fs::{self, File};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -32,6 +32,7 @@ struct Held {
 }
 
 impl Held {
+    /// Tries, and leaves no trace where it fails or is not armed.
     fn attempt(path: &Path, how: FlockOperation) -> Result<Option<Self>> {
         loop {
             let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::CLOEXEC;
@@ -42,12 +43,17 @@ impl Held {
                 other => other.at("lock", path)?,
             }
             // Somebody unlinked the file between open and lock: that lock guards nothing.
-            if lock.metadata().at("read", path)?.nlink() == 0 {
-                continue;
+            if lock.metadata().at("read", path)?.nlink() > 0 {
+                return Ok(Some(Self { path: path.to_path_buf(), lock, write: None }));
             }
-            let write = File::options().write(true).open(path).at("open", path)?;
-            return Ok(Some(Self { path: path.to_path_buf(), lock, write: Some(write) }));
         }
+    }
+
+    /// Opens the descriptor whose close will wake the waiters. Nobody unlinks the file meanwhile:
+    /// that is done under its lock.
+    fn arm(&mut self) -> Result<&File> {
+        let write = File::options().write(true).open(&self.path).at("open", &self.path)?;
+        Ok(self.write.insert(write))
     }
 }
 
@@ -59,34 +65,71 @@ impl Drop for Held {
     }
 }
 
+/// A lane that could be locked. Dropped as it is, it wakes nobody: the one that tried, and finds
+/// that it cannot go on, must not wake itself.
+#[derive(Debug)]
+pub struct Tried {
+    name: String,
+    content: Option<u64>,
+    fresh: u64,
+    held: Held,
+}
+
+impl Tried {
+    /// The version found, where the last holder let go in good order.
+    #[must_use]
+    pub fn found(&self) -> Option<u64> {
+        self.content.filter(|v| v % 2 == 0)
+    }
+
+    /// Takes the lane.
+    ///
+    /// # Errors
+    /// Where the lock file cannot be written.
+    pub fn take(mut self) -> Result<Lane> {
+        self.held.arm()?;
+        let version = match self.content {
+            Some(old) if old % 2 == 0 => old.wrapping_add(1),
+            Some(old) => old.wrapping_add(2),
+            None => self.fresh | 1,
+        };
+        let lane = Lane { name: self.name, version, held: self.held };
+        lane.write(version)?;
+        Ok(lane)
+    }
+}
+
 /// A lane that this process holds.
 #[derive(Debug)]
 pub struct Lane {
     /// The lane's name.
     pub name: String,
-    /// The version found, where the last holder let go in good order.
-    pub found: Option<u64>,
     version: u64,
     held: Held,
 }
 
 impl Lane {
-    /// Takes the lane if nobody holds it.
+    /// Locks the lane if nobody holds it.
     ///
     /// # Errors
     /// Where the lock file cannot be made.
-    pub fn attempt(workspace: &Workspace, side: Side, name: &str) -> Result<Option<Self>> {
+    pub fn try_lock(workspace: &Workspace, side: Side, name: &str) -> Result<Option<Tried>> {
         let path = lane_path(workspace, side, name);
-        let Some(held) = Held::attempt(&path, FlockOperation::NonBlockingLockExclusive)? else { return Ok(None) };
-        let content = read_version(&held.lock);
-        let version = match content {
-            Some(old) if old % 2 == 0 => old.wrapping_add(1),
-            Some(old) => old.wrapping_add(2),
-            None => workspace.world.random() | 1,
-        };
-        let lane = Self { name: name.to_owned(), found: content.filter(|v| v % 2 == 0), version, held };
-        lane.write(version)?;
-        Ok(Some(lane))
+        let held = Held::attempt(&path, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(held.map(|held| Tried {
+            name: name.to_owned(),
+            content: read_version(&held.lock),
+            fresh: workspace.world.random(),
+            held,
+        }))
+    }
+
+    /// Takes the lane if nobody holds it.
+    ///
+    /// # Errors
+    /// Where the lock file cannot be made or written.
+    pub fn attempt(workspace: &Workspace, side: Side, name: &str) -> Result<Option<Self>> {
+        Self::try_lock(workspace, side, name)?.map(Tried::take).transpose()
     }
 
     /// Lets go. With `is_idle` nothing of this lane is left, and its lock file goes too. Returns the
@@ -112,12 +155,6 @@ impl Lane {
     fn write(&self, version: u64) -> Result<()> {
         let Some(file) = &self.held.write else { return Ok(()) };
         file.write_all_at(format!("{version:0WIDTH$x}").as_bytes(), 0).at("write", &self.held.path)
-    }
-}
-
-impl AsFd for Lane {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.held.lock.as_fd()
     }
 }
 
@@ -184,7 +221,7 @@ impl Slots {
     /// # Errors
     /// Where a lock file cannot be made.
     pub fn attempt(workspace: &Workspace, groups: &[(String, u32)]) -> Result<Option<Self>> {
-        let mut held = Vec::with_capacity(groups.len());
+        let mut held: Vec<Held> = Vec::with_capacity(groups.len());
         'groups: for (group, limit) in groups {
             for number in 0..*limit {
                 let path = workspace.root.join(".claw/locks/slots").join(format!("{group}.{number}"));
@@ -194,6 +231,9 @@ impl Slots {
                 }
             }
             return Ok(None);
+        }
+        for slot in &mut held {
+            slot.arm()?;
         }
         Ok(Some(Self(held)))
     }
