@@ -11,51 +11,7 @@ use claw::store::spool::Job;
 use claw::store::workspace::Workspace;
 use claw::world::World;
 use common::Fixture;
-use std::collections::{BTreeMap, HashSet};
-
-/// What must be true of a workspace when all is done: every accepted event has ended exactly once,
-/// each session in its order, and nothing is left half-way.
-fn check(ws: &Fixture, accepted: &[String]) {
-    assert_eq!(ws.pending(), [""; 0]);
-    let leftover: Vec<String> = ["inbox/tmp", "outbox/tmp"].iter().flat_map(|d| ws.list(d)).collect();
-    assert!(leftover.iter().all(|n| n.ends_with(".tmp")), "{leftover:?}");
-    let done: HashSet<String> = ws.done("inbox").into_iter().collect();
-    let missing: Vec<&String> = accepted.iter().filter(|id| !done.contains(&format!("{id}.json"))).collect();
-    assert!(missing.is_empty(), "accepted and not done: {missing:?}\nfailed: {:?}", ws.list("inbox/failed"));
-    assert_eq!(ws.list("inbox/failed"), [""; 0]);
-    assert_eq!(ws.list("outbox/failed"), [""; 0]);
-    // The logs: one answer and one end for each event, and the ends in the order of the ids.
-    let mut ends: BTreeMap<String, usize> = BTreeMap::new();
-    for session in ws.list("sessions") {
-        let log = ws.read(&format!("sessions/{session}/log.jsonl"));
-        let records: Vec<serde_json::Value> = log.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-        let of = |kind: &str| records.iter().filter(|r| r["t"] == kind).cloned().collect::<Vec<_>>();
-        let ids: Vec<String> = of("done").iter().map(|r| r["ids"][0].as_str().unwrap().to_owned()).collect();
-        assert!(ids.is_sorted(), "{session}: {ids:?}");
-        let asked: Vec<String> = of("model").iter().map(|r| r["id"].as_str().unwrap().to_owned()).collect();
-        assert_eq!(asked.iter().collect::<HashSet<_>>().len(), asked.len(), "{session} asked twice: {asked:?}");
-        for id in ids {
-            *ends.entry(id).or_default() += 1;
-        }
-    }
-    for id in accepted {
-        assert_eq!(ends.get(id), Some(&1), "{id}");
-    }
-}
-
-/// The files that were delivered, by destination.
-fn delivered(ws: &Fixture) -> Vec<String> {
-    let mut names: Vec<String> =
-        ws.list("outbox/files").iter().flat_map(|d| ws.list(&format!("outbox/files/{d}"))).collect();
-    names.sort();
-    names
-}
-
-fn replies(accepted: &[String]) -> Vec<String> {
-    let mut names: Vec<String> = accepted.iter().map(|id| format!("{id}.r01.md")).collect();
-    names.sort();
-    names
-}
+use common::checker::{check, delivered, replies};
 
 #[test]
 fn a_supervisor_answers_what_comes_and_drains_when_told_to_stop() {

@@ -45,7 +45,7 @@ pub struct Args {
 /// Sends.
 ///
 /// # Errors
-/// `Data` for what can never be answered; `Later`, with the id, where it may not be durable.
+/// `Data` for what can never be answered; `Machine`, with the id, where it may not be durable.
 pub fn run(args: Args, here: Here) -> Result<u8> {
     let workspace = here.open()?;
     let id = send(&workspace, args)?;
@@ -85,7 +85,7 @@ fn send(workspace: &Workspace, args: Args) -> Result<Id> {
         return Err(Fault::data(format!("the message is over {MAX_BYTES} bytes")));
     }
     publish::inbox(workspace, &event).map_err(|fault| match fault.kind {
-        Kind::Later => {
+        Kind::Machine => {
             let message = format!("{id}: {}", fault.message);
             Fault { message, ..fault }.hint(format!("send it again with --id {id}"))
         }

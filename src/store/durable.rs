@@ -1,7 +1,7 @@
 //! Files that are there whole or not at all: publish by link, rename without replacing, sync.
 
 use crate::core::config::Sync;
-use crate::core::fault::{Fault, Kind, Result};
+use crate::core::fault::{Fault, Result};
 use crate::store::At;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -14,8 +14,8 @@ use std::path::Path;
 /// already, which is then made durable instead: a repeated publish is a success.
 ///
 /// # Errors
-/// Before the file has its name: what went wrong, and nothing is there. After: `Later`, and the
-/// file may or may not survive a power cut; publishing it again settles that.
+/// Before the file has its name nothing is there. After it, the message says so: the file may or may
+/// not survive a power cut, and publishing it again settles that.
 pub fn publish(dir: &Path, name: &str, tmp: &Path, bytes: &[u8], sync: Sync) -> Result<bool> {
     let target = dir.join(name);
     let fresh = match write_unnamed(dir, bytes, sync) {
@@ -32,7 +32,7 @@ pub fn publish(dir: &Path, name: &str, tmp: &Path, bytes: &[u8], sync: Sync) -> 
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => publish_named(&target, tmp, name, bytes, sync)?,
         Err(e) => return Err(e).at("write into", dir),
     };
-    sync_dir(dir, sync).map_err(|e| Fault::new(Kind::Later, format!("{} is published, but {e}", target.display())))?;
+    sync_dir(dir, sync).map_err(|e| Fault { message: format!("{} is published, but {e}", target.display()), ..e })?;
     Ok(fresh)
 }
 

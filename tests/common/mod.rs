@@ -1,6 +1,9 @@
 //! A workspace in a temporary folder, and the real binary in it.
 #![allow(dead_code, reason = "every test binary uses its own part of this")]
 
+pub mod checker;
+pub mod tracer;
+
 use assert_cmd::cargo::CommandCargoExt;
 use notify::Watcher;
 use std::fs;

@@ -1,0 +1,83 @@
+//! What must be true of a workspace when everything in it has come to its end.
+
+use super::Fixture;
+use std::collections::{BTreeMap, HashSet};
+
+/// Every accepted event has ended exactly once and well, each session in its order, no logged answer
+/// was asked for again, and nothing is left half-way.
+#[track_caller]
+pub fn check(ws: &Fixture, accepted: &[String]) {
+    let wrong = violations(ws, accepted);
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Everything that is not as [`check`] wants it.
+pub fn violations(ws: &Fixture, accepted: &[String]) -> Vec<String> {
+    let mut wrong: Vec<String> = ws.pending().into_iter().map(|name| format!("left: {name}")).collect();
+    for dir in ["inbox/tmp", "outbox/tmp", "inbox/failed", "outbox/failed"] {
+        wrong.extend(ws.list(dir).into_iter().map(|name| format!("left: {dir}/{name}")));
+    }
+    let done: HashSet<String> = ws.done("inbox").into_iter().collect();
+    wrong
+        .extend(accepted.iter().filter(|id| !done.contains(&format!("{id}.json"))).map(|id| format!("not done: {id}")));
+    let mut ends: BTreeMap<String, usize> = BTreeMap::new();
+    for session in ws.list("sessions").into_iter().filter(|s| ws.path(&format!("sessions/{s}/log.jsonl")).exists()) {
+        let log = ws.read(&format!("sessions/{session}/log.jsonl"));
+        let mut asked = HashSet::new();
+        let mut last = String::new();
+        for line in log.lines() {
+            let Ok(record) = serde_json::from_str::<serde_json::Value>(line) else {
+                wrong.push(format!("{session}: unreadable: {line}"));
+                continue;
+            };
+            match record["t"].as_str() {
+                Some("model") if !asked.insert(record["id"].to_string()) => {
+                    wrong.push(format!("{session}: asked twice: {line}"))
+                }
+                Some("done") => {
+                    let id = record["ids"][0].as_str().unwrap_or_default().to_owned();
+                    if id < last {
+                        wrong.push(format!("{session}: {id} after {last}"));
+                    }
+                    *ends.entry(id.clone()).or_default() += 1;
+                    last = id;
+                }
+                _ => {}
+            }
+        }
+    }
+    let notes = |id: &str| id.contains(".m") || ws.done("inbox").contains(&format!("{id}.json")) && is_note(ws, id);
+    for id in accepted.iter().filter(|id| ends.get(*id) != Some(&1) && !notes(id)) {
+        wrong.push(format!("{id} has {} ends", ends.get(id).copied().unwrap_or_default()));
+    }
+    wrong.extend(ends.iter().filter(|(_, n)| **n != 1).map(|(id, n)| format!("{id} ended {n} times")));
+    wrong
+}
+
+fn is_note(ws: &Fixture, id: &str) -> bool {
+    let days = ws.list("inbox/done");
+    let paths = days.iter().map(|day| format!("inbox/done/{day}/{id}.json"));
+    paths.filter(|p| ws.path(p).exists()).any(|p| ws.read(&p).contains(r#""kind":"remember""#))
+}
+
+/// The files that were delivered, over all destinations.
+pub fn delivered(ws: &Fixture) -> Vec<String> {
+    let places = ws.list("outbox/files");
+    let mut names: Vec<String> = places.iter().flat_map(|d| ws.list(&format!("outbox/files/{d}"))).collect();
+    names.sort();
+    names
+}
+
+/// The names of the files that answer these events.
+pub fn replies(accepted: &[String]) -> Vec<String> {
+    let mut names: Vec<String> = accepted.iter().map(|id| format!("{id}.r01.md")).collect();
+    names.sort();
+    names
+}
+
+/// How often `text` stands in the notes.
+pub fn noted(ws: &Fixture, text: &str) -> usize {
+    let days = ws.list("memories/daily-notes");
+    let notes = days.iter().filter(|n| n.ends_with(".md")).map(|n| ws.read(&format!("memories/daily-notes/{n}")));
+    notes.map(|note| note.matches(text).count()).sum()
+}

@@ -1,0 +1,137 @@
+//! Stops a program before each of its system calls that touch what is durable, and kills it there or
+//! makes the call fail. Unprivileged `ptrace(2)`; threads are followed, other programs are not.
+
+use nix::errno::Errno;
+use nix::sys::ptrace::{self, Options};
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use std::collections::HashMap;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// What is done at the chosen call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// `kill -9`, before the kernel does anything.
+    Kill,
+    /// The call is not made, and this is its result.
+    Error(Errno),
+}
+
+/// How a traced run went.
+#[derive(Debug)]
+pub struct Traced {
+    /// The durable calls that were begun.
+    pub calls: usize,
+    /// The name of the call at which the fault was.
+    pub hit: Option<&'static str>,
+    /// The exit code; 137 where it was killed.
+    pub code: i32,
+    /// What it printed.
+    pub out: String,
+}
+
+/// Calls that change what others can see, or make it durable. Making a folder is not among them: every
+/// command tries to make all of them, and nearly always they are there.
+const DURABLE: &[(i64, &str)] = &[
+    (libc::SYS_openat, "openat"),
+    (libc::SYS_write, "write"),
+    (libc::SYS_pwrite64, "pwrite64"),
+    (libc::SYS_ftruncate, "ftruncate"),
+    (libc::SYS_fsync, "fsync"),
+    (libc::SYS_fdatasync, "fdatasync"),
+    (libc::SYS_renameat2, "renameat2"),
+    (libc::SYS_rename, "rename"),
+    (libc::SYS_linkat, "linkat"),
+    (libc::SYS_unlink, "unlink"),
+    (libc::SYS_unlinkat, "unlinkat"),
+    (libc::SYS_flock, "flock"),
+];
+
+/// Runs `command` and does `fault` at its durable call number `at` (from 1); with 0 nothing happens.
+pub fn run(mut command: Command, at: usize, fault: Fault) -> Traced {
+    #[expect(unsafe_code, reason = "only the child itself can ask to be traced")]
+    // SAFETY: between fork and exec only ptrace(PTRACE_TRACEME) is called, a bare system call.
+    unsafe {
+        command.pre_exec(|| ptrace::traceme().map_err(Into::into));
+    }
+    let mut child = command.spawn().unwrap();
+    let root = Pid::from_raw(i32::try_from(child.id()).unwrap());
+    // Tracing belongs to a thread, so other tests' children are not ours to wait for.
+    let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
+    let options = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_EXITKILL;
+    assert!(matches!(waitpid(root, Some(flags)).unwrap(), WaitStatus::Stopped(_, Signal::SIGTRAP)));
+    ptrace::setoptions(root, options).unwrap();
+    ptrace::syscall(root, None).unwrap();
+    let mut inside: HashMap<Pid, bool> = HashMap::new();
+    let mut refused: HashMap<Pid, Errno> = HashMap::new();
+    let mut traced = Traced { calls: 0, hit: None, code: -1, out: String::new() };
+    loop {
+        let status = match waitpid(Pid::from_raw(-1), Some(flags)) {
+            Ok(status) => status,
+            Err(Errno::ECHILD) => break,
+            Err(e) => panic!("{e}"),
+        };
+        match status {
+            WaitStatus::PtraceSyscall(pid) => {
+                let is_entry = !std::mem::replace(inside.entry(pid).or_insert(false), false);
+                let Ok(mut registers) = ptrace::getregs(pid) else { continue };
+                if is_entry {
+                    inside.insert(pid, true);
+                    if let Some(name) = durable(&registers) {
+                        traced.calls += 1;
+                        if traced.calls == at {
+                            traced.hit = Some(name);
+                            match fault {
+                                Fault::Kill => {
+                                    let _ = nix::sys::signal::kill(root, Signal::SIGKILL);
+                                    continue;
+                                }
+                                Fault::Error(errno) => {
+                                    registers.orig_rax = u64::MAX;
+                                    ptrace::setregs(pid, registers).unwrap();
+                                    refused.insert(pid, errno);
+                                }
+                            }
+                        }
+                    }
+                } else if let Some(errno) = refused.remove(&pid) {
+                    registers.rax = (-(errno as i64)).cast_unsigned();
+                    ptrace::setregs(pid, registers).unwrap();
+                }
+                let _ = ptrace::syscall(pid, None);
+            }
+            WaitStatus::Stopped(pid, signal) => {
+                let signal = (!matches!(signal, Signal::SIGSTOP | Signal::SIGTRAP)).then_some(signal);
+                let _ = ptrace::syscall(pid, signal);
+            }
+            WaitStatus::PtraceEvent(pid, ..) => {
+                let _ = ptrace::syscall(pid, None);
+            }
+            WaitStatus::Exited(pid, code) if pid == root => {
+                traced.code = code;
+                break;
+            }
+            WaitStatus::Signaled(pid, signal, _) if pid == root => {
+                traced.code = 128 + signal as i32;
+                break;
+            }
+            _ => {}
+        }
+    }
+    if let Some(mut pipe) = child.stdout.take() {
+        let _ = std::io::Read::read_to_string(&mut pipe, &mut traced.out);
+    }
+    traced
+}
+
+/// The call's name, if it is about something durable: not one that only reads, and not stdout.
+fn durable(registers: &libc::user_regs_struct) -> Option<&'static str> {
+    let number = registers.orig_rax.cast_signed();
+    let (_, name) = DURABLE.iter().find(|(known, _)| *known == number)?;
+    let is_reading =
+        *name == "openat" && registers.rdx & (libc::O_CREAT | libc::O_TMPFILE & !libc::O_DIRECTORY) as u64 == 0;
+    let is_terminal = *name == "write" && registers.rdi <= 2;
+    (!is_reading && !is_terminal).then_some(*name)
+}

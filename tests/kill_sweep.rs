@@ -1,0 +1,216 @@
+//! Every stage, killed before every system call that touches something durable, and made to fail at
+//! every one of them; then recovery, and the checker.
+
+mod common;
+
+use common::checker::{delivered, noted, violations};
+use common::tracer::{self, Fault, Traced};
+use common::{Fixture, Ran};
+use nix::errno::Errno;
+
+const ID: &str = "20261121T004130.123456Z-k7f3q9";
+
+/// A situation, the command that is interrupted in it, and what the end must look like.
+struct Scenario {
+    name: &'static str,
+    arrange: fn(&Fixture),
+    command: &'static [&'static str],
+    /// The event was accepted before the command ran.
+    is_accepted: bool,
+}
+
+const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "send",
+        arrange: |_| {},
+        command: &["send", "--id", ID, "--from", "file:a", "remember fact"],
+        is_accepted: false,
+    },
+    Scenario { name: "drop", arrange: dropped, command: &["route"], is_accepted: true },
+    Scenario { name: "route", arrange: sent, command: &["route"], is_accepted: true },
+    Scenario { name: "run-agent", arrange: routed, command: &["run-agent"], is_accepted: true },
+    Scenario { name: "deliver", arrange: answered, command: &["deliver", "--channel", "file"], is_accepted: true },
+    Scenario { name: "remember", arrange: answered, command: &["remember"], is_accepted: true },
+    Scenario { name: "tick", arrange: sent, command: &["tick"], is_accepted: true },
+    Scenario { name: "retry", arrange: failed, command: &["retry", ID], is_accepted: true },
+    Scenario { name: "recovery", arrange: orphaned, command: &["tick"], is_accepted: true },
+];
+
+fn dropped(ws: &Fixture) {
+    ws.write("inbox/q.md", "---\nfrom: file:a\n---\nremember fact\n");
+}
+
+fn sent(ws: &Fixture) {
+    ws.claw(&["send", "--id", ID, "--from", "file:a", "remember fact"]).ok();
+}
+
+fn routed(ws: &Fixture) {
+    sent(ws);
+    ws.claw(&["route"]).ok();
+}
+
+fn answered(ws: &Fixture) {
+    routed(ws);
+    ws.claw(&["run-agent"]).ok();
+    ws.claw(&["route"]).ok();
+}
+
+fn failed(ws: &Fixture) {
+    routed(ws);
+    let name = format!("{ID}~pickle.file-a~1.json");
+    std::fs::rename(
+        ws.path(&format!("inbox/ready/{ID}~pickle.file-a~0.json")),
+        ws.path(&format!("inbox/failed/{name}")),
+    )
+    .unwrap();
+    ws.write(&format!("inbox/failed/{ID}.reason"), "because\n");
+}
+
+/// Killed right after the claim, with a torn last line in the log.
+fn orphaned(ws: &Fixture) {
+    routed(ws);
+    let ready = ws.path(&format!("inbox/ready/{ID}~pickle.file-a~0.json"));
+    std::fs::rename(ready, ws.path(&format!("inbox/run/{ID}~pickle.file-a~1.json"))).unwrap();
+    ws.write("sessions/pickle.file-a/log.jsonl", "{\"t\":\"in\",\"at\":\"2026-");
+}
+
+/// A workspace whose writes wait for the disk, so that the syncs are among the calls.
+fn synced() -> Fixture {
+    let ws = Fixture::new();
+    ws.config("sync: full");
+    let text = ws.read("claw.yaml").replace("sync: none\n", "");
+    ws.write("claw.yaml", &text);
+    ws
+}
+
+/// A workspace like `template`, which costs less than making it anew.
+fn copy(template: &Fixture) -> Fixture {
+    let ws = Fixture::empty();
+    std::fs::remove_dir(&ws.root).unwrap();
+    let copied = std::process::Command::new("cp").arg("-a").arg(&template.root).arg(&ws.root).status().unwrap();
+    assert!(copied.success());
+    ws
+}
+
+fn interrupted(ws: &Fixture, scenario: &Scenario, at: usize, fault: Fault) -> Traced {
+    tracer::run(ws.command(scenario.command), at, fault)
+}
+
+/// Brings everything to its end, later than any back-off.
+fn recover(ws: &Fixture) {
+    // What a person had failed to try again, that person tries again.
+    if !ws.list("inbox/failed").is_empty() {
+        ws.claw(&["retry", ID]);
+    }
+    let later = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(10);
+    for _ in 0..2 {
+        ws.claw(&["tick", "--now", &later.to_string()]).ok();
+    }
+}
+
+/// What is wrong at the end, after `traced`.
+fn wrong(ws: &Fixture, scenario: &Scenario, traced: &Traced) -> Vec<String> {
+    let done: Vec<String> = ws
+        .done("inbox")
+        .iter()
+        .filter(|n| !n.contains(".m0"))
+        .map(|n| n.trim_end_matches(".json").to_owned())
+        .collect();
+    let is_accepted = scenario.is_accepted || traced.code == 0;
+    if done.is_empty() && !is_accepted {
+        return violations(ws, &[]);
+    }
+    let mut wrong = violations(ws, &done);
+    let is_named = scenario.name == "drop" || done == [ID];
+    if done.len() != 1 || !is_named {
+        wrong.push(format!("these events are done: {done:?}"));
+    }
+    let answers: Vec<String> = done.iter().map(|id| format!("{id}.r01.md")).collect();
+    if delivered(ws) != answers {
+        wrong.push(format!("delivered: {:?}", delivered(ws)));
+    }
+    if noted(ws, "- fact <!--") != 1 {
+        wrong.push(format!("noted {} times", noted(ws, "- fact <!--")));
+    }
+    wrong
+}
+
+fn sweep(fault: Fault, expect: impl Fn(&Fixture, &Scenario, &Traced) -> Option<String>) {
+    let template = synced();
+    let mut points = 0;
+    let mut found = Vec::new();
+    for scenario in SCENARIOS {
+        let arranged = copy(&template);
+        (scenario.arrange)(&arranged);
+        let calls = interrupted(&copy(&arranged), scenario, 0, fault).calls;
+        assert!(calls >= 4, "{} makes only {calls} durable calls", scenario.name);
+        // One more than there are: threads may interleave differently.
+        for at in 1..=calls + 1 {
+            let ws = copy(&arranged);
+            let traced = interrupted(&ws, scenario, at, fault);
+            let Some(call) = traced.hit else { continue };
+            points += 1;
+            let place = format!("{} at {call} ({at} of {calls}), {fault:?}", scenario.name);
+            found.extend(expect(&ws, scenario, &traced).map(|what| format!("{place}: {what}")));
+            recover(&ws);
+            found.extend(wrong(&ws, scenario, &traced).into_iter().map(|what| format!("{place}: {what}")));
+        }
+    }
+    eprintln!("{fault:?}: {} scenarios, {points} points, {} violations", SCENARIOS.len(), found.len());
+    assert!(found.is_empty(), "{} violations in {points} points\n{found:#?}", found.len());
+    assert!(points > 100);
+}
+
+#[test]
+fn killed_before_every_durable_call_nothing_is_lost_and_nothing_is_done_twice() {
+    sweep(Fault::Kill, |_, _, _| None);
+}
+
+/// After trouble of the machine the event is as it was: no attempt is burnt, nothing has failed.
+fn is_untouched(ws: &Fixture, _: &Scenario, traced: &Traced) -> Option<String> {
+    let states = ["inbox/failed", "inbox/wait", "outbox/failed", "outbox/wait"];
+    let touched: Vec<String> =
+        states.iter().flat_map(|d| ws.list(d)).filter(|n| !n.contains(".reason") && !n.contains("~1.json")).collect();
+    if !touched.is_empty() {
+        return Some(format!("{touched:?}"));
+    }
+    (!matches!(traced.code, 0 | 75)).then(|| format!("exit {}: {}", traced.code, traced.out))
+}
+
+#[test]
+fn a_full_disk_at_every_durable_call_burns_no_attempt_and_loses_nothing() {
+    sweep(Fault::Error(Errno::ENOSPC), is_untouched);
+}
+
+#[test]
+fn an_input_output_error_at_every_durable_call_burns_no_attempt_and_loses_nothing() {
+    sweep(Fault::Error(Errno::EIO), is_untouched);
+}
+
+#[test]
+fn ask_killed_before_every_durable_call_answers_once() {
+    let template = synced();
+    let ask = ["ask", "-n", "remember fact"];
+    let calls = tracer::run(copy(&template).command(&ask), 0, Fault::Kill).calls;
+    for at in 1..=calls {
+        let ws = copy(&template);
+        let traced = tracer::run(ws.command(&ask), at, Fault::Kill);
+        let Some(call) = traced.hit else { continue };
+        recover(&ws);
+        let fetched: Ran = ws.claw(&["deliver"]);
+        let done: Vec<String> = ws
+            .done("inbox")
+            .iter()
+            .filter(|n| !n.contains(".m0"))
+            .map(|n| n.trim_end_matches(".json").to_owned())
+            .collect();
+        let wrong = violations(&ws, &done);
+        assert!(wrong.is_empty(), "{call} ({at} of {calls}): {wrong:#?}");
+        // Either it was never accepted, or it was answered: here or there, and here and there only
+        // where it was killed between printing and saying so.
+        let printed = [&traced.out, &fetched.out].iter().filter(|out| out.contains("Noted in")).count();
+        assert!(done.len() <= 1, "{done:?}");
+        assert!(printed >= done.len(), "{call} ({at} of {calls}): answered nowhere");
+        assert_eq!(noted(&ws, "- fact <!--"), done.len(), "{call} ({at} of {calls})");
+    }
+}
