@@ -171,7 +171,10 @@ fn watched(arguments: &[String]) -> std::result::Result<i32, String> {
         break;
     }
     kill_descendants();
+    // Whoever waits for the lane is woken by the closing of a written descriptor, after the unlock.
+    let bell = std::fs::OpenOptions::new().write(true).open(format!("/proc/self/fd/{LOCK_FD}"));
     drop(lock);
+    drop(bell);
     Ok(code)
 }
 

@@ -30,9 +30,9 @@ use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
-    if arguments.next().as_deref() == Some(claw::child::WATCH) {
-        let rest: Vec<String> = arguments.collect();
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|a| a == claw::child::WATCH) {
+        let rest: Vec<String> = arguments.map(|a| a.to_string_lossy().into_owned()).collect();
         return ExitCode::from(claw::child::watch(&rest));
     }
     match claw::cli::run(Cli::parse()) {

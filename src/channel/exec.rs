@@ -11,6 +11,9 @@ use crate::core::problem::nearest;
 use crate::store::workspace::Workspace;
 use std::time::Duration;
 
+/// In the receipt: a worker was killed while the program ran.
+const MAYBE: &str = "maybe";
+
 pub(super) fn send(parcel: &mut Parcel) -> Result<()> {
     let event = parcel.event;
     let exec = configured(parcel.workspace, &event.reply_to)?;
@@ -18,13 +21,21 @@ pub(super) fn send(parcel: &mut Parcel) -> Result<()> {
         return Err(Fault::config(format!("{} is not run: this workspace is not trusted", event.reply_to))
             .hint("say `claw trust` in it"));
     }
+    // Its last worker died between the receipt and the move.
+    if parcel.receipt.lines.iter().any(|line| line != MAYBE) {
+        return Ok(());
+    }
+    if parcel.is_maybe_repeated && parcel.receipt.lines.is_empty() {
+        parcel.receipt.push(MAYBE)?;
+    }
+    let is_maybe_repeated = !parcel.receipt.lines.is_empty();
     let ended = child::run(Program {
         command: &exec.command,
         dir: &parcel.workspace.root,
         env: &[
             ("CLAW_EVENT_ID", event.id.to_string()),
             ("CLAW_ATTEMPT", parcel.attempt.to_string()),
-            ("CLAW_MAYBE_REPEATED", u8::from(parcel.is_maybe_repeated).to_string()),
+            ("CLAW_MAYBE_REPEATED", u8::from(is_maybe_repeated).to_string()),
         ],
         input: (event.to_json()? + "\n").into_bytes(),
         timeout: exec.timeout.and_then(|d| Duration::try_from(d).ok()).unwrap_or(Duration::from_mins(1)),

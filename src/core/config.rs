@@ -172,6 +172,14 @@ pub struct Chosen {
     pub model: Model,
 }
 
+impl Chosen {
+    /// The built-in model, whatever `models:` calls by its name.
+    #[must_use]
+    pub fn offline() -> Self {
+        Self { name: OFFLINE.to_owned(), model: Model { provider: Some(OFFLINE.to_owned()), ..Model::default() } }
+    }
+}
+
 impl Config {
     /// The model for `agent`, or the one that was asked for by name.
     ///

@@ -148,6 +148,9 @@ impl Draft {
     /// `Data` with line and column for what cannot be read, and for other kinds of file.
     pub fn from_file(name: &str, bytes: &[u8]) -> Result<Self> {
         let suffix = name.rsplit_once('.').map(|(_, suffix)| suffix.to_ascii_lowercase());
+        if !matches!(suffix.as_deref(), Some("json" | "md" | "txt" | "markdown")) {
+            return Err(Fault::data("not an event").hint("drop .md, .txt or .json files"));
+        }
         let text =
             std::str::from_utf8(bytes).map_err(|e| Fault::data(format!("not UTF-8 at byte {}", e.valid_up_to())))?;
         let draft = match suffix.as_deref() {

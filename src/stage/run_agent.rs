@@ -3,7 +3,7 @@
 //! nothing.
 
 use crate::core::address::Address;
-use crate::core::config::OFFLINE;
+use crate::core::config::{Chosen, OFFLINE};
 use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::Derived;
@@ -173,7 +173,7 @@ impl RunAgent<'_> {
                 workspace.root.display(),
                 chosen.name
             ));
-            chosen = config.choose(&agent, Some(OFFLINE))?;
+            chosen = Chosen::offline();
         }
         let mut messages = state.history.clone();
         messages.push(Message { role: Role::User, content: event.content.clone() });

@@ -39,5 +39,6 @@ pub fn lead(workspace: &Workspace) -> i64 {
 fn read(file: &File) -> Option<i64> {
     let mut text = [0u8; WIDTH];
     file.read_exact_at(&mut text, 0).ok()?;
-    std::str::from_utf8(&text).ok()?.parse().ok()
+    // Beyond the year 9999 or before 1970 it is no instant that an id can have.
+    std::str::from_utf8(&text).ok()?.parse().ok().filter(|at| (0..253_402_207_200_000_000).contains(at))
 }

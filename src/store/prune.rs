@@ -3,7 +3,7 @@
 use crate::core::fault::Result;
 use crate::core::stamp::{DAY, Stamp};
 use crate::store::At;
-use crate::store::boxes::Side;
+use crate::store::boxes::{Side, State};
 use crate::store::journal;
 use crate::store::lock::Lane;
 use crate::store::spool;
@@ -27,6 +27,10 @@ pub fn run(workspace: &Workspace) -> Result<usize> {
     for side in [Side::Inbox, Side::Outbox] {
         for entry in spool::lanes(workspace, side)?.into_values().flatten() {
             live.insert(entry.1.id.stamp().day());
+        }
+        // A retry relies on the receipts of what has failed.
+        for entry in spool::list(workspace, side, State::Failed)? {
+            live.insert(entry.id.stamp().day());
         }
     }
     let mut removed = 0;

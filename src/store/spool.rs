@@ -210,7 +210,12 @@ impl Job<'_> {
 /// `Data` where there is more, or it is no regular file.
 pub fn read_capped(path: &Path) -> Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).at("read", path)?);
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Err(rustix::io::Errno::LOOP | rustix::io::Errno::ACCESS | rustix::io::Errno::NXIO) => {
+            return Err(Fault::data(format!("{} is no regular file that can be read", path.display())));
+        }
+        other => File::from(other.at("read", path)?),
+    };
     let meta = file.metadata().at("read", path)?;
     if !meta.is_file() {
         return Err(Fault::data(format!("{} is no regular file", path.display())));

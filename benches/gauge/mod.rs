@@ -1,0 +1,5 @@
+//! What is measured with.
+
+pub mod child;
+pub mod server;
+pub mod table;

@@ -1,0 +1,885 @@
+//! The provider `openai` against servers: an independent one from npm (`tests/peers`), and bare TCP
+//! that says, or does not say, exactly what a test wants.
+
+mod common;
+
+use common::{Fixture, Ran};
+use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+// ---------------------------------------------------------------- the peer from npm
+
+/// The mock server, one for all tests of this file. It ends when this process does, because its
+/// stdin closes then.
+struct Peer {
+    port: u16,
+    _node: Mutex<Child>,
+}
+
+/// The peer, or a word why there is none. `CLAW_REQUIRE_PEERS=1` makes that word a failure.
+fn peer() -> Option<&'static Peer> {
+    static PEER: OnceLock<Result<Peer, String>> = OnceLock::new();
+    match PEER.get_or_init(Peer::start) {
+        Ok(peer) => Some(peer),
+        Err(why) => {
+            let is_required = std::env::var("CLAW_REQUIRE_PEERS").is_ok_and(|v| v == "1");
+            assert!(!is_required, "CLAW_REQUIRE_PEERS=1, and {why}");
+            common::skipped(why);
+            None
+        }
+    }
+}
+
+impl Peer {
+    fn start() -> Result<Self, String> {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
+        if !dir.join("node_modules/@copilotkit/aimock").exists() {
+            return Err("the mock server is not installed: npm ci --ignore-scripts in tests/peers".to_owned());
+        }
+        let mut node = Command::new("node");
+        node.arg(dir.join("mock_llm.mjs")).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut node = node.spawn().map_err(|e| format!("there is no node here: {e}"))?;
+        let mut line = String::new();
+        BufReader::new(node.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let port = line.trim().parse().unwrap_or_else(|_| panic!("no port but `{line}`"));
+        Ok(Self { port, _node: Mutex::new(node) })
+    }
+
+    /// A workspace whose model is this server.
+    fn workspace(&self) -> Fixture {
+        workspace(self.port, "")
+    }
+
+    /// The bodies of the requests whose last message is `text`, in order. Whatever was asked by
+    /// anybody, its messages must stand in the order that every server understands.
+    fn asked(&self, text: &str) -> Vec<Value> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        write!(stream, "GET /__aimock/journal?path=/v1/chat/completions HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let journal: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+        let bodies: Vec<Value> = journal.as_array().unwrap().iter().map(|entry| entry["body"].clone()).collect();
+        for body in &bodies {
+            let roles: Vec<&str> = messages(body).iter().map(|(role, _)| *role).collect();
+            let expected = ["system"].into_iter().chain(["user", "assistant"].into_iter().cycle());
+            assert_eq!(roles, expected.take(roles.len()).collect::<Vec<_>>(), "{body:#}");
+            assert_eq!(roles.last(), Some(&"user"), "{body:#}");
+        }
+        bodies.into_iter().filter(|body| messages(body).last().unwrap().1 == text).collect()
+    }
+}
+
+/// A workspace whose model is the server at this port; `more` are further fields of the model.
+fn workspace(port: u16, more: &str) -> Fixture {
+    let ws = Fixture::new();
+    ws.model("mock", &format!("provider: openai, model: m, api_base: \"http://127.0.0.1:{port}/v1\"{more}"));
+    ws
+}
+
+/// Role and text of every message of a request.
+fn messages(body: &Value) -> Vec<(&str, &str)> {
+    let messages = body["messages"].as_array().unwrap().iter();
+    messages.map(|m| (m["role"].as_str().unwrap(), m["content"].as_str().unwrap())).collect()
+}
+
+/// The id and the due time of the only file in `inbox/wait`, and the rest of its name.
+fn waiting(ws: &Fixture) -> (Timestamp, String, String) {
+    let names = ws.list("inbox/wait");
+    let [name] = &names[..] else { panic!("{names:?}") };
+    let (due, rest) = name.split_once('~').unwrap();
+    let (id, rest) = rest.split_once('~').unwrap();
+    let due = civil::DateTime::strptime("%Y%m%dT%H%M%S%.fZ", due).unwrap().to_zoned(TimeZone::UTC).unwrap();
+    (due.timestamp(), id.to_owned(), rest.to_owned())
+}
+
+/// Sends a message and routes it; returns its id.
+fn routed(ws: &Fixture, text: &str) -> String {
+    let id = ws.claw(&["send", text]).ok().trim().to_owned();
+    assert_eq!(ws.claw(&["route"]).ok(), format!("{id}\n"));
+    id
+}
+
+/// The only question in `inbox/failed`, with its reason beside it; returns its id.
+fn kept(ws: &Fixture) -> String {
+    let names = ws.list("inbox/failed");
+    let [reason, event] = &names[..] else { panic!("{names:?}") };
+    let id = reason.strip_suffix(".reason").unwrap();
+    assert!(event.starts_with(&format!("{id}~pickle.")), "{names:?}");
+    assert_eq!(ws.pending(), [""; 0]);
+    id.to_owned()
+}
+
+#[test]
+fn ask_prints_the_servers_text_and_nothing_else() {
+    let Some(peer) = peer() else { return };
+    let ws = peer.workspace();
+    let ran = ws.claw(&["ask", "-n", "mock:hello ask"]);
+    assert_eq!(ran.out, "Hi there, this is the mock.\n", "{ran:#?}");
+    let session = &ws.list("sessions")[0];
+    assert_eq!((ran.code, ran.err), (0, format!("claw: session {session}\n")));
+    assert_eq!(peer.asked("mock:hello ask").len(), 1);
+    assert_eq!(ws.pending(), [""; 0]);
+}
+
+#[test]
+fn ask_json_has_the_tokens_that_the_server_counted() {
+    let Some(peer) = peer() else { return };
+    let ws = peer.workspace();
+    let out = ws.claw(&["ask", "-n", "--json", "-s", "work", "mock:hello json"]).ok();
+    let mut document: Value = serde_json::from_str(&out).unwrap();
+    assert!(document["ms"].take().as_u64().is_some() && document["id"].take().is_string(), "{out}");
+    let expected = json!({
+        "id": null, "session": "pickle.work", "agent": "pickle", "model": "mock",
+        "content": "Hi there, this is the mock.", "usage": {"input": 42, "output": 7}, "ms": null,
+    });
+    assert_eq!(document, expected);
+}
+
+#[test]
+fn a_slow_answer_is_waited_for() {
+    let Some(peer) = peer() else { return };
+    let ws = peer.workspace();
+    assert_eq!(ws.claw(&["ask", "-n", "mock:slow"]).ok(), "abcdefghijklmnopqrst\n");
+    assert_eq!(ws.claw(&["ask", "-n", "mock:late"]).ok(), "late answer\n");
+}
+
+#[test]
+fn an_answer_that_is_cut_off_is_no_answer_and_the_question_is_kept() {
+    let Some(peer) = peer() else { return };
+    for text in ["mock:cut", "mock:cut-now"] {
+        let ws = peer.workspace();
+        let ran = ws.claw(&["ask", "-n", text]);
+        assert_eq!((ran.code, &ran.out[..]), (69, ""), "{ran:#?}");
+        assert!(ran.err.starts_with("claw: model mock: "), "{}", ran.err);
+        let id = kept(&ws);
+        assert_eq!(ws.claw(&["retry", &id]).ok(), format!("{id}\n"));
+        let before = peer.asked(text).len();
+        ws.claw(&["run-agent"]).fails(75);
+        assert_eq!(peer.asked(text).len(), before + 1, "it is asked again");
+        let (_, waits, rest) = waiting(&ws);
+        assert_eq!(waits, id);
+        assert!(rest.ends_with("~1r2.json"), "{rest}");
+    }
+}
+
+#[test]
+fn a_rate_limit_ends_ask_with_try_again_later() {
+    let Some(peer) = peer() else { return };
+    let ws = peer.workspace();
+    let ran = ws.claw(&["ask", "-n", "mock:429 ask"]);
+    assert_eq!((ran.code, &ran.out[..]), (75, ""), "{ran:#?}");
+    assert!(ran.err.contains("HTTP 429: rate limited") && ran.err.contains("claw retry"), "{}", ran.err);
+    kept(&ws);
+    assert_eq!(peer.asked("mock:429 ask").len(), 1);
+}
+
+#[test]
+fn a_rate_limited_event_waits_as_long_as_the_server_says_and_loses_no_attempt() {
+    let Some(peer) = peer() else { return };
+    let ws = peer.workspace();
+    let id = routed(&ws, "mock:429 stages");
+    let before = Timestamp::now();
+    ws.claw(&["run-agent"]).fails(75);
+    let after = Timestamp::now();
+    let (due, waits, rest) = waiting(&ws);
+    assert_eq!((waits, rest), (id, "pickle.cli-ann~0.json".to_owned()));
+    let seven = SignedDuration::from_secs(7);
+    assert!(before + seven <= due && due <= after + seven, "{before} {due} {after}");
+    // Until then nobody asks.
+    assert_eq!(ws.claw(&["run-agent"]).ok(), "");
+    ws.claw(&["tick"]).ok();
+    assert_eq!(peer.asked("mock:429 stages").len(), 1);
+}
+
+#[test]
+fn when_its_time_has_come_a_rate_limited_event_is_answered() {
+    let Some(peer) = peer() else { return };
+    let ws = peer.workspace();
+    let id = routed(&ws, "mock:flaky");
+    ws.claw(&["run-agent"]).fails(75);
+    let (due, ..) = waiting(&ws);
+    ws.claw(&["tick", "--now", &due.to_string()]).ok();
+    assert_eq!(peer.asked("mock:flaky").len(), 2);
+    assert_eq!(ws.list("inbox/wait"), [""; 0]);
+    assert_eq!(ws.pending(), [format!("outbox/ready/{id}.r01~cli-ann~0.json")]);
+    assert_eq!(ws.claw(&["deliver"]).ok(), "second try\n");
+}
+
+#[test]
+fn a_server_error_waits_longer_from_time_to_time_and_counts() {
+    let Some(peer) = peer() else { return };
+    let ws = peer.workspace();
+    let id = routed(&ws, "mock:500 stages");
+    let within = |from: Timestamp, to: Timestamp, middle: i64, name: &str| {
+        let (due, waits, rest) = waiting(&ws);
+        assert_eq!((waits, rest), (id.clone(), name.to_owned()));
+        let fifth = SignedDuration::from_millis(middle * 200);
+        let middle = SignedDuration::from_secs(middle);
+        assert!(from + middle - fifth <= due && due <= to + middle + fifth, "{from} {due} {to}");
+        due
+    };
+    let before = Timestamp::now();
+    let err = ws.claw(&["run-agent"]).fails(75);
+    assert!(err.contains("model mock: HTTP 500: boom"), "{err}");
+    let due = within(before, Timestamp::now(), 5, "pickle.cli-ann~1.json");
+    ws.claw(&["tick", "--now", &due.to_string()]).fails(75);
+    within(due, due, 10, "pickle.cli-ann~2.json");
+    assert_eq!(peer.asked("mock:500 stages").len(), 2);
+}
+
+#[test]
+fn nonsense_and_errors_inside_a_success_are_told_and_never_printed_as_an_answer() {
+    let Some(peer) = peer() else { return };
+    let cases = [
+        ("mock:garbage-body", "the server answered nonsense: `"),
+        ("mock:garbage-event", "the server answered nonsense: `{\\\"id\\\":\\\"x\\\""),
+        ("mock:error-event", "overloaded"),
+    ];
+    for (text, what) in cases {
+        let ws = peer.workspace();
+        let ran = ws.claw(&["ask", "-n", text]);
+        assert_eq!((ran.code, &ran.out[..]), (69, ""), "{text}: {ran:#?}");
+        assert!(ran.err.starts_with(&format!("claw: model mock: {what}")), "{text}: {}", ran.err);
+        kept(&ws);
+        assert_eq!(ws.done("outbox").iter().filter(|name| name.contains(".r")).count(), 0);
+    }
+}
+
+#[test]
+fn a_stream_may_end_without_its_last_word_where_the_answer_says_that_it_is_finished() {
+    let Some(peer) = peer() else { return };
+    let ws = peer.workspace();
+    assert_eq!(ws.claw(&["ask", "-n", "mock:no-done"]).ok(), "good one.. the end\n");
+}
+
+#[test]
+fn an_event_is_asked_once_however_often_the_stages_run() {
+    let Some(peer) = peer() else { return };
+    let ws = peer.workspace();
+    let text = "mock:hello once";
+    let id = routed(&ws, text);
+    assert_eq!(ws.claw(&["run-agent"]).ok(), format!("{id}.r01\n"));
+    assert_eq!(ws.claw(&["run-agent"]).ok(), "");
+    assert_eq!(ws.claw(&["run-agent", &id]).ok(), format!("{id}.r01\n"));
+    ws.claw(&["tick"]).ok();
+    // The very same message comes once more, and then the answer is taken out of what is done.
+    ws.claw(&["send", "--id", &id, text]).ok();
+    assert_eq!(ws.shell("claw route | claw run-agent -").ok(), format!("{id}.r01\n"));
+    let asked = peer.asked(text);
+    assert_eq!(asked.len(), 1);
+    let system = messages(&asked[0])[0].1;
+    assert!(system.contains("Agent: pickle\nSession: pickle.cli-ann\n"), "{system}");
+    let mut body = asked[0].clone();
+    body.as_object_mut().unwrap().remove("_endpointType"); // the journal's own
+    let expected = json!({
+        "model": "m",
+        "messages": [{"role": "system", "content": system}, {"role": "user", "content": text}],
+        "stream": true,
+        "stream_options": {"include_usage": true},
+    });
+    assert_eq!(body, expected);
+}
+
+#[test]
+fn a_session_is_sent_whole_and_in_order_without_what_was_never_answered() {
+    let Some(peer) = peer() else { return };
+    let ws = peer.workspace();
+    let ask = |text: &str| ws.claw(&["ask", "-n", "-s", "work", text]);
+    ask("mock:hello one").ok();
+    ask("mock:cut two").fails(69);
+    ask("mock:no-done three").ok();
+    ask("mock:hello four").ok();
+    let asked = peer.asked("mock:hello four");
+    assert_eq!(asked.len(), 1);
+    let expected = [
+        ("user", "mock:hello one"),
+        ("assistant", "Hi there, this is the mock."),
+        ("user", "mock:no-done three"),
+        ("assistant", "good one.. the end"),
+        ("user", "mock:hello four"),
+    ];
+    assert_eq!(messages(&asked[0])[1..], expected);
+    assert_eq!(asked[0]["stream"], true);
+    // Another session knows nothing of it.
+    ws.claw(&["ask", "-n", "-s", "home", "mock:hello five"]).ok();
+    assert_eq!(messages(&peer.asked("mock:hello five")[0])[1..], [("user", "mock:hello five")]);
+}
+
+// ---------------------------------------------------------------- bare TCP
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+struct Heard {
+    head: String,
+    body: Value,
+}
+
+/// A server that hears one request per connection, and then does what the test says.
+struct Server {
+    port: u16,
+    heard: Arc<(Mutex<Vec<Heard>>, Condvar)>,
+}
+
+impl Server {
+    /// `answer` is called with the number of the request, from 0, and the connection, which closes
+    /// behind it.
+    fn start(answer: impl Fn(usize, &mut TcpStream) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let heard = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
+        let (hears, answer) = (Arc::clone(&heard), Arc::new(answer));
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (mut stream, hears, answer) = (stream.unwrap(), Arc::clone(&hears), Arc::clone(&answer));
+                thread::spawn(move || {
+                    stream.set_nodelay(true).unwrap();
+                    let Some(request) = request(&mut stream) else { return };
+                    let number = {
+                        let mut all = hears.0.lock().unwrap();
+                        all.push(request);
+                        hears.1.notify_all();
+                        all.len() - 1
+                    };
+                    answer(number, &mut stream);
+                });
+            }
+        });
+        Self { port, heard }
+    }
+
+    /// A server that always says these bytes.
+    fn saying(answer: impl Into<Vec<u8>>) -> Self {
+        let answer = answer.into();
+        Self::start(move |_, stream| drop(stream.write_all(&answer)))
+    }
+
+    fn heard(&self) -> Vec<Heard> {
+        self.heard.0.lock().unwrap().clone()
+    }
+
+    /// Waits until so many requests have come.
+    fn hears(&self, count: usize) {
+        let all = self.heard.0.lock().unwrap();
+        let limit = Duration::from_secs(30);
+        let (all, _) = self.heard.1.wait_timeout_while(all, limit, |all| all.len() < count).unwrap();
+        assert!(all.len() >= count, "{} requests and no more", all.len());
+    }
+
+    fn workspace(&self, more: &str) -> Fixture {
+        workspace(self.port, more)
+    }
+}
+
+fn request(stream: &mut TcpStream) -> Option<Heard> {
+    let mut reader = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head).ok()? == 0 {
+            return None;
+        }
+    }
+    let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+    let mut body = vec![0; length.unwrap_or_default()];
+    reader.read_exact(&mut body).ok()?;
+    Some(Heard { head, body: serde_json::from_slice(&body).unwrap_or_default() })
+}
+
+/// Says nothing until the other side has gone.
+fn silence(stream: &mut TcpStream) {
+    while matches!(stream.read(&mut [0; 64]), Ok(1..)) {}
+}
+
+const STREAM: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
+const DONE: &str = "data: [DONE]\n\n";
+
+/// A whole answer with these header lines and this body.
+fn whole(status: &str, headers: &str, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n{headers}\r\n{body}")
+}
+
+/// An event with a piece of text.
+fn delta(text: &str) -> String {
+    format!("data: {}\n\n", json!({"choices": [{"index": 0, "delta": {"content": text}}]}))
+}
+
+fn message(text: &str) -> String {
+    json!({
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4},
+    })
+    .to_string()
+}
+
+const JSON: &str = "Content-Type: application/json\r\n";
+
+/// `ask` must have failed so: nothing on stdout, the question kept.
+#[track_caller]
+fn refused(ws: &Fixture, ran: Ran, code: i32, what: &str) {
+    assert_eq!((ran.code, &ran.out[..]), (code, ""), "{ran:#?}");
+    assert!(ran.err.starts_with("claw: model mock: ") && ran.err.contains(what), "not `{what}` but {}", ran.err);
+    assert!(!ran.err.contains(": :"), "something is left out: {}", ran.err);
+    kept(ws);
+}
+
+#[test]
+fn where_nobody_listens_ask_ends_at_once() {
+    // Port 1 is nobody's, and no program that binds to a free port gets it.
+    let ws = workspace(1, "");
+    let begun = Instant::now();
+    let ran = ws.claw(&["ask", "-n", "hello"]);
+    refused(&ws, ran, 69, "http://127.0.0.1:1/v1/chat/completions: Connection refused");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_server_that_accepts_and_says_nothing_is_given_up() {
+    let server = Server::start(|_, stream| silence(stream));
+    let ws = server.workspace(", first_token_timeout: 200ms");
+    refused(&ws, ws.claw(&["ask", "-n", "hello"]), 69, "the server said nothing for 200ms");
+}
+
+#[test]
+fn a_server_that_sends_its_head_and_no_word_is_given_up() {
+    let server = Server::start(|_, stream| {
+        let _ = stream.write_all(STREAM.as_bytes());
+        silence(stream);
+    });
+    let ws = server.workspace(", first_token_timeout: 200ms");
+    refused(&ws, ws.claw(&["ask", "-n", "hello"]), 69, "the server said nothing for 200ms");
+}
+
+#[test]
+fn the_first_word_is_text_and_no_empty_beginning() {
+    // Many servers send an event without text as soon as they have understood the request.
+    let server = Server::start(|_, stream| {
+        let _ = stream.write_all(format!("{STREAM}{}", delta("")).as_bytes());
+        thread::sleep(Duration::from_millis(600));
+        let _ = stream.write_all(format!("{}{DONE}", delta("four")).as_bytes());
+    });
+    let ws = server.workspace(", first_token_timeout: 20s, idle_timeout: 200ms");
+    assert_eq!(ws.claw(&["ask", "-n", "2+2"]).ok(), "four\n");
+}
+
+#[test]
+fn a_server_that_falls_silent_within_its_answer_is_given_up() {
+    let server = Server::start(|_, stream| {
+        let _ = stream.write_all(format!("{STREAM}{}", delta("half an ")).as_bytes());
+        silence(stream);
+    });
+    let ws = server.workspace(", idle_timeout: 200ms");
+    refused(&ws, ws.claw(&["ask", "-n", "hello"]), 69, "the server said nothing for 200ms");
+}
+
+#[test]
+fn a_server_that_goes_on_without_ever_saying_anything_is_given_up() {
+    let server = Server::start(|_, stream| {
+        let mut sent = stream.write_all(STREAM.as_bytes());
+        while sent.is_ok() {
+            sent = stream.write_all(format!(": still thinking\n\n{}", delta("")).as_bytes());
+        }
+    });
+    let ws = server.workspace(", timeout: 500ms");
+    refused(&ws, ws.claw(&["ask", "-n", "hello"]), 69, "no whole answer within 500ms");
+}
+
+#[test]
+fn a_body_that_is_shorter_than_it_was_to_be_is_no_answer() {
+    // The JSON is whole, and yet the server has not said all that it wanted to.
+    let body = message("four");
+    let length = body.len() + 10;
+    let server = Server::saying(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n{JSON}\r\n{body}"));
+    let ws = server.workspace("");
+    refused(&ws, ws.claw(&["ask", "-n", "hello"]), 69, "");
+}
+
+#[test]
+fn a_stream_that_ends_in_good_order_before_the_answer_does_is_no_answer() {
+    let server = Server::saying(format!("{STREAM}{}", delta("half an ")));
+    let ws = server.workspace("");
+    refused(&ws, ws.claw(&["ask", "-n", "hello"]), 69, "the answer was cut off after 8 characters");
+}
+
+#[test]
+fn an_empty_finish_reason_does_not_finish_an_answer() {
+    // Some servers write "" where others write null.
+    let said = r#"data: {"choices":[{"index":0,"delta":{"content":"half an "},"finish_reason":""}]}"#;
+    let server = Server::saying(format!("{STREAM}{said}\n\n"));
+    let ws = server.workspace("");
+    refused(&ws, ws.claw(&["ask", "-n", "hello"]), 69, "the answer was cut off after 8 characters");
+}
+
+#[test]
+fn a_server_that_does_not_stream_is_understood() {
+    let server = Server::saying(whole("200 OK", JSON, &message("four")));
+    let ws = server.workspace("");
+    let out = ws.claw(&["ask", "-n", "--json", "2+2"]).ok();
+    let document: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&document["content"], &document["usage"]), (&json!("four"), &json!({"input": 3, "output": 1})));
+    assert_eq!(server.heard()[0].body["stream"], true);
+}
+
+#[test]
+fn a_question_that_was_cut_off_is_answered_when_it_is_tried_again() {
+    let server = Server::start(|number, stream| {
+        let end = if number == 0 { "" } else { DONE };
+        let _ = stream.write_all(format!("{STREAM}{}{end}", delta("four")).as_bytes());
+    });
+    let ws = server.workspace("");
+    refused(&ws, ws.claw(&["ask", "-n", "2+2"]), 69, "cut off after 4 characters");
+    let id = kept(&ws);
+    assert_eq!(ws.claw(&["retry", &id]).ok(), format!("{id}\n"));
+    assert_eq!(ws.claw(&["run-agent"]).ok(), format!("{id}.r01\n"));
+    assert_eq!(ws.claw(&["deliver"]).ok(), "four\n");
+    let asked: Vec<Heard> = server.heard();
+    assert_eq!(asked.len(), 2);
+    assert_eq!(messages(&asked[1].body)[1..], [("user", "2+2")], "the first try is no part of the conversation");
+}
+
+#[test]
+fn a_stream_may_come_in_any_pieces_with_comments_and_carriage_returns() {
+    let lines = [
+        ": keep-alive",
+        "",
+        r#"data: {"id":"x","choices":[{"index":0,"delta":{"role":"assistant","content":null},"finish_reason":null}]}"#,
+        "",
+        "event: message",
+        r#"data:{"choices":[{"index":0,"delta":{"content":"déjà "},"finish_reason":""}],"usage":null}"#,
+        "",
+        ": keep-alive",
+        "",
+        // One event over two lines, with the fields that nobody knows.
+        r#"data: {"choices":[{"index":0,"delta":{"content":"vu 🦀","mood":1},"finish_reason":null}],"#,
+        r#"data: "error":null}"#,
+        "",
+        r#"data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#,
+        "",
+        r#"data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":null}}"#,
+        "",
+        "data: [DONE]",
+        "",
+        "",
+    ];
+    for end in ["\r\n", "\n"] {
+        let text = lines.join(end);
+        // Every byte is a chunk of its own, so every character and every line end is split.
+        let server = Server::start(move |_, stream| {
+            let head = STREAM.replace("Connection: close", "Transfer-Encoding: chunked");
+            let _ = stream.write_all(head.as_bytes());
+            for byte in text.as_bytes() {
+                let _ = stream.write_all(&[b"1\r\n", &[*byte][..], b"\r\n"].concat());
+            }
+            let _ = stream.write_all(b"0\r\n\r\n");
+        });
+        let ws = server.workspace("");
+        let out = ws.claw(&["ask", "-n", "--json", "hello"]).ok();
+        let document: Value = serde_json::from_str(&out).unwrap();
+        let got = (&document["content"], &document["usage"]);
+        assert_eq!(got, (&json!("déjà vu 🦀"), &json!({"input": 5, "output": 0})), "{end:?}");
+    }
+}
+
+/// Asks a server that sends `head` and then `piece` for ever. `claw` may have 400 MB of address
+/// space and 20 seconds; the server gives up behind a gigabyte, so that this ends in any case.
+#[track_caller]
+fn endless(head: &[u8], piece: String, code: i32, what: &str) {
+    let head = head.to_owned();
+    let server = Server::start(move |_, stream| {
+        let mut sent = stream.write_all(&head);
+        for _ in 0..(1 << 30) / piece.len() {
+            if sent.is_err() {
+                return;
+            }
+            sent = stream.write_all(piece.as_bytes());
+        }
+    });
+    let ws = server.workspace(", timeout: 20s");
+    refused(&ws, ws.shell("ulimit -v 400000; exec claw ask -n hello"), code, what);
+}
+
+/// As [`endless`], and the answer must have been found too long.
+#[track_caller]
+fn too_long(head: &[u8], piece: String) {
+    endless(head, piece, 1, &format!("the answer is over {} bytes", claw::provider::MAX_ANSWER));
+}
+
+#[test]
+fn an_endless_answer_ends_at_the_limit() {
+    too_long(STREAM.as_bytes(), delta(&"x".repeat(16 << 10)));
+}
+
+#[test]
+fn an_endless_line_of_a_stream_ends_at_the_limit() {
+    too_long(&[STREAM.as_bytes(), b"data: "].concat(), "x".repeat(64 << 10));
+}
+
+#[test]
+fn a_stream_that_is_not_utf_8_is_nonsense_at_once_and_not_at_its_end() {
+    let event = b"data: {\"choices\":[{\"delta\":{\"content\":\"\xff\"}}]}\n\n";
+    endless(&[STREAM.as_bytes(), event].concat(), delta("x"), 69, "the server answered nonsense");
+}
+
+#[test]
+fn an_endless_event_of_a_stream_ends_at_the_limit() {
+    too_long(STREAM.as_bytes(), format!("data: {}\n", "x".repeat(16 << 10)));
+}
+
+#[test]
+fn an_endless_body_that_is_no_stream_ends_at_the_limit() {
+    too_long(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n", "x".repeat(64 << 10));
+}
+
+#[test]
+fn a_refusal_means_what_its_status_says_however_long_it_is() {
+    let head = b"HTTP/1.1 500 Oh\r\nContent-Type: text/plain\r\n\r\n";
+    endless(head, "x".repeat(64 << 10), 69, "HTTP 500: xxx");
+}
+
+#[test]
+fn a_refusal_means_what_its_status_says_also_where_its_words_are_cut_off() {
+    let head = "HTTP/1.1 429 Slow Down\r\nRetry-After: 7\r\nContent-Length: 100\r\n\r\nslow";
+    let cut = Server::saying(head);
+    let silent = Server::start(move |_, stream| {
+        let _ = stream.write_all(head.as_bytes());
+        silence(stream);
+    });
+    for server in [cut, silent] {
+        let ws = server.workspace(", first_token_timeout: 500ms, idle_timeout: 500ms");
+        refused(&ws, ws.claw(&["ask", "-n", "hello"]), 75, "HTTP 429");
+    }
+}
+
+#[test]
+fn a_redirect_is_not_followed() {
+    let other = Server::saying(whole("200 OK", JSON, &message("gotcha")));
+    let location = format!("Location: http://127.0.0.1:{}/v1/chat/completions\r\n", other.port);
+    for status in ["302 Found", "307 Temporary Redirect"] {
+        let server = Server::saying(whole(status, &location, ""));
+        let ws = server.workspace(", api_key_env: MOCK_KEY");
+        let ran = ws.command(&["ask", "-n", "hello"]).env("MOCK_KEY", "sk-secret").output().unwrap().into();
+        refused(&ws, ran, 1, &format!("HTTP {}", &status[..3]));
+        assert_eq!(server.heard().len(), 1);
+    }
+    assert_eq!(other.heard().len(), 0);
+}
+
+#[test]
+fn the_exit_code_says_whether_trying_again_can_help() {
+    let cases = [
+        ("400 Bad Request", 1),
+        ("401 Unauthorized", 78),
+        ("403 Forbidden", 78),
+        ("404 Not Found", 1),
+        ("408 Request Timeout", 69),
+        ("429 Too Many Requests", 75),
+        ("503 Service Unavailable", 69),
+    ];
+    for (status, code) in cases {
+        let body = r#"{"error":{"message":"so it is"}}"#;
+        let server = Server::saying(whole(status, JSON, body));
+        let ws = server.workspace("");
+        refused(&ws, ws.claw(&["ask", "-n", "hello"]), code, &format!("HTTP {}: so it is", &status[..3]));
+        assert_eq!(server.heard().len(), 1, "{status}: one command, one request");
+    }
+}
+
+#[test]
+fn a_server_that_wants_to_be_asked_again_at_once_is_not_asked_without_end() {
+    // The 20th answer would end the event, so that this test ends whatever happens.
+    let server = Server::start(|number, stream| {
+        let status = if number < 20 { "429 Too Many Requests" } else { "400 Bad Request" };
+        let _ = stream.write_all(whole(status, "Retry-After: 0\r\n", "").as_bytes());
+    });
+    let ws = server.workspace("");
+    routed(&ws, "hello");
+    ws.claw(&["run-agent"]).fails(75);
+    assert_eq!(server.heard().len(), 1);
+    assert_eq!(ws.list("inbox/wait").len(), 1);
+}
+
+#[test]
+fn the_settings_of_the_model_are_in_the_request() {
+    let server = Server::saying(whole("200 OK", JSON, &message("four")));
+    let ws = server.workspace(", temperature: 0.5, max_tokens: 9");
+    ws.claw(&["ask", "-n", "-s", "work", "2+2"]).ok();
+    let [heard] = &server.heard()[..] else { panic!("{:?}", server.heard()) };
+    let system = messages(&heard.body)[0].1;
+    let expected = json!({
+        "model": "m",
+        "messages": [{"role": "system", "content": system}, {"role": "user", "content": "2+2"}],
+        "stream": true,
+        "stream_options": {"include_usage": true},
+        "temperature": 0.5,
+        "max_tokens": 9,
+    });
+    assert_eq!(heard.body, expected);
+    assert_eq!(heard.head.lines().next(), Some("POST /v1/chat/completions HTTP/1.1"));
+}
+
+// ---------------------------------------------------------------- the key
+
+const KEY: &str = "sk-5e1f-d0-n0t-t3ll-4nyb0dy";
+
+/// The `Authorization` header of a request.
+fn authorization(heard: &Heard) -> Option<&str> {
+    let line = heard.head.lines().find(|line| line.to_lowercase().starts_with("authorization:"))?;
+    Some(line.split_once(':')?.1.trim())
+}
+
+#[test]
+fn the_key_of_an_environment_variable_is_sent_as_a_bearer_token() {
+    let server = Server::saying(whole("200 OK", JSON, &message("four")));
+    let ws = server.workspace(", api_key_env: MOCK_KEY");
+    let ran: Ran = ws.command(&["ask", "-n", "2+2"]).env("MOCK_KEY", KEY).output().unwrap().into();
+    assert_eq!(ran.ok(), "four\n");
+    assert_eq!(authorization(&server.heard()[0]), Some(&format!("Bearer {KEY}")[..]));
+    secret(&ws, "");
+}
+
+#[test]
+fn the_key_of_a_file_is_sent_without_the_files_line_end() {
+    let server = Server::saying(whole("200 OK", JSON, &message("four")));
+    let ws = server.workspace(", api_key_file: ../key");
+    fs::write(ws.dir.path().join("key"), format!("{KEY}\n")).unwrap();
+    assert_eq!(ws.claw(&["ask", "-n", "2+2"]).ok(), "four\n");
+    assert_eq!(authorization(&server.heard()[0]), Some(&format!("Bearer {KEY}")[..]));
+    fs::remove_file(ws.dir.path().join("key")).unwrap();
+    refused(&ws, ws.claw(&["ask", "-n", "2+2"]), 78, "the key file ");
+    assert_eq!(server.heard().len(), 1);
+}
+
+#[test]
+fn without_the_variable_that_has_the_key_nobody_is_asked() {
+    let server = Server::saying(whole("200 OK", JSON, &message("four")));
+    let ws = server.workspace(", api_key_env: MOCK_KEY");
+    for value in [None, Some("")] {
+        let mut ask = ws.command(&["ask", "-n", "2+2"]);
+        ask.envs(value.map(|v| ("MOCK_KEY", v)));
+        let ran: Ran = ask.output().unwrap().into();
+        assert_eq!((ran.code, &ran.out[..]), (78, ""), "{ran:#?}");
+        assert!(ran.err.contains("the environment variable MOCK_KEY is not set"), "{}", ran.err);
+    }
+    assert_eq!(server.heard().len(), 0);
+}
+
+#[test]
+fn a_key_that_no_header_can_carry_is_bad_configuration() {
+    let server = Server::saying(whole("200 OK", JSON, &message("four")));
+    let ws = server.workspace(", api_key_env: MOCK_KEY");
+    let ran: Ran = ws.command(&["ask", "-n", "2+2"]).env("MOCK_KEY", format!("{KEY}\nx")).output().unwrap().into();
+    secret(&ws, &ran.err);
+    refused(&ws, ran, 78, "");
+    assert_eq!(server.heard().len(), 0);
+}
+
+#[test]
+fn somebody_elses_server_is_not_told_the_key_for_openai() {
+    let server = Server::saying(whole("200 OK", JSON, &message("four")));
+    let ws = server.workspace("");
+    let ran: Ran = ws.command(&["ask", "-n", "2+2"]).env("OPENAI_API_KEY", KEY).output().unwrap().into();
+    ran.ok();
+    assert_eq!(authorization(&server.heard()[0]), None);
+}
+
+/// Neither the key nor its beginning is in what was said, or in any file of the workspace.
+#[track_caller]
+fn secret(ws: &Fixture, said: &str) {
+    let part = &KEY[..10];
+    assert!(!said.contains(part), "{said}");
+    let mut count = 0;
+    for entry in walkdir::WalkDir::new(&ws.root).into_iter().map(Result::unwrap) {
+        if entry.file_type().is_file() {
+            let bytes = fs::read(entry.path()).unwrap();
+            let is_there = bytes.windows(part.len()).any(|window| window == part.as_bytes());
+            assert!(!is_there, "{}: {}", entry.path().display(), String::from_utf8_lossy(&bytes));
+            count += 1;
+        }
+    }
+    assert!(count > 10, "only {count} files were looked at");
+}
+
+/// Whatever a server that repeats our key says, `ask` and the stages keep it to themselves.
+#[track_caller]
+fn echoed(answer: &str, what: &str) {
+    let server = Server::saying(answer);
+    let ws = server.workspace(", api_key_env: MOCK_KEY");
+    let claw = |arguments: &[&str]| -> Ran { ws.command(arguments).env("MOCK_KEY", KEY).output().unwrap().into() };
+    let ran = claw(&["ask", "-n", "hello"]);
+    assert!(ran.err.contains(what), "not `{what}` but {}", ran.err);
+    secret(&ws, &ran.err);
+    routed(&ws, "hello");
+    let ran = claw(&["run-agent"]);
+    assert_ne!(ran.code, 0, "{ran:#?}");
+    secret(&ws, &ran.err);
+    let why = claw(&["status"]).ok() + &claw(&["log"]).ok();
+    secret(&ws, &why);
+    assert_eq!(server.heard().iter().filter(|heard| heard.head.contains(KEY)).count(), 2, "the key was used");
+}
+
+#[test]
+fn a_key_that_a_refusal_repeats_is_hidden() {
+    let body = json!({"error": {"message": format!("Incorrect API key provided: {KEY}.")}}).to_string();
+    echoed(&whole("401 Unauthorized", JSON, &body), "HTTP 401: Incorrect API key provided: [key].");
+    echoed(&whole("400 Bad Request", "", &format!("no {KEY} here")), "HTTP 400: no [key] here");
+}
+
+#[test]
+fn a_key_is_hidden_also_where_a_long_refusal_is_cut_within_it() {
+    for before in [280, 285, 290] {
+        let body = format!("{} {KEY} is unknown", "x".repeat(before));
+        echoed(&whole("401 Unauthorized", "", &body), "HTTP 401: xxx");
+    }
+}
+
+#[test]
+fn a_key_in_nonsense_is_hidden_also_where_the_nonsense_is_cut_within_it() {
+    echoed(&whole("200 OK", JSON, &format!("no {KEY} here")), "nonsense: `no [key] here`");
+    for before in [60, 65] {
+        let body = format!("{} {KEY} is unknown", "x".repeat(before));
+        echoed(&whole("200 OK", JSON, &body), "nonsense: `xxx");
+        echoed(&format!("{STREAM}data: {body}\n\n"), "nonsense: `xxx");
+    }
+}
+
+#[test]
+fn a_key_that_an_error_inside_a_stream_repeats_is_hidden() {
+    let error = json!({"error": {"message": format!("{KEY} has expired")}});
+    echoed(&format!("{STREAM}data: {error}\n\n"), "model mock: [key] has expired");
+    let error = json!({"error": {"who": KEY}});
+    echoed(&format!("{STREAM}data: {error}\n\n"), r#"model mock: {"who":"[key]"}"#);
+}
+
+// ---------------------------------------------------------------- kill
+
+#[test]
+fn a_turn_that_was_killed_while_the_model_was_silent_is_finished_by_the_next_one() {
+    let server = Server::start(|number, stream| match number {
+        0 => silence(stream),
+        _ => drop(stream.write_all(format!("{STREAM}{}{DONE}", delta("four")).as_bytes())),
+    });
+    let ws = server.workspace("");
+    let id = routed(&ws, "2+2");
+    let mut killed = ws.command(&["run-agent"]).spawn().unwrap();
+    server.hears(1);
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert_eq!(ws.pending(), [format!("inbox/run/{id}~pickle.cli-ann~1.json")], "an orphan");
+    assert_eq!(ws.claw(&["run-agent"]).ok(), format!("{id}.r01\n"));
+    assert_eq!(ws.claw(&["run-agent"]).ok(), "");
+    assert_eq!(ws.pending(), [format!("outbox/ready/{id}.r01~cli-ann~0.json")]);
+    assert_eq!(ws.claw(&["deliver"]).ok(), "four\n");
+    assert_eq!(ws.claw(&["deliver"]).ok(), "");
+    let asked: Vec<Value> = server.heard().into_iter().map(|heard| heard.body).collect();
+    assert_eq!(asked.len(), 2);
+    for body in &asked {
+        assert_eq!(messages(body)[1..], [("user", "2+2")]);
+    }
+}
