@@ -9,6 +9,7 @@ use crate::core::fault::{Fault, Kind, Result};
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -22,6 +23,10 @@ pub const WATCH: &str = "__watch";
 const TIMED_OUT: i32 = 124;
 /// The exit code of a watcher whose program cannot be run (as the shell's).
 const NOT_FOUND: i32 = 127;
+/// What a watcher complains with when it cannot run the program at all.
+const CANNOT: &str = "claw: cannot run it: ";
+/// Set in the environment of every program that is run: `ask` inside of one would wait for itself.
+pub const INSIDE: &str = "CLAW_INSIDE";
 const CONTROL_FD: i32 = 3;
 const LOCK_FD: i32 = 4;
 
@@ -66,7 +71,9 @@ pub fn run(program: Program) -> Result<Ended> {
     let (control, hold) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| no_process(&e))?;
     let mut command = Command::new("/proc/self/exe");
     command.arg(WATCH).arg(program.timeout.as_millis().to_string()).args(program.command).current_dir(program.dir);
-    command.envs(program.env.iter().map(|(k, v)| (k, v)));
+    command.envs(program.env.iter().map(|(k, v)| (k, v))).env(INSIDE, "1");
+    // What the terminal says to us is not said to the watcher, which ends when we do.
+    command.process_group(0);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
         .fd_mappings(vec![
@@ -79,8 +86,14 @@ pub fn run(program: Program) -> Result<Ended> {
     // The command holds our copies of what was mapped.
     drop(command);
     let (input, mut output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let writer = std::thread::spawn(move || input.map(|mut pipe| pipe.write_all(&program.input)));
-    let reader = std::thread::spawn(move || last_line(errors));
+    let thread = || std::thread::Builder::new().stack_size(128 << 10);
+    let writer = thread().spawn(move || input.map(|mut pipe| pipe.write_all(&program.input)));
+    let reader = thread().spawn(move || last_line(errors));
+    let (Ok(writer), Ok(reader)) = (writer, reader) else {
+        drop(hold);
+        let _ = child.wait();
+        return Err(no_process(&"no thread can be made"));
+    };
     let mut stdout = Vec::new();
     let limit = program.max_output;
     if let Some(pipe) = &mut output {
@@ -100,7 +113,9 @@ pub fn run(program: Program) -> Result<Ended> {
     let complaint = reader.join().unwrap_or_default();
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
     match code {
-        NOT_FOUND => Err(Fault::config(format!("cannot run `{name}`: {complaint}"))),
+        NOT_FOUND if complaint.starts_with(CANNOT) => {
+            Err(Fault::config(format!("cannot run `{name}`: {}", &complaint[CANNOT.len()..])))
+        }
         TIMED_OUT if begun.elapsed() >= program.timeout => {
             Err(Fault::new(Kind::Unavailable, format!("`{name}` did not end within {:?}", program.timeout)))
         }
@@ -120,14 +135,14 @@ fn last_line(pipe: Option<impl Read>) -> String {
         }
     }
     let text = String::from_utf8_lossy(&kept);
-    text.lines().rev().map(str::trim).find(|l| !l.is_empty()).unwrap_or_default().to_owned()
+    text.lines().rev().map(str::trim_end).find(|l| !l.is_empty()).unwrap_or_default().to_owned()
 }
 
 /// The watcher: `claw __watch MILLISECONDS PROGRAM…`. Returns the exit code.
 #[must_use]
 pub fn watch(arguments: &[String]) -> u8 {
     let code = watched(arguments).unwrap_or_else(|complaint| {
-        let _ = writeln!(std::io::stderr(), "{complaint}");
+        let _ = writeln!(std::io::stderr(), "{CANNOT}{complaint}");
         NOT_FOUND
     });
     u8::try_from(code).unwrap_or(1)
@@ -144,7 +159,19 @@ fn watched(arguments: &[String]) -> std::result::Result<i32, String> {
         rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC).map_err(|e| e.to_string())?;
     }
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(|e| e.to_string())?;
+    // A service manager may tell every process to end: the watcher outlives the program all the same.
+    // Handlers, unlike ignored signals, are not handed on to the program.
+    let heard = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
+        signal_hook::flag::register(signal, heard.clone()).map_err(|e| e.to_string())?;
+    }
     let mut command = Command::new(program);
+    #[expect(unsafe_code, reason = "only the child itself can ask to die with its parent")]
+    // SAFETY: between fork and exec only prctl(PR_SET_PDEATHSIG) is called, a bare system call that
+    // touches no memory and takes no lock.
+    unsafe {
+        command.pre_exec(|| Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?));
+    }
     let child = command.args(arguments).process_group(0).spawn().map_err(|e| e.to_string())?;
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or("no process id")?;
     let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(|e| e.to_string())?;

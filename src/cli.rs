@@ -33,6 +33,7 @@ pub struct Cli {
 
 /// Every subcommand.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Ask an agent, and wait for the answer
     Ask(ask::Args),

@@ -4,10 +4,12 @@
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::stamp::Stamp;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// The world outside the process.
 #[derive(Debug)]
@@ -82,6 +84,27 @@ impl World {
             _ => format!("uid{}", rustix::process::getuid().as_raw()),
         }
     }
+}
+
+/// The owner's time zone: `TZ`, else `/etc/localtime`. Its one file is read by its name, because to look
+/// for it by its content takes longer than everything else that `ask` does.
+#[must_use]
+pub fn zone() -> TimeZone {
+    static ZONE: OnceLock<TimeZone> = OnceLock::new();
+    ZONE.get_or_init(|| named_zone().unwrap_or_else(TimeZone::system)).clone()
+}
+
+fn named_zone() -> Option<TimeZone> {
+    let path = match std::env::var("TZ") {
+        Err(_) => std::fs::canonicalize("/etc/localtime").ok()?,
+        Ok(name) if name == "UTC" => return Some(TimeZone::UTC),
+        Ok(name) if name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+-/".contains(&b)) && !name.is_empty() => {
+            Path::new("/usr/share/zoneinfo").join(name)
+        }
+        Ok(_) => return None,
+    };
+    let name = path.to_str()?.split_once("/zoneinfo/")?.1.to_owned();
+    TimeZone::tzif(&name, &std::fs::read(&path).ok()?).ok()
 }
 
 fn entropy() -> u64 {

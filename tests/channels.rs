@@ -77,7 +77,7 @@ fn a_program_reads_the_event_and_its_attempt_and_what_it_prints_is_the_receipt()
     for expected in [format!("CLAW_EVENT_ID={id}"), "CLAW_ATTEMPT=1".to_owned(), "CLAW_MAYBE_REPEATED=0".to_owned()] {
         assert!(env.contains(&expected), "{expected}: {env:#?}");
     }
-    assert_eq!(beside(&ws, &id, ".receipt").unwrap(), "posted as 17\n");
+    assert_eq!(beside(&ws, &id, ".receipt").unwrap(), "begun\nsent posted as 17\n");
     assert!(beside(&ws, &id, ".json").is_some());
     assert!(ws.claw(&["log", "--kind", "sent"]).ok().contains("posted as 17"));
     assert_eq!(ws.pending(), [""; 0]);
@@ -88,7 +88,7 @@ fn a_program_need_not_read_or_say_anything() {
     let ws = with_program("exec <&- >&- 2>&-; exit 0");
     let id = put(&ws, "outbox/ready", "one", "exec:say", "0");
     ws.claw(&["tick"]).ok();
-    assert_eq!(beside(&ws, &id, ".receipt").unwrap(), "exit 0\n");
+    assert_eq!(beside(&ws, &id, ".receipt").unwrap(), "begun\nsent\n");
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn any_other_exit_fails_with_what_the_program_said_and_retry_delivers() {
     let id = put(&ws, "outbox/ready", "one", "exec:say", "0");
     assert!(ws.claw(&["tick"]).fails(1).contains("exit 1: boom"));
     assert!(ws.read(&format!("outbox/failed/{id}.reason")).starts_with("exec:say: exit 1: boom\n"));
-    assert_eq!(beside(&ws, &id, ".receipt"), None);
+    assert_eq!(beside(&ws, &id, ".receipt").unwrap(), "begun\nnot sent\n");
     ws.write("open", "");
     assert_eq!(ws.claw(&["retry", &id]).ok().trim(), id);
     assert_eq!(ws.list("outbox/ready"), [format!("{id}~exec-say~0r2.json")]);
@@ -244,10 +244,10 @@ fn an_event_that_kills_three_workers_fails_and_its_next_round_still_may_repeat()
 fn a_program_whose_receipt_is_there_is_not_run_again() {
     let ws = with_program("echo ran >>runs");
     let id = put(&ws, "outbox/run", "one", "exec:say", "1");
-    write_receipt(&ws, &id, "posted as 17\n");
+    write_receipt(&ws, &id, "begun\nsent posted as 17\n");
     ws.claw(&["tick"]).ok();
     assert_eq!(lines(&ws, "runs"), [""; 0]);
-    assert_eq!(beside(&ws, &id, ".receipt").unwrap(), "posted as 17\n");
+    assert_eq!(beside(&ws, &id, ".receipt").unwrap(), "begun\nsent posted as 17\n");
     assert!(beside(&ws, &id, ".json").is_some());
 }
 

@@ -123,7 +123,7 @@ fn kill_9_at_random_loses_nothing_and_doubles_nothing() {
         child.wait().unwrap();
     }
     // However often an event has been interrupted, ticks bring it to its end.
-    for _ in 0..3 {
+    for _ in 0..20 {
         ws.claw(&["tick"]).ok();
     }
     let drops: Vec<String> = ws

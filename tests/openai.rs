@@ -3,6 +3,7 @@
 
 mod common;
 
+use claw::provider::MAX_ANSWER;
 use common::{Fixture, Ran};
 use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
 use serde_json::{Value, json};
@@ -11,6 +12,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -335,17 +337,17 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let heard = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
-        let (hears, answer) = (Arc::clone(&heard), Arc::new(answer));
+        let (requests, answer) = (Arc::clone(&heard), Arc::new(answer));
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let (mut stream, hears, answer) = (stream.unwrap(), Arc::clone(&hears), Arc::clone(&answer));
+                let (mut stream, requests, answer) = (stream.unwrap(), Arc::clone(&requests), Arc::clone(&answer));
                 thread::spawn(move || {
                     stream.set_nodelay(true).unwrap();
                     let Some(request) = request(&mut stream) else { return };
                     let number = {
-                        let mut all = hears.0.lock().unwrap();
+                        let mut all = requests.0.lock().unwrap();
                         all.push(request);
-                        hears.1.notify_all();
+                        requests.1.notify_all();
                         all.len() - 1
                     };
                     answer(number, &mut stream);
@@ -423,7 +425,7 @@ const JSON: &str = "Content-Type: application/json\r\n";
 
 /// `ask` must have failed so: nothing on stdout, the question kept.
 #[track_caller]
-fn refused(ws: &Fixture, ran: Ran, code: i32, what: &str) {
+fn refused(ws: &Fixture, ran: &Ran, code: i32, what: &str) {
     assert_eq!((ran.code, &ran.out[..]), (code, ""), "{ran:#?}");
     assert!(ran.err.starts_with("claw: model mock: ") && ran.err.contains(what), "not `{what}` but {}", ran.err);
     assert!(!ran.err.contains(": :"), "something is left out: {}", ran.err);
@@ -436,7 +438,7 @@ fn where_nobody_listens_ask_ends_at_once() {
     let ws = workspace(1, "");
     let begun = Instant::now();
     let ran = ws.claw(&["ask", "-n", "hello"]);
-    refused(&ws, ran, 69, "http://127.0.0.1:1/v1/chat/completions: Connection refused");
+    refused(&ws, &ran, 69, "http://127.0.0.1:1/v1/chat/completions: Connection refused");
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
@@ -444,7 +446,7 @@ fn where_nobody_listens_ask_ends_at_once() {
 fn a_server_that_accepts_and_says_nothing_is_given_up() {
     let server = Server::start(|_, stream| silence(stream));
     let ws = server.workspace(", first_token_timeout: 200ms");
-    refused(&ws, ws.claw(&["ask", "-n", "hello"]), 69, "the server said nothing for 200ms");
+    refused(&ws, &ws.claw(&["ask", "-n", "hello"]), 69, "the server said nothing for 200ms");
 }
 
 #[test]
@@ -454,7 +456,7 @@ fn a_server_that_sends_its_head_and_no_word_is_given_up() {
         silence(stream);
     });
     let ws = server.workspace(", first_token_timeout: 200ms");
-    refused(&ws, ws.claw(&["ask", "-n", "hello"]), 69, "the server said nothing for 200ms");
+    refused(&ws, &ws.claw(&["ask", "-n", "hello"]), 69, "the server said nothing for 200ms");
 }
 
 #[test]
@@ -476,7 +478,7 @@ fn a_server_that_falls_silent_within_its_answer_is_given_up() {
         silence(stream);
     });
     let ws = server.workspace(", idle_timeout: 200ms");
-    refused(&ws, ws.claw(&["ask", "-n", "hello"]), 69, "the server said nothing for 200ms");
+    refused(&ws, &ws.claw(&["ask", "-n", "hello"]), 69, "the server said nothing for 200ms");
 }
 
 #[test]
@@ -488,7 +490,7 @@ fn a_server_that_goes_on_without_ever_saying_anything_is_given_up() {
         }
     });
     let ws = server.workspace(", timeout: 500ms");
-    refused(&ws, ws.claw(&["ask", "-n", "hello"]), 69, "no whole answer within 500ms");
+    refused(&ws, &ws.claw(&["ask", "-n", "hello"]), 69, "no whole answer within 500ms");
 }
 
 #[test]
@@ -498,14 +500,14 @@ fn a_body_that_is_shorter_than_it_was_to_be_is_no_answer() {
     let length = body.len() + 10;
     let server = Server::saying(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n{JSON}\r\n{body}"));
     let ws = server.workspace("");
-    refused(&ws, ws.claw(&["ask", "-n", "hello"]), 69, "");
+    refused(&ws, &ws.claw(&["ask", "-n", "hello"]), 69, "");
 }
 
 #[test]
 fn a_stream_that_ends_in_good_order_before_the_answer_does_is_no_answer() {
     let server = Server::saying(format!("{STREAM}{}", delta("half an ")));
     let ws = server.workspace("");
-    refused(&ws, ws.claw(&["ask", "-n", "hello"]), 69, "the answer was cut off after 8 characters");
+    refused(&ws, &ws.claw(&["ask", "-n", "hello"]), 69, "the answer was cut off after 8 characters");
 }
 
 #[test]
@@ -514,7 +516,7 @@ fn an_empty_finish_reason_does_not_finish_an_answer() {
     let said = r#"data: {"choices":[{"index":0,"delta":{"content":"half an "},"finish_reason":""}]}"#;
     let server = Server::saying(format!("{STREAM}{said}\n\n"));
     let ws = server.workspace("");
-    refused(&ws, ws.claw(&["ask", "-n", "hello"]), 69, "the answer was cut off after 8 characters");
+    refused(&ws, &ws.claw(&["ask", "-n", "hello"]), 69, "the answer was cut off after 8 characters");
 }
 
 #[test]
@@ -534,7 +536,7 @@ fn a_question_that_was_cut_off_is_answered_when_it_is_tried_again() {
         let _ = stream.write_all(format!("{STREAM}{}{end}", delta("four")).as_bytes());
     });
     let ws = server.workspace("");
-    refused(&ws, ws.claw(&["ask", "-n", "2+2"]), 69, "cut off after 4 characters");
+    refused(&ws, &ws.claw(&["ask", "-n", "2+2"]), 69, "cut off after 4 characters");
     let id = kept(&ws);
     assert_eq!(ws.claw(&["retry", &id]).ok(), format!("{id}\n"));
     assert_eq!(ws.claw(&["run-agent"]).ok(), format!("{id}.r01\n"));
@@ -591,24 +593,26 @@ fn a_stream_may_come_in_any_pieces_with_comments_and_carriage_returns() {
 /// space and 20 seconds; the server gives up behind a gigabyte, so that this ends in any case.
 #[track_caller]
 fn endless(head: &[u8], piece: String, code: i32, what: &str) {
-    let head = head.to_owned();
+    let (head, sent) = (head.to_owned(), Arc::new(AtomicU64::new(0)));
+    let sends = Arc::clone(&sent);
     let server = Server::start(move |_, stream| {
-        let mut sent = stream.write_all(&head);
-        for _ in 0..(1 << 30) / piece.len() {
-            if sent.is_err() {
-                return;
-            }
-            sent = stream.write_all(piece.as_bytes());
+        let mut went = stream.write_all(&head);
+        while went.is_ok() && sends.load(Ordering::SeqCst) < 1 << 30 {
+            sends.fetch_add(piece.len() as u64, Ordering::SeqCst);
+            went = stream.write_all(piece.as_bytes());
         }
     });
     let ws = server.workspace(", timeout: 20s");
-    refused(&ws, ws.shell("ulimit -v 400000; exec claw ask -n hello"), code, what);
+    refused(&ws, &ws.shell("ulimit -v 400000; exec claw ask -n hello"), code, what);
+    // What the two sockets hold is beside it.
+    let sent = sent.load(Ordering::SeqCst) >> 20;
+    assert!(sent <= (MAX_ANSWER >> 20) + 56, "{sent} MiB were taken");
 }
 
 /// As [`endless`], and the answer must have been found too long.
 #[track_caller]
 fn too_long(head: &[u8], piece: String) {
-    endless(head, piece, 1, &format!("the answer is over {} bytes", claw::provider::MAX_ANSWER));
+    endless(head, piece, 1, &format!("the answer is over {MAX_ANSWER} bytes"));
 }
 
 #[test]
@@ -653,7 +657,7 @@ fn a_refusal_means_what_its_status_says_also_where_its_words_are_cut_off() {
     });
     for server in [cut, silent] {
         let ws = server.workspace(", first_token_timeout: 500ms, idle_timeout: 500ms");
-        refused(&ws, ws.claw(&["ask", "-n", "hello"]), 75, "HTTP 429");
+        refused(&ws, &ws.claw(&["ask", "-n", "hello"]), 75, "HTTP 429");
     }
 }
 
@@ -665,7 +669,7 @@ fn a_redirect_is_not_followed() {
         let server = Server::saying(whole(status, &location, ""));
         let ws = server.workspace(", api_key_env: MOCK_KEY");
         let ran = ws.command(&["ask", "-n", "hello"]).env("MOCK_KEY", "sk-secret").output().unwrap().into();
-        refused(&ws, ran, 1, &format!("HTTP {}", &status[..3]));
+        refused(&ws, &ran, 1, &format!("HTTP {}", &status[..3]));
         assert_eq!(server.heard().len(), 1);
     }
     assert_eq!(other.heard().len(), 0);
@@ -686,7 +690,7 @@ fn the_exit_code_says_whether_trying_again_can_help() {
         let body = r#"{"error":{"message":"so it is"}}"#;
         let server = Server::saying(whole(status, JSON, body));
         let ws = server.workspace("");
-        refused(&ws, ws.claw(&["ask", "-n", "hello"]), code, &format!("HTTP {}: so it is", &status[..3]));
+        refused(&ws, &ws.claw(&["ask", "-n", "hello"]), code, &format!("HTTP {}: so it is", &status[..3]));
         assert_eq!(server.heard().len(), 1, "{status}: one command, one request");
     }
 }
@@ -752,7 +756,7 @@ fn the_key_of_a_file_is_sent_without_the_files_line_end() {
     assert_eq!(ws.claw(&["ask", "-n", "2+2"]).ok(), "four\n");
     assert_eq!(authorization(&server.heard()[0]), Some(&format!("Bearer {KEY}")[..]));
     fs::remove_file(ws.dir.path().join("key")).unwrap();
-    refused(&ws, ws.claw(&["ask", "-n", "2+2"]), 78, "the key file ");
+    refused(&ws, &ws.claw(&["ask", "-n", "2+2"]), 78, "the key file ");
     assert_eq!(server.heard().len(), 1);
 }
 
@@ -776,7 +780,7 @@ fn a_key_that_no_header_can_carry_is_bad_configuration() {
     let ws = server.workspace(", api_key_env: MOCK_KEY");
     let ran: Ran = ws.command(&["ask", "-n", "2+2"]).env("MOCK_KEY", format!("{KEY}\nx")).output().unwrap().into();
     secret(&ws, &ran.err);
-    refused(&ws, ran, 78, "");
+    refused(&ws, &ran, 78, "");
     assert_eq!(server.heard().len(), 0);
 }
 

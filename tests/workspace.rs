@@ -46,7 +46,8 @@ fn init_never_overwrites_and_completes_what_is_missing() {
     for kept in ["AGENTS.md", "claw.yaml", "agents/pickle/AGENT.md"] {
         assert!(ran.err.contains(&format!("kept {kept}")), "{kept}: {ran:#?}");
     }
-    assert_eq!(ran.err.lines().count(), 3, "what is the default is not mentioned: {ran:#?}");
+    assert!(ran.err.contains("not trusted"), "completing is no word of trust: {ran:#?}");
+    assert_eq!(ran.err.lines().count(), 4, "what is the default is not mentioned: {ran:#?}");
     assert_eq!(ws.read("AGENTS.md"), "mine\n");
     assert_eq!(ws.read("claw.yaml"), "model: offline\nkeep: {done_days: 3}\n");
     assert_eq!(ws.read("agents/pickle/AGENT.md"), "---\nname: Mine\n---\nme\n");

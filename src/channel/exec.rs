@@ -1,6 +1,7 @@
 //! `exec:NAME`: the program of `channels.exec.NAME`. The event is on its stdin;
 //! `CLAW_EVENT_ID`, `CLAW_ATTEMPT` and `CLAW_MAYBE_REPEATED` (0 or 1) are in its environment.
-//! Exit 0 is sent (what it printed is the receipt), 75 is later, all others are for good.
+//! Exit 0 is sent (what it printed is the receipt), 75 is later, all others are for good. That it is
+//! about to be run is synced first, so that a second run knows that the first may have sent.
 
 use crate::channel::Parcel;
 use crate::child::{self, Program};
@@ -11,8 +12,10 @@ use crate::core::problem::nearest;
 use crate::store::workspace::Workspace;
 use std::time::Duration;
 
-/// In the receipt: a worker was killed while the program ran.
-const MAYBE: &str = "maybe";
+/// In the receipt: the program is about to be run.
+const BEGUN: &str = "begun";
+/// In the receipt: it was run, and said that it has not sent.
+const NOT_SENT: &str = "not sent";
 
 pub(super) fn send(parcel: &mut Parcel) -> Result<()> {
     let event = parcel.event;
@@ -21,37 +24,35 @@ pub(super) fn send(parcel: &mut Parcel) -> Result<()> {
         return Err(Fault::config(format!("{} is not run: this workspace is not trusted", event.reply_to))
             .hint("say `claw trust` in it"));
     }
-    // Its last worker died between the receipt and the move.
-    if parcel.receipt.lines.iter().any(|line| line != MAYBE) {
+    let count = |what: &str| parcel.receipt.lines.iter().filter(|line| *line == what).count();
+    let (begun, not_sent) = (count(BEGUN), count(NOT_SENT));
+    if begun + not_sent < parcel.receipt.lines.len() {
+        // Sent; its worker died between the receipt and the move.
         return Ok(());
     }
-    if parcel.is_maybe_repeated && parcel.receipt.lines.is_empty() {
-        parcel.receipt.push(MAYBE)?;
-    }
-    let is_maybe_repeated = !parcel.receipt.lines.is_empty();
+    parcel.receipt.push(BEGUN)?;
     let ended = child::run(Program {
         command: &exec.command,
         dir: &parcel.workspace.root,
         env: &[
             ("CLAW_EVENT_ID", event.id.to_string()),
             ("CLAW_ATTEMPT", parcel.attempt.to_string()),
-            ("CLAW_MAYBE_REPEATED", u8::from(is_maybe_repeated).to_string()),
+            // Begun more often than it has said no.
+            ("CLAW_MAYBE_REPEATED", u8::from(begun > not_sent).to_string()),
         ],
         input: (event.to_json()? + "\n").into_bytes(),
         timeout: exec.timeout.and_then(|d| Duration::try_from(d).ok()).unwrap_or(Duration::from_mins(1)),
         max_output: 64 << 10,
         lock: parcel.lane.share()?,
     })?;
-    let said = format!("{}: exit {}: {}", event.reply_to, ended.code, ended.complaint);
-    match ended.code {
-        0 => {
-            let printed = String::from_utf8_lossy(&ended.stdout);
-            let printed = printed.trim();
-            parcel.receipt.push(if printed.is_empty() { "exit 0" } else { printed })
-        }
-        75 => Err(Fault::new(Kind::Later, said)),
-        _ => Err(Fault::new(Kind::Failed, said)),
+    if ended.code == 0 {
+        let printed = String::from_utf8_lossy(&ended.stdout);
+        let printed = printed.trim();
+        return parcel.receipt.push(&if printed.is_empty() { "sent".to_owned() } else { format!("sent {printed}") });
     }
+    parcel.receipt.push(NOT_SENT)?;
+    let said = format!("{}: exit {}: {}", event.reply_to, ended.code, ended.complaint);
+    Err(Fault::new(if ended.code == 75 { Kind::Later } else { Kind::Failed }, said))
 }
 
 /// What `channels.exec` says about this address.

@@ -23,8 +23,6 @@ pub struct Parcel<'a> {
     pub event: &'a Event,
     /// Which attempt this is, from 1.
     pub attempt: u32,
-    /// A worker was killed while it delivered this: it may have arrived already.
-    pub is_maybe_repeated: bool,
     /// What the other side has taken so far.
     pub receipt: Receipt<'a>,
     /// The destination's lane, for programs that are run.

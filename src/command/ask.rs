@@ -1,5 +1,6 @@
 //! `claw ask TEXT…`: one question, one answer, in one process.
 
+use crate::child;
 use crate::command::{Here, init, out};
 use crate::core::address::Address;
 use crate::core::event::{Draft, Event};
@@ -9,8 +10,8 @@ use crate::core::session;
 use crate::core::turn::Record;
 use crate::stage::deliver::Deliver;
 use crate::stage::remember::Remember;
-use crate::stage::run_agent::RunAgent;
-use crate::stage::{Outcome, Patience, Standing, route, serve, tick};
+use crate::stage::run_agent::{Asked, RunAgent};
+use crate::stage::{Outcome, Standing, route, serve, tick};
 use crate::store::boxes::Side;
 use crate::store::lock::Lane;
 use crate::store::prune::ASK;
@@ -20,7 +21,7 @@ use serde_json::{Value, json};
 use std::io::IsTerminal;
 use std::sync::Mutex;
 
-/// Arguments of `ask`.
+/// Ask an agent, and wait for the answer
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Who shall answer [default: default_agent of claw.yaml]
@@ -52,6 +53,10 @@ pub struct Args {
 /// `Unavailable` where the model is not there, `Config` where it is set up badly; the question is
 /// then kept in `inbox/failed`.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
+    if here.world.var(child::INSIDE).is_some() {
+        return Err(Fault::new(Kind::Later, "ask inside of a program that an agent waits for would wait for itself")
+            .hint("claw send does not wait"));
+    }
     let text = question(args)?;
     let workspace = open(here)?;
     let config = workspace.config()?;
@@ -86,9 +91,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let is_live = out::is_terminal() && !args.json;
     let work = RunAgent {
         session: Some(&session),
-        model: args.model.as_deref(),
-        patience: Patience::Asks,
-        heard: if is_live { Some(&heard) } else { None },
+        asked: Some(Asked { id: &id, model: args.model.as_deref(), heard: if is_live { Some(&heard) } else { None } }),
         ..RunAgent::all(&workspace)
     };
     let (outcome, is_idle) = serve::until(&workspace, &work, &lane, &id)?;

@@ -3,9 +3,10 @@
 use crate::channel;
 use crate::command::{Here, out};
 use crate::core::config::{Config, FILE};
+use crate::core::definition::Agent;
 use crate::core::entry::Entry;
 use crate::core::fault::Result;
-use crate::core::problem::Problem;
+use crate::core::problem::{self, Problem};
 use crate::core::stamp::SECOND;
 use crate::provider;
 use crate::store::boxes::{Side, State};
@@ -19,7 +20,7 @@ const SPACE: u64 = 100 << 20;
 /// A clock that was this far ahead is worth a word, in microseconds.
 const LEAD: i64 = 60 * SECOND;
 
-/// Arguments of `check`.
+/// Look whether everything in the workspace is in order
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
@@ -56,40 +57,41 @@ pub fn run(_: &Args, here: Here) -> Result<u8> {
 
 /// What the settings name must be there.
 fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
+    let text = fs::read_to_string(workspace.path(FILE)).unwrap_or_default();
+    let error = |key: &str, what: String| Problem::error(FILE, what).at(problem::locate(&text, key));
     let mut problems = Vec::new();
     if !definitions::has_agent(workspace, &config.default_agent) {
         let fault = definitions::unknown(workspace, &config.default_agent);
-        problems.push(Problem::error(FILE, format!("default_agent: {fault}")));
+        problems.push(error("default_agent", format!("default_agent: {fault}")));
     }
     if let Some(address) = &config.deliver_to {
-        problems
-            .extend(channel::check(workspace, address).err().map(|f| Problem::error(FILE, format!("deliver_to: {f}"))));
+        let wrong = channel::check(workspace, address).err();
+        problems.extend(wrong.map(|f| error("deliver_to", format!("deliver_to: {f}"))));
     }
     for (name, exec) in &config.channels.exec {
         if exec.command.is_empty() {
-            problems.push(Problem::error(FILE, format!("channels.exec.{name} has no `command`")));
+            let key = format!("channels.exec.{name}");
+            problems.push(error(&key, format!("{key} has no `command`")));
         }
     }
     for (name, model) in &config.models {
+        let key = format!("models.{name}");
         let known = model.provider.as_deref().unwrap_or_default();
         if !provider::names().any(|p| p == known) {
             let all: Vec<&str> = provider::names().collect();
-            problems.push(Problem::error(
-                FILE,
-                format!("models.{name}: there is no provider `{known}` (there are: {})", all.join(", ")),
-            ));
+            let what = format!("{key}: there is no provider `{known}` (there are: {})", all.join(", "));
+            problems.push(error(&key, what));
         }
         let missing = model.api_key_env.as_deref().filter(|v| workspace.world.var(v).is_none());
-        problems.extend(
-            missing.map(|v| Problem::warning(FILE, format!("models.{name}: {v} is not set in this environment"))),
-        );
+        let warning = |v| Problem::warning(FILE, format!("{key}: {v} is not set in this environment"));
+        problems.extend(missing.map(|v| warning(v).at(problem::locate(&text, &key))));
     }
-    if let Err(fault) = config.choose(&crate::core::definition::Agent::default(), None) {
-        problems.push(Problem::error(FILE, fault.to_string()));
+    if let Err(fault) = config.choose(&Agent::default(), None) {
+        problems.push(error("model", fault.to_string()));
     }
     if config.memories.git && (!git::is_there() || !workspace.path(".git").exists()) {
         let message = "memories.git is true, but there is no git program or the workspace is no repository of its own";
-        problems.push(Problem::warning(FILE, message));
+        problems.push(Problem::warning(FILE, message).at(problem::locate(&text, "memories.git")));
     }
     problems
 }

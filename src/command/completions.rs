@@ -3,7 +3,7 @@
 use crate::command::out;
 use crate::core::fault::Result;
 
-/// Arguments of `completions`.
+/// Print a shell's completions
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// For which shell

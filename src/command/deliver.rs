@@ -5,12 +5,11 @@ use crate::command::{Here, out};
 use crate::core::event::Event;
 use crate::core::fault::{Kind, Result};
 use crate::stage::deliver::Deliver;
-use crate::stage::{Outcome, Standing, serve, tick};
+use crate::stage::{Outcome, Standing, failures, serve, take_in, tick};
 use crate::store::boxes::Side;
-use crate::store::drops;
 use serde_json::json;
 
-/// Arguments of `deliver`.
+/// Deliver what is answered
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only this channel
@@ -49,7 +48,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         }
     };
     if args.ids.is_empty() {
-        drops::take_in(&workspace, Side::Outbox)?;
+        failures(take_in(&workspace, Side::Outbox)?.failed).for_each(&mut report);
         tick::drain(&workspace, &work, tick::DELIVERIES, &mut report)?;
     } else {
         out::ids(&workspace, &args.ids, |id| serve::see_through(&workspace, &work, &id).map(&mut report))?;

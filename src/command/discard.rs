@@ -4,7 +4,7 @@ use crate::command::{Here, out};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::store::hand;
 
-/// Arguments of `discard`.
+/// Give an event up: it goes to done/ as it is
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What shall be given up

@@ -10,7 +10,7 @@ use crate::world::World;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Arguments of `init`.
+/// Make a workspace
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Where [default: here]
@@ -39,11 +39,15 @@ pub fn create(world: &World, root: &Path) -> Result<String> {
     let makes_git = !has_repository && !was_there && git::is_there();
     let (name, lines) = model(world);
     let written = scaffold::write(root, &lines, makes_git)?;
-    let trusted = trust::trust(world, root);
+    // A workspace that was there may be somebody else's idea: completing it is no word of trust.
+    let trusted = if was_there { Ok(()) } else { trust::trust(world, root) };
     let workspace = Workspace::open(World::real()?, root.clone(), true)?;
     workspace.lay_out()?;
     if makes_git {
         git::init(root)?;
+    }
+    if was_there && !trust::is_trusted(world, root) {
+        out::tell("it was there before and is not trusted; say `claw trust` in it");
     }
     for kept in &written.kept {
         out::tell(&format!("kept {kept}, which is not the default"));

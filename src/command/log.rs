@@ -6,12 +6,12 @@ use crate::store::At;
 use crate::store::journal::{self, Line};
 use crate::store::watch::Watch;
 use crate::store::workspace::Workspace;
-use jiff::tz::TimeZone;
+use crate::world;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
-/// Arguments of `log`.
+/// Show the journal
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Go on showing what comes
@@ -82,7 +82,7 @@ impl Tail {
 
 /// One line for people: time, what, which, the rest.
 fn show(line: &Line) -> String {
-    let at = line.at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S%.3f");
+    let at = line.at.to_zoned(world::zone()).strftime("%Y-%m-%d %H:%M:%S%.3f");
     let short = line.id.split_once('-').map_or(&line.id[..], |(_, short)| short);
     let mut text = format!("{at}  {:<9} {short:<12}", line.what);
     if !line.lane.is_empty() {

@@ -4,7 +4,7 @@ use crate::command::out;
 use crate::core::fault::{Fault, Result};
 use clap_mangen::Man;
 
-/// Arguments of `man`.
+/// Print the man page
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 

@@ -65,7 +65,7 @@ pub fn trouble(outcome: &Outcome) -> u8 {
 /// The local time of an instant, with its day where it is not today's.
 #[must_use]
 pub fn clock(at: crate::core::stamp::Stamp) -> String {
-    at.timestamp().to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+    at.timestamp().to_zoned(crate::world::zone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// The ids that were given: as arguments, or one per line on stdin where the argument is `-`. `each`

@@ -5,7 +5,7 @@ use crate::core::fault::Result;
 use crate::store::memories;
 use serde_json::json;
 
-/// Arguments of `recall`.
+/// Search the memories
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// How many lines at most

@@ -4,12 +4,12 @@ use crate::command::{Here, out};
 use crate::core::event::{Draft, EventKind};
 use crate::core::fault::Result;
 use crate::stage::remember::Remember;
-use crate::stage::{Outcome, Standing, route, serve, tick};
+use crate::stage::{Outcome, Standing, failures, route, serve, tick};
 use crate::store::memories::Shelf;
 use crate::store::{clock, publish};
 use serde_json::Value;
 
-/// Arguments of `remember`.
+/// Write a note into the memories
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Under memories/topics/NAME.md [default: today's note]
@@ -41,7 +41,7 @@ pub fn run(args: Args, here: Here) -> Result<u8> {
         }
     };
     if args.text.is_empty() {
-        route::all(&workspace)?;
+        failures(route::all(&workspace)?.failed).for_each(&mut report);
         tick::drain(&workspace, &work, 1, &mut report)?;
         return closed.map(|()| code);
     }
@@ -52,7 +52,7 @@ pub fn run(args: Args, here: Here) -> Result<u8> {
     }
     let id = clock::next_id(&workspace)?;
     publish::inbox(&workspace, &publish::complete(&workspace, draft, id.clone())?)?;
-    route::all(&workspace)?;
+    failures(route::all(&workspace)?.failed).for_each(&mut report);
     serve::see_through(&workspace, &work, &id).map(&mut report)?;
     closed.map(|()| code)
 }

@@ -4,7 +4,7 @@ use crate::command::{Here, out};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::store::hand;
 
-/// Arguments of `retry`.
+/// Try an event again that has failed or waits
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What shall be tried again

@@ -6,7 +6,7 @@ use crate::stage::route;
 use crate::store::boxes::{Side, State};
 use crate::store::locate;
 
-/// Arguments of `route`.
+/// Move what is new to the sessions that will answer it
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Print only these; everything is routed all the same. - reads ids from stdin
@@ -36,6 +36,8 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         pass(false)?;
         return Ok(code);
     }
+    // Everything is routed, whatever the ids turn out to be.
+    pass(true)?;
     out::ids(&workspace, &args.ids, |id| {
         pass(true)?;
         match locate::of(&workspace, Side::Inbox, &id).first() {

@@ -7,7 +7,7 @@ use crate::stage::run_agent::RunAgent;
 use crate::stage::{Outcome, Standing, serve, tick};
 use crate::store::definitions;
 
-/// Arguments of `run-agent`.
+/// Answer what is routed
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only this agent's sessions

@@ -2,18 +2,18 @@
 
 use crate::command::{Here, out};
 use crate::core::address::Address;
-use crate::core::event::{Draft, MAX_BYTES};
+use crate::core::event::Draft;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::Id;
 use crate::core::session;
 use crate::core::stamp::Stamp;
 use crate::store::workspace::Workspace;
 use crate::store::{clock, definitions, publish};
+use crate::world;
 use jiff::civil;
-use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 
-/// Arguments of `send`.
+/// Put a message into the inbox, and print its id once it is durable
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Who says it, channel:rest [default: cli:$USER]
@@ -81,9 +81,6 @@ fn send(workspace: &Workspace, args: Args) -> Result<Id> {
         (None, None) => clock::next_id(workspace)?,
     };
     let event = publish::complete(workspace, draft, id.clone())?;
-    if event.to_json()?.len() as u64 >= MAX_BYTES {
-        return Err(Fault::data(format!("the message is over {MAX_BYTES} bytes")));
-    }
     publish::inbox(workspace, &event).map_err(|fault| match fault.kind {
         Kind::Machine => {
             let message = format!("{id}: {}", fault.message);
@@ -111,7 +108,7 @@ fn due(workspace: &Workspace, after: Option<&str>, at: Option<&str>) -> Result<O
         return Ok(Some(now.plus_seconds(whole.as_secs())));
     }
     let Some(text) = at else { return Ok(None) };
-    let zone = TimeZone::system();
+    let zone = world::zone();
     let here = now.timestamp().to_zoned(zone.clone());
     let instant = text
         .parse::<Timestamp>()

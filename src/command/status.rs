@@ -13,7 +13,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 
-/// Arguments of `status`.
+/// Show what is where
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Print one JSON document

@@ -9,7 +9,7 @@ use rustix::pipe::PipeFlags;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 
-/// Arguments of `supervise`.
+/// Do everything, when it is due, until told to stop
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only these: route, run-agent, remember, deliver, tick [default: all]

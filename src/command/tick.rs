@@ -4,7 +4,7 @@ use crate::command::{Here, out};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::stage::tick;
 
-/// Arguments of `tick`.
+/// Do everything that is due, once
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// As if it were this instant (RFC 3339)

@@ -6,7 +6,7 @@ use crate::core::fault::{Fault, Result};
 use crate::store::trust;
 use std::path::PathBuf;
 
-/// Arguments of `trust`.
+/// Trust the workspace: let it run and contact what it names
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The workspace [default: the nearest one upwards]

@@ -15,7 +15,7 @@ use crate::store::workspace::Workspace;
 use crate::store::{holders, learned, session_log};
 use std::fs;
 
-/// Arguments of `why`.
+/// Tell the whole story of one event
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Which event [default: the last one that came in]

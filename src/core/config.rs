@@ -140,17 +140,14 @@ const KEYS: &[&str] = &[
 pub fn parse(text: &str) -> std::result::Result<(Config, Vec<Problem>), Problem> {
     let known: Vec<&str> = KEYS.iter().chain(MODEL_KEYS).copied().collect();
     let (config, mut warnings) = problem::read::<Config>(FILE, text, 1, &known)?;
-    let place = |key: &str| {
-        let line = text.lines().position(|l| l.trim_start().starts_with(&format!("{key}:")));
-        line.map(|n| (n + 1, text.lines().nth(n).map_or(0, |l| l.len() - l.trim_start().len()) + 1))
-    };
+    let place = |key: &str| problem::locate(text, key);
     if config.max_concurrency == 0 {
         return Err(Problem::error(FILE, "max_concurrency is 0: nothing could ever run").at(place("max_concurrency")));
     }
     session::check_agent(&config.default_agent)
         .map_err(|e| Problem::error(FILE, e.message).at(place("default_agent")))?;
     for (name, model) in &config.models {
-        let at = place(name);
+        let at = place(&format!("models.{name}"));
         if model.provider.is_none() {
             let message = format!("models.{name} has no `provider` (openai, command or offline)");
             return Err(Problem::error(FILE, message).at(at));

@@ -135,7 +135,8 @@ pub fn cron(id: &str, path: &str, text: &str) -> Read<Cron> {
     required(path, "name", head.name)?;
     let schedule = required(path, "schedule", head.schedule)?;
     if let Err(error) = cron::parser::CronParser::new().parse(&schedule) {
-        return Err(Problem::error(path, format!("schedule `{schedule}`: {error}")));
+        let at = problem::locate(text, "schedule");
+        return Err(Problem::error(path, format!("schedule `{schedule}`: {error}")).at(at));
     }
     let agent = required(path, "agent", head.agent)?;
     if body.trim().is_empty() {

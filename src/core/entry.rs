@@ -1,7 +1,7 @@
 //! The name of an event's file in a box. All state that changes is in the name, so every
 //! transition is one rename, and a listing needs neither `stat` nor parsing.
 //!
-//! `new/`: `<id>.json`, delayed `<due>~<id>.json`. `ready/`, `run/`, `failed/`:
+//! `new/`: `<id>.json`, delayed `<due>~<id>.json`, in a second round `<id>~~0r2.json`. `ready/`, `run/`, `failed/`:
 //! `<id>~<lane>~<tries>.json`. `wait/`: `<due>~<id>~<lane>~<tries>.json`.
 
 use crate::core::id::{Id, is_name_byte};
@@ -48,12 +48,17 @@ impl Entry {
     /// Reads a file name; `None` for anything that is not an event's.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
+        // A name that would be written differently is nobody's: it could never be moved.
+        Self::read(name).filter(|entry| entry.to_string() == name)
+    }
+
+    fn read(name: &str) -> Option<Self> {
         let mut parts: Vec<&str> = name.strip_suffix(".json")?.split('~').collect();
         let due = if matches!(parts.len(), 2 | 4) { Some(Stamp::parse(parts.remove(0))?) } else { None };
         let id = Id::parse(parts[0]).ok()?;
         match parts[..] {
             [_] => Some(Self::unrouted(id, due)),
-            [_, lane, tries] if !lane.is_empty() && lane.bytes().all(is_name_byte) => {
+            [_, lane, tries] if lane.bytes().all(is_name_byte) => {
                 Some(Self { due, id, lane: lane.to_owned(), tries: Tries::parse(tries)? })
             }
             _ => None,
@@ -67,7 +72,7 @@ impl fmt::Display for Entry {
             write!(f, "{due}~")?;
         }
         write!(f, "{}", self.id)?;
-        if !self.lane.is_empty() {
+        if !self.lane.is_empty() || self.tries != Tries::default() {
             write!(f, "~{}~{}", self.lane, self.tries)?;
         }
         f.write_str(".json")
@@ -111,6 +116,7 @@ mod tests {
         for name in [
             "20261121T004130.123456Z-k7f3q9.json",
             "20261121T014130.123456Z~20261121T004130.123456Z-k7f3q9.json",
+            "20261121T004130.123456Z-k7f3q9~~0r2.json",
             "20261121T004130.123456Z-k7f3q9~pickle.cli-ann~0.json",
             "20261121T004130.123456Z-k7f3q9~pickle.cli-ann~3c1r2.json",
             "20261121T014130.123456Z~20261121T004130.123456Z-k7f3q9.r01~cli-ann~2.json",
@@ -121,7 +127,16 @@ mod tests {
 
     #[test]
     fn other_files_are_not_entries() {
-        for name in ["", "x.json", "q.md", ".json", "20261121T004130.123456Z-k7f3q9", "~~~.json"] {
+        for name in [
+            "20261121T004130.123456Z-k~l~00.json",
+            "20261121T004130.123456Z-k~l~+1.json",
+            "",
+            "x.json",
+            "q.md",
+            ".json",
+            "20261121T004130.123456Z-k7f3q9",
+            "~~~.json",
+        ] {
             assert_eq!(Entry::parse(name), None, "{name}");
         }
         assert_eq!(Entry::parse("20261121T004130.123456Z-a~b~c.json"), None);

@@ -103,7 +103,8 @@ pub fn nearest<'a>(typed: &str, words: impl Iterator<Item = &'a str>) -> Option<
 }
 
 /// Where the key path `a.b.c` stands in `yaml`: each key is looked for behind the one before.
-fn locate(yaml: &str, path: &str) -> Option<(usize, usize)> {
+#[must_use]
+pub fn locate(yaml: &str, path: &str) -> Option<(usize, usize)> {
     let mut found = None;
     let mut from = 0;
     for key in path.split('.').filter(|k| *k != "?" && k.parse::<usize>().is_err()) {

@@ -17,15 +17,19 @@ pub fn backoff(attempts: u32, random: u64) -> i64 {
     plain(attempts) * SECOND / 1000 * (1000 + spread)
 }
 
-/// The instant of the next attempt: what the other side asked for, else the back-off; `None` when
+/// Whether the other side asked for more than the back-off would be.
+#[must_use]
+pub fn is_longer(after: Option<u64>, attempts: u32) -> bool {
+    after.and_then(|seconds| i64::try_from(seconds).ok()).is_some_and(|seconds| seconds >= plain(attempts))
+}
+
+/// The instant of the next attempt: the back-off, or what the other side asked for if that is longer; `None` when
 /// patience has run out. Patience is 24 hours *of trying*, so an event that lay untouched while no
 /// program ran is still tried as often as any other; an explicit `expires_at` is that instant.
 #[must_use]
 pub fn next(now: Stamp, attempts: u32, after: Option<u64>, expires: Option<Stamp>, random: u64) -> Option<Stamp> {
-    let due = match after {
-        Some(seconds) => now.plus_seconds(i64::try_from(seconds).unwrap_or(CEILING)),
-        None => Stamp(now.0.saturating_add(backoff(attempts, random))),
-    };
+    let asked = after.map_or(0, |seconds| i64::try_from(seconds).unwrap_or(CEILING).saturating_mul(SECOND));
+    let due = Stamp(now.0.saturating_add(if is_longer(after, attempts) { asked } else { backoff(attempts, random) }));
     match expires {
         Some(end) if due > end => None,
         None if tried_for(attempts) > PATIENCE => None,
@@ -65,8 +69,9 @@ mod tests {
     #[test]
     fn the_other_side_and_the_event_have_the_last_word() {
         let now = Stamp(0);
-        assert_eq!(next(now, 7, Some(3), None, 0), Some(Stamp(3 * SECOND)));
+        assert_eq!(next(now, 1, Some(7), None, 0), Some(Stamp(7 * SECOND)));
+        assert_eq!(next(now, 7, Some(0), None, 200), Some(Stamp(320 * SECOND)), "not at once, again and again");
         assert_eq!(next(now, 1, None, Some(Stamp(SECOND)), 0), None);
-        assert_eq!(next(now, 99, Some(1), Some(Stamp(2 * SECOND)), 0), Some(Stamp(SECOND)));
+        assert_eq!(next(now, 99, None, Some(Stamp(4000 * SECOND)), 200), Some(Stamp(3600 * SECOND)));
     }
 }

@@ -19,7 +19,7 @@ use jiff::SignedDuration;
 use std::time::Duration;
 
 /// The most text that an answer may have, in bytes.
-pub const MAX_ANSWER: u64 = 8 << 20;
+pub const MAX_ANSWER: u64 = 2 << 20;
 
 /// One question to one model.
 pub struct Question<'a> {

@@ -6,9 +6,10 @@ use crate::core::entry::Entry;
 use crate::core::event::Event;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::retry::PATIENCE;
+use crate::core::stamp::Stamp;
 use crate::stage::pool::Work;
 use crate::stage::{Outcome, Patience, Standing, crashed, settle};
-use crate::store::boxes::Side;
+use crate::store::boxes::{Side, State};
 use crate::store::journal::{self, Line};
 use crate::store::lock::Lane;
 use crate::store::receipt::Receipt;
@@ -87,7 +88,6 @@ impl Deliver<'_> {
             workspace: self.workspace,
             event,
             attempt: job.entry.tries.attempts,
-            is_maybe_repeated: job.is_adopted,
             receipt: Receipt::open(self.workspace, event)?,
             lane,
             print: self.print.unwrap_or(&silent),
@@ -104,14 +104,20 @@ impl Deliver<'_> {
 /// The machine's trouble.
 pub fn give_up_unread(workspace: &Workspace) -> Result<()> {
     let now = workspace.world.now();
-    let is_old = |entry: &Entry| entry.id.stamp().plus_seconds(PATIENCE) < now;
+    // The id may be older than the answer, whose question was tried again; only the event knows.
+    let is_old = |(state, entry): &(State, Entry)| {
+        let path = Side::Outbox.dir(workspace, *state).join(entry.to_string());
+        let made = || spool::read_event(&path, &entry.id).map(|event| Stamp::from(event.created_at));
+        let ended = |at: Stamp| at.plus_seconds(PATIENCE) < now;
+        ended(entry.id.stamp()) && made().is_ok_and(ended)
+    };
     for (name, entries) in spool::lanes(workspace, Side::Outbox)? {
-        if !name.starts_with("cli-") || !entries.first().is_some_and(|(_, entry)| is_old(entry)) {
+        if !name.starts_with("cli-") || !entries.first().is_some_and(is_old) {
             continue;
         }
         let Some(lane) = Lane::attempt(workspace, Side::Outbox, &name)? else { continue };
         let mut entries = spool::lanes(workspace, Side::Outbox)?.remove(&name).unwrap_or_default();
-        while entries.first().is_some_and(|(_, entry)| is_old(entry)) {
+        while entries.first().is_some_and(is_old) {
             let Head::Job(job) = spool::claim(workspace, Side::Outbox, &lane, &mut entries)? else { break };
             let unread = Line { to: "done".into(), ..Line::of(Side::Outbox, "unread", &job.entry) };
             job.done()?;

@@ -17,6 +17,7 @@ use crate::core::id::{Derived, Id};
 use crate::core::retry;
 use crate::core::stamp::Stamp;
 use crate::store::boxes::Side;
+use crate::store::drops::{self, Taken};
 use crate::store::journal::{self, Line};
 use crate::store::publish;
 use crate::store::spool::Job;
@@ -42,6 +43,23 @@ pub enum Standing {
     Failed(Fault),
     /// Nothing was done: the machine is in trouble.
     Untouched(Fault),
+}
+
+/// Takes in what was dropped; the owner is told of what was no event, where `deliver_to` says so.
+///
+/// # Errors
+/// Where the file system refuses.
+pub fn take_in(workspace: &Workspace, side: Side) -> Result<Taken> {
+    let taken = drops::take_in(workspace, side)?;
+    for (id, fault) in &taken.failed {
+        notify(workspace, side, id, 0, fault, None)?;
+    }
+    Ok(taken)
+}
+
+/// Outcomes of what failed before anybody could claim it.
+pub fn failures(failed: Vec<(Id, Fault)>) -> impl Iterator<Item = Outcome> {
+    failed.into_iter().map(|(id, fault)| Outcome { id, state: Standing::Failed(fault) })
 }
 
 /// What kind of patience an event's sender has.
@@ -80,17 +98,19 @@ fn try_settle(
         return Ok(Standing::Untouched(fault));
     }
     let now = workspace.world.now();
-    let expires = event.and_then(Event::expires);
-    let due = retry::next(now, job.entry.tries.attempts, fault.after, expires, workspace.world.random());
+    let (attempts, expires) = (job.entry.tries.attempts, event.and_then(Event::expires));
+    // The other side's own limit is not the event's fault, unless it says so without end.
+    let is_young = job.entry.id.stamp().plus_seconds(retry::PATIENCE) > now;
+    let is_limit = is_young && retry::is_longer(fault.after, attempts);
+    let due = retry::next(now, attempts, fault.after, expires, workspace.world.random());
     if let (true, Some(due), Patience::Waits) = (fault.is_temporary(), due, patience) {
-        // The other side's own limit is not the event's fault.
         let line = Line {
             to: "wait".into(),
             until: Some(due.timestamp()),
             why: fault.to_string(),
             ..Line::of(side, "wait", &job.entry)
         };
-        job.wait(due, fault.after.is_none())?;
+        job.wait(due, !is_limit)?;
         journal::write(workspace, line);
         return Ok(Standing::Waiting(due, fault));
     }

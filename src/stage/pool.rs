@@ -13,6 +13,7 @@ use crate::store::workspace::Workspace;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
@@ -184,7 +185,17 @@ impl<'w> Pool<'w> {
                 Start::Begun(begun) => {
                     *running += 1;
                     let (work, tell) = (self.work, tell.clone());
-                    scope.spawn(move || serve(work, &tell, *begun));
+                    // The job stays here until a thread has it: where none can be made, this one does it.
+                    let job = Arc::new(Mutex::new(Some(begun)));
+                    let taken = Arc::clone(&job);
+                    let serve = move |job: &Mutex<Option<_>>| {
+                        let begun = job.lock().unwrap_or_else(PoisonError::into_inner).take();
+                        begun.into_iter().for_each(|begun: Box<_>| serve(work, &tell, *begun));
+                    };
+                    let here = serve.clone();
+                    if std::thread::Builder::new().spawn_scoped(scope, move || serve(&taken)).is_err() {
+                        here(&job);
+                    }
                 }
                 Start::Passed => {}
                 Start::NotDue(due) => self.is_due(due),
@@ -216,11 +227,11 @@ impl<'w> Pool<'w> {
         let began = Instant::now();
         let side = self.work.side();
         let mut seen = BTreeMap::new();
-        for lane in spool::lanes(self.workspace, side)?.into_keys().filter(|lane| self.work.wants(lane)) {
-            let looked = lock::look(self.workspace, side, &lane)?;
-            seen.insert(lane, looked);
+        let first = spool::listing(self.workspace, side)?;
+        for lane in first.keys().filter(|lane| self.work.wants(lane)) {
+            seen.insert(lane.clone(), lock::look(self.workspace, side, lane)?);
         }
-        let mut lanes = spool::lanes(self.workspace, side)?;
+        let mut lanes = spool::settled(&first, spool::listing(self.workspace, side)?);
         let mut order: Vec<_> = seen.into_iter().map(|(lane, seen)| (seen.served, lane, seen.version)).collect();
         order.sort();
         self.queues.clear();
@@ -245,7 +256,7 @@ impl<'w> Pool<'w> {
         {
             return Ok(Start::NotDue(*due));
         }
-        let Some(tried) = Lane::try_lock(self.workspace, side, &view.lane)? else { return Ok(Start::Passed) };
+        let Some(tried) = Lane::probe(self.workspace, side, &view.lane)? else { return Ok(Start::Passed) };
         let Some(slots) = Slots::attempt(self.workspace, &self.work.slots(self.work.key(&view.lane))?)? else {
             return Ok(Start::NoSlot(view));
         };

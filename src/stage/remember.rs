@@ -35,14 +35,14 @@ impl Work for Remember<'_> {
         Ok(Vec::new())
     }
 
-    fn run(&self, job: Job, _: &Lane) -> Outcome {
+    fn run(&self, job: Job, lane: &Lane) -> Outcome {
         let id = job.entry.id.clone();
         let event = match job.read() {
             Ok(event) => event,
             Err(fault) => return settle(self.workspace, Side::Inbox, job, fault, None, Patience::Waits),
         };
         let noted = crashed(&job).map_or_else(|| shelf(&event), Err);
-        match noted.and_then(|shelf| memories::note(self.workspace, &shelf, &event.id, &event.content)) {
+        match noted.and_then(|shelf| memories::note(self.workspace, lane, &shelf, &event.id, &event.content)) {
             Ok(place) => {
                 let line =
                     Line { to: "done".into(), why: place.clone(), ..Line::of(Side::Inbox, "remember", &job.entry) };

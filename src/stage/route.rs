@@ -8,14 +8,14 @@ use crate::core::id::Id;
 use crate::core::routing::{self, Decision, Learned};
 use crate::core::session;
 use crate::core::stamp::Stamp;
-use crate::stage::{notify, reason};
+use crate::stage::{notify, reason, take_in};
 use crate::store::boxes::{Side, State};
 use crate::store::durable;
 use crate::store::journal::{self, Line};
 use crate::store::lock::Only;
 use crate::store::spool;
 use crate::store::workspace::Workspace;
-use crate::store::{definitions, drops, learned};
+use crate::store::{definitions, learned};
 use std::path::Path;
 
 /// What one call has done.
@@ -34,11 +34,13 @@ pub struct Routed {
 /// # Errors
 /// `Config` where `claw.yaml` is bad; the machine's trouble. What had moved by then has moved.
 pub fn all(workspace: &Workspace) -> Result<Routed> {
-    let mut routed = Routed { due: drops::take_in(workspace, Side::Inbox)?, ..Routed::default() };
+    let taken = take_in(workspace, Side::Inbox)?;
+    let mut routed = Routed { due: taken.again, failed: taken.failed, ..Routed::default() };
     if spool::list(workspace, Side::Inbox, State::New)?.is_empty() {
         return Ok(routed);
     }
     let _only = Only::wait(workspace, "route")?;
+    learned::commit(workspace)?;
     let mut known = learned::load(workspace)?;
     let now = workspace.world.now();
     for entry in spool::list(workspace, Side::Inbox, State::New)? {
@@ -49,13 +51,14 @@ pub fn all(workspace: &Workspace) -> Result<Routed> {
         let path = Side::Inbox.dir(workspace, State::New).join(entry.to_string());
         let event = match spool::read_event(&path, &entry.id) {
             // A person took it away.
-            Err(_) if !path.exists() => continue,
+            Err(_) if path.symlink_metadata().is_err() => continue,
+            // What cannot be read must not stop the others.
+            Err(fault) if fault.kind == Kind::Failed => Err(Fault { kind: Kind::Data, ..fault }),
             other => other,
         };
         let moved = match &event {
-            Ok(event) => {
-                decide(workspace, event, &known).and_then(|to| advance(workspace, &path, event, to, &mut known))
-            }
+            Ok(event) => decide(workspace, event, &known)
+                .and_then(|to| advance(workspace, (&path, &entry), event, to, &mut known)),
             Err(fault) => Err(fault.clone()),
         };
         match moved {
@@ -71,12 +74,18 @@ pub fn all(workspace: &Workspace) -> Result<Routed> {
 }
 
 /// What was learned is durable before the event relies on it.
-fn advance(workspace: &Workspace, path: &Path, event: &Event, to: Decision, known: &mut Learned) -> Result<()> {
+fn advance(
+    workspace: &Workspace,
+    (path, entry): (&Path, &Entry),
+    event: &Event,
+    to: Decision,
+    known: &mut Learned,
+) -> Result<()> {
     if let Some(line) = to.learn {
         learned::append(workspace, &line)?;
         known.push(line);
     }
-    let target = Entry::fresh(event.id.clone(), to.lane.clone());
+    let target = Entry { due: None, lane: to.lane.clone(), ..entry.clone() };
     durable::settle(path, &Side::Inbox.dir(workspace, State::Ready).join(target.to_string()))?;
     let why = if to.agent.is_empty() { to.why.to_owned() } else { format!("{} ({})", to.agent, to.why) };
     let line = Line::about(Side::Inbox, "route", &event.id);
@@ -86,7 +95,7 @@ fn advance(workspace: &Workspace, path: &Path, event: &Event, to: Decision, know
 
 /// An event that nobody will ever answer.
 fn fail(workspace: &Workspace, path: &Path, entry: &Entry, fault: &Fault, event: Option<&Event>) -> Result<()> {
-    notify(workspace, Side::Inbox, &entry.id, 0, fault, event)?;
+    notify(workspace, Side::Inbox, &entry.id, entry.tries.rounds, fault, event)?;
     let about = event.map(|e| format!("none, from {} to {}", e.from, e.reply_to)).unwrap_or_default();
     spool::write_reason(workspace, Side::Inbox, &entry.id, &reason(fault, &about, workspace.world.now()))?;
     let name = Entry { due: None, ..entry.clone() }.to_string();

@@ -6,7 +6,7 @@ use crate::core::address::Address;
 use crate::core::config::{Chosen, OFFLINE};
 use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::id::Derived;
+use crate::core::id::{Derived, Id};
 use crate::core::model::{Message, Reply, Request, Role};
 use crate::core::prompt::{self, Layers};
 use crate::core::session;
@@ -21,7 +21,7 @@ use crate::store::session_log::SessionLog;
 use crate::store::spool::Job;
 use crate::store::workspace::Workspace;
 use crate::store::{definitions, publish};
-use jiff::tz::TimeZone;
+use crate::world;
 use std::time::Instant;
 
 /// Turns, for all sessions or for some.
@@ -32,11 +32,17 @@ pub struct RunAgent<'a> {
     pub agent: Option<&'a str>,
     /// Only this session.
     pub session: Option<&'a str>,
+    /// The one event that somebody waits for at a terminal.
+    pub asked: Option<Asked<'a>>,
+}
+
+/// An event that somebody waits for at a terminal.
+pub struct Asked<'a> {
+    /// Which.
+    pub id: &'a Id,
     /// The model to be used instead of the agent's.
     pub model: Option<&'a str>,
-    /// Whether somebody sits before it.
-    pub patience: Patience,
-    /// Hears the text of answers as it comes.
+    /// Hears the text of the answer as it comes.
     pub heard: Option<&'a (dyn Fn(&str) + Sync)>,
 }
 
@@ -44,7 +50,7 @@ impl<'a> RunAgent<'a> {
     /// Turns for every session.
     #[must_use]
     pub fn all(workspace: &'a Workspace) -> Self {
-        Self { workspace, agent: None, session: None, model: None, patience: Patience::Waits, heard: None }
+        Self { workspace, agent: None, session: None, asked: None }
     }
 }
 
@@ -69,7 +75,7 @@ impl Work for RunAgent<'_> {
         // A bad agent file is the event's trouble, told when it is claimed.
         if let Ok(agent) = definitions::agent(self.workspace, key) {
             groups.push((format!("agent-{key}"), agent.max_concurrency));
-            if let Ok(chosen) = config.choose(&agent, self.model)
+            if let Ok(chosen) = config.choose(&agent, self.asked.as_ref().and_then(|asked| asked.model))
                 && let Some(limit) = chosen.model.max_concurrency
             {
                 groups.push((format!("model-{}", crate::core::address::safe_name(&chosen.name, 40)), limit.max(1)));
@@ -79,15 +85,13 @@ impl Work for RunAgent<'_> {
     }
 
     fn run(&self, job: Job, lane: &Lane) -> Outcome {
-        if let Some(fault) = crashed(&job) {
-            let event = job.read().ok();
-            return settle(self.workspace, Side::Inbox, job, fault, event.as_ref(), Patience::Waits);
-        }
+        let asked = self.asked.as_ref().filter(|asked| *asked.id == job.entry.id);
+        let patience = if asked.is_some() { Patience::Asks } else { Patience::Waits };
         let event = match job.read() {
             Ok(event) => event,
-            Err(fault) => return settle(self.workspace, Side::Inbox, job, fault, None, self.patience),
+            Err(fault) => return settle(self.workspace, Side::Inbox, job, fault, None, patience),
         };
-        match self.turn(&event, lane) {
+        match self.turn(&event, &job, lane, asked) {
             Ok(out) => {
                 let id = job.entry.id.clone();
                 let state = match job.done() {
@@ -96,14 +100,14 @@ impl Work for RunAgent<'_> {
                 };
                 Outcome { id, state }
             }
-            Err(fault) => settle(self.workspace, Side::Inbox, job, fault, Some(&event), self.patience),
+            Err(fault) => settle(self.workspace, Side::Inbox, job, fault, Some(&event), patience),
         }
     }
 }
 
 impl RunAgent<'_> {
     /// Drives the turn from wherever its log says it is, and returns the ids of what went out.
-    fn turn(&self, event: &Event, lane: &Lane) -> Result<Vec<String>> {
+    fn turn(&self, event: &Event, job: &Job, lane: &Lane, asked: Option<&Asked>) -> Result<Vec<String>> {
         if matches!(event.kind, EventKind::Approval | EventKind::Control | EventKind::Remember) {
             return Err(Fault::data(
                 format!("a session has no use for an event of kind {:?}", event.kind).to_lowercase(),
@@ -118,6 +122,10 @@ impl RunAgent<'_> {
             log.commit()?;
         }
         let now = || workspace.world.now().timestamp();
+        // What killed its workers may not do so again, unless it is past that.
+        if let Some(fault) = crashed(job).filter(|_| !is_resumed) {
+            return Err(fault);
+        }
         loop {
             match turn::next(&state) {
                 Step::Read => {
@@ -128,7 +136,7 @@ impl RunAgent<'_> {
                 Step::Ask => {
                     expired(workspace, event)?;
                     let began = Instant::now();
-                    let (model, reply) = self.ask(event, lane, &state)?;
+                    let (model, reply) = self.ask(event, lane, &state, asked)?;
                     let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                     let answered = Line {
                         ms: Some(ms),
@@ -149,10 +157,12 @@ impl RunAgent<'_> {
                     state.done = Some(out);
                 }
                 Step::Publish(out) => {
+                    // From here on it is answered: what stands in the way is never its failure.
+                    let machine = |fault| Fault { kind: Kind::Machine, ..fault };
                     for event in &out {
                         match event.kind {
-                            EventKind::Remember => publish::inbox(workspace, event)?,
-                            _ => publish::outbox(workspace, event)?,
+                            EventKind::Remember => publish::inbox(workspace, event).map_err(machine)?,
+                            _ => publish::outbox(workspace, event).map_err(machine)?,
                         };
                     }
                     return Ok(out.into_iter().map(|event| event.id.to_string()).collect());
@@ -161,12 +171,12 @@ impl RunAgent<'_> {
         }
     }
 
-    fn ask(&self, event: &Event, lane: &Lane, state: &Replay) -> Result<(String, Reply)> {
+    fn ask(&self, event: &Event, lane: &Lane, state: &Replay, asked: Option<&Asked>) -> Result<(String, Reply)> {
         let workspace = self.workspace;
         let agent = definitions::agent(workspace, session::agent(&lane.name))?;
         let config = workspace.config()?;
-        let asked = self.model.or_else(|| event.meta.get("model").and_then(|m| m.as_str()));
-        let mut chosen = config.choose(&agent, asked)?;
+        let wanted = event.meta.get("model").and_then(|m| m.as_str());
+        let mut chosen = config.choose(&agent, asked.and_then(|asked| asked.model).or(wanted))?;
         if !workspace.is_trusted && chosen.model.provider.as_deref() != Some(OFFLINE) {
             workspace.world.say(&format!(
                 "{} is not trusted, so its model `{}` is not used and the offline one answers; say `claw trust` in it",
@@ -180,7 +190,7 @@ impl RunAgent<'_> {
         let system = prompt::build(&Layers {
             agent: &agent,
             guide: &definitions::guide(workspace),
-            now: &workspace.world.now().timestamp().to_zoned(TimeZone::system()),
+            now: &workspace.world.now().timestamp().to_zoned(world::zone()),
             session: &lane.name,
             kind: event.kind,
             reply_to: &event.reply_to,
@@ -199,7 +209,7 @@ impl RunAgent<'_> {
             at: event.id.stamp(),
             lane,
             heard: &mut |text| {
-                if let Some(heard) = self.heard {
+                if let Some(heard) = asked.and_then(|asked| asked.heard) {
                     heard(text);
                 }
             },
@@ -233,5 +243,8 @@ fn outgoing(workspace: &Workspace, event: &Event, session: &str, reply: &Reply) 
         answer.session = Some(session.to_owned());
         out.push(answer);
     }
+    // Checked before it is written down, because afterwards it has to be published.
+    let too_long = |fault| Fault { kind: Kind::Failed, ..fault };
+    out.iter().try_for_each(publish::check_size).map_err(too_long)?;
     Ok(out)
 }

@@ -6,9 +6,8 @@ use crate::stage::deliver::Deliver;
 use crate::stage::pool::{self, Mode, Word, Work};
 use crate::stage::remember::Remember;
 use crate::stage::run_agent::RunAgent;
-use crate::stage::{Outcome, route, tick};
+use crate::stage::{Outcome, failures, route, take_in, tick};
 use crate::store::boxes::Side;
-use crate::store::drops;
 use crate::store::watch::{Watch, Woken};
 use crate::store::workspace::Workspace;
 use std::collections::BTreeMap;
@@ -82,7 +81,7 @@ pub fn run(
                 pool::run(workspace, work, width, Mode::Forever, (&bell, &hear), &mut report, &sleeping)
             });
         }
-        let result = attend(workspace, &watch, stop, &has, &bells, &dues, &is_due);
+        let result = attend(workspace, &watch, stop, &has, &bells, &dues, &is_due, tell);
         for bell in bells.values() {
             let _ = bell.send(Word::Stop);
         }
@@ -99,15 +98,26 @@ fn attend(
     bells: &BTreeMap<usize, Sender<Word>>,
     dues: &Mutex<BTreeMap<usize, Stamp>>,
     is_due: &dyn Fn(usize, Option<Stamp>),
+    tell: &dyn Fn(&str, Outcome),
 ) -> Result<()> {
-    let mut touched: Vec<usize> = (0..STAGES.len()).collect();
+    // Sweeping can wait until what was interrupted has been taken up again.
+    let mut touched: Vec<usize> = (0..4).collect();
+    is_due(4, Some(workspace.world.now().plus_seconds(60)));
     loop {
         let now = workspace.world.now();
         if touched.contains(&0) && has(0) {
-            is_due(0, said(workspace, route::all(workspace).map(|routed| routed.due)));
+            let routed = route::all(workspace).map(|routed| {
+                failures(routed.failed).for_each(|outcome| tell(STAGES[0], outcome));
+                routed.due
+            });
+            is_due(0, said(workspace, routed));
         }
         if touched.contains(&3) && has(3) {
-            let again = said(workspace, drops::take_in(workspace, Side::Outbox));
+            let taken = take_in(workspace, Side::Outbox).map(|taken| {
+                failures(taken.failed).for_each(|outcome| tell(STAGES[3], outcome));
+                taken.again
+            });
+            let again = said(workspace, taken);
             // The pool has its own due time; this one only brings us back here.
             is_due(DROPS, again);
         }

@@ -6,10 +6,10 @@ use crate::stage::deliver::{self, Deliver};
 use crate::stage::pool::{self, Mode, Work};
 use crate::stage::remember::Remember;
 use crate::stage::run_agent::RunAgent;
-use crate::stage::{Outcome, route};
+use crate::stage::{Outcome, failures, route, take_in};
 use crate::store::boxes::Side;
+use crate::store::prune;
 use crate::store::workspace::Workspace;
-use crate::store::{drops, prune};
 use std::sync::mpsc;
 
 /// Deliveries that run at once.
@@ -37,12 +37,12 @@ pub fn width(workspace: &Workspace) -> Result<usize> {
 /// # Errors
 /// The machine's trouble, or a bad `claw.yaml`.
 pub fn run(workspace: &Workspace, report: &mut dyn FnMut(&str, Outcome)) -> Result<()> {
-    route::all(workspace)?;
+    failures(route::all(workspace)?.failed).for_each(|o| report("route", o));
     drain(workspace, &RunAgent::all(workspace), width(workspace)?, &mut |o| report("run-agent", o))?;
     // Turns publish what is to be remembered.
-    route::all(workspace)?;
+    failures(route::all(workspace)?.failed).for_each(|o| report("route", o));
     drain(workspace, &Remember { workspace }, 1, &mut |o| report("remember", o))?;
-    drops::take_in(workspace, Side::Outbox)?;
+    failures(take_in(workspace, Side::Outbox)?.failed).for_each(|o| report("deliver", o));
     let deliver = Deliver { workspace, channel: None, print: None };
     drain(workspace, &deliver, DELIVERIES, &mut |o| report("deliver", o))?;
     sweep(workspace)

@@ -2,7 +2,7 @@
 
 use crate::core::definition::{self, Agent};
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::problem::{Problem, nearest};
+use crate::core::problem::{self, Problem, nearest};
 use crate::core::session;
 use crate::store::workspace::Workspace;
 use std::fs;
@@ -90,14 +90,16 @@ pub fn problems(workspace: &Workspace) -> Vec<Problem> {
         session::check_agent(id).map_err(|e| Problem::error(path, e.to_string()))?;
         let (agent, warnings) = definition::agent(id, path, text, None)?;
         let (config, _) = workspace.read_config()?;
-        config.choose(&agent, None).map_err(|e| Problem::error(path, e.to_string()))?;
+        let at = problem::locate(text, "model");
+        config.choose(&agent, None).map_err(|e| Problem::error(path, e.to_string()).at(at))?;
         Ok(warnings)
     });
     look("skills", "SKILL.md", &|_, path, text| definition::skill(path, text).map(|(_, warnings)| warnings));
     look("crons", "CRON.md", &|id, path, text| {
         let (cron, warnings) = definition::cron(id, path, text)?;
         if !has_agent(workspace, &cron.agent) {
-            return Err(Problem::error(path, unknown(workspace, &cron.agent).to_string()));
+            let at = problem::locate(text, "agent");
+            return Err(Problem::error(path, unknown(workspace, &cron.agent).to_string()).at(at));
         }
         Ok(warnings)
     });

@@ -4,7 +4,7 @@
 
 use crate::core::address::safe_name;
 use crate::core::event::{Draft, EventKind};
-use crate::core::fault::{Fault, Result};
+use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::Id;
 use crate::core::stamp::Stamp;
 use crate::store::boxes::{Side, State};
@@ -60,37 +60,59 @@ pub fn count(workspace: &Workspace, side: Side) -> usize {
     waiting(workspace, side).map(|(fresh, begun)| fresh.len() + begun.len()).unwrap_or_default()
 }
 
-/// Takes in every drop that is whole. Returns the instant at which one that may still be written
-/// should be looked at again.
+/// What taking in has met.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// When one that may still be written should be looked at again, because nothing will tell.
+    pub again: Option<Stamp>,
+    /// Files that are no events, and why: they are in `failed/`.
+    pub failed: Vec<(Id, Fault)>,
+}
+
+/// Takes in every drop that is whole.
 ///
 /// # Errors
 /// Where the file system refuses. A bad drop is no error: it goes to `failed/` with its reason.
-pub fn take_in(workspace: &Workspace, side: Side) -> Result<Option<Stamp>> {
+pub fn take_in(workspace: &Workspace, side: Side) -> Result<Taken> {
+    let mut taken = Taken::default();
     let (fresh, begun) = waiting(workspace, side)?;
     if fresh.is_empty() && begun.is_empty() {
-        return Ok(None);
+        return Ok(taken);
     }
     let _only = Only::wait(workspace, &format!("drops-{}", side.name()))?;
+    let soon = workspace.world.now().plus_seconds(SETTLED);
     let (mut fresh, mut begun) = waiting(workspace, side)?;
     begun.sort();
-    for path in begun {
-        adopt(workspace, side, &path)?;
-    }
     let age = |path: &PathBuf| path.metadata().and_then(|m| m.modified()).ok();
     fresh.sort_by_key(|path| (age(path), path.clone()));
-    let mut again = None;
     for path in fresh {
-        if !is_written(workspace, &path) {
-            again = Some(workspace.world.now().plus_seconds(SETTLED));
-            continue;
+        match writers(workspace, &path) {
+            Writers::None => {}
+            // The close of its last writer wakes whoever watches this folder.
+            Writers::Some => continue,
+            Writers::Unknown => {
+                taken.again = Some(soon);
+                continue;
+            }
         }
         let name = safe_drop_name(&path);
-        let begun = side.tmp(workspace).join(format!("{}~{name}.drop", clock::next_id(workspace)?));
-        if durable::rename(&path, &begun)? == Moved::Yes {
-            adopt(workspace, side, &begun)?;
+        let tmp = side.tmp(workspace);
+        let target = tmp.join(format!("{}~{name}.drop", clock::next_id(workspace)?));
+        if durable::rename(&path, &target)? == Moved::Yes {
+            // Its identity is durable before anything is published under it.
+            durable::sync_dir(&tmp, workspace.sync()?)?;
+            begun.push(target);
         }
     }
-    Ok(again)
+    for path in begun {
+        if writers(workspace, &path) == Writers::None {
+            taken.failed.extend(adopt(workspace, side, &path)?);
+        } else {
+            // A writer slipped in before the rename, and nobody watches this folder.
+            taken.again = Some(soon);
+        }
+    }
+    Ok(taken)
 }
 
 /// The file's own name, cut where it would be too long for a name with an id before it.
@@ -103,43 +125,40 @@ fn safe_drop_name(path: &Path) -> String {
     format!("{}.{}", safe_name(&name, 60), suffix.unwrap_or("unknown"))
 }
 
-fn is_written(workspace: &Workspace, path: &Path) -> bool {
+/// Whether somebody still writes the file; where the kernel does not know, a file that has not
+/// changed for a while counts as written.
+fn writers(workspace: &Workspace, path: &Path) -> Writers {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let Ok(file) = rustix::fs::open(path, flags, Mode::empty()).map(File::from) else { return false };
+    let Ok(file) = rustix::fs::open(path, flags, Mode::empty()).map(File::from) else { return Writers::Some };
+    let is_settled = || {
+        let changed = file.metadata().and_then(|m| m.modified()).ok()?;
+        let changed = Stamp::from(jiff::Timestamp::try_from(changed).ok()?);
+        Some(changed.plus_seconds(SETTLED) <= workspace.world.now())
+    };
     match lease::writers(&file) {
-        Writers::None => true,
-        Writers::Some => false,
-        Writers::Unknown => file
-            .metadata()
-            .and_then(|m| m.modified())
-            .ok()
-            .and_then(|at| jiff::Timestamp::try_from(at).ok())
-            .is_some_and(|at| Stamp::from(at).plus_seconds(SETTLED) <= workspace.world.now()),
+        Writers::Unknown if is_settled() == Some(true) => Writers::None,
+        known => known,
     }
 }
 
-/// Makes an event of `tmp/<id>~<name>.drop`, then removes it.
-fn adopt(workspace: &Workspace, side: Side, path: &Path) -> Result<()> {
+/// Makes an event of `tmp/<id>~<name>.drop`, then removes it; what is none is returned.
+fn adopt(workspace: &Workspace, side: Side, path: &Path) -> Result<Option<(Id, Fault)>> {
     let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-    let Some((id, name)) = stem.split_once('~') else { return Ok(()) };
-    let Ok(id) = Id::parse(id) else { return Ok(()) };
-    // A writer slipped in before the rename: it is taken in when that one is through.
-    if !is_written(workspace, path) {
-        return Ok(());
-    }
+    let Some((id, name)) = stem.split_once('~') else { return Ok(None) };
+    let Ok(id) = Id::parse(id) else { return Ok(None) };
     match published(workspace, side, path, &id, name) {
         Ok(()) => {
             journal::write(workspace, Line { why: format!("file {name}"), ..Line::about(side, "drop", &id) });
-            durable::remove(path)
+            durable::remove(path)?;
+            Ok(None)
         }
-        Err(fault) if fault.kind == crate::core::fault::Kind::Data => {
+        Err(fault) if fault.kind == Kind::Data => {
             spool::write_reason(workspace, side, &id, &format!("{name}: {fault}"))?;
-            journal::write(
-                workspace,
-                Line { to: "failed".into(), why: fault.to_string(), ..Line::about(side, "fail", &id) },
-            );
+            let line = Line::about(side, "fail", &id);
+            journal::write(workspace, Line { to: "failed".into(), why: format!("{name}: {fault}"), ..line });
             let target = side.dir(workspace, State::Failed).join(path.file_name().unwrap_or_default());
-            durable::settle(path, &target)
+            durable::settle(path, &target)?;
+            Ok(Some((id, Fault { message: format!("{name}: {}", fault.message), ..fault })))
         }
         Err(fault) => Err(fault),
     }

@@ -73,18 +73,38 @@ fn write_synced(file: &mut File, bytes: &[u8], sync: Sync) -> io::Result<()> {
     }
 }
 
-/// Appends `bytes` to `path` with one write, making the file where it is missing.
+/// Appends `bytes` to `path` with one write, making the file where it is missing; durable on return,
+/// its name too.
 ///
 /// # Errors
-/// Where it cannot be written or synced.
+/// Where it cannot be written or synced. What could not be synced is cut off again, so that nobody
+/// takes it for durable later.
 pub fn append(path: &Path, bytes: &[u8], sync: Sync) -> Result<()> {
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
-    let is_new = !path.exists();
     let mut file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).at("open", path)?);
-    write_synced(&mut file, bytes, sync).at("write", path)?;
-    match path.parent() {
-        Some(dir) if is_new => sync_dir(dir, sync),
-        _ => Ok(()),
+    let before = file.metadata().at("read", path)?.len();
+    if let Err(error) = write_synced(&mut file, bytes, sync) {
+        let after = file.metadata().map(|m| m.len()).unwrap_or_default();
+        if after <= before + bytes.len() as u64 {
+            let _ = file.set_len(before);
+        }
+        return Err(error).at("write", path);
+    }
+    sync_dir(path.parent().unwrap_or(path), sync)
+}
+
+/// Makes what somebody else has written into `path` durable, its name too. A file that is not there
+/// has nothing to lose.
+///
+/// # Errors
+/// Where the disk cannot.
+pub fn sync_file(path: &Path, sync: Sync) -> Result<()> {
+    if sync == Sync::None {
+        return Ok(());
+    }
+    match File::open(path).and_then(|file| file.sync_data()) {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        other => other.at("sync", path).and_then(|()| sync_dir(path.parent().unwrap_or(path), sync)),
     }
 }
 
@@ -120,7 +140,11 @@ pub fn rename(from: &Path, to: &Path) -> Result<Moved> {
             Ok(()) => return Ok(Moved::Yes),
             Err(Errno::EXIST) => return Ok(Moved::Taken),
             Err(Errno::NOENT) => match to.parent() {
-                Some(dir) if !dir.exists() => fs::create_dir_all(dir).at("make", dir)?,
+                Some(dir) if !dir.exists() => {
+                    fs::create_dir_all(dir).at("make", dir)?;
+                    // Once a day; what moves in must not vanish with its folder.
+                    sync_dir(dir.parent().unwrap_or(dir), Sync::Full)?;
+                }
                 _ => return Ok(Moved::Gone),
             },
             Err(e) => return Err(e).at("move", from),

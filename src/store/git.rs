@@ -2,25 +2,31 @@
 //! signing, no maintenance: nothing that a repository could name is run.
 
 use crate::core::fault::{Fault, Kind, Result};
+use crate::store::lock::Lane;
+use command_fds::{CommandFdExt, FdMapping};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 /// Commits one file, and only that file: what somebody has staged stays staged. Does nothing where
-/// the workspace is not a repository's own top, or the file is as it was committed.
+/// the workspace is not a repository's own top, or the file is as it was committed. Git inherits the
+/// lane's lock: killed half-way it would leave a lock of its own, so it is let finish, and the lane is
+/// not free before it has.
 ///
 /// # Errors
 /// `Later` where git says no (a lock, say).
-pub fn commit(root: &Path, file: &Path, message: &str) -> Result<()> {
+pub fn commit(root: &Path, lane: &Lane, file: &Path, message: &str) -> Result<()> {
     if !root.join(".git").exists() {
         return Ok(());
     }
     let name = file.to_string_lossy();
-    let clean = git(root, &["status", "--porcelain", "--ignored", "--", &name])?;
+    let held = || lane.share_all();
+    let clean = git(root, held()?, &["status", "--porcelain", "--ignored", "--", &name])?;
     if clean.stdout.is_empty() || clean.stdout.starts_with(b"!!") {
         return Ok(());
     }
-    checked(root, &["add", "--", &name])?;
-    checked(root, &["commit", "--quiet", "--no-verify", "--only", "-m", message, "--", &name])
+    checked(root, held()?, &["add", "--", &name])?;
+    checked(root, held()?, &["commit", "--quiet", "--no-verify", "--only", "-m", message, "--", &name])
 }
 
 /// Makes `root` a repository whose first commit is everything in it.
@@ -28,9 +34,9 @@ pub fn commit(root: &Path, file: &Path, message: &str) -> Result<()> {
 /// # Errors
 /// `Failed` where there is no git.
 pub fn init(root: &Path) -> Result<()> {
-    checked(root, &["init", "--quiet"])?;
-    checked(root, &["add", "--all"])?;
-    checked(root, &["commit", "--quiet", "--no-verify", "-m", "claw init"])
+    checked(root, Vec::new(), &["init", "--quiet"])?;
+    checked(root, Vec::new(), &["add", "--all"])?;
+    checked(root, Vec::new(), &["commit", "--quiet", "--no-verify", "-m", "claw init"])
 }
 
 /// Whether there is a `git` program.
@@ -41,8 +47,8 @@ pub fn is_there() -> bool {
     command.status().is_ok_and(|s| s.success())
 }
 
-fn checked(root: &Path, arguments: &[&str]) -> Result<()> {
-    let output = git(root, arguments)?;
+fn checked(root: &Path, held: Vec<OwnedFd>, arguments: &[&str]) -> Result<()> {
+    let output = git(root, held, arguments)?;
     if output.status.success() {
         return Ok(());
     }
@@ -51,7 +57,7 @@ fn checked(root: &Path, arguments: &[&str]) -> Result<()> {
     Err(Fault::new(Kind::Later, format!("git {} in {}: {text}", arguments[0], root.display())))
 }
 
-fn git(root: &Path, arguments: &[&str]) -> Result<Output> {
+fn git(root: &Path, held: Vec<OwnedFd>, arguments: &[&str]) -> Result<Output> {
     let mut command = Command::new("git");
     for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX"] {
         command.env_remove(name);
@@ -67,6 +73,8 @@ fn git(root: &Path, arguments: &[&str]) -> Result<Output> {
     ] {
         command.arg("-c").arg(setting);
     }
+    let mapped = (3..).zip(held).map(|(child_fd, parent_fd)| FdMapping { parent_fd, child_fd }).collect();
+    command.fd_mappings(mapped).map_err(|e| Fault::new(Kind::Machine, format!("cannot run git: {e}")))?;
     command
         .arg("-C")
         .arg(root)

@@ -25,11 +25,7 @@ pub fn retry(workspace: &Workspace, id: &Id) -> Result<bool> {
             let rounds = found.entry.tries.rounds + u32::from(found.state == Some(State::Failed));
             let entry = Entry { due: None, tries: Tries { rounds, ..Tries::default() }, ..found.entry.clone() };
             let state = if entry.lane.is_empty() { State::New } else { State::Ready };
-            side.dir(workspace, state).join(if entry.lane.is_empty() {
-                Entry::unrouted(id.clone(), None).to_string()
-            } else {
-                entry.to_string()
-            })
+            side.dir(workspace, state).join(entry.to_string())
         };
         // The reason goes first: where it stands, the event counts as failed.
         durable::remove(&side.reason(workspace, id))?;

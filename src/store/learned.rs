@@ -26,6 +26,15 @@ pub fn load(workspace: &Workspace) -> Result<Learned> {
     Ok(learned)
 }
 
+/// Makes every line durable that somebody has written, and may have been killed before it was.
+///
+/// # Errors
+/// Where the disk cannot.
+pub fn commit(workspace: &Workspace) -> Result<()> {
+    let path = workspace.path(FILE);
+    durable::sync_file(&path, workspace.sync()?)
+}
+
 /// Learns a line. The caller holds the lock on routing.
 ///
 /// # Errors

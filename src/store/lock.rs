@@ -113,7 +113,7 @@ impl Lane {
     ///
     /// # Errors
     /// Where the lock file cannot be made.
-    pub fn try_lock(workspace: &Workspace, side: Side, name: &str) -> Result<Option<Tried>> {
+    pub fn probe(workspace: &Workspace, side: Side, name: &str) -> Result<Option<Tried>> {
         let path = lane_path(workspace, side, name);
         let held = Held::attempt(&path, FlockOperation::NonBlockingLockExclusive)?;
         Ok(held.map(|held| Tried {
@@ -129,7 +129,7 @@ impl Lane {
     /// # Errors
     /// Where the lock file cannot be made or written.
     pub fn attempt(workspace: &Workspace, side: Side, name: &str) -> Result<Option<Self>> {
-        Self::try_lock(workspace, side, name)?.map(Tried::take).transpose()
+        Self::probe(workspace, side, name)?.map(Tried::take).transpose()
     }
 
     /// Lets go. With `is_idle` nothing of this lane is left, and its lock file goes too. Returns the
@@ -142,6 +142,17 @@ impl Lane {
         }
         let version = self.version.wrapping_add(1);
         self.write(version).ok().map(|()| version)
+    }
+
+    /// The lock's two descriptors, for a program that is not to be killed: the lane is free when that
+    /// has ended too, and then whoever waits is woken.
+    ///
+    /// # Errors
+    /// Where the process is out of descriptors.
+    pub fn share_all(&self) -> Result<Vec<OwnedFd>> {
+        let files = [Some(&self.held.lock), self.held.write.as_ref()];
+        let shared = files.into_iter().flatten().map(|file| file.as_fd().try_clone_to_owned());
+        shared.collect::<std::io::Result<_>>().at("share", &self.held.path)
     }
 
     /// The lock's descriptor, for the watcher of a child process to inherit.

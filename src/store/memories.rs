@@ -7,9 +7,10 @@ use crate::core::id::{Id, is_name_byte};
 use crate::core::recall::{self, Line};
 use crate::core::stamp::Stamp;
 use crate::store::durable;
+use crate::store::lock::Lane;
 use crate::store::workspace::Workspace;
 use crate::store::{At, git};
-use jiff::tz::TimeZone;
+use crate::world;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -57,16 +58,16 @@ impl Shelf {
         match self {
             Self::Topic(name) => format!("{FOLDER}/topics/{name}.md"),
             Self::Project(name) => format!("{FOLDER}/projects/{name}.md"),
-            Self::Daily => format!("{FOLDER}/daily-notes/{}.md", at.timestamp().to_zoned(TimeZone::system()).date()),
+            Self::Daily => format!("{FOLDER}/daily-notes/{}.md", at.timestamp().to_zoned(world::zone()).date()),
         }
     }
 }
 
-/// Writes a note once, and commits it where `memories.git` is set. Returns `file:line`.
+/// Writes a note once, for the holder of the lane `memories`, and commits it where `memories.git` is set. Returns `file:line`.
 ///
 /// # Errors
 /// Where it cannot be written; `Later` where it is written but git cannot commit it yet.
-pub fn note(workspace: &Workspace, shelf: &Shelf, id: &Id, text: &str) -> Result<String> {
+pub fn note(workspace: &Workspace, lane: &Lane, shelf: &Shelf, id: &Id, text: &str) -> Result<String> {
     let name = shelf.file(id.stamp());
     let path = workspace.path(&name);
     let sync = workspace.sync()?;
@@ -87,10 +88,13 @@ pub fn note(workspace: &Workspace, shelf: &Shelf, id: &Id, text: &str) -> Result
         let addition = format!("{head}- {} {mark}\n", text.trim().replace('\n', "\n  "));
         durable::append(&path, missing(&whole, &addition).as_bytes(), sync)?;
         whole = read()?;
+    } else {
+        // Whoever wrote it may have been killed before it was durable.
+        durable::sync_file(&path, sync)?;
     }
     let line = (last(&whole).unwrap_or(1) + 1).saturating_sub(text.trim().lines().count().max(1));
     if workspace.config()?.memories.git && workspace.is_trusted {
-        git::commit(&workspace.root, Path::new(&name), &format!("remember: {}", first_words(text)))
+        git::commit(&workspace.root, lane, Path::new(&name), &format!("remember: {}", first_words(text)))
             .map_err(|e| Fault::new(Kind::Later, format!("{name} is written, but {e}")))?;
     }
     Ok(format!("{name}:{line}"))

@@ -23,14 +23,14 @@ pub const ASK: &str = "ask-";
 pub fn run(workspace: &Workspace) -> Result<usize> {
     let keep = &workspace.config()?.keep;
     let before = |days: u32| Stamp(workspace.world.now().0 - i64::from(days) * DAY);
-    let mut live = HashSet::new();
+    // A retry relies on the receipts of what has failed, and on its session.
+    let (mut live, mut lanes) = (HashSet::new(), HashSet::new());
     for side in [Side::Inbox, Side::Outbox] {
-        for entry in spool::lanes(workspace, side)?.into_values().flatten() {
-            live.insert(entry.1.id.stamp().day());
-        }
-        // A retry relies on the receipts of what has failed.
-        for entry in spool::list(workspace, side, State::Failed)? {
-            live.insert(entry.id.stamp().day());
+        for state in [State::New, State::Ready, State::Wait, State::Run, State::Failed] {
+            for entry in spool::list(workspace, side, state)? {
+                live.insert(entry.id.stamp().day());
+                lanes.insert(entry.lane);
+            }
         }
     }
     let mut removed = 0;
@@ -55,7 +55,7 @@ pub fn run(workspace: &Workspace) -> Result<usize> {
     for session in names(&workspace.path("sessions")) {
         let is_ask = session.split_once('.').is_some_and(|(_, name)| name.starts_with(ASK));
         let path = workspace.path("sessions").join(&session);
-        if is_ask && is_untouched(&path, before(keep.ask_days)) {
+        if is_ask && !lanes.contains(&session) && is_untouched(&path, before(keep.ask_days)) {
             // Whoever holds the lane is about to write into it.
             if let Some(lane) = Lane::attempt(workspace, Side::Inbox, &session)? {
                 fs::remove_dir_all(&path).at("remove", &path)?;

@@ -1,8 +1,8 @@
 //! Putting an event into a box, durable on return.
 
 use crate::core::entry::Entry;
-use crate::core::event::{Draft, Event};
-use crate::core::fault::Result;
+use crate::core::event::{Draft, Event, MAX_BYTES};
+use crate::core::fault::{Fault, Result};
 use crate::core::id::Id;
 use crate::core::stamp::Stamp;
 use crate::store::boxes::{Side, State};
@@ -34,8 +34,22 @@ pub fn outbox(workspace: &Workspace, event: &Event) -> Result<bool> {
     put(workspace, Side::Outbox, State::Ready, &Entry::fresh(event.id.clone(), event.reply_to.slug()), event)
 }
 
+/// Checks that `event` is no larger than an event may be, written down.
+///
+/// # Errors
+/// `Data` where it is.
+pub fn check_size(event: &Event) -> Result<()> {
+    match event.to_json()?.len() as u64 {
+        0..MAX_BYTES => Ok(()),
+        size => {
+            Err(Fault::data(format!("event {} has {size} bytes, more than an event may have ({MAX_BYTES})", event.id)))
+        }
+    }
+}
+
 fn put(workspace: &Workspace, side: Side, state: State, entry: &Entry, event: &Event) -> Result<bool> {
     let dir = side.dir(workspace, state);
+    check_size(event)?;
     let json = event.to_json()? + "\n";
     durable::publish(&dir, &entry.to_string(), &side.tmp(workspace), json.as_bytes(), workspace.sync()?)
 }

@@ -32,6 +32,10 @@ impl<'w> Receipt<'w> {
         };
         // A torn last line was never relied on.
         let whole = text.rfind('\n').map_or(0, |n| n + 1);
+        if whole > 0 {
+            // Whoever wrote it may have been killed before it was durable.
+            durable::sync_file(&path, workspace.sync()?)?;
+        }
         Ok(Self { workspace, path, lines: text[..whole].lines().map(ToOwned::to_owned).collect() })
     }
 
@@ -41,9 +45,10 @@ impl<'w> Receipt<'w> {
     /// Where it cannot be written.
     pub fn push(&mut self, line: &str) -> Result<()> {
         let sync = self.workspace.sync()?;
-        if let Some(dir) = self.path.parent().filter(|d| !d.exists()) {
-            fs::create_dir_all(dir).at("make", dir)?;
-            durable::sync_dir(dir.parent().unwrap_or(dir), sync)?;
+        let day = self.path.parent().unwrap_or(&self.path);
+        fs::create_dir_all(day).at("make", day)?;
+        if self.lines.is_empty() {
+            durable::sync_dir(day.parent().unwrap_or(day), sync)?;
         }
         let line = line.replace('\n', " ");
         durable::append(&self.path, format!("{line}\n").as_bytes(), sync)?;

@@ -17,7 +17,10 @@ pub struct SessionLog {
     path: PathBuf,
     file: File,
     sync: Sync,
+    /// The folder's own name is durable, which a `done` line proves.
     is_named: bool,
+    /// How much of the file was there before this holder wrote.
+    before: u64,
 }
 
 impl SessionLog {
@@ -29,10 +32,7 @@ impl SessionLog {
     pub fn open(workspace: &Workspace, session: &str) -> Result<(Self, Vec<Record>)> {
         let path = path(workspace, session);
         let dir = workspace.path("sessions").join(session);
-        let is_named = path.exists();
-        if !is_named {
-            fs::create_dir_all(&dir).at("make", &dir)?;
-        }
+        fs::create_dir_all(&dir).at("make", &dir)?;
         let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
         let mut file = File::from(rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR).at("open", &path)?);
         let mut bytes = Vec::new();
@@ -42,8 +42,9 @@ impl SessionLog {
             file.set_len(whole as u64).at("cut", &path)?;
             bytes.truncate(whole);
         }
-        let log = Self { path, file, sync: workspace.sync()?, is_named };
-        Ok((log, parse(&bytes)))
+        let records = parse(&bytes);
+        let is_named = records.iter().any(|record| matches!(record, Record::Done { .. }));
+        Ok((Self { path, file, sync: workspace.sync()?, is_named, before: whole as u64 }, records))
     }
 
     /// Appends records with one write.
@@ -63,10 +64,14 @@ impl SessionLog {
     /// folder and its name.
     ///
     /// # Errors
-    /// Where the disk cannot.
+    /// Where the disk cannot. What this holder wrote is cut off again, so that nobody takes it for
+    /// durable later: the kernel tells of a lost write only once.
     pub fn commit(&mut self) -> Result<()> {
-        if self.sync == Sync::Full {
-            self.file.sync_data().at("sync", &self.path)?;
+        if self.sync == Sync::Full
+            && let Err(error) = self.file.sync_data()
+        {
+            let _ = self.file.set_len(self.before);
+            return Err(error).at("sync", &self.path);
         }
         if !self.is_named {
             let dir = self.path.parent().unwrap_or(&self.path);

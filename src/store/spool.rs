@@ -43,12 +43,12 @@ pub fn list(workspace: &Workspace, side: Side, state: State) -> Result<Vec<Entry
 /// What waits, by lane: every entry of ready, wait and run.
 pub type Lanes = BTreeMap<String, Vec<(State, Entry)>>;
 
-/// Lists ready, wait and run. For a lane whose lock is held, or whose version is the same before and
-/// after, it is what there is, but for what has just arrived.
+/// Lists ready, wait and run, once. A reader of a folder may meet a file that came late and miss
+/// one that came before it: [`settled`] takes care of that.
 ///
 /// # Errors
 /// Where a folder cannot be read.
-pub fn lanes(workspace: &Workspace, side: Side) -> Result<Lanes> {
+pub fn listing(workspace: &Workspace, side: Side) -> Result<Lanes> {
     let mut lanes = Lanes::new();
     for state in [State::Ready, State::Wait, State::Run] {
         for entry in list(workspace, side, state)? {
@@ -61,13 +61,34 @@ pub fn lanes(workspace: &Workspace, side: Side) -> Result<Lanes> {
     Ok(lanes)
 }
 
+/// The second of two listings, without what is behind the last id of the first one: whatever had
+/// come before an event of the first listing is in the second.
+#[must_use]
+pub fn settled(first: &Lanes, mut second: Lanes) -> Lanes {
+    second.retain(|lane, entries| {
+        let last = first.get(lane).and_then(|known| known.last()).map(|(_, entry)| &entry.id);
+        entries.retain(|(_, entry)| last.is_some_and(|last| entry.id <= *last));
+        !entries.is_empty()
+    });
+    second
+}
+
+/// What waits, by lane, with nothing missing before anything that is there. For a lane whose lock is
+/// held, or whose version is the same before and after, it is what there is, but for what has just
+/// arrived.
+///
+/// # Errors
+/// Where a folder cannot be read.
+pub fn lanes(workspace: &Workspace, side: Side) -> Result<Lanes> {
+    let first = listing(workspace, side)?;
+    Ok(settled(&first, listing(workspace, side)?))
+}
+
 /// An event that this process has claimed.
 #[derive(Debug)]
 pub struct Job<'w> {
     /// Its name in `run/`.
     pub entry: Entry,
-    /// Its worker was killed before: what it had begun may have happened.
-    pub is_adopted: bool,
     before: Tries,
     side: Side,
     workspace: &'w Workspace,
@@ -135,7 +156,7 @@ pub fn claim<'w>(
                     ..Line::of(side, "claim", &run)
                 };
                 journal::write(workspace, moved);
-                return Ok(Head::Job(Job { entry: run, is_adopted, before, side, workspace }));
+                return Ok(Head::Job(Job { entry: run, before, side, workspace }));
             }
             // Somebody moved it by hand: look again, once.
             Moved::Gone | Moved::Taken if !is_relisted => {

@@ -23,6 +23,8 @@ pub struct Watch {
     hint: Arc<OwnedFd>,
     timer: OwnedFd,
     changed: Arc<Mutex<Vec<usize>>>,
+    /// When everything is looked at again, whatever was heard meanwhile.
+    slow: Mutex<Option<Stamp>>,
 }
 
 /// Why a sleeper woke.
@@ -71,7 +73,7 @@ impl Watch {
         }
         let timer = timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)
             .at("make", Path::new("a timer"))?;
-        Ok(Self { _watcher: watcher, hint, timer, changed })
+        Ok(Self { _watcher: watcher, hint, timer, changed, slow: Mutex::default() })
     }
 
     /// Wakes the sleeper, so that it asks again until when it may sleep.
@@ -84,7 +86,13 @@ impl Watch {
     /// # Errors
     /// Where the kernel refuses to wait.
     pub fn wait(&self, now: Stamp, until: Option<Stamp>, other: Option<BorrowedFd>) -> Result<Woken> {
-        let slow = now.plus_seconds(SLOW);
+        let mut next = self.slow.lock().unwrap_or_else(PoisonError::into_inner);
+        let slow = *next.get_or_insert(now.plus_seconds(SLOW));
+        if slow <= now {
+            *next = None;
+            return Ok(Woken::Time);
+        }
+        drop(next);
         let due = until.map_or(slow, |until| until.min(slow));
         let spec =
             |micros: i64| Timespec { tv_sec: micros.div_euclid(SECOND), tv_nsec: micros.rem_euclid(SECOND) * 1000 };

@@ -4,7 +4,7 @@ use crate::core::address::Address;
 use crate::core::config::{self, Config, Sync};
 use crate::core::fault::{Fault, Result};
 use crate::core::problem::Problem;
-use crate::store::{At, trust};
+use crate::store::{At, durable, trust};
 use crate::world::World;
 use std::fs;
 use std::io::ErrorKind;
@@ -113,8 +113,9 @@ impl Workspace {
         for name in LAYOUT {
             let path = self.root.join(name);
             match fs::create_dir(&path) {
-                Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(e).at("make", &path),
-                _ => {}
+                Ok(()) => durable::sync_dir(path.parent().unwrap_or(&self.root), self.sync()?)?,
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(e).at("make", &path),
             }
         }
         Ok(())
