@@ -521,7 +521,7 @@ fn a_drop_of_a_reader_without_permission_waits_without_stopping_others() {
     }
     let ws = Fixture::new();
     ws.write("inbox/secret.md", "hello");
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0);
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o000);
     fs::set_permissions(ws.path("inbox/secret.md"), mode).unwrap();
     ws.write("inbox/open.md", "hello");
     assert_eq!(ws.claw(&["route"]).ok().lines().count(), 1);

@@ -344,7 +344,7 @@ fn a_clock_file_beyond_all_time_does_not_stop_or_disorder_anything() {
         let ws = Fixture::new();
         ws.write(".claw/clock", text);
         let ids: Vec<String> = (0..3).map(|_| ws.claw(&["send", "--reply-to=file:x", "hello"]).ok()).collect();
-        assert!(ids.is_sorted() && ids.iter().all(|id| *id > "2026".to_owned()), "{text}: {ids:?}");
+        assert!(ids.is_sorted() && ids.iter().all(|id| id.as_str() > "2026"), "{text}: {ids:?}");
         ws.claw(&["check"]).ok();
         ws.claw(&["tick"]).ok();
         assert_eq!(ws.list("outbox/files/x").len(), 3, "{text}");

@@ -60,9 +60,9 @@ pub(super) fn failed(name: &str, error: &reqwest::Error, key: Option<&str>) -> F
     }
     // The number says nothing that the words do not.
     let text = text.split(" (os error").next().unwrap_or(&text);
-    let url = error.url().map(ToString::to_string).unwrap_or_default();
+    let url = error.url().map(|url| format!("{url}: ")).unwrap_or_default();
     let kind = if error.is_builder() { Kind::Config } else { Kind::Unavailable };
-    Fault::new(kind, hide(&format!("model {name}: {url}: {text}"), key))
+    Fault::new(kind, hide(&format!("model {name}: {url}{text}"), key))
 }
 
 /// What a status that is no success means, with the server's own words.
@@ -86,8 +86,9 @@ pub(super) fn refused(
         let error = v.get("error").unwrap_or(v);
         error.get("message").unwrap_or(error).as_str()
     });
-    let words: String = words.unwrap_or(body).trim().chars().take(300).collect();
-    let fault = Fault::new(kind, hide(&format!("model {name}: HTTP {status}: {words}"), key)).after(after);
+    // Hidden before it is cut: half a key is a secret too.
+    let words: String = hide(words.unwrap_or(body).trim(), key).chars().take(300).collect();
+    let fault = Fault::new(kind, format!("model {name}: HTTP {status}: {words}")).after(after);
     match kind {
         Kind::Config => fault.hint("check the model's api_key_env or api_key_file"),
         _ => fault,

@@ -5,11 +5,13 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::{Reply, Usage};
 use crate::provider::http;
 use crate::provider::{MAX_ANSWER, Question, limit};
-use eventsource_stream::Eventsource;
+use eventsource_stream::{EventStreamError, Eventsource};
 use futures_util::StreamExt;
 use reqwest::Response;
+use reqwest::header::HeaderValue;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -57,6 +59,9 @@ pub(super) fn ask(question: &mut Question) -> Result<Reply> {
                 Fault::config(format!("model {}: no key", chosen.name)).hint("set OPENAI_API_KEY or api_key_env")
             );
         }
+    }
+    if key.as_ref().is_some_and(|key| HeaderValue::from_str(key).is_err()) {
+        return Err(Fault::config(format!("model {}: the key has characters that no header can carry", chosen.name)));
     }
     let client = http::client(&chosen.name, &chosen.model, &url)?;
     let whole = limit(chosen.model.timeout, 600);
@@ -110,51 +115,53 @@ async fn exchange(post: reqwest::RequestBuilder, question: &mut Question<'_>, ke
         return streamed(answer, question, key).await;
     }
     let headers = answer.headers().clone();
-    let body = whole(answer, &name, first, key).await?;
+    let (body, end) = whole(answer, &name, first, key).await;
     if !status.is_success() {
-        return Err(http::refused(
-            &name,
-            status.as_u16(),
-            &headers,
-            &body,
-            key,
-            question.workspace.world.now().timestamp(),
-        ));
+        // What it refuses with is in the status; the words may be cut off.
+        let now = question.workspace.world.now().timestamp();
+        return Err(http::refused(&name, status.as_u16(), &headers, &body, key, now));
     }
+    end?;
     let mut collected = Collected::default();
     collected.take(&name, &body, key, question.heard)?;
     collected.finish(&name)
 }
 
-/// The whole body, bounded in size and in silence.
-async fn whole(mut answer: Response, name: &str, idle: Duration, key: Option<&str>) -> Result<String> {
+/// The whole body, bounded in size and in silence, and how it ended.
+async fn whole(mut answer: Response, name: &str, idle: Duration, key: Option<&str>) -> (String, Result<()>) {
     let mut bytes = Vec::new();
-    loop {
-        let next = timeout(idle, answer.chunk()).await.map_err(|_| silent(name, idle))?;
-        let Some(chunk) = next.map_err(|e| http::failed(name, &e, key))? else { break };
-        bytes.extend_from_slice(&chunk);
-        if bytes.len() as u64 > MAX_ANSWER {
-            return Err(too_long(name));
+    let end = loop {
+        match timeout(idle, answer.chunk()).await {
+            Err(_) => break Err(silent(name, idle)),
+            Ok(Err(e)) => break Err(http::failed(name, &e, key)),
+            Ok(Ok(None)) => break Ok(()),
+            Ok(Ok(Some(chunk))) => bytes.extend_from_slice(&chunk),
         }
-    }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+        if bytes.len() as u64 > MAX_ANSWER {
+            break Err(too_long(name));
+        }
+    };
+    (String::from_utf8_lossy(&bytes).into_owned(), end)
 }
 
 async fn streamed(answer: Response, question: &mut Question<'_>, key: Option<&str>) -> Result<Reply> {
     let name = question.chosen.name.clone();
     let idle = limit(question.chosen.model.idle_timeout, 60);
-    let mut wait = limit(question.chosen.model.first_token_timeout, 120);
-    let mut events = answer.bytes_stream().eventsource();
+    let first = limit(question.chosen.model.first_token_timeout, 120);
+    let guard = Guard { name: &name, key, pending: Cell::new(0), tail: RefCell::default() };
+    let mut events = answer.bytes_stream().map(|chunk| guard.pass(chunk)).eventsource();
     let mut collected = Collected::default();
     loop {
+        // Servers begin with empty pieces long before the first word.
+        let wait = if collected.reply.content.is_empty() { first } else { idle };
         let next = timeout(wait, events.next()).await.map_err(|_| silent(&name, wait))?;
-        wait = idle;
         let event = match next {
             None => break,
             Some(Ok(event)) => event,
-            Some(Err(eventsource_stream::EventStreamError::Transport(e))) => return Err(http::failed(&name, &e, key)),
+            Some(Err(EventStreamError::Transport(fault))) => return Err(fault),
             Some(Err(_)) => return Err(garbage(&name, "its stream is not UTF-8 text")),
         };
+        guard.pending.set(0);
         if event.data.trim() == "[DONE]" {
             collected.is_finished = true;
             break;
@@ -162,6 +169,35 @@ async fn streamed(answer: Response, question: &mut Question<'_>, key: Option<&st
         collected.take(&name, &event.data, key, question.heard)?;
     }
     collected.finish(&name)
+}
+
+/// Lets bytes through to the parser of events, which itself has no limits: at most [`MAX_ANSWER`] of
+/// them without an event, and nothing but UTF-8.
+struct Guard<'a> {
+    name: &'a str,
+    key: Option<&'a str>,
+    pending: Cell<u64>,
+    /// A character that the last chunk has begun.
+    tail: RefCell<Vec<u8>>,
+}
+
+impl Guard<'_> {
+    fn pass<B: AsRef<[u8]>>(&self, chunk: reqwest::Result<B>) -> Result<B> {
+        let chunk = chunk.map_err(|e| http::failed(self.name, &e, self.key))?;
+        self.pending.set(self.pending.get() + chunk.as_ref().len() as u64);
+        if self.pending.get() > MAX_ANSWER {
+            return Err(too_long(self.name));
+        }
+        let mut tail = self.tail.borrow_mut();
+        tail.extend_from_slice(chunk.as_ref());
+        let whole = match std::str::from_utf8(&tail) {
+            Ok(text) => text.len(),
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            Err(_) => return Err(garbage(self.name, "its stream is not UTF-8 text")),
+        };
+        tail.drain(..whole);
+        Ok(chunk)
+    }
 }
 
 #[derive(Default)]
@@ -172,9 +208,11 @@ struct Collected {
 
 impl Collected {
     fn take(&mut self, name: &str, data: &str, key: Option<&str>, heard: &mut dyn FnMut(&str)) -> Result<()> {
-        let shown: String = data.chars().take(80).collect();
-        let chunk: Chunk = serde_json::from_str(data)
-            .map_err(|_| garbage(name, &http::hide(&format!("`{}`", shown.escape_debug()), key)))?;
+        let chunk: Chunk = serde_json::from_str(data).map_err(|_| {
+            // Hidden before it is cut: half a key is a secret too.
+            let shown: String = http::hide(data, key).chars().take(80).collect();
+            garbage(name, &format!("`{}`", shown.escape_debug()))
+        })?;
         if let Some(error) = chunk.error.filter(|e| !e.is_null()) {
             let words =
                 error.get("message").and_then(Value::as_str).map_or_else(|| error.to_string(), ToOwned::to_owned);
@@ -187,7 +225,8 @@ impl Collected {
                 heard(&text);
                 self.reply.content += &text;
             }
-            self.is_finished |= is_whole || choice.finish_reason.is_some();
+            // Some servers send an empty reason with every piece.
+            self.is_finished |= is_whole || choice.finish_reason.is_some_and(|reason| !reason.is_empty());
         }
         if let Some(tokens) = chunk.usage {
             self.reply.usage = Usage {

@@ -12,8 +12,7 @@ use crate::store::spool::{self, Head, Job};
 use crate::store::workspace::Workspace;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
@@ -67,8 +66,11 @@ pub struct View {
     entries: Vec<(State, Entry)>,
 }
 
+/// What a worker needs.
+type Begun<'w> = (Lane, Slots, Job<'w>, View);
+
 enum Start<'w> {
-    Begun(Box<(Lane, Slots, Job<'w>, View)>),
+    Begun(Box<Begun<'w>>),
     /// Nothing to do here, or somebody else does it.
     Passed,
     NotDue(Stamp),
@@ -184,17 +186,14 @@ impl<'w> Pool<'w> {
             match self.start(view)? {
                 Start::Begun(begun) => {
                     *running += 1;
+                    // The job is given to a thread that is there; where none can be made, it is done here.
                     let (work, tell) = (self.work, tell.clone());
-                    // The job stays here until a thread has it: where none can be made, this one does it.
-                    let job = Arc::new(Mutex::new(Some(begun)));
-                    let taken = Arc::clone(&job);
-                    let serve = move |job: &Mutex<Option<_>>| {
-                        let begun = job.lock().unwrap_or_else(PoisonError::into_inner).take();
-                        begun.into_iter().for_each(|begun: Box<_>| serve(work, &tell, *begun));
-                    };
-                    let here = serve.clone();
-                    if std::thread::Builder::new().spawn_scoped(scope, move || serve(&taken)).is_err() {
-                        here(&job);
+                    let (give, take) = mpsc::channel::<Begun>();
+                    let mine = tell.clone();
+                    let thread = move || take.recv().map(|begun| serve(work, &tell, begun));
+                    match std::thread::Builder::new().spawn_scoped(scope, thread) {
+                        Ok(_) => drop(give.send(*begun)),
+                        Err(_) => serve(work, &mine, *begun),
                     }
                 }
                 Start::Passed => {}
@@ -312,7 +311,7 @@ impl<'w> Pool<'w> {
 
 /// One worker: one event, then it lets go of the lane. A panic costs that event one of its lives,
 /// and nobody else anything.
-fn serve(work: &dyn Work, tell: &Sender<Word>, (lane, slots, job, mut view): (Lane, Slots, Job, View)) {
+fn serve(work: &dyn Work, tell: &Sender<Word>, (lane, slots, job, mut view): Begun) {
     let id = job.entry.id.clone();
     let outcome = catch_unwind(AssertUnwindSafe(|| work.run(job, &lane))).ok();
     drop(slots);

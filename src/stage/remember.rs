@@ -41,14 +41,14 @@ impl Work for Remember<'_> {
             Ok(event) => event,
             Err(fault) => return settle(self.workspace, Side::Inbox, job, fault, None, Patience::Waits),
         };
-        let noted = crashed(&job).map_or_else(|| shelf(&event), Err);
-        match noted.and_then(|shelf| memories::note(self.workspace, lane, &shelf, &event.id, &event.content)) {
+        let place = crashed(&job).map_or_else(|| shelf(&event), Err);
+        match place.and_then(|shelf| memories::note(self.workspace, lane, &shelf, &event.id, &event.content)) {
             Ok(place) => {
-                let line =
+                let noted =
                     Line { to: "done".into(), why: place.clone(), ..Line::of(Side::Inbox, "remember", &job.entry) };
                 match job.done() {
                     Ok(()) => {
-                        journal::write(self.workspace, line);
+                        journal::write(self.workspace, noted);
                         Outcome { id, state: Standing::Done(vec![place]) }
                     }
                     Err(fault) => Outcome { id, state: Standing::Untouched(fault) },

@@ -137,6 +137,8 @@ impl RunAgent<'_> {
                     expired(workspace, event)?;
                     let began = Instant::now();
                     let (model, reply) = self.ask(event, lane, &state, asked)?;
+                    // What could not go out must not become the logged answer.
+                    outgoing(workspace, event, &lane.name, &reply)?;
                     let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                     let answered = Line {
                         ms: Some(ms),
@@ -243,7 +245,6 @@ fn outgoing(workspace: &Workspace, event: &Event, session: &str, reply: &Reply) 
         answer.session = Some(session.to_owned());
         out.push(answer);
     }
-    // Checked before it is written down, because afterwards it has to be published.
     let too_long = |fault| Fault { kind: Kind::Failed, ..fault };
     out.iter().try_for_each(publish::check_size).map_err(too_long)?;
     Ok(out)

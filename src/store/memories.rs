@@ -92,12 +92,12 @@ pub fn note(workspace: &Workspace, lane: &Lane, shelf: &Shelf, id: &Id, text: &s
         // Whoever wrote it may have been killed before it was durable.
         durable::sync_file(&path, sync)?;
     }
-    let line = (last(&whole).unwrap_or(1) + 1).saturating_sub(text.trim().lines().count().max(1));
+    let number = (last(&whole).unwrap_or(1) + 1).saturating_sub(text.trim().lines().count().max(1));
     if workspace.config()?.memories.git && workspace.is_trusted {
         git::commit(&workspace.root, lane, Path::new(&name), &format!("remember: {}", first_words(text)))
             .map_err(|e| Fault::new(Kind::Later, format!("{name} is written, but {e}")))?;
     }
-    Ok(format!("{name}:{line}"))
+    Ok(format!("{name}:{number}"))
 }
 
 /// What has to be appended to `old` so that it ends with `addition`: a line without an end is the

@@ -32,7 +32,7 @@ pub fn violations(ws: &Fixture, accepted: &[String]) -> Vec<String> {
             };
             match record["t"].as_str() {
                 Some("model") if !asked.insert(record["id"].to_string()) => {
-                    wrong.push(format!("{session}: asked twice: {line}"))
+                    wrong.push(format!("{session}: asked twice: {line}"));
                 }
                 Some("done") => {
                     let id = record["ids"][0].as_str().unwrap_or_default().to_owned();

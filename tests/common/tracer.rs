@@ -56,6 +56,7 @@ pub fn run(mut command: Command, at: usize, fault: Fault) -> Traced {
     unsafe {
         command.pre_exec(|| ptrace::traceme().map_err(Into::into));
     }
+    #[expect(clippy::zombie_processes, reason = "the loop below waits for it as its tracer")]
     let mut child = command.spawn().unwrap();
     let root = Pid::from_raw(i32::try_from(child.id()).unwrap());
     // Tracing belongs to a thread, so other tests' children are not ours to wait for.
