@@ -11,18 +11,6 @@
 //! Exit codes: 0 fine · 1 something failed · 2 usage · 65 bad data · 69 service unavailable · 75 try
 //! again later · 78 bad configuration.
 
-#![cfg_attr(
-    not(test),
-    warn(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::todo,
-        clippy::dbg_macro,
-        clippy::allow_attributes
-    )
-)]
-
 use clap::Parser;
 use claw::cli::Cli;
 use claw::core::fault::Kind;

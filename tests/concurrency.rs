@@ -11,7 +11,7 @@ use claw::store::spool::Job;
 use claw::store::workspace::Workspace;
 use claw::world::World;
 use common::Fixture;
-use common::checker::{check, delivered, replies};
+use common::checker::{check, delivered, ended, replies};
 
 #[test]
 fn a_supervisor_answers_what_comes_and_drains_when_told_to_stop() {
@@ -126,12 +126,7 @@ fn kill_9_at_random_loses_nothing_and_doubles_nothing() {
     for _ in 0..20 {
         ws.claw(&["tick"]).ok();
     }
-    let drops: Vec<String> = ws
-        .done("inbox")
-        .iter()
-        .filter(|n| !n.contains(".m0"))
-        .map(|n| n.trim_end_matches(".json").to_owned())
-        .collect();
+    let drops = ended(&ws);
     assert_eq!(drops.len(), 80, "40 sent and 40 dropped");
     assert!(accepted.iter().all(|id| drops.contains(id)));
     check(&ws, &drops);

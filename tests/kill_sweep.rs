@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::checker::{delivered, noted, violations};
+use common::checker::{delivered, ended, noted, violations};
 use common::tracer::{self, Fault, Traced};
 use common::{Fixture, Ran};
 use nix::errno::Errno;
@@ -110,12 +110,7 @@ fn recover(ws: &Fixture) {
 
 /// What is wrong at the end, after `traced`.
 fn wrong(ws: &Fixture, scenario: &Scenario, traced: &Traced) -> Vec<String> {
-    let done: Vec<String> = ws
-        .done("inbox")
-        .iter()
-        .filter(|n| !n.contains(".m0"))
-        .map(|n| n.trim_end_matches(".json").to_owned())
-        .collect();
+    let done = ended(ws);
     let is_accepted = scenario.is_accepted || traced.code == 0;
     if done.is_empty() && !is_accepted {
         return violations(ws, &[]);
@@ -198,12 +193,7 @@ fn ask_killed_before_every_durable_call_answers_once() {
         let Some(call) = traced.hit else { continue };
         recover(&ws);
         let fetched: Ran = ws.claw(&["deliver"]);
-        let done: Vec<String> = ws
-            .done("inbox")
-            .iter()
-            .filter(|n| !n.contains(".m0"))
-            .map(|n| n.trim_end_matches(".json").to_owned())
-            .collect();
+        let done = ended(&ws);
         let wrong = violations(&ws, &done);
         assert!(wrong.is_empty(), "{call} ({at} of {calls}): {wrong:#?}");
         // Either it was never accepted, or it was answered: here or there, and here and there only

@@ -49,16 +49,17 @@ impl Watch {
         let changed = Arc::new(Mutex::new(Vec::new()));
         let (bell, list) = (Arc::clone(&hint), Arc::clone(&changed));
         let owned: Vec<_> = folders.iter().map(|p| p.to_path_buf()).collect();
+        let is_lock: Vec<bool> = owned.iter().map(|p| p.parent().is_some_and(|p| p.ends_with(".claw/locks"))).collect();
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             let mut touched = Vec::new();
             match &event {
                 Ok(event) if event.need_rescan() => touched.extend(0..owned.len()),
-                Ok(event) if is_arrival(event.kind) => {
+                Ok(event) => {
                     for path in &event.paths {
-                        touched.extend(owned.iter().position(|dir| path.parent() == Some(dir)));
+                        let folder = owned.iter().position(|dir| path.parent() == Some(dir));
+                        touched.extend(folder.filter(|n| tells(event.kind, is_lock[*n])));
                     }
                 }
-                Ok(_) => {}
                 Err(_) => touched.extend(0..owned.len()),
             }
             if touched.is_empty() {
@@ -121,16 +122,14 @@ impl Watch {
     }
 }
 
-/// Something has come or been let go of. Opening and reading is what we do ourselves, and tells
-/// nobody anything.
-fn is_arrival(kind: EventKind) -> bool {
-    matches!(
-        kind,
-        EventKind::Create(_)
-            | EventKind::Remove(_)
-            | EventKind::Modify(ModifyKind::Name(_))
-            | EventKind::Access(AccessKind::Close(AccessMode::Write))
-    )
+/// Something has come, or a lock has been let go of: its holder closed the written descriptor. Opening
+/// and reading is what we do ourselves, and tells nobody anything.
+fn tells(kind: EventKind, is_lock: bool) -> bool {
+    match kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
+        EventKind::Create(_) | EventKind::Modify(ModifyKind::Name(_)) => !is_lock,
+        _ => false,
+    }
 }
 
 fn unwatchable(error: &notify::Error) -> Fault {

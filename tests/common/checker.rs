@@ -81,3 +81,10 @@ pub fn noted(ws: &Fixture, text: &str) -> usize {
     let notes = days.iter().filter(|n| n.ends_with(".md")).map(|n| ws.read(&format!("memories/daily-notes/{n}")));
     notes.map(|note| note.matches(text).count()).sum()
 }
+
+/// The ids of the events that came in from outside and are done.
+pub fn ended(ws: &Fixture) -> Vec<String> {
+    let names = ws.done("inbox");
+    let own = names.iter().filter(|name| !name.contains(".m0"));
+    own.map(|name| name.trim_end_matches(".json").to_owned()).collect()
+}
