@@ -181,10 +181,8 @@ fn untouched(ws: &Fixture, traced: &Traced) -> Option<String> {
 fn the_machines_trouble_at_every_durable_call_burns_no_attempt_and_loses_nothing() {
     // One kind at each call, another at the next; all of them at every call take six times as long.
     let is_full = std::env::var_os("CLAW_SWEEP").is_some_and(|v| v == "full");
-    let faults = |at: usize| match is_full {
-        true => TROUBLE.map(Fault::Error).to_vec(),
-        false => vec![Fault::Error(TROUBLE[at % TROUBLE.len()])],
-    };
+    let all = TROUBLE.map(Fault::Error);
+    let faults = |at: usize| if is_full { all.to_vec() } else { vec![all[at % all.len()]] };
     sweep(faults, untouched);
 }
 

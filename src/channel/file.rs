@@ -20,15 +20,15 @@ pub(super) fn send(parcel: &mut Parcel) -> Result<()> {
         let text = format!("{}\n", event.content.trim_end());
         durable::write_new(&aside, text.as_bytes(), sync)?;
         durable::sync_dir(&workspace.path("outbox/tmp"), sync)?;
+        // The place is durable before anything says that the file may be there.
+        durable::make_dir(target.parent().unwrap_or(&target), 2, sync)?;
         parcel.receipt.push(READY)?;
     }
     match durable::rename(&aside, &target)? {
         durable::Moved::Yes | durable::Moved::Gone => {}
         durable::Moved::Taken => durable::remove(&aside)?,
     }
-    for dir in target.ancestors().skip(1).take(3) {
-        durable::sync_dir(dir, sync)?;
-    }
+    durable::sync_dir(target.parent().unwrap_or(&target), sync)?;
     parcel.receipt.push(&name)
 }
 

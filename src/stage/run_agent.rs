@@ -118,8 +118,7 @@ impl RunAgent<'_> {
         let mut state = turn::replay(records, &event.id);
         let is_resumed = state.done.is_some() || state.reply.is_some();
         if is_resumed {
-            // Whoever wrote this may have died before it was durable.
-            log.commit()?;
+            log.inherit()?;
         }
         let now = || workspace.world.now().timestamp();
         // What killed its workers may not do so again, unless it is past that.

@@ -119,6 +119,16 @@ pub fn sync_dir(dir: &Path, sync: Sync) -> Result<()> {
     }
 }
 
+/// Makes `dir` where it is missing, and its name and those of the folders above it durable, `levels` of
+/// them: whoever had made them may have been killed before that.
+///
+/// # Errors
+/// Where the disk cannot.
+pub fn make_dir(dir: &Path, levels: usize, sync: Sync) -> Result<()> {
+    fs::create_dir_all(dir).at("make", dir)?;
+    dir.ancestors().skip(1).take(levels).try_for_each(|above| sync_dir(above, sync))
+}
+
 /// What a rename found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moved {
@@ -141,9 +151,9 @@ pub fn rename(from: &Path, to: &Path) -> Result<Moved> {
             Err(Errno::EXIST) => return Ok(Moved::Taken),
             Err(Errno::NOENT) => match to.parent() {
                 Some(dir) if !dir.exists() => {
-                    fs::create_dir_all(dir).at("make", dir)?;
                     // Once a day; what moves in must not vanish with its folder.
-                    sync_dir(dir.parent().unwrap_or(dir), Sync::Full)?;
+                    let missing = dir.ancestors().take_while(|dir| !dir.exists()).count();
+                    make_dir(dir, missing, Sync::Full)?;
                 }
                 _ => return Ok(Moved::Gone),
             },
@@ -162,6 +172,19 @@ pub fn settle(from: &Path, to: &Path) -> Result<()> {
         remove(from)?;
     }
     Ok(())
+}
+
+/// Moves a finished file into the folder of its day. While that is empty, its name may not be durable:
+/// whoever made it may have been killed.
+///
+/// # Errors
+/// Where the file system refuses.
+pub fn settle_in_day(from: &Path, to: &Path, sync: Sync) -> Result<()> {
+    let day = to.parent().unwrap_or(to);
+    if fs::read_dir(day).is_ok_and(|mut entries| entries.next().is_none()) {
+        make_dir(day, 1, sync)?;
+    }
+    settle(from, to)
 }
 
 /// Removes a file; one that is gone already is fine.

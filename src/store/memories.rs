@@ -71,9 +71,8 @@ pub fn note(workspace: &Workspace, lane: &Lane, shelf: &Shelf, id: &Id, text: &s
     let name = shelf.file(id.stamp());
     let path = workspace.path(&name);
     let sync = workspace.sync()?;
-    if let Some(dir) = path.parent().filter(|d| !d.exists()) {
-        fs::create_dir_all(dir).at("make", dir)?;
-        durable::sync_dir(dir.parent().unwrap_or(dir), sync)?;
+    if !path.exists() {
+        durable::make_dir(path.parent().unwrap_or(&path), 2, sync)?;
     }
     let read = || match fs::read_to_string(&path) {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(String::new()),

@@ -46,10 +46,7 @@ impl<'w> Receipt<'w> {
     pub fn push(&mut self, line: &str) -> Result<()> {
         let sync = self.workspace.sync()?;
         let day = self.path.parent().unwrap_or(&self.path);
-        fs::create_dir_all(day).at("make", day)?;
-        if self.lines.is_empty() {
-            durable::sync_dir(day.parent().unwrap_or(day), sync)?;
-        }
+        durable::make_dir(day, usize::from(self.lines.is_empty()), sync)?;
         let line = line.replace('\n', " ");
         durable::append(&self.path, format!("{line}\n").as_bytes(), sync)?;
         self.lines.push(line);

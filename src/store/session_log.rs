@@ -60,6 +60,16 @@ impl SessionLog {
         self.file.write_all(text.as_bytes()).at("write", &self.path)
     }
 
+    /// Makes durable what another holder has written, who may have been killed before it was: all of
+    /// it, and the names.
+    ///
+    /// # Errors
+    /// Where the disk cannot.
+    pub fn inherit(&mut self) -> Result<()> {
+        self.is_named = false;
+        self.commit()
+    }
+
     /// Makes everything that was appended durable, by whomever; the first time also the session's
     /// folder and its name.
     ///

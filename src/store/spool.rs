@@ -183,7 +183,8 @@ impl Job<'_> {
     /// # Errors
     /// Where the file system refuses.
     pub fn done(self) -> Result<()> {
-        durable::settle(&self.path(), &self.side.done(self.workspace, &self.entry.id))
+        let done = self.side.done(self.workspace, &self.entry.id);
+        durable::settle_in_day(&self.path(), &done, self.workspace.sync()?)
     }
 
     /// Try again at `due`.
