@@ -1,5 +1,7 @@
 //! What is measured with.
 
+#![allow(dead_code, reason = "what one benchmark does not use, another does")]
+
 pub mod child;
 pub mod server;
 pub mod table;

@@ -53,6 +53,12 @@ impl Row {
         self.target(words, is_met)
     }
 
+    pub fn at_least(self, limit: f64) -> Self {
+        let is_met = self.ours >= limit;
+        let words = format!("at least {}", self.unit.show(limit));
+        self.target(words, is_met)
+    }
+
     pub fn under(self, limit: f64) -> Self {
         let is_met = self.ours < limit;
         let words = format!("under {}", self.unit.show(limit));

@@ -111,10 +111,9 @@ fn strays(workspace: &Workspace) -> Vec<Problem> {
         for state in [State::New, State::Ready, State::Wait, State::Run] {
             for path in entries(&side.dir(workspace, state)) {
                 let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-                let is_event = Entry::parse(&name).is_some_and(|e| e.lane.is_empty() == (state == State::New));
+                let is_event = Entry::parse(&name).is_some_and(|e| !e.lane.is_empty() || state == State::New);
                 if !is_event {
-                    let message =
-                        format!("is not named like an event; nothing will pick it up. Move it to {}/", side.name());
+                    let message = "is not named like an event of this folder, so nothing will pick it up".to_owned();
                     problems.push(Problem::warning(&relative(workspace, &path), message));
                 }
             }

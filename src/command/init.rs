@@ -44,7 +44,7 @@ pub fn create(world: &World, root: &Path) -> Result<String> {
     let workspace = Workspace::open(World::real()?, root.clone(), true)?;
     workspace.lay_out()?;
     if makes_git {
-        git::init(root)?;
+        git::init(root, &written.new)?;
     }
     if was_there && !trust::is_trusted(world, root) {
         out::tell("it was there before and is not trusted; say `claw trust` in it");

@@ -1,10 +1,10 @@
 //! `claw log [-f]`
 
 use crate::command::{Here, out};
-use crate::core::fault::Result;
+use crate::core::fault::{Fault, Kind, Result};
 use crate::store::At;
 use crate::store::journal::{self, Line};
-use crate::store::watch::Watch;
+use crate::store::watch::{Watch, Woken};
 use crate::store::workspace::Workspace;
 use crate::world;
 use std::fs::File;
@@ -17,7 +17,7 @@ pub struct Args {
     /// Go on showing what comes
     #[arg(short, long)]
     follow: bool,
-    /// Only this kind: drop, route, claim, turn, sent, remember, wait, fail …
+    /// Only this kind: drop, route, claim, turn, sent, remember, wait, fail
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
     /// Only the last N lines
@@ -45,7 +45,9 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
             out::line(text)?;
         }
         let Some(watch) = &watch else { return Ok(0) };
-        watch.wait(workspace.world.now(), None, None)?;
+        if watch.wait(workspace.world.now(), None, None)? == Woken::Lost {
+            return Err(Fault::new(Kind::Machine, "the journal's folder has been taken away"));
+        }
         lines = reader.fresh(&workspace, args)?;
     }
 }

@@ -2,16 +2,17 @@
 
 use crate::command::{Here, out};
 use crate::core::address::Address;
-use crate::core::event::Draft;
+use crate::core::event::{Draft, Event};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::Id;
 use crate::core::session;
 use crate::core::stamp::Stamp;
+use crate::store::boxes::Side;
 use crate::store::workspace::Workspace;
-use crate::store::{clock, definitions, publish};
+use crate::store::{clock, definitions, locate, publish, spool};
 use crate::world;
 use jiff::civil;
-use jiff::{SignedDuration, Timestamp, ToSpan};
+use jiff::{SignedDuration, Timestamp, ToSpan, Zoned};
 
 /// Put a message into the inbox, and print its id once it is durable
 #[derive(Debug, clap::Args)]
@@ -81,6 +82,14 @@ fn send(workspace: &Workspace, args: Args) -> Result<Id> {
         (None, None) => clock::next_id(workspace)?,
     };
     let event = publish::complete(workspace, draft, id.clone())?;
+    for found in locate::of(workspace, Side::Inbox, &id) {
+        let is_same = |known: Event| known.content == event.content && known.reply_to == event.reply_to;
+        if !spool::read_event(&found.path, &id).is_ok_and(is_same) {
+            return Err(
+                Fault::data(format!("{id} is the id of another event")).hint(format!("claw why {}", id.short()))
+            );
+        }
+    }
     publish::inbox(workspace, &event).map_err(|fault| match fault.kind {
         Kind::Machine => {
             let message = format!("{id}: {}", fault.message);
@@ -110,15 +119,17 @@ fn due(workspace: &Workspace, after: Option<&str>, at: Option<&str>) -> Result<O
     let Some(text) = at else { return Ok(None) };
     let zone = world::zone();
     let here = now.timestamp().to_zoned(zone.clone());
-    let instant = text
-        .parse::<Timestamp>()
-        .ok()
-        .or_else(|| text.parse::<civil::DateTime>().ok().and_then(|t| zone.to_timestamp(t).ok()));
-    let instant = instant.or_else(|| {
+    let zoned = || text.parse::<Zoned>().ok().map(|at| at.timestamp());
+    // What follows a civil time would be passed over in silence.
+    let is_civil = text.bytes().all(|b| b.is_ascii_digit() || b"-:.T ".contains(&b));
+    let civil = || zone.to_timestamp(text.parse::<civil::DateTime>().ok()?).ok();
+    let of_day = || {
         let time: civil::Time = text.parse().ok()?;
         let today = here.date().to_datetime(time).to_zoned(zone.clone()).ok()?;
-        if today > here { Some(today.timestamp()) } else { today.checked_add(1.day()).ok().map(|t| t.timestamp()) }
-    });
+        if today > here { Some(today.timestamp()) } else { today.checked_add(1.day()).ok().map(|at| at.timestamp()) }
+    };
+    let instant = text.parse::<Timestamp>().ok().or_else(zoned);
+    let instant = instant.or_else(|| if is_civil { civil().or_else(of_day) } else { None });
     let instant =
         instant.ok_or_else(|| usage("time", text).hint("like 09:00, 2026-11-21T09:00 or 2026-11-21T09:00:00Z"))?;
     Ok(Some(Stamp::from(instant)).filter(|due| *due > now))

@@ -84,6 +84,7 @@ fn look(workspace: &Workspace) -> Result<Status> {
             }
             for entry in entries.iter().chain(&dropped) {
                 match state {
+                    State::New if entry.due.is_some() => waiting.push((side, state, entry.clone())),
                     State::Wait => waiting.push((side, state, entry.clone())),
                     State::Failed => failed.push((side, state, entry.clone())),
                     _ => {}
@@ -102,6 +103,7 @@ fn look(workspace: &Workspace) -> Result<Status> {
     let item = |(side, state, entry): (Side, State, Entry)| Item {
         why: match state {
             State::Failed => first_line(workspace, side, &entry.id),
+            State::New => "it was sent for then".to_owned(),
             _ => whys.get(entry.id.as_str()).cloned().unwrap_or_default(),
         },
         id: entry.id.to_string(),

@@ -39,9 +39,8 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         .map_err(|e| Fault::new(Kind::Machine, format!("cannot make a pipe: {e}")))?;
     signals(&ring)?;
     out::tell(&format!("supervising {} ({})", workspace.root.display(), stages.join(", ")));
-    supervise::run(&workspace, &stages, stop.as_fd(), &|stage, outcome: Outcome| {
+    supervise::run(&workspace, &stages, stop.as_fd(), &|_, outcome: Outcome| {
         if !matches!(outcome.state, Standing::Done(_)) {
-            out::tell(&format!("{stage}:"));
             let _ = out::trouble(&outcome);
         }
     })?;

@@ -119,6 +119,9 @@ fn sent(workspace: &Workspace, event: &Event, found: Option<&Found>) -> Result<(
     if found.state.is_some() {
         return out::line(&format!("  out     {}: {}", event.reply_to, standing(workspace, found, &lines, "")));
     }
+    if lines.iter().any(|l| l.what == "discard") {
+        return out::line(&format!("  out     {}: discarded", event.reply_to));
+    }
     let receipt = fs::read_to_string(Side::Outbox.receipt(workspace, &event.id)).unwrap_or_default();
     let receipt: Vec<&str> = receipt.lines().collect();
     let receipt = if receipt.is_empty() { String::new() } else { format!(" ({})", receipt.join(", ")) };

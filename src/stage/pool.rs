@@ -12,7 +12,7 @@ use crate::store::spool::{self, Head, Job};
 use crate::store::workspace::Workspace;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvError, RecvTimeoutError, Sender};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 const PAUSE: i64 = 5 * SECOND;
 /// Listing may take one part in this many of the time while there is other work.
 const SHARE: u32 = 20;
+/// The shortest wait for the next listing.
+const TICK: Duration = Duration::from_millis(5);
 
 /// What is done with the events of one box.
 pub trait Work: Sync {
@@ -111,7 +113,14 @@ pub fn run(
             }
             sleeping(pool.due);
             // A pool's own sender lives as long as it does, so there is always a word to come.
-            match hear.recv() {
+            let heard = match pool.waits() {
+                Some(rest) => match hear.recv_timeout(rest) {
+                    Err(RecvTimeoutError::Timeout) => continue,
+                    other => other.map_err(|_| RecvError),
+                },
+                None => hear.recv(),
+            };
+            match heard {
                 Ok(Word::Ended(view, outcome)) => {
                     running -= 1;
                     if let Some(fault) = pool.ended(*view, outcome.as_ref()) {
@@ -178,8 +187,8 @@ impl<'w> Pool<'w> {
             return Ok(());
         }
         while *running < width {
-            let is_empty = self.queues.keys().all(|key| self.full.contains(key));
-            if self.is_stale && (is_empty || self.listed.elapsed() > self.cost * SHARE) {
+            let is_full = *running == 0 && self.queues.keys().all(|key| self.full.contains(key));
+            if self.is_stale && (self.queues.is_empty() || is_full || self.rest().is_zero()) {
                 self.list()?;
             }
             let Some(view) = self.next() else { return Ok(()) };
@@ -206,6 +215,16 @@ impl<'w> Pool<'w> {
             }
         }
         Ok(())
+    }
+
+    /// How long listing has to wait, so that it takes no more than its share of the time.
+    fn rest(&self) -> Duration {
+        (self.cost * SHARE).saturating_sub(self.listed.elapsed())
+    }
+
+    /// How long to wait for a word at most: there may be something new that is not listed yet.
+    fn waits(&self) -> Option<Duration> {
+        (self.is_stale && self.paused.is_none() && !self.queues.is_empty()).then(|| self.rest().max(TICK))
     }
 
     /// The next lane: the keys take turns, within a key the queue does.

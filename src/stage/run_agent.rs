@@ -179,11 +179,13 @@ impl RunAgent<'_> {
         let wanted = event.meta.get("model").and_then(|m| m.as_str());
         let mut chosen = config.choose(&agent, asked.and_then(|asked| asked.model).or(wanted))?;
         if !workspace.is_trusted && chosen.model.provider.as_deref() != Some(OFFLINE) {
-            workspace.world.say(&format!(
-                "{} is not trusted, so its model `{}` is not used and the offline one answers; say `claw trust` in it",
-                workspace.root.display(),
-                chosen.name
-            ));
+            let what =
+                format!("{} is not trusted, so its model `{}` is not used", workspace.root.display(), chosen.name);
+            if asked.is_none() {
+                // Nobody is there to see who answers instead.
+                return Err(Fault::config(what).hint("say `claw trust` in it"));
+            }
+            workspace.world.say(&format!("{what} and the offline one answers; say `claw trust` in it"));
             chosen = Chosen::offline();
         }
         let mut messages = state.history.clone();

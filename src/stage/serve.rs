@@ -135,7 +135,10 @@ fn standing(workspace: &Workspace, side: Side, found: &Found, id: &Id) -> Result
             Err(fault.hint("`claw route` first, or wait until it is due"))
         }
         Some(State::Wait) => match found.entry.due.filter(|due| *due > workspace.world.now()) {
-            Some(due) => outcome(Standing::Waiting(due, not_due(id, due, ""))),
+            Some(due) => {
+                let fault = Fault::new(Kind::Later, "an attempt has failed").hint(format!("claw why {}", id.short()));
+                outcome(Standing::Waiting(due, fault))
+            }
             None => Ok(None),
         },
         Some(State::Ready | State::Run) => Ok(None),

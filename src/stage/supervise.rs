@@ -1,6 +1,6 @@
 //! `supervise`: all stages, or some, in one process that sleeps until a file or a due time wakes it.
 
-use crate::core::fault::Result;
+use crate::core::fault::{Fault, Kind, Result};
 use crate::core::stamp::{DAY, Stamp};
 use crate::stage::deliver::Deliver;
 use crate::stage::pool::{self, Mode, Word, Work};
@@ -116,6 +116,12 @@ impl Desk<'_> {
             let next = self.lock().values().min().copied();
             touched = match self.watch.wait(workspace.world.now(), next, Some(stop))? {
                 Woken::Other => return Ok(()),
+                Woken::Lost => {
+                    let what = "a folder that was watched has been taken away";
+                    return Err(
+                        Fault::new(Kind::Machine, what).hint("start claw supervise again: it makes the folder anew")
+                    );
+                }
                 Woken::Files(folders) => folders.iter().flat_map(|n| FOLDERS[*n].1).copied().collect(),
                 Woken::Time => self.take_due(),
             };

@@ -89,8 +89,9 @@ pub fn problems(workspace: &Workspace) -> Vec<Problem> {
     look("agents", "AGENT.md", &|id, path, text| {
         session::check_agent(id).map_err(|e| Problem::error(path, e.to_string()))?;
         let (agent, warnings) = definition::agent(id, path, text, None)?;
-        let (config, _) = workspace.read_config()?;
         let at = problem::locate(text, "model");
+        // What is wrong with the settings themselves is said once, not for every agent.
+        let Ok((config, _)) = workspace.read_config() else { return Ok(warnings) };
         config.choose(&agent, None).map_err(|e| Problem::error(path, e.to_string()).at(at))?;
         Ok(warnings)
     });

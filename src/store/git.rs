@@ -29,14 +29,18 @@ pub fn commit(root: &Path, lane: &Lane, file: &Path, message: &str) -> Result<()
     checked(root, held()?, &["commit", "--quiet", "--no-verify", "--only", "-m", message, "--", &name])
 }
 
-/// Makes `root` a repository whose first commit is everything in it.
+/// Makes `root` a repository whose first commit is these files, and nothing else that lies there.
 ///
 /// # Errors
 /// `Failed` where there is no git.
-pub fn init(root: &Path) -> Result<()> {
-    checked(root, Vec::new(), &["init", "--quiet"])?;
-    checked(root, Vec::new(), &["add", "--all"])?;
-    checked(root, Vec::new(), &["commit", "--quiet", "--no-verify", "-m", "claw init"])
+pub fn init(root: &Path, files: &[String]) -> Result<()> {
+    let with = |words: &[&'static str]| -> Vec<String> {
+        words.iter().map(ToString::to_string).chain(files.iter().cloned()).collect()
+    };
+    let run = |words: Vec<String>| checked(root, Vec::new(), &words.iter().map(String::as_str).collect::<Vec<_>>());
+    run(vec!["init".to_owned(), "--quiet".to_owned()])?;
+    run(with(&["add", "--"]))?;
+    run(with(&["commit", "--quiet", "--no-verify", "-m", "claw init", "--"]))
 }
 
 /// Whether there is a `git` program.

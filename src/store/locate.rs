@@ -93,8 +93,9 @@ pub fn resolve(workspace: &Workspace, text: &str) -> Result<Id> {
     }
 }
 
-/// The newest event that came in from outside.
+/// The newest event that came in from outside; what is named by a due time to come does not count.
 #[must_use]
 pub fn newest(workspace: &Workspace) -> Option<Id> {
-    all(workspace, Side::Inbox, |id| !id.is_derived(), None).into_iter().map(|f| f.entry.id).max()
+    let now = workspace.world.now();
+    all(workspace, Side::Inbox, |id| !id.is_derived() && id.stamp() <= now, None).into_iter().map(|f| f.entry.id).max()
 }

@@ -34,7 +34,8 @@ pub fn list(workspace: &Workspace, side: Side, state: State) -> Result<Vec<Entry
     for name in names {
         let name = name.at("list", &dir)?.file_name();
         let entry = name.to_str().and_then(Entry::parse);
-        entries.extend(entry.filter(|e| e.lane.is_empty() == (state == State::New) || state == State::Failed));
+        // In new/ a person may have put a routed one back: it is routed anew.
+        entries.extend(entry.filter(|e| !e.lane.is_empty() || matches!(state, State::New | State::Failed)));
     }
     entries.sort_unstable_by(|a, b| a.id.cmp(&b.id));
     Ok(entries)

@@ -12,6 +12,7 @@ use rustix::time::{
 };
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The longest sleep in seconds: a missed hint costs no more.
@@ -23,6 +24,7 @@ pub struct Watch {
     hint: Arc<OwnedFd>,
     timer: OwnedFd,
     changed: Arc<Mutex<Vec<usize>>>,
+    is_lost: Arc<AtomicBool>,
     /// When everything is looked at again, whatever was heard meanwhile.
     slow: Mutex<Option<Stamp>>,
 }
@@ -36,6 +38,8 @@ pub enum Woken {
     Time,
     /// Another descriptor that was given is readable.
     Other,
+    /// A folder that was watched is gone; nothing can be heard of another one in its place.
+    Lost,
 }
 
 impl Watch {
@@ -48,6 +52,8 @@ impl Watch {
             Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).at("watch", Path::new("files"))?);
         let changed = Arc::new(Mutex::new(Vec::new()));
         let (bell, list) = (Arc::clone(&hint), Arc::clone(&changed));
+        let is_lost = Arc::new(AtomicBool::new(false));
+        let gone = Arc::clone(&is_lost);
         let owned: Vec<_> = folders.iter().map(|p| p.to_path_buf()).collect();
         let is_lock: Vec<bool> = owned.iter().map(|p| p.parent().is_some_and(|p| p.ends_with(".claw/locks"))).collect();
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -55,6 +61,11 @@ impl Watch {
             match &event {
                 Ok(event) if event.need_rescan() => touched.extend(0..owned.len()),
                 Ok(event) => {
+                    let is_gone = matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
+                    if is_gone && event.paths.iter().any(|path| owned.contains(path)) {
+                        gone.store(true, Ordering::Relaxed);
+                        let _ = rustix::io::write(&*bell, &1u64.to_ne_bytes());
+                    }
                     for path in &event.paths {
                         let folder = owned.iter().position(|dir| path.parent() == Some(dir));
                         touched.extend(folder.filter(|n| tells(event.kind, is_lock[*n])));
@@ -74,7 +85,7 @@ impl Watch {
         }
         let timer = timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)
             .at("make", Path::new("a timer"))?;
-        Ok(Self { _watcher: watcher, hint, timer, changed, slow: Mutex::default() })
+        Ok(Self { _watcher: watcher, hint, timer, changed, is_lost, slow: Mutex::default() })
     }
 
     /// Wakes the sleeper, so that it asks again until when it may sleep.
@@ -111,6 +122,9 @@ impl Watch {
             return Ok(Woken::Other);
         }
         if is_ready(0) {
+            if self.is_lost.load(Ordering::Relaxed) {
+                return Ok(Woken::Lost);
+            }
             let mut count = [0u8; 8];
             let _ = rustix::io::read(self.hint.as_fd(), &mut count);
             let mut changed = std::mem::take(&mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner));
