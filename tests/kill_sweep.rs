@@ -208,3 +208,13 @@ fn ask_killed_before_every_durable_call_answers_once() {
         assert_eq!(noted(&ws, "- fact <!--"), done.len(), "{call} ({at} of {calls})");
     }
 }
+
+#[test]
+fn ask_syncs_as_often_as_it_must_and_no_more() {
+    let ws = synced();
+    ws.claw(&["ask", "-n", "-s", "old", "hello"]).ok();
+    let syncs = |arguments: &[&str]| tracer::run(ws.command(arguments), 0, Fault::Kill).syncs;
+    // The question and its name, the turn, the answer and its name; a new session's two names.
+    assert_eq!(syncs(&["ask", "-n", "-s", "old", "hello"]), 5);
+    assert_eq!(syncs(&["ask", "-n", "hello"]), 7);
+}

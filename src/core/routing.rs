@@ -51,6 +51,8 @@ pub struct Decision {
     pub why: &'static str,
     /// The line to be synced before the event moves.
     pub learn: Option<Line>,
+    /// A line that was learned before has decided; it must be durable before the event moves.
+    pub is_learned: bool,
 }
 
 /// Decides. The event's own session, then its own agent, then what was learned about its place,
@@ -59,13 +61,20 @@ pub struct Decision {
 /// # Errors
 /// `Data` where the event names an impossible session or agent.
 pub fn decide(event: &Event, learned: &Learned, default_agent: &str) -> Result<Decision> {
-    let to = |lane: String, why| Decision { agent: session::agent(&lane).to_owned(), lane, why, learn: None };
+    let to = |lane: String, why| Decision {
+        agent: session::agent(&lane).to_owned(),
+        lane,
+        why,
+        learn: None,
+        is_learned: false,
+    };
     if event.kind == EventKind::Remember {
         return Ok(Decision {
             lane: session::MEMORIES.to_owned(),
             agent: String::new(),
             why: "to be remembered",
             learn: None,
+            is_learned: false,
         });
     }
     if let Some(name) = &event.session {
@@ -77,7 +86,7 @@ pub fn decide(event: &Event, learned: &Learned, default_agent: &str) -> Result<D
         return Ok(to(session::at(agent, &event.reply_to), "named by the event"));
     }
     if let Some(line) = learned.at(&event.reply_to, &event.id) {
-        return Ok(to(line.session.clone(), "default agent"));
+        return Ok(Decision { is_learned: true, ..to(line.session.clone(), "default agent") });
     }
     let lane = session::at(default_agent, &event.reply_to);
     let learn = Line {

@@ -40,8 +40,8 @@ pub fn all(workspace: &Workspace) -> Result<Routed> {
         return Ok(routed);
     }
     let _only = Only::wait(workspace, "route")?;
-    learned::commit(workspace)?;
     let mut known = learned::load(workspace)?;
+    let mut is_synced = false;
     let now = workspace.world.now();
     for entry in spool::list(workspace, Side::Inbox, State::New)? {
         if let Some(due) = entry.due.filter(|due| *due > now) {
@@ -57,8 +57,13 @@ pub fn all(workspace: &Workspace) -> Result<Routed> {
             other => other,
         };
         let moved = match &event {
-            Ok(event) => decide(workspace, event, &known)
-                .and_then(|to| advance(workspace, (&path, &entry), event, to, &mut known)),
+            Ok(event) => decide(workspace, event, &known).and_then(|to| {
+                // Whoever learned it may have been killed before it was durable.
+                if to.is_learned && !std::mem::replace(&mut is_synced, true) {
+                    learned::commit(workspace)?;
+                }
+                advance(workspace, (&path, &entry), event, to, &mut known)
+            }),
             Err(fault) => Err(fault.clone()),
         };
         match moved {

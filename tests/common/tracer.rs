@@ -24,6 +24,8 @@ pub enum Fault {
 pub struct Traced {
     /// The durable calls that were begun.
     pub calls: usize,
+    /// How many of them were syncs.
+    pub syncs: usize,
     /// The name of the call at which the fault was.
     pub hit: Option<&'static str>,
     /// The exit code; 137 where it was killed.
@@ -67,7 +69,7 @@ pub fn run(mut command: Command, at: usize, fault: Fault) -> Traced {
     ptrace::syscall(root, None).unwrap();
     let mut inside: HashMap<Pid, bool> = HashMap::new();
     let mut refused: HashMap<Pid, Errno> = HashMap::new();
-    let mut traced = Traced { calls: 0, hit: None, code: -1, out: String::new() };
+    let mut traced = Traced { calls: 0, syncs: 0, hit: None, code: -1, out: String::new() };
     loop {
         let status = match waitpid(Pid::from_raw(-1), Some(flags)) {
             Ok(status) => status,
@@ -82,6 +84,7 @@ pub fn run(mut command: Command, at: usize, fault: Fault) -> Traced {
                     inside.insert(pid, true);
                     if let Some(name) = durable(&registers) {
                         traced.calls += 1;
+                        traced.syncs += usize::from(name.ends_with("sync"));
                         if traced.calls == at {
                             traced.hit = Some(name);
                             match fault {
