@@ -60,9 +60,10 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let text = question(args)?;
     let workspace = open(here)?;
     let config = workspace.config()?;
-    let agent =
-        args.agent.as_deref().or_else(|| args.session.as_deref().filter(|s| s.contains('.')).map(session::agent));
-    let agent = definitions::agent(&workspace, agent.unwrap_or(&config.default_agent))?;
+    let default = &config.default_agent;
+    let named = args.session.as_deref().map(|name| session::named(name, args.agent.as_deref(), default)).transpose()?;
+    let agent = args.agent.as_deref().or(named.as_deref().map(session::agent)).unwrap_or(default);
+    let agent = definitions::agent(&workspace, agent)?;
     config.choose(&agent, args.model.as_deref())?;
     let id = clock::next_id(&workspace)?;
     let session = session_name(args, &workspace, &agent.id, &id)?;

@@ -81,7 +81,9 @@ fn story(workspace: &Workspace, id: &Id, found: &Found) -> Result<()> {
     let cost = if turns.is_empty() { String::new() } else { format!(", {tokens} tokens") };
     out::line(&format!("{id}  {}", standing(workspace, found, &lines, &format!("{took}{cost}"))))?;
     out::line(&format!("  {:<7} {}", found.side.name(), came(&event)))?;
-    if found.side == Side::Inbox && found.state != Some(State::New) {
+    // What is not done and has no lane was never routed.
+    let is_routed = found.state.is_none() || !found.entry.lane.is_empty();
+    if found.side == Side::Inbox && is_routed && found.state != Some(State::New) {
         match &decision {
             Ok(d) if d.agent.is_empty() => out::line(&format!("  route   {}", d.why))?,
             Ok(d) => out::line(&format!("  route   {} ({}), session {}", d.agent, d.why, d.lane))?,

@@ -75,7 +75,8 @@ pub fn resolve(workspace: &Workspace, text: &str) -> Result<Id> {
     if let Some(entry) = Entry::parse(name) {
         return Ok(entry.id);
     }
-    if let Ok(id) = Id::parse(name) {
+    let beside = name.strip_suffix(".reason").or_else(|| name.strip_suffix(".receipt"));
+    if let Ok(id) = Id::parse(beside.unwrap_or(name)) {
         return Ok(id);
     }
     let fits = |id: &Id| !text.is_empty() && id.as_str().ends_with(text);
