@@ -251,3 +251,37 @@ fn a_panic_in_one_turn_costs_that_event_one_of_its_lives_and_nobody_else_anythin
     assert!(failed[1].contains("~pickle.file-a~4c3"), "three lives, then the end: {failed:?}");
     assert_eq!(ws.list("inbox/run"), [""; 0]);
 }
+
+#[test]
+fn a_supervisor_that_is_full_or_waits_does_not_spin() {
+    let ws = Fixture::new();
+    // One turn that hangs on the only worker, other lanes behind it, and one that waits for a time.
+    ws.config("max_concurrency: 1\n");
+    ws.model("slow", "provider: command, command: [sh, -c, \"echo begun >> turns; sleep 30\"]");
+    ws.write("agents/pickle/AGENT.md", "---\nname: Pickle\nmax_concurrency: 1\n---\nYou are Pickle.\n");
+    let supervisor = ws.supervise(&[]);
+    for place in ["file:a", "file:b", "file:c"] {
+        ws.claw(&["send", "--from", place, "hi"]).ok();
+    }
+    ws.claw(&["send", "--from", "file:d", "--in", "1h", "later"]).ok();
+    ws.eventually("a turn has begun, the others are routed", |ws| {
+        ws.path("turns").exists() && ws.list("inbox/ready").len() == 2 && ws.list("inbox/new").len() == 1
+    });
+    let switches = || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", supervisor.child.id())).unwrap().flatten();
+        let status = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok());
+        let count = |text: String| {
+            let line = text.lines().find(|l| l.starts_with("voluntary_ctxt_switches")).unwrap().to_owned();
+            line.split_whitespace().last().unwrap().parse::<u64>().unwrap()
+        };
+        status.map(count).sum::<u64>()
+    };
+    // A spinning process is switched hundreds of times while another program runs for a second.
+    let spent = || {
+        let before = switches();
+        ws.shell("sleep 1").ok();
+        switches() - before
+    };
+    let spent = spent().min(spent());
+    assert!(spent < 10, "{spent} switches in a second");
+}

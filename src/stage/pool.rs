@@ -113,7 +113,9 @@ pub fn run(
             }
             sleeping(pool.due);
             // A pool's own sender lives as long as it does, so there is always a word to come.
-            let heard = match pool.waits() {
+            // With every worker busy, or none to be started, only a word can change anything.
+            let can_start = running < width && !stopping && trouble.is_none();
+            let heard = match pool.waits().filter(|_| can_start) {
                 Some(rest) => match hear.recv_timeout(rest) {
                     Err(RecvTimeoutError::Timeout) => continue,
                     other => other.map_err(|_| RecvError),
