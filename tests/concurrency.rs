@@ -12,6 +12,7 @@ use claw::store::workspace::Workspace;
 use claw::world::World;
 use common::Fixture;
 use common::checker::{check, delivered, ended, replies};
+use common::proof::{self, Random};
 
 #[test]
 fn a_supervisor_answers_what_comes_and_drains_when_told_to_stop() {
@@ -100,14 +101,8 @@ fn kill_9_at_random_loses_nothing_and_doubles_nothing() {
     // Git outlives its killed starter for a moment, and would keep the one that lives from the notes.
     ws.write("claw.yaml", &ws.read("claw.yaml").replace("git: true", "git: false"));
     let mut accepted = Vec::new();
-    // SplitMix64, so that a failure can be repeated: the seed is in the message of every assertion.
-    let mut seed: u64 = std::env::var("CLAW_TEST_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(20_261_121);
-    eprintln!("CLAW_TEST_SEED={seed}");
-    let mut random = |below: u64| {
-        seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        (z ^ (z >> 27)) % below
-    };
+    eprintln!("CLAW_TEST_SEED={}", proof::seed());
+    let mut random = Random(proof::seed());
     for n in 0..40 {
         let from = format!("file:p{}", n % 5);
         accepted.push(ws.claw(&["send", "--from", &from, &format!("remember fact {n}")]).ok().trim().to_owned());
@@ -117,9 +112,9 @@ fn kill_9_at_random_loses_nothing_and_doubles_nothing() {
         // third one lives, because an event that three workers in a row have died of is given up.
         let stages = [&["tick"][..], &["route"], &["run-agent"], &["deliver", "--channel", "file"], &["remember"]];
         let lives = n % 3 == 2;
-        let stage = if lives { stages[0] } else { stages[usize::try_from(random(5)).unwrap()] };
+        let stage = if lives { stages[0] } else { stages[random.below(5)] };
         let mut child = ws.command(stage).spawn().unwrap();
-        let moment = std::time::Instant::now() + std::time::Duration::from_micros(random(9000));
+        let moment = std::time::Instant::now() + std::time::Duration::from_micros(random.below(9000) as u64);
         while !lives && std::time::Instant::now() < moment && child.try_wait().unwrap().is_none() {
             std::hint::spin_loop();
         }

@@ -4,6 +4,7 @@
 mod common;
 
 use common::checker::{delivered, ended, noted, violations};
+use common::proof::{self, Proof};
 use common::tracer::{self, Fault, Traced};
 use common::{Fixture, Ran};
 use nix::errno::Errno;
@@ -132,9 +133,13 @@ fn wrong(ws: &Fixture, scenario: &Scenario, traced: &Traced) -> Vec<String> {
 
 /// Runs every scenario to each of its durable calls, with each of the faults that `faults` names for
 /// the call of that number.
-fn sweep(faults: impl Fn(usize) -> Vec<Fault>, expect: impl Fn(&Fixture, &Traced) -> Option<String>) {
+fn sweep(
+    name: &'static str,
+    faults: impl Fn(usize) -> Vec<Fault>,
+    expect: impl Fn(&Fixture, &Traced) -> Option<String>,
+) {
+    let mut proof = Proof::begin(name);
     let template = synced();
-    let mut points = 0;
     let mut found = Vec::new();
     for scenario in SCENARIOS {
         let arranged = copy(&template);
@@ -146,21 +151,21 @@ fn sweep(faults: impl Fn(usize) -> Vec<Fault>, expect: impl Fn(&Fixture, &Traced
             let ws = copy(&arranged);
             let traced = interrupted(&ws, scenario, at, fault);
             let Some(call) = traced.hit else { continue };
-            points += 1;
+            proof.points += 1;
             let place = format!("{} at {call} ({at} of {calls}), {fault:?}", scenario.name);
             found.extend(expect(&ws, &traced).map(|what| format!("{place}: {what}")));
             recover(&ws);
             found.extend(wrong(&ws, scenario, &traced).into_iter().map(|what| format!("{place}: {what}")));
         }
     }
-    println!("{} scenarios, {points} points, {} violations", SCENARIOS.len(), found.len());
-    assert!(found.is_empty(), "{} violations in {points} points\n{found:#?}", found.len());
-    assert!(points > 100);
+    proof.end(found.len());
+    assert!(found.is_empty(), "{} violations in {} points\n{found:#?}", found.len(), proof.points);
+    assert!(proof.points > 100);
 }
 
 #[test]
 fn killed_before_every_durable_call_nothing_is_lost_and_nothing_is_done_twice() {
-    sweep(|_| vec![Fault::Kill], |_, _| None);
+    sweep("kill -9 before every durable call", |_| vec![Fault::Kill], |_, _| None);
 }
 
 /// What a machine in trouble says.
@@ -180,14 +185,14 @@ fn untouched(ws: &Fixture, traced: &Traced) -> Option<String> {
 #[test]
 fn the_machines_trouble_at_every_durable_call_burns_no_attempt_and_loses_nothing() {
     // One kind at each call, another at the next; all of them at every call take six times as long.
-    let is_full = std::env::var_os("CLAW_SWEEP").is_some_and(|v| v == "full");
     let all = TROUBLE.map(Fault::Error);
-    let faults = |at: usize| if is_full { all.to_vec() } else { vec![all[at % all.len()]] };
-    sweep(faults, untouched);
+    let faults = |at: usize| if proof::is_full() { all.to_vec() } else { vec![all[at % all.len()]] };
+    sweep("an error from every durable call", faults, untouched);
 }
 
 #[test]
 fn ask_killed_before_every_durable_call_answers_once() {
+    let mut proof = Proof::begin("kill -9 of ask before every durable call");
     let template = synced();
     let ask = ["ask", "-n", "remember fact"];
     let calls = tracer::run(copy(&template).command(&ask), 0, Fault::Kill).calls;
@@ -195,6 +200,7 @@ fn ask_killed_before_every_durable_call_answers_once() {
         let ws = copy(&template);
         let traced = tracer::run(ws.command(&ask), at, Fault::Kill);
         let Some(call) = traced.hit else { continue };
+        proof.points += 1;
         recover(&ws);
         let fetched: Ran = ws.claw(&["deliver"]);
         let done = ended(&ws);
@@ -207,6 +213,7 @@ fn ask_killed_before_every_durable_call_answers_once() {
         assert!(printed >= done.len(), "{call} ({at} of {calls}): answered nowhere");
         assert_eq!(noted(&ws, "- fact <!--"), done.len(), "{call} ({at} of {calls})");
     }
+    proof.end(0);
 }
 
 #[test]

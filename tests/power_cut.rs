@@ -1,11 +1,12 @@
 //! Every stage, and then the power is cut: after every operation, in every way that the crash model
 //! allows (ARCHITECTURE.md), or in a sample of the ways. Then recovery, and the checker.
 //!
-//! `CLAW_POWER_CUT=full` tries many more ways.
+//! `CLAW_PROOF=full` tries many more ways.
 
 mod common;
 
 use common::checker::{delivered, ended, noted, violations};
+use common::proof::{Proof, is_full};
 use common::recorder::{self, Data, Disk, Op, Step, Tree};
 use common::{Fixture, Ran};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -347,11 +348,7 @@ fn judge(states: &[State]) -> Vec<String> {
     found
 }
 
-fn is_full() -> bool {
-    std::env::var("CLAW_POWER_CUT").is_ok_and(|value| value == "full")
-}
-
-/// So many of the states, evenly chosen; with `CLAW_POWER_CUT=full` all of them.
+/// So many of the states, evenly chosen; with `CLAW_PROOF=full` all of them.
 fn sampled(states: Vec<State>, most: usize) -> Vec<State> {
     let count = states.len();
     let most = if is_full() { count } else { most.min(count) };
@@ -366,35 +363,33 @@ fn nothing(found: &[String]) {
     assert!(found.is_empty(), "{} violations, of which\n{:#?}", found.len(), firsts.values());
 }
 
-fn summary(what: &str, points: usize, states: usize, found: &[String]) {
-    eprintln!("{what}: {points} points, {states} states, {} violations", found.len());
-}
-
 #[test]
 fn what_is_acknowledged_survives_a_power_cut_and_nothing_is_done_twice() {
+    let mut proof = Proof::begin("a power cut after every operation");
     let template = recorder::read(&template("full").root);
-    let (mut points, mut all) = (0, Vec::new());
+    let mut all = Vec::new();
     for scenario in SCENARIOS {
         let base = arranged(scenario, &template);
         let (steps, _) = recorded(scenario, &base, 0);
         let found = states(scenario, "", &base, &steps, 0, is_full());
         let found = sampled(found, 500);
-        eprintln!("{}: {} operations, {} states", scenario.name, steps.len(), found.len());
-        points += steps.len() + 1;
+        proof.points += steps.len() + 1;
         all.extend(found);
     }
     let found = judge(&all);
-    summary("power cut", points, all.len(), &found);
+    proof.states = all.len();
+    proof.end(found.len());
     nothing(&found);
-    assert!(points > 100);
+    assert!(proof.points > 100);
 }
 
 /// The same where the power is cut only after a first worker was killed, and its heir has begun to
 /// believe what that one had not synced.
 #[test]
 fn what_a_killed_worker_has_left_is_synced_before_it_is_believed() {
+    let mut proof = Proof::begin("a worker killed, its heir at work, then a power cut");
     let template = recorder::read(&template("full").root);
-    let (mut points, mut all) = (0, Vec::new());
+    let mut all = Vec::new();
     let stages = ["route", "run-agent", "deliver", "remember"];
     for scenario in SCENARIOS.iter().filter(|s| stages.contains(&s.name)) {
         let base = arranged(scenario, &template);
@@ -404,12 +399,13 @@ fn what_a_killed_worker_has_left_is_synced_before_it_is_believed() {
         for killed_at in (2..=plain.len()).filter(|at| is_full() || is_bare(*at) || at.is_multiple_of(4)) {
             let (steps, first) = recorded(scenario, &base, killed_at);
             let about = format!(", killed before {killed_at}");
-            points += steps.len() + 1 - first;
+            proof.points += steps.len() + 1 - first;
             all.extend(sampled(states(scenario, &about, &base, &steps, first, is_full()), 60));
         }
     }
     let found = judge(&all);
-    summary("kill, then power cut", points, all.len(), &found);
+    proof.states = all.len();
+    proof.end(found.len());
     nothing(&found);
 }
 
@@ -423,7 +419,6 @@ fn without_syncs_a_power_cut_loses_what_was_acknowledged() {
         let (steps, _) = recorded(scenario, &base, 0);
         let found = sampled(states(scenario, "", &base, &steps, 0, false), 100);
         let violations = judge(&found);
-        summary(&format!("sync: none, {name}"), steps.len() + 1, found.len(), &violations);
         assert!(!violations.is_empty(), "{name}");
     }
 }
