@@ -74,7 +74,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let mut draft = Draft {
         from: Some(workspace.me()?),
         reply_to: Some(place),
-        agent: Some(agent.id),
+        agent: Some(agent.id.clone()),
         session: Some(session.clone()),
         ..Draft::message(text)
     };
@@ -95,8 +95,8 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         asked: Some(Asked { id: &id, model: args.model.as_deref(), heard: if is_live { Some(&heard) } else { None } }),
         ..RunAgent::all(&workspace)
     };
-    let (outcome, is_idle) = serve::until(&workspace, &work, &lane, &id)?;
-    lane.release(is_idle);
+    let outcome = serve::until(&workspace, &work, &lane, &id)?;
+    lane.release();
     let outcome = outcome.ok_or_else(|| Fault::data(format!("{id} was taken away before it was answered")))?;
     work_off_notes(&workspace, &outcome)?;
     let streamed = streamed.into_inner().unwrap_or_default();
@@ -138,8 +138,8 @@ fn finish(
 /// Takes our own answer out of the outbox.
 fn fetch(workspace: &Workspace, lane: Lane, id: &Id, print: crate::stage::deliver::Print) -> Result<()> {
     let work = Deliver { workspace, channel: None, print: Some(print) };
-    let (outcome, is_idle) = serve::until(workspace, &work, &lane, id)?;
-    lane.release(is_idle);
+    let outcome = serve::until(workspace, &work, &lane, id)?;
+    lane.release();
     match outcome.map(|outcome| outcome.state) {
         None | Some(Standing::Done(_)) => Ok(()),
         Some(Standing::Waiting(_, fault) | Standing::Failed(fault) | Standing::Untouched(fault)) => Err(fault),

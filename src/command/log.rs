@@ -4,7 +4,7 @@ use crate::command::{Here, out};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::store::At;
 use crate::store::journal::{self, Line};
-use crate::store::watch::{Watch, Woken};
+use crate::store::watch::{Hears, Watch, Woken};
 use crate::store::workspace::Workspace;
 use crate::world;
 use std::fs::File;
@@ -35,7 +35,7 @@ pub struct Args {
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = if args.follow { here.open()? } else { here.look()? };
     let folder = workspace.path(".claw/journal");
-    let watch = if args.follow { Some(Watch::new(&[&folder])?) } else { None };
+    let watch = if args.follow { Some(Watch::new(vec![(folder, Hears::Lines)])?) } else { None };
     let mut reader = Tail::default();
     let mut lines = reader.fresh(&workspace, args)?;
     let skip = lines.len() - args.lines.unwrap_or(usize::MAX).min(lines.len());

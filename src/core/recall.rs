@@ -2,7 +2,6 @@
 //! the whole query as it was typed comes first, so that search finds what grep finds.
 
 use bm25::{Document, SearchEngineBuilder, Tokenizer};
-use regex::RegexBuilder;
 
 /// One line of a note.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,13 +71,15 @@ pub fn clean(line: &str) -> Option<String> {
 /// The lines that answer `query`, best first, at most `limit`.
 #[must_use]
 pub fn search(lines: &[Line], query: &str, limit: usize) -> Vec<Line> {
+    if lines.is_empty() {
+        return Vec::new();
+    }
     let mut wanted: Vec<String> = Words.tokenize(query);
     if wanted.iter().any(|w| !STOP.contains(&w.as_str())) {
         wanted.retain(|w| !STOP.contains(&w.as_str()));
     }
-    let query = query.trim();
-    let literal = RegexBuilder::new(&regex::escape(query)).case_insensitive(true).build();
-    let holds = |line: &Line| literal.as_ref().is_ok_and(|l| !query.is_empty() && l.is_match(&line.text));
+    let query = query.trim().to_lowercase();
+    let holds = |line: &Line| !query.is_empty() && line.text.to_lowercase().contains(&query);
     let documents = lines.iter().enumerate().map(|(n, line)| Document::new(n, line.text.as_str()));
     let engine = SearchEngineBuilder::<usize, u32, Words>::with_tokenizer_and_documents(Words, documents).build();
     let mut scored: Vec<(bool, f32, usize)> = engine

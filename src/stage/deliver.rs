@@ -123,7 +123,7 @@ pub fn give_up_unread(workspace: &Workspace) -> Result<()> {
             job.done()?;
             journal::write(workspace, unread);
         }
-        lane.release(entries.is_empty());
+        lane.release();
     }
     Ok(())
 }

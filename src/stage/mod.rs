@@ -1,8 +1,10 @@
 //! The way of an event: route, run-agent, remember, deliver, tick. Library functions; the commands
 //! and `supervise` call these same ones, and all of them may run in any number of processes at once.
 
+mod crew;
 pub mod deliver;
 pub mod pool;
+mod queue;
 pub mod remember;
 pub mod route;
 pub mod run_agent;

@@ -5,15 +5,15 @@
 use crate::core::entry::Entry;
 use crate::core::fault::{Fault, Result};
 use crate::core::stamp::{SECOND, Stamp};
+use crate::stage::crew::{Begun, Crew};
+use crate::stage::queue::{Queue, View};
 use crate::stage::{Outcome, Standing};
 use crate::store::boxes::{Side, State};
 use crate::store::lock::{self, Lane, Slots};
 use crate::store::spool::{self, Head, Job};
 use crate::store::workspace::Workspace;
-use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{self, Receiver, RecvError, RecvTimeoutError, Sender};
-use std::thread::Scope;
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 /// How long a box pauses when the machine is in trouble.
@@ -45,8 +45,16 @@ pub trait Work: Sync {
 pub enum Word {
     /// A worker is through.
     Ended(Box<View>, Option<Outcome>),
-    /// Something may have changed.
+    /// A file has come into `ready`.
+    Came(Entry),
+    /// A lane was let go of.
+    Freed(String),
+    /// Slots were let go of.
+    Slots,
+    /// Something is due.
     Look,
+    /// Something may have come that was not told.
+    Missed,
     /// Take on nothing more.
     Stop,
 }
@@ -60,22 +68,12 @@ pub enum Mode {
     Forever,
 }
 
-/// One lane as it was listed.
-#[derive(Debug)]
-pub struct View {
-    lane: String,
-    version: Option<u64>,
-    entries: Vec<(State, Entry)>,
-}
-
-/// What a worker needs.
-type Begun<'w> = (Lane, Slots, Job<'w>, View);
-
 enum Start<'w> {
     Begun(Box<Begun<'w>>),
-    /// Nothing to do here, or somebody else does it.
-    Passed,
-    NotDue(Stamp),
+    /// Somebody else does it.
+    Elsewhere,
+    /// Nothing can be done in it now.
+    Rests(View),
     NoSlot(View),
 }
 
@@ -95,11 +93,11 @@ pub fn run(
 ) -> Result<Option<Stamp>> {
     std::thread::scope(|scope| {
         let mut pool = Pool::new(workspace, work);
-        let mut running = 0;
+        let mut crew = Crew::new(scope, work, tell);
         let mut trouble = None;
         let mut stopping = false;
         loop {
-            let fill = if stopping || trouble.is_some() { Ok(()) } else { pool.fill(scope, tell, width, &mut running) };
+            let fill = if stopping || trouble.is_some() { Ok(()) } else { pool.fill(&mut crew, width) };
             if let Err(fault) = fill {
                 if mode == Mode::Forever {
                     workspace.world.say(&format!("{fault}; {} pauses", work.side().name()));
@@ -107,31 +105,41 @@ pub fn run(
                 }
                 trouble = (mode == Mode::Drain).then_some(fault);
             }
-            let is_idle = running == 0 && (stopping || mode == Mode::Drain);
+            let is_idle = crew.busy == 0 && (stopping || mode == Mode::Drain);
             if is_idle {
                 return trouble.map_or(Ok(pool.due), Err);
             }
             sleeping(pool.due);
             // A pool's own sender lives as long as it does, so there is always a word to come.
             // With every worker busy, or none to be started, only a word can change anything.
-            let can_start = running < width && !stopping && trouble.is_none();
-            let heard = match pool.waits().filter(|_| can_start) {
+            let can_start = crew.busy < width && !stopping && trouble.is_none();
+            let heard = match pool.waits().filter(|_| can_start).or(crew.patience()) {
                 Some(rest) => match hear.recv_timeout(rest) {
-                    Err(RecvTimeoutError::Timeout) => continue,
+                    Err(RecvTimeoutError::Timeout) => {
+                        crew.rest();
+                        continue;
+                    }
                     other => other.map_err(|_| RecvError),
                 },
                 None => hear.recv(),
             };
-            match heard {
-                Ok(Word::Ended(view, outcome)) => {
-                    running -= 1;
-                    if let Some(fault) = pool.ended(*view, outcome.as_ref()) {
-                        if mode == Mode::Forever { pool.pause() } else { trouble = Some(fault) }
+            // Everything that was said is heard before anything is begun.
+            let Ok(first) = heard else {
+                stopping = true;
+                continue;
+            };
+            for word in std::iter::once(first).chain(hear.try_iter()) {
+                match word {
+                    Word::Ended(view, outcome) => {
+                        crew.busy -= 1;
+                        if let Some(fault) = pool.ended(*view, outcome.as_ref()) {
+                            if mode == Mode::Forever { pool.pause() } else { trouble = Some(fault) }
+                        }
+                        outcome.into_iter().for_each(&mut *report);
                     }
-                    outcome.into_iter().for_each(&mut *report);
+                    Word::Stop => stopping = true,
+                    other => pool.hear(other),
                 }
-                Ok(Word::Look) => pool.look_again(),
-                Ok(Word::Stop) | Err(_) => stopping = true,
             }
         }
     })
@@ -140,11 +148,8 @@ pub fn run(
 struct Pool<'w> {
     workspace: &'w Workspace,
     work: &'w dyn Work,
-    /// Lanes to be served, by the key that limits them.
-    queues: BTreeMap<String, VecDeque<View>>,
-    /// The keys whose slots are all taken.
-    full: HashSet<String>,
-    turn: usize,
+    queue: Queue<'w>,
+    /// There may be something that the queue does not know.
     is_stale: bool,
     listed: Instant,
     cost: Duration,
@@ -158,9 +163,7 @@ impl<'w> Pool<'w> {
         Self {
             workspace,
             work,
-            queues: BTreeMap::new(),
-            full: HashSet::new(),
-            turn: 0,
+            queue: Queue::new(work),
             is_stale: true,
             listed: Instant::now(),
             cost: Duration::ZERO,
@@ -170,13 +173,7 @@ impl<'w> Pool<'w> {
     }
 
     /// Starts workers until the pool is full or there is nothing to start.
-    fn fill<'s>(
-        &mut self,
-        scope: &'s Scope<'s, '_>,
-        tell: &Sender<Word>,
-        width: usize,
-        running: &mut usize,
-    ) -> Result<()>
+    fn fill<'s>(&mut self, crew: &mut Crew<'s, '_, 'w>, width: usize) -> Result<()>
     where
         'w: 's,
     {
@@ -188,31 +185,21 @@ impl<'w> Pool<'w> {
             self.due = self.paused;
             return Ok(());
         }
-        while *running < width {
-            let is_full = *running == 0 && self.queues.keys().all(|key| self.full.contains(key));
-            if self.is_stale && (self.queues.is_empty() || is_full || self.rest().is_zero()) {
+        while crew.busy < width {
+            let is_full = crew.busy == 0 && self.queue.is_full();
+            if self.is_stale && (self.queue.is_empty() || is_full || self.rest().is_zero()) {
                 self.list()?;
             }
-            let Some(view) = self.next() else { return Ok(()) };
-            match self.start(view)? {
-                Start::Begun(begun) => {
-                    *running += 1;
-                    // The job is given to a thread that is there; where none can be made, it is done here.
-                    let (work, tell) = (self.work, tell.clone());
-                    let (give, take) = mpsc::channel::<Begun>();
-                    let mine = tell.clone();
-                    let thread = move || take.recv().map(|begun| serve(work, &tell, begun));
-                    match std::thread::Builder::new().spawn_scoped(scope, thread) {
-                        Ok(_) => drop(give.send(*begun)),
-                        Err(_) => serve(work, &mine, *begun),
-                    }
-                }
-                Start::Passed => {}
-                Start::NotDue(due) => self.is_due(due),
-                Start::NoSlot(view) => {
-                    let key = self.work.key(&view.lane).to_owned();
-                    self.full.insert(key.clone());
-                    self.queues.entry(key).or_default().push_front(view);
+            let Some(view) = self.queue.next() else { return Ok(()) };
+            let lane = view.lane.clone();
+            match self.start(view) {
+                Ok(Start::Begun(begun)) => crew.give(*begun),
+                Ok(Start::Elsewhere) => self.queue.is_elsewhere(lane),
+                Ok(Start::Rests(view)) => self.queue.rests(view),
+                Ok(Start::NoSlot(view)) => self.queue.has_no_slot(view),
+                Err(fault) => {
+                    self.queue.forget(&lane);
+                    return Err(fault);
                 }
             }
         }
@@ -226,20 +213,7 @@ impl<'w> Pool<'w> {
 
     /// How long to wait for a word at most: there may be something new that is not listed yet.
     fn waits(&self) -> Option<Duration> {
-        (self.is_stale && self.paused.is_none() && !self.queues.is_empty()).then(|| self.rest().max(TICK))
-    }
-
-    /// The next lane: the keys take turns, within a key the queue does.
-    fn next(&mut self) -> Option<View> {
-        let keys: Vec<&String> = self.queues.keys().filter(|key| !self.full.contains(*key)).collect();
-        self.turn = self.turn.wrapping_add(1);
-        let key = (*keys.get(self.turn.checked_rem(keys.len())?)?).clone();
-        let queue = self.queues.get_mut(&key)?;
-        let view = queue.pop_front();
-        if queue.is_empty() {
-            self.queues.remove(&key);
-        }
-        view
+        (self.is_stale && self.paused.is_none() && !self.queue.is_empty()).then(|| self.rest().max(TICK))
     }
 
     /// Lists the box. The versions are read before the listing that they vouch for.
@@ -254,29 +228,27 @@ impl<'w> Pool<'w> {
         let mut lanes = spool::settled(&first, spool::listing(self.workspace, side)?);
         let mut order: Vec<_> = seen.into_iter().map(|(lane, seen)| (seen.served, lane, seen.version)).collect();
         order.sort();
-        self.queues.clear();
-        self.full.clear();
+        let known = |(_, lane, version): (_, String, _)| {
+            let entries = lanes.remove(&lane)?;
+            Some(View { lane, version, entries })
+        };
+        self.queue.listed(order.into_iter().filter_map(known));
         self.due = None;
-        for (_, lane, version) in order {
-            if let Some(entries) = lanes.remove(&lane) {
-                let key = self.work.key(&lane).to_owned();
-                self.queues.entry(key).or_default().push_back(View { lane, version, entries });
-            }
-        }
         self.is_stale = false;
         self.listed = Instant::now();
         self.cost = began.elapsed();
         Ok(())
     }
 
-    fn start(&self, mut view: View) -> Result<Start<'w>> {
+    fn start(&mut self, mut view: View) -> Result<Start<'w>> {
         let side = self.work.side();
         if let Some((State::Wait, Entry { due: Some(due), .. })) = view.entries.first()
             && *due > self.workspace.world.now()
         {
-            return Ok(Start::NotDue(*due));
+            self.is_due(*due);
+            return Ok(Start::Rests(view));
         }
-        let Some(tried) = Lane::probe(self.workspace, side, &view.lane)? else { return Ok(Start::Passed) };
+        let Some(tried) = Lane::probe(self.workspace, side, &view.lane)? else { return Ok(Start::Elsewhere) };
         let Some(slots) = Slots::attempt(self.workspace, &self.work.slots(self.work.key(&view.lane))?)? else {
             return Ok(Start::NoSlot(view));
         };
@@ -286,41 +258,49 @@ impl<'w> Pool<'w> {
             view.entries = spool::lanes(self.workspace, side)?.remove(&view.lane).unwrap_or_default();
         }
         match spool::claim(self.workspace, side, &lane, &mut view.entries)? {
-            Head::Job(job) => Ok(Start::Begun(Box::new((lane, slots, job, view)))),
-            Head::NotDue(due) => {
-                lane.release(false);
-                Ok(Start::NotDue(due))
-            }
-            Head::Nothing => {
-                lane.release(true);
-                Ok(Start::Passed)
-            }
+            Head::Job(job) => return Ok(Start::Begun(Box::new((lane, slots, job, view)))),
+            Head::NotDue(due) => self.is_due(due),
+            Head::Nothing => {}
         }
+        view.version = lane.release();
+        Ok(Start::Rests(view))
     }
 
-    /// A worker is through: its lane goes to the end of the queue. Returns the machine's trouble.
+    /// A worker is through. Returns the machine's trouble.
     fn ended(&mut self, view: View, outcome: Option<&Outcome>) -> Option<Fault> {
-        self.full.clear();
-        match outcome.map(|o| &o.state) {
-            Some(Standing::Waiting(due, _)) => self.is_due(*due),
-            Some(Standing::Untouched(fault)) => return Some(fault.clone()),
-            None => self.is_stale = true,
-            Some(_) if view.entries.is_empty() => self.is_stale = true,
-            Some(_) => {
-                let key = self.work.key(&view.lane).to_owned();
-                self.queues.entry(key).or_default().push_back(view);
+        self.queue.has_slots();
+        match outcome {
+            Some(Outcome { id, state: Standing::Done(_) | Standing::Failed(_) }) => {
+                self.is_stale |= !self.queue.ended(view, id);
+                return None;
             }
+            Some(Outcome { state: Standing::Waiting(due, _), .. }) => self.is_due(*due),
+            Some(Outcome { state: Standing::Untouched(fault), .. }) => {
+                self.queue.forget(&view.lane);
+                return Some(fault.clone());
+            }
+            None => self.is_stale = true,
         }
+        self.queue.forget(&view.lane);
         None
     }
 
-    fn look_again(&mut self) {
-        self.full.clear();
-        self.is_stale = true;
+    fn hear(&mut self, word: Word) {
+        match word {
+            Word::Came(entry) if self.work.wants(&entry.lane) => self.is_stale |= !self.queue.came(entry),
+            Word::Freed(lane) => self.is_stale |= self.queue.freed(&lane),
+            Word::Slots => self.queue.has_slots(),
+            Word::Look => self.is_stale = true,
+            Word::Missed => {
+                self.queue.missed();
+                self.is_stale = true;
+            }
+            Word::Came(_) | Word::Ended(..) | Word::Stop => {}
+        }
     }
 
     fn pause(&mut self) {
-        self.queues.clear();
+        self.queue.clear();
         self.paused = Some(Stamp(self.workspace.world.now().0 + PAUSE));
         self.due = self.paused;
     }
@@ -328,16 +308,4 @@ impl<'w> Pool<'w> {
     fn is_due(&mut self, due: Stamp) {
         self.due = Some(self.due.map_or(due, |other| other.min(due)));
     }
-}
-
-/// One worker: one event, then it lets go of the lane. A panic costs that event one of its lives,
-/// and nobody else anything.
-fn serve(work: &dyn Work, tell: &Sender<Word>, (lane, slots, job, mut view): Begun) {
-    let id = job.entry.id.clone();
-    let outcome = catch_unwind(AssertUnwindSafe(|| work.run(job, &lane))).ok();
-    drop(slots);
-    let is_over = matches!(outcome, Some(Outcome { state: Standing::Done(_) | Standing::Failed(_), .. }));
-    view.entries.retain(|(_, entry)| entry.id != id);
-    view.version = lane.release(is_over && view.entries.is_empty());
-    let _ = tell.send(Word::Ended(Box::new(view), outcome));
 }

@@ -10,12 +10,13 @@ use crate::core::session;
 use crate::core::stamp::Stamp;
 use crate::stage::{notify, reason, take_in};
 use crate::store::boxes::{Side, State};
+use crate::store::definitions;
 use crate::store::durable;
 use crate::store::journal::{self, Line};
+use crate::store::learned::Routes;
 use crate::store::lock::Only;
 use crate::store::spool;
 use crate::store::workspace::Workspace;
-use crate::store::{definitions, learned};
 use std::path::Path;
 
 /// What one call has done.
@@ -35,67 +36,84 @@ pub struct Routed {
 /// `Config` where `claw.yaml` is bad; the machine's trouble. What had moved by then has moved.
 pub fn all(workspace: &Workspace) -> Result<Routed> {
     let taken = take_in(workspace, Side::Inbox)?;
-    let mut routed = Routed { due: taken.again, failed: taken.failed, ..Routed::default() };
-    if spool::list(workspace, Side::Inbox, State::New)?.is_empty() {
-        return Ok(routed);
-    }
-    let _only = Only::wait(workspace, "route")?;
-    let mut known = learned::load(workspace)?;
-    let mut is_synced = false;
-    let now = workspace.world.now();
-    for entry in spool::list(workspace, Side::Inbox, State::New)? {
-        if let Some(due) = entry.due.filter(|due| *due > now) {
-            routed.due = Some(routed.due.map_or(due, |other| other.min(due)));
-            continue;
-        }
-        let path = Side::Inbox.dir(workspace, State::New).join(entry.to_string());
-        let event = match spool::read_event(&path, &entry.id) {
-            // A person took it away.
-            Err(_) if path.symlink_metadata().is_err() => continue,
-            // What cannot be read must not stop the others.
-            Err(fault) if fault.kind == Kind::Failed => Err(Fault { kind: Kind::Data, ..fault }),
-            other => other,
-        };
-        let moved = match &event {
-            Ok(event) => decide(workspace, event, &known).and_then(|to| {
-                // Whoever learned it may have been killed before it was durable.
-                if to.is_learned && !std::mem::replace(&mut is_synced, true) {
-                    learned::commit(workspace)?;
-                }
-                advance(workspace, (&path, &entry), event, to, &mut known)
-            }),
-            Err(fault) => Err(fault.clone()),
-        };
-        match moved {
-            Ok(()) => routed.moved.push(entry.id),
-            Err(fault) if fault.kind == Kind::Data => {
-                fail(workspace, &path, &entry, &fault, event.ok().as_ref())?;
-                routed.failed.push((entry.id, fault));
-            }
-            Err(fault) => return Err(fault),
-        }
-    }
+    let mut routed = Router::new(workspace).route()?;
+    routed.due = routed.due.into_iter().chain(taken.again).min();
+    routed.failed.splice(0..0, taken.failed);
     Ok(routed)
 }
 
-/// What was learned is durable before the event relies on it.
-fn advance(
-    workspace: &Workspace,
-    (path, entry): (&Path, &Entry),
-    event: &Event,
-    to: Decision,
-    known: &mut Learned,
-) -> Result<()> {
-    if let Some(line) = to.learn {
-        learned::append(workspace, &line)?;
-        known.push(line);
+/// Routes again and again, and reads what was learned only once.
+pub struct Router<'w> {
+    workspace: &'w Workspace,
+    routes: Routes,
+}
+
+impl<'w> Router<'w> {
+    /// Nothing is read yet.
+    #[must_use]
+    pub fn new(workspace: &'w Workspace) -> Self {
+        Self { workspace, routes: Routes::default() }
     }
-    let target = Entry { due: None, lane: to.lane.clone(), ..entry.clone() };
-    durable::settle(path, &Side::Inbox.dir(workspace, State::Ready).join(target.to_string()))?;
-    let why = if to.agent.is_empty() { to.why.to_owned() } else { format!("{} ({})", to.agent, to.why) };
-    let line = Line::about(Side::Inbox, "route", &event.id);
-    journal::write(workspace, Line { from: "new".into(), to: "ready".into(), lane: to.lane, why, ..line });
-    Ok(())
+
+    /// Routes everything that is due.
+    ///
+    /// # Errors
+    /// As [`all`].
+    pub fn route(&mut self) -> Result<Routed> {
+        let workspace = self.workspace;
+        let mut routed = Routed::default();
+        if spool::list(workspace, Side::Inbox, State::New)?.is_empty() {
+            return Ok(routed);
+        }
+        let _only = Only::wait(workspace, "route")?;
+        self.routes.refresh(workspace)?;
+        let now = workspace.world.now();
+        for entry in spool::list(workspace, Side::Inbox, State::New)? {
+            if let Some(due) = entry.due.filter(|due| *due > now) {
+                routed.due = Some(routed.due.map_or(due, |other| other.min(due)));
+                continue;
+            }
+            let path = Side::Inbox.dir(workspace, State::New).join(entry.to_string());
+            let event = match spool::read_event(&path, &entry.id) {
+                // A person took it away.
+                Err(_) if path.symlink_metadata().is_err() => continue,
+                // What cannot be read must not stop the others.
+                Err(fault) if fault.kind == Kind::Failed => Err(Fault { kind: Kind::Data, ..fault }),
+                other => other,
+            };
+            let moved = match &event {
+                Ok(event) => self.advance(&path, &entry, event),
+                Err(fault) => Err(fault.clone()),
+            };
+            match moved {
+                Ok(()) => routed.moved.push(entry.id),
+                Err(fault) if fault.kind == Kind::Data => {
+                    fail(workspace, &path, &entry, &fault, event.ok().as_ref())?;
+                    routed.failed.push((entry.id, fault));
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(routed)
+    }
+
+    /// What was learned is durable before the event relies on it.
+    fn advance(&mut self, path: &Path, entry: &Entry, event: &Event) -> Result<()> {
+        let workspace = self.workspace;
+        let to = decide(workspace, event, &self.routes.learned)?;
+        if to.is_learned {
+            self.routes.commit(workspace)?;
+        }
+        if let Some(line) = to.learn {
+            self.routes.append(workspace, line)?;
+        }
+        let target = Entry { due: None, lane: to.lane.clone(), ..entry.clone() };
+        durable::settle(path, &Side::Inbox.dir(workspace, State::Ready).join(target.to_string()))?;
+        let why = if to.agent.is_empty() { to.why.to_owned() } else { format!("{} ({})", to.agent, to.why) };
+        let line = Line::about(Side::Inbox, "route", &event.id);
+        journal::write(workspace, Line { from: "new".into(), to: "ready".into(), lane: to.lane, why, ..line });
+        Ok(())
+    }
 }
 
 /// An event that nobody will ever answer.

@@ -10,7 +10,7 @@ use crate::store::boxes::{Side, State};
 use crate::store::locate::{self, Found};
 use crate::store::lock::{Lane, Slots};
 use crate::store::spool::{self, Head};
-use crate::store::watch::Watch;
+use crate::store::watch::{Hears, Watch};
 use crate::store::workspace::Workspace;
 use std::fs;
 
@@ -32,8 +32,8 @@ pub fn see_through(workspace: &Workspace, work: &dyn Work, id: &Id) -> Result<Ou
         // The watch is there before the last try, so that no release is missed.
         let is_watching = watch.is_some();
         if let Some(lane) = Lane::attempt(workspace, work.side(), &lane)? {
-            let (outcome, is_idle) = until(workspace, work, &lane, id)?;
-            lane.release(is_idle);
+            let outcome = until(workspace, work, &lane, id)?;
+            lane.release();
             match outcome {
                 Some(outcome) => return Ok(outcome),
                 None => continue,
@@ -51,17 +51,17 @@ pub fn see_through(workspace: &Workspace, work: &dyn Work, id: &Id) -> Result<Ou
 }
 
 /// Works off a lane that the caller holds, up to and with event `id`; `None` where that has moved on
-/// by other hands. True where nothing of the lane is left.
+/// by other hands.
 ///
 /// # Errors
 /// Where the file system refuses, or the lane is held up (`Later`).
-pub fn until(workspace: &Workspace, work: &dyn Work, lane: &Lane, id: &Id) -> Result<(Option<Outcome>, bool)> {
+pub fn until(workspace: &Workspace, work: &dyn Work, lane: &Lane, id: &Id) -> Result<Option<Outcome>> {
     let side = work.side();
     let slots = wait_for_slots(workspace, work, &lane.name)?;
     let mut entries = spool::lanes(workspace, side)?.remove(&lane.name).unwrap_or_default();
     loop {
         match spool::claim(workspace, side, lane, &mut entries)? {
-            Head::Nothing => return Ok((None, true)),
+            Head::Nothing => return Ok(None),
             Head::NotDue(due) => return Err(not_due(id, due, "")),
             Head::Job(job) => {
                 let is_it = job.entry.id == *id;
@@ -69,8 +69,7 @@ pub fn until(workspace: &Workspace, work: &dyn Work, lane: &Lane, id: &Id) -> Re
                 match outcome.state {
                     _ if is_it => {
                         drop(slots);
-                        let is_over = matches!(outcome.state, Standing::Done(_) | Standing::Failed(_));
-                        return Ok((Some(outcome), is_over && entries.is_empty()));
+                        return Ok(Some(outcome));
                     }
                     Standing::Waiting(due, fault) => {
                         return Err(not_due(id, due, &format!(" behind {}: {fault}", outcome.id)));
@@ -88,7 +87,7 @@ fn wait_for_slots(workspace: &Workspace, work: &dyn Work, lane: &str) -> Result<
     if let Some(slots) = Slots::attempt(workspace, &groups)? {
         return Ok(slots);
     }
-    let watch = Watch::new(&[&workspace.path(".claw/locks/slots")])?;
+    let watch = Watch::new(vec![(workspace.path(".claw/locks/slots"), Hears::Releases)])?;
     loop {
         if let Some(slots) = Slots::attempt(workspace, &groups)? {
             return Ok(slots);
@@ -103,8 +102,8 @@ fn wait_for_slots(workspace: &Workspace, work: &dyn Work, lane: &str) -> Result<
 /// Where the kernel has no watch left.
 pub fn eye(workspace: &Workspace, side: Side) -> Result<Watch> {
     let locks = workspace.path(".claw/locks").join(side.name());
-    let states = [State::Ready, State::Wait, State::Failed].map(|state| side.dir(workspace, state));
-    Watch::new(&[&locks, &states[0], &states[1], &states[2]])
+    let states = [State::Ready, State::Wait, State::Failed].map(|state| (side.dir(workspace, state), Hears::Arrivals));
+    Watch::new([(locks, Hears::Releases)].into_iter().chain(states).collect())
 }
 
 fn place(workspace: &Workspace, side: Side, id: &Id) -> Result<Found> {

@@ -1,17 +1,19 @@
 //! `supervise`: all stages, or some, in one process that sleeps until a file or a due time wakes it.
 
+use crate::core::entry::Entry;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::stamp::{DAY, Stamp};
 use crate::stage::deliver::Deliver;
 use crate::stage::pool::{self, Mode, Word, Work};
 use crate::stage::remember::Remember;
+use crate::stage::route::Router;
 use crate::stage::run_agent::RunAgent;
-use crate::stage::{Outcome, failures, route, take_in, tick};
-use crate::store::boxes::Side;
+use crate::stage::{Outcome, failures, take_in, tick};
+use crate::store::boxes::{Side, State};
 use crate::store::drops::Taken;
-use crate::store::watch::{Watch, Woken};
+use crate::store::watch::{Change, Hears, Watch, Woken};
 use crate::store::workspace::Workspace;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Sender};
@@ -20,22 +22,61 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// The stages, in the order of an event's way.
 pub const STAGES: &[&str] = &["route", "run-agent", "remember", "deliver", "tick"];
 
-/// The place of the sweeper among the stages.
-const SWEEP: usize = 4;
-/// The due time of the outbox's drop zone stands beside the stages'.
-const DROPS: usize = 5;
+/// What there may be to do. The pools do theirs in threads of their own, the rest is the desk's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Chore {
+    TakeIn,
+    Route,
+    RunAgent,
+    Remember,
+    TakeOut,
+    Deliver,
+    Sweep,
+}
 
-/// The folders that wake somebody, and whom (places in [`STAGES`]).
-const FOLDERS: &[(&str, &[usize])] = &[
-    ("inbox", &[0]),
-    ("inbox/new", &[0]),
-    ("inbox/ready", &[1, 2]),
-    (".claw/locks/inbox", &[1, 2]),
-    (".claw/locks/slots", &[1]),
-    ("outbox", &[3]),
-    ("outbox/ready", &[3]),
-    (".claw/locks/outbox", &[3]),
-];
+impl Chore {
+    /// All but the sweeping, in the order of an event's way.
+    const USUAL: [Self; 6] = [Self::TakeIn, Self::Route, Self::RunAgent, Self::Remember, Self::TakeOut, Self::Deliver];
+
+    fn stage(self) -> &'static str {
+        match self {
+            Self::TakeIn | Self::Route => "route",
+            Self::RunAgent => "run-agent",
+            Self::Remember => "remember",
+            Self::TakeOut | Self::Deliver => "deliver",
+            Self::Sweep => "tick",
+        }
+    }
+}
+
+/// What a folder that changes means.
+#[derive(Clone, Copy)]
+enum Means {
+    /// The desk has this to do.
+    Chore(Chore),
+    /// A file has come into `ready` of this box.
+    Came(Side),
+    /// A lane of this box was let go of.
+    Freed(Side),
+    /// Slots were let go of.
+    Slots,
+}
+
+/// The folders that are watched, and what it means when they change.
+fn folders(workspace: &Workspace) -> Vec<(PathBuf, Hears, Means)> {
+    let locks = |name: &str| workspace.path(".claw/locks").join(name);
+    let mut folders = vec![
+        (workspace.path("inbox"), Hears::Arrivals, Means::Chore(Chore::TakeIn)),
+        (Side::Inbox.dir(workspace, State::New), Hears::Arrivals, Means::Chore(Chore::Route)),
+        (workspace.path("outbox"), Hears::Arrivals, Means::Chore(Chore::TakeOut)),
+        (locks("slots"), Hears::Releases, Means::Slots),
+    ];
+    for side in [Side::Inbox, Side::Outbox] {
+        folders.push((side.dir(workspace, State::Ready), Hears::Arrivals, Means::Came(side)));
+        folders.push((locks(side.name()), Hears::Releases, Means::Freed(side)));
+    }
+    folders
+}
 
 /// Runs the named stages until `stop` is readable, then finishes what was begun. `tell` hears every
 /// outcome with its stage.
@@ -43,36 +84,40 @@ const FOLDERS: &[(&str, &[usize])] = &[
 /// # Errors
 /// Where the folders cannot be watched, or `claw.yaml` is bad at the start.
 pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, tell: Tell) -> Result<()> {
-    let paths: Vec<PathBuf> = FOLDERS.iter().map(|(name, _)| workspace.path(name)).collect();
-    let watch = Watch::new(&paths.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
+    let folders = folders(workspace);
+    let watch = Watch::new(folders.iter().map(|(path, hears, _)| (path.clone(), *hears)).collect())?;
+    let means = folders.into_iter().map(|(.., means)| means).collect();
     let width = tick::width(workspace)?;
     let run_agent = RunAgent::all(workspace);
     let remember = Remember { workspace };
     let deliver = Deliver { workspace, channel: None, print: None };
-    let works: [(usize, &dyn Work, usize); 3] =
-        [(1, &run_agent, width), (2, &remember, 1), (3, &deliver, tick::DELIVERIES)];
-    let desk = Desk { workspace, stages, watch, dues: Mutex::default(), tell };
+    let works: [(Chore, &dyn Work, usize); 3] = [
+        (Chore::RunAgent, &run_agent, width),
+        (Chore::Remember, &remember, 1),
+        (Chore::Deliver, &deliver, tick::DELIVERIES),
+    ];
+    let mut desk = Desk { workspace, stages, watch, means, bells: BTreeMap::new(), dues: Mutex::default(), tell };
+    let mut pools = Vec::new();
+    for (chore, work, width) in works.into_iter().filter(|(chore, ..)| stages.contains(&chore.stage())) {
+        let (bell, hear) = mpsc::channel();
+        desk.bells.insert(chore, (work.side(), bell.clone()));
+        pools.push((chore, work, width, bell, hear));
+    }
+    let desk = &desk;
     std::thread::scope(|scope| {
-        let mut bells = BTreeMap::new();
-        for (stage, work, width) in works.into_iter().filter(|(stage, ..)| desk.has(*stage)) {
-            let (bell, hear) = mpsc::channel();
-            bells.insert(stage, bell.clone());
-            let desk = &desk;
+        for (chore, work, width, bell, hear) in pools {
             scope.spawn(move || {
-                let mut report = |outcome| tell(STAGES[stage], outcome);
+                let mut report = |outcome| tell(chore.stage(), outcome);
                 let sleeping = |due: Option<Stamp>| {
-                    desk.is_due(stage, due);
-                    if due.is_some() {
+                    if desk.is_due(chore, due) {
                         desk.watch.nudge();
                     }
                 };
                 pool::run(workspace, work, width, Mode::Forever, (&bell, &hear), &mut report, &sleeping)
             });
         }
-        let result = desk.attend(stop, &bells);
-        for bell in bells.values() {
-            let _ = bell.send(Word::Stop);
-        }
+        let result = desk.attend(stop);
+        desk.ring(None, || Word::Stop);
         result
     })
 }
@@ -85,36 +130,41 @@ struct Desk<'a> {
     workspace: &'a Workspace,
     stages: &'a [&'a str],
     watch: Watch,
-    /// When each stage has to look again without being told to.
-    dues: Mutex<BTreeMap<usize, Stamp>>,
+    /// What the watched folders mean, in their order.
+    means: Vec<Means>,
+    /// The pools, with the box that each works off.
+    bells: BTreeMap<Chore, (Side, Sender<Word>)>,
+    /// When there will be something to do that nobody is told of.
+    dues: Mutex<BTreeMap<Chore, Stamp>>,
     tell: Tell<'a>,
 }
 
 impl Desk<'_> {
-    fn attend(&self, stop: BorrowedFd, bells: &BTreeMap<usize, Sender<Word>>) -> Result<()> {
+    fn attend(&self, stop: BorrowedFd) -> Result<()> {
         let workspace = self.workspace;
+        let mut router = Router::new(workspace);
+        let mut chores = BTreeSet::from(Chore::USUAL);
         // Sweeping can wait until what was interrupted has been taken up again.
-        let mut touched: Vec<usize> = (0..SWEEP).collect();
-        self.is_due(SWEEP, Some(workspace.world.now().plus_seconds(60)));
+        self.is_due(Chore::Sweep, Some(workspace.world.now().plus_seconds(60)));
         loop {
-            if touched.contains(&0) && self.has(0) {
-                let routed = route::all(workspace).map(|routed| Taken { again: routed.due, failed: routed.failed });
-                self.is_due(0, self.said(0, routed));
-            }
-            if touched.contains(&3) && self.has(3) {
-                // The pool has its own due time; this one only brings us back here.
-                self.is_due(DROPS, self.said(3, take_in(workspace, Side::Outbox)));
-            }
-            if touched.contains(&SWEEP) && self.has(SWEEP) {
-                let tomorrow = Stamp(workspace.world.now().0 + DAY);
-                let swept = tick::sweep(workspace).map(|()| Taken { again: Some(tomorrow), failed: Vec::new() });
-                self.is_due(SWEEP, self.said(SWEEP, swept));
-            }
-            for bell in touched.iter().filter_map(|stage| bells.get(stage)) {
-                let _ = bell.send(Word::Look);
+            for chore in std::mem::take(&mut chores).into_iter().filter(|chore| self.has(*chore)) {
+                let done = match chore {
+                    Chore::TakeIn => take_in(workspace, Side::Inbox),
+                    Chore::Route => router.route().map(|routed| Taken { again: routed.due, failed: routed.failed }),
+                    Chore::TakeOut => take_in(workspace, Side::Outbox),
+                    Chore::Sweep => tick::sweep(workspace).map(|()| {
+                        let tomorrow = Stamp(workspace.world.now().0 + DAY);
+                        Taken { again: Some(tomorrow), failed: Vec::new() }
+                    }),
+                    Chore::RunAgent | Chore::Remember | Chore::Deliver => {
+                        self.bells.get(&chore).map(|(_, bell)| bell.send(Word::Look));
+                        continue;
+                    }
+                };
+                self.is_due(chore, self.said(chore, done));
             }
             let next = self.lock().values().min().copied();
-            touched = match self.watch.wait(workspace.world.now(), next, Some(stop))? {
+            match self.watch.wait(workspace.world.now(), next, Some(stop))? {
                 Woken::Other => return Ok(()),
                 Woken::Lost => {
                     let what = "a folder that was watched has been taken away";
@@ -122,42 +172,74 @@ impl Desk<'_> {
                         Fault::new(Kind::Machine, what).hint("start claw supervise again: it makes the folder anew")
                     );
                 }
-                Woken::Files(folders) => folders.iter().flat_map(|n| FOLDERS[*n].1).copied().collect(),
-                Woken::Time => self.take_due(),
-            };
+                Woken::Files(changes) => chores.extend(changes.into_iter().filter_map(|change| self.heard(change))),
+                Woken::Time => chores = self.take_due(),
+            }
         }
     }
 
-    fn has(&self, stage: usize) -> bool {
-        self.stages.contains(&STAGES[stage])
+    /// Tells the pools what has changed, or returns what the desk has to do itself.
+    fn heard(&self, change: Change) -> Option<Chore> {
+        let means = self.means.get(change.folder)?;
+        match (means, change.name) {
+            (_, None) => self.ring(None, || Word::Missed),
+            (Means::Came(side), Some(name)) => {
+                let entry = Entry::parse(&name).filter(|entry| !entry.lane.is_empty())?;
+                self.ring(Some(*side), || Word::Came(entry.clone()));
+            }
+            (Means::Freed(side), Some(name)) => self.ring(Some(*side), || Word::Freed(name.clone())),
+            (Means::Slots, Some(_)) => self.ring(Some(Side::Inbox), || Word::Slots),
+            (Means::Chore(_), Some(_)) => {}
+        }
+        match means {
+            Means::Chore(chore) => Some(*chore),
+            _ => None,
+        }
     }
 
-    fn is_due(&self, stage: usize, due: Option<Stamp>) {
-        match due {
-            Some(due) => self.lock().insert(stage, due),
-            None => self.lock().remove(&stage),
+    /// Says a word to the pools of a box, or to all.
+    fn ring(&self, side: Option<Side>, word: impl Fn() -> Word) {
+        for (_, bell) in self.bells.values().filter(|(own, _)| side.is_none_or(|side| side == *own)) {
+            let _ = bell.send(word());
+        }
+    }
+
+    fn has(&self, chore: Chore) -> bool {
+        self.stages.contains(&chore.stage())
+    }
+
+    /// Notes when there will be something to do; true where that is news to a sleeper.
+    fn is_due(&self, chore: Chore, due: Option<Stamp>) -> bool {
+        let before = match due {
+            Some(due) => self.lock().insert(chore, due),
+            None => self.lock().remove(&chore),
         };
+        due.is_some() && before != due
     }
 
-    /// The stages whose time has come.
-    fn take_due(&self) -> Vec<usize> {
+    /// What there is to do now that time has passed.
+    fn take_due(&self) -> BTreeSet<Chore> {
         let now = self.workspace.world.now();
-        let mut due = Vec::new();
-        self.lock().retain(|stage, at| {
+        let mut due = BTreeSet::new();
+        self.lock().retain(|chore, at| {
             if *at <= now {
-                due.push(if *stage == DROPS { 3 } else { *stage });
+                due.insert(*chore);
             }
             *at > now
         });
-        // The slow interval and a clock that was set concern everybody but the sweeper.
-        if due.is_empty() { (0..SWEEP).collect() } else { due }
+        if due.is_empty() {
+            // The slow interval, or a clock that was set.
+            self.ring(None, || Word::Missed);
+            due.extend(Chore::USUAL);
+        }
+        due
     }
 
-    /// What has failed is told; a stage's trouble is said, and the stage looks again in a while.
-    fn said(&self, stage: usize, result: Result<Taken>) -> Option<Stamp> {
+    /// What has failed is told; a chore's trouble is said, and it is tried again in a while.
+    fn said(&self, chore: Chore, result: Result<Taken>) -> Option<Stamp> {
         match result {
             Ok(taken) => {
-                failures(taken.failed).for_each(|outcome| (self.tell)(STAGES[stage], outcome));
+                failures(taken.failed).for_each(|outcome| (self.tell)(chore.stage(), outcome));
                 taken.again
             }
             Err(fault) => {
@@ -167,7 +249,7 @@ impl Desk<'_> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, Stamp>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Chore, Stamp>> {
         self.dues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

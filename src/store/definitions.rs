@@ -5,15 +5,22 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::core::problem::{self, Problem, nearest};
 use crate::core::session;
 use crate::store::workspace::Workspace;
+use std::convert::Infallible;
 use std::fs;
 use std::io::ErrorKind;
+use std::sync::Arc;
 
 /// The agent `id`. Warnings about its file are said, once.
 ///
 /// # Errors
 /// `Data` where there is no such agent, with a guess; `Config` where its file is bad.
-pub fn agent(workspace: &Workspace, id: &str) -> Result<Agent> {
+pub fn agent(workspace: &Workspace, id: &str) -> Result<Arc<Agent>> {
     session::check_agent(id)?;
+    let files = ["AGENT.md", "SOUL.md"].map(|name| workspace.path("agents").join(id).join(name));
+    workspace.memo.agents.get(id, &files, workspace.world.now(), || read_agent(workspace, id).map(Arc::new))
+}
+
+fn read_agent(workspace: &Workspace, id: &str) -> Result<Agent> {
     let path = format!("agents/{id}/AGENT.md");
     let text = match fs::read_to_string(workspace.path(&path)) {
         Ok(text) => text,
@@ -60,9 +67,14 @@ pub fn folders(workspace: &Workspace, kind: &str) -> Vec<String> {
 
 /// AGENTS.md and BOOTSTRAP.md, in this order, as far as they are there.
 #[must_use]
-pub fn guide(workspace: &Workspace) -> String {
-    let texts = ["AGENTS.md", "BOOTSTRAP.md"].map(|name| fs::read_to_string(workspace.path(name)).unwrap_or_default());
-    texts.join("\n\n").trim().to_owned()
+pub fn guide(workspace: &Workspace) -> Arc<str> {
+    let files = ["AGENTS.md", "BOOTSTRAP.md"].map(|name| workspace.path(name));
+    let read = || {
+        let texts = files.each_ref().map(|path| fs::read_to_string(path).unwrap_or_default());
+        Ok::<_, Infallible>(Arc::from(texts.join("\n\n").trim()))
+    };
+    let Ok(text) = workspace.memo.guides.get("guide", &files, workspace.world.now(), read);
+    text
 }
 
 /// Reads one definition: id, path, text.

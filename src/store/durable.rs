@@ -5,10 +5,14 @@ use crate::core::fault::{Fault, Result};
 use crate::store::At;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsRawFd;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 /// Makes `dir/name` with these bytes, durable on return. False where a file of that name is there
 /// already, which is then made durable instead: a repeated publish is a success.
@@ -74,12 +78,12 @@ fn write_synced(file: &mut File, bytes: &[u8], sync: Sync) -> io::Result<()> {
 }
 
 /// Appends `bytes` to `path` with one write, making the file where it is missing; durable on return,
-/// its name too.
+/// its name too unless the caller knows that it `is_named`.
 ///
 /// # Errors
 /// Where it cannot be written or synced. What could not be synced is cut off again, so that nobody
 /// takes it for durable later.
-pub fn append(path: &Path, bytes: &[u8], sync: Sync) -> Result<()> {
+pub fn append(path: &Path, bytes: &[u8], is_named: bool, sync: Sync) -> Result<()> {
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
     let mut file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).at("open", path)?);
     let before = file.metadata().at("read", path)?.len();
@@ -89,6 +93,9 @@ pub fn append(path: &Path, bytes: &[u8], sync: Sync) -> Result<()> {
             let _ = file.set_len(before);
         }
         return Err(error).at("write", path);
+    }
+    if is_named {
+        return Ok(());
     }
     sync_dir(path.parent().unwrap_or(path), sync)
 }
@@ -117,6 +124,58 @@ pub fn sync_dir(dir: &Path, sync: Sync) -> Result<()> {
         Sync::Full => File::open(dir).and_then(|d| d.sync_all()).at("sync", dir),
         Sync::None => Ok(()),
     }
+}
+
+/// Folders that this process has found durable: by name, inode and time of birth, so that one that is
+/// made anew is another one.
+#[derive(Debug, Default)]
+pub struct Places(Mutex<HashMap<PathBuf, (u64, Option<SystemTime>)>>);
+
+impl Places {
+    /// As [`make_dir`], once for each folder.
+    ///
+    /// # Errors
+    /// Where the disk cannot.
+    pub fn make(&self, dir: &Path, levels: usize, sync: Sync) -> Result<()> {
+        if !self.has(dir) {
+            make_dir(dir, levels, sync)?;
+            self.add(dir);
+        }
+        Ok(())
+    }
+
+    /// Moves a finished file into the folder of its day. While that is empty, its name may not be
+    /// durable: whoever made it may have been killed.
+    ///
+    /// # Errors
+    /// Where the file system refuses.
+    pub fn settle_in_day(&self, from: &Path, to: &Path, sync: Sync) -> Result<()> {
+        let day = to.parent().unwrap_or(to);
+        if !self.has(day) {
+            if fs::read_dir(day).is_ok_and(|mut entries| entries.next().is_none()) {
+                make_dir(day, 1, sync)?;
+            }
+            settle(from, to)?;
+            self.add(day);
+            return Ok(());
+        }
+        settle(from, to)
+    }
+
+    fn has(&self, dir: &Path) -> bool {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(dir).copied();
+        known.is_some() && known == identity(dir)
+    }
+
+    fn add(&self, dir: &Path) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.extend(identity(dir).map(|identity| (dir.to_path_buf(), identity)));
+    }
+}
+
+fn identity(dir: &Path) -> Option<(u64, Option<SystemTime>)> {
+    let meta = fs::metadata(dir).ok()?;
+    Some((meta.ino(), meta.created().ok()))
 }
 
 /// Makes `dir` where it is missing, and its name and those of the folders above it durable, `levels` of
@@ -172,19 +231,6 @@ pub fn settle(from: &Path, to: &Path) -> Result<()> {
         remove(from)?;
     }
     Ok(())
-}
-
-/// Moves a finished file into the folder of its day. While that is empty, its name may not be durable:
-/// whoever made it may have been killed.
-///
-/// # Errors
-/// Where the file system refuses.
-pub fn settle_in_day(from: &Path, to: &Path, sync: Sync) -> Result<()> {
-    let day = to.parent().unwrap_or(to);
-    if fs::read_dir(day).is_ok_and(|mut entries| entries.next().is_none()) {
-        make_dir(day, 1, sync)?;
-    }
-    settle(from, to)
 }
 
 /// Removes a file; one that is gone already is fine.

@@ -75,7 +75,7 @@ fn with_pending(workspace: &Workspace, id: &Id, states: &[State], act: impl Fn(&
             acted = true;
         }
         if let Some(lane) = lane {
-            lane.release(false);
+            lane.release();
         }
     }
     Ok(acted)

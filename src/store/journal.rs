@@ -1,17 +1,18 @@
 //! The journal: `.claw/journal/<day>.jsonl`, one line per transition, never synced. It is for
 //! people; losing it loses no event, so a line that cannot be written is no error.
 
-use crate::core::config::Sync;
 use crate::core::entry::Entry;
 use crate::core::id::Id;
 use crate::core::stamp::Stamp;
 use crate::store::boxes::Side;
-use crate::store::durable;
 use crate::store::workspace::Workspace;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 /// One transition.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -86,12 +87,25 @@ impl Line {
     }
 }
 
+/// The file of the day, open for appending.
+#[derive(Debug, Default)]
+pub struct Pen(Mutex<Option<(String, File)>>);
+
 /// Writes a line, if it can be written.
 pub fn write(workspace: &Workspace, line: Line) {
     let now = workspace.world.now();
     let line = Line { at: now.timestamp(), ..line };
-    if let Ok(json) = serde_json::to_string(&line) {
-        let _ = durable::append(&path(workspace, now), format!("{json}\n").as_bytes(), Sync::None);
+    let Ok(json) = serde_json::to_string(&line) else { return };
+    let mut pen = workspace.memo.pen.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let day = now.day();
+    // A file that was taken away is nobody's journal any more.
+    let is_there = |file: &File| file.metadata().is_ok_and(|meta| meta.nlink() > 0);
+    if pen.as_ref().is_none_or(|(of, file)| *of != day || !is_there(file)) {
+        let file = File::options().append(true).create(true).mode(0o600).open(path(workspace, now));
+        *pen = file.ok().map(|file| (day, file));
+    }
+    if let Some((_, file)) = pen.as_mut() {
+        let _ = file.write_all(format!("{json}\n").as_bytes());
     }
 }
 

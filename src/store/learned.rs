@@ -4,43 +4,94 @@ use crate::core::fault::{Fault, Result};
 use crate::core::routing::{Learned, Line};
 use crate::store::workspace::Workspace;
 use crate::store::{At, durable};
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
 
 const FILE: &str = ".claw/routes.jsonl";
 
-/// All lines that can be read; a torn one at the end was never relied on.
+/// What has been learned, and how far it has been read.
+#[derive(Debug, Default)]
+pub struct Routes {
+    /// The lines.
+    pub learned: Learned,
+    inode: u64,
+    read: u64,
+    /// Every line that was read is durable, too.
+    is_durable: bool,
+}
+
+impl Routes {
+    /// Reads what has been added since the last time. A torn line at the end was never relied on.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn refresh(&mut self, workspace: &Workspace) -> Result<()> {
+        let path = workspace.path(FILE);
+        let mut file = match File::open(&path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                *self = Self::default();
+                return Ok(());
+            }
+            other => other.at("read", &path)?,
+        };
+        let meta = file.metadata().at("read", &path)?;
+        if meta.ino() != self.inode || meta.len() < self.read {
+            *self = Self { inode: meta.ino(), ..Self::default() };
+        }
+        if meta.len() == self.read {
+            return Ok(());
+        }
+        file.seek(SeekFrom::Start(self.read)).at("read", &path)?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).at("read", &path)?;
+        let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
+        for line in text[..whole].split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice::<Line>(line).ok()) {
+            self.learned.push(line);
+        }
+        self.read += whole as u64;
+        self.is_durable = false;
+        Ok(())
+    }
+
+    /// Makes every line durable that was read: somebody has written it, and may have been killed before
+    /// it was.
+    ///
+    /// # Errors
+    /// Where the disk cannot.
+    pub fn commit(&mut self, workspace: &Workspace) -> Result<()> {
+        if !self.is_durable {
+            durable::sync_file(&workspace.path(FILE), workspace.sync()?)?;
+            self.is_durable = true;
+        }
+        Ok(())
+    }
+
+    /// Learns a line. The caller holds the lock on routing, and has refreshed under it.
+    ///
+    /// # Errors
+    /// Where it cannot be made durable.
+    pub fn append(&mut self, workspace: &Workspace, line: Line) -> Result<()> {
+        let json = serde_json::to_string(&line).map_err(|e| Fault::data(e.to_string()))?;
+        // The leading newline ends a line that was torn; empty lines are passed over.
+        let text = format!("\n{json}\n");
+        let path = workspace.path(FILE);
+        durable::append(&path, text.as_bytes(), false, workspace.sync()?)?;
+        self.learned.push(line);
+        let meta = path.metadata().at("read", &path)?;
+        if meta.len() == self.read + text.len() as u64 {
+            (self.inode, self.read) = (meta.ino(), meta.len());
+        }
+        Ok(())
+    }
+}
+
+/// All lines that can be read.
 ///
 /// # Errors
 /// Where the file cannot be read.
 pub fn load(workspace: &Workspace) -> Result<Learned> {
-    let path = workspace.path(FILE);
-    let text = match fs::read_to_string(&path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Learned::default()),
-        other => other.at("read", &path)?,
-    };
-    let mut learned = Learned::default();
-    for line in text.lines().filter_map(|l| serde_json::from_str::<Line>(l).ok()) {
-        learned.push(line);
-    }
-    Ok(learned)
-}
-
-/// Makes every line durable that somebody has written, and may have been killed before it was.
-///
-/// # Errors
-/// Where the disk cannot.
-pub fn commit(workspace: &Workspace) -> Result<()> {
-    let path = workspace.path(FILE);
-    durable::sync_file(&path, workspace.sync()?)
-}
-
-/// Learns a line. The caller holds the lock on routing.
-///
-/// # Errors
-/// Where it cannot be made durable.
-pub fn append(workspace: &Workspace, line: &Line) -> Result<()> {
-    let json = serde_json::to_string(line).map_err(|e| Fault::data(e.to_string()))?;
-    // The leading newline ends a line that was torn; empty lines are passed over.
-    durable::append(&workspace.path(FILE), format!("\n{json}\n").as_bytes(), workspace.sync()?)
+    let mut routes = Routes::default();
+    routes.refresh(workspace)?;
+    Ok(routes.learned)
 }

@@ -132,16 +132,16 @@ impl Lane {
         Self::probe(workspace, side, name)?.map(Tried::take).transpose()
     }
 
-    /// Lets go. With `is_idle` nothing of this lane is left, and its lock file goes too. Returns the
-    /// version that the next holder will find.
+    /// Lets go, and returns the version that the next holder will find.
     #[expect(clippy::must_use_candidate, reason = "most callers have no use for the version")]
-    pub fn release(self, is_idle: bool) -> Option<u64> {
-        if is_idle {
-            let _ = fs::remove_file(&self.held.path);
-            return None;
-        }
+    pub fn release(self) -> Option<u64> {
         let version = self.version.wrapping_add(1);
         self.write(version).ok().map(|()| version)
+    }
+
+    /// Lets go of a lane that nobody will need for long: its lock file goes too.
+    pub fn retire(self) {
+        let _ = fs::remove_file(&self.held.path);
     }
 
     /// The lock's two descriptors, for a program that is not to be killed: the lane is free when that
@@ -189,7 +189,7 @@ pub fn look(workspace: &Workspace, side: Side, name: &str) -> Result<Seen> {
             return Ok(Seen { version: Some(version).filter(|v| v % 2 == 0), served });
         }
     }
-    let version = Lane::attempt(workspace, side, name)?.and_then(|lane| lane.release(false));
+    let version = Lane::attempt(workspace, side, name)?.and_then(Lane::release);
     Ok(Seen { version, served: None })
 }
 

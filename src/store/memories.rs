@@ -85,7 +85,7 @@ pub fn note(workspace: &Workspace, lane: &Lane, shelf: &Shelf, id: &Id, text: &s
         let title = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
         let head = if whole.is_empty() { format!("# {title}\n\n") } else { String::new() };
         let addition = format!("{head}- {} {mark}\n", text.trim().replace('\n', "\n  "));
-        durable::append(&path, missing(&whole, &addition).as_bytes(), sync)?;
+        durable::append(&path, missing(&whole, &addition).as_bytes(), false, sync)?;
         whole = read()?;
     } else {
         // Whoever wrote it may have been killed before it was durable.

@@ -12,6 +12,7 @@ pub mod git;
 pub mod hand;
 pub mod holders;
 pub mod journal;
+pub mod kept;
 pub mod learned;
 pub mod lease;
 pub mod locate;

@@ -1,4 +1,5 @@
-//! Letting go of what is finished: days of `done/`, the journal, the sessions of `ask`.
+//! Letting go of what is finished: days of `done/`, the journal, the sessions of `ask`, locks of lanes
+//! that nobody has held for a day.
 
 use crate::core::fault::Result;
 use crate::core::stamp::{DAY, Stamp};
@@ -55,12 +56,22 @@ pub fn run(workspace: &Workspace) -> Result<usize> {
     for session in names(&workspace.path("sessions")) {
         let is_ask = session.split_once('.').is_some_and(|(_, name)| name.starts_with(ASK));
         let path = workspace.path("sessions").join(&session);
-        if is_ask && !lanes.contains(&session) && is_untouched(&path, before(keep.ask_days)) {
+        if is_ask && !lanes.contains(&session) && is_older(&path.join("log.jsonl"), before(keep.ask_days)) {
             // Whoever holds the lane is about to write into it.
             if let Some(lane) = Lane::attempt(workspace, Side::Inbox, &session)? {
                 fs::remove_dir_all(&path).at("remove", &path)?;
-                lane.release(true);
+                lane.retire();
                 removed += 1;
+            }
+        }
+    }
+    for side in [Side::Inbox, Side::Outbox] {
+        let folder = workspace.path(".claw/locks").join(side.name());
+        for name in names(&folder) {
+            // Whoever looks at an idle lane makes its lock file anew.
+            let is_idle = !lanes.contains(&name) && is_older(&folder.join(&name), before(1));
+            if let Some(lane) = is_idle.then(|| Lane::attempt(workspace, side, &name)).transpose()?.flatten() {
+                lane.retire();
             }
         }
     }
@@ -72,7 +83,7 @@ fn names(dir: &Path) -> Vec<String> {
     entries.filter_map(|e| e.file_name().into_string().ok()).filter(|n| !n.starts_with('.')).collect()
 }
 
-fn is_untouched(session: &Path, since: Stamp) -> bool {
-    let changed = fs::metadata(session.join("log.jsonl")).and_then(|m| m.modified()).ok();
+fn is_older(path: &Path, since: Stamp) -> bool {
+    let changed = fs::metadata(path).and_then(|m| m.modified()).ok();
     changed.and_then(|at| jiff::Timestamp::try_from(at).ok()).is_some_and(|at| Stamp::from(at) < since)
 }

@@ -45,10 +45,12 @@ impl<'w> Receipt<'w> {
     /// Where it cannot be written.
     pub fn push(&mut self, line: &str) -> Result<()> {
         let sync = self.workspace.sync()?;
-        let day = self.path.parent().unwrap_or(&self.path);
-        durable::make_dir(day, usize::from(self.lines.is_empty()), sync)?;
+        let is_named = !self.lines.is_empty();
+        if !is_named {
+            self.workspace.make_place(self.path.parent().unwrap_or(&self.path), 1)?;
+        }
         let line = line.replace('\n', " ");
-        durable::append(&self.path, format!("{line}\n").as_bytes(), sync)?;
+        durable::append(&self.path, format!("{line}\n").as_bytes(), is_named, sync)?;
         self.lines.push(line);
         Ok(())
     }

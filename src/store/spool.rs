@@ -185,7 +185,7 @@ impl Job<'_> {
     /// Where the file system refuses.
     pub fn done(self) -> Result<()> {
         let done = self.side.done(self.workspace, &self.entry.id);
-        durable::settle_in_day(&self.path(), &done, self.workspace.sync()?)
+        self.workspace.memo.places.settle_in_day(&self.path(), &done, self.workspace.sync()?)
     }
 
     /// Try again at `due`.

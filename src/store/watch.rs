@@ -4,27 +4,46 @@
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::stamp::{SECOND, Stamp};
 use crate::store::At;
-use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The longest sleep in seconds: a missed hint costs no more.
 const SLOW: i64 = 600;
+/// More changes than this that nobody has fetched are one change of everything.
+const MANY: usize = 4096;
+
+/// What is listened for in a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hears {
+    /// A file that came, by a rename or a link, or was written and closed.
+    Arrivals,
+    /// A lock that was let go of: its holder closed the written descriptor.
+    Releases,
+    /// Lines that are appended to files that stay open.
+    Lines,
+}
+
+/// Something changed in a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The folder's place in the list that was given.
+    pub folder: usize,
+    /// The file's name; without one anything may have changed.
+    pub name: Option<String>,
+}
 
 /// Folders being watched, and a timer on the real-time clock.
 pub struct Watch {
     _watcher: RecommendedWatcher,
-    hint: Arc<OwnedFd>,
+    heard: Arc<Heard>,
     timer: OwnedFd,
-    changed: Arc<Mutex<Vec<usize>>>,
-    is_lost: Arc<AtomicBool>,
     /// When everything is looked at again, whatever was heard meanwhile.
     slow: Mutex<Option<Stamp>>,
 }
@@ -32,8 +51,8 @@ pub struct Watch {
 /// Why a sleeper woke.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Woken {
-    /// Something changed in these folders (their places in the list that was given).
-    Files(Vec<usize>),
+    /// This has changed, in the order in which it did.
+    Files(Vec<Change>),
     /// The instant has come, the clock was set, or the slow interval is over.
     Time,
     /// Another descriptor that was given is readable.
@@ -42,55 +61,80 @@ pub enum Woken {
     Lost,
 }
 
+/// What the watcher's thread has heard and the sleeper has not fetched.
+struct Heard {
+    bell: OwnedFd,
+    folders: Vec<(PathBuf, Hears)>,
+    news: Mutex<News>,
+}
+
+#[derive(Default)]
+struct News {
+    changes: Vec<Change>,
+    is_lost: bool,
+}
+
+impl Heard {
+    fn hear(&self, event: notify::Result<notify::Event>) {
+        let mut news = self.news();
+        match event {
+            Ok(event) if !event.need_rescan() => {
+                let is_gone = matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
+                if is_gone && event.paths.iter().any(|path| self.folders.iter().any(|(folder, _)| folder == path)) {
+                    news.is_lost = true;
+                }
+                for path in &event.paths {
+                    let folder = self.folders.iter().position(|(dir, _)| path.parent() == Some(dir));
+                    let name = path.file_name().and_then(|name| name.to_str()).map(ToOwned::to_owned);
+                    news.changes.extend(
+                        folder.filter(|n| tells(event.kind, self.folders[*n].1)).map(|folder| Change { folder, name }),
+                    );
+                }
+                if news.changes.len() > MANY {
+                    news.changes = self.everything();
+                }
+            }
+            _ => news.changes = self.everything(),
+        }
+        if news.is_lost || !news.changes.is_empty() {
+            self.ring();
+        }
+    }
+
+    fn everything(&self) -> Vec<Change> {
+        (0..self.folders.len()).map(|folder| Change { folder, name: None }).collect()
+    }
+
+    fn ring(&self) {
+        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+    }
+
+    fn news(&self) -> MutexGuard<'_, News> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Watch {
     /// Watches these folders (not what is below them).
     ///
     /// # Errors
     /// Where the kernel has no watch left.
-    pub fn new(folders: &[&Path]) -> Result<Self> {
-        let hint =
-            Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).at("watch", Path::new("files"))?);
-        let changed = Arc::new(Mutex::new(Vec::new()));
-        let (bell, list) = (Arc::clone(&hint), Arc::clone(&changed));
-        let is_lost = Arc::new(AtomicBool::new(false));
-        let gone = Arc::clone(&is_lost);
-        let owned: Vec<_> = folders.iter().map(|p| p.to_path_buf()).collect();
-        let is_lock: Vec<bool> = owned.iter().map(|p| p.parent().is_some_and(|p| p.ends_with(".claw/locks"))).collect();
-        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            let mut touched = Vec::new();
-            match &event {
-                Ok(event) if event.need_rescan() => touched.extend(0..owned.len()),
-                Ok(event) => {
-                    let is_gone = matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
-                    if is_gone && event.paths.iter().any(|path| owned.contains(path)) {
-                        gone.store(true, Ordering::Relaxed);
-                        let _ = rustix::io::write(&*bell, &1u64.to_ne_bytes());
-                    }
-                    for path in &event.paths {
-                        let folder = owned.iter().position(|dir| path.parent() == Some(dir));
-                        touched.extend(folder.filter(|n| tells(event.kind, is_lock[*n])));
-                    }
-                }
-                Err(_) => touched.extend(0..owned.len()),
-            }
-            if touched.is_empty() {
-                return;
-            }
-            list.lock().unwrap_or_else(PoisonError::into_inner).extend(touched);
-            let _ = rustix::io::write(&*bell, &1u64.to_ne_bytes());
-        })
-        .map_err(|e| unwatchable(&e))?;
-        for folder in folders {
+    pub fn new(folders: Vec<(PathBuf, Hears)>) -> Result<Self> {
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).at("watch", Path::new("files"))?;
+        let heard = Arc::new(Heard { bell, folders, news: Mutex::default() });
+        let ear = Arc::clone(&heard);
+        let mut watcher = notify::recommended_watcher(move |event| ear.hear(event)).map_err(|e| unwatchable(&e))?;
+        for (folder, _) in &heard.folders {
             watcher.watch(folder, RecursiveMode::NonRecursive).map_err(|e| unwatchable(&e))?;
         }
         let timer = timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)
             .at("make", Path::new("a timer"))?;
-        Ok(Self { _watcher: watcher, hint, timer, changed, is_lost, slow: Mutex::default() })
+        Ok(Self { _watcher: watcher, heard, timer, slow: Mutex::default() })
     }
 
     /// Wakes the sleeper, so that it asks again until when it may sleep.
     pub fn nudge(&self) {
-        let _ = rustix::io::write(&*self.hint, &1u64.to_ne_bytes());
+        self.heard.ring();
     }
 
     /// Sleeps until a file changes, `until` comes, the clock is set, or `other` is readable.
@@ -111,7 +155,7 @@ impl Watch {
         let value = Itimerspec { it_interval: spec(0), it_value: spec(due.0.max(1)) };
         let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
         timerfd_settime(&self.timer, flags, &value).at("set", Path::new("a timer"))?;
-        let mut fds = vec![PollFd::new(&self.hint, PollFlags::IN), PollFd::new(&self.timer, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(&self.heard.bell, PollFlags::IN), PollFd::new(&self.timer, PollFlags::IN)];
         fds.extend(other.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
         match poll(&mut fds, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -122,26 +166,21 @@ impl Watch {
             return Ok(Woken::Other);
         }
         if is_ready(0) {
-            if self.is_lost.load(Ordering::Relaxed) {
-                return Ok(Woken::Lost);
-            }
             let mut count = [0u8; 8];
-            let _ = rustix::io::read(self.hint.as_fd(), &mut count);
-            let mut changed = std::mem::take(&mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner));
-            changed.sort_unstable();
-            changed.dedup();
-            return Ok(Woken::Files(changed));
+            let _ = rustix::io::read(&self.heard.bell, &mut count);
+            let news = std::mem::take(&mut *self.heard.news());
+            return Ok(if news.is_lost { Woken::Lost } else { Woken::Files(news.changes) });
         }
         Ok(Woken::Time)
     }
 }
 
-/// Something has come, or a lock has been let go of: its holder closed the written descriptor. Opening
-/// and reading is what we do ourselves, and tells nobody anything.
-fn tells(kind: EventKind, is_lock: bool) -> bool {
+/// Opening and reading is what we do ourselves, and tells nobody anything.
+fn tells(kind: EventKind, hears: Hears) -> bool {
     match kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
-        EventKind::Create(_) | EventKind::Modify(ModifyKind::Name(_)) => !is_lock,
+        EventKind::Create(_) | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => hears != Hears::Releases,
+        EventKind::Modify(ModifyKind::Data(_)) => hears == Hears::Lines,
         _ => false,
     }
 }

@@ -2,15 +2,19 @@
 
 use crate::core::address::Address;
 use crate::core::config::{self, Config, Sync};
+use crate::core::definition::Agent;
 use crate::core::fault::{Fault, Result};
 use crate::core::problem::Problem;
+use crate::store::durable::Places;
+use crate::store::journal::Pen;
+use crate::store::kept::Kept;
 use crate::store::{At, durable, trust};
 use crate::world::World;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// Every directory that the machine itself needs.
 const LAYOUT: &[&str] = &[
@@ -50,6 +54,16 @@ pub struct Workspace {
     /// Clock, randomness, environment.
     pub world: World,
     config: OnceLock<Config>,
+    pub(super) memo: Memo,
+}
+
+/// What one process need not find out twice.
+#[derive(Debug, Default)]
+pub(super) struct Memo {
+    pub(super) agents: Kept<Arc<Agent>>,
+    pub(super) guides: Kept<Arc<str>>,
+    pub(super) places: Places,
+    pub(super) pen: Pen,
 }
 
 impl Workspace {
@@ -95,7 +109,7 @@ impl Workspace {
             ))
             .hint("go elsewhere, or name your own workspace with -w"));
         }
-        let workspace = Self { root, is_trusted, world, config: OnceLock::new() };
+        let workspace = Self { root, is_trusted, world, config: OnceLock::new(), memo: Memo::default() };
         if let Some(kind) = network_kind(&workspace.root)?
             && !workspace.config()?.allow_network_fs
         {
@@ -160,6 +174,14 @@ impl Workspace {
     #[must_use]
     pub fn path(&self, relative: &str) -> PathBuf {
         self.root.join(relative)
+    }
+
+    /// Makes a folder, durable with the names above it, `levels` of them.
+    ///
+    /// # Errors
+    /// Where the disk cannot.
+    pub fn make_place(&self, dir: &Path, levels: usize) -> Result<()> {
+        self.memo.places.make(dir, levels, self.sync()?)
     }
 
     /// How writes wait for the disk.
