@@ -234,7 +234,9 @@ impl Slots {
     pub fn attempt(workspace: &Workspace, groups: &[(String, u32)]) -> Result<Option<Self>> {
         let mut held: Vec<Held> = Vec::with_capacity(groups.len());
         'groups: for (group, limit) in groups {
-            for number in 0..*limit {
+            // Anywhere: the first ones are the ones that are taken.
+            let first = u32::try_from(workspace.world.random() % u64::from(*limit).max(1)).unwrap_or_default();
+            for number in (first..*limit).chain(0..first) {
                 let path = workspace.root.join(".claw/locks/slots").join(format!("{group}.{number}"));
                 if let Some(slot) = Held::attempt(&path, FlockOperation::NonBlockingLockExclusive)? {
                     held.push(slot);
