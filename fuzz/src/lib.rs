@@ -2,6 +2,10 @@
 //! where the program breaks a promise. `fuzz_targets/` and `tests/fuzz.rs` feed it; an `Err` of the
 //! program is an answer, a panic of it is a finding.
 
+mod dropped;
+mod place;
+
+use claw::channel;
 use claw::core::address::{self, Address};
 use claw::core::config::{self, Config};
 use claw::core::definition::{self, Agent};
@@ -14,20 +18,13 @@ use claw::core::routing::{self, Learned};
 use claw::core::session;
 use claw::core::stamp::Stamp;
 use claw::core::turn::{self, Record};
-use claw::store::boxes::{Side, State};
+use claw::store::definitions;
 use claw::store::session_log::{self, SessionLog};
-use claw::store::workspace::Workspace;
-use claw::store::{definitions, drops, spool};
-use claw::world::World;
-use claw::{channel, stage};
-use std::cell::OnceCell;
-use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use serde_json::{Map, Value};
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-use tempfile::TempDir;
-use walkdir::WalkDir;
+
+pub use dropped::drop;
+use place::{SETTINGS, at_place};
 
 /// Takes any bytes.
 pub type Target = fn(&[u8]);
@@ -47,6 +44,7 @@ pub fn event(data: &[u8]) {
     if let Ok(event) = Event::from_json(data) {
         reads_back(&event);
         routes_safely(&event);
+        keeps_what_it_does_not_know(data, &event);
     }
     if let Ok(draft) = Draft::from_file("x.json", data) {
         drafts(draft);
@@ -152,86 +150,6 @@ fn settings(text: &str, config: &Config) {
     });
 }
 
-/// A dropped file, `box/name/content`: left alone, or an event, or in `failed/` with its bytes and a reason.
-pub fn drop(data: &[u8]) {
-    let mut parts = data.splitn(3, |b| *b == b'/');
-    let side = if parts.next() == Some(b"outbox") { Side::Outbox } else { Side::Inbox };
-    let (name, content) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    at_place(|place| {
-        let workspace = place.workspace();
-        let path = place.path(side.name()).join(OsStr::from_bytes(name));
-        let is_new = !name.is_empty() && !name.contains(&0) && path.symlink_metadata().is_err();
-        if !is_new || fs::write(&path, content).is_err() {
-            return;
-        }
-        let is_refused = drops::refusal(&path).is_some();
-        take(&workspace, side);
-        let left = place.boxes();
-        if is_refused {
-            assert_eq!(left, BTreeMap::from([(path, content.to_vec())]), "it was to be left alone");
-        } else {
-            ended(&workspace, side, &path, content, &left);
-        }
-        take(&workspace, side);
-        assert_eq!(place.boxes(), left, "to look once more changed something");
-    });
-}
-
-fn take(workspace: &Workspace, side: Side) {
-    match side {
-        Side::Inbox => stage::route::all(workspace).map(|_| ()),
-        Side::Outbox => stage::take_in(workspace, side).map(|_| ()),
-    }
-    .expect("a drop is never the machine's trouble");
-}
-
-/// Whether what was dropped is an event, or failed with its reason, and there is nothing else.
-fn ended(workspace: &Workspace, side: Side, path: &Path, content: &[u8], left: &BTreeMap<PathBuf, Vec<u8>>) {
-    let name = path.file_name().unwrap().to_string_lossy();
-    let mut known = 0;
-    let mut one = |path: PathBuf| {
-        known += 1;
-        left.get(&path).unwrap_or_else(|| panic!("there is no {}", path.display()))
-    };
-    let (mut events, mut refused) = (Vec::new(), 0);
-    for state in [State::New, State::Ready, State::Failed] {
-        for entry in spool::list(workspace, side, state).unwrap() {
-            let file = side.dir(workspace, state).join(entry.to_string());
-            one(file.clone());
-            if state == State::Failed {
-                assert!(!one(side.reason(workspace, &entry.id)).is_empty(), "failed without a reason");
-                refused += 1;
-            }
-            events.extend(spool::read_event(&file, &entry.id));
-        }
-    }
-    let failed = side.dir(workspace, State::Failed);
-    for file in left.keys().filter(|file| file.parent() == Some(&failed) && file.extension() == Some("drop".as_ref())) {
-        assert_eq!(one(file.clone()), content, "a failed drop keeps its bytes");
-        let id = file.file_name().unwrap().to_str().and_then(|name| name.split_once('~')).unwrap().0;
-        let id = Id::parse(id).unwrap();
-        assert!(!one(side.reason(workspace, &id)).is_empty(), "failed without a reason");
-    }
-    if side == Side::Inbox {
-        // Word of a failure goes to whoever sent it.
-        for entry in spool::list(workspace, Side::Outbox, State::Ready).unwrap() {
-            let file = Side::Outbox.dir(workspace, State::Ready).join(entry.to_string());
-            assert!(spool::read_event(&file, &entry.id).unwrap().error.is_some());
-            one(file);
-        }
-    }
-    assert_eq!(known, left.len(), "something else is left: {:#?}", left.keys());
-    match Draft::from_file(&name, content) {
-        Ok(draft) if !events.is_empty() => {
-            assert_eq!(events.len(), 1, "one drop, {} events", events.len());
-            assert_eq!((&events[0].content, &events[0].hops), (&draft.content.unwrap(), &0));
-        }
-        // A good file that this box does not take, or an event that was refused later.
-        Ok(_) => assert!(side == Side::Outbox || refused == 1, "a good drop became no event"),
-        Err(_) => assert!(events.is_empty(), "a bad drop became an event"),
-    }
-}
-
 /// Everything that is read out of a name or into one: files in boxes, ids, addresses, sessions, instants.
 pub fn names(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
@@ -291,6 +209,35 @@ fn reads_back(event: &Event) {
     }
 }
 
+/// The fields of a newer program, or of a person, go on with the event.
+fn keeps_what_it_does_not_know(data: &[u8], event: &Event) {
+    const KNOWN: &[&str] = &[
+        "v",
+        "id",
+        "kind",
+        "from",
+        "source",
+        "reply_to",
+        "agent",
+        "session",
+        "content",
+        "text",
+        "in_reply_to",
+        "created_at",
+        "not_before",
+        "expires_at",
+        "error",
+        "hops",
+        "attachments",
+        "meta",
+    ];
+    let fields: Map<String, Value> = serde_json::from_slice(data).unwrap();
+    let written: Map<String, Value> = serde_json::from_str(&event.to_json().unwrap()).unwrap();
+    for (key, value) in fields.iter().filter(|(key, _)| !KNOWN.contains(&&key[..])) {
+        assert!(written.get(key).is_some_and(|kept| same(kept, value)), "field {key} was lost");
+    }
+}
+
 fn routes_safely(event: &Event) {
     let Ok(decision) = routing::decide(event, &Learned::default(), "pickle") else { return };
     assert!(is_safe(&decision.lane) && decision.lane.len() <= session::MAX, "{}", decision.lane);
@@ -319,80 +266,20 @@ fn is_placed(problem: &Problem, text: &str) {
 /// Whether two texts are the same JSON. A number with a fraction may differ in its last digit: the reader is
 /// the fast one, which is not exact.
 fn same_json(one: &str, other: &str) -> bool {
-    use serde_json::Value;
-    fn same(one: &Value, other: &Value) -> bool {
-        match (one, other) {
-            (Value::Number(a), Value::Number(b)) if a.is_f64() && b.is_f64() => {
-                let (a, b) = (a.as_f64().unwrap_or_default(), b.as_f64().unwrap_or_default());
-                (a - b).abs() <= a.abs() * 1e-15 + f64::MIN_POSITIVE
-            }
-            (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
-            (Value::Object(a), Value::Object(b)) => {
-                a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
-            }
-            _ => one == other,
-        }
-    }
-    let value = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    let value = |text: &str| serde_json::from_str(text).unwrap();
     one == other || same(&value(one), &value(other))
 }
 
-const SETTINGS: &str = "sync: none\n";
-const AGENT: &str = "---\nname: Pickle\n---\nYou are Pickle.\n";
-
-/// A workspace that is used again and again by one thread, and emptied in between.
-struct Place {
-    dir: TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        let place = Self { dir: TempDir::new().unwrap() };
-        fs::create_dir_all(place.path("agents/pickle")).unwrap();
-        fs::write(place.path("claw.yaml"), SETTINGS).unwrap();
-        fs::write(place.path("agents/pickle/AGENT.md"), AGENT).unwrap();
-        place.workspace().lay_out().unwrap();
-        place
-    }
-
-    fn path(&self, relative: &str) -> PathBuf {
-        self.dir.path().join("ws").join(relative)
-    }
-
-    /// Opened anew, because a workspace reads its settings once.
-    fn workspace(&self) -> Workspace {
-        Workspace::open(World::real().unwrap(), self.dir.path().join("ws"), true).unwrap()
-    }
-
-    /// Every file in both boxes with its bytes. Nothing may lie beside the workspace or deeper than it should.
-    fn boxes(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        let beside: Vec<_> = fs::read_dir(self.dir.path()).unwrap().flatten().map(|e| e.file_name()).collect();
-        assert_eq!(beside, ["ws"], "something was written outside");
-        let own = fs::read_dir(self.path("")).unwrap().flatten().map(|e| e.file_name().into_string().unwrap());
-        let known = ["agents", "claw.yaml", "inbox", "outbox", "sessions", "memories", ".claw"];
-        own.for_each(|name| assert!(known.contains(&&name[..]), "something was written beside the boxes: {name}"));
-        let files = [Side::Inbox, Side::Outbox].map(|side| WalkDir::new(self.path(side.name())));
-        let files = files.into_iter().flatten().map(|entry| entry.unwrap()).filter(|entry| !entry.file_type().is_dir());
-        files.map(|file| (file.path().to_owned(), fs::read(file.path()).unwrap())).collect()
-    }
-
-    fn empty(&self) {
-        for path in self.boxes().keys() {
-            fs::remove_file(path).unwrap();
+fn same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(a), Value::Number(b)) if a.is_f64() && b.is_f64() => {
+            let (a, b) = (a.as_f64().unwrap_or_default(), b.as_f64().unwrap_or_default());
+            (a - b).abs() <= a.abs() * 1e-15 + f64::MIN_POSITIVE
         }
-        let _ = fs::remove_file(self.path(".claw/routes.jsonl"));
-        for day in fs::read_dir(self.path(".claw/journal")).unwrap().flatten() {
-            fs::remove_file(day.path()).unwrap();
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
         }
+        _ => one == other,
     }
-}
-
-/// Does something in this thread's workspace, and empties it.
-fn at_place(work: impl FnOnce(&Place)) {
-    thread_local!(static PLACE: OnceCell<Place> = const { OnceCell::new() });
-    PLACE.with(|place| {
-        let place = place.get_or_init(Place::new);
-        work(place);
-        place.empty();
-    });
 }

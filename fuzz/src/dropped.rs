@@ -1,0 +1,94 @@
+//! The target `drop`: a foreign file in a box.
+
+use super::place::at_place;
+use claw::core::event::Draft;
+use claw::core::id::Id;
+use claw::stage;
+use claw::store::boxes::{Side, State};
+use claw::store::workspace::Workspace;
+use claw::store::{drops, spool};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// A dropped file, `box/name/content`: left alone, or an event, or in `failed/` with its bytes and a reason.
+pub fn drop(data: &[u8]) {
+    let mut parts = data.splitn(3, |b| *b == b'/');
+    let side = if parts.next() == Some(b"outbox") { Side::Outbox } else { Side::Inbox };
+    let (name, content) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    at_place(|place| {
+        let workspace = place.workspace();
+        let path = place.path(side.name()).join(OsStr::from_bytes(name));
+        let is_new = !name.is_empty() && !name.contains(&0) && path.symlink_metadata().is_err();
+        if !is_new || fs::write(&path, content).is_err() {
+            return;
+        }
+        let is_refused = drops::refusal(&path).is_some();
+        take(&workspace, side);
+        let left = place.boxes();
+        if is_refused {
+            assert_eq!(left, BTreeMap::from([(path, content.to_vec())]), "it was to be left alone");
+        } else {
+            ended(&workspace, side, &path, content, &left);
+        }
+        take(&workspace, side);
+        assert_eq!(place.boxes(), left, "to look once more changed something");
+    });
+}
+
+fn take(workspace: &Workspace, side: Side) {
+    match side {
+        Side::Inbox => stage::route::all(workspace).map(|_| ()),
+        Side::Outbox => stage::take_in(workspace, side).map(|_| ()),
+    }
+    .expect("a drop is never the machine's trouble");
+}
+
+/// Whether what was dropped is an event, or failed with its reason, and there is nothing else.
+fn ended(workspace: &Workspace, side: Side, path: &Path, content: &[u8], left: &BTreeMap<PathBuf, Vec<u8>>) {
+    let name = path.file_name().unwrap().to_string_lossy();
+    let mut known = 0;
+    let mut one = |path: PathBuf| {
+        known += 1;
+        left.get(&path).unwrap_or_else(|| panic!("there is no {}", path.display()))
+    };
+    let (mut events, mut refused) = (Vec::new(), 0);
+    for state in [State::New, State::Ready, State::Failed] {
+        for entry in spool::list(workspace, side, state).unwrap() {
+            let file = side.dir(workspace, state).join(entry.to_string());
+            one(file.clone());
+            if state == State::Failed {
+                assert!(!one(side.reason(workspace, &entry.id)).is_empty(), "failed without a reason");
+                refused += 1;
+            }
+            events.extend(spool::read_event(&file, &entry.id));
+        }
+    }
+    let failed = side.dir(workspace, State::Failed);
+    for file in left.keys().filter(|file| file.parent() == Some(&failed) && file.extension() == Some("drop".as_ref())) {
+        assert_eq!(one(file.clone()), content, "a failed drop keeps its bytes");
+        let id = file.file_name().unwrap().to_str().and_then(|name| name.split_once('~')).unwrap().0;
+        let id = Id::parse(id).unwrap();
+        assert!(!one(side.reason(workspace, &id)).is_empty(), "failed without a reason");
+    }
+    if side == Side::Inbox {
+        // Word of a failure goes to whoever sent it.
+        for entry in spool::list(workspace, Side::Outbox, State::Ready).unwrap() {
+            let file = Side::Outbox.dir(workspace, State::Ready).join(entry.to_string());
+            assert!(spool::read_event(&file, &entry.id).unwrap().error.is_some());
+            one(file);
+        }
+    }
+    assert_eq!(known, left.len(), "something else is left: {:#?}", left.keys());
+    match Draft::from_file(&name, content) {
+        Ok(draft) if !events.is_empty() => {
+            assert_eq!(events.len(), 1, "one drop, {} events", events.len());
+            assert_eq!((&events[0].content, &events[0].hops), (&draft.content.unwrap(), &0));
+        }
+        // A good file that this box does not take, or an event that was refused later.
+        Ok(_) => assert!(side == Side::Outbox || refused == 1, "a good drop became no event"),
+        Err(_) => assert!(events.is_empty(), "a bad drop became an event"),
+    }
+}
