@@ -1,0 +1,98 @@
+//! The workspace of the stress tests: many agents with a limit each, many lanes, and a model that
+//! leaves evidence of when it was alive.
+
+use crate::common::Fixture;
+use std::time::{Duration, Instant};
+
+/// A turn writes down that it begins, that it is alive, and that it ends, all into one file that is
+/// only appended to, so that the order of its lines is the order of what happened. A turn that is
+/// killed has no last word: it was alive from its first line to its last one, whatever that is, and so
+/// nothing is claimed that is not certain. Each tenth one leaves something behind that writes for ever.
+/// (A worker that is killed while it asks leaves half a question, which is none.)
+const MODEL: &str = r#"IFS= read -r request
+case $request in *"n="*) ;; *) exit ;; esac
+rest=${request#*Session: } && session=${rest%%\\n*}
+rest=${request##*n=} && n=${rest%%[!0-9]*}
+me="$session $n $$"
+echo "+ $me" >>turns
+case $n in
+*3) (setsid sh -c "while [ -e turns ]; do echo '. $me' >>turns; sleep 0.002; done" >/dev/null 2>&1 &) ;;
+esac
+case $n in
+*[05]) ;;
+*[168]) sleep 0.004 ;;
+*) sleep 0.015 ;;
+esac
+echo ". $me" >>turns
+echo "- $me" >>turns
+echo "answer $n $$"
+"#;
+
+pub struct Town {
+    pub ws: Fixture,
+    pub agents: usize,
+    pub lanes: usize,
+    /// Turns at once, over all agents.
+    pub limit: usize,
+}
+
+impl Town {
+    pub fn new(agents: usize, lanes: usize, limit: usize) -> Self {
+        let ws = Fixture::new();
+        // Git outlives its killed starter for a moment, and would keep the one that lives from the notes.
+        ws.write("claw.yaml", &ws.read("claw.yaml").replace("git: true", "git: false"));
+        ws.config(&format!("max_concurrency: {limit}\n"));
+        ws.model("noted", "provider: command, command: [sh, model.sh]");
+        ws.write("model.sh", MODEL);
+        ws.write("AGENTS.md", "Be brief.\n");
+        let town = Self { ws, agents, lanes, limit };
+        for agent in 0..agents {
+            town.ws.write(&format!("agents/{}/AGENT.md", town.agent(agent)), &town.definition(agent, 0));
+        }
+        town
+    }
+
+    /// The agent of a lane.
+    pub fn agent(&self, lane: usize) -> String {
+        format!("a{:02}", lane % self.agents)
+    }
+
+    /// How many turns of an agent may run at once.
+    pub fn allows(&self, agent: usize) -> usize {
+        1 + agent % self.agents % 3
+    }
+
+    /// An agent's file; every edition says something else, and allows the same.
+    pub fn definition(&self, agent: usize, edition: usize) -> String {
+        let name = self.agent(agent);
+        format!("---\nname: {name}\nmax_concurrency: {}\n---\nEdition {edition}.\n", self.allows(agent))
+    }
+
+    /// Events that lie in a failed box: names of files.
+    pub fn failed(&self, side: &str) -> Vec<String> {
+        self.ws.list(&format!("{side}/failed")).into_iter().filter(|name| name.ends_with(".json")).collect()
+    }
+
+    /// Ticks until nothing is pending; waits are ended. What fails stays in failed.
+    #[track_caller]
+    pub fn drain(&self) {
+        let end = Instant::now() + Duration::from_mins(5);
+        loop {
+            self.ws.claw(&["tick"]);
+            let pending = self.ws.pending();
+            if pending.is_empty() && self.ws.list("inbox").iter().all(|name| !name.ends_with("md")) {
+                return;
+            }
+            assert!(Instant::now() < end, "it does not come to an end: {pending:#?}");
+            let waiting =
+                pending.iter().filter(|name| name.contains("/wait/")).filter_map(|name| name.split('~').nth(1));
+            self.retry(&waiting.map(ToOwned::to_owned).collect::<Vec<_>>());
+        }
+    }
+
+    pub fn retry(&self, ids: &[String]) {
+        if !ids.is_empty() {
+            self.ws.piped(&["retry", "-"], &(ids.join("\n") + "\n"));
+        }
+    }
+}
