@@ -1,7 +1,7 @@
 //! What must be true when everything has come to its end.
 
 use crate::common::checker;
-use crate::people::Said;
+use crate::people::{Said, is_by_kills};
 use crate::town::Town;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -31,7 +31,7 @@ pub fn judge(town: &Town, said: &Said, forgiven: &BTreeSet<String>, kills: [usiz
             if !town.ws.done(side).contains(&format!("{id}.json")) {
                 let reason = town.ws.path(&format!("{side}/failed/{id}.reason"));
                 let reason = std::fs::read_to_string(reason).unwrap_or_default();
-                if !reason.contains("its worker was killed 3 times") {
+                if !is_by_kills(&reason) {
                     wrong.push(format!("{side}/failed/{name}: {reason}"));
                 }
                 late.insert(id.clone());

@@ -87,7 +87,8 @@ fn a_crowd_of_processes_that_are_killed_and_people_who_move_files() {
         meddler.join().unwrap()
     });
     let kills = [&zoo.kills[0], &zoo.kills[1]].map(|kills| kills.load(Ordering::Relaxed));
-    let verdict = judge(&town, &said, &meddled.forgiven, kills, [town.limit, DELIVERIES]);
+    let mut verdict = judge(&town, &said, &meddled.forgiven, kills, [town.limit, DELIVERIES]);
+    verdict.wrong.extend(meddled.strange);
     let starts = zoo.starts.load(Ordering::Relaxed);
     let more = format!("{starts} processes; moves, copies, edits, locks by hand {:?}", meddled.acts);
     end(proof, count, kills, &verdict, &more);

@@ -14,6 +14,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// Whether this is the only reason for which anything may fail here: three workers were killed over it,
+/// or more where the one that wrote the reason was killed too.
+pub fn is_by_kills(reason: &str) -> bool {
+    let killed = reason.strip_prefix("its worker was killed ").and_then(|rest| rest.split(' ').next()?.parse().ok());
+    killed.is_some_and(|times: u32| times >= 3)
+}
+
 /// What was said: number of the message → its lane, and whether the sender was told that it is safe.
 pub type Said = BTreeMap<usize, (usize, bool)>;
 
@@ -80,6 +87,8 @@ fn drop_in(town: &Town, lane: usize, n: usize, random: &mut Random) -> bool {
 pub struct Meddled {
     /// Events that were in `failed/` and were put back.
     pub forgiven: BTreeSet<String>,
+    /// Reasons that were read before, and are none that kills can give.
+    pub strange: Vec<String>,
     /// How many moves, copies, edits and removed locks.
     pub acts: [usize; 4],
 }
@@ -129,13 +138,15 @@ fn soon(random: &mut Random) -> Stamp {
 /// `rm REASON; mv failed/… ready/…`, or `claw retry`.
 fn forgive(town: &Town, side: &str, done: &mut Meddled, random: &mut Random) {
     let Some(entry) = pick(town, &format!("{side}/failed"), random) else { return };
+    let reason = town.ws.path(&format!("{side}/failed/{}.reason", entry.id));
+    done.strange.extend(fs::read_to_string(&reason).ok().filter(|text| !is_by_kills(text)));
     done.forgiven.insert(entry.id.to_string());
     done.acts[0] += 1;
     if random.below(2) == 0 {
         town.retry(&[entry.id.to_string()]);
         return;
     }
-    let _ = fs::remove_file(town.ws.path(&format!("{side}/failed/{}.reason", entry.id)));
+    let _ = fs::remove_file(reason);
     let fresh = Entry { tries: Tries { attempts: 0, crashes: 0, ..entry.tries }, ..entry.clone() };
     moved(&at(town, side, "failed", &entry), &at(town, side, "ready", &fresh));
 }

@@ -11,7 +11,7 @@ use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 /// How long a process that has ended by itself is not started again.
-const REST: Duration = Duration::from_millis(25);
+const REST: Duration = Duration::from_millis(60);
 
 /// What its keepers share.
 pub struct Zoo<'a> {
