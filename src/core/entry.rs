@@ -5,6 +5,7 @@
 //! `<id>~<lane>~<tries>.json`. `wait/`: `<due>~<id>~<lane>~<tries>.json`.
 
 use crate::core::id::{Id, is_name_byte};
+use crate::core::session;
 use crate::core::stamp::Stamp;
 use std::fmt;
 
@@ -58,7 +59,7 @@ impl Entry {
         let id = Id::parse(parts[0]).ok()?;
         match parts[..] {
             [_] => Some(Self::unrouted(id, due)),
-            [_, lane, tries] if lane.bytes().all(is_name_byte) => {
+            [_, lane, tries] if lane.len() <= session::MAX && lane.bytes().all(is_name_byte) => {
                 Some(Self { due, id, lane: lane.to_owned(), tries: Tries::parse(tries)? })
             }
             _ => None,

@@ -14,6 +14,8 @@ use serde_json::{Map, Value};
 pub const VERSION: u32 = 1;
 /// The largest event file in bytes; a larger one is refused unread.
 pub const MAX_BYTES: u64 = 4 << 20;
+/// The deepest nesting of a field that holds any JSON.
+const DEPTH: usize = 64;
 
 /// What an event is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,6 +171,8 @@ impl Draft {
         if draft.v.is_some_and(|v| v > VERSION) {
             return Err(future(draft.v.unwrap_or_default()));
         }
+        not_too_deep(&draft.meta)?;
+        not_too_deep(&draft.extra)?;
         if draft.content.as_deref().is_none_or(|c| c.trim().is_empty()) {
             return Err(Fault::data("it has no content"));
         }
@@ -220,6 +224,8 @@ impl Event {
         let text =
             std::str::from_utf8(bytes).map_err(|e| Fault::data(format!("not UTF-8 at byte {}", e.valid_up_to())))?;
         let event: Self = json(text)?;
+        not_too_deep(&event.meta)?;
+        not_too_deep(&event.extra)?;
         if event.v > VERSION { Err(future(event.v)) } else { Ok(event) }
     }
 
@@ -248,7 +254,7 @@ impl Event {
             ..Draft::default()
         };
         let mut event = draft.complete(self.id.derive(what, number), now, from, &self.reply_to);
-        event.hops = self.hops + 1;
+        event.hops = self.hops.saturating_add(1);
         event
     }
 
@@ -256,6 +262,21 @@ impl Event {
     #[must_use]
     pub fn expires(&self) -> Option<Stamp> {
         self.expires_at.map(Stamp::from)
+    }
+}
+
+/// What is deeper than [`DEPTH`] could be read here, and not any more from the log that holds it.
+fn not_too_deep(fields: &Map<String, Value>) -> Result<()> {
+    fn is_within(value: &Value, left: usize) -> bool {
+        match value {
+            Value::Array(values) => left > 0 && values.iter().all(|value| is_within(value, left - 1)),
+            Value::Object(values) => left > 0 && values.values().all(|value| is_within(value, left - 1)),
+            _ => true,
+        }
+    }
+    match fields.iter().find(|(_, value)| !is_within(value, DEPTH)) {
+        Some((name, _)) => Err(Fault::data(format!("`{name}` is nested over {DEPTH} levels deep"))),
+        None => Ok(()),
     }
 }
 

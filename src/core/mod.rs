@@ -21,3 +21,4 @@ pub mod routing;
 pub mod session;
 pub mod stamp;
 pub mod turn;
+pub mod yaml;

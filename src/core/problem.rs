@@ -2,8 +2,14 @@
 //! so that an unknown key is a warning and never takes anything down.
 
 use crate::core::fault::Fault;
+use crate::core::yaml;
 use serde::de::DeserializeOwned;
 use std::fmt;
+
+/// The most bytes of settings.
+const MAX: usize = 64 << 10;
+/// The most warnings about one file.
+const MANY: usize = 50;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +75,7 @@ pub fn read<T: DeserializeOwned + Default>(
     if yaml.lines().all(|l| l.trim().is_empty() || l.trim_start().starts_with('#')) {
         return Ok((T::default(), Vec::new()));
     }
+    yaml::check(yaml, MAX).map_err(|why| Problem::error(path, format!("it {why}")))?;
     let mut warnings = Vec::new();
     let source = serde_yaml::Deserializer::from_str(yaml);
     let value = serde_ignored::deserialize(source, |key| {
@@ -77,6 +84,10 @@ pub fn read<T: DeserializeOwned + Default>(
         let mut message = format!("unknown key `{key}`");
         if let Some(near) = nearest(name, known.iter().copied()) {
             message = format!("{message}, did you mean `{near}`?");
+        }
+        // Nobody reads more of them, and looking for each is a walk through the file.
+        if warnings.len() == MANY {
+            return;
         }
         let at = locate(yaml, &key).map(|(line, column)| (line + first_line - 1, column));
         warnings.push(Problem::warning(path, message).at(at));

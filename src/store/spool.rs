@@ -144,8 +144,12 @@ pub fn claim<'w>(
             durable::remove(&path(copy))?;
         }
         let is_adopted = *state == State::Run;
-        let before = Tries { crashes: entry.tries.crashes + u32::from(is_adopted), ..entry.tries };
-        let run = Entry { due: None, tries: Tries { attempts: before.attempts + 1, ..before }, ..entry.clone() };
+        let before = Tries { crashes: entry.tries.crashes.saturating_add(u32::from(is_adopted)), ..entry.tries };
+        let run = Entry {
+            due: None,
+            tries: Tries { attempts: before.attempts.saturating_add(1), ..before },
+            ..entry.clone()
+        };
         let from = path(&copies[0]);
         match durable::rename(&from, &side.dir(workspace, State::Run).join(run.to_string()))? {
             Moved::Yes => {
