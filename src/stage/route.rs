@@ -68,7 +68,10 @@ impl<'w> Router<'w> {
         let _only = Only::wait(workspace, "route")?;
         self.routes.refresh(workspace)?;
         let now = workspace.world.now();
-        for entry in spool::list(workspace, Side::Inbox, State::New)? {
+        // A listing may show a late file and miss an earlier one: the second is good up to the end of the first.
+        let first = spool::list(workspace, Side::Inbox, State::New)?;
+        let listed = spool::list(workspace, Side::Inbox, State::New)?.into_iter();
+        for entry in listed.filter(|entry| first.last().is_some_and(|last| entry.id <= last.id)) {
             if let Some(due) = entry.due.filter(|due| *due > now) {
                 routed.due = Some(routed.due.map_or(due, |other| other.min(due)));
                 continue;
