@@ -10,8 +10,9 @@ use command_fds::{CommandFdExt, FdMapping};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use std::fs::OpenOptions;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -28,7 +29,6 @@ const CANNOT: &str = "claw: cannot run it: ";
 /// Set in the environment of every program that is run: `ask` inside of one would wait for itself.
 pub const INSIDE: &str = "CLAW_INSIDE";
 const CONTROL_FD: i32 = 3;
-const LOCK_FD: i32 = 4;
 
 /// What shall be run.
 #[derive(Debug)]
@@ -45,8 +45,8 @@ pub struct Program<'a> {
     pub timeout: Duration,
     /// How much it may write, in bytes.
     pub max_output: u64,
-    /// The lane's lock, which the watcher holds on to.
-    pub lock: OwnedFd,
+    /// The locks of the lane and its slots, which the watcher holds on to.
+    pub locks: Vec<OwnedFd>,
 }
 
 /// How it ended.
@@ -70,17 +70,15 @@ pub fn run(program: Program) -> Result<Ended> {
     let no_process = |e: &dyn std::fmt::Display| Fault::new(Kind::Machine, format!("cannot start `{name}`: {e}"));
     let (control, hold) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| no_process(&e))?;
     let mut command = Command::new("/proc/self/exe");
-    command.arg(WATCH).arg(program.timeout.as_millis().to_string()).args(program.command).current_dir(program.dir);
+    let (milliseconds, locks) = (program.timeout.as_millis().to_string(), program.locks.len().to_string());
+    command.args([WATCH, &milliseconds, &locks]).args(program.command).current_dir(program.dir);
     command.envs(program.env.iter().map(|(k, v)| (k, v))).env(INSIDE, "1");
     // What the terminal says to us is not said to the watcher, which ends when we do.
     command.process_group(0);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-        .fd_mappings(vec![
-            FdMapping { parent_fd: control, child_fd: CONTROL_FD },
-            FdMapping { parent_fd: program.lock, child_fd: LOCK_FD },
-        ])
-        .map_err(|e| no_process(&e))?;
+    let handed = std::iter::once(control).chain(program.locks).zip(CONTROL_FD..);
+    let mappings = handed.map(|(parent_fd, child_fd)| FdMapping { parent_fd, child_fd }).collect();
+    command.fd_mappings(mappings).map_err(|e| no_process(&e))?;
     let begun = Instant::now();
     let mut child = command.spawn().map_err(|e| no_process(&e))?;
     // The command holds our copies of what was mapped.
@@ -138,7 +136,8 @@ fn last_line(pipe: Option<impl Read>) -> String {
     text.lines().rev().map(str::trim_end).find(|l| !l.is_empty()).unwrap_or_default().to_owned()
 }
 
-/// The watcher: `claw __watch MILLISECONDS PROGRAM…`. Returns the exit code.
+/// The watcher: `claw __watch MILLISECONDS LOCKS PROGRAM…`, with a pipe whose end is ours as descriptor
+/// 3, and as many locks behind it. Returns the exit code.
 #[must_use]
 pub fn watch(arguments: &[String]) -> u8 {
     let code = watched(arguments).unwrap_or_else(|complaint| {
@@ -149,13 +148,16 @@ pub fn watch(arguments: &[String]) -> u8 {
 }
 
 fn watched(arguments: &[String]) -> std::result::Result<i32, String> {
-    let [milliseconds, program, arguments @ ..] = arguments else { return Err("nothing to run".to_owned()) };
+    let [milliseconds, locks, program, arguments @ ..] = arguments else { return Err("nothing to run".to_owned()) };
     let milliseconds: u64 = milliseconds.parse().map_err(|_| "no time limit")?;
+    let locks: i32 = locks.parse().map_err(|_| "no number of locks")?;
     #[expect(unsafe_code, reason = "an inherited descriptor has no owner but its number")]
-    // SAFETY: whoever starts a watcher maps both numbers to open descriptors (`run` above, and only
+    // SAFETY: whoever starts a watcher maps these numbers to open descriptors (`run` above, and only
     // there); nothing in this fresh process owns them yet, and each is taken once.
-    let (control, lock) = unsafe { (OwnedFd::from_raw_fd(CONTROL_FD), OwnedFd::from_raw_fd(LOCK_FD)) };
-    for fd in [&control, &lock] {
+    let mut handed = (CONTROL_FD..=CONTROL_FD + locks).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    let control = handed.next().ok_or("no pipe")?;
+    let locks: Vec<OwnedFd> = handed.collect();
+    for fd in locks.iter().chain([&control]) {
         rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC).map_err(|e| e.to_string())?;
     }
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(|e| e.to_string())?;
@@ -198,10 +200,11 @@ fn watched(arguments: &[String]) -> std::result::Result<i32, String> {
         break;
     }
     kill_descendants();
-    // Whoever waits for the lane is woken by the closing of a written descriptor, after the unlock.
-    let bell = std::fs::OpenOptions::new().write(true).open(format!("/proc/self/fd/{LOCK_FD}"));
-    drop(lock);
-    drop(bell);
+    // Whoever waits for a lock is woken by the closing of a written descriptor, after the unlock.
+    let write = |fd: &OwnedFd| OpenOptions::new().write(true).open(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+    let bells: Vec<_> = locks.iter().map(write).collect();
+    drop(locks);
+    drop(bells);
     Ok(code)
 }
 

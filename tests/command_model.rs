@@ -474,7 +474,7 @@ fn a_worker_killed_at_any_moment_leaves_nobody_who_writes_beside_a_free_lane() {
 }
 
 #[test]
-#[ignore = "red: what a killed watcher had adopted lives on, and its lane is free"]
+#[ignore = "known: what a killed watcher had adopted lives on; see docs/reliability.md"]
 fn a_watcher_killed_at_any_moment_leaves_nobody_who_writes_beside_a_free_lane() {
     killed_at_random(Proof::begin("a watcher is killed, its model's grandchild writes for ever"), true);
 }

@@ -43,7 +43,7 @@ pub(super) fn send(parcel: &mut Parcel) -> Result<()> {
         input: (event.to_json()? + "\n").into_bytes(),
         timeout: exec.timeout.and_then(|d| Duration::try_from(d).ok()).unwrap_or(Duration::from_mins(1)),
         max_output: 64 << 10,
-        lock: parcel.lane.share()?,
+        locks: parcel.lane.share()?,
     })?;
     if ended.code == 0 {
         let printed = String::from_utf8_lossy(&ended.stdout);

@@ -70,7 +70,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let place = Address::parse(&format!("cli:{}.{}", workspace.world.user(), id.short()))?;
     // Both are ours before anybody can see the question: nobody else answers or prints.
     let out_lane = hold(&workspace, Side::Outbox, &place.slug())?;
-    let lane = hold(&workspace, Side::Inbox, &session)?;
+    let mut lane = hold(&workspace, Side::Inbox, &session)?;
     let mut draft = Draft {
         from: Some(workspace.me()?),
         reply_to: Some(place),
@@ -95,7 +95,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         asked: Some(Asked { id: &id, model: args.model.as_deref(), heard: if is_live { Some(&heard) } else { None } }),
         ..RunAgent::all(&workspace)
     };
-    let outcome = serve::until(&workspace, &work, &lane, &id)?;
+    let outcome = serve::until(&workspace, &work, &mut lane, &id)?;
     lane.release();
     let outcome = outcome.ok_or_else(|| Fault::data(format!("{id} was taken away before it was answered")))?;
     work_off_notes(&workspace, &outcome)?;
@@ -136,9 +136,9 @@ fn finish(
 }
 
 /// Takes our own answer out of the outbox.
-fn fetch(workspace: &Workspace, lane: Lane, id: &Id, print: crate::stage::deliver::Print) -> Result<()> {
+fn fetch(workspace: &Workspace, mut lane: Lane, id: &Id, print: crate::stage::deliver::Print) -> Result<()> {
     let work = Deliver { workspace, channel: None, print: Some(print) };
-    let outcome = serve::until(workspace, &work, &lane, id)?;
+    let outcome = serve::until(workspace, &work, &mut lane, id)?;
     lane.release();
     match outcome.map(|outcome| outcome.state) {
         None | Some(Standing::Done(_)) => Ok(()),

@@ -20,7 +20,7 @@ pub(super) fn ask(question: &mut Question) -> Result<Reply> {
         input,
         timeout: limit(model.timeout, 600),
         max_output: MAX_ANSWER,
-        lock: question.lane.share()?,
+        locks: question.lane.share()?,
     })
     .map_err(|fault| Fault { message: format!("model {name}: {}", fault.message), ..fault })?;
     if ended.code != 0 {

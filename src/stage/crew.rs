@@ -3,7 +3,7 @@
 
 use crate::stage::pool::{Word, Work};
 use crate::stage::queue::View;
-use crate::store::lock::{Lane, Slots};
+use crate::store::lock::Lane;
 use crate::store::spool::Job;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -14,8 +14,8 @@ use std::time::Duration;
 /// How long idle threads are kept.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What a worker needs: the lane and the slots that it lets go of, the event, and what is left behind it.
-pub(super) type Begun<'w> = (Lane, Slots, Job<'w>, View);
+/// What a worker needs: the lane that it lets go of, the event, and what is left behind it.
+pub(super) type Begun<'w> = (Lane, Job<'w>, View);
 
 /// The place where workers find what they are to do.
 type Desk<'w> = Arc<Mutex<Receiver<Begun<'w>>>>;
@@ -76,10 +76,9 @@ fn next<'w>(desk: &Desk<'w>) -> Option<Begun<'w>> {
 
 /// One event, then its lane is let go of. A panic costs that event one of its lives, and nobody else
 /// anything.
-fn serve(work: &dyn Work, tell: &Sender<Word>, (lane, slots, job, mut view): Begun) {
+fn serve(work: &dyn Work, tell: &Sender<Word>, (lane, job, mut view): Begun) {
     let id = job.entry.id.clone();
     let outcome = catch_unwind(AssertUnwindSafe(|| work.run(job, &lane))).ok();
-    drop(slots);
     view.entries.retain(|(_, entry)| entry.id != id);
     view.version = lane.release();
     let _ = tell.send(Word::Ended(Box::new(view), outcome));

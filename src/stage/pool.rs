@@ -253,12 +253,13 @@ impl<'w> Pool<'w> {
             return Ok(Start::NoSlot(view));
         };
         let is_true = tried.found().is_some() && tried.found() == view.version;
-        let lane = tried.take()?;
+        let mut lane = tried.take()?;
+        lane.occupy(slots);
         if !is_true {
             view.entries = spool::lanes(self.workspace, side)?.remove(&view.lane).unwrap_or_default();
         }
         match spool::claim(self.workspace, side, &lane, &mut view.entries)? {
-            Head::Job(job) => return Ok(Start::Begun(Box::new((lane, slots, job, view)))),
+            Head::Job(job) => return Ok(Start::Begun(Box::new((lane, job, view)))),
             Head::NotDue(due) => self.is_due(due),
             Head::Nothing => {}
         }

@@ -31,8 +31,8 @@ pub fn see_through(workspace: &Workspace, work: &dyn Work, id: &Id) -> Result<Ou
         }
         // The watch is there before the last try, so that no release is missed.
         let is_watching = watch.is_some();
-        if let Some(lane) = Lane::attempt(workspace, work.side(), &lane)? {
-            let outcome = until(workspace, work, &lane, id)?;
+        if let Some(mut lane) = Lane::attempt(workspace, work.side(), &lane)? {
+            let outcome = until(workspace, work, &mut lane, id)?;
             lane.release();
             match outcome {
                 Some(outcome) => return Ok(outcome),
@@ -55,9 +55,9 @@ pub fn see_through(workspace: &Workspace, work: &dyn Work, id: &Id) -> Result<Ou
 ///
 /// # Errors
 /// Where the file system refuses, or the lane is held up (`Later`).
-pub fn until(workspace: &Workspace, work: &dyn Work, lane: &Lane, id: &Id) -> Result<Option<Outcome>> {
+pub fn until(workspace: &Workspace, work: &dyn Work, lane: &mut Lane, id: &Id) -> Result<Option<Outcome>> {
     let side = work.side();
-    let slots = wait_for_slots(workspace, work, &lane.name)?;
+    lane.occupy(wait_for_slots(workspace, work, &lane.name)?);
     let mut entries = spool::lanes(workspace, side)?.remove(&lane.name).unwrap_or_default();
     loop {
         match spool::claim(workspace, side, lane, &mut entries)? {
@@ -68,7 +68,7 @@ pub fn until(workspace: &Workspace, work: &dyn Work, lane: &Lane, id: &Id) -> Re
                 let outcome = work.run(job, lane);
                 match outcome.state {
                     _ if is_it => {
-                        drop(slots);
+                        lane.occupy(Slots::default());
                         return Ok(Some(outcome));
                     }
                     Standing::Waiting(due, fault) => {

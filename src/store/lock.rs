@@ -93,7 +93,7 @@ impl Tried {
             Some(old) => old.wrapping_add(2),
             None => self.fresh | 1,
         };
-        let lane = Lane { name: self.name, version, held: self.held };
+        let lane = Lane { name: self.name, version, slots: Slots::default(), held: self.held };
         lane.write(version)?;
         Ok(lane)
     }
@@ -105,6 +105,7 @@ pub struct Lane {
     /// The lane's name.
     pub name: String,
     version: u64,
+    slots: Slots,
     held: Held,
 }
 
@@ -155,12 +156,20 @@ impl Lane {
         shared.collect::<std::io::Result<_>>().at("share", &self.held.path)
     }
 
-    /// The lock's descriptor, for the watcher of a child process to inherit.
+    /// The descriptors of the lock and of the slots, for the watcher of a child process to inherit: what a
+    /// killed worker has started counts until it is dead.
     ///
     /// # Errors
     /// Where the process is out of descriptors.
-    pub fn share(&self) -> Result<OwnedFd> {
-        self.held.lock.as_fd().try_clone_to_owned().at("share", &self.held.path)
+    pub fn share(&self) -> Result<Vec<OwnedFd>> {
+        let held = std::iter::once(&self.held).chain(&self.slots.0);
+        let shared = held.map(|held| held.lock.as_fd().try_clone_to_owned());
+        shared.collect::<std::io::Result<_>>().at("share", &self.held.path)
+    }
+
+    /// Takes these slots for what is done in this lane, and lets go of those it had.
+    pub fn occupy(&mut self, slots: Slots) {
+        self.slots = slots;
     }
 
     fn write(&self, version: u64) -> Result<()> {
@@ -224,7 +233,7 @@ impl Only {
 
 /// Places among a limited number, over all processes.
 #[derive(Debug, Default)]
-pub struct Slots(#[expect(dead_code, reason = "held for its drop")] Vec<Held>);
+pub struct Slots(Vec<Held>);
 
 impl Slots {
     /// Takes one slot of every group `(name, how many there are)`, or none at all.

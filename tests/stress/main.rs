@@ -149,7 +149,6 @@ impl Drop for Deaf<'_> {
 
 /// What a slow machine makes of a kill: the killed worker's program lives on for a while.
 #[test]
-#[ignore = "red: a killed worker's slots are free before its program is dead"]
 fn a_killed_turn_counts_until_its_program_is_dead() {
     let town = Town::new(1, 2, 6);
     let ws = &town.ws;
@@ -185,7 +184,6 @@ fn children(pid: u32) -> Vec<Pid> {
 
 /// One process publishes into `new/`, one event after another, while another one lists it.
 #[test]
-#[ignore = "red: route lists new/ once, and a listing of many files may miss an earlier one"]
 fn what_was_said_first_is_routed_first() {
     use claw::core::event::Draft;
     use claw::store::{clock, publish, workspace::Workspace};
