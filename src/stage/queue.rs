@@ -202,3 +202,145 @@ impl<'w> Queue<'w> {
         self.lanes.insert(view.lane.clone(), Place::Queued(view));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::entry::Tries;
+    use crate::core::fault::Result;
+    use crate::core::stamp::Stamp;
+    use crate::stage::Outcome;
+    use crate::store::boxes::Side;
+    use crate::store::lock::Lane;
+    use crate::store::spool::Job;
+
+    /// Lanes named `<key>.<rest>`.
+    struct Named;
+
+    impl Work for Named {
+        fn side(&self) -> Side {
+            Side::Inbox
+        }
+        fn wants(&self, _: &str) -> bool {
+            true
+        }
+        fn key<'a>(&self, lane: &'a str) -> &'a str {
+            lane.split('.').next().unwrap()
+        }
+        fn slots(&self, _: &str) -> Result<Vec<(String, u32)>> {
+            Ok(Vec::new())
+        }
+        fn run(&self, _: Job, _: &Lane) -> Outcome {
+            unreachable!("a queue runs nothing")
+        }
+    }
+
+    fn entry(number: i64, lane: &str) -> Entry {
+        Entry::fresh(Id::new(Stamp(number), 0), lane)
+    }
+
+    fn view(lane: &str, numbers: &[i64]) -> View {
+        let entries = numbers.iter().map(|n| (State::Ready, entry(*n, lane))).collect();
+        View { lane: lane.to_owned(), version: Some(2), entries }
+    }
+
+    fn queue(views: Vec<View>) -> Queue<'static> {
+        let mut queue = Queue::new(&Named);
+        queue.listed(views.into_iter());
+        queue
+    }
+
+    fn names(queue: &mut Queue) -> Vec<String> {
+        std::iter::from_fn(|| queue.next()).map(|view| view.lane).collect()
+    }
+
+    fn ids(view: &View) -> Vec<i64> {
+        view.entries.iter().map(|(_, entry)| entry.id.stamp().0).collect()
+    }
+
+    #[test]
+    fn keys_take_turns_and_within_a_key_the_lanes_do() {
+        let mut queue = queue(vec![view("a.1", &[1]), view("a.2", &[2]), view("a.3", &[3]), view("b.1", &[4])]);
+        let order = names(&mut queue);
+        assert!(order[..2].contains(&"b.1".to_owned()), "{order:?}");
+        let of_a: Vec<&String> = order.iter().filter(|lane| lane.starts_with('a')).collect();
+        assert_eq!(of_a, ["a.1", "a.2", "a.3"]);
+    }
+
+    #[test]
+    fn what_comes_into_an_idle_lane_is_known_without_a_listing() {
+        let mut queue = queue(vec![view("a.1", &[1])]);
+        let mut begun = queue.next().unwrap();
+        begun.entries.clear();
+        assert!(queue.ended(begun, &entry(1, "a.1").id));
+        assert!(queue.next().is_none());
+        assert!(queue.came(entry(9, "a.1")) && queue.came(entry(5, "a.1")));
+        let view = queue.next().unwrap();
+        assert_eq!((view.version, ids(&view)), (Some(2), vec![5, 9]));
+        assert!(!queue.came(entry(7, "a.new")), "nothing is known of this lane");
+    }
+
+    #[test]
+    fn what_comes_while_a_lane_is_worked_on_is_there_when_its_worker_is_through() {
+        let mut queue = queue(vec![view("a.1", &[1, 3])]);
+        let mut begun = queue.next().unwrap();
+        begun.entries.remove(0);
+        // Its own event, listed late, is not new; another one is.
+        assert!(queue.came(entry(1, "a.1")) && queue.came(entry(2, "a.1")));
+        assert!(queue.next().is_none(), "nobody else gets it");
+        assert!(queue.ended(begun, &entry(1, "a.1").id));
+        assert_eq!(ids(&queue.next().unwrap()), [2, 3]);
+    }
+
+    #[test]
+    fn an_event_that_was_moved_about_makes_the_view_unsure() {
+        let mut queue = queue(vec![view("a.1", &[1, 2])]);
+        queue.came(entry(2, "a.1"));
+        queue.came(Entry { tries: Tries { rounds: 1, ..Tries::default() }, ..entry(1, "a.1") });
+        let view = queue.next().unwrap();
+        assert_eq!((view.version, ids(&view)), (None, vec![1, 2]));
+    }
+
+    #[test]
+    fn after_something_was_missed_only_a_listing_counts() {
+        let mut queue = queue(vec![view("a.1", &[1]), view("a.2", &[2])]);
+        let begun = queue.next().unwrap();
+        queue.missed();
+        assert!(queue.is_empty());
+        assert!(!queue.came(entry(5, "a.2")), "an earlier one may be there");
+        assert!(!queue.ended(begun, &entry(1, "a.1").id));
+        assert!(!queue.came(entry(6, "a.1")));
+    }
+
+    #[test]
+    fn only_the_release_of_a_lane_that_is_waited_for_is_news() {
+        let mut queue = queue(vec![view("a.1", &[1])]);
+        let begun = queue.next().unwrap();
+        assert!(!queue.freed("a.1"), "it is our own worker's");
+        queue.is_elsewhere(begun.lane);
+        assert!(queue.freed("a.1"));
+        assert!(!queue.freed("a.1"));
+    }
+
+    #[test]
+    fn a_full_key_keeps_its_turns_and_stops_no_other() {
+        let mut queue = queue(vec![view("a.1", &[1]), view("a.2", &[2]), view("b.1", &[3])]);
+        let first = std::iter::from_fn(|| queue.next()).find(|view| view.lane == "a.1").unwrap();
+        queue.has_no_slot(first);
+        assert!(!names(&mut queue).contains(&"a.1".to_owned()));
+        assert!(queue.is_full() && !queue.is_empty());
+        queue.has_slots();
+        assert_eq!(queue.next().unwrap().lane, "a.1");
+    }
+
+    #[test]
+    fn a_listing_tells_what_a_worker_will_find_behind_its_event() {
+        let mut queue = queue(vec![view("a.1", &[1])]);
+        let mut begun = queue.next().unwrap();
+        begun.entries.clear();
+        queue.listed([view("a.1", &[1, 4]), view("b.1", &[2])].into_iter());
+        assert_eq!(names(&mut queue), ["b.1"]);
+        assert!(queue.ended(begun, &entry(1, "a.1").id));
+        assert_eq!(ids(&queue.next().unwrap()), [4]);
+    }
+}

@@ -147,6 +147,10 @@ impl Desk<'_> {
         // Sweeping can wait until what was interrupted has been taken up again.
         self.is_due(Chore::Sweep, Some(workspace.world.now().plus_seconds(60)));
         loop {
+            if chores.contains(&Chore::TakeIn) {
+                // What is taken in is routed at once.
+                chores.insert(Chore::Route);
+            }
             for chore in std::mem::take(&mut chores).into_iter().filter(|chore| self.has(*chore)) {
                 let done = match chore {
                     Chore::TakeIn => take_in(workspace, Side::Inbox),
