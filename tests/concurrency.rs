@@ -10,9 +10,9 @@ use claw::store::lock::Lane;
 use claw::store::spool::Job;
 use claw::store::workspace::Workspace;
 use claw::world::World;
-use common::Fixture;
 use common::checker::{check, delivered, ended, replies};
 use common::proof::{self, Random};
+use common::{Fixture, Ran};
 
 #[test]
 fn a_supervisor_answers_what_comes_and_drains_when_told_to_stop() {
@@ -156,6 +156,26 @@ fn an_event_that_kills_its_worker_ends_in_failed_after_three_lives() {
     assert!(err.contains("killed 3 times"), "{err}");
     assert!(ws.read(&format!("inbox/failed/{id}.reason")).contains("killed 3 times"));
     assert_eq!(ws.list("outbox/ready"), [format!("{id}.n01~file-a~0.json")], "the sender is told");
+}
+
+/// Whoever brings an event to a lane that is held goes away again, relying on its holder.
+#[test]
+fn what_comes_while_a_one_shot_holds_the_lane_is_done_by_it() {
+    let ws = Fixture::new();
+    let program = "echo + >> turns; read -r go < gate; echo ok";
+    ws.model("slow", &format!("provider: command, command: [sh, -c, \"{program}\"]"));
+    ws.shell("mkfifo gate").ok();
+    ws.claw(&["send", "--from", "file:a", "first"]).ok();
+    ws.claw(&["route"]).ok();
+    let holder = ws.command(&["run-agent"]).spawn().unwrap();
+    ws.eventually("the first turn has begun", |ws| ws.path("turns").exists());
+    ws.claw(&["send", "--from", "file:a", "second"]).ok();
+    ws.claw(&["route"]).ok();
+    ws.claw(&["run-agent"]).ok();
+    assert_eq!(ws.done("inbox").len(), 0, "it was not waited for");
+    ws.shell("echo go > gate; echo go > gate").ok();
+    assert_eq!(Ran::from(holder.wait_with_output().unwrap()).code, 0);
+    assert_eq!(ws.done("inbox").len(), 2);
 }
 
 #[test]

@@ -53,6 +53,14 @@ impl Entry {
         Self::read(name).filter(|entry| entry.to_string() == name)
     }
 
+    /// The lane in a file name, without reading the rest.
+    #[must_use]
+    pub fn lane_of(name: &str) -> Option<&str> {
+        let mut parts = name.rsplit('~');
+        let tries = parts.next()?;
+        parts.next().filter(|_| tries.starts_with(|c: char| c.is_ascii_digit()) && parts.next().is_some())
+    }
+
     fn read(name: &str) -> Option<Self> {
         let mut parts: Vec<&str> = name.strip_suffix(".json")?.split('~').collect();
         let due = if matches!(parts.len(), 2 | 4) { Some(Stamp::parse(parts.remove(0))?) } else { None };

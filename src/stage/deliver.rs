@@ -111,12 +111,13 @@ pub fn give_up_unread(workspace: &Workspace) -> Result<()> {
         let ended = |at: Stamp| at.plus_seconds(PATIENCE) < now;
         ended(entry.id.stamp()) && made().is_ok_and(ended)
     };
-    for (name, entries) in spool::lanes(workspace, Side::Outbox)? {
-        if !name.starts_with("cli-") || !entries.first().is_some_and(is_old) {
+    let is_terminal = |lane: &str| lane.starts_with("cli-");
+    for (name, entries) in spool::lanes(workspace, Side::Outbox, &is_terminal)? {
+        if !entries.first().is_some_and(is_old) {
             continue;
         }
         let Some(lane) = Lane::attempt(workspace, Side::Outbox, &name)? else { continue };
-        let mut entries = spool::lanes(workspace, Side::Outbox)?.remove(&name).unwrap_or_default();
+        let mut entries = spool::lane(workspace, Side::Outbox, &name)?;
         while entries.first().is_some_and(is_old) {
             let Head::Job(job) = spool::claim(workspace, Side::Outbox, &lane, &mut entries)? else { break };
             let unread = Line { to: "done".into(), ..Line::of(Side::Outbox, "unread", &job.entry) };

@@ -92,7 +92,7 @@ pub fn run(
     sleeping: &dyn Fn(Option<Stamp>),
 ) -> Result<Option<Stamp>> {
     std::thread::scope(|scope| {
-        let mut pool = Pool::new(workspace, work);
+        let mut pool = Pool::new(workspace, work, mode);
         let mut crew = Crew::new(scope, work, tell);
         let mut trouble = None;
         let mut stopping = false;
@@ -148,6 +148,7 @@ pub fn run(
 struct Pool<'w> {
     workspace: &'w Workspace,
     work: &'w dyn Work,
+    mode: Mode,
     queue: Queue<'w>,
     /// There may be something that the queue does not know.
     is_stale: bool,
@@ -159,10 +160,11 @@ struct Pool<'w> {
 }
 
 impl<'w> Pool<'w> {
-    fn new(workspace: &'w Workspace, work: &'w dyn Work) -> Self {
+    fn new(workspace: &'w Workspace, work: &'w dyn Work, mode: Mode) -> Self {
         Self {
             workspace,
             work,
+            mode,
             queue: Queue::new(work),
             is_stale: true,
             listed: Instant::now(),
@@ -220,12 +222,13 @@ impl<'w> Pool<'w> {
     fn list(&mut self) -> Result<()> {
         let began = Instant::now();
         let side = self.work.side();
+        let wants = |lane: &str| self.work.wants(lane);
         let mut seen = BTreeMap::new();
-        let first = spool::listing(self.workspace, side)?;
-        for lane in first.keys().filter(|lane| self.work.wants(lane)) {
+        let first = spool::listing(self.workspace, side, &wants)?;
+        for lane in first.keys() {
             seen.insert(lane.clone(), lock::look(self.workspace, side, lane)?);
         }
-        let mut lanes = spool::settled(&first, spool::listing(self.workspace, side)?);
+        let mut lanes = spool::settled(&first, spool::listing(self.workspace, side, &wants)?);
         let mut order: Vec<_> = seen.into_iter().map(|(lane, seen)| (seen.served, lane, seen.version)).collect();
         order.sort();
         let known = |(_, lane, version): (_, String, _)| {
@@ -256,7 +259,7 @@ impl<'w> Pool<'w> {
         let mut lane = tried.take()?;
         lane.occupy(slots);
         if !is_true {
-            view.entries = spool::lanes(self.workspace, side)?.remove(&view.lane).unwrap_or_default();
+            view.entries = spool::lane(self.workspace, side, &view.lane)?;
         }
         match spool::claim(self.workspace, side, &lane, &mut view.entries)? {
             Head::Job(job) => return Ok(Start::Begun(Box::new((lane, job, view)))),
@@ -272,7 +275,10 @@ impl<'w> Pool<'w> {
         self.queue.has_slots();
         match outcome {
             Some(Outcome { id, state: Standing::Done(_) | Standing::Failed(_) }) => {
-                self.is_stale |= !self.queue.ended(view, id);
+                // Nobody tells a pool that drains what came while it held the lane, and whoever put it there
+                // may have found the lane held.
+                let is_told = self.mode == Mode::Forever || !view.entries.is_empty();
+                self.is_stale |= !self.queue.ended(view, id) || !is_told;
                 return None;
             }
             Some(Outcome { state: Standing::Waiting(due, _), .. }) => self.is_due(*due),

@@ -71,7 +71,8 @@ impl Work for RunAgent<'_> {
 
     fn slots(&self, key: &str) -> Result<Vec<(String, u32)>> {
         let config = self.workspace.config()?;
-        let mut groups = vec![("all".to_owned(), config.max_concurrency)];
+        // The narrow ones first: whoever only tries must not make others believe that all are taken.
+        let mut groups = Vec::new();
         // A bad agent file is the event's trouble, told when it is claimed.
         if let Ok(agent) = definitions::agent(self.workspace, key) {
             groups.push((format!("agent-{key}"), agent.max_concurrency));
@@ -81,6 +82,7 @@ impl Work for RunAgent<'_> {
                 groups.push((format!("model-{}", crate::core::address::safe_name(&chosen.name, 40)), limit.max(1)));
             }
         }
+        groups.push(("all".to_owned(), config.max_concurrency));
         Ok(groups)
     }
 

@@ -58,7 +58,7 @@ pub fn see_through(workspace: &Workspace, work: &dyn Work, id: &Id) -> Result<Ou
 pub fn until(workspace: &Workspace, work: &dyn Work, lane: &mut Lane, id: &Id) -> Result<Option<Outcome>> {
     let side = work.side();
     lane.occupy(wait_for_slots(workspace, work, &lane.name)?);
-    let mut entries = spool::lanes(workspace, side)?.remove(&lane.name).unwrap_or_default();
+    let mut entries = spool::lane(workspace, side, &lane.name)?;
     loop {
         match spool::claim(workspace, side, lane, &mut entries)? {
             Head::Nothing => return Ok(None),

@@ -24,6 +24,11 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// Where the folder cannot be read.
 pub fn list(workspace: &Workspace, side: Side, state: State) -> Result<Vec<Entry>> {
+    list_some(workspace, side, state, &|_| true)
+}
+
+/// The entries of the lanes that are wanted: of 100,000 names that of another lane is not even read.
+fn list_some(workspace: &Workspace, side: Side, state: State, wants: &dyn Fn(&str) -> bool) -> Result<Vec<Entry>> {
     let dir = side.dir(workspace, state);
     let names = match fs::read_dir(&dir) {
         Ok(names) => names,
@@ -33,7 +38,8 @@ pub fn list(workspace: &Workspace, side: Side, state: State) -> Result<Vec<Entry
     let mut entries = Vec::new();
     for name in names {
         let name = name.at("list", &dir)?.file_name();
-        let entry = name.to_str().and_then(Entry::parse);
+        let is_wanted = |name: &&str| Entry::lane_of(name).is_none_or(wants);
+        let entry = name.to_str().filter(is_wanted).and_then(Entry::parse);
         // In new/ a person may have put a routed one back: it is routed anew.
         entries.extend(entry.filter(|e| !e.lane.is_empty() || matches!(state, State::New | State::Failed)));
     }
@@ -44,20 +50,22 @@ pub fn list(workspace: &Workspace, side: Side, state: State) -> Result<Vec<Entry
 /// What waits, by lane: every entry of ready, wait and run.
 pub type Lanes = BTreeMap<String, Vec<(State, Entry)>>;
 
-/// Lists ready, wait and run, once. A reader of a folder may meet a file that came late and miss
+/// Lists ready, wait and run, once, for the lanes that are wanted. A reader of a folder may meet a file that came late and miss
 /// one that came before it: [`settled`] takes care of that.
 ///
 /// # Errors
 /// Where a folder cannot be read.
-pub fn listing(workspace: &Workspace, side: Side) -> Result<Lanes> {
+pub fn listing(workspace: &Workspace, side: Side, wants: &dyn Fn(&str) -> bool) -> Result<Lanes> {
     let mut lanes = Lanes::new();
     for state in [State::Ready, State::Wait, State::Run] {
-        for entry in list(workspace, side, state)? {
+        for entry in list_some(workspace, side, state, wants)? {
             lanes.entry(entry.lane.clone()).or_default().push((state, entry));
         }
     }
     for entries in lanes.values_mut() {
-        entries.sort_unstable_by(|(a, x), (b, y)| x.id.cmp(&y.id).then(b.cmp(a)));
+        // Of two files of one event the one that is further, and knows more tries, stands first.
+        let further = |(a, x): &(State, Entry), (b, y): &(State, Entry)| (b, y.tries).cmp(&(a, x.tries));
+        entries.sort_unstable_by(|a, b| a.1.id.cmp(&b.1.id).then_with(|| further(a, b)));
     }
     Ok(lanes)
 }
@@ -80,9 +88,17 @@ pub fn settled(first: &Lanes, mut second: Lanes) -> Lanes {
 ///
 /// # Errors
 /// Where a folder cannot be read.
-pub fn lanes(workspace: &Workspace, side: Side) -> Result<Lanes> {
-    let first = listing(workspace, side)?;
-    Ok(settled(&first, listing(workspace, side)?))
+pub fn lanes(workspace: &Workspace, side: Side, wants: &dyn Fn(&str) -> bool) -> Result<Lanes> {
+    let first = listing(workspace, side, wants)?;
+    Ok(settled(&first, listing(workspace, side, wants)?))
+}
+
+/// What waits in one lane, as [`lanes`].
+///
+/// # Errors
+/// Where a folder cannot be read.
+pub fn lane(workspace: &Workspace, side: Side, name: &str) -> Result<Vec<(State, Entry)>> {
+    Ok(lanes(workspace, side, &|lane| lane == name)?.remove(name).unwrap_or_default())
 }
 
 /// An event that this process has claimed.
@@ -166,7 +182,7 @@ pub fn claim<'w>(
             // Somebody moved it by hand: look again, once.
             Moved::Gone | Moved::Taken if !is_relisted => {
                 is_relisted = true;
-                *entries = lanes(workspace, side)?.remove(&lane.name).unwrap_or_default();
+                *entries = self::lane(workspace, side, &lane.name)?;
             }
             Moved::Gone | Moved::Taken => {}
         }
