@@ -1,0 +1,229 @@
+//! One lane: routed into, listed, claimed, worked on, committed, given back, adopted, failed.
+//!
+//! The workers list folder by folder, and without the lock; what they have listed counts only if the
+//! lane's version is the one that they saw before.
+
+mod worker;
+
+use super::{Protocol, Steps};
+
+pub const EVENTS: usize = 2;
+pub const WORKERS: usize = 2;
+/// An event that killed its worker so often ends in `failed/`.
+pub const MAX_KILLS: usize = 3;
+/// The router and the clock.
+const OTHERS: usize = 9;
+
+/// A way to do it wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// Moved to `run` first, locked second.
+    RenameBeforeLock,
+    /// What was listed without the lock is believed.
+    NoVersionCheck,
+    /// A kill is counted when its heir is through.
+    CountAfterWork,
+    /// A kill is counted nowhere.
+    CountNowhere,
+    /// The event leaves `run` before the log says that it is done.
+    MoveBeforeCommit,
+    /// What goes out is published when the event has left `run`.
+    MoveBeforePublish,
+    /// The log is not read before the model is asked.
+    AskWithoutLook,
+    /// What goes out has a new name each time.
+    FreshNames,
+    /// Nobody looks whether the event has ended already.
+    NoLookAtTheEnd,
+    /// What waits does not hold up what is behind it.
+    OvertakeWaiting,
+    /// The reason is written after the move to `failed`.
+    ReasonLate,
+}
+
+/// What happens to a lane.
+#[derive(Clone, Debug)]
+pub struct Lane {
+    pub events: usize,
+    pub workers: usize,
+    /// Kills from outside.
+    pub kills: usize,
+    /// How often a request may fail for now.
+    pub troubles: usize,
+    /// How often the sender repeats the first event after it has been routed.
+    pub repeats: usize,
+    /// An event that kills whoever works on it.
+    pub poison: Option<usize>,
+    /// The first of the two listings, too, is made folder by folder.
+    pub is_fine: bool,
+    pub mutant: Option<Mutant>,
+}
+
+/// Where in the box. The later folders win where one id is in several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Folder {
+    Ready,
+    Wait,
+    Run,
+}
+
+pub const FOLDERS: [Folder; 3] = [Folder::Ready, Folder::Wait, Folder::Run];
+
+/// The names of an event in `ready`, `wait` and `run`, as far as they change: how many kills they count.
+pub type Names = [Option<usize>; 3];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct State {
+    pub new: [bool; EVENTS],
+    pub names: [Names; EVENTS],
+    /// What waits is due.
+    pub due: bool,
+    pub done: [bool; EVENTS],
+    pub failed: [bool; EVENTS],
+    pub reason: [bool; EVENTS],
+    /// The notice about a failure is published.
+    pub notice: [bool; EVENTS],
+    /// The session's log.
+    pub answered: [bool; EVENTS],
+    pub closed: [usize; EVENTS],
+    /// How many different events went out.
+    pub out: [usize; EVENTS],
+    /// The lock file: who holds it, and the version in it, odd while it is held.
+    pub holder: Option<usize>,
+    pub version: Option<usize>,
+    pub workers: [worker::Worker; WORKERS],
+    pub deaths: usize,
+    pub kills: usize,
+    pub troubles: usize,
+    pub repeats: usize,
+    /// The first rule that was broken by a step and cannot be seen in a state.
+    pub broken: Option<&'static str>,
+}
+
+impl Lane {
+    pub fn is(&self, mutant: Mutant) -> bool {
+        self.mutant == Some(mutant)
+    }
+
+    /// What is neither a worker nor a kill: the router, the sender's second copy, time.
+    fn others(&self, state: &State, steps: &mut Steps<State>) {
+        if let Some(event) = (0..self.events).find(|event| state.new[*event]) {
+            let mut to = *state;
+            to.new[event] = false;
+            // A name that is taken is the same event.
+            to.names[event][Folder::Ready as usize].get_or_insert(0);
+            steps.push(OTHERS, "route", to);
+        }
+        if state.repeats > 0 && !state.new[0] {
+            let mut to = State { repeats: state.repeats - 1, ..*state };
+            to.new[0] = true;
+            steps.push(OTHERS, "publish again", to);
+        }
+        let waits = |names: &Names| names[Folder::Wait as usize].is_some();
+        if !state.due && state.names.iter().any(waits) {
+            steps.push(OTHERS, "it is due", State { due: true, ..*state });
+        }
+    }
+
+    /// `who` is no more, and another process begins in its place.
+    pub fn killed(state: &State, who: usize) -> State {
+        let mut to = *state;
+        to.workers[who] = worker::FRESH;
+        to.deaths += 1;
+        if to.holder == Some(who) {
+            to.holder = None;
+        }
+        to
+    }
+}
+
+impl State {
+    pub fn ended(&self, event: usize) -> bool {
+        self.done[event] || self.failed[event]
+    }
+
+    fn is_live(&self, event: usize) -> bool {
+        self.new[event] || self.names[event] != [None; 3]
+    }
+}
+
+impl Protocol for Lane {
+    type State = State;
+
+    fn start(&self) -> State {
+        State {
+            new: std::array::from_fn(|event| event < self.events),
+            names: [[None; 3]; EVENTS],
+            due: false,
+            done: [false; EVENTS],
+            failed: [false; EVENTS],
+            reason: [false; EVENTS],
+            notice: [false; EVENTS],
+            answered: [false; EVENTS],
+            closed: [0; EVENTS],
+            out: [0; EVENTS],
+            holder: None,
+            version: None,
+            workers: [worker::FRESH; WORKERS],
+            deaths: 0,
+            kills: self.kills,
+            troubles: self.troubles,
+            repeats: self.repeats,
+            broken: None,
+        }
+    }
+
+    /// The workers are alike.
+    fn canonical(&self, mut state: State) -> State {
+        if state.workers[0] > state.workers[1] {
+            state.workers.reverse();
+            state.holder = state.holder.map(|who| WORKERS - 1 - who);
+        }
+        state
+    }
+
+    fn steps(&self, state: &State, steps: &mut Steps<State>) {
+        self.others(state, steps);
+        for who in 0..self.workers {
+            self.work(state, who, steps);
+        }
+    }
+
+    fn kills(&self, state: &State, steps: &mut Steps<State>) {
+        for who in (0..self.workers).filter(|who| state.kills > 0 && state.workers[*who] != worker::FRESH) {
+            steps.push(who, "killed", State { kills: state.kills - 1, ..Self::killed(state, who) });
+        }
+    }
+
+    fn broken(&self, state: &State) -> Option<&'static str> {
+        let every = 0..self.events;
+        let counted = |event: usize| state.names[event].iter().flatten().copied().max().unwrap_or(0);
+        let is_poison = |event: usize| self.poison == Some(event);
+        let rules = [
+            ("an accepted event is somewhere", every.clone().all(|e| state.is_live(e) || state.ended(e))),
+            ("what is done was answered", every.clone().all(|e| !state.done[e] || state.closed[e] > 0)),
+            ("an event is done once", every.clone().all(|e| state.closed[e] <= 1)),
+            ("one answer goes out", every.clone().all(|e| state.out[e] <= 1)),
+            ("what is done went out", every.clone().all(|e| !state.done[e] || state.out[e] > 0)),
+            (
+                "what has failed has a reason and a notice",
+                every.clone().all(|e| !state.failed[e] || (state.reason[e] && state.notice[e])),
+            ),
+            ("a kill is counted where there was one", every.clone().all(|e| counted(e) <= state.deaths)),
+            (
+                "what kills nobody does not fail",
+                every.clone().all(|e| !state.failed[e] || is_poison(e) || self.kills >= MAX_KILLS),
+            ),
+            (
+                "an event kills three workers at most",
+                self.poison.is_none() || state.deaths <= MAX_KILLS + self.kills - state.kills,
+            ),
+        ];
+        state.broken.or_else(|| rules.iter().find(|(_, holds)| !holds).map(|(rule, _)| *rule))
+    }
+
+    fn is_over(&self, state: &State) -> bool {
+        let is_quiet = state.workers.iter().all(|worker| *worker == worker::FRESH);
+        is_quiet && state.repeats == 0 && (0..self.events).all(|e| state.ended(e) && !state.is_live(e))
+    }
+}

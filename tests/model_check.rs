@@ -1,0 +1,125 @@
+//! The event protocol, checked as a model: every order of system calls of a few processes, with a kill
+//! before any of them. Each rule of the protocol has a mutant without it, for which the checker must find
+//! a counterexample; without that a model proves nothing.
+//!
+//! `CLAW_PROOF=full` exhausts larger models.
+
+mod common;
+mod model;
+
+use common::proof::{Proof, is_full};
+use model::lane::{self, Lane};
+use model::lock::{self, Locks};
+use model::route::{self, Route};
+use model::{Protocol, exhaust};
+
+/// Exhausts models that must have no counterexample, and prints their row.
+#[track_caller]
+fn holds<P: Protocol + std::fmt::Debug>(name: &'static str, models: &[P], must_happen: &[&str]) {
+    let mut proof = Proof::begin(name);
+    for model in models {
+        match exhaust(model) {
+            Ok(seen) => {
+                proof.states += seen.states;
+                let missing: Vec<_> = must_happen.iter().filter(|step| !seen.steps.contains(**step)).collect();
+                assert!(missing.is_empty(), "{model:?} never does {missing:?}, only {:?}", seen.steps);
+            }
+            Err(found) => panic!("{model:?}: not true: {}\n{:#?}", found.rule, found.way),
+        }
+    }
+    proof.end(0);
+}
+
+/// Every mutant must break the rule beside it.
+#[track_caller]
+fn caught<P: Protocol + std::fmt::Debug>(name: &'static str, mutants: &[(P, &str)]) {
+    let mut proof = Proof::begin(name);
+    for (model, rule) in mutants {
+        match exhaust(model) {
+            Ok(seen) => panic!("{model:?}: none of {} states is wrong", seen.states),
+            Err(found) => assert_eq!(found.rule, *rule, "{model:?}\n{:#?}", found.way),
+        }
+        proof.points += 1;
+    }
+    proof.end(mutants.len());
+}
+
+#[test]
+fn a_lock_file_has_one_holder() {
+    let model = Locks { rounds: if is_full() { 3 } else { 2 }, kills: if is_full() { 2 } else { 1 }, mutant: None };
+    holds("model: a lock file's life", &[model.clone()], &["it is not linked", "unlink", "killed"]);
+    let mutant = |mutant| Locks { mutant: Some(mutant), ..model.clone() };
+    let rule = "one holder at a time";
+    caught(
+        "mutants of a lock file's life, each with a counterexample",
+        &[(mutant(lock::Mutant::NoSecondLook), rule), (mutant(lock::Mutant::UnlinkOutside), rule)],
+    );
+}
+
+#[test]
+fn routing_keeps_order_and_conversations() {
+    use route::Mutant::{ForgetLearned, ListOnce, LoadBeforeLock, MoveBeforeLearned, NoLink, NoLock};
+    let model = Route { events: if is_full() { 4 } else { 3 }, kills: if is_full() { 2 } else { 1 }, mutant: None };
+    holds("model: publish and route", &[model.clone()], &["killed", "decide by what was learned", "learn"]);
+    let mutant = |mutant| Route { mutant: Some(mutant), ..model.clone() };
+    let (split, order) = ("a conversation has one session", "events are routed in their order");
+    caught(
+        "mutants of publish and route",
+        &[
+            (mutant(NoLock), split),
+            (mutant(LoadBeforeLock), split),
+            (mutant(MoveBeforeLearned), split),
+            (mutant(ForgetLearned), split),
+            (mutant(ListOnce), order),
+            (mutant(NoLink), "what is routed is whole"),
+        ],
+    );
+}
+
+#[test]
+fn a_lane_loses_nothing_and_does_nothing_twice() {
+    use lane::Mutant::{
+        AskWithoutLook, FreshNames, MoveBeforeCommit, MoveBeforePublish, NoVersionCheck, OvertakeWaiting,
+        RenameBeforeLock,
+    };
+    let (kills, troubles) = if is_full() { (2, 2) } else { (1, 1) };
+    let is_fine = is_full();
+    let two = Lane { events: 2, workers: 2, kills: 1, troubles, repeats: 0, poison: None, is_fine, mutant: None };
+    let again = Lane { events: 1, kills, repeats: 1, ..two.clone() };
+    let steps = ["adopt", "claim", "let it wait", "give it back", "it is done", "it is answered", "the listing is old"];
+    holds("model: one lane", &[two.clone(), again.clone()], &steps);
+    let mutant = |mutant| Lane { mutant: Some(mutant), ..two.clone() };
+    let order = "events are worked on in their order";
+    caught(
+        "mutants of one lane",
+        &[
+            (mutant(RenameBeforeLock), "a kill is counted where there was one"),
+            (mutant(NoVersionCheck), order),
+            (mutant(OvertakeWaiting), order),
+            (mutant(MoveBeforeCommit), "what is done was answered"),
+            (mutant(MoveBeforePublish), "what is done went out"),
+            (mutant(AskWithoutLook), "a logged answer is not asked for again"),
+            (mutant(FreshNames), "one answer goes out"),
+        ],
+    );
+}
+
+#[test]
+fn what_kills_its_workers_ends() {
+    use lane::Mutant::{CountAfterWork, CountNowhere, NoLookAtTheEnd, ReasonLate};
+    let (events, kills) = if is_full() { (2, 1) } else { (1, 0) };
+    let model =
+        Lane { events, workers: 2, kills, troubles: 0, repeats: 1, poison: Some(0), is_fine: is_full(), mutant: None };
+    holds("model: an event that kills its workers", &[model.clone()], &["killed by it", "it kills", "adopt"]);
+    let mutant = |mutant| Lane { events: 1, kills: 0, mutant: Some(mutant), ..model.clone() };
+    let rule = "an event kills three workers at most";
+    caught(
+        "mutants of the count of kills",
+        &[
+            (mutant(CountAfterWork), rule),
+            (mutant(CountNowhere), rule),
+            (mutant(NoLookAtTheEnd), rule),
+            (mutant(ReasonLate), "what has failed has a reason and a notice"),
+        ],
+    );
+}
