@@ -11,6 +11,7 @@ use common::proof::{Proof, is_full};
 use model::lane::{self, Lane};
 use model::lock::{self, Locks};
 use model::route::{self, Route};
+use model::slots::{self, Slots};
 use model::{Protocol, exhaust};
 
 /// Exhausts models that must have no counterexample, and prints their row.
@@ -120,6 +121,35 @@ fn what_kills_its_workers_ends() {
             (mutant(CountNowhere), rule),
             (mutant(NoLookAtTheEnd), rule),
             (mutant(ReasonLate), "what has failed has a reason and a notice"),
+        ],
+    );
+}
+
+#[test]
+fn slots_are_a_limit_and_no_trap() {
+    use slots::Mutant::{CountInstead, HoldAndWait, NoSecondTry, NoSlowLook, Silent};
+    let kills = if is_full() { 3 } else { 1 };
+    let mut models = Vec::new();
+    for limit in [1, 2] {
+        for is_one_agent in [true, false] {
+            for pools in [[false; 3], [true; 3], [true, false, false], [false, true, true]] {
+                // Without a kill nobody needs the slow look; with one, it is what there is.
+                let calm = Slots { limit, is_one_agent, pools, kills: 0, mutant: Some(NoSlowLook) };
+                models.extend([Slots { kills, mutant: None, ..calm.clone() }, calm]);
+            }
+        }
+    }
+    holds("model: slots", &models, &["full", "woken"]);
+    let model = Slots { limit: 1, is_one_agent: false, pools: [false; 3], kills: 0, mutant: None };
+    let mutant = |mutant| Slots { mutant: Some(mutant), ..model.clone() };
+    caught(
+        "mutants of slots",
+        &[
+            (Slots { is_one_agent: true, ..mutant(HoldAndWait) }, model::ALIVE),
+            (mutant(NoSecondTry), model::ALIVE),
+            (mutant(Silent), model::ALIVE),
+            (mutant(CountInstead), "never more than the limit at once"),
+            (Slots { kills: 1, ..mutant(NoSlowLook) }, model::ALIVE),
         ],
     );
 }

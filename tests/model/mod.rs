@@ -11,7 +11,7 @@
 pub mod lane;
 pub mod lock;
 pub mod route;
-//pub mod slots;
+pub mod slots;
 
 use stateright::{Checker, HasDiscoveries, Model, Property};
 use std::collections::{BTreeSet, HashMap};
@@ -21,7 +21,7 @@ use std::hash::Hash;
 /// More states than any model may have, so that a model that grew without end is an error and no hang.
 const TOO_MANY: usize = 6_000_000;
 const SAFE: &str = "no rule is broken";
-const ALIVE: &str = "what is unfinished can go on";
+pub const ALIVE: &str = "what is unfinished can go on";
 
 /// One step of one process.
 #[derive(Clone, Debug, PartialEq)]
