@@ -8,6 +8,7 @@ mod common;
 mod model;
 
 use common::proof::{Proof, is_full};
+use model::dispatch::{self, Dispatch, Shape};
 use model::lane::{self, Lane};
 use model::lock::{self, Locks};
 use model::route::{self, Route};
@@ -150,6 +151,41 @@ fn slots_are_a_limit_and_no_trap() {
             (mutant(Silent), model::ALIVE),
             (mutant(CountInstead), "never more than the limit at once"),
             (Slots { kills: 1, ..mutant(NoSlowLook) }, model::ALIVE),
+        ],
+    );
+}
+
+#[test]
+fn an_agent_that_asks_another_is_answered() {
+    use dispatch::Mutant::{
+        AncestorsSession, BelieveEarly, BlameParent, FreshChild, KeepSlots, NoBound, NoRoute, OnlyWait,
+    };
+    let kills = if is_full() { 2 } else { 1 };
+    let chain = Dispatch { shape: Shape::Chain, processes: 2, limit: 1, kills, poison: None, mutant: None };
+    let models = [
+        chain.clone(),
+        Dispatch { limit: 2, ..chain.clone() },
+        Dispatch { processes: 1, ..chain.clone() },
+        Dispatch { shape: Shape::Pair, ..chain.clone() },
+        Dispatch { shape: Shape::Pair, limit: 2, ..chain.clone() },
+    ];
+    let steps = ["lock the child's lane", "route the child", "hear of the child", "killed"];
+    holds("model: dispatch", &models, &steps);
+    let poisons = [1, 2].map(|event| Dispatch { poison: Some(event), kills: kills - 1, ..chain.clone() });
+    holds("model: dispatch to what kills its workers", &poisons, &["killed by it", "move to failed"]);
+    let mutant = |mutant| Dispatch { mutant: Some(mutant), ..chain.clone() };
+    let poisoned = |mutant| Dispatch { mutant: Some(mutant), ..poisons[0].clone() };
+    caught(
+        "mutants of dispatch",
+        &[
+            (Dispatch { limit: 2, ..mutant(KeepSlots) }, model::ALIVE),
+            (Dispatch { processes: 1, ..mutant(OnlyWait) }, model::ALIVE),
+            (mutant(NoRoute), model::ALIVE),
+            (Dispatch { processes: 1, ..mutant(AncestorsSession) }, model::ALIVE),
+            (mutant(NoBound), "dispatch has a bound"),
+            (mutant(FreshChild), "one call makes one child"),
+            (poisoned(BlameParent), "what kills nobody does not fail"),
+            (mutant(BelieveEarly), "a result is there before it is believed"),
         ],
     );
 }

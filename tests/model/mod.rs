@@ -7,7 +7,7 @@
 //! every one of them can still come to its end.
 
 //pub mod deliver;
-//pub mod dispatch;
+pub mod dispatch;
 pub mod lane;
 pub mod lock;
 pub mod route;

@@ -218,12 +218,12 @@ impl Protocol for Slots {
     fn kills(&self, state: &State, steps: &mut Steps<State>) {
         for who in (0..PROCESSES).filter(|who| state.kills > 0 && state.processes[*who].at != At::Out) {
             let mut to = State { kills: state.kills - 1, ..*state };
-            let process = state.processes[who];
             free(&mut to.slots, who);
             free(&mut to.lanes, who);
-            to.processes[who] = Process { left: process.left, ..FRESH };
+            // Nobody comes in its place, so that whoever sleeps has only itself.
+            to.processes[who] = Process { left: 0, ..FRESH };
             // The kernel closes what was opened for writing, and that alone is heard.
-            if matches!(process.at, At::Work | At::Left) {
+            if matches!(state.processes[who].at, At::Work | At::Left) {
                 wake(&mut to);
             }
             steps.push(who, "killed", to);
