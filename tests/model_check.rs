@@ -8,12 +8,14 @@ mod common;
 mod model;
 
 use common::proof::{Proof, is_full};
+use model::deliver::{self, Deliver};
 use model::dispatch::{self, Dispatch, Shape};
 use model::lane::{self, Lane};
 use model::lock::{self, Locks};
 use model::route::{self, Route};
 use model::slots::{self, Slots};
 use model::{Protocol, exhaust};
+use std::slice;
 
 /// Exhausts models that must have no counterexample, and prints their row.
 #[track_caller]
@@ -49,7 +51,7 @@ fn caught<P: Protocol + std::fmt::Debug>(name: &'static str, mutants: &[(P, &str
 #[test]
 fn a_lock_file_has_one_holder() {
     let model = Locks { rounds: if is_full() { 3 } else { 2 }, kills: if is_full() { 2 } else { 1 }, mutant: None };
-    holds("model: a lock file's life", &[model.clone()], &["it is not linked", "unlink", "killed"]);
+    holds("model: a lock file's life", slice::from_ref(&model), &["it is not linked", "unlink", "killed"]);
     let mutant = |mutant| Locks { mutant: Some(mutant), ..model.clone() };
     let rule = "one holder at a time";
     caught(
@@ -62,7 +64,7 @@ fn a_lock_file_has_one_holder() {
 fn routing_keeps_order_and_conversations() {
     use route::Mutant::{ForgetLearned, ListOnce, LoadBeforeLock, MoveBeforeLearned, NoLink, NoLock};
     let model = Route { events: if is_full() { 4 } else { 3 }, kills: if is_full() { 2 } else { 1 }, mutant: None };
-    holds("model: publish and route", &[model.clone()], &["killed", "decide by what was learned", "learn"]);
+    holds("model: publish and route", slice::from_ref(&model), &["killed", "decide by what was learned", "learn"]);
     let mutant = |mutant| Route { mutant: Some(mutant), ..model.clone() };
     let (split, order) = ("a conversation has one session", "events are routed in their order");
     caught(
@@ -86,7 +88,7 @@ fn a_lane_loses_nothing_and_does_nothing_twice() {
     };
     let (kills, troubles) = if is_full() { (2, 2) } else { (1, 1) };
     let is_fine = is_full();
-    let two = Lane { events: 2, workers: 2, kills: 1, troubles, repeats: 0, poison: None, is_fine, mutant: None };
+    let two = Lane { events: 2, workers: 2, kills, troubles, repeats: 0, poison: None, is_fine, mutant: None };
     let again = Lane { events: 1, kills, repeats: 1, ..two.clone() };
     let steps = ["adopt", "claim", "let it wait", "give it back", "it is done", "it is answered", "the listing is old"];
     holds("model: one lane", &[two.clone(), again.clone()], &steps);
@@ -112,7 +114,7 @@ fn what_kills_its_workers_ends() {
     let (events, kills) = if is_full() { (2, 1) } else { (1, 0) };
     let model =
         Lane { events, workers: 2, kills, troubles: 0, repeats: 1, poison: Some(0), is_fine: is_full(), mutant: None };
-    holds("model: an event that kills its workers", &[model.clone()], &["killed by it", "it kills", "adopt"]);
+    holds("model: an event that kills its workers", slice::from_ref(&model), &["killed by it", "it kills", "adopt"]);
     let mutant = |mutant| Lane { events: 1, kills: 0, mutant: Some(mutant), ..model.clone() };
     let rule = "an event kills three workers at most";
     caught(
@@ -186,6 +188,24 @@ fn an_agent_that_asks_another_is_answered() {
             (mutant(FreshChild), "one call makes one child"),
             (poisoned(BlameParent), "what kills nobody does not fail"),
             (mutant(BelieveEarly), "a result is there before it is believed"),
+        ],
+    );
+}
+
+#[test]
+fn a_delivery_is_repeated_only_with_a_word() {
+    use deliver::Mutant::{AdoptWithoutLock, MoveBeforeReceipt, NoBegun, SendWithoutLook};
+    let program = Deliver { is_program: true, kills: if is_full() { 8 } else { 3 }, mutant: None };
+    let folder = Deliver { is_program: false, ..program.clone() };
+    holds("model: deliver", &[program.clone(), folder], &["killed", "there is a receipt"]);
+    let mutant = |mutant| Deliver { kills: 3, mutant: Some(mutant), ..program.clone() };
+    caught(
+        "mutants of deliver",
+        &[
+            (mutant(NoBegun), "a repeat is told"),
+            (mutant(AdoptWithoutLock), "what has a receipt is not sent again"),
+            (mutant(MoveBeforeReceipt), "what is delivered has a receipt"),
+            (mutant(SendWithoutLook), "what has a receipt is not sent again"),
         ],
     );
 }

@@ -126,7 +126,7 @@ impl Dispatch {
     fn child(&self, event: usize) -> Option<usize> {
         match self.shape {
             Shape::Chain => Some(event + 1).filter(|child| *child < EVENTS),
-            Shape::Pair => Some(event + 1).filter(|_| event % 2 == 0),
+            Shape::Pair => Some(event + 1).filter(|_| event.is_multiple_of(2)),
         }
     }
 

@@ -6,7 +6,7 @@
 //! though something is unfinished. A second walk over the same states, without any kill, shows that
 //! every one of them can still come to its end.
 
-//pub mod deliver;
+pub mod deliver;
 pub mod dispatch;
 pub mod lane;
 pub mod lock;
@@ -18,8 +18,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::hash::Hash;
 
-/// More states than any model may have, so that a model that grew without end is an error and no hang.
-const TOO_MANY: usize = 6_000_000;
+/// More steps than any model may have, so that a model that grew without end is an error and no hang.
+const TOO_MANY: usize = 20_000_000;
 const SAFE: &str = "no rule is broken";
 pub const ALIVE: &str = "what is unfinished can go on";
 
@@ -124,14 +124,14 @@ pub fn exhaust<P: Protocol>(protocol: &P) -> Result<Seen, Counterexample> {
     assert!(checker.state_count() < TOO_MANY, "the model has no end");
     if let Some((_, path)) = checker.discoveries().into_iter().min_by_key(|(name, _)| *name != SAFE) {
         let rule = protocol.broken(path.last_state()).unwrap_or(ALIVE);
-        return Err(Counterexample { rule, way: path.into_actions().into_iter().map(told).collect() });
+        return Err(Counterexample { rule, way: path.into_actions().iter().map(told).collect() });
     }
     let seen = can_end(&model)?;
     assert_eq!(seen.states, checker.unique_state_count(), "two states have one fingerprint");
     Ok(seen)
 }
 
-fn told<S>(step: Step<S>) -> String {
+fn told<S>(step: &Step<S>) -> String {
     format!("{}: {}", step.who, step.what)
 }
 

@@ -7,6 +7,7 @@ use super::{Protocol, Steps};
 
 const EVENTS: usize = 4;
 const ROUTERS: usize = 2;
+const SPLIT: &str = "a conversation has one session";
 
 /// A way to do it wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,11 +66,8 @@ pub struct State {
     torn: [bool; EVENTS],
     /// In which lane: the router's whose settings made it.
     ready: [Option<usize>; EVENTS],
-    /// The order in which events came to `ready` was not theirs.
-    is_disordered: bool,
-    /// A second copy came to another lane than the first.
-    is_split: bool,
-    is_torn_routed: bool,
+    /// The first rule that was broken by a step and cannot be seen in a state.
+    broken: Option<&'static str>,
     learned: Lines,
     /// The sender knows of so many that they are accepted.
     accepted: usize,
@@ -204,12 +202,16 @@ impl Route {
         if !std::mem::replace(&mut to.new[event], false) {
             return;
         }
-        to.is_torn_routed |= to.torn[event];
+        if to.torn[event] {
+            to.broken.get_or_insert("what is routed is whole");
+        }
         if to.ready[event].is_none() {
-            to.is_disordered |= (0..event).any(|lower| to.ready[lower].is_none());
+            if (0..event).any(|lower| to.ready[lower].is_none()) {
+                to.broken.get_or_insert("events are routed in their order");
+            }
             to.ready[event] = Some(lane);
         } else if to.ready[event] != Some(lane) {
-            to.is_split = true;
+            to.broken.get_or_insert(SPLIT);
         }
     }
 }
@@ -222,9 +224,7 @@ impl Protocol for Route {
             new: [false; EVENTS],
             torn: [false; EVENTS],
             ready: [None; EVENTS],
-            is_disordered: false,
-            is_split: false,
-            is_torn_routed: false,
+            broken: None,
             learned: [None; EVENTS],
             accepted: 0,
             is_linked: false,
@@ -267,13 +267,10 @@ impl Protocol for Route {
         if !(0..state.accepted).all(is_there) {
             return Some("what is accepted is somewhere");
         }
-        if state.is_split || lanes.any(|other| Some(other) != lane) {
-            return Some("a conversation has one session");
+        if lanes.any(|other| Some(other) != lane) {
+            return Some(SPLIT);
         }
-        if state.is_torn_routed {
-            return Some("what is routed is whole");
-        }
-        state.is_disordered.then_some("events are routed in their order")
+        state.broken
     }
 
     fn is_over(&self, state: &State) -> bool {

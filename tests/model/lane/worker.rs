@@ -25,8 +25,6 @@ pub enum At {
     Close(usize),
     Publish(usize),
     Leave(usize),
-    /// Left, but not committed: only of mutants.
-    Late(usize),
     Notice(usize),
     Reason(usize),
     Fail(usize),
@@ -330,7 +328,7 @@ impl Lane {
 
 /// Removes the copies that were listed, where they still are.
 fn unlink(to: &mut State, who: usize, event: usize) {
-    let listed = std::mem::replace(&mut to.workers[who].listing[event], [None; 3]);
+    let listed = std::mem::take(&mut to.workers[who].listing[event]);
     for (name, listed) in to.names[event].iter_mut().zip(listed) {
         *name = name.filter(|_| *name != listed);
     }
