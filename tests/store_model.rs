@@ -88,11 +88,11 @@ impl Store {
         let mut entries = spool::lanes(self.workspace, Side::Inbox).unwrap().remove(LANES[of]).unwrap_or_default();
         match spool::claim(self.workspace, Side::Inbox, &lane, &mut entries).unwrap() {
             Head::Nothing => {
-                lane.release(true);
+                lane.retire();
                 Answer::Nothing
             }
             Head::NotDue(due) => {
-                lane.release(false);
+                lane.release();
                 Answer::NotDue(due.0 / 1_000_000 - BEGIN)
             }
             Head::Job(job) => {
@@ -109,7 +109,11 @@ impl Store {
     fn leave(&mut self, of: usize, is_idle: bool, go: impl FnOnce(Job)) {
         let (lane, job) = self.held[of].take().unwrap();
         go(job);
-        lane.release(is_idle);
+        if is_idle {
+            lane.retire();
+        } else {
+            lane.release();
+        }
     }
 
     fn apply(&mut self, operation: Operation, expected: &State) -> Answer {
@@ -215,7 +219,7 @@ impl<const WRONG: u8> StateMachineTest for Beside<WRONG> {
             assert_eq!(found.map(|f| f.state_name()), winner.map(folder_name), "where {event} is found");
         }
         for (of, name) in LANES.iter().enumerate() {
-            let free = store.lane(of).map(|lane| lane.release(false));
+            let free = store.lane(of).map(Lane::release);
             assert_eq!(free.is_none(), state.held[of].is_some(), "who holds {name}");
         }
         assert_eq!(fs::read_dir(Side::Inbox.tmp(store.workspace)).unwrap().count(), 0);
