@@ -130,29 +130,37 @@ fn what_kills_its_workers_ends() {
 
 #[test]
 fn slots_are_a_limit_and_no_trap() {
-    use slots::Mutant::{CountInstead, HoldAndWait, NoSecondTry, NoSlowLook, Silent};
+    use slots::Mutant::{CountInstead, HoldAndWait, NoSecondTry, NoSlowLook, Silent, WideFirst};
     let kills = if is_full() { 3 } else { 1 };
     let mut models = Vec::new();
     for limit in [1, 2] {
         for is_one_agent in [true, false] {
             for pools in [[false; 3], [true; 3], [true, false, false], [false, true, true]] {
                 // Without a kill nobody needs the slow look; with one, it is what there is.
-                let calm = Slots { limit, is_one_agent, pools, kills: 0, mutant: Some(NoSlowLook) };
-                models.extend([Slots { kills, mutant: None, ..calm.clone() }, calm]);
+                for lanes in [[0, 0, 1], [0, 2, 1]] {
+                    let calm = Slots { limit, is_one_agent, lanes, pools, kills: 0, mutant: Some(NoSlowLook) };
+                    models.push(calm.clone());
+                    // The larger ones of both take as long again.
+                    if lanes[1] == 0 || is_full() {
+                        models.push(Slots { kills, mutant: None, ..calm });
+                    }
+                }
             }
         }
     }
     holds("model: slots", &models, &["full", "woken"]);
-    let model = Slots { limit: 1, is_one_agent: false, pools: [false; 3], kills: 0, mutant: None };
+    let model = Slots { limit: 1, is_one_agent: false, lanes: [0, 0, 1], pools: [false; 3], kills: 0, mutant: None };
     let mutant = |mutant| Slots { mutant: Some(mutant), ..model.clone() };
+    let idle = "nobody sleeps beside free slots";
     caught(
         "mutants of slots",
         &[
             (Slots { is_one_agent: true, ..mutant(HoldAndWait) }, model::ALIVE),
-            (mutant(NoSecondTry), model::ALIVE),
-            (mutant(Silent), model::ALIVE),
+            (mutant(NoSecondTry), idle),
+            (mutant(Silent), idle),
             (mutant(CountInstead), "never more than the limit at once"),
             (Slots { kills: 1, ..mutant(NoSlowLook) }, model::ALIVE),
+            (Slots { limit: 2, lanes: [0, 2, 1], ..mutant(WideFirst) }, idle),
         ],
     );
 }

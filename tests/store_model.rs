@@ -262,7 +262,7 @@ fn run<const WRONG: u8>(cases: u32, shrinks: u32) -> Result<(), String> {
 fn the_store_does_what_the_reference_does() {
     let mut proof = Proof::begin("random operations on the store, beside a reference");
     proof.seed = Some(seed());
-    if let Err(difference) = run::<0>(if is_full() { 6000 } else { 150 }, 5000) {
+    if let Err(difference) = run::<0>(if is_full() { 2500 } else { 150 }, 5000) {
         panic!("{difference}");
     }
     proof.points = OPERATIONS.load(Ordering::Relaxed);

@@ -1,8 +1,9 @@
 //! Slots: a limited number of workers at once, over all processes; and who is woken when one is free.
 //!
-//! Three lanes' events, two of them in one lane; two agents of which each has one slot, and a number
-//! for all. A process that sees one event through keeps its lane and waits for the slots; a pool lets go
-//! of the lane. A lock that is let go of before its holder has begun wakes nobody.
+//! Three events in two or three lanes; two agents of which each has one slot, and a number for all. A
+//! process that sees one event through keeps its lane and waits for the slots; a pool lets go of the lane.
+//! A lock that is let go of before its holder has begun wakes nobody: so the slots that fewer want are
+//! taken first, and whoever finds no more has taken nothing that somebody else could have worked with.
 
 use super::{Protocol, Steps};
 
@@ -10,8 +11,6 @@ const PROCESSES: usize = 3;
 const SLOTS: usize = 4;
 /// The slots behind each group: those for all, those of one agent, those of the other.
 const GROUPS: [&[usize]; 3] = [&[0, 1], &[2], &[3]];
-/// Which lane each process serves; the groups that it needs follow from that.
-const LANES: [usize; PROCESSES] = [0, 0, 1];
 
 /// A way to do it wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +25,8 @@ pub enum Mutant {
     CountInstead,
     /// Nobody looks again at a slow interval.
     NoSlowLook,
+    /// The slots for all are taken before those of the agent, and the others cannot have them meanwhile.
+    WideFirst,
 }
 
 /// How many slots there are for all, and whether both lanes are of one agent.
@@ -33,6 +34,8 @@ pub enum Mutant {
 pub struct Slots {
     pub limit: usize,
     pub is_one_agent: bool,
+    /// Which lane each process serves; the odd one is of another agent.
+    pub lanes: [usize; PROCESSES],
     /// Which processes are pools.
     pub pools: [bool; PROCESSES],
     pub kills: usize,
@@ -64,7 +67,7 @@ struct Process {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct State {
-    lanes: [Option<usize>; 2],
+    lanes: [Option<usize>; PROCESSES],
     slots: [Option<usize>; SLOTS],
     processes: [Process; PROCESSES],
     kills: usize,
@@ -77,8 +80,8 @@ impl Slots {
 
     /// The groups that a process needs, in the order in which it takes them.
     fn groups(&self, who: usize) -> [usize; 2] {
-        let agent = if self.is_one_agent { 1 } else { 1 + LANES[who] };
-        if self.is(Mutant::HoldAndWait) && who > 0 { [agent, 0] } else { [0, agent] }
+        let agent = if self.is_one_agent { 1 } else { 1 + self.lanes[who] % 2 };
+        if self.is(Mutant::WideFirst) || (self.is(Mutant::HoldAndWait) && who > 0) { [0, agent] } else { [agent, 0] }
     }
 
     fn group(&self, number: usize) -> &'static [usize] {
@@ -97,7 +100,7 @@ impl Slots {
                 }
             }
             At::Lane => {
-                let lane = LANES[who];
+                let lane = self.lanes[who];
                 if state.lanes[lane].is_none() {
                     to.lanes[lane] = Some(who);
                     to.processes[who].has_lane = true;
@@ -174,18 +177,32 @@ impl Slots {
         }
     }
 
+    /// Everything that a process needs is free.
+    fn could_begin(&self, state: &State, who: usize) -> bool {
+        let is_free = |group: &usize| self.group(*group).iter().any(|slot| state.slots[*slot].is_none());
+        let has_lane = state.processes[who].has_lane || state.lanes[self.lanes[who]].is_none();
+        has_lane && self.groups(who).iter().all(is_free)
+    }
+
     /// Nothing has happened for long: the slow look.
     fn is_still(&self, state: &State) -> bool {
-        let can_go_on = |p: &Process| match p.at {
-            At::Sleep => p.woken,
-            At::Out => p.left > 0,
-            _ => true,
-        };
-        !state.processes.iter().any(can_go_on) && state.kills < self.kills
+        !state.processes.iter().any(|p| p.is_about_to() || p.at == At::Work) && state.kills < self.kills
     }
 }
 
 const FRESH: Process = Process { at: At::Out, has_lane: false, listens: false, woken: false, left: 1 };
+
+impl Process {
+    /// It will do something soon, and does not only work or sleep.
+    fn is_about_to(&self) -> bool {
+        match self.at {
+            At::Sleep => self.woken,
+            At::Out => self.left > 0,
+            At::Work => false,
+            _ => true,
+        }
+    }
+}
 
 fn free(locks: &mut [Option<usize>], who: usize) {
     locks.iter_mut().filter(|holder| **holder == Some(who)).for_each(|holder| *holder = None);
@@ -206,7 +223,7 @@ impl Protocol for Slots {
     type State = State;
 
     fn start(&self) -> State {
-        State { lanes: [None; 2], slots: [None; SLOTS], processes: [FRESH; PROCESSES], kills: self.kills }
+        State { lanes: [None; PROCESSES], slots: [None; SLOTS], processes: [FRESH; PROCESSES], kills: self.kills }
     }
 
     fn steps(&self, state: &State, steps: &mut Steps<State>) {
@@ -236,7 +253,13 @@ impl Protocol for Slots {
             (0..PROCESSES).filter(|who| state.processes[*who].at == At::Work).filter(of).count()
         };
         let is_over = working(None) > self.limit || working(Some(1)) > 1 || working(Some(2)) > 1;
-        is_over.then_some("never more than the limit at once")
+        if is_over {
+            return Some("never more than the limit at once");
+        }
+        // After a kill nobody may have heard of what is free, until the slow look.
+        let is_rule = self.kills == 0 && !(0..PROCESSES).any(|who| state.processes[who].is_about_to());
+        let idles = (0..PROCESSES).any(|who| state.processes[who].at == At::Sleep && self.could_begin(state, who));
+        (is_rule && idles).then_some("nobody sleeps beside free slots")
     }
 
     fn is_over(&self, state: &State) -> bool {
