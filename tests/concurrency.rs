@@ -63,7 +63,7 @@ fn ask_works_beside_a_supervisor_and_prints_its_own_answer_only() {
     let asked: Vec<_> =
         (0..6).map(|n| ws.command(&["ask", "-n", "--json", &format!("remember fact {n}")]).spawn().unwrap()).collect();
     for child in asked {
-        let ran = common::Ran::from(child.wait_with_output().unwrap());
+        let ran = Ran::from(child.wait_with_output().unwrap());
         assert_eq!(ran.out.lines().count(), 1, "{ran:?}");
         assert!(ran.ok().contains("Noted in"));
     }

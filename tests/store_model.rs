@@ -85,7 +85,7 @@ impl Store {
 
     fn claim(&mut self, of: usize) -> Answer {
         let Some(lane) = self.lane(of) else { return Answer::Busy };
-        let mut entries = spool::lanes(self.workspace, Side::Inbox).unwrap().remove(LANES[of]).unwrap_or_default();
+        let mut entries = spool::lane(self.workspace, Side::Inbox, LANES[of]).unwrap();
         match spool::claim(self.workspace, Side::Inbox, &lane, &mut entries).unwrap() {
             Head::Nothing => {
                 lane.retire();

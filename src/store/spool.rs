@@ -64,8 +64,9 @@ pub fn listing(workspace: &Workspace, side: Side, wants: &dyn Fn(&str) -> bool) 
     }
     for entries in lanes.values_mut() {
         // Of two files of one event the one that is further, and knows more tries, stands first.
-        let further = |(a, x): &(State, Entry), (b, y): &(State, Entry)| (b, y.tries).cmp(&(a, x.tries));
-        entries.sort_unstable_by(|a, b| a.1.id.cmp(&b.1.id).then_with(|| further(a, b)));
+        let how_far =
+            |(state, Entry { tries, .. }): &(State, Entry)| (*state, tries.rounds, tries.attempts, tries.crashes);
+        entries.sort_unstable_by(|a, b| a.1.id.cmp(&b.1.id).then_with(|| how_far(b).cmp(&how_far(a))));
     }
     Ok(lanes)
 }
