@@ -228,7 +228,11 @@ impl<'w> Pool<'w> {
         for lane in first.keys() {
             seen.insert(lane.clone(), lock::look(self.workspace, side, lane)?);
         }
-        let mut lanes = spool::settled(&first, spool::listing(self.workspace, side, &wants)?);
+        let mut lanes = if first.is_empty() {
+            first
+        } else {
+            spool::settled(&first, spool::listing(self.workspace, side, &wants)?)
+        };
         let mut order: Vec<_> = seen.into_iter().map(|(lane, seen)| (seen.served, lane, seen.version)).collect();
         order.sort();
         let known = |(_, lane, version): (_, String, _)| {

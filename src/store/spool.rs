@@ -91,6 +91,9 @@ pub fn settled(first: &Lanes, mut second: Lanes) -> Lanes {
 /// Where a folder cannot be read.
 pub fn lanes(workspace: &Workspace, side: Side, wants: &dyn Fn(&str) -> bool) -> Result<Lanes> {
     let first = listing(workspace, side, wants)?;
+    if first.is_empty() {
+        return Ok(first);
+    }
     Ok(settled(&first, listing(workspace, side, wants)?))
 }
 
