@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test binary uses its own part of this")]
 
 pub mod checker;
+pub mod image;
 pub mod proof;
 pub mod recorder;
 pub mod tracer;

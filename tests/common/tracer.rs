@@ -52,7 +52,13 @@ const DURABLE: &[(i64, &str)] = &[
 ];
 
 /// Runs `command` and does `fault` at its durable call number `at` (from 1); with 0 nothing happens.
-pub fn run(mut command: Command, at: usize, fault: Fault) -> Traced {
+pub fn run(command: Command, at: usize, fault: Fault) -> Traced {
+    run_with(command, |call| (call == at).then_some(fault))
+}
+
+/// Runs `command`; `decide` is asked before each of its durable calls (from 1), with the program
+/// stopped there.
+pub fn run_with(mut command: Command, mut decide: impl FnMut(usize) -> Option<Fault>) -> Traced {
     #[expect(unsafe_code, reason = "only the child itself can ask to be traced")]
     // SAFETY: between fork and exec only ptrace(PTRACE_TRACEME) is called, a bare system call.
     unsafe {
@@ -85,7 +91,7 @@ pub fn run(mut command: Command, at: usize, fault: Fault) -> Traced {
                     if let Some(name) = durable(&registers) {
                         traced.calls += 1;
                         traced.syncs += usize::from(name.ends_with("sync"));
-                        if traced.calls == at {
+                        if let Some(fault) = decide(traced.calls) {
                             traced.hit = Some(name);
                             match fault {
                                 Fault::Kill => {
