@@ -513,6 +513,32 @@ fn a_note_that_git_cannot_commit_yet_is_written_once_and_committed_later() {
     assert_eq!(ws.pending(), [""; 0]);
 }
 
+#[test]
+#[ignore = "red: a `git status` that fails is taken for one that finds nothing to commit"]
+fn a_repository_that_is_broken_is_said_and_not_taken_for_a_committed_one() {
+    let ws = Fixture::new();
+    if !ws.path(".git").exists() {
+        return skipped("there is no git");
+    }
+    // As a power cut leaves it.
+    ws.write(".git/HEAD", "");
+    let err = ws.claw(&["remember", "--topic=nas", "the NAS is 10.0.0.7"]).fails(75);
+    assert!(err.contains("memories/topics/nas.md is written, but git"), "{err}");
+}
+
+#[test]
+#[ignore = "red: git's own lock, left behind by a power cut, keeps every later note from being committed"]
+fn a_lock_of_git_from_before_the_machine_was_started_holds_up_nobody() {
+    let ws = Fixture::new();
+    if !ws.path(".git").exists() {
+        return skipped("there is no git");
+    }
+    let lock = File::create(ws.path(".git/index.lock")).unwrap();
+    lock.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    ws.claw(&["remember", "--topic=nas", "the NAS is 10.0.0.7"]).ok();
+    assert!(ws.shell("git log --format=%s -- memories/topics/nas.md").ok().contains("remember: the NAS"));
+}
+
 /// What a stranger's claw.yaml may try. `RUN` is a program that leaves a mark and answers.
 const HOSTILE: &[(&str, &str)] = &[
     ("its model", "model: evil\nmodels:\n  evil: {provider: command, command: RUN}\n"),

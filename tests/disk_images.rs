@@ -176,7 +176,8 @@ fn sweep(disk: &Disk, sync: &str, names: &[&str], random: &mut Random, points: &
         disk.hold(&arranged);
         let calls = tracer::run(ws.command(scenario.command), 0, Fault::Kill).calls;
         assert!(calls >= 2, "{} makes only {calls} durable calls", scenario.name);
-        for at in (1..=calls + 1).flat_map(|at| [at; 4].into_iter().take(if proof::is_full() { 4 } else { 1 })) {
+        let times = if proof::is_full() { 4 } else { 1 };
+        for at in (1..=calls + 1).flat_map(|at| std::iter::repeat_n(at, times)) {
             disk.hold(&arranged);
             let commit = random.below(2) * (1 + random.below(at));
             let traced = tracer::run_with(ws.command(scenario.command), |call| {
@@ -275,11 +276,13 @@ fn overload(disk: &Disk, template: &Fixture, random: &mut Random) -> (usize, Vec
                     let text = format!("fact {writer}.{n}");
                     let from = format!("file:p{writer}");
                     let ran = ws.claw(&["send", "--from", &from, &format!("remember {text}")]);
-                    if ran.code == 0 {
-                        acknowledged.lock().unwrap().push((ran.out.trim().to_owned(), text));
-                    } else if is_over.load(Ordering::Relaxed) {
+                    // What is said after the cut is worth nothing: XFS lets the sync of a folder succeed then.
+                    let mut acknowledged = acknowledged.lock().unwrap();
+                    if is_over.load(Ordering::Relaxed) {
                         break;
                     }
+                    assert_eq!(ran.code, 0, "{ran:?}");
+                    acknowledged.push((ran.out.trim().to_owned(), text));
                 }
             });
         }
@@ -287,7 +290,9 @@ fn overload(disk: &Disk, template: &Fixture, random: &mut Random) -> (usize, Vec
         if commits {
             image.commit_journal();
         }
+        let acknowledged = acknowledged.lock().unwrap();
         is_over.store(true, Ordering::Relaxed);
+        drop(acknowledged);
         image.cut_power();
     });
     drop(supervisor);
@@ -315,7 +320,7 @@ fn on_real_file_systems_a_power_cut_under_load_loses_nothing() {
     if !is_possible() {
         return;
     }
-    let mut proof = Proof::begin("ext4 and XFS: a power cut under load, events");
+    let mut proof = Proof::begin("a power cut of a real ext4 and XFS under load (points: events; states: cuts)");
     proof.seed = Some(proof::seed());
     let mut random = Random(proof::seed());
     let template = template("full");

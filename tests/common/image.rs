@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// A kind of file system.
 #[derive(Debug)]
@@ -103,7 +104,11 @@ impl Image {
 
     /// The power is back: the journal is replayed.
     pub fn restart(&self) {
-        run("umount", &[self.dir.to_str().unwrap()]).unwrap();
+        // A program that another thread is just starting holds our descriptors until its exec.
+        let end = Instant::now() + Duration::from_secs(10);
+        while let Err(why) = run("umount", &[self.dir.to_str().unwrap()]) {
+            assert!(Instant::now() < end, "{why}");
+        }
         self.mount().unwrap();
     }
 }
