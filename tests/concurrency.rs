@@ -2,12 +2,15 @@
 
 mod common;
 
+use claw::core::entry::Entry;
 use claw::core::fault::Fault;
+use claw::core::id::Id;
+use claw::core::stamp::Stamp;
 use claw::stage::pool::Work;
 use claw::stage::{Outcome, Standing, tick};
 use claw::store::boxes::Side;
 use claw::store::lock::Lane;
-use claw::store::spool::Job;
+use claw::store::spool::{self, Job};
 use claw::store::workspace::Workspace;
 use claw::world::World;
 use common::checker::{check, delivered, ended, replies};
@@ -156,6 +159,32 @@ fn an_event_that_kills_its_worker_ends_in_failed_after_three_lives() {
     assert!(err.contains("killed 3 times"), "{err}");
     assert!(ws.read(&format!("inbox/failed/{id}.reason")).contains("killed 3 times"));
     assert_eq!(ws.list("outbox/ready"), [format!("{id}.n01~file-a~0.json")], "the sender is told");
+}
+
+/// A folder is read in pieces: a late file may be in one that is read late, and an earlier one in one
+/// that was read before it came. What a lane's listing has must not have a gap.
+#[test]
+fn a_lane_that_others_add_to_is_listed_without_a_gap() {
+    let ws = Fixture::new();
+    let workspace = Workspace::open(World::real().unwrap(), ws.root.clone(), true).unwrap();
+    let id = |n: i64| Id::new(Stamp(1_795_221_690_000_000 + n), 0);
+    let name = |n: i64| ws.path(&format!("inbox/ready/{}", Entry::fresh(id(n), "pickle.x")));
+    let count = 3000;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0..count {
+                std::fs::write(ws.path("inbox/tmp/next"), "").unwrap();
+                std::fs::rename(ws.path("inbox/tmp/next"), name(n)).unwrap();
+            }
+        });
+        let mut listed = 0;
+        while listed < count {
+            let entries = spool::lane(&workspace, Side::Inbox, "pickle.x").unwrap();
+            let ids: Vec<Id> = entries.into_iter().map(|(_, entry)| entry.id).collect();
+            listed = i64::try_from(ids.len()).unwrap();
+            assert!(ids == (0..listed).map(id).collect::<Vec<_>>(), "of {listed} the last is {:?}", ids.last());
+        }
+    });
 }
 
 /// Whoever brings an event to a lane that is held goes away again, relying on its holder.

@@ -8,6 +8,8 @@ use common::proof::{self, Proof};
 use common::tracer::{self, Fault, Traced};
 use common::{Fixture, Ran};
 use nix::errno::Errno;
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
 
 const ID: &str = "20261121T004130.123456Z-k7f3q9";
 
@@ -148,6 +150,9 @@ fn sweep(
         assert!(calls >= 4, "{} makes only {calls} durable calls", scenario.name);
         // One more than there are: threads may interleave differently.
         for (at, fault) in (1..=calls + 1).flat_map(|at| faults(at).into_iter().map(move |fault| (at, fault))) {
+            if proof::is_first() && !found.is_empty() {
+                break;
+            }
             let ws = copy(&arranged);
             let traced = interrupted(&ws, scenario, at, fault);
             let Some(call) = traced.hit else { continue };
@@ -160,7 +165,7 @@ fn sweep(
     }
     proof.end(found.len());
     assert!(found.is_empty(), "{} violations in {} points\n{found:#?}", found.len(), proof.points);
-    assert!(proof.points > 100);
+    assert!(proof::is_first() || proof.points > 100);
 }
 
 #[test]
@@ -188,6 +193,53 @@ fn the_machines_trouble_at_every_durable_call_burns_no_attempt_and_loses_nothing
     let all = TROUBLE.map(Fault::Error);
     let faults = |at: usize| if proof::is_full() { all.to_vec() } else { vec![all[at % all.len()]] };
     sweep("an error from every durable call", faults, untouched);
+}
+
+/// What the files that are appended to hold, by name.
+fn appended(ws: &Fixture) -> BTreeMap<PathBuf, String> {
+    let files = walkdir::WalkDir::new(&ws.root).into_iter().flatten().map(walkdir::DirEntry::into_path);
+    let is_one = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        name == "log.jsonl"
+            || name == "routes.jsonl"
+            || name.ends_with(".receipt")
+            || path.parent().is_some_and(|dir| dir.ends_with("memories/daily-notes"))
+    };
+    let relative = |path: &PathBuf| path.strip_prefix(&ws.root).unwrap().to_path_buf();
+    files.filter(|p| p.is_file() && is_one(p)).map(|p| (relative(&p), std::fs::read_to_string(&p).unwrap())).collect()
+}
+
+/// The kernel tells of a lost write once; a second sync would say that all is well.
+#[test]
+fn what_could_not_be_synced_is_cut_off_again() {
+    let template = synced();
+    let mut files = HashSet::new();
+    for scenario in SCENARIOS.iter().filter(|s| ["route", "run-agent", "deliver", "remember"].contains(&s.name)) {
+        let arranged = copy(&template);
+        (scenario.arrange)(&arranged);
+        let calls = interrupted(&copy(&arranged), scenario, 0, Fault::Kill).calls;
+        for at in 2..=calls {
+            let ws = copy(&arranged);
+            let traced = interrupted(&ws, scenario, at, Fault::Error(Errno::EIO));
+            if !traced.hit.as_ref().is_some_and(|call| call.contains("fdatasync")) {
+                continue;
+            }
+            // The write before it, and what it has added.
+            let [before, written] = [at - 1, at].map(|at| {
+                let ws = copy(&arranged);
+                interrupted(&ws, scenario, at, Fault::Kill);
+                appended(&ws)
+            });
+            let left = appended(&ws);
+            for (file, text) in written.iter().filter(|(file, text)| before.get(*file) != Some(text)) {
+                let most = before.get(file).map_or(0, String::len);
+                let is_cut = left.get(file).is_none_or(|left| left.len() <= most);
+                assert!(is_cut, "{}: {} keeps what was not synced: {text:?}", scenario.name, file.display());
+                files.insert(file.extension().map(ToOwned::to_owned));
+            }
+        }
+    }
+    assert_eq!(files.len(), 3, "logs and routes, receipts, notes: {files:?}");
 }
 
 #[test]

@@ -5,8 +5,8 @@
 
 mod common;
 
-use common::checker::{delivered, ended, noted, violations};
-use common::proof::{Proof, is_full};
+use common::checker::{delivered, ended, noted, torn, violations};
+use common::proof::{Proof, is_first, is_full};
 use common::recorder::{self, Data, Disk, Op, Step, Tree};
 use common::{Fixture, Ran};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -49,6 +49,7 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "remember", arrange: answered, command: &["remember"], accepted: Accepted::Before },
     Scenario { name: "tick", arrange: sent, command: &["tick"], accepted: Accepted::Before },
     Scenario { name: "tick, drop", arrange: dropped, command: &["tick"], accepted: Accepted::Before },
+    Scenario { name: "tick, laid out anew", arrange: stripped, command: &["tick"], accepted: Accepted::Before },
     Scenario { name: "ask", arrange: |_| {}, command: ASK, accepted: Accepted::Answer },
 ];
 
@@ -58,6 +59,14 @@ fn dropped(ws: &Fixture) {
 
 fn sent(ws: &Fixture) {
     ws.claw(SEND).ok();
+}
+
+/// Somebody has tidied up: empty folders are gone, and what is made in their place must be durable.
+fn stripped(ws: &Fixture) {
+    sent(ws);
+    for folder in ["inbox/ready", "inbox/run", "outbox/ready", "outbox/run", "sessions", "memories"] {
+        std::fs::remove_dir_all(ws.path(folder)).unwrap();
+    }
 }
 
 fn routed(ws: &Fixture) {
@@ -245,6 +254,12 @@ fn short(op: &Op) -> String {
 fn wrong(state: &State) -> Vec<String> {
     let ws = made(&state.tree, &state.said);
     let mut wrong = Vec::new();
+    // Whoever reads a destination may take the files away as soon as they are there.
+    let taken = if state.place.len().is_multiple_of(2) { delivered(&ws) } else { Vec::new() };
+    if !taken.is_empty() {
+        wrong.extend(torn(&ws));
+        std::fs::remove_dir_all(ws.path("outbox/files/a")).unwrap();
+    }
     for _ in 0..2 {
         let ran = Ran::from(tick(&ws).output().unwrap());
         // Something may have failed, or be torn; the program itself may not break.
@@ -289,8 +304,17 @@ fn wrong(state: &State) -> Vec<String> {
         }
     } else {
         let answers: Vec<String> = done.iter().map(|id| format!("{id}.r01.md")).collect();
-        if delivered(&ws) != answers {
-            wrong.push(format!("delivered: {:?}", delivered(&ws)));
+        let all: Vec<String> = taken.into_iter().chain(delivered(&ws)).collect();
+        if all != answers {
+            wrong.push(format!("delivered: {all:?}"));
+        }
+    }
+    wrong.extend(torn(&ws));
+    // A conversation keeps its agent: what was learned is there where an event relies on it.
+    let learned = std::fs::read_to_string(ws.path(".claw/routes.jsonl")).unwrap_or_default();
+    for session in ["pickle.file-a", "pickle.exec-say"] {
+        if ws.path("sessions").join(session).exists() && !learned.contains(session) {
+            wrong.push(format!("{session} was not learned"));
         }
     }
     wrong
@@ -336,6 +360,9 @@ fn judge(states: &[State]) -> Vec<String> {
             scope.spawn(|| {
                 while let Some(state) = states.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let wrong = wrong(state);
+                    if is_first() && !found.lock().unwrap().is_empty() {
+                        return;
+                    }
                     if !wrong.is_empty() {
                         found.lock().unwrap().push(format!("{}: {}", state.place, wrong.join("; ")));
                     }
@@ -380,7 +407,7 @@ fn what_is_acknowledged_survives_a_power_cut_and_nothing_is_done_twice() {
     proof.states = all.len();
     proof.end(found.len());
     nothing(&found);
-    assert!(proof.points > 100);
+    assert!(is_first() || proof.points > 100);
 }
 
 /// The same where the power is cut only after a first worker was killed, and its heir has begun to

@@ -224,15 +224,10 @@ impl<'w> Pool<'w> {
         let side = self.work.side();
         let wants = |lane: &str| self.work.wants(lane);
         let mut seen = BTreeMap::new();
-        let first = spool::listing(self.workspace, side, &wants)?;
-        for lane in first.keys() {
-            seen.insert(lane.clone(), lock::look(self.workspace, side, lane)?);
-        }
-        let mut lanes = if first.is_empty() {
-            first
-        } else {
-            spool::settled(&first, spool::listing(self.workspace, side, &wants)?)
-        };
+        let mut lanes = spool::lanes_seen(self.workspace, side, &wants, &mut |lane| {
+            seen.insert(lane.to_owned(), lock::look(self.workspace, side, lane)?);
+            Ok(())
+        })?;
         let mut order: Vec<_> = seen.into_iter().map(|(lane, seen)| (seen.served, lane, seen.version)).collect();
         order.sort();
         let known = |(_, lane, version): (_, String, _)| {

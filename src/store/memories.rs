@@ -72,7 +72,7 @@ pub fn note(workspace: &Workspace, lane: &Lane, shelf: &Shelf, id: &Id, text: &s
     let path = workspace.path(&name);
     let sync = workspace.sync()?;
     if !path.exists() {
-        durable::make_dir(path.parent().unwrap_or(&path), 2, sync)?;
+        durable::make_dir(path.parent().unwrap_or(&path), 1, sync)?;
     }
     let read = || match fs::read_to_string(&path) {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(String::new()),

@@ -55,7 +55,7 @@ pub type Lanes = BTreeMap<String, Vec<(State, Entry)>>;
 ///
 /// # Errors
 /// Where a folder cannot be read.
-pub fn listing(workspace: &Workspace, side: Side, wants: &dyn Fn(&str) -> bool) -> Result<Lanes> {
+fn listing(workspace: &Workspace, side: Side, wants: &dyn Fn(&str) -> bool) -> Result<Lanes> {
     let mut lanes = Lanes::new();
     for state in [State::Ready, State::Wait, State::Run] {
         for entry in list_some(workspace, side, state, wants)? {
@@ -73,8 +73,7 @@ pub fn listing(workspace: &Workspace, side: Side, wants: &dyn Fn(&str) -> bool) 
 
 /// The second of two listings, without what is behind the last id of the first one: whatever had
 /// come before an event of the first listing is in the second.
-#[must_use]
-pub fn settled(first: &Lanes, mut second: Lanes) -> Lanes {
+fn settled(first: &Lanes, mut second: Lanes) -> Lanes {
     second.retain(|lane, entries| {
         let last = first.get(lane).and_then(|known| known.last()).map(|(_, entry)| &entry.id);
         entries.retain(|(_, entry)| last.is_some_and(|last| entry.id <= *last));
@@ -90,10 +89,25 @@ pub fn settled(first: &Lanes, mut second: Lanes) -> Lanes {
 /// # Errors
 /// Where a folder cannot be read.
 pub fn lanes(workspace: &Workspace, side: Side, wants: &dyn Fn(&str) -> bool) -> Result<Lanes> {
+    lanes_seen(workspace, side, wants, &mut |_| Ok(()))
+}
+
+/// The same; between the two listings each lane is shown to `see`, which may look at its version: the
+/// second listing was begun after that.
+///
+/// # Errors
+/// Where a folder cannot be read, and those of `see`.
+pub fn lanes_seen(
+    workspace: &Workspace,
+    side: Side,
+    wants: &dyn Fn(&str) -> bool,
+    see: &mut dyn FnMut(&str) -> Result<()>,
+) -> Result<Lanes> {
     let first = listing(workspace, side, wants)?;
     if first.is_empty() {
         return Ok(first);
     }
+    first.keys().try_for_each(|lane| see(lane))?;
     Ok(settled(&first, listing(workspace, side, wants)?))
 }
 

@@ -68,6 +68,24 @@ fn is_note(ws: &Fixture, id: &str) -> bool {
     paths.filter(|p| ws.path(p).exists()).any(|p| ws.read(&p).contains(r#""kind":"remember""#))
 }
 
+/// Every delivered file whose text is not the message's.
+pub fn torn(ws: &Fixture) -> Vec<String> {
+    let days = ws.list("outbox/done");
+    let message = |id: &str| {
+        let mut paths = days.iter().map(|day| ws.path(&format!("outbox/done/{day}/{id}.json")));
+        let bytes = paths.find_map(|path| std::fs::read(path).ok())?;
+        let event: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+        Some(format!("{}\n", event["content"].as_str()?.trim_end()))
+    };
+    let places = ws.list("outbox/files");
+    let paths = places.iter().flat_map(|d| ws.list(&format!("outbox/files/{d}")).into_iter().map(move |n| (d, n)));
+    let is_torn = |(dir, name): &(&String, String)| {
+        let text = std::fs::read_to_string(ws.path(&format!("outbox/files/{dir}/{name}"))).ok();
+        message(name.trim_end_matches(".md")).is_some_and(|whole| text != Some(whole))
+    };
+    paths.filter(is_torn).map(|(_, name)| format!("torn: {name}")).collect()
+}
+
 /// The files that were delivered, over all destinations.
 pub fn delivered(ws: &Fixture) -> Vec<String> {
     let places = ws.list("outbox/files");

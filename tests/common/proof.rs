@@ -9,6 +9,11 @@ pub fn is_full() -> bool {
     std::env::var("CLAW_PROOF").is_ok_and(|value| value == "full")
 }
 
+/// `CLAW_PROOF=first` stops at the first violation: enough to know that there is one.
+pub fn is_first() -> bool {
+    std::env::var("CLAW_PROOF").is_ok_and(|value| value == "first")
+}
+
 /// The seed of everything random: `CLAW_TEST_SEED`, or always the same.
 pub fn seed() -> u64 {
     std::env::var("CLAW_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(20_261_121)
