@@ -9,14 +9,13 @@ mod common;
 use common::checker::{delivered, ended, noted, replies, violations};
 use common::image::{self, Image, KINDS, Kind};
 use common::proof::{self, Proof, Random};
+use common::scenes::{ID, SEND, answered, dropped, failed, routed, sent};
 use common::tracer::{self, Fault};
 use common::{Fixture, Ran, recorder, skipped};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
 
-const ID: &str = "20261121T004130.123456Z-k7f3q9";
-const SEND: &[&str] = &["send", "--id", ID, "--from", "file:a", "remember fact"];
 const ASK: &[&str] = &["ask", "-n", "remember fact"];
 
 /// A situation, and the command during which the power is cut.
@@ -39,33 +38,6 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "tick", arrange: sent, command: &["tick"], is_acknowledging: false },
     Scenario { name: "ask", arrange: |_| {}, command: ASK, is_acknowledging: true },
 ];
-
-fn dropped(ws: &Fixture) {
-    ws.write("inbox/q.md", "---\nfrom: file:a\n---\nremember fact\n");
-}
-
-fn sent(ws: &Fixture) {
-    ws.claw(SEND).ok();
-}
-
-fn routed(ws: &Fixture) {
-    sent(ws);
-    ws.claw(&["route"]).ok();
-}
-
-fn answered(ws: &Fixture) {
-    routed(ws);
-    ws.claw(&["run-agent"]).ok();
-    ws.claw(&["route"]).ok();
-}
-
-fn failed(ws: &Fixture) {
-    routed(ws);
-    let (ready, failed) = ("inbox/ready", "inbox/failed");
-    let name = format!("{ID}~pickle.file-a~0.json");
-    std::fs::rename(ws.path(&format!("{ready}/{name}")), ws.path(&format!("{failed}/{name}"))).unwrap();
-    ws.write(&format!("{failed}/{ID}.reason"), "because\n");
-}
 
 /// A fixture below a folder where trees are quick to make.
 fn fixture(below: &str) -> Fixture {

@@ -5,13 +5,12 @@ mod common;
 
 use common::checker::{delivered, ended, noted, violations};
 use common::proof::{self, Proof};
+use common::scenes::{ID, SEND, answered, dropped, failed, routed, sent};
 use common::tracer::{self, Fault, Traced};
 use common::{Fixture, Ran};
 use nix::errno::Errno;
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
-
-const ID: &str = "20261121T004130.123456Z-k7f3q9";
 
 /// A situation, the command that is interrupted in it, and what the end must look like.
 struct Scenario {
@@ -23,12 +22,7 @@ struct Scenario {
 }
 
 const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "send",
-        arrange: |_| {},
-        command: &["send", "--id", ID, "--from", "file:a", "remember fact"],
-        is_accepted: false,
-    },
+    Scenario { name: "send", arrange: |_| {}, command: SEND, is_accepted: false },
     Scenario { name: "drop", arrange: dropped, command: &["route"], is_accepted: true },
     Scenario { name: "route", arrange: sent, command: &["route"], is_accepted: true },
     Scenario { name: "run-agent", arrange: routed, command: &["run-agent"], is_accepted: true },
@@ -38,36 +32,6 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "retry", arrange: failed, command: &["retry", ID], is_accepted: true },
     Scenario { name: "recovery", arrange: orphaned, command: &["tick"], is_accepted: true },
 ];
-
-fn dropped(ws: &Fixture) {
-    ws.write("inbox/q.md", "---\nfrom: file:a\n---\nremember fact\n");
-}
-
-fn sent(ws: &Fixture) {
-    ws.claw(&["send", "--id", ID, "--from", "file:a", "remember fact"]).ok();
-}
-
-fn routed(ws: &Fixture) {
-    sent(ws);
-    ws.claw(&["route"]).ok();
-}
-
-fn answered(ws: &Fixture) {
-    routed(ws);
-    ws.claw(&["run-agent"]).ok();
-    ws.claw(&["route"]).ok();
-}
-
-fn failed(ws: &Fixture) {
-    routed(ws);
-    let name = format!("{ID}~pickle.file-a~1.json");
-    std::fs::rename(
-        ws.path(&format!("inbox/ready/{ID}~pickle.file-a~0.json")),
-        ws.path(&format!("inbox/failed/{name}")),
-    )
-    .unwrap();
-    ws.write(&format!("inbox/failed/{ID}.reason"), "because\n");
-}
 
 /// Killed right after the claim, with a torn last line in the log.
 fn orphaned(ws: &Fixture) {

@@ -8,6 +8,7 @@ mod common;
 use common::checker::{delivered, ended, noted, torn, violations};
 use common::proof::{Proof, is_first, is_full};
 use common::recorder::{self, Data, Disk, Op, Step, Tree};
+use common::scenes::{SEND, answered, dropped, routed, sent};
 use common::{Fixture, Ran};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -36,7 +37,6 @@ enum Accepted {
     Answer,
 }
 
-const SEND: &[&str] = &["send", "--from", "file:a", "remember fact"];
 const ASK: &[&str] = &["ask", "-n", "remember fact"];
 
 const SCENARIOS: &[Scenario] = &[
@@ -53,31 +53,12 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "ask", arrange: |_| {}, command: ASK, accepted: Accepted::Answer },
 ];
 
-fn dropped(ws: &Fixture) {
-    ws.write("inbox/q.md", "---\nfrom: file:a\n---\nremember fact\n");
-}
-
-fn sent(ws: &Fixture) {
-    ws.claw(SEND).ok();
-}
-
 /// Somebody has tidied up: empty folders are gone, and what is made in their place must be durable.
 fn stripped(ws: &Fixture) {
     sent(ws);
     for folder in ["inbox/ready", "inbox/run", "outbox/ready", "outbox/run", "sessions", "memories"] {
         std::fs::remove_dir_all(ws.path(folder)).unwrap();
     }
-}
-
-fn routed(ws: &Fixture) {
-    sent(ws);
-    ws.claw(&["route"]).ok();
-}
-
-fn answered(ws: &Fixture) {
-    routed(ws);
-    ws.claw(&["run-agent"]).ok();
-    ws.claw(&["route"]).ok();
 }
 
 fn answered_by_program(ws: &Fixture) {

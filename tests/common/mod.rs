@@ -5,6 +5,7 @@ pub mod checker;
 pub mod image;
 pub mod proof;
 pub mod recorder;
+pub mod scenes;
 pub mod tracer;
 
 use assert_cmd::cargo::CommandCargoExt;
