@@ -191,9 +191,9 @@ fn a_lane_that_others_add_to_is_listed_without_a_gap() {
 #[test]
 fn what_comes_while_a_one_shot_holds_the_lane_is_done_by_it() {
     let ws = Fixture::new();
-    let program = "echo + >> turns; read -r go < gate; echo ok";
+    let program = "echo + >> turns; read -r go < gate.$(wc -l < turns); echo ok";
     ws.model("slow", &format!("provider: command, command: [sh, -c, \"{program}\"]"));
-    ws.shell("mkfifo gate").ok();
+    ws.shell("mkfifo gate.1 gate.2").ok();
     ws.claw(&["send", "--from", "file:a", "first"]).ok();
     ws.claw(&["route"]).ok();
     let holder = ws.command(&["run-agent"]).spawn().unwrap();
@@ -202,7 +202,7 @@ fn what_comes_while_a_one_shot_holds_the_lane_is_done_by_it() {
     ws.claw(&["route"]).ok();
     ws.claw(&["run-agent"]).ok();
     assert_eq!(ws.done("inbox").len(), 0, "it was not waited for");
-    ws.shell("echo go > gate; echo go > gate").ok();
+    ws.shell("echo go > gate.1; echo go > gate.2").ok();
     assert_eq!(Ran::from(holder.wait_with_output().unwrap()).code, 0);
     assert_eq!(ws.done("inbox").len(), 2);
 }
