@@ -35,7 +35,7 @@ pub struct Args {
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = if args.follow { here.open()? } else { here.look()? };
     let folder = workspace.path(".claw/journal");
-    let watch = if args.follow { Some(Watch::new(vec![(folder, Hears::Lines)])?) } else { None };
+    let watch = if args.follow { Some(Watch::new(&[(folder, Hears::Lines)])?) } else { None };
     let mut reader = Tail::default();
     let mut lines = reader.fresh(&workspace, args)?;
     let skip = lines.len() - args.lines.unwrap_or(usize::MAX).min(lines.len());

@@ -87,7 +87,7 @@ fn wait_for_slots(workspace: &Workspace, work: &dyn Work, lane: &str) -> Result<
     if let Some(slots) = Slots::attempt(workspace, &groups)? {
         return Ok(slots);
     }
-    let watch = Watch::new(vec![(workspace.path(".claw/locks/slots"), Hears::Releases)])?;
+    let watch = Watch::new(&[(workspace.path(".claw/locks/slots"), Hears::Releases)])?;
     loop {
         if let Some(slots) = Slots::attempt(workspace, &groups)? {
             return Ok(slots);
@@ -102,8 +102,9 @@ fn wait_for_slots(workspace: &Workspace, work: &dyn Work, lane: &str) -> Result<
 /// Where the kernel has no watch left.
 pub fn eye(workspace: &Workspace, side: Side) -> Result<Watch> {
     let locks = workspace.path(".claw/locks").join(side.name());
-    let states = [State::Ready, State::Wait, State::Failed].map(|state| (side.dir(workspace, state), Hears::Arrivals));
-    Watch::new([(locks, Hears::Releases)].into_iter().chain(states).collect())
+    let [ready, wait, failed] =
+        [State::Ready, State::Wait, State::Failed].map(|state| (side.dir(workspace, state), Hears::Arrivals));
+    Watch::new(&[(locks, Hears::Releases), ready, wait, failed])
 }
 
 fn place(workspace: &Workspace, side: Side, id: &Id) -> Result<Found> {

@@ -85,7 +85,7 @@ fn folders(workspace: &Workspace) -> Vec<(PathBuf, Hears, Means)> {
 /// Where the folders cannot be watched, or `claw.yaml` is bad at the start.
 pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, tell: Tell) -> Result<()> {
     let folders = folders(workspace);
-    let watch = Watch::new(folders.iter().map(|(path, hears, _)| (path.clone(), *hears)).collect())?;
+    let watch = Watch::new(&folders.iter().map(|(path, hears, _)| (path.clone(), *hears)).collect::<Vec<_>>())?;
     let means = folders.into_iter().map(|(.., means)| means).collect();
     let width = tick::width(workspace)?;
     let run_agent = RunAgent::all(workspace);

@@ -4,20 +4,21 @@
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::stamp::{SECOND, Stamp};
 use crate::store::At;
-use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use rustix::io::Errno;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
+use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 /// The longest sleep in seconds: a missed hint costs no more.
 const SLOW: i64 = 600;
-/// More changes than this that nobody has fetched are one change of everything.
-const MANY: usize = 4096;
+/// Bytes that are read at once: some hundred events.
+const BUFFER: usize = 16 << 10;
 
 /// What is listened for in a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,19 @@ pub enum Hears {
     Releases,
     /// Lines that are appended to files that stay open.
     Lines,
+}
+
+impl Hears {
+    /// Opening and reading is what we do ourselves: the kernel is not even asked for it.
+    fn flags(self) -> WatchFlags {
+        let gone = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF | WatchFlags::ONLYDIR;
+        let arrivals = WatchFlags::CLOSE_WRITE | WatchFlags::CREATE | WatchFlags::MOVED_TO;
+        gone | match self {
+            Self::Arrivals => arrivals,
+            Self::Releases => WatchFlags::CLOSE_WRITE,
+            Self::Lines => arrivals | WatchFlags::MODIFY,
+        }
+    }
 }
 
 /// Something changed in a folder.
@@ -41,8 +55,10 @@ pub struct Change {
 
 /// Folders being watched, and a timer on the real-time clock.
 pub struct Watch {
-    _watcher: RecommendedWatcher,
-    heard: Arc<Heard>,
+    kernel: OwnedFd,
+    /// The kernel's numbers of the folders, in their order.
+    folders: Vec<i32>,
+    hint: OwnedFd,
     timer: OwnedFd,
     /// When everything is looked at again, whatever was heard meanwhile.
     slow: Mutex<Option<Stamp>>,
@@ -61,80 +77,48 @@ pub enum Woken {
     Lost,
 }
 
-/// What the watcher's thread has heard and the sleeper has not fetched.
-struct Heard {
-    bell: OwnedFd,
-    folders: Vec<(PathBuf, Hears)>,
-    news: Mutex<News>,
-}
-
-#[derive(Default)]
-struct News {
-    changes: Vec<Change>,
-    is_lost: bool,
-}
-
-impl Heard {
-    fn hear(&self, event: notify::Result<notify::Event>) {
-        let mut news = self.news();
-        match event {
-            Ok(event) if !event.need_rescan() => {
-                let is_gone = matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
-                if is_gone && event.paths.iter().any(|path| self.folders.iter().any(|(folder, _)| folder == path)) {
-                    news.is_lost = true;
-                }
-                for path in &event.paths {
-                    let folder = self.folders.iter().position(|(dir, _)| path.parent() == Some(dir));
-                    let name = path.file_name().and_then(|name| name.to_str()).map(ToOwned::to_owned);
-                    news.changes.extend(
-                        folder.filter(|n| tells(event.kind, self.folders[*n].1)).map(|folder| Change { folder, name }),
-                    );
-                }
-                if news.changes.len() > MANY {
-                    news.changes = self.everything();
-                }
-            }
-            _ => news.changes = self.everything(),
-        }
-        if news.is_lost || !news.changes.is_empty() {
-            self.ring();
-        }
-    }
-
-    fn everything(&self) -> Vec<Change> {
-        (0..self.folders.len()).map(|folder| Change { folder, name: None }).collect()
-    }
-
-    fn ring(&self) {
-        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
-    }
-
-    fn news(&self) -> MutexGuard<'_, News> {
-        self.news.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Watch {
     /// Watches these folders (not what is below them).
     ///
     /// # Errors
     /// Where the kernel has no watch left.
-    pub fn new(folders: Vec<(PathBuf, Hears)>) -> Result<Self> {
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).at("watch", Path::new("files"))?;
-        let heard = Arc::new(Heard { bell, folders, news: Mutex::default() });
-        let ear = Arc::clone(&heard);
-        let mut watcher = notify::recommended_watcher(move |event| ear.hear(event)).map_err(|e| unwatchable(&e))?;
-        for (folder, _) in &heard.folders {
-            watcher.watch(folder, RecursiveMode::NonRecursive).map_err(|e| unwatchable(&e))?;
-        }
+    pub fn new(folders: &[(PathBuf, Hears)]) -> Result<Self> {
+        let kernel = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(unwatchable)?;
+        let add = |(path, hears): &(PathBuf, Hears)| inotify::add_watch(&kernel, path, hears.flags());
+        let folders = folders.iter().map(add).collect::<std::result::Result<_, _>>().map_err(unwatchable)?;
+        let hint = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).at("make", Path::new("a bell"))?;
         let timer = timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)
             .at("make", Path::new("a timer"))?;
-        Ok(Self { _watcher: watcher, heard, timer, slow: Mutex::default() })
+        Ok(Self { kernel, folders, hint, timer, slow: Mutex::default() })
     }
 
     /// Wakes the sleeper, so that it asks again until when it may sleep.
     pub fn nudge(&self) {
-        self.heard.ring();
+        let _ = rustix::io::write(&self.hint, &1u64.to_ne_bytes());
+    }
+
+    /// Everything that the kernel has to tell.
+    fn changes(&self) -> Woken {
+        let mut buffer = [MaybeUninit::uninit(); BUFFER];
+        let mut reader = inotify::Reader::new(&self.kernel, &mut buffer);
+        let mut changes = Vec::new();
+        loop {
+            match reader.next() {
+                Ok(event) if event.events().intersects(ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF) => {
+                    return Woken::Lost;
+                }
+                Ok(event) if event.events().contains(ReadFlags::QUEUE_OVERFLOW) => {
+                    changes.extend((0..self.folders.len()).map(|folder| Change { folder, name: None }));
+                }
+                Ok(event) => {
+                    let folder = self.folders.iter().position(|number| *number == event.wd());
+                    let name = event.file_name().and_then(|name| name.to_str().ok()).map(ToOwned::to_owned);
+                    changes.extend(folder.map(|folder| Change { folder, name }));
+                }
+                Err(Errno::INTR) => {}
+                Err(_) => return Woken::Files(changes),
+            }
+        }
     }
 
     /// Sleeps until a file changes, `until` comes, the clock is set, or `other` is readable.
@@ -155,37 +139,25 @@ impl Watch {
         let value = Itimerspec { it_interval: spec(0), it_value: spec(due.0.max(1)) };
         let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
         timerfd_settime(&self.timer, flags, &value).at("set", Path::new("a timer"))?;
-        let mut fds = vec![PollFd::new(&self.heard.bell, PollFlags::IN), PollFd::new(&self.timer, PollFlags::IN)];
+        let mut fds = [&self.kernel, &self.hint, &self.timer].map(|fd| PollFd::new(fd, PollFlags::IN)).to_vec();
         fds.extend(other.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
         match poll(&mut fds, None) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) | Err(Errno::INTR) => {}
             Err(e) => return Err(e).at("wait for", Path::new("files")),
         }
         let is_ready = |n: usize| fds.get(n).is_some_and(|fd| !fd.revents().is_empty());
-        if is_ready(2) {
+        if is_ready(3) {
             return Ok(Woken::Other);
         }
-        if is_ready(0) {
+        if is_ready(1) {
             let mut count = [0u8; 8];
-            let _ = rustix::io::read(&self.heard.bell, &mut count);
-            let news = std::mem::take(&mut *self.heard.news());
-            return Ok(if news.is_lost { Woken::Lost } else { Woken::Files(news.changes) });
+            let _ = rustix::io::read(&self.hint, &mut count);
         }
-        Ok(Woken::Time)
+        Ok(if is_ready(0) || is_ready(1) { self.changes() } else { Woken::Time })
     }
 }
 
-/// Opening and reading is what we do ourselves, and tells nobody anything.
-fn tells(kind: EventKind, hears: Hears) -> bool {
-    match kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
-        EventKind::Create(_) | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => hears != Hears::Releases,
-        EventKind::Modify(ModifyKind::Data(_)) => hears == Hears::Lines,
-        _ => false,
-    }
-}
-
-fn unwatchable(error: &notify::Error) -> Fault {
+fn unwatchable(error: Errno) -> Fault {
     Fault::new(Kind::Machine, format!("cannot watch files: {error}"))
         .hint("raise fs.inotify.max_user_watches or fs.inotify.max_user_instances")
 }
