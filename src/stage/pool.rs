@@ -244,17 +244,19 @@ impl<'w> Pool<'w> {
 
     fn start(&mut self, mut view: View) -> Result<Start<'w>> {
         let side = self.work.side();
-        if let Some((State::Wait, Entry { due: Some(due), .. })) = view.entries.first()
+        let Some(mut tried) = Lane::probe(self.workspace, side, &view.lane)? else { return Ok(Start::Elsewhere) };
+        let is_true = tried.found().is_some() && tried.found() == view.version;
+        if let (true, Some((State::Wait, Entry { due: Some(due), .. }))) = (is_true, view.entries.first())
             && *due > self.workspace.world.now()
         {
+            // Nobody is woken by this: nothing has changed.
             self.is_due(*due);
             return Ok(Start::Rests(view));
         }
-        let Some(tried) = Lane::probe(self.workspace, side, &view.lane)? else { return Ok(Start::Elsewhere) };
+        tried.arm()?;
         let Some(slots) = Slots::attempt(self.workspace, &self.work.slots(self.work.key(&view.lane))?)? else {
             return Ok(Start::NoSlot(view));
         };
-        let is_true = tried.found().is_some() && tried.found() == view.version;
         let mut lane = tried.take()?;
         lane.occupy(slots);
         if !is_true {
@@ -263,7 +265,8 @@ impl<'w> Pool<'w> {
         match spool::claim(self.workspace, side, &lane, &mut view.entries)? {
             Head::Job(job) => return Ok(Start::Begun(Box::new((lane, job, view)))),
             Head::NotDue(due) => self.is_due(due),
-            Head::Nothing => {}
+            // Who brought something meanwhile has found the lane held; a pool that drains is not told.
+            Head::Nothing => self.is_stale |= self.mode == Mode::Drain,
         }
         view.version = lane.release();
         Ok(Start::Rests(view))
@@ -280,7 +283,11 @@ impl<'w> Pool<'w> {
                 self.is_stale |= !self.queue.ended(view, id) || !is_told;
                 return None;
             }
-            Some(Outcome { state: Standing::Waiting(due, _), .. }) => self.is_due(*due),
+            Some(Outcome { id, state: Standing::Waiting(due, _) }) => {
+                self.queue.waits(view, id, *due);
+                self.is_due(*due);
+                return None;
+            }
             Some(Outcome { state: Standing::Untouched(fault), .. }) => {
                 self.queue.forget(&view.lane);
                 return Some(fault.clone());
@@ -294,14 +301,14 @@ impl<'w> Pool<'w> {
     fn hear(&mut self, word: Word) {
         match word {
             Word::Came(entry) if self.work.wants(&entry.lane) => self.is_stale |= !self.queue.came(entry),
-            Word::Freed(lane) => self.is_stale |= self.queue.freed(&lane),
+            Word::Freed(lane) if self.work.wants(&lane) => self.is_stale |= self.queue.freed(&lane),
             Word::Slots => self.queue.has_slots(),
             Word::Look => self.is_stale = true,
             Word::Missed => {
                 self.queue.missed();
                 self.is_stale = true;
             }
-            Word::Came(_) | Word::Ended(..) | Word::Stop => {}
+            Word::Came(_) | Word::Freed(_) | Word::Ended(..) | Word::Stop => {}
         }
     }
 

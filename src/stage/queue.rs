@@ -4,6 +4,7 @@
 
 use crate::core::entry::Entry;
 use crate::core::id::Id;
+use crate::core::stamp::Stamp;
 use crate::stage::pool::Work;
 use crate::store::boxes::State;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -129,13 +130,15 @@ impl<'w> Queue<'w> {
         true
     }
 
-    /// A lane was let go of. True where we have waited for it.
+    /// A lane was let go of, by us or by somebody else. True where only a listing can tell what is in it.
     pub fn freed(&mut self, lane: &str) -> bool {
-        let is_awaited = matches!(self.lanes.get(lane), Some(Place::Elsewhere));
-        if is_awaited {
-            self.lanes.remove(lane);
+        match self.lanes.remove(lane) {
+            // Its head may have been taken out of the way; the version tells.
+            Some(Place::Resting(view)) if !view.entries.is_empty() => self.push(view),
+            Some(Place::Elsewhere) | None => return true,
+            Some(other) => drop(self.lanes.insert(lane.to_owned(), other)),
         }
-        is_awaited
+        false
     }
 
     /// Slots have been let go of.
@@ -196,6 +199,22 @@ impl<'w> Queue<'w> {
         true
     }
 
+    /// A worker is through with event `id`, which is tried again when it is due. What its file is called
+    /// now is not known, so that the next look at this lane is a listing.
+    pub fn waits(&mut self, mut view: View, id: &Id, due: Stamp) {
+        let mut head = Entry::fresh(id.clone(), view.lane.clone());
+        head.due = Some(due);
+        if let Some(Place::Here(news)) = self.lanes.remove(&view.lane) {
+            for (state, entry) in news {
+                view.add(state, entry);
+            }
+        }
+        view.entries.retain(|(_, entry)| entry.id != *id);
+        view.entries.insert(0, (State::Wait, head));
+        view.version = None;
+        self.rests(view);
+    }
+
     fn push(&mut self, view: View) {
         let key = self.work.key(&view.lane).to_owned();
         self.order.entry(key).or_default().push_back(view.lane.clone());
@@ -208,7 +227,6 @@ mod tests {
     use super::*;
     use crate::core::entry::Tries;
     use crate::core::fault::Result;
-    use crate::core::stamp::Stamp;
     use crate::stage::Outcome;
     use crate::store::boxes::Side;
     use crate::store::lock::Lane;
@@ -313,13 +331,32 @@ mod tests {
     }
 
     #[test]
-    fn only_the_release_of_a_lane_that_is_waited_for_is_news() {
+    fn a_release_is_news_where_a_lane_is_waited_for_or_nothing_is_known() {
         let mut queue = queue(vec![view("a.1", &[1])]);
-        let begun = queue.next().unwrap();
+        let mut begun = queue.next().unwrap();
         assert!(!queue.freed("a.1"), "it is our own worker's");
-        queue.is_elsewhere(begun.lane);
+        begun.entries.clear();
+        assert!(queue.ended(begun, &entry(1, "a.1").id));
+        assert!(!queue.freed("a.1"), "it is empty, and what comes is told");
+        queue.is_elsewhere("a.1".to_owned());
         assert!(queue.freed("a.1"));
+        assert!(queue.freed("a.1"));
+    }
+
+    #[test]
+    fn a_lane_whose_head_waits_is_looked_at_again_when_it_was_let_go_of_or_something_came() {
+        let mut queue = queue(vec![view("a.1", &[1, 2])]);
+        let mut begun = queue.next().unwrap();
+        begun.entries.remove(0);
+        queue.came(entry(3, "a.1"));
+        queue.waits(begun, &entry(1, "a.1").id, Stamp(99));
+        assert!(queue.is_empty());
         assert!(!queue.freed("a.1"));
+        let view = queue.next().unwrap();
+        assert_eq!((view.version, ids(&view)), (None, vec![1, 2, 3]));
+        queue.rests(view);
+        assert!(queue.came(entry(4, "a.1")));
+        assert_eq!(ids(&queue.next().unwrap()), [1, 2, 3, 4]);
     }
 
     #[test]

@@ -65,8 +65,8 @@ impl Drop for Held {
     }
 }
 
-/// A lane that could be locked. Dropped as it is, it wakes nobody: the one that tried, and finds
-/// that it cannot go on, must not wake itself.
+/// A lane that could be locked. Dropped before it is armed, it wakes nobody: the one that only looked must
+/// not wake itself.
 #[derive(Debug)]
 pub struct Tried {
     name: String,
@@ -82,12 +82,22 @@ impl Tried {
         self.content.filter(|v| v % 2 == 0)
     }
 
+    /// Lets others hear when it is let go of, whatever comes of it: they may have found it held.
+    ///
+    /// # Errors
+    /// Where the lock file cannot be written.
+    pub fn arm(&mut self) -> Result<()> {
+        self.held.arm().map(drop)
+    }
+
     /// Takes the lane.
     ///
     /// # Errors
     /// Where the lock file cannot be written.
     pub fn take(mut self) -> Result<Lane> {
-        self.held.arm()?;
+        if self.held.write.is_none() {
+            self.arm()?;
+        }
         let version = match self.content {
             Some(old) if old % 2 == 0 => old.wrapping_add(1),
             Some(old) => old.wrapping_add(2),
