@@ -10,6 +10,7 @@ mod model;
 use common::proof::{Proof, is_full};
 use model::deliver::{self, Deliver};
 use model::dispatch::{self, Dispatch, Shape};
+use model::hearing::{self, Hearing, Person};
 use model::lane::{self, Lane};
 use model::lock::{self, Locks};
 use model::route::{self, Route};
@@ -216,4 +217,91 @@ fn a_delivery_is_repeated_only_with_a_word() {
             (mutant(SendWithoutLook), "what has a receipt is not sent again"),
         ],
     );
+}
+
+/// A supervisor's pool, and nothing that disturbs it.
+fn told() -> Hearing {
+    Hearing {
+        events: &[0, 2],
+        is_told: true,
+        width: 1,
+        runs: 0,
+        troubles: 0,
+        kills: 0,
+        overflows: 0,
+        person: Person::Absent,
+        has_slot: false,
+        is_fine: false,
+        mutant: None,
+    }
+}
+
+#[test]
+fn a_pool_hears_of_everything_that_it_can_do() {
+    use hearing::Mutant::{
+        ForgetNews, FreedUnheard, HeldUpFreed, KeepViews, LateArm, NoVersion, SameId, SilentTry, UnknownCame,
+        UnknownFreed, UnprovedDue, WaitForgets,
+    };
+    let told = told();
+    let beside = Hearing { runs: 1, ..told.clone() };
+    let waits = Hearing { troubles: 1, ..told.clone() };
+    let lost = Hearing { events: &[0, 2, 3], overflows: 1, ..told.clone() };
+    let killed = Hearing { kills: 1, ..beside.clone() };
+    let narrow = Hearing { events: &[0, 1], width: 2, has_slot: true, ..beside.clone() };
+    let both_wait = Hearing { troubles: 1, is_fine: true, ..beside.clone() };
+    let by = |person| Hearing { person, ..waits.clone() };
+    let mut models = vec![
+        Hearing { events: &[0, 1, 2], ..beside.clone() },
+        Hearing { person: Person::Out, overflows: 1, ..told.clone() },
+        lost.clone(),
+        killed.clone(),
+        narrow.clone(),
+        both_wait.clone(),
+    ];
+    models.extend([Person::Hand, Person::Retry, Person::Discard].map(by));
+    if is_full() {
+        models.extend(models.clone().into_iter().map(|model| Hearing { events: &[0, 1, 2], ..model }));
+        models.push(Hearing { width: 2, ..killed.clone() });
+        models.push(Hearing { runs: 2, ..killed.clone() });
+        models.push(Hearing { overflows: 1, ..both_wait.clone() });
+    }
+    holds("model: what a pool hears", &models, &["listen", "hear", "hear that it ended"]);
+    let (asleep, order) = ("nobody sleeps beside what can be done", "events are worked on in their order");
+    let mutant = |model: &Hearing, mutant| Hearing { mutant: Some(mutant), ..model.clone() };
+    caught(
+        "mutants of what a pool hears",
+        &[
+            (mutant(&both_wait, NoVersion), order),
+            (mutant(&lost, KeepViews), order),
+            (mutant(&told, ForgetNews), asleep),
+            (mutant(&beside, FreedUnheard), asleep),
+            (mutant(&told, UnknownCame), asleep),
+            (mutant(&by(Person::Hand), SameId), asleep),
+        ],
+    );
+    // What the program does not do yet, each with the way into a sleep beside work.
+    caught(
+        "holes of what a pool hears",
+        &[
+            (mutant(&by(Person::Hand), UnprovedDue), asleep),
+            (mutant(&by(Person::Discard), HeldUpFreed), asleep),
+            (mutant(&both_wait, UnknownFreed), asleep),
+            (mutant(&by(Person::Retry), WaitForgets), asleep),
+            (mutant(&narrow, SilentTry), asleep),
+            (mutant(&killed, LateArm), asleep),
+        ],
+    );
+}
+
+#[test]
+fn whoever_drains_leaves_nothing_to_nobody() {
+    use hearing::Mutant::{NoLastLook, NoLookAfterNothing};
+    let events: &[usize] = if is_full() { &[0, 1, 2, 3] } else { &[0, 2, 3] };
+    let drains = Hearing { events, is_told: false, ..told() };
+    holds("model: two that drain", slice::from_ref(&drains), &["publish and drain", "it is held", "leave"]);
+    let mutant = |mutant| Hearing { mutant: Some(mutant), ..drains.clone() };
+    let rule = "whoever was refused leaves it to one who does it";
+    caught("mutants of draining", &[(mutant(NoLastLook), rule)]);
+    // The program does not do this yet.
+    caught("holes of draining", &[(mutant(NoLookAfterNothing), rule)]);
 }

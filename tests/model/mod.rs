@@ -8,6 +8,7 @@
 
 pub mod deliver;
 pub mod dispatch;
+pub mod hearing;
 pub mod lane;
 pub mod lock;
 pub mod route;

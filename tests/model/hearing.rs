@@ -1,0 +1,397 @@
+//! A pool's hearing: what it is told of arrivals and releases, what it makes of that, and when it sleeps.
+//!
+//! One or two pools, two lanes. A supervisor's pool hears names, in their order; another pool drains and
+//! hears nothing. Publishers, a person, an overflow of the kernel's queue and kills are what happens to them.
+//! A version counts only by whether it is still that of its lane, so that is all that is kept of it.
+
+mod pool;
+
+use super::{Protocol, Steps};
+use pool::{At, Pool};
+
+pub const EVENTS: usize = 4;
+pub const LANES: usize = 2;
+const POOLS: usize = 2;
+/// More than this that nobody has heard is an overflow.
+const QUEUE: usize = 6;
+const PERSON: usize = 8;
+const WORLD: usize = 9;
+
+/// A way to do it wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// A view is trusted whatever the lane's version.
+    NoVersion,
+    /// After an overflow the views are kept.
+    KeepViews,
+    /// What came while a worker held the lane is forgotten.
+    ForgetNews,
+    /// The release of a lane that is waited for is not heard.
+    FreedUnheard,
+    /// What comes into an unknown lane does not make the pool look.
+    UnknownCame,
+    /// A lane that has run empty is not looked at again, where nobody is told of what comes.
+    NoLastLook,
+    /// An id that is heard again, and was elsewhere, leaves the view as sure as it was.
+    SameId,
+    /// A head that is not due is believed without a look at the lane's version.
+    UnprovedDue,
+    /// The release of a lane whose head is not due is not heard.
+    HeldUpFreed,
+    /// The release of a lane of which nothing is known is not heard.
+    UnknownFreed,
+    /// What came into a lane while a worker made its event wait is forgotten.
+    WaitForgets,
+    /// A lane found empty under its lock is not looked at again, where nobody is told of what comes.
+    NoLookAfterNothing,
+    /// Whoever has tried a lane and finds no slot lets go of it silently.
+    SilentTry,
+    /// Between locking a lane and being heard when it is let go of, there is time to be killed.
+    LateArm,
+}
+
+/// What a person does, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Person {
+    Absent,
+    /// Moves a file out of `ready`, and later back.
+    Out,
+    /// Moves what waits into `ready`, by hand.
+    Hand,
+    /// `claw retry` on what waits.
+    Retry,
+    /// `claw discard` on what waits.
+    Discard,
+}
+
+/// Who is there, and what may happen.
+#[derive(Clone, Debug)]
+pub struct Hearing {
+    /// The events that are published; the second is in a lane of its own.
+    pub events: &'static [usize],
+    /// The first pool is a supervisor's; else both drain, each after it has published an event.
+    pub is_told: bool,
+    /// Workers of the first pool.
+    pub width: usize,
+    /// How often the other process may come, and work on one event.
+    pub runs: usize,
+    /// How often work may fail for now.
+    pub troubles: usize,
+    pub kills: usize,
+    pub overflows: usize,
+    pub person: Person,
+    /// There is one slot for all.
+    pub has_slot: bool,
+    /// Its folders are listed one after the other.
+    pub is_fine: bool,
+    pub mutant: Option<Mutant>,
+}
+
+/// Where an event's file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Spot {
+    /// Not there; for a view, not known.
+    No,
+    Ready,
+    Wait,
+    Run,
+    /// A person has it.
+    Out,
+    Done,
+}
+
+pub type Spots = [Spot; EVENTS];
+
+/// What the kernel tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum News {
+    Nothing,
+    Came(usize),
+    Freed(usize),
+    Slots,
+    Missed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct State {
+    pub spots: Spots,
+    /// What waits, or has waited, is due.
+    pub due: [bool; EVENTS],
+    /// A person has put it back: what was there then is not behind it.
+    pub is_back: [bool; EVENTS],
+    pub holders: [Option<usize>; LANES],
+    /// The number in the lock file is odd though nobody holds the lane.
+    pub odd: [bool; LANES],
+    pub slot: Option<usize>,
+    pub pools: [Pool; POOLS],
+    news: [News; QUEUE],
+    /// The event whose lane a person's command holds.
+    person: Option<usize>,
+    acts: usize,
+    runs: usize,
+    pub troubles: usize,
+    kills: usize,
+    overflows: usize,
+    /// The first rule that was broken by a step and cannot be seen in a state.
+    pub broken: Option<&'static str>,
+}
+
+pub fn lane_of(event: usize) -> usize {
+    usize::from(event == 1)
+}
+
+pub fn events_of(lane: usize) -> impl DoubleEndedIterator<Item = usize> {
+    (0..EVENTS).filter(move |event| lane_of(*event) == lane)
+}
+
+pub fn is_live(spot: Spot) -> bool {
+    matches!(spot, Spot::Ready | Spot::Wait | Spot::Run)
+}
+
+impl State {
+    /// The kernel tells the supervisor, if there is one.
+    pub fn tell(&mut self, news: News) {
+        if self.pools[0].at == At::Off || !self.pools[0].is_told {
+            return;
+        }
+        let count = self.news.iter().take_while(|told| **told != News::Nothing).count();
+        // The kernel tells the same twice in a row only once.
+        if count > 0 && self.news[count - 1] == news {
+        } else if count < QUEUE {
+            self.news[count] = news;
+        } else {
+            self.news = NONE;
+            self.news[0] = News::Missed;
+        }
+    }
+
+    fn take_news(&mut self) -> Option<News> {
+        let first = self.news[0];
+        self.news.rotate_left(1);
+        self.news[QUEUE - 1] = News::Nothing;
+        (first != News::Nothing).then_some(first)
+    }
+
+    /// The number in the lane's lock file is another one from now on.
+    pub fn take(&mut self, lane: usize) {
+        self.odd[lane] = true;
+        self.pools.iter_mut().for_each(|pool| pool.outdate(lane));
+    }
+
+    /// The holder of a lane lets go of it in good order.
+    pub fn release(&mut self, lane: usize) {
+        self.odd[lane] = false;
+        self.holders[lane] = None;
+        self.tell(News::Freed(lane));
+    }
+
+    pub fn free_slot(&mut self, who: usize) {
+        if self.slot.take_if(|holder| *holder == who).is_some() {
+            self.tell(News::Slots);
+        }
+    }
+
+    fn arrive(&mut self, event: usize) {
+        self.spots[event] = Spot::Ready;
+        self.tell(News::Came(event));
+    }
+
+    /// What a free lane's next holder would work on.
+    fn head(&self, lane: usize) -> Option<(usize, Spot)> {
+        let head = events_of(lane).find(|event| is_live(self.spots[*event]))?;
+        let is_free = self.holders[lane].is_none();
+        let is_held_up = self.spots[head] == Spot::Wait && !self.due[head];
+        (is_free && !is_held_up).then_some((head, self.spots[head]))
+    }
+}
+
+const NONE: [News; QUEUE] = [News::Nothing; QUEUE];
+
+impl Hearing {
+    pub fn is(&self, mutant: Mutant) -> bool {
+        self.mutant == Some(mutant)
+    }
+
+    fn publishes(&self, state: &State, event: usize) -> bool {
+        let mut mine = events_of(lane_of(event)).filter(|event| self.events.contains(event));
+        mine.find(|event| state.spots[*event] == Spot::No) == Some(event)
+    }
+
+    fn world(&self, state: &State, steps: &mut Steps<State>) {
+        if self.is_told {
+            for event in self.events.iter().copied().filter(|event| self.publishes(state, *event)) {
+                let mut to = *state;
+                to.arrive(event);
+                steps.push(WORLD, "publish", to);
+            }
+        }
+        for event in self.events.iter().copied().filter(|event| state.spots[*event] == Spot::Wait && !state.due[*event])
+        {
+            let mut to = *state;
+            to.due[event] = true;
+            steps.push(WORLD, "it is due", to);
+        }
+        for event in self.events.iter().copied().filter(|event| state.spots[*event] == Spot::Out) {
+            let mut to = *state;
+            to.is_back[event] = true;
+            to.arrive(event);
+            steps.push(PERSON, "move it back", to);
+        }
+        if let Some(event) = state.person {
+            let mut to = State { person: None, ..*state };
+            if state.spots[event] == Spot::Wait {
+                if self.person == Person::Discard {
+                    to.spots[event] = Spot::Done;
+                } else {
+                    to.arrive(event);
+                }
+            }
+            to.release(lane_of(event));
+            steps.push(PERSON, "move it and let go", to);
+        }
+    }
+
+    /// Everything that a person may do, or leave.
+    fn acts(&self, state: &State, steps: &mut Steps<State>) {
+        for event in self.events.iter().copied().filter(|_| state.acts > 0) {
+            let mut to = State { acts: state.acts - 1, ..*state };
+            match (self.person, state.spots[event]) {
+                (Person::Out, Spot::Ready) => {
+                    to.spots[event] = Spot::Out;
+                    steps.push(PERSON, "move it out", to);
+                }
+                (Person::Hand, Spot::Wait) => {
+                    to.arrive(event);
+                    steps.push(PERSON, "move it by hand", to);
+                }
+                (Person::Retry | Person::Discard, Spot::Wait) if state.holders[lane_of(event)].is_none() => {
+                    to.holders[lane_of(event)] = Some(PERSON);
+                    to.take(lane_of(event));
+                    to.person = Some(event);
+                    steps.push(PERSON, "lock the lane", to);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn kill(&self, state: &State, who: usize) -> State {
+        let mut to = State { kills: state.kills - 1, ..*state };
+        let silent = to.pools[who].tries().filter(|_| self.is(Mutant::LateArm));
+        if who == 0 {
+            to.news = NONE;
+        }
+        to.pools[who] = Pool::off(self.is_told && who == 0);
+        to.free_slot(who);
+        for lane in (0..LANES).filter(|lane| state.holders[*lane] == Some(who)) {
+            to.holders[lane] = None;
+            if silent != Some(lane) {
+                to.tell(News::Freed(lane));
+            }
+        }
+        to
+    }
+}
+
+impl Protocol for Hearing {
+    type State = State;
+
+    fn start(&self) -> State {
+        State {
+            spots: [Spot::No; EVENTS],
+            due: [false; EVENTS],
+            is_back: [false; EVENTS],
+            holders: [None; LANES],
+            odd: [false; LANES],
+            slot: None,
+            pools: [Pool::off(self.is_told), Pool::off(false)],
+            news: NONE,
+            person: None,
+            acts: usize::from(self.person != Person::Absent),
+            runs: self.runs,
+            troubles: self.troubles,
+            kills: self.kills,
+            overflows: self.overflows,
+            broken: None,
+        }
+    }
+
+    /// Beside a supervisor the other process works on one event, and is no more; and nobody will ask when
+    /// what is done was due.
+    fn canonical(&self, mut state: State) -> State {
+        if self.is_told && state.pools[1].is_through() {
+            state.pools[1] = Pool::off(false);
+        }
+        for event in (0..EVENTS).filter(|event| state.spots[*event] == Spot::Done) {
+            state.is_back[event] = false;
+        }
+        state
+    }
+
+    fn steps(&self, state: &State, steps: &mut Steps<State>) {
+        self.world(state, steps);
+        for who in 0..POOLS {
+            self.work(state, who, steps);
+        }
+        // Each publishes, and drains what is there.
+        for who in (0..POOLS).filter(|who| !self.is_told && state.pools[*who].at == At::Off) {
+            let mine = self.events.iter().copied().filter(|event| event / LANES % POOLS == who);
+            for event in mine.filter(|event| self.publishes(state, *event)) {
+                let mut to = *state;
+                to.arrive(event);
+                to.pools[who].begin();
+                steps.push(who, "publish and drain", to);
+            }
+        }
+        if self.is_told && state.pools[0].at == At::Off {
+            let mut to = *state;
+            to.pools[0].begin();
+            steps.push(0, "listen", to);
+        }
+    }
+
+    /// Not only kills: whatever may happen, and must not be what everything waits for.
+    fn kills(&self, state: &State, steps: &mut Steps<State>) {
+        self.acts(state, steps);
+        for lane in (0..LANES).filter(|lane| state.runs > 0 && state.holders[*lane].is_none()) {
+            if state.pools[1].at == At::Off && state.head(lane).is_some() {
+                let mut to = State { runs: state.runs - 1, ..*state };
+                to.pools[1].try_one(lane);
+                to.holders[lane] = Some(1);
+                steps.push(1, "try a lane", to);
+            }
+        }
+        if state.overflows > 0 && state.news[0] != News::Nothing {
+            let mut to = State { overflows: state.overflows - 1, news: NONE, ..*state };
+            to.tell(News::Missed);
+            steps.push(WORLD, "overflow", to);
+        }
+        for who in (0..POOLS).filter(|who| state.kills > 0 && state.pools[*who].at != At::Off) {
+            steps.push(who, "killed", self.kill(state, who));
+        }
+    }
+
+    fn broken(&self, state: &State) -> Option<&'static str> {
+        let mut jobs: Vec<usize> = state.pools.iter().flat_map(Pool::events).collect();
+        jobs.sort_unstable();
+        if jobs.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Some("an event is done once");
+        }
+        let mut heads = (0..LANES).filter_map(|lane| state.head(lane));
+        let is_free = !self.has_slot || state.slot.is_none();
+        let is_alone = state.pools.iter().all(|pool| pool.at == At::Off);
+        let is_deaf = self.is_told && state.news[0] == News::Nothing && state.pools[0].sleeps(self.width, &state.due);
+        if is_deaf && is_free && heads.next().is_some() {
+            return Some("nobody sleeps beside what can be done");
+        }
+        if !self.is_told && is_alone && heads.any(|(_, spot)| spot == Spot::Ready) {
+            return Some("whoever was refused leaves it to one who does it");
+        }
+        state.broken
+    }
+
+    fn is_over(&self, state: &State) -> bool {
+        let is_quiet = state.pools.iter().all(|pool| pool.events().next().is_none());
+        is_quiet && state.person.is_none() && self.events.iter().all(|event| state.spots[*event] == Spot::Done)
+    }
+}
