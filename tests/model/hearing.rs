@@ -5,9 +5,11 @@
 //! A version counts only by whether it is still that of its lane, so that is all that is kept of it.
 
 mod pool;
+mod queue;
+mod world;
 
 use super::{Protocol, Steps};
-use pool::{At, Pool};
+use queue::{At, Pool};
 
 pub const EVENTS: usize = 4;
 pub const LANES: usize = 2;
@@ -34,6 +36,7 @@ pub enum Mutant {
     NoLastLook,
     /// An id that is heard again, and was elsewhere, leaves the view as sure as it was.
     SameId,
+    // The program still does it in these ways.
     /// A head that is not due is believed without a look at the lane's version.
     UnprovedDue,
     /// The release of a lane whose head is not due is not heard.
@@ -207,92 +210,6 @@ impl State {
 
 const NONE: [News; QUEUE] = [News::Nothing; QUEUE];
 
-impl Hearing {
-    pub fn is(&self, mutant: Mutant) -> bool {
-        self.mutant == Some(mutant)
-    }
-
-    fn publishes(&self, state: &State, event: usize) -> bool {
-        let mut mine = events_of(lane_of(event)).filter(|event| self.events.contains(event));
-        mine.find(|event| state.spots[*event] == Spot::No) == Some(event)
-    }
-
-    fn world(&self, state: &State, steps: &mut Steps<State>) {
-        if self.is_told {
-            for event in self.events.iter().copied().filter(|event| self.publishes(state, *event)) {
-                let mut to = *state;
-                to.arrive(event);
-                steps.push(WORLD, "publish", to);
-            }
-        }
-        for event in self.events.iter().copied().filter(|event| state.spots[*event] == Spot::Wait && !state.due[*event])
-        {
-            let mut to = *state;
-            to.due[event] = true;
-            steps.push(WORLD, "it is due", to);
-        }
-        for event in self.events.iter().copied().filter(|event| state.spots[*event] == Spot::Out) {
-            let mut to = *state;
-            to.is_back[event] = true;
-            to.arrive(event);
-            steps.push(PERSON, "move it back", to);
-        }
-        if let Some(event) = state.person {
-            let mut to = State { person: None, ..*state };
-            if state.spots[event] == Spot::Wait {
-                if self.person == Person::Discard {
-                    to.spots[event] = Spot::Done;
-                } else {
-                    to.arrive(event);
-                }
-            }
-            to.release(lane_of(event));
-            steps.push(PERSON, "move it and let go", to);
-        }
-    }
-
-    /// Everything that a person may do, or leave.
-    fn acts(&self, state: &State, steps: &mut Steps<State>) {
-        for event in self.events.iter().copied().filter(|_| state.acts > 0) {
-            let mut to = State { acts: state.acts - 1, ..*state };
-            match (self.person, state.spots[event]) {
-                (Person::Out, Spot::Ready) => {
-                    to.spots[event] = Spot::Out;
-                    steps.push(PERSON, "move it out", to);
-                }
-                (Person::Hand, Spot::Wait) => {
-                    to.arrive(event);
-                    steps.push(PERSON, "move it by hand", to);
-                }
-                (Person::Retry | Person::Discard, Spot::Wait) if state.holders[lane_of(event)].is_none() => {
-                    to.holders[lane_of(event)] = Some(PERSON);
-                    to.take(lane_of(event));
-                    to.person = Some(event);
-                    steps.push(PERSON, "lock the lane", to);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn kill(&self, state: &State, who: usize) -> State {
-        let mut to = State { kills: state.kills - 1, ..*state };
-        let silent = to.pools[who].tries().filter(|_| self.is(Mutant::LateArm));
-        if who == 0 {
-            to.news = NONE;
-        }
-        to.pools[who] = Pool::off(self.is_told && who == 0);
-        to.free_slot(who);
-        for lane in (0..LANES).filter(|lane| state.holders[*lane] == Some(who)) {
-            to.holders[lane] = None;
-            if silent != Some(lane) {
-                to.tell(News::Freed(lane));
-            }
-        }
-        to
-    }
-}
-
 impl Protocol for Hearing {
     type State = State;
 
@@ -380,7 +297,7 @@ impl Protocol for Hearing {
         let mut heads = (0..LANES).filter_map(|lane| state.head(lane));
         let is_free = !self.has_slot || state.slot.is_none();
         let is_alone = state.pools.iter().all(|pool| pool.at == At::Off);
-        let is_deaf = self.is_told && state.news[0] == News::Nothing && state.pools[0].sleeps(self.width, &state.due);
+        let is_deaf = self.is_told && state.news[0] == News::Nothing && state.pools[0].sleeps(self.width, state.due);
         if is_deaf && is_free && heads.next().is_some() {
             return Some("nobody sleeps beside what can be done");
         }
