@@ -36,7 +36,6 @@ pub enum Mutant {
     NoLastLook,
     /// An id that is heard again, and was elsewhere, leaves the view as sure as it was.
     SameId,
-    // The program still does it in these ways.
     /// A head that is not due is believed without a look at the lane's version.
     UnprovedDue,
     /// The release of a lane whose head is not due is not heard.
