@@ -161,6 +161,33 @@ fn an_event_that_kills_its_worker_ends_in_failed_after_three_lives() {
     assert_eq!(ws.list("outbox/ready"), [format!("{id}.n01~file-a~0.json")], "the sender is told");
 }
 
+/// A person need not wait for what waits, and a supervisor hears of what a person does.
+#[test]
+fn what_waits_is_done_when_it_is_retried_and_what_is_behind_it_when_it_is_discarded() {
+    let ws = Fixture::new();
+    let mut waiting = Vec::new();
+    for place in ["a", "b"] {
+        for text in ["first", "second"] {
+            let from = format!("file:{place}");
+            waiting.push(ws.claw(&["send", "--from", &from, text]).ok().trim().to_owned());
+        }
+    }
+    ws.claw(&["route"]).ok();
+    let due = Stamp::from(jiff::Timestamp::now()).plus_seconds(3600);
+    for (id, place) in [(&waiting[0], "a"), (&waiting[2], "b")] {
+        let ready = ws.path(&format!("inbox/ready/{id}~pickle.file-{place}~0.json"));
+        std::fs::rename(ready, ws.path(&format!("inbox/wait/{due}~{id}~pickle.file-{place}~1.json"))).unwrap();
+    }
+    let _supervisor = ws.supervise(&[]);
+    let other = ws.claw(&["send", "--from", "file:c", "hello"]).ok().trim().to_owned();
+    ws.eventually("another one is answered", |ws| delivered(ws) == replies(std::slice::from_ref(&other)));
+    ws.claw(&["retry", &waiting[0]]).ok();
+    ws.eventually("what was retried and what is behind it", |ws| ws.done("inbox").len() == 3);
+    ws.claw(&["discard", &waiting[2]]).ok();
+    ws.eventually("what is behind the discarded one", |ws| ws.done("inbox").len() == 5);
+    assert_eq!(ws.pending(), [""; 0]);
+}
+
 /// A folder is read in pieces: a late file may be in one that is read late, and an earlier one in one
 /// that was read before it came. What a lane's listing has must not have a gap.
 #[test]
