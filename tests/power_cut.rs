@@ -46,6 +46,7 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "drop", arrange: dropped, command: &["route"], accepted: Accepted::Before },
     Scenario { name: "route", arrange: sent, command: &["route"], accepted: Accepted::Before },
     Scenario { name: "run-agent", arrange: routed, command: &["run-agent"], accepted: Accepted::Before },
+    Scenario { name: MOODY, arrange: routed_to_a_moody_model, command: &["run-agent"], accepted: Accepted::Before },
     Scenario { name: "deliver", arrange: answered, command: &["deliver"], accepted: Accepted::Before },
     Scenario { name: "exec", arrange: answered_by_program, command: &["deliver"], accepted: Accepted::Before },
     Scenario { name: "remember", arrange: answered, command: &["remember"], accepted: Accepted::Before },
@@ -68,6 +69,22 @@ fn stripped(ws: &Fixture) {
     }
 }
 
+/// A model that never answers twice alike.
+const MOODY: &str = "run-agent, moody model";
+
+fn routed_to_a_moody_model(ws: &Fixture) {
+    ws.write("inbox/q.md", "---\nfrom: file:a\nmeta: {model: moody}\n---\nhow are you?\n");
+    ws.claw(&["route"]).ok();
+}
+
+/// Every delivered answer that is not the one in the session's log.
+fn unlogged(ws: &Fixture) -> Vec<String> {
+    let log = std::fs::read_to_string(ws.path("sessions/pickle.file-a/log.jsonl")).unwrap_or_default();
+    let answer = |name: &String| ws.read(&format!("outbox/files/a/{name}"));
+    let is_unlogged = |name: &String| !log.contains(&format!("\"content\":\"{}\"", answer(name).trim_end()));
+    delivered(ws).into_iter().filter(is_unlogged).map(|name| format!("another answer is logged: {name}")).collect()
+}
+
 fn answered_by_program(ws: &Fixture) {
     ws.claw(&["send", "--from", "exec:say", "remember fact"]).ok();
     for stage in ["route", "run-agent", "route"] {
@@ -81,6 +98,8 @@ fn template(sync: &str) -> Fixture {
     std::fs::remove_dir_all(ws.path(".git")).unwrap();
     let text = ws.read("claw.yaml").replace("sync: none\n", "").replace("git: true", "git: false");
     ws.write("claw.yaml", &text);
+    ws.write("tools/mood", "read -r question; date +%N\n");
+    ws.config("models:\n  moody: {provider: command, command: [sh, tools/mood]}");
     ws.config(&format!("sync: {sync}\nchannels:\n  exec:\n    say: {{command: [sh, tools/say]}}"));
     ws.write("tools/say", "echo \"$CLAW_EVENT_ID $CLAW_MAYBE_REPEATED\" >> \"$HOME/said\"\n");
     ws
@@ -284,7 +303,9 @@ fn wrong(state: &State) -> Vec<String> {
     if is_accepted && !is_one || done.len() > 1 {
         wrong.push(format!("these events are done: {done:?}, printed was {:?}", state.printed));
     }
-    if noted(&ws, "- fact <!--") != done.len() {
+    if state.scenario.name == MOODY {
+        wrong.extend(unlogged(&ws));
+    } else if noted(&ws, "- fact <!--") != done.len() {
         wrong.push(format!("noted {} times", noted(&ws, "- fact <!--")));
     }
     if asked {
