@@ -53,12 +53,18 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "tick", arrange: sent, command: &["tick"], accepted: Accepted::Before },
     Scenario { name: "tick, drop", arrange: dropped, command: &["tick"], accepted: Accepted::Before },
     Scenario { name: "no event", arrange: dropped_badly, command: &["route"], accepted: Accepted::Never },
+    Scenario { name: "no answer", arrange: unanswerable, command: &["run-agent"], accepted: Accepted::Never },
     Scenario { name: "tick, laid out anew", arrange: stripped, command: &["tick"], accepted: Accepted::Before },
     Scenario { name: "ask", arrange: |_| {}, command: ASK, accepted: Accepted::Answer },
 ];
 
 fn dropped_badly(ws: &Fixture) {
     ws.write("inbox/q.md", "---\nfrom: [\n---\nhello\n");
+}
+
+fn unanswerable(ws: &Fixture) {
+    ws.write("inbox/q.json", r#"{"kind": "approval", "from": "file:a", "content": "yes"}"#);
+    ws.claw(&["route"]).ok();
 }
 
 /// Somebody has tidied up: empty folders are gone, and what is made in their place must be durable.
@@ -281,10 +287,16 @@ fn wrong(state: &State) -> Vec<String> {
             ws.list("inbox/failed").into_iter().partition(|name| name.ends_with(".reason"));
         let is_whole = |name: &String| {
             let reason = ws.read(&format!("inbox/failed/{name}"));
-            reason.contains("front matter") && reason.ends_with('\n')
+            let says = |what| reason.contains(what);
+            (says("front matter") || says("no use for an event")) && reason.ends_with('\n')
         };
         if kept.len() != 1 || reasons.len() != 1 || !reasons.iter().all(is_whole) {
             wrong.push(format!("kept: {kept:?}, reasons: {reasons:?}"));
+        }
+        // Who sent an event is told of its end, once; a drop has no sender.
+        let told = taken.len() + delivered(&ws).len();
+        if told != usize::from(state.scenario.name == "no answer") {
+            wrong.push(format!("told {told} times"));
         }
         return wrong;
     }

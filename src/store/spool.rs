@@ -307,11 +307,12 @@ pub fn read_event(path: &Path, id: &Id) -> Result<Event> {
 /// # Errors
 /// Where it cannot be written.
 pub fn write_reason(workspace: &Workspace, side: Side, id: &Id, reason: &str) -> Result<()> {
-    let path = side.reason(workspace, id);
     let dir = side.dir(workspace, State::Failed);
     fs::create_dir_all(&dir).at("make", &dir)?;
-    durable::write_new(&path, format!("{}\n", reason.trim_end()).as_bytes(), workspace.sync()?)?;
-    durable::sync_dir(&dir, workspace.sync()?)
+    let text = format!("{}\n", reason.trim_end());
+    // Where it stands the event counts as failed: it is there whole, or not at all.
+    durable::publish(&dir, &format!("{id}.reason"), &side.tmp(workspace), text.as_bytes(), workspace.sync()?)?;
+    Ok(())
 }
 
 fn move_to_failed(workspace: &Workspace, side: Side, from: &Path, entry: &Entry) -> Result<()> {
