@@ -6,7 +6,7 @@ use claw::core::entry::Entry;
 use claw::core::fault::Fault;
 use claw::core::id::Id;
 use claw::core::stamp::Stamp;
-use claw::stage::pool::Work;
+use claw::stage::work::Work;
 use claw::stage::{Outcome, Standing, tick};
 use claw::store::boxes::Side;
 use claw::store::lock::Lane;

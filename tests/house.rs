@@ -121,3 +121,34 @@ fn a_new_file_has_its_line_on_the_map() {
         assert!(map.contains(&format!("/{side}")), "ARCHITECTURE.md has no state {side}");
     }
 }
+
+/// The file that an import names: `crate::stage::pool::run` lies in `stage/pool.rs`, `crate::stage::Outcome`
+/// in `stage/mod.rs`.
+fn target(path: &str, files: &[(String, String)]) -> Option<String> {
+    let mut parts = path.split("::");
+    let (room, item) = (parts.next()?, parts.next().unwrap_or_default());
+    let named = [format!("{room}/{item}.rs"), format!("{room}/mod.rs"), format!("{room}.rs")];
+    named.into_iter().find(|name| files.iter().any(|(file, _)| file == name))
+}
+
+#[test]
+fn no_file_needs_itself_in_the_end() {
+    let files = sources();
+    let import = Regex::new(r"\bcrate::(\w+(?:::\w+)?)").unwrap();
+    let group = Regex::new(r"\bcrate::(\w+)::\{([^}]*)\}").unwrap();
+    let mut needs: Vec<(String, Vec<String>)> = Vec::new();
+    for (file, code) in &files {
+        let single = import.captures_iter(code).map(|found| found[1].to_owned());
+        let grouped = group.captures_iter(code).flat_map(|found| {
+            let room = found[1].to_owned();
+            found[2].split(',').map(|item| format!("{room}::{}", item.trim())).collect::<Vec<_>>()
+        });
+        let whole: Vec<String> = single.chain(grouped).filter_map(|path| target(&path, &files)).collect();
+        needs.push((file.clone(), whole.into_iter().filter(|to| to != file).collect()));
+    }
+    // Whoever needs nobody that is left can go; who cannot is on a circle, or above one.
+    while let Some(at) = needs.iter().position(|(_, to)| to.iter().all(|to| needs.iter().all(|(file, _)| file != to))) {
+        needs.remove(at);
+    }
+    assert!(needs.is_empty(), "{needs:#?}");
+}

@@ -1,8 +1,10 @@
 //! The threads of a pool: as many as there has been work for at once, and none where there has been
 //! none for a while.
 
-use crate::stage::pool::{Word, Work};
+use crate::core::entry::Entry;
+use crate::stage::Outcome;
 use crate::stage::queue::View;
+use crate::stage::work::Work;
 use crate::store::lock::Lane;
 use crate::store::spool::Job;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,6 +15,25 @@ use std::time::Duration;
 
 /// How long idle threads are kept.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What a pool hears.
+#[derive(Debug)]
+pub enum Word {
+    /// A worker is through.
+    Ended(Box<View>, Option<Outcome>),
+    /// A file has come into `ready`.
+    Came(Entry),
+    /// A lane was let go of.
+    Freed(String),
+    /// Slots were let go of.
+    Slots,
+    /// Something is due.
+    Look,
+    /// Something may have come that was not told.
+    Missed,
+    /// Take on nothing more.
+    Stop,
+}
 
 /// What a worker needs: the lane that it lets go of, the event, and what is left behind it.
 pub(super) type Begun<'w> = (Lane, Job<'w>, View);

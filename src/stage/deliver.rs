@@ -7,7 +7,7 @@ use crate::core::event::Event;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::retry::PATIENCE;
 use crate::core::stamp::Stamp;
-use crate::stage::pool::Work;
+use crate::stage::work::Work;
 use crate::stage::{Outcome, Patience, Standing, crashed, settle};
 use crate::store::boxes::{Side, State};
 use crate::store::journal::{self, Line};

@@ -11,6 +11,7 @@ pub mod run_agent;
 pub mod serve;
 pub mod supervise;
 pub mod tick;
+pub mod work;
 
 use crate::core::address::Address;
 use crate::core::event::{Draft, Event, EventKind};

@@ -5,12 +5,13 @@
 use crate::core::entry::Entry;
 use crate::core::fault::{Fault, Result};
 use crate::core::stamp::{SECOND, Stamp};
-use crate::stage::crew::{Begun, Crew};
+use crate::stage::crew::{Begun, Crew, Word};
 use crate::stage::queue::{Queue, View};
+use crate::stage::work::Work;
 use crate::stage::{Outcome, Standing};
-use crate::store::boxes::{Side, State};
+use crate::store::boxes::State;
 use crate::store::lock::{self, Lane, Slots};
-use crate::store::spool::{self, Head, Job};
+use crate::store::spool::{self, Head};
 use crate::store::workspace::Workspace;
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, Sender};
@@ -22,42 +23,6 @@ const PAUSE: i64 = 5 * SECOND;
 const SHARE: u32 = 20;
 /// The shortest wait for the next listing.
 const TICK: Duration = Duration::from_millis(5);
-
-/// What is done with the events of one box.
-pub trait Work: Sync {
-    /// Which box.
-    fn side(&self) -> Side;
-    /// Whether this work is for that lane.
-    fn wants(&self, lane: &str) -> bool;
-    /// What limits this lane: slots are taken under this name. Lanes of one name share them.
-    fn key<'a>(&self, lane: &'a str) -> &'a str;
-    /// The groups of slots behind a key, with how many there are of each.
-    ///
-    /// # Errors
-    /// Where the settings are bad.
-    fn slots(&self, key: &str) -> Result<Vec<(String, u32)>>;
-    /// Works on a claimed event, to its end.
-    fn run(&self, job: Job, lane: &Lane) -> Outcome;
-}
-
-/// What a pool hears.
-#[derive(Debug)]
-pub enum Word {
-    /// A worker is through.
-    Ended(Box<View>, Option<Outcome>),
-    /// A file has come into `ready`.
-    Came(Entry),
-    /// A lane was let go of.
-    Freed(String),
-    /// Slots were let go of.
-    Slots,
-    /// Something is due.
-    Look,
-    /// Something may have come that was not told.
-    Missed,
-    /// Take on nothing more.
-    Stop,
-}
 
 /// Whether a pool ends when there is nothing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 use crate::core::entry::Entry;
 use crate::core::id::Id;
 use crate::core::stamp::Stamp;
-use crate::stage::pool::Work;
+use crate::stage::work::Work;
 use crate::store::boxes::State;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 

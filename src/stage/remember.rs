@@ -3,7 +3,7 @@
 use crate::core::event::Event;
 use crate::core::fault::Result;
 use crate::core::session;
-use crate::stage::pool::Work;
+use crate::stage::work::Work;
 use crate::stage::{Outcome, Patience, Standing, crashed, settle};
 use crate::store::boxes::Side;
 use crate::store::journal::{self, Line};

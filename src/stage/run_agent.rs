@@ -12,7 +12,7 @@ use crate::core::prompt::{self, Layers};
 use crate::core::session;
 use crate::core::turn::{self, Record, Replay, Step};
 use crate::provider::{self, Question};
-use crate::stage::pool::Work;
+use crate::stage::work::Work;
 use crate::stage::{Outcome, Patience, Standing, crashed, settle};
 use crate::store::boxes::Side;
 use crate::store::journal::{self, Line};

@@ -4,7 +4,7 @@
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::Id;
 use crate::core::stamp::Stamp;
-use crate::stage::pool::Work;
+use crate::stage::work::Work;
 use crate::stage::{Outcome, Standing};
 use crate::store::boxes::{Side, State};
 use crate::store::locate::{self, Found};

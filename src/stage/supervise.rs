@@ -3,11 +3,13 @@
 use crate::core::entry::Entry;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::stamp::{DAY, Stamp};
+use crate::stage::crew::Word;
 use crate::stage::deliver::Deliver;
-use crate::stage::pool::{self, Mode, Word, Work};
+use crate::stage::pool::{self, Mode};
 use crate::stage::remember::Remember;
 use crate::stage::route::Router;
 use crate::stage::run_agent::RunAgent;
+use crate::stage::work::Work;
 use crate::stage::{Outcome, failures, take_in, tick};
 use crate::store::boxes::{Side, State};
 use crate::store::drops::Taken;

@@ -3,9 +3,10 @@
 
 use crate::core::fault::Result;
 use crate::stage::deliver::{self, Deliver};
-use crate::stage::pool::{self, Mode, Work};
+use crate::stage::pool::{self, Mode};
 use crate::stage::remember::Remember;
 use crate::stage::run_agent::RunAgent;
+use crate::stage::work::Work;
 use crate::stage::{Outcome, failures, route, take_in};
 use crate::store::boxes::Side;
 use crate::store::prune;

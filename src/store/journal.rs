@@ -12,7 +12,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
 /// One transition.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -87,16 +87,12 @@ impl Line {
     }
 }
 
-/// The file of the day, open for appending.
-#[derive(Debug, Default)]
-pub struct Pen(Mutex<Option<(String, File)>>);
-
 /// Writes a line, if it can be written.
 pub fn write(workspace: &Workspace, line: Line) {
     let now = workspace.world.now();
     let line = Line { at: now.timestamp(), ..line };
     let Ok(json) = serde_json::to_string(&line) else { return };
-    let mut pen = workspace.memo.pen.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut pen = workspace.memo.pen.lock().unwrap_or_else(PoisonError::into_inner);
     let day = now.day();
     // A file that was taken away is nobody's journal any more.
     let is_there = |file: &File| file.metadata().is_ok_and(|meta| meta.nlink() > 0);

@@ -6,7 +6,6 @@ use crate::core::definition::Agent;
 use crate::core::fault::{Fault, Result};
 use crate::core::problem::Problem;
 use crate::store::durable::Places;
-use crate::store::journal::Pen;
 use crate::store::kept::Kept;
 use crate::store::{At, durable, trust};
 use crate::world::World;
@@ -14,7 +13,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// Every directory that the machine itself needs.
 const LAYOUT: &[&str] = &[
@@ -63,7 +62,8 @@ pub(super) struct Memo {
     pub(super) agents: Kept<Arc<Agent>>,
     pub(super) guides: Kept<Arc<str>>,
     pub(super) places: Places,
-    pub(super) pen: Pen,
+    /// The journal's file of the day, open for appending.
+    pub(super) pen: Mutex<Option<(String, fs::File)>>,
 }
 
 impl Workspace {
