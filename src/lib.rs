@@ -21,4 +21,5 @@ pub mod core;
 pub mod provider;
 pub mod stage;
 pub mod store;
+pub mod tool;
 pub mod world;

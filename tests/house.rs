@@ -13,9 +13,10 @@ const MAY_ENTER: &[(&str, &[&str])] = &[
     ("child", &["core"]),
     ("provider", &["core", "world", "store", "child"]),
     ("channel", &["core", "world", "store", "child"]),
-    ("stage", &["core", "world", "store", "child", "provider", "channel"]),
-    ("command", &["core", "world", "store", "child", "provider", "channel", "stage"]),
-    ("cli", &["core", "world", "store", "child", "provider", "channel", "stage", "command"]),
+    ("tool", &["core", "world", "store", "child"]),
+    ("stage", &["core", "world", "store", "child", "provider", "channel", "tool"]),
+    ("command", &["core", "world", "store", "child", "provider", "channel", "tool", "stage"]),
+    ("cli", &["core", "world", "store", "child", "provider", "channel", "tool", "stage", "command"]),
     ("lib", &[]),
     ("main", &["core", "child", "cli"]),
 ];

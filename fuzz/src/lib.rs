@@ -81,27 +81,27 @@ pub fn session_log(data: &[u8]) {
         fs::create_dir_all(place.path("sessions").join(NAME)).unwrap();
         let path = place.path("sessions").join(NAME).join("log.jsonl");
         fs::write(&path, data).unwrap();
-        assert_eq!(session_log::read(&workspace, NAME).unwrap(), expected, "a reader lost an intact line");
+        let id = Id::new(Stamp(0), 0);
+        assert_eq!(session_log::read(&workspace, NAME, &id).unwrap(), expected, "a reader lost an intact line");
         let bad = session_log::unreadable_lines(&workspace, NAME).unwrap();
-        let (mut log, records) = SessionLog::open(&workspace, NAME).unwrap();
+        let (mut log, records) = SessionLog::open(&workspace, NAME, &id).unwrap();
         assert_eq!(records, expected, "the lane's holder lost an intact line");
         assert_eq!(fs::read(&path).unwrap(), &data[..end], "a repair cuts the torn line and nothing else");
-        let id = Id::new(Stamp(0), 0);
-        let added = Record::Done { at: Stamp(0).timestamp(), ids: vec![id.clone()], out: Vec::new() };
+        let added = Record::Done { at: Stamp(0).timestamp(), ids: vec![id.clone()], out: Vec::new(), said: None };
         log.append(std::slice::from_ref(&added)).unwrap();
         log.commit().unwrap();
-        let after = session_log::read(&workspace, NAME).unwrap();
+        let after = session_log::read(&workspace, NAME, &id).unwrap();
         assert_eq!(after.split_last(), Some((&added, &expected[..])), "what was appended is not the next record");
         let left = session_log::unreadable_lines(&workspace, NAME).unwrap();
         assert!(bad.starts_with(&left), "an append made a line unreadable: {left:?}, before {bad:?}");
-        assert_eq!(turn::next(&turn::replay(after, &id)), turn::Step::Publish(Vec::new()));
+        assert_eq!(turn::next(&turn::replay(after, &id), 9), turn::Step::Publish(Vec::new()));
     });
     for record in &expected {
         let text = serde_json::to_string(record).unwrap();
         let again: Record = serde_json::from_str(&text).unwrap();
         assert!(same_json(&text, &serde_json::to_string(&again).unwrap()), "{text}");
         if let Record::In { event, .. } = record {
-            let _ = turn::next(&turn::replay(expected.iter().cloned(), &event.id));
+            let _ = turn::next(&turn::replay(expected.iter().cloned(), &event.id), 9);
         }
     }
 }

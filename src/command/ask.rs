@@ -10,7 +10,8 @@ use crate::core::session;
 use crate::core::turn::Record;
 use crate::stage::deliver::Deliver;
 use crate::stage::remember::Remember;
-use crate::stage::run_agent::{Asked, RunAgent};
+use crate::stage::run_agent::RunAgent;
+use crate::stage::turn::Asked;
 use crate::stage::{Outcome, Standing, route, serve, tick};
 use crate::store::boxes::Side;
 use crate::store::lock::Lane;
@@ -147,7 +148,7 @@ fn fetch(workspace: &Workspace, mut lane: Lane, id: &Id, print: crate::stage::de
 }
 
 fn document(workspace: &Workspace, answer: &Event, id: &Id, session: &str) -> Result<Value> {
-    let records = session_log::read(workspace, session)?;
+    let records = session_log::read(workspace, session, id)?;
     let turn = records.into_iter().rev().find_map(|record| match record {
         Record::Model { id: of, model, ms, reply, .. } if of == *id => Some((model, ms, reply.usage)),
         _ => None,
@@ -161,8 +162,8 @@ fn document(workspace: &Workspace, answer: &Event, id: &Id, session: &str) -> Re
 
 /// What the answer wants remembered is written down before the answer is given.
 fn work_off_notes(workspace: &Workspace, outcome: &Outcome) -> Result<()> {
-    let first = outcome.id.derive(Derived::Memory, 1);
-    let is_noting = matches!(&outcome.state, Standing::Done(out) if out.iter().any(|id| *id == first.as_str()));
+    let is_note = |id: &String| id.strip_prefix(outcome.id.as_str()).is_some_and(|rest| rest.starts_with(".m"));
+    let is_noting = matches!(&outcome.state, Standing::Done(out) if out.iter().any(is_note));
     if is_noting {
         route::all(workspace)?;
         tick::drain(workspace, &Remember { workspace }, 1, &mut |o| {

@@ -60,11 +60,11 @@ fn story(workspace: &Workspace, id: &Id, found: &Found) -> Result<()> {
     let decision =
         learned::load(workspace).and_then(|known| routing::decide(&event, &known, &workspace.config()?.default_agent));
     let lane = decision.as_ref().map(|d| d.lane.clone()).unwrap_or_default();
-    let records = if found.side == Side::Inbox { session_log::read(workspace, &lane)? } else { Vec::new() };
+    let records = if found.side == Side::Inbox { session_log::read(workspace, &lane, id)? } else { Vec::new() };
     let turns: Vec<&Record> =
         records.iter().filter(|r| matches!(r, Record::Model { id: of, .. } if of == id)).collect();
     let done = records.iter().find_map(|r| match r {
-        Record::Done { ids, out, at } if ids.contains(id) => Some((at, out)),
+        Record::Done { ids, out, at, .. } if ids.contains(id) => Some((at, out)),
         _ => None,
     });
     let mut tokens = 0;

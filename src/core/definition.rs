@@ -4,6 +4,8 @@
 use crate::core::front_matter;
 use crate::core::model_settings::{MODEL_KEYS, Model};
 use crate::core::problem::{self, Problem};
+use crate::core::tool::Grants;
+use jiff::SignedDuration;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -24,6 +26,18 @@ pub struct Agent {
     pub model: Option<String>,
     /// Parts of the model's settings that are its own.
     pub llm: Model,
+    /// The tools that it may use.
+    pub tools: Grants,
+    /// What it may read beside the usual: paths in the workspace, or absolute ones.
+    pub read: Vec<String>,
+    /// What it may write instead of the usual.
+    pub write: Option<Vec<String>>,
+    /// Whether its programs reach the network; the workspace's setting where it does not say.
+    pub network: Option<bool>,
+    /// How often the model is asked in one turn at most.
+    pub max_steps: u32,
+    /// How long a turn may take.
+    pub turn_timeout: SignedDuration,
     /// Who it is: the file's body.
     pub identity: String,
     /// How it speaks: SOUL.md.
@@ -52,6 +66,12 @@ struct AgentHead {
     max_concurrency: Option<u32>,
     model: Option<String>,
     llm: Model,
+    tools: Grants,
+    read: Vec<String>,
+    write: Option<Vec<String>>,
+    network: Option<bool>,
+    max_steps: Option<u32>,
+    turn_timeout: Option<SignedDuration>,
 }
 
 #[derive(Default, Deserialize)]
@@ -83,7 +103,24 @@ struct CronHead {
     _one_off: bool,
 }
 
-const AGENT_KEYS: &[&str] = &["name", "description", "allow_skills", "max_concurrency", "model", "llm"];
+const AGENT_KEYS: &[&str] = &[
+    "name",
+    "description",
+    "allow_skills",
+    "max_concurrency",
+    "model",
+    "llm",
+    "tools",
+    "read",
+    "write",
+    "network",
+    "max_steps",
+    "turn_timeout",
+];
+/// How often a model is asked in one turn where the agent does not say.
+const MAX_STEPS: u32 = 30;
+/// How long a turn may take where the agent does not say.
+const TURN_TIMEOUT: SignedDuration = SignedDuration::from_mins(30);
 const CRON_KEYS: &[&str] = &["name", "description", "agent", "schedule", "one_off"];
 const SKILL_KEYS: &[&str] =
     &["name", "description", "license", "compatibility", "metadata", "allowed-tools", "requires"];
@@ -102,6 +139,13 @@ pub fn agent(id: &str, path: &str, text: &str, soul: Option<String>) -> Read<Age
     if limit == 0 {
         return Err(Problem::error(path, "max_concurrency is 0: it could never answer"));
     }
+    if head.max_steps == Some(0) || head.turn_timeout.is_some_and(|t| !t.is_positive()) {
+        return Err(Problem::error(path, "max_steps and turn_timeout are at least 1: else it could never answer"));
+    }
+    if let Some(pattern) = head.tools.patterns().find(|pattern| regex::Regex::new(pattern).is_err()) {
+        let at = problem::locate(text, "tools");
+        return Err(Problem::error(path, format!("tools: `{pattern}` is not a regular expression")).at(at));
+    }
     let agent = Agent {
         id: id.to_owned(),
         name: required(path, "name", head.name)?,
@@ -110,6 +154,12 @@ pub fn agent(id: &str, path: &str, text: &str, soul: Option<String>) -> Read<Age
         max_concurrency: limit,
         model: head.model,
         llm: head.llm,
+        tools: head.tools,
+        read: head.read,
+        write: head.write,
+        network: head.network,
+        max_steps: head.max_steps.unwrap_or(MAX_STEPS),
+        turn_timeout: head.turn_timeout.unwrap_or(TURN_TIMEOUT),
         identity: body,
         soul,
     };

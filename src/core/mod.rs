@@ -20,5 +20,6 @@ pub mod retry;
 pub mod routing;
 pub mod session;
 pub mod stamp;
+pub mod tool;
 pub mod turn;
 pub mod yaml;

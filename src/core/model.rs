@@ -1,24 +1,102 @@
 //! What is said to a model and what comes back, in no provider's dialect.
 
 use serde::{Deserialize, Serialize};
-
-/// Who said something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// The person (or program) that the agent talks to.
-    User,
-    /// The agent.
-    Assistant,
-}
+use serde_json::{Map, Value};
 
 /// One message of the conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
-    /// Who.
-    pub role: Role,
-    /// What.
-    pub content: String,
+#[serde(tag = "role", rename_all = "lowercase")]
+pub enum Message {
+    /// The person (or program) that the agent talks to.
+    User {
+        /// What was said.
+        content: String,
+    },
+    /// The agent.
+    Assistant {
+        /// What it said; empty where it only called tools.
+        content: String,
+        /// The tools that it called. The results follow, one for each, in this order.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        calls: Vec<Call>,
+    },
+    /// What came of a call.
+    Tool {
+        /// The call's id.
+        call: String,
+        /// The tool's name.
+        name: String,
+        /// What it told, or why it failed.
+        content: String,
+    },
+}
+
+impl Message {
+    /// Something that the user said.
+    #[must_use]
+    pub fn user(content: impl Into<String>) -> Self {
+        Self::User { content: content.into() }
+    }
+
+    /// What was said, by whomever.
+    #[must_use]
+    pub fn content(&self) -> &str {
+        match self {
+            Self::User { content } | Self::Assistant { content, .. } | Self::Tool { content, .. } => content,
+        }
+    }
+
+    /// About how much room it takes in a request, in bytes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let calls = match self {
+            Self::Assistant { calls, .. } => calls.as_slice(),
+            _ => &[],
+        };
+        16 + self.content().len() + calls.iter().map(|call| 64 + call.arguments.to_string().len()).sum::<usize>()
+    }
+}
+
+/// A tool that an agent wants to use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// By what the result is told apart from others: nine letters and digits, made by us, because
+    /// servers leave it out, repeat it, or refuse each other's.
+    #[serde(default)]
+    pub id: String,
+    /// The tool.
+    pub name: String,
+    /// An object; a string holds what was no object, as the model wrote it.
+    #[serde(default)]
+    pub arguments: Value,
+}
+
+impl Call {
+    /// What a model wrote as arguments: nothing means none, and what is no object stays the text it is.
+    #[must_use]
+    pub fn parse_arguments(text: &str) -> Value {
+        if text.trim().is_empty() {
+            return Value::Object(Map::new());
+        }
+        match serde_json::from_str(text) {
+            Ok(Value::Object(map)) => Value::Object(map),
+            Ok(Value::Null) => Value::Object(Map::new()),
+            // Some servers write the object as a string in a string.
+            Ok(Value::String(inner)) if inner.trim_start().starts_with('{') => Self::parse_arguments(&inner),
+            _ => Value::String(text.to_owned()),
+        }
+    }
+}
+
+/// A tool, as a model is told of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ToolSpec {
+    /// What it is called by: `a-z 0-9 _ -`, at most 64.
+    pub name: String,
+    /// What it does and when to use it.
+    pub description: String,
+    /// Its arguments: a JSON Schema of type `object`.
+    pub parameters: Value,
 }
 
 /// A request: `command` models read exactly this as JSON on stdin.
@@ -29,8 +107,14 @@ pub struct Request {
     pub model: Option<String>,
     /// The prompt's layers.
     pub system: String,
-    /// The conversation, oldest first; the last one is the user's.
+    /// The conversation, oldest first; the last one is the user's, or the results of calls.
     pub messages: Vec<Message>,
+    /// What may be called.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<ToolSpec>,
+    /// Nothing may be called any more, though the conversation knows of tools.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub must_answer: bool,
     /// Sampling temperature.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
@@ -43,7 +127,11 @@ pub struct Request {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reply {
     /// The text.
+    #[serde(default)]
     pub content: String,
+    /// The tools to be called; where there are none, the text is the answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<Call>,
     /// What shall be remembered; each becomes a `remember` event.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remember: Vec<String>,
@@ -60,4 +148,21 @@ pub struct Usage {
     pub input: u64,
     /// Tokens written.
     pub output: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn arguments_are_an_object_or_what_the_model_wrote() {
+        let parse = Call::parse_arguments;
+        assert_eq!(parse(""), json!({}));
+        assert_eq!(parse("null"), json!({}));
+        assert_eq!(parse(r#"{"a":1}"#), json!({"a": 1}));
+        assert_eq!(parse(r#""{\"a\":1}""#), json!({"a": 1}));
+        assert_eq!(parse(r#"{"a":1"#), json!(r#"{"a":1"#));
+        assert_eq!(parse("[1]"), json!("[1]"));
+    }
 }

@@ -56,7 +56,7 @@ pub fn ask(question: &mut Question) -> Result<Reply> {
         });
     };
     let reply = ask(question)?;
-    if reply.content.trim().is_empty() && reply.remember.is_empty() {
+    if reply.content.trim().is_empty() && reply.remember.is_empty() && reply.calls.is_empty() {
         return Err(Fault::new(
             crate::core::fault::Kind::Unavailable,
             format!("model {}: its answer is empty", question.chosen.name),

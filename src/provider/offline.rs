@@ -2,7 +2,7 @@
 //! memories and from what was said in the session.
 
 use crate::core::fault::Result;
-use crate::core::model::{Reply, Role};
+use crate::core::model::{Message, Reply};
 use crate::core::recall::{self, Line};
 use crate::provider::Question;
 use crate::store::memories::{self, Shelf};
@@ -18,7 +18,7 @@ pub(super) fn ask(question: &mut Question) -> Result<Reply> {
         "no model is configured, so the built-in offline one answers from memories/; set `model:` in claw.yaml",
     );
     let messages = &question.request.messages;
-    let text = messages.last().map(|m| m.content.as_str()).unwrap_or_default();
+    let text = messages.last().map(Message::content).unwrap_or_default();
     let reply = if let Some(note) = told(text) {
         let content = format!("Noted in {}", Shelf::Daily.file(question.at));
         Reply { content, remember: vec![note], ..Reply::default() }
@@ -46,10 +46,17 @@ fn told(text: &str) -> Option<String> {
 /// What the user said before in this session that answers the question.
 fn said(question: &Question) -> Option<Line> {
     let (last, before) = question.request.messages.split_last()?;
-    let mine = before.iter().enumerate().filter(|(_, m)| m.role == Role::User && !m.content.trim().ends_with('?'));
-    let lines: Vec<Line> =
-        mine.map(|(n, m)| Line { path: String::new(), number: n, text: m.content.clone() }).collect();
-    recall::search(&lines, &last.content, 1).into_iter().next()
+    let lines: Vec<Line> = before
+        .iter()
+        .enumerate()
+        .filter_map(|(number, message)| match message {
+            Message::User { content } if !content.trim().ends_with('?') => {
+                Some(Line { path: String::new(), number, text: content.clone() })
+            }
+            _ => None,
+        })
+        .collect();
+    recall::search(&lines, last.content(), 1).into_iter().next()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The way of an event: route, run-agent, remember, deliver, tick. Library functions; the commands
 //! and `supervise` call these same ones, and all of them may run in any number of processes at once.
 
+mod calls;
 mod crew;
 pub mod deliver;
 pub mod pool;
@@ -11,6 +12,7 @@ pub mod run_agent;
 pub mod serve;
 pub mod supervise;
 pub mod tick;
+pub mod turn;
 pub mod work;
 
 use crate::core::address::Address;

@@ -155,7 +155,7 @@ fn left_behind(workspace: &Workspace, side: Side, found: &Found, id: &Id) -> Vec
     let known = crate::store::learned::load(workspace).unwrap_or_default();
     let agent = workspace.config().map(|c| c.default_agent.clone()).unwrap_or_default();
     let Ok(decision) = crate::core::routing::decide(&event, &known, &agent) else { return Vec::new() };
-    let records = crate::store::session_log::read(workspace, &decision.lane).unwrap_or_default();
+    let records = crate::store::session_log::read(workspace, &decision.lane, id).unwrap_or_default();
     let out = crate::core::turn::replay(records, id).done.unwrap_or_default();
     out.into_iter().map(|event| event.id.to_string()).collect()
 }

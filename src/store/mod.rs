@@ -6,6 +6,7 @@
 pub mod boxes;
 pub mod clock;
 pub mod definitions;
+pub mod desk;
 pub mod drops;
 pub mod durable;
 pub mod git;

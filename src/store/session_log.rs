@@ -3,13 +3,18 @@
 
 use crate::core::config::Sync;
 use crate::core::fault::{Fault, Result};
+use crate::core::id::Id;
 use crate::core::turn::Record;
 use crate::store::workspace::Workspace;
 use crate::store::{At, durable};
 use rustix::fs::{Mode, OFlags};
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+
+/// How much of a log's end is read for the conversation, in bytes: more than a model is sent of it.
+pub const WINDOW: u64 = 1 << 20;
 
 /// The log, opened by the holder of its lane.
 #[derive(Debug)]
@@ -19,32 +24,33 @@ pub struct SessionLog {
     sync: Sync,
     /// The folder's own name is durable, which a `done` line proves.
     is_named: bool,
-    /// How much of the file was there before this holder wrote.
-    before: u64,
+    /// There is nothing to be made durable.
+    is_synced: bool,
+    /// How much of the file stays whatever happens.
+    synced: u64,
+    /// The file's size.
+    size: u64,
 }
 
 impl SessionLog {
-    /// Opens the log of `session` for its lane's holder, and returns what it says. A torn last line
-    /// is cut off.
+    /// Opens the log of `session` for its lane's holder, and returns what it says about event `id`, and
+    /// about others as far as they lie in the log's last part ([`WINDOW`]). A torn last line is cut off.
     ///
     /// # Errors
     /// Where it cannot be read or made.
-    pub fn open(workspace: &Workspace, session: &str) -> Result<(Self, Vec<Record>)> {
+    pub fn open(workspace: &Workspace, session: &str, id: &Id) -> Result<(Self, Vec<Record>)> {
         let path = path(workspace, session);
         let dir = workspace.path("sessions").join(session);
         fs::create_dir_all(&dir).at("make", &dir)?;
         let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
-        let mut file = File::from(rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR).at("open", &path)?);
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).at("read", &path)?;
-        let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
-        if whole < bytes.len() {
-            file.set_len(whole as u64).at("cut", &path)?;
-            bytes.truncate(whole);
+        let file = File::from(rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR).at("open", &path)?);
+        let (records, whole, size) = recent(&file, id).at("read", &path)?;
+        if whole < size {
+            file.set_len(whole).at("cut", &path)?;
         }
-        let records = parse(&bytes);
         let is_named = records.iter().any(|record| matches!(record, Record::Done { .. }));
-        Ok((Self { path, file, sync: workspace.sync()?, is_named, before: whole as u64 }, records))
+        let log = Self { path, file, sync: workspace.sync()?, is_named, is_synced: true, synced: whole, size: whole };
+        Ok((log, records))
     }
 
     /// Appends records with one write.
@@ -57,7 +63,10 @@ impl SessionLog {
             text += &serde_json::to_string(record).map_err(|e| Fault::data(e.to_string()))?;
             text.push('\n');
         }
-        self.file.write_all(text.as_bytes()).at("write", &self.path)
+        self.is_synced = false;
+        self.file.write_all(text.as_bytes()).at("write", &self.path)?;
+        self.size += text.len() as u64;
+        Ok(())
     }
 
     /// Makes durable what another holder has written, who may have been killed before it was: all of
@@ -66,21 +75,24 @@ impl SessionLog {
     /// # Errors
     /// Where the disk cannot.
     pub fn inherit(&mut self) -> Result<()> {
-        self.is_named = false;
+        (self.is_named, self.is_synced) = (false, false);
         self.commit()
     }
 
     /// Makes everything that was appended durable, by whomever; the first time also the session's
-    /// folder and its name.
+    /// folder and its name. Where nothing was appended since, it does nothing.
     ///
     /// # Errors
-    /// Where the disk cannot. What this holder wrote is cut off again, so that nobody takes it for
-    /// durable later: the kernel tells of a lost write only once.
+    /// Where the disk cannot. What this holder wrote since the last time is cut off again, so that nobody
+    /// takes it for durable later: the kernel tells of a lost write only once.
     pub fn commit(&mut self) -> Result<()> {
+        if self.is_synced {
+            return Ok(());
+        }
         if self.sync == Sync::Full
             && let Err(error) = self.file.sync_data()
         {
-            let _ = self.file.set_len(self.before);
+            let _ = self.file.set_len(self.synced);
             return Err(error).at("sync", &self.path);
         }
         if !self.is_named {
@@ -89,18 +101,20 @@ impl SessionLog {
             durable::sync_dir(dir.parent().unwrap_or(dir), self.sync)?;
             self.is_named = true;
         }
+        (self.is_synced, self.synced) = (true, self.size);
         Ok(())
     }
 }
 
-/// What a session's log says, for readers without its lane; nothing where there is no log.
+/// What a session's log says about event `id` and, in its last part, about others, for readers without its
+/// lane; nothing where there is no log.
 ///
 /// # Errors
 /// Where it cannot be read.
-pub fn read(workspace: &Workspace, session: &str) -> Result<Vec<Record>> {
+pub fn read(workspace: &Workspace, session: &str, id: &Id) -> Result<Vec<Record>> {
     let path = path(workspace, session);
-    match fs::read(&path) {
-        Ok(bytes) => Ok(parse(&bytes)),
+    match File::open(&path) {
+        Ok(file) => Ok(recent(&file, id).at("read", &path)?.0),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         Err(e) => Err(e).at("read", &path),
     }
@@ -110,11 +124,69 @@ fn path(workspace: &Workspace, session: &str) -> PathBuf {
     workspace.path("sessions").join(session).join("log.jsonl")
 }
 
+/// The records of the log's last part, and before it those of event `id`; then how long the log is without
+/// a torn last line, and with it. A log of any age costs one look through its bytes and the room of its last
+/// part.
+fn recent(file: &File, id: &Id) -> std::io::Result<(Vec<Record>, u64, u64)> {
+    let size = file.metadata()?.len();
+    let mut start = size;
+    let mut tail = Vec::new();
+    // A line may be longer than the window.
+    let whole = loop {
+        if let Some(end) = memchr::memrchr(b'\n', &tail) {
+            break end + 1;
+        }
+        if start == 0 {
+            return Ok((Vec::new(), 0, size));
+        }
+        start = size.saturating_sub(WINDOW.max(2 * tail.len() as u64));
+        tail.resize(usize::try_from(size - start).unwrap_or(usize::MAX), 0);
+        file.read_exact_at(&mut tail, start)?;
+    };
+    let torn = (tail.len() - whole) as u64;
+    tail.truncate(whole);
+    // The first line of the window may have begun before it.
+    let first = if start == 0 { 0 } else { memchr::memchr(b'\n', &tail).map_or(0, |end| end + 1) };
+    let mut records = before(file, start + first as u64, id)?;
+    records.extend(tail[first..].split(|b| *b == b'\n').filter_map(parse));
+    Ok((records, size - torn, size))
+}
+
+/// The records of event `id` in the first `end` bytes.
+fn before(file: &File, end: u64, id: &Id) -> std::io::Result<Vec<Record>> {
+    let mut records = Vec::new();
+    let wanted = memchr::memmem::Finder::new(id.as_str());
+    let mut lines = BufReader::with_capacity(1 << 16, ReadAt { file, at: 0 }.take(end));
+    let mut line = Vec::new();
+    while {
+        line.clear();
+        lines.read_until(b'\n', &mut line)?
+    } > 0
+    {
+        let found = wanted.find(&line).and_then(|_| parse(&line));
+        records.extend(found.filter(|record| record.is_about(id)));
+    }
+    Ok(records)
+}
+
+/// Reads without moving the place where others read.
+struct ReadAt<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Read for ReadAt<'_> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.file.read_at(into, self.at)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
 /// A line that cannot be read, in the middle of the log, must not brick the session: it is passed
 /// over, and `claw check` names it.
-fn parse(bytes: &[u8]) -> Vec<Record> {
-    let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
-    bytes[..whole].split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+fn parse(line: &[u8]) -> Option<Record> {
+    serde_json::from_slice(line).ok()
 }
 
 /// The numbers of the lines of a session's log that cannot be read.

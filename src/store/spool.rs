@@ -236,6 +236,20 @@ impl Job<'_> {
         self.moved(State::Wait, &entry)
     }
 
+    /// It has come a step further: what was tried before that does not count against it any more.
+    ///
+    /// # Errors
+    /// Where the file system refuses.
+    pub fn progressed(&mut self) -> Result<()> {
+        let tries = Tries { attempts: self.entry.tries.attempts.min(1), crashes: 0, ..self.entry.tries };
+        if tries != self.entry.tries {
+            let entry = Entry { tries, ..self.entry.clone() };
+            self.moved(State::Run, &entry)?;
+            (self.entry, self.before) = (entry, Tries { attempts: 0, ..tries });
+        }
+        Ok(())
+    }
+
     /// Back to where it was, as if it had never been claimed.
     ///
     /// # Errors

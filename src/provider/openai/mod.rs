@@ -1,50 +1,23 @@
 //! `openai`: any server with `POST /chat/completions`, streamed (server-sent events) where it
 //! streams, whole where it does not. Lenient in what it reads: fields may be missing or null.
 
+mod body;
+mod collected;
+
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::model::{Reply, Usage};
+use crate::core::model::Reply;
 use crate::provider::http;
+use crate::provider::openai::collected::Collected;
 use crate::provider::{MAX_ANSWER, Question, limit};
 use eventsource_stream::{EventStreamError, Eventsource};
 use futures_util::StreamExt;
 use reqwest::Response;
 use reqwest::header::HeaderValue;
-use serde::Deserialize;
-use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 use tokio::time::timeout;
 
 const BASE: &str = "https://api.openai.com/v1";
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Chunk {
-    choices: Option<Vec<Choice>>,
-    usage: Option<Tokens>,
-    error: Option<Value>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Choice {
-    delta: Option<Said>,
-    message: Option<Said>,
-    finish_reason: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Said {
-    content: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Tokens {
-    prompt_tokens: Option<u64>,
-    completion_tokens: Option<u64>,
-}
 
 pub(super) fn ask(question: &mut Question) -> Result<Reply> {
     let chosen = question.chosen;
@@ -66,7 +39,7 @@ pub(super) fn ask(question: &mut Question) -> Result<Reply> {
     let client = http::client(&chosen.name, &chosen.model, &url)?;
     let whole = limit(chosen.model.timeout, 600);
     let name = &chosen.name;
-    let mut post = client.post(&url).json(&body(question)?);
+    let mut post = client.post(&url).json(&body::of(question)?);
     if let Some(key) = &key {
         post = post.bearer_auth(key);
     }
@@ -76,28 +49,6 @@ pub(super) fn ask(question: &mut Question) -> Result<Reply> {
             Err(Fault::new(Kind::Unavailable, format!("model {name}: no whole answer within {whole:?}")))
         })
     })
-}
-
-fn body(question: &Question) -> Result<Value> {
-    let request = question.request;
-    let Some(model) = &request.model else {
-        return Err(Fault::config(format!("model {}: `model` is missing", question.chosen.name)));
-    };
-    let mut messages = vec![json!({"role": "system", "content": request.system})];
-    messages.extend(request.messages.iter().map(|m| json!({"role": m.role, "content": m.content})));
-    let mut body = json!({
-        "model": model,
-        "messages": messages,
-        "stream": true,
-        "stream_options": {"include_usage": true},
-    });
-    if let Some(temperature) = request.temperature {
-        body["temperature"] = json!(temperature);
-    }
-    if let Some(max_tokens) = request.max_tokens {
-        body["max_tokens"] = json!(max_tokens);
-    }
-    Ok(body)
 }
 
 async fn exchange(post: reqwest::RequestBuilder, question: &mut Question<'_>, key: Option<&str>) -> Result<Reply> {
@@ -153,7 +104,7 @@ async fn streamed(answer: Response, question: &mut Question<'_>, key: Option<&st
     let mut collected = Collected::default();
     loop {
         // Servers begin with empty pieces long before the first word.
-        let wait = if collected.reply.content.is_empty() { first } else { idle };
+        let wait = if collected.has_begun() { idle } else { first };
         let next = timeout(wait, events.next()).await.map_err(|_| silent(&name, wait))?;
         let event = match next {
             None => break,
@@ -197,52 +148,6 @@ impl Guard<'_> {
         };
         tail.drain(..whole);
         Ok(chunk)
-    }
-}
-
-#[derive(Default)]
-struct Collected {
-    reply: Reply,
-    is_finished: bool,
-}
-
-impl Collected {
-    fn take(&mut self, name: &str, data: &str, key: Option<&str>, heard: &mut dyn FnMut(&str)) -> Result<()> {
-        let chunk: Chunk = serde_json::from_str(data).map_err(|_| {
-            // Hidden before it is cut: half a key is a secret too.
-            let shown: String = http::hide(data, key).chars().take(80).collect();
-            garbage(name, &format!("`{}`", shown.escape_debug()))
-        })?;
-        if let Some(error) = chunk.error.filter(|e| !e.is_null()) {
-            let words =
-                error.get("message").and_then(Value::as_str).map_or_else(|| error.to_string(), ToOwned::to_owned);
-            return Err(Fault::new(Kind::Unavailable, http::hide(&format!("model {name}: {words}"), key)));
-        }
-        for choice in chunk.choices.into_iter().flatten() {
-            let is_whole = choice.message.is_some();
-            let said = choice.delta.or(choice.message).unwrap_or_default();
-            if let Some(text) = said.content.filter(|t| !t.is_empty()) {
-                heard(&text);
-                self.reply.content += &text;
-            }
-            // Some servers send an empty reason with every piece.
-            self.is_finished |= is_whole || choice.finish_reason.is_some_and(|reason| !reason.is_empty());
-        }
-        if let Some(tokens) = chunk.usage {
-            self.reply.usage = Usage {
-                input: tokens.prompt_tokens.unwrap_or_default(),
-                output: tokens.completion_tokens.unwrap_or_default(),
-            };
-        }
-        if self.reply.content.len() as u64 > MAX_ANSWER { Err(too_long(name)) } else { Ok(()) }
-    }
-
-    fn finish(self, name: &str) -> Result<Reply> {
-        if self.is_finished {
-            return Ok(self.reply);
-        }
-        let length = self.reply.content.chars().count();
-        Err(Fault::new(Kind::Unavailable, format!("model {name}: the answer was cut off after {length} characters")))
     }
 }
 

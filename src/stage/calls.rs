@@ -1,0 +1,122 @@
+//! Running the calls of one answer: what only reads runs beside others, everything else one after the other,
+//! results in the order of the calls. A call that acts is written down as begun before it runs; begun
+//! without a result it is never run again.
+
+use crate::core::fault::Result;
+use crate::core::tool::{self, Class};
+use crate::core::turn::{Record, Todo, Told};
+use crate::stage::turn::Turn;
+use crate::store::boxes::Side;
+use crate::store::desk;
+use crate::store::journal::{self, Line};
+use crate::tool::{Scene, Tool};
+use std::time::Instant;
+
+/// How many calls that only read run at once.
+const ABREAST: usize = 8;
+/// How much a model is told of one result, in bytes; the rest goes into a file.
+pub const MAX_TOLD: usize = 16 << 10;
+
+/// Runs calls that have no result yet, and writes their results down.
+pub(super) fn run(turn: &mut Turn, todo: &[Todo]) -> Result<()> {
+    let mut rest = todo;
+    while let Some(first) = rest.first() {
+        let reads = rest.iter().take_while(|todo| class(turn, todo) == Some(Class::Reads)).take(ABREAST).count();
+        let (now, later) = rest.split_at(reads.max(1));
+        if class(turn, first) == Some(Class::Acts) && !first.is_begun {
+            let (at, id) = (turn.now(), turn.event.id.clone());
+            turn.log.append(&[Record::Begun { at, id, call: first.call.id.clone() }])?;
+        }
+        turn.log.commit()?;
+        let results: Vec<Result<(Told, u64)>> = match now {
+            [only] => vec![one(turn, only)],
+            several => beside(turn, several),
+        };
+        // What was done is written down before the trouble of another call is told.
+        let mut trouble = Ok(());
+        for (todo, result) in now.iter().zip(results) {
+            match result {
+                Ok((told, ms)) => write(turn, todo, told, ms)?,
+                Err(fault) => trouble = trouble.and(Err(fault)),
+            }
+        }
+        trouble?;
+        rest = later;
+    }
+    Ok(())
+}
+
+fn class(turn: &Turn, todo: &Todo) -> Option<Class> {
+    find(turn, todo).map(|tool| tool.class)
+}
+
+fn find<'a>(turn: &'a Turn, todo: &Todo) -> Option<&'a Tool> {
+    turn.tools.iter().find(|tool| tool.spec.name == todo.call.name)
+}
+
+fn beside(turn: &Turn, todo: &[Todo]) -> Vec<Result<(Told, u64)>> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = todo.iter().map(|todo| scope.spawn(move || one(turn, todo))).collect();
+        let crashed = |_| Ok((failed("the tool crashed"), 0));
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(crashed)).collect()
+    })
+}
+
+fn failed(why: &str) -> Told {
+    Told { result: format!("error: {why}"), failed: true, asks: None }
+}
+
+/// Runs one call, and tells how long it took, in milliseconds.
+fn one(turn: &Turn, todo: &Todo) -> Result<(Told, u64)> {
+    let Some(tool) = find(turn, todo) else {
+        let names: Vec<&str> = turn.tools.iter().map(|tool| tool.spec.name.as_str()).collect();
+        let why = format!("there is no tool `{}`; there are: {}", todo.call.name.escape_debug(), names.join(", "));
+        return Ok((failed(&why), 0));
+    };
+    if todo.is_begun && tool.class == Class::Acts {
+        return Ok((failed("it was interrupted; nobody knows how far it came. Look before you repeat it"), 0));
+    }
+    let scene = Scene {
+        workspace: turn.workspace,
+        agent: &turn.agent,
+        event: turn.event,
+        lane: turn.lane,
+        number: todo.number,
+        until: turn.until,
+    };
+    let began = Instant::now();
+    let mut told = tool.run(&scene, &todo.call)?;
+    told.result = fit(turn, todo, told.result);
+    Ok((told, u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)))
+}
+
+/// A result that is not too long; the whole of a longer one goes into a file that the agent can read.
+fn fit(turn: &Turn, todo: &Todo, result: String) -> String {
+    if result.len() <= MAX_TOLD {
+        return result;
+    }
+    let name = format!("{}-{:02}.txt", turn.event.id.short(), todo.number);
+    let (shown, all) = (tool::cut(&result, MAX_TOLD), result.len());
+    match desk::spill(turn.workspace, &name, result.as_bytes()) {
+        Ok(path) => format!("{shown}\n[cut: {} of {all} bytes; all of it is in {path}]", shown.len()),
+        Err(fault) => format!("{shown}\n[cut: {} of {all} bytes; the rest is lost: {fault}]", shown.len()),
+    }
+}
+
+fn write(turn: &mut Turn, todo: &Todo, outcome: Told, ms: u64) -> Result<()> {
+    let line = Line {
+        ms: Some(ms),
+        why: if outcome.failed {
+            format!("{}: {}", todo.call.name, tool::cut(&outcome.result, 120))
+        } else {
+            todo.call.name.clone()
+        },
+        lane: turn.lane.name.clone(),
+        ..Line::about(Side::Inbox, "call", &turn.event.id)
+    };
+    let (at, id, call) = (turn.now(), turn.event.id.clone(), todo.call.id.clone());
+    turn.log.append(&[Record::Tool { at, id, call, ms, outcome: outcome.clone() }])?;
+    turn.state.told(&todo.call.id, outcome);
+    journal::write(turn.workspace, line);
+    Ok(())
+}

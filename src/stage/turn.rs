@@ -1,0 +1,199 @@
+//! One turn at work: asking the model, and closing with what goes out. The `done` line in the session's log
+//! is the commit point; it holds what goes out, whole, so that a kill behind it loses and doubles nothing.
+
+use crate::core::address::Address;
+use crate::core::config::{Chosen, OFFLINE};
+use crate::core::definition::Agent;
+use crate::core::event::{Event, EventKind};
+use crate::core::fault::{Fault, Kind, Result};
+use crate::core::id::{Derived, Id};
+use crate::core::model::Request;
+use crate::core::prompt::{self, Layers};
+use crate::core::session;
+use crate::core::turn::{Record, Replay};
+use crate::provider::{self, Question};
+use crate::store::boxes::Side;
+use crate::store::journal::{self, Line};
+use crate::store::lock::Lane;
+use crate::store::session_log::SessionLog;
+use crate::store::workspace::Workspace;
+use crate::store::{definitions, publish};
+use crate::tool::{self, Tool};
+use jiff::{Timestamp, Zoned};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// An event that somebody waits for at a terminal.
+pub struct Asked<'a> {
+    /// Which.
+    pub id: &'a Id,
+    /// The model to be used instead of the agent's.
+    pub model: Option<&'a str>,
+    /// Hears the text of the answer as it comes.
+    pub heard: Option<&'a (dyn Fn(&str) + Sync)>,
+}
+
+/// One turn, and how far it has come.
+pub(super) struct Turn<'a> {
+    pub(super) workspace: &'a Workspace,
+    pub(super) event: &'a Event,
+    pub(super) lane: &'a Lane,
+    pub(super) log: SessionLog,
+    pub(super) state: Replay,
+    pub(super) agent: Arc<Agent>,
+    pub(super) tools: Vec<Tool>,
+    pub(super) asked: Option<&'a Asked<'a>>,
+    /// What the agent is told of the present: the same at every step, so that providers' caches hit.
+    pub(super) begun: Zoned,
+    /// When it must be over.
+    pub(super) until: Instant,
+}
+
+impl Turn<'_> {
+    pub(super) fn now(&self) -> Timestamp {
+        self.workspace.world.now().timestamp()
+    }
+
+    /// Writes down that this is the answer; the answer and the end of the turn are one write ahead of one
+    /// sync. `is_new` where no model said it.
+    pub(super) fn close(&mut self, said: String, is_new: bool) -> Result<()> {
+        let out = self.outgoing(&said)?;
+        let ids = vec![self.event.id.clone()];
+        self.log.append(&[Record::Done { at: self.now(), ids, out: out.clone(), said: is_new.then_some(said) }])?;
+        self.log.commit()?;
+        self.state.done = Some(out);
+        Ok(())
+    }
+
+    /// Asks the model, and writes its answer down.
+    pub(super) fn ask(&mut self, is_last: bool) -> Result<()> {
+        let began = Instant::now();
+        let chosen = self.choose()?;
+        let request = self.request(&chosen, is_last);
+        let asked = self.asked;
+        let mut reply = provider::ask(&mut Question {
+            workspace: self.workspace,
+            chosen: &chosen,
+            request: &request,
+            at: self.event.id.stamp(),
+            lane: self.lane,
+            heard: &mut |text| {
+                if let Some(heard) = asked.and_then(|asked| asked.heard) {
+                    heard(text);
+                }
+            },
+        })?;
+        if is_last && !reply.calls.is_empty() {
+            reply.calls.clear();
+            if reply.content.trim().is_empty() {
+                reply.content = format!("I stopped after {} steps without an answer.", self.state.steps.len() + 1);
+            }
+        }
+        let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let answered = Line {
+            ms: Some(ms),
+            why: chosen.name.clone(),
+            lane: self.lane.name.clone(),
+            tokens: Some([reply.usage.input, reply.usage.output]),
+            ..Line::about(Side::Inbox, "turn", &self.event.id)
+        };
+        let (at, id) = (self.now(), self.event.id.clone());
+        let reply = self.state.answered(&self.event.id, reply).clone();
+        // What could not go out must not become the logged answer.
+        self.outgoing(&reply.content)?;
+        self.log.append(&[Record::Model { at, id, model: chosen.name, ms, reply }])?;
+        journal::write(self.workspace, answered);
+        Ok(())
+    }
+
+    /// The ids of what was published before the end, to be remembered.
+    pub(super) fn noted(&self) -> Vec<String> {
+        let calls = self.state.steps.iter().flat_map(|step| step.reply.calls.iter().zip(&step.calls));
+        let told = (1..).zip(calls).filter(|(_, (call, (_, told)))| {
+            call.name == tool::REMEMBER && told.as_ref().is_some_and(|told| !told.failed)
+        });
+        told.map(|(number, _)| self.event.id.derive(Derived::Memory, number).to_string()).collect()
+    }
+
+    /// The model that is to be asked.
+    fn choose(&self) -> Result<Chosen> {
+        let workspace = self.workspace;
+        let wanted = self.event.meta.get("model").and_then(|m| m.as_str());
+        let wanted = self.asked.and_then(|asked| asked.model).or(wanted);
+        let chosen = workspace.config()?.choose(&self.agent, wanted)?;
+        if workspace.is_trusted || chosen.model.provider.as_deref() == Some(OFFLINE) {
+            return Ok(chosen);
+        }
+        let what = format!("{} is not trusted, so its model `{}` is not used", workspace.root.display(), chosen.name);
+        if self.asked.is_none() {
+            // Nobody is there to see who answers instead.
+            return Err(Fault::config(what).hint("say `claw trust` in it"));
+        }
+        workspace.world.say(&format!("{what} and the offline one answers; say `claw trust` in it"));
+        Ok(Chosen::offline())
+    }
+
+    fn request(&self, chosen: &Chosen, is_last: bool) -> Request {
+        let system = prompt::build(&Layers {
+            agent: &self.agent,
+            guide: &definitions::guide(self.workspace),
+            now: &self.begun,
+            session: &self.lane.name,
+            kind: self.event.kind,
+            reply_to: &self.event.reply_to,
+        });
+        Request {
+            model: chosen.model.model.clone(),
+            system,
+            messages: self.state.messages(&self.event.content, is_last),
+            tools: self.tools.iter().map(|tool| tool.spec.clone()).collect(),
+            must_answer: is_last,
+            temperature: chosen.model.temperature,
+            max_tokens: chosen.model.max_tokens,
+        }
+    }
+
+    /// Everything that goes out for an event that was answered so.
+    fn outgoing(&self, said: &str) -> Result<Vec<Event>> {
+        let (event, session) = (self.event, &self.lane.name);
+        let now = self.workspace.world.now();
+        let from = Address::parse(&format!("agent:{}", session::agent(session)))?;
+        let mut out = Vec::new();
+        let notes = self.state.steps.iter().flat_map(|step| &step.reply.remember);
+        for (number, note) in (self.state.calls() + 1..).zip(notes) {
+            out.push(event.child(Derived::Memory, number, &from, note.clone(), now));
+        }
+        let is_silent = matches!(event.kind, EventKind::Cron | EventKind::Heartbeat);
+        if !is_silent && !said.trim().is_empty() {
+            out.push(event.child(Derived::Reply, 1, &from, said.trim_end().to_owned(), now));
+        }
+        for event in &mut out {
+            event.session = Some(session.clone());
+        }
+        let too_long = |fault| Fault { kind: Kind::Failed, ..fault };
+        out.iter().try_for_each(publish::check_size).map_err(too_long)?;
+        Ok(out)
+    }
+}
+
+/// Publishes what an answered event sends out. From here on it is answered: what stands in the way is never
+/// its failure.
+pub(super) fn publish_all(workspace: &Workspace, out: &[Event]) -> Result<Vec<String>> {
+    let machine = |fault| Fault { kind: Kind::Machine, ..fault };
+    for event in out {
+        match event.kind {
+            EventKind::Remember => publish::inbox(workspace, event).map_err(machine)?,
+            _ => publish::outbox(workspace, event).map_err(machine)?,
+        };
+    }
+    Ok(out.iter().map(|event| event.id.to_string()).collect())
+}
+
+pub(super) fn expired(workspace: &Workspace, event: &Event) -> Result<()> {
+    match event.expires() {
+        Some(end) if end < workspace.world.now() => {
+            Err(Fault::new(Kind::Failed, format!("it has expired at {}", end.timestamp())))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,99 @@
+//! `remember` and `recall`: notes for good. What is to be remembered goes out as an event, under an id that
+//! the call's number makes, so that a repeated call is one note.
+
+use crate::core::address::Address;
+use crate::core::fault::Result;
+use crate::core::id::Derived;
+use crate::core::session;
+use crate::core::tool::{self, Class};
+use crate::store::{memories, publish};
+use crate::tool::{Built, Scene};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// The most lines of a search that are told.
+const MAX_FOUND: usize = 50;
+
+pub(super) const REMEMBER: Built = Built {
+    name: "remember",
+    class: Class::Repeats,
+    description: "Write something down for good, in memories/. Give one fact in one or two sentences that will be \
+                  understood without this conversation. It is filed under today unless a topic or a project is named.",
+    parameters: || {
+        json!({
+            "type": "object",
+            "properties": {
+                "text": {"type": "string", "description": "What to remember."},
+                "topic": {"type": "string", "description": "File it in memories/topics/<topic>.md instead."},
+                "project": {"type": "string", "description": "File it in memories/projects/<project>.md instead."},
+            },
+            "required": ["text"],
+            "additionalProperties": false,
+        })
+    },
+    run: remember,
+};
+
+pub(super) const RECALL: Built = Built {
+    name: "recall",
+    class: Class::Reads,
+    description: "Search everything that was ever remembered, by words. Best lines first, each with its file and line.",
+    parameters: || {
+        json!({
+            "type": "object",
+            "properties": {
+                "query": {"type": "string", "description": "Words to look for."},
+                "limit": {"type": "integer", "minimum": 1, "maximum": MAX_FOUND, "description": "How many lines, 10 if left out."},
+            },
+            "required": ["query"],
+            "additionalProperties": false,
+        })
+    },
+    run: recall,
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Note {
+    text: String,
+    topic: Option<String>,
+    project: Option<String>,
+}
+
+fn remember(scene: &Scene, arguments: &Value) -> Result<String> {
+    let note: Note = tool::arguments(arguments)?;
+    if note.text.trim().is_empty() {
+        return Err(crate::core::fault::Fault::data("there is nothing to remember: text is empty"));
+    }
+    let shelf = memories::Shelf::named(note.topic.as_deref(), note.project.as_deref())?;
+    let session = &scene.lane.name;
+    let from = Address::parse(&format!("agent:{}", session::agent(session)))?;
+    let mut event = scene.event.child(Derived::Memory, scene.number, &from, note.text, scene.workspace.world.now());
+    event.session = Some(session.clone());
+    for (key, value) in [("topic", note.topic), ("project", note.project)] {
+        if let Some(value) = value {
+            event.meta.insert(key.to_owned(), Value::String(value));
+        }
+    }
+    publish::check_size(&event)?;
+    publish::inbox(scene.workspace, &event)?;
+    Ok(format!("noted in {}", shelf.file(event.id.stamp())))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Search {
+    query: String,
+    limit: Option<usize>,
+}
+
+fn recall(scene: &Scene, arguments: &Value) -> Result<String> {
+    let search: Search = tool::arguments(arguments)?;
+    let limit = search.limit.unwrap_or(10).clamp(1, MAX_FOUND);
+    let found = memories::search(scene.workspace, &search.query, limit)?;
+    if found.is_empty() {
+        return Ok("nothing found".to_owned());
+    }
+    let lines = found.iter().map(|line| format!("{}:{}: {}", line.path, line.number, line.text));
+    Ok(lines.collect::<Vec<_>>().join("\n"))
+}
