@@ -35,7 +35,7 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     (r"Command::new|\.spawn\(\)|\bfork\(", &["child.rs", "store/git.rs"], "nothing is run without a watcher but git"),
     (
         r"reqwest|TcpStream|TcpListener|UnixStream|UdpSocket",
-        &["provider/http.rs", "provider/openai.rs"],
+        &["provider/http.rs", "provider/openai/mod.rs"],
         "the network is reached by providers",
     ),
     (

@@ -119,7 +119,7 @@ fn drive<'a>(
         lane,
         log,
         state,
-        tools: tool::offered(&agent),
+        tools: tool::offered(workspace, &agent),
         asked,
         begun: workspace.world.now().timestamp().to_zoned(world::zone()),
         until: Instant::now() + Duration::try_from(agent.turn_timeout).unwrap_or_default(),

@@ -154,7 +154,7 @@ impl Turn<'_> {
     }
 
     /// Everything that goes out for an event that was answered so.
-    fn outgoing(&self, said: &str) -> Result<Vec<Event>> {
+    pub(super) fn outgoing(&self, said: &str) -> Result<Vec<Event>> {
         let (event, session) = (self.event, &self.lane.name);
         let now = self.workspace.world.now();
         let from = Address::parse(&format!("agent:{}", session::agent(session)))?;

@@ -3,7 +3,10 @@
 //! turn.
 
 mod memory;
+pub mod program;
+mod shell;
 
+use crate::child::{self, Ended};
 use crate::core::definition::Agent;
 use crate::core::event::Event;
 use crate::core::fault::{Kind, Result};
@@ -12,8 +15,11 @@ use crate::core::tool::{Approve, Class};
 use crate::core::turn::Told;
 use crate::store::lock::Lane;
 use crate::store::workspace::Workspace;
+
+use jiff::SignedDuration;
+use program::Program;
 use serde_json::Value;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Where a call is run.
 #[derive(Clone, Copy)]
@@ -44,7 +50,12 @@ struct Built {
     run: Run,
 }
 
-const TOOLS: &[&Built] = &[&memory::REMEMBER, &memory::RECALL];
+/// How long a program may run where nobody says.
+const TIMEOUT: Duration = Duration::from_secs(120);
+/// How much a program may write, in bytes.
+const MAX_OUTPUT: u64 = 4 << 20;
+
+const TOOLS: &[&Built] = &[&shell::BASH, &memory::REMEMBER, &memory::RECALL];
 
 /// A tool that an agent has.
 pub struct Tool {
@@ -54,30 +65,73 @@ pub struct Tool {
     pub class: Class,
     /// Whether the owner is asked.
     pub approve: Approve,
-    run: Run,
+    act: Act,
+}
+
+enum Act {
+    Built(Run),
+    Program(Program),
 }
 
 /// The tool whose calls publish what is to be remembered.
 pub const REMEMBER: &str = memory::REMEMBER.name;
 
-/// The tools of an agent, in the order in which models are told of them.
+/// The tools of an agent, in the order in which models are told of them; none in a workspace that its owner
+/// does not trust. What is wrong with an executable's description is said, once.
 #[must_use]
-pub fn offered(agent: &Agent) -> Vec<Tool> {
-    let granted = TOOLS.iter().filter_map(|built| {
-        let approve = agent.tools.approve(built.name)?;
-        let spec = ToolSpec {
-            name: built.name.to_owned(),
-            description: built.description.to_owned(),
-            parameters: (built.parameters)(),
-        };
-        Some(Tool { spec, class: built.class, approve, run: built.run })
-    });
-    granted.collect()
+pub fn offered(workspace: &Workspace, agent: &Agent) -> Vec<Tool> {
+    if !workspace.is_trusted {
+        return Vec::new();
+    }
+    let mut tools: Vec<Tool> = TOOLS
+        .iter()
+        .filter_map(|built| {
+            let approve = agent.tools.approve(built.name)?;
+            let spec = ToolSpec {
+                name: built.name.to_owned(),
+                description: built.description.to_owned(),
+                parameters: (built.parameters)(),
+            };
+            Some(Tool { spec, class: built.class, approve, act: Act::Built(built.run) })
+        })
+        .collect();
+    let (programs, faults) = program::all(workspace);
+    faults.iter().for_each(|fault| workspace.world.say(&fault.to_string()));
+    for program in programs {
+        let name = &program.spec.name;
+        let is_known = tools.iter().any(|tool| tool.spec.name == *name) || names().any(|known| known == name);
+        let Some(approve) = agent.tools.approve(name).filter(|_| !is_known) else { continue };
+        let approve = if approve == Approve::default() { program.approve.clone() } else { approve };
+        tools.push(Tool { spec: program.spec.clone(), class: program.class, approve, act: Act::Program(program) });
+    }
+    tools
 }
 
 /// The names of the tools that are built in.
 pub fn names() -> impl Iterator<Item = &'static str> {
     TOOLS.iter().map(|built| built.name)
+}
+
+impl Scene<'_> {
+    /// Runs a program for a call: within its walls, and no longer than the turn.
+    fn run(
+        &self,
+        command: &[String],
+        input: Vec<u8>,
+        timeout: Option<SignedDuration>,
+        _network: Option<bool>,
+    ) -> Result<Ended> {
+        let timeout = timeout.and_then(|t| Duration::try_from(t).ok()).unwrap_or(TIMEOUT);
+        child::run(child::Program {
+            command,
+            dir: &self.workspace.root,
+            env: &[("CLAW_WORKSPACE", self.workspace.root.display().to_string())],
+            input,
+            timeout: timeout.min(self.until.saturating_duration_since(Instant::now())),
+            max_output: MAX_OUTPUT,
+            locks: self.lane.share()?,
+        })
+    }
 }
 
 impl Tool {
@@ -86,7 +140,11 @@ impl Tool {
     /// # Errors
     /// `Machine`: the machine is in trouble, and the call is not to blame. Everything else is told.
     pub fn run(&self, scene: &Scene, call: &Call) -> Result<Told> {
-        match (self.run)(scene, &call.arguments) {
+        let result = match &self.act {
+            Act::Built(run) => run(scene, &call.arguments),
+            Act::Program(program) => program::run(program, scene, &call.arguments),
+        };
+        match result {
             Ok(result) => Ok(Told { result, ..Told::default() }),
             Err(fault) if matches!(fault.kind, Kind::Machine | Kind::Closed) => Err(fault),
             Err(fault) => Ok(Told { result: format!("error: {fault}"), failed: true, asks: None }),

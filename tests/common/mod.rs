@@ -6,6 +6,7 @@ pub mod image;
 pub mod proof;
 pub mod recorder;
 pub mod scenes;
+pub mod strict;
 pub mod tracer;
 
 use assert_cmd::cargo::CommandCargoExt;

@@ -7,8 +7,9 @@ mod collected;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::Reply;
 use crate::provider::http;
-use crate::provider::openai::collected::Collected;
+
 use crate::provider::{MAX_ANSWER, Question, limit};
+use collected::Collected;
 use eventsource_stream::{EventStreamError, Eventsource};
 use futures_util::StreamExt;
 use reqwest::Response;
