@@ -5,7 +5,7 @@ mod common;
 
 use common::checker::{delivered, ended, noted, violations};
 use common::proof::{self, Proof};
-use common::scenes::{ID, SEND, answered, dropped, failed, routed, sent};
+use common::scenes::{ID, SEND, answered, copy, dropped, failed, recover, routed, sent, synced};
 use common::tracer::{self, Fault, Traced};
 use common::{Fixture, Ran};
 use nix::errno::Errno;
@@ -41,38 +41,8 @@ fn orphaned(ws: &Fixture) {
     ws.write("sessions/pickle.file-a/log.jsonl", "{\"t\":\"in\",\"at\":\"2026-");
 }
 
-/// A workspace whose writes wait for the disk, so that the syncs are among the calls.
-fn synced() -> Fixture {
-    let ws = Fixture::new();
-    ws.config("sync: full");
-    let text = ws.read("claw.yaml").replace("sync: none\n", "");
-    ws.write("claw.yaml", &text);
-    ws
-}
-
-/// A workspace like `template`, which costs less than making it anew.
-fn copy(template: &Fixture) -> Fixture {
-    let ws = Fixture::empty();
-    std::fs::remove_dir(&ws.root).unwrap();
-    let copied = std::process::Command::new("cp").arg("-a").arg(&template.root).arg(&ws.root).status().unwrap();
-    assert!(copied.success());
-    ws
-}
-
 fn interrupted(ws: &Fixture, scenario: &Scenario, at: usize, fault: Fault) -> Traced {
     tracer::run(ws.command(scenario.command), at, fault)
-}
-
-/// Brings everything to its end, later than any back-off.
-fn recover(ws: &Fixture) {
-    // What a person had failed to try again, that person tries again.
-    if !ws.list("inbox/failed").is_empty() {
-        ws.claw(&["retry", ID]);
-    }
-    let later = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(10);
-    for _ in 0..2 {
-        ws.claw(&["tick", "--now", &later.to_string()]).ok();
-    }
 }
 
 /// What is wrong at the end, after `traced`.

@@ -39,3 +39,33 @@ pub fn failed(ws: &Fixture) {
     std::fs::rename(ready, ws.path(&format!("inbox/failed/{name}"))).unwrap();
     ws.write(&format!("inbox/failed/{ID}.reason"), "because\n");
 }
+
+/// A workspace whose writes wait for the disk, so that the syncs are among the calls.
+pub fn synced() -> Fixture {
+    let ws = Fixture::new();
+    ws.config("sync: full");
+    let text = ws.read("claw.yaml").replace("sync: none\n", "");
+    ws.write("claw.yaml", &text);
+    ws
+}
+
+/// A workspace like `template`, which costs less than making it anew.
+pub fn copy(template: &Fixture) -> Fixture {
+    let ws = Fixture::empty();
+    std::fs::remove_dir(&ws.root).unwrap();
+    let copied = std::process::Command::new("cp").arg("-a").arg(&template.root).arg(&ws.root).status().unwrap();
+    assert!(copied.success());
+    ws
+}
+
+/// Brings everything to its end, later than any back-off.
+pub fn recover(ws: &Fixture) {
+    // What a person had failed to try again, that person tries again.
+    if !ws.list("inbox/failed").is_empty() {
+        ws.claw(&["retry", ID]);
+    }
+    let later = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(10);
+    for _ in 0..2 {
+        ws.claw(&["tick", "--now", &later.to_string()]).ok();
+    }
+}

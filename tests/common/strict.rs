@@ -78,7 +78,10 @@ fn exchange(mut stream: &TcpStream, scripts: &[(&str, Script)], seen: &Mutex<See
     let (mut length, mut key) = (0, String::new());
     loop {
         let mut line = String::new();
-        reader.read_line(&mut line)?;
+        // Who is killed while it asks has asked nothing.
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(());
+        }
         let Some((name, value)) = line.split_once(':') else { if line.trim().is_empty() { break } else { continue } };
         match name.to_ascii_lowercase().as_str() {
             "content-length" => length = value.trim().parse().unwrap_or_default(),

@@ -1,0 +1,130 @@
+//! A turn of three questions and four calls of every class, killed before every durable call and made to
+//! fail at every one of them: one answer, no logged answer asked for again, nothing that acts done twice,
+//! and after any kill a conversation that breaks no rule.
+
+mod common;
+
+use common::Fixture;
+use common::checker::{delivered, ended, noted, violations};
+use common::proof::{self, Proof};
+use common::scenes::{ID, copy, recover, synced};
+use common::strict::{Answer, Script, Strict};
+use common::tracer::{self, Fault};
+use nix::errno::Errno;
+use serde_json::{Value, json};
+
+const TEXT: &str = "script:sweep";
+const STEPS: usize = 3;
+
+/// Reads and acts; notes and acts; answers.
+fn script(step: usize, _: &[String]) -> Answer {
+    let recall = || ("recall", json!({"query": "NAS"}));
+    match step {
+        0 => ("I look.", vec![recall(), ("act", json!({"line": 1}))]),
+        1 => ("", vec![("remember", json!({"text": "fact"})), ("act", json!({"line": 2})), recall()]),
+        _ => ("All done.", vec![]),
+    }
+}
+
+const SCRIPTS: &[(&str, Script)] = &[(TEXT, script)];
+
+/// The event waits for its turn in a workspace with a tool that acts.
+fn arranged(server: &Strict) -> Fixture {
+    let ws = synced();
+    server.model(&ws);
+    ws.write("memories/topics/house.md", "- the NAS is 10.0.0.7\n");
+    ws.write("tools/act", "#!/bin/sh\ncat >>files/acted; echo >>files/acted; echo done\n");
+    ws.write("tools/act.json", &json!({"description": "Acts.", "parameters": {"type": "object"}}).to_string());
+    ws.write("files/.keep", "");
+    assert_eq!(ws.shell("chmod +x tools/act").code, 0);
+    ws.claw(&["send", "--id", ID, "--from", "file:a", TEXT]).ok();
+    ws.claw(&["route"]).ok();
+    ws
+}
+
+/// The lines of the log that are of this kind.
+fn logged(ws: &Fixture, kind: &str) -> Vec<Value> {
+    let log = std::fs::read_to_string(ws.path("sessions/pickle.file-a/log.jsonl")).unwrap_or_default();
+    let whole = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    whole.filter_map(|line| serde_json::from_str::<Value>(line).ok()).filter(|record| record["t"] == kind).collect()
+}
+
+/// What is wrong at the end of a run that was disturbed; `before` is how often each step had been asked for
+/// then, and `answers` how many of them were in the log.
+fn wrong(ws: &Fixture, server: &Strict, before: [usize; STEPS], answers: usize) -> Vec<String> {
+    let mut wrong = violations(ws, &[ID.to_owned()]);
+    wrong.extend(server.broken());
+    for (step, before) in before.into_iter().enumerate() {
+        let more = server.asked(TEXT, step) - before;
+        if more > usize::from(step >= answers) {
+            wrong.push(format!("step {step} was asked for {more} times more, with {answers} answers in the log"));
+        }
+    }
+    let acted = std::fs::read_to_string(ws.path("files/acted")).unwrap_or_default();
+    let interrupted =
+        logged(ws, "tool").iter().filter(|r| r["result"].as_str().unwrap().contains("interrupted")).count();
+    for line in 1..=2 {
+        let times = acted.lines().filter(|l| *l == json!({"line": line}).to_string()).count();
+        // A write that fails may be the one of its arguments: it has acted without them.
+        let is_blank = acted.lines().any(str::is_empty);
+        if times > 1 || times == 0 && interrupted == 0 && !is_blank {
+            wrong.push(format!("call {line} acted {times} times, {interrupted} were interrupted"));
+        }
+    }
+    if interrupted > 1 {
+        wrong.push(format!("{interrupted} calls were interrupted by one kill"));
+    }
+    if noted(ws, "- fact <!--") != 1 {
+        wrong.push(format!("noted {} times", noted(ws, "- fact <!--")));
+    }
+    if (ended(ws), delivered(ws)) != (vec![ID.to_owned()], vec![format!("{ID}.r01.md")]) {
+        wrong.push(format!("done {:?}, delivered {:?}", ended(ws), delivered(ws)));
+    }
+    wrong
+}
+
+/// A workspace like `template`; where one lies matters to whether it is trusted.
+fn trusted(template: &Fixture) -> Fixture {
+    let ws = copy(template);
+    ws.claw(&["trust"]).ok();
+    ws
+}
+
+fn sweep(name: &'static str, faults: impl Fn(usize) -> Vec<Fault>) {
+    let mut proof = Proof::begin(name);
+    let server = Strict::start(SCRIPTS);
+    let template = arranged(&server);
+    let command = ["run-agent"];
+    let calls = tracer::run(trusted(&template).command(&command), 0, Fault::Kill).calls;
+    let mut found = Vec::new();
+    for (at, fault) in (1..=calls + 1).flat_map(|at| faults(at).into_iter().map(move |fault| (at, fault))) {
+        if proof::is_first() && !found.is_empty() {
+            break;
+        }
+        let ws = trusted(&template);
+        server.forget();
+        let traced = tracer::run(ws.command(&command), at, fault);
+        let Some(call) = traced.hit else { continue };
+        proof.points += 1;
+        let before = [0, 1, 2].map(|step| server.asked(TEXT, step));
+        let answers = logged(&ws, "model").len();
+        recover(&ws);
+        let place = format!("{call} ({at} of {calls}), {fault:?}");
+        found.extend(wrong(&ws, &server, before, answers).into_iter().map(|what| format!("{place}: {what}")));
+    }
+    proof.end(found.len());
+    assert!(found.is_empty(), "{} violations in {} points\n{found:#?}", found.len(), proof.points);
+    assert!(proof::is_first() || proof.points > 40, "{}", proof.points);
+}
+
+#[test]
+fn a_turn_killed_before_every_durable_call_goes_on_where_it_was() {
+    sweep("kill -9 of a turn with tools before every durable call", |_| vec![Fault::Kill]);
+}
+
+#[test]
+fn a_turn_goes_on_after_the_machines_trouble() {
+    let all = [Errno::ENOSPC, Errno::EIO, Errno::EROFS, Errno::EMFILE, Errno::EINTR].map(Fault::Error);
+    let faults = |at: usize| if proof::is_full() { all.to_vec() } else { vec![all[at % all.len()]] };
+    sweep("an error from every durable call of a turn with tools", faults);
+}
