@@ -3,8 +3,8 @@
 #![expect(clippy::doc_markdown, reason = "doc comments here are the help that people read")]
 
 use crate::command::{
-    Here, ask, check, completions, deliver, discard, init, log, man, recall, remember, retry, route, run_agent, send,
-    status, supervise, tick, trust, why,
+    Here, approve, ask, check, completions, deliver, discard, init, log, man, recall, remember, retry, route,
+    run_agent, send, status, supervise, tick, trust, why,
 };
 use crate::core::fault::Result;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -69,6 +69,10 @@ pub enum Command {
     Retry(retry::Args),
     /// Give an event up: it goes to done/ as it is
     Discard(discard::Args),
+    /// Allow what an agent asks for; without an ID, show what waits for your word
+    Approve(approve::Approve),
+    /// Refuse what an agent asks for
+    Deny(approve::Deny),
     /// Print a shell's completions
     Completions(completions::Args),
     /// Print the man page
@@ -99,6 +103,8 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Log(args) => log::run(&args, here),
         Command::Retry(args) => retry::run(&args, here),
         Command::Discard(args) => discard::run(&args, here),
+        Command::Approve(args) => approve::approve(&args, here),
+        Command::Deny(args) => approve::deny(&args, here),
         Command::Completions(args) => completions::run(&args, Cli::command()),
         Command::Man(_) => man::run(Cli::command()),
     }

@@ -67,6 +67,11 @@ impl World {
         self.env.get(name).map(String::as_str).filter(|v| !v.is_empty())
     }
 
+    /// The whole environment.
+    pub fn vars(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.env.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// Says something to whoever watches (stderr), the same thing only once.
     pub fn say(&self, text: &str) {
         if self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned()) {

@@ -388,7 +388,7 @@ fn when_its_starter_is_killed_the_lane_is_free_only_after_the_last_descendant_is
 #[test]
 fn an_interrupt_from_the_terminal_leaves_no_descendant_beside_a_free_lane() {
     // A terminal sends its signals to the whole process group in the foreground.
-    let ignored = std::fs::read_to_string("/proc/self/status").unwrap();
+    let ignored = fs::read_to_string("/proc/self/status").unwrap();
     let ignored = ignored.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap().trim().to_owned();
     let ignored = u64::from_str_radix(&ignored, 16).unwrap();
     for (signal, number) in [("-INT", libc::SIGINT), ("-HUP", libc::SIGHUP), ("-KILL", libc::SIGKILL)] {

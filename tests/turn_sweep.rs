@@ -64,7 +64,8 @@ fn wrong(ws: &Fixture, server: &Strict, before: [usize; STEPS], answers: usize) 
     let interrupted =
         logged(ws, "tool").iter().filter(|r| r["result"].as_str().unwrap().contains("interrupted")).count();
     for line in 1..=2 {
-        let times = acted.lines().filter(|l| *l == json!({"line": line}).to_string()).count();
+        let mark = json!({"line": line}).to_string();
+        let times = acted.lines().filter(|line| *line == mark).count();
         // A write that fails may be the one of its arguments: it has acted without them.
         let is_blank = acted.lines().any(str::is_empty);
         if times > 1 || times == 0 && interrupted == 0 && !is_blank {

@@ -244,6 +244,7 @@ impl Event {
             Derived::Reply => EventKind::Message,
             Derived::Memory => EventKind::Remember,
             Derived::Notice => EventKind::Notice,
+            Derived::Approval => EventKind::Approval,
         };
         let draft = Draft {
             kind,

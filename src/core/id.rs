@@ -26,6 +26,8 @@ pub enum Derived {
     Memory,
     /// Word of a failure, `n`.
     Notice,
+    /// The owner's word on a call, `a`.
+    Approval,
 }
 
 impl Id {
@@ -83,6 +85,7 @@ impl Id {
             Derived::Reply => 'r',
             Derived::Memory => 'm',
             Derived::Notice => 'n',
+            Derived::Approval => 'a',
         };
         let tail = format!(".{letter}{number:02}");
         if self.0.len() + tail.len() <= MAX {

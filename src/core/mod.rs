@@ -4,6 +4,7 @@
 //! nothing of ours but itself. Everything here can be tested by comparing whole values.
 
 pub mod address;
+pub mod approval;
 pub mod config;
 pub mod definition;
 pub mod entry;

@@ -127,6 +127,12 @@ impl Taken {
         self.reply.calls.iter().zip(self.calls.iter().map(|(_, told)| told.as_ref()))
     }
 
+    /// Whether one of its calls waits for the owner's word.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.calls.iter().any(|(_, told)| told.as_ref().is_some_and(|told| told.asks.is_some()))
+    }
+
     /// The answer and its results, as a model is sent them: every call has its result.
     fn messages(&self, into: &mut Vec<Message>) {
         let is_nothing = self.reply.content.trim().is_empty() && self.reply.calls.is_empty();

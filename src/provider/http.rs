@@ -1,10 +1,8 @@
 //! The HTTP client for models: one request, on a runtime of its own.
 
-use crate::core::config::Chosen;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model_settings::Model;
 use crate::provider::limit;
-use crate::store::workspace::Workspace;
 use jiff::Timestamp;
 use reqwest::Client;
 use std::error::Error;
@@ -30,24 +28,6 @@ pub(super) fn client(name: &str, model: &Model, url: &str) -> Result<Client> {
     }
     let _ = rustls::crypto::ring::default_provider().install_default();
     builder.build().map_err(bad)
-}
-
-/// The key that the model is set up with, if it is with any.
-pub(super) fn key(workspace: &Workspace, chosen: &Chosen) -> Result<Option<String>> {
-    let (name, model) = (&chosen.name, &chosen.model);
-    if let Some(variable) = &model.api_key_env {
-        let key = workspace.world.var(variable);
-        return key
-            .map(|k| Some(k.to_owned()))
-            .ok_or_else(|| Fault::config(format!("model {name}: the environment variable {variable} is not set")));
-    }
-    if let Some(file) = &model.api_key_file {
-        let path = workspace.root.join(file);
-        let text = std::fs::read_to_string(&path)
-            .map_err(|e| Fault::config(format!("model {name}: the key file {}: {e}", path.display())))?;
-        return Ok(Some(text.trim().to_owned()));
-    }
-    Ok(model.api_key.clone())
 }
 
 /// What a failed request means. The key never enters the text.

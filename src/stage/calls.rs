@@ -2,16 +2,21 @@
 //! results in the order of the calls. A call that acts is written down as begun before it runs; begun
 //! without a result it is never run again.
 
+use crate::core::approval::{self, Approval};
 use crate::core::fault::Result;
+use crate::core::id::Derived;
 use crate::core::tool::{self, Class};
 use crate::core::turn::{Record, Todo, Told};
 use crate::stage::turn::Turn;
+use crate::store::approvals;
 use crate::store::boxes::Side;
 use crate::store::desk;
 use crate::store::journal::{self, Line};
 use crate::tool::{Scene, Tool};
 use std::time::Instant;
 
+/// How long the owner has time to answer, in seconds.
+const PATIENCE: i64 = 24 * 3600;
 /// How many calls that only read run at once.
 const ABREAST: usize = 8;
 /// How much a model is told of one result, in bytes; the rest goes into a file.
@@ -46,8 +51,42 @@ pub(super) fn run(turn: &mut Turn, todo: &[Todo]) -> Result<()> {
     Ok(())
 }
 
+/// Asking the owner is done once, however often it is done.
 fn class(turn: &Turn, todo: &Todo) -> Option<Class> {
-    find(turn, todo).map(|tool| tool.class)
+    find(turn, todo).map(|tool| if word(turn, todo, tool).is_some() { Class::Repeats } else { tool.class })
+}
+
+/// Why the owner must be asked about a call, where he must. What he has approved is not asked about.
+fn word(turn: &Turn, todo: &Todo, tool: &Tool) -> Option<String> {
+    let is_approved = turn.approved.is_some() && turn.state.steps.len() == 1;
+    if is_approved { None } else { tool.approve.reason(&todo.call.arguments) }
+}
+
+/// Asks the owner, and ends the turn with that.
+fn ask(turn: &Turn, todo: &Todo, reason: String) -> Result<Told> {
+    let id = turn.event.id.derive(Derived::Approval, todo.number);
+    let expires_at = turn.workspace.world.now().plus_seconds(PATIENCE).timestamp();
+    let approval = Approval {
+        event: turn.event.id.clone(),
+        number: todo.number,
+        session: turn.lane.name.clone(),
+        tool: todo.call.name.clone(),
+        reason,
+        from: turn.event.from.clone(),
+        reply_to: turn.event.reply_to.clone(),
+        expires_at,
+        hash: approval::hash(&id, &todo.call),
+        arguments: todo.call.arguments.clone(),
+        id,
+    };
+    approvals::ask(turn.workspace, &approval)?;
+    let (short, line) = (approval.id.short(), approval.line());
+    let asks = format!(
+        "I need your word before I run this ({}):\n\n    {line}\n\nclaw approve {short}\nclaw deny {short}",
+        approval.reason
+    );
+    let result = "It was not run: the owner is asked for approval. The turn ends now.".to_owned();
+    Ok(Told { result, failed: true, asks: Some(asks) })
 }
 
 fn find<'a>(turn: &'a Turn, todo: &Todo) -> Option<&'a Tool> {
@@ -73,6 +112,9 @@ fn one(turn: &Turn, todo: &Todo) -> Result<(Told, u64)> {
         let why = format!("there is no tool `{}`; there are: {}", todo.call.name.escape_debug(), names.join(", "));
         return Ok((failed(&why), 0));
     };
+    if let Some(reason) = word(turn, todo, tool) {
+        return Ok((ask(turn, todo, reason)?, 0));
+    }
     if todo.is_begun && tool.class == Class::Acts {
         return Ok((failed("it was interrupted; nobody knows how far it came. Look before you repeat it"), 0));
     }
@@ -86,7 +128,7 @@ fn one(turn: &Turn, todo: &Todo) -> Result<(Told, u64)> {
     };
     let began = Instant::now();
     let mut told = tool.run(&scene, &todo.call)?;
-    told.result = fit(turn, todo, told.result);
+    told.result = fit(turn, todo, turn.secrets.hide(told.result));
     Ok((told, u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)))
 }
 

@@ -21,6 +21,7 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::{Derived, Id};
 use crate::core::retry;
 use crate::core::stamp::Stamp;
+use crate::store::approvals;
 use crate::store::boxes::Side;
 use crate::store::drops::{self, Taken};
 use crate::store::journal::{self, Line};
@@ -58,6 +59,11 @@ pub fn take_in(workspace: &Workspace, side: Side) -> Result<Taken> {
     let taken = drops::take_in(workspace, side)?;
     for (id, fault) in &taken.failed {
         notify(workspace, side, id, 0, fault, None)?;
+    }
+    if side == Side::Inbox {
+        for (_, fault) in approvals::take_up(workspace)? {
+            workspace.world.say(&fault.to_string());
+        }
     }
     Ok(taken)
 }

@@ -3,14 +3,17 @@
 
 use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Fault, Result};
+use crate::core::model::Reply;
 use crate::core::session;
 use crate::core::turn::{self, Record, Step};
 use crate::stage::turn::{Asked, Turn, expired, publish_all};
 use crate::stage::work::Work;
 use crate::stage::{Outcome, Patience, Standing, calls, crashed, settle};
+use crate::store::approvals;
 use crate::store::boxes::Side;
 use crate::store::definitions;
 use crate::store::lock::Lane;
+use crate::store::secrets::Secrets;
 use crate::store::session_log::SessionLog;
 use crate::store::spool::Job;
 use crate::store::workspace::Workspace;
@@ -98,7 +101,7 @@ fn drive<'a>(
     lane: &'a Lane,
     asked: Option<&'a Asked<'a>>,
 ) -> Result<Vec<String>> {
-    if matches!(event.kind, EventKind::Approval | EventKind::Control | EventKind::Remember) {
+    if matches!(event.kind, EventKind::Control | EventKind::Remember) {
         return Err(Fault::data(format!("a session has no use for an event of kind {:?}", event.kind).to_lowercase()));
     }
     let (mut log, records) = SessionLog::open(workspace, &lane.name, &event.id)?;
@@ -113,6 +116,10 @@ fn drive<'a>(
     }
     let agent = definitions::agent(workspace, session::agent(&lane.name));
     let agent = if is_answered { agent.unwrap_or_default() } else { agent? };
+    let approved = match event.kind {
+        EventKind::Approval if !is_answered => approvals::decided(workspace, &event.id)?,
+        _ => None,
+    };
     let turn = Turn {
         workspace,
         event,
@@ -121,6 +128,8 @@ fn drive<'a>(
         state,
         tools: tool::offered(workspace, &agent),
         asked,
+        approved,
+        secrets: Secrets::of(workspace, &agent),
         begun: workspace.world.now().timestamp().to_zoned(world::zone()),
         until: Instant::now() + Duration::try_from(agent.turn_timeout).unwrap_or_default(),
         agent,
@@ -133,8 +142,17 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
         match turn::next(&turn.state, turn.agent.max_steps) {
             Step::Read => {
                 expired(turn.workspace, turn.event)?;
+                if turn.event.kind == EventKind::Message {
+                    approvals::withdraw(turn.workspace, &turn.lane.name)?;
+                }
                 turn.log.append(&[Record::In { at: turn.now(), event: Box::new(turn.event.clone()) }])?;
                 turn.state.is_read = true;
+            }
+            Step::Ask { .. } if turn.state.steps.is_empty() && turn.event.kind == EventKind::Approval => {
+                match turn.approved.clone() {
+                    Some(call) => turn.take("approval", 0, Reply { calls: vec![call], ..Reply::default() })?,
+                    None => turn.ask(false)?,
+                }
             }
             Step::Ask { .. } | Step::Call(_) if turn.until <= Instant::now() => {
                 let (taken, steps) = (turn.agent.turn_timeout, turn.state.steps.len());

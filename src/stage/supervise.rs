@@ -11,6 +11,7 @@ use crate::stage::route::Router;
 use crate::stage::run_agent::RunAgent;
 use crate::stage::work::Work;
 use crate::stage::{Outcome, failures, take_in, tick};
+use crate::store::approvals::{self, Verdict};
 use crate::store::boxes::{Side, State};
 use crate::store::drops::Taken;
 use crate::store::watch::{Change, Hears, Watch, Woken};
@@ -73,6 +74,10 @@ fn folders(workspace: &Workspace) -> Vec<(PathBuf, Hears, Means)> {
         (workspace.path("outbox"), Hears::Arrivals, Means::Chore(Chore::TakeOut)),
         (locks("slots"), Hears::Releases, Means::Slots),
     ];
+    for verdict in [Verdict::Approved, Verdict::Denied] {
+        let decided = approvals::dir(workspace, verdict.folder());
+        folders.push((decided, Hears::Arrivals, Means::Chore(Chore::TakeIn)));
+    }
     for side in [Side::Inbox, Side::Outbox] {
         folders.push((side.dir(workspace, State::Ready), Hears::Arrivals, Means::Came(side)));
         folders.push((locks(side.name()), Hears::Releases, Means::Freed(side)));
@@ -86,6 +91,7 @@ fn folders(workspace: &Workspace) -> Vec<(PathBuf, Hears, Means)> {
 /// # Errors
 /// Where the folders cannot be watched, or `claw.yaml` is bad at the start.
 pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, tell: Tell) -> Result<()> {
+    approvals::lay_out(workspace)?;
     let folders = folders(workspace);
     let watch = Watch::new(&folders.iter().map(|(path, hears, _)| (path.clone(), *hears)).collect::<Vec<_>>())?;
     let means = folders.into_iter().map(|(.., means)| means).collect();

@@ -9,8 +9,8 @@ use crate::stage::run_agent::RunAgent;
 use crate::stage::work::Work;
 use crate::stage::{Outcome, failures, route, take_in};
 use crate::store::boxes::Side;
-use crate::store::prune;
 use crate::store::workspace::Workspace;
+use crate::store::{approvals, prune};
 use std::sync::mpsc;
 
 /// Deliveries that run at once.
@@ -49,11 +49,12 @@ pub fn run(workspace: &Workspace, report: &mut dyn FnMut(&str, Outcome)) -> Resu
     sweep(workspace)
 }
 
-/// Letting go: unread answers, old days, old sessions.
+/// Letting go: unread answers, unanswered questions, old days, old sessions.
 ///
 /// # Errors
 /// Where something cannot be removed.
 pub fn sweep(workspace: &Workspace) -> Result<()> {
     deliver::give_up_unread(workspace)?;
+    approvals::expire(workspace)?;
     prune::run(workspace).map(drop)
 }

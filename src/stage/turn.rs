@@ -7,14 +7,15 @@ use crate::core::definition::Agent;
 use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::{Derived, Id};
-use crate::core::model::Request;
+use crate::core::model::{Call, Reply, Request};
 use crate::core::prompt::{self, Layers};
 use crate::core::session;
-use crate::core::turn::{Record, Replay};
+use crate::core::turn::{Record, Replay, Taken};
 use crate::provider::{self, Question};
 use crate::store::boxes::Side;
 use crate::store::journal::{self, Line};
 use crate::store::lock::Lane;
+use crate::store::secrets::Secrets;
 use crate::store::session_log::SessionLog;
 use crate::store::workspace::Workspace;
 use crate::store::{definitions, publish};
@@ -43,6 +44,10 @@ pub(super) struct Turn<'a> {
     pub(super) agent: Arc<Agent>,
     pub(super) tools: Vec<Tool>,
     pub(super) asked: Option<&'a Asked<'a>>,
+    /// The call that the owner has approved, where the event says that he has.
+    pub(super) approved: Option<Call>,
+    /// What is hidden in everything that is written down.
+    pub(super) secrets: Secrets,
     /// What the agent is told of the present: the same at every step, so that providers' caches hit.
     pub(super) begun: Zoned,
     /// When it must be over.
@@ -89,6 +94,7 @@ impl Turn<'_> {
                 reply.content = format!("I stopped after {} steps without an answer.", self.state.steps.len() + 1);
             }
         }
+        reply.content = self.secrets.hide(reply.content);
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let answered = Line {
             ms: Some(ms),
@@ -97,13 +103,18 @@ impl Turn<'_> {
             tokens: Some([reply.usage.input, reply.usage.output]),
             ..Line::about(Side::Inbox, "turn", &self.event.id)
         };
+        self.take(&chosen.name, ms, reply)?;
+        journal::write(self.workspace, answered);
+        Ok(())
+    }
+
+    /// Takes an answer in, and writes it down.
+    pub(super) fn take(&mut self, model: &str, ms: u64, reply: Reply) -> Result<()> {
         let (at, id) = (self.now(), self.event.id.clone());
         let reply = self.state.answered(&self.event.id, reply).clone();
         // What could not go out must not become the logged answer.
         self.outgoing(&reply.content)?;
-        self.log.append(&[Record::Model { at, id, model: chosen.name, ms, reply }])?;
-        journal::write(self.workspace, answered);
-        Ok(())
+        self.log.append(&[Record::Model { at, id, model: model.to_owned(), ms, reply }])
     }
 
     /// The ids of what was published before the end, to be remembered.
@@ -164,8 +175,14 @@ impl Turn<'_> {
             out.push(event.child(Derived::Memory, number, &from, note.clone(), now));
         }
         let is_silent = matches!(event.kind, EventKind::Cron | EventKind::Heartbeat);
-        if !is_silent && !said.trim().is_empty() {
-            out.push(event.child(Derived::Reply, 1, &from, said.trim_end().to_owned(), now));
+        let asks = self.state.steps.last().is_some_and(Taken::asks);
+        if (!is_silent || asks) && !said.trim().is_empty() {
+            let mut answer = event.child(Derived::Reply, 1, &from, said.trim_end().to_owned(), now);
+            if is_silent {
+                // A question of what runs in the background is for the owner.
+                answer.reply_to = self.workspace.home()?;
+            }
+            out.push(answer);
         }
         for event in &mut out {
             event.session = Some(session.clone());

@@ -3,6 +3,7 @@
 //! Invariant: what a function here has acknowledged survives a kill at any instruction and, with
 //! `sync: full`, a power cut. Renames, links, locks and syncs are named nowhere else.
 
+pub mod approvals;
 pub mod boxes;
 pub mod clock;
 pub mod definitions;
@@ -23,6 +24,7 @@ pub mod prune;
 pub mod publish;
 pub mod receipt;
 pub mod scaffold;
+pub mod secrets;
 pub mod session_log;
 pub mod spool;
 pub mod trust;

@@ -51,7 +51,7 @@ struct Built {
 }
 
 /// How long a program may run where nobody says.
-const TIMEOUT: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_mins(2);
 /// How much a program may write, in bytes.
 const MAX_OUTPUT: u64 = 4 << 20;
 
@@ -96,7 +96,9 @@ pub fn offered(workspace: &Workspace, agent: &Agent) -> Vec<Tool> {
         })
         .collect();
     let (programs, faults) = program::all(workspace);
-    faults.iter().for_each(|fault| workspace.world.say(&fault.to_string()));
+    for fault in faults {
+        workspace.world.say(&fault.to_string());
+    }
     for program in programs {
         let name = &program.spec.name;
         let is_known = tools.iter().any(|tool| tool.spec.name == *name) || names().any(|known| known == name);

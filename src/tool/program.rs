@@ -68,7 +68,8 @@ pub fn all(workspace: &Workspace) -> (Vec<Program>, Vec<Fault>) {
         let is_executable = |other: &&PathBuf| rustix::fs::access(*other, Access::EXEC_OK).is_ok();
         match paths.iter().filter(is_it).find(is_executable) {
             None => {
-                faults.push(Fault::config(format!("{FOLDER}/{name}.json: there is no executable `{name}` beside it")))
+                let what = format!("{FOLDER}/{name}.json: there is no executable `{name}` beside it");
+                faults.push(Fault::config(what));
             }
             Some(program) => match read(&name, path, program) {
                 Ok(program) => programs.push(program),

@@ -82,7 +82,12 @@ fn exchange(mut stream: &TcpStream, scripts: &[(&str, Script)], seen: &Mutex<See
         if reader.read_line(&mut line)? == 0 {
             return Ok(());
         }
-        let Some((name, value)) = line.split_once(':') else { if line.trim().is_empty() { break } else { continue } };
+        let Some((name, value)) = line.split_once(':') else {
+            if line.trim().is_empty() {
+                break;
+            }
+            continue;
+        };
         match name.to_ascii_lowercase().as_str() {
             "content-length" => length = value.trim().parse().unwrap_or_default(),
             "authorization" => value.trim().clone_into(&mut key),
@@ -149,7 +154,8 @@ fn answer(mut stream: &TcpStream, (text, calls): &Answer) -> std::io::Result<()>
             Value::String(raw) => raw.clone(),
             other => other.to_string(),
         };
-        let middle = (arguments.len() / 2..).find(|at| arguments.is_char_boundary(*at)).unwrap_or_default();
+        let middle =
+            (arguments.len() / 2..=arguments.len()).find(|at| arguments.is_char_boundary(*at)).unwrap_or_default();
         let (head, tail) = arguments.split_at(middle);
         for piece in [head, tail] {
             say(json!({"tool_calls": [{"index": index, "function": {"arguments": piece}}]}), None)?;

@@ -9,6 +9,7 @@ use crate::core::model::Reply;
 use crate::provider::http;
 
 use crate::provider::{MAX_ANSWER, Question, limit};
+use crate::store::secrets;
 use collected::Collected;
 use eventsource_stream::{EventStreamError, Eventsource};
 use futures_util::StreamExt;
@@ -25,7 +26,7 @@ pub(super) fn ask(question: &mut Question) -> Result<Reply> {
     let base = chosen.model.api_base.as_deref().unwrap_or(BASE).trim_end_matches('/');
     let url = format!("{base}/chat/completions");
     let is_public = chosen.model.api_base.is_none();
-    let mut key = http::key(question.workspace, chosen)?;
+    let mut key = secrets::key(question.workspace, &chosen.name, &chosen.model)?;
     if key.is_none() && is_public {
         key = question.workspace.world.var("OPENAI_API_KEY").map(ToOwned::to_owned);
         if key.is_none() {

@@ -1,0 +1,72 @@
+//! What nobody may see: keys, by their values. They are hidden in everything that is written down or sent on.
+
+use crate::core::definition::Agent;
+use crate::core::fault::{Fault, Result};
+use crate::core::model_settings::Model;
+use crate::store::workspace::Workspace;
+use std::fs;
+
+/// What stands where a key was.
+const HIDDEN: &str = "[hidden]";
+/// What is shorter is no key, and would be hidden in the middle of words.
+const SHORTEST: usize = 8;
+/// How the environment calls what it keeps secret.
+const NAMES: [&str; 4] = ["_KEY", "_TOKEN", "_SECRET", "_PASSWORD"];
+
+/// The key that a model is set up with, if it is with any.
+///
+/// # Errors
+/// `Config` where it cannot be had.
+pub fn key(workspace: &Workspace, name: &str, model: &Model) -> Result<Option<String>> {
+    if let Some(variable) = &model.api_key_env {
+        let key = workspace.world.var(variable);
+        return key
+            .map(|k| Some(k.to_owned()))
+            .ok_or_else(|| Fault::config(format!("model {name}: the environment variable {variable} is not set")));
+    }
+    if let Some(file) = &model.api_key_file {
+        let path = workspace.root.join(file);
+        let text = fs::read_to_string(&path)
+            .map_err(|e| Fault::config(format!("model {name}: the key file {}: {e}", path.display())))?;
+        return Ok(Some(text.trim().to_owned()));
+    }
+    Ok(model.api_key.clone())
+}
+
+/// The keys that this workspace knows.
+#[derive(Debug, Default)]
+pub struct Secrets(Vec<String>);
+
+impl Secrets {
+    /// Every model's key, and what the environment calls a key, a token, a secret or a password.
+    #[must_use]
+    pub fn of(workspace: &Workspace, agent: &Agent) -> Self {
+        let models = workspace.config().map(|config| config.models.values().collect::<Vec<_>>()).unwrap_or_default();
+        let named = models.into_iter().chain([&agent.llm]).filter_map(|model| key(workspace, "", model).ok().flatten());
+        let is_secret = |name: &str| NAMES.iter().any(|end| name.ends_with(end));
+        let env = workspace.world.vars().filter(|(name, _)| is_secret(name)).map(|(_, value)| value.to_owned());
+        let mut values: Vec<String> = named.chain(env).filter(|value| value.len() >= SHORTEST).collect();
+        // The longest first: one may be the beginning of another.
+        values.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        values.dedup();
+        Self(values)
+    }
+
+    /// The text without them.
+    #[must_use]
+    pub fn hide(&self, text: String) -> String {
+        self.0.iter().fold(text, |text, secret| if text.contains(secret) { text.replace(secret, HIDDEN) } else { text })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longer_one_is_hidden_first() {
+        let secrets = Secrets(vec!["sk-abcdef-more".into(), "sk-abcdef".into()]);
+        assert_eq!(secrets.hide("a sk-abcdef-more b sk-abcdef c".into()), "a [hidden] b [hidden] c");
+        assert_eq!(Secrets::default().hide("x".into()), "x");
+    }
+}
