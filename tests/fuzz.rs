@@ -118,8 +118,8 @@ fn an_event_as_deep_as_may_be_is_read_back_from_its_log() {
     let deep = event(&format!(r#""meta":{{"a":{}{}}}"#, "[".repeat(64), "]".repeat(64)));
     let event = claw::core::event::Event::from_json(deep.as_bytes()).unwrap();
     let at = jiff::Timestamp::UNIX_EPOCH;
-    let line = serde_json::to_string(&claw::core::turn::Record::In { at, event: Box::new(event) }).unwrap();
-    serde_json::from_str::<claw::core::turn::Record>(&line).unwrap();
+    let line = serde_json::to_string(&claw::core::record::Record::In { at, event: Box::new(event) }).unwrap();
+    serde_json::from_str::<claw::core::record::Record>(&line).unwrap();
 }
 
 #[test]

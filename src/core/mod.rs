@@ -17,6 +17,7 @@ pub mod model_settings;
 pub mod problem;
 pub mod prompt;
 pub mod recall;
+pub mod record;
 pub mod retry;
 pub mod routing;
 pub mod session;

@@ -4,8 +4,7 @@
 use crate::core::event::Event;
 use crate::core::id::{Id, hash32};
 use crate::core::model::{Call, Message, Reply};
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use crate::core::record::{Record, Told};
 
 /// How often the same call may give the same result before the model is told.
 const REPEATS_TOLD: usize = 3;
@@ -13,96 +12,6 @@ const REPEATS_TOLD: usize = 3;
 const REPEATS_END: usize = 5;
 /// How much of a conversation a model is sent, in bytes of text: the newest whole exchanges.
 pub const HISTORY: usize = 256 << 10;
-
-/// One line of `sessions/<session>/log.jsonl`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "t", rename_all = "lowercase")]
-pub enum Record {
-    /// An event that is to be answered.
-    In {
-        /// When.
-        at: Timestamp,
-        /// The whole event.
-        event: Box<Event>,
-    },
-    /// A model's answer; it is never asked for again.
-    Model {
-        /// When.
-        at: Timestamp,
-        /// The event that was being answered.
-        id: Id,
-        /// The model that answered.
-        model: String,
-        /// How long it took, in milliseconds.
-        ms: u64,
-        /// What it said.
-        reply: Reply,
-    },
-    /// A call that acts is about to be run. Without a result it is never run again.
-    Begun {
-        /// When.
-        at: Timestamp,
-        /// The event that is being answered.
-        id: Id,
-        /// The call's id.
-        call: String,
-    },
-    /// What came of a call.
-    Tool {
-        /// When.
-        at: Timestamp,
-        /// The event that is being answered.
-        id: Id,
-        /// The call's id.
-        call: String,
-        /// How long it took, in milliseconds.
-        ms: u64,
-        /// What it told.
-        #[serde(flatten)]
-        outcome: Told,
-    },
-    /// The commit point: these events are answered, and this is all that goes out for them.
-    Done {
-        /// When.
-        at: Timestamp,
-        /// The events.
-        ids: Vec<Id>,
-        /// The outgoing events, whole.
-        out: Vec<Event>,
-        /// The answer, where it is not what the model said last.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        said: Option<String>,
-    },
-    /// A line of a newer program.
-    #[serde(other)]
-    Unknown,
-}
-
-impl Record {
-    /// Whether it says what became of event `id`.
-    #[must_use]
-    pub fn is_about(&self, id: &Id) -> bool {
-        match self {
-            Self::In { event, .. } => event.id == *id,
-            Self::Model { id: of, .. } | Self::Begun { id: of, .. } | Self::Tool { id: of, .. } => of == id,
-            Self::Done { ids, .. } => ids.contains(id),
-            Self::Unknown => false,
-        }
-    }
-}
-
-/// What came of a call.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
-    /// What the model is told.
-    pub result: String,
-    /// It did not do what was asked.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub failed: bool,
-    /// It waits for the owner's word, and the turn ends with this.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub asks: Option<String>,
-}
 
 /// A model's answer within a turn, and what came of its calls.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -364,6 +273,7 @@ mod tests {
     use crate::core::address::Address;
     use crate::core::event::Draft;
     use crate::core::stamp::Stamp;
+    use jiff::Timestamp;
 
     fn id(n: i64) -> Id {
         Id::new(Stamp(n), 0)
@@ -408,9 +318,89 @@ mod tests {
         assert_eq!(next(&state, 9), Step::Read);
     }
 
-    #[test]
-    fn a_line_of_a_newer_program_is_passed_over() {
-        let record: Record = serde_json::from_str(r#"{"t":"thought","what":1}"#).unwrap();
-        assert_eq!(record, Record::Unknown);
+    /// What a model may send: every result has its call and the reverse, in order, and nothing is said twice in
+    /// a row.
+    fn check(messages: &[Message]) {
+        let mut open: Vec<&str> = Vec::new();
+        let mut known = std::collections::HashSet::new();
+        let mut before = "";
+        for message in messages {
+            match message {
+                Message::User { .. } => {
+                    assert!(open.is_empty() && matches!(before, "" | "agent"), "{messages:#?}");
+                    before = "user";
+                }
+                Message::Assistant { content, calls } => {
+                    assert!(open.is_empty() && matches!(before, "user" | "tool"), "{messages:#?}");
+                    assert!(!calls.is_empty() || !content.is_empty());
+                    open = calls.iter().map(|call| call.id.as_str()).collect();
+                    assert!(open.iter().all(|id| known.insert(*id)), "an id twice: {messages:#?}");
+                    before = if calls.is_empty() { "agent" } else { "tool" };
+                }
+                Message::Tool { call, .. } => assert_eq!(open.remove(0), call),
+            }
+        }
+        assert!(open.is_empty() && before != "agent", "{messages:#?}");
+    }
+
+    /// Drives a turn by the machine alone: `calls` says how many tools each answer calls.
+    fn drive(of: i64, calls: &[usize], is_cut: bool) -> Vec<Record> {
+        let at = Timestamp::UNIX_EPOCH;
+        let id = id(of);
+        let mut records = Vec::new();
+        loop {
+            let mut state = replay(records.clone(), &id);
+            match next(&state, 6) {
+                Step::Read => records.push(Record::In { at, event: Box::new(event(of, &format!("q{of}"))) }),
+                Step::Ask { is_last } => {
+                    check(&state.messages("now", is_last));
+                    let wanted = calls.get(state.steps.len()).copied().unwrap_or_default();
+                    let wanted = if is_last { 0 } else { wanted };
+                    let call = |n: usize| Call { id: "same".into(), name: "t".into(), arguments: n.into() };
+                    let reply = Reply { calls: (0..wanted).map(call).collect(), ..Reply::default() };
+                    let reply = state.answered(&id, reply).clone();
+                    records.push(Record::Model { at, id: id.clone(), model: "m".into(), ms: 1, reply });
+                }
+                Step::Call(todo) => {
+                    if is_cut && state.steps.len() == 2 {
+                        records.push(Record::Done { at, ids: vec![id], out: Vec::new(), said: Some("cut".into()) });
+                        return records;
+                    }
+                    let call = todo[0].call.id.clone();
+                    records.push(Record::Begun { at, id: id.clone(), call: call.clone() });
+                    records.push(Record::Tool { at, id: id.clone(), call, ms: 1, outcome: Told::default() });
+                }
+                Step::Close(_) => records.push(Record::Done { at, ids: vec![id.clone()], out: Vec::new(), said: None }),
+                Step::Publish(_) => return records,
+            }
+        }
+    }
+
+    proptest::proptest! {
+        /// Cut off anywhere, and with anything before it, a log makes a conversation that breaks no rule, and
+        /// the turn goes on to the same end.
+        #[test]
+        fn a_log_cut_off_anywhere_is_a_valid_conversation(
+            turns in proptest::collection::vec((proptest::collection::vec(0usize..4, 0..8), proptest::bool::ANY), 1..4),
+            cut in 0usize..60,
+        ) {
+            let mut records = Vec::new();
+            for (n, (calls, is_cut)) in (1..).zip(&turns) {
+                let turn = drive(n, calls, *is_cut);
+                // An earlier turn may have been given up half-way.
+                let kept = if usize::try_from(n).unwrap() == turns.len() { turn.len() } else { turn.len().min(cut + 2) };
+                records.extend(turn.into_iter().take(kept));
+            }
+            let at = records.len().min(cut);
+            let (before, after) = records.split_at(at);
+            let last = id(i64::try_from(turns.len()).unwrap());
+            let state = replay(before.iter().cloned(), &last);
+            check(&state.history.iter().cloned().chain([Message::user("now")]).collect::<Vec<_>>());
+            if let Step::Ask { is_last } = next(&state, 6) {
+                check(&state.messages("now", is_last));
+            }
+            let whole = replay(before.iter().chain(after).cloned(), &last);
+            proptest::prop_assert!(matches!(next(&whole, 6), Step::Publish(_)));
+        }
     }
 }

@@ -5,8 +5,9 @@
 use crate::core::approval::{self, Approval};
 use crate::core::fault::Result;
 use crate::core::id::Derived;
+use crate::core::record::{Record, Told};
 use crate::core::tool::{self, Class};
-use crate::core::turn::{Record, Todo, Told};
+use crate::core::turn::Todo;
 use crate::stage::turn::Turn;
 use crate::store::approvals;
 use crate::store::boxes::Side;

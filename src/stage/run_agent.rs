@@ -4,8 +4,9 @@
 use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Fault, Result};
 use crate::core::model::Reply;
+use crate::core::record::Record;
 use crate::core::session;
-use crate::core::turn::{self, Record, Step};
+use crate::core::turn::{self, Step};
 use crate::stage::turn::{Asked, Turn, expired, publish_all};
 use crate::stage::work::Work;
 use crate::stage::{Outcome, Patience, Standing, calls, crashed, settle};

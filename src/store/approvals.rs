@@ -6,6 +6,7 @@ use crate::core::event::Event;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::{Derived, Id};
 use crate::core::model::Call;
+use crate::core::record::Record;
 use crate::core::stamp::Stamp;
 use crate::core::turn;
 use crate::store::boxes::Side;
@@ -172,7 +173,7 @@ fn logged(workspace: &Workspace, approval: &Approval) -> Result<(Event, Call)> {
     let (parent, number) = (&approval.event, approval.number);
     let records = session_log::read(workspace, &approval.session, parent)?;
     let asked = records.iter().find_map(|record| match record {
-        turn::Record::In { event, .. } if event.id == *parent => Some((**event).clone()),
+        Record::In { event, .. } if event.id == *parent => Some((**event).clone()),
         _ => None,
     });
     let state = turn::replay(records, parent);

@@ -4,7 +4,7 @@
 use crate::core::config::Sync;
 use crate::core::fault::{Fault, Result};
 use crate::core::id::Id;
-use crate::core::turn::Record;
+use crate::core::record::Record;
 use crate::store::workspace::Workspace;
 use crate::store::{At, durable};
 use rustix::fs::{Mode, OFlags};

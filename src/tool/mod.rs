@@ -11,8 +11,8 @@ use crate::core::definition::Agent;
 use crate::core::event::Event;
 use crate::core::fault::{Kind, Result};
 use crate::core::model::{Call, ToolSpec};
+use crate::core::record::Told;
 use crate::core::tool::{Approve, Class};
-use crate::core::turn::Told;
 use crate::store::lock::Lane;
 use crate::store::workspace::Workspace;
 
