@@ -1,0 +1,109 @@
+//! What a turn costs beside its floors: reading back what was said, and the steps between model and tool.
+//!
+//! `cargo bench --bench turn [-- --quick]` prints one table. Every figure is the median of runs that take
+//! turns with the floor's.
+
+mod gauge;
+
+use claw::core::address::Address;
+use claw::core::event::Draft;
+use claw::core::id::Id;
+use claw::core::model::{Call, Reply};
+use claw::core::record::{Record, Told};
+use claw::core::stamp::Stamp;
+use claw::core::turn;
+use claw::store::session_log;
+use claw::store::workspace::Workspace;
+use claw::world::World;
+use gauge::table::{self, Row, median};
+use serde_json::json;
+use std::error::Error;
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+const SESSION: &str = "pickle.long";
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if !arguments.iter().any(|a| a == "--bench") {
+        println!("nothing is measured here but by `cargo bench --bench turn`");
+        return Ok(());
+    }
+    let runs = if arguments.iter().any(|a| a == "--quick") { 5 } else { 50 };
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("turn-{}", std::process::id()));
+    fs::create_dir_all(dir.join("sessions").join(SESSION))?;
+    fs::write(dir.join("claw.yaml"), "model: offline\n")?;
+    let measured = (|| {
+        let workspace = Workspace::open(World::real()?, dir.clone(), true)?;
+        let mut rows = Vec::new();
+        for messages in [5_000, 50_000] {
+            rows.push(replayed(&workspace, messages, runs)?);
+        }
+        Ok::<_, Box<dyn Error>>(rows)
+    })();
+    fs::remove_dir_all(&dir)?;
+    table::print(&measured?);
+    Ok(())
+}
+
+/// A conversation of this many messages, every fourth of them the result of a call.
+fn conversation(messages: i64) -> Result<String> {
+    let place = Address::parse("cli:ann")?;
+    let mut text = String::new();
+    for n in 0..messages / 4 {
+        let at = Stamp(1_795_221_690_000_000 + n * 60_000_000);
+        let id = Id::new(at, n.unsigned_abs());
+        let event = Draft::message(format!("question {n}: {}", "where was it that we put this? ".repeat(4)));
+        let event = event.complete(id.clone(), at, &place, &place);
+        let said = format!("answer {n}: {}", "it is where it always was. ".repeat(8));
+        let out = event.child(claw::core::id::Derived::Reply, 1, &place, said.clone(), at);
+        let call = Call { id: String::new(), name: "recall".into(), arguments: json!({"query": "this"}) };
+        let mut state = turn::Replay::default();
+        let first = state.answered(&id, Reply { calls: vec![call], ..Reply::default() }).clone();
+        let outcome = Told { result: "memories/topics/house.md:3: here ".repeat(10), ..Told::default() };
+        let at = at.timestamp();
+        let model = |reply| Record::Model { at, id: id.clone(), model: "m".into(), ms: 1, reply };
+        let call = first.calls[0].id.clone();
+        let records = [
+            Record::In { at, event: Box::new(event) },
+            model(first),
+            Record::Tool { at, id: id.clone(), call, ms: 1, outcome },
+            model(Reply { content: said, ..Reply::default() }),
+            Record::Done { at, ids: vec![id.clone()], out: vec![out], said: None },
+        ];
+        for record in records {
+            writeln!(text, "{}", serde_json::to_string(&record)?)?;
+        }
+    }
+    Ok(text)
+}
+
+/// What the next turn of a long session begins with, beside reading the file.
+fn replayed(workspace: &Workspace, messages: i64, runs: usize) -> Result<Row> {
+    let path = workspace.path("sessions").join(SESSION).join("log.jsonl");
+    let text = conversation(messages)?;
+    fs::write(&path, &text)?;
+    let id = Id::new(Stamp(1_895_221_690_000_000), 1);
+    let (mut ours, mut floor) = (Vec::new(), Vec::new());
+    for _ in 0..runs {
+        let began = Instant::now();
+        let state = turn::replay(session_log::read(workspace, SESSION, &id)?, &id);
+        ours.push(began.elapsed().as_secs_f64() * 1000.0);
+        if state.history.is_empty() || state.is_read {
+            return Err("nothing was replayed".into());
+        }
+        let began = Instant::now();
+        let read = fs::read(&path)?.len();
+        floor.push(began.elapsed().as_secs_f64() * 1000.0);
+        if read != text.len() {
+            return Err("not all of it was read".into());
+        }
+    }
+    let mib = text.len() >> 20;
+    let name = format!("replay of {messages} messages ({mib} MiB), beside reading the file");
+    Ok(Row::millis(&name, median(ours), median(floor)).at_most(50.0))
+}
