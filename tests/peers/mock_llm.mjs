@@ -21,6 +21,19 @@ const BEHAVIOURS = [
     { content: "Hi there, this is the mock.", usage: { prompt_tokens: 42, completion_tokens: 7 } },
     { chunkSize: 8 },
   ),
+  // Two calls at once, cut into pieces; with their results in the request, an answer.
+  { match: { userMessage: "mock:tools", hasToolResult: true }, response: { content: "Both were told." } },
+  when(
+    "mock:tools",
+    {
+      content: "I look.",
+      toolCalls: [
+        { name: "recall", arguments: '{"query": "NAS"}' },
+        { name: "remember", arguments: '{"text": "the peer was here"}' },
+      ],
+    },
+    { chunkSize: 6 },
+  ),
   // The first word after 600 ms, then four letters every 200 ms.
   text("mock:slow", "abcdefghijklmnopqrst", { chunkSize: 4, streamingProfile: { ttft: 600, tps: 5 } }),
   // Not even a status line for a second.
