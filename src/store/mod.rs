@@ -22,6 +22,7 @@ pub mod lock;
 pub mod memories;
 pub mod prune;
 pub mod publish;
+pub mod reach;
 pub mod receipt;
 pub mod scaffold;
 pub mod secrets;

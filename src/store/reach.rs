@@ -1,0 +1,126 @@
+//! What an agent's tools may reach: the folders that they may read and those that they may write, as absolute
+//! paths. The file tools resolve beneath them, the walls around programs allow them; nobody else decides.
+
+use crate::core::config::{Config, FILE};
+use crate::core::definition::Agent;
+use crate::core::fault::Result;
+use crate::store::At;
+use crate::store::workspace::Workspace;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+/// What every agent may write where its file does not say otherwise.
+pub const WRITE: [&str; 4] = ["files", "memories", "skills", "crons"];
+/// What no agent may read unless its file says so, besides names with a dot in front: the machine's own, the
+/// settings, and other conversations.
+const HIDDEN: [&str; 4] = [FILE, "inbox", "outbox", "sessions"];
+/// What no agent may ever write.
+const MACHINE: [&str; 4] = [".claw", "inbox", "outbox", "sessions"];
+
+/// What may be read and written. Every path is absolute and without symbolic links, as far as it is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// The workspace.
+    pub root: PathBuf,
+    /// What may be read; what may be written is in it.
+    pub read: Vec<PathBuf>,
+    /// What may be written.
+    pub write: Vec<PathBuf>,
+}
+
+impl Reach {
+    /// What `agent` may reach now. The usual folders to write are made where they are missing.
+    ///
+    /// # Errors
+    /// Where the workspace cannot be read, or a folder not be made.
+    pub fn of(workspace: &Workspace, agent: &Agent) -> Result<Self> {
+        let root = fs::canonicalize(&workspace.root).at("read", &workspace.root)?;
+        let write = match &agent.write {
+            Some(named) => named.iter().filter(|name| may_write(name)).map(|name| root.join(name)).collect(),
+            None => {
+                let usual = WRITE.map(|name| root.join(name));
+                for dir in &usual {
+                    fs::create_dir_all(dir).at("make", dir)?;
+                }
+                usual.to_vec()
+            }
+        };
+        let mut read: BTreeSet<PathBuf> = BTreeSet::new();
+        let keys = keys(&root, workspace.config()?, agent);
+        for entry in fs::read_dir(&root).at("list", &root)? {
+            let entry = entry.at("list", &root)?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let is_hidden = name.starts_with('.') || HIDDEN.contains(&&*name);
+            // A link at the top is not followed: it would be a way to what is hidden.
+            let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+            if !is_hidden && !is_link && !keys.iter().any(|key| key.starts_with(entry.path())) {
+                read.insert(entry.path());
+            }
+        }
+        read.extend(agent.read.iter().map(|name| root.join(name)));
+        read.extend(write.iter().cloned());
+        let real = |path: PathBuf| fs::canonicalize(&path).unwrap_or(path);
+        Ok(Self { read: read.into_iter().map(real).collect(), write: write.into_iter().map(real).collect(), root })
+    }
+
+    /// Whether `path`, absolute and without `..`, lies in what may be read.
+    #[must_use]
+    pub fn reads(&self, path: &Path) -> Option<&Path> {
+        innermost(&self.read, path)
+    }
+
+    /// The folder that may be written in which `path` lies.
+    #[must_use]
+    pub fn writes(&self, path: &Path) -> Option<&Path> {
+        innermost(&self.write, path)
+    }
+}
+
+/// Whether an agent's file may name this as something to write: a path in the workspace that is not the
+/// machine's own, nor the settings, nor all of it.
+#[must_use]
+pub fn may_write(name: &str) -> bool {
+    let path = Path::new(name);
+    let mut parts = path.components().filter(|part| *part != Component::CurDir);
+    let is_plain = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    let first = parts.next().map(|part| part.as_os_str().to_string_lossy().into_owned());
+    is_plain && first.is_some_and(|first| first != FILE && !MACHINE.contains(&first.as_str()))
+}
+
+fn innermost<'a>(roots: &'a [PathBuf], path: &Path) -> Option<&'a Path> {
+    roots.iter().filter(|root| path.starts_with(root)).max_by_key(|root| root.as_os_str().len()).map(PathBuf::as_path)
+}
+
+/// The files that hold keys.
+fn keys(root: &Path, config: &Config, agent: &Agent) -> Vec<PathBuf> {
+    let models = config.models.values().chain([&agent.llm]);
+    models.filter_map(|model| model.api_key_file.as_deref()).map(|file| root.join(file)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agents_file_cannot_open_what_the_machine_relies_on() {
+        for name in ["notes", "./notes/a", ".git", "agents", "a.yaml"] {
+            assert!(may_write(name), "{name}");
+        }
+        for name in
+            ["", ".", "./.", "..", "a/../../b", "/etc", "claw.yaml", "./claw.yaml", ".claw", ".claw/locks", "inbox"]
+        {
+            assert!(!may_write(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_innermost_folder_counts_and_a_sibling_prefix_does_not() {
+        let reach = Reach { write: vec!["/w/files".into(), "/w/files/a".into()], ..Reach::default() };
+        let writes = |path: &str| reach.writes(Path::new(path)).map(|p| p.display().to_string());
+        assert_eq!(writes("/w/files/a/b").as_deref(), Some("/w/files/a"));
+        assert_eq!(writes("/w/files/ab").as_deref(), Some("/w/files"));
+        assert_eq!(writes("/w/files-evil/a"), None);
+    }
+}
