@@ -288,7 +288,7 @@ fn wrong(state: &State) -> Vec<String> {
         let is_whole = |name: &String| {
             let reason = ws.read(&format!("inbox/failed/{name}"));
             let says = |what| reason.contains(what);
-            (says("front matter") || says("no use for an event")) && reason.ends_with('\n')
+            (says("front matter") || says("there is no decision")) && reason.ends_with('\n')
         };
         if kept.len() != 1 || reasons.len() != 1 || !reasons.iter().all(is_whole) {
             wrong.push(format!("kept: {kept:?}, reasons: {reasons:?}"));
