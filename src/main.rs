@@ -4,7 +4,7 @@
 //!   prints, nothing else.
 //! - `stage/`: the way of an event, as library functions: route, turns, notes, deliveries, tick,
 //!   supervise.
-//! - `provider/` models · `channel/` destinations · `child.rs` running programs.
+//! - `provider/` models · `channel/` destinations · `child/` running programs.
 //! - `store/`: the only place that touches the workspace's disk.
 //! - `core/`: values in, values out. `world.rs`: clock, randomness, environment.
 //!

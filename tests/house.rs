@@ -32,7 +32,11 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     (r"Timestamp::now|SystemTime::now|Zoned::now", &["world.rs"], "the clock enters through the world"),
     (r"getrandom|thread_rng|rand::", &["world.rs"], "randomness enters through the world"),
     (r"env::var|env::vars|env::args", &["world.rs", "main.rs"], "the environment enters through the world"),
-    (r"Command::new|\.spawn\(\)|\bfork\(", &["child.rs", "store/git.rs"], "nothing is run without a watcher but git"),
+    (
+        r"Command::new|\.spawn\(\)|\bfork\(",
+        &["child/mod.rs", "child/watcher.rs", "store/git.rs"],
+        "nothing is run without a watcher but git",
+    ),
     (
         r"reqwest|TcpStream|TcpListener|UnixStream|UdpSocket",
         &["provider/http.rs", "provider/openai/mod.rs"],
@@ -43,7 +47,7 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
         &["command/out.rs", "command/ask.rs"],
         "stdout carries results, through one door",
     ),
-    (r"\bunsafe\b", &["store/lease.rs", "child.rs"], "each has its proof beside it"),
+    (r"\bunsafe\b", &["store/lease.rs", "child/watcher.rs"], "each has its proof beside it"),
     (r"thread::sleep|tokio::time::sleep", &[], "nothing polls"),
 ];
 

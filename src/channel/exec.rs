@@ -40,18 +40,21 @@ pub(super) fn send(parcel: &mut Parcel) -> Result<()> {
             // Begun more often than it has said no.
             ("CLAW_MAYBE_REPEATED", u8::from(begun > not_sent).to_string()),
         ],
+        inherits: true,
+        walls: None,
         input: (event.to_json()? + "\n").into_bytes(),
         timeout: exec.timeout.and_then(|d| Duration::try_from(d).ok()).unwrap_or(Duration::from_mins(1)),
         max_output: 64 << 10,
         locks: parcel.lane.share()?,
-    })?;
+    })?
+    .whole()?;
     if ended.code == 0 {
         let printed = String::from_utf8_lossy(&ended.stdout);
         let printed = printed.trim();
         return parcel.receipt.push(&if printed.is_empty() { "sent".to_owned() } else { format!("sent {printed}") });
     }
     parcel.receipt.push(NOT_SENT)?;
-    let said = format!("{}: exit {}: {}", event.reply_to, ended.code, ended.complaint);
+    let said = format!("{}: exit {}: {}", event.reply_to, ended.code, ended.complaint());
     Err(Fault::new(if ended.code == 75 { Kind::Later } else { Kind::Failed }, said))
 }
 

@@ -1,6 +1,7 @@
 //! `claw check`
 
 use crate::channel;
+use crate::child::walls;
 use crate::command::{Here, out};
 use crate::core::config::{Config, FILE};
 use crate::core::definition::Agent;
@@ -47,6 +48,10 @@ pub fn run(_: &Args, here: Here) -> Result<u8> {
     }
     let errors = problems.iter().filter(|p| !p.is_warning).count();
     let warnings = problems.len() - errors;
+    for (what, is_there, needs) in walls::abilities() {
+        let mark = if is_there { "yes".to_owned() } else { format!("no, that needs {needs}") };
+        out::tell(&format!("{what}: {mark}"));
+    }
     if problems.is_empty() {
         out::line("everything is in order")?;
     } else {

@@ -37,6 +37,8 @@ pub struct Config {
     pub channels: Channels,
     /// Settings of the memory.
     pub memories: Memories,
+    /// The walls around agents' programs.
+    pub sandbox: Sandbox,
     /// How long finished things are kept.
     pub keep: Keep,
 }
@@ -78,6 +80,29 @@ pub struct Memories {
     pub git: bool,
 }
 
+/// The walls around agents' programs.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Sandbox {
+    /// Whether there must be walls.
+    pub mode: Mode,
+    /// Whether programs reach the network.
+    pub network: bool,
+}
+
+/// Whether there must be walls around agents' programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Where the kernel has none, no program is run.
+    #[default]
+    Require,
+    /// As far as the kernel has them.
+    BestEffort,
+    /// None: programs may do what the owner may.
+    Off,
+}
+
 /// How long finished things are kept, in days.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
@@ -108,6 +133,7 @@ impl Default for Config {
             models: BTreeMap::new(),
             channels: Channels::default(),
             memories: Memories::default(),
+            sandbox: Sandbox::default(),
             keep: Keep::default(),
         }
     }
@@ -123,6 +149,9 @@ const KEYS: &[&str] = &[
     "models",
     "channels",
     "memories",
+    "sandbox",
+    "mode",
+    "network",
     "keep",
     "exec",
     "command",

@@ -3,7 +3,7 @@
 //! …, "arguments": {…}}]`), or both, and if it likes with `remember` (`[…]`) and `usage` (`{"input": …,
 //! "output": …}`). Any exit code but 0 is a failure that may pass.
 
-use crate::child::{self, Program};
+use crate::child::{self, Ended, Program};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::{Call, Reply};
 use crate::provider::{MAX_ANSWER, Question, limit};
@@ -19,15 +19,18 @@ pub(super) fn ask(question: &mut Question) -> Result<Reply> {
         command: &model.command,
         dir: &question.workspace.root,
         env: &[("CLAW_WORKSPACE", question.workspace.root.display().to_string())],
+        inherits: true,
+        walls: None,
         input,
         timeout: limit(model.timeout, 600),
         max_output: MAX_ANSWER,
         locks: question.lane.share()?,
     })
+    .and_then(Ended::whole)
     .map_err(|fault| Fault { message: format!("model {name}: {}", fault.message), ..fault })?;
     if ended.code != 0 {
         let kind = if ended.code == 75 { Kind::Later } else { Kind::Unavailable };
-        return Err(Fault::new(kind, format!("model {name}: exit {}: {}", ended.code, ended.complaint)));
+        return Err(Fault::new(kind, format!("model {name}: exit {}: {}", ended.code, ended.complaint())));
     }
     let text = String::from_utf8(ended.stdout)
         .map_err(|_| Fault::new(Kind::Failed, format!("model {name}: its answer is not UTF-8")))?;

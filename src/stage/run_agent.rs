@@ -14,6 +14,7 @@ use crate::store::approvals;
 use crate::store::boxes::Side;
 use crate::store::definitions;
 use crate::store::lock::Lane;
+use crate::store::scratch;
 use crate::store::secrets::Secrets;
 use crate::store::session_log::SessionLog;
 use crate::store::spool::Job;
@@ -177,6 +178,9 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                 turn.close(said, is_new)?;
             }
             Step::Publish(out) => {
+                if turn.state.calls() > 0 {
+                    scratch::clear(turn.workspace, &turn.lane.name)?;
+                }
                 let noted = turn.noted();
                 return publish_all(turn.workspace, &out).map(|ids| noted.into_iter().chain(ids).collect());
             }

@@ -25,6 +25,7 @@ pub mod publish;
 pub mod reach;
 pub mod receipt;
 pub mod scaffold;
+pub mod scratch;
 pub mod secrets;
 pub mod session_log;
 pub mod spool;

@@ -36,16 +36,14 @@ impl Reach {
     /// Where the workspace cannot be read, or a folder not be made.
     pub fn of(workspace: &Workspace, agent: &Agent) -> Result<Self> {
         let root = fs::canonicalize(&workspace.root).at("read", &workspace.root)?;
-        let write = match &agent.write {
-            Some(named) => named.iter().filter(|name| may_write(name)).map(|name| root.join(name)).collect(),
-            None => {
-                let usual = WRITE.map(|name| root.join(name));
-                for dir in &usual {
-                    fs::create_dir_all(dir).at("make", dir)?;
-                }
-                usual.to_vec()
-            }
+        let write: Vec<PathBuf> = if let Some(named) = &agent.write {
+            named.iter().filter(|name| may_write(name)).map(|name| root.join(name)).collect()
+        } else {
+            WRITE.iter().map(|name| root.join(name)).collect()
         };
+        for dir in write.iter().filter(|_| agent.write.is_none()) {
+            fs::create_dir_all(dir).at("make", dir)?;
+        }
         let mut read: BTreeSet<PathBuf> = BTreeSet::new();
         let keys = keys(&root, workspace.config()?, agent);
         for entry in fs::read_dir(&root).at("list", &root)? {
@@ -61,8 +59,12 @@ impl Reach {
         }
         read.extend(agent.read.iter().map(|name| root.join(name)));
         read.extend(write.iter().cloned());
-        let real = |path: PathBuf| fs::canonicalize(&path).unwrap_or(path);
-        Ok(Self { read: read.into_iter().map(real).collect(), write: write.into_iter().map(real).collect(), root })
+        let resolve = |path: PathBuf| fs::canonicalize(&path).unwrap_or(path);
+        Ok(Self {
+            read: read.into_iter().map(resolve).collect(),
+            write: write.into_iter().map(resolve).collect(),
+            root,
+        })
     }
 
     /// Whether `path`, absolute and without `..`, lies in what may be read.

@@ -5,8 +5,8 @@
 mod memory;
 pub mod program;
 mod shell;
+mod within;
 
-use crate::child::{self, Ended};
 use crate::core::definition::Agent;
 use crate::core::event::Event;
 use crate::core::fault::{Kind, Result};
@@ -15,11 +15,9 @@ use crate::core::record::Told;
 use crate::core::tool::{Approve, Class};
 use crate::store::lock::Lane;
 use crate::store::workspace::Workspace;
-
-use jiff::SignedDuration;
 use program::Program;
 use serde_json::Value;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Where a call is run.
 #[derive(Clone, Copy)]
@@ -49,11 +47,6 @@ struct Built {
     parameters: fn() -> Value,
     run: Run,
 }
-
-/// How long a program may run where nobody says.
-const TIMEOUT: Duration = Duration::from_mins(2);
-/// How much a program may write, in bytes.
-const MAX_OUTPUT: u64 = 4 << 20;
 
 const TOOLS: &[&Built] = &[&shell::BASH, &memory::REMEMBER, &memory::RECALL];
 
@@ -112,28 +105,6 @@ pub fn offered(workspace: &Workspace, agent: &Agent) -> Vec<Tool> {
 /// The names of the tools that are built in.
 pub fn names() -> impl Iterator<Item = &'static str> {
     TOOLS.iter().map(|built| built.name)
-}
-
-impl Scene<'_> {
-    /// Runs a program for a call: within its walls, and no longer than the turn.
-    fn run(
-        &self,
-        command: &[String],
-        input: Vec<u8>,
-        timeout: Option<SignedDuration>,
-        _network: Option<bool>,
-    ) -> Result<Ended> {
-        let timeout = timeout.and_then(|t| Duration::try_from(t).ok()).unwrap_or(TIMEOUT);
-        child::run(child::Program {
-            command,
-            dir: &self.workspace.root,
-            env: &[("CLAW_WORKSPACE", self.workspace.root.display().to_string())],
-            input,
-            timeout: timeout.min(self.until.saturating_duration_since(Instant::now())),
-            max_output: MAX_OUTPUT,
-            locks: self.lane.share()?,
-        })
-    }
 }
 
 impl Tool {

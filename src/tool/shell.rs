@@ -2,13 +2,15 @@
 
 use crate::core::fault::{Fault, Result};
 use crate::core::tool::{self, Class};
-use crate::tool::{Built, Scene};
+use crate::tool::{Built, Scene, within};
 use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// The longest time that a call may ask for, in seconds.
 const MAX_SECONDS: u32 = 600;
+/// The longest command, in bytes: the kernel takes no longer argument than 128 KiB.
+const MAX_COMMAND: usize = 100 << 10;
 
 pub(super) const BASH: Built = Built {
     name: "bash",
@@ -42,22 +44,26 @@ fn bash(scene: &Scene, arguments: &Value) -> Result<String> {
     if args.command.trim().is_empty() {
         return Err(Fault::data("there is nothing to run: command is empty"));
     }
+    if args.command.len() > MAX_COMMAND {
+        return Err(Fault::data(format!("the command has more than {MAX_COMMAND} bytes: write it into a file first")));
+    }
     let timeout = args.timeout.map(|seconds| SignedDuration::from_secs(seconds.clamp(1, MAX_SECONDS).into()));
     let command = ["bash".to_owned(), "-c".to_owned(), args.command];
-    let ended = scene.run(&command, Vec::new(), timeout, None)?;
-    let mut told = String::from_utf8_lossy(&ended.stdout).trim_end().to_owned();
-    let mut add = |line: &str| {
-        if !told.is_empty() {
-            told.push('\n');
-        }
-        told.push_str(line);
-    };
-    if !ended.complaint.is_empty() {
-        add(&format!("[stderr] {}", ended.complaint));
+    let job = within::Job { command: &command, input: Vec::new(), timeout, network: None };
+    let ended = within::run(scene, job)?;
+    let (stdout, stderr) = (String::from_utf8_lossy(&ended.stdout), ended.stderr.trim_end());
+    let mut told = vec![stdout.trim_end().to_owned()];
+    if !stderr.is_empty() {
+        told.push(format!("[stderr]\n{stderr}"));
     }
-    match ended.code {
-        0 => {}
-        code => add(&format!("[exit code {code}]")),
+    match &ended.cut {
+        Some(why) => told.push(format!("[ended: {}]", why.message)),
+        None if ended.code != 0 => told.push(format!("[exit code {}]", ended.code)),
+        None => {}
     }
-    if told.is_empty() { Ok("(no output)".to_owned()) } else { Ok(told) }
+    told.retain(|part| !part.is_empty());
+    let told = if told.is_empty() { "(no output)".to_owned() } else { told.join("\n") };
+    // What comes over a network is data, whatever it says.
+    let is_outside = within::network(scene)?;
+    Ok(if is_outside { tool::marked("bash", &told, scene.workspace.world.random()) } else { told })
 }
