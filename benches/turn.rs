@@ -15,12 +15,16 @@ use claw::core::turn;
 use claw::store::session_log;
 use claw::store::workspace::Workspace;
 use claw::world::World;
+use gauge::server;
 use gauge::table::{self, Row, median};
 use serde_json::json;
 use std::error::Error;
 use std::fmt::Write;
 use std::fs;
+use std::io::{Read, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -36,13 +40,16 @@ fn main() -> Result<()> {
     let runs = if arguments.iter().any(|a| a == "--quick") { 5 } else { 50 };
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("turn-{}", std::process::id()));
     fs::create_dir_all(dir.join("sessions").join(SESSION))?;
-    fs::write(dir.join("claw.yaml"), "model: offline\n")?;
+    fs::create_dir_all(dir.join("agents/pickle"))?;
+    fs::write(dir.join("agents/pickle/AGENT.md"), "---\nname: Pickle\n---\nYou are Pickle.\n")?;
+    fs::write(dir.join("claw.yaml"), "model: offline\nsync: none\n")?;
     let measured = (|| {
         let workspace = Workspace::open(World::real()?, dir.clone(), true)?;
         let mut rows = Vec::new();
         for messages in [5_000, 50_000] {
             rows.push(replayed(&workspace, messages, runs)?);
         }
+        rows.extend(called(&dir, runs)?);
         Ok::<_, Box<dyn Error>>(rows)
     })();
     fs::remove_dir_all(&dir)?;
@@ -106,4 +113,55 @@ fn replayed(workspace: &Workspace, messages: i64, runs: usize) -> Result<Row> {
     let mib = text.len() >> 20;
     let name = format!("replay of {messages} messages ({mib} MiB), beside reading the file");
     Ok(Row::millis(&name, median(ours), median(floor)).at_most(50.0))
+}
+
+/// How many calls a turn makes here.
+const CALLS: u32 = 20;
+
+/// What a step and a call add to a turn, beside the bare exchange and the bare program. The model is a server
+/// that answers at once.
+fn called(dir: &Path, runs: usize) -> Result<Vec<Row>> {
+    let host = server::start()?;
+    let model =
+        format!("model: m\nsync: none\nmodels:\n  m: {{provider: openai, model: m, api_base: 'http://{host}/v1'}}\n");
+    fs::write(dir.join("claw.yaml"), model)?;
+    let ask = |text: String| -> Result<f64> {
+        let began = Instant::now();
+        let mut claw = Command::new(env!("CARGO_BIN_EXE_claw"));
+        let out = claw.arg("-w").arg(dir).args(["ask", "-n", "-s", "bench", &text]).stderr(Stdio::null()).output()?;
+        if out.stdout != format!("{}\n", server::ANSWER).into_bytes() {
+            return Err(format!("{text}: {}", String::from_utf8_lossy(&out.stdout)).into());
+        }
+        Ok(began.elapsed().as_secs_f64() * 1000.0)
+    };
+    let bare = |command: &[&str]| -> Result<f64> {
+        let began = Instant::now();
+        Command::new(command[0]).args(&command[1..]).output()?;
+        Ok(began.elapsed().as_secs_f64() * 1000.0)
+    };
+    let exchange = || -> Result<f64> {
+        let began = Instant::now();
+        let mut stream = TcpStream::connect(&host)?;
+        write!(&mut stream, "POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\n{{}}")?;
+        stream.read_to_end(&mut Vec::new())?;
+        Ok(began.elapsed().as_secs_f64() * 1000.0)
+    };
+    let (mut step, mut call, mut shell) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut wire, mut program) = (Vec::new(), Vec::new());
+    let per = |whole: f64, without: f64| (whole - without) / f64::from(CALLS);
+    for _ in 0..runs {
+        fs::remove_dir_all(dir.join("sessions"))?;
+        let nothing = ask("nothing".to_owned())?;
+        step.push(per(ask(format!("steps {CALLS} recall {{\"query\": \"word%n\"}}"))?, nothing));
+        call.push(per(ask(format!("calls {CALLS} recall {{\"query\": \"word%n\"}}"))?, nothing));
+        shell.push(per(ask(format!("calls {CALLS} bash {{\"command\": \": %n\"}}"))?, nothing));
+        wire.push(exchange()?);
+        program.push(bare(&["bash", "-c", ":"])?);
+    }
+    let (wire, program) = (median(wire), median(program));
+    Ok(vec![
+        Row::millis("a step of a turn, beside a bare HTTP exchange", median(step), wire),
+        Row::millis("a call of a built-in tool, beside the same", median(call), wire),
+        Row::millis("a shell call within walls, beside bare bash", median(shell), program),
+    ])
 }

@@ -1,6 +1,8 @@
-//! A chat-completions server that says the same to everybody.
+//! A chat-completions server that says the same to everybody, and calls tools for whoever asks it to: `calls
+//! 10 bash {"command": ":"}` makes ten calls in one answer, `steps 10 …` one call in each of ten answers.
 
 use crate::Result;
+use serde_json::{Value, json};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 
@@ -42,8 +44,33 @@ fn answer(mut stream: &TcpStream) -> io::Result<()> {
     if !is_stream {
         return write!(stream, r#"{{"choices":[{{"message":{{"role":"assistant","content":"{ANSWER}"}}}}]}}"#);
     }
+    let request: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let calls = calls(&request);
+    if !calls.is_empty() {
+        let delta = json!({"choices": [{"delta": {"tool_calls": calls}, "finish_reason": "tool_calls"}]});
+        return write!(stream, "data: {delta}\n\ndata: [DONE]\n\n");
+    }
     for word in ANSWER.split_inclusive(' ') {
         write!(stream, "data: {{\"choices\":[{{\"delta\":{{\"content\":\"{word}\"}}}}]}}\n\n")?;
     }
     write!(stream, "data: [DONE]\n\n")
+}
+
+/// What is to be called next.
+fn calls(request: &Value) -> Vec<Value> {
+    let messages = request["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let done = messages.iter().rev().take_while(|m| m["role"] != "user").filter(|m| m["role"] == "tool").count();
+    let text = messages.iter().rev().find(|m| m["role"] == "user").and_then(|m| m["content"].as_str());
+    let mut words = text.unwrap_or_default().splitn(4, ' ');
+    let (how, count) = (words.next().unwrap_or_default(), words.next().and_then(|n| n.parse().ok()).unwrap_or(0));
+    let wanted = match how {
+        "calls" if done == 0 => count,
+        "steps" if done < count => 1,
+        _ => 0,
+    };
+    let (name, arguments) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    // A number makes every call another one: the same call again and again ends a turn.
+    let arguments = |n: usize| arguments.replace("%n", &(done + n).to_string());
+    let call = |n| json!({"index": n, "id": "c", "function": {"name": name, "arguments": arguments(n)}});
+    (0..wanted).map(call).collect()
 }
