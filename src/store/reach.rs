@@ -36,14 +36,15 @@ impl Reach {
     /// Where the workspace cannot be read, or a folder not be made.
     pub fn of(workspace: &Workspace, agent: &Agent) -> Result<Self> {
         let root = fs::canonicalize(&workspace.root).at("read", &workspace.root)?;
+        let usual = WRITE.map(|name| root.join(name));
         let write: Vec<PathBuf> = if let Some(named) = &agent.write {
             named.iter().filter(|name| may_write(name)).map(|name| root.join(name)).collect()
         } else {
-            WRITE.iter().map(|name| root.join(name)).collect()
+            for dir in &usual {
+                fs::create_dir_all(dir).at("make", dir)?;
+            }
+            usual.to_vec()
         };
-        for dir in write.iter().filter(|_| agent.write.is_none()) {
-            fs::create_dir_all(dir).at("make", dir)?;
-        }
         let mut read: BTreeSet<PathBuf> = BTreeSet::new();
         let keys = keys(&root, workspace.config()?, agent);
         for entry in fs::read_dir(&root).at("list", &root)? {
@@ -59,12 +60,10 @@ impl Reach {
         }
         read.extend(agent.read.iter().map(|name| root.join(name)));
         read.extend(write.iter().cloned());
-        let resolve = |path: PathBuf| fs::canonicalize(&path).unwrap_or(path);
-        Ok(Self {
-            read: read.into_iter().map(resolve).collect(),
-            write: write.into_iter().map(resolve).collect(),
-            root,
-        })
+        // In order, so that the outermost comes first.
+        let open: BTreeSet<PathBuf> = usual.iter().chain(&write).cloned().collect();
+        let resolve = |paths: Vec<PathBuf>| paths.iter().filter_map(|path| resolved(path, &open)).collect();
+        Ok(Self { read: resolve(read.into_iter().collect()), write: resolve(write), root })
     }
 
     /// Whether `path`, absolute and without `..`, lies in what may be read.
@@ -89,6 +88,18 @@ pub fn may_write(name: &str) -> bool {
     let is_plain = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     let first = parts.next().map(|part| part.as_os_str().to_string_lossy().into_owned());
     is_plain && first.is_some_and(|first| first != FILE && !MACHINE.contains(&first.as_str()))
+}
+
+/// Where a path leads: an owner's link is followed. One that an agent can have made, because it lies in one of
+/// the `open` folders, leads nowhere, whoever's file names it.
+fn resolved(path: &Path, open: &BTreeSet<PathBuf>) -> Option<PathBuf> {
+    let found = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let below = open
+        .iter()
+        .find_map(|open| Some((open, path.strip_prefix(open).ok().filter(|below| !below.as_os_str().is_empty())?)));
+    let Some((open, below)) = below else { return Some(found) };
+    let plain = fs::canonicalize(open).unwrap_or_else(|_| open.clone()).join(below);
+    (plain == found).then_some(found)
 }
 
 fn innermost<'a>(roots: &'a [PathBuf], path: &Path) -> Option<&'a Path> {
