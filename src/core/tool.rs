@@ -8,6 +8,12 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+/// How much a model is told of one result, in bytes; the rest goes into a file.
+pub const MAX_TOLD: usize = 16 << 10;
+/// How much a tool tells that knows how to go on: it stays below what is told of any result, with room for its
+/// notes.
+pub const ROOM: usize = 14 << 10;
+
 /// What may be done about a call that was begun and has no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

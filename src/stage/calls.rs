@@ -6,7 +6,7 @@ use crate::core::approval::{self, Approval};
 use crate::core::fault::Result;
 use crate::core::id::Derived;
 use crate::core::record::{Record, Told};
-use crate::core::tool::{self, Class};
+use crate::core::tool::{self, Class, MAX_TOLD};
 use crate::core::turn::Todo;
 use crate::stage::turn::Turn;
 use crate::store::approvals;
@@ -20,8 +20,6 @@ use std::time::Instant;
 const PATIENCE: i64 = 24 * 3600;
 /// How many calls that only read run at once.
 const ABREAST: usize = 8;
-/// How much a model is told of one result, in bytes; the rest goes into a file.
-pub const MAX_TOLD: usize = 16 << 10;
 
 /// Runs calls that have no result yet, and writes their results down.
 pub(super) fn run(turn: &mut Turn, todo: &[Todo]) -> Result<()> {

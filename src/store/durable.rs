@@ -3,12 +3,13 @@
 use crate::core::config::Sync;
 use crate::core::fault::{Fault, Result};
 use crate::store::At;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, unlinkat};
 use rustix::io::Errno;
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -57,6 +58,84 @@ fn publish_named(target: &Path, tmp: &Path, name: &str, bytes: &[u8], sync: Sync
         Err(Errno::EXIST) => Ok(false),
         Err(e) => Err(e).at("publish", target),
     }
+}
+
+/// Makes `name`, in the folder that `dir` is a descriptor of, a file with these bytes: whole or not at all, whatever
+/// had that name before, and durable on return. Nothing is ever written through the old one, be it a link or a
+/// file with other names. Replacing takes a second name for an instant: `temp`, which is the caller's alone; one
+/// that a killed caller has left goes first.
+///
+/// # Errors
+/// Where the file system refuses. Up to the last sync the old file is there.
+pub fn replace_at(
+    dir: impl AsFd,
+    name: &OsStr,
+    temp: &str,
+    bytes: &[u8],
+    mode: Option<Mode>,
+    sync: Sync,
+) -> io::Result<()> {
+    let dir = dir.as_fd();
+    match unlinkat(dir, temp, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(e) => return Err(e.into()),
+    }
+    if !replace_unnamed(dir, name, temp, bytes, mode, sync)? {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let mut file = File::from(rustix::fs::openat(dir, temp, flags, PLAIN)?);
+        let written = fill(&mut file, bytes, mode, sync);
+        named(dir, temp, written.and_then(|()| Ok(rustix::fs::renameat(dir, temp, dir, name)?)))?;
+    }
+    match sync {
+        Sync::Full => Ok(rustix::fs::fsync(dir)?),
+        Sync::None => Ok(()),
+    }
+}
+
+/// What people's files may be read and written by, before the umask.
+const PLAIN: Mode = Mode::from_raw_mode(0o666);
+
+/// False where the file system has no unnamed files, or there is no /proc to name them by.
+fn replace_unnamed(
+    dir: BorrowedFd,
+    name: &OsStr,
+    temp: &str,
+    bytes: &[u8],
+    mode: Option<Mode>,
+    sync: Sync,
+) -> io::Result<bool> {
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let mut file = match rustix::fs::openat(dir, ".", flags, PLAIN) {
+        Ok(file) => File::from(file),
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => return Ok(false),
+        Err(e) => return Err(e.into()),
+    };
+    fill(&mut file, bytes, mode, sync)?;
+    let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let link = |name: &OsStr| rustix::fs::linkat(CWD, own.as_str(), dir, name, AtFlags::SYMLINK_FOLLOW);
+    match link(name) {
+        Ok(()) => return Ok(true),
+        Err(Errno::EXIST) => {}
+        Err(Errno::NOENT) => return Ok(false),
+        Err(e) => return Err(e.into()),
+    }
+    link(OsStr::new(temp))?;
+    let moved = rustix::fs::renameat(dir, temp, dir, name).map_err(Into::into);
+    named(dir, temp, moved).map(|()| true)
+}
+
+fn fill(file: &mut File, bytes: &[u8], mode: Option<Mode>, sync: Sync) -> io::Result<()> {
+    if let Some(mode) = mode {
+        rustix::fs::fchmod(&*file, mode)?;
+    }
+    write_synced(file, bytes, sync)
+}
+
+/// Takes the second name away again where what was to be done with it has failed.
+fn named(dir: BorrowedFd, temp: &str, done: io::Result<()>) -> io::Result<()> {
+    done.inspect_err(|_| {
+        let _ = unlinkat(dir, temp, AtFlags::empty());
+    })
 }
 
 /// Writes `path` anew, synced; its name is not durable until its directory is.

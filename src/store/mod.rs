@@ -4,6 +4,7 @@
 //! `sync: full`, a power cut. Renames, links, locks and syncs are named nowhere else.
 
 pub mod approvals;
+pub mod beneath;
 pub mod boxes;
 pub mod clock;
 pub mod definitions;
@@ -29,6 +30,7 @@ pub mod scratch;
 pub mod secrets;
 pub mod session_log;
 pub mod spool;
+pub mod tree;
 pub mod trust;
 pub mod watch;
 pub mod workspace;

@@ -2,9 +2,11 @@
 //! too. A tool tells the model what came of it, in words; only the machine's own trouble is a fault of the
 //! turn.
 
+mod files;
 mod memory;
 pub mod program;
 mod shell;
+mod tree;
 mod within;
 
 use crate::core::definition::Agent;
@@ -48,7 +50,25 @@ struct Built {
     run: Run,
 }
 
+<<<<<<< HEAD
 const TOOLS: &[&Built] = &[&shell::BASH, &memory::REMEMBER, &memory::RECALL];
+=======
+/// How long a program may run where nobody says.
+const TIMEOUT: Duration = Duration::from_mins(2);
+/// How much a program may write, in bytes.
+const MAX_OUTPUT: u64 = 4 << 20;
+
+const TOOLS: &[&Built] = &[
+    &files::READ,
+    &files::WRITE,
+    &files::EDIT,
+    &tree::LIST,
+    &tree::SEARCH,
+    &shell::BASH,
+    &memory::REMEMBER,
+    &memory::RECALL,
+];
+>>>>>>> 0f7b29e (Files: read, write, edit, list, search, each path resolved by the kernel beneath what the agent may reach)
 
 /// A tool that an agent has.
 pub struct Tool {
