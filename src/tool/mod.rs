@@ -50,14 +50,6 @@ struct Built {
     run: Run,
 }
 
-<<<<<<< HEAD
-const TOOLS: &[&Built] = &[&shell::BASH, &memory::REMEMBER, &memory::RECALL];
-=======
-/// How long a program may run where nobody says.
-const TIMEOUT: Duration = Duration::from_mins(2);
-/// How much a program may write, in bytes.
-const MAX_OUTPUT: u64 = 4 << 20;
-
 const TOOLS: &[&Built] = &[
     &files::READ,
     &files::WRITE,
@@ -68,7 +60,6 @@ const TOOLS: &[&Built] = &[
     &memory::REMEMBER,
     &memory::RECALL,
 ];
->>>>>>> 0f7b29e (Files: read, write, edit, list, search, each path resolved by the kernel beneath what the agent may reach)
 
 /// A tool that an agent has.
 pub struct Tool {
