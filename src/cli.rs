@@ -3,8 +3,8 @@
 #![expect(clippy::doc_markdown, reason = "doc comments here are the help that people read")]
 
 use crate::command::{
-    Here, approve, ask, check, completions, deliver, discard, init, log, man, recall, remember, retry, route,
-    run_agent, send, status, supervise, tick, trust, why,
+    Here, approve, ask, check, completions, deliver, discard, init, log, man, prompt, recall, remember, retry, route,
+    run_agent, send, skills, status, supervise, tick, trust, why,
 };
 use crate::core::fault::Result;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -43,6 +43,10 @@ pub enum Command {
     Trust(trust::Args),
     /// Look whether everything in the workspace is in order
     Check(check::Args),
+    /// Show what agents can learn to do, and approve its scripts
+    Skills(skills::Args),
+    /// Print what an agent is told before the conversation: system prompt and tools
+    Prompt(prompt::Args),
     /// Put a message into the inbox, and print its id once it is durable
     Send(send::Args),
     /// Move what is new to the sessions that will answer it
@@ -90,6 +94,8 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Init(args) => init::run(args, &here),
         Command::Trust(args) => trust::run(args, &here),
         Command::Check(args) => check::run(&args, here),
+        Command::Skills(args) => skills::run(&args, here),
+        Command::Prompt(args) => prompt::run(&args, here),
         Command::Send(args) => send::run(args, here),
         Command::Route(args) => route::run(&args, here),
         Command::RunAgent(args) => run_agent::run(&args, here),

@@ -158,8 +158,9 @@ fn a_program_reads_the_whole_request() {
     let first = request("one");
     let system = first["system"].as_str().unwrap();
     assert!(system.contains("Agent: pickle\nSession: pickle.work\n"), "{system}");
+    let stable = system.find("\n\n## Runtime").unwrap();
     let expected = json!({
-        "model": "small", "system": system, "temperature": 0.5, "max_tokens": 9,
+        "model": "small", "system": system, "system_stable": stable, "temperature": 0.5, "max_tokens": 9,
         "messages": [{"role": "user", "content": "one"}],
     });
     let mut plain = first.clone();

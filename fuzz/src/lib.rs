@@ -17,10 +17,12 @@ use claw::core::problem::Problem;
 use claw::core::record::Record;
 use claw::core::routing::{self, Learned};
 use claw::core::session;
+use claw::core::skill;
 use claw::core::stamp::Stamp;
 use claw::core::turn;
 use claw::store::definitions;
 use claw::store::session_log::{self, SessionLog};
+use claw::store::skills;
 use serde_json::{Map, Value};
 use std::fs;
 
@@ -64,7 +66,7 @@ pub fn front_matter(data: &[u8]) {
         read.unwrap_or_else(|problem| vec![problem]).iter().for_each(|problem| is_placed(problem, text));
     };
     place(definition::agent("a", "A", text, None).map(|(_, warnings)| warnings));
-    place(definition::skill("S", text).map(|(_, warnings)| warnings));
+    place(skill::read("s", "S", text).map(|(_, warnings)| warnings));
     place(definition::cron("c", "C", text).map(|(_, warnings)| warnings));
     if let Ok(draft) = Draft::from_file("x.md", data) {
         drafts(draft);
@@ -139,6 +141,7 @@ fn settings(text: &str, config: &Config) {
         fs::write(place.path("claw.yaml"), text).unwrap();
         let workspace = place.workspace();
         let _ = definitions::problems(&workspace);
+        let _ = skills::problems(&workspace);
         workspace.home().unwrap();
         if let Some(address) = &config.deliver_to {
             let _ = channel::check(&workspace, address);

@@ -12,7 +12,7 @@ use crate::core::stamp::SECOND;
 use crate::provider;
 use crate::store::boxes::{Side, State};
 use crate::store::workspace::Workspace;
-use crate::store::{clock, definitions, drops, git, session_log};
+use crate::store::{clock, definitions, drops, git, session_log, skills};
 use std::fs;
 use std::path::Path;
 
@@ -40,6 +40,7 @@ pub fn run(_: &Args, here: Here) -> Result<u8> {
         Err(problem) => vec![problem],
     };
     problems.extend(definitions::problems(&workspace));
+    problems.extend(skills::problems(&workspace));
     problems.extend(strays(&workspace));
     problems.extend(sessions(&workspace));
     problems.extend(machine(&workspace));

@@ -121,8 +121,40 @@ pub fn stdin() -> Result<String> {
         .map_err(|e| Fault::data(format!("stdin is not UTF-8 at byte {}", e.utf8_error().valid_up_to())))
 }
 
+/// Prints a line beside the result, on stderr.
+pub fn aside(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// The text with nothing in it that a terminal acts on or that shows other than it stands: what somebody
+/// else has written is seen as it is. Line breaks and tabs stay.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    let is_hidden = |c: char| {
+        c.is_control() && !matches!(c, '\n' | '\t')
+            || matches!(u32::from(c), 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x2069 | 0xfeff | 0xe0000..=0xe007f)
+    };
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_hidden(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
+    }
+    shown
+}
+
 /// Whether a person sees stdout.
 #[must_use]
 pub fn is_terminal() -> bool {
     io::stdout().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn what_a_terminal_would_act_on_is_shown_instead() {
+        assert_eq!(plain("a\tb\nä 猫"), "a\tb\nä 猫");
+        assert_eq!(plain("rm -rf x\r\x1b[2Kls"), "rm -rf x\\u{d}\\u{1b}[2Kls");
+        assert_eq!(plain("a\u{202e}b"), "a\\u{202e}b");
+    }
 }

@@ -5,6 +5,7 @@ use crate::core::address::Address;
 use crate::core::fault::{Fault, Result};
 use crate::core::model_settings::{MODEL_KEYS, Model};
 use crate::core::problem::{self, Problem};
+use crate::core::prompt::Limits;
 use crate::core::{definition, session};
 use jiff::SignedDuration;
 use serde::Deserialize;
@@ -39,6 +40,8 @@ pub struct Config {
     pub memories: Memories,
     /// The walls around agents' programs.
     pub sandbox: Sandbox,
+    /// How long the system prompt may be.
+    pub prompt: Limits,
     /// How long finished things are kept.
     pub keep: Keep,
 }
@@ -134,6 +137,7 @@ impl Default for Config {
             channels: Channels::default(),
             memories: Memories::default(),
             sandbox: Sandbox::default(),
+            prompt: Limits::default(),
             keep: Keep::default(),
         }
     }
@@ -152,11 +156,14 @@ const KEYS: &[&str] = &[
     "sandbox",
     "mode",
     "network",
+    "prompt",
     "keep",
     "exec",
     "command",
     "timeout",
     "git",
+    "max_file",
+    "max_total",
     "done_days",
     "ask_days",
     "journal_days",

@@ -1,4 +1,4 @@
-//! Definitions: agents, skills and crons, one Markdown file each. A workspace written for the
+//! Definitions: agents and crons, one Markdown file each. A workspace written for the
 //! reference program reads as it is.
 
 use crate::core::front_matter;
@@ -49,6 +49,8 @@ pub struct Agent {
 pub struct Cron {
     /// The folder's name.
     pub id: String,
+    /// What it is for.
+    pub description: String,
     /// The cron expression.
     pub schedule: String,
     /// Who does it.
@@ -76,27 +78,9 @@ struct AgentHead {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct SkillHead {
-    name: Option<String>,
-    description: Option<String>,
-    #[serde(rename = "license")]
-    _license: serde::de::IgnoredAny,
-    #[serde(rename = "compatibility")]
-    _compatibility: serde::de::IgnoredAny,
-    #[serde(rename = "metadata")]
-    _metadata: serde::de::IgnoredAny,
-    #[serde(rename = "allowed-tools")]
-    _allowed_tools: serde::de::IgnoredAny,
-    #[serde(rename = "requires")]
-    _requires: serde::de::IgnoredAny,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
 struct CronHead {
     name: Option<String>,
-    #[serde(rename = "description")]
-    _description: serde::de::IgnoredAny,
+    description: String,
     agent: Option<String>,
     schedule: Option<String>,
     #[serde(rename = "one_off")]
@@ -122,8 +106,6 @@ const MAX_STEPS: u32 = 30;
 /// How long a turn may take where the agent does not say.
 const TURN_TIMEOUT: SignedDuration = SignedDuration::from_mins(30);
 const CRON_KEYS: &[&str] = &["name", "description", "agent", "schedule", "one_off"];
-const SKILL_KEYS: &[&str] =
-    &["name", "description", "license", "compatibility", "metadata", "allowed-tools", "requires"];
 
 /// A definition and the warnings about it, or what is wrong with it.
 pub type Read<T> = Result<(T, Vec<Problem>), Problem>;
@@ -166,16 +148,6 @@ pub fn agent(id: &str, path: &str, text: &str, soul: Option<String>) -> Read<Age
     Ok((agent, warnings))
 }
 
-/// Reads a SKILL.md and returns its name.
-///
-/// # Errors
-/// The problem, with line and column.
-pub fn skill(path: &str, text: &str) -> Read<String> {
-    let (head, _, warnings) = head::<SkillHead>(path, text, SKILL_KEYS)?;
-    required(path, "description", head.description)?;
-    Ok((required(path, "name", head.name)?, warnings))
-}
-
 /// Reads a CRON.md.
 ///
 /// # Errors
@@ -192,10 +164,10 @@ pub fn cron(id: &str, path: &str, text: &str) -> Read<Cron> {
     if body.trim().is_empty() {
         return Err(Problem::error(path, "it has no prompt: the body is empty"));
     }
-    Ok((Cron { id: id.to_owned(), schedule, agent, prompt: body }, warnings))
+    Ok((Cron { id: id.to_owned(), description: head.description, schedule, agent, prompt: body }, warnings))
 }
 
-fn head<T: DeserializeOwned + Default>(
+pub(super) fn head<T: DeserializeOwned + Default>(
     path: &str,
     text: &str,
     known: &[&str],
@@ -208,7 +180,7 @@ fn head<T: DeserializeOwned + Default>(
     Ok((head, parts.body.trim().to_owned(), warnings))
 }
 
-fn required(path: &str, key: &str, value: Option<String>) -> Result<String, Problem> {
+pub(super) fn required(path: &str, key: &str, value: Option<String>) -> Result<String, Problem> {
     value
         .filter(|v| !v.trim().is_empty())
         .ok_or_else(|| Problem::error(path, format!("`{key}` is missing in the front matter")).at(Some((1, 1))))
@@ -250,11 +222,5 @@ mod tests {
         for bad in ["", "every day", "61 * * * *", "* * *"] {
             assert!(read(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn a_skill_needs_a_name_and_a_description() {
-        assert!(skill("s", "---\nname: s\ndescription: d\nmetadata: {a: b}\n---\n").is_ok());
-        assert!(skill("s", "---\nname: s\n---\n").unwrap_err().message.contains("description"));
     }
 }

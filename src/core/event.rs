@@ -42,6 +42,37 @@ pub enum EventKind {
     Notice,
 }
 
+impl EventKind {
+    /// Every kind.
+    pub const ALL: [Self; 9] = [
+        Self::Message,
+        Self::Dispatch,
+        Self::Result,
+        Self::Cron,
+        Self::Heartbeat,
+        Self::Remember,
+        Self::Approval,
+        Self::Control,
+        Self::Notice,
+    ];
+
+    /// What it is called in an event's file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Dispatch => "dispatch",
+            Self::Result => "result",
+            Self::Cron => "cron",
+            Self::Heartbeat => "heartbeat",
+            Self::Remember => "remember",
+            Self::Approval => "approval",
+            Self::Control => "control",
+            Self::Notice => "notice",
+        }
+    }
+}
+
 /// An event as it lies in a box.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
@@ -364,6 +395,13 @@ mod tests {
             for name in ["a.json", "a.md", "a"] {
                 let _ = Draft::from_file(name, &bytes);
             }
+        }
+    }
+
+    #[test]
+    fn every_kind_is_called_as_in_its_file() {
+        for kind in EventKind::ALL {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
         }
     }
 }

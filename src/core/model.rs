@@ -105,8 +105,11 @@ pub struct Request {
     /// The provider's name of the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// The prompt's layers.
+    /// The prompt: its layers, the stable ones first.
     pub system: String,
+    /// How many bytes from the start of `system` are the same from turn to turn: where a provider's cache
+    /// wants a mark, it belongs there.
+    pub system_stable: usize,
     /// The conversation, oldest first; the last one is the user's, or the results of calls.
     pub messages: Vec<Message>,
     /// What may be called.
@@ -121,6 +124,14 @@ pub struct Request {
     /// The most tokens of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<u32>,
+}
+
+impl Request {
+    /// The prompt in two: what is the same from turn to turn, and the present.
+    #[must_use]
+    pub fn system_parts(&self) -> (&str, &str) {
+        self.system.split_at_checked(self.system_stable).unwrap_or((&self.system, ""))
+    }
 }
 
 /// A whole answer: `command` models may write exactly this as JSON on stdout.

@@ -5,6 +5,7 @@ mod calls;
 mod crew;
 pub mod deliver;
 pub mod pool;
+pub mod prompt;
 mod queue;
 pub mod remember;
 pub mod route;

@@ -132,6 +132,7 @@ fn drive<'a>(
         asked,
         approved,
         secrets: Secrets::of(workspace, &agent),
+        prompt: None,
         begun: workspace.world.now().timestamp().to_zoned(world::zone()),
         until: Instant::now() + Duration::try_from(agent.turn_timeout).unwrap_or_default(),
         agent,

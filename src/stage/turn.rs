@@ -8,18 +8,19 @@ use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::{Derived, Id};
 use crate::core::model::{Call, Reply, Request};
-use crate::core::prompt::{self, Layers};
+use crate::core::prompt::join;
 use crate::core::record::Record;
 use crate::core::session;
 use crate::core::turn::{Replay, Taken};
 use crate::provider::{self, Question};
+use crate::stage::prompt::{self, Moment};
 use crate::store::boxes::Side;
 use crate::store::journal::{self, Line};
 use crate::store::lock::Lane;
+use crate::store::publish;
 use crate::store::secrets::Secrets;
 use crate::store::session_log::SessionLog;
 use crate::store::workspace::Workspace;
-use crate::store::{definitions, publish};
 use crate::tool::{self, Tool};
 use jiff::{Timestamp, Zoned};
 use std::sync::Arc;
@@ -51,6 +52,9 @@ pub(super) struct Turn<'a> {
     pub(super) secrets: Secrets,
     /// What the agent is told of the present: the same at every step, so that providers' caches hit.
     pub(super) begun: Zoned,
+    /// The system prompt and how much of it is stable, once it was made: the same at every step too, also
+    /// where a step changes a file that it is made of.
+    pub(super) prompt: Option<(String, usize)>,
     /// When it must be over.
     pub(super) until: Instant,
 }
@@ -75,7 +79,7 @@ impl Turn<'_> {
     pub(super) fn ask(&mut self, is_last: bool) -> Result<()> {
         let began = Instant::now();
         let chosen = self.choose()?;
-        let request = self.request(&chosen, is_last);
+        let request = self.request(&chosen, is_last)?;
         let asked = self.asked;
         let mut reply = provider::ask(&mut Question {
             workspace: self.workspace,
@@ -145,24 +149,31 @@ impl Turn<'_> {
         Ok(Chosen::offline())
     }
 
-    fn request(&self, chosen: &Chosen, is_last: bool) -> Request {
-        let system = prompt::build(&Layers {
-            agent: &self.agent,
-            guide: &definitions::guide(self.workspace),
-            now: &self.begun,
-            session: &self.lane.name,
-            kind: self.event.kind,
-            reply_to: &self.event.reply_to,
-        });
-        Request {
+    fn request(&mut self, chosen: &Chosen, is_last: bool) -> Result<Request> {
+        let (system, system_stable) = match &self.prompt {
+            Some(prompt) => prompt.clone(),
+            None => self.prompt.insert(self.system()?).clone(),
+        };
+        Ok(Request {
             model: chosen.model.model.clone(),
             system,
+            system_stable,
             messages: self.state.messages(&self.event.content, is_last),
             tools: self.tools.iter().map(|tool| tool.spec.clone()).collect(),
             must_answer: is_last,
             temperature: chosen.model.temperature,
             max_tokens: chosen.model.max_tokens,
-        }
+        })
+    }
+
+    fn system(&self) -> Result<(String, usize)> {
+        let moment = Moment {
+            now: &self.begun,
+            session: &self.lane.name,
+            kind: self.event.kind,
+            reply_to: &self.event.reply_to,
+        };
+        prompt::layers(self.workspace, &self.agent, &self.tools, &moment).map(|layers| join(&layers))
     }
 
     /// Everything that goes out for an event that was answered so.

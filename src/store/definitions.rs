@@ -1,14 +1,22 @@
 //! Reading agents, and what every definition in the workspace says about itself.
 
-use crate::core::definition::{self, Agent};
+use crate::core::definition::{self, Agent, Cron};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::problem::{self, Problem, nearest};
 use crate::core::session;
+use crate::core::template;
+use crate::store::contained;
 use crate::store::workspace::Workspace;
 use std::convert::Infallible;
 use std::fs;
 use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::Arc;
+
+/// What the guide stands in.
+const GUIDE: [&str; 2] = ["AGENTS.md", "BOOTSTRAP.md"];
+/// The longest CRON.md, in bytes.
+const MAX_CRON: u64 = 256 << 10;
 
 /// The agent `id`. Warnings about its file are said, once.
 ///
@@ -65,22 +73,40 @@ pub fn folders(workspace: &Workspace, kind: &str) -> Vec<String> {
     names
 }
 
+/// The guide's files that are there and say something: name and text.
+pub type Guide = Arc<[(&'static str, String)]>;
+
 /// AGENTS.md and BOOTSTRAP.md, in this order, as far as they are there.
 #[must_use]
-pub fn guide(workspace: &Workspace) -> Arc<str> {
-    let files = ["AGENTS.md", "BOOTSTRAP.md"].map(|name| workspace.path(name));
+pub fn guide(workspace: &Workspace) -> Guide {
+    let files = GUIDE.map(|name| workspace.path(name));
     let read = || {
-        let texts = files.each_ref().map(|path| fs::read_to_string(path).unwrap_or_default());
-        Ok::<_, Infallible>(Arc::from(texts.join("\n\n").trim()))
+        let texts = files.each_ref().map(|path| fs::read(path).unwrap_or_default());
+        let texts = texts.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        Ok::<_, Infallible>(GUIDE.into_iter().zip(texts).filter(|(_, text)| !text.trim().is_empty()).collect())
     };
-    let Ok(text) = workspace.memo.guides.get("guide", &files, workspace.world.now(), read);
-    text
+    let Ok(guide) = workspace.memo.guides.get("guide", &files, workspace.world.now(), read);
+    guide
+}
+
+/// The scheduled task `id`.
+///
+/// # Errors
+/// The problem with its file.
+pub fn cron(workspace: &Workspace, id: &str) -> std::result::Result<Arc<Cron>, Problem> {
+    let dir = workspace.path("crons");
+    let name = Path::new(id).join("CRON.md");
+    workspace.memo.crons.get(id, &[dir.join(&name)], workspace.world.now(), || {
+        let path = format!("crons/{id}/CRON.md");
+        let text = contained::text(&dir, &name, MAX_CRON).map_err(|e| Problem::error(&path, e.to_string()))?;
+        definition::cron(id, &path, &text).map(|(cron, _)| Arc::new(cron))
+    })
 }
 
 /// Reads one definition: id, path, text.
 type Reader<'a> = &'a dyn Fn(&str, &str, &str) -> std::result::Result<Vec<Problem>, Problem>;
 
-/// Everything that is wrong with the definitions.
+/// Everything that is wrong with agents, crons and the guide.
 #[must_use]
 pub fn problems(workspace: &Workspace) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -88,7 +114,7 @@ pub fn problems(workspace: &Workspace) -> Vec<Problem> {
         for id in folders(workspace, kind) {
             let path = format!("{kind}/{id}/{file}");
             let found = match fs::read_to_string(workspace.path(&path)) {
-                Ok(text) => read(&id, &path, &text),
+                Ok(text) => read(&id, &path, &text).map(|w| [w, template::unknown(&path, &text, true)].concat()),
                 Err(e) if e.kind() == ErrorKind::NotFound => Err(Problem::error(&path, "is missing")),
                 Err(e) => Err(Problem::error(&path, format!("cannot be read: {e}"))),
             };
@@ -105,9 +131,8 @@ pub fn problems(workspace: &Workspace) -> Vec<Problem> {
         // What is wrong with the settings themselves is said once, not for every agent.
         let Ok((config, _)) = workspace.read_config() else { return Ok(warnings) };
         config.choose(&agent, None).map_err(|e| Problem::error(path, e.to_string()).at(at))?;
-        Ok(warnings)
+        Ok(warnings.into_iter().chain(long(path, &agent.identity, config.prompt.max_file)).collect())
     });
-    look("skills", "SKILL.md", &|_, path, text| definition::skill(path, text).map(|(_, warnings)| warnings));
     look("crons", "CRON.md", &|id, path, text| {
         let (cron, warnings) = definition::cron(id, path, text)?;
         if !has_agent(workspace, &cron.agent) {
@@ -116,5 +141,19 @@ pub fn problems(workspace: &Workspace) -> Vec<Problem> {
         }
         Ok(warnings)
     });
+    let souls = folders(workspace, "agents").into_iter().map(|id| format!("agents/{id}/SOUL.md"));
+    let most = workspace.read_config().map_or(usize::MAX, |(config, _)| config.prompt.max_file);
+    for path in souls.chain(GUIDE.map(str::to_owned)) {
+        let text = String::from_utf8_lossy(&fs::read(workspace.path(&path)).unwrap_or_default()).into_owned();
+        problems.extend(template::unknown(&path, &text, true));
+        problems.extend(long(&path, text.trim(), most));
+    }
     problems
+}
+
+/// A word on prose that agents are not shown whole.
+fn long(path: &str, text: &str, most: usize) -> Option<Problem> {
+    let all = text.chars().count();
+    let what = || format!("agents are shown {most} of its {all} characters, the first and the last (prompt.max_file)");
+    (all > most).then(|| Problem::warning(path, what()))
 }

@@ -19,6 +19,8 @@ const FILES: &[(&str, &str)] = embedded![
     "agents/cookie/AGENT.md",
     "agents/cookie/SOUL.md",
     "skills/README.md",
+    "skills/skill-creator/SKILL.md",
+    "skills/skill-creator/references/format.md",
     "crons/README.md",
     "memories/README.md",
 ];

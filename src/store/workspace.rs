@@ -2,9 +2,10 @@
 
 use crate::core::address::Address;
 use crate::core::config::{self, Config, Sync};
-use crate::core::definition::Agent;
+use crate::core::definition::{Agent, Cron};
 use crate::core::fault::{Fault, Result};
 use crate::core::problem::Problem;
+use crate::core::skill::Skill;
 use crate::store::durable::Places;
 use crate::store::kept::Kept;
 use crate::store::{At, durable, trust};
@@ -60,7 +61,11 @@ pub struct Workspace {
 #[derive(Debug, Default)]
 pub(super) struct Memo {
     pub(super) agents: Kept<Arc<Agent>>,
-    pub(super) guides: Kept<Arc<str>>,
+    pub(super) crons: Kept<Arc<Cron>>,
+    pub(super) guides: Kept<Arc<[(&'static str, String)]>>,
+    pub(super) skills: Kept<Arc<(Skill, Vec<Problem>)>>,
+    /// Hashes of approved scripts.
+    pub(super) scripts: Kept<String>,
     pub(super) places: Places,
     /// The journal's file of the day, open for appending.
     pub(super) pen: Mutex<Option<(String, fs::File)>>,
@@ -168,6 +173,12 @@ impl Workspace {
         if fs::File::create_new(path).is_ok() {
             self.world.say(text);
         }
+    }
+
+    /// Its directory, absolute and without links, however it was named.
+    #[must_use]
+    pub fn real_root(&self) -> PathBuf {
+        fs::canonicalize(&self.root).unwrap_or_else(|_| self.root.clone())
     }
 
     /// A path in the workspace.

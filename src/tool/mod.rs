@@ -6,6 +6,7 @@ mod files;
 mod memory;
 pub mod program;
 mod shell;
+pub mod skill;
 mod tree;
 mod within;
 
@@ -59,6 +60,7 @@ const TOOLS: &[&Built] = &[
     &shell::BASH,
     &memory::REMEMBER,
     &memory::RECALL,
+    &skill::SKILL,
 ];
 
 /// A tool that an agent has.
@@ -79,6 +81,8 @@ enum Act {
 
 /// The tool whose calls publish what is to be remembered.
 pub const REMEMBER: &str = memory::REMEMBER.name;
+/// The tool that tells skills; who has it is shown which there are.
+pub const SKILL: &str = skill::SKILL.name;
 
 /// The tools of an agent, in the order in which models are told of them; none in a workspace that its owner
 /// does not trust. What is wrong with an executable's description is said, once.
@@ -90,7 +94,10 @@ pub fn offered(workspace: &Workspace, agent: &Agent) -> Vec<Tool> {
     let mut tools: Vec<Tool> = TOOLS
         .iter()
         .filter_map(|built| {
-            let approve = agent.tools.approve(built.name)?;
+            let approve = match built.name {
+                SKILL => skill::grant(agent)?,
+                name => agent.tools.approve(name)?,
+            };
             let spec = ToolSpec {
                 name: built.name.to_owned(),
                 description: built.description.to_owned(),

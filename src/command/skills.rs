@@ -1,0 +1,205 @@
+//! `claw skills`
+
+use crate::command::{Here, out};
+use crate::core::fault::{Fault, Kind, Result};
+use crate::core::problem::Problem;
+use crate::store::definitions;
+use crate::store::scripts::{self, File, Role};
+use crate::store::skills::{self, Standing};
+use crate::store::workspace::Workspace;
+use crate::tool;
+use serde_json::{Value, json};
+
+/// Show what agents can learn to do, and approve its scripts
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
+    /// Print JSON: one line for each skill
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Show what an agent is told of a skill, and how it stands
+    Show {
+        /// Which
+        id: String,
+    },
+    /// Look whether the skills' files are in order
+    Check {
+        /// Which [default: all]
+        ids: Vec<String>,
+    },
+    /// Let a skill's scripts be run, as they are now; shows them first
+    Approve {
+        /// Which
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+        /// Only show what would be approved
+        #[arg(short = 'n', long)]
+        dry_run: bool,
+    },
+}
+
+/// Lists, shows, checks or approves skills.
+///
+/// # Errors
+/// `Data` where there is no such skill.
+pub fn run(args: &Args, here: Here) -> Result<u8> {
+    match &args.what {
+        None => list(&here.look()?, args.json),
+        Some(What::Show { id }) => show(&here.look()?, id, args.json),
+        Some(What::Check { ids }) => check(&here.look()?, ids, args.json),
+        Some(What::Approve { ids, dry_run }) => {
+            let workspace = if *dry_run { here.look()? } else { here.open()? };
+            ids.iter().try_for_each(|id| approve(&workspace, id, *dry_run, args.json)).map(|()| 0)
+        }
+    }
+}
+
+fn list(workspace: &Workspace, as_json: bool) -> Result<u8> {
+    let all = skills::all(workspace);
+    let width = all.iter().map(|standing| standing.id.chars().count()).max().unwrap_or_default();
+    for standing in &all {
+        let files = scripts::of(workspace, &standing.id);
+        if as_json {
+            out::json(&document(workspace, standing, &files))?;
+            continue;
+        }
+        let inert = files.iter().filter(|file| file.role == Role::Inert).count();
+        let mut text = match standing.offered() {
+            Some(skill) => skill.description.split_whitespace().collect::<Vec<_>>().join(" "),
+            None => format!("not offered: {}", standing.why_not()),
+        };
+        if inert > 0 {
+            text += &format!(" [{inert} scripts not approved: claw skills approve {}]", standing.id);
+        }
+        out::line(&out::plain(&format!("{:<width$}  {text}", standing.id)))?;
+    }
+    if !all.is_empty() && learners(workspace).is_empty() {
+        workspace.world.say("no agent may use skills; say `allow_skills: true` in its AGENT.md");
+    }
+    Ok(0)
+}
+
+fn show(workspace: &Workspace, name: &str, as_json: bool) -> Result<u8> {
+    let standing = skills::find(workspace, name)?;
+    let files = scripts::of(workspace, &standing.id);
+    let told = tool::skill::told(workspace, &standing.id);
+    if as_json {
+        let mut document = document(workspace, &standing, &files);
+        document["told"] = json!(told.as_ref().ok());
+        out::json(&document)?;
+        return Ok(0);
+    }
+    if let Ok((skill, _)) = standing.read.as_deref() {
+        let head = [
+            ("description", Some(skill.description.as_str())),
+            ("compatibility", skill.compatibility.as_deref()),
+            ("license", skill.license.as_deref()),
+        ];
+        for (key, value) in head.into_iter().filter_map(|(key, value)| Some((key, value?))) {
+            out::line(&out::plain(&format!("{key}: {value}")))?;
+        }
+        out::line(&format!("offered to: {}", offered_to(workspace, &standing).join(", ")))?;
+        out::line("")?;
+    }
+    out::line(&out::plain(&told?))?;
+    Ok(0)
+}
+
+fn check(workspace: &Workspace, names: &[String], as_json: bool) -> Result<u8> {
+    let wanted: Vec<String> =
+        names.iter().map(|name| skills::find(workspace, name).map(|s| s.id)).collect::<Result<_>>()?;
+    let mut problems = skills::problems(workspace);
+    let is_of = |problem: &Problem, id: &String| problem.path == format!("{}/{id}/SKILL.md", skills::FOLDER);
+    problems.retain(|problem| wanted.is_empty() || wanted.iter().any(|id| is_of(problem, id)));
+    for problem in &problems {
+        if as_json {
+            let (line, column) = problem.at.unzip();
+            let kind = if problem.is_warning { "warning" } else { "error" };
+            let message = &problem.message;
+            out::json(&json!({"path": problem.path, "line": line, "column": column, "is": kind, "message": message}))?;
+        } else {
+            out::line(&out::plain(&problem.to_string()))?;
+        }
+    }
+    if problems.is_empty() && !as_json {
+        let count = if names.is_empty() { definitions::folders(workspace, skills::FOLDER).len() } else { names.len() };
+        out::line(&format!("{count} skills are in order"))?;
+    }
+    Ok(if problems.iter().any(|problem| !problem.is_warning) { 78 } else { 0 })
+}
+
+fn approve(workspace: &Workspace, name: &str, is_dry: bool, as_json: bool) -> Result<()> {
+    let id = skills::find(workspace, name)?.id;
+    let scripts = scripts::unapproved(workspace, &id)?;
+    let verb = if is_dry { "would be approved" } else { "approved" };
+    for script in &scripts {
+        let (size, hash) = (script.bytes.len(), scripts::hash(&script.bytes));
+        if as_json {
+            let now = !is_dry;
+            out::json(&json!({"skill": id, "path": script.path, "size": size, "hash": hash, "approved": now}))?;
+            continue;
+        }
+        out::line(&out::plain(&format!("==> {} ({size} bytes, blake3 {})", script.path, &hash[..16])))?;
+        match std::str::from_utf8(&script.bytes) {
+            Ok(text) => out::line(&out::plain(text.trim_end_matches('\n')))?,
+            Err(_) => out::line("(it is no text)")?,
+        }
+    }
+    if !is_dry && !scripts.is_empty() {
+        scripts::approve(workspace, &scripts)?;
+    }
+    if scripts.is_empty() {
+        out::tell(&format!("{id} has no script that is not approved"));
+    } else {
+        out::tell(&format!("{verb}: {} scripts of {id}, as they are shown", scripts.len()));
+    }
+    let links = scripts::of(workspace, &id).into_iter().filter(|file| file.role == Role::Inert);
+    match links.map(|file| file.path).find(|path| workspace.path(path).is_symlink()) {
+        Some(link) => Err(Fault::new(Kind::Failed, format!("{link} is a link, which cannot be approved"))
+            .hint("put the file itself there")),
+        None => Ok(()),
+    }
+}
+
+/// Agents that may use skills at all.
+fn learners(workspace: &Workspace) -> Vec<String> {
+    let may = |id: &String| definitions::agent(workspace, id).is_ok_and(|agent| agent.allow_skills);
+    definitions::folders(workspace, "agents").into_iter().filter(may).collect()
+}
+
+fn offered_to(workspace: &Workspace, standing: &Standing) -> Vec<String> {
+    match standing.offered() {
+        None => vec!["nobody".to_owned()],
+        Some(_) => Some(learners(workspace)).filter(|ids| !ids.is_empty()).unwrap_or(vec!["nobody".to_owned()]),
+    }
+}
+
+fn document(workspace: &Workspace, standing: &Standing, files: &[File]) -> Value {
+    let found = standing.read.as_deref();
+    let skill = found.map(|(skill, _)| skill).ok();
+    let problems: Vec<String> = match found {
+        Ok((_, warnings)) => warnings.iter().map(ToString::to_string).collect(),
+        Err(problem) => vec![problem.to_string()],
+    };
+    json!({
+        "skill": standing.id,
+        "name": skill.map(|skill| &skill.name),
+        "description": skill.map(|skill| &skill.description),
+        "license": skill.and_then(|skill| skill.license.as_ref()),
+        "compatibility": skill.and_then(|skill| skill.compatibility.as_ref()),
+        "allowed_tools": skill.map(|skill| &skill.tools),
+        "offered": standing.offered().is_some(),
+        "agents": if standing.offered().is_some() { learners(workspace) } else { Vec::new() },
+        "missing": standing.missing,
+        "problems": problems,
+        "files": files
+            .iter()
+            .map(|file| json!({"path": file.path, "size": file.size, "role": file.role}))
+            .collect::<Vec<_>>(),
+    })
+}

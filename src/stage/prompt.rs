@@ -1,0 +1,75 @@
+//! What a turn begins with: the layers of the system prompt, made of the workspace's files as they are now.
+//! `claw prompt` shows the same that a model is sent.
+
+use crate::core::address::Address;
+use crate::core::definition::Agent;
+use crate::core::event::EventKind;
+use crate::core::fault::Result;
+use crate::core::fit::Item;
+use crate::core::prompt::{self, Layer, Sources};
+use crate::store::skills::Standing;
+use crate::store::workspace::Workspace;
+use crate::store::{definitions, skills};
+use crate::tool::{self, Tool};
+use jiff::Zoned;
+
+/// The turn that a prompt is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment<'a> {
+    /// The present, in the owner's zone.
+    pub now: &'a Zoned,
+    /// The session's name.
+    pub session: &'a str,
+    /// What kind of event is answered.
+    pub kind: EventKind,
+    /// Where the answer goes.
+    pub reply_to: &'a Address,
+}
+
+/// The layers for `agent` with these tools. Skills are shown to whom the tool for them is offered. What
+/// cannot be read is passed over, with a word.
+///
+/// # Errors
+/// `Config` where `claw.yaml` is bad.
+pub fn layers(workspace: &Workspace, agent: &Agent, tools: &[Tool], moment: &Moment) -> Result<Vec<Layer>> {
+    let learns = tools.iter().any(|tool| tool.spec.name == tool::SKILL);
+    Ok(prompt::layers(&Sources {
+        agent,
+        guide: &definitions::guide(workspace),
+        agents: &agents(workspace, agent),
+        skills: &if learns { offered(workspace) } else { Vec::new() },
+        crons: &crons(workspace),
+        now: moment.now,
+        session: moment.session,
+        kind: moment.kind,
+        reply_to: moment.reply_to,
+        root: &workspace.real_root().display().to_string(),
+        limits: workspace.config()?.prompt,
+    }))
+}
+
+fn agents(workspace: &Workspace, own: &Agent) -> Vec<Item> {
+    let ids = definitions::folders(workspace, "agents").into_iter();
+    let others = ids.filter_map(|id| definitions::agent(workspace, &id).ok());
+    let item = |agent: &Agent| {
+        let own = if agent.id == own.id { " (you)" } else { "" };
+        Item::new(format!("{}{own}", agent.id), &agent.description)
+    };
+    others.map(|agent| item(&agent)).collect()
+}
+
+fn offered(workspace: &Workspace) -> Vec<Item> {
+    let item = |standing: Standing| {
+        if let Err(problem) = &standing.read {
+            workspace.world.say(&format!("skill `{}` is not offered: {problem}", standing.id));
+        }
+        standing.offered().map(|skill| Item::new(skill.id.clone(), &skill.description))
+    };
+    skills::all(workspace).into_iter().filter_map(item).collect()
+}
+
+fn crons(workspace: &Workspace) -> Vec<Item> {
+    let ids = definitions::folders(workspace, "crons").into_iter();
+    let crons = ids.filter_map(|id| definitions::cron(workspace, &id).ok());
+    crons.map(|cron| Item::new(format!("{} ({}, {})", cron.id, cron.schedule, cron.agent), &cron.description)).collect()
+}
