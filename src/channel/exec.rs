@@ -46,6 +46,7 @@ pub(super) fn send(parcel: &mut Parcel) -> Result<()> {
         timeout: exec.timeout.and_then(|d| Duration::try_from(d).ok()).unwrap_or(Duration::from_mins(1)),
         max_output: 64 << 10,
         locks: parcel.lane.share()?,
+        stop: None,
     })?
     .whole()?;
     if ended.code == 0 {

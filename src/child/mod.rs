@@ -5,13 +5,15 @@
 //! or we are gone, it kills them all before it lets go. So nothing that a killed worker had started
 //! goes on beside whoever resumes its work.
 
+mod output;
 pub mod walls;
 mod watcher;
 
 use crate::core::fault::{Fault, Kind, Result};
 use command_fds::{CommandFdExt, FdMapping};
+use output::End;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -56,6 +58,8 @@ pub struct Program<'a> {
     pub max_output: u64,
     /// The locks of the lane and its slots, which the watcher holds on to.
     pub locks: Vec<OwnedFd>,
+    /// Readable as soon as it is to be ended before its end.
+    pub stop: Option<BorrowedFd<'a>>,
 }
 
 /// How it ended.
@@ -67,7 +71,8 @@ pub struct Ended {
     pub stdout: Vec<u8>,
     /// The end of what it complained with.
     pub stderr: String,
-    /// It was ended before its end: `Unavailable` where its time was up, `Failed` where it wrote too much.
+    /// It was ended before its end: `Unavailable` where its time was up, `Failed` where it wrote too much
+    /// or was stopped.
     pub cut: Option<Fault>,
 }
 
@@ -125,17 +130,18 @@ pub fn run(program: Program) -> Result<Ended> {
         let _ = child.wait();
         return Err(no_process(&"no thread can be made"));
     };
-    let mut stdout = Vec::new();
-    let limit = program.max_output;
-    if let Some(pipe) = &mut output {
-        let _ = pipe.take(limit + 1).read_to_end(&mut stdout);
+    let (limit, stop) = (program.max_output, program.stop);
+    let (mut stdout, end) = output.as_mut().map_or_else(Default::default, |pipe| output::read(pipe, limit, stop));
+    let mut cut = match end {
+        End::TooMuch => Some(format!("`{name}` wrote more than {limit} bytes")),
+        End::Closed if !output::is_stopped_first(&child, stop) => None,
+        End::Closed | End::Stopped => Some(format!("`{name}` was stopped")),
     }
-    let mut cut = None;
-    if stdout.len() as u64 > limit {
+    .map(|why| Fault::new(Kind::Failed, why));
+    stdout.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    if cut.is_some() {
         // Our end of the control pipe closes: the watcher ends everything.
         hold.take();
-        stdout.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        cut = Some(Fault::new(Kind::Failed, format!("`{name}` wrote more than {limit} bytes")));
     }
     drop(output);
     let status = child.wait().map_err(|e| no_process(&e))?;

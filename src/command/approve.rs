@@ -1,8 +1,7 @@
 //! `claw approve [ID…]` and `claw deny ID…`
 
 use crate::command::{Here, out};
-use crate::core::fault::{Fault, Result};
-use crate::core::id::Id;
+use crate::core::fault::Result;
 use crate::store::approvals::{self, Verdict};
 use crate::store::workspace::Workspace;
 
@@ -49,7 +48,7 @@ pub fn deny(args: &Deny, here: Here) -> Result<u8> {
 
 fn decide(workspace: &Workspace, ids: &[String], verdict: Verdict) -> Result<u8> {
     for text in ids {
-        let id = find(workspace, text)?;
+        let id = approvals::find(workspace, text)?;
         approvals::decide(workspace, &id, verdict)?;
         out::line(id.as_str())?;
     }
@@ -57,22 +56,4 @@ fn decide(workspace: &Workspace, ids: &[String], verdict: Verdict) -> Result<u8>
         workspace.world.say(&fault.to_string());
     }
     Ok(0)
-}
-
-/// The one approval whose id ends so; an id that is whole need not wait any more to be told what became of it.
-fn find(workspace: &Workspace, text: &str) -> Result<Id> {
-    let text = text.rsplit('/').next().unwrap_or(text).trim_end_matches(".md");
-    if let Ok(id) = Id::parse(text) {
-        return Ok(id);
-    }
-    let pending = approvals::pending(workspace);
-    let mut found = pending.iter().map(|approval| &approval.id).filter(|id| id.as_str().ends_with(text));
-    match (found.next(), found.next()) {
-        (Some(id), None) if !text.is_empty() => Ok(id.clone()),
-        (Some(_), Some(_)) => {
-            Err(Fault::data(format!("`{text}` ends more than one id")).hint("claw approve lists them"))
-        }
-        _ => Err(Fault::data(format!("nothing that ends with `{text}` waits for your word"))
-            .hint("claw approve lists what does")),
-    }
 }

@@ -8,10 +8,13 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::{Derived, Id};
 use crate::core::record::Record;
 use crate::core::session;
+use crate::core::slash;
+use crate::stage::control::Control;
 use crate::stage::deliver::Deliver;
 use crate::stage::remember::Remember;
 use crate::stage::run_agent::RunAgent;
 use crate::stage::turn::Asked;
+use crate::stage::work::Work;
 use crate::stage::{Outcome, Standing, route, serve, tick};
 use crate::store::boxes::Side;
 use crate::store::lock::Lane;
@@ -23,7 +26,7 @@ use std::io::IsTerminal;
 use std::sync::Mutex;
 
 /// Ask an agent, and wait for the answer
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Who shall answer [default: default_agent of claw.yaml]
     #[arg(short, long, value_name = "AGENT")]
@@ -43,7 +46,7 @@ pub struct Args {
     /// Print one JSON document
     #[arg(long)]
     json: bool,
-    /// The question; what is piped in is put behind it
+    /// The question; what is piped in is put behind it. A slash command (/help) is about the last session
     #[arg(value_name = "TEXT")]
     text: Vec<String>,
 }
@@ -60,6 +63,8 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     }
     let text = question(args)?;
     let workspace = open(here)?;
+    let is_command = slash::parse(&text).is_some();
+    let args = &if is_command { about_last(args, &workspace) } else { args.clone() };
     let config = workspace.config()?;
     let default = &config.default_agent;
     let named = args.session.as_deref().map(|name| session::named(name, args.agent.as_deref(), default)).transpose()?;
@@ -71,7 +76,9 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let place = Address::parse(&format!("cli:{}.{}", workspace.world.user(), id.short()))?;
     // Both are ours before anybody can see the question: nobody else answers or prints.
     let out_lane = hold(&workspace, Side::Outbox, &place.slug())?;
-    let mut lane = hold(&workspace, Side::Inbox, &session)?;
+    // A command lies beside its session, and does not wait for the turn that may run there.
+    let lane = if is_command { session::control(&session) } else { session.clone() };
+    let mut lane = hold(&workspace, Side::Inbox, &lane)?;
     let mut draft = Draft {
         from: Some(workspace.me()?),
         reply_to: Some(place),
@@ -81,7 +88,9 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     };
     draft.meta.extend(args.model.clone().map(|model| ("model".to_owned(), Value::from(model))));
     publish::inbox(&workspace, &publish::complete(&workspace, draft, id.clone())?)?;
-    session_log::remember_last(&workspace, &session);
+    if !is_command {
+        session_log::remember_last(&workspace, &session);
+    }
     route::all(&workspace)?;
     let streamed = Mutex::new(String::new());
     let heard = |text: &str| {
@@ -91,12 +100,14 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         }
     };
     let is_live = out::is_terminal() && !args.json;
-    let work = RunAgent {
+    let turns = RunAgent {
         session: Some(&session),
         asked: Some(Asked { id: &id, model: args.model.as_deref(), heard: if is_live { Some(&heard) } else { None } }),
         ..RunAgent::all(&workspace)
     };
-    let outcome = serve::until(&workspace, &work, &mut lane, &id)?;
+    let commands = Control { workspace: &workspace, agent: None, session: Some(&session) };
+    let work: &dyn Work = if is_command { &commands } else { &turns };
+    let outcome = serve::until(&workspace, work, &mut lane, &id)?;
     lane.release();
     let outcome = outcome.ok_or_else(|| Fault::data(format!("{id} was taken away before it was answered")))?;
     work_off_notes(&workspace, &outcome)?;
@@ -171,6 +182,17 @@ fn work_off_notes(workspace: &Workspace, outcome: &Outcome) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// A command is about the last session where none is named: a new one has nothing that could be asked about.
+fn about_last(args: &Args, workspace: &Workspace) -> Args {
+    let is_free = args.session.is_none();
+    let last = session_log::last(workspace).filter(|last| {
+        let agent = session::agent(last);
+        args.agent.as_deref().is_none_or(|named| named == agent) && definitions::has_agent(workspace, agent)
+    });
+    let session = if is_free { last } else { args.session.clone() };
+    Args { session, continues: false, ..args.clone() }
 }
 
 fn question(args: &Args) -> Result<String> {

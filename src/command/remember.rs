@@ -53,6 +53,6 @@ pub fn run(args: Args, here: Here) -> Result<u8> {
     let id = clock::next_id(&workspace)?;
     publish::inbox(&workspace, &publish::complete(&workspace, draft, id.clone())?)?;
     failures(route::all(&workspace)?.failed).for_each(&mut report);
-    serve::see_through(&workspace, &work, &id).map(&mut report)?;
+    serve::see_through(&workspace, &[&work], &id).map(&mut report)?;
     closed.map(|()| code)
 }

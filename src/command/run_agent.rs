@@ -3,6 +3,7 @@
 use crate::command::{Here, out};
 use crate::core::fault::Result;
 use crate::core::session;
+use crate::stage::control::{self, Control};
 use crate::stage::run_agent::RunAgent;
 use crate::stage::{Outcome, Standing, serve, tick};
 use crate::store::definitions;
@@ -34,6 +35,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let session =
         args.session.as_deref().map(|name| session::named(name, args.agent.as_deref(), &default)).transpose()?;
     let work = RunAgent { agent: args.agent.as_deref(), session: session.as_deref(), ..RunAgent::all(&workspace) };
+    let control = Control { workspace: &workspace, agent: args.agent.as_deref(), session: session.as_deref() };
     let mut code = 0;
     let mut closed = Ok(());
     let mut report = |outcome: Outcome| {
@@ -45,9 +47,10 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         }
     };
     if args.ids.is_empty() {
+        tick::drain(&workspace, &control, control::WIDTH, &mut report)?;
         tick::drain(&workspace, &work, tick::width(&workspace)?, &mut report)?;
     } else {
-        out::ids(&workspace, &args.ids, |id| serve::see_through(&workspace, &work, &id).map(&mut report))?;
+        out::ids(&workspace, &args.ids, |id| serve::see_through(&workspace, &[&control, &work], &id).map(&mut report))?;
     }
     closed.map(|()| code)
 }

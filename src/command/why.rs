@@ -3,9 +3,10 @@
 use crate::command::{Here, out};
 use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Fault, Result};
-use crate::core::id::Id;
+use crate::core::id::{Derived, Id};
 use crate::core::record::Record;
 use crate::core::routing;
+use crate::core::slash;
 use crate::core::stamp::Stamp;
 use crate::store::boxes::{Side, State};
 use crate::store::journal::{self, Line};
@@ -59,7 +60,7 @@ fn story(workspace: &Workspace, id: &Id, found: &Found) -> Result<()> {
     };
     let decision =
         learned::load(workspace).and_then(|known| routing::decide(&event, &known, &workspace.config()?.default_agent));
-    let lane = decision.as_ref().map(|d| d.lane.clone()).unwrap_or_default();
+    let lane = decision.as_ref().map(|d| d.session.clone()).unwrap_or_default();
     let records = if found.side == Side::Inbox { session_log::read(workspace, &lane, id)? } else { Vec::new() };
     let turns: Vec<&Record> =
         records.iter().filter(|r| matches!(r, Record::Model { id: of, .. } if of == id)).collect();
@@ -86,7 +87,7 @@ fn story(workspace: &Workspace, id: &Id, found: &Found) -> Result<()> {
     if found.side == Side::Inbox && is_routed && found.state != Some(State::New) {
         match &decision {
             Ok(d) if d.agent.is_empty() => out::line(&format!("  route   {}", d.why))?,
-            Ok(d) => out::line(&format!("  route   {} ({}), session {}", d.agent, d.why, d.lane))?,
+            Ok(d) => out::line(&format!("  route   {} ({}), session {}", d.agent, d.why, d.session))?,
             Err(fault) => out::line(&format!("  route   {fault}"))?,
         }
     }
@@ -99,6 +100,12 @@ fn story(workspace: &Workspace, id: &Id, found: &Found) -> Result<()> {
     }
     if found.side == Side::Outbox {
         return sent(workspace, &event, Some(found));
+    }
+    if slash::is_command(&event)
+        && let Some(found) = locate::of(workspace, Side::Outbox, &id.derive(Derived::Reply, 1)).first()
+    {
+        let answer = spool::read_event(&found.path, &found.entry.id)?;
+        return sent(workspace, &answer, Some(found));
     }
     for event in done.iter().flat_map(|(_, out)| out.iter()) {
         let side = if event.kind == EventKind::Remember { Side::Inbox } else { Side::Outbox };

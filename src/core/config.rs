@@ -26,6 +26,8 @@ pub struct Config {
     pub default_agent: String,
     /// Where answers go that have no place to go to.
     pub deliver_to: Option<Address>,
+    /// Addresses whose slash commands are the owner's, beside `deliver_to` and the terminal.
+    pub owner: Vec<Address>,
     /// How many turns run at once, over all processes.
     pub max_concurrency: u32,
     /// Whether writes wait for the disk.
@@ -130,6 +132,7 @@ impl Default for Config {
             model: OFFLINE.to_owned(),
             default_agent: "pickle".to_owned(),
             deliver_to: None,
+            owner: Vec::new(),
             max_concurrency: 8,
             sync: Sync::Full,
             allow_network_fs: false,
@@ -147,6 +150,7 @@ const KEYS: &[&str] = &[
     "model",
     "default_agent",
     "deliver_to",
+    "owner",
     "max_concurrency",
     "sync",
     "allow_network_fs",

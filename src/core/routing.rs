@@ -5,6 +5,7 @@ use crate::core::event::{Event, EventKind};
 use crate::core::fault::Result;
 use crate::core::id::Id;
 use crate::core::session;
+use crate::core::slash::{self, Command};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -34,17 +35,30 @@ impl Learned {
         }
     }
 
-    fn at(&self, address: &Address, id: &Id) -> Option<&Line> {
-        let lines = self.0.get(address)?;
-        lines[..lines.partition_point(|l| l.since <= *id)].last()
+    /// The line that holds for an event.
+    #[must_use]
+    pub fn at(&self, address: &Address, id: &Id) -> Option<&Line> {
+        self.until(address, id).last()
+    }
+
+    /// The last line before an event that is about that agent.
+    fn last_with(&self, address: &Address, id: &Id, agent: &str) -> Option<&Line> {
+        self.until(address, id).iter().rev().find(|line| line.agent == agent)
+    }
+
+    fn until(&self, address: &Address, id: &Id) -> &[Line] {
+        let lines = self.0.get(address).map_or(&[][..], Vec::as_slice);
+        &lines[..lines.partition_point(|line| line.since <= *id)]
     }
 }
 
 /// Where an event goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// The lane: the session, or `memories`.
+    /// The lane: the session, the one of its commands beside it, or `memories`.
     pub lane: String,
+    /// The session that it is about; empty for `memories`.
+    pub session: String,
     /// Who answers; empty for `memories`.
     pub agent: String,
     /// Why, in a few words.
@@ -55,14 +69,64 @@ pub struct Decision {
     pub is_learned: bool,
 }
 
-/// Decides. The event's own session, then its own agent, then what was learned about its place,
-/// then the default agent, which is then learned: a conversation keeps its agent.
+/// Decides. What the event says of its session, its agent and its place, [`conversation`] does; commands go
+/// beside it.
 ///
 /// # Errors
 /// `Data` where the event names an impossible session or agent.
 pub fn decide(event: &Event, learned: &Learned, default_agent: &str) -> Result<Decision> {
+    let decision = conversation(event, learned, default_agent)?;
+    if !slash::is_command(event) {
+        return Ok(decision);
+    }
+    Ok(Decision { lane: session::control(&decision.session), why: "a command", ..decision })
+}
+
+/// The line that a command teaches, where it is one that does: from here on another session, or another
+/// agent in the session that it had here last. Nothing where the event names its session or its agent
+/// itself, where it has taught its line already, and where nothing would change. Who may say it and which
+/// agents there are is not looked at.
+#[must_use]
+pub fn turned(event: &Event, learned: &Learned, default_agent: &str) -> Option<Line> {
+    if !slash::is_command(event) || event.session.is_some() || event.agent.is_some() {
+        return None;
+    }
+    let now = learned.at(&event.reply_to, &event.id);
+    if now.is_some_and(|line| line.since == event.id) {
+        return None;
+    }
+    let bound = now.map_or(default_agent, |line| &line.agent);
+    let (agent, session) = match slash::of(event).ok()? {
+        Command::New => (bound.to_owned(), session::fresh(bound, &event.reply_to, &event.id)),
+        Command::Bind(agent) if agent != bound => {
+            session::check_agent(&agent).ok()?;
+            let last = learned.last_with(&event.reply_to, &event.id, &agent).map(|line| line.session.clone());
+            let session = last.unwrap_or_else(|| session::at(&agent, &event.reply_to));
+            (agent, session)
+        }
+        _ => return None,
+    };
+    Some(Line { since: event.id.clone(), address: event.reply_to.clone(), agent, session })
+}
+
+impl Decision {
+    /// The same with what a command has taught.
+    #[must_use]
+    pub fn turned_by(self, line: Line) -> Self {
+        let (agent, session) = (line.agent.clone(), line.session.clone());
+        Self { lane: session::control(&session), session, agent, learn: Some(line), is_learned: false, ..self }
+    }
+}
+
+/// Decides for what is said. The event's own session, then its own agent, then what was learned about its place,
+/// then the default agent, which is then learned: a conversation keeps its agent.
+///
+/// # Errors
+/// `Data` where the event names an impossible session or agent.
+fn conversation(event: &Event, learned: &Learned, default_agent: &str) -> Result<Decision> {
     let to = |lane: String, why| Decision {
         agent: session::agent(&lane).to_owned(),
+        session: lane.clone(),
         lane,
         why,
         learn: None,
@@ -71,6 +135,7 @@ pub fn decide(event: &Event, learned: &Learned, default_agent: &str) -> Result<D
     if event.kind == EventKind::Remember {
         return Ok(Decision {
             lane: session::MEMORIES.to_owned(),
+            session: String::new(),
             agent: String::new(),
             why: "to be remembered",
             learn: None,
@@ -86,7 +151,8 @@ pub fn decide(event: &Event, learned: &Learned, default_agent: &str) -> Result<D
         return Ok(to(session::at(agent, &event.reply_to), "named by the event"));
     }
     if let Some(line) = learned.at(&event.reply_to, &event.id) {
-        return Ok(Decision { is_learned: true, ..to(line.session.clone(), "default agent") });
+        let why = if line.agent == default_agent { "default agent" } else { "as before" };
+        return Ok(Decision { is_learned: true, ..to(line.session.clone(), why) });
     }
     let lane = session::at(default_agent, &event.reply_to);
     let learn = Line {
@@ -122,6 +188,57 @@ mod tests {
         assert_eq!(decide(&first, &learned, "cookie").unwrap().lane, "pickle.cli-ann");
         // What is older than anything learned is not bound by it.
         assert_eq!(decide(&event(1, Draft::message("hi")), &learned, "cookie").unwrap().agent, "cookie");
+    }
+
+    /// Decides as `route` does, and learns.
+    fn routed(event: &Event, learned: &mut Learned) -> Decision {
+        let decision = decide(event, learned, "pickle").unwrap();
+        let decision = match turned(event, learned, "pickle") {
+            Some(line) => decision.turned_by(line),
+            None => decision,
+        };
+        decision.learn.iter().for_each(|line| learned.push(line.clone()));
+        decision
+    }
+
+    #[test]
+    fn a_new_conversation_begins_with_the_command_and_not_before_it() {
+        let mut learned = Learned::default();
+        let [first, new, later] = [(1, "hi"), (5, "/new"), (9, "hi")].map(|(at, text)| event(at, Draft::message(text)));
+        assert_eq!(routed(&first, &mut learned).lane, "pickle.cli-ann");
+        let decision = routed(&new, &mut learned);
+        let session = session::fresh("pickle", &new.reply_to, &new.id);
+        assert_eq!((&decision.session, &decision.lane), (&session, &session::control(&session)));
+        assert_eq!(routed(&later, &mut learned).lane, session);
+        // Second copies are decided as the first ones were, and teach nothing more.
+        assert_eq!(routed(&first, &mut learned).lane, "pickle.cli-ann");
+        let again = routed(&new, &mut learned);
+        assert_eq!((again.lane, again.learn), (decision.lane, None));
+    }
+
+    #[test]
+    fn an_agent_that_comes_back_goes_on_where_it_was() {
+        let mut learned = Learned::default();
+        let mut say = |at, text| {
+            let decision = routed(&event(at, Draft::message(text)), &mut learned);
+            (decision.session, decision.learn.is_some())
+        };
+        say(1, "hi");
+        let (new, _) = say(2, "/new");
+        assert_eq!(say(3, "/agent cookie"), ("cookie.cli-ann".to_owned(), true));
+        assert_eq!(say(4, "hi"), ("cookie.cli-ann".to_owned(), false));
+        assert_eq!(say(5, "/agent cookie"), ("cookie.cli-ann".to_owned(), false));
+        assert_eq!(say(6, "/agent pickle"), (new.clone(), true));
+        assert_eq!(say(7, "/agent ../x"), (new, false));
+    }
+
+    #[test]
+    fn a_command_lies_beside_its_session_also_where_the_event_names_it() {
+        let draft = Draft { session: Some("work".into()), ..Draft::message("/new") };
+        let decision = routed(&event(1, draft), &mut Learned::default());
+        assert_eq!((&decision.lane[..], decision.learn), ("pickle.work+control", None));
+        let text = routed(&event(1, Draft::message("/etc/hosts, what is it?")), &mut Learned::default());
+        assert_eq!(text.lane, "pickle.cli-ann");
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! Session names: `<agent>.<place>`. The agent that owns a session is always its first word, so
 //! whoever holds the name knows who answers without reading anything.
 
-use crate::core::address::Address;
+use crate::core::address::{Address, safe_name};
 use crate::core::fault::{Fault, Result};
-use crate::core::id::is_name_byte;
+use crate::core::id::{Id, hash32, is_name_byte};
 
 /// The lane of everything that is to be remembered; not a session.
 pub const MEMORIES: &str = "memories";
+/// What the lane of a session's commands ends with. No session does: what an address makes ends with `+` and
+/// ten letters of a hash, and [`named`] refuses it.
+const CONTROL: &str = "+control";
 /// The longest session name (and lane) in bytes.
 pub const MAX: usize = 90;
 
@@ -14,6 +17,31 @@ pub const MAX: usize = 90;
 #[must_use]
 pub fn at(agent: &str, place: &Address) -> String {
     format!("{agent}.{}", place.slug())
+}
+
+/// The session of `agent` at `place` from event `id` on, where the one before it is to be left alone.
+#[must_use]
+pub fn fresh(agent: &str, place: &Address, id: &Id) -> String {
+    let tail = format!("+{}-{}", id.stamp().day(), hash32(id.as_str(), 8));
+    let (slug, room) = (place.slug(), MAX.saturating_sub(agent.len() + 1 + tail.len()));
+    let slug = if slug.len() <= room { slug } else { safe_name(&slug, room) };
+    format!("{agent}.{slug}{tail}")
+}
+
+/// The lane of the commands about `session`: beside it, so that they wait for none of its turns.
+#[must_use]
+pub fn control(session: &str) -> String {
+    if session.len() + CONTROL.len() <= MAX {
+        return format!("{session}{CONTROL}");
+    }
+    let kept: String = session.chars().take(MAX - CONTROL.len() - 11).collect();
+    format!("{kept}+{}{CONTROL}", hash32(session, 10))
+}
+
+/// Whether a lane is one of commands.
+#[must_use]
+pub fn is_control(lane: &str) -> bool {
+    lane.ends_with(CONTROL)
 }
 
 /// The agent that owns `session`.
@@ -32,6 +60,9 @@ pub fn named(name: &str, agent: Option<&str>, default_agent: &str) -> Result<Str
     if name.is_empty() || !fit {
         return Err(Fault::data(format!("`{}` is not a session name", name.escape_debug()))
             .hint("use A-Z a-z 0-9 . _ + -, like work or pickle.work"));
+    }
+    if is_control(name) {
+        return Err(Fault::data(format!("a session's name does not end with {CONTROL}")));
     }
     let full = match (name.split_once('.'), agent) {
         (Some((owner, _)), Some(agent)) if owner != agent => {
@@ -79,6 +110,30 @@ mod tests {
             assert!(named(bad, None, "pickle").is_err(), "{bad:?}");
         }
         assert!(named(&"x".repeat(300), None, "pickle").is_err());
+    }
+
+    #[test]
+    fn the_lane_of_commands_is_no_session() {
+        assert_eq!(control("pickle.work"), "pickle.work+control");
+        assert!(named("work+control", None, "pickle").is_err());
+        for place in ["cli:ann", "cli:ann+control", "cli:ann.control", "telegram:-100123/7"] {
+            assert!(!is_control(&at("pickle", &Address::parse(place).unwrap())), "{place}");
+        }
+        // Those of two long sessions are two.
+        let [a, b] = ["a", "b"].map(|end| control(&format!("pickle.{}{end}", "x".repeat(MAX - 8))));
+        assert!(a != b && a.len() <= MAX && is_control(&a) && agent(&a) == "pickle", "{a}");
+    }
+
+    #[test]
+    fn a_session_that_begins_anew_is_another_one_of_the_same_agent() {
+        let [first, second] = [1, 2].map(|n| Id::new(crate::core::stamp::Stamp(0), n));
+        let place = Address::parse("cli:ann").unwrap();
+        let name = fresh("pickle", &place, &first);
+        assert!(name.starts_with("pickle.cli-ann+1970-01-01-"), "{name}");
+        assert!(name != fresh("pickle", &place, &second) && named(&name, None, "cookie") == Ok(name.clone()));
+        let long = Address::parse(&format!("{}:{}", "c".repeat(24), "/x".repeat(99))).unwrap();
+        let name = fresh(&"a".repeat(32), &long, &first);
+        assert!(name.len() <= MAX && name.bytes().all(is_name_byte), "{name}");
     }
 
     #[test]

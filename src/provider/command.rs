@@ -25,6 +25,7 @@ pub(super) fn ask(question: &mut Question) -> Result<Reply> {
         timeout: limit(model.timeout, 600),
         max_output: MAX_ANSWER,
         locks: question.lane.share()?,
+        stop: question.stop,
     })
     .and_then(Ended::whole)
     .map_err(|fault| Fault { message: format!("model {name}: {}", fault.message), ..fault })?;

@@ -3,15 +3,27 @@
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model_settings::Model;
 use crate::provider::limit;
+use futures_util::future::{Either, select};
 use jiff::Timestamp;
 use reqwest::Client;
 use std::error::Error;
+use std::os::fd::BorrowedFd;
+use std::pin::pin;
 use std::time::Duration;
+use tokio::net::unix::pipe::Receiver;
 
-/// Runs one exchange.
-pub(super) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+/// Runs one exchange, until `stop`, which is a pipe, is readable.
+pub(super) fn block_on<T>(stop: Option<BorrowedFd>, work: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|e| Fault::new(Kind::Machine, format!("cannot start the network: {e}")))?.block_on(work)
+    let cannot = |e: std::io::Error| Fault::new(Kind::Machine, format!("cannot start the network: {e}"));
+    runtime.map_err(cannot)?.block_on(async {
+        let Some(stop) = stop else { return work.await };
+        let stop = stop.try_clone_to_owned().and_then(Receiver::from_owned_fd).map_err(cannot)?;
+        match select(pin!(work), pin!(stop.readable())).await {
+            Either::Left((result, _)) => result,
+            Either::Right(_) => Err(Fault::new(Kind::Failed, "it was stopped")),
+        }
+    })
 }
 
 /// A client for one model's server.
@@ -100,7 +112,7 @@ pub fn local_ollama(host: &str) -> Option<(String, String)> {
     let url = format!("{}/api/tags", host.trim_end_matches('/'));
     let short = Model { connect_timeout: Some(jiff::SignedDuration::from_millis(200)), ..Model::default() };
     let client = client("ollama", &short, &url).ok()?;
-    let answer = block_on(async {
+    let answer = block_on(None, async {
         let asked = client.get(&url).timeout(Duration::from_millis(200)).send().await;
         let answer = asked.map_err(|e| failed("ollama", &e, None))?;
         answer.json::<serde_json::Value>().await.map_err(|e| failed("ollama", &e, None))

@@ -16,6 +16,7 @@ use crate::core::stamp::Stamp;
 use crate::store::lock::Lane;
 use crate::store::workspace::Workspace;
 use jiff::SignedDuration;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 /// The most text that an answer may have, in bytes.
@@ -33,6 +34,8 @@ pub struct Question<'a> {
     pub at: Stamp,
     /// The session's lane, for programs that are run.
     pub lane: &'a Lane,
+    /// Readable as soon as nobody wants the answer any more.
+    pub stop: Option<BorrowedFd<'a>>,
     /// Hears every piece of text as it comes.
     pub heard: &'a mut dyn FnMut(&str),
 }

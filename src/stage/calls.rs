@@ -24,7 +24,7 @@ const ABREAST: usize = 8;
 /// Runs calls that have no result yet, and writes their results down.
 pub(super) fn run(turn: &mut Turn, todo: &[Todo]) -> Result<()> {
     let mut rest = todo;
-    while let Some(first) = rest.first() {
+    while let Some(first) = rest.first().filter(|_| !turn.ear.is_told()) {
         let reads = rest.iter().take_while(|todo| class(turn, todo) == Some(Class::Reads)).take(ABREAST).count();
         let (now, later) = rest.split_at(reads.max(1));
         if class(turn, first) == Some(Class::Acts) && !first.is_begun {
@@ -124,6 +124,7 @@ fn one(turn: &Turn, todo: &Todo) -> Result<(Told, u64)> {
         lane: turn.lane,
         number: todo.number,
         until: turn.until,
+        stop: turn.ear.bell(),
     };
     let began = Instant::now();
     let mut told = tool.run(&scene, &todo.call)?;

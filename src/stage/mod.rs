@@ -2,6 +2,8 @@
 //! and `supervise` call these same ones, and all of them may run in any number of processes at once.
 
 mod calls;
+mod commands;
+pub mod control;
 mod crew;
 pub mod deliver;
 pub mod pool;

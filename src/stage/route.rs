@@ -7,6 +7,7 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::Id;
 use crate::core::routing::{self, Decision, Learned};
 use crate::core::session;
+use crate::core::slash;
 use crate::core::stamp::Stamp;
 use crate::stage::{notify, reason, take_in};
 use crate::store::boxes::{Side, State};
@@ -132,7 +133,15 @@ fn fail(workspace: &Workspace, path: &Path, entry: &Entry, fault: &Fault, event:
 }
 
 fn decide(workspace: &Workspace, event: &Event, known: &Learned) -> Result<Decision> {
-    let decision = routing::decide(event, known, &workspace.config()?.default_agent)?;
+    let default = &workspace.config()?.default_agent;
+    let mut decision = routing::decide(event, known, default)?;
+    let owners = workspace.owners()?;
+    if let Some(line) = routing::turned(event, known, default)
+        && definitions::has_agent(workspace, &line.agent)
+        && slash::of(event).is_ok_and(|command| slash::allowed(&command, &event.from, &owners))
+    {
+        decision = decision.turned_by(line);
+    }
     if decision.lane != session::MEMORIES && !definitions::has_agent(workspace, &decision.agent) {
         return Err(definitions::unknown(workspace, &decision.agent));
     }

@@ -18,6 +18,7 @@ use crate::store::scratch;
 use crate::store::secrets::Secrets;
 use crate::store::session_log::SessionLog;
 use crate::store::spool::Job;
+use crate::store::stop::Ear;
 use crate::store::workspace::Workspace;
 use crate::{tool, world};
 use std::time::{Duration, Instant};
@@ -49,6 +50,7 @@ impl Work for RunAgent<'_> {
 
     fn wants(&self, lane: &str) -> bool {
         lane != session::MEMORIES
+            && !session::is_control(lane)
             && self.agent.is_none_or(|agent| session::agent(lane) == agent)
             && self.session.is_none_or(|session| lane == session)
     }
@@ -133,6 +135,7 @@ fn drive<'a>(
         approved,
         secrets: Secrets::of(workspace, &agent),
         prompt: None,
+        ear: Ear::open(workspace, &event.id),
         begun: workspace.world.now().timestamp().to_zoned(world::zone()),
         until: Instant::now() + Duration::try_from(agent.turn_timeout).unwrap_or_default(),
         agent,
@@ -151,10 +154,21 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                 turn.log.append(&[Record::In { at: turn.now(), event: Box::new(turn.event.clone()) }])?;
                 turn.state.is_read = true;
             }
+            Step::Ask { .. } | Step::Call(_) if turn.ear.is_told() => {
+                let said = match turn.state.steps.len() {
+                    0 => "I was stopped.".to_owned(),
+                    1 => "I was stopped after 1 step.".to_owned(),
+                    steps => format!("I was stopped after {steps} steps."),
+                };
+                turn.close(said, true)?;
+            }
             Step::Ask { .. } if turn.state.steps.is_empty() && turn.event.kind == EventKind::Approval => {
                 match turn.approved.clone() {
                     Some(call) => turn.take("approval", 0, Reply { calls: vec![call], ..Reply::default() })?,
-                    None => turn.ask(false)?,
+                    None => match turn.ask(false) {
+                        Err(_) if turn.ear.is_told() => {}
+                        other => other?,
+                    },
                 }
             }
             Step::Ask { .. } | Step::Call(_) if turn.until <= Instant::now() => {
@@ -167,7 +181,11 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                 } else {
                     turn.log.commit()?;
                 }
-                turn.ask(is_last)?;
+                match turn.ask(is_last) {
+                    // It was cut off, which is no trouble of the model's.
+                    Err(_) if turn.ear.is_told() => continue,
+                    other => other?,
+                }
                 job.progressed()?;
             }
             Step::Call(todo) => {

@@ -2,7 +2,8 @@
 //! this returns when the event has left its stage.
 
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::id::Id;
+use crate::core::id::{Derived, Id};
+use crate::core::slash;
 use crate::core::stamp::Stamp;
 use crate::stage::work::Work;
 use crate::stage::{Outcome, Standing};
@@ -14,25 +15,27 @@ use crate::store::watch::{Hears, Watch};
 use crate::store::workspace::Workspace;
 use std::fs;
 
-/// Works on the lane of event `id`, or waits for whoever does, until the event has left the stage.
+/// Works on the lane of event `id`, or waits for whoever does, until the event has left the stage. The works
+/// are those of one box; which one does it, the lane says.
 ///
 /// # Errors
 /// `Later` where it is not this stage's turn yet, `Data` where there is no such event.
-pub fn see_through(workspace: &Workspace, work: &dyn Work, id: &Id) -> Result<Outcome> {
+pub fn see_through(workspace: &Workspace, works: &[&dyn Work], id: &Id) -> Result<Outcome> {
+    let side = works.first().map_or(Side::Inbox, |work| work.side());
     let mut watch = None;
     loop {
-        let place = place(workspace, work.side(), id)?;
-        let lane = match standing(workspace, work.side(), &place, id)? {
+        let place = place(workspace, side, id)?;
+        let lane = match standing(workspace, side, &place, id)? {
             Some(outcome) => return Ok(outcome),
             None => place.entry.lane.clone(),
         };
-        if !work.wants(&lane) {
+        let Some(work) = works.iter().find(|work| work.wants(&lane)) else {
             return Err(Fault::data(format!("{id} is in lane {lane}, which is not for this stage")));
-        }
+        };
         // The watch is there before the last try, so that no release is missed.
         let is_watching = watch.is_some();
-        if let Some(mut lane) = Lane::attempt(workspace, work.side(), &lane)? {
-            let outcome = until(workspace, work, &mut lane, id)?;
+        if let Some(mut lane) = Lane::attempt(workspace, side, &lane)? {
+            let outcome = until(workspace, *work, &mut lane, id)?;
             lane.release();
             match outcome {
                 Some(outcome) => return Ok(outcome),
@@ -41,7 +44,7 @@ pub fn see_through(workspace: &Workspace, work: &dyn Work, id: &Id) -> Result<Ou
         }
         let eye = match watch.take() {
             Some(eye) => eye,
-            None => eye(workspace, work.side())?,
+            None => eye(workspace, side)?,
         };
         if is_watching {
             eye.wait(workspace.world.now(), None, None)?;
@@ -152,6 +155,9 @@ fn left_behind(workspace: &Workspace, side: Side, found: &Found, id: &Id) -> Vec
     }
     let event = spool::read_capped(&found.path).ok().and_then(|b| crate::core::event::Event::from_json(&b).ok());
     let Some(event) = event else { return Vec::new() };
+    if slash::is_command(&event) {
+        return vec![id.derive(Derived::Reply, 1).to_string()];
+    }
     let known = crate::store::learned::load(workspace).unwrap_or_default();
     let agent = workspace.config().map(|c| c.default_agent.clone()).unwrap_or_default();
     let Ok(decision) = crate::core::routing::decide(&event, &known, &agent) else { return Vec::new() };

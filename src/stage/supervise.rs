@@ -3,6 +3,7 @@
 use crate::core::entry::Entry;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::stamp::{DAY, Stamp};
+use crate::stage::control::{self, Control};
 use crate::stage::crew::Word;
 use crate::stage::deliver::Deliver;
 use crate::stage::pool::{self, Mode};
@@ -30,6 +31,7 @@ pub const STAGES: &[&str] = &["route", "run-agent", "remember", "deliver", "tick
 enum Chore {
     TakeIn,
     Route,
+    Control,
     RunAgent,
     Remember,
     TakeOut,
@@ -39,12 +41,13 @@ enum Chore {
 
 impl Chore {
     /// All but the sweeping, in the order of an event's way.
-    const USUAL: [Self; 6] = [Self::TakeIn, Self::Route, Self::RunAgent, Self::Remember, Self::TakeOut, Self::Deliver];
+    const USUAL: [Self; 7] =
+        [Self::TakeIn, Self::Route, Self::Control, Self::RunAgent, Self::Remember, Self::TakeOut, Self::Deliver];
 
     fn stage(self) -> &'static str {
         match self {
             Self::TakeIn | Self::Route => "route",
-            Self::RunAgent => "run-agent",
+            Self::Control | Self::RunAgent => "run-agent",
             Self::Remember => "remember",
             Self::TakeOut | Self::Deliver => "deliver",
             Self::Sweep => "tick",
@@ -96,10 +99,13 @@ pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, tell: Tell)
     let watch = Watch::new(&folders.iter().map(|(path, hears, _)| (path.clone(), *hears)).collect::<Vec<_>>())?;
     let means = folders.into_iter().map(|(.., means)| means).collect();
     let width = tick::width(workspace)?;
+    let commands = Control::all(workspace);
     let run_agent = RunAgent::all(workspace);
     let remember = Remember { workspace };
     let deliver = Deliver { workspace, channel: None, print: None };
-    let works: [(Chore, &dyn Work, usize); 3] = [
+    // Commands have threads of their own: turns may hold all of theirs.
+    let works: [(Chore, &dyn Work, usize); 4] = [
+        (Chore::Control, &commands, control::WIDTH),
         (Chore::RunAgent, &run_agent, width),
         (Chore::Remember, &remember, 1),
         (Chore::Deliver, &deliver, tick::DELIVERIES),
@@ -168,7 +174,7 @@ impl Desk<'_> {
                         let tomorrow = Stamp(workspace.world.now().0 + DAY);
                         Taken { again: Some(tomorrow), failed: Vec::new() }
                     }),
-                    Chore::RunAgent | Chore::Remember | Chore::Deliver => {
+                    Chore::Control | Chore::RunAgent | Chore::Remember | Chore::Deliver => {
                         self.bells.get(&chore).map(|(_, bell)| bell.send(Word::Look));
                         continue;
                     }

@@ -1,7 +1,8 @@
-//! `tick`: everything that is due, once: route, turns, notes, deliveries (not to terminals), then
+//! `tick`: everything that is due, once: route, commands, turns, notes, deliveries (not to terminals), then
 //! letting go of what is old. Orphans are adopted on the way, because claiming does that.
 
 use crate::core::fault::Result;
+use crate::stage::control::{self, Control};
 use crate::stage::deliver::{self, Deliver};
 use crate::stage::pool::{self, Mode};
 use crate::stage::remember::Remember;
@@ -39,6 +40,7 @@ pub fn width(workspace: &Workspace) -> Result<usize> {
 /// The machine's trouble, or a bad `claw.yaml`.
 pub fn run(workspace: &Workspace, report: &mut dyn FnMut(&str, Outcome)) -> Result<()> {
     failures(route::all(workspace)?.failed).for_each(|o| report("route", o));
+    drain(workspace, &Control::all(workspace), control::WIDTH, &mut |o| report("run-agent", o))?;
     drain(workspace, &RunAgent::all(workspace), width(workspace)?, &mut |o| report("run-agent", o))?;
     // Turns publish what is to be remembered.
     failures(route::all(workspace)?.failed).for_each(|o| report("route", o));

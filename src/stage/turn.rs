@@ -20,6 +20,7 @@ use crate::store::lock::Lane;
 use crate::store::publish;
 use crate::store::secrets::Secrets;
 use crate::store::session_log::SessionLog;
+use crate::store::stop::Ear;
 use crate::store::workspace::Workspace;
 use crate::tool::{self, Tool};
 use jiff::{Timestamp, Zoned};
@@ -48,6 +49,8 @@ pub(super) struct Turn<'a> {
     pub(super) asked: Option<&'a Asked<'a>>,
     /// The call that the owner has approved, where the event says that he has.
     pub(super) approved: Option<Call>,
+    /// Hears when the turn is to end before its end.
+    pub(super) ear: Ear<'a>,
     /// What is hidden in everything that is written down.
     pub(super) secrets: Secrets,
     /// What the agent is told of the present: the same at every step, so that providers' caches hit.
@@ -87,6 +90,7 @@ impl Turn<'_> {
             request: &request,
             at: self.event.id.stamp(),
             lane: self.lane,
+            stop: self.ear.bell(),
             heard: &mut |text| {
                 if let Some(heard) = asked.and_then(|asked| asked.heard) {
                     heard(text);

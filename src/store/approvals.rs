@@ -89,6 +89,37 @@ pub fn pending(workspace: &Workspace) -> Vec<Approval> {
     all
 }
 
+/// The one approval that `text` means: its id, any unambiguous end of it, or the path of its file. An id that
+/// is whole need not wait any more, to be told what became of it.
+///
+/// # Errors
+/// `Data` where nothing, or more than one thing, is meant.
+pub fn find(workspace: &Workspace, text: &str) -> Result<Id> {
+    let text = text.rsplit('/').next().unwrap_or(text).trim_end_matches(".md");
+    if let Ok(id) = Id::parse(text) {
+        return Ok(id);
+    }
+    match &ending(names(workspace, PENDING, "md"), text)[..] {
+        [id] => Ok(id.clone()),
+        [] => Err(Fault::data(format!("nothing that ends with `{}` waits for your word", text.escape_debug()))
+            .hint("claw approve lists what does")),
+        _ => Err(Fault::data(format!("`{text}` ends more than one id")).hint("claw approve lists them")),
+    }
+}
+
+/// The call that the owner has decided so before, if `text` means one: to say it again changes nothing.
+#[must_use]
+pub fn already(workspace: &Workspace, text: &str, verdict: Verdict) -> Option<Approval> {
+    [TAKEN, "md"].into_iter().find_map(|suffix| match &ending(names(workspace, verdict.folder(), suffix), text)[..] {
+        [id] => read(workspace, verdict.folder(), id, suffix).ok(),
+        _ => None,
+    })
+}
+
+fn ending(ids: Vec<Id>, text: &str) -> Vec<Id> {
+    ids.into_iter().filter(|id| !text.is_empty() && id.as_str().ends_with(text)).collect()
+}
+
 /// The owner has decided.
 ///
 /// # Errors

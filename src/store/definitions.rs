@@ -4,6 +4,7 @@ use crate::core::definition::{self, Agent, Cron};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::problem::{self, Problem, nearest};
 use crate::core::session;
+use crate::core::summary::{self, Summary};
 use crate::core::template;
 use crate::store::contained;
 use crate::store::workspace::Workspace;
@@ -75,6 +76,32 @@ pub fn folders(workspace: &Workspace, kind: &str) -> Vec<String> {
 
 /// The guide's files that are there and say something: name and text.
 pub type Guide = Arc<[(&'static str, String)]>;
+/// The definitions of a kind, each with what it says of itself; `file` is what such a folder must hold.
+#[must_use]
+pub fn summaries(workspace: &Workspace, kind: &str, file: &str) -> Vec<(String, Summary)> {
+    let read = |id: String| {
+        let text = fs::read_to_string(workspace.path(kind).join(&id).join(file)).ok()?;
+        Some((id, summary::read(&text)))
+    };
+    folders(workspace, kind).into_iter().filter_map(read).collect()
+}
+
+/// The text of a definition, as its owner wrote it.
+///
+/// # Errors
+/// `Data` where there is none of that id, with a guess.
+pub fn text(workspace: &Workspace, kind: &str, file: &str, id: &str) -> Result<String> {
+    let ids = folders(workspace, kind);
+    let known = ids.iter().find(|known| *known == id);
+    if let Some(text) = known.and_then(|id| fs::read_to_string(workspace.path(kind).join(id).join(file)).ok()) {
+        return Ok(text);
+    }
+    let fault = Fault::data(format!("there is no `{}` in {kind}/", id.escape_debug()));
+    Err(match nearest(id, ids.iter().map(String::as_str)) {
+        Some(near) => fault.hint(format!("did you mean `{near}`?")),
+        None => fault,
+    })
+}
 
 /// AGENTS.md and BOOTSTRAP.md, in this order, as far as they are there.
 #[must_use]

@@ -16,7 +16,19 @@ use crate::store::workspace::Workspace;
 /// # Errors
 /// `Later` where somebody works on its lane.
 pub fn retry(workspace: &Workspace, id: &Id) -> Result<bool> {
-    with_pending(workspace, id, &[State::Failed, State::Wait], |found| {
+    again(workspace, id, &[State::Failed, State::Wait])
+}
+
+/// Ends the wait of an event, and touches none that does not wait.
+///
+/// # Errors
+/// `Later` where somebody works on its lane.
+pub fn hurry(workspace: &Workspace, id: &Id) -> Result<bool> {
+    again(workspace, id, &[State::Wait])
+}
+
+fn again(workspace: &Workspace, id: &Id, states: &[State]) -> Result<bool> {
+    with_pending(workspace, id, states, |found| {
         let side = found.side;
         let is_drop = found.path.extension().is_some_and(|e| e == "drop");
         let target = if is_drop {

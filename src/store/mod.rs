@@ -33,6 +33,7 @@ pub mod secrets;
 pub mod session_log;
 pub mod skills;
 pub mod spool;
+pub mod stop;
 pub mod tree;
 pub mod trust;
 pub mod watch;

@@ -8,6 +8,7 @@ use crate::store::boxes::{Side, State};
 use crate::store::journal;
 use crate::store::lock::Lane;
 use crate::store::spool;
+use crate::store::stop;
 use crate::store::workspace::Workspace;
 use std::collections::HashSet;
 use std::fs;
@@ -46,6 +47,7 @@ pub fn run(workspace: &Workspace) -> Result<usize> {
             }
         }
     }
+    stop::sweep(workspace, before(keep.done_days + 1), &|day| live.contains(day))?;
     let last = before(keep.journal_days + 1).day();
     for path in journal::files(workspace) {
         if path.file_stem().is_some_and(|day| *day.to_string_lossy() <= last[..]) {

@@ -120,6 +120,29 @@ pub fn read(workspace: &Workspace, session: &str, id: &Id) -> Result<Vec<Record>
     }
 }
 
+/// Shows every record of a session's log, from its beginning, to `see`; nothing where there is no log.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn each(workspace: &Workspace, session: &str, mut see: impl FnMut(Record)) -> Result<()> {
+    let path = path(workspace, session);
+    let file = match File::open(&path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+        other => other.at("read", &path)?,
+    };
+    let mut lines = BufReader::with_capacity(1 << 16, file);
+    let mut line = Vec::new();
+    while {
+        line.clear();
+        lines.read_until(b'\n', &mut line).at("read", &path)?
+    } > 0
+    {
+        // A last line without an end is being written.
+        parse(&line).filter(|_| line.ends_with(b"\n")).into_iter().for_each(&mut see);
+    }
+    Ok(())
+}
+
 fn path(workspace: &Workspace, session: &str) -> PathBuf {
     workspace.path("sessions").join(session).join("log.jsonl")
 }

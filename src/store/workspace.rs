@@ -41,6 +41,7 @@ const LAYOUT: &[&str] = &[
     ".claw/locks/inbox",
     ".claw/locks/outbox",
     ".claw/locks/slots",
+    ".claw/stop",
 ];
 
 /// A workspace, opened by one process.
@@ -193,6 +194,15 @@ impl Workspace {
     /// Where the disk cannot.
     pub fn make_place(&self, dir: &Path, levels: usize) -> Result<()> {
         self.memo.places.make(dir, levels, self.sync()?)
+    }
+
+    /// Whose word is the owner's, beside whoever sits at this machine: `owner`, and `deliver_to`.
+    ///
+    /// # Errors
+    /// Where `claw.yaml` is bad.
+    pub fn owners(&self) -> Result<Vec<Address>> {
+        let config = self.config()?;
+        Ok(config.owner.iter().chain(&config.deliver_to).cloned().collect())
     }
 
     /// How writes wait for the disk.

@@ -20,6 +20,7 @@ use crate::store::lock::Lane;
 use crate::store::workspace::Workspace;
 use program::Program;
 use serde_json::Value;
+use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 /// Where a call is run.
@@ -37,6 +38,8 @@ pub struct Scene<'a> {
     pub number: u32,
     /// When the turn must be over.
     pub until: Instant,
+    /// Readable as soon as the turn is to end before that.
+    pub stop: Option<BorrowedFd<'a>>,
 }
 
 /// Runs a call with these arguments, and returns what the model is told.

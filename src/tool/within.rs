@@ -69,6 +69,7 @@ pub(super) fn run(scene: &Scene, job: Job) -> Result<Ended> {
         timeout: timeout.min(scene.until.saturating_duration_since(Instant::now())),
         max_output: MAX_OUTPUT,
         locks: scene.lane.share()?,
+        stop: scene.stop,
     })
 }
 

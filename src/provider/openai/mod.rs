@@ -45,8 +45,9 @@ pub(super) fn ask(question: &mut Question) -> Result<Reply> {
     if let Some(key) = &key {
         post = post.bearer_auth(key);
     }
+    let stop = question.stop;
     let exchange = exchange(post, question, key.as_deref());
-    http::block_on(async {
+    http::block_on(stop, async {
         timeout(whole, exchange).await.unwrap_or_else(|_| {
             Err(Fault::new(Kind::Unavailable, format!("model {name}: no whole answer within {whole:?}")))
         })

@@ -1,0 +1,312 @@
+//! Slash commands: what a person types to the system itself, in any channel. They never reach a model and
+//! are no part of a conversation. A command is the first line of a message; what no line of the table
+//! knows is text for the agent.
+
+use crate::core::address::Address;
+use crate::core::event::{Event, EventKind};
+use crate::core::fault::{Fault, Result};
+use crate::core::problem::nearest;
+
+/// A command, read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// What commands there are.
+    Help,
+    /// Who answers here.
+    Agent,
+    /// From here on that agent answers.
+    Bind(String),
+    /// Which agents there are.
+    Agents,
+    /// Which skills there are, or one of them.
+    Skills(Option<String>),
+    /// Which crons there are, or one of them.
+    Crons(Option<String>),
+    /// Where this conversation is written, and how far it has come.
+    Session,
+    /// How much of it a model is sent.
+    Context,
+    /// From here on a new conversation.
+    New,
+    /// The turn that runs is to end.
+    Stop,
+    /// What waits for the owner's word.
+    Pending,
+    /// The owner allows a call.
+    Approve(String),
+    /// The owner refuses a call.
+    Deny(String),
+}
+
+/// Who may say a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Whoever is answered here at all: it is about the conversation that he takes part in, and loses
+    /// nothing.
+    Anybody,
+    /// The owner: it shows his files, or decides what is done in his name.
+    Owner,
+}
+
+/// A line of the table.
+#[derive(Debug)]
+pub struct Row {
+    /// What it is called by; the first is the one that people are told.
+    pub names: &'static [&'static str],
+    /// What follows the name, for people.
+    pub arguments: &'static str,
+    /// What it does, in a few words.
+    pub help: &'static str,
+    read: fn(&[&str]) -> Option<Command>,
+}
+
+/// Every command, in the order of `/help`.
+pub const ROWS: &[Row] = &[
+    Row { names: &["help", "?"], arguments: "", help: "show the commands", read: |a| alone(a, Command::Help) },
+    Row {
+        names: &["new", "clear"],
+        arguments: "",
+        help: "begin a new conversation here; the old one is kept",
+        read: |a| alone(a, Command::New),
+    },
+    Row { names: &["stop"], arguments: "", help: "stop the turn that runs", read: |a| alone(a, Command::Stop) },
+    Row {
+        names: &["session"],
+        arguments: "",
+        help: "show where this conversation is kept",
+        read: |a| alone(a, Command::Session),
+    },
+    Row {
+        names: &["context"],
+        arguments: "",
+        help: "show how much of it a model is sent",
+        read: |a| alone(a, Command::Context),
+    },
+    Row {
+        names: &["agent"],
+        arguments: "[ID]",
+        help: "show who answers here, or let another agent answer from here on",
+        read: |a| maybe(a).map(|id| id.map_or(Command::Agent, Command::Bind)),
+    },
+    Row { names: &["agents"], arguments: "", help: "list the agents", read: |a| alone(a, Command::Agents) },
+    Row {
+        names: &["skills"],
+        arguments: "[ID]",
+        help: "list the skills, or show one",
+        read: |a| maybe(a).map(Command::Skills),
+    },
+    Row {
+        names: &["crons"],
+        arguments: "[ID]",
+        help: "list the scheduled tasks, or show one",
+        read: |a| maybe(a).map(Command::Crons),
+    },
+    Row {
+        names: &["approve"],
+        arguments: "[ID]",
+        help: "allow what an agent asks for, or list what waits for your word",
+        read: |a| maybe(a).map(|id| id.map_or(Command::Pending, Command::Approve)),
+    },
+    Row {
+        names: &["deny"],
+        arguments: "ID",
+        help: "refuse what an agent asks for",
+        read: |a| maybe(a).flatten().map(Command::Deny),
+    },
+];
+
+fn alone(arguments: &[&str], command: Command) -> Option<Command> {
+    arguments.is_empty().then_some(command)
+}
+
+#[expect(clippy::option_option, reason = "whether the arguments fit, and whether there is one")]
+fn maybe(arguments: &[&str]) -> Option<Option<String>> {
+    match arguments {
+        [] => Some(None),
+        [one] => Some(Some((*one).to_owned())),
+        _ => None,
+    }
+}
+
+impl Row {
+    /// How it is written.
+    #[must_use]
+    pub fn usage(&self) -> String {
+        format!("/{} {}", self.names[0], self.arguments).trim_end().to_owned()
+    }
+}
+
+/// The name behind the slash, in lower case, and what follows it. Telegram writes `/help@its_bot` in groups.
+fn words(text: &str) -> Option<(String, Vec<&str>)> {
+    let line = text.trim_start().lines().next()?.strip_prefix('/')?;
+    let mut words = line.split_whitespace();
+    // `/ help` is none.
+    let name = words.next().filter(|name| line.starts_with(name))?;
+    let name = name.split('@').next().unwrap_or(name).to_ascii_lowercase();
+    Some((name, words.collect()))
+}
+
+fn row(name: &str) -> Option<&'static Row> {
+    ROWS.iter().find(|row| row.names.contains(&name))
+}
+
+/// Reads a command; nothing where the text is none.
+///
+/// # Errors
+/// `Data`, with how it is written, where what follows the name does not fit.
+#[must_use]
+pub fn parse(text: &str) -> Option<Result<Command>> {
+    let (name, arguments) = words(text)?;
+    let row = row(&name)?;
+    Some((row.read)(&arguments).ok_or_else(|| Fault::data(format!("{}: {}", row.usage(), row.help))))
+}
+
+/// Whether an event is a command: whoever says that it is one, and a message that begins with one. What
+/// agents say to each other never is.
+#[must_use]
+pub fn is_command(event: &Event) -> bool {
+    match event.kind {
+        EventKind::Control => true,
+        EventKind::Message => event.from.channel() != "agent" && parse(&event.content).is_some(),
+        _ => false,
+    }
+}
+
+/// The command that an event is.
+///
+/// # Errors
+/// `Data`, in words for whoever said it.
+pub fn of(event: &Event) -> Result<Command> {
+    parse(&event.content).unwrap_or_else(|| {
+        let typed = words(&event.content).map(|(name, _)| name).unwrap_or_default();
+        let near = nearest(&typed, ROWS.iter().flat_map(|row| row.names).copied());
+        let hint = near.map_or_else(|| "/help shows what there is".to_owned(), |near| format!("did you mean /{near}?"));
+        Err(Fault::data("there is no such command").hint(hint))
+    })
+}
+
+/// Who may say it. A turn that runs for a conversation may be stopped, and a conversation begun anew, by
+/// whoever takes part in it: nothing is lost by that. Another agent may do more than the one that was
+/// bound, so only the owner lets it answer.
+#[must_use]
+pub fn who(command: &Command) -> Who {
+    match command {
+        Command::Help | Command::New | Command::Stop | Command::Session | Command::Context | Command::Agent => {
+            Who::Anybody
+        }
+        Command::Bind(_)
+        | Command::Agents
+        | Command::Skills(_)
+        | Command::Crons(_)
+        | Command::Pending
+        | Command::Approve(_)
+        | Command::Deny(_) => Who::Owner,
+    }
+}
+
+/// Whether `from` may say it. The owner is whoever sits at the machine, and the addresses that he has named.
+/// A place is nobody: that a group is the owner's makes its members no owners.
+#[must_use]
+pub fn allowed(command: &Command, from: &Address, owners: &[Address]) -> bool {
+    who(command) == Who::Anybody || from.channel() == "cli" || owners.contains(from)
+}
+
+/// What `/help` answers to `from`: what he may say.
+#[must_use]
+pub fn help(from: &Address, owners: &[Address]) -> String {
+    let is_his = |row: &&Row| {
+        let forms: [&[&str]; 2] = [&[], &["x"]];
+        forms.iter().filter_map(|form| (row.read)(form)).any(|command| allowed(&command, from, owners))
+    };
+    let line = |row: &Row| {
+        let others: String = row.names[1..].iter().map(|name| format!(", /{name}")).collect();
+        format!("{}{others}: {}", row.usage(), row.help)
+    };
+    ROWS.iter().filter(is_his).map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::event::Draft;
+    use crate::core::id::Id;
+    use crate::core::stamp::Stamp;
+
+    #[test]
+    fn a_command_is_the_first_line() {
+        let some = |text: &str| Some(text.to_owned());
+        for (text, command) in [
+            ("/help", Command::Help),
+            ("  \n /?", Command::Help),
+            ("/Help@claw_bot", Command::Help),
+            ("/new", Command::New),
+            ("/clear \nand more below", Command::New),
+            ("/stop", Command::Stop),
+            ("/session", Command::Session),
+            ("/context", Command::Context),
+            ("/agent", Command::Agent),
+            ("/agent cookie", Command::Bind("cookie".into())),
+            ("/agents", Command::Agents),
+            ("/skills", Command::Skills(None)),
+            ("/skills x", Command::Skills(some("x"))),
+            ("/crons x", Command::Crons(some("x"))),
+            ("/approve", Command::Pending),
+            ("/approve k7f3q9.a01", Command::Approve("k7f3q9.a01".into())),
+            ("/deny a01", Command::Deny("a01".into())),
+        ] {
+            assert_eq!(parse(text), Some(Ok(command)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_text() {
+        for text in
+            ["", "help", "/", "/ help", "//help", "/etc/hosts", "/helper", "say /help", "/usr", "/\u{301}", "/@"]
+        {
+            assert_eq!(parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_answered_with_how_it_is_written() {
+        for (text, usage) in [("/stop it", "/stop: "), ("/agent a b", "/agent [ID]: "), ("/deny", "/deny ID: ")] {
+            let fault = parse(text).unwrap().unwrap_err();
+            assert!(fault.message.starts_with(usage), "{text}: {fault}");
+        }
+    }
+
+    fn event(kind: EventKind, from: &str, text: &str) -> Event {
+        let from = Address::parse(from).unwrap();
+        let draft = Draft { kind, from: Some(from.clone()), ..Draft::message(text) };
+        draft.complete(Id::new(Stamp(0), 0), Stamp(0), &from, &from)
+    }
+
+    #[test]
+    fn only_people_give_commands() {
+        assert!(is_command(&event(EventKind::Message, "telegram:42", "/stop")));
+        assert!(!is_command(&event(EventKind::Message, "agent:pickle", "/stop")));
+        for kind in [EventKind::Cron, EventKind::Dispatch, EventKind::Remember, EventKind::Approval] {
+            assert!(!is_command(&event(kind, "cli:ann", "/stop")), "{kind:?}");
+        }
+        let control = event(EventKind::Control, "cli:ann", "/stpo");
+        assert!(is_command(&control));
+        assert_eq!(of(&control).unwrap_err().hint.as_deref(), Some("did you mean /stop?"));
+    }
+
+    #[test]
+    fn a_member_of_a_group_decides_nothing_for_the_owner() {
+        let address = |text: &str| Address::parse(text).unwrap();
+        let owners = [address("telegram:42"), address("telegram:-100123")];
+        let may = |command: &Command, from: &str| allowed(command, &address(from), &owners);
+        for command in [Command::Approve("x".into()), Command::Bind("x".into()), Command::Crons(None), Command::Agents]
+        {
+            assert!(!may(&command, "telegram:7"), "{command:?}");
+            assert!(may(&command, "telegram:42") && may(&command, "cli:ann"), "{command:?}");
+        }
+        assert!(may(&Command::Stop, "telegram:7") && may(&Command::New, "telegram:7"));
+        let shown = help(&address("telegram:7"), &owners);
+        assert!(shown.contains("/stop: ") && shown.contains("/agent [ID]: "), "{shown}");
+        assert!(!shown.contains("/approve") && !shown.contains("/crons"), "{shown}");
+        assert_eq!(help(&address("cli:ann"), &owners).lines().count(), ROWS.len());
+    }
+}

@@ -1,0 +1,215 @@
+//! What each slash command does and answers.
+
+use crate::core::address::Address;
+use crate::core::approval::Approval;
+use crate::core::event::Event;
+use crate::core::fault::{Fault, Result};
+use crate::core::id::Id;
+use crate::core::model::{Message, Usage};
+use crate::core::record::Record;
+use crate::core::routing::{self, Line};
+use crate::core::slash::{self, Command};
+use crate::core::tool;
+use crate::core::turn::{self, HISTORY};
+use crate::store::approvals::{self, Verdict};
+use crate::store::boxes::{Side, State};
+use crate::store::workspace::Workspace;
+use crate::store::{definitions, hand, learned, session_log, spool, stop};
+
+/// The most of a definition that is shown, in bytes.
+const MAX_SHOWN: usize = 64 << 10;
+
+/// What a command is about.
+pub(super) struct About<'a> {
+    workspace: &'a Workspace,
+    event: &'a Event,
+    /// The session that the command lies beside.
+    pub(super) session: String,
+    agent: String,
+    /// The line that holds for the conversation, where it is not named by its events.
+    line: Option<Line>,
+}
+
+impl<'a> About<'a> {
+    /// By the event, and what was learned up to it.
+    pub(super) fn of(workspace: &'a Workspace, event: &'a Event) -> Result<Self> {
+        let learned = learned::load(workspace)?;
+        let decision = routing::decide(event, &learned, &workspace.config()?.default_agent)?;
+        let is_named = event.session.is_some() || event.agent.is_some();
+        let line = learned.at(&event.reply_to, &event.id).filter(|_| !is_named).cloned();
+        Ok(Self { workspace, event, session: decision.session, agent: decision.agent, line })
+    }
+
+    /// The command has taught the routes something.
+    fn has_turned(&self) -> bool {
+        self.line.as_ref().is_some_and(|line| line.since == self.event.id)
+    }
+}
+
+/// Does what a command says, and returns the answer.
+///
+/// # Errors
+/// `Data`: it cannot be done, in words for whoever said it. The machine's trouble.
+pub(super) fn run(about: &About, command: &Command, owners: &[Address]) -> Result<String> {
+    let workspace = about.workspace;
+    match command {
+        Command::Help => Ok(slash::help(&about.event.from, owners)),
+        Command::Agent => Ok(format!("{} answers here, in session {}", about.agent, about.session)),
+        Command::Bind(id) => bound(about, id),
+        Command::Agents => list(about, "agents", "AGENT.md"),
+        Command::Skills(None) => list(about, "skills", "SKILL.md"),
+        Command::Crons(None) => list(about, "crons", "CRON.md"),
+        Command::Skills(Some(id)) => show(workspace, "skills", "SKILL.md", id),
+        Command::Crons(Some(id)) => show(workspace, "crons", "CRON.md", id),
+        Command::Session => session(about),
+        Command::Context => context(about),
+        Command::New => begun(about),
+        Command::Stop => stopped(about),
+        Command::Pending => Ok(pending(workspace)),
+        Command::Approve(id) => word(workspace, id, Verdict::Approved),
+        Command::Deny(id) => word(workspace, id, Verdict::Denied),
+    }
+}
+
+fn begun(about: &About) -> Result<String> {
+    if about.has_turned() {
+        return Ok(format!("A new conversation begins here, with {}, in session {}", about.agent, about.session));
+    }
+    Err(named(about))
+}
+
+fn named(about: &About) -> Fault {
+    Fault::data(format!("this message names its session or its agent itself ({})", about.session))
+        .hint("name another one, or send it without")
+}
+
+fn bound(about: &About, id: &str) -> Result<String> {
+    if !definitions::has_agent(about.workspace, id) {
+        return Err(definitions::unknown(about.workspace, id));
+    }
+    match about.line {
+        _ if about.has_turned() => Ok(format!("{id} answers here from now on, in session {}", about.session)),
+        _ if about.agent == id => Ok(format!("{id} answers here already, in session {}", about.session)),
+        _ => Err(named(about)),
+    }
+}
+
+fn list(about: &About, kind: &str, file: &str) -> Result<String> {
+    let line = |(id, summary): (String, crate::core::summary::Summary)| {
+        let is_here = if kind == "agents" && id == about.agent { " (answers here)" } else { "" };
+        let when = summary.schedule.map(|schedule| {
+            let agent = summary.agent.map(|agent| format!(" by {agent}")).unwrap_or_default();
+            format!(" [{schedule}{agent}]")
+        });
+        let what = if summary.description.is_empty() { String::new() } else { format!(": {}", summary.description) };
+        format!("{id}{is_here}{}{what}", when.unwrap_or_default())
+    };
+    let lines: Vec<String> = definitions::summaries(about.workspace, kind, file).into_iter().map(line).collect();
+    if lines.is_empty() {
+        return Err(Fault::data(format!("there are no {kind}")).hint(format!("make {kind}/NAME/{file}")));
+    }
+    Ok(lines.join("\n"))
+}
+
+fn show(workspace: &Workspace, kind: &str, file: &str, id: &str) -> Result<String> {
+    let text = definitions::text(workspace, kind, file, id)?;
+    let shown = tool::cut(&text, MAX_SHOWN);
+    let rest =
+        if shown.len() < text.len() { format!("\n[cut: all of it is in {kind}/{id}/{file}]") } else { String::new() };
+    Ok(format!("{}{rest}", shown.trim_end()))
+}
+
+fn session(about: &About) -> Result<String> {
+    let (mut messages, mut answers, mut usage) = (0, 0, Usage::default());
+    session_log::each(about.workspace, &about.session, |record| match record {
+        Record::In { .. } => messages += 1,
+        Record::Done { .. } => answers += 1,
+        Record::Model { reply, .. } => {
+            usage.input += reply.usage.input;
+            usage.output += reply.usage.output;
+        }
+        _ => {}
+    })?;
+    Ok(format!(
+        "session: {0}\nagent: {1}\nmessages: {messages}, answered: {answers}\ntokens: {2} read, {3} written\n\
+         log: sessions/{0}/log.jsonl",
+        about.session, about.agent, usage.input, usage.output
+    ))
+}
+
+fn context(about: &About) -> Result<String> {
+    let records = session_log::read(about.workspace, &about.session, &about.event.id)?;
+    let counted = records.iter().rev().find_map(|record| match record {
+        Record::Model { reply, .. } if reply.usage.input > 0 => Some(reply.usage.input),
+        _ => None,
+    });
+    let history = turn::replay(records, &about.event.id).history;
+    let bytes: usize = history.iter().map(Message::weight).sum();
+    let share = bytes * 100 / HISTORY;
+    let counted = counted.map(|n| format!("\nthe last request had {n} tokens by the model's own count"));
+    Ok(format!(
+        "{} messages, about {} tokens (four bytes each)\n{share} % of the {} KiB of a conversation that a model is sent{}",
+        history.len(),
+        bytes / 4,
+        HISTORY >> 10,
+        counted.unwrap_or_default()
+    ))
+}
+
+/// The turn that has begun, of a message before the command: a later one is never meant.
+fn running(about: &About) -> Result<Option<Id>> {
+    let mut begun = Vec::new();
+    for state in [State::Run, State::Wait] {
+        let entries = spool::list(about.workspace, Side::Inbox, state)?.into_iter();
+        begun.extend(entries.filter(|e| e.lane == about.session && e.id < about.event.id).map(|e| e.id));
+    }
+    Ok(begun.into_iter().min())
+}
+
+fn stopped(about: &About) -> Result<String> {
+    let (workspace, id) = (about.workspace, &about.event.id);
+    let found = match stop::stopped_by(workspace, id) {
+        None => running(about)?,
+        some => some,
+    };
+    let Some(turn) = found else { return Ok("nothing runs here".to_owned()) };
+    stop::stop(workspace, &turn, id)?;
+    // One that waits to be tried again hears of it now. Where somebody works on it, he has heard.
+    let _ = hand::hurry(workspace, &turn);
+    let queued = spool::list(workspace, Side::Inbox, State::Ready)?.into_iter();
+    let queued = queued.filter(|entry| entry.lane == about.session && entry.id != turn).count();
+    let rest = match queued {
+        0 => String::new(),
+        1 => "; the message behind it stays, and is answered next".to_owned(),
+        n => format!("; the {n} messages behind it stay, and are answered next"),
+    };
+    Ok(format!("the turn for {} is stopped{rest}", turn.short()))
+}
+
+fn pending(workspace: &Workspace) -> String {
+    let line = |a: &Approval| {
+        format!("{} {}: {} ({})", a.id.short(), crate::core::session::agent(&a.session), a.line(), a.reason)
+    };
+    let lines: Vec<String> = approvals::pending(workspace).iter().map(line).collect();
+    if lines.is_empty() { "nothing waits for your word".to_owned() } else { lines.join("\n") }
+}
+
+fn word(workspace: &Workspace, text: &str, verdict: Verdict) -> Result<String> {
+    let id = if let Some(known) = approvals::already(workspace, text, verdict) {
+        known.id
+    } else {
+        let id = approvals::find(workspace, text)?;
+        approvals::decide(workspace, &id, verdict)?;
+        id
+    };
+    if let Some((_, fault)) = approvals::take_up(workspace)?.into_iter().find(|(refused, _)| *refused == id) {
+        return Err(fault);
+    }
+    let approval = approvals::already(workspace, id.as_str(), verdict);
+    let approval = approval.ok_or_else(|| Fault::data(format!("{id} is not there any more")))?;
+    let then = match verdict {
+        Verdict::Approved => "it is run now",
+        Verdict::Denied => "it is not run",
+    };
+    Ok(format!("{}, {then}: {}", verdict.folder(), approval.line()))
+}

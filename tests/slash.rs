@@ -1,0 +1,302 @@
+//! Slash commands: in every channel, beside every turn, and never before a model.
+
+mod common;
+
+use common::strict::{Answer, Script, Strict};
+use common::{Fixture, Ran};
+use serde_json::json;
+use std::process::Child;
+
+/// A workspace whose model is a program: it says what it is sent last, or hangs on a gate that nobody opens.
+fn hanging() -> Fixture {
+    let ws = Fixture::new();
+    ws.write("model.sh", "cat >request; if grep -q 'hang\"}\\]' request; then : >hangs; read x <gate; fi; echo fine\n");
+    ws.model("mock", "provider: command, command: [sh, model.sh]");
+    assert_eq!(ws.shell("mkfifo gate").code, 0);
+    ws
+}
+
+fn begun(ws: &Fixture, arguments: &[&str]) -> Child {
+    let child = ws.command(arguments).spawn().unwrap();
+    ws.eventually("the turn hangs", |ws| ws.path("hangs").exists() || ws.path("files/hangs").exists());
+    child
+}
+
+fn ended(child: Child) -> Ran {
+    child.wait_with_output().unwrap().into()
+}
+
+fn pipe(ws: &Fixture, send: &str) -> String {
+    ws.shell(&format!("claw send {send} | claw route - | claw run-agent - | claw deliver -")).ok()
+}
+
+#[test]
+fn a_command_goes_the_way_of_every_event() {
+    let ws = Fixture::new();
+    let help = pipe(&ws, "/help");
+    assert!(help.contains("/stop: stop the turn that runs\n") && help.contains("/new, /clear: "), "{help}");
+    assert_eq!(ws.claw(&["ask", "-n", "/?"]).ok(), help);
+    ws.write("inbox/q.md", "---\nreply_to: file:a\n---\n/help\n");
+    ws.write("inbox/r.json", &json!({"kind": "control", "content": "/hlep", "reply_to": "file:b"}).to_string());
+    ws.claw(&["tick"]).ok();
+    let read = |place: &str| ws.read(&format!("outbox/files/{place}/{}", ws.list(&format!("outbox/files/{place}"))[0]));
+    assert_eq!(read("a"), help);
+    assert_eq!(read("b"), "there is no such command (did you mean /help?)\n");
+    // Nothing of it is a conversation.
+    assert_eq!(ws.list("sessions"), [""; 0]);
+    assert_eq!((ws.pending(), ws.list("inbox/failed")), (vec![], vec![]));
+}
+
+#[test]
+fn what_is_no_command_goes_to_the_model() {
+    let ws = hanging();
+    for text in ["/etc/hosts, what is that?", "say /help", "/unknown"] {
+        assert_eq!(ws.claw(&["ask", "-n", text]).ok(), "fine\n");
+        assert!(ws.read("request").contains(text));
+    }
+    let usage = ws.claw(&["ask", "-n", "/stop it"]).ok();
+    assert_eq!(usage, "/stop: stop the turn that runs\n");
+}
+
+#[test]
+fn a_stage_that_is_repeated_prints_the_same_and_why_knows_the_answer() {
+    let ws = Fixture::new();
+    let id = ws.claw(&["send", "/session"]).ok().trim().to_owned();
+    ws.claw(&["route"]).ok();
+    assert_eq!(ws.list("inbox/ready"), [format!("{id}~pickle.cli-ann+control~0.json")]);
+    for _ in 0..2 {
+        assert_eq!(ws.claw(&["run-agent", &id]).ok(), format!("{id}.r01\n"));
+    }
+    let why = ws.claw(&["why", &id]).ok();
+    assert!(why.contains("(a command), session pickle.cli-ann\n") && why.contains("out     cli:ann: ready"), "{why}");
+    assert!(ws.claw(&["deliver"]).ok().starts_with("session: pickle.cli-ann\nagent: pickle\nmessages: 0"));
+    ws.claw(&["send", "--session", "work+control", "hi"]).fails(65);
+}
+
+fn hello(_: usize, _: &[String]) -> Answer {
+    ("Hello.", vec![])
+}
+
+fn slow(step: usize, _: &[String]) -> Answer {
+    if step == 0 { ("", vec![("block", json!({})), ("recall", json!({"query": "x"}))]) } else { ("Done.", vec![]) }
+}
+
+fn want(step: usize, _: &[String]) -> Answer {
+    if step == 0 { ("I would.", vec![("block", json!({}))]) } else { ("Thank you.", vec![]) }
+}
+
+const SCRIPTS: &[(&str, Script)] = &[("hello", hello), ("slow", slow), ("want", want), ("I approve", want)];
+
+/// A workspace with a tool that hangs on a gate.
+fn strict(server: &Strict) -> Fixture {
+    let ws = Fixture::new();
+    server.model(&ws);
+    ws.write("tools/block", "#!/bin/sh\n: >files/hangs; read x <files/gate\n");
+    ws.write("tools/block.json", &json!({"description": "Blocks.", "parameters": {"type": "object"}}).to_string());
+    assert_eq!(ws.shell("chmod +x tools/block; mkdir -p files; mkfifo files/gate").code, 0);
+    ws
+}
+
+#[test]
+fn no_model_ever_hears_a_command_or_its_answer() {
+    let server = Strict::start(SCRIPTS);
+    let ws = strict(&server);
+    for text in ["hello", "/session", "/context", "hello", "/help"] {
+        pipe(&ws, text);
+    }
+    let context = pipe(&ws, "/context");
+    assert!(context.starts_with("4 messages, about ") && context.contains("had 10 tokens"), "{context}");
+    let session = pipe(&ws, "/session");
+    assert!(session.contains("messages: 2, answered: 2\ntokens: 20 read, 10 written\n"), "{session}");
+    pipe(&ws, "hello");
+    let said = server.last()["messages"].to_string();
+    assert!(!said.contains("/session") && !said.contains("tokens"), "{said}");
+    assert_eq!((server.broken(), server.asked("hello", 0)), (vec![], 3));
+}
+
+#[test]
+fn commands_are_answered_while_every_turn_hangs() {
+    let ws = hanging();
+    ws.config("max_concurrency: 1");
+    let supervisor = ws.supervise(&[]);
+    for n in 0..3 {
+        ws.claw(&["send", "--reply-to", "file:a", &format!("{n} hang")]).ok();
+    }
+    ws.eventually("a turn hangs", |ws| ws.path("hangs").exists());
+    for text in ["/session", "/agents", "/skills", "/crons"] {
+        ws.claw(&["send", "--reply-to", "file:a", text]).ok();
+    }
+    ws.eventually("all are answered", |ws| ws.list("outbox/files/a").len() == 4);
+    assert_eq!(ws.list("inbox/run").len(), 1);
+    // From beside the supervisor, too.
+    assert!(pipe(&ws, "--from cli:ann --reply-to cli:ann /agent").starts_with("pickle answers here"));
+    drop(supervisor);
+}
+
+#[test]
+fn stop_ends_the_turn_that_runs_and_no_later_one() {
+    let ws = hanging();
+    let turn = begun(&ws, &["ask", "-n", "-s", "t", "hang"]);
+    ws.claw(&["send", "--session", "t", "behind it"]).ok();
+    ws.claw(&["route"]).ok();
+    let said = ws.claw(&["ask", "-n", "-s", "t", "/stop"]).ok();
+    assert!(said.contains("is stopped; the message behind it stays, and is answered next"), "{said}");
+    assert_eq!(ended(turn).ok(), "I was stopped.\n");
+    assert_eq!(ws.claw(&["ask", "-n", "-s", "t", "/stop"]).ok(), "nothing runs here\n");
+    ws.claw(&["tick"]).ok();
+    assert_eq!(ws.claw(&["deliver"]).ok(), "fine\n");
+    assert_eq!(ws.claw(&["ask", "-n", "-s", "t", "and now?"]).ok(), "fine\n");
+    let request = ws.read("request");
+    assert!(request.contains("I was stopped.") && !request.contains("/stop"), "{request}");
+    assert!(!ws.list(".claw/stop").iter().any(|name| !name.contains('~')), "{:?}", ws.list(".claw/stop"));
+}
+
+#[test]
+fn stop_reaches_a_program_that_has_closed_its_output() {
+    let ws = hanging();
+    ws.write("model.sh", "cat >/dev/null; exec >&-; : >hangs; read x <gate\n");
+    let turn = begun(&ws, &["ask", "-n", "-s", "t", "hang"]);
+    ws.claw(&["ask", "-n", "-s", "t", "/stop"]).ok();
+    assert_eq!(ended(turn).ok(), "I was stopped.\n");
+}
+
+#[test]
+fn stop_reaches_a_server_that_says_nothing() {
+    let ws = Fixture::new();
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}/v1", server.local_addr().unwrap());
+    ws.model("silent", &format!("provider: openai, model: m, api_base: '{base}'"));
+    let turn = ws.command(&["ask", "-n", "-s", "t", "hang"]).spawn().unwrap();
+    let _taken = server.accept().unwrap();
+    // The one that was asked last is meant where none is named.
+    assert!(ws.claw(&["ask", "-n", "/stop"]).ok().contains("is stopped"));
+    assert_eq!(ended(turn).ok(), "I was stopped.\n");
+}
+
+#[test]
+fn stop_reaches_a_tool_and_the_session_goes_on() {
+    let server = Strict::start(SCRIPTS);
+    let ws = strict(&server);
+    let turn = begun(&ws, &["ask", "-n", "-s", "t", "slow"]);
+    ws.claw(&["ask", "-n", "-s", "t", "/stop"]).ok();
+    assert_eq!(ended(turn).ok(), "I was stopped after 1 step.\n");
+    assert_eq!(ws.claw(&["ask", "-n", "-s", "t", "hello"]).ok(), "Hello.\n");
+    let said = server.last()["messages"].to_string();
+    assert!(said.contains("was stopped"), "{said}");
+    assert!(said.contains("It was not run: the turn ended."), "{said}");
+    assert_eq!((server.broken(), server.asked("slow", 1)), (vec![], 0));
+}
+
+#[test]
+fn stop_ends_what_waits_to_be_tried_again() {
+    let ws = Fixture::new();
+    ws.write("model.sh", "exit 75\n");
+    ws.model("mock", "provider: command, command: [sh, model.sh]");
+    ws.claw(&["send", "--reply-to", "file:a", "hi"]).ok();
+    ws.claw(&["route"]).ok();
+    ws.claw(&["run-agent"]).fails(75);
+    assert_eq!(ws.list("inbox/wait").len(), 1);
+    ws.claw(&["send", "--reply-to", "file:a", "/stop"]).ok();
+    ws.claw(&["tick"]).ok();
+    let texts = ws.shell("cat outbox/files/a/*").ok();
+    assert!(texts.contains("I was stopped.\n") && texts.contains("is stopped\n"), "{texts}");
+    assert_eq!(ws.pending(), [""; 0]);
+}
+
+#[test]
+fn new_begins_another_session_and_a_second_copy_stays_in_the_old_one() {
+    let ws = Fixture::new();
+    let old = "20260101T000000.000000Z-old";
+    let copy = ["send", "--id", old, "the cat is Tama"];
+    ws.claw(&copy).ok();
+    ws.claw(&["tick"]).ok();
+    ws.claw(&["deliver"]).ok();
+    let said = pipe(&ws, "/new");
+    let session = said.trim().rsplit(' ').next().unwrap().to_owned();
+    assert!(said.starts_with("A new conversation begins here, with pickle, in session pickle.cli-ann+20"), "{said}");
+    assert!(!pipe(&ws, "'what is the cat?'").contains("Tama"));
+    assert_eq!(ws.list("sessions"), ["pickle.cli-ann".to_owned(), session.clone()]);
+    // The platform tells of the first message again.
+    std::fs::remove_file(ws.path(&format!("inbox/done/2026-01-01/{old}.json"))).unwrap();
+    ws.claw(&copy).ok();
+    ws.claw(&["route"]).ok();
+    assert_eq!(ws.list("inbox/ready"), [format!("{old}~pickle.cli-ann~0.json")]);
+    ws.claw(&["tick"]).ok();
+    assert_eq!(ws.read("sessions/pickle.cli-ann/log.jsonl").lines().count(), 3);
+    // One that names its session cannot be moved from it.
+    assert!(ws.claw(&["ask", "-n", "-s", "work", "/new"]).ok().contains("names its session"));
+}
+
+#[test]
+fn another_agent_answers_from_here_on_where_the_owner_says_so() {
+    let ws = Fixture::new();
+    ws.config("owner: ['file:boss']");
+    let say = |from: &str, text: &str| {
+        let id = ws.claw(&["send", "--from", from, "--reply-to", "file:group", text]).ok();
+        ws.claw(&["tick"]).ok();
+        ws.read(&format!("outbox/files/group/{}.r01.md", id.trim())).trim_end().to_owned()
+    };
+    assert_eq!(say("file:guest", "/agent cookie"), "only the owner of this workspace may say that");
+    assert_eq!(say("file:guest", "/agent"), "pickle answers here, in session pickle.file-group");
+    assert_eq!(say("file:boss", "/agent coockie"), "there is no agent `coockie` (did you mean `cookie`?)");
+    assert_eq!(say("file:boss", "/agent cookie"), "cookie answers here from now on, in session cookie.file-group");
+    assert_eq!(say("file:guest", "/agent"), "cookie answers here, in session cookie.file-group");
+    assert_eq!(say("file:boss", "/agent cookie"), "cookie answers here already, in session cookie.file-group");
+    assert!(say("file:boss", "/agents").contains("cookie (answers here): "));
+    assert_eq!(say("file:guest", "/agents"), "only the owner of this workspace may say that");
+    assert!(say("file:guest", "/clear").starts_with("A new conversation begins here, with cookie, in session"));
+    assert!(say("file:boss", "/agent pickle").ends_with("in session pickle.file-group"));
+    assert_eq!(ws.list("inbox/failed"), [""; 0]);
+}
+
+#[test]
+fn skills_and_crons_are_listed_and_shown() {
+    let ws = Fixture::new();
+    ws.write("skills/news/SKILL.md", "---\nname: news\ndescription: Reads the news.\n---\nRead them.\n");
+    ws.write("crons/morning/CRON.md", "---\nname: m\nagent: pickle\nschedule: '0 7 * * *'\n---\nGood morning.\n");
+    let ask = |text: &str| ws.claw(&["ask", "-n", text]).ok();
+    assert_eq!(ask("/skills"), "news: Reads the news.\n");
+    assert_eq!(ask("/crons"), "morning [0 7 * * * by pickle]\n");
+    assert!(ask("/crons morning").ends_with("Good morning.\n"));
+    assert_eq!(ask("/skills nwes"), "there is no `nwes` in skills/ (did you mean `news`?)\n");
+    assert_eq!(ask("/skills ../agents"), "there is no `../agents` in skills/\n");
+}
+
+/// A workspace where a call waits for the owner's word, and the word's id.
+fn asking(server: &Strict) -> (Fixture, String) {
+    let ws = strict(server);
+    ws.write("tools/block", "#!/bin/sh\necho x >>files/acted\n");
+    ws.write("files/.keep", "");
+    let agent = ws.read("agents/pickle/AGENT.md");
+    ws.write("agents/pickle/AGENT.md", &agent.replacen("---\n", "---\ntools: [recall, block: {approve: true}]\n", 1));
+    let answer = ws.claw(&["ask", "-n", "-s", "t", "want"]).ok();
+    let id = answer.lines().find_map(|line| line.strip_prefix("claw approve ")).unwrap().to_owned();
+    (ws, id)
+}
+
+#[test]
+fn the_owner_gives_his_word_in_any_channel_and_nobody_else_does() {
+    let server = Strict::start(SCRIPTS);
+    let (ws, id) = asking(&server);
+    let ask = |text: &str| ws.claw(&["ask", "-n", "-s", "t", text]).ok();
+    assert_eq!(
+        ask("/approve"),
+        format!("{id} pickle: block: {{}} (its rules say so)\n").replace("its rules say so", &reason(&ws))
+    );
+    ws.claw(&["send", "--from", "file:guest", &format!("/approve {id}")]).ok();
+    ws.claw(&["tick"]).ok();
+    assert_eq!(ws.list(".claw/approvals/pending").len(), 1);
+    assert_eq!(ask(&format!("/approve {id}")), "approved, it is run now: block: {}\n");
+    assert_eq!(ask(&format!("/approve {id}")), "approved, it is run now: block: {}\n");
+    assert!(ask(&format!("/deny {id}")).contains("waits for your word"));
+    ws.claw(&["tick"]).ok();
+    assert_eq!(ws.read("files/acted"), "x\n");
+    assert_eq!(server.broken(), [""; 0]);
+}
+
+fn reason(ws: &Fixture) -> String {
+    let name = &ws.list(".claw/approvals/pending")[0];
+    let text = ws.read(&format!(".claw/approvals/pending/{name}"));
+    let line = text.lines().find_map(|line| line.strip_prefix("reason: ")).unwrap();
+    line.trim_matches('\'').to_owned()
+}
