@@ -75,6 +75,7 @@ impl Desk {
             lane: &self.lane,
             number: 1,
             until: Instant::now() + Duration::from_mins(1),
+            stop: None,
         };
         let tool = tools.iter().find(|tool| tool.spec.name == name).unwrap();
         let told = tool.run(&scene, &Call { id: "c".into(), name: name.into(), arguments }).unwrap();
