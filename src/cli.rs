@@ -4,7 +4,7 @@
 
 use crate::command::{
     Here, approve, ask, check, completions, deliver, discard, init, log, man, prompt, recall, remember, retry, route,
-    run_agent, send, skills, status, supervise, tick, trust, why,
+    run_agent, send, skills, status, supervise, tick, trust, usage, why,
 };
 use crate::core::fault::Result;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -69,6 +69,8 @@ pub enum Command {
     Why(why::Args),
     /// Show the journal
     Log(log::Args),
+    /// Show what the models have taken, and what is left of the budgets
+    Usage(usage::Args),
     /// Try an event again that has failed or waits
     Retry(retry::Args),
     /// Give an event up: it goes to done/ as it is
@@ -107,6 +109,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Status(args) => status::run(&args, here),
         Command::Why(args) => why::run(&args, here),
         Command::Log(args) => log::run(&args, here),
+        Command::Usage(args) => usage::run(&args, here),
         Command::Retry(args) => retry::run(&args, here),
         Command::Discard(args) => discard::run(&args, here),
         Command::Approve(args) => approve::approve(&args, here),

@@ -92,8 +92,12 @@ fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
         let warning = |v| Problem::warning(FILE, format!("{key}: {v} is not set in this environment"));
         problems.extend(missing.map(|v| warning(v).at(problem::locate(&text, &key))));
     }
-    if let Err(fault) = config.choose(&Agent::default(), None) {
-        problems.push(error("model", fault.to_string()));
+    match config.choose(&Agent::default(), None) {
+        Err(fault) => problems.push(error("model", fault.to_string())),
+        Ok(chosen) => {
+            let fault = chosen.unpriced(&[&config.budget]);
+            problems.extend(fault.map(|fault| error(&format!("models.{}", chosen.name), fault.to_string())));
+        }
     }
     if config.memories.git && (!git::is_there() || !workspace.path(".git").exists()) {
         let message = "memories.git is true, but there is no git program or the workspace is no repository of its own";

@@ -25,6 +25,7 @@ pub mod status;
 pub mod supervise;
 pub mod tick;
 pub mod trust;
+pub mod usage;
 pub mod why;
 
 use crate::core::fault::Result;

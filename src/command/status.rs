@@ -5,6 +5,7 @@ use crate::core::entry::Entry;
 use crate::core::fault::Result;
 use crate::core::id::Id;
 use crate::core::stamp::Stamp;
+use crate::stage::meter;
 use crate::store::boxes::{Side, State};
 use crate::store::spool;
 use crate::store::workspace::Workspace;
@@ -31,6 +32,15 @@ struct Status {
     waiting: Vec<Item>,
     failed: Vec<Item>,
     held: Vec<Held>,
+    budget: Vec<Spent>,
+}
+
+/// A limit that is reached.
+#[derive(Serialize)]
+struct Spent {
+    limit: String,
+    used: String,
+    most: String,
 }
 
 #[derive(Clone, Serialize)]
@@ -112,6 +122,12 @@ fn look(workspace: &Workspace) -> Result<Status> {
         until: entry.due.map(|due| due.timestamp().to_string()),
         lane: entry.lane,
     };
+    let reached = meter::standing(workspace)?.into_iter().filter(|(limit, used)| used >= &limit.most);
+    let budget = reached.map(|(limit, used)| Spent {
+        limit: limit.to_string(),
+        used: limit.what.show(used),
+        most: limit.what.show(limit.most),
+    });
     let held = holders::list(&workspace.root);
     Ok(Status {
         workspace: workspace.root.display().to_string(),
@@ -121,6 +137,7 @@ fn look(workspace: &Workspace) -> Result<Status> {
         oldest: oldest.map(|(entry, side, state)| item((side, state, entry))),
         waiting: waiting.into_iter().map(item).collect(),
         failed: failed.into_iter().map(item).collect(),
+        budget: budget.collect(),
         held: held.into_iter().map(|h| Held { lock: h.lock, pid: h.pid, command: h.command }).collect(),
     })
 }
@@ -186,6 +203,9 @@ fn print(workspace: &Workspace, status: &Status) -> Result<()> {
     }
     for item in &status.failed {
         out::line(&format!("failed  {:<12} {}: {}", short(&item.id), item.side, item.why))?;
+    }
+    for spent in &status.budget {
+        out::line(&format!("spent   {} of {} ({})", spent.used, spent.most, spent.limit))?;
     }
     for held in &status.held {
         out::line(&format!("held    {} by {} ({})", held.lock, held.pid, held.command))?;

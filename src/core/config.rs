@@ -2,8 +2,10 @@
 //! writes.
 
 use crate::core::address::Address;
+use crate::core::budget::{BUDGET_KEYS, Budget};
 use crate::core::fault::{Fault, Result};
 use crate::core::model_settings::{MODEL_KEYS, Model};
+use crate::core::money::PRICE_KEYS;
 use crate::core::problem::{self, Problem};
 use crate::core::prompt::Limits;
 use crate::core::{definition, session};
@@ -36,6 +38,10 @@ pub struct Config {
     pub allow_network_fs: bool,
     /// Named models.
     pub models: BTreeMap<String, Model>,
+    /// What all agents together may take of the models.
+    pub budget: Budget,
+    /// What prices are in, for people.
+    pub currency: String,
     /// Settings of channels.
     pub channels: Channels,
     /// Settings of the memory.
@@ -137,6 +143,8 @@ impl Default for Config {
             sync: Sync::Full,
             allow_network_fs: false,
             models: BTreeMap::new(),
+            budget: Budget::default(),
+            currency: String::new(),
             channels: Channels::default(),
             memories: Memories::default(),
             sandbox: Sandbox::default(),
@@ -155,6 +163,7 @@ const KEYS: &[&str] = &[
     "sync",
     "allow_network_fs",
     "models",
+    "currency",
     "channels",
     "memories",
     "sandbox",
@@ -178,7 +187,7 @@ const KEYS: &[&str] = &[
 /// # Errors
 /// The problem, with line and column, where it is not YAML or a value is unfit.
 pub fn parse(text: &str) -> std::result::Result<(Config, Vec<Problem>), Problem> {
-    let known: Vec<&str> = KEYS.iter().chain(MODEL_KEYS).copied().collect();
+    let known: Vec<&str> = KEYS.iter().chain(MODEL_KEYS).chain(PRICE_KEYS).chain(BUDGET_KEYS).copied().collect();
     let (config, mut warnings) = problem::read::<Config>(FILE, text, 1, &known)?;
     let place = |key: &str| problem::locate(text, key);
     if config.max_concurrency == 0 {
@@ -191,6 +200,11 @@ pub fn parse(text: &str) -> std::result::Result<(Config, Vec<Problem>), Problem>
         if model.provider.is_none() {
             let message = format!("models.{name} has no `provider` (openai, command or offline)");
             return Err(Problem::error(FILE, message).at(at));
+        }
+        if let Some(missing) = model.price.and_then(|price| price.missing()) {
+            let message =
+                format!("models.{name}.price has no `{missing}` (for a million tokens; 0 if it costs nothing)");
+            return Err(Problem::error(FILE, message).at(place(&format!("models.{name}.price")).or(at)));
         }
         if model.api_key.is_some() {
             let message = format!("models.{name}.api_key is in the file; api_key_env or api_key_file keeps it out");
@@ -214,6 +228,20 @@ impl Chosen {
     #[must_use]
     pub fn offline() -> Self {
         Self { name: OFFLINE.to_owned(), model: Model { provider: Some(OFFLINE.to_owned()), ..Model::default() } }
+    }
+}
+
+impl Chosen {
+    /// That nobody knows what this model costs, where one of these budgets is in money.
+    #[must_use]
+    pub fn unpriced(&self, budgets: &[&Budget]) -> Option<Fault> {
+        let is_known = self.model.price.is_some() || self.model.provider.as_deref() == Some(OFFLINE);
+        if is_known || !budgets.iter().any(|budget| budget.is_in_money()) {
+            return None;
+        }
+        let what = format!("a budget is in money, and model `{}` has no price", self.name);
+        let way_out = format!("give it one under models: in {FILE}, or `price: {{input: 0, output: 0}}` if it is free");
+        Some(Fault::config(what).hint(way_out))
     }
 }
 
@@ -261,7 +289,7 @@ mod tests {
         let (config, warnings) = parse(text).unwrap();
         assert_eq!(warnings, []);
         assert_eq!(config.model, OFFLINE);
-        for key in KEYS.iter().chain(MODEL_KEYS) {
+        for key in KEYS.iter().chain(MODEL_KEYS).chain(PRICE_KEYS).chain(BUDGET_KEYS) {
             assert!(text.contains(&format!("{key}:")), "claw.yaml does not show `{key}`");
         }
         // Uncommented it is valid too: the examples are real ones.
@@ -295,6 +323,8 @@ mod tests {
         assert_eq!(at("model: x\nmax_concurrency: 0\n"), Some((2, 1)));
         assert_eq!(at("models:\n  m: {model: x}\n"), Some((2, 3)));
         assert_eq!(at("default_agent: a/b\n"), Some((1, 1)));
+        assert_eq!(at("models:\n  m:\n    provider: openai\n    price: {input: 1}\n"), Some((4, 5)));
+        assert_eq!(at("budget:\n  day: {money: -1}\n"), Some((2, 8)));
         assert!(parse("sync: maybe\n").unwrap_err().message.contains("full"));
         assert!(parse("a: [\n").is_err());
     }

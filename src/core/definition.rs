@@ -1,8 +1,10 @@
 //! Definitions: agents and crons, one Markdown file each. A workspace written for the
 //! reference program reads as it is.
 
+use crate::core::budget::{BUDGET_KEYS, Budget};
 use crate::core::front_matter;
 use crate::core::model_settings::{MODEL_KEYS, Model};
+use crate::core::money::PRICE_KEYS;
 use crate::core::problem::{self, Problem};
 use crate::core::tool::Grants;
 use jiff::SignedDuration;
@@ -38,6 +40,8 @@ pub struct Agent {
     pub max_steps: u32,
     /// How long a turn may take.
     pub turn_timeout: SignedDuration,
+    /// What it may take of the models.
+    pub budget: Budget,
     /// Who it is: the file's body.
     pub identity: String,
     /// How it speaks: SOUL.md.
@@ -74,6 +78,7 @@ struct AgentHead {
     network: Option<bool>,
     max_steps: Option<u32>,
     turn_timeout: Option<SignedDuration>,
+    budget: Budget,
 }
 
 #[derive(Default, Deserialize)]
@@ -115,7 +120,7 @@ pub type Read<T> = Result<(T, Vec<Problem>), Problem>;
 /// # Errors
 /// The problem, with line and column.
 pub fn agent(id: &str, path: &str, text: &str, soul: Option<String>) -> Read<Agent> {
-    let known: Vec<&str> = AGENT_KEYS.iter().chain(MODEL_KEYS).copied().collect();
+    let known: Vec<&str> = AGENT_KEYS.iter().chain(MODEL_KEYS).chain(PRICE_KEYS).chain(BUDGET_KEYS).copied().collect();
     let (head, body, warnings) = head::<AgentHead>(path, text, &known)?;
     let limit = head.max_concurrency.unwrap_or(1);
     if limit == 0 {
@@ -127,6 +132,10 @@ pub fn agent(id: &str, path: &str, text: &str, soul: Option<String>) -> Read<Age
     if let Some(pattern) = head.tools.patterns().find(|pattern| regex::Regex::new(pattern).is_err()) {
         let at = problem::locate(text, "tools");
         return Err(Problem::error(path, format!("tools: `{pattern}` is not a regular expression")).at(at));
+    }
+    if let Some(missing) = head.llm.price.and_then(|price| price.missing()) {
+        let at = problem::locate(text, "llm.price");
+        return Err(Problem::error(path, format!("llm.price has no `{missing}` (for a million tokens)")).at(at));
     }
     let agent = Agent {
         id: id.to_owned(),
@@ -142,6 +151,7 @@ pub fn agent(id: &str, path: &str, text: &str, soul: Option<String>) -> Read<Age
         network: head.network,
         max_steps: head.max_steps.unwrap_or(MAX_STEPS),
         turn_timeout: head.turn_timeout.unwrap_or(TURN_TIMEOUT),
+        budget: head.budget,
         identity: body,
         soul,
     };

@@ -16,6 +16,8 @@ pub enum Kind {
     Unavailable,
     /// Not now: a lock, a limit, a due time (exit 75, `EX_TEMPFAIL`).
     Later,
+    /// The budget is spent (exit 75). What waits for it waits as long as it takes, and no attempt is counted.
+    Spent,
     /// The machine is in trouble: disk full, read-only, out of handles (exit 75). It is never the
     /// event's fault, so no attempt is counted.
     Machine,
@@ -74,7 +76,7 @@ impl Fault {
     /// True where trying the same thing later can help.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
-        matches!(self.kind, Kind::Unavailable | Kind::Later | Kind::Machine | Kind::Config)
+        matches!(self.kind, Kind::Unavailable | Kind::Later | Kind::Spent | Kind::Machine | Kind::Config)
     }
 
     /// The process exit code (`sysexits.h` where it has one).
@@ -86,7 +88,7 @@ impl Fault {
             Kind::Usage => 2,
             Kind::Data => 65,
             Kind::Unavailable => 69,
-            Kind::Later | Kind::Machine => 75,
+            Kind::Later | Kind::Spent | Kind::Machine => 75,
             Kind::Config => 78,
         }
     }

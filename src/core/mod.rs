@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod approval;
+pub mod budget;
 pub mod config;
 pub mod definition;
 pub mod edit;
@@ -14,9 +15,11 @@ pub mod fault;
 pub mod fit;
 pub mod front_matter;
 pub mod id;
+pub mod ledger;
 pub mod lines;
 pub mod model;
 pub mod model_settings;
+pub mod money;
 pub mod problem;
 pub mod prompt;
 pub mod recall;

@@ -159,6 +159,14 @@ pub struct Usage {
     pub input: u64,
     /// Tokens written.
     pub output: u64,
+    /// Those of `input` that the provider had read before.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub cached: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(tokens: &u64) -> bool {
+    *tokens == 0
 }
 
 #[cfg(test)]

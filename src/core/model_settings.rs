@@ -1,5 +1,6 @@
 //! How a model is reached: a block of `models:` in `claw.yaml`, or the `llm:` of an agent.
 
+use crate::core::money::Price;
 use jiff::SignedDuration;
 use serde::Deserialize;
 
@@ -35,6 +36,8 @@ pub struct Model {
     pub timeout: Option<SignedDuration>,
     /// How many requests at once, over all processes.
     pub max_concurrency: Option<u32>,
+    /// What its tokens cost.
+    pub price: Option<Price>,
 }
 
 /// The keys of a model, in `models:` and in an agent's `llm:`.
@@ -53,6 +56,7 @@ pub const MODEL_KEYS: &[&str] = &[
     "idle_timeout",
     "timeout",
     "max_concurrency",
+    "price",
 ];
 
 impl Model {
@@ -62,6 +66,10 @@ impl Model {
             if let Some(value) = from {
                 *into = Some(value.clone());
             }
+        }
+        // A price is one model's, not another's.
+        if over.model.as_ref().is_some_and(|model| self.model.as_ref() != Some(model)) {
+            self.price = None;
         }
         take(&mut self.provider, over.provider.as_ref());
         take(&mut self.model, over.model.as_ref());
@@ -76,6 +84,7 @@ impl Model {
         take(&mut self.idle_timeout, over.idle_timeout.as_ref());
         take(&mut self.timeout, over.timeout.as_ref());
         take(&mut self.max_concurrency, over.max_concurrency.as_ref());
+        take(&mut self.price, over.price.as_ref());
         if !over.command.is_empty() {
             self.command.clone_from(&over.command);
         }

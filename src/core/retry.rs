@@ -37,6 +37,14 @@ pub fn next(now: Stamp, attempts: u32, after: Option<u64>, expires: Option<Stamp
     }
 }
 
+/// The instant of the next attempt of what waits for a budget: patience does not run out, but for an explicit
+/// `expires_at`.
+#[must_use]
+pub fn pause(now: Stamp, after: Option<u64>, expires: Option<Stamp>) -> Option<Stamp> {
+    let seconds = after.and_then(|seconds| i64::try_from(seconds).ok()).unwrap_or(CEILING);
+    Some(now.plus_seconds(seconds.max(1))).filter(|due| expires.is_none_or(|end| *due <= end))
+}
+
 fn plain(attempts: u32) -> i64 {
     (5_i64 << attempts.saturating_sub(1).min(10)).min(CEILING)
 }

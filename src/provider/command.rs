@@ -6,7 +6,7 @@
 use crate::child::{self, Ended, Program};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::{Call, Reply};
-use crate::provider::{MAX_ANSWER, Question, limit};
+use crate::provider::{MAX_ANSWER, Question, Took, limit};
 use serde_json::Value;
 
 pub(super) fn ask(question: &mut Question) -> Result<Reply> {
@@ -15,6 +15,7 @@ pub(super) fn ask(question: &mut Question) -> Result<Reply> {
         return Err(Fault::config(format!("model {name}: `command` is missing")));
     }
     let input = serde_json::to_vec(question.request).map_err(|e| Fault::data(e.to_string()))?;
+    question.took = Took::Unknown;
     let ended = child::run(Program {
         command: &model.command,
         dir: &question.workspace.root,

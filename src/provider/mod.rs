@@ -10,7 +10,7 @@ pub use http::local_ollama;
 
 use crate::core::config::{Chosen, OFFLINE};
 use crate::core::fault::{Fault, Result};
-use crate::core::model::{Reply, Request};
+use crate::core::model::{Reply, Request, Usage};
 use crate::core::problem::nearest;
 use crate::core::stamp::Stamp;
 use crate::store::lock::Lane;
@@ -38,6 +38,20 @@ pub struct Question<'a> {
     pub stop: Option<BorrowedFd<'a>>,
     /// Hears every piece of text as it comes.
     pub heard: &'a mut dyn FnMut(&str),
+    /// What the question has taken, as far as it is known; also where there was no answer.
+    pub took: Took,
+}
+
+/// What a question has taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Took {
+    /// It never left this machine.
+    #[default]
+    Nothing,
+    /// It left, or may have; nobody has counted its tokens.
+    Unknown,
+    /// It left, and this was counted.
+    Counted(Usage),
 }
 
 type Ask = fn(&mut Question) -> Result<Reply>;
@@ -59,6 +73,9 @@ pub fn ask(question: &mut Question) -> Result<Reply> {
         });
     };
     let reply = ask(question)?;
+    if reply.usage != Usage::default() {
+        question.took = Took::Counted(reply.usage);
+    }
     if reply.content.trim().is_empty() && reply.remember.is_empty() && reply.calls.is_empty() {
         return Err(Fault::new(
             crate::core::fault::Kind::Unavailable,

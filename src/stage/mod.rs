@@ -6,6 +6,7 @@ mod commands;
 pub mod control;
 mod crew;
 pub mod deliver;
+pub mod meter;
 pub mod pool;
 pub mod prompt;
 mod queue;
@@ -112,11 +113,16 @@ fn try_settle(
         return Ok(Standing::Untouched(fault));
     }
     let now = workspace.world.now();
+    let is_spent = fault.kind == Kind::Spent;
     let (attempts, expires) = (job.entry.tries.attempts, event.and_then(Event::expires));
     // The other side's own limit is not the event's fault, unless it says so without end.
     let is_young = job.entry.id.stamp().plus_seconds(retry::PATIENCE) > now;
     let is_limit = is_young && retry::is_longer(fault.after, attempts);
-    let due = retry::next(now, attempts, fault.after, expires, workspace.world.random());
+    let due = if is_spent {
+        retry::pause(now, fault.after, expires)
+    } else {
+        retry::next(now, attempts, fault.after, expires, workspace.world.random())
+    };
     if let (true, Some(due), Patience::Waits) = (fault.is_temporary(), due, patience) {
         let line = Line {
             to: "wait".into(),
@@ -124,7 +130,7 @@ fn try_settle(
             why: fault.to_string(),
             ..Line::of(side, "wait", &job.entry)
         };
-        job.wait(due, !is_limit)?;
+        job.wait(due, !is_limit && !is_spent)?;
         journal::write(workspace, line);
         return Ok(Standing::Waiting(due, fault));
     }

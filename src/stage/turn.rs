@@ -12,7 +12,8 @@ use crate::core::prompt::join;
 use crate::core::record::Record;
 use crate::core::session;
 use crate::core::turn::{Replay, Taken};
-use crate::provider::{self, Question};
+use crate::provider::{self, Question, Took};
+use crate::stage::meter;
 use crate::stage::prompt::{self, Moment};
 use crate::store::boxes::Side;
 use crate::store::journal::{self, Line};
@@ -84,7 +85,8 @@ impl Turn<'_> {
         let chosen = self.choose()?;
         let request = self.request(&chosen, is_last)?;
         let asked = self.asked;
-        let mut reply = provider::ask(&mut Question {
+        let call = meter::reserve(self, &chosen, &request)?;
+        let mut question = Question {
             workspace: self.workspace,
             chosen: &chosen,
             request: &request,
@@ -96,7 +98,14 @@ impl Turn<'_> {
                     heard(text);
                 }
             },
-        })?;
+            took: Took::default(),
+        };
+        let answer = provider::ask(&mut question);
+        let took = question.took;
+        if let Some(call) = call {
+            call.settle(self, &chosen, &request, took, answer.as_ref().ok());
+        }
+        let mut reply = answer?;
         if is_last && !reply.calls.is_empty() {
             reply.calls.clear();
             if reply.content.trim().is_empty() {

@@ -157,7 +157,11 @@ pub fn problems(workspace: &Workspace) -> Vec<Problem> {
         let at = problem::locate(text, "model");
         // What is wrong with the settings themselves is said once, not for every agent.
         let Ok((config, _)) = workspace.read_config() else { return Ok(warnings) };
-        config.choose(&agent, None).map_err(|e| Problem::error(path, e.to_string()).at(at))?;
+        let wrong = |e: Fault| Problem::error(path, e.to_string()).at(at);
+        let chosen = config.choose(&agent, None).map_err(wrong)?;
+        // A model that everybody uses is said once, too.
+        let budgets = if agent.model.is_some() { vec![&config.budget, &agent.budget] } else { vec![&agent.budget] };
+        chosen.unpriced(&budgets).map_or(Ok(()), |fault| Err(wrong(fault)))?;
         Ok(warnings.into_iter().chain(long(path, &agent.identity, config.prompt.max_file)).collect())
     });
     look("crons", "CRON.md", &|id, path, text| {

@@ -36,6 +36,7 @@ pub mod spool;
 pub mod stop;
 pub mod tree;
 pub mod trust;
+pub mod usage;
 pub mod watch;
 pub mod workspace;
 

@@ -4,6 +4,7 @@ use crate::core::address::Address;
 use crate::core::config::{self, Config, Sync};
 use crate::core::definition::{Agent, Cron};
 use crate::core::fault::{Fault, Result};
+use crate::core::ledger::Book;
 use crate::core::problem::Problem;
 use crate::core::skill::Skill;
 use crate::store::durable::Places;
@@ -68,6 +69,8 @@ pub(super) struct Memo {
     /// Hashes of approved scripts.
     pub(super) scripts: Kept<String>,
     pub(super) places: Places,
+    /// What the ledger says, as far as it was read.
+    pub(super) book: Mutex<Option<Book>>,
     /// The journal's file of the day, open for appending.
     pub(super) pen: Mutex<Option<(String, fs::File)>>,
 }

@@ -53,8 +53,18 @@ struct Function {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Tokens {
-    prompt_tokens: Option<u64>,
-    completion_tokens: Option<u64>,
+    #[serde(rename = "prompt_tokens")]
+    prompt: Option<u64>,
+    #[serde(rename = "completion_tokens")]
+    completion: Option<u64>,
+    #[serde(rename = "prompt_tokens_details")]
+    details: Option<Details>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Details {
+    cached_tokens: Option<u64>,
 }
 
 /// A call that is not whole yet.
@@ -113,8 +123,9 @@ impl Collected {
         }
         if let Some(tokens) = chunk.usage {
             self.usage = Usage {
-                input: tokens.prompt_tokens.unwrap_or_default(),
-                output: tokens.completion_tokens.unwrap_or_default(),
+                input: tokens.prompt.unwrap_or_default(),
+                output: tokens.completion.unwrap_or_default(),
+                cached: tokens.details.and_then(|of| of.cached_tokens).unwrap_or_default(),
             };
         }
         let length = self.content.len() + self.parts.iter().map(|part| part.arguments.len()).sum::<usize>();

@@ -5,10 +5,10 @@ mod body;
 mod collected;
 
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::model::Reply;
+use crate::core::model::{Reply, Usage};
 use crate::provider::http;
 
-use crate::provider::{MAX_ANSWER, Question, limit};
+use crate::provider::{MAX_ANSWER, Question, Took, limit};
 use crate::store::secrets;
 use collected::Collected;
 use eventsource_stream::{EventStreamError, Eventsource};
@@ -57,8 +57,14 @@ pub(super) fn ask(question: &mut Question) -> Result<Reply> {
 async fn exchange(post: reqwest::RequestBuilder, question: &mut Question<'_>, key: Option<&str>) -> Result<Reply> {
     let name = question.chosen.name.clone();
     let first = limit(question.chosen.model.first_token_timeout, 120);
+    question.took = Took::Unknown;
     let sent = timeout(first, post.send()).await.map_err(|_| silent(&name, first))?;
-    let answer = sent.map_err(|e| http::failed(&name, &e, key))?;
+    let answer = sent.map_err(|e| {
+        if e.is_connect() || e.is_builder() {
+            question.took = Took::Nothing;
+        }
+        http::failed(&name, &e, key)
+    })?;
     let status = answer.status();
     let is_stream = answer
         .headers()
@@ -72,6 +78,7 @@ async fn exchange(post: reqwest::RequestBuilder, question: &mut Question<'_>, ke
     let (body, end) = whole(answer, &name, first, key).await;
     if !status.is_success() {
         // What it refuses with is in the status; the words may be cut off.
+        question.took = Took::Counted(Usage::default());
         let now = question.workspace.world.now().timestamp();
         return Err(http::refused(&name, status.as_u16(), &headers, &body, key, now));
     }

@@ -1,0 +1,175 @@
+//! `claw usage`
+
+use crate::command::{Here, out};
+use crate::core::budget::{Limit, What};
+use crate::core::fault::{Fault, Kind, Result};
+use crate::core::ledger::{Ledger, Line, Sums};
+use crate::core::money::Money;
+use crate::stage::meter;
+use crate::store::usage;
+use crate::store::workspace::Workspace;
+use jiff::civil::Date;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Show what the models have taken, and what is left of the budgets
+///
+/// A number with a ~ has calls in it whose tokens nobody has counted: they are estimated from the length of what
+/// was said, or not settled yet. cached is a part of input.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// By what
+    #[arg(long, value_name = "WHAT", value_enum, default_value = "day")]
+    by: By,
+    /// Only this day (YYYY-MM-DD) and later ones
+    #[arg(long, value_name = "DATE")]
+    since: Option<String>,
+    /// Print JSON Lines
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum By {
+    /// The owner's days, the last one first
+    Day,
+    /// Who answered
+    Agent,
+    /// In which conversation
+    Session,
+    /// Which model was asked
+    Model,
+}
+
+impl By {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Agent => "agent",
+            Self::Session => "session",
+            Self::Model => "model",
+        }
+    }
+
+    fn of(self, line: &Line) -> String {
+        match self {
+            Self::Day => line.day.clone(),
+            Self::Agent => line.agent.clone(),
+            Self::Session => line.session.clone(),
+            Self::Model => line.model.clone(),
+        }
+    }
+}
+
+/// Shows what was used: today, what is left, then a table.
+///
+/// # Errors
+/// `Usage` for a date that is none; where the ledger cannot be read.
+pub fn run(args: &Args, here: Here) -> Result<u8> {
+    let workspace = here.look()?;
+    let since = args.since.as_deref().map(date).transpose()?.unwrap_or_default();
+    let mut ledger = Ledger::default();
+    usage::each(&workspace, &since, &mut |line| {
+        let label = args.by.of(&line);
+        ledger.take(line, &label);
+    })?;
+    let mut rows: BTreeMap<&str, Sums> = BTreeMap::new();
+    for (_, label, sums) in ledger.days().filter(|(day, ..)| *day >= &since[..]) {
+        rows.entry(label).or_default().add(sums);
+    }
+    let mut rows: Vec<(&str, Sums)> = rows.into_iter().filter(|(_, sums)| *sums != Sums::default()).collect();
+    match args.by {
+        By::Day => rows.reverse(),
+        _ => rows.sort_by_key(|(_, sums)| std::cmp::Reverse((sums.money, tokens(sums)))),
+    }
+    let currency = &workspace.config()?.currency;
+    if args.json {
+        for (label, sums) in &rows {
+            out::json(&document(args.by.name(), label, sums, currency))?;
+        }
+        return Ok(0);
+    }
+    let today = usage::today(&workspace);
+    print(&workspace, &ledger.used(Some(&today), None), currency)?;
+    table(args.by.name(), &rows, currency)?;
+    Ok(0)
+}
+
+fn date(text: &str) -> Result<String> {
+    let day = text.parse::<Date>().map_err(|_| Fault::new(Kind::Usage, format!("`{text}` is not a date")));
+    Ok(day.map_err(|fault| fault.hint("like 2026-11-25"))?.to_string())
+}
+
+fn tokens(sums: &Sums) -> u64 {
+    sums.usage.input.saturating_add(sums.usage.output)
+}
+
+fn document(by: &str, label: &str, sums: &Sums, currency: &str) -> Value {
+    json!({
+        by: label, "calls": sums.calls, "input": sums.usage.input, "cached": sums.usage.cached,
+        "output": sums.usage.output, "money": number(sums.money), "currency": currency, "guesses": sums.guesses,
+    })
+}
+
+/// An amount of money as a JSON number.
+fn number(money: u64) -> Value {
+    serde_json::from_str(&Money(money).to_string()).unwrap_or_default()
+}
+
+fn with(currency: &str, money: u64) -> String {
+    format!("{} {currency}", Money(money)).trim_end().to_owned()
+}
+
+/// Today's line, and one for every limit.
+fn print(workspace: &Workspace, today: &Sums, currency: &str) -> Result<()> {
+    let guess = if today.guesses > 0 { "~" } else { "" };
+    let money = if today.money > 0 { format!(", {guess}{}", with(currency, today.money)) } else { String::new() };
+    out::line(&format!("today   {} calls, {guess}{} tokens{money}", today.calls, tokens(today)))?;
+    for (limit, used) in meter::standing(workspace)? {
+        out::line(&left(&limit, used, currency))?;
+    }
+    Ok(())
+}
+
+/// What is left of a limit.
+pub(super) fn left(limit: &Limit, used: u64, currency: &str) -> String {
+    let [left, most] = [limit.most.saturating_sub(used), limit.most].map(|n| limit.what.show(n));
+    let unit = match limit.what {
+        What::Calls => "calls",
+        What::Tokens => "tokens",
+        What::Money => currency,
+    };
+    format!("left    {left} of {most} {unit}").trim_end().to_owned() + &format!(" ({limit})")
+}
+
+fn table(by: &str, rows: &[(&str, Sums)], currency: &str) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut all = Sums::default();
+    for (_, sums) in rows {
+        all.add(sums);
+    }
+    let has_money = all.money > 0;
+    let cells = |label: &str, sums: &Sums| {
+        let guess = if sums.guesses > 0 { "~" } else { "" };
+        let counted = [sums.usage.input, sums.usage.cached, sums.usage.output].map(|n| format!("{guess}{n}"));
+        let money = has_money.then(|| format!("{guess}{}", Money(sums.money)));
+        [label.to_owned(), sums.calls.to_string()].into_iter().chain(counted).chain(money).collect::<Vec<_>>()
+    };
+    let money = if currency.is_empty() { "money" } else { currency };
+    let heads = [by, "calls", "input", "cached", "output", money].into_iter().take(if has_money { 6 } else { 5 });
+    let mut lines = vec![heads.map(ToOwned::to_owned).collect()];
+    lines.extend(rows.iter().map(|(label, sums)| cells(label, sums)));
+    lines.push(cells("total", &all));
+    let widths: Vec<usize> =
+        (0..lines[0].len()).map(|n| lines.iter().map(|line| line[n].chars().count()).max().unwrap_or(0)).collect();
+    out::line("")?;
+    for line in lines {
+        let cells = line.iter().zip(&widths).enumerate();
+        let cells =
+            cells.map(|(n, (cell, width))| if n == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") });
+        out::line(&cells.collect::<Vec<_>>().join("  "))?;
+    }
+    Ok(())
+}
