@@ -10,6 +10,7 @@ use common::strict::{Answer, Script, Strict};
 use common::tracer::{self, Fault};
 use serde_json::{Value, json};
 use std::process::Child;
+use std::time::{Duration, Instant};
 
 const TODAY: &str = "2026-11-25T22:00:00Z";
 const TOMORROW: &str = "2026-11-26T00:00:01Z";
@@ -118,6 +119,66 @@ fn wrong(ws: &Fixture, asked: usize, limit: usize) -> Vec<String> {
         wrong.push(format!("it waits, though {calls} of {limit} calls were made"));
     }
     wrong
+}
+
+/// Runs `command` until it has ended, or waits for a lock (`flock(2)`) that somebody holds; false where it does
+/// neither within a minute.
+fn run_until_it_waits<'s>(scope: &'s std::thread::Scope<'s, '_>, mut command: std::process::Command) -> bool {
+    let (tell, hear) = std::sync::mpsc::channel();
+    // A thread of its own: a tracer waits for all the children of its thread.
+    let worker = scope.spawn(move || {
+        let child = command.spawn().unwrap();
+        tell.send(child.id()).unwrap();
+        child.wait_with_output().unwrap();
+    });
+    let pid = hear.recv().unwrap();
+    let end = Instant::now() + Duration::from_mins(1);
+    let is_waiting = || {
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        let mut calls =
+            threads.map(|thread| std::fs::read_to_string(thread.path().join("syscall")).unwrap_or_default());
+        calls.any(|call| call.split(' ').next() == Some(&libc::SYS_flock.to_string()))
+    };
+    // Nothing may panic here: the other one is stopped, and would never let go.
+    while !worker.is_finished() && !is_waiting() && Instant::now() < end {
+        std::thread::yield_now();
+    }
+    Instant::now() < end
+}
+
+#[test]
+fn between_no_two_calls_of_a_worker_another_one_slips_through() {
+    let server = Strict::start(SCRIPTS);
+    let template = workspace(&server, "{total: {calls: 1}}");
+    for place in ["file:a", "file:b"] {
+        template.claw(&["send", "--from", place, PLAIN]).ok();
+    }
+    template.claw(&["route"]).ok();
+    let session = |ws: &Fixture, name: &str| ws.command(&["run-agent", "--session", name]);
+    let mut number = 1;
+    loop {
+        let ws = copy(&template);
+        ws.claw(&["trust"]).ok();
+        server.forget();
+        let mut is_clear = true;
+        let calls = std::thread::scope(|scope| {
+            let traced = tracer::run_with(session(&ws, "pickle.file-a"), |call| {
+                if call == number {
+                    is_clear = run_until_it_waits(scope, session(&ws, "pickle.file-b"));
+                }
+                None
+            });
+            traced.calls
+        });
+        assert!(is_clear, "the other one neither ended nor waited");
+        if number > calls {
+            break;
+        }
+        assert_eq!(server.asked(PLAIN, 0), 1, "another worker at call {number} of {calls}");
+        assert_eq!((ws.done("inbox").len(), ws.list("inbox/wait").len()), (1, 1), "call {number} of {calls}");
+        number += 1;
+    }
+    assert!(number > 15, "{number}");
 }
 
 /// Does what is left to do; some of it may have to wait.

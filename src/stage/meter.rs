@@ -4,6 +4,7 @@
 use crate::core::address::Address;
 use crate::core::budget::{self, Limit, Out};
 use crate::core::config::{Chosen, OFFLINE};
+use crate::core::definition::Agent;
 use crate::core::event::{Draft, EventKind};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::{Id, hash32};
@@ -12,78 +13,92 @@ use crate::core::model::{Reply, Request, Usage};
 use crate::core::session;
 use crate::core::stamp::Stamp;
 use crate::provider::Took;
-use crate::stage::turn::Turn;
 use crate::store::workspace::Workspace;
 use crate::store::{definitions, publish, usage};
 use crate::world;
 use jiff::Zoned;
 
-/// A call that may leave now.
-pub(super) struct Call {
+/// A call that is about to leave.
+pub(super) struct Call<'a> {
+    pub(super) workspace: &'a Workspace,
+    /// The event that is answered.
+    pub(super) event: &'a Id,
+    /// The step of its turn, from 1.
+    pub(super) step: usize,
+    pub(super) session: &'a str,
+    pub(super) agent: &'a Agent,
+    pub(super) chosen: &'a Chosen,
+    pub(super) request: &'a Request,
+    /// Somebody sits before it, and need not be sent word.
+    pub(super) is_asked: bool,
+}
+
+/// What has been written down of a call.
+pub(super) struct Reserved {
     line: Line,
     /// A budget counts on what becomes of it.
-    is_reserved: bool,
+    is_counted: bool,
 }
 
-/// Lets a call leave, if it fits; the built-in model takes nothing.
-///
-/// # Errors
-/// `Spent` where it does not fit, `Config` where nobody knows what it costs and somebody wants to.
-pub(super) fn reserve(turn: &Turn, chosen: &Chosen, request: &Request) -> Result<Option<Call>> {
-    if chosen.model.provider.as_deref() == Some(OFFLINE) {
-        return Ok(None);
+impl Call<'_> {
+    /// Lets it leave, if it fits; the built-in model takes nothing.
+    ///
+    /// # Errors
+    /// `Spent` where it does not fit, `Config` where nobody knows what it costs and somebody wants to.
+    pub(super) fn reserve(&self) -> Result<Option<Reserved>> {
+        if self.chosen.model.provider.as_deref() == Some(OFFLINE) {
+            return Ok(None);
+        }
+        let (config, agent) = (self.workspace.config()?, session::agent(self.session));
+        if let Some(fault) = self.chosen.unpriced(&[&config.budget, &self.agent.budget]) {
+            return Err(fault);
+        }
+        let limits = [config.budget.limits(None), self.agent.budget.limits(Some(agent))].concat();
+        let now = self.workspace.world.now().timestamp().to_zoned(world::zone());
+        let line = Line {
+            what: What::Reserved,
+            at: now.timestamp(),
+            day: now.date().to_string(),
+            id: Some(self.event.clone()),
+            step: u32::try_from(self.step).unwrap_or(u32::MAX),
+            agent: agent.to_owned(),
+            session: self.session.to_owned(),
+            model: self.chosen.name.clone(),
+            ..Line::default()
+        };
+        let line = self.priced(line, budget::estimate(self.request));
+        let is_counted = !limits.is_empty();
+        if is_counted && let Err(out) = usage::reserve(self.workspace, &line, &limits)? {
+            if !self.is_asked {
+                tell(self.workspace, &out, &now)?;
+            }
+            return Err(Fault::new(Kind::Spent, out.why()).hint(out.way_out(&now)).after(Some(out.after(&now))));
+        }
+        Ok(Some(Reserved { line, is_counted }))
     }
-    let (workspace, config) = (turn.workspace, turn.workspace.config()?);
-    let agent = session::agent(&turn.lane.name);
-    let limits = [config.budget.limits(None), turn.agent.budget.limits(Some(agent))].concat();
-    if let Some(fault) = chosen.unpriced(&[&config.budget, &turn.agent.budget]) {
-        return Err(fault);
-    }
-    let now = workspace.world.now().timestamp().to_zoned(world::zone());
-    let line = Line {
-        what: What::Reserved,
-        at: now.timestamp(),
-        day: now.date().to_string(),
-        id: Some(turn.event.id.clone()),
-        step: u32::try_from(turn.state.steps.len() + 1).unwrap_or(u32::MAX),
-        agent: agent.to_owned(),
-        session: turn.lane.name.clone(),
-        model: chosen.name.clone(),
-        ..Line::default()
-    };
-    let call = Call { line, is_reserved: !limits.is_empty() };
-    if !call.is_reserved {
-        return Ok(Some(call));
-    }
-    let line = call.priced(chosen, budget::estimate(request));
-    match usage::reserve(workspace, &line, &limits)? {
-        Ok(()) => Ok(Some(call)),
-        Err(out) => Err(spent(turn, &out, &now)?),
-    }
-}
 
-impl Call {
-    fn priced(&self, chosen: &Chosen, usage: Usage) -> Line {
-        let money = chosen.model.price.map(|price| price.cost(&usage).0).unwrap_or_default();
-        Line { usage, money, ..self.line.clone() }
+    fn priced(&self, line: Line, usage: Usage) -> Line {
+        let money = self.chosen.model.price.map(|price| price.cost(&usage).0).unwrap_or_default();
+        Line { usage, money, ..line }
     }
 
     /// Writes down what became of it. An answer is not lost for a ledger that cannot be written: then the call
     /// counts as it was reserved.
-    pub(super) fn settle(self, turn: &Turn, chosen: &Chosen, request: &Request, took: Took, reply: Option<&Reply>) {
+    pub(super) fn settle(&self, reserved: Reserved, took: Took, reply: Option<&Reply>) {
+        let is_counted = reserved.is_counted;
         let (what, usage, guess) = match (took, reply) {
-            (Took::Nothing, _) if self.is_reserved => (What::Dropped, Usage::default(), false),
-            (Took::Nothing, _) => return,
+            (Took::Nothing, _) if is_counted => (What::Dropped, Usage::default(), false),
             (Took::Counted(usage), _) => (What::Settled, usage, false),
-            (Took::Unknown, Some(reply)) => (What::Settled, guess(request, reply), true),
-            // Until the step is asked again it counts as it was reserved.
-            (Took::Unknown, None) if self.is_reserved => return,
-            (Took::Unknown, None) => (What::Settled, Usage { output: 0, ..budget::estimate(request) }, true),
+            (Took::Unknown, Some(reply)) => (What::Settled, guess(self.request, reply), true),
+            (Took::Unknown, None) if !is_counted => (What::Settled, Usage { output: 0, ..reserved.line.usage }, true),
+            // What is reserved counts as it was until the step is asked again.
+            (Took::Unknown, None) | (Took::Nothing, _) => return,
         };
-        let line = Line { what, at: turn.now(), guess, ..self.priced(chosen, usage) };
-        let written = if self.is_reserved { usage::settle } else { usage::note };
-        if let Err(fault) = written(turn.workspace, &line) {
-            turn.workspace.world.say(&format!("what a call took could not be written down: {fault}"));
+        let at = self.workspace.world.now().timestamp();
+        let line = Line { what, at, guess, ..self.priced(reserved.line, usage) };
+        let written = if is_counted { usage::settle } else { usage::note };
+        if let Err(fault) = written(self.workspace, &line) {
+            self.workspace.world.say(&format!("what a call took could not be written down: {fault}"));
         }
     }
 }
@@ -92,14 +107,6 @@ impl Call {
 fn guess(request: &Request, reply: &Reply) -> Usage {
     let calls: usize = reply.calls.iter().map(|call| call.name.len() + call.arguments.to_string().len()).sum();
     Usage { output: budget::tokens(reply.content.len() + calls), ..budget::estimate(request) }
-}
-
-/// What does not fit waits; the owner is told, if it is not he who sits before it.
-fn spent(turn: &Turn, out: &Out, now: &Zoned) -> Result<Fault> {
-    if turn.asked.is_none() {
-        tell(turn.workspace, out, now)?;
-    }
-    Ok(Fault::new(Kind::Spent, out.why()).hint(out.way_out(now)).after(Some(out.after(now))))
 }
 
 /// Tells the owner of a limit, once: the notice has its name of the limit and the day, and the ledger says that

@@ -85,7 +85,17 @@ impl Turn<'_> {
         let chosen = self.choose()?;
         let request = self.request(&chosen, is_last)?;
         let asked = self.asked;
-        let call = meter::reserve(self, &chosen, &request)?;
+        let call = meter::Call {
+            workspace: self.workspace,
+            event: &self.event.id,
+            step: self.state.steps.len() + 1,
+            session: &self.lane.name,
+            agent: &self.agent,
+            chosen: &chosen,
+            request: &request,
+            is_asked: asked.is_some(),
+        };
+        let reserved = call.reserve()?;
         let mut question = Question {
             workspace: self.workspace,
             chosen: &chosen,
@@ -102,8 +112,8 @@ impl Turn<'_> {
         };
         let answer = provider::ask(&mut question);
         let took = question.took;
-        if let Some(call) = call {
-            call.settle(self, &chosen, &request, took, answer.as_ref().ok());
+        if let Some(reserved) = reserved {
+            call.settle(reserved, took, answer.as_ref().ok());
         }
         let mut reply = answer?;
         if is_last && !reply.calls.is_empty() {
