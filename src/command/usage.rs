@@ -3,7 +3,8 @@
 use crate::command::{Here, out};
 use crate::core::budget::{Limit, What};
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::ledger::{Ledger, Line, Sums};
+use crate::core::ledger::Ledger;
+use crate::core::ledger_line::{Line, Sums};
 use crate::core::money::Money;
 use crate::stage::meter;
 use crate::store::usage;

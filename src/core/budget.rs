@@ -1,7 +1,8 @@
 //! Budgets: how much of calls, tokens and money the models may take, a day and in all, for everybody and for
 //! one agent. A call is reserved before it leaves; what does not fit waits.
 
-use crate::core::ledger::{Ledger, Line, Sums};
+use crate::core::ledger::Ledger;
+use crate::core::ledger_line::{Line, Sums};
 use crate::core::model::{Message, Request, Usage};
 use crate::core::money::Money;
 use jiff::Zoned;
@@ -236,7 +237,7 @@ pub fn tokens(bytes: usize) -> u64 {
 mod tests {
     use super::*;
     use crate::core::id::Id;
-    use crate::core::ledger::What as Kind;
+    use crate::core::ledger_line::What as Kind;
     use crate::core::stamp::Stamp;
     use jiff::Timestamp;
 

@@ -16,6 +16,7 @@ pub mod fit;
 pub mod front_matter;
 pub mod id;
 pub mod ledger;
+pub mod ledger_line;
 pub mod lines;
 pub mod model;
 pub mod model_settings;

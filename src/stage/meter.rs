@@ -8,7 +8,7 @@ use crate::core::definition::Agent;
 use crate::core::event::{Draft, EventKind};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::{Id, hash32};
-use crate::core::ledger::{Line, What};
+use crate::core::ledger_line::{Line, What};
 use crate::core::model::{Reply, Request, Usage};
 use crate::core::session;
 use crate::core::stamp::Stamp;

@@ -8,7 +8,8 @@
 use crate::core::budget::{self, Limit, Out};
 use crate::core::config::Sync;
 use crate::core::fault::{Fault, Result};
-use crate::core::ledger::{Book, Ledger, Line};
+use crate::core::ledger::{Book, Ledger};
+use crate::core::ledger_line::Line;
 use crate::core::stamp::{DAY, SECOND, Stamp};
 use crate::store::lock::Only;
 use crate::store::workspace::Workspace;
