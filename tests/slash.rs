@@ -252,6 +252,7 @@ fn another_agent_answers_from_here_on_where_the_owner_says_so() {
 #[test]
 fn skills_and_crons_are_listed_and_shown() {
     let ws = Fixture::new();
+    std::fs::remove_dir_all(ws.path("skills")).unwrap();
     ws.write("skills/news/SKILL.md", "---\nname: news\ndescription: Reads the news.\n---\nRead them.\n");
     ws.write("crons/morning/CRON.md", "---\nname: m\nagent: pickle\nschedule: '0 7 * * *'\n---\nGood morning.\n");
     let ask = |text: &str| ws.claw(&["ask", "-n", text]).ok();

@@ -3,7 +3,8 @@
 //! behind it the walls only close.
 //!
 //! What is left open, because the kernel has no wall for it: names (not contents) of files outside, the command
-//! lines of other processes in `/proc`, memory and processor time.
+//! lines of other processes in `/proc`, modes and times of files that the owner's user owns (`chmod`, `touch`),
+//! memory and processor time.
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreated,
