@@ -69,7 +69,7 @@ pub struct Decision {
     pub is_learned: bool,
 }
 
-/// Decides. What the event says of its session, its agent and its place, [`conversation`] does; commands go
+/// Decides. What the event says of its session, its agent and its place, `conversation` does; commands go
 /// beside it.
 ///
 /// # Errors
