@@ -60,11 +60,12 @@ pub(super) fn send(parcel: &mut Parcel) -> Result<()> {
 }
 
 /// What `channels.exec` says about this address.
-pub(super) fn configured<'w>(workspace: &'w Workspace, address: &Address) -> Result<&'w Exec> {
-    let known = &workspace.config()?.channels.exec;
+pub(super) fn configured(workspace: &Workspace, address: &Address) -> Result<Exec> {
+    let config = workspace.config()?;
+    let known = &config.channels.exec;
     let name = address.rest();
     match known.get(name) {
-        Some(exec) if !exec.command.is_empty() => Ok(exec),
+        Some(exec) if !exec.command.is_empty() => Ok(exec.clone()),
         Some(_) => Err(Fault::data(format!("channels.exec.{name} has no `command`"))),
         None => {
             let fault = Fault::data(format!("channels.exec has no `{name}`"));

@@ -56,12 +56,12 @@ pub fn run(args: Args, here: Here) -> Result<u8> {
 
 fn send(workspace: &Workspace, args: Args) -> Result<Id> {
     let due = due(workspace, args.after.as_deref(), args.at.as_deref())?;
-    let default = &workspace.config()?.default_agent;
+    let config = workspace.config()?;
     if let Some(agent) = args.agent.as_deref().filter(|agent| !definitions::has_agent(workspace, agent)) {
         return Err(definitions::unknown(workspace, agent));
     }
     if let Some(name) = &args.session {
-        let full = session::named(name, args.agent.as_deref(), default)?;
+        let full = session::named(name, args.agent.as_deref(), &config.default_agent)?;
         let agent = session::agent(&full);
         if !definitions::has_agent(workspace, agent) {
             return Err(definitions::unknown(workspace, agent));

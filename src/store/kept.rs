@@ -12,7 +12,7 @@ const GRAIN: i64 = SECOND / 10;
 
 /// By what a file is known again: inode, size, the instants of its last two kinds of change in
 /// nanoseconds. Nothing where there is none.
-type Print = Option<(u64, u64, i128, i128)>;
+pub(super) type Print = Option<(u64, u64, i128, i128)>;
 
 /// Values made of files, by a name.
 #[derive(Debug, Default)]
@@ -36,8 +36,7 @@ impl<T: Clone> Kept<T> {
             return Ok(value.clone());
         }
         let value = make()?;
-        let is_settled = |changed: i128| changed / 1000 + i128::from(GRAIN) < i128::from(now.0);
-        if prints.iter().flatten().all(|(.., changed)| is_settled(*changed)) {
+        if prints.iter().all(|print| is_settled(*print, now)) {
             self.lock().insert(name.to_owned(), (prints, value.clone()));
         }
         Ok(value)
@@ -48,7 +47,12 @@ impl<T: Clone> Kept<T> {
     }
 }
 
-fn print(path: &Path) -> Print {
+/// Whether a file would show that it changes again.
+pub(super) fn is_settled(print: Print, now: Stamp) -> bool {
+    print.is_none_or(|(.., changed)| changed / 1000 + i128::from(GRAIN) < i128::from(now.0))
+}
+
+pub(super) fn print(path: &Path) -> Print {
     let meta = fs::metadata(path).ok()?;
     let nanos = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
     let (written, changed) = (nanos(meta.mtime(), meta.mtime_nsec()), nanos(meta.ctime(), meta.ctime_nsec()));

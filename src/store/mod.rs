@@ -32,6 +32,7 @@ pub mod scripts;
 pub mod secrets;
 pub mod session_log;
 pub mod skills;
+pub mod settings;
 pub mod spool;
 pub mod stop;
 pub mod tree;

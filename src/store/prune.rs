@@ -23,7 +23,7 @@ pub const ASK: &str = "ask-";
 /// # Errors
 /// Where something cannot be removed.
 pub fn run(workspace: &Workspace) -> Result<usize> {
-    let keep = &workspace.config()?.keep;
+    let keep = workspace.config()?.keep.clone();
     let before = |days: u32| Stamp(workspace.world.now().0 - i64::from(days) * DAY);
     // A retry relies on the receipts of what has failed, and on its session.
     let (mut live, mut lanes) = (HashSet::new(), HashSet::new());

@@ -41,8 +41,9 @@ impl Secrets {
     /// Every model's key, and what the environment calls a key, a token, a secret or a password.
     #[must_use]
     pub fn of(workspace: &Workspace, agent: &Agent) -> Self {
-        let models = workspace.config().map(|config| config.models.values().collect::<Vec<_>>()).unwrap_or_default();
-        let named = models.into_iter().chain([&agent.llm]).filter_map(|model| key(workspace, "", model).ok().flatten());
+        let config = workspace.config().ok();
+        let models = config.iter().flat_map(|config| config.models.values());
+        let named = models.chain([&agent.llm]).filter_map(|model| key(workspace, "", model).ok().flatten());
         let is_secret = |name: &str| NAMES.iter().any(|end| name.ends_with(end));
         let env = workspace.world.vars().filter(|(name, _)| is_secret(name)).map(|(_, value)| value.to_owned());
         let mut values: Vec<String> = named.chain(env).filter(|value| value.len() >= SHORTEST).collect();

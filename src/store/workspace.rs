@@ -9,13 +9,14 @@ use crate::core::problem::Problem;
 use crate::core::skill::Skill;
 use crate::store::durable::Places;
 use crate::store::kept::Kept;
+use crate::store::settings::Settings;
 use crate::store::{At, durable, trust};
 use crate::world::World;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 /// Every directory that the machine itself needs.
 const LAYOUT: &[&str] = &[
@@ -55,7 +56,7 @@ pub struct Workspace {
     pub is_trusted: bool,
     /// Clock, randomness, environment.
     pub world: World,
-    config: OnceLock<Config>,
+    settings: Settings,
     pub(super) memo: Memo,
 }
 
@@ -118,7 +119,7 @@ impl Workspace {
             ))
             .hint("go elsewhere, or name your own workspace with -w"));
         }
-        let workspace = Self { root, is_trusted, world, config: OnceLock::new(), memo: Memo::default() };
+        let workspace = Self { root, is_trusted, world, settings: Settings::default(), memo: Memo::default() };
         if let Some(kind) = network_kind(&workspace.root)?
             && !workspace.config()?.allow_network_fs
         {
@@ -144,19 +145,13 @@ impl Workspace {
         Ok(())
     }
 
-    /// The settings, read once. Warnings are said, once.
+    /// The settings that are in force: those of `claw.yaml` as it is now, or while that is wrong, as it
+    /// last was good in the life of this process. Warnings are said, once.
     ///
     /// # Errors
-    /// `Config`, with line and column, where `claw.yaml` is bad.
-    pub fn config(&self) -> Result<&Config> {
-        if let Some(config) = self.config.get() {
-            return Ok(config);
-        }
-        let (config, warnings) = self.read_config()?;
-        for warning in warnings {
-            self.world.say(&warning.to_string());
-        }
-        Ok(self.config.get_or_init(|| config))
+    /// `Config`, with line and column, where `claw.yaml` is bad and was never good.
+    pub fn config(&self) -> Result<Arc<Config>> {
+        Ok(self.settings.get(&self.root.join(config::FILE), &self.world)?)
     }
 
     /// The settings as they are in the file now, with their warnings.
