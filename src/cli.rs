@@ -3,7 +3,7 @@
 #![expect(clippy::doc_markdown, reason = "doc comments here are the help that people read")]
 
 use crate::command::{
-    Here, approve, ask, check, completions, deliver, discard, init, log, man, prompt, recall, remember, retry, route,
+    Here, agents, approve, ask, check, completions, deliver, discard, init, log, man, prompt, recall, remember, retry, route,
     run_agent, send, skills, status, supervise, tick, trust, usage, why,
 };
 use crate::core::fault::Result;
@@ -47,6 +47,8 @@ pub enum Command {
     Skills(skills::Args),
     /// Print what an agent is told before the conversation: system prompt and tools
     Prompt(prompt::Args),
+    /// Show who can answer
+    Agents(agents::Args),
     /// Put a message into the inbox, and print its id once it is durable
     Send(send::Args),
     /// Move what is new to the sessions that will answer it
@@ -98,6 +100,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Check(args) => check::run(&args, here),
         Command::Skills(args) => skills::run(&args, here),
         Command::Prompt(args) => prompt::run(&args, here),
+        Command::Agents(args) => agents::run(&args, here),
         Command::Send(args) => send::run(args, here),
         Command::Route(args) => route::run(&args, here),
         Command::RunAgent(args) => run_agent::run(&args, here),

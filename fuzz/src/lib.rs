@@ -7,6 +7,7 @@ mod place;
 
 use claw::channel;
 use claw::core::address::{self, Address};
+use claw::core::binding::Table;
 use claw::core::config::{self, Config};
 use claw::core::definition::{self, Agent};
 use claw::core::entry::Entry;
@@ -15,7 +16,7 @@ use claw::core::front_matter;
 use claw::core::id::{self, Derived, Id, is_name_byte};
 use claw::core::problem::Problem;
 use claw::core::record::Record;
-use claw::core::routing::{self, Learned};
+use claw::core::routing::{self, Learned, Rules};
 use claw::core::session;
 use claw::core::skill;
 use claw::core::stamp::Stamp;
@@ -234,7 +235,9 @@ fn keeps_what_it_does_not_know(data: &[u8], event: &Event) {
 }
 
 fn routes_safely(event: &Event) {
-    let Ok(decision) = routing::decide(event, &Learned::default(), "pickle") else { return };
+    let (table, is_agent) = (Table::default(), |name: &str| name == "cookie");
+    let rules = Rules { default_agent: "pickle", main: None, table: &table, is_agent: &is_agent };
+    let Ok(decision) = routing::decide(event, &Learned::default(), &rules) else { return };
     assert!(is_safe(&decision.lane) && decision.lane.len() <= session::MAX, "{}", decision.lane);
     assert!(is_safe(&event.reply_to.slug()));
 }

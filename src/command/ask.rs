@@ -7,6 +7,7 @@ use crate::core::event::{Draft, Event};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::{Derived, Id};
 use crate::core::record::Record;
+use crate::core::routing;
 use crate::core::session;
 use crate::core::slash;
 use crate::stage::control::Control;
@@ -61,14 +62,22 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         return Err(Fault::new(Kind::Later, "ask inside of a program that an agent waits for would wait for itself")
             .hint("claw send does not wait"));
     }
-    let text = question(args)?;
+    let mut text = question(args)?;
     let workspace = open(here)?;
     let is_command = slash::parse(&text).is_some();
     let args = &if is_command { about_last(args, &workspace) } else { args.clone() };
+    let is_open = !is_command && args.agent.is_none() && args.session.is_none() && !args.continues;
+    let called = routing::mention(&text)
+        .filter(|(name, rest)| is_open && !rest.is_empty() && definitions::has_agent(&workspace, name));
+    let called = called.map(|(name, rest)| (name.to_owned(), rest.to_owned()));
+    let called = called.map(|(name, rest)| {
+        text = rest;
+        name
+    });
     let config = workspace.config()?;
     let default = &config.default_agent;
     let named = args.session.as_deref().map(|name| session::named(name, args.agent.as_deref(), default)).transpose()?;
-    let agent = args.agent.as_deref().or(named.as_deref().map(session::agent)).unwrap_or(default);
+    let agent = args.agent.as_deref().or(called.as_deref()).or(named.as_deref().map(session::agent)).unwrap_or(default);
     let agent = definitions::agent(&workspace, agent)?;
     config.choose(&agent, args.model.as_deref())?;
     let id = clock::next_id(&workspace)?;

@@ -7,6 +7,7 @@ use crate::core::config::{Config, FILE};
 use crate::core::definition::Agent;
 use crate::core::entry::Entry;
 use crate::core::fault::Result;
+use crate::core::overlap;
 use crate::core::problem::{self, Problem};
 use crate::core::stamp::SECOND;
 use crate::provider;
@@ -99,9 +100,33 @@ fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
             problems.extend(fault.map(|fault| error(&format!("models.{}", chosen.name), fault.to_string())));
         }
     }
+    problems.extend(bindings(workspace, config, &text));
     if config.memories.git && (!git::is_there() || !workspace.path(".git").exists()) {
         let message = "memories.git is true, but there is no git program or the workspace is no repository of its own";
         problems.push(Problem::warning(FILE, message).at(problem::locate(&text, "memories.git")));
+    }
+    problems
+}
+
+/// Every binding must be able to decide, and for an agent that there is.
+fn bindings(workspace: &Workspace, config: &Config, text: &str) -> Vec<Problem> {
+    let error = |n: usize, key: &str, what: String| {
+        Problem::error(FILE, format!("routing.bindings: {what}")).at(problem::locate_item(
+            text,
+            "routing.bindings",
+            key,
+            n,
+        ))
+    };
+    let given = config.routing.bindings.iter().enumerate();
+    let is_there = |agent: &str| definitions::has_agent(workspace, agent);
+    let unknown = given.filter(|(_, binding)| !is_there(&binding.agent));
+    let unknown =
+        unknown.map(|(n, binding)| error(n, "agent", definitions::unknown(workspace, &binding.agent).to_string()));
+    let mut problems: Vec<Problem> = unknown.collect();
+    match config.routing.table() {
+        Ok(table) => problems.extend(overlap::idle(table).into_iter().map(|(n, what)| error(n, "pattern", what))),
+        Err(fault) => problems.push(error(0, "pattern", fault.message)),
     }
     problems
 }

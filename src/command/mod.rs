@@ -3,6 +3,7 @@
 
 #![expect(clippy::doc_markdown, reason = "doc comments on arguments are the help that people read")]
 
+pub mod agents;
 pub mod approve;
 pub mod ask;
 pub mod check;

@@ -1,10 +1,18 @@
-//! `claw route [ID|PATH|-]…`
+//! `claw route [ID|PATH|-]…`, and `claw route --explain ADDRESS`
 
 use crate::command::{Here, out};
+use crate::core::address::Address;
+use crate::core::event::{Draft, Event};
+use crate::core::explain::{self, Considered};
 use crate::core::fault::{Fault, Kind, Result};
+use crate::core::id::Id;
+use crate::core::routing::Decision;
+use crate::core::stamp::Stamp;
 use crate::stage::route;
 use crate::store::boxes::{Side, State};
-use crate::store::locate;
+use crate::store::workspace::Workspace;
+use crate::store::{clock, definitions, learned, locate};
+use serde_json::json;
 
 /// Move what is new to the sessions that will answer it
 #[derive(Debug, clap::Args)]
@@ -12,6 +20,18 @@ pub struct Args {
     /// Print only these; everything is routed all the same. - reads ids from stdin
     #[arg(value_name = "ID|PATH|-")]
     ids: Vec<String>,
+    /// Move nothing: say who would answer at this address, and why nobody else
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "ids")]
+    explain: Option<String>,
+    /// With --explain: who says it [default: the address]
+    #[arg(long, value_name = "ADDRESS", requires = "explain")]
+    from: Option<String>,
+    /// With --explain: what is said
+    #[arg(long, value_name = "TEXT", requires = "explain")]
+    text: Option<String>,
+    /// With --explain: print one JSON document
+    #[arg(long, requires = "explain")]
+    json: bool,
 }
 
 /// Routes everything, and prints one id per event that moved on.
@@ -19,6 +39,9 @@ pub struct Args {
 /// # Errors
 /// Where routing itself is impossible.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
+    if let Some(address) = &args.explain {
+        return explain(&here.look()?, address, args);
+    }
     let workspace = here.open()?;
     let mut code = 0;
     let mut pass = |is_silent: bool| -> Result<()> {
@@ -51,4 +74,57 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         }
     })?;
     Ok(code)
+}
+
+/// Says who would answer the next message at an address.
+fn explain(workspace: &Workspace, address: &str, args: &Args) -> Result<u8> {
+    let place = Address::parse(address)?;
+    let from = args.from.as_deref().map(Address::parse).transpose()?.unwrap_or_else(|| place.clone());
+    let event = next(workspace, &place, &from, args.text.as_deref().unwrap_or_default());
+    let known = learned::load(workspace)?;
+    let (decision, list) = route::with_rules(workspace, |rules| explain::explain(&event, &known, rules))?;
+    let is_there = definitions::has_agent(workspace, &decision.agent);
+    if args.json {
+        let Decision { agent, session, why, .. } = &decision;
+        out::json(&json!({
+            "address": event.reply_to, "from": event.from, "agent": agent, "session": session, "why": why, "rules": list,
+        }))?;
+    } else {
+        print(&event, &decision, &list)?;
+    }
+    if is_there { Ok(0) } else { Err(definitions::unknown(workspace, &decision.agent)) }
+}
+
+/// The next message, with an id behind all that were given.
+fn next(workspace: &Workspace, place: &Address, from: &Address, text: &str) -> Event {
+    let now = Stamp(workspace.world.now().0 + clock::lead(workspace).max(0) + 1);
+    let draft = Draft { from: Some(from.clone()), reply_to: Some(place.clone()), ..Draft::message(text.to_owned()) };
+    draft.complete(Id::new(now, u64::MAX), now, from, place)
+}
+
+/// What decides, then everything else that is about this place, each with the reason why it does not.
+fn print(event: &Event, decision: &Decision, list: &[Considered]) -> Result<()> {
+    let Decision { agent, session, why, .. } = decision;
+    let whose = if event.from == event.reply_to { String::new() } else { format!(" from {}", event.from) };
+    out::line(&format!("{}{whose}: {agent} ({why}), session {session}", event.reply_to))?;
+    if decision.began.as_ref().is_some_and(|began| began != session) {
+        out::line(&format!(
+            "  the conversation that began in {} goes on there",
+            decision.began.as_deref().unwrap_or("")
+        ))?;
+    }
+    let shown: Vec<&Considered> = list.iter().filter(|one| one.matches || one.tier.is_none()).collect();
+    let wide = |of: fn(&Considered) -> &str| shown.iter().map(|one| of(one).chars().count()).max().unwrap_or(0);
+    let (patterns, agents) = (wide(|one| &one.pattern), wide(|one| &one.agent));
+    for one in &shown {
+        let mark = if one.wins { "→" } else { " " };
+        let tier = one.tier.map_or("", |tier| tier.name());
+        let Considered { rule, pattern, agent, why, .. } = one;
+        out::line(&format!("{mark} {rule:<8} {tier:<8} {pattern:<patterns$}  {agent:<agents$}  {why}"))?;
+    }
+    match list.len() - shown.len() {
+        0 => Ok(()),
+        1 => out::line("  1 binding has another pattern"),
+        n => out::line(&format!("  {n} bindings have other patterns")),
+    }
 }

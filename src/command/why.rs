@@ -5,9 +5,9 @@ use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Fault, Result};
 use crate::core::id::{Derived, Id};
 use crate::core::record::Record;
-use crate::core::routing;
 use crate::core::slash;
 use crate::core::stamp::Stamp;
+use crate::stage::route;
 use crate::store::boxes::{Side, State};
 use crate::store::journal::{self, Line};
 use crate::store::locate::{self, Found};
@@ -58,8 +58,7 @@ fn story(workspace: &Workspace, id: &Id, found: &Found) -> Result<()> {
             return out::line(&format!("  {:<7} {fault}", found.side.name()));
         }
     };
-    let decision =
-        learned::load(workspace).and_then(|known| routing::decide(&event, &known, &workspace.config()?.default_agent));
+    let decision = learned::load(workspace).and_then(|known| route::decide(workspace, &event, &known));
     let lane = decision.as_ref().map(|d| d.session.clone()).unwrap_or_default();
     let records = if found.side == Side::Inbox { session_log::read(workspace, &lane, id)? } else { Vec::new() };
     let turns: Vec<&Record> =

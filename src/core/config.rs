@@ -3,6 +3,7 @@
 
 use crate::core::address::Address;
 use crate::core::budget::{BUDGET_KEYS, Budget};
+use crate::core::binding::{self, Routing, Scope};
 use crate::core::fault::{Fault, Result};
 use crate::core::model_settings::{MODEL_KEYS, Model};
 use crate::core::money::PRICE_KEYS;
@@ -30,6 +31,8 @@ pub struct Config {
     pub deliver_to: Option<Address>,
     /// Addresses whose slash commands are the owner's, beside `deliver_to` and the terminal.
     pub owner: Vec<Address>,
+    /// Which agent talks to whom.
+    pub routing: Routing,
     /// How many turns run at once, over all processes.
     pub max_concurrency: u32,
     /// Whether writes wait for the disk.
@@ -139,6 +142,7 @@ impl Default for Config {
             default_agent: "pickle".to_owned(),
             deliver_to: None,
             owner: Vec::new(),
+            routing: Routing::default(),
             max_concurrency: 8,
             sync: Sync::Full,
             allow_network_fs: false,
@@ -187,7 +191,7 @@ const KEYS: &[&str] = &[
 /// # Errors
 /// The problem, with line and column, where it is not YAML or a value is unfit.
 pub fn parse(text: &str) -> std::result::Result<(Config, Vec<Problem>), Problem> {
-    let known: Vec<&str> = KEYS.iter().chain(MODEL_KEYS).chain(PRICE_KEYS).chain(BUDGET_KEYS).copied().collect();
+    let known: Vec<&str> = KEYS.iter().chain(MODEL_KEYS).chain(PRICE_KEYS).chain(BUDGET_KEYS).chain(binding::KEYS).copied().collect();
     let (config, mut warnings) = problem::read::<Config>(FILE, text, 1, &known)?;
     let place = |key: &str| problem::locate(text, key);
     if config.max_concurrency == 0 {
@@ -209,6 +213,20 @@ pub fn parse(text: &str) -> std::result::Result<(Config, Vec<Problem>), Problem>
         if model.api_key.is_some() {
             let message = format!("models.{name}.api_key is in the file; api_key_env or api_key_file keeps it out");
             warnings.push(Problem::warning(FILE, message).at(at));
+        }
+    }
+    for (n, binding) in config.routing.bindings.iter().enumerate() {
+        let check = || {
+            session::check_agent(&binding.agent).map_err(|e| ("agent", e.message))?;
+            if let Scope::Named(name) = &binding.session {
+                session::named(name, Some(&binding.agent), "").map_err(|e| ("session", e.message))?;
+            }
+            binding::check_pattern(&binding.pattern).map_err(|what| ("pattern", what))?;
+            binding::check_pattern(binding.from.as_deref().unwrap_or_default()).map_err(|what| ("from", what))
+        };
+        if let Err((key, what)) = check() {
+            let at = problem::locate_item(text, "routing.bindings", "pattern", n);
+            return Err(Problem::error(FILE, format!("routing.bindings: {key}: {what}")).at(at));
         }
     }
     Ok((config, warnings))
@@ -289,7 +307,7 @@ mod tests {
         let (config, warnings) = parse(text).unwrap();
         assert_eq!(warnings, []);
         assert_eq!(config.model, OFFLINE);
-        for key in KEYS.iter().chain(MODEL_KEYS).chain(PRICE_KEYS).chain(BUDGET_KEYS) {
+        for key in KEYS.iter().chain(MODEL_KEYS).chain(PRICE_KEYS).chain(BUDGET_KEYS).chain(binding::KEYS) {
             assert!(text.contains(&format!("{key}:")), "claw.yaml does not show `{key}`");
         }
         // Uncommented it is valid too: the examples are real ones.
@@ -325,6 +343,20 @@ mod tests {
         assert_eq!(at("default_agent: a/b\n"), Some((1, 1)));
         assert_eq!(at("models:\n  m:\n    provider: openai\n    price: {input: 1}\n"), Some((4, 5)));
         assert_eq!(at("budget:\n  day: {money: -1}\n"), Some((2, 8)));
+        let bindings = "routing:\n  bindings:\n    # pattern: x\n    - {pattern: 'cli:.*', agent: a}\n    - ";
+        for wrong in [
+            "{pattern: 'cli:[', agent: a}",
+            "{pattern: x, agent: a/b}",
+            "{agent: a, pattern: x, session: b.c}",
+            "{pattern: x, agent: a, from: '('}",
+        ] {
+            let error = parse(&format!("{bindings}{wrong}\n")).unwrap_err();
+            assert_eq!(error.at.unwrap().0, 5, "{error}");
+        }
+        assert_eq!(at(&format!("{bindings}{{pattern: x}}\n")).unwrap().0, 5);
+        let (_, warnings) = parse(&format!("{bindings}{{pattern: x, agent: a, form: y}}\n")).unwrap();
+        let said = "claw.yaml:5:30: warning: unknown key `routing.bindings.1.form`, did you mean `from`?";
+        assert_eq!(warnings[0].to_string(), said);
         assert!(parse("sync: maybe\n").unwrap_err().message.contains("full"));
         assert!(parse("a: [\n").is_err());
     }

@@ -136,6 +136,22 @@ pub fn locate(yaml: &str, path: &str) -> Option<(usize, usize)> {
     found
 }
 
+/// Where the `n`th item (from 0) of the list under `list` stands in `yaml`: at its `key`, which every item has.
+#[must_use]
+pub fn locate_item(yaml: &str, list: &str, key: &str, n: usize) -> Option<(usize, usize)> {
+    let (begin, _) = locate(yaml, list)?;
+    let lines = yaml.lines().enumerate().skip(begin - 1).filter(|(_, line)| !line.trim_start().starts_with('#'));
+    let found = lines.flat_map(|(number, line)| {
+        let opens = |at: usize| {
+            let before = line[..at].trim_end();
+            let after = line[at + key.len()..].trim_start_matches(['"', '\'']).trim_start();
+            after.starts_with(':') && (before.is_empty() || before.ends_with(['{', ',', '-', '"', '\'']))
+        };
+        line.match_indices(key).filter(move |(at, _)| opens(*at)).map(move |(at, _)| (number + 1, at + 1))
+    });
+    found.into_iter().nth(n)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

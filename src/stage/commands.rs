@@ -7,10 +7,10 @@ use crate::core::fault::{Fault, Result};
 use crate::core::id::Id;
 use crate::core::model::{Message, Usage};
 use crate::core::record::Record;
-use crate::core::routing::{self, Line};
 use crate::core::slash::{self, Command};
 use crate::core::tool;
 use crate::core::turn::{self, HISTORY};
+use crate::stage::route;
 use crate::store::approvals::{self, Verdict};
 use crate::store::boxes::{Side, State};
 use crate::store::workspace::Workspace;
@@ -26,23 +26,17 @@ pub(super) struct About<'a> {
     /// The session that the command lies beside.
     pub(super) session: String,
     agent: String,
-    /// The line that holds for the conversation, where it is not named by its events.
-    line: Option<Line>,
+    /// The command has taught the routes something.
+    has_turned: bool,
 }
 
 impl<'a> About<'a> {
     /// By the event, and what was learned up to it.
     pub(super) fn of(workspace: &'a Workspace, event: &'a Event) -> Result<Self> {
         let learned = learned::load(workspace)?;
-        let decision = routing::decide(event, &learned, &workspace.config()?.default_agent)?;
-        let is_named = event.session.is_some() || event.agent.is_some();
-        let line = learned.at(&event.reply_to, &event.id).filter(|_| !is_named).cloned();
-        Ok(Self { workspace, event, session: decision.session, agent: decision.agent, line })
-    }
-
-    /// The command has taught the routes something.
-    fn has_turned(&self) -> bool {
-        self.line.as_ref().is_some_and(|line| line.since == self.event.id)
+        let decision = route::decide(workspace, event, &learned)?;
+        let has_turned = decision.since.as_ref() == Some(&event.id);
+        Ok(Self { workspace, event, session: decision.session, agent: decision.agent, has_turned })
     }
 }
 
@@ -72,7 +66,7 @@ pub(super) fn run(about: &About, command: &Command, owners: &[Address]) -> Resul
 }
 
 fn begun(about: &About) -> Result<String> {
-    if about.has_turned() {
+    if about.has_turned {
         return Ok(format!("A new conversation begins here, with {}, in session {}", about.agent, about.session));
     }
     Err(named(about))
@@ -87,9 +81,9 @@ fn bound(about: &About, id: &str) -> Result<String> {
     if !definitions::has_agent(about.workspace, id) {
         return Err(definitions::unknown(about.workspace, id));
     }
-    match about.line {
-        _ if about.has_turned() => Ok(format!("{id} answers here from now on, in session {}", about.session)),
-        _ if about.agent == id => Ok(format!("{id} answers here already, in session {}", about.session)),
+    match &about.agent {
+        _ if about.has_turned => Ok(format!("{id} answers here from now on, in session {}", about.session)),
+        agent if agent == id => Ok(format!("{id} answers here already, in session {}", about.session)),
         _ => Err(named(about)),
     }
 }

@@ -5,7 +5,7 @@ use crate::core::entry::Entry;
 use crate::core::event::Event;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::Id;
-use crate::core::routing::{self, Decision, Learned};
+use crate::core::routing::{self, Decision, Learned, Rules};
 use crate::core::session;
 use crate::core::slash;
 use crate::core::stamp::Stamp;
@@ -104,16 +104,16 @@ impl<'w> Router<'w> {
     /// What was learned is durable before the event relies on it.
     fn advance(&mut self, path: &Path, entry: &Entry, event: &Event) -> Result<()> {
         let workspace = self.workspace;
-        let to = decide(workspace, event, &self.routes.learned)?;
+        let to = turn(workspace, event, &self.routes.learned)?;
         if to.is_learned {
             self.routes.commit(workspace)?;
         }
-        if let Some(line) = to.learn {
+        for line in to.learn {
             self.routes.append(workspace, line)?;
         }
         let target = Entry { due: None, lane: to.lane.clone(), ..entry.clone() };
         durable::settle(path, &Side::Inbox.dir(workspace, State::Ready).join(target.to_string()))?;
-        let why = if to.agent.is_empty() { to.why.to_owned() } else { format!("{} ({})", to.agent, to.why) };
+        let why = if to.agent.is_empty() { to.why } else { format!("{} ({})", to.agent, to.why) };
         let line = Line::about(Side::Inbox, "route", &event.id);
         journal::write(workspace, Line { from: "new".into(), to: "ready".into(), lane: to.lane, why, ..line });
         Ok(())
@@ -132,13 +132,13 @@ fn fail(workspace: &Workspace, path: &Path, entry: &Entry, fault: &Fault, event:
     Ok(())
 }
 
-fn decide(workspace: &Workspace, event: &Event, known: &Learned) -> Result<Decision> {
-    let default = &workspace.config()?.default_agent;
-    let mut decision = routing::decide(event, known, default)?;
-    let owners = workspace.owners()?;
-    if let Some(line) = routing::turned(event, known, default)
+/// Decides, and has a command teach what it teaches.
+fn turn(workspace: &Workspace, event: &Event, known: &Learned) -> Result<Decision> {
+    let mut decision = decide(workspace, event, known)?;
+    if let Some(line) = routing::turned(event, known, &decision)
         && definitions::has_agent(workspace, &line.agent)
-        && slash::of(event).is_ok_and(|command| slash::allowed(&command, &event.from, &owners))
+        && slash::of(event)
+            .is_ok_and(|command| workspace.owners().is_ok_and(|owners| slash::allowed(&command, &event.from, &owners)))
     {
         decision = decision.turned_by(line);
     }
@@ -146,4 +146,26 @@ fn decide(workspace: &Workspace, event: &Event, known: &Learned) -> Result<Decis
         return Err(definitions::unknown(workspace, &decision.agent));
     }
     Ok(decision)
+}
+
+/// Decides about an event as the settings are now.
+///
+/// # Errors
+/// `Config` where `claw.yaml` is bad; `Data` where the event names an impossible session or agent.
+pub fn decide(workspace: &Workspace, event: &Event, learned: &Learned) -> Result<Decision> {
+    with_rules(workspace, |rules| routing::decide(event, learned, rules))
+}
+
+/// What the settings and the agents that there are say about routing.
+///
+/// # Errors
+/// `Config` where `claw.yaml` is bad; whatever `ask` says.
+pub fn with_rules<T>(workspace: &Workspace, ask: impl FnOnce(&Rules) -> Result<T>) -> Result<T> {
+    let config = workspace.config()?;
+    ask(&Rules {
+        default_agent: &config.default_agent,
+        main: config.deliver_to.as_ref(),
+        table: config.routing.table()?,
+        is_agent: &|name| definitions::has_agent(workspace, name),
+    })
 }

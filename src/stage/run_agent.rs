@@ -5,6 +5,7 @@ use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Fault, Result};
 use crate::core::model::Reply;
 use crate::core::record::Record;
+use crate::core::routing;
 use crate::core::session;
 use crate::core::turn::{self, Step};
 use crate::stage::turn::{Asked, Turn, expired, publish_all};
@@ -80,7 +81,7 @@ impl Work for RunAgent<'_> {
         let asked = self.asked.as_ref().filter(|asked| *asked.id == job.entry.id);
         let patience = if asked.is_some() { Patience::Asks } else { Patience::Waits };
         let event = match job.read() {
-            Ok(event) => event,
+            Ok(event) => routing::heard_by(session::agent(&lane.name), event),
             Err(fault) => return settle(self.workspace, Side::Inbox, job, fault, None, patience),
         };
         match drive(self.workspace, &event, &mut job, lane, asked) {

@@ -5,6 +5,7 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::{Derived, Id};
 use crate::core::slash;
 use crate::core::stamp::Stamp;
+use crate::stage::route;
 use crate::stage::work::Work;
 use crate::stage::{Outcome, Standing};
 use crate::store::boxes::{Side, State};
@@ -159,8 +160,7 @@ fn left_behind(workspace: &Workspace, side: Side, found: &Found, id: &Id) -> Vec
         return vec![id.derive(Derived::Reply, 1).to_string()];
     }
     let known = crate::store::learned::load(workspace).unwrap_or_default();
-    let agent = workspace.config().map(|c| c.default_agent.clone()).unwrap_or_default();
-    let Ok(decision) = crate::core::routing::decide(&event, &known, &agent) else { return Vec::new() };
+    let Ok(decision) = route::decide(workspace, &event, &known) else { return Vec::new() };
     let records = crate::store::session_log::read(workspace, &decision.lane, id).unwrap_or_default();
     let out = crate::core::turn::replay(records, id).done.unwrap_or_default();
     out.into_iter().map(|event| event.id.to_string()).collect()

@@ -7,6 +7,7 @@ use crate::core::session;
 use crate::core::summary::{self, Summary};
 use crate::core::template;
 use crate::store::contained;
+use crate::store::lease;
 use crate::store::workspace::Workspace;
 use std::convert::Infallible;
 use std::fs;
@@ -19,14 +20,38 @@ const GUIDE: [&str; 2] = ["AGENTS.md", "BOOTSTRAP.md"];
 /// The longest CRON.md, in bytes.
 const MAX_CRON: u64 = 256 << 10;
 
-/// The agent `id`. Warnings about its file are said, once.
+/// The agent `id`. Warnings about its file are said, once. While the file is bad, or somebody is writing it, the
+/// agent stays as this process last knew it; what is bad is said.
 ///
 /// # Errors
-/// `Data` where there is no such agent, with a guess; `Config` where its file is bad.
+/// `Data` where there is no such agent, with a guess; `Config` where its file is bad and was never good.
 pub fn agent(workspace: &Workspace, id: &str) -> Result<Arc<Agent>> {
     session::check_agent(id)?;
     let files = ["AGENT.md", "SOUL.md"].map(|name| workspace.path("agents").join(id).join(name));
-    workspace.memo.agents.get(id, &files, workspace.world.now(), || read_agent(workspace, id).map(Arc::new))
+    let before = workspace.memo.agents.last(id);
+    let read = || {
+        if before.is_some() && files.iter().any(|path| lease::is_being_written(path)) {
+            return Err(Fault::new(Kind::Later, format!("agents/{id} is being written")));
+        }
+        read_agent(workspace, id).map(Arc::new)
+    };
+    let read = workspace.memo.agents.get(id, &files, workspace.world.now(), read);
+    match (read, before) {
+        (Err(fault), Some(before)) if fault.kind == Kind::Later => Ok(before),
+        (Err(fault), Some(before)) if fault.kind == Kind::Config => {
+            workspace.world.say(&format!("{fault}; {id} stays as it was"));
+            Ok(before)
+        }
+        (read, _) => read,
+    }
+}
+
+/// Every agent that there is, by its folder, or what is wrong with it.
+#[must_use]
+pub fn agents(workspace: &Workspace) -> Vec<(String, Result<Arc<Agent>>)> {
+    let is_agent = |id: &String| workspace.path("agents").join(id).join("AGENT.md").exists();
+    let ids = folders(workspace, "agents").into_iter().filter(is_agent);
+    ids.map(|id| (id.clone(), agent(workspace, &id))).collect()
 }
 
 fn read_agent(workspace: &Workspace, id: &str) -> Result<Agent> {

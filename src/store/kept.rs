@@ -23,7 +23,7 @@ impl<T: Clone> Kept<T> {
     /// has changed since.
     ///
     /// # Errors
-    /// As `make`; then nothing is kept.
+    /// As `make`; then what is kept is the one before.
     pub fn get<E>(
         &self,
         name: &str,
@@ -36,10 +36,16 @@ impl<T: Clone> Kept<T> {
             return Ok(value.clone());
         }
         let value = make()?;
-        if prints.iter().all(|print| is_settled(*print, now)) {
-            self.lock().insert(name.to_owned(), (prints, value.clone()));
-        }
+        let is_settled = prints.iter().all(|print| is_settled(*print, now));
+        // By no print it is made again.
+        let known = if is_settled { prints } else { Vec::new() };
+        self.lock().insert(name.to_owned(), (known, value.clone()));
         Ok(value)
+    }
+
+    /// The value that was made last, whatever its files are now.
+    pub fn last(&self, name: &str) -> Option<T> {
+        self.lock().get(name).map(|(_, value)| value.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, (Vec<Print>, T)>> {
@@ -85,5 +91,6 @@ mod tests {
         fs::write(&files[1], "six").unwrap();
         assert_eq!(text(Stamp(0)), "six");
         assert_eq!(kept.get("x", &files, Stamp(0), || Err("made again")), Err("made again"));
+        assert_eq!((kept.last("x"), kept.last("y")), (Some("six".to_owned()), None));
     }
 }

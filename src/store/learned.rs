@@ -1,14 +1,26 @@
-//! Learned routes: `.claw/routes.jsonl`, append-only, synced before the event that taught them moves.
+//! Learned routes and bindings: `.claw/routes.jsonl`, append-only, synced before the event that taught them
+//! moves.
 
+use crate::core::binding;
 use crate::core::fault::{Fault, Result};
-use crate::core::routing::{Learned, Line};
+use crate::core::routing::{Learned, Line, Told};
+use crate::core::session;
 use crate::store::workspace::Workspace;
 use crate::store::{At, durable};
+use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 
 const FILE: &str = ".claw/routes.jsonl";
+
+/// What a line of the file says.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Entry {
+    Line(Line),
+    Told(Told),
+}
 
 /// What has been learned, and how far it has been read.
 #[derive(Debug, Default)]
@@ -46,9 +58,14 @@ impl Routes {
         let mut text = Vec::new();
         file.read_to_end(&mut text).at("read", &path)?;
         let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
-        for line in text[..whole].split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice::<Line>(line).ok()) {
-            self.learned.push(line);
+        let mut told = Vec::new();
+        for entry in text[..whole].split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice(line).ok()) {
+            match entry {
+                Entry::Line(line) => self.learned.push(line),
+                Entry::Told(one) => told.push(one),
+            }
         }
+        self.learned.tell(told);
         self.read += whole as u64;
         self.is_durable = false;
         Ok(())
@@ -72,12 +89,33 @@ impl Routes {
     /// # Errors
     /// Where it cannot be made durable.
     pub fn append(&mut self, workspace: &Workspace, line: Line) -> Result<()> {
-        let json = serde_json::to_string(&line).map_err(|e| Fault::data(e.to_string()))?;
+        self.add(workspace, &Entry::Line(line.clone()))?;
+        self.learned.push(line);
+        Ok(())
+    }
+
+    /// Learns a binding that holds from an event on, once: what `/route` says. The caller holds the lock on
+    /// routing, and has refreshed under it.
+    ///
+    /// # Errors
+    /// `Data` where its pattern is none; where it cannot be made durable.
+    pub fn learn_binding(&mut self, workspace: &Workspace, told: Told) -> Result<()> {
+        binding::check_pattern(&told.binding.pattern).map_err(Fault::data)?;
+        session::check_agent(&told.binding.agent)?;
+        if self.learned.told.contains(&told) {
+            return self.commit(workspace);
+        }
+        self.add(workspace, &Entry::Told(told.clone()))?;
+        self.learned.tell([told]);
+        Ok(())
+    }
+
+    fn add(&mut self, workspace: &Workspace, entry: &Entry) -> Result<()> {
+        let json = serde_json::to_string(entry).map_err(|e| Fault::data(e.to_string()))?;
         // The leading newline ends a line that was torn; empty lines are passed over.
         let text = format!("\n{json}\n");
         let path = workspace.path(FILE);
         durable::append(&path, text.as_bytes(), false, workspace.sync()?)?;
-        self.learned.push(line);
         let meta = path.metadata().at("read", &path)?;
         if meta.len() == self.read + text.len() as u64 {
             (self.inode, self.read) = (meta.ino(), meta.len());

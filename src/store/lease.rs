@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::Error;
 use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::sync::Once;
 
 /// What the kernel says about a file's writers.
@@ -35,6 +36,12 @@ pub fn writers(file: &File) -> Writers {
         Err(e) if e.raw_os_error() == Some(libc::EAGAIN) => Writers::Some,
         Err(_) => Writers::Unknown,
     }
+}
+
+/// Whether somebody has the file at `path` open for writing, as far as can be told.
+#[must_use]
+pub fn is_being_written(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| writers(&file) == Writers::Some)
 }
 
 fn lease(file: &File, kind: libc::c_int) -> Result<(), Error> {

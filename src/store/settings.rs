@@ -93,7 +93,7 @@ fn read(path: &Path, was_good: bool) -> Result<Option<String>, Problem> {
     if is_written() {
         return Ok(None);
     }
-    (&mut file).read_to_string(&mut text).map_err(|e| bad(format!("cannot be read: {e}")))?;
+    file.read_to_string(&mut text).map_err(|e| bad(format!("cannot be read: {e}")))?;
     // One who opened it meanwhile may have emptied it.
     if was_good && writers(&file) == Writers::Some {
         return Ok(None);

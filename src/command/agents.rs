@@ -1,0 +1,101 @@
+//! `claw agents [show ID]`
+
+use crate::command::{Here, out};
+use crate::core::definition::Agent;
+use crate::core::fault::{Fault, Result};
+use crate::store::definitions;
+use crate::store::workspace::Workspace;
+use serde_json::{Value, json};
+
+/// Show who can answer
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Print one JSON document
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+/// What is to be shown.
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Show everything about one agent
+    Show {
+        /// Which one
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+}
+
+/// Lists the agents, or shows one. One whose file is bad is named on stderr, and the others are listed.
+///
+/// # Errors
+/// `Data` where there is no such agent, `Config` where its file or `claw.yaml` is bad.
+pub fn run(args: &Args, here: Here) -> Result<u8> {
+    let workspace = here.look()?;
+    if let Some(What::Show { id }) = &args.what {
+        return show(&workspace, &*definitions::agent(&workspace, id)?, args.json);
+    }
+    let mut code = 0;
+    let mut agents = Vec::new();
+    for (id, read) in definitions::agents(&workspace) {
+        match read {
+            Ok(agent) => agents.push(agent),
+            Err(fault) => {
+                code = 78;
+                out::tell(&format!("{id} is passed over: {fault}"));
+            }
+        }
+    }
+    if args.json {
+        let all = agents.iter().map(|agent| document(&workspace, agent)).collect::<Result<Vec<Value>>>()?;
+        out::json(&all)?;
+        return Ok(code);
+    }
+    let wide = agents.iter().map(|agent| agent.id.len()).max().unwrap_or(0);
+    let default = workspace.config()?.default_agent.clone();
+    for agent in agents {
+        let mark = if agent.id == default { "*" } else { " " };
+        let about = if agent.description.is_empty() { &agent.name } else { &agent.description };
+        let about = about.lines().next().unwrap_or_default();
+        out::line(format!("{mark} {:<wide$}  {about}", agent.id).trim_end())?;
+    }
+    Ok(code)
+}
+
+fn show(workspace: &Workspace, agent: &Agent, is_json: bool) -> Result<u8> {
+    let document = document(workspace, agent)?;
+    if is_json {
+        out::json(&document)?;
+        return Ok(0);
+    }
+    let fields = document.as_object().into_iter().flatten();
+    for (key, value) in fields.filter(|(key, _)| !matches!(&key[..], "identity" | "soul")) {
+        let text = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+        out::line(&format!("{key:<16} {text}"))?;
+    }
+    out::line(&format!("\n{}", agent.identity))?;
+    agent.soul.as_deref().map_or(Ok(()), |soul| out::line(&format!("\n{}", soul.trim()))).map(|()| 0)
+}
+
+/// The agent as it is, without anything that may be a key.
+fn document(workspace: &Workspace, agent: &Agent) -> Result<Value> {
+    let config = workspace.config()?;
+    let model = config.choose(agent, None).map_or_else(
+        |fault: Fault| format!("none: {fault}"),
+        |chosen| {
+            let own = chosen.model.model.filter(|model| *model != chosen.name);
+            own.map_or(chosen.name.clone(), |own| format!("{} ({own})", chosen.name))
+        },
+    );
+    let bound: Vec<&str> =
+        config.routing.bindings.iter().filter(|one| one.agent == agent.id).map(|one| one.pattern.as_str()).collect();
+    Ok(json!({
+        "id": agent.id, "name": agent.name, "description": agent.description, "path": format!("agents/{}/AGENT.md", agent.id),
+        "default": agent.id == config.default_agent, "model": model, "max_concurrency": agent.max_concurrency,
+        "max_steps": agent.max_steps, "turn_timeout": format!("{:#}", agent.turn_timeout),
+        "allow_skills": agent.allow_skills, "read": agent.read, "write": agent.write, "network": agent.network,
+        "bindings": bound, "identity": agent.identity, "soul": agent.soul,
+    }))
+}
