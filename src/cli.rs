@@ -3,8 +3,8 @@
 #![expect(clippy::doc_markdown, reason = "doc comments here are the help that people read")]
 
 use crate::command::{
-    Here, agents, approve, ask, check, completions, deliver, discard, init, log, man, prompt, recall, remember, retry, route,
-    run_agent, send, skills, status, supervise, tick, trust, usage, why,
+    Here, agents, approve, ask, check, completions, deliver, discard, init, log, man, prompt, recall, remember, retry,
+    route, run_agent, send, skills, status, supervise, tick, trust, usage, why,
 };
 use crate::core::fault::Result;
 use clap::{CommandFactory, Parser, Subcommand};

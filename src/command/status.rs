@@ -9,7 +9,7 @@ use crate::stage::meter;
 use crate::store::boxes::{Side, State};
 use crate::store::spool;
 use crate::store::workspace::Workspace;
-use crate::store::{drops, holders, journal};
+use crate::store::{definitions, drops, holders, journal};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
@@ -33,6 +33,7 @@ struct Status {
     failed: Vec<Item>,
     held: Vec<Held>,
     budget: Vec<Spent>,
+    wrong: Vec<String>,
 }
 
 /// A limit that is reached.
@@ -65,7 +66,9 @@ struct Held {
 
 const STATES: [State; 5] = [State::New, State::Ready, State::Run, State::Wait, State::Failed];
 
-/// Shows what is where, the oldest, what waits until when, what failed and why, who holds what.
+/// Shows what is where, the oldest, what waits until when, what failed and why, who holds what, and what is
+/// wrong with the settings and definitions; 78 where these are no settings. What runs goes on with the last
+/// good ones.
 ///
 /// # Errors
 /// Where the folders cannot be read.
@@ -77,7 +80,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     } else {
         print(&workspace, &status)?;
     }
-    Ok(0)
+    Ok(if workspace.config().is_ok() { 0 } else { 78 })
 }
 
 fn look(workspace: &Workspace) -> Result<Status> {
@@ -122,23 +125,28 @@ fn look(workspace: &Workspace) -> Result<Status> {
         until: entry.due.map(|due| due.timestamp().to_string()),
         lane: entry.lane,
     };
-    let reached = meter::standing(workspace)?.into_iter().filter(|(limit, used)| used >= &limit.most);
+    let settings = workspace.config();
+    let standing = if settings.is_ok() { meter::standing(workspace)? } else { Vec::new() };
+    let reached = standing.into_iter().filter(|(limit, used)| used >= &limit.most);
     let budget = reached.map(|(limit, used)| Spent {
         limit: limit.to_string(),
         used: limit.what.show(used),
         most: limit.what.show(limit.most),
     });
     let held = holders::list(&workspace.root);
+    let definitions = definitions::problems(workspace).into_iter().filter(|problem| !problem.is_warning);
+    let definitions = definitions.map(|problem| problem.to_string());
     Ok(Status {
         workspace: workspace.root.display().to_string(),
         trusted: workspace.is_trusted,
-        model: workspace.config()?.model.clone(),
+        model: settings.as_ref().map_or_else(|_| "unknown".to_owned(), |config| config.model.clone()),
         boxes,
         oldest: oldest.map(|(entry, side, state)| item((side, state, entry))),
         waiting: waiting.into_iter().map(item).collect(),
         failed: failed.into_iter().map(item).collect(),
         budget: budget.collect(),
         held: held.into_iter().map(|h| Held { lock: h.lock, pid: h.pid, command: h.command }).collect(),
+        wrong: settings.err().map(|fault| fault.to_string()).into_iter().chain(definitions).collect(),
     })
 }
 
@@ -206,6 +214,9 @@ fn print(workspace: &Workspace, status: &Status) -> Result<()> {
     }
     for spent in &status.budget {
         out::line(&format!("spent   {} of {} ({})", spent.used, spent.most, spent.limit))?;
+    }
+    for wrong in &status.wrong {
+        out::line(&format!("wrong   {wrong}"))?;
     }
     for held in &status.held {
         out::line(&format!("held    {} by {} ({})", held.lock, held.pid, held.command))?;

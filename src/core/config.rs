@@ -2,8 +2,8 @@
 //! writes.
 
 use crate::core::address::Address;
-use crate::core::budget::{BUDGET_KEYS, Budget};
 use crate::core::binding::{self, Routing, Scope};
+use crate::core::budget::{BUDGET_KEYS, Budget};
 use crate::core::fault::{Fault, Result};
 use crate::core::model_settings::{MODEL_KEYS, Model};
 use crate::core::money::PRICE_KEYS;
@@ -191,7 +191,8 @@ const KEYS: &[&str] = &[
 /// # Errors
 /// The problem, with line and column, where it is not YAML or a value is unfit.
 pub fn parse(text: &str) -> std::result::Result<(Config, Vec<Problem>), Problem> {
-    let known: Vec<&str> = KEYS.iter().chain(MODEL_KEYS).chain(PRICE_KEYS).chain(BUDGET_KEYS).chain(binding::KEYS).copied().collect();
+    let known: Vec<&str> =
+        KEYS.iter().chain(MODEL_KEYS).chain(PRICE_KEYS).chain(BUDGET_KEYS).chain(binding::KEYS).copied().collect();
     let (config, mut warnings) = problem::read::<Config>(FILE, text, 1, &known)?;
     let place = |key: &str| problem::locate(text, key);
     if config.max_concurrency == 0 {

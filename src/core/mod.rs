@@ -5,8 +5,8 @@
 
 pub mod address;
 pub mod approval;
-pub mod budget;
 pub mod binding;
+pub mod budget;
 pub mod config;
 pub mod definition;
 pub mod edit;

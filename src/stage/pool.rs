@@ -42,7 +42,8 @@ enum Start<'w> {
     NoSlot(View),
 }
 
-/// Works until there is nothing left (or for ever), and tells every outcome. `sleeping` is told,
+/// Works until there is nothing left (or for ever), and tells every outcome. `width` says how many events may
+/// be worked on at once, and is asked again whenever something has happened. `sleeping` is told,
 /// before each sleep, when the next event is due; the answer of the last call is returned.
 ///
 /// # Errors
@@ -50,7 +51,7 @@ enum Start<'w> {
 pub fn run(
     workspace: &Workspace,
     work: &dyn Work,
-    width: usize,
+    width: &dyn Fn() -> usize,
     mode: Mode,
     (tell, hear): (&Sender<Word>, &Receiver<Word>),
     report: &mut dyn FnMut(Outcome),
@@ -62,6 +63,7 @@ pub fn run(
         let mut trouble = None;
         let mut stopping = false;
         loop {
+            let width = width();
             let fill = if stopping || trouble.is_some() { Ok(()) } else { pool.fill(&mut crew, width) };
             if let Err(fault) = fill {
                 if mode == Mode::Forever {

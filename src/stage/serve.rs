@@ -87,13 +87,16 @@ pub fn until(workspace: &Workspace, work: &dyn Work, lane: &mut Lane, id: &Id) -
 }
 
 fn wait_for_slots(workspace: &Workspace, work: &dyn Work, lane: &str) -> Result<Slots> {
-    let groups = work.slots(work.key(lane))?;
-    if let Some(slots) = Slots::attempt(workspace, &groups)? {
+    // How many there are may change while we wait.
+    let attempt = || Slots::attempt(workspace, &work.slots(work.key(lane))?);
+    if let Some(slots) = attempt()? {
         return Ok(slots);
     }
     let watch = Watch::new(&[(workspace.path(".claw/locks/slots"), Hears::Releases)])?;
+    watch.also(&workspace.root, Hears::Edits);
+    watch.also(&workspace.path("agents").join(work.key(lane)), Hears::Edits);
     loop {
-        if let Some(slots) = Slots::attempt(workspace, &groups)? {
+        if let Some(slots) = attempt()? {
             return Ok(slots);
         }
         watch.wait(workspace.world.now(), None, None)?;

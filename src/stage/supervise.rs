@@ -1,5 +1,6 @@
 //! `supervise`: all stages, or some, in one process that sleeps until a file or a due time wakes it.
 
+use crate::core::config;
 use crate::core::entry::Entry;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::stamp::{DAY, Stamp};
@@ -14,7 +15,9 @@ use crate::stage::work::Work;
 use crate::stage::{Outcome, failures, take_in, tick};
 use crate::store::approvals::{self, Verdict};
 use crate::store::boxes::{Side, State};
+use crate::store::definitions;
 use crate::store::drops::Taken;
+use crate::store::lease;
 use crate::store::watch::{Change, Hears, Watch, Woken};
 use crate::store::workspace::Workspace;
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,6 +69,8 @@ enum Means {
     Freed(Side),
     /// Slots were let go of.
     Slots,
+    /// Somebody saves files: settings, or an agent's.
+    Edits,
 }
 
 /// The folders that are watched, and what it means when they change.
@@ -76,6 +81,7 @@ fn folders(workspace: &Workspace) -> Vec<(PathBuf, Hears, Means)> {
         (Side::Inbox.dir(workspace, State::New), Hears::Arrivals, Means::Chore(Chore::Route)),
         (workspace.path("outbox"), Hears::Arrivals, Means::Chore(Chore::TakeOut)),
         (locks("slots"), Hears::Releases, Means::Slots),
+        (workspace.root.clone(), Hears::Edits, Means::Edits),
     ];
     for verdict in [Verdict::Approved, Verdict::Denied] {
         let decided = approvals::dir(workspace, verdict.folder());
@@ -98,17 +104,19 @@ pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, tell: Tell)
     let folders = folders(workspace);
     let watch = Watch::new(&folders.iter().map(|(path, hears, _)| (path.clone(), *hears)).collect::<Vec<_>>())?;
     let means = folders.into_iter().map(|(.., means)| means).collect();
-    let width = tick::width(workspace)?;
+    // It changes with the settings.
+    tick::width(workspace)?;
+    let width = || tick::width(workspace).unwrap_or(1);
     let commands = Control::all(workspace);
     let run_agent = RunAgent::all(workspace);
     let remember = Remember { workspace };
     let deliver = Deliver { workspace, channel: None, print: None };
     // Commands have threads of their own: turns may hold all of theirs.
-    let works: [(Chore, &dyn Work, usize); 4] = [
-        (Chore::Control, &commands, control::WIDTH),
-        (Chore::RunAgent, &run_agent, width),
-        (Chore::Remember, &remember, 1),
-        (Chore::Deliver, &deliver, tick::DELIVERIES),
+    let works: [(Chore, &dyn Work, &Width); 4] = [
+        (Chore::Control, &commands, &|| control::WIDTH),
+        (Chore::RunAgent, &run_agent, &width),
+        (Chore::Remember, &remember, &|| 1),
+        (Chore::Deliver, &deliver, &|| tick::DELIVERIES),
     ];
     let mut desk = Desk { workspace, stages, watch, means, bells: BTreeMap::new(), dues: Mutex::default(), tell };
     let mut pools = Vec::new();
@@ -136,6 +144,9 @@ pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, tell: Tell)
     })
 }
 
+/// How many events a pool may work on at once.
+type Width<'a> = dyn Fn() -> usize + Sync + 'a;
+
 /// Hears every outcome, with the name of its stage.
 pub type Tell<'a> = &'a (dyn Fn(&str, Outcome) + Sync);
 
@@ -158,6 +169,7 @@ impl Desk<'_> {
         let workspace = self.workspace;
         let mut router = Router::new(workspace);
         let mut chores = BTreeSet::from(Chore::USUAL);
+        self.read_definitions();
         // Sweeping can wait until what was interrupted has been taken up again.
         self.is_due(Chore::Sweep, Some(workspace.world.now().plus_seconds(60)));
         loop {
@@ -190,9 +202,47 @@ impl Desk<'_> {
                         Fault::new(Kind::Machine, what).hint("start claw supervise again: it makes the folder anew")
                     );
                 }
-                Woken::Files(changes) => chores.extend(changes.into_iter().filter_map(|change| self.heard(change))),
+                Woken::Files(changes) => {
+                    if changes.iter().any(|change| self.is_edit(change)) {
+                        self.read_definitions();
+                    }
+                    chores.extend(changes.into_iter().filter_map(|change| self.heard(change)));
+                }
                 Woken::Time => chores = self.take_due(),
             }
+        }
+    }
+
+    /// Reads what people write, so that what is wrong with it is said now and the last good one is known; then
+    /// whoever waits for slots looks how many there are.
+    fn read_definitions(&self) {
+        let workspace = self.workspace;
+        if let Err(fault) = workspace.config() {
+            workspace.world.say(&fault.to_string());
+        }
+        let agents = workspace.path("agents");
+        self.watch.also(&agents, Hears::Edits);
+        for id in definitions::folders(workspace, "agents") {
+            self.watch.also(&agents.join(id), Hears::Edits);
+        }
+        for (id, read) in definitions::agents(workspace) {
+            // Of one that is only being written we hear again.
+            if let Err(fault) = read
+                && !lease::is_being_written(&agents.join(id).join("AGENT.md"))
+            {
+                workspace.world.say(&fault.to_string());
+            }
+        }
+        self.ring(None, || Word::Slots);
+    }
+
+    /// Whether settings or definitions may have changed. Other files in the workspace's own folder are nobody's.
+    fn is_edit(&self, change: &Change) -> bool {
+        match self.means.get(change.folder) {
+            Some(Means::Edits) => change.name.as_deref().is_none_or(|name| matches!(name, config::FILE | "agents")),
+            Some(_) => false,
+            // What is watched beside those are agents.
+            None => true,
         }
     }
 
@@ -207,7 +257,7 @@ impl Desk<'_> {
             }
             (Means::Freed(side), Some(name)) => self.ring(Some(*side), || Word::Freed(name.clone())),
             (Means::Slots, Some(_)) => self.ring(Some(Side::Inbox), || Word::Slots),
-            (Means::Chore(_), Some(_)) => {}
+            (Means::Chore(_) | Means::Edits, Some(_)) => {}
         }
         match means {
             Means::Chore(chore) => Some(*chore),

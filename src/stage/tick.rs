@@ -23,7 +23,7 @@ pub const DELIVERIES: usize = 8;
 /// The machine's trouble.
 pub fn drain(workspace: &Workspace, work: &dyn Work, width: usize, report: &mut dyn FnMut(Outcome)) -> Result<()> {
     let (tell, hear) = mpsc::channel();
-    pool::run(workspace, work, width, Mode::Drain, (&tell, &hear), report, &|_| {}).map(drop)
+    pool::run(workspace, work, &|| width, Mode::Drain, (&tell, &hear), report, &|_| {}).map(drop)
 }
 
 /// How many turns one process runs at once.

@@ -208,7 +208,10 @@ pub fn sync_dir(dir: &Path, sync: Sync) -> Result<()> {
 /// Folders that this process has found durable: by name, inode and time of birth, so that one that is
 /// made anew is another one.
 #[derive(Debug, Default)]
-pub struct Places(Mutex<HashMap<PathBuf, (u64, Option<SystemTime>)>>);
+pub struct Places(Mutex<HashMap<PathBuf, (Identity, Sync)>>);
+
+/// Inode and time of birth.
+type Identity = (u64, Option<SystemTime>);
 
 impl Places {
     /// As [`make_dir`], once for each folder.
@@ -216,9 +219,9 @@ impl Places {
     /// # Errors
     /// Where the disk cannot.
     pub fn make(&self, dir: &Path, levels: usize, sync: Sync) -> Result<()> {
-        if !self.has(dir) {
+        if !self.has(dir, sync) {
             make_dir(dir, levels, sync)?;
-            self.add(dir);
+            self.add(dir, sync);
         }
         Ok(())
     }
@@ -230,29 +233,31 @@ impl Places {
     /// Where the file system refuses.
     pub fn settle_in_day(&self, from: &Path, to: &Path, sync: Sync) -> Result<()> {
         let day = to.parent().unwrap_or(to);
-        if !self.has(day) {
+        if !self.has(day, sync) {
             if fs::read_dir(day).is_ok_and(|mut entries| entries.next().is_none()) {
                 make_dir(day, 1, sync)?;
             }
             settle(from, to)?;
-            self.add(day);
+            self.add(day, sync);
             return Ok(());
         }
         settle(from, to)
     }
 
-    fn has(&self, dir: &Path) -> bool {
+    /// One that was made while nothing was synced is not known to be durable.
+    fn has(&self, dir: &Path, sync: Sync) -> bool {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(dir).copied();
+        let known = known.filter(|(_, was)| *was == Sync::Full || sync == Sync::None).map(|(identity, _)| identity);
         known.is_some() && known == identity(dir)
     }
 
-    fn add(&self, dir: &Path) {
+    fn add(&self, dir: &Path, sync: Sync) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.extend(identity(dir).map(|identity| (dir.to_path_buf(), identity)));
+        known.extend(identity(dir).map(|identity| (dir.to_path_buf(), (identity, sync))));
     }
 }
 
-fn identity(dir: &Path) -> Option<(u64, Option<SystemTime>)> {
+fn identity(dir: &Path) -> Option<Identity> {
     let meta = fs::metadata(dir).ok()?;
     Some((meta.ino(), meta.created().ok()))
 }

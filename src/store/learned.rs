@@ -2,6 +2,7 @@
 //! moves.
 
 use crate::core::binding;
+use crate::core::config::Sync;
 use crate::core::fault::{Fault, Result};
 use crate::core::routing::{Learned, Line, Told};
 use crate::core::session;
@@ -79,7 +80,7 @@ impl Routes {
     pub fn commit(&mut self, workspace: &Workspace) -> Result<()> {
         if !self.is_durable {
             durable::sync_file(&workspace.path(FILE), workspace.sync()?)?;
-            self.is_durable = true;
+            self.is_durable = workspace.sync()? == Sync::Full;
         }
         Ok(())
     }
@@ -116,6 +117,7 @@ impl Routes {
         let text = format!("\n{json}\n");
         let path = workspace.path(FILE);
         durable::append(&path, text.as_bytes(), false, workspace.sync()?)?;
+        self.is_durable &= workspace.sync()? == Sync::Full;
         let meta = path.metadata().at("read", &path)?;
         if meta.len() == self.read + text.len() as u64 {
             (self.inode, self.read) = (meta.ino(), meta.len());

@@ -29,18 +29,22 @@ pub enum Hears {
     Releases,
     /// Lines that are appended to files that stay open.
     Lines,
+    /// Files that a person saves, however an editor does it. The folder may go away.
+    Edits,
 }
 
 impl Hears {
     /// Opening and reading is what we do ourselves: the kernel is not even asked for it.
     fn flags(self) -> WatchFlags {
-        let gone = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF | WatchFlags::ONLYDIR;
+        let gone = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
         let arrivals = WatchFlags::CLOSE_WRITE | WatchFlags::CREATE | WatchFlags::MOVED_TO;
-        gone | match self {
+        let heard = match self {
+            Self::Edits => return WatchFlags::ONLYDIR | arrivals | WatchFlags::DELETE | WatchFlags::MOVED_FROM,
             Self::Arrivals => arrivals,
             Self::Releases => WatchFlags::CLOSE_WRITE,
             Self::Lines => arrivals | WatchFlags::MODIFY,
-        }
+        };
+        WatchFlags::ONLYDIR | gone | heard
     }
 }
 
@@ -57,7 +61,7 @@ pub struct Change {
 pub struct Watch {
     kernel: OwnedFd,
     /// The kernel's numbers of the folders, in their order.
-    folders: Vec<i32>,
+    folders: Mutex<Vec<i32>>,
     hint: OwnedFd,
     timer: OwnedFd,
     /// When everything is looked at again, whatever was heard meanwhile.
@@ -85,11 +89,22 @@ impl Watch {
     pub fn new(folders: &[(PathBuf, Hears)]) -> Result<Self> {
         let kernel = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(unwatchable)?;
         let add = |(path, hears): &(PathBuf, Hears)| inotify::add_watch(&kernel, path, hears.flags());
-        let folders = folders.iter().map(add).collect::<std::result::Result<_, _>>().map_err(unwatchable)?;
+        let folders = folders.iter().map(add).collect::<std::result::Result<Vec<_>, _>>().map_err(unwatchable)?;
         let hint = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).at("make", Path::new("a bell"))?;
         let timer = timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)
             .at("make", Path::new("a timer"))?;
+        let folders = Mutex::new(folders);
         Ok(Self { kernel, folders, hint, timer, slow: Mutex::default() })
+    }
+
+    /// Watches a folder more, behind the others; one that is watched already keeps its place. One that is not
+    /// there is nothing to be heard of.
+    pub fn also(&self, folder: &Path, hears: Hears) {
+        let Ok(number) = inotify::add_watch(&self.kernel, folder, hears.flags()) else { return };
+        let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        if !folders.contains(&number) {
+            folders.push(number);
+        }
     }
 
     /// Wakes the sleeper, so that it asks again until when it may sleep.
@@ -102,16 +117,17 @@ impl Watch {
         let mut buffer = [MaybeUninit::uninit(); BUFFER];
         let mut reader = inotify::Reader::new(&self.kernel, &mut buffer);
         let mut changes = Vec::new();
+        let folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             match reader.next() {
                 Ok(event) if event.events().intersects(ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF) => {
                     return Woken::Lost;
                 }
                 Ok(event) if event.events().contains(ReadFlags::QUEUE_OVERFLOW) => {
-                    changes.extend((0..self.folders.len()).map(|folder| Change { folder, name: None }));
+                    changes.extend((0..folders.len()).map(|folder| Change { folder, name: None }));
                 }
                 Ok(event) => {
-                    let folder = self.folders.iter().position(|number| *number == event.wd());
+                    let folder = folders.iter().position(|number| *number == event.wd());
                     let name = event.file_name().and_then(|name| name.to_str().ok()).map(ToOwned::to_owned);
                     changes.extend(folder.map(|folder| Change { folder, name }));
                 }
