@@ -1,4 +1,5 @@
-//! What a turn costs beside its floors: reading back what was said, and the steps between model and tool.
+//! What a turn costs beside its floors: finding out who answers, reading back what was said, and the steps
+//! between model and tool.
 //!
 //! `cargo bench --bench turn [-- --quick]` prints one table. Every figure is the median of runs that take
 //! turns with the floor's.
@@ -6,10 +7,12 @@
 mod gauge;
 
 use claw::core::address::Address;
+use claw::core::binding::{Binding, Scope, Table, Tier, whole};
 use claw::core::event::Draft;
 use claw::core::id::Id;
 use claw::core::model::{Call, Reply};
 use claw::core::record::{Record, Told};
+use claw::core::routing::{self, Learned, Rules};
 use claw::core::stamp::Stamp;
 use claw::core::turn;
 use claw::store::session_log;
@@ -17,7 +20,9 @@ use claw::store::workspace::Workspace;
 use claw::world::World;
 use gauge::server;
 use gauge::table::{self, Row, median};
+use regex::RegexSetBuilder;
 use serde_json::json;
+use std::collections::HashMap;
 use std::error::Error;
 use std::fmt::Write;
 use std::fs;
@@ -25,7 +30,7 @@ use std::io::{Read, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -50,6 +55,7 @@ fn main() -> Result<()> {
             rows.push(replayed(&workspace, messages, runs)?);
         }
         rows.extend(called(&dir, runs)?);
+        rows.push(routed(runs)?);
         Ok::<_, Box<dyn Error>>(rows)
     })();
     fs::remove_dir_all(&dir)?;
@@ -164,4 +170,60 @@ fn called(dir: &Path, runs: usize) -> Result<Vec<Row>> {
         Row::millis("a call of a built-in tool, beside the same", median(call), wire),
         Row::millis("a shell call within walls, beside bare bash", median(shell), program),
     ])
+}
+
+/// The bindings of a busy owner: as many exact ones as others, and some by sender.
+fn bindings(count: usize) -> Vec<Binding> {
+    let binding = |n: usize| Binding {
+        pattern: match n % 4 {
+            0 | 1 => format!("telegram:-100{n}"),
+            2 => format!("telegram:-100{n}/[0-9]+|discord:{n}"),
+            _ => format!("mail:.*@site{n}\\.org"),
+        },
+        agent: format!("agent{n}"),
+        from: n.is_multiple_of(8).then(|| format!("telegram:{n}")),
+        session: Scope::Place,
+    };
+    (0..count).map(binding).collect()
+}
+
+/// What one event costs to be decided about, beside looking its address up in a bare map and a bare set.
+fn routed(runs: usize) -> Result<Row> {
+    let given = bindings(1_000);
+    let table = Table::new(given.iter().cloned().enumerate().map(|(n, one)| (n, None, one)))?;
+    let exact: HashMap<&str, usize> = given.iter().enumerate().map(|(n, one)| (one.pattern.as_str(), n)).collect();
+    let patterns = given.iter().filter(|one| Tier::of(&one.pattern) != Tier::Exact);
+    let set = RegexSetBuilder::new(patterns.map(|one| whole(&one.pattern))).size_limit(64 << 20).build()?;
+    let is_agent = |_: &str| true;
+    let rules = Rules { default_agent: "pickle", main: None, table: &table, is_agent: &is_agent };
+    let learned = Learned::default();
+    let event = |n: usize| {
+        let place = match n % 4 {
+            0 => format!("telegram:-100{n}"),
+            1 => format!("telegram:-100{n}/{n}"),
+            2 => format!("mail:user{n}@site{}.org", n / 4 * 4 + 3),
+            _ => format!("cli:nobody{n}"),
+        };
+        let place = Address::parse(&place)?;
+        let at = Stamp(1_795_221_690_000_000 + i64::try_from(n)?);
+        Ok::<_, Box<dyn Error>>(Draft::message("hello").complete(Id::new(at, 1), at, &place, &place))
+    };
+    let events = (0..1_000).map(event).collect::<Result<Vec<_>>>()?;
+    let each = |took: Duration| took.as_secs_f64() * 1000.0 / 1_000.0;
+    let (mut ours, mut floor) = (Vec::new(), Vec::new());
+    for _ in 0..runs {
+        let began = Instant::now();
+        for event in &events {
+            std::hint::black_box(routing::decide(event, &learned, &rules)?);
+        }
+        ours.push(each(began.elapsed()));
+        let began = Instant::now();
+        for event in &events {
+            let place = event.reply_to.as_str();
+            std::hint::black_box((exact.get(place), set.matches(place).into_iter().next()));
+        }
+        floor.push(each(began.elapsed()));
+    }
+    let name = "routing with 1,000 bindings, beside a bare map and set";
+    Ok(Row::millis(name, median(ours), median(floor)).at_most(0.05))
 }

@@ -88,6 +88,7 @@ impl Row {
 impl Unit {
     fn show(self, value: f64) -> String {
         match self {
+            Self::Milliseconds if value > 0.0 && value < 0.1 => format!("{:.2} µs", value * 1000.0),
             Self::Milliseconds => format!("{value:.2} ms"),
             Self::Mebibytes => format!("{value:.1} MiB"),
             Self::Rate => format!("{value:.0} /s"),

@@ -248,7 +248,7 @@ pub(super) fn conversation(event: &Event, learned: &Learned, rules: &Rules) -> R
     if event.kind == EventKind::Remember {
         let (lane, agent) = (session::MEMORIES.to_owned(), String::new());
         let session = String::new();
-        return Ok(Decision { agent, session, ..Decision::new(lane, "to be remembered") });
+        return Ok(Decision { session, agent, ..Decision::new(lane, "to be remembered") });
     }
     if let Some(name) = &event.session {
         return Ok(Decision::new(session::named(name, event.agent.as_deref(), rules.default_agent)?, NAMED));
