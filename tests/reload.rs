@@ -8,8 +8,10 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
+type Save = fn(&Path, &str);
+
 /// The ways of editors to save a file.
-const WAYS: [(&str, fn(&Path, &str)); 3] = [("rename", by_rename), ("truncate", by_truncating), ("in place", in_place)];
+const WAYS: [(&str, Save); 3] = [("rename", by_rename), ("truncate", by_truncating), ("in place", in_place)];
 
 fn by_rename(path: &Path, text: &str) {
     let draft = path.with_extension("new~");

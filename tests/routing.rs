@@ -210,3 +210,32 @@ fn a_broken_agent_is_named_and_the_others_are_listed() {
     assert_eq!((&json["default"], &json["model"]), (&Value::from(true), &Value::from("offline")));
     assert!(ws.claw(&["agents", "show", "pickel"]).fails(65).contains("did you mean `pickle`?"));
 }
+
+#[test]
+fn a_route_that_is_said_moves_conversations_and_is_listed() {
+    let ws = town(&["pattern: \"file:x\", agent: brain"]);
+    let says = |place: &str, text: &str| {
+        ws.write(&format!("inbox/{}.md", place.replace(':', "-")), &format!("---\nfrom: {place}\n---\n{text}"));
+        ws.claw(&["route"]).ok();
+        let at = ws.list("inbox/ready").last().unwrap().split('~').nth(1).unwrap().to_owned();
+        ws.claw(&["tick"]).ok();
+        at
+    };
+    assert_eq!(says("file:a", "hello"), "pickle.file-a");
+    assert!(says("file:a", "/route file:.* scout").ends_with("+control"));
+    assert_eq!(says("file:a", "hello"), "pickle.file-a", "whoever writes there is not the owner");
+    let answer = ws.claw(&["ask", "-n", "/route file:.* scout"]).ok();
+    assert!(answer.starts_with("scout answers at file:.* from now on"), "{answer}");
+    assert_eq!(says("file:a", "hello"), "scout.file-a");
+    assert_eq!(says("file:b", "hello"), "scout.file-b");
+    assert_eq!(says("file:x", "hello"), "brain.file-x");
+    let config = ws.read("claw.yaml");
+    let list = ws.claw(&["ask", "-n", "/bindings"]).ok();
+    let lines = "file:.*: scout (wildcard, /route)\nfile:x: brain (exact, claw.yaml)\neverything else: pickle\n";
+    assert_eq!(list, lines);
+    for wrong in ["/route file:[ scout", "/route file:.* skout"] {
+        ws.claw(&["ask", "-n", wrong]).ok();
+    }
+    assert_eq!(ws.claw(&["ask", "-n", "/bindings"]).ok(), lines, "nothing was learned of those");
+    assert_eq!(ws.read("claw.yaml"), config);
+}

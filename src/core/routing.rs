@@ -206,7 +206,7 @@ pub fn decide(event: &Event, learned: &Learned, rules: &Rules) -> Result<Decisio
     if !slash::is_command(event) {
         return Ok(decision);
     }
-    Ok(Decision { lane: session::control(&decision.session), ..decision })
+    Ok(Decision { lane: session::control(&decision.session), why: "a command".to_owned(), ..decision })
 }
 
 /// The line that a command teaches, where it is one that does: from here on another session, or another agent in

@@ -16,6 +16,10 @@ pub enum Command {
     Agent,
     /// From here on that agent answers.
     Bind(String),
+    /// From here on that agent answers wherever an address is like the pattern.
+    Route(String, String),
+    /// Who answers where.
+    Bindings,
     /// Which agents there are.
     Agents,
     /// Which skills there are, or one of them.
@@ -88,6 +92,16 @@ pub const ROWS: &[Row] = &[
         help: "show who answers here, or let another agent answer from here on",
         read: |a| maybe(a).map(|id| id.map_or(Command::Agent, Command::Bind)),
     },
+    Row {
+        names: &["route"],
+        arguments: "PATTERN AGENT",
+        help: "let another agent answer at these addresses from here on",
+        read: |a| match a {
+            [pattern, agent] => Some(Command::Route((*pattern).to_owned(), (*agent).to_owned())),
+            _ => None,
+        },
+    },
+    Row { names: &["bindings"], arguments: "", help: "list who answers where", read: |a| alone(a, Command::Bindings) },
     Row { names: &["agents"], arguments: "", help: "list the agents", read: |a| alone(a, Command::Agents) },
     Row {
         names: &["skills"],
@@ -195,6 +209,8 @@ pub fn who(command: &Command) -> Who {
             Who::Anybody
         }
         Command::Bind(_)
+        | Command::Route(..)
+        | Command::Bindings
         | Command::Agents
         | Command::Skills(_)
         | Command::Crons(_)
@@ -215,7 +231,7 @@ pub fn allowed(command: &Command, from: &Address, owners: &[Address]) -> bool {
 #[must_use]
 pub fn help(from: &Address, owners: &[Address]) -> String {
     let is_his = |row: &&Row| {
-        let forms: [&[&str]; 2] = [&[], &["x"]];
+        let forms: [&[&str]; 3] = [&[], &["x"], &["x", "x"]];
         forms.iter().filter_map(|form| (row.read)(form)).any(|command| allowed(&command, from, owners))
     };
     let line = |row: &Row| {
@@ -246,6 +262,8 @@ mod tests {
             ("/context", Command::Context),
             ("/agent", Command::Agent),
             ("/agent cookie", Command::Bind("cookie".into())),
+            ("/route telegram:.* cookie", Command::Route("telegram:.*".into(), "cookie".into())),
+            ("/bindings", Command::Bindings),
             ("/agents", Command::Agents),
             ("/skills", Command::Skills(None)),
             ("/skills x", Command::Skills(some("x"))),

@@ -2,6 +2,8 @@
 
 use crate::core::address::Address;
 use crate::core::approval::Approval;
+use crate::core::binding::{self, Binding, Tier};
+use crate::core::config::FILE;
 use crate::core::event::Event;
 use crate::core::fault::{Fault, Result};
 use crate::core::id::Id;
@@ -50,6 +52,8 @@ pub(super) fn run(about: &About, command: &Command, owners: &[Address]) -> Resul
         Command::Help => Ok(slash::help(&about.event.from, owners)),
         Command::Agent => Ok(format!("{} answers here, in session {}", about.agent, about.session)),
         Command::Bind(id) => bound(about, id),
+        Command::Route(pattern, agent) => routed(about, pattern, agent),
+        Command::Bindings => bindings(workspace),
         Command::Agents => list(about, "agents", "AGENT.md"),
         Command::Skills(None) => list(about, "skills", "SKILL.md"),
         Command::Crons(None) => list(about, "crons", "CRON.md"),
@@ -86,6 +90,34 @@ fn bound(about: &About, id: &str) -> Result<String> {
         agent if agent == id => Ok(format!("{id} answers here already, in session {}", about.session)),
         _ => Err(named(about)),
     }
+}
+
+/// It was learned before the command came to its lane, if it could be.
+fn routed(about: &About, pattern: &str, agent: &str) -> Result<String> {
+    binding::check_pattern(pattern).map_err(Fault::data)?;
+    if !definitions::has_agent(about.workspace, agent) {
+        return Err(definitions::unknown(about.workspace, agent));
+    }
+    let learned = learned::load(about.workspace)?;
+    if !learned.told.iter().any(|told| told.since == about.event.id) {
+        return Err(Fault::data("this was not said in time to be heard").hint("say it again"));
+    }
+    Ok(format!("{agent} answers at {pattern} from now on, unless a narrower pattern is somebody else's"))
+}
+
+/// In the order in which they are asked, but for the tiers.
+fn bindings(workspace: &Workspace) -> Result<String> {
+    let config = workspace.config()?;
+    let learned = learned::load(workspace)?;
+    let told = learned.told.iter().rev().map(|told| (&told.binding, "/route"));
+    let given = config.routing.bindings.iter().map(|binding| (binding, FILE));
+    let line = |(binding, whence): (&Binding, &str)| {
+        let from = binding.from.as_ref().map(|from| format!(", from {from}")).unwrap_or_default();
+        format!("{}{from}: {} ({}, {whence})", binding.pattern, binding.agent, Tier::of(&binding.pattern).name())
+    };
+    let mut lines: Vec<String> = told.chain(given).map(line).collect();
+    lines.push(format!("everything else: {}", config.default_agent));
+    Ok(lines.join("\n"))
 }
 
 fn list(about: &About, kind: &str, file: &str) -> Result<String> {

@@ -1,13 +1,14 @@
 //! `route`: from `inbox/new` to `inbox/ready`, in the lane of the session that will answer. It runs
 //! nothing. One process routes at a time, everything there is, in id order.
 
+use crate::core::binding::{self, Binding, Scope};
 use crate::core::entry::Entry;
 use crate::core::event::Event;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::Id;
-use crate::core::routing::{self, Decision, Learned, Rules};
+use crate::core::routing::{self, Decision, Learned, Rules, Told};
 use crate::core::session;
-use crate::core::slash;
+use crate::core::slash::{self, Command};
 use crate::core::stamp::Stamp;
 use crate::stage::{notify, reason, take_in};
 use crate::store::boxes::{Side, State};
@@ -101,9 +102,28 @@ impl<'w> Router<'w> {
         Ok(routed)
     }
 
+    /// Learns the binding that a command is about, before anything is decided by it. What cannot be one is
+    /// answered so, not learned.
+    fn tell(&mut self, event: &Event) -> Result<()> {
+        let workspace = self.workspace;
+        if !slash::is_command(event) {
+            return Ok(());
+        }
+        let Ok(command @ Command::Route(..)) = slash::of(event) else { return Ok(()) };
+        let is_allowed = slash::allowed(&command, &event.from, &workspace.owners()?);
+        let Command::Route(pattern, agent) = command else { return Ok(()) };
+        let is_fit = binding::check_pattern(&pattern).is_ok() && definitions::has_agent(workspace, &agent);
+        if is_allowed && is_fit {
+            let binding = Binding { pattern, agent, from: None, session: Scope::Place };
+            self.routes.learn_binding(workspace, Told { since: event.id.clone(), binding })?;
+        }
+        Ok(())
+    }
+
     /// What was learned is durable before the event relies on it.
     fn advance(&mut self, path: &Path, entry: &Entry, event: &Event) -> Result<()> {
         let workspace = self.workspace;
+        self.tell(event)?;
         let to = turn(workspace, event, &self.routes.learned)?;
         if to.is_learned {
             self.routes.commit(workspace)?;
