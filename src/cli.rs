@@ -3,8 +3,8 @@
 #![expect(clippy::doc_markdown, reason = "doc comments here are the help that people read")]
 
 use crate::command::{
-    Here, agents, approve, ask, check, completions, deliver, discard, init, log, man, prompt, recall, remember, retry,
-    route, run_agent, send, skills, status, supervise, tick, trust, usage, why,
+    Here, agents, approve, ask, check, completions, deliver, discard, init, log, man, page, prompt, recall, remember,
+    retry, route, run_agent, send, skills, status, supervise, tick, trust, usage, why,
 };
 use crate::core::fault::Result;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -85,6 +85,9 @@ pub enum Command {
     Completions(completions::Args),
     /// Print the man page
     Man(man::Args),
+    /// Turn a page on stdin into text; webread runs it
+    #[command(name = crate::tool::PAGE, hide = true)]
+    Page(page::Args),
 }
 
 /// Does what the command line says, and returns the exit code.
@@ -119,5 +122,6 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Deny(args) => approve::deny(&args, here),
         Command::Completions(args) => completions::run(&args, Cli::command()),
         Command::Man(_) => man::run(Cli::command()),
+        Command::Page(args) => page::run(&args),
     }
 }

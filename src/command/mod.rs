@@ -14,6 +14,7 @@ pub mod init;
 pub mod log;
 pub mod man;
 pub mod out;
+pub mod page;
 pub mod prompt;
 pub mod recall;
 pub mod remember;

@@ -109,16 +109,24 @@ pub fn text(arguments: &[String]) -> Result<String> {
 /// # Errors
 /// `Data` where it is not UTF-8 or too long.
 pub fn stdin() -> Result<String> {
+    let bytes = stdin_bytes(crate::core::event::MAX_BYTES / 2)?;
+    String::from_utf8(bytes)
+        .map_err(|e| Fault::data(format!("stdin is not UTF-8 at byte {}", e.utf8_error().valid_up_to())))
+}
+
+/// All of stdin, at most `limit` bytes.
+///
+/// # Errors
+/// `Data` where it is longer.
+pub fn stdin_bytes(limit: u64) -> Result<Vec<u8>> {
     use std::io::Read;
-    let limit = crate::core::event::MAX_BYTES / 2;
     let mut bytes = Vec::new();
     let read = io::stdin().lock().take(limit + 1).read_to_end(&mut bytes);
     read.map_err(|e| Fault::data(format!("stdin: {e}")))?;
     if bytes.len() as u64 > limit {
         return Err(Fault::data(format!("stdin has more than {limit} bytes")).hint("put it into files/ and name it"));
     }
-    String::from_utf8(bytes)
-        .map_err(|e| Fault::data(format!("stdin is not UTF-8 at byte {}", e.utf8_error().valid_up_to())))
+    Ok(bytes)
 }
 
 /// Prints a line beside the result, on stderr.

@@ -9,6 +9,7 @@ use crate::core::model_settings::{MODEL_KEYS, Model};
 use crate::core::money::PRICE_KEYS;
 use crate::core::problem::{self, Problem};
 use crate::core::prompt::Limits;
+use crate::core::web_settings::{WEB_KEYS, Web};
 use crate::core::{definition, session};
 use jiff::SignedDuration;
 use serde::Deserialize;
@@ -53,6 +54,8 @@ pub struct Config {
     pub sandbox: Sandbox,
     /// How long the system prompt may be.
     pub prompt: Limits,
+    /// The tools that reach the web.
+    pub web: Web,
     /// How long finished things are kept.
     pub keep: Keep,
 }
@@ -153,6 +156,7 @@ impl Default for Config {
             memories: Memories::default(),
             sandbox: Sandbox::default(),
             prompt: Limits::default(),
+            web: Web::default(),
             keep: Keep::default(),
         }
     }
@@ -191,8 +195,15 @@ const KEYS: &[&str] = &[
 /// # Errors
 /// The problem, with line and column, where it is not YAML or a value is unfit.
 pub fn parse(text: &str) -> std::result::Result<(Config, Vec<Problem>), Problem> {
-    let known: Vec<&str> =
-        KEYS.iter().chain(MODEL_KEYS).chain(PRICE_KEYS).chain(BUDGET_KEYS).chain(binding::KEYS).copied().collect();
+    let known: Vec<&str> = KEYS
+        .iter()
+        .chain(MODEL_KEYS)
+        .chain(PRICE_KEYS)
+        .chain(BUDGET_KEYS)
+        .chain(binding::KEYS)
+        .chain(WEB_KEYS)
+        .copied()
+        .collect();
     let (config, mut warnings) = problem::read::<Config>(FILE, text, 1, &known)?;
     let place = |key: &str| problem::locate(text, key);
     if config.max_concurrency == 0 {
@@ -229,6 +240,13 @@ pub fn parse(text: &str) -> std::result::Result<(Config, Vec<Problem>), Problem>
             let at = problem::locate_item(text, "routing.bindings", "pattern", n);
             return Err(Problem::error(FILE, format!("routing.bindings: {key}: {what}")).at(at));
         }
+    }
+    if let Some((key, message)) = config.web.wrong() {
+        return Err(Problem::error(FILE, message).at(place(key)));
+    }
+    if config.web.search.as_ref().is_some_and(|search| search.api_key.is_some()) {
+        let message = "web.search.api_key is in the file; api_key_env or api_key_file keeps it out";
+        warnings.push(Problem::warning(FILE, message).at(place("web.search.api_key")));
     }
     Ok((config, warnings))
 }
@@ -308,7 +326,9 @@ mod tests {
         let (config, warnings) = parse(text).unwrap();
         assert_eq!(warnings, []);
         assert_eq!(config.model, OFFLINE);
-        for key in KEYS.iter().chain(MODEL_KEYS).chain(PRICE_KEYS).chain(BUDGET_KEYS).chain(binding::KEYS) {
+        for key in
+            KEYS.iter().chain(MODEL_KEYS).chain(PRICE_KEYS).chain(BUDGET_KEYS).chain(binding::KEYS).chain(WEB_KEYS)
+        {
             assert!(text.contains(&format!("{key}:")), "claw.yaml does not show `{key}`");
         }
         // Uncommented it is valid too: the examples are real ones.
@@ -360,5 +380,10 @@ mod tests {
         assert_eq!(warnings[0].to_string(), said);
         assert!(parse("sync: maybe\n").unwrap_err().message.contains("full"));
         assert!(parse("a: [\n").is_err());
+        assert_eq!(at("web:\n  search: {provider: searxng}\n"), Some((2, 3)));
+        assert_eq!(at("web:\n  search: {provider: brave}\n"), Some((2, 3)));
+        assert_eq!(at("web:\n  read: true\n  proxy: socks://x\n"), Some((3, 3)));
+        assert!(parse("web: {search: {provider: gogle}}\n").unwrap_err().message.contains("`brave`"));
+        assert!(parse("web: {allow_private: [localhost]}\n").unwrap_err().message.contains("HOST:PORT"));
     }
 }

@@ -7,6 +7,7 @@ use crate::core::model_settings::{MODEL_KEYS, Model};
 use crate::core::money::PRICE_KEYS;
 use crate::core::problem::{self, Problem};
 use crate::core::tool::Grants;
+use crate::core::web_settings::AgentWeb;
 use jiff::SignedDuration;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -36,6 +37,8 @@ pub struct Agent {
     pub write: Option<Vec<String>>,
     /// Whether its programs reach the network; the workspace's setting where it does not say.
     pub network: Option<bool>,
+    /// Which hosts it may read.
+    pub web: AgentWeb,
     /// How often the model is asked in one turn at most.
     pub max_steps: u32,
     /// How long a turn may take.
@@ -76,6 +79,7 @@ struct AgentHead {
     read: Vec<String>,
     write: Option<Vec<String>>,
     network: Option<bool>,
+    web: AgentWeb,
     max_steps: Option<u32>,
     turn_timeout: Option<SignedDuration>,
     budget: Budget,
@@ -103,6 +107,8 @@ const AGENT_KEYS: &[&str] = &[
     "read",
     "write",
     "network",
+    "web",
+    "hosts",
     "max_steps",
     "turn_timeout",
 ];
@@ -149,6 +155,7 @@ pub fn agent(id: &str, path: &str, text: &str, soul: Option<String>) -> Read<Age
         read: head.read,
         write: head.write,
         network: head.network,
+        web: head.web,
         max_steps: head.max_steps.unwrap_or(MAX_STEPS),
         turn_timeout: head.turn_timeout.unwrap_or(TURN_TIMEOUT),
         budget: head.budget,

@@ -138,10 +138,10 @@ fn fit(turn: &Turn, todo: &Todo, result: String) -> String {
         return result;
     }
     let name = format!("{}-{:02}.txt", turn.event.id.short(), todo.number);
-    let (shown, all) = (tool::cut(&result, MAX_TOLD), result.len());
+    let (shown, all) = (tool::shortened(&result, MAX_TOLD), result.len());
     match desk::spill(turn.workspace, &name, result.as_bytes()) {
-        Ok(path) => format!("{shown}\n[cut: {} of {all} bytes; all of it is in {path}]", shown.len()),
-        Err(fault) => format!("{shown}\n[cut: {} of {all} bytes; the rest is lost: {fault}]", shown.len()),
+        Ok(path) => format!("{shown}\n[cut: {MAX_TOLD} of {all} bytes; all of it is in {path}]"),
+        Err(fault) => format!("{shown}\n[cut: {MAX_TOLD} of {all} bytes; the rest is lost: {fault}]"),
     }
 }
 

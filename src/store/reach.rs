@@ -109,7 +109,8 @@ fn innermost<'a>(roots: &'a [PathBuf], path: &Path) -> Option<&'a Path> {
 /// The files that hold keys.
 fn keys(root: &Path, config: &Config, agent: &Agent) -> Vec<PathBuf> {
     let models = config.models.values().chain([&agent.llm]);
-    models.filter_map(|model| model.api_key_file.as_deref()).map(|file| root.join(file)).collect()
+    let search = config.web.search.as_ref().and_then(|search| search.api_key_file.as_deref());
+    models.filter_map(|model| model.api_key_file.as_deref()).chain(search).map(|file| root.join(file)).collect()
 }
 
 #[cfg(test)]

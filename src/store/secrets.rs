@@ -18,19 +18,33 @@ const NAMES: [&str; 4] = ["_KEY", "_TOKEN", "_SECRET", "_PASSWORD"];
 /// # Errors
 /// `Config` where it cannot be had.
 pub fn key(workspace: &Workspace, name: &str, model: &Model) -> Result<Option<String>> {
-    if let Some(variable) = &model.api_key_env {
+    read(workspace, &format!("model {name}"), [&model.api_key_env, &model.api_key_file, &model.api_key])
+}
+
+/// The key of the search service, if it is set up with any.
+///
+/// # Errors
+/// `Config` where it cannot be had.
+pub fn search_key(workspace: &Workspace) -> Result<Option<String>> {
+    let Some(search) = &workspace.config()?.web.search else { return Ok(None) };
+    read(workspace, "web.search", [&search.api_key_env, &search.api_key_file, &search.api_key])
+}
+
+/// A key by its variable, its file, or itself.
+fn read(workspace: &Workspace, whose: &str, [variable, file, itself]: [&Option<String>; 3]) -> Result<Option<String>> {
+    if let Some(variable) = variable {
         let key = workspace.world.var(variable);
         return key
             .map(|k| Some(k.to_owned()))
-            .ok_or_else(|| Fault::config(format!("model {name}: the environment variable {variable} is not set")));
+            .ok_or_else(|| Fault::config(format!("{whose}: the environment variable {variable} is not set")));
     }
-    if let Some(file) = &model.api_key_file {
+    if let Some(file) = file {
         let path = workspace.root.join(file);
         let text = fs::read_to_string(&path)
-            .map_err(|e| Fault::config(format!("model {name}: the key file {}: {e}", path.display())))?;
+            .map_err(|e| Fault::config(format!("{whose}: the key file {}: {e}", path.display())))?;
         return Ok(Some(text.trim().to_owned()));
     }
-    Ok(model.api_key.clone())
+    Ok(itself.clone())
 }
 
 /// The keys that this workspace knows.
@@ -38,7 +52,7 @@ pub fn key(workspace: &Workspace, name: &str, model: &Model) -> Result<Option<St
 pub struct Secrets(Vec<String>);
 
 impl Secrets {
-    /// Every model's key, and what the environment calls a key, a token, a secret or a password.
+    /// Every model's key, that of the search service, and what the environment calls a key, a token, a secret or a password.
     #[must_use]
     pub fn of(workspace: &Workspace, agent: &Agent) -> Self {
         let config = workspace.config().ok();
@@ -46,7 +60,8 @@ impl Secrets {
         let named = models.chain([&agent.llm]).filter_map(|model| key(workspace, "", model).ok().flatten());
         let is_secret = |name: &str| NAMES.iter().any(|end| name.ends_with(end));
         let env = workspace.world.vars().filter(|(name, _)| is_secret(name)).map(|(_, value)| value.to_owned());
-        let mut values: Vec<String> = named.chain(env).filter(|value| value.len() >= SHORTEST).collect();
+        let search = search_key(workspace).ok().flatten();
+        let mut values: Vec<String> = named.chain(search).chain(env).filter(|value| value.len() >= SHORTEST).collect();
         // The longest first: one may be the beginning of another.
         values.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         values.dedup();

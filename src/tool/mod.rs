@@ -8,6 +8,7 @@ pub mod program;
 mod shell;
 pub mod skill;
 mod tree;
+mod web;
 mod within;
 
 use crate::core::definition::Agent;
@@ -86,6 +87,8 @@ enum Act {
 pub const REMEMBER: &str = memory::REMEMBER.name;
 /// The tool that tells skills; who has it is shown which there are.
 pub const SKILL: &str = skill::SKILL.name;
+/// The hidden subcommand that turns a page of the web into text.
+pub const PAGE: &str = web::PAGE;
 
 /// The tools of an agent, in the order in which models are told of them; none in a workspace that its owner
 /// does not trust. What is wrong with an executable's description is said, once.
@@ -94,8 +97,11 @@ pub fn offered(workspace: &Workspace, agent: &Agent) -> Vec<Tool> {
     if !workspace.is_trusted {
         return Vec::new();
     }
+    let web = workspace.config().map(|config| &config.web);
+    let set_up = web::TOOLS.iter().filter(|(_, is_set_up)| web.as_ref().is_ok_and(|web| is_set_up(web)));
     let mut tools: Vec<Tool> = TOOLS
         .iter()
+        .chain(set_up.map(|(built, _)| built))
         .filter_map(|built| {
             let approve = match built.name {
                 SKILL => skill::grant(agent)?,
@@ -125,7 +131,7 @@ pub fn offered(workspace: &Workspace, agent: &Agent) -> Vec<Tool> {
 
 /// The names of the tools that are built in.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    TOOLS.iter().map(|built| built.name)
+    TOOLS.iter().chain(web::TOOLS.iter().map(|(built, _)| built)).map(|built| built.name)
 }
 
 impl Tool {
