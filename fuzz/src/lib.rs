@@ -4,6 +4,7 @@
 
 mod dropped;
 mod place;
+mod web;
 
 use claw::channel;
 use claw::core::address::{self, Address};
@@ -29,6 +30,7 @@ use std::fs;
 
 pub use dropped::drop;
 use place::{SETTINGS, at_place};
+pub use web::{page, place};
 
 /// Takes any bytes.
 pub type Target = fn(&[u8]);
@@ -41,6 +43,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("config", config),
     ("drop", drop),
     ("names", names),
+    ("page", page),
+    ("place", place),
 ];
 
 /// An event file, as it lies in a box or is dropped as `.json`.

@@ -98,10 +98,11 @@ pub fn offered(workspace: &Workspace, agent: &Agent) -> Vec<Tool> {
         return Vec::new();
     }
     let web = workspace.config().map(|config| &config.web);
-    let set_up = web::TOOLS.iter().filter(|(_, is_set_up)| web.as_ref().is_ok_and(|web| is_set_up(web)));
+    let set_up = web::OFFERS.iter().filter(|offer| web.as_ref().is_ok_and(|web| (offer.is_set_up)(web)));
     let mut tools: Vec<Tool> = TOOLS
         .iter()
-        .chain(set_up.map(|(built, _)| built))
+        .copied()
+        .chain(set_up.map(|offer| offer.built))
         .filter_map(|built| {
             let approve = match built.name {
                 SKILL => skill::grant(agent)?,
@@ -131,7 +132,7 @@ pub fn offered(workspace: &Workspace, agent: &Agent) -> Vec<Tool> {
 
 /// The names of the tools that are built in.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    TOOLS.iter().chain(web::TOOLS.iter().map(|(built, _)| built)).map(|built| built.name)
+    TOOLS.iter().copied().chain(web::OFFERS.iter().map(|offer| offer.built)).map(|built| built.name)
 }
 
 impl Tool {

@@ -284,7 +284,7 @@ mod tests {
         fetch(&Wall { names, private: &private, agent: &agent, proxy: None }, url, Instant::now() + time)
     }
 
-    const MINUTE: Duration = Duration::from_secs(60);
+    const MINUTE: Duration = Duration::from_mins(1);
 
     #[test]
     fn a_name_is_looked_up_once_and_all_of_it_goes_to_that_address() {

@@ -12,6 +12,13 @@ use crate::tool::Built;
 
 pub(super) use read::PAGE;
 
-/// The tools, and whether they are set up.
-pub(super) const TOOLS: &[(&Built, fn(&Web) -> bool)] =
-    &[(&search::WEBSEARCH, |web| web.search.is_some()), (&read::WEBREAD, |web| web.read)];
+/// A tool, and whether it is set up.
+pub(super) struct Offer {
+    pub(super) built: &'static Built,
+    pub(super) is_set_up: fn(&Web) -> bool,
+}
+
+pub(super) const OFFERS: &[Offer] = &[
+    Offer { built: &search::WEBSEARCH, is_set_up: |web| web.search.is_some() },
+    Offer { built: &read::WEBREAD, is_set_up: |web| web.read },
+];
