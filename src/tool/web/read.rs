@@ -1,6 +1,7 @@
 //! `webread`: a page that an agent has chosen, as text. What turns it into text runs as a program of its own,
 //! because whoever wrote the page may have meant it to run for ever, or to burst.
 
+use crate::child::walls::Walls;
 use crate::child::{self, Ended};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::page;
@@ -10,6 +11,7 @@ use crate::tool::web::names::System;
 use crate::tool::{Built, Scene};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -90,7 +92,7 @@ fn text(scene: &Scene, kind: page::Kind, fetched: &Fetched, is_whole: bool) -> R
     match ended.code {
         0 => Ok(String::from_utf8_lossy(&ended.stdout).into_owned()),
         code if code > 128 => Err(Fault::data("it is made so that it cannot be read (what reads it broke down)")),
-        _ => Err(Fault::data(ended.complaint.trim_start_matches("claw: "))),
+        _ => Err(Fault::data(ended.complaint().trim_start_matches("claw: "))),
     }
 }
 
@@ -104,21 +106,29 @@ fn pdftotext(scene: &Scene, body: &[u8]) -> Result<String> {
     })?;
     match ended.code {
         0 => Ok(String::from_utf8_lossy(&ended.stdout).replace('\u{c}', "\n")),
-        _ => Err(Fault::data(format!("this PDF cannot be read: {}", ended.complaint))),
+        _ => Err(Fault::data(format!("this PDF cannot be read: {}", ended.complaint()))),
     }
 }
 
+/// Runs what turns it into text, behind walls as far as the kernel has them: it needs nothing but what it is
+/// given, and what it needs of the system.
 fn convert(scene: &Scene, command: &[String], body: &[u8]) -> Result<Ended> {
-    child::run(child::Program {
+    let world = &scene.workspace.world;
+    // After an update our own file is only in memory, where no wall has a gate for it.
+    let own = std::env::current_exe().ok().filter(|path| path.exists());
+    let walls = own.map(|own| Walls { read: vec![own], ..Walls::default() });
+    let ended = child::run(child::Program {
         command,
-        dir: &scene.workspace.root,
-        env: &[],
+        dir: Path::new("/"),
+        env: &[("PATH", world.var("PATH").unwrap_or("/usr/bin:/bin").to_owned())],
+        inherits: false,
+        walls: walls.as_ref(),
         input: body.to_vec(),
         timeout: CONVERT.min(scene.until.saturating_duration_since(Instant::now())),
         max_output: MAX_TEXT,
         locks: scene.lane.share()?,
-    })
-    .map_err(|fault| match fault.kind {
+    })?;
+    ended.whole().map_err(|fault| match fault.kind {
         Kind::Unavailable => Fault::data(format!("it was not turned into text within {CONVERT:?}")),
         Kind::Failed => Fault::data(format!("it has more than {MAX_TEXT} bytes of text")),
         _ => fault,
