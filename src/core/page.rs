@@ -88,10 +88,15 @@ pub fn label(content_type: &str) -> Option<&str> {
 /// `Data` where there is no way to read it.
 pub fn text(kind: Kind, bytes: &[u8], label: Option<&str>, url: &str, is_whole: bool) -> Result<String> {
     match kind {
-        Kind::Text => Ok(charset::text(bytes, label).into_owned()),
-        Kind::Html => Ok(markdown(&charset::text(bytes, label), url, is_whole)),
-        Kind::Pdf => pdf(bytes),
+        Kind::Text => Ok(printable(&charset::text(bytes, label))),
+        Kind::Html => Ok(printable(&markdown(&charset::text(bytes, label), url, is_whole))),
+        Kind::Pdf => pdf(bytes).map(|text| printable(&text)),
     }
+}
+
+/// Without characters that no text has, and that a terminal would obey.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| matches!(c, '\n' | '\t') || !c.is_control()).collect()
 }
 
 /// The text of a PDF.
@@ -165,7 +170,7 @@ fn titled(title: &str, text: &str) -> String {
     if title.is_empty() || first == title { text } else { format!("# {title}\n\n{text}").trim_end().to_owned() }
 }
 
-/// Without blank lines in a row, and without characters that no text has.
+/// Without blank lines in a row.
 fn tidy(text: &str) -> String {
     let mut tidy = String::with_capacity(text.len());
     let mut blank = 1;
@@ -173,7 +178,7 @@ fn tidy(text: &str) -> String {
         let line = line.trim_end();
         blank = if line.is_empty() { blank + 1 } else { 0 };
         if blank < 2 {
-            tidy.extend(line.chars().filter(|c| *c == '\t' || !c.is_control()));
+            tidy.push_str(line);
             tidy.push('\n');
         }
     }
