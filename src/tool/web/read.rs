@@ -91,7 +91,8 @@ fn text(scene: &Scene, kind: page::Kind, fetched: &Fetched, is_whole: bool) -> R
     let ended = convert(scene, &command, &fetched.body)?;
     match ended.code {
         0 => Ok(String::from_utf8_lossy(&ended.stdout).into_owned()),
-        code if code > 128 => Err(Fault::data("it is made so that it cannot be read (what reads it broke down)")),
+        // A panic, or a signal.
+        code if code > 100 => Err(Fault::data("it is made so that it cannot be read (what reads it broke down)")),
         _ => Err(Fault::data(ended.complaint().trim_start_matches("claw: "))),
     }
 }
