@@ -10,22 +10,26 @@ use crate::core::page;
 use crate::core::place::{Exception, Place};
 use crate::core::web_settings::AgentWeb;
 use crate::tool::web::names::{Names, Pinned};
+use futures_util::future::{Either, select};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Client, Response};
 use std::error::Error;
 use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::net::unix::pipe::Receiver;
 use tokio::time::timeout;
 
 /// The most redirects that are followed.
 const MAX_HOPS: usize = 5;
 /// The most bytes of a page.
-pub(super) const MAX_BODY: usize = 8 << 20;
+const MAX_BODY: usize = 8 << 20;
 /// The longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 /// The longest that all of it may take.
-pub(super) const WHOLE: Duration = Duration::from_secs(30);
+const WHOLE: Duration = Duration::from_secs(30);
 const ACCEPT: &str = "text/html, application/xhtml+xml, text/markdown, text/plain, application/pdf, */*;q=0.5";
 
 /// What stands between an agent and the network.
@@ -47,20 +51,38 @@ pub(super) struct Fetched {
     pub(super) body: Vec<u8>,
 }
 
+/// How long a call may take.
+#[derive(Clone, Copy)]
+pub(super) struct Until<'a> {
+    /// When the turn must be over.
+    pub(super) end: Instant,
+    /// Readable when somebody has stopped it.
+    pub(super) stop: Option<BorrowedFd<'a>>,
+}
+
 /// Runs one exchange, and no longer than it may take. Whoever still looks a name up is not waited for.
-pub(super) fn block_on<T>(limit: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(super) fn block_on<T>(until: Until, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let limit = WHOLE.min(until.end.saturating_duration_since(Instant::now()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| Fault::new(Kind::Machine, format!("cannot start the network: {e}")))?;
+    let cannot = |e: std::io::Error| Fault::new(Kind::Machine, format!("cannot start the network: {e}"));
     let late = |_| Fault::new(Kind::Unavailable, format!("it was not there within {limit:.0?}"));
-    let done = runtime.block_on(async { timeout(limit, work).await.map_err(late)? });
+    let runtime = runtime.map_err(cannot)?;
+    let done = runtime.block_on(async {
+        let work = timeout(limit, work);
+        let Some(stop) = until.stop else { return work.await.map_err(late)? };
+        let stop = stop.try_clone_to_owned().and_then(Receiver::from_owned_fd).map_err(cannot)?;
+        match select(pin!(work), pin!(stop.readable())).await {
+            Either::Left((done, _)) => done.map_err(late)?,
+            Either::Right(_) => Err(Fault::new(Kind::Failed, "it was stopped")),
+        }
+    });
     runtime.shutdown_background();
     done
 }
 
-/// Fetches what is at `url`, by `until` at the latest.
-pub(super) fn fetch(wall: &Wall, url: &str, until: Instant) -> Result<Fetched> {
-    let limit = WHOLE.min(until.saturating_duration_since(Instant::now()));
-    block_on(limit, async {
+/// Fetches what is at `url`.
+pub(super) fn fetch(wall: &Wall, url: &str, until: Until) -> Result<Fetched> {
+    block_on(until, async {
         let pinned = Pinned::default();
         let mut place = Place::parse(url)?;
         for _ in 0..=MAX_HOPS {
@@ -200,6 +222,7 @@ mod tests {
     use super::*;
     use std::io::{BufRead, BufReader, Read, Write};
     use std::net::TcpListener;
+    use std::os::fd::AsFd;
     use std::sync::Mutex;
     use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -281,10 +304,14 @@ mod tests {
 
     fn get(names: Arc<dyn Names>, private: &[String], url: &str, time: Duration) -> Result<Fetched> {
         let (private, agent) = (exceptions(private), AgentWeb::default());
-        fetch(&Wall { names, private: &private, agent: &agent, proxy: None }, url, Instant::now() + time)
+        fetch(&Wall { names, private: &private, agent: &agent, proxy: None }, url, within(time))
     }
 
     const MINUTE: Duration = Duration::from_mins(1);
+
+    fn within(time: Duration) -> Until<'static> {
+        Until { end: Instant::now() + time, stop: None }
+    }
 
     #[test]
     fn a_name_is_looked_up_once_and_all_of_it_goes_to_that_address() {
@@ -334,7 +361,7 @@ mod tests {
         let agent: AgentWeb = serde_json::from_value(serde_json::json!({"hosts": ["a.test"]})).unwrap();
         let names = Fake::new(&[("a.test", &["127.0.0.1"]), ("b.test", &["127.0.0.1"])]);
         let wall = Wall { names, private: &private, agent: &agent, proxy: None };
-        let until = Instant::now() + MINUTE;
+        let until = within(MINUTE);
         assert!(fetch(&wall, &format!("http://a.test:{port}/two"), until).is_ok());
         for url in [format!("http://a.test:{port}/name"), format!("http://b.test:{port}/")] {
             let fault = fetch(&wall, &url, until).unwrap_err();
@@ -357,11 +384,25 @@ mod tests {
     }
 
     #[test]
+    fn who_is_stopped_asks_no_further() {
+        let (ear, mouth) = rustix::pipe::pipe().unwrap();
+        let (_hold, never) = channel();
+        let names = Arc::new(Silent(Mutex::new(never)));
+        let (agent, began) = (AgentWeb::default(), Instant::now());
+        let wall = Wall { names, private: &[], agent: &agent, proxy: None };
+        rustix::io::write(&mouth, b"x").unwrap();
+        let until = Until { stop: Some(ear.as_fd()), ..within(MINUTE) };
+        assert_eq!(fetch(&wall, "http://a.test/", until).unwrap_err().message, "it was stopped");
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    }
+
+    #[test]
     fn a_client_knows_no_name_that_nobody_has_looked_at() {
         let pinned = Pinned::default();
         pinned.pin("a.test", &["127.0.0.1".parse().unwrap()]);
         let client = client("http://b.test/", None, Some(pinned)).unwrap();
-        let asked = block_on(MINUTE, async { client.get("http://b.test/").send().await.map_err(|e| failed(&e)) });
+        let asked =
+            block_on(within(MINUTE), async { client.get("http://b.test/").send().await.map_err(|e| failed(&e)) });
         let fault = asked.unwrap_err();
         assert!(fault.message.contains("nobody has looked at the addresses of b.test"), "{fault}");
     }

@@ -6,7 +6,7 @@ use crate::child::{self, Ended};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::page;
 use crate::core::tool::{self, Class};
-use crate::tool::web::client::{self, Fetched, Wall};
+use crate::tool::web::client::{self, Fetched, Until, Wall};
 use crate::tool::web::names::System;
 use crate::tool::{Built, Scene};
 use serde::Deserialize;
@@ -59,7 +59,7 @@ fn run(scene: &Scene, arguments: &Value) -> Result<String> {
         agent: &scene.agent.web,
         proxy: web.proxy.as_deref(),
     };
-    let fetched = client::fetch(&wall, &wanted.url, scene.until)?;
+    let fetched = client::fetch(&wall, &wanted.url, Until { end: scene.until, stop: scene.stop })?;
     let at = |fault: Fault| Fault { message: format!("{}: {}", fetched.url, fault.message), ..fault };
     let kind = fetched.kind.map_or_else(|| page::sniff(&fetched.body), Ok).map_err(at)?;
     let text = text(scene, kind, &fetched, wanted.whole).map_err(at)?;
@@ -128,10 +128,12 @@ fn convert(scene: &Scene, command: &[String], body: &[u8]) -> Result<Ended> {
         timeout: CONVERT.min(scene.until.saturating_duration_since(Instant::now())),
         max_output: MAX_TEXT,
         locks: scene.lane.share()?,
+        stop: scene.stop,
     })?;
+    let is_full = ended.stdout.len() as u64 >= MAX_TEXT;
     ended.whole().map_err(|fault| match fault.kind {
         Kind::Unavailable => Fault::data(format!("it was not turned into text within {CONVERT:?}")),
-        Kind::Failed => Fault::data(format!("it has more than {MAX_TEXT} bytes of text")),
+        Kind::Failed if is_full => Fault::data(format!("it has more than {MAX_TEXT} bytes of text")),
         _ => fault,
     })
 }

@@ -12,7 +12,6 @@ use reqwest::RequestBuilder;
 use reqwest::header::HeaderValue;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::time::Instant;
 
 /// How many results are told.
 const RESULTS: usize = 10;
@@ -111,8 +110,8 @@ fn run(scene: &Scene, arguments: &Value) -> Result<String> {
     let web = &scene.workspace.config()?.web;
     let Some(search) = &web.search else { return Err(Fault::config("web.search is not set up")) };
     let key = secrets::search_key(scene.workspace)?;
-    let limit = client::WHOLE.min(scene.until.saturating_duration_since(Instant::now()));
-    let (base, hits) = client::block_on(limit, ask(web, search, key, query))?;
+    let until = client::Until { end: scene.until, stop: scene.stop };
+    let (base, hits) = client::block_on(until, ask(web, search, key, query))?;
     if hits.is_empty() {
         return Ok("nothing found".to_owned());
     }
