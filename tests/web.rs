@@ -487,6 +487,7 @@ fn a_search_that_fails_says_why_and_never_the_key() {
         let base = format!("http://127.0.0.1:{}/{path}", services.port);
         let web = format!("web: {{search: {{provider: searxng, api_base: '{base}', api_key_env: SEARCH}}}}\n");
         let ws = workspace(&server, &web);
+        assert!(ws.claw(&["check"]).out.contains("web.search: SEARCH is not set"));
         let mut ask = ws.command(&["ask", "-n", "-s", "t", "script:find"]);
         let ran: common::Ran = ask.env("SEARCH", KEY).output().unwrap().into();
         assert_eq!(ran.ok(), "Found.\n");

@@ -93,6 +93,11 @@ fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
         let warning = |v| Problem::warning(FILE, format!("{key}: {v} is not set in this environment"));
         problems.extend(missing.map(|v| warning(v).at(problem::locate(&text, &key))));
     }
+    let search = config.web.search.as_ref().and_then(|search| search.api_key_env.as_deref());
+    if let Some(variable) = search.filter(|variable| workspace.world.var(variable).is_none()) {
+        let message = format!("web.search: {variable} is not set in this environment");
+        problems.push(Problem::warning(FILE, message).at(problem::locate(&text, "web.search")));
+    }
     match config.choose(&Agent::default(), None) {
         Err(fault) => problems.push(error("model", fault.to_string())),
         Ok(chosen) => {
