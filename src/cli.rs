@@ -8,6 +8,8 @@ use crate::command::{
 };
 use crate::core::fault::Result;
 use clap::{CommandFactory, Parser, Subcommand};
+use std::ffi::OsString;
+use std::iter;
 use std::path::PathBuf;
 
 /// What stands below `--help`, and in the man page.
@@ -85,9 +87,18 @@ pub enum Command {
     Completions(completions::Args),
     /// Print the man page
     Man(man::Args),
-    /// Turn a page on stdin into text; webread runs it
-    #[command(name = crate::tool::PAGE, hide = true)]
-    Page(page::Args),
+}
+
+/// The first argument that makes this binary what turns a page into text. It is no subcommand, because it is
+/// not for people.
+pub const PAGE: &str = crate::tool::PAGE;
+
+/// Turns a page on stdin into text; these are the arguments behind [`PAGE`].
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn page(arguments: impl Iterator<Item = OsString>) -> Result<u8> {
+    page::run(&page::Args::parse_from(iter::once(PAGE.into()).chain(arguments)))
 }
 
 /// Does what the command line says, and returns the exit code.
@@ -122,6 +133,5 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Deny(args) => approve::deny(&args, here),
         Command::Completions(args) => completions::run(&args, Cli::command()),
         Command::Man(_) => man::run(Cli::command()),
-        Command::Page(args) => page::run(&args),
     }
 }

@@ -10,7 +10,8 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 const MEMORY: u64 = 1 << 30;
 
 /// Turn a page on stdin into text
-#[derive(Debug, clap::Args)]
+#[derive(Debug, clap::Parser)]
+#[command(name = crate::tool::PAGE)]
 pub struct Args {
     /// Where it was
     #[arg(long)]

@@ -87,7 +87,7 @@ enum Act {
 pub const REMEMBER: &str = memory::REMEMBER.name;
 /// The tool that tells skills; who has it is shown which there are.
 pub const SKILL: &str = skill::SKILL.name;
-/// The hidden subcommand that turns a page of the web into text.
+/// The first argument of this binary where it turns a page of the web into text.
 pub const PAGE: &str = web::PAGE;
 
 /// The tools of an agent, in the order in which models are told of them; none in a workspace that its owner

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The hidden subcommand that turns a page into text.
+/// The first argument of this binary where it turns a page into text.
 pub const PAGE: &str = "__page";
 /// How long that may take.
 const CONVERT: Duration = Duration::from_secs(20);
