@@ -97,8 +97,8 @@ pub fn offered(workspace: &Workspace, agent: &Agent) -> Vec<Tool> {
     if !workspace.is_trusted {
         return Vec::new();
     }
-    let web = workspace.config().map(|config| &config.web);
-    let set_up = web::OFFERS.iter().filter(|offer| web.as_ref().is_ok_and(|web| (offer.is_set_up)(web)));
+    let config = workspace.config();
+    let set_up = web::OFFERS.iter().filter(|offer| config.as_ref().is_ok_and(|config| (offer.is_set_up)(&config.web)));
     let mut tools: Vec<Tool> = TOOLS
         .iter()
         .copied()

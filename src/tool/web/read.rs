@@ -52,7 +52,8 @@ struct Arguments {
 
 fn run(scene: &Scene, arguments: &Value) -> Result<String> {
     let wanted: Arguments = tool::arguments(arguments)?;
-    let web = &scene.workspace.config()?.web;
+    let config = scene.workspace.config()?;
+    let web = &config.web;
     let wall = Wall {
         names: Arc::new(System),
         private: &web.allow_private,

@@ -107,7 +107,8 @@ fn run(scene: &Scene, arguments: &Value) -> Result<String> {
     if query.is_empty() || query.len() > MAX_QUERY {
         return Err(Fault::data(format!("a query has 1 to {MAX_QUERY} bytes")));
     }
-    let web = &scene.workspace.config()?.web;
+    let config = scene.workspace.config()?;
+    let web = &config.web;
     let Some(search) = &web.search else { return Err(Fault::config("web.search is not set up")) };
     let key = secrets::search_key(scene.workspace)?;
     let until = client::Until { end: scene.until, stop: scene.stop };
