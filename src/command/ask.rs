@@ -87,7 +87,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let out_lane = hold(&workspace, Side::Outbox, &place.slug())?;
     // A command lies beside its session, and does not wait for the turn that may run there.
     let lane = if is_command { session::control(&session) } else { session.clone() };
-    let mut lane = hold(&workspace, Side::Inbox, &lane)?;
+    let lane = hold(&workspace, Side::Inbox, &lane)?;
     let mut draft = Draft {
         from: Some(workspace.me()?),
         reply_to: Some(place),
@@ -116,7 +116,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     };
     let commands = Control { workspace: &workspace, agent: None, session: Some(&session) };
     let work: &dyn Work = if is_command { &commands } else { &turns };
-    let outcome = serve::until(&workspace, work, &mut lane, &id)?;
+    let outcome = serve::until(&workspace, work, &lane, &id)?;
     lane.release();
     let outcome = outcome.ok_or_else(|| Fault::data(format!("{id} was taken away before it was answered")))?;
     work_off_notes(&workspace, &outcome)?;
@@ -157,9 +157,9 @@ fn finish(
 }
 
 /// Takes our own answer out of the outbox.
-fn fetch(workspace: &Workspace, mut lane: Lane, id: &Id, print: crate::stage::deliver::Print) -> Result<()> {
+fn fetch(workspace: &Workspace, lane: Lane, id: &Id, print: crate::stage::deliver::Print) -> Result<()> {
     let work = Deliver { workspace, channel: None, print: Some(print) };
-    let outcome = serve::until(workspace, &work, &mut lane, id)?;
+    let outcome = serve::until(workspace, &work, &lane, id)?;
     lane.release();
     match outcome.map(|outcome| outcome.state) {
         None | Some(Standing::Done(_)) => Ok(()),
@@ -182,7 +182,11 @@ fn document(workspace: &Workspace, answer: &Event, id: &Id, session: &str) -> Re
 
 /// What the answer wants remembered is written down before the answer is given.
 fn work_off_notes(workspace: &Workspace, outcome: &Outcome) -> Result<()> {
-    let is_note = |id: &String| id.strip_prefix(outcome.id.as_str()).is_some_and(|rest| rest.starts_with(".m"));
+    // Whom it has asked may have noted something too.
+    let is_note = |id: &String| {
+        let rest = id.strip_prefix(outcome.id.as_str());
+        rest.is_some_and(|rest| rest.starts_with(".m") || rest.starts_with(".d"))
+    };
     let is_noting = matches!(&outcome.state, Standing::Done(out) if out.iter().any(is_note));
     if is_noting {
         route::all(workspace)?;

@@ -276,6 +276,7 @@ impl Event {
             Derived::Memory => EventKind::Remember,
             Derived::Notice => EventKind::Notice,
             Derived::Approval => EventKind::Approval,
+            Derived::Dispatch => EventKind::Dispatch,
         };
         let draft = Draft {
             kind,

@@ -28,6 +28,8 @@ pub enum Derived {
     Notice,
     /// The owner's word on a call, `a`.
     Approval,
+    /// What another agent is asked to do, `d`.
+    Dispatch,
 }
 
 impl Id {
@@ -86,6 +88,7 @@ impl Id {
             Derived::Memory => 'm',
             Derived::Notice => 'n',
             Derived::Approval => 'a',
+            Derived::Dispatch => 'd',
         };
         let tail = format!(".{letter}{number:02}");
         if self.0.len() + tail.len() <= MAX {

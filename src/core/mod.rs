@@ -10,6 +10,7 @@ pub mod budget;
 pub mod charset;
 pub mod config;
 pub mod definition;
+pub mod dispatch;
 pub mod edit;
 pub mod entry;
 pub mod event;

@@ -10,6 +10,8 @@ pub const MEMORIES: &str = "memories";
 /// What the lane of a session's commands ends with. No session does: what an address makes ends with `+` and
 /// ten letters of a hash, and [`named`] refuses it.
 const CONTROL: &str = "+control";
+/// What the session of a dispatch begins with, behind its agent and the dot.
+pub const SUB: &str = "sub-";
 /// The longest session name (and lane) in bytes.
 pub const MAX: usize = 90;
 
@@ -26,6 +28,12 @@ pub fn fresh(agent: &str, place: &Address, id: &Id) -> String {
     let (slug, room) = (place.slug(), MAX.saturating_sub(agent.len() + 1 + tail.len()));
     let slug = if slug.len() <= room { slug } else { safe_name(&slug, room) };
     format!("{agent}.{slug}{tail}")
+}
+
+/// The session in which `agent` does what dispatch `id` asks for.
+#[must_use]
+pub fn dispatched(agent: &str, id: &Id) -> String {
+    format!("{agent}.{}", safe_name(&format!("{SUB}{id}"), MAX.saturating_sub(agent.len() + 1)))
 }
 
 /// The lane of the commands about `session`: beside it, so that they wait for none of its turns.
@@ -134,6 +142,18 @@ mod tests {
         let long = Address::parse(&format!("{}:{}", "c".repeat(24), "/x".repeat(99))).unwrap();
         let name = fresh(&"a".repeat(32), &long, &first);
         assert!(name.len() <= MAX && name.bytes().all(is_name_byte), "{name}");
+    }
+
+    #[test]
+    fn every_dispatch_has_a_session_of_its_own() {
+        let mut id = Id::new(crate::core::stamp::Stamp(0), 1).derive(crate::core::id::Derived::Dispatch, 1);
+        assert_eq!(dispatched("cookie", &id), "cookie.sub-19700101T000000.000000Z-000001.d01");
+        let mut known = std::collections::HashSet::new();
+        for _ in 0..30 {
+            let name = dispatched(&"a".repeat(32), &id);
+            assert!(known.insert(name.clone()) && named(&name, None, "pickle") == Ok(name.clone()), "{name}");
+            id = id.derive(crate::core::id::Derived::Dispatch, 1);
+        }
     }
 
     #[test]

@@ -3,11 +3,13 @@
 //! without a result it is never run again.
 
 use crate::core::approval::{self, Approval};
+use crate::core::dispatch;
 use crate::core::fault::Result;
 use crate::core::id::Derived;
 use crate::core::record::{Record, Told};
 use crate::core::tool::{self, Class, MAX_TOLD};
 use crate::core::turn::Todo;
+use crate::stage::dispatch::Children;
 use crate::stage::turn::Turn;
 use crate::store::approvals;
 use crate::store::boxes::Side;
@@ -72,7 +74,8 @@ fn ask(turn: &Turn, todo: &Todo, reason: String) -> Result<Told> {
         tool: todo.call.name.clone(),
         reason,
         from: turn.event.from.clone(),
-        reply_to: turn.event.reply_to.clone(),
+        // Another agent cannot give its word.
+        reply_to: dispatch::person(turn.event),
         expires_at,
         hash: approval::hash(&id, &todo.call),
         arguments: todo.call.arguments.clone(),
@@ -125,6 +128,7 @@ fn one(turn: &Turn, todo: &Todo) -> Result<(Told, u64)> {
         number: todo.number,
         until: turn.until,
         stop: turn.ear.bell(),
+        host: &Children { turn },
     };
     let began = Instant::now();
     let mut told = tool.run(&scene, &todo.call)?;

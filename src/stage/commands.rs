@@ -12,7 +12,7 @@ use crate::core::record::Record;
 use crate::core::slash::{self, Command};
 use crate::core::tool;
 use crate::core::turn::{self, HISTORY};
-use crate::stage::route;
+use crate::stage::{dispatch, route};
 use crate::store::approvals::{self, Verdict};
 use crate::store::boxes::{Side, State};
 use crate::store::workspace::Workspace;
@@ -202,6 +202,7 @@ fn stopped(about: &About) -> Result<String> {
     stop::stop(workspace, &turn, id)?;
     // One that waits to be tried again hears of it now. Where somebody works on it, he has heard.
     let _ = hand::hurry(workspace, &turn);
+    dispatch::stop_below(workspace, &turn)?;
     let queued = spool::list(workspace, Side::Inbox, State::Ready)?.into_iter();
     let queued = queued.filter(|entry| entry.lane == about.session && entry.id != turn).count();
     let rest = match queued {

@@ -6,6 +6,7 @@ mod commands;
 pub mod control;
 mod crew;
 pub mod deliver;
+mod dispatch;
 pub mod meter;
 pub mod pool;
 pub mod prompt;
@@ -20,6 +21,7 @@ pub mod turn;
 pub mod work;
 
 use crate::core::address::Address;
+use crate::core::dispatch::Asker;
 use crate::core::event::{Draft, Event, EventKind};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::{Derived, Id};
@@ -84,6 +86,8 @@ pub enum Patience {
     Waits,
     /// Somebody sits before it and is told at once.
     Asks,
+    /// A turn waits for it: what comes back in a while is tried again, a spent budget is not waited for.
+    Calls,
 }
 
 /// Settles a job that did not end well: give it back, let it wait, or fail it.
@@ -123,7 +127,12 @@ fn try_settle(
     } else {
         retry::next(now, attempts, fault.after, expires, workspace.world.random())
     };
-    if let (true, Some(due), Patience::Waits) = (fault.is_temporary(), due, patience) {
+    let is_patient = match patience {
+        Patience::Waits => true,
+        Patience::Asks => false,
+        Patience::Calls => !is_spent,
+    };
+    if let (true, Some(due), true) = (fault.is_temporary(), due, is_patient) {
         let line = Line {
             to: "wait".into(),
             until: Some(due.timestamp()),
@@ -161,6 +170,9 @@ fn reason(fault: &Fault, about: &str, now: Stamp) -> String {
 /// Tells the sender of an event that it has failed, once a round; never about a notice, and never
 /// the place that could not be reached.
 fn notify(workspace: &Workspace, side: Side, id: &Id, round: u32, fault: &Fault, event: Option<&Event>) -> Result<()> {
+    if let Some((event, asker)) = event.and_then(|event| Some((event, Asker::of(event)?))) {
+        return failed_for(workspace, (id, round), &asker, event, fault);
+    }
     let home = workspace.config()?.deliver_to.clone();
     let place = match (side, event) {
         (_, Some(event)) if event.kind == EventKind::Notice => None,
@@ -184,6 +196,26 @@ fn notify(workspace: &Workspace, side: Side, id: &Id, round: u32, fault: &Fault,
     notice.reply_to = place;
     notice.error = Some(fault.message.clone());
     publish::outbox(workspace, &notice)?;
+    Ok(())
+}
+
+/// Tells an agent of the failure of what it has asked for. Whoever waits for it sees it in `failed/`.
+fn failed_for(
+    workspace: &Workspace,
+    (id, round): (&Id, u32),
+    asker: &Asker,
+    event: &Event,
+    fault: &Fault,
+) -> Result<()> {
+    if asker.waits {
+        return Ok(());
+    }
+    let agent = event.agent.as_deref().unwrap_or_default();
+    let text = format!("What {agent} was to do could not be done: {fault}\nIt is kept: claw why {}", id.short());
+    let notice = event.child(Derived::Notice, round + 1, &Address::parse("claw:notice")?, text, workspace.world.now());
+    let mut result = asker.hears(notice)?;
+    result.error = Some(fault.message.clone());
+    publish::inbox(workspace, &result)?;
     Ok(())
 }
 

@@ -224,7 +224,7 @@ impl<'w> Pool<'w> {
         let Some(slots) = Slots::attempt(self.workspace, &self.work.slots(self.work.key(&view.lane))?)? else {
             return Ok(Start::NoSlot(view));
         };
-        let mut lane = tried.take()?;
+        let lane = tried.take()?;
         lane.occupy(slots);
         if !is_true {
             view.entries = spool::lane(self.workspace, side, &view.lane)?;

@@ -1,6 +1,7 @@
 //! `run-agent`: one turn for every event of a session's lane. What [`turn::next`] says is done, and written
 //! down before anything relies on it.
 
+use crate::core::dispatch::Asker;
 use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Fault, Result};
 use crate::core::model::Reply;
@@ -10,7 +11,7 @@ use crate::core::session;
 use crate::core::turn::{self, Step};
 use crate::stage::turn::{Asked, Turn, expired, publish_all};
 use crate::stage::work::Work;
-use crate::stage::{Outcome, Patience, Standing, calls, crashed, settle};
+use crate::stage::{Outcome, Patience, Standing, calls, crashed, dispatch, settle};
 use crate::store::approvals;
 use crate::store::boxes::Side;
 use crate::store::definitions;
@@ -79,12 +80,17 @@ impl Work for RunAgent<'_> {
 
     fn run(&self, mut job: Job, lane: &Lane) -> Outcome {
         let asked = self.asked.as_ref().filter(|asked| *asked.id == job.entry.id);
-        let patience = if asked.is_some() { Patience::Asks } else { Patience::Waits };
         let event = match job.read() {
             Ok(event) => routing::heard_by(session::agent(&lane.name), event),
-            Err(fault) => return settle(self.workspace, Side::Inbox, job, fault, None, patience),
+            Err(fault) => return settle(self.workspace, Side::Inbox, job, fault, None, Patience::Waits),
         };
-        match drive(self.workspace, &event, &mut job, lane, asked) {
+        let patience = match Asker::of(&event) {
+            _ if asked.is_some() => Patience::Asks,
+            Some(asker) if asker.waits => Patience::Calls,
+            _ => Patience::Waits,
+        };
+        let every = RunAgent::all(self.workspace);
+        match drive(&event, &mut job, lane, (self, &every)) {
             Ok(out) => {
                 let id = job.entry.id.clone();
                 let state = match job.done() {
@@ -100,12 +106,12 @@ impl Work for RunAgent<'_> {
 
 /// Drives the turn of an event from wherever its log says it is, and returns the ids of what went out.
 fn drive<'a>(
-    workspace: &'a Workspace,
     event: &'a Event,
     job: &mut Job,
     lane: &'a Lane,
-    asked: Option<&'a Asked<'a>>,
+    (own, every): (&'a RunAgent<'a>, &'a RunAgent<'a>),
 ) -> Result<Vec<String>> {
+    let workspace = own.workspace;
     if matches!(event.kind, EventKind::Control | EventKind::Remember) {
         return Err(Fault::data(format!("a session has no use for an event of kind {:?}", event.kind).to_lowercase()));
     }
@@ -114,7 +120,11 @@ fn drive<'a>(
     if state.done.is_some() || !state.steps.is_empty() {
         log.inherit()?;
     }
-    let is_answered = matches!(turn::next(&state, 1), Step::Publish(_) | Step::Close(_));
+    let next = turn::next(&state, 1);
+    let is_answered = matches!(next, Step::Publish(_) | Step::Close(_));
+    if job.is_adopted() && dispatch::waits(workspace, event, &next) {
+        job.forgive()?;
+    }
     // What killed its workers may not do so again, unless it is past that.
     if let Some(fault) = crashed(job).filter(|_| !is_answered) {
         return Err(fault);
@@ -125,6 +135,13 @@ fn drive<'a>(
         EventKind::Approval if !is_answered => approvals::decided(workspace, &event.id)?,
         _ => None,
     };
+    let asker = Asker::of(event);
+    let patience = Duration::try_from(agent.turn_timeout).unwrap_or_default();
+    // Nobody waits for it any longer than that.
+    let left = event.expires().filter(|_| asker.as_ref().is_some_and(|asker| asker.waits));
+    let left =
+        left.map(|end| Duration::from_micros(end.0.saturating_sub(workspace.world.now().0).try_into().unwrap_or(0)));
+    let patience = left.map_or(patience, |left| left.min(patience));
     let turn = Turn {
         workspace,
         event,
@@ -132,13 +149,15 @@ fn drive<'a>(
         log,
         state,
         tools: tool::offered(workspace, &agent),
-        asked,
+        asked: own.asked.as_ref().filter(|asked| *asked.id == event.id),
         approved,
         secrets: Secrets::of(workspace, &agent),
         prompt: None,
-        ear: Ear::open(workspace, &event.id),
+        ear: Ear::open(workspace, &event.id, asker.iter().flat_map(Asker::waiting)),
         begun: workspace.world.now().timestamp().to_zoned(world::zone()),
-        until: Instant::now() + Duration::try_from(agent.turn_timeout).unwrap_or_default(),
+        until: Instant::now() + patience,
+        own,
+        every,
         agent,
     };
     step_by_step(turn, job)
@@ -148,7 +167,10 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
     loop {
         match turn::next(&turn.state, turn.agent.max_steps) {
             Step::Read => {
-                expired(turn.workspace, turn.event)?;
+                // What was stopped ends as what was stopped.
+                if !turn.ear.is_told() {
+                    expired(turn.workspace, turn.event)?;
+                }
                 if turn.event.kind == EventKind::Message {
                     approvals::withdraw(turn.workspace, &turn.lane.name)?;
                 }

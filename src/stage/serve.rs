@@ -4,7 +4,7 @@
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::{Derived, Id};
 use crate::core::slash;
-use crate::core::stamp::Stamp;
+use crate::core::stamp::{SECOND, Stamp};
 use crate::stage::route;
 use crate::stage::work::Work;
 use crate::stage::{Outcome, Standing};
@@ -12,9 +12,34 @@ use crate::store::boxes::{Side, State};
 use crate::store::locate::{self, Found};
 use crate::store::lock::{Lane, Slots};
 use crate::store::spool::{self, Head};
-use crate::store::watch::{Hears, Watch};
+use crate::store::watch::{Hears, Watch, Woken};
 use crate::store::workspace::Workspace;
 use std::fs;
+use std::os::fd::BorrowedFd;
+
+/// How long somebody waits.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limit<'a> {
+    /// Until then.
+    pub until: Option<Stamp>,
+    /// Until this is readable.
+    pub bell: Option<BorrowedFd<'a>>,
+}
+
+impl Limit<'_> {
+    /// Sleeps until something changes, or `due` comes. False where nobody waits any longer.
+    ///
+    /// # Errors
+    /// Where the kernel refuses to wait.
+    pub fn sleep(&self, workspace: &Workspace, watch: &Watch, due: Option<Stamp>) -> Result<bool> {
+        let now = workspace.world.now();
+        if self.until.is_some_and(|until| until <= now) {
+            return Ok(false);
+        }
+        let next = self.until.into_iter().chain(due).min();
+        Ok(watch.wait(now, next, self.bell)? != Woken::Other)
+    }
+}
 
 /// Works on the lane of event `id`, or waits for whoever does, until the event has left the stage. The works
 /// are those of one box; which one does it, the lane says.
@@ -22,12 +47,21 @@ use std::fs;
 /// # Errors
 /// `Later` where it is not this stage's turn yet, `Data` where there is no such event.
 pub fn see_through(workspace: &Workspace, works: &[&dyn Work], id: &Id) -> Result<Outcome> {
+    let seen = see_within(workspace, works, id, Limit::default())?;
+    seen.ok_or_else(|| Fault::new(Kind::Later, format!("nobody waits for {id} any longer")))
+}
+
+/// The same for whoever does not wait for ever; `None` where that is over.
+///
+/// # Errors
+/// As [`see_through`].
+pub fn see_within(workspace: &Workspace, works: &[&dyn Work], id: &Id, limit: Limit) -> Result<Option<Outcome>> {
     let side = works.first().map_or(Side::Inbox, |work| work.side());
     let mut watch = None;
     loop {
         let place = place(workspace, side, id)?;
         let lane = match standing(workspace, side, &place, id)? {
-            Some(outcome) => return Ok(outcome),
+            Some(outcome) => return Ok(Some(outcome)),
             None => place.entry.lane.clone(),
         };
         let Some(work) = works.iter().find(|work| work.wants(&lane)) else {
@@ -35,20 +69,21 @@ pub fn see_through(workspace: &Workspace, works: &[&dyn Work], id: &Id) -> Resul
         };
         // The watch is there before the last try, so that no release is missed.
         let is_watching = watch.is_some();
-        if let Some(mut lane) = Lane::attempt(workspace, side, &lane)? {
-            let outcome = until(workspace, *work, &mut lane, id)?;
+        if let Some(lane) = Lane::attempt(workspace, side, &lane)? {
+            let is_over = !take_slots(workspace, *work, &lane, limit)?;
+            let outcome = if is_over { Ok(None) } else { work_off(workspace, *work, &lane, id) };
             lane.release();
-            match outcome {
-                Some(outcome) => return Ok(outcome),
-                None => continue,
+            match outcome? {
+                None if !is_over => continue,
+                outcome => return Ok(outcome),
             }
         }
         let eye = match watch.take() {
             Some(eye) => eye,
             None => eye(workspace, side)?,
         };
-        if is_watching {
-            eye.wait(workspace.world.now(), None, None)?;
+        if is_watching && !limit.sleep(workspace, &eye, None)? {
+            return Ok(None);
         }
         watch = Some(eye);
     }
@@ -59,14 +94,18 @@ pub fn see_through(workspace: &Workspace, works: &[&dyn Work], id: &Id) -> Resul
 ///
 /// # Errors
 /// Where the file system refuses, or the lane is held up (`Later`).
-pub fn until(workspace: &Workspace, work: &dyn Work, lane: &mut Lane, id: &Id) -> Result<Option<Outcome>> {
+pub fn until(workspace: &Workspace, work: &dyn Work, lane: &Lane, id: &Id) -> Result<Option<Outcome>> {
+    take_slots(workspace, work, lane, Limit::default())?;
+    work_off(workspace, work, lane, id)
+}
+
+fn work_off(workspace: &Workspace, work: &dyn Work, lane: &Lane, id: &Id) -> Result<Option<Outcome>> {
     let side = work.side();
-    lane.occupy(wait_for_slots(workspace, work, &lane.name)?);
     let mut entries = spool::lane(workspace, side, &lane.name)?;
     loop {
         match spool::claim(workspace, side, lane, &mut entries)? {
             Head::Nothing => return Ok(None),
-            Head::NotDue(due) => return Err(not_due(id, due, "")),
+            Head::NotDue(due) => return Err(not_due(workspace, id, due, "")),
             Head::Job(job) => {
                 let is_it = job.entry.id == *id;
                 let outcome = work.run(job, lane);
@@ -76,7 +115,7 @@ pub fn until(workspace: &Workspace, work: &dyn Work, lane: &mut Lane, id: &Id) -
                         return Ok(Some(outcome));
                     }
                     Standing::Waiting(due, fault) => {
-                        return Err(not_due(id, due, &format!(" behind {}: {fault}", outcome.id)));
+                        return Err(not_due(workspace, id, due, &format!(" behind {}: {fault}", outcome.id)));
                     }
                     Standing::Untouched(fault) => return Err(fault),
                     Standing::Done(_) | Standing::Failed(_) => {}
@@ -86,20 +125,32 @@ pub fn until(workspace: &Workspace, work: &dyn Work, lane: &mut Lane, id: &Id) -
     }
 }
 
-fn wait_for_slots(workspace: &Workspace, work: &dyn Work, lane: &str) -> Result<Slots> {
+/// Takes the slots of a lane that the caller holds, as soon as they are free. False where nobody waits for them
+/// any longer.
+///
+/// # Errors
+/// Where the file system refuses, or the settings are bad.
+pub fn take_slots(workspace: &Workspace, work: &dyn Work, lane: &Lane, limit: Limit) -> Result<bool> {
     // How many there are may change while we wait.
-    let attempt = || Slots::attempt(workspace, &work.slots(work.key(lane))?);
-    if let Some(slots) = attempt()? {
-        return Ok(slots);
-    }
-    let watch = Watch::new(&[(workspace.path(".claw/locks/slots"), Hears::Releases)])?;
-    watch.also(&workspace.root, Hears::Edits);
-    watch.also(&workspace.path("agents").join(work.key(lane)), Hears::Edits);
+    let key = work.key(&lane.name);
+    let attempt = || Slots::attempt(workspace, &work.slots(key)?);
+    let mut watch = None;
     loop {
         if let Some(slots) = attempt()? {
-            return Ok(slots);
+            lane.occupy(slots);
+            return Ok(true);
         }
-        watch.wait(workspace.world.now(), None, None)?;
+        match &watch {
+            Some(watch) if !limit.sleep(workspace, watch, None)? => return Ok(false),
+            Some(_) => {}
+            // It is there before the last try, so that no release is missed.
+            None => {
+                let made = Watch::new(&[(workspace.path(".claw/locks/slots"), Hears::Releases)])?;
+                made.also(&workspace.root, Hears::Edits);
+                made.also(&workspace.path("agents").join(key), Hears::Edits);
+                watch = Some(made);
+            }
+        }
     }
 }
 
@@ -169,6 +220,7 @@ fn left_behind(workspace: &Workspace, side: Side, found: &Found, id: &Id) -> Vec
     out.into_iter().map(|event| event.id.to_string()).collect()
 }
 
-fn not_due(id: &Id, due: Stamp, why: &str) -> Fault {
-    Fault::new(Kind::Later, format!("{id} waits until {}{why}", due.timestamp()))
+fn not_due(workspace: &Workspace, id: &Id, due: Stamp, why: &str) -> Fault {
+    let left = u64::try_from(due.0.saturating_sub(workspace.world.now().0) / SECOND).unwrap_or_default();
+    Fault::new(Kind::Later, format!("{id} waits until {}{why}", due.timestamp())).after(Some(left + 1))
 }

@@ -4,6 +4,7 @@
 use crate::core::address::Address;
 use crate::core::config::{Chosen, OFFLINE};
 use crate::core::definition::Agent;
+use crate::core::dispatch::{self, Asker};
 use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::{Derived, Id};
@@ -15,6 +16,7 @@ use crate::core::turn::{Replay, Taken};
 use crate::provider::{self, Question, Took};
 use crate::stage::meter;
 use crate::stage::prompt::{self, Moment};
+use crate::stage::work::Work;
 use crate::store::boxes::Side;
 use crate::store::journal::{self, Line};
 use crate::store::lock::Lane;
@@ -61,6 +63,10 @@ pub(super) struct Turn<'a> {
     pub(super) prompt: Option<(String, usize)>,
     /// When it must be over.
     pub(super) until: Instant,
+    /// The work that it is a part of: by what its slots are named.
+    pub(super) own: &'a dyn Work,
+    /// The turns of every session, for those that it waits for.
+    pub(super) every: &'a dyn Work,
 }
 
 impl Turn<'_> {
@@ -145,13 +151,17 @@ impl Turn<'_> {
         self.log.append(&[Record::Model { at, id, model: model.to_owned(), ms, reply }])
     }
 
-    /// The ids of what was published before the end, to be remembered.
+    /// The ids of what was published before the end, to be remembered or done by others.
     pub(super) fn noted(&self) -> Vec<String> {
         let calls = self.state.steps.iter().flat_map(|step| step.reply.calls.iter().zip(&step.calls));
-        let told = (1..).zip(calls).filter(|(_, (call, (_, told)))| {
-            call.name == tool::REMEMBER && told.as_ref().is_some_and(|told| !told.failed)
-        });
-        told.map(|(number, _)| self.event.id.derive(Derived::Memory, number).to_string()).collect()
+        let told = (1..).zip(calls).filter(|(_, (_, (_, told)))| told.as_ref().is_some_and(|told| !told.failed));
+        let what = |name: &str| match name {
+            tool::REMEMBER => Some(Derived::Memory),
+            tool::DISPATCH => Some(Derived::Dispatch),
+            _ => None,
+        };
+        told.filter_map(|(number, (call, _))| Some(self.event.id.derive(what(&call.name)?, number).to_string()))
+            .collect()
     }
 
     /// The model that is to be asked.
@@ -209,18 +219,22 @@ impl Turn<'_> {
         for (number, note) in (self.state.calls() + 1..).zip(notes) {
             out.push(event.child(Derived::Memory, number, &from, note.clone(), now));
         }
-        let is_silent = matches!(event.kind, EventKind::Cron | EventKind::Heartbeat);
+        for event in &mut out {
+            event.session = Some(session.clone());
+        }
+        let is_silent = dispatch::is_silent(event);
         let asks = self.state.steps.last().is_some_and(Taken::asks);
-        if (!is_silent || asks) && !said.trim().is_empty() {
+        if let Some(asker) = Asker::of(event) {
+            let answer = event.child(Derived::Reply, 1, &from, said.trim_end().to_owned(), now);
+            out.push(report(&asker, answer, session)?);
+        } else if (!is_silent || asks) && !said.trim().is_empty() {
             let mut answer = event.child(Derived::Reply, 1, &from, said.trim_end().to_owned(), now);
             if is_silent {
                 // A question of what runs in the background is for the owner.
                 answer.reply_to = self.workspace.home()?;
             }
+            answer.session = Some(session.clone());
             out.push(answer);
-        }
-        for event in &mut out {
-            event.session = Some(session.clone());
         }
         let too_long = |fault| Fault { kind: Kind::Failed, ..fault };
         out.iter().try_for_each(publish::check_size).map_err(too_long)?;
@@ -228,17 +242,33 @@ impl Turn<'_> {
     }
 }
 
+/// What comes of a dispatch. Whoever waits for it reads it where it is logged; else it is an event of its asker's.
+pub(super) fn report(asker: &Asker, mut answer: Event, session: &str) -> Result<Event> {
+    if asker.waits {
+        (answer.kind, answer.session) = (EventKind::Result, Some(session.to_owned()));
+        asker.write(&mut answer)?;
+        return Ok(answer);
+    }
+    let head = format!("What came of it, from {} in session {session}:", session::agent(session));
+    let said = if answer.content.trim().is_empty() { "(nothing was said)" } else { &answer.content };
+    answer.content = format!("{head}\n\n{said}");
+    asker.hears(answer)
+}
+
 /// Publishes what an answered event sends out. From here on it is answered: what stands in the way is never
 /// its failure.
 pub(super) fn publish_all(workspace: &Workspace, out: &[Event]) -> Result<Vec<String>> {
     let machine = |fault| Fault { kind: Kind::Machine, ..fault };
-    for event in out {
+    // Whoever waits for an answer reads it in the log.
+    let goes_out = |event: &&Event| Asker::of(event).is_none_or(|asker| !asker.waits);
+    for event in out.iter().filter(goes_out) {
         match event.kind {
             EventKind::Remember => publish::inbox(workspace, event).map_err(machine)?,
+            EventKind::Result => publish::inbox(workspace, event).map_err(machine)?,
             _ => publish::outbox(workspace, event).map_err(machine)?,
         };
     }
-    Ok(out.iter().map(|event| event.id.to_string()).collect())
+    Ok(out.iter().filter(goes_out).map(|event| event.id.to_string()).collect())
 }
 
 pub(super) fn expired(workspace: &Workspace, event: &Event) -> Result<()> {

@@ -19,6 +19,7 @@ use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 const WIDTH: usize = 16;
@@ -103,7 +104,7 @@ impl Tried {
             Some(old) => old.wrapping_add(2),
             None => self.fresh | 1,
         };
-        let lane = Lane { name: self.name, version, slots: Slots::default(), held: self.held };
+        let lane = Lane { name: self.name, version, slots: Mutex::default(), held: self.held };
         lane.write(version)?;
         Ok(lane)
     }
@@ -115,7 +116,7 @@ pub struct Lane {
     /// The lane's name.
     pub name: String,
     version: u64,
-    slots: Slots,
+    slots: Mutex<Slots>,
     held: Held,
 }
 
@@ -172,14 +173,16 @@ impl Lane {
     /// # Errors
     /// Where the process is out of descriptors.
     pub fn share(&self) -> Result<Vec<OwnedFd>> {
-        let held = std::iter::once(&self.held).chain(&self.slots.0);
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = std::iter::once(&self.held).chain(&slots.0);
         let shared = held.map(|held| held.lock.as_fd().try_clone_to_owned());
         shared.collect::<std::io::Result<_>>().at("share", &self.held.path)
     }
 
-    /// Takes these slots for what is done in this lane, and lets go of those it had.
-    pub fn occupy(&mut self, slots: Slots) {
-        self.slots = slots;
+    /// Takes these slots for what is done in this lane, and lets go of those it had: with none, while what is
+    /// done in it waits for something else.
+    pub fn occupy(&self, slots: Slots) {
+        *self.slots.lock().unwrap_or_else(PoisonError::into_inner) = slots;
     }
 
     fn write(&self, version: u64) -> Result<()> {

@@ -1,7 +1,8 @@
-//! Letting go of what is finished: days of `done/`, the journal, the sessions of `ask`, locks of lanes
+//! Letting go of what is finished: days of `done/`, the journal, the sessions of `ask` and of dispatches, locks of lanes
 //! that nobody has held for a day.
 
 use crate::core::fault::Result;
+use crate::core::session;
 use crate::core::stamp::{DAY, Stamp};
 use crate::store::At;
 use crate::store::boxes::{Side, State};
@@ -56,7 +57,8 @@ pub fn run(workspace: &Workspace) -> Result<usize> {
         }
     }
     for session in names(&workspace.path("sessions")) {
-        let is_ask = session.split_once('.').is_some_and(|(_, name)| name.starts_with(ASK));
+        let is_ask =
+            session.split_once('.').is_some_and(|(_, name)| name.starts_with(ASK) || name.starts_with(session::SUB));
         let path = workspace.path("sessions").join(&session);
         if is_ask && !lanes.contains(&session) && is_older(&path.join("log.jsonl"), before(keep.ask_days)) {
             // Whoever holds the lane is about to write into it.

@@ -2,6 +2,7 @@
 //! lane writes it; anybody may read it, and ignores a last line without an end.
 
 use crate::core::config::Sync;
+use crate::core::event::Event;
 use crate::core::fault::{Fault, Result};
 use crate::core::id::Id;
 use crate::core::record::Record;
@@ -141,6 +142,24 @@ pub fn each(workspace: &Workspace, session: &str, mut see: impl FnMut(Record)) -
         parse(&line).filter(|_| line.ends_with(b"\n")).into_iter().for_each(&mut see);
     }
     Ok(())
+}
+
+/// The event that a session was begun for; nothing where there is no such session.
+///
+/// # Errors
+/// Where its log cannot be read.
+pub fn first(workspace: &Workspace, session: &str) -> Result<Option<Event>> {
+    let path = path(workspace, session);
+    let file = match File::open(&path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        other => other.at("read", &path)?,
+    };
+    let mut line = Vec::new();
+    BufReader::new(file).read_until(b'\n', &mut line).at("read", &path)?;
+    match parse(&line) {
+        Some(Record::In { event, .. }) => Ok(Some(*event)),
+        _ => Ok(None),
+    }
 }
 
 fn path(workspace: &Workspace, session: &str) -> PathBuf {

@@ -125,6 +125,8 @@ pub struct Job<'w> {
     /// Its name in `run/`.
     pub entry: Entry,
     before: Tries,
+    /// Its worker was gone.
+    is_adopted: bool,
     side: Side,
     workspace: &'w Workspace,
 }
@@ -195,7 +197,7 @@ pub fn claim<'w>(
                     ..Line::of(side, "claim", &run)
                 };
                 journal::write(workspace, moved);
-                return Ok(Head::Job(Job { entry: run, before, side, workspace }));
+                return Ok(Head::Job(Job { entry: run, before, is_adopted, side, workspace }));
             }
             // Somebody moved it by hand: look again, once.
             Moved::Gone | Moved::Taken if !is_relisted => {
@@ -246,6 +248,26 @@ impl Job<'_> {
             let entry = Entry { tries, ..self.entry.clone() };
             self.moved(State::Run, &entry)?;
             (self.entry, self.before) = (entry, Tries { attempts: 0, ..tries });
+        }
+        Ok(())
+    }
+
+    /// Whether its worker before this one was killed.
+    #[must_use]
+    pub fn is_adopted(&self) -> bool {
+        self.is_adopted
+    }
+
+    /// The kill of its last worker does not count against it.
+    ///
+    /// # Errors
+    /// Where the file system refuses.
+    pub fn forgive(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.is_adopted) {
+            let less = |tries: Tries| Tries { crashes: tries.crashes.saturating_sub(1), ..tries };
+            let entry = Entry { tries: less(self.entry.tries), ..self.entry.clone() };
+            self.moved(State::Run, &entry)?;
+            (self.entry, self.before) = (entry, less(self.before));
         }
         Ok(())
     }

@@ -68,16 +68,18 @@ pub struct Ear<'w> {
 }
 
 impl<'w> Ear<'w> {
-    /// Listens for a stop of this turn; one that has come before is heard too. The caller holds the lane.
+    /// Listens for a stop of this turn; one that has come before is heard too, also one of a turn that waits
+    /// for it (`above`). The caller holds the lane.
     #[must_use]
-    pub fn open(workspace: &'w Workspace, turn: &Id) -> Self {
+    pub fn open<'i>(workspace: &'w Workspace, turn: &Id, above: impl IntoIterator<Item = &'i Id>) -> Self {
         let path = path(workspace, turn.as_str());
         // The one of a worker that was killed does as well.
         let _ = mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0);
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let bell = open(&path, flags, Mode::empty()).ok();
         // Looked for after it can be heard, so that none falls between.
-        let is_told = pairs(workspace).any(|(other, _)| other == *turn);
+        let above: Vec<&Id> = above.into_iter().collect();
+        let is_told = pairs(workspace).any(|(other, _)| other == *turn || above.contains(&&other));
         Self { workspace, turn: turn.clone(), bell, is_told }
     }
 

@@ -2,6 +2,7 @@
 //! too. A tool tells the model what came of it, in words; only the machine's own trouble is a fault of the
 //! turn.
 
+mod dispatch;
 mod files;
 mod memory;
 pub mod program;
@@ -19,6 +20,7 @@ use crate::core::record::Told;
 use crate::core::tool::{Approve, Class};
 use crate::store::lock::Lane;
 use crate::store::workspace::Workspace;
+pub use dispatch::Host;
 use program::Program;
 use serde_json::Value;
 use std::os::fd::BorrowedFd;
@@ -41,6 +43,8 @@ pub struct Scene<'a> {
     pub until: Instant,
     /// Readable as soon as the turn is to end before that.
     pub stop: Option<BorrowedFd<'a>>,
+    /// Who runs the turn.
+    pub host: &'a dyn Host,
 }
 
 /// Runs a call with these arguments, and returns what the model is told.
@@ -65,6 +69,7 @@ const TOOLS: &[&Built] = &[
     &memory::REMEMBER,
     &memory::RECALL,
     &skill::SKILL,
+    &dispatch::DISPATCH,
 ];
 
 /// A tool that an agent has.
@@ -85,6 +90,8 @@ enum Act {
 
 /// The tool whose calls publish what is to be remembered.
 pub const REMEMBER: &str = memory::REMEMBER.name;
+/// The tool that has another agent do something.
+pub const DISPATCH: &str = dispatch::DISPATCH.name;
 /// The tool that tells skills; who has it is shown which there are.
 pub const SKILL: &str = skill::SKILL.name;
 /// The first argument of this binary where it turns a page of the web into text.
@@ -108,10 +115,13 @@ pub fn offered(workspace: &Workspace, agent: &Agent) -> Vec<Tool> {
                 SKILL => skill::grant(agent)?,
                 name => agent.tools.approve(name)?,
             };
-            let spec = ToolSpec {
-                name: built.name.to_owned(),
-                description: built.description.to_owned(),
-                parameters: (built.parameters)(),
+            let spec = match built.name {
+                DISPATCH => dispatch::spec(workspace, agent)?,
+                name => ToolSpec {
+                    name: name.to_owned(),
+                    description: built.description.to_owned(),
+                    parameters: (built.parameters)(),
+                },
             };
             Some(Tool { spec, class: built.class, approve, act: Act::Built(built.run) })
         })
