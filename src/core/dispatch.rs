@@ -27,6 +27,9 @@ pub struct Asker {
     pub reply_to: Address,
     /// Its turn waits for this.
     pub waits: bool,
+    /// Somebody sits before it, and is told of trouble at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asked: bool,
     /// Its own answer goes to nobody: it runs in the background.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub silent: bool,
@@ -39,13 +42,15 @@ impl Asker {
     /// The turn that answers `event` in `session`, as one that asks.
     #[must_use]
     pub fn new(event: &Event, session: &str, waits: bool) -> Self {
+        let above = Self::of(event);
         Self {
+            asked: waits && above.as_ref().is_some_and(|above| above.asked),
             event: event.id.clone(),
             session: session.to_owned(),
             reply_to: event.reply_to.clone(),
             waits,
             silent: is_silent(event),
-            above: Self::of(event).map(Box::new),
+            above: above.map(Box::new),
         }
     }
 
@@ -104,7 +109,7 @@ impl Asker {
         }
         if let Some(above) = &self.above {
             // Whoever waited for the asker's turn has its answer by then.
-            let line = Self { waits: false, ..(**above).clone() };
+            let line = Self { waits: false, asked: false, ..(**above).clone() };
             line.write(&mut result)?;
         }
         Ok(result)

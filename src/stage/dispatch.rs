@@ -24,6 +24,10 @@ pub(super) struct Children<'a, 't> {
 }
 
 impl Host for Children<'_, '_> {
+    fn is_asked(&self) -> bool {
+        self.turn.asked.is_some()
+    }
+
     fn answer(&self, dispatch: &Event) -> Result<String> {
         let turn = self.turn;
         let left = i64::try_from(turn.until.saturating_duration_since(Instant::now()).as_micros());

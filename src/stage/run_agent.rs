@@ -86,7 +86,8 @@ impl Work for RunAgent<'_> {
         };
         let patience = match Asker::of(&event) {
             _ if asked.is_some() => Patience::Asks,
-            Some(asker) if asker.waits => Patience::Calls,
+            Some(by) if by.asked => Patience::Asks,
+            Some(by) if by.waits => Patience::Calls,
             _ => Patience::Waits,
         };
         let every = RunAgent::all(self.workspace);
@@ -189,7 +190,7 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                 match turn.approved.clone() {
                     Some(call) => turn.take("approval", 0, Reply { calls: vec![call], ..Reply::default() })?,
                     None => match turn.ask(false) {
-                        Err(_) if turn.ear.is_told() => {}
+                        Err(_) if turn.ear.is_told() || turn.until <= Instant::now() => {}
                         other => other?,
                     },
                 }
@@ -206,7 +207,7 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                 }
                 match turn.ask(is_last) {
                     // It was cut off, which is no trouble of the model's.
-                    Err(_) if turn.ear.is_told() => continue,
+                    Err(_) if turn.ear.is_told() || turn.until <= Instant::now() => continue,
                     other => other?,
                 }
                 job.progressed()?;

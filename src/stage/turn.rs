@@ -26,9 +26,12 @@ use crate::store::session_log::SessionLog;
 use crate::store::stop::Ear;
 use crate::store::workspace::Workspace;
 use crate::tool::{self, Tool};
-use jiff::{Timestamp, Zoned};
+use jiff::{SignedDuration, Timestamp, Zoned};
 use std::sync::Arc;
 use std::time::Instant;
+
+/// How long a whole answer may take where the model's settings do not say.
+const WHOLE: SignedDuration = SignedDuration::from_mins(10);
 
 /// An event that somebody waits for at a terminal.
 pub struct Asked<'a> {
@@ -88,7 +91,12 @@ impl Turn<'_> {
     /// Asks the model, and writes its answer down.
     pub(super) fn ask(&mut self, is_last: bool) -> Result<()> {
         let began = Instant::now();
-        let chosen = self.choose()?;
+        let mut chosen = self.choose()?;
+        // No answer is waited for when the turn is over.
+        let left = SignedDuration::try_from(self.until.saturating_duration_since(began)).unwrap_or(SignedDuration::MAX);
+        if left < chosen.model.timeout.unwrap_or(WHOLE) {
+            chosen.model.timeout = Some(left);
+        }
         let request = self.request(&chosen, is_last)?;
         let asked = self.asked;
         let call = meter::Call {
@@ -263,8 +271,7 @@ pub(super) fn publish_all(workspace: &Workspace, out: &[Event]) -> Result<Vec<St
     let goes_out = |event: &&Event| Asker::of(event).is_none_or(|asker| !asker.waits);
     for event in out.iter().filter(goes_out) {
         match event.kind {
-            EventKind::Remember => publish::inbox(workspace, event).map_err(machine)?,
-            EventKind::Result => publish::inbox(workspace, event).map_err(machine)?,
+            EventKind::Remember | EventKind::Result => publish::inbox(workspace, event).map_err(machine)?,
             _ => publish::outbox(workspace, event).map_err(machine)?,
         };
     }

@@ -145,7 +145,6 @@ impl Lane {
     }
 
     /// Lets go, and returns the version that the next holder will find.
-    #[expect(clippy::must_use_candidate, reason = "most callers have no use for the version")]
     pub fn release(self) -> Option<u64> {
         let version = self.version.wrapping_add(1);
         self.write(version).ok().map(|()| version)

@@ -43,6 +43,10 @@ pub(super) const DISPATCH: Built = Built {
 
 /// Whoever runs a turn, as far as a call needs it.
 pub trait Host: Sync {
+    /// Whether somebody sits before the turn.
+    fn is_asked(&self) -> bool;
+
+
     /// Has a dispatch done, here or by whoever has it, and returns the answer.
     ///
     /// # Errors
@@ -106,7 +110,9 @@ fn dispatch(scene: &Scene, arguments: &Value) -> Result<String> {
     if waits {
         event.expires_at = Some(share(scene, now).timestamp());
     }
-    Asker::new(scene.event, own, waits).write(&mut event)?;
+    let mut asker = Asker::new(scene.event, own, waits);
+    asker.asked |= waits && scene.host.is_asked();
+    asker.write(&mut event)?;
     publish::check_size(&event)?;
     publish::inbox(workspace, &event)?;
     if !waits {
