@@ -4,7 +4,8 @@
 mod common;
 
 use common::Fixture;
-use common::checker::{delivered, violations};
+use common::checker::{delivered, ended, violations, violations_with};
+use common::proof::{self, Proof, Random};
 use common::strict::{Answer, Script, Strict};
 use serde_json::{Value, json};
 
@@ -84,6 +85,8 @@ const SCRIPTS: &[(&str, Script)] = &[
     ("script:twice", twice),
     ("script:later", later),
     ("script:trust", trust),
+    ("script:deep", deep),
+    ("script:further", further),
 ];
 
 /// One turn of each agent at once, and one in all.
@@ -126,6 +129,49 @@ fn the_answer_of_another_agent_comes_back_into_the_same_turn() {
     assert_eq!(server.broken(), [""; 0]);
     assert!(is_over(&ws));
     assert_eq!(ws.done("outbox").len(), 1, "what is said to an agent is sent nowhere");
+}
+
+/// Asks cookie, who asks the third one.
+fn deep(step: usize, results: &[String]) -> Answer {
+    once(step, results, || ask("cookie", "script:further"))
+}
+
+fn further(step: usize, results: &[String]) -> Answer {
+    once(step, results, || ask("third", "script:look"))
+}
+
+#[test]
+fn why_shows_who_was_asked_and_by_whom() {
+    let server = Strict::start(SCRIPTS);
+    let ws = narrow(&server);
+    ws.write("agents/third/AGENT.md", "---\nname: Third\n---\nYou look.\n");
+    ws.claw(&["ask", "-n", "-s", "t", "script:deep"]).ok();
+    let why = ws.claw(&["why"]).ok();
+    let lines: Vec<&str> = why.lines().collect();
+    let (cookie, third) = (&subs(&ws, "cookie")[0], &subs(&ws, "third")[0]);
+    let short = lines[0].split_once('-').unwrap().1.split(' ').next().unwrap();
+    let is_line = |line: &str, head: &str, tail: &str| {
+        let middle = line.strip_prefix(head).and_then(|rest| rest.strip_suffix(tail));
+        middle.is_some_and(|middle| middle.starts_with("done in "))
+    };
+    assert!(
+        is_line(lines[4], &format!("  asked   cookie ({short}.d01): "), &format!("30 tokens, session {cookie}"))
+            && is_line(
+                lines[5],
+                &format!("    asked   third ({short}.d01.d01): "),
+                &format!("15 tokens, session {third}")
+            ),
+        "{why}"
+    );
+    let id = lines[0].split(' ').next().unwrap();
+    let json = told(&ws.claw(&["why", "--json", id]).ok());
+    let child = &json["asked"][0]["asked"][0];
+    assert_eq!((&child["agent"], &child["session"], &child["state"]), (&json!("third"), &json!(third), &json!("done")));
+    assert_eq!((&child["tokens"], &child["out"][0]["what"]), (&json!(15), &json!("told")));
+    let of_child = ws.claw(&["why", &format!("{short}.d01")]).ok();
+    assert!(
+        of_child.contains("from agent:pickle, kind dispatch, in reply to") && of_child.contains("told    agent:pickle")
+    );
 }
 
 #[test]
@@ -239,4 +285,112 @@ fn a_stop_reaches_whoever_is_asked() {
     assert_eq!(texts(&ws)[0], "I was stopped after 1 step.");
     assert!(ws.read(&format!("sessions/{}/log.jsonl", subs(&ws, "broken")[0])).contains("I was stopped."));
     assert_eq!(violations(&ws, &[id.clone(), format!("{id}.d01")]), [""; 0]);
+}
+
+/// Its worker is the one above its watcher.
+const DEADLY: &str = "kill -9 $(cut -d' ' -f4 /proc/$PPID/stat); sleep 9";
+
+#[test]
+fn what_kills_its_workers_is_not_blamed_on_whoever_has_asked() {
+    let server = Strict::start(SCRIPTS);
+    let ws = narrow(&server);
+    ws.write("deadly.sh", DEADLY);
+    let head = "name: Broken\nllm: {provider: command, command: [sh, deadly.sh]}";
+    ws.write("agents/broken/AGENT.md", &format!("---\n{head}\n---\nYou kill.\n"));
+    let id = ws.claw(&["send", "--from", "file:a", "script:trust"]).ok().trim().to_owned();
+    ws.claw(&["route"]).ok();
+    for _ in 0..3 {
+        assert_eq!(ws.claw(&["run-agent"]).code, -9);
+    }
+    assert_eq!(ws.claw(&["run-agent"]).code, 0, "{:?}", ws.pending());
+    ws.claw(&["deliver"]).ok();
+    let text = &texts(&ws)[0];
+    assert!(text.contains("its worker was killed 3 times"), "{text}");
+    assert!(ws.list("inbox/failed").iter().all(|name| name.starts_with(&format!("{id}.d01"))));
+    assert_eq!((server.asked("script:trust", 0), ws.pending()), (1, vec![]));
+}
+
+/// Notes itself while it runs, and counts who does. The first answer of an agent asks whom its file names; what
+/// comes of that is said.
+const GRAPH: &str = r#"cat >"$TMPDIR/request.$$"
+agent=$(grep -o 'Agent: [a-z0-9]*' "$TMPDIR/request.$$" | head -n1 | cut -c8-)
+mkdir -p "running/$agent"
+: >"running/$agent/$$"
+live() { n=0; for p in "$@"; do kill -0 "${p##*/}" 2>/dev/null && n=$((n + 1)); done; echo $n; }
+echo "$agent $(live running/"$agent"/*) all $(live running/*/*)" >>most
+if grep -q '"role":"tool"' "$TMPDIR/request.$$" || ! grep -q 'task' "$TMPDIR/request.$$"; then echo "done"; else cat "graph/$agent"; fi
+rm "running/$agent/$$" "$TMPDIR/request.$$"
+"#;
+const AGENTS: usize = 5;
+/// Turns at once: of one agent, and in all.
+const LIMITS: (usize, usize) = (2, 3);
+
+/// Agents that ask each other at random, themselves and in rings too; some do not wait.
+fn graph(random: &mut Random) -> Fixture {
+    let ws = Fixture::new();
+    ws.write("claw.yaml", &ws.read("claw.yaml").replace("git: true", "git: false"));
+    ws.config(&format!("max_concurrency: {}", LIMITS.1));
+    ws.write("model.sh", GRAPH);
+    ws.model("graph", "provider: command, command: [sh, model.sh]");
+    for agent in 0..AGENTS {
+        let head = format!("name: A\nmax_concurrency: {}", LIMITS.0);
+        ws.write(&format!("agents/a{agent}/AGENT.md"), &format!("---\n{head}\n---\nYou are one of many.\n"));
+        let call = |_| {
+            let arguments = json!({
+                "agent_id": format!("a{}", random.below(AGENTS)),
+                "task": "task",
+                "wait": random.below(5) > 0,
+            });
+            json!({"name": "subagent_dispatch", "arguments": arguments})
+        };
+        let calls: Vec<Value> = (0..=agent % 2).map(call).collect();
+        ws.write(&format!("graph/a{agent}"), &json!({"content": "", "calls": calls}).to_string());
+    }
+    ws
+}
+
+/// The most turns of one agent at once, and the most of all.
+fn most(ws: &Fixture) -> (usize, usize) {
+    let of = |line: &str, word: usize| line.split(' ').nth(word).unwrap().parse::<usize>().unwrap();
+    let text = ws.read("most");
+    let lines = || text.lines().filter(|line| line.split(' ').count() == 4);
+    (lines().map(|line| of(line, 1)).max().unwrap(), lines().map(|line| of(line, 3)).max().unwrap())
+}
+
+#[test]
+fn whoever_asks_whom_it_ends_and_never_more_run_at_once_than_may() {
+    let rounds = if proof::is_full() { 30 } else { 2 };
+    let mut proof = Proof::begin("agents that ask each other at random, their workers killed at random");
+    proof.seed = Some(proof::seed());
+    eprintln!("CLAW_TEST_SEED={}", proof::seed());
+    let mut random = Random(proof::seed());
+    for round in 0..rounds {
+        let ws = graph(&mut random);
+        let mut sent = Vec::new();
+        for n in 0..8 {
+            let arguments = ["send", "--from", &format!("file:p{n}"), "--agent", &format!("a{}", n % AGENTS), "task"];
+            sent.push(ws.claw(&arguments).ok().trim().to_owned());
+        }
+        let mut workers = [ws.supervise(&[]), ws.supervise(&[])];
+        for kill in 0..3 {
+            // After so many answers that nobody knows how far it is.
+            let after = 4 + kill * 3 + random.below(4);
+            ws.eventually("some turns have begun, or all is over", |ws| {
+                let text = std::fs::read_to_string(ws.path("most")).unwrap_or_default();
+                text.lines().count() >= after || ws.pending().is_empty()
+            });
+            workers[kill % 2] = ws.supervise(&[]);
+        }
+        ws.eventually("it ends", |ws| ws.pending().is_empty());
+        drop(workers);
+        let done = ended(&ws);
+        assert!(sent.iter().all(|id| done.contains(id)), "round {round}");
+        // What nobody waits for comes when it comes.
+        let late = done.iter().filter(|id| id.contains(".d")).cloned().collect();
+        assert_eq!(violations_with(&ws, &done, &late), [""; 0], "round {round}");
+        let most = most(&ws);
+        assert!(most.0 <= LIMITS.0 && most.1 <= LIMITS.1, "round {round}: {most:?} at once, {LIMITS:?} allowed");
+        proof.points += done.len();
+    }
+    proof.end(0);
 }

@@ -13,7 +13,7 @@ use claw::store::boxes::Side;
 use claw::store::definitions;
 use claw::store::lock::Lane;
 use claw::store::workspace::Workspace;
-use claw::tool::{self, Scene};
+use claw::tool::{self, Host, Scene};
 use claw::world::World;
 use common::Fixture;
 use common::strict::{Answer, Script, Strict};
@@ -35,6 +35,18 @@ struct Desk {
     workspace: Workspace,
     lane: Lane,
     event: Event,
+}
+
+/// Nobody is there to be asked.
+struct Alone;
+
+impl Host for Alone {
+    fn is_asked(&self) -> bool {
+        false
+    }
+    fn answer(&self, dispatch: &Event) -> claw::core::fault::Result<String> {
+        panic!("a file tool asks {}", dispatch.id)
+    }
 }
 
 impl Desk {
@@ -76,6 +88,7 @@ impl Desk {
             number: 1,
             until: Instant::now() + Duration::from_mins(1),
             stop: None,
+            host: &Alone,
         };
         let tool = tools.iter().find(|tool| tool.spec.name == name).unwrap();
         let told = tool.run(&scene, &Call { id: "c".into(), name: name.into(), arguments }).unwrap();

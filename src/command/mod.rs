@@ -24,6 +24,7 @@ pub mod run_agent;
 pub mod send;
 pub mod skills;
 pub mod status;
+mod story;
 pub mod supervise;
 pub mod tick;
 pub mod trust;

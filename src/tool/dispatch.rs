@@ -46,7 +46,6 @@ pub trait Host: Sync {
     /// Whether somebody sits before the turn.
     fn is_asked(&self) -> bool;
 
-
     /// Has a dispatch done, here or by whoever has it, and returns the answer.
     ///
     /// # Errors
