@@ -4,7 +4,7 @@
 
 use crate::command::{
     Here, agents, approve, ask, check, completions, deliver, discard, init, log, man, page, prompt, recall, remember,
-    retry, route, run_agent, send, skills, status, supervise, tick, trust, usage, why,
+    retry, route, run_agent, send, skills, status, supervise, tasks, tick, trust, usage, why,
 };
 use crate::core::fault::Result;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -59,6 +59,8 @@ pub enum Command {
     RunAgent(run_agent::Args),
     /// Deliver what is answered
     Deliver(deliver::Args),
+    /// The shared task list
+    Tasks(tasks::Args),
     /// Write a note into the memories
     Remember(remember::Args),
     /// Search the memories
@@ -119,6 +121,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Route(args) => route::run(&args, here),
         Command::RunAgent(args) => run_agent::run(&args, here),
         Command::Deliver(args) => deliver::run(&args, here),
+        Command::Tasks(args) => tasks::run(args, here),
         Command::Remember(args) => remember::run(args, here),
         Command::Recall(args) => recall::run(&args, here),
         Command::Tick(args) => tick::run(&args, here),

@@ -158,6 +158,15 @@ pub fn run(program: Program) -> Result<Ended> {
     Ok(Ended { code, stdout, stderr, cut })
 }
 
+/// Becomes a program, in this folder and with this terminal, as `exec` in a shell. It returns only with the reason
+/// why not.
+#[must_use]
+pub fn become_program(command: &[String], env: &[(&str, &str)]) -> Fault {
+    let [program, arguments @ ..] = command else { return Fault::new(Kind::Usage, "there is no command") };
+    let error = Command::new(program).args(arguments).envs(env.iter().copied()).exec();
+    Fault::new(Kind::Failed, format!("cannot run `{program}`: {error}"))
+}
+
 /// The end of what comes out of a pipe, which is read to its end.
 fn last_words(pipe: Option<impl Read>) -> String {
     let mut kept = Vec::new();

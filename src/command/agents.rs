@@ -96,6 +96,7 @@ fn document(workspace: &Workspace, agent: &Agent) -> Result<Value> {
         "default": agent.id == config.default_agent, "model": model, "max_concurrency": agent.max_concurrency,
         "max_steps": agent.max_steps, "turn_timeout": format!("{:#}", agent.turn_timeout),
         "allow_skills": agent.allow_skills, "read": agent.read, "write": agent.write, "network": agent.network,
+        "queue": agent.queue, "watch": agent.watch,
         "bindings": bound, "identity": agent.identity, "soul": agent.soul,
     }))
 }

@@ -13,7 +13,7 @@ use crate::core::stamp::SECOND;
 use crate::provider;
 use crate::store::boxes::{Side, State};
 use crate::store::workspace::Workspace;
-use crate::store::{clock, definitions, drops, git, session_log, skills};
+use crate::store::{clock, definitions, drops, git, session_log, skills, tasks};
 use std::fs;
 use std::path::Path;
 
@@ -42,6 +42,7 @@ pub fn run(_: &Args, here: Here) -> Result<u8> {
     };
     problems.extend(definitions::problems(&workspace));
     problems.extend(skills::problems(&workspace));
+    problems.extend(tasks::problems(&workspace));
     problems.extend(strays(&workspace));
     problems.extend(sessions(&workspace));
     problems.extend(machine(&workspace));

@@ -26,6 +26,7 @@ pub mod skills;
 pub mod status;
 mod story;
 pub mod supervise;
+pub mod tasks;
 pub mod tick;
 pub mod trust;
 pub mod usage;

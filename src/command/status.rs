@@ -5,11 +5,12 @@ use crate::core::entry::Entry;
 use crate::core::fault::Result;
 use crate::core::id::Id;
 use crate::core::stamp::Stamp;
+use crate::core::task;
 use crate::stage::meter;
 use crate::store::boxes::{Side, State};
 use crate::store::spool;
 use crate::store::workspace::Workspace;
-use crate::store::{definitions, drops, holders, journal};
+use crate::store::{definitions, drops, holders, journal, tasks};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
@@ -33,6 +34,7 @@ struct Status {
     failed: Vec<Item>,
     held: Vec<Held>,
     budget: Vec<Spent>,
+    tasks: BTreeMap<&'static str, usize>,
     wrong: Vec<String>,
 }
 
@@ -145,6 +147,7 @@ fn look(workspace: &Workspace) -> Result<Status> {
         waiting: waiting.into_iter().map(item).collect(),
         failed: failed.into_iter().map(item).collect(),
         budget: budget.collect(),
+        tasks: task::State::ALL.map(|state| (state.name(), tasks::count(workspace, state))).into(),
         held: held.into_iter().map(|h| Held { lock: h.lock, pid: h.pid, command: h.command }).collect(),
         wrong: settings.err().map(|fault| fault.to_string()).into_iter().chain(definitions).collect(),
     })
@@ -214,6 +217,10 @@ fn print(workspace: &Workspace, status: &Status) -> Result<()> {
     }
     for spent in &status.budget {
         out::line(&format!("spent   {} of {} ({})", spent.used, spent.most, spent.limit))?;
+    }
+    if status.tasks.iter().any(|(state, count)| *state != task::State::Done.name() && *count > 0) {
+        let count = |state: task::State| status.tasks.get(state.name()).copied().unwrap_or_default();
+        out::line(&format!("tasks   {} open, {} claimed", count(task::State::Open), count(task::State::Claimed)))?;
     }
     for wrong in &status.wrong {
         out::line(&format!("wrong   {wrong}"))?;

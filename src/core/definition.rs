@@ -9,8 +9,8 @@ use crate::core::problem::{self, Problem};
 use crate::core::tool::Grants;
 use crate::core::web_settings::AgentWeb;
 use jiff::SignedDuration;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// `agents/<id>/AGENT.md`, and SOUL.md beside it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -45,10 +45,33 @@ pub struct Agent {
     pub turn_timeout: SignedDuration,
     /// What it may take of the models.
     pub budget: Budget,
+    /// What becomes of messages that come while it is at work.
+    pub queue: Queue,
+    /// What it is woken by, beside events for it.
+    pub watch: Option<Watch>,
     /// Who it is: the file's body.
     pub identity: String,
     /// How it speaks: SOUL.md.
     pub soul: Option<String>,
+}
+
+/// What becomes of the messages of a conversation that come while its agent is at work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Queue {
+    /// Each is a turn of its own, one after the other.
+    #[default]
+    Fifo,
+    /// What waits is one turn.
+    Collect,
+}
+
+/// What an agent can be woken by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Watch {
+    /// Open tasks of the shared list.
+    Tasks,
 }
 
 /// `crons/<id>/CRON.md`.
@@ -83,6 +106,8 @@ struct AgentHead {
     max_steps: Option<u32>,
     turn_timeout: Option<SignedDuration>,
     budget: Budget,
+    queue: Queue,
+    watch: Option<Watch>,
 }
 
 #[derive(Default, Deserialize)]
@@ -111,6 +136,8 @@ const AGENT_KEYS: &[&str] = &[
     "hosts",
     "max_steps",
     "turn_timeout",
+    "queue",
+    "watch",
 ];
 /// How often a model is asked in one turn where the agent does not say.
 const MAX_STEPS: u32 = 30;
@@ -159,6 +186,8 @@ pub fn agent(id: &str, path: &str, text: &str, soul: Option<String>) -> Read<Age
         max_steps: head.max_steps.unwrap_or(MAX_STEPS),
         turn_timeout: head.turn_timeout.unwrap_or(TURN_TIMEOUT),
         budget: head.budget,
+        queue: head.queue,
+        watch: head.watch,
         identity: body,
         soul,
     };

@@ -40,6 +40,7 @@ pub mod skill;
 pub mod slash;
 pub mod stamp;
 pub mod summary;
+pub mod task;
 pub mod template;
 pub mod tokens;
 pub mod tool;

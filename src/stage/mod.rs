@@ -18,6 +18,7 @@ pub mod serve;
 pub mod supervise;
 pub mod tick;
 pub mod turn;
+pub mod watch;
 pub mod work;
 
 use crate::core::address::Address;

@@ -11,9 +11,10 @@ use crate::core::session;
 use crate::core::turn::{self, Step};
 use crate::stage::turn::{Asked, Turn, expired, publish_all};
 use crate::stage::work::Work;
-use crate::stage::{Outcome, Patience, Standing, calls, crashed, dispatch, settle};
+use crate::stage::{Outcome, Patience, Standing, calls, crashed, dispatch, settle, watch};
 use crate::store::approvals;
 use crate::store::boxes::Side;
+use crate::store::claims;
 use crate::store::definitions;
 use crate::store::lock::Lane;
 use crate::store::scratch;
@@ -78,7 +79,18 @@ impl Work for RunAgent<'_> {
         Ok(groups)
     }
 
-    fn run(&self, mut job: Job, lane: &Lane) -> Outcome {
+    fn run(&self, job: Job, lane: &Lane) -> Outcome {
+        let outcome = self.turn(job, lane);
+        // What this session has claimed and not done is for others, unless more is to be done here.
+        if let Err(fault) = claims::give_up(self.workspace, &lane.name) {
+            self.workspace.world.say(&fault.to_string());
+        }
+        outcome
+    }
+}
+
+impl RunAgent<'_> {
+    fn turn(&self, mut job: Job, lane: &Lane) -> Outcome {
         let asked = self.asked.as_ref().filter(|asked| *asked.id == job.entry.id);
         let event = match job.read() {
             Ok(event) => routing::heard_by(session::agent(&lane.name), event),
@@ -177,6 +189,9 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                 }
                 turn.log.append(&[Record::In { at: turn.now(), event: Box::new(turn.event.clone()) }])?;
                 turn.state.is_read = true;
+                if watch::is_stale(turn.workspace, turn.event) {
+                    turn.close(String::new(), false)?;
+                }
             }
             Step::Ask { .. } | Step::Call(_) if turn.ear.is_told() => {
                 let said = match turn.state.steps.len() {

@@ -4,6 +4,7 @@ use crate::core::config;
 use crate::core::entry::Entry;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::stamp::{DAY, Stamp};
+use crate::core::task;
 use crate::stage::control::{self, Control};
 use crate::stage::crew::Word;
 use crate::stage::deliver::Deliver;
@@ -11,18 +12,22 @@ use crate::stage::pool::{self, Mode};
 use crate::stage::remember::Remember;
 use crate::stage::route::Router;
 use crate::stage::run_agent::RunAgent;
+use crate::stage::watch::News;
 use crate::stage::work::Work;
 use crate::stage::{Outcome, failures, take_in, tick};
 use crate::store::approvals::{self, Verdict};
 use crate::store::boxes::{Side, State};
+use crate::store::claims;
 use crate::store::definitions;
 use crate::store::drops::Taken;
 use crate::store::lease;
+use crate::store::tasks;
 use crate::store::watch::{Change, Hears, Watch, Woken};
 use crate::store::workspace::Workspace;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -32,6 +37,7 @@ pub const STAGES: &[&str] = &["route", "run-agent", "remember", "deliver", "tick
 /// What there may be to do. The pools do theirs in threads of their own, the rest is the desk's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Chore {
+    Tasks,
     TakeIn,
     Route,
     Control,
@@ -44,8 +50,16 @@ enum Chore {
 
 impl Chore {
     /// All but the sweeping, in the order of an event's way.
-    const USUAL: [Self; 7] =
-        [Self::TakeIn, Self::Route, Self::Control, Self::RunAgent, Self::Remember, Self::TakeOut, Self::Deliver];
+    const USUAL: [Self; 8] = [
+        Self::Tasks,
+        Self::TakeIn,
+        Self::Route,
+        Self::Control,
+        Self::RunAgent,
+        Self::Remember,
+        Self::TakeOut,
+        Self::Deliver,
+    ];
 
     fn stage(self) -> &'static str {
         match self {
@@ -53,7 +67,7 @@ impl Chore {
             Self::Control | Self::RunAgent => "run-agent",
             Self::Remember => "remember",
             Self::TakeOut | Self::Deliver => "deliver",
-            Self::Sweep => "tick",
+            Self::Tasks | Self::Sweep => "tick",
         }
     }
 }
@@ -82,6 +96,8 @@ fn folders(workspace: &Workspace) -> Vec<(PathBuf, Hears, Means)> {
         (workspace.path("outbox"), Hears::Arrivals, Means::Chore(Chore::TakeOut)),
         (locks("slots"), Hears::Releases, Means::Slots),
         (workspace.root.clone(), Hears::Edits, Means::Edits),
+        (tasks::dir(workspace, task::State::Open), Hears::Edits, Means::Chore(Chore::Tasks)),
+        (claims::locks(workspace), Hears::Releases, Means::Chore(Chore::Tasks)),
     ];
     for verdict in [Verdict::Approved, Verdict::Denied] {
         let decided = approvals::dir(workspace, verdict.folder());
@@ -101,6 +117,8 @@ fn folders(workspace: &Workspace) -> Vec<(PathBuf, Hears, Means)> {
 /// Where the folders cannot be watched, or `claw.yaml` is bad at the start.
 pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, tell: Tell) -> Result<()> {
     approvals::lay_out(workspace)?;
+    tasks::lay_out(workspace)?;
+    claims::lay_out(workspace)?;
     let folders = folders(workspace);
     let watch = Watch::new(&folders.iter().map(|(path, hears, _)| (path.clone(), *hears)).collect::<Vec<_>>())?;
     let means = folders.into_iter().map(|(.., means)| means).collect();
@@ -118,7 +136,16 @@ pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, tell: Tell)
         (Chore::Remember, &remember, &|| 1),
         (Chore::Deliver, &deliver, &|| tick::DELIVERIES),
     ];
-    let mut desk = Desk { workspace, stages, watch, means, bells: BTreeMap::new(), dues: Mutex::default(), tell };
+    let mut desk = Desk {
+        workspace,
+        stages,
+        watch,
+        means,
+        bells: BTreeMap::new(),
+        dues: Mutex::default(),
+        has_claims: AtomicBool::new(false),
+        tell,
+    };
     let mut pools = Vec::new();
     for (chore, work, width) in works.into_iter().filter(|(chore, ..)| stages.contains(&chore.stage())) {
         let (bell, hear) = mpsc::channel();
@@ -161,6 +188,8 @@ struct Desk<'a> {
     bells: BTreeMap<Chore, (Side, Sender<Word>)>,
     /// When there will be something to do that nobody is told of.
     dues: Mutex<BTreeMap<Chore, Stamp>>,
+    /// Tasks are claimed that may become free by a lane's being let go of.
+    has_claims: AtomicBool,
     tell: Tell<'a>,
 }
 
@@ -168,6 +197,7 @@ impl Desk<'_> {
     fn attend(&self, stop: BorrowedFd) -> Result<()> {
         let workspace = self.workspace;
         let mut router = Router::new(workspace);
+        let mut news = News::new(workspace);
         let mut chores = BTreeSet::from(Chore::USUAL);
         self.read_definitions();
         // Sweeping can wait until what was interrupted has been taken up again.
@@ -179,6 +209,10 @@ impl Desk<'_> {
             }
             for chore in std::mem::take(&mut chores).into_iter().filter(|chore| self.has(*chore)) {
                 let done = match chore {
+                    Chore::Tasks => news.tell().map(|claims| {
+                        self.has_claims.store(claims > 0, Ordering::Relaxed);
+                        Taken::default()
+                    }),
                     Chore::TakeIn => take_in(workspace, Side::Inbox),
                     Chore::Route => router.route().map(|routed| Taken { again: routed.due, failed: routed.failed }),
                     Chore::TakeOut => take_in(workspace, Side::Outbox),
@@ -255,7 +289,10 @@ impl Desk<'_> {
                 let entry = Entry::parse(&name).filter(|entry| !entry.lane.is_empty())?;
                 self.ring(Some(*side), || Word::Came(entry.clone()));
             }
-            (Means::Freed(side), Some(name)) => self.ring(Some(*side), || Word::Freed(name.clone())),
+            (Means::Freed(side), Some(name)) => {
+                self.ring(Some(*side), || Word::Freed(name.clone()));
+                return (*side == Side::Inbox && self.has_claims.load(Ordering::Relaxed)).then_some(Chore::Tasks);
+            }
             (Means::Slots, Some(_)) => self.ring(Some(Side::Inbox), || Word::Slots),
             (Means::Chore(_) | Means::Edits, Some(_)) => {}
         }

@@ -1,4 +1,4 @@
-//! `tick`: everything that is due, once: route, commands, turns, notes, deliveries (not to terminals), then
+//! `tick`: everything that is due, once: news of tasks, route, commands, turns, notes, deliveries (not to terminals), then
 //! letting go of what is old. Orphans are adopted on the way, because claiming does that.
 
 use crate::core::fault::Result;
@@ -7,6 +7,7 @@ use crate::stage::deliver::{self, Deliver};
 use crate::stage::pool::{self, Mode};
 use crate::stage::remember::Remember;
 use crate::stage::run_agent::RunAgent;
+use crate::stage::watch::News;
 use crate::stage::work::Work;
 use crate::stage::{Outcome, failures, route, take_in};
 use crate::store::boxes::Side;
@@ -39,6 +40,7 @@ pub fn width(workspace: &Workspace) -> Result<usize> {
 /// # Errors
 /// The machine's trouble, or a bad `claw.yaml`.
 pub fn run(workspace: &Workspace, report: &mut dyn FnMut(&str, Outcome)) -> Result<()> {
+    News::new(workspace).tell()?;
     failures(route::all(workspace)?.failed).for_each(|o| report("route", o));
     drain(workspace, &Control::all(workspace), control::WIDTH, &mut |o| report("run-agent", o))?;
     drain(workspace, &RunAgent::all(workspace), width(workspace)?, &mut |o| report("run-agent", o))?;

@@ -14,7 +14,7 @@ use crate::store::At;
 use crate::store::boxes::Side;
 use crate::store::workspace::Workspace;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
-use rustix::io::Errno;
+use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -226,7 +226,7 @@ fn read_version(file: &File) -> Option<u64> {
 
 /// A lock on something there is one of: routing, a box's drop zone.
 #[derive(Debug)]
-pub struct Only(#[expect(dead_code, reason = "held for its drop")] Held);
+pub struct Only(Held);
 
 impl Only {
     /// Waits for the lock `name`; its holders are quick.
@@ -240,6 +240,33 @@ impl Only {
                 return Ok(Self(held));
             }
         }
+    }
+
+    /// Takes the lock `name` if nobody holds it.
+    ///
+    /// # Errors
+    /// Where the lock file cannot be made.
+    pub fn attempt(workspace: &Workspace, name: &str) -> Result<Option<Self>> {
+        let path = workspace.root.join(".claw/locks").join(name);
+        Ok(Held::attempt(&path, FlockOperation::NonBlockingLockExclusive)?.map(Self))
+    }
+
+    /// Leaves the lock to the program that this process becomes: it holds it until it and all that it has
+    /// started have ended, and then whoever waits is woken.
+    ///
+    /// # Errors
+    /// Where the lock file cannot be written.
+    pub fn leave_to_program(&mut self) -> Result<()> {
+        self.0.arm()?;
+        for file in [Some(&self.0.lock), self.0.write.as_ref()].into_iter().flatten() {
+            fcntl_setfd(file, FdFlags::empty()).at("share", &self.0.path)?;
+        }
+        Ok(())
+    }
+
+    /// Lets go of a lock that nobody will need for long: its file goes too.
+    pub fn retire(self) {
+        let _ = fs::remove_file(&self.0.path);
     }
 }
 

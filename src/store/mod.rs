@@ -6,6 +6,7 @@
 pub mod approvals;
 pub mod beneath;
 pub mod boxes;
+pub mod claims;
 pub mod clock;
 pub mod contained;
 pub mod definitions;
@@ -35,6 +36,7 @@ pub mod settings;
 pub mod skills;
 pub mod spool;
 pub mod stop;
+pub mod tasks;
 pub mod tree;
 pub mod trust;
 pub mod usage;

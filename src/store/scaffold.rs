@@ -26,7 +26,16 @@ const FILES: &[(&str, &str)] = embedded![
 ];
 
 /// Folders that start empty; a `.gitkeep` keeps them in git.
-const FOLDERS: &[&str] = &["memories/topics", "memories/projects", "memories/daily-notes", "files", "tools"];
+const FOLDERS: &[&str] = &[
+    "memories/topics",
+    "memories/projects",
+    "memories/daily-notes",
+    "tasks/open",
+    "tasks/claimed",
+    "tasks/done",
+    "files",
+    "tools",
+];
 
 const IGNORE: &str = "# What claw keeps for itself.\n/inbox/\n/outbox/\n/sessions/\n/.claw/\n/.secrets/\n";
 

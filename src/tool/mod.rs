@@ -8,6 +8,7 @@ mod memory;
 pub mod program;
 mod shell;
 pub mod skill;
+mod tasks;
 mod tree;
 mod web;
 mod within;
@@ -70,6 +71,7 @@ const TOOLS: &[&Built] = &[
     &memory::RECALL,
     &skill::SKILL,
     &dispatch::DISPATCH,
+    &tasks::TASKS,
 ];
 
 /// A tool that an agent has.
@@ -94,6 +96,8 @@ pub const REMEMBER: &str = memory::REMEMBER.name;
 pub const DISPATCH: &str = dispatch::DISPATCH.name;
 /// The tool that tells skills; who has it is shown which there are.
 pub const SKILL: &str = skill::SKILL.name;
+/// The tool for the shared list.
+pub const TASKS: &str = tasks::TASKS.name;
 /// The first argument of this binary where it turns a page of the web into text.
 pub const PAGE: &str = web::PAGE;
 
