@@ -26,10 +26,25 @@ fn script(step: usize, _: &[String]) -> Answer {
     }
 }
 
-const SCRIPTS: &[(&str, Script)] = &[(TEXT, script)];
+/// Acts, then answers.
+fn acts(step: usize, _: &[String]) -> Answer {
+    match step {
+        0 => ("", vec![("act", json!({"line": 1}))]),
+        _ => ("All of it.", vec![]),
+    }
+}
+
+const SCRIPTS: &[(&str, Script)] = &[(TEXT, script), ("script:several", acts)];
 
 /// The event waits for its turn in a workspace with a tool that acts.
 fn arranged(server: &Strict) -> Fixture {
+    let ws = acting(server);
+    ws.claw(&["send", "--id", ID, "--from", "file:a", TEXT]).ok();
+    ws.claw(&["route"]).ok();
+    ws
+}
+
+fn acting(server: &Strict) -> Fixture {
     let ws = synced();
     server.model(&ws);
     ws.write("memories/topics/house.md", "- the NAS is 10.0.0.7\n");
@@ -37,8 +52,6 @@ fn arranged(server: &Strict) -> Fixture {
     ws.write("tools/act.json", &json!({"description": "Acts.", "parameters": {"type": "object"}}).to_string());
     ws.write("files/.keep", "");
     assert_eq!(ws.shell("chmod +x tools/act").code, 0);
-    ws.claw(&["send", "--id", ID, "--from", "file:a", TEXT]).ok();
-    ws.claw(&["route"]).ok();
     ws
 }
 
@@ -128,4 +141,44 @@ fn a_turn_goes_on_after_the_machines_trouble() {
     let all = [Errno::ENOSPC, Errno::EIO, Errno::EROFS, Errno::EMFILE, Errno::EINTR].map(Fault::Error);
     let faults = |at: usize| if proof::is_full() { all.to_vec() } else { vec![all[at % all.len()]] };
     sweep("an error from every durable call of a turn with tools", faults);
+}
+
+/// Three messages that wait become one turn, one answer, and one `done` line.
+#[test]
+fn collected_messages_killed_before_every_durable_call_are_each_answered_once() {
+    let mut proof = Proof::begin("kill -9 of a turn of three collected messages before every durable call");
+    let server = Strict::start(SCRIPTS);
+    let template = acting(&server);
+    let agent = template.read("agents/pickle/AGENT.md").replace("allow_skills", "queue: collect\nallow_skills");
+    template.write("agents/pickle/AGENT.md", &agent);
+    let ids = ["a", "b", "c"].map(|end| format!("{}{end}", &ID[..ID.len() - 1]));
+    for id in &ids {
+        template.claw(&["send", "--id", id, "--from", "file:a", &format!("script:several {id}")]).ok();
+    }
+    template.claw(&["route"]).ok();
+    let calls = tracer::run(trusted(&template).command(&["run-agent"]), 0, Fault::Kill).calls;
+    let mut found = Vec::new();
+    // In a test run every other one.
+    for at in (1..=calls).step_by(if proof::is_full() { 1 } else { 2 }) {
+        let ws = trusted(&template);
+        let Some(call) = tracer::run(ws.command(&["run-agent"]), at, Fault::Kill).hit else { continue };
+        proof.points += 1;
+        recover(&ws);
+        let mut wrong = violations(&ws, &ids);
+        wrong.extend(server.broken());
+        let done: Vec<Vec<String>> =
+            logged(&ws, "done").into_iter().map(|r| serde_json::from_value(r["ids"].clone()).unwrap()).collect();
+        let answers: Vec<String> = done.iter().map(|ids| format!("{}.r01.md", ids[0])).collect();
+        if (done.len(), ended(&ws), delivered(&ws)) != (1, ids.to_vec(), answers) {
+            wrong.push(format!("answered {done:?}, done {:?}, delivered {:?}", ended(&ws), delivered(&ws)));
+        }
+        let acted = std::fs::read_to_string(ws.path("files/acted")).unwrap_or_default();
+        if acted.lines().count() > 1 {
+            wrong.push(format!("acted: {acted}"));
+        }
+        found.extend(wrong.into_iter().map(|what| format!("{call} ({at} of {calls}): {what}")));
+    }
+    proof.end(found.len());
+    assert!(found.is_empty(), "{found:#?}");
+    assert!(proof.points > 20, "{}", proof.points);
 }

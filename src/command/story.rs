@@ -56,6 +56,9 @@ pub struct Story {
     pub ms: Option<i64>,
     /// What its turn asked other agents.
     pub asked: Vec<Story>,
+    /// What of it became one turn with others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub collected: Vec<String>,
     /// Where it was noted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub noted: Vec<String>,
@@ -82,6 +85,7 @@ impl Story {
     pub fn of(workspace: &Workspace, id: &Id, found: &Found) -> Result<Self> {
         let event = spool::read_capped(&found.path).and_then(|bytes| Event::from_json(&bytes));
         let lines = journal_of(workspace, id);
+        let told = |what: &str| lines.iter().filter(|l| l.what == what).map(|l| l.why.clone()).collect();
         let mut story = Self {
             id: id.clone(),
             side: found.side.name(),
@@ -96,7 +100,8 @@ impl Story {
             tokens: 0,
             ms: None,
             asked: Vec::new(),
-            noted: lines.iter().filter(|l| l.what == "remember").map(|l| l.why.clone()).collect(),
+            collected: told("collect"),
+            noted: told("remember"),
             out: Vec::new(),
         };
         match event {

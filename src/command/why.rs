@@ -57,6 +57,9 @@ fn tell(story: &Story) -> Result<()> {
         let steps = if story.steps == 1 { "1 step".to_owned() } else { format!("{} steps", story.steps) };
         row("turn", &format!("{model}, {steps}"))?;
     }
+    for what in &story.collected {
+        row("turn", what)?;
+    }
     tree(&story.asked, 1)?;
     for place in &story.noted {
         row("noted", place)?;

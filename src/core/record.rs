@@ -18,6 +18,15 @@ pub enum Record {
         /// The whole event.
         event: Box<Event>,
     },
+    /// An event that is answered in the turn of another one.
+    Also {
+        /// When.
+        at: Timestamp,
+        /// The event whose turn it is.
+        id: Id,
+        /// The whole event.
+        event: Box<Event>,
+    },
     /// A model's answer; it is never asked for again.
     Model {
         /// When.
@@ -77,6 +86,7 @@ impl Record {
     pub fn is_about(&self, id: &Id) -> bool {
         match self {
             Self::In { event, .. } => event.id == *id,
+            Self::Also { id: of, event, .. } => of == id || event.id == *id,
             Self::Model { id: of, .. } | Self::Begun { id: of, .. } | Self::Tool { id: of, .. } => of == id,
             Self::Done { ids, .. } => ids.contains(id),
             Self::Unknown => false,

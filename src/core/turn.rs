@@ -62,6 +62,8 @@ pub struct Replay {
     pub history: Vec<Message>,
     /// The event has its `in` line.
     pub is_read: bool,
+    /// The events that are answered in its turn, too.
+    pub also: Vec<Event>,
     /// What the model has answered so far.
     pub steps: Vec<Taken>,
     /// The event has its `done` line, which says that this goes out.
@@ -133,6 +135,16 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
                     open.push(Open { id: event.id, content: event.content, steps: Vec::new() });
                 }
             }
+            Record::Also { id: of, event, .. } if of == *id => {
+                if !state.also.iter().any(|other| other.id == event.id) {
+                    state.also.push(*event);
+                }
+            }
+            Record::Also { id: of, event, .. } => {
+                if let Some(open) = open.iter_mut().find(|open| open.id == of) {
+                    open.content = together([open.content.as_str(), &event.content]);
+                }
+            }
             Record::Model { id: answered, reply, .. } => {
                 if let Some(steps) = steps(&mut state, &mut open, id, &answered) {
                     steps.push(Taken::new(reply));
@@ -153,6 +165,9 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
             Record::Done { ids, out, said, .. } => {
                 if ids.contains(id) {
                     state.done = Some(out);
+                } else {
+                    // A turn that failed was not the last word: its messages had turns of their own.
+                    state.also.retain(|event| !ids.contains(&event.id));
                 }
                 past.extend(open.extract_if(.., |o| ids.contains(&o.id)).map(|o| o.close(said.clone())));
             }
@@ -170,6 +185,11 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
     let kept = newest.count();
     state.history = past.drain(past.len() - kept..).flatten().collect();
     state
+}
+
+/// What was said one after the other, as one message: models want to be spoken to in turns.
+fn together<'a>(said: impl IntoIterator<Item = &'a str>) -> String {
+    said.into_iter().collect::<Vec<_>>().join("\n\n")
 }
 
 fn steps<'a>(state: &'a mut Replay, open: &'a mut [Open], id: &Id, of: &Id) -> Option<&'a mut Vec<Taken>> {
@@ -208,7 +228,8 @@ impl Replay {
     #[must_use]
     pub fn messages(&self, content: &str, is_last: bool) -> Vec<Message> {
         let mut messages = self.history.clone();
-        messages.push(Message::user(content));
+        let also = self.also.iter().map(|event| event.content.as_str());
+        messages.push(Message::user(together(std::iter::once(content).chain(also))));
         let begin = messages.len();
         self.steps.iter().for_each(|step| step.messages(&mut messages));
         let repeats = self.repeats();
@@ -316,6 +337,29 @@ mod tests {
         let said: Vec<&str> = state.history.iter().map(Message::content).collect();
         assert_eq!(said, ["q1", "a1", "q3", "a3"]);
         assert_eq!(next(&state, 9), Step::Read);
+    }
+
+    #[test]
+    fn what_was_collected_is_one_message_and_one_answer_answers_it() {
+        let at = Timestamp::UNIX_EPOCH;
+        let [first, .., done] = whole_turn(1);
+        let also = |n: i64| Record::Also { at, id: id(1), event: Box::new(event(n, &format!("q{n}"))) };
+        let mut records = vec![first, also(2), also(3), also(2)];
+        let begun = replay(records.clone(), &id(1));
+        assert_eq!(begun.messages("q1", false).last().unwrap().content(), "q1\n\nq2\n\nq3");
+        // One of them alone has not begun; and where its own turn came first, it is not answered again.
+        assert_eq!(next(&replay(records.clone(), &id(2)), 9), Step::Read);
+        let own = records.iter().cloned().chain(whole_turn(2));
+        assert_eq!(replay(own, &id(1)).also.iter().map(|e| e.id.clone()).collect::<Vec<_>>(), [id(3)]);
+        let Record::Done { out, .. } = done else { unreachable!() };
+        let reply = Reply { content: "all".into(), ..Reply::default() };
+        records.push(Record::Model { at, id: id(1), model: "m".into(), ms: 1, reply });
+        records.push(Record::Done { at, ids: vec![id(1), id(2), id(3)], out, said: None });
+        for n in 1..=3 {
+            assert!(matches!(next(&replay(records.clone(), &id(n)), 9), Step::Publish(_)), "{n}");
+        }
+        let later = replay(records, &id(4));
+        assert_eq!(later.history.iter().map(Message::content).collect::<Vec<_>>(), ["q1\n\nq2\n\nq3", "all"]);
     }
 
     /// What a model may send: every result has its call and the reverse, in order, and nothing is said twice in

@@ -148,7 +148,7 @@ fn show(workspace: &Workspace, kind: &str, file: &str, id: &str) -> Result<Strin
 fn session(about: &About) -> Result<String> {
     let (mut messages, mut answers, mut usage) = (0, 0, Usage::default());
     session_log::each(about.workspace, &about.session, |record| match record {
-        Record::In { .. } => messages += 1,
+        Record::In { .. } | Record::Also { .. } => messages += 1,
         Record::Done { .. } => answers += 1,
         Record::Model { reply, .. } => {
             usage.input += reply.usage.input;

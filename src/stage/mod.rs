@@ -2,6 +2,7 @@
 //! and `supervise` call these same ones, and all of them may run in any number of processes at once.
 
 mod calls;
+mod collect;
 mod commands;
 pub mod control;
 mod crew;

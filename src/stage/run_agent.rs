@@ -11,7 +11,7 @@ use crate::core::session;
 use crate::core::turn::{self, Step};
 use crate::stage::turn::{Asked, Turn, expired, publish_all};
 use crate::stage::work::Work;
-use crate::stage::{Outcome, Patience, Standing, calls, crashed, dispatch, settle, watch};
+use crate::stage::{Outcome, Patience, Standing, calls, collect, crashed, dispatch, settle, watch};
 use crate::store::approvals;
 use crate::store::boxes::Side;
 use crate::store::claims;
@@ -187,8 +187,12 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                 if turn.event.kind == EventKind::Message {
                     approvals::withdraw(turn.workspace, &turn.lane.name)?;
                 }
-                turn.log.append(&[Record::In { at: turn.now(), event: Box::new(turn.event.clone()) }])?;
-                turn.state.is_read = true;
+                let (at, id) = (turn.now(), turn.event.id.clone());
+                let more = collect::waiting(&turn)?;
+                let also = more.iter().map(|event| Record::Also { at, id: id.clone(), event: Box::new(event.clone()) });
+                let begun = Record::In { at, event: Box::new(turn.event.clone()) };
+                turn.log.append(&std::iter::once(begun).chain(also).collect::<Vec<_>>())?;
+                (turn.state.is_read, turn.state.also) = (true, more);
                 if watch::is_stale(turn.workspace, turn.event) {
                     turn.close(String::new(), false)?;
                 }
@@ -240,7 +244,9 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                     scratch::clear(turn.workspace, &turn.lane.name)?;
                 }
                 let noted = turn.noted();
-                return publish_all(turn.workspace, &out).map(|ids| noted.into_iter().chain(ids).collect());
+                let ids = publish_all(turn.workspace, &out)?;
+                collect::end(turn.workspace, &turn.lane.name, &turn.event.id, &turn.state.also)?;
+                return Ok(noted.into_iter().chain(ids).collect());
             }
         }
     }

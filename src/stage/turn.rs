@@ -81,7 +81,8 @@ impl Turn<'_> {
     /// sync. `is_new` where no model said it.
     pub(super) fn close(&mut self, said: String, is_new: bool) -> Result<()> {
         let out = self.outgoing(&said)?;
-        let ids = vec![self.event.id.clone()];
+        let also = self.state.also.iter().map(|event| event.id.clone());
+        let ids = std::iter::once(self.event.id.clone()).chain(also).collect();
         self.log.append(&[Record::Done { at: self.now(), ids, out: out.clone(), said: is_new.then_some(said) }])?;
         self.log.commit()?;
         self.state.done = Some(out);

@@ -105,7 +105,7 @@ impl<'w> News<'w> {
     fn is_logged(&self, session: &str, id: &Id) -> Result<bool> {
         let mut is_known = false;
         session_log::each(self.workspace, session, |record| {
-            is_known |= matches!(&record, Record::In { event, .. }
+            is_known |= matches!(&record, Record::In { event, .. } | Record::Also { event, .. }
                 if event.id.short() == id.short());
         })?;
         Ok(is_known)

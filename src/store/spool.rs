@@ -301,6 +301,15 @@ impl Job<'_> {
     }
 }
 
+/// Ends an event in `ready` that was answered with another one. The caller holds its lane.
+///
+/// # Errors
+/// Where the file system refuses. One that is gone has ended otherwise.
+pub fn finish(workspace: &Workspace, side: Side, entry: &Entry) -> Result<()> {
+    let (ready, done) = (side.dir(workspace, State::Ready).join(entry.to_string()), side.done(workspace, &entry.id));
+    workspace.memo.places.settle_in_day(&ready, &done, workspace.sync()?)
+}
+
 /// Reads at most [`MAX_BYTES`] of a regular file.
 ///
 /// # Errors

@@ -42,7 +42,9 @@ pub fn violations_with(ws: &Fixture, accepted: &[String], late: &BTreeSet<String
                 }
                 Some("done") => {
                     let id = record["ids"][0].as_str().unwrap_or_default().to_owned();
-                    *ends.entry(id.clone()).or_default() += 1;
+                    for id in record["ids"].as_array().unwrap() {
+                        *ends.entry(id.as_str().unwrap_or_default().to_owned()).or_default() += 1;
+                    }
                     if late.contains(&id) {
                         continue;
                     }
