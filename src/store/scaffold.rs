@@ -21,6 +21,7 @@ const FILES: &[(&str, &str)] = embedded![
     "skills/README.md",
     "skills/skill-creator/SKILL.md",
     "skills/skill-creator/references/format.md",
+    "skills/tmux/SKILL.md",
     "crons/README.md",
     "memories/README.md",
 ];
