@@ -100,6 +100,42 @@ fn a_conversation_keeps_its_agent_across_changed_bindings_and_a_repeated_send() 
 }
 
 #[test]
+fn a_platforms_repeated_event_runs_once_across_new_a_changed_binding_and_a_restart() {
+    let ws = town(&["pattern: \"file:.*\", agent: brain"]);
+    ws.config("owner: ['file:p']\n");
+    let ids = ["1", "2"].map(|n| format!("20261121T00413{n}.000000Z-tg.{n}"));
+    let say = |id: &str| ws.claw(&["send", "--id", id, "--from", "file:p", &format!("remember {id}")]).ok();
+    let is_done = |ws: &Fixture, id: &str| {
+        ws.pending().is_empty() && !ws.list("outbox/files/p").is_empty() && {
+            ws.list("outbox/files/p").contains(&format!("{id}.r01.md"))
+        }
+    };
+    let steady = ws.supervise(&[]);
+    say(&ids[0]);
+    ws.eventually("the first is answered", |ws| is_done(ws, &ids[0]));
+    let command = ws.claw(&["send", "--from", "file:p", "/new"]).ok().trim().to_owned();
+    ws.eventually("a new conversation begins", |ws| is_done(ws, &command));
+    bind(&ws, &["pattern: \"file:.*\", agent: scout", "pattern: \"file:p\", agent: scout"]);
+    say(&ids[1]);
+    ws.eventually("the second is answered", |ws| is_done(ws, &ids[1]));
+    // Killed, and what it knew of what is done is gone as well.
+    drop(steady);
+    std::fs::remove_dir_all(ws.path("inbox/done/2026-11-21")).unwrap();
+    let sessions = ws.list("sessions");
+    let logs = |ws: &Fixture| ws.list("sessions").iter().map(|s| ws.read(&format!("sessions/{s}/log.jsonl"))).collect();
+    let before: Vec<String> = logs(&ws);
+    let answers = ws.list("outbox/files/p");
+    let steady = ws.supervise(&[]);
+    ids.iter().rev().for_each(|id| drop(say(id)));
+    let has_ended = |ws: &Fixture, id: &str| ws.list("inbox/done/2026-11-21").contains(&format!("{id}.json"));
+    ws.eventually("both copies have ended", |ws| ids.iter().all(|id| has_ended(ws, id)) && ws.pending().is_empty());
+    assert_eq!(steady.stop().code, 0);
+    assert_eq!((ws.list("sessions"), logs(&ws), ws.list("outbox/files/p")), (sessions, before, answers));
+    let notes = ws.shell("cat memories/daily-notes/*.md").ok();
+    assert!(ids.iter().all(|id| notes.matches(&format!("- {id} <!--")).count() == 1), "{notes}");
+}
+
+#[test]
 fn a_call_is_for_this_once_and_the_called_one_does_not_hear_it() {
     let ws = town(&[]);
     assert_eq!(goes(&ws, &["--from", "cli:bob", "--reply-to=file:bob", "hello"]), "pickle.file-bob");

@@ -302,13 +302,13 @@ pub fn compose(id: &str, text: &str, by: &Address, at: Stamp, hops: u32) -> Resu
     if hops > 0 {
         keys.push(("hops", Some(hops.to_string())));
     }
-    let mut body = text.trim_start_matches('\u{feff}').to_owned();
+    let mut body = text.trim_start_matches('\u{feff}');
     if parts.yaml.is_none() {
         let (first, rest) = text.trim().split_once('\n').unwrap_or((text.trim(), ""));
         keys.insert(0, ("title", Some(first.trim_start_matches('#').trim().to_owned())));
-        body = rest.trim().to_owned();
+        body = rest.trim();
     }
-    let task = Task { id: id.to_owned(), state: State::Open, head: Head::default(), text: body };
+    let task = Task { id: id.to_owned(), state: State::Open, head: Head::default(), text: body.to_owned() };
     let text = task.with(keys)?;
     Ok(format!("{}\n", text.trim_end()))
 }

@@ -70,9 +70,9 @@ pub(super) fn end(workspace: &Workspace, lane: &str, first: &Id, more: &[Event])
         if state == State::Ready && more.iter().any(|event| event.id == entry.id) {
             spool::finish(workspace, Side::Inbox, &entry)?;
             let why = format!("with {}", first.short());
-            let line =
+            let moved =
                 Line { from: "ready".into(), to: "done".into(), why, ..Line::of(Side::Inbox, "collect", &entry) };
-            journal::write(workspace, line);
+            journal::write(workspace, moved);
         }
     }
     Ok(())

@@ -204,12 +204,10 @@ impl<'w> List<'w> {
     /// # Errors
     /// `Later` where somebody else has it, or nothing is open; `Data` where it is done, or there is none.
     pub fn claim(&self, id: Option<&str>, by: &Address, hold: &Hold) -> Result<Task> {
+        let own = || all(self.workspace, State::Claimed).into_iter().filter_map(|(_, read)| read.ok());
         let task = match id {
             Some(id) => find(self.workspace, id)?,
-            None => {
-                let claimed = all(self.workspace, State::Claimed).into_iter().filter_map(|(_, read)| read.ok());
-                claimed.filter(|task| is_same(task, hold)).map(Ok).next().unwrap_or_else(|| first(self.workspace))?
-            }
+            None => own().find(|task| is_same(task, hold)).map_or_else(|| first(self.workspace), Ok)?,
         };
         match task.state {
             State::Open => {}

@@ -35,7 +35,7 @@ pub(super) const TASKS: Built = Built {
             "additionalProperties": false,
         })
     },
-    run: run,
+    run: act,
 };
 
 #[derive(Deserialize)]
@@ -57,7 +57,7 @@ struct Wish {
     text: Option<String>,
 }
 
-fn run(scene: &Scene, arguments: &Value) -> Result<String> {
+fn act(scene: &Scene, arguments: &Value) -> Result<String> {
     let wish: Wish = tool::arguments(arguments)?;
     let workspace = scene.workspace;
     let session = scene.lane.name.clone();
@@ -65,14 +65,11 @@ fn run(scene: &Scene, arguments: &Value) -> Result<String> {
     let own = Hold::Session(session);
     let id = || wish.id.as_deref().ok_or_else(|| Fault::data("which one? `id` is missing; nothing was done"));
     let text = wish.text.as_deref().unwrap_or_default();
-    if let Action::Show = wish.action {
-        return tasks::find(workspace, id()?).map(|task| told(&task));
-    }
     let list = List::open(workspace)?;
     list.put_back()?;
     match wish.action {
         Action::List => Ok(listed(scene)),
-        Action::Show => Err(Fault::data("nothing was done")),
+        Action::Show => tasks::find(workspace, id()?).map(|task| told(&task)),
         Action::Add => {
             let hops = scene.event.hops.saturating_add(1);
             if hops > task::MAX_HOPS {

@@ -63,7 +63,7 @@ fn is_outgoing(id: &str) -> bool {
 /// they have been told so, and have lost their place in the order.
 fn violations(town: &Town, said: &Said, late: &BTreeSet<String>) -> Vec<String> {
     let answers = answers(town);
-    let mut wrong = numbers(said, &answers);
+    let mut wrong = numbers(town, said, &answers);
     let ids: Vec<String> = answers.iter().map(|answer| answer.id.clone()).collect();
     wrong.extend(checker::violations_with(&town.ws, &ids, late));
     wrong.extend(deliveries(town, &answers, late));
@@ -101,7 +101,7 @@ fn answers(town: &Town) -> Vec<Answer> {
 }
 
 /// Every message was answered once, in its lane; what its sender was not told to be safe may be missing.
-fn numbers(said: &Said, answers: &[Answer]) -> Vec<String> {
+fn numbers(town: &Town, said: &Said, answers: &[Answer]) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut ends: BTreeMap<usize, usize> = BTreeMap::new();
     for answer in answers {
@@ -110,8 +110,9 @@ fn numbers(said: &Said, answers: &[Answer]) -> Vec<String> {
             wrong.push(format!("{} answers what nobody said", answer.id));
             continue;
         };
-        if !answer.lane.ends_with(&format!(".file-l{lane}")) {
-            wrong.push(format!("message {} of lane {lane} was answered in {}", answer.n, answer.lane));
+        if answer.lane != town.session(*lane) {
+            let session = town.session(*lane);
+            wrong.push(format!("message {} of lane {lane} was answered in {}, not {session}", answer.n, answer.lane));
         }
         if !answer.text.starts_with(&format!("answer {} ", answer.n)) {
             wrong.push(format!("message {} was answered with {}", answer.n, answer.text));

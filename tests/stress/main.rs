@@ -94,6 +94,93 @@ fn a_crowd_of_processes_that_are_killed_and_people_who_move_files() {
     end(proof, count, kills, &verdict, &more);
 }
 
+/// Many agents behind bindings of every tier, and as many processes that are killed at random.
+const EIGHT: &[(usize, Beast)] = &[
+    (4, Beast { arguments: &["run-agent"], life: 500, claims: [true, false] }),
+    (1, Beast { arguments: &["route"], life: 20, claims: [false, false] }),
+    (1, Beast { arguments: &["deliver"], life: 80, claims: [false, true] }),
+    (2, Beast { arguments: &["tick"], life: 500, claims: [true, true] }),
+];
+
+#[test]
+fn each_event_is_answered_by_the_agent_that_explain_names_in_its_order_and_never_too_many_at_once() {
+    let is_full = proof::is_full();
+    let (proof, seed) = begin(if is_full {
+        "8 processes are killed at random over 100 agents behind bindings, and 1,000 sources"
+    } else {
+        "8 processes are killed at random over 10 agents behind bindings, and 50 sources"
+    });
+    let (agents, lanes, count) = if is_full { (100, 1000, 20_000) } else { (10, 50, 400) };
+    let town = Town::bound(agents, lanes, 6);
+    let chosen: BTreeSet<&String> = town.explained.iter().collect();
+    assert!(chosen.len() > agents / 2, "bindings that choose few agents show little: {chosen:?}");
+    let zoo = Zoo::new(&town.ws);
+    let mut said = Said::new();
+    std::thread::scope(|scope| {
+        let _closing = Closing(&zoo);
+        let beasts = EIGHT.iter().flat_map(|(many, beast)| std::iter::repeat_n(beast, *many));
+        for (beast, seed) in beasts.zip(seed + 1..) {
+            let zoo = &zoo;
+            scope.spawn(move || zoo.keep(*beast, seed));
+        }
+        speak(&town, 0..count, &mut Random(seed), &mut said);
+        let end = Instant::now() + Duration::from_secs(if is_full { 2400 } else { 15 });
+        while Instant::now() < end && town.ws.pending().len() > town.lanes / 5 {
+            zoo.rest(Duration::from_millis(100));
+        }
+    });
+    let kills = [&zoo.kills[0], &zoo.kills[1]].map(|kills| kills.load(Ordering::Relaxed));
+    let verdict = judge(&town, &said, &BTreeSet::new(), kills, [town.limit, DELIVERIES]);
+    let more = format!("{} processes, {} agents chosen", zoo.starts.load(Ordering::Relaxed), chosen.len());
+    end(proof, count, kills, &verdict, &more);
+}
+
+/// While something waits in a lane, no other lane is served more often than twice by each process: once in the
+/// round that each is in, and once in the next.
+#[test]
+fn a_lane_that_waits_is_passed_by_another_one_twice_for_each_process_at_most() {
+    let mut proof = Proof::begin("8 processes serve lanes of few events beside lanes that are flooded");
+    let (lanes, few, flood, processes) = if proof::is_full() { (100, 20, 1000, 8) } else { (12, 6, 60, 8) };
+    let town = Town::new(3, lanes, 4);
+    for agent in 0..3 {
+        let name = town.agent(agent);
+        let text = format!("---\nname: {name}\nmax_concurrency: 4\n---\nx\n");
+        town.ws.write(&format!("agents/{name}/AGENT.md"), &text);
+    }
+    // The two first lanes have many more than the others, and had them before.
+    let ids = (0..2).flat_map(|lane| std::iter::repeat_n(lane, flood)).chain((0..few).flat_map(|_| 2..lanes));
+    for (n, lane) in ids.enumerate() {
+        let from = format!("---\nfrom: file:l{lane}\nagent: {}\n---\nn={n}\n", town.agent(lane));
+        town.ws.write(&format!("inbox/{n:05}.md"), &from);
+        proof.points += 1;
+    }
+    town.ws.claw(&["route"]).ok();
+    let workers: Vec<_> = (0..processes).map(|_| town.ws.command(&["run-agent"]).spawn().unwrap()).collect();
+    for worker in workers {
+        assert_eq!(worker.wait_with_output().unwrap().status.code(), Some(0));
+    }
+    let text = town.ws.read("turns");
+    let served: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("+ ")?.split(' ').next()).collect();
+    assert_eq!(served.len(), proof.points);
+    let most = most_passed(&served);
+    proof.end(usize::from(most > 2 * processes));
+    say(&format!("a waiting lane was passed by another one {most} times at most"));
+    assert!(most <= 2 * processes, "{most}");
+}
+
+/// How often a lane was served at most while another one waited, from its last turn to its next.
+fn most_passed(served: &[&str]) -> usize {
+    let lanes: BTreeSet<&str> = served.iter().copied().collect();
+    let gaps = lanes.iter().flat_map(|lane| {
+        let own = served.split(move |other| other == lane);
+        // Behind its last one it does not wait any more.
+        let count = served.iter().filter(|other| *other == lane).count();
+        own.take(count)
+    });
+    let most = |gap: &[&str]| lanes.iter().map(|lane| gap.iter().filter(|other| *other == lane).count()).max();
+    gaps.filter_map(most).max().unwrap_or_default()
+}
+
 #[test]
 fn supervisors_a_shell_loop_and_one_shots_on_one_workspace() {
     let (proof, seed) = begin("2 supervisors, one killed again and again, a shell loop and path units");

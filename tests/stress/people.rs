@@ -6,6 +6,7 @@ use crate::zoo::{Zoo, ends_within};
 use claw::core::entry::{Entry, Tries};
 use claw::core::stamp::Stamp;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write;
@@ -36,8 +37,9 @@ pub fn speak(town: &Town, numbers: Range<usize>, random: &mut Random, said: &mut
 
 /// One of forty senders is killed at a random moment.
 fn send(town: &Town, lane: usize, n: usize, random: &mut Random) -> bool {
-    let (from, agent, text) = (format!("file:l{lane}"), town.agent(lane), format!("n={n}"));
-    let mut child = town.ws.command(&["send", "--from", &from, "--agent", &agent, &text]).spawn().unwrap();
+    let (from, text) = (format!("file:l{lane}"), format!("n={n}"));
+    let mut send = town.ws.command(&["send", "--from", &from, &text]);
+    let mut child = send.args(town.named(lane).map(|agent| format!("--agent={agent}"))).spawn().unwrap();
     if random.below(40) == 0 && !ends_within(&child, Duration::from_micros(random.below(6000) as u64)) {
         child.kill().unwrap();
         child.wait().unwrap();
@@ -50,8 +52,9 @@ fn send(town: &Town, lane: usize, n: usize, random: &mut Random) -> bool {
 
 fn drop_in(town: &Town, lane: usize, n: usize, random: &mut Random) -> bool {
     let inbox = town.ws.path("inbox");
-    let agent = town.agent(lane);
-    let text = format!("---\nfrom: file:l{lane}\nagent: {agent}\n---\nn={n}\n");
+    let agent = town.named(lane);
+    let named = agent.as_ref().map(|agent| format!("agent: {agent}\n")).unwrap_or_default();
+    let text = format!("---\nfrom: file:l{lane}\n{named}---\nn={n}\n");
     let hidden = inbox.join(format!(".{n}"));
     match random.below(4) {
         0 => {
@@ -59,8 +62,8 @@ fn drop_in(town: &Town, lane: usize, n: usize, random: &mut Random) -> bool {
             fs::rename(hidden, inbox.join(format!("{n}.md"))).unwrap();
         }
         1 => {
-            let json = format!(r#"{{"source": "file:l{lane}", "agent_id": "{agent}", "text": "n={n}"}}"#);
-            fs::write(&hidden, json).unwrap();
+            let json = json!({"source": format!("file:l{lane}"), "agent_id": agent, "text": format!("n={n}")});
+            fs::write(&hidden, json.to_string()).unwrap();
             fs::rename(hidden, inbox.join(format!("{n}.json"))).unwrap();
         }
         2 => {

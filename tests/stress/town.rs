@@ -34,6 +34,8 @@ pub struct Town {
     pub lanes: usize,
     /// Turns at once, over all agents.
     pub limit: usize,
+    /// The agent of each lane by what `claw route --explain` says, where its events name none.
+    pub explained: Vec<String>,
 }
 
 impl Town {
@@ -45,14 +47,45 @@ impl Town {
         ws.model("noted", "provider: command, command: [sh, model.sh]");
         ws.write("model.sh", MODEL);
         ws.write("AGENTS.md", "Be brief.\n");
-        let town = Self { ws, agents, lanes, limit };
+        let town = Self { ws, agents, lanes, limit, explained: Vec::new() };
         for agent in 0..agents {
             town.ws.write(&format!("agents/{}/AGENT.md", town.agent(agent)), &town.definition(agent, 0));
         }
         town
     }
 
-    /// The agent of a lane.
+    /// A town whose events name no agent: bindings of every tier decide, for several lanes more than one.
+    pub fn bound(agents: usize, lanes: usize, limit: usize) -> Self {
+        let mut town = Self::new(agents, lanes, limit);
+        let wide = (agents - 1).to_string().len();
+        let ends = (0..agents).map(|agent| (format!("file:l[0-9]*{agent:0wide$}"), agent));
+        let exact = (0..lanes).step_by(7).map(|lane| (format!("file:l{lane}"), lane * 3 + 1));
+        let any = [("file:l.*1".to_owned(), 2), ("file:l.*".to_owned(), 1)];
+        let bindings = any.into_iter().chain(ends).chain(exact);
+        let given: Vec<String> = bindings
+            .map(|(pattern, agent)| format!("    - {{pattern: '{pattern}', agent: {}}}\n", town.agent(agent)))
+            .collect();
+        town.ws.config(&format!("routing:\n  bindings:\n{}", given.concat()));
+        let explain = |lane: usize| {
+            let said = town.ws.claw(&["route", "--explain", &format!("file:l{lane}"), "--json"]).ok();
+            serde_json::from_str::<serde_json::Value>(&said).unwrap()["agent"].as_str().unwrap().to_owned()
+        };
+        town.explained = (0..lanes).map(explain).collect();
+        town
+    }
+
+    /// The agent that an event of a lane names, where it names one.
+    pub fn named(&self, lane: usize) -> Option<String> {
+        self.explained.is_empty().then(|| self.agent(lane))
+    }
+
+    /// The session of a lane.
+    pub fn session(&self, lane: usize) -> String {
+        let agent = self.explained.get(lane).cloned().unwrap_or_else(|| self.agent(lane));
+        format!("{agent}.file-l{lane}")
+    }
+
+    /// The agent of a lane, where its events name it.
     pub fn agent(&self, lane: usize) -> String {
         format!("a{:02}", lane % self.agents)
     }
