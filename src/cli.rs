@@ -4,7 +4,7 @@
 
 use crate::command::{
     Here, agents, approve, ask, check, completions, deliver, discard, init, log, man, page, prompt, recall, remember,
-    retry, route, run_agent, send, skills, status, supervise, tasks, tick, trust, usage, why,
+    retry, route, run_agent, send, sessions, skills, status, supervise, tasks, tick, trust, usage, why,
 };
 use crate::core::fault::Result;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -51,6 +51,8 @@ pub enum Command {
     Prompt(prompt::Args),
     /// Show who can answer
     Agents(agents::Args),
+    /// Show what was said, in which session
+    Sessions(sessions::Args),
     /// Put a message into the inbox, and print its id once it is durable
     Send(send::Args),
     /// Move what is new to the sessions that will answer it
@@ -117,6 +119,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Skills(args) => skills::run(&args, here),
         Command::Prompt(args) => prompt::run(&args, here),
         Command::Agents(args) => agents::run(&args, here),
+        Command::Sessions(args) => sessions::run(&args, here),
         Command::Send(args) => send::run(args, here),
         Command::Route(args) => route::run(&args, here),
         Command::RunAgent(args) => run_agent::run(&args, here),

@@ -115,6 +115,34 @@ fn no_model_ever_hears_a_command_or_its_answer() {
 }
 
 #[test]
+fn what_was_taken_is_told_to_whoever_it_was_taken_for_and_all_of_it_to_the_owner() {
+    let server = Strict::start(SCRIPTS);
+    let ws = strict(&server);
+    ws.config("owner: ['file:boss']\nbudget: {day: {calls: 5}}\ncurrency: EUR");
+    ws.write("claw.yaml", &ws.read("claw.yaml").replace("model: m,", "model: m, price: {input: 1000, output: 2000},"));
+    let agent = ws.read("agents/pickle/AGENT.md");
+    ws.write("agents/pickle/AGENT.md", &agent.replacen("---\n", "---\nbudget: {total: {tokens: 100000}}\n", 1));
+    let say = |from: &str, text: &str| {
+        let id = ws.claw(&["send", "--from", from, "--reply-to", "file:group", text]).ok();
+        ws.claw(&["tick"]).ok();
+        ws.read(&format!("outbox/files/group/{}.r01.md", id.trim()))
+    };
+    say("file:guest", "hello");
+    ws.claw(&["ask", "-n", "-a", "cookie", "hello"]).ok();
+    ws.claw(&["ask", "-n", "hello"]).ok();
+    let one = "1 calls, 15 tokens, 0.02 EUR";
+    let own = format!("this conversation: {one} today; {one} this month\n");
+    assert_eq!(say("file:guest", "/usage"), own);
+    assert_eq!(
+        say("file:boss", "/usage"),
+        own + "pickle: 2 calls, 30 tokens, 0.04 EUR today; 2 calls, 30 tokens, 0.04 EUR this month\n\
+               all together: 3 calls, 45 tokens, 0.06 EUR today; 3 calls, 45 tokens, 0.06 EUR this month\n\
+               left: 2 of 5 calls (budget.day.calls in claw.yaml)\n\
+               left: 99970 of 100000 tokens (budget.total.tokens in agents/pickle/AGENT.md)\n"
+    );
+}
+
+#[test]
 fn commands_are_answered_while_every_turn_hangs() {
     let ws = hanging();
     ws.config("max_concurrency: 1");

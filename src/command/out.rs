@@ -5,6 +5,7 @@ use crate::core::id::Id;
 use crate::stage::{Outcome, Standing};
 use crate::store::locate;
 use crate::store::workspace::Workspace;
+use crate::world::World;
 use std::io::{self, BufRead, ErrorKind, IsTerminal, Write};
 
 /// Prints one line.
@@ -74,15 +75,24 @@ pub fn clock(at: crate::core::stamp::Stamp) -> String {
 /// # Errors
 /// Where one means no event; what `each` says.
 pub fn ids(workspace: &Workspace, arguments: &[String], mut each: impl FnMut(Id) -> Result<()>) -> Result<()> {
+    words(arguments, |text| each(locate::resolve(workspace, text)?))
+}
+
+/// What was given: the arguments, or one per line on stdin where the argument is `-`. `each` is called as they
+/// come.
+///
+/// # Errors
+/// Where stdin cannot be read; what `each` says.
+pub fn words(arguments: &[String], mut each: impl FnMut(&str) -> Result<()>) -> Result<()> {
     for argument in arguments {
         if argument != "-" {
-            each(locate::resolve(workspace, argument)?)?;
+            each(argument)?;
             continue;
         }
         for text in io::stdin().lock().lines() {
             let text = text.map_err(|e| Fault::data(format!("stdin: {e}")))?;
             if !text.trim().is_empty() {
-                each(locate::resolve(workspace, &text)?)?;
+                each(&text)?;
             }
         }
     }
@@ -147,6 +157,17 @@ pub fn plain(text: &str) -> String {
         if is_hidden(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
     }
     shown
+}
+
+/// What makes a terminal show text less bright, and bright again (ECMA-48, 8.3.117).
+pub const DIM: &str = "\x1b[2m";
+/// The end of [`DIM`].
+pub const BRIGHT: &str = "\x1b[0m";
+
+/// Whether stdout may have colours: a terminal, and nobody has said no (<https://no-color.org>).
+#[must_use]
+pub fn has_colour(world: &World) -> bool {
+    is_terminal() && world.var("NO_COLOR").is_none()
 }
 
 /// Whether a person sees stdout.

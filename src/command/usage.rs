@@ -1,7 +1,6 @@
 //! `claw usage`
 
 use crate::command::{Here, out};
-use crate::core::budget::{Limit, What};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::ledger::Ledger;
 use crate::core::ledger_line::{Line, Sums};
@@ -81,7 +80,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let mut rows: Vec<(&str, Sums)> = rows.into_iter().filter(|(_, sums)| *sums != Sums::default()).collect();
     match args.by {
         By::Day => rows.reverse(),
-        _ => rows.sort_by_key(|(_, sums)| std::cmp::Reverse((sums.money, tokens(sums)))),
+        _ => rows.sort_by_key(|(_, sums)| std::cmp::Reverse((sums.money, sums.tokens()))),
     }
     let currency = &workspace.config()?.currency;
     if args.json {
@@ -101,10 +100,6 @@ fn date(text: &str) -> Result<String> {
     Ok(day.map_err(|fault| fault.hint("like 2026-11-25"))?.to_string())
 }
 
-fn tokens(sums: &Sums) -> u64 {
-    sums.usage.input.saturating_add(sums.usage.output)
-}
-
 fn document(by: &str, label: &str, sums: &Sums, currency: &str) -> Value {
     json!({
         by: label, "calls": sums.calls, "input": sums.usage.input, "cached": sums.usage.cached,
@@ -117,30 +112,13 @@ fn number(money: u64) -> Value {
     serde_json::from_str(&Money(money).to_string()).unwrap_or_default()
 }
 
-fn with(currency: &str, money: u64) -> String {
-    format!("{} {currency}", Money(money)).trim_end().to_owned()
-}
-
 /// Today's line, and one for every limit.
 fn print(workspace: &Workspace, today: &Sums, currency: &str) -> Result<()> {
-    let guess = if today.guesses > 0 { "~" } else { "" };
-    let money = if today.money > 0 { format!(", {guess}{}", with(currency, today.money)) } else { String::new() };
-    out::line(&format!("today   {} calls, {guess}{} tokens{money}", today.calls, tokens(today)))?;
+    out::line(&format!("today   {}", today.words(currency)))?;
     for (limit, used) in meter::standing(workspace)? {
-        out::line(&left(&limit, used, currency))?;
+        out::line(&format!("left    {}", limit.left(used, currency)))?;
     }
     Ok(())
-}
-
-/// What is left of a limit.
-pub(super) fn left(limit: &Limit, used: u64, currency: &str) -> String {
-    let [left, most] = [limit.most.saturating_sub(used), limit.most].map(|n| limit.what.show(n));
-    let unit = match limit.what {
-        What::Calls => "calls",
-        What::Tokens => "tokens",
-        What::Money => currency,
-    };
-    format!("left    {left} of {most} {unit}").trim_end().to_owned() + &format!(" ({limit})")
 }
 
 fn table(by: &str, rows: &[(&str, Sums)], currency: &str) -> Result<()> {

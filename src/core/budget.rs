@@ -120,6 +120,18 @@ impl Limit {
         self.what.of(&ledger.used((!self.is_total).then_some(today), self.agent.as_deref()))
     }
 
+    /// What is left of it, for people.
+    #[must_use]
+    pub fn left(&self, used: u64, currency: &str) -> String {
+        let [left, most] = [self.most.saturating_sub(used), self.most].map(|n| self.what.show(n));
+        let unit = match self.what {
+            What::Calls => "calls",
+            What::Tokens => "tokens",
+            What::Money => currency,
+        };
+        format!("{left} of {most} {unit}").trim_end().to_owned() + &format!(" ({self})")
+    }
+
     /// By what it is known that its owner has been told: another day or another limit is another word.
     #[must_use]
     pub fn mark(&self, today: &str) -> String {

@@ -2,6 +2,7 @@
 
 use crate::core::id::Id;
 use crate::core::model::Usage;
+use crate::core::money::Money;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -101,6 +102,21 @@ impl Sums {
     /// Adds `other`.
     pub fn add(&mut self, other: &Self) {
         self.each(other, u64::saturating_add);
+    }
+
+    /// Tokens, read and written.
+    #[must_use]
+    pub fn tokens(&self) -> u64 {
+        self.usage.input.saturating_add(self.usage.output)
+    }
+
+    /// The sums in a few words; a `~` where somebody has guessed.
+    #[must_use]
+    pub fn words(&self, currency: &str) -> String {
+        let guess = if self.guesses > 0 { "~" } else { "" };
+        let money = Money(self.money).in_currency(currency);
+        let money = if self.money > 0 { format!(", {guess}{money}") } else { String::new() };
+        format!("{} calls, {guess}{} tokens{money}", self.calls, self.tokens())
     }
 
     pub(super) fn take_away(&mut self, other: &Self) {

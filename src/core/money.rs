@@ -33,6 +33,14 @@ impl Money {
     }
 }
 
+impl Money {
+    /// The amount with the name of what it is counted in, where that has one.
+    #[must_use]
+    pub fn in_currency(self, currency: &str) -> String {
+        format!("{self} {currency}").trim_end().to_owned()
+    }
+}
+
 impl fmt::Display for Money {
     /// Two digits behind the point, more where there are more.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

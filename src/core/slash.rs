@@ -30,6 +30,8 @@ pub enum Command {
     Session,
     /// How much of it a model is sent.
     Context,
+    /// What the models have taken.
+    Usage,
     /// From here on a new conversation.
     New,
     /// The turn that runs is to end.
@@ -52,6 +54,21 @@ pub enum Who {
     Owner,
 }
 
+/// What an argument names, so that a terminal can complete it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// An agent.
+    Agent,
+    /// A skill.
+    Skill,
+    /// A scheduled task.
+    Cron,
+    /// A call that waits for the owner's word.
+    Approval,
+    /// Nothing that there is a list of.
+    Text,
+}
+
 /// A line of the table.
 #[derive(Debug)]
 pub struct Row {
@@ -59,6 +76,8 @@ pub struct Row {
     pub names: &'static [&'static str],
     /// What follows the name, for people.
     pub arguments: &'static str,
+    /// What its arguments name, in their order.
+    pub takes: &'static [Takes],
     /// What it does, in a few words.
     pub help: &'static str,
     read: fn(&[&str]) -> Option<Command>,
@@ -66,64 +85,98 @@ pub struct Row {
 
 /// Every command, in the order of `/help`.
 pub const ROWS: &[Row] = &[
-    Row { names: &["help", "?"], arguments: "", help: "show the commands", read: |a| alone(a, Command::Help) },
+    Row {
+        names: &["help", "?"],
+        arguments: "",
+        takes: &[],
+        help: "show the commands",
+        read: |a| alone(a, Command::Help),
+    },
     Row {
         names: &["new", "clear"],
         arguments: "",
+        takes: &[],
         help: "begin a new conversation here; the old one is kept",
         read: |a| alone(a, Command::New),
     },
-    Row { names: &["stop"], arguments: "", help: "stop the turn that runs", read: |a| alone(a, Command::Stop) },
+    Row {
+        names: &["stop"],
+        arguments: "",
+        takes: &[],
+        help: "stop the turn that runs",
+        read: |a| alone(a, Command::Stop),
+    },
     Row {
         names: &["session"],
         arguments: "",
+        takes: &[],
         help: "show where this conversation is kept",
         read: |a| alone(a, Command::Session),
     },
     Row {
         names: &["context"],
         arguments: "",
+        takes: &[],
         help: "show how much of it a model is sent",
         read: |a| alone(a, Command::Context),
     },
     Row {
+        names: &["usage"],
+        arguments: "",
+        takes: &[],
+        help: "show what the models have taken, and what is left of the budgets",
+        read: |a| alone(a, Command::Usage),
+    },
+    Row {
         names: &["agent"],
         arguments: "[ID]",
+        takes: &[Takes::Agent],
         help: "show who answers here, or let another agent answer from here on",
         read: |a| maybe(a).map(|id| id.map_or(Command::Agent, Command::Bind)),
     },
     Row {
         names: &["route"],
         arguments: "PATTERN AGENT",
+        takes: &[Takes::Text, Takes::Agent],
         help: "let another agent answer at these addresses from here on",
         read: |a| match a {
             [pattern, agent] => Some(Command::Route((*pattern).to_owned(), (*agent).to_owned())),
             _ => None,
         },
     },
-    Row { names: &["bindings"], arguments: "", help: "list who answers where", read: |a| alone(a, Command::Bindings) },
-    Row { names: &["agents"], arguments: "", help: "list the agents", read: |a| alone(a, Command::Agents) },
+    Row {
+        names: &["bindings"],
+        arguments: "",
+        takes: &[],
+        help: "list who answers where",
+        read: |a| alone(a, Command::Bindings),
+    },
+    Row { names: &["agents"], arguments: "", takes: &[], help: "list the agents", read: |a| alone(a, Command::Agents) },
     Row {
         names: &["skills"],
         arguments: "[ID]",
+        takes: &[Takes::Skill],
         help: "list the skills, or show one",
         read: |a| maybe(a).map(Command::Skills),
     },
     Row {
         names: &["crons"],
         arguments: "[ID]",
+        takes: &[Takes::Cron],
         help: "list the scheduled tasks, or show one",
         read: |a| maybe(a).map(Command::Crons),
     },
     Row {
         names: &["approve"],
         arguments: "[ID]",
+        takes: &[Takes::Approval],
         help: "allow what an agent asks for, or list what waits for your word",
         read: |a| maybe(a).map(|id| id.map_or(Command::Pending, Command::Approve)),
     },
     Row {
         names: &["deny"],
         arguments: "ID",
+        takes: &[Takes::Approval],
         help: "refuse what an agent asks for",
         read: |a| maybe(a).flatten().map(Command::Deny),
     },
@@ -205,9 +258,14 @@ pub fn of(event: &Event) -> Result<Command> {
 #[must_use]
 pub fn who(command: &Command) -> Who {
     match command {
-        Command::Help | Command::New | Command::Stop | Command::Session | Command::Context | Command::Agent => {
-            Who::Anybody
-        }
+        // Of what is not about this conversation only the owner is told.
+        Command::Usage
+        | Command::Help
+        | Command::New
+        | Command::Stop
+        | Command::Session
+        | Command::Context
+        | Command::Agent => Who::Anybody,
         Command::Bind(_)
         | Command::Route(..)
         | Command::Bindings
@@ -224,7 +282,31 @@ pub fn who(command: &Command) -> Who {
 /// A place is nobody: that a group is the owner's makes its members no owners.
 #[must_use]
 pub fn allowed(command: &Command, from: &Address, owners: &[Address]) -> bool {
-    who(command) == Who::Anybody || from.channel() == "cli" || owners.contains(from)
+    who(command) == Who::Anybody || is_owner(from, owners)
+}
+
+/// Whether `from` is the owner: whoever sits at the machine, or one of the addresses that he has named.
+#[must_use]
+pub fn is_owner(from: &Address, owners: &[Address]) -> bool {
+    from.channel() == "cli" || owners.contains(from)
+}
+
+/// What can stand where a line ends so far: where the word begins, in bytes, and what it can become. `ids` says
+/// what there is of a kind. Nothing where the line is no command.
+#[must_use]
+pub fn complete(line: &str, ids: &dyn Fn(Takes) -> Vec<String>) -> Option<(usize, Vec<String>)> {
+    line.trim_start().strip_prefix('/')?;
+    let begin =
+        line.rfind(char::is_whitespace).map_or(0, |at| at + line[at..].chars().next().map_or(1, char::len_utf8));
+    let mut before = line[..begin].split_whitespace();
+    let word = &line[begin..];
+    let Some(name) = before.next() else {
+        let names = ROWS.iter().flat_map(|row| row.names.iter().map(move |name| (row, name)));
+        let full = names.map(|(row, name)| format!("/{name}{}", if row.takes.is_empty() { "" } else { " " }));
+        return Some((begin, full.filter(|full| full.starts_with(word)).collect()));
+    };
+    let takes = row(&name[1..].to_ascii_lowercase())?.takes.get(before.count())?;
+    Some((begin, ids(*takes).into_iter().filter(|id| id.starts_with(word)).collect()))
 }
 
 /// What `/help` answers to `from`: what he may say.
@@ -260,6 +342,7 @@ mod tests {
             ("/stop", Command::Stop),
             ("/session", Command::Session),
             ("/context", Command::Context),
+            ("/usage", Command::Usage),
             ("/agent", Command::Agent),
             ("/agent cookie", Command::Bind("cookie".into())),
             ("/route telegram:.* cookie", Command::Route("telegram:.*".into(), "cookie".into())),
@@ -282,6 +365,46 @@ mod tests {
             ["", "help", "/", "/ help", "//help", "/etc/hosts", "/helper", "say /help", "/usr", "/\u{301}", "/@"]
         {
             assert_eq!(parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn every_word_of_a_command_can_be_completed() {
+        let ids = |takes| match takes {
+            Takes::Agent => vec!["pickle".to_owned(), "cookie".to_owned()],
+            Takes::Skill => vec!["news".to_owned()],
+            _ => vec![],
+        };
+        let complete =
+            |line: &str| complete(line, &ids).map(|(at, words)| format!("{}|{}", &line[..at], words.join(",")));
+        for (line, expected) in [
+            ("/st", Some("|/stop")),
+            ("  /sk", Some("  |/skills ")),
+            ("/agent", Some("|/agent ,/agents")),
+            ("/x", Some("|")),
+            ("/agent ", Some("/agent |pickle,cookie")),
+            ("/AGENT  co", Some("/AGENT  |cookie")),
+            ("/route cli:x\u{3000}p", Some("/route cli:x\u{3000}|pickle")),
+            ("/route cli:", Some("/route |")),
+            ("/skills n", Some("/skills |news")),
+            ("/agent pickle ", None),
+            ("/stop ", None),
+            ("/unknown x", None),
+            ("say /st", None),
+            ("", None),
+        ] {
+            assert_eq!(complete(line).as_deref(), expected, "{line:?}");
+        }
+        assert_eq!(
+            super::complete("/", &ids).map(|(_, all)| all.len()),
+            Some(ROWS.iter().map(|r| r.names.len()).sum())
+        );
+    }
+
+    #[test]
+    fn a_row_takes_what_it_says() {
+        for row in ROWS {
+            assert_eq!(row.takes.len(), row.arguments.split_whitespace().count(), "/{}", row.names[0]);
         }
     }
 

@@ -12,7 +12,7 @@ use crate::core::record::Record;
 use crate::core::slash::{self, Command};
 use crate::core::tool;
 use crate::core::turn::{self, HISTORY};
-use crate::stage::{dispatch, route};
+use crate::stage::{dispatch, route, usage};
 use crate::store::approvals::{self, Verdict};
 use crate::store::boxes::{Side, State};
 use crate::store::workspace::Workspace;
@@ -61,6 +61,10 @@ pub(super) fn run(about: &About, command: &Command, owners: &[Address]) -> Resul
         Command::Crons(Some(id)) => show(workspace, "crons", "CRON.md", id),
         Command::Session => session(about),
         Command::Context => context(about),
+        Command::Usage => {
+            let is_owner = slash::is_owner(&about.event.from, owners);
+            usage::told(workspace, &about.session, &about.agent, is_owner)
+        }
         Command::New => begun(about),
         Command::Stop => stopped(about),
         Command::Pending => Ok(pending(workspace)),

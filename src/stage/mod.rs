@@ -19,6 +19,7 @@ pub mod serve;
 pub mod supervise;
 pub mod tick;
 pub mod turn;
+mod usage;
 pub mod watch;
 pub mod work;
 

@@ -8,6 +8,7 @@ use crate::store::At;
 use crate::store::boxes::{Side, State};
 use crate::store::journal;
 use crate::store::lock::Lane;
+use crate::store::sessions;
 use crate::store::spool;
 use crate::store::stop;
 use crate::store::workspace::Workspace;
@@ -69,6 +70,7 @@ pub fn run(workspace: &Workspace) -> Result<usize> {
             }
         }
     }
+    sessions::tidy(workspace)?;
     for side in [Side::Inbox, Side::Outbox] {
         let folder = workspace.path(".claw/locks").join(side.name());
         for name in names(&folder) {

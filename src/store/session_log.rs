@@ -4,16 +4,20 @@
 use crate::core::config::Sync;
 use crate::core::event::Event;
 use crate::core::fault::{Fault, Result};
+use crate::core::head::Head;
 use crate::core::id::Id;
 use crate::core::record::Record;
 use crate::store::workspace::Workspace;
-use crate::store::{At, durable};
+use crate::store::{At, durable, heads};
+use jiff::Timestamp;
 use rustix::fs::{Mode, OFlags};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 
+/// The log's name in its session's folder.
+const LOG: &str = "log.jsonl";
 /// How much of a log's end is read for the conversation, in bytes: more than a model is sent of it.
 pub const WINDOW: u64 = 1 << 20;
 
@@ -31,6 +35,19 @@ pub struct SessionLog {
     synced: u64,
     /// The file's size.
     size: u64,
+    /// What this holder has written comes to.
+    part: Part,
+}
+
+/// What is told of a log's part when a turn has ended ([`heads`]).
+#[derive(Debug)]
+struct Part {
+    file: PathBuf,
+    session: String,
+    inode: u64,
+    from: u64,
+    head: Head,
+    has_ended: bool,
 }
 
 impl SessionLog {
@@ -50,7 +67,16 @@ impl SessionLog {
             file.set_len(whole).at("cut", &path)?;
         }
         let is_named = records.iter().any(|record| matches!(record, Record::Done { .. }));
-        let log = Self { path, file, sync: workspace.sync()?, is_named, is_synced: true, synced: whole, size: whole };
+        let part = Part {
+            file: heads::path(workspace),
+            session: session.to_owned(),
+            inode: file.metadata().at("read", &path)?.ino(),
+            from: whole,
+            head: Head::default(),
+            has_ended: false,
+        };
+        let sync = workspace.sync()?;
+        let log = Self { path, file, sync, is_named, is_synced: true, synced: whole, size: whole, part };
         Ok((log, records))
     }
 
@@ -63,6 +89,8 @@ impl SessionLog {
         for record in records {
             text += &serde_json::to_string(record).map_err(|e| Fault::data(e.to_string()))?;
             text.push('\n');
+            self.part.head.take(record);
+            self.part.has_ended |= matches!(record, Record::Done { .. });
         }
         self.is_synced = false;
         self.file.write_all(text.as_bytes()).at("write", &self.path)?;
@@ -103,7 +131,22 @@ impl SessionLog {
             self.is_named = true;
         }
         (self.is_synced, self.synced) = (true, self.size);
+        self.tell();
         Ok(())
+    }
+
+    /// Tells what was written comes to, once a turn.
+    fn tell(&mut self) {
+        let part = &mut self.part;
+        if !part.has_ended {
+            return;
+        }
+        let (s, head) = (part.session.clone(), std::mem::take(&mut part.head));
+        let meta = self.file.metadata().ok();
+        let written = meta.map_or(0, |meta| meta.mtime() * 1_000_000_000 + meta.mtime_nsec());
+        let line = heads::Line { s, inode: part.inode, written, from: part.from, to: self.size, head };
+        heads::note(&part.file, std::iter::once(&line));
+        (part.from, part.has_ended) = (self.size, false);
     }
 }
 
@@ -125,23 +168,35 @@ pub fn read(workspace: &Workspace, session: &str, id: &Id) -> Result<Vec<Record>
 ///
 /// # Errors
 /// Where it cannot be read.
-pub fn each(workspace: &Workspace, session: &str, mut see: impl FnMut(Record)) -> Result<()> {
+pub fn each(workspace: &Workspace, session: &str, see: impl FnMut(Record)) -> Result<()> {
+    since(workspace, session, 0, see).map(drop)
+}
+
+/// The same from the line on that begins at `from`; returns where the last whole line ends.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn since(workspace: &Workspace, session: &str, from: u64, mut see: impl FnMut(Record)) -> Result<u64> {
     let path = path(workspace, session);
     let file = match File::open(&path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(from),
         other => other.at("read", &path)?,
     };
-    let mut lines = BufReader::with_capacity(1 << 16, file);
+    let mut lines = BufReader::with_capacity(1 << 16, ReadAt { file: &file, at: from });
     let mut line = Vec::new();
+    let mut to = from;
     while {
         line.clear();
         lines.read_until(b'\n', &mut line).at("read", &path)?
     } > 0
     {
         // A last line without an end is being written.
-        parse(&line).filter(|_| line.ends_with(b"\n")).into_iter().for_each(&mut see);
+        if line.ends_with(b"\n") {
+            parse(&line).into_iter().for_each(&mut see);
+            to += line.len() as u64;
+        }
     }
-    Ok(())
+    Ok(to)
 }
 
 /// The event that a session was begun for; nothing where there is no such session.
@@ -163,7 +218,7 @@ pub fn first(workspace: &Workspace, session: &str) -> Result<Option<Event>> {
 }
 
 fn path(workspace: &Workspace, session: &str) -> PathBuf {
-    workspace.path("sessions").join(session).join("log.jsonl")
+    workspace.path("sessions").join(session).join(LOG)
 }
 
 /// The records of the log's last part, and before it those of event `id`; then how long the log is without
@@ -243,11 +298,47 @@ pub fn unreadable_lines(workspace: &Workspace, session: &str) -> Result<Vec<usiz
     Ok(lines.filter(|(_, line)| is_bad(line)).map(|(n, _)| n + 1).collect())
 }
 
+/// Forgets what was said in a session, whose lane the caller holds and of whose events none is to be worked on.
+/// That they are answered stays: it is what a second copy of one of them finds.
+///
+/// # Errors
+/// Where it cannot be read or written. Up to the last sync the old log is there.
+pub fn forget(workspace: &Workspace, session: &str, now: Timestamp) -> Result<()> {
+    let (path, sync) = (path(workspace, session), workspace.sync()?);
+    let dir = path.parent().unwrap_or(&path);
+    let mut answered = Vec::new();
+    each(workspace, session, |record| {
+        if let Record::Done { ids, .. } = record {
+            answered.extend(ids);
+        }
+    })?;
+    if answered.is_empty() {
+        fs::remove_dir_all(dir).at("remove", dir)?;
+        return durable::sync_dir(dir.parent().unwrap_or(dir), sync);
+    }
+    let record = Record::Done { at: now, ids: answered, out: Vec::new(), said: None };
+    let text = serde_json::to_string(&record).map_err(|e| Fault::data(e.to_string()))? + "\n";
+    let folder = File::open(dir).at("open", dir)?;
+    durable::replace_at(&folder, LOG.as_ref(), "log.tmp", text.as_bytes(), Some(Mode::RUSR | Mode::WUSR), sync)
+        .at("write", &path)
+}
+
 const LAST: &str = ".claw/last-ask";
 
 /// Remembers which session was asked last; a convenience, so a failure is none.
 pub fn remember_last(workspace: &Workspace, session: &str) {
     let _ = fs::write(workspace.path(LAST), session);
+}
+
+/// Forgets that `session` was the last one.
+///
+/// # Errors
+/// Where the file cannot be removed.
+pub fn forget_last(workspace: &Workspace, session: &str) -> Result<()> {
+    if last(workspace).is_some_and(|last| last == session) {
+        durable::remove(&workspace.path(LAST))?;
+    }
+    Ok(())
 }
 
 /// The session that was asked last.
