@@ -9,7 +9,7 @@ use claw::core::stamp::Stamp;
 use claw::stage::work::Work;
 use claw::stage::{Outcome, Standing, tick};
 use claw::store::boxes::Side;
-use claw::store::lock::Lane;
+use claw::store::lock::{Group, Lane, Promised, Slots, Taken};
 use claw::store::spool::{self, Job};
 use claw::store::workspace::Workspace;
 use claw::world::World;
@@ -356,4 +356,30 @@ fn a_supervisor_that_is_full_or_waits_does_not_spin() {
     };
     let spent = spent().min(spent());
     assert!(spent < 10, "{spent} switches in a second");
+}
+
+/// A pool takes the next event as soon as a slot is free: whoever sleeps until then would never have one.
+#[test]
+fn a_slot_that_somebody_waits_for_is_left_to_him() {
+    let ws = Fixture::new();
+    let workspace = Workspace::open(World::real().unwrap(), ws.root.clone(), true).unwrap();
+    workspace.lay_out().unwrap();
+    let groups = [("agent-a".to_owned(), 1), ("all".to_owned(), 2)];
+    let attempt = |groups: &[Group], own: &Promised| match Slots::attempt(&workspace, groups, own).unwrap() {
+        Taken::All(slots) => Ok(slots),
+        Taken::Full(count) => Err(count),
+    };
+    let nothing = Promised::default();
+    let holder = attempt(&groups, &nothing).unwrap();
+    let mut own = Promised::default();
+    assert_eq!(attempt(&groups, &own).unwrap_err(), 1);
+    own.renew(&workspace, &groups[..1]).unwrap();
+    drop(holder);
+    assert_eq!(attempt(&groups, &nothing).unwrap_err(), 1, "it is promised");
+    drop(attempt(&groups[1..], &nothing).unwrap());
+    let slots = attempt(&groups, &own).unwrap();
+    drop(own);
+    assert_eq!(attempt(&groups, &nothing).unwrap_err(), 1, "it is held");
+    drop(slots);
+    attempt(&groups, &nothing).unwrap();
 }

@@ -10,7 +10,7 @@ use crate::stage::queue::{Queue, View};
 use crate::stage::work::Work;
 use crate::stage::{Outcome, Standing};
 use crate::store::boxes::State;
-use crate::store::lock::{self, Lane, Slots};
+use crate::store::lock::{self, Lane, Promised, Slots, Taken};
 use crate::store::spool::{self, Head};
 use crate::store::workspace::Workspace;
 use std::collections::BTreeMap;
@@ -221,7 +221,8 @@ impl<'w> Pool<'w> {
             return Ok(Start::Rests(view));
         }
         tried.arm()?;
-        let Some(slots) = Slots::attempt(self.workspace, &self.work.slots(self.work.key(&view.lane))?)? else {
+        let groups = self.work.slots(self.work.key(&view.lane))?;
+        let Taken::All(slots) = Slots::attempt(self.workspace, &groups, &Promised::default())? else {
             return Ok(Start::NoSlot(view));
         };
         let lane = tried.take()?;

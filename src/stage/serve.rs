@@ -10,7 +10,7 @@ use crate::stage::work::Work;
 use crate::stage::{Outcome, Standing};
 use crate::store::boxes::{Side, State};
 use crate::store::locate::{self, Found};
-use crate::store::lock::{Lane, Slots};
+use crate::store::lock::{Lane, Promised, Slots, Taken};
 use crate::store::spool::{self, Head};
 use crate::store::watch::{Hears, Watch, Woken};
 use crate::store::workspace::Workspace;
@@ -133,12 +133,15 @@ fn work_off(workspace: &Workspace, work: &dyn Work, lane: &Lane, id: &Id) -> Res
 pub fn take_slots(workspace: &Workspace, work: &dyn Work, lane: &Lane, limit: Limit) -> Result<bool> {
     // How many there are may change while we wait.
     let key = work.key(&lane.name);
-    let attempt = || Slots::attempt(workspace, &work.slots(key)?);
-    let mut watch = None;
+    let (mut watch, mut promised) = (None, Promised::default());
     loop {
-        if let Some(slots) = attempt()? {
-            lane.occupy(slots);
-            return Ok(true);
+        let groups = work.slots(key)?;
+        match Slots::attempt(workspace, &groups, &promised)? {
+            Taken::All(slots) => {
+                lane.occupy(slots);
+                return Ok(true);
+            }
+            Taken::Full(count) => promised.renew(workspace, &groups[..count])?,
         }
         match &watch {
             Some(watch) if !limit.sleep(workspace, watch, None)? => return Ok(false),

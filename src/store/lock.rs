@@ -16,6 +16,7 @@ use crate::store::workspace::Workspace;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -270,32 +271,105 @@ impl Only {
     }
 }
 
+/// A group of slots, and how many there are of it.
+pub type Group = (String, u32);
+
+fn slot_path(workspace: &Workspace, group: &str, number: u32) -> PathBuf {
+    workspace.root.join(".claw/locks/slots").join(format!("{group}.{number}"))
+}
+
 /// Places among a limited number, over all processes.
 #[derive(Debug, Default)]
 pub struct Slots(Vec<Held>);
 
+/// What came of a try to take slots.
+#[derive(Debug)]
+pub enum Taken {
+    /// One of every group.
+    All(Slots),
+    /// None at all: of these groups, from the first one, the last is full.
+    Full(usize),
+}
+
 impl Slots {
-    /// Takes one slot of every group `(name, how many there are)`, or none at all.
+    /// Takes one slot of every group, or none at all, and none that is promised to somebody else.
     ///
     /// # Errors
     /// Where a lock file cannot be made.
-    pub fn attempt(workspace: &Workspace, groups: &[(String, u32)]) -> Result<Option<Self>> {
+    pub fn attempt(workspace: &Workspace, groups: &[Group], own: &Promised) -> Result<Taken> {
         let mut held: Vec<Held> = Vec::with_capacity(groups.len());
-        'groups: for (group, limit) in groups {
+        'groups: for (index, (group, limit)) in groups.iter().enumerate() {
+            let mine = own.number(group).filter(|number| number < limit);
             // Anywhere: the first ones are the ones that are taken.
             let first = u32::try_from(workspace.world.random() % u64::from(*limit).max(1)).unwrap_or_default();
-            for number in (first..*limit).chain(0..first) {
-                let path = workspace.root.join(".claw/locks/slots").join(format!("{group}.{number}"));
+            for number in mine.into_iter().chain(first..*limit).chain(0..first) {
+                if mine != Some(number) && Promised::is_made(workspace, group, number)? {
+                    continue;
+                }
+                let path = slot_path(workspace, group, number);
                 if let Some(slot) = Held::attempt(&path, FlockOperation::NonBlockingLockExclusive)? {
                     held.push(slot);
                     continue 'groups;
                 }
             }
-            return Ok(None);
+            return Ok(Taken::Full(index + 1));
         }
         for slot in &mut held {
             slot.arm()?;
         }
-        Ok(Some(Self(held)))
+        Ok(Taken::All(Self(held)))
+    }
+}
+
+/// The slots that are next to be had by whoever waits for them: one in each group that it needs, up to the one
+/// that is full. Others leave those alone, so that a pool which takes the next event at once cannot keep a
+/// sleeper waiting for ever. Whoever was promised one in a wide group was promised one in every narrower group
+/// before, so no two wait for each other's promises.
+#[derive(Debug, Default)]
+pub struct Promised(Vec<(String, u32, Held)>);
+
+impl Promised {
+    /// Keeps what was promised in these groups, lets go of the rest, and asks for what is missing.
+    ///
+    /// # Errors
+    /// Where a lock file cannot be made.
+    pub fn renew(&mut self, workspace: &Workspace, groups: &[Group]) -> Result<()> {
+        self.0.retain(|(known, number, _)| groups.iter().any(|(group, limit)| group == known && number < limit));
+        'groups: for (group, limit) in groups {
+            if self.number(group).is_some() {
+                continue;
+            }
+            let first = u32::try_from(workspace.world.random() % u64::from(*limit).max(1)).unwrap_or_default();
+            for number in (first..*limit).chain(0..first) {
+                let path = Self::path(workspace, group, number);
+                if let Some(mut held) = Held::attempt(&path, FlockOperation::NonBlockingLockExclusive)? {
+                    // Whoever left it alone hears when it is let go of.
+                    held.arm()?;
+                    self.0.push((group.clone(), number, held));
+                    continue 'groups;
+                }
+            }
+            return Ok(());
+        }
+        Ok(())
+    }
+
+    fn path(workspace: &Workspace, group: &str, number: u32) -> PathBuf {
+        slot_path(workspace, group, number).with_added_extension("next")
+    }
+
+    fn number(&self, group: &str) -> Option<u32> {
+        self.0.iter().find(|(known, ..)| known == group).map(|(_, number, _)| *number)
+    }
+
+    /// Whether somebody else was promised this slot. It is looked at without a trace: those who look do not
+    /// keep each other from it.
+    fn is_made(workspace: &Workspace, group: &str, number: u32) -> Result<bool> {
+        let path = Self::path(workspace, group, number);
+        let file = match File::open(&path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
+            other => other.at("open", &path)?,
+        };
+        Ok(flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK))
     }
 }
