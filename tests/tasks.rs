@@ -72,6 +72,7 @@ fn what_is_wrong_is_said_with_its_place_and_stops_nothing() {
     ws.write("tasks/open/broken.md", "---\ntitle: x\n");
     ws.write("tasks/open/a.txt", "x");
     ws.write("tasks/done/plants.md", "x");
+    ws.write("agents/deaf/AGENT.md", "---\nname: Deaf\nwatch: tasks\ntools: [read]\n---\nx\n");
     assert!(ws.claw(&["tasks", "done", "plant"]).fails(65).contains("did you mean `plants`?"));
     let listed = ws.claw(&["tasks"]);
     assert_eq!((listed.code, listed.out.lines().count()), (65, 1), "{listed:#?}");
@@ -81,6 +82,7 @@ fn what_is_wrong_is_said_with_its_place_and_stops_nothing() {
         "tasks/open/plants.md:2:1: warning: unknown key `titel`, did you mean `title`?",
         "tasks/open/broken.md: line 1: the front matter that starts here has no closing `---`",
         "tasks/open/a.txt: warning: is no task: not a .md file",
+        "agents/deaf/AGENT.md:3:1: warning: it watches tasks, and may not use the tool `tasks`",
         "tasks/done/plants.md: there is another one of this name in tasks/open",
     ] {
         assert!(said.contains(what), "{what}\n{said}");

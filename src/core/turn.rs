@@ -102,6 +102,8 @@ pub enum Step {
 /// An event that was begun, while its `done` line has not been seen.
 struct Open {
     id: Id,
+    /// What is answered with it.
+    also: Vec<Id>,
     content: String,
     steps: Vec<Taken>,
 }
@@ -132,7 +134,7 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
                 if event.id == *id {
                     state.is_read = true;
                 } else if !open.iter().any(|other| other.id == event.id) {
-                    open.push(Open { id: event.id, content: event.content, steps: Vec::new() });
+                    open.push(Open { id: event.id, also: Vec::new(), content: event.content, steps: Vec::new() });
                 }
             }
             Record::Also { id: of, event, .. } if of == *id => {
@@ -141,7 +143,9 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
                 }
             }
             Record::Also { id: of, event, .. } => {
-                if let Some(open) = open.iter_mut().find(|open| open.id == of) {
+                let known = open.iter_mut().find(|open| open.id == of);
+                if let Some(open) = known.filter(|open| !open.also.contains(&event.id)) {
+                    open.also.push(event.id.clone());
                     open.content = together([open.content.as_str(), &event.content]);
                 }
             }

@@ -12,7 +12,7 @@ use crate::stage::pool::{self, Mode};
 use crate::stage::remember::Remember;
 use crate::stage::route::Router;
 use crate::stage::run_agent::RunAgent;
-use crate::stage::watch::News;
+use crate::stage::watch::{self, News};
 use crate::stage::work::Work;
 use crate::stage::{Outcome, failures, take_in, tick};
 use crate::store::approvals::{self, Verdict};
@@ -37,6 +37,7 @@ pub const STAGES: &[&str] = &["route", "run-agent", "remember", "deliver", "tick
 /// What there may be to do. The pools do theirs in threads of their own, the rest is the desk's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Chore {
+    Claims,
     Tasks,
     TakeIn,
     Route,
@@ -49,7 +50,7 @@ enum Chore {
 }
 
 impl Chore {
-    /// All but the sweeping, in the order of an event's way.
+    /// All but the sweeping (and claims, which go with the tasks), in the order of an event's way.
     const USUAL: [Self; 8] = [
         Self::Tasks,
         Self::TakeIn,
@@ -67,7 +68,7 @@ impl Chore {
             Self::Control | Self::RunAgent => "run-agent",
             Self::Remember => "remember",
             Self::TakeOut | Self::Deliver => "deliver",
-            Self::Tasks | Self::Sweep => "tick",
+            Self::Claims | Self::Tasks | Self::Sweep => "tick",
         }
     }
 }
@@ -97,7 +98,7 @@ fn folders(workspace: &Workspace) -> Vec<(PathBuf, Hears, Means)> {
         (locks("slots"), Hears::Releases, Means::Slots),
         (workspace.root.clone(), Hears::Edits, Means::Edits),
         (tasks::dir(workspace, task::State::Open), Hears::Edits, Means::Chore(Chore::Tasks)),
-        (claims::locks(workspace), Hears::Releases, Means::Chore(Chore::Tasks)),
+        (claims::locks(workspace), Hears::Releases, Means::Chore(Chore::Claims)),
     ];
     for verdict in [Verdict::Approved, Verdict::Denied] {
         let decided = approvals::dir(workspace, verdict.folder());
@@ -209,10 +210,8 @@ impl Desk<'_> {
             }
             for chore in std::mem::take(&mut chores).into_iter().filter(|chore| self.has(*chore)) {
                 let done = match chore {
-                    Chore::Tasks => news.tell().map(|claims| {
-                        self.has_claims.store(claims > 0, Ordering::Relaxed);
-                        Taken::default()
-                    }),
+                    Chore::Claims => watch::put_back(workspace).map(|left| self.knows_claims(left)),
+                    Chore::Tasks => news.tell().map(|left| self.knows_claims(left)),
                     Chore::TakeIn => take_in(workspace, Side::Inbox),
                     Chore::Route => router.route().map(|routed| Taken { again: routed.due, failed: routed.failed }),
                     Chore::TakeOut => take_in(workspace, Side::Outbox),
@@ -245,6 +244,11 @@ impl Desk<'_> {
                 Woken::Time => chores = self.take_due(),
             }
         }
+    }
+
+    fn knows_claims(&self, left: usize) -> Taken {
+        self.has_claims.store(left > 0, Ordering::Relaxed);
+        Taken::default()
     }
 
     /// Reads what people write, so that what is wrong with it is said now and the last good one is known; then
@@ -291,7 +295,7 @@ impl Desk<'_> {
             }
             (Means::Freed(side), Some(name)) => {
                 self.ring(Some(*side), || Word::Freed(name.clone()));
-                return (*side == Side::Inbox && self.has_claims.load(Ordering::Relaxed)).then_some(Chore::Tasks);
+                return (*side == Side::Inbox && self.has_claims.load(Ordering::Relaxed)).then_some(Chore::Claims);
             }
             (Means::Slots, Some(_)) => self.ring(Some(Side::Inbox), || Word::Slots),
             (Means::Chore(_) | Means::Edits, Some(_)) => {}

@@ -33,6 +33,18 @@ pub struct News<'w> {
     known: BTreeSet<String>,
 }
 
+/// Puts back what nobody works on any more; who watches hears of it as of any other open task. Returns how many
+/// claims are left that can become free without anybody's word.
+///
+/// # Errors
+/// Where the file system refuses.
+pub fn put_back(workspace: &Workspace) -> Result<usize> {
+    match tasks::count(workspace, State::Claimed) {
+        0 => Ok(0),
+        _ => List::open(workspace)?.put_back(),
+    }
+}
+
 impl<'w> News<'w> {
     /// Nothing is known yet.
     #[must_use]
@@ -51,6 +63,7 @@ impl<'w> News<'w> {
         if counts == [0, 0] || !workspace.is_trusted {
             return Ok(0);
         }
+        let watchers = self.watchers();
         let list = List::open(workspace)?;
         let claims = list.put_back()?;
         let mut fresh = Vec::new();
@@ -60,10 +73,10 @@ impl<'w> News<'w> {
             let Some(round) = task.round().filter(|_| !lease::is_being_written(&path)) else { continue };
             let changed = fs::metadata(&path).and_then(|meta| meta.modified()).ok();
             let seen = changed.and_then(|at| Timestamp::try_from(at).ok()).map_or(workspace.world.now(), Stamp::from);
-            for agent in self.watchers() {
-                let id = task.news(&agent, round, seen)?;
+            for agent in &watchers {
+                let id = task.news(agent, round, seen)?;
                 if !self.known.contains(id.short()) {
-                    fresh.push((task.clone(), agent, id));
+                    fresh.push((task.clone(), agent.clone(), id));
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Reading agents, and what every definition in the workspace says about itself.
 
-use crate::core::definition::{self, Agent, Cron};
+use crate::core::definition::{self, Agent, Cron, Watch};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::problem::{self, Problem, nearest};
 use crate::core::session;
@@ -15,6 +15,8 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
+/// The tool by which agents reach the shared list.
+pub const TASKS: &str = "tasks";
 /// What the guide stands in.
 const GUIDE: [&str; 2] = ["AGENTS.md", "BOOTSTRAP.md"];
 /// The longest CRON.md, in bytes.
@@ -187,7 +189,12 @@ pub fn problems(workspace: &Workspace) -> Vec<Problem> {
         // A model that everybody uses is said once, too.
         let budgets = if agent.model.is_some() { vec![&config.budget, &agent.budget] } else { vec![&agent.budget] };
         chosen.unpriced(&budgets).map_or(Ok(()), |fault| Err(wrong(fault)))?;
-        Ok(warnings.into_iter().chain(long(path, &agent.identity, config.prompt.max_file)).collect())
+        let deaf = (agent.watch == Some(Watch::Tasks) && agent.tools.approve(TASKS).is_none()).then(|| {
+            let what = format!("it watches tasks, and may not use the tool `{TASKS}`");
+            Problem::warning(path, what).at(problem::locate(text, "watch"))
+        });
+        let long = long(path, &agent.identity, config.prompt.max_file);
+        Ok(warnings.into_iter().chain(deaf).chain(long).collect())
     });
     look("crons", "CRON.md", &|id, path, text| {
         let (cron, warnings) = definition::cron(id, path, text)?;

@@ -6,6 +6,7 @@ use crate::core::fault::{Fault, Result};
 use crate::core::session;
 use crate::core::task::{self, Hold, State, Task};
 use crate::core::tool::{self, Class};
+use crate::store::definitions;
 use crate::store::tasks::{self, List};
 use crate::tool::{Built, Scene};
 use serde::Deserialize;
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 const MAX_TOLD: usize = 100;
 
 pub(super) const TASKS: Built = Built {
-    name: "tasks",
+    name: definitions::TASKS,
     class: Class::Repeats,
     description: "The task list that all agents and people here share. `list` shows what is open and who has what; \
                   `show` tells one task whole; `add` puts a new one on it for whoever will do it. Before you work on \
