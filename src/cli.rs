@@ -3,8 +3,8 @@
 #![expect(clippy::doc_markdown, reason = "doc comments here are the help that people read")]
 
 use crate::command::{
-    Here, agents, approve, ask, check, completions, deliver, discard, init, log, man, page, prompt, recall, remember,
-    retry, route, run_agent, send, sessions, skills, status, supervise, tasks, tick, trust, usage, why,
+    Here, agents, approve, ask, chat, check, completions, deliver, discard, init, log, man, page, prompt, recall,
+    remember, retry, route, run_agent, send, sessions, skills, status, supervise, tasks, tick, trust, usage, why,
 };
 use crate::core::fault::Result;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -39,6 +39,8 @@ pub struct Cli {
 pub enum Command {
     /// Ask an agent, and wait for the answer
     Ask(ask::Args),
+    /// Talk with an agent, line by line
+    Chat(chat::Args),
     /// Make a workspace
     Init(init::Args),
     /// Trust the workspace: let it run and contact what it names
@@ -113,6 +115,7 @@ pub fn run(cli: Cli) -> Result<u8> {
     let here = Here::new(cli.workspace)?;
     match cli.command {
         Command::Ask(args) => ask::run(&args, here),
+        Command::Chat(args) => chat::run(&args, here),
         Command::Init(args) => init::run(args, &here),
         Command::Trust(args) => trust::run(args, &here),
         Command::Check(args) => check::run(&args, here),

@@ -1,30 +1,20 @@
 //! `claw ask TEXT…`: one question, one answer, in one process.
 
-use crate::child;
-use crate::command::{Here, init, out};
-use crate::core::address::Address;
-use crate::core::event::{Draft, Event};
+use crate::command::exchange::{self, Exchange, Seat};
+use crate::command::screen::Screen;
+use crate::command::{Here, out};
+use crate::core::event::Event;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::id::{Derived, Id};
+use crate::core::id::Id;
 use crate::core::record::Record;
 use crate::core::routing;
 use crate::core::session;
 use crate::core::slash;
-use crate::stage::control::Control;
-use crate::stage::deliver::Deliver;
-use crate::stage::remember::Remember;
-use crate::stage::run_agent::RunAgent;
-use crate::stage::turn::Asked;
-use crate::stage::work::Work;
-use crate::stage::{Outcome, Standing, route, serve, tick};
-use crate::store::boxes::Side;
-use crate::store::lock::Lane;
 use crate::store::prune::ASK;
-use crate::store::workspace::{self, Workspace};
-use crate::store::{clock, definitions, publish, session_log};
+use crate::store::workspace::Workspace;
+use crate::store::{clock, definitions, session_log};
 use serde_json::{Value, json};
 use std::io::IsTerminal;
-use std::sync::Mutex;
 
 /// Ask an agent, and wait for the answer
 #[derive(Clone, Debug, clap::Args)]
@@ -58,12 +48,9 @@ pub struct Args {
 /// `Unavailable` where the model is not there, `Config` where it is set up badly; the question is
 /// then kept in `inbox/failed`.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
-    if here.world.var(child::INSIDE).is_some() {
-        return Err(Fault::new(Kind::Later, "ask inside of a program that an agent waits for would wait for itself")
-            .hint("claw send does not wait"));
-    }
+    exchange::outside(&here.world)?;
     let mut text = question(args)?;
-    let workspace = open(here)?;
+    let workspace = exchange::open(here)?;
     let is_command = slash::parse(&text).is_some();
     let args = &if is_command { about_last(args, &workspace) } else { args.clone() };
     let is_open = !is_command && args.agent.is_none() && args.session.is_none() && !args.continues;
@@ -82,89 +69,29 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     config.choose(&agent, args.model.as_deref())?;
     let id = clock::next_id(&workspace)?;
     let session = session_name(args, &workspace, &agent.id, &id)?;
-    let place = Address::parse(&format!("cli:{}.{}", workspace.world.user(), id.short()))?;
-    // Both are ours before anybody can see the question: nobody else answers or prints.
-    let out_lane = hold(&workspace, Side::Outbox, &place.slug())?;
-    // A command lies beside its session, and does not wait for the turn that may run there.
-    let lane = if is_command { session::control(&session) } else { session.clone() };
-    let lane = hold(&workspace, Side::Inbox, &lane)?;
-    let mut draft = Draft {
-        from: Some(workspace.me()?),
-        reply_to: Some(place),
-        agent: Some(agent.id.clone()),
-        session: Some(session.clone()),
-        ..Draft::message(text)
+    let mut seat = Seat::take(&workspace, &id)?;
+    let screen = Screen::new(&workspace.world, false);
+    let screen = if args.json || !screen.is_live { screen.quiet() } else { screen };
+    let exchange = Exchange {
+        workspace: &workspace,
+        seat: &seat.address.clone(),
+        agent: &agent.id,
+        session: &session,
+        model: args.model.as_deref(),
+        screen: &screen,
+        bell: None,
     };
-    draft.meta.extend(args.model.clone().map(|model| ("model".to_owned(), Value::from(model))));
-    publish::inbox(&workspace, &publish::complete(&workspace, draft, id.clone())?)?;
-    if !is_command {
-        session_log::remember_last(&workspace, &session);
-    }
-    route::all(&workspace)?;
-    let streamed = Mutex::new(String::new());
-    let heard = |text: &str| {
-        if let Ok(mut streamed) = streamed.lock() {
-            streamed.push_str(text);
-            let _ = out::raw(text);
+    let outcome = exchange.run(&id, text, &exchange::alone)?;
+    let print = |event: &Event| {
+        if args.json {
+            return out::json(&document(&workspace, event, &id, &session)?);
         }
+        screen.answer(None, &event.content)
     };
-    let is_live = out::is_terminal() && !args.json;
-    let turns = RunAgent {
-        session: Some(&session),
-        asked: Some(Asked { id: &id, model: args.model.as_deref(), heard: if is_live { Some(&heard) } else { None } }),
-        ..RunAgent::all(&workspace)
-    };
-    let commands = Control { workspace: &workspace, agent: None, session: Some(&session) };
-    let work: &dyn Work = if is_command { &commands } else { &turns };
-    let outcome = serve::until(&workspace, work, &lane, &id)?;
-    lane.release();
-    let outcome = outcome.ok_or_else(|| Fault::data(format!("{id} was taken away before it was answered")))?;
-    work_off_notes(&workspace, &outcome)?;
-    let streamed = streamed.into_inner().unwrap_or_default();
-    finish(args, &workspace, out_lane, outcome, &session, &streamed)
-}
-
-/// Prints what came of it, and returns the exit code.
-fn finish(
-    args: &Args,
-    workspace: &Workspace,
-    lane: Lane,
-    outcome: Outcome,
-    session: &str,
-    streamed: &str,
-) -> Result<u8> {
-    let id = outcome.id;
-    let code = match outcome.state {
-        Standing::Done(_) => {
-            let print = |event: &Event| match &event.content {
-                _ if args.json => out::json(&document(workspace, event, &id, session)?),
-                content if streamed.trim_end() == content.trim_end() && !streamed.is_empty() => out::raw("\n"),
-                content => out::line(content),
-            };
-            fetch(workspace, lane, &id.derive(Derived::Reply, 1), &print)?;
-            0
-        }
-        Standing::Failed(fault) => {
-            fetch(workspace, lane, &id.derive(Derived::Notice, 1), &|_| Ok(()))?;
-            let hint = format!("the question is kept: claw retry {}, then claw run-agent and claw deliver", id.short());
-            let hint = fault.hint.as_ref().map(|h| format!("{h}; {hint}")).unwrap_or(hint);
-            return Err(Fault { hint: Some(hint), ..fault });
-        }
-        Standing::Untouched(fault) | Standing::Waiting(_, fault) => return Err(fault),
-    };
+    exchange::answer(&workspace, &mut seat, outcome, &print)?;
+    seat.leave();
     out::tell(&format!("session {session}"));
-    Ok(code)
-}
-
-/// Takes our own answer out of the outbox.
-fn fetch(workspace: &Workspace, lane: Lane, id: &Id, print: crate::stage::deliver::Print) -> Result<()> {
-    let work = Deliver { workspace, channel: None, print: Some(print) };
-    let outcome = serve::until(workspace, &work, &lane, id)?;
-    lane.release();
-    match outcome.map(|outcome| outcome.state) {
-        None | Some(Standing::Done(_)) => Ok(()),
-        Some(Standing::Waiting(_, fault) | Standing::Failed(fault) | Standing::Untouched(fault)) => Err(fault),
-    }
+    Ok(0)
 }
 
 fn document(workspace: &Workspace, answer: &Event, id: &Id, session: &str) -> Result<Value> {
@@ -178,23 +105,6 @@ fn document(workspace: &Workspace, answer: &Event, id: &Id, session: &str) -> Re
         "id": id, "session": session, "agent": session::agent(session), "model": model,
         "content": answer.content, "usage": usage, "ms": ms,
     }))
-}
-
-/// What the answer wants remembered is written down before the answer is given.
-fn work_off_notes(workspace: &Workspace, outcome: &Outcome) -> Result<()> {
-    // Whom it has asked may have noted something too.
-    let is_note = |id: &String| {
-        let rest = id.strip_prefix(outcome.id.as_str());
-        rest.is_some_and(|rest| rest.starts_with(".m") || rest.starts_with(".d"))
-    };
-    let is_noting = matches!(&outcome.state, Standing::Done(out) if out.iter().any(is_note));
-    if is_noting {
-        route::all(workspace)?;
-        tick::drain(workspace, &Remember { workspace }, 1, &mut |o| {
-            let _ = out::trouble(&o);
-        })?;
-    }
-    Ok(())
 }
 
 /// A command is about the last session where none is named: a new one has nothing that could be asked about.
@@ -219,19 +129,6 @@ fn question(args: &Args) -> Result<String> {
     out::text(&[text])
 }
 
-fn open(here: Here) -> Result<Workspace> {
-    let is_default = here.workspace.is_none() && here.world.var("CLAW_WORKSPACE").is_none();
-    let cwd = std::env::current_dir().ok();
-    let is_found = cwd.is_some_and(|dir| dir.ancestors().any(|d| d.join(crate::core::config::FILE).exists()));
-    if is_default && !is_found {
-        let root = workspace::default_root(&here.world)?;
-        if !root.join(crate::core::config::FILE).exists() {
-            out::tell(&init::create(&here.world, &root)?);
-        }
-    }
-    here.open()
-}
-
 fn session_name(args: &Args, workspace: &Workspace, agent: &str, id: &Id) -> Result<String> {
     if let Some(name) = &args.session {
         return session::named(name, Some(agent), agent);
@@ -242,19 +139,4 @@ fn session_name(args: &Args, workspace: &Workspace, agent: &str, id: &Id) -> Res
         return session::named(&last, Some(agent), agent);
     }
     Ok(format!("{agent}.{ASK}{id}"))
-}
-
-/// Takes a lane, waiting for whoever holds it.
-fn hold(workspace: &Workspace, side: Side, name: &str) -> Result<Lane> {
-    if let Some(lane) = Lane::attempt(workspace, side, name)? {
-        return Ok(lane);
-    }
-    workspace.world.say(&format!("{name} is busy; waiting for it"));
-    let watch = serve::eye(workspace, side)?;
-    loop {
-        if let Some(lane) = Lane::attempt(workspace, side, name)? {
-            return Ok(lane);
-        }
-        watch.wait(workspace.world.now(), None, None)?;
-    }
 }

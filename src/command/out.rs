@@ -2,6 +2,7 @@
 
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::Id;
+use crate::core::lines::{Line, Lines};
 use crate::stage::{Outcome, Standing};
 use crate::store::locate;
 use crate::store::workspace::Workspace;
@@ -139,6 +140,37 @@ pub fn stdin_bytes(limit: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Shows each line of stdin to `take`, until that says that it has had enough; one that no event could hold or
+/// that is not UTF-8 is shown as a fault.
+///
+/// # Errors
+/// Where stdin cannot be read; what `take` says.
+pub fn lines(mut take: impl FnMut(Result<String>) -> Result<bool>) -> Result<()> {
+    let most = usize::try_from(crate::core::event::MAX_BYTES / 2).unwrap_or(usize::MAX);
+    let mut lines = Lines::new(io::stdin().lock(), u64::MAX, most);
+    let mut line = Vec::new();
+    loop {
+        let read = lines.next(&mut line).map_err(|e| Fault::data(format!("stdin: {e}")))?;
+        let text = match read {
+            Line::End | Line::Spent => return Ok(()),
+            Line::Cut => Err(Fault::data(format!("a line has more than {most} bytes"))),
+            Line::Whole => String::from_utf8(std::mem::take(&mut line))
+                .map_err(|e| Fault::data(format!("a line is not UTF-8 at byte {}", e.utf8_error().valid_up_to()))),
+        };
+        if !take(text)? {
+            return Ok(());
+        }
+    }
+}
+
+/// Tells of a fault, and the way out.
+pub fn fault(fault: &Fault) {
+    tell(&fault.message);
+    if let Some(hint) = &fault.hint {
+        aside(&format!("      {hint}"));
+    }
+}
+
 /// Prints a line beside the result, on stderr.
 pub fn aside(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
@@ -155,6 +187,17 @@ pub fn plain(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         if is_hidden(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
+    }
+    shown
+}
+
+/// The text with nothing in it that a terminal acts on: what a model says may be what somebody else has
+/// written. Line breaks, tabs and everything that is shown stay.
+#[must_use]
+pub fn tame(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() && !matches!(c, '\n' | '\t') { shown.extend(c.escape_unicode()) } else { shown.push(c) }
     }
     shown
 }

@@ -10,7 +10,7 @@ use crate::core::record::{Record, Told};
 use crate::core::tool::{self, Class, MAX_TOLD};
 use crate::core::turn::Todo;
 use crate::stage::dispatch::Children;
-use crate::stage::turn::Turn;
+use crate::stage::turn::{Heard, Turn};
 use crate::store::approvals;
 use crate::store::boxes::Side;
 use crate::store::desk;
@@ -34,6 +34,9 @@ pub(super) fn run(turn: &mut Turn, todo: &[Todo]) -> Result<()> {
             turn.log.append(&[Record::Begun { at, id, call: first.call.id.clone() }])?;
         }
         turn.log.commit()?;
+        for todo in now {
+            turn.tell(Heard::Call(&todo.call));
+        }
         let results: Vec<Result<(Told, u64)>> = match now {
             [only] => vec![one(turn, only)],
             several => beside(turn, several),
@@ -162,6 +165,7 @@ fn write(turn: &mut Turn, todo: &Todo, outcome: Told, ms: u64) -> Result<()> {
     };
     let (at, id, call) = (turn.now(), turn.event.id.clone(), todo.call.id.clone());
     turn.log.append(&[Record::Tool { at, id, call, ms, outcome: outcome.clone() }])?;
+    turn.tell(Heard::Told(&outcome));
     turn.state.told(&todo.call.id, outcome);
     journal::write(turn.workspace, line);
     Ok(())

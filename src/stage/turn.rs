@@ -10,7 +10,7 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::{Derived, Id};
 use crate::core::model::{Call, Reply, Request};
 use crate::core::prompt::join;
-use crate::core::record::Record;
+use crate::core::record::{Record, Told};
 use crate::core::session;
 use crate::core::turn::{Replay, Taken};
 use crate::provider::{self, Question, Took};
@@ -39,8 +39,19 @@ pub struct Asked<'a> {
     pub id: &'a Id,
     /// The model to be used instead of the agent's.
     pub model: Option<&'a str>,
-    /// Hears the text of the answer as it comes.
-    pub heard: Option<&'a (dyn Fn(&str) + Sync)>,
+    /// Hears of the turn as it goes on.
+    pub heard: Option<&'a (dyn Fn(Heard) + Sync)>,
+}
+
+/// What is heard of a turn.
+#[derive(Clone, Copy, Debug)]
+pub enum Heard<'a> {
+    /// A piece of what the model says.
+    Text(&'a str),
+    /// A tool is called.
+    Call(&'a Call),
+    /// This has come of it.
+    Told(&'a Told),
 }
 
 /// One turn, and how far it has come.
@@ -73,6 +84,13 @@ pub(super) struct Turn<'a> {
 }
 
 impl Turn<'_> {
+    /// Lets whoever waits for it hear of it.
+    pub(super) fn tell(&self, what: Heard) {
+        if let Some(heard) = self.asked.and_then(|asked| asked.heard) {
+            heard(what);
+        }
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         self.workspace.world.now().timestamp()
     }
@@ -120,7 +138,7 @@ impl Turn<'_> {
             stop: self.ear.bell(),
             heard: &mut |text| {
                 if let Some(heard) = asked.and_then(|asked| asked.heard) {
-                    heard(text);
+                    heard(Heard::Text(text));
                 }
             },
             took: Took::default(),

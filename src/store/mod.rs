@@ -16,6 +16,7 @@ pub mod durable;
 pub mod git;
 pub mod hand;
 pub mod heads;
+pub mod history;
 pub mod holders;
 pub mod journal;
 pub mod kept;

@@ -7,6 +7,7 @@ pub mod proof;
 pub mod recorder;
 pub mod scenes;
 pub mod strict;
+pub mod terminal;
 pub mod tracer;
 
 use assert_cmd::cargo::CommandCargoExt;

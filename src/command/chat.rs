@@ -1,0 +1,212 @@
+//! `claw chat`: one question after the other, in one session.
+
+use crate::command::editor::Editor;
+use crate::command::exchange::{self, Exchange, Seat};
+use crate::command::interrupt::Interrupt;
+use crate::command::screen::Screen;
+use crate::command::{Here, out};
+use crate::core::event::Event;
+use crate::core::fault::{Fault, Kind, Result};
+use crate::core::id::Id;
+use crate::core::session;
+use crate::core::slash::{self, Command};
+use crate::store::approvals::{self, Verdict};
+use crate::store::workspace::Workspace;
+use crate::store::{clock, definitions, session_log};
+use std::io::IsTerminal;
+
+/// Talk with an agent, line by line
+///
+/// A line that begins with a slash is a command: /help lists them, Tab completes them. Ctrl-C ends the turn that
+/// runs; at an empty prompt it ends the chat, as Ctrl-D, quit, exit and q do. A line that begins with a space is
+/// not kept in the history. Without a terminal each line of stdin is a turn.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Who shall answer [default: default_agent of claw.yaml]
+    #[arg(short, long, value_name = "AGENT")]
+    agent: Option<String>,
+    /// By which model [default: the agent's]
+    #[arg(short, long, value_name = "MODEL")]
+    model: Option<String>,
+    /// In this session [default: a new one]
+    #[arg(short, long, value_name = "NAME", conflicts_with = "continues")]
+    session: Option<String>,
+    /// In the session of the last question
+    #[arg(short = 'c', long = "continue")]
+    continues: bool,
+}
+
+/// Talks. What goes wrong in a turn is told, and the chat goes on.
+///
+/// # Errors
+/// `Data` where there is no such agent or session; where the terminal cannot be used. Without a terminal the exit
+/// code is that of the last turn that went wrong.
+pub fn run(args: &Args, here: Here) -> Result<u8> {
+    exchange::outside(&here.world)?;
+    let workspace = exchange::open(here)?;
+    let is_terminal = std::io::stdin().is_terminal() && out::is_terminal();
+    let interrupt = is_terminal.then(Interrupt::listen).transpose()?;
+    let mut chat = Chat::new(args, &workspace, interrupt.as_ref())?;
+    let mut code = 0;
+    if is_terminal {
+        let mut editor = Editor::new(&workspace)?;
+        out::tell(&format!("{} answers; /help shows the commands, Ctrl-D ends", chat.agent));
+        while let Some(line) = editor.line()?
+            && chat.take(&line, &mut code)?
+        {}
+        code = 0;
+    } else {
+        out::lines(|line| match line {
+            Ok(line) => chat.take(&line, &mut code),
+            Err(fault) => {
+                out::fault(&fault);
+                code = fault.exit_code();
+                Ok(true)
+            }
+        })?;
+    }
+    chat.leave();
+    Ok(code)
+}
+
+struct Chat<'a> {
+    workspace: &'a Workspace,
+    interrupt: Option<&'a Interrupt>,
+    screen: Screen,
+    model: Option<&'a str>,
+    agent: String,
+    /// Where the conversation is kept, once something was said.
+    session: Option<String>,
+    /// The address that answers come to, once something was said.
+    seat: Option<Seat>,
+}
+
+impl<'a> Chat<'a> {
+    fn new(args: &'a Args, workspace: &'a Workspace, interrupt: Option<&'a Interrupt>) -> Result<Self> {
+        let default = workspace.config()?.default_agent.clone();
+        let last = || {
+            let last = session_log::last(workspace);
+            last.ok_or_else(|| Fault::new(Kind::Usage, "there is no session to continue"))
+        };
+        let named = if args.continues { Some(last()?) } else { args.session.clone() };
+        let session = named.map(|name| session::named(&name, args.agent.as_deref(), &default)).transpose()?;
+        let agent = args.agent.as_deref().or(session.as_deref().map(session::agent)).unwrap_or(&default);
+        let agent = definitions::agent(workspace, agent)?.id.clone();
+        let screen = Screen::new(&workspace.world, true);
+        Ok(Self { workspace, interrupt, screen, model: args.model.as_deref(), agent, session, seat: None })
+    }
+
+    /// Takes a line, and says whether there is to be another one.
+    fn take(&mut self, line: &str, code: &mut u8) -> Result<bool> {
+        match line.trim() {
+            "" => return Ok(true),
+            "quit" | "exit" | "q" | "/quit" | "/exit" => return Ok(false),
+            _ => {}
+        }
+        match self.turn(line) {
+            Err(fault) if fault.kind == Kind::Closed => return Err(fault),
+            Err(fault) => {
+                self.screen.leave();
+                out::fault(&fault);
+                *code = fault.exit_code();
+            }
+            Ok(()) => {}
+        }
+        Ok(true)
+    }
+
+    fn turn(&mut self, line: &str) -> Result<()> {
+        match slash::parse(line) {
+            // Where it is held is the chat's own affair, and not that of the routes.
+            Some(Ok(Command::New)) => {
+                self.session = None;
+                out::line(&format!("A new conversation begins here, with {}", self.agent))
+            }
+            Some(Ok(Command::Bind(id))) => {
+                let id = definitions::agent(self.workspace, &id)?.id.clone();
+                if id != self.agent {
+                    (self.agent, self.session) = (id, None);
+                }
+                out::line(&format!("{} answers here from now on", self.agent))
+            }
+            Some(Ok(Command::Approve(id))) => self.decide(line, &id, Verdict::Approved),
+            Some(Ok(Command::Deny(id))) => self.decide(line, &id, Verdict::Denied),
+            Some(_) => self.ask(line),
+            None => {
+                let agent = definitions::agent(self.workspace, &self.agent)?;
+                self.workspace.config()?.choose(&agent, self.model)?;
+                self.ask(line)
+            }
+        }
+    }
+
+    fn ask(&mut self, text: &str) -> Result<()> {
+        let id = clock::next_id(self.workspace)?;
+        let session = self.session.get_or_insert_with(|| format!("{}.chat-{id}", self.agent)).clone();
+        let mut seat = match self.seat.take() {
+            Some(seat) => seat,
+            None => Seat::take(self.workspace, &id)?,
+        };
+        let done = self.answered(&mut seat, &session, &id, Some(text));
+        self.seat = Some(seat);
+        done
+    }
+
+    /// The owner's word on a call, and what comes of it where this conversation has asked for it.
+    fn decide(&mut self, line: &str, text: &str, verdict: Verdict) -> Result<()> {
+        self.ask(line)?;
+        let approval = approvals::already(self.workspace, text, verdict);
+        let (Some(approval), Some(session)) = (approval, self.session.clone()) else { return Ok(()) };
+        let is_ours = approval.session == session && approval.reply_to.channel() == crate::channel::CLI;
+        let mut own = self.seat.take();
+        let done = match own.as_mut().filter(|own| own.address == approval.reply_to) {
+            _ if !is_ours => Ok(()),
+            Some(own) => self.answered(own, &session, &approval.id, None),
+            // It was asked for in an earlier chat.
+            None => Seat::at(self.workspace, approval.reply_to.clone()).and_then(|mut seat| {
+                let done = self.answered(&mut seat, &session, &approval.id, None);
+                seat.leave();
+                done
+            }),
+        };
+        self.seat = own;
+        done
+    }
+
+    /// Publishes the text as event `id`, or sees one through that is published already, and shows the answer.
+    fn answered(&self, seat: &mut Seat, session: &str, id: &Id, text: Option<&str>) -> Result<()> {
+        let print = |event: &Event| {
+            let agent = event.from.as_str().strip_prefix("agent:");
+            self.screen.answer(agent, &event.content)
+        };
+        seat.fetch_all(self.workspace, &print)?;
+        let exchange = Exchange {
+            workspace: self.workspace,
+            seat: &seat.address.clone(),
+            agent: &self.agent,
+            session,
+            model: self.model,
+            screen: &self.screen,
+            bell: self.interrupt.map(Interrupt::bell),
+        };
+        if let Some(interrupt) = self.interrupt {
+            interrupt.clear();
+        }
+        let beside = |work: &mut dyn FnMut()| match self.interrupt {
+            Some(interrupt) => interrupt.around(self.workspace, id, work),
+            None => work(),
+        };
+        let outcome = match text {
+            Some(text) => exchange.run(id, text.to_owned(), &beside)?,
+            None => exchange.see(id, &beside)?,
+        };
+        exchange::answer(self.workspace, seat, outcome, &print)
+    }
+
+    fn leave(self) {
+        if let (Some(session), Some(seat)) = (self.session, self.seat) {
+            seat.leave();
+            out::tell(&format!("session {session}"));
+        }
+    }
+}
