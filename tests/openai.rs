@@ -711,6 +711,21 @@ fn the_exit_code_says_whether_trying_again_can_help() {
 }
 
 #[test]
+fn a_request_that_is_too_long_is_not_tried_again_as_it_is() {
+    let words = "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens";
+    let error = json!({"error": {"message": words, "code": "context_length_exceeded"}}).to_string();
+    let in_a_stream = format!("{STREAM}{}data: {error}\n\n", delta("half an "));
+    for answer in [whole("400 Bad Request", JSON, &error), whole("200 OK", JSON, &error), in_a_stream] {
+        let server = Server::saying(answer);
+        let ws = server.workspace("");
+        routed(&ws, "hello");
+        let err = ws.claw(&["run-agent"]).fails(1);
+        assert!(err.contains(words) && err.contains("longer than the model's window"), "{err}");
+        assert_eq!((ws.list("inbox/wait").len(), ws.list("inbox/failed").len()), (0, 2));
+    }
+}
+
+#[test]
 fn a_server_that_wants_to_be_asked_again_at_once_is_not_asked_without_end() {
     // The 20th answer would end the event, so that this test ends whatever happens.
     let server = Server::start(|number, stream| {

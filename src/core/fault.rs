@@ -27,6 +27,15 @@ pub enum Kind {
     Closed,
 }
 
+/// What a failure is about, where somebody acts on that and the kind does not say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// The request is longer than the model's window: as it is, nobody will answer it.
+    Overflow,
+    /// The service did not accept who asks: a key that is wrong, missing or spent.
+    Refused,
+}
+
 /// A failure: what, where, and the way out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Fault {
@@ -38,6 +47,8 @@ pub struct Fault {
     pub hint: Option<String>,
     /// How long the other side asked us to wait, in seconds.
     pub after: Option<u64>,
+    /// What it is about, where somebody acts on that.
+    pub mark: Option<Mark>,
 }
 
 /// The result of nearly every function here.
@@ -46,7 +57,7 @@ pub type Result<T> = std::result::Result<T, Fault>;
 impl Fault {
     /// A failure of `kind` with its message.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, after: None }
+        Self { kind, message: message.into(), hint: None, after: None, mark: None }
     }
 
     /// Bad data (exit 65).
@@ -70,6 +81,13 @@ impl Fault {
     #[must_use]
     pub fn after(mut self, seconds: Option<u64>) -> Self {
         self.after = seconds;
+        self
+    }
+
+    /// The same failure, with what it is about.
+    #[must_use]
+    pub fn mark(mut self, mark: Mark) -> Self {
+        self.mark = Some(mark);
         self
     }
 

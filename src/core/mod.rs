@@ -27,6 +27,7 @@ pub mod model;
 pub mod model_settings;
 pub mod money;
 pub mod net;
+pub mod overflow;
 pub mod overlap;
 pub mod page;
 pub mod place;

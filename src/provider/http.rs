@@ -1,11 +1,13 @@
 //! The HTTP client for models: one request, on a runtime of its own.
 
-use crate::core::fault::{Fault, Kind, Result};
+use crate::core::fault::{Fault, Kind, Mark, Result};
 use crate::core::model_settings::Model;
+use crate::core::overflow::is_overflow;
 use crate::provider::limit;
 use futures_util::future::{Either, select};
 use jiff::Timestamp;
 use reqwest::Client;
+use serde_json::Value;
 use std::error::Error;
 use std::os::fd::BorrowedFd;
 use std::pin::pin;
@@ -67,22 +69,42 @@ pub(super) fn refused(
     now: Timestamp,
 ) -> Fault {
     let after = headers.get("retry-after").and_then(|v| v.to_str().ok()).and_then(|text| seconds(text, now));
-    let kind = match status {
-        401 | 403 => Kind::Config,
-        429 => Kind::Later,
-        408 | 409 | 425 | 500.. => Kind::Unavailable,
-        _ => Kind::Failed,
-    };
-    let words = serde_json::from_str::<serde_json::Value>(body).ok();
-    let words = words.as_ref().and_then(|v| {
-        let error = v.get("error").unwrap_or(v);
-        error.get("message").unwrap_or(error).as_str()
-    });
+    let error = serde_json::from_str::<Value>(body).ok();
+    let words = error.as_ref().and_then(|error| message(error.get("error").unwrap_or(error)));
     // Hidden before it is cut: half a key is a secret too.
     let words: String = hide(words.unwrap_or(body).trim(), key).chars().take(300).collect();
-    let fault = Fault::new(kind, format!("model {name}: HTTP {status}: {words}")).after(after);
+    meant(Some(status), body, format!("model {name}: HTTP {status}: {words}")).after(after)
+}
+
+/// What an error means that stands in an answer which had begun as a success.
+pub(super) fn broken_off(name: &str, error: &Value, key: Option<&str>) -> Fault {
+    let whole = error.to_string();
+    let words: String = hide(message(error).unwrap_or(&whole), key).chars().take(300).collect();
+    // Routers put the status there that they were answered with themselves.
+    let status = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
+    meant(status.filter(|status| (400..600).contains(status)), &whole, format!("model {name}: {words}"))
+}
+
+/// The words of an error, whether it is an object or a text itself.
+fn message(error: &Value) -> Option<&str> {
+    error.get("message").unwrap_or(error).as_str()
+}
+
+/// The failure that a refusal with this status is; without one, what was broken off may go well the next time.
+fn meant(status: Option<u16>, whole: &str, message: String) -> Fault {
+    if is_overflow(status, whole) {
+        let hint = "the request is longer than the model's window; begin a new session, or use a larger model";
+        return Fault::new(Kind::Failed, message).hint(hint).mark(Mark::Overflow);
+    }
+    let kind = match status {
+        Some(401 | 403) => Kind::Config,
+        Some(429) => Kind::Later,
+        Some(408 | 409 | 425 | 500..) | None => Kind::Unavailable,
+        Some(_) => Kind::Failed,
+    };
+    let fault = Fault::new(kind, message);
     match kind {
-        Kind::Config => fault.hint("check the model's api_key_env or api_key_file"),
+        Kind::Config => fault.hint("check the model's api_key_env or api_key_file").mark(Mark::Refused),
         _ => fault,
     }
 }
@@ -115,7 +137,7 @@ pub fn local_ollama(host: &str) -> Option<(String, String)> {
     let answer = block_on(None, async {
         let asked = client.get(&url).timeout(Duration::from_millis(200)).send().await;
         let answer = asked.map_err(|e| failed("ollama", &e, None))?;
-        answer.json::<serde_json::Value>().await.map_err(|e| failed("ollama", &e, None))
+        answer.json::<Value>().await.map_err(|e| failed("ollama", &e, None))
     });
     let model = answer.ok()?["models"][0]["name"].as_str()?.to_owned();
     Some((format!("{}/v1", host.trim_end_matches('/')), model))
@@ -161,5 +183,28 @@ mod tests {
             [Kind::Later, Kind::Unavailable, Kind::Unavailable, Kind::Unavailable]
         );
         assert_eq!([400, 404, 422].map(kind), [Kind::Failed; 3]);
+    }
+
+    #[test]
+    fn an_error_within_an_answer_means_what_it_says_and_may_pass_where_it_says_nothing() {
+        let fault = |error: Value| broken_off("m", &error, Some("sk-secret"));
+        let cases = [
+            (serde_json::json!({"message": "overloaded"}), Kind::Unavailable, None),
+            (serde_json::json!("boom"), Kind::Unavailable, None),
+            (serde_json::json!({"code": 429, "message": "slow down"}), Kind::Later, None),
+            (serde_json::json!({"code": 401, "message": "no"}), Kind::Config, Some(Mark::Refused)),
+            (serde_json::json!({"code": 7, "message": "no"}), Kind::Unavailable, None),
+            (serde_json::json!({"message": "prompt is too long: 9 > 8"}), Kind::Failed, Some(Mark::Overflow)),
+            (
+                serde_json::json!({"code": "context_length_exceeded", "message": "no"}),
+                Kind::Failed,
+                Some(Mark::Overflow),
+            ),
+        ];
+        for (error, kind, mark) in cases {
+            let fault = fault(error.clone());
+            assert_eq!((fault.kind, fault.mark), (kind, mark), "{error}");
+        }
+        assert_eq!(fault(serde_json::json!("sk-secret is bad")).message, "model m: [key] is bad");
     }
 }

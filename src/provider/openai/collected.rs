@@ -104,9 +104,7 @@ impl Collected {
             garbage(name, &format!("`{}`", shown.escape_debug()))
         })?;
         if let Some(error) = chunk.error.filter(|e| !e.is_null()) {
-            let words =
-                error.get("message").and_then(Value::as_str).map_or_else(|| error.to_string(), ToOwned::to_owned);
-            return Err(Fault::new(Kind::Unavailable, http::hide(&format!("model {name}: {words}"), key)));
+            return Err(http::broken_off(name, &error, key));
         }
         for choice in chunk.choices.into_iter().flatten() {
             let is_whole = choice.message.is_some();
