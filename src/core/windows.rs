@@ -1,0 +1,212 @@
+//! How much a model can read at once, by its name. The numbers are its makers'; what serves a model may have
+//! less, which its owner says in claw.yaml (`window:`), or the server itself when it refuses a request.
+
+/// What a model reads that nobody here knows, in tokens.
+pub const UNKNOWN: u64 = 32_768;
+
+/// A part of a model's name where a word begins (`^`: the first word), and what such a model reads, in tokens:
+/// the first line that fits counts.
+const TABLE: &[(&str, u64)] = &[
+    // OpenAI
+    ("gpt-5-chat", 128_000),
+    ("gpt-5.1-chat", 128_000),
+    ("gpt-5", 400_000),
+    ("gpt-4.1", 1_047_576),
+    ("gpt-4.5", 128_000),
+    ("gpt-4o", 128_000),
+    ("chatgpt-4o", 128_000),
+    ("gpt-4-turbo", 128_000),
+    ("gpt-4-1106", 128_000),
+    ("gpt-4-0125", 128_000),
+    ("gpt-4-32k", 32_768),
+    ("gpt-4", 8_192),
+    ("gpt-3.5-turbo", 16_385),
+    ("gpt-oss", 131_072),
+    ("^o1-mini", 128_000),
+    ("^o1-preview", 128_000),
+    ("^o1", 200_000),
+    ("^o3", 200_000),
+    ("^o4-mini", 200_000),
+    ("codex-mini", 200_000),
+    // Anthropic
+    ("claude-instant", 100_000),
+    ("claude-2.0", 100_000),
+    ("claude", 200_000),
+    // Google
+    ("gemini-1.5-pro", 2_097_152),
+    ("gemini-1.0", 32_760),
+    ("gemini", 1_048_576),
+    ("gemma-3-1b", 32_768),
+    ("gemma3:1b", 32_768),
+    ("gemma3n", 32_768),
+    ("gemma-3n", 32_768),
+    ("gemma3", 131_072),
+    ("gemma-3", 131_072),
+    ("gemma", 8_192),
+    // Meta
+    ("llama-4", 131_072),
+    ("llama4", 131_072),
+    ("llama-3.1", 131_072),
+    ("llama-3.2", 131_072),
+    ("llama-3.3", 131_072),
+    ("llama3.1", 131_072),
+    ("llama3.2", 131_072),
+    ("llama3.3", 131_072),
+    ("llama-3", 8_192),
+    ("llama3", 8_192),
+    ("codellama", 16_384),
+    ("llama", 4_096),
+    // Mistral
+    ("mistral-large", 131_072),
+    ("mistral-medium", 131_072),
+    ("mistral-small", 32_768),
+    ("mistral-nemo", 131_072),
+    ("magistral", 40_960),
+    ("ministral", 131_072),
+    ("devstral", 131_072),
+    ("codestral", 32_768),
+    ("pixtral", 131_072),
+    ("mixtral-8x22b", 65_536),
+    ("mixtral", 32_768),
+    ("mistral", 32_768),
+    // DeepSeek, Alibaba, Moonshot, Zhipu, MiniMax
+    ("deepseek-coder", 16_384),
+    ("deepseek", 128_000),
+    ("qwen3-coder", 262_144),
+    ("qwen3-max", 262_144),
+    ("qwen3", 32_768),
+    ("qwen-turbo", 1_000_000),
+    ("qwen-plus", 131_072),
+    ("qwen", 32_768),
+    ("qwq", 32_768),
+    ("kimi-k2", 131_072),
+    ("moonshot", 131_072),
+    ("glm-4.6", 200_000),
+    ("glm-4", 128_000),
+    ("minimax", 204_800),
+    // Others
+    ("grok-4-fast", 2_000_000),
+    ("grok-4", 256_000),
+    ("grok", 131_072),
+    ("command-a", 256_000),
+    ("command-r", 128_000),
+    ("nova-micro", 128_000),
+    ("nova", 300_000),
+    ("phi-4", 16_384),
+    ("phi4", 16_384),
+    ("phi-3", 4_096),
+    ("phi3", 4_096),
+    ("granite", 131_072),
+    ("sonar", 127_072),
+];
+
+/// Words before the number of a window, where a server refuses a request as too long.
+const LIMITS: &[&str] = &[
+    "context length",
+    "context window",
+    "context size",
+    "context limit",
+    "maximum",
+    "max context",
+    "limit",
+    "at most",
+    "less than",
+    "allowed",
+    "<=",
+    ">",
+    "n_ctx",
+];
+
+/// How much a model can read, as its server says when it refuses a request; nothing where it says no number.
+#[must_use]
+pub fn named(refusal: &str) -> Option<u64> {
+    let text = refusal.to_lowercase();
+    let mut found = None;
+    let mut at = 0;
+    while let Some(begin) = text[at..].find(|c: char| c.is_ascii_digit()).map(|n| at + n) {
+        let is_digit = |c: char| c.is_ascii_digit() || matches!(c, ',' | '_');
+        let end = text[begin..].find(|c| !is_digit(c)).map_or(text.len(), |n| begin + n);
+        let number: String = text[begin..end].chars().filter(char::is_ascii_digit).collect();
+        let before = &text[..begin];
+        let near = before.char_indices().rev().take(40).last().map_or("", |(from, _)| &before[from..]);
+        // What stands before another number is that one's.
+        let near = near.rfind(|c: char| c.is_ascii_digit()).map_or(near, |last| &near[last..]);
+        let number = number.parse().ok().filter(|number| (256..100_000_000).contains(number));
+        if number.is_some() && LIMITS.iter().any(|word| near.contains(word)) {
+            found = number;
+        }
+        at = end;
+    }
+    found
+}
+
+/// What a model of this name reads; nothing where no line of the table fits. `meta-llama/Llama-3.1-8B` and
+/// `llama3.1:8b` are known by the part behind the last `/`.
+#[must_use]
+pub fn known(model: &str) -> Option<u64> {
+    let name = model.rsplit('/').next().unwrap_or(model).to_ascii_lowercase();
+    let begins = |at: usize| !name[..at].ends_with(|c: char| c.is_alphanumeric());
+    let fits = |part: &str| {
+        part.strip_prefix('^')
+            .map_or_else(|| name.match_indices(part).any(|(at, _)| begins(at)), |first| name.starts_with(first))
+    };
+    TABLE.iter().find(|(part, _)| fits(part)).map(|(_, tokens)| *tokens)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_is_known_by_its_name_whoever_serves_it() {
+        for (name, tokens) in [
+            ("gpt-4o-mini-2024-07-18", 128_000),
+            ("openai/gpt-5-mini", 400_000),
+            ("gpt-4-0613", 8_192),
+            ("claude-sonnet-4-5-20250929", 200_000),
+            ("anthropic.claude-3-haiku-20240307-v1:0", 200_000),
+            ("models/gemini-2.5-flash", 1_048_576),
+            ("meta-llama/Meta-Llama-3.1-8B-Instruct", 131_072),
+            ("llama3.2", 131_072),
+            ("llama3:70b", 8_192),
+            ("o3-mini", 200_000),
+            ("Qwen/Qwen2.5-7B-Instruct", 32_768),
+        ] {
+            assert_eq!(known(name), Some(tokens), "{name}");
+        }
+        for name in ["", "m", "my-model", "foo1", "marco-o1"] {
+            assert_eq!(known(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_may_name_the_window() {
+        for (refusal, tokens) in [
+            (
+                "This model's maximum context length is 8192 tokens. However, your messages resulted in 9001 tokens.",
+                8192,
+            ),
+            (
+                "maximum context length is 4,096 tokens, however you requested 5000 tokens (3976 in the messages, 1024 in the completion)",
+                4096,
+            ),
+            ("prompt is too long: 210000 tokens > 200000 maximum", 200_000),
+            ("input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000", 200_000),
+            ("request (5000 tokens) exceeds the available context size (4096 tokens)", 4096),
+            ("The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).", 1_048_576),
+            ("`inputs` tokens + `max_new_tokens` must be <= 2048. Given: 3000 `inputs` tokens", 2048),
+        ] {
+            assert_eq!(named(refusal), Some(tokens), "{refusal}");
+        }
+        for refusal in ["", "HTTP 400: too long", "model x: HTTP 413", "your prompt of 9000 tokens is too long"] {
+            assert_eq!(named(refusal), None, "{refusal}");
+        }
+    }
+
+    #[test]
+    fn no_line_hides_behind_another() {
+        for (part, tokens) in TABLE {
+            assert_eq!(known(part.trim_start_matches('^')), Some(*tokens), "{part}");
+        }
+    }
+}
