@@ -79,7 +79,7 @@ fn conversation(messages: i64) -> Result<String> {
         let first = state.answered(&id, Reply { calls: vec![call], ..Reply::default() }).clone();
         let outcome = Told { result: "memories/topics/house.md:3: here ".repeat(10), ..Told::default() };
         let at = at.timestamp();
-        let model = |reply| Record::Model { at, id: id.clone(), model: "m".into(), ms: 1, reply };
+        let model = |reply| Record::Model { at, id: id.clone(), model: "m".into(), ms: 1, reply, estimated: 0 };
         let call = first.calls[0].id.clone();
         let records = [
             Record::In { at, event: Box::new(event) },

@@ -10,7 +10,7 @@ use crate::core::event::{Draft, Event};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::{Derived, Id};
 use crate::core::session;
-use crate::core::slash;
+use crate::core::slash::{self, Command};
 use crate::stage::control::Control;
 use crate::stage::deliver::{Deliver, Print};
 use crate::stage::remember::Remember;
@@ -131,8 +131,10 @@ impl Exchange<'_> {
     pub(super) fn run(&self, id: &Id, text: String, beside: Beside) -> Result<Outcome> {
         let workspace = self.workspace;
         let is_command = slash::parse(&text).is_some();
-        // A command lies beside its session, and does not wait for the turn that may run there.
-        let lane = if is_command { session::control(self.session) } else { self.session.to_owned() };
+        // A command lies beside its session, and does not wait for the turn that may run there; but one that
+        // changes what the next turn is sent.
+        let is_beside = is_command && !matches!(slash::parse(&text), Some(Ok(Command::Compact(_))));
+        let lane = if is_beside { session::control(self.session) } else { self.session.to_owned() };
         let lane = hold(workspace, Side::Inbox, &lane, self.bell)?;
         let mut draft = Draft {
             from: Some(workspace.me()?),
@@ -151,7 +153,7 @@ impl Exchange<'_> {
         let heard = |heard: Heard| self.screen.hear(heard);
         let turns = self.turns(id, &heard);
         let commands = Control { workspace, agent: None, session: Some(self.session) };
-        let work: &dyn Work = if is_command { &commands } else { &turns };
+        let work: &dyn Work = if is_beside { &commands } else { &turns };
         let mut outcome = Ok(None);
         beside(&mut || outcome = serve::until(workspace, work, &lane, id));
         let outcome = outcome?;

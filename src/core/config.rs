@@ -54,6 +54,8 @@ pub struct Config {
     pub sandbox: Sandbox,
     /// How long the system prompt may be.
     pub prompt: Limits,
+    /// When a conversation is made shorter.
+    pub compact: Compact,
     /// The tools that reach the web.
     pub web: Web,
     /// How long finished things are kept.
@@ -120,6 +122,33 @@ pub enum Mode {
     Off,
 }
 
+/// When a conversation is made shorter for the model.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Compact {
+    /// At which share of the model's window.
+    pub at: f64,
+}
+
+impl Default for Compact {
+    fn default() -> Self {
+        Self { at: 0.8 }
+    }
+}
+
+impl Compact {
+    /// The share of a window at which a conversation is made shorter.
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share is between 0.1 and 0.95, as the settings are read"
+    )]
+    pub fn of(self, window: u64) -> u64 {
+        window.saturating_mul((self.at * 1000.0).round() as u64) / 1000
+    }
+}
+
 /// How long finished things are kept, in days.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
@@ -156,6 +185,7 @@ impl Default for Config {
             memories: Memories::default(),
             sandbox: Sandbox::default(),
             prompt: Limits::default(),
+            compact: Compact::default(),
             web: Web::default(),
             keep: Keep::default(),
         }
@@ -178,6 +208,8 @@ const KEYS: &[&str] = &[
     "mode",
     "network",
     "prompt",
+    "compact",
+    "at",
     "keep",
     "exec",
     "command",
@@ -209,6 +241,10 @@ pub fn parse(text: &str) -> std::result::Result<(Config, Vec<Problem>), Problem>
     if config.max_concurrency == 0 {
         return Err(Problem::error(FILE, "max_concurrency is 0: nothing could ever run").at(place("max_concurrency")));
     }
+    if !(0.1..=0.95).contains(&config.compact.at) {
+        let message = format!("compact.at is {}, and not a share between 0.1 and 0.95", config.compact.at);
+        return Err(Problem::error(FILE, message).at(place("compact.at")));
+    }
     session::check_agent(&config.default_agent)
         .map_err(|e| Problem::error(FILE, e.message).at(place("default_agent")))?;
     for (name, model) in &config.models {
@@ -221,6 +257,10 @@ pub fn parse(text: &str) -> std::result::Result<(Config, Vec<Problem>), Problem>
             let message =
                 format!("models.{name}.price has no `{missing}` (for a million tokens; 0 if it costs nothing)");
             return Err(Problem::error(FILE, message).at(place(&format!("models.{name}.price")).or(at)));
+        }
+        if model.window.is_some_and(|window| window < 1000) {
+            let message = format!("models.{name}.window is under 1000 tokens: not even the prompt would fit");
+            return Err(Problem::error(FILE, message).at(place(&format!("models.{name}.window")).or(at)));
         }
         if model.api_key.is_some() {
             let message = format!("models.{name}.api_key is in the file; api_key_env or api_key_file keeps it out");
@@ -378,6 +418,8 @@ mod tests {
         let (_, warnings) = parse(&format!("{bindings}{{pattern: x, agent: a, form: y}}\n")).unwrap();
         let said = "claw.yaml:5:30: warning: unknown key `routing.bindings.1.form`, did you mean `from`?";
         assert_eq!(warnings[0].to_string(), said);
+        assert_eq!(at("compact:\n  at: 80\n"), Some((2, 3)));
+        assert_eq!(at("models:\n  m:\n    provider: openai\n    window: 8\n"), Some((4, 5)));
         assert!(parse("sync: maybe\n").unwrap_err().message.contains("full"));
         assert!(parse("a: [\n").is_err());
         assert_eq!(at("web:\n  search: {provider: searxng}\n"), Some((2, 3)));

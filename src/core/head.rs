@@ -53,6 +53,7 @@ impl Head {
                 at
             }
             Record::Begun { at, .. } | Record::Tool { at, .. } | Record::Done { at, .. } => at,
+            Record::Compact(compact) => &compact.at,
             Record::Unknown => return,
         };
         self.updated = Some(*at);
@@ -100,7 +101,7 @@ mod tests {
     fn answered(second: i64) -> Record {
         let usage = Usage { input: 10, output: 5, cached: 0 };
         let (at, id) = (Timestamp::from_second(second).unwrap(), Id::new(Stamp(0), 0));
-        Record::Model { at, id, model: "m".into(), ms: 1, reply: Reply { usage, ..Reply::default() } }
+        Record::Model { at, id, model: "m".into(), ms: 1, reply: Reply { usage, ..Reply::default() }, estimated: 0 }
     }
 
     fn head(records: &[Record]) -> Head {

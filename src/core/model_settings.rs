@@ -1,6 +1,7 @@
 //! How a model is reached: a block of `models:` in `claw.yaml`, or the `llm:` of an agent.
 
 use crate::core::money::Price;
+use crate::core::windows;
 use jiff::SignedDuration;
 use serde::Deserialize;
 
@@ -24,6 +25,8 @@ pub struct Model {
     pub temperature: Option<f64>,
     /// The most tokens of an answer.
     pub max_tokens: Option<u32>,
+    /// How much it can read, in tokens; default by its name.
+    pub window: Option<u64>,
     /// `command`: the program and its arguments.
     pub command: Vec<String>,
     /// The longest wait for a connection; default 10 s.
@@ -50,6 +53,7 @@ pub const MODEL_KEYS: &[&str] = &[
     "api_key_file",
     "temperature",
     "max_tokens",
+    "window",
     "command",
     "connect_timeout",
     "first_token_timeout",
@@ -60,6 +64,17 @@ pub const MODEL_KEYS: &[&str] = &[
 ];
 
 impl Model {
+    /// How much it can read, in tokens, and how that is known.
+    #[must_use]
+    pub fn window(&self) -> (u64, &'static str) {
+        let known = || self.model.as_deref().and_then(windows::known);
+        match (self.window, known()) {
+            (Some(window), _) => (window, "by claw.yaml"),
+            (None, Some(window)) => (window, "by its name"),
+            (None, None) => (windows::UNKNOWN, "because nobody knows this model"),
+        }
+    }
+
     /// These settings, with everything that `over` says in its place.
     pub fn merge(&mut self, over: &Self) {
         fn take<T: Clone>(into: &mut Option<T>, from: Option<&T>) {
@@ -67,9 +82,9 @@ impl Model {
                 *into = Some(value.clone());
             }
         }
-        // A price is one model's, not another's.
+        // A price and a window are one model's, not another's.
         if over.model.as_ref().is_some_and(|model| self.model.as_ref() != Some(model)) {
-            self.price = None;
+            (self.price, self.window) = (None, None);
         }
         take(&mut self.provider, over.provider.as_ref());
         take(&mut self.model, over.model.as_ref());
@@ -79,6 +94,7 @@ impl Model {
         take(&mut self.api_key_file, over.api_key_file.as_ref());
         take(&mut self.temperature, over.temperature.as_ref());
         take(&mut self.max_tokens, over.max_tokens.as_ref());
+        take(&mut self.window, over.window.as_ref());
         take(&mut self.connect_timeout, over.connect_timeout.as_ref());
         take(&mut self.first_token_timeout, over.first_token_timeout.as_ref());
         take(&mut self.idle_timeout, over.idle_timeout.as_ref());

@@ -4,6 +4,7 @@
 use crate::core::event::Event;
 use crate::core::id::Id;
 use crate::core::model::Reply;
+use crate::core::past::Compact;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,9 @@ pub enum Record {
         ms: u64,
         /// What it said.
         reply: Reply,
+        /// What the request was by our own estimate, in tokens; 0 where nobody has looked.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        estimated: u64,
     },
     /// A call that acts is about to be run. Without a result it is never run again.
     Begun {
@@ -75,6 +79,8 @@ pub enum Record {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         said: Option<String>,
     },
+    /// From here on this is sent in place of everything before it.
+    Compact(Box<Compact>),
     /// A line of a newer program.
     #[serde(other)]
     Unknown,
@@ -89,9 +95,15 @@ impl Record {
             Self::Also { id: of, event, .. } => of == id || event.id == *id,
             Self::Model { id: of, .. } | Self::Begun { id: of, .. } | Self::Tool { id: of, .. } => of == id,
             Self::Done { ids, .. } => ids.contains(id),
-            Self::Unknown => false,
+            // It is about all of the conversation.
+            Self::Compact(_) | Self::Unknown => false,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(tokens: &u64) -> bool {
+    *tokens == 0
 }
 
 /// What came of a call.

@@ -197,7 +197,7 @@ pub fn heard_by(agent: &str, event: Event) -> Event {
 }
 
 /// Decides. What the event says of its session, its agent and its place, `conversation` does; commands go
-/// beside it.
+/// beside it, but for the one that needs it.
 ///
 /// # Errors
 /// `Data` where the event or a binding names an impossible session or agent.
@@ -206,7 +206,11 @@ pub fn decide(event: &Event, learned: &Learned, rules: &Rules) -> Result<Decisio
     if !slash::is_command(event) {
         return Ok(decision);
     }
-    Ok(Decision { lane: session::control(&decision.session), why: "a command".to_owned(), ..decision })
+    let lane = match slash::compacts(event) {
+        Some(_) => decision.lane,
+        None => session::control(&decision.session),
+    };
+    Ok(Decision { lane, why: "a command".to_owned(), ..decision })
 }
 
 /// The line that a command teaches, where it is one that does: from here on another session, or another agent in
@@ -512,6 +516,7 @@ mod tests {
         let draft = Draft { session: Some("work".into()), ..Draft::message("/new") };
         assert_eq!(town.route(&event(1, draft)), "pickle.work+control");
         assert_eq!(town.route(&event(2, Draft::message("/etc/hosts, what is it?"))), "pickle.cli-ann");
+        assert_eq!(town.route(&event(3, Draft::message("/compact the boat"))), "pickle.cli-ann");
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub enum Command {
     Context,
     /// What the models have taken.
     Usage,
+    /// What a model is sent of it is made shorter, with a view to something.
+    Compact(Option<String>),
     /// From here on a new conversation.
     New,
     /// The turn that runs is to end.
@@ -119,6 +121,13 @@ pub const ROWS: &[Row] = &[
         takes: &[],
         help: "show how much of it a model is sent",
         read: |a| alone(a, Command::Context),
+    },
+    Row {
+        names: &["compact"],
+        arguments: "[FOCUS]",
+        takes: &[],
+        help: "summarise its older part now, keeping above all what is about FOCUS; the log keeps everything",
+        read: |a| Some(Command::Compact((!a.is_empty()).then(|| a.join(" ")))),
     },
     Row {
         names: &["usage"],
@@ -239,6 +248,16 @@ pub fn is_command(event: &Event) -> bool {
     }
 }
 
+/// What a command that changes what a conversation is sent has in view, where the event is one. It waits for its
+/// turn in the session's own lane, as a message does; all others lie beside it.
+#[must_use]
+pub fn compacts(event: &Event) -> Option<Option<String>> {
+    match of(event) {
+        Ok(Command::Compact(focus)) if is_command(event) => Some(focus),
+        _ => None,
+    }
+}
+
 /// The command that an event is.
 ///
 /// # Errors
@@ -265,6 +284,7 @@ pub fn who(command: &Command) -> Who {
         | Command::Stop
         | Command::Session
         | Command::Context
+        | Command::Compact(_)
         | Command::Agent => Who::Anybody,
         Command::Bind(_)
         | Command::Route(..)
@@ -343,6 +363,8 @@ mod tests {
             ("/session", Command::Session),
             ("/context", Command::Context),
             ("/usage", Command::Usage),
+            ("/compact", Command::Compact(None)),
+            ("/compact the boat\nx", Command::Compact(some("the boat"))),
             ("/agent", Command::Agent),
             ("/agent cookie", Command::Bind("cookie".into())),
             ("/route telegram:.* cookie", Command::Route("telegram:.*".into(), "cookie".into())),
@@ -432,6 +454,11 @@ mod tests {
         let control = event(EventKind::Control, "cli:ann", "/stpo");
         assert!(is_command(&control));
         assert_eq!(of(&control).unwrap_err().hint.as_deref(), Some("did you mean /stop?"));
+        let compacts = |kind, from: &str, text: &str| compacts(&event(kind, from, text));
+        assert_eq!(compacts(EventKind::Control, "cli:ann", "/compact it"), Some(Some("it".into())));
+        assert_eq!(compacts(EventKind::Message, "cli:ann", "/compact"), Some(None));
+        assert_eq!(compacts(EventKind::Message, "agent:pickle", "/compact"), None);
+        assert_eq!(compacts(EventKind::Message, "cli:ann", "/context"), None);
     }
 
     #[test]

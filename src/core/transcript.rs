@@ -83,7 +83,7 @@ impl Transcript {
                 pieces.extend(text.map(|text| Piece::Answer { at, model: None, text }));
                 pieces
             }
-            Record::Begun { .. } | Record::Unknown => Vec::new(),
+            Record::Begun { .. } | Record::Compact(_) | Record::Unknown => Vec::new(),
         }
     }
 
@@ -157,7 +157,7 @@ mod tests {
 
     fn model(n: i64, text: &str, calls: Vec<Call>) -> Record {
         let reply = Reply { content: text.into(), calls, ..Reply::default() };
-        Record::Model { at: AT, id: id(n), model: "m".into(), ms: 1, reply }
+        Record::Model { at: AT, id: id(n), model: "m".into(), ms: 1, reply, estimated: 0 }
     }
 
     fn told() -> Told {

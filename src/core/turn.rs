@@ -1,17 +1,18 @@
 //! A turn: one event answered in one session. The state is what the session's log says, so a turn
 //! that was killed goes on at the step it had reached; [`next`] is the whole machine.
 
+use crate::core::compact::Talk;
 use crate::core::event::Event;
 use crate::core::id::{Id, hash32};
 use crate::core::model::{Call, Message, Reply};
+use crate::core::past::{Begun, Compact, Learned, Past};
 use crate::core::record::{Record, Told};
+use crate::core::tokens::Count;
 
 /// How often the same call may give the same result before the model is told.
 const REPEATS_TOLD: usize = 3;
 /// How often before the turn ends.
 const REPEATS_END: usize = 5;
-/// How much of a conversation a model is sent, in bytes of text: the newest whole exchanges.
-pub const HISTORY: usize = 256 << 10;
 
 /// A model's answer within a turn, and what came of its calls.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -58,8 +59,14 @@ impl Taken {
 /// What the log says about one event, and the conversation before it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Replay {
-    /// Finished exchanges, oldest first.
+    /// The last time that the conversation was compacted.
+    pub compact: Option<Compact>,
+    /// Finished exchanges since then and those that were kept, oldest first.
     pub history: Vec<Message>,
+    /// How far this turn had come when the conversation was compacted in it.
+    pub begun: Option<Begun>,
+    /// What the model has counted last.
+    pub count: Option<Count>,
     /// The event has its `in` line.
     pub is_read: bool,
     /// The events that are answered in its turn, too.
@@ -105,6 +112,8 @@ struct Open {
     /// What is answered with it.
     also: Vec<Id>,
     content: String,
+    /// What was answered before the conversation was compacted, as far as it is sent still.
+    before: Vec<Message>,
     steps: Vec<Taken>,
 }
 
@@ -112,17 +121,19 @@ impl Open {
     /// The finished exchange; nothing where no model ever answered.
     fn close(mut self, said: Option<String>) -> Vec<Message> {
         let mut messages = vec![Message::user(self.content)];
+        let is_answered = !self.before.is_empty();
+        messages.extend(self.before);
         if let Some(said) = said {
             self.steps.push(Taken::new(Reply { content: said, ..Reply::default() }));
         }
         self.steps.iter().for_each(|step| step.messages(&mut messages));
-        if self.steps.is_empty() { Vec::new() } else { messages }
+        if self.steps.is_empty() && !is_answered { Vec::new() } else { messages }
     }
 }
 
 /// Replays a session's records, looking for what became of event `id`. An event that was begun and
-/// never answered is no part of the conversation. Of the conversation at most the last [`HISTORY`] bytes
-/// are kept, in whole exchanges.
+/// never answered is no part of the conversation. What was said before the conversation was compacted last
+/// is in the line that says so.
 #[must_use]
 pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
     let mut state = Replay::default();
@@ -134,7 +145,14 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
                 if event.id == *id {
                     state.is_read = true;
                 } else if !open.iter().any(|other| other.id == event.id) {
-                    open.push(Open { id: event.id, also: Vec::new(), content: event.content, steps: Vec::new() });
+                    let also = Vec::new();
+                    open.push(Open {
+                        id: event.id,
+                        also,
+                        content: event.content,
+                        before: Vec::new(),
+                        steps: Vec::new(),
+                    });
                 }
             }
             Record::Also { id: of, event, .. } if of == *id => {
@@ -149,7 +167,10 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
                     open.content = together([open.content.as_str(), &event.content]);
                 }
             }
-            Record::Model { id: answered, reply, .. } => {
+            Record::Model { id: answered, reply, model, estimated, .. } => {
+                if reply.usage.input > 0 {
+                    state.count = Some(Count { model, counted: reply.usage.input, estimated });
+                }
                 if let Some(steps) = steps(&mut state, &mut open, id, &answered) {
                     steps.push(Taken::new(reply));
                 }
@@ -175,19 +196,31 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
                 }
                 past.extend(open.extract_if(.., |o| ids.contains(&o.id)).map(|o| o.close(said.clone())));
             }
+            Record::Compact(compact) => {
+                (past, open) = (vec![compact.kept.clone()], Vec::new());
+                state.count = compact.count.clone().or(state.count);
+                state.begun = None;
+                match compact.turn.clone() {
+                    Some(begun) if compact.id == *id => state.begun = Some(begun),
+                    Some(Begun { question: content, messages: before, .. }) => {
+                        open.push(Open {
+                            id: compact.id.clone(),
+                            also: Vec::new(),
+                            content,
+                            before,
+                            steps: Vec::new(),
+                        });
+                    }
+                    None => {}
+                }
+                // Whoever reads on from here must find the question behind it.
+                state.is_read &= compact.id == *id;
+                state.compact = Some(*compact);
+            }
             Record::Unknown => {}
         }
     }
-    let mut room = HISTORY;
-    let weight = |exchange: &&Vec<Message>| exchange.iter().map(Message::weight).sum::<usize>();
-    let newest = past.iter().rev().take_while(|exchange| {
-        let weight = weight(exchange);
-        let fits = weight <= room;
-        room = room.saturating_sub(weight);
-        fits
-    });
-    let kept = newest.count();
-    state.history = past.drain(past.len() - kept..).flatten().collect();
+    state.history = past.into_iter().flatten().collect();
     state
 }
 
@@ -221,6 +254,52 @@ impl Replay {
         }
     }
 
+    /// Takes in that the conversation was compacted.
+    pub fn compacted(&mut self, compact: Compact) {
+        self.history.clone_from(&compact.kept);
+        self.begun.clone_from(&compact.turn);
+        self.compact = Some(compact);
+    }
+
+    /// What stands for the conversation's older part.
+    #[must_use]
+    pub fn past(&self) -> Option<&Past> {
+        self.compact.as_ref().map(|compact| &compact.past)
+    }
+
+    /// How much this model can read, where its server has told.
+    #[must_use]
+    pub fn learned(&self, model: &str) -> Option<u64> {
+        let learned: Option<&Learned> = self.compact.as_ref().and_then(|compact| compact.window.as_ref());
+        learned.filter(|learned| learned.model == model).map(|learned| learned.tokens)
+    }
+
+    /// The model's answers to this question, with their results, as far as they are sent.
+    #[must_use]
+    pub fn turn(&self) -> Vec<Message> {
+        let (mut messages, steps) = match &self.begun {
+            Some(begun) => (begun.messages.clone(), begun.steps),
+            None => (Vec::new(), 0),
+        };
+        self.steps.iter().skip(steps).for_each(|step| step.messages(&mut messages));
+        messages
+    }
+
+    /// What the user says now, as it is sent: everything that is answered in this turn.
+    #[must_use]
+    pub fn question(&self, content: &str) -> String {
+        match &self.begun {
+            Some(begun) => begun.question.clone(),
+            None => together([content].into_iter().chain(self.also.iter().map(|event| event.content.as_str()))),
+        }
+    }
+
+    /// The conversation as it would be sent: with [`Self::question`] and [`Self::turn`], and between turns without.
+    #[must_use]
+    pub fn talk<'a>(&'a self, question: Option<&'a str>, turn: &'a [Message]) -> Talk<'a> {
+        Talk { past: self.past(), history: &self.history, question, turn, steps: self.steps.len() }
+    }
+
     /// How many tools were called.
     #[must_use]
     pub fn calls(&self) -> u32 {
@@ -231,11 +310,11 @@ impl Replay {
     /// so far.
     #[must_use]
     pub fn messages(&self, content: &str, is_last: bool) -> Vec<Message> {
-        let mut messages = self.history.clone();
-        let also = self.also.iter().map(|event| event.content.as_str());
-        messages.push(Message::user(together(std::iter::once(content).chain(also))));
+        let mut messages: Vec<Message> = self.past().map(Past::messages).into_iter().flatten().collect();
+        messages.extend_from_slice(&self.history);
+        messages.push(Message::user(self.question(content)));
         let begin = messages.len();
-        self.steps.iter().for_each(|step| step.messages(&mut messages));
+        messages.extend(self.turn());
         let repeats = self.repeats();
         let mut notes = Vec::new();
         if repeats >= REPEATS_TOLD {
@@ -314,7 +393,7 @@ mod tests {
         let reply = Reply { content: format!("a{n}"), ..Reply::default() };
         [
             Record::In { at, event: Box::new(event(n, &format!("q{n}"))) },
-            Record::Model { at, id: id(n), model: "m".into(), ms: 1, reply },
+            Record::Model { at, id: id(n), model: "m".into(), ms: 1, reply, estimated: 0 },
             Record::Done { at, ids: vec![id(n)], out: vec![event(n + 100, "out")], said: None },
         ]
     }
@@ -357,7 +436,7 @@ mod tests {
         assert_eq!(replay(own, &id(1)).also.iter().map(|e| e.id.clone()).collect::<Vec<_>>(), [id(3)]);
         let Record::Done { out, .. } = done else { unreachable!() };
         let reply = Reply { content: "all".into(), ..Reply::default() };
-        records.push(Record::Model { at, id: id(1), model: "m".into(), ms: 1, reply });
+        records.push(Record::Model { at, id: id(1), model: "m".into(), ms: 1, reply, estimated: 0 });
         records.push(Record::Done { at, ids: vec![id(1), id(2), id(3)], out, said: None });
         for n in 1..=3 {
             assert!(matches!(next(&replay(records.clone(), &id(n)), 9), Step::Publish(_)), "{n}");
@@ -407,7 +486,7 @@ mod tests {
                     let call = |n: usize| Call { id: "same".into(), name: "t".into(), arguments: n.into() };
                     let reply = Reply { calls: (0..wanted).map(call).collect(), ..Reply::default() };
                     let reply = state.answered(&id, reply).clone();
-                    records.push(Record::Model { at, id: id.clone(), model: "m".into(), ms: 1, reply });
+                    records.push(Record::Model { at, id: id.clone(), model: "m".into(), ms: 1, reply, estimated: 0 });
                 }
                 Step::Call(todo) => {
                     if is_cut && state.steps.len() == 2 {

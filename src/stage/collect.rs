@@ -58,7 +58,7 @@ fn is_begun(workspace: &Workspace, lane: &str, id: &Id) -> Result<bool> {
         return Ok(true);
     }
     let state = turn::replay(session_log::read(workspace, lane, id)?, id);
-    Ok(state.is_read || state.done.is_some())
+    Ok(state.is_read || !state.steps.is_empty() || state.done.is_some())
 }
 
 /// Ends the messages that were answered together with `first`. The caller holds the lane.

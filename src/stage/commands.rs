@@ -4,19 +4,24 @@ use crate::core::address::Address;
 use crate::core::approval::Approval;
 use crate::core::binding::{self, Binding, Tier};
 use crate::core::config::FILE;
-use crate::core::event::Event;
+use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Fault, Result};
 use crate::core::id::Id;
-use crate::core::model::{Message, Usage};
+use crate::core::model::Usage;
+use crate::core::prompt::join;
 use crate::core::record::Record;
 use crate::core::slash::{self, Command};
+use crate::core::tokens;
 use crate::core::tool;
-use crate::core::turn::{self, HISTORY};
+use crate::core::turn;
+use crate::stage::compact::{self, Measure};
+use crate::stage::prompt::{self, Moment};
 use crate::stage::{dispatch, route, usage};
 use crate::store::approvals::{self, Verdict};
 use crate::store::boxes::{Side, State};
 use crate::store::workspace::Workspace;
 use crate::store::{definitions, hand, learned, session_log, spool, stop};
+use crate::world;
 
 /// The most of a definition that is shown, in bytes.
 const MAX_SHOWN: usize = 64 << 10;
@@ -65,6 +70,8 @@ pub(super) fn run(about: &About, command: &Command, owners: &[Address]) -> Resul
             let is_owner = slash::is_owner(&about.event.from, owners);
             usage::told(workspace, &about.session, &about.agent, is_owner)
         }
+        // Its lane is the session's own.
+        Command::Compact(_) => Err(Fault::data("this waits for its turn in the session, and is none of these")),
         Command::New => begun(about),
         Command::Stop => stopped(about),
         Command::Pending => Ok(pending(workspace)),
@@ -168,21 +175,48 @@ fn session(about: &About) -> Result<String> {
 }
 
 fn context(about: &About) -> Result<String> {
-    let records = session_log::read(about.workspace, &about.session, &about.event.id)?;
-    let counted = records.iter().rev().find_map(|record| match record {
-        Record::Model { reply, .. } if reply.usage.input > 0 => Some(reply.usage.input),
-        _ => None,
-    });
-    let history = turn::replay(records, &about.event.id).history;
-    let bytes: usize = history.iter().map(Message::weight).sum();
-    let share = bytes * 100 / HISTORY;
-    let counted = counted.map(|n| format!("\nthe last request had {n} tokens by the model's own count"));
+    let workspace = about.workspace;
+    let records = session_log::read(workspace, &about.session, &about.event.id)?;
+    let state = turn::replay(records, &about.event.id);
+    let agent = definitions::agent(workspace, &about.agent)?;
+    let chosen = workspace.config()?.choose(&agent, None)?;
+    let (now, tools) =
+        (workspace.world.now().timestamp().to_zoned(world::zone()), crate::tool::offered(workspace, &agent));
+    let moment =
+        Moment { now: &now, session: &about.session, kind: EventKind::Message, reply_to: &about.event.reply_to };
+    let (system, _) = join(&prompt::layers(workspace, &agent, &tools, &moment)?);
+    let fixed = tokens::fixed(&system, tools.iter().map(|tool| &tool.spec));
+    let measure = Measure::of(workspace, &chosen, &state, fixed)?;
+    let (messages, size) = state.talk(None, &[]).size();
+    let (all, fixed) = (measure.tokens(size), measure.tokens(0));
+    let share = all * 100 / measure.window.max(1);
+    let known = match &state.count {
+        Some(count) if measure.gauge.is_counted => {
+            format!("by the model's last count ({} tokens), and by estimate for what came since", count.counted)
+        }
+        Some(count) if count.model == chosen.name && count.estimated > 0 => {
+            format!("estimated, rather too many: {} were counted, which cannot be of the whole request", count.counted)
+        }
+        _ => "estimated, rather too many: the model has not counted here yet".to_owned(),
+    };
+    let compacted = match &state.compact {
+        None => "not compacted yet".to_owned(),
+        Some(compact) => format!(
+            "last {} at {}; {} messages of the user kept in their own words, {} left out",
+            compact::told(Some(compact)),
+            compact.at,
+            compact.past.said.len(),
+            compact.past.left_out
+        ),
+    };
     Ok(format!(
-        "{} messages, about {} tokens (four bytes each)\n{share} % of the {} KiB of a conversation that a model is sent{}",
-        history.len(),
-        bytes / 4,
-        HISTORY >> 10,
-        counted.unwrap_or_default()
+        "{messages} messages, about {} tokens; with {fixed} of prompt and tools {all}, which is {share} % of the \
+         window\nwindow: {} tokens of {} ({}); it is compacted at {}\ntokens: {known}\ncompacted: {compacted}",
+        all - fixed,
+        measure.window,
+        chosen.name,
+        measure.source,
+        measure.limit,
     ))
 }
 

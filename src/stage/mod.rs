@@ -4,6 +4,7 @@
 mod calls;
 mod collect;
 mod commands;
+mod compact;
 pub mod control;
 mod crew;
 pub mod deliver;

@@ -8,6 +8,7 @@ use crate::core::model::Reply;
 use crate::core::record::Record;
 use crate::core::routing;
 use crate::core::session;
+use crate::core::slash;
 use crate::core::turn::{self, Step};
 use crate::stage::turn::{Asked, Turn, expired, publish_all};
 use crate::stage::work::Work;
@@ -125,12 +126,14 @@ fn drive<'a>(
     (own, every): (&'a RunAgent<'a>, &'a RunAgent<'a>),
 ) -> Result<Vec<String>> {
     let workspace = own.workspace;
-    if matches!(event.kind, EventKind::Control | EventKind::Remember) {
+    let focus = slash::compacts(event);
+    if matches!(event.kind, EventKind::Control | EventKind::Remember) && focus.is_none() {
         return Err(Fault::data(format!("a session has no use for an event of kind {:?}", event.kind).to_lowercase()));
     }
     let (mut log, records) = SessionLog::open(workspace, &lane.name, &event.id)?;
     let state = turn::replay(records, &event.id);
-    if state.done.is_some() || !state.steps.is_empty() {
+    let is_compacted = state.compact.as_ref().is_some_and(|compact| compact.id == event.id);
+    if state.done.is_some() || !state.steps.is_empty() || is_compacted {
         log.inherit()?;
     }
     let next = turn::next(&state, 1);
@@ -173,7 +176,24 @@ fn drive<'a>(
         every,
         agent,
     };
+    if let Some(focus) = focus {
+        return commanded(turn, focus.as_deref());
+    }
     step_by_step(turn, job)
+}
+
+/// The one command that waits for its turn, because it changes what the next one is sent. It is no part of the
+/// conversation: of it the log has what it did, and that it is done.
+fn commanded(mut turn: Turn, focus: Option<&str>) -> Result<Vec<String>> {
+    if turn.state.done.is_none() {
+        expired(turn.workspace, turn.event)?;
+        let said = match turn.compact_now(focus) {
+            Err(_) if turn.ear.is_told() => "I was stopped.".to_owned(),
+            other => other?,
+        };
+        turn.close(said, true)?;
+    }
+    publish_all(turn.workspace, &turn.state.done.unwrap_or_default())
 }
 
 fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
@@ -207,7 +227,7 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
             }
             Step::Ask { .. } if turn.state.steps.is_empty() && turn.event.kind == EventKind::Approval => {
                 match turn.approved.clone() {
-                    Some(call) => turn.take("approval", 0, Reply { calls: vec![call], ..Reply::default() })?,
+                    Some(call) => turn.take("approval", 0, Reply { calls: vec![call], ..Reply::default() }, 0)?,
                     None => match turn.ask(false) {
                         Err(_) if turn.ear.is_told() || turn.until <= Instant::now() => {}
                         other => other?,

@@ -12,6 +12,7 @@ use crate::core::model::{Call, Reply, Request};
 use crate::core::prompt::join;
 use crate::core::record::{Record, Told};
 use crate::core::session;
+use crate::core::tokens::{self, Count};
 use crate::core::turn::{Replay, Taken};
 use crate::provider::{self, Question, Took};
 use crate::stage::meter;
@@ -107,16 +108,30 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// Asks the model, and writes its answer down.
+    /// Asks the model, and writes its answer down. What its server refuses as too long is made shorter, and sent
+    /// once more.
     pub(super) fn ask(&mut self, is_last: bool) -> Result<()> {
-        let began = Instant::now();
         let mut chosen = self.choose()?;
         // No answer is waited for when the turn is over.
-        let left = SignedDuration::try_from(self.until.saturating_duration_since(began)).unwrap_or(SignedDuration::MAX);
+        let left = self.until.saturating_duration_since(Instant::now());
+        let left = SignedDuration::try_from(left).unwrap_or(SignedDuration::MAX);
         if left < chosen.model.timeout.unwrap_or(WHOLE) {
             chosen.model.timeout = Some(left);
         }
         let request = self.request(&chosen, is_last)?;
+        let refused = match self.send(&chosen, &request) {
+            Err(fault) => fault,
+            done => return done,
+        };
+        if !self.overflowed(&chosen, &request, &refused)? {
+            return Err(refused);
+        }
+        let request = self.request(&chosen, is_last)?;
+        self.send(&chosen, &request)
+    }
+
+    fn send(&mut self, chosen: &Chosen, request: &Request) -> Result<()> {
+        let began = Instant::now();
         let asked = self.asked;
         let call = meter::Call {
             workspace: self.workspace,
@@ -124,15 +139,15 @@ impl Turn<'_> {
             step: self.state.steps.len() + 1,
             session: &self.lane.name,
             agent: &self.agent,
-            chosen: &chosen,
-            request: &request,
+            chosen,
+            request,
             is_asked: asked.is_some(),
         };
         let reserved = call.reserve()?;
         let mut question = Question {
             workspace: self.workspace,
-            chosen: &chosen,
-            request: &request,
+            chosen,
+            request,
             at: self.event.id.stamp(),
             lane: self.lane,
             stop: self.ear.bell(),
@@ -149,7 +164,7 @@ impl Turn<'_> {
             call.settle(reserved, took, answer.as_ref().ok());
         }
         let mut reply = answer?;
-        if is_last && !reply.calls.is_empty() {
+        if request.must_answer && !reply.calls.is_empty() {
             reply.calls.clear();
             if reply.content.trim().is_empty() {
                 reply.content = format!("I stopped after {} steps without an answer.", self.state.steps.len() + 1);
@@ -164,18 +179,22 @@ impl Turn<'_> {
             tokens: Some([reply.usage.input, reply.usage.output]),
             ..Line::about(Side::Inbox, "turn", &self.event.id)
         };
-        self.take(&chosen.name, ms, reply)?;
+        let estimated = tokens::fixed(&request.system, &request.tools) + tokens::messages(&request.messages);
+        self.take(&chosen.name, ms, reply, estimated as u64)?;
         journal::write(self.workspace, answered);
         Ok(())
     }
 
-    /// Takes an answer in, and writes it down.
-    pub(super) fn take(&mut self, model: &str, ms: u64, reply: Reply) -> Result<()> {
+    /// Takes an answer in, and writes it down, with what its request was by our own estimate.
+    pub(super) fn take(&mut self, model: &str, ms: u64, reply: Reply, estimated: u64) -> Result<()> {
         let (at, id) = (self.now(), self.event.id.clone());
         let reply = self.state.answered(&self.event.id, reply).clone();
         // What could not go out must not become the logged answer.
         self.outgoing(&reply.content)?;
-        self.log.append(&[Record::Model { at, id, model: model.to_owned(), ms, reply }])
+        if reply.usage.input > 0 {
+            self.state.count = Some(Count { model: model.to_owned(), counted: reply.usage.input, estimated });
+        }
+        self.log.append(&[Record::Model { at, id, model: model.to_owned(), ms, reply, estimated }])
     }
 
     /// The ids of what was published before the end, to be remembered or done by others.
@@ -192,7 +211,7 @@ impl Turn<'_> {
     }
 
     /// The model that is to be asked.
-    fn choose(&self) -> Result<Chosen> {
+    pub(super) fn choose(&self) -> Result<Chosen> {
         let workspace = self.workspace;
         let wanted = self.event.meta.get("model").and_then(|m| m.as_str());
         let wanted = self.asked.and_then(|asked| asked.model).or(wanted);
@@ -214,6 +233,7 @@ impl Turn<'_> {
             Some(prompt) => prompt.clone(),
             None => self.prompt.insert(self.system()?).clone(),
         };
+        self.make_room(chosen, tokens::fixed(&system, self.tools.iter().map(|tool| &tool.spec)))?;
         Ok(Request {
             model: chosen.model.model.clone(),
             system,
@@ -226,7 +246,7 @@ impl Turn<'_> {
         })
     }
 
-    fn system(&self) -> Result<(String, usize)> {
+    pub(super) fn system(&self) -> Result<(String, usize)> {
         let moment = Moment {
             now: &self.begun,
             session: &self.lane.name,

@@ -18,8 +18,13 @@ use std::path::PathBuf;
 
 /// The log's name in its session's folder.
 const LOG: &str = "log.jsonl";
-/// How much of a log's end is read for the conversation, in bytes: more than a model is sent of it.
-pub const WINDOW: u64 = 1 << 20;
+/// How much of a log's end is read first, in bytes.
+const WINDOW: u64 = 1 << 20;
+/// How much of it is read at most, where nothing says that the conversation was compacted: more than the largest
+/// window of a model.
+const LONGEST: u64 = 16 << 20;
+/// How the line begins that everything before it is sent by: none of what it says has a line's end in it.
+const COMPACT: &[u8] = b"\n{\"t\":\"compact\",";
 
 /// The log, opened by the holder of its lane.
 #[derive(Debug)]
@@ -52,7 +57,7 @@ struct Part {
 
 impl SessionLog {
     /// Opens the log of `session` for its lane's holder, and returns what it says about event `id`, and
-    /// about others as far as they lie in the log's last part ([`WINDOW`]). A torn last line is cut off.
+    /// about others since the conversation was compacted last. A torn last line is cut off.
     ///
     /// # Errors
     /// Where it cannot be read or made.
@@ -150,8 +155,8 @@ impl SessionLog {
     }
 }
 
-/// What a session's log says about event `id` and, in its last part, about others, for readers without its
-/// lane; nothing where there is no log.
+/// What a session's log says about event `id` and, since the conversation was compacted last, about others, for
+/// readers without its lane; nothing where there is no log.
 ///
 /// # Errors
 /// Where it cannot be read.
@@ -221,29 +226,29 @@ fn path(workspace: &Workspace, session: &str) -> PathBuf {
     workspace.path("sessions").join(session).join(LOG)
 }
 
-/// The records of the log's last part, and before it those of event `id`; then how long the log is without
-/// a torn last line, and with it. A log of any age costs one look through its bytes and the room of its last
-/// part.
+/// The records since the conversation was compacted last, and before them those of event `id`; then how long the
+/// log is without a torn last line, and with it. A log of any age costs one look through its bytes and the room
+/// of its last part.
 fn recent(file: &File, id: &Id) -> std::io::Result<(Vec<Record>, u64, u64)> {
     let size = file.metadata()?.len();
     let mut start = size;
     let mut tail = Vec::new();
-    // A line may be longer than the window.
-    let whole = loop {
-        if let Some(end) = memchr::memrchr(b'\n', &tail) {
-            break end + 1;
+    let (whole, first) = loop {
+        // A line may be longer than what was read.
+        let whole = memchr::memrchr(b'\n', &tail).map_or(0, |end| end + 1);
+        let compact = memchr::memmem::rfind(&tail[..whole], COMPACT).map(|before| before + 1);
+        let is_enough = compact.is_some() || size - start >= LONGEST && whole > 0;
+        if is_enough || start == 0 {
+            // The first line of what was read may have begun before it.
+            let cut = if start == 0 { 0 } else { memchr::memchr(b'\n', &tail).map_or(0, |end| end + 1) };
+            break (whole, compact.unwrap_or(cut));
         }
-        if start == 0 {
-            return Ok((Vec::new(), 0, size));
-        }
-        start = size.saturating_sub(WINDOW.max(2 * tail.len() as u64));
+        start = size.saturating_sub(WINDOW.max(4 * tail.len() as u64));
         tail.resize(usize::try_from(size - start).unwrap_or(usize::MAX), 0);
         file.read_exact_at(&mut tail, start)?;
     };
     let torn = (tail.len() - whole) as u64;
     tail.truncate(whole);
-    // The first line of the window may have begun before it.
-    let first = if start == 0 { 0 } else { memchr::memchr(b'\n', &tail).map_or(0, |end| end + 1) };
     let mut records = before(file, start + first as u64, id)?;
     records.extend(tail[first..].split(|b| *b == b'\n').filter_map(parse));
     Ok((records, size - torn, size))

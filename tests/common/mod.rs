@@ -9,6 +9,7 @@ pub mod scenes;
 pub mod strict;
 pub mod terminal;
 pub mod tracer;
+pub mod window;
 
 use assert_cmd::cargo::CommandCargoExt;
 use notify::Watcher;
