@@ -4,122 +4,22 @@
 mod common;
 
 use claw::provider::MAX_ANSWER;
-use common::strict::rules;
+use common::servers::{
+    Heard, JSON, OPENAI, STREAM, Server, kept, messages, peer, refused, routed, silence, waiting, whole,
+};
 use common::{Fixture, Ran};
-use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-// ---------------------------------------------------------------- the peer from npm
-
-/// The mock server, one for all tests of this file. It ends when this process does, because its
-/// stdin closes then.
-struct Peer {
-    port: u16,
-    _node: Mutex<Child>,
-}
-
-/// The peer, or a word why there is none. `CLAW_REQUIRE_PEERS=1` makes that word a failure.
-fn peer() -> Option<&'static Peer> {
-    static PEER: OnceLock<Result<Peer, String>> = OnceLock::new();
-    match PEER.get_or_init(Peer::start) {
-        Ok(peer) => Some(peer),
-        Err(why) => {
-            let is_required = std::env::var("CLAW_REQUIRE_PEERS").is_ok_and(|v| v == "1");
-            assert!(!is_required, "CLAW_REQUIRE_PEERS=1, and {why}");
-            common::skipped(why);
-            None
-        }
-    }
-}
-
-impl Peer {
-    fn start() -> Result<Self, String> {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
-        if !dir.join("node_modules/@copilotkit/aimock").exists() {
-            return Err("the mock server is not installed: npm ci --ignore-scripts in tests/peers".to_owned());
-        }
-        let mut node = Command::new("node");
-        node.arg(dir.join("mock_llm.mjs")).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut node = node.spawn().map_err(|e| format!("there is no node here: {e}"))?;
-        let mut line = String::new();
-        BufReader::new(node.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let port = line.trim().parse().unwrap_or_else(|_| panic!("no port but `{line}`"));
-        Ok(Self { port, _node: Mutex::new(node) })
-    }
-
-    /// A workspace whose model is this server.
-    fn workspace(&self) -> Fixture {
-        workspace(self.port, "")
-    }
-
-    /// The bodies of the requests whose last message is `text`, in order. Whatever was asked by
-    /// anybody, it must break no rule of any server.
-    fn asked(&self, text: &str) -> Vec<Value> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        write!(stream, "GET /__aimock/journal?path=/v1/chat/completions HTTP/1.0\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let journal: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
-        let bodies: Vec<Value> = journal.as_array().unwrap().iter().map(|entry| entry["body"].clone()).collect();
-        for body in &bodies {
-            assert_eq!(rules(body), [""; 0], "{body:#}");
-        }
-        bodies.into_iter().filter(|body| messages(body).last().unwrap().1 == text).collect()
-    }
-}
-
-/// A workspace whose model is the server at this port; `more` are further fields of the model.
-fn workspace(port: u16, more: &str) -> Fixture {
-    let ws = Fixture::new();
-    ws.model("mock", &format!("provider: openai, model: m, api_base: \"http://127.0.0.1:{port}/v1\"{more}"));
-    ws
-}
-
-/// Role and text of every message of a request.
-fn messages(body: &Value) -> Vec<(&str, &str)> {
-    let messages = body["messages"].as_array().unwrap().iter();
-    messages.map(|m| (m["role"].as_str().unwrap(), m["content"].as_str().unwrap_or_default())).collect()
-}
-
-/// The id and the due time of the only file in `inbox/wait`, and the rest of its name.
-fn waiting(ws: &Fixture) -> (Timestamp, String, String) {
-    let names = ws.list("inbox/wait");
-    let [name] = &names[..] else { panic!("{names:?}") };
-    let (due, rest) = name.split_once('~').unwrap();
-    let (id, rest) = rest.split_once('~').unwrap();
-    let due = civil::DateTime::strptime("%Y%m%dT%H%M%S%.fZ", due).unwrap().to_zoned(TimeZone::UTC).unwrap();
-    (due.timestamp(), id.to_owned(), rest.to_owned())
-}
-
-/// Sends a message and routes it; returns its id.
-fn routed(ws: &Fixture, text: &str) -> String {
-    let id = ws.claw(&["send", text]).ok().trim().to_owned();
-    assert_eq!(ws.claw(&["route"]).ok(), format!("{id}\n"));
-    id
-}
-
-/// The only question in `inbox/failed`, with its reason beside it; returns its id.
-fn kept(ws: &Fixture) -> String {
-    let names = ws.list("inbox/failed");
-    let [reason, event] = &names[..] else { panic!("{names:?}") };
-    let id = reason.strip_suffix(".reason").unwrap();
-    assert!(event.starts_with(&format!("{id}~pickle.")), "{names:?}");
-    assert_eq!(ws.pending(), [""; 0]);
-    id.to_owned()
-}
-
 #[test]
 fn calls_are_streamed_and_their_results_come_back_in_order() {
-    let Some(peer) = peer() else { return };
+    let Some(peer) = peer(&OPENAI) else { return };
     let ws = peer.workspace();
     ws.write("memories/topics/house.md", "- the NAS is 10.0.0.7\n");
     assert_eq!(ws.claw(&["ask", "-n", "mock:tools"]).ok(), "Both were told.\n");
@@ -135,7 +35,7 @@ fn calls_are_streamed_and_their_results_come_back_in_order() {
 
 #[test]
 fn ask_prints_the_servers_text_and_nothing_else() {
-    let Some(peer) = peer() else { return };
+    let Some(peer) = peer(&OPENAI) else { return };
     let ws = peer.workspace();
     let ran = ws.claw(&["ask", "-n", "mock:hello ask"]);
     assert_eq!(ran.out, "Hi there, this is the mock.\n", "{ran:#?}");
@@ -147,7 +47,7 @@ fn ask_prints_the_servers_text_and_nothing_else() {
 
 #[test]
 fn ask_json_has_the_tokens_that_the_server_counted() {
-    let Some(peer) = peer() else { return };
+    let Some(peer) = peer(&OPENAI) else { return };
     let ws = peer.workspace();
     let out = ws.claw(&["ask", "-n", "--json", "-s", "work", "mock:hello json"]).ok();
     let mut document: Value = serde_json::from_str(&out).unwrap();
@@ -161,7 +61,7 @@ fn ask_json_has_the_tokens_that_the_server_counted() {
 
 #[test]
 fn a_slow_answer_is_waited_for() {
-    let Some(peer) = peer() else { return };
+    let Some(peer) = peer(&OPENAI) else { return };
     let ws = peer.workspace();
     assert_eq!(ws.claw(&["ask", "-n", "mock:slow"]).ok(), "abcdefghijklmnopqrst\n");
     assert_eq!(ws.claw(&["ask", "-n", "mock:late"]).ok(), "late answer\n");
@@ -169,7 +69,7 @@ fn a_slow_answer_is_waited_for() {
 
 #[test]
 fn an_answer_that_is_cut_off_is_no_answer_and_the_question_is_kept() {
-    let Some(peer) = peer() else { return };
+    let Some(peer) = peer(&OPENAI) else { return };
     for text in ["mock:cut", "mock:cut-now"] {
         let ws = peer.workspace();
         let ran = ws.claw(&["ask", "-n", text]);
@@ -188,7 +88,7 @@ fn an_answer_that_is_cut_off_is_no_answer_and_the_question_is_kept() {
 
 #[test]
 fn a_rate_limit_ends_ask_with_try_again_later() {
-    let Some(peer) = peer() else { return };
+    let Some(peer) = peer(&OPENAI) else { return };
     let ws = peer.workspace();
     let ran = ws.claw(&["ask", "-n", "mock:429 ask"]);
     assert_eq!((ran.code, &ran.out[..]), (75, ""), "{ran:#?}");
@@ -199,7 +99,7 @@ fn a_rate_limit_ends_ask_with_try_again_later() {
 
 #[test]
 fn a_rate_limited_event_waits_as_long_as_the_server_says_and_loses_no_attempt() {
-    let Some(peer) = peer() else { return };
+    let Some(peer) = peer(&OPENAI) else { return };
     let ws = peer.workspace();
     let id = routed(&ws, "mock:429 stages");
     let before = Timestamp::now();
@@ -217,7 +117,7 @@ fn a_rate_limited_event_waits_as_long_as_the_server_says_and_loses_no_attempt() 
 
 #[test]
 fn when_its_time_has_come_a_rate_limited_event_is_answered() {
-    let Some(peer) = peer() else { return };
+    let Some(peer) = peer(&OPENAI) else { return };
     let ws = peer.workspace();
     let id = routed(&ws, "mock:flaky");
     ws.claw(&["run-agent"]).fails(75);
@@ -231,7 +131,7 @@ fn when_its_time_has_come_a_rate_limited_event_is_answered() {
 
 #[test]
 fn a_server_error_waits_longer_from_time_to_time_and_counts() {
-    let Some(peer) = peer() else { return };
+    let Some(peer) = peer(&OPENAI) else { return };
     let ws = peer.workspace();
     let id = routed(&ws, "mock:500 stages");
     let within = |from: Timestamp, to: Timestamp, middle: i64, name: &str| {
@@ -253,7 +153,7 @@ fn a_server_error_waits_longer_from_time_to_time_and_counts() {
 
 #[test]
 fn nonsense_and_errors_inside_a_success_are_told_and_never_printed_as_an_answer() {
-    let Some(peer) = peer() else { return };
+    let Some(peer) = peer(&OPENAI) else { return };
     let cases = [
         ("mock:garbage-body", "the server answered nonsense: `"),
         ("mock:garbage-event", "the server answered nonsense: `{\\\"id\\\":\\\"x\\\""),
@@ -271,14 +171,14 @@ fn nonsense_and_errors_inside_a_success_are_told_and_never_printed_as_an_answer(
 
 #[test]
 fn a_stream_may_end_without_its_last_word_where_the_answer_says_that_it_is_finished() {
-    let Some(peer) = peer() else { return };
+    let Some(peer) = peer(&OPENAI) else { return };
     let ws = peer.workspace();
     assert_eq!(ws.claw(&["ask", "-n", "mock:no-done"]).ok(), "good one.. the end\n");
 }
 
 #[test]
 fn an_event_is_asked_once_however_often_the_stages_run() {
-    let Some(peer) = peer() else { return };
+    let Some(peer) = peer(&OPENAI) else { return };
     let ws = peer.workspace();
     let text = "mock:hello once";
     let id = routed(&ws, text);
@@ -307,7 +207,7 @@ fn an_event_is_asked_once_however_often_the_stages_run() {
 
 #[test]
 fn a_session_is_sent_whole_and_in_order_without_what_was_never_answered() {
-    let Some(peer) = peer() else { return };
+    let Some(peer) = peer(&OPENAI) else { return };
     let ws = peer.workspace();
     let ask = |text: &str| ws.claw(&["ask", "-n", "-s", "work", text]);
     ask("mock:hello one").ok();
@@ -332,96 +232,7 @@ fn a_session_is_sent_whole_and_in_order_without_what_was_never_answered() {
 
 // ---------------------------------------------------------------- bare TCP
 
-/// A request as it came.
-#[derive(Clone, Debug)]
-struct Heard {
-    head: String,
-    body: Value,
-}
-
-/// A server that hears one request per connection, and then does what the test says.
-struct Server {
-    port: u16,
-    heard: Arc<(Mutex<Vec<Heard>>, Condvar)>,
-}
-
-impl Server {
-    /// `answer` is called with the number of the request, from 0, and the connection, which closes
-    /// behind it.
-    fn start(answer: impl Fn(usize, &mut TcpStream) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let heard = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
-        let (requests, answer) = (Arc::clone(&heard), Arc::new(answer));
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (mut stream, requests, answer) = (stream.unwrap(), Arc::clone(&requests), Arc::clone(&answer));
-                thread::spawn(move || {
-                    stream.set_nodelay(true).unwrap();
-                    let Some(request) = request(&mut stream) else { return };
-                    let number = {
-                        let mut all = requests.0.lock().unwrap();
-                        all.push(request);
-                        requests.1.notify_all();
-                        all.len() - 1
-                    };
-                    answer(number, &mut stream);
-                });
-            }
-        });
-        Self { port, heard }
-    }
-
-    /// A server that always says these bytes.
-    fn saying(answer: impl Into<Vec<u8>>) -> Self {
-        let answer = answer.into();
-        Self::start(move |_, stream| drop(stream.write_all(&answer)))
-    }
-
-    fn heard(&self) -> Vec<Heard> {
-        self.heard.0.lock().unwrap().clone()
-    }
-
-    /// Waits until so many requests have come.
-    fn hears(&self, count: usize) {
-        let all = self.heard.0.lock().unwrap();
-        let limit = Duration::from_secs(30);
-        let (all, _) = self.heard.1.wait_timeout_while(all, limit, |all| all.len() < count).unwrap();
-        assert!(all.len() >= count, "{} requests and no more", all.len());
-    }
-
-    fn workspace(&self, more: &str) -> Fixture {
-        workspace(self.port, more)
-    }
-}
-
-fn request(stream: &mut TcpStream) -> Option<Heard> {
-    let mut reader = BufReader::new(stream);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        if reader.read_line(&mut head).ok()? == 0 {
-            return None;
-        }
-    }
-    let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
-    let mut body = vec![0; length.unwrap_or_default()];
-    reader.read_exact(&mut body).ok()?;
-    Some(Heard { head, body: serde_json::from_slice(&body).unwrap_or_default() })
-}
-
-/// Says nothing until the other side has gone.
-fn silence(stream: &mut TcpStream) {
-    while matches!(stream.read(&mut [0; 64]), Ok(1..)) {}
-}
-
-const STREAM: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
 const DONE: &str = "data: [DONE]\n\n";
-
-/// A whole answer with these header lines and this body.
-fn whole(status: &str, headers: &str, body: &str) -> String {
-    let length = body.len();
-    format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n{headers}\r\n{body}")
-}
 
 /// An event with a piece of text.
 fn delta(text: &str) -> String {
@@ -436,21 +247,10 @@ fn message(text: &str) -> String {
     .to_string()
 }
 
-const JSON: &str = "Content-Type: application/json\r\n";
-
-/// `ask` must have failed so: nothing on stdout, the question kept.
-#[track_caller]
-fn refused(ws: &Fixture, ran: &Ran, code: i32, what: &str) {
-    assert_eq!((ran.code, &ran.out[..]), (code, ""), "{ran:#?}");
-    assert!(ran.err.starts_with("claw: model mock: ") && ran.err.contains(what), "not `{what}` but {}", ran.err);
-    assert!(!ran.err.contains(": :"), "something is left out: {}", ran.err);
-    kept(ws);
-}
-
 #[test]
 fn where_nobody_listens_ask_ends_at_once() {
     // Port 1 is nobody's, and no program that binds to a free port gets it.
-    let ws = workspace(1, "");
+    let ws = OPENAI.workspace(1, "");
     let begun = Instant::now();
     let ran = ws.claw(&["ask", "-n", "hello"]);
     refused(&ws, &ran, 69, "http://127.0.0.1:1/v1/chat/completions: Connection refused");
@@ -460,7 +260,7 @@ fn where_nobody_listens_ask_ends_at_once() {
 #[test]
 fn a_server_that_accepts_and_says_nothing_is_given_up() {
     let server = Server::start(|_, stream| silence(stream));
-    let ws = server.workspace(", first_token_timeout: 200ms");
+    let ws = server.workspace(&OPENAI, ", first_token_timeout: 200ms");
     refused(&ws, &ws.claw(&["ask", "-n", "hello"]), 69, "the server said nothing for 200ms");
 }
 
@@ -470,7 +270,7 @@ fn a_server_that_sends_its_head_and_no_word_is_given_up() {
         let _ = stream.write_all(STREAM.as_bytes());
         silence(stream);
     });
-    let ws = server.workspace(", first_token_timeout: 200ms");
+    let ws = server.workspace(&OPENAI, ", first_token_timeout: 200ms");
     refused(&ws, &ws.claw(&["ask", "-n", "hello"]), 69, "the server said nothing for 200ms");
 }
 
@@ -482,7 +282,7 @@ fn the_first_word_is_text_and_no_empty_beginning() {
         thread::sleep(Duration::from_millis(600));
         let _ = stream.write_all(format!("{}{DONE}", delta("four")).as_bytes());
     });
-    let ws = server.workspace(", first_token_timeout: 20s, idle_timeout: 200ms");
+    let ws = server.workspace(&OPENAI, ", first_token_timeout: 20s, idle_timeout: 200ms");
     assert_eq!(ws.claw(&["ask", "-n", "2+2"]).ok(), "four\n");
 }
 
@@ -492,7 +292,7 @@ fn a_server_that_falls_silent_within_its_answer_is_given_up() {
         let _ = stream.write_all(format!("{STREAM}{}", delta("half an ")).as_bytes());
         silence(stream);
     });
-    let ws = server.workspace(", idle_timeout: 200ms");
+    let ws = server.workspace(&OPENAI, ", idle_timeout: 200ms");
     refused(&ws, &ws.claw(&["ask", "-n", "hello"]), 69, "the server said nothing for 200ms");
 }
 
@@ -504,7 +304,7 @@ fn a_server_that_goes_on_without_ever_saying_anything_is_given_up() {
             sent = stream.write_all(format!(": still thinking\n\n{}", delta("")).as_bytes());
         }
     });
-    let ws = server.workspace(", timeout: 500ms");
+    let ws = server.workspace(&OPENAI, ", timeout: 500ms");
     refused(&ws, &ws.claw(&["ask", "-n", "hello"]), 69, "no whole answer within 500ms");
 }
 
@@ -514,14 +314,14 @@ fn a_body_that_is_shorter_than_it_was_to_be_is_no_answer() {
     let body = message("four");
     let length = body.len() + 10;
     let server = Server::saying(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n{JSON}\r\n{body}"));
-    let ws = server.workspace("");
+    let ws = server.workspace(&OPENAI, "");
     refused(&ws, &ws.claw(&["ask", "-n", "hello"]), 69, "");
 }
 
 #[test]
 fn a_stream_that_ends_in_good_order_before_the_answer_does_is_no_answer() {
     let server = Server::saying(format!("{STREAM}{}", delta("half an ")));
-    let ws = server.workspace("");
+    let ws = server.workspace(&OPENAI, "");
     refused(&ws, &ws.claw(&["ask", "-n", "hello"]), 69, "the answer was cut off after 8 characters");
 }
 
@@ -530,14 +330,14 @@ fn an_empty_finish_reason_does_not_finish_an_answer() {
     // Some servers write "" where others write null.
     let said = r#"data: {"choices":[{"index":0,"delta":{"content":"half an "},"finish_reason":""}]}"#;
     let server = Server::saying(format!("{STREAM}{said}\n\n"));
-    let ws = server.workspace("");
+    let ws = server.workspace(&OPENAI, "");
     refused(&ws, &ws.claw(&["ask", "-n", "hello"]), 69, "the answer was cut off after 8 characters");
 }
 
 #[test]
 fn a_server_that_does_not_stream_is_understood() {
     let server = Server::saying(whole("200 OK", JSON, &message("four")));
-    let ws = server.workspace("");
+    let ws = server.workspace(&OPENAI, "");
     let out = ws.claw(&["ask", "-n", "--json", "2+2"]).ok();
     let document: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((&document["content"], &document["usage"]), (&json!("four"), &json!({"input": 3, "output": 1})));
@@ -550,7 +350,7 @@ fn a_question_that_was_cut_off_is_answered_when_it_is_tried_again() {
         let end = if number == 0 { "" } else { DONE };
         let _ = stream.write_all(format!("{STREAM}{}{end}", delta("four")).as_bytes());
     });
-    let ws = server.workspace("");
+    let ws = server.workspace(&OPENAI, "");
     refused(&ws, &ws.claw(&["ask", "-n", "2+2"]), 69, "cut off after 4 characters");
     let id = kept(&ws);
     assert_eq!(ws.claw(&["retry", &id]).ok(), format!("{id}\n"));
@@ -596,7 +396,7 @@ fn a_stream_may_come_in_any_pieces_with_comments_and_carriage_returns() {
             }
             let _ = stream.write_all(b"0\r\n\r\n");
         });
-        let ws = server.workspace("");
+        let ws = server.workspace(&OPENAI, "");
         let out = ws.claw(&["ask", "-n", "--json", "hello"]).ok();
         let document: Value = serde_json::from_str(&out).unwrap();
         let got = (&document["content"], &document["usage"]);
@@ -617,7 +417,7 @@ fn endless(head: &[u8], piece: String, code: i32, what: &str) {
             went = stream.write_all(piece.as_bytes());
         }
     });
-    let ws = server.workspace(", timeout: 20s");
+    let ws = server.workspace(&OPENAI, ", timeout: 20s");
     refused(&ws, &ws.shell("ulimit -v 400000; exec claw ask -n hello"), code, what);
     // What the two sockets hold is beside it.
     let sent = sent.load(Ordering::SeqCst) >> 20;
@@ -671,7 +471,7 @@ fn a_refusal_means_what_its_status_says_also_where_its_words_are_cut_off() {
         silence(stream);
     });
     for server in [cut, silent] {
-        let ws = server.workspace(", first_token_timeout: 500ms, idle_timeout: 500ms");
+        let ws = server.workspace(&OPENAI, ", first_token_timeout: 500ms, idle_timeout: 500ms");
         refused(&ws, &ws.claw(&["ask", "-n", "hello"]), 75, "HTTP 429");
     }
 }
@@ -682,7 +482,7 @@ fn a_redirect_is_not_followed() {
     let location = format!("Location: http://127.0.0.1:{}/v1/chat/completions\r\n", other.port);
     for status in ["302 Found", "307 Temporary Redirect"] {
         let server = Server::saying(whole(status, &location, ""));
-        let ws = server.workspace(", api_key_env: MOCK_KEY");
+        let ws = server.workspace(&OPENAI, ", api_key_env: MOCK_KEY");
         let ran = ws.command(&["ask", "-n", "hello"]).env("MOCK_KEY", "sk-secret").output().unwrap().into();
         refused(&ws, &ran, 1, &format!("HTTP {}", &status[..3]));
         assert_eq!(server.heard().len(), 1);
@@ -704,7 +504,7 @@ fn the_exit_code_says_whether_trying_again_can_help() {
     for (status, code) in cases {
         let body = r#"{"error":{"message":"so it is"}}"#;
         let server = Server::saying(whole(status, JSON, body));
-        let ws = server.workspace("");
+        let ws = server.workspace(&OPENAI, "");
         refused(&ws, &ws.claw(&["ask", "-n", "hello"]), code, &format!("HTTP {}: so it is", &status[..3]));
         assert_eq!(server.heard().len(), 1, "{status}: one command, one request");
     }
@@ -717,7 +517,7 @@ fn a_request_that_is_too_long_is_not_tried_again_as_it_is() {
     let in_a_stream = format!("{STREAM}{}data: {error}\n\n", delta("half an "));
     for answer in [whole("400 Bad Request", JSON, &error), whole("200 OK", JSON, &error), in_a_stream] {
         let server = Server::saying(answer);
-        let ws = server.workspace("");
+        let ws = server.workspace(&OPENAI, "");
         routed(&ws, "hello");
         let err = ws.claw(&["run-agent"]).fails(1);
         assert!(err.contains(words) && err.contains("longer than the model's window"), "{err}");
@@ -732,7 +532,7 @@ fn a_server_that_wants_to_be_asked_again_at_once_is_not_asked_without_end() {
         let status = if number < 20 { "429 Too Many Requests" } else { "400 Bad Request" };
         let _ = stream.write_all(whole(status, "Retry-After: 0\r\n", "").as_bytes());
     });
-    let ws = server.workspace("");
+    let ws = server.workspace(&OPENAI, "");
     routed(&ws, "hello");
     ws.claw(&["run-agent"]).fails(75);
     assert_eq!(server.heard().len(), 1);
@@ -742,7 +542,7 @@ fn a_server_that_wants_to_be_asked_again_at_once_is_not_asked_without_end() {
 #[test]
 fn the_settings_of_the_model_are_in_the_request() {
     let server = Server::saying(whole("200 OK", JSON, &message("four")));
-    let ws = server.workspace(", temperature: 0.5, max_tokens: 9");
+    let ws = server.workspace(&OPENAI, ", temperature: 0.5, max_tokens: 9");
     ws.claw(&["ask", "-n", "-s", "work", "2+2"]).ok();
     let [heard] = &server.heard()[..] else { panic!("{:?}", server.heard()) };
     let system = messages(&heard.body)[0].1;
@@ -773,7 +573,7 @@ fn authorization(heard: &Heard) -> Option<&str> {
 #[test]
 fn the_key_of_an_environment_variable_is_sent_as_a_bearer_token() {
     let server = Server::saying(whole("200 OK", JSON, &message("four")));
-    let ws = server.workspace(", api_key_env: MOCK_KEY");
+    let ws = server.workspace(&OPENAI, ", api_key_env: MOCK_KEY");
     let ran: Ran = ws.command(&["ask", "-n", "2+2"]).env("MOCK_KEY", KEY).output().unwrap().into();
     assert_eq!(ran.ok(), "four\n");
     assert_eq!(authorization(&server.heard()[0]), Some(&format!("Bearer {KEY}")[..]));
@@ -783,7 +583,7 @@ fn the_key_of_an_environment_variable_is_sent_as_a_bearer_token() {
 #[test]
 fn the_key_of_a_file_is_sent_without_the_files_line_end() {
     let server = Server::saying(whole("200 OK", JSON, &message("four")));
-    let ws = server.workspace(", api_key_file: ../key");
+    let ws = server.workspace(&OPENAI, ", api_key_file: ../key");
     fs::write(ws.dir.path().join("key"), format!("{KEY}\n")).unwrap();
     assert_eq!(ws.claw(&["ask", "-n", "2+2"]).ok(), "four\n");
     assert_eq!(authorization(&server.heard()[0]), Some(&format!("Bearer {KEY}")[..]));
@@ -795,7 +595,7 @@ fn the_key_of_a_file_is_sent_without_the_files_line_end() {
 #[test]
 fn without_the_variable_that_has_the_key_nobody_is_asked() {
     let server = Server::saying(whole("200 OK", JSON, &message("four")));
-    let ws = server.workspace(", api_key_env: MOCK_KEY");
+    let ws = server.workspace(&OPENAI, ", api_key_env: MOCK_KEY");
     for value in [None, Some("")] {
         let mut ask = ws.command(&["ask", "-n", "2+2"]);
         ask.envs(value.map(|v| ("MOCK_KEY", v)));
@@ -809,7 +609,7 @@ fn without_the_variable_that_has_the_key_nobody_is_asked() {
 #[test]
 fn a_key_that_no_header_can_carry_is_bad_configuration() {
     let server = Server::saying(whole("200 OK", JSON, &message("four")));
-    let ws = server.workspace(", api_key_env: MOCK_KEY");
+    let ws = server.workspace(&OPENAI, ", api_key_env: MOCK_KEY");
     let ran: Ran = ws.command(&["ask", "-n", "2+2"]).env("MOCK_KEY", format!("{KEY}\nx")).output().unwrap().into();
     secret(&ws, &ran.err);
     refused(&ws, &ran, 78, "");
@@ -819,7 +619,7 @@ fn a_key_that_no_header_can_carry_is_bad_configuration() {
 #[test]
 fn somebody_elses_server_is_not_told_the_key_for_openai() {
     let server = Server::saying(whole("200 OK", JSON, &message("four")));
-    let ws = server.workspace("");
+    let ws = server.workspace(&OPENAI, "");
     let ran: Ran = ws.command(&["ask", "-n", "2+2"]).env("OPENAI_API_KEY", KEY).output().unwrap().into();
     ran.ok();
     assert_eq!(authorization(&server.heard()[0]), None);
@@ -846,7 +646,7 @@ fn secret(ws: &Fixture, said: &str) {
 #[track_caller]
 fn echoed(answer: &str, what: &str) {
     let server = Server::saying(answer);
-    let ws = server.workspace(", api_key_env: MOCK_KEY");
+    let ws = server.workspace(&OPENAI, ", api_key_env: MOCK_KEY");
     let claw = |arguments: &[&str]| -> Ran { ws.command(arguments).env("MOCK_KEY", KEY).output().unwrap().into() };
     let ran = claw(&["ask", "-n", "hello"]);
     assert!(ran.err.contains(what), "not `{what}` but {}", ran.err);
@@ -901,7 +701,7 @@ fn a_turn_that_was_killed_while_the_model_was_silent_is_finished_by_the_next_one
         0 => silence(stream),
         _ => drop(stream.write_all(format!("{STREAM}{}{DONE}", delta("four")).as_bytes())),
     });
-    let ws = server.workspace("");
+    let ws = server.workspace(&OPENAI, "");
     let id = routed(&ws, "2+2");
     let mut killed = ws.command(&["run-agent"]).spawn().unwrap();
     server.hears(1);

@@ -90,6 +90,15 @@ fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
             let what = format!("{key}: there is no provider `{known}` (there are: {})", all.join(", "));
             problems.push(error(&key, what));
         }
+        if let Some(wanted) = model.dialect.as_deref().filter(|wanted| !provider::dialects().any(|d| d == *wanted)) {
+            let all: Vec<&str> = provider::dialects().collect();
+            let what = format!("{key}: there is no dialect `{wanted}` (there are: {})", all.join(", "));
+            problems.push(error(&format!("{key}.dialect"), what));
+        }
+        for other in &model.fallback {
+            let fault = config.choose(&Agent::default(), Some(other)).err();
+            problems.extend(fault.map(|fault| error(&format!("{key}.fallback"), format!("{key}.fallback: {fault}"))));
+        }
         let missing = model.api_key_env.as_deref().filter(|v| workspace.world.var(v).is_none());
         let warning = |v| Problem::warning(FILE, format!("{key}: {v} is not set in this environment"));
         problems.extend(missing.map(|v| warning(v).at(problem::locate(&text, &key))));

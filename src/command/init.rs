@@ -68,22 +68,27 @@ pub fn create(world: &World, root: &Path) -> Result<String> {
 
 /// The model for what is found on this machine: its name, and its lines for `claw.yaml`.
 fn model(world: &World) -> (String, String) {
-    let named = |name: &str, fields: String| {
-        (name.to_owned(), format!("model: {name}\nmodels:\n  {name}: {{provider: openai, {fields}}}\n"))
+    let named = |name: &str, provider: &str, fields: String| {
+        (name.to_owned(), format!("model: {name}\nmodels:\n  {name}: {{provider: {provider}, {fields}}}\n"))
     };
     if world.var("OPENAI_API_KEY").is_some() {
         let base = world.var("OPENAI_BASE_URL").map(|b| format!(", api_base: \"{b}\"")).unwrap_or_default();
-        return named("gpt", format!("model: gpt-5-mini, api_key_env: OPENAI_API_KEY{base}"));
+        return named("gpt", "openai", format!("model: gpt-5-mini, api_key_env: OPENAI_API_KEY{base}"));
+    }
+    if world.var("ANTHROPIC_API_KEY").is_some() {
+        let base = world.var("ANTHROPIC_BASE_URL").map(|b| format!(", api_base: \"{b}\"")).unwrap_or_default();
+        return named("claude", "anthropic", format!("model: claude-sonnet-5, api_key_env: ANTHROPIC_API_KEY{base}"));
     }
     if world.var("OPENROUTER_API_KEY").is_some() {
         let base = "https://openrouter.ai/api/v1";
         return named(
             "openrouter",
+            "openai",
             format!("model: openrouter/auto, api_key_env: OPENROUTER_API_KEY, api_base: \"{base}\""),
         );
     }
-    if let Some((base, model)) = provider::local_ollama(world.var("OLLAMA_HOST").unwrap_or("127.0.0.1:11434")) {
-        return named("ollama", format!("model: \"{model}\", api_base: \"{base}\""));
+    if let Some((base, model)) = provider::local_ollama(world.var("OLLAMA_HOST")) {
+        return named("ollama", "ollama", format!("model: \"{model}\", api_base: \"{base}\", num_ctx: 16384"));
     }
     (OFFLINE.to_owned(), "model: offline\n".to_owned())
 }

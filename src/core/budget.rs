@@ -236,7 +236,7 @@ pub fn estimate(request: &Request) -> Usage {
     let tools: usize =
         request.tools.iter().map(|tool| tool.description.len() + tool.parameters.to_string().len()).sum();
     let output = request.max_tokens.map_or(ANSWER, u64::from);
-    Usage { input: tokens(request.system.len() + said + tools), output, cached: 0 }
+    Usage { input: tokens(request.system.len() + said + tools), output, ..Usage::default() }
 }
 
 /// About how many tokens so much text is.
@@ -261,7 +261,7 @@ mod tests {
             id: Some(Id::new(Stamp(n), 0)),
             step: 1,
             agent: "pickle".into(),
-            usage: Usage { input, output: 10, cached: 0 },
+            usage: Usage { input, output: 10, ..Usage::default() },
             money: 100,
             ..Line::default()
         }

@@ -1,7 +1,7 @@
 //! The settings: `claw.yaml`. Every key is in [`Config`] and, commented, in the file that `init`
 //! writes.
 
-use crate::core::address::Address;
+use crate::core::address::{Address, safe_name};
 use crate::core::binding::{self, Routing, Scope};
 use crate::core::budget::{BUDGET_KEYS, Budget};
 use crate::core::fault::{Fault, Result};
@@ -250,7 +250,7 @@ pub fn parse(text: &str) -> std::result::Result<(Config, Vec<Problem>), Problem>
     for (name, model) in &config.models {
         let at = place(&format!("models.{name}"));
         if model.provider.is_none() {
-            let message = format!("models.{name} has no `provider` (openai, command or offline)");
+            let message = format!("models.{name} has no `provider` (openai, anthropic, ollama, command or offline)");
             return Err(Problem::error(FILE, message).at(at));
         }
         if let Some(missing) = model.price.and_then(|price| price.missing()) {
@@ -301,6 +301,20 @@ pub struct Chosen {
 }
 
 impl Chosen {
+    /// Who it is to others: its thoughts are given back to nobody else.
+    #[must_use]
+    pub fn by(&self) -> String {
+        let model = self.model.model.as_deref().unwrap_or(&self.name);
+        format!("{}/{model}", self.model.provider.as_deref().unwrap_or_default())
+    }
+
+    /// The slots that its requests share, and how many there are, where there is a limit.
+    #[must_use]
+    pub fn slots(&self) -> Option<(String, u32)> {
+        let limit = self.model.max_concurrency?;
+        Some((format!("model-{}", safe_name(&self.name, 40)), limit.max(1)))
+    }
+
     /// The built-in model, whatever `models:` calls by its name.
     #[must_use]
     pub fn offline() -> Self {

@@ -141,7 +141,7 @@ mod tests {
     const DAY: &str = "2026-11-25";
 
     fn line(what: What, n: i64, input: u64) -> Line {
-        let usage = Usage { input, output: 1, cached: 0 };
+        let usage = Usage { input, output: 1, ..Usage::default() };
         let id = Some(Id::new(Stamp(n), 0));
         Line { what, day: DAY.into(), id, step: 1, usage, money: input * 2, ..Line::default() }
     }

@@ -81,7 +81,8 @@ impl Line {
 }
 
 /// A request of which nothing else is known.
-pub(super) const CALL: Sums = Sums { calls: 1, usage: Usage { input: 0, output: 0, cached: 0 }, money: 0, guesses: 0 };
+pub(super) const CALL: Sums =
+    Sums { calls: 1, usage: Usage { input: 0, output: 0, cached: 0, cache_write: 0 }, money: 0, guesses: 0 };
 
 /// What was used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,6 +130,7 @@ impl Sums {
             (&mut self.usage.input, other.usage.input),
             (&mut self.usage.output, other.usage.output),
             (&mut self.usage.cached, other.usage.cached),
+            (&mut self.usage.cache_write, other.usage.cache_write),
             (&mut self.money, other.money),
             (&mut self.guesses, other.guesses),
         ];

@@ -19,6 +19,9 @@ pub enum Message {
         /// The tools that it called. The results follow, one for each, in this order.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         calls: Vec<Call>,
+        /// What it thought before; a provider that wants it back gets its own.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        thinking: Vec<Thought>,
     },
     /// What came of a call.
     Tool {
@@ -49,12 +52,28 @@ impl Message {
     /// About how much room it takes in a request, in bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
-        let calls = match self {
-            Self::Assistant { calls, .. } => calls.as_slice(),
-            _ => &[],
+        let (calls, thinking) = match self {
+            Self::Assistant { calls, thinking, .. } => (calls.as_slice(), thinking.as_slice()),
+            _ => (&[][..], &[][..]),
         };
-        16 + self.content().len() + calls.iter().map(|call| 64 + call.arguments.to_string().len()).sum::<usize>()
+        let thinking: usize = thinking.iter().map(|thought| thought.text.len()).sum();
+        let calls: usize = calls.iter().map(|call| 64 + call.arguments.to_string().len()).sum();
+        16 + self.content().len() + calls + thinking
     }
+}
+
+/// What a model thought before it spoke. It is for that model alone: others refuse it, or take it for theirs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Thought {
+    /// Which model: provider and name.
+    #[serde(default)]
+    pub by: String,
+    /// What it was, as far as it is told.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub text: String,
+    /// What the provider wants back unchanged: signatures, and what nobody may read.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub payload: Value,
 }
 
 /// A tool that an agent wants to use.
@@ -72,6 +91,15 @@ pub struct Call {
 }
 
 impl Call {
+    /// The arguments, as servers take them that read them again: what was no object, inside of one.
+    #[must_use]
+    pub fn object(&self) -> Value {
+        match &self.arguments {
+            Value::Object(_) => self.arguments.clone(),
+            other => Value::Object(Map::from_iter([("malformed".to_owned(), other.clone())])),
+        }
+    }
+
     /// What a model wrote as arguments: nothing means none, and what is no object stays the text it is.
     #[must_use]
     pub fn parse_arguments(text: &str) -> Value {
@@ -143,6 +171,9 @@ pub struct Reply {
     /// The tools to be called; where there are none, the text is the answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<Call>,
+    /// What it thought before it said so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub thinking: Vec<Thought>,
     /// What shall be remembered; each becomes a `remember` event.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remember: Vec<String>,
@@ -162,6 +193,9 @@ pub struct Usage {
     /// Those of `input` that the provider had read before.
     #[serde(skip_serializing_if = "is_zero")]
     pub cached: u64,
+    /// Those of `input` that it has kept, to have read them before the next time; some providers charge for that.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub cache_write: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]

@@ -9,7 +9,7 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Model {
-    /// `openai`, `command` or `offline`.
+    /// `openai`, `anthropic`, `ollama`, `command` or `offline`.
     pub provider: Option<String>,
     /// The provider's name of the model.
     pub model: Option<String>,
@@ -27,6 +27,16 @@ pub struct Model {
     pub max_tokens: Option<u32>,
     /// How much it can read, in tokens; default by its name.
     pub window: Option<u64>,
+    /// Whether and how much it thinks before it speaks.
+    pub thinking: Option<Thinking>,
+    /// `ollama`: how many tokens fit into its window.
+    pub num_ctx: Option<u32>,
+    /// `ollama`: how long the model stays loaded, as the server reads it: `10m`, `-1`.
+    pub keep_alive: Option<String>,
+    /// `openai`: which server's or model's peculiarities are respected, where the address and the name do not say.
+    pub dialect: Option<String>,
+    /// The models that are asked where this one cannot be reached, in this order.
+    pub fallback: Vec<String>,
     /// `command`: the program and its arguments.
     pub command: Vec<String>,
     /// The longest wait for a connection; default 10 s.
@@ -54,6 +64,11 @@ pub const MODEL_KEYS: &[&str] = &[
     "temperature",
     "max_tokens",
     "window",
+    "thinking",
+    "num_ctx",
+    "keep_alive",
+    "dialect",
+    "fallback",
     "command",
     "connect_timeout",
     "first_token_timeout",
@@ -95,14 +110,83 @@ impl Model {
         take(&mut self.temperature, over.temperature.as_ref());
         take(&mut self.max_tokens, over.max_tokens.as_ref());
         take(&mut self.window, over.window.as_ref());
+        take(&mut self.thinking, over.thinking.as_ref());
+        take(&mut self.num_ctx, over.num_ctx.as_ref());
+        take(&mut self.keep_alive, over.keep_alive.as_ref());
+        take(&mut self.dialect, over.dialect.as_ref());
         take(&mut self.connect_timeout, over.connect_timeout.as_ref());
         take(&mut self.first_token_timeout, over.first_token_timeout.as_ref());
         take(&mut self.idle_timeout, over.idle_timeout.as_ref());
         take(&mut self.timeout, over.timeout.as_ref());
         take(&mut self.max_concurrency, over.max_concurrency.as_ref());
         take(&mut self.price, over.price.as_ref());
+        if !over.fallback.is_empty() {
+            self.fallback.clone_from(&over.fallback);
+        }
         if !over.command.is_empty() {
             self.command.clone_from(&over.command);
+        }
+    }
+}
+
+/// Whether and how much a model thinks before it speaks: `true`, `false`, a word (`low`, `medium`, `high`, or what
+/// else the service knows), or a number of tokens. Every provider has its own way to be told.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Thinking {
+    /// As much as it likes, or not at all.
+    Is(bool),
+    /// With so many tokens.
+    Tokens(u32),
+    /// With so much effort.
+    Effort(String),
+}
+
+impl Thinking {
+    /// It shall not.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        match self {
+            Self::Is(thinks) => !thinks,
+            Self::Tokens(tokens) => *tokens == 0,
+            Self::Effort(word) => matches!(word.as_str(), "off" | "none"),
+        }
+    }
+
+    /// The number, where it was one.
+    #[must_use]
+    pub fn tokens(&self) -> Option<u32> {
+        match self {
+            Self::Tokens(tokens) => Some(*tokens),
+            _ => None,
+        }
+    }
+
+    /// In a word; none where nobody has said how much.
+    #[must_use]
+    pub fn effort(&self) -> Option<&str> {
+        match self {
+            Self::Tokens(0) | Self::Is(_) => None,
+            Self::Tokens(..=2048) => Some("low"),
+            Self::Tokens(..=8192) => Some("medium"),
+            Self::Tokens(_) => Some("high"),
+            Self::Effort(word) => Some(word.as_str()).filter(|word| *word != "on"),
+        }
+    }
+
+    /// In tokens.
+    #[must_use]
+    pub fn budget(&self) -> u32 {
+        match self {
+            Self::Tokens(tokens) => *tokens,
+            _ if self.is_off() => 0,
+            Self::Effort(word) => match word.as_str() {
+                "minimal" | "low" => 4096,
+                "high" => 16_384,
+                "xhigh" | "max" => 32_768,
+                _ => 8192,
+            },
+            Self::Is(_) => 8192,
         }
     }
 }

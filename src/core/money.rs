@@ -71,10 +71,12 @@ pub struct Price {
     pub output: Option<Money>,
     /// For what it reads and had read before; the price of `input` where it is not said.
     pub cached_input: Option<Money>,
+    /// For what it reads and keeps for the next time; the price of `input` where it is not said.
+    pub cache_write: Option<Money>,
 }
 
 /// The keys of a price.
-pub const PRICE_KEYS: &[&str] = &["input", "output", "cached_input"];
+pub const PRICE_KEYS: &[&str] = &["input", "output", "cached_input", "cache_write"];
 
 impl Price {
     /// What is missing in it.
@@ -92,8 +94,10 @@ impl Price {
     pub fn cost(&self, usage: &Usage) -> Money {
         let input = self.input.unwrap_or_default();
         let cached = usage.cached.min(usage.input);
+        let kept = usage.cache_write.min(usage.input - cached);
         let parts = [
-            (usage.input - cached, input),
+            (usage.input - cached - kept, input),
+            (kept, self.cache_write.unwrap_or(input)),
             (cached, self.cached_input.unwrap_or(input)),
             (usage.output, self.output.unwrap_or_default()),
         ];
@@ -123,13 +127,18 @@ mod tests {
     #[test]
     fn a_call_costs_its_tokens_and_is_rounded_up() {
         let amount = |text| Money::parse(text);
-        let price = Price { input: amount("1.25"), output: amount("10"), cached_input: amount("0.125") };
-        let usage = |input, cached, output| Usage { input, output, cached };
+        let price =
+            Price { input: amount("1.25"), output: amount("10"), cached_input: amount("0.125"), ..Price::default() };
+        let usage = |input, cached, output| Usage { input, output, cached, ..Usage::default() };
         assert_eq!(price.cost(&usage(1_000_000, 0, 0)), Money(1_250_000));
         assert_eq!(price.cost(&usage(1000, 400, 50)), Money(750 + 50 + 500));
         assert_eq!(price.cost(&usage(1, 0, 0)), Money(2));
         let plain = Price { cached_input: None, ..price };
         assert_eq!(plain.cost(&usage(1000, 400, 0)), Money(1250));
-        assert_eq!(Price::default().cost(&usage(9, 9, 9)), Money(0));
+        let keeps = Price { cache_write: amount("1.5625"), ..price };
+        let usage = Usage { input: 1000, output: 50, cached: 400, cache_write: 320 };
+        assert_eq!(keeps.cost(&usage), Money(280 * 5 / 4 + 500 + 50 + 500));
+        assert_eq!(price.cost(&usage), Money(750 + 50 + 500), "like what is read, where it is not said");
+        assert_eq!(Price::default().cost(&usage), Money(0));
     }
 }

@@ -8,6 +8,7 @@ use crate::core::model::{Call, Message, Reply};
 use crate::core::past::{Begun, Compact, Learned, Past};
 use crate::core::record::{Record, Told};
 use crate::core::tokens::Count;
+use serde_json::Value;
 
 /// How often the same call may give the same result before the model is told.
 const REPEATS_TOLD: usize = 3;
@@ -48,7 +49,8 @@ impl Taken {
         let is_nothing = self.reply.content.trim().is_empty() && self.reply.calls.is_empty();
         // Most servers refuse an empty message.
         let content = if is_nothing { "(nothing was said)" } else { &self.reply.content };
-        into.push(Message::Assistant { content: content.to_owned(), calls: self.reply.calls.clone() });
+        let (calls, thinking) = (self.reply.calls.clone(), self.reply.thinking.clone());
+        into.push(Message::Assistant { content: content.to_owned(), calls, thinking });
         for (call, told) in self.results() {
             let content = told.map_or_else(|| "It was not run: the turn ended.".to_owned(), |told| told.result.clone());
             into.push(Message::Tool { call: call.id.clone(), name: call.name.clone(), content });
@@ -126,6 +128,9 @@ impl Open {
         if let Some(said) = said {
             self.steps.push(Taken::new(Reply { content: said, ..Reply::default() }));
         }
+        // Signatures count for as long as the turn lasts.
+        let thoughts = self.steps.iter_mut().flat_map(|step| &mut step.reply.thinking);
+        thoughts.for_each(|thought| thought.payload = Value::Null);
         self.steps.iter().for_each(|step| step.messages(&mut messages));
         if self.steps.is_empty() && !is_answered { Vec::new() } else { messages }
     }
@@ -457,7 +462,7 @@ mod tests {
                     assert!(open.is_empty() && matches!(before, "" | "agent"), "{messages:#?}");
                     before = "user";
                 }
-                Message::Assistant { content, calls } => {
+                Message::Assistant { content, calls, .. } => {
                     assert!(open.is_empty() && matches!(before, "user" | "tool"), "{messages:#?}");
                     assert!(!calls.is_empty() || !content.is_empty());
                     open = calls.iter().map(|call| call.id.as_str()).collect();

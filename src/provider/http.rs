@@ -11,7 +11,6 @@ use serde_json::Value;
 use std::error::Error;
 use std::os::fd::BorrowedFd;
 use std::pin::pin;
-use std::time::Duration;
 use tokio::net::unix::pipe::Receiver;
 
 /// Runs one exchange, until `stop`, which is a pipe, is readable.
@@ -35,6 +34,10 @@ pub(super) fn client(name: &str, model: &Model, url: &str) -> Result<Client> {
         .connect_timeout(limit(model.connect_timeout, 10))
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("claw/", env!("CARGO_PKG_VERSION")));
+    if is_loopback(url) {
+        // A proxy of the environment is for the world outside; `NO_PROXY` says what else is not for it.
+        builder = builder.no_proxy();
+    }
     if url.starts_with("http://") {
         // Without TLS nobody needs the certificates of the machine, which take longer to read than
         // most requests.
@@ -42,6 +45,16 @@ pub(super) fn client(name: &str, model: &Model, url: &str) -> Result<Client> {
     }
     let _ = rustls::crypto::ring::default_provider().install_default();
     builder.build().map_err(bad)
+}
+
+/// Whether this is a server on this machine.
+fn is_loopback(url: &str) -> bool {
+    match url::Url::parse(url).as_ref().map(url::Url::host) {
+        Ok(Some(url::Host::Ipv4(address))) => address.is_loopback(),
+        Ok(Some(url::Host::Ipv6(address))) => address.is_loopback(),
+        Ok(Some(url::Host::Domain(name))) => name == "localhost" || name.ends_with(".localhost"),
+        _ => false,
+    }
 }
 
 /// What a failed request means. The key never enters the text.
@@ -80,10 +93,28 @@ pub(super) fn refused(
 pub(super) fn broken_off(name: &str, error: &Value, key: Option<&str>) -> Fault {
     let whole = error.to_string();
     let words: String = hide(message(error).unwrap_or(&whole), key).chars().take(300).collect();
-    // Routers put the status there that they were answered with themselves.
+    // Routers put the status there that they were answered with themselves; others have a word for it.
     let status = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
-    meant(status.filter(|status| (400..600).contains(status)), &whole, format!("model {name}: {words}"))
+    let word = ["type", "code"].into_iter().filter_map(|field| error.get(field)?.as_str()).find_map(|word| {
+        let (_, status) = WORDS.iter().find(|(known, _)| *known == word)?;
+        Some(*status)
+    });
+    let status = status.filter(|status| (400..600).contains(status)).or(word);
+    meant(status, &whole, format!("model {name}: {words}"))
 }
+
+/// What services call what they would say with a status, if they had not begun with another one.
+const WORDS: &[(&str, u16)] = &[
+    ("authentication_error", 401),
+    ("invalid_api_key", 401),
+    ("billing_error", 402),
+    ("permission_error", 403),
+    ("not_found_error", 404),
+    ("invalid_request_error", 400),
+    ("rate_limit_error", 429),
+    ("rate_limit_exceeded", 429),
+    ("insufficient_quota", 429),
+];
 
 /// The words of an error, whether it is an object or a text itself.
 fn message(error: &Value) -> Option<&str> {
@@ -97,7 +128,7 @@ fn meant(status: Option<u16>, whole: &str, message: String) -> Fault {
         return Fault::new(Kind::Failed, message).hint(hint).mark(Mark::Overflow);
     }
     let kind = match status {
-        Some(401 | 403) => Kind::Config,
+        Some(401..=403) => Kind::Config,
         Some(429) => Kind::Later,
         Some(408 | 409 | 425 | 500..) | None => Kind::Unavailable,
         Some(_) => Kind::Failed,
@@ -126,26 +157,19 @@ pub(super) fn hide(text: &str, key: Option<&str>) -> String {
     }
 }
 
-/// The first model of an Ollama server on this machine, if one answers within a fifth of a second:
-/// its base URL for the `openai` provider, and the model's name.
-#[must_use]
-pub fn local_ollama(host: &str) -> Option<(String, String)> {
-    let host = if host.contains("://") { host.to_owned() } else { format!("http://{host}") };
-    let url = format!("{}/api/tags", host.trim_end_matches('/'));
-    let short = Model { connect_timeout: Some(jiff::SignedDuration::from_millis(200)), ..Model::default() };
-    let client = client("ollama", &short, &url).ok()?;
-    let answer = block_on(None, async {
-        let asked = client.get(&url).timeout(Duration::from_millis(200)).send().await;
-        let answer = asked.map_err(|e| failed("ollama", &e, None))?;
-        answer.json::<Value>().await.map_err(|e| failed("ollama", &e, None))
-    });
-    let model = answer.ok()?["models"][0]["name"].as_str()?.to_owned();
-    Some((format!("{}/v1", host.trim_end_matches('/')), model))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_proxy_stands_before_this_machine() {
+        for url in ["http://127.0.0.1:1/v1", "http://127.9.9.9", "http://[::1]:8/", "http://localhost:11434/api"] {
+            assert!(is_loopback(url), "{url}");
+        }
+        for url in ["http://10.0.0.7", "https://localhost.example.com", "http://128.0.0.1", "x"] {
+            assert!(!is_loopback(url), "{url}");
+        }
+    }
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {
@@ -193,6 +217,9 @@ mod tests {
             (serde_json::json!("boom"), Kind::Unavailable, None),
             (serde_json::json!({"code": 429, "message": "slow down"}), Kind::Later, None),
             (serde_json::json!({"code": 401, "message": "no"}), Kind::Config, Some(Mark::Refused)),
+            (serde_json::json!({"type": "overloaded_error", "message": "Overloaded"}), Kind::Unavailable, None),
+            (serde_json::json!({"type": "rate_limit_error", "message": "slow down"}), Kind::Later, None),
+            (serde_json::json!({"type": "invalid_request_error", "message": "no"}), Kind::Failed, None),
             (serde_json::json!({"code": 7, "message": "no"}), Kind::Unavailable, None),
             (serde_json::json!({"message": "prompt is too long: 9 > 8"}), Kind::Failed, Some(Mark::Overflow)),
             (

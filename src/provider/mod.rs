@@ -1,12 +1,19 @@
 //! Models: each turns a neutral request into a neutral reply, telling every piece of text as it
-//! comes. A provider is one file and one line in the table.
+//! comes. A provider is one file or folder and one line in the table; those that are asked over HTTP are dialects
+//! of one exchange (`wire`).
 
+mod answer;
+mod anthropic;
 mod command;
+pub mod frames;
 mod http;
 mod offline;
+mod ollama;
 mod openai;
+mod wire;
 
-pub use http::local_ollama;
+pub use ollama::find as local_ollama;
+pub use openai::dialects;
 
 use crate::core::config::{Chosen, OFFLINE};
 use crate::core::fault::{Fault, Result};
@@ -56,7 +63,13 @@ pub enum Took {
 
 type Ask = fn(&mut Question) -> Result<Reply>;
 
-const PROVIDERS: &[(&str, Ask)] = &[(OFFLINE, offline::ask), ("openai", openai::ask), ("command", command::ask)];
+const PROVIDERS: &[(&str, Ask)] = &[
+    (OFFLINE, offline::ask),
+    ("openai", openai::ask),
+    ("anthropic", anthropic::ask),
+    ("ollama", ollama::ask),
+    ("command", command::ask),
+];
 
 /// Asks the model. The answer is never empty.
 ///

@@ -66,7 +66,10 @@ impl Call<'_> {
             model: self.chosen.name.clone(),
             ..Line::default()
         };
-        let line = self.priced(line, budget::estimate(self.request));
+        let mut estimate = budget::estimate(self.request);
+        // Where thoughts are counted by themselves they come on top.
+        estimate.output += self.chosen.model.thinking.as_ref().map_or(0, |thinking| u64::from(thinking.budget()));
+        let line = self.priced(line, estimate);
         let is_counted = !limits.is_empty();
         if is_counted && let Err(out) = usage::reserve(self.workspace, &line, &limits)? {
             if !self.is_asked {

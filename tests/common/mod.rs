@@ -2,10 +2,12 @@
 #![allow(dead_code, reason = "every test binary uses its own part of this")]
 
 pub mod checker;
+pub mod conformance;
 pub mod image;
 pub mod proof;
 pub mod recorder;
 pub mod scenes;
+pub mod servers;
 pub mod strict;
 pub mod terminal;
 pub mod tracer;

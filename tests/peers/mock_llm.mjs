@@ -1,12 +1,12 @@
-// A model server for the tests, and an independent peer: what it knows of POST /v1/chat/completions
-// comes from the npm package @copilotkit/aimock, not from whoever wrote our client.
+// A model server for the tests, and an independent peer: what it knows of POST /v1/chat/completions,
+// POST /v1/messages and POST /api/chat comes from the npm package @copilotkit/aimock, not from whoever wrote our client.
 //
 //   node mock_llm.mjs     binds to a free port of 127.0.0.1, prints the port as its only line, and
 //                         ends when its stdin closes: with the test that started it, however that ends.
 //
 // The last message of a request chooses what happens: it names one of the behaviours below
 // ("mock:hello"). A message that names none is answered with 404. What was asked is the JSON list
-// at GET /__aimock/journal?path=/v1/chat/completions.
+// at GET /__aimock/journal?path=PATH.
 
 import { LLMock } from "@copilotkit/aimock";
 
@@ -34,6 +34,13 @@ const BEHAVIOURS = [
     },
     { chunkSize: 6 },
   ),
+  // It thinks, calls a tool, and wants its thought back with the result: strict servers refuse a turn without.
+  { match: { userMessage: "mock:think", hasToolResult: true }, response: { content: "Thought through.", reasoning: "now I know" } },
+  when(
+    "mock:think",
+    { reasoning: "let me see", reasoningSignature: "sig-of-the-peer", toolCalls: [{ name: "recall", arguments: '{"query": "NAS"}' }] },
+    { chunkSize: 4 },
+  ),
   // The first word after 600 ms, then four letters every 200 ms.
   text("mock:slow", "abcdefghijklmnopqrst", { chunkSize: 4, streamingProfile: { ttft: 600, tps: 5 } }),
   // Not even a status line for a second.
@@ -55,26 +62,37 @@ const BEHAVIOURS = [
 
 // What the package has no behaviour for: an event with such a mark is replaced on its way out.
 const REPLACED = {
-  BROKEN: 'data: {"id":"x","choices":[{"index":0,"delta":{"content":"bro\n\n',
-  FAILED: 'data: {"error":{"message":"overloaded","type":"server_error","code":"overloaded"}}\n\n',
-  NODONE: "",
+  "/v1/chat/completions": {
+    BROKEN: 'data: {"id":"x","choices":[{"index":0,"delta":{"content":"bro\n\n',
+    FAILED: 'data: {"error":{"message":"overloaded","type":"server_error","code":"overloaded"}}\n\n',
+  },
+  "/v1/messages": {
+    BROKEN: 'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"text":"bro\n\n',
+    FAILED: 'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"overloaded"}}\n\n',
+  },
+  "/api/chat": {
+    BROKEN: '{"message":{"role":"assistant","content":"bro\n',
+    FAILED: '{"error":"overloaded"}\n',
+  },
 };
-const replacing = {
+const LAST = /\[DONE\]|message_stop|"done":true/;
+const replacing = (replaced) => ({
   async handleRequest(_request, response) {
     const write = response.write.bind(response);
     let mark;
     response.write = (chunk, ...rest) => {
       const found = /@@([A-Z]+)@@/.exec(chunk)?.[1];
       mark = found ?? mark;
-      if (found in REPLACED) return REPLACED[found] === "" || write(REPLACED[found], ...rest);
-      if (mark === "NODONE" && String(chunk).includes("[DONE]")) return true;
+      if (found === "NODONE") return true;
+      if (found in replaced) return write(replaced[found], ...rest);
+      if (mark === "NODONE" && LAST.test(String(chunk))) return true;
       return write(chunk, ...rest);
     };
     return false; // the package goes on and answers
   },
-};
+});
 
-const mock = new LLMock({ port: 0, host: "127.0.0.1" });
+const mock = new LLMock({ port: 0, host: "127.0.0.1", strict: true });
 mock.addFixturesFromJSON(BEHAVIOURS);
 // A 429 the first time that this very message comes, then an answer.
 const seen = new Set();
@@ -85,7 +103,7 @@ const flaky = ({ messages }) => {
   return refusal(429, "rate limited", "rate_limit_error", { retryAfter: 7 });
 };
 mock.prependFixture({ match: { userMessage: "mock:flaky" }, response: flaky });
-mock.mount("/v1/chat/completions", replacing);
+for (const [path, replaced] of Object.entries(REPLACED)) mock.mount(path, replacing(replaced));
 await mock.start();
 console.log(mock.port);
 process.stdin.resume();

@@ -1,56 +1,123 @@
 //! The request as chat-completions servers want it.
 
-use crate::core::fault::{Fault, Result};
-use crate::core::model::{Call, Message};
-use crate::provider::Question;
+use crate::core::fault::Result;
+use crate::core::model::{Call, Message, Thought};
+use crate::provider::openai::BASE;
+use crate::provider::openai::dialect::{self, Dialect, Echo};
+use crate::provider::{Question, wire};
 use serde_json::{Value, json};
 
 pub(super) fn of(question: &Question) -> Result<Value> {
-    let request = question.request;
-    let Some(model) = &request.model else {
-        return Err(Fault::config(format!("model {}: `model` is missing", question.chosen.name)));
-    };
-    let mut messages = vec![json!({"role": "system", "content": request.system})];
-    messages.extend(request.messages.iter().map(message));
-    let mut body = json!({
-        "model": model,
-        "messages": messages,
-        "stream": true,
-        "stream_options": {"include_usage": true},
-    });
+    let (request, settings) = (question.request, &question.chosen.model);
+    let model = wire::model(question)?;
+    let dialect = dialect::of(&question.chosen.name, settings, settings.api_base.as_deref().unwrap_or(BASE))?;
+    let mut messages = vec![json!({"role": dialect.prompt, "content": request.system})];
+    messages.extend(request.messages.iter().map(|said| message(dialect, said)));
+    let mut body = json!({"model": model, "messages": messages, "stream": true});
+    if dialect.counts {
+        body["stream_options"] = json!({"include_usage": true});
+    }
     if !request.tools.is_empty() {
         body["tools"] = request.tools.iter().map(|tool| json!({"type": "function", "function": tool})).collect();
         if request.must_answer {
             body["tool_choice"] = json!("none");
         }
     }
-    if let Some(temperature) = request.temperature {
+    if let Some(temperature) = request.temperature.filter(|_| dialect.has_temperature) {
         body["temperature"] = json!(temperature);
     }
     if let Some(max_tokens) = request.max_tokens {
-        body["max_tokens"] = json!(max_tokens);
+        body[dialect.most] = json!(max_tokens);
+    }
+    if let Some(thinking) = &settings.thinking {
+        dialect.think(&mut body, thinking);
     }
     Ok(body)
 }
 
-fn message(message: &Message) -> Value {
+fn message(dialect: &Dialect, message: &Message) -> Value {
     match message {
         Message::User { content } => json!({"role": "user", "content": content}),
-        Message::Assistant { content, calls } if calls.is_empty() => json!({"role": "assistant", "content": content}),
-        Message::Assistant { content, calls } => {
+        Message::Assistant { content, calls, thinking } if calls.is_empty() => {
+            let mut said = json!({"role": "assistant", "content": content});
+            if dialect.echo == Echo::Details {
+                details(&mut said, thinking);
+            }
+            said
+        }
+        Message::Assistant { content, calls, thinking } => {
             let content = (!content.is_empty()).then_some(content);
-            json!({"role": "assistant", "content": content, "tool_calls": calls.iter().map(call).collect::<Value>()})
+            let mut said = json!({"role": "assistant", "content": content});
+            said["tool_calls"] = calls.iter().map(call).collect();
+            match dialect.echo {
+                Echo::Nothing => {}
+                Echo::Text => {
+                    let text: String = thinking.iter().map(|thought| thought.text.as_str()).collect();
+                    said["reasoning_content"] = json!(text);
+                }
+                Echo::Details => details(&mut said, thinking),
+                Echo::Signatures => {
+                    let signed = thinking.iter().find_map(|thought| thought.payload["extra_content"].as_object());
+                    for (at, extra) in signed.into_iter().flatten() {
+                        if let Some(call) = at.parse().ok().and_then(|at: usize| said["tool_calls"].get_mut(at)) {
+                            call["extra_content"] = extra.clone();
+                        }
+                    }
+                }
+            }
+            said
         }
         // Some servers refuse a `name` here.
         Message::Tool { call, content, .. } => json!({"role": "tool", "tool_call_id": call, "content": content}),
     }
 }
 
+fn details(said: &mut Value, thinking: &[Thought]) {
+    if let Some(details) = thinking.iter().find_map(|thought| thought.payload.get("reasoning_details")) {
+        said["reasoning_details"] = details.clone();
+    }
+}
+
 fn call(call: &Call) -> Value {
-    // What was no object goes back inside of one: there are servers that read the arguments again.
-    let arguments = match &call.arguments {
-        Value::Object(_) => call.arguments.to_string(),
-        other => json!({"malformed": other}).to_string(),
-    };
+    let arguments = call.object().to_string();
     json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::model_settings::Model;
+
+    fn sent(dialect: &str, message: &Message) -> Value {
+        let settings = Model { dialect: Some(dialect.into()), ..Model::default() };
+        super::message(dialect::of("m", &settings, BASE).unwrap(), message)
+    }
+
+    #[test]
+    fn thoughts_go_back_only_to_servers_that_want_them_and_in_their_own_way() {
+        let payload = json!({"reasoning_details": [{"text": "hm"}], "extra_content": {"1": {"google": "sig"}}});
+        let thinking = vec![Thought { by: "openai/m".into(), text: "hm".into(), payload }];
+        let calls: Vec<Call> =
+            ["a", "b"].map(|id| Call { id: id.into(), name: "read".into(), arguments: json!({}) }).into();
+        let said = Message::Assistant { content: "I look.".into(), calls, thinking };
+        let plain = sent("plain", &said);
+        let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        assert_eq!(keys(&plain), ["content", "role", "tool_calls"]);
+        assert_eq!(keys(&plain["tool_calls"][1]), ["function", "id", "type"]);
+        assert_eq!(sent("openai", &said), plain);
+        assert_eq!(sent("deepseek", &said)["reasoning_content"], "hm");
+        assert_eq!(sent("openrouter", &said)["reasoning_details"], json!([{"text": "hm"}]));
+        let signed = sent("gemini", &said);
+        assert_eq!(signed["tool_calls"][1]["extra_content"], json!({"google": "sig"}));
+        assert!(signed["tool_calls"][0].get("extra_content").is_none());
+    }
+
+    #[test]
+    fn every_call_goes_back_with_a_thought_where_one_is_wanted_also_with_an_empty_one() {
+        let calls = vec![Call { id: "a".into(), name: "read".into(), arguments: json!({}) }];
+        let called = Message::Assistant { content: String::new(), calls, thinking: Vec::new() };
+        assert_eq!(sent("deepseek", &called)["reasoning_content"], "");
+        let said = Message::Assistant { content: "x".into(), calls: Vec::new(), thinking: Vec::new() };
+        assert_eq!(sent("deepseek", &said), json!({"role": "assistant", "content": "x"}));
+    }
 }

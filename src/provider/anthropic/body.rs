@@ -1,0 +1,240 @@
+//! The request as the Messages API wants it: roles alternate, every result of an answer's calls stands in the one
+//! message behind it, and no text is empty.
+
+use crate::core::fault::Result;
+use crate::core::model::{Call, Message};
+use crate::core::model_settings::Thinking;
+use crate::provider::Question;
+use crate::provider::anthropic::generation::Generation;
+use crate::provider::wire;
+use serde_json::{Value, json};
+
+/// The fewest tokens that a model may think with.
+const LEAST: u32 = 1024;
+
+pub(super) fn of(question: &Question) -> Result<Value> {
+    let request = question.request;
+    let model = wire::model(question)?;
+    let generation = Generation::of(model);
+    let thinks = thinks(question.chosen.model.thinking.as_ref(), generation, &request.messages);
+    let answer = request.max_tokens.unwrap_or(generation.longest_answer());
+    let mut body = json!({
+        "model": model,
+        // What it thinks counts as part of the answer.
+        "max_tokens": answer.saturating_add(thinks.tokens),
+        "stream": true,
+        "messages": messages(&request.messages, !thinks.forgets),
+    });
+    let (stable, present) = request.system_parts();
+    let mut system: Vec<Value> = Vec::new();
+    if !stable.trim().is_empty() {
+        system.push(marked(text(stable)));
+    }
+    if !present.trim().is_empty() {
+        system.push(text(present));
+    }
+    if !system.is_empty() {
+        body["system"] = json!(system);
+    }
+    if !request.tools.is_empty() {
+        let tool = |tool: &crate::core::model::ToolSpec| json!({"name": tool.name, "description": tool.description, "input_schema": tool.parameters});
+        let mut tools: Vec<Value> = request.tools.iter().map(tool).collect();
+        if let Some(last) = tools.pop() {
+            tools.push(marked(last));
+        }
+        body["tools"] = json!(tools);
+        if request.must_answer {
+            body["tool_choice"] = json!({"type": "none"});
+        }
+    }
+    if let Some(temperature) = request.temperature.filter(|_| thinks.how.is_null() && !generation.has_no_knobs()) {
+        body["temperature"] = json!(temperature);
+    }
+    if !thinks.how.is_null() {
+        body["thinking"] = thinks.how;
+    }
+    if let Some(effort) = thinks.effort {
+        body["output_config"] = json!({"effort": effort});
+    }
+    Ok(body)
+}
+
+/// How a model shall think in this request.
+#[derive(Debug, Default, PartialEq)]
+struct Thinks {
+    how: Value,
+    /// How many tokens it may use for it.
+    tokens: u32,
+    effort: Option<String>,
+    /// It is not told what it has thought.
+    forgets: bool,
+}
+
+fn thinks(wanted: Option<&Thinking>, generation: Generation, messages: &[Message]) -> Thinks {
+    let Some(wanted) = wanted.filter(|wanted| !wanted.is_off() && generation.can_think()) else {
+        return Thinks::default();
+    };
+    if generation.has_no_knobs() || (generation.is_adaptive() && wanted.tokens().is_none()) {
+        let effort = wanted.effort().map(ToOwned::to_owned);
+        return Thinks { how: json!({"type": "adaptive"}), effort, ..Thinks::default() };
+    }
+    // A turn that did not begin with a thought (another model's, or one that the owner approved) cannot go on
+    // with one: the service refuses it.
+    let first = messages[turn(messages)..].iter().find_map(|message| match message {
+        Message::Assistant { thinking, .. } => Some(thinking.iter().any(|thought| thought.payload.is_object())),
+        _ => None,
+    });
+    if first == Some(false) {
+        return Thinks { forgets: true, ..Thinks::default() };
+    }
+    let tokens = wanted.budget().max(LEAST);
+    Thinks { how: json!({"type": "enabled", "budget_tokens": tokens}), tokens, ..Thinks::default() }
+}
+
+/// Where the turn begins: behind what the user said last.
+fn turn(messages: &[Message]) -> usize {
+    messages.iter().rposition(|message| matches!(message, Message::User { .. })).unwrap_or_default()
+}
+
+fn messages(messages: &[Message], with_thoughts: bool) -> Vec<Value> {
+    let turn = turn(messages);
+    let mut all: Vec<(&str, Vec<Value>)> = Vec::new();
+    for (n, message) in messages.iter().enumerate() {
+        let (role, mut blocks) = match message {
+            Message::User { content } => ("user", vec![text(said(content))]),
+            Message::Tool { call, content, .. } => ("user", vec![result(call, content)]),
+            Message::Assistant { content, calls, thinking } => {
+                let thoughts = thinking.iter().filter(|_| with_thoughts && n > turn).map(|thought| &thought.payload);
+                let mut blocks: Vec<Value> = thoughts.filter(|block| block.is_object()).cloned().collect();
+                if calls.is_empty() || !content.trim().is_empty() {
+                    blocks.push(text(said(content)));
+                }
+                blocks.extend(calls.iter().map(call));
+                ("assistant", blocks)
+            }
+        };
+        match all.last_mut() {
+            Some((last, before)) if *last == role => before.append(&mut blocks),
+            _ => all.push((role, blocks)),
+        }
+    }
+    // All of this is in the next request too.
+    if let Some(last) = all.last_mut().and_then(|(_, blocks)| blocks.last_mut()) {
+        *last = marked(last.take());
+    }
+    all.into_iter().map(|(role, content)| json!({"role": role, "content": content})).collect()
+}
+
+/// The service refuses a text in which nothing stands.
+fn said(content: &str) -> &str {
+    if content.trim().is_empty() { "(nothing was said)" } else { content }
+}
+
+fn text(text: &str) -> Value {
+    json!({"type": "text", "text": text})
+}
+
+fn result(call: &str, content: &str) -> Value {
+    let mut result = json!({"type": "tool_result", "tool_use_id": call});
+    if !content.trim().is_empty() {
+        result["content"] = json!(content);
+    }
+    result
+}
+
+fn call(call: &Call) -> Value {
+    json!({"type": "tool_use", "id": call.id, "name": call.name, "input": call.object()})
+}
+
+/// The block, with the mark that everything up to it is kept for the next request.
+fn marked(mut block: Value) -> Value {
+    block["cache_control"] = json!({"type": "ephemeral"});
+    block
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::model::Thought;
+
+    fn thought(payload: Value) -> Vec<Thought> {
+        vec![Thought { by: "anthropic/m".into(), text: String::new(), payload }]
+    }
+
+    fn answer(content: &str, calls: &[&str], thinking: Vec<Thought>) -> Message {
+        let call = |id: &&str| Call { id: (*id).into(), name: "read".into(), arguments: json!({"path": id}) };
+        Message::Assistant { content: content.into(), calls: calls.iter().map(call).collect(), thinking }
+    }
+
+    fn told(id: &str, content: &str) -> Message {
+        Message::Tool { call: id.into(), name: "read".into(), content: content.into() }
+    }
+
+    #[test]
+    fn results_stand_in_one_message_and_thoughts_go_back_within_the_turn_alone() {
+        let block = json!({"type": "thinking", "thinking": "hm", "signature": "s"});
+        let all = [
+            Message::user("a"),
+            answer("b", &[], thought(block.clone())),
+            Message::user("c"),
+            answer(" ", &["x", "y"], thought(block.clone())),
+            told("x", "1"),
+            told("y", ""),
+        ];
+        let expected = json!([
+            {"role": "user", "content": [{"type": "text", "text": "a"}]},
+            {"role": "assistant", "content": [{"type": "text", "text": "b"}]},
+            {"role": "user", "content": [{"type": "text", "text": "c"}]},
+            {"role": "assistant", "content": [
+                block,
+                {"type": "tool_use", "id": "x", "name": "read", "input": {"path": "x"}},
+                {"type": "tool_use", "id": "y", "name": "read", "input": {"path": "y"}},
+            ]},
+            {"role": "user", "content": [
+                {"type": "tool_result", "tool_use_id": "x", "content": "1"},
+                {"type": "tool_result", "tool_use_id": "y", "cache_control": {"type": "ephemeral"}},
+            ]},
+        ]);
+        assert_eq!(json!(messages(&all, true)), expected);
+        assert_eq!(json!(messages(&all, false))[3]["content"][0]["type"], "tool_use");
+    }
+
+    #[test]
+    fn a_model_thinks_as_its_generation_does() {
+        let of = |yaml: &str, name: &str| {
+            let wanted: Thinking = serde_yaml::from_str(yaml).unwrap();
+            thinks(Some(&wanted), Generation::of(name), &[Message::user("a")])
+        };
+        let enabled = |tokens: u32| Thinks {
+            how: json!({"type": "enabled", "budget_tokens": tokens}),
+            tokens,
+            ..Thinks::default()
+        };
+        let adaptive = |effort: Option<&str>| Thinks {
+            how: json!({"type": "adaptive"}),
+            effort: effort.map(Into::into),
+            ..Thinks::default()
+        };
+        assert_eq!(of("5000", "claude-sonnet-4-5"), enabled(5000));
+        assert_eq!(of("10", "claude-sonnet-4-5"), enabled(LEAST));
+        assert_eq!(of("low", "claude-3-7-sonnet-20250219"), enabled(4096));
+        assert_eq!(of("5000", "claude-opus-4-6"), enabled(5000));
+        assert_eq!(of("high", "claude-opus-4-6"), adaptive(Some("high")));
+        assert_eq!(of("true", "claude-opus-4-7"), adaptive(None));
+        assert_eq!(of("5000", "claude-opus-4-7"), adaptive(Some("medium")));
+        assert_eq!(of("high", "claude-3-haiku-20240307"), Thinks::default());
+        assert_eq!(of("off", "claude-opus-4-7"), Thinks::default());
+    }
+
+    #[test]
+    fn a_turn_that_did_not_begin_with_a_thought_goes_on_without() {
+        let wanted = Thinking::Tokens(2000);
+        let block = json!({"type": "redacted_thinking", "data": "x"});
+        let of = |first: Vec<Thought>| {
+            let all = [Message::user("a"), answer("", &["x"], first), told("x", "1"), answer("", &["y"], Vec::new())];
+            thinks(Some(&wanted), Generation::of("claude-sonnet-4-5"), &all)
+        };
+        assert_eq!(of(Vec::new()), Thinks { forgets: true, ..Thinks::default() });
+        assert_eq!(of(thought(block)).tokens, 2000);
+    }
+}

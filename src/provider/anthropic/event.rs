@@ -1,0 +1,191 @@
+//! An event of a streamed message, or a whole message. Blocks are told apart by their numbers.
+
+use crate::core::model::Usage;
+use crate::provider::answer::{Answer, Broken, End, Part};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Event {
+    #[serde(rename = "type")]
+    kind: String,
+    message: Option<Message>,
+    index: Option<usize>,
+    content_block: Value,
+    delta: Value,
+    usage: Option<Tokens>,
+    error: Value,
+    /// Of a message that is no event.
+    content: Option<Vec<Value>>,
+    stop_reason: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Message {
+    usage: Option<Tokens>,
+}
+
+/// Counts; each event has those that have changed.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Tokens {
+    #[serde(rename = "input_tokens")]
+    input: Option<u64>,
+    #[serde(rename = "output_tokens")]
+    output: Option<u64>,
+    #[serde(rename = "cache_read_input_tokens")]
+    cached: Option<u64>,
+    #[serde(rename = "cache_creation_input_tokens")]
+    kept: Option<u64>,
+}
+
+/// Takes a frame in; true behind the last one.
+pub(super) fn take(answer: &mut Answer, frame: &str, heard: &mut dyn FnMut(&str)) -> Result<bool, Broken> {
+    let event: Event = serde_json::from_str(frame).map_err(|_| Broken::Nonsense)?;
+    let counted = event.usage.or(event.message.and_then(|message| message.usage));
+    if let Some(tokens) = counted {
+        count(&mut answer.usage, &tokens);
+    }
+    match event.kind.as_str() {
+        "error" => return Err(Broken::Said(event.error)),
+        "content_block_start" => begin(answer, event.index, event.content_block, heard),
+        "content_block_delta" => go_on(answer, event.index, &event.delta, heard),
+        "message_delta" => end(answer, event.delta["stop_reason"].as_str()),
+        "message_stop" => {
+            answer.end.get_or_insert(End::Whole);
+            return Ok(true);
+        }
+        "message" => {
+            for (index, block) in event.content.into_iter().flatten().enumerate() {
+                begin(answer, Some(index), block, heard);
+            }
+            end(answer, event.stop_reason.as_deref().or(Some("end_turn")));
+        }
+        // A `ping`, the end of a block, and what there may be one day.
+        _ => {}
+    }
+    answer.check().map(|()| false)
+}
+
+/// What was read before, and what is kept, the service counts beside the rest.
+fn count(usage: &mut Usage, tokens: &Tokens) {
+    let fresh = usage.input - usage.cached - usage.cache_write;
+    usage.cached = tokens.cached.unwrap_or(usage.cached);
+    usage.cache_write = tokens.kept.unwrap_or(usage.cache_write);
+    usage.input = tokens.input.unwrap_or(fresh) + usage.cached + usage.cache_write;
+    usage.output = tokens.output.unwrap_or(usage.output);
+}
+
+fn begin(answer: &mut Answer, index: Option<usize>, block: Value, heard: &mut dyn FnMut(&str)) {
+    let text = |name: &str| block[name].as_str().unwrap_or_default().to_owned();
+    match block["type"].as_str() {
+        Some("text") => answer.say(&text("text"), heard),
+        Some("tool_use") => {
+            // The arguments follow, unless they stand here already.
+            let whole = block["input"].as_object().filter(|input| !input.is_empty());
+            let arguments = whole.map(|_| block["input"].to_string()).unwrap_or_default();
+            answer.parts.push(Part { index, id: text("id"), name: text("name"), arguments });
+        }
+        Some("thinking" | "redacted_thinking") => {
+            let musing = answer.musing(index);
+            musing.text = text("thinking");
+            musing.payload = block;
+        }
+        _ => {}
+    }
+}
+
+fn go_on(answer: &mut Answer, index: Option<usize>, delta: &Value, heard: &mut dyn FnMut(&str)) {
+    let text = |name: &str| delta[name].as_str().unwrap_or_default();
+    match delta["type"].as_str() {
+        Some("text_delta") => answer.say(text("text"), heard),
+        Some("input_json_delta") => {
+            if let Some(part) = answer.parts.iter_mut().rfind(|part| part.index == index) {
+                part.arguments += text("partial_json");
+            }
+        }
+        Some("thinking_delta") => answer.musing(index).text += text("thinking"),
+        Some("signature_delta") => answer.musing(index).payload["signature"] = json!(text("signature")),
+        _ => {}
+    }
+}
+
+fn end(answer: &mut Answer, reason: Option<&str>) {
+    answer.end = match reason {
+        None => answer.end,
+        Some("max_tokens") => Some(End::Length),
+        Some("model_context_window_exceeded") => Some(End::Window),
+        Some("refusal") => Some(End::Declined),
+        // `end_turn`, `tool_use`, `stop_sequence`; `pause_turn` is for the service's own tools, of which there
+        // are none here.
+        Some(_) => Some(End::Whole),
+    };
+    for musing in answer.musings.iter_mut().filter(|musing| musing.payload["type"] == "thinking") {
+        musing.payload["thinking"] = json!(musing.text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(events: &[Value]) -> (Answer, String) {
+        let (mut answer, mut said) = (Answer::default(), String::new());
+        for event in events {
+            take(&mut answer, &event.to_string(), &mut |text| said += text).unwrap();
+        }
+        (answer, said)
+    }
+
+    #[test]
+    fn blocks_are_put_together_by_their_numbers() {
+        let (answer, said) = taken(&[
+            json!({"type": "message_start", "message": {"usage": {
+                "input_tokens": 10, "cache_read_input_tokens": 100, "cache_creation_input_tokens": 20, "output_tokens": 1,
+            }}}),
+            json!({"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": ""}}),
+            json!({"type": "ping"}),
+            json!({"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "I "}}),
+            json!({"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "see"}}),
+            json!({"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "sig"}}),
+            json!({"type": "content_block_stop", "index": 0}),
+            json!({"type": "content_block_start", "index": 1, "content_block": {"type": "redacted_thinking", "data": "x"}}),
+            json!({"type": "content_block_start", "index": 2, "content_block": {"type": "text", "text": ""}}),
+            json!({"type": "content_block_delta", "index": 2, "delta": {"type": "text_delta", "text": "I look."}}),
+            json!({"type": "content_block_start", "index": 3, "content_block": {
+                "type": "tool_use", "id": "toolu_1", "name": "read", "input": {},
+            }}),
+            json!({"type": "content_block_delta", "index": 3, "delta": {"type": "input_json_delta", "partial_json": "{\"pa"}}),
+            json!({"type": "content_block_delta", "index": 3, "delta": {"type": "input_json_delta", "partial_json": "th\": 1}"}}),
+            json!({"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 30}}),
+            json!({"type": "message_stop"}),
+        ]);
+        assert_eq!((&answer.content[..], &said[..], answer.end), ("I look.", "I look.", Some(End::Whole)));
+        assert_eq!(answer.usage, Usage { input: 130, output: 30, cached: 100, cache_write: 20 });
+        let payloads: Vec<&Value> = answer.musings.iter().map(|musing| &musing.payload).collect();
+        let whole = json!({"type": "thinking", "thinking": "I see", "signature": "sig"});
+        assert_eq!(payloads, [&whole, &json!({"type": "redacted_thinking", "data": "x"})]);
+        assert_eq!((&answer.parts[0].name[..], &answer.parts[0].arguments[..]), ("read", "{\"path\": 1}"));
+    }
+
+    #[test]
+    fn reasons_mean_what_they_say() {
+        let cases = [
+            ("end_turn", End::Whole),
+            ("pause_turn", End::Whole),
+            ("max_tokens", End::Length),
+            ("refusal", End::Declined),
+            ("model_context_window_exceeded", End::Window),
+            ("something_new", End::Whole),
+        ];
+        for (reason, end) in cases {
+            let delta = json!({"type": "message_delta", "delta": {"stop_reason": reason}});
+            assert_eq!(taken(&[delta]).0.end, Some(end), "{reason}");
+            let whole = json!({"type": "message", "content": [{"type": "text", "text": "a"}], "stop_reason": reason});
+            assert_eq!((taken(std::slice::from_ref(&whole)).1, taken(&[whole]).0.end), ("a".to_owned(), Some(end)));
+        }
+        assert_eq!(taken(&[json!({"type": "message_delta", "delta": {"stop_reason": null}})]).0.end, None);
+    }
+}

@@ -1,0 +1,108 @@
+//! The request as `/api/chat` wants it.
+
+use crate::core::fault::Result;
+use crate::core::model::{Call, Message};
+use crate::core::model_settings::Thinking;
+use crate::provider::{Question, wire};
+use serde_json::{Map, Value, json};
+
+pub(super) fn of(question: &Question) -> Result<Value> {
+    let (request, settings) = (question.request, &question.chosen.model);
+    let mut messages = vec![json!({"role": "system", "content": request.system})];
+    let turn = request.messages.iter().rposition(|message| matches!(message, Message::User { .. }));
+    messages.extend(request.messages.iter().enumerate().map(|(n, said)| message(said, Some(n) > turn)));
+    let mut body = json!({
+        "model": wire::model(question)?,
+        "messages": messages,
+        "stream": true,
+        // Rather an error than an answer to half of a question. Older servers do not know these.
+        "truncate": false,
+        "shift": false,
+    });
+    // There is no other way to say that nothing may be called any more.
+    if !request.tools.is_empty() && !request.must_answer {
+        body["tools"] = request.tools.iter().map(|tool| json!({"type": "function", "function": tool})).collect();
+    }
+    let mut options = Map::new();
+    if let Some(temperature) = request.temperature {
+        options.insert("temperature".to_owned(), json!(temperature));
+    }
+    if let Some(max_tokens) = request.max_tokens {
+        options.insert("num_predict".to_owned(), json!(max_tokens));
+    }
+    if let Some(num_ctx) = settings.num_ctx {
+        options.insert("num_ctx".to_owned(), json!(num_ctx));
+    }
+    if !options.is_empty() {
+        body["options"] = Value::Object(options);
+    }
+    if let Some(thinking) = &settings.thinking {
+        body["think"] = think(thinking);
+    }
+    if let Some(keep_alive) = &settings.keep_alive {
+        // A text is a duration with a unit; a number is one in seconds.
+        body["keep_alive"] = keep_alive.parse::<i64>().map_or_else(|_| json!(keep_alive), Value::from);
+    }
+    Ok(body)
+}
+
+/// Models that think take yes or no; a few take a word.
+fn think(thinking: &Thinking) -> Value {
+    match thinking {
+        Thinking::Effort(word) if !thinking.is_off() && word != "on" => json!(word),
+        _ => json!(!thinking.is_off()),
+    }
+}
+
+fn message(message: &Message, is_of_this_turn: bool) -> Value {
+    match message {
+        Message::User { content } => json!({"role": "user", "content": content}),
+        Message::Assistant { content, calls, thinking } => {
+            let mut said = json!({"role": "assistant", "content": content});
+            if !calls.is_empty() {
+                said["tool_calls"] = calls.iter().map(call).collect();
+            }
+            let thought: String = thinking.iter().map(|thought| thought.text.as_str()).collect();
+            if is_of_this_turn && !thought.is_empty() {
+                said["thinking"] = json!(thought);
+            }
+            said
+        }
+        Message::Tool { call, name, content } => {
+            json!({"role": "tool", "tool_call_id": call, "tool_name": name, "content": content})
+        }
+    }
+}
+
+fn call(call: &Call) -> Value {
+    json!({"id": call.id, "function": {"name": call.name, "arguments": call.object()}})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::model::Thought;
+
+    #[test]
+    fn arguments_are_objects_and_thoughts_go_back_within_the_turn() {
+        let thinking = vec![Thought { by: "ollama/m".into(), text: "hm".into(), payload: Value::Null }];
+        let calls = vec![Call { id: "x".into(), name: "read".into(), arguments: json!("{\"pa") }];
+        let said = Message::Assistant { content: String::new(), calls, thinking };
+        let call = json!([{"id": "x", "function": {"name": "read", "arguments": {"malformed": "{\"pa"}}}]);
+        let expected = json!({"role": "assistant", "content": "", "tool_calls": call, "thinking": "hm"});
+        assert_eq!(message(&said, true), expected);
+        assert!(message(&said, false).get("thinking").is_none());
+        let told = Message::Tool { call: "x".into(), name: "read".into(), content: "1".into() };
+        let expected = json!({"role": "tool", "tool_call_id": "x", "tool_name": "read", "content": "1"});
+        assert_eq!(message(&told, true), expected);
+    }
+
+    #[test]
+    fn whether_it_thinks_is_a_word_where_one_was_said() {
+        let of = |yaml: &str| think(&serde_yaml::from_str(yaml).unwrap());
+        assert_eq!(
+            ["true", "false", "off", "on", "high", "0", "500"].map(of),
+            [json!(true), json!(false), json!(false), json!(true), json!("high"), json!(false), json!(true),]
+        );
+    }
+}

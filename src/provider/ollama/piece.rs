@@ -1,0 +1,116 @@
+//! A line of a streamed answer, or a whole one: the same object.
+
+use crate::core::model::Usage;
+use crate::provider::answer::{Answer, Broken, End, Part};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Piece {
+    message: Option<Said>,
+    done: bool,
+    done_reason: Option<String>,
+    prompt_eval_count: Option<u64>,
+    eval_count: Option<u64>,
+    error: Value,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Said {
+    content: Option<String>,
+    /// Some that imitate it use another interface's word.
+    #[serde(alias = "reasoning_content")]
+    thinking: Option<String>,
+    tool_calls: Option<Vec<Call>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Call {
+    id: Option<String>,
+    function: Function,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Function {
+    name: String,
+    arguments: Value,
+}
+
+/// Takes a frame in; true behind the last one.
+pub(super) fn take(answer: &mut Answer, frame: &str, heard: &mut dyn FnMut(&str)) -> Result<bool, Broken> {
+    let piece: Piece = serde_json::from_str(frame).map_err(|_| Broken::Nonsense)?;
+    if !piece.error.is_null() {
+        return Err(Broken::Said(piece.error));
+    }
+    let said = piece.message.unwrap_or_default();
+    if let Some(thought) = said.thinking.filter(|thought| !thought.is_empty()) {
+        answer.musing(None).text += &thought;
+    }
+    answer.say(&said.content.unwrap_or_default(), heard);
+    for call in said.tool_calls.into_iter().flatten() {
+        // Each comes whole.
+        let arguments = match call.function.arguments {
+            Value::Null => json!({}).to_string(),
+            Value::String(text) => text,
+            whole => whole.to_string(),
+        };
+        let id = call.id.unwrap_or_default();
+        answer.parts.push(Part { index: None, id, name: call.function.name, arguments });
+    }
+    if piece.done {
+        answer.end = Some(if piece.done_reason.as_deref() == Some("length") { End::Length } else { End::Whole });
+        answer.usage = Usage {
+            input: piece.prompt_eval_count.unwrap_or_default(),
+            output: piece.eval_count.unwrap_or_default(),
+            ..Usage::default()
+        };
+    }
+    answer.check().map(|()| piece.done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(lines: &[&str]) -> Answer {
+        let mut answer = Answer::default();
+        for (n, line) in lines.iter().enumerate() {
+            assert_eq!(take(&mut answer, line, &mut |_| {}).unwrap(), n + 1 == lines.len(), "{line}");
+        }
+        answer
+    }
+
+    #[test]
+    fn calls_come_whole_and_thoughts_in_both_spellings() {
+        let answer = taken(&[
+            r#"{"message":{"role":"assistant","content":"","thinking":"I "},"done":false}"#,
+            r#"{"message":{"role":"assistant","content":"","reasoning_content":"see"},"done":false}"#,
+            r#"{"message":{"content":"Both."},"done":false}"#,
+            r#"{"message":{"content":"","tool_calls":[{"function":{"name":"read","arguments":{"path":"a"}}},{"id":"call_1","function":{"index":1,"name":"list","arguments":{}}}]},"done":false}"#,
+            r#"{"message":{"tool_calls":[{"function":{"name":"now"}}]},"done":false}"#,
+            r#"{"message":{"content":""},"done":true,"done_reason":"stop","prompt_eval_count":26,"eval_count":9}"#,
+        ]);
+        assert_eq!(
+            (&answer.musings[0].text[..], &answer.content[..], answer.end),
+            ("I see", "Both.", Some(End::Whole))
+        );
+        let calls: Vec<(&str, &str)> = answer.parts.iter().map(|part| (&part.name[..], &part.arguments[..])).collect();
+        assert_eq!(calls, [("read", r#"{"path":"a"}"#), ("list", "{}"), ("now", "{}")]);
+        assert_eq!(answer.usage, Usage { input: 26, output: 9, ..Usage::default() });
+    }
+
+    #[test]
+    fn an_answer_that_may_not_be_longer_says_so_and_an_error_is_no_answer() {
+        assert_eq!(
+            taken(&[r#"{"message":{"content":"a"},"done":true,"done_reason":"length"}"#]).end,
+            Some(End::Length)
+        );
+        assert_eq!(taken(&[r#"{"message":{"content":"a"},"done":true}"#]).end, Some(End::Whole));
+        let error = take(&mut Answer::default(), r#"{"error":"llama runner has died"}"#, &mut |_| {});
+        assert!(matches!(error, Err(Broken::Said(Value::String(_)))));
+    }
+}

@@ -1,0 +1,327 @@
+//! A piece of an answer, or a whole one. Lenient in what it reads: fields may be missing or null, and calls,
+//! thoughts and counts come in as many shapes as there are servers (`tests/fixtures/openai`).
+
+use crate::core::model::{Call, Usage};
+use crate::provider::answer::{Answer, Broken, End, Part};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Chunk {
+    choices: Option<Vec<Choice>>,
+    usage: Option<Tokens>,
+    /// Groq's place for it.
+    x_groq: Option<Groq>,
+    error: Option<Value>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Groq {
+    usage: Option<Tokens>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Choice {
+    delta: Option<Said>,
+    message: Option<Said>,
+    finish_reason: Option<String>,
+    /// Moonshot's place for it.
+    usage: Option<Tokens>,
+    error: Option<Value>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Said {
+    /// Text, or Mistral's list of texts and thoughts.
+    content: Value,
+    refusal: Option<String>,
+    reasoning_content: Value,
+    reasoning: Value,
+    reasoning_details: Option<Vec<Value>>,
+    tool_calls: Option<Vec<Piece>>,
+    /// What stood there before there were several calls.
+    function_call: Option<Function>,
+}
+
+/// A piece of a call.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Piece {
+    index: Option<usize>,
+    id: Option<String>,
+    function: Option<Function>,
+    /// Google's signature of the thoughts before the call, which it wants back.
+    extra_content: Option<Value>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Function {
+    name: Option<String>,
+    arguments: Option<Value>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Tokens {
+    #[serde(rename = "prompt_tokens")]
+    prompt: Option<u64>,
+    #[serde(rename = "completion_tokens")]
+    completion: Option<u64>,
+    #[serde(rename = "prompt_tokens_details")]
+    details: Option<Details>,
+    /// `DeepSeek`'s and Moonshot's words for what was read before.
+    #[serde(alias = "prompt_cache_hit_tokens", alias = "cached_tokens")]
+    hit: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Details {
+    cached_tokens: Option<u64>,
+}
+
+impl From<Tokens> for Usage {
+    fn from(tokens: Tokens) -> Self {
+        let cached = tokens.details.and_then(|of| of.cached_tokens).or(tokens.hit);
+        Self {
+            input: tokens.prompt.unwrap_or_default(),
+            output: tokens.completion.unwrap_or_default(),
+            cached: cached.unwrap_or_default(),
+            ..Self::default()
+        }
+    }
+}
+
+/// What servers write as `finish_reason`, where it is not that all is said. One that nobody knows says that.
+const REASONS: &[(&str, Option<End>)] = &[
+    // Some send it with every piece.
+    ("", None),
+    // vLLM and SGLang: whoever ran the model has given up; DeepSeek, Zhipu, OpenRouter the same.
+    ("abort", None),
+    ("insufficient_system_resource", None),
+    ("network_error", None),
+    ("error", None),
+    ("length", Some(End::Length)),
+    ("max_tokens", Some(End::Length)),
+    ("model_context_window_exceeded", Some(End::Window)),
+    ("content_filter", Some(End::Declined)),
+    ("sensitive", Some(End::Declined)),
+];
+
+/// Takes a frame in; true behind the last one.
+pub(super) fn take(answer: &mut Answer, frame: &str, heard: &mut dyn FnMut(&str)) -> Result<bool, Broken> {
+    if frame.trim() == "[DONE]" {
+        answer.end.get_or_insert(End::Whole);
+        return Ok(true);
+    }
+    let chunk: Chunk = serde_json::from_str(frame).map_err(|_| Broken::Nonsense)?;
+    if let Some(error) = chunk.error.filter(|e| !e.is_null()) {
+        return Err(Broken::Said(error));
+    }
+    let is_last = chunk.choices.as_ref().is_none_or(Vec::is_empty) && chunk.usage.is_some() && answer.has_begun();
+    let mut tokens = chunk.usage.or(chunk.x_groq.and_then(|groq| groq.usage));
+    for choice in chunk.choices.into_iter().flatten() {
+        if let Some(error) = choice.error.filter(|e| !e.is_null()) {
+            return Err(Broken::Said(error));
+        }
+        let is_whole = choice.message.is_some();
+        said(answer, choice.delta.or(choice.message).unwrap_or_default(), heard);
+        let reason = choice.finish_reason;
+        let known = REASONS.iter().find(|(name, _)| reason.as_deref() == Some(name)).map(|(_, end)| *end);
+        answer.end = match known {
+            Some(end) => end.or(answer.end),
+            None if is_whole || reason.is_some() => Some(End::Whole),
+            None => answer.end,
+        };
+        tokens = tokens.or(choice.usage);
+    }
+    // The count comes behind everything else: who sends it has said all, also where no reason was given.
+    if is_last {
+        answer.end.get_or_insert(End::Whole);
+    }
+    if let Some(tokens) = tokens {
+        answer.usage = tokens.into();
+    }
+    answer.check().map(|()| false)
+}
+
+fn said(answer: &mut Answer, said: Said, heard: &mut dyn FnMut(&str)) {
+    // Some servers say the same thought in both spellings.
+    let thought = [&said.reasoning_content, &said.reasoning].into_iter().find_map(Value::as_str);
+    if let Some(text) = thought.filter(|text| !text.is_empty()) {
+        answer.musing(None).text += text;
+    }
+    for detail in said.reasoning_details.into_iter().flatten() {
+        remember(&mut answer.musing(None).payload, "reasoning_details", detail);
+    }
+    match said.content {
+        Value::String(text) => answer.say(&text, heard),
+        Value::Array(parts) => parts.iter().for_each(|part| part_said(answer, part, heard)),
+        _ => {}
+    }
+    answer.say(&said.refusal.unwrap_or_default(), heard);
+    for piece in said.tool_calls.into_iter().flatten() {
+        call(answer, piece);
+    }
+    if said.function_call.is_some() {
+        call(answer, Piece { function: said.function_call, ..Piece::default() });
+    }
+}
+
+/// An entry of a list that stands for the text.
+fn part_said(answer: &mut Answer, part: &Value, heard: &mut dyn FnMut(&str)) {
+    match part["type"].as_str() {
+        Some("thinking") => {
+            let texts = part["thinking"].as_array().into_iter().flatten().filter_map(|inner| inner["text"].as_str());
+            texts.for_each(|text| answer.musing(None).text += text);
+        }
+        _ => answer.say(part["text"].as_str().unwrap_or_default(), heard),
+    }
+}
+
+/// Adds an entry to a list of what goes back as it came. What `OpenRouter` streams of one block is put together
+/// again: pieces with the same index are one.
+fn remember(payload: &mut Value, list: &str, entry: Value) {
+    if !payload[list].is_array() {
+        payload[list] = json!([]);
+    }
+    let Value::Array(entries) = &mut payload[list] else { return };
+    let is_same = |other: &&mut Value| {
+        entry["index"].is_u64() && (&other["index"], &other["type"]) == (&entry["index"], &entry["type"])
+    };
+    let (Some(known), Value::Object(fields)) = (entries.iter_mut().find(is_same), &entry) else {
+        entries.push(entry);
+        return;
+    };
+    for (name, value) in fields {
+        match (known[name].as_str(), value.as_str()) {
+            (Some(before), Some(more)) if matches!(name.as_str(), "text" | "summary" | "data") => {
+                known[name] = json!(format!("{before}{more}"));
+            }
+            _ if value.is_null() => {}
+            _ => known[name] = value.clone(),
+        }
+    }
+}
+
+/// A piece belongs to the call of its index; without one, to the call of its id; without either, it goes
+/// on with the last call, unless it brings a name.
+fn call(answer: &mut Answer, piece: Piece) {
+    let function = piece.function.unwrap_or_default();
+    let (id, name) = (piece.id.unwrap_or_default(), function.name.unwrap_or_default());
+    let has_arguments = function.arguments.as_ref().is_some_and(|arguments| !matches!(arguments.as_str(), Some("")));
+    let parts = &mut answer.parts;
+    let known = match piece.index {
+        // Servers that number every call 0 tell them apart by their ids, or not at all.
+        Some(index) => parts
+            .iter()
+            .rposition(|part| part.index == Some(index))
+            .filter(|at| id.is_empty() || parts[*at].id.is_empty() || parts[*at].id == id)
+            .filter(|at| name.is_empty() || !has_arguments || !is_whole(&parts[*at].arguments)),
+        None if !id.is_empty() => parts.iter().rposition(|part| part.id == id),
+        None if name.is_empty() => parts.len().checked_sub(1),
+        None => None,
+    };
+    let at = known.unwrap_or_else(|| {
+        parts.push(Part { index: piece.index, ..Part::default() });
+        parts.len() - 1
+    });
+    let part = &mut parts[at];
+    if part.id.is_empty() {
+        part.id = id;
+    }
+    // A name comes whole; some servers repeat it with every piece.
+    if part.name.is_empty() {
+        part.name = name;
+    }
+    match function.arguments {
+        Some(Value::String(text)) => part.arguments += &text,
+        Some(Value::Null) | None => {}
+        Some(whole) => part.arguments = whole.to_string(),
+    }
+    if let Some(extra) = piece.extra_content.filter(|extra| !extra.is_null()) {
+        answer.musing(None).payload["extra_content"][at.to_string()] = extra;
+    }
+}
+
+fn is_whole(arguments: &str) -> bool {
+    !arguments.trim().is_empty() && Call::parse_arguments(arguments).is_object()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn calls(deltas: &[Value]) -> Vec<(String, Value)> {
+        let mut answer = Answer::default();
+        for delta in deltas {
+            let chunk = json!({"choices": [{"delta": {"tool_calls": [delta]}}]});
+            take(&mut answer, &chunk.to_string(), &mut |_| {}).unwrap();
+        }
+        answer.parts.into_iter().map(|part| (part.name, Call::parse_arguments(&part.arguments))).collect()
+    }
+
+    #[test]
+    fn calls_are_put_together_however_a_server_cuts_them() {
+        let two = vec![("read".to_owned(), json!({"path": "a"})), ("list".to_owned(), json!({}))];
+        let by_index = [
+            json!({"index": 0, "id": "x", "function": {"name": "read", "arguments": ""}}),
+            json!({"index": 0, "function": {"arguments": "{\"path\""}}),
+            json!({"index": 1, "id": "y", "function": {"name": "list", "arguments": null}}),
+            json!({"index": 0, "function": {"arguments": ": \"a\"}"}}),
+        ];
+        assert_eq!(calls(&by_index), two);
+        let all_are_zero = [
+            json!({"index": 0, "id": "x", "function": {"name": "read", "arguments": "{\"path\": \"a\"}"}}),
+            json!({"index": 0, "id": "y", "function": {"name": "list", "arguments": "{}"}}),
+        ];
+        assert_eq!(calls(&all_are_zero), two);
+        let without_numbers = [
+            json!({"id": null, "function": {"name": "read", "arguments": "{\"path\": "}}),
+            json!({"function": {"arguments": "\"a\"}"}}),
+            json!({"function": {"name": "list", "arguments": {}}}),
+        ];
+        assert_eq!(calls(&without_numbers), two);
+        let whole_ones_without_ids = [
+            json!({"index": 0, "id": "", "function": {"name": "read", "arguments": "{\"path\": \"a\"}"}}),
+            json!({"index": 0, "id": "", "function": {"name": "list", "arguments": "{}"}}),
+        ];
+        assert_eq!(calls(&whole_ones_without_ids), two);
+    }
+
+    #[test]
+    fn a_name_that_is_repeated_makes_no_new_call() {
+        let pieces = [
+            json!({"index": 0, "id": "x", "function": {"name": "read", "arguments": "{\"path\""}}),
+            json!({"index": 0, "id": "x", "function": {"name": "read", "arguments": ": \"a\"}"}}),
+            json!({"index": 0, "function": {"name": "read", "arguments": ""}}),
+        ];
+        assert_eq!(calls(&pieces), [("read".to_owned(), json!({"path": "a"}))]);
+    }
+
+    #[test]
+    fn arguments_that_are_no_object_stay_what_they_are() {
+        let cut = [json!({"index": 0, "function": {"name": "read", "arguments": "{\"path"}})];
+        assert_eq!(calls(&cut), [("read".to_owned(), json!("{\"path"))]);
+    }
+
+    #[test]
+    fn what_a_router_streams_of_one_block_goes_back_as_one() {
+        let mut payload = Value::Null;
+        for (text, signature) in [("I ", Value::Null), ("see", Value::Null), ("", json!("sig"))] {
+            let entry = json!({"type": "reasoning.text", "index": 0, "text": text, "signature": signature});
+            remember(&mut payload, "reasoning_details", entry);
+        }
+        remember(&mut payload, "reasoning_details", json!({"type": "reasoning.encrypted", "index": 1, "data": "x"}));
+        let whole = json!({"reasoning_details": [
+            {"type": "reasoning.text", "index": 0, "text": "I see", "signature": "sig"},
+            {"type": "reasoning.encrypted", "index": 1, "data": "x"},
+        ]});
+        assert_eq!(payload, whole);
+    }
+}

@@ -1,0 +1,66 @@
+//! The quirks, as servers stream them: every file in `tests/fixtures/openai` is a stream, and its first line, which
+//! is a comment, says as JSON what it means. What is not said is nothing.
+
+use crate::core::model::Call;
+use crate::provider::answer::{Answer, Broken};
+use crate::provider::frames::{Frames, Framing};
+use crate::provider::openai::chunk;
+use serde_json::{Map, Value, json};
+use std::fs;
+use std::path::Path;
+
+/// What a stream means that comes in pieces of this size.
+fn meaning(stream: &[u8], size: usize) -> Value {
+    let (mut frames, mut answer) = (Frames::new(Framing::Events), Answer::default());
+    let mut heard = String::new();
+    let mut error = Value::Null;
+    'stream: for piece in stream.chunks(size).chain([&b"\n\n"[..]]) {
+        frames.push(piece);
+        while let Some(frame) = frames.pop().unwrap() {
+            match chunk::take(&mut answer, &frame, &mut |text| heard += text) {
+                Ok(false) => {}
+                Ok(true) => break 'stream,
+                Err(Broken::Said(what)) => {
+                    error = what;
+                    break 'stream;
+                }
+                Err(other) => panic!("{other:?}: {frame}"),
+            }
+        }
+    }
+    assert_eq!(heard, answer.content);
+    let thinking: String = answer.musings.iter().map(|musing| musing.text.as_str()).collect();
+    let payload = answer.musings.first().map(|musing| musing.payload.clone()).unwrap_or_default();
+    let calls = answer.parts.iter().map(|part| json!([part.name, Call::parse_arguments(&part.arguments)]));
+    let usage = json!([answer.usage.input, answer.usage.output, answer.usage.cached]);
+    let all = [
+        ("content", json!(answer.content)),
+        ("thinking", json!(thinking)),
+        ("payload", payload),
+        ("calls", calls.collect()),
+        ("usage", if usage == json!([0, 0, 0]) { Value::Null } else { usage }),
+        ("end", answer.end.map_or(Value::Null, |end| json!(format!("{end:?}").to_lowercase()))),
+        ("error", error),
+    ];
+    let is_something = |value: &Value| !matches!(value, Value::Null) && *value != json!("") && *value != json!([]);
+    let said = all.into_iter().filter(|(_, value)| is_something(value)).map(|(name, value)| (name.to_owned(), value));
+    Value::Object(said.collect::<Map<_, _>>())
+}
+
+#[test]
+fn every_quirk_means_what_its_fixture_says() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/openai");
+    let mut count = 0;
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let stream = fs::read(&path).unwrap();
+        let first = stream.split(|b| *b == b'\n').next().unwrap();
+        let first = std::str::from_utf8(first).unwrap().trim().strip_prefix(':').unwrap();
+        let expected: Value = serde_json::from_str(first).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        for size in [1, 3, 64, 1 << 20] {
+            assert_eq!(meaning(&stream, size), expected, "{} in pieces of {size}", path.display());
+        }
+        count += 1;
+    }
+    assert!(count >= 20, "only {count} fixtures were looked at");
+}

@@ -1,0 +1,219 @@
+//! One exchange over HTTP, for every protocol that has one: the request is sent, and the answer read as it comes,
+//! bounded in size and in silence. A protocol is a table: where it is asked, how a question is put, and how a
+//! frame of the answer is taken in.
+
+use crate::core::fault::{Fault, Kind, Result};
+use crate::core::model::{Reply, Usage};
+use crate::provider::answer::{Answer, Broken};
+use crate::provider::frames::{Bad, Frames, Framing};
+use crate::provider::{MAX_ANSWER, Question, Took, http, limit};
+use crate::store::secrets;
+use crate::world::World;
+use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::{RequestBuilder, Response};
+use serde_json::Value;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// A protocol.
+pub(super) struct Wire {
+    /// Where a question goes, by the base URL of the settings.
+    pub(super) url: fn(Option<&str>, &World) -> String,
+    /// The variable that has the key for the protocol's own service, without which nobody is asked there.
+    pub(super) key: Option<&'static str>,
+    /// The headers, beside those of every request.
+    pub(super) headers: &'static [(&'static str, Header)],
+    /// The question.
+    pub(super) body: fn(&Question) -> Result<Value>,
+    /// Takes a frame in; true behind the last one.
+    pub(super) take: Take,
+}
+
+type Take = fn(&mut Answer, &str, &mut dyn FnMut(&str)) -> std::result::Result<bool, Broken>;
+
+/// What stands in a header.
+pub(super) enum Header {
+    /// Always this.
+    Is(&'static str),
+    /// The key behind this, where there is one.
+    Key(&'static str),
+}
+
+/// Asks a question in a protocol.
+pub(super) fn ask(question: &mut Question, wire: &Wire) -> Result<Reply> {
+    let chosen = question.chosen;
+    let name = &chosen.name;
+    let base = chosen.model.api_base.as_deref().map(|base| base.trim_end_matches('/'));
+    let url = (wire.url)(base, &question.workspace.world);
+    let mut key = secrets::key(question.workspace, name, &chosen.model)?;
+    if let (None, None, Some(variable)) = (&key, base, wire.key) {
+        // Somebody else's server is never told the service's key.
+        key = question.workspace.world.var(variable).map(ToOwned::to_owned);
+        if key.is_none() {
+            return Err(Fault::config(format!("model {name}: no key")).hint(format!("set {variable} or api_key_env")));
+        }
+    }
+    let client = http::client(name, &chosen.model, &url)?;
+    let headers = headers(wire, name, key.as_deref())?;
+    let post = client.post(&url).headers(headers).json(&(wire.body)(question)?);
+    let whole = limit(chosen.model.timeout, 600);
+    let stop = question.stop;
+    let exchange = exchange(post, wire, question, key.as_deref());
+    http::block_on(stop, async {
+        timeout(whole, exchange).await.unwrap_or_else(|_| {
+            Err(Fault::new(Kind::Unavailable, format!("model {name}: no whole answer within {whole:?}")))
+        })
+    })
+}
+
+/// The provider's name of the model that is asked.
+pub(super) fn model<'a>(question: &Question<'a>) -> Result<&'a str> {
+    let missing = || Fault::config(format!("model {}: `model` is missing", question.chosen.name));
+    question.request.model.as_deref().ok_or_else(missing)
+}
+
+fn headers(wire: &Wire, name: &str, key: Option<&str>) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for (header, value) in wire.headers {
+        let (text, is_key) = match (value, key) {
+            (Header::Is(text), _) => ((*text).to_owned(), false),
+            (Header::Key(before), Some(key)) => (format!("{before}{key}"), true),
+            (Header::Key(_), None) => continue,
+        };
+        let mut value = HeaderValue::from_str(&text)
+            .map_err(|_| Fault::config(format!("model {name}: the key has characters that no header can carry")))?;
+        value.set_sensitive(is_key);
+        headers.insert(*header, value);
+    }
+    Ok(headers)
+}
+
+async fn exchange(post: RequestBuilder, wire: &Wire, question: &mut Question<'_>, key: Option<&str>) -> Result<Reply> {
+    let name = question.chosen.name.clone();
+    let first = limit(question.chosen.model.first_token_timeout, 120);
+    question.took = Took::Unknown;
+    let sent = timeout(first, post.send()).await.map_err(|_| silent(&name, first))?;
+    let response = sent.map_err(|e| {
+        if e.is_connect() || e.is_builder() {
+            question.took = Took::Nothing;
+        }
+        http::failed(&name, &e, key)
+    })?;
+    let status = response.status();
+    if let Some(framing) = framing(&response).filter(|_| status.is_success()) {
+        return streamed(response, framing, wire, question, key).await;
+    }
+    let headers = response.headers().clone();
+    let (body, end) = whole(response, &name, first, key).await;
+    if !status.is_success() {
+        // What it refuses with is in the status; the words may be cut off.
+        question.took = Took::Counted(Usage::default());
+        let now = question.workspace.world.now().timestamp();
+        return Err(http::refused(&name, status.as_u16(), &headers, &body, key, now));
+    }
+    end?;
+    let mut answer = Answer::default();
+    (wire.take)(&mut answer, &body, question.heard).map_err(|why| broken(&name, why, &body, key))?;
+    answer.finish(question)
+}
+
+/// How the body is cut, if it is a stream.
+fn framing(response: &Response) -> Option<Framing> {
+    let kind = response.headers().get("content-type")?.to_str().ok()?.to_ascii_lowercase();
+    if kind.starts_with("text/event-stream") {
+        return Some(Framing::Events);
+    }
+    ["ndjson", "jsonl", "json-lines"].iter().any(|name| kind.contains(name)).then_some(Framing::Lines)
+}
+
+/// The whole body, bounded in size and in silence, and how it ended.
+async fn whole(mut answer: Response, name: &str, idle: Duration, key: Option<&str>) -> (String, Result<()>) {
+    let mut bytes = Vec::new();
+    let end = loop {
+        match timeout(idle, answer.chunk()).await {
+            Err(_) => break Err(silent(name, idle)),
+            Ok(Err(e)) => break Err(http::failed(name, &e, key)),
+            Ok(Ok(None)) => break Ok(()),
+            Ok(Ok(Some(chunk))) => bytes.extend_from_slice(&chunk),
+        }
+        if bytes.len() as u64 > MAX_ANSWER {
+            break Err(too_long(name));
+        }
+    };
+    (String::from_utf8_lossy(&bytes).into_owned(), end)
+}
+
+async fn streamed(
+    mut response: Response,
+    framing: Framing,
+    wire: &Wire,
+    question: &mut Question<'_>,
+    key: Option<&str>,
+) -> Result<Reply> {
+    let name = question.chosen.name.clone();
+    let idle = limit(question.chosen.model.idle_timeout, 60);
+    let first = limit(question.chosen.model.first_token_timeout, 120);
+    let unfit = |bad| match bad {
+        Bad::TooLong => too_long(&name),
+        Bad::NotText => nonsense(&name, "its stream is not UTF-8 text"),
+    };
+    let mut frames = Frames::new(framing);
+    let mut answer = Answer::default();
+    let mut take = |answer: &mut Answer, frame: &str| {
+        (wire.take)(answer, frame, question.heard).map_err(|why| broken(&name, why, frame, key))
+    };
+    'stream: loop {
+        // Servers begin with empty pieces long before the first word. A comment is no word either: what only
+        // keeps the connection open is silence.
+        let wait = if answer.has_begun() { idle } else { first };
+        let more = timeout(wait, async {
+            loop {
+                if let Some(frame) = frames.pop().map_err(unfit)? {
+                    return Ok::<_, Fault>(Some(frame));
+                }
+                match response.chunk().await.map_err(|e| http::failed(&name, &e, key))? {
+                    Some(bytes) => frames.push(&bytes),
+                    None => return Ok(None),
+                }
+            }
+        });
+        match more.await.map_err(|_| silent(&name, wait))?? {
+            Some(frame) if take(&mut answer, &frame)? => break 'stream,
+            Some(_) => {}
+            None => {
+                // What is cut off is no nonsense.
+                let last = frames.end().ok().flatten();
+                let is_whole = |text: &String| serde_json::from_str::<Value>(text).is_ok() || text == "[DONE]";
+                if let Some(last) = last.filter(is_whole) {
+                    take(&mut answer, &last)?;
+                }
+                break 'stream;
+            }
+        }
+    }
+    answer.finish(question)
+}
+
+fn broken(name: &str, why: Broken, frame: &str, key: Option<&str>) -> Fault {
+    match why {
+        Broken::Nonsense => {
+            // Hidden before it is cut: half a key is a secret too.
+            let shown: String = http::hide(frame, key).chars().take(80).collect();
+            nonsense(name, &format!("`{}`", shown.escape_debug()))
+        }
+        Broken::Said(error) => http::broken_off(name, &error, key),
+        Broken::TooLong => too_long(name),
+    }
+}
+
+fn nonsense(name: &str, what: &str) -> Fault {
+    Fault::new(Kind::Unavailable, format!("model {name}: the server answered nonsense: {what}"))
+}
+
+fn silent(name: &str, waited: Duration) -> Fault {
+    Fault::new(Kind::Unavailable, format!("model {name}: the server said nothing for {waited:?}"))
+}
+
+fn too_long(name: &str) -> Fault {
+    Fault::new(Kind::Failed, format!("model {name}: the answer is over {MAX_ANSWER} bytes"))
+}

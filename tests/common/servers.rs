@@ -1,0 +1,231 @@
+//! Servers of models for the tests: an independent one from npm (`tests/peers`), and bare TCP that says, or does
+//! not say, exactly what a test wants.
+
+use super::strict::rules;
+use super::{Fixture, Ran, skipped};
+use jiff::{Timestamp, civil, tz::TimeZone};
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+/// A protocol, as the tests set it up.
+pub struct Wire {
+    pub provider: &'static str,
+    /// What stands behind host and port in `api_base`.
+    pub base: &'static str,
+    /// Where it is asked.
+    pub path: &'static str,
+}
+
+pub const OPENAI: Wire = Wire { provider: "openai", base: "/v1", path: "/v1/chat/completions" };
+pub const ANTHROPIC: Wire = Wire { provider: "anthropic", base: "", path: "/v1/messages" };
+pub const OLLAMA: Wire = Wire { provider: "ollama", base: "", path: "/api/chat" };
+
+impl Wire {
+    /// A workspace whose model is the server at this port; `more` are further fields of the model.
+    pub fn workspace(&self, port: u16, more: &str) -> Fixture {
+        let ws = Fixture::new();
+        let Self { provider, base, .. } = self;
+        ws.model("mock", &format!("provider: {provider}, model: m, api_base: \"http://127.0.0.1:{port}{base}\"{more}"));
+        ws
+    }
+}
+
+/// The mock server, one for all tests of a file. It ends when this process does, because its
+/// stdin closes then.
+pub struct Peer {
+    pub port: u16,
+    wire: &'static Wire,
+    _node: Mutex<Child>,
+}
+
+/// The peer, or a word why there is none. `CLAW_REQUIRE_PEERS=1` makes that word a failure.
+pub fn peer(wire: &'static Wire) -> Option<&'static Peer> {
+    static PEER: OnceLock<Result<Peer, String>> = OnceLock::new();
+    match PEER.get_or_init(|| Peer::start(wire)) {
+        Ok(peer) => Some(peer),
+        Err(why) => {
+            let is_required = std::env::var("CLAW_REQUIRE_PEERS").is_ok_and(|v| v == "1");
+            assert!(!is_required, "CLAW_REQUIRE_PEERS=1, and {why}");
+            skipped(why);
+            None
+        }
+    }
+}
+
+impl Peer {
+    fn start(wire: &'static Wire) -> Result<Self, String> {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
+        if !dir.join("node_modules/@copilotkit/aimock").exists() {
+            return Err("the mock server is not installed: npm ci --ignore-scripts in tests/peers".to_owned());
+        }
+        let mut node = Command::new("node");
+        node.arg(dir.join("mock_llm.mjs")).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut node = node.spawn().map_err(|e| format!("there is no node here: {e}"))?;
+        let mut line = String::new();
+        BufReader::new(node.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let port = line.trim().parse().unwrap_or_else(|_| panic!("no port but `{line}`"));
+        Ok(Self { port, wire, _node: Mutex::new(node) })
+    }
+
+    /// A workspace whose model is this server.
+    pub fn workspace(&self) -> Fixture {
+        self.wire.workspace(self.port, "")
+    }
+
+    /// The bodies of the requests whose last message is `text`, in order, as the peer has understood them.
+    /// Whatever was asked by anybody, it must break no rule of any server.
+    pub fn asked(&self, text: &str) -> Vec<Value> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        write!(stream, "GET /__aimock/journal?path={} HTTP/1.0\r\n\r\n", self.wire.path).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let journal: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+        let bodies: Vec<Value> = journal.as_array().unwrap().iter().map(|entry| entry["body"].clone()).collect();
+        // Of Ollama's requests it makes up the ids that it does not have.
+        for body in bodies.iter().filter(|_| self.wire.provider != "ollama") {
+            assert_eq!(rules(body), [""; 0], "{body:#}");
+        }
+        bodies.into_iter().filter(|body| messages(body).last().unwrap().1 == text).collect()
+    }
+}
+
+/// Role and text of every message of a request.
+pub fn messages(body: &Value) -> Vec<(&str, &str)> {
+    let messages = body["messages"].as_array().unwrap().iter();
+    messages.map(|m| (m["role"].as_str().unwrap(), m["content"].as_str().unwrap_or_default())).collect()
+}
+
+/// The id and the due time of the only file in `inbox/wait`, and the rest of its name.
+pub fn waiting(ws: &Fixture) -> (Timestamp, String, String) {
+    let names = ws.list("inbox/wait");
+    let [name] = &names[..] else { panic!("{names:?}") };
+    let (due, rest) = name.split_once('~').unwrap();
+    let (id, rest) = rest.split_once('~').unwrap();
+    let due = civil::DateTime::strptime("%Y%m%dT%H%M%S%.fZ", due).unwrap().to_zoned(TimeZone::UTC).unwrap();
+    (due.timestamp(), id.to_owned(), rest.to_owned())
+}
+
+/// Sends a message and routes it; returns its id.
+pub fn routed(ws: &Fixture, text: &str) -> String {
+    let id = ws.claw(&["send", text]).ok().trim().to_owned();
+    assert_eq!(ws.claw(&["route"]).ok(), format!("{id}\n"));
+    id
+}
+
+/// The only question in `inbox/failed`, with its reason beside it; returns its id.
+pub fn kept(ws: &Fixture) -> String {
+    let names = ws.list("inbox/failed");
+    let [reason, event] = &names[..] else { panic!("{names:?}") };
+    let id = reason.strip_suffix(".reason").unwrap();
+    assert!(event.starts_with(&format!("{id}~pickle.")), "{names:?}");
+    assert_eq!(ws.pending(), [""; 0]);
+    id.to_owned()
+}
+
+// ---------------------------------------------------------------- bare TCP
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    pub head: String,
+    pub body: Value,
+}
+
+/// A server that hears one request per connection, and then does what the test says.
+pub struct Server {
+    pub port: u16,
+    heard: Arc<(Mutex<Vec<Heard>>, Condvar)>,
+}
+
+impl Server {
+    /// `answer` is called with the number of the request, from 0, and the connection, which closes
+    /// behind it.
+    pub fn start(answer: impl Fn(usize, &mut TcpStream) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let heard = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
+        let (requests, answer) = (Arc::clone(&heard), Arc::new(answer));
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (mut stream, requests, answer) = (stream.unwrap(), Arc::clone(&requests), Arc::clone(&answer));
+                thread::spawn(move || {
+                    stream.set_nodelay(true).unwrap();
+                    let Some(request) = request(&mut stream) else { return };
+                    let number = {
+                        let mut all = requests.0.lock().unwrap();
+                        all.push(request);
+                        requests.1.notify_all();
+                        all.len() - 1
+                    };
+                    answer(number, &mut stream);
+                });
+            }
+        });
+        Self { port, heard }
+    }
+
+    /// A server that always says these bytes.
+    pub fn saying(answer: impl Into<Vec<u8>>) -> Self {
+        let answer = answer.into();
+        Self::start(move |_, stream| drop(stream.write_all(&answer)))
+    }
+
+    pub fn heard(&self) -> Vec<Heard> {
+        self.heard.0.lock().unwrap().clone()
+    }
+
+    /// Waits until so many requests have come.
+    pub fn hears(&self, count: usize) {
+        let all = self.heard.0.lock().unwrap();
+        let limit = Duration::from_secs(30);
+        let (all, _) = self.heard.1.wait_timeout_while(all, limit, |all| all.len() < count).unwrap();
+        assert!(all.len() >= count, "{} requests and no more", all.len());
+    }
+
+    pub fn workspace(&self, wire: &Wire, more: &str) -> Fixture {
+        wire.workspace(self.port, more)
+    }
+}
+
+fn request(stream: &mut TcpStream) -> Option<Heard> {
+    let mut reader = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head).ok()? == 0 {
+            return None;
+        }
+    }
+    let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+    let mut body = vec![0; length.unwrap_or_default()];
+    reader.read_exact(&mut body).ok()?;
+    Some(Heard { head, body: serde_json::from_slice(&body).unwrap_or_default() })
+}
+
+/// Says nothing until the other side has gone.
+pub fn silence(stream: &mut TcpStream) {
+    while matches!(stream.read(&mut [0; 64]), Ok(1..)) {}
+}
+
+pub const STREAM: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
+/// A whole answer with these header lines and this body.
+pub fn whole(status: &str, headers: &str, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n{headers}\r\n{body}")
+}
+
+pub const JSON: &str = "Content-Type: application/json\r\n";
+
+/// `ask` must have failed so: nothing on stdout, the question kept.
+#[track_caller]
+pub fn refused(ws: &Fixture, ran: &Ran, code: i32, what: &str) {
+    assert_eq!((ran.code, &ran.out[..]), (code, ""), "{ran:#?}");
+    assert!(ran.err.starts_with("claw: model mock: ") && ran.err.contains(what), "not `{what}` but {}", ran.err);
+    assert!(!ran.err.contains(": :"), "something is left out: {}", ran.err);
+    kept(ws);
+}
