@@ -9,6 +9,7 @@ pub mod control;
 mod crew;
 pub mod deliver;
 mod dispatch;
+mod fallback;
 pub mod meter;
 pub mod pool;
 pub mod prompt;

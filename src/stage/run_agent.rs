@@ -70,11 +70,8 @@ impl Work for RunAgent<'_> {
         // A bad agent file is the event's trouble, told when it is claimed.
         if let Ok(agent) = definitions::agent(self.workspace, key) {
             groups.push((format!("agent-{key}"), agent.max_concurrency));
-            if let Ok(chosen) = config.choose(&agent, self.asked.as_ref().and_then(|asked| asked.model))
-                && let Some(limit) = chosen.model.max_concurrency
-            {
-                groups.push((format!("model-{}", crate::core::address::safe_name(&chosen.name, 40)), limit.max(1)));
-            }
+            let chosen = config.choose(&agent, self.asked.as_ref().and_then(|asked| asked.model));
+            groups.extend(chosen.ok().and_then(|chosen| chosen.slots()));
         }
         groups.push(("all".to_owned(), config.max_concurrency));
         Ok(groups)
@@ -169,6 +166,7 @@ fn drive<'a>(
         approved,
         secrets: Secrets::of(workspace, &agent),
         prompt: None,
+        has_spoken: false,
         ear: Ear::open(workspace, &event.id, asker.iter().flat_map(Asker::waiting)),
         begun: workspace.world.now().timestamp().to_zoned(world::zone()),
         until: Instant::now() + patience,

@@ -8,7 +8,7 @@ use crate::core::dispatch::{self, Asker};
 use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::{Derived, Id};
-use crate::core::model::{Call, Reply, Request};
+use crate::core::model::{Call, Message, Reply, Request};
 use crate::core::prompt::join;
 use crate::core::record::{Record, Told};
 use crate::core::session;
@@ -76,6 +76,8 @@ pub(super) struct Turn<'a> {
     /// The system prompt and how much of it is stable, once it was made: the same at every step too, also
     /// where a step changes a file that it is made of.
     pub(super) prompt: Option<(String, usize)>,
+    /// Somebody has heard a part of an answer.
+    pub(super) has_spoken: bool,
     /// When it must be over.
     pub(super) until: Instant,
     /// The work that it is a part of: by what its slots are named.
@@ -108,10 +110,10 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// Asks the model, and writes its answer down. What its server refuses as too long is made shorter, and sent
-    /// once more.
-    pub(super) fn ask(&mut self, is_last: bool) -> Result<()> {
-        let mut chosen = self.choose()?;
+    /// Asks this model, and writes its answer down; `instead_of` the one that was to answer. What its server refuses
+    /// as too long is made shorter, and sent once more.
+    pub(super) fn ask_one(&mut self, chosen: &Chosen, instead_of: Option<&str>, is_last: bool) -> Result<()> {
+        let mut chosen = chosen.clone();
         // No answer is waited for when the turn is over.
         let left = self.until.saturating_duration_since(Instant::now());
         let left = SignedDuration::try_from(left).unwrap_or(SignedDuration::MAX);
@@ -119,7 +121,7 @@ impl Turn<'_> {
             chosen.model.timeout = Some(left);
         }
         let request = self.request(&chosen, is_last)?;
-        let refused = match self.send(&chosen, &request) {
+        let refused = match self.send(&chosen, instead_of, &request) {
             Err(fault) => fault,
             done => return done,
         };
@@ -127,10 +129,10 @@ impl Turn<'_> {
             return Err(refused);
         }
         let request = self.request(&chosen, is_last)?;
-        self.send(&chosen, &request)
+        self.send(&chosen, instead_of, &request)
     }
 
-    fn send(&mut self, chosen: &Chosen, request: &Request) -> Result<()> {
+    fn send(&mut self, chosen: &Chosen, instead_of: Option<&str>, request: &Request) -> Result<()> {
         let began = Instant::now();
         let asked = self.asked;
         let call = meter::Call {
@@ -153,6 +155,7 @@ impl Turn<'_> {
             stop: self.ear.bell(),
             heard: &mut |text| {
                 if let Some(heard) = asked.and_then(|asked| asked.heard) {
+                    self.has_spoken = true;
                     heard(Heard::Text(text));
                 }
             },
@@ -171,10 +174,16 @@ impl Turn<'_> {
             }
         }
         reply.content = self.secrets.hide(reply.content);
+        // What nobody may change is kept as it is or not at all.
+        reply.thinking.retain(|thought| self.secrets.are_out_of(&thought.payload.to_string()));
+        for thought in &mut reply.thinking {
+            thought.by = chosen.by();
+            thought.text = self.secrets.hide(std::mem::take(&mut thought.text));
+        }
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let answered = Line {
             ms: Some(ms),
-            why: chosen.name.clone(),
+            why: instead_of.map_or_else(|| chosen.name.clone(), |first| format!("{} instead of {first}", chosen.name)),
             lane: self.lane.name.clone(),
             tokens: Some([reply.usage.input, reply.usage.output]),
             ..Line::about(Side::Inbox, "turn", &self.event.id)
@@ -234,11 +243,18 @@ impl Turn<'_> {
             None => self.prompt.insert(self.system()?).clone(),
         };
         self.make_room(chosen, tokens::fixed(&system, self.tools.iter().map(|tool| &tool.spec)))?;
+        let mut messages = self.state.messages(&self.event.content, is_last);
+        let by = chosen.by();
+        for message in &mut messages {
+            if let Message::Assistant { thinking, .. } = message {
+                thinking.retain(|thought| thought.by == by);
+            }
+        }
         Ok(Request {
             model: chosen.model.model.clone(),
             system,
             system_stable,
-            messages: self.state.messages(&self.event.content, is_last),
+            messages,
             tools: self.tools.iter().map(|tool| tool.spec.clone()).collect(),
             must_answer: is_last,
             temperature: chosen.model.temperature,

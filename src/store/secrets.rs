@@ -68,6 +68,12 @@ impl Secrets {
         Self(values)
     }
 
+    /// Whether none of them is in the text.
+    #[must_use]
+    pub fn are_out_of(&self, text: &str) -> bool {
+        !self.0.iter().any(|secret| text.contains(secret))
+    }
+
     /// The text without them.
     #[must_use]
     pub fn hide(&self, text: String) -> String {
