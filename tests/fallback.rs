@@ -44,7 +44,7 @@ fn the_next_one_answers_and_it_is_said_and_written_down() {
     assert_eq!(second.heard()[0].body["model"], "m-other");
     assert!(ws.claw(&["log"]).ok().contains("other instead of mock"));
     // What it took is the other one's.
-    let usage = ws.claw(&["usage"]).ok();
+    let usage = ws.claw(&["usage", "--by", "model"]).ok();
     assert!(usage.contains("other"), "{usage}");
 }
 

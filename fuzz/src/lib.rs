@@ -4,6 +4,7 @@
 
 mod dropped;
 mod place;
+mod stream;
 mod web;
 
 use claw::channel;
@@ -30,6 +31,7 @@ use std::fs;
 
 pub use dropped::drop;
 use place::{SETTINGS, at_place};
+pub use stream::{events, lines};
 pub use web::{page, place};
 
 /// Takes any bytes.
@@ -44,6 +46,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("drop", drop),
     ("names", names),
     ("page", page),
+    ("events", events),
+    ("lines", lines),
     ("place", place),
 ];
 

@@ -54,6 +54,8 @@ pub(super) struct Answer {
     pub(super) content: String,
     pub(super) parts: Vec<Part>,
     pub(super) musings: Vec<Musing>,
+    /// How much is kept beside the text, as it came, in bytes.
+    pub(super) kept: usize,
     pub(super) usage: Usage,
     pub(super) end: Option<End>,
 }
@@ -84,9 +86,10 @@ impl Answer {
 
     /// Whether it is still of a size that somebody wants.
     pub(super) fn check(&self) -> std::result::Result<(), Broken> {
-        let calls: usize = self.parts.iter().map(|part| part.arguments.len()).sum();
+        let calls = self.parts.iter().map(|part| part.id.len() + part.name.len() + part.arguments.len());
+        let calls: usize = calls.sum();
         let thoughts: usize = self.musings.iter().map(|musing| musing.text.len()).sum();
-        let length = self.content.len() + calls + thoughts;
+        let length = self.content.len() + self.kept + calls + thoughts;
         let is_too_long = length as u64 > MAX_ANSWER || self.parts.len() > MAX_CALLS || self.musings.len() > MAX_CALLS;
         if is_too_long { Err(Broken::TooLong) } else { Ok(()) }
     }

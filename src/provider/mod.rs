@@ -20,6 +20,7 @@ use crate::core::fault::{Fault, Result};
 use crate::core::model::{Reply, Request, Usage};
 use crate::core::problem::nearest;
 use crate::core::stamp::Stamp;
+use crate::provider::frames::Framing;
 use crate::store::lock::Lane;
 use crate::store::workspace::Workspace;
 use jiff::SignedDuration;
@@ -96,6 +97,17 @@ pub fn ask(question: &mut Question) -> Result<Reply> {
         ));
     }
     Ok(reply)
+}
+
+/// What a stream of this provider's means, whose bytes come in pieces of this size: see [`wire::dissect`]. For the
+/// fuzzers, which know no model.
+#[must_use]
+pub fn dissect(provider: &str, stream: &[u8], size: usize) -> Option<String> {
+    match provider {
+        "openai" => wire::dissect(&openai::WIRE, Framing::Events, stream, size),
+        "anthropic" => wire::dissect(&anthropic::WIRE, Framing::Events, stream, size),
+        _ => wire::dissect(&ollama::WIRE, Framing::Lines, stream, size),
+    }
 }
 
 /// The providers there are.

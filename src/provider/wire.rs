@@ -194,6 +194,22 @@ async fn streamed(
     answer.finish(question)
 }
 
+/// What a stream that comes in pieces of `size` bytes means to a protocol, in words: the text, the calls with their
+/// arguments, and how it ended; nothing where it is broken. For the fuzzers.
+pub(super) fn dissect(wire: &Wire, framing: Framing, stream: &[u8], size: usize) -> Option<String> {
+    let (mut frames, mut answer, mut heard) = (Frames::new(framing), Answer::default(), String::new());
+    'stream: for piece in stream.chunks(size.max(1)).chain([&b"\n\n"[..]]) {
+        frames.push(piece);
+        while let Some(frame) = frames.pop().ok()? {
+            if (wire.take)(&mut answer, &frame, &mut |text| heard += text).ok()? {
+                break 'stream;
+            }
+        }
+    }
+    let calls: Vec<_> = answer.parts.iter().map(|part| (&part.name, &part.arguments)).collect();
+    (heard == answer.content).then(|| format!("{heard:?} {calls:?} {:?}", answer.end))
+}
+
 fn broken(name: &str, why: Broken, frame: &str, key: Option<&str>) -> Fault {
     match why {
         Broken::Nonsense => {

@@ -71,10 +71,11 @@ pub(super) fn take(answer: &mut Answer, frame: &str, heard: &mut dyn FnMut(&str)
 
 /// What was read before, and what is kept, the service counts beside the rest.
 fn count(usage: &mut Usage, tokens: &Tokens) {
-    let fresh = usage.input - usage.cached - usage.cache_write;
+    let beside = |usage: &Usage| usage.cached.saturating_add(usage.cache_write);
+    let fresh = usage.input.saturating_sub(beside(usage));
     usage.cached = tokens.cached.unwrap_or(usage.cached);
     usage.cache_write = tokens.kept.unwrap_or(usage.cache_write);
-    usage.input = tokens.input.unwrap_or(fresh) + usage.cached + usage.cache_write;
+    usage.input = tokens.input.unwrap_or(fresh).saturating_add(beside(usage));
     usage.output = tokens.output.unwrap_or(usage.output);
 }
 
@@ -89,6 +90,7 @@ fn begin(answer: &mut Answer, index: Option<usize>, block: Value, heard: &mut dy
             answer.parts.push(Part { index, id: text("id"), name: text("name"), arguments });
         }
         Some("thinking" | "redacted_thinking") => {
+            answer.kept += block.to_string().len();
             let musing = answer.musing(index);
             musing.text = text("thinking");
             musing.payload = block;
@@ -107,7 +109,10 @@ fn go_on(answer: &mut Answer, index: Option<usize>, delta: &Value, heard: &mut d
             }
         }
         Some("thinking_delta") => answer.musing(index).text += text("thinking"),
-        Some("signature_delta") => answer.musing(index).payload["signature"] = json!(text("signature")),
+        Some("signature_delta") => {
+            answer.kept += text("signature").len();
+            answer.musing(index).payload["signature"] = json!(text("signature"));
+        }
         _ => {}
     }
 }

@@ -12,7 +12,7 @@ use crate::provider::wire::{self, Header, Wire};
 
 const BASE: &str = "https://api.anthropic.com/v1";
 
-const WIRE: Wire = Wire {
+pub(super) const WIRE: Wire = Wire {
     // Some write the base URL with the version, some without.
     url: |base, _| match base.unwrap_or(BASE) {
         base if base.ends_with("/v1") => format!("{base}/messages"),

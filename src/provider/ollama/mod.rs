@@ -14,7 +14,7 @@ use crate::core::tokens;
 use crate::provider::Question;
 use crate::provider::wire::{self, Header, Wire};
 
-const WIRE: Wire = Wire {
+pub(super) const WIRE: Wire = Wire {
     url: |base, world| {
         let base = base.map_or_else(|| local::base(world.var("OLLAMA_HOST")), ToOwned::to_owned);
         // What its other interfaces are called by.

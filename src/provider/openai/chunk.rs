@@ -157,6 +157,7 @@ fn said(answer: &mut Answer, said: Said, heard: &mut dyn FnMut(&str)) {
         answer.musing(None).text += text;
     }
     for detail in said.reasoning_details.into_iter().flatten() {
+        answer.kept += detail.to_string().len();
         remember(&mut answer.musing(None).payload, "reasoning_details", detail);
     }
     match said.content {
@@ -245,6 +246,7 @@ fn call(answer: &mut Answer, piece: Piece) {
         Some(whole) => part.arguments = whole.to_string(),
     }
     if let Some(extra) = piece.extra_content.filter(|extra| !extra.is_null()) {
+        answer.kept += extra.to_string().len();
         answer.musing(None).payload["extra_content"][at.to_string()] = extra;
     }
 }

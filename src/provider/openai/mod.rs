@@ -4,8 +4,6 @@
 mod body;
 mod chunk;
 mod dialect;
-#[cfg(test)]
-mod fixtures;
 
 pub use dialect::names as dialects;
 
@@ -16,7 +14,7 @@ use crate::provider::wire::{self, Header, Wire};
 
 const BASE: &str = "https://api.openai.com/v1";
 
-const WIRE: Wire = Wire {
+pub(super) const WIRE: Wire = Wire {
     url: |base, _| format!("{}/chat/completions", base.unwrap_or(BASE)),
     key: Some("OPENAI_API_KEY"),
     headers: &[("authorization", Header::Key("Bearer "))],
@@ -27,3 +25,6 @@ const WIRE: Wire = Wire {
 pub(super) fn ask(question: &mut Question) -> Result<Reply> {
     wire::ask(question, &WIRE)
 }
+
+#[cfg(test)]
+mod fixtures;
