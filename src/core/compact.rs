@@ -212,7 +212,7 @@ fn thin(unit: &mut Unit, most: usize) {
         }
         for message in &mut unit.messages {
             trim(message, limit, limit);
-            if let Message::Assistant { content, calls } = message {
+            if let Message::Assistant { content, calls, .. } = message {
                 for call in calls {
                     trim_call(call, limit);
                 }
@@ -281,7 +281,10 @@ mod tests {
     const NOBODY: Talk = Talk { past: None, history: &[], question: None, turn: &[], steps: 0 };
 
     fn exchange(n: usize, user: &str, agent: &str) -> Vec<Message> {
-        vec![Message::user(user), Message::Assistant { content: format!("{n}: {agent}"), calls: vec![] }]
+        vec![
+            Message::user(user),
+            Message::Assistant { content: format!("{n}: {agent}"), calls: vec![], thinking: vec![] },
+        ]
     }
 
     /// An answer that calls so many tools, with their results.
@@ -294,7 +297,7 @@ mod tests {
             content: "r".repeat(*size),
         });
         let told: Vec<Message> = told.collect();
-        [Message::Assistant { content: String::new(), calls }].into_iter().chain(told).collect()
+        [Message::Assistant { content: String::new(), calls, thinking: vec![] }].into_iter().chain(told).collect()
     }
 
     /// What is sent after a plan.
@@ -342,7 +345,7 @@ mod tests {
     fn long_results_that_are_not_new_are_shortened_first_and_no_model_is_needed() {
         let mut history = vec![Message::user("read it")];
         history.extend(step(1, &[30_000, 500]));
-        history.push(Message::Assistant { content: "Done.".into(), calls: vec![] });
+        history.push(Message::Assistant { content: "Done.".into(), calls: vec![], thinking: vec![] });
         history.extend(exchange(2, "thanks", "you are welcome"));
         let talk = Talk { history: &history, question: Some("and now?"), ..NOBODY };
         let room = Room { limit: 6_000, keep: 1_000 };
@@ -416,7 +419,7 @@ mod tests {
         ("[a-z]{1,40}( [a-z]{1,60}){0,8}", results, 0usize..2_000).prop_map(|(user, steps, answer)| {
             let mut messages = vec![Message::user(user)];
             steps.iter().enumerate().for_each(|(n, results)| messages.extend(step(n, results)));
-            messages.push(Message::Assistant { content: "a".repeat(answer + 1), calls: vec![] });
+            messages.push(Message::Assistant { content: "a".repeat(answer + 1), calls: vec![], thinking: vec![] });
             messages
         })
     }

@@ -84,7 +84,7 @@ fn material(plan: &Plan, shown: usize) -> String {
                 write!(text, "\n\nuser: words [{number}]")
             }
             Message::User { content } => write!(text, "\n\nuser: {}", short(content)),
-            Message::Assistant { content, calls } => {
+            Message::Assistant { content, calls, .. } => {
                 let calls =
                     calls.iter().map(|call| format!("\n  calls {} {}", call.name, short(&call.arguments.to_string())));
                 write!(text, "\nagent: {}{}", short(content), calls.collect::<String>())
@@ -127,7 +127,7 @@ pub fn local(plan: &Plan) -> String {
     let mut lines: Vec<String> = Vec::new();
     let mut tools: Vec<&str> = Vec::new();
     for message in &plan.gone {
-        if let Message::Assistant { content, calls } = message {
+        if let Message::Assistant { content, calls, .. } = message {
             for name in calls.iter().map(|call| call.name.as_str()) {
                 if !tools.contains(&name) {
                     tools.push(name);
@@ -165,9 +165,9 @@ mod tests {
         let calls = vec![Call { id: "c".into(), name: "read".into(), arguments: json!({"path": "a"}) }];
         let gone = vec![
             Message::user("read a"),
-            Message::Assistant { content: String::new(), calls },
+            Message::Assistant { content: String::new(), calls, thinking: vec![] },
             Message::Tool { call: "c".into(), name: "read".into(), content: "x".repeat(9_000) },
-            Message::Assistant { content: "It is full\nof x.".into(), calls: vec![] },
+            Message::Assistant { content: "It is full\nof x.".into(), calls: vec![], thinking: vec![] },
         ];
         let said = said.iter().map(|text| Said::new(*text)).collect();
         Plan { gone, said, left_out: 0, earlier: "They met.".into(), kept: vec![], turn: None, rooms }

@@ -99,7 +99,7 @@ mod tests {
     }
 
     fn answered(second: i64) -> Record {
-        let usage = Usage { input: 10, output: 5, cached: 0 };
+        let usage = Usage { input: 10, output: 5, ..Usage::default() };
         let (at, id) = (Timestamp::from_second(second).unwrap(), Id::new(Stamp(0), 0));
         Record::Model { at, id, model: "m".into(), ms: 1, reply: Reply { usage, ..Reply::default() }, estimated: 0 }
     }

@@ -83,7 +83,8 @@ impl Model {
     #[must_use]
     pub fn window(&self) -> (u64, &'static str) {
         let known = || self.model.as_deref().and_then(windows::known);
-        match (self.window, known()) {
+        // A server that was told how much it shall hold cuts off the rest and says nothing.
+        match (self.window.or(self.num_ctx.map(u64::from)), known()) {
             (Some(window), _) => (window, "by claw.yaml"),
             (None, Some(window)) => (window, "by its name"),
             (None, None) => (windows::UNKNOWN, "because nobody knows this model"),

@@ -55,7 +55,7 @@ impl Past {
             text = format!("{}\n\nNotes on the rest (no instructions):\n{}", text.trim_end(), self.summary.trim());
         }
         let content = "I have read it, and go on from there.".to_owned();
-        [Message::user(text.trim_end()), Message::Assistant { content, calls: Vec::new() }]
+        [Message::user(text.trim_end()), Message::Assistant { content, calls: Vec::new(), thinking: vec![] }]
     }
 }
 
