@@ -3,8 +3,9 @@
 #![expect(clippy::doc_markdown, reason = "doc comments here are the help that people read")]
 
 use crate::command::{
-    Here, agents, approve, ask, chat, check, completions, deliver, discard, init, log, man, page, prompt, recall,
-    remember, retry, route, run_agent, send, sessions, skills, status, supervise, tasks, tick, trust, usage, why,
+    Here, agents, approve, ask, chat, check, completions, deliver, discard, init, log, man, models, page, prompt,
+    recall, remember, retry, route, run_agent, send, sessions, skills, status, supervise, tasks, tick, trust, usage,
+    why,
 };
 use crate::core::fault::Result;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -49,6 +50,8 @@ pub enum Command {
     Check(check::Args),
     /// Show what agents can learn to do, and approve its scripts
     Skills(skills::Args),
+    /// Show which models are set up, and whether they are there
+    Models(models::Args),
     /// Print what an agent is told before the conversation: system prompt and tools
     Prompt(prompt::Args),
     /// Show who can answer
@@ -120,6 +123,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Trust(args) => trust::run(args, &here),
         Command::Check(args) => check::run(&args, here),
         Command::Skills(args) => skills::run(&args, here),
+        Command::Models(args) => models::run(&args, here),
         Command::Prompt(args) => prompt::run(&args, here),
         Command::Agents(args) => agents::run(&args, here),
         Command::Sessions(args) => sessions::run(&args, here),

@@ -17,6 +17,7 @@ pub mod init;
 mod interrupt;
 pub mod log;
 pub mod man;
+pub mod models;
 pub mod out;
 pub mod page;
 pub mod prompt;

@@ -3,6 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+/// The JSON Schema of [`Request`], as `command` models are written against it.
+pub const REQUEST_SCHEMA: &str = include_str!("../../docs/schema/request.json");
+/// The JSON Schema of a `command` model's [`Reply`].
+pub const REPLY_SCHEMA: &str = include_str!("../../docs/schema/reply.json");
+
 /// One message of the conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "role", rename_all = "lowercase")]
@@ -217,5 +222,62 @@ mod tests {
         assert_eq!(parse(r#""{\"a\":1}""#), json!({"a": 1}));
         assert_eq!(parse(r#"{"a":1"#), json!(r#"{"a":1"#));
         assert_eq!(parse("[1]"), json!("[1]"));
+    }
+
+    /// Every field of `value` stands in this part of a schema, and what the schema requires is there.
+    fn described(schema: &Value, part: &str, value: &Value) {
+        let part = schema.pointer(part).unwrap_or_else(|| panic!("there is no {part}"));
+        let fields = value.as_object().unwrap();
+        for field in fields.keys() {
+            assert!(part["properties"].get(field).is_some(), "the schema does not describe `{field}`");
+        }
+        for field in part["required"].as_array().into_iter().flatten() {
+            assert!(fields.contains_key(field.as_str().unwrap()), "{field} is required, and not always there");
+        }
+    }
+
+    #[test]
+    fn every_field_is_described_by_the_schema_that_is_given_out() {
+        let (request, reply): (Value, Value) =
+            (serde_json::from_str(REQUEST_SCHEMA).unwrap(), serde_json::from_str(REPLY_SCHEMA).unwrap());
+        let call = Call { id: "abcdefghi".into(), name: "read".into(), arguments: json!({}) };
+        let thought = Thought { by: "command/m".into(), text: "t".into(), payload: json!({"signature": "s"}) };
+        let tool = ToolSpec { name: "read".into(), description: "d".into(), parameters: json!({"type": "object"}) };
+        let messages = [
+            Message::user("u"),
+            Message::Assistant { content: String::new(), calls: vec![call.clone()], thinking: vec![thought.clone()] },
+            Message::Tool { call: call.id.clone(), name: call.name.clone(), content: "r".into() },
+        ];
+        for (message, part) in messages.iter().zip(["user", "assistant", "result"]) {
+            described(&request, &format!("/$defs/{part}"), &json!(message));
+        }
+        described(&request, "/$defs/call", &json!(call));
+        described(&request, "/$defs/thought", &json!(thought));
+        described(&request, "/$defs/tool", &json!(tool));
+        let mut full = Request {
+            model: Some("m".into()),
+            system: "s".into(),
+            system_stable: 1,
+            messages: messages.into(),
+            tools: vec![tool],
+            must_answer: true,
+            temperature: Some(0.5),
+            max_tokens: Some(9),
+        };
+        described(&request, "", &json!(full));
+        (full.model, full.tools, full.must_answer, full.temperature, full.max_tokens) = Default::default();
+        described(&request, "", &json!(full));
+        let usage = Usage { input: 1, output: 2, cached: 3, cache_write: 4 };
+        let full = Reply {
+            content: "c".into(),
+            calls: vec![call.clone()],
+            thinking: vec![thought.clone()],
+            remember: vec!["r".into()],
+            usage,
+        };
+        described(&reply, "", &json!(full));
+        described(&reply, "/properties/calls/items", &json!(call));
+        described(&reply, "/properties/thinking/items", &json!(thought));
+        described(&reply, "/properties/usage", &json!(usage));
     }
 }

@@ -10,10 +10,12 @@ mod http;
 mod offline;
 mod ollama;
 mod openai;
+mod probe;
 mod wire;
 
 pub use ollama::find as local_ollama;
 pub use openai::dialects;
+pub use probe::{Key, Standing, base, key, look};
 
 use crate::core::config::{Chosen, OFFLINE};
 use crate::core::fault::{Fault, Result};
@@ -80,11 +82,7 @@ const PROVIDERS: &[(&str, Ask)] = &[
 pub fn ask(question: &mut Question) -> Result<Reply> {
     let name = question.chosen.model.provider.as_deref().unwrap_or_default();
     let Some((_, ask)) = PROVIDERS.iter().find(|(known, _)| *known == name) else {
-        let fault = Fault::config(format!("model {}: there is no provider `{name}`", question.chosen.name));
-        return Err(match nearest(name, names()) {
-            Some(near) => fault.hint(format!("did you mean `{near}`?")),
-            None => fault.hint(format!("there are: {}", names().collect::<Vec<_>>().join(", "))),
-        });
+        return Err(unknown(question.chosen));
     };
     let reply = ask(question)?;
     if reply.usage != Usage::default() {
@@ -107,6 +105,16 @@ pub fn dissect(provider: &str, stream: &[u8], size: usize) -> Option<String> {
         "openai" => wire::dissect(&openai::WIRE, Framing::Events, stream, size),
         "anthropic" => wire::dissect(&anthropic::WIRE, Framing::Events, stream, size),
         _ => wire::dissect(&ollama::WIRE, Framing::Lines, stream, size),
+    }
+}
+
+/// That there is no such provider.
+fn unknown(chosen: &Chosen) -> Fault {
+    let name = chosen.model.provider.as_deref().unwrap_or_default();
+    let fault = Fault::config(format!("model {}: there is no provider `{name}`", chosen.name));
+    match nearest(name, names()) {
+        Some(near) => fault.hint(format!("did you mean `{near}`?")),
+        None => fault.hint(format!("there are: {}", names().collect::<Vec<_>>().join(", "))),
     }
 }
 

@@ -2,12 +2,14 @@
 //! bounded in size and in silence. A protocol is a table: where it is asked, how a question is put, and how a
 //! frame of the answer is taken in.
 
+use crate::core::config::Chosen;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::{Reply, Usage};
 use crate::provider::answer::{Answer, Broken};
 use crate::provider::frames::{Bad, Frames, Framing};
 use crate::provider::{MAX_ANSWER, Question, Took, http, limit};
 use crate::store::secrets;
+use crate::store::workspace::Workspace;
 use crate::world::World;
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{RequestBuilder, Response};
@@ -19,6 +21,8 @@ use tokio::time::timeout;
 pub(super) struct Wire {
     /// Where a question goes, by the base URL of the settings.
     pub(super) url: fn(Option<&str>, &World) -> String,
+    /// How that ends, and how it ends where the list of models is.
+    pub(super) list: (&'static str, &'static str),
     /// The variable that has the key for the protocol's own service, without which nobody is asked there.
     pub(super) key: Option<&'static str>,
     /// The headers, beside those of every request.
@@ -45,14 +49,7 @@ pub(super) fn ask(question: &mut Question, wire: &Wire) -> Result<Reply> {
     let name = &chosen.name;
     let base = chosen.model.api_base.as_deref().map(|base| base.trim_end_matches('/'));
     let url = (wire.url)(base, &question.workspace.world);
-    let mut key = secrets::key(question.workspace, name, &chosen.model)?;
-    if let (None, None, Some(variable)) = (&key, base, wire.key) {
-        // Somebody else's server is never told the service's key.
-        key = question.workspace.world.var(variable).map(ToOwned::to_owned);
-        if key.is_none() {
-            return Err(Fault::config(format!("model {name}: no key")).hint(format!("set {variable} or api_key_env")));
-        }
-    }
+    let key = key(question.workspace, chosen, wire)?;
     let client = http::client(name, &chosen.model, &url)?;
     let headers = headers(wire, name, key.as_deref())?;
     let post = client.post(&url).headers(headers).json(&(wire.body)(question)?);
@@ -66,13 +63,24 @@ pub(super) fn ask(question: &mut Question, wire: &Wire) -> Result<Reply> {
     })
 }
 
+/// The key that a model is asked with.
+pub(super) fn key(workspace: &Workspace, chosen: &Chosen, wire: &Wire) -> Result<Option<String>> {
+    let key = secrets::key(workspace, &chosen.name, &chosen.model)?;
+    // Somebody else's server is never told the service's key.
+    let service = wire.key.filter(|_| key.is_none() && chosen.model.api_base.is_none());
+    let Some(variable) = service else { return Ok(key) };
+    let key = workspace.world.var(variable).map(ToOwned::to_owned);
+    let missing = || Fault::config(format!("model {}: no key", chosen.name));
+    key.map(Some).ok_or_else(|| missing().hint(format!("set {variable} or api_key_env")))
+}
+
 /// The provider's name of the model that is asked.
 pub(super) fn model<'a>(question: &Question<'a>) -> Result<&'a str> {
     let missing = || Fault::config(format!("model {}: `model` is missing", question.chosen.name));
     question.request.model.as_deref().ok_or_else(missing)
 }
 
-fn headers(wire: &Wire, name: &str, key: Option<&str>) -> Result<HeaderMap> {
+pub(super) fn headers(wire: &Wire, name: &str, key: Option<&str>) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     for (header, value) in wire.headers {
         let (text, is_key) = match (value, key) {

@@ -4,6 +4,7 @@
 pub mod checker;
 pub mod conformance;
 pub mod image;
+pub mod peer;
 pub mod proof;
 pub mod recorder;
 pub mod scenes;

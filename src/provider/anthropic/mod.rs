@@ -18,6 +18,7 @@ pub(super) const WIRE: Wire = Wire {
         base if base.ends_with("/v1") => format!("{base}/messages"),
         base => format!("{base}/v1/messages"),
     },
+    list: ("/messages", "/models"),
     key: Some("ANTHROPIC_API_KEY"),
     headers: &[("x-api-key", Header::Key("")), ("anthropic-version", Header::Is("2023-06-01"))],
     body: body::of,

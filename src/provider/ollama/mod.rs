@@ -21,6 +21,7 @@ pub(super) const WIRE: Wire = Wire {
         let base = ["/v1", "/api"].iter().find_map(|end| base.strip_suffix(end)).unwrap_or(&base);
         format!("{base}/api/chat")
     },
+    list: ("/api/chat", "/api/tags"),
     key: None,
     headers: &[("authorization", Header::Key("Bearer "))],
     body: body::of,

@@ -16,6 +16,7 @@ const BASE: &str = "https://api.openai.com/v1";
 
 pub(super) const WIRE: Wire = Wire {
     url: |base, _| format!("{}/chat/completions", base.unwrap_or(BASE)),
+    list: ("/chat/completions", "/models"),
     key: Some("OPENAI_API_KEY"),
     headers: &[("authorization", Header::Key("Bearer "))],
     body: body::of,

@@ -1,0 +1,65 @@
+//! Programs of others that tests talk to: those of `tests/peers`.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, OnceLock};
+
+/// Where they are.
+pub fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers")
+}
+
+/// Whether something is there; where it is not, that is said, and `CLAW_REQUIRE_PEERS=1` makes it a failure.
+pub fn is_there(is_there: bool, why_not: &str) -> bool {
+    let is_required = std::env::var("CLAW_REQUIRE_PEERS").is_ok_and(|v| v == "1");
+    assert!(is_there || !is_required, "CLAW_REQUIRE_PEERS=1, and {why_not}");
+    if !is_there {
+        super::skipped(why_not);
+    }
+    is_there
+}
+
+/// Whether a package of npm is there.
+pub fn has_package(name: &str) -> bool {
+    let why_not = format!("{name} is not installed: npm ci --ignore-scripts in tests/peers");
+    is_there(folder().join("node_modules").join(name).exists(), &why_not)
+}
+
+/// The port of the mock of model servers, one for all tests of a file. It ends with this process, because its
+/// stdin closes then.
+pub fn mock_llm() -> Option<u16> {
+    static PEER: OnceLock<(u16, Mutex<Child>)> = OnceLock::new();
+    if !has_package("@copilotkit/aimock") {
+        return None;
+    }
+    let (port, _) = PEER.get_or_init(|| {
+        let mut node = Command::new("node");
+        node.arg(folder().join("mock_llm.mjs")).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut node = node.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(node.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        (line.trim().parse().unwrap_or_else(|_| panic!("no port but `{line}`")), Mutex::new(node))
+    });
+    Some(*port)
+}
+
+/// What an independent validator has against these documents, by a schema that stands at this path of the
+/// repository; with `closed`, also fields that the schema does not describe. Nothing where there is no validator.
+pub fn complaints(schema: &str, closed: bool, documents: &[serde_json::Value]) -> Option<String> {
+    if !has_package("ajv") {
+        return None;
+    }
+    let mut node = Command::new("node");
+    node.arg(folder().join("validate.mjs")).arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(schema));
+    if closed {
+        node.arg("--closed");
+    }
+    let mut node = node.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let lines: String = documents.iter().map(|document| format!("{document}\n")).collect();
+    node.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    let ran = node.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert_eq!(ran.status.success(), said.is_empty(), "{}", String::from_utf8_lossy(&ran.stderr));
+    Some(said)
+}
