@@ -98,6 +98,14 @@ impl Ended {
 /// # Errors
 /// `Config` where it cannot be run, `Machine` where no process can be made.
 pub fn run(program: Program) -> Result<Ended> {
+    listen(program, &mut |_| {})
+}
+
+/// Runs a program to its end, and tells `heard` what it writes as it comes.
+///
+/// # Errors
+/// As [`run`].
+pub fn listen(program: Program, heard: &mut dyn FnMut(&[u8])) -> Result<Ended> {
     let name = program.command.first().cloned().unwrap_or_default();
     let no_process = |e: &dyn std::fmt::Display| Fault::new(Kind::Machine, format!("cannot start `{name}`: {e}"));
     let (control, hold) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| no_process(&e))?;
@@ -131,7 +139,8 @@ pub fn run(program: Program) -> Result<Ended> {
         return Err(no_process(&"no thread can be made"));
     };
     let (limit, stop) = (program.max_output, program.stop);
-    let (mut stdout, end) = output.as_mut().map_or_else(Default::default, |pipe| output::read(pipe, limit, stop));
+    let (mut stdout, end) =
+        output.as_mut().map_or_else(Default::default, |pipe| output::read(pipe, limit, stop, heard));
     let mut cut = match end {
         End::TooMuch => Some(format!("`{name}` wrote more than {limit} bytes")),
         End::Closed if !output::is_stopped_first(&child, stop) => None,

@@ -18,8 +18,14 @@ pub(super) enum End {
     Stopped,
 }
 
-/// Reads a pipe to its end, until there is more than `limit`, or until `stop` is readable.
-pub(super) fn read(pipe: &mut (impl Read + AsFd), limit: u64, stop: Option<BorrowedFd>) -> (Vec<u8>, End) {
+/// Reads a pipe to its end, until there is more than `limit`, or until `stop` is readable. `heard` is told what
+/// comes as it comes.
+pub(super) fn read(
+    pipe: &mut (impl Read + AsFd),
+    limit: u64,
+    stop: Option<BorrowedFd>,
+    heard: &mut dyn FnMut(&[u8]),
+) -> (Vec<u8>, End) {
     let mut text = Vec::new();
     let mut buffer = vec![0u8; 64 << 10];
     loop {
@@ -35,7 +41,10 @@ pub(super) fn read(pipe: &mut (impl Read + AsFd), limit: u64, stop: Option<Borro
         }
         match pipe.read(&mut buffer) {
             Ok(0) => return (text, End::Closed),
-            Ok(n) => text.extend_from_slice(&buffer[..n]),
+            Ok(n) => {
+                text.extend_from_slice(&buffer[..n]);
+                heard(&buffer[..n]);
+            }
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
             Err(_) => return (text, End::Closed),
         }
