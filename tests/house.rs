@@ -39,7 +39,14 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     ),
     (
         r"reqwest|TcpStream|TcpListener|UnixStream|UdpSocket",
-        &["provider/http.rs", "provider/wire.rs", "tool/web/client.rs", "tool/web/names.rs", "tool/web/search.rs"],
+        &[
+            "provider/http.rs",
+            "provider/source.rs",
+            "provider/wire.rs",
+            "tool/web/client.rs",
+            "tool/web/names.rs",
+            "tool/web/search.rs",
+        ],
         "the network is reached by providers, and for agents through the guarded client and the owner's search",
     ),
     (

@@ -3,7 +3,8 @@
 
 mod common;
 
-use common::{Fixture, peer};
+use common::Fixture;
+use common::servers::{OPENAI, peer};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -11,6 +12,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// The port of the mock server, which speaks all protocols.
+fn mock() -> Option<u16> {
+    peer(&OPENAI).map(|peer| peer.port)
+}
 
 /// A port where nobody listens: it was ours a moment ago.
 fn dead_port() -> u16 {
@@ -66,7 +72,7 @@ fn what_is_set_up_is_listed_with_where_its_key_comes_from_and_never_the_key() {
         &format!(
             "  dead: {{provider: openai, model: m, api_base: 'http://ann:s3cret-word@127.0.0.1:{dead}/v1', api_key_env: CLAW_TEST_KEY}}\n  \
              filed: {{provider: openai, model: m, api_base: 'http://127.0.0.1:{dead}/v1', api_key_file: nowhere.key}}\n  \
-             here: {{provider: command, command: [sh, -c, 'echo four'], max_concurrency: 2}}\n  \
+             here: {{provider: command, command: [sh, -c, 'echo four'], max_concurrency: 2, fallback: [dead, offline]}}\n  \
              gone: {{provider: command, command: [./tools/think]}}\n  \
              typo: {{provider: opnai, model: m}}\n"
         ),
@@ -81,8 +87,8 @@ fn what_is_set_up_is_listed_with_where_its_key_comes_from_and_never_the_key() {
     let base = format!("http://127.0.0.1:{dead}/v1");
     let refused = format!("{base}/models: Connection refused");
     let expected: [&[&str]; 8] = [
-        &["name", "provider", "model", "where", "key", "at once", "state"],
-        &["dead", "openai", "m", &base, "$CLAW_TEST_KEY", "-", &refused],
+        &["name", "provider", "model", "where", "key", "at once", "fallback", "state"],
+        &["dead", "openai", "m", &base, "$CLAW_TEST_KEY", "-", "-", &refused],
         &[
             "filed",
             "openai",
@@ -90,11 +96,12 @@ fn what_is_set_up_is_listed_with_where_its_key_comes_from_and_never_the_key() {
             &base,
             "nowhere.key (missing)",
             "-",
+            "-",
             &format!("the key file {}: No such file or directory (os error 2)", ws.path("nowhere.key").display()),
         ],
-        &["gone", "command", "-", "./tools/think", "-", "-", "the program `./tools/think` is not there"],
-        &["here", "command", "-", "sh -c echo four", "-", "2", "ready"],
-        &["typo", "opnai", "m", "-", "-", "-", "there is no provider `opnai` (did you mean `openai`?)"],
+        &["gone", "command", "-", "./tools/think", "-", "-", "-", "the program `./tools/think` is not there"],
+        &["here", "command", "-", "sh -c echo four", "-", "2", "dead, offline", "ready"],
+        &["typo", "opnai", "m", "-", "-", "-", "-", "there is no provider `opnai` (did you mean `openai`?)"],
         &[
             "* openai/gpt-5",
             "openai",
@@ -102,15 +109,17 @@ fn what_is_set_up_is_listed_with_where_its_key_comes_from_and_never_the_key() {
             "https://api.openai.com/v1",
             "$OPENAI_API_KEY (missing)",
             "-",
+            "-",
             "no key (set OPENAI_API_KEY or api_key_env)",
         ],
-        &["offline", "offline", "-", "built in", "-", "-", "ready"],
+        &["offline", "offline", "-", "built in", "-", "-", "-", "ready"],
     ];
     assert_eq!(cells, expected, "{}", ran.out);
     let rows = rows(&ws, &[], 78);
     let here = json!({
         "name": "here", "default": false, "agents": ["cookie"], "provider": "command", "model": null, "api_base": null,
-        "command": ["sh", "-c", "echo four"], "key": null, "max_concurrency": 2, "reachable": true, "has_model": null,
+        "command": ["sh", "-c", "echo four"], "cassette": null, "key": null, "max_concurrency": 2,
+        "fallback": ["dead", "offline"], "reachable": true, "has_model": null,
         "ms": null, "problem": null, "exit_code": 0,
     });
     assert_eq!(*row(&rows, "here"), here);
@@ -120,7 +129,7 @@ fn what_is_set_up_is_listed_with_where_its_key_comes_from_and_never_the_key() {
 
 #[test]
 fn a_server_is_asked_for_its_list_and_the_exit_code_is_about_the_default_or_those_that_are_named() {
-    let Some(port) = peer::mock_llm() else { return };
+    let Some(port) = mock() else { return };
     let base = format!("api_base: 'http://127.0.0.1:{port}/v1'");
     let dead = format!("api_base: 'http://127.0.0.1:{}/v1'", dead_port());
     let ws = workspace(
@@ -146,6 +155,36 @@ fn a_server_is_asked_for_its_list_and_the_exit_code_is_about_the_default_or_thos
     ws.write("claw.yaml", &ws.read("claw.yaml").replace("model: dead", "model: ded"));
     let ran = ws.claw(&["models"]);
     assert!(ran.code == 78 && ran.out.contains("\n  mock "), "the others are listed: {ran:#?}");
+}
+
+#[test]
+fn every_kind_of_server_is_asked_where_it_has_its_list() {
+    let Some(port) = mock() else { return };
+    let cases = [
+        ("openai", "/v1", "/v1"),
+        ("openai", "/v1/", "/v1"),
+        ("anthropic", "", "/v1"),
+        ("anthropic", "/v1", "/v1"),
+        ("ollama", "", ""),
+        ("ollama", "/v1", ""),
+    ];
+    for (provider, given, base) in cases {
+        let host = format!("http://127.0.0.1:{port}");
+        let ws = workspace("m", &format!("  m: {{provider: {provider}, model: gpt-4, api_base: '{host}{given}'}}\n"));
+        let rows = rows(&ws, &["m"], 0);
+        let found = row(&rows, "m");
+        assert_eq!(
+            (&found["reachable"], &found["has_model"]),
+            (&json!(true), &json!(true)),
+            "{provider} {given}: {found:#}"
+        );
+        assert_eq!(found["api_base"], format!("{host}{base}"), "{provider} {given}");
+    }
+    // Without an address it is the provider's own service, whose key is known by its name.
+    let ws = workspace("m", "  m: {provider: anthropic, model: x}\n  o: {provider: ollama, model: x}\n");
+    let rows = rows(&ws, &["--offline"], 78);
+    assert_eq!(row(&rows, "m")["key"], json!({"from": "$ANTHROPIC_API_KEY", "is_there": false}));
+    assert_eq!((&row(&rows, "o")["key"], &row(&rows, "o")["api_base"]), (&Value::Null, &json!("http://127.0.0.1:1")));
 }
 
 #[test]

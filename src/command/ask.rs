@@ -1,6 +1,7 @@
 //! `claw ask TEXT…`: one question, one answer, in one process.
 
 use crate::command::exchange::{self, Exchange, Seat};
+use crate::command::record::Recording;
 use crate::command::screen::Screen;
 use crate::command::{Here, out};
 use crate::core::event::Event;
@@ -37,6 +38,8 @@ pub struct Args {
     /// Print one JSON document
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    record: Recording,
     /// The question; what is piped in is put behind it. A slash command (/help) is about the last session
     #[arg(value_name = "TEXT")]
     text: Vec<String>,
@@ -50,7 +53,8 @@ pub struct Args {
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     exchange::outside(&here.world)?;
     let mut text = question(args)?;
-    let workspace = exchange::open(here)?;
+    let mut workspace = exchange::open(here)?;
+    args.record.begin(&mut workspace)?;
     let is_command = slash::parse(&text).is_some();
     let args = &if is_command { about_last(args, &workspace) } else { args.clone() };
     let is_open = !is_command && args.agent.is_none() && args.session.is_none() && !args.continues;

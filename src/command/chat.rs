@@ -3,6 +3,7 @@
 use crate::command::editor::Editor;
 use crate::command::exchange::{self, Exchange, Seat};
 use crate::command::interrupt::Interrupt;
+use crate::command::record::Recording;
 use crate::command::screen::Screen;
 use crate::command::{Here, out};
 use crate::core::event::Event;
@@ -34,6 +35,8 @@ pub struct Args {
     /// In the session of the last question
     #[arg(short = 'c', long = "continue")]
     continues: bool,
+    #[command(flatten)]
+    record: Recording,
 }
 
 /// Talks. What goes wrong in a turn is told, and the chat goes on.
@@ -43,7 +46,8 @@ pub struct Args {
 /// code is that of the last turn that went wrong.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     exchange::outside(&here.world)?;
-    let workspace = exchange::open(here)?;
+    let mut workspace = exchange::open(here)?;
+    args.record.begin(&mut workspace)?;
     let is_terminal = std::io::stdin().is_terminal() && out::is_terminal();
     let interrupt = is_terminal.then(Interrupt::listen).transpose()?;
     let mut chat = Chat::new(args, &workspace, interrupt.as_ref())?;

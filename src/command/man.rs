@@ -44,6 +44,16 @@ The name behind cli: in your address.
 .TP
 CLAW_NOW, CLAW_SEED
 Fix the clock (RFC 3339) and the randomness (a number), for tests.
+.SH CASSETTES
+ask, chat, run\-agent, supervise and tick with \-\-record FILE write every exchange with a model into FILE, a line of JSON
+each: what was asked, without headers and keys, and what came back, in the pieces that it came in. A model with
+.B provider: replay
+and
+.B cassette: FILE
+(relative to the workspace) answers from it, in its order, by the protocol that was recorded, and asks nobody. What it
+is asked must be what was recorded; where it is not, every place that differs is told, and nothing is answered (exit
+status 1). How far a cassette is played stands in .claw/replay/; it is played once, or again when that is removed.
+CLAW_NOW, CLAW_SEED and a session with a name make requests the same from run to run.
 .SH FILES
 .TP
 claw.yaml

@@ -22,6 +22,7 @@ pub mod out;
 pub mod page;
 pub mod prompt;
 pub mod recall;
+pub mod record;
 pub mod remember;
 pub mod retry;
 pub mod route;

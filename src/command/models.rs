@@ -1,6 +1,7 @@
 //! `claw models`
 
 use crate::command::{Here, out};
+use crate::core::cassette::without_secrets;
 use crate::core::config::{Chosen, Config, OFFLINE};
 use crate::core::definition::Agent;
 use crate::core::fault::{Fault, Result};
@@ -126,21 +127,11 @@ fn choose(config: &Config, only: &[String], agents: &[Arc<Agent>]) -> Result<(Ve
 /// Where it is: a server, a program, or in this one.
 fn place(base: Option<&str>, chosen: &Chosen) -> String {
     match base {
-        Some(base) => without_password(base),
+        Some(base) => without_secrets(base),
         None if !chosen.model.command.is_empty() => chosen.model.command.join(" "),
+        None if chosen.model.cassette.is_some() => chosen.model.cassette.clone().unwrap_or_default(),
         None if chosen.model.provider.as_deref() == Some(OFFLINE) => "built in".to_owned(),
         None => "-".to_owned(),
-    }
-}
-
-/// A base URL as it may be shown.
-fn without_password(base: &str) -> String {
-    match url::Url::parse(base) {
-        Ok(mut url) if !url.username().is_empty() || url.password().is_some() => {
-            let _ = url.set_username("").and_then(|()| url.set_password(None));
-            url.to_string()
-        }
-        _ => base.to_owned(),
     }
 }
 
@@ -153,6 +144,7 @@ fn why(row: &Row, fault: &Fault) -> String {
 fn state(row: &Row) -> String {
     match &row.standing {
         Standing::Ready => "ready".to_owned(),
+        Standing::Taped { played, all } => format!("{played} of {all} exchanges are played"),
         Standing::Unasked => "not asked".to_owned(),
         Standing::Reachable { has_model: Some(false), .. } => {
             format!("reachable, but it lists no model `{}`", row.chosen.model.model.as_deref().unwrap_or_default())
@@ -163,7 +155,8 @@ fn state(row: &Row) -> String {
 }
 
 fn table(rows: &[Row]) -> Result<()> {
-    let mut lines = vec![["  name", "provider", "model", "where", "key", "at once", "state"].map(str::to_owned)];
+    let mut lines =
+        vec![["  name", "provider", "model", "where", "key", "at once", "fallback", "state"].map(str::to_owned)];
     for row in rows {
         let model = &row.chosen.model;
         let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
@@ -175,6 +168,7 @@ fn table(rows: &[Row]) -> Result<()> {
             place(row.base.as_deref(), &row.chosen),
             or_none(key),
             or_none(model.max_concurrency.map(|most| most.to_string())),
+            or_none(Some(model.fallback.join(", ")).filter(|names| !names.is_empty())),
             state(row),
         ]);
     }
@@ -190,7 +184,7 @@ fn table(rows: &[Row]) -> Result<()> {
 fn document(row: &Row) -> Value {
     let model = &row.chosen.model;
     let (reachable, has_model, ms) = match &row.standing {
-        Standing::Ready => (Some(true), None, None),
+        Standing::Ready | Standing::Taped { .. } => (Some(true), None, None),
         Standing::Reachable { ms, has_model } => (Some(true), *has_model, Some(*ms)),
         Standing::Unusable(_) => (Some(false), None, None),
         Standing::Unasked => (None, None, None),
@@ -201,10 +195,11 @@ fn document(row: &Row) -> Value {
     };
     json!({
         "name": row.chosen.name, "default": row.is_default, "agents": row.agents,
-        "provider": model.provider, "model": model.model, "api_base": row.base.as_deref().map(without_password),
+        "provider": model.provider, "model": model.model, "api_base": row.base.as_deref().map(without_secrets),
         "command": (!model.command.is_empty()).then_some(&model.command),
+        "cassette": model.cassette,
         "key": row.key.as_ref().map(|key| json!({"from": key.from, "is_there": key.is_there})),
-        "max_concurrency": model.max_concurrency,
+        "max_concurrency": model.max_concurrency, "fallback": model.fallback,
         "reachable": reachable, "has_model": has_model, "ms": ms,
         "problem": fault.map(|fault| why(row, fault)), "exit_code": fault.map_or(0, Fault::exit_code),
     })

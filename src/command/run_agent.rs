@@ -1,5 +1,6 @@
 //! `claw run-agent [ID|PATH|-]…`
 
+use crate::command::record::Recording;
 use crate::command::{Here, out};
 use crate::core::fault::Result;
 use crate::core::session;
@@ -17,6 +18,8 @@ pub struct Args {
     /// Only this session
     #[arg(long, value_name = "NAME")]
     session: Option<String>,
+    #[command(flatten)]
+    record: Recording,
     /// See these events through, whoever does the work. - reads ids from stdin
     #[arg(value_name = "ID|PATH|-")]
     ids: Vec<String>,
@@ -27,7 +30,8 @@ pub struct Args {
 /// # Errors
 /// `Data` for an unknown agent or event; the machine's trouble.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
-    let workspace = here.open()?;
+    let mut workspace = here.open()?;
+    args.record.begin(&mut workspace)?;
     let default = workspace.config()?.default_agent.clone();
     if let Some(agent) = args.agent.as_deref().filter(|agent| !definitions::has_agent(&workspace, agent)) {
         return Err(definitions::unknown(&workspace, agent));

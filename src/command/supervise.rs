@@ -1,5 +1,6 @@
 //! `claw supervise [STAGE…]`
 
+use crate::command::record::Recording;
 use crate::command::{Here, out};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::problem::nearest;
@@ -12,6 +13,8 @@ use std::os::fd::OwnedFd;
 /// Do everything, when it is due, until told to stop
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    #[command(flatten)]
+    record: Recording,
     /// Only these: route, run-agent, remember, deliver, tick [default: all]
     #[arg(value_name = "STAGE")]
     stages: Vec<String>,
@@ -30,7 +33,8 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
             near.map_or_else(|| format!("there are: {}", STAGES.join(", ")), |n| format!("did you mean `{n}`?")),
         ));
     }
-    let workspace = here.open()?;
+    let mut workspace = here.open()?;
+    args.record.begin(&mut workspace)?;
     let stages: Vec<&str> = match &args.stages[..] {
         [] => STAGES.to_vec(),
         named => named.iter().map(String::as_str).collect(),

@@ -1,5 +1,6 @@
 //! `claw tick`
 
+use crate::command::record::Recording;
 use crate::command::{Here, out};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::stage::tick;
@@ -10,6 +11,8 @@ pub struct Args {
     /// As if it were this instant (RFC 3339)
     #[arg(long, value_name = "TIME")]
     now: Option<String>,
+    #[command(flatten)]
+    record: Recording,
 }
 
 /// One tick. It says nothing where everything is fine.
@@ -22,7 +25,8 @@ pub fn run(args: &Args, mut here: Here) -> Result<u8> {
         let now = now.map_err(|e| Fault::new(Kind::Usage, format!("`{text}` is no instant: {e}")))?;
         here.world = here.world.at(now.into());
     }
-    let workspace = here.open()?;
+    let mut workspace = here.open()?;
+    args.record.begin(&mut workspace)?;
     let mut code = 0;
     tick::run(&workspace, &mut |_, outcome| code = code.max(out::trouble(&outcome)))?;
     Ok(code)

@@ -19,6 +19,8 @@ use std::collections::BTreeMap;
 pub const FILE: &str = "claw.yaml";
 /// The name of the built-in model.
 pub const OFFLINE: &str = "offline";
+/// The provider that answers from a cassette.
+pub const REPLAY: &str = "replay";
 
 /// All settings.
 #[derive(Clone, Debug, Deserialize)]
@@ -250,8 +252,12 @@ pub fn parse(text: &str) -> std::result::Result<(Config, Vec<Problem>), Problem>
     for (name, model) in &config.models {
         let at = place(&format!("models.{name}"));
         if model.provider.is_none() {
-            let message = format!("models.{name} has no `provider` (openai, anthropic, ollama, command or offline)");
+            let message =
+                format!("models.{name} has no `provider` (openai, anthropic, ollama, command, replay or offline)");
             return Err(Problem::error(FILE, message).at(at));
+        }
+        if model.provider.as_deref() == Some(REPLAY) && model.cassette.is_none() {
+            return Err(Problem::error(FILE, format!("models.{name} has no `cassette`")).at(at));
         }
         if let Some(missing) = model.price.and_then(|price| price.missing()) {
             let message =
@@ -323,10 +329,16 @@ impl Chosen {
 }
 
 impl Chosen {
+    /// Whether nobody is asked, so that nothing is taken.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        matches!(self.model.provider.as_deref(), Some(OFFLINE | REPLAY))
+    }
+
     /// That nobody knows what this model costs, where one of these budgets is in money.
     #[must_use]
     pub fn unpriced(&self, budgets: &[&Budget]) -> Option<Fault> {
-        let is_known = self.model.price.is_some() || self.model.provider.as_deref() == Some(OFFLINE);
+        let is_known = self.model.price.is_some() || self.is_free();
         if is_known || !budgets.iter().any(|budget| budget.is_in_money()) {
             return None;
         }

@@ -3,23 +3,26 @@
 use crate::core::money::Price;
 use crate::core::windows;
 use jiff::SignedDuration;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One model, and how to reach it. In an agent's `llm:` the same keys override these.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Model {
-    /// `openai`, `anthropic`, `ollama`, `command` or `offline`.
+    /// `openai`, `anthropic`, `ollama`, `command`, `replay` or `offline`.
     pub provider: Option<String>,
     /// The provider's name of the model.
     pub model: Option<String>,
     /// The server's base URL, up to and with `/v1`.
     pub api_base: Option<String>,
     /// The key itself; better one of the next two.
+    #[serde(skip_serializing)]
     pub api_key: Option<String>,
     /// The environment variable that has the key.
+    #[serde(skip_serializing)]
     pub api_key_env: Option<String>,
     /// The file that has the key.
+    #[serde(skip_serializing)]
     pub api_key_file: Option<String>,
     /// Sampling temperature.
     pub temperature: Option<f64>,
@@ -39,6 +42,8 @@ pub struct Model {
     pub fallback: Vec<String>,
     /// `command`: the program and its arguments.
     pub command: Vec<String>,
+    /// `replay`: the cassette that answers.
+    pub cassette: Option<String>,
     /// The longest wait for a connection; default 10 s.
     pub connect_timeout: Option<SignedDuration>,
     /// The longest wait for the first word; default 2 min.
@@ -50,6 +55,7 @@ pub struct Model {
     /// How many requests at once, over all processes.
     pub max_concurrency: Option<u32>,
     /// What its tokens cost.
+    #[serde(skip_serializing)]
     pub price: Option<Price>,
 }
 
@@ -70,6 +76,7 @@ pub const MODEL_KEYS: &[&str] = &[
     "dialect",
     "fallback",
     "command",
+    "cassette",
     "connect_timeout",
     "first_token_timeout",
     "idle_timeout",
@@ -115,6 +122,7 @@ impl Model {
         take(&mut self.num_ctx, over.num_ctx.as_ref());
         take(&mut self.keep_alive, over.keep_alive.as_ref());
         take(&mut self.dialect, over.dialect.as_ref());
+        take(&mut self.cassette, over.cassette.as_ref());
         take(&mut self.connect_timeout, over.connect_timeout.as_ref());
         take(&mut self.first_token_timeout, over.first_token_timeout.as_ref());
         take(&mut self.idle_timeout, over.idle_timeout.as_ref());
@@ -132,7 +140,7 @@ impl Model {
 
 /// Whether and how much a model thinks before it speaks: `true`, `false`, a word (`low`, `medium`, `high`, or what
 /// else the service knows), or a number of tokens. Every provider has its own way to be told.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Thinking {
     /// As much as it likes, or not at all.

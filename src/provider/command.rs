@@ -4,9 +4,10 @@
 //! 0 is a failure that may pass.
 
 use crate::child::{self, Ended, Program};
+use crate::core::cassette::{Chunk, Request as Asked, Response};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::{Call, Reply};
-use crate::provider::{MAX_ANSWER, Question, Took, limit};
+use crate::provider::{MAX_ANSWER, Question, Took, limit, tape};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -15,7 +16,31 @@ pub(super) fn ask(question: &mut Question) -> Result<Reply> {
     if model.command.is_empty() {
         return Err(Fault::config(format!("model {name}: `command` is missing")));
     }
-    let input = serde_json::to_vec(question.request).map_err(|e| Fault::data(e.to_string()))?;
+    let body = serde_json::to_value(question.request).map_err(|e| Fault::data(e.to_string()))?;
+    let program = model.command.first().cloned().unwrap_or_default();
+    let asked = Asked { method: "RUN".to_owned(), path: program, body };
+    let mut pieces = Pieces::default();
+    let ended = match tape::answer(question, &asked)? {
+        Some(answer) => played(answer, &mut pieces, question.heard)?,
+        None => run(question, &asked, &mut pieces)?,
+    };
+    if ended.code != 0 {
+        let kind = if ended.code == 75 { Kind::Later } else { Kind::Unavailable };
+        return Err(Fault::new(kind, format!("model {name}: exit {}: {}", ended.code, ended.complaint())));
+    }
+    let named = |fault: Fault| Fault { message: format!("model {name}: {}", fault.message), ..fault };
+    // The last line may have no end.
+    pieces.take(b"\n", question.heard);
+    let reply = pieces.reply(&ended.stdout).map_err(named)?;
+    if pieces.said.is_empty() {
+        (question.heard)(&reply.content);
+    }
+    Ok(reply)
+}
+
+/// Runs the program.
+fn run(question: &mut Question, asked: &Asked, pieces: &mut Pieces) -> Result<Ended> {
+    let (name, model) = (&question.chosen.name, &question.chosen.model);
     question.took = Took::Unknown;
     let program = Program {
         command: &model.command,
@@ -23,27 +48,37 @@ pub(super) fn ask(question: &mut Question) -> Result<Reply> {
         env: &[("CLAW_WORKSPACE", question.workspace.root.display().to_string())],
         inherits: true,
         walls: None,
-        input,
+        input: asked.body.to_string().into_bytes(),
         timeout: limit(model.timeout, 600),
         max_output: MAX_ANSWER,
         locks: question.lane.share()?,
         stop: question.stop,
     };
+    let (heard, mut chunks) = (&mut *question.heard, Vec::new());
+    let is_recorded = question.tape.is_recording();
+    let ended = child::listen(program, &mut |bytes| {
+        pieces.take(bytes, heard);
+        if is_recorded {
+            chunks.push(Chunk::new(bytes));
+        }
+    });
     let named = |fault: Fault| Fault { message: format!("model {name}: {}", fault.message), ..fault };
-    let mut pieces = Pieces::default();
-    let heard = &mut *question.heard;
-    let ended = child::listen(program, &mut |bytes| pieces.take(bytes, heard)).and_then(Ended::whole).map_err(named)?;
-    if ended.code != 0 {
-        let kind = if ended.code == 75 { Kind::Later } else { Kind::Unavailable };
-        return Err(Fault::new(kind, format!("model {name}: exit {}: {}", ended.code, ended.complaint())));
+    let ended = ended.and_then(Ended::whole).map_err(named)?;
+    let cut = (ended.code != 0).then(|| ended.complaint().to_owned());
+    let status = u16::try_from(ended.code).unwrap_or(1);
+    question.tape.begin(asked, Response { status, chunks, cut, ..Response::default() });
+    Ok(ended)
+}
+
+/// What the program has written once, again.
+fn played(answer: Response, pieces: &mut Pieces, heard: &mut dyn FnMut(&str)) -> Result<Ended> {
+    let mut stdout = Vec::new();
+    for chunk in &answer.chunks {
+        let bytes = chunk.bytes()?;
+        pieces.take(&bytes, heard);
+        stdout.extend(bytes);
     }
-    // The last line may have no end.
-    pieces.take(b"\n", heard);
-    let reply = pieces.reply(&ended.stdout).map_err(named)?;
-    if pieces.said.is_empty() {
-        heard(&reply.content);
-    }
-    Ok(reply)
+    Ok(Ended { code: answer.status.into(), stdout, stderr: answer.cut.unwrap_or_default(), cut: None })
 }
 
 /// A line that is a piece of the text.

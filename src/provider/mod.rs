@@ -11,13 +11,17 @@ mod offline;
 mod ollama;
 mod openai;
 mod probe;
+mod replay;
+mod source;
+mod tape;
 mod wire;
 
 pub use ollama::find as local_ollama;
 pub use openai::dialects;
 pub use probe::{Key, Standing, base, key, look};
+pub use tape::Tape;
 
-use crate::core::config::{Chosen, OFFLINE};
+use crate::core::config::{Chosen, OFFLINE, REPLAY};
 use crate::core::fault::{Fault, Result};
 use crate::core::model::{Reply, Request, Usage};
 use crate::core::problem::nearest;
@@ -50,6 +54,8 @@ pub struct Question<'a> {
     pub heard: &'a mut dyn FnMut(&str),
     /// What the question has taken, as far as it is known; also where there was no answer.
     pub took: Took,
+    /// Whether it is written down, or answered by what was.
+    pub tape: Tape,
 }
 
 /// What a question has taken.
@@ -72,6 +78,7 @@ const PROVIDERS: &[(&str, Ask)] = &[
     ("anthropic", anthropic::ask),
     ("ollama", ollama::ask),
     ("command", command::ask),
+    (REPLAY, replay::ask),
 ];
 
 /// Asks the model. The answer is never empty.
@@ -80,11 +87,14 @@ const PROVIDERS: &[(&str, Ask)] = &[
 /// `Config` where the model cannot be used as it is set up, `Unavailable` and `Later` where it may
 /// be there later, `Failed` where this request will never be answered.
 pub fn ask(question: &mut Question) -> Result<Reply> {
-    let name = question.chosen.model.provider.as_deref().unwrap_or_default();
-    let Some((_, ask)) = PROVIDERS.iter().find(|(known, _)| *known == name) else {
-        return Err(unknown(question.chosen));
-    };
-    let reply = ask(question)?;
+    let ask = named(question.chosen)?;
+    if question.workspace.record.is_some() && !question.chosen.is_free() {
+        question.tape = Tape::recording();
+    }
+    let answer = ask(question);
+    let kept = tape::save(question);
+    let reply = answer?;
+    kept?;
     if reply.usage != Usage::default() {
         question.took = Took::Counted(reply.usage);
     }
@@ -108,14 +118,20 @@ pub fn dissect(provider: &str, stream: &[u8], size: usize) -> Option<String> {
     }
 }
 
-/// That there is no such provider.
-fn unknown(chosen: &Chosen) -> Fault {
+/// The provider of a model.
+///
+/// # Errors
+/// `Config` where there is none of its name, with a guess.
+fn named(chosen: &Chosen) -> Result<Ask> {
     let name = chosen.model.provider.as_deref().unwrap_or_default();
+    if let Some((_, ask)) = PROVIDERS.iter().find(|(known, _)| *known == name) {
+        return Ok(*ask);
+    }
     let fault = Fault::config(format!("model {}: there is no provider `{name}`", chosen.name));
-    match nearest(name, names()) {
+    Err(match nearest(name, names()) {
         Some(near) => fault.hint(format!("did you mean `{near}`?")),
         None => fault.hint(format!("there are: {}", names().collect::<Vec<_>>().join(", "))),
-    }
+    })
 }
 
 /// The providers there are.

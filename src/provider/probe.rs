@@ -1,12 +1,12 @@
 //! Whether a model is there, found out at little cost: a program is looked for, a server is asked for its list of
 //! models, all of them at once. No model is asked anything.
 
-use crate::core::config::{Chosen, OFFLINE};
+use crate::core::config::{Chosen, OFFLINE, REPLAY};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::provider::wire::{self, Wire};
-use crate::provider::{anthropic, http, limit, ollama, openai, unknown};
-use crate::store::secrets;
+use crate::provider::{anthropic, http, limit, named, ollama, openai};
 use crate::store::workspace::Workspace;
+use crate::store::{cassette, secrets};
 use futures_util::future::join_all;
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -25,6 +25,13 @@ const MAX_LIST: usize = 8 << 20;
 pub enum Standing {
     /// It needs nobody, or its program is there.
     Ready,
+    /// It answers from a cassette.
+    Taped {
+        /// How many exchanges it has played.
+        played: usize,
+        /// How many there are.
+        all: usize,
+    },
     /// Its server answers.
     Reachable {
         /// How long that took, in milliseconds.
@@ -98,8 +105,18 @@ async fn one(workspace: &Workspace, chosen: &Chosen, may_contact: bool) -> Resul
     match chosen.model.provider.as_deref().unwrap_or_default() {
         OFFLINE => Ok(Standing::Ready),
         "command" => program(workspace, chosen).map(|()| Standing::Ready),
+        REPLAY => {
+            let with_name =
+                |fault: Fault| Fault { message: format!("model {}: {}", chosen.name, fault.message), ..fault };
+            let cassette = chosen.model.cassette.as_deref().unwrap_or_default();
+            let (played, all) = cassette::standing(workspace, cassette).map_err(with_name)?;
+            if played < all {
+                return Ok(Standing::Taped { played, all });
+            }
+            Err(with_name(Fault::new(Kind::Unavailable, format!("all {all} exchanges are played"))))
+        }
         _ => {
-            let wire = wire(chosen).ok_or_else(|| unknown(chosen))?;
+            let Some(wire) = wire(chosen) else { return named(chosen).map(|_| Standing::Ready) };
             let key = wire::key(workspace, chosen, wire)?;
             if chosen.model.model.is_none() {
                 return Err(Fault::config(format!("model {}: `model` is missing", chosen.name)));

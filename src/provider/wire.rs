@@ -2,17 +2,20 @@
 //! bounded in size and in silence. A protocol is a table: where it is asked, how a question is put, and how a
 //! frame of the answer is taken in.
 
+use crate::core::cassette::{Request as Asked, Response as Recorded};
 use crate::core::config::Chosen;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::{Reply, Usage};
 use crate::provider::answer::{Answer, Broken};
 use crate::provider::frames::{Bad, Frames, Framing};
+use crate::provider::source::Source;
+use crate::provider::tape::{self, Tape};
 use crate::provider::{MAX_ANSWER, Question, Took, http, limit};
 use crate::store::secrets;
 use crate::store::workspace::Workspace;
 use crate::world::World;
+use reqwest::RequestBuilder;
 use reqwest::header::{HeaderMap, HeaderValue};
-use reqwest::{RequestBuilder, Response};
 use serde_json::Value;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -49,13 +52,21 @@ pub(super) fn ask(question: &mut Question, wire: &Wire) -> Result<Reply> {
     let name = &chosen.name;
     let base = chosen.model.api_base.as_deref().map(|base| base.trim_end_matches('/'));
     let url = (wire.url)(base, &question.workspace.world);
-    let key = key(question.workspace, chosen, wire)?;
-    let client = http::client(name, &chosen.model, &url)?;
-    let headers = headers(wire, name, key.as_deref())?;
-    let post = client.post(&url).headers(headers).json(&(wire.body)(question)?);
-    let whole = limit(chosen.model.timeout, 600);
-    let stop = question.stop;
-    let exchange = exchange(post, wire, question, key.as_deref());
+    let asked = Asked { method: "POST".to_owned(), path: path(&url), body: (wire.body)(question)? };
+    let recorded = tape::answer(question, &asked)?;
+    // Nobody is asked who would want to see a key.
+    let key = if recorded.is_some() { None } else { key(question.workspace, chosen, wire)? };
+    let (stop, whole) = (question.stop, limit(chosen.model.timeout, 600));
+    let exchange = async {
+        let key = key.as_deref();
+        let source = if let Some(recorded) = recorded {
+            Source::recorded(&recorded)?
+        } else {
+            let post = http::client(name, &chosen.model, &url)?.post(&url).headers(headers(wire, name, key)?);
+            send(post, &asked, question, key).await?
+        };
+        hear(source, wire, question, key).await
+    };
     http::block_on(stop, async {
         timeout(whole, exchange).await.unwrap_or_else(|_| {
             Err(Fault::new(Kind::Unavailable, format!("model {name}: no whole answer within {whole:?}")))
@@ -96,28 +107,44 @@ pub(super) fn headers(wire: &Wire, name: &str, key: Option<&str>) -> Result<Head
     Ok(headers)
 }
 
-async fn exchange(post: RequestBuilder, wire: &Wire, question: &mut Question<'_>, key: Option<&str>) -> Result<Reply> {
-    let name = question.chosen.name.clone();
+/// The path of a URL, which is all of it that is compared with what was recorded.
+fn path(url: &str) -> String {
+    url::Url::parse(url).map(|url| url.path().to_owned()).unwrap_or_default()
+}
+
+/// Asks the server.
+async fn send(post: RequestBuilder, asked: &Asked, question: &mut Question<'_>, key: Option<&str>) -> Result<Source> {
+    let name = &question.chosen.name;
     let first = limit(question.chosen.model.first_token_timeout, 120);
     question.took = Took::Unknown;
-    let sent = timeout(first, post.send()).await.map_err(|_| silent(&name, first))?;
+    let sent = timeout(first, post.json(&asked.body).send()).await.map_err(|_| silent(name, first))?;
     let response = sent.map_err(|e| {
         if e.is_connect() || e.is_builder() {
             question.took = Took::Nothing;
         }
-        http::failed(&name, &e, key)
+        http::failed(name, &e, key)
     })?;
-    let status = response.status();
-    if let Some(framing) = framing(&response).filter(|_| status.is_success()) {
-        return streamed(response, framing, wire, question, key).await;
+    let headers = response.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    question.tape.begin(asked, Recorded::new(response.status().as_u16(), headers));
+    Ok(Source::server(response))
+}
+
+/// Reads what is answered.
+async fn hear(source: Source, wire: &Wire, question: &mut Question<'_>, key: Option<&str>) -> Result<Reply> {
+    let name = question.chosen.name.clone();
+    let first = limit(question.chosen.model.first_token_timeout, 120);
+    let status = source.status;
+    let is_success = (200..300).contains(&status);
+    if let Some(framing) = framing(&source.headers).filter(|_| is_success) {
+        return streamed(source, framing, wire, question, key).await;
     }
-    let headers = response.headers().clone();
-    let (body, end) = whole(response, &name, first, key).await;
-    if !status.is_success() {
+    let headers = source.headers.clone();
+    let (body, end) = whole(source, &mut question.tape, &name, first, key).await;
+    if !is_success {
         // What it refuses with is in the status; the words may be cut off.
         question.took = Took::Counted(Usage::default());
         let now = question.workspace.world.now().timestamp();
-        return Err(http::refused(&name, status.as_u16(), &headers, &body, key, now));
+        return Err(http::refused(&name, status, &headers, &body, key, now));
     }
     end?;
     let mut answer = Answer::default();
@@ -126,8 +153,8 @@ async fn exchange(post: RequestBuilder, wire: &Wire, question: &mut Question<'_>
 }
 
 /// How the body is cut, if it is a stream.
-fn framing(response: &Response) -> Option<Framing> {
-    let kind = response.headers().get("content-type")?.to_str().ok()?.to_ascii_lowercase();
+fn framing(headers: &HeaderMap) -> Option<Framing> {
+    let kind = headers.get("content-type")?.to_str().ok()?.to_ascii_lowercase();
     if kind.starts_with("text/event-stream") {
         return Some(Framing::Events);
     }
@@ -135,12 +162,18 @@ fn framing(response: &Response) -> Option<Framing> {
 }
 
 /// The whole body, bounded in size and in silence, and how it ended.
-async fn whole(mut answer: Response, name: &str, idle: Duration, key: Option<&str>) -> (String, Result<()>) {
+async fn whole(
+    mut source: Source,
+    tape: &mut Tape,
+    name: &str,
+    idle: Duration,
+    key: Option<&str>,
+) -> (String, Result<()>) {
     let mut bytes = Vec::new();
     let end = loop {
-        match timeout(idle, answer.chunk()).await {
+        match timeout(idle, source.next(tape, name, key)).await {
             Err(_) => break Err(silent(name, idle)),
-            Ok(Err(e)) => break Err(http::failed(name, &e, key)),
+            Ok(Err(fault)) => break Err(fault),
             Ok(Ok(None)) => break Ok(()),
             Ok(Ok(Some(chunk))) => bytes.extend_from_slice(&chunk),
         }
@@ -152,7 +185,7 @@ async fn whole(mut answer: Response, name: &str, idle: Duration, key: Option<&st
 }
 
 async fn streamed(
-    mut response: Response,
+    mut source: Source,
     framing: Framing,
     wire: &Wire,
     question: &mut Question<'_>,
@@ -179,7 +212,7 @@ async fn streamed(
                 if let Some(frame) = frames.pop().map_err(unfit)? {
                     return Ok::<_, Fault>(Some(frame));
                 }
-                match response.chunk().await.map_err(|e| http::failed(&name, &e, key))? {
+                match source.next(&mut question.tape, &name, key).await? {
                     Some(bytes) => frames.push(&bytes),
                     None => return Ok(None),
                 }

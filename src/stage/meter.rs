@@ -3,7 +3,7 @@
 
 use crate::core::address::Address;
 use crate::core::budget::{self, Limit, Out};
-use crate::core::config::{Chosen, OFFLINE};
+use crate::core::config::Chosen;
 use crate::core::definition::Agent;
 use crate::core::event::{Draft, EventKind};
 use crate::core::fault::{Fault, Kind, Result};
@@ -41,12 +41,12 @@ pub(super) struct Reserved {
 }
 
 impl Call<'_> {
-    /// Lets it leave, if it fits; the built-in model takes nothing.
+    /// Lets it leave, if it fits; what answers without asking anybody takes nothing.
     ///
     /// # Errors
     /// `Spent` where it does not fit, `Config` where nobody knows what it costs and somebody wants to.
     pub(super) fn reserve(&self) -> Result<Option<Reserved>> {
-        if self.chosen.model.provider.as_deref() == Some(OFFLINE) {
+        if self.chosen.is_free() {
             return Ok(None);
         }
         let (config, agent) = (self.workspace.config()?, session::agent(self.session));

@@ -14,7 +14,7 @@ use crate::core::record::{Record, Told};
 use crate::core::session;
 use crate::core::tokens::{self, Count};
 use crate::core::turn::{Replay, Taken};
-use crate::provider::{self, Question, Took};
+use crate::provider::{self, Question, Tape, Took};
 use crate::stage::meter;
 use crate::stage::prompt::{self, Moment};
 use crate::stage::work::Work;
@@ -160,6 +160,7 @@ impl Turn<'_> {
                 }
             },
             took: Took::default(),
+            tape: Tape::default(),
         };
         let answer = provider::ask(&mut question);
         let took = question.took;

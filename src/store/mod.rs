@@ -6,6 +6,7 @@
 pub mod approvals;
 pub mod beneath;
 pub mod boxes;
+pub mod cassette;
 pub mod claims;
 pub mod clock;
 pub mod contained;

@@ -55,9 +55,15 @@ impl Secrets {
     /// Every model's key, that of the search service, and what the environment calls a key, a token, a secret or a password.
     #[must_use]
     pub fn of(workspace: &Workspace, agent: &Agent) -> Self {
+        Self::with(workspace, &agent.llm)
+    }
+
+    /// All of these, and the key of this model.
+    #[must_use]
+    pub fn with(workspace: &Workspace, model: &Model) -> Self {
         let config = workspace.config().ok();
         let models = config.iter().flat_map(|config| config.models.values());
-        let named = models.chain([&agent.llm]).filter_map(|model| key(workspace, "", model).ok().flatten());
+        let named = models.chain([model]).filter_map(|model| key(workspace, "", model).ok().flatten());
         let is_secret = |name: &str| NAMES.iter().any(|end| name.ends_with(end));
         let env = workspace.world.vars().filter(|(name, _)| is_secret(name)).map(|(_, value)| value.to_owned());
         let search = search_key(workspace).ok().flatten();

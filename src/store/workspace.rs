@@ -56,6 +56,8 @@ pub struct Workspace {
     pub is_trusted: bool,
     /// Clock, randomness, environment.
     pub world: World,
+    /// The cassette that everything is recorded on that models are asked.
+    pub record: Option<PathBuf>,
     settings: Settings,
     pub(super) memo: Memo,
 }
@@ -119,7 +121,8 @@ impl Workspace {
             ))
             .hint("go elsewhere, or name your own workspace with -w"));
         }
-        let workspace = Self { root, is_trusted, world, settings: Settings::default(), memo: Memo::default() };
+        let (settings, memo) = (Settings::default(), Memo::default());
+        let workspace = Self { root, is_trusted, world, record: None, settings, memo };
         if let Some(kind) = network_kind(&workspace.root)?
             && !workspace.config()?.allow_network_fs
         {

@@ -1,9 +1,8 @@
 //! Programs of others that tests talk to: those of `tests/peers`.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, OnceLock};
+use std::process::{Command, Stdio};
 
 /// Where they are.
 pub fn folder() -> PathBuf {
@@ -24,24 +23,6 @@ pub fn is_there(is_there: bool, why_not: &str) -> bool {
 pub fn has_package(name: &str) -> bool {
     let why_not = format!("{name} is not installed: npm ci --ignore-scripts in tests/peers");
     is_there(folder().join("node_modules").join(name).exists(), &why_not)
-}
-
-/// The port of the mock of model servers, one for all tests of a file. It ends with this process, because its
-/// stdin closes then.
-pub fn mock_llm() -> Option<u16> {
-    static PEER: OnceLock<(u16, Mutex<Child>)> = OnceLock::new();
-    if !has_package("@copilotkit/aimock") {
-        return None;
-    }
-    let (port, _) = PEER.get_or_init(|| {
-        let mut node = Command::new("node");
-        node.arg(folder().join("mock_llm.mjs")).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut node = node.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(node.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        (line.trim().parse().unwrap_or_else(|_| panic!("no port but `{line}`")), Mutex::new(node))
-    });
-    Some(*port)
 }
 
 /// What an independent validator has against these documents, by a schema that stands at this path of the

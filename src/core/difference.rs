@@ -1,0 +1,103 @@
+//! What differs between two JSON documents, a line for each place, for people.
+
+use serde_json::Value;
+
+/// How much of a value is shown, in characters.
+const SHOWN: usize = 60;
+/// How much of a long text is shown before the first character that differs.
+const BEFORE: usize = 16;
+
+/// Every place where `now` is not what `then` was. Paths are those of JSON Path: `$.messages[1].content`.
+#[must_use]
+pub fn between(then: &Value, now: &Value) -> Vec<String> {
+    let mut all = Vec::new();
+    walk("$", then, now, &mut all);
+    all
+}
+
+fn walk(path: &str, then: &Value, now: &Value, all: &mut Vec<String>) {
+    match (then, now) {
+        (Value::Object(was), Value::Object(is)) => {
+            for (key, value) in was {
+                let path = format!("{path}.{key}");
+                match is.get(key) {
+                    Some(now) => walk(&path, value, now, all),
+                    None => all.push(format!("{path}: it was {}, and is not there now", shown(value))),
+                }
+            }
+            let new = is.iter().filter(|(key, _)| !was.contains_key(*key));
+            all.extend(new.map(|(key, value)| format!("{path}.{key}: it was not there, and is {} now", shown(value))));
+        }
+        (Value::Array(was), Value::Array(is)) => {
+            for (n, (then, now)) in was.iter().zip(is).enumerate() {
+                walk(&format!("{path}[{n}]"), then, now, all);
+            }
+            let common = was.len().min(is.len());
+            for (n, value) in was.iter().enumerate().skip(common) {
+                all.push(format!("{path}[{n}]: it was {}, and is not there now", shown(value)));
+            }
+            for (n, value) in is.iter().enumerate().skip(common) {
+                all.push(format!("{path}[{n}]: it was not there, and is {} now", shown(value)));
+            }
+        }
+        (Value::String(was), Value::String(is)) if was != is => all.push(texts(path, was, is)),
+        _ if then != now => all.push(format!("{path}: it was {}, and is {} now", shown(then), shown(now))),
+        _ => {}
+    }
+}
+
+/// Two texts, from where they part; the line is said where there are several.
+fn texts(path: &str, was: &str, is: &str) -> String {
+    let same = was.chars().zip(is.chars()).take_while(|(a, b)| a == b).count();
+    let skipped = if same > SHOWN { same - BEFORE } else { 0 };
+    let place = match was.chars().take(same).filter(|c| *c == '\n').count() {
+        0 if skipped == 0 => String::new(),
+        lines => format!(" (line {})", lines + 1),
+    };
+    let part = |text: &str| {
+        let cut: String = text.chars().skip(skipped).take(SHOWN).collect();
+        let (dots, more) = (skipped > 0, text.chars().nth(skipped + SHOWN).is_some());
+        format!("{}{}{}", if dots { "…" } else { "" }, Value::from(cut), if more { "…" } else { "" })
+    };
+    format!("{path}{place}: it was {}, and is {} now", part(was), part(is))
+}
+
+fn shown(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_place_is_named_with_what_it_was_and_is() {
+        let then = json!({"model": "a", "messages": [{"role": "user", "content": "hi"}, {"n": 1}], "old": [1, 2]});
+        let now =
+            json!({"model": "b", "messages": [{"role": "user", "content": "hi"}], "old": [1, 3], "new": {"x": 1}});
+        let said = [
+            "$.messages[1]: it was {\"n\":1}, and is not there now",
+            "$.model: it was \"a\", and is \"b\" now",
+            "$.old[1]: it was 2, and is 3 now",
+            "$.new: it was not there, and is {\"x\":1} now",
+        ];
+        assert_eq!(between(&then, &now), said);
+        assert_eq!(between(&then, &then), [""; 0]);
+        assert_eq!(between(&json!(1), &json!("1")), ["$: it was 1, and is \"1\" now"]);
+    }
+
+    #[test]
+    fn of_a_long_text_the_part_is_shown_that_differs() {
+        let long = |end: &str| json!({"system": format!("{}\nNow: {end}{}", "x".repeat(200), "y".repeat(99))});
+        let said = between(&long("monday"), &long("tuesday"));
+        let (was, is) = (format!("monday{}", "y".repeat(37)), format!("tuesday{}", "y".repeat(37)));
+        let begin = format!("$.system (line 2): it was …\"{}\\nNow: {}", "x".repeat(10), &was[..10]);
+        assert!(said.len() == 1 && said[0].starts_with(&begin) && said[0].contains(&is[..10]), "{said:#?}");
+        assert!(said[0].ends_with("\"… now"), "{said:#?}");
+    }
+}

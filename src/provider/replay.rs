@@ -1,0 +1,44 @@
+//! `replay`: what was recorded answers again, exchange by exchange, in its order. The provider that was recorded
+//! makes the request and reads the answer, as it did then; only whoever was asked is not.
+
+use crate::core::config::{Chosen, REPLAY};
+use crate::core::fault::{Fault, Result};
+use crate::core::model::{Reply, Request};
+use crate::core::model_settings::Model;
+use crate::provider::tape::Tape;
+use crate::provider::{Question, Took, named};
+use crate::store::cassette;
+
+pub(super) fn ask(question: &mut Question) -> Result<Reply> {
+    let chosen = question.chosen;
+    let with_name = |fault: Fault| Fault { message: format!("model {}: {}", chosen.name, fault.message), ..fault };
+    let Some(cassette) = &chosen.model.cassette else {
+        return Err(with_name(Fault::config("`cassette` is missing")));
+    };
+    let playing = cassette::play(question.workspace, cassette).map_err(with_name)?;
+    // As it was set up then; what is said of it now comes first.
+    let mut model = playing.exchange.model().map_err(with_name)?;
+    model.merge(&Model { provider: None, cassette: None, ..chosen.model.clone() });
+    let then = Chosen { name: chosen.name.clone(), model };
+    let ask = named(&then)?;
+    if then.model.provider.as_deref() == Some(REPLAY) {
+        return Err(with_name(Fault::data("a cassette of a cassette answers nothing")));
+    }
+    let request = Request {
+        model: then.model.model.clone(),
+        temperature: then.model.temperature,
+        max_tokens: then.model.max_tokens,
+        ..question.request.clone()
+    };
+    ask(&mut Question {
+        workspace: question.workspace,
+        chosen: &then,
+        request: &request,
+        at: question.at,
+        lane: question.lane,
+        stop: question.stop,
+        heard: &mut *question.heard,
+        took: Took::Nothing,
+        tape: Tape::playing(playing),
+    })
+}

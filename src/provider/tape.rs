@@ -1,0 +1,106 @@
+//! What stands between a question and whoever answers it: nothing, somebody who writes everything down, or a
+//! cassette that answers in their place.
+
+use crate::core::cassette::{self, Chunk, Exchange, Request, Response, VERSION};
+use crate::core::fault::{Fault, Result};
+use crate::provider::Question;
+use crate::store::cassette::{Playing, append};
+use crate::store::secrets::Secrets;
+
+/// Nothing, a recorder, or a cassette that plays.
+#[derive(Debug, Default)]
+pub struct Tape(State);
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Off,
+    Recording(Vec<(Request, Response)>),
+    Playing(Box<Playing>),
+}
+
+impl Tape {
+    /// Writes everything down.
+    pub(super) fn recording() -> Self {
+        Self(State::Recording(Vec::new()))
+    }
+
+    /// Answers from a cassette.
+    pub(super) fn playing(playing: Playing) -> Self {
+        Self(State::Playing(Box::new(playing)))
+    }
+
+    /// Everything is written down.
+    pub(super) fn is_recording(&self) -> bool {
+        matches!(self.0, State::Recording(_))
+    }
+
+    /// Something is asked that was answered so.
+    pub(super) fn begin(&mut self, asked: &Request, answered: Response) {
+        if let State::Recording(all) = &mut self.0 {
+            all.push((asked.clone(), answered));
+        }
+    }
+
+    /// A piece of the answer's body.
+    pub(super) fn take(&mut self, bytes: &[u8]) {
+        if let Some(answered) = self.last() {
+            answered.chunks.push(Chunk::new(bytes));
+        }
+    }
+
+    /// The body ends before its end.
+    pub(super) fn cut(&mut self, why: &Fault) {
+        if let Some(answered) = self.last() {
+            answered.cut = Some(why.message.clone());
+        }
+    }
+
+    fn last(&mut self) -> Option<&mut Response> {
+        match &mut self.0 {
+            State::Recording(all) => all.last_mut().map(|(_, answered)| answered),
+            _ => None,
+        }
+    }
+}
+
+/// What a cassette answers in place of whoever would be asked; nothing where none plays.
+///
+/// # Errors
+/// `Failed` where something else is asked than what was recorded, with all that differs.
+pub(super) fn answer(question: &Question, asked: &Request) -> Result<Option<Response>> {
+    let State::Playing(playing) = &question.tape.0 else { return Ok(None) };
+    let secrets = Secrets::with(question.workspace, &question.chosen.model);
+    let body = cassette::hidden(asked.body.clone(), &|text| secrets.hide(text));
+    playing.exchange.is_asked(&Request { body, ..asked.clone() }).map_err(|fault| {
+        let (number, all) = playing.place;
+        let what = format!("model {}: exchange {number} of {all}: {}", question.chosen.name, fault.message);
+        Fault { message: what, ..fault }
+    })?;
+    playing.advance()?;
+    Ok(Some(playing.exchange.response.clone()))
+}
+
+/// Writes down what was recorded while a question was asked.
+///
+/// # Errors
+/// Where the disk cannot.
+pub(super) fn save(question: &mut Question) -> Result<()> {
+    let (State::Recording(all), Some(path)) = (std::mem::take(&mut question.tape.0), &question.workspace.record) else {
+        return Ok(());
+    };
+    let secrets = Secrets::with(question.workspace, &question.chosen.model);
+    for (request, response) in all {
+        let exchange = Exchange {
+            v: VERSION,
+            at: question.workspace.world.now().timestamp(),
+            session: question.lane.name.clone(),
+            name: question.chosen.name.clone(),
+            model: cassette::settings(&question.chosen.model),
+            request,
+            response,
+        };
+        append(question.workspace, path, &exchange.hidden(&|text| secrets.hide(text)))?;
+    }
+    Ok(())
+}
