@@ -11,7 +11,7 @@ use crate::core::record::Record;
 use crate::core::tokens::{self, Gauge};
 use crate::core::turn::Replay;
 use crate::core::{digest, windows};
-use crate::provider::{self, Question, Took};
+use crate::provider::{self, Question, Tape, Took};
 use crate::stage::meter;
 use crate::stage::turn::Turn;
 use crate::store::boxes::Side;
@@ -251,6 +251,7 @@ impl Turn<'_> {
             stop: self.ear.bell(),
             heard: &mut |_| {},
             took: Took::default(),
+            tape: Tape::default(),
         };
         let answer = provider::ask(&mut question);
         let took = question.took;

@@ -162,7 +162,8 @@ impl Fixture {
         states.iter().flat_map(|s| self.list(s).into_iter().map(move |n| format!("{s}/{n}"))).collect()
     }
 
-    /// Looks whether `is_so` whenever a file in the workspace has changed, for a minute at most.
+    /// Looks whether `is_so` whenever a file in the workspace has changed, for a minute at most; for the long proofs
+    /// longer.
     pub fn eventually(&self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
         let (tell, hear) = std::sync::mpsc::channel();
         let mut watcher = notify::recommended_watcher(move |_| {
@@ -170,9 +171,10 @@ impl Fixture {
         })
         .unwrap();
         watcher.watch(&self.root, notify::RecursiveMode::Recursive).unwrap();
-        let end = Instant::now() + Duration::from_mins(1);
+        let minutes = if proof::is_full() { 20 } else { 1 };
+        let end = Instant::now() + Duration::from_mins(minutes);
         while !is_so(self) {
-            assert!(Instant::now() < end, "not within a minute: {what}\npending: {:#?}", self.pending());
+            assert!(Instant::now() < end, "not within {minutes} min: {what}\npending: {:#?}", self.pending());
             // What is not a file (a process, say) is looked at after a second all the same.
             let _ = hear.recv_timeout(Duration::from_secs(1));
             while hear.try_recv().is_ok() {}
