@@ -11,7 +11,7 @@ use crate::core::record::Record;
 use crate::core::tokens::{self, Gauge};
 use crate::core::turn::Replay;
 use crate::core::{digest, windows};
-use crate::provider::{self, Question, Tape, Took};
+use crate::provider::Took;
 use crate::stage::meter;
 use crate::stage::turn::Turn;
 use crate::store::boxes::Side;
@@ -235,29 +235,13 @@ impl Turn<'_> {
             workspace: self.workspace,
             event: &self.event.id,
             step: STEP + self.state.steps.len(),
-            session: &self.lane.name,
+            lane: self.lane,
             agent: &self.agent,
             chosen,
             request,
             is_asked: self.asked.is_some(),
         };
-        let reserved = call.reserve()?;
-        let mut question = Question {
-            workspace: self.workspace,
-            chosen,
-            request,
-            at: self.event.id.stamp(),
-            lane: self.lane,
-            stop: self.ear.bell(),
-            heard: &mut |_| {},
-            took: Took::default(),
-            tape: Tape::default(),
-        };
-        let answer = provider::ask(&mut question);
-        let took = question.took;
-        if let Some(reserved) = reserved {
-            call.settle(reserved, took, answer.as_ref().ok());
-        }
+        let (answer, took) = call.ask(self.ear.bell(), &mut |_| {})?;
         match answer {
             Ok(reply) if reply.content.trim().is_empty() => {
                 Ok(Err(Fault::new(Kind::Unavailable, format!("model {}: its summary is empty", chosen.name))))

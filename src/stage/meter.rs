@@ -12,11 +12,13 @@ use crate::core::ledger_line::{Line, What};
 use crate::core::model::{Reply, Request, Usage};
 use crate::core::session;
 use crate::core::stamp::Stamp;
-use crate::provider::Took;
+use crate::provider::{self, Question, Tape, Took};
+use crate::store::lock::Lane;
 use crate::store::workspace::Workspace;
 use crate::store::{definitions, publish, usage};
 use crate::world;
 use jiff::Zoned;
+use std::os::fd::BorrowedFd;
 
 /// A call that is about to leave.
 pub(super) struct Call<'a> {
@@ -25,7 +27,7 @@ pub(super) struct Call<'a> {
     pub(super) event: &'a Id,
     /// The step of its turn, from 1.
     pub(super) step: usize,
-    pub(super) session: &'a str,
+    pub(super) lane: &'a Lane,
     pub(super) agent: &'a Agent,
     pub(super) chosen: &'a Chosen,
     pub(super) request: &'a Request,
@@ -34,22 +36,46 @@ pub(super) struct Call<'a> {
 }
 
 /// What has been written down of a call.
-pub(super) struct Reserved {
+struct Reserved {
     line: Line,
     /// A budget counts on what becomes of it.
     is_counted: bool,
 }
 
 impl Call<'_> {
-    /// Lets it leave, if it fits; what answers without asking anybody takes nothing.
+    /// Pays for it and asks: what came of it, and what it took. `heard` hears the answer as it comes; it ends as
+    /// soon as `stop` is readable.
     ///
     /// # Errors
-    /// `Spent` where it does not fit, `Config` where nobody knows what it costs and somebody wants to.
-    pub(super) fn reserve(&self) -> Result<Option<Reserved>> {
+    /// Where it did not leave: `Spent` where it does not fit, `Config` where nobody knows what it costs and somebody
+    /// wants to.
+    pub(super) fn ask(&self, stop: Option<BorrowedFd>, heard: &mut dyn FnMut(&str)) -> Result<(Result<Reply>, Took)> {
+        let reserved = self.reserve()?;
+        let mut question = Question {
+            workspace: self.workspace,
+            chosen: self.chosen,
+            request: self.request,
+            at: self.event.stamp(),
+            lane: self.lane,
+            stop,
+            heard,
+            took: Took::default(),
+            tape: Tape::default(),
+        };
+        let answer = provider::ask(&mut question);
+        let took = question.took;
+        if let Some(reserved) = reserved {
+            self.settle(reserved, took, answer.as_ref().ok());
+        }
+        Ok((answer, took))
+    }
+
+    /// Lets it leave, if it fits; what answers without asking anybody takes nothing.
+    fn reserve(&self) -> Result<Option<Reserved>> {
         if self.chosen.is_free() {
             return Ok(None);
         }
-        let (config, agent) = (self.workspace.config()?, session::agent(self.session));
+        let (config, agent) = (self.workspace.config()?, session::agent(&self.lane.name));
         if let Some(fault) = self.chosen.unpriced(&[&config.budget, &self.agent.budget]) {
             return Err(fault);
         }
@@ -62,7 +88,7 @@ impl Call<'_> {
             id: Some(self.event.clone()),
             step: u32::try_from(self.step).unwrap_or(u32::MAX),
             agent: agent.to_owned(),
-            session: self.session.to_owned(),
+            session: self.lane.name.clone(),
             model: self.chosen.name.clone(),
             ..Line::default()
         };
@@ -87,7 +113,7 @@ impl Call<'_> {
 
     /// Writes down what became of it. An answer is not lost for a ledger that cannot be written: then the call
     /// counts as it was reserved.
-    pub(super) fn settle(&self, reserved: Reserved, took: Took, reply: Option<&Reply>) {
+    fn settle(&self, reserved: Reserved, took: Took, reply: Option<&Reply>) {
         let is_counted = reserved.is_counted;
         let (what, usage, guess) = match (took, reply) {
             (Took::Nothing, _) if is_counted => (What::Dropped, Usage::default(), false),

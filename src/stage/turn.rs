@@ -14,7 +14,6 @@ use crate::core::record::{Record, Told};
 use crate::core::session;
 use crate::core::tokens::{self, Count};
 use crate::core::turn::{Replay, Taken};
-use crate::provider::{self, Question, Tape, Took};
 use crate::stage::meter;
 use crate::stage::prompt::{self, Moment};
 use crate::stage::work::Work;
@@ -139,34 +138,18 @@ impl Turn<'_> {
             workspace: self.workspace,
             event: &self.event.id,
             step: self.state.steps.len() + 1,
-            session: &self.lane.name,
+            lane: self.lane,
             agent: &self.agent,
             chosen,
             request,
             is_asked: asked.is_some(),
         };
-        let reserved = call.reserve()?;
-        let mut question = Question {
-            workspace: self.workspace,
-            chosen,
-            request,
-            at: self.event.id.stamp(),
-            lane: self.lane,
-            stop: self.ear.bell(),
-            heard: &mut |text| {
-                if let Some(heard) = asked.and_then(|asked| asked.heard) {
-                    self.has_spoken = true;
-                    heard(Heard::Text(text));
-                }
-            },
-            took: Took::default(),
-            tape: Tape::default(),
-        };
-        let answer = provider::ask(&mut question);
-        let took = question.took;
-        if let Some(reserved) = reserved {
-            call.settle(reserved, took, answer.as_ref().ok());
-        }
+        let (answer, _) = call.ask(self.ear.bell(), &mut |text| {
+            if let Some(heard) = asked.and_then(|asked| asked.heard) {
+                self.has_spoken = true;
+                heard(Heard::Text(text));
+            }
+        })?;
         let mut reply = answer?;
         if request.must_answer && !reply.calls.is_empty() {
             reply.calls.clear();
