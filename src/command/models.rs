@@ -2,7 +2,8 @@
 
 use crate::command::{Here, out};
 use crate::core::cassette::without_secrets;
-use crate::core::config::{Chosen, Config, OFFLINE};
+use crate::core::chosen::Chosen;
+use crate::core::config::{Config, OFFLINE};
 use crate::core::definition::Agent;
 use crate::core::fault::{Fault, Result};
 use crate::core::model::{REPLY_SCHEMA, REQUEST_SCHEMA};

@@ -248,6 +248,20 @@ pub struct Routing {
 }
 
 impl Routing {
+    /// Which binding is unfit, from 0, and what is wrong with it.
+    #[must_use]
+    pub fn wrong(&self) -> Option<(usize, String)> {
+        let check = |binding: &Binding| {
+            session::check_agent(&binding.agent).map_err(|e| format!("agent: {}", e.message))?;
+            if let Scope::Named(name) = &binding.session {
+                session::named(name, Some(&binding.agent), "").map_err(|e| format!("session: {}", e.message))?;
+            }
+            check_pattern(&binding.pattern).map_err(|what| format!("pattern: {what}"))?;
+            check_pattern(binding.from.as_deref().unwrap_or_default()).map_err(|what| format!("from: {what}"))
+        };
+        self.bindings.iter().enumerate().find_map(|(n, binding)| Some((n, check(binding).err()?)))
+    }
+
     /// The bindings, ready to be asked. That is made once.
     ///
     /// # Errors

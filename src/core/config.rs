@@ -1,16 +1,15 @@
 //! The settings: `claw.yaml`. Every key is in [`Config`] and, commented, in the file that `init`
 //! writes.
 
-use crate::core::address::{Address, safe_name};
-use crate::core::binding::{self, Routing, Scope};
+use crate::core::address::Address;
+use crate::core::binding::{self, Routing};
 use crate::core::budget::{BUDGET_KEYS, Budget};
-use crate::core::fault::{Fault, Result};
 use crate::core::model_settings::{MODEL_KEYS, Model};
 use crate::core::money::PRICE_KEYS;
 use crate::core::problem::{self, Problem};
 use crate::core::prompt::Limits;
+use crate::core::session;
 use crate::core::web_settings::{WEB_KEYS, Web};
-use crate::core::{definition, session};
 use jiff::SignedDuration;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -228,7 +227,7 @@ const KEYS: &[&str] = &[
 ///
 /// # Errors
 /// The problem, with line and column, where it is not YAML or a value is unfit.
-pub fn parse(text: &str) -> std::result::Result<(Config, Vec<Problem>), Problem> {
+pub fn parse(text: &str) -> Result<(Config, Vec<Problem>), Problem> {
     let known: Vec<&str> = KEYS
         .iter()
         .chain(MODEL_KEYS)
@@ -250,42 +249,18 @@ pub fn parse(text: &str) -> std::result::Result<(Config, Vec<Problem>), Problem>
     session::check_agent(&config.default_agent)
         .map_err(|e| Problem::error(FILE, e.message).at(place("default_agent")))?;
     for (name, model) in &config.models {
-        let at = place(&format!("models.{name}"));
-        if model.provider.is_none() {
-            let message =
-                format!("models.{name} has no `provider` (openai, anthropic, ollama, command, replay or offline)");
-            return Err(Problem::error(FILE, message).at(at));
-        }
-        if model.provider.as_deref() == Some(REPLAY) && model.cassette.is_none() {
-            return Err(Problem::error(FILE, format!("models.{name} has no `cassette`")).at(at));
-        }
-        if let Some(missing) = model.price.and_then(|price| price.missing()) {
-            let message =
-                format!("models.{name}.price has no `{missing}` (for a million tokens; 0 if it costs nothing)");
-            return Err(Problem::error(FILE, message).at(place(&format!("models.{name}.price")).or(at)));
-        }
-        if model.window.is_some_and(|window| window < 1000) {
-            let message = format!("models.{name}.window is under 1000 tokens: not even the prompt would fit");
-            return Err(Problem::error(FILE, message).at(place(&format!("models.{name}.window")).or(at)));
+        let at = |key: &str| place(&format!("models.{name}.{key}")).or_else(|| place(&format!("models.{name}")));
+        if let Some((key, message)) = model.wrong() {
+            return Err(Problem::error(FILE, format!("models.{name}{message}")).at(at(key)));
         }
         if model.api_key.is_some() {
             let message = format!("models.{name}.api_key is in the file; api_key_env or api_key_file keeps it out");
-            warnings.push(Problem::warning(FILE, message).at(at));
+            warnings.push(Problem::warning(FILE, message).at(at("")));
         }
     }
-    for (n, binding) in config.routing.bindings.iter().enumerate() {
-        let check = || {
-            session::check_agent(&binding.agent).map_err(|e| ("agent", e.message))?;
-            if let Scope::Named(name) = &binding.session {
-                session::named(name, Some(&binding.agent), "").map_err(|e| ("session", e.message))?;
-            }
-            binding::check_pattern(&binding.pattern).map_err(|what| ("pattern", what))?;
-            binding::check_pattern(binding.from.as_deref().unwrap_or_default()).map_err(|what| ("from", what))
-        };
-        if let Err((key, what)) = check() {
-            let at = problem::locate_item(text, "routing.bindings", "pattern", n);
-            return Err(Problem::error(FILE, format!("routing.bindings: {key}: {what}")).at(at));
-        }
+    if let Some((n, message)) = config.routing.wrong() {
+        let at = problem::locate_item(text, "routing.bindings", "pattern", n);
+        return Err(Problem::error(FILE, format!("routing.bindings: {message}")).at(at));
     }
     if let Some((key, message)) = config.web.wrong() {
         return Err(Problem::error(FILE, message).at(place(key)));
@@ -295,91 +270,6 @@ pub fn parse(text: &str) -> std::result::Result<(Config, Vec<Problem>), Problem>
         warnings.push(Problem::warning(FILE, message).at(place("web.search.api_key")));
     }
     Ok((config, warnings))
-}
-
-/// The model that shall be used: its name, and how to reach it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Chosen {
-    /// What the owner calls it.
-    pub name: String,
-    /// How to reach it.
-    pub model: Model,
-}
-
-impl Chosen {
-    /// Who it is to others: its thoughts are given back to nobody else.
-    #[must_use]
-    pub fn by(&self) -> String {
-        let model = self.model.model.as_deref().unwrap_or(&self.name);
-        format!("{}/{model}", self.model.provider.as_deref().unwrap_or_default())
-    }
-
-    /// The slots that its requests share, and how many there are, where there is a limit.
-    #[must_use]
-    pub fn slots(&self) -> Option<(String, u32)> {
-        let limit = self.model.max_concurrency?;
-        Some((format!("model-{}", safe_name(&self.name, 40)), limit.max(1)))
-    }
-
-    /// The built-in model, whatever `models:` calls by its name.
-    #[must_use]
-    pub fn offline() -> Self {
-        Self { name: OFFLINE.to_owned(), model: Model { provider: Some(OFFLINE.to_owned()), ..Model::default() } }
-    }
-}
-
-impl Chosen {
-    /// Whether nobody is asked, so that nothing is taken.
-    #[must_use]
-    pub fn is_free(&self) -> bool {
-        matches!(self.model.provider.as_deref(), Some(OFFLINE | REPLAY))
-    }
-
-    /// That nobody knows what this model costs, where one of these budgets is in money.
-    #[must_use]
-    pub fn unpriced(&self, budgets: &[&Budget]) -> Option<Fault> {
-        let is_known = self.model.price.is_some() || self.is_free();
-        if is_known || !budgets.iter().any(|budget| budget.is_in_money()) {
-            return None;
-        }
-        let what = format!("a budget is in money, and model `{}` has no price", self.name);
-        let way_out = format!("give it one under models: in {FILE}, or `price: {{input: 0, output: 0}}` if it is free");
-        Some(Fault::config(what).hint(way_out))
-    }
-}
-
-impl Config {
-    /// The model for `agent`, or the one that was asked for by name.
-    ///
-    /// # Errors
-    /// `Config` where no model has that name, with a guess.
-    pub fn choose(&self, agent: &definition::Agent, asked: Option<&str>) -> Result<Chosen> {
-        let name = asked.or(agent.model.as_deref()).unwrap_or(&self.model);
-        let mut model = self.named(name)?;
-        if asked.is_none() {
-            model.merge(&agent.llm);
-        }
-        Ok(Chosen { name: name.to_owned(), model })
-    }
-
-    fn named(&self, name: &str) -> Result<Model> {
-        if let Some(model) = self.models.get(name) {
-            return Ok(model.clone());
-        }
-        if name == OFFLINE {
-            return Ok(Model { provider: Some(OFFLINE.to_owned()), ..Model::default() });
-        }
-        if let Some((provider, model)) = name.split_once('/') {
-            let (provider, model) = (Some(provider.to_owned()), Some(model.to_owned()));
-            return Ok(Model { provider, model, ..Model::default() });
-        }
-        let names = self.models.keys().map(String::as_str).chain([OFFLINE]);
-        let hint = match problem::nearest(name, names) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("name it under models: in {FILE}, or use offline or provider/model"),
-        };
-        Err(Fault::config(format!("no model is called `{name}`")).hint(hint))
-    }
 }
 
 #[cfg(test)]
@@ -405,21 +295,6 @@ mod tests {
         let (config, warnings) = parse(&all).unwrap_or_else(|e| panic!("{e}\n{all}"));
         assert_eq!(warnings, []);
         assert!(config.models.len() >= 3 && !config.channels.exec.is_empty());
-    }
-
-    #[test]
-    fn a_model_is_chosen_by_name_and_an_agent_overrides_parts() {
-        let (config, _) =
-            parse("model: fast\nmodels:\n  fast: {provider: openai, model: a, temperature: 0.5}\n").unwrap();
-        let mut agent = definition::Agent::default();
-        agent.llm.model = Some("b".to_owned());
-        let chosen = config.choose(&agent, None).unwrap();
-        assert_eq!((chosen.name.as_str(), chosen.model.model.as_deref()), ("fast", Some("b")));
-        assert_eq!(chosen.model.temperature, Some(0.5));
-        let asked = config.choose(&agent, Some("openai/c")).unwrap();
-        assert_eq!(asked.model.model.as_deref(), Some("c"));
-        let error = config.choose(&agent, Some("fats")).unwrap_err();
-        assert_eq!(error.hint.as_deref(), Some("did you mean `fast`?"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod binding;
 pub mod budget;
 pub mod cassette;
 pub mod charset;
+pub mod chosen;
 pub mod compact;
 pub mod config;
 pub mod definition;

@@ -1,5 +1,6 @@
 //! How a model is reached: a block of `models:` in `claw.yaml`, or the `llm:` of an agent.
 
+use crate::core::config::REPLAY;
 use crate::core::money::Price;
 use crate::core::windows;
 use jiff::SignedDuration;
@@ -86,6 +87,23 @@ pub const MODEL_KEYS: &[&str] = &[
 ];
 
 impl Model {
+    /// The key that is unfit, and what is wrong with it, to be said behind the model's name.
+    #[must_use]
+    pub fn wrong(&self) -> Option<(&'static str, String)> {
+        let Some(provider) = &self.provider else {
+            return Some(("", " has no `provider` (openai, anthropic, ollama, command, replay or offline)".to_owned()));
+        };
+        if provider == REPLAY && self.cassette.is_none() {
+            return Some(("", " has no `cassette`".to_owned()));
+        }
+        if let Some(missing) = self.price.and_then(|price| price.missing()) {
+            let what = format!(".price has no `{missing}` (for a million tokens; 0 if it costs nothing)");
+            return Some(("price", what));
+        }
+        let is_too_small = self.window.is_some_and(|window| window < 1000);
+        is_too_small.then(|| ("window", ".window is under 1000 tokens: not even the prompt would fit".to_owned()))
+    }
+
     /// How much it can read, in tokens, and how that is known.
     #[must_use]
     pub fn window(&self) -> (u64, &'static str) {

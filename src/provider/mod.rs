@@ -21,7 +21,8 @@ pub use openai::dialects;
 pub use probe::{Key, Standing, base, key, look};
 pub use tape::Tape;
 
-use crate::core::config::{Chosen, OFFLINE, REPLAY};
+use crate::core::chosen::Chosen;
+use crate::core::config::{OFFLINE, REPLAY};
 use crate::core::fault::{Fault, Result};
 use crate::core::model::{Reply, Request, Usage};
 use crate::core::problem::nearest;

@@ -1,7 +1,8 @@
 //! Whether a model is there, found out at little cost: a program is looked for, a server is asked for its list of
 //! models, all of them at once. No model is asked anything.
 
-use crate::core::config::{Chosen, OFFLINE, REPLAY};
+use crate::core::chosen::Chosen;
+use crate::core::config::{OFFLINE, REPLAY};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::provider::wire::{self, Wire};
 use crate::provider::{anthropic, http, limit, named, ollama, openai};

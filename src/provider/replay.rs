@@ -1,7 +1,8 @@
 //! `replay`: what was recorded answers again, exchange by exchange, in its order. The provider that was recorded
 //! makes the request and reads the answer, as it did then; only whoever was asked is not.
 
-use crate::core::config::{Chosen, REPLAY};
+use crate::core::chosen::Chosen;
+use crate::core::config::REPLAY;
 use crate::core::fault::{Fault, Result};
 use crate::core::model::{Reply, Request};
 use crate::core::model_settings::Model;

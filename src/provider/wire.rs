@@ -3,7 +3,7 @@
 //! frame of the answer is taken in.
 
 use crate::core::cassette::{Request as Asked, Response as Recorded};
-use crate::core::config::Chosen;
+use crate::core::chosen::Chosen;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::{Reply, Usage};
 use crate::provider::answer::{Answer, Broken};

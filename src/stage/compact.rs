@@ -2,8 +2,9 @@
 //! of it is a line in the session's log, synced before a request relies on it; until the next such line the model
 //! is sent the same list, longer by what is new. Where no model can write the summary, one is made without it.
 
+use crate::core::chosen::Chosen;
 use crate::core::compact::{self, Plan, Room};
-use crate::core::config::{Chosen, OFFLINE};
+use crate::core::config::OFFLINE;
 use crate::core::fault::{Fault, Kind, Mark, Result};
 use crate::core::model::{Reply, Request};
 use crate::core::past::{Begun, Compact, Learned, Why};

@@ -1,7 +1,7 @@
 //! Who is asked where a model cannot be reached: the models that its settings name as its fallback, in their order,
 //! and nobody else. That another one answers is said, and written down.
 
-use crate::core::config::Chosen;
+use crate::core::chosen::Chosen;
 use crate::core::fault::{Fault, Kind, Mark, Result};
 use crate::stage::turn::Turn;
 use crate::store::lock::{Group, Promised, Slots, Taken};

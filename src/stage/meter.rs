@@ -3,7 +3,7 @@
 
 use crate::core::address::Address;
 use crate::core::budget::{self, Limit, Out};
-use crate::core::config::Chosen;
+use crate::core::chosen::Chosen;
 use crate::core::definition::Agent;
 use crate::core::event::{Draft, EventKind};
 use crate::core::fault::{Fault, Kind, Result};

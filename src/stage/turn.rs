@@ -2,7 +2,8 @@
 //! is the commit point; it holds what goes out, whole, so that a kill behind it loses and doubles nothing.
 
 use crate::core::address::Address;
-use crate::core::config::{Chosen, OFFLINE};
+use crate::core::chosen::Chosen;
+use crate::core::config::OFFLINE;
 use crate::core::definition::Agent;
 use crate::core::dispatch::{self, Asker};
 use crate::core::event::{Event, EventKind};
