@@ -125,7 +125,7 @@ pub const ROWS: &[Row] = &[
     Row {
         names: &["compact"],
         arguments: "[FOCUS]",
-        takes: &[],
+        takes: &[Takes::Text],
         help: "summarise its older part now, keeping above all what is about FOCUS; the log keeps everything",
         read: |a| Some(Command::Compact((!a.is_empty()).then(|| a.join(" ")))),
     },
