@@ -87,6 +87,9 @@ const SCRIPTS: &[(&str, Script)] = &[
     ("script:trust", trust),
     ("script:deep", deep),
     ("script:further", further),
+    ("script:away", away),
+    ("What broken was to do could not be done", sorry),
+    ("script:both", both),
 ];
 
 /// One turn of each agent at once, and one in all.
@@ -287,6 +290,49 @@ fn a_stop_reaches_whoever_is_asked() {
     assert_eq!(violations(&ws, &[id.clone(), format!("{id}.d01")]), [""; 0]);
 }
 
+fn away(step: usize, _: &[String]) -> Answer {
+    let call = ("subagent_dispatch", json!({"agent_id": "broken", "task": "script:look", "wait": false}));
+    if step == 0 { ("", vec![call]) } else { ("It is being done.", vec![]) }
+}
+
+fn sorry(_: usize, _: &[String]) -> Answer {
+    ("It could not be done.", vec![])
+}
+
+#[test]
+fn what_fails_and_is_not_waited_for_is_told_later() {
+    let server = Strict::start(SCRIPTS);
+    let ws = narrow(&server);
+    // What is not UTF-8 will never be.
+    let head = "name: Broken\nllm: {provider: command, command: [sh, -c, 'printf \"\\377\"']}";
+    ws.write("agents/broken/AGENT.md", &format!("---\n{head}\n---\nYou fail.\n"));
+    let id = ws.claw(&["send", "--from", "file:a", "script:away"]).ok().trim().to_owned();
+    for _ in 0..3 {
+        ws.claw(&["tick"]);
+    }
+    assert_eq!(texts(&ws), ["It could not be done.", "It is being done."]);
+    assert_eq!(delivered(&ws), [format!("{id}.d01.n01.r01.md"), format!("{id}.r01.md")]);
+    assert_eq!((ws.pending(), server.broken()), (vec![], vec![]));
+}
+
+fn both(step: usize, results: &[String]) -> Answer {
+    let calls = vec![ask("cookie", "script:look"), ask("cookie", "script:look")];
+    if step == 0 { ("", calls) } else { (said(results), vec![]) }
+}
+
+#[test]
+fn a_budget_that_is_spent_is_told_and_not_waited_for() {
+    let server = Strict::start(SCRIPTS);
+    let ws = narrow(&server);
+    ws.write("agents/cookie/AGENT.md", "---\nname: Cookie\nbudget: {day: {calls: 1}}\n---\nYou keep.\n");
+    ws.claw(&["send", "--from", "file:a", "script:both"]).ok();
+    ws.claw(&["tick"]);
+    let text = &texts(&ws)[0];
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(told(lines[0])["result"], "The NAS is 10.0.0.7.");
+    assert!(lines[1].starts_with("error: cookie in session cookie.sub-") && lines[1].contains("calls"), "{text}");
+}
+
 /// Its worker is the one above its watcher.
 const DEADLY: &str = "kill -9 $(cut -d' ' -f4 /proc/$PPID/stat); sleep 9";
 
@@ -325,13 +371,42 @@ const AGENTS: usize = 5;
 /// Turns at once: of one agent, and in all.
 const LIMITS: (usize, usize) = (2, 3);
 
-/// Agents that ask each other at random, themselves and in rings too; some do not wait.
-fn graph(random: &mut Random) -> Fixture {
+/// Agents whose model is that program.
+fn many() -> Fixture {
     let ws = Fixture::new();
     ws.write("claw.yaml", &ws.read("claw.yaml").replace("git: true", "git: false"));
-    ws.config(&format!("max_concurrency: {}", LIMITS.1));
     ws.write("model.sh", GRAPH);
     ws.model("graph", "provider: command, command: [sh, model.sh]");
+    ws
+}
+
+#[test]
+fn a_line_of_agents_comes_to_its_end() {
+    let ws = many();
+    ws.config("max_concurrency: 1");
+    for agent in 0..12 {
+        ws.write(&format!("agents/a{agent}/AGENT.md"), "---\nname: A\n---\nYou are one of many.\n");
+        let call =
+            json!({"name": "subagent_dispatch", "arguments": {"agent_id": format!("a{}", agent + 1), "task": "task"}});
+        ws.write(&format!("graph/a{agent}"), &json!({"content": "", "calls": [call]}).to_string());
+    }
+    let id = ws.claw(&["send", "--from", "file:a", "--agent", "a0", "task"]).ok().trim().to_owned();
+    ws.claw(&["route"]).ok();
+    ws.claw(&["run-agent"]).ok();
+    assert_eq!(
+        (ws.done("inbox").len(), ws.pending().len()),
+        (9, 1),
+        "the answer, and the question behind eight others"
+    );
+    let last = format!("sessions/{}/log.jsonl", subs(&ws, "a8")[0]);
+    assert!(ws.read(&last).contains("this came by 8 events already, and no more agents are asked"));
+    assert!(ws.claw(&["why", &id]).ok().lines().any(|line| line.starts_with("                asked   a8 (")));
+}
+
+/// Agents that ask each other at random, themselves and in rings too; some do not wait.
+fn graph(random: &mut Random) -> Fixture {
+    let ws = many();
+    ws.config(&format!("max_concurrency: {}", LIMITS.1));
     for agent in 0..AGENTS {
         let head = format!("name: A\nmax_concurrency: {}", LIMITS.0);
         ws.write(&format!("agents/a{agent}/AGENT.md"), &format!("---\n{head}\n---\nYou are one of many.\n"));

@@ -25,6 +25,7 @@ use crate::store::spool::Job;
 use crate::store::stop::Ear;
 use crate::store::workspace::Workspace;
 use crate::{tool, world};
+use jiff::{SignedDuration, Unit};
 use std::time::{Duration, Instant};
 
 /// Turns, for all sessions or for some.
@@ -149,12 +150,10 @@ fn drive<'a>(
         _ => None,
     };
     let asker = Asker::of(event);
-    let patience = Duration::try_from(agent.turn_timeout).unwrap_or_default();
     // Nobody waits for it any longer than that.
-    let left = event.expires().filter(|_| asker.as_ref().is_some_and(|asker| asker.waits));
-    let left =
-        left.map(|end| Duration::from_micros(end.0.saturating_sub(workspace.world.now().0).try_into().unwrap_or(0)));
-    let patience = left.map_or(patience, |left| left.min(patience));
+    let end = event.expires().filter(|_| asker.as_ref().is_some_and(|asker| asker.waits));
+    let left = end.map(|end| SignedDuration::from_micros(end.0.saturating_sub(workspace.world.now().0)));
+    let lasts = left.map_or(agent.turn_timeout, |left| left.min(agent.turn_timeout));
     let turn = Turn {
         workspace,
         event,
@@ -169,7 +168,8 @@ fn drive<'a>(
         has_spoken: false,
         ear: Ear::open(workspace, &event.id, asker.iter().flat_map(Asker::waiting)),
         begun: workspace.world.now().timestamp().to_zoned(world::zone()),
-        until: Instant::now() + patience,
+        until: Instant::now() + Duration::try_from(lasts).unwrap_or_default(),
+        lasts: lasts.round(Unit::Second).unwrap_or(lasts),
         own,
         every,
         agent,
@@ -233,7 +233,7 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                 }
             }
             Step::Ask { .. } | Step::Call(_) if turn.until <= Instant::now() => {
-                let (taken, steps) = (turn.agent.turn_timeout, turn.state.steps.len());
+                let (taken, steps) = (turn.lasts, turn.state.steps.len());
                 turn.close(format!("I stopped after {taken:#} and {steps} steps without an answer."), true)?;
             }
             Step::Ask { is_last } => {

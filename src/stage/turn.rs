@@ -80,6 +80,8 @@ pub(super) struct Turn<'a> {
     pub(super) has_spoken: bool,
     /// When it must be over.
     pub(super) until: Instant,
+    /// How long that is from its beginning, for people.
+    pub(super) lasts: SignedDuration,
     /// The work that it is a part of: by what its slots are named.
     pub(super) own: &'a dyn Work,
     /// The turns of every session, for those that it waits for.

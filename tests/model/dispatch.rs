@@ -192,7 +192,10 @@ impl Dispatch {
                 }
             }
             At::Claim => {
-                let waits = state.called[event] && !state.result[event] && !self.is(Mutant::BlameParent);
+                // It has asked somebody who is not through.
+                let is_live = |child| !matches!(state.place[child], Place::Nowhere | Place::Done | Place::Failed);
+                let asks = state.called[event] && !state.result[event] && self.child(event).is_some_and(is_live);
+                let waits = asks && !self.is(Mutant::BlameParent);
                 match state.place[event] {
                     Place::Ready(kills) => to.place[event] = Place::Run(kills),
                     Place::Run(kills) => to.place[event] = Place::Run(kills + usize::from(!waits)),
