@@ -3,7 +3,8 @@
 use crate::core::binding::{Binding, Rule, Table, Tier};
 use crate::core::event::Event;
 use crate::core::fault::Result;
-use crate::core::routing::{DEFAULT, Decision, Learned, NAMED, Rules, candidates, decide, mention, winner};
+use crate::core::learned::Learned;
+use crate::core::routing::{DEFAULT, Decision, NAMED, Rules, candidates, decide, mention, winner};
 use serde::Serialize;
 
 /// A rule, and what becomes of it for one event.

@@ -25,6 +25,7 @@ pub mod fit;
 pub mod front_matter;
 pub mod head;
 pub mod id;
+pub mod learned;
 pub mod ledger;
 pub mod ledger_line;
 pub mod lines;

@@ -4,7 +4,7 @@
 use crate::core::binding;
 use crate::core::config::Sync;
 use crate::core::fault::{Fault, Result};
-use crate::core::routing::{Learned, Line, Told};
+use crate::core::learned::{Learned, Line, Told};
 use crate::core::session;
 use crate::store::workspace::Workspace;
 use crate::store::{At, durable};
