@@ -49,11 +49,7 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
         ],
         "the network is reached by providers, and for agents through the guarded client and the owner's search",
     ),
-    (
-        r"println!|print!\(|io::stdout|io::stdin",
-        &["command/out.rs", "command/ask.rs"],
-        "stdout carries results, through one door",
-    ),
+    (r"println!|print!\(|io::stdout|io::stdin", &["command/out.rs"], "stdout carries results, through one door"),
     (r"\bunsafe\b", &["store/lease.rs", "child/watcher.rs"], "each has its proof beside it"),
     (r"thread::sleep|tokio::time::sleep", &[], "nothing polls"),
 ];

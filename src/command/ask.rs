@@ -15,7 +15,6 @@ use crate::store::prune::ASK;
 use crate::store::workspace::Workspace;
 use crate::store::{clock, definitions, session_log};
 use serde_json::{Value, json};
-use std::io::IsTerminal;
 
 /// Ask an agent, and wait for the answer
 #[derive(Clone, Debug, clap::Args)]
@@ -124,7 +123,7 @@ fn about_last(args: &Args, workspace: &Workspace) -> Args {
 
 fn question(args: &Args) -> Result<String> {
     let mut text = args.text.join(" ");
-    if !args.no_stdin && !std::io::stdin().is_terminal() {
+    if !args.no_stdin && !out::is_typed() {
         let piped = out::stdin()?;
         if !piped.trim().is_empty() {
             text = if text.is_empty() { piped } else { format!("{text}\n\n{piped}") };

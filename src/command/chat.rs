@@ -14,7 +14,6 @@ use crate::core::slash::{self, Command};
 use crate::store::approvals::{self, Verdict};
 use crate::store::workspace::Workspace;
 use crate::store::{clock, definitions, session_log};
-use std::io::IsTerminal;
 
 /// Talk with an agent, line by line
 ///
@@ -48,7 +47,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     exchange::outside(&here.world)?;
     let mut workspace = exchange::open(here)?;
     args.record.begin(&mut workspace)?;
-    let is_terminal = std::io::stdin().is_terminal() && out::is_terminal();
+    let is_terminal = out::is_typed() && out::is_terminal();
     let interrupt = is_terminal.then(Interrupt::listen).transpose()?;
     let mut chat = Chat::new(args, &workspace, interrupt.as_ref())?;
     let mut code = 0;

@@ -213,6 +213,12 @@ pub fn has_colour(world: &World) -> bool {
     is_terminal() && world.var("NO_COLOR").is_none()
 }
 
+/// Whether a person types what stands on stdin.
+#[must_use]
+pub fn is_typed() -> bool {
+    io::stdin().is_terminal()
+}
+
 /// Whether a person sees stdout.
 #[must_use]
 pub fn is_terminal() -> bool {
