@@ -2,10 +2,10 @@
 
 use crate::core::address::safe_name;
 use crate::core::budget::Budget;
-use crate::core::config::{Config, FILE, OFFLINE, REPLAY};
+use crate::core::config::{Config, FILE, OFFLINE};
 use crate::core::definition;
 use crate::core::fault::{Fault, Result};
-use crate::core::model_settings::Model;
+use crate::core::model_settings::{Model, REPLAY};
 use crate::core::problem;
 
 /// The model that shall be used: its name, and how to reach it.

@@ -18,8 +18,6 @@ use std::collections::BTreeMap;
 pub const FILE: &str = "claw.yaml";
 /// The name of the built-in model.
 pub const OFFLINE: &str = "offline";
-/// The provider that answers from a cassette.
-pub const REPLAY: &str = "replay";
 
 /// All settings.
 #[derive(Clone, Debug, Deserialize)]

@@ -1,10 +1,12 @@
 //! How a model is reached: a block of `models:` in `claw.yaml`, or the `llm:` of an agent.
 
-use crate::core::config::REPLAY;
 use crate::core::money::Price;
 use crate::core::windows;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
+
+/// The provider that answers from a cassette.
+pub const REPLAY: &str = "replay";
 
 /// One model, and how to reach it. In an agent's `llm:` the same keys override these.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -22,14 +22,15 @@ pub use probe::{Key, Standing, base, key, look};
 pub use tape::Tape;
 
 use crate::core::chosen::Chosen;
-use crate::core::config::{OFFLINE, REPLAY};
+use crate::core::config::OFFLINE;
 use crate::core::fault::{Fault, Result};
 use crate::core::model::{Reply, Request, Usage};
+use crate::core::model_settings::REPLAY;
 use crate::core::problem::nearest;
 use crate::core::stamp::Stamp;
-use crate::provider::frames::Framing;
 use crate::store::lock::Lane;
 use crate::store::workspace::Workspace;
+use frames::Framing;
 use jiff::SignedDuration;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;

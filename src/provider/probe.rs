@@ -2,8 +2,9 @@
 //! models, all of them at once. No model is asked anything.
 
 use crate::core::chosen::Chosen;
-use crate::core::config::{OFFLINE, REPLAY};
+use crate::core::config::OFFLINE;
 use crate::core::fault::{Fault, Kind, Result};
+use crate::core::model_settings::REPLAY;
 use crate::provider::wire::{self, Wire};
 use crate::provider::{anthropic, http, limit, named, ollama, openai};
 use crate::store::workspace::Workspace;

@@ -2,10 +2,9 @@
 //! makes the request and reads the answer, as it did then; only whoever was asked is not.
 
 use crate::core::chosen::Chosen;
-use crate::core::config::REPLAY;
 use crate::core::fault::{Fault, Result};
 use crate::core::model::{Reply, Request};
-use crate::core::model_settings::Model;
+use crate::core::model_settings::{Model, REPLAY};
 use crate::provider::tape::Tape;
 use crate::provider::{Question, Took, named};
 use crate::store::cassette;

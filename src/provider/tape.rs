@@ -6,6 +6,7 @@ use crate::core::fault::{Fault, Result};
 use crate::provider::Question;
 use crate::store::cassette::{Playing, append};
 use crate::store::secrets::Secrets;
+use serde_json::Value;
 
 /// Nothing, a recorder, or a cassette that plays.
 #[derive(Debug, Default)]
@@ -71,7 +72,7 @@ impl Tape {
 pub(super) fn answer(question: &Question, asked: &Request) -> Result<Option<Response>> {
     let State::Playing(playing) = &question.tape.0 else { return Ok(None) };
     let secrets = Secrets::with(question.workspace, &question.chosen.model);
-    let body = cassette::hidden(asked.body.clone(), &|text| secrets.hide(text));
+    let body = cassette::hidden(homeless(question, asked.body.clone()), &|text| secrets.hide(text));
     playing.exchange.is_asked(&Request { body, ..asked.clone() }).map_err(|fault| {
         let (number, all) = playing.place;
         let what = format!("model {}: exchange {number} of {all}: {}", question.chosen.name, fault.message);
@@ -79,6 +80,14 @@ pub(super) fn answer(question: &Question, asked: &Request) -> Result<Option<Resp
     })?;
     playing.advance()?;
     Ok(Some(playing.exchange.response.clone()))
+}
+
+/// What is asked, without where the workspace lies: in another folder the same is asked.
+fn homeless(question: &Question, body: Value) -> Value {
+    let workspace = question.workspace;
+    let roots = [workspace.real_root(), workspace.root.clone()].map(|root| root.display().to_string());
+    let roots: Vec<String> = roots.into_iter().filter(|root| root.len() > 1).collect();
+    cassette::hidden(body, &|text| roots.iter().fold(text, |text, root| text.replace(root, "{{workspace}}")))
 }
 
 /// Writes down what was recorded while a question was asked.
@@ -91,6 +100,7 @@ pub(super) fn save(question: &mut Question) -> Result<()> {
     };
     let secrets = Secrets::with(question.workspace, &question.chosen.model);
     for (request, response) in all {
+        let request = Request { body: homeless(question, request.body), ..request };
         let exchange = Exchange {
             v: VERSION,
             at: question.workspace.world.now().timestamp(),
