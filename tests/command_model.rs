@@ -428,6 +428,9 @@ fn killed_at_random(mut proof: Proof, is_watcher: bool) {
         let id = ws.claw(&["send", "2+2"]).ok().trim().to_owned();
         ws.claw(&["route"]).ok();
         let mut claw = ws.command(&["run-agent"]).spawn().unwrap();
+        if round % 2 == 0 {
+            ws.eventually("its program is at work", |ws| ws.path("beats").exists());
+        }
         let moment = Instant::now() + Duration::from_micros(random.below(40_000) as u64);
         while Instant::now() < moment {
             std::hint::spin_loop();

@@ -17,14 +17,18 @@ use tokio::net::unix::pipe::Receiver;
 pub(super) fn block_on<T>(stop: Option<BorrowedFd>, work: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let cannot = |e: std::io::Error| Fault::new(Kind::Machine, format!("cannot start the network: {e}"));
-    runtime.map_err(cannot)?.block_on(async {
+    let runtime = runtime.map_err(cannot)?;
+    let result = runtime.block_on(async {
         let Some(stop) = stop else { return work.await };
         let stop = stop.try_clone_to_owned().and_then(Receiver::from_owned_fd).map_err(cannot)?;
         match select(pin!(work), pin!(stop.readable())).await {
             Either::Left((result, _)) => result,
             Either::Right(_) => Err(Fault::new(Kind::Failed, "it was stopped")),
         }
-    })
+    });
+    // A thread that looks a name up knows no limits, and is not waited for.
+    runtime.shutdown_background();
+    result
 }
 
 /// A client for one model's server.
