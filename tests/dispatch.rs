@@ -345,10 +345,13 @@ fn what_kills_its_workers_is_not_blamed_on_whoever_has_asked() {
     ws.write("agents/broken/AGENT.md", &format!("---\n{head}\n---\nYou kill.\n"));
     let id = ws.claw(&["send", "--from", "file:a", "script:trust"]).ok().trim().to_owned();
     ws.claw(&["route"]).ok();
-    for _ in 0..3 {
-        assert_eq!(ws.claw(&["run-agent"]).code, -9);
-    }
-    assert_eq!(ws.claw(&["run-agent"]).code, 0, "{:?}", ws.pending());
+    // The watcher of one that was killed holds its lane for a moment: then there is nothing to do.
+    let mut killed = 0;
+    ws.eventually("it is answered", |ws| {
+        killed += usize::from(ws.claw(&["run-agent"]).code == -9);
+        ws.done("inbox").len() == 1
+    });
+    assert_eq!(killed, 3);
     ws.claw(&["deliver"]).ok();
     let text = &texts(&ws)[0];
     assert!(text.contains("its worker was killed 3 times"), "{text}");
