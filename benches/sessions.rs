@@ -62,7 +62,7 @@ fn listed(dir: &Path, runs: usize) -> Result<[Row; 3]> {
 
 /// Makes a session, and returns its log.
 fn made(dir: &Path, n: usize) -> Result<PathBuf> {
-    let folder = dir.join(format!("sessions/pickle.ask-20261121T{n:06}.123456Z-k{n:05}"));
+    let folder = dir.join(format!("sessions/pickle.ask-20261121T080500.{n:06}Z-k{n:05}"));
     fs::create_dir_all(&folder)?;
     fs::write(folder.join("log.jsonl"), line(n))?;
     // What the floor reads.
@@ -72,7 +72,7 @@ fn made(dir: &Path, n: usize) -> Result<PathBuf> {
 
 /// A turn in a log.
 fn line(n: usize) -> String {
-    let id = format!("20261121T{:06}.123456Z-k{n:05}", n % 240_000);
+    let id = format!("20261121T080500.{n:06}Z-k{n:05}");
     let (at, said) =
         ("2026-11-21T08:05:00.123456Z", "What is due this week, and what have I forgotten to do last week?");
     let event = format!(
