@@ -21,7 +21,7 @@ use terminal::Terminal;
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// How many words an answer has.
-const WORDS: usize = 20;
+const WORDS: u32 = 20;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -154,5 +154,5 @@ fn through_a_socket() -> Result<f64> {
     }
     let took = begun.elapsed().as_secs_f64() * 1e3;
     echo.join().map_err(|_| "the echo has broken down")??;
-    Ok(took / (2 * WORDS) as f64)
+    Ok(took / f64::from(2 * WORDS))
 }
