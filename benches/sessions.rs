@@ -43,11 +43,11 @@ fn listed(dir: &Path, runs: usize) -> Result<[Row; 3]> {
     let index = dir.join(".claw/sessions.jsonl");
     fs::create_dir_all(dir.join(".claw"))?;
     let (mut first, mut known, mut grown, mut floor) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for run in 0..runs {
+    for (run, log) in logs.iter().enumerate().take(runs) {
         let _ = fs::remove_file(&index);
         first.push(list(dir)?);
         known.push(list(dir)?);
-        fs::File::options().append(true).open(&logs[run])?.write_all(line(run + SESSIONS).as_bytes())?;
+        fs::File::options().append(true).open(log)?.write_all(line(run + SESSIONS).as_bytes())?;
         grown.push(list(dir)?);
         floor.push(read(&dir.join("sessions"))?);
     }
