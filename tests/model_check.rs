@@ -131,7 +131,9 @@ fn what_kills_its_workers_ends() {
 
 #[test]
 fn slots_are_a_limit_and_no_trap() {
-    use slots::Mutant::{CountInstead, HoldAndWait, NoSecondTry, NoSlowLook, Silent, WideFirst};
+    use slots::Mutant::{
+        CountInstead, HoldAndWait, KeptPromise, NoSecondTry, NoSlowLook, OwnPromise, Silent, SilentBack, WideFirst,
+    };
     let kills = if is_full() { 3 } else { 1 };
     let mut models = Vec::new();
     for limit in [1, 2] {
@@ -161,7 +163,10 @@ fn slots_are_a_limit_and_no_trap() {
             (mutant(Silent), idle),
             (mutant(CountInstead), "never more than the limit at once"),
             (Slots { kills: 1, ..mutant(NoSlowLook) }, model::ALIVE),
-            (Slots { limit: 2, lanes: [0, 2, 1], ..mutant(WideFirst) }, idle),
+            (Slots { limit: 2, lanes: [0, 2, 1], pools: [true; 3], ..mutant(WideFirst) }, idle),
+            (Slots { lanes: [0, 2, 1], ..mutant(SilentBack) }, idle),
+            (mutant(OwnPromise), idle),
+            (mutant(KeptPromise), model::ALIVE),
         ],
     );
 }

@@ -141,7 +141,8 @@ pub fn take_slots(workspace: &Workspace, work: &dyn Work, lane: &Lane, limit: Li
                 lane.occupy(slots);
                 return Ok(true);
             }
-            Taken::Full(count) => promised.renew(workspace, &groups[..count])?,
+            Taken::Full(count) if promised.renew(workspace, &groups[..count])? => continue,
+            Taken::Full(_) => {}
         }
         match &watch {
             Some(watch) if !limit.sleep(workspace, watch, None)? => return Ok(false),

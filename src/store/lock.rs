@@ -297,7 +297,7 @@ impl Slots {
     /// # Errors
     /// Where a lock file cannot be made.
     pub fn attempt(workspace: &Workspace, groups: &[Group], own: &Promised) -> Result<Taken> {
-        let mut held: Vec<Held> = Vec::with_capacity(groups.len());
+        let mut held: Vec<(Held, &str, u32)> = Vec::with_capacity(groups.len());
         'groups: for (index, (group, limit)) in groups.iter().enumerate() {
             let mine = own.number(group).filter(|number| number < limit);
             // Anywhere: the first ones are the ones that are taken.
@@ -308,17 +308,32 @@ impl Slots {
                 }
                 let path = slot_path(workspace, group, number);
                 if let Some(slot) = Held::attempt(&path, FlockOperation::NonBlockingLockExclusive)? {
-                    held.push(slot);
+                    held.push((slot, group, number));
                     continue 'groups;
                 }
             }
+            give_back(workspace, held, own)?;
             return Ok(Taken::Full(index + 1));
         }
-        for slot in &mut held {
+        for (slot, ..) in &mut held {
             slot.arm()?;
         }
-        Ok(Taken::All(Self(held)))
+        Ok(Taken::All(Self(held.into_iter().map(|(slot, ..)| slot).collect())))
     }
+}
+
+/// Lets go of slots that nothing was done with. That wakes nobody; but one that somebody else was promised
+/// meanwhile may be all that he waits for, so he hears of it.
+fn give_back(workspace: &Workspace, held: Vec<(Held, &str, u32)>, own: &Promised) -> Result<()> {
+    for (slot, group, number) in held {
+        drop(slot);
+        // Looked at behind the release: who is promised it from here on tries it once more before he sleeps.
+        if own.number(group) != Some(number) && Promised::is_made(workspace, group, number)? {
+            let path = slot_path(workspace, group, number);
+            drop(File::options().append(true).open(&path).at("open", &path)?);
+        }
+    }
+    Ok(())
 }
 
 /// The slots that are next to be had by whoever waits for them: one in each group that it needs, up to the one
@@ -329,12 +344,14 @@ impl Slots {
 pub struct Promised(Vec<(String, u32, Held)>);
 
 impl Promised {
-    /// Keeps what was promised in these groups, lets go of the rest, and asks for what is missing.
+    /// Keeps what was promised in these groups, lets go of the rest, and asks for what is missing. True where
+    /// something was promised that was not before: whoever had that may have given it back already.
     ///
     /// # Errors
     /// Where a lock file cannot be made.
-    pub fn renew(&mut self, workspace: &Workspace, groups: &[Group]) -> Result<()> {
+    pub fn renew(&mut self, workspace: &Workspace, groups: &[Group]) -> Result<bool> {
         self.0.retain(|(known, number, _)| groups.iter().any(|(group, limit)| group == known && number < limit));
+        let mut is_new = false;
         'groups: for (group, limit) in groups {
             if self.number(group).is_some() {
                 continue;
@@ -346,12 +363,13 @@ impl Promised {
                     // Whoever left it alone hears when it is let go of.
                     held.arm()?;
                     self.0.push((group.clone(), number, held));
+                    is_new = true;
                     continue 'groups;
                 }
             }
-            return Ok(());
+            break;
         }
-        Ok(())
+        Ok(is_new)
     }
 
     fn path(workspace: &Workspace, group: &str, number: u32) -> PathBuf {

@@ -3,7 +3,8 @@
 //! Three events in two or three lanes; two agents of which each has one slot, and a number for all. A
 //! process that sees one event through keeps its lane and waits for the slots; a pool lets go of the lane.
 //! A lock that is let go of before its holder has begun wakes nobody: so the slots that fewer want are
-//! taken first, and whoever finds no more has taken nothing that somebody else could have worked with.
+//! taken first, and whoever finds no more has taken nothing that somebody else could have worked with. Whoever
+//! waits for slots is promised one in each group, up to the one that is full; others leave those alone.
 
 use super::{Protocol, Steps};
 
@@ -27,6 +28,12 @@ pub enum Mutant {
     NoSlowLook,
     /// The slots for all are taken before those of the agent, and the others cannot have them meanwhile.
     WideFirst,
+    /// Whoever was promised a slot leaves it alone too.
+    OwnPromise,
+    /// What was promised is kept while its holder works.
+    KeptPromise,
+    /// What was promised to somebody else meanwhile is given back silently.
+    SilentBack,
 }
 
 /// How many slots there are for all, and whether both lanes are of one agent.
@@ -46,9 +53,19 @@ pub struct Slots {
 enum At {
     Out,
     Lane,
-    /// Trying slot `.1` of group number `.0`.
+    /// Looking whether slot `.1` of group number `.0` is promised.
     Slot(usize, usize),
+    /// Trying it.
+    Try(usize, usize),
+    /// Group `.0` is full; giving back what it has.
+    Back(usize),
+    /// Looking whether somebody was promised this slot, which it has given back.
+    Tell(usize, Option<usize>),
+    /// Group `.1` is full; asking to be promised a slot of group number `.0`, and of those behind it up to that.
+    Ask(usize, usize, bool),
     Arm,
+    /// It has its slots, and what it was promised besides.
+    Forget,
     Work,
     /// The slots are free; the lane is not.
     Left,
@@ -69,6 +86,8 @@ struct Process {
 pub struct State {
     lanes: [Option<usize>; PROCESSES],
     slots: [Option<usize>; SLOTS],
+    /// Who is next to have it.
+    next: [Option<usize>; SLOTS],
     processes: [Process; PROCESSES],
     kills: usize,
 }
@@ -118,29 +137,36 @@ impl Slots {
                     mine.at = if busy < self.limit { At::Arm } else { At::Slot(0, 0) };
                     return steps.push(who, "count", to);
                 }
+                let is_promised = state.next[slot].is_some_and(|by| by != who || self.is(Mutant::OwnPromise));
+                if is_promised {
+                    self.no_slot(to, who, (number, place), steps);
+                } else {
+                    mine.at = At::Try(number, place);
+                    steps.push(who, "nobody was promised it", to);
+                }
+            }
+            At::Try(number, place) => {
+                let slot = self.group(self.groups(who)[number])[place];
                 if state.slots[slot].is_none() {
                     to.slots[slot] = Some(who);
                     to.processes[who].at = if number == 0 { At::Slot(1, 0) } else { At::Arm };
                     steps.push(who, "lock a slot", to);
-                } else if place + 1 < self.group(group).len() {
-                    mine.at = At::Slot(number, place + 1);
-                    steps.push(who, "try the next", to);
-                } else if self.is(Mutant::HoldAndWait) {
-                    // Waits where it stands, as a lock that blocks would.
                 } else {
-                    // All or nothing.
-                    let is_pool = self.pools[who];
-                    free(&mut to.slots, who);
-                    if is_pool {
-                        free(&mut to.lanes, who);
-                        to.processes[who].has_lane = false;
-                    }
-                    give_up(to, who, steps);
+                    self.no_slot(to, who, (number, place), steps);
                 }
             }
+            At::Back(_) | At::Tell(..) | At::Ask(..) => self.gives_way(state, who, steps),
             At::Arm => {
-                mine.at = At::Work;
+                mine.at = if state.next.contains(&Some(who)) { At::Forget } else { At::Work };
                 steps.push(who, "begin to work", to);
+            }
+            At::Forget => {
+                mine.at = At::Work;
+                if !self.is(Mutant::KeptPromise) {
+                    free(&mut to.next, who);
+                }
+                self.wake(&mut to);
+                steps.push(who, "let go of what was promised", to);
             }
             At::Work => {
                 free(&mut to.slots, who);
@@ -171,6 +197,76 @@ impl Slots {
         }
     }
 
+    /// What a process does that found a group full.
+    fn gives_way(&self, state: &State, who: usize, steps: &mut Steps<State>) {
+        let mut to = *state;
+        match state.processes[who].at {
+            At::Back(full) => {
+                let had = state.slots.iter().position(|holder| *holder == Some(who));
+                free(&mut to.slots, who);
+                to.processes[who].at = At::Tell(full, had);
+                steps.push(who, "give back", to);
+            }
+            At::Tell(full, had) => {
+                // It may be all that somebody waits for.
+                let is_others = had.and_then(|slot| state.next[slot]).is_some_and(|by| by != who);
+                if is_others && !self.is(Mutant::SilentBack) {
+                    self.wake(&mut to);
+                }
+                if self.pools[who] {
+                    free(&mut to.lanes, who);
+                    to.processes[who].has_lane = false;
+                    give_up(to, who, steps);
+                } else {
+                    // What is behind the full group is left to others.
+                    let groups = self.groups(who);
+                    let behind = groups[full + 1..].iter().flat_map(|group| self.group(*group));
+                    let given: Vec<&usize> = behind.filter(|slot| state.next[**slot] == Some(who)).collect();
+                    for slot in given {
+                        to.next[*slot] = None;
+                        self.wake(&mut to);
+                    }
+                    to.processes[who].at = At::Ask(0, full, false);
+                    steps.push(who, "full", to);
+                }
+            }
+            At::Ask(number, full, is_new) => {
+                let group = self.group(self.groups(who)[number]);
+                let has_one = group.iter().any(|slot| state.next[*slot] == Some(who));
+                let one = group.iter().find(|slot| state.next[**slot].is_none()).filter(|_| !has_one);
+                if let Some(slot) = one {
+                    to.next[*slot] = Some(who);
+                }
+                let is_new = is_new || one.is_some();
+                if number < full && (has_one || one.is_some()) {
+                    to.processes[who].at = At::Ask(number + 1, full, is_new);
+                    steps.push(who, "is promised a slot", to);
+                } else if is_new {
+                    // Who had it may have given it back before it could be seen that it was promised.
+                    to.processes[who].at = At::Slot(0, 0);
+                    steps.push(who, "try what is promised", to);
+                } else {
+                    give_up(to, who, steps);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// This slot is not to be had: the next one of its group is tried, else the group is full.
+    fn no_slot(&self, mut to: State, who: usize, (number, place): (usize, usize), steps: &mut Steps<State>) {
+        if place + 1 < self.group(self.groups(who)[number]).len() {
+            to.processes[who].at = At::Slot(number, place + 1);
+            steps.push(who, "try the next", to);
+        } else if self.is(Mutant::HoldAndWait) {
+            // Waits where it stands, as a lock that blocks would.
+        } else {
+            // All or nothing.
+            to.processes[who].at = At::Back(number);
+            steps.push(who, "all of them are taken", to);
+        }
+    }
+
     fn wake(&self, to: &mut State) {
         if !self.is(Mutant::Silent) {
             wake(to);
@@ -179,7 +275,9 @@ impl Slots {
 
     /// Everything that a process needs is free.
     fn could_begin(&self, state: &State, who: usize) -> bool {
-        let is_free = |group: &usize| self.group(*group).iter().any(|slot| state.slots[*slot].is_none());
+        let is_mine = |slot: usize| state.next[slot].is_none_or(|by| by == who);
+        let is_free =
+            |group: &usize| self.group(*group).iter().any(|slot| state.slots[*slot].is_none() && is_mine(*slot));
         let has_lane = state.processes[who].has_lane || state.lanes[self.lanes[who]].is_none();
         has_lane && self.groups(who).iter().all(is_free)
     }
@@ -223,7 +321,13 @@ impl Protocol for Slots {
     type State = State;
 
     fn start(&self) -> State {
-        State { lanes: [None; PROCESSES], slots: [None; SLOTS], processes: [FRESH; PROCESSES], kills: self.kills }
+        State {
+            lanes: [None; PROCESSES],
+            slots: [None; SLOTS],
+            next: [None; SLOTS],
+            processes: [FRESH; PROCESSES],
+            kills: self.kills,
+        }
     }
 
     fn steps(&self, state: &State, steps: &mut Steps<State>) {
@@ -236,6 +340,7 @@ impl Protocol for Slots {
         for who in (0..PROCESSES).filter(|who| state.kills > 0 && state.processes[*who].at != At::Out) {
             let mut to = State { kills: state.kills - 1, ..*state };
             free(&mut to.slots, who);
+            free(&mut to.next, who);
             free(&mut to.lanes, who);
             // Nobody comes in its place, so that whoever sleeps has only itself.
             to.processes[who] = Process { left: 0, ..FRESH };
@@ -250,7 +355,8 @@ impl Protocol for Slots {
     fn broken(&self, state: &State) -> Option<&'static str> {
         let working = |agent: Option<usize>| {
             let of = |who: &usize| agent.is_none_or(|agent| self.groups(*who).contains(&agent));
-            (0..PROCESSES).filter(|who| state.processes[*who].at == At::Work).filter(of).count()
+            let works = |who: &usize| matches!(state.processes[*who].at, At::Work | At::Forget);
+            (0..PROCESSES).filter(works).filter(of).count()
         };
         let is_over = working(None) > self.limit || working(Some(1)) > 1 || working(Some(2)) > 1;
         if is_over {
