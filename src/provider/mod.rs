@@ -109,7 +109,7 @@ pub fn ask(question: &mut Question) -> Result<Reply> {
     Ok(reply)
 }
 
-/// What a stream of this provider's means, whose bytes come in pieces of this size: see [`wire::dissect`]. For the
+/// What a stream of this provider's means, whose bytes come in pieces of this size: see `wire::dissect`. For the
 /// fuzzers, which know no model.
 #[must_use]
 pub fn dissect(provider: &str, stream: &[u8], size: usize) -> Option<String> {
