@@ -20,6 +20,8 @@ const FACTS: [&str; 6] = [
 fn workspace(server: &Window, settings: &str) -> Fixture {
     let ws = Fixture::new();
     server.model(&ws, settings);
+    // What else an agent is told would take most of so small a window.
+    ws.write("agents/pickle/AGENT.md", "---\nname: Pickle\ntools: [recall]\n---\nYou are Pickle.\n");
     let notes: String =
         (0..40).map(|n| format!("- word1 word2 a note about place {n}, which is long enough to be cut\n")).collect();
     ws.write("memories/topics/places.md", &notes);

@@ -48,7 +48,8 @@ fn run(question: &mut Question, asked: &Asked, pieces: &mut Pieces) -> Result<En
         env: &[("CLAW_WORKSPACE", question.workspace.root.display().to_string())],
         inherits: true,
         walls: None,
-        input: asked.body.to_string().into_bytes(),
+        // In the order of its documentation, which a value does not keep.
+        input: serde_json::to_vec(question.request).map_err(|e| Fault::data(e.to_string()))?,
         timeout: limit(model.timeout, 600),
         max_output: MAX_ANSWER,
         locks: question.lane.share()?,
