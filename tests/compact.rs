@@ -141,10 +141,10 @@ fn a_window_that_is_smaller_than_anybody_knew_is_learned_from_its_refusal() {
 
 #[test]
 fn what_fits_into_no_window_fails_and_says_so() {
-    let server = Window::start(500, false);
+    let server = Window::start(100, false);
     let ws = workspace(&server, "");
     let err = ws.claw(&["ask", "-n", "hello"]).fails(1);
-    assert!(err.contains("maximum context length is 500 tokens"), "{err}");
+    assert!(err.contains("maximum context length is 100 tokens"), "{err}");
     server.seen(|seen| assert!(seen.refused.len() <= 2, "{:?}", seen.refused));
 }
 
