@@ -179,6 +179,23 @@ pub fn append(path: &Path, bytes: &[u8], is_named: bool, sync: Sync) -> Result<(
     sync_dir(path.parent().unwrap_or(path), sync)
 }
 
+/// Cuts zeros off the end of `path`, which now has these bytes, unless somebody has written to it since: a power cut
+/// leaves them where the length was durable and what had been written was not. Durable with the next append.
+///
+/// # Errors
+/// Where it cannot be cut.
+pub fn cut_hole(path: &Path, bytes: &mut Vec<u8>) -> Result<()> {
+    let kept = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    if kept < bytes.len() {
+        let file = File::options().write(true).open(path).at("open", path)?;
+        if file.metadata().at("read", path)?.len() == bytes.len() as u64 {
+            file.set_len(kept as u64).at("cut", path)?;
+            bytes.truncate(kept);
+        }
+    }
+    Ok(())
+}
+
 /// Makes what somebody else has written into `path` durable, its name too. A file that is not there
 /// has nothing to lose.
 ///

@@ -74,18 +74,20 @@ pub fn note(workspace: &Workspace, lane: &Lane, shelf: &Shelf, id: &Id, text: &s
     if !path.exists() {
         durable::make_dir(path.parent().unwrap_or(&path), 1, sync)?;
     }
-    let read = || match fs::read_to_string(&path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(String::new()),
+    let read = || match fs::read(&path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         other => other.at("read", &path),
     };
     let mark = format!("<!-- {id} -->");
-    let last = |text: &str| text.lines().position(|l| l.contains(&mark)).map(|n| n + 1);
+    // What a person has written, or a power cut torn, may be no UTF-8.
+    let last = |text: &[u8]| String::from_utf8_lossy(text).lines().position(|l| l.contains(&mark)).map(|n| n + 1);
     let mut whole = read()?;
     if last(&whole).is_none() {
+        durable::cut_hole(&path, &mut whole)?;
         let title = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
         let head = if whole.is_empty() { format!("# {title}\n\n") } else { String::new() };
         let addition = format!("{head}- {} {mark}\n", text.trim().replace('\n', "\n  "));
-        durable::append(&path, missing(&whole, &addition).as_bytes(), false, sync)?;
+        durable::append(&path, &missing(&whole, &addition), false, sync)?;
         whole = read()?;
     } else {
         // Whoever wrote it may have been killed before it was durable.
@@ -101,11 +103,11 @@ pub fn note(workspace: &Workspace, lane: &Lane, shelf: &Shelf, id: &Id, text: &s
 
 /// What has to be appended to `old` so that it ends with `addition`: a line without an end is the
 /// beginning of `addition` where a power cut tore it, else somebody's, and is ended first.
-fn missing(old: &str, addition: &str) -> String {
-    let tail = old.rsplit('\n').next().unwrap_or_default();
-    match addition.strip_prefix(tail) {
+fn missing(old: &[u8], addition: &str) -> Vec<u8> {
+    let tail = old.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+    match addition.as_bytes().strip_prefix(tail) {
         Some(rest) => rest.to_owned(),
-        None => format!("\n{addition}"),
+        None => format!("\n{addition}").into_bytes(),
     }
 }
 
@@ -143,10 +145,27 @@ mod tests {
 
     #[test]
     fn a_torn_note_is_completed_and_anybody_elses_line_is_ended() {
-        assert_eq!(missing("", "- a\n"), "- a\n");
-        assert_eq!(missing("x\n", "- a\n"), "- a\n");
-        assert_eq!(missing("x\n- ", "- a\n"), "a\n");
-        assert_eq!(missing("x\nmine", "- a\n"), "\n- a\n");
+        assert_eq!(missing(b"", "- a\n"), b"- a\n");
+        assert_eq!(missing(b"x\n", "- a\n"), b"- a\n");
+        assert_eq!(missing(b"x\n- ", "- a\n"), b"a\n");
+        assert_eq!(missing(b"x\n- \xc3", "- \u{e9}\n"), b"\xa9\n");
+        assert_eq!(missing(b"x\nmine", "- a\n"), b"\n- a\n");
+    }
+
+    #[test]
+    fn zeros_that_a_power_cut_has_left_are_cut_off_unless_somebody_went_on_writing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.md");
+        let cut = |known: &[u8], there: &[u8]| {
+            fs::write(&path, there).unwrap();
+            let mut bytes = known.to_vec();
+            durable::cut_hole(&path, &mut bytes).unwrap();
+            (bytes, fs::read(&path).unwrap())
+        };
+        assert_eq!(cut(b"x\n- a\0\0", b"x\n- a\0\0"), (b"x\n- a".to_vec(), b"x\n- a".to_vec()));
+        assert_eq!(cut(b"x\0y\n", b"x\0y\n"), (b"x\0y\n".to_vec(), b"x\0y\n".to_vec()));
+        assert_eq!(cut(b"x\0", b"x\0mine"), (b"x\0".to_vec(), b"x\0mine".to_vec()));
+        assert_eq!(cut(b"\0\0", b"\0\0"), (vec![], vec![]));
     }
 
     #[test]
