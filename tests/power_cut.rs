@@ -53,6 +53,7 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "tick", arrange: sent, command: &["tick"], accepted: Accepted::Before },
     Scenario { name: "tick, drop", arrange: dropped, command: &["tick"], accepted: Accepted::Before },
     Scenario { name: "no event", arrange: dropped_badly, command: &["route"], accepted: Accepted::Never },
+    Scenario { name: "no agent", arrange: for_nobody, command: &["route"], accepted: Accepted::Never },
     Scenario { name: "no answer", arrange: unanswerable, command: &["run-agent"], accepted: Accepted::Never },
     Scenario { name: "tick, laid out anew", arrange: stripped, command: &["tick"], accepted: Accepted::Before },
     Scenario { name: "ask", arrange: |_| {}, command: ASK, accepted: Accepted::Answer },
@@ -60,6 +61,10 @@ const SCENARIOS: &[Scenario] = &[
 
 fn dropped_badly(ws: &Fixture) {
     ws.write("inbox/q.md", "---\nfrom: [\n---\nhello\n");
+}
+
+fn for_nobody(ws: &Fixture) {
+    ws.write("inbox/q.json", r#"{"from": "file:a", "agent": "nobody", "content": "hello"}"#);
 }
 
 fn unanswerable(ws: &Fixture) {
@@ -288,14 +293,15 @@ fn wrong(state: &State) -> Vec<String> {
         let is_whole = |name: &String| {
             let reason = ws.read(&format!("inbox/failed/{name}"));
             let says = |what| reason.contains(what);
-            (says("front matter") || says("there is no decision")) && reason.ends_with('\n')
+            let is_said = says("front matter") || says("there is no decision") || says("there is no agent");
+            is_said && reason.ends_with('\n')
         };
         if kept.len() != 1 || reasons.len() != 1 || !reasons.iter().all(is_whole) {
             wrong.push(format!("kept: {kept:?}, reasons: {reasons:?}"));
         }
         // Who sent an event is told of its end, once; a drop has no sender.
         let told = taken.len() + delivered(&ws).len();
-        if told != usize::from(state.scenario.name == "no answer") {
+        if told != usize::from(state.scenario.name != "no event") {
             wrong.push(format!("told {told} times"));
         }
         return wrong;
