@@ -59,12 +59,16 @@ impl Place {
             return refused(&format!("port {port} is none of the web"));
         }
         let (host, ip) = match host {
-            Host::Domain(name) => (name.trim_end_matches('.').to_owned(), None),
+            Host::Domain(name) => (name.strip_suffix('.').unwrap_or(name).to_owned(), None),
             Host::Ipv4(ip) => (ip.to_string(), Some(IpAddr::V4(ip))),
             Host::Ipv6(ip) => (ip.to_string(), Some(IpAddr::V6(ip))),
         };
         if host.is_empty() {
             return refused("it has no host");
+        }
+        // `127.0.0.1..` is an address for nobody, and for some resolvers one.
+        if host.split('.').any(str::is_empty) {
+            return refused("its host has a part without a name");
         }
         url.set_fragment(None);
         Ok(Self { url, host, ip, port })
