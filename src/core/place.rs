@@ -59,7 +59,7 @@ impl Place {
             return refused(&format!("port {port} is none of the web"));
         }
         let (host, ip) = match host {
-            Host::Domain(name) => (name.strip_suffix('.').unwrap_or(name).to_owned(), None),
+            Host::Domain(name) => (rootless(name), None),
             Host::Ipv4(ip) => (ip.to_string(), Some(IpAddr::V4(ip))),
             Host::Ipv6(ip) => (ip.to_string(), Some(IpAddr::V6(ip))),
         };
@@ -106,6 +106,11 @@ impl Place {
     }
 }
 
+/// A name without the dot of the root, which says the same.
+fn rootless(name: &str) -> String {
+    name.strip_suffix('.').unwrap_or(name).to_owned()
+}
+
 /// A URL without what might be a secret in it.
 fn bare(url: &Url) -> String {
     let mut url = url.clone();
@@ -129,7 +134,7 @@ impl<'de> Deserialize<'de> for Exception {
         let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
         let port = port.parse().map_err(|_| wrong())?;
         let host = match Host::parse(host).map_err(|_| wrong())? {
-            Host::Domain(name) => name.trim_end_matches('.').to_owned(),
+            Host::Domain(name) => rootless(&name),
             Host::Ipv4(ip) => ip.to_string(),
             Host::Ipv6(ip) => ip.to_string(),
         };
@@ -154,9 +159,7 @@ impl<'de> Deserialize<'de> for Pattern {
         let wrong = || de::Error::custom(format!("`{text}` is not a host, like example.org or \"*.example.org\""));
         let (name, is_below) = text.strip_prefix("*.").map_or((&text[..], false), |name| (name, true));
         match Host::parse(name).map_err(|_| wrong())? {
-            Host::Domain(host) if !host.contains('*') => {
-                Ok(Self { host: host.trim_end_matches('.').to_owned(), is_below })
-            }
+            Host::Domain(host) if !host.contains('*') => Ok(Self { host: rootless(&host), is_below }),
             Host::Ipv4(ip) if !is_below => Ok(Self { host: ip.to_string(), is_below }),
             Host::Ipv6(ip) if !is_below => Ok(Self { host: ip.to_string(), is_below }),
             _ => Err(wrong()),
