@@ -199,8 +199,14 @@ fn supervisors_a_shell_loop_and_one_shots_on_one_workspace() {
         let units: Vec<_> =
             UNITS.iter().zip(hears).map(|(unit, hear)| scope.spawn(move || unit.serve(ws, &hear))).collect();
         for part in 0..kills {
-            speak(&town, count * part / kills..count * (part + 1) / kills, &mut random, &mut said);
-            shaken.child.kill().unwrap();
+            let numbers = count * part / kills..count * (part + 1) / kills;
+            std::thread::scope(|scope| {
+                let speaker = scope.spawn(|| speak(&town, numbers, &mut random, &mut said));
+                ws.eventually("it is at work, or everything has been said and done", |ws| {
+                    !children(shaken.child.id()).is_empty() || speaker.is_finished() && ws.pending().is_empty()
+                });
+                shaken.child.kill().unwrap();
+            });
             shaken.child.wait().unwrap();
             shaken = ws.supervise(&[]);
         }
