@@ -8,6 +8,7 @@ use crate::core::cassette::{Chunk, Request as Asked, Response};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::{Call, Reply};
 use crate::provider::{MAX_ANSWER, Question, Took, limit, tape};
+use crate::store::stop::Ear;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -53,7 +54,7 @@ fn run(question: &mut Question, asked: &Asked, pieces: &mut Pieces) -> Result<En
         timeout: limit(model.timeout, 600),
         max_output: MAX_ANSWER,
         locks: question.lane.share()?,
-        stop: question.stop,
+        stop: question.ear.and_then(Ear::bell),
     };
     let (heard, mut chunks) = (&mut *question.heard, Vec::new());
     let is_recorded = question.tape.is_recording();

@@ -29,10 +29,10 @@ use crate::core::model_settings::REPLAY;
 use crate::core::problem::nearest;
 use crate::core::stamp::Stamp;
 use crate::store::lock::Lane;
+use crate::store::stop::Ear;
 use crate::store::workspace::Workspace;
 use frames::Framing;
 use jiff::SignedDuration;
-use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 /// The most text that an answer may have, in bytes.
@@ -50,8 +50,8 @@ pub struct Question<'a> {
     pub at: Stamp,
     /// The session's lane, for programs that are run.
     pub lane: &'a Lane,
-    /// Readable as soon as nobody wants the answer any more.
-    pub stop: Option<BorrowedFd<'a>>,
+    /// Hears of it as soon as nobody wants the answer any more.
+    pub ear: Option<&'a Ear<'a>>,
     /// Hears every piece of text as it comes.
     pub heard: &'a mut dyn FnMut(&str),
     /// What the question has taken, as far as it is known; also where there was no answer.

@@ -36,7 +36,7 @@ pub(super) fn ask(question: &mut Question) -> Result<Reply> {
         request: &request,
         at: question.at,
         lane: question.lane,
-        stop: question.stop,
+        ear: question.ear,
         heard: &mut *question.heard,
         took: Took::Nothing,
         tape: Tape::playing(playing),

@@ -12,6 +12,7 @@ use crate::provider::source::Source;
 use crate::provider::tape::{self, Tape};
 use crate::provider::{MAX_ANSWER, Question, Took, http, limit};
 use crate::store::secrets;
+use crate::store::stop::Ear;
 use crate::store::workspace::Workspace;
 use crate::world::World;
 use reqwest::RequestBuilder;
@@ -56,7 +57,7 @@ pub(super) fn ask(question: &mut Question, wire: &Wire) -> Result<Reply> {
     let recorded = tape::answer(question, &asked)?;
     // Nobody is asked who would want to see a key.
     let key = if recorded.is_some() { None } else { key(question.workspace, chosen, wire)? };
-    let (stop, whole) = (question.stop, limit(chosen.model.timeout, 600));
+    let (stop, whole) = (question.ear.and_then(Ear::bell), limit(chosen.model.timeout, 600));
     let exchange = async {
         let key = key.as_deref();
         let source = if let Some(recorded) = recorded {

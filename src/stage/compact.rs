@@ -242,7 +242,7 @@ impl Turn<'_> {
             request,
             is_asked: self.asked.is_some(),
         };
-        let (answer, took) = call.ask(self.ear.bell(), &mut |_| {})?;
+        let (answer, took) = call.ask(&self.ear, &mut |_| {})?;
         match answer {
             Ok(reply) if reply.content.trim().is_empty() => {
                 Ok(Err(Fault::new(Kind::Unavailable, format!("model {}: its summary is empty", chosen.name))))

@@ -14,11 +14,11 @@ use crate::core::session;
 use crate::core::stamp::Stamp;
 use crate::provider::{self, Question, Tape, Took};
 use crate::store::lock::Lane;
+use crate::store::stop::Ear;
 use crate::store::workspace::Workspace;
 use crate::store::{definitions, publish, usage};
 use crate::world;
 use jiff::Zoned;
-use std::os::fd::BorrowedFd;
 
 /// A call that is about to leave.
 pub(super) struct Call<'a> {
@@ -44,12 +44,12 @@ struct Reserved {
 
 impl Call<'_> {
     /// Pays for it and asks: what came of it, and what it took. `heard` hears the answer as it comes; it ends as
-    /// soon as `stop` is readable.
+    /// soon as the turn is to end.
     ///
     /// # Errors
     /// Where it did not leave: `Spent` where it does not fit, `Config` where nobody knows what it costs and somebody
     /// wants to.
-    pub(super) fn ask(&self, stop: Option<BorrowedFd>, heard: &mut dyn FnMut(&str)) -> Result<(Result<Reply>, Took)> {
+    pub(super) fn ask(&self, ear: &Ear, heard: &mut dyn FnMut(&str)) -> Result<(Result<Reply>, Took)> {
         let reserved = self.reserve()?;
         let mut question = Question {
             workspace: self.workspace,
@@ -57,7 +57,7 @@ impl Call<'_> {
             request: self.request,
             at: self.event.stamp(),
             lane: self.lane,
-            stop,
+            ear: Some(ear),
             heard,
             took: Took::default(),
             tape: Tape::default(),

@@ -211,6 +211,10 @@ impl<'w> Pool<'w> {
 
     fn start(&mut self, mut view: View) -> Result<Start<'w>> {
         let side = self.work.side();
+        let groups = self.work.slots(self.work.key(&view.lane))?;
+        if Slots::are_spent(self.workspace, &groups) {
+            return Ok(Start::NoSlot(view));
+        }
         let Some(mut tried) = Lane::probe(self.workspace, side, &view.lane)? else { return Ok(Start::Elsewhere) };
         let is_true = tried.found().is_some() && tried.found() == view.version;
         if let (true, Some((State::Wait, Entry { due: Some(due), .. }))) = (is_true, view.entries.first())
@@ -221,7 +225,6 @@ impl<'w> Pool<'w> {
             return Ok(Start::Rests(view));
         }
         tried.arm()?;
-        let groups = self.work.slots(self.work.key(&view.lane))?;
         let Taken::All(slots) = Slots::attempt(self.workspace, &groups, &Promised::default())? else {
             return Ok(Start::NoSlot(view));
         };

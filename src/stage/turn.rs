@@ -147,7 +147,7 @@ impl Turn<'_> {
             request,
             is_asked: asked.is_some(),
         };
-        let (answer, _) = call.ask(self.ear.bell(), &mut |text| {
+        let (answer, _) = call.ask(&self.ear, &mut |text| {
             if let Some(heard) = asked.and_then(|asked| asked.heard) {
                 self.has_spoken = true;
                 heard(Heard::Text(text));

@@ -254,10 +254,9 @@ fn path(workspace: &Workspace, state: &str, id: &Id, suffix: &str) -> PathBuf {
 }
 
 fn names(workspace: &Workspace, state: &str, suffix: &str) -> Vec<Id> {
-    let entries = fs::read_dir(dir(workspace, state)).into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    let mut ids: Vec<Id> =
-        names.filter_map(|name| Id::parse(name.strip_suffix(suffix)?.strip_suffix('.')?).ok()).collect();
+    let names = workspace.names(&format!("{FOLDER}/{state}"));
+    let ids = names.iter().filter_map(|name| Id::parse(name.strip_suffix(suffix)?.strip_suffix('.')?).ok());
+    let mut ids: Vec<Id> = ids.collect();
     ids.sort();
     ids
 }

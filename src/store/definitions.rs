@@ -51,9 +51,9 @@ pub fn agent(workspace: &Workspace, id: &str) -> Result<Arc<Agent>> {
 /// Every agent that there is, by its folder, or what is wrong with it.
 #[must_use]
 pub fn agents(workspace: &Workspace) -> Vec<(String, Result<Arc<Agent>>)> {
-    let is_agent = |id: &String| workspace.path("agents").join(id).join("AGENT.md").exists();
-    let ids = folders(workspace, "agents").into_iter().filter(is_agent);
-    ids.map(|id| (id.clone(), agent(workspace, &id))).collect()
+    let is_there = |id: &str| workspace.path("agents").join(id).join("AGENT.md").exists();
+    let read = folders(workspace, "agents").into_iter().map(|id| (agent(workspace, &id), id));
+    read.filter(|(read, id)| read.is_ok() || is_there(id)).map(|(read, id)| (id, read)).collect()
 }
 
 fn read_agent(workspace: &Workspace, id: &str) -> Result<Agent> {
@@ -93,12 +93,25 @@ pub fn unknown(workspace: &Workspace, id: &str) -> Fault {
 /// The folders in `kind` (`agents`, `skills`, `crons`), sorted.
 #[must_use]
 pub fn folders(workspace: &Workspace, kind: &str) -> Vec<String> {
-    let entries = fs::read_dir(workspace.path(kind)).into_iter().flatten().flatten();
-    let dirs = entries.filter(|e| e.path().is_dir());
-    let mut names: Vec<String> = dirs.filter_map(|e| e.file_name().into_string().ok()).collect();
-    names.retain(|n| !n.starts_with('.'));
-    names.sort();
+    let dir = workspace.path(kind);
+    let list = || {
+        let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
+        let dirs = entries.filter(is_dir);
+        let mut names: Vec<String> = dirs.filter_map(|e| e.file_name().into_string().ok()).collect();
+        names.retain(|n| !n.starts_with('.'));
+        names.sort();
+        Ok::<_, Infallible>(names)
+    };
+    let Ok(names) = workspace.memo.folders.get(kind, std::slice::from_ref(&dir), workspace.world.now(), list);
     names
+}
+
+/// Whether it is a folder, or a link to one.
+fn is_dir(entry: &fs::DirEntry) -> bool {
+    match entry.file_type() {
+        Ok(kind) if !kind.is_symlink() => kind.is_dir(),
+        _ => entry.path().is_dir(),
+    }
 }
 
 /// The guide's files that are there and say something: name and text.

@@ -29,10 +29,10 @@ const SETTLED: i64 = 2;
 #[must_use]
 pub fn refusal(path: &Path) -> Option<&'static str> {
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let is_file = path.symlink_metadata().is_ok_and(|m| m.is_file());
+    let is_file = || path.symlink_metadata().is_ok_and(|m| m.is_file());
     match () {
         () if name.starts_with('.') || name.starts_with('#') => Some("a hidden file"),
-        () if !is_file => Some("not a regular file"),
+        () if !is_file() => Some("not a regular file"),
         () if TEMPORARY.iter().any(|end| name.ends_with(end)) => Some("a temporary file by its name"),
         () => None,
     }

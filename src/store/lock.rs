@@ -12,6 +12,7 @@
 use crate::core::fault::Result;
 use crate::store::At;
 use crate::store::boxes::Side;
+use crate::store::ours::Ours;
 use crate::store::workspace::Workspace;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
@@ -20,7 +21,7 @@ use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 const WIDTH: usize = 16;
@@ -174,7 +175,7 @@ impl Lane {
     /// Where the process is out of descriptors.
     pub fn share(&self) -> Result<Vec<OwnedFd>> {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = std::iter::once(&self.held).chain(&slots.0);
+        let held = std::iter::once(&self.held).chain(&slots.held);
         let shared = held.map(|held| held.lock.as_fd().try_clone_to_owned());
         shared.collect::<std::io::Result<_>>().at("share", &self.held.path)
     }
@@ -280,7 +281,18 @@ fn slot_path(workspace: &Workspace, group: &str, number: u32) -> PathBuf {
 
 /// Places among a limited number, over all processes.
 #[derive(Debug, Default)]
-pub struct Slots(Vec<Held>);
+pub struct Slots {
+    names: Vec<(String, u32)>,
+    ours: Arc<Ours>,
+    /// Behind what `Drop` does: whoever is woken by their release may try them.
+    held: Vec<Held>,
+}
+
+impl Drop for Slots {
+    fn drop(&mut self) {
+        self.names.iter().for_each(|(group, number)| self.ours.remove(group, *number));
+    }
+}
 
 /// What came of a try to take slots.
 #[derive(Debug)]
@@ -292,18 +304,25 @@ pub enum Taken {
 }
 
 impl Slots {
+    /// Whether this process has all of a group itself, so that there is none to be had.
+    #[must_use]
+    pub fn are_spent(workspace: &Workspace, groups: &[Group]) -> bool {
+        groups.iter().any(|(group, limit)| workspace.memo.slots.has_all(group, *limit))
+    }
+
     /// Takes one slot of every group, or none at all, and none that is promised to somebody else.
     ///
     /// # Errors
     /// Where a lock file cannot be made.
     pub fn attempt(workspace: &Workspace, groups: &[Group], own: &Promised) -> Result<Taken> {
+        let ours = &workspace.memo.slots;
         let mut held: Vec<(Held, &str, u32)> = Vec::with_capacity(groups.len());
         'groups: for (index, (group, limit)) in groups.iter().enumerate() {
             let mine = own.number(group).filter(|number| number < limit);
             // Anywhere: the first ones are the ones that are taken.
             let first = u32::try_from(workspace.world.random() % u64::from(*limit).max(1)).unwrap_or_default();
             for number in mine.into_iter().chain(first..*limit).chain(0..first) {
-                if mine != Some(number) && Promised::is_made(workspace, group, number)? {
+                if ours.has(group, number) || mine != Some(number) && Promised::is_made(workspace, group, number)? {
                     continue;
                 }
                 let path = slot_path(workspace, group, number);
@@ -315,10 +334,14 @@ impl Slots {
             give_back(workspace, held, own)?;
             return Ok(Taken::Full(index + 1));
         }
-        for (slot, ..) in &mut held {
+        let mut slots = Self { ours: Arc::clone(ours), names: Vec::new(), held: Vec::new() };
+        for (mut slot, group, number) in held {
             slot.arm()?;
+            slots.held.push(slot);
+            slots.names.push((group.to_owned(), number));
+            ours.add(group, number);
         }
-        Ok(Taken::All(Self(held.into_iter().map(|(slot, ..)| slot).collect())))
+        Ok(Taken::All(slots))
     }
 }
 

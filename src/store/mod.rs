@@ -26,6 +26,7 @@ pub mod lease;
 pub mod locate;
 pub mod lock;
 pub mod memories;
+mod ours;
 pub mod prune;
 pub mod publish;
 pub mod reach;

@@ -31,8 +31,8 @@ impl Settings {
     /// # Errors
     /// The problem with the file, where it never was good.
     pub fn get(&self, path: &Path, world: &World) -> Result<Arc<Config>, Problem> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let print = kept::print(path);
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(good) = state.good.as_ref().filter(|_| state.print == Some(print)) {
             return Ok(Arc::clone(good));
         }

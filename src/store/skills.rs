@@ -10,8 +10,8 @@ use rustix::fs::Access;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io::ErrorKind;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
 
 /// The folder's name in a workspace.
 pub const FOLDER: &str = "skills";
@@ -118,10 +118,16 @@ impl<'a> Lookup<'a> {
     fn new(workspace: &'a Workspace) -> Self {
         let path = workspace.world.var("PATH").unwrap_or_default();
         let known: RefCell<HashMap<String, bool>> = RefCell::default();
+        let is_program = |file: &PathBuf| file.is_file() && rustix::fs::access(file, Access::EXEC_OK).is_ok();
         let is_there = move |name: &str| {
-            std::env::split_paths(path)
-                .map(|dir| dir.join(name))
-                .any(|file| file.is_file() && rustix::fs::access(&file, Access::EXEC_OK).is_ok())
+            let mut found = workspace.memo.programs.lock().unwrap_or_else(PoisonError::into_inner);
+            if found.get(name).is_some_and(is_program) {
+                return true;
+            }
+            let file = std::env::split_paths(path).map(|dir| dir.join(name)).find(is_program);
+            let is_found = file.is_some();
+            found.extend(file.map(|file| (name.to_owned(), file)));
+            is_found
         };
         Self {
             has_bin: Box::new(move |name| {

@@ -1,10 +1,12 @@
 //! Stopping a turn that runs, in whatever process. `.claw/stop/<turn>~<command>` says that this command has
 //! stopped that turn: a name, durable before anybody is told, so that a command which is worked on again
 //! after a kill stops the same turn and never a later one. Beside it stands `.claw/stop/<turn>`, a FIFO that
-//! the turn's worker holds open while it works. Who stops the turn puts a byte into it, which nobody takes
-//! out again: whoever waits for a model or a program of that turn wakes.
+//! the turn's worker holds open from the first time it waits for something. Who stops the turn puts a byte
+//! into it, which nobody takes out again: whoever waits for a model or a program of that turn wakes.
 //!
-//! Not inotify, whose descriptor takes the kernel 8 ms to close; a FIFO costs 0.02.
+//! Not inotify, whose descriptor takes the kernel 8 ms to close; a FIFO costs 0.02. A turn that never waits
+//! has none: file systems are slow to make files where many were just removed (ext4 looks for a place that
+//! was not given up within the last minute).
 
 use crate::core::fault::Result;
 use crate::core::id::Id;
@@ -16,7 +18,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// The folder's name in a workspace.
 const FOLDER: &str = ".claw/stop";
@@ -26,19 +29,18 @@ fn path(workspace: &Workspace, name: &str) -> PathBuf {
 }
 
 /// Every pair of a turn and the command that has stopped it.
-fn pairs(workspace: &Workspace) -> impl Iterator<Item = (Id, Id)> {
-    let names = fs::read_dir(workspace.path(FOLDER)).into_iter().flatten().flatten();
-    names.filter_map(|entry| {
-        let name = entry.file_name().into_string().ok()?;
+fn pairs(workspace: &Workspace) -> Vec<(Id, Id)> {
+    let pair = |name: &String| {
         let (turn, command) = name.split_once('~')?;
         Some((Id::parse(turn).ok()?, Id::parse(command).ok()?))
-    })
+    };
+    workspace.names(FOLDER).iter().filter_map(pair).collect()
 }
 
 /// The turn that `command` has stopped.
 #[must_use]
 pub fn stopped_by(workspace: &Workspace, command: &Id) -> Option<Id> {
-    pairs(workspace).find(|(_, by)| by == command).map(|(turn, _)| turn)
+    pairs(workspace).into_iter().find(|(_, by)| by == command).map(|(turn, _)| turn)
 }
 
 /// Stops the turn of event `turn`: durable on return, and its worker knows of it. A turn that has ended
@@ -49,12 +51,16 @@ pub fn stopped_by(workspace: &Workspace, command: &Id) -> Option<Id> {
 pub fn stop(workspace: &Workspace, turn: &Id, command: &Id) -> Result<()> {
     let name = format!("{turn}~{command}");
     durable::publish(&workspace.path(FOLDER), &name, &Side::Inbox.tmp(workspace), b"", workspace.sync()?)?;
-    // Without a worker there is no reader: it will look when there is one.
+    ring(&path(workspace, turn.as_str()));
+    Ok(())
+}
+
+/// Without a worker that waits there is no reader: it will look when there is one.
+fn ring(bell: &Path) {
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    if let Ok(bell) = open(path(workspace, turn.as_str()), flags, Mode::empty()) {
+    if let Ok(bell) = open(bell, flags, Mode::empty()) {
         let _ = rustix::io::write(&bell, b"!");
     }
-    Ok(())
 }
 
 /// The ear of a turn's worker.
@@ -62,9 +68,10 @@ pub fn stop(workspace: &Workspace, turn: &Id, command: &Id) -> Result<()> {
 pub struct Ear<'w> {
     workspace: &'w Workspace,
     turn: Id,
+    /// Turns that wait for this one.
+    above: Vec<Id>,
     /// `None` where the file system has no FIFOs: then it is looked for between the steps.
-    bell: Option<OwnedFd>,
-    is_told: bool,
+    bell: OnceLock<Option<OwnedFd>>,
 }
 
 impl<'w> Ear<'w> {
@@ -72,40 +79,49 @@ impl<'w> Ear<'w> {
     /// for it (`above`). The caller holds the lane.
     #[must_use]
     pub fn open<'i>(workspace: &'w Workspace, turn: &Id, above: impl IntoIterator<Item = &'i Id>) -> Self {
-        let path = path(workspace, turn.as_str());
-        // The one of a worker that was killed does as well.
-        let _ = mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0);
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let bell = open(&path, flags, Mode::empty()).ok();
-        // Looked for after it can be heard, so that none falls between.
-        let above: Vec<&Id> = above.into_iter().collect();
-        let is_told = pairs(workspace).any(|(other, _)| other == *turn || above.contains(&&other));
-        Self { workspace, turn: turn.clone(), bell, is_told }
+        Self { workspace, turn: turn.clone(), above: above.into_iter().cloned().collect(), bell: OnceLock::new() }
     }
 
     /// Whether the turn is to end.
     #[must_use]
     pub fn is_told(&self) -> bool {
-        self.is_told
-            || match &self.bell {
-                Some(bell) => {
-                    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-                    poll(&mut [PollFd::new(bell, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
-                }
-                None => pairs(self.workspace).any(|(turn, _)| turn == self.turn),
+        match self.bell.get() {
+            Some(Some(bell)) => {
+                let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+                poll(&mut [PollFd::new(bell, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
             }
+            _ => self.is_named(),
+        }
+    }
+
+    fn is_named(&self) -> bool {
+        pairs(self.workspace).iter().any(|(turn, _)| *turn == self.turn || self.above.contains(turn))
     }
 
     /// What is readable as soon as the turn is to end, and stays so.
     #[must_use]
     pub fn bell(&self) -> Option<BorrowedFd<'_>> {
-        self.bell.as_ref().map(AsFd::as_fd)
+        let bell = self.bell.get_or_init(|| {
+            let path = path(self.workspace, self.turn.as_str());
+            // The one of a worker that was killed does as well.
+            let _ = mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0);
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let bell = open(&path, flags, Mode::empty()).ok()?;
+            // Looked for when it can be heard, so that none falls between.
+            if self.is_named() {
+                ring(&path);
+            }
+            Some(bell)
+        });
+        bell.as_ref().map(AsFd::as_fd)
     }
 }
 
 impl Drop for Ear<'_> {
     fn drop(&mut self) {
-        let _ = fs::remove_file(path(self.workspace, self.turn.as_str()));
+        if self.bell.get().is_some() {
+            let _ = fs::remove_file(path(self.workspace, self.turn.as_str()));
+        }
     }
 }
 

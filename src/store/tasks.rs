@@ -93,15 +93,13 @@ pub fn count(workspace: &Workspace, state: State) -> usize {
 }
 
 fn names(workspace: &Workspace, state: State) -> Vec<String> {
-    let entries = fs::read_dir(dir(workspace, state)).into_iter().flatten().flatten();
-    let is_one = |path: &PathBuf| drops::refusal(path).is_none();
-    let names = entries.map(|entry| entry.path()).filter(is_one).filter_map(|path| {
-        let name = path.file_name()?.to_str()?.strip_suffix(".md")?.to_owned();
-        task::is_name(&name).then_some(name)
-    });
-    let mut names: Vec<String> = names.collect();
-    names.sort();
-    names
+    let dir = dir(workspace, state);
+    let is_one = |name: &&String| drops::refusal(&dir.join(name)).is_none();
+    let there = workspace.names(&format!("{FOLDER}/{}", state.name()));
+    let ids = there.iter().filter(is_one).filter_map(|name| name.strip_suffix(".md").filter(|id| task::is_name(id)));
+    let mut ids: Vec<String> = ids.map(ToOwned::to_owned).collect();
+    ids.sort();
+    ids
 }
 
 /// Reads one, with what might be better about it; nothing where it is not there any more.

@@ -9,9 +9,12 @@ use crate::core::problem::Problem;
 use crate::core::skill::Skill;
 use crate::store::durable::Places;
 use crate::store::kept::Kept;
+use crate::store::ours::Ours;
 use crate::store::settings::Settings;
 use crate::store::{At, durable, trust};
 use crate::world::World;
+use std::collections::HashMap;
+use std::convert::Infallible;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -65,13 +68,20 @@ pub struct Workspace {
 /// What one process need not find out twice.
 #[derive(Debug, Default)]
 pub(super) struct Memo {
+    /// What lies in folders that are looked at for every event.
+    pub(super) names: Kept<Arc<[String]>>,
+    /// The folders in `agents/`, `skills/` and `crons/`.
+    pub(super) folders: Kept<Vec<String>>,
     pub(super) agents: Kept<Arc<Agent>>,
     pub(super) crons: Kept<Arc<Cron>>,
     pub(super) guides: Kept<Arc<[(&'static str, String)]>>,
     pub(super) skills: Kept<Arc<(Skill, Vec<Problem>)>>,
+    /// Where programs were found that skills need.
+    pub(super) programs: Mutex<HashMap<String, PathBuf>>,
     /// Hashes of approved scripts.
     pub(super) scripts: Kept<String>,
     pub(super) places: Places,
+    pub(super) slots: Arc<Ours>,
     /// What the ledger says, as far as it was read.
     pub(super) book: Mutex<Option<Book>>,
     /// The journal's file of the day, open for appending.
@@ -172,7 +182,8 @@ impl Workspace {
     /// Says something once in the workspace's life.
     pub fn say_once(&self, key: &str, text: &str) {
         let path = self.root.join(".claw").join(format!("said-{key}"));
-        if fs::File::create_new(path).is_ok() {
+        // Looking takes no lock of the folder's.
+        if !path.exists() && fs::File::create_new(path).is_ok() {
             self.world.say(text);
         }
     }
@@ -187,6 +198,21 @@ impl Workspace {
     #[must_use]
     pub fn path(&self, relative: &str) -> PathBuf {
         self.root.join(relative)
+    }
+
+    /// The names in a folder, as far as they are UTF-8, sorted; none where there is no such folder. They are kept
+    /// while it is as it was: for folders with little in them that are looked at again and again.
+    #[must_use]
+    pub fn names(&self, folder: &str) -> Arc<[String]> {
+        let dir = self.path(folder);
+        let list = || {
+            let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
+            let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+            names.sort();
+            Ok::<_, Infallible>(names.into())
+        };
+        let Ok(names) = self.memo.names.get(folder, std::slice::from_ref(&dir), self.world.now(), list);
+        names
     }
 
     /// Makes a folder, durable with the names above it, `levels` of them.

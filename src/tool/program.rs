@@ -58,8 +58,7 @@ pub struct Program {
 #[must_use]
 pub fn all(workspace: &Workspace) -> (Vec<Program>, Vec<Fault>) {
     let dir = workspace.path(FOLDER);
-    let mut paths: Vec<PathBuf> = fs::read_dir(&dir).into_iter().flatten().flatten().map(|e| e.path()).collect();
-    paths.sort();
+    let paths: Vec<PathBuf> = workspace.names(FOLDER).iter().map(|name| dir.join(name)).collect();
     let mut programs = Vec::new();
     let mut faults = Vec::new();
     for path in paths.iter().filter(|path| path.extension().is_some_and(|e| e == "json")) {
