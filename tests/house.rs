@@ -28,7 +28,11 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
         &["store/durable.rs"],
         "a move that replaces or is not synced loses events",
     ),
-    (r"\bflock\(|F_SETLK|try_lock\(|lock_exclusive", &["store/lock.rs", "store/clock.rs"], "a lock is a claim"),
+    (
+        r"\bflock\(|F_SETLK|try_lock\(|lock_exclusive",
+        &["store/held.rs", "store/slots.rs", "store/clock.rs"],
+        "a lock is a claim",
+    ),
     (r"Timestamp::now|SystemTime::now|Zoned::now", &["world.rs"], "the clock enters through the world"),
     (r"getrandom|thread_rng|rand::", &["world.rs"], "randomness enters through the world"),
     (r"env::var|env::vars|env::args", &["world.rs", "main.rs"], "the environment enters through the world"),

@@ -12,7 +12,7 @@ use crate::stage::serve::{self, Limit};
 use crate::stage::turn::Turn;
 use crate::stage::{Outcome, Standing, route};
 use crate::store::boxes::{Side, State};
-use crate::store::lock::Slots;
+use crate::store::slots::Slots;
 use crate::store::workspace::Workspace;
 use crate::store::{hand, locate, session_log, spool, stop};
 use crate::tool::{self, Host};

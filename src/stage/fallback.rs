@@ -4,7 +4,7 @@
 use crate::core::chosen::Chosen;
 use crate::core::fault::{Fault, Kind, Mark, Result};
 use crate::stage::turn::Turn;
-use crate::store::lock::{Group, Promised, Slots, Taken};
+use crate::store::slots::{Group, Promised, Slots, Taken};
 use std::time::Instant;
 
 impl Turn<'_> {

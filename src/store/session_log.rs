@@ -14,6 +14,7 @@ use rustix::fs::{Mode, OFlags};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 
 /// The log's name in its session's folder.
@@ -250,8 +251,24 @@ fn recent(file: &File, id: &Id) -> std::io::Result<(Vec<Record>, u64, u64)> {
     let torn = (tail.len() - whole) as u64;
     tail.truncate(whole);
     let mut records = before(file, start + first as u64, id)?;
-    records.extend(tail[first..].split(|b| *b == b'\n').filter_map(parse));
+    records.extend(parsed(&tail[first..]));
     Ok((records, size - torn, size))
+}
+
+/// The records of whole lines. Where it is much, half of it is read beside the other half.
+fn parsed(lines: &[u8]) -> Vec<Record> {
+    let each = |lines: &[u8]| lines.split(|b| *b == b'\n').filter_map(parse).collect::<Vec<_>>();
+    let half = memchr::memchr(b'\n', &lines[lines.len() / 2..]).map_or(0, |end| lines.len() / 2 + end + 1);
+    if (lines.len() as u64) <= WINDOW {
+        return each(lines);
+    }
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| each(&lines[..half]));
+        let second = each(&lines[half..]);
+        let mut records = first.join().unwrap_or_else(|panic| resume_unwind(panic));
+        records.extend(second);
+        records
+    })
 }
 
 /// The records of event `id` in the first `end` bytes.

@@ -9,10 +9,11 @@ use crate::store::journal;
 use crate::store::lock::Lane;
 use crate::store::workspace::Workspace;
 use crate::store::{At, approvals, scratch, session_log, spool};
-use rustix::fs::{AtFlags, statat};
+use rustix::fs::{AtFlags, Stat, statat};
 use rustix::io::Errno;
 use std::fs::{self, File};
 use std::io::ErrorKind;
+use std::panic::resume_unwind;
 use std::path::Path;
 
 const FOLDER: &str = "sessions";
@@ -25,19 +26,14 @@ const SLACK: usize = 1000;
 /// # Errors
 /// Where the folder or a log cannot be read.
 pub fn heads(workspace: &Workspace) -> Result<Vec<(String, Head)>> {
-    let (mut known, lines) = heads::load(workspace);
-    let folder = workspace.path(FOLDER);
-    let names = names(workspace)?;
-    if names.is_empty() {
-        return Ok(Vec::new());
-    }
-    let dir = File::open(&folder).at("open", &folder)?;
-    let (mut found, mut fresh) = (Vec::with_capacity(names.len()), Vec::new());
-    for session in names {
-        let stat = match statat(&dir, format!("{session}/log.jsonl"), AtFlags::empty()) {
-            Err(Errno::NOENT | Errno::NOTDIR) => continue,
-            other => other.at("look at", &folder.join(&session))?,
-        };
+    // With many of them both take their time.
+    let (logs, (mut known, lines)) = std::thread::scope(|scope| {
+        let known = scope.spawn(|| heads::load(workspace));
+        (logs(workspace), known.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    let logs = logs?;
+    let (mut found, mut fresh) = (Vec::with_capacity(logs.len()), Vec::new());
+    for (session, stat) in logs {
         let size = u64::try_from(stat.st_size).unwrap_or_default();
         let written = stat.st_mtime * 1_000_000_000 + i64::try_from(stat.st_mtime_nsec).unwrap_or_default();
         // Another log, one that has lost something and one that was changed are known of no line.
@@ -72,6 +68,27 @@ pub(super) fn tidy(workspace: &Workspace) -> Result<()> {
     let size = fs::metadata(heads::path(workspace)).map_or(0, |meta| meta.len());
     let is_long = |sessions: usize| size > 1000 * (3 * sessions + 2 * SLACK) as u64;
     if is_long(0) && is_long(names(workspace)?.len()) { heads(workspace).map(drop) } else { Ok(()) }
+}
+
+/// Every session that has a log, and how that stands.
+fn logs(workspace: &Workspace) -> Result<Vec<(String, Stat)>> {
+    let names = names(workspace)?;
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let folder = workspace.path(FOLDER);
+    let dir = File::open(&folder).at("open", &folder)?;
+    let mut logs = Vec::with_capacity(names.len());
+    for session in names {
+        match statat(&dir, format!("{session}/log.jsonl"), AtFlags::empty()) {
+            Err(Errno::NOENT | Errno::NOTDIR) => {}
+            other => {
+                let stat = other.at("look at", &folder.join(&session))?;
+                logs.push((session, stat));
+            }
+        }
+    }
+    Ok(logs)
 }
 
 fn names(workspace: &Workspace) -> Result<Vec<String>> {
