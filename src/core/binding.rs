@@ -185,20 +185,14 @@ impl Rule {
 
 /// Bindings in the order in which they are asked, made ready for looking up an address among all of them
 /// at once.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Table {
     /// By tier, and within a tier as they were given.
     pub rules: Vec<Rule>,
     exact: HashMap<String, Vec<usize>>,
-    /// The others, from the first that is not exact.
-    set: RegexSet,
+    /// The others, from the first that is not exact; an empty set takes its time to be made too.
+    set: Option<RegexSet>,
     first: usize,
-}
-
-impl Default for Table {
-    fn default() -> Self {
-        Self { rules: Vec::new(), exact: HashMap::new(), set: RegexSet::empty(), first: 0 }
-    }
 }
 
 impl Table {
@@ -223,15 +217,16 @@ impl Table {
         for (at, rule) in rules[..first].iter().enumerate() {
             exact.entry(rule.binding.pattern.clone()).or_default().push(at);
         }
-        let patterns = rules[first..].iter().map(|rule| whole(&rule.binding.pattern));
-        let set = RegexSetBuilder::new(patterns).size_limit(SET).dfa_size_limit(CACHE).build().map_err(bad)?;
+        let patterns: Vec<String> = rules[first..].iter().map(|rule| whole(&rule.binding.pattern)).collect();
+        let set = || RegexSetBuilder::new(&patterns).size_limit(SET).dfa_size_limit(CACHE).build().map_err(bad);
+        let set = (!patterns.is_empty()).then(set).transpose()?;
         Ok(Self { rules, exact, set, first })
     }
 
     /// The rules whose pattern is this place, in the order in which they are asked.
     pub fn at(&self, place: &str) -> impl Iterator<Item = &Rule> {
         let exact = self.exact.get(place).into_iter().flatten().copied();
-        let set = if self.set.is_empty() { None } else { Some(self.set.matches(place)) };
+        let set = self.set.as_ref().map(|set| set.matches(place));
         let others = set.into_iter().flatten().map(|at| at + self.first);
         exact.chain(others).filter_map(|at| self.rules.get(at))
     }
