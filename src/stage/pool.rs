@@ -37,7 +37,7 @@ pub enum Mode {
 enum Start<'w> {
     Begun(Box<Begun<'w>>),
     /// Somebody else does it.
-    Elsewhere,
+    Elsewhere(View),
     /// Nothing can be done in it now.
     Rests(View),
     NoSlot(View),
@@ -164,7 +164,7 @@ impl<'w> Pool<'w> {
             let lane = view.lane.clone();
             match self.start(view) {
                 Ok(Start::Begun(begun)) => crew.give(*begun),
-                Ok(Start::Elsewhere) => self.queue.is_elsewhere(lane),
+                Ok(Start::Elsewhere(view)) => self.queue.is_elsewhere(view),
                 Ok(Start::Rests(view)) => self.queue.rests(view),
                 Ok(Start::NoSlot(view)) => self.queue.has_no_slot(view),
                 Err(fault) => {
@@ -216,7 +216,9 @@ impl<'w> Pool<'w> {
         if Slots::are_spent(self.workspace, &groups) {
             return Ok(Start::NoSlot(view));
         }
-        let Some(mut tried) = Lane::probe(self.workspace, side, &view.lane)? else { return Ok(Start::Elsewhere) };
+        let Some(mut tried) = Lane::probe(self.workspace, side, &view.lane)? else {
+            return Ok(Start::Elsewhere(view));
+        };
         let is_true = tried.found().is_some() && tried.found() == view.version;
         if let (true, Some((State::Wait, Entry { due: Some(due), .. }))) = (is_true, view.entries.first())
             && *due > self.workspace.world.now()
@@ -247,6 +249,8 @@ impl<'w> Pool<'w> {
     /// A worker is through. Returns the machine's trouble.
     fn ended(&mut self, view: View, outcome: Option<&Outcome>) -> Option<Fault> {
         self.queue.has_slots();
+        // One that drains is not told when they are let go of, and would serve the others again and again.
+        self.queue.again();
         match outcome {
             Some(Outcome { id, state: Standing::Done(_) | Standing::Failed(_) }) => {
                 // Nobody tells a pool that drains what came while it held the lane, and whoever put it there

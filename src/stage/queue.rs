@@ -55,6 +55,8 @@ pub struct Queue<'w> {
     order: BTreeMap<String, VecDeque<String>>,
     /// The keys whose slots are all taken.
     full: HashSet<String>,
+    /// Lanes that somebody else held, as they were then.
+    aside: Vec<View>,
     turn: usize,
 }
 
@@ -62,7 +64,7 @@ impl<'w> Queue<'w> {
     /// Nothing is known.
     #[must_use]
     pub fn new(work: &'w dyn Work) -> Self {
-        Self { work, lanes: HashMap::new(), order: BTreeMap::new(), full: HashSet::new(), turn: 0 }
+        Self { work, lanes: HashMap::new(), order: BTreeMap::new(), full: HashSet::new(), aside: Vec::new(), turn: 0 }
     }
 
     /// Whether no lane waits for its turn.
@@ -92,6 +94,7 @@ impl<'w> Queue<'w> {
     pub fn clear(&mut self) {
         self.order.clear();
         self.full.clear();
+        self.aside.clear();
         self.lanes.retain(|_, place| match place {
             Place::Resting(view) => view.entries.is_empty(),
             Place::Here(_) | Place::Unsure => true,
@@ -164,8 +167,18 @@ impl<'w> Queue<'w> {
     }
 
     /// Somebody else holds this lane.
-    pub fn is_elsewhere(&mut self, lane: String) {
-        self.lanes.insert(lane, Place::Elsewhere);
+    pub fn is_elsewhere(&mut self, view: View) {
+        self.lanes.insert(view.lane.clone(), Place::Elsewhere);
+        self.aside.push(View { version: None, ..view });
+    }
+
+    /// Lets those that somebody else held have another turn, before any lane that has had one since.
+    pub fn again(&mut self) {
+        for view in std::mem::take(&mut self.aside) {
+            if matches!(self.lanes.get(&view.lane), Some(Place::Elsewhere)) {
+                self.push(view);
+            }
+        }
     }
 
     /// Nothing is known of this lane any more.
@@ -338,9 +351,24 @@ mod tests {
         begun.entries.clear();
         assert!(queue.ended(begun, &entry(1, "a.1").id));
         assert!(!queue.freed("a.1"), "it is empty, and what comes is told");
-        queue.is_elsewhere("a.1".to_owned());
+        queue.is_elsewhere(view("a.1", &[1]));
         assert!(queue.freed("a.1"));
         assert!(queue.freed("a.1"));
+    }
+
+    #[test]
+    fn a_lane_that_somebody_else_held_is_tried_again_before_another_has_its_second_turn() {
+        let mut queue = queue(vec![view("a.1", &[1]), view("a.2", &[2, 3])]);
+        let held = queue.next().unwrap();
+        queue.is_elsewhere(held);
+        let mut begun = queue.next().unwrap();
+        assert!(queue.next().is_none(), "nothing is tried while nothing has changed");
+        begun.entries.remove(0);
+        queue.again();
+        queue.ended(begun, &entry(2, "a.2").id);
+        let again = queue.next().unwrap();
+        assert_eq!((again.lane.as_str(), again.version), ("a.1", None), "what is in it has to be listed");
+        assert_eq!(names(&mut queue), ["a.2"]);
     }
 
     #[test]
