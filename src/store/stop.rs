@@ -138,3 +138,36 @@ pub(super) fn sweep(workspace: &Workspace, before: Stamp, is_live: &dyn Fn(&str)
         .filter(|name| at(name).is_some_and(|at| at < before && !is_live(&at.day())))
         .try_for_each(|name| durable::remove(&path(workspace, &name)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::World;
+
+    #[test]
+    fn a_stop_is_heard_whether_it_comes_before_or_behind_the_bell() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("claw.yaml"), "sync: none\n").unwrap();
+        let workspace = Workspace::open(World::real().unwrap(), dir.path().to_owned(), true).unwrap();
+        workspace.lay_out().unwrap();
+        let [turn, below, later, command] = [1, 2, 3, 4].map(|n| Id::new(Stamp(n), 0));
+        let rings = |ear: &Ear| {
+            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+            poll(&mut [PollFd::new(&ear.bell().unwrap(), PollFlags::IN)], Some(&now)).unwrap() > 0
+        };
+        let ear = Ear::open(&workspace, &turn, []);
+        assert!(!ear.is_told());
+        assert!(workspace.names(FOLDER).is_empty(), "who does not wait has no bell");
+        stop(&workspace, &turn, &command).unwrap();
+        assert!(ear.is_told() && rings(&ear) && ear.is_told());
+        let waited_for = Ear::open(&workspace, &below, [&turn]);
+        assert!(rings(&waited_for), "what is asked by a stopped turn is stopped too");
+        let other = Ear::open(&workspace, &later, []);
+        assert!(!rings(&other) && !other.is_told());
+        stop(&workspace, &later, &command).unwrap();
+        assert!(rings(&other) && other.is_told());
+        drop((ear, waited_for, other));
+        let left = [format!("{turn}~{command}"), format!("{later}~{command}")];
+        assert_eq!(*workspace.names(FOLDER), left, "the bells are gone, the names stay");
+    }
+}
