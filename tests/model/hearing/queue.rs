@@ -208,6 +208,10 @@ impl Hearing {
         let lane = lane_of(job.event);
         pool.jobs[number] = None;
         pool.is_full = false;
+        // Those that somebody else held have another turn.
+        for held in (0..LANES).filter(|held| pool.places[*held] == Place::Elsewhere).collect::<Vec<_>>() {
+            pool.push(held, UNSURE);
+        }
         let place = std::mem::replace(&mut pool.places[lane], Place::Unknown);
         if job.waits {
             pool.dues[job.event] = true;
