@@ -346,6 +346,51 @@ fn a_second_copy_of_what_a_reader_has_taken_is_not_delivered() {
     }
 }
 
+/// Whoever looks later must not read of work that nobody did.
+#[test]
+fn a_copy_of_what_has_ended_is_put_away_and_never_begun() {
+    let ws = with_program("cat >/dev/null; echo ran >>runs");
+    let claims = |id: &str| {
+        let log = ws.claw(&["log", "--json"]).ok();
+        log.lines().filter(|line| line.contains(r#""claim""#) && line.contains(&format!(r#""{id}""#))).count()
+    };
+    let sent = ws.claw(&["send", "--from", "exec:say", "hello"]).ok().trim().to_owned();
+    ws.claw(&["route"]).ok();
+    let name = ws.list("inbox/ready").remove(0);
+    let copy = ws.read(&format!("inbox/ready/{name}"));
+    ws.claw(&["tick"]).ok();
+    let told = put(&ws, "outbox/ready", "one", "exec:say", "0");
+    let second = ws.read(&format!("outbox/ready/{told}~exec-say~0.json"));
+    ws.claw(&["tick"]).ok();
+    assert_eq!((claims(&sent), claims(&told), lines(&ws, "runs").len()), (1, 1, 2));
+    for folder in ["ready", "run"] {
+        ws.write(&format!("inbox/{folder}/{name}"), &copy);
+        ws.write(&format!("outbox/{folder}/{told}~exec-say~0.json"), &second);
+        ws.claw(&["tick"]).ok();
+        assert_eq!((claims(&sent), claims(&told), lines(&ws, "runs").len()), (1, 1, 2), "from {folder}");
+        assert_eq!(ws.pending(), [""; 0]);
+    }
+}
+
+/// Only who says `claw retry` has it tried again, and is heard once.
+#[test]
+fn a_copy_of_what_has_failed_stays_failed_until_it_is_retried() {
+    let ws = with_program("echo ran >>runs; [ -e open ] || exit 1");
+    let id = put(&ws, "outbox/ready", "one", "exec:say", "0");
+    let copy = ws.read(&format!("outbox/ready/{id}~exec-say~0.json"));
+    ws.claw(&["tick"]).fails(1);
+    ws.write("open", "");
+    for folder in ["ready", "run"] {
+        ws.write(&format!("outbox/{folder}/{id}~exec-say~0.json"), &copy);
+        ws.claw(&["tick"]).ok();
+        assert_eq!((lines(&ws, "runs").len(), beside(&ws, &id, ".json")), (1, None), "from {folder}");
+        assert_eq!(ws.pending(), [""; 0]);
+    }
+    ws.claw(&["retry", &id]).ok();
+    ws.claw(&["tick"]).ok();
+    assert!(lines(&ws, "runs").len() == 2 && beside(&ws, &id, ".json").is_some());
+}
+
 #[test]
 fn a_reader_that_takes_files_away_meanwhile_gets_every_message_once() {
     let ws = Fixture::new();
