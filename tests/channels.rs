@@ -372,6 +372,20 @@ fn a_copy_of_what_has_ended_is_put_away_and_never_begun() {
     }
 }
 
+#[test]
+fn of_two_files_of_one_event_one_is_worked_on_and_the_other_goes() {
+    let ws = with_program("echo ran >>runs; exit 75");
+    let id = put(&ws, "outbox/ready", "one", "exec:say", "0");
+    ws.write(&format!("outbox/ready/{id}~exec-say~1.json"), &ws.read(&format!("outbox/ready/{id}~exec-say~0.json")));
+    ws.claw(&["tick"]).fails(75);
+    let left = ws.pending();
+    assert!(
+        left.len() == 1 && left[0].starts_with("outbox/wait/"),
+        "what waits must not lie there a second time: {left:?}"
+    );
+    assert_eq!(lines(&ws, "runs").len(), 1);
+}
+
 /// Only who says `claw retry` has it tried again, and is heard once.
 #[test]
 fn a_copy_of_what_has_failed_stays_failed_until_it_is_retried() {
