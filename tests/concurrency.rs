@@ -12,11 +12,14 @@ use claw::store::boxes::Side;
 use claw::store::lock::Lane;
 use claw::store::slots::{Group, Promised, Slots, Taken};
 use claw::store::spool::{self, Job};
+use claw::store::watch::{Hears, Watch, Woken};
 use claw::store::workspace::Workspace;
 use claw::world::World;
 use common::checker::{check, delivered, ended, replies};
 use common::proof::{self, Random};
 use common::{Fixture, Ran};
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_supervisor_answers_what_comes_and_drains_when_told_to_stop() {
@@ -118,8 +121,8 @@ fn kill_9_at_random_loses_nothing_and_doubles_nothing() {
         let lives = n % 3 == 2;
         let stage = if lives { stages[0] } else { stages[random.below(5)] };
         let mut child = ws.command(stage).spawn().unwrap();
-        let moment = std::time::Instant::now() + std::time::Duration::from_micros(random.below(9000) as u64);
-        while !lives && std::time::Instant::now() < moment && child.try_wait().unwrap().is_none() {
+        let moment = Instant::now() + Duration::from_micros(random.below(9000) as u64);
+        while !lives && Instant::now() < moment && child.try_wait().unwrap().is_none() {
             std::hint::spin_loop();
         }
         if !lives {
@@ -383,4 +386,46 @@ fn a_slot_that_somebody_waits_for_is_left_to_him() {
     assert_eq!(attempt(&groups, &nothing).unwrap_err(), 1, "it is held");
     drop(slots);
     attempt(&groups, &nothing).unwrap();
+}
+
+/// Between its taking the first slot and its finding the second group full, that first one is promised to a
+/// sleeper: the file of the second is a FIFO here, whose opening waits until the sleeper is there.
+#[test]
+fn who_gives_a_promised_slot_back_wakes_whoever_waits_for_it() {
+    use rustix::fs::{CWD, FileType, FlockOperation, Mode, OFlags, flock, mknodat, open};
+    let ws = Fixture::new();
+    let workspace = Workspace::open(World::real().unwrap(), ws.root.clone(), true).unwrap();
+    workspace.lay_out().unwrap();
+    let groups = [("narrow".to_owned(), 1), ("wide".to_owned(), 1)];
+    let slots = ws.path(".claw/locks/slots");
+    let (narrow, wide) = (slots.join("narrow.0"), slots.join("wide.0"));
+    mknodat(CWD, &wide, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let full = open(&wide, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).unwrap();
+    flock(&full, FlockOperation::LockExclusive).unwrap();
+    let watch = Watch::new(&[(slots.clone(), Hears::Releases)]).unwrap();
+    let mut sleeper = Promised::default();
+    std::thread::scope(|scope| {
+        let other =
+            scope.spawn(|| matches!(Slots::attempt(&workspace, &groups, &Promised::default()), Ok(Taken::Full(2))));
+        // Looked for where it disturbs nobody.
+        let is_held = || {
+            let inode = std::fs::metadata(&narrow).map(|meta| format!(":{} ", meta.ino()));
+            inode.is_ok_and(|inode| std::fs::read_to_string("/proc/locks").unwrap().contains(&inode))
+        };
+        let end = Instant::now() + Duration::from_secs(30);
+        while !is_held() && Instant::now() < end {
+            std::thread::yield_now();
+        }
+        sleeper.renew(&workspace, &groups[..1]).unwrap();
+        drop(open(&wide, OFlags::WRONLY, Mode::empty()).unwrap());
+        assert!(other.join().unwrap());
+    });
+    let soon = workspace.world.now().plus_seconds(10);
+    loop {
+        match watch.wait(workspace.world.now(), Some(soon), None).unwrap() {
+            Woken::Files(changes) if changes.iter().any(|change| change.name.as_deref() == Some("narrow.0")) => break,
+            Woken::Files(_) => {}
+            other => panic!("nobody was woken: {other:?}"),
+        }
+    }
 }
