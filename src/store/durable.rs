@@ -344,3 +344,25 @@ pub fn remove(path: &Path) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_has_a_name_is_ever_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let read = |name: &str| fs::read_to_string(at(name)).unwrap();
+        assert!(publish(dir.path(), "a", dir.path(), b"first", Sync::None).unwrap());
+        assert!(!publish(dir.path(), "a", dir.path(), b"second", Sync::None).unwrap());
+        assert!(!publish_named(&at("a"), dir.path(), "a", b"third", Sync::None).unwrap());
+        assert_eq!(read("a"), "first");
+        fs::write(at("b"), "other").unwrap();
+        assert!(matches!(rename(&at("b"), &at("a")).unwrap(), Moved::Taken));
+        assert_eq!((read("a"), read("b")), ("first".to_owned(), "other".to_owned()));
+        assert!(matches!(rename(&at("b"), &at("new/day/b")).unwrap(), Moved::Yes));
+        assert!(matches!(rename(&at("b"), &at("c")).unwrap(), Moved::Gone));
+        assert_eq!(read("new/day/b"), "other");
+    }
+}
