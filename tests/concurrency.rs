@@ -9,7 +9,7 @@ use claw::core::stamp::Stamp;
 use claw::stage::work::Work;
 use claw::stage::{Outcome, Standing, tick};
 use claw::store::boxes::Side;
-use claw::store::lock::Lane;
+use claw::store::lock::{Lane, Only};
 use claw::store::slots::{Group, Promised, Slots, Taken};
 use claw::store::spool::{self, Job};
 use claw::store::watch::{Hears, Watch, Woken};
@@ -428,4 +428,28 @@ fn who_gives_a_promised_slot_back_wakes_whoever_waits_for_it() {
             other => panic!("nobody was woken: {other:?}"),
         }
     }
+}
+
+/// A sweep takes the file away while somebody waits for its lock: that lock guards nothing any more.
+#[test]
+fn a_lock_whose_file_was_taken_away_is_taken_anew() {
+    let ws = Fixture::new();
+    let workspace = Workspace::open(World::real().unwrap(), ws.root.clone(), true).unwrap();
+    workspace.lay_out().unwrap();
+    let first = Only::attempt(&workspace, "swept").unwrap().unwrap();
+    let inode = format!(":{} ", std::fs::metadata(ws.path(".claw/locks/swept")).unwrap().ino());
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| Only::wait(&workspace, "swept").unwrap());
+        let waits = || {
+            let locks = std::fs::read_to_string("/proc/locks").unwrap();
+            locks.lines().any(|line| line.contains("->") && line.contains(&inode))
+        };
+        let end = Instant::now() + Duration::from_secs(30);
+        while !waits() && Instant::now() < end {
+            std::thread::yield_now();
+        }
+        first.retire();
+        let _second = waiter.join().unwrap();
+        assert!(Only::attempt(&workspace, "swept").unwrap().is_none(), "two have it");
+    });
 }
