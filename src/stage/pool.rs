@@ -37,7 +37,7 @@ pub enum Mode {
 enum Start<'w> {
     Begun(Box<Begun<'w>>),
     /// Somebody else does it.
-    Elsewhere(View),
+    Elsewhere,
     /// Nothing can be done in it now.
     Rests(View),
     NoSlot(View),
@@ -164,7 +164,7 @@ impl<'w> Pool<'w> {
             let lane = view.lane.clone();
             match self.start(view) {
                 Ok(Start::Begun(begun)) => crew.give(*begun),
-                Ok(Start::Elsewhere(view)) => self.queue.is_elsewhere(view),
+                Ok(Start::Elsewhere) => self.queue.is_elsewhere(lane),
                 Ok(Start::Rests(view)) => self.queue.rests(view),
                 Ok(Start::NoSlot(view)) => self.queue.has_no_slot(view),
                 Err(fault) => {
@@ -216,9 +216,7 @@ impl<'w> Pool<'w> {
         if Slots::are_spent(self.workspace, &groups) {
             return Ok(Start::NoSlot(view));
         }
-        let Some(mut tried) = Lane::probe(self.workspace, side, &view.lane)? else {
-            return Ok(Start::Elsewhere(view));
-        };
+        let Some(mut tried) = Lane::probe(self.workspace, side, &view.lane)? else { return Ok(Start::Elsewhere) };
         let is_true = tried.found().is_some() && tried.found() == view.version;
         if let (true, Some((State::Wait, Entry { due: Some(due), .. }))) = (is_true, view.entries.first())
             && *due > self.workspace.world.now()

@@ -93,25 +93,7 @@ pub fn unknown(workspace: &Workspace, id: &str) -> Fault {
 /// The folders in `kind` (`agents`, `skills`, `crons`), sorted.
 #[must_use]
 pub fn folders(workspace: &Workspace, kind: &str) -> Vec<String> {
-    let dir = workspace.path(kind);
-    let list = || {
-        let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
-        let dirs = entries.filter(is_dir);
-        let mut names: Vec<String> = dirs.filter_map(|e| e.file_name().into_string().ok()).collect();
-        names.retain(|n| !n.starts_with('.'));
-        names.sort();
-        Ok::<_, Infallible>(names)
-    };
-    let Ok(names) = workspace.memo.folders.get(kind, std::slice::from_ref(&dir), workspace.world.now(), list);
-    names
-}
-
-/// Whether it is a folder, or a link to one.
-fn is_dir(entry: &fs::DirEntry) -> bool {
-    match entry.file_type() {
-        Ok(kind) if !kind.is_symlink() => kind.is_dir(),
-        _ => entry.path().is_dir(),
-    }
+    workspace.folders(kind).iter().filter(|name| !name.starts_with('.')).cloned().collect()
 }
 
 /// The guide's files that are there and say something: name and text.

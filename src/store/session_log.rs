@@ -258,10 +258,11 @@ fn recent(file: &File, id: &Id) -> std::io::Result<(Vec<Record>, u64, u64)> {
 /// The records of whole lines. Where it is much, half of it is read beside the other half.
 fn parsed(lines: &[u8]) -> Vec<Record> {
     let each = |lines: &[u8]| lines.split(|b| *b == b'\n').filter_map(parse).collect::<Vec<_>>();
-    let half = memchr::memchr(b'\n', &lines[lines.len() / 2..]).map_or(0, |end| lines.len() / 2 + end + 1);
     if (lines.len() as u64) <= WINDOW {
         return each(lines);
     }
+    let middle = lines.len() / 2;
+    let half = memchr::memchr(b'\n', &lines[middle..]).map_or(0, |end| middle + end + 1);
     std::thread::scope(|scope| {
         let first = scope.spawn(|| each(&lines[..half]));
         let second = each(&lines[half..]);
