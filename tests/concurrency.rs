@@ -17,8 +17,7 @@ use claw::store::workspace::Workspace;
 use claw::world::World;
 use common::checker::{check, delivered, ended, replies};
 use common::proof::{self, Random};
-use common::{Fixture, Ran};
-use std::os::unix::fs::MetadataExt;
+use common::{Fixture, Locked, Ran};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -366,8 +365,7 @@ fn a_supervisor_that_is_full_or_waits_does_not_spin() {
 #[test]
 fn a_slot_that_somebody_waits_for_is_left_to_him() {
     let ws = Fixture::new();
-    let workspace = Workspace::open(World::real().unwrap(), ws.root.clone(), true).unwrap();
-    workspace.lay_out().unwrap();
+    let workspace = ws.opened();
     let groups = [("agent-a".to_owned(), 1), ("all".to_owned(), 2)];
     let attempt = |groups: &[Group], own: &Promised| match Slots::attempt(&workspace, groups, own).unwrap() {
         Taken::All(slots) => Ok(slots),
@@ -394,11 +392,10 @@ fn a_slot_that_somebody_waits_for_is_left_to_him() {
 fn who_gives_a_promised_slot_back_wakes_whoever_waits_for_it() {
     use rustix::fs::{CWD, FileType, FlockOperation, Mode, OFlags, flock, mknodat, open};
     let ws = Fixture::new();
-    let workspace = Workspace::open(World::real().unwrap(), ws.root.clone(), true).unwrap();
-    workspace.lay_out().unwrap();
+    let workspace = ws.opened();
     let groups = [("narrow".to_owned(), 1), ("wide".to_owned(), 1)];
     let slots = ws.path(".claw/locks/slots");
-    let (narrow, wide) = (slots.join("narrow.0"), slots.join("wide.0"));
+    let wide = slots.join("wide.0");
     mknodat(CWD, &wide, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     let full = open(&wide, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).unwrap();
     flock(&full, FlockOperation::LockExclusive).unwrap();
@@ -407,15 +404,7 @@ fn who_gives_a_promised_slot_back_wakes_whoever_waits_for_it() {
     std::thread::scope(|scope| {
         let other =
             scope.spawn(|| matches!(Slots::attempt(&workspace, &groups, &Promised::default()), Ok(Taken::Full(2))));
-        // Looked for where it disturbs nobody.
-        let is_held = || {
-            let inode = std::fs::metadata(&narrow).map(|meta| format!(":{} ", meta.ino()));
-            inode.is_ok_and(|inode| std::fs::read_to_string("/proc/locks").unwrap().contains(&inode))
-        };
-        let end = Instant::now() + Duration::from_secs(30);
-        while !is_held() && Instant::now() < end {
-            std::thread::yield_now();
-        }
+        ws.until_locked(".claw/locks/slots/narrow.0", Locked::Held);
         sleeper.renew(&workspace, &groups[..1]).unwrap();
         drop(open(&wide, OFlags::WRONLY, Mode::empty()).unwrap());
         assert!(other.join().unwrap());
@@ -434,20 +423,11 @@ fn who_gives_a_promised_slot_back_wakes_whoever_waits_for_it() {
 #[test]
 fn a_lock_whose_file_was_taken_away_is_taken_anew() {
     let ws = Fixture::new();
-    let workspace = Workspace::open(World::real().unwrap(), ws.root.clone(), true).unwrap();
-    workspace.lay_out().unwrap();
+    let workspace = ws.opened();
     let first = Only::attempt(&workspace, "swept").unwrap().unwrap();
-    let inode = format!(":{} ", std::fs::metadata(ws.path(".claw/locks/swept")).unwrap().ino());
     std::thread::scope(|scope| {
         let waiter = scope.spawn(|| Only::wait(&workspace, "swept").unwrap());
-        let waits = || {
-            let locks = std::fs::read_to_string("/proc/locks").unwrap();
-            locks.lines().any(|line| line.contains("->") && line.contains(&inode))
-        };
-        let end = Instant::now() + Duration::from_secs(30);
-        while !waits() && Instant::now() < end {
-            std::thread::yield_now();
-        }
+        ws.until_locked(".claw/locks/swept", Locked::WaitedFor);
         first.retire();
         let _second = waiter.join().unwrap();
         assert!(Only::attempt(&workspace, "swept").unwrap().is_none(), "two have it");

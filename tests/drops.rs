@@ -3,7 +3,8 @@
 
 mod common;
 
-use common::{Fixture, Ran, skipped};
+use claw::store::lock::Only;
+use common::{Fixture, Locked, Ran, skipped};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -512,6 +513,24 @@ fn routers_at_once_over_a_full_drop_zone_make_one_event_of_each() {
     assert_eq!(contents(&ready).into_iter().collect::<BTreeSet<_>>().len(), 50);
     assert_eq!((ready.len(), printed.len()), (50, 50));
     assert_eq!(printed.iter().collect::<BTreeSet<_>>().len(), 50, "every id is printed once");
+}
+
+/// Another one has the drop zone: what it holds is only known when that one is through.
+#[test]
+fn who_takes_drops_waits_for_another_taker_and_looks_only_then() {
+    let ws = Fixture::new();
+    let workspace = ws.opened();
+    let other = Only::attempt(&workspace, "drops-inbox").unwrap().unwrap();
+    ws.write("inbox/first.md", "first");
+    let router = ws.command(&["route"]).spawn().unwrap();
+    ws.until_locked(".claw/locks/drops-inbox", Locked::WaitedFor);
+    assert_eq!(events(&ws, "inbox/ready").len(), 0);
+    // What the other one takes is gone, and this has come.
+    fs::remove_file(ws.path("inbox/first.md")).unwrap();
+    ws.write("inbox/second.md", "second");
+    drop(other);
+    Ran::from(router.wait_with_output().unwrap()).ok();
+    assert_eq!(contents(&events(&ws, "inbox/ready")), ["second"]);
 }
 
 #[test]

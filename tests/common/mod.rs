@@ -15,9 +15,12 @@ pub mod tracer;
 pub mod window;
 
 use assert_cmd::cargo::CommandCargoExt;
+use claw::store::workspace::Workspace;
+use claw::world::World;
 use notify::Watcher;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -28,6 +31,13 @@ use tempfile::TempDir;
 pub struct Fixture {
     pub dir: TempDir,
     pub root: PathBuf,
+}
+
+/// How a lock stands.
+#[derive(Clone, Copy)]
+pub enum Locked {
+    Held,
+    WaitedFor,
 }
 
 /// What a run has left.
@@ -163,6 +173,29 @@ impl Fixture {
         let look = || states.iter().flat_map(|s| self.list(s).into_iter().map(move |n| format!("{s}/{n}"))).collect();
         let first: Vec<String> = look();
         if first.is_empty() { look() } else { first }
+    }
+
+    /// The workspace as the library has it, with everything laid out.
+    pub fn opened(&self) -> Workspace {
+        let workspace = Workspace::open(World::real().unwrap(), self.root.clone(), true).unwrap();
+        workspace.lay_out().unwrap();
+        workspace
+    }
+
+    /// Returns when the kernel says this of a file's lock. It is looked for where that disturbs nobody.
+    #[track_caller]
+    pub fn until_locked(&self, name: &str, how: Locked) {
+        let end = Instant::now() + Duration::from_secs(30);
+        let is_so = || {
+            let inode = fs::metadata(self.path(name)).map(|meta| format!(":{} ", meta.ino()));
+            let locks = fs::read_to_string("/proc/locks").unwrap();
+            let is_it = |line: &str| line.contains("-> ") == matches!(how, Locked::WaitedFor);
+            inode.is_ok_and(|inode| locks.lines().any(|line| line.contains(&inode) && is_it(line)))
+        };
+        while !is_so() {
+            assert!(Instant::now() < end, "the lock of {name} is not as it should be");
+            std::thread::yield_now();
+        }
     }
 
     /// Looks whether `is_so` whenever a file in the workspace has changed, for a minute at most; for the long proofs
