@@ -93,7 +93,10 @@ pub fn unknown(workspace: &Workspace, id: &str) -> Fault {
 /// The folders in `kind` (`agents`, `skills`, `crons`), sorted.
 #[must_use]
 pub fn folders(workspace: &Workspace, kind: &str) -> Vec<String> {
-    workspace.folders(kind).iter().filter(|name| !name.starts_with('.')).cloned().collect()
+    let dir = workspace.path(kind);
+    // Where a link leads may change without a change here.
+    let is_one = |name: &&String| !name.starts_with('.') && dir.join(name).is_dir();
+    workspace.names(kind).iter().filter(is_one).cloned().collect()
 }
 
 /// The guide's files that are there and say something: name and text.
@@ -214,4 +217,27 @@ fn long(path: &str, text: &str, most: usize) -> Option<Problem> {
     let all = text.chars().count();
     let what = || format!("agents are shown {most} of its {all} characters, the first and the last (prompt.max_file)");
     (all > most).then(|| Problem::warning(path, what()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::stamp::Stamp;
+    use crate::world::World;
+
+    #[test]
+    fn a_link_counts_as_soon_as_it_leads_to_a_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("claw.yaml"), "sync: none\n").unwrap();
+        fs::create_dir_all(at("skills/here")).unwrap();
+        fs::write(at("skills/README.md"), "").unwrap();
+        std::os::unix::fs::symlink("../later", at("skills/later")).unwrap();
+        // So late that everything has long been as it is.
+        let world = World::real().unwrap().at(Stamp(i64::MAX));
+        let workspace = Workspace::open(world, dir.path().to_owned(), true).unwrap();
+        assert_eq!(folders(&workspace, "skills"), ["here"]);
+        fs::create_dir(at("later")).unwrap();
+        assert_eq!(folders(&workspace, "skills"), ["here", "later"]);
+    }
 }

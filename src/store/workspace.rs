@@ -202,24 +202,14 @@ impl Workspace {
     /// while it is as it was: for folders with little in them that are looked at again and again.
     #[must_use]
     pub fn names(&self, folder: &str) -> Arc<[String]> {
-        self.listed(folder, folder, |_| true)
-    }
-
-    /// The same, of the folders in it alone.
-    #[must_use]
-    pub fn folders(&self, folder: &str) -> Arc<[String]> {
-        self.listed(&format!("{folder}/"), folder, is_folder)
-    }
-
-    fn listed(&self, kept: &str, folder: &str, is_one: fn(&fs::DirEntry) -> bool) -> Arc<[String]> {
         let dir = self.path(folder);
         let list = || {
-            let entries = fs::read_dir(&dir).into_iter().flatten().flatten().filter(is_one);
+            let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
             let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
             names.sort();
             Ok::<_, Infallible>(names.into())
         };
-        let Ok(names) = self.memo.names.get(kept, std::slice::from_ref(&dir), self.world.now(), list);
+        let Ok(names) = self.memo.names.get(folder, std::slice::from_ref(&dir), self.world.now(), list);
         names
     }
 
@@ -304,14 +294,6 @@ pub fn network_name(magic: u32) -> Option<&'static str> {
         0x7461_636f => "OCFS2",
         _ => return None,
     })
-}
-
-/// Whether it is a folder, or a link to one.
-fn is_folder(entry: &fs::DirEntry) -> bool {
-    match entry.file_type() {
-        Ok(kind) if !kind.is_symlink() => kind.is_dir(),
-        _ => entry.path().is_dir(),
-    }
 }
 
 #[cfg(test)]
