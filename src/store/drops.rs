@@ -85,6 +85,7 @@ pub fn take_in(workspace: &Workspace, side: Side) -> Result<Taken> {
     begun.sort();
     let age = |path: &PathBuf| path.metadata().and_then(|m| m.modified()).ok();
     fresh.sort_by_key(|path| (age(path), path.clone()));
+    let tmp = side.tmp(workspace);
     for path in fresh {
         match writers(workspace, &path) {
             Writers::None => {}
@@ -96,13 +97,14 @@ pub fn take_in(workspace: &Workspace, side: Side) -> Result<Taken> {
             }
         }
         let name = safe_drop_name(&path);
-        let tmp = side.tmp(workspace);
         let target = tmp.join(format!("{}~{name}.drop", clock::next_id(workspace)?));
         if durable::rename(&path, &target)? == Moved::Yes {
-            // Its identity is durable before anything is published under it.
-            durable::sync_dir(&tmp, workspace.sync()?)?;
             begun.push(target);
         }
+    }
+    if !begun.is_empty() {
+        // Their identity is durable before anything is published under it, whoever gave it to them.
+        durable::sync_dir(&tmp, workspace.sync()?)?;
     }
     for path in begun {
         if writers(workspace, &path) == Writers::None {

@@ -19,8 +19,9 @@ use std::path::Path;
 /// What the session of a question begins with, behind its agent and the dot.
 pub const ASK: &str = "ask-";
 
-/// Removes what is older than `keep:` says. A day of `done/` stays while a live event is of that day
-/// or derived from one of it. The caller has recovered before.
+/// Removes what is older than `keep:` says. A day of `done/` is named by when its events were made, and stays
+/// as long after the last of them has ended, and while a live event is of that day or derived from one of it.
+/// The caller has recovered before.
 ///
 /// # Errors
 /// Where something cannot be removed.
@@ -42,8 +43,8 @@ pub fn run(workspace: &Workspace) -> Result<usize> {
     let last = before(keep.done_days + 1).day();
     for side in [Side::Inbox, Side::Outbox] {
         for day in names(&workspace.root.join(side.name()).join("done")) {
-            if day <= last && !live.contains(&day) {
-                let path = workspace.root.join(side.name()).join("done").join(&day);
+            let path = workspace.root.join(side.name()).join("done").join(&day);
+            if day <= last && !live.contains(&day) && is_older(&path, before(keep.done_days)) {
                 fs::remove_dir_all(&path).at("remove", &path)?;
                 removed += 1;
             }

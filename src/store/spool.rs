@@ -222,10 +222,16 @@ impl Job<'_> {
     /// It has ended well.
     ///
     /// # Errors
-    /// Where the file system refuses.
+    /// Where the file system refuses. It is given back then: what is left in `run/` counts as a kill.
     pub fn done(self) -> Result<()> {
         let done = self.side.done(self.workspace, &self.entry.id);
-        self.workspace.memo.places.settle_in_day(&self.path(), &done, self.workspace.sync()?)
+        let moved = self.workspace.sync().and_then(|sync| {
+            let places = &self.workspace.memo.places;
+            places.settle_in_day(&self.path(), &done, sync)
+        });
+        moved.inspect_err(|_| {
+            let _ = self.give_back();
+        })
     }
 
     /// Try again at `due`.

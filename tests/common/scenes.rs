@@ -1,9 +1,17 @@
 //! The stations of one event's way, as the proofs begin at them.
 
 use super::Fixture;
+use super::proof::is_full;
+use super::tracer::Fault;
+use claw::core::entry::{Entry, Tries};
+use nix::errno::Errno;
 
 /// The event's id, where it is sent.
 pub const ID: &str = "20261121T004130.123456Z-k7f3q9";
+
+/// The events of [`queued`].
+pub const QUEUE: [&str; 3] =
+    ["20261121T004130.123456Z-k7f3q9", "20261121T004131.123456Z-k7f3qa", "20261121T004132.123456Z-k7f3qb"];
 
 /// Sends an event that is answered, delivered to `file:a` and remembered.
 pub const SEND: &[&str] = &["send", "--id", ID, "--from", "file:a", "remember fact"];
@@ -29,6 +37,23 @@ pub fn answered(ws: &Fixture) {
     routed(ws);
     ws.claw(&["run-agent"]).ok();
     ws.claw(&["route"]).ok();
+}
+
+/// Three of one conversation wait for their turns: the first one's worker was killed, and the second has failed
+/// for a while, which is over.
+pub fn queued(ws: &Fixture) {
+    for (n, id) in QUEUE.iter().enumerate() {
+        ws.claw(&["send", "--id", id, "--from", "file:a", &format!("remember fact {n}")]).ok();
+    }
+    ws.claw(&["route"]).ok();
+    let name = |n: usize, tries: &str| format!("{}~pickle.file-a~{tries}.json", QUEUE[n]);
+    let moves = [
+        (name(0, "0"), format!("run/{}", name(0, "1"))),
+        (name(1, "0"), format!("wait/20261121T004200.000000Z~{}", name(1, "1"))),
+    ];
+    for (from, to) in moves {
+        std::fs::rename(ws.path(&format!("inbox/ready/{from}")), ws.path(&format!("inbox/{to}"))).unwrap();
+    }
 }
 
 /// It has failed, for no reason of its own.
@@ -58,12 +83,47 @@ pub fn copy(template: &Fixture) -> Fixture {
     ws
 }
 
+/// What a machine in trouble says.
+pub const TROUBLE: [Errno; 6] = [Errno::ENOSPC, Errno::EIO, Errno::EROFS, Errno::EDQUOT, Errno::EMFILE, Errno::EINTR];
+
+/// All of [`TROUBLE`] at the durable call number `at`; but for the full proof one kind, at each call another.
+pub fn troubles(at: usize) -> Vec<Fault> {
+    let all = TROUBLE.map(Fault::Error);
+    if is_full() { all.to_vec() } else { vec![all[at % all.len()]] }
+}
+
+/// Every event that has not ended well: its folder, and its name.
+pub fn standing(ws: &Fixture) -> Vec<(String, Entry)> {
+    let folders = ["inbox", "outbox"]
+        .into_iter()
+        .flat_map(|side| ["ready", "run", "wait", "failed"].into_iter().map(move |state| format!("{side}/{state}")));
+    let entries = |folder: String| {
+        let names = ws.list(&folder).into_iter().filter_map(|name| Entry::parse(&name));
+        names.map(|entry| (folder.clone(), entry)).collect::<Vec<_>>()
+    };
+    folders.flat_map(entries).collect()
+}
+
+/// After trouble of the machine every event is as it was `before`, if it has not come further: no attempt is
+/// burnt, nobody counts as killed, nothing has failed. Says which is not.
+pub fn burnt(ws: &Fixture, before: &[(String, Entry)]) -> Option<String> {
+    let is_burnt = |(folder, entry): &(String, Entry)| {
+        let Some((was_in, was)) = before.iter().find(|(_, was)| was.id == entry.id) else {
+            return !folder.ends_with("/ready") || entry.tries != Tries::default();
+        };
+        // A worker that was really killed counts as that.
+        let kills = u32::from(was_in.ends_with("/run"));
+        let is_as_tried =
+            entry.tries.attempts <= was.tries.attempts && entry.tries.crashes <= was.tries.crashes + kills;
+        !is_as_tried || !folder.ends_with("/ready") && folder != was_in
+    };
+    let burnt: Vec<String> =
+        standing(ws).into_iter().filter(is_burnt).map(|(folder, entry)| format!("{folder}/{entry}")).collect();
+    (!burnt.is_empty()).then(|| format!("burnt: {burnt:?}"))
+}
+
 /// Brings everything to its end, later than any back-off.
 pub fn recover(ws: &Fixture) {
-    // What a person had failed to try again, that person tries again.
-    if !ws.list("inbox/failed").is_empty() {
-        ws.claw(&["retry", ID]);
-    }
     let later = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(10);
     for _ in 0..2 {
         ws.claw(&["tick", "--now", &later.to_string()]).ok();
