@@ -575,6 +575,27 @@ fn what_nobody_fetches_for_a_day_is_done_as_unread_and_stays_readable() {
 }
 
 #[test]
+fn a_fresh_answer_behind_the_copy_of_an_old_one_is_not_given_up() {
+    let ws = Fixture::new();
+    let old = "20261121T004130.123456Z-k7f3q9";
+    let then = |arguments: &[&str]| {
+        let mut command = ws.command(arguments);
+        Ran::from(command.env("CLAW_NOW", "2026-11-21T00:41:31Z").output().unwrap()).ok()
+    };
+    then(&["send", "--id", old, "--from=cli:ann", "hello"]);
+    then(&["tick"]);
+    assert!(then(&["deliver"]).contains("no note"));
+    let done = ws.read(&format!("outbox/done/2026-11-21/{old}.r01.json"));
+    let fresh = ws.claw(&["send", "--from=cli:ann", "hello again"]).ok().trim().to_owned();
+    ws.claw(&["route"]).ok();
+    ws.claw(&["run-agent"]).ok();
+    // A worker that was killed behind its commit publishes once more.
+    ws.write(&format!("outbox/ready/{old}.r01~cli-ann~0.json"), &done);
+    ws.claw(&["tick"]).ok();
+    assert_eq!(ws.pending(), [format!("outbox/ready/{fresh}.r01~cli-ann~0.json")]);
+}
+
+#[test]
 fn a_terminals_answer_is_printed_once_and_only_where_somebody_asked_for_it() {
     let ws = Fixture::new();
     ws.claw(&["send", "--from=cli:ann", "hello"]).ok();

@@ -38,6 +38,23 @@ fn goes(ws: &Fixture, arguments: &[&str]) -> String {
 }
 
 #[test]
+fn what_fails_at_great_length_does_not_hold_up_what_is_behind_it() {
+    let ws = Fixture::new();
+    ws.config("deliver_to: file:home\n");
+    let huge = "a".repeat(2_500_000);
+    ws.write("inbox/1.json", &format!(r#"{{"content": "x", "agent": "{huge}"}}"#));
+    ws.write("inbox/2.json", &format!(r#"{{"content": "x", "agent": "nobody", "reply_to": "file:{huge}"}}"#));
+    ws.write("inbox/3.md", "hello\n");
+    ws.claw(&["route"]);
+    assert_eq!(ws.list("inbox/new"), [""; 0]);
+    assert_eq!(ws.list("inbox/ready").len(), 1);
+    let reasons: Vec<String> = ws.list("inbox/failed").into_iter().filter(|name| name.ends_with(".reason")).collect();
+    assert_eq!(reasons.len(), 2);
+    let lengths = reasons.iter().map(|name| ws.read(&format!("inbox/failed/{name}")).len());
+    assert!(lengths.max() < Some(20_000));
+}
+
+#[test]
 fn a_binding_with_an_alternation_does_not_take_what_only_begins_like_it() {
     let ws = town(&["pattern: \"telegram:1|telegram:2\", agent: brain"]);
     assert_eq!(goes(&ws, &["--from", "telegram:1", "hi"]), "brain.telegram-1");

@@ -5,6 +5,7 @@
 //! `<id>~<lane>~<tries>.json`. `wait/`: `<due>~<id>~<lane>~<tries>.json`.
 
 use crate::core::id::{Id, is_name_byte};
+use crate::core::retry;
 use crate::core::session;
 use crate::core::stamp::Stamp;
 use std::fmt;
@@ -44,6 +45,13 @@ impl Entry {
     #[must_use]
     pub fn fresh(id: Id, lane: impl Into<String>) -> Self {
         Self { due: None, id, lane: lane.into(), tries: Tries::default() }
+    }
+
+    /// Until when it is to be left alone. An instant further ahead than anybody waits was made by a clock that was
+    /// wrong, and has passed.
+    #[must_use]
+    pub fn waits(&self, now: Stamp) -> Option<Stamp> {
+        self.due.filter(|due| *due > now && *due <= now.plus_seconds(retry::LONGEST))
     }
 
     /// Reads a file name; `None` for anything that is not an event's.
@@ -132,6 +140,19 @@ mod tests {
         ] {
             assert_eq!(Entry::parse(name).unwrap().to_string(), name);
         }
+    }
+
+    #[test]
+    fn nobody_waits_for_what_a_wrong_clock_has_promised() {
+        let now = Stamp::parse("20261121T004130.123456Z").unwrap();
+        let due = |seconds| Entry { due: Some(now.plus_seconds(seconds)), ..Entry::fresh(id(), "l") };
+        let is_waiting = |seconds| due(seconds).waits(now).is_some();
+        assert_eq!([-1, 0, 1, retry::LONGEST, retry::LONGEST + 1].map(is_waiting), [false, false, true, true, false]);
+        assert_eq!(Entry::fresh(id(), "l").waits(now), None);
+    }
+
+    fn id() -> Id {
+        Id::parse("20261121T004130.123456Z-k7f3q9").unwrap()
     }
 
     #[test]

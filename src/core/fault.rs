@@ -51,13 +51,21 @@ pub struct Fault {
     pub mark: Option<Mark>,
 }
 
+/// The longest message, in bytes: it is repeated in a notice, a reason and the journal.
+const MAX_MESSAGE: usize = 4096;
+
 /// The result of nearly every function here.
 pub type Result<T> = std::result::Result<T, Fault>;
 
 impl Fault {
-    /// A failure of `kind` with its message.
+    /// A failure of `kind` with its message, which is cut where somebody has made it very long.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, after: None, mark: None }
+        let mut message = message.into();
+        if message.len() > MAX_MESSAGE {
+            message.truncate(message.floor_char_boundary(MAX_MESSAGE));
+            message.push('…');
+        }
+        Self { kind, message, hint: None, after: None, mark: None }
     }
 
     /// Bad data (exit 65).

@@ -9,6 +9,9 @@ pub const CEILING: i64 = 3600;
 /// How long a temporary failure is retried where the event says nothing, in seconds.
 pub const PATIENCE: i64 = 24 * 3600;
 
+/// The longest wait between two attempts, in seconds: a budget of a month begins anew within that.
+pub const LONGEST: i64 = 31 * 24 * 3600;
+
 /// Microseconds to wait after attempt `attempts` (from 1): 5 s · 2ⁿ, at most an hour, ± 20 %.
 /// `random` decides where in that range.
 #[must_use]
@@ -28,7 +31,7 @@ pub fn is_longer(after: Option<u64>, attempts: u32) -> bool {
 /// program ran is still tried as often as any other; an explicit `expires_at` is that instant.
 #[must_use]
 pub fn next(now: Stamp, attempts: u32, after: Option<u64>, expires: Option<Stamp>, random: u64) -> Option<Stamp> {
-    let asked = after.map_or(0, |seconds| i64::try_from(seconds).unwrap_or(CEILING).saturating_mul(SECOND));
+    let asked = after.map_or(0, |seconds| i64::try_from(seconds).map_or(CEILING, |s| s.min(LONGEST)) * SECOND);
     let due = Stamp(now.0.saturating_add(if is_longer(after, attempts) { asked } else { backoff(attempts, random) }));
     match expires {
         Some(end) if due > end => None,
@@ -42,7 +45,7 @@ pub fn next(now: Stamp, attempts: u32, after: Option<u64>, expires: Option<Stamp
 #[must_use]
 pub fn pause(now: Stamp, after: Option<u64>, expires: Option<Stamp>) -> Option<Stamp> {
     let seconds = after.and_then(|seconds| i64::try_from(seconds).ok()).unwrap_or(CEILING);
-    Some(now.plus_seconds(seconds.max(1))).filter(|due| expires.is_none_or(|end| *due <= end))
+    Some(now.plus_seconds(seconds.clamp(1, LONGEST))).filter(|due| expires.is_none_or(|end| *due <= end))
 }
 
 fn plain(attempts: u32) -> i64 {

@@ -120,6 +120,11 @@ pub fn give_up_unread(workspace: &Workspace) -> Result<()> {
         let mut entries = spool::lane(workspace, Side::Outbox, &name)?;
         while entries.first().is_some_and(is_old) {
             let Head::Job(job) = spool::claim(workspace, Side::Outbox, &lane, &mut entries)? else { break };
+            // A copy of what has ended may have stood before it.
+            if !is_old(&(State::Run, job.entry.clone())) {
+                job.give_back()?;
+                break;
+            }
             let unread = Line { to: "done".into(), ..Line::of(Side::Outbox, "unread", &job.entry) };
             job.done()?;
             journal::write(workspace, unread);

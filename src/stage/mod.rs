@@ -200,7 +200,11 @@ fn notify(workspace: &Workspace, side: Side, id: &Id, round: u32, fault: &Fault,
     };
     notice.reply_to = place;
     notice.error = Some(fault.message.clone());
-    publish::outbox(workspace, &notice)?;
+    match publish::outbox(workspace, &notice) {
+        // Nobody can be told there, which must not keep the event from its end.
+        Err(fault) if fault.kind == Kind::Data => workspace.world.say(&fault.to_string()),
+        told => drop(told?),
+    }
     Ok(())
 }
 

@@ -2,7 +2,6 @@
 //! lane that was served longest ago first. A round serves every lane once before any is served
 //! again; the folders are listed once for many events, not once for each.
 
-use crate::core::entry::Entry;
 use crate::core::fault::{Fault, Result};
 use crate::core::stamp::{SECOND, Stamp};
 use crate::stage::crew::{Begun, Crew, Word};
@@ -218,11 +217,11 @@ impl<'w> Pool<'w> {
         }
         let Some(mut tried) = Lane::probe(self.workspace, side, &view.lane)? else { return Ok(Start::Elsewhere) };
         let is_true = tried.found().is_some() && tried.found() == view.version;
-        if let (true, Some((State::Wait, Entry { due: Some(due), .. }))) = (is_true, view.entries.first())
-            && *due > self.workspace.world.now()
+        if let (true, Some((State::Wait, entry))) = (is_true, view.entries.first())
+            && let Some(due) = entry.waits(self.workspace.world.now())
         {
             // Nobody is woken by this: nothing has changed.
-            self.is_due(*due);
+            self.is_due(due);
             return Ok(Start::Rests(view));
         }
         tried.arm()?;

@@ -197,7 +197,7 @@ fn standing(workspace: &Workspace, side: Side, found: &Found, id: &Id) -> Result
             let fault = Fault::new(Kind::Later, format!("{id} is not routed yet"));
             Err(fault.hint("`claw route` first, or wait until it is due"))
         }
-        Some(State::Wait) => match found.entry.due.filter(|due| *due > workspace.world.now()) {
+        Some(State::Wait) => match found.entry.waits(workspace.world.now()) {
             Some(due) => {
                 let fault = Fault::new(Kind::Later, "an attempt has failed").hint(format!("claw why {}", id.short()));
                 outcome(Standing::Waiting(due, fault))

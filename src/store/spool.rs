@@ -172,7 +172,7 @@ pub fn claim<'w>(
         }
         // Copies are sorted: the state that wins stands first.
         let [(state, entry), needless @ ..] = &copies[..] else { continue };
-        if let Some(due) = entry.due.filter(|due| *due > workspace.world.now()) {
+        if let Some(due) = entry.waits(workspace.world.now()) {
             entries.splice(0..0, copies.iter().cloned());
             return Ok(Head::NotDue(due));
         }
