@@ -63,7 +63,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     pass(true)?;
     out::ids(&workspace, &args.ids, |id| {
         pass(true)?;
-        match locate::of(&workspace, Side::Inbox, &id).first() {
+        match locate::of(&workspace, Side::Inbox, &id)?.first() {
             Some(found) if found.state == Some(State::New) => {
                 let due = found.entry.due.map(out::clock).unwrap_or_default();
                 Err(Fault::new(Kind::Later, format!("{id} is not due until {due}")))

@@ -82,7 +82,7 @@ fn send(workspace: &Workspace, args: Args) -> Result<Id> {
         (None, None) => clock::next_id(workspace)?,
     };
     let event = publish::complete(workspace, draft, id.clone())?;
-    for found in locate::of(workspace, Side::Inbox, &id) {
+    for found in locate::of(workspace, Side::Inbox, &id)? {
         let is_same = |known: Event| known.content == event.content && known.reply_to == event.reply_to;
         if !spool::read_event(&found.path, &id).is_ok_and(is_same) {
             return Err(

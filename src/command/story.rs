@@ -157,7 +157,7 @@ impl Story {
             return Ok(());
         }
         if slash::is_command(event)
-            && let Some(found) = locate::of(workspace, Side::Outbox, &id.derive(Derived::Reply, 1)).first()
+            && let Some(found) = locate::of(workspace, Side::Outbox, &id.derive(Derived::Reply, 1))?.first()
         {
             let answer = spool::read_event(&found.path, &found.entry.id)?;
             self.out.push(sent_out(workspace, &answer, Some(found)));
@@ -167,7 +167,7 @@ impl Story {
         for event in done.iter().flat_map(|(_, out)| out) {
             let is_inward = matches!(event.kind, EventKind::Remember | EventKind::Result);
             let side = if is_inward { Side::Inbox } else { Side::Outbox };
-            self.out.push(sent_out(workspace, event, locate::of(workspace, side, &event.id).first()));
+            self.out.push(sent_out(workspace, event, locate::of(workspace, side, &event.id)?.first()));
         }
         Ok(())
     }
@@ -179,8 +179,13 @@ fn asked(workspace: &Workspace, id: &Id, records: Vec<Record>) -> Result<Vec<Sto
     let calls = (1..).zip(steps.iter().flat_map(|step| &step.reply.calls));
     let children = calls.filter(|(_, call)| call.name == tool::DISPATCH);
     let ids = children.map(|(number, _)| id.derive(Derived::Dispatch, number));
-    let found = ids.filter_map(|id| Some((locate::of(workspace, Side::Inbox, &id).into_iter().next()?, id)));
-    found.map(|(found, id)| Story::of(workspace, &id, &found)).collect()
+    let mut stories = Vec::new();
+    for id in ids {
+        if let Some(found) = locate::of(workspace, Side::Inbox, &id)?.first() {
+            stories.push(Story::of(workspace, &id, found)?);
+        }
+    }
+    Ok(stories)
 }
 
 /// How an outgoing event stands.

@@ -25,11 +25,11 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.look()?;
     let id = match &args.id {
         Some(text) => locate::resolve(&workspace, text)?,
-        None => locate::newest(&workspace).ok_or_else(|| Fault::data("there is no event yet"))?,
+        None => locate::newest(&workspace)?.ok_or_else(|| Fault::data("there is no event yet"))?,
     };
     let mut told = false;
     for side in [Side::Inbox, Side::Outbox] {
-        if let Some(found) = locate::of(&workspace, side, &id).into_iter().next() {
+        if let Some(found) = locate::of(&workspace, side, &id)?.into_iter().next() {
             let story = Story::of(&workspace, &id, &found)?;
             if args.json {
                 out::json(&story)?;

@@ -87,14 +87,14 @@ fn answer(workspace: &Workspace, dispatch: &Event) -> Result<String> {
 
 /// Whether the turn of `event`, at `next`, has asked somebody who is not through: a kill that came meanwhile is
 /// counted there.
-pub(super) fn waits(workspace: &Workspace, event: &Event, next: &Step) -> bool {
-    let Step::Call(todo) = next else { return false };
-    let first = todo.first().filter(|todo| todo.call.name == tool::DISPATCH);
-    first.is_some_and(|todo| {
-        let id = event.id.derive(Derived::Dispatch, todo.number);
-        let found = locate::of(workspace, Side::Inbox, &id);
-        found.first().is_some_and(|found| found.state.is_some_and(|state| state != State::Failed))
-    })
+///
+/// # Errors
+/// Where a folder cannot be listed.
+pub(super) fn waits(workspace: &Workspace, event: &Event, next: &Step) -> Result<bool> {
+    let Step::Call(todo) = next else { return Ok(false) };
+    let Some(todo) = todo.first().filter(|todo| todo.call.name == tool::DISPATCH) else { return Ok(false) };
+    let found = locate::of(workspace, Side::Inbox, &event.id.derive(Derived::Dispatch, todo.number))?;
+    Ok(found.first().is_some_and(|found| found.state.is_some_and(|state| state != State::Failed)))
 }
 
 /// Stops a turn in the name of another one. One that waits to be tried again hears of it now.

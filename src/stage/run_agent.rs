@@ -3,7 +3,7 @@
 
 use crate::core::dispatch::Asker;
 use crate::core::event::{Event, EventKind};
-use crate::core::fault::{Fault, Result};
+use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::Reply;
 use crate::core::record::Record;
 use crate::core::routing;
@@ -68,11 +68,15 @@ impl Work for RunAgent<'_> {
         let config = self.workspace.config()?;
         // The narrow ones first: whoever only tries must not make others believe that all are taken.
         let mut groups = Vec::new();
-        // A bad agent file is the event's trouble, told when it is claimed.
-        if let Ok(agent) = definitions::agent(self.workspace, key) {
-            groups.push((format!("agent-{key}"), agent.max_concurrency));
-            let chosen = config.choose(&agent, self.asked.as_ref().and_then(|asked| asked.model));
-            groups.extend(chosen.ok().and_then(|chosen| chosen.slots()));
+        match definitions::agent(self.workspace, key) {
+            Ok(agent) => {
+                groups.push((format!("agent-{key}"), agent.max_concurrency));
+                let chosen = config.choose(&agent, self.asked.as_ref().and_then(|asked| asked.model));
+                groups.extend(chosen.ok().and_then(|chosen| chosen.slots()));
+            }
+            Err(fault) if fault.kind == Kind::Machine => return Err(fault),
+            // A bad agent file is the event's trouble, told when it is claimed.
+            Err(_) => {}
         }
         groups.push(("all".to_owned(), config.max_concurrency));
         Ok(groups)
@@ -136,7 +140,7 @@ fn drive<'a>(
     }
     let next = turn::next(&state, 1);
     let is_answered = matches!(next, Step::Publish(_) | Step::Close(_));
-    if job.is_adopted() && dispatch::waits(workspace, event, &next) {
+    if job.is_adopted() && dispatch::waits(workspace, event, &next)? {
         job.forgive()?;
     }
     // What killed its workers may not do so again, unless it is past that.

@@ -173,13 +173,16 @@ pub fn eye(workspace: &Workspace, side: Side) -> Result<Watch> {
 fn place(workspace: &Workspace, side: Side, id: &Id) -> Result<Found> {
     // A copy that is still there is to be worked off, also where the event has ended; and between two
     // folders an event is in neither for a reader, who therefore looks twice.
-    let look = || {
-        let mut found = locate::of(workspace, side, id);
+    let look = || -> Result<Option<Found>> {
+        let mut found = locate::of(workspace, side, id)?;
         let live = |f: &Found| matches!(f.state, Some(State::Ready | State::Wait | State::Run));
         let at = found.iter().position(live).unwrap_or(0);
-        (!found.is_empty()).then(|| found.swap_remove(at))
+        Ok((!found.is_empty()).then(|| found.swap_remove(at)))
     };
-    let found = look().or_else(look);
+    let found = match look()? {
+        None => look()?,
+        found => found,
+    };
     found.ok_or_else(|| Fault::data(format!("there is no event {id} in {}", side.name())))
 }
 

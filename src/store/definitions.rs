@@ -8,6 +8,7 @@ use crate::core::summary::{self, Summary};
 use crate::core::template;
 use crate::store::contained;
 use crate::store::lease;
+use crate::store::unreadable;
 use crate::store::workspace::Workspace;
 use std::convert::Infallible;
 use std::fs;
@@ -63,9 +64,14 @@ fn read_agent(workspace: &Workspace, id: &str) -> Result<Agent> {
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             return Err(unknown(workspace, id));
         }
-        Err(e) => return Err(Fault::new(Kind::Config, format!("{path} cannot be read: {e}"))),
+        Err(e) => return Err(unreadable(&path, &workspace.path(&path), &e)),
     };
-    let soul = fs::read_to_string(workspace.path(&format!("agents/{id}/SOUL.md"))).ok();
+    let soul_path = format!("agents/{id}/SOUL.md");
+    let soul = match fs::read_to_string(workspace.path(&soul_path)) {
+        Ok(soul) => Some(soul),
+        Err(e) if e.kind() == ErrorKind::NotFound => None,
+        Err(e) => return Err(unreadable(&soul_path, &workspace.path(&soul_path), &e)),
+    };
     let (agent, warnings) = definition::agent(id, &path, &text, soul)?;
     for warning in warnings {
         workspace.world.say(&warning.to_string());

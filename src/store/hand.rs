@@ -73,16 +73,18 @@ pub fn discard(workspace: &Workspace, id: &Id) -> Result<bool> {
 fn with_pending(workspace: &Workspace, id: &Id, states: &[State], act: impl Fn(&Found) -> Result<()>) -> Result<bool> {
     let mut acted = false;
     for side in [Side::Inbox, Side::Outbox] {
-        let find =
-            || locate::of(workspace, side, id).into_iter().find(|f| f.state.is_some_and(|s| states.contains(&s)));
-        let Some(found) = find() else { continue };
+        let find = || {
+            let mut found = locate::of(workspace, side, id)?.into_iter();
+            Ok::<_, Fault>(found.find(|f| f.state.is_some_and(|s| states.contains(&s))))
+        };
+        let Some(found) = find()? else { continue };
         let _only = Only::wait(workspace, "route")?;
         let lane = match &found.entry.lane {
             lane if lane.is_empty() => None,
             lane => Some(Lane::attempt(workspace, side, lane)?.ok_or_else(|| busy(lane))?),
         };
         // What was seen without the lock may have moved.
-        if let Some(found) = find() {
+        if let Some(found) = find()? {
             act(&found)?;
             acted = true;
         }

@@ -3,9 +3,11 @@
 use crate::core::entry::Entry;
 use crate::core::fault::{Fault, Result};
 use crate::core::id::Id;
+use crate::store::At;
 use crate::store::boxes::{Side, State};
 use crate::store::workspace::Workspace;
-use std::fs;
+use std::fs::{self, DirEntry};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// Where an event's file is.
@@ -29,11 +31,17 @@ impl Found {
     }
 }
 
-/// Every event file of a box, in no order; `days` says which days of `done/` are wanted.
-fn all(workspace: &Workspace, side: Side, wanted: impl Fn(&Id) -> bool, day: Option<&str>) -> Vec<Found> {
+/// What is in a folder; one that is not there has nothing in it.
+fn entries(dir: &Path) -> Result<Vec<DirEntry>> {
+    let none = |e: io::Error| if e.kind() == ErrorKind::NotFound { Ok(Vec::new()) } else { Err(e) };
+    fs::read_dir(dir).and_then(Iterator::collect).or_else(none).at("list", dir)
+}
+
+/// Every event file of a box, in no order; `day` says which day of `done/` is wanted, if not all are.
+fn all(workspace: &Workspace, side: Side, wanted: impl Fn(&Id) -> bool, day: Option<&str>) -> Result<Vec<Found>> {
     let mut found = Vec::new();
-    let mut look = |dir: &Path, state: Option<State>| {
-        for file in fs::read_dir(dir).into_iter().flatten().flatten() {
+    let mut look = |dir: &Path, state: Option<State>| -> Result<()> {
+        for file in entries(dir)? {
             let name = file.file_name();
             let Some(name) = name.to_str() else { continue };
             let entry = Entry::parse(name).or_else(|| {
@@ -44,31 +52,36 @@ fn all(workspace: &Workspace, side: Side, wanted: impl Fn(&Id) -> bool, day: Opt
                 found.push(Found { side, state, entry, path: file.path() });
             }
         }
+        Ok(())
     };
     for state in [State::New, State::Ready, State::Wait, State::Run, State::Failed] {
-        look(&side.dir(workspace, state), Some(state));
+        look(&side.dir(workspace, state), Some(state))?;
     }
     let done = workspace.root.join(side.name()).join("done");
-    for folder in fs::read_dir(&done).into_iter().flatten().flatten() {
-        if day.is_none_or(|day| folder.file_name() == day) {
-            look(&folder.path(), None);
+    match day {
+        Some(day) => look(&done.join(day), None)?,
+        None => {
+            let is_day = |entry: &DirEntry| entry.path().is_dir();
+            entries(&done)?.iter().filter(|entry| is_day(entry)).try_for_each(|day| look(&day.path(), None))?;
         }
     }
-    found
+    Ok(found)
 }
 
 /// The files of event `id` in a box; what has ended first, then the state that wins.
-#[must_use]
-pub fn of(workspace: &Workspace, side: Side, id: &Id) -> Vec<Found> {
-    let mut found = all(workspace, side, |other| other == id, Some(&id.stamp().day()));
+///
+/// # Errors
+/// Where a folder cannot be listed.
+pub fn of(workspace: &Workspace, side: Side, id: &Id) -> Result<Vec<Found>> {
+    let mut found = all(workspace, side, |other| other == id, Some(&id.stamp().day()))?;
     found.sort_by_key(|f| std::cmp::Reverse(f.state.map_or(9, |s| s as u8)));
-    found
+    Ok(found)
 }
 
 /// The id that `text` means: an id, the end of one, or the path of an event's file.
 ///
 /// # Errors
-/// `Data` where nothing or more than one thing is meant.
+/// `Data` where nothing or more than one thing is meant; where a folder cannot be listed.
 pub fn resolve(workspace: &Workspace, text: &str) -> Result<Id> {
     let text = text.trim();
     let name = Path::new(text).file_name().and_then(|n| n.to_str()).unwrap_or(text);
@@ -80,11 +93,8 @@ pub fn resolve(workspace: &Workspace, text: &str) -> Result<Id> {
         return Ok(id);
     }
     let fits = |id: &Id| !text.is_empty() && id.as_str().ends_with(text);
-    let mut ids: Vec<Id> = [Side::Inbox, Side::Outbox]
-        .into_iter()
-        .flat_map(|side| all(workspace, side, fits, None))
-        .map(|f| f.entry.id)
-        .collect();
+    let (inbox, outbox) = (all(workspace, Side::Inbox, fits, None)?, all(workspace, Side::Outbox, fits, None)?);
+    let mut ids: Vec<Id> = inbox.into_iter().chain(outbox).map(|f| f.entry.id).collect();
     ids.sort_unstable();
     ids.dedup();
     match &ids[..] {
@@ -95,8 +105,11 @@ pub fn resolve(workspace: &Workspace, text: &str) -> Result<Id> {
 }
 
 /// The newest event that came in from outside; what is named by a due time to come does not count.
-#[must_use]
-pub fn newest(workspace: &Workspace) -> Option<Id> {
+///
+/// # Errors
+/// Where a folder cannot be listed.
+pub fn newest(workspace: &Workspace) -> Result<Option<Id>> {
     let now = workspace.world.now();
-    all(workspace, Side::Inbox, |id| !id.is_derived() && id.stamp() <= now, None).into_iter().map(|f| f.entry.id).max()
+    let found = all(workspace, Side::Inbox, |id| !id.is_derived() && id.stamp() <= now, None)?;
+    Ok(found.into_iter().map(|f| f.entry.id).max())
 }

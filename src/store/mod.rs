@@ -76,6 +76,14 @@ pub fn trouble(doing: &str, path: &Path, error: &io::Error) -> Fault {
     Fault::new(kind, format!("cannot {doing} {}: {text}", path.display()))
 }
 
+/// As [`trouble`], of a file of the owner's, `name` for him: what is not the machine's trouble is his to put right.
+pub fn unreadable(name: &str, path: &Path, error: &io::Error) -> Fault {
+    match trouble("read", path, error) {
+        fault if fault.kind == Kind::Machine => fault,
+        _ => Fault::config(format!("{name} cannot be read: {error}")),
+    }
+}
+
 /// Turns an input/output result into ours.
 pub(crate) trait At<T> {
     /// The same result, saying what was being done to which path.

@@ -2,10 +2,12 @@
 //! when it last could.
 
 use crate::core::config::{self, Config};
+use crate::core::fault::{Fault, Result};
 use crate::core::problem::Problem;
 use crate::core::stamp::Stamp;
 use crate::store::kept::{self, Print};
 use crate::store::lease::{Writers, writers};
+use crate::store::unreadable;
 use crate::world::World;
 use std::fs::File;
 use std::io::Read;
@@ -29,8 +31,8 @@ impl Settings {
     /// A file that is wrong changes nothing where there was a good one before, and that is said.
     ///
     /// # Errors
-    /// The problem with the file, where it never was good.
-    pub fn get(&self, path: &Path, world: &World) -> Result<Arc<Config>, Problem> {
+    /// The problem with the file, where it never was good; the machine's trouble.
+    pub fn get(&self, path: &Path, world: &World) -> Result<Arc<Config>> {
         let print = kept::print(path);
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(good) = state.good.as_ref().filter(|_| state.print == Some(print)) {
@@ -40,8 +42,8 @@ impl Settings {
         let text = match read(path, was_good.is_some()) {
             Ok(Some(text)) => text,
             // Whoever writes it is not through.
-            Ok(None) => return was_good.ok_or_else(|| Problem::error(config::FILE, "is being written")),
-            Err(problem) => return or_before(was_good, problem, world),
+            Ok(None) => return was_good.ok_or_else(|| Problem::error(config::FILE, "is being written").into()),
+            Err(fault) => return or_before(was_good, fault, world),
         };
         let is_same = was_good.is_some() && state.text == text;
         if let Some(good) = was_good.clone().filter(|_| is_same) {
@@ -62,20 +64,20 @@ impl Settings {
                 if was_good.is_some() {
                     state.print = settled(print, world.now());
                 }
-                or_before(was_good, problem, world)
+                or_before(was_good, problem.into(), world)
             }
         }
     }
 }
 
 /// What was good before, and a word about what is not.
-fn or_before(before: Option<Arc<Config>>, problem: Problem, world: &World) -> Result<Arc<Config>, Problem> {
+fn or_before(before: Option<Arc<Config>>, fault: Fault, world: &World) -> Result<Arc<Config>> {
     match before {
         Some(before) => {
-            world.say(&format!("{problem}; the settings stay as they were"));
+            world.say(&format!("{fault}; the settings stay as they were"));
             Ok(before)
         }
-        None => Err(problem),
+        None => Err(fault),
     }
 }
 
@@ -85,21 +87,21 @@ fn settled(print: Print, now: Stamp) -> Option<Print> {
 
 /// The text of the file. Where it was good before, nothing while somebody has it open for writing, and an
 /// empty one is what a full disk leaves: who wants the defaults can say so in a comment.
-fn read(path: &Path, was_good: bool) -> Result<Option<String>, Problem> {
-    let bad = |what: String| Problem::error(config::FILE, what);
-    let mut file = File::open(path).map_err(|e| bad(format!("cannot be read: {e}")))?;
+fn read(path: &Path, was_good: bool) -> Result<Option<String>> {
+    let bad = |e: std::io::Error| unreadable(config::FILE, path, &e);
+    let mut file = File::open(path).map_err(bad)?;
     let mut text = String::new();
     let is_written = || was_good && writers(&file) == Writers::Some;
     if is_written() {
         return Ok(None);
     }
-    file.read_to_string(&mut text).map_err(|e| bad(format!("cannot be read: {e}")))?;
+    file.read_to_string(&mut text).map_err(bad)?;
     // One who opened it meanwhile may have emptied it.
     if was_good && writers(&file) == Writers::Some {
         return Ok(None);
     }
     if was_good && text.is_empty() {
-        return Err(bad("is empty; a comment alone means the defaults".to_owned()));
+        return Err(Problem::error(config::FILE, "is empty; a comment alone means the defaults").into());
     }
     Ok(Some(text))
 }

@@ -162,7 +162,7 @@ impl Workspace {
     /// # Errors
     /// `Config`, with line and column, where `claw.yaml` is bad and was never good.
     pub fn config(&self) -> Result<Arc<Config>> {
-        Ok(self.settings.get(&self.root.join(config::FILE), &self.world)?)
+        self.settings.get(&self.root.join(config::FILE), &self.world)
     }
 
     /// The settings as they are in the file now, with their warnings.

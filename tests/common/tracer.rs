@@ -1,5 +1,5 @@
-//! Stops a program before each of its system calls that touch what is durable, and kills it there or
-//! makes the call fail. Unprivileged `ptrace(2)`; threads are followed, other programs are not.
+//! Stops a program before each of its system calls that touch what is durable, or open what it reads, and kills
+//! it there or makes the call fail. Unprivileged `ptrace(2)`; threads are followed, other programs are not.
 
 use nix::errno::Errno;
 use nix::sys::ptrace::{self, Options};
@@ -7,7 +7,12 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What is done at the chosen call.
@@ -34,16 +39,19 @@ pub struct Traced {
     pub out: String,
 }
 
-/// Calls that change what others can see, or make it durable. Making a folder is not among them: every
-/// command tries to make all of them, and nearly always they are there.
+/// Calls that change what others can see, or make it durable. Opening counts where it may make a file, making a
+/// folder where it is not there: every command tries to make all of them.
 const DURABLE: &[(i64, &str)] = &[
+    (libc::SYS_open, "open"),
     (libc::SYS_openat, "openat"),
+    (libc::SYS_mkdir, "mkdir"),
     (libc::SYS_write, "write"),
     (libc::SYS_pwrite64, "pwrite64"),
     (libc::SYS_ftruncate, "ftruncate"),
     (libc::SYS_fsync, "fsync"),
     (libc::SYS_fdatasync, "fdatasync"),
     (libc::SYS_renameat2, "renameat2"),
+    (libc::SYS_renameat, "renameat"),
     (libc::SYS_rename, "rename"),
     (libc::SYS_linkat, "linkat"),
     (libc::SYS_unlink, "unlink"),
@@ -58,7 +66,27 @@ pub fn run(command: Command, at: usize, fault: Fault) -> Traced {
 
 /// Runs `command`; `decide` is asked before each of its durable calls (from 1), with the program
 /// stopped there.
-pub fn run_with(mut command: Command, mut decide: impl FnMut(usize) -> Option<Fault>) -> Traced {
+pub fn run_with(command: Command, decide: impl FnMut(usize) -> Option<Fault>) -> Traced {
+    trace(command, durable, decide)
+}
+
+/// Runs `command` and has its opening number `at` (from 1) of something below `root` fail, be it to read it, to list
+/// it, to lock it or to sync it.
+pub fn run_opening(command: Command, root: &Path, at: usize, errno: Errno) -> Traced {
+    let opens = |pid, registers: &libc::user_regs_struct| {
+        let (name, path, _) = opening(registers)?;
+        // A path that is none from the root on is one below a folder that was opened before.
+        let path = text(pid, path)?;
+        (path.is_relative() || path.starts_with(root)).then_some(name)
+    };
+    trace(command, opens, |call| (call == at).then_some(Fault::Error(errno)))
+}
+
+fn trace(
+    mut command: Command,
+    counts: impl Fn(Pid, &libc::user_regs_struct) -> Option<&'static str>,
+    mut decide: impl FnMut(usize) -> Option<Fault>,
+) -> Traced {
     #[expect(unsafe_code, reason = "only the child itself can ask to be traced")]
     // SAFETY: between fork and exec only ptrace(PTRACE_TRACEME) is called, a bare system call.
     unsafe {
@@ -88,7 +116,7 @@ pub fn run_with(mut command: Command, mut decide: impl FnMut(usize) -> Option<Fa
                 let Ok(mut registers) = ptrace::getregs(pid) else { continue };
                 if is_entry {
                     inside.insert(pid, true);
-                    if let Some(name) = durable(&registers) {
+                    if let Some(name) = counts(pid, &registers) {
                         traced.calls += 1;
                         traced.syncs += usize::from(name.ends_with("sync"));
                         if let Some(fault) = decide(traced.calls) {
@@ -137,11 +165,31 @@ pub fn run_with(mut command: Command, mut decide: impl FnMut(usize) -> Option<Fa
 }
 
 /// The call's name, if it is about something durable: not one that only reads, and not stdout.
-fn durable(registers: &libc::user_regs_struct) -> Option<&'static str> {
+fn durable(pid: Pid, registers: &libc::user_regs_struct) -> Option<&'static str> {
     let number = registers.orig_rax.cast_signed();
     let (_, name) = DURABLE.iter().find(|(known, _)| *known == number)?;
-    let is_reading =
-        *name == "openat" && registers.rdx & (libc::O_CREAT | libc::O_TMPFILE & !libc::O_DIRECTORY) as u64 == 0;
+    let makes = (libc::O_CREAT | libc::O_TMPFILE & !libc::O_DIRECTORY) as u64;
+    let is_reading = opening(registers).is_some_and(|(_, _, flags)| flags & makes == 0);
     let is_terminal = *name == "write" && registers.rdi <= 2;
-    (!is_reading && !is_terminal).then_some(*name)
+    let is_there = *name == "mkdir" && text(pid, registers.rdi).is_some_and(|path| path.exists());
+    (!is_reading && !is_terminal && !is_there).then_some(*name)
+}
+
+/// The name of a call that opens something, where its path stands, and its flags.
+fn opening(registers: &libc::user_regs_struct) -> Option<(&'static str, u64, u64)> {
+    match registers.orig_rax.cast_signed() {
+        libc::SYS_open => Some(("open", registers.rdi, registers.rsi)),
+        libc::SYS_openat => Some(("openat", registers.rsi, registers.rdx)),
+        _ => None,
+    }
+}
+
+/// The path that stands at `address` in the program.
+fn text(pid: Pid, address: u64) -> Option<PathBuf> {
+    let memory = File::open(format!("/proc/{pid}/mem")).ok()?;
+    let mut bytes = [0; 4096];
+    // It may end before that many bytes, with its page.
+    let read = memory.read_at(&mut bytes, address).ok()?;
+    let end = bytes[..read].iter().position(|byte| *byte == 0)?;
+    Some(PathBuf::from(OsStr::from_bytes(&bytes[..end])))
 }
