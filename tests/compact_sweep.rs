@@ -6,10 +6,9 @@ mod common;
 use common::Fixture;
 use common::checker::{delivered, ended, violations};
 use common::proof::{self, Proof};
-use common::scenes::{ID, copy, recover, synced};
+use common::scenes::{ID, burnt, copy, recover, standing, synced, troubles};
 use common::tracer::{self, Fault};
 use common::window::Window;
-use nix::errno::Errno;
 use serde_json::Value;
 
 /// A long conversation and an event that waits for its turn in it.
@@ -65,7 +64,7 @@ fn sweep(name: &'static str, text: &str, faults: impl Fn(usize) -> Vec<Fault>) {
         ws
     };
     let calls = tracer::run(begin().command(&["run-agent"]), 0, Fault::Kill).calls;
-    let mut found = Vec::new();
+    let (stood, mut found) = (standing(&template), Vec::new());
     for (at, fault) in (1..=calls + 1).flat_map(|at| faults(at).into_iter().map(move |fault| (at, fault))) {
         if proof::is_first() && !found.is_empty() {
             break;
@@ -75,8 +74,11 @@ fn sweep(name: &'static str, text: &str, faults: impl Fn(usize) -> Vec<Fault>) {
         let traced = tracer::run(ws.command(&["run-agent"]), at, fault);
         let Some(call) = traced.hit else { continue };
         proof.points += 1;
-        recover(&ws);
         let place = format!("{call} ({at} of {calls}), {fault:?}");
+        if fault != Fault::Kill {
+            found.extend(burnt(&ws, &stood).map(|what| format!("{place}: {what}")));
+        }
+        recover(&ws);
         found.extend(wrong(&ws, &server, before).into_iter().map(|what| format!("{place}: {what}")));
     }
     proof.end(found.len());
@@ -91,14 +93,11 @@ fn a_turn_that_compacts_is_killed_before_every_durable_call() {
 
 #[test]
 fn a_turn_that_compacts_goes_on_after_the_machines_trouble() {
-    let all = [Errno::ENOSPC, Errno::EIO].map(Fault::Error);
-    let faults = |at: usize| if proof::is_full() { all.to_vec() } else { vec![all[at % all.len()]] };
-    sweep("an error from every durable call of a turn that compacts", "hello", faults);
+    sweep("an error from every durable call of a turn that compacts", "hello", troubles);
 }
 
 #[test]
 fn compact_is_killed_before_every_durable_call_and_made_to_fail() {
-    let all = [Fault::Kill, Fault::Error(Errno::ENOSPC), Fault::Error(Errno::EIO)];
-    let faults = |at: usize| if proof::is_full() { all.to_vec() } else { vec![Fault::Kill, all[1 + at % 2]] };
+    let faults = |at: usize| [vec![Fault::Kill], troubles(at)].concat();
     sweep("/compact disturbed at every durable call", "/compact", faults);
 }

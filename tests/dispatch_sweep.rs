@@ -7,10 +7,9 @@ mod common;
 use common::Fixture;
 use common::checker::{delivered, ended, noted, violations};
 use common::proof::{self, Proof};
-use common::scenes::{ID, copy, recover, synced};
+use common::scenes::{ID, burnt, copy, recover, standing, synced, troubles};
 use common::strict::{Answer, Script, Strict};
 use common::tracer::{self, Fault};
-use nix::errno::Errno;
 use serde_json::{Value, json};
 
 /// Each turn: its script, the number of its steps, and the agent whose turn it is.
@@ -98,7 +97,7 @@ fn sweep(name: &'static str, faults: impl Fn(usize) -> Vec<Fault>) {
     let template = arranged(&server);
     let command = ["run-agent"];
     let calls = tracer::run(trusted(&template).command(&command), 0, Fault::Kill).calls;
-    let mut found = Vec::new();
+    let (stood, mut found) = (standing(&template), Vec::new());
     for (at, fault) in (1..=calls + 1).flat_map(|at| faults(at).into_iter().map(move |fault| (at, fault))) {
         if proof::is_first() && !found.is_empty() {
             break;
@@ -109,8 +108,11 @@ fn sweep(name: &'static str, faults: impl Fn(usize) -> Vec<Fault>) {
         let Some(call) = traced.hit else { continue };
         proof.points += 1;
         let before = asked(&ws, &server);
-        recover(&ws);
         let place = format!("{call} ({at} of {calls}), {fault:?}");
+        if fault != Fault::Kill {
+            found.extend(burnt(&ws, &stood).map(|what| format!("{place}: {what}")));
+        }
+        recover(&ws);
         found.extend(wrong(&ws, &server, &before).into_iter().map(|what| format!("{place}: {what}")));
     }
     proof.end(found.len());
@@ -127,11 +129,6 @@ fn a_turn_killed_while_it_asks_another_agent_finds_what_was_done() {
 
 #[test]
 fn a_turn_that_asks_another_agent_goes_on_after_the_machines_trouble() {
-    let all = [Errno::ENOSPC, Errno::EIO, Errno::EROFS, Errno::EMFILE, Errno::EINTR].map(Fault::Error);
-    let faults = |at: usize| match at % 3 {
-        _ if proof::is_full() => all.to_vec(),
-        1 => vec![all[at / 3 % all.len()]],
-        _ => Vec::new(),
-    };
+    let faults = |at: usize| if proof::is_full() || at % 3 == 1 { troubles(at / 3) } else { Vec::new() };
     sweep("an error from every durable call of a turn that asks another agent", faults);
 }

@@ -6,10 +6,9 @@ mod common;
 use common::Fixture;
 use common::checker::delivered;
 use common::proof::{self, Proof};
-use common::scenes::{ID, copy, recover, synced};
+use common::scenes::{ID, copy, recover, synced, troubles};
 use common::strict::{Answer, Script, Strict};
 use common::tracer::{self, Fault};
-use nix::errno::Errno;
 use serde_json::json;
 
 /// Two turns before the command; the first one had begun when its worker was killed.
@@ -44,8 +43,8 @@ fn sweep(name: &'static str, template: &Fixture, command: &[&str], then: impl Fn
     let calls = tracer::run(begin().command(command), 0, Fault::Kill).calls;
     assert!(calls >= 4, "only {calls} durable calls");
     let mut found = Vec::new();
-    let faults = [Fault::Kill, Fault::Error(Errno::ENOSPC), Fault::Error(Errno::EIO)];
-    for (at, fault) in (1..=calls + 1).flat_map(|at| faults.map(|fault| (at, fault))) {
+    let faults = |at| [vec![Fault::Kill], troubles(at)].concat();
+    for (at, fault) in (1..=calls + 1).flat_map(|at| faults(at).into_iter().map(move |fault| (at, fault))) {
         let ws = begin();
         let traced = tracer::run(ws.command(command), at, fault);
         let Some(call) = traced.hit else { continue };

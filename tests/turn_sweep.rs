@@ -7,10 +7,9 @@ mod common;
 use common::Fixture;
 use common::checker::{delivered, ended, noted, violations};
 use common::proof::{self, Proof};
-use common::scenes::{ID, copy, recover, synced};
+use common::scenes::{ID, burnt, copy, recover, standing, synced, troubles};
 use common::strict::{Answer, Script, Strict};
 use common::tracer::{self, Fault};
-use nix::errno::Errno;
 use serde_json::{Value, json};
 
 const TEXT: &str = "script:sweep";
@@ -110,7 +109,7 @@ fn sweep(name: &'static str, faults: impl Fn(usize) -> Vec<Fault>) {
     let template = arranged(&server);
     let command = ["run-agent"];
     let calls = tracer::run(trusted(&template).command(&command), 0, Fault::Kill).calls;
-    let mut found = Vec::new();
+    let (stood, mut found) = (standing(&template), Vec::new());
     for (at, fault) in (1..=calls + 1).flat_map(|at| faults(at).into_iter().map(move |fault| (at, fault))) {
         if proof::is_first() && !found.is_empty() {
             break;
@@ -122,8 +121,11 @@ fn sweep(name: &'static str, faults: impl Fn(usize) -> Vec<Fault>) {
         proof.points += 1;
         let before = [0, 1, 2].map(|step| server.asked(TEXT, step));
         let answers = logged(&ws, "model").len();
-        recover(&ws);
         let place = format!("{call} ({at} of {calls}), {fault:?}");
+        if fault != Fault::Kill {
+            found.extend(burnt(&ws, &stood).map(|what| format!("{place}: {what}")));
+        }
+        recover(&ws);
         found.extend(wrong(&ws, &server, before, answers).into_iter().map(|what| format!("{place}: {what}")));
     }
     proof.end(found.len());
@@ -138,9 +140,7 @@ fn a_turn_killed_before_every_durable_call_goes_on_where_it_was() {
 
 #[test]
 fn a_turn_goes_on_after_the_machines_trouble() {
-    let all = [Errno::ENOSPC, Errno::EIO, Errno::EROFS, Errno::EMFILE, Errno::EINTR].map(Fault::Error);
-    let faults = |at: usize| if proof::is_full() { all.to_vec() } else { vec![all[at % all.len()]] };
-    sweep("an error from every durable call of a turn with tools", faults);
+    sweep("an error from every durable call of a turn with tools", troubles);
 }
 
 /// Three messages that wait become one turn, one answer, and one `done` line.
