@@ -24,7 +24,7 @@ const MAY_ENTER: &[(&str, &[&str])] = &[
 /// A tool (a pattern), the only files that may name it, and why.
 const ONLY_IN: &[(&str, &[&str], &str)] = &[
     (
-        r"fs::rename|renameat|linkat|hard_link",
+        r"fs::rename|renameat|\blinkat|hard_link",
         &["store/durable.rs"],
         "a move that replaces or is not synced loses events",
     ),

@@ -176,6 +176,43 @@ fn nobody_outside_is_signalled_traced_or_slowed() {
     assert!(!yard.ws.path("files/late").exists());
 }
 
+/// Runs with a kernel that refuses this call.
+fn without(ws: &Fixture, call: &str, error: &str, arguments: &[&str]) -> Ran {
+    let claw = ws.command(&[]);
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
+    strace.args(["-e", &format!("inject={call}:error={error}")]);
+    strace.arg(claw.get_program()).args(arguments).current_dir(&ws.root);
+    strace.env_clear().envs(claw.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    strace.output().unwrap().into()
+}
+
+#[test]
+fn what_a_program_leaves_behind_holds_back_no_answer() {
+    let call = |command: &str| json!({"calls": [{"name": "bash", "arguments": {"command": command}}]}).to_string();
+    let yard = Yard::new();
+    yard.ws.write("call.json", &call("cd $TMPDIR; mkdir -p $(printf 'd/%.0s' $(seq 1300))"));
+    assert_eq!(yard.ws.shell("ulimit -n 1024; exec claw ask -n go").ok(), "done\n");
+    assert_eq!(yard.ws.list(".claw/tmp"), [""; 0]);
+    if Command::new("strace").arg("-V").output().is_err() {
+        return skipped("no strace here, by which a kernel can be made to remove nothing");
+    }
+    // It calls at every other question, whatever was said before.
+    yard.ws
+        .write("model.sh", "echo >>asked; if [ $(($(wc -l <asked) % 2)) = 0 ]; then echo done; else cat call.json; fi");
+    yard.ws.write("call.json", &call("echo mine > $TMPDIR/kept; cat $TMPDIR/kept; ls $TMPDIR | wc -l"));
+    for left in [1, 2] {
+        let ran = without(&yard.ws, "unlinkat", "EACCES", &["ask", "-n", "-s", "work", "go"]);
+        assert!(ran.err.contains("claw: cannot remove ") && ran.err.contains(".claw/tmp/pickle.work~0:"), "{ran:?}");
+        assert_eq!(ran.ok(), "done\n");
+        assert_eq!(yard.ws.list(".claw/tmp").len(), left, "the next turn has a folder of its own");
+    }
+    assert_eq!(yard.ws.claw(&["ask", "-n", "-s", "work", "go"]).ok(), "done\n");
+    assert_eq!(yard.ws.list(".claw/tmp"), [""; 0], "the next that can removes it");
+    let log = yard.ws.read("sessions/pickle.work/log.jsonl");
+    assert_eq!(log.matches(r#""result":"mine\n1""#).count(), 3, "{log}");
+}
+
 /// Ways to whoever listens, by TCP, UDP and a local socket.
 fn call_out(port: u16, socket: &Path) -> String {
     format!(
@@ -241,13 +278,7 @@ fn where_the_kernel_has_no_walls_nothing_is_run_unless_the_owner_says_so() {
             "call.json",
             &json!({"calls": [{"name": "bash", "arguments": {"command": "echo ran > files/ran"}}]}).to_string(),
         );
-        let claw = yard.ws.command(&[]);
-        let mut strace = Command::new("strace");
-        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=landlock_create_ruleset"]);
-        strace.args(["-e", "inject=landlock_create_ruleset:error=ENOSYS"]);
-        strace.arg(claw.get_program()).args(["ask", "-n", "go"]).current_dir(&yard.ws.root);
-        strace.env_clear().envs(claw.get_envs().filter_map(|(key, value)| Some((key, value?))));
-        let ran: Ran = strace.output().unwrap().into();
+        let ran = without(&yard.ws, "landlock_create_ruleset", "ENOSYS", &["ask", "-n", "go"]);
         assert_eq!(ran.code, 0, "{ran:?}");
         assert_eq!(yard.ws.path("files/ran").exists(), is_run, "{mode}");
         let session = yard.ws.list("sessions").into_iter().find(|name| name.contains("ask")).unwrap();

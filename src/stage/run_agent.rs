@@ -262,12 +262,13 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                 turn.close(said, is_new)?;
             }
             Step::Publish(out) => {
-                if turn.state.calls() > 0 {
-                    scratch::clear(turn.workspace, &turn.lane.name)?;
-                }
                 let noted = turn.noted();
                 let ids = publish_all(turn.workspace, &out)?;
                 collect::end(turn.workspace, &turn.lane.name, &turn.event.id, &turn.state.also)?;
+                // The answer waits for nothing that a tool has left.
+                if turn.state.calls() > 0 {
+                    scratch::clear(turn.workspace, &turn.lane.name);
+                }
                 return Ok(noted.into_iter().chain(ids).collect());
             }
         }

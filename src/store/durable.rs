@@ -6,7 +6,7 @@ use crate::store::At;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, unlinkat};
 use rustix::io::Errno;
 use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -321,6 +321,14 @@ pub fn rename(from: &Path, to: &Path) -> Result<Moved> {
         }
     }
     Ok(Moved::Gone)
+}
+
+/// Renames from one open folder into another, without ever replacing. Nothing is synced: for what may be lost.
+///
+/// # Errors
+/// What `renameat2(2)` says.
+pub fn rename_at(from: impl AsFd, name: &CStr, to: impl AsFd, new: &str) -> rustix::io::Result<()> {
+    rustix::fs::renameat_with(from, name, to, new, RenameFlags::NOREPLACE)
 }
 
 /// Moves a finished file to its last place; a copy that was there first makes this one needless.

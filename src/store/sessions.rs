@@ -147,7 +147,7 @@ pub fn remove(workspace: &Workspace, name: &str) -> Result<()> {
         return Err(fault.hint("`claw run-agent` or `claw retry ID` first, or give one up: `claw discard ID`"));
     }
     approvals::withdraw(workspace, name)?;
-    scratch::clear(workspace, name)?;
+    scratch::clear(workspace, name);
     session_log::forget(workspace, name, workspace.world.now().timestamp())?;
     session_log::forget_last(workspace, name)?;
     let told = journal::Line { what: "forget".into(), side: Side::Inbox.name().into(), ..journal::Line::default() };
