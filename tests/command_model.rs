@@ -216,6 +216,24 @@ fn a_program_that_is_not_there_is_bad_configuration() {
 }
 
 #[test]
+fn an_environment_that_leaves_no_room_for_a_program_is_bad_configuration() {
+    let scripted = Scripted::new("echo four");
+    // As much as the kernel takes, to 64 bytes.
+    let most =
+        rustix::process::getrlimit(rustix::process::Resource::Stack).current.unwrap_or(u64::MAX).min(24 << 20) / 4;
+    let started = (0..1000).find_map(|step| {
+        let mut command = scripted.ws.command(&["ask", "-n", "2+2"]);
+        let room = usize::try_from(most).unwrap() - step * 64;
+        for (number, start) in (0..room).step_by(100_000).enumerate() {
+            command.env(format!("FILL{number:03}"), "x".repeat((room - start).min(100_000)));
+        }
+        command.output().ok()
+    });
+    let why = "model mock: cannot run `sh`: its arguments and environment are too long";
+    refused(&scripted, started.unwrap().into(), 78, why);
+}
+
+#[test]
 fn a_program_that_fails_is_unavailable_and_its_last_words_are_told() {
     let cases = [
         ("echo half an answer; echo first >&2; printf 'no luck\n\n' >&2; exit 1", 69, "exit 1: no luck"),

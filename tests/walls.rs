@@ -176,6 +176,19 @@ fn nobody_outside_is_signalled_traced_or_slowed() {
     assert!(!yard.ws.path("files/late").exists());
 }
 
+#[test]
+fn what_lies_in_the_workspace_stops_no_program() {
+    use std::os::unix::ffi::OsStrExt;
+    let yard = Yard::new();
+    for number in 0..2100 {
+        yard.ws.write(&format!("{number:060}"), "");
+    }
+    fs::write(yard.ws.root.join(std::ffi::OsStr::from_bytes(b"caf\xe9.txt")), "read").unwrap();
+    assert_eq!(yard.ws.claw(&["check"]).code, 0);
+    assert_eq!(yard.bash("cat caf*; cat 0*; ls | wc -l; cat keys/openai 2>&1 | grep -c denied").lines().count(), 2);
+    assert!(yard.bash("cat caf*").contains("read"));
+}
+
 /// Runs with a kernel that refuses this call.
 fn without(ws: &Fixture, call: &str, error: &str, arguments: &[&str]) -> Ran {
     let claw = ws.command(&[]);

@@ -32,8 +32,6 @@ const CANNOT: &str = "claw: cannot run it: ";
 /// Set in the environment of every program that is run: `ask` inside of one would wait for itself.
 pub const INSIDE: &str = "CLAW_INSIDE";
 const CONTROL_FD: i32 = 3;
-/// In place of walls, where there are none.
-const NO_WALLS: &str = "-";
 /// How much of what it complains with is kept, in bytes: the end.
 const MAX_COMPLAINT: usize = 64 << 10;
 
@@ -111,9 +109,10 @@ pub fn listen(program: Program, heard: &mut dyn FnMut(&[u8])) -> Result<Ended> {
     let (control, hold) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| no_process(&e))?;
     let mut command = Command::new("/proc/self/exe");
     let (milliseconds, locks) = (program.timeout.as_millis().to_string(), program.locks.len().to_string());
-    let walls = program.walls.map_or(Ok(NO_WALLS.to_owned()), serde_json::to_string);
-    let walls = walls.map_err(|e| Fault::config(format!("a path that is not UTF-8: {e}")))?;
-    command.args([WATCH, &milliseconds, &locks, &walls]).args(program.command).current_dir(program.dir);
+    // They are as long as there are names in the workspace, so that they go ahead of what the program reads.
+    let walls = program.walls.map(Walls::to_bytes).unwrap_or_default();
+    let length = walls.len().to_string();
+    command.args([WATCH, &milliseconds, &locks, &length]).args(program.command).current_dir(program.dir);
     if !program.inherits {
         command.env_clear();
     }
@@ -126,12 +125,16 @@ pub fn listen(program: Program, heard: &mut dyn FnMut(&[u8])) -> Result<Ended> {
     command.fd_mappings(mappings).map_err(|e| no_process(&e))?;
     let mut hold = Some(hold);
     let begun = Instant::now();
-    let mut child = command.spawn().map_err(|e| no_process(&e))?;
+    let mut child = command.spawn().map_err(|e| match e.raw_os_error() {
+        Some(libc::E2BIG) => Fault::config(format!("cannot run `{name}`: its arguments and environment are too long")),
+        _ => no_process(&e),
+    })?;
     // The command holds our copies of what was mapped.
     drop(command);
     let (input, mut output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let thread = || std::thread::Builder::new().stack_size(128 << 10);
-    let writer = thread().spawn(move || input.map(|mut pipe| pipe.write_all(&program.input)));
+    let writer = thread()
+        .spawn(move || input.map(|mut pipe| pipe.write_all(&walls).and_then(|()| pipe.write_all(&program.input))));
     let reader = thread().spawn(move || last_words(errors));
     let (Ok(writer), Ok(reader)) = (writer, reader) else {
         drop(hold.take());

@@ -15,13 +15,14 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
 };
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 /// What is allowed; everything else is not.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Walls {
     /// May be read and run, with what is beneath.
     pub read: Vec<PathBuf>,
@@ -138,6 +139,37 @@ pub(super) struct Ready {
 }
 
 impl Walls {
+    /// As bytes, never none of them: two flags, and every path as it is, behind a letter that says what it is for
+    /// and before a zero.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = [self.network, self.is_required].map(|is_set| if is_set { b'1' } else { b'0' }).to_vec();
+        for (mark, paths) in [(b'r', &self.read), (b'w', &self.write), (b'l', &self.list)] {
+            for path in paths {
+                bytes.push(mark);
+                bytes.extend_from_slice(path.as_os_str().as_bytes());
+                bytes.push(0);
+            }
+        }
+        bytes
+    }
+
+    /// What [`Walls::to_bytes`] has made; nothing else.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let [network @ (b'0' | b'1'), is_required @ (b'0' | b'1'), rest @ ..] = bytes else { return None };
+        let mut walls = Self { network: *network == b'1', is_required: *is_required == b'1', ..Self::default() };
+        for part in rest.split_inclusive(|byte| *byte == 0) {
+            let [mark, path @ .., 0] = part else { return None };
+            let paths = match mark {
+                b'r' => &mut walls.read,
+                b'w' => &mut walls.write,
+                b'l' => &mut walls.list,
+                _ => return None,
+            };
+            paths.push(PathBuf::from(OsStr::from_bytes(path)));
+        }
+        Some(walls)
+    }
+
     /// Prepares them, in the process that will fork.
     ///
     /// # Errors
@@ -257,6 +289,25 @@ pub fn abilities() -> [(&'static str, bool, &'static str); 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn walls_are_handed_over_with_any_path() {
+        let odd = PathBuf::from(OsStr::from_bytes(b"/w/caf\xe9 \n~"));
+        let walls = Walls {
+            read: vec!["/w/a".into(), odd.clone()],
+            write: vec![odd],
+            list: vec!["/w".into()],
+            ..Walls::default()
+        };
+        for (network, is_required) in [(false, false), (true, false), (false, true)] {
+            let walls = Walls { network, is_required, ..walls.clone() };
+            assert_eq!(Walls::from_bytes(&walls.to_bytes()), Some(walls));
+        }
+        assert!(!Walls::default().to_bytes().is_empty(), "nothing to read is no walls");
+        for torn in [&b""[..], b"1", b"01r/w", b"01x/w\0", b"01\0", b"21"] {
+            assert_eq!(Walls::from_bytes(torn), None, "{torn:?}");
+        }
+    }
 
     #[test]
     fn the_filters_compile_with_and_without_a_network() {

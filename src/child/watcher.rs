@@ -3,12 +3,12 @@
 //! kills them all before it lets go.
 
 use crate::child::walls::{Ready, Walls};
-use crate::child::{CANNOT, CONTROL_FD, NO_WALLS, NOT_FOUND, TIMED_OUT};
+use crate::child::{CANNOT, CONTROL_FD, NOT_FOUND, TIMED_OUT};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-use std::fs::OpenOptions;
-use std::io::Write;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -20,7 +20,8 @@ const MAX_PROCESSES: usize = 512;
 const COUNTED: Duration = Duration::from_millis(100);
 
 /// The watcher: `claw __watch MILLISECONDS LOCKS WALLS PROGRAM…`, with a pipe whose end is ours as descriptor
-/// 3, and as many locks behind it. Returns the exit code.
+/// 3, and as many locks behind it. WALLS says how many bytes of stdin are the walls; what comes behind them is the
+/// program's. Returns the exit code.
 #[must_use]
 pub fn watch(arguments: &[String]) -> u8 {
     let code = watched(arguments).unwrap_or_else(|complaint| {
@@ -36,11 +37,8 @@ fn watched(arguments: &[String]) -> Result<i32, String> {
     };
     let milliseconds: u64 = milliseconds.parse().map_err(|_| "no time limit")?;
     let locks: i32 = locks.parse().map_err(|_| "no number of locks")?;
-    let walls: Option<Walls> = match walls.as_str() {
-        NO_WALLS => None,
-        json => Some(serde_json::from_str(json).map_err(|e| format!("no walls: {e}"))?),
-    };
-    let is_walled = walls.is_some();
+    let walls: usize = walls.parse().map_err(|_| "no length of walls")?;
+    let is_walled = walls > 0;
     #[expect(unsafe_code, reason = "an inherited descriptor has no owner but its number")]
     // SAFETY: whoever starts a watcher maps these numbers to open descriptors (`run` above, and only
     // there); nothing in this fresh process owns them yet, and each is taken once.
@@ -57,7 +55,7 @@ fn watched(arguments: &[String]) -> Result<i32, String> {
     for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
         signal_hook::flag::register(signal, heard.clone()).map_err(|e| e.to_string())?;
     }
-    let mut ready = walls.map(|walls| walls.prepare()).transpose()?;
+    let mut ready = if is_walled { Some(read_walls(walls)?.prepare()?) } else { None };
     let mut command = Command::new(program);
     #[expect(unsafe_code, reason = "only the child itself can close its walls and ask to die with its parent")]
     // SAFETY: this process has one thread, so after the fork no lock is held by a thread that is not there, and
@@ -109,6 +107,14 @@ fn watched(arguments: &[String]) -> Result<i32, String> {
     drop(locks);
     drop(bells);
     Ok(code)
+}
+
+/// The walls, and not a byte of what the program reads.
+fn read_walls(length: usize) -> Result<Walls, String> {
+    let mut bytes = vec![0; length];
+    let read = File::open("/proc/self/fd/0").and_then(|mut stdin| stdin.read_exact(&mut bytes));
+    read.map_err(|e| format!("no walls: {e}"))?;
+    Walls::from_bytes(&bytes).ok_or_else(|| "no walls".to_owned())
 }
 
 /// Kills until there is nobody left. What a child leaves behind becomes our own child; all are stopped before
