@@ -532,6 +532,37 @@ fn what_is_done_goes_after_its_days_and_not_before() {
 }
 
 #[test]
+fn what_a_person_has_put_or_named_is_not_swept_away() {
+    let ws = Fixture::new();
+    let own = ["inbox/done/2025/taxes.md", "inbox/done/1 important/note.md", "outbox/done/2025-archive.tar"];
+    for path in own {
+        ws.write(path, "mine");
+    }
+    ws.write("outbox/done/2025-01-01", "a file");
+    ws.claw(&["send", "--session", "ask-the-doctor", "--reply-to=file:x", "hello"]).ok();
+    ws.claw(&["send", "--session", "sub-letting", "--reply-to=file:x", "hello"]).ok();
+    ws.claw(&["ask", "-n", "hello"]).ok();
+    ws.claw(&["tick"]).ok();
+    assert_eq!(ws.list("sessions").len(), 3);
+    ws.claw(&["tick", "--now", &days(100)]).ok();
+    assert_eq!(ws.list("sessions"), ["pickle.ask-the-doctor", "pickle.sub-letting"]);
+    assert_eq!(ws.list("inbox/done"), ["1 important", "2025"]);
+    assert_eq!(ws.list("outbox/done"), ["2025-01-01", "2025-archive.tar"]);
+    assert!(own.iter().all(|path| ws.read(path) == "mine"));
+}
+
+#[test]
+fn more_days_than_there_are_keep_everything() {
+    let ws = Fixture::new();
+    ws.config("keep: {done_days: 4294967295, ask_days: 1000000000, journal_days: 4294967295}\n");
+    ws.claw(&["ask", "-n", "hello"]).ok();
+    let journal = ws.list(".claw/journal");
+    ws.claw(&["tick", "--now", &days(100)]).ok();
+    assert_eq!((ws.list("sessions").len(), ws.done("inbox").len(), ws.done("outbox").len()), (1, 1, 1));
+    assert!(journal.iter().all(|day| ws.list(".claw/journal").contains(day)));
+}
+
+#[test]
 fn a_day_with_something_alive_is_kept() {
     let ws = Fixture::new();
     ws.claw(&["send", "--reply-to=file:x", "hello"]).ok();

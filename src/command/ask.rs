@@ -11,7 +11,6 @@ use crate::core::record::Record;
 use crate::core::routing;
 use crate::core::session;
 use crate::core::slash;
-use crate::store::prune::ASK;
 use crate::store::workspace::Workspace;
 use crate::store::{clock, definitions, session_log};
 use serde_json::{Value, json};
@@ -141,5 +140,5 @@ fn session_name(args: &Args, workspace: &Workspace, agent: &str, id: &Id) -> Res
         let last = last.ok_or_else(|| Fault::new(Kind::Usage, "there is no session to continue"))?;
         return session::named(&last, Some(agent), agent);
     }
-    Ok(format!("{agent}.{ASK}{id}"))
+    Ok(session::asked(agent, id))
 }

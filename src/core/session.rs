@@ -10,8 +10,10 @@ pub const MEMORIES: &str = "memories";
 /// What the lane of a session's commands ends with. No session does: what an address makes ends with `+` and
 /// ten letters of a hash, and [`named`] refuses it.
 const CONTROL: &str = "+control";
+/// What the session of a question begins with, behind its agent and the dot.
+const ASK: &str = "ask-";
 /// What the session of a dispatch begins with, behind its agent and the dot.
-pub const SUB: &str = "sub-";
+const SUB: &str = "sub-";
 /// The longest session name (and lane) in bytes.
 pub const MAX: usize = 90;
 
@@ -28,6 +30,20 @@ pub fn fresh(agent: &str, place: &Address, id: &Id) -> String {
     let (slug, room) = (place.slug(), MAX.saturating_sub(agent.len() + 1 + tail.len()));
     let slug = if slug.len() <= room { slug } else { safe_name(&slug, room) };
     format!("{agent}.{slug}{tail}")
+}
+
+/// The session of question `id`, where nobody has named one.
+#[must_use]
+pub fn asked(agent: &str, id: &Id) -> String {
+    format!("{agent}.{ASK}{id}")
+}
+
+/// Whether a session is that of one question or of one dispatch. What a person has called `ask-the-doctor` is not.
+#[must_use]
+pub fn is_passing(session: &str) -> bool {
+    let name = session.split_once('.').map(|(_, name)| name);
+    let id = name.and_then(|name| name.strip_prefix(ASK).or_else(|| name.strip_prefix(SUB)));
+    id.is_some_and(|id| Id::parse(id).is_ok())
 }
 
 /// The session in which `agent` does what dispatch `id` asks for.
@@ -152,7 +168,18 @@ mod tests {
         for _ in 0..30 {
             let name = dispatched(&"a".repeat(32), &id);
             assert!(known.insert(name.clone()) && named(&name, None, "pickle") == Ok(name.clone()), "{name}");
+            assert!(is_passing(&name), "{name}");
             id = id.derive(crate::core::id::Derived::Dispatch, 1);
+        }
+    }
+
+    #[test]
+    fn what_a_person_has_named_is_nobodys_question() {
+        let id = Id::new(crate::core::stamp::Stamp(0), 1);
+        assert_eq!(asked("pickle", &id), "pickle.ask-19700101T000000.000000Z-000001");
+        assert!(is_passing(&asked("pickle", &id)));
+        for name in ["ask-the-doctor", "sub-letting", "ask-", "sub-19700101", "asked-19700101T000000.000000Z-000001"] {
+            assert!(!is_passing(&named(name, None, "pickle").unwrap()), "{name}");
         }
     }
 

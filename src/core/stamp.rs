@@ -44,6 +44,19 @@ impl Stamp {
         Some(Self(instant.as_microsecond()))
     }
 
+    /// The first instant of a UTC day, `2026-11-21`; `None` for anything else.
+    #[must_use]
+    pub fn of_day(text: &str) -> Option<Self> {
+        let first = Self::parse(&format!("{}T000000.000000Z", text.replace('-', "")))?;
+        (first.day() == text).then_some(first)
+    }
+
+    /// This instant, `days` earlier.
+    #[must_use]
+    pub fn minus_days(self, days: u32) -> Self {
+        Self(self.0.saturating_sub(i64::from(days).saturating_mul(DAY)))
+    }
+
     /// The same instant for humans and for arithmetic.
     #[must_use]
     pub fn timestamp(self) -> Timestamp {
@@ -88,6 +101,27 @@ mod tests {
         }
         assert_eq!(Stamp(1_795_221_690_123_456).to_string(), "20261121T004130.123456Z");
         assert_eq!(Stamp(1_795_221_690_123_456).day(), "2026-11-21");
+    }
+
+    #[test]
+    fn only_a_day_is_a_day() {
+        assert_eq!(Stamp::of_day("1970-01-02"), Some(Stamp(DAY)));
+        let day = Stamp(1_795_221_690_123_456).day();
+        assert_eq!(Stamp::of_day(&day).map(Stamp::day), Some(day));
+        for text in
+            ["", "2025", "1 important", "2025-archive.tar", "20250101", "2025-1-001", "2025-02-30", "2025-01-01a"]
+        {
+            assert_eq!(Stamp::of_day(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_younger_by_more_days_than_there_are() {
+        let now = Stamp(1_795_221_690_123_456);
+        assert_eq!(now.minus_days(1), Stamp(now.0 - DAY));
+        for days in [200_000_000, 1_000_000_000, u32::MAX] {
+            assert!(now.minus_days(days) < Stamp(0), "{days}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use crate::core::fault::Result;
 use crate::core::session;
-use crate::core::stamp::{DAY, Stamp};
+use crate::core::stamp::Stamp;
 use crate::store::At;
 use crate::store::boxes::{Side, State};
 use crate::store::journal;
@@ -16,18 +16,15 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-/// What the session of a question begins with, behind its agent and the dot.
-pub const ASK: &str = "ask-";
-
 /// Removes what is older than `keep:` says. A day of `done/` is named by when its events were made, and stays
-/// as long after the last of them has ended, and while a live event is of that day or derived from one of it.
-/// The caller has recovered before.
+/// as long after the last of them has ended, and while a live event is of that day or derived from one of it;
+/// what is no day is somebody's own. The caller has recovered before.
 ///
 /// # Errors
 /// Where something cannot be removed.
 pub fn run(workspace: &Workspace) -> Result<usize> {
     let keep = workspace.config()?.keep.clone();
-    let before = |days: u32| Stamp(workspace.world.now().0 - i64::from(days) * DAY);
+    let before = |days: u32| workspace.world.now().minus_days(days);
     // A retry relies on the receipts of what has failed, and on its session.
     let (mut live, mut lanes) = (HashSet::new(), HashSet::new());
     for side in [Side::Inbox, Side::Outbox] {
@@ -40,29 +37,32 @@ pub fn run(workspace: &Workspace) -> Result<usize> {
     }
     let mut removed = 0;
     // A day is done with when its last instant is.
-    let last = before(keep.done_days + 1).day();
+    let last = before(keep.done_days.saturating_add(1));
     for side in [Side::Inbox, Side::Outbox] {
-        for day in names(&workspace.root.join(side.name()).join("done")) {
-            let path = workspace.root.join(side.name()).join("done").join(&day);
-            if day <= last && !live.contains(&day) && is_older(&path, before(keep.done_days)) {
+        let done = workspace.root.join(side.name()).join("done");
+        for day in names(&done) {
+            let path = done.join(&day);
+            let is_over = Stamp::of_day(&day).is_some_and(|first| first <= last) && !live.contains(&day);
+            let is_day = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir());
+            if is_over && is_day && is_older(&path, before(keep.done_days)) {
                 fs::remove_dir_all(&path).at("remove", &path)?;
                 removed += 1;
             }
         }
     }
-    stop::sweep(workspace, before(keep.done_days + 1), &|day| live.contains(day))?;
-    let last = before(keep.journal_days + 1).day();
+    stop::sweep(workspace, last, &|day| live.contains(day))?;
+    let last = before(keep.journal_days.saturating_add(1));
     for path in journal::files(workspace) {
-        if path.file_stem().is_some_and(|day| *day.to_string_lossy() <= last[..]) {
+        let day = path.file_stem().and_then(|day| Stamp::of_day(&day.to_string_lossy()));
+        if day.is_some_and(|first| first <= last) {
             fs::remove_file(&path).at("remove", &path)?;
             removed += 1;
         }
     }
     for session in names(&workspace.path("sessions")) {
-        let is_ask =
-            session.split_once('.').is_some_and(|(_, name)| name.starts_with(ASK) || name.starts_with(session::SUB));
         let path = workspace.path("sessions").join(&session);
-        if is_ask && !lanes.contains(&session) && is_older(&path.join("log.jsonl"), before(keep.ask_days)) {
+        let is_free = session::is_passing(&session) && !lanes.contains(&session);
+        if is_free && is_older(&path.join("log.jsonl"), before(keep.ask_days)) {
             // Whoever holds the lane is about to write into it.
             if let Some(lane) = Lane::attempt(workspace, Side::Inbox, &session)? {
                 fs::remove_dir_all(&path).at("remove", &path)?;
