@@ -514,7 +514,6 @@ fn a_note_that_git_cannot_commit_yet_is_written_once_and_committed_later() {
 }
 
 #[test]
-#[ignore = "red: a `git status` that fails is taken for one that finds nothing to commit"]
 fn a_repository_that_is_broken_is_said_and_not_taken_for_a_committed_one() {
     let ws = Fixture::new();
     if !ws.path(".git").exists() {

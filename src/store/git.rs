@@ -21,12 +21,13 @@ pub fn commit(root: &Path, lane: &Lane, file: &Path, message: &str) -> Result<()
     }
     let name = file.to_string_lossy();
     let held = || lane.share_all();
-    let clean = git(root, held()?, &["status", "--porcelain", "--ignored", "--", &name])?;
-    if clean.stdout.is_empty() || clean.stdout.starts_with(b"!!") {
+    let found = checked(root, held()?, &["status", "--porcelain", "--ignored", "--", &name])?;
+    if found.is_empty() || found.starts_with(b"!!") {
         return Ok(());
     }
     checked(root, held()?, &["add", "--", &name])?;
-    checked(root, held()?, &["commit", "--quiet", "--no-verify", "--only", "-m", message, "--", &name])
+    checked(root, held()?, &["commit", "--quiet", "--no-verify", "--only", "-m", message, "--", &name])?;
+    Ok(())
 }
 
 /// Makes `root` a repository whose first commit is these files, and nothing else that lies there.
@@ -40,7 +41,8 @@ pub fn init(root: &Path, files: &[String]) -> Result<()> {
     let run = |words: Vec<String>| checked(root, Vec::new(), &words.iter().map(String::as_str).collect::<Vec<_>>());
     run(vec!["init".to_owned(), "--quiet".to_owned()])?;
     run(with(&["add", "--"]))?;
-    run(with(&["commit", "--quiet", "--no-verify", "-m", "claw init", "--"]))
+    run(with(&["commit", "--quiet", "--no-verify", "-m", "claw init", "--"]))?;
+    Ok(())
 }
 
 /// Whether there is a `git` program.
@@ -51,10 +53,11 @@ pub fn is_there() -> bool {
     command.status().is_ok_and(|s| s.success())
 }
 
-fn checked(root: &Path, held: Vec<OwnedFd>, arguments: &[&str]) -> Result<()> {
+/// What git says, where it goes well.
+fn checked(root: &Path, held: Vec<OwnedFd>, arguments: &[&str]) -> Result<Vec<u8>> {
     let output = git(root, held, arguments)?;
     if output.status.success() {
-        return Ok(());
+        return Ok(output.stdout);
     }
     let text = String::from_utf8_lossy(&output.stderr);
     let text = text.trim().lines().next().unwrap_or("no reason given").to_owned();
