@@ -430,9 +430,43 @@ setsid sh -c 'while [ -e model.sh ]; do echo beat >>beats; sleep 0.001; done' >/
 exec sleep 60
 ";
 
+/// A model that calls a tool, within walls, which leaves behind and does the same.
+const CALLS: &str = r#"[ -e fixed ] && echo four && exit
+echo '{"calls": [{"name": "haunt", "arguments": {}}]}'
+"#;
+const HAUNTS: &str = r"#!/bin/sh
+[ -e fixed ] && exit
+setsid sh -c 'while [ -e model.sh ]; do echo beat >>files/beats; sleep 0.001; done' >/dev/null 2>&1 </dev/null &
+exec sleep 60
+";
+
+/// What is at work when somebody is killed.
+struct AtWork {
+    scripted: Scripted,
+    /// Where its grandchild writes.
+    beats: &'static str,
+    /// How long it takes until it does, at most, in microseconds.
+    begins: usize,
+}
+
+impl AtWork {
+    fn model() -> Self {
+        Self { scripted: Scripted::new(WRITES_FOR_EVER), beats: "beats", begins: 40_000 }
+    }
+
+    fn tool() -> Self {
+        let scripted = Scripted::new(CALLS);
+        let ws = &scripted.ws;
+        ws.write("tools/haunt", HAUNTS);
+        ws.write("tools/haunt.json", r#"{"description": "Haunts.", "parameters": {"type": "object"}}"#);
+        fs::set_permissions(ws.path("tools/haunt"), fs::Permissions::from_mode(0o755)).unwrap();
+        Self { scripted, beats: "files/beats", begins: 120_000 }
+    }
+}
+
 /// Kills the worker or its watcher at a random moment, again and again, and looks each time who is alive
 /// and who writes when the lane is free.
-fn killed_at_random(mut proof: Proof, is_watcher: bool) {
+fn killed_at_random(mut proof: Proof, AtWork { scripted, beats: name, begins }: &AtWork, is_watcher: bool) {
     let rounds = if proof::is_full() { 300 } else { 12 };
     let seed = proof::seed();
     eprintln!("CLAW_TEST_SEED={seed}");
@@ -440,31 +474,32 @@ fn killed_at_random(mut proof: Proof, is_watcher: bool) {
     let mut random = Random(seed);
     let mut wrong = Vec::new();
     let mut at_work = 0;
-    let scripted = Scripted::new(WRITES_FOR_EVER);
     let ws = &scripted.ws;
     for round in 0..rounds {
-        let id = ws.claw(&["send", "2+2"]).ok().trim().to_owned();
+        let session = format!("pickle.round-{round}");
+        let id = ws.claw(&["send", "--session", &session, "2+2"]).ok().trim().to_owned();
         ws.claw(&["route"]).ok();
         let mut claw = ws.command(&["run-agent"]).spawn().unwrap();
         if round % 2 == 0 {
-            ws.eventually("its program is at work", |ws| ws.path("beats").exists());
+            ws.eventually("its program is at work", |ws| ws.path(name).exists());
         }
-        let moment = Instant::now() + Duration::from_micros(random.below(40_000) as u64);
+        let moment = Instant::now() + Duration::from_micros(random.below(*begins) as u64);
         while Instant::now() < moment {
             std::hint::spin_loop();
         }
         let watcher = is_watcher.then(|| watcher_of(claw.id()));
-        at_work += usize::from(ws.path("beats").exists());
+        at_work += usize::from(ws.path(name).exists());
         let _ = Command::new("kill").args(["-KILL", &watcher.unwrap_or(claw.id()).to_string()]).output();
         claw.wait().unwrap();
-        let lock = File::options().append(true).create(true).open(ws.path(".claw/locks/inbox/pickle.cli-ann")).unwrap();
+        let lock = ws.path(&format!(".claw/locks/inbox/{session}"));
+        let lock = File::options().append(true).create(true).open(lock).unwrap();
         let (tell, hear) = mpsc::channel();
         thread::spawn(move || {
             lock.lock().unwrap();
             let _ = tell.send(lock);
         });
         let lock = hear.recv_timeout(Duration::from_secs(30)).expect("the lane is never free");
-        let beats = || fs::read_to_string(ws.path("beats")).unwrap_or_default().len();
+        let beats = || fs::read_to_string(ws.path(name)).unwrap_or_default().len();
         let (alive, before) = (scripted.processes(), beats());
         drop(lock);
         // The next turn takes a while, in which nobody but itself may write.
@@ -481,7 +516,7 @@ fn killed_at_random(mut proof: Proof, is_watcher: bool) {
             let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).output();
         }
         let _ = fs::remove_file(ws.path("fixed"));
-        let _ = fs::remove_file(ws.path("beats"));
+        let _ = fs::remove_file(ws.path(name));
     }
     proof.end(wrong.len());
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -503,11 +538,19 @@ fn watcher_of(worker: u32) -> u32 {
 
 #[test]
 fn a_worker_killed_at_any_moment_leaves_nobody_who_writes_beside_a_free_lane() {
-    killed_at_random(Proof::begin("a worker is killed, its model's grandchild writes for ever"), false);
+    let proof = Proof::begin("a worker is killed, its model's grandchild writes for ever");
+    killed_at_random(proof, &AtWork::model(), false);
+}
+
+#[test]
+fn a_worker_killed_at_any_moment_leaves_nothing_of_a_tool_that_writes_beside_a_free_lane() {
+    let proof = Proof::begin("a worker killed, its tool's grandchild writes for ever");
+    killed_at_random(proof, &AtWork::tool(), false);
 }
 
 #[test]
 #[ignore = "known: what a killed watcher had adopted lives on; see docs/reliability.md"]
 fn a_watcher_killed_at_any_moment_leaves_nobody_who_writes_beside_a_free_lane() {
-    killed_at_random(Proof::begin("a watcher is killed, its model's grandchild writes for ever"), true);
+    let proof = Proof::begin("a watcher is killed, its model's grandchild writes for ever");
+    killed_at_random(proof, &AtWork::model(), true);
 }
