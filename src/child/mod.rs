@@ -12,7 +12,7 @@ mod watcher;
 use crate::core::fault::{Fault, Kind, Result};
 use command_fds::{CommandFdExt, FdMapping};
 use output::End;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -133,8 +133,13 @@ pub fn listen(program: Program, heard: &mut dyn FnMut(&[u8])) -> Result<Ended> {
     drop(command);
     let (input, mut output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let thread = || std::thread::Builder::new().stack_size(128 << 10);
-    let writer = thread()
-        .spawn(move || input.map(|mut pipe| pipe.write_all(&walls).and_then(|()| pipe.write_all(&program.input))));
+    let writer = thread().spawn(move || {
+        let Some(mut pipe) = input else { return Ok(()) };
+        pipe.write_all(&walls)?;
+        // Whether a program reads all of it is its own affair.
+        let _ = pipe.write_all(&program.input);
+        Ok(())
+    });
     let reader = thread().spawn(move || last_words(errors));
     let (Ok(writer), Ok(reader)) = (writer, reader) else {
         drop(hold.take());
@@ -158,9 +163,13 @@ pub fn listen(program: Program, heard: &mut dyn FnMut(&[u8])) -> Result<Ended> {
     drop(output);
     let status = child.wait().map_err(|e| no_process(&e))?;
     drop(hold);
-    let _ = writer.join();
+    let handed: std::io::Result<()> = writer.join().unwrap_or(Ok(()));
     let stderr = reader.join().unwrap_or_default();
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    // A watcher that has not waited for them says why.
+    if let Some(error) = handed.err().filter(|error| error.kind() != ErrorKind::BrokenPipe) {
+        return Err(no_process(&error));
+    }
     if let (NOT_FOUND, Some(why)) = (code, stderr.strip_prefix(CANNOT)) {
         return Err(Fault::config(format!("cannot run `{name}`: {}", why.trim_end())));
     }
