@@ -197,7 +197,7 @@ mod tests {
         let top = dir.path().join("top");
         fs::create_dir(&top).unwrap();
         nest(&top, depth, &outside);
-        fs::set_permissions(&top, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&top, fs::Permissions::from_mode(0o000)).unwrap();
         remove(&top).unwrap();
         assert!(!top.exists() && outside.join("kept").exists());
         symlink(&outside, &top).unwrap();
