@@ -147,7 +147,9 @@ impl<'w> Pool<'w> {
         'w: 's,
     {
         let now = self.workspace.world.now();
-        if self.paused.take_if(|until| *until <= now).is_some() || self.due.is_some_and(|due| due <= now) {
+        // A pause that is longer than one is began before the clock was set back.
+        let is_over = |until: &mut Stamp| *until <= now || *until > Stamp(now.0 + PAUSE);
+        if self.paused.take_if(is_over).is_some() || self.due.is_some_and(|due| due <= now) {
             self.is_stale = true;
         }
         if self.paused.is_some() {
@@ -293,5 +295,39 @@ impl<'w> Pool<'w> {
 
     fn is_due(&mut self, due: Stamp) {
         self.due = Some(self.due.map_or(due, |other| other.min(due)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stage::remember::Remember;
+    use crate::world::World;
+    use std::sync::mpsc;
+
+    /// How a pool with nothing in its box stands when it has been filled: whether it pauses, whether something is
+    /// due, whether it has to list. The times are seconds from now.
+    fn filled(paused: Option<i64>, due: Option<i64>, width: usize) -> (bool, bool, bool) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("claw.yaml"), "sync: none\n").unwrap();
+        let workspace = Workspace::open(World::real().unwrap(), dir.path().to_owned(), true).unwrap();
+        workspace.lay_out().unwrap();
+        let work = Remember { workspace: &workspace };
+        let (tell, _hear) = mpsc::channel();
+        std::thread::scope(|scope| {
+            let mut crew = Crew::new(scope, &work, &tell);
+            let mut pool = Pool::new(&workspace, &work, Mode::Forever);
+            let from_now = |seconds| workspace.world.now().plus_seconds(seconds);
+            (pool.paused, pool.due, pool.is_stale) = (paused.map(from_now), due.map(from_now), false);
+            pool.fill(&mut crew, width).unwrap();
+            (pool.paused.is_some(), pool.due.is_some(), pool.is_stale)
+        })
+    }
+
+    #[test]
+    fn a_pause_ends_when_it_is_over_and_where_the_clock_was_set_back() {
+        assert_eq!(filled(Some(4), None, 1), (true, true, false));
+        assert_eq!(filled(Some(0), Some(0), 1), (false, false, false));
+        assert_eq!(filled(Some(3600), Some(3600), 1), (false, false, false), "it has listed");
     }
 }

@@ -337,8 +337,10 @@ impl Desk<'_> {
             *at > now
         });
         if due.is_empty() {
-            // The slow interval, or a clock that was set.
+            // The slow interval, or a clock that was set. What else is due is reckoned anew; a sweep is a day away
+            // at most, however far ahead the clock was.
             self.ring(None, || Word::Missed);
+            self.lock().entry(Chore::Sweep).and_modify(|at| *at = (*at).min(Stamp(now.0 + DAY)));
             due.extend(Chore::USUAL);
         }
         due

@@ -143,9 +143,11 @@ impl Watch {
     /// Where the kernel refuses to wait.
     pub fn wait(&self, now: Stamp, until: Option<Stamp>, other: Option<BorrowedFd>) -> Result<Woken> {
         let mut next = self.slow.lock().unwrap_or_else(PoisonError::into_inner);
-        let slow = *next.get_or_insert(now.plus_seconds(SLOW));
-        if slow <= now {
-            *next = None;
+        // One that is further away was reckoned before the clock was set back.
+        let latest = now.plus_seconds(SLOW);
+        let slow = next.map_or(latest, |slow| slow.min(latest));
+        *next = Some(slow).filter(|slow| *slow > now);
+        if next.is_none() {
             return Ok(Woken::Time);
         }
         drop(next);
@@ -154,7 +156,12 @@ impl Watch {
             |micros: i64| Timespec { tv_sec: micros.div_euclid(SECOND), tv_nsec: micros.rem_euclid(SECOND) * 1000 };
         let value = Itimerspec { it_interval: spec(0), it_value: spec(due.0.max(1)) };
         let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
-        timerfd_settime(&self.timer, flags, &value).at("set", Path::new("a timer"))?;
+        match timerfd_settime(&self.timer, flags, &value) {
+            Ok(_) => {}
+            // It is set, and the clock was too since the timer was set last (timerfd_create(2), notes).
+            Err(Errno::CANCELED) => return Ok(Woken::Time),
+            Err(e) => return Err(e).at("set", Path::new("a timer")),
+        }
         let mut fds = [&self.kernel, &self.hint, &self.timer].map(|fd| PollFd::new(fd, PollFlags::IN)).to_vec();
         fds.extend(other.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
         match poll(&mut fds, None) {
@@ -176,4 +183,23 @@ impl Watch {
 fn unwatchable(error: Errno) -> Fault {
     Fault::new(Kind::Machine, format!("cannot watch files: {error}"))
         .hint("raise fs.inotify.max_user_watches or fs.inotify.max_user_instances")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_put_off_the_slow_look() {
+        let watch = Watch::new(&[]).unwrap();
+        let slow = || *watch.slow.lock().unwrap();
+        let (then, now) = (Stamp(4_000_000_000 * SECOND), Stamp(1_800_000_000 * SECOND));
+        for at in [then, now] {
+            // What is due in 1970 wakes at once.
+            assert_eq!(watch.wait(at, Some(Stamp(0)), None).unwrap(), Woken::Time);
+            assert_eq!(slow(), Some(at.plus_seconds(SLOW)));
+        }
+        watch.wait(now.plus_seconds(SLOW - 1), Some(Stamp(0)), None).unwrap();
+        assert_eq!(slow(), Some(now.plus_seconds(SLOW)), "what is heard meanwhile does not put it off either");
+    }
 }

@@ -27,7 +27,7 @@ pub enum Fault {
 /// How a traced run went.
 #[derive(Debug)]
 pub struct Traced {
-    /// The durable calls that were begun.
+    /// The calls that were begun.
     pub calls: usize,
     /// How many of them were syncs.
     pub syncs: usize,
@@ -80,6 +80,18 @@ pub fn run_opening(command: Command, root: &Path, at: usize, errno: Errno) -> Tr
         (path.is_relative() || path.starts_with(root)).then_some(name)
     };
     trace(command, opens, |call| (call == at).then_some(Fault::Error(errno)))
+}
+
+/// Runs `command`; `decide` is asked before each call (from 1) of those that `calls` has, by number and name.
+pub fn run_at(
+    calls: &[(i64, &'static str)],
+    command: Command,
+    decide: impl FnMut(usize) -> Option<Fault>,
+) -> Traced {
+    let named = |_: Pid, registers: &libc::user_regs_struct| {
+        calls.iter().find(|(number, _)| *number == registers.orig_rax.cast_signed()).map(|(_, name)| *name)
+    };
+    trace(command, named, decide)
 }
 
 fn trace(
