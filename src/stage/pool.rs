@@ -149,9 +149,9 @@ impl<'w> Pool<'w> {
         let now = self.workspace.world.now();
         // A pause that is longer than one is began before the clock was set back.
         let is_over = |until: &mut Stamp| *until <= now || *until > Stamp(now.0 + PAUSE);
-        if self.paused.take_if(is_over).is_some() || self.due.is_some_and(|due| due <= now) {
-            self.is_stale = true;
-        }
+        // What is due is found by listing. Until then it stays untold, or it would be due at once, again and again.
+        let is_due = self.due.take_if(|due| *due <= now).is_some();
+        self.is_stale |= self.paused.take_if(is_over).is_some() || is_due;
         if self.paused.is_some() {
             self.due = self.paused;
             return Ok(());
@@ -329,5 +329,12 @@ mod tests {
         assert_eq!(filled(Some(4), None, 1), (true, true, false));
         assert_eq!(filled(Some(0), Some(0), 1), (false, false, false));
         assert_eq!(filled(Some(3600), Some(3600), 1), (false, false, false), "it has listed");
+    }
+
+    #[test]
+    fn what_is_due_while_nothing_can_be_begun_wakes_once() {
+        assert_eq!(filled(None, Some(60), 0), (false, true, false));
+        assert_eq!(filled(None, Some(0), 0), (false, false, true), "it is listed when a worker is free");
+        assert_eq!(filled(None, Some(0), 1), (false, false, false), "it has listed");
     }
 }

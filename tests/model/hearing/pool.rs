@@ -69,8 +69,10 @@ impl Hearing {
             self.hear(&mut to.pools[0], news);
             steps.push(who, "hear", to);
         }
-        if (0..EVENTS).any(|event| pool.dues[event] && state.due[event]) && !pool.is_stale {
+        // It knows only the first; listing tells the others.
+        if (0..EVENTS).any(|event| pool.dues[event] && state.due[event]) {
             let mut to = *state;
+            to.pools[who].dues = [false; EVENTS];
             to.pools[who].is_stale = true;
             steps.push(who, "wake for what is due", to);
         }
