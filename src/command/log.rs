@@ -45,7 +45,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
             out::line(text)?;
         }
         let Some(watch) = &watch else { return Ok(0) };
-        if watch.wait(workspace.world.now(), None, None)? == Woken::Lost {
+        if matches!(watch.wait(workspace.world.now(), None, None)?, Woken::Lost(_)) {
             return Err(Fault::new(Kind::Machine, "the journal's folder has been taken away"));
         }
         lines = reader.fresh(&workspace, args)?;

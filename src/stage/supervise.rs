@@ -78,6 +78,9 @@ impl Chore {
 enum Means {
     /// The desk has this to do.
     Chore(Chore),
+    /// The same, where a drop has come: one that is retried, or that somebody had begun with. Other files there are
+    /// only being written.
+    Begun(Chore),
     /// A file has come into `ready` of this box.
     Came(Side),
     /// A lane of this box was let go of.
@@ -95,8 +98,12 @@ fn folders(workspace: &Workspace) -> Vec<(PathBuf, Hears, Means)> {
         (workspace.path("inbox"), Hears::Arrivals, Means::Chore(Chore::TakeIn)),
         (Side::Inbox.dir(workspace, State::New), Hears::Arrivals, Means::Chore(Chore::Route)),
         (workspace.path("outbox"), Hears::Arrivals, Means::Chore(Chore::TakeOut)),
+        (Side::Inbox.tmp(workspace), Hears::Edits, Means::Begun(Chore::TakeIn)),
+        (Side::Outbox.tmp(workspace), Hears::Edits, Means::Begun(Chore::TakeOut)),
         (locks("slots"), Hears::Releases, Means::Slots),
-        (workspace.root.clone(), Hears::Edits, Means::Edits),
+        (workspace.root.clone(), Hears::Home, Means::Edits),
+        // Below it the open ones may come back.
+        (workspace.path(tasks::FOLDER), Hears::Edits, Means::Chore(Chore::Tasks)),
         (tasks::dir(workspace, task::State::Open), Hears::Edits, Means::Chore(Chore::Tasks)),
         (claims::locks(workspace), Hears::Releases, Means::Chore(Chore::Claims)),
     ];
@@ -229,11 +236,14 @@ impl Desk<'_> {
             let next = self.lock().values().min().copied();
             match self.watch.wait(workspace.world.now(), next, Some(stop))? {
                 Woken::Other => return Ok(()),
-                Woken::Lost => {
-                    let what = "a folder that was watched has been taken away";
-                    return Err(
-                        Fault::new(Kind::Machine, what).hint("start claw supervise again: it makes the folder anew")
-                    );
+                Woken::Lost(folder) => {
+                    let way_out = if folder == workspace.root {
+                        "start claw supervise where the workspace is now"
+                    } else {
+                        "start claw supervise again: it makes the folder anew"
+                    };
+                    let what = format!("{} has been taken away", folder.display());
+                    return Err(Fault::new(Kind::Machine, what).hint(way_out));
                 }
                 Woken::Files(changes) => {
                     if changes.iter().any(|change| self.is_edit(change)) {
@@ -298,10 +308,11 @@ impl Desk<'_> {
                 return (*side == Side::Inbox && self.has_claims.load(Ordering::Relaxed)).then_some(Chore::Claims);
             }
             (Means::Slots, Some(_)) => self.ring(Some(Side::Inbox), || Word::Slots),
-            (Means::Chore(_) | Means::Edits, Some(_)) => {}
+            (Means::Begun(_), Some(name)) if !name.ends_with(".drop") => return None,
+            (Means::Chore(_) | Means::Begun(_) | Means::Edits, Some(_)) => {}
         }
         match means {
-            Means::Chore(chore) => Some(*chore),
+            Means::Chore(chore) | Means::Begun(chore) => Some(*chore),
             _ => None,
         }
     }

@@ -18,6 +18,7 @@ use crate::store::{At, clock, publish};
 use rustix::fs::{Mode, OFlags};
 use serde_json::Value;
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Endings of files that editors and copiers have not finished.
@@ -40,18 +41,19 @@ pub fn refusal(path: &Path) -> Option<&'static str> {
 
 /// What lies in a drop zone and in `tmp/` from before: names of files, unsorted.
 fn waiting(workspace: &Workspace, side: Side) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
-    let files = |dir: PathBuf| -> Result<Vec<PathBuf>> {
-        let entries = fs::read_dir(&dir).at("list", &dir)?;
+    let files = |entries: fs::ReadDir| {
         // Folders are most of what lies there: the kernel names their kind without a `stat`.
         let is_dir = |e: &fs::DirEntry| e.file_type().is_ok_and(|t| t.is_dir());
-        Ok(entries.flatten().filter(|e| !is_dir(e)).map(|e| e.path()).collect())
+        entries.flatten().filter(move |e| !is_dir(e)).map(|e| e.path())
     };
-    let fresh = files(workspace.root.join(side.name()))?;
-    let begun = files(side.tmp(workspace))?;
-    Ok((
-        fresh.into_iter().filter(|p| refusal(p).is_none()).collect(),
-        begun.into_iter().filter(|p| p.extension().is_some_and(|e| e == "drop")).collect(),
-    ))
+    let (zone, tmp) = (workspace.root.join(side.name()), side.tmp(workspace));
+    let fresh = files(fs::read_dir(&zone).at("list", &zone)?).filter(|p| refusal(p).is_none()).collect();
+    let begun = match fs::read_dir(&tmp) {
+        // Somebody has taken it away; it is made again for the next drop.
+        Err(e) if e.kind() == ErrorKind::NotFound => Vec::new(),
+        listed => files(listed.at("list", &tmp)?).filter(|p| p.extension().is_some_and(|e| e == "drop")).collect(),
+    };
+    Ok((fresh, begun))
 }
 
 /// How many files wait in a drop zone.
@@ -82,6 +84,9 @@ pub fn take_in(workspace: &Workspace, side: Side) -> Result<Taken> {
     let _only = Only::wait(workspace, &format!("drops-{}", side.name()))?;
     let soon = workspace.world.now().plus_seconds(SETTLED);
     let (mut fresh, mut begun) = waiting(workspace, side)?;
+    if !fresh.is_empty() && !side.tmp(workspace).exists() {
+        workspace.lay_out()?;
+    }
     begun.sort();
     let age = |path: &PathBuf| path.metadata().and_then(|m| m.modified()).ok();
     fresh.sort_by_key(|path| (age(path), path.clone()));
@@ -107,11 +112,11 @@ pub fn take_in(workspace: &Workspace, side: Side) -> Result<Taken> {
         durable::sync_dir(&tmp, workspace.sync()?)?;
     }
     for path in begun {
-        if writers(workspace, &path) == Writers::None {
-            taken.failed.extend(adopt(workspace, side, &path)?);
-        } else {
-            // A writer slipped in before the rename, and nobody watches this folder.
-            taken.again = Some(soon);
+        match writers(workspace, &path) {
+            Writers::None => taken.failed.extend(adopt(workspace, side, &path)?),
+            // A writer slipped in before the rename; its close wakes whoever watches `tmp`.
+            Writers::Some => {}
+            Writers::Unknown => taken.again = Some(soon),
         }
     }
     Ok(taken)

@@ -29,8 +29,11 @@ pub enum Hears {
     Releases,
     /// Lines that are appended to files that stay open.
     Lines,
-    /// Files that a person saves, however an editor does it. The folder may go away.
+    /// Files that a person saves, however an editor does it. The folder may go away; when it has come back, below
+    /// one that is watched too, it is watched anew.
     Edits,
+    /// The same, in a folder without which nothing goes on.
+    Home,
 }
 
 impl Hears {
@@ -38,8 +41,10 @@ impl Hears {
     fn flags(self) -> WatchFlags {
         let gone = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
         let arrivals = WatchFlags::CLOSE_WRITE | WatchFlags::CREATE | WatchFlags::MOVED_TO;
+        let edits = arrivals | WatchFlags::DELETE | WatchFlags::MOVED_FROM;
         let heard = match self {
-            Self::Edits => return WatchFlags::ONLYDIR | arrivals | WatchFlags::DELETE | WatchFlags::MOVED_FROM,
+            Self::Edits => return WatchFlags::ONLYDIR | edits,
+            Self::Home => edits,
             Self::Arrivals => arrivals,
             Self::Releases => WatchFlags::CLOSE_WRITE,
             Self::Lines => arrivals | WatchFlags::MODIFY,
@@ -57,11 +62,18 @@ pub struct Change {
     pub name: Option<String>,
 }
 
+/// A folder being watched.
+struct Folder {
+    path: PathBuf,
+    hears: Hears,
+    /// The kernel's number of it.
+    number: i32,
+}
+
 /// Folders being watched, and a timer on the real-time clock.
 pub struct Watch {
     kernel: OwnedFd,
-    /// The kernel's numbers of the folders, in their order.
-    folders: Mutex<Vec<i32>>,
+    folders: Mutex<Vec<Folder>>,
     hint: OwnedFd,
     timer: OwnedFd,
     /// When everything is looked at again, whatever was heard meanwhile.
@@ -77,8 +89,8 @@ pub enum Woken {
     Time,
     /// Another descriptor that was given is readable.
     Other,
-    /// A folder that was watched is gone; nothing can be heard of another one in its place.
-    Lost,
+    /// This folder, which was watched, is gone; nothing can be heard of another one in its place.
+    Lost(PathBuf),
 }
 
 impl Watch {
@@ -88,7 +100,10 @@ impl Watch {
     /// Where the kernel has no watch left.
     pub fn new(folders: &[(PathBuf, Hears)]) -> Result<Self> {
         let kernel = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(unwatchable)?;
-        let add = |(path, hears): &(PathBuf, Hears)| inotify::add_watch(&kernel, path, hears.flags());
+        let add = |(path, hears): &(PathBuf, Hears)| {
+            let number = inotify::add_watch(&kernel, path, hears.flags());
+            number.map(|number| Folder { path: path.clone(), hears: *hears, number })
+        };
         let folders = folders.iter().map(add).collect::<std::result::Result<Vec<_>, _>>().map_err(unwatchable)?;
         let hint = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).at("make", Path::new("a bell"))?;
         let timer = timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)
@@ -102,9 +117,25 @@ impl Watch {
     pub fn also(&self, folder: &Path, hears: Hears) {
         let Ok(number) = inotify::add_watch(&self.kernel, folder, hears.flags()) else { return };
         let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
-        if !folders.contains(&number) {
-            folders.push(number);
+        match folders.iter_mut().find(|known| known.path == folder) {
+            Some(known) => known.number = number,
+            None => folders.push(Folder { path: folder.to_path_buf(), hears, number }),
         }
+    }
+
+    /// Watches those anew that went away and have come back; anything may have changed in them.
+    fn renew(&self, folders: &mut [Folder]) -> Vec<Change> {
+        let mut renewed = Vec::new();
+        for (at, folder) in folders.iter_mut().enumerate().filter(|(_, folder)| folder.hears == Hears::Edits) {
+            let number = inotify::add_watch(&self.kernel, &folder.path, folder.hears.flags());
+            if let Ok(number) = number
+                && number != folder.number
+            {
+                folder.number = number;
+                renewed.push(Change { folder: at, name: None });
+            }
+        }
+        renewed
     }
 
     /// Wakes the sleeper, so that it asks again until when it may sleep.
@@ -117,24 +148,33 @@ impl Watch {
         let mut buffer = [MaybeUninit::uninit(); BUFFER];
         let mut reader = inotify::Reader::new(&self.kernel, &mut buffer);
         let mut changes = Vec::new();
-        let folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = |folders: &[Folder], number| folders.iter().position(|folder| folder.number == number);
+        let mut has_folder = false;
         loop {
-            match reader.next() {
-                Ok(event) if event.events().intersects(ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF) => {
-                    return Woken::Lost;
+            let event = match reader.next() {
+                Ok(event) => event,
+                Err(Errno::INTR) => continue,
+                Err(_) => break,
+            };
+            let (what, at) = (event.events(), place(&folders, event.wd()));
+            if what.intersects(ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF) {
+                if let Some(gone) = at.and_then(|at| folders.get(at)) {
+                    return Woken::Lost(gone.path.clone());
                 }
-                Ok(event) if event.events().contains(ReadFlags::QUEUE_OVERFLOW) => {
-                    changes.extend((0..folders.len()).map(|folder| Change { folder, name: None }));
-                }
-                Ok(event) => {
-                    let folder = folders.iter().position(|number| *number == event.wd());
-                    let name = event.file_name().and_then(|name| name.to_str().ok()).map(ToOwned::to_owned);
-                    changes.extend(folder.map(|folder| Change { folder, name }));
-                }
-                Err(Errno::INTR) => {}
-                Err(_) => return Woken::Files(changes),
+            } else if what.contains(ReadFlags::QUEUE_OVERFLOW) {
+                has_folder = true;
+                changes.extend((0..folders.len()).map(|folder| Change { folder, name: None }));
+            } else {
+                has_folder |= what.contains(ReadFlags::ISDIR);
+                let name = event.file_name().and_then(|name| name.to_str().ok()).map(ToOwned::to_owned);
+                changes.extend(at.map(|folder| Change { folder, name }));
             }
         }
+        if has_folder {
+            changes.extend(self.renew(&mut folders));
+        }
+        Woken::Files(changes)
     }
 
     /// Sleeps until a file changes, `until` comes, the clock is set, or `other` is readable.
@@ -188,6 +228,7 @@ fn unwatchable(error: Errno) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn a_clock_that_is_set_back_does_not_put_off_the_slow_look() {
@@ -201,5 +242,30 @@ mod tests {
         }
         watch.wait(now.plus_seconds(SLOW - 1), Some(Stamp(0)), None).unwrap();
         assert_eq!(slow(), Some(now.plus_seconds(SLOW)), "what is heard meanwhile does not put it off either");
+    }
+
+    #[test]
+    fn a_folder_that_comes_back_is_watched_anew_and_one_that_must_stay_is_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let [top, below] = ["top", "top/below"].map(|name| dir.path().join(name));
+        let make = || fs::create_dir_all(&below).unwrap();
+        make();
+        let watch = Watch::new(&[(top.clone(), Hears::Home), (below.clone(), Hears::Edits)]).unwrap();
+        let hears = |what: Change| match watch.wait(Stamp(0), None, None).unwrap() {
+            Woken::Files(changes) => assert!(changes.contains(&what), "{changes:?}"),
+            other => panic!("{other:?}"),
+        };
+        let came = |name: &str| Change { folder: 1, name: Some(name.to_owned()) };
+        for name in ["a", "b"] {
+            fs::write(below.join(name), "").unwrap();
+            hears(came(name));
+            fs::remove_dir_all(&below).unwrap();
+            hears(Change { folder: 0, name: Some("below".to_owned()) });
+            make();
+            fs::write(below.join("unheard"), "").unwrap();
+            hears(Change { folder: 1, name: None });
+        }
+        fs::rename(&top, dir.path().join("elsewhere")).unwrap();
+        assert_eq!(watch.wait(Stamp(0), None, None).unwrap(), Woken::Lost(top));
     }
 }

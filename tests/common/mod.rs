@@ -251,8 +251,13 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// Sends SIGTERM, and returns the exit code and what it said.
-    pub fn stop(mut self) -> Ran {
+    pub fn stop(self) -> Ran {
         self.signal("TERM");
+        self.ended()
+    }
+
+    /// What it has said in the end, and its exit code.
+    pub fn ended(mut self) -> Ran {
         let mut err = String::new();
         if let Some(mut pipe) = self.err.take() {
             let _ = std::io::Read::read_to_string(&mut pipe, &mut err);
