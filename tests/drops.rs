@@ -11,7 +11,9 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::process::Child;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
 use std::time::{Duration, SystemTime};
 
 /// An id for now, told apart by `tail`.
@@ -533,18 +535,49 @@ fn who_takes_drops_waits_for_another_taker_and_looks_only_then() {
     assert_eq!(contents(&events(&ws, "inbox/ready")), ["second"]);
 }
 
-#[test]
-fn a_drop_of_a_reader_without_permission_waits_without_stopping_others() {
-    if rustix::process::geteuid().is_root() {
-        return skipped("root may read everything");
+/// Takes root's right to read everything (the capabilities `DAC_OVERRIDE` and `DAC_READ_SEARCH`) from a program.
+fn humbled(mut command: Command) -> Command {
+    #[expect(unsafe_code, reason = "a program gives up capabilities between fork and exec")]
+    // SAFETY: between fork and exec only prctl is called, a bare system call; who is not root has nothing to give up.
+    unsafe {
+        command.pre_exec(|| {
+            for capability in [1, 2] {
+                libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0);
+            }
+            Ok(())
+        });
     }
+    command
+}
+
+#[test]
+fn a_drop_that_may_not_be_read_is_told_stops_no_other_and_is_taken_when_it_may() {
     let ws = Fixture::new();
-    ws.write("inbox/secret.md", "hello");
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o000);
-    fs::set_permissions(ws.path("inbox/secret.md"), mode).unwrap();
-    ws.write("inbox/open.md", "hello");
-    assert_eq!(ws.claw(&["route"]).ok().lines().count(), 1);
-    assert!(ws.path("inbox/secret.md").exists());
+    let drop = |name: &str| ws.write(&format!("inbox/{name}.md"), "---\nreply_to: file:x\n---\nhello\n");
+    let mode = |mode| fs::set_permissions(ws.path("inbox/secret.md"), fs::Permissions::from_mode(mode)).unwrap();
+    let run = |line: &[&str]| Ran::from(humbled(ws.command(line)).output().unwrap());
+    drop("secret");
+    mode(0o000);
+    if humbled(ws.shell_command("cat inbox/secret.md")).status().unwrap().success() {
+        return skipped("root may read everything here");
+    }
+    let why = "stays where it is: claw may not read it (chmod or chown lets it)";
+    let checked = run(&["check"]);
+    assert!(checked.out.contains(&format!("inbox/secret.md: warning: {why}")), "{checked:#?}");
+    let told = format!("{}/inbox/secret.md {why}", ws.root.display());
+    drop("open");
+    let ran = run(&["route"]);
+    assert_eq!((ran.code, ran.out.lines().count(), ran.err.matches(&told).count()), (0, 1, 1), "{ran:#?}");
+    let mut supervisor = humbled(ws.command(&["supervise"])).spawn().unwrap();
+    let answers = |many: usize| ws.eventually("answers", |ws| ws.list("outbox/files/x").len() == many);
+    answers(1);
+    drop("more");
+    answers(2);
+    mode(0o600);
+    answers(3);
+    supervisor.kill().unwrap();
+    let ran = Ran::from(supervisor.wait_with_output().unwrap());
+    assert_eq!(ran.err.matches(&told).count(), 1, "{ran:#?}");
 }
 
 #[test]

@@ -153,7 +153,8 @@ fn strays(workspace: &Workspace) -> Vec<Problem> {
         let own = ["tmp", "new", "ready", "run", "wait", "done", "failed", "files"];
         for path in entries(&workspace.path(side.name())) {
             let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-            let refusal = drops::refusal(&path).filter(|_| !own.contains(&&name[..]) && name != ".gitkeep");
+            let refusal = drops::refusal(&path).or_else(|| drops::unreadable(&path));
+            let refusal = refusal.filter(|_| !own.contains(&&name[..]) && name != ".gitkeep");
             problems.extend(
                 refusal.map(|why| Problem::warning(&relative(workspace, &path), format!("stays where it is: {why}"))),
             );

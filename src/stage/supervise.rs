@@ -95,9 +95,9 @@ enum Means {
 fn folders(workspace: &Workspace) -> Vec<(PathBuf, Hears, Means)> {
     let locks = |name: &str| workspace.path(".claw/locks").join(name);
     let mut folders = vec![
-        (workspace.path("inbox"), Hears::Arrivals, Means::Chore(Chore::TakeIn)),
+        (workspace.path("inbox"), Hears::Drops, Means::Chore(Chore::TakeIn)),
         (Side::Inbox.dir(workspace, State::New), Hears::Arrivals, Means::Chore(Chore::Route)),
-        (workspace.path("outbox"), Hears::Arrivals, Means::Chore(Chore::TakeOut)),
+        (workspace.path("outbox"), Hears::Drops, Means::Chore(Chore::TakeOut)),
         (Side::Inbox.tmp(workspace), Hears::Edits, Means::Begun(Chore::TakeIn)),
         (Side::Outbox.tmp(workspace), Hears::Edits, Means::Begun(Chore::TakeOut)),
         (locks("slots"), Hears::Releases, Means::Slots),

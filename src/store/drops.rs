@@ -16,6 +16,7 @@ use crate::store::spool;
 use crate::store::workspace::Workspace;
 use crate::store::{At, clock, publish};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -37,6 +38,18 @@ pub fn refusal(path: &Path) -> Option<&'static str> {
         () if TEMPORARY.iter().any(|end| name.ends_with(end)) => Some("a temporary file by its name"),
         () => None,
     }
+}
+
+/// Why a drop that is not refused lies there all the same, where we may not read it.
+#[must_use]
+pub fn unreadable(path: &Path) -> Option<&'static str> {
+    matches!(open(path), Err(Errno::ACCESS)).then_some("claw may not read it (chmod or chown lets it)")
+}
+
+/// Opens a drop, and waits for nothing.
+fn open(path: &Path) -> std::result::Result<File, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    rustix::fs::open(path, flags, Mode::empty()).map(File::from)
 }
 
 /// What lies in a drop zone and in `tmp/` from before: names of files, unsorted.
@@ -133,10 +146,14 @@ fn safe_drop_name(path: &Path) -> String {
 }
 
 /// Whether somebody still writes the file; where the kernel does not know, a file that has not
-/// changed for a while counts as written.
+/// changed for a while counts as written. One that may not be read is told.
 fn writers(workspace: &Workspace, path: &Path) -> Writers {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let Ok(file) = rustix::fs::open(path, flags, Mode::empty()).map(File::from) else { return Writers::Some };
+    let Ok(file) = open(path) else {
+        if let Some(why) = unreadable(path) {
+            workspace.world.say(&format!("{} stays where it is: {why}", path.display()));
+        }
+        return Writers::Some;
+    };
     let is_settled = || {
         let changed = file.metadata().and_then(|m| m.modified()).ok()?;
         let changed = Stamp::from(jiff::Timestamp::try_from(changed).ok()?);

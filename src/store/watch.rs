@@ -25,6 +25,8 @@ const BUFFER: usize = 16 << 10;
 pub enum Hears {
     /// A file that came, by a rename or a link, or was written and closed.
     Arrivals,
+    /// The same, and a file whose mode or owner has changed: it may be readable now.
+    Drops,
     /// A lock that was let go of: its holder closed the written descriptor.
     Releases,
     /// Lines that are appended to files that stay open.
@@ -46,6 +48,7 @@ impl Hears {
             Self::Edits => return WatchFlags::ONLYDIR | edits,
             Self::Home => edits,
             Self::Arrivals => arrivals,
+            Self::Drops => arrivals | WatchFlags::ATTRIB,
             Self::Releases => WatchFlags::CLOSE_WRITE,
             Self::Lines => arrivals | WatchFlags::MODIFY,
         };
