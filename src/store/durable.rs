@@ -165,33 +165,39 @@ fn write_synced(file: &mut File, bytes: &[u8], sync: Sync) -> io::Result<()> {
 pub fn append(path: &Path, bytes: &[u8], is_named: bool, sync: Sync) -> Result<()> {
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
     let mut file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).at("open", path)?);
-    let before = file.metadata().at("read", path)?.len();
-    if let Err(error) = write_synced(&mut file, bytes, sync) {
-        let after = file.metadata().map(|m| m.len()).unwrap_or_default();
-        if after <= before + bytes.len() as u64 {
-            let _ = file.set_len(before);
-        }
-        return Err(error).at("write", path);
-    }
+    append_to(&mut file, bytes, sync).at("write", path)?;
     if is_named {
         return Ok(());
     }
     sync_dir(path.parent().unwrap_or(path), sync)
 }
 
-/// Cuts zeros off the end of `path`, which now has these bytes, unless somebody has written to it since: a power cut
+/// Appends `bytes`, with one write, to a file that is open for that; durable on return, its name not.
+///
+/// # Errors
+/// As [`append`].
+pub fn append_to(file: &mut File, bytes: &[u8], sync: Sync) -> io::Result<()> {
+    let before = file.metadata()?.len();
+    if let Err(error) = write_synced(file, bytes, sync) {
+        let after = file.metadata().map(|m| m.len()).unwrap_or_default();
+        if after <= before + bytes.len() as u64 {
+            let _ = file.set_len(before);
+        }
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// Cuts zeros off the end of a file that now has these bytes, unless somebody has written to it since: a power cut
 /// leaves them where the length was durable and what had been written was not. Durable with the next append.
 ///
 /// # Errors
 /// Where it cannot be cut.
-pub fn cut_hole(path: &Path, bytes: &mut Vec<u8>) -> Result<()> {
+pub fn cut_hole(file: &File, bytes: &mut Vec<u8>) -> io::Result<()> {
     let kept = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-    if kept < bytes.len() {
-        let file = File::options().write(true).open(path).at("open", path)?;
-        if file.metadata().at("read", path)?.len() == bytes.len() as u64 {
-            file.set_len(kept as u64).at("cut", path)?;
-            bytes.truncate(kept);
-        }
+    if kept < bytes.len() && file.metadata()?.len() == bytes.len() as u64 {
+        file.set_len(kept as u64)?;
+        bytes.truncate(kept);
     }
     Ok(())
 }

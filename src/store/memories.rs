@@ -6,18 +6,20 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::{Id, is_name_byte};
 use crate::core::recall::{self, Line};
 use crate::core::stamp::Stamp;
-use crate::store::durable;
+use crate::store::beneath::Beneath;
 use crate::store::lock::Lane;
+use crate::store::sheet::{self, Sheet};
 use crate::store::workspace::Workspace;
 use crate::store::{At, git};
 use crate::world;
 use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 use walkdir::WalkDir;
 
 /// The folder's name in a workspace.
 pub const FOLDER: &str = "memories";
+/// How much of all notes is searched, in bytes.
+const MAX_SEARCHED: u64 = 256 << 20;
 
 /// Where a note goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,29 +71,22 @@ impl Shelf {
 /// Where it cannot be written; `Later` where it is written but git cannot commit it yet.
 pub fn note(workspace: &Workspace, lane: &Lane, shelf: &Shelf, id: &Id, text: &str) -> Result<String> {
     let name = shelf.file(id.stamp());
-    let path = workspace.path(&name);
     let sync = workspace.sync()?;
-    if !path.exists() {
-        durable::make_dir(path.parent().unwrap_or(&path), 1, sync)?;
-    }
-    let read = || match fs::read(&path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        other => other.at("read", &path),
-    };
+    let mut sheet = Sheet::open(workspace, &name, sync)?;
     let mark = format!("<!-- {id} -->");
     // What a person has written, or a power cut torn, may be no UTF-8.
     let last = |text: &[u8]| String::from_utf8_lossy(text).lines().position(|l| l.contains(&mark)).map(|n| n + 1);
-    let mut whole = read()?;
+    let mut whole = sheet.read()?;
     if last(&whole).is_none() {
-        durable::cut_hole(&path, &mut whole)?;
-        let title = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+        sheet.cut_hole(&mut whole)?;
+        let title = Path::new(&name).file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
         let head = if whole.is_empty() { format!("# {title}\n\n") } else { String::new() };
         let addition = format!("{head}- {} {mark}\n", text.trim().replace('\n', "\n  "));
-        durable::append(&path, &missing(&whole, &addition), false, sync)?;
-        whole = read()?;
+        sheet.append(&missing(&whole, &addition), sync)?;
+        whole = sheet.read()?;
     } else {
         // Whoever wrote it may have been killed before it was durable.
-        durable::sync_file(&path, sync)?;
+        sheet.sync(sync)?;
     }
     let number = (last(&whole).unwrap_or(1) + 1).saturating_sub(text.trim().lines().count().max(1));
     if workspace.config()?.memories.git && workspace.is_trusted {
@@ -115,22 +110,31 @@ fn first_words(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(60).collect()
 }
 
-/// The lines of all notes that answer `query`, best first.
+/// The lines of all notes that answer `query`, best first. What is no note, or more than is searched, is passed over,
+/// with a word.
 ///
 /// # Errors
 /// Where the notes cannot be read.
 pub fn search(workspace: &Workspace, query: &str, limit: usize) -> Result<Vec<Line>> {
-    let root = workspace.path(FOLDER);
-    let mut lines = Vec::new();
+    let Ok(root) = fs::canonicalize(workspace.path(FOLDER)) else { return Ok(Vec::new()) };
+    let beneath = Beneath::open(&root, true).at("open", &root)?;
+    let (mut lines, mut left) = (Vec::new(), MAX_SEARCHED);
     let hidden = |e: &walkdir::DirEntry| e.depth() > 0 && e.file_name().to_string_lossy().starts_with('.');
     for entry in WalkDir::new(&root).sort_by_file_name().into_iter().filter_entry(|e| !hidden(e)).flatten() {
         let is_note = entry.path().extension().is_some_and(|e| e == "md" || e == "txt");
         if !is_note || !entry.file_type().is_file() {
             continue;
         }
-        let bytes = fs::read(entry.path()).at("read", entry.path())?;
-        let name = entry.path().strip_prefix(&workspace.root).unwrap_or(entry.path());
-        let name = name.to_string_lossy().into_owned();
+        let below = entry.path().strip_prefix(&root).unwrap_or(entry.path());
+        let name = Path::new(FOLDER).join(below).to_string_lossy().into_owned();
+        let bytes = match sheet::read(&beneath, below, &name, left) {
+            Ok(bytes) => bytes,
+            Err(fault) => {
+                workspace.world.say(&format!("a note is not searched: {}", fault.message));
+                continue;
+            }
+        };
+        left -= bytes.len() as u64;
         for (number, line) in String::from_utf8_lossy(&bytes).lines().enumerate() {
             let line = recall::clean(line);
             lines.extend(line.map(|text| Line { path: name.clone(), number: number + 1, text }));
@@ -142,6 +146,7 @@ pub fn search(workspace: &Workspace, query: &str, limit: usize) -> Result<Vec<Li
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::durable;
 
     #[test]
     fn a_torn_note_is_completed_and_anybody_elses_line_is_ended() {
@@ -159,7 +164,8 @@ mod tests {
         let cut = |known: &[u8], there: &[u8]| {
             fs::write(&path, there).unwrap();
             let mut bytes = known.to_vec();
-            durable::cut_hole(&path, &mut bytes).unwrap();
+            let file = fs::File::options().append(true).open(&path).unwrap();
+            durable::cut_hole(&file, &mut bytes).unwrap();
             (bytes, fs::read(&path).unwrap())
         };
         assert_eq!(cut(b"x\n- a\0\0", b"x\n- a\0\0"), (b"x\n- a".to_vec(), b"x\n- a".to_vec()));

@@ -39,6 +39,7 @@ pub mod secrets;
 pub mod session_log;
 pub mod sessions;
 pub mod settings;
+pub mod sheet;
 pub mod skills;
 pub mod slots;
 pub mod spool;
