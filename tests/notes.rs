@@ -3,11 +3,15 @@
 
 mod common;
 
-use common::Fixture;
+use claw::store::boxes::Side;
+use claw::store::git;
+use claw::store::lock::Lane;
+use common::{Fixture, skipped};
 use rustix::fs::{CWD, Mode, mkfifoat};
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 
 const OWN: &str = "export A=1\n";
 
@@ -97,4 +101,27 @@ fn what_is_no_note_is_not_searched() {
     let ran = ws.claw(&["recall", "vault"]);
     assert!(ran.err.contains("hard.md") && ran.err.contains("hole.md"), "{}", ran.err);
     assert_eq!(ran.ok(), "memories/topics/zoo.md:1: the vault is in the zoo\n");
+}
+
+/// As an agent leaves it that swaps its note for a repository between two commits.
+#[test]
+fn a_commit_runs_nothing_that_a_repository_below_the_notes_names() {
+    let ws = Fixture::new();
+    if !ws.path(".git").exists() {
+        return skipped("there is no git");
+    }
+    let inner = "git -C memories/topics/a.md -c user.name=a -c user.email=a@b";
+    ws.shell(&format!(
+        "git init -q memories/topics/a.md && echo x >memories/topics/a.md/x && {inner} add x && {inner} commit -qm x && \
+         git add memories/topics/a.md 2>/dev/null && echo '* filter=evil' >memories/topics/a.md/.gitattributes && \
+         {inner} config filter.evil.clean \"touch '$HOME/ran'; cat\" && echo y >memories/topics/a.md/x"
+    ))
+    .ok();
+    let workspace = ws.opened();
+    let lane = Lane::attempt(&workspace, Side::Inbox, "memories").unwrap().unwrap();
+    let _ = git::commit(&ws.root, &lane, Path::new("memories/topics/a.md"), "x");
+    assert!(!ws.dir.path().join("ran").exists());
+    // What it could have run.
+    ws.shell("git status").ok();
+    assert!(ws.dir.path().join("ran").exists());
 }

@@ -1,5 +1,6 @@
 //! The `git` program, for the workspace's own repository and for its memories alone. No hooks, no
-//! signing, no maintenance: nothing that a repository could name is run.
+//! signing, no maintenance, no look into repositories within it: nothing that a repository could name is run, and
+//! agents may make one below `memories/`.
 
 use crate::core::fault::{Fault, Kind, Result};
 use crate::store::lock::Lane;
@@ -21,11 +22,12 @@ pub fn commit(root: &Path, lane: &Lane, file: &Path, message: &str) -> Result<()
     }
     let name = file.to_string_lossy();
     let held = || lane.share_all();
-    let found = checked(root, held()?, &["status", "--porcelain", "--ignored", "--", &name])?;
+    let found = checked(root, held()?, &["status", "--porcelain", "--ignored", "--ignore-submodules=all", "--", &name])?;
     if found.is_empty() || found.starts_with(b"!!") {
         return Ok(());
     }
-    checked(root, held()?, &["add", "--", &name])?;
+    // Not `git add`, which looks into a repository that lies where the file was.
+    checked(root, held()?, &["update-index", "--add", "--", &name])?;
     checked(root, held()?, &["commit", "--quiet", "--no-verify", "--only", "-m", message, "--", &name])?;
     Ok(())
 }
@@ -75,6 +77,7 @@ fn git(root: &Path, held: Vec<OwnedFd>, arguments: &[&str]) -> Result<Output> {
         "core.hooksPath=/dev/null",
         "core.fsmonitor=false",
         "commit.gpgsign=false",
+        "diff.ignoreSubmodules=all",
         "user.name=claw",
         "user.email=claw@localhost",
     ] {
