@@ -188,3 +188,29 @@ fn what_nobody_answers_in_a_day_expires() {
     assert_eq!(asked.ws.list(".claw/approvals/pending"), [""; 0]);
     assert_eq!(asked.ws.list(".claw/approvals/expired").len(), 1);
 }
+
+#[test]
+fn what_is_denied_asks_once_where_the_turn_runs_out_of_time() {
+    let ws = Fixture::new();
+    ws.model("slow", "provider: command, command: [sh, tools/model]");
+    // The first time it wants to act; the second time it is silent; it is not asked a third time.
+    let model = r#"cat >/dev/null; echo >>asked
+case $(wc -l <asked) in
+1) echo '{"calls": [{"name": "bash", "arguments": {"command": "echo x >files/acted"}}]}' ;;
+2) exec sleep 600 ;;
+*) echo '{"content": "asked again"}' ;;
+esac
+"#;
+    ws.write("tools/model", model);
+    let agent = ws.read("agents/pickle/AGENT.md");
+    let head = "---\ntools: [{bash: {approve: true}}]\nturn_timeout: 1s\n";
+    ws.write("agents/pickle/AGENT.md", &agent.replacen("---\n", head, 1));
+    let answer = ws.claw(&["ask", "-n", "-s", "t", "do it"]).ok();
+    let id = answer.lines().find_map(|line| line.strip_prefix("claw deny ")).unwrap().to_owned();
+    ws.claw(&["deny", &id]).ok();
+    ws.claw(&["tick"]).ok();
+    assert_eq!(ws.read("asked").lines().count(), 2);
+    let log = ws.read("sessions/pickle.t/log.jsonl");
+    assert!(log.contains("I stopped after 1s and 0 steps without an answer."), "{log}");
+    assert!(!ws.path("files/acted").exists());
+}

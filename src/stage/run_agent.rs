@@ -227,14 +227,9 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                 };
                 turn.close(said, true)?;
             }
-            Step::Ask { .. } if turn.state.steps.is_empty() && turn.event.kind == EventKind::Approval => {
-                match turn.approved.clone() {
-                    Some(call) => turn.take("approval", 0, Reply { calls: vec![call], ..Reply::default() }, 0)?,
-                    None => match turn.ask(false) {
-                        Err(_) if turn.ear.is_told() || turn.until <= Instant::now() => {}
-                        other => other?,
-                    },
-                }
+            Step::Ask { .. } if turn.state.steps.is_empty() && turn.approved.is_some() => {
+                let calls = turn.approved.iter().cloned().collect();
+                turn.take("approval", 0, Reply { calls, ..Reply::default() }, 0)?;
             }
             Step::Ask { .. } | Step::Call(_) if turn.until <= Instant::now() => {
                 let (taken, steps) = (turn.lasts, turn.state.steps.len());

@@ -42,8 +42,8 @@ impl Sheet {
         let beneath = Beneath::open(&top, true).at("open", &top)?;
         let folder = name.strip_suffix(own).unwrap_or(name).trim_end_matches('/');
         let dir = beneath.make(Path::new(above), Sync::None).map_err(|e| match e {
-            Errno::LOOP => refused(format!("{folder} is a link")),
-            Errno::NOTDIR => refused(format!("{folder} is not a folder")),
+            Errno::LOOP => refused(&format!("{folder} is a link")),
+            Errno::NOTDIR => refused(&format!("{folder} is not a folder")),
             other => crate::store::trouble("open", &workspace.path(folder), &other.into()),
         })?;
         if statat(&dir, own, AtFlags::SYMLINK_NOFOLLOW).err() == Some(Errno::NOENT) {
@@ -53,14 +53,14 @@ impl Sheet {
         let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW;
         let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let file = openat(&dir, own, flags, Mode::RUSR | Mode::WUSR).map_err(|e| match e {
-            Errno::LOOP => refused(format!("{name} is a link")),
-            Errno::ISDIR => refused(format!("{name} is a folder")),
-            Errno::NXIO | Errno::NODEV => refused(format!("{name} is a socket or a device")),
+            Errno::LOOP => refused(&format!("{name} is a link")),
+            Errno::ISDIR => refused(&format!("{name} is a folder")),
+            Errno::NXIO | Errno::NODEV => refused(&format!("{name} is a socket or a device")),
             Errno::AGAIN => Fault::new(Kind::Later, format!("somebody keeps others out of {name}")),
             other => crate::store::trouble("open", &path, &other.into()),
         })?;
         let file = File::from(file);
-        desk::is_plain(&file, name, true).map_err(|fault| refused(fault.message))?;
+        desk::is_plain(&file, name, true).map_err(|fault| refused(&fault.message))?;
         Ok(Self { file, dir, path, shown: name.to_owned() })
     }
 
@@ -71,7 +71,7 @@ impl Sheet {
     pub fn read(&mut self) -> Result<Vec<u8>> {
         self.file.rewind().at("read", &self.path)?;
         whole(&self.file, &self.shown, MAX).map_err(|fault| match fault.kind {
-            Kind::Data => refused(fault.message),
+            Kind::Data => refused(&fault.message),
             _ => fault,
         })
     }
@@ -112,7 +112,7 @@ impl Sheet {
     }
 }
 
-fn refused(what: String) -> Fault {
+fn refused(what: &str) -> Fault {
     Fault::data(format!("{what}; nothing was noted in it")).hint("move it away, then retry the note")
 }
 
