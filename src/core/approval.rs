@@ -6,6 +6,7 @@ use crate::core::fault::{Fault, Result};
 use crate::core::front_matter;
 use crate::core::id::Id;
 use crate::core::model::Call;
+use crate::core::tool;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -48,8 +49,7 @@ impl Approval {
     /// The call in a few words, for people.
     #[must_use]
     pub fn line(&self) -> String {
-        let text = self.arguments.get("command").and_then(Value::as_str).map(str::to_owned);
-        format!("{}: {}", self.tool, text.unwrap_or_else(|| self.arguments.to_string()))
+        format!("{}: {}", self.tool, tool::told(&self.tool, &self.arguments))
     }
 
     /// The file.

@@ -13,6 +13,8 @@ pub const MAX_TOLD: usize = 16 << 10;
 /// How much a tool tells that knows how to go on: it stays below what is told of any result, with room for its
 /// notes.
 pub const ROOM: usize = 14 << 10;
+/// The built-in tool that runs a line of shell.
+pub const BASH: &str = "bash";
 
 /// What may be done about a call that was begun and has no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -32,8 +34,7 @@ pub enum Class {
 pub enum Approve {
     /// Always, or never.
     Always(bool),
-    /// Where one of these regular expressions is found in the call: a shell's command, else the arguments as
-    /// JSON.
+    /// Where one of these regular expressions is found in what [`told`] says of the call.
     Where(Vec<String>),
 }
 
@@ -46,9 +47,8 @@ impl Default for Approve {
 impl Approve {
     /// Why the owner is to be asked about this call, if he is. A pattern that is none asks about everything.
     #[must_use]
-    pub fn reason(&self, arguments: &Value) -> Option<String> {
-        let text =
-            arguments.get("command").and_then(Value::as_str).map_or_else(|| arguments.to_string(), str::to_owned);
+    pub fn reason(&self, tool: &str, arguments: &Value) -> Option<String> {
+        let text = told(tool, arguments);
         match self {
             Self::Always(true) => Some("every call of it needs your word".to_owned()),
             Self::Always(false) => None,
@@ -58,6 +58,14 @@ impl Approve {
                 .map(|pattern| format!("it matches `{pattern}`")),
         }
     }
+}
+
+/// What the owner is told of a call, and his patterns are looked for in: the shell's command, of every other tool all
+/// arguments as JSON, because nobody else knows which of them matters.
+#[must_use]
+pub fn told(tool: &str, arguments: &Value) -> String {
+    let command = arguments.get("command").filter(|_| tool == BASH).and_then(Value::as_str);
+    command.map_or_else(|| arguments.to_string(), str::to_owned)
 }
 
 /// A line of an agent's `tools:`: a name, or a name with settings.
@@ -177,10 +185,21 @@ mod tests {
     #[test]
     fn the_owner_is_asked_by_the_command() {
         let approve = grants("[{bash: {approve: ['^git push', 'rm -rf']}}]").approve("bash").unwrap();
-        let asked = |command: &str| approve.reason(&json!({"command": command})).is_some();
+        let asked = |command: &str| approve.reason("bash", &json!({"command": command})).is_some();
         assert!(asked("git push origin") && asked("cd x; rm -rf ."));
         assert!(!asked("ls; git push"));
-        assert!(Approve::Where(vec!["(".into()]).reason(&json!({"command": "ls"})).is_some(), "a bad pattern asks");
+        let bad = Approve::Where(vec!["(".into()]).reason("bash", &json!({"command": "ls"}));
+        assert!(bad.is_some(), "a bad pattern asks");
+    }
+
+    #[test]
+    fn of_another_tool_every_argument_counts() {
+        let approve = grants("[{disk: {approve: [delete]}}]").approve("disk").unwrap();
+        assert!(approve.reason("disk", &json!({"action": "delete", "command": "x"})).is_some());
+        assert!(approve.reason("disk", &json!({"command": "delete"})).is_some());
+        assert!(approve.reason("disk", &json!({"action": "list", "command": "x"})).is_none());
+        assert_eq!(told("disk", &json!({"action": "delete", "command": "x"})), r#"{"action":"delete","command":"x"}"#);
+        assert_eq!(told("bash", &json!({"command": "ls", "timeout": 1})), "ls");
     }
 
     #[test]

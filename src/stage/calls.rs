@@ -63,7 +63,7 @@ fn class(turn: &Turn, todo: &Todo) -> Option<Class> {
 /// Why the owner must be asked about a call, where he must. What he has approved is not asked about.
 fn word(turn: &Turn, todo: &Todo, tool: &Tool) -> Option<String> {
     let is_approved = turn.approved.is_some() && turn.state.steps.len() == 1;
-    if is_approved { None } else { tool.approve.reason(&todo.call.arguments) }
+    if is_approved { None } else { tool.approve.reason(&todo.call.name, &todo.call.arguments) }
 }
 
 /// Asks the owner, and ends the turn with that.

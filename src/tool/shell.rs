@@ -13,7 +13,7 @@ const MAX_SECONDS: u32 = 600;
 const MAX_COMMAND: usize = 100 << 10;
 
 pub(super) const BASH: Built = Built {
-    name: "bash",
+    name: tool::BASH,
     class: Class::Acts,
     description: "Run a command with bash in the workspace. It can write below files/, memories/, skills/ and crons/ \
                   and in $TMPDIR; it sees no other files of the owner, no keys, and usually no network. Nothing that \
