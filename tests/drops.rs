@@ -596,3 +596,15 @@ fn a_drop_waits_while_claw_yaml_is_broken_and_is_taken_in_once_when_it_is_mended
     let left: Vec<OsString> = fs::read_dir(ws.path("inbox/tmp")).unwrap().flatten().map(|e| e.file_name()).collect();
     assert_eq!(left, [""; 0]);
 }
+
+#[test]
+fn a_name_that_a_terminal_would_act_on_is_shown_in_one_line() {
+    let ws = Fixture::new();
+    ws.write("inbox/a\n2026-01-01 00:00:00.000  sent\u{1b}[2K.md", "hello\n");
+    ws.claw(&["tick"]).ok();
+    for command in ["log", "why"] {
+        let shown = ws.claw(&[command]).ok();
+        assert!(!shown.contains('\u{1b}') && !shown.lines().any(|line| line.starts_with("2026-01-01")), "{shown:?}");
+    }
+    assert!(ws.claw(&["why"]).ok().contains(r"file a\n2026-01-01 00:00:00.000  sent\u{1b}[2K.md"));
+}

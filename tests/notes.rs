@@ -6,6 +6,7 @@ mod common;
 use claw::store::boxes::Side;
 use claw::store::git;
 use claw::store::lock::Lane;
+use common::terminal::Terminal;
 use common::{Fixture, skipped};
 use rustix::fs::{CWD, Mode, mkfifoat};
 use std::fs::{self, File};
@@ -124,4 +125,13 @@ fn a_commit_runs_nothing_that_a_repository_below_the_notes_names() {
     // What it could have run.
     ws.shell("git status").ok();
     assert!(ws.dir.path().join("ran").exists());
+}
+
+#[test]
+fn a_note_does_nothing_to_the_terminal_on_which_it_is_found() {
+    let ws = Fixture::new();
+    ws.write("memories/topics/a.md", "- the vault\u{1b}[2K is open\n");
+    let (code, shown) = Terminal::start(ws.command(&["recall", "vault"])).ended();
+    assert_eq!((code, shown.trim_end()), (0, "memories/topics/a.md:1: the vault\\u{1b}[2K is open"));
+    assert!(ws.claw(&["recall", "vault"]).ok().contains('\u{1b}'), "a program is told it as it is");
 }

@@ -31,7 +31,9 @@ pub fn approve(args: &Approve, here: Here) -> Result<u8> {
         for approval in approvals::pending(&workspace) {
             let (short, agent) = (approval.id.short(), crate::core::session::agent(&approval.session));
             let until = out::clock(approval.expires_at.into());
-            out::line(&format!("{short}  {agent}  {}\n    {}, until {until}", approval.line(), approval.reason))?;
+            // Where a line of it ends is seen, so that no call looks like two, or like another one.
+            out::line(&format!("{short}  {agent}  {}", out::row(&approval.line())))?;
+            out::line(&format!("    {}, until {until}", out::row(&approval.reason)))?;
         }
         return Ok(0);
     }

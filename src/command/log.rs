@@ -74,7 +74,7 @@ impl Tail {
             let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
             for text in String::from_utf8_lossy(&bytes[..whole]).lines() {
                 let line = journal::parse(text).filter(|l| args.kind.as_ref().is_none_or(|kind| *kind == l.what));
-                shown.extend(line.map(|line| if args.json { text.to_owned() } else { show(&line) }));
+                shown.extend(line.map(|line| if args.json { text.to_owned() } else { out::row(&show(&line)) }));
             }
             self.at = Some((path, from + whole as u64));
         }

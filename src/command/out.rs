@@ -191,6 +191,12 @@ pub fn plain(text: &str) -> String {
     shown
 }
 
+/// As [`plain`], in one line: a line break too is seen as what it is.
+#[must_use]
+pub fn row(text: &str) -> String {
+    plain(text).replace('\n', "\\n")
+}
+
 /// The text with nothing in it that a terminal acts on: what a model says may be what somebody else has
 /// written. Line breaks, tabs and everything that is shown stay.
 #[must_use]
@@ -227,12 +233,13 @@ pub fn is_terminal() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::plain;
+    use super::{plain, row};
 
     #[test]
     fn what_a_terminal_would_act_on_is_shown_instead() {
         assert_eq!(plain("a\tb\nä 猫"), "a\tb\nä 猫");
         assert_eq!(plain("rm -rf x\r\x1b[2Kls"), "rm -rf x\\u{d}\\u{1b}[2Kls");
         assert_eq!(plain("a\u{202e}b"), "a\\u{202e}b");
+        assert_eq!(row("ls\n\rrm"), "ls\\n\\u{d}rm");
     }
 }

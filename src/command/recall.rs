@@ -30,7 +30,9 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         if args.json {
             out::json(&json!({"path": line.path, "line": line.number, "text": line.text}))?;
         } else {
-            out::line(&format!("{}:{}: {}", line.path, line.number, line.text))?;
+            let text = format!("{}:{}: {}", line.path, line.number, line.text);
+            // For a program it is what grep would find.
+            out::line(&if out::is_terminal() { out::tame(&text) } else { text })?;
         }
     }
     Ok(u8::from(lines.is_empty()))

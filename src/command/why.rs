@@ -47,8 +47,8 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
 }
 
 fn tell(story: &Story) -> Result<()> {
-    let row = |what: &str, text: &str| out::line(&format!("  {what:<7} {text}"));
-    out::line(&format!("{}  {}", story.id, story.stands))?;
+    let row = |what: &str, text: &str| out::line(&format!("  {what:<7} {}", out::row(text)));
+    out::line(&format!("{}  {}", story.id, out::row(&story.stands)))?;
     row(story.side, &story.came)?;
     if let Some(route) = &story.route {
         row("route", route)?;
@@ -76,7 +76,8 @@ fn tree(asked: &[Story], depth: usize) -> Result<()> {
         let who = child.agent.as_deref().unwrap_or("nobody");
         let session = child.session.as_ref().map(|session| format!(", session {session}")).unwrap_or_default();
         let indent = "  ".repeat(depth);
-        out::line(&format!("{indent}asked   {who} ({}): {}{session}", child.id.short(), child.stands))?;
+        let stands = out::row(&child.stands);
+        out::line(&format!("{indent}asked   {who} ({}): {stands}{session}", child.id.short()))?;
         tree(&child.asked, depth + 1)?;
     }
     Ok(())
