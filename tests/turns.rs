@@ -65,6 +65,15 @@ fn crash(step: usize, results: &[String]) -> Answer {
     }
 }
 
+/// It acts, and has nothing to say about it.
+fn mute(step: usize, _: &[String]) -> Answer {
+    if step == 0 { ("", vec![call("act", json!({"line": 1}))]) } else { (" ", vec![]) }
+}
+
+fn absent(_: usize, _: &[String]) -> Answer {
+    ("", vec![])
+}
+
 const SCRIPTS: &[(&str, Script)] = &[
     ("script:work", work),
     ("script:stubborn", stubborn),
@@ -72,6 +81,8 @@ const SCRIPTS: &[(&str, Script)] = &[
     ("script:broken", broken),
     ("script:long", long),
     ("script:crash", crash),
+    ("script:mute", mute),
+    ("script:absent", absent),
 ];
 
 /// A workspace with a tool that leaves a line for every run.
@@ -151,4 +162,45 @@ fn a_long_result_is_cut_and_the_rest_is_in_a_file() {
     let kept = ws.list("files/results");
     assert_eq!(kept.len(), 1, "{kept:?}");
     assert!(ws.read(&format!("files/results/{}", kept[0])).lines().any(|line| line == "20000"));
+}
+
+#[test]
+fn a_model_that_has_worked_may_end_without_a_word_and_that_is_said() {
+    let server = Strict::start(SCRIPTS);
+    let ws = workspace(&server);
+    assert_eq!(ask(&ws, "script:mute"), "(the model said nothing)");
+    assert_eq!((ws.read("files/acted"), server.asked("script:mute", 1)), ("{\"line\":1}\n".to_owned(), 1));
+    // The conversation goes on.
+    assert_eq!(ask(&ws, "script:work"), "All done.");
+    assert_eq!((server.broken(), ws.pending()), (vec![], vec![]));
+}
+
+#[test]
+fn a_question_that_is_answered_without_a_word_is_asked_once_more_and_holds_nothing_up() {
+    let server = Strict::start(SCRIPTS);
+    let ws = workspace(&server);
+    let id = ws.claw(&["send", "script:absent"]).ok().trim().to_owned();
+    ws.claw(&["send", "script:work"]).ok();
+    ws.claw(&["route"]).ok();
+    let err = ws.claw(&["run-agent"]).fails(1);
+    assert!(err.contains("model strict: its answer is empty"), "{err}");
+    assert_eq!(server.asked("script:absent", 0), 2);
+    assert!(ws.path(&format!("inbox/failed/{id}.reason")).exists());
+    let said = ws.claw(&["deliver"]).ok();
+    assert!(said.contains("could not be answered") && said.ends_with("All done.\n"), "{said}");
+    assert_eq!((server.broken(), ws.list("inbox/wait")), (vec![], vec![]));
+}
+
+#[test]
+fn what_runs_in_the_background_may_say_nothing() {
+    let server = Strict::start(SCRIPTS);
+    let ws = workspace(&server);
+    ws.write("inbox/x.json", &json!({"kind": "cron", "from": "cron:x", "content": "script:absent"}).to_string());
+    ws.claw(&["tick"]).ok();
+    assert_eq!((server.asked("script:absent", 0), ws.done("inbox").len()), (1, 1));
+    assert_eq!((ws.done("outbox"), ws.list("outbox/failed"), ws.pending()), (vec![], vec![], vec![]));
+    // What it said is part of the conversation all the same.
+    ws.write("inbox/x.json", &json!({"kind": "cron", "from": "cron:x", "content": "script:mute"}).to_string());
+    ws.claw(&["tick"]).ok();
+    assert_eq!((server.broken(), ws.done("inbox").len(), ws.done("outbox")), (vec![], 2, vec![]));
 }

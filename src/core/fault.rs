@@ -34,6 +34,8 @@ pub enum Mark {
     Overflow,
     /// The service did not accept who asks: a key that is wrong, missing or spent.
     Refused,
+    /// The model has answered without a word.
+    Empty,
 }
 
 /// A failure: what, where, and the way out.

@@ -187,6 +187,14 @@ pub struct Reply {
     pub usage: Usage,
 }
 
+impl Reply {
+    /// Whether nothing is said, and nothing is to be done.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.content.trim().is_empty() && self.calls.is_empty() && self.remember.is_empty()
+    }
+}
+
 /// Tokens, as the provider counted them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -83,7 +83,7 @@ const PROVIDERS: &[(&str, Ask)] = &[
     (REPLAY, replay::ask),
 ];
 
-/// Asks the model. The answer is never empty.
+/// Asks the model. Some end properly without a word: what that means is for whoever asks.
 ///
 /// # Errors
 /// `Config` where the model cannot be used as it is set up, `Unavailable` and `Later` where it may
@@ -99,12 +99,6 @@ pub fn ask(question: &mut Question) -> Result<Reply> {
     kept?;
     if reply.usage != Usage::default() {
         question.took = Took::Counted(reply.usage);
-    }
-    if reply.content.trim().is_empty() && reply.remember.is_empty() && reply.calls.is_empty() {
-        return Err(Fault::new(
-            crate::core::fault::Kind::Unavailable,
-            format!("model {}: its answer is empty", question.chosen.name),
-        ));
     }
     Ok(reply)
 }

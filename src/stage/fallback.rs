@@ -51,7 +51,7 @@ impl Turn<'_> {
 
 /// Whether another model may do better: not where the request itself is wrong, or too long.
 fn is_for_others(fault: &Fault) -> bool {
-    matches!(fault.kind, Kind::Unavailable | Kind::Later) || fault.mark == Some(Mark::Refused)
+    matches!(fault.kind, Kind::Unavailable | Kind::Later) || matches!(fault.mark, Some(Mark::Refused | Mark::Empty))
 }
 
 #[cfg(test)]
@@ -65,6 +65,7 @@ mod tests {
             assert!(is_for_others(&fault(kind)));
         }
         assert!(is_for_others(&Fault::config("x").mark(Mark::Refused)));
+        assert!(is_for_others(&fault(Kind::Failed).mark(Mark::Empty)));
         assert!(!is_for_others(&Fault::config("x")), "what is set up wrong is put right");
         assert!(!is_for_others(&fault(Kind::Failed).mark(Mark::Overflow)));
         for kind in [Kind::Failed, Kind::Spent, Kind::Machine, Kind::Data] {

@@ -7,7 +7,7 @@ use crate::core::config::OFFLINE;
 use crate::core::definition::Agent;
 use crate::core::dispatch::{self, Asker};
 use crate::core::event::{Event, EventKind};
-use crate::core::fault::{Fault, Kind, Result};
+use crate::core::fault::{Fault, Kind, Mark, Result};
 use crate::core::id::{Derived, Id};
 use crate::core::model::{Call, Message, Reply, Request};
 use crate::core::prompt::join;
@@ -33,6 +33,9 @@ use std::time::Instant;
 
 /// How long a whole answer may take where the model's settings do not say.
 const WHOLE: SignedDuration = SignedDuration::from_mins(10);
+
+/// What the answer is where the model had no word for it.
+const NOTHING: &str = "(the model said nothing)";
 
 /// An event that somebody waits for at a terminal.
 pub struct Asked<'a> {
@@ -113,7 +116,7 @@ impl Turn<'_> {
     }
 
     /// Asks this model, and writes its answer down; `instead_of` the one that was to answer. What its server refuses
-    /// as too long is made shorter, and sent once more.
+    /// as too long is made shorter, and sent once more; so is, as it is, what is answered without a word.
     pub(super) fn ask_one(&mut self, chosen: &Chosen, instead_of: Option<&str>, is_last: bool) -> Result<()> {
         let mut chosen = chosen.clone();
         // No answer is waited for when the turn is over.
@@ -124,6 +127,7 @@ impl Turn<'_> {
         }
         let request = self.request(&chosen, is_last)?;
         let refused = match self.send(&chosen, instead_of, &request) {
+            Err(fault) if fault.mark == Some(Mark::Empty) => return self.send(&chosen, instead_of, &request),
             Err(fault) => fault,
             done => return done,
         };
@@ -159,6 +163,14 @@ impl Turn<'_> {
             if reply.content.trim().is_empty() {
                 reply.content = format!("I stopped after {} steps without an answer.", self.state.steps.len() + 1);
             }
+        }
+        if reply.is_nothing() && !dispatch::is_silent(self.event) {
+            // After its work a model may have nothing to add; at once it has not heard the question.
+            if self.state.steps.is_empty() {
+                let why = format!("model {}: its answer is empty", chosen.name);
+                return Err(Fault::new(Kind::Failed, why).mark(Mark::Empty));
+            }
+            NOTHING.clone_into(&mut reply.content);
         }
         reply.content = self.secrets.hide(reply.content);
         // What nobody may change is kept as it is or not at all.
