@@ -41,10 +41,11 @@ fn broken(step: usize, results: &[String]) -> Answer {
                 call("recall", json!("{\"query\": ")),
                 call("recall", json!({"qeury": "x"})),
                 call("fly", json!({})),
+                call("multi_tool_use.parallel", json!({})),
                 call("recall", json!({"query": 7})),
             ],
         ),
-        _ if results.len() == 4 && results.iter().all(|r| r.starts_with("error: ")) => ("I was told.", vec![]),
+        _ if results.len() == 5 && results.iter().all(|r| r.starts_with("error: ")) => ("I was told.", vec![]),
         _ => ("I was not told.", vec![]),
     }
 }

@@ -8,6 +8,9 @@ pub const REQUEST_SCHEMA: &str = include_str!("../../docs/schema/request.json");
 /// The JSON Schema of a `command` model's [`Reply`].
 pub const REPLY_SCHEMA: &str = include_str!("../../docs/schema/reply.json");
 
+/// The most characters of a tool's name that servers take.
+const MAX_NAME: usize = 64;
+
 /// One message of the conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "role", rename_all = "lowercase")]
@@ -103,6 +106,15 @@ impl Call {
             Value::Object(_) => self.arguments.clone(),
             other => Value::Object(Map::from_iter([("malformed".to_owned(), other.clone())])),
         }
+    }
+
+    /// A tool's name, as servers take it that refuse a request for one: models make names up, and the log keeps
+    /// them as they are.
+    #[must_use]
+    pub fn plain_name(name: &str) -> String {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+        let name: String = name.chars().take(MAX_NAME).map(plain).collect();
+        if name.is_empty() { "unknown".to_owned() } else { name }
     }
 
     /// What a model wrote as arguments: nothing means none, and what is no object stays the text it is.
@@ -230,6 +242,13 @@ mod tests {
         assert_eq!(parse(r#""{\"a\":1}""#), json!({"a": 1}));
         assert_eq!(parse(r#"{"a":1"#), json!(r#"{"a":1"#));
         assert_eq!(parse("[1]"), json!("[1]"));
+    }
+
+    #[test]
+    fn a_name_that_no_server_takes_is_sent_as_one_that_all_take() {
+        let names = ["read_2-x", "multi_tool_use.parallel", "a b/ñ", ""].map(Call::plain_name);
+        assert_eq!(names, ["read_2-x", "multi_tool_use_parallel", "a_b__", "unknown"]);
+        assert_eq!(Call::plain_name(&"猫".repeat(99)), "_".repeat(64));
     }
 
     /// Every field of `value` stands in this part of a schema, and what the schema requires is there.

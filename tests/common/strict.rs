@@ -214,6 +214,9 @@ pub fn rules(request: &Value) -> Vec<String> {
                         say(&format!("call id {id} was used before"));
                     }
                     let name = call["function"]["name"].as_str().unwrap_or_default();
+                    if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)) || name.len() > 64 {
+                        say(&format!("the name `{name}`"));
+                    }
                     if name.is_empty() || offered.is_empty() {
                         say("a call of nothing that was offered");
                     }

@@ -143,7 +143,7 @@ fn result(call: &str, content: &str) -> Value {
 }
 
 fn call(call: &Call) -> Value {
-    json!({"type": "tool_use", "id": call.id, "name": call.name, "input": call.object()})
+    json!({"type": "tool_use", "id": call.id, "name": Call::plain_name(&call.name), "input": call.object()})
 }
 
 /// The block, with the mark that everything up to it is kept for the next request.
@@ -197,6 +197,12 @@ mod tests {
         ]);
         assert_eq!(json!(messages(&all, true)), expected);
         assert_eq!(json!(messages(&all, false))[3]["content"][0]["type"], "tool_use");
+    }
+
+    #[test]
+    fn a_name_is_sent_as_the_service_takes_it() {
+        let made_up = Call { id: "x".into(), name: "functions.read".into(), arguments: json!({}) };
+        assert_eq!(call(&made_up)["name"], "functions_read");
     }
 
     #[test]

@@ -69,13 +69,14 @@ fn message(message: &Message, is_of_this_turn: bool) -> Value {
             said
         }
         Message::Tool { call, name, content } => {
+            let name = Call::plain_name(name);
             json!({"role": "tool", "tool_call_id": call, "tool_name": name, "content": content})
         }
     }
 }
 
 fn call(call: &Call) -> Value {
-    json!({"id": call.id, "function": {"name": call.name, "arguments": call.object()}})
+    json!({"id": call.id, "function": {"name": Call::plain_name(&call.name), "arguments": call.object()}})
 }
 
 #[cfg(test)]
@@ -92,8 +93,8 @@ mod tests {
         let expected = json!({"role": "assistant", "content": "", "tool_calls": call, "thinking": "hm"});
         assert_eq!(message(&said, true), expected);
         assert!(message(&said, false).get("thinking").is_none());
-        let told = Message::Tool { call: "x".into(), name: "read".into(), content: "1".into() };
-        let expected = json!({"role": "tool", "tool_call_id": "x", "tool_name": "read", "content": "1"});
+        let told = Message::Tool { call: "x".into(), name: "read.it".into(), content: "1".into() };
+        let expected = json!({"role": "tool", "tool_call_id": "x", "tool_name": "read_it", "content": "1"});
         assert_eq!(message(&told, true), expected);
     }
 

@@ -79,8 +79,8 @@ fn details(said: &mut Value, thinking: &[Thought]) {
 }
 
 fn call(call: &Call) -> Value {
-    let arguments = call.object().to_string();
-    json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}})
+    let (name, arguments) = (Call::plain_name(&call.name), call.object().to_string());
+    json!({"id": call.id, "type": "function", "function": {"name": name, "arguments": arguments}})
 }
 
 #[cfg(test)]
