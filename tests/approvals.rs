@@ -35,12 +35,23 @@ fn denied(step: usize, _: &[String]) -> Answer {
     }
 }
 
+/// Has somebody else do it.
+fn give(step: usize, _: &[String]) -> Answer {
+    let task = json!({"agent_id": "cookie", "task": "script:want"});
+    if step == 0 { ("", vec![("subagent_dispatch", task)]) } else { ("Cookie wants your word.", vec![]) }
+}
+
 fn plain(_: usize, _: &[String]) -> Answer {
     ("Hello.", vec![])
 }
 
-const SCRIPTS: &[(&str, Script)] =
-    &[("script:want", want), ("I approve", approved), ("I do not allow", denied), ("hello", plain)];
+const SCRIPTS: &[(&str, Script)] = &[
+    ("script:want", want),
+    ("script:give", give),
+    ("I approve", approved),
+    ("I do not allow", denied),
+    ("hello", plain),
+];
 
 struct Asked {
     ws: Fixture,
@@ -49,17 +60,24 @@ struct Asked {
     id: String,
 }
 
-/// The agent has asked, and the turn is over.
-fn asked() -> Asked {
-    let server = Strict::start(SCRIPTS);
+/// A workspace in which `agent` must ask before it acts.
+fn careful(server: &Strict, agent: &str) -> Fixture {
     let ws = Fixture::new();
     server.model(&ws);
     ws.write("tools/act", "#!/bin/sh\ncat >>files/acted; echo >>files/acted; echo done\n");
     ws.write("tools/act.json", &json!({"description": "Acts.", "parameters": {"type": "object"}}).to_string());
     ws.write("files/.keep", "");
     assert_eq!(ws.shell("chmod +x tools/act").code, 0);
-    let agent = ws.read("agents/pickle/AGENT.md");
-    ws.write("agents/pickle/AGENT.md", &agent.replacen("---\n", "---\ntools: [recall, act: {approve: true}]\n", 1));
+    let file = format!("agents/{agent}/AGENT.md");
+    let text = ws.read(&file);
+    ws.write(&file, &text.replacen("---\n", "---\ntools: [recall, act: {approve: true}]\n", 1));
+    ws
+}
+
+/// The agent has asked, and the turn is over.
+fn asked() -> Asked {
+    let server = Strict::start(SCRIPTS);
+    let ws = careful(&server, "pickle");
     let answer = ws.claw(&["ask", "-n", "-s", "t", "script:want"]).ok();
     assert!(answer.starts_with("I would.\n\nI need your word before I run this"), "{answer}");
     let id = answer.lines().find_map(|line| line.strip_prefix("claw approve ")).unwrap().to_owned();
@@ -234,4 +252,59 @@ fn what_waits_for_a_word_is_shown_as_it_is() {
     assert!(shown.lines().next().unwrap().ends_with(all), "{shown:?}");
     let log = ws.claw(&["log"]).ok();
     assert!(log.contains(all.strip_prefix("pickle  ").unwrap()) && !log.contains('\u{1b}'), "{log:?}");
+}
+
+/// Nothing that was to go out could not.
+#[track_caller]
+fn all_arrived(asked: &Asked) {
+    assert_eq!((asked.ws.list("outbox/failed"), asked.ws.list("inbox/failed")), (vec![], vec![]));
+}
+
+#[test]
+fn what_comes_of_a_call_of_an_agent_that_was_asked_by_another_is_told_to_the_person() {
+    let words = [("approve", "Thank you, it is done.\n"), ("deny", "I see.\n\nI need your word")];
+    for (word, answer) in words {
+        let server = Strict::start(SCRIPTS);
+        let ws = careful(&server, "cookie");
+        ws.claw(&["send", "script:give"]).ok();
+        let mut asked = Asked { ws, server, id: String::new() };
+        assert_eq!(asked.settle(), "Cookie wants your word.\n");
+        asked.id = asked.pending().rsplit('/').next().unwrap().trim_end_matches(".md").to_owned();
+        asked.ws.claw(&[word, &asked.id]).ok();
+        let said = asked.settle();
+        assert!(said.starts_with(answer), "{said}");
+        all_arrived(&asked);
+    }
+}
+
+#[test]
+fn what_comes_of_a_call_in_the_background_is_told_at_home() {
+    let server = Strict::start(SCRIPTS);
+    let ws = careful(&server, "pickle");
+    ws.config("deliver_to: file:home");
+    let event = json!({"kind": "cron", "from": "cron:x", "content": "script:want"});
+    ws.write("inbox/x.json", &event.to_string());
+    let asked = Asked { ws, server, id: String::new() };
+    asked.settle();
+    let file = asked.pending();
+    assert!(asked.ws.read(&file).contains("reply_to: file:home\n"), "{}", asked.ws.read(&file));
+    let id = file.rsplit('/').next().unwrap().trim_end_matches(".md");
+    asked.ws.claw(&["approve", id]).ok();
+    asked.settle();
+    let names = asked.ws.list("outbox/files/home");
+    let texts: Vec<String> = names.iter().map(|name| asked.ws.read(&format!("outbox/files/home/{name}"))).collect();
+    assert!(texts.len() == 2 && texts.iter().any(|text| text == "Thank you, it is done.\n"), "{texts:?}");
+    assert!(asked.ws.claw(&["log"]).ok().contains("answered at file:home"));
+    all_arrived(&asked);
+}
+
+#[test]
+fn what_fails_in_the_background_is_told_at_home() {
+    let server = Strict::start(SCRIPTS);
+    let ws = careful(&server, "pickle");
+    ws.config("deliver_to: file:home");
+    let event = json!({"kind": "cron", "from": "cron:x", "content": "no such script"});
+    ws.write("inbox/x.json", &event.to_string());
+    ws.claw(&["tick"]).fails(1);
+    assert_eq!((ws.list("outbox/failed"), ws.list("outbox/files/home").len()), (vec![], 1));
 }

@@ -125,12 +125,13 @@ pub fn is_silent(event: &Event) -> bool {
         || event.kind == EventKind::Result && event.meta.get(SILENT).is_some_and(|value| value == true)
 }
 
-/// Where the person is for whom `event` is answered in the end.
+/// Where the person is for whom `event` is answered in the end; nothing where that is nobody.
 #[must_use]
-pub fn person(event: &Event) -> Address {
+pub fn person(event: &Event) -> Option<Address> {
     let asker = Asker::of(event);
     let first = asker.as_ref().and_then(|asker| asker.line().last());
-    first.map_or_else(|| event.reply_to.clone(), |asker| asker.reply_to.clone())
+    let (place, silent) = first.map_or((&event.reply_to, is_silent(event)), |asker| (&asker.reply_to, asker.silent));
+    (!silent).then(|| place.clone())
 }
 
 /// Whether the turn that answers `event` as `own` may ask `agent`.
@@ -224,7 +225,7 @@ mod tests {
         assert_eq!((above.session.as_str(), above.waits), ("a.x", false));
         let end = above.hears(answer).unwrap();
         assert_eq!((end.reply_to.clone(), Asker::of(&end)), (at("cli:ann"), None));
-        assert_eq!((person(&third), person(&first)), (at("cli:ann"), at("cli:ann")));
+        assert_eq!((person(&third), person(&first)), (Some(at("cli:ann")), Some(at("cli:ann"))));
     }
 
     #[test]
@@ -235,5 +236,6 @@ mod tests {
         let answer = second.child(Derived::Reply, 1, &at("agent:b"), "done".into(), Stamp(3));
         let result = Asker::of(&second).unwrap().hears(answer).unwrap();
         assert!(is_silent(&first) && !is_silent(&second) && is_silent(&result));
+        assert_eq!([&first, &second, &asked(&second, "b.y", true), &result].map(person), [None, None, None, None]);
     }
 }

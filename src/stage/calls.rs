@@ -3,7 +3,6 @@
 //! without a result it is never run again.
 
 use crate::core::approval::{self, Approval};
-use crate::core::dispatch;
 use crate::core::fault::Result;
 use crate::core::id::Derived;
 use crate::core::record::{Record, Told};
@@ -78,7 +77,7 @@ fn ask(turn: &Turn, todo: &Todo, reason: String) -> Result<Told> {
         reason,
         from: turn.event.from.clone(),
         // Another agent cannot give its word.
-        reply_to: dispatch::person(turn.event),
+        reply_to: turn.workspace.person(turn.event)?,
         expires_at,
         hash: approval::hash(&id, &todo.call),
         arguments: todo.call.arguments.clone(),

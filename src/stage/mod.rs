@@ -181,7 +181,7 @@ fn notify(workspace: &Workspace, side: Side, id: &Id, round: u32, fault: &Fault,
     let home = workspace.config()?.deliver_to.clone();
     let place = match (side, event) {
         (_, Some(event)) if event.kind == EventKind::Notice => None,
-        (Side::Inbox, Some(event)) => Some(event.reply_to.clone()),
+        (Side::Inbox, Some(event)) => Some(workspace.person(event)?),
         (Side::Outbox, Some(event)) => home.filter(|home| *home != event.reply_to),
         (_, None) => home,
     };

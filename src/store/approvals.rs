@@ -155,7 +155,7 @@ pub fn take_up(workspace: &Workspace) -> Result<Vec<(Id, Fault)>> {
                     publish::inbox(workspace, &event)?;
                     let taken = path(workspace, verdict.folder(), &id, TAKEN);
                     durable::settle(&path(workspace, verdict.folder(), &id, "md"), &taken)?;
-                    write(workspace, verdict.folder(), &id, "");
+                    write(workspace, verdict.folder(), &id, &format!("answered at {}", event.reply_to));
                 }
                 Err(fault) if fault.kind == Kind::Machine => return Err(fault),
                 Err(fault) => refused.push((id, fault)),
@@ -175,6 +175,8 @@ fn event(workspace: &Workspace, id: &Id, verdict: Verdict) -> Result<Event> {
         Verdict::Denied => format!("I do not allow this call, so it is not run: {}", approval.line()),
     };
     let mut event = asked.child(Derived::Approval, approval.number, &from, text, workspace.world.now());
+    // Another agent, or a schedule, has no use for what comes of it.
+    event.reply_to = workspace.person(&asked)?;
     event.session = Some(approval.session);
     event.expires_at = (verdict == Verdict::Approved).then_some(approval.expires_at);
     Ok(event)

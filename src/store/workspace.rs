@@ -3,6 +3,8 @@
 use crate::core::address::Address;
 use crate::core::config::{self, Config, Sync};
 use crate::core::definition::{Agent, Cron};
+use crate::core::dispatch;
+use crate::core::event::Event;
 use crate::core::fault::{Fault, Result};
 use crate::core::ledger::Book;
 use crate::core::problem::Problem;
@@ -255,6 +257,15 @@ impl Workspace {
             Some(address) => Ok(address.clone()),
             None => self.me(),
         }
+    }
+
+    /// Where the person is for whom `event` is answered in the end; where it runs in the background, that is the
+    /// owner, at [`Workspace::home`].
+    ///
+    /// # Errors
+    /// Where `claw.yaml` is bad.
+    pub fn person(&self, event: &Event) -> Result<Address> {
+        dispatch::person(event).map_or_else(|| self.home(), Ok)
     }
 }
 
