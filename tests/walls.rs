@@ -119,6 +119,32 @@ fn nothing_that_is_the_owners_is_told() {
 }
 
 #[test]
+fn nothing_is_told_of_a_workspace_that_lies_where_programs_do() {
+    let yard = Yard::new();
+    let command = "cat claw.yaml ../keys/other ../.profile .secrets/token sessions/*/log.jsonl .claw/*; \
+                   cat /opt/app/version AGENTS.md";
+    yard.ws.write("call.json", &json!({"calls": [{"name": "bash", "arguments": {"command": command}}]}).to_string());
+    let yaml = yard.ws.read("claw.yaml").replace("keys/openai", "../keys/other");
+    yard.ws.write("claw.yaml", &yaml);
+    let mount = "mount -t tmpfs tmpfs /opt && mkdir -p /opt/home/ws && mount --bind . /opt/home/ws";
+    let script = format!(
+        "cd /opt/home; mkdir keys ../app; echo {SECRET} >keys/other; echo my profile >.profile
+         echo version 7 >../app/version; HOME=/opt/home; export HOME
+         cd ws; claw trust >/dev/null; claw ask -n -s bound go"
+    );
+    let Some(ran) = yard.ws.mounted(mount, &script) else { return };
+    assert_eq!(ran.ok(), "done\n");
+    let log = yard.ws.read("sessions/pickle.bound/log.jsonl");
+    let records: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told = records.iter().find_map(|record| record["result"].as_str()).unwrap();
+    assert!(told.contains("version 7\n# Workspace guide"), "what programs need is open: {told}");
+    for closed in ["model:", "[hidden]", "my profile"] {
+        assert!(!told.contains(closed), "{told}");
+    }
+    assert!(told.matches("Permission denied").count() >= 5, "{told}");
+}
+
+#[test]
 fn nothing_that_is_the_owners_is_changed() {
     let yard = Yard::new();
     let outside = yard.ws.dir.path().join("outside").display().to_string();

@@ -368,18 +368,6 @@ fn a_workspace_that_is_not_there_is_said_with_the_way_to_make_it() {
     assert_eq!(ws.list("."), [""; 0], "nothing is made");
 }
 
-/// Runs a script as root of a namespace of its own, after `mount`; none where that is not allowed.
-fn mounted(ws: &Fixture, mount: &str, script: &str) -> Option<Ran> {
-    let inner = format!("{{ {mount}; }} || exit 99\ncd \"$PWD\"\n{script}");
-    ws.write("../script", &inner);
-    let ran = ws.shell("unshare -rm sh ../script");
-    if ran.code == 99 || ran.err.contains("unshare") {
-        skipped("this system lets nobody mount in a namespace of one's own");
-        return None;
-    }
-    Some(ran)
-}
-
 /// Every file below a folder, with what is in it.
 fn tree(ws: &Fixture) -> Vec<(String, Vec<u8>)> {
     let all = walkdir::WalkDir::new(&ws.root).sort_by_file_name().into_iter().flatten();
@@ -418,7 +406,7 @@ fn on_a_read_only_disk_one_can_look_and_nothing_is_lost() {
     let run = |line: &str| format!("echo \"# {line}\" >&2; timeout 20 claw {line} >/dev/null; echo \"{line}=$?\"\n");
     let script: String = looking.into_iter().map(run).chain(writing.iter().map(|l| run(l))).collect();
     let mount = "mount --bind . . && cd \"$PWD\" && mount -o remount,ro,bind .";
-    let Some(ran) = mounted(&ws, mount, &script) else { return };
+    let Some(ran) = ws.mounted(mount, &script) else { return };
     let expected: Vec<String> =
         looking.iter().map(|l| format!("{l}=0")).chain(writing.iter().map(|l| format!("{l}=75"))).collect();
     assert_eq!(ran.out.lines().collect::<Vec<_>>(), expected, "{}", ran.err);
@@ -466,7 +454,7 @@ fn on_a_full_disk_nothing_is_half_written_no_attempt_is_burnt_and_all_goes_on_wh
         echo "== done"; ls outbox/files/* | grep md | wc -l; ls outbox/files; find inbox outbox -path '*/done/*' -prune -o -path '*/files/*' -prune -o -type f -print
         echo "== end"
     "#;
-    let Some(ran) = mounted(&ws, "mount -t tmpfs -o size=8m tmpfs .", script) else { return };
+    let Some(ran) = ws.mounted("mount -t tmpfs -o size=8m tmpfs .", script) else { return };
     let part =
         |name: &str| ran.out.split(&format!("== {name}\n")).nth(1).unwrap().split("== ").next().unwrap().to_owned();
     for line in ["send=75", "ask=75", "remember=75", "tick=75", "run-agent=75", "deliver=75", "No space left"] {
@@ -501,7 +489,7 @@ fn a_note_that_found_the_disk_full_is_there_once_when_there_is_space() {
         echo "== log"; git log --format=%s -- memories/topics/nas.md
         echo "== end"
     "#;
-    let Some(ran) = mounted(&ws, "mount -t tmpfs -o size=8m tmpfs .", script) else { return };
+    let Some(ran) = ws.mounted("mount -t tmpfs -o size=8m tmpfs .", script) else { return };
     let part =
         |name: &str| ran.out.split(&format!("== {name}\n")).nth(1).unwrap().split("== ").next().unwrap().to_owned();
     assert!(

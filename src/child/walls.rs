@@ -2,6 +2,9 @@
 //! make (seccomp), no privileges, and limits. Everything that can fail with words is prepared before the fork;
 //! behind it the walls only close.
 //!
+//! What every program may read of the system is open but for what is private below it, as where the workspace lies
+//! in `/opt`: what comes into a folder on the way there is seen by programs that begin later.
+//!
 //! What is left open, because the kernel has no wall for it: names (not contents) of files outside, the command
 //! lines of other processes in `/proc`, modes and times of files that the owner's user owns (`chmod`, `touch`),
 //! memory and processor time.
@@ -17,9 +20,9 @@ use seccompiler::{
 };
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::{fs, io};
 
 /// What is allowed; everything else is not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,6 +33,8 @@ pub struct Walls {
     pub write: Vec<PathBuf>,
     /// Folders whose names may be listed, with what is beneath.
     pub list: Vec<PathBuf>,
+    /// What stays closed where it lies in a place that every program may read: real paths.
+    pub private: Vec<PathBuf>,
     /// TCP and UDP.
     pub network: bool,
     /// The program is not run where the kernel has no such walls.
@@ -143,7 +148,7 @@ impl Walls {
     /// and before a zero.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = [self.network, self.is_required].map(|is_set| if is_set { b'1' } else { b'0' }).to_vec();
-        for (mark, paths) in [(b'r', &self.read), (b'w', &self.write), (b'l', &self.list)] {
+        for (mark, paths) in [(b'r', &self.read), (b'w', &self.write), (b'l', &self.list), (b'p', &self.private)] {
             for path in paths {
                 bytes.push(mark);
                 bytes.extend_from_slice(path.as_os_str().as_bytes());
@@ -163,6 +168,7 @@ impl Walls {
                 b'r' => &mut walls.read,
                 b'w' => &mut walls.write,
                 b'l' => &mut walls.list,
+                b'p' => &mut walls.private,
                 _ => return None,
             };
             paths.push(PathBuf::from(OsStr::from_bytes(path)));
@@ -200,7 +206,7 @@ impl Walls {
         let null: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::WriteFile;
         ruleset
             .create()?
-            .add_rules(path_beneath_rules(SYSTEM, read))?
+            .add_rules(path_beneath_rules(without(SYSTEM.iter().map(PathBuf::from), &self.private), read))?
             .add_rules(path_beneath_rules(["/dev/null"], null))?
             .add_rules(path_beneath_rules(&self.list, AccessFs::ReadDir))?
             .add_rules(path_beneath_rules(&self.read, read))?
@@ -237,6 +243,24 @@ impl Walls {
     }
 }
 
+/// These places without what is private in them. A rule opens a whole tree and no other one closes a part of it
+/// again; so a folder on the way to what is private is not opened, but everything else that is in it now.
+fn without(places: impl Iterator<Item = PathBuf>, private: &[PathBuf]) -> Vec<PathBuf> {
+    let mut open = Vec::new();
+    let mut rest: Vec<PathBuf> = places.filter_map(|place| fs::canonicalize(place).ok()).collect();
+    while let Some(place) = rest.pop() {
+        if !private.iter().any(|path| path.starts_with(&place)) {
+            open.push(place);
+        } else if !private.contains(&place) {
+            // A link opens nothing by being there: where it leads counts.
+            let inside = fs::read_dir(&place).into_iter().flatten().flatten();
+            let inside = inside.filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_symlink()));
+            rest.extend(inside.map(|entry| entry.path()));
+        }
+    }
+    open
+}
+
 /// A rule of which every condition (argument, comparison, value) holds.
 fn rule(conditions: &[(u8, SeccompCmpOp, i32)]) -> Result<SeccompRule, String> {
     let condition = |(argument, compare, value): &(u8, SeccompCmpOp, i32)| {
@@ -253,7 +277,7 @@ impl Ready {
     /// Where the kernel refuses: the program must not be run.
     pub(super) fn close(&mut self) -> io::Result<()> {
         // Where memory runs out, this goes before anybody else's work.
-        let _ = std::fs::write("/proc/self/oom_score_adj", "500");
+        let _ = fs::write("/proc/self/oom_score_adj", "500");
         let limit = |n: u64| Rlimit { current: Some(n), maximum: Some(n) };
         setrlimit(Resource::Core, limit(0))?;
         setrlimit(Resource::Fsize, limit(MAX_FILE))?;
@@ -297,6 +321,7 @@ mod tests {
             read: vec!["/w/a".into(), odd.clone()],
             write: vec![odd],
             list: vec!["/w".into()],
+            private: vec!["/opt/w".into()],
             ..Walls::default()
         };
         for (network, is_required) in [(false, false), (true, false), (false, true)] {
@@ -307,6 +332,30 @@ mod tests {
         for torn in [&b""[..], b"1", b"01r/w", b"01x/w\0", b"01\0", b"21"] {
             assert_eq!(Walls::from_bytes(torn), None, "{torn:?}");
         }
+    }
+
+    #[test]
+    fn what_is_private_below_a_place_of_programs_stays_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(dir.path()).unwrap();
+        for folder in ["opt/app/ws/files", "opt/app/bin", "opt/app/wsx", "opt/other", "usr/lib"] {
+            fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        fs::write(root.join("opt/app/key"), "").unwrap();
+        std::os::unix::fs::symlink("app/ws", root.join("opt/link")).unwrap();
+        std::os::unix::fs::symlink("opt/app", root.join("bin")).unwrap();
+        let open = |places: &[&str], private: &[&str]| {
+            let private: Vec<PathBuf> = private.iter().map(|path| root.join(path)).collect();
+            let mut open = without(places.iter().map(|place| root.join(place)), &private);
+            open.sort();
+            open.iter().map(|path| path.strip_prefix(&root).unwrap().display().to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(open(&["opt", "usr", "gone"], &["home/ann"]), ["opt", "usr"]);
+        let rest = ["opt/app/bin", "opt/app/wsx", "opt/other", "usr"];
+        assert_eq!(open(&["opt", "usr"], &["opt/app/ws", "opt/app/key"]), rest);
+        assert_eq!(open(&["opt"], &["opt/app/ws", "opt/app"]), ["opt/other"]);
+        assert_eq!(open(&["opt", "usr"], &["opt"]), ["usr"]);
+        assert_eq!(open(&["bin"], &["opt/app/ws", "opt/app/key"]), rest[..2]);
     }
 
     #[test]

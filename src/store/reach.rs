@@ -18,6 +18,9 @@ const HIDDEN: [&str; 4] = [FILE, "inbox", "outbox", "sessions"];
 /// What no agent may ever write.
 const MACHINE: [&str; 4] = [".claw", "inbox", "outbox", "sessions"];
 
+/// Where programs lie, though some users of the system's own have their home there.
+const PROGRAMS: [&str; 5] = ["/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin"];
+
 /// What may be read and written. Every path is absolute and without symbolic links, as far as it is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
@@ -27,6 +30,9 @@ pub struct Reach {
     pub read: Vec<PathBuf>,
     /// What may be written.
     pub write: Vec<PathBuf>,
+    /// What is somebody's, wherever it lies: the workspace, keys and the owner's home. Of these only the above is
+    /// open.
+    pub private: Vec<PathBuf>,
 }
 
 impl Reach {
@@ -60,10 +66,14 @@ impl Reach {
         }
         read.extend(agent.read.iter().map(|name| root.join(name)));
         read.extend(write.iter().cloned());
+        let is_own = |home: &PathBuf| !PROGRAMS.iter().any(|programs| Path::new(programs).starts_with(home));
+        let home = workspace.world.var("HOME").map(PathBuf::from).filter(is_own);
+        let private = [root.clone()].into_iter().chain(keys).chain(home);
+        let private = private.map(|path| fs::canonicalize(&path).unwrap_or(path)).collect();
         // In order, so that the outermost comes first.
         let open: BTreeSet<PathBuf> = usual.iter().chain(&write).cloned().collect();
         let resolve = |paths: Vec<PathBuf>| paths.iter().filter_map(|path| resolved(path, &open)).collect();
-        Ok(Self { read: resolve(read.into_iter().collect()), write: resolve(write), root })
+        Ok(Self { read: resolve(read.into_iter().collect()), write: resolve(write), private, root })
     }
 
     /// Whether `path`, absolute and without `..`, lies in what may be read.

@@ -55,6 +55,7 @@ pub(super) fn run(scene: &Scene, job: Job) -> Result<Ended> {
         read: reach.read,
         write: reach.write,
         list: vec![reach.root],
+        private: reach.private,
         network: job.network.map_or_else(|| network(scene), Ok)?,
         is_required: mode == Mode::Require,
     };

@@ -123,6 +123,18 @@ impl Fixture {
         shell
     }
 
+    /// Runs a script as root of a namespace of its own, after `mount`; none where that is not allowed.
+    pub fn mounted(&self, mount: &str, script: &str) -> Option<Ran> {
+        let inner = format!("{{ {mount}; }} || exit 99\ncd \"$PWD\"\n{script}");
+        self.write("../script", &inner);
+        let ran = self.shell("unshare -rm sh ../script");
+        if ran.code == 99 || ran.err.contains("unshare") {
+            skipped("this system lets nobody mount in a namespace of one's own");
+            return None;
+        }
+        Some(ran)
+    }
+
     /// Starts `claw supervise` and returns when it has said that it runs.
     pub fn supervise(&self, stages: &[&str]) -> Supervisor {
         let mut arguments = vec!["supervise"];

@@ -6,6 +6,7 @@ use crate::child::{self, Ended};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::page;
 use crate::core::tool::{self, Class};
+use crate::store::reach::Reach;
 use crate::tool::web::client::{self, Fetched, Until, Wall};
 use crate::tool::web::names::System;
 use crate::tool::{Built, Scene};
@@ -118,7 +119,8 @@ fn convert(scene: &Scene, command: &[String], body: &[u8]) -> Result<Ended> {
     let world = &scene.workspace.world;
     // After an update our own file is only in memory, where no wall has a gate for it.
     let own = std::env::current_exe().ok().filter(|path| path.exists());
-    let walls = own.map(|own| Walls { read: vec![own], ..Walls::default() });
+    let private = Reach::of(scene.workspace, scene.agent)?.private;
+    let walls = own.map(|own| Walls { read: vec![own], private, ..Walls::default() });
     let ended = child::run(child::Program {
         command,
         dir: Path::new("/"),
