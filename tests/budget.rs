@@ -6,9 +6,11 @@ mod common;
 use common::Fixture;
 use common::proof::{self, Proof};
 use common::scenes::{ID, copy, synced};
+use common::servers::{OPENAI, STREAM, Server, silence};
 use common::strict::{Answer, Script, Strict};
 use common::tracer::{self, Fault};
 use serde_json::{Value, json};
+use std::io::Write;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -350,6 +352,58 @@ fn a_request_that_never_left_is_not_counted_and_one_that_was_refused_is() {
     ws.claw(&["ask", "-n", PLAIN]).fails(75);
     let row = usage(&ws, TODAY, "agent").pop().unwrap();
     assert_eq!((&row["calls"], &row["input"], &row["output"]), (&json!(2), &json!(10), &json!(5)));
+}
+
+/// A server that begins to answer, and falls silent.
+fn breaking_off() -> Server {
+    Server::start(|_, stream| {
+        let delta = json!({"choices": [{"delta": {"content": "word ".repeat(900)}}]});
+        let _ = write!(stream, "{STREAM}data: {delta}\n\n");
+        silence(stream);
+    })
+}
+
+#[test]
+fn every_request_that_was_broken_off_takes_what_was_reserved_for_it() {
+    let server = breaking_off();
+    let ws = server.workspace(&OPENAI, ", max_tokens: 1000, idle_timeout: 200ms");
+    ws.claw(&["send", "--from", "file:a", "hello"]).ok();
+    ws.claw(&["tick"]).fails(75);
+    let taken = |ws: &Fixture| {
+        let row = usage(ws, TODAY, "agent").pop().unwrap();
+        row["input"].as_u64().unwrap() + row["output"].as_u64().unwrap()
+    };
+    // Nothing is reserved without a budget, and the input alone is noted.
+    let one = taken(&ws) + 1000;
+    ws.config(&format!("deliver_to: file:owner\nbudget: {{day: {{tokens: {}}}}}", 4 * one));
+    for _ in 0..6 {
+        let name = ws.list("inbox/wait").remove(0);
+        ws.claw(&["retry", name.split('~').nth(1).unwrap()]).ok();
+        ws.claw(&["tick"]).fails(75);
+    }
+    assert_eq!((server.heard().len(), taken(&ws)), (4, 4 * one - 1000), "the first one was without a budget");
+    let told = ws.list("outbox/files/owner");
+    assert!(ws.read(&format!("outbox/files/owner/{}", told[0])).contains("the budget has"), "{told:?}");
+}
+
+#[test]
+fn what_stands_in_for_a_model_takes_nothing_back_of_what_that_took() {
+    let first = breaking_off();
+    let server = Strict::start(SCRIPTS);
+    let ws = workspace(&server, "{day: {tokens: 100000}}");
+    let broken = format!(
+        "models:\n  broken: {{provider: openai, model: m, api_base: 'http://127.0.0.1:{}/v1', max_tokens: 1000, \
+         idle_timeout: 200ms, fallback: [strict]}}\n",
+        first.port
+    );
+    let yaml = ws.read("claw.yaml").replacen("models:\n", &broken, 1).replace("model: strict\n", "model: broken\n");
+    ws.write("claw.yaml", &yaml);
+    send(&ws, TODAY, "file:a", PLAIN);
+    at(&ws, TODAY, &["run-agent"]).ok();
+    let rows = usage(&ws, TODAY, "model");
+    let row = |model: &str| rows.iter().find(|row| row["model"] == model).unwrap();
+    assert_eq!((&row("strict")["output"], &row("broken")["output"]), (&json!(5), &json!(1000)), "{rows:?}");
+    assert_eq!(row("broken")["guesses"], 1);
 }
 
 #[test]

@@ -164,7 +164,7 @@ pub struct Out {
     pub asks: u64,
 }
 
-/// Whether a call still fits under all limits. What an earlier try of the same step has reserved is given back
+/// Whether a call still fits under all limits. What a killed worker has reserved for the same step is given back
 /// first, but for its request, which has left.
 ///
 /// # Errors
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tokens_of_a_step_are_reserved_once_however_often_it_is_tried() {
+    fn the_tokens_of_a_step_are_reserved_once_however_often_its_worker_is_killed() {
         let limits = budget("total: {tokens: 60}").limits(Some("pickle"));
         let mut ledger = Ledger::default();
         ledger.take(call(1, 40), "pickle");

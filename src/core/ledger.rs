@@ -1,6 +1,8 @@
 //! The ledger of what the models were asked and what it took: its lines, and what they sum up to. A step of a
 //! turn is reserved before each request; every request counts as a call, and the tokens of a step are the
-//! reserved ones until they are settled. What was settled is a fact, also where the step is asked again.
+//! reserved ones until they are settled. What was settled is a fact, also where the step is asked again; a request
+//! that was broken off is settled as it was reserved. Only of one whose worker was killed is nothing known: its
+//! tokens are given back when its step is asked again.
 
 use crate::core::id::Id;
 use crate::core::ledger_line::{CALL, Line, Sums, What};

@@ -120,8 +120,9 @@ impl Call<'_> {
             (Took::Counted(usage), _) => (What::Settled, usage, false),
             (Took::Unknown, Some(reply)) => (What::Settled, guess(self.request, reply), true),
             (Took::Unknown, None) if !is_counted => (What::Settled, Usage { output: 0, ..reserved.line.usage }, true),
-            // What is reserved counts as it was until the step is asked again.
-            (Took::Unknown, None) | (Took::Nothing, _) => return,
+            // It may have taken all of it, and the next request of this step takes its own besides.
+            (Took::Unknown, None) => (What::Settled, reserved.line.usage, true),
+            (Took::Nothing, _) => return,
         };
         let at = self.workspace.world.now().timestamp();
         let line = Line { what, at, guess, ..self.priced(reserved.line, usage) };
