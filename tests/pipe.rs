@@ -171,6 +171,21 @@ fn ask_reads_what_is_piped_in_unless_told_not_to() {
 }
 
 #[test]
+fn a_dash_alone_is_stdin_and_with_words_it_is_refused() {
+    let ws = Fixture::new();
+    ws.piped(&["ask", "-"], "the door code is 4711\n").ok();
+    assert_eq!(ws.claw(&["sessions", "--json"]).ok().matches("the door code is 4711").count(), 1);
+    assert!(!ws.claw(&["sessions", "--json"]).ok().contains("\"title\":\"-"));
+    for arguments in [&["ask", "-", "what"][..], &["send", "-", "what"], &["remember", "-", "what"]] {
+        assert!(ws.piped(arguments, "x").fails(2).contains("- is stdin, and stands alone"), "{arguments:?}");
+    }
+    assert!(ws.piped(&["ask", "-n", "-"], "x").fails(2).contains("-n says not to read it"));
+    assert!(ws.claw(&["ask", "-"]).fails(2).contains("there is no text"));
+    ws.claw(&["ask", "5", "-", "3"]).ok();
+    assert_eq!(ws.list("inbox/new"), [""; 0]);
+}
+
+#[test]
 fn a_named_session_goes_on_and_a_new_one_does_not() {
     let ws = Fixture::new();
     ws.claw(&["ask", "-s", "work", "my cat is called Tama"]).ok();

@@ -1,4 +1,4 @@
-//! `claw ask TEXT…`: one question, one answer, in one process.
+//! `claw ask [TEXT|-]`: one question, one answer, in one process.
 
 use crate::command::exchange::{self, Exchange, Seat};
 use crate::command::record::Recording;
@@ -38,8 +38,9 @@ pub struct Args {
     json: bool,
     #[command(flatten)]
     record: Recording,
-    /// The question; what is piped in is put behind it. A slash command (/help) is about the last session
-    #[arg(value_name = "TEXT")]
+    /// The question; - alone is stdin, and what is piped in is put behind words. A slash command (/help) is about
+    /// the last session
+    #[arg(value_name = "TEXT|-")]
     text: Vec<String>,
 }
 
@@ -121,6 +122,11 @@ fn about_last(args: &Args, workspace: &Workspace) -> Args {
 }
 
 fn question(args: &Args) -> Result<String> {
+    if args.text.first().is_some_and(|word| word == "-") {
+        let refused =
+            || Fault::new(Kind::Usage, "- is stdin, and -n says not to read it").hint("leave one of them out");
+        return if args.no_stdin { Err(refused()) } else { out::text(&args.text) };
+    }
     let mut text = args.text.join(" ");
     if !args.no_stdin && !out::is_typed() {
         let piped = out::stdin()?;

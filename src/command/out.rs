@@ -103,10 +103,15 @@ pub fn words(arguments: &[String], mut each: impl FnMut(&str) -> Result<()>) -> 
 /// The text that was given: the arguments, or stdin where they are `-`.
 ///
 /// # Errors
-/// `Usage` where there is none, `Data` where it is not UTF-8 or too long.
+/// `Usage` where there is none, or `-` is not alone; `Data` where it is not UTF-8 or too long.
 pub fn text(arguments: &[String]) -> Result<String> {
     let text = match arguments {
         [dash] if dash == "-" => stdin()?,
+        [dash, ..] if dash == "-" => {
+            let hint =
+                "claw ask puts what is piped in behind the words; a text that begins with a dash is quoted whole";
+            return Err(Fault::new(Kind::Usage, "- is stdin, and stands alone").hint(hint));
+        }
         words => words.join(" "),
     };
     if text.trim().is_empty() {
