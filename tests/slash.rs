@@ -41,7 +41,7 @@ fn a_command_goes_the_way_of_every_event() {
     ws.claw(&["tick"]).ok();
     let read = |place: &str| ws.read(&format!("outbox/files/{place}/{}", ws.list(&format!("outbox/files/{place}"))[0]));
     assert_eq!(read("a"), help);
-    assert_eq!(read("b"), "there is no such command (did you mean /help?)\n");
+    assert!(read("b").starts_with("there is no command `/hlep` (did you mean `/help`? "), "{}", read("b"));
     // Nothing of it is a conversation.
     assert_eq!(ws.list("sessions"), [""; 0]);
     assert_eq!((ws.pending(), ws.list("inbox/failed")), (vec![], vec![]));
@@ -50,12 +50,25 @@ fn a_command_goes_the_way_of_every_event() {
 #[test]
 fn what_is_no_command_goes_to_the_model() {
     let ws = hanging();
-    for text in ["/etc/hosts, what is that?", "say /help", "/unknown"] {
+    for text in ["/etc/hosts, what is that?", "say /help", "/usr/bin is full"] {
         assert_eq!(ws.claw(&["ask", "-n", text]).ok(), "fine\n");
         assert!(ws.read("request").contains(text));
     }
-    let usage = ws.claw(&["ask", "-n", "/stop it"]).ok();
-    assert_eq!(usage, "/stop: stop the turn that runs\n");
+}
+
+#[test]
+fn what_is_mistyped_is_answered_with_a_guess_and_asks_no_model() {
+    let ws = hanging();
+    let guess = "there is no command `/hepl`";
+    assert!(ws.claw(&["ask", "-n", "/hepl"]).fails(65).contains(guess));
+    assert!(ws.claw(&["ask", "-n", "/foo what is that?"]).fails(65).contains("/help shows what there is"));
+    assert!(ws.claw(&["ask", "-n", "/stop it"]).fails(65).contains("/stop: stop the turn that runs\n"));
+    let chat = ws.piped(&["chat"], "/hepl\n/bye\n");
+    assert_eq!((chat.code, &chat.out[..]), (65, ""));
+    assert!(chat.err.contains(guess) && chat.err.contains("there is no command `/bye`"), "{chat:#?}");
+    assert_eq!(ws.done("inbox"), [""; 0]);
+    assert!(pipe(&ws, "/hepl").starts_with(guess));
+    assert!(!ws.path("request").exists());
 }
 
 #[test]

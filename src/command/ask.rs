@@ -38,8 +38,8 @@ pub struct Args {
     json: bool,
     #[command(flatten)]
     record: Recording,
-    /// The question; - alone is stdin, and what is piped in is put behind words. A slash command (/help) is about
-    /// the last session
+    /// The question; - alone is stdin, and what is piped in is put behind words. A slash and letters
+    /// (/help) is a command, about the last session, and no agent sees it
     #[arg(value_name = "TEXT|-")]
     text: Vec<String>,
 }
@@ -54,7 +54,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let mut text = question(args)?;
     let mut workspace = exchange::open(here)?;
     args.record.begin(&mut workspace)?;
-    let is_command = slash::parse(&text).is_some();
+    let is_command = slash::parse(&text).transpose()?.is_some();
     let args = &if is_command { about_last(args, &workspace) } else { args.clone() };
     let is_open = !is_command && args.agent.is_none() && args.session.is_none() && !args.continues;
     let called = routing::mention(&text)

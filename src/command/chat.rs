@@ -17,9 +17,10 @@ use crate::store::{clock, definitions, session_log};
 
 /// Talk with an agent, line by line
 ///
-/// A line that begins with a slash is a command: /help lists them, Tab completes them. Ctrl-C ends the turn that
-/// runs; at an empty prompt it ends the chat, as Ctrl-D, quit, exit and q do. A line that begins with a space is
-/// not kept in the history. Without a terminal each line of stdin is a turn.
+/// A line whose first word is a slash and letters is a command, and no agent sees it: /help lists them, Tab completes
+/// them. A path (/etc/hosts) is none. Ctrl-C ends the turn that runs; at an empty prompt it ends the chat, as Ctrl-D,
+/// quit, exit and q do. A line that begins with a space is not kept in the history. Without a terminal each line of
+/// stdin is a turn.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Who shall answer [default: default_agent of claw.yaml]
@@ -134,7 +135,8 @@ impl<'a> Chat<'a> {
             }
             Some(Ok(Command::Approve(id))) => self.decide(line, &id, Verdict::Approved),
             Some(Ok(Command::Deny(id))) => self.decide(line, &id, Verdict::Denied),
-            Some(_) => self.ask(line),
+            Some(Ok(_)) => self.ask(line),
+            Some(Err(fault)) => Err(fault),
             None => {
                 let agent = definitions::agent(self.workspace, &self.agent)?;
                 self.workspace.config()?.choose(&agent, self.model)?;

@@ -1,6 +1,6 @@
 //! Slash commands: what a person types to the system itself, in any channel. They never reach a model and
-//! are no part of a conversation. A command is the first line of a message; what no line of the table
-//! knows is text for the agent.
+//! are no part of a conversation. A command is the first line of a message. A first word of a slash and letters
+//! alone is meant for one, also where no line of the table knows it; `/etc/hosts` is text for the agent.
 
 use crate::core::address::Address;
 use crate::core::event::{Event, EventKind};
@@ -229,12 +229,24 @@ fn row(name: &str) -> Option<&'static Row> {
 /// Reads a command; nothing where the text is none.
 ///
 /// # Errors
-/// `Data`, with how it is written, where what follows the name does not fit.
+/// `Data`, with a guess, where there is no such command; with how it is written, where what follows the name does
+/// not fit.
 #[must_use]
 pub fn parse(text: &str) -> Option<Result<Command>> {
     let (name, arguments) = words(text)?;
-    let row = row(&name)?;
-    Some((row.read)(&arguments).ok_or_else(|| Fault::data(format!("{}: {}", row.usage(), row.help))))
+    match row(&name) {
+        Some(row) => Some((row.read)(&arguments).ok_or_else(|| Fault::data(format!("{}: {}", row.usage(), row.help)))),
+        None if !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase()) => Some(Err(unknown(&name))),
+        None => None,
+    }
+}
+
+fn unknown(name: &str) -> Fault {
+    let fault = Fault::data(format!("there is no command `/{name}`"));
+    match nearest(name, ROWS.iter().flat_map(|row| row.names).copied()) {
+        Some(near) => fault.hint(format!("did you mean `/{near}`? To say it to the agent, put a word before it")),
+        None => fault.hint("/help shows what there is; to say it to the agent, put a word before it"),
+    }
 }
 
 /// Whether an event is a command: whoever says that it is one, and a message that begins with one. What
@@ -263,12 +275,7 @@ pub fn compacts(event: &Event) -> Option<Option<String>> {
 /// # Errors
 /// `Data`, in words for whoever said it.
 pub fn of(event: &Event) -> Result<Command> {
-    parse(&event.content).unwrap_or_else(|| {
-        let typed = words(&event.content).map(|(name, _)| name).unwrap_or_default();
-        let near = nearest(&typed, ROWS.iter().flat_map(|row| row.names).copied());
-        let hint = near.map_or_else(|| "/help shows what there is".to_owned(), |near| format!("did you mean /{near}?"));
-        Err(Fault::data("there is no such command").hint(hint))
-    })
+    parse(&event.content).unwrap_or_else(|| Err(Fault::data("this is no command").hint("/help shows what there is")))
 }
 
 /// Who may say it. A turn that runs for a conversation may be stopped, and a conversation begun anew, by
@@ -383,10 +390,36 @@ mod tests {
 
     #[test]
     fn everything_else_is_text() {
-        for text in
-            ["", "help", "/", "/ help", "//help", "/etc/hosts", "/helper", "say /help", "/usr", "/\u{301}", "/@"]
-        {
+        for text in [
+            "",
+            "help",
+            "/",
+            "/ help",
+            "//help",
+            "/etc/hosts",
+            "/usr/bin is full",
+            "/usr/",
+            "/tmp.txt",
+            "/2",
+            "/a,b",
+            "say /help",
+            "/\u{301}",
+            "/@",
+            "/tür",
+        ] {
             assert_eq!(parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_mistyped_command_is_answered_with_a_guess() {
+        for (text, said) in [
+            ("/hepl", "there is no command `/hepl` (did you mean `/help`? "),
+            ("/Agnet@claw_bot cookie", "there is no command `/agnet` (did you mean `/agent`? "),
+            ("/bye\nx", "there is no command `/bye` (/help shows what there is; "),
+        ] {
+            let fault = parse(text).unwrap().unwrap_err();
+            assert!(fault.to_string().starts_with(said), "{text:?}: {fault}");
         }
     }
 
@@ -453,7 +486,8 @@ mod tests {
         }
         let control = event(EventKind::Control, "cli:ann", "/stpo");
         assert!(is_command(&control));
-        assert_eq!(of(&control).unwrap_err().hint.as_deref(), Some("did you mean /stop?"));
+        assert!(of(&control).unwrap_err().message.contains("`/stpo`"));
+        assert!(of(&event(EventKind::Control, "cli:ann", "stop")).unwrap_err().message.contains("no command"));
         let compacts = |kind, from: &str, text: &str| compacts(&event(kind, from, text));
         assert_eq!(compacts(EventKind::Control, "cli:ann", "/compact it"), Some(Some("it".into())));
         assert_eq!(compacts(EventKind::Message, "cli:ann", "/compact"), Some(None));
