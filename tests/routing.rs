@@ -287,7 +287,7 @@ fn a_route_that_is_said_moves_conversations_and_is_listed() {
     let lines = "file:.*: scout (wildcard, /route)\nfile:x: brain (exact, claw.yaml)\neverything else: pickle\n";
     assert_eq!(list, lines);
     for wrong in ["/route file:[ scout", "/route file:.* skout"] {
-        ws.claw(&["ask", "-n", wrong]).ok();
+        ws.claw(&["ask", "-n", wrong]).fails(65);
     }
     assert_eq!(ws.claw(&["ask", "-n", "/bindings"]).ok(), lines, "nothing was learned of those");
     assert_eq!(ws.read("claw.yaml"), config);

@@ -268,7 +268,33 @@ fn new_begins_another_session_and_a_second_copy_stays_in_the_old_one() {
     ws.claw(&["tick"]).ok();
     assert_eq!(ws.read("sessions/pickle.cli-ann/log.jsonl").lines().count(), 3);
     // One that names its session cannot be moved from it.
-    assert!(ws.claw(&["ask", "-n", "-s", "work", "/new"]).ok().contains("names its session"));
+    assert!(pipe(&ws, "--session work /new").contains("names its session"));
+}
+
+#[test]
+fn a_question_is_a_conversation_of_its_own_that_no_command_begins_or_moves() {
+    let ws = Fixture::new();
+    ws.claw(&["ask", "-n", "hello"]).ok();
+    let ask = |text: &str, code: i32| ws.claw(&["ask", "-n", text]).fails(code);
+    assert!(ask("/new", 2).contains("each claw ask begins a new conversation\n"));
+    assert!(ask("/agent cookie", 2).contains("claw ask -a cookie TEXT; in claw chat"));
+    assert!(ask("/agent nobody", 65).contains("there is no agent `nobody`"));
+    assert!(ws.claw(&["ask", "-n", "/agent"]).ok().starts_with("pickle answers here"));
+}
+
+#[test]
+fn a_command_that_cannot_be_done_is_told_as_a_fault() {
+    let ws = Fixture::new();
+    let (said, code) = ("nothing that ends with `nope` waits for your word", 65);
+    for command in ["/approve nope", "/deny nope"] {
+        let ran = ws.claw(&["ask", "-n", command]);
+        assert_eq!((ran.code, &ran.out[..]), (code, ""));
+        assert!(ran.err.contains(said), "{ran:#?}");
+        assert!(ws.piped(&["chat"], command).fails(code).contains(said));
+    }
+    assert_eq!(ws.pending(), [""; 0]);
+    // Elsewhere it is an answer as any other.
+    assert!(pipe(&ws, "/approve\\ nope").starts_with(said));
 }
 
 #[test]
@@ -303,8 +329,11 @@ fn skills_and_crons_are_listed_and_shown() {
     assert_eq!(ask("/skills"), "news: Reads the news.\n");
     assert_eq!(ask("/crons"), "morning [0 7 * * * by pickle]\n");
     assert!(ask("/crons morning").ends_with("Good morning.\n"));
-    assert_eq!(ask("/skills nwes"), "there is no `nwes` in skills/ (did you mean `news`?)\n");
-    assert_eq!(ask("/skills ../agents"), "there is no `../agents` in skills/\n");
+    let fails = |text: &str| ws.claw(&["ask", "-n", text]).fails(65);
+    assert!(fails("/skills nwes").contains("there is no `nwes` in skills/ (did you mean `news`?)\n"));
+    assert!(fails("/skills ../agents").contains("there is no `../agents` in skills/\n"));
+    std::fs::remove_dir_all(ws.path("skills/news")).unwrap();
+    assert_eq!(ask("/skills"), "there are no skills (make skills/NAME/SKILL.md)\n");
 }
 
 /// A workspace where a call waits for the owner's word, and the word's id.
@@ -333,7 +362,7 @@ fn the_owner_gives_his_word_in_any_channel_and_nobody_else_does() {
     assert_eq!(ws.list(".claw/approvals/pending").len(), 1);
     assert_eq!(ask(&format!("/approve {id}")), "approved, it is run now: block: {}\n");
     assert_eq!(ask(&format!("/approve {id}")), "approved, it is run now: block: {}\n");
-    assert!(ask(&format!("/deny {id}")).contains("waits for your word"));
+    assert!(ws.claw(&["ask", "-n", &format!("/deny {id}")]).fails(65).contains("waits for your word"));
     ws.claw(&["tick"]).ok();
     assert_eq!(ws.read("files/acted"), "x\n");
     assert_eq!(server.broken(), [""; 0]);

@@ -4,13 +4,14 @@ use crate::command::exchange::{self, Exchange, Seat};
 use crate::command::record::Recording;
 use crate::command::screen::Screen;
 use crate::command::{Here, out};
+use crate::core::config::FILE;
 use crate::core::event::Event;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::Id;
 use crate::core::record::Record;
 use crate::core::routing;
 use crate::core::session;
-use crate::core::slash;
+use crate::core::slash::{self, Command};
 use crate::store::workspace::Workspace;
 use crate::store::{clock, definitions, session_log};
 use serde_json::{Value, json};
@@ -54,7 +55,11 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let mut text = question(args)?;
     let mut workspace = exchange::open(here)?;
     args.record.begin(&mut workspace)?;
-    let is_command = slash::parse(&text).transpose()?.is_some();
+    let command = slash::parse(&text).transpose()?;
+    if let Some(command) = &command {
+        alone(&workspace, command)?;
+    }
+    let is_command = command.is_some();
     let args = &if is_command { about_last(args, &workspace) } else { args.clone() };
     let is_open = !is_command && args.agent.is_none() && args.session.is_none() && !args.continues;
     let called = routing::mention(&text)
@@ -108,6 +113,19 @@ fn document(workspace: &Workspace, answer: &Event, id: &Id, session: &str) -> Re
         "id": id, "session": session, "agent": session::agent(session), "model": model,
         "content": answer.content, "usage": usage, "ms": ms,
     }))
+}
+
+/// Each question that names no session is a conversation of its own, which no command can begin or move.
+fn alone(workspace: &Workspace, command: &Command) -> Result<()> {
+    let (message, hint) = match command {
+        Command::New => ("each claw ask begins a new conversation".to_owned(), "leave out -c and -s".to_owned()),
+        Command::Bind(id) => {
+            let id = &definitions::agent(workspace, id)?.id;
+            (format!("each claw ask says itself who answers, else {FILE} does"), format!("claw ask -a {id} TEXT"))
+        }
+        _ => return Ok(()),
+    };
+    Err(Fault::new(Kind::Usage, message).hint(format!("{hint}; in claw chat it is as it says")))
 }
 
 /// A command is about the last session where none is named: a new one has nothing that could be asked about.

@@ -11,7 +11,7 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::{Derived, Id};
 use crate::core::session;
 use crate::core::slash::{self, Command};
-use crate::stage::control::Control;
+use crate::stage::control::{self, Control};
 use crate::stage::deliver::{Deliver, Print};
 use crate::stage::remember::Remember;
 use crate::stage::run_agent::RunAgent;
@@ -26,6 +26,7 @@ use crate::store::{publish, session_log, spool};
 use crate::world::World;
 use serde_json::Value;
 use std::os::fd::BorrowedFd;
+use std::sync::OnceLock;
 
 /// Nobody waits inside of a program that an agent waits for.
 ///
@@ -199,7 +200,7 @@ pub(super) fn alone(work: &mut dyn FnMut()) {
 /// Takes what came of event `id` out of the outbox. An answer is printed; what failed is told by its fault.
 ///
 /// # Errors
-/// Why there is no answer.
+/// Why there is no answer, or why a command could not be done.
 pub(super) fn answer(
     workspace: &Workspace,
     seat: &mut Seat,
@@ -208,7 +209,18 @@ pub(super) fn answer(
 ) -> Result<()> {
     let id = outcome.id;
     match outcome.state {
-        Standing::Done(_) => seat.fetch(workspace, &id.derive(Derived::Reply, 1), print),
+        Standing::Done(_) => {
+            let reply = id.derive(Derived::Reply, 1);
+            let refused = OnceLock::new();
+            seat.fetch(workspace, &reply, &|event| {
+                if event.id != reply || !control::is_refusal(event) {
+                    return print(event);
+                }
+                let _ = refused.set(Fault::data(event.content.clone()));
+                Ok(())
+            })?;
+            refused.into_inner().map_or(Ok(()), Err)
+        }
         Standing::Failed(fault) => {
             seat.fetch(workspace, &id.derive(Derived::Notice, 1), &|_| Ok(()))?;
             let hint = format!("the question is kept: claw retry {}, then claw run-agent and claw deliver", id.short());

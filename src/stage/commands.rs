@@ -59,9 +59,9 @@ pub(super) fn run(about: &About, command: &Command, owners: &[Address]) -> Resul
         Command::Bind(id) => bound(about, id),
         Command::Route(pattern, agent) => routed(about, pattern, agent),
         Command::Bindings => bindings(workspace),
-        Command::Agents => list(about, "agents", "AGENT.md"),
-        Command::Skills(None) => list(about, "skills", "SKILL.md"),
-        Command::Crons(None) => list(about, "crons", "CRON.md"),
+        Command::Agents => Ok(list(about, "agents", "AGENT.md")),
+        Command::Skills(None) => Ok(list(about, "skills", "SKILL.md")),
+        Command::Crons(None) => Ok(list(about, "crons", "CRON.md")),
         Command::Skills(Some(id)) => show(workspace, "skills", "SKILL.md", id),
         Command::Crons(Some(id)) => show(workspace, "crons", "CRON.md", id),
         Command::Session => session(about),
@@ -131,7 +131,7 @@ fn bindings(workspace: &Workspace) -> Result<String> {
     Ok(lines.join("\n"))
 }
 
-fn list(about: &About, kind: &str, file: &str) -> Result<String> {
+fn list(about: &About, kind: &str, file: &str) -> String {
     let line = |(id, summary): (String, crate::core::summary::Summary)| {
         let is_here = if kind == "agents" && id == about.agent { " (answers here)" } else { "" };
         let when = summary.schedule.map(|schedule| {
@@ -143,9 +143,9 @@ fn list(about: &About, kind: &str, file: &str) -> Result<String> {
     };
     let lines: Vec<String> = definitions::summaries(about.workspace, kind, file).into_iter().map(line).collect();
     if lines.is_empty() {
-        return Err(Fault::data(format!("there are no {kind}")).hint(format!("make {kind}/NAME/{file}")));
+        return format!("there are no {kind} (make {kind}/NAME/{file})");
     }
-    Ok(lines.join("\n"))
+    lines.join("\n")
 }
 
 fn show(workspace: &Workspace, kind: &str, file: &str, id: &str) -> Result<String> {

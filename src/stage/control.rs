@@ -27,6 +27,17 @@ use crate::store::workspace::Workspace;
 /// How many commands one process answers at once.
 pub const WIDTH: usize = 4;
 
+/// Whom an answer is from.
+const FROM: &str = "claw:control";
+/// What an answer's `meta` says of a command that could not be done.
+const REFUSED: &str = "refused";
+
+/// Whether an event is the answer to a command that could not be done.
+#[must_use]
+pub fn is_refusal(answer: &Event) -> bool {
+    answer.meta.contains_key(REFUSED) && answer.from.as_str() == FROM
+}
+
 /// Commands, for all sessions or for some.
 pub struct Control<'a> {
     /// The workspace.
@@ -100,18 +111,20 @@ fn answer(workspace: &Workspace, event: &Event) -> Result<Vec<String>> {
     let owners = workspace.owners()?;
     let said = match slash::of(event) {
         Ok(command) if !slash::allowed(&command, &event.from, &owners) => {
-            "only the owner of this workspace may say that".to_owned()
+            Err(Fault::data("only the owner of this workspace may say that"))
         }
-        Ok(command) => match commands::run(&about, &command, &owners) {
-            // What was asked for cannot be done, which is an answer.
-            Err(fault) if !fault.is_temporary() => fault.to_string(),
-            other => other?,
-        },
-        Err(fault) => fault.to_string(),
+        Ok(command) => commands::run(&about, &command, &owners),
+        Err(fault) => Err(fault),
     };
-    let from = Address::parse("claw:control")?;
+    let (said, is_refused) = match said {
+        // What was asked for cannot be done, which is an answer.
+        Err(fault) if !fault.is_temporary() => (fault.to_string(), true),
+        other => (other?, false),
+    };
+    let from = Address::parse(FROM)?;
     let mut reply = event.child(Derived::Reply, 1, &from, said.trim_end().to_owned(), workspace.world.now());
     reply.session = Some(about.session);
+    reply.meta.extend(is_refused.then(|| (REFUSED.to_owned(), true.into())));
     publish::check_size(&reply)?;
     publish_all(workspace, &[reply])
 }
