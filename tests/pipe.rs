@@ -69,6 +69,35 @@ fn an_id_may_be_any_unambiguous_end_of_it_or_a_path() {
 }
 
 #[test]
+fn what_means_no_event_is_told_and_the_rest_of_the_list_is_done() {
+    let ws = Fixture::new();
+    let send = || ws.claw(&["send", "--in", "1h", "hello"]).ok().trim().to_owned();
+    let (a, b, c) = (send(), send(), send());
+    let ran = ws.piped(&["discard", "nope", "-", &c], &format!("{a}\nnope2\n{b}\n{a}\n"));
+    assert_eq!((ran.code, ran.out), (65, format!("{a}\n{b}\n{c}\n")), "{}", ran.err);
+    assert_eq!(ran.err.matches("no event's id ends with `nope").count(), 2, "{}", ran.err);
+    // The worst of what went wrong.
+    let d = send();
+    assert!(ws.claw(&["route", &d, "nope"]).fails(75).contains("no event's id ends with `nope`"));
+    let nobody = ws.claw(&["approve", "nope", "nope2"]).fails(65);
+    assert_eq!(nobody.matches("waits for your word").count(), 2, "{nobody}");
+}
+
+#[test]
+fn what_has_failed_is_tried_again_by_the_names_of_its_files() {
+    let ws = Fixture::new();
+    for name in ["a", "b"] {
+        ws.write(&format!("inbox/{name}.json"), "{\"content\": 7}");
+    }
+    ws.claw(&["tick"]).fails(1);
+    let files = ws.list("inbox/failed");
+    assert_eq!(files.len(), 4, "{files:?}");
+    let ran = ws.shell("ls inbox/failed/* | claw retry -");
+    assert_eq!((ran.out.lines().count(), &ran.err[..], ran.code), (2, "", 0));
+    assert_eq!(ws.list("inbox/failed"), [""; 0]);
+}
+
+#[test]
 fn an_event_that_is_not_routed_is_not_run() {
     let ws = Fixture::new();
     let id = ws.claw(&["send", "hello"]).ok();

@@ -9,7 +9,7 @@ use crate::store::workspace::Workspace;
 #[derive(Debug, clap::Args)]
 pub struct Approve {
     /// What is allowed: once, exactly as it stands in the file
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID|-")]
     ids: Vec<String>,
 }
 
@@ -17,7 +17,7 @@ pub struct Approve {
 #[derive(Debug, clap::Args)]
 pub struct Deny {
     /// What is refused
-    #[arg(required = true, value_name = "ID")]
+    #[arg(required = true, value_name = "ID|-")]
     ids: Vec<String>,
 }
 
@@ -49,13 +49,13 @@ pub fn deny(args: &Deny, here: Here) -> Result<u8> {
 }
 
 fn decide(workspace: &Workspace, ids: &[String], verdict: Verdict) -> Result<u8> {
-    for text in ids {
+    let code = out::words(ids, |text| {
         let id = approvals::find(workspace, text)?;
         approvals::decide(workspace, &id, verdict)?;
-        out::line(id.as_str())?;
-    }
+        out::line(id.as_str())
+    })?;
     for (_, fault) in approvals::take_up(workspace)? {
         workspace.world.say(&fault.to_string());
     }
-    Ok(0)
+    Ok(code)
 }

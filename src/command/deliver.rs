@@ -51,7 +51,9 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         failures(take_in(&workspace, Side::Outbox)?.failed).for_each(&mut report);
         tick::drain(&workspace, &work, tick::DELIVERIES, &mut report)?;
     } else {
-        out::ids(&workspace, &args.ids, |id| serve::see_through(&workspace, &[&work], &id).map(&mut report))?;
+        let told =
+            out::ids(&workspace, &args.ids, |id| serve::see_through(&workspace, &[&work], &id).map(&mut report))?;
+        code = code.max(told);
     }
     closed.map(|()| code)
 }

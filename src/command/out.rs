@@ -71,33 +71,43 @@ pub fn clock(at: crate::core::stamp::Stamp) -> String {
 }
 
 /// The ids that were given: as arguments, or one per line on stdin where the argument is `-`. `each`
-/// is called as they come.
+/// is called as they come; what cannot be done with one is told, also that it means no event. The exit code.
 ///
 /// # Errors
-/// Where one means no event; what `each` says.
-pub fn ids(workspace: &Workspace, arguments: &[String], mut each: impl FnMut(Id) -> Result<()>) -> Result<()> {
+/// As [`words`].
+pub fn ids(workspace: &Workspace, arguments: &[String], mut each: impl FnMut(Id) -> Result<()>) -> Result<u8> {
     words(arguments, |text| each(locate::resolve(workspace, text)?))
 }
 
 /// What was given: the arguments, or one per line on stdin where the argument is `-`. `each` is called as they
-/// come.
+/// come; what cannot be done with one is told, and the others are done. The exit code is the worst of theirs.
 ///
 /// # Errors
-/// Where stdin cannot be read; what `each` says.
-pub fn words(arguments: &[String], mut each: impl FnMut(&str) -> Result<()>) -> Result<()> {
+/// Where stdin cannot be read; the machine's trouble, and where nobody reads stdout any more.
+pub fn words(arguments: &[String], mut each: impl FnMut(&str) -> Result<()>) -> Result<u8> {
+    let mut code = 0;
+    let mut take = |text: &str| match each(text) {
+        Err(trouble) if matches!(trouble.kind, Kind::Machine | Kind::Closed) => Err(trouble),
+        Err(trouble) => {
+            fault(&trouble);
+            code = code.max(trouble.exit_code());
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    };
     for argument in arguments {
         if argument != "-" {
-            each(argument)?;
+            take(argument)?;
             continue;
         }
         for text in io::stdin().lock().lines() {
             let text = text.map_err(|e| Fault::data(format!("stdin: {e}")))?;
             if !text.trim().is_empty() {
-                each(&text)?;
+                take(text.trim())?;
             }
         }
     }
-    Ok(())
+    Ok(code)
 }
 
 /// The text that was given: the arguments, or stdin where they are `-`.

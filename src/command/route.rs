@@ -61,7 +61,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     }
     // Everything is routed, whatever the ids turn out to be.
     pass(true)?;
-    out::ids(&workspace, &args.ids, |id| {
+    let told = out::ids(&workspace, &args.ids, |id| {
         pass(true)?;
         match locate::of(&workspace, Side::Inbox, &id)?.first() {
             Some(found) if found.state == Some(State::New) => {
@@ -73,7 +73,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
             None => Err(Fault::data(format!("there is no event {id} in inbox"))),
         }
     })?;
-    Ok(code)
+    Ok(code.max(told))
 }
 
 /// Says who would answer the next message at an address.

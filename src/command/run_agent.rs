@@ -54,7 +54,10 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         tick::drain(&workspace, &control, control::WIDTH, &mut report)?;
         tick::drain(&workspace, &work, tick::width(&workspace)?, &mut report)?;
     } else {
-        out::ids(&workspace, &args.ids, |id| serve::see_through(&workspace, &[&control, &work], &id).map(&mut report))?;
+        let told = out::ids(&workspace, &args.ids, |id| {
+            serve::see_through(&workspace, &[&control, &work], &id).map(&mut report)
+        })?;
+        code = code.max(told);
     }
     closed.map(|()| code)
 }

@@ -80,8 +80,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
                 let session = sessions::find(&workspace, name)?;
                 sessions::remove(&workspace, &session)?;
                 out::line(&session)
-            })?;
-            Ok(0)
+            })
         }
     }
 }

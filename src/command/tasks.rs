@@ -89,7 +89,7 @@ pub fn run(args: Args, here: Here) -> Result<u8> {
     let is_json = args.json;
     match args.what.unwrap_or(What::List { all: false, state: None }) {
         What::List { all, state } => list(&workspace, all, state.as_deref(), is_json),
-        What::Show { ids } => each(&ids, |id| {
+        What::Show { ids } => out::words(&ids, |id| {
             let task = tasks::find(&workspace, id)?;
             if is_json { out::json(&document(&task, true)) } else { out::raw(&task.text) }
         }),
@@ -100,42 +100,22 @@ pub fn run(args: Args, here: Here) -> Result<u8> {
         }
         What::Claim { ids, command } if !command.is_empty() => hold(&workspace, &ids, &command),
         What::Claim { ids, .. } if ids.is_empty() => claim(&workspace, None, is_json).map(|()| 0),
-        What::Claim { ids, .. } => each(&ids, |id| claim(&workspace, Some(id), is_json)),
+        What::Claim { ids, .. } => out::words(&ids, |id| claim(&workspace, Some(id), is_json)),
         What::Done { result, ids } => {
             let result = match result.as_deref() {
                 Some("-") => out::stdin()?,
                 given => given.unwrap_or_default().to_owned(),
             };
-            each(&ids, |id| {
+            out::words(&ids, |id| {
                 let task = List::open(&workspace)?.done(id, &workspace.me()?, None, &result)?;
                 print(&task, is_json)
             })
         }
-        What::Release { ids } => each(&ids, |id| {
+        What::Release { ids } => out::words(&ids, |id| {
             let task = List::open(&workspace)?.release(id, None)?;
             print(&task, is_json)
         }),
     }
-}
-
-/// Does it with each of them; what cannot be done with one is told, and the others are done. The exit code is the
-/// first trouble's.
-fn each(ids: &[String], mut act: impl FnMut(&str) -> Result<()>) -> Result<u8> {
-    let mut code = 0;
-    let typed = if ids.iter().any(|id| id == "-") { out::stdin()? } else { String::new() };
-    let typed: Vec<&str> = typed.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let all = ids.iter().flat_map(|id| if id == "-" { typed.clone() } else { vec![id.as_str()] });
-    for id in all {
-        match act(id) {
-            Err(fault) if matches!(fault.kind, Kind::Machine | Kind::Closed) => return Err(fault),
-            Err(fault) => {
-                out::tell(&fault.to_string());
-                code = if code == 0 { fault.exit_code() } else { code };
-            }
-            Ok(()) => {}
-        }
-    }
-    Ok(code)
 }
 
 fn claim(workspace: &Workspace, id: Option<&str>, is_json: bool) -> Result<()> {

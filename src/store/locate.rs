@@ -31,6 +31,12 @@ impl Found {
     }
 }
 
+/// The id in the name of a drop that has one: `<id>~<name>.drop`.
+fn of_drop(name: &str) -> Option<Id> {
+    let (id, _) = name.strip_suffix(".drop")?.split_once('~')?;
+    Id::parse(id).ok()
+}
+
 /// What is in a folder; one that is not there has nothing in it.
 fn entries(dir: &Path) -> Result<Vec<DirEntry>> {
     let none = |e: io::Error| if e.kind() == ErrorKind::NotFound { Ok(Vec::new()) } else { Err(e) };
@@ -44,10 +50,7 @@ fn all(workspace: &Workspace, side: Side, wanted: impl Fn(&Id) -> bool, day: Opt
         for file in entries(dir)? {
             let name = file.file_name();
             let Some(name) = name.to_str() else { continue };
-            let entry = Entry::parse(name).or_else(|| {
-                let (id, _) = name.strip_suffix(".drop")?.split_once('~')?;
-                Some(Entry::unrouted(Id::parse(id).ok()?, None))
-            });
+            let entry = Entry::parse(name).or_else(|| Some(Entry::unrouted(of_drop(name)?, None)));
             if let Some(entry) = entry.filter(|e| wanted(&e.id)) {
                 found.push(Found { side, state, entry, path: file.path() });
             }
@@ -85,8 +88,8 @@ pub fn of(workspace: &Workspace, side: Side, id: &Id) -> Result<Vec<Found>> {
 pub fn resolve(workspace: &Workspace, text: &str) -> Result<Id> {
     let text = text.trim();
     let name = Path::new(text).file_name().and_then(|n| n.to_str()).unwrap_or(text);
-    if let Some(entry) = Entry::parse(name) {
-        return Ok(entry.id);
+    if let Some(id) = Entry::parse(name).map(|entry| entry.id).or_else(|| of_drop(name)) {
+        return Ok(id);
     }
     let beside = name.strip_suffix(".reason").or_else(|| name.strip_suffix(".receipt"));
     if let Ok(id) = Id::parse(beside.unwrap_or(name)) {
