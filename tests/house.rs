@@ -134,6 +134,19 @@ fn a_new_file_has_its_line_on_the_map() {
     }
 }
 
+#[test]
+fn every_kind_of_line_in_the_journal_is_in_its_table() {
+    let written = Regex::new(r#"\bLine::(?:of|about)\([^,]+,\s*"(\w+)"|\bLine \{ what: "(\w+)""#).unwrap();
+    let mut found = 0;
+    for (file, code) in sources() {
+        for kind in written.captures_iter(&code).filter_map(|found| found.get(1).or(found.get(2))) {
+            assert!(claw::store::journal::KINDS.contains(&kind.as_str()), "{file} writes `{}`", kind.as_str());
+            found += 1;
+        }
+    }
+    assert!(found > 12, "{found}");
+}
+
 /// The file that an import names: `crate::stage::pool::run` lies in `stage/pool.rs`, `crate::stage::Outcome`
 /// in `stage/mod.rs`.
 fn target(path: &str, files: &[(String, String)]) -> Option<String> {

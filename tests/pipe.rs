@@ -69,6 +69,25 @@ fn an_id_may_be_any_unambiguous_end_of_it_or_a_path() {
 }
 
 #[test]
+fn a_kind_an_agent_or_a_session_that_there_is_not_is_no_silent_nothing() {
+    let ws = Fixture::new();
+    ws.claw(&["ask", "-s", "work", "hello"]).ok();
+    let kinds = ws.claw(&["log", "--kind", "nonsense"]).fails(2);
+    assert!(kinds.contains("claim") && kinds.contains("unread"), "{kinds}");
+    assert!(ws.claw(&["log", "--kind", "truns"]).fails(2).contains("'turn'"));
+    assert!(ws.claw(&["log", "--kind", "turn"]).ok().contains("pickle.work"));
+    assert_eq!(ws.claw(&["log", "--kind", "expired"]).ok(), "");
+    assert!(ws.claw(&["sessions", "-a", "pikle"]).fails(65).contains("did you mean `pickle`?"));
+    assert_eq!(ws.claw(&["sessions", "-a", "cookie"]).ok(), "");
+    assert!(ws.claw(&["run-agent", "--session", "nope"]).fails(65).contains("there is no session pickle.nope"));
+    assert!(ws.claw(&["run-agent", "--session", "nobody.nope"]).fails(65).contains("there is no agent `nobody`"));
+    assert_eq!(ws.claw(&["run-agent", "--session", "work"]).ok(), "");
+    let id = ws.claw(&["send", "--session", "new", "hello"]).ok();
+    ws.claw(&["route"]).ok();
+    assert_eq!(ws.claw(&["run-agent", "--session", "new"]).ok(), format!("{}.r01\n", id.trim()));
+}
+
+#[test]
 fn what_means_no_event_is_told_and_the_rest_of_the_list_is_done() {
     let ws = Fixture::new();
     let send = || ws.claw(&["send", "--in", "1h", "hello"]).ok().trim().to_owned();

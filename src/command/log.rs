@@ -7,6 +7,7 @@ use crate::store::journal::{self, Line};
 use crate::store::watch::{Hears, Watch, Woken};
 use crate::store::workspace::Workspace;
 use crate::world;
+use clap::builder::PossibleValuesParser;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
@@ -17,8 +18,8 @@ pub struct Args {
     /// Go on showing what comes
     #[arg(short, long)]
     follow: bool,
-    /// Only this kind: drop, route, claim, turn, sent, remember, wait, fail
-    #[arg(long, value_name = "KIND")]
+    /// Only this kind
+    #[arg(long, value_name = "KIND", value_parser = PossibleValuesParser::new(journal::KINDS))]
     kind: Option<String>,
     /// Only the last N lines
     #[arg(short = 'n', long, value_name = "N")]

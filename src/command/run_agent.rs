@@ -2,12 +2,14 @@
 
 use crate::command::record::Recording;
 use crate::command::{Here, out};
-use crate::core::fault::Result;
+use crate::core::fault::{Fault, Result};
 use crate::core::session;
 use crate::stage::control::{self, Control};
 use crate::stage::run_agent::RunAgent;
 use crate::stage::{Outcome, Standing, serve, tick};
-use crate::store::definitions;
+use crate::store::boxes::Side;
+use crate::store::workspace::Workspace;
+use crate::store::{definitions, spool};
 
 /// Answer what is routed
 #[derive(Debug, clap::Args)]
@@ -38,6 +40,9 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     }
     let session =
         args.session.as_deref().map(|name| session::named(name, args.agent.as_deref(), &default)).transpose()?;
+    if let Some(session) = &session {
+        known(&workspace, session)?;
+    }
     let work = RunAgent { agent: args.agent.as_deref(), session: session.as_deref(), ..RunAgent::all(&workspace) };
     let control = Control { workspace: &workspace, agent: args.agent.as_deref(), session: session.as_deref() };
     let mut code = 0;
@@ -60,4 +65,20 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         code = code.max(told);
     }
     closed.map(|()| code)
+}
+
+/// A session that there is not, and in which nothing waits, was not meant.
+fn known(workspace: &Workspace, name: &str) -> Result<()> {
+    let agent = session::agent(name);
+    if !definitions::has_agent(workspace, agent) {
+        return Err(definitions::unknown(workspace, agent));
+    }
+    let is_there = || workspace.path("sessions").join(name).exists();
+    let is_its = |lane: &str| lane == name || lane == session::control(name);
+    // Somebody else may begin it meanwhile.
+    if is_there() || !spool::lanes(workspace, Side::Inbox, &is_its)?.is_empty() || is_there() {
+        return Ok(());
+    }
+    Err(Fault::data(format!("there is no session {name}, and nothing is routed to it"))
+        .hint("`claw sessions` lists them"))
 }

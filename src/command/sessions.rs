@@ -5,7 +5,7 @@ use crate::command::{Here, out};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::head::Head;
 use crate::core::session;
-use crate::store::sessions;
+use crate::store::{definitions, sessions};
 use crate::store::{session_log, workspace::Workspace};
 use serde_json::{Value, json};
 
@@ -86,6 +86,13 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
 }
 
 fn list(args: &List, workspace: &Workspace) -> Result<u8> {
+    let heads = sessions::heads(workspace)?;
+    // One that was taken away may have left sessions.
+    if let Some(agent) = args.agent.as_deref().filter(|agent| !definitions::has_agent(workspace, agent))
+        && !heads.iter().any(|(name, _)| session::agent(name) == agent)
+    {
+        return Err(definitions::unknown(workspace, agent));
+    }
     let wanted = args.grep.as_ref().map(|text| text.to_lowercase());
     let source = |head: &Head| head.source.as_ref().map(ToString::to_string).unwrap_or_default();
     let is_wanted = |(name, head): &(String, Head)| {
@@ -94,7 +101,7 @@ fn list(args: &List, workspace: &Workspace) -> Result<u8> {
                 [name, &head.title, &source(head)].iter().any(|part| part.to_lowercase().contains(text))
             })
     };
-    let mut found: Vec<(String, Head)> = sessions::heads(workspace)?.into_iter().filter(is_wanted).collect();
+    let mut found: Vec<(String, Head)> = heads.into_iter().filter(is_wanted).collect();
     found.sort_unstable_by(|a, b| b.1.updated.cmp(&a.1.updated).then_with(|| a.0.cmp(&b.0)));
     found.truncate(args.limit.unwrap_or(usize::MAX));
     if args.json {

@@ -14,13 +14,38 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::PoisonError;
 
+/// What a line can tell of. Whoever writes one names it; `tests/house.rs` looks that it stands here.
+pub const KINDS: [&str; 21] = [
+    "drop",
+    "route",
+    "claim",
+    "turn",
+    "call",
+    "compact",
+    "collect",
+    "ask",
+    "approved",
+    "denied",
+    "withdrawn",
+    "expired",
+    "control",
+    "remember",
+    "sent",
+    "unread",
+    "wait",
+    "fail",
+    "retry",
+    "discard",
+    "forget",
+];
+
 /// One transition.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Line {
     /// When.
     pub at: Timestamp,
-    /// What happened: `drop`, `route`, `claim`, `turn`, `deliver`, `remember`, `wait`, `fail` …
+    /// What happened: one of [`KINDS`].
     pub what: String,
     /// Which event.
     pub id: String,
