@@ -88,6 +88,27 @@ fn a_kind_an_agent_or_a_session_that_there_is_not_is_no_silent_nothing() {
 }
 
 #[test]
+fn what_has_not_failed_is_said_to_be_what_it_is() {
+    let ws = Fixture::new();
+    let send = |arguments: &[&str]| ws.claw(&[&["send", "hello"], arguments].concat()).ok().trim().to_owned();
+    let (due, id) = (send(&["--at", "2099-01-01T09:00"]), send(&[]));
+    let retry = |id: &str, said: &str| {
+        let err = ws.claw(&["retry", id]).fails(65);
+        assert!(err.contains(said), "{err}");
+    };
+    retry(&due, "has not failed: it is not due until 2099-01-01 09:00:00");
+    retry(&due, "and send it anew");
+    retry(&id, "has not failed: its turn has not come");
+    ws.claw(&["route"]).ok();
+    let name = ws.list("inbox/ready").remove(0);
+    std::fs::rename(ws.path(&format!("inbox/ready/{name}")), ws.path(&format!("inbox/run/{name}"))).unwrap();
+    retry(&id, "the next claw tick takes it up");
+    ws.claw(&["discard", &id]).ok();
+    retry(&id, "is done");
+    retry("20260101T000000.000000Z-none", "there is no event");
+}
+
+#[test]
 fn what_means_no_event_is_told_and_the_rest_of_the_list_is_done() {
     let ws = Fixture::new();
     let send = || ws.claw(&["send", "--in", "1h", "hello"]).ok().trim().to_owned();

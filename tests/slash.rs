@@ -205,6 +205,30 @@ fn stop_reaches_a_program_that_has_closed_its_output() {
 }
 
 #[test]
+fn whoever_ends_a_question_is_told_what_becomes_of_it() {
+    for (name, signal) in [("INT", 2), ("TERM", 15)] {
+        let ws = hanging();
+        let turn = begun(&ws, &["ask", "-n", "hang"]);
+        assert_eq!(ws.shell(&format!("kill -{name} {}", turn.id())).code, 0);
+        let err = ended(turn).fails(-signal);
+        assert!(err.contains("claw: the question is kept: claw tick answers it"), "{err}");
+        let line = err.lines().find_map(|line| line.trim().strip_suffix(" ends it")).unwrap();
+        let id = line.strip_prefix("claw discard ").unwrap();
+        ws.eventually("its lane is free", |ws| ws.claw(&["discard", id]).code == 0);
+    }
+}
+
+#[test]
+fn what_a_shell_shields_from_ctrl_c_goes_on() {
+    let ws = hanging();
+    let turn = ws.shell_command("trap '' INT; exec claw ask -n hang").spawn().unwrap();
+    ws.eventually("the turn hangs", |ws| ws.path("hangs").exists());
+    assert_eq!(ws.shell(&format!("kill -INT {}", turn.id())).code, 0);
+    assert_eq!(ws.shell("echo go >gate").code, 0);
+    assert_eq!(ended(turn).ok(), "fine\n");
+}
+
+#[test]
 fn stop_reaches_a_server_that_says_nothing() {
     let ws = Fixture::new();
     let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

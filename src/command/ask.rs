@@ -1,6 +1,7 @@
 //! `claw ask [TEXT|-]`: one question, one answer, in one process.
 
 use crate::command::exchange::{self, Exchange, Seat};
+use crate::command::interrupt::Parting;
 use crate::command::record::Recording;
 use crate::command::screen::Screen;
 use crate::command::{Here, out};
@@ -89,7 +90,12 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         screen: &screen,
         bell: None,
     };
-    let outcome = exchange.run(&id, text, &exchange::alone)?;
+    let parting = Parting::default();
+    let outcome = exchange.run(&id, text, &|work| {
+        parting.begin(&id);
+        work();
+        parting.end();
+    })?;
     let print = |event: &Event| {
         if args.json {
             return out::json(&document(&workspace, event, &id, &session)?);

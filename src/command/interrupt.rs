@@ -1,14 +1,20 @@
-//! Ctrl-C while a turn runs: it ends the turn, as /stop does, and not the program.
+//! Ctrl-C while a turn runs: in `chat` it ends the turn, as /stop does, and not the program; in `ask` it ends the
+//! program, which says what becomes of the question.
 
+use crate::command::out;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::id::Id;
 use crate::store::workspace::Workspace;
 use crate::store::{clock, stop};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::pipe::PipeFlags;
-use signal_hook::consts::SIGINT;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
 use std::fmt::Display;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Hears of it.
 #[derive(Debug)]
@@ -64,6 +70,43 @@ impl Interrupt {
             }
         }
     }
+}
+
+/// Whoever ends `ask` while its question is being answered is told what becomes of the question.
+#[derive(Debug, Default)]
+pub(super) struct Parting {
+    is_over: Arc<AtomicBool>,
+}
+
+impl Parting {
+    /// Listens from here on, to the end of the process, which the signal ends as if nobody had listened.
+    pub(super) fn begin(&self, id: &Id) {
+        let heeded = [SIGINT, SIGTERM].into_iter().filter(|signal| !is_ignored(*signal));
+        let Ok(mut signals) = Signals::new(heeded) else { return };
+        let (id, is_over) = (id.short().to_owned(), self.is_over.clone());
+        std::thread::spawn(move || {
+            for signal in signals.forever() {
+                if !is_over.load(Ordering::Relaxed) {
+                    out::aside("");
+                    out::tell("the question is kept: claw tick answers it, and claw deliver shows the answer");
+                    out::aside(&format!("      claw discard {id} ends it"));
+                }
+                let _ = emulate_default_handler(signal);
+            }
+        });
+    }
+
+    /// The question is answered.
+    pub(super) fn end(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whoever has started us wants us not to hear it: a shell, say, of what runs beside it.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 << (signal - 1) != 0)
 }
 
 fn bad(error: &dyn Display) -> Fault {

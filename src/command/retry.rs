@@ -1,8 +1,11 @@
 //! `claw retry ID…`
 
 use crate::command::{Here, out};
-use crate::core::fault::{Fault, Kind, Result};
-use crate::store::hand;
+use crate::core::fault::{Fault, Result};
+use crate::core::id::Id;
+use crate::store::boxes::{Side, State};
+use crate::store::workspace::Workspace;
+use crate::store::{hand, locate};
 use std::collections::HashSet;
 
 /// Try an event again that has failed or waits
@@ -30,8 +33,34 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
             done.insert(id);
             Ok(())
         } else {
-            Err(Fault::new(Kind::Data, format!("{id} has neither failed nor does it wait"))
-                .hint(format!("claw why {}", id.short())))
+            Err(as_it_is(&workspace, &id))
         }
     })
+}
+
+/// Why there is nothing to be tried again, and what can be done instead.
+fn as_it_is(workspace: &Workspace, id: &Id) -> Fault {
+    let short = id.short();
+    let found =
+        [Side::Inbox, Side::Outbox].into_iter().find_map(|side| locate::of(workspace, side, id).into_iter().next());
+    let Some(found) = found else {
+        return Fault::data(format!("there is no event {id}")).hint("what is done is kept for keep.done_days");
+    };
+    let due = found.entry.due.filter(|due| *due > workspace.world.now());
+    let (stands, hint) = match (found.state, due) {
+        (None, _) => ("is done".to_owned(), format!("claw why {short}")),
+        (Some(State::New), Some(due)) => (
+            format!("has not failed: it is not due until {}", out::clock(due)),
+            format!("it is taken up then; to have it earlier, claw discard {short} and send it anew"),
+        ),
+        (Some(State::Run), _) => (
+            "has not failed: it is being worked on, or its worker is gone".to_owned(),
+            format!("where it is gone, the next claw tick takes it up; claw discard {short} ends it"),
+        ),
+        _ => (
+            "has not failed: its turn has not come".to_owned(),
+            format!("claw tick takes it up; claw discard {short} ends it"),
+        ),
+    };
+    Fault::data(format!("{id} {stands}")).hint(hint)
 }
