@@ -514,6 +514,38 @@ fn a_note_that_git_cannot_commit_yet_is_written_once_and_committed_later() {
 }
 
 #[test]
+fn a_note_that_git_never_commits_is_done_and_holds_up_none_behind_it() {
+    let ws = Fixture::new();
+    if !ws.path(".git").exists() {
+        return skipped("there is no git");
+    }
+    let tick = |minutes: i64| {
+        let later = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(minutes);
+        ws.claw(&["tick", "--now", &later.to_string()])
+    };
+    ws.write(".git/index.lock", "");
+    ws.claw(&["remember", "--topic=nas", "the NAS is 10.0.0.7"]).fails(75);
+    ws.claw(&["remember", "--topic=door", "the door is red"]).fails(75);
+    tick(5);
+    let err = tick(10).err;
+    assert!(err.contains("memories/topics/nas.md is written, but git") && err.contains("for you to commit"), "{err}");
+    assert!(ws.read("memories/topics/door.md").contains("the door is red"));
+    tick(15);
+    tick(20);
+    assert_eq!(ws.pending(), [""; 0]);
+}
+
+#[test]
+fn a_note_of_any_characters_is_written_and_committed() {
+    let ws = Fixture::new();
+    if !ws.path(".git").exists() {
+        return skipped("there is no git");
+    }
+    ws.piped(&["remember", "--topic=nas", "-"], "a\0b\u{1b}[2K").ok();
+    assert_eq!(ws.shell("git log -1 --format=%s -- memories/topics/nas.md").ok(), "remember: a b [2K\n");
+}
+
+#[test]
 fn a_repository_that_is_broken_is_said_and_not_taken_for_a_committed_one() {
     let ws = Fixture::new();
     if !ws.path(".git").exists() {

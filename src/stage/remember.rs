@@ -1,4 +1,6 @@
-//! `remember`: the lane `memories`, one note after the other. The synced note is the commit point.
+//! `remember`: the lane `memories`, one note after the other. The synced note is the commit point. Git is waited for
+//! a little, because somebody else may be at work in the repository; what it does not take by then is a note all the
+//! same, and holds up none behind it.
 
 use crate::core::event::Event;
 use crate::core::fault::Result;
@@ -11,6 +13,9 @@ use crate::store::lock::Lane;
 use crate::store::memories::{self, Shelf};
 use crate::store::spool::Job;
 use crate::store::workspace::Workspace;
+
+/// How often git is asked to commit a note, about a quarter of a minute.
+const COMMITS: u32 = 3;
 
 /// Notes.
 pub struct Remember<'a> {
@@ -42,7 +47,7 @@ impl Work for Remember<'_> {
             Err(fault) => return settle(self.workspace, Side::Inbox, job, fault, None, Patience::Waits),
         };
         let place = crashed(&job).map_or_else(|| shelf(&event), Err);
-        match place.and_then(|shelf| memories::note(self.workspace, lane, &shelf, &event.id, &event.content)) {
+        match place.and_then(|shelf| self.note(&job, lane, &shelf, &event)) {
             Ok(place) => {
                 let noted =
                     Line { to: "done".into(), why: place.clone(), ..Line::of(Side::Inbox, "remember", &job.entry) };
@@ -55,6 +60,19 @@ impl Work for Remember<'_> {
                 }
             }
             Err(fault) => settle(self.workspace, Side::Inbox, job, fault, Some(&event), Patience::Waits),
+        }
+    }
+}
+
+impl Remember<'_> {
+    fn note(&self, job: &Job, lane: &Lane, shelf: &Shelf, event: &Event) -> Result<String> {
+        let place = memories::note(self.workspace, shelf, &event.id, &event.content)?;
+        match memories::commit(self.workspace, lane, shelf, &event.id, &event.content) {
+            Err(fault) if job.entry.tries.attempts >= COMMITS => {
+                self.workspace.world.say(&format!("{fault}; it stays as it is, for you to commit"));
+                Ok(place)
+            }
+            committed => committed.map(|()| place),
         }
     }
 }

@@ -65,11 +65,11 @@ impl Shelf {
     }
 }
 
-/// Writes a note once, for the holder of the lane `memories`, and commits it where `memories.git` is set. Returns `file:line`.
+/// Writes a note once, for the holder of the lane `memories`. Returns `file:line`.
 ///
 /// # Errors
-/// Where it cannot be written; `Later` where it is written but git cannot commit it yet.
-pub fn note(workspace: &Workspace, lane: &Lane, shelf: &Shelf, id: &Id, text: &str) -> Result<String> {
+/// Where it cannot be written.
+pub fn note(workspace: &Workspace, shelf: &Shelf, id: &Id, text: &str) -> Result<String> {
     let name = shelf.file(id.stamp());
     let sync = workspace.sync()?;
     let mut sheet = Sheet::open(workspace, &name, sync)?;
@@ -89,11 +89,20 @@ pub fn note(workspace: &Workspace, lane: &Lane, shelf: &Shelf, id: &Id, text: &s
         sheet.sync(sync)?;
     }
     let number = (last(&whole).unwrap_or(1) + 1).saturating_sub(text.trim().lines().count().max(1));
-    if workspace.config()?.memories.git && workspace.is_trusted {
-        git::commit(&workspace.root, lane, Path::new(&name), &format!("remember: {}", first_words(text)))
-            .map_err(|e| Fault::new(Kind::Later, format!("{name} is written, but {e}")))?;
-    }
     Ok(format!("{name}:{number}"))
+}
+
+/// Commits the file of a note that is written, where `memories.git` is set.
+///
+/// # Errors
+/// `Later` where git does not.
+pub fn commit(workspace: &Workspace, lane: &Lane, shelf: &Shelf, id: &Id, text: &str) -> Result<()> {
+    if !workspace.config()?.memories.git || !workspace.is_trusted {
+        return Ok(());
+    }
+    let name = shelf.file(id.stamp());
+    git::commit(&workspace.root, lane, Path::new(&name), &format!("remember: {}", first_words(text)))
+        .map_err(|e| Fault::new(Kind::Later, format!("{name} is written, but {e}")))
 }
 
 /// What has to be appended to `old` so that it ends with `addition`: a line without an end is the
@@ -106,8 +115,10 @@ fn missing(old: &[u8], addition: &str) -> Vec<u8> {
     }
 }
 
+/// The subject of a commit: one line, of which no character is one that no argument of a program can have.
 fn first_words(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(60).collect()
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ").chars().take(60).collect()
 }
 
 /// The lines of all notes that answer `query`, best first. What is no note, or more than is searched, is passed over,
@@ -172,6 +183,12 @@ mod tests {
         assert_eq!(cut(b"x\0y\n", b"x\0y\n"), (b"x\0y\n".to_vec(), b"x\0y\n".to_vec()));
         assert_eq!(cut(b"x\0", b"x\0mine"), (b"x\0".to_vec(), b"x\0mine".to_vec()));
         assert_eq!(cut(b"\0\0", b"\0\0"), (vec![], vec![]));
+    }
+
+    #[test]
+    fn the_subject_of_a_commit_is_one_line_of_words() {
+        assert_eq!(first_words("a\0b \n\u{1b}[2K  ä"), "a b [2K ä");
+        assert_eq!(first_words(&"x".repeat(99)).len(), 60);
     }
 
     #[test]
