@@ -20,6 +20,7 @@ use common::strict::{Answer, Script, Strict};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -78,6 +79,10 @@ impl Desk {
 
     /// What a call tells, and whether it has failed.
     fn call(&self, name: &str, arguments: Value) -> (String, bool) {
+        self.call_within(Duration::from_mins(1), None, name, arguments)
+    }
+
+    fn call_within(&self, time: Duration, stop: Option<BorrowedFd>, name: &str, arguments: Value) -> (String, bool) {
         let agent = self.agent();
         let tools = tool::offered(&self.workspace, &agent);
         let scene = Scene {
@@ -86,8 +91,8 @@ impl Desk {
             event: &self.event,
             lane: &self.lane,
             number: 1,
-            until: Instant::now() + Duration::from_mins(1),
-            stop: None,
+            until: Instant::now() + time,
+            stop,
             host: &Alone,
         };
         let tool = tools.iter().find(|tool| tool.spec.name == name).unwrap();
@@ -484,6 +489,23 @@ fn a_hundred_thousand_files_are_listed_and_searched_within_bounds() {
     let told = desk.ok("search", json!({"path": "files/many", "pattern": "needle"}));
     assert!(told.contains("099999:1: needle") || told.contains("cut after 0 lines"), "{told}");
     assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_search_that_takes_long_ends_when_the_turn_does() {
+    let desk = Desk::plain();
+    let line = "ab".repeat(2_000);
+    desk.ws.write("files/slow", &format!("{line}\n").repeat(900));
+    let slow = json!({"path": "files/slow", "pattern": "z"});
+    let (told, _) = desk.call_within(Duration::ZERO, None, "search", slow.clone());
+    assert!(told.contains("it has taken too long"), "{told}");
+    let (bell, rope) = std::io::pipe().unwrap();
+    (&rope).write_all(b"!").unwrap();
+    let (told, _) = desk.call_within(Duration::from_mins(1), Some(bell.as_fd()), "search", slow);
+    assert!(told.contains("it was stopped"), "{told}");
+    let worst = json!({"path": "files/slow", "pattern": "([ab]{0,80}[^x]){0,80}(?:a|b){100}z"});
+    assert!(desk.refused("search", worst).contains("exceeds size limit"));
+    desk.ok("search", json!({"path": "files", "pattern": r"(?i)\b\w+@\w+\.\w+\b"}));
 }
 
 fn long(step: usize, results: &[String]) -> Answer {

@@ -86,10 +86,7 @@ impl<'w> Ear<'w> {
     #[must_use]
     pub fn is_told(&self) -> bool {
         match self.bell.get() {
-            Some(Some(bell)) => {
-                let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-                poll(&mut [PollFd::new(bell, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
-            }
+            Some(Some(bell)) => rings(bell.as_fd()),
             _ => self.is_named(),
         }
     }
@@ -115,6 +112,13 @@ impl<'w> Ear<'w> {
         });
         bell.as_ref().map(AsFd::as_fd)
     }
+}
+
+/// Whether this bell rings.
+#[must_use]
+pub fn rings(bell: BorrowedFd) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut [PollFd::new(&bell, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
 }
 
 impl Drop for Ear<'_> {

@@ -20,6 +20,7 @@ use crate::core::model::{Call, ToolSpec};
 use crate::core::record::Told;
 use crate::core::tool::{Approve, Class};
 use crate::store::lock::Lane;
+use crate::store::stop;
 use crate::store::workspace::Workspace;
 pub use dispatch::Host;
 use program::Program;
@@ -46,6 +47,13 @@ pub struct Scene<'a> {
     pub stop: Option<BorrowedFd<'a>>,
     /// Who runs the turn.
     pub host: &'a dyn Host,
+}
+
+impl Scene<'_> {
+    /// Whether the turn is to end now.
+    fn is_stopped(&self) -> bool {
+        self.stop.is_some_and(stop::rings)
+    }
 }
 
 /// Runs a call with these arguments, and returns what the model is told.

@@ -27,8 +27,10 @@ const MAX_LINE: usize = 64 << 10;
 const MAX_SHOWN: usize = 300;
 /// How much is read in one search, in bytes.
 const MAX_READ: u64 = 512 << 20;
-/// How large a compiled expression may be, in bytes.
-const MAX_REGEX: usize = 1 << 20;
+/// How much is searched between two looks at the clock, in bytes.
+const MAX_UNSEEN: usize = 16 << 10;
+/// How large a compiled expression may be, in bytes; how long it takes over a line is at worst that times the line.
+const MAX_REGEX: usize = 256 << 10;
 
 pub(super) const LIST: Built = Built {
     name: "list",
@@ -172,11 +174,14 @@ struct Wanted {
 }
 
 /// A search, as far as it has come.
-struct Search {
+struct Search<'a> {
+    scene: &'a Scene<'a>,
     regex: Regex,
     limit: usize,
     until: Instant,
     left: u64,
+    /// How much was searched since the clock was looked at, in bytes.
+    unseen: usize,
     text: String,
     found: usize,
     binary: usize,
@@ -192,10 +197,12 @@ fn search(scene: &Scene, arguments: &Value) -> Result<String> {
     let desk = Desk::of(scene.workspace, scene.agent)?;
     let path = wanted.path.unwrap_or_else(|| ".".to_owned());
     let mut search = Search {
+        scene,
         regex,
         limit: wanted.limit.unwrap_or(FOUND).clamp(1, MAX_FOUND),
         until: until(scene),
         left: MAX_READ,
+        unseen: 0,
         text: String::new(),
         found: 0,
         binary: 0,
@@ -237,7 +244,7 @@ fn search(scene: &Scene, arguments: &Value) -> Result<String> {
     Ok(search.told().join(&path, is_outside, scene))
 }
 
-impl Search {
+impl Search<'_> {
     /// Searches a file. One that cannot be read to its end is searched as far as it can.
     fn file(&mut self, shown: &str, file: File) {
         let mut lines = Lines::new(BufReader::with_capacity(64 << 10, file), self.left, MAX_LINE);
@@ -256,11 +263,22 @@ impl Search {
             if self.regex.is_match(&line) && self.cut.is_none() {
                 self.take(shown, number, &line);
             }
-            if number.is_multiple_of(1024) && Instant::now() >= self.until {
-                self.cut = Some("it has taken too long".to_owned());
+            self.unseen += line.len() + 1;
+            if self.unseen >= MAX_UNSEEN {
+                self.unseen = 0;
+                self.look();
             }
         }
         self.left = lines.left();
+    }
+
+    /// Looks whether it has to end.
+    fn look(&mut self) {
+        if Instant::now() >= self.until {
+            self.cut = Some("it has taken too long".to_owned());
+        } else if self.scene.is_stopped() {
+            self.cut = Some("it was stopped".to_owned());
+        }
     }
 
     fn take(&mut self, shown: &str, number: u64, line: &[u8]) {
