@@ -119,6 +119,25 @@ fn nothing_that_is_the_owners_is_told() {
 }
 
 #[test]
+fn the_key_of_another_agent_is_no_less_hidden() {
+    let yard = Yard::new();
+    let other = "other-5f2c81d07e";
+    let agent =
+        |llm: &str, more: &str| format!("---\nname: X\n{more}llm: {{provider: openai, model: m, {llm}}}\n---\nYou.\n");
+    yard.ws.write("mine/helper.key", other);
+    yard.ws.write("agents/helper/AGENT.md", &agent("api_key_file: mine/helper.key", ""));
+    // One that cannot be used has its key all the same.
+    yard.ws.write("agents/third/AGENT.md", &agent(&format!("api_key: {other}"), "max_concurrency: 0\n"));
+    let told = yard.bash("cat mine/helper.key agents/third/AGENT.md");
+    assert!(told.contains("Permission denied") && told.contains("api_key: [hidden]}"), "{told}");
+    yard.ask("read", &json!({"path": "mine/helper.key"})).ok();
+    yard.ask("search", &json!({"pattern": "other-"})).ok();
+    let logs = yard.ws.list("sessions").into_iter().map(|name| yard.ws.read(&format!("sessions/{name}/log.jsonl")));
+    let logs: String = logs.collect();
+    assert!(!logs.contains(other) && logs.contains("\"failed\":true"), "{logs}");
+}
+
+#[test]
 fn nothing_is_told_of_a_workspace_that_lies_where_programs_do() {
     let yard = Yard::new();
     let command = "cat claw.yaml ../keys/other ../.profile .secrets/token sessions/*/log.jsonl .claw/*; \

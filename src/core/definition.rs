@@ -194,6 +194,18 @@ pub fn agent(id: &str, path: &str, text: &str, soul: Option<String>) -> Read<Age
     Ok((agent, warnings))
 }
 
+/// How an AGENT.md says that its model is reached, whatever else is wrong with it.
+#[must_use]
+pub fn llm(text: &str) -> Model {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Head {
+        llm: Model,
+    }
+    let yaml = front_matter::split(text).ok().and_then(|parts| parts.yaml);
+    yaml.and_then(|yaml| serde_yaml::from_str::<Head>(yaml).ok()).unwrap_or_default().llm
+}
+
 /// Reads a CRON.md.
 ///
 /// # Errors

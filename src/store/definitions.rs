@@ -2,6 +2,7 @@
 
 use crate::core::definition::{self, Agent, Cron, Watch};
 use crate::core::fault::{Fault, Kind, Result};
+use crate::core::model_settings::Model;
 use crate::core::problem::{self, Problem, nearest};
 use crate::core::session;
 use crate::core::summary::{self, Summary};
@@ -55,6 +56,18 @@ pub fn agents(workspace: &Workspace) -> Vec<(String, Result<Arc<Agent>>)> {
     let is_there = |id: &str| workspace.path("agents").join(id).join("AGENT.md").exists();
     let read = folders(workspace, "agents").into_iter().map(|id| (agent(workspace, &id), id));
     read.filter(|(read, id)| read.is_ok() || is_there(id)).map(|(read, id)| (id, read)).collect()
+}
+
+/// How each agent's file says that its model is reached, also where that file is bad: for what must be hidden of it.
+#[must_use]
+pub fn llms(workspace: &Workspace) -> Vec<Arc<Model>> {
+    let llm = |id: String| {
+        let file = workspace.path("agents").join(&id).join("AGENT.md");
+        let read = || Ok::<_, Infallible>(Arc::new(definition::llm(&fs::read_to_string(&file).unwrap_or_default())));
+        let Ok(llm) = workspace.memo.llms.get(&id, std::slice::from_ref(&file), workspace.world.now(), read);
+        llm
+    };
+    folders(workspace, "agents").into_iter().map(llm).collect()
 }
 
 fn read_agent(workspace: &Workspace, id: &str) -> Result<Agent> {

@@ -4,11 +4,13 @@
 use crate::core::config::{Config, FILE};
 use crate::core::definition::Agent;
 use crate::core::fault::Result;
-use crate::store::At;
+use crate::core::model_settings::Model;
 use crate::store::workspace::Workspace;
+use crate::store::{At, definitions};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 /// What every agent may write where its file does not say otherwise.
 pub const WRITE: [&str; 4] = ["files", "memories", "skills", "crons"];
@@ -52,7 +54,7 @@ impl Reach {
             usual.to_vec()
         };
         let mut read: BTreeSet<PathBuf> = BTreeSet::new();
-        let keys = keys(&root, &*workspace.config()?, agent);
+        let keys = keys(&root, &*workspace.config()?, &definitions::llms(workspace));
         for entry in fs::read_dir(&root).at("list", &root)? {
             let entry = entry.at("list", &root)?;
             let name = entry.file_name();
@@ -116,9 +118,9 @@ fn innermost<'a>(roots: &'a [PathBuf], path: &Path) -> Option<&'a Path> {
     roots.iter().filter(|root| path.starts_with(root)).max_by_key(|root| root.as_os_str().len()).map(PathBuf::as_path)
 }
 
-/// The files that hold keys.
-fn keys(root: &Path, config: &Config, agent: &Agent) -> Vec<PathBuf> {
-    let models = config.models.values().chain([&agent.llm]);
+/// The files that hold keys, whoever's.
+fn keys(root: &Path, config: &Config, llms: &[Arc<Model>]) -> Vec<PathBuf> {
+    let models = config.models.values().chain(llms.iter().map(|llm| &**llm));
     let search = config.web.search.as_ref().and_then(|search| search.api_key_file.as_deref());
     models.filter_map(|model| model.api_key_file.as_deref()).chain(search).map(|file| root.join(file)).collect()
 }

@@ -3,6 +3,7 @@
 use crate::core::definition::Agent;
 use crate::core::fault::{Fault, Result};
 use crate::core::model_settings::Model;
+use crate::store::definitions;
 use crate::store::workspace::Workspace;
 use std::fs;
 
@@ -52,7 +53,7 @@ fn read(workspace: &Workspace, whose: &str, [variable, file, itself]: [&Option<S
 pub struct Secrets(Vec<String>);
 
 impl Secrets {
-    /// Every model's key, that of the search service, and what the environment calls a key, a token, a secret or a password.
+    /// Every model's key, also those that agents' files name, that of the search service, and what the environment calls a key, a token, a secret or a password.
     #[must_use]
     pub fn of(workspace: &Workspace, agent: &Agent) -> Self {
         Self::with(workspace, &agent.llm)
@@ -63,7 +64,11 @@ impl Secrets {
     pub fn with(workspace: &Workspace, model: &Model) -> Self {
         let config = workspace.config().ok();
         let models = config.iter().flat_map(|config| config.models.values());
-        let named = models.chain([model]).filter_map(|model| key(workspace, "", model).ok().flatten());
+        let llms = definitions::llms(workspace);
+        let named = models
+            .chain(llms.iter().map(|llm| &**llm))
+            .chain([model])
+            .filter_map(|model| key(workspace, "", model).ok().flatten());
         let is_secret = |name: &str| NAMES.iter().any(|end| name.ends_with(end));
         let env = workspace.world.vars().filter(|(name, _)| is_secret(name)).map(|(_, value)| value.to_owned());
         let search = search_key(workspace).ok().flatten();

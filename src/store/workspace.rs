@@ -7,6 +7,7 @@ use crate::core::dispatch;
 use crate::core::event::Event;
 use crate::core::fault::{Fault, Result};
 use crate::core::ledger::Book;
+use crate::core::model_settings::Model;
 use crate::core::problem::Problem;
 use crate::core::skill::Skill;
 use crate::store::durable::Places;
@@ -73,6 +74,7 @@ pub(super) struct Memo {
     /// What lies in folders that are looked at for every event.
     names: Kept<Arc<[String]>>,
     pub(super) agents: Kept<Arc<Agent>>,
+    pub(super) llms: Kept<Arc<Model>>,
     pub(super) crons: Kept<Arc<Cron>>,
     pub(super) guides: Kept<Arc<[(&'static str, String)]>>,
     pub(super) skills: Kept<Arc<(Skill, Vec<Problem>)>>,
