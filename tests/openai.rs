@@ -309,6 +309,24 @@ fn a_server_that_goes_on_without_ever_saying_anything_is_given_up() {
 }
 
 #[test]
+fn a_call_that_was_cut_off_before_its_arguments_is_not_run_without_any() {
+    let server = Server::start(|number, stream| {
+        let calls =
+            [0, 1].map(|n| json!({"index": n, "id": format!("c{n}"), "function": {"name": "list", "arguments": ""}}));
+        let said = json!({"choices": [{"message": {"tool_calls": calls}, "finish_reason": "length"}]});
+        let body = if number == 0 { said.to_string() } else { message("done") };
+        let _ = stream.write_all(whole("200 OK", JSON, &body).as_bytes());
+    });
+    let ws = server.workspace(&OPENAI, "");
+    assert_eq!(ws.claw(&["ask", "-n", "look"]).ok(), "done\n");
+    let heard = server.heard();
+    let results: Vec<&str> = messages(&heard[1].body).iter().filter(|(role, _)| *role == "tool").map(|m| m.1).collect();
+    assert!(results[0].contains("AGENTS.md"), "that was whole: {results:?}");
+    assert!(results[1].starts_with("error: the arguments are not a JSON object (EOF"), "{results:?}");
+    assert!(results[1].ends_with("nothing was done"), "{results:?}");
+}
+
+#[test]
 fn a_body_that_is_shorter_than_it_was_to_be_is_no_answer() {
     // The JSON is whole, and yet the server has not said all that it wanted to.
     let body = message("four");

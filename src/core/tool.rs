@@ -126,7 +126,11 @@ impl Grants {
 /// `Data`, in words for the model.
 pub fn arguments<T: DeserializeOwned>(value: &Value) -> Result<T> {
     if let Value::String(text) = value {
-        let why = serde_json::from_str::<Value>(text).map_or_else(|e| e.to_string(), |_| "not an object".to_owned());
+        let why = match serde_json::from_str::<Value>(text) {
+            Err(e) if e.is_eof() => format!("{e}: they end before their end, as where an answer was too long"),
+            Err(e) => e.to_string(),
+            Ok(_) => "not an object".to_owned(),
+        };
         return Err(Fault::data(format!("the arguments are not a JSON object ({why}); nothing was done")));
     }
     T::deserialize(value).map_err(|e| Fault::data(format!("the arguments do not fit ({e}); nothing was done")))
@@ -211,7 +215,11 @@ mod tests {
             _path: String,
         }
         let told = |value: Value| arguments::<Args>(&value).unwrap_err().message;
-        assert!(told(json!("{\"path\": ")).contains("not a JSON object (EOF"));
+        for cut in ["{\"path\": ", ""] {
+            let told = told(json!(cut));
+            assert!(told.contains("not a JSON object (EOF") && told.contains("too long"), "{told}");
+        }
+        assert!(!told(json!("{a}")).contains("too long"));
         assert!(told(json!({"path": 1})).contains("expected a string"));
         assert!(told(json!({})).contains("missing field `path`"));
         assert!(told(json!({"path": "a", "paht": "b"})).contains("unknown field `paht`"));

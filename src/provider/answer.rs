@@ -129,10 +129,17 @@ impl Answer {
             text: musing.text,
             payload: musing.payload,
         });
-        let calls = self.parts.into_iter().map(|part| Call {
+        let is_cut = matches!(self.end, Some(End::Length | End::Window));
+        let last = self.parts.len();
+        let calls = (1..).zip(self.parts).map(|(number, part)| Call {
             id: part.id,
             name: part.name,
-            arguments: Call::parse_arguments(&part.arguments),
+            // None were written yet, which is not the same as that there are none.
+            arguments: if is_cut && number == last && part.arguments.trim().is_empty() {
+                Value::String(part.arguments)
+            } else {
+                Call::parse_arguments(&part.arguments)
+            },
         });
         Ok(Reply {
             thinking: thinking.collect(),
