@@ -214,7 +214,7 @@ impl<const WRONG: u8> StateMachineTest for Beside<WRONG> {
             if !expected.contains_key(&event) {
                 continue;
             }
-            let found = locate::of(store.workspace, Side::Inbox, &id(event)).into_iter().next();
+            let found = locate::of(store.workspace, Side::Inbox, &id(event)).unwrap().into_iter().next();
             let winner = state.names(event).next_back().map(|name| name.0);
             assert_eq!(found.map(|f| f.state_name()), winner.map(folder_name), "where {event} is found");
         }

@@ -192,11 +192,6 @@ impl Exchange<'_> {
 /// Runs a piece of work, and whatever shall be done beside it.
 pub(super) type Beside<'a> = &'a dyn Fn(&mut dyn FnMut());
 
-/// Nothing is done beside it.
-pub(super) fn alone(work: &mut dyn FnMut()) {
-    work();
-}
-
 /// Takes what came of event `id` out of the outbox. An answer is printed; what failed is told by its fault.
 ///
 /// # Errors

@@ -33,18 +33,18 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
             done.insert(id);
             Ok(())
         } else {
-            Err(as_it_is(&workspace, &id))
+            Err(as_it_is(&workspace, &id)?)
         }
     })
 }
 
 /// Why there is nothing to be tried again, and what can be done instead.
-fn as_it_is(workspace: &Workspace, id: &Id) -> Fault {
+fn as_it_is(workspace: &Workspace, id: &Id) -> Result<Fault> {
     let short = id.short();
-    let found =
-        [Side::Inbox, Side::Outbox].into_iter().find_map(|side| locate::of(workspace, side, id).into_iter().next());
-    let Some(found) = found else {
-        return Fault::data(format!("there is no event {id}")).hint("what is done is kept for keep.done_days");
+    let mut found = locate::of(workspace, Side::Inbox, id)?;
+    found.extend(locate::of(workspace, Side::Outbox, id)?);
+    let Some(found) = found.first() else {
+        return Ok(Fault::data(format!("there is no event {id}")).hint("what is done is kept for keep.done_days"));
     };
     let due = found.entry.due.filter(|due| *due > workspace.world.now());
     let (stands, hint) = match (found.state, due) {
@@ -62,5 +62,5 @@ fn as_it_is(workspace: &Workspace, id: &Id) -> Fault {
             format!("claw tick takes it up; claw discard {short} ends it"),
         ),
     };
-    Fault::data(format!("{id} {stands}")).hint(hint)
+    Ok(Fault::data(format!("{id} {stands}")).hint(hint))
 }

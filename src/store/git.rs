@@ -22,7 +22,8 @@ pub fn commit(root: &Path, lane: &Lane, file: &Path, message: &str) -> Result<()
     }
     let name = file.to_string_lossy();
     let held = || lane.share_all();
-    let found = checked(root, held()?, &["status", "--porcelain", "--ignored", "--ignore-submodules=all", "--", &name])?;
+    let found =
+        checked(root, held()?, &["status", "--porcelain", "--ignored", "--ignore-submodules=all", "--", &name])?;
     if found.is_empty() || found.starts_with(b"!!") {
         return Ok(());
     }

@@ -83,11 +83,7 @@ pub fn run_opening(command: Command, root: &Path, at: usize, errno: Errno) -> Tr
 }
 
 /// Runs `command`; `decide` is asked before each call (from 1) of those that `calls` has, by number and name.
-pub fn run_at(
-    calls: &[(i64, &'static str)],
-    command: Command,
-    decide: impl FnMut(usize) -> Option<Fault>,
-) -> Traced {
+pub fn run_at(calls: &[(i64, &'static str)], command: Command, decide: impl FnMut(usize) -> Option<Fault>) -> Traced {
     let named = |_: Pid, registers: &libc::user_regs_struct| {
         calls.iter().find(|(number, _)| *number == registers.orig_rax.cast_signed()).map(|(_, name)| *name)
     };
