@@ -65,9 +65,9 @@ impl Work for Remember<'_> {
 }
 
 impl Remember<'_> {
-    fn note(&self, job: &Job, lane: &Lane, shelf: &Shelf, event: &Event) -> Result<String> {
-        let place = memories::note(self.workspace, shelf, &event.id, &event.content)?;
-        match memories::commit(self.workspace, lane, shelf, &event.id, &event.content) {
+    fn note(&self, job: &Job, lane: &Lane, onto: &Shelf, event: &Event) -> Result<String> {
+        let place = memories::note(self.workspace, onto, &event.id, &event.content)?;
+        match memories::commit(self.workspace, lane, onto, &event.id, &event.content) {
             Err(fault) if job.entry.tries.attempts >= COMMITS => {
                 self.workspace.world.say(&format!("{fault}; it stays as it is, for you to commit"));
                 Ok(place)

@@ -61,13 +61,11 @@ fn all(workspace: &Workspace, side: Side, wanted: impl Fn(&Id) -> bool, day: Opt
         look(&side.dir(workspace, state), Some(state))?;
     }
     let done = workspace.root.join(side.name()).join("done");
-    match day {
-        Some(day) => look(&done.join(day), None)?,
-        None => {
-            let is_day = |entry: &DirEntry| entry.path().is_dir();
-            entries(&done)?.iter().filter(|entry| is_day(entry)).try_for_each(|day| look(&day.path(), None))?;
-        }
-    }
+    let days: Vec<PathBuf> = match day {
+        Some(day) => vec![done.join(day)],
+        None => entries(&done)?.iter().map(DirEntry::path).filter(|path| path.is_dir()).collect(),
+    };
+    days.iter().try_for_each(|day| look(day, None))?;
     Ok(found)
 }
 

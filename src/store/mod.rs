@@ -78,6 +78,7 @@ pub fn trouble(doing: &str, path: &Path, error: &io::Error) -> Fault {
 }
 
 /// As [`trouble`], of a file of the owner's, `name` for him: what is not the machine's trouble is his to put right.
+#[must_use]
 pub fn unreadable(name: &str, path: &Path, error: &io::Error) -> Fault {
     match trouble("read", path, error) {
         fault if fault.kind == Kind::Machine => fault,
