@@ -310,6 +310,17 @@ fn the_man_page_and_the_completions_name_every_command() {
         assert!(man.contains(&format!("claw {}", name.replace('-', "\\-"))), "man: {name}");
         assert!(help.contains(name) && shell.contains(name), "{name}");
     }
+    for name in ["claw tasks release", "claw sessions show", "claw skills approve", "claw agents show"] {
+        assert!(man.contains(&format!(".SS {name}\n")), "man: {name}");
+    }
+    for text in [
+        "claw tasks claim k7f3q9 \\-\\- make report\n",
+        "[possible values: open, claimed, done]",
+        "What an agent has remembered or written into files stays.",
+    ] {
+        assert!(man.contains(text), "man: {text}");
+    }
+    assert!(man.is_ascii());
     for text in [&man, &help] {
         assert!(text.contains("78"), "exit codes: {text}");
     }

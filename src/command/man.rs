@@ -2,6 +2,7 @@
 
 use crate::command::out;
 use crate::core::fault::{Fault, Result};
+use clap::Arg;
 use clap_mangen::Man;
 
 /// Print the man page
@@ -79,7 +80,7 @@ Locks, learned routes, the journal.
 pub fn run(program: clap::Command) -> Result<u8> {
     let mut page = Vec::new();
     write(&mut page, program).map_err(|e| Fault::data(format!("the man page: {e}")))?;
-    out::raw(&String::from_utf8_lossy(&page))?;
+    out::raw(&ascii(&String::from_utf8_lossy(&page)))?;
     out::raw(TAIL)?;
     Ok(0)
 }
@@ -94,20 +95,88 @@ fn write(page: &mut Vec<u8>, mut command: clap::Command) -> std::io::Result<()> 
     man.render_description_section(page)?;
     man.render_options_section(page)?;
     writeln!(page, ".SH COMMANDS")?;
-    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
-        let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
-        writeln!(page, ".SS claw {}\n{}.", sub.get_name().replace('-', "\\-"), about.replace('-', "\\-"))?;
-        for argument in sub.get_arguments().filter(|a| !matches!(a.get_id().as_str(), "help" | "version" | "workspace"))
-        {
-            let long = argument.get_long().map(|l| format!("\\-\\-{l}"));
-            let short = argument.get_short().map(|s| format!("\\-{s}"));
-            let flag: Vec<String> = [short, long].into_iter().flatten().collect();
-            let value =
-                argument.get_value_names().map(|n| n.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
-            let value = value.filter(|_| argument.get_action().takes_values()).unwrap_or_default();
-            let help = argument.get_help().map(ToString::to_string).unwrap_or_default().replace('-', "\\-");
-            writeln!(page, ".TP\n{} {value}\n{help}", flag.join(", "))?;
+    command.get_subcommands().filter(|sub| is_told(sub)).try_for_each(|sub| section(page, "claw", sub))
+}
+
+/// What clap adds by itself is not told, and what is hidden neither.
+fn is_told(command: &clap::Command) -> bool {
+    command.get_name() != "help" && !command.is_hide_set()
+}
+
+/// One command, and then those below it.
+fn section(page: &mut Vec<u8>, above: &str, command: &clap::Command) -> std::io::Result<()> {
+    use std::io::Write;
+    let name = format!("{above} {}", command.get_name());
+    let about = command.get_long_about().or(command.get_about()).map(ToString::to_string).unwrap_or_default();
+    writeln!(page, ".SS {}\n{}.", escaped(&name), escaped(about.trim_end_matches('.')))?;
+    let is_own = |argument: &&Arg| {
+        !matches!(argument.get_id().as_str(), "help" | "version" | "workspace") && !argument.is_hide_set()
+    };
+    for argument in command.get_arguments().filter(is_own) {
+        writeln!(page, ".TP\n{}\n{}", escaped(&signature(argument)), escaped(&told(argument)))?;
+    }
+    if let Some(after) = command.get_after_long_help().or(command.get_after_help()) {
+        writeln!(page, ".PP\n.nf\n{}\n.fi", escaped(&after.to_string()))?;
+    }
+    command.get_subcommands().filter(|sub| is_told(sub)).try_for_each(|sub| section(page, &name, sub))
+}
+
+/// How an argument is written.
+fn signature(argument: &Arg) -> String {
+    let long = argument.get_long().map(|long| format!("--{long}"));
+    let short = argument.get_short().map(|short| format!("-{short}"));
+    let flag: Vec<String> = [short, long].into_iter().flatten().collect();
+    let values = argument.get_value_names().filter(|_| argument.get_action().takes_values()).unwrap_or_default();
+    let values = values.iter().map(ToString::to_string);
+    [flag.join(", ")].into_iter().chain(values).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// What an argument is for, what it may be, and what it is where nobody says.
+fn told(argument: &Arg) -> String {
+    let mut text = argument.get_long_help().or(argument.get_help()).map(ToString::to_string).unwrap_or_default();
+    if !argument.get_action().takes_values() {
+        return text;
+    }
+    let list = |names: Vec<String>| names.join(", ");
+    let values = argument.get_possible_values().into_iter().filter(|value| !value.is_hide_set());
+    let values = list(values.map(|value| value.get_name().to_owned()).collect());
+    let defaults = argument.get_default_values().iter().map(|value| value.to_string_lossy().into_owned());
+    let defaults = list(defaults.collect());
+    for (what, which) in [("default", defaults), ("possible values", values)] {
+        if !which.is_empty() {
+            text += &format!(" [{what}: {which}]");
         }
     }
-    Ok(())
+    text
+}
+
+/// Text in roff(7): nothing in it is a request, a hyphen is one, and an empty line begins a paragraph.
+fn escaped(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-");
+    let line = |line: &str| match line {
+        "" => ".PP".to_owned(),
+        line if line.starts_with(['.', '\'']) => format!("\\&{line}"),
+        line => line.to_owned(),
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// The page in ASCII, which every formatter reads alike, whatever the locale.
+fn ascii(page: &str) -> String {
+    let mut shown = String::with_capacity(page.len());
+    for c in page.chars() {
+        if c.is_ascii() { shown.push(c) } else { shown += &format!("\\[u{:04X}]", u32::from(c)) }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_no_request_and_the_page_is_ascii() {
+        assert_eq!(escaped("a-b\n\n.claw/ \\x\n'q"), "a\\-b\n.PP\n\\&.claw/ \\ex\n\\&'q");
+        assert_eq!(ascii("ID… 猫"), "ID\\[u2026] \\[u732B]");
+    }
 }
