@@ -261,6 +261,15 @@ fn a_broken_agent_is_named_and_the_others_are_listed() {
     assert!(shown.contains("You are brain.") && shown.contains("bindings         [\"a:.*\"]"), "{shown}");
     let json: Value = serde_json::from_str(&ws.claw(&["agents", "show", "--json", "pickle"]).ok()).unwrap();
     assert_eq!((&json["default"], &json["model"]), (&Value::from(true), &Value::from("offline")));
+    assert_eq!(json["write"], serde_json::json!(["files", "memories", "skills", "crons"]));
+    let agent = "---\nname: x\ntools: [recall, bash: {approve: [rm]}, edit: {approve: true}]\nwrite: []\n\
+                 budget: {day: {calls: 3}, total: {money: 2.5}}\n---\nx\n";
+    ws.write("agents/scout/AGENT.md", agent);
+    let json: Value = serde_json::from_str(&ws.claw(&["agents", "show", "--json", "scout"]).ok()).unwrap();
+    assert_eq!(json["tools"], serde_json::json!(["edit", "bash", "recall"]));
+    assert_eq!(json["approve"], serde_json::json!({"bash": ["rm"], "edit": true}));
+    assert_eq!(json["budget"], serde_json::json!({"day": {"calls": "3"}, "total": {"money": "2.50"}}));
+    assert_eq!(json["write"], serde_json::json!([]));
     assert!(ws.claw(&["agents", "show", "pickel"]).fails(65).contains("did you mean `pickle`?"));
 }
 

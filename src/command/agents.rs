@@ -3,9 +3,11 @@
 use crate::command::{Here, out};
 use crate::core::definition::Agent;
 use crate::core::fault::{Fault, Result};
+use crate::core::tool::Approve;
 use crate::store::definitions;
+use crate::store::reach::WRITE;
 use crate::store::workspace::Workspace;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// Show who can answer
 #[derive(Debug, clap::Args)]
@@ -91,11 +93,26 @@ fn document(workspace: &Workspace, agent: &Agent) -> Result<Value> {
     );
     let bound: Vec<&str> =
         config.routing.bindings.iter().filter(|one| one.agent == agent.id).map(|one| one.pattern.as_str()).collect();
+    let tools = crate::tool::offered(workspace, agent);
+    let names: Vec<&str> = tools.iter().map(|tool| &tool.spec.name[..]).collect();
+    let rule = |approve: &Approve| match approve {
+        Approve::Always(always) => always.then(|| json!(true)),
+        Approve::Where(patterns) => Some(json!(patterns)),
+    };
+    let approve: Map<String, Value> =
+        tools.iter().filter_map(|tool| Some((tool.spec.name.clone(), rule(&tool.approve)?))).collect();
+    let mut budget = json!({});
+    for limit in agent.budget.limits(None) {
+        let period = if limit.is_total { "total" } else { "day" };
+        budget[period][limit.what.name()] = limit.what.show(limit.most).into();
+    }
+    let write = agent.write.clone().unwrap_or_else(|| WRITE.map(ToOwned::to_owned).to_vec());
     Ok(json!({
         "id": agent.id, "name": agent.name, "description": agent.description, "path": format!("agents/{}/AGENT.md", agent.id),
         "default": agent.id == config.default_agent, "model": model, "max_concurrency": agent.max_concurrency,
         "max_steps": agent.max_steps, "turn_timeout": format!("{:#}", agent.turn_timeout),
-        "allow_skills": agent.allow_skills, "read": agent.read, "write": agent.write, "network": agent.network,
+        "allow_skills": agent.allow_skills, "tools": names, "approve": approve, "budget": budget,
+        "read": agent.read, "write": write, "network": agent.network,
         "queue": agent.queue, "watch": agent.watch,
         "bindings": bound, "identity": agent.identity, "soul": agent.soul,
     }))

@@ -74,7 +74,9 @@ pub enum What {
 }
 
 impl What {
-    fn name(self) -> &'static str {
+    /// As a key of `budget:`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Calls => "calls",
             Self::Tokens => "tokens",
