@@ -5,6 +5,7 @@ use crate::core::address::Address;
 use crate::core::fault::{Fault, Result};
 use crate::core::front_matter;
 use crate::core::id::{Derived, Id};
+use crate::core::problem::nearest;
 use crate::core::stamp::Stamp;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -205,7 +206,12 @@ impl Draft {
         not_too_deep(&draft.meta)?;
         not_too_deep(&draft.extra)?;
         if draft.content.as_deref().is_none_or(|c| c.trim().is_empty()) {
-            return Err(Fault::data("it has no content"));
+            let fault = Fault::data("it has no content");
+            let guess = draft.extra.keys().find_map(|key| {
+                let near = nearest(key, ["content", "text"].into_iter())?;
+                Some(format!("unknown field `{key}`, did you mean `{near}`?"))
+            });
+            return Err(Fault { hint: guess, ..fault });
         }
         Ok(draft)
     }
@@ -386,6 +392,8 @@ mod tests {
         assert!(drop("x.json", br#"{"content":7}"#).contains("expected a string"));
         assert!(drop("x.json", br#"{"content":"x","v":2}"#).contains("newer"));
         assert!(drop("x.md", b"  \n").contains("no content"));
+        let typo = Draft::from_file("x.json", br#"{"agent":"x","contnet":"x"}"#).unwrap_err();
+        assert_eq!(typo.hint.as_deref(), Some("unknown field `contnet`, did you mean `content`?"));
         assert!(drop("x.png", b"x").contains("not an event"));
     }
 
