@@ -661,7 +661,9 @@ fn a_workspace_of_another_user_is_refused() {
     for name in ["claw.yaml", "."] {
         let ws = Fixture::new();
         std::os::unix::fs::chown(ws.path(name), Some(65_534), None).unwrap();
-        for arguments in [&["ask", "-n", "hello"][..], &["send", "hello"], &["status"], &["check"], &["tick"]] {
+        for arguments in
+            [&["ask", "-n", "hello"][..], &["send", "hello"], &["status"], &["check"], &["tick"], &["trust"]]
+        {
             let err = ws.claw(arguments).fails(78);
             assert!(err.contains("belongs to another user"), "{name} {arguments:?}: {err}");
         }

@@ -4,6 +4,8 @@ use crate::command::{Here, out};
 use crate::core::config;
 use crate::core::fault::{Fault, Result};
 use crate::store::trust;
+use crate::store::workspace::Workspace;
+use crate::world::World;
 use std::path::PathBuf;
 
 /// Trust the workspace: let it run and contact what it names
@@ -23,7 +25,9 @@ pub fn run(args: Args, here: &Here) -> Result<u8> {
     let root = start.ancestors().find(|dir| dir.join(config::FILE).is_file());
     let root =
         root.ok_or_else(|| Fault::config(format!("there is no {} in {} or above", config::FILE, start.display())))?;
-    trust::trust(&here.world, root)?;
+    // What no other command would open is not trusted either.
+    let workspace = Workspace::open(World::real()?, root.to_path_buf(), true)?;
+    trust::trust(&here.world, &workspace.root)?;
     out::line(&format!("trusted {}", root.display()))?;
     Ok(0)
 }
