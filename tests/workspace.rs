@@ -56,6 +56,10 @@ fn init_never_overwrites_and_completes_what_is_missing() {
 
 #[test]
 fn init_twice_changes_nothing_and_loses_no_event() {
+    let untouched = Fixture::empty();
+    for _ in 0..2 {
+        assert!(!untouched.claw(&["init", "."]).err.contains("kept"));
+    }
     let ws = Fixture::new();
     ws.claw(&["send", "--reply-to=file:x", "hello"]).ok();
     let state = git_state(&ws, ".");

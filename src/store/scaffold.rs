@@ -1,7 +1,7 @@
 //! The files of a new workspace. They are the ones at the top of this repository, which is a
 //! workspace too.
 
-use crate::core::config::Sync;
+use crate::core::config::{FILE, Sync};
 use crate::core::fault::{Fault, Result};
 use crate::store::{At, durable};
 use std::fs;
@@ -56,19 +56,24 @@ pub struct Written {
 /// Where a file cannot be written.
 pub fn write(root: &Path, model: &str, has_git: bool) -> Result<Written> {
     let template = include_str!("../../claw.yaml");
-    let config =
-        template.replacen("model: offline\n", model, 1).replacen("  git: false\n", &format!("  git: {has_git}\n"), 1);
+    let default = |has_git: bool| {
+        let git = format!("  git: {has_git}\n");
+        template.replacen("model: offline\n", model, 1).replacen("  git: false\n", &git, 1)
+    };
+    let (config, other) = (default(has_git), default(!has_git));
     if !config.contains(model) {
         return Err(Fault::data("the embedded claw.yaml has no place for the model"));
     }
     let keep = FOLDERS.iter().map(|f| (format!("{f}/.gitkeep"), ""));
     let files = FILES.iter().map(|(name, text)| ((*name).to_owned(), *text));
-    let own = [("claw.yaml".to_owned(), config.as_str()), (".gitignore".to_owned(), IGNORE)];
+    let own = [(FILE.to_owned(), config.as_str()), (".gitignore".to_owned(), IGNORE)];
     let mut written = Written::default();
     for (name, text) in own.into_iter().chain(files).chain(keep) {
         let path = root.join(&name);
         match fs::read(&path) {
             Ok(there) if there == text.as_bytes() => continue,
+            // Whether there was a repository is found out when the workspace is made.
+            Ok(there) if name == FILE && there == other.as_bytes() => continue,
             Ok(_) => {
                 written.kept.push(name);
                 continue;
