@@ -119,6 +119,10 @@ impl Workspace {
         let meta = match fs::metadata(&file) {
             Ok(meta) => meta,
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                if root.exists() && !root.is_dir() {
+                    return Err(Fault::config(format!("{} is no folder", root.display()))
+                        .hint("name the folder that claw.yaml lies in"));
+                }
                 return Err(Fault::config(format!("no workspace in {}", root.display()))
                     .hint(format!("make one with `claw init {}`", root.display())));
             }
