@@ -257,6 +257,19 @@ const WRONG: &[(&str, &str, &str, bool)] = &[
     ("inbox/.hidden", "hello", r"^inbox/\.hidden: warning: stays where it is: a hidden file$", false),
     (".claw/clock", "00004102444800000000", r"^\.claw/clock: warning: new ids are \d+ s ahead of the clock", false),
     (
+        "agents/cookie/AGENT.md",
+        "---\nname: x\ntools: [{bash: {aprove: [rm]}}]\n---\n",
+        r"^agents/cookie/AGENT.md:3:\d+: tools\[0\]\.bash.*: unknown field `aprove`, expected `approve`",
+        true,
+    ),
+    (
+        "agents/cookie/AGENT.md",
+        "---\nname: x\ntools: [{bash: {approve: 3}}]\n---\n",
+        r"^agents/cookie/AGENT.md:3:\d+: .*`approve` is true, false or a list",
+        true,
+    ),
+    ("claw.yaml", "+deliver_to: foo", r"^claw\.yaml:([3-9]\d|\d{3}):13: deliver_to: .*`foo`", true),
+    (
         "sessions/pickle.x/log.jsonl",
         "not json\n",
         r"^sessions/pickle\.x/log\.jsonl:1:1: warning: a line that cannot be read",
@@ -279,6 +292,19 @@ fn check_names_everything_that_is_wrong_and_only_errors_end_it_with_78() {
         assert!(!ran.out.contains("in order"), "{ran:#?}");
         assert!(ran.out.lines().all(|l| l.contains("warning: ") != *is_error), "{ran:#?}");
     }
+}
+
+#[test]
+fn an_agent_without_its_file_and_a_default_that_is_none_are_said_as_they_are() {
+    let ws = Fixture::new();
+    fs::remove_file(ws.path("agents/pickle/AGENT.md")).unwrap();
+    let err = ws.claw(&["ask", "-n", "hello"]).fails(65);
+    assert!(err.contains("agents/pickle is there, but has no AGENT.md"), "{err}");
+    ws.config("default_agent: nobody");
+    let err = ws.claw(&["ask", "-n", "hello"]).fails(65);
+    assert!(err.contains("no agent `nobody`, which default_agent in claw.yaml names"), "{err}");
+    assert!(err.contains("there are: cookie\n"), "{err}");
+    assert!(ws.claw(&["ask", "-n", "-a", "none", "hello"]).fails(65).contains("no agent `none`\n"));
 }
 
 #[test]
@@ -313,7 +339,7 @@ fn check_finds_everything_at_once() {
     ws.write("inbox/new/hello.txt", "hello");
     let ran = ws.claw(&["check"]);
     assert_eq!((ran.code, ran.out.lines().count()), (78, 4), "{ran:#?}");
-    assert!(ran.err.contains("3 errors, 1 warnings"), "{ran:#?}");
+    assert!(ran.err.contains("3 errors, 1 warning\n"), "{ran:#?}");
 }
 
 #[test]

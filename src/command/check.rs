@@ -58,7 +58,8 @@ pub fn run(_: &Args, here: Here) -> Result<u8> {
     if problems.is_empty() {
         out::line("everything is in order")?;
     } else {
-        out::tell(&format!("{errors} errors, {warnings} warnings"));
+        let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        out::tell(&format!("{}, {}", count(errors, "error"), count(warnings, "warning")));
     }
     Ok(if errors == 0 { 0 } else { 78 })
 }
@@ -69,7 +70,7 @@ fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
     let error = |key: &str, what: String| Problem::error(FILE, what).at(problem::locate(&text, key));
     let mut problems = Vec::new();
     if !definitions::has_agent(workspace, &config.default_agent) {
-        let fault = definitions::unknown(workspace, &config.default_agent);
+        let fault = definitions::missing(workspace, &config.default_agent);
         problems.push(error("default_agent", format!("default_agent: {fault}")));
     }
     if let Some(address) = &config.deliver_to {

@@ -3,15 +3,16 @@
 
 use crate::core::fault::{Fault, Result};
 use crate::core::id::{hash32, is_name_byte};
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 
 /// The longest address in bytes; platforms stay far below.
 pub const MAX: usize = 512;
 
 /// Who said something, or where an answer goes: `telegram:-100123/7`, `cli:ann`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(into = "String")]
 pub struct Address {
     text: String,
     colon: usize,
@@ -95,10 +96,22 @@ impl fmt::Display for Address {
     }
 }
 
-impl TryFrom<String> for Address {
-    type Error = Fault;
-    fn try_from(text: String) -> Result<Self> {
-        Self::parse(&text)
+/// By hand: what is wrong is said while the text is read, so that a reader of settings knows its key and place.
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> std::result::Result<Self, D::Error> {
+        struct Reader;
+        impl Visitor<'_> for Reader {
+            type Value = Address;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a string, channel:rest")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> std::result::Result<Address, E> {
+                Address::parse(text).map_err(E::custom)
+            }
+        }
+        source.deserialize_str(Reader)
     }
 }
 

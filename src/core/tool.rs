@@ -3,10 +3,12 @@
 
 use crate::core::fault::{Fault, Result};
 use regex::Regex;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// How much a model is told of one result, in bytes; the rest goes into a file.
 pub const MAX_TOLD: usize = 16 << 10;
@@ -30,7 +32,7 @@ pub enum Class {
 
 /// Whether the owner is asked before a call is run.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "`approve` is true, false or a list of regular expressions")]
 pub enum Approve {
     /// Always, or never.
     Always(bool),
@@ -69,11 +71,33 @@ pub fn told(tool: &str, arguments: &Value) -> String {
 }
 
 /// A line of an agent's `tools:`: a name, or a name with settings.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq)]
 enum Line {
     Name(String),
     With(BTreeMap<String, Settings>),
+}
+
+/// By hand: what serde makes of an untagged enum knows neither the key that is wrong nor its place.
+impl<'de> Deserialize<'de> for Line {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> std::result::Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Line;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a tool's name, or `NAME: {approve: …}`")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> std::result::Result<Line, E> {
+                Ok(Line::Name(name.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> std::result::Result<Line, A::Error> {
+                Deserialize::deserialize(MapAccessDeserializer::new(map)).map(Line::With)
+            }
+        }
+        source.deserialize_any(Reader)
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

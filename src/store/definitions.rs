@@ -1,5 +1,6 @@
 //! Reading agents, and what every definition in the workspace says about itself.
 
+use crate::core::config::FILE;
 use crate::core::definition::{self, Agent, Cron, Watch};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model_settings::Model;
@@ -98,11 +99,24 @@ pub fn has_agent(workspace: &Workspace, id: &str) -> bool {
     session::check_agent(id).is_ok() && workspace.path(&format!("agents/{id}/AGENT.md")).is_file()
 }
 
-/// That there is no agent `id`, with a guess.
+/// That there is no agent `id`, with a guess; also where it is named, if the settings do.
 #[must_use]
 pub fn unknown(workspace: &Workspace, id: &str) -> Fault {
-    let ids = folders(workspace, "agents");
+    let fault = missing(workspace, id);
+    let is_default = workspace.config().is_ok_and(|config| config.default_agent == id);
+    let named = if is_default { format!(", which default_agent in {FILE} names") } else { String::new() };
+    Fault { message: fault.message.clone() + &named, ..fault }
+}
+
+/// That there is no agent `id`, with a guess.
+#[must_use]
+pub fn missing(workspace: &Workspace, id: &str) -> Fault {
+    let (ids, bare): (Vec<String>, Vec<String>) =
+        folders(workspace, "agents").into_iter().partition(|id| has_agent(workspace, id));
     let fault = Fault::data(format!("there is no agent `{}`", id.escape_debug()));
+    if bare.iter().any(|bare| bare == id) {
+        return fault.hint(format!("agents/{id} is there, but has no AGENT.md"));
+    }
     match nearest(id, ids.iter().map(String::as_str)) {
         Some(near) => fault.hint(format!("did you mean `{near}`?")),
         None => fault.hint(format!("there are: {}", ids.join(", "))),
