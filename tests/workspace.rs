@@ -258,6 +258,18 @@ const WRONG: &[(&str, &str, &str, bool)] = &[
     (".claw/clock", "00004102444800000000", r"^\.claw/clock: warning: new ids are \d+ s ahead of the clock", false),
     (
         "agents/cookie/AGENT.md",
+        "---\nname: x\ntools: [bash, recal]\n---\nx\n",
+        r"^agents/cookie/AGENT.md:3:1: warning: tools: there is no tool `recal`, did you mean `recall`\?",
+        false,
+    ),
+    (
+        "agents/cookie/AGENT.md",
+        "---\nname: x\nwrite: [files, ../x]\n---\nx\n",
+        r"^agents/cookie/AGENT.md:3:1: warning: write: `\.\./x` is passed over",
+        false,
+    ),
+    (
+        "agents/cookie/AGENT.md",
         "---\nname: x\ntools: [{bash: {aprove: [rm]}}]\n---\n",
         r"^agents/cookie/AGENT.md:3:\d+: tools\[0\]\.bash.*: unknown field `aprove`, expected `approve`",
         true,
@@ -267,6 +279,25 @@ const WRONG: &[(&str, &str, &str, bool)] = &[
         "---\nname: x\ntools: [{bash: {approve: 3}}]\n---\n",
         r"^agents/cookie/AGENT.md:3:\d+: .*`approve` is true, false or a list",
         true,
+    ),
+    ("tools/hello.json", "not json", r"^tools/hello\.json: there is no executable `hello` beside it", true),
+    (
+        "claw.yaml",
+        "+models: {m: {provider: command, command: [./nope]}}",
+        r"^claw\.yaml:\d+:\d+: models\.m\.command: there is no executable \./nope",
+        true,
+    ),
+    (
+        "claw.yaml",
+        "+models: {m: {provider: command, command: []}}",
+        r"^claw\.yaml:\d+:\d+: models\.m\.command: it is missing",
+        true,
+    ),
+    (
+        "claw.yaml",
+        "+models: {m: {provider: openai, model: x, api_key_file: .secrets/m}}",
+        r"^claw\.yaml:\d+:\d+: warning: model m: the key file .*No such file",
+        false,
     ),
     ("claw.yaml", "+deliver_to: foo", r"^claw\.yaml:([3-9]\d|\d{3}):13: deliver_to: .*`foo`", true),
     (
@@ -291,6 +322,21 @@ fn check_names_everything_that_is_wrong_and_only_errors_end_it_with_78() {
         assert!(ran.out.lines().any(|line| pattern.is_match(line)), "{file} {text}: {ran:#?}");
         assert!(!ran.out.contains("in order"), "{ran:#?}");
         assert!(ran.out.lines().all(|l| l.contains("warning: ") != *is_error), "{ran:#?}");
+    }
+}
+
+#[test]
+fn a_tool_is_whole_or_is_said_not_to_be() {
+    let ws = Fixture::new();
+    ws.write("tools/hello", "#!/bin/sh\n");
+    assert_eq!(ws.shell("chmod +x tools/hello").code, 0);
+    for (text, says) in [
+        ("not json", "tools/hello.json: expected"),
+        (r#"{"description": "x", "parameters": {"type": "object"}, "calss": "reads"}"#, "unknown field `calss`"),
+    ] {
+        ws.write("tools/hello.json", text);
+        let ran = ws.claw(&["check"]);
+        assert!(ran.code == 78 && ran.out.contains(says), "{ran:#?}");
     }
 }
 

@@ -4,7 +4,7 @@ use crate::channel;
 use crate::child::walls;
 use crate::command::{Here, out};
 use crate::core::config::{Config, FILE};
-use crate::core::definition::Agent;
+use crate::core::definition::{self, Agent};
 use crate::core::entry::Entry;
 use crate::core::fault::Result;
 use crate::core::overlap;
@@ -13,7 +13,8 @@ use crate::core::stamp::SECOND;
 use crate::provider;
 use crate::store::boxes::{Side, State};
 use crate::store::workspace::Workspace;
-use crate::store::{clock, definitions, drops, git, session_log, skills, tasks};
+use crate::store::{clock, definitions, drops, git, secrets, session_log, skills, tasks};
+use crate::tool;
 use std::fs;
 use std::path::Path;
 
@@ -41,6 +42,7 @@ pub fn run(_: &Args, here: Here) -> Result<u8> {
         Err(problem) => vec![problem],
     };
     problems.extend(definitions::problems(&workspace));
+    problems.extend(tools(&workspace));
     problems.extend(skills::problems(&workspace));
     problems.extend(tasks::problems(&workspace));
     problems.extend(strays(&workspace));
@@ -100,6 +102,15 @@ fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
             let fault = config.choose(&Agent::default(), Some(other)).err();
             problems.extend(fault.map(|fault| error(&format!("{key}.fallback"), format!("{key}.fallback: {fault}"))));
         }
+        if known == "command" {
+            problems.extend(
+                program(workspace, &model.command)
+                    .map(|what| error(&format!("{key}.command"), format!("{key}.command: {what}"))),
+            );
+        }
+        let unread = model.api_key_file.as_ref().and_then(|_| secrets::key(workspace, name, model).err());
+        let at = || problem::locate(&text, &format!("{key}.api_key_file"));
+        problems.extend(unread.map(|fault| Problem::warning(FILE, fault.to_string()).at(at())));
         let missing = model.api_key_env.as_deref().filter(|v| workspace.world.var(v).is_none());
         let warning = |v| Problem::warning(FILE, format!("{key}: {v} is not set in this environment"));
         problems.extend(missing.map(|v| warning(v).at(problem::locate(&text, &key))));
@@ -120,6 +131,40 @@ fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
     if config.memories.git && (!git::is_there() || !workspace.path(".git").exists()) {
         let message = "memories.git is true, but there is no git program or the workspace is no repository of its own";
         problems.push(Problem::warning(FILE, message).at(problem::locate(&text, "memories.git")));
+    }
+    problems
+}
+
+/// Why a command cannot be run, as far as that can be seen: a bare name is looked for when it is run.
+fn program(workspace: &Workspace, command: &[String]) -> Option<String> {
+    let Some(name) = command.first() else { return Some("it is missing".to_owned()) };
+    let is_there = || rustix::fs::access(workspace.path(name), rustix::fs::Access::EXEC_OK).is_ok();
+    (name.contains('/') && !is_there()).then(|| format!("there is no executable {name}"))
+}
+
+/// What agents name as a tool must be one, and what lies in `tools/` be whole.
+fn tools(workspace: &Workspace) -> Vec<Problem> {
+    let (programs, faults) = tool::program::all(workspace);
+    let mut known: Vec<&str> = tool::names().collect();
+    known.extend(programs.iter().map(|program| &program.spec.name[..]));
+    let mut problems: Vec<Problem> = faults
+        .iter()
+        .map(|fault| match fault.message.split_once(": ") {
+            Some((path, what)) => Problem::error(path, what),
+            None => Problem::error(tool::program::FOLDER, &fault.message),
+        })
+        .collect();
+    for id in definitions::folders(workspace, "agents") {
+        let path = format!("agents/{id}/AGENT.md");
+        let text = fs::read_to_string(workspace.path(&path)).unwrap_or_default();
+        // One that cannot be read is named as such elsewhere.
+        let Ok((agent, _)) = definition::agent(&id, &path, &text, None) else { continue };
+        for name in agent.tools.names().filter(|name| !known.contains(name)) {
+            let near = problem::nearest(name, known.iter().copied());
+            let guess = near.map(|near| format!(", did you mean `{near}`?")).unwrap_or_default();
+            let what = format!("tools: there is no tool `{name}`{guess}");
+            problems.push(Problem::warning(&path, what).at(problem::locate(&text, "tools")));
+        }
     }
     problems
 }

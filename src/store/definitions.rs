@@ -11,6 +11,7 @@ use crate::core::template;
 use crate::store::contained;
 use crate::store::lease;
 use crate::store::unreadable;
+use crate::store::reach::may_write;
 use crate::store::workspace::Workspace;
 use std::convert::Infallible;
 use std::fs;
@@ -224,8 +225,12 @@ pub fn problems(workspace: &Workspace) -> Vec<Problem> {
             let what = format!("it watches tasks, and may not use the tool `{TASKS}`");
             Problem::warning(path, what).at(problem::locate(text, "watch"))
         });
+        let closed = agent.write.iter().flatten().filter(|name| !may_write(name)).map(|name| {
+            let what = format!("write: `{name}` is passed over: only the workspace's own folders can be written");
+            Problem::warning(path, what).at(problem::locate(text, "write"))
+        });
         let long = long(path, &agent.identity, config.prompt.max_file);
-        Ok(warnings.into_iter().chain(deaf).chain(long).collect())
+        Ok(warnings.into_iter().chain(deaf).chain(closed).chain(long).collect())
     });
     look("crons", "CRON.md", &|id, path, text| {
         let (cron, warnings) = definition::cron(id, path, text)?;
