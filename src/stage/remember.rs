@@ -46,8 +46,8 @@ impl Work for Remember<'_> {
             Ok(event) => event,
             Err(fault) => return settle(self.workspace, Side::Inbox, job, fault, None, Patience::Waits),
         };
-        let place = crashed(&job).map_or_else(|| shelf(&event), Err);
-        match place.and_then(|shelf| self.note(&job, lane, &shelf, &event)) {
+        let place = crashed(&job).map_or_else(|| self.note(&job, lane, &event), Err);
+        match place {
             Ok(place) => {
                 let noted =
                     Line { to: "done".into(), why: place.clone(), ..Line::of(Side::Inbox, "remember", &job.entry) };
@@ -65,9 +65,10 @@ impl Work for Remember<'_> {
 }
 
 impl Remember<'_> {
-    fn note(&self, job: &Job, lane: &Lane, onto: &Shelf, event: &Event) -> Result<String> {
-        let place = memories::note(self.workspace, onto, &event.id, &event.content)?;
-        match memories::commit(self.workspace, lane, onto, &event.id, &event.content) {
+    fn note(&self, job: &Job, lane: &Lane, event: &Event) -> Result<String> {
+        let to = shelf(event)?;
+        let place = memories::note(self.workspace, &to, &event.id, &event.content)?;
+        match memories::commit(self.workspace, lane, &to, &event.id, &event.content) {
             Err(fault) if job.entry.tries.attempts >= COMMITS => {
                 self.workspace.world.say(&format!("{fault}; it stays as it is, for you to commit"));
                 Ok(place)
