@@ -558,7 +558,6 @@ fn a_repository_that_is_broken_is_said_and_not_taken_for_a_committed_one() {
 }
 
 #[test]
-#[ignore = "red: git's own lock, left behind by a power cut, keeps every later note from being committed"]
 fn a_lock_of_git_from_before_the_machine_was_started_holds_up_nobody() {
     let ws = Fixture::new();
     if !ws.path(".git").exists() {

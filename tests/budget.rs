@@ -256,9 +256,7 @@ fn a_worker_killed_before_every_durable_call_loses_no_count() {
     for limit in [1, 2] {
         let template = synced();
         server.model(&template);
-        let budget = format!("budget: {{total: {{calls: {limit}, tokens: 100000}}}}\n");
-        // Its id is of a day that is long over, and what is done is looked at.
-        template.config(&format!("deliver_to: file:owner\n{budget}keep: {{done_days: 36500}}\n"));
+        template.config(&format!("deliver_to: file:owner\nbudget: {{total: {{calls: {limit}, tokens: 100000}}}}\n"));
         template.claw(&["send", "--id", ID, "--from", "file:a", PLAIN]).ok();
         template.claw(&["route"]).ok();
         proof.points += sweep(&server, &template, &mut found, |ws| wrong(ws, server.asked(PLAIN, 0), limit));

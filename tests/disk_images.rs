@@ -204,7 +204,6 @@ fn on_real_file_systems_without_syncs_what_was_acknowledged_is_lost() {
 }
 
 #[test]
-#[ignore = "red: git is not told to sync, so the notes' repository has empty objects after a power cut"]
 fn on_real_file_systems_a_power_cut_leaves_the_notes_repository_whole() {
     if !is_possible() {
         return;

@@ -2,12 +2,16 @@
 //! signing, no maintenance, no look into repositories within it: nothing that a repository could name is run, and
 //! agents may make one below `memories/`.
 
+use crate::core::config::Sync;
 use crate::core::fault::{Fault, Kind, Result};
+use crate::store::durable;
 use crate::store::lock::Lane;
 use command_fds::{CommandFdExt, FdMapping};
+use rustix::time::{ClockId, clock_gettime};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, SystemTime};
 
 /// Commits one file, and only that file: what somebody has staged stays staged. Does nothing where
 /// the workspace is not a repository's own top, or the file is as it was committed. Git inherits the
@@ -16,20 +20,33 @@ use std::process::{Command, Output, Stdio};
 ///
 /// # Errors
 /// `Later` where git says no (a lock, say).
-pub fn commit(root: &Path, lane: &Lane, file: &Path, message: &str) -> Result<()> {
+pub fn commit(root: &Path, lane: &Lane, sync: Sync, file: &Path, message: &str) -> Result<()> {
     if !root.join(".git").exists() {
         return Ok(());
     }
+    take_old_locks(root)?;
     let name = file.to_string_lossy();
-    let held = || lane.share_all();
-    let found =
-        checked(root, held()?, &["status", "--porcelain", "--ignored", "--ignore-submodules=all", "--", &name])?;
+    let run = |words: &[&str]| checked(root, lane.share_all()?, sync, words);
+    let found = run(&["status", "--porcelain", "--ignored", "--ignore-submodules=all", "--", &name])?;
     if found.is_empty() || found.starts_with(b"!!") {
         return Ok(());
     }
     // Not `git add`, which looks into a repository that lies where the file was.
-    checked(root, held()?, &["update-index", "--add", "--", &name])?;
-    checked(root, held()?, &["commit", "--quiet", "--no-verify", "--only", "-m", message, "--", &name])?;
+    run(&["update-index", "--add", "--", &name])?;
+    run(&["commit", "--quiet", "--no-verify", "--only", "-m", message, "--", &name])?;
+    Ok(())
+}
+
+/// Takes away what git has locked before the machine was started: nobody holds that any more.
+fn take_old_locks(root: &Path) -> Result<()> {
+    let uptime = Duration::from_secs(u64::try_from(clock_gettime(ClockId::Boottime).tv_sec).unwrap_or_default());
+    let started = SystemTime::now().checked_sub(uptime);
+    for path in ["index.lock", "HEAD.lock"].map(|name| root.join(".git").join(name)) {
+        let made = path.symlink_metadata().and_then(|meta| meta.modified()).ok();
+        if made.is_some_and(|made| started.is_some_and(|started| made < started)) {
+            durable::remove(&path)?;
+        }
+    }
     Ok(())
 }
 
@@ -41,7 +58,9 @@ pub fn init(root: &Path, files: &[String]) -> Result<()> {
     let with = |words: &[&'static str]| -> Vec<String> {
         words.iter().map(ToString::to_string).chain(files.iter().cloned()).collect()
     };
-    let run = |words: Vec<String>| checked(root, Vec::new(), &words.iter().map(String::as_str).collect::<Vec<_>>());
+    let run = |words: Vec<String>| {
+        checked(root, Vec::new(), Sync::Full, &words.iter().map(String::as_str).collect::<Vec<_>>())
+    };
     run(vec!["init".to_owned(), "--quiet".to_owned()])?;
     run(with(&["add", "--"]))?;
     run(with(&["commit", "--quiet", "--no-verify", "-m", "claw init", "--"]))?;
@@ -57,8 +76,8 @@ pub fn is_there() -> bool {
 }
 
 /// What git says, where it goes well.
-fn checked(root: &Path, held: Vec<OwnedFd>, arguments: &[&str]) -> Result<Vec<u8>> {
-    let output = git(root, held, arguments)?;
+fn checked(root: &Path, held: Vec<OwnedFd>, sync: Sync, arguments: &[&str]) -> Result<Vec<u8>> {
+    let output = git(root, held, sync, arguments)?;
     if output.status.success() {
         return Ok(output.stdout);
     }
@@ -67,12 +86,14 @@ fn checked(root: &Path, held: Vec<OwnedFd>, arguments: &[&str]) -> Result<Vec<u8
     Err(Fault::new(Kind::Later, format!("git {} in {}: {text}", arguments[0], root.display())))
 }
 
-fn git(root: &Path, held: Vec<OwnedFd>, arguments: &[&str]) -> Result<Output> {
+fn git(root: &Path, held: Vec<OwnedFd>, sync: Sync, arguments: &[&str]) -> Result<Output> {
     let mut command = Command::new("git");
     for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX"] {
         command.env_remove(name);
     }
     for setting in [
+        // By itself it does not sync what it adds, and a power cut leaves it empty.
+        if sync == Sync::Full { "core.fsync=all" } else { "core.fsync=none" },
         "gc.auto=0",
         "maintenance.auto=false",
         "core.hooksPath=/dev/null",

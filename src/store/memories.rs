@@ -101,7 +101,7 @@ pub fn commit(workspace: &Workspace, lane: &Lane, shelf: &Shelf, id: &Id, text: 
         return Ok(());
     }
     let name = shelf.file(id.stamp());
-    git::commit(&workspace.root, lane, Path::new(&name), &format!("remember: {}", first_words(text)))
+    git::commit(&workspace.root, lane, workspace.sync()?, Path::new(&name), &format!("remember: {}", first_words(text)))
         .map_err(|e| Fault::new(Kind::Later, format!("{name} is written, but {e}")))
 }
 
