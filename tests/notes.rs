@@ -3,6 +3,7 @@
 
 mod common;
 
+use claw::core::config::Sync;
 use claw::store::boxes::Side;
 use claw::store::git;
 use claw::store::lock::Lane;
@@ -120,7 +121,7 @@ fn a_commit_runs_nothing_that_a_repository_below_the_notes_names() {
     .ok();
     let workspace = ws.opened();
     let lane = Lane::attempt(&workspace, Side::Inbox, "memories").unwrap().unwrap();
-    let _ = git::commit(&ws.root, &lane, Path::new("memories/topics/a.md"), "x");
+    let _ = git::commit(&ws.root, &lane, Sync::None, Path::new("memories/topics/a.md"), "x");
     assert!(!ws.dir.path().join("ran").exists());
     // What it could have run.
     ws.shell("git status").ok();

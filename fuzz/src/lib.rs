@@ -24,7 +24,7 @@ use claw::core::session;
 use claw::core::skill;
 use claw::core::stamp::Stamp;
 use claw::core::turn;
-use claw::store::definitions;
+use claw::store::problems;
 use claw::store::session_log::{self, SessionLog};
 use claw::store::skills;
 use serde_json::{Map, Value};
@@ -150,7 +150,7 @@ fn settings(text: &str, config: &Config) {
     at_place(|place| {
         fs::write(place.path("claw.yaml"), text).unwrap();
         let workspace = place.workspace();
-        let _ = definitions::problems(&workspace);
+        let _ = problems::of(&workspace);
         let _ = skills::problems(&workspace);
         workspace.home().unwrap();
         if let Some(address) = &config.deliver_to {

@@ -13,7 +13,7 @@ use crate::core::stamp::SECOND;
 use crate::provider;
 use crate::store::boxes::{Side, State};
 use crate::store::workspace::Workspace;
-use crate::store::{clock, definitions, drops, git, secrets, session_log, skills, tasks};
+use crate::store::{clock, definitions, drops, git, problems, secrets, session_log, skills, tasks};
 use crate::tool;
 use std::fs;
 use std::path::Path;
@@ -41,7 +41,7 @@ pub fn run(_: &Args, here: Here) -> Result<u8> {
         }
         Err(problem) => vec![problem],
     };
-    problems.extend(definitions::problems(&workspace));
+    problems.extend(problems::of(&workspace));
     problems.extend(tools(&workspace));
     problems.extend(skills::problems(&workspace));
     problems.extend(tasks::problems(&workspace));

@@ -10,7 +10,7 @@ use crate::stage::meter;
 use crate::store::boxes::{Side, State};
 use crate::store::spool;
 use crate::store::workspace::Workspace;
-use crate::store::{definitions, drops, holders, journal, tasks};
+use crate::store::{drops, holders, journal, problems, tasks};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
@@ -136,7 +136,7 @@ fn look(workspace: &Workspace) -> Result<Status> {
         most: limit.what.show(limit.most),
     });
     let held = holders::list(&workspace.root);
-    let definitions = definitions::problems(workspace).into_iter().filter(|problem| !problem.is_warning);
+    let definitions = problems::of(workspace).into_iter().filter(|problem| !problem.is_warning);
     let definitions = definitions.map(|problem| problem.to_string());
     Ok(Status {
         workspace: workspace.root.display().to_string(),

@@ -7,11 +7,11 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::store::durable;
 use crate::store::lock::Lane;
 use command_fds::{CommandFdExt, FdMapping};
-use rustix::time::{ClockId, clock_gettime};
+use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Commits one file, and only that file: what somebody has staged stays staged. Does nothing where
 /// the workspace is not a repository's own top, or the file is as it was committed. Git inherits the
@@ -39,11 +39,14 @@ pub fn commit(root: &Path, lane: &Lane, sync: Sync, file: &Path, message: &str) 
 
 /// Takes away what git has locked before the machine was started: nobody holds that any more.
 fn take_old_locks(root: &Path) -> Result<()> {
-    let uptime = Duration::from_secs(u64::try_from(clock_gettime(ClockId::Boottime).tv_sec).unwrap_or_default());
-    let started = SystemTime::now().checked_sub(uptime);
+    let about = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let seconds = about.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok());
+    let Some(started) = seconds.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds))) else {
+        return Ok(());
+    };
     for path in ["index.lock", "HEAD.lock"].map(|name| root.join(".git").join(name)) {
         let made = path.symlink_metadata().and_then(|meta| meta.modified()).ok();
-        if made.is_some_and(|made| started.is_some_and(|started| made < started)) {
+        if made.is_some_and(|made| made < started) {
             durable::remove(&path)?;
         }
     }

@@ -28,6 +28,7 @@ pub mod locate;
 pub mod lock;
 pub mod memories;
 mod ours;
+pub mod problems;
 pub mod prune;
 pub mod publish;
 pub mod reach;
