@@ -27,6 +27,7 @@ use reference::{Answer, EVENTS, FRESH, Folder, LANES, MISTAKES, Name, Operation,
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
 use tempfile::TempDir;
 
 /// 2026-11-21T00:00:00Z.
@@ -116,7 +117,23 @@ impl Store {
         }
     }
 
+    fn is_done(&self, event: usize) -> bool {
+        Side::Inbox.done(self.workspace, &id(event)).exists()
+    }
+
+    /// Days of `done/` are as old as the reference's clock says, not the machine's.
     fn apply(&mut self, operation: Operation, expected: &State) -> Answer {
+        let before: Vec<bool> = (0..EVENTS).map(|event| self.is_done(event)).collect();
+        let answer = self.operate(operation, expected);
+        for event in (0..EVENTS).filter(|event| self.is_done(*event) && !before[*event]) {
+            let day = Side::Inbox.done(self.workspace, &id(event)).parent().unwrap().to_owned();
+            let now = SystemTime::from(at(self.now).timestamp());
+            fs::File::open(day).unwrap().set_modified(now).unwrap();
+        }
+        answer
+    }
+
+    fn operate(&mut self, operation: Operation, expected: &State) -> Answer {
         let is_idle = |of: usize| expected.is_idle(of);
         let by_hand = |result: claw::core::fault::Result<bool>| match result {
             Ok(true) => Answer::Yes,
@@ -173,7 +190,7 @@ impl Store {
                 assert!(names.entry(event).or_default().insert((folder, due, numbers(entry.tries))));
             }
         }
-        for event in (0..EVENTS).filter(|event| Side::Inbox.done(self.workspace, &id(*event)).exists()) {
+        for event in (0..EVENTS).filter(|event| self.is_done(*event)) {
             names.entry(event).or_default().insert((Folder::Done, None, FRESH));
         }
         names

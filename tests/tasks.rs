@@ -306,6 +306,7 @@ fn killed_before_every_durable_call_a_task_is_in_one_place_and_can_be_done() {
             let ws = copy(&arranged);
             let Some(call) = tracer::run(ws.command(command), at, Fault::Kill).hit else { continue };
             proof.points += 1;
+            recover(&ws);
             let place = format!("{command:?} at {call} ({at} of {calls})");
             found.extend(wrong(&ws, "job").into_iter().map(|what| format!("{place}: {what}")));
             // Whatever it was, it can be done now, and what came of it stands there once.

@@ -11,6 +11,7 @@ use crate::store::lock::Lane;
 use crate::store::sessions;
 use crate::store::spool;
 use crate::store::stop;
+use crate::store::tasks;
 use crate::store::workspace::Workspace;
 use std::collections::HashSet;
 use std::fs;
@@ -72,6 +73,7 @@ pub fn run(workspace: &Workspace) -> Result<usize> {
         }
     }
     sessions::tidy(workspace)?;
+    tasks::tidy(workspace)?;
     for side in [Side::Inbox, Side::Outbox] {
         let folder = workspace.path(".claw/locks").join(side.name());
         for name in names(&folder) {

@@ -22,6 +22,8 @@ use std::path::{Path, PathBuf};
 pub const FOLDER: &str = "tasks";
 /// The longest file of a task, in bytes.
 const MAX: u64 = 256 << 10;
+/// What the second name of a task that is written anew ends with; it begins with a dot.
+const TEMPORARY: &str = ".md.tmp";
 
 /// The folder of a state.
 #[must_use]
@@ -161,6 +163,26 @@ pub fn first(workspace: &Workspace) -> Result<Task> {
     open.find_map(|(_, read)| read.ok()).ok_or_else(|| Fault::new(Kind::Later, "no task is open"))
 }
 
+/// Takes away the second names that killed writers have left.
+///
+/// # Errors
+/// Where one cannot be removed.
+pub fn tidy(workspace: &Workspace) -> Result<()> {
+    let left = || {
+        let files = State::ALL.into_iter().flat_map(|state| fs::read_dir(dir(workspace, state))).flatten().flatten();
+        files.map(|file| file.path()).filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with('.') && name.ends_with(TEMPORARY)
+        })
+    };
+    if left().next().is_none() {
+        return Ok(());
+    }
+    // Nobody is just writing one.
+    let _list = List::open(workspace)?;
+    left().try_for_each(|path| durable::remove(&path))
+}
+
 impl<'w> List<'w> {
     /// Waits for the list; whoever has it is quick.
     ///
@@ -287,7 +309,7 @@ impl<'w> List<'w> {
         let mode = fs::metadata(&path).map(|meta| Mode::from_raw_mode(meta.mode() & 0o777)).ok();
         let dir = dir(self.workspace, task.state);
         let handle = File::open(&dir).at("open", &dir)?;
-        let (name, temp) = (format!("{}.md", task.id), format!(".{}.md.tmp", task.id));
+        let (name, temp) = (format!("{}.md", task.id), format!(".{}{TEMPORARY}", task.id));
         durable::replace_at(&handle, name.as_ref(), &temp, text.as_bytes(), mode, self.workspace.sync()?)
             .at("write", &path)
     }

@@ -89,6 +89,8 @@ pub struct State {
     /// Events with a reason beside `failed/`.
     pub reasons: BTreeSet<usize>,
     pub held: [Option<Job>; 2],
+    /// When something was last put into a day of `done/`.
+    pub changed: BTreeMap<i64, i64>,
     /// What the last operation must have answered.
     pub answer: Answer,
 }
@@ -129,7 +131,10 @@ impl State {
     }
 
     fn add(&mut self, event: usize, name: Name) {
-        self.names.entry(event).or_default().insert(name);
+        let is_new = self.names.entry(event).or_default().insert(name);
+        if is_new && name.0 == Folder::Done {
+            self.changed.insert(stamp(event) / DAY, self.now);
+        }
     }
 
     fn remove(&mut self, event: usize, is_it: impl Fn(&Name) -> bool) {
@@ -199,7 +204,9 @@ impl State {
     fn prune<const WRONG: u8>(&mut self) {
         let live = self.live(Folder::New..=Folder::Failed);
         for event in 0..EVENTS {
-            let is_old = stamp(event) / DAY < self.now.div_euclid(DAY) - DONE_DAYS;
+            let day = stamp(event) / DAY;
+            let is_fresh = self.changed.get(&day).is_some_and(|at| *at >= self.now - DONE_DAYS * DAY);
+            let is_old = day < self.now.div_euclid(DAY) - DONE_DAYS && !is_fresh;
             let is_needed = WRONG != 4 && live.iter().any(|other| stamp(*other) / DAY == stamp(event) / DAY);
             if is_old && !is_needed {
                 self.remove(event, |name| name.0 == Folder::Done);
