@@ -34,7 +34,8 @@ pub fn commit(root: &Path, lane: &Lane, sync: Sync, file: &Path, message: &str) 
     // Not `git add`, which looks into a repository that lies where the file was.
     run(&["update-index", "--add", "--", &name])?;
     run(&["commit", "--quiet", "--no-verify", "--only", "-m", message, "--", &name])?;
-    Ok(())
+    // The one file that it does not sync, whatever it is told.
+    durable::sync_file(&root.join(".git/index"), sync)
 }
 
 /// Takes away what git has locked before the machine was started: nobody holds that any more.
