@@ -344,6 +344,16 @@ mod tests {
     }
 
     #[test]
+    fn an_idle_lane_is_forgotten_where_something_was_missed() {
+        let mut queue = queue(vec![view("a.1", &[1])]);
+        let mut begun = queue.next().unwrap();
+        begun.entries.clear();
+        assert!(queue.ended(begun, &entry(1, "a.1").id));
+        queue.missed();
+        assert!(queue.lanes.is_empty(), "of a lane that nobody works on nothing is kept");
+    }
+
+    #[test]
     fn a_release_is_news_where_a_lane_is_waited_for_or_nothing_is_known() {
         let mut queue = queue(vec![view("a.1", &[1])]);
         let mut begun = queue.next().unwrap();
