@@ -3,7 +3,6 @@
 use crate::command::{Here, out};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::store::hand;
-use std::collections::HashSet;
 
 /// Give an event up: it goes to done/ as it is
 #[derive(Debug, clap::Args)]
@@ -19,16 +18,9 @@ pub struct Args {
 /// `Data` where there is nothing pending, `Later` where somebody is at it.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.open()?;
-    let mut done = HashSet::new();
     out::ids(&workspace, &args.ids, |id| {
-        // A file and its reason, say: one event.
-        if done.contains(&id) {
-            return Ok(());
-        }
         if hand::discard(&workspace, &id)? {
-            out::line(id.as_str())?;
-            done.insert(id);
-            Ok(())
+            out::line(id.as_str())
         } else {
             Err(Fault::new(Kind::Data, format!("{id} is not pending")).hint(format!("claw why {}", id.short())))
         }

@@ -7,6 +7,7 @@ use crate::stage::{Outcome, Standing};
 use crate::store::locate;
 use crate::store::workspace::Workspace;
 use crate::world::World;
+use std::collections::HashSet;
 use std::io::{self, BufRead, ErrorKind, IsTerminal, Write};
 
 /// Prints one line.
@@ -71,12 +72,17 @@ pub fn clock(at: crate::core::stamp::Stamp) -> String {
 }
 
 /// The ids that were given: as arguments, or one per line on stdin where the argument is `-`. `each`
-/// is called as they come; what cannot be done with one is told, also that it means no event. The exit code.
+/// is called as they come, once for an event: a file and its reason, say, are one. What cannot be done with one is
+/// told, also that it means no event. The exit code.
 ///
 /// # Errors
 /// As [`words`].
 pub fn ids(workspace: &Workspace, arguments: &[String], mut each: impl FnMut(Id) -> Result<()>) -> Result<u8> {
-    words(arguments, |text| each(locate::resolve(workspace, text)?))
+    let mut seen = HashSet::new();
+    words(arguments, |text| {
+        let id = locate::resolve(workspace, text)?;
+        if seen.insert(id.clone()) { each(id) } else { Ok(()) }
+    })
 }
 
 /// What was given: the arguments, or one per line on stdin where the argument is `-`. `each` is called as they

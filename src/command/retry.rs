@@ -6,7 +6,6 @@ use crate::core::id::Id;
 use crate::store::boxes::{Side, State};
 use crate::store::workspace::Workspace;
 use crate::store::{hand, locate};
-use std::collections::HashSet;
 
 /// Try an event again that has failed or waits
 #[derive(Debug, clap::Args)]
@@ -22,19 +21,8 @@ pub struct Args {
 /// `Data` where there is nothing to be tried again, `Later` where somebody is at it.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.open()?;
-    let mut done = HashSet::new();
     out::ids(&workspace, &args.ids, |id| {
-        // A file and its reason, say: one event.
-        if done.contains(&id) {
-            return Ok(());
-        }
-        if hand::retry(&workspace, &id)? {
-            out::line(id.as_str())?;
-            done.insert(id);
-            Ok(())
-        } else {
-            Err(as_it_is(&workspace, &id)?)
-        }
+        if hand::retry(&workspace, &id)? { out::line(id.as_str()) } else { Err(as_it_is(&workspace, &id)?) }
     })
 }
 
