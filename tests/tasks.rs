@@ -3,7 +3,7 @@
 mod common;
 
 use common::proof::{self, Proof};
-use common::scenes::{copy, recover, synced};
+use common::scenes::{copy, recover, synced, troubles};
 use common::strict::{Answer, Script, Strict};
 use common::tracer::{self, Fault};
 use common::{Fixture, Ran};
@@ -283,9 +283,19 @@ fn wrong(ws: &Fixture, name: &str) -> Vec<String> {
     wrong
 }
 
-#[test]
-fn killed_before_every_durable_call_a_task_is_in_one_place_and_can_be_done() {
-    let mut proof = Proof::begin("kill -9 of claw tasks before every durable call");
+/// What is done to a command at the durable call of this number.
+type Faults = fn(usize) -> Vec<Fault>;
+
+const KILLED: Faults = |_| vec![Fault::Kill];
+
+/// The calls that are disturbed: in a test run every `few`th one, the others fall to the full proof.
+fn disturbed(calls: usize, few: usize, faults: Faults) -> impl Iterator<Item = (usize, Fault)> {
+    let chosen = (1..=calls).step_by(if proof::is_full() { 1 } else { few });
+    chosen.flat_map(move |at| faults(at).into_iter().map(move |fault| (at, fault)))
+}
+
+fn commands(name: &'static str, faults: Faults) {
+    let mut proof = Proof::begin(name);
     let template = synced();
     template.write("tasks/open/job.md", "x\n");
     let commands: [&[&str]; 4] = [
@@ -301,13 +311,12 @@ fn killed_before_every_durable_call_a_task_is_in_one_place_and_can_be_done() {
             arranged.claw(&["tasks", "claim", "job"]).ok();
         }
         let calls = tracer::run(copy(&arranged).command(command), 0, Fault::Kill).calls;
-        // In a test run every third one, as below every fifth; the others fall to the full proof.
-        for at in (1..=calls).step_by(if proof::is_full() { 1 } else { 3 }) {
+        for (at, fault) in disturbed(calls, 3, faults) {
             let ws = copy(&arranged);
-            let Some(call) = tracer::run(ws.command(command), at, Fault::Kill).hit else { continue };
+            let Some(call) = tracer::run(ws.command(command), at, fault).hit else { continue };
             proof.points += 1;
             recover(&ws);
-            let place = format!("{command:?} at {call} ({at} of {calls})");
+            let place = format!("{command:?} at {call} ({at} of {calls}), {fault:?}");
             found.extend(wrong(&ws, "job").into_iter().map(|what| format!("{place}: {what}")));
             // Whatever it was, it can be done now, and what came of it stands there once.
             let done = ws.claw(&["tasks", "done", "job", "--result", "Fine."]);
@@ -323,9 +332,8 @@ fn killed_before_every_durable_call_a_task_is_in_one_place_and_can_be_done() {
     assert!(proof.points > 20, "{}", proof.points);
 }
 
-#[test]
-fn news_and_the_turn_that_claims_killed_before_every_durable_call_are_done_once() {
-    let mut proof = Proof::begin("kill -9 of news, claim and done before every durable call");
+fn news(name: &'static str, faults: Faults) {
+    let mut proof = Proof::begin(name);
     let server = Strict::start(SCRIPTS);
     let template = synced();
     watching(&server, &template, &["bob"]);
@@ -337,14 +345,14 @@ fn news_and_the_turn_that_claims_killed_before_every_durable_call_are_done_once(
     };
     let calls = tracer::run(trusted().command(&["tick"]), 0, Fault::Kill).calls;
     let mut found = Vec::new();
-    for at in (1..=calls).step_by(if proof::is_full() { 1 } else { 5 }) {
+    for (at, fault) in disturbed(calls, 5, faults) {
         let ws = trusted();
         server.forget();
-        let Some(call) = tracer::run(ws.command(&["tick"]), at, Fault::Kill).hit else { continue };
+        let Some(call) = tracer::run(ws.command(&["tick"]), at, fault).hit else { continue };
         proof.points += 1;
         recover(&ws);
         recover(&ws);
-        let place = format!("{call} ({at} of {calls})");
+        let place = format!("{call} ({at} of {calls}), {fault:?}");
         let done = std::fs::read_to_string(ws.path("tasks/done/floor.md")).unwrap_or_default();
         let sessions = ws.list("sessions");
         let is_well = (files(&ws), ws.done("inbox").len(), ws.pending(), answers(&ws), server.broken())
@@ -362,4 +370,24 @@ fn news_and_the_turn_that_claims_killed_before_every_durable_call_are_done_once(
     proof.end(found.len());
     assert!(found.is_empty(), "{found:#?}");
     assert!(proof.points > 20, "{}", proof.points);
+}
+
+#[test]
+fn killed_before_every_durable_call_a_task_is_in_one_place_and_can_be_done() {
+    commands("kill -9 of claw tasks before every durable call", KILLED);
+}
+
+#[test]
+fn after_the_machines_trouble_a_task_is_in_one_place_and_can_be_done() {
+    commands("an error from every durable call of claw tasks", troubles);
+}
+
+#[test]
+fn news_and_the_turn_that_claims_killed_before_every_durable_call_are_done_once() {
+    news("kill -9 of news, claim and done before every durable call", KILLED);
+}
+
+#[test]
+fn news_and_the_turn_that_claims_are_done_once_after_the_machines_trouble() {
+    news("an error from every durable call of news, claim and done", troubles);
 }

@@ -144,9 +144,8 @@ fn a_turn_goes_on_after_the_machines_trouble() {
 }
 
 /// Three messages that wait become one turn, one answer, and one `done` line.
-#[test]
-fn collected_messages_killed_before_every_durable_call_are_each_answered_once() {
-    let mut proof = Proof::begin("kill -9 of a turn of three collected messages before every durable call");
+fn collected(name: &'static str, faults: impl Fn(usize) -> Vec<Fault>) {
+    let mut proof = Proof::begin(name);
     let server = Strict::start(SCRIPTS);
     let template = acting(&server);
     let agent = template.read("agents/pickle/AGENT.md").replace("allow_skills", "queue: collect\nallow_skills");
@@ -157,14 +156,19 @@ fn collected_messages_killed_before_every_durable_call_are_each_answered_once() 
     }
     template.claw(&["route"]).ok();
     let calls = tracer::run(trusted(&template).command(&["run-agent"]), 0, Fault::Kill).calls;
-    let mut found = Vec::new();
+    let (stood, mut found) = (standing(&template), Vec::new());
     // In a test run every other one.
-    for at in (1..=calls).step_by(if proof::is_full() { 1 } else { 2 }) {
+    let chosen = (1..=calls).step_by(if proof::is_full() { 1 } else { 2 });
+    for (at, fault) in chosen.flat_map(|at| faults(at).into_iter().map(move |fault| (at, fault))) {
         let ws = trusted(&template);
-        let Some(call) = tracer::run(ws.command(&["run-agent"]), at, Fault::Kill).hit else { continue };
+        let Some(call) = tracer::run(ws.command(&["run-agent"]), at, fault).hit else { continue };
         proof.points += 1;
+        let mut wrong = Vec::new();
+        if fault != Fault::Kill {
+            wrong.extend(burnt(&ws, &stood));
+        }
         recover(&ws);
-        let mut wrong = violations(&ws, &ids);
+        wrong.extend(violations(&ws, &ids));
         wrong.extend(server.broken());
         let done: Vec<Vec<String>> =
             logged(&ws, "done").into_iter().map(|r| serde_json::from_value(r["ids"].clone()).unwrap()).collect();
@@ -176,9 +180,19 @@ fn collected_messages_killed_before_every_durable_call_are_each_answered_once() 
         if acted.lines().count() > 1 {
             wrong.push(format!("acted: {acted}"));
         }
-        found.extend(wrong.into_iter().map(|what| format!("{call} ({at} of {calls}): {what}")));
+        found.extend(wrong.into_iter().map(|what| format!("{call} ({at} of {calls}), {fault:?}: {what}")));
     }
     proof.end(found.len());
     assert!(found.is_empty(), "{found:#?}");
     assert!(proof.points > 20, "{}", proof.points);
+}
+
+#[test]
+fn collected_messages_killed_before_every_durable_call_are_each_answered_once() {
+    collected("kill -9 of a turn of three collected messages before every durable call", |_| vec![Fault::Kill]);
+}
+
+#[test]
+fn collected_messages_are_each_answered_once_after_the_machines_trouble() {
+    collected("an error from every durable call of a turn of three collected messages", troubles);
 }

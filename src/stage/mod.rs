@@ -67,10 +67,7 @@ pub enum Standing {
 /// # Errors
 /// Where the file system refuses.
 pub fn take_in(workspace: &Workspace, side: Side) -> Result<Taken> {
-    let taken = drops::take_in(workspace, side)?;
-    for (id, fault) in &taken.failed {
-        notify(workspace, side, id, 0, fault, None)?;
-    }
+    let taken = drops::take_in(workspace, side, &|id, fault| notify(workspace, side, id, 0, fault, None))?;
     if side == Side::Inbox {
         for (_, fault) in approvals::take_up(workspace)? {
             workspace.world.say(&fault.to_string());
@@ -154,7 +151,10 @@ fn try_settle(
 
 /// Fails a job: first the notice to whoever asked, then the reason, then the move.
 fn fail(workspace: &Workspace, side: Side, job: Job, fault: &Fault, event: Option<&Event>) -> Result<()> {
-    notify(workspace, side, &job.entry.id, job.entry.tries.rounds, fault, event)?;
+    if let Err(fault) = notify(workspace, side, &job.entry.id, job.entry.tries.rounds, fault, event) {
+        job.give_back()?;
+        return Err(fault);
+    }
     let line = Line { to: "failed".into(), why: fault.to_string(), ..Line::of(side, "fail", &job.entry) };
     let whose = event.map(|e| format!(", from {} to {}", e.from, e.reply_to)).unwrap_or_default();
     let about = format!("{}{whose}", job.entry.lane);

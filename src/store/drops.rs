@@ -84,11 +84,15 @@ pub struct Taken {
     pub failed: Vec<(Id, Fault)>,
 }
 
+/// Tells whoever must know why this is no event.
+pub type Tell<'t> = &'t dyn Fn(&Id, &Fault) -> Result<()>;
+
 /// Takes in every drop that is whole.
 ///
 /// # Errors
-/// Where the file system refuses. A bad drop is no error: it goes to `failed/` with its reason.
-pub fn take_in(workspace: &Workspace, side: Side) -> Result<Taken> {
+/// Where the file system refuses. A bad drop is no error: `tell` is called, perhaps again after a kill, and then
+/// it goes to `failed/` with its reason.
+pub fn take_in(workspace: &Workspace, side: Side, tell: Tell) -> Result<Taken> {
     let mut taken = Taken::default();
     let (fresh, begun) = waiting(workspace, side)?;
     if fresh.is_empty() && begun.is_empty() {
@@ -126,7 +130,7 @@ pub fn take_in(workspace: &Workspace, side: Side) -> Result<Taken> {
     }
     for path in begun {
         match writers(workspace, &path) {
-            Writers::None => taken.failed.extend(adopt(workspace, side, &path)?),
+            Writers::None => taken.failed.extend(adopt(workspace, side, &path, tell)?),
             // A writer slipped in before the rename; its close wakes whoever watches `tmp`.
             Writers::Some => {}
             Writers::Unknown => taken.again = Some(soon),
@@ -166,7 +170,7 @@ fn writers(workspace: &Workspace, path: &Path) -> Writers {
 }
 
 /// Makes an event of `tmp/<id>~<name>.drop`, then removes it; what is none is returned.
-fn adopt(workspace: &Workspace, side: Side, path: &Path) -> Result<Option<(Id, Fault)>> {
+fn adopt(workspace: &Workspace, side: Side, path: &Path, tell: Tell) -> Result<Option<(Id, Fault)>> {
     let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let Some((id, name)) = stem.split_once('~') else { return Ok(None) };
     let Ok(id) = Id::parse(id) else { return Ok(None) };
@@ -177,12 +181,14 @@ fn adopt(workspace: &Workspace, side: Side, path: &Path) -> Result<Option<(Id, F
             Ok(None)
         }
         Err(fault) if fault.kind == Kind::Data => {
-            spool::write_reason(workspace, side, &id, &format!("{name}: {fault}"))?;
+            let fault = Fault { message: format!("{name}: {}", fault.message), ..fault };
+            tell(&id, &fault)?;
+            spool::write_reason(workspace, side, &id, &fault.to_string())?;
             let line = Line::about(side, "fail", &id);
-            journal::write(workspace, Line { to: "failed".into(), why: format!("{name}: {fault}"), ..line });
+            journal::write(workspace, Line { to: "failed".into(), why: fault.to_string(), ..line });
             let target = side.dir(workspace, State::Failed).join(path.file_name().unwrap_or_default());
             durable::settle(path, &target)?;
-            Ok(Some((id, Fault { message: format!("{name}: {}", fault.message), ..fault })))
+            Ok(Some((id, fault)))
         }
         Err(fault) => Err(fault),
     }

@@ -222,26 +222,23 @@ impl Job<'_> {
     /// It has ended well.
     ///
     /// # Errors
-    /// Where the file system refuses. It is given back then: what is left in `run/` counts as a kill.
+    /// Where the file system refuses; it is given back then.
     pub fn done(self) -> Result<()> {
         let done = self.side.done(self.workspace, &self.entry.id);
-        let moved = self.workspace.sync().and_then(|sync| {
-            let places = &self.workspace.memo.places;
-            places.settle_in_day(&self.path(), &done, sync)
-        });
-        moved.inspect_err(|_| {
-            let _ = self.give_back();
-        })
+        let places = &self.workspace.memo.places;
+        let moved = self.workspace.sync().and_then(|sync| places.settle_in_day(&self.path(), &done, sync));
+        self.left(moved)
     }
 
     /// Try again at `due`.
     ///
     /// # Errors
-    /// Where the file system refuses.
+    /// Where the file system refuses; it is given back then.
     pub fn wait(self, due: Stamp, counts: bool) -> Result<()> {
         let tries = if counts { self.entry.tries } else { self.before };
         let entry = Entry { due: Some(due), tries: Tries { crashes: 0, ..tries }, ..self.entry.clone() };
-        self.moved(State::Wait, &entry)
+        let moved = self.moved(State::Wait, &entry);
+        self.left(moved)
     }
 
     /// It has come a step further: what was tried before that does not count against it any more.
@@ -290,10 +287,18 @@ impl Job<'_> {
     /// It has ended badly: the reason is written first, then the event moves.
     ///
     /// # Errors
-    /// Where the file system refuses.
+    /// Where the file system refuses; it is given back then.
     pub fn fail(self, reason: &str) -> Result<()> {
-        write_reason(self.workspace, self.side, &self.entry.id, reason)?;
-        move_to_failed(self.workspace, self.side, &self.path(), &self.entry)
+        let moved = write_reason(self.workspace, self.side, &self.entry.id, reason)
+            .and_then(|()| move_to_failed(self.workspace, self.side, &self.path(), &self.entry));
+        self.left(moved)
+    }
+
+    /// Where its last move has failed it is given back: what is left in `run/` counts as a kill.
+    fn left(self, moved: Result<()>) -> Result<()> {
+        moved.inspect_err(|_| {
+            let _ = self.give_back();
+        })
     }
 
     /// The file that is being worked on.

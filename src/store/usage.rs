@@ -17,9 +17,9 @@ use crate::store::{At, durable};
 use crate::world;
 use jiff::civil::Date;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
 const FOLDER: &str = ".claw/usage";
@@ -68,7 +68,7 @@ pub fn settle(workspace: &Workspace, line: &Line) -> Result<()> {
 /// Where the disk cannot.
 pub fn note(workspace: &Workspace, line: &Line) -> Result<()> {
     let _lock = lock(workspace)?;
-    let last = files(workspace).pop().unwrap_or_default();
+    let last = files(workspace)?.pop().unwrap_or_default();
     write(workspace, &last.max(today(workspace)), line, true, Sync::None).map(drop)
 }
 
@@ -77,7 +77,7 @@ pub fn note(workspace: &Workspace, line: &Line) -> Result<()> {
 /// # Errors
 /// Where a file cannot be read.
 pub fn look(workspace: &Workspace) -> Result<Ledger> {
-    let mut book = load(workspace);
+    let mut book = load(workspace)?;
     refresh(workspace, &mut book)?;
     Ok(book.ledger)
 }
@@ -87,7 +87,7 @@ pub fn look(workspace: &Workspace) -> Result<Ledger> {
 /// # Errors
 /// Where a file cannot be read.
 pub fn each(workspace: &Workspace, since: &str, take: &mut dyn FnMut(Line)) -> Result<()> {
-    for file in files(workspace).into_iter().filter(|file| **file >= *since) {
+    for file in files(workspace)?.into_iter().filter(|file| **file >= *since) {
         read(workspace, &file, 0, take)?;
     }
     Ok(())
@@ -103,7 +103,7 @@ fn locked<T>(workspace: &Workspace, work: impl FnOnce(&mut Book) -> Result<T>) -
     let _lock = lock(workspace)?;
     let mut kept = workspace.memo.book.lock().unwrap_or_else(PoisonError::into_inner);
     // What a panic has left is read anew.
-    let mut book = kept.take().unwrap_or_else(|| load(workspace));
+    let mut book = kept.take().map_or_else(|| load(workspace), Ok)?;
     refresh(workspace, &mut book)?;
     let done = work(&mut book)?;
     if book.fresh >= STRIDE {
@@ -113,15 +113,25 @@ fn locked<T>(workspace: &Workspace, work: impl FnOnce(&mut Book) -> Result<T>) -
     Ok(done)
 }
 
+/// What is read, or nothing where there is none: what cannot be read for a while is not an empty ledger.
+fn if_there<T>(read: io::Result<T>, path: &Path) -> Result<Option<T>> {
+    match read {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        other => other.at("read", path).map(Some),
+    }
+}
+
 /// The days that have a file, oldest first.
-fn files(workspace: &Workspace) -> Vec<String> {
-    let entries = fs::read_dir(workspace.path(FOLDER)).into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    let day =
-        |name: String| name.strip_suffix(".jsonl").filter(|day| day.parse::<Date>().is_ok()).map(ToOwned::to_owned);
-    let mut days: Vec<String> = names.filter_map(day).collect();
+fn files(workspace: &Workspace) -> Result<Vec<String>> {
+    let folder = workspace.path(FOLDER);
+    let mut days = Vec::new();
+    for entry in if_there(fs::read_dir(&folder), &folder)?.into_iter().flatten() {
+        let name = entry.at("read", &folder)?.file_name();
+        let day = name.to_str().and_then(|name| name.strip_suffix(".jsonl"));
+        days.extend(day.filter(|day| day.parse::<Date>().is_ok()).map(ToOwned::to_owned));
+    }
     days.sort_unstable();
-    days
+    Ok(days)
 }
 
 fn path(workspace: &Workspace, day: &str) -> PathBuf {
@@ -132,10 +142,7 @@ fn path(workspace: &Workspace, day: &str) -> PathBuf {
 fn read(workspace: &Workspace, day: &str, from: u64, take: &mut dyn FnMut(Line)) -> Result<u64> {
     let path = path(workspace, day);
     let mut text = Vec::new();
-    let mut file = match File::open(&path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(from),
-        other => other.at("read", &path)?,
-    };
+    let Some(mut file) = if_there(File::open(&path), &path)? else { return Ok(from) };
     file.seek(SeekFrom::Start(from)).and_then(|_| file.read_to_end(&mut text)).at("read", &path)?;
     let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
     // A line that cannot be read was torn by a power cut, or a person's hand.
@@ -153,19 +160,21 @@ fn write(workspace: &Workspace, day: &str, line: &Line, is_named: bool, sync: Sy
 }
 
 /// The sums that were written down last, where they are of a shape that is known.
-fn load(workspace: &Workspace) -> Book {
-    let text = fs::read(workspace.path(FOLDER).join(SUMS)).unwrap_or_default();
-    serde_json::from_slice(&text).ok().filter(|book: &Book| book.v == VERSION).unwrap_or_default()
+fn load(workspace: &Workspace) -> Result<Book> {
+    let path = workspace.path(FOLDER).join(SUMS);
+    let text = if_there(fs::read(&path), &path)?.unwrap_or_default();
+    Ok(serde_json::from_slice(&text).ok().filter(|book: &Book| book.v == VERSION).unwrap_or_default())
 }
 
 /// Reads what has been added since the last time.
 fn refresh(workspace: &Workspace, book: &mut Book) -> Result<()> {
-    let meta = fs::metadata(path(workspace, &book.file)).ok();
+    let seen = path(workspace, &book.file);
+    let meta = if_there(fs::metadata(&seen), &seen)?;
     if !meta.is_some_and(|meta| meta.ino() == book.inode && meta.len() >= book.read) {
         // The file is another one, or there was none.
         *book = Book { v: VERSION, ..Book::default() };
     }
-    for file in files(workspace) {
+    for file in files(workspace)? {
         if file < book.file {
             continue;
         }

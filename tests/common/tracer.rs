@@ -172,15 +172,17 @@ fn trace(
     traced
 }
 
-/// The call's name, if it is about something durable: not one that only reads, and not stdout.
+/// The call's name, if it is about something durable: not one that only reads, not stdout, and not what a thread
+/// wakes another one with.
 fn durable(pid: Pid, registers: &libc::user_regs_struct) -> Option<&'static str> {
     let number = registers.orig_rax.cast_signed();
     let (_, name) = DURABLE.iter().find(|(known, _)| *known == number)?;
     let makes = (libc::O_CREAT | libc::O_TMPFILE & !libc::O_DIRECTORY) as u64;
     let is_reading = opening(registers).is_some_and(|(_, _, flags)| flags & makes == 0);
-    let is_terminal = *name == "write" && registers.rdi <= 2;
+    let file = || std::fs::read_link(format!("/proc/{pid}/fd/{}", registers.rdi)).unwrap_or_default();
+    let is_other = *name == "write" && (registers.rdi <= 2 || file().starts_with("anon_inode:[eventfd]"));
     let is_there = *name == "mkdir" && text(pid, registers.rdi).is_some_and(|path| path.exists());
-    (!is_reading && !is_terminal && !is_there).then_some(*name)
+    (!is_reading && !is_other && !is_there).then_some(*name)
 }
 
 /// The name of a call that opens something, where its path stands, and its flags.
