@@ -4,6 +4,8 @@ mod common;
 
 use common::Fixture;
 use common::strict::{Answer, Script, Strict};
+use common::tracer;
+use nix::errno::Errno;
 use serde_json::{Value, json};
 
 /// Says hello.
@@ -48,6 +50,36 @@ fn what_is_shown_is_exactly_what_is_sent() {
     assert_eq!(system, shown["system"]);
     let tools: Vec<Value> = tools.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(Value::from(tools), shown["tools"]);
+}
+
+/// A prompt without the owner's rules, without a tool or without a skill is not the one that the owner wrote.
+#[test]
+fn what_cannot_be_opened_for_a_while_is_not_left_out() {
+    let ws = Fixture::new();
+    ws.write("AGENTS.md", "Never write to Bob.\n");
+    ws.write("skills/tea/SKILL.md", "---\nname: tea\ndescription: makes tea\n---\nBoil.\n");
+    ws.write("crons/a/CRON.md", "---\nname: a\ndescription: first\nagent: pickle\nschedule: 0 7 * * *\n---\nDo.\n");
+    ws.write("tools/act", "#!/bin/sh\n");
+    ws.write("tools/act.json", &json!({"description": "Acts.", "parameters": {"type": "object"}}).to_string());
+    assert_eq!(ws.shell("chmod +x tools/act").code, 0);
+    let run = |at, errno| {
+        let mut command = ws.command(&["prompt", "pickle", "--json"]);
+        command.env("CLAW_NOW", "2026-11-21T08:05:00Z");
+        tracer::run_opening(command, &ws.root, at, errno)
+    };
+    let whole = run(0, Errno::EIO);
+    for part in ["Never write to Bob.", "makes tea", "first", "Acts."] {
+        assert!(whole.out.contains(part), "{part}: {}", whole.out);
+    }
+    let mut found = Vec::new();
+    for (at, errno) in (1..=whole.calls).flat_map(|at| [Errno::EMFILE, Errno::EIO].map(|errno| (at, errno))) {
+        let traced = run(at, errno);
+        if !matches!((traced.code, &traced.out), (75, _)) && (traced.code, &traced.out) != (0, &whole.out) {
+            found.push(format!("{errno} at {at} of {}: exit {}, {}", whole.calls, traced.code, traced.out));
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+    assert!(whole.calls > 10, "{}", whole.calls);
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     }
     let mut code = 0;
     let mut agents = Vec::new();
-    for (id, read) in definitions::agents(&workspace) {
+    for (id, read) in definitions::agents(&workspace)? {
         match read {
             Ok(agent) => agents.push(agent),
             Err(fault) => {
@@ -93,7 +93,7 @@ fn document(workspace: &Workspace, agent: &Agent) -> Result<Value> {
     );
     let bound: Vec<&str> =
         config.routing.bindings.iter().filter(|one| one.agent == agent.id).map(|one| one.pattern.as_str()).collect();
-    let tools = crate::tool::offered(workspace, agent);
+    let tools = crate::tool::offered(workspace, agent)?;
     let names: Vec<&str> = tools.iter().map(|tool| &tool.spec.name[..]).collect();
     let rule = |approve: &Approve| match approve {
         Approve::Always(always) => always.then(|| json!(true)),

@@ -97,9 +97,9 @@ impl Completer for Words<'_> {
 
     fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
         let ids = |takes| match takes {
-            Takes::Agent => definitions::folders(self.0, "agents"),
-            Takes::Skill => definitions::folders(self.0, "skills"),
-            Takes::Cron => definitions::folders(self.0, "crons"),
+            Takes::Agent => definitions::folders(self.0, "agents").unwrap_or_default(),
+            Takes::Skill => definitions::folders(self.0, "skills").unwrap_or_default(),
+            Takes::Cron => definitions::folders(self.0, "crons").unwrap_or_default(),
             Takes::Approval => approvals::pending(self.0).iter().map(|a| a.id.short().to_string()).collect(),
             Takes::Text => Vec::new(),
         };

@@ -60,7 +60,7 @@ pub fn create(world: &World, root: &Path) -> Result<String> {
         (false, false, _) => "no git",
         _ => "git",
     };
-    let agents = definitions::folders(&workspace, "agents").len();
+    let agents = definitions::folders(&workspace, "agents")?.len();
     let verb = if was_there { "completed" } else { "created" };
     let name = if was_there { workspace.config()?.model.clone() } else { name };
     Ok(format!("{verb} {} ({git}, {agents} agents, model: {name})", short(world, root)))

@@ -67,7 +67,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.look()?;
     let config = workspace.config()?;
     let agents: Vec<Arc<Agent>> =
-        definitions::agents(&workspace).into_iter().filter_map(|(_, read)| read.ok()).collect();
+        definitions::agents(&workspace)?.into_iter().filter_map(|(_, read)| read.ok()).collect();
     let users = |name: &str| -> Vec<String> {
         let uses = |agent: &&Arc<Agent>| agent.model.as_deref().unwrap_or(&config.model) == name;
         agents.iter().filter(uses).map(|agent| agent.id.clone()).collect()

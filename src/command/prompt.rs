@@ -46,7 +46,7 @@ pub struct Args {
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.look()?;
     let agent = definitions::agent(&workspace, &args.agent)?;
-    let tools = tool::offered(&workspace, &agent);
+    let tools = tool::offered(&workspace, &agent)?;
     let reply_to = args.reply_to.as_deref().map_or_else(|| workspace.me(), Address::parse)?;
     let session = match &args.session {
         Some(name) => session::named(name, Some(&agent.id), &agent.id)?,

@@ -60,7 +60,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
 }
 
 fn list(workspace: &Workspace, as_json: bool) -> Result<u8> {
-    let all = skills::all(workspace);
+    let all = skills::all(workspace)?;
     let width = all.iter().map(|standing| standing.id.chars().count()).max().unwrap_or_default();
     for standing in &all {
         let files = scripts::of(workspace, &standing.id);
@@ -113,7 +113,7 @@ fn show(workspace: &Workspace, name: &str, as_json: bool) -> Result<u8> {
 fn check(workspace: &Workspace, names: &[String], as_json: bool) -> Result<u8> {
     let wanted: Vec<String> =
         names.iter().map(|name| skills::find(workspace, name).map(|s| s.id)).collect::<Result<_>>()?;
-    let mut problems = skills::problems(workspace);
+    let mut problems = skills::problems(workspace)?;
     let is_of = |problem: &Problem, id: &String| problem.path == format!("{}/{id}/SKILL.md", skills::FOLDER);
     problems.retain(|problem| wanted.is_empty() || wanted.iter().any(|id| is_of(problem, id)));
     for problem in &problems {
@@ -127,7 +127,7 @@ fn check(workspace: &Workspace, names: &[String], as_json: bool) -> Result<u8> {
         }
     }
     if problems.is_empty() && !as_json {
-        let count = if names.is_empty() { definitions::folders(workspace, skills::FOLDER).len() } else { names.len() };
+        let count = if names.is_empty() { definitions::folders(workspace, skills::FOLDER)?.len() } else { names.len() };
         out::line(&format!("{count} skills are in order"))?;
     }
     Ok(if problems.iter().any(|problem| !problem.is_warning) { 78 } else { 0 })
@@ -169,7 +169,7 @@ fn approve(workspace: &Workspace, name: &str, is_dry: bool, as_json: bool) -> Re
 /// Agents that may use skills at all.
 fn learners(workspace: &Workspace) -> Vec<String> {
     let may = |id: &String| definitions::agent(workspace, id).is_ok_and(|agent| agent.allow_skills);
-    definitions::folders(workspace, "agents").into_iter().filter(may).collect()
+    definitions::folders(workspace, "agents").unwrap_or_default().into_iter().filter(may).collect()
 }
 
 fn offered_to(workspace: &Workspace, standing: &Standing) -> Vec<String> {

@@ -71,7 +71,7 @@ impl Tape {
 /// `Failed` where something else is asked than what was recorded, with all that differs.
 pub(super) fn answer(question: &Question, asked: &Request) -> Result<Option<Response>> {
     let State::Playing(playing) = &question.tape.0 else { return Ok(None) };
-    let secrets = Secrets::with(question.workspace, &question.chosen.model);
+    let secrets = Secrets::with(question.workspace, &question.chosen.model)?;
     let body = cassette::hidden(homeless(question, asked.body.clone()), &|text| secrets.hide(text));
     playing.exchange.is_asked(&Request { body, ..asked.clone() }).map_err(|fault| {
         let (number, all) = playing.place;
@@ -98,7 +98,7 @@ pub(super) fn save(question: &mut Question) -> Result<()> {
     let (State::Recording(all), Some(path)) = (std::mem::take(&mut question.tape.0), &question.workspace.record) else {
         return Ok(());
     };
-    let secrets = Secrets::with(question.workspace, &question.chosen.model);
+    let secrets = Secrets::with(question.workspace, &question.chosen.model)?;
     for (request, response) in all {
         let request = Request { body: homeless(question, request.body), ..request };
         let exchange = Exchange {

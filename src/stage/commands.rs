@@ -59,9 +59,9 @@ pub(super) fn run(about: &About, command: &Command, owners: &[Address]) -> Resul
         Command::Bind(id) => bound(about, id),
         Command::Route(pattern, agent) => routed(about, pattern, agent),
         Command::Bindings => bindings(workspace),
-        Command::Agents => Ok(list(about, "agents", "AGENT.md")),
-        Command::Skills(None) => Ok(list(about, "skills", "SKILL.md")),
-        Command::Crons(None) => Ok(list(about, "crons", "CRON.md")),
+        Command::Agents => list(about, "agents", "AGENT.md"),
+        Command::Skills(None) => list(about, "skills", "SKILL.md"),
+        Command::Crons(None) => list(about, "crons", "CRON.md"),
         Command::Skills(Some(id)) => show(workspace, "skills", "SKILL.md", id),
         Command::Crons(Some(id)) => show(workspace, "crons", "CRON.md", id),
         Command::Session => session(about),
@@ -131,7 +131,7 @@ fn bindings(workspace: &Workspace) -> Result<String> {
     Ok(lines.join("\n"))
 }
 
-fn list(about: &About, kind: &str, file: &str) -> String {
+fn list(about: &About, kind: &str, file: &str) -> Result<String> {
     let line = |(id, summary): (String, crate::core::summary::Summary)| {
         let is_here = if kind == "agents" && id == about.agent { " (answers here)" } else { "" };
         let when = summary.schedule.map(|schedule| {
@@ -141,11 +141,11 @@ fn list(about: &About, kind: &str, file: &str) -> String {
         let what = if summary.description.is_empty() { String::new() } else { format!(": {}", summary.description) };
         format!("{id}{is_here}{}{what}", when.unwrap_or_default())
     };
-    let lines: Vec<String> = definitions::summaries(about.workspace, kind, file).into_iter().map(line).collect();
+    let lines: Vec<String> = definitions::summaries(about.workspace, kind, file)?.into_iter().map(line).collect();
     if lines.is_empty() {
-        return format!("there are no {kind} (make {kind}/NAME/{file})");
+        return Ok(format!("there are no {kind} (make {kind}/NAME/{file})"));
     }
-    lines.join("\n")
+    Ok(lines.join("\n"))
 }
 
 fn show(workspace: &Workspace, kind: &str, file: &str, id: &str) -> Result<String> {
@@ -181,7 +181,7 @@ fn context(about: &About) -> Result<String> {
     let agent = definitions::agent(workspace, &about.agent)?;
     let chosen = workspace.config()?.choose(&agent, None)?;
     let (now, tools) =
-        (workspace.world.now().timestamp().to_zoned(world::zone()), crate::tool::offered(workspace, &agent));
+        (workspace.world.now().timestamp().to_zoned(world::zone()), crate::tool::offered(workspace, &agent)?);
     let moment =
         Moment { now: &now, session: &about.session, kind: EventKind::Message, reply_to: &about.event.reply_to };
     let (system, _) = join(&prompt::layers(workspace, &agent, &tools, &moment)?);

@@ -30,15 +30,15 @@ pub struct Moment<'a> {
 /// cannot be read is passed over, with a word.
 ///
 /// # Errors
-/// `Config` where `claw.yaml` is bad.
+/// `Config` where `claw.yaml` is bad or the guide cannot be read; where the machine cannot read what there is.
 pub fn layers(workspace: &Workspace, agent: &Agent, tools: &[Tool], moment: &Moment) -> Result<Vec<Layer>> {
     let learns = tools.iter().any(|tool| tool.spec.name == tool::SKILL);
     Ok(prompt::layers(&Sources {
         agent,
-        guide: &definitions::guide(workspace),
-        agents: &agents(workspace, agent),
-        skills: &if learns { offered(workspace) } else { Vec::new() },
-        crons: &crons(workspace),
+        guide: &definitions::guide(workspace)?,
+        agents: &agents(workspace, agent)?,
+        skills: &if learns { offered(workspace)? } else { Vec::new() },
+        crons: &crons(workspace)?,
         now: moment.now,
         session: moment.session,
         kind: moment.kind,
@@ -48,28 +48,31 @@ pub fn layers(workspace: &Workspace, agent: &Agent, tools: &[Tool], moment: &Mom
     }))
 }
 
-fn agents(workspace: &Workspace, own: &Agent) -> Vec<Item> {
-    let ids = definitions::folders(workspace, "agents").into_iter();
-    let others = ids.filter_map(|id| definitions::agent(workspace, &id).ok());
+fn agents(workspace: &Workspace, own: &Agent) -> Result<Vec<Item>> {
+    let others = definitions::agents(workspace)?.into_iter().filter_map(|(_, read)| read.ok());
     let item = |agent: &Agent| {
         let own = if agent.id == own.id { " (you)" } else { "" };
         Item::new(format!("{}{own}", agent.id), &agent.description)
     };
-    others.map(|agent| item(&agent)).collect()
+    Ok(others.map(|agent| item(&agent)).collect())
 }
 
-fn offered(workspace: &Workspace) -> Vec<Item> {
+fn offered(workspace: &Workspace) -> Result<Vec<Item>> {
     let item = |standing: Standing| {
         if let Err(problem) = &standing.read {
             workspace.world.say(&format!("skill `{}` is not offered: {problem}", standing.id));
         }
         standing.offered().map(|skill| Item::new(skill.id.clone(), &skill.description))
     };
-    skills::all(workspace).into_iter().filter_map(item).collect()
+    Ok(skills::all(workspace)?.into_iter().filter_map(item).collect())
 }
 
-fn crons(workspace: &Workspace) -> Vec<Item> {
-    let ids = definitions::folders(workspace, "crons").into_iter();
-    let crons = ids.filter_map(|id| definitions::cron(workspace, &id).ok());
-    crons.map(|cron| Item::new(format!("{} ({}, {})", cron.id, cron.schedule, cron.agent), &cron.description)).collect()
+fn crons(workspace: &Workspace) -> Result<Vec<Item>> {
+    let mut items = Vec::new();
+    for id in definitions::folders(workspace, "crons")? {
+        // What is wrong with its file `claw check` says.
+        let Ok(cron) = definitions::cron(workspace, &id)? else { continue };
+        items.push(Item::new(format!("{id} ({}, {})", cron.schedule, cron.agent), &cron.description));
+    }
+    Ok(items)
 }

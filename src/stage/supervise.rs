@@ -270,10 +270,14 @@ impl Desk<'_> {
         }
         let agents = workspace.path("agents");
         self.watch.also(&agents, Hears::Edits);
-        for id in definitions::folders(workspace, "agents") {
+        for id in definitions::folders(workspace, "agents").unwrap_or_default() {
             self.watch.also(&agents.join(id), Hears::Edits);
         }
-        for (id, read) in definitions::agents(workspace) {
+        let known = definitions::agents(workspace).unwrap_or_else(|fault| {
+            workspace.world.say(&fault.to_string());
+            Vec::new()
+        });
+        for (id, read) in known {
             // Of one that is only being written we hear again.
             if let Err(fault) = read
                 && !lease::is_being_written(&agents.join(id).join("AGENT.md"))

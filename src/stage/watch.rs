@@ -3,7 +3,7 @@
 //! and the agent's; whoever looks again makes the same one, and one that is known is not published again.
 
 use crate::core::address::Address;
-use crate::core::definition::Watch;
+use crate::core::definition::{Agent, Watch};
 use crate::core::event::{Draft, Event, EventKind};
 use crate::core::fault::Result;
 use crate::core::id::Id;
@@ -63,7 +63,7 @@ impl<'w> News<'w> {
         if counts == [0, 0] || !workspace.is_trusted {
             return Ok(0);
         }
-        let watchers = self.watchers();
+        let watchers = self.watchers()?;
         let list = List::open(workspace)?;
         let claims = list.put_back()?;
         let mut fresh = Vec::new();
@@ -96,12 +96,10 @@ impl<'w> News<'w> {
         Ok(claims)
     }
 
-    fn watchers(&self) -> Vec<String> {
-        let agents = definitions::agents(self.workspace).into_iter();
-        agents
-            .filter(|(_, read)| read.as_ref().is_ok_and(|a| a.watch == Some(Watch::Tasks)))
-            .map(|(id, _)| id)
-            .collect()
+    fn watchers(&self) -> Result<Vec<String>> {
+        let is_one = |agent: &Agent| agent.watch == Some(Watch::Tasks);
+        let agents = definitions::agents(self.workspace)?.into_iter();
+        Ok(agents.filter(|(_, read)| read.as_deref().is_ok_and(is_one)).map(|(id, _)| id).collect())
     }
 
     /// Learns which events there are that have not ended well.

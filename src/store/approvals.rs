@@ -256,7 +256,7 @@ fn path(workspace: &Workspace, state: &str, id: &Id, suffix: &str) -> PathBuf {
 }
 
 fn names(workspace: &Workspace, state: &str, suffix: &str) -> Vec<Id> {
-    let names = workspace.names(&format!("{FOLDER}/{state}"));
+    let names = workspace.names(&format!("{FOLDER}/{state}")).unwrap_or_default();
     let ids = names.iter().filter_map(|name| Id::parse(name.strip_suffix(suffix)?.strip_suffix('.')?).ok());
     let mut ids: Vec<Id> = ids.collect();
     ids.sort();

@@ -1,7 +1,10 @@
 //! Reading files that agents may have made: never outside of a folder, whatever links lead where, never a
 //! pipe that would keep us waiting, and never more than was asked for.
 
+use crate::core::fault::{self, Fault, Kind};
+use crate::core::problem::Problem;
 use crate::store::beneath::Beneath;
+use crate::store::trouble;
 use rustix::io::Errno;
 use std::fs;
 use std::io::{Error, ErrorKind, Read, Result};
@@ -36,6 +39,47 @@ pub fn read(dir: &Path, name: &Path, most: u64) -> Result<Vec<u8>> {
 /// As [`read`]; also where it is not UTF-8.
 pub fn text(dir: &Path, name: &Path, most: u64) -> Result<String> {
     String::from_utf8(read(dir, name, most)?).map_err(|_| Error::new(ErrorKind::InvalidData, "it is not UTF-8"))
+}
+
+/// Why there is no definition.
+#[derive(Debug)]
+pub enum Unread {
+    /// Its owner has to put it right.
+    Bad(Problem),
+    /// The machine is in trouble; it may be a good one.
+    Trouble(Fault),
+}
+
+impl From<Problem> for Unread {
+    fn from(problem: Problem) -> Self {
+        Self::Bad(problem)
+    }
+}
+
+impl Unread {
+    /// What is bad is part of what was read; the machine's trouble is not.
+    ///
+    /// # Errors
+    /// The machine's trouble.
+    pub fn told<T>(read: std::result::Result<T, Self>) -> fault::Result<std::result::Result<T, Problem>> {
+        match read {
+            Ok(good) => Ok(Ok(good)),
+            Err(Self::Bad(problem)) => Ok(Err(problem)),
+            Err(Self::Trouble(fault)) => Err(fault),
+        }
+    }
+}
+
+/// As [`text`], of the definition that stands at `path` of the workspace.
+///
+/// # Errors
+/// Where there is none, or it cannot be read.
+pub fn definition(dir: &Path, name: &Path, path: &str, most: u64) -> std::result::Result<String, Unread> {
+    text(dir, name, most).map_err(|error| match trouble("read", &dir.join(name), &error) {
+        fault if fault.kind == Kind::Machine => Unread::Trouble(fault),
+        _ if error.kind() == ErrorKind::NotFound => Problem::error(path, "is missing").into(),
+        _ => Problem::error(path, format!("cannot be read: {error}")).into(),
+    })
 }
 
 #[cfg(test)]

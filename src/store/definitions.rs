@@ -7,13 +7,11 @@ use crate::core::model_settings::Model;
 use crate::core::problem::{Problem, nearest};
 use crate::core::session;
 use crate::core::summary::{self, Summary};
-use crate::store::contained;
+use crate::store::contained::{self, Unread};
 use crate::store::lease;
-use crate::store::unreadable;
 use crate::store::workspace::Workspace;
-use std::convert::Infallible;
+use crate::store::{if_there, trouble, unreadable};
 use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -51,40 +49,47 @@ pub fn agent(workspace: &Workspace, id: &str) -> Result<Arc<Agent>> {
 }
 
 /// Every agent that there is, by its folder, or what is wrong with it.
-#[must_use]
-pub fn agents(workspace: &Workspace) -> Vec<(String, Result<Arc<Agent>>)> {
+///
+/// # Errors
+/// Where the machine cannot read them.
+pub fn agents(workspace: &Workspace) -> Result<Vec<(String, Result<Arc<Agent>>)>> {
     let is_there = |id: &str| workspace.path("agents").join(id).join("AGENT.md").exists();
-    let read = folders(workspace, "agents").into_iter().map(|id| (agent(workspace, &id), id));
-    read.filter(|(read, id)| read.is_ok() || is_there(id)).map(|(read, id)| (id, read)).collect()
+    let mut agents = Vec::new();
+    for id in folders(workspace, "agents")? {
+        match agent(workspace, &id) {
+            Err(fault) if fault.kind == Kind::Machine => return Err(fault),
+            Err(_) if !is_there(&id) => {}
+            read => agents.push((id, read)),
+        }
+    }
+    Ok(agents)
 }
 
 /// How each agent's file says that its model is reached, also where that file is bad: for what must be hidden of it.
-#[must_use]
-pub fn llms(workspace: &Workspace) -> Vec<Arc<Model>> {
+///
+/// # Errors
+/// Where the machine cannot read one.
+pub fn llms(workspace: &Workspace) -> Result<Vec<Arc<Model>>> {
     let llm = |id: String| {
         let file = workspace.path("agents").join(&id).join("AGENT.md");
-        let read = || Ok::<_, Infallible>(Arc::new(definition::llm(&fs::read_to_string(&file).unwrap_or_default())));
-        let Ok(llm) = workspace.memo.llms.get(&id, std::slice::from_ref(&file), workspace.world.now(), read);
-        llm
+        let read = || match fs::read_to_string(&file).map_err(|e| trouble("read", &file, &e)) {
+            Err(fault) if fault.kind == Kind::Machine => Err(fault),
+            // Who may not read it cannot find a key in it either.
+            text => Ok(Arc::new(definition::llm(&text.unwrap_or_default()))),
+        };
+        workspace.memo.llms.get(&id, std::slice::from_ref(&file), workspace.world.now(), read)
     };
-    folders(workspace, "agents").into_iter().map(llm).collect()
+    folders(workspace, "agents")?.into_iter().map(llm).collect()
 }
 
 fn read_agent(workspace: &Workspace, id: &str) -> Result<Agent> {
     let path = format!("agents/{id}/AGENT.md");
-    let text = match fs::read_to_string(workspace.path(&path)) {
-        Ok(text) => text,
-        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            return Err(unknown(workspace, id));
-        }
-        Err(e) => return Err(unreadable(&path, &workspace.path(&path), &e)),
+    let read = |path: &str| {
+        let file = workspace.path(path);
+        if_there(fs::read_to_string(&file)).map_err(|e| unreadable(path, &file, &e))
     };
-    let soul_path = format!("agents/{id}/SOUL.md");
-    let soul = match fs::read_to_string(workspace.path(&soul_path)) {
-        Ok(soul) => Some(soul),
-        Err(e) if e.kind() == ErrorKind::NotFound => None,
-        Err(e) => return Err(unreadable(&soul_path, &workspace.path(&soul_path), &e)),
-    };
+    let Some(text) = read(&path)? else { return Err(unknown(workspace, id)) };
+    let soul = read(&format!("agents/{id}/SOUL.md"))?;
     let (agent, warnings) = definition::agent(id, &path, &text, soul)?;
     for warning in warnings {
         workspace.world.say(&warning.to_string());
@@ -111,7 +116,7 @@ pub fn unknown(workspace: &Workspace, id: &str) -> Fault {
 #[must_use]
 pub fn missing(workspace: &Workspace, id: &str) -> Fault {
     let (ids, bare): (Vec<String>, Vec<String>) =
-        folders(workspace, "agents").into_iter().partition(|id| has_agent(workspace, id));
+        folders(workspace, "agents").unwrap_or_default().into_iter().partition(|id| has_agent(workspace, id));
     let fault = Fault::data(format!("there is no agent `{}`", id.escape_debug()));
     if bare.iter().any(|bare| bare == id) {
         return fault.hint(format!("agents/{id} is there, but has no AGENT.md"));
@@ -123,24 +128,26 @@ pub fn missing(workspace: &Workspace, id: &str) -> Fault {
 }
 
 /// The folders in `kind` (`agents`, `skills`, `crons`), sorted.
-#[must_use]
-pub fn folders(workspace: &Workspace, kind: &str) -> Vec<String> {
+///
+/// # Errors
+/// Where they cannot be listed.
+pub fn folders(workspace: &Workspace, kind: &str) -> Result<Vec<String>> {
     let dir = workspace.path(kind);
     // Where a link leads may change without a change here.
     let is_one = |name: &&String| !name.starts_with('.') && dir.join(name).is_dir();
-    workspace.names(kind).iter().filter(is_one).cloned().collect()
+    Ok(workspace.names(kind)?.iter().filter(is_one).cloned().collect())
 }
 
-/// The guide's files that are there and say something: name and text.
-pub type Guide = Arc<[(&'static str, String)]>;
 /// The definitions of a kind, each with what it says of itself; `file` is what such a folder must hold.
-#[must_use]
-pub fn summaries(workspace: &Workspace, kind: &str, file: &str) -> Vec<(String, Summary)> {
+///
+/// # Errors
+/// Where they cannot be listed.
+pub fn summaries(workspace: &Workspace, kind: &str, file: &str) -> Result<Vec<(String, Summary)>> {
     let read = |id: String| {
         let text = fs::read_to_string(workspace.path(kind).join(&id).join(file)).ok()?;
         Some((id, summary::read(&text)))
     };
-    folders(workspace, kind).into_iter().filter_map(read).collect()
+    Ok(folders(workspace, kind)?.into_iter().filter_map(read).collect())
 }
 
 /// The text of a definition, as its owner wrote it.
@@ -148,7 +155,7 @@ pub fn summaries(workspace: &Workspace, kind: &str, file: &str) -> Vec<(String, 
 /// # Errors
 /// `Data` where there is none of that id, with a guess.
 pub fn text(workspace: &Workspace, kind: &str, file: &str, id: &str) -> Result<String> {
-    let ids = folders(workspace, kind);
+    let ids = folders(workspace, kind)?;
     let known = ids.iter().find(|known| *known == id);
     if let Some(text) = known.and_then(|id| fs::read_to_string(workspace.path(kind).join(id).join(file)).ok()) {
         return Ok(text);
@@ -160,31 +167,39 @@ pub fn text(workspace: &Workspace, kind: &str, file: &str, id: &str) -> Result<S
     })
 }
 
+/// The guide's files that are there and say something: name and text.
+pub type Guide = Arc<[(&'static str, String)]>;
+
 /// AGENTS.md and BOOTSTRAP.md, in this order, as far as they are there.
-#[must_use]
-pub fn guide(workspace: &Workspace) -> Guide {
+///
+/// # Errors
+/// Where one is there and cannot be read: agents do not work without the rules that it has.
+pub fn guide(workspace: &Workspace) -> Result<Guide> {
     let files = GUIDE.map(|name| workspace.path(name));
     let read = || {
-        let texts = files.each_ref().map(|path| fs::read(path).unwrap_or_default());
-        let texts = texts.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        Ok::<_, Infallible>(GUIDE.into_iter().zip(texts).filter(|(_, text)| !text.trim().is_empty()).collect())
+        let mut texts = Vec::new();
+        for (name, path) in GUIDE.into_iter().zip(&files) {
+            let bytes = if_there(fs::read(path)).map_err(|e| unreadable(name, path, &e))?;
+            let text = String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
+            texts.extend((!text.trim().is_empty()).then_some((name, text)));
+        }
+        Ok(texts.into())
     };
-    let Ok(guide) = workspace.memo.guides.get("guide", &files, workspace.world.now(), read);
-    guide
+    workspace.memo.guides.get("guide", &files, workspace.world.now(), read)
 }
 
 /// The scheduled task `id`.
 ///
 /// # Errors
-/// The problem with its file.
-pub fn cron(workspace: &Workspace, id: &str) -> std::result::Result<Arc<Cron>, Problem> {
+/// Where the machine cannot read it; the inner error is the problem with its file.
+pub fn cron(workspace: &Workspace, id: &str) -> Result<std::result::Result<Arc<Cron>, Problem>> {
     let dir = workspace.path("crons");
     let name = Path::new(id).join("CRON.md");
-    workspace.memo.crons.get(id, &[dir.join(&name)], workspace.world.now(), || {
+    Unread::told(workspace.memo.crons.get(id, &[dir.join(&name)], workspace.world.now(), || {
         let path = format!("crons/{id}/CRON.md");
-        let text = contained::text(&dir, &name, MAX_CRON).map_err(|e| Problem::error(&path, e.to_string()))?;
-        definition::cron(id, &path, &text).map(|(cron, _)| Arc::new(cron))
-    })
+        let text = contained::definition(&dir, &name, &path, MAX_CRON)?;
+        Ok(Arc::new(definition::cron(id, &path, &text)?.0))
+    }))
 }
 
 #[cfg(test)]
@@ -204,8 +219,8 @@ mod tests {
         // So late that everything has long been as it is.
         let world = World::real().unwrap().at(Stamp(i64::MAX));
         let workspace = Workspace::open(world, dir.path().to_owned(), true).unwrap();
-        assert_eq!(folders(&workspace, "skills"), ["here"]);
+        assert_eq!(folders(&workspace, "skills").unwrap(), ["here"]);
         fs::create_dir(at("later")).unwrap();
-        assert_eq!(folders(&workspace, "skills"), ["here", "later"]);
+        assert_eq!(folders(&workspace, "skills").unwrap(), ["here", "later"]);
     }
 }

@@ -179,8 +179,8 @@ pub fn append(path: &Path, bytes: &[u8], is_named: bool, sync: Sync) -> Result<(
 pub fn append_to(file: &mut File, bytes: &[u8], sync: Sync) -> io::Result<()> {
     let before = file.metadata()?.len();
     if let Err(error) = write_synced(file, bytes, sync) {
-        let after = file.metadata().map(|m| m.len()).unwrap_or_default();
-        if after <= before + bytes.len() as u64 {
+        // Somebody else may have written behind it.
+        if file.metadata().is_ok_and(|meta| meta.len() <= before + bytes.len() as u64) {
             let _ = file.set_len(before);
         }
         return Err(error);

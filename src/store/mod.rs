@@ -53,7 +53,7 @@ pub mod watch;
 pub mod workspace;
 
 use crate::core::fault::{Fault, Kind};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 /// An input/output error with its path, and whether it is the machine's trouble.
@@ -76,6 +76,17 @@ pub fn trouble(doing: &str, path: &Path, error: &io::Error) -> Fault {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or(&text);
     Fault::new(kind, format!("cannot {doing} {}: {text}", path.display()))
+}
+
+/// What was read, or nothing where there is none: what cannot be read for a while is not the same as that.
+///
+/// # Errors
+/// Where it is there and cannot be read.
+pub fn if_there<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        read => read.map(Some),
+    }
 }
 
 /// As [`trouble`], of a file of the owner's, `name` for him: what is not the machine's trouble is his to put right.

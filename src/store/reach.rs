@@ -54,7 +54,7 @@ impl Reach {
             usual.to_vec()
         };
         let mut read: BTreeSet<PathBuf> = BTreeSet::new();
-        let keys = keys(&root, &*workspace.config()?, &definitions::llms(workspace));
+        let keys = keys(&root, &*workspace.config()?, &definitions::llms(workspace)?);
         for entry in fs::read_dir(&root).at("list", &root)? {
             let entry = entry.at("list", &root)?;
             let name = entry.file_name();

@@ -1,9 +1,10 @@
 //! What nobody may see: keys, by their values. They are hidden in everything that is written down or sent on.
 
 use crate::core::definition::Agent;
-use crate::core::fault::{Fault, Result};
+use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model_settings::Model;
 use crate::store::definitions;
+use crate::store::unreadable;
 use crate::store::workspace::Workspace;
 use std::fs;
 
@@ -42,7 +43,7 @@ fn read(workspace: &Workspace, whose: &str, [variable, file, itself]: [&Option<S
     if let Some(file) = file {
         let path = workspace.root.join(file);
         let text = fs::read_to_string(&path)
-            .map_err(|e| Fault::config(format!("{whose}: the key file {}: {e}", path.display())))?;
+            .map_err(|e| unreadable(&format!("{whose}: the key file {}", path.display()), &path, &e))?;
         return Ok(Some(text.trim().to_owned()));
     }
     Ok(itself.clone())
@@ -54,29 +55,36 @@ pub struct Secrets(Vec<String>);
 
 impl Secrets {
     /// Every model's key, also those that agents' files name, that of the search service, and what the environment calls a key, a token, a secret or a password.
-    #[must_use]
-    pub fn of(workspace: &Workspace, agent: &Agent) -> Self {
+    ///
+    /// # Errors
+    /// Where the machine cannot read one, or the settings: what is not known cannot be hidden.
+    pub fn of(workspace: &Workspace, agent: &Agent) -> Result<Self> {
         Self::with(workspace, &agent.llm)
     }
 
     /// All of these, and the key of this model.
-    #[must_use]
-    pub fn with(workspace: &Workspace, model: &Model) -> Self {
-        let config = workspace.config().ok();
-        let models = config.iter().flat_map(|config| config.models.values());
-        let llms = definitions::llms(workspace);
-        let named = models
-            .chain(llms.iter().map(|llm| &**llm))
-            .chain([model])
-            .filter_map(|model| key(workspace, "", model).ok().flatten());
+    ///
+    /// # Errors
+    /// As [`Secrets::of`].
+    pub fn with(workspace: &Workspace, model: &Model) -> Result<Self> {
+        let config = workspace.config()?;
+        let llms = definitions::llms(workspace)?;
+        let models = config.models.values().chain(llms.iter().map(|llm| &**llm)).chain([model]);
+        let mut values = Vec::new();
+        for key in models.map(|model| key(workspace, "", model)).chain([search_key(workspace)]) {
+            match key {
+                Err(fault) if fault.kind == Kind::Machine => return Err(fault),
+                // One that is not there is nobody's secret.
+                key => values.extend(key.ok().flatten()),
+            }
+        }
         let is_secret = |name: &str| NAMES.iter().any(|end| name.ends_with(end));
-        let env = workspace.world.vars().filter(|(name, _)| is_secret(name)).map(|(_, value)| value.to_owned());
-        let search = search_key(workspace).ok().flatten();
-        let mut values: Vec<String> = named.chain(search).chain(env).filter(|value| value.len() >= SHORTEST).collect();
+        values.extend(workspace.world.vars().filter(|(name, _)| is_secret(name)).map(|(_, value)| value.to_owned()));
+        values.retain(|value| value.len() >= SHORTEST);
         // The longest first: one may be the beginning of another.
         values.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         values.dedup();
-        Self(values)
+        Ok(Self(values))
     }
 
     /// Whether none of them is in the text.

@@ -4,12 +4,12 @@ use crate::core::fault::{Fault, Result};
 use crate::core::problem::{Problem, nearest};
 use crate::core::skill::{self, Machine, Skill};
 use crate::core::template;
+use crate::store::contained::{self, Unread};
+use crate::store::definitions;
 use crate::store::workspace::Workspace;
-use crate::store::{contained, definitions};
 use rustix::fs::Access;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
@@ -50,10 +50,12 @@ impl Standing {
 }
 
 /// Every folder in `skills/`, sorted.
-#[must_use]
-pub fn all(workspace: &Workspace) -> Vec<Standing> {
+///
+/// # Errors
+/// Where they cannot be listed.
+pub fn all(workspace: &Workspace) -> Result<Vec<Standing>> {
     let machine = Lookup::new(workspace);
-    definitions::folders(workspace, FOLDER).into_iter().map(|id| standing(workspace, id, &machine)).collect()
+    definitions::folders(workspace, FOLDER)?.into_iter().map(|id| standing(workspace, id, &machine)).collect()
 }
 
 /// The skill that is called so: by its folder, else by the name in its file.
@@ -62,11 +64,12 @@ pub fn all(workspace: &Workspace) -> Vec<Standing> {
 /// `Data` where there is none, with a guess.
 pub fn find(workspace: &Workspace, name: &str) -> Result<Standing> {
     let machine = Lookup::new(workspace);
-    let ids = definitions::folders(workspace, FOLDER);
+    let ids = definitions::folders(workspace, FOLDER)?;
     if ids.iter().any(|id| id == name) {
-        return Ok(standing(workspace, name.to_owned(), &machine));
+        return standing(workspace, name.to_owned(), &machine);
     }
-    let mut all: Vec<Standing> = ids.iter().map(|id| standing(workspace, id.clone(), &machine)).collect();
+    let mut all: Vec<Standing> =
+        ids.iter().map(|id| standing(workspace, id.clone(), &machine)).collect::<Result<_>>()?;
     let is_it = |standing: &Standing| standing.read.as_ref().is_ok_and(|found| found.0.name == name);
     if let Some(at) = all.iter().position(is_it) {
         return Ok(all.swap_remove(at));
@@ -80,32 +83,37 @@ pub fn find(workspace: &Workspace, name: &str) -> Result<Standing> {
 }
 
 /// What is wrong with the files of the skills, or might be better.
-#[must_use]
-pub fn problems(workspace: &Workspace) -> Vec<Problem> {
-    let ids = definitions::folders(workspace, FOLDER);
-    ids.iter().flat_map(|id| read(workspace, id).map_or_else(|p| vec![p], |found| found.1.clone())).collect()
+///
+/// # Errors
+/// Where they cannot be listed.
+pub fn problems(workspace: &Workspace) -> Result<Vec<Problem>> {
+    let mut problems = Vec::new();
+    for id in definitions::folders(workspace, FOLDER)? {
+        match read(workspace, &id)? {
+            Ok(found) => problems.extend(found.1.iter().cloned()),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    Ok(problems)
 }
 
-fn standing(workspace: &Workspace, id: String, lookup: &Lookup) -> Standing {
-    let read = read(workspace, &id);
+fn standing(workspace: &Workspace, id: String, lookup: &Lookup) -> Result<Standing> {
+    let read = read(workspace, &id)?;
     let missing = read.as_ref().map(|found| found.0.needs.missing(&lookup.machine())).unwrap_or_default();
-    Standing { id, read, missing }
+    Ok(Standing { id, read, missing })
 }
 
-fn read(workspace: &Workspace, id: &str) -> std::result::Result<Found, Problem> {
+fn read(workspace: &Workspace, id: &str) -> Result<std::result::Result<Found, Problem>> {
     let dir = workspace.path(FOLDER);
     let name = Path::new(id).join("SKILL.md");
     let files = [dir.join(&name)];
-    workspace.memo.skills.get(id, &files, workspace.world.now(), || {
+    Unread::told(workspace.memo.skills.get(id, &files, workspace.world.now(), || {
         let path = format!("{FOLDER}/{id}/SKILL.md");
-        let text = contained::text(&dir, &name, MAX).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => Problem::error(&path, "is missing"),
-            _ => Problem::error(&path, format!("cannot be read: {error}")),
-        })?;
+        let text = contained::definition(&dir, &name, &path, MAX)?;
         let (skill, mut warnings) = skill::read(id, &path, &text)?;
         warnings.extend(template::unknown(&path, &text, false));
         Ok(Arc::new((skill, warnings)))
-    })
+    }))
 }
 
 /// Looks for programs in `$PATH`, for each once.

@@ -97,7 +97,7 @@ pub fn count(workspace: &Workspace, state: State) -> usize {
 fn names(workspace: &Workspace, state: State) -> Vec<String> {
     let dir = dir(workspace, state);
     let is_one = |name: &&String| drops::refusal(&dir.join(name)).is_none();
-    let there = workspace.names(&format!("{FOLDER}/{}", state.name()));
+    let there = workspace.names(&format!("{FOLDER}/{}", state.name())).unwrap_or_default();
     let ids = there.iter().filter(is_one).filter_map(|name| name.strip_suffix(".md").filter(|id| task::is_name(id)));
     let mut ids: Vec<String> = ids.map(ToOwned::to_owned).collect();
     ids.sort();

@@ -13,13 +13,13 @@ use crate::core::ledger_line::Line;
 use crate::core::stamp::{DAY, SECOND, Stamp};
 use crate::store::lock::Only;
 use crate::store::workspace::Workspace;
-use crate::store::{At, durable};
+use crate::store::{At, durable, if_there};
 use crate::world;
 use jiff::civil::Date;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::PoisonError;
 
 const FOLDER: &str = ".claw/usage";
@@ -113,19 +113,11 @@ fn locked<T>(workspace: &Workspace, work: impl FnOnce(&mut Book) -> Result<T>) -
     Ok(done)
 }
 
-/// What is read, or nothing where there is none: what cannot be read for a while is not an empty ledger.
-fn if_there<T>(read: io::Result<T>, path: &Path) -> Result<Option<T>> {
-    match read {
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-        other => other.at("read", path).map(Some),
-    }
-}
-
 /// The days that have a file, oldest first.
 fn files(workspace: &Workspace) -> Result<Vec<String>> {
     let folder = workspace.path(FOLDER);
     let mut days = Vec::new();
-    for entry in if_there(fs::read_dir(&folder), &folder)?.into_iter().flatten() {
+    for entry in if_there(fs::read_dir(&folder)).at("read", &folder)?.into_iter().flatten() {
         let name = entry.at("read", &folder)?.file_name();
         let day = name.to_str().and_then(|name| name.strip_suffix(".jsonl"));
         days.extend(day.filter(|day| day.parse::<Date>().is_ok()).map(ToOwned::to_owned));
@@ -142,7 +134,7 @@ fn path(workspace: &Workspace, day: &str) -> PathBuf {
 fn read(workspace: &Workspace, day: &str, from: u64, take: &mut dyn FnMut(Line)) -> Result<u64> {
     let path = path(workspace, day);
     let mut text = Vec::new();
-    let Some(mut file) = if_there(File::open(&path), &path)? else { return Ok(from) };
+    let Some(mut file) = if_there(File::open(&path)).at("read", &path)? else { return Ok(from) };
     file.seek(SeekFrom::Start(from)).and_then(|_| file.read_to_end(&mut text)).at("read", &path)?;
     let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
     // A line that cannot be read was torn by a power cut, or a person's hand.
@@ -162,14 +154,14 @@ fn write(workspace: &Workspace, day: &str, line: &Line, is_named: bool, sync: Sy
 /// The sums that were written down last, where they are of a shape that is known.
 fn load(workspace: &Workspace) -> Result<Book> {
     let path = workspace.path(FOLDER).join(SUMS);
-    let text = if_there(fs::read(&path), &path)?.unwrap_or_default();
+    let text = if_there(fs::read(&path)).at("read", &path)?.unwrap_or_default();
     Ok(serde_json::from_slice(&text).ok().filter(|book: &Book| book.v == VERSION).unwrap_or_default())
 }
 
 /// Reads what has been added since the last time.
 fn refresh(workspace: &Workspace, book: &mut Book) -> Result<()> {
     let seen = path(workspace, &book.file);
-    let meta = if_there(fs::metadata(&seen), &seen)?;
+    let meta = if_there(fs::metadata(&seen)).at("read", &seen)?;
     if !meta.is_some_and(|meta| meta.ino() == book.inode && meta.len() >= book.read) {
         // The file is another one, or there was none.
         *book = Book { v: VERSION, ..Book::default() };

@@ -14,12 +14,11 @@ use crate::store::durable::Places;
 use crate::store::kept::Kept;
 use crate::store::ours::Ours;
 use crate::store::settings::Settings;
-use crate::store::{At, durable, trust};
+use crate::store::{At, durable, if_there, trust, unreadable};
 use crate::world::World;
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -208,17 +207,21 @@ impl Workspace {
 
     /// The names in a folder, as far as they are UTF-8, sorted; none where there is no such folder. They are kept
     /// while it is as it was: for folders with little in them that are looked at again and again.
-    #[must_use]
-    pub fn names(&self, folder: &str) -> Arc<[String]> {
+    ///
+    /// # Errors
+    /// Where it is there and cannot be listed, which is not kept.
+    pub fn names(&self, folder: &str) -> Result<Arc<[String]>> {
         let dir = self.path(folder);
         let list = || {
-            let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
-            let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+            let fault = |e: io::Error| unreadable(&format!("{folder}/"), &dir, &e);
+            let mut names = Vec::new();
+            for entry in if_there(fs::read_dir(&dir)).map_err(fault)?.into_iter().flatten() {
+                names.extend(entry.map_err(fault)?.file_name().into_string());
+            }
             names.sort();
-            Ok::<_, Infallible>(names.into())
+            Ok(names.into())
         };
-        let Ok(names) = self.memo.names.get(folder, std::slice::from_ref(&dir), self.world.now(), list);
-        names
+        self.memo.names.get(folder, std::slice::from_ref(&dir), self.world.now(), list)
     }
 
     /// Makes a folder, durable with the names above it, `levels` of them.

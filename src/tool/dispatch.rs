@@ -54,11 +54,11 @@ pub trait Host: Sync {
 }
 
 /// What a model is told of it, with the agents that there are; nothing where there is no other one.
-pub(super) fn spec(workspace: &Workspace, own: &Agent) -> Option<ToolSpec> {
-    let known = definitions::agents(workspace).into_iter().filter_map(|(id, read)| Some((id, read.ok()?)));
+pub(super) fn spec(workspace: &Workspace, own: &Agent) -> Result<Option<ToolSpec>> {
+    let known = definitions::agents(workspace)?.into_iter().filter_map(|(id, read)| Some((id, read.ok()?)));
     let others: Vec<_> = known.filter(|(id, _)| *id != own.id).collect();
     if others.is_empty() {
-        return None;
+        return Ok(None);
     }
     let mut description = format!("{} There are:", DISPATCH.description);
     for (id, agent) in &others {
@@ -68,7 +68,7 @@ pub(super) fn spec(workspace: &Workspace, own: &Agent) -> Option<ToolSpec> {
     let mut parameters = (DISPATCH.parameters)();
     let ids: Vec<&String> = others.iter().map(|(id, _)| id).collect();
     parameters["properties"]["agent_id"]["enum"] = json!(ids);
-    Some(ToolSpec { name: DISPATCH.name.to_owned(), description, parameters })
+    Ok(Some(ToolSpec { name: DISPATCH.name.to_owned(), description, parameters }))
 }
 
 #[derive(Deserialize)]

@@ -111,34 +111,30 @@ pub const PAGE: &str = web::PAGE;
 
 /// The tools of an agent, in the order in which models are told of them; none in a workspace that its owner
 /// does not trust. What is wrong with an executable's description is said, once.
-#[must_use]
-pub fn offered(workspace: &Workspace, agent: &Agent) -> Vec<Tool> {
+///
+/// # Errors
+/// `Config` where `claw.yaml` is bad; where the machine cannot read what there is.
+pub fn offered(workspace: &Workspace, agent: &Agent) -> Result<Vec<Tool>> {
     if !workspace.is_trusted {
-        return Vec::new();
+        return Ok(Vec::new());
     }
-    let config = workspace.config();
-    let set_up = web::OFFERS.iter().filter(|offer| config.as_ref().is_ok_and(|config| (offer.is_set_up)(&config.web)));
-    let mut tools: Vec<Tool> = TOOLS
-        .iter()
-        .copied()
-        .chain(set_up.map(|offer| offer.built))
-        .filter_map(|built| {
-            let approve = match built.name {
-                SKILL => skill::grant(agent)?,
-                name => agent.tools.approve(name)?,
-            };
-            let spec = match built.name {
-                DISPATCH => dispatch::spec(workspace, agent)?,
-                name => ToolSpec {
-                    name: name.to_owned(),
-                    description: built.description.to_owned(),
-                    parameters: (built.parameters)(),
-                },
-            };
-            Some(Tool { spec, class: built.class, approve, act: Act::Built(built.run) })
-        })
-        .collect();
-    let (programs, faults) = program::all(workspace);
+    let config = workspace.config()?;
+    let set_up = web::OFFERS.iter().filter(|offer| (offer.is_set_up)(&config.web));
+    let mut tools: Vec<Tool> = Vec::new();
+    for built in TOOLS.iter().copied().chain(set_up.map(|offer| offer.built)) {
+        let approve = if built.name == SKILL { skill::grant(agent) } else { agent.tools.approve(built.name) };
+        let Some(approve) = approve else { continue };
+        let spec = match built.name {
+            DISPATCH => dispatch::spec(workspace, agent)?,
+            name => Some(ToolSpec {
+                name: name.to_owned(),
+                description: built.description.to_owned(),
+                parameters: (built.parameters)(),
+            }),
+        };
+        tools.extend(spec.map(|spec| Tool { spec, class: built.class, approve, act: Act::Built(built.run) }));
+    }
+    let (programs, faults) = program::all(workspace)?;
     for fault in faults {
         workspace.world.say(&fault.to_string());
     }
@@ -149,7 +145,7 @@ pub fn offered(workspace: &Workspace, agent: &Agent) -> Vec<Tool> {
         let approve = if approve == Approve::default() { program.approve.clone() } else { approve };
         tools.push(Tool { spec: program.spec.clone(), class: program.class, approve, act: Act::Program(program) });
     }
-    tools
+    Ok(tools)
 }
 
 /// The names of the tools that are built in.

@@ -5,6 +5,7 @@
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::ToolSpec;
 use crate::core::tool::{self, Approve, Class};
+use crate::store::unreadable;
 use crate::store::workspace::Workspace;
 use crate::tool::{Scene, within};
 use jiff::SignedDuration;
@@ -55,10 +56,12 @@ pub struct Program {
 }
 
 /// The executables in `tools/`, by name, each with its description; and what is wrong with the others.
-#[must_use]
-pub fn all(workspace: &Workspace) -> (Vec<Program>, Vec<Fault>) {
+///
+/// # Errors
+/// Where the machine cannot read them.
+pub fn all(workspace: &Workspace) -> Result<(Vec<Program>, Vec<Fault>)> {
     let dir = workspace.path(FOLDER);
-    let paths: Vec<PathBuf> = workspace.names(FOLDER).iter().map(|name| dir.join(name)).collect();
+    let paths: Vec<PathBuf> = workspace.names(FOLDER)?.iter().map(|name| dir.join(name)).collect();
     let mut programs = Vec::new();
     let mut faults = Vec::new();
     for path in paths.iter().filter(|path| path.extension().is_some_and(|e| e == "json")) {
@@ -72,11 +75,12 @@ pub fn all(workspace: &Workspace) -> (Vec<Program>, Vec<Fault>) {
             }
             Some(program) => match read(&name, path, program) {
                 Ok(program) => programs.push(program),
+                Err(fault) if fault.kind == Kind::Machine => return Err(fault),
                 Err(fault) => faults.push(Fault::config(format!("{FOLDER}/{name}.json: {}", fault.message))),
             },
         }
     }
-    (programs, faults)
+    Ok((programs, faults))
 }
 
 fn read(name: &str, manifest: &std::path::Path, program: &std::path::Path) -> Result<Program> {
@@ -88,7 +92,7 @@ fn read(name: &str, manifest: &std::path::Path, program: &std::path::Path) -> Re
     if size > MAX_MANIFEST {
         return Err(Fault::config(format!("{size} bytes are more than the {MAX_MANIFEST} it may have")));
     }
-    let text = fs::read(manifest).map_err(|e| Fault::config(e.to_string()))?;
+    let text = fs::read(manifest).map_err(|e| unreadable("it", manifest, &e))?;
     let read: Manifest = serde_json::from_slice(&text).map_err(|e| Fault::config(e.to_string()))?;
     if read.parameters.get("type").and_then(Value::as_str) != Some("object") {
         return Err(Fault::config("`parameters` is no JSON Schema of type object"));

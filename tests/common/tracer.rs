@@ -44,6 +44,7 @@ pub struct Traced {
 const DURABLE: &[(i64, &str)] = &[
     (libc::SYS_open, "open"),
     (libc::SYS_openat, "openat"),
+    (libc::SYS_openat2, "openat2"),
     (libc::SYS_mkdir, "mkdir"),
     (libc::SYS_write, "write"),
     (libc::SYS_pwrite64, "pwrite64"),
@@ -74,7 +75,7 @@ pub fn run_with(command: Command, decide: impl FnMut(usize) -> Option<Fault>) ->
 /// it, to lock it or to sync it.
 pub fn run_opening(command: Command, root: &Path, at: usize, errno: Errno) -> Traced {
     let opens = |pid, registers: &libc::user_regs_struct| {
-        let (name, path, _) = opening(registers)?;
+        let (name, path, _) = opening(pid, registers)?;
         // A path that is none from the root on is one below a folder that was opened before.
         let path = text(pid, path)?;
         (path.is_relative() || path.starts_with(root)).then_some(name)
@@ -178,7 +179,7 @@ fn durable(pid: Pid, registers: &libc::user_regs_struct) -> Option<&'static str>
     let number = registers.orig_rax.cast_signed();
     let (_, name) = DURABLE.iter().find(|(known, _)| *known == number)?;
     let makes = (libc::O_CREAT | libc::O_TMPFILE & !libc::O_DIRECTORY) as u64;
-    let is_reading = opening(registers).is_some_and(|(_, _, flags)| flags & makes == 0);
+    let is_reading = opening(pid, registers).is_some_and(|(_, _, flags)| flags & makes == 0);
     let file = || std::fs::read_link(format!("/proc/{pid}/fd/{}", registers.rdi)).unwrap_or_default();
     let is_other = *name == "write" && (registers.rdi <= 2 || file().starts_with("anon_inode:[eventfd]"));
     let is_there = *name == "mkdir" && text(pid, registers.rdi).is_some_and(|path| path.exists());
@@ -186,8 +187,14 @@ fn durable(pid: Pid, registers: &libc::user_regs_struct) -> Option<&'static str>
 }
 
 /// The name of a call that opens something, where its path stands, and its flags.
-fn opening(registers: &libc::user_regs_struct) -> Option<(&'static str, u64, u64)> {
+fn opening(pid: Pid, registers: &libc::user_regs_struct) -> Option<(&'static str, u64, u64)> {
     match registers.orig_rax.cast_signed() {
+        // The flags are what its third argument, a structure, begins with.
+        libc::SYS_openat2 => {
+            let mut flags = [0; 8];
+            File::open(format!("/proc/{pid}/mem")).ok()?.read_exact_at(&mut flags, registers.rdx).ok()?;
+            Some(("openat2", registers.rsi, u64::from_le_bytes(flags)))
+        }
         libc::SYS_open => Some(("open", registers.rdi, registers.rsi)),
         libc::SYS_openat => Some(("openat", registers.rsi, registers.rdx)),
         _ => None,
