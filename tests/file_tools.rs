@@ -84,7 +84,7 @@ impl Desk {
 
     fn call_within(&self, time: Duration, stop: Option<BorrowedFd>, name: &str, arguments: Value) -> (String, bool) {
         let agent = self.agent();
-        let tools = tool::offered(&self.workspace, &agent);
+        let tools = tool::offered(&self.workspace, &agent).unwrap();
         let scene = Scene {
             workspace: &self.workspace,
             agent: &agent,

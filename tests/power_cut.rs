@@ -418,10 +418,10 @@ fn judge(states: &[State]) -> Vec<String> {
     found
 }
 
-/// So many of the states, evenly chosen; with `CLAW_PROOF=full` all of them.
-fn sampled(states: Vec<State>, most: usize) -> Vec<State> {
+/// So many of the states, evenly chosen; with `CLAW_PROOF=full` that many.
+fn sampled(states: Vec<State>, few: usize, full: usize) -> Vec<State> {
     let count = states.len();
-    let most = if is_full() { count } else { most.min(count) };
+    let most = if is_full() { full } else { few }.min(count);
     let is_chosen = |n: &usize| (n + 1) * most / count > n * most / count;
     (0..).zip(states).filter(|(n, _)| is_chosen(n)).map(|(_, state)| state).collect()
 }
@@ -437,17 +437,15 @@ fn nothing(found: &[String]) {
 fn what_is_acknowledged_survives_a_power_cut_and_nothing_is_done_twice() {
     let mut proof = Proof::begin("a power cut after every operation");
     let template = recorder::read(&template("full").root);
-    let mut all = Vec::new();
+    let mut found = Vec::new();
     for scenario in SCENARIOS {
         let base = arranged(scenario, &template);
         let (steps, _) = recorded(scenario, &base, 0);
-        let found = states(scenario, "", &base, &steps, 0, is_full());
-        let found = sampled(found, 500);
+        let states = sampled(states(scenario, "", &base, &steps, 0, is_full()), 500, usize::MAX);
         proof.points += steps.len() + 1;
-        all.extend(found);
+        proof.states += states.len();
+        found.extend(judge(&states));
     }
-    let found = judge(&all);
-    proof.states = all.len();
     proof.end(found.len());
     nothing(&found);
     assert!(is_first() || proof.points > 100);
@@ -459,7 +457,7 @@ fn what_is_acknowledged_survives_a_power_cut_and_nothing_is_done_twice() {
 fn what_a_killed_worker_has_left_is_synced_before_it_is_believed() {
     let mut proof = Proof::begin("a worker killed, its heir at work, then a power cut");
     let template = recorder::read(&template("full").root);
-    let mut all = Vec::new();
+    let mut found = Vec::new();
     let stages = ["drop", "no event", "route", "run-agent", "deliver", "exec", "remember"];
     for scenario in SCENARIOS.iter().filter(|s| stages.contains(&s.name)) {
         let base = arranged(scenario, &template);
@@ -470,11 +468,11 @@ fn what_a_killed_worker_has_left_is_synced_before_it_is_believed() {
             let (steps, first) = recorded(scenario, &base, killed_at);
             let about = format!(", killed before {killed_at}");
             proof.points += steps.len() + 1 - first;
-            all.extend(sampled(states(scenario, &about, &base, &steps, first, is_full()), 60));
+            let left = sampled(states(scenario, &about, &base, &steps, first, is_full()), 60, 1000);
+            proof.states += left.len();
+            found.extend(judge(&left));
         }
     }
-    let found = judge(&all);
-    proof.states = all.len();
     proof.end(found.len());
     nothing(&found);
 }
@@ -487,7 +485,7 @@ fn without_syncs_a_power_cut_loses_what_was_acknowledged() {
         let scenario = SCENARIOS.iter().find(|s| s.name == name).unwrap();
         let base = arranged(scenario, &template);
         let (steps, _) = recorded(scenario, &base, 0);
-        let found = sampled(states(scenario, "", &base, &steps, 0, false), 100);
+        let found = sampled(states(scenario, "", &base, &steps, 0, false), 100, usize::MAX);
         let violations = judge(&found);
         assert!(!violations.is_empty(), "{name}");
     }
