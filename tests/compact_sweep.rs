@@ -6,7 +6,7 @@ mod common;
 use common::Fixture;
 use common::checker::{delivered, ended, violations};
 use common::proof::{self, Proof};
-use common::scenes::{ID, burnt, copy, recover, standing, synced, troubles};
+use common::scenes::{Faults, ID, burnt, copy, recover, standing, synced};
 use common::tracer::{self, Fault};
 use common::window::Window;
 use serde_json::Value;
@@ -54,7 +54,7 @@ fn wrong(ws: &Fixture, server: &Window, before: usize) -> Vec<String> {
     wrong
 }
 
-fn sweep(name: &'static str, text: &str, faults: impl Fn(usize) -> Vec<Fault>) {
+fn sweep(name: &'static str, text: &str, faults: Faults) {
     let mut proof = Proof::begin(name);
     let server = Window::start(100_000, false);
     let template = arranged(&server, text);
@@ -65,7 +65,7 @@ fn sweep(name: &'static str, text: &str, faults: impl Fn(usize) -> Vec<Fault>) {
     };
     let calls = tracer::run(begin().command(&["run-agent"]), 0, Fault::Kill).calls;
     let (stood, mut found) = (standing(&template), Vec::new());
-    for (at, fault) in (1..=calls + 1).flat_map(|at| faults(at).into_iter().map(move |fault| (at, fault))) {
+    for (at, fault) in faults.of(calls + 1) {
         if proof::is_first() && !found.is_empty() {
             break;
         }
@@ -88,16 +88,15 @@ fn sweep(name: &'static str, text: &str, faults: impl Fn(usize) -> Vec<Fault>) {
 
 #[test]
 fn a_turn_that_compacts_is_killed_before_every_durable_call() {
-    sweep("kill -9 of a turn that compacts before every durable call", "hello", |_| vec![Fault::Kill]);
+    sweep("kill -9 of a turn that compacts before every durable call", "hello", Faults::Kills(1));
 }
 
 #[test]
 fn a_turn_that_compacts_goes_on_after_the_machines_trouble() {
-    sweep("an error from every durable call of a turn that compacts", "hello", troubles);
+    sweep("an error from every durable call of a turn that compacts", "hello", Faults::Troubles(2));
 }
 
 #[test]
 fn compact_is_killed_before_every_durable_call_and_made_to_fail() {
-    let faults = |at: usize| [vec![Fault::Kill], troubles(at)].concat();
-    sweep("/compact disturbed at every durable call", "/compact", faults);
+    sweep("/compact disturbed at every durable call", "/compact", Faults::Both(1));
 }

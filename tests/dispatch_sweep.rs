@@ -7,7 +7,7 @@ mod common;
 use common::Fixture;
 use common::checker::{delivered, ended, noted, violations};
 use common::proof::{self, Proof};
-use common::scenes::{ID, burnt, copy, recover, standing, synced, troubles};
+use common::scenes::{Faults, ID, burnt, copy, recover, standing, synced};
 use common::strict::{Answer, Script, Strict};
 use common::tracer::{self, Fault};
 use serde_json::{Value, json};
@@ -91,14 +91,14 @@ fn wrong(ws: &Fixture, server: &Strict, before: &Asked) -> Vec<String> {
     wrong
 }
 
-fn sweep(name: &'static str, faults: impl Fn(usize) -> Vec<Fault>) {
+fn sweep(name: &'static str, faults: Faults) {
     let mut proof = Proof::begin(name);
     let server = Strict::start(SCRIPTS);
     let template = arranged(&server);
     let command = ["run-agent"];
     let calls = tracer::run(trusted(&template).command(&command), 0, Fault::Kill).calls;
     let (stood, mut found) = (standing(&template), Vec::new());
-    for (at, fault) in (1..=calls + 1).flat_map(|at| faults(at).into_iter().map(move |fault| (at, fault))) {
+    for (at, fault) in faults.of(calls + 1) {
         if proof::is_first() && !found.is_empty() {
             break;
         }
@@ -123,12 +123,10 @@ fn sweep(name: &'static str, faults: impl Fn(usize) -> Vec<Fault>) {
 #[test]
 fn a_turn_killed_while_it_asks_another_agent_finds_what_was_done() {
     // Every third call; all of them take three times as long.
-    let faults = |at: usize| if proof::is_full() || at.is_multiple_of(3) { vec![Fault::Kill] } else { Vec::new() };
-    sweep("kill -9 of a turn that asks another agent before every durable call", faults);
+    sweep("kill -9 of a turn that asks another agent before every durable call", Faults::Kills(3));
 }
 
 #[test]
 fn a_turn_that_asks_another_agent_goes_on_after_the_machines_trouble() {
-    let faults = |at: usize| if proof::is_full() || at % 3 == 1 { troubles(at / 3) } else { Vec::new() };
-    sweep("an error from every durable call of a turn that asks another agent", faults);
+    sweep("an error from every durable call of a turn that asks another agent", Faults::Troubles(3));
 }

@@ -6,7 +6,7 @@ mod common;
 
 use common::checker::{delivered, violations};
 use common::proof::{self, Proof};
-use common::scenes::{ID, answered, copy, routed, standing, synced, troubles};
+use common::scenes::{Faults, ID, answered, copy, routed, standing, synced};
 use common::tracer::{self, Fault};
 use common::{Fixture, Ran};
 use std::os::unix::fs::PermissionsExt;
@@ -151,14 +151,14 @@ fn misread_wrongly(ws: &Fixture) -> Option<String> {
     (!is_well).then(|| format!("failed {failed:?}, told {:?}, pending {:?}", delivered(ws), ws.pending()))
 }
 
-fn sweep(name: &'static str, faults: impl Fn(usize) -> Vec<Fault>) {
+fn sweep(name: &'static str, faults: Faults) {
     let mut proof = Proof::begin(name);
     let template = synced();
     let mut found = Vec::new();
     let arranged = copy(&template);
     misread(&arranged);
     let calls = tracer::run(copy(&arranged).command(&["route"]), 0, Fault::Kill).calls;
-    for (at, fault) in (1..=calls).flat_map(|at| faults(at).into_iter().map(move |fault| (at, fault))) {
+    for (at, fault) in faults.of(calls) {
         let ws = copy(&arranged);
         let Some(call) = tracer::run(ws.command(&["route"]), at, fault).hit else { continue };
         proof.points += 1;
@@ -170,8 +170,7 @@ fn sweep(name: &'static str, faults: impl Fn(usize) -> Vec<Fault>) {
         (scenario.arrange)(&arranged);
         let stood = standing(&arranged);
         let calls = tracer::run(trusted(&arranged).command(scenario.command), 0, Fault::Kill).calls;
-        let chosen = (1..=calls).step_by(if proof::is_full() { 1 } else { 5 });
-        for (at, fault) in chosen.flat_map(|at| faults(at).into_iter().map(move |fault| (at, fault))) {
+        for (at, fault) in faults.of(calls) {
             if proof::is_first() && !found.is_empty() {
                 break;
             }
@@ -193,10 +192,10 @@ fn sweep(name: &'static str, faults: impl Fn(usize) -> Vec<Fault>) {
 
 #[test]
 fn what_waits_or_fails_does_so_once_whatever_is_killed() {
-    sweep("kill -9 on the way to waiting and to failing before every durable call", |_| vec![Fault::Kill]);
+    sweep("kill -9 on the way to waiting and to failing before every durable call", Faults::Kills(4));
 }
 
 #[test]
 fn what_waits_or_fails_does_so_once_after_the_machines_trouble() {
-    sweep("an error from every durable call on the way to waiting and to failing", troubles);
+    sweep("an error from every durable call on the way to waiting and to failing", Faults::Troubles(6));
 }

@@ -7,7 +7,7 @@ use claw::core::entry::Entry;
 use common::checker::{delivered, ended, noted, violations};
 use common::proof::{self, Proof};
 use common::scenes::{
-    ID, QUEUE, SEND, answered, burnt, copy, dropped, failed, queued, recover, routed, sent, standing, synced, troubles,
+    Faults, ID, QUEUE, SEND, answered, burnt, copy, dropped, failed, queued, recover, routed, sent, standing, synced,
 };
 use common::tracer::{self, Fault, Traced};
 use common::{Fixture, Ran};
@@ -94,13 +94,8 @@ fn wrong(ws: &Fixture, scenario: &Scenario, traced: &Traced) -> Vec<String> {
     wrong
 }
 
-/// Runs every scenario to each of its durable calls, with each of the faults that `faults` names for
-/// the call of that number.
-fn sweep(
-    name: &'static str,
-    faults: impl Fn(usize) -> Vec<Fault>,
-    expect: impl Fn(&Fixture, &[(String, Entry)], &Traced) -> Option<String>,
-) {
+/// Runs every scenario to each of its durable calls, with each of the faults.
+fn sweep(name: &'static str, faults: Faults, expect: impl Fn(&Fixture, &[(String, Entry)], &Traced) -> Option<String>) {
     let mut proof = Proof::begin(name);
     let template = synced();
     let mut found = Vec::new();
@@ -111,7 +106,7 @@ fn sweep(
         let calls = interrupted(&copy(&arranged), scenario, 0, Fault::Kill).calls;
         assert!(calls >= 4, "{} makes only {calls} durable calls", scenario.name);
         // One more than there are: threads may interleave differently.
-        for (at, fault) in (1..=calls + 1).flat_map(|at| faults(at).into_iter().map(move |fault| (at, fault))) {
+        for (at, fault) in faults.of(calls + 1) {
             if proof::is_first() && !found.is_empty() {
                 break;
             }
@@ -131,7 +126,7 @@ fn sweep(
 
 #[test]
 fn killed_before_every_durable_call_nothing_is_lost_and_nothing_is_done_twice() {
-    sweep("kill -9 before every durable call", |_| vec![Fault::Kill], |_, _, _| None);
+    sweep("kill -9 before every durable call", Faults::Kills(1), |_, _, _| None);
 }
 
 /// After trouble of the machine every event is as it was, and the exit code says what it is.
@@ -142,7 +137,7 @@ fn untouched(ws: &Fixture, before: &[(String, Entry)], traced: &Traced) -> Optio
 
 #[test]
 fn the_machines_trouble_at_every_durable_call_burns_no_attempt_and_loses_nothing() {
-    sweep("an error from every durable call", troubles, untouched);
+    sweep("an error from every durable call", Faults::Troubles(2), untouched);
 }
 
 /// Folders that are listed, locks, logs, settings, agents, events, and folders that are synced: everything that is
@@ -245,13 +240,13 @@ fn asked_wrongly(ws: &Fixture, traced: &Traced, is_published: bool) -> Vec<Strin
     wrong
 }
 
-/// Disturbs `ask` at every durable call with each of the faults that `faults` names for the call of that number.
-fn sweep_ask(name: &'static str, faults: impl Fn(usize) -> Vec<Fault>) {
+/// Disturbs `ask` at every durable call with each of the faults.
+fn sweep_ask(name: &'static str, faults: Faults) {
     let mut proof = Proof::begin(name);
     let template = synced();
     let (mut found, mut repeats) = (Vec::new(), 0);
     let plain = tracer::run(copy(&template).command(&ASK), 0, Fault::Kill);
-    for (at, fault) in (1..=plain.calls).flat_map(|at| faults(at).into_iter().map(move |fault| (at, fault))) {
+    for (at, fault) in faults.of(plain.calls) {
         let ws = copy(&template);
         let traced = tracer::run(ws.command(&ASK), at, fault);
         let Some(call) = traced.hit else { continue };
@@ -273,12 +268,12 @@ fn sweep_ask(name: &'static str, faults: impl Fn(usize) -> Vec<Fault>) {
 
 #[test]
 fn ask_killed_before_every_durable_call_answers_once() {
-    sweep_ask("kill -9 of ask before every durable call", |_| vec![Fault::Kill]);
+    sweep_ask("kill -9 of ask before every durable call", Faults::Kills(1));
 }
 
 #[test]
 fn the_machines_trouble_in_ask_burns_no_attempt_and_loses_nothing() {
-    sweep_ask("an error from every durable call of ask", troubles);
+    sweep_ask("an error from every durable call of ask", Faults::Troubles(2));
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod common;
 use common::Fixture;
 use common::checker::delivered;
 use common::proof::{self, Proof};
-use common::scenes::{ID, copy, recover, synced, troubles};
+use common::scenes::{Faults, ID, copy, recover, synced};
 use common::strict::{Answer, Script, Strict};
 use common::tracer::{self, Fault};
 use serde_json::json;
@@ -43,8 +43,7 @@ fn sweep(name: &'static str, template: &Fixture, command: &[&str], then: impl Fn
     let calls = tracer::run(begin().command(command), 0, Fault::Kill).calls;
     assert!(calls >= 4, "only {calls} durable calls");
     let mut found = Vec::new();
-    let faults = |at| [vec![Fault::Kill], troubles(at)].concat();
-    for (at, fault) in (1..=calls + 1).flat_map(|at| faults(at).into_iter().map(move |fault| (at, fault))) {
+    for (at, fault) in Faults::Both(1).of(calls + 1) {
         let ws = begin();
         let traced = tracer::run(ws.command(command), at, fault);
         let Some(call) = traced.hit else { continue };

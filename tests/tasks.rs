@@ -3,7 +3,7 @@
 mod common;
 
 use common::proof::{self, Proof};
-use common::scenes::{copy, recover, synced, troubles};
+use common::scenes::{Faults, copy, recover, synced};
 use common::strict::{Answer, Script, Strict};
 use common::tracer::{self, Fault};
 use common::{Fixture, Ran};
@@ -283,17 +283,6 @@ fn wrong(ws: &Fixture, name: &str) -> Vec<String> {
     wrong
 }
 
-/// What is done to a command at the durable call of this number.
-type Faults = fn(usize) -> Vec<Fault>;
-
-const KILLED: Faults = |_| vec![Fault::Kill];
-
-/// The calls that are disturbed: in a test run every `few`th one, the others fall to the full proof.
-fn disturbed(calls: usize, few: usize, faults: Faults) -> impl Iterator<Item = (usize, Fault)> {
-    let chosen = (1..=calls).step_by(if proof::is_full() { 1 } else { few });
-    chosen.flat_map(move |at| faults(at).into_iter().map(move |fault| (at, fault)))
-}
-
 fn commands(name: &'static str, faults: Faults) {
     let mut proof = Proof::begin(name);
     let template = synced();
@@ -311,7 +300,7 @@ fn commands(name: &'static str, faults: Faults) {
             arranged.claw(&["tasks", "claim", "job"]).ok();
         }
         let calls = tracer::run(copy(&arranged).command(command), 0, Fault::Kill).calls;
-        for (at, fault) in disturbed(calls, 3, faults) {
+        for (at, fault) in faults.of(calls) {
             let ws = copy(&arranged);
             let Some(call) = tracer::run(ws.command(command), at, fault).hit else { continue };
             proof.points += 1;
@@ -345,7 +334,7 @@ fn news(name: &'static str, faults: Faults) {
     };
     let calls = tracer::run(trusted().command(&["tick"]), 0, Fault::Kill).calls;
     let mut found = Vec::new();
-    for (at, fault) in disturbed(calls, 5, faults) {
+    for (at, fault) in faults.of(calls) {
         let ws = trusted();
         server.forget();
         let Some(call) = tracer::run(ws.command(&["tick"]), at, fault).hit else { continue };
@@ -374,20 +363,20 @@ fn news(name: &'static str, faults: Faults) {
 
 #[test]
 fn killed_before_every_durable_call_a_task_is_in_one_place_and_can_be_done() {
-    commands("kill -9 of claw tasks before every durable call", KILLED);
+    commands("kill -9 of claw tasks before every durable call", Faults::Kills(3));
 }
 
 #[test]
 fn after_the_machines_trouble_a_task_is_in_one_place_and_can_be_done() {
-    commands("an error from every durable call of claw tasks", troubles);
+    commands("an error from every durable call of claw tasks", Faults::Troubles(3));
 }
 
 #[test]
 fn news_and_the_turn_that_claims_killed_before_every_durable_call_are_done_once() {
-    news("kill -9 of news, claim and done before every durable call", KILLED);
+    news("kill -9 of news, claim and done before every durable call", Faults::Kills(5));
 }
 
 #[test]
 fn news_and_the_turn_that_claims_are_done_once_after_the_machines_trouble() {
-    news("an error from every durable call of news, claim and done", troubles);
+    news("an error from every durable call of news, claim and done", Faults::Troubles(7));
 }

@@ -7,7 +7,7 @@ mod common;
 use common::Fixture;
 use common::checker::{delivered, ended, noted, violations};
 use common::proof::{self, Proof};
-use common::scenes::{ID, burnt, copy, recover, standing, synced, troubles};
+use common::scenes::{Faults, ID, burnt, copy, recover, standing, synced};
 use common::strict::{Answer, Script, Strict};
 use common::tracer::{self, Fault};
 use serde_json::{Value, json};
@@ -103,14 +103,14 @@ fn trusted(template: &Fixture) -> Fixture {
     ws
 }
 
-fn sweep(name: &'static str, faults: impl Fn(usize) -> Vec<Fault>) {
+fn sweep(name: &'static str, faults: Faults) {
     let mut proof = Proof::begin(name);
     let server = Strict::start(SCRIPTS);
     let template = arranged(&server);
     let command = ["run-agent"];
     let calls = tracer::run(trusted(&template).command(&command), 0, Fault::Kill).calls;
     let (stood, mut found) = (standing(&template), Vec::new());
-    for (at, fault) in (1..=calls + 1).flat_map(|at| faults(at).into_iter().map(move |fault| (at, fault))) {
+    for (at, fault) in faults.of(calls + 1) {
         if proof::is_first() && !found.is_empty() {
             break;
         }
@@ -135,16 +135,16 @@ fn sweep(name: &'static str, faults: impl Fn(usize) -> Vec<Fault>) {
 
 #[test]
 fn a_turn_killed_before_every_durable_call_goes_on_where_it_was() {
-    sweep("kill -9 of a turn with tools before every durable call", |_| vec![Fault::Kill]);
+    sweep("kill -9 of a turn with tools before every durable call", Faults::Kills(1));
 }
 
 #[test]
 fn a_turn_goes_on_after_the_machines_trouble() {
-    sweep("an error from every durable call of a turn with tools", troubles);
+    sweep("an error from every durable call of a turn with tools", Faults::Troubles(2));
 }
 
 /// Three messages that wait become one turn, one answer, and one `done` line.
-fn collected(name: &'static str, faults: impl Fn(usize) -> Vec<Fault>) {
+fn collected(name: &'static str, faults: Faults) {
     let mut proof = Proof::begin(name);
     let server = Strict::start(SCRIPTS);
     let template = acting(&server);
@@ -157,9 +157,7 @@ fn collected(name: &'static str, faults: impl Fn(usize) -> Vec<Fault>) {
     template.claw(&["route"]).ok();
     let calls = tracer::run(trusted(&template).command(&["run-agent"]), 0, Fault::Kill).calls;
     let (stood, mut found) = (standing(&template), Vec::new());
-    // In a test run every other one.
-    let chosen = (1..=calls).step_by(if proof::is_full() { 1 } else { 2 });
-    for (at, fault) in chosen.flat_map(|at| faults(at).into_iter().map(move |fault| (at, fault))) {
+    for (at, fault) in faults.of(calls) {
         let ws = trusted(&template);
         let Some(call) = tracer::run(ws.command(&["run-agent"]), at, fault).hit else { continue };
         proof.points += 1;
@@ -189,10 +187,10 @@ fn collected(name: &'static str, faults: impl Fn(usize) -> Vec<Fault>) {
 
 #[test]
 fn collected_messages_killed_before_every_durable_call_are_each_answered_once() {
-    collected("kill -9 of a turn of three collected messages before every durable call", |_| vec![Fault::Kill]);
+    collected("kill -9 of a turn of three collected messages before every durable call", Faults::Kills(2));
 }
 
 #[test]
 fn collected_messages_are_each_answered_once_after_the_machines_trouble() {
-    collected("an error from every durable call of a turn of three collected messages", troubles);
+    collected("an error from every durable call of a turn of three collected messages", Faults::Troubles(4));
 }

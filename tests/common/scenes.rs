@@ -1,7 +1,7 @@
 //! The stations of one event's way, as the proofs begin at them.
 
 use super::Fixture;
-use super::proof::is_full;
+use super::proof::{is_first, is_full};
 use super::tracer::Fault;
 use claw::core::entry::{Entry, Tries};
 use nix::errno::Errno;
@@ -86,10 +86,34 @@ pub fn copy(template: &Fixture) -> Fixture {
 /// What a machine in trouble says.
 pub const TROUBLE: [Errno; 6] = [Errno::ENOSPC, Errno::EIO, Errno::EROFS, Errno::EDQUOT, Errno::EMFILE, Errno::EINTR];
 
-/// All of [`TROUBLE`] at the durable call number `at`; but for the full proof one kind, at each call another.
-pub fn troubles(at: usize) -> Vec<Fault> {
-    let all = TROUBLE.map(Fault::Error);
-    if is_full() { all.to_vec() } else { vec![all[at % all.len()]] }
+/// What a sweep does to a program, and in a test run at each how manyth call. The full proof does it at every one,
+/// and so does who looks for a first violation.
+#[derive(Clone, Copy, Debug)]
+pub enum Faults {
+    Kills(usize),
+    /// All of [`TROUBLE`]; but for the full proof one kind, at each call another.
+    Troubles(usize),
+    Both(usize),
+}
+
+impl Faults {
+    /// Each fault, and at which of so many durable calls.
+    pub fn of(self, calls: usize) -> Vec<(usize, Fault)> {
+        let (few, is_kill, is_trouble) = match self {
+            Self::Kills(few) => (few, true, false),
+            Self::Troubles(few) => (few, false, true),
+            Self::Both(few) => (few, true, true),
+        };
+        let all = TROUBLE.map(Fault::Error);
+        let mut faults = Vec::new();
+        for at in (1..=calls).filter(|at| is_full() || is_first() || at % few == 1 % few) {
+            let kind = at / few % all.len();
+            let troubles = if is_full() { &all[..] } else { &all[kind..=kind] };
+            faults.extend(is_kill.then_some((at, Fault::Kill)));
+            faults.extend(troubles.iter().filter(|_| is_trouble).map(|trouble| (at, *trouble)));
+        }
+        faults
+    }
 }
 
 /// Every event that has not ended well: its folder, and its name.
