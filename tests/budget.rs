@@ -6,7 +6,7 @@ mod common;
 use claw::core::entry::Tries;
 use common::Fixture;
 use common::proof::{self, Proof};
-use common::scenes::{Faults, ID, burnt, copy, standing, synced};
+use common::scenes::{Faults, ID, burnt, copy, refusals, standing, synced};
 use common::servers::{OPENAI, STREAM, Server, silence};
 use common::strict::{Answer, Script, Strict};
 use common::tracer::{self, Fault};
@@ -324,18 +324,14 @@ fn a_ledger_that_cannot_be_opened_for_a_while_lets_nothing_through() {
         let ws = trusted(&template);
         tracer::run_opening(ws.command(COMMAND), &ws.root, 0, Errno::EMFILE).calls
     };
-    for at in (1..=opened).step_by(if proof::is_full() { 1 } else { 2 }) {
-        let kinds = [Errno::EMFILE, Errno::EIO];
-        let kinds = if proof::is_full() { &kinds[..] } else { &kinds[at / 2 % 2..=at / 2 % 2] };
-        for errno in kinds {
-            let ws = trusted(&template);
-            server.forget();
-            let Some(call) = tracer::run_opening(ws.command(COMMAND), &ws.root, at, *errno).hit else { continue };
-            proof.points += 1;
-            finish(&ws);
-            let place = format!("{call} ({at} of {opened}), {errno}");
-            found.extend(told_wrongly(&ws, &server).into_iter().map(|what| format!("{place}: {what}")));
-        }
+    for (at, errno) in refusals(opened, 2) {
+        let ws = trusted(&template);
+        server.forget();
+        let Some(call) = tracer::run_opening(ws.command(COMMAND), &ws.root, at, errno).hit else { continue };
+        proof.points += 1;
+        finish(&ws);
+        let place = format!("{call} ({at} of {opened}), {errno}");
+        found.extend(told_wrongly(&ws, &server).into_iter().map(|what| format!("{place}: {what}")));
     }
     proof.end(found.len());
     assert!(found.is_empty(), "{} violations in {} points\n{found:#?}", found.len(), proof.points);

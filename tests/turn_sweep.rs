@@ -7,9 +7,10 @@ mod common;
 use common::Fixture;
 use common::checker::{delivered, ended, noted, violations};
 use common::proof::{self, Proof};
-use common::scenes::{Faults, ID, burnt, copy, recover, standing, synced};
+use common::scenes::{Faults, ID, burnt, copy, recover, refusals, standing, synced};
 use common::strict::{Answer, Script, Strict};
 use common::tracer::{self, Fault};
+use nix::errno::Errno;
 use serde_json::{Value, json};
 
 const TEXT: &str = "script:sweep";
@@ -141,6 +142,35 @@ fn a_turn_killed_before_every_durable_call_goes_on_where_it_was() {
 #[test]
 fn a_turn_goes_on_after_the_machines_trouble() {
     sweep("an error from every durable call of a turn with tools", Faults::Troubles(2));
+}
+
+/// The tools' own files are among them, and what hides keys and shows rules.
+#[test]
+fn a_turn_goes_on_after_what_cannot_be_opened_for_a_while() {
+    let mut proof = Proof::begin("an error from every opening in a turn with tools");
+    let server = Strict::start(SCRIPTS);
+    let template = arranged(&server);
+    let command = ["run-agent"];
+    let opened = {
+        let ws = trusted(&template);
+        tracer::run_opening(ws.command(&command), &ws.root, 0, Errno::EMFILE).calls
+    };
+    let (stood, mut found) = (standing(&template), Vec::new());
+    for (at, errno) in refusals(opened, 5) {
+        let ws = trusted(&template);
+        server.forget();
+        let Some(call) = tracer::run_opening(ws.command(&command), &ws.root, at, errno).hit else { continue };
+        proof.points += 1;
+        let before = [0, 1, 2].map(|step| server.asked(TEXT, step));
+        let answers = logged(&ws, "model").len();
+        let place = format!("{call} ({at} of {opened}), {errno}");
+        found.extend(burnt(&ws, &stood).map(|what| format!("{place}: {what}")));
+        recover(&ws);
+        found.extend(wrong(&ws, &server, before, answers).into_iter().map(|what| format!("{place}: {what}")));
+    }
+    proof.end(found.len());
+    assert!(found.is_empty(), "{} violations in {} points\n{found:#?}", found.len(), proof.points);
+    assert!(proof.points > 5, "{}", proof.points);
 }
 
 /// Three messages that wait become one turn, one answer, and one `done` line.

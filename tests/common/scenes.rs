@@ -116,6 +116,14 @@ impl Faults {
     }
 }
 
+/// At which of so many openings, and how, one is refused: in a test run at each how manyth, in one of the two ways.
+pub fn refusals(opened: usize, few: usize) -> Vec<(usize, Errno)> {
+    let kinds = [Errno::EMFILE, Errno::EIO];
+    let chosen = (1..=opened).filter(|at| is_full() || at % few == 1 % few);
+    let of = |at: usize| if is_full() { &kinds[..] } else { &kinds[at / few % 2..=at / few % 2] };
+    chosen.flat_map(|at| of(at).iter().map(move |kind| (at, *kind))).collect()
+}
+
 /// Every event that has not ended well: its folder, and its name.
 pub fn standing(ws: &Fixture) -> Vec<(String, Entry)> {
     let folders = ["inbox", "outbox"]
