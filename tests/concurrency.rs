@@ -232,7 +232,9 @@ fn what_comes_while_a_one_shot_holds_the_lane_is_done_by_it() {
     ws.claw(&["route"]).ok();
     ws.claw(&["run-agent"]).ok();
     assert_eq!(ws.done("inbox").len(), 0, "it was not waited for");
-    ws.shell("echo go > gate.1; echo go > gate.2").ok();
+    ws.shell("echo go > gate.1").ok();
+    ws.eventually("the second turn has begun", |ws| ws.read("turns").lines().count() == 2);
+    ws.shell("echo go > gate.2").ok();
     assert_eq!(Ran::from(holder.wait_with_output().unwrap()).code, 0);
     assert_eq!(ws.done("inbox").len(), 2);
 }
