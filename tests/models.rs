@@ -97,7 +97,10 @@ fn what_is_set_up_is_listed_with_where_its_key_comes_from_and_never_the_key() {
             "nowhere.key (missing)",
             "-",
             "-",
-            &format!("the key file {}: No such file or directory (os error 2)", ws.path("nowhere.key").display()),
+            &format!(
+                "the key file {} cannot be read: No such file or directory (os error 2)",
+                ws.path("nowhere.key").display()
+            ),
         ],
         &["gone", "command", "-", "./tools/think", "-", "-", "-", "the program `./tools/think` is not there"],
         &["here", "command", "-", "sh -c echo four", "-", "2", "dead, offline", "ready"],
