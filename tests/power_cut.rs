@@ -466,11 +466,11 @@ fn what_a_killed_worker_has_left_is_synced_before_it_is_believed() {
         let plain = recorded(scenario, &base, 0).0;
         // What was just made and is not synced is what an heir may wrongly believe.
         let is_bare = |at: usize| matches!(plain[at - 2].op, Op::Mkdir(_) | Op::Write(..) | Op::Rename(..));
-        for killed_at in (2..=plain.len()).filter(|at| is_full() || is_bare(*at) || at.is_multiple_of(4)) {
+        for killed_at in (2..=plain.len()).filter(|at| is_full() || is_bare(*at) || at.is_multiple_of(6)) {
             let (steps, first) = recorded(scenario, &base, killed_at);
             let about = format!(", killed before {killed_at}");
             proof.points += steps.len() + 1 - first;
-            let left = sampled(states(scenario, &about, &base, &steps, first, is_full()), 40, 1000);
+            let left = sampled(states(scenario, &about, &base, &steps, first, is_full()), 30, 1000);
             proof.states += left.len();
             found.extend(judge(&left));
         }
