@@ -378,5 +378,5 @@ fn news_and_the_turn_that_claims_killed_before_every_durable_call_are_done_once(
 
 #[test]
 fn news_and_the_turn_that_claims_are_done_once_after_the_machines_trouble() {
-    news("an error from every durable call of news, claim and done", Faults::Troubles(7));
+    news("an error from every durable call of news, claim and done", Faults::Troubles(5));
 }

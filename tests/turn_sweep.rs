@@ -222,5 +222,5 @@ fn collected_messages_killed_before_every_durable_call_are_each_answered_once() 
 
 #[test]
 fn collected_messages_are_each_answered_once_after_the_machines_trouble() {
-    collected("an error from every durable call of a turn of three collected messages", Faults::Troubles(4));
+    collected("an error from every durable call of a turn of three collected messages", Faults::Troubles(3));
 }
