@@ -6,7 +6,7 @@ mod common;
 use claw::core::entry::Tries;
 use common::Fixture;
 use common::proof::{self, Proof};
-use common::scenes::{Faults, ID, burnt, copy, refusals, standing, synced};
+use common::scenes::{Faults, ID, burnt, copy, refusals, standing, synced, trusted};
 use common::servers::{OPENAI, STREAM, Server, silence};
 use common::strict::{Answer, Script, Strict};
 use common::tracer::{self, Fault};
@@ -195,12 +195,6 @@ fn finish(ws: &Fixture) {
     }
 }
 
-fn trusted(template: &Fixture) -> Fixture {
-    let ws = copy(template);
-    ws.claw(&["trust"]).ok();
-    ws
-}
-
 const COMMAND: &[&str] = &["run-agent"];
 
 /// Disturbs `run-agent` at each of its durable calls, looks at what is burnt after trouble, finishes, and looks at
@@ -268,9 +262,7 @@ fn out_of_budget(name: &'static str, faults: Faults) {
     };
     let wrong = |ws: &Fixture| told_wrongly(ws, &server);
     proof.points = sweep(&server, &template, faults, &mut found, is_burnt, wrong);
-    proof.end(found.len());
-    assert!(found.is_empty(), "{} violations in {} points\n{found:#?}", found.len(), proof.points);
-    assert!(proof::is_first() || proof.points > 10, "{}", proof.points);
+    proof.judge(&found, 10);
 }
 
 fn under_a_budget(name: &'static str, faults: Faults) {
@@ -288,9 +280,7 @@ fn under_a_budget(name: &'static str, faults: Faults) {
         let wrong = |ws: &Fixture| wrong(ws, server.asked(PLAIN, 0), limit, matches!(faults, Faults::Kills(_)));
         proof.points += sweep(&server, &template, faults, &mut found, |ws| burnt(ws, &stood), wrong);
     }
-    proof.end(found.len());
-    assert!(found.is_empty(), "{} violations in {} points\n{found:#?}", found.len(), proof.points);
-    assert!(proof::is_first() || proof.points > 20, "{}", proof.points);
+    proof.judge(&found, 20);
 }
 
 #[test]
@@ -333,9 +323,7 @@ fn a_ledger_that_cannot_be_opened_for_a_while_lets_nothing_through() {
         let place = format!("{call} ({at} of {opened}), {errno}");
         found.extend(told_wrongly(&ws, &server).into_iter().map(|what| format!("{place}: {what}")));
     }
-    proof.end(found.len());
-    assert!(found.is_empty(), "{} violations in {} points\n{found:#?}", found.len(), proof.points);
-    assert!(proof.points > 20, "{}", proof.points);
+    proof.judge(&found, 20);
 }
 
 #[test]

@@ -3,10 +3,11 @@
 mod common;
 
 use common::proof::{self, Proof};
-use common::scenes::{Faults, copy, recover, synced};
+use common::scenes::{Faults, copy, recover, synced, trusted};
 use common::strict::{Answer, Script, Strict};
 use common::tracer::{self, Fault};
 use common::{Fixture, Ran};
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -160,6 +161,15 @@ fn lazy(step: usize, _: &[String]) -> Answer {
     }
 }
 
+/// Claims it, and must be allowed what it takes.
+fn careful(step: usize, _: &[String]) -> Answer {
+    match step {
+        0 => ("", vec![("tasks", json!({"action": "claim"}))]),
+        1 => ("", vec![("bash", json!({"command": "true"}))]),
+        _ => ("Done.", vec![]),
+    }
+}
+
 /// Puts another one on the list.
 fn generous(step: usize, _: &[String]) -> Answer {
     match step {
@@ -168,7 +178,8 @@ fn generous(step: usize, _: &[String]) -> Answer {
     }
 }
 
-const SCRIPTS: &[(&str, Script)] = &[("Sweep", diligent), ("Be lazy", lazy), ("script:add", generous)];
+const SCRIPTS: &[(&str, Script)] =
+    &[("Sweep", diligent), ("Be lazy", lazy), ("Be careful", careful), ("script:add", generous)];
 
 fn watching(server: &Strict, ws: &Fixture, agents: &[&str]) {
     server.model(ws);
@@ -271,6 +282,32 @@ fn a_claim_holds_while_its_turn_can_go_on() {
     assert_eq!(ws.claw(&["tasks", "claim", "floor"]).ok(), "floor\n");
 }
 
+#[test]
+fn a_claim_holds_while_its_session_waits_for_the_owners_word_also_where_that_cannot_be_looked_up() {
+    let server = Strict::start(SCRIPTS);
+    let template = Fixture::new();
+    watching(&server, &template, &["bob"]);
+    let bob = template
+        .read("agents/bob/AGENT.md")
+        .replace("watch: tasks", "watch: tasks\ntools: [tasks, {bash: {approve: true}}]");
+    template.write("agents/bob/AGENT.md", &bob);
+    template.write("tasks/open/x.md", "Be careful\n");
+    template.claw(&["tick"]);
+    assert_eq!((files(&template), server.asked("Be careful", 1)), (vec!["claimed/x.md".to_owned()], 1));
+    let run = |at| {
+        let ws = trusted(&template);
+        let traced = tracer::run_opening(ws.command(&["tasks", "claim", "x"]), &ws.root, at, Errno::EMFILE);
+        let text = std::fs::read_to_string(ws.path("tasks/claimed/x.md")).unwrap_or_default();
+        assert!(text.contains("claimed_by: agent:bob"), "{} at {at}: {text}", traced.hit.unwrap_or_default());
+        traced.calls
+    };
+    let opened = run(0);
+    for at in 1..=opened {
+        run(at);
+    }
+    assert!(opened > 5, "{opened}");
+}
+
 /// What is wrong with the list, however a command on it was disturbed: one file of that name, which reads.
 fn wrong(ws: &Fixture, name: &str) -> Vec<String> {
     let found: Vec<String> = files(ws).into_iter().filter(|file| !file.contains("/.")).collect();
@@ -316,9 +353,7 @@ fn commands(name: &'static str, faults: Faults) {
             found.extend(wrong(&ws, "job").into_iter().map(|what| format!("{place}, then done: {what}")));
         }
     }
-    proof.end(found.len());
-    assert!(found.is_empty(), "{found:#?}");
-    assert!(proof.points > 20, "{}", proof.points);
+    proof.judge(&found, 20);
 }
 
 fn news(name: &'static str, faults: Faults) {
@@ -327,15 +362,10 @@ fn news(name: &'static str, faults: Faults) {
     let template = synced();
     watching(&server, &template, &["bob"]);
     template.write("tasks/open/floor.md", "Sweep the floor\n");
-    let trusted = || {
-        let ws = copy(&template);
-        ws.claw(&["trust"]).ok();
-        ws
-    };
-    let calls = tracer::run(trusted().command(&["tick"]), 0, Fault::Kill).calls;
+    let calls = tracer::run(trusted(&template).command(&["tick"]), 0, Fault::Kill).calls;
     let mut found = Vec::new();
     for (at, fault) in faults.of(calls) {
-        let ws = trusted();
+        let ws = trusted(&template);
         server.forget();
         let Some(call) = tracer::run(ws.command(&["tick"]), at, fault).hit else { continue };
         proof.points += 1;
@@ -356,9 +386,7 @@ fn news(name: &'static str, faults: Faults) {
             ));
         }
     }
-    proof.end(found.len());
-    assert!(found.is_empty(), "{found:#?}");
-    assert!(proof.points > 20, "{}", proof.points);
+    proof.judge(&found, 20);
 }
 
 #[test]

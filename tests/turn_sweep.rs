@@ -7,7 +7,7 @@ mod common;
 use common::Fixture;
 use common::checker::{delivered, ended, noted, violations};
 use common::proof::{self, Proof};
-use common::scenes::{Faults, ID, burnt, copy, recover, refusals, standing, synced};
+use common::scenes::{Faults, ID, burnt, recover, refusals, standing, synced, trusted};
 use common::strict::{Answer, Script, Strict};
 use common::tracer::{self, Fault};
 use nix::errno::Errno;
@@ -97,13 +97,6 @@ fn wrong(ws: &Fixture, server: &Strict, before: [usize; STEPS], answers: usize) 
     wrong
 }
 
-/// A workspace like `template`; where one lies matters to whether it is trusted.
-fn trusted(template: &Fixture) -> Fixture {
-    let ws = copy(template);
-    ws.claw(&["trust"]).ok();
-    ws
-}
-
 fn sweep(name: &'static str, faults: Faults) {
     let mut proof = Proof::begin(name);
     let server = Strict::start(SCRIPTS);
@@ -129,9 +122,7 @@ fn sweep(name: &'static str, faults: Faults) {
         recover(&ws);
         found.extend(wrong(&ws, &server, before, answers).into_iter().map(|what| format!("{place}: {what}")));
     }
-    proof.end(found.len());
-    assert!(found.is_empty(), "{} violations in {} points\n{found:#?}", found.len(), proof.points);
-    assert!(proof::is_first() || proof.points > 40, "{}", proof.points);
+    proof.judge(&found, 40);
 }
 
 #[test]
@@ -168,9 +159,7 @@ fn a_turn_goes_on_after_what_cannot_be_opened_for_a_while() {
         recover(&ws);
         found.extend(wrong(&ws, &server, before, answers).into_iter().map(|what| format!("{place}: {what}")));
     }
-    proof.end(found.len());
-    assert!(found.is_empty(), "{} violations in {} points\n{found:#?}", found.len(), proof.points);
-    assert!(proof.points > 5, "{}", proof.points);
+    proof.judge(&found, 5);
 }
 
 /// Three messages that wait become one turn, one answer, and one `done` line.
@@ -210,9 +199,7 @@ fn collected(name: &'static str, faults: Faults) {
         }
         found.extend(wrong.into_iter().map(|what| format!("{call} ({at} of {calls}), {fault:?}: {what}")));
     }
-    proof.end(found.len());
-    assert!(found.is_empty(), "{found:#?}");
-    assert!(proof.points > 20, "{}", proof.points);
+    proof.judge(&found, 20);
 }
 
 #[test]

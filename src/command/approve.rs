@@ -28,7 +28,7 @@ pub struct Deny {
 pub fn approve(args: &Approve, here: Here) -> Result<u8> {
     let workspace = here.open()?;
     if args.ids.is_empty() {
-        for approval in approvals::pending(&workspace) {
+        for approval in approvals::pending(&workspace)? {
             let (short, agent) = (approval.id.short(), crate::core::session::agent(&approval.session));
             let until = out::clock(approval.expires_at.into());
             // Where a line of it ends is seen, so that no call looks like two, or like another one.

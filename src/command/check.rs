@@ -41,9 +41,9 @@ pub fn run(_: &Args, here: Here) -> Result<u8> {
         }
         Err(problem) => vec![problem],
     };
-    for found in [problems::of(&workspace), tools(&workspace), skills::problems(&workspace)] {
-        problems.extend(found.unwrap_or_else(|fault| vec![Problem::error(".", fault.to_string())]));
-    }
+    problems.extend(problems::of(&workspace));
+    problems.extend(tools(&workspace));
+    problems.extend(skills::problems(&workspace));
     problems.extend(tasks::problems(&workspace));
     problems.extend(strays(&workspace));
     problems.extend(sessions(&workspace));
@@ -143,8 +143,8 @@ fn program(workspace: &Workspace, command: &[String]) -> Option<String> {
 }
 
 /// What agents name as a tool must be one, and what lies in `tools/` be whole.
-fn tools(workspace: &Workspace) -> Result<Vec<Problem>> {
-    let (programs, faults) = tool::program::all(workspace)?;
+fn tools(workspace: &Workspace) -> Vec<Problem> {
+    let (programs, faults) = tool::program::all(workspace).unwrap_or_else(|fault| (Vec::new(), vec![fault]));
     let mut known: Vec<&str> = tool::names().collect();
     known.extend(programs.iter().map(|program| &program.spec.name[..]));
     let mut problems: Vec<Problem> = faults
@@ -154,7 +154,7 @@ fn tools(workspace: &Workspace) -> Result<Vec<Problem>> {
             None => Problem::error(tool::program::FOLDER, &fault.message),
         })
         .collect();
-    for id in definitions::folders(workspace, "agents")? {
+    for id in definitions::folders(workspace, "agents").unwrap_or_default() {
         let path = format!("agents/{id}/AGENT.md");
         let text = fs::read_to_string(workspace.path(&path)).unwrap_or_default();
         // One that cannot be read is named as such elsewhere.
@@ -166,7 +166,7 @@ fn tools(workspace: &Workspace) -> Result<Vec<Problem>> {
             problems.push(Problem::warning(&path, what).at(problem::locate(&text, "tools")));
         }
     }
-    Ok(problems)
+    problems
 }
 
 /// Every binding must be able to decide, and for an agent that there is.

@@ -100,7 +100,9 @@ impl Completer for Words<'_> {
             Takes::Agent => definitions::folders(self.0, "agents").unwrap_or_default(),
             Takes::Skill => definitions::folders(self.0, "skills").unwrap_or_default(),
             Takes::Cron => definitions::folders(self.0, "crons").unwrap_or_default(),
-            Takes::Approval => approvals::pending(self.0).iter().map(|a| a.id.short().to_string()).collect(),
+            Takes::Approval => {
+                approvals::pending(self.0).unwrap_or_default().iter().map(|a| a.id.short().to_string()).collect()
+            }
             Takes::Text => Vec::new(),
         };
         let before = line.get(..at).unwrap_or_default();

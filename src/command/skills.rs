@@ -113,7 +113,7 @@ fn show(workspace: &Workspace, name: &str, as_json: bool) -> Result<u8> {
 fn check(workspace: &Workspace, names: &[String], as_json: bool) -> Result<u8> {
     let wanted: Vec<String> =
         names.iter().map(|name| skills::find(workspace, name).map(|s| s.id)).collect::<Result<_>>()?;
-    let mut problems = skills::problems(workspace)?;
+    let mut problems = skills::problems(workspace);
     let is_of = |problem: &Problem, id: &String| problem.path == format!("{}/{id}/SKILL.md", skills::FOLDER);
     problems.retain(|problem| wanted.is_empty() || wanted.iter().any(|id| is_of(problem, id)));
     for problem in &problems {

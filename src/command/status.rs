@@ -136,7 +136,7 @@ fn look(workspace: &Workspace) -> Result<Status> {
         most: limit.what.show(limit.most),
     });
     let held = holders::list(&workspace.root);
-    let definitions = problems::of(workspace)?.into_iter().filter(|problem| !problem.is_warning);
+    let definitions = problems::of(workspace).into_iter().filter(|problem| !problem.is_warning);
     let definitions = definitions.map(|problem| problem.to_string());
     Ok(Status {
         workspace: workspace.root.display().to_string(),

@@ -74,7 +74,7 @@ pub(super) fn run(about: &About, command: &Command, owners: &[Address]) -> Resul
         Command::Compact(_) => Err(Fault::data("this waits for its turn in the session, and is none of these")),
         Command::New => begun(about),
         Command::Stop => stopped(about),
-        Command::Pending => Ok(pending(workspace)),
+        Command::Pending => pending(workspace),
         Command::Approve(id) => word(workspace, id, Verdict::Approved),
         Command::Deny(id) => word(workspace, id, Verdict::Denied),
     }
@@ -232,7 +232,7 @@ fn running(about: &About) -> Result<Option<Id>> {
 
 fn stopped(about: &About) -> Result<String> {
     let (workspace, id) = (about.workspace, &about.event.id);
-    let found = match stop::stopped_by(workspace, id) {
+    let found = match stop::stopped_by(workspace, id)? {
         None => running(about)?,
         some => some,
     };
@@ -251,12 +251,12 @@ fn stopped(about: &About) -> Result<String> {
     Ok(format!("the turn for {} is stopped{rest}", turn.short()))
 }
 
-fn pending(workspace: &Workspace) -> String {
+fn pending(workspace: &Workspace) -> Result<String> {
     let line = |a: &Approval| {
         format!("{} {}: {} ({})", a.id.short(), crate::core::session::agent(&a.session), a.line(), a.reason)
     };
-    let lines: Vec<String> = approvals::pending(workspace).iter().map(line).collect();
-    if lines.is_empty() { "nothing waits for your word".to_owned() } else { lines.join("\n") }
+    let lines: Vec<String> = approvals::pending(workspace)?.iter().map(line).collect();
+    Ok(if lines.is_empty() { "nothing waits for your word".to_owned() } else { lines.join("\n") })
 }
 
 fn word(workspace: &Workspace, text: &str, verdict: Verdict) -> Result<String> {

@@ -170,7 +170,7 @@ fn tell(workspace: &Workspace, out: &Out, now: &Zoned) -> Result<()> {
 /// Where the settings are bad or the ledger cannot be read.
 pub fn standing(workspace: &Workspace) -> Result<Vec<(Limit, u64)>> {
     let mut limits = workspace.config()?.budget.limits(None);
-    for id in definitions::folders(workspace, "agents")? {
+    for id in definitions::folders(workspace, "agents").unwrap_or_default() {
         limits.extend(definitions::agent(workspace, &id).into_iter().flat_map(|agent| agent.budget.limits(Some(&id))));
     }
     if limits.is_empty() {

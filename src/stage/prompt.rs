@@ -26,8 +26,8 @@ pub struct Moment<'a> {
     pub reply_to: &'a Address,
 }
 
-/// The layers for `agent` with these tools. Skills are shown to whom the tool for them is offered. What
-/// cannot be read is passed over, with a word.
+/// The layers for `agent` with these tools. Skills are shown to whom the tool for them is offered; one whose file
+/// is wrong is passed over, with a word.
 ///
 /// # Errors
 /// `Config` where `claw.yaml` is bad or the guide cannot be read; where the machine cannot read what there is.

@@ -80,13 +80,28 @@ pub fn ask(workspace: &Workspace, approval: &Approval) -> Result<()> {
     Ok(())
 }
 
-/// What waits for the owner's word, oldest first; what cannot be read is passed over.
-#[must_use]
-pub fn pending(workspace: &Workspace) -> Vec<Approval> {
-    let ids = names(workspace, PENDING, "md").into_iter();
-    let mut all: Vec<Approval> = ids.filter_map(|id| read(workspace, PENDING, &id, "md").ok()).collect();
+/// What waits for the owner's word, oldest first; what is bad is passed over.
+///
+/// # Errors
+/// The machine's trouble.
+pub fn pending(workspace: &Workspace) -> Result<Vec<Approval>> {
+    let mut all = Vec::new();
+    for id in names(workspace, PENDING, "md")? {
+        match read(workspace, PENDING, &id, "md") {
+            Err(fault) if fault.kind == Kind::Machine => return Err(fault),
+            read => all.extend(read),
+        }
+    }
     all.sort_by(|a, b| a.id.cmp(&b.id));
-    all
+    Ok(all)
+}
+
+/// Whether a call of this session waits for the owner's word.
+///
+/// # Errors
+/// The machine's trouble.
+pub fn is_asked(workspace: &Workspace, session: &str) -> Result<bool> {
+    Ok(pending(workspace)?.iter().any(|approval| approval.session == session))
 }
 
 /// The one approval that `text` means: its id, any unambiguous end of it, or the path of its file. An id that
@@ -99,7 +114,7 @@ pub fn find(workspace: &Workspace, text: &str) -> Result<Id> {
     if let Ok(id) = Id::parse(text) {
         return Ok(id);
     }
-    match &ending(names(workspace, PENDING, "md"), text)[..] {
+    match &ending(names(workspace, PENDING, "md")?, text)[..] {
         [id] => Ok(id.clone()),
         [] => Err(Fault::data(format!("nothing that ends with `{}` waits for your word", text.escape_debug()))
             .hint("claw approve lists what does")),
@@ -110,9 +125,11 @@ pub fn find(workspace: &Workspace, text: &str) -> Result<Id> {
 /// The call that the owner has decided so before, if `text` means one: to say it again changes nothing.
 #[must_use]
 pub fn already(workspace: &Workspace, text: &str, verdict: Verdict) -> Option<Approval> {
-    [TAKEN, "md"].into_iter().find_map(|suffix| match &ending(names(workspace, verdict.folder(), suffix), text)[..] {
-        [id] => read(workspace, verdict.folder(), id, suffix).ok(),
-        _ => None,
+    [TAKEN, "md"].into_iter().find_map(|suffix| {
+        match &ending(names(workspace, verdict.folder(), suffix).ok()?, text)[..] {
+            [id] => read(workspace, verdict.folder(), id, suffix).ok(),
+            _ => None,
+        }
     })
 }
 
@@ -149,7 +166,7 @@ pub fn decide(workspace: &Workspace, id: &Id, verdict: Verdict) -> Result<()> {
 pub fn take_up(workspace: &Workspace) -> Result<Vec<(Id, Fault)>> {
     let mut refused = Vec::new();
     for verdict in Verdict::BOTH {
-        for id in names(workspace, verdict.folder(), "md") {
+        for id in names(workspace, verdict.folder(), "md")? {
             match event(workspace, &id, verdict) {
                 Ok(event) => {
                     publish::inbox(workspace, &event)?;
@@ -236,7 +253,7 @@ pub fn expire(workspace: &Workspace) -> Result<()> {
 }
 
 fn retire(workspace: &Workspace, state: &str, is_over: impl Fn(&Approval) -> bool) -> Result<()> {
-    for approval in pending(workspace).into_iter().filter(is_over) {
+    for approval in pending(workspace)?.into_iter().filter(is_over) {
         workspace.make_place(&dir(workspace, state), 2)?;
         let (from, to) = (path(workspace, PENDING, &approval.id, "md"), path(workspace, state, &approval.id, "md"));
         // The owner may decide at this moment: one of the two renames finds the file.
@@ -255,12 +272,12 @@ fn path(workspace: &Workspace, state: &str, id: &Id, suffix: &str) -> PathBuf {
     dir(workspace, state).join(format!("{id}.{suffix}"))
 }
 
-fn names(workspace: &Workspace, state: &str, suffix: &str) -> Vec<Id> {
-    let names = workspace.names(&format!("{FOLDER}/{state}")).unwrap_or_default();
+fn names(workspace: &Workspace, state: &str, suffix: &str) -> Result<Vec<Id>> {
+    let names = workspace.names(&format!("{FOLDER}/{state}"))?;
     let ids = names.iter().filter_map(|name| Id::parse(name.strip_suffix(suffix)?.strip_suffix('.')?).ok());
     let mut ids: Vec<Id> = ids.collect();
     ids.sort();
-    ids
+    Ok(ids)
 }
 
 fn read(workspace: &Workspace, state: &str, id: &Id, suffix: &str) -> Result<Approval> {

@@ -78,7 +78,6 @@ impl List<'_> {
     /// Whether the claim was free; then it is put back while nobody can begin anything in its session.
     fn put_back_of_session(&self, task: &Task, session: &str) -> Result<bool> {
         let workspace = self.workspace;
-        let is_asked = || approvals::pending(workspace).iter().any(|approval| approval.session == session);
         // Where nothing can be done about it now, or something is to be done there, nobody is disturbed by our
         // taking the lock: whoever hears of that would look again.
         if !self.can_reopen(task) {
@@ -87,7 +86,7 @@ impl List<'_> {
         if session::named(session, None, "").is_err() {
             return self.reopened(task).map(|()| true);
         }
-        if !spool::lane(workspace, Side::Inbox, session)?.is_empty() || is_asked() {
+        if !spool::lane(workspace, Side::Inbox, session)?.is_empty() || approvals::is_asked(workspace, session)? {
             return Ok(false);
         }
         let Some(mut lane) = Lane::probe(workspace, Side::Inbox, session)? else { return Ok(false) };
@@ -121,7 +120,7 @@ pub fn give_up(workspace: &Workspace, session: &str) -> Result<()> {
     let claimed = || tasks::all(workspace, State::Claimed).into_iter().filter_map(|(_, read)| read.ok()).filter(is_one);
     if claimed().next().is_none()
         || !spool::lane(workspace, Side::Inbox, session)?.is_empty()
-        || approvals::pending(workspace).iter().any(|approval| approval.session == session)
+        || approvals::is_asked(workspace, session)?
     {
         return Ok(());
     }

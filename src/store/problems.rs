@@ -1,7 +1,7 @@
 //! What is wrong with what the owner has written about agents and crons, and in the guide.
 
 use crate::core::definition::{self, Watch};
-use crate::core::fault::{Fault, Result};
+use crate::core::fault::Fault;
 use crate::core::problem::{self, Problem};
 use crate::core::session;
 use crate::core::template;
@@ -12,16 +12,15 @@ use std::fs;
 use std::io::ErrorKind;
 
 /// Reads one definition: id, path, text.
-type Reader<'a> = &'a dyn Fn(&str, &str, &str) -> std::result::Result<Vec<Problem>, Problem>;
+type Reader<'a> = &'a dyn Fn(&str, &str, &str) -> Result<Vec<Problem>, Problem>;
 
-/// Everything that is wrong with agents, crons and the guide.
-///
-/// # Errors
-/// Where their folders cannot be listed.
-pub fn of(workspace: &Workspace) -> Result<Vec<Problem>> {
+/// Everything that is wrong with agents, crons and the guide, also that their folders cannot be listed.
+#[must_use]
+pub fn of(workspace: &Workspace) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut look = |kind: &str, file: &str, read: Reader| -> Result<()> {
-        for id in folders(workspace, kind)? {
+    let mut look = |kind: &str, file: &str, read: Reader| {
+        let ids = folders(workspace, kind).map_err(|fault| problems.push(Problem::error(kind, fault.to_string())));
+        for id in ids.unwrap_or_default() {
             let path = format!("{kind}/{id}/{file}");
             let found = match fs::read_to_string(workspace.path(&path)) {
                 Ok(text) => read(&id, &path, &text).map(|w| [w, template::unknown(&path, &text, true)].concat()),
@@ -33,7 +32,6 @@ pub fn of(workspace: &Workspace) -> Result<Vec<Problem>> {
                 Err(problem) => problems.push(problem),
             }
         }
-        Ok(())
     };
     look("agents", "AGENT.md", &|id, path, text| {
         session::check_agent(id).map_err(|e| Problem::error(path, e.to_string()))?;
@@ -56,7 +54,7 @@ pub fn of(workspace: &Workspace) -> Result<Vec<Problem>> {
         });
         let long = long(path, &agent.identity, config.prompt.max_file);
         Ok(warnings.into_iter().chain(deaf).chain(closed).chain(long).collect())
-    })?;
+    });
     look("crons", "CRON.md", &|id, path, text| {
         let (cron, warnings) = definition::cron(id, path, text)?;
         if !has_agent(workspace, &cron.agent) {
@@ -64,15 +62,15 @@ pub fn of(workspace: &Workspace) -> Result<Vec<Problem>> {
             return Err(Problem::error(path, unknown(workspace, &cron.agent).to_string()).at(at));
         }
         Ok(warnings)
-    })?;
-    let souls = folders(workspace, "agents")?.into_iter().map(|id| format!("agents/{id}/SOUL.md"));
+    });
+    let souls = folders(workspace, "agents").unwrap_or_default().into_iter().map(|id| format!("agents/{id}/SOUL.md"));
     let most = workspace.read_config().map_or(usize::MAX, |(config, _)| config.prompt.max_file);
     for path in souls.chain(GUIDE.map(str::to_owned)) {
         let text = String::from_utf8_lossy(&fs::read(workspace.path(&path)).unwrap_or_default()).into_owned();
         problems.extend(template::unknown(&path, &text, true));
         problems.extend(long(&path, text.trim(), most));
     }
-    Ok(problems)
+    problems
 }
 
 /// A word on prose that agents are not shown whole.

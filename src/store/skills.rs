@@ -82,19 +82,18 @@ pub fn find(workspace: &Workspace, name: &str) -> Result<Standing> {
     })
 }
 
-/// What is wrong with the files of the skills, or might be better.
-///
-/// # Errors
-/// Where they cannot be listed.
-pub fn problems(workspace: &Workspace) -> Result<Vec<Problem>> {
-    let mut problems = Vec::new();
-    for id in definitions::folders(workspace, FOLDER)? {
-        match read(workspace, &id)? {
-            Ok(found) => problems.extend(found.1.iter().cloned()),
-            Err(problem) => problems.push(problem),
-        }
+/// What is wrong with the files of the skills, or might be better, also that they cannot be read now.
+#[must_use]
+pub fn problems(workspace: &Workspace) -> Vec<Problem> {
+    let found = |id: &String| match read(workspace, id) {
+        Ok(Ok(found)) => found.1.clone(),
+        Ok(Err(problem)) => vec![problem],
+        Err(fault) => vec![Problem::error(FOLDER, fault.to_string())],
+    };
+    match definitions::folders(workspace, FOLDER) {
+        Ok(ids) => ids.iter().flat_map(found).collect(),
+        Err(fault) => vec![Problem::error(FOLDER, fault.to_string())],
     }
-    Ok(problems)
 }
 
 fn standing(workspace: &Workspace, id: String, lookup: &Lookup) -> Result<Standing> {

@@ -29,18 +29,20 @@ fn path(workspace: &Workspace, name: &str) -> PathBuf {
 }
 
 /// Every pair of a turn and the command that has stopped it.
-fn pairs(workspace: &Workspace) -> Vec<(Id, Id)> {
+fn pairs(workspace: &Workspace) -> Result<Vec<(Id, Id)>> {
     let pair = |name: &String| {
         let (turn, command) = name.split_once('~')?;
         Some((Id::parse(turn).ok()?, Id::parse(command).ok()?))
     };
-    workspace.names(FOLDER).unwrap_or_default().iter().filter_map(pair).collect()
+    Ok(workspace.names(FOLDER)?.iter().filter_map(pair).collect())
 }
 
 /// The turn that `command` has stopped.
-#[must_use]
-pub fn stopped_by(workspace: &Workspace, command: &Id) -> Option<Id> {
-    pairs(workspace).into_iter().find(|(_, by)| by == command).map(|(turn, _)| turn)
+///
+/// # Errors
+/// Where that cannot be looked up.
+pub fn stopped_by(workspace: &Workspace, command: &Id) -> Result<Option<Id>> {
+    Ok(pairs(workspace)?.into_iter().find(|(_, by)| by == command).map(|(turn, _)| turn))
 }
 
 /// Stops the turn of event `turn`: durable on return, and its worker knows of it. A turn that has ended
@@ -87,12 +89,13 @@ impl<'w> Ear<'w> {
     pub fn is_told(&self) -> bool {
         match self.bell.get() {
             Some(Some(bell)) => rings(bell.as_fd()),
-            _ => self.is_named(),
+            // Where it cannot be looked up it is asked again.
+            _ => self.is_named().unwrap_or(false),
         }
     }
 
-    fn is_named(&self) -> bool {
-        pairs(self.workspace).iter().any(|(turn, _)| *turn == self.turn || self.above.contains(turn))
+    fn is_named(&self) -> Result<bool> {
+        Ok(pairs(self.workspace)?.iter().any(|(turn, _)| *turn == self.turn || self.above.contains(turn)))
     }
 
     /// What is readable as soon as the turn is to end, and stays so.
@@ -104,8 +107,8 @@ impl<'w> Ear<'w> {
             let _ = mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0);
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let bell = open(&path, flags, Mode::empty()).ok()?;
-            // Looked for when it can be heard, so that none falls between.
-            if self.is_named() {
+            // Looked for when it can be heard, so that none falls between. Who cannot look has no bell, and looks again.
+            if self.is_named().ok()? {
                 ring(&path);
             }
             Some(bell)

@@ -48,6 +48,14 @@ impl Proof {
         Self { name, points: 0, states: 0, seed: None, since: Instant::now() }
     }
 
+    /// Prints the row. Nothing may have been found, at more points than these, for otherwise nothing was shown.
+    #[track_caller]
+    pub fn judge(&self, found: &[String], points: usize) {
+        self.end(found.len());
+        assert!(found.is_empty(), "{} violations in {} points\n{found:#?}", found.len(), self.points);
+        assert!(is_first() || self.points > points, "only {} points", self.points);
+    }
+
     /// Prints the row; past the capture of a passing test's output, because the figures are the point.
     pub fn end(&self, violations: usize) {
         let number = |n: usize| if n == 0 { String::new() } else { n.to_string() };

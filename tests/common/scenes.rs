@@ -83,6 +83,13 @@ pub fn copy(template: &Fixture) -> Fixture {
     ws
 }
 
+/// A [`copy`] in which programs may run: where one lies matters to whether it is trusted.
+pub fn trusted(template: &Fixture) -> Fixture {
+    let ws = copy(template);
+    ws.claw(&["trust"]).ok();
+    ws
+}
+
 /// What a machine in trouble says.
 pub const TROUBLE: [Errno; 6] = [Errno::ENOSPC, Errno::EIO, Errno::EROFS, Errno::EDQUOT, Errno::EMFILE, Errno::EINTR];
 
