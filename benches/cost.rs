@@ -7,10 +7,11 @@
 
 mod gauge;
 
-use claw::core::address::Address;
 use claw::core::event::Draft;
+use claw::core::event::address::Address;
+use claw::store::queue::publish;
 use claw::store::workspace::Workspace;
-use claw::store::{clock, publish};
+use claw::store::workspace::clock;
 use claw::world::World;
 use gauge::child::{self, Used};
 use gauge::server;

@@ -5,12 +5,12 @@
 
 mod gauge;
 
-use claw::core::address::Address;
+use claw::core::context::prompt::join;
 use claw::core::event::EventKind;
-use claw::core::prompt::join;
-use claw::core::stamp::{SECOND, Stamp};
-use claw::stage::prompt::{self, Moment};
-use claw::store::definitions;
+use claw::core::event::address::Address;
+use claw::core::event::stamp::{SECOND, Stamp};
+use claw::stage::turn::prompt::{self, Moment};
+use claw::store::agent::definitions;
 use claw::store::workspace::Workspace;
 use claw::tool;
 use claw::world::{self, World};

@@ -7,15 +7,15 @@
 
 mod gauge;
 
-use claw::core::address::Address;
-use claw::core::entry::Entry;
+use claw::core::event::address::Address;
+use claw::core::event::entry::Entry;
+use claw::core::event::id::Id;
+use claw::core::event::session_name;
+use claw::core::event::stamp::Stamp;
 use claw::core::event::{Draft, Event};
-use claw::core::id::Id;
-use claw::core::session;
-use claw::core::stamp::Stamp;
-use claw::store::boxes::{Side, State};
-use claw::store::journal;
 use claw::store::workspace::Workspace;
+use claw::store::workspace::journal;
+use claw::store::workspace::mailbox::{Side, State};
 use claw::world::World;
 use gauge::child;
 use gauge::table::{self, Row, median};
@@ -404,7 +404,7 @@ fn event(workspace: &Workspace, number: u32, place: u32) -> Result<Event> {
 fn fill(workspace: &Workspace, agent: &str, numbers: std::ops::Range<u32>, lanes: u32) -> Result<()> {
     for number in numbers {
         let event = event(workspace, number, number % lanes)?;
-        let lane = session::at(agent, &event.reply_to);
+        let lane = session_name::at(agent, &event.reply_to);
         put(workspace, State::Ready, &Entry::fresh(event.id.clone(), lane), &event)?;
     }
     Ok(())

@@ -6,17 +6,17 @@
 
 mod gauge;
 
-use claw::core::address::Address;
-use claw::core::binding::{Binding, Scope, Table, Tier, whole};
 use claw::core::event::Draft;
-use claw::core::id::Id;
-use claw::core::learned::Learned;
+use claw::core::event::address::Address;
+use claw::core::event::id::Id;
+use claw::core::event::stamp::Stamp;
 use claw::core::model::{Call, Reply};
-use claw::core::record::{Record, Told};
+use claw::core::routing::binding::{Binding, Scope, Table, Tier, whole};
+use claw::core::routing::learned::Learned;
 use claw::core::routing::{self, Rules};
-use claw::core::stamp::Stamp;
+use claw::core::session::record::{Record, Told};
 use claw::core::turn;
-use claw::store::session_log;
+use claw::store::session::log;
 use claw::store::workspace::Workspace;
 use claw::world::World;
 use gauge::server;
@@ -74,7 +74,7 @@ fn conversation(messages: i64) -> Result<String> {
         let event = Draft::message(format!("question {n}: {}", "where was it that we put this? ".repeat(4)));
         let event = event.complete(id.clone(), at, &place, &place);
         let said = format!("answer {n}: {}", "it is where it always was. ".repeat(8));
-        let out = event.child(claw::core::id::Derived::Reply, 1, &place, said.clone(), at);
+        let out = event.child(claw::core::event::id::Derived::Reply, 1, &place, said.clone(), at);
         let call = Call { id: String::new(), name: "recall".into(), arguments: json!({"query": "this"}) };
         let mut state = turn::Replay::default();
         let first = state.answered(&id, Reply { calls: vec![call], ..Reply::default() }).clone();
@@ -105,7 +105,7 @@ fn replayed(workspace: &Workspace, messages: i64, runs: usize) -> Result<Row> {
     let (mut ours, mut floor) = (Vec::new(), Vec::new());
     for _ in 0..runs {
         let began = Instant::now();
-        let state = turn::replay(session_log::read(workspace, SESSION, &id)?, &id);
+        let state = turn::replay(log::read(workspace, SESSION, &id)?, &id);
         ours.push(began.elapsed().as_secs_f64() * 1000.0);
         if state.history.is_empty() || state.is_read {
             return Err("nothing was replayed".into());

@@ -14,11 +14,12 @@
 )]
 
 pub mod channel;
-pub mod child;
 pub mod cli;
 pub mod command;
 pub mod core;
+pub mod process;
 pub mod provider;
+pub mod report;
 pub mod stage;
 pub mod store;
 pub mod tool;

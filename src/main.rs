@@ -20,9 +20,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     let first = arguments.next();
-    if first.as_ref().is_some_and(|a| a == claw::child::WATCH) {
+    if first.as_ref().is_some_and(|a| a == claw::process::WATCH) {
         let rest: Vec<String> = arguments.map(|a| a.to_string_lossy().into_owned()).collect();
-        return ExitCode::from(claw::child::watch(&rest));
+        return ExitCode::from(claw::process::watch(&rest));
     }
     let is_page = first.is_some_and(|a| a == claw::cli::PAGE);
     match if is_page { claw::cli::page(arguments) } else { claw::cli::run(Cli::parse()) } {

@@ -1,8 +1,8 @@
 //! What enters from outside: the clock, randomness and the environment, in one small value that
 //! `main` makes. `CLAW_NOW` (RFC 3339) and `CLAW_SEED` (a number) fix the first two for tests.
 
+use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::stamp::Stamp;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::collections::{HashMap, HashSet};

@@ -2,11 +2,11 @@
 
 use super::place::at_place;
 use claw::core::event::Draft;
-use claw::core::id::Id;
-use claw::stage;
-use claw::store::boxes::{Side, State};
+use claw::core::event::id::Id;
+use claw::stage::{outcome, route};
+use claw::store::queue::{drops, spool};
 use claw::store::workspace::Workspace;
-use claw::store::{drops, spool};
+use claw::store::workspace::mailbox::{Side, State};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
@@ -40,8 +40,8 @@ pub fn drop(data: &[u8]) {
 
 fn take(workspace: &Workspace, side: Side) {
     match side {
-        Side::Inbox => stage::route::all(workspace).map(|_| ()),
-        Side::Outbox => stage::take_in(workspace, side).map(|_| ()),
+        Side::Inbox => route::all(workspace).map(|_| ()),
+        Side::Outbox => outcome::take_in(workspace, side).map(|_| ()),
     }
     .expect("a drop is never the machine's trouble");
 }

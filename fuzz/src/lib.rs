@@ -8,24 +8,24 @@ mod stream;
 mod web;
 
 use claw::channel;
-use claw::core::address::{self, Address};
-use claw::core::binding::Table;
 use claw::core::config::{self, Config};
+use claw::core::definition::skill;
 use claw::core::definition::{self, Agent};
-use claw::core::entry::Entry;
+use claw::core::event::address::{self, Address};
+use claw::core::event::entry::Entry;
+use claw::core::event::id::{self, Derived, Id, is_name_byte};
+use claw::core::event::session_name;
+use claw::core::event::stamp::Stamp;
 use claw::core::event::{Draft, Event};
-use claw::core::front_matter;
-use claw::core::id::{self, Derived, Id, is_name_byte};
-use claw::core::learned::Learned;
-use claw::core::problem::Problem;
-use claw::core::record::Record;
+use claw::core::routing::binding::Table;
+use claw::core::routing::learned::Learned;
 use claw::core::routing::{self, Rules};
-use claw::core::session;
-use claw::core::skill;
-use claw::core::stamp::Stamp;
+use claw::core::session::record::Record;
+use claw::core::text::front_matter;
+use claw::core::text::problem::Problem;
 use claw::core::turn;
-use claw::store::problems;
-use claw::store::session_log::{self, SessionLog};
+use claw::store::agent::problems;
+use claw::store::session::log::{self, SessionLog};
 use claw::store::skills;
 use serde_json::{Map, Value};
 use std::fs;
@@ -95,17 +95,17 @@ pub fn session_log(data: &[u8]) {
         let path = place.path("sessions").join(NAME).join("log.jsonl");
         fs::write(&path, data).unwrap();
         let id = Id::new(Stamp(0), 0);
-        assert_eq!(session_log::read(&workspace, NAME, &id).unwrap(), expected, "a reader lost an intact line");
-        let bad = session_log::unreadable_lines(&workspace, NAME).unwrap();
+        assert_eq!(log::read(&workspace, NAME, &id).unwrap(), expected, "a reader lost an intact line");
+        let bad = log::unreadable_lines(&workspace, NAME).unwrap();
         let (mut log, records) = SessionLog::open(&workspace, NAME, &id).unwrap();
         assert_eq!(records, expected, "the lane's holder lost an intact line");
         assert_eq!(fs::read(&path).unwrap(), &data[..end], "a repair cuts the torn line and nothing else");
         let added = Record::Done { at: Stamp(0).timestamp(), ids: vec![id.clone()], out: Vec::new(), said: None };
         log.append(std::slice::from_ref(&added)).unwrap();
         log.commit().unwrap();
-        let after = session_log::read(&workspace, NAME, &id).unwrap();
+        let after = log::read(&workspace, NAME, &id).unwrap();
         assert_eq!(after.split_last(), Some((&added, &expected[..])), "what was appended is not the next record");
-        let left = session_log::unreadable_lines(&workspace, NAME).unwrap();
+        let left = log::unreadable_lines(&workspace, NAME).unwrap();
         assert!(bad.starts_with(&left), "an append made a line unreadable: {left:?}, before {bad:?}");
         assert_eq!(turn::next(&turn::replay(after, &id), 9), turn::Step::Publish(Vec::new()));
     });
@@ -127,7 +127,7 @@ pub fn config(data: &[u8]) {
             for warning in &warnings {
                 is_placed(warning, text);
             }
-            assert!(config.max_concurrency > 0 && session::check_agent(&config.default_agent).is_ok());
+            assert!(config.max_concurrency > 0 && session_name::check_agent(&config.default_agent).is_ok());
             // Warnings would be said on stderr, every time.
             if warnings.is_empty() {
                 settings(text, &config);
@@ -183,16 +183,16 @@ pub fn names(data: &[u8]) {
     }
     if let Ok(address) = Address::parse(text) {
         assert_eq!(format!("{}:{}", address.channel(), address.rest()), text);
-        let lane = session::at("pickle", &address);
-        assert!(is_safe(&lane) && is_safe(&address.slug()) && lane.len() <= session::MAX, "{lane}");
-        assert_eq!(session::agent(&lane), "pickle");
+        let lane = session_name::at("pickle", &address);
+        assert!(is_safe(&lane) && is_safe(&address.slug()) && lane.len() <= session_name::MAX, "{lane}");
+        assert_eq!(session_name::agent(&lane), "pickle");
     }
     let safe = address::safe_name(text, 60);
     assert!(is_safe(&safe) && safe.len() <= 60, "{safe}");
     for agent in [None, Some("cookie")] {
-        if let Ok(full) = session::named(text, agent, "pickle") {
-            assert!(is_safe(&full) && full.len() <= session::MAX, "{full}");
-            assert_eq!(session::named(&full, agent, "pickle").as_ref(), Ok(&full), "a name is qualified once");
+        if let Ok(full) = session_name::named(text, agent, "pickle") {
+            assert!(is_safe(&full) && full.len() <= session_name::MAX, "{full}");
+            assert_eq!(session_name::named(&full, agent, "pickle").as_ref(), Ok(&full), "a name is qualified once");
         }
     }
 }
@@ -247,7 +247,7 @@ fn routes_safely(event: &Event) {
     let (table, is_agent) = (Table::default(), |name: &str| name == "cookie");
     let rules = Rules { default_agent: "pickle", main: None, table: &table, is_agent: &is_agent };
     let Ok(decision) = routing::decide(event, &Learned::default(), &rules) else { return };
-    assert!(is_safe(&decision.lane) && decision.lane.len() <= session::MAX, "{}", decision.lane);
+    assert!(is_safe(&decision.lane) && decision.lane.len() <= session_name::MAX, "{}", decision.lane);
     assert!(is_safe(&event.reply_to.slug()));
 }
 

@@ -1,7 +1,7 @@
 //! A workspace on disk for the targets that need one.
 
-use claw::store::boxes::Side;
 use claw::store::workspace::Workspace;
+use claw::store::workspace::mailbox::Side;
 use claw::world::World;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;

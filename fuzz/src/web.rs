@@ -1,8 +1,8 @@
 //! What strangers write on the web: pages, their encodings, and the URLs that they lead to.
 
-use claw::core::charset;
-use claw::core::page::{self, Kind};
-use claw::core::place::Place;
+use claw::core::web::charset;
+use claw::core::web::page::{self, Kind};
+use claw::core::web::url_policy::Place;
 use std::net::IpAddr;
 
 /// A page: the first line is its content type, the rest its bytes.

@@ -4,11 +4,11 @@
 //! about to be run is synced first, so that a second run knows that the first may have sent.
 
 use crate::channel::Parcel;
-use crate::child::{self, Program};
-use crate::core::address::Address;
 use crate::core::config::Exec;
+use crate::core::event::address::Address;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::problem::nearest;
+use crate::core::text::problem::nearest;
+use crate::process::{self, Program};
 use crate::store::workspace::Workspace;
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub(super) fn send(parcel: &mut Parcel) -> Result<()> {
         return Ok(());
     }
     parcel.receipt.push(BEGUN)?;
-    let ended = child::run(Program {
+    let ended = process::run(Program {
         command: &exec.command,
         dir: &parcel.workspace.root,
         env: &[

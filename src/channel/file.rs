@@ -3,9 +3,9 @@
 //! and then one rename hands it over. Whether that rename has happened is whether the file is gone.
 
 use crate::channel::Parcel;
-use crate::core::address::{Address, safe_name};
+use crate::core::event::address::{Address, safe_name};
 use crate::core::fault::{Fault, Result};
-use crate::store::durable;
+use crate::store::fs::durable;
 
 const READY: &str = "ready";
 

@@ -7,9 +7,9 @@ mod file;
 
 use crate::core::event::Event;
 use crate::core::fault::{Fault, Result};
-use crate::core::problem::nearest;
+use crate::core::text::problem::nearest;
 use crate::store::lock::Lane;
-use crate::store::receipt::Receipt;
+use crate::store::queue::receipt::Receipt;
 use crate::store::workspace::Workspace;
 
 /// The channel of the terminal: printed only by whoever asked to.
@@ -64,7 +64,7 @@ pub fn unknown(name: &str) -> Fault {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn check(workspace: &Workspace, address: &crate::core::address::Address) -> Result<()> {
+pub fn check(workspace: &Workspace, address: &crate::core::event::address::Address) -> Result<()> {
     match address.channel() {
         CLI => Ok(()),
         "file" => file::check(address),

@@ -1,11 +1,12 @@
 //! `claw agents [show ID]`
 
-use crate::command::{Here, out};
+use crate::command::Here;
+use crate::command::terminal::out;
 use crate::core::definition::Agent;
 use crate::core::fault::{Fault, Result};
 use crate::core::tool::Approve;
-use crate::store::definitions;
-use crate::store::reach::WRITE;
+use crate::store::agent::access::WRITE;
+use crate::store::agent::definitions;
 use crate::store::workspace::Workspace;
 use serde_json::{Map, Value, json};
 

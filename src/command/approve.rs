@@ -1,8 +1,9 @@
 //! `claw approve [ID…]` and `claw deny ID…`
 
-use crate::command::{Here, out};
+use crate::command::Here;
+use crate::command::terminal::out;
 use crate::core::fault::Result;
-use crate::store::approvals::{self, Verdict};
+use crate::store::session::approvals::{self, Verdict};
 use crate::store::workspace::Workspace;
 
 /// Allow what an agent asks for; without an ID, show what waits for your word
@@ -29,7 +30,7 @@ pub fn approve(args: &Approve, here: Here) -> Result<u8> {
     let workspace = here.open()?;
     if args.ids.is_empty() {
         for approval in approvals::pending(&workspace)? {
-            let (short, agent) = (approval.id.short(), crate::core::session::agent(&approval.session));
+            let (short, agent) = (approval.id.short(), crate::core::event::session_name::agent(&approval.session));
             let until = out::clock(approval.expires_at.into());
             // Where a line of it ends is seen, so that no call looks like two, or like another one.
             out::line(&format!("{short}  {agent}  {}", out::row(&approval.line())))?;

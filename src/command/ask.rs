@@ -1,20 +1,23 @@
 //! `claw ask [TEXT|-]`: one question, one answer, in one process.
 
-use crate::command::exchange::{self, Exchange, Seat};
-use crate::command::interrupt::Parting;
-use crate::command::record::Recording;
-use crate::command::screen::Screen;
-use crate::command::{Here, out};
+use crate::command::Here;
+use crate::command::terminal::exchange::{self, Exchange, Seat};
+use crate::command::terminal::interrupt::Parting;
+use crate::command::terminal::out;
+use crate::command::terminal::record::Recording;
+use crate::command::terminal::screen::Screen;
 use crate::core::config::FILE;
 use crate::core::event::Event;
+use crate::core::event::id::Id;
+use crate::core::event::session_name;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::id::Id;
-use crate::core::record::Record;
 use crate::core::routing;
-use crate::core::session;
+use crate::core::session::record::Record;
 use crate::core::slash::{self, Command};
+use crate::store::agent::definitions;
+use crate::store::session::log;
 use crate::store::workspace::Workspace;
-use crate::store::{clock, definitions, session_log};
+use crate::store::workspace::clock;
 use serde_json::{Value, json};
 
 /// Ask an agent, and wait for the answer
@@ -72,8 +75,10 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     });
     let config = workspace.config()?;
     let default = &config.default_agent;
-    let named = args.session.as_deref().map(|name| session::named(name, args.agent.as_deref(), default)).transpose()?;
-    let agent = args.agent.as_deref().or(called.as_deref()).or(named.as_deref().map(session::agent)).unwrap_or(default);
+    let named =
+        args.session.as_deref().map(|name| session_name::named(name, args.agent.as_deref(), default)).transpose()?;
+    let agent =
+        args.agent.as_deref().or(called.as_deref()).or(named.as_deref().map(session_name::agent)).unwrap_or(default);
     let agent = definitions::agent(&workspace, agent)?;
     config.choose(&agent, args.model.as_deref())?;
     let id = clock::next_id(&workspace)?;
@@ -109,14 +114,14 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
 }
 
 fn document(workspace: &Workspace, answer: &Event, id: &Id, session: &str) -> Result<Value> {
-    let records = session_log::read(workspace, session, id)?;
+    let records = log::read(workspace, session, id)?;
     let turn = records.into_iter().rev().find_map(|record| match record {
         Record::Model { id: of, model, ms, reply, .. } if of == *id => Some((model, ms, reply.usage)),
         _ => None,
     });
     let (model, ms, usage) = turn.unwrap_or_default();
     Ok(json!({
-        "id": id, "session": session, "agent": session::agent(session), "model": model,
+        "id": id, "session": session, "agent": session_name::agent(session), "model": model,
         "content": answer.content, "usage": usage, "ms": ms,
     }))
 }
@@ -137,8 +142,8 @@ fn alone(workspace: &Workspace, command: &Command) -> Result<()> {
 /// A command is about the last session where none is named: a new one has nothing that could be asked about.
 fn about_last(args: &Args, workspace: &Workspace) -> Args {
     let is_free = args.session.is_none();
-    let last = session_log::last(workspace).filter(|last| {
-        let agent = session::agent(last);
+    let last = log::last(workspace).filter(|last| {
+        let agent = session_name::agent(last);
         args.agent.as_deref().is_none_or(|named| named == agent) && definitions::has_agent(workspace, agent)
     });
     let session = if is_free { last } else { args.session.clone() };
@@ -163,12 +168,12 @@ fn question(args: &Args) -> Result<String> {
 
 fn session_name(args: &Args, workspace: &Workspace, agent: &str, id: &Id) -> Result<String> {
     if let Some(name) = &args.session {
-        return session::named(name, Some(agent), agent);
+        return session_name::named(name, Some(agent), agent);
     }
     if args.continues {
-        let last = session_log::last(workspace);
+        let last = log::last(workspace);
         let last = last.ok_or_else(|| Fault::new(Kind::Usage, "there is no session to continue"))?;
-        return session::named(&last, Some(agent), agent);
+        return session_name::named(&last, Some(agent), agent);
     }
-    Ok(session::asked(agent, id))
+    Ok(session_name::asked(agent, id))
 }

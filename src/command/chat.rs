@@ -1,19 +1,22 @@
 //! `claw chat`: one question after the other, in one session.
 
-use crate::command::editor::Editor;
-use crate::command::exchange::{self, Exchange, Seat};
-use crate::command::interrupt::Interrupt;
-use crate::command::record::Recording;
-use crate::command::screen::Screen;
-use crate::command::{Here, out};
+use crate::command::Here;
+use crate::command::terminal::editor::Editor;
+use crate::command::terminal::exchange::{self, Exchange, Seat};
+use crate::command::terminal::interrupt::Interrupt;
+use crate::command::terminal::out;
+use crate::command::terminal::record::Recording;
+use crate::command::terminal::screen::Screen;
 use crate::core::event::Event;
+use crate::core::event::id::Id;
+use crate::core::event::session_name;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::id::Id;
-use crate::core::session;
 use crate::core::slash::{self, Command};
-use crate::store::approvals::{self, Verdict};
+use crate::store::agent::definitions;
+use crate::store::session::approvals::{self, Verdict};
+use crate::store::session::log;
 use crate::store::workspace::Workspace;
-use crate::store::{clock, definitions, session_log};
+use crate::store::workspace::clock;
 
 /// Talk with an agent, line by line
 ///
@@ -89,12 +92,12 @@ impl<'a> Chat<'a> {
     fn new(args: &'a Args, workspace: &'a Workspace, interrupt: Option<&'a Interrupt>) -> Result<Self> {
         let default = workspace.config()?.default_agent.clone();
         let last = || {
-            let last = session_log::last(workspace);
+            let last = log::last(workspace);
             last.ok_or_else(|| Fault::new(Kind::Usage, "there is no session to continue"))
         };
         let named = if args.continues { Some(last()?) } else { args.session.clone() };
-        let session = named.map(|name| session::named(&name, args.agent.as_deref(), &default)).transpose()?;
-        let agent = args.agent.as_deref().or(session.as_deref().map(session::agent)).unwrap_or(&default);
+        let session = named.map(|name| session_name::named(&name, args.agent.as_deref(), &default)).transpose()?;
+        let agent = args.agent.as_deref().or(session.as_deref().map(session_name::agent)).unwrap_or(&default);
         let agent = definitions::agent(workspace, agent)?.id.clone();
         let screen = Screen::new(&workspace.world, true);
         Ok(Self { workspace, interrupt, screen, model: args.model.as_deref(), agent, session, seat: None })

@@ -1,19 +1,25 @@
 //! `claw check`
 
 use crate::channel;
-use crate::child::walls;
-use crate::command::{Here, out};
+use crate::command::Here;
+use crate::command::terminal::out;
 use crate::core::config::{Config, FILE};
 use crate::core::definition::{self, Agent};
-use crate::core::entry::Entry;
+use crate::core::event::entry::Entry;
+use crate::core::event::stamp::SECOND;
 use crate::core::fault::Result;
-use crate::core::overlap;
-use crate::core::problem::{self, Problem};
-use crate::core::stamp::SECOND;
+use crate::core::routing::unreachable;
+use crate::core::text::problem::{self, Problem};
+use crate::process::sandbox;
 use crate::provider;
-use crate::store::boxes::{Side, State};
+use crate::store::agent::{definitions, problems, secrets};
+use crate::store::memory::git;
+use crate::store::queue::drops;
+use crate::store::session::log;
 use crate::store::workspace::Workspace;
-use crate::store::{clock, definitions, drops, git, problems, secrets, session_log, skills, tasks};
+use crate::store::workspace::clock;
+use crate::store::workspace::mailbox::{Side, State};
+use crate::store::{skills, tasks};
 use crate::tool;
 use std::fs;
 use std::path::Path;
@@ -53,7 +59,7 @@ pub fn run(_: &Args, here: Here) -> Result<u8> {
     }
     let errors = problems.iter().filter(|p| !p.is_warning).count();
     let warnings = problems.len() - errors;
-    for (what, is_there, needs) in walls::abilities() {
+    for (what, is_there, needs) in sandbox::abilities() {
         let mark = if is_there { "yes".to_owned() } else { format!("no, that needs {needs}") };
         out::tell(&format!("{what}: {mark}"));
     }
@@ -186,7 +192,7 @@ fn bindings(workspace: &Workspace, config: &Config, text: &str) -> Vec<Problem> 
         unknown.map(|(n, binding)| error(n, "agent", definitions::unknown(workspace, &binding.agent).to_string()));
     let mut problems: Vec<Problem> = unknown.collect();
     match config.routing.table() {
-        Ok(table) => problems.extend(overlap::idle(table).into_iter().map(|(n, what)| error(n, "pattern", what))),
+        Ok(table) => problems.extend(unreachable::idle(table).into_iter().map(|(n, what)| error(n, "pattern", what))),
         Err(fault) => problems.push(error(0, "pattern", fault.message)),
     }
     problems
@@ -224,7 +230,7 @@ fn sessions(workspace: &Workspace) -> Vec<Problem> {
     for path in entries(&workspace.path("sessions")) {
         let session = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let log = format!("sessions/{session}/log.jsonl");
-        for line in session_log::unreadable_lines(workspace, &session).unwrap_or_default() {
+        for line in log::unreadable_lines(workspace, &session).unwrap_or_default() {
             problems.push(Problem::warning(&log, "a line that cannot be read is passed over").at(Some((line, 1))));
         }
     }

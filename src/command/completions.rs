@@ -1,6 +1,6 @@
 //! `claw completions SHELL`
 
-use crate::command::out;
+use crate::command::terminal::out;
 use crate::core::fault::Result;
 
 /// Print a shell's completions

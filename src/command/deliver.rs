@@ -1,12 +1,14 @@
 //! `claw deliver [ID|PATH|-]…`
 
 use crate::channel;
-use crate::command::{Here, out};
+use crate::command::Here;
+use crate::command::terminal::out;
 use crate::core::event::Event;
 use crate::core::fault::{Kind, Result};
 use crate::stage::deliver::Deliver;
-use crate::stage::{Outcome, Standing, failures, serve, take_in, tick};
-use crate::store::boxes::Side;
+use crate::stage::outcome::{Outcome, Standing, failures, take_in};
+use crate::stage::{follow, tick};
+use crate::store::workspace::mailbox::Side;
 use serde_json::json;
 
 /// Deliver what is answered
@@ -52,7 +54,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         tick::drain(&workspace, &work, tick::DELIVERIES, &mut report)?;
     } else {
         let told =
-            out::ids(&workspace, &args.ids, |id| serve::see_through(&workspace, &[&work], &id).map(&mut report))?;
+            out::ids(&workspace, &args.ids, |id| follow::see_through(&workspace, &[&work], &id).map(&mut report))?;
         code = code.max(told);
     }
     closed.map(|()| code)

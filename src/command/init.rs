@@ -1,11 +1,15 @@
 //! `claw init [DIR]`
 
-use crate::command::{Here, out};
+use crate::command::Here;
+use crate::command::terminal::out;
 use crate::core::config::OFFLINE;
 use crate::core::fault::Result;
 use crate::provider;
+use crate::store::agent::definitions;
+use crate::store::fs::At;
+use crate::store::memory::git;
 use crate::store::workspace::Workspace;
-use crate::store::{At, definitions, git, scaffold, trust};
+use crate::store::workspace::{scaffold, trust};
 use crate::world::World;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,11 +1,12 @@
 //! `claw log [-f]`
 
-use crate::command::{Here, out};
+use crate::command::Here;
+use crate::command::terminal::out;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::store::At;
-use crate::store::journal::{self, Line};
-use crate::store::watch::{Hears, Watch, Woken};
+use crate::store::fs::At;
+use crate::store::fs::watch::{Hears, Watch, Woken};
 use crate::store::workspace::Workspace;
+use crate::store::workspace::journal::{self, Line};
 use crate::world;
 use clap::builder::PossibleValuesParser;
 use std::fs::File;

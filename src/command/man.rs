@@ -1,6 +1,6 @@
 //! `claw man`
 
-use crate::command::out;
+use crate::command::terminal::out;
 use crate::core::fault::{Fault, Result};
 use clap::Arg;
 use clap_mangen::Man;

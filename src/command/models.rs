@@ -1,14 +1,15 @@
 //! `claw models`
 
-use crate::command::{Here, out};
-use crate::core::cassette::without_secrets;
-use crate::core::chosen::Chosen;
+use crate::command::Here;
+use crate::command::terminal::out;
+use crate::core::config::resolved_model::Chosen;
 use crate::core::config::{Config, OFFLINE};
 use crate::core::definition::Agent;
 use crate::core::fault::{Fault, Result};
+use crate::core::model::cassette::without_secrets;
 use crate::core::model::{REPLY_SCHEMA, REQUEST_SCHEMA};
 use crate::provider::{self, Key, Standing};
-use crate::store::definitions;
+use crate::store::agent::definitions;
 use serde_json::{Value, json};
 use std::sync::Arc;
 

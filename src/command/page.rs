@@ -1,9 +1,9 @@
 //! `claw __page`: a page from stdin as text on stdout. `webread` runs it as a program of its own; it is not
 //! for people.
 
-use crate::command::out;
+use crate::command::terminal::out;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::page::{self, Kind as PageKind};
+use crate::core::web::page::{self, Kind as PageKind};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// The most memory that a page may take, in bytes.

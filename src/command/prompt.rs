@@ -1,14 +1,16 @@
 //! `claw prompt AGENT`
 
-use crate::command::{Here, out};
-use crate::core::address::Address;
+use crate::command::Here;
+use crate::command::terminal::out;
+use crate::core::context::prompt::{Layer, join};
 use crate::core::event::EventKind;
+use crate::core::event::address::Address;
+use crate::core::event::session_name;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::problem::nearest;
-use crate::core::prompt::{Layer, join};
-use crate::core::{session, tokens};
-use crate::stage::prompt::{self, Moment};
-use crate::store::definitions;
+use crate::core::model::tokens;
+use crate::core::text::problem::nearest;
+use crate::stage::turn::prompt::{self, Moment};
+use crate::store::agent::definitions;
 use crate::store::workspace::Workspace;
 use crate::tool::{self, Tool};
 use crate::world;
@@ -49,8 +51,8 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let tools = tool::offered(&workspace, &agent)?;
     let reply_to = args.reply_to.as_deref().map_or_else(|| workspace.me(), Address::parse)?;
     let session = match &args.session {
-        Some(name) => session::named(name, Some(&agent.id), &agent.id)?,
-        None => session::at(&agent.id, &reply_to),
+        Some(name) => session_name::named(name, Some(&agent.id), &agent.id)?,
+        None => session_name::at(&agent.id, &reply_to),
     };
     let now = workspace.world.now().timestamp().to_zoned(world::zone());
     let moment = Moment { now: &now, session: &session, kind: kind(&args.kind)?, reply_to: &reply_to };

@@ -1,8 +1,9 @@
 //! `claw recall QUERY`
 
-use crate::command::{Here, out};
+use crate::command::Here;
+use crate::command::terminal::out;
 use crate::core::fault::Result;
-use crate::store::memories;
+use crate::store::memory;
 use serde_json::json;
 
 /// Search the memories
@@ -25,7 +26,7 @@ pub struct Args {
 /// Where the notes cannot be read.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.look()?;
-    let lines = memories::search(&workspace, &args.query.join(" "), args.limit)?;
+    let lines = memory::search(&workspace, &args.query.join(" "), args.limit)?;
     for line in &lines {
         if args.json {
             out::json(&json!({"path": line.path, "line": line.number, "text": line.text}))?;

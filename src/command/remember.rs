@@ -1,12 +1,15 @@
 //! `claw remember [TEXT|-]`
 
-use crate::command::{Here, out};
+use crate::command::Here;
+use crate::command::terminal::out;
 use crate::core::event::{Draft, EventKind};
 use crate::core::fault::Result;
+use crate::stage::outcome::{Outcome, Standing, failures};
 use crate::stage::remember::Remember;
-use crate::stage::{Outcome, Standing, failures, route, serve, tick};
-use crate::store::memories::Shelf;
-use crate::store::{clock, publish};
+use crate::stage::{follow, route, tick};
+use crate::store::memory::Shelf;
+use crate::store::queue::publish;
+use crate::store::workspace::clock;
 use serde_json::Value;
 
 /// Write a note into the memories
@@ -53,6 +56,6 @@ pub fn run(args: Args, here: Here) -> Result<u8> {
     let id = clock::next_id(&workspace)?;
     publish::inbox(&workspace, &publish::complete(&workspace, draft, id.clone())?)?;
     failures(route::all(&workspace)?.failed).for_each(&mut report);
-    serve::see_through(&workspace, &[&work], &id).map(&mut report)?;
+    follow::see_through(&workspace, &[&work], &id).map(&mut report)?;
     closed.map(|()| code)
 }

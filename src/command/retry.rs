@@ -1,11 +1,12 @@
 //! `claw retry ID…`
 
-use crate::command::{Here, out};
+use crate::command::Here;
+use crate::command::terminal::out;
+use crate::core::event::id::Id;
 use crate::core::fault::{Fault, Result};
-use crate::core::id::Id;
-use crate::store::boxes::{Side, State};
+use crate::store::queue::{locate, retry};
 use crate::store::workspace::Workspace;
-use crate::store::{hand, locate};
+use crate::store::workspace::mailbox::{Side, State};
 
 /// Try an event again that has failed or waits
 #[derive(Debug, clap::Args)]
@@ -22,7 +23,7 @@ pub struct Args {
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.open()?;
     out::ids(&workspace, &args.ids, |id| {
-        if hand::retry(&workspace, &id)? { out::line(id.as_str()) } else { Err(as_it_is(&workspace, &id)?) }
+        if retry::retry(&workspace, &id)? { out::line(id.as_str()) } else { Err(as_it_is(&workspace, &id)?) }
     })
 }
 

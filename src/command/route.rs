@@ -1,17 +1,21 @@
 //! `claw route [ID|PATH|-]…`, and `claw route --explain ADDRESS`
 
-use crate::command::{Here, out};
-use crate::core::address::Address;
+use crate::command::Here;
+use crate::command::terminal::out;
+use crate::core::event::address::Address;
+use crate::core::event::id::Id;
+use crate::core::event::stamp::Stamp;
 use crate::core::event::{Draft, Event};
-use crate::core::explain::{self, Considered};
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::id::Id;
 use crate::core::routing::Decision;
-use crate::core::stamp::Stamp;
+use crate::core::routing::explain::{self, Considered};
 use crate::stage::route;
-use crate::store::boxes::{Side, State};
+use crate::store::agent::definitions;
+use crate::store::queue::locate;
+use crate::store::routes;
 use crate::store::workspace::Workspace;
-use crate::store::{clock, definitions, learned, locate};
+use crate::store::workspace::clock;
+use crate::store::workspace::mailbox::{Side, State};
 use serde_json::json;
 
 /// Move what is new to the sessions that will answer it
@@ -81,7 +85,7 @@ fn explain(workspace: &Workspace, address: &str, args: &Args) -> Result<u8> {
     let place = Address::parse(address)?;
     let from = args.from.as_deref().map(Address::parse).transpose()?.unwrap_or_else(|| place.clone());
     let event = next(workspace, &place, &from, args.text.as_deref().unwrap_or_default());
-    let known = learned::load(workspace)?;
+    let known = routes::load(workspace)?;
     let (decision, list) = route::with_rules(workspace, |rules| explain::explain(&event, &known, rules))?;
     let is_there = definitions::has_agent(workspace, &decision.agent);
     if args.json {

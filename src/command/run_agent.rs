@@ -1,15 +1,18 @@
 //! `claw run-agent [ID|PATH|-]…`
 
-use crate::command::record::Recording;
-use crate::command::{Here, out};
+use crate::command::Here;
+use crate::command::terminal::out;
+use crate::command::terminal::record::Recording;
+use crate::core::event::session_name;
 use crate::core::fault::{Fault, Result};
-use crate::core::session;
 use crate::stage::control::{self, Control};
-use crate::stage::run_agent::RunAgent;
-use crate::stage::{Outcome, Standing, serve, tick};
-use crate::store::boxes::Side;
+use crate::stage::outcome::{Outcome, Standing};
+use crate::stage::turn::run_agent::RunAgent;
+use crate::stage::{follow, tick};
+use crate::store::agent::definitions;
+use crate::store::queue::spool;
 use crate::store::workspace::Workspace;
-use crate::store::{definitions, spool};
+use crate::store::workspace::mailbox::Side;
 
 /// Answer what is routed
 #[derive(Debug, clap::Args)]
@@ -39,7 +42,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         return Err(definitions::unknown(&workspace, agent));
     }
     let session =
-        args.session.as_deref().map(|name| session::named(name, args.agent.as_deref(), &default)).transpose()?;
+        args.session.as_deref().map(|name| session_name::named(name, args.agent.as_deref(), &default)).transpose()?;
     if let Some(session) = &session {
         known(&workspace, session)?;
     }
@@ -60,7 +63,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         tick::drain(&workspace, &work, tick::width(&workspace)?, &mut report)?;
     } else {
         let told = out::ids(&workspace, &args.ids, |id| {
-            serve::see_through(&workspace, &[&control, &work], &id).map(&mut report)
+            follow::see_through(&workspace, &[&control, &work], &id).map(&mut report)
         })?;
         code = code.max(told);
     }
@@ -69,12 +72,12 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
 
 /// A session that there is not, and in which nothing waits, was not meant.
 fn known(workspace: &Workspace, name: &str) -> Result<()> {
-    let agent = session::agent(name);
+    let agent = session_name::agent(name);
     if !definitions::has_agent(workspace, agent) {
         return Err(definitions::unknown(workspace, agent));
     }
     let is_there = || workspace.path("sessions").join(name).exists();
-    let is_its = |lane: &str| lane == name || lane == session::control(name);
+    let is_its = |lane: &str| lane == name || lane == session_name::control(name);
     // Somebody else may begin it meanwhile.
     if is_there() || !spool::lanes(workspace, Side::Inbox, &is_its)?.is_empty() || is_there() {
         return Ok(());

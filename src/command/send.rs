@@ -1,15 +1,18 @@
 //! `claw send [TEXT|-]`
 
-use crate::command::{Here, out};
-use crate::core::address::Address;
+use crate::command::Here;
+use crate::command::terminal::out;
+use crate::core::event::address::Address;
+use crate::core::event::id::Id;
+use crate::core::event::session_name;
+use crate::core::event::stamp::Stamp;
 use crate::core::event::{Draft, Event};
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::id::Id;
-use crate::core::session;
-use crate::core::stamp::Stamp;
-use crate::store::boxes::Side;
+use crate::store::agent::definitions;
+use crate::store::queue::{locate, publish, spool};
 use crate::store::workspace::Workspace;
-use crate::store::{clock, definitions, locate, publish, spool};
+use crate::store::workspace::clock;
+use crate::store::workspace::mailbox::Side;
 use crate::world;
 use jiff::civil;
 use jiff::{SignedDuration, Timestamp, ToSpan, Zoned};
@@ -61,8 +64,8 @@ fn send(workspace: &Workspace, args: Args) -> Result<Id> {
         return Err(definitions::unknown(workspace, agent));
     }
     if let Some(name) = &args.session {
-        let full = session::named(name, args.agent.as_deref(), &config.default_agent)?;
-        let agent = session::agent(&full);
+        let full = session_name::named(name, args.agent.as_deref(), &config.default_agent)?;
+        let agent = session_name::agent(&full);
         if !definitions::has_agent(workspace, agent) {
             return Err(definitions::unknown(workspace, agent));
         }

@@ -1,12 +1,15 @@
 //! `claw sessions [list | show | rm]`
 
-use crate::command::transcript::{self, Form};
-use crate::command::{Here, out};
+use crate::command::Here;
+use crate::command::terminal::out;
+use crate::command::terminal::transcript::{self, Form};
+use crate::core::event::session_name;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::head::Head;
-use crate::core::session;
-use crate::store::{definitions, sessions};
-use crate::store::{session_log, workspace::Workspace};
+use crate::core::session::summary::Head;
+use crate::store::agent::definitions;
+use crate::store::session;
+use crate::store::session::log;
+use crate::store::workspace::Workspace;
 use serde_json::{Value, json};
 
 /// Show what was said, in which session
@@ -77,8 +80,8 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         Some(What::Rm { names }) => {
             let workspace = here.open()?;
             out::words(names, |name| {
-                let session = sessions::find(&workspace, name)?;
-                sessions::remove(&workspace, &session)?;
+                let session = session::find(&workspace, name)?;
+                session::remove(&workspace, &session)?;
                 out::line(&session)
             })
         }
@@ -86,17 +89,17 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
 }
 
 fn list(args: &List, workspace: &Workspace) -> Result<u8> {
-    let heads = sessions::heads(workspace)?;
+    let heads = session::heads(workspace)?;
     // One that was taken away may have left sessions.
     if let Some(agent) = args.agent.as_deref().filter(|agent| !definitions::has_agent(workspace, agent))
-        && !heads.iter().any(|(name, _)| session::agent(name) == agent)
+        && !heads.iter().any(|(name, _)| session_name::agent(name) == agent)
     {
         return Err(definitions::unknown(workspace, agent));
     }
     let wanted = args.grep.as_ref().map(|text| text.to_lowercase());
     let source = |head: &Head| head.source.as_ref().map(ToString::to_string).unwrap_or_default();
     let is_wanted = |(name, head): &(String, Head)| {
-        args.agent.as_ref().is_none_or(|agent| session::agent(name) == agent)
+        args.agent.as_ref().is_none_or(|agent| session_name::agent(name) == agent)
             && wanted.as_ref().is_none_or(|text| {
                 [name, &head.title, &source(head)].iter().any(|part| part.to_lowercase().contains(text))
             })
@@ -114,7 +117,7 @@ fn list(args: &List, workspace: &Workspace) -> Result<u8> {
     rows.extend(found.iter().map(|(name, head)| {
         [
             name.clone(),
-            session::agent(name).to_owned(),
+            session_name::agent(name).to_owned(),
             source(head),
             head.messages.to_string(),
             head.tokens().to_string(),
@@ -154,7 +157,7 @@ fn table(rows: &[[String; 7]]) -> String {
 
 fn document(name: &str, head: &Head) -> Value {
     json!({
-        "session": name, "agent": session::agent(name), "source": head.source, "title": head.title,
+        "session": name, "agent": session_name::agent(name), "source": head.source, "title": head.title,
         "messages": head.messages, "input": head.input, "output": head.output,
         "created": head.created, "updated": head.updated,
     })
@@ -162,14 +165,14 @@ fn document(name: &str, head: &Head) -> Value {
 
 fn show(args: &Show, workspace: &Workspace) -> Result<u8> {
     let session = match &args.name {
-        Some(name) => sessions::find(workspace, name)?,
-        None => session_log::last(workspace)
+        Some(name) => session::find(workspace, name)?,
+        None => log::last(workspace)
             .ok_or_else(|| Fault::new(Kind::Usage, "no session was asked last").hint("say which: `claw sessions`"))?,
     };
     if args.json {
         let mut lines = String::new();
         let mut bad = Ok(());
-        session_log::each(workspace, &session, |record| match serde_json::to_string(&record) {
+        log::each(workspace, &session, |record| match serde_json::to_string(&record) {
             Ok(json) => lines += &(json + "\n"),
             Err(e) => bad = Err(Fault::data(e.to_string())),
         })?;

@@ -1,10 +1,11 @@
 //! `claw skills`
 
-use crate::command::{Here, out};
+use crate::command::Here;
+use crate::command::terminal::out;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::problem::Problem;
-use crate::store::definitions;
-use crate::store::scripts::{self, File, Role};
+use crate::core::text::problem::Problem;
+use crate::store::agent::definitions;
+use crate::store::skills::scripts::{self, File, Role};
 use crate::store::skills::{self, Standing};
 use crate::store::workspace::Workspace;
 use crate::tool;

@@ -1,16 +1,21 @@
 //! `claw status`
 
-use crate::command::{Here, init, out};
-use crate::core::entry::Entry;
+use crate::command::terminal::out;
+use crate::command::{Here, init};
+use crate::core::definition::task::TaskState;
+use crate::core::event::entry::Entry;
+use crate::core::event::id::Id;
+use crate::core::event::stamp::Stamp;
 use crate::core::fault::Result;
-use crate::core::id::Id;
-use crate::core::stamp::Stamp;
-use crate::core::task;
-use crate::stage::meter;
-use crate::store::boxes::{Side, State};
-use crate::store::spool;
+use crate::stage::turn::meter;
+use crate::store::agent::problems;
+use crate::store::lock::holders;
+use crate::store::queue::drops;
+use crate::store::queue::spool;
+use crate::store::tasks;
 use crate::store::workspace::Workspace;
-use crate::store::{drops, holders, journal, problems, tasks};
+use crate::store::workspace::journal;
+use crate::store::workspace::mailbox::{Side, State};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
@@ -147,7 +152,7 @@ fn look(workspace: &Workspace) -> Result<Status> {
         waiting: waiting.into_iter().map(item).collect(),
         failed: failed.into_iter().map(item).collect(),
         budget: budget.collect(),
-        tasks: task::State::ALL.map(|state| (state.name(), tasks::count(workspace, state))).into(),
+        tasks: TaskState::ALL.map(|state| (state.name(), tasks::count(workspace, state))).into(),
         held: held.into_iter().map(|h| Held { lock: h.lock, pid: h.pid, command: h.command }).collect(),
         wrong: settings.err().map(|fault| fault.to_string()).into_iter().chain(definitions).collect(),
     })
@@ -218,9 +223,9 @@ fn print(workspace: &Workspace, status: &Status) -> Result<()> {
     for spent in &status.budget {
         out::line(&format!("spent   {} of {} ({})", spent.used, spent.most, spent.limit))?;
     }
-    if status.tasks.iter().any(|(state, count)| *state != task::State::Done.name() && *count > 0) {
-        let count = |state: task::State| status.tasks.get(state.name()).copied().unwrap_or_default();
-        out::line(&format!("tasks   {} open, {} claimed", count(task::State::Open), count(task::State::Claimed)))?;
+    if status.tasks.iter().any(|(state, count)| *state != TaskState::Done.name() && *count > 0) {
+        let count = |state: TaskState| status.tasks.get(state.name()).copied().unwrap_or_default();
+        out::line(&format!("tasks   {} open, {} claimed", count(TaskState::Open), count(TaskState::Claimed)))?;
     }
     for wrong in &status.wrong {
         out::line(&format!("wrong   {wrong}"))?;

@@ -1,11 +1,12 @@
 //! `claw supervise [STAGE…]`
 
-use crate::command::record::Recording;
-use crate::command::{Here, out};
+use crate::command::Here;
+use crate::command::terminal::out;
+use crate::command::terminal::record::Recording;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::problem::nearest;
+use crate::core::text::problem::nearest;
+use crate::stage::outcome::{Outcome, Standing};
 use crate::stage::supervise::{self, STAGES};
-use crate::stage::{Outcome, Standing};
 use rustix::pipe::PipeFlags;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;

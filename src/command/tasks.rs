@@ -1,10 +1,11 @@
 //! `claw tasks`
 
-use crate::child;
-use crate::command::{Here, out};
+use crate::command::Here;
+use crate::command::terminal::out;
+use crate::core::definition::task::{Hold, Task, TaskState};
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::task::{Hold, State, Task};
-use crate::store::claims;
+use crate::process;
+use crate::store::tasks::claims;
 use crate::store::tasks::{self, List};
 use crate::store::workspace::Workspace;
 use serde_json::{Value, json};
@@ -138,20 +139,20 @@ fn hold(workspace: &Workspace, ids: &[String], command: &[String]) -> Result<u8>
     lock.leave_to_program()?;
     let task = list.claim(Some(&id), &workspace.me()?, &Hold::Process)?;
     drop(list);
-    Err(child::become_program(command, &[("CLAW_TASK", &task.id)]))
+    Err(process::become_program(command, &[("CLAW_TASK", &task.id)]))
 }
 
 fn list(workspace: &Workspace, all: bool, state: Option<&str>, is_json: bool) -> Result<u8> {
-    if State::ALL.into_iter().any(|state| tasks::count(workspace, state) > 0) {
+    if TaskState::ALL.into_iter().any(|state| tasks::count(workspace, state) > 0) {
         List::open(workspace)?.put_back()?;
     }
-    let is_wanted = |own: &State| match state {
+    let is_wanted = |own: &TaskState| match state {
         Some(name) => own.name() == name,
-        None => all || *own != State::Done,
+        None => all || *own != TaskState::Done,
     };
     let mut code = 0;
     let mut found = Vec::new();
-    for (id, read) in State::ALL.into_iter().filter(is_wanted).flat_map(|state| tasks::all(workspace, state)) {
+    for (id, read) in TaskState::ALL.into_iter().filter(is_wanted).flat_map(|state| tasks::all(workspace, state)) {
         match read {
             Ok(task) => found.push(task),
             Err(problem) => {
@@ -167,9 +168,9 @@ fn list(workspace: &Workspace, all: bool, state: Option<&str>, is_json: bool) ->
     let wide = found.iter().map(|task| task.short().chars().count()).max().unwrap_or(0);
     for task in &found {
         let who = match task.state {
-            State::Open => None,
-            State::Claimed => task.head.claimed_by.as_deref(),
-            State::Done => task.head.done_by.as_deref(),
+            TaskState::Open => None,
+            TaskState::Claimed => task.head.claimed_by.as_deref(),
+            TaskState::Done => task.head.done_by.as_deref(),
         };
         let who = who.map(|who| format!("  ({who})")).unwrap_or_default();
         let line = format!("{:<wide$}  {:<7}  {}{who}", task.short(), task.state.name(), task.title());

@@ -1,7 +1,8 @@
 //! `claw tick`
 
-use crate::command::record::Recording;
-use crate::command::{Here, out};
+use crate::command::Here;
+use crate::command::terminal::out;
+use crate::command::terminal::record::Recording;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::stage::tick;
 

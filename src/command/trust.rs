@@ -1,10 +1,11 @@
 //! `claw trust [DIR]`
 
-use crate::command::{Here, out};
+use crate::command::Here;
+use crate::command::terminal::out;
 use crate::core::config;
 use crate::core::fault::{Fault, Result};
-use crate::store::trust;
 use crate::store::workspace::Workspace;
+use crate::store::workspace::trust;
 use crate::world::World;
 use std::path::PathBuf;
 

@@ -1,11 +1,12 @@
 //! `claw usage`
 
-use crate::command::{Here, out};
+use crate::command::Here;
+use crate::command::terminal::out;
+use crate::core::budget::ledger::Ledger;
+use crate::core::budget::ledger_line::{Line, Sums};
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::ledger::Ledger;
-use crate::core::ledger_line::{Line, Sums};
-use crate::core::money::Money;
-use crate::stage::meter;
+use crate::core::model::money::Money;
+use crate::stage::turn::meter;
 use crate::store::usage;
 use crate::store::workspace::Workspace;
 use jiff::civil::Date;

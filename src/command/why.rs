@@ -1,10 +1,11 @@
 //! `claw why [ID]`
 
-use crate::command::story::Story;
-use crate::command::{Here, out};
+use crate::command::Here;
+use crate::command::terminal::out;
 use crate::core::fault::{Fault, Result};
-use crate::store::boxes::Side;
-use crate::store::locate;
+use crate::report::story::Story;
+use crate::store::queue::locate;
+use crate::store::workspace::mailbox::Side;
 
 /// Tell the whole story of one event, and of everything that other agents were asked for it
 #[derive(Debug, clap::Args)]

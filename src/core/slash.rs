@@ -2,10 +2,10 @@
 //! are no part of a conversation. A command is the first line of a message. A first word of a slash and letters
 //! alone is meant for one, also where no line of the table knows it; `/etc/hosts` is text for the agent.
 
-use crate::core::address::Address;
+use crate::core::event::address::Address;
 use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Fault, Result};
-use crate::core::problem::nearest;
+use crate::core::text::problem::nearest;
 
 /// A command, read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -354,8 +354,8 @@ pub fn help(from: &Address, owners: &[Address]) -> String {
 mod tests {
     use super::*;
     use crate::core::event::Draft;
-    use crate::core::id::Id;
-    use crate::core::stamp::Stamp;
+    use crate::core::event::id::Id;
+    use crate::core::event::stamp::Stamp;
 
     #[test]
     fn a_command_is_the_first_line() {

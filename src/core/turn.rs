@@ -1,13 +1,13 @@
 //! A turn: one event answered in one session. The state is what the session's log says, so a turn
 //! that was killed goes on at the step it had reached; [`next`] is the whole machine.
 
-use crate::core::compact::Talk;
+use crate::core::context::compact::Talk;
 use crate::core::event::Event;
-use crate::core::id::{Id, hash32};
+use crate::core::event::id::{Id, hash32};
+use crate::core::model::tokens::Count;
 use crate::core::model::{Call, Message, Reply};
-use crate::core::past::{Begun, Compact, Learned, Past};
-use crate::core::record::{Record, Told};
-use crate::core::tokens::Count;
+use crate::core::session::compaction::{Begun, Compact, Learned, Past};
+use crate::core::session::record::{Record, Told};
 use serde_json::Value;
 
 /// How often the same call may give the same result before the model is told.
@@ -379,9 +379,9 @@ pub fn next(state: &Replay, limit: u32) -> Step {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::address::Address;
     use crate::core::event::Draft;
-    use crate::core::stamp::Stamp;
+    use crate::core::event::address::Address;
+    use crate::core::event::stamp::Stamp;
     use jiff::Timestamp;
 
     fn id(n: i64) -> Id {

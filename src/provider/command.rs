@@ -3,12 +3,12 @@
 //! before it as they come, a line of `{"delta": "…"}` each. Both formats are in `docs/schema/`. Any exit code but
 //! 0 is a failure that may pass.
 
-use crate::child::{self, Ended, Program};
-use crate::core::cassette::{Chunk, Request as Asked, Response};
 use crate::core::fault::{Fault, Kind, Result};
+use crate::core::model::cassette::{Chunk, Request as Asked, Response};
 use crate::core::model::{Call, Reply};
+use crate::process::{self, Ended, Program};
 use crate::provider::{MAX_ANSWER, Question, Took, limit, tape};
-use crate::store::stop::Ear;
+use crate::store::session::stop::Ear;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -58,7 +58,7 @@ fn run(question: &mut Question, asked: &Asked, pieces: &mut Pieces) -> Result<En
     };
     let (heard, mut chunks) = (&mut *question.heard, Vec::new());
     let is_recorded = question.tape.is_recording();
-    let ended = child::listen(program, &mut |bytes| {
+    let ended = process::listen(program, &mut |bytes| {
         pieces.take(bytes, heard);
         if is_recorded {
             chunks.push(Chunk::new(bytes));

@@ -1,8 +1,8 @@
 //! The HTTP client for models: one request, on a runtime of its own.
 
 use crate::core::fault::{Fault, Kind, Mark, Result};
-use crate::core::model_settings::Model;
-use crate::core::overflow::is_overflow;
+use crate::core::model::overflow::is_overflow;
+use crate::core::model::settings::Model;
 use crate::provider::limit;
 use futures_util::future::{Either, select};
 use jiff::Timestamp;

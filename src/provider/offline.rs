@@ -2,10 +2,10 @@
 //! memories and from what was said in the session.
 
 use crate::core::fault::Result;
+use crate::core::memory::recall::{self, Line};
 use crate::core::model::{Message, Reply};
-use crate::core::recall::{self, Line};
 use crate::provider::Question;
-use crate::store::memories::{self, Shelf};
+use crate::store::memory::{self, Shelf};
 use regex::Regex;
 use std::sync::LazyLock;
 
@@ -23,7 +23,7 @@ pub(super) fn ask(question: &mut Question) -> Result<Reply> {
         let content = format!("Noted in {}", Shelf::Daily.file(question.at));
         Reply { content, remember: vec![note], ..Reply::default() }
     } else {
-        let found = memories::search(question.workspace, text, 1)?.into_iter().next();
+        let found = memory::search(question.workspace, text, 1)?.into_iter().next();
         let content = match found.or_else(|| said(question)) {
             Some(line) if line.path.is_empty() => format!("you said: {}", line.text),
             Some(line) => format!("{} ({}:{})", line.text, line.path, line.number),

@@ -1,14 +1,15 @@
 //! Whether a model is there, found out at little cost: a program is looked for, a server is asked for its list of
 //! models, all of them at once. No model is asked anything.
 
-use crate::core::chosen::Chosen;
 use crate::core::config::OFFLINE;
+use crate::core::config::resolved_model::Chosen;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::model_settings::REPLAY;
+use crate::core::model::settings::REPLAY;
 use crate::provider::wire::{self, Wire};
 use crate::provider::{anthropic, http, limit, named, ollama, openai};
+use crate::store::agent::secrets;
+use crate::store::cassette;
 use crate::store::workspace::Workspace;
-use crate::store::{cassette, secrets};
 use futures_util::future::join_all;
 use jiff::SignedDuration;
 use serde_json::Value;

@@ -1,10 +1,10 @@
 //! `replay`: what was recorded answers again, exchange by exchange, in its order. The provider that was recorded
 //! makes the request and reads the answer, as it did then; only whoever was asked is not.
 
-use crate::core::chosen::Chosen;
+use crate::core::config::resolved_model::Chosen;
 use crate::core::fault::{Fault, Result};
+use crate::core::model::settings::{Model, REPLAY};
 use crate::core::model::{Reply, Request};
-use crate::core::model_settings::{Model, REPLAY};
 use crate::provider::tape::Tape;
 use crate::provider::{Question, Took, named};
 use crate::store::cassette;

@@ -1,7 +1,7 @@
 //! Where an answer comes from: a server, or a cassette that says what one said. Whoever reads it cannot tell.
 
-use crate::core::cassette::{Chunk, Response as Recorded};
 use crate::core::fault::{Fault, Kind, Result};
+use crate::core::model::cassette::{Chunk, Response as Recorded};
 use crate::provider::http;
 use crate::provider::tape::Tape;
 use reqwest::Response;

@@ -1,11 +1,11 @@
 //! What stands between a question and whoever answers it: nothing, somebody who writes everything down, or a
 //! cassette that answers in their place.
 
-use crate::core::cassette::{self, Chunk, Exchange, Request, Response, VERSION};
 use crate::core::fault::{Fault, Result};
+use crate::core::model::cassette::{self, Chunk, Exchange, Request, Response, VERSION};
 use crate::provider::Question;
+use crate::store::agent::secrets::Secrets;
 use crate::store::cassette::{Playing, append};
-use crate::store::secrets::Secrets;
 use serde_json::Value;
 
 /// Nothing, a recorder, or a cassette that plays.

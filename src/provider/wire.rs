@@ -2,17 +2,17 @@
 //! bounded in size and in silence. A protocol is a table: where it is asked, how a question is put, and how a
 //! frame of the answer is taken in.
 
-use crate::core::cassette::{Request as Asked, Response as Recorded};
-use crate::core::chosen::Chosen;
+use crate::core::config::resolved_model::Chosen;
 use crate::core::fault::{Fault, Kind, Result};
+use crate::core::model::cassette::{Request as Asked, Response as Recorded};
 use crate::core::model::{Reply, Usage};
 use crate::provider::answer::{Answer, Broken};
 use crate::provider::frames::{Bad, Frames, Framing};
 use crate::provider::source::Source;
 use crate::provider::tape::{self, Tape};
 use crate::provider::{MAX_ANSWER, Question, Took, http, limit};
-use crate::store::secrets;
-use crate::store::stop::Ear;
+use crate::store::agent::secrets;
+use crate::store::session::stop::Ear;
 use crate::store::workspace::Workspace;
 use crate::world::World;
 use reqwest::RequestBuilder;

@@ -2,19 +2,19 @@
 //! synced, before the event moves.
 
 use crate::channel::{self, CLI, Parcel};
-use crate::core::entry::Entry;
 use crate::core::event::Event;
+use crate::core::event::entry::Entry;
+use crate::core::event::retry::PATIENCE;
+use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::retry::PATIENCE;
-use crate::core::stamp::Stamp;
-use crate::stage::work::Work;
-use crate::stage::{Outcome, Patience, Standing, crashed, settle};
-use crate::store::boxes::{Side, State};
-use crate::store::journal::{self, Line};
+use crate::stage::outcome::{Outcome, Patience, Standing, crashed, settle};
+use crate::stage::worker::handler::Work;
 use crate::store::lock::Lane;
-use crate::store::receipt::Receipt;
-use crate::store::spool::{self, Head, Job};
+use crate::store::queue::receipt::Receipt;
+use crate::store::queue::spool::{self, Head, Job};
 use crate::store::workspace::Workspace;
+use crate::store::workspace::journal::{self, Line};
+use crate::store::workspace::mailbox::{Side, State};
 
 /// Prints an event for the terminal.
 pub type Print<'a> = &'a (dyn Fn(&Event) -> Result<()> + Sync);

@@ -3,16 +3,16 @@
 //! same, and holds up none behind it.
 
 use crate::core::event::Event;
+use crate::core::event::session_name;
 use crate::core::fault::Result;
-use crate::core::session;
-use crate::stage::work::Work;
-use crate::stage::{Outcome, Patience, Standing, crashed, settle};
-use crate::store::boxes::Side;
-use crate::store::journal::{self, Line};
+use crate::stage::outcome::{Outcome, Patience, Standing, crashed, settle};
+use crate::stage::worker::handler::Work;
 use crate::store::lock::Lane;
-use crate::store::memories::{self, Shelf};
-use crate::store::spool::Job;
+use crate::store::memory::{self, Shelf};
+use crate::store::queue::spool::Job;
 use crate::store::workspace::Workspace;
+use crate::store::workspace::journal::{self, Line};
+use crate::store::workspace::mailbox::Side;
 
 /// How often git is asked to commit a note, about a quarter of a minute.
 const COMMITS: u32 = 3;
@@ -29,7 +29,7 @@ impl Work for Remember<'_> {
     }
 
     fn wants(&self, lane: &str) -> bool {
-        lane == session::MEMORIES
+        lane == session_name::MEMORIES
     }
 
     fn key<'k>(&self, lane: &'k str) -> &'k str {
@@ -67,8 +67,8 @@ impl Work for Remember<'_> {
 impl Remember<'_> {
     fn note(&self, job: &Job, lane: &Lane, event: &Event) -> Result<String> {
         let to = shelf(event)?;
-        let place = memories::note(self.workspace, &to, &event.id, &event.content)?;
-        match memories::commit(self.workspace, lane, &to, &event.id, &event.content) {
+        let place = memory::note(self.workspace, &to, &event.id, &event.content)?;
+        match memory::commit(self.workspace, lane, &to, &event.id, &event.content) {
             Err(fault) if job.entry.tries.attempts >= COMMITS => {
                 self.workspace.world.say(&format!("{fault}; it stays as it is, for you to commit"));
                 Ok(place)

@@ -1,25 +1,25 @@
 //! `route`: from `inbox/new` to `inbox/ready`, in the lane of the session that will answer. It runs
 //! nothing. One process routes at a time, everything there is, in id order.
 
-use crate::core::binding::{self, Binding, Scope};
-use crate::core::entry::Entry;
 use crate::core::event::Event;
+use crate::core::event::entry::Entry;
+use crate::core::event::id::Id;
+use crate::core::event::session_name;
+use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::id::Id;
-use crate::core::learned::{Learned, Told};
+use crate::core::routing::binding::{self, Binding, Scope};
+use crate::core::routing::learned::{Learned, Told};
 use crate::core::routing::{self, Decision, Rules};
-use crate::core::session;
 use crate::core::slash::{self, Command};
-use crate::core::stamp::Stamp;
-use crate::stage::{notify, reason, take_in};
-use crate::store::boxes::{Side, State};
-use crate::store::definitions;
-use crate::store::durable;
-use crate::store::journal::{self, Line};
-use crate::store::learned::Routes;
+use crate::stage::outcome::{notify, reason, take_in};
+use crate::store::agent::definitions;
+use crate::store::fs::durable;
 use crate::store::lock::Only;
-use crate::store::spool;
+use crate::store::queue::spool;
+use crate::store::routes::Routes;
 use crate::store::workspace::Workspace;
+use crate::store::workspace::journal::{self, Line};
+use crate::store::workspace::mailbox::{Side, State};
 use std::path::Path;
 
 /// What one call has done.
@@ -163,7 +163,7 @@ fn turn(workspace: &Workspace, event: &Event, known: &Learned) -> Result<Decisio
     {
         decision = decision.turned_by(line);
     }
-    if decision.lane != session::MEMORIES && !definitions::has_agent(workspace, &decision.agent) {
+    if decision.lane != session_name::MEMORIES && !definitions::has_agent(workspace, &decision.agent) {
         return Err(definitions::unknown(workspace, &decision.agent));
     }
     Ok(decision)

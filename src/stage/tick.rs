@@ -4,15 +4,17 @@
 use crate::core::fault::Result;
 use crate::stage::control::{self, Control};
 use crate::stage::deliver::{self, Deliver};
-use crate::stage::pool::{self, Mode};
+use crate::stage::outcome::{Outcome, failures, take_in};
 use crate::stage::remember::Remember;
-use crate::stage::run_agent::RunAgent;
-use crate::stage::watch::News;
-use crate::stage::work::Work;
-use crate::stage::{Outcome, failures, route, take_in};
-use crate::store::boxes::Side;
+use crate::stage::route;
+use crate::stage::task_watch::News;
+use crate::stage::turn::run_agent::RunAgent;
+use crate::stage::worker::handler::Work;
+use crate::stage::worker::pool::{self, Mode};
+use crate::store::retention;
+use crate::store::session::approvals;
 use crate::store::workspace::Workspace;
-use crate::store::{approvals, prune};
+use crate::store::workspace::mailbox::Side;
 use std::sync::mpsc;
 
 /// Deliveries that run at once.
@@ -60,5 +62,5 @@ pub fn run(workspace: &Workspace, report: &mut dyn FnMut(&str, Outcome)) -> Resu
 pub fn sweep(workspace: &Workspace) -> Result<()> {
     deliver::give_up_unread(workspace)?;
     approvals::expire(workspace)?;
-    prune::run(workspace).map(drop)
+    retention::run(workspace).map(drop)
 }

@@ -1,13 +1,14 @@
 //! Cassettes on the disk: appended to while somebody records, and played from the first exchange to the last, over
 //! all processes. How far each has been played stands in `.claw/replay/`.
 
-use crate::core::cassette::{Exchange, VERSION};
 use crate::core::config::Sync;
+use crate::core::event::id::hash32;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::id::hash32;
+use crate::core::model::cassette::{Exchange, VERSION};
+use crate::store::fs::At;
+use crate::store::fs::durable;
 use crate::store::lock::Only;
 use crate::store::workspace::Workspace;
-use crate::store::{At, durable};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;

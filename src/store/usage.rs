@@ -5,15 +5,16 @@
 //! What is reserved is durable before the request leaves. Without a budget nothing is reserved, and a line is
 //! written as the journal's are.
 
+use crate::core::budget::ledger::{Book, Ledger};
+use crate::core::budget::ledger_line::Line;
 use crate::core::budget::{self, Limit, Out};
 use crate::core::config::Sync;
+use crate::core::event::stamp::{DAY, SECOND, Stamp};
 use crate::core::fault::{Fault, Result};
-use crate::core::ledger::{Book, Ledger};
-use crate::core::ledger_line::Line;
-use crate::core::stamp::{DAY, SECOND, Stamp};
+use crate::store::fs::durable;
+use crate::store::fs::{At, if_there};
 use crate::store::lock::Only;
 use crate::store::workspace::Workspace;
-use crate::store::{At, durable, if_there};
 use crate::world;
 use jiff::civil::Date;
 use std::fs::{self, File};

@@ -1,18 +1,20 @@
 //! `subagent_dispatch`: another agent does it. What is asked goes out as an event, under an id that the call's
 //! number makes, so that a repeated call asks once; whoever runs the turn waits for what comes of it.
 
-use crate::core::address::Address;
 use crate::core::definition::Agent;
-use crate::core::dispatch::{self, AGENT, Asker};
 use crate::core::event::Event;
+use crate::core::event::address::Address;
+use crate::core::event::dispatch::{self, AGENT, Asker};
+use crate::core::event::id::Derived;
+use crate::core::event::session_name;
+use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Result};
-use crate::core::id::Derived;
 use crate::core::model::ToolSpec;
-use crate::core::session;
-use crate::core::stamp::Stamp;
 use crate::core::tool::{self, Class};
+use crate::store::agent::definitions;
+use crate::store::queue::publish;
+use crate::store::session::log;
 use crate::store::workspace::Workspace;
-use crate::store::{definitions, publish, session_log};
 use crate::tool::{Built, Scene};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -87,17 +89,17 @@ fn dispatch(scene: &Scene, arguments: &Value) -> Result<String> {
     if args.task.trim().is_empty() {
         return Err(Fault::data("there is nothing to do: task is empty"));
     }
-    dispatch::check(scene.event, session::agent(own), &args.agent_id)?;
+    dispatch::check(scene.event, session_name::agent(own), &args.agent_id)?;
     if !definitions::has_agent(workspace, &args.agent_id) {
         return Err(definitions::unknown(workspace, &args.agent_id));
     }
     let id = scene.event.id.derive(Derived::Dispatch, scene.number);
     let session = match &args.session_id {
         Some(session) => known(workspace, own, &args.agent_id, session)?,
-        None => session::dispatched(&args.agent_id, &id),
+        None => session_name::dispatched(&args.agent_id, &id),
     };
     let waits = args.wait.unwrap_or(true);
-    let from = Address::parse(&format!("{AGENT}:{}", session::agent(own)))?;
+    let from = Address::parse(&format!("{AGENT}:{}", session_name::agent(own)))?;
     let content = match args.context.as_deref().map(str::trim).filter(|context| !context.is_empty()) {
         Some(context) => format!("{}\n\nContext:\n{context}", args.task.trim()),
         None => args.task.trim().to_owned(),
@@ -119,7 +121,7 @@ fn dispatch(scene: &Scene, arguments: &Value) -> Result<String> {
         return Ok(told.to_string());
     }
     let result = scene.host.answer(&event).map_err(|fault| {
-        let message = format!("{} in session {session}: {}", session::agent(&session), fault.message);
+        let message = format!("{} in session {session}: {}", session_name::agent(&session), fault.message);
         Fault { message, ..fault }
     })?;
     Ok(json!({"result": result, "session_id": session}).to_string())
@@ -134,8 +136,8 @@ fn share(scene: &Scene, now: Stamp) -> Stamp {
 /// A session that was begun by a dispatch out of this very one. Whoever waits in one session for another then
 /// always waits downwards, and no two can wait for each other.
 fn known(workspace: &Workspace, own: &str, agent: &str, session: &str) -> Result<String> {
-    let name = session::named(session, Some(agent), agent)?;
-    let first = session_log::first(workspace, &name)?;
+    let name = session_name::named(session, Some(agent), agent)?;
+    let first = log::first(workspace, &name)?;
     if first.as_ref().and_then(Asker::of).is_some_and(|asker| asker.session == own) {
         return Ok(name);
     }

@@ -3,11 +3,11 @@
 //! `write` may be repeated, because the same file written twice is the file. `edit` may not: done twice, it can
 //! put a piece in twice.
 
-use crate::core::edit;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::lines::{Line, Lines};
+use crate::core::text::bounded_lines::{Line, Lines};
+use crate::core::text::edit;
 use crate::core::tool::{self, Class, ROOM};
-use crate::store::desk::{Desk, Opened};
+use crate::store::agent::files::{Desk, Opened};
 use crate::tool::{Built, Scene};
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -1,12 +1,13 @@
 //! `remember` and `recall`: notes for good. What is to be remembered goes out as an event, under an id that
 //! the call's number makes, so that a repeated call is one note.
 
-use crate::core::address::Address;
+use crate::core::event::address::Address;
+use crate::core::event::id::Derived;
+use crate::core::event::session_name;
 use crate::core::fault::Result;
-use crate::core::id::Derived;
-use crate::core::session;
 use crate::core::tool::{self, Class};
-use crate::store::{memories, publish};
+use crate::store::memory;
+use crate::store::queue::publish;
 use crate::tool::{Built, Scene};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -65,9 +66,9 @@ fn remember(scene: &Scene, arguments: &Value) -> Result<String> {
     if note.text.trim().is_empty() {
         return Err(crate::core::fault::Fault::data("there is nothing to remember: text is empty"));
     }
-    let shelf = memories::Shelf::named(note.topic.as_deref(), note.project.as_deref())?;
+    let shelf = memory::Shelf::named(note.topic.as_deref(), note.project.as_deref())?;
     let session = &scene.lane.name;
-    let from = Address::parse(&format!("agent:{}", session::agent(session)))?;
+    let from = Address::parse(&format!("agent:{}", session_name::agent(session)))?;
     let mut event = scene.event.child(Derived::Memory, scene.number, &from, note.text, scene.workspace.world.now());
     event.session = Some(session.clone());
     for (key, value) in [("topic", note.topic), ("project", note.project)] {
@@ -90,7 +91,7 @@ struct Search {
 fn recall(scene: &Scene, arguments: &Value) -> Result<String> {
     let search: Search = tool::arguments(arguments)?;
     let limit = search.limit.unwrap_or(10).clamp(1, MAX_FOUND);
-    let found = memories::search(scene.workspace, &search.query, limit)?;
+    let found = memory::search(scene.workspace, &search.query, limit)?;
     if found.is_empty() {
         return Ok("nothing found".to_owned());
     }

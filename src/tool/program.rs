@@ -5,9 +5,9 @@
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::ToolSpec;
 use crate::core::tool::{self, Approve, Class};
-use crate::store::unreadable;
+use crate::store::fs::unreadable;
 use crate::store::workspace::Workspace;
-use crate::tool::{Scene, within};
+use crate::tool::{Scene, sandboxed};
 use jiff::SignedDuration;
 use rustix::fs::Access;
 use serde::Deserialize;
@@ -112,8 +112,8 @@ pub(super) fn run(program: &Program, scene: &Scene, arguments: &Value) -> Result
     tool::arguments::<serde_json::Map<String, Value>>(arguments)?;
     let command = [program.path.display().to_string()];
     let input = arguments.to_string().into_bytes();
-    let job = within::Job { command: &command, input, timeout: program.timeout, network: program.network };
-    let ended = within::run(scene, job)?.whole()?;
+    let job = sandboxed::Job { command: &command, input, timeout: program.timeout, network: program.network };
+    let ended = sandboxed::run(scene, job)?.whole()?;
     let told = String::from_utf8_lossy(&ended.stdout).trim_end().to_owned();
     if ended.code != 0 {
         let complaint = if ended.complaint().is_empty() { &told } else { ended.complaint() };

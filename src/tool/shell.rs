@@ -2,7 +2,7 @@
 
 use crate::core::fault::{Fault, Result};
 use crate::core::tool::{self, Class};
-use crate::tool::{Built, Scene, within};
+use crate::tool::{Built, Scene, sandboxed};
 use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -49,8 +49,8 @@ fn bash(scene: &Scene, arguments: &Value) -> Result<String> {
     }
     let timeout = args.timeout.map(|seconds| SignedDuration::from_secs(seconds.clamp(1, MAX_SECONDS).into()));
     let command = ["bash".to_owned(), "-c".to_owned(), args.command];
-    let job = within::Job { command: &command, input: Vec::new(), timeout, network: None };
-    let ended = within::run(scene, job)?;
+    let job = sandboxed::Job { command: &command, input: Vec::new(), timeout, network: None };
+    let ended = sandboxed::run(scene, job)?;
     let (stdout, stderr) = (String::from_utf8_lossy(&ended.stdout), ended.stderr.trim_end());
     let mut told = vec![stdout.trim_end().to_owned()];
     if !stderr.is_empty() {
@@ -64,6 +64,6 @@ fn bash(scene: &Scene, arguments: &Value) -> Result<String> {
     told.retain(|part| !part.is_empty());
     let told = if told.is_empty() { "(no output)".to_owned() } else { told.join("\n") };
     // What comes over a network is data, whatever it says.
-    let is_outside = within::network(scene)?;
+    let is_outside = sandboxed::network(scene)?;
     Ok(if is_outside { tool::marked("bash", &told, scene.workspace.world.random()) } else { told })
 }

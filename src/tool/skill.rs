@@ -4,9 +4,9 @@
 
 use crate::core::definition::Agent;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::template;
+use crate::core::text::template;
 use crate::core::tool::{self, Approve, Class};
-use crate::store::scripts::{self, File, Role};
+use crate::store::skills::scripts::{self, File, Role};
 use crate::store::skills::{self, FOLDER};
 use crate::store::workspace::Workspace;
 use crate::tool::{Built, Scene};

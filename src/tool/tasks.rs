@@ -1,12 +1,12 @@
 //! `tasks`: the shared list, for agents. One tool with an action, because a model that is told of one list is
 //! told of it once; what an agent claims it has while there is work in its session.
 
-use crate::core::address::Address;
+use crate::core::definition::task::{self, Hold, Task, TaskState};
+use crate::core::event::address::Address;
+use crate::core::event::session_name;
 use crate::core::fault::{Fault, Result};
-use crate::core::session;
-use crate::core::task::{self, Hold, State, Task};
 use crate::core::tool::{self, Class};
-use crate::store::definitions;
+use crate::store::agent::definitions;
 use crate::store::tasks::{self, List};
 use crate::tool::{Built, Scene};
 use serde::Deserialize;
@@ -62,7 +62,7 @@ fn act(scene: &Scene, arguments: &Value) -> Result<String> {
     let wish: Wish = tool::arguments(arguments)?;
     let workspace = scene.workspace;
     let session = scene.lane.name.clone();
-    let by = Address::parse(&format!("agent:{}", session::agent(&session)))?;
+    let by = Address::parse(&format!("agent:{}", session_name::agent(&session)))?;
     let own = Hold::Session(session);
     let id = || wish.id.as_deref().ok_or_else(|| Fault::data("which one? `id` is missing; nothing was done"));
     let text = wish.text.as_deref().unwrap_or_default();
@@ -96,9 +96,9 @@ fn told(task: &Task) -> String {
 /// What is open and what is claimed. Titles are data that anybody may have written.
 fn listed(scene: &Scene) -> String {
     let mut lines = Vec::new();
-    for state in [State::Open, State::Claimed] {
+    for state in [TaskState::Open, TaskState::Claimed] {
         for task in tasks::all(scene.workspace, state).into_iter().filter_map(|(_, read)| read.ok()) {
-            let who = task.head.claimed_by.as_deref().filter(|_| state == State::Claimed);
+            let who = task.head.claimed_by.as_deref().filter(|_| state == TaskState::Claimed);
             let who = who.map(|who| format!(" by {who}")).unwrap_or_default();
             lines.push(format!("{} ({}{who}): {}", task.id, state.name(), task.title()));
         }

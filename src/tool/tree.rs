@@ -2,10 +2,10 @@
 //! never along a link, in order, and say where they have stopped.
 
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::lines::{Line, Lines};
+use crate::core::text::bounded_lines::{Line, Lines};
 use crate::core::tool::{self, Class, ROOM};
-use crate::store::desk::{Desk, Start};
-use crate::store::tree::{Tree, pattern};
+use crate::store::agent::files::{Desk, Start};
+use crate::store::agent::tree::{Tree, pattern};
 use crate::tool::files::Found;
 use crate::tool::{Built, Scene};
 use regex::bytes::{Regex, RegexBuilder};

@@ -3,7 +3,7 @@
 use super::Fixture;
 use super::proof::{is_first, is_full};
 use super::tracer::Fault;
-use claw::core::entry::{Entry, Tries};
+use claw::core::event::entry::{Entry, Tries};
 use nix::errno::Errno;
 
 /// The event's id, where it is sent.

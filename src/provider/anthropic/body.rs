@@ -2,8 +2,8 @@
 //! message behind it, and no text is empty.
 
 use crate::core::fault::Result;
+use crate::core::model::settings::Thinking;
 use crate::core::model::{Call, Message};
-use crate::core::model_settings::Thinking;
 use crate::provider::Question;
 use crate::provider::anthropic::generation::Generation;
 use crate::provider::wire;

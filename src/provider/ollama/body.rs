@@ -1,8 +1,8 @@
 //! The request as `/api/chat` wants it.
 
 use crate::core::fault::Result;
+use crate::core::model::settings::Thinking;
 use crate::core::model::{Call, Message};
-use crate::core::model_settings::Thinking;
 use crate::provider::{Question, wire};
 use serde_json::{Map, Value, json};
 

@@ -1,6 +1,6 @@
 //! Whether an Ollama server is on this machine, and what it has.
 
-use crate::core::model_settings::Model;
+use crate::core::model::settings::Model;
 use crate::provider::http::{block_on, client, failed};
 use serde_json::Value;
 use std::time::Duration;

@@ -9,8 +9,8 @@ mod piece;
 pub use local::find;
 
 use crate::core::fault::Result;
+use crate::core::model::tokens;
 use crate::core::model::{Message, Reply, Request};
-use crate::core::tokens;
 use crate::provider::Question;
 use crate::provider::wire::{self, Header, Wire};
 

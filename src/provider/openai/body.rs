@@ -86,7 +86,7 @@ fn call(call: &Call) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::model_settings::Model;
+    use crate::core::model::settings::Model;
 
     fn sent(dialect: &str, message: &Message) -> Value {
         let settings = Model { dialect: Some(dialect.into()), ..Model::default() };

@@ -3,8 +3,8 @@
 //! row: every shape is read from everybody (`chunk`).
 
 use crate::core::fault::{Fault, Result};
-use crate::core::model_settings::{Model, Thinking};
-use crate::core::problem::nearest;
+use crate::core::model::settings::{Model, Thinking};
+use crate::core::text::problem::nearest;
 use serde_json::{Value, json};
 
 /// What goes back of an answer beside what was said and called.

@@ -6,9 +6,9 @@
 //! Through the owner's proxy the last step is the proxy's: it looks the name up again, so its own walls count.
 
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::page;
-use crate::core::place::{Exception, Place};
-use crate::core::web_settings::AgentWeb;
+use crate::core::web::page;
+use crate::core::web::settings::AgentWeb;
+use crate::core::web::url_policy::{Exception, Place};
 use crate::tool::web::names::{Names, Pinned};
 use futures_util::future::{Either, select};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION};

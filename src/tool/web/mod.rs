@@ -7,7 +7,7 @@ mod names;
 mod read;
 mod search;
 
-use crate::core::web_settings::Web;
+use crate::core::web::settings::Web;
 use crate::tool::Built;
 
 pub(super) use read::PAGE;

@@ -1,12 +1,12 @@
 //! `webread`: a page that an agent has chosen, as text. What turns it into text runs as a program of its own,
 //! because whoever wrote the page may have meant it to run for ever, or to burst.
 
-use crate::child::walls::Walls;
-use crate::child::{self, Ended};
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::page;
 use crate::core::tool::{self, Class};
-use crate::store::reach::Reach;
+use crate::core::web::page;
+use crate::process::sandbox::Walls;
+use crate::process::{self, Ended};
+use crate::store::agent::access::Reach;
 use crate::tool::web::client::{self, Fetched, Until, Wall};
 use crate::tool::web::names::System;
 use crate::tool::{Built, Scene};
@@ -121,7 +121,7 @@ fn convert(scene: &Scene, command: &[String], body: &[u8]) -> Result<Ended> {
     let own = std::env::current_exe().ok().filter(|path| path.exists());
     let private = Reach::of(scene.workspace, scene.agent)?.private;
     let walls = own.map(|own| Walls { read: vec![own], private, ..Walls::default() });
-    let ended = child::run(child::Program {
+    let ended = process::run(process::Program {
         command,
         dir: Path::new("/"),
         env: &[("PATH", world.var("PATH").unwrap_or("/usr/bin:/bin").to_owned())],

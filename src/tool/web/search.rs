@@ -4,8 +4,8 @@
 
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::tool::{self, Class};
-use crate::core::web_settings::{Engine, Search, Web};
-use crate::store::secrets;
+use crate::core::web::settings::{Engine, Search, Web};
+use crate::store::agent::secrets;
 use crate::tool::web::client;
 use crate::tool::{Built, Scene};
 use reqwest::RequestBuilder;

@@ -1,0 +1,112 @@
+//! The line editor of `chat`: what was typed before, and what a command can become by Tab.
+
+use crate::core::fault::{Fault, Kind, Result};
+use crate::core::slash::{self, Takes};
+use crate::store::agent::definitions;
+use crate::store::session::{approvals, history};
+use crate::store::workspace::Workspace;
+use rustyline::completion::Completer;
+use rustyline::config::Configurer;
+use rustyline::error::ReadlineError;
+use rustyline::highlight::Highlighter;
+use rustyline::hint::Hinter;
+use rustyline::history::{History, MemHistory};
+use rustyline::validate::Validator;
+use rustyline::{
+    Cmd, CompletionType, ConditionalEventHandler, Config, Context, Event, EventContext, EventHandler, Helper, KeyEvent,
+    Movement, RepeatCount,
+};
+
+/// How many lines can be found again.
+const LINES: usize = 1000;
+const PROMPT: &str = "> ";
+
+/// Lines from a terminal.
+pub(crate) struct Editor<'w> {
+    workspace: &'w Workspace,
+    inner: rustyline::Editor<Words<'w>, MemHistory>,
+}
+
+impl<'w> Editor<'w> {
+    /// With what was typed in earlier chats.
+    ///
+    /// # Errors
+    /// Where the terminal cannot be used.
+    pub(crate) fn new(workspace: &'w Workspace) -> Result<Self> {
+        let config = Config::builder().completion_type(CompletionType::List).build();
+        let mut past = MemHistory::new();
+        past.set_max_len(LINES).map_err(|e| unusable(&e))?;
+        // What is to be kept from others is typed behind a space.
+        past.ignore_space(true);
+        for line in history::load(workspace, LINES) {
+            past.add(&line).map_err(|e| unusable(&e))?;
+        }
+        let mut inner = rustyline::Editor::with_history(config, past).map_err(|e| unusable(&e))?;
+        inner.set_history_ignore_space(true);
+        inner.set_helper(Some(Words(workspace)));
+        inner.bind_sequence(KeyEvent::ctrl('c'), EventHandler::Conditional(Box::new(Interrupted)));
+        Ok(Self { workspace, inner })
+    }
+
+    /// The next line; nothing where there will be none.
+    ///
+    /// # Errors
+    /// Where the terminal cannot be read.
+    pub(crate) fn line(&mut self) -> Result<Option<String>> {
+        loop {
+            return match self.inner.readline(PROMPT) {
+                Ok(line) => {
+                    if self.inner.add_history_entry(&line).unwrap_or(false) {
+                        history::add(self.workspace, &line);
+                    }
+                    Ok(Some(line))
+                }
+                Err(ReadlineError::Eof | ReadlineError::Interrupted) => Ok(None),
+                // The window has another size.
+                Err(ReadlineError::Signal(_)) => continue,
+                Err(e) => Err(unusable(&e)),
+            };
+        }
+    }
+}
+
+fn unusable(error: &ReadlineError) -> Fault {
+    Fault::new(Kind::Failed, format!("the terminal cannot be read: {error}"))
+}
+
+/// Ctrl-C takes back what was typed; where nothing was, it ends the chat.
+struct Interrupted;
+
+impl ConditionalEventHandler for Interrupted {
+    fn handle(&self, _: &Event, _: RepeatCount, _: bool, context: &EventContext) -> Option<Cmd> {
+        (!context.line().is_empty()).then_some(Cmd::Kill(Movement::WholeBuffer))
+    }
+}
+
+/// What a command can become.
+struct Words<'w>(&'w Workspace);
+
+impl Helper for Words<'_> {}
+impl Hinter for Words<'_> {
+    type Hint = String;
+}
+impl Highlighter for Words<'_> {}
+impl Validator for Words<'_> {}
+
+impl Completer for Words<'_> {
+    type Candidate = String;
+
+    fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
+        let ids = |takes| match takes {
+            Takes::Agent => definitions::folders(self.0, "agents").unwrap_or_default(),
+            Takes::Skill => definitions::folders(self.0, "skills").unwrap_or_default(),
+            Takes::Cron => definitions::folders(self.0, "crons").unwrap_or_default(),
+            Takes::Approval => {
+                approvals::pending(self.0).unwrap_or_default().iter().map(|a| a.id.short().to_string()).collect()
+            }
+            Takes::Text => Vec::new(),
+        };
+        let before = line.get(..at).unwrap_or_default();
+        Ok(slash::complete(before, &ids).unwrap_or((at, Vec::new())))
+    }
+}

@@ -1,0 +1,9 @@
+//! The terminal, for the commands that print or read it.
+
+pub(in crate::command) mod editor;
+pub(in crate::command) mod exchange;
+pub(in crate::command) mod interrupt;
+pub mod out;
+pub mod record;
+pub(in crate::command) mod screen;
+pub(in crate::command) mod transcript;

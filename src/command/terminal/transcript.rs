@@ -1,0 +1,121 @@
+//! A conversation, printed: for reading, or as a Markdown document.
+
+use crate::command::terminal::out;
+use crate::core::event::session_name;
+use crate::core::fault::{Fault, Result};
+use crate::core::session::transcript::{Piece, Transcript, call_line, one_line};
+use crate::store::session::log;
+use crate::store::workspace::Workspace;
+use jiff::Timestamp;
+
+/// How much of a call and of its result is shown where it is told in passing, in bytes.
+pub(crate) const STEP: usize = 100;
+
+/// How it is printed.
+#[derive(Clone, Copy)]
+pub(crate) enum Form {
+    /// For a terminal or a pager.
+    Plain {
+        /// With what is done in passing less bright.
+        is_dimmed: bool,
+    },
+    /// As a document.
+    Markdown,
+}
+
+/// Prints the conversation of a session.
+///
+/// # Errors
+/// `Data` where nothing was said there.
+pub(crate) fn print(workspace: &Workspace, session: &str, form: Form) -> Result<()> {
+    let mut transcript = Transcript::default();
+    let mut pieces = Vec::new();
+    log::each(workspace, session, |record| pieces.extend(transcript.take(record)))?;
+    pieces.extend(transcript.end());
+    if pieces.is_empty() {
+        return Err(
+            Fault::data(format!("nothing was said in session {session}")).hint("`claw sessions` lists the others")
+        );
+    }
+    let agent = session_name::agent(session);
+    let text = match form {
+        Form::Plain { is_dimmed } => plain(agent, &pieces, is_dimmed),
+        Form::Markdown => format!("# {session}\n\n") + &markdown(agent, &pieces),
+    };
+    out::raw(&text)
+}
+
+fn plain(agent: &str, pieces: &[Piece], is_dimmed: bool) -> String {
+    let mut text = String::new();
+    for (at, piece) in pieces.iter().enumerate() {
+        let is_step = matches!(piece, Piece::Step { .. });
+        // Steps stand together.
+        if at > 0 && !(is_step && matches!(pieces.get(at - 1), Some(Piece::Step { .. }))) {
+            text.push('\n');
+        }
+        match piece {
+            Piece::Said { at, from, text: said } => text += &spoken(&from.to_string(), *at, None, said, is_dimmed),
+            Piece::Answer { at, model, text: said } => text += &spoken(agent, *at, model.as_deref(), said, is_dimmed),
+            Piece::Step { call, told } => {
+                let result = told.as_ref().map_or("nobody knows what came of it", |(told, _)| &told.result);
+                text += &dim(&format!("  {}", step(&call_line(call, STEP))), is_dimmed);
+                text += &dim(&format!("    {}", step(&one_line(result, STEP))), is_dimmed);
+            }
+            Piece::Open { id } => text += &dim(&format!("(not answered: claw why {})", id.short()), is_dimmed),
+        }
+    }
+    text
+}
+
+fn step(line: &str) -> String {
+    out::plain(line)
+}
+
+fn spoken(who: &str, at: Timestamp, model: Option<&str>, said: &str, is_dimmed: bool) -> String {
+    let model = model.map(|model| format!(", {model}")).unwrap_or_default();
+    let head = dim(&format!("{who}  {}{model}", out::clock(at.into())), is_dimmed);
+    format!("{head}{}\n", out::plain(said.trim_end()))
+}
+
+/// A line that is less bright than others.
+fn dim(line: &str, is_dimmed: bool) -> String {
+    if is_dimmed { format!("{}{line}{}\n", out::DIM, out::BRIGHT) } else { format!("{line}\n") }
+}
+
+fn markdown(agent: &str, pieces: &[Piece]) -> String {
+    let head = |who: &str, at: &Timestamp, more: &str| format!("## {who}, {}{more}\n\n", out::clock((*at).into()));
+    let block = |piece: &Piece| match piece {
+        Piece::Said { at, from, text } => format!("{}{}", head(&from.to_string(), at, ""), text.trim_end()),
+        Piece::Answer { at, model, text } => {
+            let model = model.as_ref().map(|model| format!(" ({model})")).unwrap_or_default();
+            format!("{}{}", head(agent, at, &model), text.trim_end())
+        }
+        Piece::Step { call, told } => {
+            let arguments = fenced(&serde_json::to_string_pretty(&call.arguments).unwrap_or_default(), "json");
+            let result = told
+                .as_ref()
+                .map_or_else(|| "Nobody knows what came of it.".to_owned(), |(told, _)| fenced(&told.result, ""));
+            format!("### {}\n\n{arguments}\n\n{result}", call.name)
+        }
+        Piece::Open { id } => format!("*not answered yet ({id})*"),
+    };
+    pieces.iter().map(|piece| block(piece) + "\n\n").collect::<String>().trim_end().to_owned() + "\n"
+}
+
+/// A block of code that nothing in it can end.
+fn fenced(text: &str, language: &str) -> String {
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or_default();
+    let fence = "`".repeat(longest.max(2) + 1);
+    format!("{fence}{language}\n{}\n{fence}", text.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fenced;
+
+    #[test]
+    fn nothing_in_a_block_ends_it() {
+        assert_eq!(fenced("a\n", "json"), "```json\na\n```");
+        assert_eq!(fenced("````\nb\n````", ""), "`````\n````\nb\n````\n`````");
+    }
+}

@@ -1,0 +1,427 @@
+//! A task of the shared list: a Markdown file in `tasks/open`, `tasks/claimed` or `tasks/done`. The folder is its
+//! state. What stands in its front matter is for people, and says what a claim holds by; all of it may be
+//! missing, so that any file that somebody drops into `tasks/open` is a task.
+
+use crate::core::event::address::{Address, safe_name};
+use crate::core::event::id::{self, Id};
+use crate::core::event::stamp::Stamp;
+use crate::core::fault::{Fault, Result};
+use crate::core::text::front_matter;
+use crate::core::text::problem::{self, Problem};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fmt::Write;
+
+/// How often a task is told to those who watch: whoever gives it up again makes it news, so often.
+pub const ROUNDS: u32 = 3;
+/// How long a chain of tasks may be that were made for tasks.
+pub const MAX_HOPS: u32 = 8;
+/// The longest name of a task's file without its ending, in bytes.
+const MAX_NAME: usize = 200;
+/// The longest title that is shown, in bytes.
+const MAX_TITLE: usize = 160;
+const KEYS: &[&str] = &[
+    "title",
+    "created",
+    "by",
+    "claimed_by",
+    "claimed_at",
+    "session",
+    "process",
+    "given_up",
+    "hops",
+    "done_by",
+    "done_at",
+];
+/// What is said of a claim, and goes with it.
+const CLAIM: [&str; 4] = ["claimed_by", "claimed_at", "session", "process"];
+
+/// Which folder a task lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskState {
+    /// Anybody may claim it.
+    Open,
+    /// Somebody works on it.
+    Claimed,
+    /// It is done.
+    Done,
+}
+
+impl TaskState {
+    /// Every state, in a task's order.
+    pub const ALL: [Self; 3] = [Self::Open, Self::Claimed, Self::Done];
+
+    /// The folder's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Claimed => "claimed",
+            Self::Done => "done",
+        }
+    }
+}
+
+/// What a task's front matter says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Head {
+    /// What is to be done, in a line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// When it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<Timestamp>,
+    /// Who made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Who has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claimed_by: Option<String>,
+    /// Since when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claimed_at: Option<Timestamp>,
+    /// The claim holds while there is work in this session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// The claim holds while the command runs that was started with it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub process: bool,
+    /// How many claims were given up.
+    pub given_up: u32,
+    /// How many tasks it came by.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub hops: u32,
+    /// Who has done it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub done_by: Option<String>,
+    /// When.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub done_at: Option<Timestamp>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if wants a reference")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+/// A task as its file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// The file's name without `.md`.
+    pub id: String,
+    /// Where it lies.
+    pub state: TaskState,
+    /// What stands in front.
+    pub head: Head,
+    /// The whole file.
+    pub text: String,
+}
+
+/// What a claim holds by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// A person's word: until it is released.
+    Word,
+    /// The work in this session.
+    Session(String),
+    /// The command that was started with it.
+    Process,
+}
+
+impl Task {
+    /// Reads a task's file.
+    ///
+    /// # Errors
+    /// The problem, with line and column. What is only strange about it comes back as warnings.
+    pub fn read(id: &str, state: TaskState, text: String) -> std::result::Result<(Self, Vec<Problem>), Problem> {
+        let path = format!("tasks/{}/{id}.md", state.name());
+        let parts = front_matter::split(&text).map_err(|e| Problem::error(&path, e.message))?;
+        let (head, warnings) = match parts.yaml {
+            Some(yaml) => problem::read(&path, yaml, 2, KEYS)?,
+            None => (Head::default(), Vec::new()),
+        };
+        // People may keep what they like in front of it: only what looks like a slip is worth a word.
+        let slips = warnings.into_iter().filter(|warning| warning.message.contains("did you mean")).collect();
+        Ok((Self { id: id.to_owned(), state, head, text }, slips))
+    }
+
+    /// What is to be done, in a line: its title, else its first line of text, else its name.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let said = self.head.title.as_deref().map(str::trim).filter(|title| !title.is_empty());
+        let first = || self.body().lines().map(|line| line.trim_start_matches('#').trim()).find(|l| !l.is_empty());
+        let title = said.or_else(first).unwrap_or(&self.id);
+        let line: String = title.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        crate::core::tool::cut(&line, MAX_TITLE).to_owned()
+    }
+
+    /// What stands behind the front matter.
+    #[must_use]
+    pub fn body(&self) -> &str {
+        front_matter::split(&self.text).map_or(self.text.as_str(), |parts| parts.body).trim()
+    }
+
+    /// What its claim holds by.
+    #[must_use]
+    pub fn hold(&self) -> Hold {
+        match &self.head.session {
+            Some(session) => Hold::Session(session.clone()),
+            None if self.head.process => Hold::Process,
+            None => Hold::Word,
+        }
+    }
+
+    /// What people type of its name.
+    #[must_use]
+    pub fn short(&self) -> String {
+        Id::parse(&self.id).map_or_else(|_| self.id.clone(), |id| id.short().to_owned())
+    }
+
+    /// The file's text with what a claim says.
+    ///
+    /// # Errors
+    /// `Data` where that cannot be written into its front matter.
+    pub fn claimed(&self, by: &Address, at: Stamp, hold: &Hold) -> Result<String> {
+        let (session, process) = match hold {
+            Hold::Word => (None, None),
+            Hold::Session(session) => (Some(session.clone()), None),
+            Hold::Process => (None, Some("true".to_owned())),
+        };
+        self.with([
+            ("claimed_by", Some(by.as_str().to_owned())),
+            ("claimed_at", Some(moment(at))),
+            ("session", session),
+            ("process", process),
+        ])
+    }
+
+    /// The file's text with one claim more given up; the claim itself still stands in it.
+    ///
+    /// # Errors
+    /// As [`Task::claimed`].
+    pub fn given_up(&self) -> Result<String> {
+        self.with([("given_up", Some(self.head.given_up.saturating_add(1).to_string()))])
+    }
+
+    /// The file's text without a claim, and without what said that it was done.
+    ///
+    /// # Errors
+    /// As [`Task::claimed`].
+    pub fn unclaimed(&self) -> Result<String> {
+        self.with(CLAIM.into_iter().chain(["done_by", "done_at"]).map(|key| (key, None)))
+    }
+
+    /// The file's text once it is done, with what came of it.
+    ///
+    /// # Errors
+    /// As [`Task::claimed`].
+    pub fn finished(&self, by: &Address, at: Stamp, result: &str) -> Result<String> {
+        // What the claim held by stays: killed before the move, it still does; and it says where it was done.
+        let mut text = self.with([("done_by", Some(by.as_str().to_owned())), ("done_at", Some(moment(at)))])?;
+        let result = result.trim();
+        // A repeated word changes nothing.
+        if !result.is_empty() && !text.trim_end().ends_with(&format!("## Result\n\n{result}")) {
+            let _ = write!(text, "{}\n## Result\n\n{result}\n", if text.ends_with('\n') { "" } else { "\n" });
+        }
+        Ok(text)
+    }
+
+    /// The file's text with these keys in its front matter, or without them; everything else stays as it was
+    /// written.
+    fn with(&self, keys: impl IntoIterator<Item = (&'static str, Option<String>)>) -> Result<String> {
+        let keys: Vec<_> = keys.into_iter().collect();
+        let parts = front_matter::split(&self.text)?;
+        let is_ours = |line: &str| keys.iter().any(|(key, _)| line.split(':').next() == Some(key));
+        let mut yaml: String =
+            parts.yaml.unwrap_or_default().split_inclusive('\n').filter(|line| !is_ours(line)).collect();
+        for (key, value) in &keys {
+            if let Some(value) = value {
+                let _ = writeln!(yaml, "{key}: {}", scalar(value));
+            }
+        }
+        let gap = if parts.yaml.is_none() && !yaml.is_empty() { "\n" } else { "" };
+        let text = if yaml.is_empty() { parts.body.to_owned() } else { format!("---\n{yaml}---\n{gap}{}", parts.body) };
+        Self::read(&self.id, self.state, text.clone()).map_err(|problem| {
+            Fault::data(format!("nothing can be added to its front matter: {problem}"))
+                .hint("write its keys on lines of their own, `key: value`")
+        })?;
+        Ok(text)
+    }
+
+    /// Which news of it this is: the first, and one more for each claim that was given up. Nothing once it was
+    /// told often enough.
+    #[must_use]
+    pub fn round(&self) -> Option<u32> {
+        (self.state == TaskState::Open && self.head.given_up < ROUNDS).then_some(self.head.given_up + 1)
+    }
+
+    /// The id of the event that tells `agent` of it: the same for the same news. `seen` is the instant of a task
+    /// whose name has none.
+    ///
+    /// # Errors
+    /// Never in practice: names are made fit for ids.
+    pub fn news(&self, agent: &str, round: u32, seen: Stamp) -> Result<Id> {
+        let tail = format!(".{agent}.w{round:02}");
+        let own = match Id::parse(&self.id) {
+            Ok(own) => own,
+            Err(_) => Id::parse(&format!("{seen}-{}", safe_name(&self.id, 24)))?,
+        };
+        if own.as_str().len() + tail.len() <= id::MAX {
+            return Id::parse(&format!("{own}{tail}"));
+        }
+        Id::parse(&format!("{}-{}{tail}", own.stamp(), id::hash32(&self.id, 12)))
+    }
+
+    /// What `agent` is told of it. The text is not in it: it is told with the claim, as it is then.
+    #[must_use]
+    pub fn told(&self, tool: &str) -> String {
+        format!(
+            "There is a task on the shared list: {}\n\nIts id is {}. Claim it with the tool `{tool}`, do it, and call \
+             done with what came of it. Where somebody else has it, or it is not for you, leave it.",
+            self.title(),
+            self.id
+        )
+    }
+
+    /// The session in which `agent` works on it.
+    #[must_use]
+    pub fn session(&self, agent: &str) -> String {
+        format!("{agent}.task-{}", safe_name(self.id.trim_end_matches('.'), 50))
+    }
+}
+
+/// The text of a new task. What is handed in with front matter keeps it; else its first line is its title.
+///
+/// # Errors
+/// `Data` where its front matter is none.
+pub fn compose(id: &str, text: &str, by: &Address, at: Stamp, hops: u32) -> Result<String> {
+    let parts = front_matter::split(text)?;
+    let mut keys = vec![("created", Some(moment(at))), ("by", Some(by.as_str().to_owned()))];
+    if hops > 0 {
+        keys.push(("hops", Some(hops.to_string())));
+    }
+    let mut body = text.trim_start_matches('\u{feff}');
+    if parts.yaml.is_none() {
+        let (first, rest) = text.trim().split_once('\n').unwrap_or((text.trim(), ""));
+        keys.insert(0, ("title", Some(first.trim_start_matches('#').trim().to_owned())));
+        body = rest.trim();
+    }
+    let task = Task { id: id.to_owned(), state: TaskState::Open, head: Head::default(), text: body.to_owned() };
+    let text = task.with(keys)?;
+    Ok(format!("{}\n", text.trim_end()))
+}
+
+/// The name of the task that the `number`th call of a turn makes: the same for the same call.
+#[must_use]
+pub fn made_by(event: &Id, number: u32) -> String {
+    format!("{event}.t{number:02}")
+}
+
+/// Whether a file of this name (without `.md`) can be a task.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    let is_odd = |c: char| c.is_control() || c == '/';
+    !name.trim().is_empty() && name.len() <= MAX_NAME && !name.starts_with('.') && !name.contains(is_odd)
+}
+
+fn moment(at: Stamp) -> String {
+    let seconds = at.timestamp().as_second();
+    Timestamp::from_second(seconds).unwrap_or_else(|_| at.timestamp()).to_string()
+}
+
+/// A value as it stands in YAML: as it is where nothing in it means anything, else in quotes.
+fn scalar(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._+:/@- ,!?".contains(&b);
+    let is_word = text.bytes().all(plain) && text.starts_with(|c: char| c.is_ascii_alphanumeric());
+    let is_text = matches!(serde_yaml::from_str::<serde_yaml::Value>(text), Ok(serde_yaml::Value::String(_)));
+    let is_number = text.bytes().all(|b| b.is_ascii_digit()) || text == "true";
+    if is_number || is_word && is_text && !text.contains(": ") && !text.ends_with([':', ' ']) {
+        return text.to_owned();
+    }
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(state: TaskState, text: &str) -> Task {
+        Task::read("milk", state, text.to_owned()).unwrap().0
+    }
+
+    fn ann() -> Address {
+        Address::parse("cli:ann").unwrap()
+    }
+
+    #[test]
+    fn any_text_is_a_task() {
+        assert_eq!(task(TaskState::Open, "").title(), "milk");
+        assert_eq!(task(TaskState::Open, "\n# Buy milk\n\nTwo of them.\n").title(), "Buy milk");
+        assert_eq!(task(TaskState::Open, "---\ntitle: Buy\npriority: high\n---\nx\n").title(), "Buy");
+        let (_, slips) = Task::read("a", TaskState::Open, "---\ntitel: x\nmood: y\n---\n".into()).unwrap();
+        assert_eq!(slips.len(), 1, "{slips:?}");
+        assert!(Task::read("a", TaskState::Open, "---\ntitle: x\n".into()).is_err());
+    }
+
+    #[test]
+    fn a_claim_comes_and_goes_and_everything_else_stays() {
+        let before = "---\n# mine\ntitle: Buy milk\ntags: [a, b]\n---\nTwo of them.\n";
+        let claimed = task(TaskState::Open, before).claimed(&ann(), Stamp(0), &Hold::Session("a.b".into())).unwrap();
+        let claimed = task(TaskState::Claimed, &claimed);
+        assert_eq!(claimed.head.claimed_by.as_deref(), Some("cli:ann"));
+        assert_eq!(claimed.hold(), Hold::Session("a.b".into()));
+        assert!(claimed.text.contains("# mine\ntitle: Buy milk\ntags: [a, b]\nclaimed_by: cli:ann\n"));
+        // By another one after that.
+        let other = task(TaskState::Open, &claimed.claimed(&ann(), Stamp(0), &Hold::Word).unwrap());
+        assert_eq!(other.hold(), Hold::Word);
+        assert_eq!(task(TaskState::Open, &other.unclaimed().unwrap()).text, before);
+        let again = task(TaskState::Open, &task(TaskState::Claimed, &claimed.given_up().unwrap()).unclaimed().unwrap());
+        assert_eq!((again.head.given_up, again.round()), (1, Some(2)));
+    }
+
+    #[test]
+    fn a_file_without_front_matter_gets_some_and_loses_it_again() {
+        let claimed = task(TaskState::Open, "Buy milk\n").claimed(&ann(), Stamp(0), &Hold::Process).unwrap();
+        assert_eq!(
+            claimed,
+            "---\nclaimed_by: cli:ann\nclaimed_at: 1970-01-01T00:00:00Z\nprocess: true\n---\n\nBuy milk\n"
+        );
+        assert_eq!(task(TaskState::Claimed, &claimed).unclaimed().unwrap().trim(), "Buy milk");
+        assert!(task(TaskState::Open, "---\n{title: x}\n---\n").claimed(&ann(), Stamp(0), &Hold::Word).is_err());
+    }
+
+    #[test]
+    fn what_came_of_it_is_said_once() {
+        let one = task(TaskState::Claimed, "Buy milk").finished(&ann(), Stamp(0), "Bought.\n").unwrap();
+        let two = task(TaskState::Claimed, &one).finished(&ann(), Stamp(0), "Bought.").unwrap();
+        assert_eq!(one, two);
+        assert!(one.ends_with("Buy milk\n\n## Result\n\nBought.\n"), "{one}");
+    }
+
+    #[test]
+    fn a_new_task_reads_back_whatever_its_title() {
+        for title in ["Buy milk", "a: b", "yes", "12", "# of things", "\"quoted\" 'and' \\", "猫 – cat", "- x", "x #y"]
+        {
+            let text = compose("id", &format!("{title}\n\nMore.\n"), &ann(), Stamp(0), 0).unwrap();
+            let read = task(TaskState::Open, &text);
+            assert_eq!((read.title().as_str(), read.body()), (title.trim_start_matches('#').trim(), "More."), "{text}");
+            assert_eq!(read.head.by.as_deref(), Some("cli:ann"));
+        }
+        let text = compose("id", "---\ntitle: x\ntags: [a]\n---\nbody\n", &ann(), Stamp(0), 2).unwrap();
+        assert!(text.starts_with("---\ntitle: x\ntags: [a]\ncreated: ") && text.contains("hops: 2\n"), "{text}");
+    }
+
+    #[test]
+    fn the_same_news_has_the_same_id() {
+        let own = |id: &str| Task { id: id.to_owned(), ..task(TaskState::Open, "") };
+        let id = |id: &str, agent: &str, round| own(id).news(agent, round, Stamp(7)).unwrap().to_string();
+        assert_eq!(id("20261121T004130.123456Z-k7f3q9", "bob", 1), "20261121T004130.123456Z-k7f3q9.bob.w01");
+        assert_eq!(id("buy milk", "bob", 2), id("buy milk", "bob", 2));
+        assert!(id("buy milk", "bob", 2) != id("buy-milk", "bob", 2));
+        let long = format!("20261121T004130.123456Z-{}", "x".repeat(60));
+        assert!(id(&long, &"a".repeat(32), 1).ends_with(".w01"));
+        assert!(own(&"y".repeat(200)).session("bob").len() <= crate::core::event::session_name::MAX);
+    }
+}

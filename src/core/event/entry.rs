@@ -1,0 +1,188 @@
+//! The name of an event's file in a box. All state that changes is in the name, so every
+//! transition is one rename, and a listing needs neither `stat` nor parsing.
+//!
+//! `new/`: `<id>.json`, delayed `<due>~<id>.json`, in a second round `<id>~~0r2.json`. `ready/`, `run/`, `failed/`:
+//! `<id>~<lane>~<tries>.json`. `wait/`: `<due>~<id>~<lane>~<tries>.json`.
+
+use crate::core::event::id::{Id, is_name_byte};
+use crate::core::event::retry;
+use crate::core::event::session_name;
+use crate::core::event::stamp::Stamp;
+use std::fmt;
+
+/// How often an event was tried: `3`, after two kills `3c2`, in its second round `0r2`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tries {
+    /// Claims in this round; the back-off grows with them.
+    pub attempts: u32,
+    /// How many of the last claims ended with their worker killed.
+    pub crashes: u32,
+    /// Rounds before this one: `claw retry` starts a new one.
+    pub rounds: u32,
+}
+
+/// An event's file, by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Not before this instant.
+    pub due: Option<Stamp>,
+    /// Which event.
+    pub id: Id,
+    /// The unit of order: the session in the inbox, the destination in the outbox; empty in `new/`.
+    pub lane: String,
+    /// How often it was tried.
+    pub tries: Tries,
+}
+
+impl Entry {
+    /// The entry of an event that nobody has routed.
+    #[must_use]
+    pub fn unrouted(id: Id, due: Option<Stamp>) -> Self {
+        Self { due, id, lane: String::new(), tries: Tries::default() }
+    }
+
+    /// The entry of an event in `lane` that nobody has tried.
+    #[must_use]
+    pub fn fresh(id: Id, lane: impl Into<String>) -> Self {
+        Self { due: None, id, lane: lane.into(), tries: Tries::default() }
+    }
+
+    /// Until when it is to be left alone. An instant further ahead than anybody waits was made by a clock that was
+    /// wrong, and has passed.
+    #[must_use]
+    pub fn waits(&self, now: Stamp) -> Option<Stamp> {
+        self.due.filter(|due| *due > now && *due <= now.plus_seconds(retry::LONGEST))
+    }
+
+    /// Reads a file name; `None` for anything that is not an event's.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        // A name that would be written differently is nobody's: it could never be moved.
+        Self::read(name).filter(|entry| entry.to_string() == name)
+    }
+
+    /// The lane in a file name, without reading the rest.
+    #[must_use]
+    pub fn lane_of(name: &str) -> Option<&str> {
+        let mut parts = name.rsplit('~');
+        let tries = parts.next()?;
+        parts.next().filter(|_| tries.starts_with(|c: char| c.is_ascii_digit()) && parts.next().is_some())
+    }
+
+    fn read(name: &str) -> Option<Self> {
+        let mut parts: Vec<&str> = name.strip_suffix(".json")?.split('~').collect();
+        let due = if matches!(parts.len(), 2 | 4) { Some(Stamp::parse(parts.remove(0))?) } else { None };
+        let id = Id::parse(parts[0]).ok()?;
+        match parts[..] {
+            [_] => Some(Self::unrouted(id, due)),
+            [_, lane, tries] if lane.len() <= session_name::MAX && lane.bytes().all(is_name_byte) => {
+                Some(Self { due, id, lane: lane.to_owned(), tries: Tries::parse(tries)? })
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(due) = self.due {
+            write!(f, "{due}~")?;
+        }
+        write!(f, "{}", self.id)?;
+        if !self.lane.is_empty() || self.tries != Tries::default() {
+            write!(f, "~{}~{}", self.lane, self.tries)?;
+        }
+        f.write_str(".json")
+    }
+}
+
+impl Tries {
+    fn parse(text: &str) -> Option<Self> {
+        let (text, rounds) = match text.split_once('r') {
+            Some((head, round)) => (head, round.parse::<u32>().ok()?.checked_sub(1)?),
+            None => (text, 0),
+        };
+        let (attempts, crashes) = match text.split_once('c') {
+            Some((head, crashes)) => (head, crashes.parse().ok()?),
+            None => (text, 0),
+        };
+        Some(Self { attempts: attempts.parse().ok()?, crashes, rounds })
+    }
+}
+
+impl fmt::Display for Tries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.attempts)?;
+        if self.crashes > 0 {
+            write!(f, "c{}", self.crashes)?;
+        }
+        if self.rounds > 0 {
+            write!(f, "r{}", self.rounds + 1)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_form_reads_back() {
+        for name in [
+            "20261121T004130.123456Z-k7f3q9.json",
+            "20261121T014130.123456Z~20261121T004130.123456Z-k7f3q9.json",
+            "20261121T004130.123456Z-k7f3q9~~0r2.json",
+            "20261121T004130.123456Z-k7f3q9~pickle.cli-ann~0.json",
+            "20261121T004130.123456Z-k7f3q9~pickle.cli-ann~3c1r2.json",
+            "20261121T014130.123456Z~20261121T004130.123456Z-k7f3q9.r01~cli-ann~2.json",
+        ] {
+            assert_eq!(Entry::parse(name).unwrap().to_string(), name);
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_what_a_wrong_clock_has_promised() {
+        let now = Stamp::parse("20261121T004130.123456Z").unwrap();
+        let due = |seconds| Entry { due: Some(now.plus_seconds(seconds)), ..Entry::fresh(id(), "l") };
+        let is_waiting = |seconds| due(seconds).waits(now).is_some();
+        assert_eq!([-1, 0, 1, retry::LONGEST, retry::LONGEST + 1].map(is_waiting), [false, false, true, true, false]);
+        assert_eq!(Entry::fresh(id(), "l").waits(now), None);
+    }
+
+    fn id() -> Id {
+        Id::parse("20261121T004130.123456Z-k7f3q9").unwrap()
+    }
+
+    #[test]
+    fn other_files_are_not_entries() {
+        for name in [
+            "20261121T004130.123456Z-k~l~00.json",
+            "20261121T004130.123456Z-k~l~+1.json",
+            "",
+            "x.json",
+            "q.md",
+            ".json",
+            "20261121T004130.123456Z-k7f3q9",
+            "~~~.json",
+        ] {
+            assert_eq!(Entry::parse(name), None, "{name}");
+        }
+        assert_eq!(Entry::parse("20261121T004130.123456Z-a~b~c.json"), None);
+        assert_eq!(Entry::parse("20261121T004130.123456Z-a~../b~0.json"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_makes_the_reader_panic(name in ".{0,120}") {
+            let _ = Entry::parse(&name);
+        }
+
+        #[test]
+        fn tries_read_back(attempts in 0u32..999, crashes in 0u32..9, rounds in 0u32..99) {
+            let tries = Tries { attempts, crashes, rounds };
+            prop_assert_eq!(Tries::parse(&tries.to_string()), Some(tries));
+        }
+    }
+}

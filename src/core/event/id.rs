@@ -1,0 +1,182 @@
+//! Event ids: `20261121T004130.123456Z-k7f3q9`. They sort by time, can be read in `ls`, and what
+//! follows from an event is named after it (`….r01` its first reply), so that a repeated step makes
+//! the same name.
+
+use crate::core::event::stamp::{self, Stamp};
+use crate::core::fault::{Fault, Result};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The longest id in bytes.
+pub const MAX: usize = 90;
+/// Crockford's alphabet in lower case: no i, l, o, u.
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// A valid event id. The order of ids is the order of their text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Id(String);
+
+/// What an event made by another event is to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Derived {
+    /// An answer, `r`.
+    Reply,
+    /// Something to remember, `m`.
+    Memory,
+    /// Word of a failure, `n`.
+    Notice,
+    /// The owner's word on a call, `a`.
+    Approval,
+    /// What another agent is asked to do, `d`.
+    Dispatch,
+}
+
+impl Id {
+    /// An id for the instant `at`, told apart by `random`.
+    #[must_use]
+    pub fn new(at: Stamp, random: u64) -> Self {
+        Self(format!("{at}-{}", base32(random, 6)))
+    }
+
+    /// Reads an id: an instant, a dash, and at least one of `A-Z a-z 0-9 . _ + -`.
+    ///
+    /// # Errors
+    /// `Data`, with what is wrong, for anything else or for more than [`MAX`] bytes.
+    pub fn parse(text: &str) -> Result<Self> {
+        let bad = |why: &str| {
+            Fault::data(format!("`{}` is not an event id: {why}", text.escape_debug()))
+                .hint("an id looks like 20261121T004130.123456Z-k7f3q9")
+        };
+        if text.len() > MAX {
+            return Err(bad("longer than 90 bytes"));
+        }
+        let head = text.get(..stamp::WIDTH).and_then(Stamp::parse);
+        if head.is_none() {
+            return Err(bad("it does not start with an instant"));
+        }
+        match text[stamp::WIDTH..].strip_prefix('-') {
+            Some(rest) if !rest.is_empty() && rest.bytes().all(is_name_byte) => Ok(Self(text.to_owned())),
+            _ => Err(bad("after the instant comes a dash and then only A-Z a-z 0-9 . _ + -")),
+        }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The instant in front.
+    #[must_use]
+    pub fn stamp(&self) -> Stamp {
+        self.0.get(..stamp::WIDTH).and_then(Stamp::parse).unwrap_or(Stamp(0))
+    }
+
+    /// The part after the instant: what people type.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        self.0.get(stamp::WIDTH + 1..).unwrap_or(&self.0)
+    }
+
+    /// The id of the `number`th thing of kind `what` that this event made; two digits, so that the
+    /// order of the text is the order of the numbers up to 99.
+    #[must_use]
+    pub fn derive(&self, what: Derived, number: u32) -> Self {
+        let letter = match what {
+            Derived::Reply => 'r',
+            Derived::Memory => 'm',
+            Derived::Notice => 'n',
+            Derived::Approval => 'a',
+            Derived::Dispatch => 'd',
+        };
+        let tail = format!(".{letter}{number:02}");
+        if self.0.len() + tail.len() <= MAX {
+            return Self(format!("{}{tail}", self.0));
+        }
+        // A chain of derivations that outgrew the limit keeps its instant and hashes the rest.
+        let hash = hash32(&self.0, 12);
+        Self(format!("{}-{hash}{tail}", &self.0[..stamp::WIDTH]))
+    }
+
+    /// True for an event that another event made.
+    #[must_use]
+    pub fn is_derived(&self) -> bool {
+        self.short().contains('.')
+    }
+}
+
+/// True for the bytes that ids, lanes and session names are made of.
+#[must_use]
+pub fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'+' | b'-')
+}
+
+/// The low `5 * length` bits of `value` as text.
+#[must_use]
+pub fn base32(value: u64, length: usize) -> String {
+    (0..length).rev().map(|i| char::from(ALPHABET[usize::try_from((value >> (5 * i)) & 31).unwrap_or(0)])).collect()
+}
+
+/// A short hash of `text` (BLAKE3), for names that were too long or had strange characters.
+#[must_use]
+pub fn hash32(text: &str, length: usize) -> String {
+    let hash = blake3::hash(text.as_bytes());
+    hash.as_bytes().iter().take(length).map(|b| char::from(ALPHABET[usize::from(b & 31)])).collect()
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Id {
+    type Error = Fault;
+    fn try_from(text: String) -> Result<Self> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Id> for String {
+    fn from(id: Id) -> Self {
+        id.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn derived_ids_sort_behind_their_event_and_in_their_order() {
+        let id = Id::new(Stamp(1_795_221_690_123_456), 42);
+        assert_eq!(id.as_str(), "20261121T004130.123456Z-00001a");
+        let replies: Vec<Id> = (1..=12).map(|n| id.derive(Derived::Reply, n)).collect();
+        assert!(replies.is_sorted());
+        assert!(replies.iter().all(|r| *r > id && r.is_derived() && r.stamp() == id.stamp()));
+        assert_eq!(replies[0].short(), "00001a.r01");
+    }
+
+    #[test]
+    fn a_long_chain_of_derivations_stays_an_id() {
+        let mut id = Id::new(Stamp(0), 1);
+        for _ in 0..40 {
+            id = id.derive(Derived::Notice, 1);
+            assert_eq!(Id::parse(id.as_str()), Ok(id.clone()));
+        }
+    }
+
+    #[test]
+    fn strange_ids_are_refused() {
+        let good = "20261121T004130.123456Z-k7f3q9";
+        assert!(Id::parse(good).is_ok());
+        let long = format!("{good}{}", "x".repeat(300));
+        for bad in ["", "hello", "../../etc/passwd", &good[..24], &long, "20261121T004130.123456Z-a~b"] {
+            assert!(Id::parse(bad).is_err(), "{bad}");
+        }
+        for tail in ["/x", "..\0", "🥒", " ", "a/b"] {
+            assert!(Id::parse(&format!("20261121T004130.123456Z-{tail}")).is_err(), "{tail}");
+        }
+    }
+}

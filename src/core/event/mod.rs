@@ -1,0 +1,424 @@
+//! The event: one JSON object, immutable once published. A [`Draft`] is what people and programs
+//! hand in; [`Draft::complete`] makes an [`Event`] of it. Unknown fields are kept.
+
+pub mod address;
+pub mod dispatch;
+pub mod entry;
+pub mod id;
+pub mod retry;
+pub mod session_name;
+pub mod stamp;
+
+use crate::core::event::address::Address;
+use crate::core::event::id::{Derived, Id};
+use crate::core::event::stamp::Stamp;
+use crate::core::fault::{Fault, Result};
+use crate::core::text::front_matter;
+use crate::core::text::problem::nearest;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The version of the format that this program writes, and the highest it reads.
+pub const VERSION: u32 = 1;
+/// The largest event file in bytes; a larger one is refused unread.
+pub const MAX_BYTES: u64 = 4 << 20;
+/// The deepest nesting of a field that holds any JSON.
+const DEPTH: usize = 64;
+
+/// What an event is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EventKind {
+    /// Somebody said something, or an answer to it.
+    #[default]
+    Message,
+    /// An agent asks another agent.
+    Dispatch,
+    /// What came of a dispatch.
+    Result,
+    /// A schedule's prompt.
+    Cron,
+    /// The heartbeat's prompt.
+    Heartbeat,
+    /// Something to be remembered.
+    Remember,
+    /// The owner's word on a tool call.
+    Approval,
+    /// A command about a session.
+    Control,
+    /// Word of a failure.
+    Notice,
+}
+
+impl EventKind {
+    /// Every kind.
+    pub const ALL: [Self; 9] = [
+        Self::Message,
+        Self::Dispatch,
+        Self::Result,
+        Self::Cron,
+        Self::Heartbeat,
+        Self::Remember,
+        Self::Approval,
+        Self::Control,
+        Self::Notice,
+    ];
+
+    /// What it is called in an event's file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Dispatch => "dispatch",
+            Self::Result => "result",
+            Self::Cron => "cron",
+            Self::Heartbeat => "heartbeat",
+            Self::Remember => "remember",
+            Self::Approval => "approval",
+            Self::Control => "control",
+            Self::Notice => "notice",
+        }
+    }
+}
+
+/// An event as it lies in a box.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// The format's version.
+    pub v: u32,
+    /// Its name for ever.
+    pub id: Id,
+    /// What it is about.
+    pub kind: EventKind,
+    /// Who says it.
+    #[serde(alias = "source")]
+    pub from: Address,
+    /// Where the answer goes.
+    pub reply_to: Address,
+    /// The agent that shall answer, where the sender chose one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// The session that it belongs to, where the sender chose one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// The text.
+    #[serde(alias = "text")]
+    pub content: String,
+    /// The event that this one answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_reply_to: Option<Id>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Nothing is done with it before this instant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// Nothing is tried after this instant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// What went wrong, in a notice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// How many events this one came by.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hops: u32,
+    /// Files that belong to it, relative to the workspace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<String>,
+    /// What a channel or stage wants to keep with it.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub meta: Map<String, Value>,
+    /// Fields that this program does not know.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if wants a reference")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+/// An event as somebody hands it in: everything may be missing.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Draft {
+    /// The format's version, if the writer says.
+    pub v: Option<u32>,
+    /// See [`Event::kind`].
+    pub kind: EventKind,
+    /// See [`Event::from`].
+    #[serde(alias = "source")]
+    pub from: Option<Address>,
+    /// See [`Event::reply_to`].
+    pub reply_to: Option<Address>,
+    /// See [`Event::agent`].
+    #[serde(alias = "agent_id")]
+    pub agent: Option<String>,
+    /// See [`Event::session`].
+    pub session: Option<String>,
+    /// See [`Event::content`].
+    #[serde(alias = "text")]
+    pub content: Option<String>,
+    /// See [`Event::in_reply_to`].
+    pub in_reply_to: Option<Id>,
+    /// See [`Event::not_before`].
+    pub not_before: Option<Timestamp>,
+    /// See [`Event::expires_at`].
+    pub expires_at: Option<Timestamp>,
+    /// See [`Event::error`].
+    pub error: Option<String>,
+    /// See [`Event::attachments`].
+    pub attachments: Vec<String>,
+    /// See [`Event::meta`].
+    pub meta: Map<String, Value>,
+    /// Fields that this program does not know; the writer's own id and creation time end here too.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl Draft {
+    /// A message with this text.
+    #[must_use]
+    pub fn message(content: impl Into<String>) -> Self {
+        Self { content: Some(content.into()), ..Self::default() }
+    }
+
+    /// Reads a dropped file by its name: `.json` is an event, `.md` and `.txt` are its content,
+    /// whose front matter may set fields.
+    ///
+    /// # Errors
+    /// `Data` with line and column for what cannot be read, and for other kinds of file.
+    pub fn from_file(name: &str, bytes: &[u8]) -> Result<Self> {
+        let suffix = name.rsplit_once('.').map(|(_, suffix)| suffix.to_ascii_lowercase());
+        if !matches!(suffix.as_deref(), Some("json" | "md" | "txt" | "markdown")) {
+            return Err(Fault::data("not an event").hint("drop .md, .txt or .json files"));
+        }
+        let text =
+            std::str::from_utf8(bytes).map_err(|e| Fault::data(format!("not UTF-8 at byte {}", e.valid_up_to())))?;
+        let draft = match suffix.as_deref() {
+            Some("json") => json(text)?,
+            Some("md" | "txt" | "markdown") => {
+                let parts = front_matter::split(text)?;
+                let mut draft: Self = match parts.yaml {
+                    Some(yaml) => serde_yaml::from_str(yaml).map_err(|e| Fault::data(format!("front matter: {e}")))?,
+                    None => Self::default(),
+                };
+                draft.content.get_or_insert_with(|| parts.body.trim_end().to_owned());
+                draft
+            }
+            _ => return Err(Fault::data("not an event").hint("drop .md, .txt or .json files")),
+        };
+        if draft.v.is_some_and(|v| v > VERSION) {
+            return Err(future(draft.v.unwrap_or_default()));
+        }
+        not_too_deep(&draft.meta)?;
+        not_too_deep(&draft.extra)?;
+        if draft.content.as_deref().is_none_or(|c| c.trim().is_empty()) {
+            let fault = Fault::data("it has no content");
+            let guess = draft.extra.keys().find_map(|key| {
+                let near = nearest(key, ["content", "text"].into_iter())?;
+                Some(format!("unknown field `{key}`, did you mean `{near}`?"))
+            });
+            return Err(Fault { hint: guess, ..fault });
+        }
+        Ok(draft)
+    }
+
+    /// The event `id` made of this draft at `now`. What says neither who nor where to is from `me`,
+    /// and its answer goes to `home`; an answer to somebody named goes back to that one.
+    #[must_use]
+    pub fn complete(mut self, id: Id, now: Stamp, me: &Address, home: &Address) -> Event {
+        // The identity of an event is given, never claimed.
+        for claimed in ["id", "created_at", "hops"] {
+            if let Some(value) = self.extra.remove(claimed) {
+                self.meta.insert(format!("dropped_{claimed}"), value);
+            }
+        }
+        let reply_to = self.reply_to.or_else(|| self.from.clone()).unwrap_or_else(|| home.clone());
+        Event {
+            v: VERSION,
+            id,
+            kind: self.kind,
+            from: self.from.unwrap_or_else(|| me.clone()),
+            reply_to,
+            agent: self.agent,
+            session: self.session,
+            content: self.content.unwrap_or_default(),
+            in_reply_to: self.in_reply_to,
+            created_at: now.timestamp(),
+            not_before: self.not_before,
+            expires_at: self.expires_at,
+            error: self.error,
+            hops: 0,
+            attachments: self.attachments,
+            meta: self.meta,
+            extra: self.extra,
+        }
+    }
+}
+
+impl Event {
+    /// Reads an event of a box.
+    ///
+    /// # Errors
+    /// `Data`: torn, not JSON, wrongly typed, or written by a newer program.
+    pub fn from_json(bytes: &[u8]) -> Result<Self> {
+        if bytes.is_empty() {
+            return Err(Fault::data("the file is empty: its writer was cut off"));
+        }
+        let text =
+            std::str::from_utf8(bytes).map_err(|e| Fault::data(format!("not UTF-8 at byte {}", e.valid_up_to())))?;
+        let event: Self = json(text)?;
+        not_too_deep(&event.meta)?;
+        not_too_deep(&event.extra)?;
+        if event.v > VERSION { Err(future(event.v)) } else { Ok(event) }
+    }
+
+    /// The event as one line of JSON.
+    ///
+    /// # Errors
+    /// `Data` where it cannot be written as JSON, which no event read or made here is.
+    pub fn to_json(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(|e| Fault::data(format!("event {}: {e}", self.id)))
+    }
+
+    /// An event that `self` caused: derived id, same place.
+    #[must_use]
+    pub fn child(&self, what: Derived, number: u32, from: &Address, content: String, now: Stamp) -> Self {
+        let kind = match what {
+            Derived::Reply => EventKind::Message,
+            Derived::Memory => EventKind::Remember,
+            Derived::Notice => EventKind::Notice,
+            Derived::Approval => EventKind::Approval,
+            Derived::Dispatch => EventKind::Dispatch,
+        };
+        let draft = Draft {
+            kind,
+            from: Some(from.clone()),
+            reply_to: Some(self.reply_to.clone()),
+            content: Some(content),
+            in_reply_to: Some(self.id.clone()),
+            ..Draft::default()
+        };
+        let mut event = draft.complete(self.id.derive(what, number), now, from, &self.reply_to);
+        event.hops = self.hops.saturating_add(1);
+        event
+    }
+
+    /// The instant of `expires_at`.
+    #[must_use]
+    pub fn expires(&self) -> Option<Stamp> {
+        self.expires_at.map(Stamp::from)
+    }
+}
+
+/// What is deeper than [`DEPTH`] could be read here, and not any more from the log that holds it.
+fn not_too_deep(fields: &Map<String, Value>) -> Result<()> {
+    fn is_within(value: &Value, left: usize) -> bool {
+        match value {
+            Value::Array(values) => left > 0 && values.iter().all(|value| is_within(value, left - 1)),
+            Value::Object(values) => left > 0 && values.values().all(|value| is_within(value, left - 1)),
+            _ => true,
+        }
+    }
+    match fields.iter().find(|(_, value)| !is_within(value, DEPTH)) {
+        Some((name, _)) => Err(Fault::data(format!("`{name}` is nested over {DEPTH} levels deep"))),
+        None => Ok(()),
+    }
+}
+
+fn future(version: u32) -> Fault {
+    Fault::data(format!("event format {version} is newer than this program's ({VERSION})")).hint("update claw")
+}
+
+fn json<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|e| {
+        #[derive(Deserialize)]
+        struct Version {
+            v: u32,
+        }
+        match serde_json::from_str::<Version>(text) {
+            Ok(Version { v }) if v > VERSION => future(v),
+            _ => Fault::data(format!("not an event: {e}")),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn address(text: &str) -> Address {
+        Address::parse(text).unwrap()
+    }
+
+    fn id() -> Id {
+        Id::new(Stamp(1_795_221_690_123_456), 1)
+    }
+
+    #[test]
+    fn an_event_reads_back_with_the_fields_it_does_not_know() {
+        let draft = Draft::from_file("x.json", br#"{"text":"hi","source":"cli:bob","color":"red"}"#).unwrap();
+        let event = draft.complete(id(), Stamp(0), &address("cli:me"), &address("cli:home"));
+        assert_eq!((event.from.as_str(), event.reply_to.as_str()), ("cli:bob", "cli:bob"));
+        let again = Event::from_json(event.to_json().unwrap().as_bytes()).unwrap();
+        assert_eq!(again, event);
+        assert_eq!(again.extra["color"], "red");
+    }
+
+    #[test]
+    fn who_says_nothing_is_me_and_is_answered_at_home() {
+        let event = Draft::message("x").complete(id(), Stamp(0), &address("cli:me"), &address("file:home"));
+        assert_eq!((event.from.as_str(), event.reply_to.as_str()), ("cli:me", "file:home"));
+    }
+
+    #[test]
+    fn a_drop_cannot_choose_its_id() {
+        let text = br#"{"id":"20200101T000000.000000Z-mine","content":"x","hops":3}"#;
+        let event =
+            Draft::from_file("x.json", text).unwrap().complete(id(), Stamp(0), &address("a:b"), &address("a:b"));
+        assert_eq!(event.id, id());
+        assert_eq!((event.hops, event.extra.len()), (0, 0));
+    }
+
+    #[test]
+    fn markdown_is_content_and_its_front_matter_sets_fields() {
+        let draft = Draft::from_file("q.md", b"---\nagent: cookie\nreply_to: file:x\n---\nhello\n\nyou\n").unwrap();
+        assert_eq!(draft.agent.as_deref(), Some("cookie"));
+        assert_eq!(draft.content.as_deref(), Some("hello\n\nyou"));
+    }
+
+    #[test]
+    fn bad_events_say_what_is_wrong() {
+        let message = |bytes: &[u8]| Event::from_json(bytes).unwrap_err().message;
+        assert!(message(b"").contains("empty"));
+        assert!(message(b"{\"v\":1,").contains("line 1 column"));
+        assert!(message(b"\xff\xfe").contains("UTF-8 at byte 0"));
+        assert!(message(br#"{"v":9,"id":{"new":"shape"}}"#).contains("newer"));
+        let drop = |name, bytes: &[u8]| Draft::from_file(name, bytes).unwrap_err().message;
+        assert!(drop("x.json", br#"{"content":7}"#).contains("expected a string"));
+        assert!(drop("x.json", br#"{"content":"x","v":2}"#).contains("newer"));
+        assert!(drop("x.md", b"  \n").contains("no content"));
+        let typo = Draft::from_file("x.json", br#"{"agent":"x","contnet":"x"}"#).unwrap_err();
+        assert_eq!(typo.hint.as_deref(), Some("unknown field `contnet`, did you mean `content`?"));
+        assert!(drop("x.png", b"x").contains("not an event"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Event::from_json(&bytes);
+            for name in ["a.json", "a.md", "a"] {
+                let _ = Draft::from_file(name, &bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn every_kind_is_called_as_in_its_file() {
+        for kind in EventKind::ALL {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+        }
+    }
+}

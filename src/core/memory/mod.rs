@@ -1,0 +1,3 @@
+//! Memory as values: ranking the lines of notes for a query.
+
+pub mod recall;

@@ -1,0 +1,221 @@
+//! How a model is reached: a block of `models:` in `claw.yaml`, or the `llm:` of an agent.
+
+use crate::core::model::context_window;
+use crate::core::model::money::Price;
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+/// The provider that answers from a cassette.
+pub const REPLAY: &str = "replay";
+
+/// One model, and how to reach it. In an agent's `llm:` the same keys override these.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Model {
+    /// `openai`, `anthropic`, `ollama`, `command`, `replay` or `offline`.
+    pub provider: Option<String>,
+    /// The provider's name of the model.
+    pub model: Option<String>,
+    /// The server's base URL, up to and with `/v1`.
+    pub api_base: Option<String>,
+    /// The key itself; better one of the next two.
+    #[serde(skip_serializing)]
+    pub api_key: Option<String>,
+    /// The environment variable that has the key.
+    #[serde(skip_serializing)]
+    pub api_key_env: Option<String>,
+    /// The file that has the key.
+    #[serde(skip_serializing)]
+    pub api_key_file: Option<String>,
+    /// Sampling temperature.
+    pub temperature: Option<f64>,
+    /// The most tokens of an answer.
+    pub max_tokens: Option<u32>,
+    /// How much it can read, in tokens; default by its name.
+    pub window: Option<u64>,
+    /// Whether and how much it thinks before it speaks.
+    pub thinking: Option<Thinking>,
+    /// `ollama`: how many tokens fit into its window.
+    pub num_ctx: Option<u32>,
+    /// `ollama`: how long the model stays loaded, as the server reads it: `10m`, `-1`.
+    pub keep_alive: Option<String>,
+    /// `openai`: which server's or model's peculiarities are respected, where the address and the name do not say.
+    pub dialect: Option<String>,
+    /// The models that are asked where this one cannot be reached, in this order.
+    pub fallback: Vec<String>,
+    /// `command`: the program and its arguments.
+    pub command: Vec<String>,
+    /// `replay`: the cassette that answers.
+    pub cassette: Option<String>,
+    /// The longest wait for a connection; default 10 s.
+    pub connect_timeout: Option<SignedDuration>,
+    /// The longest wait for the first word; default 2 min.
+    pub first_token_timeout: Option<SignedDuration>,
+    /// The longest silence within an answer; default 1 min.
+    pub idle_timeout: Option<SignedDuration>,
+    /// The longest answer in all; default 10 min.
+    pub timeout: Option<SignedDuration>,
+    /// How many requests at once, over all processes.
+    pub max_concurrency: Option<u32>,
+    /// What its tokens cost.
+    #[serde(skip_serializing)]
+    pub price: Option<Price>,
+}
+
+/// The keys of a model, in `models:` and in an agent's `llm:`.
+pub const MODEL_KEYS: &[&str] = &[
+    "provider",
+    "model",
+    "api_base",
+    "api_key",
+    "api_key_env",
+    "api_key_file",
+    "temperature",
+    "max_tokens",
+    "window",
+    "thinking",
+    "num_ctx",
+    "keep_alive",
+    "dialect",
+    "fallback",
+    "command",
+    "cassette",
+    "connect_timeout",
+    "first_token_timeout",
+    "idle_timeout",
+    "timeout",
+    "max_concurrency",
+    "price",
+];
+
+impl Model {
+    /// The key that is unfit, and what is wrong with it, to be said behind the model's name.
+    #[must_use]
+    pub fn wrong(&self) -> Option<(&'static str, String)> {
+        let Some(provider) = &self.provider else {
+            return Some(("", " has no `provider` (openai, anthropic, ollama, command, replay or offline)".to_owned()));
+        };
+        if provider == REPLAY && self.cassette.is_none() {
+            return Some(("", " has no `cassette`".to_owned()));
+        }
+        if let Some(missing) = self.price.and_then(|price| price.missing()) {
+            let what = format!(".price has no `{missing}` (for a million tokens; 0 if it costs nothing)");
+            return Some(("price", what));
+        }
+        let is_too_small = self.window.is_some_and(|window| window < 1000);
+        is_too_small.then(|| ("window", ".window is under 1000 tokens: not even the prompt would fit".to_owned()))
+    }
+
+    /// How much it can read, in tokens, and how that is known.
+    #[must_use]
+    pub fn window(&self) -> (u64, &'static str) {
+        let known = || self.model.as_deref().and_then(context_window::known);
+        // A server that was told how much it shall hold cuts off the rest and says nothing.
+        match (self.window.or(self.num_ctx.map(u64::from)), known()) {
+            (Some(window), _) => (window, "by claw.yaml"),
+            (None, Some(window)) => (window, "by its name"),
+            (None, None) => (context_window::UNKNOWN, "because nobody knows this model"),
+        }
+    }
+
+    /// These settings, with everything that `over` says in its place.
+    pub fn merge(&mut self, over: &Self) {
+        fn take<T: Clone>(into: &mut Option<T>, from: Option<&T>) {
+            if let Some(value) = from {
+                *into = Some(value.clone());
+            }
+        }
+        // A price and a window are one model's, not another's.
+        if over.model.as_ref().is_some_and(|model| self.model.as_ref() != Some(model)) {
+            (self.price, self.window) = (None, None);
+        }
+        take(&mut self.provider, over.provider.as_ref());
+        take(&mut self.model, over.model.as_ref());
+        take(&mut self.api_base, over.api_base.as_ref());
+        take(&mut self.api_key, over.api_key.as_ref());
+        take(&mut self.api_key_env, over.api_key_env.as_ref());
+        take(&mut self.api_key_file, over.api_key_file.as_ref());
+        take(&mut self.temperature, over.temperature.as_ref());
+        take(&mut self.max_tokens, over.max_tokens.as_ref());
+        take(&mut self.window, over.window.as_ref());
+        take(&mut self.thinking, over.thinking.as_ref());
+        take(&mut self.num_ctx, over.num_ctx.as_ref());
+        take(&mut self.keep_alive, over.keep_alive.as_ref());
+        take(&mut self.dialect, over.dialect.as_ref());
+        take(&mut self.cassette, over.cassette.as_ref());
+        take(&mut self.connect_timeout, over.connect_timeout.as_ref());
+        take(&mut self.first_token_timeout, over.first_token_timeout.as_ref());
+        take(&mut self.idle_timeout, over.idle_timeout.as_ref());
+        take(&mut self.timeout, over.timeout.as_ref());
+        take(&mut self.max_concurrency, over.max_concurrency.as_ref());
+        take(&mut self.price, over.price.as_ref());
+        if !over.fallback.is_empty() {
+            self.fallback.clone_from(&over.fallback);
+        }
+        if !over.command.is_empty() {
+            self.command.clone_from(&over.command);
+        }
+    }
+}
+
+/// Whether and how much a model thinks before it speaks: `true`, `false`, a word (`low`, `medium`, `high`, or what
+/// else the service knows), or a number of tokens. Every provider has its own way to be told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Thinking {
+    /// As much as it likes, or not at all.
+    Is(bool),
+    /// With so many tokens.
+    Tokens(u32),
+    /// With so much effort.
+    Effort(String),
+}
+
+impl Thinking {
+    /// It shall not.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        match self {
+            Self::Is(thinks) => !thinks,
+            Self::Tokens(tokens) => *tokens == 0,
+            Self::Effort(word) => matches!(word.as_str(), "off" | "none"),
+        }
+    }
+
+    /// The number, where it was one.
+    #[must_use]
+    pub fn tokens(&self) -> Option<u32> {
+        match self {
+            Self::Tokens(tokens) => Some(*tokens),
+            _ => None,
+        }
+    }
+
+    /// In a word; none where nobody has said how much.
+    #[must_use]
+    pub fn effort(&self) -> Option<&str> {
+        match self {
+            Self::Tokens(0) | Self::Is(_) => None,
+            Self::Tokens(..=2048) => Some("low"),
+            Self::Tokens(..=8192) => Some("medium"),
+            Self::Tokens(_) => Some("high"),
+            Self::Effort(word) => Some(word.as_str()).filter(|word| *word != "on"),
+        }
+    }
+
+    /// In tokens.
+    #[must_use]
+    pub fn budget(&self) -> u32 {
+        match self {
+            Self::Tokens(tokens) => *tokens,
+            _ if self.is_off() => 0,
+            Self::Effort(word) => match word.as_str() {
+                "minimal" | "low" => 4096,
+                "high" => 16_384,
+                "xhigh" | "max" => 32_768,
+                _ => 8192,
+            },
+            Self::Is(_) => 8192,
+        }
+    }
+}

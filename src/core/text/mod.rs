@@ -1,0 +1,11 @@
+//! Text the owner and the agents write: front matter, YAML limits, templates, truncation, edits, problems with
+//! line and column.
+
+pub mod bounded_lines;
+pub mod edit;
+pub mod front_matter;
+pub mod json_diff;
+pub mod problem;
+pub mod template;
+pub mod truncate;
+pub mod yaml;

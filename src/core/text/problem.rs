@@ -1,0 +1,202 @@
+//! What is wrong with a file the owner wrote: path, line, column, and the way out. Settings are read
+//! so that an unknown key is a warning and never takes anything down.
+
+use crate::core::fault::Fault;
+use crate::core::text::yaml;
+use serde::de::DeserializeOwned;
+use std::fmt;
+
+/// The most bytes of settings.
+const MAX: usize = 64 << 10;
+/// The most warnings about one file.
+const MANY: usize = 50;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file, relative to the workspace.
+    pub path: String,
+    /// Line and column from 1, where known.
+    pub at: Option<(usize, usize)>,
+    /// What is wrong.
+    pub message: String,
+    /// A warning lets everything go on.
+    pub is_warning: bool,
+}
+
+impl Problem {
+    /// An error in `path`.
+    #[must_use]
+    pub fn error(path: &str, message: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), at: None, message: message.into(), is_warning: false }
+    }
+
+    /// A warning about `path`.
+    #[must_use]
+    pub fn warning(path: &str, message: impl Into<String>) -> Self {
+        Self { is_warning: true, ..Self::error(path, message) }
+    }
+
+    /// The same problem at this line and column.
+    #[must_use]
+    pub fn at(mut self, at: Option<(usize, usize)>) -> Self {
+        self.at = at;
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path)?;
+        if let Some((line, column)) = self.at {
+            write!(f, ":{line}:{column}")?;
+        }
+        write!(f, ": {}{}", if self.is_warning { "warning: " } else { "" }, self.message)
+    }
+}
+
+impl From<Problem> for Fault {
+    fn from(problem: Problem) -> Self {
+        Self::config(problem.to_string())
+    }
+}
+
+/// Reads `yaml`, which starts at line `first_line` of `path`. Returns the value and a warning for
+/// every key that `known` does not have.
+///
+/// # Errors
+/// The problem, with line and column, where it is not YAML or a value has the wrong type.
+pub fn read<T: DeserializeOwned + Default>(
+    path: &str,
+    yaml: &str,
+    first_line: usize,
+    known: &[&str],
+) -> Result<(T, Vec<Problem>), Problem> {
+    if yaml.lines().all(|l| l.trim().is_empty() || l.trim_start().starts_with('#')) {
+        return Ok((T::default(), Vec::new()));
+    }
+    yaml::check(yaml, MAX).map_err(|why| Problem::error(path, format!("it {why}")))?;
+    let mut warnings = Vec::new();
+    let source = serde_yaml::Deserializer::from_str(yaml);
+    let value = serde_ignored::deserialize(source, |key| {
+        let key = key.to_string();
+        let name = key.rsplit('.').next().unwrap_or(&key);
+        let mut message = format!("unknown key `{key}`");
+        if let Some(near) = nearest(name, known.iter().copied()) {
+            message = format!("{message}, did you mean `{near}`?");
+        }
+        // Nobody reads more of them, and looking for each is a walk through the file.
+        if warnings.len() == MANY {
+            return;
+        }
+        let at = locate(yaml, &key).map(|(line, column)| (line + first_line - 1, column));
+        warnings.push(Problem::warning(path, message).at(at));
+    });
+    match value {
+        Ok(value) => Ok((value, warnings)),
+        Err(error) => {
+            let at = error.location().map(|l| (l.line() + first_line - 1, l.column()));
+            let text = error.to_string();
+            let text = text.split(" at line ").next().unwrap_or(&text).to_owned();
+            Err(Problem::error(path, text).at(at))
+        }
+    }
+}
+
+/// The word among `words` that somebody who typed `typed` most likely meant.
+#[must_use]
+pub fn nearest<'a>(typed: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    words
+        .map(|word| (strsim::jaro_winkler(typed, word), word))
+        .filter(|(score, _)| *score > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, word)| word)
+}
+
+/// Where the key path `a.b.c` stands in `yaml`: each key is looked for behind the one before.
+#[must_use]
+pub fn locate(yaml: &str, path: &str) -> Option<(usize, usize)> {
+    let mut found = None;
+    let mut from = 0;
+    for key in path.split('.').filter(|k| *k != "?" && k.parse::<usize>().is_err()) {
+        for (number, line) in yaml.lines().enumerate().skip(from) {
+            let column = line.find(key).filter(|at| {
+                let before = line[..*at].trim_end();
+                let after = line[at + key.len()..].trim_start_matches(['"', '\'']).trim_start();
+                let opens = before.is_empty() || before.ends_with(['{', ',', '-', '"', '\'']);
+                after.starts_with(':') && opens
+            });
+            if let Some(column) = column {
+                found = Some((number + 1, column + 1));
+                from = number;
+                break;
+            }
+        }
+    }
+    found
+}
+
+/// Where the `n`th item (from 0) of the list under `list` stands in `yaml`: at its `key`, which every item has.
+#[must_use]
+pub fn locate_item(yaml: &str, list: &str, key: &str, n: usize) -> Option<(usize, usize)> {
+    let (begin, _) = locate(yaml, list)?;
+    let lines = yaml.lines().enumerate().skip(begin - 1).filter(|(_, line)| !line.trim_start().starts_with('#'));
+    let found = lines.flat_map(|(number, line)| {
+        let opens = |at: usize| {
+            let before = line[..at].trim_end();
+            let after = line[at + key.len()..].trim_start_matches(['"', '\'']).trim_start();
+            after.starts_with(':') && (before.is_empty() || before.ends_with(['{', ',', '-', '"', '\'']))
+        };
+        line.match_indices(key).filter(move |(at, _)| opens(*at)).map(move |(at, _)| (number + 1, at + 1))
+    });
+    found.into_iter().nth(n)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+    use std::collections::BTreeMap;
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[serde(default)]
+    struct Settings {
+        model: String,
+        nested: BTreeMap<String, Inner>,
+    }
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[serde(default)]
+    struct Inner {
+        size: u32,
+    }
+
+    const KNOWN: &[&str] = &["model", "nested", "size"];
+
+    #[test]
+    fn an_unknown_key_is_a_warning_with_its_place_and_a_guess() {
+        let (value, warnings) =
+            read::<Settings>("claw.yaml", "model: x\nmodle: y\nnested:\n  a:\n    sise: 1\n", 1, KNOWN).unwrap();
+        assert_eq!(value.model, "x");
+        let shown: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            shown,
+            [
+                "claw.yaml:2:1: warning: unknown key `modle`, did you mean `model`?",
+                "claw.yaml:5:5: warning: unknown key `nested.a.sise`, did you mean `size`?",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_wrong_type_is_an_error_with_its_place() {
+        let error = read::<Settings>("a/AGENT.md", "model: x\nnested:\n  a: {size: big}\n", 2, KNOWN).unwrap_err();
+        assert_eq!(error.at, Some((4, 13)));
+        assert!(error.message.contains("invalid type"), "{error}");
+    }
+
+    #[test]
+    fn comments_alone_are_the_defaults() {
+        assert_eq!(read::<Settings>("c", "# nothing\n\n", 1, KNOWN).unwrap(), (Settings::default(), vec![]));
+    }
+}

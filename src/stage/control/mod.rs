@@ -1,0 +1,133 @@
+//! `control`: slash commands, each in the lane beside its session. They ask no model, wait for no turn and
+//! take no slots, so that they are answered when everything else is busy.
+//!
+//! The commit point is the answer in the outbox, whose id is the command's `.r01`. A command that is worked
+//! on again after a kill does harm nowhere: what it taught the routes was synced before it moved to its lane
+//! (`/new`, `/agent ID`); what turn it stops is a file of its name before anybody is told (`/stop`); a word
+//! on a call that was given before is the same word (`/approve`, `/deny`); the others only read. A second
+//! answer finds the first one's name taken, or is removed as its copy.
+
+mod commands;
+mod usage;
+
+use crate::core::event::Event;
+use crate::core::event::address::Address;
+use crate::core::event::id::Derived;
+use crate::core::event::session_name;
+use crate::core::fault::{Fault, Result};
+use crate::core::slash;
+use crate::stage::control::commands::About;
+use crate::stage::outcome::{Outcome, Patience, Standing, crashed, settle};
+use crate::stage::turn::{expired, publish_all};
+use crate::stage::worker::handler::Work;
+use crate::store::lock::Lane;
+use crate::store::queue::publish;
+use crate::store::queue::spool::Job;
+use crate::store::workspace::Workspace;
+use crate::store::workspace::journal::{self, Line};
+use crate::store::workspace::mailbox::Side;
+
+/// How many commands one process answers at once.
+pub const WIDTH: usize = 4;
+
+/// Whom an answer is from.
+const FROM: &str = "claw:control";
+/// What an answer's `meta` says of a command that could not be done.
+const REFUSED: &str = "refused";
+
+/// Whether an event is the answer to a command that could not be done.
+#[must_use]
+pub fn is_refusal(answer: &Event) -> bool {
+    answer.meta.contains_key(REFUSED) && answer.from.as_str() == FROM
+}
+
+/// Commands, for all sessions or for some.
+pub struct Control<'a> {
+    /// The workspace.
+    pub workspace: &'a Workspace,
+    /// Only those about this agent's sessions.
+    pub agent: Option<&'a str>,
+    /// Only those about this session.
+    pub session: Option<&'a str>,
+}
+
+impl<'a> Control<'a> {
+    /// Commands about every session.
+    #[must_use]
+    pub fn all(workspace: &'a Workspace) -> Self {
+        Self { workspace, agent: None, session: None }
+    }
+}
+
+impl Work for Control<'_> {
+    fn side(&self) -> Side {
+        Side::Inbox
+    }
+
+    fn wants(&self, lane: &str) -> bool {
+        session_name::is_control(lane)
+            && self.agent.is_none_or(|agent| session_name::agent(lane) == agent)
+            && self.session.is_none_or(|name| lane == session_name::control(name))
+    }
+
+    fn key<'k>(&self, lane: &'k str) -> &'k str {
+        lane
+    }
+
+    fn slots(&self, _: &str) -> Result<Vec<(String, u32)>> {
+        Ok(Vec::new())
+    }
+
+    fn run(&self, job: Job, _: &Lane) -> Outcome {
+        let id = job.entry.id.clone();
+        let event = match job.read() {
+            Ok(event) => event,
+            Err(fault) => return settle(self.workspace, Side::Inbox, job, fault, None, Patience::Waits),
+        };
+        let answered = crashed(&job).map_or_else(|| answer(self.workspace, &event), Err);
+        match answered {
+            Ok(out) => {
+                let why = event.content.trim_start().lines().next().unwrap_or_default();
+                let why = crate::core::tool::cut(why, 120).to_owned();
+                let line = Line { to: "done".into(), why, ..Line::of(Side::Inbox, "control", &job.entry) };
+                let state = match job.done() {
+                    Ok(()) => {
+                        journal::write(self.workspace, line);
+                        Standing::Done(out)
+                    }
+                    Err(fault) => Standing::Untouched(fault),
+                };
+                Outcome { id, state }
+            }
+            Err(fault) => settle(self.workspace, Side::Inbox, job, fault, Some(&event), Patience::Waits),
+        }
+    }
+}
+
+/// Does what an event commands, and publishes the answer.
+fn answer(workspace: &Workspace, event: &Event) -> Result<Vec<String>> {
+    expired(workspace, event)?;
+    if !slash::is_command(event) {
+        return Err(Fault::data("this is no command, and lies in a lane of commands"));
+    }
+    let about = About::of(workspace, event)?;
+    let owners = workspace.owners()?;
+    let said = match slash::of(event) {
+        Ok(command) if !slash::allowed(&command, &event.from, &owners) => {
+            Err(Fault::data("only the owner of this workspace may say that"))
+        }
+        Ok(command) => commands::run(&about, &command, &owners),
+        Err(fault) => Err(fault),
+    };
+    let (said, is_refused) = match said {
+        // What was asked for cannot be done, which is an answer.
+        Err(fault) if !fault.is_temporary() => (fault.to_string(), true),
+        other => (other?, false),
+    };
+    let from = Address::parse(FROM)?;
+    let mut reply = event.child(Derived::Reply, 1, &from, said.trim_end().to_owned(), workspace.world.now());
+    reply.session = Some(about.session);
+    reply.meta.extend(is_refused.then(|| (REFUSED.to_owned(), true.into())));
+    publish::check_size(&reply)?;
+    publish_all(workspace, &[reply])
+}

@@ -1,0 +1,234 @@
+//! Seeing one event through: for a stage that was given an id, and for `ask`. Whoever does the work,
+//! this returns when the event has left its stage.
+
+use crate::core::event::id::{Derived, Id};
+use crate::core::event::stamp::{SECOND, Stamp};
+use crate::core::fault::{Fault, Kind, Result};
+use crate::core::slash;
+use crate::stage::outcome::{Outcome, Standing};
+use crate::stage::route;
+use crate::stage::worker::handler::Work;
+use crate::store::fs::watch::{Hears, Watch, Woken};
+use crate::store::lock::Lane;
+use crate::store::lock::slots::{Promised, Slots, Taken};
+use crate::store::queue::locate::{self, Found};
+use crate::store::queue::spool::{self, Head};
+use crate::store::workspace::Workspace;
+use crate::store::workspace::mailbox::{Side, State};
+use std::fs;
+use std::os::fd::BorrowedFd;
+
+/// How long somebody waits.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limit<'a> {
+    /// Until then.
+    pub until: Option<Stamp>,
+    /// Until this is readable.
+    pub bell: Option<BorrowedFd<'a>>,
+}
+
+impl Limit<'_> {
+    /// Sleeps until something changes, or `due` comes. False where nobody waits any longer.
+    ///
+    /// # Errors
+    /// Where the kernel refuses to wait.
+    pub fn sleep(&self, workspace: &Workspace, watch: &Watch, due: Option<Stamp>) -> Result<bool> {
+        let now = workspace.world.now();
+        if self.until.is_some_and(|until| until <= now) {
+            return Ok(false);
+        }
+        let next = self.until.into_iter().chain(due).min();
+        Ok(watch.wait(now, next, self.bell)? != Woken::Other)
+    }
+}
+
+/// Works on the lane of event `id`, or waits for whoever does, until the event has left the stage. The works
+/// are those of one box; which one does it, the lane says.
+///
+/// # Errors
+/// `Later` where it is not this stage's turn yet, `Data` where there is no such event.
+pub fn see_through(workspace: &Workspace, works: &[&dyn Work], id: &Id) -> Result<Outcome> {
+    let seen = see_within(workspace, works, id, Limit::default())?;
+    seen.ok_or_else(|| Fault::new(Kind::Later, format!("nobody waits for {id} any longer")))
+}
+
+/// The same for whoever does not wait for ever; `None` where that is over.
+///
+/// # Errors
+/// As [`see_through`].
+pub fn see_within(workspace: &Workspace, works: &[&dyn Work], id: &Id, limit: Limit) -> Result<Option<Outcome>> {
+    let side = works.first().map_or(Side::Inbox, |work| work.side());
+    let mut watch = None;
+    loop {
+        let place = place(workspace, side, id)?;
+        let lane = match standing(workspace, side, &place, id)? {
+            Some(outcome) => return Ok(Some(outcome)),
+            None => place.entry.lane.clone(),
+        };
+        let Some(work) = works.iter().find(|work| work.wants(&lane)) else {
+            return Err(Fault::data(format!("{id} is in lane {lane}, which is not for this stage")));
+        };
+        // The watch is there before the last try, so that no release is missed.
+        let is_watching = watch.is_some();
+        if let Some(lane) = Lane::attempt(workspace, side, &lane)? {
+            let is_over = !take_slots(workspace, *work, &lane, limit)?;
+            let outcome = if is_over { Ok(None) } else { work_off(workspace, *work, &lane, id) };
+            lane.release();
+            match outcome? {
+                None if !is_over => continue,
+                outcome => return Ok(outcome),
+            }
+        }
+        let eye = match watch.take() {
+            Some(eye) => eye,
+            None => eye(workspace, side)?,
+        };
+        if is_watching && !limit.sleep(workspace, &eye, None)? {
+            return Ok(None);
+        }
+        watch = Some(eye);
+    }
+}
+
+/// Works off a lane that the caller holds, up to and with event `id`; `None` where that has moved on
+/// by other hands.
+///
+/// # Errors
+/// Where the file system refuses, or the lane is held up (`Later`).
+pub fn until(workspace: &Workspace, work: &dyn Work, lane: &Lane, id: &Id) -> Result<Option<Outcome>> {
+    take_slots(workspace, work, lane, Limit::default())?;
+    work_off(workspace, work, lane, id)
+}
+
+fn work_off(workspace: &Workspace, work: &dyn Work, lane: &Lane, id: &Id) -> Result<Option<Outcome>> {
+    let side = work.side();
+    let mut entries = spool::lane(workspace, side, &lane.name)?;
+    loop {
+        match spool::claim(workspace, side, lane, &mut entries)? {
+            Head::Nothing => return Ok(None),
+            Head::NotDue(due) => return Err(not_due(workspace, id, due, "")),
+            Head::Job(job) => {
+                let is_it = job.entry.id == *id;
+                let outcome = work.run(job, lane);
+                match outcome.state {
+                    _ if is_it => {
+                        lane.occupy(Slots::default());
+                        return Ok(Some(outcome));
+                    }
+                    Standing::Waiting(due, fault) => {
+                        return Err(not_due(workspace, id, due, &format!(" behind {}: {fault}", outcome.id)));
+                    }
+                    Standing::Untouched(fault) => return Err(fault),
+                    Standing::Done(_) | Standing::Failed(_) => {}
+                }
+            }
+        }
+    }
+}
+
+/// Takes the slots of a lane that the caller holds, as soon as they are free. False where nobody waits for them
+/// any longer.
+///
+/// # Errors
+/// Where the file system refuses, or the settings are bad.
+pub fn take_slots(workspace: &Workspace, work: &dyn Work, lane: &Lane, limit: Limit) -> Result<bool> {
+    // How many there are may change while we wait.
+    let key = work.key(&lane.name);
+    let (mut watch, mut promised) = (None, Promised::default());
+    loop {
+        let groups = work.slots(key)?;
+        match Slots::attempt(workspace, &groups, &promised)? {
+            Taken::All(slots) => {
+                lane.occupy(slots);
+                return Ok(true);
+            }
+            Taken::Full(count) if promised.renew(workspace, &groups[..count])? => continue,
+            Taken::Full(_) => {}
+        }
+        match &watch {
+            Some(watch) if !limit.sleep(workspace, watch, None)? => return Ok(false),
+            Some(_) => {}
+            // It is there before the last try, so that no release is missed.
+            None => {
+                let made = Watch::new(&[(workspace.path(".claw/locks/slots"), Hears::Releases)])?;
+                made.also(&workspace.root, Hears::Edits);
+                made.also(&workspace.path("agents").join(key), Hears::Edits);
+                watch = Some(made);
+            }
+        }
+    }
+}
+
+/// A watch on everything by which an event can leave a stage.
+///
+/// # Errors
+/// Where the kernel has no watch left.
+pub fn eye(workspace: &Workspace, side: Side) -> Result<Watch> {
+    let locks = workspace.path(".claw/locks").join(side.name());
+    let [ready, wait, failed] =
+        [State::Ready, State::Wait, State::Failed].map(|state| (side.dir(workspace, state), Hears::Arrivals));
+    Watch::new(&[(locks, Hears::Releases), ready, wait, failed])
+}
+
+fn place(workspace: &Workspace, side: Side, id: &Id) -> Result<Found> {
+    // A copy that is still there is to be worked off, also where the event has ended; and between two
+    // folders an event is in neither for a reader, who therefore looks twice.
+    let look = || -> Result<Option<Found>> {
+        let mut found = locate::of(workspace, side, id)?;
+        let live = |f: &Found| matches!(f.state, Some(State::Ready | State::Wait | State::Run));
+        let at = found.iter().position(live).unwrap_or(0);
+        Ok((!found.is_empty()).then(|| found.swap_remove(at)))
+    };
+    let found = match look()? {
+        None => look()?,
+        found => found,
+    };
+    found.ok_or_else(|| Fault::data(format!("there is no event {id} in {}", side.name())))
+}
+
+/// How the event stands, if nobody has to work on it any more.
+fn standing(workspace: &Workspace, side: Side, found: &Found, id: &Id) -> Result<Option<Outcome>> {
+    let outcome = |state| Ok(Some(Outcome { id: id.clone(), state }));
+    match found.state {
+        None => outcome(Standing::Done(left_behind(workspace, side, found, id))),
+        Some(State::Failed) => {
+            let reason = fs::read_to_string(side.reason(workspace, id)).unwrap_or_default();
+            let first = reason.lines().next().unwrap_or("no reason was written").to_owned();
+            outcome(Standing::Failed(Fault::new(Kind::Failed, first)))
+        }
+        Some(State::New) => {
+            let fault = Fault::new(Kind::Later, format!("{id} is not routed yet"));
+            Err(fault.hint("`claw route` first, or wait until it is due"))
+        }
+        Some(State::Wait) => match found.entry.waits(workspace.world.now()) {
+            Some(due) => {
+                let fault = Fault::new(Kind::Later, "an attempt has failed").hint(format!("claw why {}", id.short()));
+                outcome(Standing::Waiting(due, fault))
+            }
+            None => Ok(None),
+        },
+        Some(State::Ready | State::Run) => Ok(None),
+    }
+}
+
+/// What a finished event has sent out, by its session's log.
+fn left_behind(workspace: &Workspace, side: Side, found: &Found, id: &Id) -> Vec<String> {
+    if side == Side::Outbox {
+        return Vec::new();
+    }
+    let event = spool::read_capped(&found.path).ok().and_then(|b| crate::core::event::Event::from_json(&b).ok());
+    let Some(event) = event else { return Vec::new() };
+    if slash::is_command(&event) {
+        return vec![id.derive(Derived::Reply, 1).to_string()];
+    }
+    let known = crate::store::routes::load(workspace).unwrap_or_default();
+    let Ok(decision) = route::decide(workspace, &event, &known) else { return Vec::new() };
+    let records = crate::store::session::log::read(workspace, &decision.lane, id).unwrap_or_default();
+    let out = crate::core::turn::replay(records, id).done.unwrap_or_default();
+    out.into_iter().map(|event| event.id.to_string()).collect()
+}
+
+fn not_due(workspace: &Workspace, id: &Id, due: Stamp, why: &str) -> Fault {
+    let left = u64::try_from(due.0.saturating_sub(workspace.world.now().0) / SECOND).unwrap_or_default();
+    Fault::new(Kind::Later, format!("{id} waits until {}{why}", due.timestamp())).after(Some(left + 1))
+}

@@ -1,0 +1,382 @@
+//! `supervise`: all stages, or some, in one process that sleeps until a file or a due time wakes it.
+
+use crate::core::config;
+use crate::core::definition::task::TaskState;
+use crate::core::event::entry::Entry;
+use crate::core::event::stamp::{DAY, Stamp};
+use crate::core::fault::{Fault, Kind, Result};
+use crate::stage::control::{self, Control};
+use crate::stage::deliver::Deliver;
+use crate::stage::outcome::{Outcome, failures, take_in};
+use crate::stage::remember::Remember;
+use crate::stage::route::Router;
+use crate::stage::task_watch::{self, News};
+use crate::stage::tick;
+use crate::stage::turn::run_agent::RunAgent;
+use crate::stage::worker::handler::Work;
+use crate::stage::worker::pool::{self, Mode};
+use crate::stage::worker::threads::Word;
+use crate::store::agent::definitions;
+use crate::store::fs::lease;
+use crate::store::fs::watch::{Change, Hears, Watch, Woken};
+use crate::store::queue::drops::Taken;
+use crate::store::session::approvals::{self, Verdict};
+use crate::store::tasks;
+use crate::store::tasks::claims;
+use crate::store::workspace::Workspace;
+use crate::store::workspace::mailbox::{Side, State};
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The stages, in the order of an event's way.
+pub const STAGES: &[&str] = &["route", "run-agent", "remember", "deliver", "tick"];
+
+/// What there may be to do. The pools do theirs in threads of their own, the rest is the desk's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Chore {
+    Claims,
+    Tasks,
+    TakeIn,
+    Route,
+    Control,
+    RunAgent,
+    Remember,
+    TakeOut,
+    Deliver,
+    Sweep,
+}
+
+impl Chore {
+    /// All but the sweeping (and claims, which go with the tasks), in the order of an event's way.
+    const USUAL: [Self; 8] = [
+        Self::Tasks,
+        Self::TakeIn,
+        Self::Route,
+        Self::Control,
+        Self::RunAgent,
+        Self::Remember,
+        Self::TakeOut,
+        Self::Deliver,
+    ];
+
+    fn stage(self) -> &'static str {
+        match self {
+            Self::TakeIn | Self::Route => "route",
+            Self::Control | Self::RunAgent => "run-agent",
+            Self::Remember => "remember",
+            Self::TakeOut | Self::Deliver => "deliver",
+            Self::Claims | Self::Tasks | Self::Sweep => "tick",
+        }
+    }
+}
+
+/// What a folder that changes means.
+#[derive(Clone, Copy)]
+enum Means {
+    /// The desk has this to do.
+    Chore(Chore),
+    /// The same, where a drop has come: one that is retried, or that somebody had begun with. Other files there are
+    /// only being written.
+    Begun(Chore),
+    /// A file has come into `ready` of this box.
+    Came(Side),
+    /// A lane of this box was let go of.
+    Freed(Side),
+    /// Slots were let go of.
+    Slots,
+    /// Somebody saves files: settings, or an agent's.
+    Edits,
+}
+
+/// The folders that are watched, and what it means when they change.
+fn folders(workspace: &Workspace) -> Vec<(PathBuf, Hears, Means)> {
+    let locks = |name: &str| workspace.path(".claw/locks").join(name);
+    let mut folders = vec![
+        (workspace.path("inbox"), Hears::Drops, Means::Chore(Chore::TakeIn)),
+        (Side::Inbox.dir(workspace, State::New), Hears::Arrivals, Means::Chore(Chore::Route)),
+        (workspace.path("outbox"), Hears::Drops, Means::Chore(Chore::TakeOut)),
+        (Side::Inbox.tmp(workspace), Hears::Edits, Means::Begun(Chore::TakeIn)),
+        (Side::Outbox.tmp(workspace), Hears::Edits, Means::Begun(Chore::TakeOut)),
+        (locks("slots"), Hears::Releases, Means::Slots),
+        (workspace.root.clone(), Hears::Home, Means::Edits),
+        // Below it the open ones may come back.
+        (workspace.path(tasks::FOLDER), Hears::Edits, Means::Chore(Chore::Tasks)),
+        (tasks::dir(workspace, TaskState::Open), Hears::Edits, Means::Chore(Chore::Tasks)),
+        (claims::locks(workspace), Hears::Releases, Means::Chore(Chore::Claims)),
+    ];
+    for verdict in [Verdict::Approved, Verdict::Denied] {
+        let decided = approvals::dir(workspace, verdict.folder());
+        folders.push((decided, Hears::Arrivals, Means::Chore(Chore::TakeIn)));
+    }
+    for side in [Side::Inbox, Side::Outbox] {
+        folders.push((side.dir(workspace, State::Ready), Hears::Arrivals, Means::Came(side)));
+        folders.push((locks(side.name()), Hears::Releases, Means::Freed(side)));
+    }
+    folders
+}
+
+/// Runs the named stages until `stop` is readable, then finishes what was begun. `tell` hears every
+/// outcome with its stage.
+///
+/// # Errors
+/// Where the folders cannot be watched, or `claw.yaml` is bad at the start.
+pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, tell: Tell) -> Result<()> {
+    approvals::lay_out(workspace)?;
+    tasks::lay_out(workspace)?;
+    claims::lay_out(workspace)?;
+    let folders = folders(workspace);
+    let watch = Watch::new(&folders.iter().map(|(path, hears, _)| (path.clone(), *hears)).collect::<Vec<_>>())?;
+    let means = folders.into_iter().map(|(.., means)| means).collect();
+    // It changes with the settings.
+    tick::width(workspace)?;
+    let width = || tick::width(workspace).unwrap_or(1);
+    let commands = Control::all(workspace);
+    let run_agent = RunAgent::all(workspace);
+    let remember = Remember { workspace };
+    let deliver = Deliver { workspace, channel: None, print: None };
+    // Commands have threads of their own: turns may hold all of theirs.
+    let works: [(Chore, &dyn Work, &Width); 4] = [
+        (Chore::Control, &commands, &|| control::WIDTH),
+        (Chore::RunAgent, &run_agent, &width),
+        (Chore::Remember, &remember, &|| 1),
+        (Chore::Deliver, &deliver, &|| tick::DELIVERIES),
+    ];
+    let mut desk = Desk {
+        workspace,
+        stages,
+        watch,
+        means,
+        bells: BTreeMap::new(),
+        dues: Mutex::default(),
+        has_claims: AtomicBool::new(false),
+        tell,
+    };
+    let mut pools = Vec::new();
+    for (chore, work, width) in works.into_iter().filter(|(chore, ..)| stages.contains(&chore.stage())) {
+        let (bell, hear) = mpsc::channel();
+        desk.bells.insert(chore, (work.side(), bell.clone()));
+        pools.push((chore, work, width, bell, hear));
+    }
+    let desk = &desk;
+    std::thread::scope(|scope| {
+        for (chore, work, width, bell, hear) in pools {
+            scope.spawn(move || {
+                let mut report = |outcome| tell(chore.stage(), outcome);
+                let sleeping = |due: Option<Stamp>| {
+                    if desk.is_due(chore, due) {
+                        desk.watch.nudge();
+                    }
+                };
+                pool::run(workspace, work, width, Mode::Forever, (&bell, &hear), &mut report, &sleeping)
+            });
+        }
+        let result = desk.attend(stop);
+        desk.ring(None, || Word::Stop);
+        result
+    })
+}
+
+/// How many events a pool may work on at once.
+type Width<'a> = dyn Fn() -> usize + Sync + 'a;
+
+/// Hears every outcome, with the name of its stage.
+pub type Tell<'a> = &'a (dyn Fn(&str, Outcome) + Sync);
+
+/// The supervisor's own thread: it routes, takes in drops, sweeps, and rings for the others.
+struct Desk<'a> {
+    workspace: &'a Workspace,
+    stages: &'a [&'a str],
+    watch: Watch,
+    /// What the watched folders mean, in their order.
+    means: Vec<Means>,
+    /// The pools, with the box that each works off.
+    bells: BTreeMap<Chore, (Side, Sender<Word>)>,
+    /// When there will be something to do that nobody is told of.
+    dues: Mutex<BTreeMap<Chore, Stamp>>,
+    /// Tasks are claimed that may become free by a lane's being let go of.
+    has_claims: AtomicBool,
+    tell: Tell<'a>,
+}
+
+impl Desk<'_> {
+    fn attend(&self, stop: BorrowedFd) -> Result<()> {
+        let workspace = self.workspace;
+        let mut router = Router::new(workspace);
+        let mut news = News::new(workspace);
+        let mut chores = BTreeSet::from(Chore::USUAL);
+        self.read_definitions();
+        // Sweeping can wait until what was interrupted has been taken up again.
+        self.is_due(Chore::Sweep, Some(workspace.world.now().plus_seconds(60)));
+        loop {
+            if chores.contains(&Chore::TakeIn) {
+                // What is taken in is routed at once.
+                chores.insert(Chore::Route);
+            }
+            for chore in std::mem::take(&mut chores).into_iter().filter(|chore| self.has(*chore)) {
+                let done = match chore {
+                    Chore::Claims => task_watch::put_back(workspace).map(|left| self.knows_claims(left)),
+                    Chore::Tasks => news.tell().map(|left| self.knows_claims(left)),
+                    Chore::TakeIn => take_in(workspace, Side::Inbox),
+                    Chore::Route => router.route().map(|routed| Taken { again: routed.due, failed: routed.failed }),
+                    Chore::TakeOut => take_in(workspace, Side::Outbox),
+                    Chore::Sweep => tick::sweep(workspace).map(|()| {
+                        let tomorrow = Stamp(workspace.world.now().0 + DAY);
+                        Taken { again: Some(tomorrow), failed: Vec::new() }
+                    }),
+                    Chore::Control | Chore::RunAgent | Chore::Remember | Chore::Deliver => {
+                        self.bells.get(&chore).map(|(_, bell)| bell.send(Word::Look));
+                        continue;
+                    }
+                };
+                self.is_due(chore, self.said(chore, done));
+            }
+            let next = self.lock().values().min().copied();
+            match self.watch.wait(workspace.world.now(), next, Some(stop))? {
+                Woken::Other => return Ok(()),
+                Woken::Lost(folder) => {
+                    let way_out = if folder == workspace.root {
+                        "start claw supervise where the workspace is now"
+                    } else {
+                        "start claw supervise again: it makes the folder anew"
+                    };
+                    let what = format!("{} has been taken away", folder.display());
+                    return Err(Fault::new(Kind::Machine, what).hint(way_out));
+                }
+                Woken::Files(changes) => {
+                    if changes.iter().any(|change| self.is_edit(change)) {
+                        self.read_definitions();
+                    }
+                    chores.extend(changes.into_iter().filter_map(|change| self.heard(change)));
+                }
+                Woken::Time => chores = self.take_due(),
+            }
+        }
+    }
+
+    fn knows_claims(&self, left: usize) -> Taken {
+        self.has_claims.store(left > 0, Ordering::Relaxed);
+        Taken::default()
+    }
+
+    /// Reads what people write, so that what is wrong with it is said now and the last good one is known; then
+    /// whoever waits for slots looks how many there are.
+    fn read_definitions(&self) {
+        let workspace = self.workspace;
+        if let Err(fault) = workspace.config() {
+            workspace.world.say(&fault.to_string());
+        }
+        let agents = workspace.path("agents");
+        self.watch.also(&agents, Hears::Edits);
+        for id in definitions::folders(workspace, "agents").unwrap_or_default() {
+            self.watch.also(&agents.join(id), Hears::Edits);
+        }
+        let known = definitions::agents(workspace).unwrap_or_else(|fault| {
+            workspace.world.say(&fault.to_string());
+            Vec::new()
+        });
+        for (id, read) in known {
+            // Of one that is only being written we hear again.
+            if let Err(fault) = read
+                && !lease::is_being_written(&agents.join(id).join("AGENT.md"))
+            {
+                workspace.world.say(&fault.to_string());
+            }
+        }
+        self.ring(None, || Word::Slots);
+    }
+
+    /// Whether settings or definitions may have changed. Other files in the workspace's own folder are nobody's.
+    fn is_edit(&self, change: &Change) -> bool {
+        match self.means.get(change.folder) {
+            Some(Means::Edits) => change.name.as_deref().is_none_or(|name| matches!(name, config::FILE | "agents")),
+            Some(_) => false,
+            // What is watched beside those are agents.
+            None => true,
+        }
+    }
+
+    /// Tells the pools what has changed, or returns what the desk has to do itself.
+    fn heard(&self, change: Change) -> Option<Chore> {
+        let means = self.means.get(change.folder)?;
+        match (means, change.name) {
+            (_, None) => self.ring(None, || Word::Missed),
+            (Means::Came(side), Some(name)) => {
+                let entry = Entry::parse(&name).filter(|entry| !entry.lane.is_empty())?;
+                self.ring(Some(*side), || Word::Came(entry.clone()));
+            }
+            (Means::Freed(side), Some(name)) => {
+                self.ring(Some(*side), || Word::Freed(name.clone()));
+                return (*side == Side::Inbox && self.has_claims.load(Ordering::Relaxed)).then_some(Chore::Claims);
+            }
+            (Means::Slots, Some(_)) => self.ring(Some(Side::Inbox), || Word::Slots),
+            (Means::Begun(_), Some(name)) if !name.ends_with(".drop") => return None,
+            (Means::Chore(_) | Means::Begun(_) | Means::Edits, Some(_)) => {}
+        }
+        match means {
+            Means::Chore(chore) | Means::Begun(chore) => Some(*chore),
+            _ => None,
+        }
+    }
+
+    /// Says a word to the pools of a box, or to all.
+    fn ring(&self, side: Option<Side>, word: impl Fn() -> Word) {
+        for (_, bell) in self.bells.values().filter(|(own, _)| side.is_none_or(|side| side == *own)) {
+            let _ = bell.send(word());
+        }
+    }
+
+    fn has(&self, chore: Chore) -> bool {
+        self.stages.contains(&chore.stage())
+    }
+
+    /// Notes when there will be something to do; true where that is news to a sleeper.
+    fn is_due(&self, chore: Chore, due: Option<Stamp>) -> bool {
+        let before = match due {
+            Some(due) => self.lock().insert(chore, due),
+            None => self.lock().remove(&chore),
+        };
+        due.is_some() && before != due
+    }
+
+    /// What there is to do now that time has passed.
+    fn take_due(&self) -> BTreeSet<Chore> {
+        let now = self.workspace.world.now();
+        let mut due = BTreeSet::new();
+        self.lock().retain(|chore, at| {
+            if *at <= now {
+                due.insert(*chore);
+            }
+            *at > now
+        });
+        if due.is_empty() {
+            // The slow interval, or a clock that was set. What else is due is reckoned anew; a sweep is a day away
+            // at most, however far ahead the clock was.
+            self.ring(None, || Word::Missed);
+            self.lock().entry(Chore::Sweep).and_modify(|at| *at = (*at).min(Stamp(now.0 + DAY)));
+            due.extend(Chore::USUAL);
+        }
+        due
+    }
+
+    /// What has failed is told; a chore's trouble is said, and it is tried again in a while.
+    fn said(&self, chore: Chore, result: Result<Taken>) -> Option<Stamp> {
+        match result {
+            Ok(taken) => {
+                failures(taken.failed).for_each(|outcome| (self.tell)(chore.stage(), outcome));
+                taken.again
+            }
+            Err(fault) => {
+                self.workspace.world.say(&fault.to_string());
+                Some(self.workspace.world.now().plus_seconds(5))
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Chore, Stamp>> {
+        self.dues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

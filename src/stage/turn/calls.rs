@@ -1,0 +1,171 @@
+//! Running the calls of one answer: what only reads runs beside others, everything else one after the other,
+//! results in the order of the calls. A call that acts is written down as begun before it runs; begun
+//! without a result it is never run again.
+
+use crate::core::event::id::Derived;
+use crate::core::fault::Result;
+use crate::core::session::record::{Record, Told};
+use crate::core::tool::approval::{self, Approval};
+use crate::core::tool::{self, Class, MAX_TOLD};
+use crate::core::turn::Todo;
+use crate::stage::turn::dispatch::Children;
+use crate::stage::turn::{Heard, Turn};
+use crate::store::agent::files;
+use crate::store::session::approvals;
+use crate::store::workspace::journal::{self, Line};
+use crate::store::workspace::mailbox::Side;
+use crate::tool::{Scene, Tool};
+use std::time::Instant;
+
+/// How long the owner has time to answer, in seconds.
+const PATIENCE: i64 = 24 * 3600;
+/// How many calls that only read run at once.
+const ABREAST: usize = 8;
+
+/// Runs calls that have no result yet, and writes their results down.
+pub(crate) fn run(turn: &mut Turn, todo: &[Todo]) -> Result<()> {
+    let mut rest = todo;
+    while let Some(first) = rest.first().filter(|_| !turn.ear.is_told()) {
+        let reads = rest.iter().take_while(|todo| class(turn, todo) == Some(Class::Reads)).take(ABREAST).count();
+        let (now, later) = rest.split_at(reads.max(1));
+        if class(turn, first) == Some(Class::Acts) && !first.is_begun {
+            let (at, id) = (turn.now(), turn.event.id.clone());
+            turn.log.append(&[Record::Begun { at, id, call: first.call.id.clone() }])?;
+        }
+        turn.log.commit()?;
+        for todo in now {
+            turn.tell(Heard::Call(&todo.call));
+        }
+        let results: Vec<Result<(Told, u64)>> = match now {
+            [only] => vec![one(turn, only)],
+            several => beside(turn, several),
+        };
+        // What was done is written down before the trouble of another call is told.
+        let mut trouble = Ok(());
+        for (todo, result) in now.iter().zip(results) {
+            match result {
+                Ok((told, ms)) => write(turn, todo, told, ms)?,
+                Err(fault) => trouble = trouble.and(Err(fault)),
+            }
+        }
+        trouble?;
+        rest = later;
+    }
+    Ok(())
+}
+
+/// Asking the owner is done once, however often it is done.
+fn class(turn: &Turn, todo: &Todo) -> Option<Class> {
+    find(turn, todo).map(|tool| if word(turn, todo, tool).is_some() { Class::Repeats } else { tool.class })
+}
+
+/// Why the owner must be asked about a call, where he must. What he has approved is not asked about.
+fn word(turn: &Turn, todo: &Todo, tool: &Tool) -> Option<String> {
+    let is_approved = turn.approved.is_some() && turn.state.steps.len() == 1;
+    if is_approved { None } else { tool.approve.reason(&todo.call.name, &todo.call.arguments) }
+}
+
+/// Asks the owner, and ends the turn with that.
+fn ask(turn: &Turn, todo: &Todo, reason: String) -> Result<Told> {
+    let id = turn.event.id.derive(Derived::Approval, todo.number);
+    let expires_at = turn.workspace.world.now().plus_seconds(PATIENCE).timestamp();
+    let approval = Approval {
+        event: turn.event.id.clone(),
+        number: todo.number,
+        session: turn.lane.name.clone(),
+        tool: todo.call.name.clone(),
+        reason,
+        from: turn.event.from.clone(),
+        // Another agent cannot give its word.
+        reply_to: turn.workspace.person(turn.event)?,
+        expires_at,
+        hash: approval::hash(&id, &todo.call),
+        arguments: todo.call.arguments.clone(),
+        id,
+    };
+    approvals::ask(turn.workspace, &approval)?;
+    let (short, line) = (approval.id.short(), approval.line());
+    let asks = format!(
+        "I need your word before I run this ({}):\n\n    {line}\n\nclaw approve {short}\nclaw deny {short}",
+        approval.reason
+    );
+    let result = "It was not run: the owner is asked for approval. The turn ends now.".to_owned();
+    Ok(Told { result, failed: true, asks: Some(asks) })
+}
+
+fn find<'a>(turn: &'a Turn, todo: &Todo) -> Option<&'a Tool> {
+    turn.tools.iter().find(|tool| tool.spec.name == todo.call.name)
+}
+
+fn beside(turn: &Turn, todo: &[Todo]) -> Vec<Result<(Told, u64)>> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = todo.iter().map(|todo| scope.spawn(move || one(turn, todo))).collect();
+        let crashed = |_| Ok((failed("the tool crashed"), 0));
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(crashed)).collect()
+    })
+}
+
+fn failed(why: &str) -> Told {
+    Told { result: format!("error: {why}"), failed: true, asks: None }
+}
+
+/// Runs one call, and tells how long it took, in milliseconds.
+fn one(turn: &Turn, todo: &Todo) -> Result<(Told, u64)> {
+    let Some(tool) = find(turn, todo) else {
+        let names: Vec<&str> = turn.tools.iter().map(|tool| tool.spec.name.as_str()).collect();
+        let why = format!("there is no tool `{}`; there are: {}", todo.call.name.escape_debug(), names.join(", "));
+        return Ok((failed(&why), 0));
+    };
+    if let Some(reason) = word(turn, todo, tool) {
+        return Ok((ask(turn, todo, reason)?, 0));
+    }
+    if todo.is_begun && tool.class == Class::Acts {
+        return Ok((failed("it was interrupted; nobody knows how far it came. Look before you repeat it"), 0));
+    }
+    let scene = Scene {
+        workspace: turn.workspace,
+        agent: &turn.agent,
+        event: turn.event,
+        lane: turn.lane,
+        number: todo.number,
+        until: turn.until,
+        stop: turn.ear.bell(),
+        host: &Children { turn },
+    };
+    let began = Instant::now();
+    let mut told = tool.run(&scene, &todo.call)?;
+    told.result = fit(turn, todo, turn.secrets.hide(told.result));
+    Ok((told, u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)))
+}
+
+/// A result that is not too long; the whole of a longer one goes into a file that the agent can read.
+fn fit(turn: &Turn, todo: &Todo, result: String) -> String {
+    if result.len() <= MAX_TOLD {
+        return result;
+    }
+    let name = format!("{}-{:02}.txt", turn.event.id.short(), todo.number);
+    let (shown, all) = (tool::shortened(&result, MAX_TOLD), result.len());
+    match files::spill(turn.workspace, &name, result.as_bytes()) {
+        Ok(path) => format!("{shown}\n[cut: {MAX_TOLD} of {all} bytes; all of it is in {path}]"),
+        Err(fault) => format!("{shown}\n[cut: {MAX_TOLD} of {all} bytes; the rest is lost: {fault}]"),
+    }
+}
+
+fn write(turn: &mut Turn, todo: &Todo, outcome: Told, ms: u64) -> Result<()> {
+    let line = Line {
+        ms: Some(ms),
+        why: if outcome.failed {
+            format!("{}: {}", todo.call.name, tool::cut(&outcome.result, 120))
+        } else {
+            todo.call.name.clone()
+        },
+        lane: turn.lane.name.clone(),
+        ..Line::about(Side::Inbox, "call", &turn.event.id)
+    };
+    let (at, id, call) = (turn.now(), turn.event.id.clone(), todo.call.id.clone());
+    turn.log.append(&[Record::Tool { at, id, call, ms, outcome: outcome.clone() }])?;
+    turn.tell(Heard::Told(&outcome));
+    turn.state.told(&todo.call.id, outcome);
+    journal::write(turn.workspace, line);
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! `queue: collect`: the messages of a conversation that wait when a turn begins become one turn. The log says
+//! which: a turn that is resumed has those that it had, and what came since is the next one's. They stay in
+//! `ready` until the one `done` line answers them all; killed behind that, each finds itself in it and only ends.
+
+use crate::core::definition::Queue;
+use crate::core::event::id::Id;
+use crate::core::event::session_name;
+use crate::core::event::{Event, EventKind};
+use crate::core::fault::Result;
+use crate::core::{routing, slash, turn};
+use crate::stage::turn::{Turn, expired};
+use crate::store::queue::spool;
+use crate::store::session::log;
+use crate::store::workspace::Workspace;
+use crate::store::workspace::journal::{self, Line};
+use crate::store::workspace::mailbox::{Side, State};
+
+/// The most messages of one turn besides the first.
+const MOST: usize = 32;
+/// How long they may be together, in bytes.
+const MAX_BYTES: usize = 64 << 10;
+
+/// The messages that are answered together with the one that a turn begins with: what is ready behind it in its
+/// lane, up to the first that cannot be. The caller holds the lane.
+pub(crate) fn waiting(turn: &Turn) -> Result<Vec<Event>> {
+    let (workspace, first, lane) = (turn.workspace, turn.event, &turn.lane.name);
+    // What somebody sits before is answered to him.
+    if turn.agent.queue != Queue::Collect || first.kind != EventKind::Message || turn.asked.is_some() {
+        return Ok(Vec::new());
+    }
+    let mut more = Vec::new();
+    let mut room = MAX_BYTES.saturating_sub(first.content.len());
+    for (state, entry) in spool::lane(workspace, Side::Inbox, lane)?.into_iter().filter(|(_, e)| e.id > first.id) {
+        let is_next = state == State::Ready && more.len() < MOST && !is_begun(workspace, lane, &entry.id)?;
+        let path = Side::Inbox.dir(workspace, state).join(entry.to_string());
+        // What cannot be read has its own turn to fail in.
+        let event = Some(entry).filter(|_| is_next).and_then(|entry| spool::read_event(&path, &entry.id).ok());
+        let Some(event) = event.map(|event| routing::heard_by(session_name::agent(lane), event)) else { break };
+        if event.content.len() > room || !goes_with(first, &event) || expired(workspace, &event).is_err() {
+            break;
+        }
+        room -= event.content.len();
+        more.push(event);
+    }
+    Ok(more)
+}
+
+/// Whether one answer can be the answer to both.
+fn goes_with(first: &Event, other: &Event) -> bool {
+    let model = |event: &Event| event.meta.get("model").cloned();
+    other.kind == EventKind::Message
+        && !slash::is_command(other)
+        && other.reply_to == first.reply_to
+        && model(other) == model(first)
+}
+
+/// Whether an event has ended, or has a turn of its own that has begun.
+fn is_begun(workspace: &Workspace, lane: &str, id: &Id) -> Result<bool> {
+    if Side::Inbox.done(workspace, id).exists() || Side::Inbox.reason(workspace, id).exists() {
+        return Ok(true);
+    }
+    let state = turn::replay(log::read(workspace, lane, id)?, id);
+    Ok(state.is_read || !state.steps.is_empty() || state.done.is_some())
+}
+
+/// Ends the messages that were answered together with `first`. The caller holds the lane.
+pub(crate) fn end(workspace: &Workspace, lane: &str, first: &Id, more: &[Event]) -> Result<()> {
+    if more.is_empty() {
+        return Ok(());
+    }
+    for (state, entry) in spool::lane(workspace, Side::Inbox, lane)? {
+        if state == State::Ready && more.iter().any(|event| event.id == entry.id) {
+            spool::finish(workspace, Side::Inbox, &entry)?;
+            let why = format!("with {}", first.short());
+            let moved =
+                Line { from: "ready".into(), to: "done".into(), why, ..Line::of(Side::Inbox, "collect", &entry) };
+            journal::write(workspace, moved);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! Waiting for another agent: the asking turn keeps its lane and gives its slots back; its process routes what
+//! was asked, and works on it itself where nobody else does. So one process is enough, and no number of slots
+//! is too small. Whoever holds slots waits for no lane, and a lane waits only for those below it.
+
+use crate::core::event::dispatch::Asker;
+use crate::core::event::id::{Derived, Id};
+use crate::core::event::stamp::Stamp;
+use crate::core::event::{Event, EventKind};
+use crate::core::fault::{Fault, Kind, Result};
+use crate::core::turn::{self, Step};
+use crate::stage::follow::{self, Limit};
+use crate::stage::outcome::{Outcome, Standing};
+use crate::stage::route;
+use crate::stage::turn::Turn;
+use crate::store::lock::slots::Slots;
+use crate::store::queue::{locate, retry, spool};
+use crate::store::session::{log, stop};
+use crate::store::workspace::Workspace;
+use crate::store::workspace::mailbox::{Side, State};
+use crate::tool::{self, Host};
+use std::time::Instant;
+
+/// What a turn asks of others.
+pub(crate) struct Children<'a, 't> {
+    pub(crate) turn: &'a Turn<'t>,
+}
+
+impl Host for Children<'_, '_> {
+    fn is_asked(&self) -> bool {
+        self.turn.asked.is_some()
+    }
+
+    fn answer(&self, dispatch: &Event) -> Result<String> {
+        let turn = self.turn;
+        let left = i64::try_from(turn.until.saturating_duration_since(Instant::now()).as_micros());
+        let until = Stamp(turn.workspace.world.now().0.saturating_add(left.unwrap_or(i64::MAX)));
+        let limit = Limit { until: Some(until), bell: turn.ear.bell() };
+        turn.lane.occupy(Slots::default());
+        let seen = self.wait(&dispatch.id, limit);
+        // Without slots only the end of the turn is written down: then it is over.
+        follow::take_slots(turn.workspace, turn.own, turn.lane, limit)?;
+        match seen? {
+            Some(Standing::Failed(fault)) => Err(Fault::new(Kind::Failed, fault.message)),
+            Some(Standing::Untouched(fault)) => Err(Fault { kind: Kind::Machine, ..fault }),
+            Some(Standing::Done(_)) => answer(turn.workspace, dispatch),
+            Some(Standing::Waiting(..)) | None => {
+                stop_turn(turn.workspace, &dispatch.id, &turn.event.id)?;
+                let why = if turn.ear.is_told() { "it was stopped" } else { "there was no answer in time" };
+                Err(Fault::new(Kind::Failed, why))
+            }
+        }
+    }
+}
+
+impl Children<'_, '_> {
+    /// Sees to it that it is done; nothing where nobody waits for it any longer.
+    fn wait(&self, id: &Id, limit: Limit) -> Result<Option<Standing>> {
+        let workspace = self.turn.workspace;
+        let mut eye = None;
+        loop {
+            route::all(workspace)?;
+            let due = match follow::see_within(workspace, &[self.turn.every], id, limit) {
+                Ok(Some(Outcome { state: Standing::Waiting(due, _), .. })) => due,
+                Ok(seen) => return Ok(seen.map(|outcome| outcome.state)),
+                // Something before it in its lane waits.
+                Err(fault) if fault.kind == Kind::Later => {
+                    let after = fault.after.and_then(|seconds| i64::try_from(seconds).ok());
+                    workspace.world.now().plus_seconds(after.unwrap_or(1))
+                }
+                Err(fault) => return Err(fault),
+            };
+            match &eye {
+                Some(eye) if !limit.sleep(workspace, eye, Some(due))? => return Ok(None),
+                Some(_) => {}
+                None => eye = Some(follow::eye(workspace, Side::Inbox)?),
+            }
+        }
+    }
+}
+
+/// What the log of its session says was answered.
+fn answer(workspace: &Workspace, dispatch: &Event) -> Result<String> {
+    let session = dispatch.session.as_deref().unwrap_or_default();
+    let done = turn::replay(log::read(workspace, session, &dispatch.id)?, &dispatch.id).done;
+    let Some(out) = done else { return Err(Fault::new(Kind::Failed, "it was discarded, and not answered")) };
+    let said = out.into_iter().find(|event| event.kind == EventKind::Result).map(|event| event.content);
+    Ok(said.unwrap_or_default())
+}
+
+/// Whether the turn of `event`, at `next`, has asked somebody who is not through: a kill that came meanwhile is
+/// counted there.
+///
+/// # Errors
+/// Where a folder cannot be listed.
+pub(crate) fn waits(workspace: &Workspace, event: &Event, next: &Step) -> Result<bool> {
+    let Step::Call(todo) = next else { return Ok(false) };
+    let Some(todo) = todo.first().filter(|todo| todo.call.name == tool::DISPATCH) else { return Ok(false) };
+    let found = locate::of(workspace, Side::Inbox, &event.id.derive(Derived::Dispatch, todo.number))?;
+    Ok(found.first().is_some_and(|found| found.state.is_some_and(|state| state != State::Failed)))
+}
+
+/// Stops a turn in the name of another one. One that waits to be tried again hears of it now.
+fn stop_turn(workspace: &Workspace, turn: &Id, by: &Id) -> Result<()> {
+    stop::stop(workspace, turn, by)?;
+    let _ = retry::hurry(workspace, turn);
+    Ok(())
+}
+
+/// Stops everything that the turn of event `turn` waits for, and what that waits for. What it asks later hears
+/// that it was stopped when it begins.
+pub(crate) fn stop_below(workspace: &Workspace, turn: &Id) -> Result<()> {
+    for state in [State::Run, State::Wait, State::Ready, State::New] {
+        for entry in spool::list(workspace, Side::Inbox, state)?.into_iter().filter(|entry| entry.id.is_derived()) {
+            let path = Side::Inbox.dir(workspace, state).join(entry.to_string());
+            let asker = spool::read_event(&path, &entry.id).ok().as_ref().and_then(Asker::of);
+            if asker.is_some_and(|asker| asker.waiting().any(|above| above == turn)) {
+                stop_turn(workspace, &entry.id, turn)?;
+            }
+        }
+    }
+    Ok(())
+}

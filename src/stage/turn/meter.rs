@@ -1,0 +1,183 @@
+//! What a model call takes: reserved under its event and step before it leaves, settled when it is known. Out of
+//! budget the event waits, and the owner is told once.
+
+use crate::core::budget::ledger_line::{Line, What};
+use crate::core::budget::{self, Limit, Out};
+use crate::core::config::resolved_model::Chosen;
+use crate::core::definition::Agent;
+use crate::core::event::address::Address;
+use crate::core::event::id::{Id, hash32};
+use crate::core::event::session_name;
+use crate::core::event::stamp::Stamp;
+use crate::core::event::{Draft, EventKind};
+use crate::core::fault::{Fault, Kind, Result};
+use crate::core::model::{Reply, Request, Usage};
+use crate::provider::{self, Question, Tape, Took};
+use crate::store::agent::definitions;
+use crate::store::lock::Lane;
+use crate::store::queue::publish;
+use crate::store::session::stop::Ear;
+use crate::store::usage;
+use crate::store::workspace::Workspace;
+use crate::world;
+use jiff::Zoned;
+
+/// A call that is about to leave.
+pub(crate) struct Call<'a> {
+    pub(crate) workspace: &'a Workspace,
+    /// The event that is answered.
+    pub(crate) event: &'a Id,
+    /// The step of its turn, from 1.
+    pub(crate) step: usize,
+    pub(crate) lane: &'a Lane,
+    pub(crate) agent: &'a Agent,
+    pub(crate) chosen: &'a Chosen,
+    pub(crate) request: &'a Request,
+    /// Somebody sits before it, and need not be sent word.
+    pub(crate) is_asked: bool,
+}
+
+/// What has been written down of a call.
+struct Reserved {
+    line: Line,
+    /// A budget counts on what becomes of it.
+    is_counted: bool,
+}
+
+impl Call<'_> {
+    /// Pays for it and asks: what came of it, and what it took. `heard` hears the answer as it comes; it ends as
+    /// soon as the turn is to end.
+    ///
+    /// # Errors
+    /// Where it did not leave: `Spent` where it does not fit, `Config` where nobody knows what it costs and somebody
+    /// wants to.
+    pub(crate) fn ask(&self, ear: &Ear, heard: &mut dyn FnMut(&str)) -> Result<(Result<Reply>, Took)> {
+        let reserved = self.reserve()?;
+        let mut question = Question {
+            workspace: self.workspace,
+            chosen: self.chosen,
+            request: self.request,
+            at: self.event.stamp(),
+            lane: self.lane,
+            ear: Some(ear),
+            heard,
+            took: Took::default(),
+            tape: Tape::default(),
+        };
+        let answer = provider::ask(&mut question);
+        let took = question.took;
+        if let Some(reserved) = reserved {
+            self.settle(reserved, took, answer.as_ref().ok());
+        }
+        Ok((answer, took))
+    }
+
+    /// Lets it leave, if it fits; what answers without asking anybody takes nothing.
+    fn reserve(&self) -> Result<Option<Reserved>> {
+        if self.chosen.is_free() {
+            return Ok(None);
+        }
+        let (config, agent) = (self.workspace.config()?, session_name::agent(&self.lane.name));
+        if let Some(fault) = self.chosen.unpriced(&[&config.budget, &self.agent.budget]) {
+            return Err(fault);
+        }
+        let limits = [config.budget.limits(None), self.agent.budget.limits(Some(agent))].concat();
+        let now = self.workspace.world.now().timestamp().to_zoned(world::zone());
+        let line = Line {
+            what: What::Reserved,
+            at: now.timestamp(),
+            day: now.date().to_string(),
+            id: Some(self.event.clone()),
+            step: u32::try_from(self.step).unwrap_or(u32::MAX),
+            agent: agent.to_owned(),
+            session: self.lane.name.clone(),
+            model: self.chosen.name.clone(),
+            ..Line::default()
+        };
+        let mut estimate = budget::estimate(self.request);
+        // Where thoughts are counted by themselves they come on top.
+        estimate.output += self.chosen.model.thinking.as_ref().map_or(0, |thinking| u64::from(thinking.budget()));
+        let line = self.priced(line, estimate);
+        let is_counted = !limits.is_empty();
+        if is_counted && let Err(out) = usage::reserve(self.workspace, &line, &limits)? {
+            if !self.is_asked {
+                tell(self.workspace, &out, &now)?;
+            }
+            return Err(Fault::new(Kind::Spent, out.why()).hint(out.way_out(&now)).after(Some(out.after(&now))));
+        }
+        Ok(Some(Reserved { line, is_counted }))
+    }
+
+    fn priced(&self, line: Line, usage: Usage) -> Line {
+        let money = self.chosen.model.price.map(|price| price.cost(&usage).0).unwrap_or_default();
+        Line { usage, money, ..line }
+    }
+
+    /// Writes down what became of it. An answer is not lost for a ledger that cannot be written: then the call
+    /// counts as it was reserved.
+    fn settle(&self, reserved: Reserved, took: Took, reply: Option<&Reply>) {
+        let is_counted = reserved.is_counted;
+        let (what, usage, guess) = match (took, reply) {
+            (Took::Nothing, _) if is_counted => (What::Dropped, Usage::default(), false),
+            (Took::Counted(usage), _) => (What::Settled, usage, false),
+            (Took::Unknown, Some(reply)) => (What::Settled, guess(self.request, reply), true),
+            (Took::Unknown, None) if !is_counted => (What::Settled, Usage { output: 0, ..reserved.line.usage }, true),
+            // It may have taken all of it, and the next request of this step takes its own besides.
+            (Took::Unknown, None) => (What::Settled, reserved.line.usage, true),
+            (Took::Nothing, _) => return,
+        };
+        let at = self.workspace.world.now().timestamp();
+        let line = Line { what, at, guess, ..self.priced(reserved.line, usage) };
+        let written = if is_counted { usage::settle } else { usage::note };
+        if let Err(fault) = written(self.workspace, &line) {
+            self.workspace.world.say(&format!("what a call took could not be written down: {fault}"));
+        }
+    }
+}
+
+/// About what an answer took that nobody has counted.
+fn guess(request: &Request, reply: &Reply) -> Usage {
+    let calls: usize = reply.calls.iter().map(|call| call.name.len() + call.arguments.to_string().len()).sum();
+    Usage { output: budget::tokens(reply.content.len() + calls), ..budget::estimate(request) }
+}
+
+/// Tells the owner of a limit, once: the notice has its name of the limit and the day, and the ledger says that
+/// it was published.
+fn tell(workspace: &Workspace, out: &Out, now: &Zoned) -> Result<()> {
+    let today = now.date().to_string();
+    let mark = out.limit.mark(&today);
+    if usage::look(workspace)?.is_told(&mark) {
+        return Ok(());
+    }
+    let midnight = now.start_of_day().map_or(now.timestamp(), |day| day.timestamp());
+    let id = Id::parse(&format!("{}-budget-{}", Stamp::from(midnight), hash32(&mark, 8)))?;
+    let text = format!(
+        "{}\nWhat comes in waits: {}. Then `claw retry ID` goes on at once; `claw status` says what waits.",
+        out.why(),
+        out.way_out(now)
+    );
+    let from = Some(Address::parse("claw:notice")?);
+    let mut notice = publish::complete(workspace, Draft { kind: EventKind::Notice, from, ..Draft::message(text) }, id)?;
+    notice.reply_to = workspace.home()?;
+    publish::outbox(workspace, &notice)?;
+    usage::note(
+        workspace,
+        &Line { what: What::Told, at: now.timestamp(), day: today, limit: Some(mark), ..Line::default() },
+    )
+}
+
+/// Every limit that is set, with what is used of it.
+///
+/// # Errors
+/// Where the settings are bad or the ledger cannot be read.
+pub fn standing(workspace: &Workspace) -> Result<Vec<(Limit, u64)>> {
+    let mut limits = workspace.config()?.budget.limits(None);
+    for id in definitions::folders(workspace, "agents").unwrap_or_default() {
+        limits.extend(definitions::agent(workspace, &id).into_iter().flat_map(|agent| agent.budget.limits(Some(&id))));
+    }
+    if limits.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (ledger, today) = (usage::look(workspace)?, usage::today(workspace));
+    Ok(limits.into_iter().map(|limit| (limit.clone(), limit.used(&ledger, &today))).collect())
+}

@@ -1,0 +1,273 @@
+//! `run-agent`: one turn for every event of a session's lane. What [`turn::next`] says is done, and written
+//! down before anything relies on it.
+
+use crate::core::event::dispatch::Asker;
+use crate::core::event::session_name;
+use crate::core::event::{Event, EventKind};
+use crate::core::fault::{Fault, Kind, Result};
+use crate::core::model::Reply;
+use crate::core::routing;
+use crate::core::session::record::Record;
+use crate::core::slash;
+use crate::core::turn::{self, Step};
+use crate::stage::outcome::{Outcome, Patience, Standing, crashed, settle};
+use crate::stage::task_watch;
+use crate::stage::turn::{Asked, Turn, expired, publish_all};
+use crate::stage::turn::{calls, collect, dispatch};
+use crate::stage::worker::handler::Work;
+use crate::store::agent::definitions;
+use crate::store::agent::scratch;
+use crate::store::agent::secrets::Secrets;
+use crate::store::lock::Lane;
+use crate::store::queue::spool::Job;
+use crate::store::session::approvals;
+use crate::store::session::log::SessionLog;
+use crate::store::session::stop::Ear;
+use crate::store::tasks::claims;
+use crate::store::workspace::Workspace;
+use crate::store::workspace::mailbox::Side;
+use crate::{tool, world};
+use jiff::{SignedDuration, Unit};
+use std::time::{Duration, Instant};
+
+/// Turns, for all sessions or for some.
+pub struct RunAgent<'a> {
+    /// The workspace.
+    pub workspace: &'a Workspace,
+    /// Only this agent's sessions.
+    pub agent: Option<&'a str>,
+    /// Only this session.
+    pub session: Option<&'a str>,
+    /// The one event that somebody waits for at a terminal.
+    pub asked: Option<Asked<'a>>,
+}
+
+impl<'a> RunAgent<'a> {
+    /// Turns for every session.
+    #[must_use]
+    pub fn all(workspace: &'a Workspace) -> Self {
+        Self { workspace, agent: None, session: None, asked: None }
+    }
+}
+
+impl Work for RunAgent<'_> {
+    fn side(&self) -> Side {
+        Side::Inbox
+    }
+
+    fn wants(&self, lane: &str) -> bool {
+        lane != session_name::MEMORIES
+            && !session_name::is_control(lane)
+            && self.agent.is_none_or(|agent| session_name::agent(lane) == agent)
+            && self.session.is_none_or(|session| lane == session)
+    }
+
+    fn key<'k>(&self, lane: &'k str) -> &'k str {
+        session_name::agent(lane)
+    }
+
+    fn slots(&self, key: &str) -> Result<Vec<(String, u32)>> {
+        let config = self.workspace.config()?;
+        // The narrow ones first: whoever only tries must not make others believe that all are taken.
+        let mut groups = Vec::new();
+        match definitions::agent(self.workspace, key) {
+            Ok(agent) => {
+                groups.push((format!("agent-{key}"), agent.max_concurrency));
+                let chosen = config.choose(&agent, self.asked.as_ref().and_then(|asked| asked.model));
+                groups.extend(chosen.ok().and_then(|chosen| chosen.slots()));
+            }
+            Err(fault) if fault.kind == Kind::Machine => return Err(fault),
+            // A bad agent file is the event's trouble, told when it is claimed.
+            Err(_) => {}
+        }
+        groups.push(("all".to_owned(), config.max_concurrency));
+        Ok(groups)
+    }
+
+    fn run(&self, job: Job, lane: &Lane) -> Outcome {
+        let outcome = self.turn(job, lane);
+        // What this session has claimed and not done is for others, unless more is to be done here.
+        if let Err(fault) = claims::give_up(self.workspace, &lane.name) {
+            self.workspace.world.say(&fault.to_string());
+        }
+        outcome
+    }
+}
+
+impl RunAgent<'_> {
+    fn turn(&self, mut job: Job, lane: &Lane) -> Outcome {
+        let asked = self.asked.as_ref().filter(|asked| *asked.id == job.entry.id);
+        let event = match job.read() {
+            Ok(event) => routing::heard_by(session_name::agent(&lane.name), event),
+            Err(fault) => return settle(self.workspace, Side::Inbox, job, fault, None, Patience::Waits),
+        };
+        let patience = match Asker::of(&event) {
+            _ if asked.is_some() => Patience::Asks,
+            Some(by) if by.asked => Patience::Asks,
+            Some(by) if by.waits => Patience::Calls,
+            _ => Patience::Waits,
+        };
+        let every = RunAgent::all(self.workspace);
+        match drive(&event, &mut job, lane, (self, &every)) {
+            Ok(out) => {
+                let id = job.entry.id.clone();
+                let state = match job.done() {
+                    Ok(()) => Standing::Done(out),
+                    Err(fault) => Standing::Untouched(fault),
+                };
+                Outcome { id, state }
+            }
+            Err(fault) => settle(self.workspace, Side::Inbox, job, fault, Some(&event), patience),
+        }
+    }
+}
+
+/// Drives the turn of an event from wherever its log says it is, and returns the ids of what went out.
+fn drive<'a>(
+    event: &'a Event,
+    job: &mut Job,
+    lane: &'a Lane,
+    (own, every): (&'a RunAgent<'a>, &'a RunAgent<'a>),
+) -> Result<Vec<String>> {
+    let workspace = own.workspace;
+    let focus = slash::compacts(event);
+    if matches!(event.kind, EventKind::Control | EventKind::Remember) && focus.is_none() {
+        return Err(Fault::data(format!("a session has no use for an event of kind {:?}", event.kind).to_lowercase()));
+    }
+    let (mut log, records) = SessionLog::open(workspace, &lane.name, &event.id)?;
+    let state = turn::replay(records, &event.id);
+    let is_compacted = state.compact.as_ref().is_some_and(|compact| compact.id == event.id);
+    if state.done.is_some() || !state.steps.is_empty() || is_compacted {
+        log.inherit()?;
+    }
+    let next = turn::next(&state, 1);
+    let is_answered = matches!(next, Step::Publish(_) | Step::Close(_));
+    if job.is_adopted() && dispatch::waits(workspace, event, &next)? {
+        job.forgive()?;
+    }
+    // What killed its workers may not do so again, unless it is past that.
+    if let Some(fault) = crashed(job).filter(|_| !is_answered) {
+        return Err(fault);
+    }
+    let agent = definitions::agent(workspace, session_name::agent(&lane.name));
+    let agent = if is_answered { agent.unwrap_or_default() } else { agent? };
+    let approved = match event.kind {
+        EventKind::Approval if !is_answered => approvals::decided(workspace, &event.id)?,
+        _ => None,
+    };
+    let asker = Asker::of(event);
+    // Nobody waits for it any longer than that.
+    let end = event.expires().filter(|_| asker.as_ref().is_some_and(|asker| asker.waits));
+    let left = end.map(|end| SignedDuration::from_micros(end.0.saturating_sub(workspace.world.now().0)));
+    let lasts = left.map_or(agent.turn_timeout, |left| left.min(agent.turn_timeout));
+    let turn = Turn {
+        workspace,
+        event,
+        lane,
+        log,
+        state,
+        tools: tool::offered(workspace, &agent)?,
+        asked: own.asked.as_ref().filter(|asked| *asked.id == event.id),
+        approved,
+        secrets: Secrets::of(workspace, &agent)?,
+        prompt: None,
+        has_spoken: false,
+        ear: Ear::open(workspace, &event.id, asker.iter().flat_map(Asker::waiting)),
+        begun: workspace.world.now().timestamp().to_zoned(world::zone()),
+        until: Instant::now() + Duration::try_from(lasts).unwrap_or_default(),
+        lasts: lasts.round(Unit::Second).unwrap_or(lasts),
+        own,
+        every,
+        agent,
+    };
+    if let Some(focus) = focus {
+        return commanded(turn, focus.as_deref());
+    }
+    step_by_step(turn, job)
+}
+
+/// The one command that waits for its turn, because it changes what the next one is sent. It is no part of the
+/// conversation: of it the log has what it did, and that it is done.
+fn commanded(mut turn: Turn, focus: Option<&str>) -> Result<Vec<String>> {
+    if turn.state.done.is_none() {
+        expired(turn.workspace, turn.event)?;
+        let said = match turn.compact_now(focus) {
+            Err(_) if turn.ear.is_told() => "I was stopped.".to_owned(),
+            other => other?,
+        };
+        turn.close(said, true)?;
+    }
+    publish_all(turn.workspace, &turn.state.done.unwrap_or_default())
+}
+
+fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
+    loop {
+        match turn::next(&turn.state, turn.agent.max_steps) {
+            Step::Read => {
+                // What was stopped ends as what was stopped.
+                if !turn.ear.is_told() {
+                    expired(turn.workspace, turn.event)?;
+                }
+                if turn.event.kind == EventKind::Message {
+                    approvals::withdraw(turn.workspace, &turn.lane.name)?;
+                }
+                let (at, id) = (turn.now(), turn.event.id.clone());
+                let more = collect::waiting(&turn)?;
+                let also = more.iter().map(|event| Record::Also { at, id: id.clone(), event: Box::new(event.clone()) });
+                let begun = Record::In { at, event: Box::new(turn.event.clone()) };
+                turn.log.append(&std::iter::once(begun).chain(also).collect::<Vec<_>>())?;
+                (turn.state.is_read, turn.state.also) = (true, more);
+                if task_watch::is_stale(turn.workspace, turn.event) {
+                    turn.close(String::new(), false)?;
+                }
+            }
+            Step::Ask { .. } | Step::Call(_) if turn.ear.is_told() => {
+                let said = match turn.state.steps.len() {
+                    0 => "I was stopped.".to_owned(),
+                    1 => "I was stopped after 1 step.".to_owned(),
+                    steps => format!("I was stopped after {steps} steps."),
+                };
+                turn.close(said, true)?;
+            }
+            Step::Ask { .. } if turn.state.steps.is_empty() && turn.approved.is_some() => {
+                let calls = turn.approved.iter().cloned().collect();
+                turn.take("approval", 0, Reply { calls, ..Reply::default() }, 0)?;
+            }
+            Step::Ask { .. } | Step::Call(_) if turn.until <= Instant::now() => {
+                let (taken, steps) = (turn.lasts, turn.state.steps.len());
+                turn.close(format!("I stopped after {taken:#} and {steps} steps without an answer."), true)?;
+            }
+            Step::Ask { is_last } => {
+                if turn.state.steps.is_empty() {
+                    expired(turn.workspace, turn.event)?;
+                } else {
+                    turn.log.commit()?;
+                }
+                match turn.ask(is_last) {
+                    // It was cut off, which is no trouble of the model's.
+                    Err(_) if turn.ear.is_told() || turn.until <= Instant::now() => continue,
+                    other => other?,
+                }
+                job.progressed()?;
+            }
+            Step::Call(todo) => {
+                calls::run(&mut turn, &todo)?;
+                job.progressed()?;
+            }
+            Step::Close(said) => {
+                let is_new = turn.state.steps.last().is_some_and(|step| !step.calls.is_empty());
+                turn.close(said, is_new)?;
+            }
+            Step::Publish(out) => {
+                let noted = turn.noted();
+                let ids = publish_all(turn.workspace, &out)?;
+                collect::end(turn.workspace, &turn.lane.name, &turn.event.id, &turn.state.also)?;
+                // The answer waits for nothing that a tool has left.
+                if turn.state.calls() > 0 {
+                    scratch::clear(turn.workspace, &turn.lane.name);
+                }
+                return Ok(noted.into_iter().chain(ids).collect());
+            }
+        }
+    }
+}

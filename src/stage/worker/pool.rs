@@ -1,0 +1,340 @@
+//! Working off a box with several threads: different lanes in parallel, each lane in its order, the
+//! lane that was served longest ago first. A round serves every lane once before any is served
+//! again; the folders are listed once for many events, not once for each.
+
+use crate::core::event::stamp::{SECOND, Stamp};
+use crate::core::fault::{Fault, Result};
+use crate::stage::outcome::{Outcome, Standing};
+use crate::stage::worker::handler::Work;
+use crate::stage::worker::queue::{Queue, View};
+use crate::stage::worker::threads::{Begun, Crew, Word};
+use crate::store::lock::slots::{Promised, Slots, Taken};
+use crate::store::lock::{self, Lane};
+use crate::store::queue::spool::{self, Head};
+use crate::store::workspace::Workspace;
+use crate::store::workspace::mailbox::State;
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+/// How long a box pauses when the machine is in trouble.
+const PAUSE: i64 = 5 * SECOND;
+/// Listing may take one part in this many of the time while there is other work.
+const SHARE: u32 = 20;
+/// The shortest wait for the next listing.
+const TICK: Duration = Duration::from_millis(5);
+
+/// Whether a pool ends when there is nothing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It does.
+    Drain,
+    /// It sleeps until it hears something.
+    Forever,
+}
+
+enum Start<'w> {
+    Begun(Box<Begun<'w>>),
+    /// Somebody else does it.
+    Elsewhere,
+    /// Nothing can be done in it now.
+    Rests(View),
+    NoSlot(View),
+}
+
+/// Works until there is nothing left (or for ever), and tells every outcome. `width` says how many events may
+/// be worked on at once, and is asked again whenever something has happened. `sleeping` is told,
+/// before each sleep, when the next event is due; the answer of the last call is returned.
+///
+/// # Errors
+/// The machine's trouble, in [`Mode::Drain`]; else the box pauses.
+pub fn run(
+    workspace: &Workspace,
+    work: &dyn Work,
+    width: &dyn Fn() -> usize,
+    mode: Mode,
+    (tell, hear): (&Sender<Word>, &Receiver<Word>),
+    report: &mut dyn FnMut(Outcome),
+    sleeping: &dyn Fn(Option<Stamp>),
+) -> Result<Option<Stamp>> {
+    std::thread::scope(|scope| {
+        let mut pool = Pool::new(workspace, work, mode);
+        let mut crew = Crew::new(scope, work, tell);
+        let mut trouble = None;
+        let mut stopping = false;
+        loop {
+            let width = width();
+            let fill = if stopping || trouble.is_some() { Ok(()) } else { pool.fill(&mut crew, width) };
+            if let Err(fault) = fill {
+                if mode == Mode::Forever {
+                    workspace.world.say(&format!("{fault}; {} pauses", work.side().name()));
+                    pool.pause();
+                }
+                trouble = (mode == Mode::Drain).then_some(fault);
+            }
+            let is_idle = crew.busy == 0 && (stopping || mode == Mode::Drain);
+            if is_idle {
+                return trouble.map_or(Ok(pool.due), Err);
+            }
+            sleeping(pool.due);
+            // A pool's own sender lives as long as it does, so there is always a word to come.
+            // With every worker busy, or none to be started, only a word can change anything.
+            let can_start = crew.busy < width && !stopping && trouble.is_none();
+            let heard = match pool.waits().filter(|_| can_start).or(crew.patience()) {
+                Some(rest) => match hear.recv_timeout(rest) {
+                    Err(RecvTimeoutError::Timeout) => {
+                        crew.rest();
+                        continue;
+                    }
+                    other => other.map_err(|_| RecvError),
+                },
+                None => hear.recv(),
+            };
+            // Everything that was said is heard before anything is begun.
+            let Ok(first) = heard else {
+                stopping = true;
+                continue;
+            };
+            for word in std::iter::once(first).chain(hear.try_iter()) {
+                match word {
+                    Word::Ended(view, outcome) => {
+                        crew.busy -= 1;
+                        if let Some(fault) = pool.ended(*view, outcome.as_ref()) {
+                            if mode == Mode::Forever { pool.pause() } else { trouble = Some(fault) }
+                        }
+                        outcome.into_iter().for_each(&mut *report);
+                    }
+                    Word::Stop => stopping = true,
+                    other => pool.hear(other),
+                }
+            }
+        }
+    })
+}
+
+struct Pool<'w> {
+    workspace: &'w Workspace,
+    work: &'w dyn Work,
+    mode: Mode,
+    queue: Queue<'w>,
+    /// There may be something that the queue does not know.
+    is_stale: bool,
+    listed: Instant,
+    cost: Duration,
+    due: Option<Stamp>,
+    /// Nothing is begun before this instant.
+    paused: Option<Stamp>,
+}
+
+impl<'w> Pool<'w> {
+    fn new(workspace: &'w Workspace, work: &'w dyn Work, mode: Mode) -> Self {
+        Self {
+            workspace,
+            work,
+            mode,
+            queue: Queue::new(work),
+            is_stale: true,
+            listed: Instant::now(),
+            cost: Duration::ZERO,
+            due: None,
+            paused: None,
+        }
+    }
+
+    /// Starts workers until the pool is full or there is nothing to start.
+    fn fill<'s>(&mut self, crew: &mut Crew<'s, '_, 'w>, width: usize) -> Result<()>
+    where
+        'w: 's,
+    {
+        let now = self.workspace.world.now();
+        // A pause that is longer than one is began before the clock was set back.
+        let is_over = |until: &mut Stamp| *until <= now || *until > Stamp(now.0 + PAUSE);
+        // What is due is found by listing. Until then it stays untold, or it would be due at once, again and again.
+        let is_due = self.due.take_if(|due| *due <= now).is_some();
+        self.is_stale |= self.paused.take_if(is_over).is_some() || is_due;
+        if self.paused.is_some() {
+            self.due = self.paused;
+            return Ok(());
+        }
+        while crew.busy < width {
+            let is_full = crew.busy == 0 && self.queue.is_full();
+            if self.is_stale && (self.queue.is_empty() || is_full || self.rest().is_zero()) {
+                self.list()?;
+            }
+            let Some(view) = self.queue.next() else { return Ok(()) };
+            let lane = view.lane.clone();
+            match self.start(view) {
+                Ok(Start::Begun(begun)) => crew.give(*begun),
+                Ok(Start::Elsewhere) => self.queue.is_elsewhere(lane),
+                Ok(Start::Rests(view)) => self.queue.rests(view),
+                Ok(Start::NoSlot(view)) => self.queue.has_no_slot(view),
+                Err(fault) => {
+                    self.queue.forget(&lane);
+                    return Err(fault);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How long listing has to wait, so that it takes no more than its share of the time.
+    fn rest(&self) -> Duration {
+        (self.cost * SHARE).saturating_sub(self.listed.elapsed())
+    }
+
+    /// How long to wait for a word at most: there may be something new that is not listed yet.
+    fn waits(&self) -> Option<Duration> {
+        (self.is_stale && self.paused.is_none() && !self.queue.is_empty()).then(|| self.rest().max(TICK))
+    }
+
+    /// Lists the box. The versions are read before the listing that they vouch for.
+    fn list(&mut self) -> Result<()> {
+        let began = Instant::now();
+        let side = self.work.side();
+        let wants = |lane: &str| self.work.wants(lane);
+        let mut seen = BTreeMap::new();
+        let mut lanes = spool::lanes_seen(self.workspace, side, &wants, &mut |lane| {
+            seen.insert(lane.to_owned(), lock::look(self.workspace, side, lane)?);
+            Ok(())
+        })?;
+        let mut order: Vec<_> = seen.into_iter().map(|(lane, seen)| (seen.served, lane, seen.version)).collect();
+        order.sort();
+        let known = |(_, lane, version): (_, String, _)| {
+            let entries = lanes.remove(&lane)?;
+            Some(View { lane, version, entries })
+        };
+        self.queue.listed(order.into_iter().filter_map(known));
+        self.due = None;
+        self.is_stale = false;
+        self.listed = Instant::now();
+        self.cost = began.elapsed();
+        Ok(())
+    }
+
+    fn start(&mut self, mut view: View) -> Result<Start<'w>> {
+        let side = self.work.side();
+        let groups = self.work.slots(self.work.key(&view.lane))?;
+        if Slots::are_spent(self.workspace, &groups) {
+            return Ok(Start::NoSlot(view));
+        }
+        let Some(mut tried) = Lane::probe(self.workspace, side, &view.lane)? else { return Ok(Start::Elsewhere) };
+        let is_true = tried.found().is_some() && tried.found() == view.version;
+        if let (true, Some((State::Wait, entry))) = (is_true, view.entries.first())
+            && let Some(due) = entry.waits(self.workspace.world.now())
+        {
+            // Nobody is woken by this: nothing has changed.
+            self.is_due(due);
+            return Ok(Start::Rests(view));
+        }
+        tried.arm()?;
+        let Taken::All(slots) = Slots::attempt(self.workspace, &groups, &Promised::default())? else {
+            return Ok(Start::NoSlot(view));
+        };
+        let lane = tried.take()?;
+        lane.occupy(slots);
+        if !is_true {
+            view.entries = spool::lane(self.workspace, side, &view.lane)?;
+        }
+        match spool::claim(self.workspace, side, &lane, &mut view.entries)? {
+            Head::Job(job) => return Ok(Start::Begun(Box::new((lane, job, view)))),
+            Head::NotDue(due) => self.is_due(due),
+            // Who brought something meanwhile has found the lane held; a pool that drains is not told.
+            Head::Nothing => self.is_stale |= self.mode == Mode::Drain,
+        }
+        view.version = lane.release();
+        Ok(Start::Rests(view))
+    }
+
+    /// A worker is through. Returns the machine's trouble.
+    fn ended(&mut self, view: View, outcome: Option<&Outcome>) -> Option<Fault> {
+        self.queue.has_slots();
+        // One that drains is not told when they are let go of, and would serve the others again and again.
+        self.queue.again();
+        match outcome {
+            Some(Outcome { id, state: Standing::Done(_) | Standing::Failed(_) }) => {
+                // Nobody tells a pool that drains what came while it held the lane, and whoever put it there
+                // may have found the lane held.
+                let is_told = self.mode == Mode::Forever || !view.entries.is_empty();
+                self.is_stale |= !self.queue.ended(view, id) || !is_told;
+                return None;
+            }
+            Some(Outcome { id, state: Standing::Waiting(due, _) }) => {
+                self.queue.waits(view, id, *due);
+                self.is_due(*due);
+                return None;
+            }
+            Some(Outcome { state: Standing::Untouched(fault), .. }) => {
+                self.queue.forget(&view.lane);
+                return Some(fault.clone());
+            }
+            None => self.is_stale = true,
+        }
+        self.queue.forget(&view.lane);
+        None
+    }
+
+    fn hear(&mut self, word: Word) {
+        match word {
+            Word::Came(entry) if self.work.wants(&entry.lane) => self.is_stale |= !self.queue.came(entry),
+            Word::Freed(lane) if self.work.wants(&lane) => self.is_stale |= self.queue.freed(&lane),
+            Word::Slots => self.queue.has_slots(),
+            Word::Look => self.is_stale = true,
+            Word::Missed => {
+                self.queue.missed();
+                self.is_stale = true;
+            }
+            Word::Came(_) | Word::Freed(_) | Word::Ended(..) | Word::Stop => {}
+        }
+    }
+
+    fn pause(&mut self) {
+        self.queue.clear();
+        self.paused = Some(Stamp(self.workspace.world.now().0 + PAUSE));
+        self.due = self.paused;
+    }
+
+    fn is_due(&mut self, due: Stamp) {
+        self.due = Some(self.due.map_or(due, |other| other.min(due)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stage::remember::Remember;
+    use crate::world::World;
+    use std::sync::mpsc;
+
+    /// How a pool with nothing in its box stands when it has been filled: whether it pauses, whether something is
+    /// due, whether it has to list. The times are seconds from now.
+    fn filled(paused: Option<i64>, due: Option<i64>, width: usize) -> (bool, bool, bool) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("claw.yaml"), "sync: none\n").unwrap();
+        let workspace = Workspace::open(World::real().unwrap(), dir.path().to_owned(), true).unwrap();
+        workspace.lay_out().unwrap();
+        let work = Remember { workspace: &workspace };
+        let (tell, _hear) = mpsc::channel();
+        std::thread::scope(|scope| {
+            let mut crew = Crew::new(scope, &work, &tell);
+            let mut pool = Pool::new(&workspace, &work, Mode::Forever);
+            let from_now = |seconds| workspace.world.now().plus_seconds(seconds);
+            (pool.paused, pool.due, pool.is_stale) = (paused.map(from_now), due.map(from_now), false);
+            pool.fill(&mut crew, width).unwrap();
+            (pool.paused.is_some(), pool.due.is_some(), pool.is_stale)
+        })
+    }
+
+    #[test]
+    fn a_pause_ends_when_it_is_over_and_where_the_clock_was_set_back() {
+        assert_eq!(filled(Some(4), None, 1), (true, true, false));
+        assert_eq!(filled(Some(0), Some(0), 1), (false, false, false));
+        assert_eq!(filled(Some(3600), Some(3600), 1), (false, false, false), "it has listed");
+    }
+
+    #[test]
+    fn what_is_due_while_nothing_can_be_begun_wakes_once() {
+        assert_eq!(filled(None, Some(60), 0), (false, true, false));
+        assert_eq!(filled(None, Some(0), 0), (false, false, true), "it is listed when a worker is free");
+        assert_eq!(filled(None, Some(0), 1), (false, false, false), "it has listed");
+    }
+}

@@ -1,0 +1,106 @@
+//! The threads of a pool: as many as there has been work for at once, and none where there has been
+//! none for a while.
+
+use crate::core::event::entry::Entry;
+use crate::stage::outcome::Outcome;
+use crate::stage::worker::handler::Work;
+use crate::stage::worker::queue::View;
+use crate::store::lock::Lane;
+use crate::store::queue::spool::Job;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Scope;
+use std::time::Duration;
+
+/// How long idle threads are kept.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What a pool hears.
+#[derive(Debug)]
+pub enum Word {
+    /// A worker is through.
+    Ended(Box<View>, Option<Outcome>),
+    /// A file has come into `ready`.
+    Came(Entry),
+    /// A lane was let go of.
+    Freed(String),
+    /// Slots were let go of.
+    Slots,
+    /// Something is due.
+    Look,
+    /// Something may have come that was not told.
+    Missed,
+    /// Take on nothing more.
+    Stop,
+}
+
+/// What a worker needs: the lane that it lets go of, the event, and what is left behind it.
+pub(crate) type Begun<'w> = (Lane, Job<'w>, View);
+
+/// The place where workers find what they are to do.
+type Desk<'w> = Arc<Mutex<Receiver<Begun<'w>>>>;
+
+/// Workers, and how many of them are at work.
+pub(crate) struct Crew<'s, 'e, 'w> {
+    scope: &'s Scope<'s, 'e>,
+    work: &'w dyn Work,
+    tell: Sender<Word>,
+    give: Sender<Begun<'w>>,
+    desk: Desk<'w>,
+    hired: usize,
+    /// How many events are being worked on.
+    pub(crate) busy: usize,
+}
+
+impl<'s, 'w: 's> Crew<'s, '_, 'w> {
+    pub(crate) fn new<'e>(scope: &'s Scope<'s, 'e>, work: &'w dyn Work, tell: &Sender<Word>) -> Crew<'s, 'e, 'w> {
+        let (give, take) = mpsc::channel();
+        Crew { scope, work, tell: tell.clone(), give, desk: Arc::new(Mutex::new(take)), hired: 0, busy: 0 }
+    }
+
+    /// Has somebody work on an event. Where no thread can be made, it is done here.
+    pub(crate) fn give(&mut self, begun: Begun<'w>) {
+        if self.busy == self.hired {
+            let (work, tell, desk) = (self.work, self.tell.clone(), Arc::clone(&self.desk));
+            let hired = std::thread::Builder::new().spawn_scoped(self.scope, move || {
+                while let Some(begun) = next(&desk) {
+                    serve(work, &tell, begun);
+                }
+            });
+            self.hired += usize::from(hired.is_ok());
+        }
+        self.busy += 1;
+        if self.hired == 0 {
+            return serve(self.work, &self.tell, begun);
+        }
+        let _ = self.give.send(begun);
+    }
+
+    /// After how long idle threads may go home.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        (self.busy == 0 && self.hired > 0).then_some(PATIENCE)
+    }
+
+    /// There has been no word for a while.
+    pub(crate) fn rest(&mut self) {
+        if self.busy == 0 && self.hired > 0 {
+            let (give, take) = mpsc::channel();
+            (self.give, self.desk, self.hired) = (give, Arc::new(Mutex::new(take)), 0);
+        }
+    }
+}
+
+fn next<'w>(desk: &Desk<'w>) -> Option<Begun<'w>> {
+    desk.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+}
+
+/// One event, then its lane is let go of. A panic costs that event one of its lives, and nobody else
+/// anything.
+fn serve(work: &dyn Work, tell: &Sender<Word>, (lane, job, mut view): Begun) {
+    let id = job.entry.id.clone();
+    let outcome = catch_unwind(AssertUnwindSafe(|| work.run(job, &lane))).ok();
+    view.entries.retain(|(_, entry)| entry.id != id);
+    view.version = lane.release();
+    let _ = tell.send(Word::Ended(Box::new(view), outcome));
+}

@@ -1,0 +1,9 @@
+//! The files of agents: definitions, access rules, and the folders their tools work in.
+
+pub mod access;
+pub mod definitions;
+pub mod files;
+pub mod problems;
+pub mod scratch;
+pub mod secrets;
+pub mod tree;

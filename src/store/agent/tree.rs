@@ -1,0 +1,200 @@
+//! A walk through a folder that an agent may reach: in order, through descriptors, never along a link, and
+//! bounded in names and in time. What `.gitignore` names is known, and not entered.
+
+use crate::core::fault::{Fault, Result};
+use crate::store::agent::files::{self, Place};
+use crate::store::fs::beneath::Beneath;
+use ignore::Match;
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use rustix::fs::{AtFlags, Dir, FileType, statat};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Instant;
+
+/// The most names that one walk looks at.
+const MAX_NAMES: usize = 200_000;
+/// The deepest folder that is entered, from the first.
+const MAX_DEPTH: usize = 64;
+/// The most bytes of a `.gitignore`.
+const MAX_IGNORE: u64 = 64 << 10;
+const IGNORE: &str = ".gitignore";
+
+/// Something in the tree.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its path from where the walk began.
+    pub path: PathBuf,
+    /// What it is.
+    pub kind: FileType,
+    /// Some `.gitignore` names it, or it is git's own.
+    pub is_ignored: bool,
+    depth: usize,
+    rules: Option<Rc<Rules>>,
+}
+
+#[derive(Debug)]
+struct Rules {
+    here: Gitignore,
+    above: Option<Rc<Self>>,
+}
+
+impl Rules {
+    fn ignore(&self, path: &Path, is_folder: bool) -> bool {
+        match self.here.matched(path, is_folder) {
+            Match::Ignore(_) => true,
+            Match::Whitelist(_) => false,
+            Match::None => self.above.as_ref().is_some_and(|above| above.ignore(path, is_folder)),
+        }
+    }
+}
+
+/// A walk, as far as it has come.
+pub struct Tree<'a> {
+    folder: Beneath,
+    place: &'a Place,
+    next: Vec<Entry>,
+    names: usize,
+    until: Instant,
+    is_cut: bool,
+}
+
+impl<'a> Tree<'a> {
+    /// The tree in a folder. `until` it must be over.
+    ///
+    /// # Errors
+    /// Where the folder cannot be listed.
+    pub fn begin(folder: OwnedFd, place: &'a Place, top: &Path, until: Instant) -> std::io::Result<Self> {
+        let folder = Beneath::of(folder, true);
+        let mut tree = Self { folder, place, next: Vec::new(), names: 0, until, is_cut: false };
+        tree.list(Path::new(""), 0, above(place, top))?;
+        Ok(tree)
+    }
+
+    /// Whether there is more than was walked through.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    /// Goes into a folder: what is in it comes next. One that cannot be read is passed over.
+    pub fn enter(&mut self, entry: &Entry) {
+        if entry.depth >= MAX_DEPTH {
+            self.is_cut = true;
+        } else if entry.kind == FileType::Directory && !entry.is_ignored {
+            let _ = self.list(&entry.path, entry.depth + 1, entry.rules.clone());
+        }
+    }
+
+    /// Opens a file of it, if it may be read.
+    #[must_use]
+    pub fn open(&self, entry: &Entry) -> Option<File> {
+        let file = self.folder.file(&entry.path).ok()?;
+        files::is_plain(&file, "", self.place.is_theirs()).ok()?;
+        Some(file)
+    }
+
+    /// How large a file of it is, in bytes.
+    #[must_use]
+    pub fn size(&self, entry: &Entry) -> Option<u64> {
+        let folder = self.folder.folder(entry.path.parent()?).ok()?;
+        let stat = statat(folder, entry.path.file_name()?, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        u64::try_from(stat.st_size).ok()
+    }
+
+    fn list(&mut self, below: &Path, depth: usize, above: Option<Rc<Rules>>) -> std::io::Result<()> {
+        let folder = self.folder.folder(below)?;
+        let mut found: Vec<(OsString, FileType)> = Vec::new();
+        for entry in Dir::read_from(&folder)? {
+            if self.names >= MAX_NAMES || self.is_over() {
+                self.is_cut = true;
+                break;
+            }
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name == "." || name == ".." {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                FileType::Unknown => statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)
+                    .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode)),
+                known => known,
+            };
+            self.names += 1;
+            found.push((name.to_owned(), kind));
+        }
+        let rules = if found.iter().any(|(name, _)| name == IGNORE) {
+            let file = self.folder.file(&below.join(IGNORE)).ok();
+            rules(&self.place.path.join(below), file, above)
+        } else {
+            above
+        };
+        // What comes first lies on top.
+        found.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+        self.next.extend(found.into_iter().map(|(name, kind)| {
+            let path = below.join(&name);
+            let is_folder = kind == FileType::Directory;
+            let named = || rules.as_ref().is_some_and(|rules| rules.ignore(&self.place.path.join(&path), is_folder));
+            Entry { is_ignored: name == ".git" || named(), path, kind, depth, rules: rules.clone() }
+        }));
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.until
+    }
+}
+
+impl Iterator for Tree<'_> {
+    type Item = Entry;
+
+    fn next(&mut self) -> Option<Entry> {
+        if self.is_over() && !self.next.is_empty() {
+            self.is_cut = true;
+            return None;
+        }
+        self.next.pop()
+    }
+}
+
+/// Whether a path, from where a walk began, is like this pattern of `.gitignore`'s kind: `*.md` is at any depth.
+///
+/// # Errors
+/// `Data` where it is no pattern.
+pub fn pattern(glob: &str) -> Result<impl Fn(&Path) -> bool + use<>> {
+    let mut builder = GitignoreBuilder::new("");
+    let built = builder.add_line(None, glob.trim()).and_then(|builder| builder.build());
+    let built = built.map_err(|e| Fault::data(format!("the glob {glob:?} is no pattern: {e}")))?;
+    Ok(move |path: &Path| built.matched_path_or_any_parents(path, false).is_ignore())
+}
+
+/// The rules of the folders above the first, from `top` down, as far as the agent may know of them: the
+/// workspace's own, and those that lie in reach.
+fn above(place: &Place, top: &Path) -> Option<Rc<Rules>> {
+    let folders: Vec<&Path> = place.path.ancestors().skip(1).take_while(|above| above.starts_with(top)).collect();
+    folders.into_iter().rev().fold(None, |rules_above, folder| {
+        let file = Beneath::open(folder, true).and_then(|folder| folder.file(Path::new(IGNORE))).ok();
+        rules(folder, file, rules_above)
+    })
+}
+
+/// The rules in a file, for what lies in `folder`, and before them those above.
+fn rules(folder: &Path, file: Option<File>, above: Option<Rc<Rules>>) -> Option<Rc<Rules>> {
+    let mut text = Vec::new();
+    let is_read = file.is_some_and(|file| {
+        files::is_plain(&file, IGNORE, false).is_ok() && file.take(MAX_IGNORE).read_to_end(&mut text).is_ok()
+    });
+    let mut builder = GitignoreBuilder::new(folder);
+    for line in String::from_utf8_lossy(&text).lines() {
+        // A line that is no pattern names nothing.
+        let _ = builder.add_line(None, line);
+    }
+    match builder.build() {
+        Ok(here) if is_read && !here.is_empty() => Some(Rc::new(Rules { here, above })),
+        _ => above,
+    }
+}

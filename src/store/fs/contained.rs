@@ -1,0 +1,112 @@
+//! Reading files that agents may have made: never outside of a folder, whatever links lead where, never a
+//! pipe that would keep us waiting, and never more than was asked for.
+
+use crate::core::fault::{self, Fault, Kind};
+use crate::core::text::problem::Problem;
+use crate::store::fs::beneath::Beneath;
+use crate::store::fs::trouble;
+use rustix::io::Errno;
+use std::fs;
+use std::io::{Error, ErrorKind, Read, Result};
+use std::path::Path;
+
+/// The bytes of the file `name` below `dir`, at most `most`.
+///
+/// # Errors
+/// As the kernel says; in words where it leads out of `dir`, is no file, or is longer.
+pub fn read(dir: &Path, name: &Path, most: u64) -> Result<Vec<u8>> {
+    let file = match Beneath::open(&fs::canonicalize(dir)?, false)?.file(name) {
+        Ok(file) => file,
+        Err(Errno::XDEV) => return Err(Error::other(format!("it is a link that leads out of {}", dir.display()))),
+        Err(error) => return Err(error.into()),
+    };
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(Error::new(ErrorKind::InvalidInput, "it is no file"));
+    }
+    let too_long = || Error::new(ErrorKind::FileTooLarge, format!("it has more than {most} bytes"));
+    if meta.len() > most {
+        return Err(too_long());
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or_default());
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most { Err(too_long()) } else { Ok(bytes) }
+}
+
+/// As [`read`], of text.
+///
+/// # Errors
+/// As [`read`]; also where it is not UTF-8.
+pub fn text(dir: &Path, name: &Path, most: u64) -> Result<String> {
+    String::from_utf8(read(dir, name, most)?).map_err(|_| Error::new(ErrorKind::InvalidData, "it is not UTF-8"))
+}
+
+/// Why there is no definition.
+#[derive(Debug)]
+pub enum Unread {
+    /// Its owner has to put it right.
+    Bad(Problem),
+    /// The machine is in trouble; it may be a good one.
+    Trouble(Fault),
+}
+
+impl From<Problem> for Unread {
+    fn from(problem: Problem) -> Self {
+        Self::Bad(problem)
+    }
+}
+
+impl Unread {
+    /// What is bad is part of what was read; the machine's trouble is not.
+    ///
+    /// # Errors
+    /// The machine's trouble.
+    pub fn told<T>(read: std::result::Result<T, Self>) -> fault::Result<std::result::Result<T, Problem>> {
+        match read {
+            Ok(good) => Ok(Ok(good)),
+            Err(Self::Bad(problem)) => Ok(Err(problem)),
+            Err(Self::Trouble(fault)) => Err(fault),
+        }
+    }
+}
+
+/// As [`text`], of the definition that stands at `path` of the workspace.
+///
+/// # Errors
+/// Where there is none, or it cannot be read.
+pub fn definition(dir: &Path, name: &Path, path: &str, most: u64) -> std::result::Result<String, Unread> {
+    text(dir, name, most).map_err(|error| match trouble("read", &dir.join(name), &error) {
+        fault if fault.kind == Kind::Machine => Unread::Trouble(fault),
+        _ if error.kind() == ErrorKind::NotFound => Problem::error(path, "is missing").into(),
+        _ => Problem::error(path, format!("cannot be read: {error}")).into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{CWD, Mode};
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn what_leads_out_is_refused_and_what_leads_around_inside_is_read() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("in");
+        fs::create_dir_all(dir.join("a")).unwrap();
+        fs::write(home.path().join("secret"), "s").unwrap();
+        fs::write(dir.join("a/file"), "hello").unwrap();
+        symlink("../../secret", dir.join("a/out")).unwrap();
+        symlink(home.path().join("secret"), dir.join("a/far")).unwrap();
+        symlink("a/file", dir.join("inside")).unwrap();
+        rustix::fs::mkfifoat(CWD, dir.join("pipe"), Mode::RUSR | Mode::WUSR).unwrap();
+        let read = |name: &str, most| text(&dir, Path::new(name), most).map_err(|e| e.to_string());
+        assert_eq!(read("a/file", 5).as_deref(), Ok("hello"));
+        assert_eq!(read("inside", 5).as_deref(), Ok("hello"));
+        for name in ["a/out", "a/far", "../secret"] {
+            assert!(read(name, 9).unwrap_err().contains("leads out of"), "{name}");
+        }
+        assert_eq!(read("pipe", 9), Err("it is no file".to_owned()));
+        assert_eq!(read("a", 9), Err("it is no file".to_owned()));
+        assert_eq!(read("a/file", 4), Err("it has more than 4 bytes".to_owned()));
+    }
+}

@@ -1,0 +1,66 @@
+//! Files: durable writes, reads confined below a folder, leases, caches, and waiting for changes.
+
+pub mod beneath;
+pub mod contained;
+pub mod durable;
+pub mod file_cache;
+pub mod lease;
+pub mod watch;
+
+use crate::core::fault::{Fault, Kind};
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+/// An input/output error with its path, and whether it is the machine's trouble.
+pub fn trouble(doing: &str, path: &Path, error: &io::Error) -> Fault {
+    use rustix::io::Errno;
+    let machine = [
+        Errno::NOSPC,
+        Errno::DQUOT,
+        Errno::ROFS,
+        Errno::IO,
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOMEM,
+        Errno::NOLCK,
+        Errno::FBIG,
+        Errno::INTR,
+    ];
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    let kind = if errno.is_some_and(|e| machine.contains(&e)) { Kind::Machine } else { Kind::Failed };
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    Fault::new(kind, format!("cannot {doing} {}: {text}", path.display()))
+}
+
+/// What was read, or nothing where there is none: what cannot be read for a while is not the same as that.
+///
+/// # Errors
+/// Where it is there and cannot be read.
+pub fn if_there<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        read => read.map(Some),
+    }
+}
+
+/// As [`trouble`], of a file of the owner's, `name` for him: what is not the machine's trouble is his to put right.
+#[must_use]
+pub fn unreadable(name: &str, path: &Path, error: &io::Error) -> Fault {
+    match trouble("read", path, error) {
+        fault if fault.kind == Kind::Machine => fault,
+        _ => Fault::config(format!("{name} cannot be read: {error}")),
+    }
+}
+
+/// Turns an input/output result into ours.
+pub(crate) trait At<T> {
+    /// The same result, saying what was being done to which path.
+    fn at(self, doing: &str, path: &Path) -> Result<T, Fault>;
+}
+
+impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
+    fn at(self, doing: &str, path: &Path) -> Result<T, Fault> {
+        self.map_err(|e| trouble(doing, path, &e.into()))
+    }
+}

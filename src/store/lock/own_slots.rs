@@ -1,0 +1,49 @@
+//! The slots that this process has: nobody in it needs to try those.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Numbers of slots by their groups.
+#[derive(Debug, Default)]
+pub(crate) struct Ours(Mutex<HashMap<String, BTreeSet<u32>>>);
+
+impl Ours {
+    pub(crate) fn add(&self, group: &str, number: u32) {
+        self.lock().entry(group.to_owned()).or_default().insert(number);
+    }
+
+    pub(crate) fn remove(&self, group: &str, number: u32) {
+        self.lock().get_mut(group).map(|ours| ours.remove(&number));
+    }
+
+    pub(crate) fn has(&self, group: &str, number: u32) -> bool {
+        self.lock().get(group).is_some_and(|ours| ours.contains(&number))
+    }
+
+    /// Whether it has every one of a group.
+    pub(crate) fn has_all(&self, group: &str, limit: u32) -> bool {
+        self.lock().get(group).is_some_and(|ours| (0..limit).all(|number| ours.contains(&number)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, BTreeSet<u32>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_spent_when_every_number_below_its_limit_is_ours() {
+        let ours = Ours::default();
+        assert!(!ours.has_all("all", 2));
+        ours.add("all", 1);
+        assert!(ours.has("all", 1) && !ours.has("all", 0) && !ours.has("agent-a", 1));
+        assert!(!ours.has_all("all", 2));
+        ours.add("all", 0);
+        assert!(ours.has_all("all", 2) && !ours.has_all("all", 3), "the limit may be another one now");
+        ours.remove("all", 1);
+        assert!(!ours.has_all("all", 2) && ours.has_all("all", 1));
+    }
+}

@@ -1,0 +1,121 @@
+//! The `git` program, for the workspace's own repository and for its memories alone. No hooks, no
+//! signing, no maintenance, no look into repositories within it: nothing that a repository could name is run, and
+//! agents may make one below `memories/`.
+
+use crate::core::config::Sync;
+use crate::core::fault::{Fault, Kind, Result};
+use crate::store::fs::durable;
+use crate::store::lock::Lane;
+use command_fds::{CommandFdExt, FdMapping};
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, UNIX_EPOCH};
+
+/// Commits one file, and only that file: what somebody has staged stays staged. Does nothing where
+/// the workspace is not a repository's own top, or the file is as it was committed. Git inherits the
+/// lane's lock: killed half-way it would leave a lock of its own, so it is let finish, and the lane is
+/// not free before it has.
+///
+/// # Errors
+/// `Later` where git says no (a lock, say).
+pub fn commit(root: &Path, lane: &Lane, sync: Sync, file: &Path, message: &str) -> Result<()> {
+    if !root.join(".git").exists() {
+        return Ok(());
+    }
+    take_old_locks(root)?;
+    let name = file.to_string_lossy();
+    let run = |words: &[&str]| checked(root, lane.share_all()?, sync, words);
+    let found = run(&["status", "--porcelain", "--ignored", "--ignore-submodules=all", "--", &name])?;
+    if found.is_empty() || found.starts_with(b"!!") {
+        return Ok(());
+    }
+    // Not `git add`, which looks into a repository that lies where the file was.
+    run(&["update-index", "--add", "--", &name])?;
+    run(&["commit", "--quiet", "--no-verify", "--only", "-m", message, "--", &name])?;
+    // The one file that it does not sync, whatever it is told.
+    durable::sync_file(&root.join(".git/index"), sync)
+}
+
+/// Takes away what git has locked before the machine was started: nobody holds that any more.
+fn take_old_locks(root: &Path) -> Result<()> {
+    let about = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let seconds = about.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok());
+    let Some(started) = seconds.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds))) else {
+        return Ok(());
+    };
+    for path in ["index.lock", "HEAD.lock"].map(|name| root.join(".git").join(name)) {
+        let made = path.symlink_metadata().and_then(|meta| meta.modified()).ok();
+        if made.is_some_and(|made| made < started) {
+            durable::remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes `root` a repository whose first commit is these files, and nothing else that lies there.
+///
+/// # Errors
+/// `Failed` where there is no git.
+pub fn init(root: &Path, files: &[String]) -> Result<()> {
+    let with = |words: &[&'static str]| -> Vec<String> {
+        words.iter().map(ToString::to_string).chain(files.iter().cloned()).collect()
+    };
+    let run = |words: Vec<String>| {
+        checked(root, Vec::new(), Sync::Full, &words.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    run(vec!["init".to_owned(), "--quiet".to_owned()])?;
+    run(with(&["add", "--"]))?;
+    run(with(&["commit", "--quiet", "--no-verify", "-m", "claw init", "--"]))?;
+    Ok(())
+}
+
+/// Whether there is a `git` program.
+#[must_use]
+pub fn is_there() -> bool {
+    let mut command = Command::new("git");
+    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|s| s.success())
+}
+
+/// What git says, where it goes well.
+fn checked(root: &Path, held: Vec<OwnedFd>, sync: Sync, arguments: &[&str]) -> Result<Vec<u8>> {
+    let output = git(root, held, sync, arguments)?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    let text = text.trim().lines().next().unwrap_or("no reason given").to_owned();
+    Err(Fault::new(Kind::Later, format!("git {} in {}: {text}", arguments[0], root.display())))
+}
+
+fn git(root: &Path, held: Vec<OwnedFd>, sync: Sync, arguments: &[&str]) -> Result<Output> {
+    let mut command = Command::new("git");
+    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX"] {
+        command.env_remove(name);
+    }
+    for setting in [
+        // By itself it does not sync what it adds, and a power cut leaves it empty.
+        if sync == Sync::Full { "core.fsync=all" } else { "core.fsync=none" },
+        "gc.auto=0",
+        "maintenance.auto=false",
+        "core.hooksPath=/dev/null",
+        "core.fsmonitor=false",
+        "commit.gpgsign=false",
+        "diff.ignoreSubmodules=all",
+        "user.name=claw",
+        "user.email=claw@localhost",
+    ] {
+        command.arg("-c").arg(setting);
+    }
+    let mapped = (3..).zip(held).map(|(child_fd, parent_fd)| FdMapping { parent_fd, child_fd }).collect();
+    command.fd_mappings(mapped).map_err(|e| Fault::new(Kind::Machine, format!("cannot run git: {e}")))?;
+    command
+        .arg("-C")
+        .arg(root)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| Fault::new(Kind::Failed, format!("cannot run git: {e}")))
+}

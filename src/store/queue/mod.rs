@@ -1,0 +1,8 @@
+//! The queue: events in the two mailboxes, claimed by lane and moved by one rename each.
+
+pub mod drops;
+pub mod locate;
+pub mod publish;
+pub mod receipt;
+pub mod retry;
+pub mod spool;

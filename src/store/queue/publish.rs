@@ -1,0 +1,55 @@
+//! Putting an event into a box, durable on return.
+
+use crate::core::event::entry::Entry;
+use crate::core::event::id::Id;
+use crate::core::event::stamp::Stamp;
+use crate::core::event::{Draft, Event, MAX_BYTES};
+use crate::core::fault::{Fault, Result};
+use crate::store::fs::durable;
+use crate::store::workspace::Workspace;
+use crate::store::workspace::mailbox::{Side, State};
+
+/// Makes an event of a draft; what says no sender and no destination gets this workspace's.
+///
+/// # Errors
+/// Where `claw.yaml` is bad.
+pub fn complete(workspace: &Workspace, draft: Draft, id: Id) -> Result<Event> {
+    Ok(draft.complete(id, workspace.world.now(), &workspace.me()?, &workspace.home()?))
+}
+
+/// Publishes `event` into `inbox/new`. False where an event of that id lies there already.
+///
+/// # Errors
+/// As [`durable::publish`].
+pub fn inbox(workspace: &Workspace, event: &Event) -> Result<bool> {
+    let due = event.not_before.map(Stamp::from).filter(|due| *due > event.id.stamp() || *due > workspace.world.now());
+    put(workspace, Side::Inbox, State::New, &Entry::unrouted(event.id.clone(), due), event)
+}
+
+/// Publishes `event` into `outbox/ready`, in the lane of its destination.
+///
+/// # Errors
+/// As [`durable::publish`].
+pub fn outbox(workspace: &Workspace, event: &Event) -> Result<bool> {
+    put(workspace, Side::Outbox, State::Ready, &Entry::fresh(event.id.clone(), event.reply_to.slug()), event)
+}
+
+/// Checks that `event` is no larger than an event may be, written down.
+///
+/// # Errors
+/// `Data` where it is.
+pub fn check_size(event: &Event) -> Result<()> {
+    match event.to_json()?.len() as u64 {
+        0..MAX_BYTES => Ok(()),
+        size => {
+            Err(Fault::data(format!("event {} has {size} bytes, more than an event may have ({MAX_BYTES})", event.id)))
+        }
+    }
+}
+
+fn put(workspace: &Workspace, side: Side, state: State, entry: &Entry, event: &Event) -> Result<bool> {
+    let dir = side.dir(workspace, state);
+    check_size(event)?;
+    let json = event.to_json()? + "\n";
+    durable::publish(&dir, &entry.to_string(), &side.tmp(workspace), json.as_bytes(), workspace.sync()?)
+}

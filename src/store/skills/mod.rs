@@ -1,0 +1,152 @@
+//! The skills in `skills/`, and which of them this machine has what it takes for.
+
+pub mod scripts;
+
+use crate::core::definition::skill::{self, Machine, Skill};
+use crate::core::fault::{Fault, Result};
+use crate::core::text::problem::{Problem, nearest};
+use crate::core::text::template;
+use crate::store::agent::definitions;
+use crate::store::fs::contained::{self, Unread};
+use crate::store::workspace::Workspace;
+use rustix::fs::Access;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+
+/// The folder's name in a workspace.
+pub const FOLDER: &str = "skills";
+/// The longest SKILL.md, in bytes.
+const MAX: u64 = 256 << 10;
+
+/// A skill that reads, and what might be better about its file.
+pub type Found = Arc<(Skill, Vec<Problem>)>;
+
+/// How one skill stands.
+#[derive(Debug)]
+pub struct Standing {
+    /// The folder's name.
+    pub id: String,
+    /// The skill, or why its file is none.
+    pub read: std::result::Result<Found, Problem>,
+    /// What this machine lacks for it.
+    pub missing: Vec<String>,
+}
+
+impl Standing {
+    /// The skill, where agents are offered it.
+    #[must_use]
+    pub fn offered(&self) -> Option<&Skill> {
+        self.read.as_ref().ok().map(|found| &found.0).filter(|_| self.missing.is_empty())
+    }
+
+    /// Why agents are not offered it; empty where they are.
+    #[must_use]
+    pub fn why_not(&self) -> String {
+        match &self.read {
+            Ok(_) => self.missing.join("; "),
+            Err(problem) => problem.to_string(),
+        }
+    }
+}
+
+/// Every folder in `skills/`, sorted.
+///
+/// # Errors
+/// Where they cannot be listed.
+pub fn all(workspace: &Workspace) -> Result<Vec<Standing>> {
+    let machine = Lookup::new(workspace);
+    definitions::folders(workspace, FOLDER)?.into_iter().map(|id| standing(workspace, id, &machine)).collect()
+}
+
+/// The skill that is called so: by its folder, else by the name in its file.
+///
+/// # Errors
+/// `Data` where there is none, with a guess.
+pub fn find(workspace: &Workspace, name: &str) -> Result<Standing> {
+    let machine = Lookup::new(workspace);
+    let ids = definitions::folders(workspace, FOLDER)?;
+    if ids.iter().any(|id| id == name) {
+        return standing(workspace, name.to_owned(), &machine);
+    }
+    let mut all: Vec<Standing> =
+        ids.iter().map(|id| standing(workspace, id.clone(), &machine)).collect::<Result<_>>()?;
+    let is_it = |standing: &Standing| standing.read.as_ref().is_ok_and(|found| found.0.name == name);
+    if let Some(at) = all.iter().position(is_it) {
+        return Ok(all.swap_remove(at));
+    }
+    let fault = Fault::data(format!("there is no skill `{}`", name.escape_debug()));
+    Err(match nearest(name, ids.iter().map(String::as_str)) {
+        Some(near) => fault.hint(format!("did you mean `{near}`?")),
+        None if ids.is_empty() => fault.hint("there is none at all"),
+        None => fault.hint(format!("there are: {}", ids.join(", "))),
+    })
+}
+
+/// What is wrong with the files of the skills, or might be better, also that they cannot be read now.
+#[must_use]
+pub fn problems(workspace: &Workspace) -> Vec<Problem> {
+    let found = |id: &String| match read(workspace, id) {
+        Ok(Ok(found)) => found.1.clone(),
+        Ok(Err(problem)) => vec![problem],
+        Err(fault) => vec![Problem::error(FOLDER, fault.to_string())],
+    };
+    match definitions::folders(workspace, FOLDER) {
+        Ok(ids) => ids.iter().flat_map(found).collect(),
+        Err(fault) => vec![Problem::error(FOLDER, fault.to_string())],
+    }
+}
+
+fn standing(workspace: &Workspace, id: String, lookup: &Lookup) -> Result<Standing> {
+    let read = read(workspace, &id)?;
+    let missing = read.as_ref().map(|found| found.0.needs.missing(&lookup.machine())).unwrap_or_default();
+    Ok(Standing { id, read, missing })
+}
+
+fn read(workspace: &Workspace, id: &str) -> Result<std::result::Result<Found, Problem>> {
+    let dir = workspace.path(FOLDER);
+    let name = Path::new(id).join("SKILL.md");
+    let files = [dir.join(&name)];
+    Unread::told(workspace.memo.skills.get(id, &files, workspace.world.now(), || {
+        let path = format!("{FOLDER}/{id}/SKILL.md");
+        let text = contained::definition(&dir, &name, &path, MAX)?;
+        let (skill, mut warnings) = skill::read(id, &path, &text)?;
+        warnings.extend(template::unknown(&path, &text, false));
+        Ok(Arc::new((skill, warnings)))
+    }))
+}
+
+/// Looks for programs in `$PATH`, for each once.
+struct Lookup<'a> {
+    has_bin: Box<dyn Fn(&str) -> bool + 'a>,
+    has_env: Box<dyn Fn(&str) -> bool + 'a>,
+}
+
+impl<'a> Lookup<'a> {
+    fn new(workspace: &'a Workspace) -> Self {
+        let path = workspace.world.var("PATH").unwrap_or_default();
+        let known: RefCell<HashMap<String, bool>> = RefCell::default();
+        let is_program = |file: &PathBuf| file.is_file() && rustix::fs::access(file, Access::EXEC_OK).is_ok();
+        let is_there = move |name: &str| {
+            let mut found = workspace.memo.programs.lock().unwrap_or_else(PoisonError::into_inner);
+            if found.get(name).is_some_and(is_program) {
+                return true;
+            }
+            let file = std::env::split_paths(path).map(|dir| dir.join(name)).find(is_program);
+            let is_found = file.is_some();
+            found.extend(file.map(|file| (name.to_owned(), file)));
+            is_found
+        };
+        Self {
+            has_bin: Box::new(move |name| {
+                *known.borrow_mut().entry(name.to_owned()).or_insert_with(|| !name.is_empty() && is_there(name))
+            }),
+            has_env: Box::new(|name| workspace.world.var(name).is_some()),
+        }
+    }
+
+    fn machine(&self) -> Machine<'_> {
+        Machine { has_bin: &self.has_bin, has_env: &self.has_env, os: std::env::consts::OS }
+    }
+}

@@ -1,0 +1,153 @@
+//! The journal: `.claw/journal/<day>.jsonl`, one line per transition, never synced. It is for
+//! people; losing it loses no event, so a line that cannot be written is no error.
+
+use crate::core::event::entry::Entry;
+use crate::core::event::id::Id;
+use crate::core::event::stamp::Stamp;
+use crate::store::workspace::Workspace;
+use crate::store::workspace::mailbox::Side;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::PathBuf;
+use std::sync::PoisonError;
+
+/// What a line can tell of. Whoever writes one names it; `tests/house.rs` looks that it stands here.
+pub const KINDS: [&str; 21] = [
+    "drop",
+    "route",
+    "claim",
+    "turn",
+    "call",
+    "compact",
+    "collect",
+    "ask",
+    "approved",
+    "denied",
+    "withdrawn",
+    "expired",
+    "control",
+    "remember",
+    "sent",
+    "unread",
+    "wait",
+    "fail",
+    "retry",
+    "discard",
+    "forget",
+];
+
+/// One transition.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Line {
+    /// When.
+    pub at: Timestamp,
+    /// What happened: one of [`KINDS`].
+    pub what: String,
+    /// Which event.
+    pub id: String,
+    /// In which box.
+    #[serde(rename = "box", skip_serializing_if = "String::is_empty")]
+    pub side: String,
+    /// Out of which state.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub from: String,
+    /// Into which state.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub to: String,
+    /// Its lane.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub lane: String,
+    /// Why.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    /// Until when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// How long it took, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ms: Option<u64>,
+    /// Tokens read and written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<[u64; 2]>,
+    /// What the other side gave as a receipt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<String>,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        let empty = String::new;
+        Self {
+            at: Timestamp::UNIX_EPOCH,
+            what: empty(),
+            id: empty(),
+            side: empty(),
+            from: empty(),
+            to: empty(),
+            lane: empty(),
+            why: empty(),
+            until: None,
+            ms: None,
+            tokens: None,
+            receipt: None,
+        }
+    }
+}
+
+impl Line {
+    /// A line about an event.
+    #[must_use]
+    pub fn about(side: Side, what: &str, id: &Id) -> Self {
+        Self { what: what.to_owned(), id: id.to_string(), side: side.name().to_owned(), ..Self::default() }
+    }
+
+    /// A line about an event in its lane.
+    #[must_use]
+    pub fn of(side: Side, what: &str, entry: &Entry) -> Self {
+        Self { lane: entry.lane.clone(), ..Self::about(side, what, &entry.id) }
+    }
+}
+
+/// Writes a line, if it can be written.
+pub fn write(workspace: &Workspace, line: Line) {
+    let now = workspace.world.now();
+    let line = Line { at: now.timestamp(), ..line };
+    let Ok(json) = serde_json::to_string(&line) else { return };
+    let mut pen = workspace.memo.pen.lock().unwrap_or_else(PoisonError::into_inner);
+    let day = now.day();
+    // A file that was taken away is nobody's journal any more.
+    let is_there = |file: &File| file.metadata().is_ok_and(|meta| meta.nlink() > 0);
+    if pen.as_ref().is_none_or(|(of, file)| *of != day || !is_there(file)) {
+        let file = File::options().append(true).create(true).mode(0o600).open(path(workspace, now));
+        *pen = file.ok().map(|file| (day, file));
+    }
+    if let Some((_, file)) = pen.as_mut() {
+        let _ = file.write_all(format!("{json}\n").as_bytes());
+    }
+}
+
+/// Reads a line of the journal.
+#[must_use]
+pub fn parse(line: &str) -> Option<Line> {
+    serde_json::from_str(line).ok()
+}
+
+/// The journal's files, oldest first.
+#[must_use]
+pub fn files(workspace: &Workspace) -> Vec<PathBuf> {
+    let entries = fs::read_dir(workspace.path(".claw/journal")).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> =
+        entries.map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "jsonl")).collect();
+    files.sort();
+    files
+}
+
+/// The file of a day.
+#[must_use]
+pub fn path(workspace: &Workspace, at: Stamp) -> PathBuf {
+    workspace.path(".claw/journal").join(format!("{}.jsonl", at.day()))
+}

@@ -1,0 +1,95 @@
+//! The files of a new workspace. They are the ones at the top of this repository, which is a
+//! workspace too.
+
+use crate::core::config::{FILE, Sync};
+use crate::core::fault::{Fault, Result};
+use crate::store::fs::At;
+use crate::store::fs::durable;
+use std::fs;
+use std::path::Path;
+
+macro_rules! embedded {
+    ($($name:literal),* $(,)?) => { &[$(($name, include_str!(concat!("../../../", $name)))),*] };
+}
+
+/// Every file that `init` writes, by its name, but for `claw.yaml`.
+const FILES: &[(&str, &str)] = embedded![
+    "AGENTS.md",
+    "agents/pickle/AGENT.md",
+    "agents/pickle/SOUL.md",
+    "agents/cookie/AGENT.md",
+    "agents/cookie/SOUL.md",
+    "skills/README.md",
+    "skills/skill-creator/SKILL.md",
+    "skills/skill-creator/references/format.md",
+    "skills/tmux/SKILL.md",
+    "crons/README.md",
+    "memories/README.md",
+];
+
+/// Folders that start empty; a `.gitkeep` keeps them in git.
+const FOLDERS: &[&str] = &[
+    "memories/topics",
+    "memories/projects",
+    "memories/daily-notes",
+    "tasks/open",
+    "tasks/claimed",
+    "tasks/done",
+    "files",
+    "tools",
+];
+
+const IGNORE: &str = "# What claw keeps for itself.\n/inbox/\n/outbox/\n/sessions/\n/.claw/\n/.secrets/\n";
+
+/// What `init` did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Files that are new.
+    pub new: Vec<String>,
+    /// Files that were there with other content, and stay as they are.
+    pub kept: Vec<String>,
+}
+
+/// Writes what is missing of a workspace into `root`; never over a file that is there. `model` is
+/// the lines that say which model is used.
+///
+/// # Errors
+/// Where a file cannot be written.
+pub fn write(root: &Path, model: &str, has_git: bool) -> Result<Written> {
+    let template = include_str!("../../../claw.yaml");
+    let default = |has_git: bool| {
+        let git = format!("  git: {has_git}\n");
+        template.replacen("model: offline\n", model, 1).replacen("  git: false\n", &git, 1)
+    };
+    let (config, other) = (default(has_git), default(!has_git));
+    if !config.contains(model) {
+        return Err(Fault::data("the embedded claw.yaml has no place for the model"));
+    }
+    let keep = FOLDERS.iter().map(|f| (format!("{f}/.gitkeep"), ""));
+    let files = FILES.iter().map(|(name, text)| ((*name).to_owned(), *text));
+    let own = [(FILE.to_owned(), config.as_str()), (".gitignore".to_owned(), IGNORE)];
+    let mut written = Written::default();
+    for (name, text) in own.into_iter().chain(files).chain(keep) {
+        let path = root.join(&name);
+        match fs::read(&path) {
+            Ok(there) if there == text.as_bytes() => continue,
+            // Whether there was a repository is found out when the workspace is made.
+            Ok(there) if name == FILE && there == other.as_bytes() => continue,
+            Ok(_) => {
+                written.kept.push(name);
+                continue;
+            }
+            Err(_) => {}
+        }
+        let dir = path.parent().unwrap_or(root);
+        fs::create_dir_all(dir).at("make", dir)?;
+        let last = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        if durable::publish(dir, &last, dir, text.as_bytes(), Sync::None)? {
+            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).at("open up", &path)?;
+            written.new.push(name);
+        } else {
+            written.kept.push(name);
+        }
+    }
+    Ok(written)
+}

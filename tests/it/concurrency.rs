@@ -1,0 +1,436 @@
+//! Any number of processes on one workspace: supervisors, loops, people, and kills at random.
+
+use crate::common::checker::{check, delivered, ended, replies};
+use crate::common::proof::{self, Random};
+use crate::common::{Fixture, Locked, Ran};
+use claw::core::event::entry::Entry;
+use claw::core::event::id::Id;
+use claw::core::event::stamp::Stamp;
+use claw::core::fault::Fault;
+use claw::stage::outcome::{Outcome, Standing};
+use claw::stage::tick;
+use claw::stage::worker::handler::Work;
+use claw::store::fs::watch::{Hears, Watch, Woken};
+use claw::store::lock::slots::{Group, Promised, Slots, Taken};
+use claw::store::lock::{Lane, Only};
+use claw::store::queue::spool::{self, Job};
+use claw::store::workspace::Workspace;
+use claw::store::workspace::mailbox::Side;
+use claw::world::World;
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_supervisor_answers_what_comes_and_drains_when_told_to_stop() {
+    let ws = Fixture::new();
+    let supervisor = ws.supervise(&[]);
+    let id = ws.claw(&["send", "--from", "file:a", "hello"]).ok().trim().to_owned();
+    ws.eventually("the answer is delivered", |ws| delivered(ws) == [format!("{id}.r01.md")]);
+    ws.write("inbox/.q.md", "---\nfrom: file:a\n---\nagain");
+    std::fs::rename(ws.path("inbox/.q.md"), ws.path("inbox/q.md")).unwrap();
+    ws.eventually("the drop is answered", |ws| delivered(ws).len() == 2);
+    let ran = supervisor.stop();
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.err.contains("stopped"), "{}", ran.err);
+    check(&ws, &[id]);
+}
+
+#[test]
+fn the_stages_may_run_in_as_many_processes() {
+    let ws = Fixture::new();
+    let supervisors: Vec<_> = ["route", "run-agent", "deliver", "remember"].map(|s| ws.supervise(&[s])).into();
+    let id = ws.claw(&["send", "--from", "file:a", "remember that it works"]).ok().trim().to_owned();
+    ws.eventually("delivered and noted", |ws| {
+        delivered(ws).len() == 1 && !ws.list("memories/daily-notes").is_empty() && ws.pending().is_empty()
+    });
+    drop(supervisors);
+    check(&ws, &[id]);
+}
+
+#[test]
+fn a_stage_that_is_given_an_id_waits_for_whoever_does_the_work() {
+    let ws = Fixture::new();
+    let _supervisor = ws.supervise(&[]);
+    for n in 0..10 {
+        let out = ws
+            .shell(&format!(
+                "claw send 'remember fact {n}' | claw route - | claw run-agent - | grep r01 | claw deliver -"
+            ))
+            .ok();
+        assert!(out.starts_with("Noted in memories/"), "{n}: {out}");
+    }
+}
+
+#[test]
+fn ask_works_beside_a_supervisor_and_prints_its_own_answer_only() {
+    let ws = Fixture::new();
+    let _supervisor = ws.supervise(&[]);
+    ws.claw(&["send", "not for this terminal"]).ok();
+    let asked: Vec<_> =
+        (0..6).map(|n| ws.command(&["ask", "-n", "--json", &format!("remember fact {n}")]).spawn().unwrap()).collect();
+    for child in asked {
+        let ran = Ran::from(child.wait_with_output().unwrap());
+        assert_eq!(ran.out.lines().count(), 1, "{ran:?}");
+        assert!(ran.ok().contains("Noted in"));
+    }
+    ws.eventually("only the other terminal's answer is left", |ws| {
+        ws.pending().iter().all(|name| name.contains("~cli-ann~")) && ws.pending().len() == 1
+    });
+}
+
+#[test]
+fn two_supervisors_and_a_shell_loop_do_everything_once() {
+    let ws = Fixture::new();
+    let supervisors = [ws.supervise(&[]), ws.supervise(&[])];
+    let mut shell = ws.shell_command(
+        "while [ ! -e stop ]; do claw tick; claw route | claw run-agent -; claw deliver --channel file; done",
+    );
+    let mut shell = shell.stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut accepted = Vec::new();
+    for n in 0..60 {
+        let from = format!("file:p{}", n % 7);
+        accepted.push(ws.claw(&["send", "--from", &from, &format!("message {n}")]).ok().trim().to_owned());
+    }
+    ws.eventually("everything is delivered", |ws| delivered(ws).len() >= 60 && ws.pending().is_empty());
+    ws.write("stop", "");
+    shell.wait().unwrap();
+    for supervisor in supervisors {
+        assert_eq!(supervisor.stop().code, 0);
+    }
+    check(&ws, &accepted);
+    assert_eq!(delivered(&ws), replies(&accepted));
+}
+
+#[test]
+fn kill_9_at_random_loses_nothing_and_doubles_nothing() {
+    let ws = Fixture::new();
+    // Git outlives its killed starter for a moment, and would keep the one that lives from the notes.
+    ws.write("claw.yaml", &ws.read("claw.yaml").replace("git: true", "git: false"));
+    let mut accepted = Vec::new();
+    eprintln!("CLAW_TEST_SEED={}", proof::seed());
+    let mut random = Random(proof::seed());
+    for n in 0..40 {
+        let from = format!("file:p{}", n % 5);
+        accepted.push(ws.claw(&["send", "--from", &from, &format!("remember fact {n}")]).ok().trim().to_owned());
+        ws.write("inbox/.d.md", &format!("---\nfrom: file:d\n---\ndrop {n}"));
+        std::fs::rename(ws.path("inbox/.d.md"), ws.path(&format!("inbox/d{n}.md"))).unwrap();
+        // Something works on it, and is killed after a moment: between none and all of its steps. Every
+        // third one lives, because an event that three workers in a row have died of is given up.
+        let stages = [&["tick"][..], &["route"], &["run-agent"], &["deliver", "--channel", "file"], &["remember"]];
+        let lives = n % 3 == 2;
+        let stage = if lives { stages[0] } else { stages[random.below(5)] };
+        let mut child = ws.command(stage).spawn().unwrap();
+        let moment = Instant::now() + Duration::from_micros(random.below(9000) as u64);
+        while !lives && Instant::now() < moment && child.try_wait().unwrap().is_none() {
+            std::hint::spin_loop();
+        }
+        if !lives {
+            let _ = child.kill();
+        }
+        child.wait().unwrap();
+    }
+    // However often an event has been interrupted, ticks bring it to its end.
+    for _ in 0..20 {
+        ws.claw(&["tick"]).ok();
+    }
+    let drops = ended(&ws);
+    assert_eq!(drops.len(), 80, "40 sent and 40 dropped");
+    assert!(accepted.iter().all(|id| drops.contains(id)));
+    check(&ws, &drops);
+    assert_eq!(delivered(&ws), replies(&drops));
+    let notes: String =
+        ws.list("memories/daily-notes").iter().map(|n| ws.read(&format!("memories/daily-notes/{n}"))).collect();
+    for n in 0..40 {
+        assert_eq!(notes.matches(&format!("- fact {n} <!--")).count(), 1, "fact {n}\n{notes}");
+    }
+}
+
+#[test]
+fn an_event_that_kills_its_worker_ends_in_failed_after_three_lives() {
+    let ws = Fixture::new();
+    ws.model("deadly", "provider: command, command: [sh, -c, \"kill -9 $PPID; sleep 9\"]");
+    let id = ws.claw(&["send", "--from", "file:a", "die"]).ok().trim().to_owned();
+    ws.claw(&["route"]).ok();
+    // The watcher dies with its program's blow; that is a failure of the model, not of the worker.
+    ws.claw(&["run-agent"]).fails(75);
+    // An orphan, as a killed worker leaves it.
+    let waiting = ws.list("inbox/wait").pop().unwrap();
+    let lane = waiting.split('~').nth(2).unwrap();
+    let orphan = format!("{id}~{lane}~3c2.json");
+    std::fs::rename(ws.path(&format!("inbox/wait/{waiting}")), ws.path(&format!("inbox/run/{orphan}"))).unwrap();
+    let err = ws.claw(&["run-agent"]).fails(1);
+    assert!(err.contains("killed 3 times"), "{err}");
+    assert!(ws.read(&format!("inbox/failed/{id}.reason")).contains("killed 3 times"));
+    assert_eq!(ws.list("outbox/ready"), [format!("{id}.n01~file-a~0.json")], "the sender is told");
+}
+
+/// A person need not wait for what waits, and a supervisor hears of what a person does.
+#[test]
+fn what_waits_is_done_when_it_is_retried_and_what_is_behind_it_when_it_is_discarded() {
+    let ws = Fixture::new();
+    let mut waiting = Vec::new();
+    for place in ["a", "b"] {
+        for text in ["first", "second"] {
+            let from = format!("file:{place}");
+            waiting.push(ws.claw(&["send", "--from", &from, text]).ok().trim().to_owned());
+        }
+    }
+    ws.claw(&["route"]).ok();
+    let due = Stamp::from(jiff::Timestamp::now()).plus_seconds(3600);
+    for (id, place) in [(&waiting[0], "a"), (&waiting[2], "b")] {
+        let ready = ws.path(&format!("inbox/ready/{id}~pickle.file-{place}~0.json"));
+        std::fs::rename(ready, ws.path(&format!("inbox/wait/{due}~{id}~pickle.file-{place}~1.json"))).unwrap();
+    }
+    let _supervisor = ws.supervise(&[]);
+    let other = ws.claw(&["send", "--from", "file:c", "hello"]).ok().trim().to_owned();
+    ws.eventually("another one is answered", |ws| delivered(ws) == replies(std::slice::from_ref(&other)));
+    ws.claw(&["retry", &waiting[0]]).ok();
+    ws.eventually("what was retried and what is behind it", |ws| ws.done("inbox").len() == 3);
+    ws.claw(&["discard", &waiting[2]]).ok();
+    ws.eventually("what is behind the discarded one", |ws| ws.done("inbox").len() == 5);
+    ws.eventually("all of it is delivered", |ws| ws.pending().is_empty());
+}
+
+/// A folder is read in pieces: a late file may be in one that is read late, and an earlier one in one
+/// that was read before it came. What a lane's listing has must not have a gap.
+#[test]
+fn a_lane_that_others_add_to_is_listed_without_a_gap() {
+    let ws = Fixture::new();
+    let workspace = Workspace::open(World::real().unwrap(), ws.root.clone(), true).unwrap();
+    let id = |n: i64| Id::new(Stamp(1_795_221_690_000_000 + n), 0);
+    let name = |n: i64| ws.path(&format!("inbox/ready/{}", Entry::fresh(id(n), "pickle.x")));
+    let count = 3000;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0..count {
+                std::fs::write(ws.path("inbox/tmp/next"), "").unwrap();
+                std::fs::rename(ws.path("inbox/tmp/next"), name(n)).unwrap();
+            }
+        });
+        let mut listed = 0;
+        while listed < count {
+            let entries = spool::lane(&workspace, Side::Inbox, "pickle.x").unwrap();
+            let ids: Vec<Id> = entries.into_iter().map(|(_, entry)| entry.id).collect();
+            listed = i64::try_from(ids.len()).unwrap();
+            assert!(ids == (0..listed).map(id).collect::<Vec<_>>(), "of {listed} the last is {:?}", ids.last());
+        }
+    });
+}
+
+/// Whoever brings an event to a lane that is held goes away again, relying on its holder.
+#[test]
+fn what_comes_while_a_one_shot_holds_the_lane_is_done_by_it() {
+    let ws = Fixture::new();
+    let program = "echo + >> turns; read -r go < gate.$(wc -l < turns); echo ok";
+    ws.model("slow", &format!("provider: command, command: [sh, -c, \"{program}\"]"));
+    ws.shell("mkfifo gate.1 gate.2").ok();
+    ws.claw(&["send", "--from", "file:a", "first"]).ok();
+    ws.claw(&["route"]).ok();
+    let holder = ws.command(&["run-agent"]).spawn().unwrap();
+    ws.eventually("the first turn has begun", |ws| ws.path("turns").exists());
+    ws.claw(&["send", "--from", "file:a", "second"]).ok();
+    ws.claw(&["route"]).ok();
+    ws.claw(&["run-agent"]).ok();
+    assert_eq!(ws.done("inbox").len(), 0, "it was not waited for");
+    ws.shell("echo go > gate.1").ok();
+    ws.eventually("the second turn has begun", |ws| ws.read("turns").lines().count() == 2);
+    ws.shell("echo go > gate.2").ok();
+    assert_eq!(Ran::from(holder.wait_with_output().unwrap()).code, 0);
+    assert_eq!(ws.done("inbox").len(), 2);
+}
+
+#[test]
+fn never_more_turns_at_once_than_the_agent_allows() {
+    let ws = Fixture::new();
+    ws.write("agents/pickle/AGENT.md", "---\nname: Pickle\nmax_concurrency: 2\n---\nYou are Pickle.\n");
+    // Every turn notes when it begins and ends; the log of both shows how many overlap.
+    ws.model("slow", "provider: command, command: [sh, -c, \"echo + >> turns; sleep 0.05; echo - >> turns; echo ok\"]");
+    for n in 0..12 {
+        ws.claw(&["send", "--from", &format!("file:p{n}"), "hi"]).ok();
+    }
+    ws.claw(&["route"]).ok();
+    let workers: Vec<_> = (0..4).map(|_| ws.command(&["run-agent"]).spawn().unwrap()).collect();
+    for mut worker in workers {
+        worker.wait().unwrap();
+    }
+    ws.claw(&["run-agent"]).ok();
+    assert_eq!(ws.done("inbox").len(), 12);
+    let mut running = 0;
+    let mut most = 0;
+    for line in ws.read("turns").lines() {
+        running += if line == "+" { 1 } else { -1 };
+        most = most.max(running);
+    }
+    assert_eq!((running, most), (0, 2));
+}
+
+#[test]
+fn a_model_that_kills_its_own_watcher_costs_that_turn_only() {
+    let ws = Fixture::new();
+    let program = "read line; case $line in *poison*) kill -9 $PPID;; *) echo fine;; esac";
+    ws.model("hangs", &format!("provider: command, command: [sh, -c, \"{program}\"]"));
+    let supervisor = ws.supervise(&[]);
+    ws.claw(&["send", "--from", "file:a", "poison"]).ok();
+    let good = ws.claw(&["send", "--from", "file:b", "hello"]).ok().trim().to_owned();
+    ws.eventually("the other one is answered", |ws| delivered(ws) == [format!("{good}.r01.md")]);
+    ws.eventually("the poisoned one waits", |ws| ws.list("inbox/wait").len() == 1);
+    assert_eq!(supervisor.stop().code, 0);
+}
+
+/// Work that panics on one event, and does the others.
+struct Panics<'a>(&'a Workspace);
+
+impl Work for Panics<'_> {
+    fn side(&self) -> Side {
+        Side::Inbox
+    }
+    fn wants(&self, _: &str) -> bool {
+        true
+    }
+    fn key<'k>(&self, lane: &'k str) -> &'k str {
+        lane
+    }
+    fn slots(&self, _: &str) -> claw::core::fault::Result<Vec<(String, u32)>> {
+        Ok(Vec::new())
+    }
+    fn run(&self, job: Job, _: &Lane) -> Outcome {
+        let event = job.read().unwrap();
+        if job.entry.tries.crashes == 3 {
+            job.fail("killed 3 times").unwrap();
+            return Outcome { id: event.id, state: Standing::Failed(Fault::data("killed 3 times")) };
+        }
+        assert!(event.content != "poison", "a panic, as in a bad turn");
+        let id = event.id;
+        job.done().unwrap();
+        Outcome { id, state: Standing::Done(vec![self.0.root.display().to_string()]) }
+    }
+}
+
+#[test]
+fn a_panic_in_one_turn_costs_that_event_one_of_its_lives_and_nobody_else_anything() {
+    let ws = Fixture::new();
+    for (from, text) in [("file:a", "poison"), ("file:a", "behind it"), ("file:b", "hello"), ("file:c", "hello")] {
+        ws.claw(&["send", "--from", from, text]).ok();
+    }
+    ws.claw(&["route"]).ok();
+    let workspace = Workspace::open(World::real().unwrap(), ws.root.clone(), true).unwrap();
+    std::panic::set_hook(Box::new(|_| {}));
+    let (mut done, mut failed) = (0, 0);
+    let mut report = |outcome: Outcome| match outcome.state {
+        Standing::Done(_) => done += 1,
+        _ => failed += 1,
+    };
+    tick::drain(&workspace, &Panics(&workspace), 4, &mut report).unwrap();
+    let _ = std::panic::take_hook();
+    assert_eq!((done, failed), (3, 1));
+    let failed = ws.list("inbox/failed");
+    assert!(failed[1].contains("~pickle.file-a~4c3"), "three lives, then the end: {failed:?}");
+    assert_eq!(ws.list("inbox/run"), [""; 0]);
+}
+
+#[test]
+fn a_supervisor_that_is_full_or_waits_does_not_spin() {
+    let ws = Fixture::new();
+    // One turn that hangs on the only worker, other lanes behind it, and one that waits for a time.
+    ws.config("max_concurrency: 1\n");
+    ws.model("slow", "provider: command, command: [sh, -c, \"echo begun >> turns; sleep 30\"]");
+    ws.write("agents/pickle/AGENT.md", "---\nname: Pickle\nmax_concurrency: 1\n---\nYou are Pickle.\n");
+    let send = |place: &str| drop(ws.claw(&["send", "--from", place, "hi"]).ok());
+    ["file:a", "file:b", "file:c"].into_iter().for_each(send);
+    ws.claw(&["route"]).ok();
+    let supervisor = ws.supervise(&[]);
+    ws.claw(&["send", "--from", "file:d", "--in", "1h", "later"]).ok();
+    ws.eventually("a turn has begun", |ws| ws.path("turns").exists());
+    // Something new while there is still something old to be begun.
+    send("file:e");
+    ws.eventually("it is routed", |ws| ws.list("inbox/ready").len() == 3);
+    let switches = || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", supervisor.child.id())).unwrap().flatten();
+        let status = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok());
+        let count = |text: String| {
+            let line = text.lines().find(|l| l.starts_with("voluntary_ctxt_switches")).unwrap().to_owned();
+            line.split_whitespace().last().unwrap().parse::<u64>().unwrap()
+        };
+        status.map(count).sum::<u64>()
+    };
+    // A spinning process is switched hundreds of times while another program runs for a second.
+    let spent = || {
+        let before = switches();
+        ws.shell("sleep 1").ok();
+        switches() - before
+    };
+    let spent = spent().min(spent());
+    assert!(spent < 10, "{spent} switches in a second");
+}
+
+/// A pool takes the next event as soon as a slot is free: whoever sleeps until then would never have one.
+#[test]
+fn a_slot_that_somebody_waits_for_is_left_to_him() {
+    let ws = Fixture::new();
+    let workspace = ws.opened();
+    let groups = [("agent-a".to_owned(), 1), ("all".to_owned(), 2)];
+    let attempt = |groups: &[Group], own: &Promised| match Slots::attempt(&workspace, groups, own).unwrap() {
+        Taken::All(slots) => Ok(slots),
+        Taken::Full(count) => Err(count),
+    };
+    let nothing = Promised::default();
+    let holder = attempt(&groups, &nothing).unwrap();
+    let mut own = Promised::default();
+    assert_eq!(attempt(&groups, &own).unwrap_err(), 1);
+    own.renew(&workspace, &groups[..1]).unwrap();
+    drop(holder);
+    assert_eq!(attempt(&groups, &nothing).unwrap_err(), 1, "it is promised");
+    drop(attempt(&groups[1..], &nothing).unwrap());
+    let slots = attempt(&groups, &own).unwrap();
+    drop(own);
+    assert_eq!(attempt(&groups, &nothing).unwrap_err(), 1, "it is held");
+    drop(slots);
+    attempt(&groups, &nothing).unwrap();
+}
+
+/// Between its taking the first slot and its finding the second group full, that first one is promised to a
+/// sleeper: the file of the second is a FIFO here, whose opening waits until the sleeper is there.
+#[test]
+fn who_gives_a_promised_slot_back_wakes_whoever_waits_for_it() {
+    use rustix::fs::{CWD, FileType, FlockOperation, Mode, OFlags, flock, mknodat, open};
+    let ws = Fixture::new();
+    let workspace = ws.opened();
+    let groups = [("narrow".to_owned(), 1), ("wide".to_owned(), 1)];
+    let slots = ws.path(".claw/locks/slots");
+    let wide = slots.join("wide.0");
+    mknodat(CWD, &wide, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let full = open(&wide, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).unwrap();
+    flock(&full, FlockOperation::LockExclusive).unwrap();
+    let watch = Watch::new(&[(slots.clone(), Hears::Releases)]).unwrap();
+    let mut sleeper = Promised::default();
+    std::thread::scope(|scope| {
+        let other =
+            scope.spawn(|| matches!(Slots::attempt(&workspace, &groups, &Promised::default()), Ok(Taken::Full(2))));
+        ws.until_locked(".claw/locks/slots/narrow.0", Locked::Held);
+        sleeper.renew(&workspace, &groups[..1]).unwrap();
+        drop(open(&wide, OFlags::WRONLY, Mode::empty()).unwrap());
+        assert!(other.join().unwrap());
+    });
+    let soon = workspace.world.now().plus_seconds(10);
+    loop {
+        match watch.wait(workspace.world.now(), Some(soon), None).unwrap() {
+            Woken::Files(changes) if changes.iter().any(|change| change.name.as_deref() == Some("narrow.0")) => break,
+            Woken::Files(_) => {}
+            other => panic!("nobody was woken: {other:?}"),
+        }
+    }
+}
+
+/// A sweep takes the file away while somebody waits for its lock: that lock guards nothing any more.
+#[test]
+fn a_lock_whose_file_was_taken_away_is_taken_anew() {
+    let ws = Fixture::new();
+    let workspace = ws.opened();
+    let first = Only::attempt(&workspace, "swept").unwrap().unwrap();
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| Only::wait(&workspace, "swept").unwrap());
+        ws.until_locked(".claw/locks/swept", Locked::WaitedFor);
+        first.retire();
+        let _second = waiter.join().unwrap();
+        assert!(Only::attempt(&workspace, "swept").unwrap().is_none(), "two have it");
+    });
+}

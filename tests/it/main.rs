@@ -1,0 +1,39 @@
+//! Features, end to end with the real binary: one module per feature.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod anthropic;
+mod approvals;
+mod bad_input;
+mod cassettes;
+mod channels;
+mod chat;
+mod collect;
+mod command_model;
+mod compact;
+mod concurrency;
+mod dispatch;
+mod drops;
+mod fallback;
+mod file_tools;
+mod house;
+mod models;
+mod neutral;
+mod notes;
+mod ollama;
+mod openai;
+mod pipe;
+mod prompt;
+mod reload;
+mod routing;
+mod sessions;
+mod skills;
+mod slash;
+mod supervise;
+mod tasks;
+mod tmux;
+mod turns;
+mod walls;
+mod web;
+mod workspace;

@@ -1,0 +1,136 @@
+//! Notes, and what agents may have put where notes are: nothing that lies below `memories/` leads out of it, keeps
+//! anybody waiting, or holds up the notes behind it.
+
+use crate::common::terminal::Terminal;
+use crate::common::{Fixture, skipped};
+use claw::core::config::Sync;
+use claw::store::lock::Lane;
+use claw::store::memory::git;
+use claw::store::workspace::mailbox::Side;
+use rustix::fs::{CWD, Mode, mkfifoat};
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+const OWN: &str = "export A=1\n";
+
+/// Notes down under the topic `name`, which is refused; returns what is said of it.
+fn refused(ws: &Fixture, name: &str) -> String {
+    let err = ws.claw(&["remember", "--topic", name, "evil"]).fails(1);
+    assert!(err.contains(&format!("memories/topics/{name}.md")) || err.contains("memories/topics is"), "{err}");
+    assert!(err.contains("nothing was noted in it (move it away"), "{err}");
+    err
+}
+
+/// The next note is written all the same.
+fn goes_on(ws: &Fixture) {
+    let place = ws.claw(&["remember", "--project", "house", "the door is red"]).ok();
+    assert!(place.starts_with("memories/projects/house.md:"), "{place}");
+    let waiting = ws.pending().into_iter().filter(|name| name.starts_with("inbox"));
+    assert_eq!(waiting.collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
+fn a_note_is_not_written_through_a_link() {
+    let ws = Fixture::new();
+    let outside = ws.dir.path().join("own");
+    fs::write(&outside, OWN).unwrap();
+    let settings = ws.read("claw.yaml");
+    symlink(&outside, ws.path("memories/topics/far.md")).unwrap();
+    symlink("../../claw.yaml", ws.path("memories/topics/near.md")).unwrap();
+    symlink("new.md", ws.path("memories/topics/dangling.md")).unwrap();
+    fs::hard_link(&outside, ws.path("memories/topics/hard.md")).unwrap();
+    for name in ["far", "near", "dangling"] {
+        assert!(refused(&ws, name).contains("is a link"), "{name}");
+    }
+    assert!(refused(&ws, "hard").contains("hard link"));
+    assert!(!ws.path("memories/topics/new.md").exists());
+    assert_eq!((fs::read_to_string(&outside).unwrap(), ws.read("claw.yaml")), (OWN.to_owned(), settings));
+    goes_on(&ws);
+}
+
+#[test]
+fn a_note_is_not_written_in_a_folder_that_is_a_link() {
+    let ws = Fixture::new();
+    let outside = ws.dir.path().join("elsewhere");
+    fs::create_dir(&outside).unwrap();
+    fs::remove_dir_all(ws.path("memories/topics")).unwrap();
+    symlink(&outside, ws.path("memories/topics")).unwrap();
+    assert!(refused(&ws, "a").contains("memories/topics is a link"));
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+    goes_on(&ws);
+}
+
+#[test]
+fn what_is_no_file_is_no_note_and_keeps_nobody_waiting() {
+    let ws = Fixture::new();
+    let at = |name: &str| ws.path(&format!("memories/topics/{name}.md"));
+    mkfifoat(CWD, at("pipe"), Mode::RUSR | Mode::WUSR).unwrap();
+    fs::create_dir(at("folder")).unwrap();
+    let _listener = UnixListener::bind(at("socket")).unwrap();
+    File::create(at("hole")).unwrap().set_len(1 << 40).unwrap();
+    for (name, what) in [("pipe", "a pipe"), ("folder", "a folder"), ("socket", "a socket"), ("hole", "more than")] {
+        let err = refused(&ws, name);
+        assert!(err.contains(what), "{name}: {err}");
+    }
+    goes_on(&ws);
+}
+
+#[test]
+fn an_owners_memories_may_lie_elsewhere() {
+    let ws = Fixture::new();
+    let outside = ws.dir.path().join("notes");
+    fs::rename(ws.path("memories"), &outside).unwrap();
+    symlink(&outside, ws.path("memories")).unwrap();
+    assert_eq!(ws.claw(&["remember", "--topic=a", "the NAS is 10.0.0.7"]).ok(), "memories/topics/a.md:3\n");
+    assert!(fs::read_to_string(outside.join("topics/a.md")).unwrap().contains("10.0.0.7"));
+    assert_eq!(ws.claw(&["recall", "NAS"]).ok(), "memories/topics/a.md:3: the NAS is 10.0.0.7\n");
+}
+
+#[test]
+fn what_is_no_note_is_not_searched() {
+    let ws = Fixture::new();
+    let outside = ws.dir.path().join("own");
+    fs::write(&outside, "the vault code is 4711\n").unwrap();
+    fs::hard_link(&outside, ws.path("memories/topics/hard.md")).unwrap();
+    symlink(&outside, ws.path("memories/topics/soft.md")).unwrap();
+    mkfifoat(CWD, ws.path("memories/topics/pipe.md"), Mode::RUSR | Mode::WUSR).unwrap();
+    File::create(ws.path("memories/topics/hole.md")).unwrap().set_len(1 << 40).unwrap();
+    ws.write("memories/topics/zoo.md", "- the vault is in the zoo\n");
+    let ran = ws.claw(&["recall", "vault"]);
+    assert!(ran.err.contains("hard.md") && ran.err.contains("hole.md"), "{}", ran.err);
+    assert_eq!(ran.ok(), "memories/topics/zoo.md:1: the vault is in the zoo\n");
+}
+
+/// As an agent leaves it that swaps its note for a repository between two commits.
+#[test]
+fn a_commit_runs_nothing_that_a_repository_below_the_notes_names() {
+    let ws = Fixture::new();
+    if !ws.path(".git").exists() {
+        return skipped("there is no git");
+    }
+    let inner = "git -C memories/topics/a.md -c user.name=a -c user.email=a@b";
+    ws.shell(&format!(
+        "git init -q memories/topics/a.md && echo x >memories/topics/a.md/x && {inner} add x && {inner} commit -qm x && \
+         git add memories/topics/a.md 2>/dev/null && echo '* filter=evil' >memories/topics/a.md/.gitattributes && \
+         {inner} config filter.evil.clean \"touch '$HOME/ran'; cat\" && echo y >memories/topics/a.md/x"
+    ))
+    .ok();
+    let workspace = ws.opened();
+    let lane = Lane::attempt(&workspace, Side::Inbox, "memories").unwrap().unwrap();
+    let _ = git::commit(&ws.root, &lane, Sync::None, Path::new("memories/topics/a.md"), "x");
+    assert!(!ws.dir.path().join("ran").exists());
+    // What it could have run.
+    ws.shell("git status").ok();
+    assert!(ws.dir.path().join("ran").exists());
+}
+
+#[test]
+fn a_note_does_nothing_to_the_terminal_on_which_it_is_found() {
+    let ws = Fixture::new();
+    ws.write("memories/topics/a.md", "- the vault\u{1b}[2K is open\n");
+    let (code, shown) = Terminal::start(ws.command(&["recall", "vault"])).ended();
+    assert_eq!((code, shown.trim_end()), (0, "memories/topics/a.md:1: the vault\\u{1b}[2K is open"));
+    assert!(ws.claw(&["recall", "vault"]).ok().contains('\u{1b}'), "a program is told it as it is");
+}

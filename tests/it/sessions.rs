@@ -1,0 +1,301 @@
+//! Sessions: listed without reading their logs, shown, and forgotten without forgetting what was answered.
+
+use crate::common::Fixture;
+use crate::common::strict::{Answer, Script, Strict};
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::FileExt;
+
+/// A model that says what it is told last, or hangs on a gate that nobody opens.
+fn hanging() -> Fixture {
+    let ws = Fixture::new();
+    ws.write("model.sh", "if grep -q 'hang\"}\\]'; then : >hangs; read x <gate; fi; echo fine\n");
+    ws.model("mock", "provider: command, command: [sh, model.sh]");
+    assert_eq!(ws.shell("mkfifo gate").code, 0);
+    ws
+}
+
+fn listed(ws: &Fixture) -> Vec<Value> {
+    let out = ws.claw(&["sessions", "--json"]).ok();
+    out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// What is listed, by the file of what sessions come to and without it.
+fn listed_twice(ws: &Fixture) -> Vec<Value> {
+    let known = listed(ws);
+    fs::remove_file(ws.path(INDEX)).unwrap();
+    assert_eq!(listed(ws), known);
+    known
+}
+
+const INDEX: &str = ".claw/sessions.jsonl";
+
+fn titles(ws: &Fixture) -> Vec<String> {
+    listed(ws).iter().map(|line| line["title"].as_str().unwrap().to_owned()).collect()
+}
+
+fn hello(_: usize, _: &[String]) -> Answer {
+    ("Hello.", vec![])
+}
+
+fn look(step: usize, _: &[String]) -> Answer {
+    match step {
+        0 => ("Let me look.", vec![("recall", json!({"query": "x"})), ("bash", json!({"command": "echo a; echo b"}))]),
+        _ => ("Found it.", vec![]),
+    }
+}
+
+const SCRIPTS: &[(&str, Script)] = &[("hello", hello), ("look", look)];
+
+fn ask(ws: &Fixture, session: &str, now: &str, text: &str) {
+    let ran: crate::common::Ran =
+        ws.command(&["ask", "-n", "-s", session, text]).env("CLAW_NOW", now).output().unwrap().into();
+    ran.ok();
+}
+
+fn two_sessions(server: &Strict) -> Fixture {
+    let ws = Fixture::new();
+    server.model(&ws);
+    ask(&ws, "old", "2026-11-21T08:00:00Z", "hello,  is the\ncat called Tama? I do believe that she is, or was.");
+    ask(&ws, "cookie.new", "2026-11-21T09:00:00Z", "look");
+    ws
+}
+
+#[test]
+fn the_one_with_the_last_word_stands_first_and_columns_line_up() {
+    let server = Strict::start(SCRIPTS);
+    let ws = two_sessions(&server);
+    ask(&ws, "old", "2026-11-21T08:30:00Z", "hello");
+    let text = ws.claw(&["sessions"]).ok();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "session     agent   source   messages  tokens  last activity        title",
+            "cookie.new  cookie  cli:ann         1      30  2026-11-21 09:00:00  look",
+            "pickle.old  pickle  cli:ann         2      30  2026-11-21 08:30:00  hello, is the cat called Tama? I do believe that s",
+        ]
+    );
+    assert_eq!(
+        listed_twice(&ws)[1],
+        json!({
+            "session": "pickle.old", "agent": "pickle", "source": "cli:ann", "messages": 2, "input": 20, "output": 10,
+            "title": "hello, is the cat called Tama? I do believe that s",
+            "created": "2026-11-21T08:00:00Z", "updated": "2026-11-21T08:30:00Z",
+        })
+    );
+    assert_eq!(ws.claw(&["sessions", "list"]).ok(), text);
+    for (arguments, left) in [(["-n", "1"], 2), (["-a", "pickle"], 2), (["-g", "TAMA"], 2), (["-g", "cli:"], 3)] {
+        assert_eq!(ws.claw(&[&["sessions"], &arguments[..]].concat()).ok().lines().count(), left, "{arguments:?}");
+    }
+    assert_eq!(ws.claw(&["sessions", "-g", "nothing"]).ok(), "");
+}
+
+#[test]
+fn a_log_of_which_all_is_known_is_not_read() {
+    let ws = Fixture::new();
+    ask(&ws, "a", "2026-11-21T08:00:00Z", "one");
+    let log = ws.path("sessions/pickle.a/log.jsonl");
+    // The same file of the same size says something else.
+    let text = fs::read_to_string(&log).unwrap().replace("one", "two");
+    let file = fs::File::options().write(true).open(&log).unwrap();
+    let written = file.metadata().unwrap().modified().unwrap();
+    file.write_all_at(text.as_bytes(), 0).unwrap();
+    file.set_modified(written).unwrap();
+    assert_eq!(titles(&ws), ["one"]);
+    // Another file is read, and so is what comes behind the known.
+    fs::remove_file(&log).unwrap();
+    fs::write(&log, text).unwrap();
+    assert_eq!(titles(&ws), ["two"]);
+}
+
+#[test]
+fn what_is_known_is_what_the_logs_say_whatever_became_of_the_file() {
+    let ws = hanging();
+    let supervisor = ws.supervise(&[]);
+    for n in 0..40 {
+        ws.claw(&["send", "--reply-to", &format!("file:{}", n % 5), &format!("message {n}")]).ok();
+    }
+    ws.eventually("all are answered", |ws| ws.done("inbox").len() == 40);
+    drop(supervisor);
+    // A line for each turn, at most; none was ever written anew.
+    let index = ws.read(INDEX);
+    assert_eq!(index.lines().filter(|line| !line.is_empty()).count(), 40, "{index}");
+    let known = listed_twice(&ws);
+    assert_eq!(known.iter().map(|line| line["messages"].as_u64().unwrap()).collect::<Vec<_>>(), [8; 5]);
+    // Lost lines, torn lines, lines of other programs, lines twice.
+    let lines: Vec<&str> = index.lines().filter(|line| !line.is_empty()).collect();
+    for broken in [
+        lines[1..].join("\n"),
+        lines[..30].join("\n") + "\n{\"s\":\"pickle.fi",
+        format!("{index}{index}"),
+        format!("{}\n{{}}\nnull\n\0\0\0\n", lines.iter().step_by(2).copied().collect::<Vec<_>>().join("\n")),
+    ] {
+        ws.write(INDEX, &broken);
+        assert_eq!(listed(&ws), known, "{broken}");
+        // And after that nothing is missing.
+        let whole = ws.read(INDEX);
+        assert_eq!(listed(&ws), known);
+        assert_eq!(ws.read(INDEX), whole);
+    }
+}
+
+#[test]
+fn a_turn_that_runs_or_was_killed_is_listed_as_far_as_it_has_come() {
+    let ws = hanging();
+    ask(&ws, "a", "2026-11-21T08:00:00Z", "first");
+    let mut turn = ws.command(&["ask", "-n", "-s", "a", "then hang"]).spawn().unwrap();
+    ws.eventually("the turn hangs", |ws| ws.path("hangs").exists());
+    assert_eq!(listed(&ws)[0]["messages"], 2);
+    turn.kill().unwrap();
+    turn.wait().unwrap();
+    ws.write("model.sh", "echo fine\n");
+    ws.claw(&["tick"]).ok();
+    ask(&ws, "a", "2026-11-21T09:00:00Z", "third");
+    assert_eq!(listed_twice(&ws)[0]["messages"], 3);
+}
+
+#[test]
+fn old_lines_go_when_most_are_old() {
+    let ws = Fixture::new();
+    ask(&ws, "a", "2026-11-21T08:00:00Z", "one");
+    let known = listed(&ws);
+    let line = ws.read(INDEX);
+    let line = line.trim();
+    ws.write(INDEX, &format!("{line}\n").repeat(1100));
+    assert_eq!(listed(&ws), known);
+    assert_eq!(ws.read(INDEX).trim(), line);
+    assert_eq!(ws.list(".claw").iter().filter(|name| name.contains("sessions")).count(), 1);
+    // Also where nobody lists them.
+    ws.write(INDEX, &format!("{line}\n").repeat(2_100_000 / line.len()));
+    ws.claw(&["tick"]).ok();
+    assert_eq!(ws.read(INDEX).trim(), line);
+}
+
+#[test]
+fn a_conversation_is_shown_by_any_end_of_its_name() {
+    let server = Strict::start(SCRIPTS);
+    let ws = two_sessions(&server);
+    let text = ws.claw(&["sessions", "show", "new"]).ok();
+    assert_eq!(
+        text,
+        "cli:ann  2026-11-21 09:00:00\nlook\n\n\
+         cookie  2026-11-21 09:00:00, strict\nLet me look.\n\n  recall x\n    nothing found\n  bash echo a; echo b\n    a …\n\n\
+         cookie  2026-11-21 09:00:00, strict\nFound it.\n"
+    );
+    for name in ["cookie.new", "sessions/cookie.new", "sessions/cookie.new/", "./sessions/cookie.new/log.jsonl"] {
+        assert_eq!(ws.claw(&["sessions", "show", name]).ok(), text, "{name}");
+    }
+    // The last one, and an agent's own name is not needed for the default agent.
+    assert_eq!(ws.claw(&["sessions", "show"]).ok(), text);
+    assert!(ws.claw(&["sessions", "show", "old"]).ok().contains("\nHello.\n"));
+    ask(&ws, "bold", "2026-11-21T09:00:00Z", "hello");
+    assert!(ws.claw(&["sessions", "show", "ld"]).fails(65).contains("could be pickle."));
+    assert!(ws.claw(&["sessions", "show", "none"]).fails(65).contains("there is no session `none`"));
+    ws.claw(&["sessions", "show", "../.claw"]).fails(65);
+}
+
+#[test]
+fn a_conversation_is_a_document_or_the_lines_of_its_log() {
+    let server = Strict::start(SCRIPTS);
+    let ws = two_sessions(&server);
+    let log = ws.read("sessions/cookie.new/log.jsonl");
+    let shown = ws.claw(&["sessions", "show", "--json", "cookie.new"]).ok();
+    let parsed = |text: &str| text.lines().map(|l| serde_json::from_str::<Value>(l).unwrap()).collect::<Vec<_>>();
+    assert_eq!(parsed(&shown), parsed(&log));
+    let document = ws.claw(&["sessions", "show", "--markdown", "cookie.new"]).ok();
+    assert!(
+        document.starts_with("# cookie.new\n\n## cli:ann, 2026-11-21 09:00:00\n\nlook\n\n## cookie, "),
+        "{document}"
+    );
+    assert!(
+        document.contains("### bash\n\n```json\n{\n  \"command\": \"echo a; echo b\"\n}\n```\n\n```\na\nb\n```\n\n## ")
+    );
+    assert!(document.ends_with("(strict)\n\nFound it.\n"), "{document}");
+}
+
+#[test]
+fn what_a_terminal_would_obey_is_shown_instead() {
+    let ws = Fixture::new();
+    ask(&ws, "a", "2026-11-21T08:00:00Z", "red \u{1b}[31m\u{202e}");
+    for arguments in [&["sessions"][..], &["sessions", "show", "a"]] {
+        let text = ws.claw(arguments).ok();
+        assert!(text.contains("red \\u{1b}[31m\\u{202e}") && !text.contains('\u{1b}'), "{text}");
+    }
+}
+
+#[test]
+fn a_session_in_use_is_not_forgotten() {
+    let ws = hanging();
+    ws.config("owner: ['cli:ann']");
+    let mut turn = ws.command(&["ask", "-n", "-s", "a", "hang"]).spawn().unwrap();
+    ws.eventually("the turn hangs", |ws| ws.path("hangs").exists());
+    let log = ws.read("sessions/pickle.a/log.jsonl");
+    assert!(ws.claw(&["sessions", "rm", "a"]).fails(75).contains("somebody works in session pickle.a"));
+    turn.kill().unwrap();
+    turn.wait().unwrap();
+    // Its watcher holds the lane until the model is dead.
+    let free = |ws: &Fixture| !ws.claw(&["sessions", "rm", "a"]).fails(75).contains("somebody");
+    ws.eventually("the model is dead", free);
+    let told = ws.claw(&["sessions", "rm", "a"]).fails(75);
+    assert!(told.contains("has events that are not done: ") && told.contains("(run)"), "{told}");
+    ws.write("model.sh", "printf '\\377'\n");
+    ws.claw(&["run-agent"]).fails(1);
+    let told = ws.claw(&["sessions", "rm", "a"]).fails(75);
+    assert!(told.contains("(failed)") && told.contains("claw discard ID"), "{told}");
+    assert_eq!(ws.read("sessions/pickle.a/log.jsonl"), log);
+    let id = ws.list("inbox/failed").into_iter().find(|name| name.contains('~')).unwrap();
+    ws.claw(&["discard", id.split('~').next().unwrap()]).ok();
+    assert_eq!(ws.claw(&["sessions", "rm", "a"]).ok(), "pickle.a\n");
+    assert_eq!(ws.list("sessions"), [""; 0]);
+}
+
+#[test]
+fn what_was_answered_is_not_answered_again_when_the_session_is_forgotten() {
+    let ws = Fixture::new();
+    let old = "20260101T000000.000000Z-old";
+    let copy = ["send", "--id", old, "--reply-to", "file:a", "the cat is Tama"];
+    ws.claw(&copy).ok();
+    ws.claw(&["tick"]).ok();
+    assert_eq!(ws.piped(&["sessions", "rm", "-"], "pickle.file-a\n\n").ok(), "pickle.file-a\n");
+    assert_eq!((listed(&ws), ws.list("sessions/pickle.file-a")), (vec![], vec!["log.jsonl".to_owned()]));
+    let log = ws.read("sessions/pickle.file-a/log.jsonl");
+    assert!(log.contains(old) && !log.contains("Tama"), "{log}");
+    assert!(ws.claw(&["sessions", "show", "file-a"]).fails(65).contains("nothing was said"));
+    // The platform tells of it again when nothing else is known of it any more.
+    fs::remove_dir_all(ws.path("inbox/done")).unwrap();
+    fs::remove_dir_all(ws.path("outbox/done")).unwrap();
+    fs::remove_dir_all(ws.path("outbox/files")).unwrap();
+    ws.claw(&copy).ok();
+    ws.claw(&["tick"]).ok();
+    assert_eq!((ws.list("outbox/files/a"), ws.pending(), ws.list("inbox/failed")), (vec![], vec![], vec![]));
+    assert_eq!(ws.read("sessions/pickle.file-a/log.jsonl"), log);
+    // The conversation begins anew, and nobody remembers.
+    ws.claw(&["send", "--reply-to", "file:a", "what is the cat?"]).ok();
+    ws.claw(&["tick"]).ok();
+    let name = &ws.list("outbox/files/a")[0];
+    assert!(!ws.read(&format!("outbox/files/a/{name}")).contains("Tama"));
+    assert_eq!(titles(&ws), ["what is the cat?"]);
+    listed_twice(&ws);
+    // Forgotten again, both are still known.
+    ws.claw(&["sessions", "rm", "pickle.file-a"]).ok();
+    let log = ws.read("sessions/pickle.file-a/log.jsonl");
+    assert!(log.contains(old) && log.lines().count() == 1 && log.matches('-').count() > 3, "{log}");
+}
+
+#[test]
+fn what_waits_for_a_word_is_asked_no_more_when_its_session_is_forgotten() {
+    fn want(_: usize, _: &[String]) -> Answer {
+        ("I would.", vec![("bash", json!({"command": ":"}))])
+    }
+    let server = Strict::start(&[("want", want)]);
+    let ws = Fixture::new();
+    server.model(&ws);
+    let agent = ws.read("agents/pickle/AGENT.md");
+    ws.write("agents/pickle/AGENT.md", &agent.replacen("---\n", "---\ntools: [bash: {approve: true}]\n", 1));
+    ws.claw(&["ask", "-n", "-s", "t", "want"]).ok();
+    assert_eq!(ws.list(".claw/approvals/pending").len(), 1);
+    ws.claw(&["sessions", "rm", "t"]).ok();
+    assert_eq!((ws.list(".claw/approvals/pending").len(), ws.list(".claw/approvals/withdrawn").len()), (0, 1));
+    ws.claw(&["ask", "-n", "-c", "hi"]).fails(2);
+}

@@ -1,0 +1,95 @@
+//! What `supervise` goes on through, and what it hears: a clock that is set, folders that are taken away and come
+//! back.
+
+use crate::common::tracer::{self, Fault};
+use crate::common::{Fixture, Supervisor};
+use nix::errno::Errno;
+use std::fs;
+
+/// The kernel's word to whoever arms a timer after the clock was set: it is armed, and everything is due anew.
+#[test]
+fn a_clock_that_is_set_ends_nothing() {
+    let ws = Fixture::new();
+    let traced = tracer::run_at(&[(libc::SYS_timerfd_settime, "settime")], ws.command(&["supervise"]), |call| {
+        if call == 1 {
+            ws.write("inbox/q.md", "---\nreply_to: file:x\n---\nhello\n");
+        }
+        let is_answered = !ws.list("outbox/files/x").is_empty();
+        (call == 2).then_some(Fault::Error(Errno::ECANCELED)).or_else(|| is_answered.then_some(Fault::Kill))
+    });
+    assert_eq!((traced.code, ws.list("outbox/files/x").len()), (137, 1), "{traced:?}");
+}
+
+/// Drops a file with this name, and waits for the answer.
+fn answered(ws: &Fixture, name: &str) {
+    ws.write(&format!("inbox/{name}.md"), &format!("---\nreply_to: file:{name}\n---\nhello\n"));
+    ws.eventually(name, |ws| !ws.list(&format!("outbox/files/{name}")).is_empty());
+}
+
+/// A supervisor that has heard something already.
+fn listening(ws: &Fixture) -> Supervisor {
+    let supervisor = ws.supervise(&[]);
+    answered(ws, "begun");
+    supervisor
+}
+
+#[test]
+fn a_failed_drop_that_is_retried_is_taken_in_at_once() {
+    let ws = Fixture::new();
+    let supervisor = ws.supervise(&[]);
+    for side in ["inbox", "outbox"] {
+        ws.write(&format!("{side}/q.md"), "---\nreply_to: nowhere\n---\nhello\n");
+        let failed = format!("{side}/failed");
+        let drop = |ws: &Fixture| ws.list(&failed).into_iter().find(|name| name.ends_with(".drop"));
+        ws.eventually("it fails", |ws| drop(ws).is_some());
+        let name = drop(&ws).unwrap();
+        ws.write(&format!("{failed}/{name}"), &format!("---\nreply_to: file:{side}\n---\nhello\n"));
+        // Nothing else wakes whoever takes in drops.
+        ws.claw(&["retry", name.split_once('~').unwrap().0]).ok();
+        ws.eventually("it is taken in", |ws| !ws.list(&format!("outbox/files/{side}")).is_empty());
+    }
+    assert_eq!(supervisor.stop().code, 0);
+}
+
+#[test]
+fn a_folder_for_what_is_not_whole_that_is_taken_away_stops_no_drop() {
+    let ws = Fixture::new();
+    let supervisor = listening(&ws);
+    for name in ["a", "b"] {
+        fs::remove_dir_all(ws.path("inbox/tmp")).unwrap();
+        answered(&ws, name);
+        fs::remove_dir_all(ws.path("outbox/tmp")).unwrap();
+        ws.write(&format!("outbox/{name}.md"), &format!("---\nreply_to: file:out-{name}\n---\nhello\n"));
+        ws.eventually("it is delivered", |ws| !ws.list(&format!("outbox/files/out-{name}")).is_empty());
+    }
+    let ran = supervisor.stop();
+    assert_eq!((ran.code, ran.err.contains("tmp")), (0, false), "{}", ran.err);
+}
+
+#[test]
+fn a_folder_of_tasks_that_comes_back_is_watched_anew() {
+    let ws = Fixture::new();
+    ws.write("agents/bob/AGENT.md", "---\nname: Bob\nwatch: tasks\n---\nDo it.\n");
+    let supervisor = listening(&ws);
+    for (n, gone) in ["tasks/open", "tasks"].into_iter().enumerate() {
+        fs::remove_dir_all(ws.path(gone)).unwrap();
+        // When this is answered, that has been heard.
+        answered(&ws, &format!("x{n}"));
+        for name in ["first", "second"] {
+            ws.write(&format!("tasks/open/{name}{n}.md"), "Do something\n");
+            ws.eventually("it is told", |ws| ws.list("sessions").contains(&format!("bob.task-{name}{n}")));
+        }
+    }
+    assert_eq!(supervisor.stop().code, 0);
+}
+
+#[test]
+fn it_ends_where_the_workspace_is_moved_away() {
+    let ws = Fixture::new();
+    let mut supervisor = listening(&ws);
+    fs::rename(&ws.root, ws.dir.path().join("moved")).unwrap();
+    let above = Fixture { root: ws.dir.path().to_owned(), dir: tempfile::tempdir().unwrap() };
+    above.eventually("it ends", |_| supervisor.child.try_wait().unwrap().is_some());
+    let said = supervisor.ended().fails(75);
+    assert!(said.contains("ws has been taken away") && said.contains("where the workspace is now"), "{said}");
+}

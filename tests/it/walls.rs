@@ -1,0 +1,351 @@
+//! What a program of an agent may do and what it may not: a table of ways out, each tried with the real shell
+//! tool. Whatever is tried, the owner's secrets are not told, his files are as they were, and the turn ends well.
+
+use crate::common::{Fixture, Ran, skipped};
+use serde_json::{Value, json};
+use std::fs;
+use std::io::ErrorKind;
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::Command;
+
+/// Stands in everything that nobody may see.
+const SECRET: &str = "canary-5f2c81d07e";
+/// Whatever it is asked, it calls what stands in `call.json`, and then says `done`.
+const MODEL: &str = "if grep -q '\"role\":\"tool\"'; then echo done; else cat call.json; fi";
+
+struct Yard {
+    ws: Fixture,
+}
+
+impl Yard {
+    fn new() -> Self {
+        Self::with("")
+    }
+
+    fn with(config: &str) -> Self {
+        let ws = Fixture::new();
+        ws.config(config);
+        ws.write("model.sh", MODEL);
+        ws.write("keys/openai", SECRET);
+        ws.write(".secrets/token", SECRET);
+        ws.write("sessions/pickle.other/log.jsonl", "");
+        ws.model("shell", "provider: command, command: [sh, model.sh], api_key_file: keys/openai");
+        fs::write(ws.dir.path().join("outside"), SECRET).unwrap();
+        fs::create_dir(ws.path("files-evil")).unwrap();
+        Self { ws }
+    }
+
+    fn ask(&self, name: &str, arguments: &Value) -> Ran {
+        self.ws.write("call.json", &json!({"calls": [{"name": name, "arguments": arguments}]}).to_string());
+        self.ws.command(&["ask", "-n", "go"]).env("TEST_API_KEY", SECRET).output().unwrap().into()
+    }
+
+    /// What the model was told of this command.
+    fn bash(&self, command: &str) -> String {
+        let before = self.ws.list("sessions");
+        assert_eq!(self.ask("bash", &json!({"command": command})).ok(), "done\n", "{command}");
+        let session = self.ws.list("sessions").into_iter().find(|name| !before.contains(name)).unwrap();
+        let log = self.ws.read(&format!("sessions/{session}/log.jsonl"));
+        let records = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        records.filter_map(|record| record["result"].as_str().map(ToOwned::to_owned)).collect()
+    }
+
+    /// The files that the agent may not change, with what is in them.
+    fn owned(&self) -> Vec<(String, Vec<u8>)> {
+        let walk = walkdir::WalkDir::new(self.ws.dir.path()).sort_by_file_name().into_iter();
+        let is_moving = |path: &Path| {
+            let path = path.strip_prefix(self.ws.dir.path()).unwrap().to_string_lossy().into_owned();
+            let own =
+                ["ws/files/", "ws/memories", "ws/sessions", "ws/inbox/", "ws/outbox/", "ws/.claw/", "ws/call.json"];
+            own.iter().any(|moving| path.starts_with(moving))
+        };
+        let files = walk.flatten().filter(|entry| entry.file_type().is_file() && !is_moving(entry.path()));
+        files.map(|entry| (entry.path().display().to_string(), fs::read(entry.path()).unwrap())).collect()
+    }
+}
+
+#[test]
+fn what_an_agent_needs_works_within_its_walls() {
+    let yard = Yard::new();
+    let works = [
+        ("echo hi > files/a && cat files/a", "hi"),
+        ("mkdir -p files/d/e && mv files/a files/d/e/b && cat files/d/e/b", "hi"),
+        ("ls", "AGENTS.md"),
+        ("cat agents/pickle/AGENT.md", "Pickle"),
+        ("echo fact >> memories/topics/x.md; grep -r fact memories", "fact"),
+        ("f=$(mktemp); echo scratch > $f; cat $f; case $f in $TMPDIR/*) echo own;; esac", "scratch\nown"),
+        ("printf '#!/bin/sh\\necho ran\\n' > files/s && chmod +x files/s && files/s", "ran"),
+        ("seq 1 3 | tail -n 1; cat <(echo sub)", "3\nsub"),
+        ("echo out; echo err >&2; exit 3", "out\n[stderr]\nerr\n[exit code 3]"),
+        ("(echo a & echo b & wait) | sort", "a\nb"),
+        ("true", "(no output)"),
+        ("test -z \"$TEST_API_KEY\" && echo $CLAW_INSIDE$TERM", "1dumb"),
+    ];
+    for (command, told) in works {
+        let result = yard.bash(command);
+        assert!(result.contains(told), "{command}: {result}");
+    }
+    assert_eq!(yard.ws.list(".claw/tmp"), [""; 0], "nothing is left of temporary folders");
+}
+
+#[test]
+fn nothing_that_is_the_owners_is_told() {
+    let yard = Yard::new();
+    let outside = yard.ws.dir.path().join("outside").display().to_string();
+    let reads = [
+        format!("cat {outside}"),
+        "cat ../outside; cat files/../../outside".to_owned(),
+        format!("ln -s {outside} files/link; cat files/link"),
+        format!("ln {outside} files/hard; cat files/hard; cp -l {outside} files/hard2; cat files/hard2"),
+        format!("cat /proc/self/root{outside}; cat /proc/$$/cwd/../outside; cat /proc/$PPID/cwd/../outside"),
+        "for fd in /proc/$PPID/fd/* /proc/self/fd/*; do timeout 1 cat $fd; done".to_owned(),
+        "env; set; cat /proc/$PPID/environ /proc/*/environ".to_owned(),
+        "cat keys/openai .secrets/token; grep -r canary .".to_owned(),
+        "cp -r keys files/k; tar cf - .secrets; mv .secrets files/s; cat files/k/* files/s/*".to_owned(),
+        "dd if=/proc/$PPID/mem bs=1 count=1; cat /proc/$PPID/maps".to_owned(),
+        "cat /etc/shadow /root/.bashrc ~root/.ssh/* ; ls /home/*/.ssh".to_owned(),
+        format!("exec 9<{outside}; cat <&9"),
+    ];
+    let before = yard.owned();
+    for command in reads {
+        let result = yard.bash(&command);
+        assert!(!result.contains(SECRET) && !result.contains("root:"), "{command}: {result}");
+    }
+    assert_eq!(yard.owned(), before);
+}
+
+#[test]
+fn the_key_of_another_agent_is_no_less_hidden() {
+    let yard = Yard::new();
+    let other = "other-5f2c81d07e";
+    let agent =
+        |llm: &str, more: &str| format!("---\nname: X\n{more}llm: {{provider: openai, model: m, {llm}}}\n---\nYou.\n");
+    yard.ws.write("mine/helper.key", other);
+    yard.ws.write("agents/helper/AGENT.md", &agent("api_key_file: mine/helper.key", ""));
+    // One that cannot be used has its key all the same.
+    yard.ws.write("agents/third/AGENT.md", &agent(&format!("api_key: {other}"), "max_concurrency: 0\n"));
+    let told = yard.bash("cat mine/helper.key agents/third/AGENT.md");
+    assert!(told.contains("Permission denied") && told.contains("api_key: [hidden]}"), "{told}");
+    yard.ask("read", &json!({"path": "mine/helper.key"})).ok();
+    yard.ask("search", &json!({"pattern": "other-"})).ok();
+    let logs = yard.ws.list("sessions").into_iter().map(|name| yard.ws.read(&format!("sessions/{name}/log.jsonl")));
+    let logs: String = logs.collect();
+    assert!(!logs.contains(other) && logs.contains("\"failed\":true"), "{logs}");
+}
+
+#[test]
+fn nothing_is_told_of_a_workspace_that_lies_where_programs_do() {
+    let yard = Yard::new();
+    let command = "cat claw.yaml ../keys/other ../.profile .secrets/token sessions/*/log.jsonl .claw/*; \
+                   cat /opt/app/version AGENTS.md";
+    yard.ws.write("call.json", &json!({"calls": [{"name": "bash", "arguments": {"command": command}}]}).to_string());
+    let yaml = yard.ws.read("claw.yaml").replace("keys/openai", "../keys/other");
+    yard.ws.write("claw.yaml", &yaml);
+    let mount = "mount -t tmpfs tmpfs /opt && mkdir -p /opt/home/ws && mount --bind . /opt/home/ws";
+    let script = format!(
+        "cd /opt/home; mkdir keys ../app; echo {SECRET} >keys/other; echo my profile >.profile
+         echo version 7 >../app/version; HOME=/opt/home; export HOME
+         cd ws; claw trust >/dev/null; claw ask -n -s bound go"
+    );
+    let Some(ran) = yard.ws.mounted(mount, &script) else { return };
+    assert_eq!(ran.ok(), "done\n");
+    let log = yard.ws.read("sessions/pickle.bound/log.jsonl");
+    let records: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told = records.iter().find_map(|record| record["result"].as_str()).unwrap();
+    assert!(told.contains("version 7\n# Workspace guide"), "what programs need is open: {told}");
+    for closed in ["model:", "[hidden]", "my profile"] {
+        assert!(!told.contains(closed), "{told}");
+    }
+    assert!(told.matches("Permission denied").count() >= 5, "{told}");
+}
+
+#[test]
+fn nothing_that_is_the_owners_is_changed() {
+    let yard = Yard::new();
+    let outside = yard.ws.dir.path().join("outside").display().to_string();
+    let before = yard.owned();
+    let writes = [
+        format!("echo evil > {outside}; rm -f {outside}; mv {outside} files/x; ln -f files/y {outside}"),
+        "echo 'model: evil' > claw.yaml; truncate -s 0 claw.yaml; rm claw.yaml; mv claw.yaml files/".to_owned(),
+        "echo evil > tools/evil; mkdir tools/d; echo evil > agents/pickle/AGENT.md; rm -rf agents".to_owned(),
+        "echo evil > .git/hooks/post-commit; rm -rf .git; echo evil >> .git/config".to_owned(),
+        "echo evil > files-evil/a; mkdir ../evil; echo evil > AGENTS.md; touch HEARTBEAT.md".to_owned(),
+        "ln -s ../claw.yaml files/l; echo evil > files/l; echo evil >> files/../claw.yaml".to_owned(),
+        "ln claw.yaml files/h && echo evil > files/h".to_owned(),
+        "mknod files/null c 1 3; mknod files/disk b 254 0; mount -t tmpfs none files; mount --bind files agents"
+            .to_owned(),
+        "unshare -Ur sh -c 'mount -t tmpfs none agents; echo evil > agents/x'; unshare -m true".to_owned(),
+        "cp /bin/sh files/sh; chmod u+s files/sh; files/sh -p -c 'echo evil > claw.yaml'".to_owned(),
+        "perl -e 'open F, \"+<\", \"claw.yaml\" or die; print F \"evil\"'; dd if=/dev/zero of=claw.yaml count=1"
+            .to_owned(),
+    ];
+    for command in writes {
+        let result = yard.bash(&command);
+        assert_eq!(yard.owned(), before, "{command}: {result}");
+    }
+    let boxes = yard.bash(
+        "for d in inbox inbox/new outbox outbox/ready sessions sessions/pickle.other .claw .claw/approvals/approved \
+         .claw/locks/inbox; do echo evil > $d/evil.md && echo $d; rm -rf $d/*; done",
+    );
+    let evil = walkdir::WalkDir::new(&yard.ws.root).into_iter().flatten().find(|e| e.file_name() == "evil.md");
+    assert!(evil.is_none(), "{evil:?}: {boxes}");
+    assert!(yard.ws.path("sessions/pickle.other/log.jsonl").exists(), "{boxes}");
+    assert_eq!(yard.ws.claw(&["ask", "-n", "-m", "offline", "still there?"]).code, 0);
+}
+
+#[test]
+fn nobody_outside_is_signalled_traced_or_slowed() {
+    let yard = Yard::new();
+    let mut neighbour = Command::new("sleep").arg("300").spawn().unwrap();
+    let pid = neighbour.id();
+    let tries = [
+        format!("kill -9 {pid} $PPID; kill -STOP $PPID; kill -TERM {pid}"),
+        format!("strace -p {pid} -o files/t & sleep 0.2; gdb -p {pid} -batch; cat /proc/{pid}/mem | head -c 1"),
+        format!("prlimit --pid $PPID --nofile=1:1; prlimit --pid {pid} --cpu=0:0; echo 0 > /proc/{pid}/oom_score_adj"),
+        // What would end this very shell ends with it.
+        "setsid sh -c 'sleep 0.3; echo late > files/late' >/dev/null 2>&1 & exit 0".to_owned(),
+    ];
+    for command in tries {
+        yard.bash(&command);
+        assert!(neighbour.try_wait().unwrap().is_none(), "{command}");
+    }
+    neighbour.kill().unwrap();
+    neighbour.wait().unwrap();
+    let status = yard.bash("grep -E '^(Cap(Prm|Eff|Amb)|NoNewPrivs|Seccomp):' /proc/self/status");
+    assert_eq!(status.matches("0000000000000000").count(), 3, "{status}");
+    assert!(status.contains("NoNewPrivs:\t1") && status.contains("Seccomp:\t2"), "{status}");
+    assert!(!yard.ws.path("files/late").exists());
+}
+
+#[test]
+fn what_lies_in_the_workspace_stops_no_program() {
+    use std::os::unix::ffi::OsStrExt;
+    let yard = Yard::new();
+    for number in 0..2100 {
+        yard.ws.write(&format!("{number:060}"), "");
+    }
+    fs::write(yard.ws.root.join(std::ffi::OsStr::from_bytes(b"caf\xe9.txt")), "read").unwrap();
+    assert_eq!(yard.ws.claw(&["check"]).code, 0);
+    assert_eq!(yard.bash("cat caf*; cat 0*; ls | wc -l; cat keys/openai 2>&1 | grep -c denied").lines().count(), 2);
+    assert!(yard.bash("cat caf*").contains("read"));
+}
+
+/// Runs with a kernel that refuses this call.
+fn without(ws: &Fixture, call: &str, error: &str, arguments: &[&str]) -> Ran {
+    let claw = ws.command(&[]);
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
+    strace.args(["-e", &format!("inject={call}:error={error}")]);
+    strace.arg(claw.get_program()).args(arguments).current_dir(&ws.root);
+    strace.env_clear().envs(claw.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    strace.output().unwrap().into()
+}
+
+#[test]
+fn what_a_program_leaves_behind_holds_back_no_answer() {
+    let call = |command: &str| json!({"calls": [{"name": "bash", "arguments": {"command": command}}]}).to_string();
+    let yard = Yard::new();
+    yard.ws.write("call.json", &call("cd $TMPDIR; mkdir -p $(printf 'd/%.0s' $(seq 1300))"));
+    assert_eq!(yard.ws.shell("ulimit -n 1024; exec claw ask -n go").ok(), "done\n");
+    assert_eq!(yard.ws.list(".claw/tmp"), [""; 0]);
+    if Command::new("strace").arg("-V").output().is_err() {
+        return skipped("no strace here, by which a kernel can be made to remove nothing");
+    }
+    // It calls at every other question, whatever was said before.
+    yard.ws
+        .write("model.sh", "echo >>asked; if [ $(($(wc -l <asked) % 2)) = 0 ]; then echo done; else cat call.json; fi");
+    yard.ws.write("call.json", &call("echo mine > $TMPDIR/kept; cat $TMPDIR/kept; ls $TMPDIR | wc -l"));
+    for left in [1, 2] {
+        let ran = without(&yard.ws, "unlinkat", "EACCES", &["ask", "-n", "-s", "work", "go"]);
+        assert!(ran.err.contains("claw: cannot remove ") && ran.err.contains(".claw/tmp/pickle.work~0:"), "{ran:?}");
+        assert_eq!(ran.ok(), "done\n");
+        assert_eq!(yard.ws.list(".claw/tmp").len(), left, "the next turn has a folder of its own");
+    }
+    assert_eq!(yard.ws.claw(&["ask", "-n", "-s", "work", "go"]).ok(), "done\n");
+    assert_eq!(yard.ws.list(".claw/tmp"), [""; 0], "the next that can removes it");
+    let log = yard.ws.read("sessions/pickle.work/log.jsonl");
+    assert_eq!(log.matches(r#""result":"mine\n1""#).count(), 3, "{log}");
+}
+
+/// Ways to whoever listens, by TCP, UDP and a local socket.
+fn call_out(port: u16, socket: &Path) -> String {
+    format!(
+        "echo hi > /dev/tcp/127.0.0.1/{port}; echo hi > /dev/udp/127.0.0.1/{port}; \
+         perl -e 'use Socket; socket(S, PF_UNIX, SOCK_STREAM, 0) or die \"no: $!\"; \
+         connect(S, sockaddr_un(\"{}\")) or die; syswrite S, \"hi\"'; \
+         perl -e 'use Socket; socket(S, PF_INET, SOCK_STREAM, 0) or die; bind(S, sockaddr_in(0, INADDR_ANY)) or die; \
+         listen(S, 1) and print \"it listens\"'",
+        socket.display()
+    )
+}
+
+#[test]
+fn there_is_no_network_unless_the_owner_says_so() {
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    tcp.set_nonblocking(true).unwrap();
+    let port = tcp.local_addr().unwrap().port();
+    let is_called = || match tcp.accept() {
+        Ok(_) => true,
+        Err(e) if e.kind() == ErrorKind::WouldBlock => false,
+        Err(e) => panic!("{e}"),
+    };
+    for (config, is_open) in [("", false), ("sandbox: {network: true}\n", true)] {
+        let yard = Yard::with(config);
+        // Where the agent may write, a path leads to it; it is refused all the same.
+        let socket = yard.ws.path("files/s");
+        let local = UnixListener::bind(&socket).unwrap();
+        local.set_nonblocking(true).unwrap();
+        let told = yard.bash(&call_out(port, &socket));
+        assert_eq!((is_called(), told.contains("it listens")), (is_open, is_open), "{told}");
+        assert!(local.accept().is_err(), "{told}");
+        assert_eq!(told.starts_with("<data-"), is_open, "what comes over a network is data: {told}");
+    }
+}
+
+#[test]
+fn what_grows_without_end_is_ended() {
+    let yard = Yard::new();
+    let told = yard.bash("for i in $(seq 700); do sleep 100 & done; wait");
+    assert!(told.contains("more than 512 processes"), "{told}");
+    let told = yard.bash("yes | head -c 10G");
+    assert!(told.len() < 20_000, "{}", told.len());
+    let told = yard.bash("truncate -s 10G files/big; head -c 2G /dev/zero > files/full; echo $?");
+    let size = |name: &str| fs::metadata(yard.ws.path(name)).map_or(0, |meta| meta.len());
+    assert!(size("files/big") + size("files/full") <= 1 << 30, "{told}");
+    fs::remove_file(yard.ws.path("files/full")).unwrap();
+    yard.bash("cd $TMPDIR && seq 100000 | xargs touch && mkdir -m 0 closed");
+    assert_eq!(yard.ws.list(".claw/tmp"), [""; 0]);
+    let began = std::time::Instant::now();
+    yard.ask("bash", &json!({"command": "echo begun; sleep 600", "timeout": 1})).ok();
+    assert!(began.elapsed().as_secs() < 60);
+}
+
+#[test]
+fn where_the_kernel_has_no_walls_nothing_is_run_unless_the_owner_says_so() {
+    let is_there = Command::new("strace").arg("-V").output().is_ok();
+    if !is_there {
+        return skipped("no strace here, by which a kernel can be made to have no walls");
+    }
+    for (mode, is_run) in [("require", false), ("best-effort", true), ("off", true)] {
+        let yard = Yard::with(&format!("sandbox: {{mode: {mode}}}\n"));
+        yard.ws.write(
+            "call.json",
+            &json!({"calls": [{"name": "bash", "arguments": {"command": "echo ran > files/ran"}}]}).to_string(),
+        );
+        let ran = without(&yard.ws, "landlock_create_ruleset", "ENOSYS", &["ask", "-n", "go"]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert_eq!(yard.ws.path("files/ran").exists(), is_run, "{mode}");
+        let session = yard.ws.list("sessions").into_iter().find(|name| name.contains("ask")).unwrap();
+        let log = yard.ws.read(&format!("sessions/{session}/log.jsonl"));
+        assert_eq!(log.contains("sandbox.mode"), !is_run, "{log}");
+    }
+}
+
+#[test]
+fn what_this_machine_can_enforce_is_said_by_check() {
+    let ran = Fixture::new().claw(&["check"]);
+    assert!(ran.err.contains("programs reach only the files that are theirs: "), "{ran:?}");
+    assert_eq!((ran.code, ran.out.as_str()), (0, "everything is in order\n"));
+}

@@ -1,0 +1,703 @@
+//! The workspace itself: made without overwriting, looked over by `check`, beside somebody's git, on
+//! a disk that is read-only or full, and kept small.
+
+use crate::common::{Fixture, Ran, skipped};
+use regex::Regex;
+use std::fs;
+
+/// The instant in so many days.
+fn days(days: i64) -> String {
+    (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * days)).to_string()
+}
+
+/// An id for now, told apart by `tail`.
+fn id(tail: &str) -> String {
+    format!("{}-{tail}", jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S.000000Z"))
+}
+
+fn has_git(ws: &Fixture) -> bool {
+    let has = ws.shell("git --version").code == 0;
+    if !has {
+        skipped("there is no git");
+    }
+    has
+}
+
+const GIT: &str = "git -c user.name=ann -c user.email=ann@localhost";
+
+/// Everything that git knows of a repository: its commit, its index, what is changed.
+fn git_state(ws: &Fixture, folder: &str) -> String {
+    ws.shell(&format!("cd '{folder}' && git rev-parse HEAD; git ls-files -s; git diff --cached; git diff")).out
+}
+
+#[test]
+fn init_never_overwrites_and_completes_what_is_missing() {
+    let ws = Fixture::empty();
+    ws.write("AGENTS.md", "mine\n");
+    ws.write("claw.yaml", "model: offline\nkeep: {done_days: 3}\n");
+    let ran = ws.claw(&["init", "."]);
+    assert!(ran.err.contains("kept AGENTS.md") && ran.err.contains("kept claw.yaml"), "{ran:#?}");
+    assert!(ran.ok().starts_with("completed "));
+    ws.write("agents/pickle/AGENT.md", "---\nname: Mine\n---\nme\n");
+    fs::remove_file(ws.path("agents/cookie/SOUL.md")).unwrap();
+    let ran = ws.claw(&["init", "."]);
+    for kept in ["AGENTS.md", "claw.yaml", "agents/pickle/AGENT.md"] {
+        assert!(ran.err.contains(&format!("kept {kept}")), "{kept}: {ran:#?}");
+    }
+    assert!(ran.err.contains("not trusted"), "completing is no word of trust: {ran:#?}");
+    assert_eq!(ran.err.lines().count(), 4, "what is the default is not mentioned: {ran:#?}");
+    assert_eq!(ws.read("AGENTS.md"), "mine\n");
+    assert_eq!(ws.read("claw.yaml"), "model: offline\nkeep: {done_days: 3}\n");
+    assert_eq!(ws.read("agents/pickle/AGENT.md"), "---\nname: Mine\n---\nme\n");
+    assert!(ws.path("agents/cookie/SOUL.md").is_file());
+}
+
+#[test]
+fn init_twice_changes_nothing_and_loses_no_event() {
+    let untouched = Fixture::empty();
+    for _ in 0..2 {
+        assert!(!untouched.claw(&["init", "."]).err.contains("kept"));
+    }
+    let ws = Fixture::new();
+    ws.claw(&["send", "--reply-to=file:x", "hello"]).ok();
+    let state = git_state(&ws, ".");
+    ws.claw(&["init"]).ok();
+    assert_eq!(git_state(&ws, "."), state);
+    ws.claw(&["tick"]).ok();
+    assert_eq!(ws.list("outbox/files/x").len(), 1);
+}
+
+#[test]
+fn init_in_somebodys_repository_leaves_its_commits_and_its_index_alone() {
+    let ws = Fixture::empty();
+    if !has_git(&ws) {
+        return;
+    }
+    ws.shell(&format!(
+        "git init -q && echo a >a && git add a && {GIT} commit -qm a && echo b >b && git add b && echo c >>a"
+    ))
+    .ok();
+    let state = git_state(&ws, ".");
+    let out = ws.claw(&["init", "."]).ok();
+    assert!(out.contains("your git repository") && ws.read("claw.yaml").contains("  git: false"), "{out}");
+    ws.claw(&["remember", "--topic=nas", "the NAS is 10.0.0.7"]).ok();
+    assert_eq!(git_state(&ws, "."), state);
+    ws.claw(&["init", "deep/down"]).ok();
+    ws.claw(&["-w", "deep/down", "remember", "--topic=nas", "the NAS is 10.0.0.7"]).ok();
+    assert_eq!(git_state(&ws, "."), state);
+    assert!(git_state(&ws, "deep/down").contains("memories/topics/nas.md"), "it has a repository of its own");
+}
+
+#[test]
+fn init_and_notes_below_a_git_hook_leave_the_hooks_repository_alone() {
+    let ws = Fixture::empty();
+    if !has_git(&ws) {
+        return;
+    }
+    ws.shell(&format!(
+        "git init -q outer && cd outer && echo a >a && git add a && {GIT} commit -qm a && echo b >b && git add b"
+    ))
+    .ok();
+    let state = git_state(&ws, "outer");
+    // What git sets for its hooks.
+    let hook = format!(
+        "cd outer && export GIT_DIR={0}/outer/.git GIT_INDEX_FILE={0}/outer/.git/index GIT_WORK_TREE={0}/outer GIT_PREFIX=",
+        ws.root.display()
+    );
+    ws.shell(&format!("{hook} && claw init ../inner && claw -w ../inner remember --topic=nas 'the NAS is 10.0.0.7'"))
+        .ok();
+    assert_eq!(git_state(&ws, "outer"), state);
+    assert!(git_state(&ws, "inner").contains("memories/topics/nas.md"));
+}
+
+#[test]
+fn a_note_is_a_commit_of_its_own_and_what_is_staged_stays_staged() {
+    let ws = Fixture::new();
+    if !has_git(&ws) {
+        return;
+    }
+    ws.shell("echo staged >mine && git add mine && echo changed >>AGENTS.md && echo loose >loose").ok();
+    ws.write(".git/hooks/pre-commit", "#!/bin/sh\ntouch hook-ran\nexit 1\n");
+    ws.shell("chmod +x .git/hooks/pre-commit").ok();
+    ws.claw(&["remember", "--topic=nas", "the NAS is 10.0.0.7"]).ok();
+    assert_eq!(
+        ws.shell("git show --format=%s --name-only HEAD").ok(),
+        "remember: the NAS is 10.0.0.7\n\nmemories/topics/nas.md\n"
+    );
+    assert_eq!(ws.shell("git diff --cached --name-only").ok(), "mine\n");
+    assert_eq!(ws.shell("git diff --name-only -- AGENTS.md").ok(), "AGENTS.md\n");
+    assert!(ws.shell("git status --porcelain loose").ok().starts_with("?? loose"));
+    assert!(!ws.path("hook-ran").exists());
+    ws.claw(&["ask", "-n", "remember that milk is out"]).ok();
+    let names = ws.shell("git show --format= --name-only HEAD").ok();
+    assert!(names.starts_with("memories/daily-notes/") && names.lines().count() == 1, "{names}");
+    assert_eq!(ws.shell("git diff --cached --name-only").ok(), "mine\n");
+}
+
+#[test]
+fn a_note_can_be_the_first_commit_of_a_repository_with_staged_work() {
+    let ws = Fixture::empty();
+    if !has_git(&ws) {
+        return;
+    }
+    ws.shell("git init -q && echo staged >mine && git add mine").ok();
+    ws.claw(&["init", "."]).ok();
+    ws.write("claw.yaml", &ws.read("claw.yaml").replace("  git: false", "  git: true"));
+    ws.claw(&["remember", "--topic=nas", "the NAS is 10.0.0.7"]).ok();
+    assert_eq!(ws.shell("git ls-tree -r --name-only HEAD").ok(), "memories/topics/nas.md\n");
+    assert_eq!(ws.shell("git diff --cached --name-only").ok(), "mine\n");
+}
+
+#[test]
+fn a_note_waits_for_somebodys_git_and_is_committed_once() {
+    let ws = Fixture::new();
+    if !has_git(&ws) {
+        return;
+    }
+    ws.write(".git/index.lock", "");
+    let ran = ws.claw(&["remember", "--topic=nas", "the NAS is 10.0.0.7"]);
+    assert!(ran.fails(75).contains("memories/topics/nas.md is written, but git"));
+    fs::remove_file(ws.path(".git/index.lock")).unwrap();
+    ws.claw(&["tick", "--now", &days(1)]).ok();
+    assert_eq!(
+        ws.shell("git log --format=%s -- memories/topics").ok().lines().next().unwrap(),
+        "remember: the NAS is 10.0.0.7"
+    );
+    assert_eq!(ws.read("memories/topics/nas.md").matches("10.0.0.7").count(), 1);
+    assert_eq!(ws.pending(), [""; 0]);
+}
+
+#[test]
+fn a_fresh_workspace_is_in_order() {
+    let ws = Fixture::empty();
+    ws.claw(&["init", "."]).ok();
+    assert_eq!(ws.claw(&["check"]).ok(), "everything is in order\n");
+    ws.claw(&["ask", "-n", "hello"]).ok();
+    ws.claw(&["send", "hello"]).ok();
+    ws.claw(&["tick"]).ok();
+    assert_eq!(ws.claw(&["check"]).ok(), "everything is in order\n");
+}
+
+/// What is wrong: the file and its text (`+` appends), what `check` says (a pattern), and whether it
+/// is an error.
+const WRONG: &[(&str, &str, &str, bool)] = &[
+    (
+        "claw.yaml",
+        "+default_agent: pickel\n",
+        r"^claw\.yaml:.*default_agent: there is no agent `pickel` \(did you mean `pickle`\?\)$",
+        true,
+    ),
+    ("claw.yaml", "+default_agent: ../x\n", r"^claw\.yaml:\d+:\d+: `\.\./x` is not an agent id$", true),
+    (
+        "claw.yaml",
+        "+models:\n  m: {provider: opnai}\n",
+        r"^claw\.yaml:.*models\.m: there is no provider `opnai` \(there are: ",
+        true,
+    ),
+    ("claw.yaml", "+models:\n  m: {model: x}\n", r"^claw\.yaml:\d+:\d+: models\.m has no `provider`", true),
+    (
+        "claw.yaml",
+        "+deliver_to: fiel:x\n",
+        r"^claw\.yaml:.*deliver_to: there is no channel `fiel` \(did you mean `file`\?\)$",
+        true,
+    ),
+    ("claw.yaml", "+deliver_to: file:../x\n", r"^claw\.yaml:.*deliver_to: `file:\.\./x` names no folder", true),
+    ("claw.yaml", "+deliver_to: exec:phone\n", r"^claw\.yaml:.*deliver_to: channels\.exec has no `phone`", true),
+    (
+        "claw.yaml",
+        "+channels:\n  exec:\n    phone: {timeout: 1s}\n",
+        r"^claw\.yaml:.*channels\.exec\.phone has no `command`",
+        true,
+    ),
+    ("claw.yaml", "+max_concurrency: 0\n", r"^claw\.yaml:\d+:1: max_concurrency is 0", true),
+    (
+        "claw.yaml",
+        "+max_concurency: 1\n",
+        r"^claw\.yaml:\d+:1: warning: unknown key `max_concurency`, did you mean `max_concurrency`\?$",
+        false,
+    ),
+    ("claw.yaml", "+keep:\n  done_days: many\n", r"^claw\.yaml:\d+:14: .*invalid type", true),
+    (
+        "agents/x/AGENT.md",
+        "---\nname: X\nmodel: gtp\n---\nx\n",
+        r"^agents/x/AGENT\.md:.*no model is called `gtp`",
+        true,
+    ),
+    ("agents/x/AGENT.md", "hello\n", r"^agents/x/AGENT\.md:1:1: it has no front matter", true),
+    ("agents/x/notes.md", "hello\n", r"^agents/x/AGENT\.md: is missing$", true),
+    ("agents/ü/AGENT.md", "---\nname: X\n---\nx\n", r"^agents/ü/AGENT\.md:.* is not an agent id", true),
+    (
+        "crons/x/CRON.md",
+        "---\nname: x\nagent: pickle\nschedule: 61 * * * *\n---\nDo.\n",
+        r"^crons/x/CRON\.md:.*schedule `61 \* \* \* \*`: ",
+        true,
+    ),
+    (
+        "crons/x/CRON.md",
+        "---\nname: x\nagent: pickel\nschedule: 0 7 * * *\n---\nDo.\n",
+        r"^crons/x/CRON\.md:.*there is no agent `pickel` \(did you mean",
+        true,
+    ),
+    (
+        "crons/x/CRON.md",
+        "---\nname: x\nagent: pickle\nschedule: 0 7 * * *\n---\n",
+        r"^crons/x/CRON\.md: it has no prompt",
+        true,
+    ),
+    ("skills/x/SKILL.md", "---\nname: x\n---\nx\n", r"^skills/x/SKILL\.md:\d+:\d+: `description` is missing", true),
+    ("inbox/new/hello.txt", "hello", r"^inbox/new/hello\.txt: warning: is not named like an event", false),
+    (
+        "outbox/ready/20261121T004130.123456Z-k7f3q9.json",
+        "{}",
+        r"^outbox/ready/2026.*: warning: is not named like an event",
+        false,
+    ),
+    ("inbox/.hidden", "hello", r"^inbox/\.hidden: warning: stays where it is: a hidden file$", false),
+    (".claw/clock", "00004102444800000000", r"^\.claw/clock: warning: new ids are \d+ s ahead of the clock", false),
+    (
+        "agents/cookie/AGENT.md",
+        "---\nname: x\ntools: [bash, recal]\n---\nx\n",
+        r"^agents/cookie/AGENT.md:3:1: warning: tools: there is no tool `recal`, did you mean `recall`\?",
+        false,
+    ),
+    (
+        "agents/cookie/AGENT.md",
+        "---\nname: x\nwrite: [files, ../x]\n---\nx\n",
+        r"^agents/cookie/AGENT.md:3:1: warning: write: `\.\./x` is passed over",
+        false,
+    ),
+    (
+        "agents/cookie/AGENT.md",
+        "---\nname: x\ntools: [{bash: {aprove: [rm]}}]\n---\n",
+        r"^agents/cookie/AGENT.md:3:\d+: tools\[0\]\.bash.*: unknown field `aprove`, expected `approve`",
+        true,
+    ),
+    (
+        "agents/cookie/AGENT.md",
+        "---\nname: x\ntools: [{bash: {approve: 3}}]\n---\n",
+        r"^agents/cookie/AGENT.md:3:\d+: .*`approve` is true, false or a list",
+        true,
+    ),
+    ("tools/hello.json", "not json", r"^tools/hello\.json: there is no executable `hello` beside it", true),
+    (
+        "claw.yaml",
+        "+models: {m: {provider: command, command: [./nope]}}",
+        r"^claw\.yaml:\d+:\d+: models\.m\.command: there is no executable \./nope",
+        true,
+    ),
+    (
+        "claw.yaml",
+        "+models: {m: {provider: command, command: []}}",
+        r"^claw\.yaml:\d+:\d+: models\.m\.command: it is missing",
+        true,
+    ),
+    (
+        "claw.yaml",
+        "+models: {m: {provider: openai, model: x, api_key_file: .secrets/m}}",
+        r"^claw\.yaml:\d+:\d+: warning: model m: the key file .*No such file",
+        false,
+    ),
+    ("claw.yaml", "+deliver_to: foo", r"^claw\.yaml:([3-9]\d|\d{3}):13: deliver_to: .*`foo`", true),
+    (
+        "sessions/pickle.x/log.jsonl",
+        "not json\n",
+        r"^sessions/pickle\.x/log\.jsonl:1:1: warning: a line that cannot be read",
+        false,
+    ),
+];
+
+#[test]
+fn check_names_everything_that_is_wrong_and_only_errors_end_it_with_78() {
+    for (file, text, says, is_error) in WRONG {
+        let ws = Fixture::new();
+        match text.strip_prefix('+') {
+            Some(more) => ws.config(more),
+            None => ws.write(file, text),
+        }
+        let ran = ws.claw(&["check"]);
+        assert_eq!(ran.code, if *is_error { 78 } else { 0 }, "{file} {text}: {ran:#?}");
+        let pattern = Regex::new(says).unwrap();
+        assert!(ran.out.lines().any(|line| pattern.is_match(line)), "{file} {text}: {ran:#?}");
+        assert!(!ran.out.contains("in order"), "{ran:#?}");
+        assert!(ran.out.lines().all(|l| l.contains("warning: ") != *is_error), "{ran:#?}");
+    }
+}
+
+#[test]
+fn a_tool_is_whole_or_is_said_not_to_be() {
+    let ws = Fixture::new();
+    ws.write("tools/hello", "#!/bin/sh\n");
+    assert_eq!(ws.shell("chmod +x tools/hello").code, 0);
+    for (text, says) in [
+        ("not json", "tools/hello.json: expected"),
+        (r#"{"description": "x", "parameters": {"type": "object"}, "calss": "reads"}"#, "unknown field `calss`"),
+    ] {
+        ws.write("tools/hello.json", text);
+        let ran = ws.claw(&["check"]);
+        assert!(ran.code == 78 && ran.out.contains(says), "{ran:#?}");
+    }
+}
+
+#[test]
+fn an_agent_without_its_file_and_a_default_that_is_none_are_said_as_they_are() {
+    let ws = Fixture::new();
+    fs::remove_file(ws.path("agents/pickle/AGENT.md")).unwrap();
+    let err = ws.claw(&["ask", "-n", "hello"]).fails(65);
+    assert!(err.contains("agents/pickle is there, but has no AGENT.md"), "{err}");
+    ws.config("default_agent: nobody");
+    let err = ws.claw(&["ask", "-n", "hello"]).fails(65);
+    assert!(err.contains("no agent `nobody`, which default_agent in claw.yaml names"), "{err}");
+    assert!(err.contains("there are: cookie\n"), "{err}");
+    assert!(ws.claw(&["ask", "-n", "-a", "none", "hello"]).fails(65).contains("no agent `none`\n"));
+}
+
+#[test]
+fn check_says_the_line_of_what_stands_in_a_file() {
+    let place = Regex::new(r"^[^ :]+:(\d+):\d+: ").unwrap();
+    let mut without = Vec::new();
+    for (file, text, ..) in WRONG.iter().filter(|(.., is_error)| *is_error) {
+        // The last word of the text is what is wrong, where it is a file that is there.
+        let is_there = file.ends_with("claw.yaml") || (file.ends_with(".md") && !text.ends_with("---\n"));
+        if !is_there || file.ends_with("notes.md") || file.contains('ü') {
+            continue;
+        }
+        let ws = Fixture::new();
+        match text.strip_prefix('+') {
+            Some(more) => ws.config(more),
+            None => ws.write(file, text),
+        }
+        let out = ws.claw(&["check"]).out;
+        let line = out.lines().find(|l| l.starts_with(file)).unwrap_or_default();
+        if !place.is_match(line) {
+            without.push(line.to_owned());
+        }
+    }
+    assert_eq!(without, [""; 0], "these have no line");
+}
+
+#[test]
+fn check_finds_everything_at_once() {
+    let ws = Fixture::new();
+    ws.config("default_agent: pickel\ndeliver_to: fiel:x\n");
+    ws.write("skills/x/SKILL.md", "---\nname: x\n---\nx\n");
+    ws.write("inbox/new/hello.txt", "hello");
+    let ran = ws.claw(&["check"]);
+    assert_eq!((ran.code, ran.out.lines().count()), (78, 4), "{ran:#?}");
+    assert!(ran.err.contains("3 errors, 1 warning\n"), "{ran:#?}");
+}
+
+#[test]
+fn an_unreadable_line_of_a_session_is_passed_over() {
+    let ws = Fixture::new();
+    ws.claw(&["ask", "-n", "-s", "work", "the NAS is 10.0.0.7"]).ok();
+    let log = "sessions/pickle.work/log.jsonl";
+    let text = ws.read(log);
+    let lines: Vec<&str> = text.lines().collect();
+    ws.write(log, &format!("{}\nnot json\n{}\n", lines[..1].join("\n"), lines[1..].join("\n")));
+    let said = ws.claw(&["check"]).ok();
+    assert!(said.contains("log.jsonl:2:1: warning:"), "{said}");
+    assert!(ws.claw(&["ask", "-n", "-s", "work", "where is the NAS?"]).ok().contains("you said: the NAS is 10.0.0.7"));
+}
+
+#[test]
+fn ids_stay_in_order_when_the_clock_was_ahead() {
+    let ws = Fixture::new();
+    // 2100-01-01.
+    ws.write(".claw/clock", "00004102444800000000");
+    let ids: Vec<String> = (0..3).map(|_| ws.claw(&["send", "--reply-to=file:x", "hello"]).ok()).collect();
+    assert!(ids.is_sorted() && ids.iter().all(|id| id.starts_with("21000101T000000.0000")), "{ids:?}");
+    ws.claw(&["tick"]).ok();
+    assert_eq!(ws.list("outbox/files/x").len(), 3);
+}
+
+#[test]
+fn a_clock_file_beyond_all_time_does_not_stop_or_disorder_anything() {
+    for text in
+        ["09223372036854775807", "00999999999999999999", "99999999999999999999", "-9223372036854775808", "", "torn"]
+    {
+        let ws = Fixture::new();
+        ws.write(".claw/clock", text);
+        let ids: Vec<String> = (0..3).map(|_| ws.claw(&["send", "--reply-to=file:x", "hello"]).ok()).collect();
+        assert!(ids.is_sorted() && ids.iter().all(|id| id.as_str() > "2026"), "{text}: {ids:?}");
+        ws.claw(&["check"]).ok();
+        ws.claw(&["tick"]).ok();
+        assert_eq!(ws.list("outbox/files/x").len(), 3, "{text}");
+    }
+}
+
+#[test]
+fn a_workspace_that_is_not_there_is_said_with_the_way_to_make_it() {
+    let ws = Fixture::empty();
+    for arguments in
+        [&["ask", "-n", "hello"][..], &["send", "hello"], &["tick"], &["status"], &["check"], &["supervise"]]
+    {
+        for name in ["nothing", "."] {
+            let ran = Ran::from(ws.command(&["-w", name]).args(arguments).output().unwrap());
+            let err = ran.fails(78);
+            assert!(err.contains(&format!("no workspace in {name}")) && err.contains("claw init"), "{err}");
+        }
+        let ran = Ran::from(ws.command(arguments).env("CLAW_WORKSPACE", "nothing").output().unwrap());
+        assert!(ran.fails(78).contains("no workspace in nothing"));
+    }
+    assert_eq!(ws.list("."), [""; 0], "nothing is made");
+    ws.write("file", "x");
+    let err = Ran::from(ws.command(&["-w", "file", "status"]).output().unwrap()).fails(78);
+    assert!(err.contains("file is no folder") && !err.contains("init"), "{err}");
+}
+
+/// Every file below a folder, with what is in it.
+fn tree(ws: &Fixture) -> Vec<(String, Vec<u8>)> {
+    let all = walkdir::WalkDir::new(&ws.root).sort_by_file_name().into_iter().flatten();
+    let files = all.filter(|e| e.file_type().is_file());
+    files.map(|e| (e.path().display().to_string(), fs::read(e.path()).unwrap())).collect()
+}
+
+#[test]
+fn on_a_read_only_disk_one_can_look_and_nothing_is_lost() {
+    let ws = Fixture::new();
+    ws.model("bad", r"provider: command, command: [printf, '\377']");
+    let failed = ws.claw(&["send", "--reply-to=cli:ann", "hello"]).ok();
+    ws.claw(&["tick"]).fails(1);
+    ws.write("claw.yaml", &ws.read("claw.yaml").replacen("model: bad", "model: offline", 1));
+    ws.claw(&["remember", "hello is a greeting"]).ok();
+    ws.claw(&["send", "--reply-to=file:x", "one"]).ok();
+    ws.claw(&["route"]).ok();
+    ws.claw(&["run-agent"]).ok();
+    ws.claw(&["send", "--reply-to=file:x", "two"]).ok();
+    ws.claw(&["route"]).ok();
+    ws.claw(&["send", "--reply-to=file:x", "three"]).ok();
+    ws.write("inbox/four.md", "---\nreply_to: file:x\n---\nfour\n");
+    let before = tree(&ws);
+    let looking = ["status", "status --json", "log", "check", "recall hello", "why"];
+    let writing = [
+        "send hello".to_owned(),
+        "ask -n hello".to_owned(),
+        "remember hello".to_owned(),
+        "route".to_owned(),
+        "run-agent".to_owned(),
+        "deliver".to_owned(),
+        "tick".to_owned(),
+        format!("retry {}", failed.trim()),
+        format!("discard {}", failed.trim()),
+    ];
+    let run = |line: &str| format!("echo \"# {line}\" >&2; timeout 20 claw {line} >/dev/null; echo \"{line}=$?\"\n");
+    let script: String = looking.into_iter().map(run).chain(writing.iter().map(|l| run(l))).collect();
+    let mount = "mount --bind . . && cd \"$PWD\" && mount -o remount,ro,bind .";
+    let Some(ran) = ws.mounted(mount, &script) else { return };
+    let expected: Vec<String> =
+        looking.iter().map(|l| format!("{l}=0")).chain(writing.iter().map(|l| format!("{l}=75"))).collect();
+    assert_eq!(ran.out.lines().collect::<Vec<_>>(), expected, "{}", ran.err);
+    for part in ran.err.split("# ").filter(|p| writing.iter().any(|l| p.starts_with(&l[..]))) {
+        assert!(part.contains("Read-only file system") && part.lines().count() <= 3, "{part}");
+    }
+    assert!(tree(&ws) == before, "something has changed");
+    ws.claw(&["tick"]).ok();
+    assert_eq!(ws.list("outbox/files/x").len(), 4);
+}
+
+#[test]
+fn on_a_full_disk_nothing_is_half_written_no_attempt_is_burnt_and_all_goes_on_when_there_is_space() {
+    let ws = Fixture::empty();
+    let script = r#"
+        exec 2>&1
+        claw init . >/dev/null
+        claw send --reply-to=file:routed one >/dev/null && claw route >/dev/null
+        claw send --reply-to=file:answered two >/dev/null && claw route >/dev/null
+        claw run-agent --session file-answered >/dev/null
+        claw send --reply-to=file:new three >/dev/null
+        printf -- '---\nreply_to: file:dropped\n---\nfour\n' >inbox/drop.md
+        # Locks that are there already, so that the work itself begins.
+        for lock in inbox/pickle.file-routed inbox/pickle.file-new outbox/file-answered inbox/memories; do
+            printf 0000000000000002 >.claw/locks/$lock
+        done
+        ls inbox/ready outbox/ready >before
+        head -c 100M /dev/zero >fill 2>/dev/null
+        new=$(ls inbox/new)
+        claw send --reply-to=file:refused no; echo "send=$?"
+        claw ask -n no; echo "ask=$?"
+        claw remember --topic=nas no; echo "remember=$?"
+        for n in 1 2 3; do
+            claw tick; echo "tick=$?"
+            claw run-agent; echo "run-agent=$?"
+            claw deliver; echo "deliver=$?"
+        done
+        echo "== new"; [ "$new" = "$(ls inbox/new)" ] || ls -l inbox/new
+        echo "== empty"; find inbox outbox -name '*.json' -size 0
+        echo "== waits"; ls inbox/wait inbox/run outbox/wait outbox/run inbox/failed outbox/failed | grep json
+        echo "== tried"; ls inbox/ready outbox/ready | grep json | grep -v '~0.json'
+        rm fill
+        claw tick; echo "tick=$?"
+        claw send --reply-to=file:again five >/dev/null; claw tick
+        echo "== done"; ls outbox/files/* | grep md | wc -l; ls outbox/files; find inbox outbox -path '*/done/*' -prune -o -path '*/files/*' -prune -o -type f -print
+        echo "== end"
+    "#;
+    let Some(ran) = ws.mounted("mount -t tmpfs -o size=8m tmpfs .", script) else { return };
+    let part =
+        |name: &str| ran.out.split(&format!("== {name}\n")).nth(1).unwrap().split("== ").next().unwrap().to_owned();
+    for line in ["send=75", "ask=75", "remember=75", "tick=75", "run-agent=75", "deliver=75", "No space left"] {
+        assert!(ran.out.contains(line), "{line}: {}", ran.out);
+    }
+    for empty in ["new", "empty", "waits", "tried"] {
+        let lines: Vec<String> = part(empty).lines().filter(|l| !l.contains('=')).map(ToOwned::to_owned).collect();
+        assert_eq!(lines, [""; 0], "{empty}: {}", ran.out);
+    }
+    assert!(!ran.out.contains("panicked"), "{}", ran.out);
+    let done = part("done");
+    assert!(done.starts_with("5\nagain\nanswered\ndropped\nnew\nrouted\n"), "{}", ran.out);
+    assert_eq!(done.lines().count(), 6, "something is left: {}", ran.out);
+}
+
+#[test]
+fn a_note_that_found_the_disk_full_is_there_once_when_there_is_space() {
+    let ws = Fixture::empty();
+    let script = r#"
+        exec 2>&1
+        claw init . >/dev/null
+        printf '{"content":"the NAS is 10.0.0.7","kind":"remember","meta":{"topic":"nas"}}' >inbox/note.json
+        claw route >/dev/null
+        printf 0000000000000002 >.claw/locks/inbox/memories
+        head -c 100M /dev/zero >fill 2>/dev/null
+        claw tick; echo "tick=$?"
+        claw remember; echo "remember=$?"
+        rm fill
+        claw tick; echo "tick=$?"
+        echo "== note"; cat memories/topics/nas.md
+        echo "== pending"; ls inbox/ready inbox/wait inbox/run inbox/failed | grep json
+        echo "== log"; git log --format=%s -- memories/topics/nas.md
+        echo "== end"
+    "#;
+    let Some(ran) = ws.mounted("mount -t tmpfs -o size=8m tmpfs .", script) else { return };
+    let part =
+        |name: &str| ran.out.split(&format!("== {name}\n")).nth(1).unwrap().split("== ").next().unwrap().to_owned();
+    assert!(
+        ran.out.contains("tick=75\n") && ran.out.contains("remember=75\n") && ran.out.contains("tick=0\n"),
+        "{}",
+        ran.out
+    );
+    let note = Regex::new(r"^# nas\n\n- the NAS is 10\.0\.0\.7 <!-- \S+ -->\n$").unwrap();
+    assert!(note.is_match(&part("note")), "{}", ran.out);
+    assert_eq!(part("pending"), "", "{}", ran.out);
+    assert_eq!(part("log"), "remember: the NAS is 10.0.0.7\n", "{}", ran.out);
+}
+
+#[test]
+fn what_is_done_goes_after_its_days_and_not_before() {
+    for (keep, stays, goes) in [("", 6, 9), ("keep: {done_days: 2}\n", 1, 4)] {
+        let ws = Fixture::new();
+        ws.config(keep);
+        ws.claw(&["send", "--reply-to=file:x", "hello"]).ok();
+        ws.claw(&["tick"]).ok();
+        ws.claw(&["tick", "--now", &days(stays)]).ok();
+        assert_eq!((ws.done("inbox").len(), ws.done("outbox").len()), (1, 1), "{keep}");
+        ws.claw(&["tick", "--now", &days(goes)]).ok();
+        assert_eq!((ws.list("inbox/done"), ws.list("outbox/done")), (Vec::new(), Vec::new()), "{keep}");
+        assert_eq!(ws.list("outbox/files/x").len(), 1, "what was delivered is its reader's");
+        assert!(ws.path("sessions/pickle.file-x/log.jsonl").exists());
+    }
+}
+
+#[test]
+fn what_a_person_has_put_or_named_is_not_swept_away() {
+    let ws = Fixture::new();
+    let own = ["inbox/done/2025/taxes.md", "inbox/done/1 important/note.md", "outbox/done/2025-archive.tar"];
+    for path in own {
+        ws.write(path, "mine");
+    }
+    ws.write("outbox/done/2025-01-01", "a file");
+    ws.claw(&["send", "--session", "ask-the-doctor", "--reply-to=file:x", "hello"]).ok();
+    ws.claw(&["send", "--session", "sub-letting", "--reply-to=file:x", "hello"]).ok();
+    ws.claw(&["ask", "-n", "hello"]).ok();
+    ws.claw(&["tick"]).ok();
+    assert_eq!(ws.list("sessions").len(), 3);
+    ws.claw(&["tick", "--now", &days(100)]).ok();
+    assert_eq!(ws.list("sessions"), ["pickle.ask-the-doctor", "pickle.sub-letting"]);
+    assert_eq!(ws.list("inbox/done"), ["1 important", "2025"]);
+    assert_eq!(ws.list("outbox/done"), ["2025-01-01", "2025-archive.tar"]);
+    assert!(own.iter().all(|path| ws.read(path) == "mine"));
+}
+
+#[test]
+fn more_days_than_there_are_keep_everything() {
+    let ws = Fixture::new();
+    ws.config("keep: {done_days: 4294967295, ask_days: 1000000000, journal_days: 4294967295}\n");
+    ws.claw(&["ask", "-n", "hello"]).ok();
+    let journal = ws.list(".claw/journal");
+    ws.claw(&["tick", "--now", &days(100)]).ok();
+    assert_eq!((ws.list("sessions").len(), ws.done("inbox").len(), ws.done("outbox").len()), (1, 1, 1));
+    assert!(journal.iter().all(|day| ws.list(".claw/journal").contains(day)));
+}
+
+#[test]
+fn a_day_with_something_alive_is_kept() {
+    let ws = Fixture::new();
+    ws.claw(&["send", "--reply-to=file:x", "hello"]).ok();
+    ws.claw(&["tick"]).ok();
+    let agent = ws.read("agents/cookie/AGENT.md");
+    ws.write("agents/cookie/AGENT.md", "torn");
+    ws.claw(&["send", "--agent=cookie", "--reply-to=file:y", "hello"]).ok();
+    ws.claw(&["tick"]).fails(75);
+    ws.claw(&["tick", "--now", &days(20)]).fails(75);
+    assert_eq!((ws.done("inbox").len(), ws.done("outbox").len()), (1, 1), "one of that day still waits");
+    ws.write("agents/cookie/AGENT.md", &agent);
+    ws.claw(&["tick", "--now", &days(21)]).ok();
+    ws.claw(&["tick", "--now", &days(21)]).ok();
+    assert_eq!((ws.list("inbox/done"), ws.list("outbox/done")), (Vec::new(), Vec::new()));
+    assert_eq!(ws.list("outbox/files/y").len(), 1);
+}
+
+#[test]
+fn what_has_failed_is_kept_with_what_it_had_already_done() {
+    let ws = Fixture::new();
+    let (id, now) = (id("handed"), jiff::Timestamp::now());
+    let event = format!(
+        r#"{{"v":1,"id":"{id}","kind":"message","from":"agent:pickle","reply_to":"file:x","content":"hello","created_at":"{now}"}}"#
+    );
+    // Handed over to a reader who has taken it; then its worker was killed once too often.
+    ws.write(&format!("outbox/run/{id}~file-x~3c2.json"), &event);
+    ws.write(&format!("outbox/done/{}/{id}.receipt", now.strftime("%Y-%m-%d")), "ready\n");
+    ws.claw(&["tick"]).fails(1);
+    ws.claw(&["tick", "--now", &days(20)]).ok();
+    assert!(ws.list("outbox/failed").iter().any(|n| n.ends_with(".json")), "it waits for somebody to act");
+    ws.claw(&["retry", &id]).ok();
+    ws.claw(&["deliver"]).ok();
+    assert_eq!(ws.list("outbox/files/x"), [""; 0], "it is handed over a second time");
+}
+
+#[test]
+fn questions_go_after_a_month_and_what_has_a_name_never() {
+    let ws = Fixture::new();
+    ws.claw(&["ask", "-n", "hello"]).ok();
+    ws.claw(&["ask", "-n", "-s", "work", "hello"]).ok();
+    ws.claw(&["ask", "-n", "-s", "asking", "hello"]).ok();
+    ws.claw(&["send", "--reply-to=file:x", "hello"]).ok();
+    ws.claw(&["tick", "--now", &days(29)]).ok();
+    assert_eq!(ws.list("sessions").len(), 4);
+    ws.claw(&["tick", "--now", &days(31)]).ok();
+    assert_eq!(ws.list("sessions"), ["pickle.asking", "pickle.file-x", "pickle.work"]);
+    ws.claw(&["tick", "--now", &days(4000)]).ok();
+    assert_eq!(ws.list("sessions").len(), 3);
+    assert!(ws.path("sessions/pickle.work/log.jsonl").is_file());
+}
+
+#[test]
+fn the_journal_goes_after_its_days() {
+    let ws = Fixture::new();
+    ws.claw(&["send", "--reply-to=file:x", "hello"]).ok();
+    ws.claw(&["tick"]).ok();
+    let day = ws.list(".claw/journal");
+    assert_eq!(day.len(), 1);
+    ws.claw(&["tick", "--now", &days(29)]).ok();
+    assert!(ws.list(".claw/journal").contains(&day[0]));
+    ws.claw(&["tick", "--now", &days(32)]).ok();
+    assert!(!ws.list(".claw/journal").contains(&day[0]));
+}
+
+#[test]
+fn a_scheduled_message_outlives_every_pruning_before_it_is_due() {
+    let ws = Fixture::new();
+    ws.claw(&["send", "--reply-to=file:x", "--in=60d", "hello"]).ok();
+    ws.claw(&["tick", "--now", &days(59)]).ok();
+    assert_eq!(ws.list("inbox/new").len(), 1);
+    ws.claw(&["tick", "--now", &days(61)]).ok();
+    assert_eq!(ws.list("outbox/files/x").len(), 1);
+}

@@ -1,0 +1,93 @@
+//! A turn that compacts its conversation, and `/compact`, killed before every durable call and made to fail at
+//! every one of them: one answer, the conversation compacted once, and nothing sent that breaks a rule.
+
+use crate::common::Fixture;
+use crate::common::checker::{delivered, ended, violations};
+use crate::common::proof::{self, Proof};
+use crate::common::scenes::{Faults, ID, burnt, recover, standing, synced, trusted};
+use crate::common::tracer::{self, Fault};
+use crate::common::window::Window;
+use serde_json::Value;
+
+/// A long conversation and an event that waits for its turn in it.
+fn arranged(server: &Window, text: &str) -> Fixture {
+    let ws = synced();
+    server.model(&ws, ", window: 100000");
+    ws.write("memories/topics/places.md", &"- word1 word2: a note about some place\n".repeat(20));
+    for n in 0..14 {
+        let text = if n % 3 == 0 { format!("look it up, {n}") } else { format!("My number {n} is {n}.") };
+        ws.claw(&["send", "--id", &format!("20261101T000000.0000{n:02}Z-before"), "--from", "file:a", &text]).ok();
+    }
+    ws.claw(&["tick"]).ok();
+    let small = ws.read("claw.yaml").replace("window: 100000", "window: 4000");
+    ws.write("claw.yaml", &small);
+    for side in ["inbox", "outbox"] {
+        std::fs::remove_dir_all(ws.path(side).join("done")).unwrap();
+        std::fs::create_dir(ws.path(side).join("done")).unwrap();
+    }
+    std::fs::remove_dir_all(ws.path("outbox/files")).unwrap();
+    ws.claw(&["send", "--id", ID, "--from", "file:a", text]).ok();
+    ws.claw(&["route"]).ok();
+    ws
+}
+
+/// What is wrong at the end of a run that was disturbed; `before` it the server had answered so often.
+fn wrong(ws: &Fixture, server: &Window, before: usize) -> Vec<String> {
+    let mut wrong = violations(ws, &[ID.to_owned()]);
+    server.seen(|seen| {
+        wrong.extend(seen.broken.clone());
+        let long = seen.requests[before..].iter().map(Vec::len).filter(|sent| *sent > 14);
+        wrong.extend(long.map(|sent| format!("{sent} messages were sent")));
+    });
+    let log = ws.read("sessions/pickle.file-a/log.jsonl");
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let compacts: Vec<&Value> = lines.iter().filter(|line| line["t"] == "compact").collect();
+    if compacts.len() != 1 || compacts[0]["model"] != "small" {
+        wrong.push(format!("compacted {} times", compacts.len()));
+    }
+    let dones = lines.iter().filter(|line| line["t"] == "done" && line["ids"][0] == ID).count();
+    if dones != 1 || (ended(ws), delivered(ws)) != (vec![ID.to_owned()], vec![format!("{ID}.r01.md")]) {
+        wrong.push(format!("{dones} done lines, done {:?}, delivered {:?}", ended(ws), delivered(ws)));
+    }
+    wrong
+}
+
+fn sweep(name: &'static str, text: &str, faults: Faults) {
+    let mut proof = Proof::begin(name);
+    let server = Window::start(100_000, false);
+    let template = arranged(&server, text);
+    let calls = tracer::run(trusted(&template).command(&["run-agent"]), 0, Fault::Kill).calls;
+    let (stood, mut found) = (standing(&template), Vec::new());
+    for (at, fault) in faults.of(calls + 1) {
+        if proof::is_first() && !found.is_empty() {
+            break;
+        }
+        let ws = trusted(&template);
+        let before = server.seen(|seen| seen.requests.len());
+        let traced = tracer::run(ws.command(&["run-agent"]), at, fault);
+        let Some(call) = traced.hit else { continue };
+        proof.points += 1;
+        let place = format!("{call} ({at} of {calls}), {fault:?}");
+        if fault != Fault::Kill {
+            found.extend(burnt(&ws, &stood).map(|what| format!("{place}: {what}")));
+        }
+        recover(&ws);
+        found.extend(wrong(&ws, &server, before).into_iter().map(|what| format!("{place}: {what}")));
+    }
+    proof.judge(&found, 10);
+}
+
+#[test]
+fn a_turn_that_compacts_is_killed_before_every_durable_call() {
+    sweep("kill -9 of a turn that compacts before every durable call", "hello", Faults::Kills(1));
+}
+
+#[test]
+fn a_turn_that_compacts_goes_on_after_the_machines_trouble() {
+    sweep("an error from every durable call of a turn that compacts", "hello", Faults::Troubles(2));
+}
+
+#[test]
+fn compact_is_killed_before_every_durable_call_and_made_to_fail() {
+    sweep("/compact disturbed at every durable call", "/compact", Faults::Both(1));
+}

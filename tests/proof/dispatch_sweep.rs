@@ -1,0 +1,121 @@
+//! A turn that asks another agent, which notes something and answers, killed before every durable call and made
+//! to fail at every one of them: each of the two is answered once, nothing that a model has said is asked for
+//! again, and the asker finds what was done while it was gone.
+
+use crate::common::Fixture;
+use crate::common::checker::{delivered, ended, noted, violations};
+use crate::common::proof::{self, Proof};
+use crate::common::scenes::{Faults, ID, burnt, recover, standing, synced, trusted};
+use crate::common::strict::{Answer, Script, Strict};
+use crate::common::tracer::{self, Fault};
+use serde_json::{Value, json};
+
+/// Each turn: its script, the number of its steps, and the agent whose turn it is.
+const TURNS: [(&str, usize, &str); 2] = [("script:ask", 2, "pickle"), ("script:do", 2, "cookie")];
+
+fn asks(step: usize, results: &[String]) -> Answer {
+    match step {
+        0 => ("I ask.", vec![("subagent_dispatch", json!({"agent_id": "cookie", "task": "script:do"}))]),
+        _ if results[0].contains("It is done.") => ("All done.", vec![]),
+        _ => ("It went wrong.", vec![]),
+    }
+}
+
+fn does(step: usize, _: &[String]) -> Answer {
+    match step {
+        0 => ("", vec![("remember", json!({"text": "fact"}))]),
+        _ => ("It is done.", vec![]),
+    }
+}
+
+const SCRIPTS: &[(&str, Script)] = &[("script:ask", asks), ("script:do", does)];
+
+fn arranged(server: &Strict) -> Fixture {
+    let ws = synced();
+    server.model(&ws);
+    ws.claw(&["send", "--id", ID, "--from", "file:a", "script:ask"]).ok();
+    ws.claw(&["route"]).ok();
+    ws
+}
+
+/// How many answers of models the logs of an agent hold, whole.
+fn logged(ws: &Fixture, agent: &str) -> usize {
+    let sessions = ws.list("sessions").into_iter().filter(|name| name.starts_with(&format!("{agent}.")));
+    let logs = sessions.map(|name| std::fs::read_to_string(ws.path(&format!("sessions/{name}/log.jsonl"))));
+    let is_answer = |line: &&str| {
+        line.ends_with('\n') && serde_json::from_str::<Value>(line).is_ok_and(|record| record["t"] == "model")
+    };
+    logs.map(|log| log.unwrap_or_default().split_inclusive('\n').filter(is_answer).count()).sum()
+}
+
+/// How often each step of each turn was asked for, with the answers that are in the log.
+type Asked = Vec<(Vec<usize>, usize)>;
+
+fn asked(ws: &Fixture, server: &Strict) -> Asked {
+    let of = |(script, steps, agent): (&str, usize, &str)| {
+        ((0..steps).map(|step| server.asked(script, step)).collect(), logged(ws, agent))
+    };
+    TURNS.map(of).to_vec()
+}
+
+fn wrong(ws: &Fixture, server: &Strict, before: &Asked) -> Vec<String> {
+    let both = vec![ID.to_owned(), format!("{ID}.d01")];
+    let mut wrong = violations(ws, &both);
+    wrong.extend(server.broken());
+    for (((script, ..), (steps, answers)), (now, _)) in TURNS.iter().zip(before).zip(asked(ws, server)) {
+        for (step, (before, now)) in steps.iter().zip(now).enumerate() {
+            if now - before > usize::from(step >= *answers) {
+                wrong.push(format!("{script}: step {step} was asked for again, with {answers} answers in the log"));
+            }
+        }
+    }
+    if noted(ws, "- fact <!--") != 1 {
+        wrong.push(format!("noted {} times", noted(ws, "- fact <!--")));
+    }
+    let mut done = ended(ws);
+    done.sort();
+    if (&done, delivered(ws)) != (&both, vec![format!("{ID}.r01.md")]) {
+        wrong.push(format!("done {done:?}, delivered {:?}", delivered(ws)));
+    } else if ws.read(&format!("outbox/files/a/{ID}.r01.md")) != "All done.\n" {
+        wrong.push("what was done was not found".to_owned());
+    }
+    wrong
+}
+
+fn sweep(name: &'static str, faults: Faults) {
+    let mut proof = Proof::begin(name);
+    let server = Strict::start(SCRIPTS);
+    let template = arranged(&server);
+    let command = ["run-agent"];
+    let calls = tracer::run(trusted(&template).command(&command), 0, Fault::Kill).calls;
+    let (stood, mut found) = (standing(&template), Vec::new());
+    for (at, fault) in faults.of(calls + 1) {
+        if proof::is_first() && !found.is_empty() {
+            break;
+        }
+        let ws = trusted(&template);
+        server.forget();
+        let traced = tracer::run(ws.command(&command), at, fault);
+        let Some(call) = traced.hit else { continue };
+        proof.points += 1;
+        let before = asked(&ws, &server);
+        let place = format!("{call} ({at} of {calls}), {fault:?}");
+        if fault != Fault::Kill {
+            found.extend(burnt(&ws, &stood).map(|what| format!("{place}: {what}")));
+        }
+        recover(&ws);
+        found.extend(wrong(&ws, &server, &before).into_iter().map(|what| format!("{place}: {what}")));
+    }
+    proof.judge(&found, 25);
+}
+
+#[test]
+fn a_turn_killed_while_it_asks_another_agent_finds_what_was_done() {
+    // Every third call; all of them take three times as long.
+    sweep("kill -9 of a turn that asks another agent before every durable call", Faults::Kills(3));
+}
+
+#[test]
+fn a_turn_that_asks_another_agent_goes_on_after_the_machines_trouble() {
+    sweep("an error from every durable call of a turn that asks another agent", Faults::Troubles(3));
+}

@@ -1,0 +1,190 @@
+//! Events that do not end well at once, their workers killed and made to fail at every durable call on the way
+//! there: what has to wait waits, what fails fails once with its reason, whoever must know is told once; and when
+//! the reason is gone it ends well, once.
+
+use crate::common::checker::{delivered, violations};
+use crate::common::proof::{self, Proof};
+use crate::common::scenes::{Faults, ID, answered, copy, routed, standing, synced, trusted};
+use crate::common::tracer::{self, Fault};
+use crate::common::{Fixture, Ran};
+use std::os::unix::fs::PermissionsExt;
+
+/// How an event comes to its first end, and what stands there then.
+struct Scenario {
+    name: &'static str,
+    arrange: fn(&Fixture),
+    command: &'static [&'static str],
+    /// The folder it is in.
+    stands: &'static str,
+    /// What has been delivered by then: notices.
+    told: &'static [&'static str],
+    /// What has been delivered when it was tried again.
+    delivered: &'static [&'static str],
+}
+
+const NOTICE: &str = "20261121T004130.123456Z-k7f3q9.n01.md";
+const ANSWER: &str = "20261121T004130.123456Z-k7f3q9.r01.md";
+const OF_ANSWER: &str = "20261121T004130.123456Z-k7f3q9.r01.n01.md";
+
+const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "a turn that waits",
+        arrange: mute,
+        command: &["run-agent"],
+        stands: "inbox/wait",
+        told: &[],
+        delivered: &[ANSWER],
+    },
+    Scenario {
+        name: "a turn that has killed its workers",
+        arrange: deadly,
+        command: &["run-agent"],
+        stands: "inbox/failed",
+        told: &[NOTICE],
+        delivered: &[NOTICE, ANSWER],
+    },
+    Scenario {
+        name: "a delivery that waits",
+        arrange: |ws| refused(ws, "75"),
+        command: &["deliver"],
+        stands: "outbox/wait",
+        told: &[],
+        delivered: &[],
+    },
+    Scenario {
+        name: "a delivery that fails",
+        arrange: |ws| refused(ws, "1"),
+        command: &["deliver"],
+        stands: "outbox/failed",
+        told: &[OF_ANSWER],
+        delivered: &[OF_ANSWER],
+    },
+];
+
+/// The model says that it has no time while `down` is there.
+fn mute(ws: &Fixture) {
+    ws.write("model.sh", "[ -e down ] && exit 75\necho Fine.\n");
+    ws.write("down", "");
+    ws.model("script", "provider: command, command: [sh, model.sh]");
+    routed(ws);
+}
+
+/// Two workers were killed over it, and one more.
+fn deadly(ws: &Fixture) {
+    routed(ws);
+    let [from, to] = ["ready/{}~pickle.file-a~0", "run/{}~pickle.file-a~3c2"]
+        .map(|name| ws.path(&format!("inbox/{}.json", name.replace("{}", ID))));
+    std::fs::rename(from, to).unwrap();
+}
+
+/// A program that is to deliver ends with this code while `down` is there.
+fn refused(ws: &Fixture, code: &str) {
+    ws.write("tools/say", &format!("#!/bin/sh\n[ -e down ] && exit {code}\ncat >>said\n"));
+    std::fs::set_permissions(ws.path("tools/say"), PermissionsExt::from_mode(0o755)).unwrap();
+    ws.write("down", "");
+    ws.config("deliver_to: file:home\nchannels:\n  exec:\n    say: {command: [./tools/say]}\n");
+    answered(ws);
+    let [from, to] = ["file-a", "exec-say"].map(|lane| ws.path(&format!("outbox/ready/{ID}.r01~{lane}~0.json")));
+    let event = std::fs::read_to_string(&from).unwrap().replace("file:a", "exec:say");
+    std::fs::write(&to, event).unwrap();
+    std::fs::remove_file(from).unwrap();
+}
+
+/// Brings everything to the end to which it comes by itself.
+fn finish(ws: &Fixture) {
+    for minutes in [10, 30] {
+        let later = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(minutes);
+        let ran: Ran = ws.claw(&["tick", "--now", &later.to_string()]);
+        assert!(matches!(ran.code, 0 | 1 | 75), "{ran:#?}");
+    }
+}
+
+fn wrong(ws: &Fixture, scenario: &Scenario) -> Vec<String> {
+    let mut wrong = Vec::new();
+    finish(ws);
+    let at: Vec<String> = standing(ws).into_iter().map(|(folder, _)| folder).collect();
+    if at != [scenario.stands] || delivered(ws) != scenario.told {
+        wrong.push(format!("stands {:?}, told {:?}", standing(ws), delivered(ws)));
+    }
+    let reasons = ["inbox", "outbox"].map(|side| ws.list(&format!("{side}/failed"))).concat();
+    let reasons: Vec<_> = reasons.iter().filter(|name| name.ends_with(".reason")).collect();
+    if reasons.len() != usize::from(scenario.stands.ends_with("failed")) {
+        wrong.push(format!("reasons: {reasons:?}"));
+    }
+    // Whatever was wrong is mended, and a person says so.
+    let _ = std::fs::remove_file(ws.path("down"));
+    for (_, entry) in standing(ws) {
+        ws.claw(&["retry", entry.id.as_str()]).ok();
+    }
+    finish(ws);
+    wrong.extend(violations(ws, &[ID.to_owned()]));
+    let said = std::fs::read_to_string(ws.path("said")).unwrap_or_default();
+    let is_said = scenario.command == ["deliver"];
+    if delivered(ws) != scenario.delivered || said.lines().count() != usize::from(is_said) {
+        wrong.push(format!("in the end delivered {:?}, said {said}", delivered(ws)));
+    }
+    wrong
+}
+
+/// A drop that is no event, and an owner who wants to know.
+fn misread(ws: &Fixture) {
+    ws.config("deliver_to: file:home\n");
+    ws.write("inbox/q.json", "{");
+}
+
+/// Where [`misread`] must come to: the drop is in `failed/` with its reason, and the owner has been told once.
+fn misread_wrongly(ws: &Fixture) -> Option<String> {
+    finish(ws);
+    let failed = ws.list("inbox/failed");
+    let endings = [".drop", ".reason"].map(|end| failed.iter().filter(|name| name.ends_with(end)).count());
+    let is_well = (failed.len(), endings, delivered(ws).len(), ws.pending().len(), ws.list("inbox/tmp").len())
+        == (2, [1, 1], 1, 0, 0);
+    (!is_well).then(|| format!("failed {failed:?}, told {:?}, pending {:?}", delivered(ws), ws.pending()))
+}
+
+fn sweep(name: &'static str, faults: Faults) {
+    let mut proof = Proof::begin(name);
+    let template = synced();
+    let mut found = Vec::new();
+    let arranged = copy(&template);
+    misread(&arranged);
+    let calls = tracer::run(copy(&arranged).command(&["route"]), 0, Fault::Kill).calls;
+    for (at, fault) in faults.of(calls) {
+        let ws = copy(&arranged);
+        let Some(call) = tracer::run(ws.command(&["route"]), at, fault).hit else { continue };
+        proof.points += 1;
+        let place = format!("a drop that is no event at {call} ({at} of {calls}), {fault:?}");
+        found.extend(misread_wrongly(&ws).map(|what| format!("{place}: {what}")));
+    }
+    for scenario in SCENARIOS {
+        let arranged = copy(&template);
+        (scenario.arrange)(&arranged);
+        let stood = standing(&arranged);
+        let calls = tracer::run(trusted(&arranged).command(scenario.command), 0, Fault::Kill).calls;
+        for (at, fault) in faults.of(calls) {
+            if proof::is_first() && !found.is_empty() {
+                break;
+            }
+            let ws = trusted(&arranged);
+            let Some(call) = tracer::run(ws.command(scenario.command), at, fault).hit else { continue };
+            proof.points += 1;
+            let place = format!("{} at {call} ({at} of {calls}), {fault:?}", scenario.name);
+            let left = standing(&ws).into_iter().find(|one| one.0.ends_with("/run") && !stood.contains(one));
+            if let (Some((folder, entry)), true) = (left, fault != Fault::Kill) {
+                found.push(format!("{place}: left as if its worker had been killed: {folder}/{entry}"));
+            }
+            found.extend(wrong(&ws, scenario).into_iter().map(|what| format!("{place}: {what}")));
+        }
+    }
+    proof.judge(&found, 20);
+}
+
+#[test]
+fn what_waits_or_fails_does_so_once_whatever_is_killed() {
+    sweep("kill -9 on the way to waiting and to failing before every durable call", Faults::Kills(4));
+}
+
+#[test]
+fn what_waits_or_fails_does_so_once_after_the_machines_trouble() {
+    sweep("an error from every durable call on the way to waiting and to failing", Faults::Troubles(6));
+}

@@ -1,0 +1,21 @@
+//! Proofs: what kills, errors, power cuts and crowds may do to events. Each prints its row of the table in
+//! docs/reliability.md; `CLAW_PROOF=full` runs them whole.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod budget;
+mod compact_sweep;
+mod demo;
+mod disk_images;
+mod dispatch_sweep;
+mod end_sweep;
+mod fuzz;
+mod kill_sweep;
+mod model;
+mod model_check;
+mod power_cut;
+mod slash_sweep;
+mod store_model;
+mod stress;
+mod turn_sweep;

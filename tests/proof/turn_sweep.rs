@@ -1,0 +1,211 @@
+//! A turn of three questions and four calls of every class, killed before every durable call and made to
+//! fail at every one of them: one answer, no logged answer asked for again, nothing that acts done twice,
+//! and after any kill a conversation that breaks no rule.
+
+use crate::common::Fixture;
+use crate::common::checker::{delivered, ended, noted, violations};
+use crate::common::proof::{self, Proof};
+use crate::common::scenes::{Faults, ID, burnt, recover, refusals, standing, synced, trusted};
+use crate::common::strict::{Answer, Script, Strict};
+use crate::common::tracer::{self, Fault};
+use nix::errno::Errno;
+use serde_json::{Value, json};
+
+const TEXT: &str = "script:sweep";
+const STEPS: usize = 3;
+
+/// Reads and acts; notes and acts; answers.
+fn script(step: usize, _: &[String]) -> Answer {
+    let recall = || ("recall", json!({"query": "NAS"}));
+    match step {
+        0 => ("I look.", vec![recall(), ("act", json!({"line": 1}))]),
+        1 => ("", vec![("remember", json!({"text": "fact"})), ("act", json!({"line": 2})), recall()]),
+        _ => ("All done.", vec![]),
+    }
+}
+
+/// Acts, then answers.
+fn acts(step: usize, _: &[String]) -> Answer {
+    match step {
+        0 => ("", vec![("act", json!({"line": 1}))]),
+        _ => ("All of it.", vec![]),
+    }
+}
+
+const SCRIPTS: &[(&str, Script)] = &[(TEXT, script), ("script:several", acts)];
+
+/// The event waits for its turn in a workspace with a tool that acts.
+fn arranged(server: &Strict) -> Fixture {
+    let ws = acting(server);
+    ws.claw(&["send", "--id", ID, "--from", "file:a", TEXT]).ok();
+    ws.claw(&["route"]).ok();
+    ws
+}
+
+fn acting(server: &Strict) -> Fixture {
+    let ws = synced();
+    server.model(&ws);
+    ws.write("memories/topics/house.md", "- the NAS is 10.0.0.7\n");
+    ws.write("tools/act", "#!/bin/sh\ncat >>files/acted; echo >>files/acted; echo done\n");
+    ws.write("tools/act.json", &json!({"description": "Acts.", "parameters": {"type": "object"}}).to_string());
+    ws.write("files/.keep", "");
+    assert_eq!(ws.shell("chmod +x tools/act").code, 0);
+    ws
+}
+
+/// The lines of the log that are of this kind.
+fn logged(ws: &Fixture, kind: &str) -> Vec<Value> {
+    let log = std::fs::read_to_string(ws.path("sessions/pickle.file-a/log.jsonl")).unwrap_or_default();
+    let whole = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    whole.filter_map(|line| serde_json::from_str::<Value>(line).ok()).filter(|record| record["t"] == kind).collect()
+}
+
+/// What is wrong at the end of a run that was disturbed; `before` is how often each step had been asked for
+/// then, and `answers` how many of them were in the log.
+fn wrong(ws: &Fixture, server: &Strict, before: [usize; STEPS], answers: usize) -> Vec<String> {
+    let mut wrong = violations(ws, &[ID.to_owned()]);
+    wrong.extend(server.broken());
+    for (step, before) in before.into_iter().enumerate() {
+        let more = server.asked(TEXT, step) - before;
+        if more > usize::from(step >= answers) {
+            wrong.push(format!("step {step} was asked for {more} times more, with {answers} answers in the log"));
+        }
+    }
+    let acted = std::fs::read_to_string(ws.path("files/acted")).unwrap_or_default();
+    let interrupted =
+        logged(ws, "tool").iter().filter(|r| r["result"].as_str().unwrap().contains("interrupted")).count();
+    for line in 1..=2 {
+        let mark = json!({"line": line}).to_string();
+        let times = acted.lines().filter(|line| *line == mark).count();
+        // A write that fails may be the one of its arguments: it has acted without them.
+        let is_blank = acted.lines().any(str::is_empty);
+        if times > 1 || times == 0 && interrupted == 0 && !is_blank {
+            wrong.push(format!("call {line} acted {times} times, {interrupted} were interrupted"));
+        }
+    }
+    if interrupted > 1 {
+        wrong.push(format!("{interrupted} calls were interrupted by one kill"));
+    }
+    if noted(ws, "- fact <!--") != 1 {
+        wrong.push(format!("noted {} times", noted(ws, "- fact <!--")));
+    }
+    if (ended(ws), delivered(ws)) != (vec![ID.to_owned()], vec![format!("{ID}.r01.md")]) {
+        wrong.push(format!("done {:?}, delivered {:?}", ended(ws), delivered(ws)));
+    }
+    wrong
+}
+
+fn sweep(name: &'static str, faults: Faults) {
+    let mut proof = Proof::begin(name);
+    let server = Strict::start(SCRIPTS);
+    let template = arranged(&server);
+    let command = ["run-agent"];
+    let calls = tracer::run(trusted(&template).command(&command), 0, Fault::Kill).calls;
+    let (stood, mut found) = (standing(&template), Vec::new());
+    for (at, fault) in faults.of(calls + 1) {
+        if proof::is_first() && !found.is_empty() {
+            break;
+        }
+        let ws = trusted(&template);
+        server.forget();
+        let traced = tracer::run(ws.command(&command), at, fault);
+        let Some(call) = traced.hit else { continue };
+        proof.points += 1;
+        let before = [0, 1, 2].map(|step| server.asked(TEXT, step));
+        let answers = logged(&ws, "model").len();
+        let place = format!("{call} ({at} of {calls}), {fault:?}");
+        if fault != Fault::Kill {
+            found.extend(burnt(&ws, &stood).map(|what| format!("{place}: {what}")));
+        }
+        recover(&ws);
+        found.extend(wrong(&ws, &server, before, answers).into_iter().map(|what| format!("{place}: {what}")));
+    }
+    proof.judge(&found, 40);
+}
+
+#[test]
+fn a_turn_killed_before_every_durable_call_goes_on_where_it_was() {
+    sweep("kill -9 of a turn with tools before every durable call", Faults::Kills(1));
+}
+
+#[test]
+fn a_turn_goes_on_after_the_machines_trouble() {
+    sweep("an error from every durable call of a turn with tools", Faults::Troubles(2));
+}
+
+/// The tools' own files are among them, and what hides keys and shows rules.
+#[test]
+fn a_turn_goes_on_after_what_cannot_be_opened_for_a_while() {
+    let mut proof = Proof::begin("an error from every opening in a turn with tools");
+    let server = Strict::start(SCRIPTS);
+    let template = arranged(&server);
+    let command = ["run-agent"];
+    let opened = {
+        let ws = trusted(&template);
+        tracer::run_opening(ws.command(&command), &ws.root, 0, Errno::EMFILE).calls
+    };
+    let (stood, mut found) = (standing(&template), Vec::new());
+    for (at, errno) in refusals(opened, 5) {
+        let ws = trusted(&template);
+        server.forget();
+        let Some(call) = tracer::run_opening(ws.command(&command), &ws.root, at, errno).hit else { continue };
+        proof.points += 1;
+        let before = [0, 1, 2].map(|step| server.asked(TEXT, step));
+        let answers = logged(&ws, "model").len();
+        let place = format!("{call} ({at} of {opened}), {errno}");
+        found.extend(burnt(&ws, &stood).map(|what| format!("{place}: {what}")));
+        recover(&ws);
+        found.extend(wrong(&ws, &server, before, answers).into_iter().map(|what| format!("{place}: {what}")));
+    }
+    proof.judge(&found, 5);
+}
+
+/// Three messages that wait become one turn, one answer, and one `done` line.
+fn collected(name: &'static str, faults: Faults) {
+    let mut proof = Proof::begin(name);
+    let server = Strict::start(SCRIPTS);
+    let template = acting(&server);
+    let agent = template.read("agents/pickle/AGENT.md").replace("allow_skills", "queue: collect\nallow_skills");
+    template.write("agents/pickle/AGENT.md", &agent);
+    let ids = ["a", "b", "c"].map(|end| format!("{}{end}", &ID[..ID.len() - 1]));
+    for id in &ids {
+        template.claw(&["send", "--id", id, "--from", "file:a", &format!("script:several {id}")]).ok();
+    }
+    template.claw(&["route"]).ok();
+    let calls = tracer::run(trusted(&template).command(&["run-agent"]), 0, Fault::Kill).calls;
+    let (stood, mut found) = (standing(&template), Vec::new());
+    for (at, fault) in faults.of(calls) {
+        let ws = trusted(&template);
+        let Some(call) = tracer::run(ws.command(&["run-agent"]), at, fault).hit else { continue };
+        proof.points += 1;
+        let mut wrong = Vec::new();
+        if fault != Fault::Kill {
+            wrong.extend(burnt(&ws, &stood));
+        }
+        recover(&ws);
+        wrong.extend(violations(&ws, &ids));
+        wrong.extend(server.broken());
+        let done: Vec<Vec<String>> =
+            logged(&ws, "done").into_iter().map(|r| serde_json::from_value(r["ids"].clone()).unwrap()).collect();
+        let answers: Vec<String> = done.iter().map(|ids| format!("{}.r01.md", ids[0])).collect();
+        if (done.len(), ended(&ws), delivered(&ws)) != (1, ids.to_vec(), answers) {
+            wrong.push(format!("answered {done:?}, done {:?}, delivered {:?}", ended(&ws), delivered(&ws)));
+        }
+        let acted = std::fs::read_to_string(ws.path("files/acted")).unwrap_or_default();
+        if acted.lines().count() > 1 {
+            wrong.push(format!("acted: {acted}"));
+        }
+        found.extend(wrong.into_iter().map(|what| format!("{call} ({at} of {calls}), {fault:?}: {what}")));
+    }
+    proof.judge(&found, 20);
+}
+
+#[test]
+fn collected_messages_killed_before_every_durable_call_are_each_answered_once() {
+    collected("kill -9 of a turn of three collected messages before every durable call", Faults::Kills(2));
+}
+
+#[test]
+fn collected_messages_are_each_answered_once_after_the_machines_trouble() {
+    collected("an error from every durable call of a turn of three collected messages", Faults::Troubles(3));
+}
