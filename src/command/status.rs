@@ -1,7 +1,8 @@
 //! `claw status`
 
+use crate::command::Here;
+use crate::command::terminal::create;
 use crate::command::terminal::out;
-use crate::command::{Here, init};
 use crate::core::definition::task::TaskState;
 use crate::core::event::entry::Entry;
 use crate::core::event::id::Id;
@@ -189,7 +190,7 @@ fn waits<'a>(workspace: &Workspace, ids: impl Iterator<Item = &'a Id>) -> HashMa
 
 fn print(workspace: &Workspace, status: &Status) -> Result<()> {
     let trust = if status.trusted { "" } else { ", not trusted: claw trust" };
-    let root = init::short(&workspace.world, &workspace.root);
+    let root = create::short(&workspace.world, &workspace.root);
     out::line(&format!("{root}  model: {}{trust}", status.model))?;
     for side in [Side::Inbox, Side::Outbox] {
         let mut text = format!("{:<8}", side.name());

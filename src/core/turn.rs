@@ -3,11 +3,12 @@
 
 use crate::core::context::compact::Talk;
 use crate::core::event::Event;
-use crate::core::event::id::{Id, hash32};
+use crate::core::event::id::Id;
 use crate::core::model::tokens::Count;
 use crate::core::model::{Call, Message, Reply};
 use crate::core::session::compaction::{Begun, Compact, Learned, Past};
 use crate::core::session::record::{Record, Told};
+use crate::core::text::base32::hash32;
 use serde_json::Value;
 
 /// How often the same call may give the same result before the model is told.

@@ -87,7 +87,7 @@ impl Ended {
     #[must_use]
     pub fn complaint(&self) -> &str {
         let line = self.stderr.lines().rev().map(str::trim_end).find(|line| !line.is_empty());
-        crate::core::tool::cut(line.unwrap_or_default(), 1024)
+        crate::core::text::cut::cut(line.unwrap_or_default(), 1024)
     }
 }
 

@@ -2,9 +2,9 @@
 //! all processes. How far each has been played stands in `.claw/replay/`.
 
 use crate::core::config::Sync;
-use crate::core::event::id::hash32;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::cassette::{Exchange, VERSION};
+use crate::core::text::base32::hash32;
 use crate::store::fs::At;
 use crate::store::fs::durable;
 use crate::store::lock::Only;

@@ -5,6 +5,7 @@
 
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::text::bounded_lines::{Line, Lines};
+use crate::core::text::data_mark;
 use crate::core::text::edit;
 use crate::core::tool::{self, Class, ROOM};
 use crate::store::agent::files::{Desk, Opened};
@@ -109,7 +110,7 @@ impl Found {
     /// What the model is told: text from outside the workspace is marked as such, notes are not.
     pub(super) fn join(self, source: &str, is_outside: bool, scene: &Scene) -> String {
         let text = if is_outside && !self.text.is_empty() {
-            tool::marked(source, &self.text, scene.workspace.world.random())
+            data_mark::mark(source, &self.text, scene.workspace.world.random())
         } else {
             self.text
         };

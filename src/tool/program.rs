@@ -4,6 +4,7 @@
 
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::ToolSpec;
+use crate::core::text::data_mark;
 use crate::core::tool::{self, Approve, Class};
 use crate::store::fs::unreadable;
 use crate::store::workspace::Workspace;
@@ -122,7 +123,9 @@ pub(super) fn run(program: &Program, scene: &Scene, arguments: &Value) -> Result
     Ok(match told.as_str() {
         "" => "(it ended well and said nothing)".to_owned(),
         // It may tell what others have written.
-        _ if program.network == Some(true) => tool::marked(&program.spec.name, &told, scene.workspace.world.random()),
+        _ if program.network == Some(true) => {
+            data_mark::mark(&program.spec.name, &told, scene.workspace.world.random())
+        }
         _ => told,
     })
 }

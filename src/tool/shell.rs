@@ -1,6 +1,7 @@
 //! `bash`: a line of shell, in the workspace, within the walls that keep every program of an agent.
 
 use crate::core::fault::{Fault, Result};
+use crate::core::text::data_mark;
 use crate::core::tool::{self, Class};
 use crate::tool::{Built, Scene, sandboxed};
 use jiff::SignedDuration;
@@ -65,5 +66,5 @@ fn bash(scene: &Scene, arguments: &Value) -> Result<String> {
     let told = if told.is_empty() { "(no output)".to_owned() } else { told.join("\n") };
     // What comes over a network is data, whatever it says.
     let is_outside = sandboxed::network(scene)?;
-    Ok(if is_outside { tool::marked("bash", &told, scene.workspace.world.random()) } else { told })
+    Ok(if is_outside { data_mark::mark("bash", &told, scene.workspace.world.random()) } else { told })
 }

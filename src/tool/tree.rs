@@ -3,6 +3,7 @@
 
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::text::bounded_lines::{Line, Lines};
+use crate::core::text::cut::cut;
 use crate::core::tool::{self, Class, ROOM};
 use crate::store::agent::files::{Desk, Start};
 use crate::store::agent::tree::{Tree, pattern};
@@ -283,7 +284,7 @@ impl Search<'_> {
 
     fn take(&mut self, shown: &str, number: u64, line: &[u8]) {
         let text = String::from_utf8_lossy(line);
-        let told = format!("{shown}:{number}: {}\n", tool::cut(text.trim_end(), MAX_SHOWN));
+        let told = format!("{shown}:{number}: {}\n", cut(text.trim_end(), MAX_SHOWN));
         if self.found == self.limit || self.text.len() + told.len() > ROOM {
             self.cut = Some("there are more".to_owned());
             return;

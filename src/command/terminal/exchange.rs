@@ -2,9 +2,10 @@
 //! terminal's address and the session's lane are ours before anybody can see the question, so that nobody else
 //! answers it or prints the answer.
 
+use crate::command::Here;
+use crate::command::terminal::create;
 use crate::command::terminal::out;
 use crate::command::terminal::screen::Screen;
-use crate::command::{Here, init};
 use crate::core::event::address::Address;
 use crate::core::event::id::{Derived, Id};
 use crate::core::event::session_name;
@@ -56,7 +57,7 @@ pub(crate) fn open(here: Here) -> Result<Workspace> {
     if is_default && !is_found {
         let root = workspace::default_root(&here.world)?;
         if !root.join(crate::core::config::FILE).exists() {
-            out::tell(&init::create(&here.world, &root)?);
+            out::tell(&create::create(&here.world, &root)?);
         }
     }
     here.open()

@@ -1,5 +1,6 @@
 //! The terminal, for the commands that print or read it.
 
+pub(in crate::command) mod create;
 pub(in crate::command) mod editor;
 pub(in crate::command) mod exchange;
 pub(in crate::command) mod interrupt;

@@ -8,7 +8,8 @@ use crate::core::context::user_messages;
 use crate::core::model::tokens;
 use crate::core::model::{Call, Message};
 use crate::core::session::compaction::{Begun, Past, Said, Why};
-use crate::core::tool;
+use crate::core::text::cut::cut;
+use crate::core::text::data_mark;
 use serde_json::Value;
 
 /// Results of tools over so many characters are shortened first.
@@ -239,13 +240,13 @@ fn trim(message: &mut Message, long: usize, shown: usize) {
         Some(mark) => mark.to_owned(),
         None => format!("\n[shortened: it had {} bytes; the session's log has all of it]", content.len()),
     };
-    *content = tool::shortened(content, shown) + &mark;
+    *content = data_mark::shorten(content, shown) + &mark;
 }
 
 fn trim_call(call: &mut Call, limit: usize) {
     let trim = |text: &mut String| {
         if text.len() > limit + 60 {
-            *text = format!("{} [shortened: it had {} bytes]", tool::cut(text, limit), text.len());
+            *text = format!("{} [shortened: it had {} bytes]", cut(text, limit), text.len());
         }
     };
     match &mut call.arguments {

@@ -5,7 +5,7 @@ use crate::core::context::compact::Plan;
 use crate::core::model::tokens;
 use crate::core::model::{Message, Request};
 use crate::core::session::compaction::Said;
-use crate::core::tool;
+use crate::core::text::cut::cut;
 use std::fmt::Write;
 
 /// What whoever summarises is told.
@@ -60,7 +60,7 @@ pub fn request(plan: &Plan, focus: Option<&str>, room: usize) -> Request {
 /// Everything that is to be summarised, with so many bytes of each message.
 fn material(plan: &Plan, shown: usize) -> String {
     let mut text = String::new();
-    let short = |text: &str| match tool::cut(text.trim(), shown) {
+    let short = |text: &str| match cut(text.trim(), shown) {
         cut if cut.len() < text.trim().len() => format!("{cut} […]"),
         whole => whole.to_owned(),
     };
@@ -136,7 +136,7 @@ pub fn local(plan: &Plan) -> String {
             }
             let said = content.split_whitespace().collect::<Vec<_>>().join(" ");
             if !said.is_empty() {
-                lines.push(format!("- the agent said: {}", tool::cut(&said, 160)));
+                lines.push(format!("- the agent said: {}", cut(&said, 160)));
             }
         }
     }

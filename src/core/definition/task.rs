@@ -6,6 +6,7 @@ use crate::core::event::address::{Address, safe_name};
 use crate::core::event::id::{self, Id};
 use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Result};
+use crate::core::text::base32::hash32;
 use crate::core::text::front_matter;
 use crate::core::text::problem::{self, Problem};
 use jiff::Timestamp;
@@ -154,7 +155,7 @@ impl Task {
         let first = || self.body().lines().map(|line| line.trim_start_matches('#').trim()).find(|l| !l.is_empty());
         let title = said.or_else(first).unwrap_or(&self.id);
         let line: String = title.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        crate::core::tool::cut(&line, MAX_TITLE).to_owned()
+        crate::core::text::cut::cut(&line, MAX_TITLE).to_owned()
     }
 
     /// What stands behind the front matter.
@@ -271,7 +272,7 @@ impl Task {
         if own.as_str().len() + tail.len() <= id::MAX {
             return Id::parse(&format!("{own}{tail}"));
         }
-        Id::parse(&format!("{}-{}{tail}", own.stamp(), id::hash32(&self.id, 12)))
+        Id::parse(&format!("{}-{}{tail}", own.stamp(), hash32(&self.id, 12)))
     }
 
     /// What `agent` is told of it. The text is not in it: it is told with the claim, as it is then.

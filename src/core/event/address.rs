@@ -1,8 +1,9 @@
 //! Addresses: `channel:rest`, split once at the colon. An address is never a path and never a
 //! command; where it becomes part of a file name it goes through [`safe_name`].
 
-use crate::core::event::id::{hash32, is_name_byte};
+use crate::core::event::id::is_name_byte;
 use crate::core::fault::{Fault, Result};
+use crate::core::text::base32::hash32;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;

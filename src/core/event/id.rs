@@ -4,14 +4,12 @@
 
 use crate::core::event::stamp::{self, Stamp};
 use crate::core::fault::{Fault, Result};
+use crate::core::text::base32::{base32, hash32};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The longest id in bytes.
 pub const MAX: usize = 90;
-/// Crockford's alphabet in lower case: no i, l, o, u.
-const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-
 /// A valid event id. The order of ids is the order of their text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -110,19 +108,6 @@ impl Id {
 #[must_use]
 pub fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'+' | b'-')
-}
-
-/// The low `5 * length` bits of `value` as text.
-#[must_use]
-pub fn base32(value: u64, length: usize) -> String {
-    (0..length).rev().map(|i| char::from(ALPHABET[usize::try_from((value >> (5 * i)) & 31).unwrap_or(0)])).collect()
-}
-
-/// A short hash of `text` (BLAKE3), for names that were too long or had strange characters.
-#[must_use]
-pub fn hash32(text: &str, length: usize) -> String {
-    let hash = blake3::hash(text.as_bytes());
-    hash.as_bytes().iter().take(length).map(|b| char::from(ALPHABET[usize::from(b & 31)])).collect()
 }
 
 impl fmt::Display for Id {

@@ -2,8 +2,9 @@
 //! whoever holds the name knows who answers without reading anything.
 
 use crate::core::event::address::{Address, safe_name};
-use crate::core::event::id::{Id, hash32, is_name_byte};
+use crate::core::event::id::{Id, is_name_byte};
 use crate::core::fault::{Fault, Result};
+use crate::core::text::base32::hash32;
 
 /// The lane of everything that is to be remembered; not a session.
 pub const MEMORIES: &str = "memories";

@@ -45,7 +45,7 @@ const WORDINGS: &[(&str, &[&str])] = &[
 /// stood in an answer.
 #[must_use]
 pub fn is_overflow(status: Option<u16>, words: &str) -> bool {
-    let words = crate::core::tool::cut(words, MOST).to_lowercase();
+    let words = crate::core::text::cut::cut(words, MOST).to_lowercase();
     status == Some(413) || WORDINGS.iter().any(|(_, parts)| says(&words, parts))
 }
 

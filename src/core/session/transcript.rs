@@ -124,7 +124,7 @@ pub fn call_line(call: &Call, most: usize) -> String {
 pub fn one_line(text: &str, most: usize) -> String {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let line = lines.next().unwrap_or_default();
-    let kept = crate::core::tool::cut(line, most);
+    let kept = crate::core::text::cut::cut(line, most);
     if kept.len() < line.len() || lines.next().is_some() { format!("{kept} …") } else { kept.to_owned() }
 }
 

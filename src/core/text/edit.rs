@@ -99,7 +99,7 @@ fn why(text: &str, old: &str) -> String {
 }
 
 fn shown(line: &str) -> &str {
-    crate::core::tool::cut(line, MAX_LINE)
+    crate::core::text::cut::cut(line, MAX_LINE)
 }
 
 /// The text without numbers before its lines, where each of them has one.

@@ -1,7 +1,10 @@
 //! Text the owner and the agents write: front matter, YAML limits, templates, truncation, edits, problems with
 //! line and column.
 
+pub mod base32;
 pub mod bounded_lines;
+pub mod cut;
+pub mod data_mark;
 pub mod edit;
 pub mod front_matter;
 pub mod json_diff;

@@ -162,36 +162,6 @@ pub fn arguments<T: DeserializeOwned>(value: &Value) -> Result<T> {
     T::deserialize(value).map_err(|e| Fault::data(format!("the arguments do not fit ({e}); nothing was done")))
 }
 
-/// Text from outside, between marks that it cannot have guessed: whatever it says, it is data.
-#[must_use]
-pub fn marked(source: &str, text: &str, random: u64) -> String {
-    let mark = format!("data-{}", crate::core::event::id::base32(random, 12));
-    format!("<{mark} from=\"{}\">\n{text}\n</{mark}>", source.escape_default())
-}
-
-/// The first `limit` bytes of a result; a mark that is cut open is closed again, so that whatever follows is
-/// not taken for data, nor the data for what follows.
-#[must_use]
-pub fn shortened(result: &str, limit: usize) -> String {
-    let shown = cut(result, limit);
-    let mark = result.strip_prefix("<data-").and_then(|rest| rest.split_once(' '));
-    let closing = mark.map(|(random, _)| format!("</data-{random}>")).filter(|closing| result.ends_with(closing));
-    match closing.filter(|closing| !shown.ends_with(closing)) {
-        Some(closing) => format!("{shown}\n{closing}"),
-        None => shown.to_owned(),
-    }
-}
-
-/// The first `limit` bytes of `text`, cut between characters.
-#[must_use]
-pub fn cut(text: &str, limit: usize) -> &str {
-    let mut end = limit.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -249,23 +219,5 @@ mod tests {
         assert!(told(json!({"path": 1})).contains("expected a string"));
         assert!(told(json!({})).contains("missing field `path`"));
         assert!(told(json!({"path": "a", "paht": "b"})).contains("unknown field `paht`"));
-    }
-
-    #[test]
-    fn a_mark_that_is_cut_open_is_closed() {
-        let whole = marked("https://a", &"x".repeat(100), 7);
-        let mark = whole.rsplit_once('\n').unwrap().1;
-        let short = shortened(&whole, 60);
-        assert!(short.ends_with(&format!("x\n{mark}")) && short.len() < 90, "{short}");
-        assert_eq!(shortened(&whole, 999), whole);
-        assert_eq!(shortened("<data-x y", 5), "<data");
-        assert_eq!(shortened("plain text", 5), "plain");
-    }
-
-    #[test]
-    fn text_is_cut_between_characters() {
-        assert_eq!(cut("añb", 2), "a");
-        assert_eq!(cut("añb", 3), "añ");
-        assert_eq!(cut("abc", 9), "abc");
     }
 }

@@ -11,7 +11,7 @@ use crate::core::model::tokens;
 use crate::core::routing::binding::{self, Binding, Tier};
 use crate::core::session::record::Record;
 use crate::core::slash::{self, Command};
-use crate::core::tool;
+use crate::core::text::cut::cut;
 use crate::core::tool::approval::Approval;
 use crate::core::turn;
 use crate::stage::control::usage;
@@ -155,7 +155,7 @@ fn list(about: &About, kind: &str, file: &str) -> Result<String> {
 
 fn show(workspace: &Workspace, kind: &str, file: &str, id: &str) -> Result<String> {
     let text = definitions::text(workspace, kind, file, id)?;
-    let shown = tool::cut(&text, MAX_SHOWN);
+    let shown = cut(&text, MAX_SHOWN);
     let rest =
         if shown.len() < text.len() { format!("\n[cut: all of it is in {kind}/{id}/{file}]") } else { String::new() };
     Ok(format!("{}{rest}", shown.trim_end()))

@@ -88,7 +88,7 @@ impl Work for Control<'_> {
         match answered {
             Ok(out) => {
                 let why = event.content.trim_start().lines().next().unwrap_or_default();
-                let why = crate::core::tool::cut(why, 120).to_owned();
+                let why = crate::core::text::cut::cut(why, 120).to_owned();
                 let line = Line { to: "done".into(), why, ..Line::of(Side::Inbox, "control", &job.entry) };
                 let state = match job.done() {
                     Ok(()) => {

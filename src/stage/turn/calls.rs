@@ -5,8 +5,10 @@
 use crate::core::event::id::Derived;
 use crate::core::fault::Result;
 use crate::core::session::record::{Record, Told};
+use crate::core::text::cut::cut;
+use crate::core::text::data_mark;
 use crate::core::tool::approval::{self, Approval};
-use crate::core::tool::{self, Class, MAX_TOLD};
+use crate::core::tool::{Class, MAX_TOLD};
 use crate::core::turn::Todo;
 use crate::stage::turn::dispatch::Children;
 use crate::stage::turn::{Heard, Turn};
@@ -144,7 +146,7 @@ fn fit(turn: &Turn, todo: &Todo, result: String) -> String {
         return result;
     }
     let name = format!("{}-{:02}.txt", turn.event.id.short(), todo.number);
-    let (shown, all) = (tool::shortened(&result, MAX_TOLD), result.len());
+    let (shown, all) = (data_mark::shorten(&result, MAX_TOLD), result.len());
     match files::spill(turn.workspace, &name, result.as_bytes()) {
         Ok(path) => format!("{shown}\n[cut: {MAX_TOLD} of {all} bytes; all of it is in {path}]"),
         Err(fault) => format!("{shown}\n[cut: {MAX_TOLD} of {all} bytes; the rest is lost: {fault}]"),
@@ -155,7 +157,7 @@ fn write(turn: &mut Turn, todo: &Todo, outcome: Told, ms: u64) -> Result<()> {
     let line = Line {
         ms: Some(ms),
         why: if outcome.failed {
-            format!("{}: {}", todo.call.name, tool::cut(&outcome.result, 120))
+            format!("{}: {}", todo.call.name, cut(&outcome.result, 120))
         } else {
             todo.call.name.clone()
         },

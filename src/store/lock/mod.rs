@@ -6,7 +6,6 @@
 
 pub(in crate::store) mod held;
 pub mod holders;
-pub(in crate::store) mod own_slots;
 pub mod slots;
 
 use crate::core::fault::Result;

@@ -4,8 +4,8 @@
 use crate::core::fault::Result;
 use crate::store::fs::At;
 use crate::store::lock::held::Held;
-use crate::store::lock::own_slots::Ours;
 use crate::store::workspace::Workspace;
+use crate::store::workspace::own_slots::Ours;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use std::fs::File;

@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod journal;
 pub mod mailbox;
+pub(in crate::store) mod own_slots;
 pub mod scaffold;
 pub mod settings;
 pub mod trust;
@@ -21,7 +22,7 @@ use crate::store::fs::durable;
 use crate::store::fs::durable::Places;
 use crate::store::fs::file_cache::Kept;
 use crate::store::fs::{At, if_there, unreadable};
-use crate::store::lock::own_slots::Ours;
+use crate::store::workspace::own_slots::Ours;
 use crate::store::workspace::settings::Settings;
 use crate::world::World;
 use std::collections::HashMap;

@@ -2,6 +2,7 @@
 //! because whoever wrote the page may have meant it to run for ever, or to burst.
 
 use crate::core::fault::{Fault, Kind, Result};
+use crate::core::text::data_mark;
 use crate::core::tool::{self, Class};
 use crate::core::web::page;
 use crate::process::sandbox::Walls;
@@ -68,7 +69,7 @@ fn run(scene: &Scene, arguments: &Value) -> Result<String> {
     if text.trim().is_empty() {
         return Err(at(Fault::data("there is no text in it; perhaps a program makes it in the browser")));
     }
-    Ok(tool::marked(&fetched.url, &text, scene.workspace.world.random()))
+    Ok(data_mark::mark(&fetched.url, &text, scene.workspace.world.random()))
 }
 
 fn text(scene: &Scene, kind: page::Kind, fetched: &Fetched, is_whole: bool) -> Result<String> {

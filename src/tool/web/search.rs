@@ -3,6 +3,8 @@
 //! machine is fine; an agent chooses nothing but the words.
 
 use crate::core::fault::{Fault, Kind, Result};
+use crate::core::text::cut::cut;
+use crate::core::text::data_mark;
 use crate::core::tool::{self, Class};
 use crate::core::web::settings::{Engine, Search, Web};
 use crate::store::agent::secrets;
@@ -116,7 +118,7 @@ fn run(scene: &Scene, arguments: &Value) -> Result<String> {
     if hits.is_empty() {
         return Ok("nothing found".to_owned());
     }
-    Ok(tool::marked(&base, &hits.join("\n"), scene.workspace.world.random()))
+    Ok(data_mark::mark(&base, &hits.join("\n"), scene.workspace.world.random()))
 }
 
 /// Asks the service: where it is, and what it has found.
@@ -176,9 +178,9 @@ fn hits(row: &Row, answer: &Value) -> Vec<String> {
     let told = whole.take(RESULTS).enumerate().map(|(n, result)| {
         let (title, url, snippet) = (line(&result["title"]), line(&result["url"]), line(&result[row.snippet]));
         let title = if title.is_empty() { url.clone() } else { title };
-        let mut lines = format!("{}. {}\n   {url}\n", n + 1, tool::cut(&title, MAX_SNIPPET));
+        let mut lines = format!("{}. {}\n   {url}\n", n + 1, cut(&title, MAX_SNIPPET));
         if !snippet.is_empty() {
-            lines.push_str(&format!("   {}\n", tool::cut(&snippet, MAX_SNIPPET)));
+            lines.push_str(&format!("   {}\n", cut(&snippet, MAX_SNIPPET)));
         }
         lines
     });

@@ -1,0 +1,90 @@
+//! Creating a workspace: `init` does it on request, the first `ask` without a workspace by itself.
+
+use crate::command::terminal::out;
+use crate::core::config::OFFLINE;
+use crate::core::fault::Result;
+use crate::provider;
+use crate::store::agent::definitions;
+use crate::store::fs::At;
+use crate::store::memory::git;
+use crate::store::workspace::Workspace;
+use crate::store::workspace::{scaffold, trust};
+use crate::world::World;
+use std::fs;
+use std::path::Path;
+
+/// Makes a workspace in `root` and returns the line that says so.
+///
+/// # Errors
+/// Where something cannot be written.
+pub fn create(world: &World, root: &Path) -> Result<String> {
+    fs::create_dir_all(root).at("make", root)?;
+    let root = &root.canonicalize().at("find", root)?;
+    let was_there = root.join(crate::core::config::FILE).exists();
+    let has_repository = root.join(".git").exists();
+    let makes_git = !has_repository && !was_there && git::is_there();
+    let (name, lines) = model(world);
+    let written = scaffold::write(root, &lines, makes_git)?;
+    // A workspace that was there may be somebody else's idea: completing it is no word of trust.
+    let trusted = if was_there { Ok(()) } else { trust::trust(world, root) };
+    let workspace = Workspace::open(World::real()?, root.clone(), true)?;
+    workspace.lay_out()?;
+    if makes_git {
+        git::init(root, &written.new)?;
+    }
+    if was_there && !trust::is_trusted(world, root) {
+        out::tell("it was there before and is not trusted; say `claw trust` in it");
+    }
+    for kept in &written.kept {
+        out::tell(&format!("kept {kept}, which is not the default"));
+    }
+    if let Err(fault) = trusted {
+        out::tell(&fault.to_string());
+    }
+    let git = match (makes_git, has_repository, was_there) {
+        (false, true, false) => "your git repository, memories.git: false",
+        (false, false, _) => "no git",
+        _ => "git",
+    };
+    let agents = definitions::folders(&workspace, "agents")?.len();
+    let verb = if was_there { "completed" } else { "created" };
+    let name = if was_there { workspace.config()?.model.clone() } else { name };
+    Ok(format!("{verb} {} ({git}, {agents} agents, model: {name})", short(world, root)))
+}
+
+/// The model for what is found on this machine: its name, and its lines for `claw.yaml`.
+fn model(world: &World) -> (String, String) {
+    let named = |name: &str, provider: &str, fields: String| {
+        (name.to_owned(), format!("model: {name}\nmodels:\n  {name}: {{provider: {provider}, {fields}}}\n"))
+    };
+    if world.var("OPENAI_API_KEY").is_some() {
+        let base = world.var("OPENAI_BASE_URL").map(|b| format!(", api_base: \"{b}\"")).unwrap_or_default();
+        return named("gpt", "openai", format!("model: gpt-5-mini, api_key_env: OPENAI_API_KEY{base}"));
+    }
+    if world.var("ANTHROPIC_API_KEY").is_some() {
+        let base = world.var("ANTHROPIC_BASE_URL").map(|b| format!(", api_base: \"{b}\"")).unwrap_or_default();
+        return named("claude", "anthropic", format!("model: claude-sonnet-5, api_key_env: ANTHROPIC_API_KEY{base}"));
+    }
+    if world.var("OPENROUTER_API_KEY").is_some() {
+        let base = "https://openrouter.ai/api/v1";
+        return named(
+            "openrouter",
+            "openai",
+            format!("model: openrouter/auto, api_key_env: OPENROUTER_API_KEY, api_base: \"{base}\""),
+        );
+    }
+    if let Some((base, model)) = provider::local_ollama(world.var("OLLAMA_HOST")) {
+        return named("ollama", "ollama", format!("model: \"{model}\", api_base: \"{base}\", num_ctx: 16384"));
+    }
+    (OFFLINE.to_owned(), "model: offline\n".to_owned())
+}
+
+/// The path as a person would write it.
+#[must_use]
+pub fn short(world: &World, path: &Path) -> String {
+    let home = world.var("HOME").map(Path::new).filter(|h| h.is_absolute());
+    match home.and_then(|home| path.strip_prefix(home).ok()) {
+        Some(rest) if !rest.as_os_str().is_empty() => format!("~/{}", rest.display()),
+        _ => path.display().to_string(),
+    }
+}

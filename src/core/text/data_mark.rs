@@ -1,0 +1,40 @@
+//! Data marks: delimiters around text from outside, so that a model can tell data from instructions.
+
+use crate::core::text::base32::base32;
+use crate::core::text::cut::cut;
+
+/// Text from outside between two marks. `random` makes the marks unpredictable to whoever wrote the text.
+#[must_use]
+pub fn mark(source: &str, text: &str, random: u64) -> String {
+    let mark = format!("data-{}", base32(random, 12));
+    format!("<{mark} from=\"{}\">\n{text}\n</{mark}>", source.escape_default())
+}
+
+/// The first `limit` bytes of a tool result. If that cuts off a closing mark, the mark is added again: the
+/// text after the result must not count as data, nor the data as text.
+#[must_use]
+pub fn shorten(result: &str, limit: usize) -> String {
+    let shown = cut(result, limit);
+    let mark = result.strip_prefix("<data-").and_then(|rest| rest.split_once(' '));
+    let closing = mark.map(|(random, _)| format!("</data-{random}>")).filter(|closing| result.ends_with(closing));
+    match closing.filter(|closing| !shown.ends_with(closing)) {
+        Some(closing) => format!("{shown}\n{closing}"),
+        None => shown.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closing_mark_that_is_cut_off_is_added_again() {
+        let whole = mark("https://a", &"x".repeat(100), 7);
+        let closing = whole.rsplit_once('\n').unwrap().1;
+        let short = shorten(&whole, 60);
+        assert!(short.ends_with(&format!("x\n{closing}")) && short.len() < 90, "{short}");
+        assert_eq!(shorten(&whole, 999), whole);
+        assert_eq!(shorten("<data-x y", 5), "<data");
+        assert_eq!(shorten("plain text", 5), "plain");
+    }
+}
