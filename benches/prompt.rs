@@ -9,7 +9,7 @@ use claw::core::context::prompt::join;
 use claw::core::event::EventKind;
 use claw::core::event::address::Address;
 use claw::core::event::stamp::{SECOND, Stamp};
-use claw::stage::turn::prompt::{self, Moment};
+use claw::stage::turn::prompt::{self, PromptContext};
 use claw::store::agent::definitions;
 use claw::store::workspace::Workspace;
 use claw::tool;
@@ -58,7 +58,7 @@ fn prompted(dir: &Path, runs: usize) -> Result<[Row; 2]> {
         fs::write(folder.join("SKILL.md"), text)?;
     }
     let (place, now) = (Address::parse("cli:ann")?, jiff::Timestamp::UNIX_EPOCH.to_zoned(world::zone()));
-    let moment = Moment { now: &now, session: "pickle.cli-ann", kind: EventKind::Message, reply_to: &place };
+    let moment = PromptContext { now: &now, session: "pickle.cli-ann", kind: EventKind::Message, reply_to: &place };
     let made = |workspace: &Workspace| -> Result<f64> {
         let began = Instant::now();
         let agent = definitions::agent(workspace, "pickle")?;

@@ -15,7 +15,7 @@ use claw::core::event::stamp::Stamp;
 use claw::core::event::{Draft, Event};
 use claw::store::workspace::Workspace;
 use claw::store::workspace::journal;
-use claw::store::workspace::mailbox::{Side, State};
+use claw::store::workspace::mailbox::{Mailbox, State};
 use claw::world::World;
 use gauge::child;
 use gauge::table::{self, Row, median};
@@ -412,7 +412,7 @@ fn fill(workspace: &Workspace, agent: &str, numbers: std::ops::Range<u32>, lanes
 
 fn put(workspace: &Workspace, state: State, entry: &Entry, event: &Event) -> Result<()> {
     let json = event.to_json().map_err(|fault| fault.message)?;
-    fs::write(Side::Inbox.dir(workspace, state).join(entry.to_string()), json + "\n")?;
+    fs::write(Mailbox::Inbox.dir(workspace, state).join(entry.to_string()), json + "\n")?;
     Ok(())
 }
 

@@ -13,8 +13,8 @@ use claw::core::event::stamp::Stamp;
 use claw::core::model::{Call, Reply};
 use claw::core::routing::binding::{Binding, Scope, Table, Tier, whole};
 use claw::core::routing::learned::Learned;
-use claw::core::routing::{self, Rules};
-use claw::core::session::record::{Record, Told};
+use claw::core::routing::{self, RoutingRules};
+use claw::core::session::record::{Record, ToolResult};
 use claw::core::turn;
 use claw::store::session::log;
 use claw::store::workspace::Workspace;
@@ -78,7 +78,7 @@ fn conversation(messages: i64) -> Result<String> {
         let call = Call { id: String::new(), name: "recall".into(), arguments: json!({"query": "this"}) };
         let mut state = turn::Replay::default();
         let first = state.answered(&id, Reply { calls: vec![call], ..Reply::default() }).clone();
-        let outcome = Told { result: "memories/topics/house.md:3: here ".repeat(10), ..Told::default() };
+        let outcome = ToolResult { result: "memories/topics/house.md:3: here ".repeat(10), ..ToolResult::default() };
         let at = at.timestamp();
         let model = |reply| Record::Model { at, id: id.clone(), model: "m".into(), ms: 1, reply, estimated: 0 };
         let call = first.calls[0].id.clone();
@@ -196,7 +196,7 @@ fn routed(runs: usize) -> Result<Row> {
     let patterns = given.iter().filter(|one| Tier::of(&one.pattern) != Tier::Exact);
     let set = RegexSetBuilder::new(patterns.map(|one| whole(&one.pattern))).size_limit(64 << 20).build()?;
     let is_agent = |_: &str| true;
-    let rules = Rules { default_agent: "pickle", main: None, table: &table, is_agent: &is_agent };
+    let rules = RoutingRules { default_agent: "pickle", main: None, table: &table, is_agent: &is_agent };
     let learned = Learned::default();
     let event = |n: usize| {
         let place = match n % 4 {

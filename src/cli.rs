@@ -89,9 +89,9 @@ pub enum Command {
     /// Give an event up: it goes to done/ as it is
     Discard(discard::Args),
     /// Allow what an agent asks for; without an ID, show what waits for your word
-    Approve(approve::Approve),
+    Approve(approve::ApproveArgs),
     /// Refuse what an agent asks for
-    Deny(approve::Deny),
+    Deny(approve::DenyArgs),
     /// Print a shell's completions
     Completions(completions::Args),
     /// Print the man page

@@ -6,7 +6,7 @@ use claw::core::event::id::Id;
 use claw::stage::{outcome, route};
 use claw::store::queue::{drops, spool};
 use claw::store::workspace::Workspace;
-use claw::store::workspace::mailbox::{Side, State};
+use claw::store::workspace::mailbox::{Mailbox, State};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 /// A dropped file, `box/name/content`: left alone, or an event, or in `failed/` with its bytes and a reason.
 pub fn drop(data: &[u8]) {
     let mut parts = data.splitn(3, |b| *b == b'/');
-    let side = if parts.next() == Some(b"outbox") { Side::Outbox } else { Side::Inbox };
+    let side = if parts.next() == Some(b"outbox") { Mailbox::Outbox } else { Mailbox::Inbox };
     let (name, content) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     at_place(|place| {
         let workspace = place.workspace();
@@ -38,16 +38,16 @@ pub fn drop(data: &[u8]) {
     });
 }
 
-fn take(workspace: &Workspace, side: Side) {
+fn take(workspace: &Workspace, side: Mailbox) {
     match side {
-        Side::Inbox => route::all(workspace).map(|_| ()),
-        Side::Outbox => outcome::take_in(workspace, side).map(|_| ()),
+        Mailbox::Inbox => route::all(workspace).map(|_| ()),
+        Mailbox::Outbox => outcome::take_in(workspace, side).map(|_| ()),
     }
     .expect("a drop is never the machine's trouble");
 }
 
 /// Whether what was dropped is an event, or failed with its reason, and there is nothing else.
-fn ended(workspace: &Workspace, side: Side, path: &Path, content: &[u8], left: &BTreeMap<PathBuf, Vec<u8>>) {
+fn ended(workspace: &Workspace, side: Mailbox, path: &Path, content: &[u8], left: &BTreeMap<PathBuf, Vec<u8>>) {
     let name = path.file_name().unwrap().to_string_lossy();
     let mut known = 0;
     let mut one = |path: PathBuf| {
@@ -73,10 +73,10 @@ fn ended(workspace: &Workspace, side: Side, path: &Path, content: &[u8], left: &
         let id = Id::parse(id).unwrap();
         assert!(!one(side.reason(workspace, &id)).is_empty(), "failed without a reason");
     }
-    if side == Side::Inbox {
+    if side == Mailbox::Inbox {
         // Word of a failure goes to whoever sent it.
-        for entry in spool::list(workspace, Side::Outbox, State::Ready).unwrap() {
-            let file = Side::Outbox.dir(workspace, State::Ready).join(entry.to_string());
+        for entry in spool::list(workspace, Mailbox::Outbox, State::Ready).unwrap() {
+            let file = Mailbox::Outbox.dir(workspace, State::Ready).join(entry.to_string());
             assert!(spool::read_event(&file, &entry.id).unwrap().error.is_some());
             one(file);
         }
@@ -88,7 +88,7 @@ fn ended(workspace: &Workspace, side: Side, path: &Path, content: &[u8], left: &
             assert_eq!((&events[0].content, &events[0].hops), (&draft.content.unwrap(), &0));
         }
         // A good file that this box does not take, or an event that was refused later.
-        Ok(_) => assert!(side == Side::Outbox || refused == 1, "a good drop became no event"),
+        Ok(_) => assert!(side == Mailbox::Outbox || refused == 1, "a good drop became no event"),
         Err(_) => assert!(events.is_empty(), "a bad drop became an event"),
     }
 }

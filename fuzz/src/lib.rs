@@ -19,7 +19,7 @@ use claw::core::event::stamp::Stamp;
 use claw::core::event::{Draft, Event};
 use claw::core::routing::binding::Table;
 use claw::core::routing::learned::Learned;
-use claw::core::routing::{self, Rules};
+use claw::core::routing::{self, RoutingRules};
 use claw::core::session::record::Record;
 use claw::core::text::front_matter;
 use claw::core::text::problem::Problem;
@@ -245,7 +245,7 @@ fn keeps_what_it_does_not_know(data: &[u8], event: &Event) {
 
 fn routes_safely(event: &Event) {
     let (table, is_agent) = (Table::default(), |name: &str| name == "cookie");
-    let rules = Rules { default_agent: "pickle", main: None, table: &table, is_agent: &is_agent };
+    let rules = RoutingRules { default_agent: "pickle", main: None, table: &table, is_agent: &is_agent };
     let Ok(decision) = routing::decide(event, &Learned::default(), &rules) else { return };
     assert!(is_safe(&decision.lane) && decision.lane.len() <= session_name::MAX, "{}", decision.lane);
     assert!(is_safe(&event.reply_to.slug()));

@@ -1,8 +1,8 @@
 //! What strangers write on the web: pages, their encodings, and the URLs that they lead to.
 
 use claw::core::web::charset;
-use claw::core::web::page::{self, Kind};
-use claw::core::web::url_policy::Place;
+use claw::core::web::page::{self, PageKind};
+use claw::core::web::url_policy::Target;
 use std::net::IpAddr;
 
 /// A page: the first line is its content type, the rest its bytes.
@@ -17,7 +17,7 @@ pub fn page(data: &[u8]) {
         assert_eq!(text.is_empty(), whole.is_empty() && !text.starts_with('\u{feff}'), "text is lost");
     }
     for is_whole in [false, true] {
-        let text = page::text(Kind::Html, body, label, "https://example.org/a/b", is_whole).unwrap();
+        let text = page::text(PageKind::Html, body, label, "https://example.org/a/b", is_whole).unwrap();
         let odd = text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t'));
         assert_eq!(odd, None, "a character that no text has");
         // Without brackets and entities in the page, those of Markdown are the converter's.
@@ -29,7 +29,7 @@ pub fn page(data: &[u8]) {
 pub fn place(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let (first, second) = text.split_once('\n').unwrap_or((&text, ""));
-    let Ok(place) = Place::parse(first) else { return };
+    let Ok(place) = Target::parse(first) else { return };
     is_guarded(&place);
     if let Ok(next) = place.next(second) {
         is_guarded(&next);
@@ -37,8 +37,8 @@ pub fn place(data: &[u8]) {
     }
 }
 
-fn is_guarded(place: &Place) {
-    assert_eq!(Place::parse(place.url.as_str()).as_ref(), Ok(place), "what is asked for is not what was judged");
+fn is_guarded(place: &Target) {
+    assert_eq!(Target::parse(place.url.as_str()).as_ref(), Ok(place), "what is asked for is not what was judged");
     assert!(matches!(place.url.scheme(), "http" | "https") && place.url.username().is_empty(), "{place:?}");
     // What the machine would take for an address is one for the judge too.
     if let Ok(ip) = place.host.parse::<IpAddr>() {

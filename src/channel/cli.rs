@@ -1,8 +1,8 @@
 //! `cli:NAME`: the terminal. There is no receipt; the move to `done/` is all there is to say.
 
-use crate::channel::Parcel;
+use crate::channel::Delivery;
 use crate::core::fault::Result;
 
-pub(super) fn send(parcel: &mut Parcel) -> Result<()> {
+pub(super) fn send(parcel: &mut Delivery) -> Result<()> {
     (parcel.print)(parcel.event)
 }

@@ -3,12 +3,12 @@
 //! Exit 0 is sent (what it printed is the receipt), 75 is later, all others are for good. That it is
 //! about to be run is synced first, so that a second run knows that the first may have sent.
 
-use crate::channel::Parcel;
+use crate::channel::Delivery;
 use crate::core::config::Exec;
 use crate::core::event::address::Address;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::text::problem::nearest;
-use crate::process::{self, Program};
+use crate::process::{self, Invocation};
 use crate::store::workspace::Workspace;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const BEGUN: &str = "begun";
 /// In the receipt: it was run, and said that it has not sent.
 const NOT_SENT: &str = "not sent";
 
-pub(super) fn send(parcel: &mut Parcel) -> Result<()> {
+pub(super) fn send(parcel: &mut Delivery) -> Result<()> {
     let event = parcel.event;
     let exec = configured(parcel.workspace, &event.reply_to)?;
     if !parcel.workspace.is_trusted {
@@ -31,7 +31,7 @@ pub(super) fn send(parcel: &mut Parcel) -> Result<()> {
         return Ok(());
     }
     parcel.receipt.push(BEGUN)?;
-    let ended = process::run(Program {
+    let ended = process::run(Invocation {
         command: &exec.command,
         dir: &parcel.workspace.root,
         env: &[

@@ -2,14 +2,14 @@
 //! reader takes files away: the file is written aside, that it is ready is synced into the receipt,
 //! and then one rename hands it over. Whether that rename has happened is whether the file is gone.
 
-use crate::channel::Parcel;
+use crate::channel::Delivery;
 use crate::core::event::address::{Address, safe_name};
 use crate::core::fault::{Fault, Result};
 use crate::store::fs::durable;
 
 const READY: &str = "ready";
 
-pub(super) fn send(parcel: &mut Parcel) -> Result<()> {
+pub(super) fn send(parcel: &mut Delivery) -> Result<()> {
     let (event, workspace) = (parcel.event, parcel.workspace);
     check(&event.reply_to)?;
     let sync = workspace.sync()?;

@@ -16,7 +16,7 @@ use crate::store::workspace::Workspace;
 pub const CLI: &str = "cli";
 
 /// One event on its last hop.
-pub struct Parcel<'a> {
+pub struct Delivery<'a> {
     /// The workspace.
     pub workspace: &'a Workspace,
     /// What is delivered.
@@ -31,7 +31,7 @@ pub struct Parcel<'a> {
     pub print: &'a (dyn Fn(&Event) -> Result<()> + Sync),
 }
 
-type Send = fn(&mut Parcel) -> Result<()>;
+type Send = fn(&mut Delivery) -> Result<()>;
 
 const CHANNELS: &[(&str, Send)] = &[(CLI, cli::send), ("file", file::send), ("exec", exec::send)];
 
@@ -39,7 +39,7 @@ const CHANNELS: &[(&str, Send)] = &[(CLI, cli::send), ("file", file::send), ("ex
 ///
 /// # Errors
 /// Temporary or for good, as the fault's kind says.
-pub fn send(parcel: &mut Parcel) -> Result<()> {
+pub fn send(parcel: &mut Delivery) -> Result<()> {
     let name = parcel.event.reply_to.channel();
     let known = CHANNELS.iter().find(|(known, _)| *known == name);
     known.map_or_else(|| Err(unknown(name)), |(_, send)| send(parcel))

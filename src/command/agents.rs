@@ -17,12 +17,12 @@ pub struct Args {
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
-    what: Option<What>,
+    what: Option<Action>,
 }
 
 /// What is to be shown.
 #[derive(Debug, clap::Subcommand)]
-enum What {
+enum Action {
     /// Show everything about one agent
     Show {
         /// Which one
@@ -37,7 +37,7 @@ enum What {
 /// `Data` where there is no such agent, `Config` where its file or `claw.yaml` is bad.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.look()?;
-    if let Some(What::Show { id }) = &args.what {
+    if let Some(Action::Show { id }) = &args.what {
         return show(&workspace, &*definitions::agent(&workspace, id)?, args.json);
     }
     let mut code = 0;

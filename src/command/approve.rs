@@ -8,7 +8,7 @@ use crate::store::workspace::Workspace;
 
 /// Allow what an agent asks for; without an ID, show what waits for your word
 #[derive(Debug, clap::Args)]
-pub struct Approve {
+pub struct ApproveArgs {
     /// What is allowed: once, exactly as it stands in the file
     #[arg(value_name = "ID|-")]
     ids: Vec<String>,
@@ -16,7 +16,7 @@ pub struct Approve {
 
 /// Refuse what an agent asks for
 #[derive(Debug, clap::Args)]
-pub struct Deny {
+pub struct DenyArgs {
     /// What is refused
     #[arg(required = true, value_name = "ID|-")]
     ids: Vec<String>,
@@ -26,7 +26,7 @@ pub struct Deny {
 ///
 /// # Errors
 /// `Data` where nothing of that id waits.
-pub fn approve(args: &Approve, here: Here) -> Result<u8> {
+pub fn approve(args: &ApproveArgs, here: Here) -> Result<u8> {
     let workspace = here.open()?;
     if args.ids.is_empty() {
         for approval in approvals::pending(&workspace)? {
@@ -45,7 +45,7 @@ pub fn approve(args: &Approve, here: Here) -> Result<u8> {
 ///
 /// # Errors
 /// `Data` where nothing of that id waits.
-pub fn deny(args: &Deny, here: Here) -> Result<u8> {
+pub fn deny(args: &DenyArgs, here: Here) -> Result<u8> {
     decide(&here.open()?, &args.ids, Verdict::Denied)
 }
 

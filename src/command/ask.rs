@@ -1,8 +1,8 @@
 //! `claw ask [TEXT|-]`: one question, one answer, in one process.
 
 use crate::command::Here;
-use crate::command::terminal::exchange::{self, Exchange, Seat};
-use crate::command::terminal::interrupt::Parting;
+use crate::command::terminal::exchange::{self, AskExchange, TerminalAddress};
+use crate::command::terminal::interrupt::AskGuard;
 use crate::command::terminal::out;
 use crate::command::terminal::record::Recording;
 use crate::command::terminal::screen::Screen;
@@ -13,7 +13,7 @@ use crate::core::event::session_name;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::routing;
 use crate::core::session::record::Record;
-use crate::core::slash::{self, Command};
+use crate::core::slash::{self, SlashCommand};
 use crate::store::agent::definitions;
 use crate::store::session::log;
 use crate::store::workspace::Workspace;
@@ -83,10 +83,10 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     config.choose(&agent, args.model.as_deref())?;
     let id = clock::next_id(&workspace)?;
     let session = session_name(args, &workspace, &agent.id, &id)?;
-    let mut seat = Seat::take(&workspace, &id)?;
+    let mut seat = TerminalAddress::take(&workspace, &id)?;
     let screen = Screen::new(&workspace.world, false);
     let screen = if args.json || !screen.is_live { screen.quiet() } else { screen };
-    let exchange = Exchange {
+    let exchange = AskExchange {
         workspace: &workspace,
         seat: &seat.address.clone(),
         agent: &agent.id,
@@ -95,7 +95,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         screen: &screen,
         bell: None,
     };
-    let parting = Parting::default();
+    let parting = AskGuard::default();
     let outcome = exchange.run(&id, text, &|work| {
         parting.begin(&id);
         work();
@@ -127,10 +127,10 @@ fn document(workspace: &Workspace, answer: &Event, id: &Id, session: &str) -> Re
 }
 
 /// Each question that names no session is a conversation of its own, which no command can begin or move.
-fn alone(workspace: &Workspace, command: &Command) -> Result<()> {
+fn alone(workspace: &Workspace, command: &SlashCommand) -> Result<()> {
     let (message, hint) = match command {
-        Command::New => ("each claw ask begins a new conversation".to_owned(), "leave out -c and -s".to_owned()),
-        Command::Bind(id) => {
+        SlashCommand::New => ("each claw ask begins a new conversation".to_owned(), "leave out -c and -s".to_owned()),
+        SlashCommand::Bind(id) => {
             let id = &definitions::agent(workspace, id)?.id;
             (format!("each claw ask says itself who answers, else {FILE} does"), format!("claw ask -a {id} TEXT"))
         }

@@ -2,7 +2,7 @@
 
 use crate::command::Here;
 use crate::command::terminal::editor::Editor;
-use crate::command::terminal::exchange::{self, Exchange, Seat};
+use crate::command::terminal::exchange::{self, AskExchange, TerminalAddress};
 use crate::command::terminal::interrupt::Interrupt;
 use crate::command::terminal::out;
 use crate::command::terminal::record::Recording;
@@ -11,7 +11,7 @@ use crate::core::event::Event;
 use crate::core::event::id::Id;
 use crate::core::event::session_name;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::slash::{self, Command};
+use crate::core::slash::{self, SlashCommand};
 use crate::store::agent::definitions;
 use crate::store::session::approvals::{self, Verdict};
 use crate::store::session::log;
@@ -85,7 +85,7 @@ struct Chat<'a> {
     /// Where the conversation is kept, once something was said.
     session: Option<String>,
     /// The address that answers come to, once something was said.
-    seat: Option<Seat>,
+    seat: Option<TerminalAddress>,
 }
 
 impl<'a> Chat<'a> {
@@ -125,19 +125,19 @@ impl<'a> Chat<'a> {
     fn turn(&mut self, line: &str) -> Result<()> {
         match slash::parse(line) {
             // Where it is held is the chat's own affair, and not that of the routes.
-            Some(Ok(Command::New)) => {
+            Some(Ok(SlashCommand::New)) => {
                 self.session = None;
                 out::line(&format!("A new conversation begins here, with {}", self.agent))
             }
-            Some(Ok(Command::Bind(id))) => {
+            Some(Ok(SlashCommand::Bind(id))) => {
                 let id = definitions::agent(self.workspace, &id)?.id.clone();
                 if id != self.agent {
                     (self.agent, self.session) = (id, None);
                 }
                 out::line(&format!("{} answers here from now on", self.agent))
             }
-            Some(Ok(Command::Approve(id))) => self.decide(line, &id, Verdict::Approved),
-            Some(Ok(Command::Deny(id))) => self.decide(line, &id, Verdict::Denied),
+            Some(Ok(SlashCommand::Approve(id))) => self.decide(line, &id, Verdict::Approved),
+            Some(Ok(SlashCommand::Deny(id))) => self.decide(line, &id, Verdict::Denied),
             Some(Ok(_)) => self.ask(line),
             Some(Err(fault)) => Err(fault),
             None => {
@@ -153,7 +153,7 @@ impl<'a> Chat<'a> {
         let session = self.session.get_or_insert_with(|| format!("{}.chat-{id}", self.agent)).clone();
         let mut seat = match self.seat.take() {
             Some(seat) => seat,
-            None => Seat::take(self.workspace, &id)?,
+            None => TerminalAddress::take(self.workspace, &id)?,
         };
         let done = self.answered(&mut seat, &session, &id, Some(text));
         self.seat = Some(seat);
@@ -171,7 +171,7 @@ impl<'a> Chat<'a> {
             _ if !is_ours => Ok(()),
             Some(own) => self.answered(own, &session, &approval.id, None),
             // It was asked for in an earlier chat.
-            None => Seat::at(self.workspace, approval.reply_to.clone()).and_then(|mut seat| {
+            None => TerminalAddress::at(self.workspace, approval.reply_to.clone()).and_then(|mut seat| {
                 let done = self.answered(&mut seat, &session, &approval.id, None);
                 seat.leave();
                 done
@@ -182,13 +182,13 @@ impl<'a> Chat<'a> {
     }
 
     /// Publishes the text as event `id`, or sees one through that is published already, and shows the answer.
-    fn answered(&self, seat: &mut Seat, session: &str, id: &Id, text: Option<&str>) -> Result<()> {
+    fn answered(&self, seat: &mut TerminalAddress, session: &str, id: &Id, text: Option<&str>) -> Result<()> {
         let print = |event: &Event| {
             let agent = event.from.as_str().strip_prefix("agent:");
             self.screen.answer(agent, &event.content)
         };
         seat.fetch_all(self.workspace, &print)?;
-        let exchange = Exchange {
+        let exchange = AskExchange {
             workspace: self.workspace,
             seat: &seat.address.clone(),
             agent: &self.agent,

@@ -18,7 +18,7 @@ use crate::store::queue::drops;
 use crate::store::session::log;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::clock;
-use crate::store::workspace::mailbox::{Side, State};
+use crate::store::workspace::mailbox::{Mailbox, State};
 use crate::store::{skills, tasks};
 use crate::tool;
 use std::fs;
@@ -201,7 +201,7 @@ fn bindings(workspace: &Workspace, config: &Config, text: &str) -> Vec<Problem> 
 /// Files in the boxes that nothing will ever pick up.
 fn strays(workspace: &Workspace) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for side in [Side::Inbox, Side::Outbox] {
+    for side in [Mailbox::Inbox, Mailbox::Outbox] {
         let own = ["tmp", "new", "ready", "run", "wait", "done", "failed", "files"];
         for path in entries(&workspace.path(side.name())) {
             let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();

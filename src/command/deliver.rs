@@ -6,9 +6,9 @@ use crate::command::terminal::out;
 use crate::core::event::Event;
 use crate::core::fault::{Kind, Result};
 use crate::stage::deliver::Deliver;
-use crate::stage::outcome::{Outcome, Standing, failures, take_in};
+use crate::stage::outcome::{EventOutcome, Outcome, failures, take_in};
 use crate::stage::{follow, tick};
-use crate::store::workspace::mailbox::Side;
+use crate::store::workspace::mailbox::Mailbox;
 use serde_json::json;
 
 /// Deliver what is answered
@@ -41,16 +41,16 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let mut report = |outcome: Outcome| {
         code = code.max(out::trouble(&outcome));
         match &outcome.state {
-            Standing::Done(receipt) if args.json && receipt.iter().any(|r| !r.is_empty()) => {
+            EventOutcome::Done(receipt) if args.json && receipt.iter().any(|r| !r.is_empty()) => {
                 closed =
                     closed.clone().and_then(|()| out::json(&json!({"id": outcome.id, "receipt": receipt.join(" ")})));
             }
-            Standing::Untouched(fault) if fault.kind == Kind::Closed => closed = Err(fault.clone()),
+            EventOutcome::Untouched(fault) if fault.kind == Kind::Closed => closed = Err(fault.clone()),
             _ => {}
         }
     };
     if args.ids.is_empty() {
-        failures(take_in(&workspace, Side::Outbox)?.failed).for_each(&mut report);
+        failures(take_in(&workspace, Mailbox::Outbox)?.failed).for_each(&mut report);
         tick::drain(&workspace, &work, tick::DELIVERIES, &mut report)?;
     } else {
         let told =

@@ -6,7 +6,7 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::store::fs::At;
 use crate::store::fs::watch::{Hears, Watch, Woken};
 use crate::store::workspace::Workspace;
-use crate::store::workspace::journal::{self, Line};
+use crate::store::workspace::journal::{self, JournalLine};
 use crate::world;
 use clap::builder::PossibleValuesParser;
 use std::fs::File;
@@ -85,7 +85,7 @@ impl Tail {
 }
 
 /// One line for people: time, what, which, the rest.
-fn show(line: &Line) -> String {
+fn show(line: &JournalLine) -> String {
     let at = line.at.to_zoned(world::zone()).strftime("%Y-%m-%d %H:%M:%S%.3f");
     let short = line.id.split_once('-').map_or(&line.id[..], |(_, short)| short);
     let mut text = format!("{at}  {:<9} {short:<12}", line.what);

@@ -2,13 +2,13 @@
 
 use crate::command::Here;
 use crate::command::terminal::out;
-use crate::core::config::resolved_model::Chosen;
+use crate::core::config::resolved_model::ResolvedModel;
 use crate::core::config::{Config, OFFLINE};
 use crate::core::definition::Agent;
 use crate::core::fault::{Fault, Result};
 use crate::core::model::cassette::without_secrets;
 use crate::core::model::{REPLY_SCHEMA, REQUEST_SCHEMA};
-use crate::provider::{self, Key, Standing};
+use crate::provider::{self, Key, ModelStatus};
 use crate::store::agent::definitions;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -46,13 +46,13 @@ enum Schema {
 }
 
 /// A model, and who uses it.
-struct Row {
-    chosen: Chosen,
+struct ModelRow {
+    chosen: ResolvedModel,
     is_default: bool,
     agents: Vec<String>,
     base: Option<String>,
     key: Option<Key>,
-    standing: Standing,
+    standing: ModelStatus,
 }
 
 /// Lists models, and how they stand.
@@ -81,10 +81,10 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         ));
     }
     let standings = provider::look(&workspace, &chosen, !args.offline && workspace.is_trusted)?;
-    let rows: Vec<Row> = chosen
+    let rows: Vec<ModelRow> = chosen
         .into_iter()
         .zip(standings)
-        .map(|(chosen, standing)| Row {
+        .map(|(chosen, standing)| ModelRow {
             is_default: chosen.name == config.model,
             agents: users(&chosen.name),
             base: provider::base(&workspace, &chosen),
@@ -103,14 +103,14 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     }
     let judged = rows.iter().filter(|row| row.is_default || !args.names.is_empty());
     let codes = judged.map(|row| match &row.standing {
-        Standing::Unusable(fault) => fault.exit_code(),
+        ModelStatus::Unusable(fault) => fault.exit_code(),
         _ => 0,
     });
     Ok(codes.max().unwrap_or(0))
 }
 
 /// The models that are meant, and what is wrong with the default one where it is none.
-fn choose(config: &Config, only: &[String], agents: &[Arc<Agent>]) -> Result<(Vec<Chosen>, Option<Fault>)> {
+fn choose(config: &Config, only: &[String], agents: &[Arc<Agent>]) -> Result<(Vec<ResolvedModel>, Option<Fault>)> {
     let find = |name: &str| config.choose(&Agent::default(), Some(name));
     if !only.is_empty() {
         return Ok((only.iter().map(|name| find(name)).collect::<Result<_>>()?, None));
@@ -127,7 +127,7 @@ fn choose(config: &Config, only: &[String], agents: &[Arc<Agent>]) -> Result<(Ve
 }
 
 /// Where it is: a server, a program, or in this one.
-fn place(base: Option<&str>, chosen: &Chosen) -> String {
+fn place(base: Option<&str>, chosen: &ResolvedModel) -> String {
     match base {
         Some(base) => without_secrets(base),
         None if !chosen.model.command.is_empty() => chosen.model.command.join(" "),
@@ -138,25 +138,25 @@ fn place(base: Option<&str>, chosen: &Chosen) -> String {
 }
 
 /// What a fault says, without the name that stands beside it anyway.
-fn why(row: &Row, fault: &Fault) -> String {
+fn why(row: &ModelRow, fault: &Fault) -> String {
     let text = fault.to_string();
     text.strip_prefix(&format!("model {}: ", row.chosen.name)).unwrap_or(&text).to_owned()
 }
 
-fn state(row: &Row) -> String {
+fn state(row: &ModelRow) -> String {
     match &row.standing {
-        Standing::Ready => "ready".to_owned(),
-        Standing::Taped { played, all } => format!("{played} of {all} exchanges are played"),
-        Standing::Unasked => "not asked".to_owned(),
-        Standing::Reachable { has_model: Some(false), .. } => {
+        ModelStatus::Ready => "ready".to_owned(),
+        ModelStatus::Taped { played, all } => format!("{played} of {all} exchanges are played"),
+        ModelStatus::Unasked => "not asked".to_owned(),
+        ModelStatus::Reachable { has_model: Some(false), .. } => {
             format!("reachable, but it lists no model `{}`", row.chosen.model.model.as_deref().unwrap_or_default())
         }
-        Standing::Reachable { .. } => "reachable".to_owned(),
-        Standing::Unusable(fault) => why(row, fault),
+        ModelStatus::Reachable { .. } => "reachable".to_owned(),
+        ModelStatus::Unusable(fault) => why(row, fault),
     }
 }
 
-fn table(rows: &[Row]) -> Result<()> {
+fn table(rows: &[ModelRow]) -> Result<()> {
     let mut lines =
         vec![["  name", "provider", "model", "where", "key", "at once", "fallback", "state"].map(str::to_owned)];
     for row in rows {
@@ -183,16 +183,16 @@ fn table(rows: &[Row]) -> Result<()> {
     Ok(())
 }
 
-fn document(row: &Row) -> Value {
+fn document(row: &ModelRow) -> Value {
     let model = &row.chosen.model;
     let (reachable, has_model, ms) = match &row.standing {
-        Standing::Ready | Standing::Taped { .. } => (Some(true), None, None),
-        Standing::Reachable { ms, has_model } => (Some(true), *has_model, Some(*ms)),
-        Standing::Unusable(_) => (Some(false), None, None),
-        Standing::Unasked => (None, None, None),
+        ModelStatus::Ready | ModelStatus::Taped { .. } => (Some(true), None, None),
+        ModelStatus::Reachable { ms, has_model } => (Some(true), *has_model, Some(*ms)),
+        ModelStatus::Unusable(_) => (Some(false), None, None),
+        ModelStatus::Unasked => (None, None, None),
     };
     let fault = match &row.standing {
-        Standing::Unusable(fault) => Some(fault),
+        ModelStatus::Unusable(fault) => Some(fault),
         _ => None,
     };
     json!({

@@ -3,7 +3,7 @@
 
 use crate::command::terminal::out;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::web::page::{self, Kind as PageKind};
+use crate::core::web::page::{self, PageKind};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// The most memory that a page may take, in bytes.

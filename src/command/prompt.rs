@@ -9,7 +9,7 @@ use crate::core::event::session_name;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::tokens;
 use crate::core::text::problem::nearest;
-use crate::stage::turn::prompt::{self, Moment};
+use crate::stage::turn::prompt::{self, PromptContext};
 use crate::store::agent::definitions;
 use crate::store::workspace::Workspace;
 use crate::tool::{self, Tool};
@@ -55,7 +55,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         None => session_name::at(&agent.id, &reply_to),
     };
     let now = workspace.world.now().timestamp().to_zoned(world::zone());
-    let moment = Moment { now: &now, session: &session, kind: kind(&args.kind)?, reply_to: &reply_to };
+    let moment = PromptContext { now: &now, session: &session, kind: kind(&args.kind)?, reply_to: &reply_to };
     let layers = prompt::layers(&workspace, &agent, &tools, &moment)?;
     let (system, stable) = join(&layers);
     if args.json {
@@ -66,7 +66,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
             "system": system,
             "system_stable": stable,
             "tools": tools.iter().map(|tool| &tool.spec).collect::<Vec<_>>(),
-            "layers": rows(&layers, &tools).iter().map(Row::json).collect::<Vec<_>>(),
+            "layers": rows(&layers, &tools).iter().map(LayerCost::json).collect::<Vec<_>>(),
         }))?;
     } else if args.layers {
         for line in table(&rows(&layers, &tools)) {
@@ -106,14 +106,14 @@ fn kind(text: &str) -> Result<EventKind> {
 }
 
 /// What one layer costs.
-struct Row {
+struct LayerCost {
     name: String,
     is_stable: bool,
     characters: usize,
     tokens: usize,
 }
 
-impl Row {
+impl LayerCost {
     fn new(name: impl Into<String>, is_stable: bool, text: &str) -> Self {
         Self { name: name.into(), is_stable, characters: text.chars().count(), tokens: tokens::estimate(text) }
     }
@@ -128,22 +128,23 @@ impl Row {
     }
 }
 
-fn rows(layers: &[Layer], tools: &[Tool]) -> Vec<Row> {
-    let mut rows: Vec<Row> = layers.iter().map(|layer| Row::new(layer.name, layer.is_stable, &layer.text)).collect();
+fn rows(layers: &[Layer], tools: &[Tool]) -> Vec<LayerCost> {
+    let mut rows: Vec<LayerCost> =
+        layers.iter().map(|layer| LayerCost::new(layer.name, layer.is_stable, &layer.text)).collect();
     let specs: Vec<String> = tools.iter().filter_map(|tool| serde_json::to_string(&tool.spec).ok()).collect();
     if !specs.is_empty() {
-        rows.push(Row::new(format!("{} tools", specs.len()), true, &specs.concat()));
+        rows.push(LayerCost::new(format!("{} tools", specs.len()), true, &specs.concat()));
     }
     rows
 }
 
-fn table(rows: &[Row]) -> Vec<String> {
+fn table(rows: &[LayerCost]) -> Vec<String> {
     let mut lines = vec![format!("{:<14} {:>10} {:>9}", "layer", "characters", "~tokens")];
     for row in rows {
         let mark = if row.is_stable { "" } else { "  (new in every turn)" };
         lines.push(format!("{:<14} {:>10} {:>9}{mark}", row.name, row.characters, row.tokens));
     }
-    let sum = |of: fn(&Row) -> usize| rows.iter().map(of).sum::<usize>();
+    let sum = |of: fn(&LayerCost) -> usize| rows.iter().map(of).sum::<usize>();
     lines.push(format!("{:<14} {:>10} {:>9}  (estimated)", "all", sum(|row| row.characters), sum(|row| row.tokens)));
     lines
 }

@@ -4,10 +4,10 @@ use crate::command::Here;
 use crate::command::terminal::out;
 use crate::core::event::{Draft, EventKind};
 use crate::core::fault::Result;
-use crate::stage::outcome::{Outcome, Standing, failures};
+use crate::stage::outcome::{EventOutcome, Outcome, failures};
 use crate::stage::remember::Remember;
 use crate::stage::{follow, route, tick};
-use crate::store::memory::Shelf;
+use crate::store::memory::NotePlace;
 use crate::store::queue::publish;
 use crate::store::workspace::clock;
 use serde_json::Value;
@@ -37,7 +37,7 @@ pub fn run(args: Args, here: Here) -> Result<u8> {
     let mut closed = Ok(());
     let mut report = |outcome: Outcome| {
         code = code.max(out::trouble(&outcome));
-        if let Standing::Done(places) = &outcome.state {
+        if let EventOutcome::Done(places) = &outcome.state {
             for place in places {
                 closed = closed.clone().and_then(|()| out::line(place));
             }
@@ -48,7 +48,7 @@ pub fn run(args: Args, here: Here) -> Result<u8> {
         tick::drain(&workspace, &work, 1, &mut report)?;
         return closed.map(|()| code);
     }
-    Shelf::named(args.topic.as_deref(), args.project.as_deref())?;
+    NotePlace::named(args.topic.as_deref(), args.project.as_deref())?;
     let mut draft = Draft { kind: EventKind::Remember, ..Draft::message(out::text(&args.text)?) };
     for (key, name) in [("topic", args.topic), ("project", args.project)] {
         draft.meta.extend(name.map(|name| (key.to_owned(), Value::from(name))));

@@ -6,7 +6,7 @@ use crate::core::event::id::Id;
 use crate::core::fault::{Fault, Result};
 use crate::store::queue::{locate, retry};
 use crate::store::workspace::Workspace;
-use crate::store::workspace::mailbox::{Side, State};
+use crate::store::workspace::mailbox::{Mailbox, State};
 
 /// Try an event again that has failed or waits
 #[derive(Debug, clap::Args)]
@@ -30,8 +30,8 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
 /// Why there is nothing to be tried again, and what can be done instead.
 fn as_it_is(workspace: &Workspace, id: &Id) -> Result<Fault> {
     let short = id.short();
-    let mut found = locate::of(workspace, Side::Inbox, id)?;
-    found.extend(locate::of(workspace, Side::Outbox, id)?);
+    let mut found = locate::of(workspace, Mailbox::Inbox, id)?;
+    found.extend(locate::of(workspace, Mailbox::Outbox, id)?);
     let Some(found) = found.first() else {
         return Ok(Fault::data(format!("there is no event {id}")).hint("what is done is kept for keep.done_days"));
     };

@@ -15,7 +15,7 @@ use crate::store::queue::locate;
 use crate::store::routes;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::clock;
-use crate::store::workspace::mailbox::{Side, State};
+use crate::store::workspace::mailbox::{Mailbox, State};
 use serde_json::json;
 
 /// Move what is new to the sessions that will answer it
@@ -67,7 +67,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     pass(true)?;
     let told = out::ids(&workspace, &args.ids, |id| {
         pass(true)?;
-        match locate::of(&workspace, Side::Inbox, &id)?.first() {
+        match locate::of(&workspace, Mailbox::Inbox, &id)?.first() {
             Some(found) if found.state == Some(State::New) => {
                 let due = found.entry.due.map(out::clock).unwrap_or_default();
                 Err(Fault::new(Kind::Later, format!("{id} is not due until {due}")))

@@ -6,13 +6,13 @@ use crate::command::terminal::record::Recording;
 use crate::core::event::session_name;
 use crate::core::fault::{Fault, Result};
 use crate::stage::control::{self, Control};
-use crate::stage::outcome::{Outcome, Standing};
+use crate::stage::outcome::{EventOutcome, Outcome};
 use crate::stage::turn::run_agent::RunAgent;
 use crate::stage::{follow, tick};
 use crate::store::agent::definitions;
 use crate::store::queue::spool;
 use crate::store::workspace::Workspace;
-use crate::store::workspace::mailbox::Side;
+use crate::store::workspace::mailbox::Mailbox;
 
 /// Answer what is routed
 #[derive(Debug, clap::Args)]
@@ -52,7 +52,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let mut closed = Ok(());
     let mut report = |outcome: Outcome| {
         code = code.max(out::trouble(&outcome));
-        if let Standing::Done(ids) = &outcome.state {
+        if let EventOutcome::Done(ids) = &outcome.state {
             for id in ids {
                 closed = closed.clone().and_then(|()| out::line(id));
             }
@@ -79,7 +79,7 @@ fn known(workspace: &Workspace, name: &str) -> Result<()> {
     let is_there = || workspace.path("sessions").join(name).exists();
     let is_its = |lane: &str| lane == name || lane == session_name::control(name);
     // Somebody else may begin it meanwhile.
-    if is_there() || !spool::lanes(workspace, Side::Inbox, &is_its)?.is_empty() || is_there() {
+    if is_there() || !spool::lanes(workspace, Mailbox::Inbox, &is_its)?.is_empty() || is_there() {
         return Ok(());
     }
     Err(Fault::data(format!("there is no session {name}, and nothing is routed to it"))

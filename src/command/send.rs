@@ -12,7 +12,7 @@ use crate::store::agent::definitions;
 use crate::store::queue::{locate, publish, spool};
 use crate::store::workspace::Workspace;
 use crate::store::workspace::clock;
-use crate::store::workspace::mailbox::Side;
+use crate::store::workspace::mailbox::Mailbox;
 use crate::world;
 use jiff::civil;
 use jiff::{SignedDuration, Timestamp, ToSpan, Zoned};
@@ -85,7 +85,7 @@ fn send(workspace: &Workspace, args: Args) -> Result<Id> {
         (None, None) => clock::next_id(workspace)?,
     };
     let event = publish::complete(workspace, draft, id.clone())?;
-    for found in locate::of(workspace, Side::Inbox, &id)? {
+    for found in locate::of(workspace, Mailbox::Inbox, &id)? {
         let is_same = |known: Event| known.content == event.content && known.reply_to == event.reply_to;
         if !spool::read_event(&found.path, &id).is_ok_and(is_same) {
             return Err(

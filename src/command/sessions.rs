@@ -2,10 +2,10 @@
 
 use crate::command::Here;
 use crate::command::terminal::out;
-use crate::command::terminal::transcript::{self, Form};
+use crate::command::terminal::transcript::{self, TranscriptFormat};
 use crate::core::event::session_name;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::session::summary::Head;
+use crate::core::session::summary::SessionSummary;
 use crate::store::agent::definitions;
 use crate::store::session;
 use crate::store::session::log;
@@ -17,15 +17,15 @@ use serde_json::{Value, json};
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
     #[command(flatten)]
-    list: List,
+    list: ListArgs,
     #[command(subcommand)]
-    what: Option<What>,
+    what: Option<Action>,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
+enum Action {
     /// List the sessions, the one with the last word first
-    List(List),
+    List(ListArgs),
     /// Show a conversation: who said what, and what was done for it
     Show(Show),
     /// Forget what was said in a session; not while an event of it is pending
@@ -40,7 +40,7 @@ enum What {
 }
 
 #[derive(Debug, clap::Args)]
-struct List {
+struct ListArgs {
     /// Only this agent's
     #[arg(short, long, value_name = "AGENT")]
     agent: Option<String>,
@@ -75,9 +75,9 @@ struct Show {
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     match &args.what {
         None => list(&args.list, &here.look()?),
-        Some(What::List(args)) => list(args, &here.look()?),
-        Some(What::Show(args)) => show(args, &here.look()?),
-        Some(What::Rm { names }) => {
+        Some(Action::List(args)) => list(args, &here.look()?),
+        Some(Action::Show(args)) => show(args, &here.look()?),
+        Some(Action::Rm { names }) => {
             let workspace = here.open()?;
             out::words(names, |name| {
                 let session = session::find(&workspace, name)?;
@@ -88,7 +88,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     }
 }
 
-fn list(args: &List, workspace: &Workspace) -> Result<u8> {
+fn list(args: &ListArgs, workspace: &Workspace) -> Result<u8> {
     let heads = session::heads(workspace)?;
     // One that was taken away may have left sessions.
     if let Some(agent) = args.agent.as_deref().filter(|agent| !definitions::has_agent(workspace, agent))
@@ -97,14 +97,14 @@ fn list(args: &List, workspace: &Workspace) -> Result<u8> {
         return Err(definitions::unknown(workspace, agent));
     }
     let wanted = args.grep.as_ref().map(|text| text.to_lowercase());
-    let source = |head: &Head| head.source.as_ref().map(ToString::to_string).unwrap_or_default();
-    let is_wanted = |(name, head): &(String, Head)| {
+    let source = |head: &SessionSummary| head.source.as_ref().map(ToString::to_string).unwrap_or_default();
+    let is_wanted = |(name, head): &(String, SessionSummary)| {
         args.agent.as_ref().is_none_or(|agent| session_name::agent(name) == agent)
             && wanted.as_ref().is_none_or(|text| {
                 [name, &head.title, &source(head)].iter().any(|part| part.to_lowercase().contains(text))
             })
     };
-    let mut found: Vec<(String, Head)> = heads.into_iter().filter(is_wanted).collect();
+    let mut found: Vec<(String, SessionSummary)> = heads.into_iter().filter(is_wanted).collect();
     found.sort_unstable_by(|a, b| b.1.updated.cmp(&a.1.updated).then_with(|| a.0.cmp(&b.0)));
     found.truncate(args.limit.unwrap_or(usize::MAX));
     if args.json {
@@ -155,7 +155,7 @@ fn table(rows: &[[String; 7]]) -> String {
     text
 }
 
-fn document(name: &str, head: &Head) -> Value {
+fn document(name: &str, head: &SessionSummary) -> Value {
     json!({
         "session": name, "agent": session_name::agent(name), "source": head.source, "title": head.title,
         "messages": head.messages, "input": head.input, "output": head.output,
@@ -180,8 +180,11 @@ fn show(args: &Show, workspace: &Workspace) -> Result<u8> {
         out::raw(&lines)?;
         return Ok(0);
     }
-    let form =
-        if args.markdown { Form::Markdown } else { Form::Plain { is_dimmed: out::has_colour(&workspace.world) } };
+    let form = if args.markdown {
+        TranscriptFormat::Markdown
+    } else {
+        TranscriptFormat::Plain { is_dimmed: out::has_colour(&workspace.world) }
+    };
     transcript::print(workspace, &session, form)?;
     Ok(0)
 }

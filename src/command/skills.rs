@@ -6,7 +6,7 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::core::text::problem::Problem;
 use crate::store::agent::definitions;
 use crate::store::skills::scripts::{self, File, Role};
-use crate::store::skills::{self, Standing};
+use crate::store::skills::{self, SkillStatus};
 use crate::store::workspace::Workspace;
 use crate::tool;
 use serde_json::{Value, json};
@@ -15,14 +15,14 @@ use serde_json::{Value, json};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
-    what: Option<What>,
+    what: Option<Action>,
     /// Print JSON: one line for each skill
     #[arg(long, global = true)]
     json: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
+enum Action {
     /// Show what an agent is told of a skill, and how it stands
     Show {
         /// Which
@@ -51,9 +51,9 @@ enum What {
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     match &args.what {
         None => list(&here.look()?, args.json),
-        Some(What::Show { id }) => show(&here.look()?, id, args.json),
-        Some(What::Check { ids }) => check(&here.look()?, ids, args.json),
-        Some(What::Approve { ids, dry_run }) => {
+        Some(Action::Show { id }) => show(&here.look()?, id, args.json),
+        Some(Action::Check { ids }) => check(&here.look()?, ids, args.json),
+        Some(Action::Approve { ids, dry_run }) => {
             let workspace = if *dry_run { here.look()? } else { here.open()? };
             ids.iter().try_for_each(|id| approve(&workspace, id, *dry_run, args.json)).map(|()| 0)
         }
@@ -173,14 +173,14 @@ fn learners(workspace: &Workspace) -> Vec<String> {
     definitions::folders(workspace, "agents").unwrap_or_default().into_iter().filter(may).collect()
 }
 
-fn offered_to(workspace: &Workspace, standing: &Standing) -> Vec<String> {
+fn offered_to(workspace: &Workspace, standing: &SkillStatus) -> Vec<String> {
     match standing.offered() {
         None => vec!["nobody".to_owned()],
         Some(_) => Some(learners(workspace)).filter(|ids| !ids.is_empty()).unwrap_or(vec!["nobody".to_owned()]),
     }
 }
 
-fn document(workspace: &Workspace, standing: &Standing, files: &[File]) -> Value {
+fn document(workspace: &Workspace, standing: &SkillStatus, files: &[File]) -> Value {
     let found = standing.read.as_deref();
     let skill = found.map(|(skill, _)| skill).ok();
     let problems: Vec<String> = match found {

@@ -16,7 +16,7 @@ use crate::store::queue::spool;
 use crate::store::tasks;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::journal;
-use crate::store::workspace::mailbox::{Side, State};
+use crate::store::workspace::mailbox::{Mailbox, State};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
@@ -35,10 +35,10 @@ struct Status {
     trusted: bool,
     model: String,
     boxes: BTreeMap<&'static str, BTreeMap<&'static str, usize>>,
-    oldest: Option<Item>,
-    waiting: Vec<Item>,
-    failed: Vec<Item>,
-    held: Vec<Held>,
+    oldest: Option<StatusItem>,
+    waiting: Vec<StatusItem>,
+    failed: Vec<StatusItem>,
+    held: Vec<LockRow>,
     budget: Vec<Spent>,
     tasks: BTreeMap<&'static str, usize>,
     wrong: Vec<String>,
@@ -53,7 +53,7 @@ struct Spent {
 }
 
 #[derive(Clone, Serialize)]
-struct Item {
+struct StatusItem {
     id: String,
     #[serde(rename = "box")]
     side: &'static str,
@@ -66,7 +66,7 @@ struct Item {
 }
 
 #[derive(Serialize)]
-struct Held {
+struct LockRow {
     lock: String,
     pid: u32,
     command: String,
@@ -93,14 +93,14 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
 
 fn look(workspace: &Workspace) -> Result<Status> {
     let mut boxes: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
-    let mut oldest: Option<(Entry, Side, State)> = None;
+    let mut oldest: Option<(Entry, Mailbox, State)> = None;
     let (mut waiting, mut failed) = (Vec::new(), Vec::new());
-    for side in [Side::Inbox, Side::Outbox] {
+    for side in [Mailbox::Inbox, Mailbox::Outbox] {
         for state in STATES {
             let entries = spool::list(workspace, side, state)?;
             let dropped = if state == State::Failed { failed_drops(workspace, side) } else { Vec::new() };
-            let zone = if state == State::New && side == Side::Inbox { drops::count(workspace, side) } else { 0 };
-            if side == Side::Inbox || state != State::New {
+            let zone = if state == State::New && side == Mailbox::Inbox { drops::count(workspace, side) } else { 0 };
+            if side == Mailbox::Inbox || state != State::New {
                 boxes.entry(side.name()).or_default().insert(state.name(), entries.len() + dropped.len() + zone);
             }
             for entry in entries.iter().chain(&dropped) {
@@ -121,7 +121,7 @@ fn look(workspace: &Workspace) -> Result<Status> {
         }
     }
     let whys = waits(workspace, waiting.iter().map(|(.., entry)| &entry.id));
-    let item = |(side, state, entry): (Side, State, Entry)| Item {
+    let item = |(side, state, entry): (Mailbox, State, Entry)| StatusItem {
         why: match state {
             State::Failed => first_line(workspace, side, &entry.id),
             State::New => "it was sent for then".to_owned(),
@@ -154,18 +154,18 @@ fn look(workspace: &Workspace) -> Result<Status> {
         failed: failed.into_iter().map(item).collect(),
         budget: budget.collect(),
         tasks: TaskState::ALL.map(|state| (state.name(), tasks::count(workspace, state))).into(),
-        held: held.into_iter().map(|h| Held { lock: h.lock, pid: h.pid, command: h.command }).collect(),
+        held: held.into_iter().map(|h| LockRow { lock: h.lock, pid: h.pid, command: h.command }).collect(),
         wrong: settings.err().map(|fault| fault.to_string()).into_iter().chain(definitions).collect(),
     })
 }
 
-fn failed_drops(workspace: &Workspace, side: Side) -> Vec<Entry> {
+fn failed_drops(workspace: &Workspace, side: Mailbox) -> Vec<Entry> {
     let names = fs::read_dir(side.dir(workspace, State::Failed)).into_iter().flatten().flatten();
     let id = |name: String| Id::parse(name.strip_suffix(".drop")?.split_once('~')?.0).ok();
     names.filter_map(|e| e.file_name().into_string().ok()).filter_map(id).map(|id| Entry::unrouted(id, None)).collect()
 }
 
-fn first_line(workspace: &Workspace, side: Side, id: &Id) -> String {
+fn first_line(workspace: &Workspace, side: Mailbox, id: &Id) -> String {
     let text = fs::read_to_string(side.reason(workspace, id)).unwrap_or_default();
     text.lines().next().unwrap_or("no reason was written").to_owned()
 }
@@ -192,7 +192,7 @@ fn print(workspace: &Workspace, status: &Status) -> Result<()> {
     let trust = if status.trusted { "" } else { ", not trusted: claw trust" };
     let root = create::short(&workspace.world, &workspace.root);
     out::line(&format!("{root}  model: {}{trust}", status.model))?;
-    for side in [Side::Inbox, Side::Outbox] {
+    for side in [Mailbox::Inbox, Mailbox::Outbox] {
         let mut text = format!("{:<8}", side.name());
         for state in STATES {
             let count = status.boxes.get(side.name()).and_then(|b| b.get(state.name()));

@@ -5,7 +5,7 @@ use crate::command::terminal::out;
 use crate::command::terminal::record::Recording;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::text::problem::nearest;
-use crate::stage::outcome::{Outcome, Standing};
+use crate::stage::outcome::{EventOutcome, Outcome};
 use crate::stage::supervise::{self, STAGES};
 use rustix::pipe::PipeFlags;
 use std::os::fd::AsFd;
@@ -45,7 +45,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     signals(&ring)?;
     out::tell(&format!("supervising {} ({})", workspace.root.display(), stages.join(", ")));
     supervise::run(&workspace, &stages, stop.as_fd(), &|_, outcome: Outcome| {
-        if !matches!(outcome.state, Standing::Done(_)) {
+        if !matches!(outcome.state, EventOutcome::Done(_)) {
             let _ = out::trouble(&outcome);
         }
     })?;

@@ -6,7 +6,7 @@ use crate::core::definition::task::{Hold, Task, TaskState};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::process;
 use crate::store::tasks::claims;
-use crate::store::tasks::{self, List};
+use crate::store::tasks::{self, TaskList};
 use crate::store::workspace::Workspace;
 use serde_json::{Value, json};
 
@@ -29,11 +29,11 @@ pub struct Args {
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
-    what: Option<What>,
+    what: Option<Action>,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
+enum Action {
     /// Show what is open and who has what [default]
     List {
         /// With what is done
@@ -88,46 +88,46 @@ enum What {
 pub fn run(args: Args, here: Here) -> Result<u8> {
     let workspace = here.open()?;
     let is_json = args.json;
-    match args.what.unwrap_or(What::List { all: false, state: None }) {
-        What::List { all, state } => list(&workspace, all, state.as_deref(), is_json),
-        What::Show { ids } => out::words(&ids, |id| {
+    match args.what.unwrap_or(Action::List { all: false, state: None }) {
+        Action::List { all, state } => list(&workspace, all, state.as_deref(), is_json),
+        Action::Show { ids } => out::words(&ids, |id| {
             let task = tasks::find(&workspace, id)?;
             if is_json { out::json(&document(&task, true)) } else { out::raw(&task.text) }
         }),
-        What::Add { text } => {
+        Action::Add { text } => {
             let text = out::text(&text)?;
-            let name = List::open(&workspace)?.add(None, &text, &workspace.me()?, 0)?;
+            let name = TaskList::open(&workspace)?.add(None, &text, &workspace.me()?, 0)?;
             print(&tasks::find(&workspace, &name)?, is_json).map(|()| 0)
         }
-        What::Claim { ids, command } if !command.is_empty() => hold(&workspace, &ids, &command),
-        What::Claim { ids, .. } if ids.is_empty() => claim(&workspace, None, is_json).map(|()| 0),
-        What::Claim { ids, .. } => out::words(&ids, |id| claim(&workspace, Some(id), is_json)),
-        What::Done { result, ids } => {
+        Action::Claim { ids, command } if !command.is_empty() => hold(&workspace, &ids, &command),
+        Action::Claim { ids, .. } if ids.is_empty() => claim(&workspace, None, is_json).map(|()| 0),
+        Action::Claim { ids, .. } => out::words(&ids, |id| claim(&workspace, Some(id), is_json)),
+        Action::Done { result, ids } => {
             let result = match result.as_deref() {
                 Some("-") => out::stdin()?,
                 given => given.unwrap_or_default().to_owned(),
             };
             out::words(&ids, |id| {
-                let task = List::open(&workspace)?.done(id, &workspace.me()?, None, &result)?;
+                let task = TaskList::open(&workspace)?.done(id, &workspace.me()?, None, &result)?;
                 print(&task, is_json)
             })
         }
-        What::Release { ids } => out::words(&ids, |id| {
-            let task = List::open(&workspace)?.release(id, None)?;
+        Action::Release { ids } => out::words(&ids, |id| {
+            let task = TaskList::open(&workspace)?.release(id, None)?;
             print(&task, is_json)
         }),
     }
 }
 
 fn claim(workspace: &Workspace, id: Option<&str>, is_json: bool) -> Result<()> {
-    let list = List::open(workspace)?;
+    let list = TaskList::open(workspace)?;
     list.put_back()?;
     print(&list.claim(id, &workspace.me()?, &Hold::Word)?, is_json)
 }
 
 /// Claims one task, and becomes the command.
 fn hold(workspace: &Workspace, ids: &[String], command: &[String]) -> Result<u8> {
-    let list = List::open(workspace)?;
+    let list = TaskList::open(workspace)?;
     list.put_back()?;
     let id = match ids {
         [] => tasks::first(workspace)?.id,
@@ -144,7 +144,7 @@ fn hold(workspace: &Workspace, ids: &[String], command: &[String]) -> Result<u8>
 
 fn list(workspace: &Workspace, all: bool, state: Option<&str>, is_json: bool) -> Result<u8> {
     if TaskState::ALL.into_iter().any(|state| tasks::count(workspace, state) > 0) {
-        List::open(workspace)?.put_back()?;
+        TaskList::open(workspace)?.put_back()?;
     }
     let is_wanted = |own: &TaskState| match state {
         Some(name) => own.name() == name,

@@ -3,7 +3,7 @@
 use crate::command::Here;
 use crate::command::terminal::out;
 use crate::core::budget::ledger::Ledger;
-use crate::core::budget::ledger_line::{Line, Sums};
+use crate::core::budget::ledger_line::{LedgerLine, Sums};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::money::Money;
 use crate::stage::turn::meter;
@@ -52,7 +52,7 @@ impl By {
         }
     }
 
-    fn of(self, line: &Line) -> String {
+    fn of(self, line: &LedgerLine) -> String {
         match self {
             Self::Day => line.day.clone(),
             Self::Agent => line.agent.clone(),

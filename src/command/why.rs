@@ -5,7 +5,7 @@ use crate::command::terminal::out;
 use crate::core::fault::{Fault, Result};
 use crate::report::story::Story;
 use crate::store::queue::locate;
-use crate::store::workspace::mailbox::Side;
+use crate::store::workspace::mailbox::Mailbox;
 
 /// Tell the whole story of one event, and of everything that other agents were asked for it
 #[derive(Debug, clap::Args)]
@@ -29,7 +29,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         None => locate::newest(&workspace)?.ok_or_else(|| Fault::data("there is no event yet"))?,
     };
     let mut told = false;
-    for side in [Side::Inbox, Side::Outbox] {
+    for side in [Mailbox::Inbox, Mailbox::Outbox] {
         if let Some(found) = locate::of(&workspace, side, &id)?.into_iter().next() {
             let story = Story::of(&workspace, &id, &found)?;
             if args.json {

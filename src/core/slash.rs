@@ -9,7 +9,7 @@ use crate::core::text::problem::nearest;
 
 /// A command, read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
+pub enum SlashCommand {
     /// What commands there are.
     Help,
     /// Who answers here.
@@ -73,7 +73,7 @@ pub enum Takes {
 
 /// A line of the table.
 #[derive(Debug)]
-pub struct Row {
+pub struct CommandRow {
     /// What it is called by; the first is the one that people are told.
     pub names: &'static [&'static str],
     /// What follows the name, for people.
@@ -82,116 +82,122 @@ pub struct Row {
     pub takes: &'static [Takes],
     /// What it does, in a few words.
     pub help: &'static str,
-    read: fn(&[&str]) -> Option<Command>,
+    read: fn(&[&str]) -> Option<SlashCommand>,
 }
 
 /// Every command, in the order of `/help`.
-pub const ROWS: &[Row] = &[
-    Row {
+pub const ROWS: &[CommandRow] = &[
+    CommandRow {
         names: &["help", "?"],
         arguments: "",
         takes: &[],
         help: "show the commands",
-        read: |a| alone(a, Command::Help),
+        read: |a| alone(a, SlashCommand::Help),
     },
-    Row {
+    CommandRow {
         names: &["new", "clear"],
         arguments: "",
         takes: &[],
         help: "begin a new conversation here; the old one is kept",
-        read: |a| alone(a, Command::New),
+        read: |a| alone(a, SlashCommand::New),
     },
-    Row {
+    CommandRow {
         names: &["stop"],
         arguments: "",
         takes: &[],
         help: "stop the turn that runs",
-        read: |a| alone(a, Command::Stop),
+        read: |a| alone(a, SlashCommand::Stop),
     },
-    Row {
+    CommandRow {
         names: &["session"],
         arguments: "",
         takes: &[],
         help: "show where this conversation is kept",
-        read: |a| alone(a, Command::Session),
+        read: |a| alone(a, SlashCommand::Session),
     },
-    Row {
+    CommandRow {
         names: &["context"],
         arguments: "",
         takes: &[],
         help: "show how much of it a model is sent",
-        read: |a| alone(a, Command::Context),
+        read: |a| alone(a, SlashCommand::Context),
     },
-    Row {
+    CommandRow {
         names: &["compact"],
         arguments: "[FOCUS]",
         takes: &[Takes::Text],
         help: "summarise its older part now, keeping above all what is about FOCUS; the log keeps everything",
-        read: |a| Some(Command::Compact((!a.is_empty()).then(|| a.join(" ")))),
+        read: |a| Some(SlashCommand::Compact((!a.is_empty()).then(|| a.join(" ")))),
     },
-    Row {
+    CommandRow {
         names: &["usage"],
         arguments: "",
         takes: &[],
         help: "show what the models have taken, and what is left of the budgets",
-        read: |a| alone(a, Command::Usage),
+        read: |a| alone(a, SlashCommand::Usage),
     },
-    Row {
+    CommandRow {
         names: &["agent"],
         arguments: "[ID]",
         takes: &[Takes::Agent],
         help: "show who answers here, or let another agent answer from here on",
-        read: |a| maybe(a).map(|id| id.map_or(Command::Agent, Command::Bind)),
+        read: |a| maybe(a).map(|id| id.map_or(SlashCommand::Agent, SlashCommand::Bind)),
     },
-    Row {
+    CommandRow {
         names: &["route"],
         arguments: "PATTERN AGENT",
         takes: &[Takes::Text, Takes::Agent],
         help: "let another agent answer at these addresses from here on",
         read: |a| match a {
-            [pattern, agent] => Some(Command::Route((*pattern).to_owned(), (*agent).to_owned())),
+            [pattern, agent] => Some(SlashCommand::Route((*pattern).to_owned(), (*agent).to_owned())),
             _ => None,
         },
     },
-    Row {
+    CommandRow {
         names: &["bindings"],
         arguments: "",
         takes: &[],
         help: "list who answers where",
-        read: |a| alone(a, Command::Bindings),
+        read: |a| alone(a, SlashCommand::Bindings),
     },
-    Row { names: &["agents"], arguments: "", takes: &[], help: "list the agents", read: |a| alone(a, Command::Agents) },
-    Row {
+    CommandRow {
+        names: &["agents"],
+        arguments: "",
+        takes: &[],
+        help: "list the agents",
+        read: |a| alone(a, SlashCommand::Agents),
+    },
+    CommandRow {
         names: &["skills"],
         arguments: "[ID]",
         takes: &[Takes::Skill],
         help: "list the skills, or show one",
-        read: |a| maybe(a).map(Command::Skills),
+        read: |a| maybe(a).map(SlashCommand::Skills),
     },
-    Row {
+    CommandRow {
         names: &["crons"],
         arguments: "[ID]",
         takes: &[Takes::Cron],
         help: "list the scheduled tasks, or show one",
-        read: |a| maybe(a).map(Command::Crons),
+        read: |a| maybe(a).map(SlashCommand::Crons),
     },
-    Row {
+    CommandRow {
         names: &["approve"],
         arguments: "[ID]",
         takes: &[Takes::Approval],
         help: "allow what an agent asks for, or list what waits for your word",
-        read: |a| maybe(a).map(|id| id.map_or(Command::Pending, Command::Approve)),
+        read: |a| maybe(a).map(|id| id.map_or(SlashCommand::Pending, SlashCommand::Approve)),
     },
-    Row {
+    CommandRow {
         names: &["deny"],
         arguments: "ID",
         takes: &[Takes::Approval],
         help: "refuse what an agent asks for",
-        read: |a| maybe(a).flatten().map(Command::Deny),
+        read: |a| maybe(a).flatten().map(SlashCommand::Deny),
     },
 ];
 
-fn alone(arguments: &[&str], command: Command) -> Option<Command> {
+fn alone(arguments: &[&str], command: SlashCommand) -> Option<SlashCommand> {
     arguments.is_empty().then_some(command)
 }
 
@@ -204,7 +210,7 @@ fn maybe(arguments: &[&str]) -> Option<Option<String>> {
     }
 }
 
-impl Row {
+impl CommandRow {
     /// How it is written.
     #[must_use]
     pub fn usage(&self) -> String {
@@ -222,7 +228,7 @@ fn words(text: &str) -> Option<(String, Vec<&str>)> {
     Some((name, words.collect()))
 }
 
-fn row(name: &str) -> Option<&'static Row> {
+fn row(name: &str) -> Option<&'static CommandRow> {
     ROWS.iter().find(|row| row.names.contains(&name))
 }
 
@@ -232,7 +238,7 @@ fn row(name: &str) -> Option<&'static Row> {
 /// `Data`, with a guess, where there is no such command; with how it is written, where what follows the name does
 /// not fit.
 #[must_use]
-pub fn parse(text: &str) -> Option<Result<Command>> {
+pub fn parse(text: &str) -> Option<Result<SlashCommand>> {
     let (name, arguments) = words(text)?;
     match row(&name) {
         Some(row) => Some((row.read)(&arguments).ok_or_else(|| Fault::data(format!("{}: {}", row.usage(), row.help)))),
@@ -265,7 +271,7 @@ pub fn is_command(event: &Event) -> bool {
 #[must_use]
 pub fn compacts(event: &Event) -> Option<Option<String>> {
     match of(event) {
-        Ok(Command::Compact(focus)) if is_command(event) => Some(focus),
+        Ok(SlashCommand::Compact(focus)) if is_command(event) => Some(focus),
         _ => None,
     }
 }
@@ -274,7 +280,7 @@ pub fn compacts(event: &Event) -> Option<Option<String>> {
 ///
 /// # Errors
 /// `Data`, in words for whoever said it.
-pub fn of(event: &Event) -> Result<Command> {
+pub fn of(event: &Event) -> Result<SlashCommand> {
     parse(&event.content).unwrap_or_else(|| Err(Fault::data("this is no command").hint("/help shows what there is")))
 }
 
@@ -282,33 +288,33 @@ pub fn of(event: &Event) -> Result<Command> {
 /// whoever takes part in it: nothing is lost by that. Another agent may do more than the one that was
 /// bound, so only the owner lets it answer.
 #[must_use]
-pub fn who(command: &Command) -> Who {
+pub fn who(command: &SlashCommand) -> Who {
     match command {
         // Of what is not about this conversation only the owner is told.
-        Command::Usage
-        | Command::Help
-        | Command::New
-        | Command::Stop
-        | Command::Session
-        | Command::Context
-        | Command::Compact(_)
-        | Command::Agent => Who::Anybody,
-        Command::Bind(_)
-        | Command::Route(..)
-        | Command::Bindings
-        | Command::Agents
-        | Command::Skills(_)
-        | Command::Crons(_)
-        | Command::Pending
-        | Command::Approve(_)
-        | Command::Deny(_) => Who::Owner,
+        SlashCommand::Usage
+        | SlashCommand::Help
+        | SlashCommand::New
+        | SlashCommand::Stop
+        | SlashCommand::Session
+        | SlashCommand::Context
+        | SlashCommand::Compact(_)
+        | SlashCommand::Agent => Who::Anybody,
+        SlashCommand::Bind(_)
+        | SlashCommand::Route(..)
+        | SlashCommand::Bindings
+        | SlashCommand::Agents
+        | SlashCommand::Skills(_)
+        | SlashCommand::Crons(_)
+        | SlashCommand::Pending
+        | SlashCommand::Approve(_)
+        | SlashCommand::Deny(_) => Who::Owner,
     }
 }
 
 /// Whether `from` may say it. The owner is whoever sits at the machine, and the addresses that he has named.
 /// A place is nobody: that a group is the owner's makes its members no owners.
 #[must_use]
-pub fn allowed(command: &Command, from: &Address, owners: &[Address]) -> bool {
+pub fn allowed(command: &SlashCommand, from: &Address, owners: &[Address]) -> bool {
     who(command) == Who::Anybody || is_owner(from, owners)
 }
 
@@ -339,11 +345,11 @@ pub fn complete(line: &str, ids: &dyn Fn(Takes) -> Vec<String>) -> Option<(usize
 /// What `/help` answers to `from`: what he may say.
 #[must_use]
 pub fn help(from: &Address, owners: &[Address]) -> String {
-    let is_his = |row: &&Row| {
+    let is_his = |row: &&CommandRow| {
         let forms: [&[&str]; 3] = [&[], &["x"], &["x", "x"]];
         forms.iter().filter_map(|form| (row.read)(form)).any(|command| allowed(&command, from, owners))
     };
-    let line = |row: &Row| {
+    let line = |row: &CommandRow| {
         let others: String = row.names[1..].iter().map(|name| format!(", /{name}")).collect();
         format!("{}{others}: {}", row.usage(), row.help)
     };
@@ -361,28 +367,28 @@ mod tests {
     fn a_command_is_the_first_line() {
         let some = |text: &str| Some(text.to_owned());
         for (text, command) in [
-            ("/help", Command::Help),
-            ("  \n /?", Command::Help),
-            ("/Help@claw_bot", Command::Help),
-            ("/new", Command::New),
-            ("/clear \nand more below", Command::New),
-            ("/stop", Command::Stop),
-            ("/session", Command::Session),
-            ("/context", Command::Context),
-            ("/usage", Command::Usage),
-            ("/compact", Command::Compact(None)),
-            ("/compact the boat\nx", Command::Compact(some("the boat"))),
-            ("/agent", Command::Agent),
-            ("/agent cookie", Command::Bind("cookie".into())),
-            ("/route telegram:.* cookie", Command::Route("telegram:.*".into(), "cookie".into())),
-            ("/bindings", Command::Bindings),
-            ("/agents", Command::Agents),
-            ("/skills", Command::Skills(None)),
-            ("/skills x", Command::Skills(some("x"))),
-            ("/crons x", Command::Crons(some("x"))),
-            ("/approve", Command::Pending),
-            ("/approve k7f3q9.a01", Command::Approve("k7f3q9.a01".into())),
-            ("/deny a01", Command::Deny("a01".into())),
+            ("/help", SlashCommand::Help),
+            ("  \n /?", SlashCommand::Help),
+            ("/Help@claw_bot", SlashCommand::Help),
+            ("/new", SlashCommand::New),
+            ("/clear \nand more below", SlashCommand::New),
+            ("/stop", SlashCommand::Stop),
+            ("/session", SlashCommand::Session),
+            ("/context", SlashCommand::Context),
+            ("/usage", SlashCommand::Usage),
+            ("/compact", SlashCommand::Compact(None)),
+            ("/compact the boat\nx", SlashCommand::Compact(some("the boat"))),
+            ("/agent", SlashCommand::Agent),
+            ("/agent cookie", SlashCommand::Bind("cookie".into())),
+            ("/route telegram:.* cookie", SlashCommand::Route("telegram:.*".into(), "cookie".into())),
+            ("/bindings", SlashCommand::Bindings),
+            ("/agents", SlashCommand::Agents),
+            ("/skills", SlashCommand::Skills(None)),
+            ("/skills x", SlashCommand::Skills(some("x"))),
+            ("/crons x", SlashCommand::Crons(some("x"))),
+            ("/approve", SlashCommand::Pending),
+            ("/approve k7f3q9.a01", SlashCommand::Approve("k7f3q9.a01".into())),
+            ("/deny a01", SlashCommand::Deny("a01".into())),
         ] {
             assert_eq!(parse(text), Some(Ok(command)), "{text:?}");
         }
@@ -499,13 +505,17 @@ mod tests {
     fn a_member_of_a_group_decides_nothing_for_the_owner() {
         let address = |text: &str| Address::parse(text).unwrap();
         let owners = [address("telegram:42"), address("telegram:-100123")];
-        let may = |command: &Command, from: &str| allowed(command, &address(from), &owners);
-        for command in [Command::Approve("x".into()), Command::Bind("x".into()), Command::Crons(None), Command::Agents]
-        {
+        let may = |command: &SlashCommand, from: &str| allowed(command, &address(from), &owners);
+        for command in [
+            SlashCommand::Approve("x".into()),
+            SlashCommand::Bind("x".into()),
+            SlashCommand::Crons(None),
+            SlashCommand::Agents,
+        ] {
             assert!(!may(&command, "telegram:7"), "{command:?}");
             assert!(may(&command, "telegram:42") && may(&command, "cli:ann"), "{command:?}");
         }
-        assert!(may(&Command::Stop, "telegram:7") && may(&Command::New, "telegram:7"));
+        assert!(may(&SlashCommand::Stop, "telegram:7") && may(&SlashCommand::New, "telegram:7"));
         let shown = help(&address("telegram:7"), &owners);
         assert!(shown.contains("/stop: ") && shown.contains("/agent [ID]: "), "{shown}");
         assert!(!shown.contains("/approve") && !shown.contains("/crons"), "{shown}");

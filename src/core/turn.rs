@@ -1,13 +1,13 @@
 //! A turn: one event answered in one session. The state is what the session's log says, so a turn
 //! that was killed goes on at the step it had reached; [`next`] is the whole machine.
 
-use crate::core::context::compact::Talk;
+use crate::core::context::compact::Conversation;
 use crate::core::event::Event;
 use crate::core::event::id::Id;
 use crate::core::model::tokens::Count;
 use crate::core::model::{Call, Message, Reply};
-use crate::core::session::compaction::{Begun, Compact, Learned, Past};
-use crate::core::session::record::{Record, Told};
+use crate::core::session::compaction::{CompactRecord, Compacted, CompactedTurn, LearnedWindow};
+use crate::core::session::record::{Record, ToolResult};
 use crate::core::text::base32::hash32;
 use serde_json::Value;
 
@@ -18,24 +18,24 @@ const REPEATS_END: usize = 5;
 
 /// A model's answer within a turn, and what came of its calls.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Taken {
+pub struct AssistantStep {
     /// What the model said.
     pub reply: Reply,
     /// For each of its calls: whether it was begun, and what came of it.
-    pub calls: Vec<(bool, Option<Told>)>,
+    pub calls: Vec<(bool, Option<ToolResult>)>,
 }
 
-impl Taken {
+impl AssistantStep {
     fn new(reply: Reply) -> Self {
         Self { calls: vec![(false, None); reply.calls.len()], reply }
     }
 
-    fn find(&mut self, call: &str) -> Option<&mut (bool, Option<Told>)> {
+    fn find(&mut self, call: &str) -> Option<&mut (bool, Option<ToolResult>)> {
         let at = self.reply.calls.iter().position(|known| known.id == call)?;
         self.calls.get_mut(at)
     }
 
-    fn results(&self) -> impl Iterator<Item = (&Call, Option<&Told>)> {
+    fn results(&self) -> impl Iterator<Item = (&Call, Option<&ToolResult>)> {
         self.reply.calls.iter().zip(self.calls.iter().map(|(_, told)| told.as_ref()))
     }
 
@@ -63,11 +63,11 @@ impl Taken {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Replay {
     /// The last time that the conversation was compacted.
-    pub compact: Option<Compact>,
+    pub compact: Option<CompactRecord>,
     /// Finished exchanges since then and those that were kept, oldest first.
     pub history: Vec<Message>,
     /// How far this turn had come when the conversation was compacted in it.
-    pub begun: Option<Begun>,
+    pub begun: Option<CompactedTurn>,
     /// What the model has counted last.
     pub count: Option<Count>,
     /// The event has its `in` line.
@@ -75,14 +75,14 @@ pub struct Replay {
     /// The events that are answered in its turn, too.
     pub also: Vec<Event>,
     /// What the model has answered so far.
-    pub steps: Vec<Taken>,
+    pub steps: Vec<AssistantStep>,
     /// The event has its `done` line, which says that this goes out.
     pub done: Option<Vec<Event>>,
 }
 
 /// A call that has no result yet.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Todo {
+pub struct PendingCall {
     /// The call.
     pub call: Call,
     /// Its number within the turn, from 1.
@@ -102,7 +102,7 @@ pub enum Step {
         is_last: bool,
     },
     /// Run these calls, in this order.
-    Call(Vec<Todo>),
+    Call(Vec<PendingCall>),
     /// Write down what goes out: this is the answer.
     Close(String),
     /// Publish this, then the event is done.
@@ -110,24 +110,24 @@ pub enum Step {
 }
 
 /// An event that was begun, while its `done` line has not been seen.
-struct Open {
+struct OpenTurn {
     id: Id,
     /// What is answered with it.
     also: Vec<Id>,
     content: String,
     /// What was answered before the conversation was compacted, as far as it is sent still.
     before: Vec<Message>,
-    steps: Vec<Taken>,
+    steps: Vec<AssistantStep>,
 }
 
-impl Open {
+impl OpenTurn {
     /// The finished exchange; nothing where no model ever answered.
     fn close(mut self, said: Option<String>) -> Vec<Message> {
         let mut messages = vec![Message::user(self.content)];
         let is_answered = !self.before.is_empty();
         messages.extend(self.before);
         if let Some(said) = said {
-            self.steps.push(Taken::new(Reply { content: said, ..Reply::default() }));
+            self.steps.push(AssistantStep::new(Reply { content: said, ..Reply::default() }));
         }
         // Signatures count for as long as the turn lasts.
         let thoughts = self.steps.iter_mut().flat_map(|step| &mut step.reply.thinking);
@@ -143,7 +143,7 @@ impl Open {
 #[must_use]
 pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
     let mut state = Replay::default();
-    let mut open: Vec<Open> = Vec::new();
+    let mut open: Vec<OpenTurn> = Vec::new();
     let mut past: Vec<Vec<Message>> = Vec::new();
     for record in records {
         match record {
@@ -152,7 +152,7 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
                     state.is_read = true;
                 } else if !open.iter().any(|other| other.id == event.id) {
                     let also = Vec::new();
-                    open.push(Open {
+                    open.push(OpenTurn {
                         id: event.id,
                         also,
                         content: event.content,
@@ -178,7 +178,7 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
                     state.count = Some(Count { model, counted: reply.usage.input, estimated });
                 }
                 if let Some(steps) = steps(&mut state, &mut open, id, &answered) {
-                    steps.push(Taken::new(reply));
+                    steps.push(AssistantStep::new(reply));
                 }
             }
             Record::Begun { id: of, call, .. } => {
@@ -208,8 +208,8 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
                 state.begun = None;
                 match compact.turn.clone() {
                     Some(begun) if compact.id == *id => state.begun = Some(begun),
-                    Some(Begun { question: content, messages: before, .. }) => {
-                        open.push(Open {
+                    Some(CompactedTurn { question: content, messages: before, .. }) => {
+                        open.push(OpenTurn {
                             id: compact.id.clone(),
                             also: Vec::new(),
                             content,
@@ -235,7 +235,7 @@ fn together<'a>(said: impl IntoIterator<Item = &'a str>) -> String {
     said.into_iter().collect::<Vec<_>>().join("\n\n")
 }
 
-fn steps<'a>(state: &'a mut Replay, open: &'a mut [Open], id: &Id, of: &Id) -> Option<&'a mut Vec<Taken>> {
+fn steps<'a>(state: &'a mut Replay, open: &'a mut [OpenTurn], id: &Id, of: &Id) -> Option<&'a mut Vec<AssistantStep>> {
     if of == id {
         return Some(&mut state.steps);
     }
@@ -249,19 +249,19 @@ impl Replay {
         for (number, call) in reply.calls.iter_mut().enumerate() {
             call.id = hash32(&format!("{event} {step} {number}"), 9);
         }
-        self.steps.push(Taken::new(reply));
+        self.steps.push(AssistantStep::new(reply));
         &self.steps[step].reply
     }
 
     /// Takes the result of a call in.
-    pub fn told(&mut self, call: &str, told: Told) {
+    pub fn told(&mut self, call: &str, told: ToolResult) {
         if let Some(entry) = self.steps.last_mut().and_then(|step| step.find(call)) {
             entry.1 = Some(told);
         }
     }
 
     /// Takes in that the conversation was compacted.
-    pub fn compacted(&mut self, compact: Compact) {
+    pub fn compacted(&mut self, compact: CompactRecord) {
         self.history.clone_from(&compact.kept);
         self.begun.clone_from(&compact.turn);
         self.compact = Some(compact);
@@ -269,14 +269,14 @@ impl Replay {
 
     /// What stands for the conversation's older part.
     #[must_use]
-    pub fn past(&self) -> Option<&Past> {
+    pub fn past(&self) -> Option<&Compacted> {
         self.compact.as_ref().map(|compact| &compact.past)
     }
 
     /// How much this model can read, where its server has told.
     #[must_use]
     pub fn learned(&self, model: &str) -> Option<u64> {
-        let learned: Option<&Learned> = self.compact.as_ref().and_then(|compact| compact.window.as_ref());
+        let learned: Option<&LearnedWindow> = self.compact.as_ref().and_then(|compact| compact.window.as_ref());
         learned.filter(|learned| learned.model == model).map(|learned| learned.tokens)
     }
 
@@ -302,8 +302,8 @@ impl Replay {
 
     /// The conversation as it would be sent: with [`Self::question`] and [`Self::turn`], and between turns without.
     #[must_use]
-    pub fn talk<'a>(&'a self, question: Option<&'a str>, turn: &'a [Message]) -> Talk<'a> {
-        Talk { past: self.past(), history: &self.history, question, turn, steps: self.steps.len() }
+    pub fn talk<'a>(&'a self, question: Option<&'a str>, turn: &'a [Message]) -> Conversation<'a> {
+        Conversation { past: self.past(), history: &self.history, question, turn, steps: self.steps.len() }
     }
 
     /// How many tools were called.
@@ -316,7 +316,7 @@ impl Replay {
     /// so far.
     #[must_use]
     pub fn messages(&self, content: &str, is_last: bool) -> Vec<Message> {
-        let mut messages: Vec<Message> = self.past().map(Past::messages).into_iter().flatten().collect();
+        let mut messages: Vec<Message> = self.past().map(Compacted::messages).into_iter().flatten().collect();
         messages.extend_from_slice(&self.history);
         messages.push(Message::user(self.question(content)));
         let begin = messages.len();
@@ -337,11 +337,11 @@ impl Replay {
 
     /// How often the last results have come from the same calls before, the last time included.
     fn repeats(&self) -> usize {
-        let results = || self.steps.iter().flat_map(Taken::results);
-        let is_same = |a: &(&Call, Option<&Told>), b: &(&Call, Option<&Told>)| {
+        let results = || self.steps.iter().flat_map(AssistantStep::results);
+        let is_same = |a: &(&Call, Option<&ToolResult>), b: &(&Call, Option<&ToolResult>)| {
             (&a.0.name, &a.0.arguments, a.1) == (&b.0.name, &b.0.arguments, b.1)
         };
-        let last = self.steps.last().into_iter().flat_map(Taken::results);
+        let last = self.steps.last().into_iter().flat_map(AssistantStep::results);
         last.map(|last| results().filter(|other| is_same(&last, other)).count()).max().unwrap_or(0)
     }
 }
@@ -358,9 +358,9 @@ pub fn next(state: &Replay, limit: u32) -> Step {
     let Some(last) = state.steps.last() else { return Step::Ask { is_last: limit <= 1 } };
     let before = state.calls() - u32::try_from(last.calls.len()).unwrap_or(0);
     let calls = (before + 1..).zip(last.reply.calls.iter().zip(&last.calls));
-    let todo: Vec<Todo> = calls
+    let todo: Vec<PendingCall> = calls
         .filter(|(_, (_, (_, told)))| told.is_none())
-        .map(|(number, (call, (is_begun, _)))| Todo { call: call.clone(), number, is_begun: *is_begun })
+        .map(|(number, (call, (is_begun, _)))| PendingCall { call: call.clone(), number, is_begun: *is_begun })
         .collect();
     if !todo.is_empty() {
         return Step::Call(todo);
@@ -501,7 +501,7 @@ mod tests {
                     }
                     let call = todo[0].call.id.clone();
                     records.push(Record::Begun { at, id: id.clone(), call: call.clone() });
-                    records.push(Record::Tool { at, id: id.clone(), call, ms: 1, outcome: Told::default() });
+                    records.push(Record::Tool { at, id: id.clone(), call, ms: 1, outcome: ToolResult::default() });
                 }
                 Step::Close(_) => records.push(Record::Done { at, ids: vec![id.clone()], out: Vec::new(), said: None }),
                 Step::Publish(_) => return records,

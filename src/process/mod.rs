@@ -11,8 +11,8 @@ mod watcher;
 
 use crate::core::fault::{Fault, Kind, Result};
 use command_fds::{CommandFdExt, FdMapping};
-use output::End;
-use sandbox::Walls;
+use output::OutputEnd;
+use sandbox::Sandbox;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -37,7 +37,7 @@ const MAX_COMPLAINT: usize = 64 << 10;
 
 /// What shall be run.
 #[derive(Debug)]
-pub struct Program<'a> {
+pub struct Invocation<'a> {
     /// The program and its arguments; no shell is between.
     pub command: &'a [String],
     /// Where.
@@ -47,7 +47,7 @@ pub struct Program<'a> {
     /// Our own environment beside it.
     pub inherits: bool,
     /// What it is kept within.
-    pub walls: Option<&'a Walls>,
+    pub walls: Option<&'a Sandbox>,
     /// What it reads.
     pub input: Vec<u8>,
     /// How long it may run.
@@ -95,7 +95,7 @@ impl Ended {
 ///
 /// # Errors
 /// `Config` where it cannot be run, `Machine` where no process can be made.
-pub fn run(program: Program) -> Result<Ended> {
+pub fn run(program: Invocation) -> Result<Ended> {
     listen(program, &mut |_| {})
 }
 
@@ -103,14 +103,14 @@ pub fn run(program: Program) -> Result<Ended> {
 ///
 /// # Errors
 /// As [`run`].
-pub fn listen(program: Program, heard: &mut dyn FnMut(&[u8])) -> Result<Ended> {
+pub fn listen(program: Invocation, heard: &mut dyn FnMut(&[u8])) -> Result<Ended> {
     let name = program.command.first().cloned().unwrap_or_default();
     let no_process = |e: &dyn std::fmt::Display| Fault::new(Kind::Machine, format!("cannot start `{name}`: {e}"));
     let (control, hold) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| no_process(&e))?;
     let mut command = Command::new("/proc/self/exe");
     let (milliseconds, locks) = (program.timeout.as_millis().to_string(), program.locks.len().to_string());
     // They are as long as there are names in the workspace, so that they go ahead of what the program reads.
-    let walls = program.walls.map(Walls::to_bytes).unwrap_or_default();
+    let walls = program.walls.map(Sandbox::to_bytes).unwrap_or_default();
     let length = walls.len().to_string();
     command.args([WATCH, &milliseconds, &locks, &length]).args(program.command).current_dir(program.dir);
     if !program.inherits {
@@ -150,9 +150,9 @@ pub fn listen(program: Program, heard: &mut dyn FnMut(&[u8])) -> Result<Ended> {
     let (mut stdout, end) =
         output.as_mut().map_or_else(Default::default, |pipe| output::read(pipe, limit, stop, heard));
     let mut cut = match end {
-        End::TooMuch => Some(format!("`{name}` wrote more than {limit} bytes")),
-        End::Closed if !output::is_stopped_first(&child, stop) => None,
-        End::Closed | End::Stopped => Some(format!("`{name}` was stopped")),
+        OutputEnd::TooMuch => Some(format!("`{name}` wrote more than {limit} bytes")),
+        OutputEnd::Closed if !output::is_stopped_first(&child, stop) => None,
+        OutputEnd::Closed | OutputEnd::Stopped => Some(format!("`{name}` was stopped")),
     }
     .map(|why| Fault::new(Kind::Failed, why));
     stdout.truncate(usize::try_from(limit).unwrap_or(usize::MAX));

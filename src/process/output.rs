@@ -10,7 +10,7 @@ use std::process::Child;
 
 /// Why nothing more is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum OutputEnd {
     /// The program, and whoever it gave the pipe to, has closed it.
     #[default]
     Closed,
@@ -25,31 +25,31 @@ pub(super) fn read(
     limit: u64,
     stop: Option<BorrowedFd>,
     heard: &mut dyn FnMut(&[u8]),
-) -> (Vec<u8>, End) {
+) -> (Vec<u8>, OutputEnd) {
     let mut text = Vec::new();
     let mut buffer = vec![0u8; 64 << 10];
     loop {
         let mut fds: Vec<PollFd> = stop.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
         fds.push(PollFd::new(pipe, PollFlags::IN));
         match poll(&mut fds, None) {
-            Ok(_) if fds.len() > 1 && !fds[0].revents().is_empty() => return (text, End::Stopped),
+            Ok(_) if fds.len() > 1 && !fds[0].revents().is_empty() => return (text, OutputEnd::Stopped),
             Ok(_) | Err(Errno::INTR) => {}
-            Err(_) => return (text, End::Closed),
+            Err(_) => return (text, OutputEnd::Closed),
         }
         if fds.last().is_none_or(|fd| fd.revents().is_empty()) {
             continue;
         }
         match pipe.read(&mut buffer) {
-            Ok(0) => return (text, End::Closed),
+            Ok(0) => return (text, OutputEnd::Closed),
             Ok(n) => {
                 text.extend_from_slice(&buffer[..n]);
                 heard(&buffer[..n]);
             }
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(_) => return (text, End::Closed),
+            Err(_) => return (text, OutputEnd::Closed),
         }
         if text.len() as u64 > limit {
-            return (text, End::TooMuch);
+            return (text, OutputEnd::TooMuch);
         }
     }
 }

@@ -26,7 +26,7 @@ use std::{fs, io};
 
 /// What is allowed; everything else is not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Walls {
+pub struct Sandbox {
     /// May be read and run, with what is beneath.
     pub read: Vec<PathBuf>,
     /// May be written too.
@@ -143,7 +143,7 @@ pub(super) struct Ready {
     filters: Vec<BpfProgram>,
 }
 
-impl Walls {
+impl Sandbox {
     /// As bytes, never none of them: two flags, and every path as it is, behind a letter that says what it is for
     /// and before a zero.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
@@ -158,7 +158,7 @@ impl Walls {
         bytes
     }
 
-    /// What [`Walls::to_bytes`] has made; nothing else.
+    /// What [`Sandbox::to_bytes`] has made; nothing else.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let [network @ (b'0' | b'1'), is_required @ (b'0' | b'1'), rest @ ..] = bytes else { return None };
         let mut walls = Self { network: *network == b'1', is_required: *is_required == b'1', ..Self::default() };
@@ -302,7 +302,7 @@ pub fn abilities() -> [(&'static str, bool, &'static str); 3] {
         let ruleset = ruleset.and_then(|r| if abi < ABI::V6 { Ok(r) } else { r.scope(Scope::from_all(abi)) });
         ruleset.and_then(Ruleset::create).is_ok()
     };
-    let filters = Walls::default().filters().is_ok() && std::path::Path::new("/proc/sys/kernel/seccomp").exists();
+    let filters = Sandbox::default().filters().is_ok() && std::path::Path::new("/proc/sys/kernel/seccomp").exists();
     [
         ("programs reach only the files that are theirs", has(LEAST), "Linux 6.2 with Landlock"),
         ("programs signal and trace nobody outside", has(WANTED), "Linux 6.12 with Landlock"),
@@ -317,20 +317,20 @@ mod tests {
     #[test]
     fn walls_are_handed_over_with_any_path() {
         let odd = PathBuf::from(OsStr::from_bytes(b"/w/caf\xe9 \n~"));
-        let walls = Walls {
+        let walls = Sandbox {
             read: vec!["/w/a".into(), odd.clone()],
             write: vec![odd],
             list: vec!["/w".into()],
             private: vec!["/opt/w".into()],
-            ..Walls::default()
+            ..Sandbox::default()
         };
         for (network, is_required) in [(false, false), (true, false), (false, true)] {
-            let walls = Walls { network, is_required, ..walls.clone() };
-            assert_eq!(Walls::from_bytes(&walls.to_bytes()), Some(walls));
+            let walls = Sandbox { network, is_required, ..walls.clone() };
+            assert_eq!(Sandbox::from_bytes(&walls.to_bytes()), Some(walls));
         }
-        assert!(!Walls::default().to_bytes().is_empty(), "nothing to read is no walls");
+        assert!(!Sandbox::default().to_bytes().is_empty(), "nothing to read is no walls");
         for torn in [&b""[..], b"1", b"01r/w", b"01x/w\0", b"01\0", b"21"] {
-            assert_eq!(Walls::from_bytes(torn), None, "{torn:?}");
+            assert_eq!(Sandbox::from_bytes(torn), None, "{torn:?}");
         }
     }
 
@@ -361,7 +361,7 @@ mod tests {
     #[test]
     fn the_filters_compile_with_and_without_a_network() {
         for network in [false, true] {
-            let filters = Walls { network, ..Walls::default() }.filters().unwrap();
+            let filters = Sandbox { network, ..Sandbox::default() }.filters().unwrap();
             assert!(filters.iter().all(|filter| filter.len() > 4));
         }
     }

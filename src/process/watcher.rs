@@ -2,7 +2,7 @@
 //! and when the program ends, its time is up, it has too many processes, or whoever started it is gone, it
 //! kills them all before it lets go.
 
-use crate::process::sandbox::{Ready, Walls};
+use crate::process::sandbox::{Ready, Sandbox};
 use crate::process::{CANNOT, CONTROL_FD, NOT_FOUND, TIMED_OUT};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
@@ -110,11 +110,11 @@ fn watched(arguments: &[String]) -> Result<i32, String> {
 }
 
 /// The walls, and not a byte of what the program reads.
-fn read_walls(length: usize) -> Result<Walls, String> {
+fn read_walls(length: usize) -> Result<Sandbox, String> {
     let mut bytes = vec![0; length];
     let read = File::open("/proc/self/fd/0").and_then(|mut stdin| stdin.read_exact(&mut bytes));
     read.map_err(|e| format!("no walls: {e}"))?;
-    Walls::from_bytes(&bytes).ok_or_else(|| "no walls".to_owned())
+    Sandbox::from_bytes(&bytes).ok_or_else(|| "no walls".to_owned())
 }
 
 /// Kills until there is nobody left. What a child leaves behind becomes our own child; all are stopped before

@@ -2,7 +2,7 @@
 
 use crate::core::fault::{Fault, Kind, Mark, Result};
 use crate::core::model::{Call, Reply, Thought, Usage};
-use crate::provider::{MAX_ANSWER, Question};
+use crate::provider::{MAX_ANSWER, ModelCall};
 use serde_json::Value;
 
 /// The most calls of one answer.
@@ -10,7 +10,7 @@ const MAX_CALLS: usize = 128;
 
 /// Why an answer has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum Stop {
     /// All is said.
     Whole,
     /// It was as long as it may be.
@@ -34,7 +34,7 @@ pub(super) enum Broken {
 
 /// A call that is not whole yet.
 #[derive(Default)]
-pub(super) struct Part {
+pub(super) struct PartialCall {
     pub(super) index: Option<usize>,
     pub(super) id: String,
     pub(super) name: String,
@@ -52,12 +52,12 @@ pub(super) struct Musing {
 #[derive(Default)]
 pub(super) struct Answer {
     pub(super) content: String,
-    pub(super) parts: Vec<Part>,
+    pub(super) parts: Vec<PartialCall>,
     pub(super) musings: Vec<Musing>,
     /// How much is kept beside the text, as it came, in bytes.
     pub(super) kept: usize,
     pub(super) usage: Usage,
-    pub(super) end: Option<End>,
+    pub(super) end: Option<Stop>,
 }
 
 impl Answer {
@@ -95,7 +95,7 @@ impl Answer {
     }
 
     /// The answer, where it is whole.
-    pub(super) fn finish(self, question: &Question) -> Result<Reply> {
+    pub(super) fn finish(self, question: &ModelCall) -> Result<Reply> {
         let name = &question.chosen.name;
         let is_empty = self.content.trim().is_empty() && self.parts.is_empty();
         match self.end {
@@ -104,24 +104,24 @@ impl Answer {
                 let why = format!("model {name}: the answer was cut off after {length} characters");
                 return Err(Fault::new(Kind::Unavailable, why));
             }
-            Some(End::Declined) => {
+            Some(Stop::Declined) => {
                 let words: String = self.content.trim().chars().take(300).collect();
                 let words = if words.is_empty() { words } else { format!(": {words}") };
                 return Err(Fault::new(Kind::Failed, format!("model {name}: it declines to answer{words}")));
             }
-            Some(End::Window) if is_empty => {
+            Some(Stop::Window) if is_empty => {
                 let why = format!("model {name}: its window was full before it said a word");
                 return Err(Fault::new(Kind::Failed, why).mark(Mark::Overflow));
             }
-            Some(End::Length) if is_empty => {
+            Some(Stop::Length) if is_empty => {
                 let why = format!("model {name}: it has used all tokens that an answer may have without a word");
                 return Err(Fault::new(Kind::Failed, why).hint("raise the model's max_tokens, or let it think less"));
             }
-            Some(End::Length | End::Window) => {
+            Some(Stop::Length | Stop::Window) => {
                 let say = "its answer ends where it may not be longer (max_tokens, or the model's window)";
                 question.workspace.world.say(&format!("model {name}: {say}"));
             }
-            Some(End::Whole) => {}
+            Some(Stop::Whole) => {}
         }
         let by = question.chosen.by();
         let thinking = self.musings.into_iter().map(|musing| Thought {
@@ -129,7 +129,7 @@ impl Answer {
             text: musing.text,
             payload: musing.payload,
         });
-        let is_cut = matches!(self.end, Some(End::Length | End::Window));
+        let is_cut = matches!(self.end, Some(Stop::Length | Stop::Window));
         let last = self.parts.len();
         let calls = (1..).zip(self.parts).map(|(number, part)| Call {
             id: part.id,

@@ -4,15 +4,15 @@
 //! 0 is a failure that may pass.
 
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::model::cassette::{Chunk, Request as Asked, Response};
+use crate::core::model::cassette::{RecordedChunk, RecordedRequest as Asked, Response};
 use crate::core::model::{Call, Reply};
-use crate::process::{self, Ended, Program};
-use crate::provider::{MAX_ANSWER, Question, Took, limit, tape};
-use crate::store::session::stop::Ear;
+use crate::process::{self, Ended, Invocation};
+use crate::provider::{Charge, MAX_ANSWER, ModelCall, limit, tape};
+use crate::store::session::stop::CancelToken;
 use serde::Deserialize;
 use serde_json::Value;
 
-pub(super) fn ask(question: &mut Question) -> Result<Reply> {
+pub(super) fn ask(question: &mut ModelCall) -> Result<Reply> {
     let (name, model) = (&question.chosen.name, &question.chosen.model);
     if model.command.is_empty() {
         return Err(Fault::config(format!("model {name}: `command` is missing")));
@@ -40,10 +40,10 @@ pub(super) fn ask(question: &mut Question) -> Result<Reply> {
 }
 
 /// Runs the program.
-fn run(question: &mut Question, asked: &Asked, pieces: &mut Pieces) -> Result<Ended> {
+fn run(question: &mut ModelCall, asked: &Asked, pieces: &mut Pieces) -> Result<Ended> {
     let (name, model) = (&question.chosen.name, &question.chosen.model);
-    question.took = Took::Unknown;
-    let program = Program {
+    question.took = Charge::Unknown;
+    let program = Invocation {
         command: &model.command,
         dir: &question.workspace.root,
         env: &[("CLAW_WORKSPACE", question.workspace.root.display().to_string())],
@@ -54,14 +54,14 @@ fn run(question: &mut Question, asked: &Asked, pieces: &mut Pieces) -> Result<En
         timeout: limit(model.timeout, 600),
         max_output: MAX_ANSWER,
         locks: question.lane.share()?,
-        stop: question.ear.and_then(Ear::bell),
+        stop: question.ear.and_then(CancelToken::bell),
     };
     let (heard, mut chunks) = (&mut *question.heard, Vec::new());
     let is_recorded = question.tape.is_recording();
     let ended = process::listen(program, &mut |bytes| {
         pieces.take(bytes, heard);
         if is_recorded {
-            chunks.push(Chunk::new(bytes));
+            chunks.push(RecordedChunk::new(bytes));
         }
     });
     let named = |fault: Fault| Fault { message: format!("model {name}: {}", fault.message), ..fault };
@@ -85,7 +85,7 @@ fn played(answer: Response, pieces: &mut Pieces, heard: &mut dyn FnMut(&str)) ->
 
 /// A line that is a piece of the text.
 #[derive(Deserialize)]
-struct Piece {
+struct Delta {
     delta: String,
 }
 
@@ -109,7 +109,7 @@ impl Pieces {
         self.pending.extend_from_slice(bytes);
         let mut begin = 0;
         while let Some(length) = memchr::memchr(b'\n', &self.pending[begin..]) {
-            let Ok(piece) = serde_json::from_slice::<Piece>(&self.pending[begin..begin + length]) else {
+            let Ok(piece) = serde_json::from_slice::<Delta>(&self.pending[begin..begin + length]) else {
                 self.is_over = true;
                 break;
             };

@@ -18,18 +18,18 @@ mod wire;
 
 pub use ollama::find as local_ollama;
 pub use openai::dialects;
-pub use probe::{Key, Standing, base, key, look};
+pub use probe::{Key, ModelStatus, base, key, look};
 pub use tape::Tape;
 
 use crate::core::config::OFFLINE;
-use crate::core::config::resolved_model::Chosen;
+use crate::core::config::resolved_model::ResolvedModel;
 use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Result};
 use crate::core::model::settings::REPLAY;
 use crate::core::model::{Reply, Request, Usage};
 use crate::core::text::problem::nearest;
 use crate::store::lock::Lane;
-use crate::store::session::stop::Ear;
+use crate::store::session::stop::CancelToken;
 use crate::store::workspace::Workspace;
 use frames::Framing;
 use jiff::SignedDuration;
@@ -39,11 +39,11 @@ use std::time::Duration;
 pub const MAX_ANSWER: u64 = 2 << 20;
 
 /// One question to one model.
-pub struct Question<'a> {
+pub struct ModelCall<'a> {
     /// The workspace.
     pub workspace: &'a Workspace,
     /// The model.
-    pub chosen: &'a Chosen,
+    pub chosen: &'a ResolvedModel,
     /// What is asked.
     pub request: &'a Request,
     /// The instant of the event that is answered.
@@ -51,18 +51,18 @@ pub struct Question<'a> {
     /// The session's lane, for programs that are run.
     pub lane: &'a Lane,
     /// Hears of it as soon as nobody wants the answer any more.
-    pub ear: Option<&'a Ear<'a>>,
+    pub ear: Option<&'a CancelToken<'a>>,
     /// Hears every piece of text as it comes.
     pub heard: &'a mut dyn FnMut(&str),
     /// What the question has taken, as far as it is known; also where there was no answer.
-    pub took: Took,
+    pub took: Charge,
     /// Whether it is written down, or answered by what was.
     pub tape: Tape,
 }
 
 /// What a question has taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Took {
+pub enum Charge {
     /// It never left this machine.
     #[default]
     Nothing,
@@ -72,7 +72,7 @@ pub enum Took {
     Counted(Usage),
 }
 
-type Ask = fn(&mut Question) -> Result<Reply>;
+type Ask = fn(&mut ModelCall) -> Result<Reply>;
 
 const PROVIDERS: &[(&str, Ask)] = &[
     (OFFLINE, offline::ask),
@@ -88,7 +88,7 @@ const PROVIDERS: &[(&str, Ask)] = &[
 /// # Errors
 /// `Config` where the model cannot be used as it is set up, `Unavailable` and `Later` where it may
 /// be there later, `Failed` where this request will never be answered.
-pub fn ask(question: &mut Question) -> Result<Reply> {
+pub fn ask(question: &mut ModelCall) -> Result<Reply> {
     let ask = named(question.chosen)?;
     if question.workspace.record.is_some() && !question.chosen.is_free() {
         question.tape = Tape::recording();
@@ -98,7 +98,7 @@ pub fn ask(question: &mut Question) -> Result<Reply> {
     let reply = answer?;
     kept?;
     if reply.usage != Usage::default() {
-        question.took = Took::Counted(reply.usage);
+        question.took = Charge::Counted(reply.usage);
     }
     Ok(reply)
 }
@@ -118,7 +118,7 @@ pub fn dissect(provider: &str, stream: &[u8], size: usize) -> Option<String> {
 ///
 /// # Errors
 /// `Config` where there is none of its name, with a guess.
-fn named(chosen: &Chosen) -> Result<Ask> {
+fn named(chosen: &ResolvedModel) -> Result<Ask> {
     let name = chosen.model.provider.as_deref().unwrap_or_default();
     if let Some((_, ask)) = PROVIDERS.iter().find(|(known, _)| *known == name) {
         return Ok(*ask);

@@ -2,17 +2,17 @@
 //! memories and from what was said in the session.
 
 use crate::core::fault::Result;
-use crate::core::memory::recall::{self, Line};
+use crate::core::memory::recall::{self, NoteLine};
 use crate::core::model::{Message, Reply};
-use crate::provider::Question;
-use crate::store::memory::{self, Shelf};
+use crate::provider::ModelCall;
+use crate::store::memory::{self, NotePlace};
 use regex::Regex;
 use std::sync::LazyLock;
 
 static REMEMBER: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?is)^\s*(?:please\s+)?remember\s*(?::|\bthat\b)?\s*(.+)$").ok());
 
-pub(super) fn ask(question: &mut Question) -> Result<Reply> {
+pub(super) fn ask(question: &mut ModelCall) -> Result<Reply> {
     question.workspace.say_once(
         "offline",
         "no model is configured, so the built-in offline one answers from memories/; set `model:` in claw.yaml",
@@ -20,7 +20,7 @@ pub(super) fn ask(question: &mut Question) -> Result<Reply> {
     let messages = &question.request.messages;
     let text = messages.last().map(Message::content).unwrap_or_default();
     let reply = if let Some(note) = told(text) {
-        let content = format!("Noted in {}", Shelf::Daily.file(question.at));
+        let content = format!("Noted in {}", NotePlace::Daily.file(question.at));
         Reply { content, remember: vec![note], ..Reply::default() }
     } else {
         let found = memory::search(question.workspace, text, 1)?.into_iter().next();
@@ -44,14 +44,14 @@ fn told(text: &str) -> Option<String> {
 }
 
 /// What the user said before in this session that answers the question.
-fn said(question: &Question) -> Option<Line> {
+fn said(question: &ModelCall) -> Option<NoteLine> {
     let (last, before) = question.request.messages.split_last()?;
-    let lines: Vec<Line> = before
+    let lines: Vec<NoteLine> = before
         .iter()
         .enumerate()
         .filter_map(|(number, message)| match message {
             Message::User { content } if !content.trim().ends_with('?') => {
-                Some(Line { path: String::new(), number, text: content.clone() })
+                Some(NoteLine { path: String::new(), number, text: content.clone() })
             }
             _ => None,
         })

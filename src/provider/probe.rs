@@ -2,7 +2,7 @@
 //! models, all of them at once. No model is asked anything.
 
 use crate::core::config::OFFLINE;
-use crate::core::config::resolved_model::Chosen;
+use crate::core::config::resolved_model::ResolvedModel;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::settings::REPLAY;
 use crate::provider::wire::{self, Wire};
@@ -25,7 +25,7 @@ const MAX_LIST: usize = 8 << 20;
 
 /// How a model stands.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Standing {
+pub enum ModelStatus {
     /// It needs nobody, or its program is there.
     Ready,
     /// It answers from a cassette.
@@ -61,14 +61,14 @@ pub struct Key {
 const WIRES: &[(&str, &Wire)] =
     &[("openai", &openai::WIRE), ("anthropic", &anthropic::WIRE), ("ollama", &ollama::WIRE)];
 
-fn wire(chosen: &Chosen) -> Option<&'static Wire> {
+fn wire(chosen: &ResolvedModel) -> Option<&'static Wire> {
     let provider = chosen.model.provider.as_deref()?;
     WIRES.iter().find(|(name, _)| *name == provider).map(|(_, wire)| *wire)
 }
 
 /// The base URL of a model's server; nothing where it has none.
 #[must_use]
-pub fn base(workspace: &Workspace, chosen: &Chosen) -> Option<String> {
+pub fn base(workspace: &Workspace, chosen: &ResolvedModel) -> Option<String> {
     let wire = wire(chosen)?;
     let base = chosen.model.api_base.as_deref().map(|base| base.trim_end_matches('/'));
     let url = (wire.url)(base, &workspace.world);
@@ -77,7 +77,7 @@ pub fn base(workspace: &Workspace, chosen: &Chosen) -> Option<String> {
 
 /// Where a model's key comes from, if it is to have one.
 #[must_use]
-pub fn key(workspace: &Workspace, chosen: &Chosen) -> Option<Key> {
+pub fn key(workspace: &Workspace, chosen: &ResolvedModel) -> Option<Key> {
     let model = &chosen.model;
     let wire = wire(chosen);
     let service = wire.and_then(|wire| wire.key).filter(|_| model.api_base.is_none());
@@ -97,35 +97,35 @@ pub fn key(workspace: &Workspace, chosen: &Chosen) -> Option<Key> {
 ///
 /// # Errors
 /// `Machine` where there can be no network at all.
-pub fn look(workspace: &Workspace, models: &[Chosen], may_contact: bool) -> Result<Vec<Standing>> {
+pub fn look(workspace: &Workspace, models: &[ResolvedModel], may_contact: bool) -> Result<Vec<ModelStatus>> {
     let all = models
         .iter()
-        .map(|chosen| async move { one(workspace, chosen, may_contact).await.unwrap_or_else(Standing::Unusable) });
+        .map(|chosen| async move { one(workspace, chosen, may_contact).await.unwrap_or_else(ModelStatus::Unusable) });
     http::block_on(None, async { Ok(join_all(all).await) })
 }
 
-async fn one(workspace: &Workspace, chosen: &Chosen, may_contact: bool) -> Result<Standing> {
+async fn one(workspace: &Workspace, chosen: &ResolvedModel, may_contact: bool) -> Result<ModelStatus> {
     match chosen.model.provider.as_deref().unwrap_or_default() {
-        OFFLINE => Ok(Standing::Ready),
-        "command" => program(workspace, chosen).map(|()| Standing::Ready),
+        OFFLINE => Ok(ModelStatus::Ready),
+        "command" => program(workspace, chosen).map(|()| ModelStatus::Ready),
         REPLAY => {
             let with_name =
                 |fault: Fault| Fault { message: format!("model {}: {}", chosen.name, fault.message), ..fault };
             let cassette = chosen.model.cassette.as_deref().unwrap_or_default();
             let (played, all) = cassette::standing(workspace, cassette).map_err(with_name)?;
             if played < all {
-                return Ok(Standing::Taped { played, all });
+                return Ok(ModelStatus::Taped { played, all });
             }
             Err(with_name(Fault::new(Kind::Unavailable, format!("all {all} exchanges are played"))))
         }
         _ => {
-            let Some(wire) = wire(chosen) else { return named(chosen).map(|_| Standing::Ready) };
+            let Some(wire) = wire(chosen) else { return named(chosen).map(|_| ModelStatus::Ready) };
             let key = wire::key(workspace, chosen, wire)?;
             if chosen.model.model.is_none() {
                 return Err(Fault::config(format!("model {}: `model` is missing", chosen.name)));
             }
             if !may_contact {
-                return Ok(Standing::Unasked);
+                return Ok(ModelStatus::Unasked);
             }
             let began = Instant::now();
             let asked = timeout(PATIENCE, list(workspace, chosen, wire, key.as_deref())).await;
@@ -134,13 +134,13 @@ async fn one(workspace: &Workspace, chosen: &Chosen, may_contact: bool) -> Resul
                 Fault::new(Kind::Unavailable, what)
             };
             let has_model = asked.map_err(|_| silent())??;
-            Ok(Standing::Reachable { ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), has_model })
+            Ok(ModelStatus::Reachable { ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), has_model })
         }
     }
 }
 
 /// Asks for the list of models; whether this one is in it, where there is one.
-async fn list(workspace: &Workspace, chosen: &Chosen, wire: &Wire, key: Option<&str>) -> Result<Option<bool>> {
+async fn list(workspace: &Workspace, chosen: &ResolvedModel, wire: &Wire, key: Option<&str>) -> Result<Option<bool>> {
     let name = &chosen.name;
     let url = format!("{}{}", base(workspace, chosen).unwrap_or_default(), wire.list.1);
     let patience = chosen.model.connect_timeout.map_or(PATIENCE, |own| limit(Some(own), 3).min(PATIENCE));
@@ -180,7 +180,7 @@ fn has(list: &Value, model: Option<&str>) -> Option<bool> {
 }
 
 /// Whether the program of a `command` model is there, as the system would look for it.
-fn program(workspace: &Workspace, chosen: &Chosen) -> Result<()> {
+fn program(workspace: &Workspace, chosen: &ResolvedModel) -> Result<()> {
     let Some(program) = chosen.model.command.first() else {
         return Err(Fault::config(format!("model {}: `command` is missing", chosen.name)));
     };

@@ -1,15 +1,15 @@
 //! `replay`: what was recorded answers again, exchange by exchange, in its order. The provider that was recorded
 //! makes the request and reads the answer, as it did then; only whoever was asked is not.
 
-use crate::core::config::resolved_model::Chosen;
+use crate::core::config::resolved_model::ResolvedModel;
 use crate::core::fault::{Fault, Result};
 use crate::core::model::settings::{Model, REPLAY};
 use crate::core::model::{Reply, Request};
 use crate::provider::tape::Tape;
-use crate::provider::{Question, Took, named};
+use crate::provider::{Charge, ModelCall, named};
 use crate::store::cassette;
 
-pub(super) fn ask(question: &mut Question) -> Result<Reply> {
+pub(super) fn ask(question: &mut ModelCall) -> Result<Reply> {
     let chosen = question.chosen;
     let with_name = |fault: Fault| Fault { message: format!("model {}: {}", chosen.name, fault.message), ..fault };
     let Some(cassette) = &chosen.model.cassette else {
@@ -19,7 +19,7 @@ pub(super) fn ask(question: &mut Question) -> Result<Reply> {
     // As it was set up then; what is said of it now comes first.
     let mut model = playing.exchange.model().map_err(with_name)?;
     model.merge(&Model { provider: None, cassette: None, ..chosen.model.clone() });
-    let then = Chosen { name: chosen.name.clone(), model };
+    let then = ResolvedModel { name: chosen.name.clone(), model };
     let ask = named(&then)?;
     if then.model.provider.as_deref() == Some(REPLAY) {
         return Err(with_name(Fault::data("a cassette of a cassette answers nothing")));
@@ -30,7 +30,7 @@ pub(super) fn ask(question: &mut Question) -> Result<Reply> {
         max_tokens: then.model.max_tokens,
         ..question.request.clone()
     };
-    ask(&mut Question {
+    ask(&mut ModelCall {
         workspace: question.workspace,
         chosen: &then,
         request: &request,
@@ -38,7 +38,7 @@ pub(super) fn ask(question: &mut Question) -> Result<Reply> {
         lane: question.lane,
         ear: question.ear,
         heard: &mut *question.heard,
-        took: Took::Nothing,
+        took: Charge::Nothing,
         tape: Tape::playing(playing),
     })
 }

@@ -1,7 +1,7 @@
 //! Where an answer comes from: a server, or a cassette that says what one said. Whoever reads it cannot tell.
 
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::model::cassette::{Chunk, Response as Recorded};
+use crate::core::model::cassette::{RecordedChunk, Response as Recorded};
 use crate::provider::http;
 use crate::provider::tape::Tape;
 use reqwest::Response;
@@ -34,7 +34,7 @@ impl Source {
             Some((HeaderName::try_from(name.as_str()).ok()?, HeaderValue::from_str(value).ok()?))
         });
         let headers = headers.collect();
-        let chunks = recorded.chunks.iter().map(Chunk::bytes).collect::<Result<_>>()?;
+        let chunks = recorded.chunks.iter().map(RecordedChunk::bytes).collect::<Result<_>>()?;
         Ok(Self { status: recorded.status, headers, body: Body::Cassette(chunks, recorded.cut.clone()) })
     }
 

@@ -2,17 +2,17 @@
 //! bounded in size and in silence. A protocol is a table: where it is asked, how a question is put, and how a
 //! frame of the answer is taken in.
 
-use crate::core::config::resolved_model::Chosen;
+use crate::core::config::resolved_model::ResolvedModel;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::model::cassette::{Request as Asked, Response as Recorded};
+use crate::core::model::cassette::{RecordedRequest as Asked, Response as Recorded};
 use crate::core::model::{Reply, Usage};
 use crate::provider::answer::{Answer, Broken};
 use crate::provider::frames::{Bad, Frames, Framing};
 use crate::provider::source::Source;
 use crate::provider::tape::{self, Tape};
-use crate::provider::{MAX_ANSWER, Question, Took, http, limit};
+use crate::provider::{Charge, MAX_ANSWER, ModelCall, http, limit};
 use crate::store::agent::secrets;
-use crate::store::session::stop::Ear;
+use crate::store::session::stop::CancelToken;
 use crate::store::workspace::Workspace;
 use crate::world::World;
 use reqwest::RequestBuilder;
@@ -32,7 +32,7 @@ pub(super) struct Wire {
     /// The headers, beside those of every request.
     pub(super) headers: &'static [(&'static str, Header)],
     /// The question.
-    pub(super) body: fn(&Question) -> Result<Value>,
+    pub(super) body: fn(&ModelCall) -> Result<Value>,
     /// Takes a frame in; true behind the last one.
     pub(super) take: Take,
 }
@@ -48,7 +48,7 @@ pub(super) enum Header {
 }
 
 /// Asks a question in a protocol.
-pub(super) fn ask(question: &mut Question, wire: &Wire) -> Result<Reply> {
+pub(super) fn ask(question: &mut ModelCall, wire: &Wire) -> Result<Reply> {
     let chosen = question.chosen;
     let name = &chosen.name;
     let base = chosen.model.api_base.as_deref().map(|base| base.trim_end_matches('/'));
@@ -57,7 +57,7 @@ pub(super) fn ask(question: &mut Question, wire: &Wire) -> Result<Reply> {
     let recorded = tape::answer(question, &asked)?;
     // Nobody is asked who would want to see a key.
     let key = if recorded.is_some() { None } else { key(question.workspace, chosen, wire)? };
-    let (stop, whole) = (question.ear.and_then(Ear::bell), limit(chosen.model.timeout, 600));
+    let (stop, whole) = (question.ear.and_then(CancelToken::bell), limit(chosen.model.timeout, 600));
     let exchange = async {
         let key = key.as_deref();
         let source = if let Some(recorded) = recorded {
@@ -76,7 +76,7 @@ pub(super) fn ask(question: &mut Question, wire: &Wire) -> Result<Reply> {
 }
 
 /// The key that a model is asked with.
-pub(super) fn key(workspace: &Workspace, chosen: &Chosen, wire: &Wire) -> Result<Option<String>> {
+pub(super) fn key(workspace: &Workspace, chosen: &ResolvedModel, wire: &Wire) -> Result<Option<String>> {
     let key = secrets::key(workspace, &chosen.name, &chosen.model)?;
     // Somebody else's server is never told the service's key.
     let service = wire.key.filter(|_| key.is_none() && chosen.model.api_base.is_none());
@@ -87,7 +87,7 @@ pub(super) fn key(workspace: &Workspace, chosen: &Chosen, wire: &Wire) -> Result
 }
 
 /// The provider's name of the model that is asked.
-pub(super) fn model<'a>(question: &Question<'a>) -> Result<&'a str> {
+pub(super) fn model<'a>(question: &ModelCall<'a>) -> Result<&'a str> {
     let missing = || Fault::config(format!("model {}: `model` is missing", question.chosen.name));
     question.request.model.as_deref().ok_or_else(missing)
 }
@@ -114,14 +114,14 @@ fn path(url: &str) -> String {
 }
 
 /// Asks the server.
-async fn send(post: RequestBuilder, asked: &Asked, question: &mut Question<'_>, key: Option<&str>) -> Result<Source> {
+async fn send(post: RequestBuilder, asked: &Asked, question: &mut ModelCall<'_>, key: Option<&str>) -> Result<Source> {
     let name = &question.chosen.name;
     let first = limit(question.chosen.model.first_token_timeout, 120);
-    question.took = Took::Unknown;
+    question.took = Charge::Unknown;
     let sent = timeout(first, post.json(&asked.body).send()).await.map_err(|_| silent(name, first))?;
     let response = sent.map_err(|e| {
         if e.is_connect() || e.is_builder() {
-            question.took = Took::Nothing;
+            question.took = Charge::Nothing;
         }
         http::failed(name, &e, key)
     })?;
@@ -131,7 +131,7 @@ async fn send(post: RequestBuilder, asked: &Asked, question: &mut Question<'_>, 
 }
 
 /// Reads what is answered.
-async fn hear(source: Source, wire: &Wire, question: &mut Question<'_>, key: Option<&str>) -> Result<Reply> {
+async fn hear(source: Source, wire: &Wire, question: &mut ModelCall<'_>, key: Option<&str>) -> Result<Reply> {
     let name = question.chosen.name.clone();
     let first = limit(question.chosen.model.first_token_timeout, 120);
     let status = source.status;
@@ -143,7 +143,7 @@ async fn hear(source: Source, wire: &Wire, question: &mut Question<'_>, key: Opt
     let (body, end) = whole(source, &mut question.tape, &name, first, key).await;
     if !is_success {
         // What it refuses with is in the status; the words may be cut off.
-        question.took = Took::Counted(Usage::default());
+        question.took = Charge::Counted(Usage::default());
         let now = question.workspace.world.now().timestamp();
         return Err(http::refused(&name, status, &headers, &body, key, now));
     }
@@ -189,7 +189,7 @@ async fn streamed(
     mut source: Source,
     framing: Framing,
     wire: &Wire,
-    question: &mut Question<'_>,
+    question: &mut ModelCall<'_>,
     key: Option<&str>,
 ) -> Result<Reply> {
     let name = question.chosen.name.clone();

@@ -12,13 +12,13 @@ use crate::core::slash;
 use crate::core::turn;
 use crate::stage::route;
 use crate::store::lock::holders;
-use crate::store::queue::locate::{self, Found};
+use crate::store::queue::locate::{self, Located};
 use crate::store::queue::spool;
 use crate::store::routes;
 use crate::store::session::log;
 use crate::store::workspace::Workspace;
-use crate::store::workspace::journal::{self, Line};
-use crate::store::workspace::mailbox::{Side, State};
+use crate::store::workspace::journal::{self, JournalLine};
+use crate::store::workspace::mailbox::{Mailbox, State};
 use crate::tool;
 use serde::Serialize;
 use std::fs;
@@ -65,12 +65,12 @@ pub struct Story {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub noted: Vec<String>,
     /// What went out.
-    pub out: Vec<Out>,
+    pub out: Vec<OutgoingRow>,
 }
 
 /// Something that an event has sent out.
 #[derive(Debug, Serialize)]
-pub struct Out {
+pub struct OutgoingRow {
     /// What became of it, in a word.
     pub what: &'static str,
     /// Its id.
@@ -84,7 +84,7 @@ impl Story {
     ///
     /// # Errors
     /// Where the log of its session, or what it has sent, cannot be read.
-    pub fn of(workspace: &Workspace, id: &Id, found: &Found) -> Result<Self> {
+    pub fn of(workspace: &Workspace, id: &Id, found: &Located) -> Result<Self> {
         let event = spool::read_capped(&found.path).and_then(|bytes| Event::from_json(&bytes));
         let lines = journal_of(workspace, id);
         let told = |what: &str| lines.iter().filter(|l| l.what == what).map(|l| l.why.clone()).collect();
@@ -116,12 +116,12 @@ impl Story {
         Ok(story)
     }
 
-    fn read(&mut self, workspace: &Workspace, event: &Event, found: &Found, lines: &[Line]) -> Result<()> {
+    fn read(&mut self, workspace: &Workspace, event: &Event, found: &Located, lines: &[JournalLine]) -> Result<()> {
         let id = &event.id;
         self.came = came(event);
         let decision = routes::load(workspace).and_then(|known| route::decide(workspace, event, &known));
         let lane = decision.as_ref().map(|d| d.session.clone()).unwrap_or_default();
-        let records = if found.side == Side::Inbox { log::read(workspace, &lane, id)? } else { Vec::new() };
+        let records = if found.side == Mailbox::Inbox { log::read(workspace, &lane, id)? } else { Vec::new() };
         for record in &records {
             if let Record::Model { id: of, model, reply, .. } = record
                 && of == id
@@ -144,7 +144,7 @@ impl Story {
         self.stands = standing(workspace, found, lines, &format!("{took}{cost}"));
         // What is not done and has no lane was never routed.
         let is_routed = found.state.is_none() || !found.entry.lane.is_empty();
-        if found.side == Side::Inbox && is_routed && found.state != Some(State::New) {
+        if found.side == Mailbox::Inbox && is_routed && found.state != Some(State::New) {
             self.route = Some(match &decision {
                 Ok(d) if d.agent.is_empty() => d.why.clone(),
                 Ok(d) => {
@@ -154,12 +154,12 @@ impl Story {
                 Err(fault) => fault.to_string(),
             });
         }
-        if found.side == Side::Outbox {
+        if found.side == Mailbox::Outbox {
             self.out.push(sent_out(workspace, event, Some(found)));
             return Ok(());
         }
         if slash::is_command(event)
-            && let Some(found) = locate::of(workspace, Side::Outbox, &id.derive(Derived::Reply, 1))?.first()
+            && let Some(found) = locate::of(workspace, Mailbox::Outbox, &id.derive(Derived::Reply, 1))?.first()
         {
             let answer = spool::read_event(&found.path, &found.entry.id)?;
             self.out.push(sent_out(workspace, &answer, Some(found)));
@@ -168,7 +168,7 @@ impl Story {
         self.asked = asked(workspace, id, records)?;
         for event in done.iter().flat_map(|(_, out)| out) {
             let is_inward = matches!(event.kind, EventKind::Remember | EventKind::Result);
-            let side = if is_inward { Side::Inbox } else { Side::Outbox };
+            let side = if is_inward { Mailbox::Inbox } else { Mailbox::Outbox };
             self.out.push(sent_out(workspace, event, locate::of(workspace, side, &event.id)?.first()));
         }
         Ok(())
@@ -183,7 +183,7 @@ fn asked(workspace: &Workspace, id: &Id, records: Vec<Record>) -> Result<Vec<Sto
     let ids = children.map(|(number, _)| id.derive(Derived::Dispatch, number));
     let mut stories = Vec::new();
     for id in ids {
-        if let Some(found) = locate::of(workspace, Side::Inbox, &id)?.first() {
+        if let Some(found) = locate::of(workspace, Mailbox::Inbox, &id)?.first() {
             stories.push(Story::of(workspace, &id, found)?);
         }
     }
@@ -191,12 +191,12 @@ fn asked(workspace: &Workspace, id: &Id, records: Vec<Record>) -> Result<Vec<Sto
 }
 
 /// How an outgoing event stands.
-fn sent_out(workspace: &Workspace, event: &Event, found: Option<&Found>) -> Out {
+fn sent_out(workspace: &Workspace, event: &Event, found: Option<&Located>) -> OutgoingRow {
     let (what, stands) = how(workspace, event, found);
-    Out { what, id: event.id.clone(), stands }
+    OutgoingRow { what, id: event.id.clone(), stands }
 }
 
-fn how(workspace: &Workspace, event: &Event, found: Option<&Found>) -> (&'static str, String) {
+fn how(workspace: &Workspace, event: &Event, found: Option<&Located>) -> (&'static str, String) {
     let to = &event.reply_to;
     if event.kind == EventKind::Result && Asker::of(event).is_some_and(|asker| asker.waits) {
         return ("told", to.to_string());
@@ -220,13 +220,13 @@ fn how(workspace: &Workspace, event: &Event, found: Option<&Found>) -> (&'static
     if lines.iter().any(|l| l.what == "discard") {
         return ("out", format!("{to}: discarded"));
     }
-    let receipt = fs::read_to_string(Side::Outbox.receipt(workspace, &event.id)).unwrap_or_default();
+    let receipt = fs::read_to_string(Mailbox::Outbox.receipt(workspace, &event.id)).unwrap_or_default();
     let receipt: Vec<&str> = receipt.lines().collect();
     let receipt = if receipt.is_empty() { String::new() } else { format!(" ({})", receipt.join(", ")) };
     (if lines.iter().any(|l| l.what == "unread") { "unread" } else { "sent" }, format!("{to}{receipt}"))
 }
 
-fn standing(workspace: &Workspace, found: &Found, lines: &[Line], took: &str) -> String {
+fn standing(workspace: &Workspace, found: &Located, lines: &[JournalLine], took: &str) -> String {
     let id = &found.entry.id;
     let last = |what: &str| lines.iter().rev().find(|l| l.what == what).map(|l| l.why.clone());
     match found.state {
@@ -279,7 +279,7 @@ fn took(ms: i64) -> String {
     }
 }
 
-fn journal_of(workspace: &Workspace, id: &Id) -> Vec<Line> {
+fn journal_of(workspace: &Workspace, id: &Id) -> Vec<JournalLine> {
     let texts = journal::files(workspace).into_iter().filter_map(|path| fs::read_to_string(path).ok());
     let mut lines = Vec::new();
     for text in texts {

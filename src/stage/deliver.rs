@@ -1,23 +1,23 @@
 //! `deliver`: from `outbox/ready` to the world. What the other side has taken is in the receipt,
 //! synced, before the event moves.
 
-use crate::channel::{self, CLI, Parcel};
+use crate::channel::{self, CLI, Delivery};
 use crate::core::event::Event;
 use crate::core::event::entry::Entry;
 use crate::core::event::retry::PATIENCE;
 use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::stage::outcome::{Outcome, Patience, Standing, crashed, settle};
-use crate::stage::worker::handler::Work;
+use crate::stage::outcome::{EventOutcome, Outcome, RetryPolicy, crashed, settle};
+use crate::stage::worker::handler::Handler;
 use crate::store::lock::Lane;
 use crate::store::queue::receipt::Receipt;
-use crate::store::queue::spool::{self, Head, Job};
+use crate::store::queue::spool::{self, Job, LaneHead};
 use crate::store::workspace::Workspace;
-use crate::store::workspace::journal::{self, Line};
-use crate::store::workspace::mailbox::{Side, State};
+use crate::store::workspace::journal::{self, JournalLine};
+use crate::store::workspace::mailbox::{Mailbox, State};
 
 /// Prints an event for the terminal.
-pub type Print<'a> = &'a (dyn Fn(&Event) -> Result<()> + Sync);
+pub type PrintEvent<'a> = &'a (dyn Fn(&Event) -> Result<()> + Sync);
 
 /// Deliveries, for all channels or for one.
 pub struct Deliver<'a> {
@@ -26,12 +26,12 @@ pub struct Deliver<'a> {
     /// Only this channel.
     pub channel: Option<&'a str>,
     /// Prints for the terminal; nobody's terminal is ours without it.
-    pub print: Option<Print<'a>>,
+    pub print: Option<PrintEvent<'a>>,
 }
 
-impl Work for Deliver<'_> {
-    fn side(&self) -> Side {
-        Side::Outbox
+impl Handler for Deliver<'_> {
+    fn side(&self) -> Mailbox {
+        Mailbox::Outbox
     }
 
     fn wants(&self, lane: &str) -> bool {
@@ -51,28 +51,28 @@ impl Work for Deliver<'_> {
         let id = job.entry.id.clone();
         let event = match job.read() {
             Ok(event) => event,
-            Err(fault) => return settle(self.workspace, Side::Outbox, job, fault, None, Patience::Waits),
+            Err(fault) => return settle(self.workspace, Mailbox::Outbox, job, fault, None, RetryPolicy::Waits),
         };
         if let Some(fault) = crashed(&job) {
-            return settle(self.workspace, Side::Outbox, job, fault, Some(&event), Patience::Waits);
+            return settle(self.workspace, Mailbox::Outbox, job, fault, Some(&event), RetryPolicy::Waits);
         }
         match self.hand_over(&event, &job, lane) {
             Ok(receipt) => {
-                let sent = Line {
+                let sent = JournalLine {
                     to: "done".into(),
                     why: event.reply_to.to_string(),
                     receipt: Some(receipt.clone()).filter(|r| !r.is_empty()),
-                    ..Line::of(Side::Outbox, "sent", &job.entry)
+                    ..JournalLine::of(Mailbox::Outbox, "sent", &job.entry)
                 };
                 match job.done() {
                     Ok(()) => {
                         journal::write(self.workspace, sent);
-                        Outcome { id, state: Standing::Done(vec![receipt]) }
+                        Outcome { id, state: EventOutcome::Done(vec![receipt]) }
                     }
-                    Err(fault) => Outcome { id, state: Standing::Untouched(fault) },
+                    Err(fault) => Outcome { id, state: EventOutcome::Untouched(fault) },
                 }
             }
-            Err(fault) => settle(self.workspace, Side::Outbox, job, fault, Some(&event), Patience::Waits),
+            Err(fault) => settle(self.workspace, Mailbox::Outbox, job, fault, Some(&event), RetryPolicy::Waits),
         }
     }
 }
@@ -84,7 +84,7 @@ impl Deliver<'_> {
             return Err(Fault::new(Kind::Failed, "it has expired before it could be sent"));
         }
         let silent = |_: &Event| Err(Fault::new(Kind::Later, "this is not the terminal"));
-        let mut parcel = Parcel {
+        let mut parcel = Delivery {
             workspace: self.workspace,
             event,
             attempt: job.entry.tries.attempts,
@@ -106,26 +106,26 @@ pub fn give_up_unread(workspace: &Workspace) -> Result<()> {
     let now = workspace.world.now();
     // The id may be older than the answer, whose question was tried again; only the event knows.
     let is_old = |(state, entry): &(State, Entry)| {
-        let path = Side::Outbox.dir(workspace, *state).join(entry.to_string());
+        let path = Mailbox::Outbox.dir(workspace, *state).join(entry.to_string());
         let made = || spool::read_event(&path, &entry.id).map(|event| Stamp::from(event.created_at));
         let ended = |at: Stamp| at.plus_seconds(PATIENCE) < now;
         ended(entry.id.stamp()) && made().is_ok_and(ended)
     };
     let is_terminal = |lane: &str| lane.starts_with("cli-");
-    for (name, entries) in spool::lanes(workspace, Side::Outbox, &is_terminal)? {
+    for (name, entries) in spool::lanes(workspace, Mailbox::Outbox, &is_terminal)? {
         if !entries.first().is_some_and(is_old) {
             continue;
         }
-        let Some(lane) = Lane::attempt(workspace, Side::Outbox, &name)? else { continue };
-        let mut entries = spool::lane(workspace, Side::Outbox, &name)?;
+        let Some(lane) = Lane::attempt(workspace, Mailbox::Outbox, &name)? else { continue };
+        let mut entries = spool::lane(workspace, Mailbox::Outbox, &name)?;
         while entries.first().is_some_and(is_old) {
-            let Head::Job(job) = spool::claim(workspace, Side::Outbox, &lane, &mut entries)? else { break };
+            let LaneHead::Job(job) = spool::claim(workspace, Mailbox::Outbox, &lane, &mut entries)? else { break };
             // A copy of what has ended may have stood before it.
             if !is_old(&(State::Run, job.entry.clone())) {
                 job.give_back()?;
                 break;
             }
-            let unread = Line { to: "done".into(), ..Line::of(Side::Outbox, "unread", &job.entry) };
+            let unread = JournalLine { to: "done".into(), ..JournalLine::of(Mailbox::Outbox, "unread", &job.entry) };
             job.done()?;
             journal::write(workspace, unread);
         }

@@ -5,29 +5,29 @@ use crate::core::event::id::{Derived, Id};
 use crate::core::event::stamp::{SECOND, Stamp};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::slash;
-use crate::stage::outcome::{Outcome, Standing};
+use crate::stage::outcome::{EventOutcome, Outcome};
 use crate::stage::route;
-use crate::stage::worker::handler::Work;
+use crate::stage::worker::handler::Handler;
 use crate::store::fs::watch::{Hears, Watch, Woken};
 use crate::store::lock::Lane;
-use crate::store::lock::slots::{Promised, Slots, Taken};
-use crate::store::queue::locate::{self, Found};
-use crate::store::queue::spool::{self, Head};
+use crate::store::lock::slots::{Promised, Slots, SlotsTaken};
+use crate::store::queue::locate::{self, Located};
+use crate::store::queue::spool::{self, LaneHead};
 use crate::store::workspace::Workspace;
-use crate::store::workspace::mailbox::{Side, State};
+use crate::store::workspace::mailbox::{Mailbox, State};
 use std::fs;
 use std::os::fd::BorrowedFd;
 
 /// How long somebody waits.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Limit<'a> {
+pub struct Deadline<'a> {
     /// Until then.
     pub until: Option<Stamp>,
     /// Until this is readable.
     pub bell: Option<BorrowedFd<'a>>,
 }
 
-impl Limit<'_> {
+impl Deadline<'_> {
     /// Sleeps until something changes, or `due` comes. False where nobody waits any longer.
     ///
     /// # Errors
@@ -47,8 +47,8 @@ impl Limit<'_> {
 ///
 /// # Errors
 /// `Later` where it is not this stage's turn yet, `Data` where there is no such event.
-pub fn see_through(workspace: &Workspace, works: &[&dyn Work], id: &Id) -> Result<Outcome> {
-    let seen = see_within(workspace, works, id, Limit::default())?;
+pub fn see_through(workspace: &Workspace, works: &[&dyn Handler], id: &Id) -> Result<Outcome> {
+    let seen = see_within(workspace, works, id, Deadline::default())?;
     seen.ok_or_else(|| Fault::new(Kind::Later, format!("nobody waits for {id} any longer")))
 }
 
@@ -56,8 +56,8 @@ pub fn see_through(workspace: &Workspace, works: &[&dyn Work], id: &Id) -> Resul
 ///
 /// # Errors
 /// As [`see_through`].
-pub fn see_within(workspace: &Workspace, works: &[&dyn Work], id: &Id, limit: Limit) -> Result<Option<Outcome>> {
-    let side = works.first().map_or(Side::Inbox, |work| work.side());
+pub fn see_within(workspace: &Workspace, works: &[&dyn Handler], id: &Id, limit: Deadline) -> Result<Option<Outcome>> {
+    let side = works.first().map_or(Mailbox::Inbox, |work| work.side());
     let mut watch = None;
     loop {
         let place = place(workspace, side, id)?;
@@ -95,19 +95,19 @@ pub fn see_within(workspace: &Workspace, works: &[&dyn Work], id: &Id, limit: Li
 ///
 /// # Errors
 /// Where the file system refuses, or the lane is held up (`Later`).
-pub fn until(workspace: &Workspace, work: &dyn Work, lane: &Lane, id: &Id) -> Result<Option<Outcome>> {
-    take_slots(workspace, work, lane, Limit::default())?;
+pub fn until(workspace: &Workspace, work: &dyn Handler, lane: &Lane, id: &Id) -> Result<Option<Outcome>> {
+    take_slots(workspace, work, lane, Deadline::default())?;
     work_off(workspace, work, lane, id)
 }
 
-fn work_off(workspace: &Workspace, work: &dyn Work, lane: &Lane, id: &Id) -> Result<Option<Outcome>> {
+fn work_off(workspace: &Workspace, work: &dyn Handler, lane: &Lane, id: &Id) -> Result<Option<Outcome>> {
     let side = work.side();
     let mut entries = spool::lane(workspace, side, &lane.name)?;
     loop {
         match spool::claim(workspace, side, lane, &mut entries)? {
-            Head::Nothing => return Ok(None),
-            Head::NotDue(due) => return Err(not_due(workspace, id, due, "")),
-            Head::Job(job) => {
+            LaneHead::Nothing => return Ok(None),
+            LaneHead::NotDue(due) => return Err(not_due(workspace, id, due, "")),
+            LaneHead::Job(job) => {
                 let is_it = job.entry.id == *id;
                 let outcome = work.run(job, lane);
                 match outcome.state {
@@ -115,11 +115,11 @@ fn work_off(workspace: &Workspace, work: &dyn Work, lane: &Lane, id: &Id) -> Res
                         lane.occupy(Slots::default());
                         return Ok(Some(outcome));
                     }
-                    Standing::Waiting(due, fault) => {
+                    EventOutcome::Waiting(due, fault) => {
                         return Err(not_due(workspace, id, due, &format!(" behind {}: {fault}", outcome.id)));
                     }
-                    Standing::Untouched(fault) => return Err(fault),
-                    Standing::Done(_) | Standing::Failed(_) => {}
+                    EventOutcome::Untouched(fault) => return Err(fault),
+                    EventOutcome::Done(_) | EventOutcome::Failed(_) => {}
                 }
             }
         }
@@ -131,19 +131,19 @@ fn work_off(workspace: &Workspace, work: &dyn Work, lane: &Lane, id: &Id) -> Res
 ///
 /// # Errors
 /// Where the file system refuses, or the settings are bad.
-pub fn take_slots(workspace: &Workspace, work: &dyn Work, lane: &Lane, limit: Limit) -> Result<bool> {
+pub fn take_slots(workspace: &Workspace, work: &dyn Handler, lane: &Lane, limit: Deadline) -> Result<bool> {
     // How many there are may change while we wait.
     let key = work.key(&lane.name);
     let (mut watch, mut promised) = (None, Promised::default());
     loop {
         let groups = work.slots(key)?;
         match Slots::attempt(workspace, &groups, &promised)? {
-            Taken::All(slots) => {
+            SlotsTaken::All(slots) => {
                 lane.occupy(slots);
                 return Ok(true);
             }
-            Taken::Full(count) if promised.renew(workspace, &groups[..count])? => continue,
-            Taken::Full(_) => {}
+            SlotsTaken::Full(count) if promised.renew(workspace, &groups[..count])? => continue,
+            SlotsTaken::Full(_) => {}
         }
         match &watch {
             Some(watch) if !limit.sleep(workspace, watch, None)? => return Ok(false),
@@ -163,19 +163,19 @@ pub fn take_slots(workspace: &Workspace, work: &dyn Work, lane: &Lane, limit: Li
 ///
 /// # Errors
 /// Where the kernel has no watch left.
-pub fn eye(workspace: &Workspace, side: Side) -> Result<Watch> {
+pub fn eye(workspace: &Workspace, side: Mailbox) -> Result<Watch> {
     let locks = workspace.path(".claw/locks").join(side.name());
     let [ready, wait, failed] =
         [State::Ready, State::Wait, State::Failed].map(|state| (side.dir(workspace, state), Hears::Arrivals));
     Watch::new(&[(locks, Hears::Releases), ready, wait, failed])
 }
 
-fn place(workspace: &Workspace, side: Side, id: &Id) -> Result<Found> {
+fn place(workspace: &Workspace, side: Mailbox, id: &Id) -> Result<Located> {
     // A copy that is still there is to be worked off, also where the event has ended; and between two
     // folders an event is in neither for a reader, who therefore looks twice.
-    let look = || -> Result<Option<Found>> {
+    let look = || -> Result<Option<Located>> {
         let mut found = locate::of(workspace, side, id)?;
-        let live = |f: &Found| matches!(f.state, Some(State::Ready | State::Wait | State::Run));
+        let live = |f: &Located| matches!(f.state, Some(State::Ready | State::Wait | State::Run));
         let at = found.iter().position(live).unwrap_or(0);
         Ok((!found.is_empty()).then(|| found.swap_remove(at)))
     };
@@ -187,14 +187,14 @@ fn place(workspace: &Workspace, side: Side, id: &Id) -> Result<Found> {
 }
 
 /// How the event stands, if nobody has to work on it any more.
-fn standing(workspace: &Workspace, side: Side, found: &Found, id: &Id) -> Result<Option<Outcome>> {
+fn standing(workspace: &Workspace, side: Mailbox, found: &Located, id: &Id) -> Result<Option<Outcome>> {
     let outcome = |state| Ok(Some(Outcome { id: id.clone(), state }));
     match found.state {
-        None => outcome(Standing::Done(left_behind(workspace, side, found, id))),
+        None => outcome(EventOutcome::Done(left_behind(workspace, side, found, id))),
         Some(State::Failed) => {
             let reason = fs::read_to_string(side.reason(workspace, id)).unwrap_or_default();
             let first = reason.lines().next().unwrap_or("no reason was written").to_owned();
-            outcome(Standing::Failed(Fault::new(Kind::Failed, first)))
+            outcome(EventOutcome::Failed(Fault::new(Kind::Failed, first)))
         }
         Some(State::New) => {
             let fault = Fault::new(Kind::Later, format!("{id} is not routed yet"));
@@ -203,7 +203,7 @@ fn standing(workspace: &Workspace, side: Side, found: &Found, id: &Id) -> Result
         Some(State::Wait) => match found.entry.waits(workspace.world.now()) {
             Some(due) => {
                 let fault = Fault::new(Kind::Later, "an attempt has failed").hint(format!("claw why {}", id.short()));
-                outcome(Standing::Waiting(due, fault))
+                outcome(EventOutcome::Waiting(due, fault))
             }
             None => Ok(None),
         },
@@ -212,8 +212,8 @@ fn standing(workspace: &Workspace, side: Side, found: &Found, id: &Id) -> Result
 }
 
 /// What a finished event has sent out, by its session's log.
-fn left_behind(workspace: &Workspace, side: Side, found: &Found, id: &Id) -> Vec<String> {
-    if side == Side::Outbox {
+fn left_behind(workspace: &Workspace, side: Mailbox, found: &Located, id: &Id) -> Vec<String> {
+    if side == Mailbox::Outbox {
         return Vec::new();
     }
     let event = spool::read_capped(&found.path).ok().and_then(|b| crate::core::event::Event::from_json(&b).ok());

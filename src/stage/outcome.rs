@@ -7,13 +7,13 @@ use crate::core::event::retry;
 use crate::core::event::stamp::Stamp;
 use crate::core::event::{Draft, Event, EventKind};
 use crate::core::fault::{Fault, Kind, Result};
-use crate::store::queue::drops::{self, Taken};
+use crate::store::queue::drops::{self, TakenIn};
 use crate::store::queue::publish;
 use crate::store::queue::spool::Job;
 use crate::store::session::approvals;
 use crate::store::workspace::Workspace;
-use crate::store::workspace::journal::{self, Line};
-use crate::store::workspace::mailbox::Side;
+use crate::store::workspace::journal::{self, JournalLine};
+use crate::store::workspace::mailbox::Mailbox;
 
 /// What became of a claimed event.
 #[derive(Debug)]
@@ -21,12 +21,12 @@ pub struct Outcome {
     /// The event.
     pub id: Id,
     /// How it stands.
-    pub state: Standing,
+    pub state: EventOutcome,
 }
 
 /// How an event stands after somebody worked on it.
 #[derive(Debug)]
-pub enum Standing {
+pub enum EventOutcome {
     /// It has ended well; these events went out, or this is what it left.
     Done(Vec<String>),
     /// It is tried again then.
@@ -41,9 +41,9 @@ pub enum Standing {
 ///
 /// # Errors
 /// Where the file system refuses.
-pub fn take_in(workspace: &Workspace, side: Side) -> Result<Taken> {
+pub fn take_in(workspace: &Workspace, side: Mailbox) -> Result<TakenIn> {
     let taken = drops::take_in(workspace, side, &|id, fault| notify(workspace, side, id, 0, fault, None))?;
-    if side == Side::Inbox {
+    if side == Mailbox::Inbox {
         for (_, fault) in approvals::take_up(workspace)? {
             workspace.world.say(&fault.to_string());
         }
@@ -53,12 +53,12 @@ pub fn take_in(workspace: &Workspace, side: Side) -> Result<Taken> {
 
 /// Outcomes of what failed before anybody could claim it.
 pub fn failures(failed: Vec<(Id, Fault)>) -> impl Iterator<Item = Outcome> {
-    failed.into_iter().map(|(id, fault)| Outcome { id, state: Standing::Failed(fault) })
+    failed.into_iter().map(|(id, fault)| Outcome { id, state: EventOutcome::Failed(fault) })
 }
 
 /// What kind of patience an event's sender has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
+pub enum RetryPolicy {
     /// Tried again until it expires.
     Waits,
     /// Somebody sits before it and is told at once.
@@ -70,28 +70,28 @@ pub enum Patience {
 /// Settles a job that did not end well: give it back, let it wait, or fail it.
 pub(crate) fn settle(
     workspace: &Workspace,
-    side: Side,
+    side: Mailbox,
     job: Job,
     fault: Fault,
     event: Option<&Event>,
-    patience: Patience,
+    patience: RetryPolicy,
 ) -> Outcome {
     let id = job.entry.id.clone();
-    let state = try_settle(workspace, side, job, fault, event, patience).unwrap_or_else(Standing::Untouched);
+    let state = try_settle(workspace, side, job, fault, event, patience).unwrap_or_else(EventOutcome::Untouched);
     Outcome { id, state }
 }
 
 fn try_settle(
     workspace: &Workspace,
-    side: Side,
+    side: Mailbox,
     job: Job,
     fault: Fault,
     event: Option<&Event>,
-    patience: Patience,
-) -> Result<Standing> {
+    patience: RetryPolicy,
+) -> Result<EventOutcome> {
     if matches!(fault.kind, Kind::Machine | Kind::Closed) {
         job.give_back()?;
-        return Ok(Standing::Untouched(fault));
+        return Ok(EventOutcome::Untouched(fault));
     }
     let now = workspace.world.now();
     let is_spent = fault.kind == Kind::Spent;
@@ -105,32 +105,32 @@ fn try_settle(
         retry::next(now, attempts, fault.after, expires, workspace.world.random())
     };
     let is_patient = match patience {
-        Patience::Waits => true,
-        Patience::Asks => false,
-        Patience::Calls => !is_spent,
+        RetryPolicy::Waits => true,
+        RetryPolicy::Asks => false,
+        RetryPolicy::Calls => !is_spent,
     };
     if let (true, Some(due), true) = (fault.is_temporary(), due, is_patient) {
-        let line = Line {
+        let line = JournalLine {
             to: "wait".into(),
             until: Some(due.timestamp()),
             why: fault.to_string(),
-            ..Line::of(side, "wait", &job.entry)
+            ..JournalLine::of(side, "wait", &job.entry)
         };
         job.wait(due, !is_limit && !is_spent)?;
         journal::write(workspace, line);
-        return Ok(Standing::Waiting(due, fault));
+        return Ok(EventOutcome::Waiting(due, fault));
     }
     fail(workspace, side, job, &fault, event)?;
-    Ok(Standing::Failed(fault))
+    Ok(EventOutcome::Failed(fault))
 }
 
 /// Fails a job: first the notice to whoever asked, then the reason, then the move.
-pub(crate) fn fail(workspace: &Workspace, side: Side, job: Job, fault: &Fault, event: Option<&Event>) -> Result<()> {
+pub(crate) fn fail(workspace: &Workspace, side: Mailbox, job: Job, fault: &Fault, event: Option<&Event>) -> Result<()> {
     if let Err(fault) = notify(workspace, side, &job.entry.id, job.entry.tries.rounds, fault, event) {
         job.give_back()?;
         return Err(fault);
     }
-    let line = Line { to: "failed".into(), why: fault.to_string(), ..Line::of(side, "fail", &job.entry) };
+    let line = JournalLine { to: "failed".into(), why: fault.to_string(), ..JournalLine::of(side, "fail", &job.entry) };
     let whose = event.map(|e| format!(", from {} to {}", e.from, e.reply_to)).unwrap_or_default();
     let about = format!("{}{whose}", job.entry.lane);
     job.fail(&reason(fault, &about, workspace.world.now()))?;
@@ -151,7 +151,7 @@ pub(crate) fn reason(fault: &Fault, about: &str, now: Stamp) -> String {
 /// the place that could not be reached.
 pub(crate) fn notify(
     workspace: &Workspace,
-    side: Side,
+    side: Mailbox,
     id: &Id,
     round: u32,
     fault: &Fault,
@@ -163,15 +163,15 @@ pub(crate) fn notify(
     let home = workspace.config()?.deliver_to.clone();
     let place = match (side, event) {
         (_, Some(event)) if event.kind == EventKind::Notice => None,
-        (Side::Inbox, Some(event)) => Some(workspace.person(event)?),
-        (Side::Outbox, Some(event)) => home.filter(|home| *home != event.reply_to),
+        (Mailbox::Inbox, Some(event)) => Some(workspace.person(event)?),
+        (Mailbox::Outbox, Some(event)) => home.filter(|home| *home != event.reply_to),
         (_, None) => home,
     };
     let Some(place) = place else { return Ok(()) };
     let what = event.map_or("an event", |e| {
-        if side == Side::Inbox && e.kind == EventKind::Message { "your message" } else { "an event" }
+        if side == Mailbox::Inbox && e.kind == EventKind::Message { "your message" } else { "an event" }
     });
-    let verb = if side == Side::Inbox { "could not be answered" } else { "could not be delivered" };
+    let verb = if side == Mailbox::Inbox { "could not be answered" } else { "could not be delivered" };
     let text = format!("{what} {verb}: {fault}\nIt is kept: claw why {0}, claw retry {0}", id.short());
     let from = Address::parse("claw:notice")?;
     let mut notice = if let Some(event) = event {

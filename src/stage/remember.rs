@@ -5,14 +5,14 @@
 use crate::core::event::Event;
 use crate::core::event::session_name;
 use crate::core::fault::Result;
-use crate::stage::outcome::{Outcome, Patience, Standing, crashed, settle};
-use crate::stage::worker::handler::Work;
+use crate::stage::outcome::{EventOutcome, Outcome, RetryPolicy, crashed, settle};
+use crate::stage::worker::handler::Handler;
 use crate::store::lock::Lane;
-use crate::store::memory::{self, Shelf};
+use crate::store::memory::{self, NotePlace};
 use crate::store::queue::spool::Job;
 use crate::store::workspace::Workspace;
-use crate::store::workspace::journal::{self, Line};
-use crate::store::workspace::mailbox::Side;
+use crate::store::workspace::journal::{self, JournalLine};
+use crate::store::workspace::mailbox::Mailbox;
 
 /// How often git is asked to commit a note, about a quarter of a minute.
 const COMMITS: u32 = 3;
@@ -23,9 +23,9 @@ pub struct Remember<'a> {
     pub workspace: &'a Workspace,
 }
 
-impl Work for Remember<'_> {
-    fn side(&self) -> Side {
-        Side::Inbox
+impl Handler for Remember<'_> {
+    fn side(&self) -> Mailbox {
+        Mailbox::Inbox
     }
 
     fn wants(&self, lane: &str) -> bool {
@@ -44,22 +44,25 @@ impl Work for Remember<'_> {
         let id = job.entry.id.clone();
         let event = match job.read() {
             Ok(event) => event,
-            Err(fault) => return settle(self.workspace, Side::Inbox, job, fault, None, Patience::Waits),
+            Err(fault) => return settle(self.workspace, Mailbox::Inbox, job, fault, None, RetryPolicy::Waits),
         };
         let place = crashed(&job).map_or_else(|| self.note(&job, lane, &event), Err);
         match place {
             Ok(place) => {
-                let noted =
-                    Line { to: "done".into(), why: place.clone(), ..Line::of(Side::Inbox, "remember", &job.entry) };
+                let noted = JournalLine {
+                    to: "done".into(),
+                    why: place.clone(),
+                    ..JournalLine::of(Mailbox::Inbox, "remember", &job.entry)
+                };
                 match job.done() {
                     Ok(()) => {
                         journal::write(self.workspace, noted);
-                        Outcome { id, state: Standing::Done(vec![place]) }
+                        Outcome { id, state: EventOutcome::Done(vec![place]) }
                     }
-                    Err(fault) => Outcome { id, state: Standing::Untouched(fault) },
+                    Err(fault) => Outcome { id, state: EventOutcome::Untouched(fault) },
                 }
             }
-            Err(fault) => settle(self.workspace, Side::Inbox, job, fault, Some(&event), Patience::Waits),
+            Err(fault) => settle(self.workspace, Mailbox::Inbox, job, fault, Some(&event), RetryPolicy::Waits),
         }
     }
 }
@@ -78,7 +81,7 @@ impl Remember<'_> {
     }
 }
 
-fn shelf(event: &Event) -> Result<Shelf> {
+fn shelf(event: &Event) -> Result<NotePlace> {
     let text = |key: &str| event.meta.get(key).and_then(|v| v.as_str());
-    Shelf::named(text("topic"), text("project"))
+    NotePlace::named(text("topic"), text("project"))
 }

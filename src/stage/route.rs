@@ -8,9 +8,9 @@ use crate::core::event::session_name;
 use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::routing::binding::{self, Binding, Scope};
-use crate::core::routing::learned::{Learned, Told};
-use crate::core::routing::{self, Decision, Rules};
-use crate::core::slash::{self, Command};
+use crate::core::routing::learned::{Learned, ToldBinding};
+use crate::core::routing::{self, Decision, RoutingRules};
+use crate::core::slash::{self, SlashCommand};
 use crate::stage::outcome::{notify, reason, take_in};
 use crate::store::agent::definitions;
 use crate::store::fs::durable;
@@ -18,8 +18,8 @@ use crate::store::lock::Only;
 use crate::store::queue::spool;
 use crate::store::routes::Routes;
 use crate::store::workspace::Workspace;
-use crate::store::workspace::journal::{self, Line};
-use crate::store::workspace::mailbox::{Side, State};
+use crate::store::workspace::journal::{self, JournalLine};
+use crate::store::workspace::mailbox::{Mailbox, State};
 use std::path::Path;
 
 /// What one call has done.
@@ -38,7 +38,7 @@ pub struct Routed {
 /// # Errors
 /// `Config` where `claw.yaml` is bad; the machine's trouble. What had moved by then has moved.
 pub fn all(workspace: &Workspace) -> Result<Routed> {
-    let taken = take_in(workspace, Side::Inbox)?;
+    let taken = take_in(workspace, Mailbox::Inbox)?;
     let mut routed = Router::new(workspace).route()?;
     routed.due = routed.due.into_iter().chain(taken.again).min();
     routed.failed.splice(0..0, taken.failed);
@@ -65,21 +65,21 @@ impl<'w> Router<'w> {
     pub fn route(&mut self) -> Result<Routed> {
         let workspace = self.workspace;
         let mut routed = Routed::default();
-        if spool::list(workspace, Side::Inbox, State::New)?.is_empty() {
+        if spool::list(workspace, Mailbox::Inbox, State::New)?.is_empty() {
             return Ok(routed);
         }
         let _only = Only::wait(workspace, "route")?;
         self.routes.refresh(workspace)?;
         let now = workspace.world.now();
         // A listing may show a late file and miss an earlier one: the second is good up to the end of the first.
-        let first = spool::list(workspace, Side::Inbox, State::New)?;
-        let listed = spool::list(workspace, Side::Inbox, State::New)?.into_iter();
+        let first = spool::list(workspace, Mailbox::Inbox, State::New)?;
+        let listed = spool::list(workspace, Mailbox::Inbox, State::New)?.into_iter();
         for entry in listed.filter(|entry| first.last().is_some_and(|last| entry.id <= last.id)) {
             if let Some(due) = entry.due.filter(|due| *due > now) {
                 routed.due = Some(routed.due.map_or(due, |other| other.min(due)));
                 continue;
             }
-            let path = Side::Inbox.dir(workspace, State::New).join(entry.to_string());
+            let path = Mailbox::Inbox.dir(workspace, State::New).join(entry.to_string());
             let event = match spool::read_event(&path, &entry.id) {
                 // A person took it away.
                 Err(_) if path.symlink_metadata().is_err() => continue,
@@ -110,13 +110,13 @@ impl<'w> Router<'w> {
         if !slash::is_command(event) {
             return Ok(());
         }
-        let Ok(command @ Command::Route(..)) = slash::of(event) else { return Ok(()) };
+        let Ok(command @ SlashCommand::Route(..)) = slash::of(event) else { return Ok(()) };
         let is_allowed = slash::allowed(&command, &event.from, &workspace.owners()?);
-        let Command::Route(pattern, agent) = command else { return Ok(()) };
+        let SlashCommand::Route(pattern, agent) = command else { return Ok(()) };
         let is_fit = binding::check_pattern(&pattern).is_ok() && definitions::has_agent(workspace, &agent);
         if is_allowed && is_fit {
             let binding = Binding { pattern, agent, from: None, session: Scope::Place };
-            self.routes.learn_binding(workspace, Told { since: event.id.clone(), binding })?;
+            self.routes.learn_binding(workspace, ToldBinding { since: event.id.clone(), binding })?;
         }
         Ok(())
     }
@@ -133,23 +133,23 @@ impl<'w> Router<'w> {
             self.routes.append(workspace, line)?;
         }
         let target = Entry { due: None, lane: to.lane.clone(), ..entry.clone() };
-        durable::settle(path, &Side::Inbox.dir(workspace, State::Ready).join(target.to_string()))?;
+        durable::settle(path, &Mailbox::Inbox.dir(workspace, State::Ready).join(target.to_string()))?;
         let why = if to.agent.is_empty() { to.why } else { format!("{} ({})", to.agent, to.why) };
-        let line = Line::about(Side::Inbox, "route", &event.id);
-        journal::write(workspace, Line { from: "new".into(), to: "ready".into(), lane: to.lane, why, ..line });
+        let line = JournalLine::about(Mailbox::Inbox, "route", &event.id);
+        journal::write(workspace, JournalLine { from: "new".into(), to: "ready".into(), lane: to.lane, why, ..line });
         Ok(())
     }
 }
 
 /// An event that nobody will ever answer.
 fn fail(workspace: &Workspace, path: &Path, entry: &Entry, fault: &Fault, event: Option<&Event>) -> Result<()> {
-    notify(workspace, Side::Inbox, &entry.id, entry.tries.rounds, fault, event)?;
+    notify(workspace, Mailbox::Inbox, &entry.id, entry.tries.rounds, fault, event)?;
     let about = event.map(|e| format!("none, from {} to {}", e.from, e.reply_to)).unwrap_or_default();
-    spool::write_reason(workspace, Side::Inbox, &entry.id, &reason(fault, &about, workspace.world.now()))?;
+    spool::write_reason(workspace, Mailbox::Inbox, &entry.id, &reason(fault, &about, workspace.world.now()))?;
     let name = Entry { due: None, ..entry.clone() }.to_string();
-    durable::settle(path, &Side::Inbox.dir(workspace, State::Failed).join(name))?;
-    let line = Line::about(Side::Inbox, "fail", &entry.id);
-    journal::write(workspace, Line { from: "new".into(), to: "failed".into(), why: fault.to_string(), ..line });
+    durable::settle(path, &Mailbox::Inbox.dir(workspace, State::Failed).join(name))?;
+    let line = JournalLine::about(Mailbox::Inbox, "fail", &entry.id);
+    journal::write(workspace, JournalLine { from: "new".into(), to: "failed".into(), why: fault.to_string(), ..line });
     Ok(())
 }
 
@@ -181,9 +181,9 @@ pub fn decide(workspace: &Workspace, event: &Event, learned: &Learned) -> Result
 ///
 /// # Errors
 /// `Config` where `claw.yaml` is bad; whatever `ask` says.
-pub fn with_rules<T>(workspace: &Workspace, ask: impl FnOnce(&Rules) -> Result<T>) -> Result<T> {
+pub fn with_rules<T>(workspace: &Workspace, ask: impl FnOnce(&RoutingRules) -> Result<T>) -> Result<T> {
     let config = workspace.config()?;
-    ask(&Rules {
+    ask(&RoutingRules {
         default_agent: &config.default_agent,
         main: config.deliver_to.as_ref(),
         table: config.routing.table()?,

@@ -3,7 +3,7 @@
 //! and the agent's; whoever looks again makes the same one, and one that is known is not published again.
 
 use crate::core::definition::task::{Task, TaskState};
-use crate::core::definition::{Agent, Watch};
+use crate::core::definition::{Agent, WatchSetting};
 use crate::core::event::address::Address;
 use crate::core::event::id::Id;
 use crate::core::event::stamp::Stamp;
@@ -14,9 +14,9 @@ use crate::store::agent::definitions;
 use crate::store::fs::lease;
 use crate::store::queue::{publish, spool};
 use crate::store::session::log;
-use crate::store::tasks::{self, List};
+use crate::store::tasks::{self, TaskList};
 use crate::store::workspace::Workspace;
-use crate::store::workspace::mailbox::{self, Side};
+use crate::store::workspace::mailbox::{self, Mailbox};
 use crate::tool;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -42,7 +42,7 @@ pub struct News<'w> {
 pub fn put_back(workspace: &Workspace) -> Result<usize> {
     match tasks::count(workspace, TaskState::Claimed) {
         0 => Ok(0),
-        _ => List::open(workspace)?.put_back(),
+        _ => TaskList::open(workspace)?.put_back(),
     }
 }
 
@@ -65,7 +65,7 @@ impl<'w> News<'w> {
             return Ok(0);
         }
         let watchers = self.watchers()?;
-        let list = List::open(workspace)?;
+        let list = TaskList::open(workspace)?;
         let claims = list.put_back()?;
         let mut fresh = Vec::new();
         for task in tasks::all(workspace, TaskState::Open).into_iter().filter_map(|(_, read)| read.ok()) {
@@ -98,7 +98,7 @@ impl<'w> News<'w> {
     }
 
     fn watchers(&self) -> Result<Vec<String>> {
-        let is_one = |agent: &Agent| agent.watch == Some(Watch::Tasks);
+        let is_one = |agent: &Agent| agent.watch == Some(WatchSetting::Tasks);
         let agents = definitions::agents(self.workspace)?.into_iter();
         Ok(agents.filter(|(_, read)| read.as_deref().is_ok_and(is_one)).map(|(id, _)| id).collect())
     }
@@ -107,7 +107,7 @@ impl<'w> News<'w> {
     fn learn(&mut self) -> Result<()> {
         use mailbox::State;
         for state in [State::New, State::Ready, State::Wait, State::Run, State::Failed] {
-            let entries = spool::list(self.workspace, Side::Inbox, state)?.into_iter();
+            let entries = spool::list(self.workspace, Mailbox::Inbox, state)?.into_iter();
             self.known.extend(entries.map(|entry| entry.id.short().to_owned()));
         }
         Ok(())

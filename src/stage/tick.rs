@@ -9,12 +9,12 @@ use crate::stage::remember::Remember;
 use crate::stage::route;
 use crate::stage::task_watch::News;
 use crate::stage::turn::run_agent::RunAgent;
-use crate::stage::worker::handler::Work;
-use crate::stage::worker::pool::{self, Mode};
+use crate::stage::worker::handler::Handler;
+use crate::stage::worker::pool::{self, PoolMode};
 use crate::store::retention;
 use crate::store::session::approvals;
 use crate::store::workspace::Workspace;
-use crate::store::workspace::mailbox::Side;
+use crate::store::workspace::mailbox::Mailbox;
 use std::sync::mpsc;
 
 /// Deliveries that run at once.
@@ -24,9 +24,9 @@ pub const DELIVERIES: usize = 8;
 ///
 /// # Errors
 /// The machine's trouble.
-pub fn drain(workspace: &Workspace, work: &dyn Work, width: usize, report: &mut dyn FnMut(Outcome)) -> Result<()> {
+pub fn drain(workspace: &Workspace, work: &dyn Handler, width: usize, report: &mut dyn FnMut(Outcome)) -> Result<()> {
     let (tell, hear) = mpsc::channel();
-    pool::run(workspace, work, &|| width, Mode::Drain, (&tell, &hear), report, &|_| {}).map(drop)
+    pool::run(workspace, work, &|| width, PoolMode::Drain, (&tell, &hear), report, &|_| {}).map(drop)
 }
 
 /// How many turns one process runs at once.
@@ -49,7 +49,7 @@ pub fn run(workspace: &Workspace, report: &mut dyn FnMut(&str, Outcome)) -> Resu
     // Turns publish what is to be remembered.
     failures(route::all(workspace)?.failed).for_each(|o| report("route", o));
     drain(workspace, &Remember { workspace }, 1, &mut |o| report("remember", o))?;
-    failures(take_in(workspace, Side::Outbox)?.failed).for_each(|o| report("deliver", o));
+    failures(take_in(workspace, Mailbox::Outbox)?.failed).for_each(|o| report("deliver", o));
     let deliver = Deliver { workspace, channel: None, print: None };
     drain(workspace, &deliver, DELIVERIES, &mut |o| report("deliver", o))?;
     sweep(workspace)

@@ -3,7 +3,7 @@
 
 use crate::core::config::Sync;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::model::cassette::{Exchange, VERSION};
+use crate::core::model::cassette::{RecordedExchange, VERSION};
 use crate::core::text::base32::hash32;
 use crate::store::fs::At;
 use crate::store::fs::durable;
@@ -38,7 +38,7 @@ pub fn check(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// Where the disk cannot.
-pub fn append(workspace: &Workspace, path: &Path, exchange: &Exchange) -> Result<()> {
+pub fn append(workspace: &Workspace, path: &Path, exchange: &RecordedExchange) -> Result<()> {
     let mut line = serde_json::to_vec(exchange).map_err(|e| Fault::data(e.to_string()))?;
     line.push(b'\n');
     let _lock = Only::wait(workspace, LOCK)?;
@@ -65,7 +65,7 @@ fn is_at_line_start(path: &Path) -> io::Result<bool> {
 #[derive(Debug)]
 pub struct Playing {
     /// The next exchange.
-    pub exchange: Exchange,
+    pub exchange: RecordedExchange,
     /// Its number, from 1, and how many there are.
     pub place: (usize, usize),
     state: PathBuf,
@@ -145,9 +145,9 @@ fn played(state: &Path, lines: &[(usize, String)]) -> usize {
     count.parse().ok().filter(is_same).unwrap_or(0)
 }
 
-fn parse(line: &str, path: &Path, number: usize) -> Result<Exchange> {
+fn parse(line: &str, path: &Path, number: usize) -> Result<RecordedExchange> {
     let bad = |what: String| Fault::data(format!("{}:{number}: {what}", path.display()));
-    let exchange: Exchange =
+    let exchange: RecordedExchange =
         serde_json::from_str(line).map_err(|e| bad(format!("no exchange that was recorded: {e}")))?;
     if exchange.v > VERSION {
         return Err(bad(format!("it was recorded by a later version (its format is {})", exchange.v)));

@@ -12,7 +12,7 @@ use crate::store::session::stop;
 use crate::store::tasks;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::journal;
-use crate::store::workspace::mailbox::{Side, State};
+use crate::store::workspace::mailbox::{Mailbox, State};
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
@@ -28,7 +28,7 @@ pub fn run(workspace: &Workspace) -> Result<usize> {
     let before = |days: u32| workspace.world.now().minus_days(days);
     // A retry relies on the receipts of what has failed, and on its session.
     let (mut live, mut lanes) = (HashSet::new(), HashSet::new());
-    for side in [Side::Inbox, Side::Outbox] {
+    for side in [Mailbox::Inbox, Mailbox::Outbox] {
         for state in [State::New, State::Ready, State::Wait, State::Run, State::Failed] {
             for entry in spool::list(workspace, side, state)? {
                 live.insert(entry.id.stamp().day());
@@ -39,7 +39,7 @@ pub fn run(workspace: &Workspace) -> Result<usize> {
     let mut removed = 0;
     // A day is done with when its last instant is.
     let last = before(keep.done_days.saturating_add(1));
-    for side in [Side::Inbox, Side::Outbox] {
+    for side in [Mailbox::Inbox, Mailbox::Outbox] {
         let done = workspace.root.join(side.name()).join("done");
         for day in names(&done) {
             let path = done.join(&day);
@@ -65,7 +65,7 @@ pub fn run(workspace: &Workspace) -> Result<usize> {
         let is_free = session_name::is_passing(&session) && !lanes.contains(&session);
         if is_free && is_older(&path.join("log.jsonl"), before(keep.ask_days)) {
             // Whoever holds the lane is about to write into it.
-            if let Some(lane) = Lane::attempt(workspace, Side::Inbox, &session)? {
+            if let Some(lane) = Lane::attempt(workspace, Mailbox::Inbox, &session)? {
                 fs::remove_dir_all(&path).at("remove", &path)?;
                 lane.retire();
                 removed += 1;
@@ -74,7 +74,7 @@ pub fn run(workspace: &Workspace) -> Result<usize> {
     }
     session::tidy(workspace)?;
     tasks::tidy(workspace)?;
-    for side in [Side::Inbox, Side::Outbox] {
+    for side in [Mailbox::Inbox, Mailbox::Outbox] {
         let folder = workspace.path(".claw/locks").join(side.name());
         for name in names(&folder) {
             // Whoever looks at an idle lane makes its lock file anew.

@@ -5,7 +5,7 @@ use crate::core::config::Sync;
 use crate::core::event::session_name;
 use crate::core::fault::{Fault, Result};
 use crate::core::routing::binding;
-use crate::core::routing::learned::{Learned, Line, Told};
+use crate::core::routing::learned::{Learned, LearnedRoute, ToldBinding};
 use crate::store::fs::At;
 use crate::store::fs::durable;
 use crate::store::workspace::Workspace;
@@ -19,9 +19,9 @@ const FILE: &str = ".claw/routes.jsonl";
 /// What a line of the file says.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
-enum Entry {
-    Line(Line),
-    Told(Told),
+enum RouteEntry {
+    Line(LearnedRoute),
+    Told(ToldBinding),
 }
 
 /// What has been learned, and how far it has been read.
@@ -63,8 +63,8 @@ impl Routes {
         let mut told = Vec::new();
         for entry in text[..whole].split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice(line).ok()) {
             match entry {
-                Entry::Line(line) => self.learned.push(line),
-                Entry::Told(one) => told.push(one),
+                RouteEntry::Line(line) => self.learned.push(line),
+                RouteEntry::Told(one) => told.push(one),
             }
         }
         self.learned.tell(told);
@@ -90,8 +90,8 @@ impl Routes {
     ///
     /// # Errors
     /// Where it cannot be made durable.
-    pub fn append(&mut self, workspace: &Workspace, line: Line) -> Result<()> {
-        self.add(workspace, &Entry::Line(line.clone()))?;
+    pub fn append(&mut self, workspace: &Workspace, line: LearnedRoute) -> Result<()> {
+        self.add(workspace, &RouteEntry::Line(line.clone()))?;
         self.learned.push(line);
         Ok(())
     }
@@ -101,18 +101,18 @@ impl Routes {
     ///
     /// # Errors
     /// `Data` where its pattern is none; where it cannot be made durable.
-    pub fn learn_binding(&mut self, workspace: &Workspace, told: Told) -> Result<()> {
+    pub fn learn_binding(&mut self, workspace: &Workspace, told: ToldBinding) -> Result<()> {
         binding::check_pattern(&told.binding.pattern).map_err(Fault::data)?;
         session_name::check_agent(&told.binding.agent)?;
         if self.learned.told.contains(&told) {
             return self.commit(workspace);
         }
-        self.add(workspace, &Entry::Told(told.clone()))?;
+        self.add(workspace, &RouteEntry::Told(told.clone()))?;
         self.learned.tell([told]);
         Ok(())
     }
 
-    fn add(&mut self, workspace: &Workspace, entry: &Entry) -> Result<()> {
+    fn add(&mut self, workspace: &Workspace, entry: &RouteEntry) -> Result<()> {
         let json = serde_json::to_string(entry).map_err(|e| Fault::data(e.to_string()))?;
         // The leading newline ends a line that was torn; empty lines are passed over.
         let text = format!("\n{json}\n");

@@ -5,9 +5,9 @@
 //! What is reserved is durable before the request leaves. Without a budget nothing is reserved, and a line is
 //! written as the journal's are.
 
-use crate::core::budget::ledger::{Book, Ledger};
-use crate::core::budget::ledger_line::Line;
-use crate::core::budget::{self, Limit, Out};
+use crate::core::budget::ledger::{Ledger, LedgerState};
+use crate::core::budget::ledger_line::LedgerLine;
+use crate::core::budget::{self, Exceeded, Limit};
 use crate::core::config::Sync;
 use crate::core::event::stamp::{DAY, SECOND, Stamp};
 use crate::core::fault::{Fault, Result};
@@ -45,7 +45,11 @@ fn day(at: Stamp) -> String {
 ///
 /// # Errors
 /// Where the disk cannot. The inner error says why it does not fit; then nothing is reserved.
-pub fn reserve(workspace: &Workspace, line: &Line, limits: &[Limit]) -> Result<std::result::Result<(), Box<Out>>> {
+pub fn reserve(
+    workspace: &Workspace,
+    line: &LedgerLine,
+    limits: &[Limit],
+) -> Result<std::result::Result<(), Box<Exceeded>>> {
     locked(workspace, |book| {
         if let Err(out) = budget::decide(&book.ledger, limits, line) {
             return Ok(Err(out));
@@ -59,7 +63,7 @@ pub fn reserve(workspace: &Workspace, line: &Line, limits: &[Limit]) -> Result<s
 ///
 /// # Errors
 /// Where the disk cannot: then it counts as it was reserved.
-pub fn settle(workspace: &Workspace, line: &Line) -> Result<()> {
+pub fn settle(workspace: &Workspace, line: &LedgerLine) -> Result<()> {
     locked(workspace, |book| append(workspace, book, line))
 }
 
@@ -67,7 +71,7 @@ pub fn settle(workspace: &Workspace, line: &Line) -> Result<()> {
 ///
 /// # Errors
 /// Where the disk cannot.
-pub fn note(workspace: &Workspace, line: &Line) -> Result<()> {
+pub fn note(workspace: &Workspace, line: &LedgerLine) -> Result<()> {
     let _lock = lock(workspace)?;
     let last = files(workspace)?.pop().unwrap_or_default();
     write(workspace, &last.max(today(workspace)), line, true, Sync::None).map(drop)
@@ -87,7 +91,7 @@ pub fn look(workspace: &Workspace) -> Result<Ledger> {
 ///
 /// # Errors
 /// Where a file cannot be read.
-pub fn each(workspace: &Workspace, since: &str, take: &mut dyn FnMut(Line)) -> Result<()> {
+pub fn each(workspace: &Workspace, since: &str, take: &mut dyn FnMut(LedgerLine)) -> Result<()> {
     for file in files(workspace)?.into_iter().filter(|file| **file >= *since) {
         read(workspace, &file, 0, take)?;
     }
@@ -100,7 +104,7 @@ fn lock(workspace: &Workspace) -> Result<Only> {
     Only::wait(workspace, LOCK)
 }
 
-fn locked<T>(workspace: &Workspace, work: impl FnOnce(&mut Book) -> Result<T>) -> Result<T> {
+fn locked<T>(workspace: &Workspace, work: impl FnOnce(&mut LedgerState) -> Result<T>) -> Result<T> {
     let _lock = lock(workspace)?;
     let mut kept = workspace.memo.book.lock().unwrap_or_else(PoisonError::into_inner);
     // What a panic has left is read anew.
@@ -132,7 +136,7 @@ fn path(workspace: &Workspace, day: &str) -> PathBuf {
 }
 
 /// Reads the whole lines of a file from a place on, and returns where it has come to.
-fn read(workspace: &Workspace, day: &str, from: u64, take: &mut dyn FnMut(Line)) -> Result<u64> {
+fn read(workspace: &Workspace, day: &str, from: u64, take: &mut dyn FnMut(LedgerLine)) -> Result<u64> {
     let path = path(workspace, day);
     let mut text = Vec::new();
     let Some(mut file) = if_there(File::open(&path)).at("read", &path)? else { return Ok(from) };
@@ -144,7 +148,7 @@ fn read(workspace: &Workspace, day: &str, from: u64, take: &mut dyn FnMut(Line))
 }
 
 /// Writes a line into the file of a day, and returns how long it is.
-fn write(workspace: &Workspace, day: &str, line: &Line, is_named: bool, sync: Sync) -> Result<u64> {
+fn write(workspace: &Workspace, day: &str, line: &LedgerLine, is_named: bool, sync: Sync) -> Result<u64> {
     let json = serde_json::to_string(line).map_err(|e| Fault::data(e.to_string()))?;
     // The leading newline ends a line that was torn; empty lines are passed over.
     let text = format!("\n{json}\n");
@@ -153,19 +157,19 @@ fn write(workspace: &Workspace, day: &str, line: &Line, is_named: bool, sync: Sy
 }
 
 /// The sums that were written down last, where they are of a shape that is known.
-fn load(workspace: &Workspace) -> Result<Book> {
+fn load(workspace: &Workspace) -> Result<LedgerState> {
     let path = workspace.path(FOLDER).join(SUMS);
     let text = if_there(fs::read(&path)).at("read", &path)?.unwrap_or_default();
-    Ok(serde_json::from_slice(&text).ok().filter(|book: &Book| book.v == VERSION).unwrap_or_default())
+    Ok(serde_json::from_slice(&text).ok().filter(|book: &LedgerState| book.v == VERSION).unwrap_or_default())
 }
 
 /// Reads what has been added since the last time.
-fn refresh(workspace: &Workspace, book: &mut Book) -> Result<()> {
+fn refresh(workspace: &Workspace, book: &mut LedgerState) -> Result<()> {
     let seen = path(workspace, &book.file);
     let meta = if_there(fs::metadata(&seen)).at("read", &seen)?;
     if !meta.is_some_and(|meta| meta.ino() == book.inode && meta.len() >= book.read) {
         // The file is another one, or there was none.
-        *book = Book { v: VERSION, ..Book::default() };
+        *book = LedgerState { v: VERSION, ..LedgerState::default() };
     }
     for file in files(workspace)? {
         if file < book.file {
@@ -187,7 +191,7 @@ fn refresh(workspace: &Workspace, book: &mut Book) -> Result<()> {
     Ok(())
 }
 
-fn append(workspace: &Workspace, book: &mut Book, line: &Line) -> Result<()> {
+fn append(workspace: &Workspace, book: &mut LedgerState, line: &LedgerLine) -> Result<()> {
     let (day, sync) = (book.file.clone().max(today(workspace)), workspace.sync()?);
     if book.named.is_empty() {
         // Whoever made the folder may have been killed before its name was durable.
@@ -199,7 +203,7 @@ fn append(workspace: &Workspace, book: &mut Book, line: &Line) -> Result<()> {
 }
 
 /// Writes the sums down. What they are made of must not be lost where they are not.
-fn save(workspace: &Workspace, book: &mut Book) -> Result<()> {
+fn save(workspace: &Workspace, book: &mut LedgerState) -> Result<()> {
     durable::sync_file(&path(workspace, &book.file), workspace.sync()?)?;
     // Nobody asks for a day before yesterday's.
     let yesterday = workspace.world.now().plus_seconds(-DAY / SECOND);

@@ -15,13 +15,13 @@ use crate::store::agent::definitions;
 use crate::store::queue::publish;
 use crate::store::session::log;
 use crate::store::workspace::Workspace;
-use crate::tool::{Built, Scene};
+use crate::tool::{Builtin, ToolContext};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::time::Instant;
 
-pub(super) const DISPATCH: Built = Built {
+pub(super) const DISPATCH: Builtin = Builtin {
     name: "subagent_dispatch",
     class: Class::Repeats,
     description: "Give a task to another agent, and get its answer as {\"result\", \"session_id\"}. It works in a \
@@ -83,7 +83,7 @@ struct Args {
     wait: Option<bool>,
 }
 
-fn dispatch(scene: &Scene, arguments: &Value) -> Result<String> {
+fn dispatch(scene: &ToolContext, arguments: &Value) -> Result<String> {
     let args: Args = tool::arguments(arguments)?;
     let (workspace, own) = (scene.workspace, &scene.lane.name);
     if args.task.trim().is_empty() {
@@ -128,7 +128,7 @@ fn dispatch(scene: &Scene, arguments: &Value) -> Result<String> {
 }
 
 /// Until when it may take: so long that its asker has time to say what came of it.
-fn share(scene: &Scene, now: Stamp) -> Stamp {
+fn share(scene: &ToolContext, now: Stamp) -> Stamp {
     let left = scene.until.saturating_duration_since(Instant::now()) * 9 / 10;
     Stamp(now.0.saturating_add(i64::try_from(left.as_micros()).unwrap_or(i64::MAX)))
 }

@@ -4,12 +4,12 @@
 //! put a piece in twice.
 
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::text::bounded_lines::{Line, Lines};
+use crate::core::text::bounded_lines::{BoundedLine, Lines};
 use crate::core::text::data_mark;
 use crate::core::text::edit;
 use crate::core::tool::{self, Class, ROOM};
-use crate::store::agent::files::{Desk, Opened};
-use crate::tool::{Built, Scene};
+use crate::store::agent::files::{AgentFiles, Opened};
+use crate::tool::{Builtin, ToolContext};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io::BufReader;
@@ -23,7 +23,7 @@ const MAX_SKIPPED: u64 = 256 << 20;
 /// The most lines of an edit that are named.
 const MAX_NAMED: usize = 20;
 
-pub(super) const READ: Built = Built {
+pub(super) const READ: Builtin = Builtin {
     name: "read",
     class: Class::Reads,
     description: "Read a file of text. Each line comes with its number and a tab before it. A long file is read in \
@@ -43,7 +43,7 @@ pub(super) const READ: Built = Built {
     run: read,
 };
 
-pub(super) const WRITE: Built = Built {
+pub(super) const WRITE: Builtin = Builtin {
     name: "write",
     class: Class::Repeats,
     description: "Write a whole file: a new one, or in place of the one that is there. Folders above it are made. Use \
@@ -62,7 +62,7 @@ pub(super) const WRITE: Built = Built {
     run: write,
 };
 
-pub(super) const EDIT: Built = Built {
+pub(super) const EDIT: Builtin = Builtin {
     name: "edit",
     class: Class::Acts,
     description: "Replace a piece of a file. The old piece must be in the file exactly as given, and only once unless \
@@ -85,15 +85,15 @@ pub(super) const EDIT: Built = Built {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Part {
+struct ReadRange {
     path: String,
     offset: Option<usize>,
     limit: Option<usize>,
 }
 
-fn read(scene: &Scene, arguments: &Value) -> Result<String> {
-    let part: Part = tool::arguments(arguments)?;
-    let desk = Desk::of(scene.workspace, scene.agent)?;
+fn read(scene: &ToolContext, arguments: &Value) -> Result<String> {
+    let part: ReadRange = tool::arguments(arguments)?;
+    let desk = AgentFiles::of(scene.workspace, scene.agent)?;
     let opened = desk.open(&part.path)?;
     let (first, limit) = (part.offset.unwrap_or(1).max(1), part.limit.unwrap_or(LINES).max(1));
     let told = numbered(&opened, first, limit)?;
@@ -101,14 +101,14 @@ fn read(scene: &Scene, arguments: &Value) -> Result<String> {
 }
 
 /// Text, and what is to be said about it.
-pub(super) struct Found {
+pub(super) struct ReadText {
     pub(super) text: String,
     pub(super) notes: Vec<String>,
 }
 
-impl Found {
+impl ReadText {
     /// What the model is told: text from outside the workspace is marked as such, notes are not.
-    pub(super) fn join(self, source: &str, is_outside: bool, scene: &Scene) -> String {
+    pub(super) fn join(self, source: &str, is_outside: bool, scene: &ToolContext) -> String {
         let text = if is_outside && !self.text.is_empty() {
             data_mark::mark(source, &self.text, scene.workspace.world.random())
         } else {
@@ -120,7 +120,7 @@ impl Found {
 }
 
 /// At most `limit` lines from the `first` on, as many as there is room for.
-fn numbered(opened: &Opened, first: usize, limit: usize) -> Result<Found> {
+fn numbered(opened: &Opened, first: usize, limit: usize) -> Result<ReadText> {
     let shown = &opened.place.shown;
     let trouble = |e: std::io::Error| Fault::new(Kind::Failed, format!("cannot read {shown}: {e}"));
     let mut lines = Lines::new(BufReader::new(&opened.file), MAX_SKIPPED, MAX_LINE);
@@ -133,20 +133,20 @@ fn numbered(opened: &Opened, first: usize, limit: usize) -> Result<Found> {
     loop {
         let how = lines.next(&mut line).map_err(trouble)?;
         match how {
-            Line::End if number == 0 => notes.push("the file is empty".to_owned()),
-            Line::End if number < first => {
+            BoundedLine::End if number == 0 => notes.push("the file is empty".to_owned()),
+            BoundedLine::End if number < first => {
                 notes.push(format!("the file has {number} lines; there is no line {first}"));
             }
-            Line::End => {}
-            Line::Spent => notes.push(format!(
+            BoundedLine::End => {}
+            BoundedLine::Spent => notes.push(format!(
                 "this is behind the first {MAX_SKIPPED} bytes, which is as far as a file is read here; it has {}",
                 opened.size
             )),
-            Line::Whole | Line::Cut if number + 1 < first => {
+            BoundedLine::Whole | BoundedLine::Cut if number + 1 < first => {
                 number += 1;
                 continue;
             }
-            Line::Whole | Line::Cut => {
+            BoundedLine::Whole | BoundedLine::Cut => {
                 let shown = String::from_utf8_lossy(&line);
                 if number + 1 - first >= limit || text.len() + shown.len() + 8 > ROOM {
                     let size = opened.size;
@@ -158,8 +158,8 @@ fn numbered(opened: &Opened, first: usize, limit: usize) -> Result<Found> {
                 }
                 number += 1;
                 // A character that was cut in half is not foreign.
-                is_foreign |= how == Line::Whole && std::str::from_utf8(&line).is_err();
-                is_cut |= how == Line::Cut;
+                is_foreign |= how == BoundedLine::Whole && std::str::from_utf8(&line).is_err();
+                is_cut |= how == BoundedLine::Cut;
                 if !text.is_empty() {
                     text.push('\n');
                 }
@@ -175,7 +175,7 @@ fn numbered(opened: &Opened, first: usize, limit: usize) -> Result<Found> {
     if is_foreign {
         notes.push("the file is not UTF-8: \u{fffd} stands for what is no text in it".to_owned());
     }
-    Ok(Found { text, notes })
+    Ok(ReadText { text, notes })
 }
 
 #[derive(Deserialize)]
@@ -185,16 +185,16 @@ struct Whole {
     content: String,
 }
 
-fn write(scene: &Scene, arguments: &Value) -> Result<String> {
+fn write(scene: &ToolContext, arguments: &Value) -> Result<String> {
     let Whole { path, content } = tool::arguments(arguments)?;
-    let is_new = Desk::of(scene.workspace, scene.agent)?.write(&path, content.as_bytes(), &temp(scene))?;
+    let is_new = AgentFiles::of(scene.workspace, scene.agent)?.write(&path, content.as_bytes(), &temp(scene))?;
     let how = if is_new { "made" } else { "replaced" };
     Ok(format!("{how} {path}: {} lines, {} bytes", content.lines().count(), content.len()))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Piece {
+struct Edit {
     path: String,
     old: String,
     new: String,
@@ -202,9 +202,9 @@ struct Piece {
     replace_all: bool,
 }
 
-fn edit(scene: &Scene, arguments: &Value) -> Result<String> {
-    let Piece { path, old, new, replace_all } = tool::arguments(arguments)?;
-    let desk = Desk::of(scene.workspace, scene.agent)?;
+fn edit(scene: &ToolContext, arguments: &Value) -> Result<String> {
+    let Edit { path, old, new, replace_all } = tool::arguments(arguments)?;
+    let desk = AgentFiles::of(scene.workspace, scene.agent)?;
     let lines = desk.change(&path, &temp(scene), |text| {
         let edited = edit::replace(text, &old, &new, replace_all)?;
         Ok((edited.text, edited.lines))
@@ -216,6 +216,6 @@ fn edit(scene: &Scene, arguments: &Value) -> Result<String> {
 
 /// The name that a file has for an instant, of this call alone: where it was killed and is repeated, it finds its
 /// own again.
-fn temp(scene: &Scene) -> String {
+fn temp(scene: &ToolContext) -> String {
     format!(".{}-{:02}.tmp", scene.event.id, scene.number)
 }

@@ -8,14 +8,14 @@ use crate::core::fault::Result;
 use crate::core::tool::{self, Class};
 use crate::store::memory;
 use crate::store::queue::publish;
-use crate::tool::{Built, Scene};
+use crate::tool::{Builtin, ToolContext};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// The most lines of a search that are told.
 const MAX_FOUND: usize = 50;
 
-pub(super) const REMEMBER: Built = Built {
+pub(super) const REMEMBER: Builtin = Builtin {
     name: "remember",
     class: Class::Repeats,
     description: "Write something down for good, in memories/. Give one fact in one or two sentences that will be \
@@ -35,7 +35,7 @@ pub(super) const REMEMBER: Built = Built {
     run: remember,
 };
 
-pub(super) const RECALL: Built = Built {
+pub(super) const RECALL: Builtin = Builtin {
     name: "recall",
     class: Class::Reads,
     description: "Search everything that was ever remembered, by words. Best lines first, each with its file and line.",
@@ -61,12 +61,12 @@ struct Note {
     project: Option<String>,
 }
 
-fn remember(scene: &Scene, arguments: &Value) -> Result<String> {
+fn remember(scene: &ToolContext, arguments: &Value) -> Result<String> {
     let note: Note = tool::arguments(arguments)?;
     if note.text.trim().is_empty() {
         return Err(crate::core::fault::Fault::data("there is nothing to remember: text is empty"));
     }
-    let shelf = memory::Shelf::named(note.topic.as_deref(), note.project.as_deref())?;
+    let shelf = memory::NotePlace::named(note.topic.as_deref(), note.project.as_deref())?;
     let session = &scene.lane.name;
     let from = Address::parse(&format!("agent:{}", session_name::agent(session)))?;
     let mut event = scene.event.child(Derived::Memory, scene.number, &from, note.text, scene.workspace.world.now());
@@ -83,13 +83,13 @@ fn remember(scene: &Scene, arguments: &Value) -> Result<String> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Search {
+struct RecallQuery {
     query: String,
     limit: Option<usize>,
 }
 
-fn recall(scene: &Scene, arguments: &Value) -> Result<String> {
-    let search: Search = tool::arguments(arguments)?;
+fn recall(scene: &ToolContext, arguments: &Value) -> Result<String> {
+    let search: RecallQuery = tool::arguments(arguments)?;
     let limit = search.limit.unwrap_or(10).clamp(1, MAX_FOUND);
     let found = memory::search(scene.workspace, &search.query, limit)?;
     if found.is_empty() {

@@ -17,20 +17,20 @@ use crate::core::definition::Agent;
 use crate::core::event::Event;
 use crate::core::fault::{Kind, Result};
 use crate::core::model::{Call, ToolSpec};
-use crate::core::session::record::Told;
+use crate::core::session::record::ToolResult;
 use crate::core::tool::{Approve, Class};
 use crate::store::lock::Lane;
 use crate::store::session::stop;
 use crate::store::workspace::Workspace;
 pub use dispatch::Host;
-use program::Program;
+use program::ToolProgram;
 use serde_json::Value;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 /// Where a call is run.
 #[derive(Clone, Copy)]
-pub struct Scene<'a> {
+pub struct ToolContext<'a> {
     /// The workspace.
     pub workspace: &'a Workspace,
     /// Who calls.
@@ -49,7 +49,7 @@ pub struct Scene<'a> {
     pub host: &'a dyn Host,
 }
 
-impl Scene<'_> {
+impl ToolContext<'_> {
     /// Whether the turn is to end now.
     fn is_stopped(&self) -> bool {
         self.stop.is_some_and(stop::rings)
@@ -57,10 +57,10 @@ impl Scene<'_> {
 }
 
 /// Runs a call with these arguments, and returns what the model is told.
-type Run = fn(&Scene, &Value) -> Result<String>;
+type Run = fn(&ToolContext, &Value) -> Result<String>;
 
 /// A line of the table.
-struct Built {
+struct Builtin {
     name: &'static str,
     class: Class,
     description: &'static str,
@@ -68,7 +68,7 @@ struct Built {
     run: Run,
 }
 
-const TOOLS: &[&Built] = &[
+const TOOLS: &[&Builtin] = &[
     &files::READ,
     &files::WRITE,
     &files::EDIT,
@@ -95,7 +95,7 @@ pub struct Tool {
 
 enum Act {
     Built(Run),
-    Program(Program),
+    Program(ToolProgram),
 }
 
 /// The tool whose calls publish what is to be remembered.
@@ -158,15 +158,15 @@ impl Tool {
     ///
     /// # Errors
     /// `Machine`: the machine is in trouble, and the call is not to blame. Everything else is told.
-    pub fn run(&self, scene: &Scene, call: &Call) -> Result<Told> {
+    pub fn run(&self, scene: &ToolContext, call: &Call) -> Result<ToolResult> {
         let result = match &self.act {
             Act::Built(run) => run(scene, &call.arguments),
             Act::Program(program) => program::run(program, scene, &call.arguments),
         };
         match result {
-            Ok(result) => Ok(Told { result, ..Told::default() }),
+            Ok(result) => Ok(ToolResult { result, ..ToolResult::default() }),
             Err(fault) if matches!(fault.kind, Kind::Machine | Kind::Closed) => Err(fault),
-            Err(fault) => Ok(Told { result: format!("error: {fault}"), failed: true, asks: None }),
+            Err(fault) => Ok(ToolResult { result: format!("error: {fault}"), failed: true, asks: None }),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::core::text::data_mark;
 use crate::core::tool::{self, Approve, Class};
 use crate::store::fs::unreadable;
 use crate::store::workspace::Workspace;
-use crate::tool::{Scene, sandboxed};
+use crate::tool::{ToolContext, sandboxed};
 use jiff::SignedDuration;
 use rustix::fs::Access;
 use serde::Deserialize;
@@ -44,7 +44,7 @@ fn acts() -> Class {
 
 /// An executable that is a tool.
 #[derive(Clone, Debug)]
-pub struct Program {
+pub struct ToolProgram {
     /// What a model is told of it.
     pub spec: ToolSpec,
     /// What may be done about a call that was begun and has no result.
@@ -60,7 +60,7 @@ pub struct Program {
 ///
 /// # Errors
 /// Where the machine cannot read them.
-pub fn all(workspace: &Workspace) -> Result<(Vec<Program>, Vec<Fault>)> {
+pub fn all(workspace: &Workspace) -> Result<(Vec<ToolProgram>, Vec<Fault>)> {
     let dir = workspace.path(FOLDER);
     let paths: Vec<PathBuf> = workspace.names(FOLDER)?.iter().map(|name| dir.join(name)).collect();
     let mut programs = Vec::new();
@@ -84,7 +84,7 @@ pub fn all(workspace: &Workspace) -> Result<(Vec<Program>, Vec<Fault>)> {
     Ok((programs, faults))
 }
 
-fn read(name: &str, manifest: &std::path::Path, program: &std::path::Path) -> Result<Program> {
+fn read(name: &str, manifest: &std::path::Path, program: &std::path::Path) -> Result<ToolProgram> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
     if name.len() > 64 || !name.bytes().all(fits) {
         return Err(Fault::config("a tool's name is at most 64 of A-Z a-z 0-9 _ -"));
@@ -98,7 +98,7 @@ fn read(name: &str, manifest: &std::path::Path, program: &std::path::Path) -> Re
     if read.parameters.get("type").and_then(Value::as_str) != Some("object") {
         return Err(Fault::config("`parameters` is no JSON Schema of type object"));
     }
-    Ok(Program {
+    Ok(ToolProgram {
         spec: ToolSpec { name: name.to_owned(), description: read.description, parameters: read.parameters },
         class: read.class,
         approve: read.approve,
@@ -109,11 +109,11 @@ fn read(name: &str, manifest: &std::path::Path, program: &std::path::Path) -> Re
 }
 
 /// Runs it with these arguments.
-pub(super) fn run(program: &Program, scene: &Scene, arguments: &Value) -> Result<String> {
+pub(super) fn run(program: &ToolProgram, scene: &ToolContext, arguments: &Value) -> Result<String> {
     tool::arguments::<serde_json::Map<String, Value>>(arguments)?;
     let command = [program.path.display().to_string()];
     let input = arguments.to_string().into_bytes();
-    let job = sandboxed::Job { command: &command, input, timeout: program.timeout, network: program.network };
+    let job = sandboxed::SandboxedRun { command: &command, input, timeout: program.timeout, network: program.network };
     let ended = sandboxed::run(scene, job)?.whole()?;
     let told = String::from_utf8_lossy(&ended.stdout).trim_end().to_owned();
     if ended.code != 0 {

@@ -1,12 +1,12 @@
 //! What a program of an agent is run in: its walls, a clean environment, a temporary folder of its own.
 
-use crate::core::config::Mode;
+use crate::core::config::SandboxMode;
 use crate::core::fault::Result;
-use crate::process::sandbox::Walls;
+use crate::process::sandbox::Sandbox;
 use crate::process::{self, Ended};
 use crate::store::agent::access::Reach;
 use crate::store::agent::scratch;
-use crate::tool::Scene;
+use crate::tool::ToolContext;
 use jiff::SignedDuration;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 const SYSTEM: [&str; 5] = ["/usr", "/bin", "/sbin", "/opt", "/nix/store"];
 
 /// A program that an agent runs.
-pub(super) struct Job<'a> {
+pub(super) struct SandboxedRun<'a> {
     /// The program and its arguments.
     pub(super) command: &'a [String],
     /// What it reads.
@@ -35,7 +35,7 @@ pub(super) struct Job<'a> {
 }
 
 /// Whether programs of this scene reach the network, where the tool does not say.
-pub(super) fn network(scene: &Scene) -> Result<bool> {
+pub(super) fn network(scene: &ToolContext) -> Result<bool> {
     Ok(match scene.agent.network {
         Some(network) => network,
         None => scene.workspace.config()?.sandbox.network,
@@ -43,7 +43,7 @@ pub(super) fn network(scene: &Scene) -> Result<bool> {
 }
 
 /// Runs it, and leaves nothing of it but what it was asked for.
-pub(super) fn run(scene: &Scene, job: Job) -> Result<Ended> {
+pub(super) fn run(scene: &ToolContext, job: SandboxedRun) -> Result<Ended> {
     let workspace = scene.workspace;
     let mode = workspace.config()?.sandbox.mode;
     let mut reach = Reach::of(workspace, scene.agent)?;
@@ -51,21 +51,21 @@ pub(super) fn run(scene: &Scene, job: Job) -> Result<Ended> {
     let scratch = std::fs::canonicalize(&scratch).unwrap_or(scratch);
     let env = environment(scene, &reach, &scratch);
     reach.write.push(scratch.clone());
-    let walls = Walls {
+    let walls = Sandbox {
         read: reach.read,
         write: reach.write,
         list: vec![reach.root],
         private: reach.private,
         network: job.network.map_or_else(|| network(scene), Ok)?,
-        is_required: mode == Mode::Require,
+        is_required: mode == SandboxMode::Require,
     };
     let timeout = job.timeout.and_then(|t| Duration::try_from(t).ok()).unwrap_or(TIMEOUT);
-    process::run(process::Program {
+    process::run(process::Invocation {
         command: job.command,
         dir: &workspace.root,
         env: &env,
         inherits: false,
-        walls: (mode != Mode::Off).then_some(&walls),
+        walls: (mode != SandboxMode::Off).then_some(&walls),
         input: job.input,
         timeout: timeout.min(scene.until.saturating_duration_since(Instant::now())),
         max_output: MAX_OUTPUT,
@@ -75,7 +75,7 @@ pub(super) fn run(scene: &Scene, job: Job) -> Result<Ended> {
 }
 
 /// Without keys, and without what leads to services of the owner's.
-fn environment(scene: &Scene, reach: &Reach, scratch: &Path) -> Vec<(&'static str, String)> {
+fn environment(scene: &ToolContext, reach: &Reach, scratch: &Path) -> Vec<(&'static str, String)> {
     let world = &scene.workspace.world;
     let is_open = |dir: &&str| {
         let dir = Path::new(dir);

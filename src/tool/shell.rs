@@ -3,7 +3,7 @@
 use crate::core::fault::{Fault, Result};
 use crate::core::text::data_mark;
 use crate::core::tool::{self, Class};
-use crate::tool::{Built, Scene, sandboxed};
+use crate::tool::{Builtin, ToolContext, sandboxed};
 use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ const MAX_SECONDS: u32 = 600;
 /// The longest command, in bytes: the kernel takes no longer argument than 128 KiB.
 const MAX_COMMAND: usize = 100 << 10;
 
-pub(super) const BASH: Built = Built {
+pub(super) const BASH: Builtin = Builtin {
     name: tool::BASH,
     class: Class::Acts,
     description: "Run a command with bash in the workspace. It can write below files/, memories/, skills/ and crons/ \
@@ -40,7 +40,7 @@ struct Args {
     timeout: Option<u32>,
 }
 
-fn bash(scene: &Scene, arguments: &Value) -> Result<String> {
+fn bash(scene: &ToolContext, arguments: &Value) -> Result<String> {
     let args: Args = tool::arguments(arguments)?;
     if args.command.trim().is_empty() {
         return Err(Fault::data("there is nothing to run: command is empty"));
@@ -50,7 +50,7 @@ fn bash(scene: &Scene, arguments: &Value) -> Result<String> {
     }
     let timeout = args.timeout.map(|seconds| SignedDuration::from_secs(seconds.clamp(1, MAX_SECONDS).into()));
     let command = ["bash".to_owned(), "-c".to_owned(), args.command];
-    let job = sandboxed::Job { command: &command, input: Vec::new(), timeout, network: None };
+    let job = sandboxed::SandboxedRun { command: &command, input: Vec::new(), timeout, network: None };
     let ended = sandboxed::run(scene, job)?;
     let (stdout, stderr) = (String::from_utf8_lossy(&ended.stdout), ended.stderr.trim_end());
     let mut told = vec![stdout.trim_end().to_owned()];

@@ -9,7 +9,7 @@ use crate::core::tool::{self, Approve, Class};
 use crate::store::skills::scripts::{self, File, Role};
 use crate::store::skills::{self, FOLDER};
 use crate::store::workspace::Workspace;
-use crate::tool::{Built, Scene};
+use crate::tool::{Builtin, ToolContext};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -17,7 +17,7 @@ use std::fmt::Write;
 /// The most files that are told by name.
 const MAX_FILES: usize = 200;
 
-pub(super) const SKILL: Built = Built {
+pub(super) const SKILL: Builtin = Builtin {
     name: "skill",
     class: Class::Reads,
     description: "Learn how something is done here: tells a skill's instructions, and the files that lie beside \
@@ -48,7 +48,7 @@ struct Args {
     skill_name: String,
 }
 
-fn skill(scene: &Scene, arguments: &Value) -> Result<String> {
+fn skill(scene: &ToolContext, arguments: &Value) -> Result<String> {
     let args: Args = tool::arguments(arguments)?;
     told(scene.workspace, args.skill_name.trim())
 }

@@ -7,15 +7,15 @@ use crate::core::event::session_name;
 use crate::core::fault::{Fault, Result};
 use crate::core::tool::{self, Class};
 use crate::store::agent::definitions;
-use crate::store::tasks::{self, List};
-use crate::tool::{Built, Scene};
+use crate::store::tasks::{self, TaskList};
+use crate::tool::{Builtin, ToolContext};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// The most tasks that are told at once.
 const MAX_TOLD: usize = 100;
 
-pub(super) const TASKS: Built = Built {
+pub(super) const TASKS: Builtin = Builtin {
     name: definitions::TASKS,
     class: Class::Repeats,
     description: "The task list that all agents and people here share. `list` shows what is open and who has what; \
@@ -58,7 +58,7 @@ struct Wish {
     text: Option<String>,
 }
 
-fn act(scene: &Scene, arguments: &Value) -> Result<String> {
+fn act(scene: &ToolContext, arguments: &Value) -> Result<String> {
     let wish: Wish = tool::arguments(arguments)?;
     let workspace = scene.workspace;
     let session = scene.lane.name.clone();
@@ -66,7 +66,7 @@ fn act(scene: &Scene, arguments: &Value) -> Result<String> {
     let own = Hold::Session(session);
     let id = || wish.id.as_deref().ok_or_else(|| Fault::data("which one? `id` is missing; nothing was done"));
     let text = wish.text.as_deref().unwrap_or_default();
-    let list = List::open(workspace)?;
+    let list = TaskList::open(workspace)?;
     list.put_back()?;
     match wish.action {
         Action::List => Ok(listed(scene)),
@@ -94,7 +94,7 @@ fn told(task: &Task) -> String {
 }
 
 /// What is open and what is claimed. Titles are data that anybody may have written.
-fn listed(scene: &Scene) -> String {
+fn listed(scene: &ToolContext) -> String {
     let mut lines = Vec::new();
     for state in [TaskState::Open, TaskState::Claimed] {
         for task in tasks::all(scene.workspace, state).into_iter().filter_map(|(_, read)| read.ok()) {

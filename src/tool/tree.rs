@@ -2,13 +2,13 @@
 //! never along a link, in order, and say where they have stopped.
 
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::text::bounded_lines::{Line, Lines};
+use crate::core::text::bounded_lines::{BoundedLine, Lines};
 use crate::core::text::cut::cut;
 use crate::core::tool::{self, Class, ROOM};
-use crate::store::agent::files::{Desk, Start};
+use crate::store::agent::files::{AgentFiles, WalkStart};
 use crate::store::agent::tree::{Tree, pattern};
-use crate::tool::files::Found;
-use crate::tool::{Built, Scene};
+use crate::tool::files::ReadText;
+use crate::tool::{Builtin, ToolContext};
 use regex::bytes::{Regex, RegexBuilder};
 use rustix::fs::FileType;
 use serde::Deserialize;
@@ -33,7 +33,7 @@ const MAX_UNSEEN: usize = 16 << 10;
 /// How large a compiled expression may be, in bytes; how long it takes over a line is at worst that times the line.
 const MAX_REGEX: usize = 256 << 10;
 
-pub(super) const LIST: Built = Built {
+pub(super) const LIST: Builtin = Builtin {
     name: "list",
     class: Class::Reads,
     description: "List a folder: folders with a slash behind them, files with their size in bytes. Without a path, \
@@ -52,7 +52,7 @@ pub(super) const LIST: Built = Built {
     run: list,
 };
 
-pub(super) const SEARCH: Built = Built {
+pub(super) const SEARCH: Builtin = Builtin {
     name: "search",
     class: Class::Reads,
     description: "Search files for a regular expression (as in ripgrep), line by line. What .gitignore names and what \
@@ -84,44 +84,44 @@ fn plain(path: &Path) -> String {
     if text.chars().any(char::is_control) { text.escape_debug().to_string() } else { text.into_owned() }
 }
 
-fn until(scene: &Scene) -> Instant {
+fn until(scene: &ToolContext) -> Instant {
     scene.until.min(Instant::now() + MAX_TIME)
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Folder {
+struct FolderCursor {
     path: Option<String>,
     #[serde(default)]
     recursive: bool,
     glob: Option<String>,
 }
 
-fn list(scene: &Scene, arguments: &Value) -> Result<String> {
-    let Folder { path, recursive, glob } = tool::arguments(arguments)?;
+fn list(scene: &ToolContext, arguments: &Value) -> Result<String> {
+    let FolderCursor { path, recursive, glob } = tool::arguments(arguments)?;
     let path = path.unwrap_or_else(|| ".".to_owned());
     let glob = glob.as_deref().map(pattern).transpose()?;
-    let desk = Desk::of(scene.workspace, scene.agent)?;
-    let mut found = Found { text: String::new(), notes: Vec::new() };
+    let desk = AgentFiles::of(scene.workspace, scene.agent)?;
+    let mut found = ReadText { text: String::new(), notes: Vec::new() };
     let until = until(scene);
     let mut starts = vec![path.clone()];
     let mut is_outside = false;
     let mut shown = 0;
     while let Some(path) = starts.pop() {
         match desk.start(&path)? {
-            Start::File(opened) => {
+            WalkStart::File(opened) => {
                 shown += 1;
                 found.text.push_str(&format!("{}  {}\n", opened.place.shown, opened.size));
             }
-            Start::Several(below) if recursive => starts.extend(below.into_iter().rev()),
-            Start::Several(below) => {
+            WalkStart::Several(below) if recursive => starts.extend(below.into_iter().rev()),
+            WalkStart::Several(below) => {
                 shown += below.len();
                 for name in below {
-                    let is_folder = matches!(desk.start(&name), Ok(Start::Folder(..) | Start::Several(_)));
+                    let is_folder = matches!(desk.start(&name), Ok(WalkStart::Folder(..) | WalkStart::Several(_)));
                     found.text.push_str(&format!("{name}{}\n", if is_folder { "/" } else { "" }));
                 }
             }
-            Start::Folder(folder, place) => {
+            WalkStart::Folder(folder, place) => {
                 is_outside |= place.is_outside;
                 let below = if recursive { place.shown.clone() } else { String::new() };
                 let mut tree = Tree::begin(folder, &place, desk.top(), until).map_err(|e| failed(&place.shown, &e))?;
@@ -175,8 +175,8 @@ struct Wanted {
 }
 
 /// A search, as far as it has come.
-struct Search<'a> {
-    scene: &'a Scene<'a>,
+struct SearchRun<'a> {
+    scene: &'a ToolContext<'a>,
     regex: Regex,
     limit: usize,
     until: Instant,
@@ -190,14 +190,14 @@ struct Search<'a> {
     cut: Option<String>,
 }
 
-fn search(scene: &Scene, arguments: &Value) -> Result<String> {
+fn search(scene: &ToolContext, arguments: &Value) -> Result<String> {
     let wanted: Wanted = tool::arguments(arguments)?;
     let regex = RegexBuilder::new(&wanted.pattern).case_insensitive(wanted.ignore_case).size_limit(MAX_REGEX).build();
     let regex = regex.map_err(|e| Fault::data(format!("the pattern is no regular expression: {e}")))?;
     let glob = wanted.glob.as_deref().map(pattern).transpose()?;
-    let desk = Desk::of(scene.workspace, scene.agent)?;
+    let desk = AgentFiles::of(scene.workspace, scene.agent)?;
     let path = wanted.path.unwrap_or_else(|| ".".to_owned());
-    let mut search = Search {
+    let mut search = SearchRun {
         scene,
         regex,
         limit: wanted.limit.unwrap_or(FOUND).clamp(1, MAX_FOUND),
@@ -213,14 +213,14 @@ fn search(scene: &Scene, arguments: &Value) -> Result<String> {
     let mut starts = vec![path.clone()];
     while let Some(path) = starts.pop().filter(|_| search.cut.is_none()) {
         match desk.start(&path)? {
-            Start::Several(below) => starts.extend(below.into_iter().rev()),
-            Start::File(opened) => {
+            WalkStart::Several(below) => starts.extend(below.into_iter().rev()),
+            WalkStart::File(opened) => {
                 is_outside |= opened.place.is_outside;
                 if glob.as_ref().is_none_or(|glob| glob(Path::new(opened.place.path.file_name().unwrap_or_default()))) {
                     search.file(&opened.place.shown, opened.file);
                 }
             }
-            Start::Folder(folder, place) => {
+            WalkStart::Folder(folder, place) => {
                 is_outside |= place.is_outside;
                 let begun = Tree::begin(folder, &place, desk.top(), search.until);
                 let mut tree = begun.map_err(|e| failed(&place.shown, &e))?;
@@ -245,7 +245,7 @@ fn search(scene: &Scene, arguments: &Value) -> Result<String> {
     Ok(search.told().join(&path, is_outside, scene))
 }
 
-impl Search<'_> {
+impl SearchRun<'_> {
     /// Searches a file. One that cannot be read to its end is searched as far as it can.
     fn file(&mut self, shown: &str, file: File) {
         let mut lines = Lines::new(BufReader::with_capacity(64 << 10, file), self.left, MAX_LINE);
@@ -257,9 +257,11 @@ impl Search<'_> {
         let mut number = 0u64;
         while self.cut.is_none() {
             match lines.next(&mut line) {
-                Ok(Line::Whole | Line::Cut) => number += 1,
-                Ok(Line::Spent) => self.cut = Some(format!("it is as much as one search reads, {MAX_READ} bytes")),
-                Ok(Line::End) | Err(_) => break,
+                Ok(BoundedLine::Whole | BoundedLine::Cut) => number += 1,
+                Ok(BoundedLine::Spent) => {
+                    self.cut = Some(format!("it is as much as one search reads, {MAX_READ} bytes"))
+                }
+                Ok(BoundedLine::End) | Err(_) => break,
             }
             if self.regex.is_match(&line) && self.cut.is_none() {
                 self.take(shown, number, &line);
@@ -293,7 +295,7 @@ impl Search<'_> {
         self.text.push_str(&told);
     }
 
-    fn told(mut self) -> Found {
+    fn told(mut self) -> ReadText {
         let mut notes = Vec::new();
         if let Some(why) = self.cut {
             notes.push(format!("cut after {} lines: {why}; narrow it down by path, glob or pattern", self.found));
@@ -304,6 +306,6 @@ impl Search<'_> {
             notes.push(format!("{} binary file(s) passed over", self.binary));
         }
         self.text.truncate(self.text.trim_end().len());
-        Found { text: self.text, notes }
+        ReadText { text: self.text, notes }
     }
 }

@@ -7,15 +7,15 @@ use claw::core::event::entry::Entry;
 use claw::core::event::id::Id;
 use claw::core::event::stamp::Stamp;
 use claw::core::fault::Fault;
-use claw::stage::outcome::{Outcome, Standing};
+use claw::stage::outcome::{EventOutcome, Outcome};
 use claw::stage::tick;
-use claw::stage::worker::handler::Work;
+use claw::stage::worker::handler::Handler;
 use claw::store::fs::watch::{Hears, Watch, Woken};
-use claw::store::lock::slots::{Group, Promised, Slots, Taken};
+use claw::store::lock::slots::{Group, Promised, Slots, SlotsTaken};
 use claw::store::lock::{Lane, Only};
 use claw::store::queue::spool::{self, Job};
 use claw::store::workspace::Workspace;
-use claw::store::workspace::mailbox::Side;
+use claw::store::workspace::mailbox::Mailbox;
 use claw::world::World;
 use std::time::{Duration, Instant};
 
@@ -208,7 +208,7 @@ fn a_lane_that_others_add_to_is_listed_without_a_gap() {
         });
         let mut listed = 0;
         while listed < count {
-            let entries = spool::lane(&workspace, Side::Inbox, "pickle.x").unwrap();
+            let entries = spool::lane(&workspace, Mailbox::Inbox, "pickle.x").unwrap();
             let ids: Vec<Id> = entries.into_iter().map(|(_, entry)| entry.id).collect();
             listed = i64::try_from(ids.len()).unwrap();
             assert!(ids == (0..listed).map(id).collect::<Vec<_>>(), "of {listed} the last is {:?}", ids.last());
@@ -279,9 +279,9 @@ fn a_model_that_kills_its_own_watcher_costs_that_turn_only() {
 /// Work that panics on one event, and does the others.
 struct Panics<'a>(&'a Workspace);
 
-impl Work for Panics<'_> {
-    fn side(&self) -> Side {
-        Side::Inbox
+impl Handler for Panics<'_> {
+    fn side(&self) -> Mailbox {
+        Mailbox::Inbox
     }
     fn wants(&self, _: &str) -> bool {
         true
@@ -296,12 +296,12 @@ impl Work for Panics<'_> {
         let event = job.read().unwrap();
         if job.entry.tries.crashes == 3 {
             job.fail("killed 3 times").unwrap();
-            return Outcome { id: event.id, state: Standing::Failed(Fault::data("killed 3 times")) };
+            return Outcome { id: event.id, state: EventOutcome::Failed(Fault::data("killed 3 times")) };
         }
         assert!(event.content != "poison", "a panic, as in a bad turn");
         let id = event.id;
         job.done().unwrap();
-        Outcome { id, state: Standing::Done(vec![self.0.root.display().to_string()]) }
+        Outcome { id, state: EventOutcome::Done(vec![self.0.root.display().to_string()]) }
     }
 }
 
@@ -316,7 +316,7 @@ fn a_panic_in_one_turn_costs_that_event_one_of_its_lives_and_nobody_else_anythin
     std::panic::set_hook(Box::new(|_| {}));
     let (mut done, mut failed) = (0, 0);
     let mut report = |outcome: Outcome| match outcome.state {
-        Standing::Done(_) => done += 1,
+        EventOutcome::Done(_) => done += 1,
         _ => failed += 1,
     };
     tick::drain(&workspace, &Panics(&workspace), 4, &mut report).unwrap();
@@ -369,8 +369,8 @@ fn a_slot_that_somebody_waits_for_is_left_to_him() {
     let workspace = ws.opened();
     let groups = [("agent-a".to_owned(), 1), ("all".to_owned(), 2)];
     let attempt = |groups: &[Group], own: &Promised| match Slots::attempt(&workspace, groups, own).unwrap() {
-        Taken::All(slots) => Ok(slots),
-        Taken::Full(count) => Err(count),
+        SlotsTaken::All(slots) => Ok(slots),
+        SlotsTaken::Full(count) => Err(count),
     };
     let nothing = Promised::default();
     let holder = attempt(&groups, &nothing).unwrap();
@@ -403,8 +403,8 @@ fn who_gives_a_promised_slot_back_wakes_whoever_waits_for_it() {
     let watch = Watch::new(&[(slots.clone(), Hears::Releases)]).unwrap();
     let mut sleeper = Promised::default();
     std::thread::scope(|scope| {
-        let other =
-            scope.spawn(|| matches!(Slots::attempt(&workspace, &groups, &Promised::default()), Ok(Taken::Full(2))));
+        let other = scope
+            .spawn(|| matches!(Slots::attempt(&workspace, &groups, &Promised::default()), Ok(SlotsTaken::Full(2))));
         ws.until_locked(".claw/locks/slots/narrow.0", Locked::Held);
         sleeper.renew(&workspace, &groups[..1]).unwrap();
         drop(open(&wide, OFlags::WRONLY, Mode::empty()).unwrap());

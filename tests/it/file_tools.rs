@@ -12,8 +12,8 @@ use claw::core::tool::MAX_TOLD;
 use claw::store::agent::definitions;
 use claw::store::lock::Lane;
 use claw::store::workspace::Workspace;
-use claw::store::workspace::mailbox::Side;
-use claw::tool::{self, Host, Scene};
+use claw::store::workspace::mailbox::Mailbox;
+use claw::tool::{self, Host, ToolContext};
 use claw::world::World;
 use serde_json::{Value, json};
 use std::fs::{self, File};
@@ -61,7 +61,7 @@ impl Desk {
         }
         let workspace = Workspace::open(World::real().unwrap(), ws.root.clone(), true).unwrap();
         workspace.lay_out().unwrap();
-        let lane = Lane::attempt(&workspace, Side::Inbox, "pickle.t").unwrap().unwrap();
+        let lane = Lane::attempt(&workspace, Mailbox::Inbox, "pickle.t").unwrap().unwrap();
         let place = Address::parse("cli:ann").unwrap();
         let event = Draft::message("hi").complete(Id::new(Stamp(1), 7), Stamp(1), &place, &place);
         Self { ws, workspace, lane, event }
@@ -83,7 +83,7 @@ impl Desk {
     fn call_within(&self, time: Duration, stop: Option<BorrowedFd>, name: &str, arguments: Value) -> (String, bool) {
         let agent = self.agent();
         let tools = tool::offered(&self.workspace, &agent).unwrap();
-        let scene = Scene {
+        let scene = ToolContext {
             workspace: &self.workspace,
             agent: &agent,
             event: &self.event,

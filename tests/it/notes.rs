@@ -6,7 +6,7 @@ use crate::common::{Fixture, skipped};
 use claw::core::config::Sync;
 use claw::store::lock::Lane;
 use claw::store::memory::git;
-use claw::store::workspace::mailbox::Side;
+use claw::store::workspace::mailbox::Mailbox;
 use rustix::fs::{CWD, Mode, mkfifoat};
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -118,7 +118,7 @@ fn a_commit_runs_nothing_that_a_repository_below_the_notes_names() {
     ))
     .ok();
     let workspace = ws.opened();
-    let lane = Lane::attempt(&workspace, Side::Inbox, "memories").unwrap().unwrap();
+    let lane = Lane::attempt(&workspace, Mailbox::Inbox, "memories").unwrap().unwrap();
     let _ = git::commit(&ws.root, &lane, Sync::None, Path::new("memories/topics/a.md"), "x");
     assert!(!ws.dir.path().join("ran").exists());
     // What it could have run.

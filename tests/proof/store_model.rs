@@ -14,11 +14,11 @@ use claw::core::event::{Draft, Event};
 use claw::core::fault::Kind;
 use claw::stage::route;
 use claw::store::lock::Lane;
-use claw::store::queue::spool::{self, Head, Job};
+use claw::store::queue::spool::{self, Job, LaneHead};
 use claw::store::queue::{locate, publish, retry};
 use claw::store::retention;
 use claw::store::workspace::Workspace;
-use claw::store::workspace::mailbox::{Side, State as Place};
+use claw::store::workspace::mailbox::{Mailbox, State as Place};
 use claw::store::workspace::scaffold;
 use claw::world::World;
 use proptest::test_runner::{Config, RngSeed, TestError, TestRunner};
@@ -81,22 +81,22 @@ impl Store {
     }
 
     fn lane(&self, of: usize) -> Option<Lane> {
-        Lane::attempt(self.workspace, Side::Inbox, LANES[of]).unwrap()
+        Lane::attempt(self.workspace, Mailbox::Inbox, LANES[of]).unwrap()
     }
 
     fn claim(&mut self, of: usize) -> Answer {
         let Some(lane) = self.lane(of) else { return Answer::Busy };
-        let mut entries = spool::lane(self.workspace, Side::Inbox, LANES[of]).unwrap();
-        match spool::claim(self.workspace, Side::Inbox, &lane, &mut entries).unwrap() {
-            Head::Nothing => {
+        let mut entries = spool::lane(self.workspace, Mailbox::Inbox, LANES[of]).unwrap();
+        match spool::claim(self.workspace, Mailbox::Inbox, &lane, &mut entries).unwrap() {
+            LaneHead::Nothing => {
                 lane.retire();
                 Answer::Nothing
             }
-            Head::NotDue(due) => {
+            LaneHead::NotDue(due) => {
                 lane.release();
                 Answer::NotDue(due.0 / 1_000_000 - BEGIN)
             }
-            Head::Job(job) => {
+            LaneHead::Job(job) => {
                 let event = job.read().unwrap();
                 assert_eq!(event, self::event(number(&job.entry.id)));
                 let tries = numbers(job.entry.tries);
@@ -118,7 +118,7 @@ impl Store {
     }
 
     fn is_done(&self, event: usize) -> bool {
-        Side::Inbox.done(self.workspace, &id(event)).exists()
+        Mailbox::Inbox.done(self.workspace, &id(event)).exists()
     }
 
     /// Days of `done/` are as old as the reference's clock says, not the machine's.
@@ -126,7 +126,7 @@ impl Store {
         let before: Vec<bool> = (0..EVENTS).map(|event| self.is_done(event)).collect();
         let answer = self.operate(operation, expected);
         for event in (0..EVENTS).filter(|event| self.is_done(*event) && !before[*event]) {
-            let day = Side::Inbox.done(self.workspace, &id(event)).parent().unwrap().to_owned();
+            let day = Mailbox::Inbox.done(self.workspace, &id(event)).parent().unwrap().to_owned();
             let now = SystemTime::from(at(self.now).timestamp());
             fs::File::open(day).unwrap().set_modified(now).unwrap();
         }
@@ -158,7 +158,7 @@ impl Store {
             Operation::Crash(of) => self.held[of] = None,
             Operation::CrashFailing(of) => {
                 let (_lane, job) = self.held[of].take().unwrap();
-                spool::write_reason(self.workspace, Side::Inbox, &job.entry.id, "it cannot be").unwrap();
+                spool::write_reason(self.workspace, Mailbox::Inbox, &job.entry.id, "it cannot be").unwrap();
             }
             Operation::Retry(event) => return by_hand(retry::retry(self.workspace, &id(event))),
             Operation::Discard(event) => return by_hand(retry::discard(self.workspace, &id(event))),
@@ -182,7 +182,7 @@ impl Store {
         ];
         let mut names: BTreeMap<usize, BTreeSet<Name>> = BTreeMap::new();
         for (place, folder) in folders {
-            for entry in spool::list(self.workspace, Side::Inbox, place).unwrap() {
+            for entry in spool::list(self.workspace, Mailbox::Inbox, place).unwrap() {
                 let event = number(&entry.id);
                 let lane = if place == Place::New { "" } else { LANES[reference::lane(event)] };
                 assert_eq!(entry.lane, lane);
@@ -226,12 +226,12 @@ impl<const WRONG: u8> StateMachineTest for Beside<WRONG> {
         expected.retain(|_, names| !names.is_empty());
         assert_eq!(store.names(), expected, "what lies where");
         for event in 0..EVENTS {
-            let has_reason = Side::Inbox.reason(store.workspace, &id(event)).exists();
+            let has_reason = Mailbox::Inbox.reason(store.workspace, &id(event)).exists();
             assert_eq!(has_reason, state.reasons.contains(&event), "the reason of {event}");
             if !expected.contains_key(&event) {
                 continue;
             }
-            let found = locate::of(store.workspace, Side::Inbox, &id(event)).unwrap().into_iter().next();
+            let found = locate::of(store.workspace, Mailbox::Inbox, &id(event)).unwrap().into_iter().next();
             let winner = state.names(event).next_back().map(|name| name.0);
             assert_eq!(found.map(|f| f.state_name()), winner.map(folder_name), "where {event} is found");
         }
@@ -239,7 +239,7 @@ impl<const WRONG: u8> StateMachineTest for Beside<WRONG> {
             let free = store.lane(of).map(Lane::release);
             assert_eq!(free.is_none(), state.held[of].is_some(), "who holds {name}");
         }
-        assert_eq!(fs::read_dir(Side::Inbox.tmp(store.workspace)).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(Mailbox::Inbox.tmp(store.workspace)).unwrap().count(), 0);
     }
 }
 

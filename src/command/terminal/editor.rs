@@ -24,7 +24,7 @@ const PROMPT: &str = "> ";
 /// Lines from a terminal.
 pub(crate) struct Editor<'w> {
     workspace: &'w Workspace,
-    inner: rustyline::Editor<Words<'w>, MemHistory>,
+    inner: rustyline::Editor<CommandCompleter<'w>, MemHistory>,
 }
 
 impl<'w> Editor<'w> {
@@ -43,7 +43,7 @@ impl<'w> Editor<'w> {
         }
         let mut inner = rustyline::Editor::with_history(config, past).map_err(|e| unusable(&e))?;
         inner.set_history_ignore_space(true);
-        inner.set_helper(Some(Words(workspace)));
+        inner.set_helper(Some(CommandCompleter(workspace)));
         inner.bind_sequence(KeyEvent::ctrl('c'), EventHandler::Conditional(Box::new(Interrupted)));
         Ok(Self { workspace, inner })
     }
@@ -84,16 +84,16 @@ impl ConditionalEventHandler for Interrupted {
 }
 
 /// What a command can become.
-struct Words<'w>(&'w Workspace);
+struct CommandCompleter<'w>(&'w Workspace);
 
-impl Helper for Words<'_> {}
-impl Hinter for Words<'_> {
+impl Helper for CommandCompleter<'_> {}
+impl Hinter for CommandCompleter<'_> {
     type Hint = String;
 }
-impl Highlighter for Words<'_> {}
-impl Validator for Words<'_> {}
+impl Highlighter for CommandCompleter<'_> {}
+impl Validator for CommandCompleter<'_> {}
 
-impl Completer for Words<'_> {
+impl Completer for CommandCompleter<'_> {
     type Candidate = String;
 
     fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {

@@ -11,21 +11,21 @@ use crate::core::event::id::{Derived, Id};
 use crate::core::event::session_name;
 use crate::core::event::{Draft, Event};
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::slash::{self, Command};
+use crate::core::slash::{self, SlashCommand};
 use crate::process;
 use crate::stage::control::{self, Control};
-use crate::stage::deliver::{Deliver, Print};
-use crate::stage::outcome::{Outcome, Standing};
+use crate::stage::deliver::{Deliver, PrintEvent};
+use crate::stage::outcome::{EventOutcome, Outcome};
 use crate::stage::remember::Remember;
 use crate::stage::turn::run_agent::RunAgent;
-use crate::stage::turn::{Asked, Heard};
-use crate::stage::worker::handler::Work;
+use crate::stage::turn::{Interactive, Progress};
+use crate::stage::worker::handler::Handler;
 use crate::stage::{follow, route, tick};
 use crate::store::fs::watch::Woken;
 use crate::store::lock::Lane;
 use crate::store::queue::{publish, spool};
 use crate::store::session::log;
-use crate::store::workspace::mailbox::Side;
+use crate::store::workspace::mailbox::Mailbox;
 use crate::store::workspace::{self, Workspace};
 use crate::world::World;
 use serde_json::Value;
@@ -64,13 +64,13 @@ pub(crate) fn open(here: Here) -> Result<Workspace> {
 }
 
 /// A terminal's own address, whose answers nobody else prints while it is held.
-pub(crate) struct Seat {
+pub(crate) struct TerminalAddress {
     /// The address.
     pub(crate) address: Address,
     lane: Lane,
 }
 
-impl Seat {
+impl TerminalAddress {
     /// Takes an address that is named by an id.
     ///
     /// # Errors
@@ -84,7 +84,7 @@ impl Seat {
     /// # Errors
     /// Where its lane cannot be locked.
     pub(crate) fn at(workspace: &Workspace, address: Address) -> Result<Self> {
-        let lane = hold(workspace, Side::Outbox, &address.slug(), None)?;
+        let lane = hold(workspace, Mailbox::Outbox, &address.slug(), None)?;
         Ok(Self { address, lane })
     }
 
@@ -92,20 +92,22 @@ impl Seat {
     ///
     /// # Errors
     /// Where it cannot be printed, or the machine is in trouble.
-    pub(crate) fn fetch(&mut self, workspace: &Workspace, id: &Id, print: Print) -> Result<()> {
+    pub(crate) fn fetch(&mut self, workspace: &Workspace, id: &Id, print: PrintEvent) -> Result<()> {
         let work = Deliver { workspace, channel: None, print: Some(print) };
         match follow::until(workspace, &work, &self.lane, id)?.map(|outcome| outcome.state) {
-            None | Some(Standing::Done(_)) => Ok(()),
-            Some(Standing::Waiting(_, fault) | Standing::Failed(fault) | Standing::Untouched(fault)) => Err(fault),
+            None | Some(EventOutcome::Done(_)) => Ok(()),
+            Some(EventOutcome::Waiting(_, fault) | EventOutcome::Failed(fault) | EventOutcome::Untouched(fault)) => {
+                Err(fault)
+            }
         }
     }
 
     /// Takes everything that lies there, in its order.
     ///
     /// # Errors
-    /// As [`Seat::fetch`].
-    pub(crate) fn fetch_all(&mut self, workspace: &Workspace, print: Print) -> Result<()> {
-        let entries = spool::lane(workspace, Side::Outbox, &self.lane.name)?;
+    /// As [`TerminalAddress::fetch`].
+    pub(crate) fn fetch_all(&mut self, workspace: &Workspace, print: PrintEvent) -> Result<()> {
+        let entries = spool::lane(workspace, Mailbox::Outbox, &self.lane.name)?;
         entries.last().map_or(Ok(()), |(_, last)| self.fetch(workspace, &last.id, print))
     }
 
@@ -116,7 +118,7 @@ impl Seat {
 }
 
 /// What is asked, of whom, where.
-pub(crate) struct Exchange<'a> {
+pub(crate) struct AskExchange<'a> {
     pub(crate) workspace: &'a Workspace,
     pub(crate) seat: &'a Address,
     pub(crate) agent: &'a str,
@@ -128,7 +130,7 @@ pub(crate) struct Exchange<'a> {
     pub(crate) bell: Option<BorrowedFd<'a>>,
 }
 
-impl Exchange<'_> {
+impl AskExchange<'_> {
     /// Publishes the question as event `id`, and answers it; `beside` is run around the answering.
     ///
     /// # Errors
@@ -138,9 +140,9 @@ impl Exchange<'_> {
         let is_command = slash::parse(&text).is_some();
         // A command lies beside its session, and does not wait for the turn that may run there; but one that
         // changes what the next turn is sent.
-        let is_beside = is_command && !matches!(slash::parse(&text), Some(Ok(Command::Compact(_))));
+        let is_beside = is_command && !matches!(slash::parse(&text), Some(Ok(SlashCommand::Compact(_))));
         let lane = if is_beside { session_name::control(self.session) } else { self.session.to_owned() };
-        let lane = hold(workspace, Side::Inbox, &lane, self.bell)?;
+        let lane = hold(workspace, Mailbox::Inbox, &lane, self.bell)?;
         let mut draft = Draft {
             from: Some(workspace.me()?),
             reply_to: Some(self.seat.clone()),
@@ -155,10 +157,10 @@ impl Exchange<'_> {
         }
         route::all(workspace)?;
         self.screen.begin(self.agent);
-        let heard = |heard: Heard| self.screen.hear(heard);
+        let heard = |heard: Progress| self.screen.hear(heard);
         let turns = self.turns(id, &heard);
         let commands = Control { workspace, agent: None, session: Some(self.session) };
-        let work: &dyn Work = if is_beside { &commands } else { &turns };
+        let work: &dyn Handler = if is_beside { &commands } else { &turns };
         let mut outcome = Ok(None);
         beside(&mut || outcome = follow::until(workspace, work, &lane, id));
         let outcome = outcome?;
@@ -175,7 +177,7 @@ impl Exchange<'_> {
     pub(crate) fn see(&self, id: &Id, beside: Beside) -> Result<Outcome> {
         route::all(self.workspace)?;
         self.screen.begin(self.agent);
-        let heard = |heard: Heard| self.screen.hear(heard);
+        let heard = |heard: Progress| self.screen.hear(heard);
         let turns = self.turns(id, &heard);
         let mut outcome = None;
         beside(&mut || outcome = Some(follow::see_through(self.workspace, &[&turns], id)));
@@ -184,10 +186,10 @@ impl Exchange<'_> {
         Ok(outcome)
     }
 
-    fn turns<'t>(&'t self, id: &'t Id, heard: &'t (dyn Fn(Heard) + Sync)) -> RunAgent<'t> {
+    fn turns<'t>(&'t self, id: &'t Id, heard: &'t (dyn Fn(Progress) + Sync)) -> RunAgent<'t> {
         RunAgent {
             session: Some(self.session),
-            asked: Some(Asked { id, model: self.model, heard: Some(heard) }),
+            asked: Some(Interactive { id, model: self.model, heard: Some(heard) }),
             ..RunAgent::all(self.workspace)
         }
     }
@@ -202,13 +204,13 @@ pub(crate) type Beside<'a> = &'a dyn Fn(&mut dyn FnMut());
 /// Why there is no answer, or why a command could not be done.
 pub(crate) fn answer(
     workspace: &Workspace,
-    seat: &mut Seat,
+    seat: &mut TerminalAddress,
     outcome: Outcome,
     print: &(dyn Fn(&Event) -> Result<()> + Sync),
 ) -> Result<()> {
     let id = outcome.id;
     match outcome.state {
-        Standing::Done(_) => {
+        EventOutcome::Done(_) => {
             let reply = id.derive(Derived::Reply, 1);
             let refused = OnceLock::new();
             seat.fetch(workspace, &reply, &|event| {
@@ -220,13 +222,13 @@ pub(crate) fn answer(
             })?;
             refused.into_inner().map_or(Ok(()), Err)
         }
-        Standing::Failed(fault) => {
+        EventOutcome::Failed(fault) => {
             seat.fetch(workspace, &id.derive(Derived::Notice, 1), &|_| Ok(()))?;
             let hint = format!("the question is kept: claw retry {}, then claw run-agent and claw deliver", id.short());
             let hint = fault.hint.as_ref().map(|h| format!("{h}; {hint}")).unwrap_or(hint);
             Err(Fault { hint: Some(hint), ..fault })
         }
-        Standing::Untouched(fault) | Standing::Waiting(_, fault) => Err(fault),
+        EventOutcome::Untouched(fault) | EventOutcome::Waiting(_, fault) => Err(fault),
     }
 }
 
@@ -237,7 +239,7 @@ fn work_off_notes(workspace: &Workspace, outcome: &Outcome) -> Result<()> {
         let rest = id.strip_prefix(outcome.id.as_str());
         rest.is_some_and(|rest| rest.starts_with(".m") || rest.starts_with(".d"))
     };
-    let is_noting = matches!(&outcome.state, Standing::Done(out) if out.iter().any(is_note));
+    let is_noting = matches!(&outcome.state, EventOutcome::Done(out) if out.iter().any(is_note));
     if is_noting {
         route::all(workspace)?;
         tick::drain(workspace, &Remember { workspace }, 1, &mut |o| {
@@ -248,7 +250,7 @@ fn work_off_notes(workspace: &Workspace, outcome: &Outcome) -> Result<()> {
 }
 
 /// Takes a lane, waiting for whoever holds it.
-fn hold(workspace: &Workspace, side: Side, name: &str, bell: Option<BorrowedFd>) -> Result<Lane> {
+fn hold(workspace: &Workspace, side: Mailbox, name: &str, bell: Option<BorrowedFd>) -> Result<Lane> {
     if let Some(lane) = Lane::attempt(workspace, side, name)? {
         return Ok(lane);
     }

@@ -75,11 +75,11 @@ impl Interrupt {
 
 /// Whoever ends `ask` while its question is being answered is told what becomes of the question.
 #[derive(Debug, Default)]
-pub(crate) struct Parting {
+pub(crate) struct AskGuard {
     is_over: Arc<AtomicBool>,
 }
 
-impl Parting {
+impl AskGuard {
     /// Listens from here on, to the end of the process, which the signal ends as if nobody had listened.
     pub(crate) fn begin(&self, id: &Id) {
         let heeded = [SIGINT, SIGTERM].into_iter().filter(|signal| !is_ignored(*signal));

@@ -2,8 +2,8 @@
 
 use crate::core::event::id::Id;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::text::bounded_lines::{Line, Lines};
-use crate::stage::outcome::{Outcome, Standing};
+use crate::core::text::bounded_lines::{BoundedLine, Lines};
+use crate::stage::outcome::{EventOutcome, Outcome};
 use crate::store::queue::locate;
 use crate::store::workspace::Workspace;
 use crate::world::World;
@@ -48,17 +48,17 @@ pub fn tell(text: &str) {
 pub fn trouble(outcome: &Outcome) -> u8 {
     let id = outcome.id.short();
     match &outcome.state {
-        Standing::Done(_) => 0,
-        Standing::Waiting(due, fault) => {
+        EventOutcome::Done(_) => 0,
+        EventOutcome::Waiting(due, fault) => {
             tell(&format!("{id} waits until {}: {fault}", clock(*due)));
             75
         }
-        Standing::Failed(fault) => {
+        EventOutcome::Failed(fault) => {
             tell(&format!("{id} failed: {fault}"));
             1
         }
-        Standing::Untouched(fault) if fault.kind == Kind::Closed => 0,
-        Standing::Untouched(fault) => {
+        EventOutcome::Untouched(fault) if fault.kind == Kind::Closed => 0,
+        EventOutcome::Untouched(fault) => {
             tell(&format!("{id} is as it was: {fault}"));
             75
         }
@@ -173,9 +173,9 @@ pub fn lines(mut take: impl FnMut(Result<String>) -> Result<bool>) -> Result<()>
     loop {
         let read = lines.next(&mut line).map_err(|e| Fault::data(format!("stdin: {e}")))?;
         let text = match read {
-            Line::End | Line::Spent => return Ok(()),
-            Line::Cut => Err(Fault::data(format!("a line has more than {most} bytes"))),
-            Line::Whole => String::from_utf8(std::mem::take(&mut line))
+            BoundedLine::End | BoundedLine::Spent => return Ok(()),
+            BoundedLine::Cut => Err(Fault::data(format!("a line has more than {most} bytes"))),
+            BoundedLine::Whole => String::from_utf8(std::mem::take(&mut line))
                 .map_err(|e| Fault::data(format!("a line is not UTF-8 at byte {}", e.utf8_error().valid_up_to()))),
         };
         if !take(text)? {

@@ -5,7 +5,7 @@ use crate::command::terminal::out;
 use crate::command::terminal::transcript::STEP;
 use crate::core::fault::Result;
 use crate::core::session::transcript::{call_line, one_line};
-use crate::stage::turn::Heard;
+use crate::stage::turn::Progress;
 use crate::world::World;
 use std::io::IsTerminal;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,7 @@ pub(crate) struct Screen {
     steps: Steps,
     /// Answers begin with the name of who gives them.
     has_names: bool,
-    line: Mutex<Line>,
+    line: Mutex<ScreenLine>,
 }
 
 /// How the steps of a turn are shown.
@@ -32,7 +32,7 @@ enum Steps {
 
 /// What stands there.
 #[derive(Debug, Default)]
-struct Line {
+struct ScreenLine {
     /// Who answers.
     name: String,
     /// What the model has said since the last step, as it said it.
@@ -60,28 +60,28 @@ impl Screen {
 
     /// A turn of `name`'s begins.
     pub(crate) fn begin(&self, name: &str) {
-        *self.line() = Line { name: name.to_owned(), ..Line::default() };
+        *self.line() = ScreenLine { name: name.to_owned(), ..ScreenLine::default() };
     }
 
     /// Shows what is heard of it.
-    pub(crate) fn hear(&self, heard: Heard) {
+    pub(crate) fn hear(&self, heard: Progress) {
         let mut line = self.line();
         match heard {
-            Heard::Text(text) if self.is_live && !text.is_empty() => {
+            Progress::Text(text) if self.is_live && !text.is_empty() => {
                 let name = if line.said.is_empty() { self.name(Some(&line.name)) } else { String::new() };
                 line.said.push_str(text);
                 line.is_open = !text.ends_with('\n');
                 let _ = out::raw(&(name + &out::tame(text)));
             }
-            Heard::Call(call) if self.steps != Steps::Hidden => {
+            Progress::Call(call) if self.steps != Steps::Hidden => {
                 end(&mut line);
                 self.aside(&format!("  {}", call_line(call, STEP)));
             }
-            Heard::Told(told) if self.steps != Steps::Hidden => {
+            Progress::Result(told) if self.steps != Steps::Hidden => {
                 self.aside(&format!("    {}", one_line(&told.result, STEP)));
             }
-            Heard::Call(_) => end(&mut line),
-            Heard::Text(_) | Heard::Told(_) => {}
+            Progress::Call(_) => end(&mut line),
+            Progress::Text(_) | Progress::Result(_) => {}
         }
     }
 
@@ -114,13 +114,13 @@ impl Screen {
         out::aside(&if self.steps == Steps::Dimmed { format!("{}{text}{}", out::DIM, out::BRIGHT) } else { text });
     }
 
-    fn line(&self) -> MutexGuard<'_, Line> {
+    fn line(&self) -> MutexGuard<'_, ScreenLine> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What comes next begins a line, and is not what was said before.
-fn end(line: &mut Line) {
+fn end(line: &mut ScreenLine) {
     if std::mem::take(&mut line.is_open) {
         let _ = out::raw("\n");
     }

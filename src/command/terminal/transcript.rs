@@ -3,7 +3,7 @@
 use crate::command::terminal::out;
 use crate::core::event::session_name;
 use crate::core::fault::{Fault, Result};
-use crate::core::session::transcript::{Piece, Transcript, call_line, one_line};
+use crate::core::session::transcript::{Transcript, TranscriptItem, call_line, one_line};
 use crate::store::session::log;
 use crate::store::workspace::Workspace;
 use jiff::Timestamp;
@@ -13,7 +13,7 @@ pub(crate) const STEP: usize = 100;
 
 /// How it is printed.
 #[derive(Clone, Copy)]
-pub(crate) enum Form {
+pub(crate) enum TranscriptFormat {
     /// For a terminal or a pager.
     Plain {
         /// With what is done in passing less bright.
@@ -27,7 +27,7 @@ pub(crate) enum Form {
 ///
 /// # Errors
 /// `Data` where nothing was said there.
-pub(crate) fn print(workspace: &Workspace, session: &str, form: Form) -> Result<()> {
+pub(crate) fn print(workspace: &Workspace, session: &str, form: TranscriptFormat) -> Result<()> {
     let mut transcript = Transcript::default();
     let mut pieces = Vec::new();
     log::each(workspace, session, |record| pieces.extend(transcript.take(record)))?;
@@ -39,29 +39,33 @@ pub(crate) fn print(workspace: &Workspace, session: &str, form: Form) -> Result<
     }
     let agent = session_name::agent(session);
     let text = match form {
-        Form::Plain { is_dimmed } => plain(agent, &pieces, is_dimmed),
-        Form::Markdown => format!("# {session}\n\n") + &markdown(agent, &pieces),
+        TranscriptFormat::Plain { is_dimmed } => plain(agent, &pieces, is_dimmed),
+        TranscriptFormat::Markdown => format!("# {session}\n\n") + &markdown(agent, &pieces),
     };
     out::raw(&text)
 }
 
-fn plain(agent: &str, pieces: &[Piece], is_dimmed: bool) -> String {
+fn plain(agent: &str, pieces: &[TranscriptItem], is_dimmed: bool) -> String {
     let mut text = String::new();
     for (at, piece) in pieces.iter().enumerate() {
-        let is_step = matches!(piece, Piece::Step { .. });
+        let is_step = matches!(piece, TranscriptItem::Step { .. });
         // Steps stand together.
-        if at > 0 && !(is_step && matches!(pieces.get(at - 1), Some(Piece::Step { .. }))) {
+        if at > 0 && !(is_step && matches!(pieces.get(at - 1), Some(TranscriptItem::Step { .. }))) {
             text.push('\n');
         }
         match piece {
-            Piece::Said { at, from, text: said } => text += &spoken(&from.to_string(), *at, None, said, is_dimmed),
-            Piece::Answer { at, model, text: said } => text += &spoken(agent, *at, model.as_deref(), said, is_dimmed),
-            Piece::Step { call, told } => {
+            TranscriptItem::Said { at, from, text: said } => {
+                text += &spoken(&from.to_string(), *at, None, said, is_dimmed)
+            }
+            TranscriptItem::Answer { at, model, text: said } => {
+                text += &spoken(agent, *at, model.as_deref(), said, is_dimmed)
+            }
+            TranscriptItem::Step { call, told } => {
                 let result = told.as_ref().map_or("nobody knows what came of it", |(told, _)| &told.result);
                 text += &dim(&format!("  {}", step(&call_line(call, STEP))), is_dimmed);
                 text += &dim(&format!("    {}", step(&one_line(result, STEP))), is_dimmed);
             }
-            Piece::Open { id } => text += &dim(&format!("(not answered: claw why {})", id.short()), is_dimmed),
+            TranscriptItem::Open { id } => text += &dim(&format!("(not answered: claw why {})", id.short()), is_dimmed),
         }
     }
     text
@@ -82,22 +86,22 @@ fn dim(line: &str, is_dimmed: bool) -> String {
     if is_dimmed { format!("{}{line}{}\n", out::DIM, out::BRIGHT) } else { format!("{line}\n") }
 }
 
-fn markdown(agent: &str, pieces: &[Piece]) -> String {
+fn markdown(agent: &str, pieces: &[TranscriptItem]) -> String {
     let head = |who: &str, at: &Timestamp, more: &str| format!("## {who}, {}{more}\n\n", out::clock((*at).into()));
-    let block = |piece: &Piece| match piece {
-        Piece::Said { at, from, text } => format!("{}{}", head(&from.to_string(), at, ""), text.trim_end()),
-        Piece::Answer { at, model, text } => {
+    let block = |piece: &TranscriptItem| match piece {
+        TranscriptItem::Said { at, from, text } => format!("{}{}", head(&from.to_string(), at, ""), text.trim_end()),
+        TranscriptItem::Answer { at, model, text } => {
             let model = model.as_ref().map(|model| format!(" ({model})")).unwrap_or_default();
             format!("{}{}", head(agent, at, &model), text.trim_end())
         }
-        Piece::Step { call, told } => {
+        TranscriptItem::Step { call, told } => {
             let arguments = fenced(&serde_json::to_string_pretty(&call.arguments).unwrap_or_default(), "json");
             let result = told
                 .as_ref()
                 .map_or_else(|| "Nobody knows what came of it.".to_owned(), |(told, _)| fenced(&told.result, ""));
             format!("### {}\n\n{arguments}\n\n{result}", call.name)
         }
-        Piece::Open { id } => format!("*not answered yet ({id})*"),
+        TranscriptItem::Open { id } => format!("*not answered yet ({id})*"),
     };
     pieces.iter().map(|piece| block(piece) + "\n\n").collect::<String>().trim_end().to_owned() + "\n"
 }

@@ -4,7 +4,7 @@
 //! that was broken off is settled as it was reserved. Only of one whose worker was killed is nothing known: its
 //! tokens are given back when its step is asked again.
 
-use crate::core::budget::ledger_line::{CALL, Line, Sums, What};
+use crate::core::budget::ledger_line::{CALL, LedgerKind, LedgerLine, Sums};
 use crate::core::event::id::Id;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,14 +14,14 @@ use std::collections::{BTreeMap, BTreeSet};
 #[serde(default)]
 pub struct Ledger {
     days: BTreeMap<String, BTreeMap<String, Sums>>,
-    open: Vec<Open>,
+    open: Vec<Reservation>,
     told: BTreeSet<String>,
 }
 
 /// What is reserved and not settled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Open {
-    line: Line,
+struct Reservation {
+    line: LedgerLine,
     label: String,
     /// A request for this step has left before this one, and nobody knows what came of it.
     is_again: bool,
@@ -29,36 +29,36 @@ struct Open {
 
 impl Ledger {
     /// Takes a line in, under a label.
-    pub fn take(&mut self, line: Line, label: &str) {
+    pub fn take(&mut self, line: LedgerLine, label: &str) {
         match line.what {
-            What::Reserved => {
+            LedgerKind::Reserved => {
                 let before = self.close(&line);
                 if let Some(before) = &before {
                     // That request has left, and this one is in its place.
                     self.change(&before.line.day, &before.label, |sums| sums.add(&CALL));
                 }
-                let line = Line { guess: true, ..line };
+                let line = LedgerLine { guess: true, ..line };
                 self.change(&line.day, label, |sums| sums.add(&line.sums()));
-                self.open.push(Open { line, label: label.to_owned(), is_again: before.is_some() });
+                self.open.push(Reservation { line, label: label.to_owned(), is_again: before.is_some() });
             }
-            What::Settled => {
+            LedgerKind::Settled => {
                 self.close(&line);
                 self.change(&line.day, label, |sums| sums.add(&line.sums()));
             }
-            What::Dropped => {
+            LedgerKind::Dropped => {
                 // What the one before it took is still unknown; its own call was counted when this one came.
                 if let Some(open) = self.close(&line).filter(|open| open.is_again) {
                     let took = Sums { calls: 0, ..open.line.sums() };
                     self.change(&open.line.day, &open.label, |sums| sums.add(&took));
                 }
             }
-            What::Told => self.told.extend(line.limit),
-            What::Unknown => {}
+            LedgerKind::Told => self.told.extend(line.limit),
+            LedgerKind::Unknown => {}
         }
     }
 
     /// Takes out what is reserved for the step of this line.
-    fn close(&mut self, line: &Line) -> Option<Open> {
+    fn close(&mut self, line: &LedgerLine) -> Option<Reservation> {
         let at = self.open.iter().position(|open| open.line.is_for(line.id.as_ref(), line.step))?;
         let open = self.open.swap_remove(at);
         self.change(&open.line.day, &open.label, |sums| sums.take_away(&open.line.sums()));
@@ -71,7 +71,7 @@ impl Ledger {
 
     /// What is reserved for a step, and not settled.
     #[must_use]
-    pub fn reserved(&self, id: Option<&Id>, step: u32) -> Option<&Line> {
+    pub fn reserved(&self, id: Option<&Id>, step: u32) -> Option<&LedgerLine> {
         self.open.iter().map(|open| &open.line).find(|line| line.is_for(id, step))
     }
 
@@ -114,7 +114,7 @@ impl Ledger {
 /// What was read of the ledger's files, and how far: what a process keeps of them, and what is written down
 /// so that the next one need not read them all.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Book {
+pub struct LedgerState {
     /// The shape of this.
     pub v: u32,
     /// The day of the file that was read last.
@@ -142,13 +142,13 @@ mod tests {
 
     const DAY: &str = "2026-11-25";
 
-    fn line(what: What, n: i64, input: u64) -> Line {
+    fn line(what: LedgerKind, n: i64, input: u64) -> LedgerLine {
         let usage = Usage { input, output: 1, ..Usage::default() };
         let id = Some(Id::new(Stamp(n), 0));
-        Line { what, day: DAY.into(), id, step: 1, usage, money: input * 2, ..Line::default() }
+        LedgerLine { what, day: DAY.into(), id, step: 1, usage, money: input * 2, ..LedgerLine::default() }
     }
 
-    fn ledger(lines: &[Line]) -> Ledger {
+    fn ledger(lines: &[LedgerLine]) -> Ledger {
         let mut ledger = Ledger::default();
         for line in lines {
             ledger.take(line.clone(), "pickle");
@@ -156,14 +156,14 @@ mod tests {
         ledger
     }
 
-    fn used(lines: &[Line]) -> (u64, u64, u64) {
+    fn used(lines: &[LedgerLine]) -> (u64, u64, u64) {
         let sums = ledger(lines).used(Some(DAY), Some("pickle"));
         (sums.calls, sums.usage.input, sums.guesses)
     }
 
     #[test]
     fn every_request_is_a_call_and_the_tokens_of_a_step_are_the_last_known() {
-        use What::{Dropped, Reserved, Settled};
+        use LedgerKind::{Dropped, Reserved, Settled};
         assert_eq!(used(&[line(Reserved, 1, 100)]), (1, 100, 1));
         assert_eq!(used(&[line(Reserved, 1, 100), line(Settled, 1, 7)]), (1, 7, 0));
         assert_eq!(used(&[line(Reserved, 1, 100), line(Dropped, 1, 0)]), (0, 0, 0));
@@ -182,9 +182,12 @@ mod tests {
 
     #[test]
     fn what_left_yesterday_is_yesterdays() {
-        let tomorrow = |line: Line| Line { day: "2026-11-26".into(), ..line };
-        let lines =
-            [line(What::Reserved, 1, 100), tomorrow(line(What::Reserved, 1, 90)), tomorrow(line(What::Settled, 1, 7))];
+        let tomorrow = |line: LedgerLine| LedgerLine { day: "2026-11-26".into(), ..line };
+        let lines = [
+            line(LedgerKind::Reserved, 1, 100),
+            tomorrow(line(LedgerKind::Reserved, 1, 90)),
+            tomorrow(line(LedgerKind::Settled, 1, 7)),
+        ];
         let ledger = ledger(&lines);
         let [first, second] = [DAY, "2026-11-26"].map(|day| ledger.used(Some(day), None));
         assert_eq!((first.calls, first.usage.input), (1, 0));
@@ -193,10 +196,10 @@ mod tests {
 
     #[test]
     fn a_line_is_flat_and_one_of_a_newer_program_is_passed_over() {
-        let text = serde_json::to_string(&line(What::Settled, 1, 7)).unwrap();
+        let text = serde_json::to_string(&line(LedgerKind::Settled, 1, 7)).unwrap();
         assert!(text.contains(r#""t":"settled""#) && text.contains(r#""input":7"#), "{text}");
-        assert_eq!(serde_json::from_str::<Line>(&text).unwrap(), line(What::Settled, 1, 7));
-        let newer: Line = serde_json::from_str(r#"{"t":"refunded","day":"2026-11-25","input":9}"#).unwrap();
+        assert_eq!(serde_json::from_str::<LedgerLine>(&text).unwrap(), line(LedgerKind::Settled, 1, 7));
+        let newer: LedgerLine = serde_json::from_str(r#"{"t":"refunded","day":"2026-11-25","input":9}"#).unwrap();
         assert_eq!(used(&[newer]), (0, 0, 0));
     }
 
@@ -205,11 +208,11 @@ mod tests {
         fn putting_days_together_changes_no_sum(
             lines in proptest::collection::vec((0..3usize, 0..4i64, 1..100u64, 0..4u8), 0..40), at in 0..40usize,
         ) {
-            let lines: Vec<Line> = lines
+            let lines: Vec<LedgerLine> = lines
                 .into_iter()
-                .map(|(what, n, input, day)| Line {
+                .map(|(what, n, input, day)| LedgerLine {
                     day: format!("2026-11-2{day}"),
-                    ..line([What::Reserved, What::Settled, What::Dropped][what], n, input)
+                    ..line([LedgerKind::Reserved, LedgerKind::Settled, LedgerKind::Dropped][what], n, input)
                 })
                 .collect();
             let mut folded = Ledger::default();

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// What happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum What {
+pub enum LedgerKind {
     /// A request is about to leave, and may take this.
     Reserved,
     /// It took this.
@@ -27,10 +27,10 @@ pub enum What {
 /// A line of `.claw/usage/<day>.jsonl`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Line {
+pub struct LedgerLine {
     /// What happened.
     #[serde(rename = "t")]
-    pub what: What,
+    pub what: LedgerKind,
     /// When.
     pub at: Timestamp,
     /// The owner's day on which the request left.
@@ -68,7 +68,7 @@ fn is_zero(step: &u32) -> bool {
     *step == 0
 }
 
-impl Line {
+impl LedgerLine {
     pub(super) fn is_for(&self, id: Option<&Id>, step: u32) -> bool {
         (self.id.as_ref(), self.step) == (id, step)
     }

@@ -5,7 +5,7 @@ pub mod ledger;
 pub mod ledger_line;
 
 use crate::core::budget::ledger::Ledger;
-use crate::core::budget::ledger_line::{Line, Sums};
+use crate::core::budget::ledger_line::{LedgerLine, Sums};
 use crate::core::model::money::Money;
 use crate::core::model::{Message, Request, Usage};
 use jiff::Zoned;
@@ -22,7 +22,7 @@ const RECHECK: u64 = 3600;
 /// The most of each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub struct Limits {
+pub struct BudgetSettings {
     /// Tokens read and written.
     pub tokens: Option<u64>,
     /// What they cost.
@@ -36,9 +36,9 @@ pub struct Limits {
 #[serde(default)]
 pub struct Budget {
     /// For a day of the owner's.
-    pub day: Limits,
+    pub day: BudgetSettings,
     /// For ever.
-    pub total: Limits,
+    pub total: BudgetSettings,
 }
 
 /// The keys of a budget.
@@ -54,9 +54,12 @@ impl Budget {
     /// Its limits; those that never open again of themselves stand first.
     #[must_use]
     pub fn limits(&self, agent: Option<&str>) -> Vec<Limit> {
-        let of = |is_total: bool, limits: &Limits| {
-            let most =
-                [(What::Calls, limits.calls), (What::Tokens, limits.tokens), (What::Money, limits.money.map(|m| m.0))];
+        let of = |is_total: bool, limits: &BudgetSettings| {
+            let most = [
+                (Measure::Calls, limits.calls),
+                (Measure::Tokens, limits.tokens),
+                (Measure::Money, limits.money.map(|m| m.0)),
+            ];
             let set = most.into_iter().filter_map(|(what, most)| Some((what, most?)));
             set.map(|(what, most)| Limit { agent: agent.map(ToOwned::to_owned), is_total, what, most })
                 .collect::<Vec<_>>()
@@ -67,7 +70,7 @@ impl Budget {
 
 /// What is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum Measure {
     /// Requests.
     Calls,
     /// Tokens.
@@ -76,7 +79,7 @@ pub enum What {
     Money,
 }
 
-impl What {
+impl Measure {
     /// As a key of `budget:`.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -113,7 +116,7 @@ pub struct Limit {
     /// In all, not a day.
     pub is_total: bool,
     /// Of what.
-    pub what: What,
+    pub what: Measure,
     /// How much.
     pub most: u64,
 }
@@ -130,9 +133,9 @@ impl Limit {
     pub fn left(&self, used: u64, currency: &str) -> String {
         let [left, most] = [self.most.saturating_sub(used), self.most].map(|n| self.what.show(n));
         let unit = match self.what {
-            What::Calls => "calls",
-            What::Tokens => "tokens",
-            What::Money => currency,
+            Measure::Calls => "calls",
+            Measure::Tokens => "tokens",
+            Measure::Money => currency,
         };
         format!("{left} of {most} {unit}").trim_end().to_owned() + &format!(" ({self})")
     }
@@ -160,7 +163,7 @@ impl fmt::Display for Limit {
 
 /// Why a call does not fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Out {
+pub struct Exceeded {
     /// Into which limit.
     pub limit: Limit,
     /// How much of it is taken.
@@ -174,20 +177,20 @@ pub struct Out {
 ///
 /// # Errors
 /// The first limit that it does not fit under.
-pub fn decide(ledger: &Ledger, limits: &[Limit], call: &Line) -> Result<(), Box<Out>> {
+pub fn decide(ledger: &Ledger, limits: &[Limit], call: &LedgerLine) -> Result<(), Box<Exceeded>> {
     let before = ledger.reserved(call.id.as_ref(), call.step);
     for limit in limits {
         let is_in = before.is_some_and(|line| limit.is_total || line.day == call.day);
         let back = before.filter(|_| is_in).map_or(0, |line| limit.what.of(&Sums { calls: 0, ..line.sums() }));
         let (used, asks) = (limit.used(ledger, &call.day), limit.what.of(&call.sums()));
         if used.saturating_sub(back).saturating_add(asks) > limit.most {
-            return Err(Box::new(Out { limit: limit.clone(), used, asks }));
+            return Err(Box::new(Exceeded { limit: limit.clone(), used, asks }));
         }
     }
     Ok(())
 }
 
-impl Out {
+impl Exceeded {
     /// Whether waiting for tomorrow would help.
     fn opens(&self) -> bool {
         !self.limit.is_total && self.asks <= self.limit.most
@@ -221,7 +224,7 @@ impl Out {
     #[must_use]
     pub fn way_out(&self, now: &Zoned) -> String {
         let midnight = now.tomorrow().and_then(|day| day.start_of_day()).ok().filter(|_| self.opens());
-        let raise = if self.asks > self.limit.most && self.limit.what != What::Calls {
+        let raise = if self.asks > self.limit.most && self.limit.what != Measure::Calls {
             "raise it, or set the model's max_tokens"
         } else {
             "raise it"
@@ -253,13 +256,13 @@ pub fn tokens(bytes: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::budget::ledger_line::What as Kind;
+    use crate::core::budget::ledger_line::LedgerKind as Kind;
     use crate::core::event::id::Id;
     use crate::core::event::stamp::Stamp;
     use jiff::Timestamp;
 
-    fn call(n: i64, input: u64) -> Line {
-        Line {
+    fn call(n: i64, input: u64) -> LedgerLine {
+        LedgerLine {
             what: Kind::Reserved,
             at: Timestamp::UNIX_EPOCH,
             day: "2026-11-25".into(),
@@ -268,7 +271,7 @@ mod tests {
             agent: "pickle".into(),
             usage: Usage { input, output: 10, ..Usage::default() },
             money: 100,
-            ..Line::default()
+            ..LedgerLine::default()
         }
     }
 
@@ -276,7 +279,7 @@ mod tests {
         serde_yaml::from_str(yaml).unwrap()
     }
 
-    fn spent(ledger: &Ledger, limits: &[Limit], call: &Line) -> Option<String> {
+    fn spent(ledger: &Ledger, limits: &[Limit], call: &LedgerLine) -> Option<String> {
         decide(ledger, limits, call).err().map(|out| out.why())
     }
 
@@ -292,7 +295,7 @@ mod tests {
         assert_eq!(spent(&ledger, &limits, &call(3, 1)).as_deref(), Some(why));
         // The same step once more is one more request.
         assert_eq!(spent(&ledger, &limits, &call(1, 1)).as_deref(), Some(why));
-        let tomorrow = Line { day: "2026-11-26".into(), ..call(3, 1) };
+        let tomorrow = LedgerLine { day: "2026-11-26".into(), ..call(3, 1) };
         assert_eq!(spent(&ledger, &limits, &tomorrow), None);
     }
 
@@ -322,8 +325,11 @@ mod tests {
 
     #[test]
     fn a_day_ends_at_the_owners_midnight_also_when_the_clocks_change() {
-        let out =
-            |most| Out { limit: budget(&format!("day: {{tokens: {most}}}")).limits(None)[0].clone(), used: 0, asks: 5 };
+        let out = |most| Exceeded {
+            limit: budget(&format!("day: {{tokens: {most}}}")).limits(None)[0].clone(),
+            used: 0,
+            asks: 5,
+        };
         let at = |text: &str| text.parse::<Zoned>().unwrap();
         assert_eq!(out(9).after(&at("2026-11-25T23:59:58.5+01:00[Europe/Berlin]")), 2);
         // The night with an hour more.

@@ -4,7 +4,7 @@
 pub mod resolved_model;
 
 use crate::core::budget::{BUDGET_KEYS, Budget};
-use crate::core::context::prompt::Limits;
+use crate::core::context::prompt::PromptLimits;
 use crate::core::event::address::Address;
 use crate::core::event::session_name;
 use crate::core::model::money::PRICE_KEYS;
@@ -54,9 +54,9 @@ pub struct Config {
     /// The walls around agents' programs.
     pub sandbox: Sandbox,
     /// How long the system prompt may be.
-    pub prompt: Limits,
+    pub prompt: PromptLimits,
     /// When a conversation is made shorter.
-    pub compact: Compact,
+    pub compact: CompactSettings,
     /// The tools that reach the web.
     pub web: Web,
     /// How long finished things are kept.
@@ -105,7 +105,7 @@ pub struct Memories {
 #[serde(default)]
 pub struct Sandbox {
     /// Whether there must be walls.
-    pub mode: Mode,
+    pub mode: SandboxMode,
     /// Whether programs reach the network.
     pub network: bool,
 }
@@ -113,7 +113,7 @@ pub struct Sandbox {
 /// Whether there must be walls around agents' programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Mode {
+pub enum SandboxMode {
     /// Where the kernel has none, no program is run.
     #[default]
     Require,
@@ -126,18 +126,18 @@ pub enum Mode {
 /// When a conversation is made shorter for the model.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(default)]
-pub struct Compact {
+pub struct CompactSettings {
     /// At which share of the model's window.
     pub at: f64,
 }
 
-impl Default for Compact {
+impl Default for CompactSettings {
     fn default() -> Self {
         Self { at: 0.8 }
     }
 }
 
-impl Compact {
+impl CompactSettings {
     /// The share of a window at which a conversation is made shorter.
     #[must_use]
     #[expect(
@@ -185,8 +185,8 @@ impl Default for Config {
             channels: Channels::default(),
             memories: Memories::default(),
             sandbox: Sandbox::default(),
-            prompt: Limits::default(),
-            compact: Compact::default(),
+            prompt: PromptLimits::default(),
+            compact: CompactSettings::default(),
             web: Web::default(),
             keep: Keep::default(),
         }

@@ -10,14 +10,14 @@ use crate::core::text::problem;
 
 /// The model that shall be used: its name, and how to reach it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Chosen {
+pub struct ResolvedModel {
     /// What the owner calls it.
     pub name: String,
     /// How to reach it.
     pub model: Model,
 }
 
-impl Chosen {
+impl ResolvedModel {
     /// Who it is to others: its thoughts are given back to nobody else.
     #[must_use]
     pub fn by(&self) -> String {
@@ -62,13 +62,13 @@ impl Config {
     ///
     /// # Errors
     /// `Config` where no model has that name, with a guess.
-    pub fn choose(&self, agent: &definition::Agent, asked: Option<&str>) -> Result<Chosen> {
+    pub fn choose(&self, agent: &definition::Agent, asked: Option<&str>) -> Result<ResolvedModel> {
         let name = asked.or(agent.model.as_deref()).unwrap_or(&self.model);
         let mut model = self.named(name)?;
         if asked.is_none() {
             model.merge(&agent.llm);
         }
-        Ok(Chosen { name: name.to_owned(), model })
+        Ok(ResolvedModel { name: name.to_owned(), model })
     }
 
     fn named(&self, name: &str) -> Result<Model> {

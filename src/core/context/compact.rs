@@ -7,7 +7,7 @@
 use crate::core::context::user_messages;
 use crate::core::model::tokens;
 use crate::core::model::{Call, Message};
-use crate::core::session::compaction::{Begun, Past, Said, Why};
+use crate::core::session::compaction::{Compacted, CompactedTurn, UserMessage, Why};
 use crate::core::text::cut::cut;
 use crate::core::text::data_mark;
 use serde_json::Value;
@@ -32,9 +32,9 @@ pub struct Room {
 
 /// A conversation, as it would be sent.
 #[derive(Clone, Copy, Debug)]
-pub struct Talk<'a> {
+pub struct Conversation<'a> {
     /// What already stands for its older part.
-    pub past: Option<&'a Past>,
+    pub past: Option<&'a Compacted>,
     /// Finished exchanges, oldest first; each begins with the user.
     pub history: &'a [Message],
     /// What the user says now; nothing between turns.
@@ -51,7 +51,7 @@ pub struct Plan {
     /// What is to be summarised, in order; where there is nothing, no model is needed.
     pub gone: Vec<Message>,
     /// What the user said, in and before it.
-    pub said: Vec<Said>,
+    pub said: Vec<UserMessage>,
     /// How many of his messages have been left out before.
     pub left_out: usize,
     /// The summary so far.
@@ -59,16 +59,16 @@ pub struct Plan {
     /// The exchanges that stay.
     pub kept: Vec<Message>,
     /// The turn that has begun, as it is sent from here on.
-    pub turn: Option<Begun>,
+    pub turn: Option<CompactedTurn>,
     /// The room for the words, and for the summary.
     pub rooms: [usize; 2],
 }
 
-impl Talk<'_> {
+impl Conversation<'_> {
     /// How many messages are sent, and what they are by the estimate.
     #[must_use]
     pub fn size(&self) -> (usize, usize) {
-        let past = self.past.map(Past::messages).into_iter().flatten().collect::<Vec<_>>();
+        let past = self.past.map(Compacted::messages).into_iter().flatten().collect::<Vec<_>>();
         let question = self.question.map(Message::user);
         let count = past.len() + self.history.len() + usize::from(question.is_some()) + self.turn.len();
         let all = [tokens::messages(&past), tokens::messages(self.history), tokens::messages(self.turn)];
@@ -90,7 +90,7 @@ impl Unit {
 }
 
 /// Exchanges begin with the user, steps with the agent.
-fn units(talk: &Talk) -> Vec<Unit> {
+fn units(talk: &Conversation) -> Vec<Unit> {
     let exchanges = talk.history.chunk_by(|_, next| !matches!(next, Message::User { .. }));
     let steps = talk.turn.chunk_by(|_, next| matches!(next, Message::Tool { .. }));
     let unit = |messages: &[Message], is_step| Unit { messages: messages.to_vec(), is_step };
@@ -99,7 +99,7 @@ fn units(talk: &Talk) -> Vec<Unit> {
 
 /// The plan for a conversation; nothing where it fits, or where it was asked for and there is nothing to gain.
 #[must_use]
-pub fn plan(talk: &Talk, room: Room, why: Why) -> Option<Plan> {
+pub fn plan(talk: &Conversation, room: Room, why: Why) -> Option<Plan> {
     let (_, before) = talk.size();
     if why != Why::Asked && before <= room.limit {
         return None;
@@ -113,7 +113,7 @@ pub fn plan(talk: &Talk, room: Room, why: Why) -> Option<Plan> {
         unit.messages.iter_mut().for_each(|message| trim(message, long, long / 5));
     }
     let trimmed: usize = units.iter().map(Unit::cost).sum();
-    let rest: usize = Talk { history: &[], turn: &[], ..*talk }.size().1;
+    let rest: usize = Conversation { history: &[], turn: &[], ..*talk }.size().1;
     if why != Why::Asked && trimmed + rest <= room.limit / 4 * 3 {
         return Some(trim_only(talk, units));
     }
@@ -134,7 +134,7 @@ fn newest(units: &[Unit], keep: usize, most: usize) -> usize {
     at
 }
 
-fn trim_only(talk: &Talk, units: Vec<Unit>) -> Plan {
+fn trim_only(talk: &Conversation, units: Vec<Unit>) -> Plan {
     let past = talk.past.cloned().unwrap_or_default();
     let (kept, turn) = parted(talk, units, talk.question);
     let room = past.said.iter().map(user_messages::cost).sum();
@@ -149,7 +149,7 @@ fn trim_only(talk: &Talk, units: Vec<Unit>) -> Plan {
     }
 }
 
-fn summarised(talk: &Talk, mut units: Vec<Unit>, limit: usize, keep: usize, why: Why) -> Option<Plan> {
+fn summarised(talk: &Conversation, mut units: Vec<Unit>, limit: usize, keep: usize, why: Why) -> Option<Plan> {
     let question = talk.question.map(|question| {
         // What is as long as the window itself cannot be sent whole.
         let most = limit / 2;
@@ -171,32 +171,35 @@ fn summarised(talk: &Talk, mut units: Vec<Unit>, limit: usize, keep: usize, why:
     }
     let past = talk.past.cloned().unwrap_or_default();
     let words = gone.iter().filter_map(|message| match message {
-        Message::User { content } if !content.trim().is_empty() => Some(Said::new(content.trim())),
+        Message::User { content } if !content.trim().is_empty() => Some(UserMessage::new(content.trim())),
         _ => None,
     });
-    let said: Vec<Said> = past.said.iter().cloned().chain(words).collect();
+    let said: Vec<UserMessage> = past.said.iter().cloned().chain(words).collect();
     let (kept, turn) = parted(talk, later, question.as_deref());
     let rooms = [rest * 3 / 10, (rest / 8).min(SUMMARY)];
     Some(Plan { gone, said, left_out: past.left_out, earlier: past.summary, kept, turn, rooms })
 }
 
 /// Finished exchanges, and the turn that has begun.
-fn parted(talk: &Talk, units: Vec<Unit>, question: Option<&str>) -> (Vec<Message>, Option<Begun>) {
+fn parted(talk: &Conversation, units: Vec<Unit>, question: Option<&str>) -> (Vec<Message>, Option<CompactedTurn>) {
     let (steps, exchanges): (Vec<Unit>, Vec<Unit>) = units.into_iter().partition(|unit| unit.is_step);
     let flat = |units: Vec<Unit>| units.into_iter().flat_map(|unit| unit.messages).collect();
-    let begun =
-        question.map(|question| Begun { question: question.to_owned(), steps: talk.steps, messages: flat(steps) });
+    let begun = question.map(|question| CompactedTurn {
+        question: question.to_owned(),
+        steps: talk.steps,
+        messages: flat(steps),
+    });
     (flat(exchanges), begun)
 }
 
 impl Plan {
     /// What stands for the older part from here on, with this summary of what goes.
     #[must_use]
-    pub fn past(&self, summary: &str) -> Past {
+    pub fn past(&self, summary: &str) -> Compacted {
         let [words, notes] = self.rooms;
         let (said, left_out) = user_messages::fit(self.said.clone(), words);
         let shown = tokens::cut(summary.trim(), notes);
-        Past { said, left_out: self.left_out + left_out, summary: shown.trim().to_owned() }
+        Compacted { said, left_out: self.left_out + left_out, summary: shown.trim().to_owned() }
     }
 
     /// Whether the user's words do not all fit, so that somebody has to choose.
@@ -281,7 +284,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    const NOBODY: Talk = Talk { past: None, history: &[], question: None, turn: &[], steps: 0 };
+    const NOBODY: Conversation = Conversation { past: None, history: &[], question: None, turn: &[], steps: 0 };
 
     fn exchange(n: usize, user: &str, agent: &str) -> Vec<Message> {
         vec![
@@ -304,7 +307,7 @@ mod tests {
     }
 
     /// What is sent after a plan.
-    fn sent(plan: &Plan, summary: &str, question: Option<&str>) -> (Past, Vec<Message>) {
+    fn sent(plan: &Plan, summary: &str, question: Option<&str>) -> (Compacted, Vec<Message>) {
         let past = plan.past(summary);
         let mut list: Vec<Message> = past.messages().into();
         list.extend(plan.kept.clone());
@@ -338,7 +341,7 @@ mod tests {
     #[test]
     fn what_fits_is_left_alone() {
         let history = exchange(1, "hello", "hi");
-        let talk = Talk { history: &history, question: Some("and?"), ..NOBODY };
+        let talk = Conversation { history: &history, question: Some("and?"), ..NOBODY };
         let size = talk.size().1;
         assert_eq!(plan(&talk, Room { limit: size, keep: 10 }, Why::Share), None);
         assert!(plan(&talk, Room { limit: size - 1, keep: 10 }, Why::Share).is_some());
@@ -350,7 +353,7 @@ mod tests {
         history.extend(step(1, &[30_000, 500]));
         history.push(Message::Assistant { content: "Done.".into(), calls: vec![], thinking: vec![] });
         history.extend(exchange(2, "thanks", "you are welcome"));
-        let talk = Talk { history: &history, question: Some("and now?"), ..NOBODY };
+        let talk = Conversation { history: &history, question: Some("and now?"), ..NOBODY };
         let room = Room { limit: 6_000, keep: 1_000 };
         let plan = plan(&talk, room, Why::Share).unwrap();
         assert!(plan.gone.is_empty() && plan.kept.len() == history.len());
@@ -375,7 +378,7 @@ mod tests {
     fn the_oldest_exchanges_go_and_what_the_user_said_in_them_stays() {
         let history: Vec<Message> =
             (0..40).flat_map(|n| exchange(n, &format!("My number {n} is {}.", n * n), &"words ".repeat(60))).collect();
-        let talk = Talk { history: &history, question: Some("and now?"), ..NOBODY };
+        let talk = Conversation { history: &history, question: Some("and now?"), ..NOBODY };
         let plan = plan(&talk, Room { limit: 3_000, keep: 700 }, Why::Share).unwrap();
         assert!(plan.kept.len() >= NEWEST && history.ends_with(&plan.kept), "{}", plan.kept.len());
         assert_eq!(plan.gone, history[..history.len() - plan.kept.len()]);
@@ -388,7 +391,7 @@ mod tests {
     #[test]
     fn a_long_turn_loses_its_first_steps_and_never_its_last() {
         let turn: Vec<Message> = (0..30).flat_map(|n| step(n, &[600, 600])).collect();
-        let talk = Talk { question: Some("do it"), turn: &turn, steps: 30, ..NOBODY };
+        let talk = Conversation { question: Some("do it"), turn: &turn, steps: 30, ..NOBODY };
         let plan = plan(&talk, Room { limit: 4_000, keep: 800 }, Why::Share).unwrap();
         let begun = plan.turn.clone().unwrap();
         assert_eq!((begun.question.as_str(), begun.steps), ("do it", 30));
@@ -399,7 +402,7 @@ mod tests {
     #[test]
     fn a_question_longer_than_the_window_is_sent_with_a_mark() {
         let question = format!("Begin. {} End.", "so much text ".repeat(5_000));
-        let talk = Talk { question: Some(&question), ..NOBODY };
+        let talk = Conversation { question: Some(&question), ..NOBODY };
         let plan = plan(&talk, Room { limit: 2_000, keep: 400 }, Why::Share).unwrap();
         let begun = plan.turn.unwrap();
         assert!(begun.question.starts_with("Begin. ") && begun.question.ends_with(" End."));
@@ -412,8 +415,8 @@ mod tests {
         let few: Vec<Message> = (0..3).flat_map(|n| exchange(n, "hello", "hi")).collect();
         let many: Vec<Message> = (0..9).flat_map(|n| exchange(n, "hello", "hi")).collect();
         let room = Room { limit: 100_000, keep: 20_000 };
-        assert_eq!(plan(&Talk { history: &few, ..NOBODY }, room, Why::Asked), None);
-        let plan = plan(&Talk { history: &many, ..NOBODY }, room, Why::Asked).unwrap();
+        assert_eq!(plan(&Conversation { history: &few, ..NOBODY }, room, Why::Asked), None);
+        let plan = plan(&Conversation { history: &many, ..NOBODY }, room, Why::Asked).unwrap();
         assert_eq!((plan.kept.len(), plan.gone.len(), plan.turn), (4, 14, None));
     }
 
@@ -446,7 +449,7 @@ mod tests {
                 steps.iter().enumerate().filter(|_| is_begun).flat_map(|(n, sizes)| step(n, sizes)).collect();
             let question = is_begun.then_some(question.as_str());
             let steps = if is_begun { steps.len() } else { 0 };
-            let talk = Talk { past: None, history: &history, question, turn: &turn, steps };
+            let talk = Conversation { past: None, history: &history, question, turn: &turn, steps };
             let room = Room { limit, keep: limit / 4 };
             let why = if is_asked && !is_begun { Why::Asked } else { Why::Share };
             let Some(first) = plan(&talk, room, why) else {
@@ -465,7 +468,7 @@ mod tests {
             }
             if why == Why::Share {
                 let begun = first.turn.clone().unwrap_or_default();
-                let again = Talk { past: Some(&past), history: &first.kept, turn: &begun.messages, ..talk };
+                let again = Conversation { past: Some(&past), history: &first.kept, turn: &begun.messages, ..talk };
                 prop_assert_eq!(plan(&again, room, Why::Share), None);
             }
         }

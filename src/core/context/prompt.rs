@@ -6,7 +6,7 @@ use crate::core::definition::Agent;
 use crate::core::event::EventKind;
 use crate::core::event::address::Address;
 use crate::core::text::template;
-use crate::core::text::truncate::{self, Item};
+use crate::core::text::truncate::{self, ListItem};
 use jiff::Zoned;
 use serde::Deserialize;
 
@@ -16,14 +16,14 @@ const BETWEEN: &str = "\n\n";
 /// How long a prompt may be, in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub struct Limits {
+pub struct PromptLimits {
     /// One file, or one list, in it.
     pub max_file: usize,
     /// All layers together.
     pub max_total: usize,
 }
 
-impl Default for Limits {
+impl Default for PromptLimits {
     fn default() -> Self {
         Self { max_file: 20_000, max_total: 100_000 }
     }
@@ -37,11 +37,11 @@ pub struct Sources<'a> {
     /// The guide's files: name and text, those that are there.
     pub guide: &'a [(&'static str, String)],
     /// Everybody who can answer.
-    pub agents: &'a [Item],
+    pub agents: &'a [ListItem],
     /// What the agent can learn to do; nothing where it may not.
-    pub skills: &'a [Item],
+    pub skills: &'a [ListItem],
     /// What happens when.
-    pub crons: &'a [Item],
+    pub crons: &'a [ListItem],
     /// The present, in the owner's zone.
     pub now: &'a Zoned,
     /// The session's name.
@@ -53,7 +53,7 @@ pub struct Sources<'a> {
     /// The workspace's directory, for variables.
     pub root: &'a str,
     /// How long it may become.
-    pub limits: Limits,
+    pub limits: PromptLimits,
 }
 
 /// A part of the prompt.
@@ -167,9 +167,9 @@ mod tests {
     struct Scene {
         agent: Agent,
         guide: Vec<(&'static str, String)>,
-        agents: Vec<Item>,
-        skills: Vec<Item>,
-        crons: Vec<Item>,
+        agents: Vec<ListItem>,
+        skills: Vec<ListItem>,
+        crons: Vec<ListItem>,
         now: Zoned,
         reply_to: Address,
     }
@@ -185,9 +185,9 @@ mod tests {
             Self {
                 agent,
                 guide: vec![("AGENTS.md", "# Guide\n".into())],
-                agents: vec![Item::new("cookie", "Keeps."), Item::new("pickle", "You.")],
-                skills: vec![Item::new("pdf", "Reads PDF.")],
-                crons: vec![Item::new("morning (0 7 * * *, pickle)", "News.")],
+                agents: vec![ListItem::new("cookie", "Keeps."), ListItem::new("pickle", "You.")],
+                skills: vec![ListItem::new("pdf", "Reads PDF.")],
+                crons: vec![ListItem::new("morning (0 7 * * *, pickle)", "News.")],
                 now: "2026-11-21T09:05[Europe/Berlin]".parse().unwrap(),
                 reply_to: Address::parse("cli:ann").unwrap(),
             }
@@ -205,7 +205,7 @@ mod tests {
                 kind: EventKind::Message,
                 reply_to: &self.reply_to,
                 root: "/w",
-                limits: Limits::default(),
+                limits: PromptLimits::default(),
             }
         }
     }
@@ -255,9 +255,9 @@ mod tests {
         let mut scene = Scene::new();
         scene.guide =
             vec![("AGENTS.md", "a line of the guide\n".repeat(5_000)), ("BOOTSTRAP.md", "more\n".repeat(9_000))];
-        scene.skills = (0..300).map(|n| Item::new(format!("s{n}"), &"it does much ".repeat(20))).collect();
+        scene.skills = (0..300).map(|n| ListItem::new(format!("s{n}"), &"it does much ".repeat(20))).collect();
         for (max_file, max_total) in [(20_000, 100_000), (20_000, 30_000), (5_000, 6_000), (1_000, 2_000)] {
-            let layers = layers(&Sources { limits: Limits { max_file, max_total }, ..scene.sources() });
+            let layers = layers(&Sources { limits: PromptLimits { max_file, max_total }, ..scene.sources() });
             let (text, _) = join(&layers);
             let length = text.chars().count();
             // Where there is no room at all, it is still said what is missing.

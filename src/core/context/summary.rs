@@ -4,7 +4,7 @@
 use crate::core::context::compact::Plan;
 use crate::core::model::tokens;
 use crate::core::model::{Message, Request};
-use crate::core::session::compaction::Said;
+use crate::core::session::compaction::UserMessage;
 use crate::core::text::cut::cut;
 use std::fmt::Write;
 
@@ -103,7 +103,7 @@ fn is_said(message: &Message) -> bool {
 
 /// Reads a summary: which of the user's words count, by their numbers, and the notes.
 #[must_use]
-pub fn read(answer: &str, said: &mut [Said]) -> String {
+pub fn read(answer: &str, said: &mut [UserMessage]) -> String {
     let answer = answer.trim();
     let (first, rest) = answer.split_once('\n').unwrap_or((answer, ""));
     let bare = first.trim_start_matches(['*', '#', '`', ' ']);
@@ -170,7 +170,7 @@ mod tests {
             Message::Tool { call: "c".into(), name: "read".into(), content: "x".repeat(9_000) },
             Message::Assistant { content: "It is full\nof x.".into(), calls: vec![], thinking: vec![] },
         ];
-        let said = said.iter().map(|text| Said::new(*text)).collect();
+        let said = said.iter().map(|text| UserMessage::new(*text)).collect();
         Plan { gone, said, left_out: 0, earlier: "They met.".into(), kept: vec![], turn: None, rooms }
     }
 
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_model_says_which_words_count() {
-        let mut said: Vec<Said> = ["a", "b", "c"].map(Said::new).into();
+        let mut said: Vec<UserMessage> = ["a", "b", "c"].map(UserMessage::new).into();
         assert_eq!(read("**KEEP:** 3, [1], 9\n\nIt went on.", &mut said), "It went on.");
         assert_eq!(said.iter().map(|said| said.counts).collect::<Vec<_>>(), [true, false, true]);
         assert_eq!(read("They kept it.", &mut said), "They kept it.");

@@ -6,7 +6,7 @@
 //! ([`Said::counts`]).
 
 use crate::core::model::tokens;
-use crate::core::session::compaction::Said;
+use crate::core::session::compaction::UserMessage;
 use std::collections::BTreeMap;
 
 /// What one message may take of the room at most, once not all fits.
@@ -103,7 +103,7 @@ const REQUESTS: &[&str] = &[
 
 /// What is kept of the words in so much room, by the estimate of [`tokens`], and how many messages are left out.
 #[must_use]
-pub fn fit(mut said: Vec<Said>, room: usize) -> (Vec<Said>, usize) {
+pub fn fit(mut said: Vec<UserMessage>, room: usize) -> (Vec<UserMessage>, usize) {
     let mut all: usize = said.iter().map(cost).sum();
     for one in &mut said {
         if all <= room {
@@ -128,14 +128,14 @@ pub fn fit(mut said: Vec<Said>, room: usize) -> (Vec<Said>, usize) {
         }
     }
     let all = said.len();
-    let said: Vec<Said> = said.into_iter().zip(kept).filter_map(|(said, kept)| kept.then_some(said)).collect();
+    let said: Vec<UserMessage> = said.into_iter().zip(kept).filter_map(|(said, kept)| kept.then_some(said)).collect();
     let left_out = all - said.len();
     (said, left_out)
 }
 
 /// What words take in a list.
 #[must_use]
-pub fn cost(said: &Said) -> usize {
+pub fn cost(said: &UserMessage) -> usize {
     tokens::estimate(&said.text) + 1
 }
 
@@ -184,7 +184,7 @@ fn sentences(text: &str) -> Vec<&str> {
 }
 
 /// How much each message seems to state; what is said again and again with another number states little.
-fn scores(said: &[Said]) -> Vec<i32> {
+fn scores(said: &[UserMessage]) -> Vec<i32> {
     let shapes: Vec<String> = said.iter().map(|said| shape(&said.text)).collect();
     let mut often: BTreeMap<&str, usize> = BTreeMap::new();
     for shape in &shapes {
@@ -195,7 +195,7 @@ fn scores(said: &[Said]) -> Vec<i32> {
         Some(3..) => 3,
         _ => 0,
     };
-    let score = |(said, shape): (&Said, &String)| {
+    let score = |(said, shape): (&UserMessage, &String)| {
         let best = sentences(&said.text).into_iter().map(score).max().unwrap_or_default();
         best - worn(shape) + if said.counts { 100 } else { 0 }
     };
@@ -232,24 +232,24 @@ fn bare(word: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn texts(said: &[Said]) -> Vec<&str> {
+    fn texts(said: &[UserMessage]) -> Vec<&str> {
         said.iter().map(|said| said.text.as_str()).collect()
     }
 
     #[test]
     fn what_fits_stays_as_it_is() {
-        let said = vec![Said::new("What is the time?"), Said::new("x".repeat(200))];
+        let said = vec![UserMessage::new("What is the time?"), UserMessage::new("x".repeat(200))];
         assert_eq!(fit(said.clone(), 100), (said, 0));
     }
 
     #[test]
     fn what_states_something_is_left_out_last() {
-        let mut said: Vec<Said> = (0..200)
-            .map(|n| Said::new(format!("Turn {n}: tell me something about the rivers of place {n}.")))
+        let mut said: Vec<UserMessage> = (0..200)
+            .map(|n| UserMessage::new(format!("Turn {n}: tell me something about the rivers of place {n}.")))
             .collect();
         let facts = ["My sister's name is Ottilie.", "We moved the launch to 14 March.", "The vault code is 7788-Q."];
         for (n, fact) in facts.into_iter().enumerate() {
-            said.insert(3 + 40 * n, Said::new(fact));
+            said.insert(3 + 40 * n, UserMessage::new(fact));
         }
         let (kept, left_out) = fit(said, 60);
         assert_eq!(kept.len() + left_out, 203);
@@ -262,8 +262,8 @@ mod tests {
 
     #[test]
     fn what_a_model_says_that_counts_stays_before_all_others() {
-        let mut said: Vec<Said> = (0..50).map(|n| Said::new(format!("My number {n} is {n}."))).collect();
-        said[7] = Said { text: "And what of the blue one?".into(), counts: true };
+        let mut said: Vec<UserMessage> = (0..50).map(|n| UserMessage::new(format!("My number {n} is {n}."))).collect();
+        said[7] = UserMessage { text: "And what of the blue one?".into(), counts: true };
         let (kept, _) = fit(said, 30);
         assert!(kept[0].counts && kept.len() > 2, "{kept:?}");
     }
@@ -275,7 +275,7 @@ mod tests {
             "There may be clouds over hills. ".repeat(40),
             "Nothing much. ".repeat(40)
         );
-        let said = vec![Said::new(text.clone()), Said::new("Short.")];
+        let said = vec![UserMessage::new(text.clone()), UserMessage::new("Short.")];
         let (kept, left_out) = fit(said, 300);
         assert_eq!((left_out, kept[1].text.as_str()), (0, "Short."));
         let shown = &kept[0].text;
@@ -289,7 +289,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn it_always_fits_and_keeps_the_order(texts in proptest::collection::vec("[a-zé名 .?0-9]{0,120}", 0..20), room in 0usize..400) {
-            let said: Vec<Said> = texts.iter().map(Said::new).collect();
+            let said: Vec<UserMessage> = texts.iter().map(UserMessage::new).collect();
             let (kept, left_out) = fit(said.clone(), room);
             proptest::prop_assert!(kept.iter().map(cost).sum::<usize>() <= room);
             proptest::prop_assert_eq!(kept.len() + left_out, said.len());

@@ -7,7 +7,7 @@ use serde_yaml::Value;
 
 /// The head of an AGENT.md, SKILL.md or CRON.md.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
+pub struct Headline {
     /// What it is for, in one line.
     pub description: String,
     /// When it runs.
@@ -18,7 +18,7 @@ pub struct Summary {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Head {
+struct Fields {
     description: Option<Value>,
     schedule: Option<Value>,
     agent: Option<Value>,
@@ -26,16 +26,16 @@ struct Head {
 
 /// Reads the head; what cannot be read is said in the place of the description.
 #[must_use]
-pub fn read(text: &str) -> Summary {
-    let head: Head = match front_matter::split(text).map(|parts| parts.yaml.map(serde_yaml::from_str)) {
+pub fn read(text: &str) -> Headline {
+    let head: Fields = match front_matter::split(text).map(|parts| parts.yaml.map(serde_yaml::from_str)) {
         Ok(Some(Ok(head))) => head,
-        Ok(None) => Head::default(),
+        Ok(None) => Fields::default(),
         Ok(Some(Err(_))) | Err(_) => {
-            return Summary { description: "(cannot be read: claw check)".to_owned(), ..Summary::default() };
+            return Headline { description: "(cannot be read: claw check)".to_owned(), ..Headline::default() };
         }
     };
     let text = |value: Option<Value>| value.as_ref().and_then(Value::as_str).map(one_line).filter(|t| !t.is_empty());
-    Summary {
+    Headline {
         description: text(head.description).unwrap_or_default(),
         schedule: text(head.schedule),
         agent: text(head.agent),
@@ -56,7 +56,7 @@ mod tests {
             read("---\nname: x\ndescription: |\n  Reads\n  the news.\nschedule: '0 7 * * *'\nagent: cookie\n---\nx");
         assert_eq!(cron.description, "Reads the news.");
         assert_eq!((cron.schedule.as_deref(), cron.agent.as_deref()), (Some("0 7 * * *"), Some("cookie")));
-        assert_eq!(read("no front matter"), Summary::default());
+        assert_eq!(read("no front matter"), Headline::default());
         for bad in ["---\nname: [\n---\n", "---\nname: x\n"] {
             assert!(read(bad).description.contains("claw check"), "{bad}");
         }

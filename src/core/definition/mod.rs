@@ -50,9 +50,9 @@ pub struct Agent {
     /// What it may take of the models.
     pub budget: Budget,
     /// What becomes of messages that come while it is at work.
-    pub queue: Queue,
+    pub queue: QueueSetting,
     /// What it is woken by, beside events for it.
-    pub watch: Option<Watch>,
+    pub watch: Option<WatchSetting>,
     /// Who it is: the file's body.
     pub identity: String,
     /// How it speaks: SOUL.md.
@@ -62,7 +62,7 @@ pub struct Agent {
 /// What becomes of the messages of a conversation that come while its agent is at work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Queue {
+pub enum QueueSetting {
     /// Each is a turn of its own, one after the other.
     #[default]
     Fifo,
@@ -73,7 +73,7 @@ pub enum Queue {
 /// What an agent can be woken by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Watch {
+pub enum WatchSetting {
     /// Open tasks of the shared list.
     Tasks,
 }
@@ -110,8 +110,8 @@ struct AgentHead {
     max_steps: Option<u32>,
     turn_timeout: Option<SignedDuration>,
     budget: Budget,
-    queue: Queue,
-    watch: Option<Watch>,
+    queue: QueueSetting,
+    watch: Option<WatchSetting>,
 }
 
 #[derive(Default, Deserialize)]
@@ -150,13 +150,13 @@ const TURN_TIMEOUT: SignedDuration = SignedDuration::from_mins(30);
 const CRON_KEYS: &[&str] = &["name", "description", "agent", "schedule", "one_off"];
 
 /// A definition and the warnings about it, or what is wrong with it.
-pub type Read<T> = Result<(T, Vec<Problem>), Problem>;
+pub type Parsed<T> = Result<(T, Vec<Problem>), Problem>;
 
 /// Reads an AGENT.md; `soul` is the text of SOUL.md.
 ///
 /// # Errors
 /// The problem, with line and column.
-pub fn agent(id: &str, path: &str, text: &str, soul: Option<String>) -> Read<Agent> {
+pub fn agent(id: &str, path: &str, text: &str, soul: Option<String>) -> Parsed<Agent> {
     let known: Vec<&str> = AGENT_KEYS.iter().chain(MODEL_KEYS).chain(PRICE_KEYS).chain(BUDGET_KEYS).copied().collect();
     let (head, body, warnings) = head::<AgentHead>(path, text, &known)?;
     let limit = head.max_concurrency.unwrap_or(1);
@@ -203,18 +203,18 @@ pub fn agent(id: &str, path: &str, text: &str, soul: Option<String>) -> Read<Age
 pub fn llm(text: &str) -> Model {
     #[derive(Default, Deserialize)]
     #[serde(default)]
-    struct Head {
+    struct AgentFields {
         llm: Model,
     }
     let yaml = front_matter::split(text).ok().and_then(|parts| parts.yaml);
-    yaml.and_then(|yaml| serde_yaml::from_str::<Head>(yaml).ok()).unwrap_or_default().llm
+    yaml.and_then(|yaml| serde_yaml::from_str::<AgentFields>(yaml).ok()).unwrap_or_default().llm
 }
 
 /// Reads a CRON.md.
 ///
 /// # Errors
 /// The problem, with line and column; also a schedule that is none.
-pub fn cron(id: &str, path: &str, text: &str) -> Read<Cron> {
+pub fn cron(id: &str, path: &str, text: &str) -> Parsed<Cron> {
     let (head, body, warnings) = head::<CronHead>(path, text, CRON_KEYS)?;
     required(path, "name", head.name)?;
     let schedule = required(path, "schedule", head.schedule)?;

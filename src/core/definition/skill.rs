@@ -2,7 +2,7 @@
 //! machine must have before one is offered. `requires` is ours; what `OpenClaw` writes below
 //! `metadata.openclaw` means the same and is read too.
 
-use crate::core::definition::{self, Read};
+use crate::core::definition::{self, Parsed};
 use crate::core::text::problem::{self, Problem};
 use serde::Deserialize;
 use serde_yaml::Value;
@@ -89,32 +89,32 @@ impl Needs {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Head {
+struct SkillFields {
     name: Option<String>,
     description: Option<String>,
     license: Option<String>,
     compatibility: Option<String>,
     metadata: Value,
     #[serde(rename = "allowed-tools")]
-    tools: Names,
+    tools: StringOrList,
     requires: Needs,
 }
 
 /// Names in a list, or with spaces or commas between them.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Names {
+enum StringOrList {
     Line(String),
     List(Vec<String>),
 }
 
-impl Default for Names {
+impl Default for StringOrList {
     fn default() -> Self {
         Self::List(Vec::new())
     }
 }
 
-impl Names {
+impl StringOrList {
     fn all(self) -> Vec<String> {
         match self {
             Self::List(names) => names,
@@ -154,8 +154,8 @@ const KEYS: &[&str] = &[
 ///
 /// # Errors
 /// The problem, with line and column.
-pub fn read(id: &str, path: &str, text: &str) -> Read<Skill> {
-    let (head, body, mut warnings) = definition::head::<Head>(path, text, KEYS).map_err(|p| quoted(p, text))?;
+pub fn read(id: &str, path: &str, text: &str) -> Parsed<Skill> {
+    let (head, body, mut warnings) = definition::head::<SkillFields>(path, text, KEYS).map_err(|p| quoted(p, text))?;
     let name = definition::required(path, "name", head.name)?;
     let description = definition::required(path, "description", head.description)?.trim().to_owned();
     let mut warn = |key: &str, what: String| {

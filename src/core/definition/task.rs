@@ -67,7 +67,7 @@ impl TaskState {
 /// What a task's front matter says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Head {
+pub struct TaskFields {
     /// What is to be done, in a line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
@@ -115,7 +115,7 @@ pub struct Task {
     /// Where it lies.
     pub state: TaskState,
     /// What stands in front.
-    pub head: Head,
+    pub head: TaskFields,
     /// The whole file.
     pub text: String,
 }
@@ -141,7 +141,7 @@ impl Task {
         let parts = front_matter::split(&text).map_err(|e| Problem::error(&path, e.message))?;
         let (head, warnings) = match parts.yaml {
             Some(yaml) => problem::read(&path, yaml, 2, KEYS)?,
-            None => (Head::default(), Vec::new()),
+            None => (TaskFields::default(), Vec::new()),
         };
         // People may keep what they like in front of it: only what looks like a slip is worth a word.
         let slips = warnings.into_iter().filter(|warning| warning.message.contains("did you mean")).collect();
@@ -309,7 +309,7 @@ pub fn compose(id: &str, text: &str, by: &Address, at: Stamp, hops: u32) -> Resu
         keys.insert(0, ("title", Some(first.trim_start_matches('#').trim().to_owned())));
         body = rest.trim();
     }
-    let task = Task { id: id.to_owned(), state: TaskState::Open, head: Head::default(), text: body.to_owned() };
+    let task = Task { id: id.to_owned(), state: TaskState::Open, head: TaskFields::default(), text: body.to_owned() };
     let text = task.with(keys)?;
     Ok(format!("{}\n", text.trim_end()))
 }

@@ -100,8 +100,8 @@ impl fmt::Display for Address {
 /// By hand: what is wrong is said while the text is read, so that a reader of settings knows its key and place.
 impl<'de> Deserialize<'de> for Address {
     fn deserialize<D: Deserializer<'de>>(source: D) -> std::result::Result<Self, D::Error> {
-        struct Reader;
-        impl Visitor<'_> for Reader {
+        struct AddressVisitor;
+        impl Visitor<'_> for AddressVisitor {
             type Value = Address;
 
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -112,7 +112,7 @@ impl<'de> Deserialize<'de> for Address {
                 Address::parse(text).map_err(E::custom)
             }
         }
-        source.deserialize_str(Reader)
+        source.deserialize_str(AddressVisitor)
     }
 }
 

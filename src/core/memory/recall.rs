@@ -5,7 +5,7 @@ use bm25::{Document, SearchEngineBuilder, Tokenizer};
 
 /// One line of a note.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct NoteLine {
     /// The file, relative to the workspace.
     pub path: String,
     /// The line's number, from 1.
@@ -70,7 +70,7 @@ pub fn clean(line: &str) -> Option<String> {
 
 /// The lines that answer `query`, best first, at most `limit`.
 #[must_use]
-pub fn search(lines: &[Line], query: &str, limit: usize) -> Vec<Line> {
+pub fn search(lines: &[NoteLine], query: &str, limit: usize) -> Vec<NoteLine> {
     if lines.is_empty() {
         return Vec::new();
     }
@@ -79,7 +79,7 @@ pub fn search(lines: &[Line], query: &str, limit: usize) -> Vec<Line> {
         wanted.retain(|w| !STOP.contains(&w.as_str()));
     }
     let query = query.trim().to_lowercase();
-    let holds = |line: &Line| !query.is_empty() && line.text.to_lowercase().contains(&query);
+    let holds = |line: &NoteLine| !query.is_empty() && line.text.to_lowercase().contains(&query);
     let documents = lines.iter().enumerate().map(|(n, line)| Document::new(n, line.text.as_str()));
     let engine = SearchEngineBuilder::<usize, u32, Words>::with_tokenizer_and_documents(Words, documents).build();
     let mut scored: Vec<(bool, f32, usize)> = engine
@@ -103,8 +103,9 @@ pub fn search(lines: &[Line], query: &str, limit: usize) -> Vec<Line> {
 mod tests {
     use super::*;
 
-    fn lines(texts: &[&str]) -> Vec<Line> {
-        let line = |(n, t): (usize, &&str)| Line { path: "memories/x.md".into(), number: n + 1, text: (*t).to_owned() };
+    fn lines(texts: &[&str]) -> Vec<NoteLine> {
+        let line =
+            |(n, t): (usize, &&str)| NoteLine { path: "memories/x.md".into(), number: n + 1, text: (*t).to_owned() };
         texts.iter().enumerate().map(line).collect()
     }
 

@@ -31,7 +31,7 @@ const MANY: usize = 12;
 
 /// One exchange.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Exchange {
+pub struct RecordedExchange {
     /// [`VERSION`].
     pub v: u32,
     /// When it was recorded.
@@ -43,14 +43,14 @@ pub struct Exchange {
     /// How it was set up, without what reaches it.
     pub model: Map<String, Value>,
     /// What was asked.
-    pub request: Request,
+    pub request: RecordedRequest,
     /// What came back.
     pub response: Response,
 }
 
 /// What was asked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Request {
+pub struct RecordedRequest {
     /// `POST`; `RUN` where it was a program.
     pub method: String,
     /// The path of the URL; the program's name.
@@ -68,7 +68,7 @@ pub struct Response {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
     /// The body, in the pieces that it came in.
-    pub chunks: Vec<Chunk>,
+    pub chunks: Vec<RecordedChunk>,
     /// Why it ended before its end, where it did; what a program complained with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<String>,
@@ -77,7 +77,7 @@ pub struct Response {
 /// A piece of a body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Chunk {
+pub enum RecordedChunk {
     /// One that is text.
     Text(String),
     /// One that is none, perhaps because a character is cut in two.
@@ -87,7 +87,7 @@ pub enum Chunk {
     },
 }
 
-impl Chunk {
+impl RecordedChunk {
     /// A piece as it came.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
@@ -147,7 +147,7 @@ pub fn without_secrets(url: &str) -> String {
     parsed.to_string()
 }
 
-impl Exchange {
+impl RecordedExchange {
     /// The model as it was set up.
     ///
     /// # Errors
@@ -170,7 +170,7 @@ impl Exchange {
             *value = hide(std::mem::take(value));
         }
         for chunk in &mut self.response.chunks {
-            if let Chunk::Text(text) = chunk {
+            if let RecordedChunk::Text(text) = chunk {
                 *text = hide(std::mem::take(text));
             }
         }
@@ -178,7 +178,7 @@ impl Exchange {
         let seen = String::from_utf8_lossy(&whole).into_owned();
         let hid = hide(seen.clone());
         if hid != seen {
-            self.response.chunks = vec![Chunk::Text(hid)];
+            self.response.chunks = vec![RecordedChunk::Text(hid)];
         }
         self
     }
@@ -187,7 +187,7 @@ impl Exchange {
     ///
     /// # Errors
     /// `Failed`, with every place that differs.
-    pub fn is_asked(&self, now: &Request) -> Result<()> {
+    pub fn is_asked(&self, now: &RecordedRequest) -> Result<()> {
         let then = &self.request;
         let mut lines = Vec::new();
         if (&then.method, &then.path) != (&now.method, &now.path) {
@@ -223,16 +223,20 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn exchange(chunks: &[&[u8]]) -> Exchange {
-        Exchange {
+    fn exchange(chunks: &[&[u8]]) -> RecordedExchange {
+        RecordedExchange {
             v: VERSION,
             at: Timestamp::UNIX_EPOCH,
             session: "pickle.work".into(),
             name: "mock".into(),
             model: Map::new(),
-            request: Request { method: "POST".into(), path: "/v1/x".into(), body: json!({"model": "m", "n": [1]}) },
+            request: RecordedRequest {
+                method: "POST".into(),
+                path: "/v1/x".into(),
+                body: json!({"model": "m", "n": [1]}),
+            },
             response: Response {
-                chunks: chunks.iter().map(|bytes| Chunk::new(bytes)).collect(),
+                chunks: chunks.iter().map(|bytes| RecordedChunk::new(bytes)).collect(),
                 ..Response::new(200, [("content-type", "a/b"), ("set-cookie", "sk-secret")])
             },
         }
@@ -243,12 +247,12 @@ mod tests {
         let one = exchange(&[b"data: \xe7\x8c", b"\xab\n\n", b""]);
         let line = serde_json::to_string(&one).unwrap();
         assert!(line.contains(r#"[{"hex":"646174613a20e78c"},{"hex":"ab0a0a"},""]"#), "{line}");
-        let read: Exchange = serde_json::from_str(&line).unwrap();
+        let read: RecordedExchange = serde_json::from_str(&line).unwrap();
         assert_eq!(read, one);
         let bytes: Vec<u8> = read.response.chunks.iter().flat_map(|chunk| chunk.bytes().unwrap()).collect();
         assert_eq!(bytes, "data: 猫\n\n".as_bytes());
         for hex in ["a", "zz", "é"] {
-            assert!(Chunk::Bytes { hex: hex.into() }.bytes().is_err(), "{hex}");
+            assert!(RecordedChunk::Bytes { hex: hex.into() }.bytes().is_err(), "{hex}");
         }
     }
 
@@ -280,14 +284,15 @@ mod tests {
     fn another_question_is_told_place_by_place() {
         let one = exchange(&[]);
         assert_eq!(one.is_asked(&one.request), Ok(()));
-        let now = Request { path: "/v2/x".into(), body: json!({"model": "m", "n": [2]}), ..one.request.clone() };
+        let now =
+            RecordedRequest { path: "/v2/x".into(), body: json!({"model": "m", "n": [2]}), ..one.request.clone() };
         let said = one.is_asked(&now).unwrap_err().message;
         assert_eq!(
             said,
             "what is asked is not what was recorded:\n  it was POST /v1/x, and is POST /v2/x now\n  \
              $.n[0]: it was 1, and is 2 now"
         );
-        let now = Request { body: json!({"n": (0..20).collect::<Vec<_>>()}), ..one.request.clone() };
+        let now = RecordedRequest { body: json!({"n": (0..20).collect::<Vec<_>>()}), ..one.request.clone() };
         assert!(one.is_asked(&now).unwrap_err().message.ends_with("\n  and 9 more"));
     }
 }

@@ -4,7 +4,7 @@ use crate::core::event::Event;
 use crate::core::fault::Result;
 use crate::core::routing::binding::{Binding, Rule, Table, Tier};
 use crate::core::routing::learned::Learned;
-use crate::core::routing::{DEFAULT, Decision, NAMED, Rules, candidates, decide, mention, winner};
+use crate::core::routing::{DEFAULT, Decision, NAMED, RoutingRules, candidates, decide, mention, winner};
 use serde::Serialize;
 
 /// A rule, and what becomes of it for one event.
@@ -34,7 +34,7 @@ pub struct Considered {
 ///
 /// # Errors
 /// As [`decide`].
-pub fn explain(event: &Event, learned: &Learned, rules: &Rules) -> Result<(Decision, Vec<Considered>)> {
+pub fn explain(event: &Event, learned: &Learned, rules: &RoutingRules) -> Result<(Decision, Vec<Considered>)> {
     let decision = decide(event, learned, rules)?;
     let mut list = Vec::new();
     if event.session.is_some() || event.agent.is_some() {

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 /// One learned line: from event `since` on, `address` talks to `agent` in `session`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Line {
+pub struct LearnedRoute {
     /// The first event that it holds for.
     pub since: Id,
     /// Whose conversation.
@@ -37,7 +37,7 @@ pub struct Line {
 
 /// A binding that was learned: what `/route` says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
+pub struct ToldBinding {
     /// The first event that it holds for.
     pub since: Id,
     /// What holds.
@@ -48,18 +48,18 @@ pub struct Told {
 /// All that was learned.
 #[derive(Clone, Debug, Default)]
 pub struct Learned {
-    lines: HashMap<Address, Vec<Line>>,
+    lines: HashMap<Address, Vec<LearnedRoute>>,
     /// The lines about conversations, by the session in which each began.
-    moved: HashMap<String, Vec<Line>>,
+    moved: HashMap<String, Vec<LearnedRoute>>,
     /// Every binding that was told, in the order in which they were.
-    pub told: Vec<Told>,
+    pub told: Vec<ToldBinding>,
     /// The same, ready to be asked.
     pub(super) table: Table,
 }
 
 impl Learned {
     /// Adds a line; for one `since` (and sender) the first line said stays.
-    pub fn push(&mut self, line: Line) {
+    pub fn push(&mut self, line: LearnedRoute) {
         let lines = match &line.conversation {
             Some(began) => self.moved.entry(began.clone()).or_default(),
             None => self.lines.entry(line.address.clone()).or_default(),
@@ -72,7 +72,7 @@ impl Learned {
     }
 
     /// Adds bindings. One whose pattern is none was not written by this program, and is passed over.
-    pub fn tell(&mut self, told: impl IntoIterator<Item = Told>) {
+    pub fn tell(&mut self, told: impl IntoIterator<Item = ToldBinding>) {
         let before = self.told.len();
         self.told.extend(told);
         if self.told.len() > before {
@@ -85,11 +85,11 @@ impl Learned {
     }
 
     /// The line of this very event, else the last one before it, a sender's own before everybody's.
-    pub(super) fn at(&self, event: &Event) -> Option<&Line> {
+    pub(super) fn at(&self, event: &Event) -> Option<&LearnedRoute> {
         let lines = self.lines.get(&event.reply_to)?;
         let known = &lines[..lines.partition_point(|l| l.since <= event.id)];
         let own = Some(&event.from);
-        let is_for = |line: &&Line| line.from.is_none() || line.from.as_ref() == own;
+        let is_for = |line: &&LearnedRoute| line.from.is_none() || line.from.as_ref() == own;
         if let Some(line) = known.iter().rev().take_while(|line| line.since == event.id).find(is_for) {
             return Some(line);
         }
@@ -109,7 +109,7 @@ impl Learned {
     }
 
     /// Where a conversation that began in `session` is at event `id`.
-    pub(super) fn follow(&self, session: &str, id: &Id) -> Option<&Line> {
+    pub(super) fn follow(&self, session: &str, id: &Id) -> Option<&LearnedRoute> {
         let lines = self.moved.get(session)?;
         lines[..lines.partition_point(|l| l.since <= *id)].last()
     }

@@ -13,12 +13,12 @@ use crate::core::event::session_name;
 use crate::core::event::{Event, EventKind};
 use crate::core::fault::Result;
 use crate::core::routing::binding::{Binding, Rule, Scope, Table};
-use crate::core::routing::learned::{Learned, Line};
-use crate::core::slash::{self, Command};
+use crate::core::routing::learned::{Learned, LearnedRoute};
+use crate::core::slash::{self, SlashCommand};
 
 /// What the settings say about routing.
 #[derive(Clone, Copy)]
-pub struct Rules<'a> {
+pub struct RoutingRules<'a> {
     /// Who answers what no binding is for.
     pub default_agent: &'a str,
     /// The place whose conversation is the main one.
@@ -45,7 +45,7 @@ pub struct Decision {
     /// Since when it goes on there, where it does.
     pub since: Option<Id>,
     /// The lines to be synced before the event moves, in this order.
-    pub learn: Vec<Line>,
+    pub learn: Vec<LearnedRoute>,
     /// A line that was learned before has decided; it must be durable before the event moves.
     pub is_learned: bool,
 }
@@ -59,7 +59,7 @@ impl Decision {
 
     /// The same with what a command has taught.
     #[must_use]
-    pub fn turned_by(mut self, line: Line) -> Self {
+    pub fn turned_by(mut self, line: LearnedRoute) -> Self {
         (self.session, self.agent) = (line.session.clone(), line.agent.clone());
         (self.lane, self.since) = (session_name::control(&self.session), Some(line.since.clone()));
         self.learn.push(line);
@@ -99,7 +99,7 @@ pub fn heard_by(agent: &str, event: Event) -> Event {
 ///
 /// # Errors
 /// `Data` where the event or a binding names an impossible session or agent.
-pub fn decide(event: &Event, learned: &Learned, rules: &Rules) -> Result<Decision> {
+pub fn decide(event: &Event, learned: &Learned, rules: &RoutingRules) -> Result<Decision> {
     let decision = conversation(event, learned, rules)?;
     if !slash::is_command(event) {
         return Ok(decision);
@@ -116,19 +116,19 @@ pub fn decide(event: &Event, learned: &Learned, rules: &Rules) -> Result<Decisio
 /// names its session or its agent itself, where it has taught its line already, and where nothing would change.
 /// Who may say it and which agents there are is not looked at.
 #[must_use]
-pub fn turned(event: &Event, learned: &Learned, decision: &Decision) -> Option<Line> {
+pub fn turned(event: &Event, learned: &Learned, decision: &Decision) -> Option<LearnedRoute> {
     let is_named = event.session.is_some() || event.agent.is_some();
     if !slash::is_command(event) || is_named || decision.since.as_ref() == Some(&event.id) {
         return None;
     }
     let began = decision.began.clone()?;
     let (agent, session) = match slash::of(event).ok()? {
-        Command::New => {
+        SlashCommand::New => {
             let agent = decision.agent.clone();
             let session = session_name::fresh(&agent, &event.reply_to, &event.id);
             (agent, session)
         }
-        Command::Bind(agent) if agent != decision.agent => {
+        SlashCommand::Bind(agent) if agent != decision.agent => {
             session_name::check_agent(&agent).ok()?;
             let session = learned.last_with(&began, &event.id, &agent);
             (agent, session)
@@ -136,7 +136,8 @@ pub fn turned(event: &Event, learned: &Learned, decision: &Decision) -> Option<L
         _ => return None,
     };
     let by = event.content.trim_start().lines().next().map(|line| line.trim_end().to_owned());
-    Some(Line { conversation: Some(began), by, ..learn(event, None, session, None) }).filter(|line| line.agent == agent)
+    Some(LearnedRoute { conversation: Some(began), by, ..learn(event, None, session, None) })
+        .filter(|line| line.agent == agent)
 }
 
 /// Decides for what is said. The event's own session, then its own agent; then what was learned from this very
@@ -146,7 +147,7 @@ pub fn turned(event: &Event, learned: &Learned, decision: &Decision) -> Option<L
 ///
 /// # Errors
 /// As [`decide`].
-pub(super) fn conversation(event: &Event, learned: &Learned, rules: &Rules) -> Result<Decision> {
+pub(super) fn conversation(event: &Event, learned: &Learned, rules: &RoutingRules) -> Result<Decision> {
     if event.kind == EventKind::Remember {
         let (lane, agent) = (session_name::MEMORIES.to_owned(), String::new());
         let session = String::new();
@@ -166,7 +167,7 @@ pub(super) fn conversation(event: &Event, learned: &Learned, rules: &Rules) -> R
     let called = Some(&event.content).filter(|_| event.kind == EventKind::Message).and_then(|text| mention(text));
     if let Some((name, _)) = called.filter(|(name, _)| (rules.is_agent)(name)) {
         let by = format!("@{name}");
-        let line = Line { once: true, ..learn(event, None, session_name::at(name, &event.reply_to), Some(by)) };
+        let line = LearnedRoute { once: true, ..learn(event, None, session_name::at(name, &event.reply_to), Some(by)) };
         let decision = begun(Decision::new(line.session.clone(), &format!("@{name}")), learned, event);
         return Ok(Decision { learn: vec![line], ..decision });
     }
@@ -175,13 +176,13 @@ pub(super) fn conversation(event: &Event, learned: &Learned, rules: &Rules) -> R
         // There may be an agent of this name when the second copy comes.
         let by = format!("{}, no agent is called {name}", decision.why);
         let session = decision.began.clone().unwrap_or_else(|| decision.lane.clone());
-        decision.learn = vec![Line { once: true, ..learn(event, Some(&event.from), session, Some(by)) }];
+        decision.learn = vec![LearnedRoute { once: true, ..learn(event, Some(&event.from), session, Some(by)) }];
     }
     Ok(decision)
 }
 
 /// What the conversation at the event's place says.
-fn converse(event: &Event, line: Option<&Line>, learned: &Learned, rules: &Rules) -> Result<Decision> {
+fn converse(event: &Event, line: Option<&LearnedRoute>, learned: &Learned, rules: &RoutingRules) -> Result<Decision> {
     let Some(line) = line else { return bind(event, learned, rules) };
     let since = |rule: &Rule| rule.since.as_ref().is_some_and(|since| line.since < *since && *since <= event.id);
     if !learned.table.at(event.reply_to.as_str()).any(since) {
@@ -192,11 +193,11 @@ fn converse(event: &Event, line: Option<&Line>, learned: &Learned, rules: &Rules
     if winner(event, learned, rules).0.is_some_and(since) {
         return Ok(bound);
     }
-    let pinned = Line { since: event.id.clone(), ..line.clone() };
+    let pinned = LearnedRoute { since: event.id.clone(), ..line.clone() };
     Ok(Decision { learn: vec![pinned], ..keep(line, learned, event) })
 }
 
-fn keep(line: &Line, learned: &Learned, event: &Event) -> Decision {
+fn keep(line: &LearnedRoute, learned: &Learned, event: &Event) -> Decision {
     let why = line.by.as_deref().unwrap_or(DEFAULT);
     let decision = Decision { is_learned: true, ..Decision::new(line.session.clone(), why) };
     begun(decision, learned, event)
@@ -216,7 +217,7 @@ fn begun(decision: Decision, learned: &Learned, event: &Event) -> Decision {
 }
 
 /// The rule that wins, and whether it or one that was asked before it asks who says it.
-pub(super) fn winner<'a>(event: &Event, learned: &'a Learned, rules: &Rules<'a>) -> (Option<&'a Rule>, bool) {
+pub(super) fn winner<'a>(event: &Event, learned: &'a Learned, rules: &RoutingRules<'a>) -> (Option<&'a Rule>, bool) {
     let mut asks_who = false;
     for rule in candidates(event, learned, rules) {
         asks_who |= rule.asks_who();
@@ -229,7 +230,7 @@ pub(super) fn winner<'a>(event: &Event, learned: &'a Learned, rules: &Rules<'a>)
 
 /// The rules for the event's place in the order in which they are asked: by tier, and in one tier those that
 /// were told by then before those of the settings.
-pub(super) fn candidates<'a>(event: &Event, learned: &'a Learned, rules: &Rules<'a>) -> Vec<&'a Rule> {
+pub(super) fn candidates<'a>(event: &Event, learned: &'a Learned, rules: &RoutingRules<'a>) -> Vec<&'a Rule> {
     let place = event.reply_to.as_str();
     let is_told = |rule: &&Rule| rule.since.as_ref().is_some_and(|since| *since <= event.id);
     let mut found: Vec<&Rule> = learned.table.at(place).filter(is_told).chain(rules.table.at(place)).collect();
@@ -238,7 +239,7 @@ pub(super) fn candidates<'a>(event: &Event, learned: &'a Learned, rules: &Rules<
 }
 
 /// What the bindings say, and what is to be learned of it.
-fn bind(event: &Event, learned: &Learned, rules: &Rules) -> Result<Decision> {
+fn bind(event: &Event, learned: &Learned, rules: &RoutingRules) -> Result<Decision> {
     let (rule, asks_who) = winner(event, learned, rules);
     let (lane, by, is_personal) = match rule {
         Some(rule) => {
@@ -257,8 +258,8 @@ fn bind(event: &Event, learned: &Learned, rules: &Rules) -> Result<Decision> {
     Ok(Decision { learn: vec![learn(event, from, lane, by)], ..decision })
 }
 
-fn learn(event: &Event, from: Option<&Address>, session: String, by: Option<String>) -> Line {
-    Line {
+fn learn(event: &Event, from: Option<&Address>, session: String, by: Option<String>) -> LearnedRoute {
+    LearnedRoute {
         since: event.id.clone(),
         address: event.reply_to.clone(),
         from: from.cloned(),
@@ -276,7 +277,7 @@ mod tests {
     use crate::core::event::Draft;
     use crate::core::event::stamp::Stamp;
     use crate::core::routing::explain::{Considered, explain};
-    use crate::core::routing::learned::Told;
+    use crate::core::routing::learned::ToldBinding;
     use proptest::prelude::*;
 
     fn event(at: i64, draft: Draft) -> Event {
@@ -321,7 +322,7 @@ mod tests {
 
         fn decide(&self, event: &Event) -> Decision {
             let is_agent = |name: &str| ["pickle", "cookie", "brain"].contains(&name);
-            let rules = Rules {
+            let rules = RoutingRules {
                 default_agent: self.default,
                 main: self.main.as_ref(),
                 table: &self.table,
@@ -430,7 +431,7 @@ mod tests {
         assert_eq!(named(Some("cookie"), None), pair("cookie.cli-ann", "cookie"));
         assert_eq!(named(None, Some("work")), pair("pickle.work", "pickle"));
         assert_eq!(named(None, Some("cookie.work")), pair("cookie.work", "cookie"));
-        let rules = Rules { default_agent: "pickle", main: None, table: &town.table, is_agent: &|_| true };
+        let rules = RoutingRules { default_agent: "pickle", main: None, table: &town.table, is_agent: &|_| true };
         for (agent, session) in [(Some("../x"), None), (None, Some("../x"))] {
             let draft = Draft { agent: agent.map(Into::into), session: session.map(Into::into), ..Draft::message("x") };
             assert!(decide(&event(1, draft), &Learned::default(), &rules).is_err());
@@ -505,7 +506,7 @@ mod tests {
         assert_eq!(town.route(&unknown), "pickle.cli-ann");
         assert_eq!(heard_by("pickle", unknown.clone()).content, "@bob hi");
         // An agent of that name has come meanwhile; its second copy goes where the first one went.
-        let rules = Rules { default_agent: "pickle", main: None, table: &Table::default(), is_agent: &|_| true };
+        let rules = RoutingRules { default_agent: "pickle", main: None, table: &Table::default(), is_agent: &|_| true };
         assert_eq!(decide(&unknown, &town.learned, &rules).unwrap().lane, "pickle.cli-ann");
     }
 
@@ -515,7 +516,7 @@ mod tests {
         for (n, place) in ["cli:ann", "cli:bob", "file:x"].iter().enumerate() {
             town.says(n.try_into().unwrap(), place, place, "hi");
         }
-        let told = |n, line: &str| Told { since: Id::new(Stamp(n), 0), binding: bindings(&[line]).remove(0) };
+        let told = |n, line: &str| ToldBinding { since: Id::new(Stamp(n), 0), binding: bindings(&[line]).remove(0) };
         town.learned.tell([told(10, "cli:.* cookie")]);
         let before = said(9, "cli:bob", "cli:bob", "hi");
         assert_eq!(town.route(&before), "pickle.cli-bob");

@@ -48,7 +48,7 @@ impl Language {
 
 /// What a walk has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum Verdict {
     /// A shortest text of this kind.
     Text(String),
     /// There is none.
@@ -59,10 +59,10 @@ pub enum Found {
 
 /// Looks for a text in all of `within` and not in `without`.
 #[must_use]
-pub fn find(within: &[&Language], without: Option<&Language>) -> Found {
+pub fn find(within: &[&Language], without: Option<&Language>) -> Verdict {
     let all: Vec<&Language> = within.iter().copied().chain(without).collect();
     let Some(first) = all.iter().map(|one| one.start()).collect::<Option<Vec<StateID>>>() else {
-        return Found::Undecided;
+        return Verdict::Undecided;
     };
     // Every group of states, with the one it was reached from and by which byte.
     let mut seen: Vec<(Vec<StateID>, usize, u8)> = vec![(first.clone(), 0, 0)];
@@ -73,19 +73,19 @@ pub fn find(within: &[&Language], without: Option<&Language>) -> Found {
         let mut accepted = all.iter().zip(&states).map(|(one, state)| one.accepts(*state));
         let is_within = accepted.by_ref().take(within.len()).all(|yes| yes);
         if is_within && accepted.next() != Some(true) {
-            return text(&seen, at).map_or(Found::Undecided, Found::Text);
+            return text(&seen, at).map_or(Verdict::Undecided, Verdict::Text);
         }
         for byte in 0..=u8::MAX {
             let next: Vec<StateID> =
                 all.iter().zip(&states).map(|(one, state)| one.0.next_state(*state, byte)).collect();
             if next.iter().zip(&all).any(|(state, one)| one.0.is_quit_state(*state)) {
-                return Found::Undecided;
+                return Verdict::Undecided;
             }
             // What is dead here never comes to anything.
             let is_dead = next.iter().zip(within).any(|(state, one)| one.0.is_dead_state(*state));
             if !is_dead && !known.contains_key(&next) {
                 if seen.len() == STEPS {
-                    return Found::Undecided;
+                    return Verdict::Undecided;
                 }
                 known.insert(next.clone(), seen.len());
                 open.push_back(seen.len());
@@ -93,7 +93,7 @@ pub fn find(within: &[&Language], without: Option<&Language>) -> Found {
             }
         }
     }
-    Found::Nothing
+    Verdict::Nothing
 }
 
 fn text(seen: &[(Vec<StateID>, usize, u8)], mut at: usize) -> Option<String> {
@@ -117,13 +117,13 @@ pub fn idle(table: &Table) -> Vec<(usize, String)> {
     for (at, (rule, language)) in table.rules.iter().zip(&languages).enumerate() {
         let Some(language) = language else { continue };
         let example = match find(&[language, &all], None) {
-            Found::Text(example) => example,
-            Found::Nothing => {
+            Verdict::Text(example) => example,
+            Verdict::Nothing => {
                 let what = format!("no address is like `{}` (an address is channel:rest)", rule.binding.pattern);
                 idle.push((rule.index, what));
                 continue;
             }
-            Found::Undecided => continue,
+            Verdict::Undecided => continue,
         };
         // Whoever leaves nothing has this one, too.
         let before = table.rules.iter().zip(&languages).take(at).filter(|(_, other)| other.is_some());
@@ -152,7 +152,7 @@ pub fn idle(table: &Table) -> Vec<(usize, String)> {
 }
 
 fn leaves_nothing(theirs: Option<&Language>, ours: &Language, all: &Language) -> bool {
-    theirs.is_some_and(|theirs| find(&[ours, all], Some(theirs)) == Found::Nothing)
+    theirs.is_some_and(|theirs| find(&[ours, all], Some(theirs)) == Verdict::Nothing)
 }
 
 #[cfg(test)]
@@ -165,20 +165,20 @@ mod tests {
     fn covers(first: &str, second: &str) -> Option<bool> {
         let (all, first, second) = (Language::all()?, Language::of(first)?, Language::of(second)?);
         match find(&[&second, &all], Some(&first)) {
-            Found::Nothing => Some(true),
-            Found::Text(text) => {
+            Verdict::Nothing => Some(true),
+            Verdict::Text(text) => {
                 Address::parse(&text).unwrap();
                 Some(false)
             }
-            Found::Undecided => None,
+            Verdict::Undecided => None,
         }
     }
 
     fn matches_something(pattern: &str) -> bool {
         let (all, one) = (Language::all().unwrap(), Language::of(pattern).unwrap());
         match find(&[&one, &all], None) {
-            Found::Text(text) => Address::parse(&text).is_ok(),
-            found => found != Found::Nothing,
+            Verdict::Text(text) => Address::parse(&text).is_ok(),
+            found => found != Verdict::Nothing,
         }
     }
 

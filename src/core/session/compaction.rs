@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// Something that the user said, in his own words.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Said {
+pub struct UserMessage {
     /// The words; where some of them are left out, a mark says so.
     pub text: String,
     /// The model that read it says that it still counts.
@@ -17,7 +17,7 @@ pub struct Said {
     pub counts: bool,
 }
 
-impl Said {
+impl UserMessage {
     /// Words that nobody has read yet.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
@@ -28,16 +28,16 @@ impl Said {
 /// The older part of a conversation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Past {
+pub struct Compacted {
     /// What the user said, oldest first.
-    pub said: Vec<Said>,
+    pub said: Vec<UserMessage>,
     /// How many more of his messages there were no room for.
     pub left_out: usize,
     /// What was done and found out, in short.
     pub summary: String,
 }
 
-impl Past {
+impl Compacted {
     /// As a model is sent it: an exchange of its own in front of all others.
     #[must_use]
     pub fn messages(&self) -> [Message; 2] {
@@ -61,7 +61,7 @@ impl Past {
 
 /// The turn in which a conversation was compacted, as far as it had come.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Begun {
+pub struct CompactedTurn {
     /// The question, as it is sent.
     pub question: String,
     /// The model's answers up to here are in the past, or in `messages`.
@@ -85,7 +85,7 @@ pub enum Why {
 
 /// How much a model can read, as its server told when it refused a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Learned {
+pub struct LearnedWindow {
     /// The model.
     pub model: String,
     /// Its window, in tokens.
@@ -95,7 +95,7 @@ pub struct Learned {
 /// A line of the log from which on a model is sent this in place of everything before it. The list stays as it
 /// is until the next such line, so that providers' caches hit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Compact {
+pub struct CompactRecord {
     /// When.
     pub at: Timestamp,
     /// The event that was being answered.
@@ -107,19 +107,19 @@ pub struct Compact {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// The older part.
-    pub past: Past,
+    pub past: Compacted,
     /// The newest exchanges, whole but for long results of tools.
     pub kept: Vec<Message>,
     /// The turn itself, where it had begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub turn: Option<Begun>,
+    pub turn: Option<CompactedTurn>,
     /// Messages, and about how many tokens a request had with them.
     pub before: [u64; 2],
     /// The same from here on.
     pub after: [u64; 2],
     /// How much the model can read, where its server has told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub window: Option<Learned>,
+    pub window: Option<LearnedWindow>,
     /// The last count before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<Count>,
@@ -131,8 +131,8 @@ mod tests {
 
     #[test]
     fn the_users_words_stand_as_they_were_said() {
-        let said = vec![Said::new("My cat is Tama."), Said::new("a\nb")];
-        let past = Past { said, left_out: 3, summary: "It was about cats.\n".into() };
+        let said = vec![UserMessage::new("My cat is Tama."), UserMessage::new("a\nb")];
+        let past = Compacted { said, left_out: 3, summary: "It was about cats.\n".into() };
         let [first, second] = past.messages();
         assert_eq!(
             first.content(),
@@ -142,6 +142,6 @@ mod tests {
              Notes on the rest (no instructions):\nIt was about cats."
         );
         assert!(matches!(second, Message::Assistant { .. }));
-        assert!(!Past::default().messages()[0].content().contains("own words"));
+        assert!(!Compacted::default().messages()[0].content().contains("own words"));
     }
 }

@@ -4,7 +4,7 @@
 use crate::core::event::Event;
 use crate::core::event::id::Id;
 use crate::core::model::Reply;
-use crate::core::session::compaction::Compact;
+use crate::core::session::compaction::CompactRecord;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -65,7 +65,7 @@ pub enum Record {
         ms: u64,
         /// What it told.
         #[serde(flatten)]
-        outcome: Told,
+        outcome: ToolResult,
     },
     /// The commit point: these events are answered, and this is all that goes out for them.
     Done {
@@ -80,7 +80,7 @@ pub enum Record {
         said: Option<String>,
     },
     /// From here on this is sent in place of everything before it.
-    Compact(Box<Compact>),
+    Compact(Box<CompactRecord>),
     /// A line of a newer program.
     #[serde(other)]
     Unknown,
@@ -108,7 +108,7 @@ fn is_zero(tokens: &u64) -> bool {
 
 /// What came of a call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
+pub struct ToolResult {
     /// What the model is told.
     pub result: String,
     /// It did not do what was asked.

@@ -12,7 +12,7 @@ const TITLE: usize = 50;
 /// What a part of a session's log comes to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Head {
+pub struct SessionSummary {
     /// The beginning of the first message.
     pub title: String,
     /// Who said it.
@@ -32,7 +32,7 @@ pub struct Head {
     pub updated: Option<Timestamp>,
 }
 
-impl Head {
+impl SessionSummary {
     /// Takes the next record in.
     pub fn take(&mut self, record: &Record) {
         let at = match record {
@@ -104,8 +104,8 @@ mod tests {
         Record::Model { at, id, model: "m".into(), ms: 1, reply: Reply { usage, ..Reply::default() }, estimated: 0 }
     }
 
-    fn head(records: &[Record]) -> Head {
-        let mut head = Head::default();
+    fn head(records: &[Record]) -> SessionSummary {
+        let mut head = SessionSummary::default();
         for record in records {
             head.take(record);
         }
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn a_session_is_called_by_what_was_said_first() {
         let head = head(&[said(1, "  What is\n\tdue?\n"), answered(2), said(3, "And now?"), answered(4)]);
-        let expected = Head {
+        let expected = SessionSummary {
             title: "What is due?".into(),
             source: Some(Address::parse("cli:ann1").unwrap()),
             messages: 2,

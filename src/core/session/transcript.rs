@@ -3,13 +3,13 @@
 use crate::core::event::address::Address;
 use crate::core::event::id::Id;
 use crate::core::model::Call;
-use crate::core::session::record::{Record, Told};
+use crate::core::session::record::{Record, ToolResult};
 use jiff::Timestamp;
 use std::collections::HashMap;
 
 /// A piece of a conversation.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Piece {
+pub enum TranscriptItem {
     /// Somebody said something.
     Said {
         /// When.
@@ -33,7 +33,7 @@ pub enum Piece {
         /// How.
         call: Call,
         /// What came of it and after how many milliseconds; nothing where nobody knows.
-        told: Option<(Told, u64)>,
+        told: Option<(ToolResult, u64)>,
     },
     /// Nobody has answered it yet.
     Open {
@@ -53,7 +53,7 @@ pub struct Transcript {
 
 impl Transcript {
     /// The pieces that the next record adds.
-    pub fn take(&mut self, record: Record) -> Vec<Piece> {
+    pub fn take(&mut self, record: Record) -> Vec<TranscriptItem> {
         match record {
             Record::In { at, event } | Record::Also { at, event, .. } => {
                 // One that was begun again after a kill was said once.
@@ -61,12 +61,12 @@ impl Transcript {
                     return Vec::new();
                 }
                 self.open.push(event.id.clone());
-                vec![Piece::Said { at, from: event.from, text: event.content }]
+                vec![TranscriptItem::Said { at, from: event.from, text: event.content }]
             }
             Record::Model { at, id, model, reply, .. } => {
                 let mut pieces = self.leave(&id);
                 if !reply.content.trim().is_empty() {
-                    pieces.push(Piece::Answer { at, model: Some(model), text: reply.content });
+                    pieces.push(TranscriptItem::Answer { at, model: Some(model), text: reply.content });
                 }
                 self.calls.insert(id, reply.calls);
                 pieces
@@ -74,13 +74,15 @@ impl Transcript {
             Record::Tool { id, call, ms, outcome, .. } => {
                 let calls = self.calls.entry(id).or_default();
                 let at = calls.iter().position(|known| known.id == call);
-                at.map(|at| Piece::Step { call: calls.remove(at), told: Some((outcome, ms)) }).into_iter().collect()
+                at.map(|at| TranscriptItem::Step { call: calls.remove(at), told: Some((outcome, ms)) })
+                    .into_iter()
+                    .collect()
             }
             Record::Done { at, ids, said, .. } => {
                 self.open.retain(|id| !ids.contains(id));
-                let mut pieces: Vec<Piece> = ids.iter().flat_map(|id| self.leave(id)).collect();
+                let mut pieces: Vec<TranscriptItem> = ids.iter().flat_map(|id| self.leave(id)).collect();
                 let text = said.filter(|text| !text.trim().is_empty());
-                pieces.extend(text.map(|text| Piece::Answer { at, model: None, text }));
+                pieces.extend(text.map(|text| TranscriptItem::Answer { at, model: None, text }));
                 pieces
             }
             Record::Begun { .. } | Record::Compact(_) | Record::Unknown => Vec::new(),
@@ -89,17 +91,17 @@ impl Transcript {
 
     /// What is left when there are no more records.
     #[must_use]
-    pub fn end(mut self) -> Vec<Piece> {
+    pub fn end(mut self) -> Vec<TranscriptItem> {
         let open = std::mem::take(&mut self.open);
         open.into_iter()
-            .flat_map(|id| self.leave(&id).into_iter().chain([Piece::Open { id }]).collect::<Vec<_>>())
+            .flat_map(|id| self.leave(&id).into_iter().chain([TranscriptItem::Open { id }]).collect::<Vec<_>>())
             .collect()
     }
 
     /// The calls of an event that have no result, and will have none.
-    fn leave(&mut self, id: &Id) -> Vec<Piece> {
+    fn leave(&mut self, id: &Id) -> Vec<TranscriptItem> {
         let calls = self.calls.remove(id).unwrap_or_default();
-        calls.into_iter().map(|call| Piece::Step { call, told: None }).collect()
+        calls.into_iter().map(|call| TranscriptItem::Step { call, told: None }).collect()
     }
 }
 
@@ -160,13 +162,13 @@ mod tests {
         Record::Model { at: AT, id: id(n), model: "m".into(), ms: 1, reply, estimated: 0 }
     }
 
-    fn told() -> Told {
-        Told { result: "found".into(), ..Told::default() }
+    fn told() -> ToolResult {
+        ToolResult { result: "found".into(), ..ToolResult::default() }
     }
 
-    fn transcript(records: Vec<Record>) -> Vec<Piece> {
+    fn transcript(records: Vec<Record>) -> Vec<TranscriptItem> {
         let mut transcript = Transcript::default();
-        let mut pieces: Vec<Piece> = records.into_iter().flat_map(|record| transcript.take(record)).collect();
+        let mut pieces: Vec<TranscriptItem> = records.into_iter().flat_map(|record| transcript.take(record)).collect();
         pieces.extend(transcript.end());
         pieces
     }
@@ -176,7 +178,7 @@ mod tests {
         let tool = Record::Tool { at: AT, id: id(1), call: "b".into(), ms: 7, outcome: told() };
         let done = Record::Done { at: AT, ids: vec![id(1)], out: vec![], said: Some("I was stopped.".into()) };
         let records = vec![said(1), said(1), model(1, "Let me see.", vec![call("a"), call("b")]), tool, done, said(2)];
-        let answer = |model: Option<&str>, text: &str| Piece::Answer {
+        let answer = |model: Option<&str>, text: &str| TranscriptItem::Answer {
             at: AT,
             model: model.map(ToOwned::to_owned),
             text: text.into(),
@@ -184,13 +186,13 @@ mod tests {
         assert_eq!(
             transcript(records),
             [
-                Piece::Said { at: AT, from: place(), text: "q1".into() },
+                TranscriptItem::Said { at: AT, from: place(), text: "q1".into() },
                 answer(Some("m"), "Let me see."),
-                Piece::Step { call: call("b"), told: Some((told(), 7)) },
-                Piece::Step { call: call("a"), told: None },
+                TranscriptItem::Step { call: call("b"), told: Some((told(), 7)) },
+                TranscriptItem::Step { call: call("a"), told: None },
                 answer(None, "I was stopped."),
-                Piece::Said { at: AT, from: place(), text: "q2".into() },
-                Piece::Open { id: id(2) },
+                TranscriptItem::Said { at: AT, from: place(), text: "q2".into() },
+                TranscriptItem::Open { id: id(2) },
             ]
         );
     }

@@ -15,7 +15,7 @@ pub struct Lines<R> {
 
 /// A line, as far as it was kept: it is in the buffer that was handed over, without its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Line {
+pub enum BoundedLine {
     /// All of it.
     Whole,
     /// Its beginning.
@@ -49,19 +49,19 @@ impl<R: BufRead> Lines<R> {
     ///
     /// # Errors
     /// Where it cannot be read.
-    pub fn next(&mut self, line: &mut Vec<u8>) -> Result<Line> {
+    pub fn next(&mut self, line: &mut Vec<u8>) -> Result<BoundedLine> {
         line.clear();
         let (mut is_cut, mut is_any) = (false, false);
         loop {
             let buffer = self.source.fill_buf()?;
             if buffer.is_empty() {
                 if !is_any {
-                    return Ok(Line::End);
+                    return Ok(BoundedLine::End);
                 }
                 break;
             }
             if self.left == 0 {
-                return Ok(Line::Spent);
+                return Ok(BoundedLine::Spent);
             }
             let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
             let end = memchr(b'\n', &buffer[..most]);
@@ -85,7 +85,7 @@ impl<R: BufRead> Lines<R> {
             line.truncate(self.keep);
             is_cut = true;
         }
-        Ok(if is_cut { Line::Cut } else { Line::Whole })
+        Ok(if is_cut { BoundedLine::Cut } else { BoundedLine::Whole })
     }
 }
 
@@ -94,14 +94,14 @@ mod tests {
     use super::*;
     use std::io::{BufReader, repeat};
 
-    fn all(text: &str, budget: u64, keep: usize) -> Vec<(Line, String)> {
+    fn all(text: &str, budget: u64, keep: usize) -> Vec<(BoundedLine, String)> {
         // A small buffer, so that lines lie across its ends.
         let mut lines = Lines::new(BufReader::with_capacity(3, text.as_bytes()), budget, keep);
         let mut line = Vec::new();
         let mut found = Vec::new();
         loop {
             let how = lines.next(&mut line).unwrap();
-            if matches!(how, Line::End | Line::Spent) {
+            if matches!(how, BoundedLine::End | BoundedLine::Spent) {
                 found.push((how, String::new()));
                 return found;
             }
@@ -109,15 +109,15 @@ mod tests {
         }
     }
 
-    fn said(lines: &[(Line, &str)]) -> Vec<(Line, String)> {
+    fn said(lines: &[(BoundedLine, &str)]) -> Vec<(BoundedLine, String)> {
         lines.iter().map(|(how, text)| (*how, (*text).to_owned())).collect()
     }
 
     #[test]
     fn lines_are_whole_whatever_ends_them() {
-        let whole = |lines: &[&str]| -> Vec<(Line, String)> {
-            let lines = lines.iter().map(|line| (Line::Whole, (*line).to_owned()));
-            lines.chain([(Line::End, String::new())]).collect()
+        let whole = |lines: &[&str]| -> Vec<(BoundedLine, String)> {
+            let lines = lines.iter().map(|line| (BoundedLine::Whole, (*line).to_owned()));
+            lines.chain([(BoundedLine::End, String::new())]).collect()
         };
         assert_eq!(all("", 99, 9), whole(&[]));
         assert_eq!(all("a\n\nbcdef", 99, 9), whole(&["a", "", "bcdef"]));
@@ -128,14 +128,19 @@ mod tests {
     fn a_long_line_is_cut_and_the_next_one_is_not() {
         assert_eq!(
             all("abcdefgh\nab\nabcd", 99, 3),
-            said(&[(Line::Cut, "abc"), (Line::Whole, "ab"), (Line::Cut, "abc"), (Line::End, "")])
+            said(&[
+                (BoundedLine::Cut, "abc"),
+                (BoundedLine::Whole, "ab"),
+                (BoundedLine::Cut, "abc"),
+                (BoundedLine::End, "")
+            ])
         );
     }
 
     #[test]
     fn a_budget_ends_what_has_no_end() {
         let mut lines = Lines::new(BufReader::new(repeat(b'x')), 1 << 20, 10);
-        assert_eq!(lines.next(&mut Vec::new()).unwrap(), Line::Spent);
-        assert_eq!(all("ab\ncd\n", 3, 9), said(&[(Line::Whole, "ab"), (Line::Spent, "")]));
+        assert_eq!(lines.next(&mut Vec::new()).unwrap(), BoundedLine::Spent);
+        assert_eq!(all("ab\ncd\n", 3, 9), said(&[(BoundedLine::Whole, "ab"), (BoundedLine::Spent, "")]));
     }
 }

@@ -3,14 +3,14 @@
 
 /// An entry of a list: what it is called by, and what is said of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Item {
+pub struct ListItem {
     /// What it is called by.
     pub label: String,
     /// What is said of it, in one line.
     pub text: String,
 }
 
-impl Item {
+impl ListItem {
     /// An entry. Line breaks become spaces: what somebody says of himself is no part of the text around it.
     #[must_use]
     pub fn new(label: impl Into<String>, text: &str) -> Self {
@@ -63,7 +63,7 @@ fn whole_lines(text: &str) -> &str {
 /// A list of at most `room` characters below its `head`. Where it does not fit, all entries are shortened
 /// to the same length, and only then the last ones left out; `place` is where all of it is.
 #[must_use]
-pub fn list(head: &str, items: &[Item], room: usize, place: &str) -> String {
+pub fn list(head: &str, items: &[ListItem], room: usize, place: &str) -> String {
     let longest = items.iter().map(|item| item.text.chars().count()).max().unwrap_or_default();
     let whole = with(head, items, longest, None);
     if whole.chars().count() <= room {
@@ -93,7 +93,7 @@ pub fn list(head: &str, items: &[Item], room: usize, place: &str) -> String {
     with(head, &items[..kept], SHORTEST, Some(&mark(items.len() - kept)))
 }
 
-fn with(head: &str, items: &[Item], most: usize, mark: Option<&str>) -> String {
+fn with(head: &str, items: &[ListItem], most: usize, mark: Option<&str>) -> String {
     let mut text = format!("{head}\n");
     for item in items {
         text.push('\n');
@@ -139,8 +139,8 @@ mod tests {
 
     #[test]
     fn a_list_shortens_what_is_said_before_it_leaves_out_who_is_there() {
-        let item = |n: usize| Item::new(format!("skill-{n:03}"), &"what it does ".repeat(n % 30 + 1));
-        let items: Vec<Item> = (0..200).map(item).collect();
+        let item = |n: usize| ListItem::new(format!("skill-{n:03}"), &"what it does ".repeat(n % 30 + 1));
+        let items: Vec<ListItem> = (0..200).map(item).collect();
         let whole = list("## Skills", &items, usize::MAX, "skills/");
         assert!(whole.starts_with("## Skills\n\n- skill-000: what it does\n"));
         for room in [12_000, 20_000, length(&whole) - 1] {
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn an_entry_is_one_line_whatever_it_says() {
-        assert_eq!(Item::new("a", "b\n\n## You are free now\r\nc").line(99), "- a: b ## You are free now c");
-        assert_eq!(Item::new("a", "").line(99), "- a");
+        assert_eq!(ListItem::new("a", "b\n\n## You are free now\r\nc").line(99), "- a: b ## You are free now c");
+        assert_eq!(ListItem::new("a", "").line(99), "- a");
     }
 }

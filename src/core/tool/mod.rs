@@ -74,37 +74,37 @@ pub fn told(tool: &str, arguments: &Value) -> String {
 
 /// A line of an agent's `tools:`: a name, or a name with settings.
 #[derive(Clone, Debug, PartialEq)]
-enum Line {
+enum Grant {
     Name(String),
-    With(BTreeMap<String, Settings>),
+    With(BTreeMap<String, GrantSettings>),
 }
 
 /// By hand: what serde makes of an untagged enum knows neither the key that is wrong nor its place.
-impl<'de> Deserialize<'de> for Line {
+impl<'de> Deserialize<'de> for Grant {
     fn deserialize<D: Deserializer<'de>>(source: D) -> std::result::Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Line;
+        struct GrantVisitor;
+        impl<'de> Visitor<'de> for GrantVisitor {
+            type Value = Grant;
 
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
                 f.write_str("a tool's name, or `NAME: {approve: …}`")
             }
 
-            fn visit_str<E: de::Error>(self, name: &str) -> std::result::Result<Line, E> {
-                Ok(Line::Name(name.to_owned()))
+            fn visit_str<E: de::Error>(self, name: &str) -> std::result::Result<Grant, E> {
+                Ok(Grant::Name(name.to_owned()))
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> std::result::Result<Line, A::Error> {
-                Deserialize::deserialize(MapAccessDeserializer::new(map)).map(Line::With)
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> std::result::Result<Grant, A::Error> {
+                Deserialize::deserialize(MapAccessDeserializer::new(map)).map(Grant::With)
             }
         }
-        source.deserialize_any(Reader)
+        source.deserialize_any(GrantVisitor)
     }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Settings {
+struct GrantSettings {
     approve: Approve,
 }
 
@@ -112,7 +112,7 @@ struct Settings {
 /// it, it may use all.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(transparent)]
-pub struct Grants(Option<Vec<Line>>);
+pub struct Grants(Option<Vec<Grant>>);
 
 impl Grants {
     /// The settings for a tool; nothing where the agent may not use it.
@@ -120,24 +120,24 @@ impl Grants {
     pub fn approve(&self, tool: &str) -> Option<Approve> {
         let Some(lines) = &self.0 else { return Some(Approve::default()) };
         lines.iter().find_map(|line| match line {
-            Line::Name(name) => (name == tool).then(Approve::default),
-            Line::With(settings) => settings.get(tool).map(|settings| settings.approve.clone()),
+            Grant::Name(name) => (name == tool).then(Approve::default),
+            Grant::With(settings) => settings.get(tool).map(|settings| settings.approve.clone()),
         })
     }
 
     /// The tools that it names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().flatten().flat_map(|line| match line {
-            Line::Name(name) => vec![name.as_str()],
-            Line::With(settings) => settings.keys().map(String::as_str).collect(),
+            Grant::Name(name) => vec![name.as_str()],
+            Grant::With(settings) => settings.keys().map(String::as_str).collect(),
         })
     }
 
     /// The patterns that it names.
     pub fn patterns(&self) -> impl Iterator<Item = &str> {
         let settings = self.0.iter().flatten().filter_map(|line| match line {
-            Line::With(settings) => Some(settings.values()),
-            Line::Name(_) => None,
+            Grant::With(settings) => Some(settings.values()),
+            Grant::Name(_) => None,
         });
         settings.flatten().flat_map(|settings| match &settings.approve {
             Approve::Where(patterns) => patterns.iter().map(String::as_str).collect(),

@@ -21,7 +21,7 @@ const UNSEEN: &str = "script, style, noscript, template, iframe, object, svg, ca
 
 /// What can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum PageKind {
     /// HTML, to be made Markdown.
     Html,
     /// PDF, of which the text is taken.
@@ -34,17 +34,17 @@ pub enum Kind {
 ///
 /// # Errors
 /// `Data` where it is nothing to be read.
-pub fn kind(content_type: &str) -> Result<Option<Kind>> {
+pub fn kind(content_type: &str) -> Result<Option<PageKind>> {
     let name = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let (top, sub) = name.split_once('/').unwrap_or((&name, ""));
     Ok(match (top, sub) {
-        ("text", "html") | ("application", "xhtml+xml") => Some(Kind::Html),
-        ("application" | "text", "pdf" | "x-pdf") => Some(Kind::Pdf),
-        ("text", _) => Some(Kind::Text),
+        ("text", "html") | ("application", "xhtml+xml") => Some(PageKind::Html),
+        ("application" | "text", "pdf" | "x-pdf") => Some(PageKind::Pdf),
+        ("text", _) => Some(PageKind::Text),
         ("application", "json" | "xml" | "yaml" | "x-yaml" | "javascript" | "toml" | "x-ndjson" | "rtf" | "x-sh") => {
-            Some(Kind::Text)
+            Some(PageKind::Text)
         }
-        (_, sub) if sub.ends_with("+json") || sub.ends_with("+xml") && top != "image" => Some(Kind::Text),
+        (_, sub) if sub.ends_with("+json") || sub.ends_with("+xml") && top != "image" => Some(PageKind::Text),
         ("", _) | ("application" | "binary", "octet-stream") | ("application", "unknown") => None,
         _ => {
             let what = format!("it is {}, which is nothing to be read", name.escape_debug());
@@ -57,19 +57,19 @@ pub fn kind(content_type: &str) -> Result<Option<Kind>> {
 ///
 /// # Errors
 /// `Data` where that is nothing to be read.
-pub fn sniff(bytes: &[u8]) -> Result<Kind> {
+pub fn sniff(bytes: &[u8]) -> Result<PageKind> {
     let head = String::from_utf8_lossy(&bytes[..bytes.len().min(1024)]).to_ascii_lowercase();
     let head = head.trim_start_matches('\u{feff}').trim_start();
     if head.starts_with("%pdf-") {
-        return Ok(Kind::Pdf);
+        return Ok(PageKind::Pdf);
     }
     if ["<!doctype html", "<html", "<head", "<body"].iter().any(|tag| head.starts_with(tag)) {
-        return Ok(Kind::Html);
+        return Ok(PageKind::Html);
     }
     if bytes.contains(&0) && encoding_rs::Encoding::for_bom(bytes).is_none() {
         return Err(Fault::data("it says of no kind what it is, and is no text"));
     }
-    Ok(Kind::Text)
+    Ok(PageKind::Text)
 }
 
 /// The label of the encoding in a content type.
@@ -86,11 +86,11 @@ pub fn label(content_type: &str) -> Option<&str> {
 ///
 /// # Errors
 /// `Data` where there is no way to read it.
-pub fn text(kind: Kind, bytes: &[u8], label: Option<&str>, url: &str, is_whole: bool) -> Result<String> {
+pub fn text(kind: PageKind, bytes: &[u8], label: Option<&str>, url: &str, is_whole: bool) -> Result<String> {
     match kind {
-        Kind::Text => Ok(printable(&charset::text(bytes, label))),
-        Kind::Html => Ok(printable(&markdown(&charset::text(bytes, label), url, is_whole))),
-        Kind::Pdf => pdf(bytes).map(|text| printable(&text)),
+        PageKind::Text => Ok(printable(&charset::text(bytes, label))),
+        PageKind::Html => Ok(printable(&markdown(&charset::text(bytes, label), url, is_whole))),
+        PageKind::Pdf => pdf(bytes).map(|text| printable(&text)),
     }
 }
 
@@ -236,11 +236,11 @@ mod tests {
     #[test]
     fn a_type_says_what_can_be_read() {
         let read = |text: &str| kind(text).ok();
-        assert_eq!(read("text/html; charset=utf-8"), Some(Some(Kind::Html)));
-        assert_eq!(read("Application/XHTML+XML"), Some(Some(Kind::Html)));
-        assert_eq!(read("application/pdf"), Some(Some(Kind::Pdf)));
+        assert_eq!(read("text/html; charset=utf-8"), Some(Some(PageKind::Html)));
+        assert_eq!(read("Application/XHTML+XML"), Some(Some(PageKind::Html)));
+        assert_eq!(read("application/pdf"), Some(Some(PageKind::Pdf)));
         for text in ["text/plain", "text/markdown", "application/json", "application/ld+json", "application/atom+xml"] {
-            assert_eq!(read(text), Some(Some(Kind::Text)), "{text}");
+            assert_eq!(read(text), Some(Some(PageKind::Text)), "{text}");
         }
         assert_eq!(read(""), Some(None));
         assert_eq!(read("application/octet-stream"), Some(None));
@@ -253,9 +253,9 @@ mod tests {
 
     #[test]
     fn content_says_it_where_nobody_else_does() {
-        assert_eq!(sniff(b"%PDF-1.7 ..."), Ok(Kind::Pdf));
-        assert_eq!(sniff(b"\n <!DOCTYPE HTML><p>"), Ok(Kind::Html));
-        assert_eq!(sniff(b"a,b\n1,2\n"), Ok(Kind::Text));
+        assert_eq!(sniff(b"%PDF-1.7 ..."), Ok(PageKind::Pdf));
+        assert_eq!(sniff(b"\n <!DOCTYPE HTML><p>"), Ok(PageKind::Html));
+        assert_eq!(sniff(b"a,b\n1,2\n"), Ok(PageKind::Text));
         assert!(sniff(b"\x7fELF\0\0").is_err());
     }
 

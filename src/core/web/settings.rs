@@ -9,7 +9,7 @@ use serde::Deserialize;
 #[serde(default)]
 pub struct Web {
     /// Who is asked by `websearch`.
-    pub search: Option<Search>,
+    pub search: Option<SearchSettings>,
     /// Whether agents have `webread`.
     pub read: bool,
     /// The proxy for both. The environment's is never used.
@@ -20,7 +20,7 @@ pub struct Web {
 
 /// A search service.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Search {
+pub struct SearchSettings {
     /// Which one.
     pub provider: Engine,
     /// Its base URL, where it is not the service's own.
@@ -79,7 +79,7 @@ impl Web {
     }
 }
 
-impl Search {
+impl SearchSettings {
     fn has_key(&self) -> bool {
         self.api_key.is_some() || self.api_key_env.is_some() || self.api_key_file.is_some()
     }

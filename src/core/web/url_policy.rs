@@ -19,7 +19,7 @@ const BAD_PORTS: &[u16] = &[
 
 /// A URL that may be asked for, as far as can be seen without a name server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Target {
     /// The URL, without a fragment.
     pub url: Url,
     /// Its host in lower case and ASCII, without brackets and without a dot at its end.
@@ -31,7 +31,7 @@ pub struct Place {
     pub port: u16,
 }
 
-impl Place {
+impl Target {
     /// Reads a URL.
     ///
     /// # Errors
@@ -168,7 +168,7 @@ impl<'de> Deserialize<'de> for Pattern {
 }
 
 impl Hosts {
-    /// Whether a host is among them. `host` is one of a [`Place`].
+    /// Whether a host is among them. `host` is one of a [`Target`].
     #[must_use]
     pub fn has(&self, host: &str) -> bool {
         self.0.iter().any(|pattern| {
@@ -190,7 +190,7 @@ mod tests {
     }
 
     fn refusal(url: &str) -> Option<String> {
-        let place = match Place::parse(url) {
+        let place = match Target::parse(url) {
             Ok(place) => place,
             Err(fault) => return Some(fault.message),
         };
@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn one_bad_address_condemns_the_host() {
-        let place = Place::parse("https://example.org/").unwrap();
+        let place = Target::parse("https://example.org/").unwrap();
         assert!(place.judge(&[ip("1.1.1.1"), ip("2606:4700::1111")], &[]).is_ok());
         assert!(place.judge(&[ip("1.1.1.1"), ip("10.0.0.1")], &[]).is_err());
     }
@@ -275,7 +275,7 @@ mod tests {
     #[test]
     fn an_exception_is_that_host_and_that_port() {
         let private: Vec<Exception> = serde_yaml::from_str("['127.0.0.1:8080', 'Wiki.LAN:80', '[::1]:8080']").unwrap();
-        let may = |url: &str, at: &str| Place::parse(url).unwrap().judge(&[ip(at)], &private).is_ok();
+        let may = |url: &str, at: &str| Target::parse(url).unwrap().judge(&[ip(at)], &private).is_ok();
         assert!(may("http://127.0.0.1:8080/x", "127.0.0.1"));
         assert!(may("http://0x7f.1:8080/x", "127.0.0.1"));
         assert!(may("http://[::1]:8080/x", "::1"));
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_redirect_is_a_place_like_any_other_and_never_less_guarded() {
-        let from = Place::parse("https://example.org/a/b").unwrap();
+        let from = Target::parse("https://example.org/a/b").unwrap();
         assert_eq!(from.next("../c?d#e").unwrap().url.as_str(), "https://example.org/c?d");
         assert_eq!(from.next("//other.org/").unwrap().host, "other.org");
         for bad in
@@ -298,7 +298,7 @@ mod tests {
         {
             assert!(from.next(bad).is_err(), "{bad}");
         }
-        assert!(Place::parse("http://example.org/").unwrap().next("https://example.org/").is_ok());
+        assert!(Target::parse("http://example.org/").unwrap().next("https://example.org/").is_ok());
     }
 
     #[test]

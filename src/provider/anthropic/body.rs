@@ -4,7 +4,7 @@
 use crate::core::fault::Result;
 use crate::core::model::settings::Thinking;
 use crate::core::model::{Call, Message};
-use crate::provider::Question;
+use crate::provider::ModelCall;
 use crate::provider::anthropic::generation::Generation;
 use crate::provider::wire;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 /// The fewest tokens that a model may think with.
 const LEAST: u32 = 1024;
 
-pub(super) fn of(question: &Question) -> Result<Value> {
+pub(super) fn of(question: &ModelCall) -> Result<Value> {
     let request = question.request;
     let model = wire::model(question)?;
     let generation = Generation::of(model);

@@ -1,20 +1,20 @@
 //! An event of a streamed message, or a whole message. Blocks are told apart by their numbers.
 
 use crate::core::model::Usage;
-use crate::provider::answer::{Answer, Broken, End, Part};
+use crate::provider::answer::{Answer, Broken, PartialCall, Stop};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Event {
+struct AnthropicEvent {
     #[serde(rename = "type")]
     kind: String,
-    message: Option<Message>,
+    message: Option<AnthropicMessage>,
     index: Option<usize>,
     content_block: Value,
     delta: Value,
-    usage: Option<Tokens>,
+    usage: Option<AnthropicUsage>,
     error: Value,
     /// Of a message that is no event.
     content: Option<Vec<Value>>,
@@ -23,14 +23,14 @@ struct Event {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Message {
-    usage: Option<Tokens>,
+struct AnthropicMessage {
+    usage: Option<AnthropicUsage>,
 }
 
 /// Counts; each event has those that have changed.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Tokens {
+struct AnthropicUsage {
     #[serde(rename = "input_tokens")]
     input: Option<u64>,
     #[serde(rename = "output_tokens")]
@@ -43,7 +43,7 @@ struct Tokens {
 
 /// Takes a frame in; true behind the last one.
 pub(super) fn take(answer: &mut Answer, frame: &str, heard: &mut dyn FnMut(&str)) -> Result<bool, Broken> {
-    let event: Event = serde_json::from_str(frame).map_err(|_| Broken::Nonsense)?;
+    let event: AnthropicEvent = serde_json::from_str(frame).map_err(|_| Broken::Nonsense)?;
     let counted = event.usage.or(event.message.and_then(|message| message.usage));
     if let Some(tokens) = counted {
         count(&mut answer.usage, &tokens);
@@ -54,7 +54,7 @@ pub(super) fn take(answer: &mut Answer, frame: &str, heard: &mut dyn FnMut(&str)
         "content_block_delta" => go_on(answer, event.index, &event.delta, heard),
         "message_delta" => end(answer, event.delta["stop_reason"].as_str()),
         "message_stop" => {
-            answer.end.get_or_insert(End::Whole);
+            answer.end.get_or_insert(Stop::Whole);
             return Ok(true);
         }
         "message" => {
@@ -70,7 +70,7 @@ pub(super) fn take(answer: &mut Answer, frame: &str, heard: &mut dyn FnMut(&str)
 }
 
 /// What was read before, and what is kept, the service counts beside the rest.
-fn count(usage: &mut Usage, tokens: &Tokens) {
+fn count(usage: &mut Usage, tokens: &AnthropicUsage) {
     let beside = |usage: &Usage| usage.cached.saturating_add(usage.cache_write);
     let fresh = usage.input.saturating_sub(beside(usage));
     usage.cached = tokens.cached.unwrap_or(usage.cached);
@@ -87,7 +87,7 @@ fn begin(answer: &mut Answer, index: Option<usize>, block: Value, heard: &mut dy
             // The arguments follow, unless they stand here already.
             let whole = block["input"].as_object().filter(|input| !input.is_empty());
             let arguments = whole.map(|_| block["input"].to_string()).unwrap_or_default();
-            answer.parts.push(Part { index, id: text("id"), name: text("name"), arguments });
+            answer.parts.push(PartialCall { index, id: text("id"), name: text("name"), arguments });
         }
         Some("thinking" | "redacted_thinking") => {
             answer.kept += block.to_string().len();
@@ -120,12 +120,12 @@ fn go_on(answer: &mut Answer, index: Option<usize>, delta: &Value, heard: &mut d
 fn end(answer: &mut Answer, reason: Option<&str>) {
     answer.end = match reason {
         None => answer.end,
-        Some("max_tokens") => Some(End::Length),
-        Some("model_context_window_exceeded") => Some(End::Window),
-        Some("refusal") => Some(End::Declined),
+        Some("max_tokens") => Some(Stop::Length),
+        Some("model_context_window_exceeded") => Some(Stop::Window),
+        Some("refusal") => Some(Stop::Declined),
         // `end_turn`, `tool_use`, `stop_sequence`; `pause_turn` is for the service's own tools, of which there
         // are none here.
-        Some(_) => Some(End::Whole),
+        Some(_) => Some(Stop::Whole),
     };
     for musing in answer.musings.iter_mut().filter(|musing| musing.payload["type"] == "thinking") {
         musing.payload["thinking"] = json!(musing.text);
@@ -167,7 +167,7 @@ mod tests {
             json!({"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 30}}),
             json!({"type": "message_stop"}),
         ]);
-        assert_eq!((&answer.content[..], &said[..], answer.end), ("I look.", "I look.", Some(End::Whole)));
+        assert_eq!((&answer.content[..], &said[..], answer.end), ("I look.", "I look.", Some(Stop::Whole)));
         assert_eq!(answer.usage, Usage { input: 130, output: 30, cached: 100, cache_write: 20 });
         let payloads: Vec<&Value> = answer.musings.iter().map(|musing| &musing.payload).collect();
         let whole = json!({"type": "thinking", "thinking": "I see", "signature": "sig"});
@@ -178,12 +178,12 @@ mod tests {
     #[test]
     fn reasons_mean_what_they_say() {
         let cases = [
-            ("end_turn", End::Whole),
-            ("pause_turn", End::Whole),
-            ("max_tokens", End::Length),
-            ("refusal", End::Declined),
-            ("model_context_window_exceeded", End::Window),
-            ("something_new", End::Whole),
+            ("end_turn", Stop::Whole),
+            ("pause_turn", Stop::Whole),
+            ("max_tokens", Stop::Length),
+            ("refusal", Stop::Declined),
+            ("model_context_window_exceeded", Stop::Window),
+            ("something_new", Stop::Whole),
         ];
         for (reason, end) in cases {
             let delta = json!({"type": "message_delta", "delta": {"stop_reason": reason}});

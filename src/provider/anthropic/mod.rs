@@ -7,7 +7,7 @@ mod generation;
 
 use crate::core::fault::Result;
 use crate::core::model::Reply;
-use crate::provider::Question;
+use crate::provider::ModelCall;
 use crate::provider::wire::{self, Header, Wire};
 
 const BASE: &str = "https://api.anthropic.com/v1";
@@ -25,6 +25,6 @@ pub(super) const WIRE: Wire = Wire {
     take: event::take,
 };
 
-pub(super) fn ask(question: &mut Question) -> Result<Reply> {
+pub(super) fn ask(question: &mut ModelCall) -> Result<Reply> {
     wire::ask(question, &WIRE)
 }

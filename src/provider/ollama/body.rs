@@ -3,10 +3,10 @@
 use crate::core::fault::Result;
 use crate::core::model::settings::Thinking;
 use crate::core::model::{Call, Message};
-use crate::provider::{Question, wire};
+use crate::provider::{ModelCall, wire};
 use serde_json::{Map, Value, json};
 
-pub(super) fn of(question: &Question) -> Result<Value> {
+pub(super) fn of(question: &ModelCall) -> Result<Value> {
     let (request, settings) = (question.request, &question.chosen.model);
     let mut messages = vec![json!({"role": "system", "content": request.system})];
     let turn = request.messages.iter().rposition(|message| matches!(message, Message::User { .. }));

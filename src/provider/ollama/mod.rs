@@ -11,7 +11,7 @@ pub use local::find;
 use crate::core::fault::Result;
 use crate::core::model::tokens;
 use crate::core::model::{Message, Reply, Request};
-use crate::provider::Question;
+use crate::provider::ModelCall;
 use crate::provider::wire::{self, Header, Wire};
 
 pub(super) const WIRE: Wire = Wire {
@@ -28,7 +28,7 @@ pub(super) const WIRE: Wire = Wire {
     take: piece::take,
 };
 
-pub(super) fn ask(question: &mut Question) -> Result<Reply> {
+pub(super) fn ask(question: &mut ModelCall) -> Result<Reply> {
     let reply = wire::ask(question, &WIRE)?;
     if let Some(what) = left_out(question.request, &reply, question.chosen.model.num_ctx) {
         question.workspace.world.say(&format!("model {}: {what}", question.chosen.name));

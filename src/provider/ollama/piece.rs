@@ -1,14 +1,14 @@
 //! A line of a streamed answer, or a whole one: the same object.
 
 use crate::core::model::Usage;
-use crate::provider::answer::{Answer, Broken, End, Part};
+use crate::provider::answer::{Answer, Broken, PartialCall, Stop};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Piece {
-    message: Option<Said>,
+struct OllamaChunk {
+    message: Option<OllamaMessage>,
     done: bool,
     done_reason: Option<String>,
     prompt_eval_count: Option<u64>,
@@ -18,31 +18,31 @@ struct Piece {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Said {
+struct OllamaMessage {
     content: Option<String>,
     /// Some that imitate it use another interface's word.
     #[serde(alias = "reasoning_content")]
     thinking: Option<String>,
-    tool_calls: Option<Vec<Call>>,
+    tool_calls: Option<Vec<OllamaCall>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Call {
+struct OllamaCall {
     id: Option<String>,
-    function: Function,
+    function: OllamaFunction,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Function {
+struct OllamaFunction {
     name: String,
     arguments: Value,
 }
 
 /// Takes a frame in; true behind the last one.
 pub(super) fn take(answer: &mut Answer, frame: &str, heard: &mut dyn FnMut(&str)) -> Result<bool, Broken> {
-    let piece: Piece = serde_json::from_str(frame).map_err(|_| Broken::Nonsense)?;
+    let piece: OllamaChunk = serde_json::from_str(frame).map_err(|_| Broken::Nonsense)?;
     if !piece.error.is_null() {
         return Err(Broken::Said(piece.error));
     }
@@ -59,10 +59,10 @@ pub(super) fn take(answer: &mut Answer, frame: &str, heard: &mut dyn FnMut(&str)
             whole => whole.to_string(),
         };
         let id = call.id.unwrap_or_default();
-        answer.parts.push(Part { index: None, id, name: call.function.name, arguments });
+        answer.parts.push(PartialCall { index: None, id, name: call.function.name, arguments });
     }
     if piece.done {
-        answer.end = Some(if piece.done_reason.as_deref() == Some("length") { End::Length } else { End::Whole });
+        answer.end = Some(if piece.done_reason.as_deref() == Some("length") { Stop::Length } else { Stop::Whole });
         answer.usage = Usage {
             input: piece.prompt_eval_count.unwrap_or_default(),
             output: piece.eval_count.unwrap_or_default(),
@@ -96,7 +96,7 @@ mod tests {
         ]);
         assert_eq!(
             (&answer.musings[0].text[..], &answer.content[..], answer.end),
-            ("I see", "Both.", Some(End::Whole))
+            ("I see", "Both.", Some(Stop::Whole))
         );
         let calls: Vec<(&str, &str)> = answer.parts.iter().map(|part| (&part.name[..], &part.arguments[..])).collect();
         assert_eq!(calls, [("read", r#"{"path":"a"}"#), ("list", "{}"), ("now", "{}")]);
@@ -107,9 +107,9 @@ mod tests {
     fn an_answer_that_may_not_be_longer_says_so_and_an_error_is_no_answer() {
         assert_eq!(
             taken(&[r#"{"message":{"content":"a"},"done":true,"done_reason":"length"}"#]).end,
-            Some(End::Length)
+            Some(Stop::Length)
         );
-        assert_eq!(taken(&[r#"{"message":{"content":"a"},"done":true}"#]).end, Some(End::Whole));
+        assert_eq!(taken(&[r#"{"message":{"content":"a"},"done":true}"#]).end, Some(Stop::Whole));
         let error = take(&mut Answer::default(), r#"{"error":"llama runner has died"}"#, &mut |_| {});
         assert!(matches!(error, Err(Broken::Said(Value::String(_)))));
     }

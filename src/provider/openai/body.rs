@@ -4,10 +4,10 @@ use crate::core::fault::Result;
 use crate::core::model::{Call, Message, Thought};
 use crate::provider::openai::BASE;
 use crate::provider::openai::dialect::{self, Dialect, Echo};
-use crate::provider::{Question, wire};
+use crate::provider::{ModelCall, wire};
 use serde_json::{Value, json};
 
-pub(super) fn of(question: &Question) -> Result<Value> {
+pub(super) fn of(question: &ModelCall) -> Result<Value> {
     let (request, settings) = (question.request, &question.chosen.model);
     let model = wire::model(question)?;
     let dialect = dialect::of(&question.chosen.name, settings, settings.api_base.as_deref().unwrap_or(BASE))?;

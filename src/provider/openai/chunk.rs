@@ -2,15 +2,15 @@
 //! thoughts and counts come in as many shapes as there are servers (`tests/fixtures/openai`).
 
 use crate::core::model::{Call, Usage};
-use crate::provider::answer::{Answer, Broken, End, Part};
+use crate::provider::answer::{Answer, Broken, PartialCall, Stop};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Chunk {
+struct OpenAiChunk {
     choices: Option<Vec<Choice>>,
-    usage: Option<Tokens>,
+    usage: Option<OpenAiUsage>,
     /// Groq's place for it.
     x_groq: Option<Groq>,
     error: Option<Value>,
@@ -19,55 +19,55 @@ struct Chunk {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Groq {
-    usage: Option<Tokens>,
+    usage: Option<OpenAiUsage>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Choice {
-    delta: Option<Said>,
-    message: Option<Said>,
+    delta: Option<ChoiceDelta>,
+    message: Option<ChoiceDelta>,
     finish_reason: Option<String>,
     /// Moonshot's place for it.
-    usage: Option<Tokens>,
+    usage: Option<OpenAiUsage>,
     error: Option<Value>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Said {
+struct ChoiceDelta {
     /// Text, or Mistral's list of texts and thoughts.
     content: Value,
     refusal: Option<String>,
     reasoning_content: Value,
     reasoning: Value,
     reasoning_details: Option<Vec<Value>>,
-    tool_calls: Option<Vec<Piece>>,
+    tool_calls: Option<Vec<CallDelta>>,
     /// What stood there before there were several calls.
-    function_call: Option<Function>,
+    function_call: Option<FunctionDelta>,
 }
 
 /// A piece of a call.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Piece {
+struct CallDelta {
     index: Option<usize>,
     id: Option<String>,
-    function: Option<Function>,
+    function: Option<FunctionDelta>,
     /// Google's signature of the thoughts before the call, which it wants back.
     extra_content: Option<Value>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Function {
+struct FunctionDelta {
     name: Option<String>,
     arguments: Option<Value>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Tokens {
+struct OpenAiUsage {
     #[serde(rename = "prompt_tokens")]
     prompt: Option<u64>,
     #[serde(rename = "completion_tokens")]
@@ -85,8 +85,8 @@ struct Details {
     cached_tokens: Option<u64>,
 }
 
-impl From<Tokens> for Usage {
-    fn from(tokens: Tokens) -> Self {
+impl From<OpenAiUsage> for Usage {
+    fn from(tokens: OpenAiUsage) -> Self {
         let cached = tokens.details.and_then(|of| of.cached_tokens).or(tokens.hit);
         Self {
             input: tokens.prompt.unwrap_or_default(),
@@ -98,7 +98,7 @@ impl From<Tokens> for Usage {
 }
 
 /// What servers write as `finish_reason`, where it is not that all is said. One that nobody knows says that.
-const REASONS: &[(&str, Option<End>)] = &[
+const REASONS: &[(&str, Option<Stop>)] = &[
     // Some send it with every piece.
     ("", None),
     // vLLM and SGLang: whoever ran the model has given up; DeepSeek, Zhipu, OpenRouter the same.
@@ -106,20 +106,20 @@ const REASONS: &[(&str, Option<End>)] = &[
     ("insufficient_system_resource", None),
     ("network_error", None),
     ("error", None),
-    ("length", Some(End::Length)),
-    ("max_tokens", Some(End::Length)),
-    ("model_context_window_exceeded", Some(End::Window)),
-    ("content_filter", Some(End::Declined)),
-    ("sensitive", Some(End::Declined)),
+    ("length", Some(Stop::Length)),
+    ("max_tokens", Some(Stop::Length)),
+    ("model_context_window_exceeded", Some(Stop::Window)),
+    ("content_filter", Some(Stop::Declined)),
+    ("sensitive", Some(Stop::Declined)),
 ];
 
 /// Takes a frame in; true behind the last one.
 pub(super) fn take(answer: &mut Answer, frame: &str, heard: &mut dyn FnMut(&str)) -> Result<bool, Broken> {
     if frame.trim() == "[DONE]" {
-        answer.end.get_or_insert(End::Whole);
+        answer.end.get_or_insert(Stop::Whole);
         return Ok(true);
     }
-    let chunk: Chunk = serde_json::from_str(frame).map_err(|_| Broken::Nonsense)?;
+    let chunk: OpenAiChunk = serde_json::from_str(frame).map_err(|_| Broken::Nonsense)?;
     if let Some(error) = chunk.error.filter(|e| !e.is_null()) {
         return Err(Broken::Said(error));
     }
@@ -135,14 +135,14 @@ pub(super) fn take(answer: &mut Answer, frame: &str, heard: &mut dyn FnMut(&str)
         let known = REASONS.iter().find(|(name, _)| reason.as_deref() == Some(name)).map(|(_, end)| *end);
         answer.end = match known {
             Some(end) => end.or(answer.end),
-            None if is_whole || reason.is_some() => Some(End::Whole),
+            None if is_whole || reason.is_some() => Some(Stop::Whole),
             None => answer.end,
         };
         tokens = tokens.or(choice.usage);
     }
     // The count comes behind everything else: who sends it has said all, also where no reason was given.
     if is_last {
-        answer.end.get_or_insert(End::Whole);
+        answer.end.get_or_insert(Stop::Whole);
     }
     if let Some(tokens) = tokens {
         answer.usage = tokens.into();
@@ -150,7 +150,7 @@ pub(super) fn take(answer: &mut Answer, frame: &str, heard: &mut dyn FnMut(&str)
     answer.check().map(|()| false)
 }
 
-fn said(answer: &mut Answer, said: Said, heard: &mut dyn FnMut(&str)) {
+fn said(answer: &mut Answer, said: ChoiceDelta, heard: &mut dyn FnMut(&str)) {
     // Some servers say the same thought in both spellings.
     let thought = [&said.reasoning_content, &said.reasoning].into_iter().find_map(Value::as_str);
     if let Some(text) = thought.filter(|text| !text.is_empty()) {
@@ -170,7 +170,7 @@ fn said(answer: &mut Answer, said: Said, heard: &mut dyn FnMut(&str)) {
         call(answer, piece);
     }
     if said.function_call.is_some() {
-        call(answer, Piece { function: said.function_call, ..Piece::default() });
+        call(answer, CallDelta { function: said.function_call, ..CallDelta::default() });
     }
 }
 
@@ -212,7 +212,7 @@ fn remember(payload: &mut Value, list: &str, entry: Value) {
 
 /// A piece belongs to the call of its index; without one, to the call of its id; without either, it goes
 /// on with the last call, unless it brings a name.
-fn call(answer: &mut Answer, piece: Piece) {
+fn call(answer: &mut Answer, piece: CallDelta) {
     let function = piece.function.unwrap_or_default();
     let (id, name) = (piece.id.unwrap_or_default(), function.name.unwrap_or_default());
     let has_arguments = function.arguments.as_ref().is_some_and(|arguments| !matches!(arguments.as_str(), Some("")));
@@ -229,7 +229,7 @@ fn call(answer: &mut Answer, piece: Piece) {
         None => None,
     };
     let at = known.unwrap_or_else(|| {
-        parts.push(Part { index: piece.index, ..Part::default() });
+        parts.push(PartialCall { index: piece.index, ..PartialCall::default() });
         parts.len() - 1
     });
     let part = &mut parts[at];

@@ -9,7 +9,7 @@ pub use dialect::names as dialects;
 
 use crate::core::fault::Result;
 use crate::core::model::Reply;
-use crate::provider::Question;
+use crate::provider::ModelCall;
 use crate::provider::wire::{self, Header, Wire};
 
 const BASE: &str = "https://api.openai.com/v1";
@@ -23,7 +23,7 @@ pub(super) const WIRE: Wire = Wire {
     take: chunk::take,
 };
 
-pub(super) fn ask(question: &mut Question) -> Result<Reply> {
+pub(super) fn ask(question: &mut ModelCall) -> Result<Reply> {
     wire::ask(question, &WIRE)
 }
 

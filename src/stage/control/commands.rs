@@ -10,22 +10,22 @@ use crate::core::model::Usage;
 use crate::core::model::tokens;
 use crate::core::routing::binding::{self, Binding, Tier};
 use crate::core::session::record::Record;
-use crate::core::slash::{self, Command};
+use crate::core::slash::{self, SlashCommand};
 use crate::core::text::cut::cut;
 use crate::core::tool::approval::Approval;
 use crate::core::turn;
 use crate::stage::control::usage;
 use crate::stage::route;
-use crate::stage::turn::compact::{self, Measure};
+use crate::stage::turn::compact::{self, WindowBudget};
 use crate::stage::turn::dispatch;
-use crate::stage::turn::prompt::{self, Moment};
+use crate::stage::turn::prompt::{self, PromptContext};
 use crate::store::agent::definitions;
 use crate::store::queue::{retry, spool};
 use crate::store::routes;
 use crate::store::session::approvals::{self, Verdict};
 use crate::store::session::{log, stop};
 use crate::store::workspace::Workspace;
-use crate::store::workspace::mailbox::{Side, State};
+use crate::store::workspace::mailbox::{Mailbox, State};
 use crate::world;
 
 /// The most of a definition that is shown, in bytes.
@@ -56,32 +56,32 @@ impl<'a> About<'a> {
 ///
 /// # Errors
 /// `Data`: it cannot be done, in words for whoever said it. The machine's trouble.
-pub(crate) fn run(about: &About, command: &Command, owners: &[Address]) -> Result<String> {
+pub(crate) fn run(about: &About, command: &SlashCommand, owners: &[Address]) -> Result<String> {
     let workspace = about.workspace;
     match command {
-        Command::Help => Ok(slash::help(&about.event.from, owners)),
-        Command::Agent => Ok(format!("{} answers here, in session {}", about.agent, about.session)),
-        Command::Bind(id) => bound(about, id),
-        Command::Route(pattern, agent) => routed(about, pattern, agent),
-        Command::Bindings => bindings(workspace),
-        Command::Agents => list(about, "agents", "AGENT.md"),
-        Command::Skills(None) => list(about, "skills", "SKILL.md"),
-        Command::Crons(None) => list(about, "crons", "CRON.md"),
-        Command::Skills(Some(id)) => show(workspace, "skills", "SKILL.md", id),
-        Command::Crons(Some(id)) => show(workspace, "crons", "CRON.md", id),
-        Command::Session => session(about),
-        Command::Context => context(about),
-        Command::Usage => {
+        SlashCommand::Help => Ok(slash::help(&about.event.from, owners)),
+        SlashCommand::Agent => Ok(format!("{} answers here, in session {}", about.agent, about.session)),
+        SlashCommand::Bind(id) => bound(about, id),
+        SlashCommand::Route(pattern, agent) => routed(about, pattern, agent),
+        SlashCommand::Bindings => bindings(workspace),
+        SlashCommand::Agents => list(about, "agents", "AGENT.md"),
+        SlashCommand::Skills(None) => list(about, "skills", "SKILL.md"),
+        SlashCommand::Crons(None) => list(about, "crons", "CRON.md"),
+        SlashCommand::Skills(Some(id)) => show(workspace, "skills", "SKILL.md", id),
+        SlashCommand::Crons(Some(id)) => show(workspace, "crons", "CRON.md", id),
+        SlashCommand::Session => session(about),
+        SlashCommand::Context => context(about),
+        SlashCommand::Usage => {
             let is_owner = slash::is_owner(&about.event.from, owners);
             usage::told(workspace, &about.session, &about.agent, is_owner)
         }
         // Its lane is the session's own.
-        Command::Compact(_) => Err(Fault::data("this waits for its turn in the session, and is none of these")),
-        Command::New => begun(about),
-        Command::Stop => stopped(about),
-        Command::Pending => pending(workspace),
-        Command::Approve(id) => word(workspace, id, Verdict::Approved),
-        Command::Deny(id) => word(workspace, id, Verdict::Denied),
+        SlashCommand::Compact(_) => Err(Fault::data("this waits for its turn in the session, and is none of these")),
+        SlashCommand::New => begun(about),
+        SlashCommand::Stop => stopped(about),
+        SlashCommand::Pending => pending(workspace),
+        SlashCommand::Approve(id) => word(workspace, id, Verdict::Approved),
+        SlashCommand::Deny(id) => word(workspace, id, Verdict::Denied),
     }
 }
 
@@ -137,7 +137,7 @@ fn bindings(workspace: &Workspace) -> Result<String> {
 }
 
 fn list(about: &About, kind: &str, file: &str) -> Result<String> {
-    let line = |(id, summary): (String, crate::core::definition::headline::Summary)| {
+    let line = |(id, summary): (String, crate::core::definition::headline::Headline)| {
         let is_here = if kind == "agents" && id == about.agent { " (answers here)" } else { "" };
         let when = summary.schedule.map(|schedule| {
             let agent = summary.agent.map(|agent| format!(" by {agent}")).unwrap_or_default();
@@ -188,10 +188,10 @@ fn context(about: &About) -> Result<String> {
     let (now, tools) =
         (workspace.world.now().timestamp().to_zoned(world::zone()), crate::tool::offered(workspace, &agent)?);
     let moment =
-        Moment { now: &now, session: &about.session, kind: EventKind::Message, reply_to: &about.event.reply_to };
+        PromptContext { now: &now, session: &about.session, kind: EventKind::Message, reply_to: &about.event.reply_to };
     let (system, _) = join(&prompt::layers(workspace, &agent, &tools, &moment)?);
     let fixed = tokens::fixed(&system, tools.iter().map(|tool| &tool.spec));
-    let measure = Measure::of(workspace, &chosen, &state, fixed)?;
+    let measure = WindowBudget::of(workspace, &chosen, &state, fixed)?;
     let (messages, size) = state.talk(None, &[]).size();
     let (all, fixed) = (measure.tokens(size), measure.tokens(0));
     let share = all * 100 / measure.window.max(1);
@@ -229,7 +229,7 @@ fn context(about: &About) -> Result<String> {
 fn running(about: &About) -> Result<Option<Id>> {
     let mut begun = Vec::new();
     for state in [State::Run, State::Wait] {
-        let entries = spool::list(about.workspace, Side::Inbox, state)?.into_iter();
+        let entries = spool::list(about.workspace, Mailbox::Inbox, state)?.into_iter();
         begun.extend(entries.filter(|e| e.lane == about.session && e.id < about.event.id).map(|e| e.id));
     }
     Ok(begun.into_iter().min())
@@ -246,7 +246,7 @@ fn stopped(about: &About) -> Result<String> {
     // One that waits to be tried again hears of it now. Where somebody works on it, he has heard.
     let _ = retry::hurry(workspace, &turn);
     dispatch::stop_below(workspace, &turn)?;
-    let queued = spool::list(workspace, Side::Inbox, State::Ready)?.into_iter();
+    let queued = spool::list(workspace, Mailbox::Inbox, State::Ready)?.into_iter();
     let queued = queued.filter(|entry| entry.lane == about.session && entry.id != turn).count();
     let rest = match queued {
         0 => String::new(),

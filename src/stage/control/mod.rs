@@ -17,15 +17,15 @@ use crate::core::event::session_name;
 use crate::core::fault::{Fault, Result};
 use crate::core::slash;
 use crate::stage::control::commands::About;
-use crate::stage::outcome::{Outcome, Patience, Standing, crashed, settle};
+use crate::stage::outcome::{EventOutcome, Outcome, RetryPolicy, crashed, settle};
 use crate::stage::turn::{expired, publish_all};
-use crate::stage::worker::handler::Work;
+use crate::stage::worker::handler::Handler;
 use crate::store::lock::Lane;
 use crate::store::queue::publish;
 use crate::store::queue::spool::Job;
 use crate::store::workspace::Workspace;
-use crate::store::workspace::journal::{self, Line};
-use crate::store::workspace::mailbox::Side;
+use crate::store::workspace::journal::{self, JournalLine};
+use crate::store::workspace::mailbox::Mailbox;
 
 /// How many commands one process answers at once.
 pub const WIDTH: usize = 4;
@@ -59,9 +59,9 @@ impl<'a> Control<'a> {
     }
 }
 
-impl Work for Control<'_> {
-    fn side(&self) -> Side {
-        Side::Inbox
+impl Handler for Control<'_> {
+    fn side(&self) -> Mailbox {
+        Mailbox::Inbox
     }
 
     fn wants(&self, lane: &str) -> bool {
@@ -82,24 +82,25 @@ impl Work for Control<'_> {
         let id = job.entry.id.clone();
         let event = match job.read() {
             Ok(event) => event,
-            Err(fault) => return settle(self.workspace, Side::Inbox, job, fault, None, Patience::Waits),
+            Err(fault) => return settle(self.workspace, Mailbox::Inbox, job, fault, None, RetryPolicy::Waits),
         };
         let answered = crashed(&job).map_or_else(|| answer(self.workspace, &event), Err);
         match answered {
             Ok(out) => {
                 let why = event.content.trim_start().lines().next().unwrap_or_default();
                 let why = crate::core::text::cut::cut(why, 120).to_owned();
-                let line = Line { to: "done".into(), why, ..Line::of(Side::Inbox, "control", &job.entry) };
+                let line =
+                    JournalLine { to: "done".into(), why, ..JournalLine::of(Mailbox::Inbox, "control", &job.entry) };
                 let state = match job.done() {
                     Ok(()) => {
                         journal::write(self.workspace, line);
-                        Standing::Done(out)
+                        EventOutcome::Done(out)
                     }
-                    Err(fault) => Standing::Untouched(fault),
+                    Err(fault) => EventOutcome::Untouched(fault),
                 };
                 Outcome { id, state }
             }
-            Err(fault) => settle(self.workspace, Side::Inbox, job, fault, Some(&event), Patience::Waits),
+            Err(fault) => settle(self.workspace, Mailbox::Inbox, job, fault, Some(&event), RetryPolicy::Waits),
         }
     }
 }

@@ -13,18 +13,18 @@ use crate::stage::route::Router;
 use crate::stage::task_watch::{self, News};
 use crate::stage::tick;
 use crate::stage::turn::run_agent::RunAgent;
-use crate::stage::worker::handler::Work;
-use crate::stage::worker::pool::{self, Mode};
-use crate::stage::worker::threads::Word;
+use crate::stage::worker::handler::Handler;
+use crate::stage::worker::pool::{self, PoolMode};
+use crate::stage::worker::threads::PoolMessage;
 use crate::store::agent::definitions;
 use crate::store::fs::lease;
 use crate::store::fs::watch::{Change, Hears, Watch, Woken};
-use crate::store::queue::drops::Taken;
+use crate::store::queue::drops::TakenIn;
 use crate::store::session::approvals::{self, Verdict};
 use crate::store::tasks;
 use crate::store::tasks::claims;
 use crate::store::workspace::Workspace;
-use crate::store::workspace::mailbox::{Side, State};
+use crate::store::workspace::mailbox::{Mailbox, State};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
@@ -37,7 +37,7 @@ pub const STAGES: &[&str] = &["route", "run-agent", "remember", "deliver", "tick
 
 /// What there may be to do. The pools do theirs in threads of their own, the rest is the desk's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Chore {
+enum Task {
     Claims,
     Tasks,
     TakeIn,
@@ -50,7 +50,7 @@ enum Chore {
     Sweep,
 }
 
-impl Chore {
+impl Task {
     /// All but the sweeping (and claims, which go with the tasks), in the order of an event's way.
     const USUAL: [Self; 8] = [
         Self::Tasks,
@@ -76,16 +76,16 @@ impl Chore {
 
 /// What a folder that changes means.
 #[derive(Clone, Copy)]
-enum Means {
+enum Trigger {
     /// The desk has this to do.
-    Chore(Chore),
+    Task(Task),
     /// The same, where a drop has come: one that is retried, or that somebody had begun with. Other files there are
     /// only being written.
-    Begun(Chore),
+    Begun(Task),
     /// A file has come into `ready` of this box.
-    Came(Side),
+    Came(Mailbox),
     /// A lane of this box was let go of.
-    Freed(Side),
+    Freed(Mailbox),
     /// Slots were let go of.
     Slots,
     /// Somebody saves files: settings, or an agent's.
@@ -93,28 +93,28 @@ enum Means {
 }
 
 /// The folders that are watched, and what it means when they change.
-fn folders(workspace: &Workspace) -> Vec<(PathBuf, Hears, Means)> {
+fn folders(workspace: &Workspace) -> Vec<(PathBuf, Hears, Trigger)> {
     let locks = |name: &str| workspace.path(".claw/locks").join(name);
     let mut folders = vec![
-        (workspace.path("inbox"), Hears::Drops, Means::Chore(Chore::TakeIn)),
-        (Side::Inbox.dir(workspace, State::New), Hears::Arrivals, Means::Chore(Chore::Route)),
-        (workspace.path("outbox"), Hears::Drops, Means::Chore(Chore::TakeOut)),
-        (Side::Inbox.tmp(workspace), Hears::Edits, Means::Begun(Chore::TakeIn)),
-        (Side::Outbox.tmp(workspace), Hears::Edits, Means::Begun(Chore::TakeOut)),
-        (locks("slots"), Hears::Releases, Means::Slots),
-        (workspace.root.clone(), Hears::Home, Means::Edits),
+        (workspace.path("inbox"), Hears::Drops, Trigger::Task(Task::TakeIn)),
+        (Mailbox::Inbox.dir(workspace, State::New), Hears::Arrivals, Trigger::Task(Task::Route)),
+        (workspace.path("outbox"), Hears::Drops, Trigger::Task(Task::TakeOut)),
+        (Mailbox::Inbox.tmp(workspace), Hears::Edits, Trigger::Begun(Task::TakeIn)),
+        (Mailbox::Outbox.tmp(workspace), Hears::Edits, Trigger::Begun(Task::TakeOut)),
+        (locks("slots"), Hears::Releases, Trigger::Slots),
+        (workspace.root.clone(), Hears::Home, Trigger::Edits),
         // Below it the open ones may come back.
-        (workspace.path(tasks::FOLDER), Hears::Edits, Means::Chore(Chore::Tasks)),
-        (tasks::dir(workspace, TaskState::Open), Hears::Edits, Means::Chore(Chore::Tasks)),
-        (claims::locks(workspace), Hears::Releases, Means::Chore(Chore::Claims)),
+        (workspace.path(tasks::FOLDER), Hears::Edits, Trigger::Task(Task::Tasks)),
+        (tasks::dir(workspace, TaskState::Open), Hears::Edits, Trigger::Task(Task::Tasks)),
+        (claims::locks(workspace), Hears::Releases, Trigger::Task(Task::Claims)),
     ];
     for verdict in [Verdict::Approved, Verdict::Denied] {
         let decided = approvals::dir(workspace, verdict.folder());
-        folders.push((decided, Hears::Arrivals, Means::Chore(Chore::TakeIn)));
+        folders.push((decided, Hears::Arrivals, Trigger::Task(Task::TakeIn)));
     }
-    for side in [Side::Inbox, Side::Outbox] {
-        folders.push((side.dir(workspace, State::Ready), Hears::Arrivals, Means::Came(side)));
-        folders.push((locks(side.name()), Hears::Releases, Means::Freed(side)));
+    for side in [Mailbox::Inbox, Mailbox::Outbox] {
+        folders.push((side.dir(workspace, State::Ready), Hears::Arrivals, Trigger::Came(side)));
+        folders.push((locks(side.name()), Hears::Releases, Trigger::Freed(side)));
     }
     folders
 }
@@ -124,7 +124,7 @@ fn folders(workspace: &Workspace) -> Vec<(PathBuf, Hears, Means)> {
 ///
 /// # Errors
 /// Where the folders cannot be watched, or `claw.yaml` is bad at the start.
-pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, tell: Tell) -> Result<()> {
+pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, tell: OnOutcome) -> Result<()> {
     approvals::lay_out(workspace)?;
     tasks::lay_out(workspace)?;
     claims::lay_out(workspace)?;
@@ -139,13 +139,13 @@ pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, tell: Tell)
     let remember = Remember { workspace };
     let deliver = Deliver { workspace, channel: None, print: None };
     // Commands have threads of their own: turns may hold all of theirs.
-    let works: [(Chore, &dyn Work, &Width); 4] = [
-        (Chore::Control, &commands, &|| control::WIDTH),
-        (Chore::RunAgent, &run_agent, &width),
-        (Chore::Remember, &remember, &|| 1),
-        (Chore::Deliver, &deliver, &|| tick::DELIVERIES),
+    let works: [(Task, &dyn Handler, &Width); 4] = [
+        (Task::Control, &commands, &|| control::WIDTH),
+        (Task::RunAgent, &run_agent, &width),
+        (Task::Remember, &remember, &|| 1),
+        (Task::Deliver, &deliver, &|| tick::DELIVERIES),
     ];
-    let mut desk = Desk {
+    let mut desk = Supervisor {
         workspace,
         stages,
         watch,
@@ -171,11 +171,11 @@ pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, tell: Tell)
                         desk.watch.nudge();
                     }
                 };
-                pool::run(workspace, work, width, Mode::Forever, (&bell, &hear), &mut report, &sleeping)
+                pool::run(workspace, work, width, PoolMode::Forever, (&bell, &hear), &mut report, &sleeping)
             });
         }
         let result = desk.attend(stop);
-        desk.ring(None, || Word::Stop);
+        desk.ring(None, || PoolMessage::Stop);
         result
     })
 }
@@ -184,51 +184,51 @@ pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, tell: Tell)
 type Width<'a> = dyn Fn() -> usize + Sync + 'a;
 
 /// Hears every outcome, with the name of its stage.
-pub type Tell<'a> = &'a (dyn Fn(&str, Outcome) + Sync);
+pub type OnOutcome<'a> = &'a (dyn Fn(&str, Outcome) + Sync);
 
 /// The supervisor's own thread: it routes, takes in drops, sweeps, and rings for the others.
-struct Desk<'a> {
+struct Supervisor<'a> {
     workspace: &'a Workspace,
     stages: &'a [&'a str],
     watch: Watch,
     /// What the watched folders mean, in their order.
-    means: Vec<Means>,
+    means: Vec<Trigger>,
     /// The pools, with the box that each works off.
-    bells: BTreeMap<Chore, (Side, Sender<Word>)>,
+    bells: BTreeMap<Task, (Mailbox, Sender<PoolMessage>)>,
     /// When there will be something to do that nobody is told of.
-    dues: Mutex<BTreeMap<Chore, Stamp>>,
+    dues: Mutex<BTreeMap<Task, Stamp>>,
     /// Tasks are claimed that may become free by a lane's being let go of.
     has_claims: AtomicBool,
-    tell: Tell<'a>,
+    tell: OnOutcome<'a>,
 }
 
-impl Desk<'_> {
+impl Supervisor<'_> {
     fn attend(&self, stop: BorrowedFd) -> Result<()> {
         let workspace = self.workspace;
         let mut router = Router::new(workspace);
         let mut news = News::new(workspace);
-        let mut chores = BTreeSet::from(Chore::USUAL);
+        let mut chores = BTreeSet::from(Task::USUAL);
         self.read_definitions();
         // Sweeping can wait until what was interrupted has been taken up again.
-        self.is_due(Chore::Sweep, Some(workspace.world.now().plus_seconds(60)));
+        self.is_due(Task::Sweep, Some(workspace.world.now().plus_seconds(60)));
         loop {
-            if chores.contains(&Chore::TakeIn) {
+            if chores.contains(&Task::TakeIn) {
                 // What is taken in is routed at once.
-                chores.insert(Chore::Route);
+                chores.insert(Task::Route);
             }
             for chore in std::mem::take(&mut chores).into_iter().filter(|chore| self.has(*chore)) {
                 let done = match chore {
-                    Chore::Claims => task_watch::put_back(workspace).map(|left| self.knows_claims(left)),
-                    Chore::Tasks => news.tell().map(|left| self.knows_claims(left)),
-                    Chore::TakeIn => take_in(workspace, Side::Inbox),
-                    Chore::Route => router.route().map(|routed| Taken { again: routed.due, failed: routed.failed }),
-                    Chore::TakeOut => take_in(workspace, Side::Outbox),
-                    Chore::Sweep => tick::sweep(workspace).map(|()| {
+                    Task::Claims => task_watch::put_back(workspace).map(|left| self.knows_claims(left)),
+                    Task::Tasks => news.tell().map(|left| self.knows_claims(left)),
+                    Task::TakeIn => take_in(workspace, Mailbox::Inbox),
+                    Task::Route => router.route().map(|routed| TakenIn { again: routed.due, failed: routed.failed }),
+                    Task::TakeOut => take_in(workspace, Mailbox::Outbox),
+                    Task::Sweep => tick::sweep(workspace).map(|()| {
                         let tomorrow = Stamp(workspace.world.now().0 + DAY);
-                        Taken { again: Some(tomorrow), failed: Vec::new() }
+                        TakenIn { again: Some(tomorrow), failed: Vec::new() }
                     }),
-                    Chore::Control | Chore::RunAgent | Chore::Remember | Chore::Deliver => {
-                        self.bells.get(&chore).map(|(_, bell)| bell.send(Word::Look));
+                    Task::Control | Task::RunAgent | Task::Remember | Task::Deliver => {
+                        self.bells.get(&chore).map(|(_, bell)| bell.send(PoolMessage::Look));
                         continue;
                     }
                 };
@@ -257,9 +257,9 @@ impl Desk<'_> {
         }
     }
 
-    fn knows_claims(&self, left: usize) -> Taken {
+    fn knows_claims(&self, left: usize) -> TakenIn {
         self.has_claims.store(left > 0, Ordering::Relaxed);
-        Taken::default()
+        TakenIn::default()
     }
 
     /// Reads what people write, so that what is wrong with it is said now and the last good one is known; then
@@ -286,13 +286,13 @@ impl Desk<'_> {
                 workspace.world.say(&fault.to_string());
             }
         }
-        self.ring(None, || Word::Slots);
+        self.ring(None, || PoolMessage::Slots);
     }
 
     /// Whether settings or definitions may have changed. Other files in the workspace's own folder are nobody's.
     fn is_edit(&self, change: &Change) -> bool {
         match self.means.get(change.folder) {
-            Some(Means::Edits) => change.name.as_deref().is_none_or(|name| matches!(name, config::FILE | "agents")),
+            Some(Trigger::Edits) => change.name.as_deref().is_none_or(|name| matches!(name, config::FILE | "agents")),
             Some(_) => false,
             // What is watched beside those are agents.
             None => true,
@@ -300,41 +300,41 @@ impl Desk<'_> {
     }
 
     /// Tells the pools what has changed, or returns what the desk has to do itself.
-    fn heard(&self, change: Change) -> Option<Chore> {
+    fn heard(&self, change: Change) -> Option<Task> {
         let means = self.means.get(change.folder)?;
         match (means, change.name) {
-            (_, None) => self.ring(None, || Word::Missed),
-            (Means::Came(side), Some(name)) => {
+            (_, None) => self.ring(None, || PoolMessage::Missed),
+            (Trigger::Came(side), Some(name)) => {
                 let entry = Entry::parse(&name).filter(|entry| !entry.lane.is_empty())?;
-                self.ring(Some(*side), || Word::Came(entry.clone()));
+                self.ring(Some(*side), || PoolMessage::Came(entry.clone()));
             }
-            (Means::Freed(side), Some(name)) => {
-                self.ring(Some(*side), || Word::Freed(name.clone()));
-                return (*side == Side::Inbox && self.has_claims.load(Ordering::Relaxed)).then_some(Chore::Claims);
+            (Trigger::Freed(side), Some(name)) => {
+                self.ring(Some(*side), || PoolMessage::Freed(name.clone()));
+                return (*side == Mailbox::Inbox && self.has_claims.load(Ordering::Relaxed)).then_some(Task::Claims);
             }
-            (Means::Slots, Some(_)) => self.ring(Some(Side::Inbox), || Word::Slots),
-            (Means::Begun(_), Some(name)) if !name.ends_with(".drop") => return None,
-            (Means::Chore(_) | Means::Begun(_) | Means::Edits, Some(_)) => {}
+            (Trigger::Slots, Some(_)) => self.ring(Some(Mailbox::Inbox), || PoolMessage::Slots),
+            (Trigger::Begun(_), Some(name)) if !name.ends_with(".drop") => return None,
+            (Trigger::Task(_) | Trigger::Begun(_) | Trigger::Edits, Some(_)) => {}
         }
         match means {
-            Means::Chore(chore) | Means::Begun(chore) => Some(*chore),
+            Trigger::Task(chore) | Trigger::Begun(chore) => Some(*chore),
             _ => None,
         }
     }
 
     /// Says a word to the pools of a box, or to all.
-    fn ring(&self, side: Option<Side>, word: impl Fn() -> Word) {
+    fn ring(&self, side: Option<Mailbox>, word: impl Fn() -> PoolMessage) {
         for (_, bell) in self.bells.values().filter(|(own, _)| side.is_none_or(|side| side == *own)) {
             let _ = bell.send(word());
         }
     }
 
-    fn has(&self, chore: Chore) -> bool {
+    fn has(&self, chore: Task) -> bool {
         self.stages.contains(&chore.stage())
     }
 
     /// Notes when there will be something to do; true where that is news to a sleeper.
-    fn is_due(&self, chore: Chore, due: Option<Stamp>) -> bool {
+    fn is_due(&self, chore: Task, due: Option<Stamp>) -> bool {
         let before = match due {
             Some(due) => self.lock().insert(chore, due),
             None => self.lock().remove(&chore),
@@ -343,7 +343,7 @@ impl Desk<'_> {
     }
 
     /// What there is to do now that time has passed.
-    fn take_due(&self) -> BTreeSet<Chore> {
+    fn take_due(&self) -> BTreeSet<Task> {
         let now = self.workspace.world.now();
         let mut due = BTreeSet::new();
         self.lock().retain(|chore, at| {
@@ -355,15 +355,15 @@ impl Desk<'_> {
         if due.is_empty() {
             // The slow interval, or a clock that was set. What else is due is reckoned anew; a sweep is a day away
             // at most, however far ahead the clock was.
-            self.ring(None, || Word::Missed);
-            self.lock().entry(Chore::Sweep).and_modify(|at| *at = (*at).min(Stamp(now.0 + DAY)));
-            due.extend(Chore::USUAL);
+            self.ring(None, || PoolMessage::Missed);
+            self.lock().entry(Task::Sweep).and_modify(|at| *at = (*at).min(Stamp(now.0 + DAY)));
+            due.extend(Task::USUAL);
         }
         due
     }
 
     /// What has failed is told; a chore's trouble is said, and it is tried again in a while.
-    fn said(&self, chore: Chore, result: Result<Taken>) -> Option<Stamp> {
+    fn said(&self, chore: Task, result: Result<TakenIn>) -> Option<Stamp> {
         match result {
             Ok(taken) => {
                 failures(taken.failed).for_each(|outcome| (self.tell)(chore.stage(), outcome));
@@ -376,7 +376,7 @@ impl Desk<'_> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Chore, Stamp>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Task, Stamp>> {
         self.dues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,19 +4,19 @@
 
 use crate::core::event::id::Derived;
 use crate::core::fault::Result;
-use crate::core::session::record::{Record, Told};
+use crate::core::session::record::{Record, ToolResult};
 use crate::core::text::cut::cut;
 use crate::core::text::data_mark;
 use crate::core::tool::approval::{self, Approval};
 use crate::core::tool::{Class, MAX_TOLD};
-use crate::core::turn::Todo;
+use crate::core::turn::PendingCall;
 use crate::stage::turn::dispatch::Children;
-use crate::stage::turn::{Heard, Turn};
+use crate::stage::turn::{Progress, Turn};
 use crate::store::agent::files;
 use crate::store::session::approvals;
-use crate::store::workspace::journal::{self, Line};
-use crate::store::workspace::mailbox::Side;
-use crate::tool::{Scene, Tool};
+use crate::store::workspace::journal::{self, JournalLine};
+use crate::store::workspace::mailbox::Mailbox;
+use crate::tool::{Tool, ToolContext};
 use std::time::Instant;
 
 /// How long the owner has time to answer, in seconds.
@@ -25,7 +25,7 @@ const PATIENCE: i64 = 24 * 3600;
 const ABREAST: usize = 8;
 
 /// Runs calls that have no result yet, and writes their results down.
-pub(crate) fn run(turn: &mut Turn, todo: &[Todo]) -> Result<()> {
+pub(crate) fn run(turn: &mut Turn, todo: &[PendingCall]) -> Result<()> {
     let mut rest = todo;
     while let Some(first) = rest.first().filter(|_| !turn.ear.is_told()) {
         let reads = rest.iter().take_while(|todo| class(turn, todo) == Some(Class::Reads)).take(ABREAST).count();
@@ -36,9 +36,9 @@ pub(crate) fn run(turn: &mut Turn, todo: &[Todo]) -> Result<()> {
         }
         turn.log.commit()?;
         for todo in now {
-            turn.tell(Heard::Call(&todo.call));
+            turn.tell(Progress::Call(&todo.call));
         }
-        let results: Vec<Result<(Told, u64)>> = match now {
+        let results: Vec<Result<(ToolResult, u64)>> = match now {
             [only] => vec![one(turn, only)],
             several => beside(turn, several),
         };
@@ -57,18 +57,18 @@ pub(crate) fn run(turn: &mut Turn, todo: &[Todo]) -> Result<()> {
 }
 
 /// Asking the owner is done once, however often it is done.
-fn class(turn: &Turn, todo: &Todo) -> Option<Class> {
+fn class(turn: &Turn, todo: &PendingCall) -> Option<Class> {
     find(turn, todo).map(|tool| if word(turn, todo, tool).is_some() { Class::Repeats } else { tool.class })
 }
 
 /// Why the owner must be asked about a call, where he must. What he has approved is not asked about.
-fn word(turn: &Turn, todo: &Todo, tool: &Tool) -> Option<String> {
+fn word(turn: &Turn, todo: &PendingCall, tool: &Tool) -> Option<String> {
     let is_approved = turn.approved.is_some() && turn.state.steps.len() == 1;
     if is_approved { None } else { tool.approve.reason(&todo.call.name, &todo.call.arguments) }
 }
 
 /// Asks the owner, and ends the turn with that.
-fn ask(turn: &Turn, todo: &Todo, reason: String) -> Result<Told> {
+fn ask(turn: &Turn, todo: &PendingCall, reason: String) -> Result<ToolResult> {
     let id = turn.event.id.derive(Derived::Approval, todo.number);
     let expires_at = turn.workspace.world.now().plus_seconds(PATIENCE).timestamp();
     let approval = Approval {
@@ -92,14 +92,14 @@ fn ask(turn: &Turn, todo: &Todo, reason: String) -> Result<Told> {
         approval.reason
     );
     let result = "It was not run: the owner is asked for approval. The turn ends now.".to_owned();
-    Ok(Told { result, failed: true, asks: Some(asks) })
+    Ok(ToolResult { result, failed: true, asks: Some(asks) })
 }
 
-fn find<'a>(turn: &'a Turn, todo: &Todo) -> Option<&'a Tool> {
+fn find<'a>(turn: &'a Turn, todo: &PendingCall) -> Option<&'a Tool> {
     turn.tools.iter().find(|tool| tool.spec.name == todo.call.name)
 }
 
-fn beside(turn: &Turn, todo: &[Todo]) -> Vec<Result<(Told, u64)>> {
+fn beside(turn: &Turn, todo: &[PendingCall]) -> Vec<Result<(ToolResult, u64)>> {
     std::thread::scope(|scope| {
         let threads: Vec<_> = todo.iter().map(|todo| scope.spawn(move || one(turn, todo))).collect();
         let crashed = |_| Ok((failed("the tool crashed"), 0));
@@ -107,12 +107,12 @@ fn beside(turn: &Turn, todo: &[Todo]) -> Vec<Result<(Told, u64)>> {
     })
 }
 
-fn failed(why: &str) -> Told {
-    Told { result: format!("error: {why}"), failed: true, asks: None }
+fn failed(why: &str) -> ToolResult {
+    ToolResult { result: format!("error: {why}"), failed: true, asks: None }
 }
 
 /// Runs one call, and tells how long it took, in milliseconds.
-fn one(turn: &Turn, todo: &Todo) -> Result<(Told, u64)> {
+fn one(turn: &Turn, todo: &PendingCall) -> Result<(ToolResult, u64)> {
     let Some(tool) = find(turn, todo) else {
         let names: Vec<&str> = turn.tools.iter().map(|tool| tool.spec.name.as_str()).collect();
         let why = format!("there is no tool `{}`; there are: {}", todo.call.name.escape_debug(), names.join(", "));
@@ -124,7 +124,7 @@ fn one(turn: &Turn, todo: &Todo) -> Result<(Told, u64)> {
     if todo.is_begun && tool.class == Class::Acts {
         return Ok((failed("it was interrupted; nobody knows how far it came. Look before you repeat it"), 0));
     }
-    let scene = Scene {
+    let scene = ToolContext {
         workspace: turn.workspace,
         agent: &turn.agent,
         event: turn.event,
@@ -141,7 +141,7 @@ fn one(turn: &Turn, todo: &Todo) -> Result<(Told, u64)> {
 }
 
 /// A result that is not too long; the whole of a longer one goes into a file that the agent can read.
-fn fit(turn: &Turn, todo: &Todo, result: String) -> String {
+fn fit(turn: &Turn, todo: &PendingCall, result: String) -> String {
     if result.len() <= MAX_TOLD {
         return result;
     }
@@ -153,8 +153,8 @@ fn fit(turn: &Turn, todo: &Todo, result: String) -> String {
     }
 }
 
-fn write(turn: &mut Turn, todo: &Todo, outcome: Told, ms: u64) -> Result<()> {
-    let line = Line {
+fn write(turn: &mut Turn, todo: &PendingCall, outcome: ToolResult, ms: u64) -> Result<()> {
+    let line = JournalLine {
         ms: Some(ms),
         why: if outcome.failed {
             format!("{}: {}", todo.call.name, cut(&outcome.result, 120))
@@ -162,11 +162,11 @@ fn write(turn: &mut Turn, todo: &Todo, outcome: Told, ms: u64) -> Result<()> {
             todo.call.name.clone()
         },
         lane: turn.lane.name.clone(),
-        ..Line::about(Side::Inbox, "call", &turn.event.id)
+        ..JournalLine::about(Mailbox::Inbox, "call", &turn.event.id)
     };
     let (at, id, call) = (turn.now(), turn.event.id.clone(), todo.call.id.clone());
     turn.log.append(&[Record::Tool { at, id, call, ms, outcome: outcome.clone() }])?;
-    turn.tell(Heard::Told(&outcome));
+    turn.tell(Progress::Result(&outcome));
     turn.state.told(&todo.call.id, outcome);
     journal::write(turn.workspace, line);
     Ok(())

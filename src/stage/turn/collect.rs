@@ -2,7 +2,7 @@
 //! which: a turn that is resumed has those that it had, and what came since is the next one's. They stay in
 //! `ready` until the one `done` line answers them all; killed behind that, each finds itself in it and only ends.
 
-use crate::core::definition::Queue;
+use crate::core::definition::QueueSetting;
 use crate::core::event::id::Id;
 use crate::core::event::session_name;
 use crate::core::event::{Event, EventKind};
@@ -12,8 +12,8 @@ use crate::stage::turn::{Turn, expired};
 use crate::store::queue::spool;
 use crate::store::session::log;
 use crate::store::workspace::Workspace;
-use crate::store::workspace::journal::{self, Line};
-use crate::store::workspace::mailbox::{Side, State};
+use crate::store::workspace::journal::{self, JournalLine};
+use crate::store::workspace::mailbox::{Mailbox, State};
 
 /// The most messages of one turn besides the first.
 const MOST: usize = 32;
@@ -25,14 +25,14 @@ const MAX_BYTES: usize = 64 << 10;
 pub(crate) fn waiting(turn: &Turn) -> Result<Vec<Event>> {
     let (workspace, first, lane) = (turn.workspace, turn.event, &turn.lane.name);
     // What somebody sits before is answered to him.
-    if turn.agent.queue != Queue::Collect || first.kind != EventKind::Message || turn.asked.is_some() {
+    if turn.agent.queue != QueueSetting::Collect || first.kind != EventKind::Message || turn.asked.is_some() {
         return Ok(Vec::new());
     }
     let mut more = Vec::new();
     let mut room = MAX_BYTES.saturating_sub(first.content.len());
-    for (state, entry) in spool::lane(workspace, Side::Inbox, lane)?.into_iter().filter(|(_, e)| e.id > first.id) {
+    for (state, entry) in spool::lane(workspace, Mailbox::Inbox, lane)?.into_iter().filter(|(_, e)| e.id > first.id) {
         let is_next = state == State::Ready && more.len() < MOST && !is_begun(workspace, lane, &entry.id)?;
-        let path = Side::Inbox.dir(workspace, state).join(entry.to_string());
+        let path = Mailbox::Inbox.dir(workspace, state).join(entry.to_string());
         // What cannot be read has its own turn to fail in.
         let event = Some(entry).filter(|_| is_next).and_then(|entry| spool::read_event(&path, &entry.id).ok());
         let Some(event) = event.map(|event| routing::heard_by(session_name::agent(lane), event)) else { break };
@@ -56,7 +56,7 @@ fn goes_with(first: &Event, other: &Event) -> bool {
 
 /// Whether an event has ended, or has a turn of its own that has begun.
 fn is_begun(workspace: &Workspace, lane: &str, id: &Id) -> Result<bool> {
-    if Side::Inbox.done(workspace, id).exists() || Side::Inbox.reason(workspace, id).exists() {
+    if Mailbox::Inbox.done(workspace, id).exists() || Mailbox::Inbox.reason(workspace, id).exists() {
         return Ok(true);
     }
     let state = turn::replay(log::read(workspace, lane, id)?, id);
@@ -68,12 +68,16 @@ pub(crate) fn end(workspace: &Workspace, lane: &str, first: &Id, more: &[Event])
     if more.is_empty() {
         return Ok(());
     }
-    for (state, entry) in spool::lane(workspace, Side::Inbox, lane)? {
+    for (state, entry) in spool::lane(workspace, Mailbox::Inbox, lane)? {
         if state == State::Ready && more.iter().any(|event| event.id == entry.id) {
-            spool::finish(workspace, Side::Inbox, &entry)?;
+            spool::finish(workspace, Mailbox::Inbox, &entry)?;
             let why = format!("with {}", first.short());
-            let moved =
-                Line { from: "ready".into(), to: "done".into(), why, ..Line::of(Side::Inbox, "collect", &entry) };
+            let moved = JournalLine {
+                from: "ready".into(),
+                to: "done".into(),
+                why,
+                ..JournalLine::of(Mailbox::Inbox, "collect", &entry)
+            };
             journal::write(workspace, moved);
         }
     }

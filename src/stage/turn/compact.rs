@@ -3,22 +3,22 @@
 //! is sent the same list, longer by what is new. Where no model can write the summary, one is made without it.
 
 use crate::core::config::OFFLINE;
-use crate::core::config::resolved_model::Chosen;
+use crate::core::config::resolved_model::ResolvedModel;
 use crate::core::context::compact::{self, Plan, Room};
 use crate::core::context::summary;
 use crate::core::fault::{Fault, Kind, Mark, Result};
 use crate::core::model::context_window;
 use crate::core::model::tokens::{self, Gauge};
 use crate::core::model::{Reply, Request};
-use crate::core::session::compaction::{Begun, Compact, Learned, Why};
+use crate::core::session::compaction::{CompactRecord, CompactedTurn, LearnedWindow, Why};
 use crate::core::session::record::Record;
 use crate::core::turn::Replay;
-use crate::provider::Took;
+use crate::provider::Charge;
 use crate::stage::turn::Turn;
 use crate::stage::turn::meter;
 use crate::store::workspace::Workspace;
-use crate::store::workspace::journal::{self, Line};
-use crate::store::workspace::mailbox::Side;
+use crate::store::workspace::journal::{self, JournalLine};
+use crate::store::workspace::mailbox::Mailbox;
 
 /// Requests for one summary, each half as long as the one before.
 const TRIES: u32 = 3;
@@ -29,7 +29,7 @@ const THOUGHT: u64 = 512;
 
 /// A model's window, and what of it is whose.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Measure {
+pub(crate) struct WindowBudget {
     /// All of it, in tokens.
     pub(crate) window: u64,
     /// How that is known.
@@ -42,8 +42,8 @@ pub(crate) struct Measure {
     pub(crate) fixed: usize,
 }
 
-impl Measure {
-    pub(crate) fn of(workspace: &Workspace, chosen: &Chosen, state: &Replay, fixed: usize) -> Result<Self> {
+impl WindowBudget {
+    pub(crate) fn of(workspace: &Workspace, chosen: &ResolvedModel, state: &Replay, fixed: usize) -> Result<Self> {
         let (mut window, mut source) = chosen.model.window();
         if let Some(learned) = state.learned(&chosen.name).filter(|learned| *learned < window) {
             (window, source) = (learned, "by its server's word");
@@ -69,8 +69,8 @@ impl Measure {
 }
 
 /// What became of `/compact`, or that there was nothing to gain.
-pub(crate) fn told(compact: Option<&Compact>) -> String {
-    let Some(Compact { before, after, model, .. }) = compact else {
+pub(crate) fn told(compact: Option<&CompactRecord>) -> String {
+    let Some(CompactRecord { before, after, model, .. }) = compact else {
         return "there is nothing to compact: the conversation is short".to_owned();
     };
     let by = model.as_deref().map_or_else(|| "without a model".to_owned(), |model| format!("by {model}"));
@@ -82,26 +82,26 @@ pub(crate) fn told(compact: Option<&Compact>) -> String {
 
 impl Turn<'_> {
     /// Makes room for the next request, if it needs any.
-    pub(crate) fn make_room(&mut self, chosen: &Chosen, fixed: usize) -> Result<()> {
-        let measure = Measure::of(self.workspace, chosen, &self.state, fixed)?;
+    pub(crate) fn make_room(&mut self, chosen: &ResolvedModel, fixed: usize) -> Result<()> {
+        let measure = WindowBudget::of(self.workspace, chosen, &self.state, fixed)?;
         let room = measure.room();
         self.compact(chosen, measure, room, Why::Share, None).map(drop)
     }
 
     /// Makes room because the model's server refused the request as too long; false where it cannot.
-    pub(crate) fn overflowed(&mut self, chosen: &Chosen, request: &Request, fault: &Fault) -> Result<bool> {
+    pub(crate) fn overflowed(&mut self, chosen: &ResolvedModel, request: &Request, fault: &Fault) -> Result<bool> {
         if fault.mark != Some(Mark::Overflow) {
             return Ok(false);
         }
         let fixed = tokens::fixed(&request.system, &request.tools);
-        let measure = Measure::of(self.workspace, chosen, &self.state, fixed)?;
+        let measure = WindowBudget::of(self.workspace, chosen, &self.state, fixed)?;
         let sent = tokens::messages(&request.messages);
         // Whatever it reads at most, it is less than this.
         let over = measure.tokens(sent) * 9 / 10;
         let window = context_window::named(&fault.message).unwrap_or(over).min(over).min(measure.window);
-        let learned = Learned { model: chosen.name.clone(), tokens: window };
+        let learned = LearnedWindow { model: chosen.name.clone(), tokens: window };
         let limit = self.workspace.config()?.compact.of(window);
-        let measure = Measure { window, limit: limit.min(measure.limit), ..measure };
+        let measure = WindowBudget { window, limit: limit.min(measure.limit), ..measure };
         let room = Room { limit: measure.room().limit.min(sent * 2 / 3), ..measure.room() };
         self.compact(chosen, measure, room, Why::Overflow, Some(learned))
     }
@@ -113,7 +113,7 @@ impl Turn<'_> {
             let chosen = self.choose()?;
             let (system, _) = self.system()?;
             let fixed = tokens::fixed(&system, self.tools.iter().map(|tool| &tool.spec));
-            let measure = Measure::of(self.workspace, &chosen, &self.state, fixed)?;
+            let measure = WindowBudget::of(self.workspace, &chosen, &self.state, fixed)?;
             let talk = self.state.talk(None, &[]);
             let size = talk.size();
             if let Some(plan) = compact::plan(&talk, measure.room(), Why::Asked) {
@@ -126,11 +126,11 @@ impl Turn<'_> {
 
     fn compact(
         &mut self,
-        chosen: &Chosen,
-        measure: Measure,
+        chosen: &ResolvedModel,
+        measure: WindowBudget,
         room: Room,
         why: Why,
-        learned: Option<Learned>,
+        learned: Option<LearnedWindow>,
     ) -> Result<bool> {
         let (question, turn) = (self.state.question(&self.event.content), self.state.turn());
         let talk = self.state.talk(Some(&question), &turn);
@@ -143,17 +143,17 @@ impl Turn<'_> {
     /// Writes down what is sent from here on, before anything relies on it.
     fn relied_on(
         &mut self,
-        measure: &Measure,
-        mut made: Compact,
+        measure: &WindowBudget,
+        mut made: CompactRecord,
         before: (usize, usize),
-        learned: Option<Learned>,
+        learned: Option<LearnedWindow>,
     ) -> Result<()> {
         let known = self.state.compact.as_ref().and_then(|compact| compact.window.clone());
         made.window = learned.or(known);
         made.count.clone_from(&self.state.count);
         let begun = made.turn.clone().unwrap_or_default();
-        let question = made.turn.as_ref().map(|begun: &Begun| begun.question.as_str());
-        let talk = compact::Talk {
+        let question = made.turn.as_ref().map(|begun: &CompactedTurn| begun.question.as_str());
+        let talk = compact::Conversation {
             past: Some(&made.past),
             history: &made.kept,
             question,
@@ -164,11 +164,11 @@ impl Turn<'_> {
         (made.before, made.after) = (size(before), size(talk.size()));
         self.log.append(&[Record::Compact(Box::new(made.clone()))])?;
         self.log.commit()?;
-        let line = Line {
+        let line = JournalLine {
             tokens: Some([made.before[1], made.after[1]]),
             why: made.model.clone().unwrap_or_else(|| "without a model".to_owned()),
             lane: self.lane.name.clone(),
-            ..Line::about(Side::Inbox, "compact", &self.event.id)
+            ..JournalLine::about(Mailbox::Inbox, "compact", &self.event.id)
         };
         self.state.compacted(made);
         journal::write(self.workspace, line);
@@ -178,12 +178,12 @@ impl Turn<'_> {
     /// Carries a plan out: with a summary by the model, or with one of our own.
     fn summarise(
         &self,
-        chosen: &Chosen,
-        measure: &Measure,
+        chosen: &ResolvedModel,
+        measure: &WindowBudget,
         mut plan: Plan,
         why: Why,
         focus: Option<&str>,
-    ) -> Result<Compact> {
+    ) -> Result<CompactRecord> {
         let (model, summary) = if plan.gone.is_empty() {
             (None, plan.earlier.clone())
         } else if chosen.model.provider.as_deref() == Some(OFFLINE) {
@@ -201,15 +201,27 @@ impl Turn<'_> {
         let past = plan.past(&self.secrets.hide(summary));
         let (at, id) = (self.now(), self.event.id.clone());
         let (kept, turn) = (plan.kept, plan.turn);
-        Ok(Compact { at, id, why, model, past, kept, turn, before: [0; 2], after: [0; 2], window: None, count: None })
+        Ok(CompactRecord {
+            at,
+            id,
+            why,
+            model,
+            past,
+            kept,
+            turn,
+            before: [0; 2],
+            after: [0; 2],
+            window: None,
+            count: None,
+        })
     }
 
     /// Asks the model for a summary; if even that is too long for it, for one of half as much. The inner failure
     /// is the summary's own.
     fn ask_for_summary(
         &self,
-        chosen: &Chosen,
-        measure: &Measure,
+        chosen: &ResolvedModel,
+        measure: &WindowBudget,
         plan: &Plan,
         focus: Option<&str>,
     ) -> Result<Result<String>> {
@@ -232,8 +244,8 @@ impl Turn<'_> {
         }
     }
 
-    fn ask_once(&self, chosen: &Chosen, request: &Request) -> Result<Result<Reply>> {
-        let call = meter::Call {
+    fn ask_once(&self, chosen: &ResolvedModel, request: &Request) -> Result<Result<Reply>> {
+        let call = meter::MeteredCall {
             workspace: self.workspace,
             event: &self.event.id,
             step: STEP + self.state.steps.len(),
@@ -256,10 +268,10 @@ impl Turn<'_> {
 
 /// Whether a failure is none of the summary's own: the request behind it would have it too, as where the model
 /// cannot be reached at all, or asks us to wait.
-fn is_everybodys(fault: &Fault, took: Took) -> bool {
+fn is_everybodys(fault: &Fault, took: Charge) -> bool {
     match fault.kind {
         Kind::Spent | Kind::Later | Kind::Machine | Kind::Closed | Kind::Config => true,
-        Kind::Unavailable => took == Took::Nothing,
+        Kind::Unavailable => took == Charge::Nothing,
         _ => false,
     }
 }

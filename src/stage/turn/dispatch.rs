@@ -8,15 +8,15 @@ use crate::core::event::stamp::Stamp;
 use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::turn::{self, Step};
-use crate::stage::follow::{self, Limit};
-use crate::stage::outcome::{Outcome, Standing};
+use crate::stage::follow::{self, Deadline};
+use crate::stage::outcome::{EventOutcome, Outcome};
 use crate::stage::route;
 use crate::stage::turn::Turn;
 use crate::store::lock::slots::Slots;
 use crate::store::queue::{locate, retry, spool};
 use crate::store::session::{log, stop};
 use crate::store::workspace::Workspace;
-use crate::store::workspace::mailbox::{Side, State};
+use crate::store::workspace::mailbox::{Mailbox, State};
 use crate::tool::{self, Host};
 use std::time::Instant;
 
@@ -34,16 +34,16 @@ impl Host for Children<'_, '_> {
         let turn = self.turn;
         let left = i64::try_from(turn.until.saturating_duration_since(Instant::now()).as_micros());
         let until = Stamp(turn.workspace.world.now().0.saturating_add(left.unwrap_or(i64::MAX)));
-        let limit = Limit { until: Some(until), bell: turn.ear.bell() };
+        let limit = Deadline { until: Some(until), bell: turn.ear.bell() };
         turn.lane.occupy(Slots::default());
         let seen = self.wait(&dispatch.id, limit);
         // Without slots only the end of the turn is written down: then it is over.
         follow::take_slots(turn.workspace, turn.own, turn.lane, limit)?;
         match seen? {
-            Some(Standing::Failed(fault)) => Err(Fault::new(Kind::Failed, fault.message)),
-            Some(Standing::Untouched(fault)) => Err(Fault { kind: Kind::Machine, ..fault }),
-            Some(Standing::Done(_)) => answer(turn.workspace, dispatch),
-            Some(Standing::Waiting(..)) | None => {
+            Some(EventOutcome::Failed(fault)) => Err(Fault::new(Kind::Failed, fault.message)),
+            Some(EventOutcome::Untouched(fault)) => Err(Fault { kind: Kind::Machine, ..fault }),
+            Some(EventOutcome::Done(_)) => answer(turn.workspace, dispatch),
+            Some(EventOutcome::Waiting(..)) | None => {
                 stop_turn(turn.workspace, &dispatch.id, &turn.event.id)?;
                 let why = if turn.ear.is_told() { "it was stopped" } else { "there was no answer in time" };
                 Err(Fault::new(Kind::Failed, why))
@@ -54,13 +54,13 @@ impl Host for Children<'_, '_> {
 
 impl Children<'_, '_> {
     /// Sees to it that it is done; nothing where nobody waits for it any longer.
-    fn wait(&self, id: &Id, limit: Limit) -> Result<Option<Standing>> {
+    fn wait(&self, id: &Id, limit: Deadline) -> Result<Option<EventOutcome>> {
         let workspace = self.turn.workspace;
         let mut eye = None;
         loop {
             route::all(workspace)?;
             let due = match follow::see_within(workspace, &[self.turn.every], id, limit) {
-                Ok(Some(Outcome { state: Standing::Waiting(due, _), .. })) => due,
+                Ok(Some(Outcome { state: EventOutcome::Waiting(due, _), .. })) => due,
                 Ok(seen) => return Ok(seen.map(|outcome| outcome.state)),
                 // Something before it in its lane waits.
                 Err(fault) if fault.kind == Kind::Later => {
@@ -72,7 +72,7 @@ impl Children<'_, '_> {
             match &eye {
                 Some(eye) if !limit.sleep(workspace, eye, Some(due))? => return Ok(None),
                 Some(_) => {}
-                None => eye = Some(follow::eye(workspace, Side::Inbox)?),
+                None => eye = Some(follow::eye(workspace, Mailbox::Inbox)?),
             }
         }
     }
@@ -95,7 +95,7 @@ fn answer(workspace: &Workspace, dispatch: &Event) -> Result<String> {
 pub(crate) fn waits(workspace: &Workspace, event: &Event, next: &Step) -> Result<bool> {
     let Step::Call(todo) = next else { return Ok(false) };
     let Some(todo) = todo.first().filter(|todo| todo.call.name == tool::DISPATCH) else { return Ok(false) };
-    let found = locate::of(workspace, Side::Inbox, &event.id.derive(Derived::Dispatch, todo.number))?;
+    let found = locate::of(workspace, Mailbox::Inbox, &event.id.derive(Derived::Dispatch, todo.number))?;
     Ok(found.first().is_some_and(|found| found.state.is_some_and(|state| state != State::Failed)))
 }
 
@@ -110,8 +110,8 @@ fn stop_turn(workspace: &Workspace, turn: &Id, by: &Id) -> Result<()> {
 /// that it was stopped when it begins.
 pub(crate) fn stop_below(workspace: &Workspace, turn: &Id) -> Result<()> {
     for state in [State::Run, State::Wait, State::Ready, State::New] {
-        for entry in spool::list(workspace, Side::Inbox, state)?.into_iter().filter(|entry| entry.id.is_derived()) {
-            let path = Side::Inbox.dir(workspace, state).join(entry.to_string());
+        for entry in spool::list(workspace, Mailbox::Inbox, state)?.into_iter().filter(|entry| entry.id.is_derived()) {
+            let path = Mailbox::Inbox.dir(workspace, state).join(entry.to_string());
             let asker = spool::read_event(&path, &entry.id).ok().as_ref().and_then(Asker::of);
             if asker.is_some_and(|asker| asker.waiting().any(|above| above == turn)) {
                 stop_turn(workspace, &entry.id, turn)?;

@@ -1,10 +1,10 @@
 //! Who is asked where a model cannot be reached: the models that its settings name as its fallback, in their order,
 //! and nobody else. That another one answers is said, and written down.
 
-use crate::core::config::resolved_model::Chosen;
+use crate::core::config::resolved_model::ResolvedModel;
 use crate::core::fault::{Fault, Kind, Mark, Result};
 use crate::stage::turn::Turn;
-use crate::store::lock::slots::{Group, Promised, Slots, Taken};
+use crate::store::lock::slots::{Group, Promised, Slots, SlotsTaken};
 use std::time::Instant;
 
 impl Turn<'_> {
@@ -36,12 +36,12 @@ impl Turn<'_> {
         Err(fault)
     }
 
-    fn stand_in(&mut self, first: &Chosen, name: &str, why: &str, is_last: bool) -> Result<()> {
+    fn stand_in(&mut self, first: &ResolvedModel, name: &str, why: &str, is_last: bool) -> Result<()> {
         let workspace = self.workspace;
         let chosen = workspace.config()?.choose(&self.agent, Some(name))?;
         let groups: Vec<Group> = chosen.slots().into_iter().collect();
         // Whoever waits for a slot holds a lane and nothing else; this one holds slots.
-        let Taken::All(_slots) = Slots::attempt(workspace, &groups, &Promised::default())? else {
+        let SlotsTaken::All(_slots) = Slots::attempt(workspace, &groups, &Promised::default())? else {
             return Err(Fault::new(Kind::Later, format!("model {name}: all of its slots are taken")));
         };
         workspace.world.say(&format!("{why}; asking {name} instead"));

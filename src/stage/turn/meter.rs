@@ -1,9 +1,9 @@
 //! What a model call takes: reserved under its event and step before it leaves, settled when it is known. Out of
 //! budget the event waits, and the owner is told once.
 
-use crate::core::budget::ledger_line::{Line, What};
-use crate::core::budget::{self, Limit, Out};
-use crate::core::config::resolved_model::Chosen;
+use crate::core::budget::ledger_line::{LedgerKind, LedgerLine};
+use crate::core::budget::{self, Exceeded, Limit};
+use crate::core::config::resolved_model::ResolvedModel;
 use crate::core::definition::Agent;
 use crate::core::event::address::Address;
 use crate::core::event::id::Id;
@@ -13,18 +13,18 @@ use crate::core::event::{Draft, EventKind};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::{Reply, Request, Usage};
 use crate::core::text::base32::hash32;
-use crate::provider::{self, Question, Tape, Took};
+use crate::provider::{self, Charge, ModelCall, Tape};
 use crate::store::agent::definitions;
 use crate::store::lock::Lane;
 use crate::store::queue::publish;
-use crate::store::session::stop::Ear;
+use crate::store::session::stop::CancelToken;
 use crate::store::usage;
 use crate::store::workspace::Workspace;
 use crate::world;
 use jiff::Zoned;
 
 /// A call that is about to leave.
-pub(crate) struct Call<'a> {
+pub(crate) struct MeteredCall<'a> {
     pub(crate) workspace: &'a Workspace,
     /// The event that is answered.
     pub(crate) event: &'a Id,
@@ -32,7 +32,7 @@ pub(crate) struct Call<'a> {
     pub(crate) step: usize,
     pub(crate) lane: &'a Lane,
     pub(crate) agent: &'a Agent,
-    pub(crate) chosen: &'a Chosen,
+    pub(crate) chosen: &'a ResolvedModel,
     pub(crate) request: &'a Request,
     /// Somebody sits before it, and need not be sent word.
     pub(crate) is_asked: bool,
@@ -40,21 +40,21 @@ pub(crate) struct Call<'a> {
 
 /// What has been written down of a call.
 struct Reserved {
-    line: Line,
+    line: LedgerLine,
     /// A budget counts on what becomes of it.
     is_counted: bool,
 }
 
-impl Call<'_> {
+impl MeteredCall<'_> {
     /// Pays for it and asks: what came of it, and what it took. `heard` hears the answer as it comes; it ends as
     /// soon as the turn is to end.
     ///
     /// # Errors
     /// Where it did not leave: `Spent` where it does not fit, `Config` where nobody knows what it costs and somebody
     /// wants to.
-    pub(crate) fn ask(&self, ear: &Ear, heard: &mut dyn FnMut(&str)) -> Result<(Result<Reply>, Took)> {
+    pub(crate) fn ask(&self, ear: &CancelToken, heard: &mut dyn FnMut(&str)) -> Result<(Result<Reply>, Charge)> {
         let reserved = self.reserve()?;
-        let mut question = Question {
+        let mut question = ModelCall {
             workspace: self.workspace,
             chosen: self.chosen,
             request: self.request,
@@ -62,7 +62,7 @@ impl Call<'_> {
             lane: self.lane,
             ear: Some(ear),
             heard,
-            took: Took::default(),
+            took: Charge::default(),
             tape: Tape::default(),
         };
         let answer = provider::ask(&mut question);
@@ -84,8 +84,8 @@ impl Call<'_> {
         }
         let limits = [config.budget.limits(None), self.agent.budget.limits(Some(agent))].concat();
         let now = self.workspace.world.now().timestamp().to_zoned(world::zone());
-        let line = Line {
-            what: What::Reserved,
+        let line = LedgerLine {
+            what: LedgerKind::Reserved,
             at: now.timestamp(),
             day: now.date().to_string(),
             id: Some(self.event.clone()),
@@ -93,7 +93,7 @@ impl Call<'_> {
             agent: agent.to_owned(),
             session: self.lane.name.clone(),
             model: self.chosen.name.clone(),
-            ..Line::default()
+            ..LedgerLine::default()
         };
         let mut estimate = budget::estimate(self.request);
         // Where thoughts are counted by themselves they come on top.
@@ -109,26 +109,28 @@ impl Call<'_> {
         Ok(Some(Reserved { line, is_counted }))
     }
 
-    fn priced(&self, line: Line, usage: Usage) -> Line {
+    fn priced(&self, line: LedgerLine, usage: Usage) -> LedgerLine {
         let money = self.chosen.model.price.map(|price| price.cost(&usage).0).unwrap_or_default();
-        Line { usage, money, ..line }
+        LedgerLine { usage, money, ..line }
     }
 
     /// Writes down what became of it. An answer is not lost for a ledger that cannot be written: then the call
     /// counts as it was reserved.
-    fn settle(&self, reserved: Reserved, took: Took, reply: Option<&Reply>) {
+    fn settle(&self, reserved: Reserved, took: Charge, reply: Option<&Reply>) {
         let is_counted = reserved.is_counted;
         let (what, usage, guess) = match (took, reply) {
-            (Took::Nothing, _) if is_counted => (What::Dropped, Usage::default(), false),
-            (Took::Counted(usage), _) => (What::Settled, usage, false),
-            (Took::Unknown, Some(reply)) => (What::Settled, guess(self.request, reply), true),
-            (Took::Unknown, None) if !is_counted => (What::Settled, Usage { output: 0, ..reserved.line.usage }, true),
+            (Charge::Nothing, _) if is_counted => (LedgerKind::Dropped, Usage::default(), false),
+            (Charge::Counted(usage), _) => (LedgerKind::Settled, usage, false),
+            (Charge::Unknown, Some(reply)) => (LedgerKind::Settled, guess(self.request, reply), true),
+            (Charge::Unknown, None) if !is_counted => {
+                (LedgerKind::Settled, Usage { output: 0, ..reserved.line.usage }, true)
+            }
             // It may have taken all of it, and the next request of this step takes its own besides.
-            (Took::Unknown, None) => (What::Settled, reserved.line.usage, true),
-            (Took::Nothing, _) => return,
+            (Charge::Unknown, None) => (LedgerKind::Settled, reserved.line.usage, true),
+            (Charge::Nothing, _) => return,
         };
         let at = self.workspace.world.now().timestamp();
-        let line = Line { what, at, guess, ..self.priced(reserved.line, usage) };
+        let line = LedgerLine { what, at, guess, ..self.priced(reserved.line, usage) };
         let written = if is_counted { usage::settle } else { usage::note };
         if let Err(fault) = written(self.workspace, &line) {
             self.workspace.world.say(&format!("what a call took could not be written down: {fault}"));
@@ -144,7 +146,7 @@ fn guess(request: &Request, reply: &Reply) -> Usage {
 
 /// Tells the owner of a limit, once: the notice has its name of the limit and the day, and the ledger says that
 /// it was published.
-fn tell(workspace: &Workspace, out: &Out, now: &Zoned) -> Result<()> {
+fn tell(workspace: &Workspace, out: &Exceeded, now: &Zoned) -> Result<()> {
     let today = now.date().to_string();
     let mark = out.limit.mark(&today);
     if usage::look(workspace)?.is_told(&mark) {
@@ -163,7 +165,13 @@ fn tell(workspace: &Workspace, out: &Out, now: &Zoned) -> Result<()> {
     publish::outbox(workspace, &notice)?;
     usage::note(
         workspace,
-        &Line { what: What::Told, at: now.timestamp(), day: today, limit: Some(mark), ..Line::default() },
+        &LedgerLine {
+            what: LedgerKind::Told,
+            at: now.timestamp(),
+            day: today,
+            limit: Some(mark),
+            ..LedgerLine::default()
+        },
     )
 }
 

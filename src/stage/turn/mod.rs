@@ -11,7 +11,7 @@ pub mod prompt;
 pub mod run_agent;
 
 use crate::core::config::OFFLINE;
-use crate::core::config::resolved_model::Chosen;
+use crate::core::config::resolved_model::ResolvedModel;
 use crate::core::context::prompt::join;
 use crate::core::definition::Agent;
 use crate::core::event::address::Address;
@@ -22,18 +22,18 @@ use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Fault, Kind, Mark, Result};
 use crate::core::model::tokens::{self, Count};
 use crate::core::model::{Call, Message, Reply, Request};
-use crate::core::session::record::{Record, Told};
-use crate::core::turn::{Replay, Taken};
-use crate::stage::turn::prompt::Moment;
-use crate::stage::worker::handler::Work;
+use crate::core::session::record::{Record, ToolResult};
+use crate::core::turn::{AssistantStep, Replay};
+use crate::stage::turn::prompt::PromptContext;
+use crate::stage::worker::handler::Handler;
 use crate::store::agent::secrets::Secrets;
 use crate::store::lock::Lane;
 use crate::store::queue::publish;
 use crate::store::session::log::SessionLog;
-use crate::store::session::stop::Ear;
+use crate::store::session::stop::CancelToken;
 use crate::store::workspace::Workspace;
-use crate::store::workspace::journal::{self, Line};
-use crate::store::workspace::mailbox::Side;
+use crate::store::workspace::journal::{self, JournalLine};
+use crate::store::workspace::mailbox::Mailbox;
 use crate::tool::{self, Tool};
 use jiff::{SignedDuration, Timestamp, Zoned};
 use std::sync::Arc;
@@ -46,24 +46,24 @@ const WHOLE: SignedDuration = SignedDuration::from_mins(10);
 const NOTHING: &str = "(the model said nothing)";
 
 /// An event that somebody waits for at a terminal.
-pub struct Asked<'a> {
+pub struct Interactive<'a> {
     /// Which.
     pub id: &'a Id,
     /// The model to be used instead of the agent's.
     pub model: Option<&'a str>,
     /// Hears of the turn as it goes on.
-    pub heard: Option<&'a (dyn Fn(Heard) + Sync)>,
+    pub heard: Option<&'a (dyn Fn(Progress) + Sync)>,
 }
 
 /// What is heard of a turn.
 #[derive(Clone, Copy, Debug)]
-pub enum Heard<'a> {
+pub enum Progress<'a> {
     /// A piece of what the model says.
     Text(&'a str),
     /// A tool is called.
     Call(&'a Call),
     /// This has come of it.
-    Told(&'a Told),
+    Result(&'a ToolResult),
 }
 
 /// One turn, and how far it has come.
@@ -75,11 +75,11 @@ pub(crate) struct Turn<'a> {
     pub(crate) state: Replay,
     pub(crate) agent: Arc<Agent>,
     pub(crate) tools: Vec<Tool>,
-    pub(crate) asked: Option<&'a Asked<'a>>,
+    pub(crate) asked: Option<&'a Interactive<'a>>,
     /// The call that the owner has approved, where the event says that he has.
     pub(crate) approved: Option<Call>,
     /// Hears when the turn is to end before its end.
-    pub(crate) ear: Ear<'a>,
+    pub(crate) ear: CancelToken<'a>,
     /// What is hidden in everything that is written down.
     pub(crate) secrets: Secrets,
     /// What the agent is told of the present: the same at every step, so that providers' caches hit.
@@ -94,14 +94,14 @@ pub(crate) struct Turn<'a> {
     /// How long that is from its beginning, for people.
     pub(crate) lasts: SignedDuration,
     /// The work that it is a part of: by what its slots are named.
-    pub(crate) own: &'a dyn Work,
+    pub(crate) own: &'a dyn Handler,
     /// The turns of every session, for those that it waits for.
-    pub(crate) every: &'a dyn Work,
+    pub(crate) every: &'a dyn Handler,
 }
 
 impl Turn<'_> {
     /// Lets whoever waits for it hear of it.
-    pub(crate) fn tell(&self, what: Heard) {
+    pub(crate) fn tell(&self, what: Progress) {
         if let Some(heard) = self.asked.and_then(|asked| asked.heard) {
             heard(what);
         }
@@ -125,7 +125,7 @@ impl Turn<'_> {
 
     /// Asks this model, and writes its answer down; `instead_of` the one that was to answer. What its server refuses
     /// as too long is made shorter, and sent once more; so is, as it is, what is answered without a word.
-    pub(crate) fn ask_one(&mut self, chosen: &Chosen, instead_of: Option<&str>, is_last: bool) -> Result<()> {
+    pub(crate) fn ask_one(&mut self, chosen: &ResolvedModel, instead_of: Option<&str>, is_last: bool) -> Result<()> {
         let mut chosen = chosen.clone();
         // No answer is waited for when the turn is over.
         let left = self.until.saturating_duration_since(Instant::now());
@@ -146,10 +146,10 @@ impl Turn<'_> {
         self.send(&chosen, instead_of, &request)
     }
 
-    fn send(&mut self, chosen: &Chosen, instead_of: Option<&str>, request: &Request) -> Result<()> {
+    fn send(&mut self, chosen: &ResolvedModel, instead_of: Option<&str>, request: &Request) -> Result<()> {
         let began = Instant::now();
         let asked = self.asked;
-        let call = meter::Call {
+        let call = meter::MeteredCall {
             workspace: self.workspace,
             event: &self.event.id,
             step: self.state.steps.len() + 1,
@@ -162,7 +162,7 @@ impl Turn<'_> {
         let (answer, _) = call.ask(&self.ear, &mut |text| {
             if let Some(heard) = asked.and_then(|asked| asked.heard) {
                 self.has_spoken = true;
-                heard(Heard::Text(text));
+                heard(Progress::Text(text));
             }
         })?;
         let mut reply = answer?;
@@ -188,12 +188,12 @@ impl Turn<'_> {
             thought.text = self.secrets.hide(std::mem::take(&mut thought.text));
         }
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let answered = Line {
+        let answered = JournalLine {
             ms: Some(ms),
             why: instead_of.map_or_else(|| chosen.name.clone(), |first| format!("{} instead of {first}", chosen.name)),
             lane: self.lane.name.clone(),
             tokens: Some([reply.usage.input, reply.usage.output]),
-            ..Line::about(Side::Inbox, "turn", &self.event.id)
+            ..JournalLine::about(Mailbox::Inbox, "turn", &self.event.id)
         };
         let estimated = tokens::fixed(&request.system, &request.tools) + tokens::messages(&request.messages);
         self.take(&chosen.name, ms, reply, estimated as u64)?;
@@ -227,7 +227,7 @@ impl Turn<'_> {
     }
 
     /// The model that is to be asked.
-    pub(crate) fn choose(&self) -> Result<Chosen> {
+    pub(crate) fn choose(&self) -> Result<ResolvedModel> {
         let workspace = self.workspace;
         let wanted = self.event.meta.get("model").and_then(|m| m.as_str());
         let wanted = self.asked.and_then(|asked| asked.model).or(wanted);
@@ -241,10 +241,10 @@ impl Turn<'_> {
             return Err(Fault::config(what).hint("say `claw trust` in it"));
         }
         workspace.world.say(&format!("{what} and the offline one answers; say `claw trust` in it"));
-        Ok(Chosen::offline())
+        Ok(ResolvedModel::offline())
     }
 
-    fn request(&mut self, chosen: &Chosen, is_last: bool) -> Result<Request> {
+    fn request(&mut self, chosen: &ResolvedModel, is_last: bool) -> Result<Request> {
         let (system, system_stable) = match &self.prompt {
             Some(prompt) => prompt.clone(),
             None => self.prompt.insert(self.system()?).clone(),
@@ -270,7 +270,7 @@ impl Turn<'_> {
     }
 
     pub(crate) fn system(&self) -> Result<(String, usize)> {
-        let moment = Moment {
+        let moment = PromptContext {
             now: &self.begun,
             session: &self.lane.name,
             kind: self.event.kind,
@@ -293,7 +293,7 @@ impl Turn<'_> {
             event.session = Some(session.clone());
         }
         let is_silent = is_silent(event);
-        let asks = self.state.steps.last().is_some_and(Taken::asks);
+        let asks = self.state.steps.last().is_some_and(AssistantStep::asks);
         if let Some(asker) = Asker::of(event) {
             let answer = event.child(Derived::Reply, 1, &from, said.trim_end().to_owned(), now);
             out.push(report(&asker, answer, session)?);

@@ -6,17 +6,17 @@ use crate::core::definition::Agent;
 use crate::core::event::EventKind;
 use crate::core::event::address::Address;
 use crate::core::fault::Result;
-use crate::core::text::truncate::Item;
+use crate::core::text::truncate::ListItem;
 use crate::store::agent::definitions;
 use crate::store::skills;
-use crate::store::skills::Standing;
+use crate::store::skills::SkillStatus;
 use crate::store::workspace::Workspace;
 use crate::tool::{self, Tool};
 use jiff::Zoned;
 
 /// The turn that a prompt is for.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment<'a> {
+pub struct PromptContext<'a> {
     /// The present, in the owner's zone.
     pub now: &'a Zoned,
     /// The session's name.
@@ -32,7 +32,7 @@ pub struct Moment<'a> {
 ///
 /// # Errors
 /// `Config` where `claw.yaml` is bad or the guide cannot be read; where the machine cannot read what there is.
-pub fn layers(workspace: &Workspace, agent: &Agent, tools: &[Tool], moment: &Moment) -> Result<Vec<Layer>> {
+pub fn layers(workspace: &Workspace, agent: &Agent, tools: &[Tool], moment: &PromptContext) -> Result<Vec<Layer>> {
     let learns = tools.iter().any(|tool| tool.spec.name == tool::SKILL);
     Ok(prompt::layers(&Sources {
         agent,
@@ -49,31 +49,31 @@ pub fn layers(workspace: &Workspace, agent: &Agent, tools: &[Tool], moment: &Mom
     }))
 }
 
-fn agents(workspace: &Workspace, own: &Agent) -> Result<Vec<Item>> {
+fn agents(workspace: &Workspace, own: &Agent) -> Result<Vec<ListItem>> {
     let others = definitions::agents(workspace)?.into_iter().filter_map(|(_, read)| read.ok());
     let item = |agent: &Agent| {
         let own = if agent.id == own.id { " (you)" } else { "" };
-        Item::new(format!("{}{own}", agent.id), &agent.description)
+        ListItem::new(format!("{}{own}", agent.id), &agent.description)
     };
     Ok(others.map(|agent| item(&agent)).collect())
 }
 
-fn offered(workspace: &Workspace) -> Result<Vec<Item>> {
-    let item = |standing: Standing| {
+fn offered(workspace: &Workspace) -> Result<Vec<ListItem>> {
+    let item = |standing: SkillStatus| {
         if let Err(problem) = &standing.read {
             workspace.world.say(&format!("skill `{}` is not offered: {problem}", standing.id));
         }
-        standing.offered().map(|skill| Item::new(skill.id.clone(), &skill.description))
+        standing.offered().map(|skill| ListItem::new(skill.id.clone(), &skill.description))
     };
     Ok(skills::all(workspace)?.into_iter().filter_map(item).collect())
 }
 
-fn crons(workspace: &Workspace) -> Result<Vec<Item>> {
+fn crons(workspace: &Workspace) -> Result<Vec<ListItem>> {
     let mut items = Vec::new();
     for id in definitions::folders(workspace, "crons")? {
         // What is wrong with its file `claw check` says.
         let Ok(cron) = definitions::cron(workspace, &id)? else { continue };
-        items.push(Item::new(format!("{id} ({}, {})", cron.schedule, cron.agent), &cron.description));
+        items.push(ListItem::new(format!("{id} ({}, {})", cron.schedule, cron.agent), &cron.description));
     }
     Ok(items)
 }

@@ -10,11 +10,11 @@ use crate::core::routing;
 use crate::core::session::record::Record;
 use crate::core::slash;
 use crate::core::turn::{self, Step};
-use crate::stage::outcome::{Outcome, Patience, Standing, crashed, settle};
+use crate::stage::outcome::{EventOutcome, Outcome, RetryPolicy, crashed, settle};
 use crate::stage::task_watch;
-use crate::stage::turn::{Asked, Turn, expired, publish_all};
+use crate::stage::turn::{Interactive, Turn, expired, publish_all};
 use crate::stage::turn::{calls, collect, dispatch};
-use crate::stage::worker::handler::Work;
+use crate::stage::worker::handler::Handler;
 use crate::store::agent::definitions;
 use crate::store::agent::scratch;
 use crate::store::agent::secrets::Secrets;
@@ -22,10 +22,10 @@ use crate::store::lock::Lane;
 use crate::store::queue::spool::Job;
 use crate::store::session::approvals;
 use crate::store::session::log::SessionLog;
-use crate::store::session::stop::Ear;
+use crate::store::session::stop::CancelToken;
 use crate::store::tasks::claims;
 use crate::store::workspace::Workspace;
-use crate::store::workspace::mailbox::Side;
+use crate::store::workspace::mailbox::Mailbox;
 use crate::{tool, world};
 use jiff::{SignedDuration, Unit};
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ pub struct RunAgent<'a> {
     /// Only this session.
     pub session: Option<&'a str>,
     /// The one event that somebody waits for at a terminal.
-    pub asked: Option<Asked<'a>>,
+    pub asked: Option<Interactive<'a>>,
 }
 
 impl<'a> RunAgent<'a> {
@@ -50,9 +50,9 @@ impl<'a> RunAgent<'a> {
     }
 }
 
-impl Work for RunAgent<'_> {
-    fn side(&self) -> Side {
-        Side::Inbox
+impl Handler for RunAgent<'_> {
+    fn side(&self) -> Mailbox {
+        Mailbox::Inbox
     }
 
     fn wants(&self, lane: &str) -> bool {
@@ -99,25 +99,25 @@ impl RunAgent<'_> {
         let asked = self.asked.as_ref().filter(|asked| *asked.id == job.entry.id);
         let event = match job.read() {
             Ok(event) => routing::heard_by(session_name::agent(&lane.name), event),
-            Err(fault) => return settle(self.workspace, Side::Inbox, job, fault, None, Patience::Waits),
+            Err(fault) => return settle(self.workspace, Mailbox::Inbox, job, fault, None, RetryPolicy::Waits),
         };
         let patience = match Asker::of(&event) {
-            _ if asked.is_some() => Patience::Asks,
-            Some(by) if by.asked => Patience::Asks,
-            Some(by) if by.waits => Patience::Calls,
-            _ => Patience::Waits,
+            _ if asked.is_some() => RetryPolicy::Asks,
+            Some(by) if by.asked => RetryPolicy::Asks,
+            Some(by) if by.waits => RetryPolicy::Calls,
+            _ => RetryPolicy::Waits,
         };
         let every = RunAgent::all(self.workspace);
         match drive(&event, &mut job, lane, (self, &every)) {
             Ok(out) => {
                 let id = job.entry.id.clone();
                 let state = match job.done() {
-                    Ok(()) => Standing::Done(out),
-                    Err(fault) => Standing::Untouched(fault),
+                    Ok(()) => EventOutcome::Done(out),
+                    Err(fault) => EventOutcome::Untouched(fault),
                 };
                 Outcome { id, state }
             }
-            Err(fault) => settle(self.workspace, Side::Inbox, job, fault, Some(&event), patience),
+            Err(fault) => settle(self.workspace, Mailbox::Inbox, job, fault, Some(&event), patience),
         }
     }
 }
@@ -172,7 +172,7 @@ fn drive<'a>(
         secrets: Secrets::of(workspace, &agent)?,
         prompt: None,
         has_spoken: false,
-        ear: Ear::open(workspace, &event.id, asker.iter().flat_map(Asker::waiting)),
+        ear: CancelToken::open(workspace, &event.id, asker.iter().flat_map(Asker::waiting)),
         begun: workspace.world.now().timestamp().to_zoned(world::zone()),
         until: Instant::now() + Duration::try_from(lasts).unwrap_or_default(),
         lasts: lasts.round(Unit::Second).unwrap_or(lasts),

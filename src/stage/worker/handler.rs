@@ -5,12 +5,12 @@ use crate::core::fault::Result;
 use crate::stage::outcome::Outcome;
 use crate::store::lock::Lane;
 use crate::store::queue::spool::Job;
-use crate::store::workspace::mailbox::Side;
+use crate::store::workspace::mailbox::Mailbox;
 
 /// What is done with the events of one box.
-pub trait Work: Sync {
+pub trait Handler: Sync {
     /// Which box.
-    fn side(&self) -> Side;
+    fn side(&self) -> Mailbox;
     /// Whether this work is for that lane.
     fn wants(&self, lane: &str) -> bool;
     /// What limits this lane: slots are taken under this name. Lanes of one name share them.

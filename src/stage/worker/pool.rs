@@ -4,13 +4,13 @@
 
 use crate::core::event::stamp::{SECOND, Stamp};
 use crate::core::fault::{Fault, Result};
-use crate::stage::outcome::{Outcome, Standing};
-use crate::stage::worker::handler::Work;
-use crate::stage::worker::queue::{Queue, View};
-use crate::stage::worker::threads::{Begun, Crew, Word};
-use crate::store::lock::slots::{Promised, Slots, Taken};
+use crate::stage::outcome::{EventOutcome, Outcome};
+use crate::stage::worker::handler::Handler;
+use crate::stage::worker::queue::{LaneQueue, View};
+use crate::stage::worker::threads::{Assignment, Crew, PoolMessage};
+use crate::store::lock::slots::{Promised, Slots, SlotsTaken};
 use crate::store::lock::{self, Lane};
-use crate::store::queue::spool::{self, Head};
+use crate::store::queue::spool::{self, LaneHead};
 use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::State;
 use std::collections::BTreeMap;
@@ -26,15 +26,15 @@ const TICK: Duration = Duration::from_millis(5);
 
 /// Whether a pool ends when there is nothing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum PoolMode {
     /// It does.
     Drain,
     /// It sleeps until it hears something.
     Forever,
 }
 
-enum Start<'w> {
-    Begun(Box<Begun<'w>>),
+enum Claim<'w> {
+    Begun(Box<Assignment<'w>>),
     /// Somebody else does it.
     Elsewhere,
     /// Nothing can be done in it now.
@@ -47,13 +47,13 @@ enum Start<'w> {
 /// before each sleep, when the next event is due; the answer of the last call is returned.
 ///
 /// # Errors
-/// The machine's trouble, in [`Mode::Drain`]; else the box pauses.
+/// The machine's trouble, in [`PoolMode::Drain`]; else the box pauses.
 pub fn run(
     workspace: &Workspace,
-    work: &dyn Work,
+    work: &dyn Handler,
     width: &dyn Fn() -> usize,
-    mode: Mode,
-    (tell, hear): (&Sender<Word>, &Receiver<Word>),
+    mode: PoolMode,
+    (tell, hear): (&Sender<PoolMessage>, &Receiver<PoolMessage>),
     report: &mut dyn FnMut(Outcome),
     sleeping: &dyn Fn(Option<Stamp>),
 ) -> Result<Option<Stamp>> {
@@ -66,13 +66,13 @@ pub fn run(
             let width = width();
             let fill = if stopping || trouble.is_some() { Ok(()) } else { pool.fill(&mut crew, width) };
             if let Err(fault) = fill {
-                if mode == Mode::Forever {
+                if mode == PoolMode::Forever {
                     workspace.world.say(&format!("{fault}; {} pauses", work.side().name()));
                     pool.pause();
                 }
-                trouble = (mode == Mode::Drain).then_some(fault);
+                trouble = (mode == PoolMode::Drain).then_some(fault);
             }
-            let is_idle = crew.busy == 0 && (stopping || mode == Mode::Drain);
+            let is_idle = crew.busy == 0 && (stopping || mode == PoolMode::Drain);
             if is_idle {
                 return trouble.map_or(Ok(pool.due), Err);
             }
@@ -97,14 +97,14 @@ pub fn run(
             };
             for word in std::iter::once(first).chain(hear.try_iter()) {
                 match word {
-                    Word::Ended(view, outcome) => {
+                    PoolMessage::Ended(view, outcome) => {
                         crew.busy -= 1;
                         if let Some(fault) = pool.ended(*view, outcome.as_ref()) {
-                            if mode == Mode::Forever { pool.pause() } else { trouble = Some(fault) }
+                            if mode == PoolMode::Forever { pool.pause() } else { trouble = Some(fault) }
                         }
                         outcome.into_iter().for_each(&mut *report);
                     }
-                    Word::Stop => stopping = true,
+                    PoolMessage::Stop => stopping = true,
                     other => pool.hear(other),
                 }
             }
@@ -114,9 +114,9 @@ pub fn run(
 
 struct Pool<'w> {
     workspace: &'w Workspace,
-    work: &'w dyn Work,
-    mode: Mode,
-    queue: Queue<'w>,
+    work: &'w dyn Handler,
+    mode: PoolMode,
+    queue: LaneQueue<'w>,
     /// There may be something that the queue does not know.
     is_stale: bool,
     listed: Instant,
@@ -127,12 +127,12 @@ struct Pool<'w> {
 }
 
 impl<'w> Pool<'w> {
-    fn new(workspace: &'w Workspace, work: &'w dyn Work, mode: Mode) -> Self {
+    fn new(workspace: &'w Workspace, work: &'w dyn Handler, mode: PoolMode) -> Self {
         Self {
             workspace,
             work,
             mode,
-            queue: Queue::new(work),
+            queue: LaneQueue::new(work),
             is_stale: true,
             listed: Instant::now(),
             cost: Duration::ZERO,
@@ -164,10 +164,10 @@ impl<'w> Pool<'w> {
             let Some(view) = self.queue.next() else { return Ok(()) };
             let lane = view.lane.clone();
             match self.start(view) {
-                Ok(Start::Begun(begun)) => crew.give(*begun),
-                Ok(Start::Elsewhere) => self.queue.is_elsewhere(lane),
-                Ok(Start::Rests(view)) => self.queue.rests(view),
-                Ok(Start::NoSlot(view)) => self.queue.has_no_slot(view),
+                Ok(Claim::Begun(begun)) => crew.give(*begun),
+                Ok(Claim::Elsewhere) => self.queue.is_elsewhere(lane),
+                Ok(Claim::Rests(view)) => self.queue.rests(view),
+                Ok(Claim::NoSlot(view)) => self.queue.has_no_slot(view),
                 Err(fault) => {
                     self.queue.forget(&lane);
                     return Err(fault);
@@ -211,24 +211,24 @@ impl<'w> Pool<'w> {
         Ok(())
     }
 
-    fn start(&mut self, mut view: View) -> Result<Start<'w>> {
+    fn start(&mut self, mut view: View) -> Result<Claim<'w>> {
         let side = self.work.side();
         let groups = self.work.slots(self.work.key(&view.lane))?;
         if Slots::are_spent(self.workspace, &groups) {
-            return Ok(Start::NoSlot(view));
+            return Ok(Claim::NoSlot(view));
         }
-        let Some(mut tried) = Lane::probe(self.workspace, side, &view.lane)? else { return Ok(Start::Elsewhere) };
+        let Some(mut tried) = Lane::probe(self.workspace, side, &view.lane)? else { return Ok(Claim::Elsewhere) };
         let is_true = tried.found().is_some() && tried.found() == view.version;
         if let (true, Some((State::Wait, entry))) = (is_true, view.entries.first())
             && let Some(due) = entry.waits(self.workspace.world.now())
         {
             // Nobody is woken by this: nothing has changed.
             self.is_due(due);
-            return Ok(Start::Rests(view));
+            return Ok(Claim::Rests(view));
         }
         tried.arm()?;
-        let Taken::All(slots) = Slots::attempt(self.workspace, &groups, &Promised::default())? else {
-            return Ok(Start::NoSlot(view));
+        let SlotsTaken::All(slots) = Slots::attempt(self.workspace, &groups, &Promised::default())? else {
+            return Ok(Claim::NoSlot(view));
         };
         let lane = tried.take()?;
         lane.occupy(slots);
@@ -236,13 +236,13 @@ impl<'w> Pool<'w> {
             view.entries = spool::lane(self.workspace, side, &view.lane)?;
         }
         match spool::claim(self.workspace, side, &lane, &mut view.entries)? {
-            Head::Job(job) => return Ok(Start::Begun(Box::new((lane, job, view)))),
-            Head::NotDue(due) => self.is_due(due),
+            LaneHead::Job(job) => return Ok(Claim::Begun(Box::new((lane, job, view)))),
+            LaneHead::NotDue(due) => self.is_due(due),
             // Who brought something meanwhile has found the lane held; a pool that drains is not told.
-            Head::Nothing => self.is_stale |= self.mode == Mode::Drain,
+            LaneHead::Nothing => self.is_stale |= self.mode == PoolMode::Drain,
         }
         view.version = lane.release();
-        Ok(Start::Rests(view))
+        Ok(Claim::Rests(view))
     }
 
     /// A worker is through. Returns the machine's trouble.
@@ -251,19 +251,19 @@ impl<'w> Pool<'w> {
         // One that drains is not told when they are let go of, and would serve the others again and again.
         self.queue.again();
         match outcome {
-            Some(Outcome { id, state: Standing::Done(_) | Standing::Failed(_) }) => {
+            Some(Outcome { id, state: EventOutcome::Done(_) | EventOutcome::Failed(_) }) => {
                 // Nobody tells a pool that drains what came while it held the lane, and whoever put it there
                 // may have found the lane held.
-                let is_told = self.mode == Mode::Forever || !view.entries.is_empty();
+                let is_told = self.mode == PoolMode::Forever || !view.entries.is_empty();
                 self.is_stale |= !self.queue.ended(view, id) || !is_told;
                 return None;
             }
-            Some(Outcome { id, state: Standing::Waiting(due, _) }) => {
+            Some(Outcome { id, state: EventOutcome::Waiting(due, _) }) => {
                 self.queue.waits(view, id, *due);
                 self.is_due(*due);
                 return None;
             }
-            Some(Outcome { state: Standing::Untouched(fault), .. }) => {
+            Some(Outcome { state: EventOutcome::Untouched(fault), .. }) => {
                 self.queue.forget(&view.lane);
                 return Some(fault.clone());
             }
@@ -273,17 +273,17 @@ impl<'w> Pool<'w> {
         None
     }
 
-    fn hear(&mut self, word: Word) {
+    fn hear(&mut self, word: PoolMessage) {
         match word {
-            Word::Came(entry) if self.work.wants(&entry.lane) => self.is_stale |= !self.queue.came(entry),
-            Word::Freed(lane) if self.work.wants(&lane) => self.is_stale |= self.queue.freed(&lane),
-            Word::Slots => self.queue.has_slots(),
-            Word::Look => self.is_stale = true,
-            Word::Missed => {
+            PoolMessage::Came(entry) if self.work.wants(&entry.lane) => self.is_stale |= !self.queue.came(entry),
+            PoolMessage::Freed(lane) if self.work.wants(&lane) => self.is_stale |= self.queue.freed(&lane),
+            PoolMessage::Slots => self.queue.has_slots(),
+            PoolMessage::Look => self.is_stale = true,
+            PoolMessage::Missed => {
                 self.queue.missed();
                 self.is_stale = true;
             }
-            Word::Came(_) | Word::Freed(_) | Word::Ended(..) | Word::Stop => {}
+            PoolMessage::Came(_) | PoolMessage::Freed(_) | PoolMessage::Ended(..) | PoolMessage::Stop => {}
         }
     }
 
@@ -316,7 +316,7 @@ mod tests {
         let (tell, _hear) = mpsc::channel();
         std::thread::scope(|scope| {
             let mut crew = Crew::new(scope, &work, &tell);
-            let mut pool = Pool::new(&workspace, &work, Mode::Forever);
+            let mut pool = Pool::new(&workspace, &work, PoolMode::Forever);
             let from_now = |seconds| workspace.world.now().plus_seconds(seconds);
             (pool.paused, pool.due, pool.is_stale) = (paused.map(from_now), due.map(from_now), false);
             pool.fill(&mut crew, width).unwrap();

@@ -5,7 +5,7 @@
 use crate::core::event::entry::Entry;
 use crate::core::event::id::Id;
 use crate::core::event::stamp::Stamp;
-use crate::stage::worker::handler::Work;
+use crate::stage::worker::handler::Handler;
 use crate::store::workspace::mailbox::State;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
@@ -34,7 +34,7 @@ impl View {
 
 /// Where a lane stands.
 #[derive(Debug)]
-enum Place {
+enum LaneState {
     /// It waits for its turn.
     Queued(View),
     /// Nothing can be done in it now: it is empty, or its head is not due.
@@ -48,9 +48,9 @@ enum Place {
 }
 
 /// All lanes of one box that a pool has to do with.
-pub struct Queue<'w> {
-    work: &'w dyn Work,
-    lanes: HashMap<String, Place>,
+pub struct LaneQueue<'w> {
+    work: &'w dyn Handler,
+    lanes: HashMap<String, LaneState>,
     /// The lanes that wait for their turn, by the key that limits them.
     order: BTreeMap<String, VecDeque<String>>,
     /// The keys whose slots are all taken.
@@ -60,10 +60,10 @@ pub struct Queue<'w> {
     turn: usize,
 }
 
-impl<'w> Queue<'w> {
+impl<'w> LaneQueue<'w> {
     /// Nothing is known.
     #[must_use]
-    pub fn new(work: &'w dyn Work) -> Self {
+    pub fn new(work: &'w dyn Handler) -> Self {
         Self { work, lanes: HashMap::new(), order: BTreeMap::new(), full: HashSet::new(), aside: Vec::new(), turn: 0 }
     }
 
@@ -84,7 +84,7 @@ impl<'w> Queue<'w> {
         self.clear();
         for view in views {
             match self.lanes.get_mut(&view.lane) {
-                Some(Place::Here(news)) => *news = view.entries,
+                Some(LaneState::Here(news)) => *news = view.entries,
                 _ => self.push(view),
             }
         }
@@ -96,35 +96,35 @@ impl<'w> Queue<'w> {
         self.full.clear();
         self.aside.clear();
         self.lanes.retain(|_, place| match place {
-            Place::Resting(view) => view.entries.is_empty(),
-            Place::Here(_) | Place::Unsure => true,
-            Place::Queued(_) | Place::Elsewhere => false,
+            LaneState::Resting(view) => view.entries.is_empty(),
+            LaneState::Here(_) | LaneState::Unsure => true,
+            LaneState::Queued(_) | LaneState::Elsewhere => false,
         });
     }
 
     /// Something may have come that nobody was told of: nothing that is known is relied on.
     pub fn missed(&mut self) {
         self.clear();
-        self.lanes.retain(|_, place| matches!(place, Place::Here(_) | Place::Unsure));
-        self.lanes.values_mut().for_each(|place| *place = Place::Unsure);
+        self.lanes.retain(|_, place| matches!(place, LaneState::Here(_) | LaneState::Unsure));
+        self.lanes.values_mut().for_each(|place| *place = LaneState::Unsure);
     }
 
     /// A file has come into `ready`. False where nothing is known of its lane.
     pub fn came(&mut self, entry: Entry) -> bool {
         let lane = entry.lane.clone();
         match self.lanes.remove(&lane) {
-            Some(Place::Resting(mut view)) => {
+            Some(LaneState::Resting(mut view)) => {
                 view.add(State::Ready, entry);
                 self.push(view);
                 return true;
             }
-            Some(Place::Queued(mut view)) => {
+            Some(LaneState::Queued(mut view)) => {
                 view.add(State::Ready, entry);
-                self.lanes.insert(lane, Place::Queued(view));
+                self.lanes.insert(lane, LaneState::Queued(view));
             }
-            Some(Place::Here(mut news)) => {
+            Some(LaneState::Here(mut news)) => {
                 news.push((State::Ready, entry));
-                self.lanes.insert(lane, Place::Here(news));
+                self.lanes.insert(lane, LaneState::Here(news));
             }
             // When that has ended, it is listed.
             Some(other) => drop(self.lanes.insert(lane, other)),
@@ -137,8 +137,8 @@ impl<'w> Queue<'w> {
     pub fn freed(&mut self, lane: &str) -> bool {
         match self.lanes.remove(lane) {
             // Its head may have been taken out of the way; the version tells.
-            Some(Place::Resting(view)) if !view.entries.is_empty() => self.push(view),
-            Some(Place::Elsewhere) | None => return true,
+            Some(LaneState::Resting(view)) if !view.entries.is_empty() => self.push(view),
+            Some(LaneState::Elsewhere) | None => return true,
             Some(other) => drop(self.lanes.insert(lane.to_owned(), other)),
         }
         false
@@ -160,8 +160,8 @@ impl<'w> Queue<'w> {
             self.order.remove(&key);
         }
         let lane = lane?;
-        match self.lanes.insert(lane.clone(), Place::Here(Vec::new())) {
-            Some(Place::Queued(view)) => Some(view),
+        match self.lanes.insert(lane.clone(), LaneState::Here(Vec::new())) {
+            Some(LaneState::Queued(view)) => Some(view),
             _ => Some(View { lane, version: None, entries: Vec::new() }),
         }
     }
@@ -169,13 +169,13 @@ impl<'w> Queue<'w> {
     /// Somebody else holds this lane.
     pub fn is_elsewhere(&mut self, lane: String) {
         self.aside.push(lane.clone());
-        self.lanes.insert(lane, Place::Elsewhere);
+        self.lanes.insert(lane, LaneState::Elsewhere);
     }
 
     /// Lets those that somebody else held have another turn, before any lane that has had one since.
     pub fn again(&mut self) {
         for lane in std::mem::take(&mut self.aside) {
-            if matches!(self.lanes.get(&lane), Some(Place::Elsewhere)) {
+            if matches!(self.lanes.get(&lane), Some(LaneState::Elsewhere)) {
                 self.push(View { lane, version: None, entries: Vec::new() });
             }
         }
@@ -188,7 +188,7 @@ impl<'w> Queue<'w> {
 
     /// Nothing can be done in this lane now.
     pub fn rests(&mut self, view: View) {
-        self.lanes.insert(view.lane.clone(), Place::Resting(view));
+        self.lanes.insert(view.lane.clone(), LaneState::Resting(view));
     }
 
     /// The slots of this lane's key are all taken: it keeps its turn.
@@ -196,13 +196,13 @@ impl<'w> Queue<'w> {
         let key = self.work.key(&view.lane).to_owned();
         self.full.insert(key.clone());
         self.order.entry(key).or_default().push_front(view.lane.clone());
-        self.lanes.insert(view.lane.clone(), Place::Queued(view));
+        self.lanes.insert(view.lane.clone(), LaneState::Queued(view));
     }
 
     /// A worker is through with event `id`, and its lane goes to the end of the queue. False where only
     /// a listing can tell what is left in it.
     pub fn ended(&mut self, mut view: View, id: &Id) -> bool {
-        let Some(Place::Here(news)) = self.lanes.remove(&view.lane) else { return false };
+        let Some(LaneState::Here(news)) = self.lanes.remove(&view.lane) else { return false };
         news.into_iter().filter(|(_, entry)| entry.id != *id).for_each(|(state, entry)| view.add(state, entry));
         if view.entries.is_empty() {
             self.rests(view);
@@ -217,7 +217,7 @@ impl<'w> Queue<'w> {
     pub fn waits(&mut self, mut view: View, id: &Id, due: Stamp) {
         let mut head = Entry::fresh(id.clone(), view.lane.clone());
         head.due = Some(due);
-        if let Some(Place::Here(news)) = self.lanes.remove(&view.lane) {
+        if let Some(LaneState::Here(news)) = self.lanes.remove(&view.lane) {
             for (state, entry) in news {
                 view.add(state, entry);
             }
@@ -231,7 +231,7 @@ impl<'w> Queue<'w> {
     fn push(&mut self, view: View) {
         let key = self.work.key(&view.lane).to_owned();
         self.order.entry(key).or_default().push_back(view.lane.clone());
-        self.lanes.insert(view.lane.clone(), Place::Queued(view));
+        self.lanes.insert(view.lane.clone(), LaneState::Queued(view));
     }
 }
 
@@ -243,14 +243,14 @@ mod tests {
     use crate::stage::outcome::Outcome;
     use crate::store::lock::Lane;
     use crate::store::queue::spool::Job;
-    use crate::store::workspace::mailbox::Side;
+    use crate::store::workspace::mailbox::Mailbox;
 
     /// Lanes named `<key>.<rest>`.
     struct Named;
 
-    impl Work for Named {
-        fn side(&self) -> Side {
-            Side::Inbox
+    impl Handler for Named {
+        fn side(&self) -> Mailbox {
+            Mailbox::Inbox
         }
         fn wants(&self, _: &str) -> bool {
             true
@@ -275,13 +275,13 @@ mod tests {
         View { lane: lane.to_owned(), version: Some(2), entries }
     }
 
-    fn queue(views: Vec<View>) -> Queue<'static> {
-        let mut queue = Queue::new(&Named);
+    fn queue(views: Vec<View>) -> LaneQueue<'static> {
+        let mut queue = LaneQueue::new(&Named);
         queue.listed(views.into_iter());
         queue
     }
 
-    fn names(queue: &mut Queue) -> Vec<String> {
+    fn names(queue: &mut LaneQueue) -> Vec<String> {
         std::iter::from_fn(|| queue.next()).map(|view| view.lane).collect()
     }
 

@@ -3,7 +3,7 @@
 
 use crate::core::event::entry::Entry;
 use crate::stage::outcome::Outcome;
-use crate::stage::worker::handler::Work;
+use crate::stage::worker::handler::Handler;
 use crate::stage::worker::queue::View;
 use crate::store::lock::Lane;
 use crate::store::queue::spool::Job;
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a pool hears.
 #[derive(Debug)]
-pub enum Word {
+pub enum PoolMessage {
     /// A worker is through.
     Ended(Box<View>, Option<Outcome>),
     /// A file has come into `ready`.
@@ -36,31 +36,35 @@ pub enum Word {
 }
 
 /// What a worker needs: the lane that it lets go of, the event, and what is left behind it.
-pub(crate) type Begun<'w> = (Lane, Job<'w>, View);
+pub(crate) type Assignment<'w> = (Lane, Job<'w>, View);
 
 /// The place where workers find what they are to do.
-type Desk<'w> = Arc<Mutex<Receiver<Begun<'w>>>>;
+type Assignments<'w> = Arc<Mutex<Receiver<Assignment<'w>>>>;
 
 /// Workers, and how many of them are at work.
 pub(crate) struct Crew<'s, 'e, 'w> {
     scope: &'s Scope<'s, 'e>,
-    work: &'w dyn Work,
-    tell: Sender<Word>,
-    give: Sender<Begun<'w>>,
-    desk: Desk<'w>,
+    work: &'w dyn Handler,
+    tell: Sender<PoolMessage>,
+    give: Sender<Assignment<'w>>,
+    desk: Assignments<'w>,
     hired: usize,
     /// How many events are being worked on.
     pub(crate) busy: usize,
 }
 
 impl<'s, 'w: 's> Crew<'s, '_, 'w> {
-    pub(crate) fn new<'e>(scope: &'s Scope<'s, 'e>, work: &'w dyn Work, tell: &Sender<Word>) -> Crew<'s, 'e, 'w> {
+    pub(crate) fn new<'e>(
+        scope: &'s Scope<'s, 'e>,
+        work: &'w dyn Handler,
+        tell: &Sender<PoolMessage>,
+    ) -> Crew<'s, 'e, 'w> {
         let (give, take) = mpsc::channel();
         Crew { scope, work, tell: tell.clone(), give, desk: Arc::new(Mutex::new(take)), hired: 0, busy: 0 }
     }
 
     /// Has somebody work on an event. Where no thread can be made, it is done here.
-    pub(crate) fn give(&mut self, begun: Begun<'w>) {
+    pub(crate) fn give(&mut self, begun: Assignment<'w>) {
         if self.busy == self.hired {
             let (work, tell, desk) = (self.work, self.tell.clone(), Arc::clone(&self.desk));
             let hired = std::thread::Builder::new().spawn_scoped(self.scope, move || {
@@ -91,16 +95,16 @@ impl<'s, 'w: 's> Crew<'s, '_, 'w> {
     }
 }
 
-fn next<'w>(desk: &Desk<'w>) -> Option<Begun<'w>> {
+fn next<'w>(desk: &Assignments<'w>) -> Option<Assignment<'w>> {
     desk.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
 }
 
 /// One event, then its lane is let go of. A panic costs that event one of its lives, and nobody else
 /// anything.
-fn serve(work: &dyn Work, tell: &Sender<Word>, (lane, job, mut view): Begun) {
+fn serve(work: &dyn Handler, tell: &Sender<PoolMessage>, (lane, job, mut view): Assignment) {
     let id = job.entry.id.clone();
     let outcome = catch_unwind(AssertUnwindSafe(|| work.run(job, &lane))).ok();
     view.entries.retain(|(_, entry)| entry.id != id);
     view.version = lane.release();
-    let _ = tell.send(Word::Ended(Box::new(view), outcome));
+    let _ = tell.send(PoolMessage::Ended(Box::new(view), outcome));
 }

@@ -1,7 +1,7 @@
 //! Reading agents, and what every definition in the workspace says about itself.
 
 use crate::core::config::FILE;
-use crate::core::definition::headline::{self, Summary};
+use crate::core::definition::headline::{self, Headline};
 use crate::core::definition::{self, Agent, Cron};
 use crate::core::event::session_name;
 use crate::core::fault::{Fault, Kind, Result};
@@ -142,7 +142,7 @@ pub fn folders(workspace: &Workspace, kind: &str) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// Where they cannot be listed.
-pub fn summaries(workspace: &Workspace, kind: &str, file: &str) -> Result<Vec<(String, Summary)>> {
+pub fn summaries(workspace: &Workspace, kind: &str, file: &str) -> Result<Vec<(String, Headline)>> {
     let read = |id: String| {
         let text = fs::read_to_string(workspace.path(kind).join(&id).join(file)).ok()?;
         Some((id, headline::read(&text)))

@@ -27,7 +27,7 @@ const MAX_CHANGED: u64 = 8 << 20;
 const MAX_ROOTS: usize = 40;
 
 /// What an agent may reach, by the names that it knows.
-pub struct Desk<'a> {
+pub struct AgentFiles<'a> {
     workspace: &'a Workspace,
     reach: Reach,
     /// Names that are links, and where they lead: the owner's, at the top of the workspace or in an agent's file.
@@ -35,7 +35,7 @@ pub struct Desk<'a> {
 }
 
 /// Where a path lies.
-pub struct Place {
+pub struct Located {
     /// How it is told.
     pub shown: String,
     /// It lies outside the workspace: what it says is told as data.
@@ -57,20 +57,20 @@ pub struct Opened {
     /// How large it is, in bytes.
     pub size: u64,
     /// Where it lies.
-    pub place: Place,
+    pub place: Located,
 }
 
 /// What can be walked through or read.
-pub enum Start {
+pub enum WalkStart {
     /// A folder, and where it lies.
-    Folder(OwnedFd, Place),
+    Folder(OwnedFd, Located),
     /// A file.
     File(Opened),
     /// Nothing of its own: these lie in it, by the names that can be asked for.
     Several(Vec<String>),
 }
 
-impl<'a> Desk<'a> {
+impl<'a> AgentFiles<'a> {
     /// The desk of an agent, as it is now.
     ///
     /// # Errors
@@ -98,8 +98,8 @@ impl<'a> Desk<'a> {
     /// What is to be listed or searched.
     ///
     /// # Errors
-    /// As [`Desk::open`].
-    pub fn start(&self, path: &str) -> Result<Start> {
+    /// As [`AgentFiles::open`].
+    pub fn start(&self, path: &str) -> Result<WalkStart> {
         let place = match self.place(path, false) {
             Ok(place) => place,
             Err(refused) => {
@@ -112,13 +112,13 @@ impl<'a> Desk<'a> {
                 return if several.is_empty() {
                     Err(refused)
                 } else {
-                    Ok(Start::Several(several.into_iter().collect()))
+                    Ok(WalkStart::Several(several.into_iter().collect()))
                 };
             }
         };
         match place.beneath()?.folder(&place.below) {
-            Ok(folder) => Ok(Start::Folder(folder, place)),
-            Err(Errno::NOTDIR) => self.open(path).map(Start::File),
+            Ok(folder) => Ok(WalkStart::Folder(folder, place)),
+            Err(Errno::NOTDIR) => self.open(path).map(WalkStart::File),
             Err(e) => Err(place.refused("open", e)),
         }
     }
@@ -127,7 +127,7 @@ impl<'a> Desk<'a> {
     /// nobody else uses.
     ///
     /// # Errors
-    /// As [`Desk::open`]; `Machine` where the disk cannot.
+    /// As [`AgentFiles::open`]; `Machine` where the disk cannot.
     pub fn write(&self, path: &str, bytes: &[u8], temp: &str) -> Result<bool> {
         if path.ends_with('/') {
             return Err(Fault::data(format!("{path} is a folder's name; nothing was written")));
@@ -155,7 +155,7 @@ impl<'a> Desk<'a> {
     /// comes, and what somebody else has written is not written over.
     ///
     /// # Errors
-    /// As [`Desk::write`], and what `change` says.
+    /// As [`AgentFiles::write`], and what `change` says.
     pub fn change<T>(&self, path: &str, temp: &str, change: impl FnOnce(&str) -> Result<(String, T)>) -> Result<T> {
         let place = self.place(path, true)?;
         let _alone = Only::wait(self.workspace, "desk")?;
@@ -209,7 +209,7 @@ impl<'a> Desk<'a> {
         Ok(self.reach.root.join(inside).components().collect())
     }
 
-    fn place(&self, path: &str, is_write: bool) -> Result<Place> {
+    fn place(&self, path: &str, is_write: bool) -> Result<Located> {
         let named = self.absolute(path)?;
         let link = named.ancestors().find_map(|above| self.links.get_key_value(above));
         let real = match link {
@@ -225,7 +225,7 @@ impl<'a> Desk<'a> {
             true => (real.parent().unwrap_or(root), true),
             false => (root, false),
         };
-        Ok(Place {
+        Ok(Located {
             shown: self.shown(&named),
             is_outside: !named.starts_with(&self.reach.root),
             below: real.strip_prefix(base).unwrap_or(&real).to_path_buf(),
@@ -254,7 +254,7 @@ impl<'a> Desk<'a> {
     }
 }
 
-impl Place {
+impl Located {
     /// Agents may write here, so what is here may have been put here.
     #[must_use]
     pub fn is_theirs(&self) -> bool {

@@ -1,6 +1,6 @@
 //! What is wrong with what the owner has written about agents and crons, and in the guide.
 
-use crate::core::definition::{self, Watch};
+use crate::core::definition::{self, WatchSetting};
 use crate::core::event::session_name;
 use crate::core::fault::Fault;
 use crate::core::text::problem::{self, Problem};
@@ -12,13 +12,13 @@ use std::fs;
 use std::io::ErrorKind;
 
 /// Reads one definition: id, path, text.
-type Reader<'a> = &'a dyn Fn(&str, &str, &str) -> Result<Vec<Problem>, Problem>;
+type Check<'a> = &'a dyn Fn(&str, &str, &str) -> Result<Vec<Problem>, Problem>;
 
 /// Everything that is wrong with agents, crons and the guide, also that their folders cannot be listed.
 #[must_use]
 pub fn of(workspace: &Workspace) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut look = |kind: &str, file: &str, read: Reader| {
+    let mut look = |kind: &str, file: &str, read: Check| {
         let ids = folders(workspace, kind).map_err(|fault| problems.push(Problem::error(kind, fault.to_string())));
         for id in ids.unwrap_or_default() {
             let path = format!("{kind}/{id}/{file}");
@@ -44,7 +44,7 @@ pub fn of(workspace: &Workspace) -> Vec<Problem> {
         // A model that everybody uses is said once, too.
         let budgets = if agent.model.is_some() { vec![&config.budget, &agent.budget] } else { vec![&agent.budget] };
         chosen.unpriced(&budgets).map_or(Ok(()), |fault| Err(wrong(fault)))?;
-        let deaf = (agent.watch == Some(Watch::Tasks) && agent.tools.approve(TASKS).is_none()).then(|| {
+        let deaf = (agent.watch == Some(WatchSetting::Tasks) && agent.tools.approve(TASKS).is_none()).then(|| {
             let what = format!("it watches tasks, and may not use the tool `{TASKS}`");
             Problem::warning(path, what).at(problem::locate(text, "watch"))
         });

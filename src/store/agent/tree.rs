@@ -2,7 +2,7 @@
 //! bounded in names and in time. What `.gitignore` names is known, and not entered.
 
 use crate::core::fault::{Fault, Result};
-use crate::store::agent::files::{self, Place};
+use crate::store::agent::files::{self, Located};
 use crate::store::fs::beneath::Beneath;
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
@@ -26,7 +26,7 @@ const IGNORE: &str = ".gitignore";
 
 /// Something in the tree.
 #[derive(Debug)]
-pub struct Entry {
+pub struct TreeEntry {
     /// Its path from where the walk began.
     pub path: PathBuf,
     /// What it is.
@@ -34,16 +34,16 @@ pub struct Entry {
     /// Some `.gitignore` names it, or it is git's own.
     pub is_ignored: bool,
     depth: usize,
-    rules: Option<Rc<Rules>>,
+    rules: Option<Rc<IgnoreRules>>,
 }
 
 #[derive(Debug)]
-struct Rules {
+struct IgnoreRules {
     here: Gitignore,
     above: Option<Rc<Self>>,
 }
 
-impl Rules {
+impl IgnoreRules {
     fn ignore(&self, path: &Path, is_folder: bool) -> bool {
         match self.here.matched(path, is_folder) {
             Match::Ignore(_) => true,
@@ -56,8 +56,8 @@ impl Rules {
 /// A walk, as far as it has come.
 pub struct Tree<'a> {
     folder: Beneath,
-    place: &'a Place,
-    next: Vec<Entry>,
+    place: &'a Located,
+    next: Vec<TreeEntry>,
     names: usize,
     until: Instant,
     is_cut: bool,
@@ -68,7 +68,7 @@ impl<'a> Tree<'a> {
     ///
     /// # Errors
     /// Where the folder cannot be listed.
-    pub fn begin(folder: OwnedFd, place: &'a Place, top: &Path, until: Instant) -> std::io::Result<Self> {
+    pub fn begin(folder: OwnedFd, place: &'a Located, top: &Path, until: Instant) -> std::io::Result<Self> {
         let folder = Beneath::of(folder, true);
         let mut tree = Self { folder, place, next: Vec::new(), names: 0, until, is_cut: false };
         tree.list(Path::new(""), 0, above(place, top))?;
@@ -82,7 +82,7 @@ impl<'a> Tree<'a> {
     }
 
     /// Goes into a folder: what is in it comes next. One that cannot be read is passed over.
-    pub fn enter(&mut self, entry: &Entry) {
+    pub fn enter(&mut self, entry: &TreeEntry) {
         if entry.depth >= MAX_DEPTH {
             self.is_cut = true;
         } else if entry.kind == FileType::Directory && !entry.is_ignored {
@@ -92,7 +92,7 @@ impl<'a> Tree<'a> {
 
     /// Opens a file of it, if it may be read.
     #[must_use]
-    pub fn open(&self, entry: &Entry) -> Option<File> {
+    pub fn open(&self, entry: &TreeEntry) -> Option<File> {
         let file = self.folder.file(&entry.path).ok()?;
         files::is_plain(&file, "", self.place.is_theirs()).ok()?;
         Some(file)
@@ -100,13 +100,13 @@ impl<'a> Tree<'a> {
 
     /// How large a file of it is, in bytes.
     #[must_use]
-    pub fn size(&self, entry: &Entry) -> Option<u64> {
+    pub fn size(&self, entry: &TreeEntry) -> Option<u64> {
         let folder = self.folder.folder(entry.path.parent()?).ok()?;
         let stat = statat(folder, entry.path.file_name()?, AtFlags::SYMLINK_NOFOLLOW).ok()?;
         u64::try_from(stat.st_size).ok()
     }
 
-    fn list(&mut self, below: &Path, depth: usize, above: Option<Rc<Rules>>) -> std::io::Result<()> {
+    fn list(&mut self, below: &Path, depth: usize, above: Option<Rc<IgnoreRules>>) -> std::io::Result<()> {
         let folder = self.folder.folder(below)?;
         let mut found: Vec<(OsString, FileType)> = Vec::new();
         for entry in Dir::read_from(&folder)? {
@@ -139,7 +139,7 @@ impl<'a> Tree<'a> {
             let path = below.join(&name);
             let is_folder = kind == FileType::Directory;
             let named = || rules.as_ref().is_some_and(|rules| rules.ignore(&self.place.path.join(&path), is_folder));
-            Entry { is_ignored: name == ".git" || named(), path, kind, depth, rules: rules.clone() }
+            TreeEntry { is_ignored: name == ".git" || named(), path, kind, depth, rules: rules.clone() }
         }));
         Ok(())
     }
@@ -150,9 +150,9 @@ impl<'a> Tree<'a> {
 }
 
 impl Iterator for Tree<'_> {
-    type Item = Entry;
+    type Item = TreeEntry;
 
-    fn next(&mut self) -> Option<Entry> {
+    fn next(&mut self) -> Option<TreeEntry> {
         if self.is_over() && !self.next.is_empty() {
             self.is_cut = true;
             return None;
@@ -174,7 +174,7 @@ pub fn pattern(glob: &str) -> Result<impl Fn(&Path) -> bool + use<>> {
 
 /// The rules of the folders above the first, from `top` down, as far as the agent may know of them: the
 /// workspace's own, and those that lie in reach.
-fn above(place: &Place, top: &Path) -> Option<Rc<Rules>> {
+fn above(place: &Located, top: &Path) -> Option<Rc<IgnoreRules>> {
     let folders: Vec<&Path> = place.path.ancestors().skip(1).take_while(|above| above.starts_with(top)).collect();
     folders.into_iter().rev().fold(None, |rules_above, folder| {
         let file = Beneath::open(folder, true).and_then(|folder| folder.file(Path::new(IGNORE))).ok();
@@ -183,7 +183,7 @@ fn above(place: &Place, top: &Path) -> Option<Rc<Rules>> {
 }
 
 /// The rules in a file, for what lies in `folder`, and before them those above.
-fn rules(folder: &Path, file: Option<File>, above: Option<Rc<Rules>>) -> Option<Rc<Rules>> {
+fn rules(folder: &Path, file: Option<File>, above: Option<Rc<IgnoreRules>>) -> Option<Rc<IgnoreRules>> {
     let mut text = Vec::new();
     let is_read = file.is_some_and(|file| {
         files::is_plain(&file, IGNORE, false).is_ok() && file.take(MAX_IGNORE).read_to_end(&mut text).is_ok()
@@ -194,7 +194,7 @@ fn rules(folder: &Path, file: Option<File>, above: Option<Rc<Rules>>) -> Option<
         let _ = builder.add_line(None, line);
     }
     match builder.build() {
-        Ok(here) if is_read && !here.is_empty() => Some(Rc::new(Rules { here, above })),
+        Ok(here) if is_read && !here.is_empty() => Some(Rc::new(IgnoreRules { here, above })),
         _ => above,
     }
 }

@@ -12,13 +12,13 @@ const GRAIN: i64 = SECOND / 10;
 
 /// By what a file is known again: inode, size, the instants of its last two kinds of change in
 /// nanoseconds. Nothing where there is none.
-pub(crate) type Print = Option<(u64, u64, i128, i128)>;
+pub(crate) type Fingerprint = Option<(u64, u64, i128, i128)>;
 
 /// Values made of files, by a name.
 #[derive(Debug, Default)]
-pub struct Kept<T>(Mutex<HashMap<String, (Vec<Print>, T)>>);
+pub struct FileCache<T>(Mutex<HashMap<String, (Vec<Fingerprint>, T)>>);
 
-impl<T: Clone> Kept<T> {
+impl<T: Clone> FileCache<T> {
     /// The value called `name`, made of these files: the one that was made before where none of them
     /// has changed since.
     ///
@@ -31,7 +31,7 @@ impl<T: Clone> Kept<T> {
         now: Stamp,
         make: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
-        let prints: Vec<Print> = files.iter().map(|path| print(path)).collect();
+        let prints: Vec<Fingerprint> = files.iter().map(|path| print(path)).collect();
         if let Some((_, value)) = self.lock().get(name).filter(|(known, _)| *known == prints) {
             return Ok(value.clone());
         }
@@ -48,17 +48,17 @@ impl<T: Clone> Kept<T> {
         self.lock().get(name).map(|(_, value)| value.clone())
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, (Vec<Print>, T)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, (Vec<Fingerprint>, T)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Whether a file would show that it changes again.
-pub(crate) fn is_settled(print: Print, now: Stamp) -> bool {
+pub(crate) fn is_settled(print: Fingerprint, now: Stamp) -> bool {
     print.is_none_or(|(.., changed)| changed / 1000 + i128::from(GRAIN) < i128::from(now.0))
 }
 
-pub(crate) fn print(path: &Path) -> Print {
+pub(crate) fn print(path: &Path) -> Fingerprint {
     let meta = fs::metadata(path).ok()?;
     let nanos = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
     let (written, changed) = (nanos(meta.mtime(), meta.mtime_nsec()), nanos(meta.ctime(), meta.ctime_nsec()));
@@ -73,7 +73,7 @@ mod tests {
     fn a_value_is_made_again_when_a_file_has_changed_come_or_gone() {
         let dir = tempfile::tempdir().unwrap();
         let files = [dir.path().join("a"), dir.path().join("b")];
-        let kept = Kept::<String>::default();
+        let kept = FileCache::<String>::default();
         let later = Stamp(i64::MAX);
         let text = |now| {
             let make = || Ok::<_, ()>(files.iter().map(|f| fs::read_to_string(f).unwrap_or_default()).collect());

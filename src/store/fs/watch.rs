@@ -66,7 +66,7 @@ pub struct Change {
 }
 
 /// A folder being watched.
-struct Folder {
+struct WatchedFolder {
     path: PathBuf,
     hears: Hears,
     /// The kernel's number of it.
@@ -76,7 +76,7 @@ struct Folder {
 /// Folders being watched, and a timer on the real-time clock.
 pub struct Watch {
     kernel: OwnedFd,
-    folders: Mutex<Vec<Folder>>,
+    folders: Mutex<Vec<WatchedFolder>>,
     hint: OwnedFd,
     timer: OwnedFd,
     /// When everything is looked at again, whatever was heard meanwhile.
@@ -105,7 +105,7 @@ impl Watch {
         let kernel = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(unwatchable)?;
         let add = |(path, hears): &(PathBuf, Hears)| {
             let number = inotify::add_watch(&kernel, path, hears.flags());
-            number.map(|number| Folder { path: path.clone(), hears: *hears, number })
+            number.map(|number| WatchedFolder { path: path.clone(), hears: *hears, number })
         };
         let folders = folders.iter().map(add).collect::<std::result::Result<Vec<_>, _>>().map_err(unwatchable)?;
         let hint = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).at("make", Path::new("a bell"))?;
@@ -122,12 +122,12 @@ impl Watch {
         let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
         match folders.iter_mut().find(|known| known.path == folder) {
             Some(known) => known.number = number,
-            None => folders.push(Folder { path: folder.to_path_buf(), hears, number }),
+            None => folders.push(WatchedFolder { path: folder.to_path_buf(), hears, number }),
         }
     }
 
     /// Watches those anew that went away and have come back; anything may have changed in them.
-    fn renew(&self, folders: &mut [Folder]) -> Vec<Change> {
+    fn renew(&self, folders: &mut [WatchedFolder]) -> Vec<Change> {
         let mut renewed = Vec::new();
         for (at, folder) in folders.iter_mut().enumerate().filter(|(_, folder)| folder.hears == Hears::Edits) {
             let number = inotify::add_watch(&self.kernel, &folder.path, folder.hears.flags());
@@ -152,7 +152,7 @@ impl Watch {
         let mut reader = inotify::Reader::new(&self.kernel, &mut buffer);
         let mut changes = Vec::new();
         let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = |folders: &[Folder], number| folders.iter().position(|folder| folder.number == number);
+        let place = |folders: &[WatchedFolder], number| folders.iter().position(|folder| folder.number == number);
         let mut has_folder = false;
         loop {
             let event = match reader.next() {

@@ -15,13 +15,13 @@ use std::path::{Path, PathBuf};
 
 /// A lock that this process holds until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct FileLock {
     pub(crate) path: PathBuf,
     pub(crate) lock: File,
     pub(crate) write: Option<File>,
 }
 
-impl Held {
+impl FileLock {
     /// Tries, and leaves no trace where it fails or is not armed.
     pub(crate) fn attempt(path: &Path, how: FlockOperation) -> Result<Option<Self>> {
         loop {
@@ -47,7 +47,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for FileLock {
     fn drop(&mut self) {
         // Unlock first, close the written descriptor second: the close wakes the waiters.
         let _ = flock(&self.lock, FlockOperation::Unlock);

@@ -10,10 +10,10 @@ pub mod slots;
 
 use crate::core::fault::Result;
 use crate::store::fs::At;
-use crate::store::lock::held::Held;
+use crate::store::lock::held::FileLock;
 use crate::store::lock::slots::Slots;
 use crate::store::workspace::Workspace;
-use crate::store::workspace::mailbox::Side;
+use crate::store::workspace::mailbox::Mailbox;
 use rustix::fs::FlockOperation;
 use rustix::io::{FdFlags, fcntl_setfd};
 use std::fs::{self, File};
@@ -32,7 +32,7 @@ pub struct Tried {
     name: String,
     content: Option<u64>,
     fresh: u64,
-    held: Held,
+    held: FileLock,
 }
 
 impl Tried {
@@ -76,7 +76,7 @@ pub struct Lane {
     pub name: String,
     version: u64,
     slots: Mutex<Slots>,
-    held: Held,
+    held: FileLock,
 }
 
 impl Lane {
@@ -84,9 +84,9 @@ impl Lane {
     ///
     /// # Errors
     /// Where the lock file cannot be made.
-    pub fn probe(workspace: &Workspace, side: Side, name: &str) -> Result<Option<Tried>> {
+    pub fn probe(workspace: &Workspace, side: Mailbox, name: &str) -> Result<Option<Tried>> {
         let path = lane_path(workspace, side, name);
-        let held = Held::attempt(&path, FlockOperation::NonBlockingLockExclusive)?;
+        let held = FileLock::attempt(&path, FlockOperation::NonBlockingLockExclusive)?;
         Ok(held.map(|held| Tried {
             name: name.to_owned(),
             content: read_version(&held.lock),
@@ -99,7 +99,7 @@ impl Lane {
     ///
     /// # Errors
     /// Where the lock file cannot be made or written.
-    pub fn attempt(workspace: &Workspace, side: Side, name: &str) -> Result<Option<Self>> {
+    pub fn attempt(workspace: &Workspace, side: Mailbox, name: &str) -> Result<Option<Self>> {
         Self::probe(workspace, side, name)?.map(Tried::take).transpose()
     }
 
@@ -162,7 +162,7 @@ pub struct Seen {
 ///
 /// # Errors
 /// Where it cannot be made.
-pub fn look(workspace: &Workspace, side: Side, name: &str) -> Result<Seen> {
+pub fn look(workspace: &Workspace, side: Mailbox, name: &str) -> Result<Seen> {
     if let Ok(file) = File::open(lane_path(workspace, side, name)) {
         let served = file.metadata().and_then(|m| m.modified()).ok();
         if let Some(version) = read_version(&file) {
@@ -173,7 +173,7 @@ pub fn look(workspace: &Workspace, side: Side, name: &str) -> Result<Seen> {
     Ok(Seen { version, served: None })
 }
 
-fn lane_path(workspace: &Workspace, side: Side, name: &str) -> PathBuf {
+fn lane_path(workspace: &Workspace, side: Mailbox, name: &str) -> PathBuf {
     workspace.root.join(".claw/locks").join(side.name()).join(name)
 }
 
@@ -185,7 +185,7 @@ fn read_version(file: &File) -> Option<u64> {
 
 /// A lock on something there is one of: routing, a box's drop zone.
 #[derive(Debug)]
-pub struct Only(Held);
+pub struct Only(FileLock);
 
 impl Only {
     /// Waits for the lock `name`; its holders are quick.
@@ -195,7 +195,7 @@ impl Only {
     pub fn wait(workspace: &Workspace, name: &str) -> Result<Self> {
         let path = workspace.root.join(".claw/locks").join(name);
         loop {
-            if let Some(held) = Held::attempt(&path, FlockOperation::LockExclusive)? {
+            if let Some(held) = FileLock::attempt(&path, FlockOperation::LockExclusive)? {
                 return Ok(Self(held));
             }
         }
@@ -207,7 +207,7 @@ impl Only {
     /// Where the lock file cannot be made.
     pub fn attempt(workspace: &Workspace, name: &str) -> Result<Option<Self>> {
         let path = workspace.root.join(".claw/locks").join(name);
-        Ok(Held::attempt(&path, FlockOperation::NonBlockingLockExclusive)?.map(Self))
+        Ok(FileLock::attempt(&path, FlockOperation::NonBlockingLockExclusive)?.map(Self))
     }
 
     /// Leaves the lock to the program that this process becomes: it holds it until it and all that it has

@@ -3,9 +3,9 @@
 
 use crate::core::fault::Result;
 use crate::store::fs::At;
-use crate::store::lock::held::Held;
+use crate::store::lock::held::FileLock;
 use crate::store::workspace::Workspace;
-use crate::store::workspace::own_slots::Ours;
+use crate::store::workspace::own_slots::OwnSlots;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use std::fs::File;
@@ -24,9 +24,9 @@ fn slot_path(workspace: &Workspace, group: &str, number: u32) -> PathBuf {
 #[derive(Debug, Default)]
 pub struct Slots {
     names: Vec<(String, u32)>,
-    ours: Arc<Ours>,
+    ours: Arc<OwnSlots>,
     /// Behind what `Drop` does: whoever is woken by their release may try them.
-    pub(crate) held: Vec<Held>,
+    pub(crate) held: Vec<FileLock>,
 }
 
 impl Drop for Slots {
@@ -37,7 +37,7 @@ impl Drop for Slots {
 
 /// What came of a try to take slots.
 #[derive(Debug)]
-pub enum Taken {
+pub enum SlotsTaken {
     /// One of every group.
     All(Slots),
     /// None at all: of these groups, from the first one, the last is full.
@@ -55,9 +55,9 @@ impl Slots {
     ///
     /// # Errors
     /// Where a lock file cannot be made.
-    pub fn attempt(workspace: &Workspace, groups: &[Group], own: &Promised) -> Result<Taken> {
+    pub fn attempt(workspace: &Workspace, groups: &[Group], own: &Promised) -> Result<SlotsTaken> {
         let ours = &workspace.memo.slots;
-        let mut held: Vec<(Held, &str, u32)> = Vec::with_capacity(groups.len());
+        let mut held: Vec<(FileLock, &str, u32)> = Vec::with_capacity(groups.len());
         'groups: for (index, (group, limit)) in groups.iter().enumerate() {
             let mine = own.number(group).filter(|number| number < limit);
             // Anywhere: the first ones are the ones that are taken.
@@ -67,13 +67,13 @@ impl Slots {
                     continue;
                 }
                 let path = slot_path(workspace, group, number);
-                if let Some(slot) = Held::attempt(&path, FlockOperation::NonBlockingLockExclusive)? {
+                if let Some(slot) = FileLock::attempt(&path, FlockOperation::NonBlockingLockExclusive)? {
                     held.push((slot, group, number));
                     continue 'groups;
                 }
             }
             give_back(workspace, held, own)?;
-            return Ok(Taken::Full(index + 1));
+            return Ok(SlotsTaken::Full(index + 1));
         }
         let mut slots = Self { ours: Arc::clone(ours), names: Vec::new(), held: Vec::new() };
         for (mut slot, group, number) in held {
@@ -82,13 +82,13 @@ impl Slots {
             slots.names.push((group.to_owned(), number));
             ours.add(group, number);
         }
-        Ok(Taken::All(slots))
+        Ok(SlotsTaken::All(slots))
     }
 }
 
 /// Lets go of slots that nothing was done with. That wakes nobody; but one that somebody else was promised
 /// meanwhile may be all that he waits for, so he hears of it.
-fn give_back(workspace: &Workspace, held: Vec<(Held, &str, u32)>, own: &Promised) -> Result<()> {
+fn give_back(workspace: &Workspace, held: Vec<(FileLock, &str, u32)>, own: &Promised) -> Result<()> {
     for (slot, group, number) in held {
         drop(slot);
         // Looked at behind the release: who is promised it from here on tries it once more before he sleeps.
@@ -105,7 +105,7 @@ fn give_back(workspace: &Workspace, held: Vec<(Held, &str, u32)>, own: &Promised
 /// sleeper waiting for ever. Whoever was promised one in a wide group was promised one in every narrower group
 /// before, so no two wait for each other's promises.
 #[derive(Debug, Default)]
-pub struct Promised(Vec<(String, u32, Held)>);
+pub struct Promised(Vec<(String, u32, FileLock)>);
 
 impl Promised {
     /// Keeps what was promised in these groups, lets go of the rest, and asks for what is missing. True where
@@ -123,7 +123,7 @@ impl Promised {
             let first = u32::try_from(workspace.world.random() % u64::from(*limit).max(1)).unwrap_or_default();
             for number in (first..*limit).chain(0..first) {
                 let path = Self::path(workspace, group, number);
-                if let Some(mut held) = Held::attempt(&path, FlockOperation::NonBlockingLockExclusive)? {
+                if let Some(mut held) = FileLock::attempt(&path, FlockOperation::NonBlockingLockExclusive)? {
                     // Whoever left it alone hears when it is let go of.
                     held.arm()?;
                     self.0.push((group.clone(), number, held));

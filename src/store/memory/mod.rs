@@ -8,11 +8,11 @@ pub mod note_file;
 use crate::core::event::id::{Id, is_name_byte};
 use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::memory::recall::{self, Line};
+use crate::core::memory::recall::{self, NoteLine};
 use crate::store::fs::At;
 use crate::store::fs::beneath::Beneath;
 use crate::store::lock::Lane;
-use crate::store::memory::note_file::Sheet;
+use crate::store::memory::note_file::NoteFile;
 use crate::store::workspace::Workspace;
 use crate::world;
 use std::fs;
@@ -26,7 +26,7 @@ const MAX_SEARCHED: u64 = 256 << 20;
 
 /// Where a note goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Shelf {
+pub enum NotePlace {
     /// `memories/topics/<name>.md`.
     Topic(String),
     /// `memories/projects/<name>.md`.
@@ -35,7 +35,7 @@ pub enum Shelf {
     Daily,
 }
 
-impl Shelf {
+impl NotePlace {
     /// The shelf that an event's `meta` names.
     ///
     /// # Errors
@@ -72,10 +72,10 @@ impl Shelf {
 ///
 /// # Errors
 /// Where it cannot be written.
-pub fn note(workspace: &Workspace, shelf: &Shelf, id: &Id, text: &str) -> Result<String> {
+pub fn note(workspace: &Workspace, shelf: &NotePlace, id: &Id, text: &str) -> Result<String> {
     let name = shelf.file(id.stamp());
     let sync = workspace.sync()?;
-    let mut sheet = Sheet::open(workspace, &name, sync)?;
+    let mut sheet = NoteFile::open(workspace, &name, sync)?;
     let mark = format!("<!-- {id} -->");
     // What a person has written, or a power cut torn, may be no UTF-8.
     let last = |text: &[u8]| String::from_utf8_lossy(text).lines().position(|l| l.contains(&mark)).map(|n| n + 1);
@@ -99,7 +99,7 @@ pub fn note(workspace: &Workspace, shelf: &Shelf, id: &Id, text: &str) -> Result
 ///
 /// # Errors
 /// `Later` where git does not.
-pub fn commit(workspace: &Workspace, lane: &Lane, shelf: &Shelf, id: &Id, text: &str) -> Result<()> {
+pub fn commit(workspace: &Workspace, lane: &Lane, shelf: &NotePlace, id: &Id, text: &str) -> Result<()> {
     if !workspace.config()?.memories.git || !workspace.is_trusted {
         return Ok(());
     }
@@ -129,7 +129,7 @@ fn first_words(text: &str) -> String {
 ///
 /// # Errors
 /// Where the notes cannot be read.
-pub fn search(workspace: &Workspace, query: &str, limit: usize) -> Result<Vec<Line>> {
+pub fn search(workspace: &Workspace, query: &str, limit: usize) -> Result<Vec<NoteLine>> {
     let Ok(root) = fs::canonicalize(workspace.path(FOLDER)) else { return Ok(Vec::new()) };
     let beneath = Beneath::open(&root, true).at("open", &root)?;
     let (mut lines, mut left) = (Vec::new(), MAX_SEARCHED);
@@ -151,7 +151,7 @@ pub fn search(workspace: &Workspace, query: &str, limit: usize) -> Result<Vec<Li
         left -= bytes.len() as u64;
         for (number, line) in String::from_utf8_lossy(&bytes).lines().enumerate() {
             let line = recall::clean(line);
-            lines.extend(line.map(|text| Line { path: name.clone(), number: number + 1, text }));
+            lines.extend(line.map(|text| NoteLine { path: name.clone(), number: number + 1, text }));
         }
     }
     Ok(recall::search(&lines, query, limit))
@@ -196,11 +196,11 @@ mod tests {
 
     #[test]
     fn names_are_file_names() {
-        assert_eq!(Shelf::named(Some("préférences"), None), Ok(Shelf::Topic("préférences".into())));
-        assert_eq!(Shelf::named(None, Some("house.md")), Ok(Shelf::Project("house".into())));
+        assert_eq!(NotePlace::named(Some("préférences"), None), Ok(NotePlace::Topic("préférences".into())));
+        assert_eq!(NotePlace::named(None, Some("house.md")), Ok(NotePlace::Project("house".into())));
         for bad in ["", "..", "../x", "a/b", "a\0", ".git", "a b~"] {
-            assert!(Shelf::named(Some(bad), None).is_err(), "{bad:?}");
+            assert!(NotePlace::named(Some(bad), None).is_err(), "{bad:?}");
         }
-        assert!(Shelf::named(Some("a"), Some("b")).is_err());
+        assert!(NotePlace::named(Some("a"), Some("b")).is_err());
     }
 }

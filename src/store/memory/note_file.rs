@@ -21,14 +21,14 @@ const MAX: u64 = 64 << 20;
 
 /// A file of notes.
 #[derive(Debug)]
-pub struct Sheet {
+pub struct NoteFile {
     file: File,
     dir: OwnedFd,
     path: PathBuf,
     shown: String,
 }
 
-impl Sheet {
+impl NoteFile {
     /// Opens `name`, a path from the workspace of three parts, and makes what is missing of it. The first part is the
     /// owner's, and may be a link of his; what is behind it may not.
     ///

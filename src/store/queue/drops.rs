@@ -15,8 +15,8 @@ use crate::store::queue::publish;
 use crate::store::queue::spool;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::clock;
-use crate::store::workspace::journal::{self, Line};
-use crate::store::workspace::mailbox::{Side, State};
+use crate::store::workspace::journal::{self, JournalLine};
+use crate::store::workspace::mailbox::{Mailbox, State};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use serde_json::Value;
@@ -55,7 +55,7 @@ fn open(path: &Path) -> std::result::Result<File, Errno> {
 }
 
 /// What lies in a drop zone and in `tmp/` from before: names of files, unsorted.
-fn waiting(workspace: &Workspace, side: Side) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+fn waiting(workspace: &Workspace, side: Mailbox) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
     let files = |entries: fs::ReadDir| {
         // Folders are most of what lies there: the kernel names their kind without a `stat`.
         let is_dir = |e: &fs::DirEntry| e.file_type().is_ok_and(|t| t.is_dir());
@@ -73,13 +73,13 @@ fn waiting(workspace: &Workspace, side: Side) -> Result<(Vec<PathBuf>, Vec<PathB
 
 /// How many files wait in a drop zone.
 #[must_use]
-pub fn count(workspace: &Workspace, side: Side) -> usize {
+pub fn count(workspace: &Workspace, side: Mailbox) -> usize {
     waiting(workspace, side).map(|(fresh, begun)| fresh.len() + begun.len()).unwrap_or_default()
 }
 
 /// What taking in has met.
 #[derive(Debug, Default)]
-pub struct Taken {
+pub struct TakenIn {
     /// When one that may still be written should be looked at again, because nothing will tell.
     pub again: Option<Stamp>,
     /// Files that are no events, and why: they are in `failed/`.
@@ -87,15 +87,15 @@ pub struct Taken {
 }
 
 /// Tells whoever must know why this is no event.
-pub type Tell<'t> = &'t dyn Fn(&Id, &Fault) -> Result<()>;
+pub type OnRefused<'t> = &'t dyn Fn(&Id, &Fault) -> Result<()>;
 
 /// Takes in every drop that is whole.
 ///
 /// # Errors
 /// Where the file system refuses. A bad drop is no error: `tell` is called, perhaps again after a kill, and then
 /// it goes to `failed/` with its reason.
-pub fn take_in(workspace: &Workspace, side: Side, tell: Tell) -> Result<Taken> {
-    let mut taken = Taken::default();
+pub fn take_in(workspace: &Workspace, side: Mailbox, tell: OnRefused) -> Result<TakenIn> {
+    let mut taken = TakenIn::default();
     let (fresh, begun) = waiting(workspace, side)?;
     if fresh.is_empty() && begun.is_empty() {
         return Ok(taken);
@@ -172,13 +172,16 @@ fn writers(workspace: &Workspace, path: &Path) -> Writers {
 }
 
 /// Makes an event of `tmp/<id>~<name>.drop`, then removes it; what is none is returned.
-fn adopt(workspace: &Workspace, side: Side, path: &Path, tell: Tell) -> Result<Option<(Id, Fault)>> {
+fn adopt(workspace: &Workspace, side: Mailbox, path: &Path, tell: OnRefused) -> Result<Option<(Id, Fault)>> {
     let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let Some((id, name)) = stem.split_once('~') else { return Ok(None) };
     let Ok(id) = Id::parse(id) else { return Ok(None) };
     match published(workspace, side, path, &id, name) {
         Ok(()) => {
-            journal::write(workspace, Line { why: format!("file {name}"), ..Line::about(side, "drop", &id) });
+            journal::write(
+                workspace,
+                JournalLine { why: format!("file {name}"), ..JournalLine::about(side, "drop", &id) },
+            );
             durable::remove(path)?;
             Ok(None)
         }
@@ -186,8 +189,8 @@ fn adopt(workspace: &Workspace, side: Side, path: &Path, tell: Tell) -> Result<O
             let fault = Fault { message: format!("{name}: {}", fault.message), ..fault };
             tell(&id, &fault)?;
             spool::write_reason(workspace, side, &id, &fault.to_string())?;
-            let line = Line::about(side, "fail", &id);
-            journal::write(workspace, Line { to: "failed".into(), why: fault.to_string(), ..line });
+            let line = JournalLine::about(side, "fail", &id);
+            journal::write(workspace, JournalLine { to: "failed".into(), why: fault.to_string(), ..line });
             let target = side.dir(workspace, State::Failed).join(path.file_name().unwrap_or_default());
             durable::settle(path, &target)?;
             Ok(Some((id, fault)))
@@ -196,24 +199,24 @@ fn adopt(workspace: &Workspace, side: Side, path: &Path, tell: Tell) -> Result<O
     }
 }
 
-fn published(workspace: &Workspace, side: Side, path: &Path, id: &Id, name: &str) -> Result<()> {
+fn published(workspace: &Workspace, side: Mailbox, path: &Path, id: &Id, name: &str) -> Result<()> {
     let bytes = spool::read_capped(path)?;
     let mut draft = Draft::from_file(name, &bytes)?;
-    if side == Side::Outbox && draft.reply_to.is_none() {
+    if side == Mailbox::Outbox && draft.reply_to.is_none() {
         draft.reply_to.clone_from(&workspace.config()?.deliver_to);
         if draft.reply_to.is_none() {
             return Err(Fault::data("it does not say where it shall go")
                 .hint("set reply_to in its front matter, or deliver_to in claw.yaml"));
         }
     }
-    if side == Side::Outbox && !matches!(draft.kind, EventKind::Message | EventKind::Notice) {
+    if side == Mailbox::Outbox && !matches!(draft.kind, EventKind::Message | EventKind::Notice) {
         return Err(Fault::data("only messages and notices can be delivered"));
     }
     draft.meta.insert("file".to_owned(), Value::from(name));
     let event = publish::complete(workspace, draft, id.clone())?;
     match side {
-        Side::Inbox => publish::inbox(workspace, &event)?,
-        Side::Outbox => publish::outbox(workspace, &event)?,
+        Mailbox::Inbox => publish::inbox(workspace, &event)?,
+        Mailbox::Outbox => publish::outbox(workspace, &event)?,
     };
     Ok(())
 }

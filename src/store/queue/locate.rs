@@ -5,16 +5,16 @@ use crate::core::event::id::Id;
 use crate::core::fault::{Fault, Result};
 use crate::store::fs::At;
 use crate::store::workspace::Workspace;
-use crate::store::workspace::mailbox::{Side, State};
+use crate::store::workspace::mailbox::{Mailbox, State};
 use std::fs::{self, DirEntry};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// Where an event's file is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct Located {
     /// Which box.
-    pub side: Side,
+    pub side: Mailbox,
     /// Which state; `None` is done.
     pub state: Option<State>,
     /// Its name there.
@@ -23,7 +23,7 @@ pub struct Found {
     pub path: PathBuf,
 }
 
-impl Found {
+impl Located {
     /// The folder's name.
     #[must_use]
     pub fn state_name(&self) -> &'static str {
@@ -44,7 +44,7 @@ fn entries(dir: &Path) -> Result<Vec<DirEntry>> {
 }
 
 /// Every event file of a box, in no order; `day` says which day of `done/` is wanted, if not all are.
-fn all(workspace: &Workspace, side: Side, wanted: impl Fn(&Id) -> bool, day: Option<&str>) -> Result<Vec<Found>> {
+fn all(workspace: &Workspace, side: Mailbox, wanted: impl Fn(&Id) -> bool, day: Option<&str>) -> Result<Vec<Located>> {
     let mut found = Vec::new();
     let mut look = |dir: &Path, state: Option<State>| -> Result<()> {
         for file in entries(dir)? {
@@ -52,7 +52,7 @@ fn all(workspace: &Workspace, side: Side, wanted: impl Fn(&Id) -> bool, day: Opt
             let Some(name) = name.to_str() else { continue };
             let entry = Entry::parse(name).or_else(|| Some(Entry::unrouted(of_drop(name)?, None)));
             if let Some(entry) = entry.filter(|e| wanted(&e.id)) {
-                found.push(Found { side, state, entry, path: file.path() });
+                found.push(Located { side, state, entry, path: file.path() });
             }
         }
         Ok(())
@@ -73,7 +73,7 @@ fn all(workspace: &Workspace, side: Side, wanted: impl Fn(&Id) -> bool, day: Opt
 ///
 /// # Errors
 /// Where a folder cannot be listed.
-pub fn of(workspace: &Workspace, side: Side, id: &Id) -> Result<Vec<Found>> {
+pub fn of(workspace: &Workspace, side: Mailbox, id: &Id) -> Result<Vec<Located>> {
     let mut found = all(workspace, side, |other| other == id, Some(&id.stamp().day()))?;
     found.sort_by_key(|f| std::cmp::Reverse(f.state.map_or(9, |s| s as u8)));
     Ok(found)
@@ -94,7 +94,7 @@ pub fn resolve(workspace: &Workspace, text: &str) -> Result<Id> {
         return Ok(id);
     }
     let fits = |id: &Id| !text.is_empty() && id.as_str().ends_with(text);
-    let (inbox, outbox) = (all(workspace, Side::Inbox, fits, None)?, all(workspace, Side::Outbox, fits, None)?);
+    let (inbox, outbox) = (all(workspace, Mailbox::Inbox, fits, None)?, all(workspace, Mailbox::Outbox, fits, None)?);
     let mut ids: Vec<Id> = inbox.into_iter().chain(outbox).map(|f| f.entry.id).collect();
     ids.sort_unstable();
     ids.dedup();
@@ -111,6 +111,6 @@ pub fn resolve(workspace: &Workspace, text: &str) -> Result<Id> {
 /// Where a folder cannot be listed.
 pub fn newest(workspace: &Workspace) -> Result<Option<Id>> {
     let now = workspace.world.now();
-    let found = all(workspace, Side::Inbox, |id| !id.is_derived() && id.stamp() <= now, None)?;
+    let found = all(workspace, Mailbox::Inbox, |id| !id.is_derived() && id.stamp() <= now, None)?;
     Ok(found.into_iter().map(|f| f.entry.id).max())
 }

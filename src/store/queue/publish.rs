@@ -7,7 +7,7 @@ use crate::core::event::{Draft, Event, MAX_BYTES};
 use crate::core::fault::{Fault, Result};
 use crate::store::fs::durable;
 use crate::store::workspace::Workspace;
-use crate::store::workspace::mailbox::{Side, State};
+use crate::store::workspace::mailbox::{Mailbox, State};
 
 /// Makes an event of a draft; what says no sender and no destination gets this workspace's.
 ///
@@ -23,7 +23,7 @@ pub fn complete(workspace: &Workspace, draft: Draft, id: Id) -> Result<Event> {
 /// As [`durable::publish`].
 pub fn inbox(workspace: &Workspace, event: &Event) -> Result<bool> {
     let due = event.not_before.map(Stamp::from).filter(|due| *due > event.id.stamp() || *due > workspace.world.now());
-    put(workspace, Side::Inbox, State::New, &Entry::unrouted(event.id.clone(), due), event)
+    put(workspace, Mailbox::Inbox, State::New, &Entry::unrouted(event.id.clone(), due), event)
 }
 
 /// Publishes `event` into `outbox/ready`, in the lane of its destination.
@@ -31,7 +31,7 @@ pub fn inbox(workspace: &Workspace, event: &Event) -> Result<bool> {
 /// # Errors
 /// As [`durable::publish`].
 pub fn outbox(workspace: &Workspace, event: &Event) -> Result<bool> {
-    put(workspace, Side::Outbox, State::Ready, &Entry::fresh(event.id.clone(), event.reply_to.slug()), event)
+    put(workspace, Mailbox::Outbox, State::Ready, &Entry::fresh(event.id.clone(), event.reply_to.slug()), event)
 }
 
 /// Checks that `event` is no larger than an event may be, written down.
@@ -47,7 +47,7 @@ pub fn check_size(event: &Event) -> Result<()> {
     }
 }
 
-fn put(workspace: &Workspace, side: Side, state: State, entry: &Entry, event: &Event) -> Result<bool> {
+fn put(workspace: &Workspace, side: Mailbox, state: State, entry: &Entry, event: &Event) -> Result<bool> {
     let dir = side.dir(workspace, state);
     check_size(event)?;
     let json = event.to_json()? + "\n";

@@ -6,7 +6,7 @@ use crate::core::fault::Result;
 use crate::store::fs::At;
 use crate::store::fs::durable;
 use crate::store::workspace::Workspace;
-use crate::store::workspace::mailbox::Side;
+use crate::store::workspace::mailbox::Mailbox;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ impl<'w> Receipt<'w> {
     /// # Errors
     /// Where the file cannot be read.
     pub fn open(workspace: &'w Workspace, event: &Event) -> Result<Self> {
-        let path = Side::Outbox.receipt(workspace, &event.id);
+        let path = Mailbox::Outbox.receipt(workspace, &event.id);
         let text = match fs::read_to_string(&path) {
             Err(e) if e.kind() == ErrorKind::NotFound => String::new(),
             other => other.at("read", &path)?,

@@ -5,10 +5,10 @@ use crate::core::event::id::Id;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::store::fs::durable;
 use crate::store::lock::{Lane, Only};
-use crate::store::queue::locate::{self, Found};
+use crate::store::queue::locate::{self, Located};
 use crate::store::workspace::Workspace;
-use crate::store::workspace::journal::{self, Line};
-use crate::store::workspace::mailbox::{Side, State};
+use crate::store::workspace::journal::{self, JournalLine};
+use crate::store::workspace::mailbox::{Mailbox, State};
 
 /// Puts a failed event into its next round, or ends the wait of a waiting one. False where it is
 /// neither.
@@ -42,7 +42,10 @@ fn again(workspace: &Workspace, id: &Id, states: &[State]) -> Result<bool> {
         // The reason goes first: where it stands, the event counts as failed.
         durable::remove(&side.reason(workspace, id))?;
         durable::settle(&found.path, &target)?;
-        journal::write(workspace, Line { from: found.state_name().into(), ..Line::of(side, "retry", &found.entry) });
+        journal::write(
+            workspace,
+            JournalLine { from: found.state_name().into(), ..JournalLine::of(side, "retry", &found.entry) },
+        );
         Ok(())
     })
 }
@@ -60,19 +63,24 @@ pub fn discard(workspace: &Workspace, id: &Id) -> Result<bool> {
         durable::rename(&found.side.reason(workspace, id), &done.with_extension("reason"))?;
         journal::write(
             workspace,
-            Line {
+            JournalLine {
                 from: found.state_name().into(),
                 to: "done".into(),
-                ..Line::of(found.side, "discard", &found.entry)
+                ..JournalLine::of(found.side, "discard", &found.entry)
             },
         );
         Ok(())
     })
 }
 
-fn with_pending(workspace: &Workspace, id: &Id, states: &[State], act: impl Fn(&Found) -> Result<()>) -> Result<bool> {
+fn with_pending(
+    workspace: &Workspace,
+    id: &Id,
+    states: &[State],
+    act: impl Fn(&Located) -> Result<()>,
+) -> Result<bool> {
     let mut acted = false;
-    for side in [Side::Inbox, Side::Outbox] {
+    for side in [Mailbox::Inbox, Mailbox::Outbox] {
         let find = || {
             let mut found = locate::of(workspace, side, id)?.into_iter();
             Ok::<_, Fault>(found.find(|f| f.state.is_some_and(|s| states.contains(&s))))

@@ -10,8 +10,8 @@ use crate::store::fs::durable::{self, Moved};
 use crate::store::fs::{At, trouble};
 use crate::store::lock::Lane;
 use crate::store::workspace::Workspace;
-use crate::store::workspace::journal::{self, Line};
-use crate::store::workspace::mailbox::{Side, State};
+use crate::store::workspace::journal::{self, JournalLine};
+use crate::store::workspace::mailbox::{Mailbox, State};
 use rustix::fs::{Mode, OFlags};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -23,12 +23,12 @@ use std::path::{Path, PathBuf};
 ///
 /// # Errors
 /// Where the folder cannot be read.
-pub fn list(workspace: &Workspace, side: Side, state: State) -> Result<Vec<Entry>> {
+pub fn list(workspace: &Workspace, side: Mailbox, state: State) -> Result<Vec<Entry>> {
     list_some(workspace, side, state, &|_| true)
 }
 
 /// The entries of the lanes that are wanted: of 100,000 names that of another lane is not even read.
-fn list_some(workspace: &Workspace, side: Side, state: State, wants: &dyn Fn(&str) -> bool) -> Result<Vec<Entry>> {
+fn list_some(workspace: &Workspace, side: Mailbox, state: State, wants: &dyn Fn(&str) -> bool) -> Result<Vec<Entry>> {
     let dir = side.dir(workspace, state);
     let names = match fs::read_dir(&dir) {
         Ok(names) => names,
@@ -55,7 +55,7 @@ pub type Lanes = BTreeMap<String, Vec<(State, Entry)>>;
 ///
 /// # Errors
 /// Where a folder cannot be read.
-fn listing(workspace: &Workspace, side: Side, wants: &dyn Fn(&str) -> bool) -> Result<Lanes> {
+fn listing(workspace: &Workspace, side: Mailbox, wants: &dyn Fn(&str) -> bool) -> Result<Lanes> {
     let mut lanes = Lanes::new();
     for state in [State::Ready, State::Wait, State::Run] {
         for entry in list_some(workspace, side, state, wants)? {
@@ -88,7 +88,7 @@ fn settled(first: &Lanes, mut second: Lanes) -> Lanes {
 ///
 /// # Errors
 /// Where a folder cannot be read.
-pub fn lanes(workspace: &Workspace, side: Side, wants: &dyn Fn(&str) -> bool) -> Result<Lanes> {
+pub fn lanes(workspace: &Workspace, side: Mailbox, wants: &dyn Fn(&str) -> bool) -> Result<Lanes> {
     lanes_seen(workspace, side, wants, &mut |_| Ok(()))
 }
 
@@ -99,7 +99,7 @@ pub fn lanes(workspace: &Workspace, side: Side, wants: &dyn Fn(&str) -> bool) ->
 /// Where a folder cannot be read, and those of `see`.
 pub fn lanes_seen(
     workspace: &Workspace,
-    side: Side,
+    side: Mailbox,
     wants: &dyn Fn(&str) -> bool,
     see: &mut dyn FnMut(&str) -> Result<()>,
 ) -> Result<Lanes> {
@@ -115,7 +115,7 @@ pub fn lanes_seen(
 ///
 /// # Errors
 /// Where a folder cannot be read.
-pub fn lane(workspace: &Workspace, side: Side, name: &str) -> Result<Vec<(State, Entry)>> {
+pub fn lane(workspace: &Workspace, side: Mailbox, name: &str) -> Result<Vec<(State, Entry)>> {
     Ok(lanes(workspace, side, &|lane| lane == name)?.remove(name).unwrap_or_default())
 }
 
@@ -127,13 +127,13 @@ pub struct Job<'w> {
     before: Tries,
     /// Its worker was gone.
     is_adopted: bool,
-    side: Side,
+    side: Mailbox,
     workspace: &'w Workspace,
 }
 
 /// The head of a lane.
 #[derive(Debug)]
-pub enum Head<'w> {
+pub enum LaneHead<'w> {
     /// Claimed.
     Job(Job<'w>),
     /// The lane is held up until then.
@@ -149,10 +149,10 @@ pub enum Head<'w> {
 /// Where the file system refuses.
 pub fn claim<'w>(
     workspace: &'w Workspace,
-    side: Side,
+    side: Mailbox,
     lane: &Lane,
     entries: &mut Vec<(State, Entry)>,
-) -> Result<Head<'w>> {
+) -> Result<LaneHead<'w>> {
     let mut is_relisted = false;
     while let Some((_, first)) = entries.first() {
         let id = first.id.clone();
@@ -174,7 +174,7 @@ pub fn claim<'w>(
         let [(state, entry), needless @ ..] = &copies[..] else { continue };
         if let Some(due) = entry.waits(workspace.world.now()) {
             entries.splice(0..0, copies.iter().cloned());
-            return Ok(Head::NotDue(due));
+            return Ok(LaneHead::NotDue(due));
         }
         for copy in needless {
             durable::remove(&path(copy))?;
@@ -190,14 +190,14 @@ pub fn claim<'w>(
         match durable::rename(&from, &side.dir(workspace, State::Run).join(run.to_string()))? {
             Moved::Yes => {
                 let why = if is_adopted { "its worker was gone" } else { "" };
-                let moved = Line {
+                let moved = JournalLine {
                     from: state.name().into(),
                     to: "run".into(),
                     why: why.into(),
-                    ..Line::of(side, "claim", &run)
+                    ..JournalLine::of(side, "claim", &run)
                 };
                 journal::write(workspace, moved);
-                return Ok(Head::Job(Job { entry: run, before, is_adopted, side, workspace }));
+                return Ok(LaneHead::Job(Job { entry: run, before, is_adopted, side, workspace }));
             }
             // Somebody moved it by hand: look again, once.
             Moved::Gone | Moved::Taken if !is_relisted => {
@@ -207,7 +207,7 @@ pub fn claim<'w>(
             Moved::Gone | Moved::Taken => {}
         }
     }
-    Ok(Head::Nothing)
+    Ok(LaneHead::Nothing)
 }
 
 impl Job<'_> {
@@ -316,7 +316,7 @@ impl Job<'_> {
 ///
 /// # Errors
 /// Where the file system refuses. One that is gone has ended otherwise.
-pub fn finish(workspace: &Workspace, side: Side, entry: &Entry) -> Result<()> {
+pub fn finish(workspace: &Workspace, side: Mailbox, entry: &Entry) -> Result<()> {
     let (ready, done) = (side.dir(workspace, State::Ready).join(entry.to_string()), side.done(workspace, &entry.id));
     workspace.memo.places.settle_in_day(&ready, &done, workspace.sync()?)
 }
@@ -362,7 +362,7 @@ pub fn read_event(path: &Path, id: &Id) -> Result<Event> {
 ///
 /// # Errors
 /// Where it cannot be written.
-pub fn write_reason(workspace: &Workspace, side: Side, id: &Id, reason: &str) -> Result<()> {
+pub fn write_reason(workspace: &Workspace, side: Mailbox, id: &Id, reason: &str) -> Result<()> {
     let dir = side.dir(workspace, State::Failed);
     fs::create_dir_all(&dir).at("make", &dir)?;
     let text = format!("{}\n", reason.trim_end());
@@ -371,7 +371,7 @@ pub fn write_reason(workspace: &Workspace, side: Side, id: &Id, reason: &str) ->
     Ok(())
 }
 
-fn move_to_failed(workspace: &Workspace, side: Side, from: &Path, entry: &Entry) -> Result<()> {
+fn move_to_failed(workspace: &Workspace, side: Mailbox, from: &Path, entry: &Entry) -> Result<()> {
     let entry = Entry { due: None, ..entry.clone() };
     let known = list(workspace, side, State::Failed)?.iter().any(|e| e.id == entry.id);
     if known {

@@ -14,8 +14,8 @@ use crate::store::fs::durable;
 use crate::store::queue::publish;
 use crate::store::session::log;
 use crate::store::workspace::Workspace;
-use crate::store::workspace::journal::{self, Line};
-use crate::store::workspace::mailbox::Side;
+use crate::store::workspace::journal::{self, JournalLine};
+use crate::store::workspace::mailbox::Mailbox;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -75,7 +75,7 @@ pub fn ask(workspace: &Workspace, approval: &Approval) -> Result<()> {
         return Ok(());
     }
     let text = approval.to_markdown()?;
-    let tmp = Side::Inbox.tmp(workspace);
+    let tmp = Mailbox::Inbox.tmp(workspace);
     let name = format!("{}.md", approval.id);
     durable::publish(&dir(workspace, PENDING), &name, &tmp, text.as_bytes(), workspace.sync()?)?;
     write(workspace, "ask", &approval.id, &approval.line());
@@ -300,5 +300,5 @@ fn read(workspace: &Workspace, state: &str, id: &Id, suffix: &str) -> Result<App
 }
 
 fn write(workspace: &Workspace, what: &str, id: &Id, why: &str) {
-    journal::write(workspace, Line { why: why.to_owned(), ..Line::about(Side::Inbox, what, id) });
+    journal::write(workspace, JournalLine { why: why.to_owned(), ..JournalLine::about(Mailbox::Inbox, what, id) });
 }

@@ -8,7 +8,7 @@
 //! and found missing the next time.
 
 use crate::core::config::Sync;
-use crate::core::session::summary::Head;
+use crate::core::session::summary::SessionSummary;
 use crate::store::fs::durable;
 use crate::store::lock::Only;
 use crate::store::workspace::Workspace;
@@ -23,7 +23,7 @@ const FILE: &str = ".claw/sessions.jsonl";
 
 /// What a part of a log comes to.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Line {
+pub(crate) struct IndexLine {
     /// The session.
     pub(crate) s: String,
     /// The log's inode: one that was put in its place is another one.
@@ -35,13 +35,13 @@ pub(crate) struct Line {
     /// Where it ends.
     pub(crate) to: u64,
     /// What it comes to.
-    pub(crate) head: Head,
+    pub(crate) head: SessionSummary,
 }
 
-impl Line {
+impl IndexLine {
     /// Nothing is known of the session's log.
     pub(crate) fn nothing(session: &str, inode: u64) -> Self {
-        Self { s: session.to_owned(), inode, written: 0, from: 0, to: 0, head: Head::default() }
+        Self { s: session.to_owned(), inode, written: 0, from: 0, to: 0, head: SessionSummary::default() }
     }
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn path(workspace: &Workspace) -> PathBuf {
 }
 
 /// Appends lines, if they can be written.
-pub(crate) fn note<'a>(file: &Path, lines: impl Iterator<Item = &'a Line>) {
+pub(crate) fn note<'a>(file: &Path, lines: impl Iterator<Item = &'a IndexLine>) {
     let json = lines.filter_map(|line| serde_json::to_string(line).ok());
     // The leading newline ends a line that was torn; empty lines are passed over.
     let text: String = json.map(|json| format!("\n{json}\n")).collect();
@@ -61,11 +61,11 @@ pub(crate) fn note<'a>(file: &Path, lines: impl Iterator<Item = &'a Line>) {
 }
 
 /// What the file says of each session, and how many lines it has.
-pub(crate) fn load(workspace: &Workspace) -> (HashMap<String, Line>, usize) {
+pub(crate) fn load(workspace: &Workspace) -> (HashMap<String, IndexLine>, usize) {
     let text = fs::read(path(workspace)).unwrap_or_default();
-    let mut known: HashMap<String, Line> = HashMap::new();
+    let mut known: HashMap<String, IndexLine> = HashMap::new();
     let mut lines = 0;
-    let parsed = text.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice::<Line>(line).ok());
+    let parsed = text.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice::<IndexLine>(line).ok());
     for line in parsed {
         lines += 1;
         if line.from == 0 {
@@ -81,7 +81,7 @@ pub(crate) fn load(workspace: &Workspace) -> (HashMap<String, Line>, usize) {
 }
 
 /// Writes the file anew, whole or not at all.
-pub(crate) fn rewrite(workspace: &Workspace, lines: &[Line]) {
+pub(crate) fn rewrite(workspace: &Workspace, lines: &[IndexLine]) {
     let lines = lines.iter();
     let text: String = lines.filter_map(|line| serde_json::to_string(line).ok()).map(|json| json + "\n").collect();
     let path = path(workspace);

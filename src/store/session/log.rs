@@ -6,7 +6,7 @@ use crate::core::event::Event;
 use crate::core::event::id::Id;
 use crate::core::fault::{Fault, Result};
 use crate::core::session::record::Record;
-use crate::core::session::summary::Head;
+use crate::core::session::summary::SessionSummary;
 use crate::store::fs::At;
 use crate::store::fs::durable;
 use crate::store::session::index;
@@ -44,17 +44,17 @@ pub struct SessionLog {
     /// The file's size.
     size: u64,
     /// What this holder has written comes to.
-    part: Part,
+    part: LogPart,
 }
 
 /// What is told of a log's part when a turn has ended ([`heads`]).
 #[derive(Debug)]
-struct Part {
+struct LogPart {
     file: PathBuf,
     session: String,
     inode: u64,
     from: u64,
-    head: Head,
+    head: SessionSummary,
     has_ended: bool,
 }
 
@@ -75,12 +75,12 @@ impl SessionLog {
             file.set_len(whole).at("cut", &path)?;
         }
         let is_named = records.iter().any(|record| matches!(record, Record::Done { .. }));
-        let part = Part {
+        let part = LogPart {
             file: index::path(workspace),
             session: session.to_owned(),
             inode: file.metadata().at("read", &path)?.ino(),
             from: whole,
-            head: Head::default(),
+            head: SessionSummary::default(),
             has_ended: false,
         };
         let sync = workspace.sync()?;
@@ -152,7 +152,7 @@ impl SessionLog {
         let (s, head) = (part.session.clone(), std::mem::take(&mut part.head));
         let meta = self.file.metadata().ok();
         let written = meta.map_or(0, |meta| meta.mtime() * 1_000_000_000 + meta.mtime_nsec());
-        let line = index::Line { s, inode: part.inode, written, from: part.from, to: self.size, head };
+        let line = index::IndexLine { s, inode: part.inode, written, from: part.from, to: self.size, head };
         index::note(&part.file, std::iter::once(&line));
         (part.from, part.has_ended) = (self.size, false);
     }

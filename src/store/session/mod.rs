@@ -8,15 +8,15 @@ pub mod stop;
 
 use crate::core::event::session_name;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::session::summary::Head;
+use crate::core::session::summary::SessionSummary;
 use crate::store::agent::scratch;
 use crate::store::fs::At;
 use crate::store::lock::Lane;
 use crate::store::queue::spool;
-use crate::store::session::index::Line;
+use crate::store::session::index::IndexLine;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::journal;
-use crate::store::workspace::mailbox::{Side, State};
+use crate::store::workspace::mailbox::{Mailbox, State};
 use rustix::fs::{AtFlags, Stat, statat};
 use rustix::io::Errno;
 use std::fs::{self, File};
@@ -33,7 +33,7 @@ const SLACK: usize = 1000;
 ///
 /// # Errors
 /// Where the folder or a log cannot be read.
-pub fn heads(workspace: &Workspace) -> Result<Vec<(String, Head)>> {
+pub fn heads(workspace: &Workspace) -> Result<Vec<(String, SessionSummary)>> {
     // With many of them both take their time.
     let (logs, (mut known, lines)) = std::thread::scope(|scope| {
         let known = scope.spawn(|| index::load(workspace));
@@ -45,10 +45,11 @@ pub fn heads(workspace: &Workspace) -> Result<Vec<(String, Head)>> {
         let size = u64::try_from(stat.st_size).unwrap_or_default();
         let written = stat.st_mtime * 1_000_000_000 + i64::try_from(stat.st_mtime_nsec).unwrap_or_default();
         // Another log, one that has lost something and one that was changed are known of no line.
-        let is_of =
-            |line: &Line| line.inode == stat.st_ino && (line.to < size || (line.to, line.written) == (size, written));
+        let is_of = |line: &IndexLine| {
+            line.inode == stat.st_ino && (line.to < size || (line.to, line.written) == (size, written))
+        };
         let line = known.remove(&session).filter(is_of);
-        let mut line = line.unwrap_or_else(|| Line::nothing(&session, stat.st_ino));
+        let mut line = line.unwrap_or_else(|| IndexLine::nothing(&session, stat.st_ino));
         let before = line.to;
         if before < size {
             line.to = log::since(workspace, &session, before, |record| line.head.take(&record))?;
@@ -139,13 +140,13 @@ pub fn find(workspace: &Workspace, text: &str) -> Result<String> {
 /// # Errors
 /// `Later` where somebody works in it, or an event of it is not done.
 pub fn remove(workspace: &Workspace, name: &str) -> Result<()> {
-    let Some(lane) = Lane::attempt(workspace, Side::Inbox, name)? else {
+    let Some(lane) = Lane::attempt(workspace, Mailbox::Inbox, name)? else {
         let fault = Fault::new(Kind::Later, format!("somebody works in session {name}"));
         return Err(fault.hint("`claw status` says who; /stop ends the turn that runs"));
     };
     let mut live = Vec::new();
     for state in [State::Run, State::Wait, State::Ready, State::Failed] {
-        let entries = spool::list(workspace, Side::Inbox, state)?.into_iter();
+        let entries = spool::list(workspace, Mailbox::Inbox, state)?.into_iter();
         let own = entries.filter(|entry| entry.lane == name);
         live.extend(own.map(|entry| format!("{} ({})", entry.id.short(), state.name())));
     }
@@ -158,8 +159,12 @@ pub fn remove(workspace: &Workspace, name: &str) -> Result<()> {
     scratch::clear(workspace, name);
     log::forget(workspace, name, workspace.world.now().timestamp())?;
     log::forget_last(workspace, name)?;
-    let told = journal::Line { what: "forget".into(), side: Side::Inbox.name().into(), ..journal::Line::default() };
-    journal::write(workspace, journal::Line { lane: name.to_owned(), ..told });
+    let told = journal::JournalLine {
+        what: "forget".into(),
+        side: Mailbox::Inbox.name().into(),
+        ..journal::JournalLine::default()
+    };
+    journal::write(workspace, journal::JournalLine { lane: name.to_owned(), ..told });
     lane.release();
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::core::event::stamp::Stamp;
 use crate::core::fault::Result;
 use crate::store::fs::durable;
 use crate::store::workspace::Workspace;
-use crate::store::workspace::mailbox::Side;
+use crate::store::workspace::mailbox::Mailbox;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
 use std::fs;
@@ -52,7 +52,7 @@ pub fn stopped_by(workspace: &Workspace, command: &Id) -> Result<Option<Id>> {
 /// Where the disk cannot.
 pub fn stop(workspace: &Workspace, turn: &Id, command: &Id) -> Result<()> {
     let name = format!("{turn}~{command}");
-    durable::publish(&workspace.path(FOLDER), &name, &Side::Inbox.tmp(workspace), b"", workspace.sync()?)?;
+    durable::publish(&workspace.path(FOLDER), &name, &Mailbox::Inbox.tmp(workspace), b"", workspace.sync()?)?;
     ring(&path(workspace, turn.as_str()));
     Ok(())
 }
@@ -67,7 +67,7 @@ fn ring(bell: &Path) {
 
 /// The ear of a turn's worker.
 #[derive(Debug)]
-pub struct Ear<'w> {
+pub struct CancelToken<'w> {
     workspace: &'w Workspace,
     turn: Id,
     /// Turns that wait for this one.
@@ -76,7 +76,7 @@ pub struct Ear<'w> {
     bell: OnceLock<Option<OwnedFd>>,
 }
 
-impl<'w> Ear<'w> {
+impl<'w> CancelToken<'w> {
     /// Listens for a stop of this turn; one that has come before is heard too, also one of a turn that waits
     /// for it (`above`). The caller holds the lane.
     #[must_use]
@@ -124,7 +124,7 @@ pub fn rings(bell: BorrowedFd) -> bool {
     poll(&mut [PollFd::new(&bell, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
 }
 
-impl Drop for Ear<'_> {
+impl Drop for CancelToken<'_> {
     fn drop(&mut self) {
         if self.bell.get().is_some() {
             let _ = fs::remove_file(path(self.workspace, self.turn.as_str()));
@@ -158,18 +158,18 @@ mod tests {
         let workspace = Workspace::open(World::real().unwrap(), dir.path().to_owned(), true).unwrap();
         workspace.lay_out().unwrap();
         let [turn, below, later, command] = [1, 2, 3, 4].map(|n| Id::new(Stamp(n), 0));
-        let rings = |ear: &Ear| {
+        let rings = |ear: &CancelToken| {
             let now = Timespec { tv_sec: 0, tv_nsec: 0 };
             poll(&mut [PollFd::new(&ear.bell().unwrap(), PollFlags::IN)], Some(&now)).unwrap() > 0
         };
-        let ear = Ear::open(&workspace, &turn, []);
+        let ear = CancelToken::open(&workspace, &turn, []);
         assert!(!ear.is_told());
         assert!(workspace.names(FOLDER).unwrap().is_empty(), "who does not wait has no bell");
         stop(&workspace, &turn, &command).unwrap();
         assert!(ear.is_told() && rings(&ear) && ear.is_told());
-        let waited_for = Ear::open(&workspace, &below, [&turn]);
+        let waited_for = CancelToken::open(&workspace, &below, [&turn]);
         assert!(rings(&waited_for), "what is asked by a stopped turn is stopped too");
-        let other = Ear::open(&workspace, &later, []);
+        let other = CancelToken::open(&workspace, &later, []);
         assert!(!rings(&other) && !other.is_told());
         stop(&workspace, &later, &command).unwrap();
         assert!(rings(&other) && other.is_told());

@@ -21,20 +21,20 @@ pub const FOLDER: &str = "skills";
 const MAX: u64 = 256 << 10;
 
 /// A skill that reads, and what might be better about its file.
-pub type Found = Arc<(Skill, Vec<Problem>)>;
+pub type ParsedSkill = Arc<(Skill, Vec<Problem>)>;
 
 /// How one skill stands.
 #[derive(Debug)]
-pub struct Standing {
+pub struct SkillStatus {
     /// The folder's name.
     pub id: String,
     /// The skill, or why its file is none.
-    pub read: std::result::Result<Found, Problem>,
+    pub read: std::result::Result<ParsedSkill, Problem>,
     /// What this machine lacks for it.
     pub missing: Vec<String>,
 }
 
-impl Standing {
+impl SkillStatus {
     /// The skill, where agents are offered it.
     #[must_use]
     pub fn offered(&self) -> Option<&Skill> {
@@ -55,7 +55,7 @@ impl Standing {
 ///
 /// # Errors
 /// Where they cannot be listed.
-pub fn all(workspace: &Workspace) -> Result<Vec<Standing>> {
+pub fn all(workspace: &Workspace) -> Result<Vec<SkillStatus>> {
     let machine = Lookup::new(workspace);
     definitions::folders(workspace, FOLDER)?.into_iter().map(|id| standing(workspace, id, &machine)).collect()
 }
@@ -64,15 +64,15 @@ pub fn all(workspace: &Workspace) -> Result<Vec<Standing>> {
 ///
 /// # Errors
 /// `Data` where there is none, with a guess.
-pub fn find(workspace: &Workspace, name: &str) -> Result<Standing> {
+pub fn find(workspace: &Workspace, name: &str) -> Result<SkillStatus> {
     let machine = Lookup::new(workspace);
     let ids = definitions::folders(workspace, FOLDER)?;
     if ids.iter().any(|id| id == name) {
         return standing(workspace, name.to_owned(), &machine);
     }
-    let mut all: Vec<Standing> =
+    let mut all: Vec<SkillStatus> =
         ids.iter().map(|id| standing(workspace, id.clone(), &machine)).collect::<Result<_>>()?;
-    let is_it = |standing: &Standing| standing.read.as_ref().is_ok_and(|found| found.0.name == name);
+    let is_it = |standing: &SkillStatus| standing.read.as_ref().is_ok_and(|found| found.0.name == name);
     if let Some(at) = all.iter().position(is_it) {
         return Ok(all.swap_remove(at));
     }
@@ -98,13 +98,13 @@ pub fn problems(workspace: &Workspace) -> Vec<Problem> {
     }
 }
 
-fn standing(workspace: &Workspace, id: String, lookup: &Lookup) -> Result<Standing> {
+fn standing(workspace: &Workspace, id: String, lookup: &Lookup) -> Result<SkillStatus> {
     let read = read(workspace, &id)?;
     let missing = read.as_ref().map(|found| found.0.needs.missing(&lookup.machine())).unwrap_or_default();
-    Ok(Standing { id, read, missing })
+    Ok(SkillStatus { id, read, missing })
 }
 
-fn read(workspace: &Workspace, id: &str) -> Result<std::result::Result<Found, Problem>> {
+fn read(workspace: &Workspace, id: &str) -> Result<std::result::Result<ParsedSkill, Problem>> {
     let dir = workspace.path(FOLDER);
     let name = Path::new(id).join("SKILL.md");
     let files = [dir.join(&name)];

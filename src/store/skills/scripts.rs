@@ -69,7 +69,7 @@ pub struct Shown {
 /// The files of the skill `id` but its SKILL.md, sorted. Links are among them, and inert.
 #[must_use]
 pub fn of(workspace: &Workspace, id: &str) -> Vec<File> {
-    let book = Book::open(workspace);
+    let book = ApprovedScripts::open(workspace);
     let dir = book.root.join(skills::FOLDER).join(id);
     let manual = dir.join("SKILL.md");
     let files = walk(&dir).flatten().filter(|entry| entry.path() != manual);
@@ -81,7 +81,7 @@ pub fn of(workspace: &Workspace, id: &str) -> Vec<File> {
 /// what it leads to is judged where it lies.
 #[must_use]
 pub fn inert(workspace: &Workspace) -> Vec<PathBuf> {
-    let book = Book::open(workspace);
+    let book = ApprovedScripts::open(workspace);
     let paths = walk(&book.root.join(skills::FOLDER)).filter_map(|found| match found {
         Ok(entry) if entry.path_is_symlink() => None,
         Ok(entry) if book.file(&entry).is_some_and(|file| file.role != Role::Inert) => None,
@@ -143,14 +143,14 @@ fn walk(dir: &Path) -> impl Iterator<Item = walkdir::Result<DirEntry>> + use<> {
 }
 
 /// What was approved, by path.
-struct Book<'a> {
+struct ApprovedScripts<'a> {
     workspace: &'a Workspace,
     /// The workspace's directory, without links.
     root: PathBuf,
     lines: HashMap<String, Approved>,
 }
 
-impl<'a> Book<'a> {
+impl<'a> ApprovedScripts<'a> {
     fn open(workspace: &'a Workspace) -> Self {
         let text = fs::read(workspace.path(FILE)).unwrap_or_default();
         let lines = text.split(|byte| *byte == b'\n');

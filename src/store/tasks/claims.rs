@@ -16,9 +16,9 @@ use crate::core::fault::{Kind, Result};
 use crate::store::lock::{Lane, Only};
 use crate::store::queue::spool;
 use crate::store::session::approvals;
-use crate::store::tasks::{self, List};
+use crate::store::tasks::{self, TaskList};
 use crate::store::workspace::Workspace;
-use crate::store::workspace::mailbox::Side;
+use crate::store::workspace::mailbox::Mailbox;
 use std::fs;
 use std::path::PathBuf;
 
@@ -48,7 +48,7 @@ pub fn lock(workspace: &Workspace, task: &str) -> Result<Option<Only>> {
     Only::attempt(workspace, &format!("{LOCKS}/{}", safe_name(task, 90)))
 }
 
-impl List<'_> {
+impl TaskList<'_> {
     /// Puts back every claimed task whose claim is free, and returns how many claims are left that can become so
     /// without anybody's word.
     ///
@@ -87,13 +87,13 @@ impl List<'_> {
         if session_name::named(session, None, "").is_err() {
             return self.reopened(task).map(|()| true);
         }
-        if !spool::lane(workspace, Side::Inbox, session)?.is_empty() || approvals::is_asked(workspace, session)? {
+        if !spool::lane(workspace, Mailbox::Inbox, session)?.is_empty() || approvals::is_asked(workspace, session)? {
             return Ok(false);
         }
-        let Some(mut lane) = Lane::probe(workspace, Side::Inbox, session)? else { return Ok(false) };
+        let Some(mut lane) = Lane::probe(workspace, Mailbox::Inbox, session)? else { return Ok(false) };
         // Whoever finds it held by us is told when it is not any more.
         lane.arm()?;
-        let is_free = spool::lane(workspace, Side::Inbox, session)?.is_empty();
+        let is_free = spool::lane(workspace, Mailbox::Inbox, session)?.is_empty();
         if is_free {
             self.reopened(task)?;
         }
@@ -121,11 +121,11 @@ pub fn give_up(workspace: &Workspace, session: &str) -> Result<()> {
     let claimed =
         || tasks::all(workspace, TaskState::Claimed).into_iter().filter_map(|(_, read)| read.ok()).filter(is_one);
     if claimed().next().is_none()
-        || !spool::lane(workspace, Side::Inbox, session)?.is_empty()
+        || !spool::lane(workspace, Mailbox::Inbox, session)?.is_empty()
         || approvals::is_asked(workspace, session)?
     {
         return Ok(());
     }
-    let list = List::open(workspace)?;
+    let list = TaskList::open(workspace)?;
     claimed().try_for_each(|task| list.reopened(&task))
 }

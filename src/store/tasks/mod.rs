@@ -45,17 +45,17 @@ pub fn lay_out(workspace: &Workspace) -> Result<()> {
 }
 
 /// The list, while nobody else changes it.
-pub struct List<'w> {
+pub struct TaskList<'w> {
     pub(crate) workspace: &'w Workspace,
     _only: Only,
 }
 
 /// A task that could be read, or the problem with its file.
-pub type Read = std::result::Result<Task, Problem>;
+pub type ParsedTask = std::result::Result<Task, Problem>;
 
 /// The tasks of a state by name, those named by an instant in its order. A file that is no task is passed over.
 #[must_use]
-pub fn all(workspace: &Workspace, state: TaskState) -> Vec<(String, Read)> {
+pub fn all(workspace: &Workspace, state: TaskState) -> Vec<(String, ParsedTask)> {
     let names = names(workspace, state).into_iter();
     // Between the listing and the reading it may have moved on.
     let read = |id: String| Some((id.clone(), read(workspace, &id, state)?.map(|(task, _)| task)));
@@ -189,11 +189,11 @@ pub fn tidy(workspace: &Workspace) -> Result<()> {
         return Ok(());
     }
     // Nobody is just writing one.
-    let _list = List::open(workspace)?;
+    let _list = TaskList::open(workspace)?;
     left().try_for_each(|path| durable::remove(&path))
 }
 
-impl<'w> List<'w> {
+impl<'w> TaskList<'w> {
     /// Waits for the list; whoever has it is quick.
     ///
     /// # Errors
@@ -267,10 +267,10 @@ impl<'w> List<'w> {
         self.shift(&task, TaskState::Done)
     }
 
-    /// Gives a task back: a claimed one, and one that is done by mistake. `own` as with [`List::done`].
+    /// Gives a task back: a claimed one, and one that is done by mistake. `own` as with [`TaskList::done`].
     ///
     /// # Errors
-    /// As [`List::done`].
+    /// As [`TaskList::done`].
     pub fn release(&self, id: &str, own: Option<&Hold>) -> Result<Task> {
         let task = find(self.workspace, id)?;
         match (task.state, own) {

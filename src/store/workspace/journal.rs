@@ -5,7 +5,7 @@ use crate::core::event::entry::Entry;
 use crate::core::event::id::Id;
 use crate::core::event::stamp::Stamp;
 use crate::store::workspace::Workspace;
-use crate::store::workspace::mailbox::Side;
+use crate::store::workspace::mailbox::Mailbox;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -42,7 +42,7 @@ pub const KINDS: [&str; 21] = [
 /// One transition.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Line {
+pub struct JournalLine {
     /// When.
     pub at: Timestamp,
     /// What happened: one of [`KINDS`].
@@ -78,7 +78,7 @@ pub struct Line {
     pub receipt: Option<String>,
 }
 
-impl Default for Line {
+impl Default for JournalLine {
     fn default() -> Self {
         let empty = String::new;
         Self {
@@ -98,24 +98,24 @@ impl Default for Line {
     }
 }
 
-impl Line {
+impl JournalLine {
     /// A line about an event.
     #[must_use]
-    pub fn about(side: Side, what: &str, id: &Id) -> Self {
+    pub fn about(side: Mailbox, what: &str, id: &Id) -> Self {
         Self { what: what.to_owned(), id: id.to_string(), side: side.name().to_owned(), ..Self::default() }
     }
 
     /// A line about an event in its lane.
     #[must_use]
-    pub fn of(side: Side, what: &str, entry: &Entry) -> Self {
+    pub fn of(side: Mailbox, what: &str, entry: &Entry) -> Self {
         Self { lane: entry.lane.clone(), ..Self::about(side, what, &entry.id) }
     }
 }
 
 /// Writes a line, if it can be written.
-pub fn write(workspace: &Workspace, line: Line) {
+pub fn write(workspace: &Workspace, line: JournalLine) {
     let now = workspace.world.now();
-    let line = Line { at: now.timestamp(), ..line };
+    let line = JournalLine { at: now.timestamp(), ..line };
     let Ok(json) = serde_json::to_string(&line) else { return };
     let mut pen = workspace.memo.pen.lock().unwrap_or_else(PoisonError::into_inner);
     let day = now.day();
@@ -132,7 +132,7 @@ pub fn write(workspace: &Workspace, line: Line) {
 
 /// Reads a line of the journal.
 #[must_use]
-pub fn parse(line: &str) -> Option<Line> {
+pub fn parse(line: &str) -> Option<JournalLine> {
     serde_json::from_str(line).ok()
 }
 

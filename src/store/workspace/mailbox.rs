@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// Which box.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Side {
+pub enum Mailbox {
     /// What agents and the memory shall do.
     Inbox,
     /// What shall be delivered.
@@ -28,7 +28,7 @@ pub enum State {
     Failed,
 }
 
-impl Side {
+impl Mailbox {
     /// The folder's name.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -8,7 +8,7 @@ pub mod scaffold;
 pub mod settings;
 pub mod trust;
 
-use crate::core::budget::ledger::Book;
+use crate::core::budget::ledger::LedgerState;
 use crate::core::config::{self, Config, Sync};
 use crate::core::definition::skill::Skill;
 use crate::core::definition::{Agent, Cron};
@@ -20,9 +20,9 @@ use crate::core::model::settings::Model;
 use crate::core::text::problem::Problem;
 use crate::store::fs::durable;
 use crate::store::fs::durable::Places;
-use crate::store::fs::file_cache::Kept;
+use crate::store::fs::file_cache::FileCache;
 use crate::store::fs::{At, if_there, unreadable};
-use crate::store::workspace::own_slots::Ours;
+use crate::store::workspace::own_slots::OwnSlots;
 use crate::store::workspace::settings::Settings;
 use crate::world::World;
 use std::collections::HashMap;
@@ -73,27 +73,27 @@ pub struct Workspace {
     /// The cassette that everything is recorded on that models are asked.
     pub record: Option<PathBuf>,
     settings: Settings,
-    pub(crate) memo: Memo,
+    pub(crate) memo: Caches,
 }
 
 /// What one process need not find out twice.
 #[derive(Debug, Default)]
-pub(crate) struct Memo {
+pub(crate) struct Caches {
     /// What lies in folders that are looked at for every event.
-    names: Kept<Arc<[String]>>,
-    pub(crate) agents: Kept<Arc<Agent>>,
-    pub(crate) llms: Kept<Arc<Model>>,
-    pub(crate) crons: Kept<Arc<Cron>>,
-    pub(crate) guides: Kept<Arc<[(&'static str, String)]>>,
-    pub(crate) skills: Kept<Arc<(Skill, Vec<Problem>)>>,
+    names: FileCache<Arc<[String]>>,
+    pub(crate) agents: FileCache<Arc<Agent>>,
+    pub(crate) llms: FileCache<Arc<Model>>,
+    pub(crate) crons: FileCache<Arc<Cron>>,
+    pub(crate) guides: FileCache<Arc<[(&'static str, String)]>>,
+    pub(crate) skills: FileCache<Arc<(Skill, Vec<Problem>)>>,
     /// Where programs were found that skills need.
     pub(crate) programs: Mutex<HashMap<String, PathBuf>>,
     /// Hashes of approved scripts.
-    pub(crate) scripts: Kept<String>,
+    pub(crate) scripts: FileCache<String>,
     pub(crate) places: Places,
-    pub(crate) slots: Arc<Ours>,
+    pub(crate) slots: Arc<OwnSlots>,
     /// What the ledger says, as far as it was read.
-    pub(crate) book: Mutex<Option<Book>>,
+    pub(crate) book: Mutex<Option<LedgerState>>,
     /// The journal's file of the day, open for appending.
     pub(crate) pen: Mutex<Option<(String, fs::File)>>,
 }
@@ -145,7 +145,7 @@ impl Workspace {
             ))
             .hint("go elsewhere, or name your own workspace with -w"));
         }
-        let (settings, memo) = (Settings::default(), Memo::default());
+        let (settings, memo) = (Settings::default(), Caches::default());
         let workspace = Self { root, is_trusted, world, record: None, settings, memo };
         if let Some(kind) = network_kind(&workspace.root)?
             && !workspace.config()?.allow_network_fs

@@ -5,9 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Numbers of slots by their groups.
 #[derive(Debug, Default)]
-pub(crate) struct Ours(Mutex<HashMap<String, BTreeSet<u32>>>);
+pub(crate) struct OwnSlots(Mutex<HashMap<String, BTreeSet<u32>>>);
 
-impl Ours {
+impl OwnSlots {
     pub(crate) fn add(&self, group: &str, number: u32) {
         self.lock().entry(group.to_owned()).or_default().insert(number);
     }
@@ -36,7 +36,7 @@ mod tests {
 
     #[test]
     fn a_group_is_spent_when_every_number_below_its_limit_is_ours() {
-        let ours = Ours::default();
+        let ours = OwnSlots::default();
         assert!(!ours.has_all("all", 2));
         ours.add("all", 1);
         assert!(ours.has("all", 1) && !ours.has("all", 0) && !ours.has("agent-a", 1));

@@ -5,7 +5,7 @@ use crate::core::config::{self, Config};
 use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Result};
 use crate::core::text::problem::Problem;
-use crate::store::fs::file_cache::{self, Print};
+use crate::store::fs::file_cache::{self, Fingerprint};
 use crate::store::fs::lease::{Writers, writers};
 use crate::store::fs::unreadable;
 use crate::world::World;
@@ -16,12 +16,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The settings that are in force.
 #[derive(Debug, Default)]
-pub struct Settings(Mutex<State>);
+pub struct Settings(Mutex<SettingsState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct SettingsState {
     /// The file as it was when it was last looked at; nothing where it may change without a new time.
-    print: Option<Print>,
+    print: Option<Fingerprint>,
     text: String,
     good: Option<Arc<Config>>,
 }
@@ -56,7 +56,7 @@ impl Settings {
                     world.say(&warning.to_string());
                 }
                 let config = Arc::new(config);
-                *state = State { print: settled(print, world.now()), text, good: Some(Arc::clone(&config)) };
+                *state = SettingsState { print: settled(print, world.now()), text, good: Some(Arc::clone(&config)) };
                 Ok(config)
             }
             Err(problem) => {
@@ -81,7 +81,7 @@ fn or_before(before: Option<Arc<Config>>, fault: Fault, world: &World) -> Result
     }
 }
 
-fn settled(print: Print, now: Stamp) -> Option<Print> {
+fn settled(print: Fingerprint, now: Stamp) -> Option<Fingerprint> {
     file_cache::is_settled(print, now).then_some(print)
 }
 

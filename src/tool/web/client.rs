@@ -8,8 +8,8 @@
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::web::page;
 use crate::core::web::settings::AgentWeb;
-use crate::core::web::url_policy::{Exception, Place};
-use crate::tool::web::names::{Names, Pinned};
+use crate::core::web::url_policy::{Exception, Target};
+use crate::tool::web::names::{Pinned, Resolver};
 use futures_util::future::{Either, select};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Client, Response};
@@ -33,8 +33,8 @@ const WHOLE: Duration = Duration::from_secs(30);
 const ACCEPT: &str = "text/html, application/xhtml+xml, text/markdown, text/plain, application/pdf, */*;q=0.5";
 
 /// What stands between an agent and the network.
-pub(super) struct Wall<'a> {
-    pub(super) names: Arc<dyn Names>,
+pub(super) struct FetchPolicy<'a> {
+    pub(super) names: Arc<dyn Resolver>,
     pub(super) private: &'a [Exception],
     pub(super) agent: &'a AgentWeb,
     pub(super) proxy: Option<&'a str>,
@@ -47,7 +47,7 @@ pub(super) struct Fetched {
     pub(super) url: String,
     pub(super) content_type: String,
     /// What it is, where its type says so.
-    pub(super) kind: Option<page::Kind>,
+    pub(super) kind: Option<page::PageKind>,
     pub(super) body: Vec<u8>,
 }
 
@@ -81,10 +81,10 @@ pub(super) fn block_on<T>(until: Until, work: impl Future<Output = Result<T>>) -
 }
 
 /// Fetches what is at `url`.
-pub(super) fn fetch(wall: &Wall, url: &str, until: Until) -> Result<Fetched> {
+pub(super) fn fetch(wall: &FetchPolicy, url: &str, until: Until) -> Result<Fetched> {
     block_on(until, async {
         let pinned = Pinned::default();
-        let mut place = Place::parse(url)?;
+        let mut place = Target::parse(url)?;
         for _ in 0..=MAX_HOPS {
             wall.agent.allows(&place.host)?;
             wall.judge(&place, &pinned).await?;
@@ -98,9 +98,9 @@ pub(super) fn fetch(wall: &Wall, url: &str, until: Until) -> Result<Fetched> {
     })
 }
 
-impl Wall<'_> {
+impl FetchPolicy<'_> {
     /// Looks at the addresses of a place, and pins them where they may be connected to.
-    async fn judge(&self, place: &Place, pinned: &Pinned) -> Result<()> {
+    async fn judge(&self, place: &Target, pinned: &Pinned) -> Result<()> {
         let known = pinned.get(&place.host);
         let addresses = match (place.ip, known) {
             (Some(ip), _) => vec![ip],
@@ -122,7 +122,7 @@ impl Wall<'_> {
         Ok(found)
     }
 
-    async fn ask(&self, place: &Place, pinned: &Pinned) -> Result<Response> {
+    async fn ask(&self, place: &Target, pinned: &Pinned) -> Result<Response> {
         if let Some(proxy) = self.proxy.and_then(|proxy| reqwest::Url::parse(proxy).ok())
             && let Some(host) = proxy.domain()
         {
@@ -169,7 +169,7 @@ fn header(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 /// Takes an answer in, if it is one to be read.
-async fn take(answer: Response, place: &Place) -> Result<Fetched> {
+async fn take(answer: Response, place: &Target) -> Result<Fetched> {
     let url = place.url.to_string();
     let status = answer.status();
     if !status.is_success() {
@@ -239,7 +239,7 @@ mod tests {
         }
     }
 
-    impl Names for Fake {
+    impl Resolver for Fake {
         fn addresses(&self, host: &str) -> Result<Vec<IpAddr>> {
             let mut asked = self.asked.lock().unwrap();
             let before = asked.iter().filter(|name| *name == host).count();
@@ -253,7 +253,7 @@ mod tests {
     /// Never knows.
     struct Silent(Mutex<Receiver<()>>);
 
-    impl Names for Silent {
+    impl Resolver for Silent {
         fn addresses(&self, _: &str) -> Result<Vec<IpAddr>> {
             let _ = self.0.lock().unwrap().recv();
             Ok(Vec::new())
@@ -302,9 +302,9 @@ mod tests {
         serde_json::from_value(serde_json::json!(list)).unwrap()
     }
 
-    fn get(names: Arc<dyn Names>, private: &[String], url: &str, time: Duration) -> Result<Fetched> {
+    fn get(names: Arc<dyn Resolver>, private: &[String], url: &str, time: Duration) -> Result<Fetched> {
         let (private, agent) = (exceptions(private), AgentWeb::default());
-        fetch(&Wall { names, private: &private, agent: &agent, proxy: None }, url, within(time))
+        fetch(&FetchPolicy { names, private: &private, agent: &agent, proxy: None }, url, within(time))
     }
 
     const MINUTE: Duration = Duration::from_mins(1);
@@ -360,7 +360,7 @@ mod tests {
         let private = exceptions(&[format!("a.test:{port}"), format!("b.test:{port}")]);
         let agent: AgentWeb = serde_json::from_value(serde_json::json!({"hosts": ["a.test"]})).unwrap();
         let names = Fake::new(&[("a.test", &["127.0.0.1"]), ("b.test", &["127.0.0.1"])]);
-        let wall = Wall { names, private: &private, agent: &agent, proxy: None };
+        let wall = FetchPolicy { names, private: &private, agent: &agent, proxy: None };
         let until = within(MINUTE);
         assert!(fetch(&wall, &format!("http://a.test:{port}/two"), until).is_ok());
         for url in [format!("http://a.test:{port}/name"), format!("http://b.test:{port}/")] {
@@ -389,7 +389,7 @@ mod tests {
         let (_hold, never) = channel();
         let names = Arc::new(Silent(Mutex::new(never)));
         let (agent, began) = (AgentWeb::default(), Instant::now());
-        let wall = Wall { names, private: &[], agent: &agent, proxy: None };
+        let wall = FetchPolicy { names, private: &[], agent: &agent, proxy: None };
         rustix::io::write(&mouth, b"x").unwrap();
         let until = Until { stop: Some(ear.as_fd()), ..within(MINUTE) };
         assert_eq!(fetch(&wall, "http://a.test/", until).unwrap_err().message, "it was stopped");

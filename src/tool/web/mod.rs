@@ -8,13 +8,13 @@ mod read;
 mod search;
 
 use crate::core::web::settings::Web;
-use crate::tool::Built;
+use crate::tool::Builtin;
 
 pub(super) use read::PAGE;
 
 /// A tool, and whether it is set up.
 pub(super) struct Offer {
-    pub(super) built: &'static Built,
+    pub(super) built: &'static Builtin,
     pub(super) is_set_up: fn(&Web) -> bool,
 }
 

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Who knows the addresses of a host.
-pub(super) trait Names: Send + Sync {
+pub(super) trait Resolver: Send + Sync {
     /// Looks a host up; it may take its time.
     fn addresses(&self, host: &str) -> Result<Vec<IpAddr>>;
 }
@@ -15,7 +15,7 @@ pub(super) trait Names: Send + Sync {
 /// The machine's own way: `/etc/hosts`, name servers, whatever it is set up with.
 pub(super) struct System;
 
-impl Names for System {
+impl Resolver for System {
     fn addresses(&self, host: &str) -> Result<Vec<IpAddr>> {
         let found = (host, 0).to_socket_addrs();
         let unknown = |e| Fault::new(Kind::Unavailable, format!("the host {host} is not known: {e}"));

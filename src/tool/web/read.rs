@@ -5,12 +5,12 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::core::text::data_mark;
 use crate::core::tool::{self, Class};
 use crate::core::web::page;
-use crate::process::sandbox::Walls;
+use crate::process::sandbox::Sandbox;
 use crate::process::{self, Ended};
 use crate::store::agent::access::Reach;
-use crate::tool::web::client::{self, Fetched, Until, Wall};
+use crate::tool::web::client::{self, FetchPolicy, Fetched, Until};
 use crate::tool::web::names::System;
-use crate::tool::{Built, Scene};
+use crate::tool::{Builtin, ToolContext};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -24,7 +24,7 @@ const CONVERT: Duration = Duration::from_secs(20);
 /// How much text a page may have, in bytes.
 const MAX_TEXT: u64 = 2 << 20;
 
-pub(super) const WEBREAD: Built = Built {
+pub(super) const WEBREAD: Builtin = Builtin {
     name: "webread",
     class: Class::Reads,
     description: "Read a page of the web: the readable part of HTML as Markdown, the text of a PDF, other text as it \
@@ -46,17 +46,17 @@ pub(super) const WEBREAD: Built = Built {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Arguments {
+struct ReadArguments {
     url: String,
     #[serde(default)]
     whole: bool,
 }
 
-fn run(scene: &Scene, arguments: &Value) -> Result<String> {
-    let wanted: Arguments = tool::arguments(arguments)?;
+fn run(scene: &ToolContext, arguments: &Value) -> Result<String> {
+    let wanted: ReadArguments = tool::arguments(arguments)?;
     let config = scene.workspace.config()?;
     let web = &config.web;
-    let wall = Wall {
+    let wall = FetchPolicy {
         names: Arc::new(System),
         private: &web.allow_private,
         agent: &scene.agent.web,
@@ -72,13 +72,13 @@ fn run(scene: &Scene, arguments: &Value) -> Result<String> {
     Ok(data_mark::mark(&fetched.url, &text, scene.workspace.world.random()))
 }
 
-fn text(scene: &Scene, kind: page::Kind, fetched: &Fetched, is_whole: bool) -> Result<String> {
+fn text(scene: &ToolContext, kind: page::PageKind, fetched: &Fetched, is_whole: bool) -> Result<String> {
     let label = page::label(&fetched.content_type);
-    if kind == page::Kind::Text {
+    if kind == page::PageKind::Text {
         return page::text(kind, &fetched.body, label, &fetched.url, is_whole);
     }
     let mut command = vec!["/proc/self/exe".to_owned(), PAGE.to_owned()];
-    if kind == page::Kind::Pdf {
+    if kind == page::PageKind::Pdf {
         if !cfg!(feature = "pdf") {
             return pdftotext(scene, &fetched.body);
         }
@@ -101,7 +101,7 @@ fn text(scene: &Scene, kind: page::Kind, fetched: &Fetched, is_whole: bool) -> R
 }
 
 /// The text of a PDF by poppler's program, where this one has no reader of its own.
-fn pdftotext(scene: &Scene, body: &[u8]) -> Result<String> {
+fn pdftotext(scene: &ToolContext, body: &[u8]) -> Result<String> {
     let command = ["pdftotext", "-q", "-enc", "UTF-8", "-", "-"].map(str::to_owned);
     let ended = convert(scene, &command, body).map_err(|fault| match fault.kind {
         Kind::Config => Fault::data("it is a PDF, and there is nothing here that reads PDFs")
@@ -116,13 +116,13 @@ fn pdftotext(scene: &Scene, body: &[u8]) -> Result<String> {
 
 /// Runs what turns it into text, behind walls as far as the kernel has them: it needs nothing but what it is
 /// given, and what it needs of the system.
-fn convert(scene: &Scene, command: &[String], body: &[u8]) -> Result<Ended> {
+fn convert(scene: &ToolContext, command: &[String], body: &[u8]) -> Result<Ended> {
     let world = &scene.workspace.world;
     // After an update our own file is only in memory, where no wall has a gate for it.
     let own = std::env::current_exe().ok().filter(|path| path.exists());
     let private = Reach::of(scene.workspace, scene.agent)?.private;
-    let walls = own.map(|own| Walls { read: vec![own], private, ..Walls::default() });
-    let ended = process::run(process::Program {
+    let walls = own.map(|own| Sandbox { read: vec![own], private, ..Sandbox::default() });
+    let ended = process::run(process::Invocation {
         command,
         dir: Path::new("/"),
         env: &[("PATH", world.var("PATH").unwrap_or("/usr/bin:/bin").to_owned())],

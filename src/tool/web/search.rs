@@ -6,10 +6,10 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::core::text::cut::cut;
 use crate::core::text::data_mark;
 use crate::core::tool::{self, Class};
-use crate::core::web::settings::{Engine, Search, Web};
+use crate::core::web::settings::{Engine, SearchSettings, Web};
 use crate::store::agent::secrets;
 use crate::tool::web::client;
-use crate::tool::{Built, Scene};
+use crate::tool::{Builtin, ToolContext};
 use reqwest::RequestBuilder;
 use reqwest::header::HeaderValue;
 use serde::Deserialize;
@@ -24,7 +24,7 @@ const MAX_QUERY: usize = 1000;
 /// The longest answer of a service, in bytes.
 const MAX_ANSWER: usize = 4 << 20;
 
-pub(super) const WEBSEARCH: Built = Built {
+pub(super) const WEBSEARCH: Builtin = Builtin {
     name: "websearch",
     class: Class::Reads,
     description: "Search the web. Ten results: title, URL, and a few words of each page. They were written by \
@@ -41,7 +41,7 @@ pub(super) const WEBSEARCH: Built = Built {
 };
 
 /// A search service.
-struct Row {
+struct SearchService {
     engine: Engine,
     /// Where it is; nothing where everybody has one of his own.
     base: &'static str,
@@ -54,9 +54,9 @@ struct Row {
     snippet: &'static str,
 }
 
-const TABLE: &[Row] = &[
+const TABLE: &[SearchService] = &[
     // https://api-dashboard.search.brave.com/app/documentation/web-search
-    Row {
+    SearchService {
         engine: Engine::Brave,
         base: "https://api.search.brave.com",
         ask: |client, base, query| {
@@ -68,7 +68,7 @@ const TABLE: &[Row] = &[
         snippet: "description",
     },
     // https://docs.searxng.org/dev/search_api.html
-    Row {
+    SearchService {
         engine: Engine::Searxng,
         base: "",
         ask: |client, base, query| with(client, &format!("{base}/search"), &[("q", query), ("format", "json")]),
@@ -77,7 +77,7 @@ const TABLE: &[Row] = &[
         snippet: "content",
     },
     // https://docs.tavily.com/documentation/api-reference/endpoint/search
-    Row {
+    SearchService {
         engine: Engine::Tavily,
         base: "https://api.tavily.com",
         ask: |client, base, query| {
@@ -99,12 +99,12 @@ fn with(client: &reqwest::Client, url: &str, query: &[(&str, &str)]) -> RequestB
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Arguments {
+struct SearchArguments {
     query: String,
 }
 
-fn run(scene: &Scene, arguments: &Value) -> Result<String> {
-    let query = tool::arguments::<Arguments>(arguments)?.query;
+fn run(scene: &ToolContext, arguments: &Value) -> Result<String> {
+    let query = tool::arguments::<SearchArguments>(arguments)?.query;
     let query = query.trim();
     if query.is_empty() || query.len() > MAX_QUERY {
         return Err(Fault::data(format!("a query has 1 to {MAX_QUERY} bytes")));
@@ -122,7 +122,7 @@ fn run(scene: &Scene, arguments: &Value) -> Result<String> {
 }
 
 /// Asks the service: where it is, and what it has found.
-async fn ask(web: &Web, search: &Search, key: Option<String>, query: &str) -> Result<(String, Vec<String>)> {
+async fn ask(web: &Web, search: &SearchSettings, key: Option<String>, query: &str) -> Result<(String, Vec<String>)> {
     let Some(row) = TABLE.iter().find(|row| row.engine == search.provider) else {
         return Err(Fault::config("web.search: nobody knows how this provider is asked"));
     };
@@ -171,7 +171,7 @@ fn refused(engine: Engine, status: u16) -> Fault {
 }
 
 /// Title, URL and snippet of each result, on lines of their own.
-fn hits(row: &Row, answer: &Value) -> Vec<String> {
+fn hits(row: &SearchService, answer: &Value) -> Vec<String> {
     let line = |text: &Value| text.as_str().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
     let results = answer.pointer(row.results).and_then(Value::as_array).into_iter().flatten();
     let whole = results.filter(|result| result["url"].as_str().is_some_and(|url| !url.trim().is_empty()));
