@@ -99,6 +99,12 @@ pub fn zone() -> TimeZone {
     ZONE.get_or_init(|| named_zone().unwrap_or_else(TimeZone::system)).clone()
 }
 
+/// Date and time of an instant in the owner's time zone: `2026-11-21 01:41:30`.
+#[must_use]
+pub fn local(at: Stamp) -> String {
+    at.timestamp().to_zoned(zone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
 fn named_zone() -> Option<TimeZone> {
     let path = match std::env::var("TZ") {
         Err(_) => std::fs::canonicalize("/etc/localtime").ok()?,

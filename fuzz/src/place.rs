@@ -46,7 +46,7 @@ impl Place {
         let own = fs::read_dir(self.path("")).unwrap().flatten().map(|e| e.file_name().into_string().unwrap());
         let known = ["agents", "claw.yaml", "inbox", "outbox", "sessions", "memories", ".claw"];
         own.for_each(|name| assert!(known.contains(&&name[..]), "something was written beside the boxes: {name}"));
-        let files = [Mailbox::Inbox, Mailbox::Outbox].map(|side| WalkDir::new(self.path(side.name())));
+        let files = [Mailbox::Inbox, Mailbox::Outbox].map(|mailbox| WalkDir::new(self.path(mailbox.name())));
         let files = files.into_iter().flatten().map(|entry| entry.unwrap()).filter(|entry| !entry.file_type().is_dir());
         files.map(|file| (file.path().to_owned(), fs::read(file.path()).unwrap())).collect()
     }

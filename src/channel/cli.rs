@@ -3,6 +3,6 @@
 use crate::channel::Delivery;
 use crate::core::fault::Result;
 
-pub(super) fn send(parcel: &mut Delivery) -> Result<()> {
-    (parcel.print)(parcel.event)
+pub(super) fn send(delivery: &mut Delivery) -> Result<()> {
+    (delivery.print)(delivery.event)
 }

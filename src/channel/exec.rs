@@ -17,44 +17,44 @@ const BEGUN: &str = "begun";
 /// In the receipt: it was run, and said that it has not sent.
 const NOT_SENT: &str = "not sent";
 
-pub(super) fn send(parcel: &mut Delivery) -> Result<()> {
-    let event = parcel.event;
-    let exec = configured(parcel.workspace, &event.reply_to)?;
-    if !parcel.workspace.is_trusted {
+pub(super) fn send(delivery: &mut Delivery) -> Result<()> {
+    let event = delivery.event;
+    let exec = configured(delivery.workspace, &event.reply_to)?;
+    if !delivery.workspace.is_trusted {
         return Err(Fault::config(format!("{} is not run: this workspace is not trusted", event.reply_to))
             .hint("say `claw trust` in it"));
     }
-    let count = |what: &str| parcel.receipt.lines.iter().filter(|line| *line == what).count();
+    let count = |what: &str| delivery.receipt.lines.iter().filter(|line| *line == what).count();
     let (begun, not_sent) = (count(BEGUN), count(NOT_SENT));
-    if begun + not_sent < parcel.receipt.lines.len() {
+    if begun + not_sent < delivery.receipt.lines.len() {
         // Sent; its worker died between the receipt and the move.
         return Ok(());
     }
-    parcel.receipt.push(BEGUN)?;
+    delivery.receipt.push(BEGUN)?;
     let ended = process::run(Invocation {
         command: &exec.command,
-        dir: &parcel.workspace.root,
+        dir: &delivery.workspace.root,
         env: &[
             ("CLAW_EVENT_ID", event.id.to_string()),
-            ("CLAW_ATTEMPT", parcel.attempt.to_string()),
+            ("CLAW_ATTEMPT", delivery.attempt.to_string()),
             // Begun more often than it has said no.
             ("CLAW_MAYBE_REPEATED", u8::from(begun > not_sent).to_string()),
         ],
         inherits: true,
-        walls: None,
+        sandbox: None,
         input: (event.to_json()? + "\n").into_bytes(),
         timeout: exec.timeout.and_then(|d| Duration::try_from(d).ok()).unwrap_or(Duration::from_mins(1)),
         max_output: 64 << 10,
-        locks: parcel.lane.share()?,
+        locks: delivery.lane.share()?,
         stop: None,
     })?
     .whole()?;
     if ended.code == 0 {
         let printed = String::from_utf8_lossy(&ended.stdout);
         let printed = printed.trim();
-        return parcel.receipt.push(&if printed.is_empty() { "sent".to_owned() } else { format!("sent {printed}") });
+        return delivery.receipt.push(&if printed.is_empty() { "sent".to_owned() } else { format!("sent {printed}") });
     }
-    parcel.receipt.push(NOT_SENT)?;
+    delivery.receipt.push(NOT_SENT)?;
     let said = format!("{}: exit {}: {}", event.reply_to, ended.code, ended.complaint());
     Err(Fault::new(if ended.code == 75 { Kind::Later } else { Kind::Failed }, said))
 }

@@ -9,27 +9,27 @@ use crate::store::fs::durable;
 
 const READY: &str = "ready";
 
-pub(super) fn send(parcel: &mut Delivery) -> Result<()> {
-    let (event, workspace) = (parcel.event, parcel.workspace);
+pub(super) fn send(delivery: &mut Delivery) -> Result<()> {
+    let (event, workspace) = (delivery.event, delivery.workspace);
     check(&event.reply_to)?;
     let sync = workspace.sync()?;
     let aside = workspace.path("outbox/tmp").join(format!("{}.file", event.id));
     let name = format!("outbox/files/{}/{}.md", event.reply_to.rest(), event.id);
     let target = workspace.path(&name);
-    if parcel.receipt.lines.is_empty() {
+    if delivery.receipt.lines.is_empty() {
         let text = format!("{}\n", event.content.trim_end());
         durable::write_new(&aside, text.as_bytes(), sync)?;
         durable::sync_dir(&workspace.path("outbox/tmp"), sync)?;
         // The place is durable before anything says that the file may be there.
         workspace.make_place(target.parent().unwrap_or(&target), 2)?;
-        parcel.receipt.push(READY)?;
+        delivery.receipt.push(READY)?;
     }
     match durable::rename(&aside, &target)? {
         durable::Moved::Yes | durable::Moved::Gone => {}
         durable::Moved::Taken => durable::remove(&aside)?,
     }
     durable::sync_dir(target.parent().unwrap_or(&target), sync)?;
-    parcel.receipt.push(&name)
+    delivery.receipt.push(&name)
 }
 
 /// The rest must be a plain folder name.

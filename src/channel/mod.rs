@@ -39,10 +39,10 @@ const CHANNELS: &[(&str, Send)] = &[(CLI, cli::send), ("file", file::send), ("ex
 ///
 /// # Errors
 /// Temporary or for good, as the fault's kind says.
-pub fn send(parcel: &mut Delivery) -> Result<()> {
-    let name = parcel.event.reply_to.channel();
+pub fn send(delivery: &mut Delivery) -> Result<()> {
+    let name = delivery.event.reply_to.channel();
     let known = CHANNELS.iter().find(|(known, _)| *known == name);
-    known.map_or_else(|| Err(unknown(name)), |(_, send)| send(parcel))
+    known.map_or_else(|| Err(unknown(name)), |(_, send)| send(delivery))
 }
 
 /// The channels there are.

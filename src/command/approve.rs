@@ -5,6 +5,7 @@ use crate::command::terminal::out;
 use crate::core::fault::Result;
 use crate::store::session::approvals::{self, Verdict};
 use crate::store::workspace::Workspace;
+use crate::world;
 
 /// Allow what an agent asks for; without an ID, show what waits for your word
 #[derive(Debug, clap::Args)]
@@ -31,7 +32,7 @@ pub fn approve(args: &ApproveArgs, here: Here) -> Result<u8> {
     if args.ids.is_empty() {
         for approval in approvals::pending(&workspace)? {
             let (short, agent) = (approval.id.short(), crate::core::event::session_name::agent(&approval.session));
-            let until = out::clock(approval.expires_at.into());
+            let until = world::local(approval.expires_at.into());
             // Where a line of it ends is seen, so that no call looks like two, or like another one.
             out::line(&format!("{short}  {agent}  {}", out::row(&approval.line())))?;
             out::line(&format!("    {}, until {until}", out::row(&approval.reason)))?;

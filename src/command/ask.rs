@@ -93,7 +93,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         session: &session,
         model: args.model.as_deref(),
         screen: &screen,
-        bell: None,
+        stop_fd: None,
     };
     let parting = AskGuard::default();
     let outcome = exchange.run(&id, text, &|work| {

@@ -195,7 +195,7 @@ impl<'a> Chat<'a> {
             session,
             model: self.model,
             screen: &self.screen,
-            bell: self.interrupt.map(Interrupt::bell),
+            stop_fd: self.interrupt.map(Interrupt::stop_fd),
         };
         if let Some(interrupt) = self.interrupt {
             interrupt.clear();

@@ -201,9 +201,9 @@ fn bindings(workspace: &Workspace, config: &Config, text: &str) -> Vec<Problem> 
 /// Files in the boxes that nothing will ever pick up.
 fn strays(workspace: &Workspace) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for side in [Mailbox::Inbox, Mailbox::Outbox] {
+    for mailbox in [Mailbox::Inbox, Mailbox::Outbox] {
         let own = ["tmp", "new", "ready", "run", "wait", "done", "failed", "files"];
-        for path in entries(&workspace.path(side.name())) {
+        for path in entries(&workspace.path(mailbox.name())) {
             let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
             let refusal = drops::refusal(&path).or_else(|| drops::unreadable(&path));
             let refusal = refusal.filter(|_| !own.contains(&&name[..]) && name != ".gitkeep");
@@ -212,7 +212,7 @@ fn strays(workspace: &Workspace) -> Vec<Problem> {
             );
         }
         for state in [State::New, State::Ready, State::Wait, State::Run] {
-            for path in entries(&side.dir(workspace, state)) {
+            for path in entries(&mailbox.dir(workspace, state)) {
                 let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
                 let is_event = Entry::parse(&name).is_some_and(|e| !e.lane.is_empty() || state == State::New);
                 if !is_event {

@@ -39,7 +39,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let mut code = 0;
     let mut closed = Ok(());
     let mut report = |outcome: Outcome| {
-        code = code.max(out::trouble(&outcome));
+        code = code.max(out::io_fault(&outcome));
         match &outcome.state {
             EventOutcome::Done(receipt) if args.json && receipt.iter().any(|r| !r.is_empty()) => {
                 closed =
@@ -54,7 +54,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         tick::drain(&workspace, &work, tick::DELIVERIES, &mut report)?;
     } else {
         let told =
-            out::ids(&workspace, &args.ids, |id| follow::see_through(&workspace, &[&work], &id).map(&mut report))?;
+            out::ids(&workspace, &args.ids, |id| follow::run_until_done(&workspace, &[&work], &id).map(&mut report))?;
         code = code.max(told);
     }
     closed.map(|()| code)

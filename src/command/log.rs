@@ -97,7 +97,7 @@ fn show(line: &JournalLine) -> String {
         (!line.why.is_empty()).then(|| line.why.clone()),
         line.ms.map(|ms| format!("{ms} ms")),
         line.tokens.map(|[read, written]| format!("{} tokens", read + written)),
-        line.until.map(|until| format!("until {}", out::clock(until.into()))),
+        line.until.map(|until| format!("until {}", world::local(until.into()))),
         line.receipt.clone(),
     ];
     let extra: Vec<String> = extra.into_iter().flatten().collect();

@@ -36,7 +36,7 @@ pub fn run(args: Args, here: Here) -> Result<u8> {
     let mut code = 0;
     let mut closed = Ok(());
     let mut report = |outcome: Outcome| {
-        code = code.max(out::trouble(&outcome));
+        code = code.max(out::io_fault(&outcome));
         if let EventOutcome::Done(places) = &outcome.state {
             for place in places {
                 closed = closed.clone().and_then(|()| out::line(place));
@@ -56,6 +56,6 @@ pub fn run(args: Args, here: Here) -> Result<u8> {
     let id = clock::next_id(&workspace)?;
     publish::inbox(&workspace, &publish::complete(&workspace, draft, id.clone())?)?;
     failures(route::all(&workspace)?.failed).for_each(&mut report);
-    follow::see_through(&workspace, &[&work], &id).map(&mut report)?;
+    follow::run_until_done(&workspace, &[&work], &id).map(&mut report)?;
     closed.map(|()| code)
 }

@@ -7,6 +7,7 @@ use crate::core::fault::{Fault, Result};
 use crate::store::queue::{locate, retry};
 use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::{Mailbox, State};
+use crate::world;
 
 /// Try an event again that has failed or waits
 #[derive(Debug, clap::Args)]
@@ -39,7 +40,7 @@ fn as_it_is(workspace: &Workspace, id: &Id) -> Result<Fault> {
     let (stands, hint) = match (found.state, due) {
         (None, _) => ("is done".to_owned(), format!("claw why {short}")),
         (Some(State::New), Some(due)) => (
-            format!("has not failed: it is not due until {}", out::clock(due)),
+            format!("has not failed: it is not due until {}", world::local(due)),
             format!("it is taken up then; to have it earlier, claw discard {short} and send it anew"),
         ),
         (Some(State::Run), _) => (

@@ -16,6 +16,7 @@ use crate::store::routes;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::clock;
 use crate::store::workspace::mailbox::{Mailbox, State};
+use crate::world;
 use serde_json::json;
 
 /// Move what is new to the sessions that will answer it
@@ -69,7 +70,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         pass(true)?;
         match locate::of(&workspace, Mailbox::Inbox, &id)?.first() {
             Some(found) if found.state == Some(State::New) => {
-                let due = found.entry.due.map(out::clock).unwrap_or_default();
+                let due = found.entry.due.map(world::local).unwrap_or_default();
                 Err(Fault::new(Kind::Later, format!("{id} is not due until {due}")))
             }
             Some(found) if found.state == Some(State::Failed) => Ok(()),
@@ -86,7 +87,7 @@ fn explain(workspace: &Workspace, address: &str, args: &Args) -> Result<u8> {
     let from = args.from.as_deref().map(Address::parse).transpose()?.unwrap_or_else(|| place.clone());
     let event = next(workspace, &place, &from, args.text.as_deref().unwrap_or_default());
     let known = routes::load(workspace)?;
-    let (decision, list) = route::with_rules(workspace, |rules| explain::explain(&event, &known, rules))?;
+    let (decision, list) = routes::with_rules(workspace, |rules| explain::explain(&event, &known, rules))?;
     let is_there = definitions::has_agent(workspace, &decision.agent);
     if args.json {
         let Decision { agent, session, why, .. } = &decision;

@@ -51,7 +51,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let mut code = 0;
     let mut closed = Ok(());
     let mut report = |outcome: Outcome| {
-        code = code.max(out::trouble(&outcome));
+        code = code.max(out::io_fault(&outcome));
         if let EventOutcome::Done(ids) = &outcome.state {
             for id in ids {
                 closed = closed.clone().and_then(|()| out::line(id));
@@ -63,7 +63,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         tick::drain(&workspace, &work, tick::width(&workspace)?, &mut report)?;
     } else {
         let told = out::ids(&workspace, &args.ids, |id| {
-            follow::see_through(&workspace, &[&control, &work], &id).map(&mut report)
+            follow::run_until_done(&workspace, &[&control, &work], &id).map(&mut report)
         })?;
         code = code.max(told);
     }

@@ -10,6 +10,7 @@ use crate::store::agent::definitions;
 use crate::store::session;
 use crate::store::session::log;
 use crate::store::workspace::Workspace;
+use crate::world;
 use serde_json::{Value, json};
 
 /// Show what was said, in which session
@@ -121,7 +122,7 @@ fn list(args: &ListArgs, workspace: &Workspace) -> Result<u8> {
             source(head),
             head.messages.to_string(),
             head.tokens().to_string(),
-            head.updated.map(|at| out::clock(at.into())).unwrap_or_default(),
+            head.updated.map(|at| world::local(at.into())).unwrap_or_default(),
             out::plain(&head.title),
         ]
     }));

@@ -17,6 +17,7 @@ use crate::store::tasks;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::journal;
 use crate::store::workspace::mailbox::{Mailbox, State};
+use crate::world;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
@@ -56,7 +57,7 @@ struct Spent {
 struct StatusItem {
     id: String,
     #[serde(rename = "box")]
-    side: &'static str,
+    mailbox: &'static str,
     state: &'static str,
     lane: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,19 +96,20 @@ fn look(workspace: &Workspace) -> Result<Status> {
     let mut boxes: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
     let mut oldest: Option<(Entry, Mailbox, State)> = None;
     let (mut waiting, mut failed) = (Vec::new(), Vec::new());
-    for side in [Mailbox::Inbox, Mailbox::Outbox] {
+    for mailbox in [Mailbox::Inbox, Mailbox::Outbox] {
         for state in STATES {
-            let entries = spool::list(workspace, side, state)?;
-            let dropped = if state == State::Failed { failed_drops(workspace, side) } else { Vec::new() };
-            let zone = if state == State::New && side == Mailbox::Inbox { drops::count(workspace, side) } else { 0 };
-            if side == Mailbox::Inbox || state != State::New {
-                boxes.entry(side.name()).or_default().insert(state.name(), entries.len() + dropped.len() + zone);
+            let entries = spool::list(workspace, mailbox, state)?;
+            let dropped = if state == State::Failed { failed_drops(workspace, mailbox) } else { Vec::new() };
+            let zone =
+                if state == State::New && mailbox == Mailbox::Inbox { drops::count(workspace, mailbox) } else { 0 };
+            if mailbox == Mailbox::Inbox || state != State::New {
+                boxes.entry(mailbox.name()).or_default().insert(state.name(), entries.len() + dropped.len() + zone);
             }
             for entry in entries.iter().chain(&dropped) {
                 match state {
-                    State::New if entry.due.is_some() => waiting.push((side, state, entry.clone())),
-                    State::Wait => waiting.push((side, state, entry.clone())),
-                    State::Failed => failed.push((side, state, entry.clone())),
+                    State::New if entry.due.is_some() => waiting.push((mailbox, state, entry.clone())),
+                    State::Wait => waiting.push((mailbox, state, entry.clone())),
+                    State::Failed => failed.push((mailbox, state, entry.clone())),
                     _ => {}
                 }
             }
@@ -116,19 +118,19 @@ fn look(workspace: &Workspace) -> Result<Status> {
                 .find(|e| e.due.is_none())
                 .filter(|_| state != State::Failed && state != State::Wait);
             if let Some(first) = first.filter(|e| oldest.as_ref().is_none_or(|(old, ..)| e.id < old.id)) {
-                oldest = Some((first, side, state));
+                oldest = Some((first, mailbox, state));
             }
         }
     }
     let whys = waits(workspace, waiting.iter().map(|(.., entry)| &entry.id));
-    let item = |(side, state, entry): (Mailbox, State, Entry)| StatusItem {
+    let item = |(mailbox, state, entry): (Mailbox, State, Entry)| StatusItem {
         why: match state {
-            State::Failed => first_line(workspace, side, &entry.id),
+            State::Failed => first_line(workspace, mailbox, &entry.id),
             State::New => "it was sent for then".to_owned(),
             _ => whys.get(entry.id.as_str()).cloned().unwrap_or_default(),
         },
         id: entry.id.to_string(),
-        side: side.name(),
+        mailbox: mailbox.name(),
         state: state.name(),
         until: entry.due.map(|due| due.timestamp().to_string()),
         lane: entry.lane,
@@ -149,7 +151,7 @@ fn look(workspace: &Workspace) -> Result<Status> {
         trusted: workspace.is_trusted,
         model: settings.as_ref().map_or_else(|_| "unknown".to_owned(), |config| config.model.clone()),
         boxes,
-        oldest: oldest.map(|(entry, side, state)| item((side, state, entry))),
+        oldest: oldest.map(|(entry, mailbox, state)| item((mailbox, state, entry))),
         waiting: waiting.into_iter().map(item).collect(),
         failed: failed.into_iter().map(item).collect(),
         budget: budget.collect(),
@@ -159,14 +161,14 @@ fn look(workspace: &Workspace) -> Result<Status> {
     })
 }
 
-fn failed_drops(workspace: &Workspace, side: Mailbox) -> Vec<Entry> {
-    let names = fs::read_dir(side.dir(workspace, State::Failed)).into_iter().flatten().flatten();
+fn failed_drops(workspace: &Workspace, mailbox: Mailbox) -> Vec<Entry> {
+    let names = fs::read_dir(mailbox.dir(workspace, State::Failed)).into_iter().flatten().flatten();
     let id = |name: String| Id::parse(name.strip_suffix(".drop")?.split_once('~')?.0).ok();
     names.filter_map(|e| e.file_name().into_string().ok()).filter_map(id).map(|id| Entry::unrouted(id, None)).collect()
 }
 
-fn first_line(workspace: &Workspace, side: Mailbox, id: &Id) -> String {
-    let text = fs::read_to_string(side.reason(workspace, id)).unwrap_or_default();
+fn first_line(workspace: &Workspace, mailbox: Mailbox, id: &Id) -> String {
+    let text = fs::read_to_string(mailbox.reason(workspace, id)).unwrap_or_default();
     text.lines().next().unwrap_or("no reason was written").to_owned()
 }
 
@@ -192,10 +194,10 @@ fn print(workspace: &Workspace, status: &Status) -> Result<()> {
     let trust = if status.trusted { "" } else { ", not trusted: claw trust" };
     let root = create::short(&workspace.world, &workspace.root);
     out::line(&format!("{root}  model: {}{trust}", status.model))?;
-    for side in [Mailbox::Inbox, Mailbox::Outbox] {
-        let mut text = format!("{:<8}", side.name());
+    for mailbox in [Mailbox::Inbox, Mailbox::Outbox] {
+        let mut text = format!("{:<8}", mailbox.name());
         for state in STATES {
-            let count = status.boxes.get(side.name()).and_then(|b| b.get(state.name()));
+            let count = status.boxes.get(mailbox.name()).and_then(|b| b.get(state.name()));
             text += &count.map_or_else(|| format!("{:13}", ""), |n| format!("{:<13}", format!("{n} {}", state.name())));
         }
         out::line(text.trim_end())?;
@@ -208,7 +210,7 @@ fn print(workspace: &Workspace, status: &Status) -> Result<()> {
         out::line(&format!(
             "oldest  {:<12} {}/{}{lane}, {} old",
             short(&item.id),
-            item.side,
+            item.mailbox,
             item.state,
             age(now, at)
         ))?;
@@ -216,10 +218,10 @@ fn print(workspace: &Workspace, status: &Status) -> Result<()> {
     for item in &status.waiting {
         let until = item.until.as_ref().and_then(|t| t.parse::<jiff::Timestamp>().ok()).map_or(now, Stamp::from);
         let left = if until > now { format!("in {}", age(until, now)) } else { "due now".to_owned() };
-        out::line(&format!("waits   {:<12} until {} ({left}): {}", short(&item.id), out::clock(until), item.why))?;
+        out::line(&format!("waits   {:<12} until {} ({left}): {}", short(&item.id), world::local(until), item.why))?;
     }
     for item in &status.failed {
-        out::line(&format!("failed  {:<12} {}: {}", short(&item.id), item.side, item.why))?;
+        out::line(&format!("failed  {:<12} {}: {}", short(&item.id), item.mailbox, item.why))?;
     }
     for spent in &status.budget {
         out::line(&format!("spent   {} of {} ({})", spent.used, spent.most, spent.limit))?;

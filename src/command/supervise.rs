@@ -46,7 +46,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     out::tell(&format!("supervising {} ({})", workspace.root.display(), stages.join(", ")));
     supervise::run(&workspace, &stages, stop.as_fd(), &|_, outcome: Outcome| {
         if !matches!(outcome.state, EventOutcome::Done(_)) {
-            let _ = out::trouble(&outcome);
+            let _ = out::io_fault(&outcome);
         }
     })?;
     out::tell("stopped");

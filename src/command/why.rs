@@ -29,8 +29,8 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         None => locate::newest(&workspace)?.ok_or_else(|| Fault::data("there is no event yet"))?,
     };
     let mut told = false;
-    for side in [Mailbox::Inbox, Mailbox::Outbox] {
-        if let Some(found) = locate::of(&workspace, side, &id)?.into_iter().next() {
+    for mailbox in [Mailbox::Inbox, Mailbox::Outbox] {
+        if let Some(found) = locate::of(&workspace, mailbox, &id)?.into_iter().next() {
             let story = Story::of(&workspace, &id, &found)?;
             if args.json {
                 out::json(&story)?;
@@ -50,7 +50,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
 fn tell(story: &Story) -> Result<()> {
     let row = |what: &str, text: &str| out::line(&format!("  {what:<7} {}", out::row(text)));
     out::line(&format!("{}  {}", story.id, out::row(&story.stands)))?;
-    row(story.side, &story.came)?;
+    row(story.mailbox, &story.came)?;
     if let Some(route) = &story.route {
         row("route", route)?;
     }

@@ -358,12 +358,12 @@ pub fn next(state: &Replay, limit: u32) -> Step {
     let Some(last) = state.steps.last() else { return Step::Ask { is_last: limit <= 1 } };
     let before = state.calls() - u32::try_from(last.calls.len()).unwrap_or(0);
     let calls = (before + 1..).zip(last.reply.calls.iter().zip(&last.calls));
-    let todo: Vec<PendingCall> = calls
+    let pending: Vec<PendingCall> = calls
         .filter(|(_, (_, (_, told)))| told.is_none())
         .map(|(number, (call, (is_begun, _)))| PendingCall { call: call.clone(), number, is_begun: *is_begun })
         .collect();
-    if !todo.is_empty() {
-        return Step::Call(todo);
+    if !pending.is_empty() {
+        return Step::Call(pending);
     }
     if last.calls.is_empty() {
         return Step::Close(last.reply.content.clone());
@@ -494,12 +494,12 @@ mod tests {
                     let reply = state.answered(&id, reply).clone();
                     records.push(Record::Model { at, id: id.clone(), model: "m".into(), ms: 1, reply, estimated: 0 });
                 }
-                Step::Call(todo) => {
+                Step::Call(pending) => {
                     if is_cut && state.steps.len() == 2 {
                         records.push(Record::Done { at, ids: vec![id], out: Vec::new(), said: Some("cut".into()) });
                         return records;
                     }
-                    let call = todo[0].call.id.clone();
+                    let call = pending[0].call.id.clone();
                     records.push(Record::Begun { at, id: id.clone(), call: call.clone() });
                     records.push(Record::Tool { at, id: id.clone(), call, ms: 1, outcome: ToolResult::default() });
                 }

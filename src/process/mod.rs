@@ -47,7 +47,7 @@ pub struct Invocation<'a> {
     /// Our own environment beside it.
     pub inherits: bool,
     /// What it is kept within.
-    pub walls: Option<&'a Sandbox>,
+    pub sandbox: Option<&'a Sandbox>,
     /// What it reads.
     pub input: Vec<u8>,
     /// How long it may run.
@@ -110,8 +110,8 @@ pub fn listen(program: Invocation, heard: &mut dyn FnMut(&[u8])) -> Result<Ended
     let mut command = Command::new("/proc/self/exe");
     let (milliseconds, locks) = (program.timeout.as_millis().to_string(), program.locks.len().to_string());
     // They are as long as there are names in the workspace, so that they go ahead of what the program reads.
-    let walls = program.walls.map(Sandbox::to_bytes).unwrap_or_default();
-    let length = walls.len().to_string();
+    let sandbox = program.sandbox.map(Sandbox::to_bytes).unwrap_or_default();
+    let length = sandbox.len().to_string();
     command.args([WATCH, &milliseconds, &locks, &length]).args(program.command).current_dir(program.dir);
     if !program.inherits {
         command.env_clear();
@@ -135,7 +135,7 @@ pub fn listen(program: Invocation, heard: &mut dyn FnMut(&[u8])) -> Result<Ended
     let thread = || std::thread::Builder::new().stack_size(128 << 10);
     let writer = thread().spawn(move || {
         let Some(mut pipe) = input else { return Ok(()) };
-        pipe.write_all(&walls)?;
+        pipe.write_all(&sandbox)?;
         // Whether a program reads all of it is its own affair.
         let _ = pipe.write_all(&program.input);
         Ok(())

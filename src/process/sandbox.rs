@@ -161,19 +161,19 @@ impl Sandbox {
     /// What [`Sandbox::to_bytes`] has made; nothing else.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let [network @ (b'0' | b'1'), is_required @ (b'0' | b'1'), rest @ ..] = bytes else { return None };
-        let mut walls = Self { network: *network == b'1', is_required: *is_required == b'1', ..Self::default() };
+        let mut sandbox = Self { network: *network == b'1', is_required: *is_required == b'1', ..Self::default() };
         for part in rest.split_inclusive(|byte| *byte == 0) {
             let [mark, path @ .., 0] = part else { return None };
             let paths = match mark {
-                b'r' => &mut walls.read,
-                b'w' => &mut walls.write,
-                b'l' => &mut walls.list,
-                b'p' => &mut walls.private,
+                b'r' => &mut sandbox.read,
+                b'w' => &mut sandbox.write,
+                b'l' => &mut sandbox.list,
+                b'p' => &mut sandbox.private,
                 _ => return None,
             };
             paths.push(PathBuf::from(OsStr::from_bytes(path)));
         }
-        Some(walls)
+        Some(sandbox)
     }
 
     /// Prepares them, in the process that will fork.
@@ -317,7 +317,7 @@ mod tests {
     #[test]
     fn walls_are_handed_over_with_any_path() {
         let odd = PathBuf::from(OsStr::from_bytes(b"/w/caf\xe9 \n~"));
-        let walls = Sandbox {
+        let sandbox = Sandbox {
             read: vec!["/w/a".into(), odd.clone()],
             write: vec![odd],
             list: vec!["/w".into()],
@@ -325,8 +325,8 @@ mod tests {
             ..Sandbox::default()
         };
         for (network, is_required) in [(false, false), (true, false), (false, true)] {
-            let walls = Sandbox { network, is_required, ..walls.clone() };
-            assert_eq!(Sandbox::from_bytes(&walls.to_bytes()), Some(walls));
+            let sandbox = Sandbox { network, is_required, ..sandbox.clone() };
+            assert_eq!(Sandbox::from_bytes(&sandbox.to_bytes()), Some(sandbox));
         }
         assert!(!Sandbox::default().to_bytes().is_empty(), "nothing to read is no walls");
         for torn in [&b""[..], b"1", b"01r/w", b"01x/w\0", b"01\0", b"21"] {

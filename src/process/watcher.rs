@@ -32,13 +32,13 @@ pub fn watch(arguments: &[String]) -> u8 {
 }
 
 fn watched(arguments: &[String]) -> Result<i32, String> {
-    let [milliseconds, locks, walls, program, arguments @ ..] = arguments else {
+    let [milliseconds, locks, sandbox, program, arguments @ ..] = arguments else {
         return Err("nothing to run".to_owned());
     };
     let milliseconds: u64 = milliseconds.parse().map_err(|_| "no time limit")?;
     let locks: i32 = locks.parse().map_err(|_| "no number of locks")?;
-    let walls: usize = walls.parse().map_err(|_| "no length of walls")?;
-    let is_walled = walls > 0;
+    let sandbox: usize = sandbox.parse().map_err(|_| "no length of walls")?;
+    let is_sandboxed = sandbox > 0;
     #[expect(unsafe_code, reason = "an inherited descriptor has no owner but its number")]
     // SAFETY: whoever starts a watcher maps these numbers to open descriptors (`run` above, and only
     // there); nothing in this fresh process owns them yet, and each is taken once.
@@ -55,7 +55,7 @@ fn watched(arguments: &[String]) -> Result<i32, String> {
     for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
         signal_hook::flag::register(signal, heard.clone()).map_err(|e| e.to_string())?;
     }
-    let mut ready = if is_walled { Some(read_walls(walls)?.prepare()?) } else { None };
+    let mut ready = if is_sandboxed { Some(read_walls(sandbox)?.prepare()?) } else { None };
     let mut command = Command::new(program);
     #[expect(unsafe_code, reason = "only the child itself can close its walls and ask to die with its parent")]
     // SAFETY: this process has one thread, so after the fork no lock is held by a thread that is not there, and
@@ -73,7 +73,7 @@ fn watched(arguments: &[String]) -> Result<i32, String> {
     let mut code = TIMED_OUT;
     loop {
         let left = end.saturating_duration_since(Instant::now());
-        let nap = if is_walled { left.min(COUNTED) } else { left };
+        let nap = if is_sandboxed { left.min(COUNTED) } else { left };
         let nap =
             Timespec { tv_sec: i64::try_from(nap.as_secs()).unwrap_or(i64::MAX), tv_nsec: nap.subsec_nanos().into() };
         let mut fds = [
@@ -82,7 +82,7 @@ fn watched(arguments: &[String]) -> Result<i32, String> {
         ];
         match poll(&mut fds, Some(&nap)) {
             Err(rustix::io::Errno::INTR) => continue,
-            Ok(0) if is_walled && !left.is_zero() => {
+            Ok(0) if is_sandboxed && !left.is_zero() => {
                 if descendants().len() <= MAX_PROCESSES {
                     continue;
                 }

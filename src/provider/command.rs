@@ -42,19 +42,19 @@ pub(super) fn ask(question: &mut ModelCall) -> Result<Reply> {
 /// Runs the program.
 fn run(question: &mut ModelCall, asked: &Asked, pieces: &mut Pieces) -> Result<Ended> {
     let (name, model) = (&question.chosen.name, &question.chosen.model);
-    question.took = Charge::Unknown;
+    question.charge = Charge::Unknown;
     let program = Invocation {
         command: &model.command,
         dir: &question.workspace.root,
         env: &[("CLAW_WORKSPACE", question.workspace.root.display().to_string())],
         inherits: true,
-        walls: None,
+        sandbox: None,
         // In the order of its documentation, which a value does not keep.
         input: serde_json::to_vec(question.request).map_err(|e| Fault::data(e.to_string()))?,
         timeout: limit(model.timeout, 600),
         max_output: MAX_ANSWER,
         locks: question.lane.share()?,
-        stop: question.ear.and_then(CancelToken::bell),
+        stop: question.cancel.and_then(CancelToken::stop_fd),
     };
     let (heard, mut chunks) = (&mut *question.heard, Vec::new());
     let is_recorded = question.tape.is_recording();

@@ -51,11 +51,11 @@ pub struct ModelCall<'a> {
     /// The session's lane, for programs that are run.
     pub lane: &'a Lane,
     /// Hears of it as soon as nobody wants the answer any more.
-    pub ear: Option<&'a CancelToken<'a>>,
+    pub cancel: Option<&'a CancelToken<'a>>,
     /// Hears every piece of text as it comes.
     pub heard: &'a mut dyn FnMut(&str),
     /// What the question has taken, as far as it is known; also where there was no answer.
-    pub took: Charge,
+    pub charge: Charge,
     /// Whether it is written down, or answered by what was.
     pub tape: Tape,
 }
@@ -98,7 +98,7 @@ pub fn ask(question: &mut ModelCall) -> Result<Reply> {
     let reply = answer?;
     kept?;
     if reply.usage != Usage::default() {
-        question.took = Charge::Counted(reply.usage);
+        question.charge = Charge::Counted(reply.usage);
     }
     Ok(reply)
 }

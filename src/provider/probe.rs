@@ -143,9 +143,9 @@ async fn one(workspace: &Workspace, chosen: &ResolvedModel, may_contact: bool) -
 async fn list(workspace: &Workspace, chosen: &ResolvedModel, wire: &Wire, key: Option<&str>) -> Result<Option<bool>> {
     let name = &chosen.name;
     let url = format!("{}{}", base(workspace, chosen).unwrap_or_default(), wire.list.1);
-    let patience = chosen.model.connect_timeout.map_or(PATIENCE, |own| limit(Some(own), 3).min(PATIENCE));
+    let retry_policy = chosen.model.connect_timeout.map_or(PATIENCE, |own| limit(Some(own), 3).min(PATIENCE));
     let mut model = chosen.model.clone();
-    model.connect_timeout = SignedDuration::try_from(patience).ok();
+    model.connect_timeout = SignedDuration::try_from(retry_policy).ok();
     let get = http::client(name, &model, &url)?.get(&url).headers(wire::headers(wire, name, key)?);
     let mut answer = get.send().await.map_err(|e| http::failed(name, &e, key))?;
     let mut bytes = Vec::new();

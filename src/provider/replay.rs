@@ -36,9 +36,9 @@ pub(super) fn ask(question: &mut ModelCall) -> Result<Reply> {
         request: &request,
         at: question.at,
         lane: question.lane,
-        ear: question.ear,
+        cancel: question.cancel,
         heard: &mut *question.heard,
-        took: Charge::Nothing,
+        charge: Charge::Nothing,
         tape: Tape::playing(playing),
     })
 }

@@ -57,7 +57,7 @@ pub(super) fn ask(question: &mut ModelCall, wire: &Wire) -> Result<Reply> {
     let recorded = tape::answer(question, &asked)?;
     // Nobody is asked who would want to see a key.
     let key = if recorded.is_some() { None } else { key(question.workspace, chosen, wire)? };
-    let (stop, whole) = (question.ear.and_then(CancelToken::bell), limit(chosen.model.timeout, 600));
+    let (stop, whole) = (question.cancel.and_then(CancelToken::stop_fd), limit(chosen.model.timeout, 600));
     let exchange = async {
         let key = key.as_deref();
         let source = if let Some(recorded) = recorded {
@@ -117,11 +117,11 @@ fn path(url: &str) -> String {
 async fn send(post: RequestBuilder, asked: &Asked, question: &mut ModelCall<'_>, key: Option<&str>) -> Result<Source> {
     let name = &question.chosen.name;
     let first = limit(question.chosen.model.first_token_timeout, 120);
-    question.took = Charge::Unknown;
+    question.charge = Charge::Unknown;
     let sent = timeout(first, post.json(&asked.body).send()).await.map_err(|_| silent(name, first))?;
     let response = sent.map_err(|e| {
         if e.is_connect() || e.is_builder() {
-            question.took = Charge::Nothing;
+            question.charge = Charge::Nothing;
         }
         http::failed(name, &e, key)
     })?;
@@ -143,7 +143,7 @@ async fn hear(source: Source, wire: &Wire, question: &mut ModelCall<'_>, key: Op
     let (body, end) = whole(source, &mut question.tape, &name, first, key).await;
     if !is_success {
         // What it refuses with is in the status; the words may be cut off.
-        question.took = Charge::Counted(Usage::default());
+        question.charge = Charge::Counted(Usage::default());
         let now = question.workspace.world.now().timestamp();
         return Err(http::refused(&name, status, &headers, &body, key, now));
     }

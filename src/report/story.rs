@@ -1,7 +1,6 @@
 //! The story of an event: where it came from, who answered it, whom that one asked, what went out, and how it
 //! stands; from files alone, and the journal adds how long it took.
 
-use crate::command::terminal::out;
 use crate::core::event::dispatch::Asker;
 use crate::core::event::id::{Derived, Id};
 use crate::core::event::stamp::Stamp;
@@ -9,8 +8,8 @@ use crate::core::event::{Event, EventKind};
 use crate::core::fault::Result;
 use crate::core::session::record::Record;
 use crate::core::slash;
+use crate::core::tool::DISPATCH;
 use crate::core::turn;
-use crate::stage::route;
 use crate::store::lock::holders;
 use crate::store::queue::locate::{self, Located};
 use crate::store::queue::spool;
@@ -19,7 +18,7 @@ use crate::store::session::log;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::journal::{self, JournalLine};
 use crate::store::workspace::mailbox::{Mailbox, State};
-use crate::tool;
+use crate::world;
 use serde::Serialize;
 use std::fs;
 
@@ -30,7 +29,7 @@ pub struct Story {
     pub id: Id,
     /// In which box.
     #[serde(rename = "box")]
-    pub side: &'static str,
+    pub mailbox: &'static str,
     /// In which folder of it.
     pub state: &'static str,
     /// How it stands, in words.
@@ -90,7 +89,7 @@ impl Story {
         let told = |what: &str| lines.iter().filter(|l| l.what == what).map(|l| l.why.clone()).collect();
         let mut story = Self {
             id: id.clone(),
-            side: found.side.name(),
+            mailbox: found.mailbox.name(),
             state: found.state_name(),
             stands: String::new(),
             came: String::new(),
@@ -119,9 +118,9 @@ impl Story {
     fn read(&mut self, workspace: &Workspace, event: &Event, found: &Located, lines: &[JournalLine]) -> Result<()> {
         let id = &event.id;
         self.came = came(event);
-        let decision = routes::load(workspace).and_then(|known| route::decide(workspace, event, &known));
+        let decision = routes::load(workspace).and_then(|known| routes::decide(workspace, event, &known));
         let lane = decision.as_ref().map(|d| d.session.clone()).unwrap_or_default();
-        let records = if found.side == Mailbox::Inbox { log::read(workspace, &lane, id)? } else { Vec::new() };
+        let records = if found.mailbox == Mailbox::Inbox { log::read(workspace, &lane, id)? } else { Vec::new() };
         for record in &records {
             if let Record::Model { id: of, model, reply, .. } = record
                 && of == id
@@ -144,7 +143,7 @@ impl Story {
         self.stands = standing(workspace, found, lines, &format!("{took}{cost}"));
         // What is not done and has no lane was never routed.
         let is_routed = found.state.is_none() || !found.entry.lane.is_empty();
-        if found.side == Mailbox::Inbox && is_routed && found.state != Some(State::New) {
+        if found.mailbox == Mailbox::Inbox && is_routed && found.state != Some(State::New) {
             self.route = Some(match &decision {
                 Ok(d) if d.agent.is_empty() => d.why.clone(),
                 Ok(d) => {
@@ -154,7 +153,7 @@ impl Story {
                 Err(fault) => fault.to_string(),
             });
         }
-        if found.side == Mailbox::Outbox {
+        if found.mailbox == Mailbox::Outbox {
             self.out.push(sent_out(workspace, event, Some(found)));
             return Ok(());
         }
@@ -168,8 +167,8 @@ impl Story {
         self.asked = asked(workspace, id, records)?;
         for event in done.iter().flat_map(|(_, out)| out) {
             let is_inward = matches!(event.kind, EventKind::Remember | EventKind::Result);
-            let side = if is_inward { Mailbox::Inbox } else { Mailbox::Outbox };
-            self.out.push(sent_out(workspace, event, locate::of(workspace, side, &event.id)?.first()));
+            let mailbox = if is_inward { Mailbox::Inbox } else { Mailbox::Outbox };
+            self.out.push(sent_out(workspace, event, locate::of(workspace, mailbox, &event.id)?.first()));
         }
         Ok(())
     }
@@ -179,7 +178,7 @@ impl Story {
 fn asked(workspace: &Workspace, id: &Id, records: Vec<Record>) -> Result<Vec<Story>> {
     let steps = turn::replay(records, id).steps;
     let calls = (1..).zip(steps.iter().flat_map(|step| &step.reply.calls));
-    let children = calls.filter(|(_, call)| call.name == tool::DISPATCH);
+    let children = calls.filter(|(_, call)| call.name == DISPATCH);
     let ids = children.map(|(number, _)| id.derive(Derived::Dispatch, number));
     let mut stories = Vec::new();
     for id in ids {
@@ -233,23 +232,23 @@ fn standing(workspace: &Workspace, found: &Located, lines: &[JournalLine], took:
         None if last("discard").is_some() => "discarded".to_owned(),
         None => format!("done{took}"),
         Some(State::New) => match found.entry.due {
-            Some(due) => format!("not due until {}", out::clock(due)),
+            Some(due) => format!("not due until {}", world::local(due)),
             None => "not routed yet".to_owned(),
         },
         Some(State::Ready) => format!("ready in {}", found.entry.lane),
         Some(State::Run) => {
-            let lock = format!("{}/{}", found.side.name(), found.entry.lane);
+            let lock = format!("{}/{}", found.mailbox.name(), found.entry.lane);
             match holders::list(&workspace.root).into_iter().find(|h| h.lock == lock) {
                 Some(holder) => format!("being worked on by {} ({})", holder.pid, holder.command),
                 None => "orphaned: its worker is gone, the next one will adopt it".to_owned(),
             }
         }
         Some(State::Wait) => {
-            let due = found.entry.due.map(out::clock).unwrap_or_default();
+            let due = found.entry.due.map(world::local).unwrap_or_default();
             format!("waits until {due}: {}", last("wait").unwrap_or_default())
         }
         Some(State::Failed) => {
-            let reason = fs::read_to_string(found.side.reason(workspace, id)).unwrap_or_default();
+            let reason = fs::read_to_string(found.mailbox.reason(workspace, id)).unwrap_or_default();
             format!("failed: {}", reason.lines().next().unwrap_or("no reason was written"))
         }
     }

@@ -30,16 +30,16 @@ pub struct Deliver<'a> {
 }
 
 impl Handler for Deliver<'_> {
-    fn side(&self) -> Mailbox {
+    fn mailbox(&self) -> Mailbox {
         Mailbox::Outbox
     }
 
-    fn wants(&self, lane: &str) -> bool {
+    fn handles(&self, lane: &str) -> bool {
         let channel = lane.split('-').next().unwrap_or_default();
         self.channel.is_none_or(|only| only == channel) && (channel != CLI || self.print.is_some())
     }
 
-    fn key<'k>(&self, lane: &'k str) -> &'k str {
+    fn limit_key<'k>(&self, lane: &'k str) -> &'k str {
         lane.split('-').next().unwrap_or(lane)
     }
 
@@ -84,7 +84,7 @@ impl Deliver<'_> {
             return Err(Fault::new(Kind::Failed, "it has expired before it could be sent"));
         }
         let silent = |_: &Event| Err(Fault::new(Kind::Later, "this is not the terminal"));
-        let mut parcel = Delivery {
+        let mut delivery = Delivery {
             workspace: self.workspace,
             event,
             attempt: job.entry.tries.attempts,
@@ -92,8 +92,8 @@ impl Deliver<'_> {
             lane,
             print: self.print.unwrap_or(&silent),
         };
-        channel::send(&mut parcel)?;
-        Ok(parcel.receipt.lines.pop().unwrap_or_default())
+        channel::send(&mut delivery)?;
+        Ok(delivery.receipt.lines.pop().unwrap_or_default())
     }
 }
 

@@ -6,13 +6,13 @@ use crate::core::event::stamp::{SECOND, Stamp};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::slash;
 use crate::stage::outcome::{EventOutcome, Outcome};
-use crate::stage::route;
 use crate::stage::worker::handler::Handler;
 use crate::store::fs::watch::{Hears, Watch, Woken};
 use crate::store::lock::Lane;
 use crate::store::lock::slots::{Promised, Slots, SlotsTaken};
 use crate::store::queue::locate::{self, Located};
 use crate::store::queue::spool::{self, LaneHead};
+use crate::store::routes;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::{Mailbox, State};
 use std::fs;
@@ -24,7 +24,7 @@ pub struct Deadline<'a> {
     /// Until then.
     pub until: Option<Stamp>,
     /// Until this is readable.
-    pub bell: Option<BorrowedFd<'a>>,
+    pub stop_fd: Option<BorrowedFd<'a>>,
 }
 
 impl Deadline<'_> {
@@ -38,7 +38,7 @@ impl Deadline<'_> {
             return Ok(false);
         }
         let next = self.until.into_iter().chain(due).min();
-        Ok(watch.wait(now, next, self.bell)? != Woken::Other)
+        Ok(watch.wait(now, next, self.stop_fd)? != Woken::Other)
     }
 }
 
@@ -47,7 +47,7 @@ impl Deadline<'_> {
 ///
 /// # Errors
 /// `Later` where it is not this stage's turn yet, `Data` where there is no such event.
-pub fn see_through(workspace: &Workspace, works: &[&dyn Handler], id: &Id) -> Result<Outcome> {
+pub fn run_until_done(workspace: &Workspace, works: &[&dyn Handler], id: &Id) -> Result<Outcome> {
     let seen = see_within(workspace, works, id, Deadline::default())?;
     seen.ok_or_else(|| Fault::new(Kind::Later, format!("nobody waits for {id} any longer")))
 }
@@ -57,20 +57,20 @@ pub fn see_through(workspace: &Workspace, works: &[&dyn Handler], id: &Id) -> Re
 /// # Errors
 /// As [`see_through`].
 pub fn see_within(workspace: &Workspace, works: &[&dyn Handler], id: &Id, limit: Deadline) -> Result<Option<Outcome>> {
-    let side = works.first().map_or(Mailbox::Inbox, |work| work.side());
+    let mailbox = works.first().map_or(Mailbox::Inbox, |work| work.mailbox());
     let mut watch = None;
     loop {
-        let place = place(workspace, side, id)?;
-        let lane = match standing(workspace, side, &place, id)? {
+        let place = place(workspace, mailbox, id)?;
+        let lane = match standing(workspace, mailbox, &place, id)? {
             Some(outcome) => return Ok(Some(outcome)),
             None => place.entry.lane.clone(),
         };
-        let Some(work) = works.iter().find(|work| work.wants(&lane)) else {
+        let Some(work) = works.iter().find(|work| work.handles(&lane)) else {
             return Err(Fault::data(format!("{id} is in lane {lane}, which is not for this stage")));
         };
         // The watch is there before the last try, so that no release is missed.
         let is_watching = watch.is_some();
-        if let Some(lane) = Lane::attempt(workspace, side, &lane)? {
+        if let Some(lane) = Lane::attempt(workspace, mailbox, &lane)? {
             let is_over = !take_slots(workspace, *work, &lane, limit)?;
             let outcome = if is_over { Ok(None) } else { work_off(workspace, *work, &lane, id) };
             lane.release();
@@ -81,7 +81,7 @@ pub fn see_within(workspace: &Workspace, works: &[&dyn Handler], id: &Id, limit:
         }
         let eye = match watch.take() {
             Some(eye) => eye,
-            None => eye(workspace, side)?,
+            None => eye(workspace, mailbox)?,
         };
         if is_watching && !limit.sleep(workspace, &eye, None)? {
             return Ok(None);
@@ -101,10 +101,10 @@ pub fn until(workspace: &Workspace, work: &dyn Handler, lane: &Lane, id: &Id) ->
 }
 
 fn work_off(workspace: &Workspace, work: &dyn Handler, lane: &Lane, id: &Id) -> Result<Option<Outcome>> {
-    let side = work.side();
-    let mut entries = spool::lane(workspace, side, &lane.name)?;
+    let mailbox = work.mailbox();
+    let mut entries = spool::lane(workspace, mailbox, &lane.name)?;
     loop {
-        match spool::claim(workspace, side, lane, &mut entries)? {
+        match spool::claim(workspace, mailbox, lane, &mut entries)? {
             LaneHead::Nothing => return Ok(None),
             LaneHead::NotDue(due) => return Err(not_due(workspace, id, due, "")),
             LaneHead::Job(job) => {
@@ -133,7 +133,7 @@ fn work_off(workspace: &Workspace, work: &dyn Handler, lane: &Lane, id: &Id) -> 
 /// Where the file system refuses, or the settings are bad.
 pub fn take_slots(workspace: &Workspace, work: &dyn Handler, lane: &Lane, limit: Deadline) -> Result<bool> {
     // How many there are may change while we wait.
-    let key = work.key(&lane.name);
+    let key = work.limit_key(&lane.name);
     let (mut watch, mut promised) = (None, Promised::default());
     loop {
         let groups = work.slots(key)?;
@@ -163,18 +163,18 @@ pub fn take_slots(workspace: &Workspace, work: &dyn Handler, lane: &Lane, limit:
 ///
 /// # Errors
 /// Where the kernel has no watch left.
-pub fn eye(workspace: &Workspace, side: Mailbox) -> Result<Watch> {
-    let locks = workspace.path(".claw/locks").join(side.name());
+pub fn eye(workspace: &Workspace, mailbox: Mailbox) -> Result<Watch> {
+    let locks = workspace.path(".claw/locks").join(mailbox.name());
     let [ready, wait, failed] =
-        [State::Ready, State::Wait, State::Failed].map(|state| (side.dir(workspace, state), Hears::Arrivals));
+        [State::Ready, State::Wait, State::Failed].map(|state| (mailbox.dir(workspace, state), Hears::Arrivals));
     Watch::new(&[(locks, Hears::Releases), ready, wait, failed])
 }
 
-fn place(workspace: &Workspace, side: Mailbox, id: &Id) -> Result<Located> {
+fn place(workspace: &Workspace, mailbox: Mailbox, id: &Id) -> Result<Located> {
     // A copy that is still there is to be worked off, also where the event has ended; and between two
     // folders an event is in neither for a reader, who therefore looks twice.
     let look = || -> Result<Option<Located>> {
-        let mut found = locate::of(workspace, side, id)?;
+        let mut found = locate::of(workspace, mailbox, id)?;
         let live = |f: &Located| matches!(f.state, Some(State::Ready | State::Wait | State::Run));
         let at = found.iter().position(live).unwrap_or(0);
         Ok((!found.is_empty()).then(|| found.swap_remove(at)))
@@ -183,16 +183,16 @@ fn place(workspace: &Workspace, side: Mailbox, id: &Id) -> Result<Located> {
         None => look()?,
         found => found,
     };
-    found.ok_or_else(|| Fault::data(format!("there is no event {id} in {}", side.name())))
+    found.ok_or_else(|| Fault::data(format!("there is no event {id} in {}", mailbox.name())))
 }
 
 /// How the event stands, if nobody has to work on it any more.
-fn standing(workspace: &Workspace, side: Mailbox, found: &Located, id: &Id) -> Result<Option<Outcome>> {
+fn standing(workspace: &Workspace, mailbox: Mailbox, found: &Located, id: &Id) -> Result<Option<Outcome>> {
     let outcome = |state| Ok(Some(Outcome { id: id.clone(), state }));
     match found.state {
-        None => outcome(EventOutcome::Done(left_behind(workspace, side, found, id))),
+        None => outcome(EventOutcome::Done(left_behind(workspace, mailbox, found, id))),
         Some(State::Failed) => {
-            let reason = fs::read_to_string(side.reason(workspace, id)).unwrap_or_default();
+            let reason = fs::read_to_string(mailbox.reason(workspace, id)).unwrap_or_default();
             let first = reason.lines().next().unwrap_or("no reason was written").to_owned();
             outcome(EventOutcome::Failed(Fault::new(Kind::Failed, first)))
         }
@@ -212,8 +212,8 @@ fn standing(workspace: &Workspace, side: Mailbox, found: &Located, id: &Id) -> R
 }
 
 /// What a finished event has sent out, by its session's log.
-fn left_behind(workspace: &Workspace, side: Mailbox, found: &Located, id: &Id) -> Vec<String> {
-    if side == Mailbox::Outbox {
+fn left_behind(workspace: &Workspace, mailbox: Mailbox, found: &Located, id: &Id) -> Vec<String> {
+    if mailbox == Mailbox::Outbox {
         return Vec::new();
     }
     let event = spool::read_capped(&found.path).ok().and_then(|b| crate::core::event::Event::from_json(&b).ok());
@@ -221,8 +221,8 @@ fn left_behind(workspace: &Workspace, side: Mailbox, found: &Located, id: &Id) -
     if slash::is_command(&event) {
         return vec![id.derive(Derived::Reply, 1).to_string()];
     }
-    let known = crate::store::routes::load(workspace).unwrap_or_default();
-    let Ok(decision) = route::decide(workspace, &event, &known) else { return Vec::new() };
+    let known = routes::load(workspace).unwrap_or_default();
+    let Ok(decision) = routes::decide(workspace, &event, &known) else { return Vec::new() };
     let records = crate::store::session::log::read(workspace, &decision.lane, id).unwrap_or_default();
     let out = crate::core::turn::replay(records, id).done.unwrap_or_default();
     out.into_iter().map(|event| event.id.to_string()).collect()

@@ -41,9 +41,9 @@ pub enum EventOutcome {
 ///
 /// # Errors
 /// Where the file system refuses.
-pub fn take_in(workspace: &Workspace, side: Mailbox) -> Result<TakenIn> {
-    let taken = drops::take_in(workspace, side, &|id, fault| notify(workspace, side, id, 0, fault, None))?;
-    if side == Mailbox::Inbox {
+pub fn take_in(workspace: &Workspace, mailbox: Mailbox) -> Result<TakenIn> {
+    let taken = drops::take_in(workspace, mailbox, &|id, fault| notify(workspace, mailbox, id, 0, fault, None))?;
+    if mailbox == Mailbox::Inbox {
         for (_, fault) in approvals::take_up(workspace)? {
             workspace.world.say(&fault.to_string());
         }
@@ -70,24 +70,24 @@ pub enum RetryPolicy {
 /// Settles a job that did not end well: give it back, let it wait, or fail it.
 pub(crate) fn settle(
     workspace: &Workspace,
-    side: Mailbox,
+    mailbox: Mailbox,
     job: Job,
     fault: Fault,
     event: Option<&Event>,
-    patience: RetryPolicy,
+    retry_policy: RetryPolicy,
 ) -> Outcome {
     let id = job.entry.id.clone();
-    let state = try_settle(workspace, side, job, fault, event, patience).unwrap_or_else(EventOutcome::Untouched);
+    let state = try_settle(workspace, mailbox, job, fault, event, retry_policy).unwrap_or_else(EventOutcome::Untouched);
     Outcome { id, state }
 }
 
 fn try_settle(
     workspace: &Workspace,
-    side: Mailbox,
+    mailbox: Mailbox,
     job: Job,
     fault: Fault,
     event: Option<&Event>,
-    patience: RetryPolicy,
+    retry_policy: RetryPolicy,
 ) -> Result<EventOutcome> {
     if matches!(fault.kind, Kind::Machine | Kind::Closed) {
         job.give_back()?;
@@ -104,7 +104,7 @@ fn try_settle(
     } else {
         retry::next(now, attempts, fault.after, expires, workspace.world.random())
     };
-    let is_patient = match patience {
+    let is_patient = match retry_policy {
         RetryPolicy::Waits => true,
         RetryPolicy::Asks => false,
         RetryPolicy::Calls => !is_spent,
@@ -114,23 +114,30 @@ fn try_settle(
             to: "wait".into(),
             until: Some(due.timestamp()),
             why: fault.to_string(),
-            ..JournalLine::of(side, "wait", &job.entry)
+            ..JournalLine::of(mailbox, "wait", &job.entry)
         };
         job.wait(due, !is_limit && !is_spent)?;
         journal::write(workspace, line);
         return Ok(EventOutcome::Waiting(due, fault));
     }
-    fail(workspace, side, job, &fault, event)?;
+    fail(workspace, mailbox, job, &fault, event)?;
     Ok(EventOutcome::Failed(fault))
 }
 
 /// Fails a job: first the notice to whoever asked, then the reason, then the move.
-pub(crate) fn fail(workspace: &Workspace, side: Mailbox, job: Job, fault: &Fault, event: Option<&Event>) -> Result<()> {
-    if let Err(fault) = notify(workspace, side, &job.entry.id, job.entry.tries.rounds, fault, event) {
+pub(crate) fn fail(
+    workspace: &Workspace,
+    mailbox: Mailbox,
+    job: Job,
+    fault: &Fault,
+    event: Option<&Event>,
+) -> Result<()> {
+    if let Err(fault) = notify(workspace, mailbox, &job.entry.id, job.entry.tries.rounds, fault, event) {
         job.give_back()?;
         return Err(fault);
     }
-    let line = JournalLine { to: "failed".into(), why: fault.to_string(), ..JournalLine::of(side, "fail", &job.entry) };
+    let line =
+        JournalLine { to: "failed".into(), why: fault.to_string(), ..JournalLine::of(mailbox, "fail", &job.entry) };
     let whose = event.map(|e| format!(", from {} to {}", e.from, e.reply_to)).unwrap_or_default();
     let about = format!("{}{whose}", job.entry.lane);
     job.fail(&reason(fault, &about, workspace.world.now()))?;
@@ -151,7 +158,7 @@ pub(crate) fn reason(fault: &Fault, about: &str, now: Stamp) -> String {
 /// the place that could not be reached.
 pub(crate) fn notify(
     workspace: &Workspace,
-    side: Mailbox,
+    mailbox: Mailbox,
     id: &Id,
     round: u32,
     fault: &Fault,
@@ -161,7 +168,7 @@ pub(crate) fn notify(
         return failed_for(workspace, (id, round), &asker, event, fault);
     }
     let home = workspace.config()?.deliver_to.clone();
-    let place = match (side, event) {
+    let place = match (mailbox, event) {
         (_, Some(event)) if event.kind == EventKind::Notice => None,
         (Mailbox::Inbox, Some(event)) => Some(workspace.person(event)?),
         (Mailbox::Outbox, Some(event)) => home.filter(|home| *home != event.reply_to),
@@ -169,9 +176,9 @@ pub(crate) fn notify(
     };
     let Some(place) = place else { return Ok(()) };
     let what = event.map_or("an event", |e| {
-        if side == Mailbox::Inbox && e.kind == EventKind::Message { "your message" } else { "an event" }
+        if mailbox == Mailbox::Inbox && e.kind == EventKind::Message { "your message" } else { "an event" }
     });
-    let verb = if side == Mailbox::Inbox { "could not be answered" } else { "could not be delivered" };
+    let verb = if mailbox == Mailbox::Inbox { "could not be answered" } else { "could not be delivered" };
     let text = format!("{what} {verb}: {fault}\nIt is kept: claw why {0}, claw retry {0}", id.short());
     let from = Address::parse("claw:notice")?;
     let mut notice = if let Some(event) = event {

@@ -24,15 +24,15 @@ pub struct Remember<'a> {
 }
 
 impl Handler for Remember<'_> {
-    fn side(&self) -> Mailbox {
+    fn mailbox(&self) -> Mailbox {
         Mailbox::Inbox
     }
 
-    fn wants(&self, lane: &str) -> bool {
+    fn handles(&self, lane: &str) -> bool {
         lane == session_name::MEMORIES
     }
 
-    fn key<'k>(&self, lane: &'k str) -> &'k str {
+    fn limit_key<'k>(&self, lane: &'k str) -> &'k str {
         lane
     }
 

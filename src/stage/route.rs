@@ -9,13 +9,14 @@ use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::routing::binding::{self, Binding, Scope};
 use crate::core::routing::learned::{Learned, ToldBinding};
-use crate::core::routing::{self, Decision, RoutingRules};
+use crate::core::routing::{self, Decision};
 use crate::core::slash::{self, SlashCommand};
 use crate::stage::outcome::{notify, reason, take_in};
 use crate::store::agent::definitions;
 use crate::store::fs::durable;
 use crate::store::lock::Only;
 use crate::store::queue::spool;
+use crate::store::routes;
 use crate::store::routes::Routes;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::journal::{self, JournalLine};
@@ -155,7 +156,7 @@ fn fail(workspace: &Workspace, path: &Path, entry: &Entry, fault: &Fault, event:
 
 /// Decides, and has a command teach what it teaches.
 fn turn(workspace: &Workspace, event: &Event, known: &Learned) -> Result<Decision> {
-    let mut decision = decide(workspace, event, known)?;
+    let mut decision = routes::decide(workspace, event, known)?;
     if let Some(line) = routing::turned(event, known, &decision)
         && definitions::has_agent(workspace, &line.agent)
         && slash::of(event)
@@ -167,26 +168,4 @@ fn turn(workspace: &Workspace, event: &Event, known: &Learned) -> Result<Decisio
         return Err(definitions::unknown(workspace, &decision.agent));
     }
     Ok(decision)
-}
-
-/// Decides about an event as the settings are now.
-///
-/// # Errors
-/// `Config` where `claw.yaml` is bad; `Data` where the event names an impossible session or agent.
-pub fn decide(workspace: &Workspace, event: &Event, learned: &Learned) -> Result<Decision> {
-    with_rules(workspace, |rules| routing::decide(event, learned, rules))
-}
-
-/// What the settings and the agents that there are say about routing.
-///
-/// # Errors
-/// `Config` where `claw.yaml` is bad; whatever `ask` says.
-pub fn with_rules<T>(workspace: &Workspace, ask: impl FnOnce(&RoutingRules) -> Result<T>) -> Result<T> {
-    let config = workspace.config()?;
-    ask(&RoutingRules {
-        default_agent: &config.default_agent,
-        main: config.deliver_to.as_ref(),
-        table: config.routing.table()?,
-        is_agent: &|name| definitions::has_agent(workspace, name),
-    })
 }

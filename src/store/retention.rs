@@ -28,9 +28,9 @@ pub fn run(workspace: &Workspace) -> Result<usize> {
     let before = |days: u32| workspace.world.now().minus_days(days);
     // A retry relies on the receipts of what has failed, and on its session.
     let (mut live, mut lanes) = (HashSet::new(), HashSet::new());
-    for side in [Mailbox::Inbox, Mailbox::Outbox] {
+    for mailbox in [Mailbox::Inbox, Mailbox::Outbox] {
         for state in [State::New, State::Ready, State::Wait, State::Run, State::Failed] {
-            for entry in spool::list(workspace, side, state)? {
+            for entry in spool::list(workspace, mailbox, state)? {
                 live.insert(entry.id.stamp().day());
                 lanes.insert(entry.lane);
             }
@@ -39,8 +39,8 @@ pub fn run(workspace: &Workspace) -> Result<usize> {
     let mut removed = 0;
     // A day is done with when its last instant is.
     let last = before(keep.done_days.saturating_add(1));
-    for side in [Mailbox::Inbox, Mailbox::Outbox] {
-        let done = workspace.root.join(side.name()).join("done");
+    for mailbox in [Mailbox::Inbox, Mailbox::Outbox] {
+        let done = workspace.root.join(mailbox.name()).join("done");
         for day in names(&done) {
             let path = done.join(&day);
             let is_over = Stamp::of_day(&day).is_some_and(|first| first <= last) && !live.contains(&day);
@@ -74,12 +74,12 @@ pub fn run(workspace: &Workspace) -> Result<usize> {
     }
     session::tidy(workspace)?;
     tasks::tidy(workspace)?;
-    for side in [Mailbox::Inbox, Mailbox::Outbox] {
-        let folder = workspace.path(".claw/locks").join(side.name());
+    for mailbox in [Mailbox::Inbox, Mailbox::Outbox] {
+        let folder = workspace.path(".claw/locks").join(mailbox.name());
         for name in names(&folder) {
             // Whoever looks at an idle lane makes its lock file anew.
             let is_idle = !lanes.contains(&name) && is_older(&folder.join(&name), before(1));
-            if let Some(lane) = is_idle.then(|| Lane::attempt(workspace, side, &name)).transpose()?.flatten() {
+            if let Some(lane) = is_idle.then(|| Lane::attempt(workspace, mailbox, &name)).transpose()?.flatten() {
                 lane.retire();
             }
         }

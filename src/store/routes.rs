@@ -2,10 +2,13 @@
 //! moves.
 
 use crate::core::config::Sync;
+use crate::core::event::Event;
 use crate::core::event::session_name;
 use crate::core::fault::{Fault, Result};
 use crate::core::routing::binding;
 use crate::core::routing::learned::{Learned, LearnedRoute, ToldBinding};
+use crate::core::routing::{self, Decision, RoutingRules};
+use crate::store::agent::definitions;
 use crate::store::fs::At;
 use crate::store::fs::durable;
 use crate::store::workspace::Workspace;
@@ -135,4 +138,26 @@ pub fn load(workspace: &Workspace) -> Result<Learned> {
     let mut routes = Routes::default();
     routes.refresh(workspace)?;
     Ok(routes.learned)
+}
+
+/// Decides about an event as the settings are now.
+///
+/// # Errors
+/// `Config` where `claw.yaml` is bad; `Data` where the event names an impossible session or agent.
+pub fn decide(workspace: &Workspace, event: &Event, learned: &Learned) -> Result<Decision> {
+    with_rules(workspace, |rules| routing::decide(event, learned, rules))
+}
+
+/// What the settings and the agents that there are say about routing.
+///
+/// # Errors
+/// `Config` where `claw.yaml` is bad; whatever `ask` says.
+pub fn with_rules<T>(workspace: &Workspace, ask: impl FnOnce(&RoutingRules) -> Result<T>) -> Result<T> {
+    let config = workspace.config()?;
+    ask(&RoutingRules {
+        default_agent: &config.default_agent,
+        main: config.deliver_to.as_ref(),
+        table: config.routing.table()?,
+        is_agent: &|name| definitions::has_agent(workspace, name),
+    })
 }

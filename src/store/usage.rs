@@ -106,7 +106,7 @@ fn lock(workspace: &Workspace) -> Result<Only> {
 
 fn locked<T>(workspace: &Workspace, work: impl FnOnce(&mut LedgerState) -> Result<T>) -> Result<T> {
     let _lock = lock(workspace)?;
-    let mut kept = workspace.memo.book.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut kept = workspace.caches.book.lock().unwrap_or_else(PoisonError::into_inner);
     // What a panic has left is read anew.
     let mut book = kept.take().map_or_else(|| load(workspace), Ok)?;
     refresh(workspace, &mut book)?;

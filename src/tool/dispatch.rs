@@ -22,7 +22,7 @@ use std::fmt::Write;
 use std::time::Instant;
 
 pub(super) const DISPATCH: Builtin = Builtin {
-    name: "subagent_dispatch",
+    name: tool::DISPATCH,
     class: Class::Repeats,
     description: "Give a task to another agent, and get its answer as {\"result\", \"session_id\"}. It works in a \
                   session of its own and knows nothing of this conversation: tell it everything that it needs.",
@@ -83,17 +83,17 @@ struct Args {
     wait: Option<bool>,
 }
 
-fn dispatch(scene: &ToolContext, arguments: &Value) -> Result<String> {
+fn dispatch(context: &ToolContext, arguments: &Value) -> Result<String> {
     let args: Args = tool::arguments(arguments)?;
-    let (workspace, own) = (scene.workspace, &scene.lane.name);
+    let (workspace, own) = (context.workspace, &context.lane.name);
     if args.task.trim().is_empty() {
         return Err(Fault::data("there is nothing to do: task is empty"));
     }
-    dispatch::check(scene.event, session_name::agent(own), &args.agent_id)?;
+    dispatch::check(context.event, session_name::agent(own), &args.agent_id)?;
     if !definitions::has_agent(workspace, &args.agent_id) {
         return Err(definitions::unknown(workspace, &args.agent_id));
     }
-    let id = scene.event.id.derive(Derived::Dispatch, scene.number);
+    let id = context.event.id.derive(Derived::Dispatch, context.number);
     let session = match &args.session_id {
         Some(session) => known(workspace, own, &args.agent_id, session)?,
         None => session_name::dispatched(&args.agent_id, &id),
@@ -105,14 +105,14 @@ fn dispatch(scene: &ToolContext, arguments: &Value) -> Result<String> {
         None => args.task.trim().to_owned(),
     };
     let now = workspace.world.now();
-    let mut event = scene.event.child(Derived::Dispatch, scene.number, &from, content, now);
+    let mut event = context.event.child(Derived::Dispatch, context.number, &from, content, now);
     event.reply_to = from;
     (event.agent, event.session) = (Some(args.agent_id), Some(session.clone()));
     if waits {
-        event.expires_at = Some(share(scene, now).timestamp());
+        event.expires_at = Some(share(context, now).timestamp());
     }
-    let mut asker = Asker::new(scene.event, own, waits);
-    asker.asked |= waits && scene.host.is_asked();
+    let mut asker = Asker::new(context.event, own, waits);
+    asker.asked |= waits && context.host.is_asked();
     asker.write(&mut event)?;
     publish::check_size(&event)?;
     publish::inbox(workspace, &event)?;
@@ -120,7 +120,7 @@ fn dispatch(scene: &ToolContext, arguments: &Value) -> Result<String> {
         let told = json!({"session_id": session, "note": "it is being done; the result comes later, as a message"});
         return Ok(told.to_string());
     }
-    let result = scene.host.answer(&event).map_err(|fault| {
+    let result = context.host.answer(&event).map_err(|fault| {
         let message = format!("{} in session {session}: {}", session_name::agent(&session), fault.message);
         Fault { message, ..fault }
     })?;
@@ -128,8 +128,8 @@ fn dispatch(scene: &ToolContext, arguments: &Value) -> Result<String> {
 }
 
 /// Until when it may take: so long that its asker has time to say what came of it.
-fn share(scene: &ToolContext, now: Stamp) -> Stamp {
-    let left = scene.until.saturating_duration_since(Instant::now()) * 9 / 10;
+fn share(context: &ToolContext, now: Stamp) -> Stamp {
+    let left = context.until.saturating_duration_since(Instant::now()) * 9 / 10;
     Stamp(now.0.saturating_add(i64::try_from(left.as_micros()).unwrap_or(i64::MAX)))
 }
 

@@ -91,13 +91,13 @@ struct ReadRange {
     limit: Option<usize>,
 }
 
-fn read(scene: &ToolContext, arguments: &Value) -> Result<String> {
+fn read(context: &ToolContext, arguments: &Value) -> Result<String> {
     let part: ReadRange = tool::arguments(arguments)?;
-    let desk = AgentFiles::of(scene.workspace, scene.agent)?;
+    let desk = AgentFiles::of(context.workspace, context.agent)?;
     let opened = desk.open(&part.path)?;
     let (first, limit) = (part.offset.unwrap_or(1).max(1), part.limit.unwrap_or(LINES).max(1));
     let told = numbered(&opened, first, limit)?;
-    Ok(told.join(&opened.place.shown, opened.place.is_outside, scene))
+    Ok(told.join(&opened.place.shown, opened.place.is_outside, context))
 }
 
 /// Text, and what is to be said about it.
@@ -108,9 +108,9 @@ pub(super) struct ReadText {
 
 impl ReadText {
     /// What the model is told: text from outside the workspace is marked as such, notes are not.
-    pub(super) fn join(self, source: &str, is_outside: bool, scene: &ToolContext) -> String {
+    pub(super) fn join(self, source: &str, is_outside: bool, context: &ToolContext) -> String {
         let text = if is_outside && !self.text.is_empty() {
-            data_mark::mark(source, &self.text, scene.workspace.world.random())
+            data_mark::mark(source, &self.text, context.workspace.world.random())
         } else {
             self.text
         };
@@ -122,16 +122,16 @@ impl ReadText {
 /// At most `limit` lines from the `first` on, as many as there is room for.
 fn numbered(opened: &Opened, first: usize, limit: usize) -> Result<ReadText> {
     let shown = &opened.place.shown;
-    let trouble = |e: std::io::Error| Fault::new(Kind::Failed, format!("cannot read {shown}: {e}"));
+    let io_fault = |e: std::io::Error| Fault::new(Kind::Failed, format!("cannot read {shown}: {e}"));
     let mut lines = Lines::new(BufReader::new(&opened.file), MAX_SKIPPED, MAX_LINE);
-    if lines.peek().map_err(trouble)?.contains(&0) {
+    if lines.peek().map_err(io_fault)?.contains(&0) {
         return Err(Fault::data(format!("{shown} is no text: it is binary, {} bytes", opened.size)));
     }
     let (mut line, mut number, mut text) = (Vec::new(), 0, String::new());
     let (mut is_cut, mut is_foreign) = (false, false);
     let mut notes = Vec::new();
     loop {
-        let how = lines.next(&mut line).map_err(trouble)?;
+        let how = lines.next(&mut line).map_err(io_fault)?;
         match how {
             BoundedLine::End if number == 0 => notes.push("the file is empty".to_owned()),
             BoundedLine::End if number < first => {
@@ -185,9 +185,9 @@ struct Whole {
     content: String,
 }
 
-fn write(scene: &ToolContext, arguments: &Value) -> Result<String> {
+fn write(context: &ToolContext, arguments: &Value) -> Result<String> {
     let Whole { path, content } = tool::arguments(arguments)?;
-    let is_new = AgentFiles::of(scene.workspace, scene.agent)?.write(&path, content.as_bytes(), &temp(scene))?;
+    let is_new = AgentFiles::of(context.workspace, context.agent)?.write(&path, content.as_bytes(), &temp(context))?;
     let how = if is_new { "made" } else { "replaced" };
     Ok(format!("{how} {path}: {} lines, {} bytes", content.lines().count(), content.len()))
 }
@@ -202,10 +202,10 @@ struct Edit {
     replace_all: bool,
 }
 
-fn edit(scene: &ToolContext, arguments: &Value) -> Result<String> {
+fn edit(context: &ToolContext, arguments: &Value) -> Result<String> {
     let Edit { path, old, new, replace_all } = tool::arguments(arguments)?;
-    let desk = AgentFiles::of(scene.workspace, scene.agent)?;
-    let lines = desk.change(&path, &temp(scene), |text| {
+    let desk = AgentFiles::of(context.workspace, context.agent)?;
+    let lines = desk.change(&path, &temp(context), |text| {
         let edited = edit::replace(text, &old, &new, replace_all)?;
         Ok((edited.text, edited.lines))
     })?;
@@ -216,6 +216,6 @@ fn edit(scene: &ToolContext, arguments: &Value) -> Result<String> {
 
 /// The name that a file has for an instant, of this call alone: where it was killed and is repeated, it finds its
 /// own again.
-fn temp(scene: &ToolContext) -> String {
-    format!(".{}-{:02}.tmp", scene.event.id, scene.number)
+fn temp(context: &ToolContext) -> String {
+    format!(".{}-{:02}.tmp", context.event.id, context.number)
 }

@@ -61,15 +61,16 @@ struct Note {
     project: Option<String>,
 }
 
-fn remember(scene: &ToolContext, arguments: &Value) -> Result<String> {
+fn remember(context: &ToolContext, arguments: &Value) -> Result<String> {
     let note: Note = tool::arguments(arguments)?;
     if note.text.trim().is_empty() {
         return Err(crate::core::fault::Fault::data("there is nothing to remember: text is empty"));
     }
     let shelf = memory::NotePlace::named(note.topic.as_deref(), note.project.as_deref())?;
-    let session = &scene.lane.name;
+    let session = &context.lane.name;
     let from = Address::parse(&format!("agent:{}", session_name::agent(session)))?;
-    let mut event = scene.event.child(Derived::Memory, scene.number, &from, note.text, scene.workspace.world.now());
+    let mut event =
+        context.event.child(Derived::Memory, context.number, &from, note.text, context.workspace.world.now());
     event.session = Some(session.clone());
     for (key, value) in [("topic", note.topic), ("project", note.project)] {
         if let Some(value) = value {
@@ -77,7 +78,7 @@ fn remember(scene: &ToolContext, arguments: &Value) -> Result<String> {
         }
     }
     publish::check_size(&event)?;
-    publish::inbox(scene.workspace, &event)?;
+    publish::inbox(context.workspace, &event)?;
     Ok(format!("noted in {}", shelf.file(event.id.stamp())))
 }
 
@@ -88,10 +89,10 @@ struct RecallQuery {
     limit: Option<usize>,
 }
 
-fn recall(scene: &ToolContext, arguments: &Value) -> Result<String> {
+fn recall(context: &ToolContext, arguments: &Value) -> Result<String> {
     let search: RecallQuery = tool::arguments(arguments)?;
     let limit = search.limit.unwrap_or(10).clamp(1, MAX_FOUND);
-    let found = memory::search(scene.workspace, &search.query, limit)?;
+    let found = memory::search(context.workspace, &search.query, limit)?;
     if found.is_empty() {
         return Ok("nothing found".to_owned());
     }

@@ -18,6 +18,7 @@ use crate::core::event::Event;
 use crate::core::fault::{Kind, Result};
 use crate::core::model::{Call, ToolSpec};
 use crate::core::session::record::ToolResult;
+use crate::core::tool::DISPATCH;
 use crate::core::tool::{Approve, Class};
 use crate::store::lock::Lane;
 use crate::store::session::stop;
@@ -100,8 +101,6 @@ enum Act {
 
 /// The tool whose calls publish what is to be remembered.
 pub const REMEMBER: &str = memory::REMEMBER.name;
-/// The tool that has another agent do something.
-pub const DISPATCH: &str = dispatch::DISPATCH.name;
 /// The tool that tells skills; who has it is shown which there are.
 pub const SKILL: &str = skill::SKILL.name;
 /// The tool for the shared list.
@@ -158,10 +157,10 @@ impl Tool {
     ///
     /// # Errors
     /// `Machine`: the machine is in trouble, and the call is not to blame. Everything else is told.
-    pub fn run(&self, scene: &ToolContext, call: &Call) -> Result<ToolResult> {
+    pub fn run(&self, context: &ToolContext, call: &Call) -> Result<ToolResult> {
         let result = match &self.act {
-            Act::Built(run) => run(scene, &call.arguments),
-            Act::Program(program) => program::run(program, scene, &call.arguments),
+            Act::Built(run) => run(context, &call.arguments),
+            Act::Program(program) => program::run(program, context, &call.arguments),
         };
         match result {
             Ok(result) => Ok(ToolResult { result, ..ToolResult::default() }),

@@ -109,12 +109,12 @@ fn read(name: &str, manifest: &std::path::Path, program: &std::path::Path) -> Re
 }
 
 /// Runs it with these arguments.
-pub(super) fn run(program: &ToolProgram, scene: &ToolContext, arguments: &Value) -> Result<String> {
+pub(super) fn run(program: &ToolProgram, context: &ToolContext, arguments: &Value) -> Result<String> {
     tool::arguments::<serde_json::Map<String, Value>>(arguments)?;
     let command = [program.path.display().to_string()];
     let input = arguments.to_string().into_bytes();
     let job = sandboxed::SandboxedRun { command: &command, input, timeout: program.timeout, network: program.network };
-    let ended = sandboxed::run(scene, job)?.whole()?;
+    let ended = sandboxed::run(context, job)?.whole()?;
     let told = String::from_utf8_lossy(&ended.stdout).trim_end().to_owned();
     if ended.code != 0 {
         let complaint = if ended.complaint().is_empty() { &told } else { ended.complaint() };
@@ -124,7 +124,7 @@ pub(super) fn run(program: &ToolProgram, scene: &ToolContext, arguments: &Value)
         "" => "(it ended well and said nothing)".to_owned(),
         // It may tell what others have written.
         _ if program.network == Some(true) => {
-            data_mark::mark(&program.spec.name, &told, scene.workspace.world.random())
+            data_mark::mark(&program.spec.name, &told, context.workspace.world.random())
         }
         _ => told,
     })

@@ -35,28 +35,28 @@ pub(super) struct SandboxedRun<'a> {
 }
 
 /// Whether programs of this scene reach the network, where the tool does not say.
-pub(super) fn network(scene: &ToolContext) -> Result<bool> {
-    Ok(match scene.agent.network {
+pub(super) fn network(context: &ToolContext) -> Result<bool> {
+    Ok(match context.agent.network {
         Some(network) => network,
-        None => scene.workspace.config()?.sandbox.network,
+        None => context.workspace.config()?.sandbox.network,
     })
 }
 
 /// Runs it, and leaves nothing of it but what it was asked for.
-pub(super) fn run(scene: &ToolContext, job: SandboxedRun) -> Result<Ended> {
-    let workspace = scene.workspace;
+pub(super) fn run(context: &ToolContext, job: SandboxedRun) -> Result<Ended> {
+    let workspace = context.workspace;
     let mode = workspace.config()?.sandbox.mode;
-    let mut reach = Reach::of(workspace, scene.agent)?;
-    let scratch = scratch::make(workspace, &scene.lane.name, scene.number)?;
+    let mut reach = Reach::of(workspace, context.agent)?;
+    let scratch = scratch::make(workspace, &context.lane.name, context.number)?;
     let scratch = std::fs::canonicalize(&scratch).unwrap_or(scratch);
-    let env = environment(scene, &reach, &scratch);
+    let env = environment(context, &reach, &scratch);
     reach.write.push(scratch.clone());
-    let walls = Sandbox {
+    let sandbox = Sandbox {
         read: reach.read,
         write: reach.write,
         list: vec![reach.root],
         private: reach.private,
-        network: job.network.map_or_else(|| network(scene), Ok)?,
+        network: job.network.map_or_else(|| network(context), Ok)?,
         is_required: mode == SandboxMode::Require,
     };
     let timeout = job.timeout.and_then(|t| Duration::try_from(t).ok()).unwrap_or(TIMEOUT);
@@ -65,18 +65,18 @@ pub(super) fn run(scene: &ToolContext, job: SandboxedRun) -> Result<Ended> {
         dir: &workspace.root,
         env: &env,
         inherits: false,
-        walls: (mode != SandboxMode::Off).then_some(&walls),
+        sandbox: (mode != SandboxMode::Off).then_some(&sandbox),
         input: job.input,
-        timeout: timeout.min(scene.until.saturating_duration_since(Instant::now())),
+        timeout: timeout.min(context.until.saturating_duration_since(Instant::now())),
         max_output: MAX_OUTPUT,
-        locks: scene.lane.share()?,
-        stop: scene.stop,
+        locks: context.lane.share()?,
+        stop: context.stop,
     })
 }
 
 /// Without keys, and without what leads to services of the owner's.
-fn environment(scene: &ToolContext, reach: &Reach, scratch: &Path) -> Vec<(&'static str, String)> {
-    let world = &scene.workspace.world;
+fn environment(context: &ToolContext, reach: &Reach, scratch: &Path) -> Vec<(&'static str, String)> {
+    let world = &context.workspace.world;
     let is_open = |dir: &&str| {
         let dir = Path::new(dir);
         SYSTEM.iter().any(|system| dir.starts_with(system)) || reach.reads(dir).is_some()
@@ -86,7 +86,7 @@ fn environment(scene: &ToolContext, reach: &Reach, scratch: &Path) -> Vec<(&'sta
     let mut env: Vec<(&str, String)> =
         KEPT.into_iter().filter_map(|name| Some((name, world.var(name)?.to_owned()))).collect();
     env.extend([
-        ("CLAW_WORKSPACE", scene.workspace.root.display().to_string()),
+        ("CLAW_WORKSPACE", context.workspace.root.display().to_string()),
         ("HOME", scratch.clone()),
         ("PATH", if path.is_empty() { PATH.to_owned() } else { path.join(":") }),
         ("TERM", "dumb".to_owned()),

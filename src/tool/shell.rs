@@ -40,7 +40,7 @@ struct Args {
     timeout: Option<u32>,
 }
 
-fn bash(scene: &ToolContext, arguments: &Value) -> Result<String> {
+fn bash(context: &ToolContext, arguments: &Value) -> Result<String> {
     let args: Args = tool::arguments(arguments)?;
     if args.command.trim().is_empty() {
         return Err(Fault::data("there is nothing to run: command is empty"));
@@ -51,7 +51,7 @@ fn bash(scene: &ToolContext, arguments: &Value) -> Result<String> {
     let timeout = args.timeout.map(|seconds| SignedDuration::from_secs(seconds.clamp(1, MAX_SECONDS).into()));
     let command = ["bash".to_owned(), "-c".to_owned(), args.command];
     let job = sandboxed::SandboxedRun { command: &command, input: Vec::new(), timeout, network: None };
-    let ended = sandboxed::run(scene, job)?;
+    let ended = sandboxed::run(context, job)?;
     let (stdout, stderr) = (String::from_utf8_lossy(&ended.stdout), ended.stderr.trim_end());
     let mut told = vec![stdout.trim_end().to_owned()];
     if !stderr.is_empty() {
@@ -65,6 +65,6 @@ fn bash(scene: &ToolContext, arguments: &Value) -> Result<String> {
     told.retain(|part| !part.is_empty());
     let told = if told.is_empty() { "(no output)".to_owned() } else { told.join("\n") };
     // What comes over a network is data, whatever it says.
-    let is_outside = sandboxed::network(scene)?;
-    Ok(if is_outside { data_mark::mark("bash", &told, scene.workspace.world.random()) } else { told })
+    let is_outside = sandboxed::network(context)?;
+    Ok(if is_outside { data_mark::mark("bash", &told, context.workspace.world.random()) } else { told })
 }

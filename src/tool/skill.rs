@@ -48,9 +48,9 @@ struct Args {
     skill_name: String,
 }
 
-fn skill(scene: &ToolContext, arguments: &Value) -> Result<String> {
+fn skill(context: &ToolContext, arguments: &Value) -> Result<String> {
     let args: Args = tool::arguments(arguments)?;
-    told(scene.workspace, args.skill_name.trim())
+    told(context.workspace, args.skill_name.trim())
 }
 
 /// What an agent is told of the skill `name`.

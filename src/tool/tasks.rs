@@ -58,10 +58,10 @@ struct Wish {
     text: Option<String>,
 }
 
-fn act(scene: &ToolContext, arguments: &Value) -> Result<String> {
+fn act(context: &ToolContext, arguments: &Value) -> Result<String> {
     let wish: Wish = tool::arguments(arguments)?;
-    let workspace = scene.workspace;
-    let session = scene.lane.name.clone();
+    let workspace = context.workspace;
+    let session = context.lane.name.clone();
     let by = Address::parse(&format!("agent:{}", session_name::agent(&session)))?;
     let own = Hold::Session(session);
     let id = || wish.id.as_deref().ok_or_else(|| Fault::data("which one? `id` is missing; nothing was done"));
@@ -69,16 +69,16 @@ fn act(scene: &ToolContext, arguments: &Value) -> Result<String> {
     let list = TaskList::open(workspace)?;
     list.put_back()?;
     match wish.action {
-        Action::List => Ok(listed(scene)),
+        Action::List => Ok(listed(context)),
         Action::Show => tasks::find(workspace, id()?).map(|task| told(&task)),
         Action::Add => {
-            let hops = scene.event.hops.saturating_add(1);
+            let hops = context.event.hops.saturating_add(1);
             if hops > task::MAX_HOPS {
                 let why =
                     format!("this is the end of a chain of {hops} tasks that were made for tasks; it was not added");
                 return Err(Fault::data(why).hint("tell the owner what is left to be done"));
             }
-            let name = task::made_by(&scene.event.id, scene.number);
+            let name = task::made_by(&context.event.id, context.number);
             list.add(Some(name), text, &by, hops).map(|name| format!("added: {name}"))
         }
         Action::Claim => list
@@ -94,10 +94,10 @@ fn told(task: &Task) -> String {
 }
 
 /// What is open and what is claimed. Titles are data that anybody may have written.
-fn listed(scene: &ToolContext) -> String {
+fn listed(context: &ToolContext) -> String {
     let mut lines = Vec::new();
     for state in [TaskState::Open, TaskState::Claimed] {
-        for task in tasks::all(scene.workspace, state).into_iter().filter_map(|(_, read)| read.ok()) {
+        for task in tasks::all(context.workspace, state).into_iter().filter_map(|(_, read)| read.ok()) {
             let who = task.head.claimed_by.as_deref().filter(|_| state == TaskState::Claimed);
             let who = who.map(|who| format!(" by {who}")).unwrap_or_default();
             lines.push(format!("{} ({}{who}): {}", task.id, state.name(), task.title()));

@@ -84,8 +84,8 @@ fn plain(path: &Path) -> String {
     if text.chars().any(char::is_control) { text.escape_debug().to_string() } else { text.into_owned() }
 }
 
-fn until(scene: &ToolContext) -> Instant {
-    scene.until.min(Instant::now() + MAX_TIME)
+fn until(context: &ToolContext) -> Instant {
+    context.until.min(Instant::now() + MAX_TIME)
 }
 
 #[derive(Deserialize)]
@@ -97,13 +97,13 @@ struct FolderCursor {
     glob: Option<String>,
 }
 
-fn list(scene: &ToolContext, arguments: &Value) -> Result<String> {
+fn list(context: &ToolContext, arguments: &Value) -> Result<String> {
     let FolderCursor { path, recursive, glob } = tool::arguments(arguments)?;
     let path = path.unwrap_or_else(|| ".".to_owned());
     let glob = glob.as_deref().map(pattern).transpose()?;
-    let desk = AgentFiles::of(scene.workspace, scene.agent)?;
+    let desk = AgentFiles::of(context.workspace, context.agent)?;
     let mut found = ReadText { text: String::new(), notes: Vec::new() };
-    let until = until(scene);
+    let until = until(context);
     let mut starts = vec![path.clone()];
     let mut is_outside = false;
     let mut shown = 0;
@@ -160,7 +160,7 @@ fn list(scene: &ToolContext, arguments: &Value) -> Result<String> {
         found.notes.push("nothing is there".to_owned());
     }
     found.text.truncate(found.text.trim_end().len());
-    Ok(found.join(&path, is_outside, scene))
+    Ok(found.join(&path, is_outside, context))
 }
 
 #[derive(Deserialize)]
@@ -176,7 +176,7 @@ struct Wanted {
 
 /// A search, as far as it has come.
 struct SearchRun<'a> {
-    scene: &'a ToolContext<'a>,
+    context: &'a ToolContext<'a>,
     regex: Regex,
     limit: usize,
     until: Instant,
@@ -190,18 +190,18 @@ struct SearchRun<'a> {
     cut: Option<String>,
 }
 
-fn search(scene: &ToolContext, arguments: &Value) -> Result<String> {
+fn search(context: &ToolContext, arguments: &Value) -> Result<String> {
     let wanted: Wanted = tool::arguments(arguments)?;
     let regex = RegexBuilder::new(&wanted.pattern).case_insensitive(wanted.ignore_case).size_limit(MAX_REGEX).build();
     let regex = regex.map_err(|e| Fault::data(format!("the pattern is no regular expression: {e}")))?;
     let glob = wanted.glob.as_deref().map(pattern).transpose()?;
-    let desk = AgentFiles::of(scene.workspace, scene.agent)?;
+    let desk = AgentFiles::of(context.workspace, context.agent)?;
     let path = wanted.path.unwrap_or_else(|| ".".to_owned());
     let mut search = SearchRun {
-        scene,
+        context,
         regex,
         limit: wanted.limit.unwrap_or(FOUND).clamp(1, MAX_FOUND),
-        until: until(scene),
+        until: until(context),
         left: MAX_READ,
         unseen: 0,
         text: String::new(),
@@ -242,7 +242,7 @@ fn search(scene: &ToolContext, arguments: &Value) -> Result<String> {
             }
         }
     }
-    Ok(search.told().join(&path, is_outside, scene))
+    Ok(search.told().join(&path, is_outside, context))
 }
 
 impl SearchRun<'_> {
@@ -279,7 +279,7 @@ impl SearchRun<'_> {
     fn look(&mut self) {
         if Instant::now() >= self.until {
             self.cut = Some("it has taken too long".to_owned());
-        } else if self.scene.is_stopped() {
+        } else if self.context.is_stopped() {
             self.cut = Some("it was stopped".to_owned());
         }
     }

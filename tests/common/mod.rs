@@ -170,8 +170,8 @@ impl Fixture {
     }
 
     /// Every event that is done in a box, over all days: names of files.
-    pub fn done(&self, side: &str) -> Vec<String> {
-        let base = format!("{side}/done");
+    pub fn done(&self, mailbox: &str) -> Vec<String> {
+        let base = format!("{mailbox}/done");
         let days = self.list(&base);
         let names = days.iter().flat_map(|day| self.list(&format!("{base}/{day}")));
         names.filter(|name| name.ends_with(".json")).collect()

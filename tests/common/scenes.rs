@@ -133,9 +133,9 @@ pub fn refusals(opened: usize, few: usize) -> Vec<(usize, Errno)> {
 
 /// Every event that has not ended well: its folder, and its name.
 pub fn standing(ws: &Fixture) -> Vec<(String, Entry)> {
-    let folders = ["inbox", "outbox"]
-        .into_iter()
-        .flat_map(|side| ["ready", "run", "wait", "failed"].into_iter().map(move |state| format!("{side}/{state}")));
+    let folders = ["inbox", "outbox"].into_iter().flat_map(|mailbox| {
+        ["ready", "run", "wait", "failed"].into_iter().map(move |state| format!("{mailbox}/{state}"))
+    });
     let entries = |folder: String| {
         let names = ws.list(&folder).into_iter().filter_map(|name| Entry::parse(&name));
         names.map(|entry| (folder.clone(), entry)).collect::<Vec<_>>()

@@ -71,16 +71,16 @@ fn reads_little(ws: &Fixture, line: &str) -> Ran {
 }
 
 /// The reason in `side`/failed of what had `key` in its name, which must lie beside it.
-fn reason(ws: &Fixture, side: &str, key: &str) -> String {
-    let names = ws.list(&format!("{side}/failed"));
+fn reason(ws: &Fixture, mailbox: &str, key: &str) -> String {
+    let names = ws.list(&format!("{mailbox}/failed"));
     let file = names.iter().find(|n| n.contains(key) && !n.ends_with(".reason"));
     let file = file.unwrap_or_else(|| panic!("{key} is not among {names:#?}"));
-    ws.read(&format!("{side}/failed/{}.reason", file.split(['~']).next().unwrap().trim_end_matches(".json")))
+    ws.read(&format!("{mailbox}/failed/{}.reason", file.split(['~']).next().unwrap().trim_end_matches(".json")))
 }
 
-fn assert_reasons(ws: &Fixture, side: &str, written: &[(&str, String, String)]) {
+fn assert_reasons(ws: &Fixture, mailbox: &str, written: &[(&str, String, String)]) {
     for (key, path, says) in written {
-        let reason = reason(ws, side, key);
+        let reason = reason(ws, mailbox, key);
         assert!(Regex::new(says).unwrap().is_match(&reason), "{path}: {reason}");
         assert!(!ws.path(path).exists(), "{path}");
     }
@@ -157,9 +157,9 @@ fn every_command_that_routes_says_which_event_failed_and_ends_with_1() {
 
 #[test]
 fn every_command_that_takes_drops_says_which_failed_and_ends_with_1() {
-    for (command, side) in [("route", "inbox"), ("tick", "inbox"), ("deliver", "outbox"), ("tick", "outbox")] {
+    for (command, mailbox) in [("route", "inbox"), ("tick", "inbox"), ("deliver", "outbox"), ("tick", "outbox")] {
         let ws = Fixture::new();
-        ws.write(&format!("{side}/torn.json"), "{");
+        ws.write(&format!("{mailbox}/torn.json"), "{");
         let ran = ws.claw(&[command]);
         assert!(ran.code == 1 && ran.err.contains("torn.json"), "{command}: {ran:#?}");
     }

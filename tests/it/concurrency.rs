@@ -280,13 +280,13 @@ fn a_model_that_kills_its_own_watcher_costs_that_turn_only() {
 struct Panics<'a>(&'a Workspace);
 
 impl Handler for Panics<'_> {
-    fn side(&self) -> Mailbox {
+    fn mailbox(&self) -> Mailbox {
         Mailbox::Inbox
     }
-    fn wants(&self, _: &str) -> bool {
+    fn handles(&self, _: &str) -> bool {
         true
     }
-    fn key<'k>(&self, lane: &'k str) -> &'k str {
+    fn limit_key<'k>(&self, lane: &'k str) -> &'k str {
         lane
     }
     fn slots(&self, _: &str) -> claw::core::fault::Result<Vec<(String, u32)>> {

@@ -30,19 +30,19 @@ fn contents(events: &[Value]) -> Vec<&str> {
 }
 
 /// The only reason in `side`/failed.
-fn reason(ws: &Fixture, side: &str) -> String {
-    let names = ws.list(&format!("{side}/failed"));
+fn reason(ws: &Fixture, mailbox: &str) -> String {
+    let names = ws.list(&format!("{mailbox}/failed"));
     let reasons: Vec<&String> = names.iter().filter(|n| n.ends_with(".reason")).collect();
     assert_eq!(reasons.len(), 1, "{names:#?}");
-    ws.read(&format!("{side}/failed/{}", reasons[0]))
+    ws.read(&format!("{mailbox}/failed/{}", reasons[0]))
 }
 
 /// The only drop in `side`/failed: its name and its bytes.
-fn failed_drop(ws: &Fixture, side: &str) -> (String, Vec<u8>) {
-    let names = ws.list(&format!("{side}/failed")).into_iter();
+fn failed_drop(ws: &Fixture, mailbox: &str) -> (String, Vec<u8>) {
+    let names = ws.list(&format!("{mailbox}/failed")).into_iter();
     let drops: Vec<String> = names.filter(|n| n.ends_with(".drop")).collect();
     assert_eq!(drops.len(), 1, "{drops:#?}");
-    (drops[0].clone(), fs::read(ws.path(&format!("{side}/failed/{}", drops[0]))).unwrap())
+    (drops[0].clone(), fs::read(ws.path(&format!("{mailbox}/failed/{}", drops[0]))).unwrap())
 }
 
 /// Names that editors, copiers and downloaders give to what they have not finished.
@@ -66,13 +66,13 @@ fn what_is_no_whole_file_is_left_alone_named_by_check_and_hangs_nobody() {
     ws.write("elsewhere.md", "---\nreply_to: file:x\n---\nhello\n");
     let mut names: Vec<&str> = vec!["link.md", "dangling.md", "pipe.md", "folder.md"];
     names.extend(UNFINISHED);
-    for side in ["inbox", "outbox"] {
-        std::os::unix::fs::symlink("../elsewhere.md", ws.path(&format!("{side}/link.md"))).unwrap();
-        std::os::unix::fs::symlink("nowhere", ws.path(&format!("{side}/dangling.md"))).unwrap();
-        ws.shell(&format!("mkfifo {side}/pipe.md")).ok();
-        ws.write(&format!("{side}/folder.md/inner.md"), "hello");
+    for mailbox in ["inbox", "outbox"] {
+        std::os::unix::fs::symlink("../elsewhere.md", ws.path(&format!("{mailbox}/link.md"))).unwrap();
+        std::os::unix::fs::symlink("nowhere", ws.path(&format!("{mailbox}/dangling.md"))).unwrap();
+        ws.shell(&format!("mkfifo {mailbox}/pipe.md")).ok();
+        ws.write(&format!("{mailbox}/folder.md/inner.md"), "hello");
         for name in UNFINISHED {
-            ws.write(&format!("{side}/{name}"), "---\nreply_to: file:x\n---\nhello\n");
+            ws.write(&format!("{mailbox}/{name}"), "---\nreply_to: file:x\n---\nhello\n");
         }
     }
     for line in ["tick", "route", "deliver", "status", "check"] {
@@ -80,10 +80,10 @@ fn what_is_no_whole_file_is_left_alone_named_by_check_and_hangs_nobody() {
         assert_eq!(ran.code, 0, "{line}: {ran:#?}");
     }
     let said = ws.claw(&["check"]).ok();
-    for side in ["inbox", "outbox"] {
+    for mailbox in ["inbox", "outbox"] {
         for name in &names {
-            assert!(ws.path(&format!("{side}/{name}")).symlink_metadata().is_ok(), "{side}/{name} was taken");
-            assert!(said.contains(&format!("{side}/{name}: warning: ")), "{side}/{name}: {said}");
+            assert!(ws.path(&format!("{mailbox}/{name}")).symlink_metadata().is_ok(), "{mailbox}/{name} was taken");
+            assert!(said.contains(&format!("{mailbox}/{name}: warning: ")), "{mailbox}/{name}: {said}");
         }
     }
     assert_eq!(ws.pending(), [""; 0]);
@@ -93,7 +93,7 @@ fn what_is_no_whole_file_is_left_alone_named_by_check_and_hangs_nobody() {
 
 /// Puts a link, a dangling link, a pipe and a folder under events' names into `folder`, and sees
 /// whether a good drop gets through.
-fn is_not_stopped_by_what_is_no_file(side: &str, folder: &str, lane: &str) {
+fn is_not_stopped_by_what_is_no_file(mailbox: &str, folder: &str, lane: &str) {
     let ws = Fixture::new();
     let name = |tail: &str| format!("{folder}/{}{lane}.json", id(tail));
     ws.write("elsewhere.json", "{}");
@@ -101,7 +101,7 @@ fn is_not_stopped_by_what_is_no_file(side: &str, folder: &str, lane: &str) {
     std::os::unix::fs::symlink("nowhere", ws.path(&name("dangling"))).unwrap();
     ws.shell(&format!("mkfifo '{}'", name("fifo"))).ok();
     fs::create_dir(ws.path(&name("folder"))).unwrap();
-    ws.write(&format!("{side}/good.md"), "---\nreply_to: file:x\n---\nhello\n");
+    ws.write(&format!("{mailbox}/good.md"), "---\nreply_to: file:x\n---\nhello\n");
     let ran = ws.shell("timeout 20 claw tick");
     assert_eq!(ws.list("outbox/files/x").len(), 1, "{folder}: {ran:#?}");
     assert_eq!(ws.read("elsewhere.json"), "{}", "{folder}");
@@ -150,18 +150,18 @@ fn a_file_that_is_being_written_is_left_until_it_is_closed_and_then_taken_once()
 #[test]
 fn a_file_that_another_program_still_writes_is_left_in_both_boxes_and_the_others_are_taken() {
     let ws = Fixture::new();
-    for side in ["inbox", "outbox"] {
-        let mut child = holder(&ws, &format!("{side}/slow.md"));
-        ws.write(&format!("{side}/quick.md"), &format!("---\nreply_to: file:{side}\n---\nquick\n"));
+    for mailbox in ["inbox", "outbox"] {
+        let mut child = holder(&ws, &format!("{mailbox}/slow.md"));
+        ws.write(&format!("{mailbox}/quick.md"), &format!("---\nreply_to: file:{mailbox}\n---\nquick\n"));
         ws.claw(&["tick"]).ok();
-        assert!(ws.path(&format!("{side}/slow.md")).exists(), "{side}");
-        assert_eq!(ws.list(&format!("outbox/files/{side}")).len(), 1, "{side}");
-        ws.write(&format!("{side}/slow.md"), &format!("---\nreply_to: file:{side}\n---\nslow\n"));
+        assert!(ws.path(&format!("{mailbox}/slow.md")).exists(), "{mailbox}");
+        assert_eq!(ws.list(&format!("outbox/files/{mailbox}")).len(), 1, "{mailbox}");
+        ws.write(&format!("{mailbox}/slow.md"), &format!("---\nreply_to: file:{mailbox}\n---\nslow\n"));
         child.kill().unwrap();
         child.wait().unwrap();
         ws.eventually("the slow one is taken in", |ws| {
             ws.claw(&["tick"]).ok();
-            ws.list(&format!("outbox/files/{side}")).len() == 2
+            ws.list(&format!("outbox/files/{mailbox}")).len() == 2
         });
     }
 }

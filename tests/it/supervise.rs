@@ -37,16 +37,16 @@ fn listening(ws: &Fixture) -> Supervisor {
 fn a_failed_drop_that_is_retried_is_taken_in_at_once() {
     let ws = Fixture::new();
     let supervisor = ws.supervise(&[]);
-    for side in ["inbox", "outbox"] {
-        ws.write(&format!("{side}/q.md"), "---\nreply_to: nowhere\n---\nhello\n");
-        let failed = format!("{side}/failed");
+    for mailbox in ["inbox", "outbox"] {
+        ws.write(&format!("{mailbox}/q.md"), "---\nreply_to: nowhere\n---\nhello\n");
+        let failed = format!("{mailbox}/failed");
         let drop = |ws: &Fixture| ws.list(&failed).into_iter().find(|name| name.ends_with(".drop"));
         ws.eventually("it fails", |ws| drop(ws).is_some());
         let name = drop(&ws).unwrap();
-        ws.write(&format!("{failed}/{name}"), &format!("---\nreply_to: file:{side}\n---\nhello\n"));
+        ws.write(&format!("{failed}/{name}"), &format!("---\nreply_to: file:{mailbox}\n---\nhello\n"));
         // Nothing else wakes whoever takes in drops.
         ws.claw(&["retry", name.split_once('~').unwrap().0]).ok();
-        ws.eventually("it is taken in", |ws| !ws.list(&format!("outbox/files/{side}")).is_empty());
+        ws.eventually("it is taken in", |ws| !ws.list(&format!("outbox/files/{mailbox}")).is_empty());
     }
     assert_eq!(supervisor.stop().code, 0);
 }

@@ -127,7 +127,7 @@ pub(crate) struct AskExchange<'a> {
     pub(crate) model: Option<&'a str>,
     pub(crate) screen: &'a Screen,
     /// Readable as soon as nobody wants to wait any more for a session that somebody else works in.
-    pub(crate) bell: Option<BorrowedFd<'a>>,
+    pub(crate) stop_fd: Option<BorrowedFd<'a>>,
 }
 
 impl AskExchange<'_> {
@@ -142,7 +142,7 @@ impl AskExchange<'_> {
         // changes what the next turn is sent.
         let is_beside = is_command && !matches!(slash::parse(&text), Some(Ok(SlashCommand::Compact(_))));
         let lane = if is_beside { session_name::control(self.session) } else { self.session.to_owned() };
-        let lane = hold(workspace, Mailbox::Inbox, &lane, self.bell)?;
+        let lane = hold(workspace, Mailbox::Inbox, &lane, self.stop_fd)?;
         let mut draft = Draft {
             from: Some(workspace.me()?),
             reply_to: Some(self.seat.clone()),
@@ -180,7 +180,7 @@ impl AskExchange<'_> {
         let heard = |heard: Progress| self.screen.hear(heard);
         let turns = self.turns(id, &heard);
         let mut outcome = None;
-        beside(&mut || outcome = Some(follow::see_through(self.workspace, &[&turns], id)));
+        beside(&mut || outcome = Some(follow::run_until_done(self.workspace, &[&turns], id)));
         let outcome = outcome.unwrap_or_else(|| Err(Fault::data(format!("nobody has worked on {id}"))))?;
         work_off_notes(self.workspace, &outcome)?;
         Ok(outcome)
@@ -243,24 +243,24 @@ fn work_off_notes(workspace: &Workspace, outcome: &Outcome) -> Result<()> {
     if is_noting {
         route::all(workspace)?;
         tick::drain(workspace, &Remember { workspace }, 1, &mut |o| {
-            let _ = out::trouble(&o);
+            let _ = out::io_fault(&o);
         })?;
     }
     Ok(())
 }
 
 /// Takes a lane, waiting for whoever holds it.
-fn hold(workspace: &Workspace, side: Mailbox, name: &str, bell: Option<BorrowedFd>) -> Result<Lane> {
-    if let Some(lane) = Lane::attempt(workspace, side, name)? {
+fn hold(workspace: &Workspace, mailbox: Mailbox, name: &str, stop_fd: Option<BorrowedFd>) -> Result<Lane> {
+    if let Some(lane) = Lane::attempt(workspace, mailbox, name)? {
         return Ok(lane);
     }
     workspace.world.say(&format!("{name} is busy; waiting for it"));
-    let watch = follow::eye(workspace, side)?;
+    let watch = follow::eye(workspace, mailbox)?;
     loop {
-        if let Some(lane) = Lane::attempt(workspace, side, name)? {
+        if let Some(lane) = Lane::attempt(workspace, mailbox, name)? {
             return Ok(lane);
         }
-        if watch.wait(workspace.world.now(), None, bell)? == Woken::Other {
+        if watch.wait(workspace.world.now(), None, stop_fd)? == Woken::Other {
             return Err(Fault::new(Kind::Later, format!("{name} is still busy; nothing was asked")));
         }
     }

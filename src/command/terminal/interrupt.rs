@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Debug)]
 pub(crate) struct Interrupt {
     /// Readable when it was pressed.
-    bell: OwnedFd,
+    stop_fd: OwnedFd,
 }
 
 impl Interrupt {
@@ -30,20 +30,20 @@ impl Interrupt {
     /// # Errors
     /// Where the process is out of descriptors.
     pub(crate) fn listen() -> Result<Self> {
-        let (bell, ring) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).map_err(|e| bad(&e))?;
+        let (stop_fd, ring) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).map_err(|e| bad(&e))?;
         signal_hook::low_level::pipe::register(SIGINT, ring).map_err(|e| bad(&e))?;
-        Ok(Self { bell })
+        Ok(Self { stop_fd })
     }
 
     /// Readable when it was pressed.
-    pub(crate) fn bell(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
+    pub(crate) fn stop_fd(&self) -> BorrowedFd<'_> {
+        self.stop_fd.as_fd()
     }
 
     /// What was pressed before does not count.
     pub(crate) fn clear(&self) {
         let mut rings = [0u8; 64];
-        while rustix::io::read(&self.bell, &mut rings).is_ok_and(|n| n > 0) {}
+        while rustix::io::read(&self.stop_fd, &mut rings).is_ok_and(|n| n > 0) {}
     }
 
     /// Does a piece of work on the turn of event `turn`, and stops that turn when it is pressed meanwhile.
@@ -58,7 +58,7 @@ impl Interrupt {
 
     fn watch(&self, workspace: &Workspace, turn: &Id, done: &OwnedFd) {
         loop {
-            let mut fds = [PollFd::new(done, PollFlags::IN), PollFd::new(&self.bell, PollFlags::IN)];
+            let mut fds = [PollFd::new(done, PollFlags::IN), PollFd::new(&self.stop_fd, PollFlags::IN)];
             match poll(&mut fds, None) {
                 Err(rustix::io::Errno::INTR) => continue,
                 Err(_) => return,

@@ -45,12 +45,12 @@ pub fn tell(text: &str) {
 
 /// Tells of an outcome that is not fine, and returns what it means for the exit code.
 #[must_use]
-pub fn trouble(outcome: &Outcome) -> u8 {
+pub fn io_fault(outcome: &Outcome) -> u8 {
     let id = outcome.id.short();
     match &outcome.state {
         EventOutcome::Done(_) => 0,
         EventOutcome::Waiting(due, fault) => {
-            tell(&format!("{id} waits until {}: {fault}", clock(*due)));
+            tell(&format!("{id} waits until {}: {fault}", crate::world::local(*due)));
             75
         }
         EventOutcome::Failed(fault) => {
@@ -63,12 +63,6 @@ pub fn trouble(outcome: &Outcome) -> u8 {
             75
         }
     }
-}
-
-/// The local time of an instant, with its day where it is not today's.
-#[must_use]
-pub fn clock(at: crate::core::event::stamp::Stamp) -> String {
-    at.timestamp().to_zoned(crate::world::zone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// The ids that were given: as arguments, or one per line on stdin where the argument is `-`. `each`
@@ -93,10 +87,10 @@ pub fn ids(workspace: &Workspace, arguments: &[String], mut each: impl FnMut(Id)
 pub fn words(arguments: &[String], mut each: impl FnMut(&str) -> Result<()>) -> Result<u8> {
     let mut code = 0;
     let mut take = |text: &str| match each(text) {
-        Err(trouble) if matches!(trouble.kind, Kind::Machine | Kind::Closed) => Err(trouble),
-        Err(trouble) => {
-            fault(&trouble);
-            code = code.max(trouble.exit_code());
+        Err(io_fault) if matches!(io_fault.kind, Kind::Machine | Kind::Closed) => Err(io_fault),
+        Err(io_fault) => {
+            fault(&io_fault);
+            code = code.max(io_fault.exit_code());
             Ok(())
         }
         Ok(()) => Ok(()),

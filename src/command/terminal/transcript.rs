@@ -6,6 +6,7 @@ use crate::core::fault::{Fault, Result};
 use crate::core::session::transcript::{Transcript, TranscriptItem, call_line, one_line};
 use crate::store::session::log;
 use crate::store::workspace::Workspace;
+use crate::world;
 use jiff::Timestamp;
 
 /// How much of a call and of its result is shown where it is told in passing, in bytes.
@@ -77,7 +78,7 @@ fn step(line: &str) -> String {
 
 fn spoken(who: &str, at: Timestamp, model: Option<&str>, said: &str, is_dimmed: bool) -> String {
     let model = model.map(|model| format!(", {model}")).unwrap_or_default();
-    let head = dim(&format!("{who}  {}{model}", out::clock(at.into())), is_dimmed);
+    let head = dim(&format!("{who}  {}{model}", world::local(at.into())), is_dimmed);
     format!("{head}{}\n", out::plain(said.trim_end()))
 }
 
@@ -87,7 +88,7 @@ fn dim(line: &str, is_dimmed: bool) -> String {
 }
 
 fn markdown(agent: &str, pieces: &[TranscriptItem]) -> String {
-    let head = |who: &str, at: &Timestamp, more: &str| format!("## {who}, {}{more}\n\n", out::clock((*at).into()));
+    let head = |who: &str, at: &Timestamp, more: &str| format!("## {who}, {}{more}\n\n", world::local((*at).into()));
     let block = |piece: &TranscriptItem| match piece {
         TranscriptItem::Said { at, from, text } => format!("{}{}", head(&from.to_string(), at, ""), text.trim_end()),
         TranscriptItem::Answer { at, model, text } => {

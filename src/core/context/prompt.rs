@@ -231,10 +231,10 @@ mod tests {
 
     #[test]
     fn what_a_turn_is_about_changes_nothing_of_what_is_stable() {
-        let (scene, mut other) = (Scene::new(), Scene::new());
+        let (context, mut other) = (Scene::new(), Scene::new());
         other.now = "2027-01-01T23:59[UTC]".parse().unwrap();
         other.reply_to = Address::parse("telegram:1").unwrap();
-        let (text, stable) = join(&layers(&scene.sources()));
+        let (text, stable) = join(&layers(&context.sources()));
         let changed = Sources { session: "pickle.x", kind: EventKind::Cron, ..other.sources() };
         let (other, other_stable) = join(&layers(&changed));
         assert_eq!(text[..stable], other[..other_stable]);
@@ -243,21 +243,21 @@ mod tests {
 
     #[test]
     fn nothing_is_said_of_what_is_not_there() {
-        let mut scene = Scene::new();
-        (scene.guide, scene.agents, scene.skills, scene.crons) = (vec![], vec![], vec![], vec![]);
-        scene.agent.soul = Some(" \n".into());
-        let layers = layers(&scene.sources());
+        let mut context = Scene::new();
+        (context.guide, context.agents, context.skills, context.crons) = (vec![], vec![], vec![], vec![]);
+        context.agent.soul = Some(" \n".into());
+        let layers = layers(&context.sources());
         assert_eq!(layers.iter().map(|layer| layer.name).collect::<Vec<_>>(), ["identity", "runtime", "channel"]);
     }
 
     #[test]
     fn no_file_and_no_prompt_is_longer_than_it_may_be() {
-        let mut scene = Scene::new();
-        scene.guide =
+        let mut context = Scene::new();
+        context.guide =
             vec![("AGENTS.md", "a line of the guide\n".repeat(5_000)), ("BOOTSTRAP.md", "more\n".repeat(9_000))];
-        scene.skills = (0..300).map(|n| ListItem::new(format!("s{n}"), &"it does much ".repeat(20))).collect();
+        context.skills = (0..300).map(|n| ListItem::new(format!("s{n}"), &"it does much ".repeat(20))).collect();
         for (max_file, max_total) in [(20_000, 100_000), (20_000, 30_000), (5_000, 6_000), (1_000, 2_000)] {
-            let layers = layers(&Sources { limits: PromptLimits { max_file, max_total }, ..scene.sources() });
+            let layers = layers(&Sources { limits: PromptLimits { max_file, max_total }, ..context.sources() });
             let (text, _) = join(&layers);
             let length = text.chars().count();
             // Where there is no room at all, it is still said what is missing.

@@ -19,6 +19,8 @@ pub const MAX_TOLD: usize = 16 << 10;
 pub const ROOM: usize = 14 << 10;
 /// The built-in tool that runs a line of shell.
 pub const BASH: &str = "bash";
+/// The built-in tool that gives a task to another agent.
+pub const DISPATCH: &str = "subagent_dispatch";
 
 /// What may be done about a call that was begun and has no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -15,7 +15,6 @@ use crate::core::text::cut::cut;
 use crate::core::tool::approval::Approval;
 use crate::core::turn;
 use crate::stage::control::usage;
-use crate::stage::route;
 use crate::stage::turn::compact::{self, WindowBudget};
 use crate::stage::turn::dispatch;
 use crate::stage::turn::prompt::{self, PromptContext};
@@ -46,7 +45,7 @@ impl<'a> About<'a> {
     /// By the event, and what was learned up to it.
     pub(crate) fn of(workspace: &'a Workspace, event: &'a Event) -> Result<Self> {
         let learned = routes::load(workspace)?;
-        let decision = route::decide(workspace, event, &learned)?;
+        let decision = routes::decide(workspace, event, &learned)?;
         let has_turned = decision.since.as_ref() == Some(&event.id);
         Ok(Self { workspace, event, session: decision.session, agent: decision.agent, has_turned })
     }

@@ -60,17 +60,17 @@ impl<'a> Control<'a> {
 }
 
 impl Handler for Control<'_> {
-    fn side(&self) -> Mailbox {
+    fn mailbox(&self) -> Mailbox {
         Mailbox::Inbox
     }
 
-    fn wants(&self, lane: &str) -> bool {
+    fn handles(&self, lane: &str) -> bool {
         session_name::is_control(lane)
             && self.agent.is_none_or(|agent| session_name::agent(lane) == agent)
             && self.session.is_none_or(|name| lane == session_name::control(name))
     }
 
-    fn key<'k>(&self, lane: &'k str) -> &'k str {
+    fn limit_key<'k>(&self, lane: &'k str) -> &'k str {
         lane
     }
 

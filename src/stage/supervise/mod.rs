@@ -112,9 +112,9 @@ fn folders(workspace: &Workspace) -> Vec<(PathBuf, Hears, Trigger)> {
         let decided = approvals::dir(workspace, verdict.folder());
         folders.push((decided, Hears::Arrivals, Trigger::Task(Task::TakeIn)));
     }
-    for side in [Mailbox::Inbox, Mailbox::Outbox] {
-        folders.push((side.dir(workspace, State::Ready), Hears::Arrivals, Trigger::Came(side)));
-        folders.push((locks(side.name()), Hears::Releases, Trigger::Freed(side)));
+    for mailbox in [Mailbox::Inbox, Mailbox::Outbox] {
+        folders.push((mailbox.dir(workspace, State::Ready), Hears::Arrivals, Trigger::Came(mailbox)));
+        folders.push((locks(mailbox.name()), Hears::Releases, Trigger::Freed(mailbox)));
     }
     folders
 }
@@ -145,7 +145,7 @@ pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, tell: OnOut
         (Task::Remember, &remember, &|| 1),
         (Task::Deliver, &deliver, &|| tick::DELIVERIES),
     ];
-    let mut desk = Supervisor {
+    let mut supervisor = Supervisor {
         workspace,
         stages,
         watch,
@@ -156,26 +156,26 @@ pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, tell: OnOut
         tell,
     };
     let mut pools = Vec::new();
-    for (chore, work, width) in works.into_iter().filter(|(chore, ..)| stages.contains(&chore.stage())) {
+    for (task, work, width) in works.into_iter().filter(|(task, ..)| stages.contains(&task.stage())) {
         let (bell, hear) = mpsc::channel();
-        desk.bells.insert(chore, (work.side(), bell.clone()));
-        pools.push((chore, work, width, bell, hear));
+        supervisor.bells.insert(task, (work.mailbox(), bell.clone()));
+        pools.push((task, work, width, bell, hear));
     }
-    let desk = &desk;
+    let supervisor = &supervisor;
     std::thread::scope(|scope| {
-        for (chore, work, width, bell, hear) in pools {
+        for (task, work, width, bell, hear) in pools {
             scope.spawn(move || {
-                let mut report = |outcome| tell(chore.stage(), outcome);
+                let mut report = |outcome| tell(task.stage(), outcome);
                 let sleeping = |due: Option<Stamp>| {
-                    if desk.is_due(chore, due) {
-                        desk.watch.nudge();
+                    if supervisor.is_due(task, due) {
+                        supervisor.watch.nudge();
                     }
                 };
                 pool::run(workspace, work, width, PoolMode::Forever, (&bell, &hear), &mut report, &sleeping)
             });
         }
-        let result = desk.attend(stop);
-        desk.ring(None, || PoolMessage::Stop);
+        let result = supervisor.attend(stop);
+        supervisor.ring(None, || PoolMessage::Stop);
         result
     })
 }
@@ -216,8 +216,8 @@ impl Supervisor<'_> {
                 // What is taken in is routed at once.
                 chores.insert(Task::Route);
             }
-            for chore in std::mem::take(&mut chores).into_iter().filter(|chore| self.has(*chore)) {
-                let done = match chore {
+            for task in std::mem::take(&mut chores).into_iter().filter(|task| self.has(*task)) {
+                let done = match task {
                     Task::Claims => task_watch::put_back(workspace).map(|left| self.knows_claims(left)),
                     Task::Tasks => news.tell().map(|left| self.knows_claims(left)),
                     Task::TakeIn => take_in(workspace, Mailbox::Inbox),
@@ -228,11 +228,11 @@ impl Supervisor<'_> {
                         TakenIn { again: Some(tomorrow), failed: Vec::new() }
                     }),
                     Task::Control | Task::RunAgent | Task::Remember | Task::Deliver => {
-                        self.bells.get(&chore).map(|(_, bell)| bell.send(PoolMessage::Look));
+                        self.bells.get(&task).map(|(_, bell)| bell.send(PoolMessage::Look));
                         continue;
                     }
                 };
-                self.is_due(chore, self.said(chore, done));
+                self.is_due(task, self.said(task, done));
             }
             let next = self.lock().values().min().copied();
             match self.watch.wait(workspace.world.now(), next, Some(stop))? {
@@ -304,40 +304,40 @@ impl Supervisor<'_> {
         let means = self.means.get(change.folder)?;
         match (means, change.name) {
             (_, None) => self.ring(None, || PoolMessage::Missed),
-            (Trigger::Came(side), Some(name)) => {
+            (Trigger::Came(mailbox), Some(name)) => {
                 let entry = Entry::parse(&name).filter(|entry| !entry.lane.is_empty())?;
-                self.ring(Some(*side), || PoolMessage::Came(entry.clone()));
+                self.ring(Some(*mailbox), || PoolMessage::Came(entry.clone()));
             }
-            (Trigger::Freed(side), Some(name)) => {
-                self.ring(Some(*side), || PoolMessage::Freed(name.clone()));
-                return (*side == Mailbox::Inbox && self.has_claims.load(Ordering::Relaxed)).then_some(Task::Claims);
+            (Trigger::Freed(mailbox), Some(name)) => {
+                self.ring(Some(*mailbox), || PoolMessage::Freed(name.clone()));
+                return (*mailbox == Mailbox::Inbox && self.has_claims.load(Ordering::Relaxed)).then_some(Task::Claims);
             }
             (Trigger::Slots, Some(_)) => self.ring(Some(Mailbox::Inbox), || PoolMessage::Slots),
             (Trigger::Begun(_), Some(name)) if !name.ends_with(".drop") => return None,
             (Trigger::Task(_) | Trigger::Begun(_) | Trigger::Edits, Some(_)) => {}
         }
         match means {
-            Trigger::Task(chore) | Trigger::Begun(chore) => Some(*chore),
+            Trigger::Task(task) | Trigger::Begun(task) => Some(*task),
             _ => None,
         }
     }
 
     /// Says a word to the pools of a box, or to all.
-    fn ring(&self, side: Option<Mailbox>, word: impl Fn() -> PoolMessage) {
-        for (_, bell) in self.bells.values().filter(|(own, _)| side.is_none_or(|side| side == *own)) {
+    fn ring(&self, mailbox: Option<Mailbox>, word: impl Fn() -> PoolMessage) {
+        for (_, bell) in self.bells.values().filter(|(own, _)| mailbox.is_none_or(|mailbox| mailbox == *own)) {
             let _ = bell.send(word());
         }
     }
 
-    fn has(&self, chore: Task) -> bool {
-        self.stages.contains(&chore.stage())
+    fn has(&self, task: Task) -> bool {
+        self.stages.contains(&task.stage())
     }
 
     /// Notes when there will be something to do; true where that is news to a sleeper.
-    fn is_due(&self, chore: Task, due: Option<Stamp>) -> bool {
+    fn is_due(&self, task: Task, due: Option<Stamp>) -> bool {
         let before = match due {
-            Some(due) => self.lock().insert(chore, due),
-            None => self.lock().remove(&chore),
+            Some(due) => self.lock().insert(task, due),
+            None => self.lock().remove(&task),
         };
         due.is_some() && before != due
     }
@@ -346,9 +346,9 @@ impl Supervisor<'_> {
     fn take_due(&self) -> BTreeSet<Task> {
         let now = self.workspace.world.now();
         let mut due = BTreeSet::new();
-        self.lock().retain(|chore, at| {
+        self.lock().retain(|task, at| {
             if *at <= now {
-                due.insert(*chore);
+                due.insert(*task);
             }
             *at > now
         });
@@ -363,10 +363,10 @@ impl Supervisor<'_> {
     }
 
     /// What has failed is told; a chore's trouble is said, and it is tried again in a while.
-    fn said(&self, chore: Task, result: Result<TakenIn>) -> Option<Stamp> {
+    fn said(&self, task: Task, result: Result<TakenIn>) -> Option<Stamp> {
         match result {
             Ok(taken) => {
-                failures(taken.failed).for_each(|outcome| (self.tell)(chore.stage(), outcome));
+                failures(taken.failed).for_each(|outcome| (self.tell)(task.stage(), outcome));
                 taken.again
             }
             Err(fault) => {

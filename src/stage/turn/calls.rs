@@ -25,64 +25,64 @@ const PATIENCE: i64 = 24 * 3600;
 const ABREAST: usize = 8;
 
 /// Runs calls that have no result yet, and writes their results down.
-pub(crate) fn run(turn: &mut Turn, todo: &[PendingCall]) -> Result<()> {
-    let mut rest = todo;
-    while let Some(first) = rest.first().filter(|_| !turn.ear.is_told()) {
-        let reads = rest.iter().take_while(|todo| class(turn, todo) == Some(Class::Reads)).take(ABREAST).count();
+pub(crate) fn run(turn: &mut Turn, pending: &[PendingCall]) -> Result<()> {
+    let mut rest = pending;
+    while let Some(first) = rest.first().filter(|_| !turn.cancel.is_told()) {
+        let reads = rest.iter().take_while(|pending| class(turn, pending) == Some(Class::Reads)).take(ABREAST).count();
         let (now, later) = rest.split_at(reads.max(1));
         if class(turn, first) == Some(Class::Acts) && !first.is_begun {
             let (at, id) = (turn.now(), turn.event.id.clone());
             turn.log.append(&[Record::Begun { at, id, call: first.call.id.clone() }])?;
         }
         turn.log.commit()?;
-        for todo in now {
-            turn.tell(Progress::Call(&todo.call));
+        for pending in now {
+            turn.tell(Progress::Call(&pending.call));
         }
         let results: Vec<Result<(ToolResult, u64)>> = match now {
             [only] => vec![one(turn, only)],
             several => beside(turn, several),
         };
         // What was done is written down before the trouble of another call is told.
-        let mut trouble = Ok(());
-        for (todo, result) in now.iter().zip(results) {
+        let mut io_fault = Ok(());
+        for (pending, result) in now.iter().zip(results) {
             match result {
-                Ok((told, ms)) => write(turn, todo, told, ms)?,
-                Err(fault) => trouble = trouble.and(Err(fault)),
+                Ok((told, ms)) => write(turn, pending, told, ms)?,
+                Err(fault) => io_fault = io_fault.and(Err(fault)),
             }
         }
-        trouble?;
+        io_fault?;
         rest = later;
     }
     Ok(())
 }
 
 /// Asking the owner is done once, however often it is done.
-fn class(turn: &Turn, todo: &PendingCall) -> Option<Class> {
-    find(turn, todo).map(|tool| if word(turn, todo, tool).is_some() { Class::Repeats } else { tool.class })
+fn class(turn: &Turn, pending: &PendingCall) -> Option<Class> {
+    find(turn, pending).map(|tool| if word(turn, pending, tool).is_some() { Class::Repeats } else { tool.class })
 }
 
 /// Why the owner must be asked about a call, where he must. What he has approved is not asked about.
-fn word(turn: &Turn, todo: &PendingCall, tool: &Tool) -> Option<String> {
+fn word(turn: &Turn, pending: &PendingCall, tool: &Tool) -> Option<String> {
     let is_approved = turn.approved.is_some() && turn.state.steps.len() == 1;
-    if is_approved { None } else { tool.approve.reason(&todo.call.name, &todo.call.arguments) }
+    if is_approved { None } else { tool.approve.reason(&pending.call.name, &pending.call.arguments) }
 }
 
 /// Asks the owner, and ends the turn with that.
-fn ask(turn: &Turn, todo: &PendingCall, reason: String) -> Result<ToolResult> {
-    let id = turn.event.id.derive(Derived::Approval, todo.number);
+fn ask(turn: &Turn, pending: &PendingCall, reason: String) -> Result<ToolResult> {
+    let id = turn.event.id.derive(Derived::Approval, pending.number);
     let expires_at = turn.workspace.world.now().plus_seconds(PATIENCE).timestamp();
     let approval = Approval {
         event: turn.event.id.clone(),
-        number: todo.number,
+        number: pending.number,
         session: turn.lane.name.clone(),
-        tool: todo.call.name.clone(),
+        tool: pending.call.name.clone(),
         reason,
         from: turn.event.from.clone(),
         // Another agent cannot give its word.
         reply_to: turn.workspace.person(turn.event)?,
         expires_at,
-        hash: approval::hash(&id, &todo.call),
-        arguments: todo.call.arguments.clone(),
+        hash: approval::hash(&id, &pending.call),
+        arguments: pending.call.arguments.clone(),
         id,
     };
     approvals::ask(turn.workspace, &approval)?;
@@ -95,13 +95,13 @@ fn ask(turn: &Turn, todo: &PendingCall, reason: String) -> Result<ToolResult> {
     Ok(ToolResult { result, failed: true, asks: Some(asks) })
 }
 
-fn find<'a>(turn: &'a Turn, todo: &PendingCall) -> Option<&'a Tool> {
-    turn.tools.iter().find(|tool| tool.spec.name == todo.call.name)
+fn find<'a>(turn: &'a Turn, pending: &PendingCall) -> Option<&'a Tool> {
+    turn.tools.iter().find(|tool| tool.spec.name == pending.call.name)
 }
 
-fn beside(turn: &Turn, todo: &[PendingCall]) -> Vec<Result<(ToolResult, u64)>> {
+fn beside(turn: &Turn, pending: &[PendingCall]) -> Vec<Result<(ToolResult, u64)>> {
     std::thread::scope(|scope| {
-        let threads: Vec<_> = todo.iter().map(|todo| scope.spawn(move || one(turn, todo))).collect();
+        let threads: Vec<_> = pending.iter().map(|pending| scope.spawn(move || one(turn, pending))).collect();
         let crashed = |_| Ok((failed("the tool crashed"), 0));
         threads.into_iter().map(|thread| thread.join().unwrap_or_else(crashed)).collect()
     })
@@ -112,40 +112,40 @@ fn failed(why: &str) -> ToolResult {
 }
 
 /// Runs one call, and tells how long it took, in milliseconds.
-fn one(turn: &Turn, todo: &PendingCall) -> Result<(ToolResult, u64)> {
-    let Some(tool) = find(turn, todo) else {
+fn one(turn: &Turn, pending: &PendingCall) -> Result<(ToolResult, u64)> {
+    let Some(tool) = find(turn, pending) else {
         let names: Vec<&str> = turn.tools.iter().map(|tool| tool.spec.name.as_str()).collect();
-        let why = format!("there is no tool `{}`; there are: {}", todo.call.name.escape_debug(), names.join(", "));
+        let why = format!("there is no tool `{}`; there are: {}", pending.call.name.escape_debug(), names.join(", "));
         return Ok((failed(&why), 0));
     };
-    if let Some(reason) = word(turn, todo, tool) {
-        return Ok((ask(turn, todo, reason)?, 0));
+    if let Some(reason) = word(turn, pending, tool) {
+        return Ok((ask(turn, pending, reason)?, 0));
     }
-    if todo.is_begun && tool.class == Class::Acts {
+    if pending.is_begun && tool.class == Class::Acts {
         return Ok((failed("it was interrupted; nobody knows how far it came. Look before you repeat it"), 0));
     }
-    let scene = ToolContext {
+    let context = ToolContext {
         workspace: turn.workspace,
         agent: &turn.agent,
         event: turn.event,
         lane: turn.lane,
-        number: todo.number,
+        number: pending.number,
         until: turn.until,
-        stop: turn.ear.bell(),
+        stop: turn.cancel.stop_fd(),
         host: &Children { turn },
     };
     let began = Instant::now();
-    let mut told = tool.run(&scene, &todo.call)?;
-    told.result = fit(turn, todo, turn.secrets.hide(told.result));
+    let mut told = tool.run(&context, &pending.call)?;
+    told.result = fit(turn, pending, turn.secrets.hide(told.result));
     Ok((told, u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)))
 }
 
 /// A result that is not too long; the whole of a longer one goes into a file that the agent can read.
-fn fit(turn: &Turn, todo: &PendingCall, result: String) -> String {
+fn fit(turn: &Turn, pending: &PendingCall, result: String) -> String {
     if result.len() <= MAX_TOLD {
         return result;
     }
-    let name = format!("{}-{:02}.txt", turn.event.id.short(), todo.number);
+    let name = format!("{}-{:02}.txt", turn.event.id.short(), pending.number);
     let (shown, all) = (data_mark::shorten(&result, MAX_TOLD), result.len());
     match files::spill(turn.workspace, &name, result.as_bytes()) {
         Ok(path) => format!("{shown}\n[cut: {MAX_TOLD} of {all} bytes; all of it is in {path}]"),
@@ -153,21 +153,21 @@ fn fit(turn: &Turn, todo: &PendingCall, result: String) -> String {
     }
 }
 
-fn write(turn: &mut Turn, todo: &PendingCall, outcome: ToolResult, ms: u64) -> Result<()> {
+fn write(turn: &mut Turn, pending: &PendingCall, outcome: ToolResult, ms: u64) -> Result<()> {
     let line = JournalLine {
         ms: Some(ms),
         why: if outcome.failed {
-            format!("{}: {}", todo.call.name, cut(&outcome.result, 120))
+            format!("{}: {}", pending.call.name, cut(&outcome.result, 120))
         } else {
-            todo.call.name.clone()
+            pending.call.name.clone()
         },
         lane: turn.lane.name.clone(),
         ..JournalLine::about(Mailbox::Inbox, "call", &turn.event.id)
     };
-    let (at, id, call) = (turn.now(), turn.event.id.clone(), todo.call.id.clone());
+    let (at, id, call) = (turn.now(), turn.event.id.clone(), pending.call.id.clone());
     turn.log.append(&[Record::Tool { at, id, call, ms, outcome: outcome.clone() }])?;
     turn.tell(Progress::Result(&outcome));
-    turn.state.told(&todo.call.id, outcome);
+    turn.state.told(&pending.call.id, outcome);
     journal::write(turn.workspace, line);
     Ok(())
 }

@@ -255,12 +255,12 @@ impl Turn<'_> {
             request,
             is_asked: self.asked.is_some(),
         };
-        let (answer, took) = call.ask(&self.ear, &mut |_| {})?;
+        let (answer, charge) = call.ask(&self.cancel, &mut |_| {})?;
         match answer {
             Ok(reply) if reply.content.trim().is_empty() => {
                 Ok(Err(Fault::new(Kind::Unavailable, format!("model {}: its summary is empty", chosen.name))))
             }
-            Err(fault) if self.ear.is_told() || is_everybodys(&fault, took) => Err(fault),
+            Err(fault) if self.cancel.is_told() || is_everybodys(&fault, charge) => Err(fault),
             other => Ok(other),
         }
     }
@@ -268,10 +268,10 @@ impl Turn<'_> {
 
 /// Whether a failure is none of the summary's own: the request behind it would have it too, as where the model
 /// cannot be reached at all, or asks us to wait.
-fn is_everybodys(fault: &Fault, took: Charge) -> bool {
+fn is_everybodys(fault: &Fault, charge: Charge) -> bool {
     match fault.kind {
         Kind::Spent | Kind::Later | Kind::Machine | Kind::Closed | Kind::Config => true,
-        Kind::Unavailable => took == Charge::Nothing,
+        Kind::Unavailable => charge == Charge::Nothing,
         _ => false,
     }
 }

@@ -7,6 +7,7 @@ use crate::core::event::id::{Derived, Id};
 use crate::core::event::stamp::Stamp;
 use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Fault, Kind, Result};
+use crate::core::tool::DISPATCH;
 use crate::core::turn::{self, Step};
 use crate::stage::follow::{self, Deadline};
 use crate::stage::outcome::{EventOutcome, Outcome};
@@ -17,7 +18,7 @@ use crate::store::queue::{locate, retry, spool};
 use crate::store::session::{log, stop};
 use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::{Mailbox, State};
-use crate::tool::{self, Host};
+use crate::tool::Host;
 use std::time::Instant;
 
 /// What a turn asks of others.
@@ -34,7 +35,7 @@ impl Host for Children<'_, '_> {
         let turn = self.turn;
         let left = i64::try_from(turn.until.saturating_duration_since(Instant::now()).as_micros());
         let until = Stamp(turn.workspace.world.now().0.saturating_add(left.unwrap_or(i64::MAX)));
-        let limit = Deadline { until: Some(until), bell: turn.ear.bell() };
+        let limit = Deadline { until: Some(until), stop_fd: turn.cancel.stop_fd() };
         turn.lane.occupy(Slots::default());
         let seen = self.wait(&dispatch.id, limit);
         // Without slots only the end of the turn is written down: then it is over.
@@ -45,7 +46,7 @@ impl Host for Children<'_, '_> {
             Some(EventOutcome::Done(_)) => answer(turn.workspace, dispatch),
             Some(EventOutcome::Waiting(..)) | None => {
                 stop_turn(turn.workspace, &dispatch.id, &turn.event.id)?;
-                let why = if turn.ear.is_told() { "it was stopped" } else { "there was no answer in time" };
+                let why = if turn.cancel.is_told() { "it was stopped" } else { "there was no answer in time" };
                 Err(Fault::new(Kind::Failed, why))
             }
         }
@@ -93,9 +94,9 @@ fn answer(workspace: &Workspace, dispatch: &Event) -> Result<String> {
 /// # Errors
 /// Where a folder cannot be listed.
 pub(crate) fn waits(workspace: &Workspace, event: &Event, next: &Step) -> Result<bool> {
-    let Step::Call(todo) = next else { return Ok(false) };
-    let Some(todo) = todo.first().filter(|todo| todo.call.name == tool::DISPATCH) else { return Ok(false) };
-    let found = locate::of(workspace, Mailbox::Inbox, &event.id.derive(Derived::Dispatch, todo.number))?;
+    let Step::Call(pending) = next else { return Ok(false) };
+    let Some(pending) = pending.first().filter(|pending| pending.call.name == DISPATCH) else { return Ok(false) };
+    let found = locate::of(workspace, Mailbox::Inbox, &event.id.derive(Derived::Dispatch, pending.number))?;
     Ok(found.first().is_some_and(|found| found.state.is_some_and(|state| state != State::Failed)))
 }
 

@@ -52,7 +52,7 @@ impl MeteredCall<'_> {
     /// # Errors
     /// Where it did not leave: `Spent` where it does not fit, `Config` where nobody knows what it costs and somebody
     /// wants to.
-    pub(crate) fn ask(&self, ear: &CancelToken, heard: &mut dyn FnMut(&str)) -> Result<(Result<Reply>, Charge)> {
+    pub(crate) fn ask(&self, cancel: &CancelToken, heard: &mut dyn FnMut(&str)) -> Result<(Result<Reply>, Charge)> {
         let reserved = self.reserve()?;
         let mut question = ModelCall {
             workspace: self.workspace,
@@ -60,17 +60,17 @@ impl MeteredCall<'_> {
             request: self.request,
             at: self.event.stamp(),
             lane: self.lane,
-            ear: Some(ear),
+            cancel: Some(cancel),
             heard,
-            took: Charge::default(),
+            charge: Charge::default(),
             tape: Tape::default(),
         };
         let answer = provider::ask(&mut question);
-        let took = question.took;
+        let charge = question.charge;
         if let Some(reserved) = reserved {
-            self.settle(reserved, took, answer.as_ref().ok());
+            self.settle(reserved, charge, answer.as_ref().ok());
         }
-        Ok((answer, took))
+        Ok((answer, charge))
     }
 
     /// Lets it leave, if it fits; what answers without asking anybody takes nothing.
@@ -116,9 +116,9 @@ impl MeteredCall<'_> {
 
     /// Writes down what became of it. An answer is not lost for a ledger that cannot be written: then the call
     /// counts as it was reserved.
-    fn settle(&self, reserved: Reserved, took: Charge, reply: Option<&Reply>) {
+    fn settle(&self, reserved: Reserved, charge: Charge, reply: Option<&Reply>) {
         let is_counted = reserved.is_counted;
-        let (what, usage, guess) = match (took, reply) {
+        let (what, usage, guess) = match (charge, reply) {
             (Charge::Nothing, _) if is_counted => (LedgerKind::Dropped, Usage::default(), false),
             (Charge::Counted(usage), _) => (LedgerKind::Settled, usage, false),
             (Charge::Unknown, Some(reply)) => (LedgerKind::Settled, guess(self.request, reply), true),

@@ -23,6 +23,7 @@ use crate::core::fault::{Fault, Kind, Mark, Result};
 use crate::core::model::tokens::{self, Count};
 use crate::core::model::{Call, Message, Reply, Request};
 use crate::core::session::record::{Record, ToolResult};
+use crate::core::tool::DISPATCH;
 use crate::core::turn::{AssistantStep, Replay};
 use crate::stage::turn::prompt::PromptContext;
 use crate::stage::worker::handler::Handler;
@@ -79,7 +80,7 @@ pub(crate) struct Turn<'a> {
     /// The call that the owner has approved, where the event says that he has.
     pub(crate) approved: Option<Call>,
     /// Hears when the turn is to end before its end.
-    pub(crate) ear: CancelToken<'a>,
+    pub(crate) cancel: CancelToken<'a>,
     /// What is hidden in everything that is written down.
     pub(crate) secrets: Secrets,
     /// What the agent is told of the present: the same at every step, so that providers' caches hit.
@@ -159,7 +160,7 @@ impl Turn<'_> {
             request,
             is_asked: asked.is_some(),
         };
-        let (answer, _) = call.ask(&self.ear, &mut |text| {
+        let (answer, _) = call.ask(&self.cancel, &mut |text| {
             if let Some(heard) = asked.and_then(|asked| asked.heard) {
                 self.has_spoken = true;
                 heard(Progress::Text(text));
@@ -219,7 +220,7 @@ impl Turn<'_> {
         let told = (1..).zip(calls).filter(|(_, (_, (_, told)))| told.as_ref().is_some_and(|told| !told.failed));
         let what = |name: &str| match name {
             tool::REMEMBER => Some(Derived::Memory),
-            tool::DISPATCH => Some(Derived::Dispatch),
+            DISPATCH => Some(Derived::Dispatch),
             _ => None,
         };
         told.filter_map(|(number, (call, _))| Some(self.event.id.derive(what(&call.name)?, number).to_string()))

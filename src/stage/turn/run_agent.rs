@@ -51,18 +51,18 @@ impl<'a> RunAgent<'a> {
 }
 
 impl Handler for RunAgent<'_> {
-    fn side(&self) -> Mailbox {
+    fn mailbox(&self) -> Mailbox {
         Mailbox::Inbox
     }
 
-    fn wants(&self, lane: &str) -> bool {
+    fn handles(&self, lane: &str) -> bool {
         lane != session_name::MEMORIES
             && !session_name::is_control(lane)
             && self.agent.is_none_or(|agent| session_name::agent(lane) == agent)
             && self.session.is_none_or(|session| lane == session)
     }
 
-    fn key<'k>(&self, lane: &'k str) -> &'k str {
+    fn limit_key<'k>(&self, lane: &'k str) -> &'k str {
         session_name::agent(lane)
     }
 
@@ -101,7 +101,7 @@ impl RunAgent<'_> {
             Ok(event) => routing::heard_by(session_name::agent(&lane.name), event),
             Err(fault) => return settle(self.workspace, Mailbox::Inbox, job, fault, None, RetryPolicy::Waits),
         };
-        let patience = match Asker::of(&event) {
+        let retry_policy = match Asker::of(&event) {
             _ if asked.is_some() => RetryPolicy::Asks,
             Some(by) if by.asked => RetryPolicy::Asks,
             Some(by) if by.waits => RetryPolicy::Calls,
@@ -117,7 +117,7 @@ impl RunAgent<'_> {
                 };
                 Outcome { id, state }
             }
-            Err(fault) => settle(self.workspace, Mailbox::Inbox, job, fault, Some(&event), patience),
+            Err(fault) => settle(self.workspace, Mailbox::Inbox, job, fault, Some(&event), retry_policy),
         }
     }
 }
@@ -172,7 +172,7 @@ fn drive<'a>(
         secrets: Secrets::of(workspace, &agent)?,
         prompt: None,
         has_spoken: false,
-        ear: CancelToken::open(workspace, &event.id, asker.iter().flat_map(Asker::waiting)),
+        cancel: CancelToken::open(workspace, &event.id, asker.iter().flat_map(Asker::waiting)),
         begun: workspace.world.now().timestamp().to_zoned(world::zone()),
         until: Instant::now() + Duration::try_from(lasts).unwrap_or_default(),
         lasts: lasts.round(Unit::Second).unwrap_or(lasts),
@@ -192,7 +192,7 @@ fn commanded(mut turn: Turn, focus: Option<&str>) -> Result<Vec<String>> {
     if turn.state.done.is_none() {
         expired(turn.workspace, turn.event)?;
         let said = match turn.compact_now(focus) {
-            Err(_) if turn.ear.is_told() => "I was stopped.".to_owned(),
+            Err(_) if turn.cancel.is_told() => "I was stopped.".to_owned(),
             other => other?,
         };
         turn.close(said, true)?;
@@ -205,7 +205,7 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
         match turn::next(&turn.state, turn.agent.max_steps) {
             Step::Read => {
                 // What was stopped ends as what was stopped.
-                if !turn.ear.is_told() {
+                if !turn.cancel.is_told() {
                     expired(turn.workspace, turn.event)?;
                 }
                 if turn.event.kind == EventKind::Message {
@@ -221,7 +221,7 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                     turn.close(String::new(), false)?;
                 }
             }
-            Step::Ask { .. } | Step::Call(_) if turn.ear.is_told() => {
+            Step::Ask { .. } | Step::Call(_) if turn.cancel.is_told() => {
                 let said = match turn.state.steps.len() {
                     0 => "I was stopped.".to_owned(),
                     1 => "I was stopped after 1 step.".to_owned(),
@@ -245,13 +245,13 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                 }
                 match turn.ask(is_last) {
                     // It was cut off, which is no trouble of the model's.
-                    Err(_) if turn.ear.is_told() || turn.until <= Instant::now() => continue,
+                    Err(_) if turn.cancel.is_told() || turn.until <= Instant::now() => continue,
                     other => other?,
                 }
                 job.progressed()?;
             }
-            Step::Call(todo) => {
-                calls::run(&mut turn, &todo)?;
+            Step::Call(pending) => {
+                calls::run(&mut turn, &pending)?;
                 job.progressed()?;
             }
             Step::Close(said) => {

@@ -10,11 +10,11 @@ use crate::store::workspace::mailbox::Mailbox;
 /// What is done with the events of one box.
 pub trait Handler: Sync {
     /// Which box.
-    fn side(&self) -> Mailbox;
+    fn mailbox(&self) -> Mailbox;
     /// Whether this work is for that lane.
-    fn wants(&self, lane: &str) -> bool;
+    fn handles(&self, lane: &str) -> bool;
     /// What limits this lane: slots are taken under this name. Lanes of one name share them.
-    fn key<'a>(&self, lane: &'a str) -> &'a str;
+    fn limit_key<'a>(&self, lane: &'a str) -> &'a str;
     /// The groups of slots behind a key, with how many there are of each.
     ///
     /// # Errors

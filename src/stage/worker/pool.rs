@@ -59,31 +59,31 @@ pub fn run(
 ) -> Result<Option<Stamp>> {
     std::thread::scope(|scope| {
         let mut pool = Pool::new(workspace, work, mode);
-        let mut crew = Crew::new(scope, work, tell);
-        let mut trouble = None;
+        let mut threads = Crew::new(scope, work, tell);
+        let mut io_fault = None;
         let mut stopping = false;
         loop {
             let width = width();
-            let fill = if stopping || trouble.is_some() { Ok(()) } else { pool.fill(&mut crew, width) };
+            let fill = if stopping || io_fault.is_some() { Ok(()) } else { pool.fill(&mut threads, width) };
             if let Err(fault) = fill {
                 if mode == PoolMode::Forever {
-                    workspace.world.say(&format!("{fault}; {} pauses", work.side().name()));
+                    workspace.world.say(&format!("{fault}; {} pauses", work.mailbox().name()));
                     pool.pause();
                 }
-                trouble = (mode == PoolMode::Drain).then_some(fault);
+                io_fault = (mode == PoolMode::Drain).then_some(fault);
             }
-            let is_idle = crew.busy == 0 && (stopping || mode == PoolMode::Drain);
+            let is_idle = threads.busy == 0 && (stopping || mode == PoolMode::Drain);
             if is_idle {
-                return trouble.map_or(Ok(pool.due), Err);
+                return io_fault.map_or(Ok(pool.due), Err);
             }
             sleeping(pool.due);
             // A pool's own sender lives as long as it does, so there is always a word to come.
             // With every worker busy, or none to be started, only a word can change anything.
-            let can_start = crew.busy < width && !stopping && trouble.is_none();
-            let heard = match pool.waits().filter(|_| can_start).or(crew.patience()) {
+            let can_start = threads.busy < width && !stopping && io_fault.is_none();
+            let heard = match pool.waits().filter(|_| can_start).or(threads.retry_policy()) {
                 Some(rest) => match hear.recv_timeout(rest) {
                     Err(RecvTimeoutError::Timeout) => {
-                        crew.rest();
+                        threads.rest();
                         continue;
                     }
                     other => other.map_err(|_| RecvError),
@@ -98,9 +98,9 @@ pub fn run(
             for word in std::iter::once(first).chain(hear.try_iter()) {
                 match word {
                     PoolMessage::Ended(view, outcome) => {
-                        crew.busy -= 1;
+                        threads.busy -= 1;
                         if let Some(fault) = pool.ended(*view, outcome.as_ref()) {
-                            if mode == PoolMode::Forever { pool.pause() } else { trouble = Some(fault) }
+                            if mode == PoolMode::Forever { pool.pause() } else { io_fault = Some(fault) }
                         }
                         outcome.into_iter().for_each(&mut *report);
                     }
@@ -142,7 +142,7 @@ impl<'w> Pool<'w> {
     }
 
     /// Starts workers until the pool is full or there is nothing to start.
-    fn fill<'s>(&mut self, crew: &mut Crew<'s, '_, 'w>, width: usize) -> Result<()>
+    fn fill<'s>(&mut self, threads: &mut Crew<'s, '_, 'w>, width: usize) -> Result<()>
     where
         'w: 's,
     {
@@ -156,15 +156,15 @@ impl<'w> Pool<'w> {
             self.due = self.paused;
             return Ok(());
         }
-        while crew.busy < width {
-            let is_full = crew.busy == 0 && self.queue.is_full();
+        while threads.busy < width {
+            let is_full = threads.busy == 0 && self.queue.is_full();
             if self.is_stale && (self.queue.is_empty() || is_full || self.rest().is_zero()) {
                 self.list()?;
             }
             let Some(view) = self.queue.next() else { return Ok(()) };
             let lane = view.lane.clone();
             match self.start(view) {
-                Ok(Claim::Begun(begun)) => crew.give(*begun),
+                Ok(Claim::Begun(begun)) => threads.give(*begun),
                 Ok(Claim::Elsewhere) => self.queue.is_elsewhere(lane),
                 Ok(Claim::Rests(view)) => self.queue.rests(view),
                 Ok(Claim::NoSlot(view)) => self.queue.has_no_slot(view),
@@ -190,11 +190,11 @@ impl<'w> Pool<'w> {
     /// Lists the box. The versions are read before the listing that they vouch for.
     fn list(&mut self) -> Result<()> {
         let began = Instant::now();
-        let side = self.work.side();
-        let wants = |lane: &str| self.work.wants(lane);
+        let mailbox = self.work.mailbox();
+        let handles = |lane: &str| self.work.handles(lane);
         let mut seen = BTreeMap::new();
-        let mut lanes = spool::lanes_seen(self.workspace, side, &wants, &mut |lane| {
-            seen.insert(lane.to_owned(), lock::look(self.workspace, side, lane)?);
+        let mut lanes = spool::lanes_seen(self.workspace, mailbox, &handles, &mut |lane| {
+            seen.insert(lane.to_owned(), lock::look(self.workspace, mailbox, lane)?);
             Ok(())
         })?;
         let mut order: Vec<_> = seen.into_iter().map(|(lane, seen)| (seen.served, lane, seen.version)).collect();
@@ -212,12 +212,12 @@ impl<'w> Pool<'w> {
     }
 
     fn start(&mut self, mut view: View) -> Result<Claim<'w>> {
-        let side = self.work.side();
-        let groups = self.work.slots(self.work.key(&view.lane))?;
+        let mailbox = self.work.mailbox();
+        let groups = self.work.slots(self.work.limit_key(&view.lane))?;
         if Slots::are_spent(self.workspace, &groups) {
             return Ok(Claim::NoSlot(view));
         }
-        let Some(mut tried) = Lane::probe(self.workspace, side, &view.lane)? else { return Ok(Claim::Elsewhere) };
+        let Some(mut tried) = Lane::probe(self.workspace, mailbox, &view.lane)? else { return Ok(Claim::Elsewhere) };
         let is_true = tried.found().is_some() && tried.found() == view.version;
         if let (true, Some((State::Wait, entry))) = (is_true, view.entries.first())
             && let Some(due) = entry.waits(self.workspace.world.now())
@@ -233,9 +233,9 @@ impl<'w> Pool<'w> {
         let lane = tried.take()?;
         lane.occupy(slots);
         if !is_true {
-            view.entries = spool::lane(self.workspace, side, &view.lane)?;
+            view.entries = spool::lane(self.workspace, mailbox, &view.lane)?;
         }
-        match spool::claim(self.workspace, side, &lane, &mut view.entries)? {
+        match spool::claim(self.workspace, mailbox, &lane, &mut view.entries)? {
             LaneHead::Job(job) => return Ok(Claim::Begun(Box::new((lane, job, view)))),
             LaneHead::NotDue(due) => self.is_due(due),
             // Who brought something meanwhile has found the lane held; a pool that drains is not told.
@@ -275,8 +275,8 @@ impl<'w> Pool<'w> {
 
     fn hear(&mut self, word: PoolMessage) {
         match word {
-            PoolMessage::Came(entry) if self.work.wants(&entry.lane) => self.is_stale |= !self.queue.came(entry),
-            PoolMessage::Freed(lane) if self.work.wants(&lane) => self.is_stale |= self.queue.freed(&lane),
+            PoolMessage::Came(entry) if self.work.handles(&entry.lane) => self.is_stale |= !self.queue.came(entry),
+            PoolMessage::Freed(lane) if self.work.handles(&lane) => self.is_stale |= self.queue.freed(&lane),
             PoolMessage::Slots => self.queue.has_slots(),
             PoolMessage::Look => self.is_stale = true,
             PoolMessage::Missed => {
@@ -315,11 +315,11 @@ mod tests {
         let work = Remember { workspace: &workspace };
         let (tell, _hear) = mpsc::channel();
         std::thread::scope(|scope| {
-            let mut crew = Crew::new(scope, &work, &tell);
+            let mut threads = Crew::new(scope, &work, &tell);
             let mut pool = Pool::new(&workspace, &work, PoolMode::Forever);
             let from_now = |seconds| workspace.world.now().plus_seconds(seconds);
             (pool.paused, pool.due, pool.is_stale) = (paused.map(from_now), due.map(from_now), false);
-            pool.fill(&mut crew, width).unwrap();
+            pool.fill(&mut threads, width).unwrap();
             (pool.paused.is_some(), pool.due.is_some(), pool.is_stale)
         })
     }

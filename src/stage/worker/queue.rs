@@ -193,7 +193,7 @@ impl<'w> LaneQueue<'w> {
 
     /// The slots of this lane's key are all taken: it keeps its turn.
     pub fn has_no_slot(&mut self, view: View) {
-        let key = self.work.key(&view.lane).to_owned();
+        let key = self.work.limit_key(&view.lane).to_owned();
         self.full.insert(key.clone());
         self.order.entry(key).or_default().push_front(view.lane.clone());
         self.lanes.insert(view.lane.clone(), LaneState::Queued(view));
@@ -229,7 +229,7 @@ impl<'w> LaneQueue<'w> {
     }
 
     fn push(&mut self, view: View) {
-        let key = self.work.key(&view.lane).to_owned();
+        let key = self.work.limit_key(&view.lane).to_owned();
         self.order.entry(key).or_default().push_back(view.lane.clone());
         self.lanes.insert(view.lane.clone(), LaneState::Queued(view));
     }
@@ -249,13 +249,13 @@ mod tests {
     struct Named;
 
     impl Handler for Named {
-        fn side(&self) -> Mailbox {
+        fn mailbox(&self) -> Mailbox {
             Mailbox::Inbox
         }
-        fn wants(&self, _: &str) -> bool {
+        fn handles(&self, _: &str) -> bool {
             true
         }
-        fn key<'a>(&self, lane: &'a str) -> &'a str {
+        fn limit_key<'a>(&self, lane: &'a str) -> &'a str {
             lane.split('.').next().unwrap()
         }
         fn slots(&self, _: &str) -> Result<Vec<(String, u32)>> {

@@ -82,7 +82,7 @@ impl<'s, 'w: 's> Crew<'s, '_, 'w> {
     }
 
     /// After how long idle threads may go home.
-    pub(crate) fn patience(&self) -> Option<Duration> {
+    pub(crate) fn retry_policy(&self) -> Option<Duration> {
         (self.busy == 0 && self.hired > 0).then_some(PATIENCE)
     }
 

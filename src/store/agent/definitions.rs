@@ -9,7 +9,7 @@ use crate::core::model::settings::Model;
 use crate::core::text::problem::{Problem, nearest};
 use crate::store::fs::contained::{self, Unread};
 use crate::store::fs::lease;
-use crate::store::fs::{if_there, trouble, unreadable};
+use crate::store::fs::{if_there, io_fault, unreadable};
 use crate::store::workspace::Workspace;
 use std::fs;
 use std::path::Path;
@@ -30,14 +30,14 @@ const MAX_CRON: u64 = 256 << 10;
 pub fn agent(workspace: &Workspace, id: &str) -> Result<Arc<Agent>> {
     session_name::check_agent(id)?;
     let files = ["AGENT.md", "SOUL.md"].map(|name| workspace.path("agents").join(id).join(name));
-    let before = workspace.memo.agents.last(id);
+    let before = workspace.caches.agents.last(id);
     let read = || {
         if before.is_some() && files.iter().any(|path| lease::is_being_written(path)) {
             return Err(Fault::new(Kind::Later, format!("agents/{id} is being written")));
         }
         read_agent(workspace, id).map(Arc::new)
     };
-    let read = workspace.memo.agents.get(id, &files, workspace.world.now(), read);
+    let read = workspace.caches.agents.get(id, &files, workspace.world.now(), read);
     match (read, before) {
         (Err(fault), Some(before)) if fault.kind == Kind::Later => Ok(before),
         (Err(fault), Some(before)) if fault.kind == Kind::Config => {
@@ -72,12 +72,12 @@ pub fn agents(workspace: &Workspace) -> Result<Vec<(String, Result<Arc<Agent>>)>
 pub fn llms(workspace: &Workspace) -> Result<Vec<Arc<Model>>> {
     let llm = |id: String| {
         let file = workspace.path("agents").join(&id).join("AGENT.md");
-        let read = || match fs::read_to_string(&file).map_err(|e| trouble("read", &file, &e)) {
+        let read = || match fs::read_to_string(&file).map_err(|e| io_fault("read", &file, &e)) {
             Err(fault) if fault.kind == Kind::Machine => Err(fault),
             // Who may not read it cannot find a key in it either.
             text => Ok(Arc::new(definition::llm(&text.unwrap_or_default()))),
         };
-        workspace.memo.llms.get(&id, std::slice::from_ref(&file), workspace.world.now(), read)
+        workspace.caches.llms.get(&id, std::slice::from_ref(&file), workspace.world.now(), read)
     };
     folders(workspace, "agents")?.into_iter().map(llm).collect()
 }
@@ -185,7 +185,7 @@ pub fn guide(workspace: &Workspace) -> Result<Guide> {
         }
         Ok(texts.into())
     };
-    workspace.memo.guides.get("guide", &files, workspace.world.now(), read)
+    workspace.caches.guides.get("guide", &files, workspace.world.now(), read)
 }
 
 /// The scheduled task `id`.
@@ -195,7 +195,7 @@ pub fn guide(workspace: &Workspace) -> Result<Guide> {
 pub fn cron(workspace: &Workspace, id: &str) -> Result<std::result::Result<Arc<Cron>, Problem>> {
     let dir = workspace.path("crons");
     let name = Path::new(id).join("CRON.md");
-    Unread::told(workspace.memo.crons.get(id, &[dir.join(&name)], workspace.world.now(), || {
+    Unread::told(workspace.caches.crons.get(id, &[dir.join(&name)], workspace.world.now(), || {
         let path = format!("crons/{id}/CRON.md");
         let text = contained::definition(&dir, &name, &path, MAX_CRON)?;
         Ok(Arc::new(definition::cron(id, &path, &text)?.0))

@@ -290,7 +290,7 @@ impl Located {
 
     /// What the disk has refused. A folder that nobody may write to is no trouble of the machine.
     fn failed(&self, doing: &str, error: &std::io::Error) -> Fault {
-        let fault = crate::store::fs::trouble(doing, Path::new(&self.shown), error);
+        let fault = crate::store::fs::io_fault(doing, Path::new(&self.shown), error);
         let is_told = error.raw_os_error().is_some_and(|e| Errno::from_raw_os_error(e) == Errno::ROFS);
         if is_told { Fault { kind: Kind::Failed, ..fault } } else { fault }
     }

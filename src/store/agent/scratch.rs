@@ -4,7 +4,7 @@
 
 use crate::core::fault::Result;
 use crate::store::fs::durable;
-use crate::store::fs::{At, trouble};
+use crate::store::fs::{At, io_fault};
 use crate::store::workspace::Workspace;
 use rustix::fs::{AtFlags, CWD, Dir, DirEntry, FileType, Mode, OFlags, chmod, fstat, openat, rmdir, statat, unlinkat};
 use rustix::io::{Errno, Result as Done};
@@ -54,7 +54,7 @@ fn put_away(workspace: &Workspace, folder: &Path, name: &str) {
         if entry.file_name().to_string_lossy().starts_with(&away)
             && let Err(error) = remove(&entry.path())
         {
-            let fault = trouble("remove", &entry.path(), &error.into());
+            let fault = io_fault("remove", &entry.path(), &error.into());
             workspace.world.say(&fault.hint("nobody needs it: remove it yourself").to_string());
         }
     }
@@ -63,10 +63,10 @@ fn put_away(workspace: &Workspace, folder: &Path, name: &str) {
 /// Removes a folder and all that is in it, however deep: what lies in a folder is lifted to the top before that
 /// folder goes. So no path becomes long, a few descriptors are enough, and nothing recurses. No link is followed.
 fn remove(path: &Path) -> Done<()> {
-    let mut heap = Heap { top: open_up(CWD, path)?, moves: 0, trouble: Ok(()) };
+    let mut heap = Heap { top: open_up(CWD, path)?, moves: 0, io_fault: Ok(()) };
     loop {
         let before = heap.moves;
-        heap.trouble = Ok(());
+        heap.io_fault = Ok(());
         for entry in Dir::read_from(&heap.top)? {
             heap.take(&entry?)?;
         }
@@ -74,7 +74,7 @@ fn remove(path: &Path) -> Done<()> {
             break;
         }
     }
-    heap.trouble?;
+    heap.io_fault?;
     rmdir(path)
 }
 
@@ -84,7 +84,7 @@ struct Heap {
     /// How much was removed or lifted.
     moves: u64,
     /// Why something stays.
-    trouble: Done<()>,
+    io_fault: Done<()>,
 }
 
 impl Heap {
@@ -138,7 +138,7 @@ impl Heap {
     fn note(&mut self, done: Done<()>) {
         match done {
             Ok(()) => self.moves += 1,
-            other => self.trouble = other,
+            other => self.io_fault = other,
         }
     }
 }

@@ -4,7 +4,7 @@
 use crate::core::fault::{self, Fault, Kind};
 use crate::core::text::problem::Problem;
 use crate::store::fs::beneath::Beneath;
-use crate::store::fs::trouble;
+use crate::store::fs::io_fault;
 use rustix::io::Errno;
 use std::fs;
 use std::io::{Error, ErrorKind, Read, Result};
@@ -75,7 +75,7 @@ impl Unread {
 /// # Errors
 /// Where there is none, or it cannot be read.
 pub fn definition(dir: &Path, name: &Path, path: &str, most: u64) -> std::result::Result<String, Unread> {
-    text(dir, name, most).map_err(|error| match trouble("read", &dir.join(name), &error) {
+    text(dir, name, most).map_err(|error| match io_fault("read", &dir.join(name), &error) {
         fault if fault.kind == Kind::Machine => Unread::Trouble(fault),
         _ if error.kind() == ErrorKind::NotFound => Problem::error(path, "is missing").into(),
         _ => Problem::error(path, format!("cannot be read: {error}")).into(),

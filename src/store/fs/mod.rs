@@ -12,7 +12,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 /// An input/output error with its path, and whether it is the machine's trouble.
-pub fn trouble(doing: &str, path: &Path, error: &io::Error) -> Fault {
+pub fn io_fault(doing: &str, path: &Path, error: &io::Error) -> Fault {
     use rustix::io::Errno;
     let machine = [
         Errno::NOSPC,
@@ -47,7 +47,7 @@ pub fn if_there<T>(read: io::Result<T>) -> io::Result<Option<T>> {
 /// As [`trouble`], of a file of the owner's, `name` for him: what is not the machine's trouble is his to put right.
 #[must_use]
 pub fn unreadable(name: &str, path: &Path, error: &io::Error) -> Fault {
-    match trouble("read", path, error) {
+    match io_fault("read", path, error) {
         fault if fault.kind == Kind::Machine => fault,
         _ => Fault::config(format!("{name} cannot be read: {error}")),
     }
@@ -61,6 +61,6 @@ pub(crate) trait At<T> {
 
 impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
     fn at(self, doing: &str, path: &Path) -> Result<T, Fault> {
-        self.map_err(|e| trouble(doing, path, &e.into()))
+        self.map_err(|e| io_fault(doing, path, &e.into()))
     }
 }

@@ -84,8 +84,8 @@ impl Lane {
     ///
     /// # Errors
     /// Where the lock file cannot be made.
-    pub fn probe(workspace: &Workspace, side: Mailbox, name: &str) -> Result<Option<Tried>> {
-        let path = lane_path(workspace, side, name);
+    pub fn probe(workspace: &Workspace, mailbox: Mailbox, name: &str) -> Result<Option<Tried>> {
+        let path = lane_path(workspace, mailbox, name);
         let held = FileLock::attempt(&path, FlockOperation::NonBlockingLockExclusive)?;
         Ok(held.map(|held| Tried {
             name: name.to_owned(),
@@ -99,8 +99,8 @@ impl Lane {
     ///
     /// # Errors
     /// Where the lock file cannot be made or written.
-    pub fn attempt(workspace: &Workspace, side: Mailbox, name: &str) -> Result<Option<Self>> {
-        Self::probe(workspace, side, name)?.map(Tried::take).transpose()
+    pub fn attempt(workspace: &Workspace, mailbox: Mailbox, name: &str) -> Result<Option<Self>> {
+        Self::probe(workspace, mailbox, name)?.map(Tried::take).transpose()
     }
 
     /// Lets go, and returns the version that the next holder will find.
@@ -162,19 +162,19 @@ pub struct Seen {
 ///
 /// # Errors
 /// Where it cannot be made.
-pub fn look(workspace: &Workspace, side: Mailbox, name: &str) -> Result<Seen> {
-    if let Ok(file) = File::open(lane_path(workspace, side, name)) {
+pub fn look(workspace: &Workspace, mailbox: Mailbox, name: &str) -> Result<Seen> {
+    if let Ok(file) = File::open(lane_path(workspace, mailbox, name)) {
         let served = file.metadata().and_then(|m| m.modified()).ok();
         if let Some(version) = read_version(&file) {
             return Ok(Seen { version: Some(version).filter(|v| v % 2 == 0), served });
         }
     }
-    let version = Lane::attempt(workspace, side, name)?.and_then(Lane::release);
+    let version = Lane::attempt(workspace, mailbox, name)?.and_then(Lane::release);
     Ok(Seen { version, served: None })
 }
 
-fn lane_path(workspace: &Workspace, side: Mailbox, name: &str) -> PathBuf {
-    workspace.root.join(".claw/locks").join(side.name()).join(name)
+fn lane_path(workspace: &Workspace, mailbox: Mailbox, name: &str) -> PathBuf {
+    workspace.root.join(".claw/locks").join(mailbox.name()).join(name)
 }
 
 fn read_version(file: &File) -> Option<u64> {

@@ -48,7 +48,7 @@ impl Slots {
     /// Whether this process has all of a group itself, so that there is none to be had.
     #[must_use]
     pub fn are_spent(workspace: &Workspace, groups: &[Group]) -> bool {
-        groups.iter().any(|(group, limit)| workspace.memo.slots.has_all(group, *limit))
+        groups.iter().any(|(group, limit)| workspace.caches.slots.has_all(group, *limit))
     }
 
     /// Takes one slot of every group, or none at all, and none that is promised to somebody else.
@@ -56,7 +56,7 @@ impl Slots {
     /// # Errors
     /// Where a lock file cannot be made.
     pub fn attempt(workspace: &Workspace, groups: &[Group], own: &Promised) -> Result<SlotsTaken> {
-        let ours = &workspace.memo.slots;
+        let ours = &workspace.caches.slots;
         let mut held: Vec<(FileLock, &str, u32)> = Vec::with_capacity(groups.len());
         'groups: for (index, (group, limit)) in groups.iter().enumerate() {
             let mine = own.number(group).filter(|number| number < limit);

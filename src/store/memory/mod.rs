@@ -75,21 +75,21 @@ impl NotePlace {
 pub fn note(workspace: &Workspace, shelf: &NotePlace, id: &Id, text: &str) -> Result<String> {
     let name = shelf.file(id.stamp());
     let sync = workspace.sync()?;
-    let mut sheet = NoteFile::open(workspace, &name, sync)?;
+    let mut note_file = NoteFile::open(workspace, &name, sync)?;
     let mark = format!("<!-- {id} -->");
     // What a person has written, or a power cut torn, may be no UTF-8.
     let last = |text: &[u8]| String::from_utf8_lossy(text).lines().position(|l| l.contains(&mark)).map(|n| n + 1);
-    let mut whole = sheet.read()?;
+    let mut whole = note_file.read()?;
     if last(&whole).is_none() {
-        sheet.cut_hole(&mut whole)?;
+        note_file.cut_hole(&mut whole)?;
         let title = Path::new(&name).file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
         let head = if whole.is_empty() { format!("# {title}\n\n") } else { String::new() };
         let addition = format!("{head}- {} {mark}\n", text.trim().replace('\n', "\n  "));
-        sheet.append(&missing(&whole, &addition), sync)?;
-        whole = sheet.read()?;
+        note_file.append(&missing(&whole, &addition), sync)?;
+        whole = note_file.read()?;
     } else {
         // Whoever wrote it may have been killed before it was durable.
-        sheet.sync(sync)?;
+        note_file.sync(sync)?;
     }
     let number = (last(&whole).unwrap_or(1) + 1).saturating_sub(text.trim().lines().count().max(1));
     Ok(format!("{name}:{number}"))

@@ -46,7 +46,7 @@ impl NoteFile {
         let dir = beneath.make(Path::new(above), Sync::None).map_err(|e| match e {
             Errno::LOOP => refused(&format!("{folder} is a link")),
             Errno::NOTDIR => refused(&format!("{folder} is not a folder")),
-            other => crate::store::fs::trouble("open", &workspace.path(folder), &other.into()),
+            other => crate::store::fs::io_fault("open", &workspace.path(folder), &other.into()),
         })?;
         if statat(&dir, own, AtFlags::SYMLINK_NOFOLLOW).err() == Some(Errno::NOENT) {
             // Whoever had made its folder may have been killed before that was durable.
@@ -59,7 +59,7 @@ impl NoteFile {
             Errno::ISDIR => refused(&format!("{name} is a folder")),
             Errno::NXIO | Errno::NODEV => refused(&format!("{name} is a socket or a device")),
             Errno::AGAIN => Fault::new(Kind::Later, format!("somebody keeps others out of {name}")),
-            other => crate::store::fs::trouble("open", &path, &other.into()),
+            other => crate::store::fs::io_fault("open", &path, &other.into()),
         })?;
         let file = File::from(file);
         files::is_plain(&file, name, true).map_err(|fault| refused(&fault.message))?;

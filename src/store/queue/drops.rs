@@ -55,13 +55,13 @@ fn open(path: &Path) -> std::result::Result<File, Errno> {
 }
 
 /// What lies in a drop zone and in `tmp/` from before: names of files, unsorted.
-fn waiting(workspace: &Workspace, side: Mailbox) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+fn waiting(workspace: &Workspace, mailbox: Mailbox) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
     let files = |entries: fs::ReadDir| {
         // Folders are most of what lies there: the kernel names their kind without a `stat`.
         let is_dir = |e: &fs::DirEntry| e.file_type().is_ok_and(|t| t.is_dir());
         entries.flatten().filter(move |e| !is_dir(e)).map(|e| e.path())
     };
-    let (zone, tmp) = (workspace.root.join(side.name()), side.tmp(workspace));
+    let (zone, tmp) = (workspace.root.join(mailbox.name()), mailbox.tmp(workspace));
     let fresh = files(fs::read_dir(&zone).at("list", &zone)?).filter(|p| refusal(p).is_none()).collect();
     let begun = match fs::read_dir(&tmp) {
         // Somebody has taken it away; it is made again for the next drop.
@@ -73,8 +73,8 @@ fn waiting(workspace: &Workspace, side: Mailbox) -> Result<(Vec<PathBuf>, Vec<Pa
 
 /// How many files wait in a drop zone.
 #[must_use]
-pub fn count(workspace: &Workspace, side: Mailbox) -> usize {
-    waiting(workspace, side).map(|(fresh, begun)| fresh.len() + begun.len()).unwrap_or_default()
+pub fn count(workspace: &Workspace, mailbox: Mailbox) -> usize {
+    waiting(workspace, mailbox).map(|(fresh, begun)| fresh.len() + begun.len()).unwrap_or_default()
 }
 
 /// What taking in has met.
@@ -94,22 +94,22 @@ pub type OnRefused<'t> = &'t dyn Fn(&Id, &Fault) -> Result<()>;
 /// # Errors
 /// Where the file system refuses. A bad drop is no error: `tell` is called, perhaps again after a kill, and then
 /// it goes to `failed/` with its reason.
-pub fn take_in(workspace: &Workspace, side: Mailbox, tell: OnRefused) -> Result<TakenIn> {
+pub fn take_in(workspace: &Workspace, mailbox: Mailbox, tell: OnRefused) -> Result<TakenIn> {
     let mut taken = TakenIn::default();
-    let (fresh, begun) = waiting(workspace, side)?;
+    let (fresh, begun) = waiting(workspace, mailbox)?;
     if fresh.is_empty() && begun.is_empty() {
         return Ok(taken);
     }
-    let _only = Only::wait(workspace, &format!("drops-{}", side.name()))?;
+    let _only = Only::wait(workspace, &format!("drops-{}", mailbox.name()))?;
     let soon = workspace.world.now().plus_seconds(SETTLED);
-    let (mut fresh, mut begun) = waiting(workspace, side)?;
-    if !fresh.is_empty() && !side.tmp(workspace).exists() {
+    let (mut fresh, mut begun) = waiting(workspace, mailbox)?;
+    if !fresh.is_empty() && !mailbox.tmp(workspace).exists() {
         workspace.lay_out()?;
     }
     begun.sort();
     let age = |path: &PathBuf| path.metadata().and_then(|m| m.modified()).ok();
     fresh.sort_by_key(|path| (age(path), path.clone()));
-    let tmp = side.tmp(workspace);
+    let tmp = mailbox.tmp(workspace);
     for path in fresh {
         match writers(workspace, &path) {
             Writers::None => {}
@@ -132,7 +132,7 @@ pub fn take_in(workspace: &Workspace, side: Mailbox, tell: OnRefused) -> Result<
     }
     for path in begun {
         match writers(workspace, &path) {
-            Writers::None => taken.failed.extend(adopt(workspace, side, &path, tell)?),
+            Writers::None => taken.failed.extend(adopt(workspace, mailbox, &path, tell)?),
             // A writer slipped in before the rename; its close wakes whoever watches `tmp`.
             Writers::Some => {}
             Writers::Unknown => taken.again = Some(soon),
@@ -172,15 +172,15 @@ fn writers(workspace: &Workspace, path: &Path) -> Writers {
 }
 
 /// Makes an event of `tmp/<id>~<name>.drop`, then removes it; what is none is returned.
-fn adopt(workspace: &Workspace, side: Mailbox, path: &Path, tell: OnRefused) -> Result<Option<(Id, Fault)>> {
+fn adopt(workspace: &Workspace, mailbox: Mailbox, path: &Path, tell: OnRefused) -> Result<Option<(Id, Fault)>> {
     let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let Some((id, name)) = stem.split_once('~') else { return Ok(None) };
     let Ok(id) = Id::parse(id) else { return Ok(None) };
-    match published(workspace, side, path, &id, name) {
+    match published(workspace, mailbox, path, &id, name) {
         Ok(()) => {
             journal::write(
                 workspace,
-                JournalLine { why: format!("file {name}"), ..JournalLine::about(side, "drop", &id) },
+                JournalLine { why: format!("file {name}"), ..JournalLine::about(mailbox, "drop", &id) },
             );
             durable::remove(path)?;
             Ok(None)
@@ -188,10 +188,10 @@ fn adopt(workspace: &Workspace, side: Mailbox, path: &Path, tell: OnRefused) -> 
         Err(fault) if fault.kind == Kind::Data => {
             let fault = Fault { message: format!("{name}: {}", fault.message), ..fault };
             tell(&id, &fault)?;
-            spool::write_reason(workspace, side, &id, &fault.to_string())?;
-            let line = JournalLine::about(side, "fail", &id);
+            spool::write_reason(workspace, mailbox, &id, &fault.to_string())?;
+            let line = JournalLine::about(mailbox, "fail", &id);
             journal::write(workspace, JournalLine { to: "failed".into(), why: fault.to_string(), ..line });
-            let target = side.dir(workspace, State::Failed).join(path.file_name().unwrap_or_default());
+            let target = mailbox.dir(workspace, State::Failed).join(path.file_name().unwrap_or_default());
             durable::settle(path, &target)?;
             Ok(Some((id, fault)))
         }
@@ -199,22 +199,22 @@ fn adopt(workspace: &Workspace, side: Mailbox, path: &Path, tell: OnRefused) -> 
     }
 }
 
-fn published(workspace: &Workspace, side: Mailbox, path: &Path, id: &Id, name: &str) -> Result<()> {
+fn published(workspace: &Workspace, mailbox: Mailbox, path: &Path, id: &Id, name: &str) -> Result<()> {
     let bytes = spool::read_capped(path)?;
     let mut draft = Draft::from_file(name, &bytes)?;
-    if side == Mailbox::Outbox && draft.reply_to.is_none() {
+    if mailbox == Mailbox::Outbox && draft.reply_to.is_none() {
         draft.reply_to.clone_from(&workspace.config()?.deliver_to);
         if draft.reply_to.is_none() {
             return Err(Fault::data("it does not say where it shall go")
                 .hint("set reply_to in its front matter, or deliver_to in claw.yaml"));
         }
     }
-    if side == Mailbox::Outbox && !matches!(draft.kind, EventKind::Message | EventKind::Notice) {
+    if mailbox == Mailbox::Outbox && !matches!(draft.kind, EventKind::Message | EventKind::Notice) {
         return Err(Fault::data("only messages and notices can be delivered"));
     }
     draft.meta.insert("file".to_owned(), Value::from(name));
     let event = publish::complete(workspace, draft, id.clone())?;
-    match side {
+    match mailbox {
         Mailbox::Inbox => publish::inbox(workspace, &event)?,
         Mailbox::Outbox => publish::outbox(workspace, &event)?,
     };

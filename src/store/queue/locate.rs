@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located {
     /// Which box.
-    pub side: Mailbox,
+    pub mailbox: Mailbox,
     /// Which state; `None` is done.
     pub state: Option<State>,
     /// Its name there.
@@ -44,7 +44,12 @@ fn entries(dir: &Path) -> Result<Vec<DirEntry>> {
 }
 
 /// Every event file of a box, in no order; `day` says which day of `done/` is wanted, if not all are.
-fn all(workspace: &Workspace, side: Mailbox, wanted: impl Fn(&Id) -> bool, day: Option<&str>) -> Result<Vec<Located>> {
+fn all(
+    workspace: &Workspace,
+    mailbox: Mailbox,
+    wanted: impl Fn(&Id) -> bool,
+    day: Option<&str>,
+) -> Result<Vec<Located>> {
     let mut found = Vec::new();
     let mut look = |dir: &Path, state: Option<State>| -> Result<()> {
         for file in entries(dir)? {
@@ -52,15 +57,15 @@ fn all(workspace: &Workspace, side: Mailbox, wanted: impl Fn(&Id) -> bool, day: 
             let Some(name) = name.to_str() else { continue };
             let entry = Entry::parse(name).or_else(|| Some(Entry::unrouted(of_drop(name)?, None)));
             if let Some(entry) = entry.filter(|e| wanted(&e.id)) {
-                found.push(Located { side, state, entry, path: file.path() });
+                found.push(Located { mailbox, state, entry, path: file.path() });
             }
         }
         Ok(())
     };
     for state in [State::New, State::Ready, State::Wait, State::Run, State::Failed] {
-        look(&side.dir(workspace, state), Some(state))?;
+        look(&mailbox.dir(workspace, state), Some(state))?;
     }
-    let done = workspace.root.join(side.name()).join("done");
+    let done = workspace.root.join(mailbox.name()).join("done");
     let days: Vec<PathBuf> = match day {
         Some(day) => vec![done.join(day)],
         None => entries(&done)?.iter().map(DirEntry::path).filter(|path| path.is_dir()).collect(),
@@ -73,8 +78,8 @@ fn all(workspace: &Workspace, side: Mailbox, wanted: impl Fn(&Id) -> bool, day: 
 ///
 /// # Errors
 /// Where a folder cannot be listed.
-pub fn of(workspace: &Workspace, side: Mailbox, id: &Id) -> Result<Vec<Located>> {
-    let mut found = all(workspace, side, |other| other == id, Some(&id.stamp().day()))?;
+pub fn of(workspace: &Workspace, mailbox: Mailbox, id: &Id) -> Result<Vec<Located>> {
+    let mut found = all(workspace, mailbox, |other| other == id, Some(&id.stamp().day()))?;
     found.sort_by_key(|f| std::cmp::Reverse(f.state.map_or(9, |s| s as u8)));
     Ok(found)
 }

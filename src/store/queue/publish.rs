@@ -47,9 +47,9 @@ pub fn check_size(event: &Event) -> Result<()> {
     }
 }
 
-fn put(workspace: &Workspace, side: Mailbox, state: State, entry: &Entry, event: &Event) -> Result<bool> {
-    let dir = side.dir(workspace, state);
+fn put(workspace: &Workspace, mailbox: Mailbox, state: State, entry: &Entry, event: &Event) -> Result<bool> {
+    let dir = mailbox.dir(workspace, state);
     check_size(event)?;
     let json = event.to_json()? + "\n";
-    durable::publish(&dir, &entry.to_string(), &side.tmp(workspace), json.as_bytes(), workspace.sync()?)
+    durable::publish(&dir, &entry.to_string(), &mailbox.tmp(workspace), json.as_bytes(), workspace.sync()?)
 }

@@ -29,22 +29,22 @@ pub fn hurry(workspace: &Workspace, id: &Id) -> Result<bool> {
 
 fn again(workspace: &Workspace, id: &Id, states: &[State]) -> Result<bool> {
     with_pending(workspace, id, states, |found| {
-        let side = found.side;
+        let mailbox = found.mailbox;
         let is_drop = found.path.extension().is_some_and(|e| e == "drop");
         let target = if is_drop {
-            side.tmp(workspace).join(found.path.file_name().unwrap_or_default())
+            mailbox.tmp(workspace).join(found.path.file_name().unwrap_or_default())
         } else {
             let rounds = found.entry.tries.rounds + u32::from(found.state == Some(State::Failed));
             let entry = Entry { due: None, tries: Tries { rounds, ..Tries::default() }, ..found.entry.clone() };
             let state = if entry.lane.is_empty() { State::New } else { State::Ready };
-            side.dir(workspace, state).join(entry.to_string())
+            mailbox.dir(workspace, state).join(entry.to_string())
         };
         // The reason goes first: where it stands, the event counts as failed.
-        durable::remove(&side.reason(workspace, id))?;
+        durable::remove(&mailbox.reason(workspace, id))?;
         durable::settle(&found.path, &target)?;
         journal::write(
             workspace,
-            JournalLine { from: found.state_name().into(), ..JournalLine::of(side, "retry", &found.entry) },
+            JournalLine { from: found.state_name().into(), ..JournalLine::of(mailbox, "retry", &found.entry) },
         );
         Ok(())
     })
@@ -56,17 +56,17 @@ fn again(workspace: &Workspace, id: &Id, states: &[State]) -> Result<bool> {
 /// `Later` where somebody works on its lane.
 pub fn discard(workspace: &Workspace, id: &Id) -> Result<bool> {
     with_pending(workspace, id, &[State::Failed, State::Run, State::Wait, State::Ready, State::New], |found| {
-        let done = found.side.done(workspace, id);
+        let done = found.mailbox.done(workspace, id);
         let is_drop = found.path.extension().is_some_and(|e| e == "drop");
         let own = found.path.file_name().filter(|_| is_drop).map(|name| done.with_file_name(name));
         durable::settle(&found.path, own.as_ref().unwrap_or(&done))?;
-        durable::rename(&found.side.reason(workspace, id), &done.with_extension("reason"))?;
+        durable::rename(&found.mailbox.reason(workspace, id), &done.with_extension("reason"))?;
         journal::write(
             workspace,
             JournalLine {
                 from: found.state_name().into(),
                 to: "done".into(),
-                ..JournalLine::of(found.side, "discard", &found.entry)
+                ..JournalLine::of(found.mailbox, "discard", &found.entry)
             },
         );
         Ok(())
@@ -80,16 +80,16 @@ fn with_pending(
     act: impl Fn(&Located) -> Result<()>,
 ) -> Result<bool> {
     let mut acted = false;
-    for side in [Mailbox::Inbox, Mailbox::Outbox] {
+    for mailbox in [Mailbox::Inbox, Mailbox::Outbox] {
         let find = || {
-            let mut found = locate::of(workspace, side, id)?.into_iter();
+            let mut found = locate::of(workspace, mailbox, id)?.into_iter();
             Ok::<_, Fault>(found.find(|f| f.state.is_some_and(|s| states.contains(&s))))
         };
         let Some(found) = find()? else { continue };
         let _only = Only::wait(workspace, "route")?;
         let lane = match &found.entry.lane {
             lane if lane.is_empty() => None,
-            lane => Some(Lane::attempt(workspace, side, lane)?.ok_or_else(|| busy(lane))?),
+            lane => Some(Lane::attempt(workspace, mailbox, lane)?.ok_or_else(|| busy(lane))?),
         };
         // What was seen without the lock may have moved.
         if let Some(found) = find()? {

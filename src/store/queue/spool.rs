@@ -7,7 +7,7 @@ use crate::core::event::stamp::Stamp;
 use crate::core::event::{Event, MAX_BYTES};
 use crate::core::fault::{Fault, Result};
 use crate::store::fs::durable::{self, Moved};
-use crate::store::fs::{At, trouble};
+use crate::store::fs::{At, io_fault};
 use crate::store::lock::Lane;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::journal::{self, JournalLine};
@@ -23,22 +23,27 @@ use std::path::{Path, PathBuf};
 ///
 /// # Errors
 /// Where the folder cannot be read.
-pub fn list(workspace: &Workspace, side: Mailbox, state: State) -> Result<Vec<Entry>> {
-    list_some(workspace, side, state, &|_| true)
+pub fn list(workspace: &Workspace, mailbox: Mailbox, state: State) -> Result<Vec<Entry>> {
+    list_some(workspace, mailbox, state, &|_| true)
 }
 
 /// The entries of the lanes that are wanted: of 100,000 names that of another lane is not even read.
-fn list_some(workspace: &Workspace, side: Mailbox, state: State, wants: &dyn Fn(&str) -> bool) -> Result<Vec<Entry>> {
-    let dir = side.dir(workspace, state);
+fn list_some(
+    workspace: &Workspace,
+    mailbox: Mailbox,
+    state: State,
+    handles: &dyn Fn(&str) -> bool,
+) -> Result<Vec<Entry>> {
+    let dir = mailbox.dir(workspace, state);
     let names = match fs::read_dir(&dir) {
         Ok(names) => names,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(trouble("list", &dir, &e)),
+        Err(e) => return Err(io_fault("list", &dir, &e)),
     };
     let mut entries = Vec::new();
     for name in names {
         let name = name.at("list", &dir)?.file_name();
-        let is_wanted = |name: &&str| Entry::lane_of(name).is_none_or(wants);
+        let is_wanted = |name: &&str| Entry::lane_of(name).is_none_or(handles);
         let entry = name.to_str().filter(is_wanted).and_then(Entry::parse);
         // In new/ a person may have put a routed one back: it is routed anew.
         entries.extend(entry.filter(|e| !e.lane.is_empty() || matches!(state, State::New | State::Failed)));
@@ -55,10 +60,10 @@ pub type Lanes = BTreeMap<String, Vec<(State, Entry)>>;
 ///
 /// # Errors
 /// Where a folder cannot be read.
-fn listing(workspace: &Workspace, side: Mailbox, wants: &dyn Fn(&str) -> bool) -> Result<Lanes> {
+fn listing(workspace: &Workspace, mailbox: Mailbox, handles: &dyn Fn(&str) -> bool) -> Result<Lanes> {
     let mut lanes = Lanes::new();
     for state in [State::Ready, State::Wait, State::Run] {
-        for entry in list_some(workspace, side, state, wants)? {
+        for entry in list_some(workspace, mailbox, state, handles)? {
             lanes.entry(entry.lane.clone()).or_default().push((state, entry));
         }
     }
@@ -88,8 +93,8 @@ fn settled(first: &Lanes, mut second: Lanes) -> Lanes {
 ///
 /// # Errors
 /// Where a folder cannot be read.
-pub fn lanes(workspace: &Workspace, side: Mailbox, wants: &dyn Fn(&str) -> bool) -> Result<Lanes> {
-    lanes_seen(workspace, side, wants, &mut |_| Ok(()))
+pub fn lanes(workspace: &Workspace, mailbox: Mailbox, handles: &dyn Fn(&str) -> bool) -> Result<Lanes> {
+    lanes_seen(workspace, mailbox, handles, &mut |_| Ok(()))
 }
 
 /// The same; between the two listings each lane is shown to `see`, which may look at its version: the
@@ -99,24 +104,24 @@ pub fn lanes(workspace: &Workspace, side: Mailbox, wants: &dyn Fn(&str) -> bool)
 /// Where a folder cannot be read, and those of `see`.
 pub fn lanes_seen(
     workspace: &Workspace,
-    side: Mailbox,
-    wants: &dyn Fn(&str) -> bool,
+    mailbox: Mailbox,
+    handles: &dyn Fn(&str) -> bool,
     see: &mut dyn FnMut(&str) -> Result<()>,
 ) -> Result<Lanes> {
-    let first = listing(workspace, side, wants)?;
+    let first = listing(workspace, mailbox, handles)?;
     if first.is_empty() {
         return Ok(first);
     }
     first.keys().try_for_each(|lane| see(lane))?;
-    Ok(settled(&first, listing(workspace, side, wants)?))
+    Ok(settled(&first, listing(workspace, mailbox, handles)?))
 }
 
 /// What waits in one lane, as [`lanes`].
 ///
 /// # Errors
 /// Where a folder cannot be read.
-pub fn lane(workspace: &Workspace, side: Mailbox, name: &str) -> Result<Vec<(State, Entry)>> {
-    Ok(lanes(workspace, side, &|lane| lane == name)?.remove(name).unwrap_or_default())
+pub fn lane(workspace: &Workspace, mailbox: Mailbox, name: &str) -> Result<Vec<(State, Entry)>> {
+    Ok(lanes(workspace, mailbox, &|lane| lane == name)?.remove(name).unwrap_or_default())
 }
 
 /// An event that this process has claimed.
@@ -127,7 +132,7 @@ pub struct Job<'w> {
     before: Tries,
     /// Its worker was gone.
     is_adopted: bool,
-    side: Mailbox,
+    mailbox: Mailbox,
     workspace: &'w Workspace,
 }
 
@@ -149,7 +154,7 @@ pub enum LaneHead<'w> {
 /// Where the file system refuses.
 pub fn claim<'w>(
     workspace: &'w Workspace,
-    side: Mailbox,
+    mailbox: Mailbox,
     lane: &Lane,
     entries: &mut Vec<(State, Entry)>,
 ) -> Result<LaneHead<'w>> {
@@ -157,15 +162,15 @@ pub fn claim<'w>(
     while let Some((_, first)) = entries.first() {
         let id = first.id.clone();
         let copies: Vec<(State, Entry)> = entries.extract_if(.., |(_, e)| e.id == id).collect();
-        let path = |(state, entry): &(State, Entry)| side.dir(workspace, *state).join(entry.to_string());
-        let is_done = side.done(workspace, &id).exists();
-        if is_done || side.reason(workspace, &id).exists() {
+        let path = |(state, entry): &(State, Entry)| mailbox.dir(workspace, *state).join(entry.to_string());
+        let is_done = mailbox.done(workspace, &id).exists();
+        if is_done || mailbox.reason(workspace, &id).exists() {
             // It has ended: this is a second copy, or the last move was cut off.
             for copy in &copies {
                 if is_done {
                     durable::remove(&path(copy))?;
                 } else {
-                    move_to_failed(workspace, side, &path(copy), &copy.1)?;
+                    move_to_failed(workspace, mailbox, &path(copy), &copy.1)?;
                 }
             }
             continue;
@@ -187,22 +192,22 @@ pub fn claim<'w>(
             ..entry.clone()
         };
         let from = path(&copies[0]);
-        match durable::rename(&from, &side.dir(workspace, State::Run).join(run.to_string()))? {
+        match durable::rename(&from, &mailbox.dir(workspace, State::Run).join(run.to_string()))? {
             Moved::Yes => {
                 let why = if is_adopted { "its worker was gone" } else { "" };
                 let moved = JournalLine {
                     from: state.name().into(),
                     to: "run".into(),
                     why: why.into(),
-                    ..JournalLine::of(side, "claim", &run)
+                    ..JournalLine::of(mailbox, "claim", &run)
                 };
                 journal::write(workspace, moved);
-                return Ok(LaneHead::Job(Job { entry: run, before, is_adopted, side, workspace }));
+                return Ok(LaneHead::Job(Job { entry: run, before, is_adopted, mailbox, workspace }));
             }
             // Somebody moved it by hand: look again, once.
             Moved::Gone | Moved::Taken if !is_relisted => {
                 is_relisted = true;
-                *entries = self::lane(workspace, side, &lane.name)?;
+                *entries = self::lane(workspace, mailbox, &lane.name)?;
             }
             Moved::Gone | Moved::Taken => {}
         }
@@ -224,8 +229,8 @@ impl Job<'_> {
     /// # Errors
     /// Where the file system refuses; it is given back then.
     pub fn done(self) -> Result<()> {
-        let done = self.side.done(self.workspace, &self.entry.id);
-        let places = &self.workspace.memo.places;
+        let done = self.mailbox.done(self.workspace, &self.entry.id);
+        let places = &self.workspace.caches.places;
         let moved = self.workspace.sync().and_then(|sync| places.settle_in_day(&self.path(), &done, sync));
         self.left(moved)
     }
@@ -289,8 +294,8 @@ impl Job<'_> {
     /// # Errors
     /// Where the file system refuses; it is given back then.
     pub fn fail(self, reason: &str) -> Result<()> {
-        let moved = write_reason(self.workspace, self.side, &self.entry.id, reason)
-            .and_then(|()| move_to_failed(self.workspace, self.side, &self.path(), &self.entry));
+        let moved = write_reason(self.workspace, self.mailbox, &self.entry.id, reason)
+            .and_then(|()| move_to_failed(self.workspace, self.mailbox, &self.path(), &self.entry));
         self.left(moved)
     }
 
@@ -304,11 +309,11 @@ impl Job<'_> {
     /// The file that is being worked on.
     #[must_use]
     pub fn path(&self) -> PathBuf {
-        self.side.dir(self.workspace, State::Run).join(self.entry.to_string())
+        self.mailbox.dir(self.workspace, State::Run).join(self.entry.to_string())
     }
 
     fn moved(&self, state: State, entry: &Entry) -> Result<()> {
-        durable::settle(&self.path(), &self.side.dir(self.workspace, state).join(entry.to_string()))
+        durable::settle(&self.path(), &self.mailbox.dir(self.workspace, state).join(entry.to_string()))
     }
 }
 
@@ -316,9 +321,10 @@ impl Job<'_> {
 ///
 /// # Errors
 /// Where the file system refuses. One that is gone has ended otherwise.
-pub fn finish(workspace: &Workspace, side: Mailbox, entry: &Entry) -> Result<()> {
-    let (ready, done) = (side.dir(workspace, State::Ready).join(entry.to_string()), side.done(workspace, &entry.id));
-    workspace.memo.places.settle_in_day(&ready, &done, workspace.sync()?)
+pub fn finish(workspace: &Workspace, mailbox: Mailbox, entry: &Entry) -> Result<()> {
+    let (ready, done) =
+        (mailbox.dir(workspace, State::Ready).join(entry.to_string()), mailbox.done(workspace, &entry.id));
+    workspace.caches.places.settle_in_day(&ready, &done, workspace.sync()?)
 }
 
 /// Reads at most [`MAX_BYTES`] of a regular file.
@@ -362,21 +368,21 @@ pub fn read_event(path: &Path, id: &Id) -> Result<Event> {
 ///
 /// # Errors
 /// Where it cannot be written.
-pub fn write_reason(workspace: &Workspace, side: Mailbox, id: &Id, reason: &str) -> Result<()> {
-    let dir = side.dir(workspace, State::Failed);
+pub fn write_reason(workspace: &Workspace, mailbox: Mailbox, id: &Id, reason: &str) -> Result<()> {
+    let dir = mailbox.dir(workspace, State::Failed);
     fs::create_dir_all(&dir).at("make", &dir)?;
     let text = format!("{}\n", reason.trim_end());
     // Where it stands the event counts as failed: it is there whole, or not at all.
-    durable::publish(&dir, &format!("{id}.reason"), &side.tmp(workspace), text.as_bytes(), workspace.sync()?)?;
+    durable::publish(&dir, &format!("{id}.reason"), &mailbox.tmp(workspace), text.as_bytes(), workspace.sync()?)?;
     Ok(())
 }
 
-fn move_to_failed(workspace: &Workspace, side: Mailbox, from: &Path, entry: &Entry) -> Result<()> {
+fn move_to_failed(workspace: &Workspace, mailbox: Mailbox, from: &Path, entry: &Entry) -> Result<()> {
     let entry = Entry { due: None, ..entry.clone() };
-    let known = list(workspace, side, State::Failed)?.iter().any(|e| e.id == entry.id);
+    let known = list(workspace, mailbox, State::Failed)?.iter().any(|e| e.id == entry.id);
     if known {
         durable::remove(from)
     } else {
-        durable::settle(from, &side.dir(workspace, State::Failed).join(entry.to_string()))
+        durable::settle(from, &mailbox.dir(workspace, State::Failed).join(entry.to_string()))
     }
 }

@@ -161,7 +161,7 @@ pub fn remove(workspace: &Workspace, name: &str) -> Result<()> {
     log::forget_last(workspace, name)?;
     let told = journal::JournalLine {
         what: "forget".into(),
-        side: Mailbox::Inbox.name().into(),
+        mailbox: Mailbox::Inbox.name().into(),
         ..journal::JournalLine::default()
     };
     journal::write(workspace, journal::JournalLine { lane: name.to_owned(), ..told });

@@ -58,10 +58,10 @@ pub fn stop(workspace: &Workspace, turn: &Id, command: &Id) -> Result<()> {
 }
 
 /// Without a worker that waits there is no reader: it will look when there is one.
-fn ring(bell: &Path) {
+fn ring(stop_fd: &Path) {
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    if let Ok(bell) = open(bell, flags, Mode::empty()) {
-        let _ = rustix::io::write(&bell, b"!");
+    if let Ok(stop_fd) = open(stop_fd, flags, Mode::empty()) {
+        let _ = rustix::io::write(&stop_fd, b"!");
     }
 }
 
@@ -73,7 +73,7 @@ pub struct CancelToken<'w> {
     /// Turns that wait for this one.
     above: Vec<Id>,
     /// `None` where the file system has no FIFOs: then it is looked for between the steps.
-    bell: OnceLock<Option<OwnedFd>>,
+    stop_fd: OnceLock<Option<OwnedFd>>,
 }
 
 impl<'w> CancelToken<'w> {
@@ -81,14 +81,14 @@ impl<'w> CancelToken<'w> {
     /// for it (`above`). The caller holds the lane.
     #[must_use]
     pub fn open<'i>(workspace: &'w Workspace, turn: &Id, above: impl IntoIterator<Item = &'i Id>) -> Self {
-        Self { workspace, turn: turn.clone(), above: above.into_iter().cloned().collect(), bell: OnceLock::new() }
+        Self { workspace, turn: turn.clone(), above: above.into_iter().cloned().collect(), stop_fd: OnceLock::new() }
     }
 
     /// Whether the turn is to end.
     #[must_use]
     pub fn is_told(&self) -> bool {
-        match self.bell.get() {
-            Some(Some(bell)) => rings(bell.as_fd()),
+        match self.stop_fd.get() {
+            Some(Some(stop_fd)) => rings(stop_fd.as_fd()),
             // Where it cannot be looked up it is asked again.
             _ => self.is_named().unwrap_or(false),
         }
@@ -100,33 +100,33 @@ impl<'w> CancelToken<'w> {
 
     /// What is readable as soon as the turn is to end, and stays so.
     #[must_use]
-    pub fn bell(&self) -> Option<BorrowedFd<'_>> {
-        let bell = self.bell.get_or_init(|| {
+    pub fn stop_fd(&self) -> Option<BorrowedFd<'_>> {
+        let stop_fd = self.stop_fd.get_or_init(|| {
             let path = path(self.workspace, self.turn.as_str());
             // The one of a worker that was killed does as well.
             let _ = mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0);
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let bell = open(&path, flags, Mode::empty()).ok()?;
+            let stop_fd = open(&path, flags, Mode::empty()).ok()?;
             // Looked for when it can be heard, so that none falls between. Who cannot look has no bell, and looks again.
             if self.is_named().ok()? {
                 ring(&path);
             }
-            Some(bell)
+            Some(stop_fd)
         });
-        bell.as_ref().map(AsFd::as_fd)
+        stop_fd.as_ref().map(AsFd::as_fd)
     }
 }
 
 /// Whether this bell rings.
 #[must_use]
-pub fn rings(bell: BorrowedFd) -> bool {
+pub fn rings(stop_fd: BorrowedFd) -> bool {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut [PollFd::new(&bell, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
+    poll(&mut [PollFd::new(&stop_fd, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
 }
 
 impl Drop for CancelToken<'_> {
     fn drop(&mut self) {
-        if self.bell.get().is_some() {
+        if self.stop_fd.get().is_some() {
             let _ = fs::remove_file(path(self.workspace, self.turn.as_str()));
         }
     }
@@ -158,22 +158,22 @@ mod tests {
         let workspace = Workspace::open(World::real().unwrap(), dir.path().to_owned(), true).unwrap();
         workspace.lay_out().unwrap();
         let [turn, below, later, command] = [1, 2, 3, 4].map(|n| Id::new(Stamp(n), 0));
-        let rings = |ear: &CancelToken| {
+        let rings = |cancel: &CancelToken| {
             let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-            poll(&mut [PollFd::new(&ear.bell().unwrap(), PollFlags::IN)], Some(&now)).unwrap() > 0
+            poll(&mut [PollFd::new(&cancel.stop_fd().unwrap(), PollFlags::IN)], Some(&now)).unwrap() > 0
         };
-        let ear = CancelToken::open(&workspace, &turn, []);
-        assert!(!ear.is_told());
+        let cancel = CancelToken::open(&workspace, &turn, []);
+        assert!(!cancel.is_told());
         assert!(workspace.names(FOLDER).unwrap().is_empty(), "who does not wait has no bell");
         stop(&workspace, &turn, &command).unwrap();
-        assert!(ear.is_told() && rings(&ear) && ear.is_told());
+        assert!(cancel.is_told() && rings(&cancel) && cancel.is_told());
         let waited_for = CancelToken::open(&workspace, &below, [&turn]);
         assert!(rings(&waited_for), "what is asked by a stopped turn is stopped too");
         let other = CancelToken::open(&workspace, &later, []);
         assert!(!rings(&other) && !other.is_told());
         stop(&workspace, &later, &command).unwrap();
         assert!(rings(&other) && other.is_told());
-        drop((ear, waited_for, other));
+        drop((cancel, waited_for, other));
         let left = [format!("{turn}~{command}"), format!("{later}~{command}")];
         assert_eq!(*workspace.names(FOLDER).unwrap(), left, "the bells are gone, the names stay");
     }

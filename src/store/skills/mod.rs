@@ -108,7 +108,7 @@ fn read(workspace: &Workspace, id: &str) -> Result<std::result::Result<ParsedSki
     let dir = workspace.path(FOLDER);
     let name = Path::new(id).join("SKILL.md");
     let files = [dir.join(&name)];
-    Unread::told(workspace.memo.skills.get(id, &files, workspace.world.now(), || {
+    Unread::told(workspace.caches.skills.get(id, &files, workspace.world.now(), || {
         let path = format!("{FOLDER}/{id}/SKILL.md");
         let text = contained::definition(&dir, &name, &path, MAX)?;
         let (skill, mut warnings) = skill::read(id, &path, &text)?;
@@ -129,7 +129,7 @@ impl<'a> Lookup<'a> {
         let known: RefCell<HashMap<String, bool>> = RefCell::default();
         let is_program = |file: &PathBuf| file.is_file() && rustix::fs::access(file, Access::EXEC_OK).is_ok();
         let is_there = move |name: &str| {
-            let mut found = workspace.memo.programs.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut found = workspace.caches.programs.lock().unwrap_or_else(PoisonError::into_inner);
             if found.get(name).is_some_and(is_program) {
                 return true;
             }

@@ -181,7 +181,7 @@ impl<'a> ApprovedScripts<'a> {
         let files = [self.workspace.path(path)];
         let now = self.workspace.world.now();
         let read = || contained::read(&self.workspace.root, Path::new(path), size).map(|bytes| hash(&bytes));
-        self.workspace.memo.scripts.get(path, &files, now, read).is_ok_and(|hash| hash == line.hash)
+        self.workspace.caches.scripts.get(path, &files, now, read).is_ok_and(|hash| hash == line.hash)
     }
 }
 

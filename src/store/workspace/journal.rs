@@ -51,7 +51,7 @@ pub struct JournalLine {
     pub id: String,
     /// In which box.
     #[serde(rename = "box", skip_serializing_if = "String::is_empty")]
-    pub side: String,
+    pub mailbox: String,
     /// Out of which state.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub from: String,
@@ -85,7 +85,7 @@ impl Default for JournalLine {
             at: Timestamp::UNIX_EPOCH,
             what: empty(),
             id: empty(),
-            side: empty(),
+            mailbox: empty(),
             from: empty(),
             to: empty(),
             lane: empty(),
@@ -101,14 +101,14 @@ impl Default for JournalLine {
 impl JournalLine {
     /// A line about an event.
     #[must_use]
-    pub fn about(side: Mailbox, what: &str, id: &Id) -> Self {
-        Self { what: what.to_owned(), id: id.to_string(), side: side.name().to_owned(), ..Self::default() }
+    pub fn about(mailbox: Mailbox, what: &str, id: &Id) -> Self {
+        Self { what: what.to_owned(), id: id.to_string(), mailbox: mailbox.name().to_owned(), ..Self::default() }
     }
 
     /// A line about an event in its lane.
     #[must_use]
-    pub fn of(side: Mailbox, what: &str, entry: &Entry) -> Self {
-        Self { lane: entry.lane.clone(), ..Self::about(side, what, &entry.id) }
+    pub fn of(mailbox: Mailbox, what: &str, entry: &Entry) -> Self {
+        Self { lane: entry.lane.clone(), ..Self::about(mailbox, what, &entry.id) }
     }
 }
 
@@ -117,7 +117,7 @@ pub fn write(workspace: &Workspace, line: JournalLine) {
     let now = workspace.world.now();
     let line = JournalLine { at: now.timestamp(), ..line };
     let Ok(json) = serde_json::to_string(&line) else { return };
-    let mut pen = workspace.memo.pen.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut pen = workspace.caches.pen.lock().unwrap_or_else(PoisonError::into_inner);
     let day = now.day();
     // A file that was taken away is nobody's journal any more.
     let is_there = |file: &File| file.metadata().is_ok_and(|meta| meta.nlink() > 0);

@@ -73,7 +73,7 @@ pub struct Workspace {
     /// The cassette that everything is recorded on that models are asked.
     pub record: Option<PathBuf>,
     settings: Settings,
-    pub(crate) memo: Caches,
+    pub(crate) caches: Caches,
 }
 
 /// What one process need not find out twice.
@@ -145,8 +145,8 @@ impl Workspace {
             ))
             .hint("go elsewhere, or name your own workspace with -w"));
         }
-        let (settings, memo) = (Settings::default(), Caches::default());
-        let workspace = Self { root, is_trusted, world, record: None, settings, memo };
+        let (settings, caches) = (Settings::default(), Caches::default());
+        let workspace = Self { root, is_trusted, world, record: None, settings, caches };
         if let Some(kind) = network_kind(&workspace.root)?
             && !workspace.config()?.allow_network_fs
         {
@@ -230,7 +230,7 @@ impl Workspace {
             names.sort();
             Ok(names.into())
         };
-        self.memo.names.get(folder, std::slice::from_ref(&dir), self.world.now(), list)
+        self.caches.names.get(folder, std::slice::from_ref(&dir), self.world.now(), list)
     }
 
     /// Makes a folder, durable with the names above it, `levels` of them.
@@ -238,7 +238,7 @@ impl Workspace {
     /// # Errors
     /// Where the disk cannot.
     pub fn make_place(&self, dir: &Path, levels: usize) -> Result<()> {
-        self.memo.places.make(dir, levels, self.sync()?)
+        self.caches.places.make(dir, levels, self.sync()?)
     }
 
     /// Whose word is the owner's, beside whoever sits at this machine: `owner`, and `deliver_to`.

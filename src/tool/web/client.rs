@@ -385,13 +385,13 @@ mod tests {
 
     #[test]
     fn who_is_stopped_asks_no_further() {
-        let (ear, mouth) = rustix::pipe::pipe().unwrap();
+        let (cancel, mouth) = rustix::pipe::pipe().unwrap();
         let (_hold, never) = channel();
         let names = Arc::new(Silent(Mutex::new(never)));
         let (agent, began) = (AgentWeb::default(), Instant::now());
         let wall = FetchPolicy { names, private: &[], agent: &agent, proxy: None };
         rustix::io::write(&mouth, b"x").unwrap();
-        let until = Until { stop: Some(ear.as_fd()), ..within(MINUTE) };
+        let until = Until { stop: Some(cancel.as_fd()), ..within(MINUTE) };
         assert_eq!(fetch(&wall, "http://a.test/", until).unwrap_err().message, "it was stopped");
         assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     }

@@ -52,27 +52,27 @@ struct ReadArguments {
     whole: bool,
 }
 
-fn run(scene: &ToolContext, arguments: &Value) -> Result<String> {
+fn run(context: &ToolContext, arguments: &Value) -> Result<String> {
     let wanted: ReadArguments = tool::arguments(arguments)?;
-    let config = scene.workspace.config()?;
+    let config = context.workspace.config()?;
     let web = &config.web;
     let wall = FetchPolicy {
         names: Arc::new(System),
         private: &web.allow_private,
-        agent: &scene.agent.web,
+        agent: &context.agent.web,
         proxy: web.proxy.as_deref(),
     };
-    let fetched = client::fetch(&wall, &wanted.url, Until { end: scene.until, stop: scene.stop })?;
+    let fetched = client::fetch(&wall, &wanted.url, Until { end: context.until, stop: context.stop })?;
     let at = |fault: Fault| Fault { message: format!("{}: {}", fetched.url, fault.message), ..fault };
     let kind = fetched.kind.map_or_else(|| page::sniff(&fetched.body), Ok).map_err(at)?;
-    let text = text(scene, kind, &fetched, wanted.whole).map_err(at)?;
+    let text = text(context, kind, &fetched, wanted.whole).map_err(at)?;
     if text.trim().is_empty() {
         return Err(at(Fault::data("there is no text in it; perhaps a program makes it in the browser")));
     }
-    Ok(data_mark::mark(&fetched.url, &text, scene.workspace.world.random()))
+    Ok(data_mark::mark(&fetched.url, &text, context.workspace.world.random()))
 }
 
-fn text(scene: &ToolContext, kind: page::PageKind, fetched: &Fetched, is_whole: bool) -> Result<String> {
+fn text(context: &ToolContext, kind: page::PageKind, fetched: &Fetched, is_whole: bool) -> Result<String> {
     let label = page::label(&fetched.content_type);
     if kind == page::PageKind::Text {
         return page::text(kind, &fetched.body, label, &fetched.url, is_whole);
@@ -80,7 +80,7 @@ fn text(scene: &ToolContext, kind: page::PageKind, fetched: &Fetched, is_whole: 
     let mut command = vec!["/proc/self/exe".to_owned(), PAGE.to_owned()];
     if kind == page::PageKind::Pdf {
         if !cfg!(feature = "pdf") {
-            return pdftotext(scene, &fetched.body);
+            return pdftotext(context, &fetched.body);
         }
         command.push("--pdf".to_owned());
     }
@@ -91,7 +91,7 @@ fn text(scene: &ToolContext, kind: page::PageKind, fetched: &Fetched, is_whole: 
         command.push(format!("--charset={label}"));
     }
     command.push(format!("--url={}", fetched.url));
-    let ended = convert(scene, &command, &fetched.body)?;
+    let ended = convert(context, &command, &fetched.body)?;
     match ended.code {
         0 => Ok(String::from_utf8_lossy(&ended.stdout).into_owned()),
         // A panic, or a signal.
@@ -101,9 +101,9 @@ fn text(scene: &ToolContext, kind: page::PageKind, fetched: &Fetched, is_whole: 
 }
 
 /// The text of a PDF by poppler's program, where this one has no reader of its own.
-fn pdftotext(scene: &ToolContext, body: &[u8]) -> Result<String> {
+fn pdftotext(context: &ToolContext, body: &[u8]) -> Result<String> {
     let command = ["pdftotext", "-q", "-enc", "UTF-8", "-", "-"].map(str::to_owned);
-    let ended = convert(scene, &command, body).map_err(|fault| match fault.kind {
+    let ended = convert(context, &command, body).map_err(|fault| match fault.kind {
         Kind::Config => Fault::data("it is a PDF, and there is nothing here that reads PDFs")
             .hint("the owner can install pdftotext (poppler-utils), or build claw with the feature pdf"),
         _ => fault,
@@ -116,23 +116,23 @@ fn pdftotext(scene: &ToolContext, body: &[u8]) -> Result<String> {
 
 /// Runs what turns it into text, behind walls as far as the kernel has them: it needs nothing but what it is
 /// given, and what it needs of the system.
-fn convert(scene: &ToolContext, command: &[String], body: &[u8]) -> Result<Ended> {
-    let world = &scene.workspace.world;
+fn convert(context: &ToolContext, command: &[String], body: &[u8]) -> Result<Ended> {
+    let world = &context.workspace.world;
     // After an update our own file is only in memory, where no wall has a gate for it.
     let own = std::env::current_exe().ok().filter(|path| path.exists());
-    let private = Reach::of(scene.workspace, scene.agent)?.private;
-    let walls = own.map(|own| Sandbox { read: vec![own], private, ..Sandbox::default() });
+    let private = Reach::of(context.workspace, context.agent)?.private;
+    let sandbox = own.map(|own| Sandbox { read: vec![own], private, ..Sandbox::default() });
     let ended = process::run(process::Invocation {
         command,
         dir: Path::new("/"),
         env: &[("PATH", world.var("PATH").unwrap_or("/usr/bin:/bin").to_owned())],
         inherits: false,
-        walls: walls.as_ref(),
+        sandbox: sandbox.as_ref(),
         input: body.to_vec(),
-        timeout: CONVERT.min(scene.until.saturating_duration_since(Instant::now())),
+        timeout: CONVERT.min(context.until.saturating_duration_since(Instant::now())),
         max_output: MAX_TEXT,
-        locks: scene.lane.share()?,
-        stop: scene.stop,
+        locks: context.lane.share()?,
+        stop: context.stop,
     })?;
     let is_full = ended.stdout.len() as u64 >= MAX_TEXT;
     ended.whole().map_err(|fault| match fault.kind {

@@ -103,22 +103,22 @@ struct SearchArguments {
     query: String,
 }
 
-fn run(scene: &ToolContext, arguments: &Value) -> Result<String> {
+fn run(context: &ToolContext, arguments: &Value) -> Result<String> {
     let query = tool::arguments::<SearchArguments>(arguments)?.query;
     let query = query.trim();
     if query.is_empty() || query.len() > MAX_QUERY {
         return Err(Fault::data(format!("a query has 1 to {MAX_QUERY} bytes")));
     }
-    let config = scene.workspace.config()?;
+    let config = context.workspace.config()?;
     let web = &config.web;
     let Some(search) = &web.search else { return Err(Fault::config("web.search is not set up")) };
-    let key = secrets::search_key(scene.workspace)?;
-    let until = client::Until { end: scene.until, stop: scene.stop };
+    let key = secrets::search_key(context.workspace)?;
+    let until = client::Until { end: context.until, stop: context.stop };
     let (base, hits) = client::block_on(until, ask(web, search, key, query))?;
     if hits.is_empty() {
         return Ok("nothing found".to_owned());
     }
-    Ok(data_mark::mark(&base, &hits.join("\n"), scene.workspace.world.random()))
+    Ok(data_mark::mark(&base, &hits.join("\n"), context.workspace.world.random()))
 }
 
 /// Asks the service: where it is, and what it has found.
