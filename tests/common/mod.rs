@@ -10,6 +10,7 @@ pub mod recorder;
 pub mod scenes;
 pub mod servers;
 pub mod strict;
+pub mod sweep;
 pub mod terminal;
 pub mod tracer;
 pub mod window;

@@ -40,19 +40,21 @@ pub struct Proof {
     /// States that were looked at.
     pub states: usize,
     pub seed: Option<u64>,
+    /// The violations so far.
+    pub found: Vec<String>,
     since: Instant,
 }
 
 impl Proof {
     pub fn begin(name: &'static str) -> Self {
-        Self { name, points: 0, states: 0, seed: None, since: Instant::now() }
+        Self { name, points: 0, states: 0, seed: None, found: Vec::new(), since: Instant::now() }
     }
 
-    /// Prints the row. Nothing may have been found, at more points than these, for otherwise nothing was shown.
+    /// Prints the row. Fails on any violation, and with no more than `points` points, which would show nothing.
     #[track_caller]
-    pub fn judge(&self, found: &[String], points: usize) {
-        self.end(found.len());
-        assert!(found.is_empty(), "{} violations in {} points\n{found:#?}", found.len(), self.points);
+    pub fn judge(&self, points: usize) {
+        self.end(self.found.len());
+        assert!(self.found.is_empty(), "{} violations in {} points\n{:#?}", self.found.len(), self.points, self.found);
         assert!(is_first() || self.points > points, "only {} points", self.points);
     }
 

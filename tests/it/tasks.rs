@@ -3,7 +3,8 @@
 use crate::common::proof::{self, Proof};
 use crate::common::scenes::{Faults, copy, recover, synced, trusted};
 use crate::common::strict::{Answer, Script, Strict};
-use crate::common::tracer::{self, Fault};
+use crate::common::sweep::{At, Scenario};
+use crate::common::tracer;
 use crate::common::{Fixture, Ran};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -328,30 +329,35 @@ fn commands(name: &'static str, faults: Faults) {
         &["tasks", "done", "job", "--result", "Fine."],
         &["tasks", "release", "job"],
     ];
-    let mut found = Vec::new();
-    for (n, command) in commands.into_iter().enumerate() {
+    for command in commands {
         let arranged = copy(&template);
-        if n == 3 {
+        if command[1] == "release" {
             arranged.claw(&["tasks", "claim", "job"]).ok();
         }
-        let calls = tracer::run(copy(&arranged).command(command), 0, Fault::Kill).calls;
-        for (at, fault) in faults.of(calls) {
-            let ws = copy(&arranged);
-            let Some(call) = tracer::run(ws.command(command), at, fault).hit else { continue };
-            proof.points += 1;
-            recover(&ws);
-            let place = format!("{command:?} at {call} ({at} of {calls}), {fault:?}");
-            found.extend(wrong(&ws, "job").into_iter().map(|what| format!("{place}: {what}")));
-            // Whatever it was, it can be done now, and what came of it stands there once.
-            let done = ws.claw(&["tasks", "done", "job", "--result", "Fine."]);
-            let text = std::fs::read_to_string(ws.path("tasks/done/job.md")).unwrap_or_default();
-            if done.code != 0 || text.matches("Fine.").count() != 1 {
-                found.push(format!("{place}: {done:?} {text}"));
-            }
-            found.extend(wrong(&ws, "job").into_iter().map(|what| format!("{place}, then done: {what}")));
-        }
+        proof.sweep(
+            At::Calls(faults),
+            &Scenario {
+                name: &command.join(" "),
+                template: &arranged,
+                copy,
+                command,
+                prepare: &|| {},
+                judge: &|ws, _| {
+                    recover(ws);
+                    let mut found = wrong(ws, "job");
+                    // Whatever happened, the task can be done now, and has its result once.
+                    let done = ws.claw(&["tasks", "done", "job", "--result", "Fine."]);
+                    let text = std::fs::read_to_string(ws.path("tasks/done/job.md")).unwrap_or_default();
+                    if done.code != 0 || text.matches("Fine.").count() != 1 {
+                        found.push(format!("{done:?} {text}"));
+                    }
+                    found.extend(wrong(ws, "job").into_iter().map(|what| format!("then done: {what}")));
+                    found
+                },
+            },
+        );
     }
-    proof.judge(&found, 20);
+    proof.judge(20);
 }
 
 fn news(name: &'static str, faults: Faults) {
@@ -360,31 +366,29 @@ fn news(name: &'static str, faults: Faults) {
     let template = synced();
     watching(&server, &template, &["bob"]);
     template.write("tasks/open/floor.md", "Sweep the floor\n");
-    let calls = tracer::run(trusted(&template).command(&["tick"]), 0, Fault::Kill).calls;
-    let mut found = Vec::new();
-    for (at, fault) in faults.of(calls) {
-        let ws = trusted(&template);
-        server.forget();
-        let Some(call) = tracer::run(ws.command(&["tick"]), at, fault).hit else { continue };
-        proof.points += 1;
-        recover(&ws);
-        recover(&ws);
-        let place = format!("{call} ({at} of {calls}), {fault:?}");
-        let done = std::fs::read_to_string(ws.path("tasks/done/floor.md")).unwrap_or_default();
-        let sessions = ws.list("sessions");
-        let is_well = (files(&ws), ws.done("inbox").len(), ws.pending(), answers(&ws), server.broken())
-            == (vec!["done/floor.md".to_owned()], 1, vec![], vec!["All swept.\n".to_owned()], vec![]);
-        if !is_well || done.matches("Swept.").count() != 1 || sessions != ["bob.task-floor"] {
-            found.push(format!(
-                "{place}: {:?} {:?} {:?} {:?} {sessions:?} {done}",
-                files(&ws),
-                ws.done("inbox"),
-                ws.pending(),
-                answers(&ws)
-            ));
-        }
-    }
-    proof.judge(&found, 20);
+    proof.sweep(
+        At::Calls(faults),
+        &Scenario {
+            name: "an open task",
+            template: &template,
+            copy: trusted,
+            command: &["tick"],
+            prepare: &|| server.forget(),
+            judge: &|ws, _| {
+                recover(ws);
+                recover(ws);
+                let done = std::fs::read_to_string(ws.path("tasks/done/floor.md")).unwrap_or_default();
+                let end = (files(ws), ws.done("inbox").len(), ws.pending(), answers(ws), server.broken());
+                let is_well =
+                    end == (vec!["done/floor.md".to_owned()], 1, vec![], vec!["All swept.\n".to_owned()], vec![]);
+                if is_well && done.matches("Swept.").count() == 1 && ws.list("sessions") == ["bob.task-floor"] {
+                    return Vec::new();
+                }
+                vec![format!("{end:?} {:?} {done}", ws.list("sessions"))]
+            },
+        },
+    );
+    proof.judge(20);
 }
 
 #[test]

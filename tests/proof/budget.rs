@@ -2,13 +2,13 @@
 //! whatever is killed; what does not fit waits for the day on which it does, and the owner is told once.
 
 use crate::common::Fixture;
-use crate::common::proof::{self, Proof};
-use crate::common::scenes::{Faults, ID, burnt, copy, refusals, standing, synced, trusted};
+use crate::common::proof::Proof;
+use crate::common::scenes::{Faults, ID, burnt, copy, standing, synced, trusted};
 use crate::common::servers::{OPENAI, STREAM, Server, silence};
 use crate::common::strict::{Answer, Script, Strict};
-use crate::common::tracer::{self, Fault};
+use crate::common::sweep::{At, Scenario};
+use crate::common::tracer;
 use claw::core::event::entry::Tries;
-use nix::errno::Errno;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::Child;
@@ -193,36 +193,30 @@ fn finish(ws: &Fixture) {
     }
 }
 
-const COMMAND: &[&str] = &["run-agent"];
-
-/// Disturbs `run-agent` at each of its durable calls, looks at what is burnt after trouble, finishes, and looks at
-/// what is there; returns how often.
+/// Disturbs `run-agent`, looks at the counts after trouble, finishes, and judges the result.
 fn sweep(
+    proof: &mut Proof,
+    at: At,
     server: &Strict,
     template: &Fixture,
-    faults: Faults,
-    found: &mut Vec<String>,
-    is_burnt: impl Fn(&Fixture) -> Option<String>,
+    burnt: impl Fn(&Fixture) -> Option<String>,
     wrong: impl Fn(&Fixture) -> Vec<String>,
-) -> usize {
-    let calls = tracer::run(trusted(template).command(COMMAND), 0, Fault::Kill).calls;
-    let mut points = 0;
-    for (number, fault) in faults.of(calls) {
-        if proof::is_first() && !found.is_empty() {
-            break;
-        }
-        let ws = trusted(template);
-        server.forget();
-        let Some(call) = tracer::run(ws.command(COMMAND), number, fault).hit else { continue };
-        points += 1;
-        let place = format!("{call} ({number} of {calls}), {fault:?}");
-        if fault != Fault::Kill {
-            found.extend(is_burnt(&ws).map(|what| format!("{place}: {what}")));
-        }
-        finish(&ws);
-        found.extend(wrong(&ws).into_iter().map(|what| format!("{place}: {what}")));
-    }
-    points
+) {
+    proof.sweep(
+        at,
+        &Scenario {
+            name: "run-agent",
+            template,
+            copy: trusted,
+            command: &["run-agent"],
+            prepare: &|| server.forget(),
+            judge: &|ws, hit| {
+                let burnt = burnt(ws).filter(|_| !hit.is_kill());
+                finish(ws);
+                burnt.into_iter().chain(wrong(ws)).collect()
+            },
+        },
+    );
 }
 
 /// A workspace without budget, in which an event waits for its turn.
@@ -252,21 +246,19 @@ fn out_of_budget(name: &'static str, faults: Faults) {
     let mut proof = Proof::begin(name);
     let server = Strict::start(SCRIPTS);
     let template = spent(&server);
-    let mut found = Vec::new();
     // It may have to wait already, but not as one that has failed.
     let is_burnt = |ws: &Fixture| {
         let tried = standing(ws).into_iter().find(|(_, entry)| entry.tries != Tries::default());
         tried.map(|(folder, entry)| format!("burnt: {folder}/{entry}"))
     };
     let wrong = |ws: &Fixture| told_wrongly(ws, &server);
-    proof.points = sweep(&server, &template, faults, &mut found, is_burnt, wrong);
-    proof.judge(&found, 10);
+    sweep(&mut proof, At::Calls(faults), &server, &template, is_burnt, wrong);
+    proof.judge(10);
 }
 
 fn under_a_budget(name: &'static str, faults: Faults) {
     let mut proof = Proof::begin(name);
     let server = Strict::start(SCRIPTS);
-    let mut found = Vec::new();
     // With two calls the killed step is asked again; with one nothing may leave any more.
     for limit in [1, 2] {
         let template = synced();
@@ -276,9 +268,9 @@ fn under_a_budget(name: &'static str, faults: Faults) {
         template.claw(&["route"]).ok();
         let stood = standing(&template);
         let wrong = |ws: &Fixture| wrong(ws, server.asked(PLAIN, 0), limit, matches!(faults, Faults::Kills(_)));
-        proof.points += sweep(&server, &template, faults, &mut found, |ws| burnt(ws, &stood), wrong);
+        sweep(&mut proof, At::Calls(faults), &server, &template, |ws| burnt(ws, &stood), wrong);
     }
-    proof.judge(&found, 20);
+    proof.judge(20);
 }
 
 #[test]
@@ -307,21 +299,8 @@ fn a_ledger_that_cannot_be_opened_for_a_while_lets_nothing_through() {
     let mut proof = Proof::begin("an error from every opening in a worker that is out of budget");
     let server = Strict::start(SCRIPTS);
     let template = spent(&server);
-    let mut found = Vec::new();
-    let opened = {
-        let ws = trusted(&template);
-        tracer::run_opening(ws.command(COMMAND), &ws.root, 0, Errno::EMFILE).calls
-    };
-    for (at, errno) in refusals(opened, 2) {
-        let ws = trusted(&template);
-        server.forget();
-        let Some(call) = tracer::run_opening(ws.command(COMMAND), &ws.root, at, errno).hit else { continue };
-        proof.points += 1;
-        finish(&ws);
-        let place = format!("{call} ({at} of {opened}), {errno}");
-        found.extend(told_wrongly(&ws, &server).into_iter().map(|what| format!("{place}: {what}")));
-    }
-    proof.judge(&found, 20);
+    sweep(&mut proof, At::Openings(2), &server, &template, |_| None, |ws| told_wrongly(ws, &server));
+    proof.judge(20);
 }
 
 #[test]

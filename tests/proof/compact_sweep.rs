@@ -3,11 +3,12 @@
 
 use crate::common::Fixture;
 use crate::common::checker::{delivered, ended, violations};
-use crate::common::proof::{self, Proof};
+use crate::common::proof::Proof;
 use crate::common::scenes::{Faults, ID, burnt, recover, standing, synced, trusted};
-use crate::common::tracer::{self, Fault};
+use crate::common::sweep::{At, Scenario};
 use crate::common::window::Window;
 use serde_json::Value;
+use std::cell::Cell;
 
 /// A long conversation and an event that waits for its turn in it.
 fn arranged(server: &Window, text: &str) -> Fixture {
@@ -56,25 +57,24 @@ fn sweep(name: &'static str, text: &str, faults: Faults) {
     let mut proof = Proof::begin(name);
     let server = Window::start(100_000, false);
     let template = arranged(&server, text);
-    let calls = tracer::run(trusted(&template).command(&["run-agent"]), 0, Fault::Kill).calls;
-    let (stood, mut found) = (standing(&template), Vec::new());
-    for (at, fault) in faults.of(calls + 1) {
-        if proof::is_first() && !found.is_empty() {
-            break;
-        }
-        let ws = trusted(&template);
-        let before = server.seen(|seen| seen.requests.len());
-        let traced = tracer::run(ws.command(&["run-agent"]), at, fault);
-        let Some(call) = traced.hit else { continue };
-        proof.points += 1;
-        let place = format!("{call} ({at} of {calls}), {fault:?}");
-        if fault != Fault::Kill {
-            found.extend(burnt(&ws, &stood).map(|what| format!("{place}: {what}")));
-        }
-        recover(&ws);
-        found.extend(wrong(&ws, &server, before).into_iter().map(|what| format!("{place}: {what}")));
-    }
-    proof.judge(&found, 10);
+    let before = standing(&template);
+    let requests = Cell::new(0);
+    proof.sweep(
+        At::Calls(faults),
+        &Scenario {
+            name: text,
+            template: &template,
+            copy: trusted,
+            command: &["run-agent"],
+            prepare: &|| requests.set(server.seen(|seen| seen.requests.len())),
+            judge: &|ws, hit| {
+                let burnt = burnt(ws, &before).filter(|_| !hit.is_kill());
+                recover(ws);
+                burnt.into_iter().chain(wrong(ws, &server, requests.get())).collect()
+            },
+        },
+    );
+    proof.judge(10);
 }
 
 #[test]

@@ -4,10 +4,10 @@
 
 use crate::common::Fixture;
 use crate::common::checker::{delivered, ended, noted, violations};
-use crate::common::proof::{self, Proof};
+use crate::common::proof::Proof;
 use crate::common::scenes::{Faults, ID, burnt, recover, standing, synced, trusted};
 use crate::common::strict::{Answer, Script, Strict};
-use crate::common::tracer::{self, Fault};
+use crate::common::sweep::{At, Scenario};
 use serde_json::{Value, json};
 
 /// Each turn: its script, the number of its steps, and the agent whose turn it is.
@@ -86,27 +86,24 @@ fn sweep(name: &'static str, faults: Faults) {
     let mut proof = Proof::begin(name);
     let server = Strict::start(SCRIPTS);
     let template = arranged(&server);
-    let command = ["run-agent"];
-    let calls = tracer::run(trusted(&template).command(&command), 0, Fault::Kill).calls;
-    let (stood, mut found) = (standing(&template), Vec::new());
-    for (at, fault) in faults.of(calls + 1) {
-        if proof::is_first() && !found.is_empty() {
-            break;
-        }
-        let ws = trusted(&template);
-        server.forget();
-        let traced = tracer::run(ws.command(&command), at, fault);
-        let Some(call) = traced.hit else { continue };
-        proof.points += 1;
-        let before = asked(&ws, &server);
-        let place = format!("{call} ({at} of {calls}), {fault:?}");
-        if fault != Fault::Kill {
-            found.extend(burnt(&ws, &stood).map(|what| format!("{place}: {what}")));
-        }
-        recover(&ws);
-        found.extend(wrong(&ws, &server, &before).into_iter().map(|what| format!("{place}: {what}")));
-    }
-    proof.judge(&found, 25);
+    let before = standing(&template);
+    proof.sweep(
+        At::Calls(faults),
+        &Scenario {
+            name: "a dispatch",
+            template: &template,
+            copy: trusted,
+            command: &["run-agent"],
+            prepare: &|| server.forget(),
+            judge: &|ws, hit| {
+                let asked = asked(ws, &server);
+                let burnt = burnt(ws, &before).filter(|_| !hit.is_kill());
+                recover(ws);
+                burnt.into_iter().chain(wrong(ws, &server, &asked)).collect()
+            },
+        },
+    );
+    proof.judge(25);
 }
 
 #[test]

@@ -3,14 +3,14 @@
 //! the reason is gone it ends well, once.
 
 use crate::common::checker::{delivered, violations};
-use crate::common::proof::{self, Proof};
+use crate::common::proof::Proof;
 use crate::common::scenes::{Faults, ID, answered, copy, routed, standing, synced, trusted};
-use crate::common::tracer::{self, Fault};
+use crate::common::sweep::{At, Scenario};
 use crate::common::{Fixture, Ran};
 use std::os::unix::fs::PermissionsExt;
 
 /// How an event comes to its first end, and what stands there then.
-struct Scenario {
+struct Ending {
     name: &'static str,
     arrange: fn(&Fixture),
     command: &'static [&'static str],
@@ -26,8 +26,8 @@ const NOTICE: &str = "20261121T004130.123456Z-k7f3q9.n01.md";
 const ANSWER: &str = "20261121T004130.123456Z-k7f3q9.r01.md";
 const OF_ANSWER: &str = "20261121T004130.123456Z-k7f3q9.r01.n01.md";
 
-const SCENARIOS: &[Scenario] = &[
-    Scenario {
+const ENDINGS: &[Ending] = &[
+    Ending {
         name: "a turn that waits",
         arrange: mute,
         command: &["run-agent"],
@@ -35,7 +35,7 @@ const SCENARIOS: &[Scenario] = &[
         told: &[],
         delivered: &[ANSWER],
     },
-    Scenario {
+    Ending {
         name: "a turn that has killed its workers",
         arrange: deadly,
         command: &["run-agent"],
@@ -43,7 +43,7 @@ const SCENARIOS: &[Scenario] = &[
         told: &[NOTICE],
         delivered: &[NOTICE, ANSWER],
     },
-    Scenario {
+    Ending {
         name: "a delivery that waits",
         arrange: |ws| refused(ws, "75"),
         command: &["deliver"],
@@ -51,7 +51,7 @@ const SCENARIOS: &[Scenario] = &[
         told: &[],
         delivered: &[],
     },
-    Scenario {
+    Ending {
         name: "a delivery that fails",
         arrange: |ws| refused(ws, "1"),
         command: &["deliver"],
@@ -99,16 +99,16 @@ fn finish(ws: &Fixture) {
     }
 }
 
-fn wrong(ws: &Fixture, scenario: &Scenario) -> Vec<String> {
+fn wrong(ws: &Fixture, ending: &Ending) -> Vec<String> {
     let mut wrong = Vec::new();
     finish(ws);
     let at: Vec<String> = standing(ws).into_iter().map(|(folder, _)| folder).collect();
-    if at != [scenario.stands] || delivered(ws) != scenario.told {
+    if at != [ending.stands] || delivered(ws) != ending.told {
         wrong.push(format!("stands {:?}, told {:?}", standing(ws), delivered(ws)));
     }
     let reasons = ["inbox", "outbox"].map(|side| ws.list(&format!("{side}/failed"))).concat();
     let reasons: Vec<_> = reasons.iter().filter(|name| name.ends_with(".reason")).collect();
-    if reasons.len() != usize::from(scenario.stands.ends_with("failed")) {
+    if reasons.len() != usize::from(ending.stands.ends_with("failed")) {
         wrong.push(format!("reasons: {reasons:?}"));
     }
     // Whatever was wrong is mended, and a person says so.
@@ -119,8 +119,8 @@ fn wrong(ws: &Fixture, scenario: &Scenario) -> Vec<String> {
     finish(ws);
     wrong.extend(violations(ws, &[ID.to_owned()]));
     let said = std::fs::read_to_string(ws.path("said")).unwrap_or_default();
-    let is_said = scenario.command == ["deliver"];
-    if delivered(ws) != scenario.delivered || said.lines().count() != usize::from(is_said) {
+    let is_said = ending.command == ["deliver"];
+    if delivered(ws) != ending.delivered || said.lines().count() != usize::from(is_said) {
         wrong.push(format!("in the end delivered {:?}, said {said}", delivered(ws)));
     }
     wrong
@@ -145,38 +145,41 @@ fn misread_wrongly(ws: &Fixture) -> Option<String> {
 fn sweep(name: &'static str, faults: Faults) {
     let mut proof = Proof::begin(name);
     let template = synced();
-    let mut found = Vec::new();
     let arranged = copy(&template);
     misread(&arranged);
-    let calls = tracer::run(copy(&arranged).command(&["route"]), 0, Fault::Kill).calls;
-    for (at, fault) in faults.of(calls) {
-        let ws = copy(&arranged);
-        let Some(call) = tracer::run(ws.command(&["route"]), at, fault).hit else { continue };
-        proof.points += 1;
-        let place = format!("a drop that is no event at {call} ({at} of {calls}), {fault:?}");
-        found.extend(misread_wrongly(&ws).map(|what| format!("{place}: {what}")));
-    }
-    for scenario in SCENARIOS {
+    proof.sweep(
+        At::Calls(faults),
+        &Scenario {
+            name: "an invalid drop",
+            template: &arranged,
+            copy,
+            command: &["route"],
+            prepare: &|| {},
+            judge: &|ws, _| misread_wrongly(ws).into_iter().collect(),
+        },
+    );
+    for ending in ENDINGS {
         let arranged = copy(&template);
-        (scenario.arrange)(&arranged);
-        let stood = standing(&arranged);
-        let calls = tracer::run(trusted(&arranged).command(scenario.command), 0, Fault::Kill).calls;
-        for (at, fault) in faults.of(calls) {
-            if proof::is_first() && !found.is_empty() {
-                break;
-            }
-            let ws = trusted(&arranged);
-            let Some(call) = tracer::run(ws.command(scenario.command), at, fault).hit else { continue };
-            proof.points += 1;
-            let place = format!("{} at {call} ({at} of {calls}), {fault:?}", scenario.name);
-            let left = standing(&ws).into_iter().find(|one| one.0.ends_with("/run") && !stood.contains(one));
-            if let (Some((folder, entry)), true) = (left, fault != Fault::Kill) {
-                found.push(format!("{place}: left as if its worker had been killed: {folder}/{entry}"));
-            }
-            found.extend(wrong(&ws, scenario).into_iter().map(|what| format!("{place}: {what}")));
-        }
+        (ending.arrange)(&arranged);
+        let before = standing(&arranged);
+        proof.sweep(
+            At::Calls(faults),
+            &Scenario {
+                name: ending.name,
+                template: &arranged,
+                copy: trusted,
+                command: ending.command,
+                prepare: &|| {},
+                judge: &|ws, hit| {
+                    let left = standing(ws).into_iter().find(|one| one.0.ends_with("/run") && !before.contains(one));
+                    let left = left.filter(|_| !hit.is_kill());
+                    let burnt = left.map(|(folder, entry)| format!("left in run/ without a kill: {folder}/{entry}"));
+                    burnt.into_iter().chain(wrong(ws, ending)).collect()
+                },
+            },
+        );
     }
-    proof.judge(&found, 20);
+    proof.judge(20);
 }
 
 #[test]

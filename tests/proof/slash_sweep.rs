@@ -3,10 +3,10 @@
 
 use crate::common::Fixture;
 use crate::common::checker::delivered;
-use crate::common::proof::{self, Proof};
+use crate::common::proof::Proof;
 use crate::common::scenes::{Faults, ID, recover, synced, trusted};
 use crate::common::strict::{Answer, Script, Strict};
-use crate::common::tracer::{self, Fault};
+use crate::common::sweep::{At, Scenario};
 use serde_json::json;
 
 /// Two turns before the command; the first one had begun when its worker was killed.
@@ -29,31 +29,30 @@ fn answer(ws: &Fixture, id: &str) -> String {
         .unwrap_or_default()
 }
 
-/// Disturbs `command` at each of its durable calls; `then` brings what is left to its end, and says what is
-/// wrong with it.
+/// Disturbs `command` at each of its durable calls; `then` recovers, and returns the violations of its effect.
 fn sweep(name: &'static str, template: &Fixture, command: &[&str], then: impl Fn(&Fixture) -> Vec<String>) {
     let mut proof = Proof::begin(name);
-    let calls = tracer::run(trusted(template).command(command), 0, Fault::Kill).calls;
-    assert!(calls >= 4, "only {calls} durable calls");
-    let mut found = Vec::new();
-    for (at, fault) in Faults::Both(1).of(calls + 1) {
-        let ws = trusted(template);
-        let traced = tracer::run(ws.command(command), at, fault);
-        let Some(call) = traced.hit else { continue };
-        proof.points += 1;
-        let mut wrong = then(&ws);
-        let done = format!("{ID}.r01.md");
-        if delivered(&ws).iter().filter(|name| **name == done).count() != 1 {
-            wrong.push(format!("delivered: {:?}", delivered(&ws)));
-        }
-        wrong.extend(ws.pending().into_iter().filter(|name| !name.contains("~cli-")));
-        wrong.extend(ws.list("inbox/failed"));
-        found.extend(wrong.into_iter().map(|what| format!("{call} ({at} of {calls}), {fault:?}: {what}")));
-        if proof::is_first() && !found.is_empty() {
-            break;
-        }
-    }
-    proof.judge(&found, 0);
+    proof.sweep(
+        At::Calls(Faults::Both(1)),
+        &Scenario {
+            name: command[0],
+            template,
+            copy: trusted,
+            command,
+            prepare: &|| {},
+            judge: &|ws, _| {
+                let mut wrong = then(ws);
+                let done = format!("{ID}.r01.md");
+                if delivered(ws).iter().filter(|name| **name == done).count() != 1 {
+                    wrong.push(format!("delivered: {:?}", delivered(ws)));
+                }
+                wrong.extend(ws.pending().into_iter().filter(|name| !name.contains("~cli-")));
+                wrong.extend(ws.list("inbox/failed"));
+                wrong
+            },
+        },
+    );
+    proof.judge(0);
 }
 
 /// The lines that `/new` has taught.

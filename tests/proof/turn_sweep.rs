@@ -4,11 +4,10 @@
 
 use crate::common::Fixture;
 use crate::common::checker::{delivered, ended, noted, violations};
-use crate::common::proof::{self, Proof};
-use crate::common::scenes::{Faults, ID, burnt, recover, refusals, standing, synced, trusted};
+use crate::common::proof::Proof;
+use crate::common::scenes::{Faults, ID, burnt, recover, standing, synced, trusted};
 use crate::common::strict::{Answer, Script, Strict};
-use crate::common::tracer::{self, Fault};
-use nix::errno::Errno;
+use crate::common::sweep::{At, Scenario};
 use serde_json::{Value, json};
 
 const TEXT: &str = "script:sweep";
@@ -95,72 +94,48 @@ fn wrong(ws: &Fixture, server: &Strict, before: [usize; STEPS], answers: usize) 
     wrong
 }
 
-fn sweep(name: &'static str, faults: Faults) {
+fn sweep(name: &'static str, at: At, points: usize) {
     let mut proof = Proof::begin(name);
     let server = Strict::start(SCRIPTS);
     let template = arranged(&server);
-    let command = ["run-agent"];
-    let calls = tracer::run(trusted(&template).command(&command), 0, Fault::Kill).calls;
-    let (stood, mut found) = (standing(&template), Vec::new());
-    for (at, fault) in faults.of(calls + 1) {
-        if proof::is_first() && !found.is_empty() {
-            break;
-        }
-        let ws = trusted(&template);
-        server.forget();
-        let traced = tracer::run(ws.command(&command), at, fault);
-        let Some(call) = traced.hit else { continue };
-        proof.points += 1;
-        let before = [0, 1, 2].map(|step| server.asked(TEXT, step));
-        let answers = logged(&ws, "model").len();
-        let place = format!("{call} ({at} of {calls}), {fault:?}");
-        if fault != Fault::Kill {
-            found.extend(burnt(&ws, &stood).map(|what| format!("{place}: {what}")));
-        }
-        recover(&ws);
-        found.extend(wrong(&ws, &server, before, answers).into_iter().map(|what| format!("{place}: {what}")));
-    }
-    proof.judge(&found, 40);
+    let before = standing(&template);
+    proof.sweep(
+        at,
+        &Scenario {
+            name: "a turn",
+            template: &template,
+            copy: trusted,
+            command: &["run-agent"],
+            prepare: &|| server.forget(),
+            judge: &|ws, hit| {
+                let asked = [0, 1, 2].map(|step| server.asked(TEXT, step));
+                let answers = logged(ws, "model").len();
+                let burnt = burnt(ws, &before).filter(|_| !hit.is_kill());
+                recover(ws);
+                burnt.into_iter().chain(wrong(ws, &server, asked, answers)).collect()
+            },
+        },
+    );
+    proof.judge(points);
 }
 
 #[test]
 fn a_turn_killed_before_every_durable_call_goes_on_where_it_was() {
-    sweep("kill -9 of a turn with tools before every durable call", Faults::Kills(1));
+    sweep("kill -9 of a turn with tools before every durable call", At::Calls(Faults::Kills(1)), 40);
 }
 
 #[test]
 fn a_turn_goes_on_after_the_machines_trouble() {
-    sweep("an error from every durable call of a turn with tools", Faults::Troubles(2));
+    sweep("an error from every durable call of a turn with tools", At::Calls(Faults::Troubles(2)), 40);
 }
 
 /// The tools' own files are among them, and what hides keys and shows rules.
 #[test]
 fn a_turn_goes_on_after_what_cannot_be_opened_for_a_while() {
-    let mut proof = Proof::begin("an error from every opening in a turn with tools");
-    let server = Strict::start(SCRIPTS);
-    let template = arranged(&server);
-    let command = ["run-agent"];
-    let opened = {
-        let ws = trusted(&template);
-        tracer::run_opening(ws.command(&command), &ws.root, 0, Errno::EMFILE).calls
-    };
-    let (stood, mut found) = (standing(&template), Vec::new());
-    for (at, errno) in refusals(opened, 5) {
-        let ws = trusted(&template);
-        server.forget();
-        let Some(call) = tracer::run_opening(ws.command(&command), &ws.root, at, errno).hit else { continue };
-        proof.points += 1;
-        let before = [0, 1, 2].map(|step| server.asked(TEXT, step));
-        let answers = logged(&ws, "model").len();
-        let place = format!("{call} ({at} of {opened}), {errno}");
-        found.extend(burnt(&ws, &stood).map(|what| format!("{place}: {what}")));
-        recover(&ws);
-        found.extend(wrong(&ws, &server, before, answers).into_iter().map(|what| format!("{place}: {what}")));
-    }
-    proof.judge(&found, 5);
+    sweep("an error from every opening in a turn with tools", At::Openings(5), 5);
 }
 
-/// Three messages that wait become one turn, one answer, and one `done` line.
+/// Three waiting messages become one turn, one answer, and one `done` line.
 fn collected(name: &'static str, faults: Faults) {
     let mut proof = Proof::begin(name);
     let server = Strict::start(SCRIPTS);
@@ -172,32 +147,35 @@ fn collected(name: &'static str, faults: Faults) {
         template.claw(&["send", "--id", id, "--from", "file:a", &format!("script:several {id}")]).ok();
     }
     template.claw(&["route"]).ok();
-    let calls = tracer::run(trusted(&template).command(&["run-agent"]), 0, Fault::Kill).calls;
-    let (stood, mut found) = (standing(&template), Vec::new());
-    for (at, fault) in faults.of(calls) {
-        let ws = trusted(&template);
-        let Some(call) = tracer::run(ws.command(&["run-agent"]), at, fault).hit else { continue };
-        proof.points += 1;
-        let mut wrong = Vec::new();
-        if fault != Fault::Kill {
-            wrong.extend(burnt(&ws, &stood));
-        }
-        recover(&ws);
-        wrong.extend(violations(&ws, &ids));
-        wrong.extend(server.broken());
-        let done: Vec<Vec<String>> =
-            logged(&ws, "done").into_iter().map(|r| serde_json::from_value(r["ids"].clone()).unwrap()).collect();
-        let answers: Vec<String> = done.iter().map(|ids| format!("{}.r01.md", ids[0])).collect();
-        if (done.len(), ended(&ws), delivered(&ws)) != (1, ids.to_vec(), answers) {
-            wrong.push(format!("answered {done:?}, done {:?}, delivered {:?}", ended(&ws), delivered(&ws)));
-        }
-        let acted = std::fs::read_to_string(ws.path("files/acted")).unwrap_or_default();
-        if acted.lines().count() > 1 {
-            wrong.push(format!("acted: {acted}"));
-        }
-        found.extend(wrong.into_iter().map(|what| format!("{call} ({at} of {calls}), {fault:?}: {what}")));
-    }
-    proof.judge(&found, 20);
+    let before = standing(&template);
+    proof.sweep(
+        At::Calls(faults),
+        &Scenario {
+            name: "three messages",
+            template: &template,
+            copy: trusted,
+            command: &["run-agent"],
+            prepare: &|| {},
+            judge: &|ws, hit| {
+                let mut wrong: Vec<String> = burnt(ws, &before).filter(|_| !hit.is_kill()).into_iter().collect();
+                recover(ws);
+                wrong.extend(violations(ws, &ids));
+                wrong.extend(server.broken());
+                let done: Vec<Vec<String>> =
+                    logged(ws, "done").into_iter().map(|r| serde_json::from_value(r["ids"].clone()).unwrap()).collect();
+                let answers: Vec<String> = done.iter().map(|ids| format!("{}.r01.md", ids[0])).collect();
+                if (done.len(), ended(ws), delivered(ws)) != (1, ids.to_vec(), answers) {
+                    wrong.push(format!("answered {done:?}, done {:?}, delivered {:?}", ended(ws), delivered(ws)));
+                }
+                let acted = std::fs::read_to_string(ws.path("files/acted")).unwrap_or_default();
+                if acted.lines().count() > 1 {
+                    wrong.push(format!("acted: {acted}"));
+                }
+                wrong
+            },
+        },
+    );
+    proof.judge(20);
 }
 
 #[test]
