@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 /// One row of a sweep.
 pub struct Scenario<'a> {
-    /// Stands in front of each violation.
+    /// Prefix of each violation.
     pub name: &'a str,
     /// The workspace in which the command runs.
     pub template: &'a Fixture,
