@@ -1,5 +1,5 @@
-//! A turn that compacts its conversation, and `/compact`, killed before every durable call and made to fail at
-//! every one of them: one answer, the conversation compacted once, and nothing sent that breaks a rule.
+//! A turn that compacts its conversation, and `/compact`, killed at every durable call, and with an error at every
+//! one: one answer, one compaction, and only valid requests.
 
 use crate::common::Fixture;
 use crate::common::checker::{delivered, ended, violations};
@@ -10,7 +10,7 @@ use crate::common::window::Window;
 use serde_json::Value;
 use std::cell::Cell;
 
-/// A long conversation and an event that waits for its turn in it.
+/// A long conversation, and an event that waits for its turn in it.
 fn arranged(server: &Window, text: &str) -> Fixture {
     let ws = synced();
     server.model(&ws, ", window: 100000");
@@ -32,7 +32,7 @@ fn arranged(server: &Window, text: &str) -> Fixture {
     ws
 }
 
-/// What is wrong at the end of a run that was disturbed; `before` it the server had answered so often.
+/// The violations after a disturbed run; `before` is the number of answered requests before it.
 fn wrong(ws: &Fixture, server: &Window, before: usize) -> Vec<String> {
     let mut wrong = violations(ws, &[ID.to_owned()]);
     server.seen(|seen| {
@@ -78,16 +78,16 @@ fn sweep(name: &'static str, text: &str, faults: Faults) {
 }
 
 #[test]
-fn a_turn_that_compacts_is_killed_before_every_durable_call() {
+fn killed_turn_compacts_once() {
     sweep("kill -9 of a turn that compacts before every durable call", "hello", Faults::Kills(1));
 }
 
 #[test]
-fn a_turn_that_compacts_goes_on_after_the_machines_trouble() {
+fn turn_compacts_once_after_errors() {
     sweep("an error from every durable call of a turn that compacts", "hello", Faults::Troubles(2));
 }
 
 #[test]
-fn compact_is_killed_before_every_durable_call_and_made_to_fail() {
+fn compact_command_compacts_once_after_kills_and_errors() {
     sweep("/compact disturbed at every durable call", "/compact", Faults::Both(1));
 }

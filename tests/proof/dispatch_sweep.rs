@@ -1,6 +1,6 @@
-//! A turn that asks another agent, which notes something and answers, killed before every durable call and made
-//! to fail at every one of them: each of the two is answered once, nothing that a model has said is asked for
-//! again, and the asker finds what was done while it was gone.
+//! A turn that dispatches to another agent, which saves a note and answers, killed at every durable call, and with an
+//! error at every one: each of the two is answered once, no logged answer is requested again, and the asking turn finds
+//! the result.
 
 use crate::common::Fixture;
 use crate::common::checker::{delivered, ended, noted, violations};
@@ -10,7 +10,7 @@ use crate::common::strict::{Answer, Script, Strict};
 use crate::common::sweep::{At, Scenario};
 use serde_json::{Value, json};
 
-/// Each turn: its script, the number of its steps, and the agent whose turn it is.
+/// Each turn: its script, its number of steps, and its agent.
 const TURNS: [(&str, usize, &str); 2] = [("script:ask", 2, "pickle"), ("script:do", 2, "cookie")];
 
 fn asks(step: usize, results: &[String]) -> Answer {
@@ -38,7 +38,7 @@ fn arranged(server: &Strict) -> Fixture {
     ws
 }
 
-/// How many answers of models the logs of an agent hold, whole.
+/// The number of complete model answers in the logs of an agent.
 fn logged(ws: &Fixture, agent: &str) -> usize {
     let sessions = ws.list("sessions").into_iter().filter(|name| name.starts_with(&format!("{agent}.")));
     let logs = sessions.map(|name| std::fs::read_to_string(ws.path(&format!("sessions/{name}/log.jsonl"))));
@@ -48,7 +48,7 @@ fn logged(ws: &Fixture, agent: &str) -> usize {
     logs.map(|log| log.unwrap_or_default().split_inclusive('\n').filter(is_answer).count()).sum()
 }
 
-/// How often each step of each turn was asked for, with the answers that are in the log.
+/// How often each step of each turn was requested, and the number of logged answers.
 type Asked = Vec<(Vec<usize>, usize)>;
 
 fn asked(ws: &Fixture, server: &Strict) -> Asked {
@@ -107,12 +107,12 @@ fn sweep(name: &'static str, faults: Faults) {
 }
 
 #[test]
-fn a_turn_killed_while_it_asks_another_agent_finds_what_was_done() {
+fn killed_turn_finds_the_result_of_its_dispatch() {
     // Every third call; all of them take three times as long.
     sweep("kill -9 of a turn that asks another agent before every durable call", Faults::Kills(3));
 }
 
 #[test]
-fn a_turn_that_asks_another_agent_goes_on_after_the_machines_trouble() {
+fn turn_with_a_dispatch_continues_after_errors() {
     sweep("an error from every durable call of a turn that asks another agent", Faults::Troubles(3));
 }

@@ -1,6 +1,6 @@
-//! Events that do not end well at once, their workers killed and made to fail at every durable call on the way
-//! there: what has to wait waits, what fails fails once with its reason, whoever must know is told once; and when
-//! the reason is gone it ends well, once.
+//! Events that do not end well at once, with kills and errors at every durable call on the way: they wait, or fail once
+//! with a reason and one notice; and when the cause is gone, a retry succeeds,
+//! once.
 
 use crate::common::checker::{delivered, violations};
 use crate::common::proof::Proof;
@@ -9,16 +9,16 @@ use crate::common::sweep::{At, Scenario};
 use crate::common::{Fixture, Ran};
 use std::os::unix::fs::PermissionsExt;
 
-/// How an event comes to its first end, and what stands there then.
+/// The way of an event to its first end, and the state then.
 struct Ending {
     name: &'static str,
     arrange: fn(&Fixture),
     command: &'static [&'static str],
-    /// The folder it is in.
+    /// The folder of the event.
     stands: &'static str,
-    /// What has been delivered by then: notices.
+    /// The files delivered by then: notices.
     told: &'static [&'static str],
-    /// What has been delivered when it was tried again.
+    /// The files delivered after a retry.
     delivered: &'static [&'static str],
 }
 
@@ -61,7 +61,7 @@ const ENDINGS: &[Ending] = &[
     },
 ];
 
-/// The model says that it has no time while `down` is there.
+/// The model exits with 75 while `down` exists.
 fn mute(ws: &Fixture) {
     ws.write("model.sh", "[ -e down ] && exit 75\necho Fine.\n");
     ws.write("down", "");
@@ -69,7 +69,7 @@ fn mute(ws: &Fixture) {
     routed(ws);
 }
 
-/// Two workers were killed over it, and one more.
+/// Two workers were killed on it, and then a third one.
 fn deadly(ws: &Fixture) {
     routed(ws);
     let [from, to] = ["ready/{}~pickle.file-a~0", "run/{}~pickle.file-a~3c2"]
@@ -77,7 +77,7 @@ fn deadly(ws: &Fixture) {
     std::fs::rename(from, to).unwrap();
 }
 
-/// A program that is to deliver ends with this code while `down` is there.
+/// A delivering program exits with this code while `down` exists.
 fn refused(ws: &Fixture, code: &str) {
     ws.write("tools/say", &format!("#!/bin/sh\n[ -e down ] && exit {code}\ncat >>said\n"));
     std::fs::set_permissions(ws.path("tools/say"), PermissionsExt::from_mode(0o755)).unwrap();
@@ -90,7 +90,7 @@ fn refused(ws: &Fixture, code: &str) {
     std::fs::remove_file(from).unwrap();
 }
 
-/// Brings everything to the end to which it comes by itself.
+/// Brings all events to the end that they reach without help.
 fn finish(ws: &Fixture) {
     for minutes in [10, 30] {
         let later = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(minutes);
@@ -111,7 +111,7 @@ fn wrong(ws: &Fixture, ending: &Ending) -> Vec<String> {
     if reasons.len() != usize::from(ending.stands.ends_with("failed")) {
         wrong.push(format!("reasons: {reasons:?}"));
     }
-    // Whatever was wrong is mended, and a person says so.
+    // The cause is removed, and the user retries.
     let _ = std::fs::remove_file(ws.path("down"));
     for (_, entry) in standing(ws) {
         ws.claw(&["retry", entry.id.as_str()]).ok();
@@ -126,13 +126,13 @@ fn wrong(ws: &Fixture, ending: &Ending) -> Vec<String> {
     wrong
 }
 
-/// A drop that is no event, and an owner who wants to know.
+/// An invalid drop, and an owner with a `deliver_to`.
 fn misread(ws: &Fixture) {
     ws.config("deliver_to: file:home\n");
     ws.write("inbox/q.json", "{");
 }
 
-/// Where [`misread`] must come to: the drop is in `failed/` with its reason, and the owner has been told once.
+/// The end of [`misread`]: the drop is in `failed/` with its reason, and the owner has one notice.
 fn misread_wrongly(ws: &Fixture) -> Option<String> {
     finish(ws);
     let failed = ws.list("inbox/failed");
@@ -183,11 +183,11 @@ fn sweep(name: &'static str, faults: Faults) {
 }
 
 #[test]
-fn what_waits_or_fails_does_so_once_whatever_is_killed() {
+fn waiting_and_failing_happen_once_after_any_kill() {
     sweep("kill -9 on the way to waiting and to failing before every durable call", Faults::Kills(4));
 }
 
 #[test]
-fn what_waits_or_fails_does_so_once_after_the_machines_trouble() {
+fn waiting_and_failing_happen_once_after_any_error() {
     sweep("an error from every durable call on the way to waiting and to failing", Faults::Troubles(6));
 }

@@ -1,5 +1,5 @@
-//! Every stage, killed before every system call that touches something durable, and made to fail at
-//! every one of them; then recovery, and the checker.
+//! Every stage, killed before every system call on durable data, and with an error at every one of them; then
+//! recovery, and the checker.
 
 use crate::common::checker::{delivered, ended, noted, violations};
 use crate::common::proof::{self, Proof};
@@ -15,7 +15,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
-/// A stage: how its workspace is arranged, and its command.
+/// A stage: its workspace and its command.
 struct Stage {
     name: &'static str,
     arrange: fn(&Fixture),
@@ -38,13 +38,13 @@ const STAGES: &[Stage] = &[
     Stage { name: "a queue's last", arrange: queued, command: &["run-agent", QUEUE[2]], is_accepted: true },
 ];
 
-/// All of them; for the quick proof of the two ways to work off a queue the one that stops at trouble.
+/// All of them; of the two ways to process a queue, the quick proof takes the one that stops at trouble.
 fn stages() -> impl Iterator<Item = &'static Stage> {
     STAGES.iter().filter(|s| proof::is_full() || s.name != "a queue")
 }
 
 impl Stage {
-    /// The ids that must be done in the end, where they are known.
+    /// The ids that must be done in the end, if they are known.
     fn ids(&self) -> &[&str] {
         match self.name {
             "drop" => &[],
@@ -66,15 +66,15 @@ fn interrupted(ws: &Fixture, stage: &Stage, at: usize, fault: Fault) -> Traced {
     tracer::run(ws.command(stage.command), at, fault)
 }
 
-/// Brings everything to its end, and returns what is wrong then, after `traced`.
+/// Recovers, and returns the violations after `traced`.
 fn wrong(ws: &Fixture, stage: &Stage, traced: &Traced) -> Vec<String> {
-    // What a person had wanted to try again, that person tries again.
+    // A retry that the user had asked for is repeated by the user.
     if stage.name == "retry" && ws.list("inbox/failed").iter().any(|name| name.ends_with(".json")) {
         ws.claw(&["retry", ID]);
     }
     recover(ws);
     let done = ended(ws);
-    // Whoever was told its id was told that it is accepted.
+    // A printed id acknowledges the event.
     let is_accepted = stage.is_accepted || traced.code == 0 || traced.out.contains(ID);
     if done.is_empty() && !is_accepted {
         return violations(ws, &[]);
@@ -94,7 +94,7 @@ fn wrong(ws: &Fixture, stage: &Stage, traced: &Traced) -> Vec<String> {
     wrong
 }
 
-/// Disturbs every stage; `expect` is asked before recovery.
+/// Disturbs every stage; `expect` is evaluated before recovery.
 fn sweep(
     name: &'static str,
     at: At,
@@ -126,29 +126,29 @@ fn sweep(
 }
 
 #[test]
-fn killed_before_every_durable_call_nothing_is_lost_and_nothing_is_done_twice() {
+fn killed_stages_lose_nothing_and_repeat_nothing() {
     sweep("kill -9 before every durable call", At::Calls(Faults::Kills(1)), 100, |_, _, _| None);
 }
 
-/// After trouble of the machine every event is as it was, and the exit code says what it is.
+/// After trouble of the machine every event is as it was, and the exit code reports the trouble.
 fn untouched(ws: &Fixture, before: &[(String, Entry)], traced: &Traced) -> Option<String> {
     let is_told = matches!(traced.code, 0 | 75);
     burnt(ws, before).or_else(|| (!is_told).then(|| format!("exit {}: {}", traced.code, traced.out)))
 }
 
 #[test]
-fn the_machines_trouble_at_every_durable_call_burns_no_attempt_and_loses_nothing() {
+fn errors_count_no_attempt_and_lose_nothing() {
     sweep("an error from every durable call", At::Calls(Faults::Troubles(2)), 100, untouched);
 }
 
-/// Folders that are listed, locks, logs, settings, agents, events, and folders that are synced: everything that is
-/// opened cannot be.
+/// Listings, locks, logs, settings, agents, events, and folders to be synced: every opening
+/// fails once.
 #[test]
-fn what_cannot_be_opened_for_a_while_burns_no_attempt_and_loses_nothing() {
+fn failed_openings_count_no_attempt_and_lose_nothing() {
     sweep("an error from every opening of a file in the workspace", At::Openings(3), 50, untouched);
 }
 
-/// What the files that are appended to hold, by name.
+/// The contents of the append-only files, by name.
 fn appended(ws: &Fixture) -> BTreeMap<PathBuf, String> {
     let files = walkdir::WalkDir::new(&ws.root).into_iter().flatten().map(walkdir::DirEntry::into_path);
     let is_one = |path: &PathBuf| {
@@ -162,9 +162,9 @@ fn appended(ws: &Fixture) -> BTreeMap<PathBuf, String> {
     files.filter(|p| p.is_file() && is_one(p)).map(|p| (relative(&p), std::fs::read_to_string(&p).unwrap())).collect()
 }
 
-/// The kernel tells of a lost write once; a second sync would say that all is well.
+/// The kernel reports a lost write once; a second sync would succeed.
 #[test]
-fn what_could_not_be_synced_is_cut_off_again() {
+fn unsynced_bytes_are_cut_off_again() {
     let template = synced();
     let mut files = HashSet::new();
     for stage in STAGES.iter().filter(|s| ["route", "run-agent", "deliver", "remember"].contains(&s.name)) {
@@ -177,14 +177,14 @@ fn what_could_not_be_synced_is_cut_off_again() {
             if !traced.hit.as_ref().is_some_and(|call| call.contains("fdatasync")) {
                 continue;
             }
-            // The write before it, and what it has added.
+            // The write before it, and the lines that it added.
             let [before, written] = [at - 1, at].map(|at| {
                 let ws = copy(&arranged);
                 interrupted(&ws, stage, at, Fault::Kill);
                 appended(&ws)
             });
             let left = appended(&ws);
-            // Lines are counted: what they say of the time differs from run to run.
+            // Lines are counted, because their times differ from run to run.
             let lines = |texts: &BTreeMap<_, String>, file| texts.get(file).map_or(0, |text| text.lines().count());
             for file in written.keys().filter(|file| lines(&written, *file) > lines(&before, *file)) {
                 let is_cut = lines(&left, file) <= lines(&before, file);
@@ -198,7 +198,7 @@ fn what_could_not_be_synced_is_cut_off_again() {
 
 const ASK: [&str; 3] = ["ask", "-n", "remember fact"];
 
-/// Brings everything to its end, and returns what is wrong then, where `ask` was disturbed.
+/// Recovers, and returns the violations after a disturbed `ask`.
 fn asked_wrongly(ws: &Fixture, traced: &Traced, is_published: bool) -> Vec<String> {
     recover(ws);
     let fetched: Ran = ws.claw(&["deliver"]);
@@ -244,21 +244,21 @@ fn sweep_ask(name: &'static str, faults: Faults) {
 }
 
 #[test]
-fn ask_killed_before_every_durable_call_answers_once() {
+fn killed_ask_answers_once() {
     sweep_ask("kill -9 of ask before every durable call", Faults::Kills(1));
 }
 
 #[test]
-fn the_machines_trouble_in_ask_burns_no_attempt_and_loses_nothing() {
+fn errors_in_ask_count_no_attempt_and_lose_nothing() {
     sweep_ask("an error from every durable call of ask", Faults::Troubles(2));
 }
 
 #[test]
-fn ask_syncs_as_often_as_it_must_and_no_more() {
+fn ask_syncs_five_or_seven_times() {
     let ws = synced();
     ws.claw(&["ask", "-n", "-s", "old", "hello"]).ok();
     let syncs = |arguments: &[&str]| tracer::run(ws.command(arguments), 0, Fault::Kill).syncs;
-    // The question and its name, the turn, the answer and its name; a new session's two names.
+    // The message and its name, the turn, the answer and its name; two names of a new session.
     assert_eq!(syncs(&["ask", "-n", "-s", "old", "hello"]), 5);
     assert_eq!(syncs(&["ask", "-n", "hello"]), 7);
 }

@@ -1,5 +1,5 @@
-//! Commands that change something, killed before every durable call and made to fail at every one of them:
-//! one answer, one effect, and never one on a later turn.
+//! Commands with an effect, killed at every durable call, and with an error at every one: one answer, one effect, and
+//! never an effect on a later turn.
 
 use crate::common::Fixture;
 use crate::common::checker::delivered;
@@ -9,7 +9,7 @@ use crate::common::strict::{Answer, Script, Strict};
 use crate::common::sweep::{At, Scenario};
 use serde_json::json;
 
-/// Two turns before the command; the first one had begun when its worker was killed.
+/// Two turns before the command; the first one's worker was killed after the start.
 const FIRST: &str = "20261121T000000.000001Z-first";
 const SECOND: &str = "20261121T000000.000002Z-second";
 
@@ -17,7 +17,7 @@ fn send(ws: &Fixture, text: &str) {
     ws.claw(&["send", "--id", ID, "--from", "cli:ann", "--reply-to", "file:a", text]).ok();
 }
 
-/// As if its worker had been killed right after the claim.
+/// The state after its worker was killed right after the claim.
 fn orphan(ws: &Fixture, id: &str) {
     let ready = ws.path(&format!("inbox/ready/{id}~pickle.file-a~0.json"));
     std::fs::rename(ready, ws.path(&format!("inbox/run/{id}~pickle.file-a~1.json"))).unwrap();
@@ -55,7 +55,7 @@ fn sweep(name: &'static str, template: &Fixture, command: &[&str], then: impl Fn
     proof.judge(0);
 }
 
-/// The lines that `/new` has taught.
+/// The routes that `/new` has added.
 fn taught(ws: &Fixture) -> Vec<String> {
     let text = ws.read(".claw/routes.jsonl");
     text.lines().filter(|line| line.contains(&format!("\"since\":\"{ID}\""))).map(ToOwned::to_owned).collect()
@@ -72,7 +72,7 @@ fn one_new_session(ws: &Fixture) -> Vec<String> {
 }
 
 #[test]
-fn a_new_conversation_is_begun_once() {
+fn new_begins_one_conversation() {
     let ws = synced();
     ws.claw(&["send", "--id", FIRST, "--from", "file:a", "hello"]).ok();
     ws.claw(&["tick"]).ok();
@@ -83,7 +83,7 @@ fn a_new_conversation_is_begun_once() {
 }
 
 #[test]
-fn one_turn_is_stopped_and_no_later_one() {
+fn stop_stops_one_turn_and_no_later_one() {
     let ws = synced();
     for id in [FIRST, SECOND] {
         ws.claw(&["send", "--id", id, "--from", "file:a", "hello"]).ok();
@@ -92,7 +92,7 @@ fn one_turn_is_stopped_and_no_later_one() {
     ws.claw(&["route"]).ok();
     orphan(&ws, FIRST);
     sweep("/stop disturbed", &ws, &["run-agent", ID], |ws| {
-        // The first turn ends, the second begins, and only then the command is worked on again.
+        // The first turn ends, the second begins, and only then the command is handled again.
         ws.claw(&["run-agent", FIRST]).ok();
         orphan(ws, SECOND);
         ws.claw(&["run-agent", ID]).ok();
@@ -113,7 +113,7 @@ fn want(step: usize, _: &[String]) -> Answer {
 const SCRIPTS: &[(&str, Script)] = &[("want", want), ("I approve", want)];
 
 #[test]
-fn a_word_is_given_once() {
+fn approve_takes_effect_once() {
     let server = Strict::start(SCRIPTS);
     let ws = synced();
     server.model(&ws);

@@ -276,7 +276,7 @@ fn run<const WRONG: u8>(cases: u32, shrinks: u32) -> Result<(), String> {
 }
 
 #[test]
-fn the_store_does_what_the_reference_does() {
+fn store_equals_the_reference() {
     let mut proof = Proof::begin("random operations on the store, beside a reference");
     proof.seed = Some(seed());
     if let Err(difference) = run::<0>(if is_full() { 2500 } else { 150 }, 5000) {
@@ -287,7 +287,7 @@ fn the_store_does_what_the_reference_does() {
 }
 
 #[test]
-fn a_wrong_reference_is_noticed() {
+fn wrong_reference_is_noticed() {
     let mut proof = Proof::begin("the same beside references with a mistake, each noticed");
     proof.seed = Some(seed());
     let runs = [run::<1>, run::<2>, run::<3>, run::<4>, run::<5>, run::<6>];

@@ -1,6 +1,6 @@
-//! A turn of three questions and four calls of every class, killed before every durable call and made to
-//! fail at every one of them: one answer, no logged answer asked for again, nothing that acts done twice,
-//! and after any kill a conversation that breaks no rule.
+//! A turn of three model calls and four tool calls of every class, killed at every durable call, and with an error at
+//! every one: one answer, no logged answer requested again, no acting call done twice, and after any kill a valid
+//! conversation.
 
 use crate::common::Fixture;
 use crate::common::checker::{delivered, ended, noted, violations};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 const TEXT: &str = "script:sweep";
 const STEPS: usize = 3;
 
-/// Reads and acts; notes and acts; answers.
+/// Reads and acts; saves a note and acts; answers.
 fn script(step: usize, _: &[String]) -> Answer {
     let recall = || ("recall", json!({"query": "NAS"}));
     match step {
@@ -33,7 +33,7 @@ fn acts(step: usize, _: &[String]) -> Answer {
 
 const SCRIPTS: &[(&str, Script)] = &[(TEXT, script), ("script:several", acts)];
 
-/// The event waits for its turn in a workspace with a tool that acts.
+/// An event that waits for its turn, in a workspace with a tool that acts.
 fn arranged(server: &Strict) -> Fixture {
     let ws = acting(server);
     ws.claw(&["send", "--id", ID, "--from", "file:a", TEXT]).ok();
@@ -52,15 +52,15 @@ fn acting(server: &Strict) -> Fixture {
     ws
 }
 
-/// The lines of the log that are of this kind.
+/// The lines of the log of this kind.
 fn logged(ws: &Fixture, kind: &str) -> Vec<Value> {
     let log = std::fs::read_to_string(ws.path("sessions/pickle.file-a/log.jsonl")).unwrap_or_default();
     let whole = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
     whole.filter_map(|line| serde_json::from_str::<Value>(line).ok()).filter(|record| record["t"] == kind).collect()
 }
 
-/// What is wrong at the end of a run that was disturbed; `before` is how often each step had been asked for
-/// then, and `answers` how many of them were in the log.
+/// The violations after a disturbed run; `before` is how often each step had been requested then, and `answers` the
+/// number of logged answers.
 fn wrong(ws: &Fixture, server: &Strict, before: [usize; STEPS], answers: usize) -> Vec<String> {
     let mut wrong = violations(ws, &[ID.to_owned()]);
     wrong.extend(server.broken());
@@ -76,7 +76,7 @@ fn wrong(ws: &Fixture, server: &Strict, before: [usize; STEPS], answers: usize) 
     for line in 1..=2 {
         let mark = json!({"line": line}).to_string();
         let times = acted.lines().filter(|line| *line == mark).count();
-        // A write that fails may be the one of its arguments: it has acted without them.
+        // The failing write may be the one of its arguments: then it has acted without them.
         let is_blank = acted.lines().any(str::is_empty);
         if times > 1 || times == 0 && interrupted == 0 && !is_blank {
             wrong.push(format!("call {line} acted {times} times, {interrupted} were interrupted"));
@@ -120,18 +120,18 @@ fn sweep(name: &'static str, at: At, points: usize) {
 }
 
 #[test]
-fn a_turn_killed_before_every_durable_call_goes_on_where_it_was() {
+fn killed_turn_continues_at_its_step() {
     sweep("kill -9 of a turn with tools before every durable call", At::Calls(Faults::Kills(1)), 40);
 }
 
 #[test]
-fn a_turn_goes_on_after_the_machines_trouble() {
+fn turn_continues_after_errors() {
     sweep("an error from every durable call of a turn with tools", At::Calls(Faults::Troubles(2)), 40);
 }
 
-/// The tools' own files are among them, and what hides keys and shows rules.
+/// The openings include the tools' own files, keys to hide, and rules of the prompt.
 #[test]
-fn a_turn_goes_on_after_what_cannot_be_opened_for_a_while() {
+fn turn_continues_after_failed_openings() {
     sweep("an error from every opening in a turn with tools", At::Openings(5), 5);
 }
 
@@ -179,11 +179,11 @@ fn collected(name: &'static str, faults: Faults) {
 }
 
 #[test]
-fn collected_messages_killed_before_every_durable_call_are_each_answered_once() {
+fn killed_collected_messages_are_answered_once() {
     collected("kill -9 of a turn of three collected messages before every durable call", Faults::Kills(2));
 }
 
 #[test]
-fn collected_messages_are_each_answered_once_after_the_machines_trouble() {
+fn collected_messages_are_answered_once_after_errors() {
     collected("an error from every durable call of a turn of three collected messages", Faults::Troubles(3));
 }
