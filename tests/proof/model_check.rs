@@ -136,7 +136,7 @@ fn slots_limit_without_deadlock() {
     for limit in [1, 2] {
         for is_one_agent in [true, false] {
             for pools in [[false; 3], [true; 3], [true, false, false], [false, true, true]] {
-                // Without a kill nobody needs the slow look; with one, it is what there is.
+                // Without a kill no process needs the slow interval; with one, it is the only way.
                 for lanes in [[0, 0, 1], [0, 2, 1]] {
                     let calm = Slots { limit, is_one_agent, lanes, pools, kills: 0, mutant: Some(NoSlowLook) };
                     models.push(calm.clone());
@@ -221,7 +221,7 @@ fn repeated_delivery_is_marked() {
     );
 }
 
-/// A supervisor's pool, and nothing that disturbs it.
+/// A supervisor's pool without disturbance.
 fn told() -> Hearing {
     Hearing {
         events: &[0, 2],
@@ -286,7 +286,7 @@ fn pool_is_notified_of_all_work() {
             (mutant(&narrow, SilentTry), asleep),
         ],
     );
-    // This one the program has: whoever sleeps then looks again after the slow interval.
+    // The program has this one: a sleeping process checks again after the slow interval.
     caught("model: a kill between two calls, which wakes nobody", &[(mutant(&killed, LateArm), asleep)]);
 }
 

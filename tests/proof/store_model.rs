@@ -1,8 +1,8 @@
-//! The real store on a real folder, beside a reference in memory: random operations on both, and after
-//! each of them every name in every folder must be the one that the reference says, and every answer the
-//! same. Holders are killed by dropping their locks without a transition.
+//! The real store on a real folder, beside a reference in memory: random operations on both, and after each of them
+//! every name in every folder must equal the reference, and every result too.
+//! Holders are killed by dropping their locks without a transition.
 //!
-//! `CLAW_TEST_SEED` chooses the operations, `CLAW_PROOF=full` makes them many.
+//! `CLAW_TEST_SEED` chooses the operations, `CLAW_PROOF=full` runs many.
 
 mod reference;
 
@@ -34,7 +34,7 @@ use tempfile::TempDir;
 const BEGIN: i64 = 1_795_219_200;
 static OPERATIONS: AtomicUsize = AtomicUsize::new(0);
 
-/// The store, as the processes see it that work on it.
+/// The store, as its processes see it.
 struct Store {
     dir: TempDir,
     now: i64,
@@ -63,14 +63,14 @@ fn event(event: usize) -> Event {
 }
 
 impl Store {
-    /// A job borrows its workspace, and time is part of that. Each instant has a workspace that stays.
+    /// A job borrows its workspace, and time is part of that. So each instant has a workspace that stays.
     fn open(dir: &TempDir, now: i64) -> &'static Workspace {
         let world = World::real().unwrap().at(at(now));
         Box::leak(Box::new(Workspace::open(world, dir.path().to_path_buf(), true).unwrap()))
     }
 
     fn new(now: i64) -> Self {
-        // In memory where there is such a folder: nothing here is about the disk.
+        // In memory if possible: the disk does not matter here.
         let dir = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap();
         scaffold::write(dir.path(), "model: offline\n", false).unwrap();
         let config = dir.path().join("claw.yaml");
@@ -121,7 +121,7 @@ impl Store {
         Mailbox::Inbox.done(self.workspace, &id(event)).exists()
     }
 
-    /// Days of `done/` are as old as the reference's clock says, not the machine's.
+    /// Days of `done/` age by the reference's clock, not the machine's.
     fn apply(&mut self, operation: Operation, expected: &State) -> Answer {
         let before: Vec<bool> = (0..EVENTS).map(|event| self.is_done(event)).collect();
         let answer = self.operate(operation, expected);
@@ -212,7 +212,7 @@ impl<const WRONG: u8> StateMachineTest for Beside<WRONG> {
     fn apply(mut store: Store, state: &State, operation: Operation) -> Store {
         OPERATIONS.fetch_add(usize::from(WRONG == 0), Ordering::Relaxed);
         let answer = store.apply(operation, state);
-        // What a job would be given back as is seen when it is.
+        // The state of a returned job shows when it is returned.
         let expected = match state.answer {
             Answer::Claimed(job) => Answer::Claimed(reference::Job { before: [0; 3], ..job }),
             other => other,
@@ -254,7 +254,7 @@ fn folder_name(folder: Folder) -> &'static str {
     }
 }
 
-/// Runs so many random sequences of operations; the shortest that differs is the error.
+/// Runs so many random sequences of operations; the error is the shortest sequence that differs.
 fn run<const WRONG: u8>(cases: u32, shrinks: u32) -> Result<(), String> {
     let config = Config {
         cases,
