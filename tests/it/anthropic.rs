@@ -1,5 +1,5 @@
-//! The provider `anthropic` against servers: an independent one from npm (`tests/peers`), which refuses a turn
-//! that goes on without its thoughts, and bare TCP.
+//! The provider `anthropic` against servers: an independent one from npm (`tests/peers`), which refuses a turn without
+//! its thinking blocks, and bare TCP.
 
 use crate::common::Ran;
 use crate::common::conformance;
@@ -81,7 +81,7 @@ fn the_request_is_what_the_service_wants_with_marks_on_what_stays() {
     let ran: Ran = ws.command(&["ask", "-n", "--json", "2+2"]).env("MOCK_KEY", KEY).output().unwrap().into();
     let document: Value = serde_json::from_str(&ran.ok()).unwrap();
     assert_eq!(document["content"], "four");
-    // What was read before and what is kept are part of what was read.
+    // Cached input and cache writes are part of the input.
     assert_eq!(document["usage"], json!({"input": 1107, "output": 12, "cached": 1000, "cache_write": 100}));
     let [heard] = &server.heard()[..] else { panic!() };
     assert_eq!(heard.head.lines().next(), Some("POST /v1/messages HTTP/1.1"));
@@ -144,7 +144,7 @@ fn thoughts_go_back_unchanged_and_to_nobody_else() {
         ]
         .concat(),
     );
-    // The first answer calls, the second breaks off, and after that everything goes well.
+    // The first answer calls a tool, the second one breaks off, and the rest succeeds.
     let server = Server::start(move |number, stream| {
         let done = answer("end_turn", "done");
         let said = match number {
@@ -161,7 +161,7 @@ fn thoughts_go_back_unchanged_and_to_nobody_else() {
     let ws = server.workspace(&ANTHROPIC, ", thinking: 2000");
     let id = routed(&ws, "look");
     ws.claw(&["run-agent"]).fails(75);
-    // Another process goes on with the turn, and another turn follows.
+    // Another process continues the turn, and another turn follows.
     ws.claw(&["tick", "--now", "2099-01-01T00:00:00Z"]).ok();
     let heard = server.heard();
     assert_eq!(heard.len(), 3, "{id}");

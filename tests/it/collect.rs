@@ -1,9 +1,9 @@
-//! Messages that come while a turn runs: each a turn of its own, or all that wait together.
+//! Messages that arrive during a turn: each is a turn of its own, or all waiting ones are one.
 
 use crate::common::Fixture;
 use serde_json::Value;
 
-/// A workspace whose model says what it is asked last.
+/// A workspace whose model repeats the last message.
 fn echoing(queue: &str) -> Fixture {
     let ws = Fixture::new();
     ws.write("model.py", "import json, sys\nprint('[' + json.load(sys.stdin)['messages'][-1]['content'] + ']')\n");
@@ -78,7 +78,7 @@ fn what_comes_while_a_turn_runs_waits_for_the_next_and_is_seen_through_by_its_id
     ws.write("gate", "");
     ws.eventually("all is answered", |ws| answers(ws, "a").len() == 2 && ws.pending().is_empty());
     assert_eq!(answers(&ws, "a"), ["[hang]", "[one\n\ntwo]"]);
-    // Whoever waits for the second is told what answers it.
+    // A process waiting for the second message gets the common answer.
     assert_eq!(ws.claw(&["run-agent", &ids[1]]).ok(), format!("{}.r01\n", ids[0]));
     assert_eq!(supervisor.stop().code, 0);
 }

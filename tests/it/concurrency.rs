@@ -1,4 +1,4 @@
-//! Any number of processes on one workspace: supervisors, loops, people, and kills at random.
+//! Any number of processes on one workspace: supervisors, loops, manual changes, and kills at random.
 
 use crate::common::checker::{check, delivered, ended, replies};
 use crate::common::proof::{self, Random};
@@ -103,7 +103,7 @@ fn two_supervisors_and_a_shell_loop_do_everything_once() {
 #[test]
 fn kill_9_at_random_loses_nothing_and_doubles_nothing() {
     let ws = Fixture::new();
-    // Git outlives its killed starter for a moment, and would keep the one that lives from the notes.
+    // Git outlives its killed parent for a moment, and would keep the running one from the notes.
     ws.write("claw.yaml", &ws.read("claw.yaml").replace("git: true", "git: false"));
     let mut accepted = Vec::new();
     eprintln!("CLAW_TEST_SEED={}", proof::seed());
@@ -113,8 +113,8 @@ fn kill_9_at_random_loses_nothing_and_doubles_nothing() {
         accepted.push(ws.claw(&["send", "--from", &from, &format!("remember fact {n}")]).ok().trim().to_owned());
         ws.write("inbox/.d.md", &format!("---\nfrom: file:d\n---\ndrop {n}"));
         std::fs::rename(ws.path("inbox/.d.md"), ws.path(&format!("inbox/d{n}.md"))).unwrap();
-        // Something works on it, and is killed after a moment: between none and all of its steps. Every
-        // third one lives, because an event that three workers in a row have died of is given up.
+        // A worker is killed after a moment: between none and all of its steps. Every third one lives, because an event
+        // that killed three workers in a row fails.
         let stages = [&["tick"][..], &["route"], &["run-agent"], &["deliver", "--channel", "file"], &["remember"]];
         let lives = n % 3 == 2;
         let stage = if lives { stages[0] } else { stages[random.below(5)] };
@@ -128,7 +128,7 @@ fn kill_9_at_random_loses_nothing_and_doubles_nothing() {
         }
         child.wait().unwrap();
     }
-    // However often an event has been interrupted, ticks bring it to its end.
+    // However often an event has been interrupted, ticks finish it.
     for _ in 0..20 {
         ws.claw(&["tick"]).ok();
     }
@@ -150,9 +150,9 @@ fn an_event_that_kills_its_worker_ends_in_failed_after_three_lives() {
     ws.model("deadly", "provider: command, command: [sh, -c, \"kill -9 $PPID; sleep 9\"]");
     let id = ws.claw(&["send", "--from", "file:a", "die"]).ok().trim().to_owned();
     ws.claw(&["route"]).ok();
-    // The watcher dies with its program's blow; that is a failure of the model, not of the worker.
+    // The watcher dies with its program; that is a failure of the model, not of the worker.
     ws.claw(&["run-agent"]).fails(75);
-    // An orphan, as a killed worker leaves it.
+    // An orphan, as after a killed worker.
     let waiting = ws.list("inbox/wait").pop().unwrap();
     let lane = waiting.split('~').nth(2).unwrap();
     let orphan = format!("{id}~{lane}~3c2.json");
@@ -163,7 +163,7 @@ fn an_event_that_kills_its_worker_ends_in_failed_after_three_lives() {
     assert_eq!(ws.list("outbox/ready"), [format!("{id}.n01~file-a~0.json")], "the sender is told");
 }
 
-/// A person need not wait for what waits, and a supervisor hears of what a person does.
+/// A person can retry a waiting event early, and a supervisor notices manual changes.
 #[test]
 fn what_waits_is_done_when_it_is_retried_and_what_is_behind_it_when_it_is_discarded() {
     let ws = Fixture::new();
@@ -190,8 +190,8 @@ fn what_waits_is_done_when_it_is_retried_and_what_is_behind_it_when_it_is_discar
     ws.eventually("all of it is delivered", |ws| ws.pending().is_empty());
 }
 
-/// A folder is read in pieces: a late file may be in one that is read late, and an earlier one in one
-/// that was read before it came. What a lane's listing has must not have a gap.
+/// A folder is read in pieces: a late file may be in a piece read late, and an earlier one in a piece read before it
+/// arrived. The listing of a lane must not have a gap.
 #[test]
 fn a_lane_that_others_add_to_is_listed_without_a_gap() {
     let ws = Fixture::new();
@@ -216,7 +216,7 @@ fn a_lane_that_others_add_to_is_listed_without_a_gap() {
     });
 }
 
-/// Whoever brings an event to a lane that is held goes away again, relying on its holder.
+/// A process that adds an event to a held lane leaves, relying on the lane's holder.
 #[test]
 fn what_comes_while_a_one_shot_holds_the_lane_is_done_by_it() {
     let ws = Fixture::new();
@@ -242,7 +242,7 @@ fn what_comes_while_a_one_shot_holds_the_lane_is_done_by_it() {
 fn never_more_turns_at_once_than_the_agent_allows() {
     let ws = Fixture::new();
     ws.write("agents/pickle/AGENT.md", "---\nname: Pickle\nmax_concurrency: 2\n---\nYou are Pickle.\n");
-    // Every turn notes when it begins and ends; the log of both shows how many overlap.
+    // Every turn records its begin and end; the log of both shows the overlap.
     ws.model("slow", "provider: command, command: [sh, -c, \"echo + >> turns; sleep 0.05; echo - >> turns; echo ok\"]");
     for n in 0..12 {
         ws.claw(&["send", "--from", &format!("file:p{n}"), "hi"]).ok();
@@ -276,7 +276,7 @@ fn a_model_that_kills_its_own_watcher_costs_that_turn_only() {
     assert_eq!(supervisor.stop().code, 0);
 }
 
-/// Work that panics on one event, and does the others.
+/// A handler that panics on one event, and handles the others.
 struct Panics<'a>(&'a Workspace);
 
 impl Handler for Panics<'_> {
@@ -330,7 +330,7 @@ fn a_panic_in_one_turn_costs_that_event_one_of_its_lives_and_nobody_else_anythin
 #[test]
 fn a_supervisor_that_is_full_or_waits_does_not_spin() {
     let ws = Fixture::new();
-    // One turn that hangs on the only worker, other lanes behind it, and one that waits for a time.
+    // One turn that hangs on the only worker, other lanes behind it, and one that is due later.
     ws.config("max_concurrency: 1\n");
     ws.model("slow", "provider: command, command: [sh, -c, \"echo begun >> turns; sleep 30\"]");
     ws.write("agents/pickle/AGENT.md", "---\nname: Pickle\nmax_concurrency: 1\n---\nYou are Pickle.\n");
@@ -340,7 +340,7 @@ fn a_supervisor_that_is_full_or_waits_does_not_spin() {
     let supervisor = ws.supervise(&[]);
     ws.claw(&["send", "--from", "file:d", "--in", "1h", "later"]).ok();
     ws.eventually("a turn has begun", |ws| ws.path("turns").exists());
-    // Something new while there is still something old to be begun.
+    // A new event while an old one has not begun.
     send("file:e");
     ws.eventually("it is routed", |ws| ws.list("inbox/ready").len() == 3);
     let switches = || {
@@ -362,7 +362,7 @@ fn a_supervisor_that_is_full_or_waits_does_not_spin() {
     assert!(spent < 10, "{spent} switches in a second");
 }
 
-/// A pool takes the next event as soon as a slot is free: whoever sleeps until then would never have one.
+/// A pool takes the next event as soon as a slot is free: a process that sleeps until then would never get one.
 #[test]
 fn a_slot_that_somebody_waits_for_is_left_to_him() {
     let ws = Fixture::new();
@@ -387,8 +387,8 @@ fn a_slot_that_somebody_waits_for_is_left_to_him() {
     attempt(&groups, &nothing).unwrap();
 }
 
-/// Between its taking the first slot and its finding the second group full, that first one is promised to a
-/// sleeper: the file of the second is a FIFO here, whose opening waits until the sleeper is there.
+/// Between taking the first slot and finding the second group full, that first one is promised to a sleeping process:
+/// the file of the second group is a FIFO here, whose opening waits until the sleeping process exists.
 #[test]
 fn who_gives_a_promised_slot_back_wakes_whoever_waits_for_it() {
     use rustix::fs::{CWD, FileType, FlockOperation, Mode, OFlags, flock, mknodat, open};
@@ -420,7 +420,7 @@ fn who_gives_a_promised_slot_back_wakes_whoever_waits_for_it() {
     }
 }
 
-/// A sweep takes the file away while somebody waits for its lock: that lock guards nothing any more.
+/// A sweep removes the file while a process waits for its lock: that lock guards nothing any more.
 #[test]
 fn a_lock_whose_file_was_taken_away_is_taken_anew() {
     let ws = Fixture::new();

@@ -1,4 +1,4 @@
-//! Who answers where a model cannot be reached: the ones that are named, in their order, and it is said.
+//! Fallback models: used in the listed order if a model cannot be reached, with a message.
 
 use crate::common::servers::{JSON, OPENAI, Server, silence, whole};
 use crate::common::{Fixture, Ran};
@@ -41,7 +41,7 @@ fn the_next_one_answers_and_it_is_said_and_written_down() {
     assert_eq!((first.heard().len(), second.heard().len()), (1, 1));
     assert_eq!(second.heard()[0].body["model"], "m-other");
     assert!(ws.claw(&["log"]).ok().contains("other instead of mock"));
-    // What it took is the other one's.
+    // Its usage belongs to the other model.
     let usage = ws.claw(&["usage", "--by", "model"]).ok();
     assert!(usage.contains("other"), "{usage}");
 }
@@ -65,7 +65,7 @@ fn a_request_that_is_wrong_or_too_long_is_no_case_for_others() {
         let ws = workspace(&first, &[("other", &second)], "");
         ws.claw(&["ask", "-n", "2+2"]).fails(1);
     }
-    // Nor is a key that is not there.
+    // Neither is a missing key.
     let first = Server::saying(answer("four"));
     let ws = workspace(&first, &[("other", &second)], ", api_key_env: NOBODY_SETS_IT");
     ws.claw(&["ask", "-n", "2+2"]).fails(78);
@@ -81,7 +81,7 @@ fn a_key_that_is_refused_and_a_server_that_is_silent_are() {
         let ws = workspace(&first, &[("other", &second)], ", first_token_timeout: 200ms");
         assert_eq!(ws.claw(&["ask", "-n", "2+2"]).ok(), "four\n");
     }
-    // Nobody listens at port 1.
+    // No server listens at port 1.
     let ws = OPENAI.workspace(1, ", fallback: [offline]");
     let ran = ws.claw(&["ask", "-n", "remember that the door is red"]);
     assert!(ran.err.contains("asking offline instead"), "{}", ran.err);
@@ -111,7 +111,7 @@ fn another_provider_goes_on_with_a_turn_and_is_not_told_what_the_first_one_thoug
     assert_eq!(first.heard()[1].body["messages"][2]["reasoning_content"], "my secret thought");
     let body = &second.heard()[0].body;
     assert!(!body.to_string().contains("secret"), "{body}");
-    // A turn that did not begin with its own thought goes on without.
+    // A turn that did not begin with its own thinking continues without.
     assert!(body.get("thinking").is_none());
 }
 
@@ -121,7 +121,7 @@ fn a_stand_in_is_within_the_budget_and_its_slots() {
     let second = Server::saying(answer("four"));
     let ws = workspace(&first, &[("other", &second)], "");
     ws.config("budget:\n  day: {calls: 1}\n");
-    // The first one's request has left, and counts.
+    // The first one's request was sent, and counts.
     let err = ws.claw(&["ask", "-n", "2+2"]).fails(75);
     assert!(err.contains("the budget is spent"), "{err}");
     assert_eq!(second.heard().len(), 0);

@@ -1,4 +1,4 @@
-//! The house: who imports whom, and where the sharp tools lie.
+//! The house: imports between rooms, and the files that may use dangerous functions.
 
 use regex::Regex;
 use std::collections::{BTreeMap, BTreeSet};

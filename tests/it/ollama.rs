@@ -146,7 +146,7 @@ fn init_finds_a_server_on_this_machine_and_a_model_that_can_talk() {
         "ollama: {{provider: ollama, model: \"llama3.2:latest\", api_base: \"http://{host}\", num_ctx: 16384}}"
     );
     assert!(yaml.contains(&line), "{yaml}");
-    // A key in the environment is asked for first.
+    // A key in the environment is used first.
     let (said, yaml) = init("ANTHROPIC_API_KEY", "sk-ant");
     assert!(said.contains("model: claude"), "{said}");
     assert!(
@@ -161,7 +161,7 @@ fn a_proxy_of_the_environment_is_not_for_this_machine_and_no_proxy_is_heeded() {
     let ask = |ws: &Fixture, more: &[(&str, &str)]| -> Ran {
         ws.command(&["ask", "-n", "2+2"]).envs(more.iter().copied()).output().unwrap().into()
     };
-    // Nobody listens at port 1.
+    // No server listens at port 1.
     let ws = server.workspace(&OLLAMA, "");
     assert_eq!(ask(&ws, &[("http_proxy", "http://127.0.0.1:1"), ("HTTP_PROXY", "http://127.0.0.1:1")]).ok(), "four\n");
     let ws = Fixture::new();

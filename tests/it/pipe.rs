@@ -114,7 +114,7 @@ fn what_means_no_event_is_told_and_the_rest_of_the_list_is_done() {
     let ran = ws.piped(&["discard", "nope", "-", &c], &format!("{a}\nnope2\n{b}\n{a}\n"));
     assert_eq!((ran.code, ran.out), (65, format!("{a}\n{b}\n{c}\n")), "{}", ran.err);
     assert_eq!(ran.err.matches("no event's id ends with `nope").count(), 2, "{}", ran.err);
-    // The worst of what went wrong.
+    // The worst of the exit codes.
     let d = send();
     assert!(ws.claw(&["route", &d, "nope"]).fails(75).contains("no event's id ends with `nope`"));
     let nobody = ws.claw(&["approve", "nope", "nope2"]).fails(65);
@@ -150,7 +150,7 @@ fn a_lane_keeps_its_order() {
         (0..20).map(|n| ws.claw(&["send", &format!("remember fact {n}")]).ok().trim().to_owned()).collect();
     ws.claw(&["route"]).ok();
     let last = &ids[19];
-    // Seeing the last one through works off everything before it in its lane.
+    // Following the last event handles everything before it in its lane.
     assert_eq!(ws.claw(&["run-agent", last]).ok(), format!("{last}.m01\n{last}.r01\n"));
     let log = ws.read("sessions/pickle.cli-ann/log.jsonl");
     let answered: Vec<&str> = log.lines().filter(|l| l.contains(r#""t":"done""#)).collect();
@@ -168,7 +168,7 @@ fn a_delayed_message_stays_where_it_is_until_it_is_due() {
     assert_eq!(ws.list("inbox/new"), [format!("{due}~{id}.json")]);
     assert_eq!(ws.claw(&["route"]).ok(), "");
     ws.claw(&["route", &id]).fails(75);
-    // An id in the future is no reason for the clock to run ahead.
+    // An id in the future does not advance the clock.
     let next = ws.claw(&["send", "now"]).ok();
     assert!(next.trim() < id.as_str(), "{next} {id}");
     let now: jiff::Timestamp = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(11);
@@ -184,7 +184,7 @@ fn the_same_send_twice_is_one_event() {
     ws.claw(&["send", "--id", id, "hello"]).ok();
     assert_eq!(ws.list("inbox/new"), [format!("{id}.json")]);
     ws.shell("claw route | claw run-agent -").ok();
-    // Also when it has long been answered, and waits in the outbox.
+    // Also if it was answered long ago, and waits in the outbox.
     ws.claw(&["send", "--id", id, "hello"]).ok();
     assert_eq!(ws.shell("claw route | claw run-agent -").ok(), format!("{id}.r01\n"));
     assert_eq!(ws.list("outbox/ready"), [format!("{id}.r01~cli-ann~0.json")]);

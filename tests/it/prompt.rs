@@ -1,4 +1,4 @@
-//! The prompt, end to end: what is shown is what is sent, and what is stable is byte-identical.
+//! The prompt, end to end: the printed prompt equals the sent one, and stable parts are byte-identical.
 
 use crate::common::Fixture;
 use crate::common::strict::{Answer, Script, Strict};
@@ -11,7 +11,7 @@ fn hello(_: usize, _: &[String]) -> Answer {
     ("Hello.", vec![])
 }
 
-/// Makes a skill, and then says that it did.
+/// Makes a skill, and then reports it.
 fn make(step: usize, _: &[String]) -> Answer {
     let skill = "mkdir -p skills/new && printf -- '---\\nname: new\\ndescription: d\\n---\\nx\\n' >skills/new/SKILL.md";
     match step {
@@ -22,7 +22,7 @@ fn make(step: usize, _: &[String]) -> Answer {
 
 const SCRIPTS: &[(&str, Script)] = &[("script:hello", hello), ("script:make", make)];
 
-/// A workspace at a fixed time, so that the same is said twice.
+/// A workspace at a fixed time, so that the prompt is the same twice.
 fn claw(ws: &Fixture, arguments: &[&str]) -> crate::common::Ran {
     ws.command(arguments).env("CLAW_NOW", "2026-11-21T08:05:00Z").output().unwrap().into()
 }
@@ -50,7 +50,7 @@ fn what_is_shown_is_exactly_what_is_sent() {
     assert_eq!(Value::from(tools), shown["tools"]);
 }
 
-/// A prompt without the owner's rules, without a tool or without a skill is not the one that the owner wrote.
+/// A prompt without the owner's rules, a tool or a skill is not the prompt that the owner wrote.
 #[test]
 fn what_cannot_be_opened_for_a_while_is_not_left_out() {
     let ws = Fixture::new();

@@ -1,11 +1,11 @@
-//! Skills, end to end: what agents are offered, what they are told, and what of it may be run.
+//! Skills, end to end: the offered list, the text for agents, and the runnable scripts.
 
 use crate::common::Fixture;
 use crate::common::strict::{Answer, Script, Strict};
 use serde_json::{Value, json};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-/// Learns a skill, and says what it was told.
+/// Learns a skill, and reports the answer.
 fn learn(step: usize, results: &[String]) -> Answer {
     match step {
         0 => ("", vec![("skill", json!({"skill_name": "weather"}))]),
@@ -14,7 +14,7 @@ fn learn(step: usize, results: &[String]) -> Answer {
     }
 }
 
-/// Asks for what it cannot have, and ends when it was told so each time.
+/// Asks for unavailable skills, and ends after the errors.
 fn stray(step: usize, results: &[String]) -> Answer {
     let ask = |name: &str| ("skill", json!({"skill_name": name}));
     match step {
@@ -122,7 +122,7 @@ fn a_script_is_inert_until_it_is_approved_and_again_when_it_changes() {
     assert!(ws.claw(&["skills", "show", "weather"]).ok().contains("look.sh (20 bytes, a script that may be run)"));
     assert_eq!(ws.claw(&["skills", "approve", "weather"]).ok(), "", "there is nothing left");
 
-    // As long as before, so that only the content tells.
+    // The same length as before, so that only the content differs.
     ws.write("skills/weather/scripts/look.sh", "#!/bin/sh\necho blub\n");
     assert_eq!(role(), "inert");
     ws.claw(&["skills", "approve", "weather"]).ok();

@@ -5,7 +5,7 @@ use crate::common::{Fixture, Ran};
 use serde_json::json;
 use std::process::Child;
 
-/// A workspace whose model is a program: it says what it is sent last, or hangs on a gate that nobody opens.
+/// A workspace whose model is a program: it repeats the last message, or hangs on a gate that never opens.
 fn hanging() -> Fixture {
     let ws = Fixture::new();
     ws.write("model.sh", "cat >request; if grep -q 'hang\"}\\]' request; then : >hangs; read x <gate; fi; echo fine\n");
@@ -40,7 +40,7 @@ fn a_command_goes_the_way_of_every_event() {
     let read = |place: &str| ws.read(&format!("outbox/files/{place}/{}", ws.list(&format!("outbox/files/{place}"))[0]));
     assert_eq!(read("a"), help);
     assert!(read("b").starts_with("there is no command `/hlep` (did you mean `/help`? "), "{}", read("b"));
-    // Nothing of it is a conversation.
+    // None of it is part of a conversation.
     assert_eq!(ws.list("sessions"), [""; 0]);
     assert_eq!((ws.pending(), ws.list("inbox/failed")), (vec![], vec![]));
 }
@@ -234,7 +234,7 @@ fn stop_reaches_a_server_that_says_nothing() {
     ws.model("silent", &format!("provider: openai, model: m, api_base: '{base}'"));
     let turn = ws.command(&["ask", "-n", "-s", "t", "hang"]).spawn().unwrap();
     let _taken = server.accept().unwrap();
-    // The one that was asked last is meant where none is named.
+    // Without a name it means the last pending one.
     assert!(ws.claw(&["ask", "-n", "/stop"]).ok().contains("is stopped"));
     assert_eq!(ended(turn).ok(), "I was stopped.\n");
 }
@@ -282,14 +282,14 @@ fn new_begins_another_session_and_a_second_copy_stays_in_the_old_one() {
     assert!(said.starts_with("A new conversation begins here, with pickle, in session pickle.cli-ann+20"), "{said}");
     assert!(!pipe(&ws, "'what is the cat?'").contains("Tama"));
     assert_eq!(ws.list("sessions"), ["pickle.cli-ann".to_owned(), session.clone()]);
-    // The platform tells of the first message again.
+    // The platform repeats the first message.
     std::fs::remove_file(ws.path(&format!("inbox/done/2026-01-01/{old}.json"))).unwrap();
     ws.claw(&copy).ok();
     ws.claw(&["route"]).ok();
     assert_eq!(ws.list("inbox/ready"), [format!("{old}~pickle.cli-ann~0.json")]);
     ws.claw(&["tick"]).ok();
     assert_eq!(ws.read("sessions/pickle.cli-ann/log.jsonl").lines().count(), 3);
-    // One that names its session cannot be moved from it.
+    // An event that names its session cannot be moved from it.
     assert!(pipe(&ws, "--session work /new").contains("names its session"));
 }
 
@@ -315,7 +315,7 @@ fn a_command_that_cannot_be_done_is_told_as_a_fault() {
         assert!(ws.piped(&["chat"], command).fails(code).contains(said));
     }
     assert_eq!(ws.pending(), [""; 0]);
-    // Elsewhere it is an answer as any other.
+    // In other places it is an ordinary answer.
     assert!(pipe(&ws, "/approve\\ nope").starts_with(said));
 }
 
@@ -358,7 +358,7 @@ fn skills_and_crons_are_listed_and_shown() {
     assert_eq!(ask("/skills"), "there are no skills (make skills/NAME/SKILL.md)\n");
 }
 
-/// A workspace where a call waits for the owner's word, and the word's id.
+/// A workspace with a pending approval, and its id.
 fn asking(server: &Strict) -> (Fixture, String) {
     let ws = strict(server);
     ws.write("tools/block", "#!/bin/sh\necho x >>files/acted\n");

@@ -1,4 +1,4 @@
-//! The shared task list: files that anybody may write, claims that only one has, and agents that are woken.
+//! The shared task list: files that anyone may write, exclusive claims, and agents that it wakes.
 
 use crate::common::proof::{self, Proof};
 use crate::common::scenes::{Faults, copy, recover, synced, trusted};
@@ -15,7 +15,7 @@ use std::process::Child;
 
 const STATES: [&str; 3] = ["open", "claimed", "done"];
 
-/// Every file in `tasks/`, but for what keeps its folders in git.
+/// Every file in `tasks/`, except those that keep its folders in git.
 fn files(ws: &Fixture) -> Vec<String> {
     let of = |state: &&str| {
         let dir = format!("tasks/{state}");
@@ -35,7 +35,7 @@ fn a_task_is_a_file_and_its_folder_is_its_state() {
     let id = ws.claw(&["tasks", "add", "Water", "the", "plants"]).ok().trim().to_owned();
     let text = ws.read(&format!("tasks/open/{id}.md"));
     assert!(text.starts_with("---\ntitle: Water the plants\ncreated: ") && text.contains("\nby: cli:ann\n"), "{text}");
-    // What any editor leaves there is one, too.
+    // A file from any editor is a task, too.
     ws.write("tasks/open/buy milk.md", "# Buy milk\n\nTwo of them.\n");
     let listed = ws.claw(&["tasks", "list"]).ok();
     assert!(listed.contains("open     Water the plants\n") && listed.contains("open     Buy milk\n"), "{listed}");
@@ -99,14 +99,14 @@ fn of_many_who_claim_at_once_exactly_one_has_it() {
         children.into_iter().map(|child| child.wait_with_output().unwrap().into()).collect()
     };
     for round in 0..rounds {
-        // One that all want.
+        // One task for all of them.
         let one = format!("one-{round}");
         ws.write(&format!("tasks/open/{one}.md"), "x\n");
         let ran = end(start(&["tasks", "claim", &one]));
         let won = ran.iter().filter(|ran| ran.code == 0 && ran.out.trim() == one).count();
         let lost = ran.iter().filter(|ran| ran.code == 75 && ran.err.contains("is claimed by")).count();
         assert_eq!((won, lost), (1, many - 1), "{ran:#?}");
-        // Fewer than there are who want any.
+        // Fewer tasks than claimers.
         for n in 0..many - 3 {
             ws.write(&format!("tasks/open/some-{round}-{n}.md"), "x\n");
         }
@@ -127,23 +127,23 @@ fn a_claim_with_a_command_holds_while_anything_of_it_runs() {
     let child = ws.command(&command).spawn().unwrap();
     ws.eventually("it runs", |ws| std::fs::read_to_string(ws.path("begun")).is_ok_and(|text| text == "job\n"));
     assert!(ws.claw(&["tasks", "claim", "job"]).fails(75).contains("job is claimed by cli:ann"));
-    // Killed, it can say nothing any more.
+    // A killed claimer reports nothing.
     kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGKILL).unwrap();
     child.wait_with_output().unwrap();
     assert_eq!(ws.claw(&["tasks", "claim", "job", "--", "sh", "-c", "exit 3"]).code, 3);
-    // And one that says itself that it is done.
+    // A claimer that finishes by itself.
     let done = ws.shell("claw tasks claim job -- sh -c 'claw tasks done $CLAW_TASK'");
     assert_eq!((done.ok().as_str(), files(&ws)), ("job\n", vec!["done/job.md".to_owned()]));
     assert!(ws.claw(&["tasks", "claim", "nothing", "--", "true"]).fails(65).contains("there is no task"));
 }
 
-/// The name that a claim tells: the first word of its second line.
+/// The name in the answer to a claim: the first word of its second line.
 fn claimed(results: &[String]) -> String {
     let line = results.first().and_then(|result| result.lines().nth(1)).unwrap_or_default();
     line.split(" (").next().unwrap_or_default().to_owned()
 }
 
-/// Claims what it is told of, and does it.
+/// Claims the announced task, and finishes it.
 fn diligent(step: usize, results: &[String]) -> Answer {
     match step {
         0 => ("", vec![("tasks", json!({"action": "claim"}))]),
@@ -152,7 +152,7 @@ fn diligent(step: usize, results: &[String]) -> Answer {
     }
 }
 
-/// Claims it, and forgets about it.
+/// Claims it, and never finishes.
 fn lazy(step: usize, _: &[String]) -> Answer {
     match step {
         0 => ("", vec![("tasks", json!({"action": "claim"}))]),
@@ -160,7 +160,7 @@ fn lazy(step: usize, _: &[String]) -> Answer {
     }
 }
 
-/// Claims it, and must be allowed what it takes.
+/// Claims it, and needs an approval.
 fn careful(step: usize, _: &[String]) -> Answer {
     match step {
         0 => ("", vec![("tasks", json!({"action": "claim"}))]),
@@ -169,7 +169,7 @@ fn careful(step: usize, _: &[String]) -> Answer {
     }
 }
 
-/// Puts another one on the list.
+/// Adds another task to the list.
 fn generous(step: usize, _: &[String]) -> Answer {
     match step {
         0 => ("", vec![("tasks", json!({"action": "add", "text": "Sweep the yard\n\nAll of it."}))]),
@@ -204,7 +204,7 @@ fn an_agent_that_watches_is_woken_once_by_an_open_task() {
     let done = ws.read("tasks/done/floor.md");
     assert!(done.contains("done_by: agent:bob\n") && done.ends_with("## Result\n\nSwept.\n"), "{done}");
     assert_eq!(ws.list("sessions"), ["bob.task-floor"]);
-    // Put back by hand it is no news to whoever has done it, and touched neither.
+    // Put back by hand it is not announced again to the agent that finished it, and neither changes.
     assert_eq!(ws.shell("mv tasks/done/floor.md tasks/open/; touch tasks/open/floor.md").code, 0);
     for _ in 0..2 {
         ws.claw(&["tick"]).ok();
@@ -253,7 +253,7 @@ fn a_supervisor_hears_of_tasks_whoever_makes_them() {
     let yard = tasks(&ws).into_iter().find(|task| task["title"] == "Sweep the yard").unwrap();
     assert_eq!((&yard["by"], &yard["done_by"]), (&json!("agent:pickle"), &json!("agent:bob")));
     assert!(yard["id"].as_str().unwrap().ends_with(".t01"), "{yard}");
-    // A claim that a killed command had is free without anybody's asking.
+    // The claim of a killed command is free without a request.
     ws.write("tasks/claimed/cellar.md", "---\nclaimed_by: cli:ann\nprocess: true\n---\nSweep the cellar\n");
     ws.write("tasks/open/attic.md", "Sweep the attic\n");
     ws.eventually("attic and cellar are swept", |ws| answers(ws).len() == 4);
@@ -268,7 +268,7 @@ fn a_claim_holds_while_its_turn_can_go_on() {
     watching(&server, &ws, &["bob"]);
     let held = "---\nclaimed_by: agent:bob\nsession: bob.task-floor\n---\nSweep the floor\n";
     ws.write("tasks/claimed/floor.md", held);
-    // An orphan of a killed worker: whoever comes resumes it.
+    // The orphan of a killed worker: the next worker resumes it.
     let id = "20261121T004130.123456Z-floor.bob.w01";
     let event = json!({"v": 1, "id": id, "kind": "message", "from": "task:floor", "reply_to": "file:home", "agent": "bob",
         "session": "bob.task-floor", "content": "Sweep", "created_at": "2026-11-21T00:41:30Z"});
@@ -276,7 +276,7 @@ fn a_claim_holds_while_its_turn_can_go_on() {
     assert!(ws.claw(&["tasks", "claim", "floor"]).fails(75).contains("claimed by agent:bob, in bob.task-floor"));
     ws.claw(&["tasks", "list"]).ok();
     assert_eq!(files(&ws), ["claimed/floor.md"]);
-    // Nobody goes on with it.
+    // No worker continues it.
     ws.claw(&["discard", id]).ok();
     assert_eq!(ws.claw(&["tasks", "claim", "floor"]).ok(), "floor\n");
 }
@@ -307,7 +307,7 @@ fn a_claim_holds_while_its_session_waits_for_the_owners_word_also_where_that_can
     assert!(opened > 5, "{opened}");
 }
 
-/// What is wrong with the list, however a command on it was disturbed: one file of that name, which reads.
+/// The violations of the list after a disturbed command: there must be one valid file of that name.
 fn wrong(ws: &Fixture, name: &str) -> Vec<String> {
     let found: Vec<String> = files(ws).into_iter().filter(|file| !file.contains("/.")).collect();
     let is_one = found.len() == 1 && found[0].ends_with(&format!("/{name}.md"));
@@ -345,7 +345,7 @@ fn commands(name: &'static str, faults: Faults) {
                 judge: &|ws, _| {
                     recover(ws);
                     let mut found = wrong(ws, "job");
-                    // Whatever happened, the task can be done now, and has its result once.
+                    // After any disturbance the task can be done now, and has its result once.
                     let done = ws.claw(&["tasks", "done", "job", "--result", "Fine."]);
                     let text = std::fs::read_to_string(ws.path("tasks/done/job.md")).unwrap_or_default();
                     if done.code != 0 || text.matches("Fine.").count() != 1 {

@@ -8,7 +8,7 @@ fn call(name: &'static str, arguments: Value) -> (&'static str, Value) {
     (name, arguments)
 }
 
-/// Reads, then notes and acts, then says what came of it.
+/// Reads, then saves a note and acts, then reports the results.
 fn work(step: usize, results: &[String]) -> Answer {
     match step {
         0 => ("I look.", vec![call("recall", json!({"query": "NAS"})), call("recall", json!({"query": "printer"}))]),
@@ -20,17 +20,17 @@ fn work(step: usize, results: &[String]) -> Answer {
     }
 }
 
-/// Whatever it is told, it says the same.
+/// Always gives the same answer.
 fn stubborn(_: usize, _: &[String]) -> Answer {
     ("", vec![call("recall", json!({"query": "nothing"}))])
 }
 
-/// It never comes to an end, but does something new every time.
+/// Never ends, but makes a new call every time.
 fn endless(step: usize, _: &[String]) -> Answer {
     ("", vec![call("recall", json!({"query": format!("word{step}")}))])
 }
 
-/// It writes nonsense, and ends when it has been told so.
+/// Makes invalid calls, and ends after the errors.
 fn broken(step: usize, results: &[String]) -> Answer {
     match step {
         0 => (
@@ -64,7 +64,7 @@ fn crash(step: usize, results: &[String]) -> Answer {
     }
 }
 
-/// It acts, and has nothing to say about it.
+/// Acts, without a final text.
 fn mute(step: usize, _: &[String]) -> Answer {
     if step == 0 { ("", vec![call("act", json!({"line": 1}))]) } else { (" ", vec![]) }
 }
@@ -84,7 +84,7 @@ const SCRIPTS: &[(&str, Script)] = &[
     ("script:absent", absent),
 ];
 
-/// A workspace with a tool that leaves a line for every run.
+/// A workspace with a tool that appends a line per run.
 fn workspace(server: &Strict) -> Fixture {
     let ws = Fixture::new();
     server.model(&ws);
@@ -111,7 +111,7 @@ fn a_turn_of_many_steps_ends_with_one_answer() {
     assert_eq!(ask(&ws, "script:work"), "All done.");
     assert_eq!(ws.read("files/acted"), "{\"line\":1}\n");
     assert!(ws.claw(&["recall", "fact"]).ok().contains("fact"));
-    // The next turn is sent all of it, and it is valid.
+    // The next turn sends all of it, and it is valid.
     assert_eq!(ask(&ws, "script:work again"), "All done.");
     assert_eq!(server.broken(), [""; 0]);
     let roles: Vec<Value> =
@@ -198,7 +198,7 @@ fn what_runs_in_the_background_may_say_nothing() {
     ws.claw(&["tick"]).ok();
     assert_eq!((server.asked("script:absent", 0), ws.done("inbox").len()), (1, 1));
     assert_eq!((ws.done("outbox"), ws.list("outbox/failed"), ws.pending()), (vec![], vec![], vec![]));
-    // What it said is part of the conversation all the same.
+    // The model's text is part of the conversation all the same.
     ws.write("inbox/x.json", &json!({"kind": "cron", "from": "cron:x", "content": "script:mute"}).to_string());
     ws.claw(&["tick"]).ok();
     assert_eq!((server.broken(), ws.done("inbox").len(), ws.done("outbox")), (vec![], 2, vec![]));

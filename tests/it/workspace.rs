@@ -1,5 +1,5 @@
-//! The workspace itself: made without overwriting, looked over by `check`, beside somebody's git, on
-//! a disk that is read-only or full, and kept small.
+//! The workspace itself: created without overwriting, checked by `check`, beside a foreign git repository, on a
+//! read-only or full disk, and pruned.
 
 use crate::common::{Fixture, Ran, skipped};
 use regex::Regex;
@@ -10,7 +10,7 @@ fn days(days: i64) -> String {
     (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * days)).to_string()
 }
 
-/// An id for now, told apart by `tail`.
+/// An id for now, distinguished by `tail`.
 fn id(tail: &str) -> String {
     format!("{}-{tail}", jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S.000000Z"))
 }
@@ -25,7 +25,7 @@ fn has_git(ws: &Fixture) -> bool {
 
 const GIT: &str = "git -c user.name=ann -c user.email=ann@localhost";
 
-/// Everything that git knows of a repository: its commit, its index, what is changed.
+/// The state of a git repository: its commit, its index, its changes.
 fn git_state(ws: &Fixture, folder: &str) -> String {
     ws.shell(&format!("cd '{folder}' && git rev-parse HEAD; git ls-files -s; git diff --cached; git diff")).out
 }
@@ -99,7 +99,7 @@ fn init_and_notes_below_a_git_hook_leave_the_hooks_repository_alone() {
     ))
     .ok();
     let state = git_state(&ws, "outer");
-    // What git sets for its hooks.
+    // Variables that git sets for its hooks.
     let hook = format!(
         "cd outer && export GIT_DIR={0}/outer/.git GIT_INDEX_FILE={0}/outer/.git/index GIT_WORK_TREE={0}/outer GIT_PREFIX=",
         ws.root.display()
@@ -178,8 +178,8 @@ fn a_fresh_workspace_is_in_order() {
     assert_eq!(ws.claw(&["check"]).ok(), "everything is in order\n");
 }
 
-/// What is wrong: the file and its text (`+` appends), what `check` says (a pattern), and whether it
-/// is an error.
+/// The mistakes: the file and its text (`+` appends), the output of `check` (a pattern), and whether it is an
+/// error.
 const WRONG: &[(&str, &str, &str, bool)] = &[
     (
         "claw.yaml",
@@ -356,7 +356,7 @@ fn check_says_the_line_of_what_stands_in_a_file() {
     let place = Regex::new(r"^[^ :]+:(\d+):\d+: ").unwrap();
     let mut without = Vec::new();
     for (file, text, ..) in WRONG.iter().filter(|(.., is_error)| *is_error) {
-        // The last word of the text is what is wrong, where it is a file that is there.
+        // The last word of the text is the mistake, if it is an existing file.
         let is_there = file.ends_with("claw.yaml") || (file.ends_with(".md") && !text.ends_with("---\n"));
         if !is_there || file.ends_with("notes.md") || file.contains('ü') {
             continue;
@@ -445,7 +445,7 @@ fn a_workspace_that_is_not_there_is_said_with_the_way_to_make_it() {
     assert!(err.contains("file is no folder") && !err.contains("init"), "{err}");
 }
 
-/// Every file below a folder, with what is in it.
+/// Every file below a folder, with its contents.
 fn tree(ws: &Fixture) -> Vec<(String, Vec<u8>)> {
     let all = walkdir::WalkDir::new(&ws.root).sort_by_file_name().into_iter().flatten();
     let files = all.filter(|e| e.file_type().is_file());
@@ -652,7 +652,7 @@ fn what_has_failed_is_kept_with_what_it_had_already_done() {
     let event = format!(
         r#"{{"v":1,"id":"{id}","kind":"message","from":"agent:pickle","reply_to":"file:x","content":"hello","created_at":"{now}"}}"#
     );
-    // Handed over to a reader who has taken it; then its worker was killed once too often.
+    // Delivered, and its reader has taken it; then its worker was killed once too often.
     ws.write(&format!("outbox/run/{id}~file-x~3c2.json"), &event);
     ws.write(&format!("outbox/done/{}/{id}.receipt", now.strftime("%Y-%m-%d")), "ready\n");
     ws.claw(&["tick"]).fails(1);
