@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::io::Write;
 
 #[test]
-fn an_answer_is_streamed_and_the_conversation_goes_back() {
+fn answer_is_streamed_and_conversation_is_sent_back() {
     conformance::plain(&ANTHROPIC);
 }
 
@@ -33,7 +33,7 @@ fn an_answer_that_is_cut_off_is_no_answer() {
 }
 
 #[test]
-fn errors_mean_what_their_status_says() {
+fn error_kind_follows_the_status() {
     conformance::errors(&ANTHROPIC);
 }
 
@@ -75,7 +75,7 @@ fn answer(reason: &str, said: &str) -> String {
 }
 
 #[test]
-fn the_request_is_what_the_service_wants_with_marks_on_what_stays() {
+fn request_is_valid_and_marks_stable_parts_for_the_cache() {
     let server = Server::saying(answer("end_turn", "four"));
     let ws = server.workspace(&ANTHROPIC, ", api_key_env: MOCK_KEY, temperature: 0.5, max_tokens: 900");
     let ran: Ran = ws.command(&["ask", "-n", "--json", "2+2"]).env("MOCK_KEY", KEY).output().unwrap().into();
@@ -113,7 +113,7 @@ fn the_request_is_what_the_service_wants_with_marks_on_what_stays() {
 }
 
 #[test]
-fn who_thinks_has_no_temperature_and_room_for_an_answer_besides() {
+fn thinking_drops_temperature_and_leaves_room_for_the_answer() {
     let server = Server::saying(answer("end_turn", "four"));
     let ws = server.workspace(&ANTHROPIC, ", temperature: 0.5, max_tokens: 900, thinking: 2000");
     ws.claw(&["ask", "-n", "2+2"]).ok();
@@ -126,7 +126,7 @@ fn who_thinks_has_no_temperature_and_room_for_an_answer_besides() {
 }
 
 #[test]
-fn thoughts_go_back_unchanged_and_to_nobody_else() {
+fn thinking_is_sent_back_unchanged_to_the_same_model_only() {
     let thinking = json!({"type": "thinking", "thinking": "", "signature": ""});
     let calls = events(
         &[
@@ -205,7 +205,7 @@ fn why_an_answer_ended_is_heeded() {
 }
 
 #[test]
-fn the_services_own_key_is_looked_for_and_told_to_nobody_else() {
+fn key_from_the_environment_is_sent_to_its_service_only() {
     let server = Server::saying(answer("end_turn", "four"));
     let ws = server.workspace(&ANTHROPIC, "");
     let ran: Ran = ws.command(&["ask", "-n", "2+2"]).env("ANTHROPIC_API_KEY", KEY).output().unwrap().into();

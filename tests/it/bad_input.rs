@@ -110,7 +110,7 @@ fn bad_events_in_new_fail_with_their_reason_and_the_good_one_is_answered() {
 }
 
 #[test]
-fn bad_events_in_ready_fail_with_their_reason_and_hold_up_nobody_in_their_lane() {
+fn bad_events_in_ready_fail_and_do_not_block_their_lane() {
     let ws = Fixture::new();
     let name = |id: &str| format!("inbox/ready/{id}~pickle.file-good~0.json");
     let written = write_all_wrong(&ws, "file:good", |wrong| (name(&id(wrong)), id(wrong)));
@@ -123,7 +123,7 @@ fn bad_events_in_ready_fail_with_their_reason_and_hold_up_nobody_in_their_lane()
 }
 
 #[test]
-fn bad_events_in_the_outbox_fail_with_their_reason_and_hold_up_nobody_in_their_lane() {
+fn bad_events_in_the_outbox_fail_and_do_not_block_their_lane() {
     let ws = Fixture::new();
     let name = |id: &str| format!("outbox/ready/{id}~file-good~0.json");
     let written = write_all_wrong(&ws, "file:good", |wrong| (name(&id(wrong)), id(wrong)));
@@ -146,7 +146,7 @@ fn an_event_in_anothers_file_fails_with_both_ids() {
 }
 
 #[test]
-fn every_command_that_routes_says_which_event_failed_and_ends_with_1() {
+fn routing_commands_report_failed_events_and_exit_1() {
     for command in ["route", "tick"] {
         let ws = Fixture::new();
         ws.write(&format!("inbox/new/{}.json", id("bad")), "{}");
@@ -156,7 +156,7 @@ fn every_command_that_routes_says_which_event_failed_and_ends_with_1() {
 }
 
 #[test]
-fn every_command_that_takes_drops_says_which_failed_and_ends_with_1() {
+fn drop_taking_commands_report_failed_drops_and_exit_1() {
     for (command, mailbox) in [("route", "inbox"), ("tick", "inbox"), ("deliver", "outbox"), ("tick", "outbox")] {
         let ws = Fixture::new();
         ws.write(&format!("{mailbox}/torn.json"), "{");
@@ -443,7 +443,7 @@ fn a_full_stdout_is_an_error_and_loses_nothing() {
 }
 
 #[test]
-fn an_answer_that_nobody_could_read_is_kept_for_deliver() {
+fn unprintable_answer_is_kept_for_deliver() {
     let ws = Fixture::new();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
@@ -544,7 +544,7 @@ fn a_note_of_any_characters_is_written_and_committed() {
 }
 
 #[test]
-fn a_repository_that_is_broken_is_said_and_not_taken_for_a_committed_one() {
+fn broken_repository_is_reported_as_not_committed() {
     let ws = Fixture::new();
     if !ws.path(".git").exists() {
         return skipped("there is no git");
@@ -556,7 +556,7 @@ fn a_repository_that_is_broken_is_said_and_not_taken_for_a_committed_one() {
 }
 
 #[test]
-fn a_lock_of_git_from_before_the_machine_was_started_holds_up_nobody() {
+fn git_lock_older_than_the_boot_is_removed() {
     let ws = Fixture::new();
     if !ws.path(".git").exists() {
         return skipped("there is no git");
@@ -669,7 +669,7 @@ fn a_workspace_of_another_user_is_refused() {
 }
 
 #[test]
-fn an_unknown_key_warns_with_its_place_and_a_guess_and_everything_goes_on() {
+fn unknown_key_warns_with_place_and_suggestion() {
     let ws = Fixture::new();
     ws.config("default_agnet: cookie\n");
     let line = ws.read("claw.yaml").lines().position(|l| l.starts_with("default_agnet")).unwrap() + 1;
@@ -682,7 +682,7 @@ fn an_unknown_key_warns_with_its_place_and_a_guess_and_everything_goes_on() {
 }
 
 #[test]
-fn a_broken_claw_yaml_is_said_with_line_and_column_by_every_command_that_needs_it() {
+fn broken_claw_yaml_is_reported_with_line_and_column() {
     let place = Regex::new(r"claw\.yaml:\d+:\d+: ").unwrap();
     for (broken, at_line) in [("keep: [1,\n", None), ("max_concurrency: many\n", Some(2)), ("a: b: c\n", Some(2))] {
         let ws = Fixture::new();
@@ -786,7 +786,7 @@ fn front_matter_made_to_hang_the_reader_is_over_soon() {
 }
 
 #[test]
-fn a_stdin_that_stays_open_does_not_keep_anybody_waiting_who_does_not_read_it() {
+fn open_stdin_does_not_block_commands_that_ignore_it() {
     let ws = Fixture::new();
     let (reader, mut writer) = std::io::pipe().unwrap();
     for arguments in [&["ask", "-n", "hello"][..], &["send", "hello"], &["tick"], &["status"]] {

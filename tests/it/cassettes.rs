@@ -58,7 +58,7 @@ fn log(ws: &Fixture) -> Vec<Value> {
 }
 
 #[test]
-fn what_was_recorded_answers_again_with_nobody_there() {
+fn recording_is_replayed_without_a_server() {
     let Some(port) = mock() else { return };
     for (provider, base) in [("openai", "/v1"), ("anthropic", ""), ("ollama", "")] {
         let base = format!("http://127.0.0.1:{port}{base}");
@@ -98,7 +98,7 @@ fn what_was_recorded_answers_again_with_nobody_there() {
 }
 
 #[test]
-fn another_question_is_told_with_all_that_differs_and_is_not_answered() {
+fn different_request_fails_with_all_differences() {
     let ws = with_model("provider: command, command: [sh, -c, 'cat >/dev/null; echo four'], model: small");
     let file = ws.dir.path().join("tape.jsonl");
     let record = ["--record", file.to_str().unwrap()];
@@ -155,7 +155,7 @@ fn saying(pieces: &'static [&'static [u8]]) -> u16 {
 }
 
 #[test]
-fn a_refusal_and_an_answer_that_is_cut_off_are_what_they_were() {
+fn refusal_and_interrupted_answer_are_replayed() {
     let cases: [(&[&[u8]], i32); 3] = [
         (&[b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 7\r\nset-cookie: a=b\r\nconnection: close\r\n\r\n{\"error\": {\"message\": \"slow down\"}}"], 75),
         (&[b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 999\r\n\r\ndata: {\"choices\": [{\"delta\": {\"content\": \"ha\"}}]}\n\n"], 69),
@@ -174,7 +174,7 @@ fn a_refusal_and_an_answer_that_is_cut_off_are_what_they_were() {
 }
 
 #[test]
-fn a_key_that_a_server_says_back_is_not_on_the_cassette() {
+fn key_echoed_by_a_server_is_not_recorded() {
     // Cut in two within the stream, and in the request: a tool has printed it.
     let port = saying(&[
         b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\ndata: {\"choices\": [{\"delta\": {\"content\": \"your key is sk-cassette-01234",
@@ -194,7 +194,7 @@ fn a_key_that_a_server_says_back_is_not_on_the_cassette() {
 }
 
 #[test]
-fn nothing_is_recorded_into_what_is_no_cassette() {
+fn recording_refuses_a_file_that_is_no_cassette() {
     let ws = with_model("provider: command, command: [echo, four]");
     let before = ws.read("claw.yaml");
     let err = fixed(&ws, &["ask", "-n", "hello", "--record", "claw.yaml"]).fails(78);
@@ -217,7 +217,7 @@ fn nothing_is_recorded_into_what_is_no_cassette() {
 }
 
 #[test]
-fn how_far_it_is_played_is_known_by_what_stands_on_it() {
+fn position_belongs_to_the_contents_of_the_cassette() {
     let ws = with_model("provider: command, command: [sh, -c, 'cat >/dev/null; cat answer']");
     let file = ws.dir.path().join("tape.jsonl");
     let record = |answer: &str| {

@@ -62,7 +62,7 @@ fn lines(ws: &Fixture, name: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_program_reads_the_event_and_its_attempt_and_what_it_prints_is_the_receipt() {
+fn program_reads_event_and_attempt_and_prints_the_receipt() {
     let ws = with_program("cat >got.json; env | grep ^CLAW_ | sort >env.txt; echo posted as 17");
     let id = put(&ws, "outbox/ready", "one", "exec:say", "0");
     ws.claw(&["tick"]).ok();
@@ -114,7 +114,7 @@ fn later_means_waiting_longer_each_time_with_every_attempt_counted() {
 }
 
 #[test]
-fn what_waits_holds_up_its_own_destination_alone() {
+fn waiting_delivery_blocks_its_own_destination_only() {
     let ws = with_program("exit 75");
     put(&ws, "outbox/ready", "one", "exec:say", "0");
     put(&ws, "outbox/ready", "two", "exec:say", "0");
@@ -125,7 +125,7 @@ fn what_waits_holds_up_its_own_destination_alone() {
 }
 
 #[test]
-fn any_other_exit_fails_with_what_the_program_said_and_retry_delivers() {
+fn other_exit_code_fails_with_the_programs_message_and_retry_delivers() {
     let ws = with_program("[ -e open ] || { echo first; echo boom >&2; exit 1; }");
     let id = put(&ws, "outbox/ready", "one", "exec:say", "0");
     assert!(ws.claw(&["tick"]).fails(1).contains("exit 1: boom"));
@@ -196,7 +196,7 @@ fn deliver_until(ws: &Fixture, what: &str, is_so: impl Fn(&Fixture) -> bool) {
 }
 
 #[test]
-fn after_a_killed_worker_the_program_is_told_that_it_may_repeat() {
+fn after_a_killed_worker_the_repeat_is_marked() {
     let ws = with_program(HANGS);
     let id = put(&ws, "outbox/ready", "one", "exec:say", "0");
     kill_in_the_middle(&ws);
@@ -250,7 +250,7 @@ fn a_program_whose_receipt_is_there_is_not_run_again() {
 }
 
 #[test]
-fn whoever_waits_for_a_lane_gets_it_when_the_killed_holders_programs_are_dead() {
+fn lane_is_free_when_the_killed_holders_programs_are_dead() {
     // Killing this many takes a while, and until then the lane is held.
     let ws = with_program("[ -e then ] && exit 0; for n in $(seq 100); do sleep 600 & done; echo >ready; wait");
     let id = put(&ws, "outbox/ready", "one", "exec:say", "0");
@@ -330,7 +330,7 @@ fn a_message_to_a_file_arrives_once_wherever_its_worker_was_killed() {
 }
 
 #[test]
-fn a_second_copy_of_what_a_reader_has_taken_is_not_delivered() {
+fn second_copy_of_a_delivered_file_is_not_delivered() {
     let ws = Fixture::new();
     let id = put(&ws, "outbox/ready", "one", "file:x", "0");
     let copy = ws.read(&format!("outbox/ready/{id}~file-x~0.json"));
@@ -346,7 +346,7 @@ fn a_second_copy_of_what_a_reader_has_taken_is_not_delivered() {
 
 /// A later reader must not see work that was not done.
 #[test]
-fn a_copy_of_what_has_ended_is_put_away_and_never_begun() {
+fn copy_of_a_finished_event_is_removed() {
     let ws = with_program("cat >/dev/null; echo ran >>runs");
     let claims = |id: &str| {
         let log = ws.claw(&["log", "--json"]).ok();
@@ -371,7 +371,7 @@ fn a_copy_of_what_has_ended_is_put_away_and_never_begun() {
 }
 
 #[test]
-fn of_two_files_of_one_event_one_is_worked_on_and_the_other_goes() {
+fn of_two_files_of_one_event_one_is_handled_and_one_removed() {
     let ws = with_program("echo ran >>runs; exit 75");
     let id = put(&ws, "outbox/ready", "one", "exec:say", "0");
     ws.write(&format!("outbox/ready/{id}~exec-say~1.json"), &ws.read(&format!("outbox/ready/{id}~exec-say~0.json")));
@@ -386,7 +386,7 @@ fn of_two_files_of_one_event_one_is_worked_on_and_the_other_goes() {
 
 /// Only `claw retry` tries it again, once.
 #[test]
-fn a_copy_of_what_has_failed_stays_failed_until_it_is_retried() {
+fn copy_of_a_failed_event_stays_failed_until_retried() {
     let ws = with_program("echo ran >>runs; [ -e open ] || exit 1");
     let id = put(&ws, "outbox/ready", "one", "exec:say", "0");
     let copy = ws.read(&format!("outbox/ready/{id}~exec-say~0.json"));
@@ -465,7 +465,7 @@ fn notes(ws: &Fixture, folder: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn whoever_asked_is_told_of_a_failed_answer_once_a_round() {
+fn sender_gets_one_notice_of_a_failed_answer_per_round() {
     let ws = Fixture::new();
     ws.model("bad", r"provider: command, command: [printf, '\377']");
     let id = ws.claw(&["send", "--reply-to=file:asker", "hello"]).ok().trim().to_owned();
@@ -486,7 +486,7 @@ fn whoever_asked_is_told_of_a_failed_answer_once_a_round() {
 }
 
 #[test]
-fn whoever_asked_an_agent_that_is_not_there_is_told_once_a_round() {
+fn sender_to_a_missing_agent_gets_one_notice_per_round() {
     let ws = Fixture::new();
     ws.write("inbox/q.json", r#"{"content":"hello","reply_to":"file:asker","agent":"nobody"}"#);
     ws.claw(&["tick"]);
@@ -516,7 +516,7 @@ fn a_notice_is_not_doubled_where_its_event_was_cut_off_on_its_way_to_failed() {
 }
 
 #[test]
-fn home_is_told_of_a_failed_delivery_and_nobody_of_a_failed_notice() {
+fn deliver_to_gets_a_notice_of_a_failed_delivery_but_not_of_a_failed_notice() {
     let ws = with_program("exit 1");
     ws.config("deliver_to: file:home\n");
     put(&ws, "outbox/ready", "one", "exec:say", "0");
@@ -537,7 +537,7 @@ fn home_is_told_of_a_failed_delivery_and_nobody_of_a_failed_notice() {
 }
 
 #[test]
-fn a_home_that_cannot_be_reached_is_not_told_so() {
+fn unreachable_deliver_to_gets_no_notice() {
     let ws = with_program("exit 1");
     ws.config("deliver_to: exec:say\n");
     put(&ws, "outbox/ready", "one", "exec:say", "0");
@@ -549,7 +549,7 @@ fn a_home_that_cannot_be_reached_is_not_told_so() {
 }
 
 #[test]
-fn what_has_expired_is_not_sent() {
+fn expired_event_is_not_sent() {
     let ws = with_program("echo ran >>runs");
     let past = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(1);
     ws.write("outbox/late.json", &format!(r#"{{"content":"x","reply_to":"exec:say","expires_at":"{past}"}}"#));
@@ -558,7 +558,7 @@ fn what_has_expired_is_not_sent() {
 }
 
 #[test]
-fn what_nobody_fetches_for_a_day_is_done_as_unread_and_stays_readable() {
+fn terminal_answer_is_unread_after_a_day_and_stays_readable() {
     let ws = Fixture::new();
     let id = ws.claw(&["send", "--from=cli:ann", "hello"]).ok().trim().to_owned();
     ws.claw(&["tick"]).ok();
@@ -594,7 +594,7 @@ fn a_fresh_answer_behind_the_copy_of_an_old_one_is_not_given_up() {
 }
 
 #[test]
-fn a_terminals_answer_is_printed_once_and_only_where_somebody_asked_for_it() {
+fn terminal_answer_is_printed_once_and_only_on_request() {
     let ws = Fixture::new();
     ws.claw(&["send", "--from=cli:ann", "hello"]).ok();
     let ran = ws.claw(&["tick"]);

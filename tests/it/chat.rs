@@ -87,7 +87,7 @@ fn every_line_is_a_turn_of_one_conversation() {
 }
 
 #[test]
-fn what_is_done_is_shown_less_bright_and_what_a_terminal_would_obey_is_shown_as_it_is() {
+fn tool_steps_are_dim_and_control_characters_escaped() {
     let server = Strict::start(SCRIPTS);
     let ws = strict(&server);
     let mut terminal = chat(&ws, &[]);
@@ -104,7 +104,7 @@ fn what_is_done_is_shown_less_bright_and_what_a_terminal_would_obey_is_shown_as_
 }
 
 #[test]
-fn what_comes_is_shown_as_it_comes() {
+fn text_is_shown_as_it_arrives() {
     let ws = Fixture::new();
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     ws.model("slow", &format!("provider: openai, model: m, api_base: 'http://{}/v1'", server.local_addr().unwrap()));
@@ -136,7 +136,7 @@ fn what_comes_is_shown_as_it_comes() {
 }
 
 #[test]
-fn ctrl_c_ends_the_turn_then_what_is_typed_then_the_chat() {
+fn ctrl_c_ends_turn_then_line_then_chat() {
     let ws = hanging();
     let mut terminal = chat(&ws, &["-s", "t"]);
     terminal.press("hang\r");
@@ -156,7 +156,7 @@ fn ctrl_c_ends_the_turn_then_what_is_typed_then_the_chat() {
 }
 
 #[test]
-fn ctrl_c_does_not_wait_for_a_session_that_somebody_else_works_in() {
+fn ctrl_c_does_not_wait_for_a_busy_session() {
     let ws = hanging();
     let mut other = ws.command(&["ask", "-n", "-s", "t", "hang"]).spawn().unwrap();
     ws.eventually("the turn hangs", |ws| ws.path("hangs").exists());
@@ -173,7 +173,7 @@ fn ctrl_c_does_not_wait_for_a_session_that_somebody_else_works_in() {
 }
 
 #[test]
-fn commands_are_completed_with_what_there_is() {
+fn commands_and_ids_are_completed() {
     let ws = hanging();
     let mut terminal = chat(&ws, &[]);
     assert_eq!(say(&mut terminal, "/sto\t"), "nothing runs here\n");
@@ -190,7 +190,7 @@ fn commands_are_completed_with_what_there_is() {
 }
 
 #[test]
-fn a_new_conversation_begins_where_somebody_says_so() {
+fn new_conversation_begins_on_request() {
     let ws = hanging();
     let mut terminal = chat(&ws, &[]);
     say(&mut terminal, "the cat is Tama");
@@ -231,7 +231,7 @@ fn a_call_is_approved_in_the_chat_that_asks_for_it() {
 }
 
 #[test]
-fn what_was_typed_is_found_again_but_not_what_was_typed_behind_a_space() {
+fn history_excludes_lines_with_a_leading_space() {
     let ws = hanging();
     let mut terminal = chat(&ws, &[]);
     say(&mut terminal, "the first line");
@@ -263,7 +263,7 @@ fn without_a_terminal_every_line_is_a_turn_and_stdout_has_the_answers() {
 }
 
 #[test]
-fn what_goes_wrong_is_told_and_the_chat_goes_on() {
+fn error_is_shown_and_chat_continues() {
     let ws = hanging();
     ws.write("model.sh", "if grep -q 'bad\"}\\]'; then echo no >&2; exit 1; fi; echo fine\n");
     let ran = ws.piped(&["chat"], "bad\ngood\n");

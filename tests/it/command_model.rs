@@ -94,7 +94,7 @@ fn refused(scripted: &Scripted, ran: Ran, code: i32, message: &str) {
 // ---------------------------------------------------------------- output
 
 #[test]
-fn what_a_program_prints_is_the_answer() {
+fn output_of_the_program_is_the_answer() {
     let scripted = Scripted::new("printf 'four\n\nor so\n\n'");
     let ran = scripted.ask("2+2");
     let session = &scripted.ws.list("sessions")[0];
@@ -136,7 +136,7 @@ fn a_json_reply_has_its_tokens_and_its_note_is_committed() {
 }
 
 #[test]
-fn a_program_may_remember_without_a_word() {
+fn program_may_save_a_note_without_an_answer() {
     let scripted = Scripted::new(r#"echo '{"content": "", "remember": ["milk"]}'"#);
     assert_eq!(scripted.ask("hello").ok(), "");
     assert!(scripted.ws.claw(&["recall", "milk"]).ok().contains("milk"));
@@ -232,7 +232,7 @@ fn an_environment_that_leaves_no_room_for_a_program_is_bad_configuration() {
 }
 
 #[test]
-fn a_program_that_fails_is_unavailable_and_its_last_words_are_told() {
+fn failing_program_is_unavailable_with_its_last_line_as_reason() {
     let cases = [
         ("echo half an answer; echo first >&2; printf 'no luck\n\n' >&2; exit 1", 69, "exit 1: no luck"),
         ("echo busy >&2; exit 75", 75, "exit 75: busy"),
@@ -324,7 +324,7 @@ fn a_long_answer_is_printed_whole_or_refused_whole_and_then_asked_for_again() {
 }
 
 #[test]
-fn any_amount_of_complaints_is_read_and_the_last_one_told() {
+fn any_amount_of_stderr_is_read_and_its_last_line_reported() {
     let scripted = Scripted::new("yes complaint | head -c 200000000 >&2; echo 'the last one' >&2; exit 1");
     let ran = ask_small(&scripted);
     refused(&scripted, ran, 69, "model mock: exit 1: the last one");
@@ -535,7 +535,7 @@ fn watcher_of(worker: u32) -> u32 {
 }
 
 #[test]
-fn a_worker_killed_at_any_moment_leaves_nobody_who_writes_beside_a_free_lane() {
+fn killed_worker_leaves_no_writer_beside_a_free_lane() {
     let proof = Proof::begin("a worker is killed, its model's grandchild writes for ever");
     killed_at_random(proof, &AtWork::model(), false);
 }
@@ -548,7 +548,7 @@ fn a_worker_killed_at_any_moment_leaves_nothing_of_a_tool_that_writes_beside_a_f
 
 #[test]
 #[ignore = "known: what a killed watcher had adopted lives on; see docs/reliability.md"]
-fn a_watcher_killed_at_any_moment_leaves_nobody_who_writes_beside_a_free_lane() {
+fn killed_watcher_leaves_no_writer_beside_a_free_lane() {
     let proof = Proof::begin("a watcher is killed, its model's grandchild writes for ever");
     killed_at_random(proof, &AtWork::model(), true);
 }

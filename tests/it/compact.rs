@@ -98,7 +98,7 @@ fn a_model_that_counts_is_believed() {
 }
 
 #[test]
-fn where_no_summary_is_to_be_had_the_conversation_goes_on_all_the_same() {
+fn conversation_continues_without_a_summary() {
     for (mode, why) in [(Summary::Fails, "out of order"), (Summary::TooLong, "maximum context length")] {
         let server = Window::start(WINDOW, false);
         server.summary(mode);
@@ -124,7 +124,7 @@ fn where_no_summary_is_to_be_had_the_conversation_goes_on_all_the_same() {
 }
 
 #[test]
-fn a_window_that_is_smaller_than_anybody_knew_is_learned_from_its_refusal() {
+fn smaller_context_window_is_learned_from_a_refusal() {
     let server = Window::start(WINDOW, false);
     let ws = workspace(&server, "");
     converse(&ws, (0..120).map(text)).ok();
@@ -138,7 +138,7 @@ fn a_window_that_is_smaller_than_anybody_knew_is_learned_from_its_refusal() {
 }
 
 #[test]
-fn what_fits_into_no_window_fails_and_says_so() {
+fn message_larger_than_the_context_window_fails() {
     let server = Window::start(100, false);
     let ws = workspace(&server, "");
     let err = ws.claw(&["ask", "-n", "hello"]).fails(1);
@@ -173,7 +173,7 @@ fn compact_counts_from_the_next_turn_on() {
 }
 
 #[test]
-fn compact_waits_for_its_turn_and_goes_the_way_of_every_event() {
+fn compact_command_is_an_event_in_its_sessions_lane() {
     let server = Window::start(100_000, false);
     let ws = workspace(&server, ", window: 100000");
     for n in 0..5 {
@@ -228,7 +228,7 @@ fn killed(ws: &Fixture, server: &Window, arguments: &[&str], summaries: usize) {
 }
 
 #[test]
-fn killed_while_it_compacts_a_turn_goes_on_and_compacts_once() {
+fn killed_compaction_resumes_and_compacts_once() {
     let server = Window::start(WINDOW, false);
     let ws = workspace(&server, ", window: 4000");
     // Up to the first summary, which never arrives.

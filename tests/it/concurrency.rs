@@ -20,7 +20,7 @@ use claw::world::World;
 use std::time::{Duration, Instant};
 
 #[test]
-fn a_supervisor_answers_what_comes_and_drains_when_told_to_stop() {
+fn supervisor_answers_and_drains_on_sigterm() {
     let ws = Fixture::new();
     let supervisor = ws.supervise(&[]);
     let id = ws.claw(&["send", "--from", "file:a", "hello"]).ok().trim().to_owned();
@@ -47,7 +47,7 @@ fn the_stages_may_run_in_as_many_processes() {
 }
 
 #[test]
-fn a_stage_that_is_given_an_id_waits_for_whoever_does_the_work() {
+fn stage_with_an_id_waits_for_the_working_process() {
     let ws = Fixture::new();
     let _supervisor = ws.supervise(&[]);
     for n in 0..10 {
@@ -165,7 +165,7 @@ fn an_event_that_kills_its_worker_ends_in_failed_after_three_lives() {
 
 /// A person can retry a waiting event early, and a supervisor notices manual changes.
 #[test]
-fn what_waits_is_done_when_it_is_retried_and_what_is_behind_it_when_it_is_discarded() {
+fn retry_runs_a_waiting_event_and_discard_frees_the_next() {
     let ws = Fixture::new();
     let mut waiting = Vec::new();
     for place in ["a", "b"] {
@@ -218,7 +218,7 @@ fn a_lane_that_others_add_to_is_listed_without_a_gap() {
 
 /// A process that adds an event to a held lane leaves, relying on the lane's holder.
 #[test]
-fn what_comes_while_a_one_shot_holds_the_lane_is_done_by_it() {
+fn message_during_a_one_shot_is_handled_by_it() {
     let ws = Fixture::new();
     let program = "echo + >> turns; read -r go < gate.$(wc -l < turns); echo ok";
     ws.model("slow", &format!("provider: command, command: [sh, -c, \"{program}\"]"));
@@ -306,7 +306,7 @@ impl Handler for Panics<'_> {
 }
 
 #[test]
-fn a_panic_in_one_turn_costs_that_event_one_of_its_lives_and_nobody_else_anything() {
+fn panic_counts_as_a_kill_of_its_event_only() {
     let ws = Fixture::new();
     for (from, text) in [("file:a", "poison"), ("file:a", "behind it"), ("file:b", "hello"), ("file:c", "hello")] {
         ws.claw(&["send", "--from", from, text]).ok();
@@ -364,7 +364,7 @@ fn a_supervisor_that_is_full_or_waits_does_not_spin() {
 
 /// A pool takes the next event as soon as a slot is free: a process that sleeps until then would never get one.
 #[test]
-fn a_slot_that_somebody_waits_for_is_left_to_him() {
+fn promised_slot_is_left_to_its_waiter() {
     let ws = Fixture::new();
     let workspace = ws.opened();
     let groups = [("agent-a".to_owned(), 1), ("all".to_owned(), 2)];
@@ -390,7 +390,7 @@ fn a_slot_that_somebody_waits_for_is_left_to_him() {
 /// Between taking the first slot and finding the second group full, that first one is promised to a sleeping process:
 /// the file of the second group is a FIFO here, whose opening waits until the sleeping process exists.
 #[test]
-fn who_gives_a_promised_slot_back_wakes_whoever_waits_for_it() {
+fn returning_a_promised_slot_wakes_its_waiter() {
     use rustix::fs::{CWD, FileType, FlockOperation, Mode, OFlags, flock, mknodat, open};
     let ws = Fixture::new();
     let workspace = ws.opened();

@@ -142,7 +142,7 @@ fn further(step: usize, results: &[String]) -> Answer {
 }
 
 #[test]
-fn why_shows_who_was_asked_and_by_whom() {
+fn why_shows_the_tree_of_dispatches() {
     let server = Strict::start(SCRIPTS);
     let ws = narrow(&server);
     ws.write("agents/third/AGENT.md", "---\nname: Third\n---\nYou look.\n");
@@ -188,7 +188,7 @@ fn it_comes_back_under_a_supervisor_with_one_slot() {
 }
 
 #[test]
-fn agents_that_ask_in_a_ring_are_told_and_do_not_deadlock() {
+fn dispatch_cycle_is_refused_without_deadlock() {
     let server = Strict::start(SCRIPTS);
     let ws = narrow(&server);
     let result = told(&ws.claw(&["ask", "-n", "script:ring"]).ok())["result"].as_str().unwrap().to_owned();
@@ -198,7 +198,7 @@ fn agents_that_ask_in_a_ring_are_told_and_do_not_deadlock() {
 }
 
 #[test]
-fn what_cannot_be_asked_is_told_in_words() {
+fn invalid_dispatch_is_a_tool_error() {
     let server = Strict::start(SCRIPTS);
     let ws = narrow(&server);
     ws.claw(&["ask", "-n", "-a", "cookie", "-s", "mine", "script:look"]).ok();
@@ -229,7 +229,7 @@ fn a_session_with_another_agent_is_gone_on_with() {
 }
 
 #[test]
-fn what_is_not_waited_for_comes_later_and_is_answered_where_it_was_asked() {
+fn unawaited_result_arrives_later_in_the_same_session() {
     let server = Strict::start(SCRIPTS);
     let ws = narrow(&server);
     let id = ws.claw(&["send", "--from", "file:a", "script:later"]).ok().trim().to_owned();
@@ -246,7 +246,7 @@ fn what_is_not_waited_for_comes_later_and_is_answered_where_it_was_asked() {
 }
 
 #[test]
-fn what_another_agent_cannot_do_is_told_and_is_no_end() {
+fn failed_dispatch_is_reported_and_the_turn_continues() {
     let server = Strict::start(SCRIPTS);
     let ws = narrow(&server);
     let head = "name: Broken\nllm: {provider: command, command: [sh, -c, 'echo no luck >&2; exit 1']}";
@@ -259,7 +259,7 @@ fn what_another_agent_cannot_do_is_told_and_is_no_end() {
 }
 
 #[test]
-fn who_takes_too_long_is_not_waited_for() {
+fn slow_dispatch_is_not_awaited_beyond_the_limit() {
     let server = Strict::start(SCRIPTS);
     let ws = narrow(&server);
     let head = "name: Broken\nturn_timeout: 1s\nllm: {provider: command, command: [sleep, '60']}";
@@ -272,7 +272,7 @@ fn who_takes_too_long_is_not_waited_for() {
 }
 
 #[test]
-fn a_stop_reaches_whoever_is_asked() {
+fn stop_reaches_the_dispatched_turn() {
     let server = Strict::start(SCRIPTS);
     let ws = narrow(&server);
     let head = "name: Broken\nllm: {provider: command, command: [sh, -c, ': >hangs; read x <gate']}";
@@ -298,7 +298,7 @@ fn sorry(_: usize, _: &[String]) -> Answer {
 }
 
 #[test]
-fn what_fails_and_is_not_waited_for_is_told_later() {
+fn unawaited_failure_is_reported_later() {
     let server = Strict::start(SCRIPTS);
     let ws = narrow(&server);
     // Invalid UTF-8 stays invalid.
@@ -319,7 +319,7 @@ fn both(step: usize, results: &[String]) -> Answer {
 }
 
 #[test]
-fn a_budget_that_is_spent_is_told_and_not_waited_for() {
+fn dispatch_over_budget_fails_at_once() {
     let server = Strict::start(SCRIPTS);
     let ws = narrow(&server);
     ws.write("agents/cookie/AGENT.md", "---\nname: Cookie\nbudget: {day: {calls: 1}}\n---\nYou keep.\n");
@@ -335,7 +335,7 @@ fn a_budget_that_is_spent_is_told_and_not_waited_for() {
 const DEADLY: &str = "kill -9 $(cut -d' ' -f4 /proc/$PPID/stat); sleep 9";
 
 #[test]
-fn what_kills_its_workers_is_not_blamed_on_whoever_has_asked() {
+fn killing_child_does_not_count_against_its_parent() {
     let server = Strict::start(SCRIPTS);
     let ws = narrow(&server);
     ws.write("deadly.sh", DEADLY);
@@ -434,7 +434,7 @@ fn most(ws: &Fixture) -> (usize, usize) {
 }
 
 #[test]
-fn whoever_asks_whom_it_ends_and_never_more_run_at_once_than_may() {
+fn random_dispatches_end_within_the_limits() {
     let rounds = if proof::is_full() { 30 } else { 2 };
     let mut proof = Proof::begin("agents that ask each other at random, their workers killed at random");
     proof.seed = Some(proof::seed());

@@ -61,7 +61,7 @@ const UNFINISHED: &[&str] = &[
 ];
 
 #[test]
-fn what_is_no_whole_file_is_left_alone_named_by_check_and_hangs_nobody() {
+fn incomplete_file_is_left_alone_and_named_by_check() {
     let ws = Fixture::new();
     ws.write("elsewhere.md", "---\nreply_to: file:x\n---\nhello\n");
     let mut names: Vec<&str> = vec!["link.md", "dangling.md", "pipe.md", "folder.md"];
@@ -108,17 +108,17 @@ fn is_not_stopped_by_what_is_no_file(mailbox: &str, folder: &str, lane: &str) {
 }
 
 #[test]
-fn what_is_no_file_under_an_events_name_in_new_stops_nothing() {
+fn non_file_with_an_events_name_in_new_blocks_nothing() {
     is_not_stopped_by_what_is_no_file("inbox", "inbox/new", "");
 }
 
 #[test]
-fn what_is_no_file_under_an_events_name_in_ready_stops_nothing() {
+fn non_file_with_an_events_name_in_ready_blocks_nothing() {
     is_not_stopped_by_what_is_no_file("inbox", "inbox/ready", "~pickle.file-x~0");
 }
 
 #[test]
-fn what_is_no_file_under_an_events_name_in_the_outbox_stops_nothing() {
+fn non_file_with_an_events_name_in_the_outbox_blocks_nothing() {
     is_not_stopped_by_what_is_no_file("outbox", "outbox/ready", "~file-x~0");
 }
 
@@ -281,7 +281,7 @@ fn drops_keep_the_order_of_their_times() {
 }
 
 #[test]
-fn front_matter_says_who_answers_where_and_in_which_session() {
+fn front_matter_sets_agent_destination_and_session() {
     let ws = Fixture::new();
     ws.write("inbox/q.md", "---\nagent: cookie\nreply_to: file:desk\nsession: work\ncolor: red\n---\nhello\n\nthere\n");
     ws.claw(&["route"]).ok();
@@ -370,7 +370,7 @@ fn a_failed_drop_that_was_renamed_by_hand_keeps_its_bytes() {
 }
 
 #[test]
-fn an_outbox_drop_goes_where_it_says_or_home_or_fails() {
+fn outbox_drop_goes_to_reply_to_or_deliver_to_or_fails() {
     let ws = Fixture::new();
     ws.write("outbox/lost.md", "hello");
     ws.claw(&["tick"]);
@@ -463,7 +463,7 @@ fn a_drop_left_behind_whose_event_is_there_already_makes_no_second_one() {
 }
 
 #[test]
-fn what_else_lies_in_tmp_is_left_alone() {
+fn other_files_in_tmp_are_left_alone() {
     let ws = Fixture::new();
     for name in ["note.md", "x.drop", "20260101T000000.000000Z~q.md.drop", ".drop", "~.drop"] {
         ws.write(&format!("inbox/tmp/{name}"), "hello");
@@ -517,7 +517,7 @@ fn routers_at_once_over_a_full_drop_zone_make_one_event_of_each() {
 
 /// Another process has the drop zone: its drops are only known when it has finished.
 #[test]
-fn who_takes_drops_waits_for_another_taker_and_looks_only_then() {
+fn taking_drops_waits_for_another_process_before_listing() {
     let ws = Fixture::new();
     let workspace = ws.opened();
     let other = Only::attempt(&workspace, "drops-inbox").unwrap().unwrap();
@@ -549,7 +549,7 @@ fn humbled(mut command: Command) -> Command {
 }
 
 #[test]
-fn a_drop_that_may_not_be_read_is_told_stops_no_other_and_is_taken_when_it_may() {
+fn unreadable_drop_is_reported_and_taken_when_readable() {
     let ws = Fixture::new();
     let drop = |name: &str| ws.write(&format!("inbox/{name}.md"), "---\nreply_to: file:x\n---\nhello\n");
     let mode = |mode| fs::set_permissions(ws.path("inbox/secret.md"), fs::Permissions::from_mode(mode)).unwrap();

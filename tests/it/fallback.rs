@@ -31,7 +31,7 @@ fn workspace(first: &Server, others: &[(&str, &Server)], more: &str) -> Fixture 
 }
 
 #[test]
-fn the_next_one_answers_and_it_is_said_and_written_down() {
+fn next_model_answers_with_a_message_and_a_record() {
     let (first, second) = (Server::saying(error("503 Service Unavailable", "no")), Server::saying(answer("four")));
     let ws = workspace(&first, &[("other", &second)], "");
     let ran = ws.claw(&["ask", "-n", "--json", "-s", "work", "2+2"]);
@@ -58,7 +58,7 @@ fn they_are_asked_in_their_order_and_the_first_ones_failure_decides() {
 }
 
 #[test]
-fn a_request_that_is_wrong_or_too_long_is_no_case_for_others() {
+fn invalid_or_too_long_request_uses_no_fallback() {
     let second = Server::saying(answer("four"));
     for words in ["no such field", "prompt is too long: 9 tokens > 8 maximum"] {
         let first = Server::saying(error("400 Bad Request", words));
@@ -89,7 +89,7 @@ fn a_key_that_is_refused_and_a_server_that_is_silent_are() {
 }
 
 #[test]
-fn another_provider_goes_on_with_a_turn_and_is_not_told_what_the_first_one_thought() {
+fn other_provider_continues_a_turn_without_foreign_thinking() {
     let first = Server::start(|number, stream| {
         let call = json!({"choices": [{"message": {
             "reasoning_content": "my secret thought",
@@ -116,7 +116,7 @@ fn another_provider_goes_on_with_a_turn_and_is_not_told_what_the_first_one_thoug
 }
 
 #[test]
-fn a_stand_in_is_within_the_budget_and_its_slots() {
+fn fallback_respects_budget_and_slots() {
     let first = Server::saying(error("503 Service Unavailable", "no"));
     let second = Server::saying(answer("four"));
     let ws = workspace(&first, &[("other", &second)], "");

@@ -134,7 +134,7 @@ fn everything(root: &Path) -> Vec<(String, String)> {
 }
 
 #[test]
-fn nobody_gets_out_by_a_path() {
+fn paths_cannot_escape() {
     let desk = Desk::plain();
     let ws = &desk.ws;
     ws.write("strict.key", SECRET);
@@ -243,7 +243,7 @@ impl Drop for Ends<'_> {
 }
 
 #[test]
-fn nobody_gets_out_by_being_quicker() {
+fn races_cannot_escape() {
     let desk = Desk::plain();
     let ws = &desk.ws;
     ws.write("files/swap/secret.txt", "inside");
@@ -337,7 +337,7 @@ fn a_folder_of_the_owner_may_lie_elsewhere() {
 }
 
 #[test]
-fn files_are_written_whole_and_keep_what_they_were() {
+fn files_are_written_atomically_and_keep_their_mode() {
     let desk = Desk::plain();
     let ws = &desk.ws;
     assert_eq!(
@@ -419,7 +419,7 @@ fn a_file_of_any_size_is_read_in_parts() {
 }
 
 #[test]
-fn what_there_is_is_listed_and_found_but_for_what_is_ignored() {
+fn list_and_search_respect_gitignore() {
     let desk = Desk::plain();
     let ws = &desk.ws;
     ws.write("files/.gitignore", "build/\n*.log\n!keep.log\n");

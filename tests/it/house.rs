@@ -126,7 +126,7 @@ fn sharp_tools_lie_in_their_place() {
 }
 
 #[test]
-fn every_room_says_what_it_is_for() {
+fn every_file_has_a_header() {
     for (file, _) in sources() {
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(&file)).unwrap();
         assert!(text.starts_with("//! "), "{file} has no header");

@@ -63,7 +63,7 @@ fn server(answer: &'static str) -> (u16, Arc<AtomicUsize>) {
 }
 
 #[test]
-fn what_is_set_up_is_listed_with_where_its_key_comes_from_and_never_the_key() {
+fn models_are_listed_with_the_source_of_their_key() {
     let dead = dead_port();
     let ws = workspace(
         "\"openai/gpt-5\"",
@@ -190,7 +190,7 @@ fn every_kind_of_server_is_asked_where_it_has_its_list() {
 }
 
 #[test]
-fn what_a_server_refuses_with_says_whether_it_is_there() {
+fn refusal_shows_whether_the_server_is_reachable() {
     let ok = server("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nno list at all").0;
     let none = server("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").0;
     let key = server(
@@ -214,7 +214,7 @@ fn what_a_server_refuses_with_says_whether_it_is_there() {
 }
 
 #[test]
-fn nobody_is_contacted_where_that_is_said_or_the_workspace_is_not_trusted() {
+fn untrusted_workspace_contacts_no_server() {
     let (port, count) = server("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"data\": []}");
     let model = format!("  m: {{provider: openai, model: x, api_base: 'http://127.0.0.1:{port}/v1'}}\n");
     let ws = workspace("m", &model);

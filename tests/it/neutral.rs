@@ -31,7 +31,7 @@ fn the_schemas_that_are_printed_are_those_of_the_documentation() {
 }
 
 #[test]
-fn what_a_program_reads_is_what_the_schema_says_and_nothing_besides() {
+fn request_matches_its_schema_exactly() {
     // Two calls, then one with broken arguments, then only an answer.
     let ws = scripted(
         r#"case $(wc -l <requests.jsonl) in
@@ -59,7 +59,7 @@ esac"#,
 }
 
 #[test]
-fn what_the_schema_says_of_replies_is_what_is_taken() {
+fn replies_are_accepted_exactly_by_the_schema() {
     let taken = [
         (json!({"content": "yes"}), "yes\n"),
         (json!({"content": "yes", "calls": []}), "yes\n"),
@@ -189,7 +189,7 @@ echo '{"type": "result", "subtype": "success", "is_error": false, "result": "not
  "usage": {"input_tokens": 34, "cache_read_input_tokens": 1200, "output_tokens": 56}}' | tr -d '\n'; echo"#;
 
 #[test]
-fn a_client_for_text_calls_tools_and_is_told_what_came_of_them() {
+fn text_client_calls_tools_and_gets_results() {
     if !has_python() {
         return;
     }
@@ -237,7 +237,7 @@ fn a_client_for_text_calls_tools_and_is_told_what_came_of_them() {
 }
 
 #[test]
-fn a_client_that_fails_is_told_with_its_own_words() {
+fn failing_client_is_reported_with_its_message() {
     if !has_python() {
         return;
     }
@@ -257,7 +257,7 @@ fn a_client_that_fails_is_told_with_its_own_words() {
 }
 
 #[test]
-fn llm_itself_takes_what_its_adapter_says() {
+fn llm_itself_accepts_the_adapters_arguments() {
     let bin = peer::folder().join("venv/bin");
     let why_not =
         "llm is not installed: python3 -m venv venv && venv/bin/pip install -r requirements.txt in tests/peers";

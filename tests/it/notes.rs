@@ -63,7 +63,7 @@ fn a_note_is_not_written_in_a_folder_that_is_a_link() {
 }
 
 #[test]
-fn what_is_no_file_is_no_note_and_keeps_nobody_waiting() {
+fn non_file_is_no_note_and_does_not_block() {
     let ws = Fixture::new();
     let at = |name: &str| ws.path(&format!("memories/topics/{name}.md"));
     mkfifoat(CWD, at("pipe"), Mode::RUSR | Mode::WUSR).unwrap();
@@ -89,7 +89,7 @@ fn an_owners_memories_may_lie_elsewhere() {
 }
 
 #[test]
-fn what_is_no_note_is_not_searched() {
+fn non_notes_are_not_searched() {
     let ws = Fixture::new();
     let outside = ws.dir.path().join("own");
     fs::write(&outside, "the vault code is 4711\n").unwrap();

@@ -96,7 +96,7 @@ fn a_rate_limit_ends_ask_with_try_again_later() {
 }
 
 #[test]
-fn a_rate_limited_event_waits_as_long_as_the_server_says_and_loses_no_attempt() {
+fn rate_limited_event_waits_retry_after_without_an_attempt() {
     let Some(peer) = peer(&OPENAI) else { return };
     let ws = peer.workspace();
     let id = routed(&ws, "mock:429 stages");
@@ -150,7 +150,7 @@ fn a_server_error_waits_longer_from_time_to_time_and_counts() {
 }
 
 #[test]
-fn nonsense_and_errors_inside_a_success_are_told_and_never_printed_as_an_answer() {
+fn invalid_response_with_status_200_is_an_error() {
     let Some(peer) = peer(&OPENAI) else { return };
     let cases = [
         ("mock:garbage-body", "the server answered nonsense: `"),
@@ -168,7 +168,7 @@ fn nonsense_and_errors_inside_a_success_are_told_and_never_printed_as_an_answer(
 }
 
 #[test]
-fn a_stream_may_end_without_its_last_word_where_the_answer_says_that_it_is_finished() {
+fn stream_may_end_without_done_after_a_finish_reason() {
     let Some(peer) = peer(&OPENAI) else { return };
     let ws = peer.workspace();
     assert_eq!(ws.claw(&["ask", "-n", "mock:no-done"]).ok(), "good one.. the end\n");
@@ -204,7 +204,7 @@ fn an_event_is_asked_once_however_often_the_stages_run() {
 }
 
 #[test]
-fn a_session_is_sent_whole_and_in_order_without_what_was_never_answered() {
+fn session_is_sent_in_order_without_unanswered_messages() {
     let Some(peer) = peer(&OPENAI) else { return };
     let ws = peer.workspace();
     let ask = |text: &str| ws.claw(&["ask", "-n", "-s", "work", text]);
@@ -246,7 +246,7 @@ fn message(text: &str) -> String {
 }
 
 #[test]
-fn where_nobody_listens_ask_ends_at_once() {
+fn ask_fails_at_once_without_a_listener() {
     // Port 1 belongs to no server, and no program that binds to a free port gets it.
     let ws = OPENAI.workspace(1, "");
     let begun = Instant::now();
@@ -256,14 +256,14 @@ fn where_nobody_listens_ask_ends_at_once() {
 }
 
 #[test]
-fn a_server_that_accepts_and_says_nothing_is_given_up() {
+fn server_silent_after_accept_times_out() {
     let server = Server::start(|_, stream| silence(stream));
     let ws = server.workspace(&OPENAI, ", first_token_timeout: 200ms");
     refused(&ws, &ws.claw(&["ask", "-n", "hello"]), 69, "the server said nothing for 200ms");
 }
 
 #[test]
-fn a_server_that_sends_its_head_and_no_word_is_given_up() {
+fn server_silent_after_its_head_times_out() {
     let server = Server::start(|_, stream| {
         let _ = stream.write_all(STREAM.as_bytes());
         silence(stream);
@@ -273,7 +273,7 @@ fn a_server_that_sends_its_head_and_no_word_is_given_up() {
 }
 
 #[test]
-fn the_first_word_is_text_and_no_empty_beginning() {
+fn empty_deltas_do_not_count_as_the_first_token() {
     // Many servers send an event without text as soon as they have parsed the request.
     let server = Server::start(|_, stream| {
         let _ = stream.write_all(format!("{STREAM}{}", delta("")).as_bytes());
@@ -295,7 +295,7 @@ fn a_server_that_falls_silent_within_its_answer_is_given_up() {
 }
 
 #[test]
-fn a_server_that_goes_on_without_ever_saying_anything_is_given_up() {
+fn server_sending_only_keep_alives_times_out() {
     let server = Server::start(|_, stream| {
         let mut sent = stream.write_all(STREAM.as_bytes());
         while sent.is_ok() {
@@ -473,13 +473,13 @@ fn an_endless_body_that_is_no_stream_ends_at_the_limit() {
 }
 
 #[test]
-fn a_refusal_means_what_its_status_says_however_long_it_is() {
+fn refusal_kind_follows_the_status_at_any_length() {
     let head = b"HTTP/1.1 500 Oh\r\nContent-Type: text/plain\r\n\r\n";
     endless(head, "x".repeat(64 << 10), 69, "HTTP 500: xxx");
 }
 
 #[test]
-fn a_refusal_means_what_its_status_says_also_where_its_words_are_cut_off() {
+fn refusal_kind_follows_the_status_also_if_cut_off() {
     let head = "HTTP/1.1 429 Slow Down\r\nRetry-After: 7\r\nContent-Length: 100\r\n\r\nslow";
     let cut = Server::saying(head);
     let silent = Server::start(move |_, stream| {
@@ -507,7 +507,7 @@ fn a_redirect_is_not_followed() {
 }
 
 #[test]
-fn the_exit_code_says_whether_trying_again_can_help() {
+fn exit_code_shows_whether_a_retry_can_help() {
     let cases = [
         ("400 Bad Request", 1),
         ("401 Unauthorized", 78),
@@ -609,7 +609,7 @@ fn the_key_of_a_file_is_sent_without_the_files_line_end() {
 }
 
 #[test]
-fn without_the_variable_that_has_the_key_nobody_is_asked() {
+fn missing_key_variable_sends_no_request() {
     let server = Server::saying(whole("200 OK", JSON, &message("four")));
     let ws = server.workspace(&OPENAI, ", api_key_env: MOCK_KEY");
     for value in [None, Some("")] {
@@ -633,7 +633,7 @@ fn a_key_that_no_header_can_carry_is_bad_configuration() {
 }
 
 #[test]
-fn somebody_elses_server_is_not_told_the_key_for_openai() {
+fn openai_key_is_not_sent_to_other_servers() {
     let server = Server::saying(whole("200 OK", JSON, &message("four")));
     let ws = server.workspace(&OPENAI, "");
     let ran: Ran = ws.command(&["ask", "-n", "2+2"]).env("OPENAI_API_KEY", KEY).output().unwrap().into();

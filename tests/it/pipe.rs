@@ -86,7 +86,7 @@ fn a_kind_an_agent_or_a_session_that_there_is_not_is_no_silent_nothing() {
 }
 
 #[test]
-fn what_has_not_failed_is_said_to_be_what_it_is() {
+fn retry_of_an_unfailed_event_reports_its_state() {
     let ws = Fixture::new();
     let send = |arguments: &[&str]| ws.claw(&[&["send", "hello"], arguments].concat()).ok().trim().to_owned();
     let (due, id) = (send(&["--at", "2099-01-01T09:00"]), send(&[]));
@@ -107,7 +107,7 @@ fn what_has_not_failed_is_said_to_be_what_it_is() {
 }
 
 #[test]
-fn what_means_no_event_is_told_and_the_rest_of_the_list_is_done() {
+fn unknown_id_is_reported_and_the_rest_is_done() {
     let ws = Fixture::new();
     let send = || ws.claw(&["send", "--in", "1h", "hello"]).ok().trim().to_owned();
     let (a, b, c) = (send(), send(), send());
@@ -122,7 +122,7 @@ fn what_means_no_event_is_told_and_the_rest_of_the_list_is_done() {
 }
 
 #[test]
-fn what_has_failed_is_tried_again_by_the_names_of_its_files() {
+fn retry_takes_file_names() {
     let ws = Fixture::new();
     for name in ["a", "b"] {
         ws.write(&format!("inbox/{name}.json"), "{\"content\": 7}");
@@ -229,7 +229,7 @@ fn route_can_be_ten_lines_of_shell() {
 }
 
 #[test]
-fn ask_reads_what_is_piped_in_unless_told_not_to() {
+fn ask_reads_piped_stdin_unless_n() {
     let ws = Fixture::new();
     ws.piped(&["ask", "remember"], "the door code is 4711\n").ok();
     assert!(ws.piped(&["ask", "-n", "what is the door code?"], "remember nonsense").ok().contains("4711"));
@@ -253,7 +253,7 @@ fn a_dash_alone_is_stdin_and_with_words_it_is_refused() {
 }
 
 #[test]
-fn a_named_session_goes_on_and_a_new_one_does_not() {
+fn named_session_continues_and_new_one_starts_fresh() {
     let ws = Fixture::new();
     ws.claw(&["ask", "-s", "work", "my cat is called Tama"]).ok();
     assert!(ws.claw(&["ask", "-s", "work", "what is my cat called?"]).ok().contains("Tama"));

@@ -80,7 +80,7 @@ fn an_agent_counts_from_the_next_event_however_it_is_saved() {
 }
 
 #[test]
-fn what_is_wrong_leaves_the_last_good_in_force_is_said_once_and_stops_nothing() {
+fn invalid_change_keeps_the_last_valid_version_and_is_reported_once() {
     let ws = Fixture::new();
     ws.config("default_agent: cookie\n");
     let (settings, agent) = (ws.read("claw.yaml"), ws.read("agents/cookie/AGENT.md"));

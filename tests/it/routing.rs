@@ -36,7 +36,7 @@ fn goes(ws: &Fixture, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn what_fails_at_great_length_does_not_hold_up_what_is_behind_it() {
+fn failing_event_with_a_long_message_does_not_block_routing() {
     let ws = Fixture::new();
     ws.config("deliver_to: file:home\n");
     let huge = "a".repeat(2_500_000);
@@ -53,7 +53,7 @@ fn what_fails_at_great_length_does_not_hold_up_what_is_behind_it() {
 }
 
 #[test]
-fn a_binding_with_an_alternation_does_not_take_what_only_begins_like_it() {
+fn alternation_matches_whole_addresses_only() {
     let ws = town(&["pattern: \"telegram:1|telegram:2\", agent: brain"]);
     assert_eq!(goes(&ws, &["--from", "telegram:1", "hi"]), "brain.telegram-1");
     assert_eq!(goes(&ws, &["--from", "telegram:2", "hi"]), "brain.telegram-2");
@@ -168,7 +168,7 @@ fn a_call_is_for_this_once_and_the_called_one_does_not_hear_it() {
 }
 
 #[test]
-fn a_binding_says_whose_messages_are_one_conversation() {
+fn session_scope_groups_senders_into_conversations() {
     let ws = town(&[
         "pattern: \"a:.*\", agent: brain, session: sender",
         "pattern: \"b:.*\", agent: pickle, session: main",
@@ -184,7 +184,7 @@ fn a_binding_says_whose_messages_are_one_conversation() {
 }
 
 #[test]
-fn explain_names_who_then_answers_and_why_the_others_do_not() {
+fn explain_names_the_answering_agent_and_the_reasons() {
     let ws = town(&[
         "pattern: \".*\", agent: scout",
         "pattern: \"cli:a.*\", agent: brain, from: \"cli:owner\"",
@@ -272,7 +272,7 @@ fn a_broken_agent_is_named_and_the_others_are_listed() {
 }
 
 #[test]
-fn a_route_that_is_said_moves_conversations_and_is_listed() {
+fn route_command_moves_conversations_and_is_listed() {
     let ws = town(&["pattern: \"file:x\", agent: brain"]);
     let says = |place: &str, text: &str| {
         ws.write(&format!("inbox/{}.md", place.replace(':', "-")), &format!("---\nfrom: {place}\n---\n{text}"));

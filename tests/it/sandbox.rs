@@ -67,7 +67,7 @@ impl Yard {
 }
 
 #[test]
-fn what_an_agent_needs_works_within_its_walls() {
+fn ordinary_programs_work_in_the_sandbox() {
     let yard = Yard::new();
     let works = [
         ("echo hi > files/a && cat files/a", "hi"),
@@ -91,7 +91,7 @@ fn what_an_agent_needs_works_within_its_walls() {
 }
 
 #[test]
-fn nothing_that_is_the_owners_is_told() {
+fn secrets_of_the_owner_are_unreadable() {
     let yard = Yard::new();
     let outside = yard.ws.dir.path().join("outside").display().to_string();
     let reads = [
@@ -136,7 +136,7 @@ fn the_key_of_another_agent_is_no_less_hidden() {
 }
 
 #[test]
-fn nothing_is_told_of_a_workspace_that_lies_where_programs_do() {
+fn workspace_below_a_program_folder_is_protected() {
     let yard = Yard::new();
     let command = "cat claw.yaml ../keys/other ../.profile .secrets/token sessions/*/log.jsonl .claw/*; \
                    cat /opt/app/version AGENTS.md";
@@ -196,7 +196,7 @@ fn nothing_that_is_the_owners_is_changed() {
 }
 
 #[test]
-fn nobody_outside_is_signalled_traced_or_slowed() {
+fn outside_processes_cannot_be_signalled_traced_or_slowed() {
     let yard = Yard::new();
     let mut neighbour = Command::new("sleep").arg("300").spawn().unwrap();
     let pid = neighbour.id();
@@ -220,7 +220,7 @@ fn nobody_outside_is_signalled_traced_or_slowed() {
 }
 
 #[test]
-fn what_lies_in_the_workspace_stops_no_program() {
+fn odd_files_in_the_workspace_stop_no_program() {
     use std::os::unix::ffi::OsStrExt;
     let yard = Yard::new();
     for number in 0..2100 {
@@ -244,7 +244,7 @@ fn without(ws: &Fixture, call: &str, error: &str, arguments: &[&str]) -> Ran {
 }
 
 #[test]
-fn what_a_program_leaves_behind_holds_back_no_answer() {
+fn leftover_files_hold_back_no_answer() {
     let call = |command: &str| json!({"calls": [{"name": "bash", "arguments": {"command": command}}]}).to_string();
     let yard = Yard::new();
     yard.ws.write("call.json", &call("cd $TMPDIR; mkdir -p $(printf 'd/%.0s' $(seq 1300))"));
@@ -282,7 +282,7 @@ fn call_out(port: u16, socket: &Path) -> String {
 }
 
 #[test]
-fn there_is_no_network_unless_the_owner_says_so() {
+fn no_network_without_permission() {
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     tcp.set_nonblocking(true).unwrap();
     let port = tcp.local_addr().unwrap().port();
@@ -305,7 +305,7 @@ fn there_is_no_network_unless_the_owner_says_so() {
 }
 
 #[test]
-fn what_grows_without_end_is_ended() {
+fn unbounded_programs_are_ended() {
     let yard = Yard::new();
     let told = yard.bash("for i in $(seq 700); do sleep 100 & done; wait");
     assert!(told.contains("more than 512 processes"), "{told}");
@@ -323,7 +323,7 @@ fn what_grows_without_end_is_ended() {
 }
 
 #[test]
-fn where_the_kernel_has_no_walls_nothing_is_run_unless_the_owner_says_so() {
+fn without_kernel_support_no_program_runs_unless_configured() {
     let is_there = Command::new("strace").arg("-V").output().is_ok();
     if !is_there {
         return skipped("no strace here, by which a kernel can be made to have no walls");
@@ -344,7 +344,7 @@ fn where_the_kernel_has_no_walls_nothing_is_run_unless_the_owner_says_so() {
 }
 
 #[test]
-fn what_this_machine_can_enforce_is_said_by_check() {
+fn check_reports_the_support_of_the_machine() {
     let ran = Fixture::new().claw(&["check"]);
     assert!(ran.err.contains("programs reach only the files that are theirs: "), "{ran:?}");
     assert_eq!((ran.code, ran.out.as_str()), (0, "everything is in order\n"));

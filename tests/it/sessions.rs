@@ -62,7 +62,7 @@ fn two_sessions(server: &Strict) -> Fixture {
 }
 
 #[test]
-fn the_one_with_the_last_word_stands_first_and_columns_line_up() {
+fn latest_session_is_first_and_columns_align() {
     let server = Strict::start(SCRIPTS);
     let ws = two_sessions(&server);
     ask(&ws, "old", "2026-11-21T08:30:00Z", "hello");
@@ -110,7 +110,7 @@ fn a_log_of_which_all_is_known_is_not_read() {
 }
 
 #[test]
-fn what_is_known_is_what_the_logs_say_whatever_became_of_the_file() {
+fn list_equals_the_logs_with_any_damage_of_the_index() {
     let ws = hanging();
     let supervisor = ws.supervise(&[]);
     for n in 0..40 {
@@ -215,7 +215,7 @@ fn a_conversation_is_a_document_or_the_lines_of_its_log() {
 }
 
 #[test]
-fn what_a_terminal_would_obey_is_shown_instead() {
+fn control_characters_are_escaped() {
     let ws = Fixture::new();
     ask(&ws, "a", "2026-11-21T08:00:00Z", "red \u{1b}[31m\u{202e}");
     for arguments in [&["sessions"][..], &["sessions", "show", "a"]] {
@@ -251,7 +251,7 @@ fn a_session_in_use_is_not_forgotten() {
 }
 
 #[test]
-fn what_was_answered_is_not_answered_again_when_the_session_is_forgotten() {
+fn removed_session_answers_no_message_twice() {
     let ws = Fixture::new();
     let old = "20260101T000000.000000Z-old";
     let copy = ["send", "--id", old, "--reply-to", "file:a", "the cat is Tama"];
@@ -284,7 +284,7 @@ fn what_was_answered_is_not_answered_again_when_the_session_is_forgotten() {
 }
 
 #[test]
-fn what_waits_for_a_word_is_asked_no_more_when_its_session_is_forgotten() {
+fn removed_session_withdraws_its_approvals() {
     fn want(_: usize, _: &[String]) -> Answer {
         ("I would.", vec![("bash", json!({"command": ":"}))])
     }

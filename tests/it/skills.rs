@@ -50,7 +50,7 @@ fn listed(ws: &Fixture, id: &str) -> Value {
 }
 
 #[test]
-fn the_prompt_names_what_is_offered_and_the_tool_tells_the_rest() {
+fn prompt_lists_skills_and_the_tool_returns_their_text() {
     let server = Strict::start(SCRIPTS);
     let ws = workspace();
     server.model(&ws);
@@ -94,7 +94,7 @@ fn only_an_agent_that_may_use_skills_hears_of_them() {
 }
 
 #[test]
-fn what_cannot_be_learned_is_told_in_words() {
+fn unavailable_skill_is_a_tool_error() {
     let server = Strict::start(SCRIPTS);
     let ws = workspace();
     server.model(&ws);
@@ -132,7 +132,7 @@ fn a_script_is_inert_until_it_is_approved_and_again_when_it_changes() {
 }
 
 #[test]
-fn what_is_executable_is_a_script_wherever_it_lies() {
+fn every_executable_file_counts_as_a_script() {
     let ws = workspace();
     ws.write("skills/weather/assets/run", "#!/bin/sh\n");
     ws.write("skills/weather/.hidden/scripts/x", "#!/bin/sh\n");
@@ -156,7 +156,7 @@ fn what_is_executable_is_a_script_wherever_it_lies() {
 }
 
 #[test]
-fn what_an_approval_shows_cannot_hide_itself() {
+fn approval_shows_scripts_with_escapes() {
     let ws = workspace();
     ws.write("skills/weather/scripts/look.sh", "echo evil #\r\x1b[2Kecho good\u{202e}\n");
     let shown = ws.claw(&["skills", "approve", "weather"]).ok();
@@ -183,7 +183,7 @@ fn a_skill_that_leads_out_of_the_folder_is_none() {
 }
 
 #[test]
-fn check_says_what_is_wrong_and_the_list_says_why_something_is_missing() {
+fn check_reports_errors_and_list_the_missing_requirements() {
     let ws = workspace();
     let ran = ws.claw(&["skills"]);
     for line in [
@@ -204,7 +204,7 @@ fn check_says_what_is_wrong_and_the_list_says_why_something_is_missing() {
 }
 
 #[test]
-fn a_gate_looks_whether_a_variable_is_set_and_tells_nobody_its_value() {
+fn requirement_checks_a_variable_without_revealing_it() {
     let ws = workspace();
     ws.write("skills/keyed/SKILL.md", "---\nname: keyed\ndescription: d\nrequires: {env: [WEATHER_KEY]}\n---\nx\n");
     assert_eq!(listed(&ws, "keyed")["missing"], json!(["the environment variable WEATHER_KEY is not set"]));

@@ -29,7 +29,7 @@ fn pipe(ws: &Fixture, send: &str) -> String {
 }
 
 #[test]
-fn a_command_goes_the_way_of_every_event() {
+fn command_is_an_event_like_any_other() {
     let ws = Fixture::new();
     let help = pipe(&ws, "/help");
     assert!(help.contains("/stop: stop the turn that runs\n") && help.contains("/new, /clear: "), "{help}");
@@ -46,7 +46,7 @@ fn a_command_goes_the_way_of_every_event() {
 }
 
 #[test]
-fn what_is_no_command_goes_to_the_model() {
+fn text_that_is_no_command_goes_to_the_model() {
     let ws = hanging();
     for text in ["/etc/hosts, what is that?", "say /help", "/usr/bin is full"] {
         assert_eq!(ws.claw(&["ask", "-n", text]).ok(), "fine\n");
@@ -55,7 +55,7 @@ fn what_is_no_command_goes_to_the_model() {
 }
 
 #[test]
-fn what_is_mistyped_is_answered_with_a_guess_and_asks_no_model() {
+fn unknown_command_gets_a_suggestion_without_a_model_call() {
     let ws = hanging();
     let guess = "there is no command `/hepl`";
     assert!(ws.claw(&["ask", "-n", "/hepl"]).fails(65).contains(guess));
@@ -129,7 +129,7 @@ fn no_model_ever_hears_a_command_or_its_answer() {
 }
 
 #[test]
-fn what_was_taken_is_told_to_whoever_it_was_taken_for_and_all_of_it_to_the_owner() {
+fn usage_shows_a_sender_their_own_and_the_owner_all() {
     let server = Strict::start(SCRIPTS);
     let ws = strict(&server);
     ws.config("owner: ['file:boss']\nbudget: {day: {calls: 5}}\ncurrency: EUR");
@@ -203,7 +203,7 @@ fn stop_reaches_a_program_that_has_closed_its_output() {
 }
 
 #[test]
-fn whoever_ends_a_question_is_told_what_becomes_of_it() {
+fn interrupted_ask_reports_the_fate_of_its_message() {
     for (name, signal) in [("INT", 2), ("TERM", 15)] {
         let ws = hanging();
         let turn = begun(&ws, &["ask", "-n", "hang"]);
@@ -217,7 +217,7 @@ fn whoever_ends_a_question_is_told_what_becomes_of_it() {
 }
 
 #[test]
-fn what_a_shell_shields_from_ctrl_c_goes_on() {
+fn nohup_ask_survives_ctrl_c() {
     let ws = hanging();
     let turn = ws.shell_command("trap '' INT; exec claw ask -n hang").spawn().unwrap();
     ws.eventually("the turn hangs", |ws| ws.path("hangs").exists());
@@ -227,7 +227,7 @@ fn what_a_shell_shields_from_ctrl_c_goes_on() {
 }
 
 #[test]
-fn stop_reaches_a_server_that_says_nothing() {
+fn stop_interrupts_a_silent_server() {
     let ws = Fixture::new();
     let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}/v1", server.local_addr().unwrap());
@@ -240,7 +240,7 @@ fn stop_reaches_a_server_that_says_nothing() {
 }
 
 #[test]
-fn stop_reaches_a_tool_and_the_session_goes_on() {
+fn stop_interrupts_a_tool_and_the_session_continues() {
     let server = Strict::start(SCRIPTS);
     let ws = strict(&server);
     let turn = begun(&ws, &["ask", "-n", "-s", "t", "slow"]);
@@ -254,7 +254,7 @@ fn stop_reaches_a_tool_and_the_session_goes_on() {
 }
 
 #[test]
-fn stop_ends_what_waits_to_be_tried_again() {
+fn stop_ends_a_waiting_retry() {
     let ws = Fixture::new();
     ws.write("model.sh", "exit 75\n");
     ws.model("mock", "provider: command, command: [sh, model.sh]");
@@ -305,7 +305,7 @@ fn a_question_is_a_conversation_of_its_own_that_no_command_begins_or_moves() {
 }
 
 #[test]
-fn a_command_that_cannot_be_done_is_told_as_a_fault() {
+fn failing_command_reports_its_error() {
     let ws = Fixture::new();
     let (said, code) = ("nothing that ends with `nope` waits for your word", 65);
     for command in ["/approve nope", "/deny nope"] {
@@ -320,7 +320,7 @@ fn a_command_that_cannot_be_done_is_told_as_a_fault() {
 }
 
 #[test]
-fn another_agent_answers_from_here_on_where_the_owner_says_so() {
+fn agent_command_of_the_owner_moves_the_conversation() {
     let ws = Fixture::new();
     ws.config("owner: ['file:boss']");
     let say = |from: &str, text: &str| {
@@ -371,7 +371,7 @@ fn asking(server: &Strict) -> (Fixture, String) {
 }
 
 #[test]
-fn the_owner_gives_his_word_in_any_channel_and_nobody_else_does() {
+fn only_the_owner_approves_in_any_channel() {
     let server = Strict::start(SCRIPTS);
     let (ws, id) = asking(&server);
     let ask = |text: &str| ws.claw(&["ask", "-n", "-s", "t", text]).ok();

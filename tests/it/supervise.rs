@@ -52,7 +52,7 @@ fn a_failed_drop_that_is_retried_is_taken_in_at_once() {
 }
 
 #[test]
-fn a_folder_for_what_is_not_whole_that_is_taken_away_stops_no_drop() {
+fn removed_tmp_folder_stops_no_drop() {
     let ws = Fixture::new();
     let supervisor = listening(&ws);
     for name in ["a", "b"] {

@@ -64,7 +64,7 @@ fn a_task_is_a_file_and_its_folder_is_its_state() {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_its_place_and_stops_nothing() {
+fn bad_task_is_reported_with_its_place_and_blocks_nothing() {
     let ws = Fixture::new();
     assert!(ws.claw(&["tasks", "claim"]).fails(75).contains("no task is open"));
     assert!(ws.claw(&["tasks", "add", " "]).fails(2).contains("there is no text"));
@@ -90,7 +90,7 @@ fn what_is_wrong_is_said_with_its_place_and_stops_nothing() {
 }
 
 #[test]
-fn of_many_who_claim_at_once_exactly_one_has_it() {
+fn of_many_concurrent_claims_exactly_one_succeeds() {
     let ws = Fixture::new();
     let (rounds, many) = if proof::is_full() { (20, 32) } else { (2, 12) };
     let start =
@@ -226,7 +226,7 @@ fn of_several_that_watch_one_does_it_and_the_others_are_not_even_asked() {
 }
 
 #[test]
-fn what_is_claimed_and_not_done_goes_back_and_is_told_three_times_at_most() {
+fn unfinished_claim_is_reopened_three_times_at_most() {
     let server = Strict::start(SCRIPTS);
     let ws = Fixture::new();
     watching(&server, &ws, &["bob"]);
@@ -240,7 +240,7 @@ fn what_is_claimed_and_not_done_goes_back_and_is_told_three_times_at_most() {
 }
 
 #[test]
-fn a_supervisor_hears_of_tasks_whoever_makes_them() {
+fn supervisor_notices_tasks_from_any_source() {
     let server = Strict::start(SCRIPTS);
     let ws = Fixture::new();
     watching(&server, &ws, &["bob"]);
@@ -282,7 +282,7 @@ fn a_claim_holds_while_its_turn_can_go_on() {
 }
 
 #[test]
-fn a_claim_holds_while_its_session_waits_for_the_owners_word_also_where_that_cannot_be_looked_up() {
+fn claim_holds_while_an_approval_is_pending_or_unknown() {
     let server = Strict::start(SCRIPTS);
     let template = Fixture::new();
     watching(&server, &template, &["bob"]);
@@ -392,21 +392,21 @@ fn news(name: &'static str, faults: Faults) {
 }
 
 #[test]
-fn killed_before_every_durable_call_a_task_is_in_one_place_and_can_be_done() {
+fn after_kills_a_task_is_in_one_place_and_can_be_done() {
     commands("kill -9 of claw tasks before every durable call", Faults::Kills(3));
 }
 
 #[test]
-fn after_the_machines_trouble_a_task_is_in_one_place_and_can_be_done() {
+fn after_errors_a_task_is_in_one_place_and_can_be_done() {
     commands("an error from every durable call of claw tasks", Faults::Troubles(3));
 }
 
 #[test]
-fn news_and_the_turn_that_claims_killed_before_every_durable_call_are_done_once() {
+fn announcement_and_claiming_turn_happen_once_after_kills() {
     news("kill -9 of news, claim and done before every durable call", Faults::Kills(5));
 }
 
 #[test]
-fn news_and_the_turn_that_claims_are_done_once_after_the_machines_trouble() {
+fn announcement_and_claiming_turn_happen_once_after_errors() {
     news("an error from every durable call of news, claim and done", Faults::Troubles(5));
 }

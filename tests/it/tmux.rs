@@ -66,7 +66,7 @@ fn the_skill_ships_and_is_offered_where_tmux_is() {
 }
 
 #[test]
-fn an_agent_within_walls_works_in_a_terminal_by_the_example_tool_and_by_nothing_else() {
+fn sandboxed_agent_reaches_a_terminal_by_the_example_tool_only() {
     if let Some(missing) = ["tmux"].into_iter().find(|program| !has(program)).or((!has("python3")).then_some("python3"))
     {
         assert!(std::env::var_os("CLAW_REQUIRE_PEERS").is_none(), "there is no {missing}");

@@ -123,7 +123,7 @@ fn a_turn_of_many_steps_ends_with_one_answer() {
 }
 
 #[test]
-fn what_a_call_does_wrong_is_told_to_the_model() {
+fn errors_of_a_call_are_reported_to_the_model() {
     let server = Strict::start(SCRIPTS);
     let ws = workspace(&server);
     assert_eq!(ask(&ws, "script:broken"), "I was told.");
@@ -131,7 +131,7 @@ fn what_a_call_does_wrong_is_told_to_the_model() {
 }
 
 #[test]
-fn a_model_that_goes_round_in_circles_is_told_and_then_stopped() {
+fn repeating_model_is_warned_then_stopped() {
     let server = Strict::start(SCRIPTS);
     let ws = workspace(&server);
     assert_eq!(ask(&ws, "script:stubborn"), "I stopped after 6 steps without an answer.");
@@ -164,7 +164,7 @@ fn a_long_result_is_cut_and_the_rest_is_in_a_file() {
 }
 
 #[test]
-fn a_model_that_has_worked_may_end_without_a_word_and_that_is_said() {
+fn empty_answer_after_tool_calls_is_accepted_and_marked() {
     let server = Strict::start(SCRIPTS);
     let ws = workspace(&server);
     assert_eq!(ask(&ws, "script:mute"), "(the model said nothing)");
@@ -175,7 +175,7 @@ fn a_model_that_has_worked_may_end_without_a_word_and_that_is_said() {
 }
 
 #[test]
-fn a_question_that_is_answered_without_a_word_is_asked_once_more_and_holds_nothing_up() {
+fn empty_answer_is_requested_once_more_and_blocks_nothing() {
     let server = Strict::start(SCRIPTS);
     let ws = workspace(&server);
     let id = ws.claw(&["send", "script:absent"]).ok().trim().to_owned();
@@ -191,7 +191,7 @@ fn a_question_that_is_answered_without_a_word_is_asked_once_more_and_holds_nothi
 }
 
 #[test]
-fn what_runs_in_the_background_may_say_nothing() {
+fn background_turn_may_answer_nothing() {
     let server = Strict::start(SCRIPTS);
     let ws = workspace(&server);
     ws.write("inbox/x.json", &json!({"kind": "cron", "from": "cron:x", "content": "script:absent"}).to_string());

@@ -260,7 +260,7 @@ fn offered(server: &Strict) -> Vec<String> {
 }
 
 #[test]
-fn a_page_is_told_as_what_can_be_read_of_it() {
+fn page_is_returned_as_its_readable_text() {
     let server = Strict::start(SCRIPTS);
     let ws = reader(&server);
     let told = results(&ws, "script:pages", "Read.");
@@ -314,7 +314,7 @@ fn a_page_is_told_as_what_can_be_read_of_it() {
 }
 
 #[test]
-fn the_readable_part_is_markdown_without_what_stands_around_it() {
+fn readable_part_is_markdown_without_navigation() {
     let server = Strict::start(SCRIPTS);
     let ws = reader(&server);
     let told = results(&ws, "script:pages", "Read.").remove(0);
@@ -341,7 +341,7 @@ fn the_readable_part_is_markdown_without_what_stands_around_it() {
 }
 
 #[test]
-fn what_is_not_public_is_not_reached_however_it_is_named() {
+fn private_addresses_are_refused_in_every_form() {
     let server = Strict::start(SCRIPTS);
     let ws = reader(&server);
     let told = results(&ws, "script:walls", "Refused.");
@@ -401,7 +401,7 @@ fn a_proxy_is_used_where_the_owner_names_it_and_not_where_the_environment_does()
 }
 
 #[test]
-fn what_is_not_set_up_is_not_there() {
+fn unconfigured_web_tools_are_absent() {
     let server = Strict::start(SCRIPTS);
     for (web, expected) in [
         ("", &[][..]),
@@ -473,7 +473,7 @@ fn every_search_service_is_asked_its_own_way() {
 }
 
 #[test]
-fn a_search_that_fails_says_why_and_never_the_key() {
+fn failed_search_reports_the_reason_without_the_key() {
     let server = Strict::start(SCRIPTS);
     let services = Site::start(services);
     for (path, part) in [

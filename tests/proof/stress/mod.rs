@@ -60,7 +60,7 @@ fn end(mut proof: Proof, points: usize, kills: [usize; 2], verdict: &Verdict, mo
 }
 
 #[test]
-fn a_crowd_of_processes_that_are_killed_and_people_who_move_files() {
+fn crowd_of_killed_processes_and_moved_files() {
     let (proof, seed) = begin("14 processes are killed at random and started again, people move files");
     let count = if proof::is_full() { 10_000 } else { 600 };
     let patience = if proof::is_full() { Duration::from_mins(20) } else { Duration::from_secs(20) };
@@ -276,7 +276,7 @@ fn children(pid: u32) -> Vec<Pid> {
 
 /// One process publishes into `new/`, one event after another, while another one lists it.
 #[test]
-fn what_was_said_first_is_routed_first() {
+fn earlier_message_is_routed_first() {
     use claw::core::event::Draft;
     use claw::store::queue::publish;
     use claw::store::workspace::{Workspace, clock};
