@@ -182,7 +182,7 @@ fn waits<'a>(workspace: &Workspace, ids: impl Iterator<Item = &'a Id>) -> HashMa
     for path in journal::files(workspace).iter().rev().take(2).rev() {
         let text = fs::read_to_string(path).unwrap_or_default();
         for line in text.lines().filter_map(journal::parse) {
-            if line.what == "wait" && wanted.contains(&line.id[..]) {
+            if line.kind == "wait" && wanted.contains(&line.id[..]) {
                 whys.insert(line.id, line.why);
             }
         }

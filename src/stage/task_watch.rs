@@ -127,7 +127,7 @@ impl<'w> News<'w> {
         let draft = Draft {
             kind: EventKind::Message,
             from: Some(Address::parse(&format!("{CHANNEL}:{}", task.id))?),
-            reply_to: Some(self.workspace.home()?),
+            reply_to: Some(self.workspace.default_destination()?),
             session: Some(task.session(&agent)),
             agent: Some(agent),
             meta: [(META.to_owned(), task.id.clone().into())].into_iter().collect(),

@@ -7,7 +7,7 @@ use crate::core::model::cassette::{RecordedExchange, VERSION};
 use crate::core::text::base32::hash32;
 use crate::store::fs::At;
 use crate::store::fs::durable;
-use crate::store::lock::Only;
+use crate::store::lock::NamedLock;
 use crate::store::workspace::Workspace;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
@@ -41,7 +41,7 @@ pub fn check(path: &Path) -> Result<()> {
 pub fn append(workspace: &Workspace, path: &Path, exchange: &RecordedExchange) -> Result<()> {
     let mut line = serde_json::to_vec(exchange).map_err(|e| Fault::data(e.to_string()))?;
     line.push(b'\n');
-    let _lock = Only::wait(workspace, LOCK)?;
+    let _lock = NamedLock::wait(workspace, LOCK)?;
     if !is_at_line_start(path).at("read", path)? {
         line.insert(0, b'\n');
     }
@@ -72,7 +72,7 @@ pub struct Playing {
     /// By which the cassette is known again up to here.
     print: String,
     #[expect(dead_code, reason = "held for its drop")]
-    lock: Only,
+    lock: NamedLock,
 }
 
 /// The next exchange of a cassette, by its path relative to the workspace.
@@ -80,7 +80,7 @@ pub struct Playing {
 /// # Errors
 /// `Config` where there is no cassette, `Data` where a line of it cannot be read, `Failed` where it is at its end.
 pub fn play(workspace: &Workspace, cassette: &str) -> Result<Playing> {
-    let lock = Only::wait(workspace, LOCK)?;
+    let lock = NamedLock::wait(workspace, LOCK)?;
     let (path, lines) = lines(workspace, cassette)?;
     let state = workspace.path(FOLDER).join(hash32(&path.display().to_string(), 16));
     let played = played(&state, &lines);
@@ -115,7 +115,7 @@ impl Playing {
 ///
 /// # Errors
 /// `Config` where there is no cassette.
-pub fn standing(workspace: &Workspace, cassette: &str) -> Result<(usize, usize)> {
+pub fn progress(workspace: &Workspace, cassette: &str) -> Result<(usize, usize)> {
     let (path, lines) = lines(workspace, cassette)?;
     let state = workspace.path(FOLDER).join(hash32(&path.display().to_string(), 16));
     Ok((played(&state, &lines), lines.len()))

@@ -67,7 +67,7 @@ pub fn run(workspace: &Workspace) -> Result<usize> {
             // Whoever holds the lane is about to write into it.
             if let Some(lane) = Lane::attempt(workspace, Mailbox::Inbox, &session)? {
                 fs::remove_dir_all(&path).at("remove", &path)?;
-                lane.retire();
+                lane.release_and_remove();
                 removed += 1;
             }
         }
@@ -80,7 +80,7 @@ pub fn run(workspace: &Workspace) -> Result<usize> {
             // Whoever looks at an idle lane makes its lock file anew.
             let is_idle = !lanes.contains(&name) && is_older(&folder.join(&name), before(1));
             if let Some(lane) = is_idle.then(|| Lane::attempt(workspace, mailbox, &name)).transpose()?.flatten() {
-                lane.retire();
+                lane.release_and_remove();
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::core::event::stamp::{DAY, SECOND, Stamp};
 use crate::core::fault::{Fault, Result};
 use crate::store::fs::durable;
 use crate::store::fs::{At, if_there};
-use crate::store::lock::Only;
+use crate::store::lock::NamedLock;
 use crate::store::workspace::Workspace;
 use crate::world;
 use jiff::civil::Date;
@@ -63,7 +63,7 @@ pub fn reserve(
 ///
 /// # Errors
 /// Where the disk cannot: then it counts as it was reserved.
-pub fn settle(workspace: &Workspace, line: &LedgerLine) -> Result<()> {
+pub fn settle_charge(workspace: &Workspace, line: &LedgerLine) -> Result<()> {
     locked(workspace, |book| append(workspace, book, line))
 }
 
@@ -71,7 +71,7 @@ pub fn settle(workspace: &Workspace, line: &LedgerLine) -> Result<()> {
 ///
 /// # Errors
 /// Where the disk cannot.
-pub fn note(workspace: &Workspace, line: &LedgerLine) -> Result<()> {
+pub fn record(workspace: &Workspace, line: &LedgerLine) -> Result<()> {
     let _lock = lock(workspace)?;
     let last = files(workspace)?.pop().unwrap_or_default();
     write(workspace, &last.max(today(workspace)), line, true, Sync::None).map(drop)
@@ -81,7 +81,7 @@ pub fn note(workspace: &Workspace, line: &LedgerLine) -> Result<()> {
 ///
 /// # Errors
 /// Where a file cannot be read.
-pub fn look(workspace: &Workspace) -> Result<Ledger> {
+pub fn ledger(workspace: &Workspace) -> Result<Ledger> {
     let mut book = load(workspace)?;
     refresh(workspace, &mut book)?;
     Ok(book.ledger)
@@ -91,17 +91,17 @@ pub fn look(workspace: &Workspace) -> Result<Ledger> {
 ///
 /// # Errors
 /// Where a file cannot be read.
-pub fn each(workspace: &Workspace, since: &str, take: &mut dyn FnMut(LedgerLine)) -> Result<()> {
+pub fn for_each_since(workspace: &Workspace, since: &str, take: &mut dyn FnMut(LedgerLine)) -> Result<()> {
     for file in files(workspace)?.into_iter().filter(|file| **file >= *since) {
         read(workspace, &file, 0, take)?;
     }
     Ok(())
 }
 
-fn lock(workspace: &Workspace) -> Result<Only> {
+fn lock(workspace: &Workspace) -> Result<NamedLock> {
     let folder = workspace.path(FOLDER);
     fs::create_dir_all(&folder).at("make", &folder)?;
-    Only::wait(workspace, LOCK)
+    NamedLock::wait(workspace, LOCK)
 }
 
 fn locked<T>(workspace: &Workspace, work: impl FnOnce(&mut LedgerState) -> Result<T>) -> Result<T> {

@@ -10,9 +10,9 @@ use claw::core::fault::Fault;
 use claw::stage::outcome::{EventOutcome, Outcome};
 use claw::stage::tick;
 use claw::stage::worker::handler::Handler;
-use claw::store::fs::watch::{Hears, Watch, Woken};
-use claw::store::lock::slots::{Group, Promised, Slots, SlotsTaken};
-use claw::store::lock::{Lane, Only};
+use claw::store::fs::watch::{Watch, WatchKind, Woken};
+use claw::store::lock::slots::{Group, Reservations, Slots, SlotsTaken};
+use claw::store::lock::{Lane, NamedLock};
 use claw::store::queue::spool::{self, Job};
 use claw::store::workspace::Workspace;
 use claw::store::workspace::mailbox::Mailbox;
@@ -368,13 +368,13 @@ fn a_slot_that_somebody_waits_for_is_left_to_him() {
     let ws = Fixture::new();
     let workspace = ws.opened();
     let groups = [("agent-a".to_owned(), 1), ("all".to_owned(), 2)];
-    let attempt = |groups: &[Group], own: &Promised| match Slots::attempt(&workspace, groups, own).unwrap() {
+    let attempt = |groups: &[Group], own: &Reservations| match Slots::attempt(&workspace, groups, own).unwrap() {
         SlotsTaken::All(slots) => Ok(slots),
         SlotsTaken::Full(count) => Err(count),
     };
-    let nothing = Promised::default();
+    let nothing = Reservations::default();
     let holder = attempt(&groups, &nothing).unwrap();
-    let mut own = Promised::default();
+    let mut own = Reservations::default();
     assert_eq!(attempt(&groups, &own).unwrap_err(), 1);
     own.renew(&workspace, &groups[..1]).unwrap();
     drop(holder);
@@ -400,11 +400,11 @@ fn who_gives_a_promised_slot_back_wakes_whoever_waits_for_it() {
     mknodat(CWD, &wide, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     let full = open(&wide, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).unwrap();
     flock(&full, FlockOperation::LockExclusive).unwrap();
-    let watch = Watch::new(&[(slots.clone(), Hears::Releases)]).unwrap();
-    let mut sleeper = Promised::default();
+    let watch = Watch::new(&[(slots.clone(), WatchKind::Releases)]).unwrap();
+    let mut sleeper = Reservations::default();
     std::thread::scope(|scope| {
         let other = scope
-            .spawn(|| matches!(Slots::attempt(&workspace, &groups, &Promised::default()), Ok(SlotsTaken::Full(2))));
+            .spawn(|| matches!(Slots::attempt(&workspace, &groups, &Reservations::default()), Ok(SlotsTaken::Full(2))));
         ws.until_locked(".claw/locks/slots/narrow.0", Locked::Held);
         sleeper.renew(&workspace, &groups[..1]).unwrap();
         drop(open(&wide, OFlags::WRONLY, Mode::empty()).unwrap());
@@ -425,12 +425,12 @@ fn who_gives_a_promised_slot_back_wakes_whoever_waits_for_it() {
 fn a_lock_whose_file_was_taken_away_is_taken_anew() {
     let ws = Fixture::new();
     let workspace = ws.opened();
-    let first = Only::attempt(&workspace, "swept").unwrap().unwrap();
+    let first = NamedLock::attempt(&workspace, "swept").unwrap().unwrap();
     std::thread::scope(|scope| {
-        let waiter = scope.spawn(|| Only::wait(&workspace, "swept").unwrap());
+        let waiter = scope.spawn(|| NamedLock::wait(&workspace, "swept").unwrap());
         ws.until_locked(".claw/locks/swept", Locked::WaitedFor);
-        first.retire();
+        first.release_and_remove();
         let _second = waiter.join().unwrap();
-        assert!(Only::attempt(&workspace, "swept").unwrap().is_none(), "two have it");
+        assert!(NamedLock::attempt(&workspace, "swept").unwrap().is_none(), "two have it");
     });
 }

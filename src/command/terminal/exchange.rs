@@ -144,7 +144,7 @@ impl AskExchange<'_> {
         let lane = if is_beside { session_name::control(self.session) } else { self.session.to_owned() };
         let lane = hold(workspace, Mailbox::Inbox, &lane, self.stop_fd)?;
         let mut draft = Draft {
-            from: Some(workspace.me()?),
+            from: Some(workspace.local_user()?),
             reply_to: Some(self.seat.clone()),
             agent: Some(self.agent.to_owned()),
             session: Some(self.session.to_owned()),

@@ -19,7 +19,7 @@ use crate::stage::turn::compact::{self, WindowBudget};
 use crate::stage::turn::dispatch;
 use crate::stage::turn::prompt::{self, PromptContext};
 use crate::store::agent::definitions;
-use crate::store::queue::{retry, spool};
+use crate::store::queue::{retry_discard, spool};
 use crate::store::routes;
 use crate::store::session::approvals::{self, Verdict};
 use crate::store::session::{log, stop};
@@ -243,7 +243,7 @@ fn stopped(about: &About) -> Result<String> {
     let Some(turn) = found else { return Ok("nothing runs here".to_owned()) };
     stop::stop(workspace, &turn, id)?;
     // One that waits to be tried again hears of it now. Where somebody works on it, he has heard.
-    let _ = retry::hurry(workspace, &turn);
+    let _ = retry_discard::end_wait(workspace, &turn);
     dispatch::stop_below(workspace, &turn)?;
     let queued = spool::list(workspace, Mailbox::Inbox, State::Ready)?.into_iter();
     let queued = queued.filter(|entry| entry.lane == about.session && entry.id != turn).count();

@@ -7,7 +7,7 @@ use crate::core::event::session_name;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::settings::Model;
 use crate::core::text::problem::{Problem, nearest};
-use crate::store::fs::contained::{self, Unread};
+use crate::store::fs::contained::{self, DefinitionError};
 use crate::store::fs::lease;
 use crate::store::fs::{if_there, io_fault, unreadable};
 use crate::store::workspace::Workspace;
@@ -195,7 +195,7 @@ pub fn guide(workspace: &Workspace) -> Result<Guide> {
 pub fn cron(workspace: &Workspace, id: &str) -> Result<std::result::Result<Arc<Cron>, Problem>> {
     let dir = workspace.path("crons");
     let name = Path::new(id).join("CRON.md");
-    Unread::told(workspace.caches.crons.get(id, &[dir.join(&name)], workspace.world.now(), || {
+    DefinitionError::separate(workspace.caches.crons.get(id, &[dir.join(&name)], workspace.world.now(), || {
         let path = format!("crons/{id}/CRON.md");
         let text = contained::definition(&dir, &name, &path, MAX_CRON)?;
         Ok(Arc::new(definition::cron(id, &path, &text)?.0))

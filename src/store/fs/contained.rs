@@ -43,25 +43,25 @@ pub fn text(dir: &Path, name: &Path, most: u64) -> Result<String> {
 
 /// Why there is no definition.
 #[derive(Debug)]
-pub enum Unread {
+pub enum DefinitionError {
     /// Its owner has to put it right.
     Bad(Problem),
     /// The machine is in trouble; it may be a good one.
     Trouble(Fault),
 }
 
-impl From<Problem> for Unread {
+impl From<Problem> for DefinitionError {
     fn from(problem: Problem) -> Self {
         Self::Bad(problem)
     }
 }
 
-impl Unread {
+impl DefinitionError {
     /// What is bad is part of what was read; the machine's trouble is not.
     ///
     /// # Errors
     /// The machine's trouble.
-    pub fn told<T>(read: std::result::Result<T, Self>) -> fault::Result<std::result::Result<T, Problem>> {
+    pub fn separate<T>(read: std::result::Result<T, Self>) -> fault::Result<std::result::Result<T, Problem>> {
         match read {
             Ok(good) => Ok(Ok(good)),
             Err(Self::Bad(problem)) => Ok(Err(problem)),
@@ -74,9 +74,9 @@ impl Unread {
 ///
 /// # Errors
 /// Where there is none, or it cannot be read.
-pub fn definition(dir: &Path, name: &Path, path: &str, most: u64) -> std::result::Result<String, Unread> {
+pub fn definition(dir: &Path, name: &Path, path: &str, most: u64) -> std::result::Result<String, DefinitionError> {
     text(dir, name, most).map_err(|error| match io_fault("read", &dir.join(name), &error) {
-        fault if fault.kind == Kind::Machine => Unread::Trouble(fault),
+        fault if fault.kind == Kind::Machine => DefinitionError::Trouble(fault),
         _ if error.kind() == ErrorKind::NotFound => Problem::error(path, "is missing").into(),
         _ => Problem::error(path, format!("cannot be read: {error}")).into(),
     })

@@ -193,7 +193,7 @@ pub fn append_to(file: &mut File, bytes: &[u8], sync: Sync) -> io::Result<()> {
 ///
 /// # Errors
 /// Where it cannot be cut.
-pub fn cut_hole(file: &File, bytes: &mut Vec<u8>) -> io::Result<()> {
+pub fn truncate_zeros(file: &File, bytes: &mut Vec<u8>) -> io::Result<()> {
     let kept = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     if kept < bytes.len() && file.metadata()?.len() == bytes.len() as u64 {
         file.set_len(kept as u64)?;
@@ -231,12 +231,12 @@ pub fn sync_dir(dir: &Path, sync: Sync) -> Result<()> {
 /// Folders that this process has found durable: by name, inode and time of birth, so that one that is
 /// made anew is another one.
 #[derive(Debug, Default)]
-pub struct Places(Mutex<HashMap<PathBuf, (Identity, Sync)>>);
+pub struct DurableDirs(Mutex<HashMap<PathBuf, (Identity, Sync)>>);
 
 /// Inode and time of birth.
 type Identity = (u64, Option<SystemTime>);
 
-impl Places {
+impl DurableDirs {
     /// As [`make_dir`], once for each folder.
     ///
     /// # Errors
@@ -254,17 +254,17 @@ impl Places {
     ///
     /// # Errors
     /// Where the file system refuses.
-    pub fn settle_in_day(&self, from: &Path, to: &Path, sync: Sync) -> Result<()> {
+    pub fn move_into_day(&self, from: &Path, to: &Path, sync: Sync) -> Result<()> {
         let day = to.parent().unwrap_or(to);
         if !self.has(day, sync) {
             if fs::read_dir(day).is_ok_and(|mut entries| entries.next().is_none()) {
                 make_dir(day, 1, sync)?;
             }
-            settle(from, to)?;
+            move_or_remove(from, to)?;
             self.add(day, sync);
             return Ok(());
         }
-        settle(from, to)
+        move_or_remove(from, to)
     }
 
     /// One that was made while nothing was synced is not known to be durable.
@@ -341,7 +341,7 @@ pub fn rename_at(from: impl AsFd, name: &CStr, to: impl AsFd, new: &str) -> rust
 ///
 /// # Errors
 /// Where the file system refuses.
-pub fn settle(from: &Path, to: &Path) -> Result<()> {
+pub fn move_or_remove(from: &Path, to: &Path) -> Result<()> {
     if rename(from, to)? == Moved::Taken {
         remove(from)?;
     }

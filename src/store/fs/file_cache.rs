@@ -31,7 +31,7 @@ impl<T: Clone> FileCache<T> {
         now: Stamp,
         make: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
-        let prints: Vec<Fingerprint> = files.iter().map(|path| print(path)).collect();
+        let prints: Vec<Fingerprint> = files.iter().map(|path| fingerprint(path)).collect();
         if let Some((_, value)) = self.lock().get(name).filter(|(known, _)| *known == prints) {
             return Ok(value.clone());
         }
@@ -58,7 +58,7 @@ pub(crate) fn is_settled(print: Fingerprint, now: Stamp) -> bool {
     print.is_none_or(|(.., changed)| changed / 1000 + i128::from(GRAIN) < i128::from(now.0))
 }
 
-pub(crate) fn print(path: &Path) -> Fingerprint {
+pub(crate) fn fingerprint(path: &Path) -> Fingerprint {
     let meta = fs::metadata(path).ok()?;
     let nanos = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
     let (written, changed) = (nanos(meta.mtime(), meta.mtime_nsec()), nanos(meta.ctime(), meta.ctime_nsec()));

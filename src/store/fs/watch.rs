@@ -22,7 +22,7 @@ const BUFFER: usize = 16 << 10;
 
 /// What is listened for in a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hears {
+pub enum WatchKind {
     /// A file that came, by a rename or a link, or was written and closed.
     Arrivals,
     /// The same, and a file whose mode or owner has changed: it may be readable now.
@@ -30,15 +30,15 @@ pub enum Hears {
     /// A lock that was let go of: its holder closed the written descriptor.
     Releases,
     /// Lines that are appended to files that stay open.
-    Lines,
+    Appends,
     /// Files that a person saves, however an editor does it. The folder may go away; when it has come back, below
     /// one that is watched too, it is watched anew.
     Edits,
     /// The same, in a folder without which nothing goes on.
-    Home,
+    Required,
 }
 
-impl Hears {
+impl WatchKind {
     /// Opening and reading is what we do ourselves: the kernel is not even asked for it.
     fn flags(self) -> WatchFlags {
         let gone = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
@@ -46,11 +46,11 @@ impl Hears {
         let edits = arrivals | WatchFlags::DELETE | WatchFlags::MOVED_FROM;
         let heard = match self {
             Self::Edits => return WatchFlags::ONLYDIR | edits,
-            Self::Home => edits,
+            Self::Required => edits,
             Self::Arrivals => arrivals,
             Self::Drops => arrivals | WatchFlags::ATTRIB,
             Self::Releases => WatchFlags::CLOSE_WRITE,
-            Self::Lines => arrivals | WatchFlags::MODIFY,
+            Self::Appends => arrivals | WatchFlags::MODIFY,
         };
         WatchFlags::ONLYDIR | gone | heard
     }
@@ -68,7 +68,7 @@ pub struct Change {
 /// A folder being watched.
 struct WatchedFolder {
     path: PathBuf,
-    hears: Hears,
+    hears: WatchKind,
     /// The kernel's number of it.
     number: i32,
 }
@@ -101,9 +101,9 @@ impl Watch {
     ///
     /// # Errors
     /// Where the kernel has no watch left.
-    pub fn new(folders: &[(PathBuf, Hears)]) -> Result<Self> {
+    pub fn new(folders: &[(PathBuf, WatchKind)]) -> Result<Self> {
         let kernel = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(unwatchable)?;
-        let add = |(path, hears): &(PathBuf, Hears)| {
+        let add = |(path, hears): &(PathBuf, WatchKind)| {
             let number = inotify::add_watch(&kernel, path, hears.flags());
             number.map(|number| WatchedFolder { path: path.clone(), hears: *hears, number })
         };
@@ -117,7 +117,7 @@ impl Watch {
 
     /// Watches a folder more, behind the others; one that is watched already keeps its place. One that is not
     /// there is nothing to be heard of.
-    pub fn also(&self, folder: &Path, hears: Hears) {
+    pub fn add(&self, folder: &Path, hears: WatchKind) {
         let Ok(number) = inotify::add_watch(&self.kernel, folder, hears.flags()) else { return };
         let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
         match folders.iter_mut().find(|known| known.path == folder) {
@@ -129,7 +129,7 @@ impl Watch {
     /// Watches those anew that went away and have come back; anything may have changed in them.
     fn renew(&self, folders: &mut [WatchedFolder]) -> Vec<Change> {
         let mut renewed = Vec::new();
-        for (at, folder) in folders.iter_mut().enumerate().filter(|(_, folder)| folder.hears == Hears::Edits) {
+        for (at, folder) in folders.iter_mut().enumerate().filter(|(_, folder)| folder.hears == WatchKind::Edits) {
             let number = inotify::add_watch(&self.kernel, &folder.path, folder.hears.flags());
             if let Ok(number) = number
                 && number != folder.number
@@ -142,7 +142,7 @@ impl Watch {
     }
 
     /// Wakes the sleeper, so that it asks again until when it may sleep.
-    pub fn nudge(&self) {
+    pub fn wake(&self) {
         let _ = rustix::io::write(&self.hint, &1u64.to_ne_bytes());
     }
 
@@ -253,7 +253,7 @@ mod tests {
         let [top, below] = ["top", "top/below"].map(|name| dir.path().join(name));
         let make = || fs::create_dir_all(&below).unwrap();
         make();
-        let watch = Watch::new(&[(top.clone(), Hears::Home), (below.clone(), Hears::Edits)]).unwrap();
+        let watch = Watch::new(&[(top.clone(), WatchKind::Required), (below.clone(), WatchKind::Edits)]).unwrap();
         let hears = |what: Change| match watch.wait(Stamp(0), None, None).unwrap() {
             Woken::Files(changes) => assert!(changes.contains(&what), "{changes:?}"),
             other => panic!("{other:?}"),

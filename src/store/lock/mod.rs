@@ -28,17 +28,17 @@ const WIDTH: usize = 16;
 /// A lane that could be locked. Dropped before it is armed, it wakes nobody: the one that only looked must
 /// not wake itself.
 #[derive(Debug)]
-pub struct Tried {
+pub struct LaneProbe {
     name: String,
     content: Option<u64>,
     fresh: u64,
     held: FileLock,
 }
 
-impl Tried {
+impl LaneProbe {
     /// The version found, where the last holder let go in good order.
     #[must_use]
-    pub fn found(&self) -> Option<u64> {
+    pub fn version(&self) -> Option<u64> {
         self.content.filter(|v| v % 2 == 0)
     }
 
@@ -84,10 +84,10 @@ impl Lane {
     ///
     /// # Errors
     /// Where the lock file cannot be made.
-    pub fn probe(workspace: &Workspace, mailbox: Mailbox, name: &str) -> Result<Option<Tried>> {
+    pub fn probe(workspace: &Workspace, mailbox: Mailbox, name: &str) -> Result<Option<LaneProbe>> {
         let path = lane_path(workspace, mailbox, name);
         let held = FileLock::attempt(&path, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(held.map(|held| Tried {
+        Ok(held.map(|held| LaneProbe {
             name: name.to_owned(),
             content: read_version(&held.lock),
             fresh: workspace.world.random(),
@@ -100,7 +100,7 @@ impl Lane {
     /// # Errors
     /// Where the lock file cannot be made or written.
     pub fn attempt(workspace: &Workspace, mailbox: Mailbox, name: &str) -> Result<Option<Self>> {
-        Self::probe(workspace, mailbox, name)?.map(Tried::take).transpose()
+        Self::probe(workspace, mailbox, name)?.map(LaneProbe::take).transpose()
     }
 
     /// Lets go, and returns the version that the next holder will find.
@@ -110,7 +110,7 @@ impl Lane {
     }
 
     /// Lets go of a lane that nobody will need for long: its lock file goes too.
-    pub fn retire(self) {
+    pub fn release_and_remove(self) {
         let _ = fs::remove_file(&self.held.path);
     }
 
@@ -151,7 +151,7 @@ impl Lane {
 
 /// What a lane's lock file says before a listing is begun.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen {
+pub struct LaneState {
     /// The even number in it; `None` while somebody holds the lane.
     pub version: Option<u64>,
     /// When the lane was served last.
@@ -162,15 +162,15 @@ pub struct Seen {
 ///
 /// # Errors
 /// Where it cannot be made.
-pub fn look(workspace: &Workspace, mailbox: Mailbox, name: &str) -> Result<Seen> {
+pub fn lane_state(workspace: &Workspace, mailbox: Mailbox, name: &str) -> Result<LaneState> {
     if let Ok(file) = File::open(lane_path(workspace, mailbox, name)) {
         let served = file.metadata().and_then(|m| m.modified()).ok();
         if let Some(version) = read_version(&file) {
-            return Ok(Seen { version: Some(version).filter(|v| v % 2 == 0), served });
+            return Ok(LaneState { version: Some(version).filter(|v| v % 2 == 0), served });
         }
     }
     let version = Lane::attempt(workspace, mailbox, name)?.and_then(Lane::release);
-    Ok(Seen { version, served: None })
+    Ok(LaneState { version, served: None })
 }
 
 fn lane_path(workspace: &Workspace, mailbox: Mailbox, name: &str) -> PathBuf {
@@ -185,9 +185,9 @@ fn read_version(file: &File) -> Option<u64> {
 
 /// A lock on something there is one of: routing, a box's drop zone.
 #[derive(Debug)]
-pub struct Only(FileLock);
+pub struct NamedLock(FileLock);
 
-impl Only {
+impl NamedLock {
     /// Waits for the lock `name`; its holders are quick.
     ///
     /// # Errors
@@ -215,7 +215,7 @@ impl Only {
     ///
     /// # Errors
     /// Where the lock file cannot be written.
-    pub fn leave_to_program(&mut self) -> Result<()> {
+    pub fn inherit_on_exec(&mut self) -> Result<()> {
         self.0.arm()?;
         for file in [Some(&self.0.lock), self.0.write.as_ref()].into_iter().flatten() {
             fcntl_setfd(file, FdFlags::empty()).at("share", &self.0.path)?;
@@ -224,7 +224,7 @@ impl Only {
     }
 
     /// Lets go of a lock that nobody will need for long: its file goes too.
-    pub fn retire(self) {
+    pub fn release_and_remove(self) {
         let _ = fs::remove_file(&self.0.path);
     }
 }

@@ -47,7 +47,7 @@ pub enum SlotsTaken {
 impl Slots {
     /// Whether this process has all of a group itself, so that there is none to be had.
     #[must_use]
-    pub fn are_spent(workspace: &Workspace, groups: &[Group]) -> bool {
+    pub fn all_held_here(workspace: &Workspace, groups: &[Group]) -> bool {
         groups.iter().any(|(group, limit)| workspace.caches.slots.has_all(group, *limit))
     }
 
@@ -55,7 +55,7 @@ impl Slots {
     ///
     /// # Errors
     /// Where a lock file cannot be made.
-    pub fn attempt(workspace: &Workspace, groups: &[Group], own: &Promised) -> Result<SlotsTaken> {
+    pub fn attempt(workspace: &Workspace, groups: &[Group], own: &Reservations) -> Result<SlotsTaken> {
         let ours = &workspace.caches.slots;
         let mut held: Vec<(FileLock, &str, u32)> = Vec::with_capacity(groups.len());
         'groups: for (index, (group, limit)) in groups.iter().enumerate() {
@@ -63,7 +63,7 @@ impl Slots {
             // Anywhere: the first ones are the ones that are taken.
             let first = u32::try_from(workspace.world.random() % u64::from(*limit).max(1)).unwrap_or_default();
             for number in mine.into_iter().chain(first..*limit).chain(0..first) {
-                if ours.has(group, number) || mine != Some(number) && Promised::is_made(workspace, group, number)? {
+                if ours.has(group, number) || mine != Some(number) && Reservations::is_made(workspace, group, number)? {
                     continue;
                 }
                 let path = slot_path(workspace, group, number);
@@ -88,11 +88,11 @@ impl Slots {
 
 /// Lets go of slots that nothing was done with. That wakes nobody; but one that somebody else was promised
 /// meanwhile may be all that he waits for, so he hears of it.
-fn give_back(workspace: &Workspace, held: Vec<(FileLock, &str, u32)>, own: &Promised) -> Result<()> {
+fn give_back(workspace: &Workspace, held: Vec<(FileLock, &str, u32)>, own: &Reservations) -> Result<()> {
     for (slot, group, number) in held {
         drop(slot);
         // Looked at behind the release: who is promised it from here on tries it once more before he sleeps.
-        if own.number(group) != Some(number) && Promised::is_made(workspace, group, number)? {
+        if own.number(group) != Some(number) && Reservations::is_made(workspace, group, number)? {
             let path = slot_path(workspace, group, number);
             drop(File::options().append(true).open(&path).at("open", &path)?);
         }
@@ -105,9 +105,9 @@ fn give_back(workspace: &Workspace, held: Vec<(FileLock, &str, u32)>, own: &Prom
 /// sleeper waiting for ever. Whoever was promised one in a wide group was promised one in every narrower group
 /// before, so no two wait for each other's promises.
 #[derive(Debug, Default)]
-pub struct Promised(Vec<(String, u32, FileLock)>);
+pub struct Reservations(Vec<(String, u32, FileLock)>);
 
-impl Promised {
+impl Reservations {
     /// Keeps what was promised in these groups, lets go of the rest, and asks for what is missing. True where
     /// something was promised that was not before: whoever had that may have given it back already.
     ///

@@ -10,7 +10,7 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::store::fs::At;
 use crate::store::fs::durable::{self, Moved};
 use crate::store::fs::lease::{self, Writers};
-use crate::store::lock::Only;
+use crate::store::lock::NamedLock;
 use crate::store::queue::publish;
 use crate::store::queue::spool;
 use crate::store::workspace::Workspace;
@@ -100,11 +100,11 @@ pub fn take_in(workspace: &Workspace, mailbox: Mailbox, tell: OnRefused) -> Resu
     if fresh.is_empty() && begun.is_empty() {
         return Ok(taken);
     }
-    let _only = Only::wait(workspace, &format!("drops-{}", mailbox.name()))?;
+    let _only = NamedLock::wait(workspace, &format!("drops-{}", mailbox.name()))?;
     let soon = workspace.world.now().plus_seconds(SETTLED);
     let (mut fresh, mut begun) = waiting(workspace, mailbox)?;
     if !fresh.is_empty() && !mailbox.tmp(workspace).exists() {
-        workspace.lay_out()?;
+        workspace.make_layout()?;
     }
     begun.sort();
     let age = |path: &PathBuf| path.metadata().and_then(|m| m.modified()).ok();
@@ -192,7 +192,7 @@ fn adopt(workspace: &Workspace, mailbox: Mailbox, path: &Path, tell: OnRefused) 
             let line = JournalLine::about(mailbox, "fail", &id);
             journal::write(workspace, JournalLine { to: "failed".into(), why: fault.to_string(), ..line });
             let target = mailbox.dir(workspace, State::Failed).join(path.file_name().unwrap_or_default());
-            durable::settle(path, &target)?;
+            durable::move_or_remove(path, &target)?;
             Ok(Some((id, fault)))
         }
         Err(fault) => Err(fault),

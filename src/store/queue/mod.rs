@@ -4,5 +4,5 @@ pub mod drops;
 pub mod locate;
 pub mod publish;
 pub mod receipt;
-pub mod retry;
+pub mod retry_discard;
 pub mod spool;

@@ -14,7 +14,7 @@ use crate::store::workspace::mailbox::{Mailbox, State};
 /// # Errors
 /// Where `claw.yaml` is bad.
 pub fn complete(workspace: &Workspace, draft: Draft, id: Id) -> Result<Event> {
-    Ok(draft.complete(id, workspace.world.now(), &workspace.me()?, &workspace.home()?))
+    Ok(draft.complete(id, workspace.world.now(), &workspace.local_user()?, &workspace.default_destination()?))
 }
 
 /// Publishes `event` into `inbox/new`. False where an event of that id lies there already.

@@ -48,7 +48,7 @@ impl<'w> Receipt<'w> {
         let sync = self.workspace.sync()?;
         let is_named = !self.lines.is_empty();
         if !is_named {
-            self.workspace.make_place(self.path.parent().unwrap_or(&self.path), 1)?;
+            self.workspace.make_dir(self.path.parent().unwrap_or(&self.path), 1)?;
         }
         let line = line.replace('\n', " ");
         durable::append(&self.path, format!("{line}\n").as_bytes(), is_named, sync)?;

@@ -94,7 +94,7 @@ fn settled(first: &Lanes, mut second: Lanes) -> Lanes {
 /// # Errors
 /// Where a folder cannot be read.
 pub fn lanes(workspace: &Workspace, mailbox: Mailbox, handles: &dyn Fn(&str) -> bool) -> Result<Lanes> {
-    lanes_seen(workspace, mailbox, handles, &mut |_| Ok(()))
+    lanes_with(workspace, mailbox, handles, &mut |_| Ok(()))
 }
 
 /// The same; between the two listings each lane is shown to `see`, which may look at its version: the
@@ -102,7 +102,7 @@ pub fn lanes(workspace: &Workspace, mailbox: Mailbox, handles: &dyn Fn(&str) -> 
 ///
 /// # Errors
 /// Where a folder cannot be read, and those of `see`.
-pub fn lanes_seen(
+pub fn lanes_with(
     workspace: &Workspace,
     mailbox: Mailbox,
     handles: &dyn Fn(&str) -> bool,
@@ -231,7 +231,7 @@ impl Job<'_> {
     pub fn done(self) -> Result<()> {
         let done = self.mailbox.done(self.workspace, &self.entry.id);
         let places = &self.workspace.caches.places;
-        let moved = self.workspace.sync().and_then(|sync| places.settle_in_day(&self.path(), &done, sync));
+        let moved = self.workspace.sync().and_then(|sync| places.move_into_day(&self.path(), &done, sync));
         self.left(moved)
     }
 
@@ -250,7 +250,7 @@ impl Job<'_> {
     ///
     /// # Errors
     /// Where the file system refuses.
-    pub fn progressed(&mut self) -> Result<()> {
+    pub fn record_progress(&mut self) -> Result<()> {
         let tries = Tries { attempts: self.entry.tries.attempts.min(1), crashes: 0, ..self.entry.tries };
         if tries != self.entry.tries {
             let entry = Entry { tries, ..self.entry.clone() };
@@ -270,7 +270,7 @@ impl Job<'_> {
     ///
     /// # Errors
     /// Where the file system refuses.
-    pub fn forgive(&mut self) -> Result<()> {
+    pub fn discount_crash(&mut self) -> Result<()> {
         if std::mem::take(&mut self.is_adopted) {
             let less = |tries: Tries| Tries { crashes: tries.crashes.saturating_sub(1), ..tries };
             let entry = Entry { tries: less(self.entry.tries), ..self.entry.clone() };
@@ -313,7 +313,7 @@ impl Job<'_> {
     }
 
     fn moved(&self, state: State, entry: &Entry) -> Result<()> {
-        durable::settle(&self.path(), &self.mailbox.dir(self.workspace, state).join(entry.to_string()))
+        durable::move_or_remove(&self.path(), &self.mailbox.dir(self.workspace, state).join(entry.to_string()))
     }
 }
 
@@ -324,7 +324,7 @@ impl Job<'_> {
 pub fn finish(workspace: &Workspace, mailbox: Mailbox, entry: &Entry) -> Result<()> {
     let (ready, done) =
         (mailbox.dir(workspace, State::Ready).join(entry.to_string()), mailbox.done(workspace, &entry.id));
-    workspace.caches.places.settle_in_day(&ready, &done, workspace.sync()?)
+    workspace.caches.places.move_into_day(&ready, &done, workspace.sync()?)
 }
 
 /// Reads at most [`MAX_BYTES`] of a regular file.
@@ -383,6 +383,6 @@ fn move_to_failed(workspace: &Workspace, mailbox: Mailbox, from: &Path, entry: &
     if known {
         durable::remove(from)
     } else {
-        durable::settle(from, &mailbox.dir(workspace, State::Failed).join(entry.to_string()))
+        durable::move_or_remove(from, &mailbox.dir(workspace, State::Failed).join(entry.to_string()))
     }
 }

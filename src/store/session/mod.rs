@@ -160,7 +160,7 @@ pub fn remove(workspace: &Workspace, name: &str) -> Result<()> {
     log::forget(workspace, name, workspace.world.now().timestamp())?;
     log::forget_last(workspace, name)?;
     let told = journal::JournalLine {
-        what: "forget".into(),
+        kind: "forget".into(),
         mailbox: Mailbox::Inbox.name().into(),
         ..journal::JournalLine::default()
     };

@@ -7,7 +7,7 @@ use crate::core::fault::{Fault, Result};
 use crate::core::text::problem::{Problem, nearest};
 use crate::core::text::template;
 use crate::store::agent::definitions;
-use crate::store::fs::contained::{self, Unread};
+use crate::store::fs::contained::{self, DefinitionError};
 use crate::store::workspace::Workspace;
 use rustix::fs::Access;
 use std::cell::RefCell;
@@ -108,7 +108,7 @@ fn read(workspace: &Workspace, id: &str) -> Result<std::result::Result<ParsedSki
     let dir = workspace.path(FOLDER);
     let name = Path::new(id).join("SKILL.md");
     let files = [dir.join(&name)];
-    Unread::told(workspace.caches.skills.get(id, &files, workspace.world.now(), || {
+    DefinitionError::separate(workspace.caches.skills.get(id, &files, workspace.world.now(), || {
         let path = format!("{FOLDER}/{id}/SKILL.md");
         let text = contained::definition(&dir, &name, &path, MAX)?;
         let (skill, mut warnings) = skill::read(id, &path, &text)?;

@@ -45,8 +45,9 @@ pub const KINDS: [&str; 21] = [
 pub struct JournalLine {
     /// When.
     pub at: Timestamp,
-    /// What happened: one of [`KINDS`].
-    pub what: String,
+    /// The kind of transition: one of [`KINDS`].
+    #[serde(rename = "what")]
+    pub kind: String,
     /// Which event.
     pub id: String,
     /// In which box.
@@ -83,7 +84,7 @@ impl Default for JournalLine {
         let empty = String::new;
         Self {
             at: Timestamp::UNIX_EPOCH,
-            what: empty(),
+            kind: empty(),
             id: empty(),
             mailbox: empty(),
             from: empty(),
@@ -101,14 +102,14 @@ impl Default for JournalLine {
 impl JournalLine {
     /// A line about an event.
     #[must_use]
-    pub fn about(mailbox: Mailbox, what: &str, id: &Id) -> Self {
-        Self { what: what.to_owned(), id: id.to_string(), mailbox: mailbox.name().to_owned(), ..Self::default() }
+    pub fn about(mailbox: Mailbox, kind: &str, id: &Id) -> Self {
+        Self { kind: kind.to_owned(), id: id.to_string(), mailbox: mailbox.name().to_owned(), ..Self::default() }
     }
 
     /// A line about an event in its lane.
     #[must_use]
-    pub fn of(mailbox: Mailbox, what: &str, entry: &Entry) -> Self {
-        Self { lane: entry.lane.clone(), ..Self::about(mailbox, what, &entry.id) }
+    pub fn of(mailbox: Mailbox, kind: &str, entry: &Entry) -> Self {
+        Self { lane: entry.lane.clone(), ..Self::about(mailbox, kind, &entry.id) }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::core::fault::{Fault, Result};
 use crate::core::model::settings::Model;
 use crate::core::text::problem::Problem;
 use crate::store::fs::durable;
-use crate::store::fs::durable::Places;
+use crate::store::fs::durable::DurableDirs;
 use crate::store::fs::file_cache::FileCache;
 use crate::store::fs::{At, if_there, unreadable};
 use crate::store::workspace::own_slots::OwnSlots;
@@ -90,7 +90,7 @@ pub(crate) struct Caches {
     pub(crate) programs: Mutex<HashMap<String, PathBuf>>,
     /// Hashes of approved scripts.
     pub(crate) scripts: FileCache<String>,
-    pub(crate) places: Places,
+    pub(crate) places: DurableDirs,
     pub(crate) slots: Arc<OwnSlots>,
     /// What the ledger says, as far as it was read.
     pub(crate) book: Mutex<Option<LedgerState>>,
@@ -160,7 +160,7 @@ impl Workspace {
     ///
     /// # Errors
     /// Where one cannot be made.
-    pub fn lay_out(&self) -> Result<()> {
+    pub fn make_layout(&self) -> Result<()> {
         for name in LAYOUT {
             let path = self.root.join(name);
             match fs::create_dir(&path) {
@@ -194,7 +194,7 @@ impl Workspace {
     }
 
     /// Says something once in the workspace's life.
-    pub fn say_once(&self, key: &str, text: &str) {
+    pub fn warn_once(&self, key: &str, text: &str) {
         let path = self.root.join(".claw").join(format!("said-{key}"));
         // Looking takes no lock of the folder's.
         if !path.exists() && fs::File::create_new(path).is_ok() {
@@ -237,7 +237,7 @@ impl Workspace {
     ///
     /// # Errors
     /// Where the disk cannot.
-    pub fn make_place(&self, dir: &Path, levels: usize) -> Result<()> {
+    pub fn make_dir(&self, dir: &Path, levels: usize) -> Result<()> {
         self.caches.places.make(dir, levels, self.sync()?)
     }
 
@@ -262,28 +262,28 @@ impl Workspace {
     ///
     /// # Errors
     /// Never in practice: user names are made fit for addresses.
-    pub fn me(&self) -> Result<Address> {
+    pub fn local_user(&self) -> Result<Address> {
         Address::parse(&format!("cli:{}", self.world.user()))
     }
 
-    /// Where answers go that have no place to go to: `deliver_to`, else [`Workspace::me`].
+    /// Where answers go that have no place to go to: `deliver_to`, else [`Workspace::local_user`].
     ///
     /// # Errors
     /// Where `claw.yaml` is bad.
-    pub fn home(&self) -> Result<Address> {
+    pub fn default_destination(&self) -> Result<Address> {
         match &self.config()?.deliver_to {
             Some(address) => Ok(address.clone()),
-            None => self.me(),
+            None => self.local_user(),
         }
     }
 
     /// Where the person is for whom `event` is answered in the end; where it runs in the background, that is the
-    /// owner, at [`Workspace::home`].
+    /// owner, at [`Workspace::default_destination`].
     ///
     /// # Errors
     /// Where `claw.yaml` is bad.
     pub fn person(&self, event: &Event) -> Result<Address> {
-        dispatch::person(event).map_or_else(|| self.home(), Ok)
+        dispatch::person(event).map_or_else(|| self.default_destination(), Ok)
     }
 }
 

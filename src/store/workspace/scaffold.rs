@@ -47,7 +47,7 @@ pub struct Written {
     /// Files that are new.
     pub new: Vec<String>,
     /// Files that were there with other content, and stay as they are.
-    pub kept: Vec<String>,
+    pub existing: Vec<String>,
 }
 
 /// Writes what is missing of a workspace into `root`; never over a file that is there. `model` is
@@ -76,7 +76,7 @@ pub fn write(root: &Path, model: &str, has_git: bool) -> Result<Written> {
             // Whether there was a repository is found out when the workspace is made.
             Ok(there) if name == FILE && there == other.as_bytes() => continue,
             Ok(_) => {
-                written.kept.push(name);
+                written.existing.push(name);
                 continue;
             }
             Err(_) => {}
@@ -88,7 +88,7 @@ pub fn write(root: &Path, model: &str, has_git: bool) -> Result<Written> {
             fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).at("open up", &path)?;
             written.new.push(name);
         } else {
-            written.kept.push(name);
+            written.existing.push(name);
         }
     }
     Ok(written)

@@ -33,7 +33,7 @@ impl Settings {
     /// # Errors
     /// The problem with the file, where it never was good; the machine's trouble.
     pub fn get(&self, path: &Path, world: &World) -> Result<Arc<Config>> {
-        let print = file_cache::print(path);
+        let print = file_cache::fingerprint(path);
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(good) = state.good.as_ref().filter(|_| state.print == Some(print)) {
             return Ok(Arc::clone(good));

@@ -4,7 +4,7 @@ use crate::core::event::entry::{Entry, Tries};
 use crate::core::event::id::Id;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::store::fs::durable;
-use crate::store::lock::{Lane, Only};
+use crate::store::lock::{Lane, NamedLock};
 use crate::store::queue::locate::{self, Located};
 use crate::store::workspace::Workspace;
 use crate::store::workspace::journal::{self, JournalLine};
@@ -23,7 +23,7 @@ pub fn retry(workspace: &Workspace, id: &Id) -> Result<bool> {
 ///
 /// # Errors
 /// `Later` where somebody works on its lane.
-pub fn hurry(workspace: &Workspace, id: &Id) -> Result<bool> {
+pub fn end_wait(workspace: &Workspace, id: &Id) -> Result<bool> {
     again(workspace, id, &[State::Wait])
 }
 
@@ -41,7 +41,7 @@ fn again(workspace: &Workspace, id: &Id, states: &[State]) -> Result<bool> {
         };
         // The reason goes first: where it stands, the event counts as failed.
         durable::remove(&mailbox.reason(workspace, id))?;
-        durable::settle(&found.path, &target)?;
+        durable::move_or_remove(&found.path, &target)?;
         journal::write(
             workspace,
             JournalLine { from: found.state_name().into(), ..JournalLine::of(mailbox, "retry", &found.entry) },
@@ -59,7 +59,7 @@ pub fn discard(workspace: &Workspace, id: &Id) -> Result<bool> {
         let done = found.mailbox.done(workspace, id);
         let is_drop = found.path.extension().is_some_and(|e| e == "drop");
         let own = found.path.file_name().filter(|_| is_drop).map(|name| done.with_file_name(name));
-        durable::settle(&found.path, own.as_ref().unwrap_or(&done))?;
+        durable::move_or_remove(&found.path, own.as_ref().unwrap_or(&done))?;
         durable::rename(&found.mailbox.reason(workspace, id), &done.with_extension("reason"))?;
         journal::write(
             workspace,
@@ -86,7 +86,7 @@ fn with_pending(
             Ok::<_, Fault>(found.find(|f| f.state.is_some_and(|s| states.contains(&s))))
         };
         let Some(found) = find()? else { continue };
-        let _only = Only::wait(workspace, "route")?;
+        let _only = NamedLock::wait(workspace, "route")?;
         let lane = match &found.entry.lane {
             lane if lane.is_empty() => None,
             lane => Some(Lane::attempt(workspace, mailbox, lane)?.ok_or_else(|| busy(lane))?),
