@@ -21,7 +21,7 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 
 const FOLDER: &str = ".claw/usage";
 const SUMS: &str = "sums.json";
@@ -30,6 +30,10 @@ const LOCK: &str = "usage";
 const STRIDE: u64 = 128 << 10;
 /// The shape of `sums.json`.
 const VERSION: u32 = 1;
+
+/// The ledger as this process has read it last.
+#[derive(Default)]
+struct LedgerCache(Mutex<Option<LedgerState>>);
 
 /// The owner's day at this moment.
 #[must_use]
@@ -50,11 +54,11 @@ pub fn reserve(
     line: &LedgerLine,
     limits: &[Limit],
 ) -> Result<std::result::Result<(), Box<Exceeded>>> {
-    locked(workspace, |book| {
-        if let Err(out) = budget::decide(&book.ledger, limits, line) {
+    locked(workspace, |state| {
+        if let Err(out) = budget::decide(&state.ledger, limits, line) {
             return Ok(Err(out));
         }
-        append(workspace, book, line)?;
+        append(workspace, state, line)?;
         Ok(Ok(()))
     })
 }
@@ -64,7 +68,7 @@ pub fn reserve(
 /// # Errors
 /// Where the disk cannot: then it counts as it was reserved.
 pub fn settle_charge(workspace: &Workspace, line: &LedgerLine) -> Result<()> {
-    locked(workspace, |book| append(workspace, book, line))
+    locked(workspace, |state| append(workspace, state, line))
 }
 
 /// Writes down a call that was not reserved, or that the owner was told, at no sync.
@@ -82,9 +86,9 @@ pub fn record(workspace: &Workspace, line: &LedgerLine) -> Result<()> {
 /// # Errors
 /// Where a file cannot be read.
 pub fn ledger(workspace: &Workspace) -> Result<Ledger> {
-    let mut book = load(workspace)?;
-    refresh(workspace, &mut book)?;
-    Ok(book.ledger)
+    let mut state = load(workspace)?;
+    refresh(workspace, &mut state)?;
+    Ok(state.ledger)
 }
 
 /// Gives all lines of the files of `since` and later, oldest first.
@@ -106,15 +110,16 @@ fn lock(workspace: &Workspace) -> Result<NamedLock> {
 
 fn locked<T>(workspace: &Workspace, work: impl FnOnce(&mut LedgerState) -> Result<T>) -> Result<T> {
     let _lock = lock(workspace)?;
-    let mut kept = workspace.caches.book.lock().unwrap_or_else(PoisonError::into_inner);
-    // What a panic has left is read anew.
-    let mut book = kept.take().map_or_else(|| load(workspace), Ok)?;
-    refresh(workspace, &mut book)?;
-    let done = work(&mut book)?;
-    if book.fresh >= STRIDE {
-        save(workspace, &mut book)?;
+    let cache = workspace.caches.of::<LedgerCache>();
+    let mut cached = cache.0.lock().unwrap_or_else(PoisonError::into_inner);
+    // Taken out while it is changed: after an error or a panic, the next call reads the files again.
+    let mut state = cached.take().map_or_else(|| load(workspace), Ok)?;
+    refresh(workspace, &mut state)?;
+    let done = work(&mut state)?;
+    if state.fresh >= STRIDE {
+        save(workspace, &mut state)?;
     }
-    *kept = Some(book);
+    *cached = Some(state);
     Ok(done)
 }
 
@@ -160,55 +165,55 @@ fn write(workspace: &Workspace, day: &str, line: &LedgerLine, is_named: bool, sy
 fn load(workspace: &Workspace) -> Result<LedgerState> {
     let path = workspace.path(FOLDER).join(SUMS);
     let text = if_there(fs::read(&path)).at("read", &path)?.unwrap_or_default();
-    Ok(serde_json::from_slice(&text).ok().filter(|book: &LedgerState| book.v == VERSION).unwrap_or_default())
+    Ok(serde_json::from_slice(&text).ok().filter(|state: &LedgerState| state.v == VERSION).unwrap_or_default())
 }
 
 /// Reads what has been added since the last time.
-fn refresh(workspace: &Workspace, book: &mut LedgerState) -> Result<()> {
-    let seen = path(workspace, &book.file);
+fn refresh(workspace: &Workspace, state: &mut LedgerState) -> Result<()> {
+    let seen = path(workspace, &state.file);
     let meta = if_there(fs::metadata(&seen)).at("read", &seen)?;
-    if !meta.is_some_and(|meta| meta.ino() == book.inode && meta.len() >= book.read) {
+    if !meta.is_some_and(|meta| meta.ino() == state.inode && meta.len() >= state.read) {
         // The file is another one, or there was none.
-        *book = LedgerState { v: VERSION, ..LedgerState::default() };
+        *state = LedgerState { v: VERSION, ..LedgerState::default() };
     }
     for file in files(workspace)? {
-        if file < book.file {
+        if file < state.file {
             continue;
         }
-        let is_next = !book.file.is_empty() && file != book.file;
-        let from = if file == book.file { book.read } else { 0 };
-        let ledger = &mut book.ledger;
+        let is_next = !state.file.is_empty() && file != state.file;
+        let from = if file == state.file { state.read } else { 0 };
+        let ledger = &mut state.ledger;
         let to = read(workspace, &file, from, &mut |line| {
             let agent = line.agent.clone();
             ledger.take(line, &agent);
         })?;
         let path = path(workspace, &file);
-        book.inode = fs::metadata(&path).at("read", &path)?.ino();
+        state.inode = fs::metadata(&path).at("read", &path)?.ino();
         // Somebody may put a file that has come to its end away.
-        book.fresh += if is_next { STRIDE } else { to - from };
-        (book.file, book.read) = (file, to);
+        state.fresh += if is_next { STRIDE } else { to - from };
+        (state.file, state.read) = (file, to);
     }
     Ok(())
 }
 
-fn append(workspace: &Workspace, book: &mut LedgerState, line: &LedgerLine) -> Result<()> {
-    let (day, sync) = (book.file.clone().max(today(workspace)), workspace.sync()?);
-    if book.named.is_empty() {
+fn append(workspace: &Workspace, state: &mut LedgerState, line: &LedgerLine) -> Result<()> {
+    let (day, sync) = (state.file.clone().max(today(workspace)), workspace.sync()?);
+    if state.named.is_empty() {
         // Whoever made the folder may have been killed before its name was durable.
         durable::make_dir(&workspace.path(FOLDER), 1, sync)?;
     }
-    write(workspace, &day, line, book.named == day, sync)?;
-    book.named = day;
-    refresh(workspace, book)
+    write(workspace, &day, line, state.named == day, sync)?;
+    state.named = day;
+    refresh(workspace, state)
 }
 
 /// Writes the sums down. What they are made of must not be lost where they are not.
-fn save(workspace: &Workspace, book: &mut LedgerState) -> Result<()> {
-    durable::sync_file(&path(workspace, &book.file), workspace.sync()?)?;
+fn save(workspace: &Workspace, state: &mut LedgerState) -> Result<()> {
+    durable::sync_file(&path(workspace, &state.file), workspace.sync()?)?;
     // Nobody asks for a day before yesterday's.
     let yesterday = workspace.world.now().plus_seconds(-DAY / SECOND);
-    book.ledger.fold(&day(yesterday));
-    book.fresh = 0;
-    let json = serde_json::to_vec(book).map_err(|e| Fault::data(e.to_string()))?;
+    state.ledger.fold(&day(yesterday));
+    state.fresh = 0;
+    let json = serde_json::to_vec(state).map_err(|e| Fault::data(e.to_string()))?;
     durable::write_new(&workspace.path(FOLDER).join(SUMS), &json, Sync::None)
 }

@@ -442,7 +442,7 @@ fn a_workspace_that_is_not_there_is_said_with_the_way_to_make_it() {
     assert_eq!(ws.list("."), [""; 0], "nothing is made");
     ws.write("file", "x");
     let err = Ran::from(ws.command(&["-w", "file", "status"]).output().unwrap()).fails(78);
-    assert!(err.contains("file is no folder") && !err.contains("init"), "{err}");
+    assert!(err.contains("file is not a folder") && !err.contains("init"), "{err}");
 }
 
 /// Every file below a folder, with what is in it.

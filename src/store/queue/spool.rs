@@ -6,7 +6,7 @@ use crate::core::event::id::Id;
 use crate::core::event::stamp::Stamp;
 use crate::core::event::{Event, MAX_BYTES};
 use crate::core::fault::{Fault, Result};
-use crate::store::fs::durable::{self, Moved};
+use crate::store::fs::durable::{self, DurableDirs, Moved};
 use crate::store::fs::{At, io_fault};
 use crate::store::lock::Lane;
 use crate::store::workspace::Workspace;
@@ -230,7 +230,7 @@ impl Job<'_> {
     /// Where the file system refuses; it is given back then.
     pub fn done(self) -> Result<()> {
         let done = self.mailbox.done(self.workspace, &self.entry.id);
-        let places = &self.workspace.caches.places;
+        let places = self.workspace.caches.of::<DurableDirs>();
         let moved = self.workspace.sync().and_then(|sync| places.move_into_day(&self.path(), &done, sync));
         self.left(moved)
     }
@@ -324,7 +324,7 @@ impl Job<'_> {
 pub fn finish(workspace: &Workspace, mailbox: Mailbox, entry: &Entry) -> Result<()> {
     let (ready, done) =
         (mailbox.dir(workspace, State::Ready).join(entry.to_string()), mailbox.done(workspace, &entry.id));
-    workspace.caches.places.move_into_day(&ready, &done, workspace.sync()?)
+    workspace.caches.of::<DurableDirs>().move_into_day(&ready, &done, workspace.sync()?)
 }
 
 /// Reads at most [`MAX_BYTES`] of a regular file.
