@@ -1,5 +1,5 @@
-//! Letting go of what is finished: days of `done/`, the journal, the sessions of `ask` and of dispatches, locks of lanes
-//! that nobody has held for a day.
+//! Removing finished data: days of `done/`, the journal, sessions of `ask` and of dispatches, and lock files of lanes
+//! that no process has held for a day.
 
 use crate::core::event::session_name;
 use crate::core::event::stamp::Stamp;
@@ -17,16 +17,17 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-/// Removes what is older than `keep:` says. A day of `done/` is named by when its events were made, and stays
-/// as long after the last of them has ended, and while a live event is of that day or derived from one of it;
-/// what is no day is somebody's own. The caller has recovered before.
+/// Removes data older than the limits under `keep:`, and returns the number of removed files and folders. A day of
+/// `done/` is named by the creation of its events. It is removed `done_days` after the last of them has ended, but not
+/// while a live event was created on that day or derived from one that was. Entries of `done/` that are not days belong
+/// to the owner and stay. The caller has run recovery before.
 ///
 /// # Errors
-/// Where something cannot be removed.
+/// If a file cannot be removed.
 pub fn run(workspace: &Workspace) -> Result<usize> {
     let keep = workspace.config()?.keep.clone();
     let before = |days: u32| workspace.world.now().minus_days(days);
-    // A retry relies on the receipts of what has failed, and on its session.
+    // Failed events count as live: a retry relies on their receipts and their session.
     let (mut live, mut lanes) = (HashSet::new(), HashSet::new());
     for mailbox in [Mailbox::Inbox, Mailbox::Outbox] {
         for state in [State::New, State::Ready, State::Wait, State::Run, State::Failed] {
@@ -37,7 +38,7 @@ pub fn run(workspace: &Workspace) -> Result<usize> {
         }
     }
     let mut removed = 0;
-    // A day is done with when its last instant is.
+    // One day more, because a day is old when its last instant is.
     let last = before(keep.done_days.saturating_add(1));
     for mailbox in [Mailbox::Inbox, Mailbox::Outbox] {
         let done = workspace.root.join(mailbox.name()).join("done");
@@ -64,7 +65,7 @@ pub fn run(workspace: &Workspace) -> Result<usize> {
         let path = workspace.path("sessions").join(&session);
         let is_free = session_name::is_passing(&session) && !lanes.contains(&session);
         if is_free && is_older(&path.join("log.jsonl"), before(keep.ask_days)) {
-            // Whoever holds the lane is about to write into it.
+            // A holder of the lane may be about to write into the session.
             if let Some(lane) = Lane::attempt(workspace, Mailbox::Inbox, &session)? {
                 fs::remove_dir_all(&path).at("remove", &path)?;
                 lane.release_and_remove();
@@ -77,7 +78,7 @@ pub fn run(workspace: &Workspace) -> Result<usize> {
     for mailbox in [Mailbox::Inbox, Mailbox::Outbox] {
         let folder = workspace.path(".claw/locks").join(mailbox.name());
         for name in names(&folder) {
-            // Whoever looks at an idle lane makes its lock file anew.
+            // The next process that reads the state of the lane creates its lock file again.
             let is_idle = !lanes.contains(&name) && is_older(&folder.join(&name), before(1));
             if let Some(lane) = is_idle.then(|| Lane::attempt(workspace, mailbox, &name)).transpose()?.flatten() {
                 lane.release_and_remove();

@@ -116,7 +116,7 @@ fn what_means_no_event_is_told_and_the_rest_of_the_list_is_done() {
     assert_eq!(ran.err.matches("no event's id ends with `nope").count(), 2, "{}", ran.err);
     // The worst of what went wrong.
     let d = send();
-    assert!(ws.claw(&["route", &d, "nope"]).fails(75).contains("no event's id ends with `nope`"));
+    assert!(ws.claw(&["route", &d, "nope"]).fails(75).contains("no event has an id that ends with `nope`"));
     let nobody = ws.claw(&["approve", "nope", "nope2"]).fails(65);
     assert_eq!(nobody.matches("waits for your word").count(), 2, "{nobody}");
 }

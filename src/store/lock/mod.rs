@@ -39,7 +39,7 @@ pub struct LaneProbe {
 }
 
 impl LaneProbe {
-    /// The version found; `None` if the last holder was killed.
+    /// The version found; `None` in a new file, or if the last holder was killed.
     #[must_use]
     pub fn version(&self) -> Option<u64> {
         self.content.filter(|v| v % 2 == 0)

@@ -1,4 +1,4 @@
-//! The queue: events in the two mailboxes, claimed by lane and moved by one rename each.
+//! The queue: events in the two mailboxes. A worker claims them by lane; every transition is one rename.
 
 pub mod drops;
 pub mod locate;

@@ -254,7 +254,7 @@ impl Workspace {
         }
     }
 
-    /// The address of the person for whom `event` is answered in the end; of an event in the background that is the
+    /// The address of the person that gets the answer to `event` in the end. Of an event in the background that is the
     /// owner, at [`Workspace::default_destination`].
     ///
     /// # Errors
@@ -264,7 +264,7 @@ impl Workspace {
     }
 }
 
-/// The workspace of a user who has named none: `$XDG_DATA_HOME/claw`.
+/// The workspace used when none is named: `$XDG_DATA_HOME/claw`.
 ///
 /// # Errors
 /// `Config` if neither `XDG_DATA_HOME` nor `HOME` is set.
