@@ -10,6 +10,7 @@ use crate::stage::worker::handler::Handler;
 use crate::store::fs::watch::{Watch, WatchKind, Woken};
 use crate::store::lock::Lane;
 use crate::store::lock::slots::{Reservations, Slots, SlotsTaken};
+use crate::store::queue::listing;
 use crate::store::queue::locate::{self, Located};
 use crate::store::queue::spool::{self, LaneHead};
 use crate::store::routes;
@@ -102,7 +103,7 @@ pub fn until(workspace: &Workspace, work: &dyn Handler, lane: &Lane, id: &Id) ->
 
 fn work_off(workspace: &Workspace, work: &dyn Handler, lane: &Lane, id: &Id) -> Result<Option<Outcome>> {
     let mailbox = work.mailbox();
-    let mut entries = spool::lane(workspace, mailbox, &lane.name)?;
+    let mut entries = listing::lane(workspace, mailbox, &lane.name)?;
     loop {
         match spool::claim(workspace, mailbox, lane, &mut entries)? {
             LaneHead::Nothing => return Ok(None),

@@ -15,7 +15,7 @@ use crate::stage::outcome::{notify, reason, take_in};
 use crate::store::agent::definitions;
 use crate::store::fs::durable;
 use crate::store::lock::NamedLock;
-use crate::store::queue::spool;
+use crate::store::queue::{listing, spool};
 use crate::store::routes;
 use crate::store::routes::Routes;
 use crate::store::workspace::Workspace;
@@ -66,15 +66,15 @@ impl<'w> Router<'w> {
     pub fn route(&mut self) -> Result<Routed> {
         let workspace = self.workspace;
         let mut routed = Routed::default();
-        if spool::list(workspace, Mailbox::Inbox, State::New)?.is_empty() {
+        if listing::list(workspace, Mailbox::Inbox, State::New)?.is_empty() {
             return Ok(routed);
         }
         let _only = NamedLock::wait(workspace, "route")?;
         self.routes.refresh(workspace)?;
         let now = workspace.world.now();
         // A listing may show a late file and miss an earlier one: the second is good up to the end of the first.
-        let first = spool::list(workspace, Mailbox::Inbox, State::New)?;
-        let listed = spool::list(workspace, Mailbox::Inbox, State::New)?.into_iter();
+        let first = listing::list(workspace, Mailbox::Inbox, State::New)?;
+        let listed = listing::list(workspace, Mailbox::Inbox, State::New)?.into_iter();
         for entry in listed.filter(|entry| first.last().is_some_and(|last| entry.id <= last.id)) {
             if let Some(due) = entry.due.filter(|due| *due > now) {
                 routed.due = Some(routed.due.map_or(due, |other| other.min(due)));

@@ -12,7 +12,7 @@ use crate::core::fault::Result;
 use crate::core::session::record::Record;
 use crate::store::agent::definitions;
 use crate::store::fs::lease;
-use crate::store::queue::{publish, spool};
+use crate::store::queue::{listing, publish};
 use crate::store::session::log;
 use crate::store::tasks::{self, TaskList};
 use crate::store::workspace::Workspace;
@@ -107,7 +107,7 @@ impl<'w> News<'w> {
     fn learn(&mut self) -> Result<()> {
         use mailbox::State;
         for state in [State::New, State::Ready, State::Wait, State::Run, State::Failed] {
-            let entries = spool::list(self.workspace, Mailbox::Inbox, state)?.into_iter();
+            let entries = listing::list(self.workspace, Mailbox::Inbox, state)?.into_iter();
             self.known.extend(entries.map(|entry| entry.id.short().to_owned()));
         }
         Ok(())

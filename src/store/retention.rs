@@ -6,7 +6,7 @@ use crate::core::event::stamp::Stamp;
 use crate::core::fault::Result;
 use crate::store::fs::At;
 use crate::store::lock::Lane;
-use crate::store::queue::spool;
+use crate::store::queue::listing;
 use crate::store::session;
 use crate::store::session::stop;
 use crate::store::tasks;
@@ -31,7 +31,7 @@ pub fn run(workspace: &Workspace) -> Result<usize> {
     let (mut live, mut lanes) = (HashSet::new(), HashSet::new());
     for mailbox in [Mailbox::Inbox, Mailbox::Outbox] {
         for state in [State::New, State::Ready, State::Wait, State::Run, State::Failed] {
-            for entry in spool::list(workspace, mailbox, state)? {
+            for entry in listing::list(workspace, mailbox, state)? {
                 live.insert(entry.id.stamp().day());
                 lanes.insert(entry.lane);
             }

@@ -13,7 +13,8 @@ use claw::stage::worker::handler::Handler;
 use claw::store::fs::watch::{Watch, WatchKind, Woken};
 use claw::store::lock::slots::{Group, Reservations, Slots, SlotsTaken};
 use claw::store::lock::{Lane, NamedLock};
-use claw::store::queue::spool::{self, Job};
+use claw::store::queue::listing;
+use claw::store::queue::spool::Job;
 use claw::store::workspace::Workspace;
 use claw::store::workspace::mailbox::Mailbox;
 use claw::world::World;
@@ -208,7 +209,7 @@ fn a_lane_that_others_add_to_is_listed_without_a_gap() {
         });
         let mut listed = 0;
         while listed < count {
-            let entries = spool::lane(&workspace, Mailbox::Inbox, "pickle.x").unwrap();
+            let entries = listing::lane(&workspace, Mailbox::Inbox, "pickle.x").unwrap();
             let ids: Vec<Id> = entries.into_iter().map(|(_, entry)| entry.id).collect();
             listed = i64::try_from(ids.len()).unwrap();
             assert!(ids == (0..listed).map(id).collect::<Vec<_>>(), "of {listed} the last is {:?}", ids.last());

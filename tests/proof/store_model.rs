@@ -15,7 +15,7 @@ use claw::core::fault::Kind;
 use claw::stage::route;
 use claw::store::lock::Lane;
 use claw::store::queue::spool::{self, Job, LaneHead};
-use claw::store::queue::{locate, publish, retry_discard};
+use claw::store::queue::{listing, locate, publish, retry_discard};
 use claw::store::retention;
 use claw::store::workspace::Workspace;
 use claw::store::workspace::mailbox::{Mailbox, State as Place};
@@ -86,7 +86,7 @@ impl Store {
 
     fn claim(&mut self, of: usize) -> Answer {
         let Some(lane) = self.lane(of) else { return Answer::Busy };
-        let mut entries = spool::lane(self.workspace, Mailbox::Inbox, LANES[of]).unwrap();
+        let mut entries = listing::lane(self.workspace, Mailbox::Inbox, LANES[of]).unwrap();
         match spool::claim(self.workspace, Mailbox::Inbox, &lane, &mut entries).unwrap() {
             LaneHead::Nothing => {
                 lane.release_and_remove();
@@ -182,7 +182,7 @@ impl Store {
         ];
         let mut names: BTreeMap<usize, BTreeSet<Name>> = BTreeMap::new();
         for (place, folder) in folders {
-            for entry in spool::list(self.workspace, Mailbox::Inbox, place).unwrap() {
+            for entry in listing::list(self.workspace, Mailbox::Inbox, place).unwrap() {
                 let event = number(&entry.id);
                 let lane = if place == Place::New { "" } else { LANES[reference::lane(event)] };
                 assert_eq!(entry.lane, lane);

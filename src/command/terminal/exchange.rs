@@ -23,7 +23,7 @@ use crate::stage::worker::handler::Handler;
 use crate::stage::{follow, route, tick};
 use crate::store::fs::watch::Woken;
 use crate::store::lock::Lane;
-use crate::store::queue::{publish, spool};
+use crate::store::queue::{listing, publish};
 use crate::store::session::log;
 use crate::store::workspace::mailbox::Mailbox;
 use crate::store::workspace::{self, Workspace};
@@ -107,7 +107,7 @@ impl TerminalAddress {
     /// # Errors
     /// As [`TerminalAddress::fetch`].
     pub(crate) fn fetch_all(&mut self, workspace: &Workspace, print: PrintEvent) -> Result<()> {
-        let entries = spool::lane(workspace, Mailbox::Outbox, &self.lane.name)?;
+        let entries = listing::lane(workspace, Mailbox::Outbox, &self.lane.name)?;
         entries.last().map_or(Ok(()), |(_, last)| self.fetch(workspace, &last.id, print))
     }
 

@@ -10,6 +10,7 @@ use crate::stage::worker::queue::{LaneQueue, View};
 use crate::stage::worker::threads::{Assignment, Crew, PoolMessage};
 use crate::store::lock::slots::{Reservations, Slots, SlotsTaken};
 use crate::store::lock::{self, Lane};
+use crate::store::queue::listing;
 use crate::store::queue::spool::{self, LaneHead};
 use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::State;
@@ -193,7 +194,7 @@ impl<'w> Pool<'w> {
         let mailbox = self.work.mailbox();
         let handles = |lane: &str| self.work.handles(lane);
         let mut seen = BTreeMap::new();
-        let mut lanes = spool::lanes_with(self.workspace, mailbox, &handles, &mut |lane| {
+        let mut lanes = listing::lanes_with(self.workspace, mailbox, &handles, &mut |lane| {
             seen.insert(lane.to_owned(), lock::lane_state(self.workspace, mailbox, lane)?);
             Ok(())
         })?;
@@ -233,7 +234,7 @@ impl<'w> Pool<'w> {
         let lane = tried.take()?;
         lane.occupy(slots);
         if !is_true {
-            view.entries = spool::lane(self.workspace, mailbox, &view.lane)?;
+            view.entries = listing::lane(self.workspace, mailbox, &view.lane)?;
         }
         match spool::claim(self.workspace, mailbox, &lane, &mut view.entries)? {
             LaneHead::Job(job) => return Ok(Claim::Begun(Box::new((lane, job, view)))),

@@ -5,15 +5,11 @@ use crate::core::fault::{Fault, Result};
 use crate::store::fs::At;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, unlinkat};
 use rustix::io::Errno;
-use std::collections::HashMap;
 use std::ffi::{CStr, OsStr};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::path::Path;
 
 /// Creates `dir/name` with these bytes, durable on return. If a file of that name exists, makes that one durable and
 /// returns false: publishing again is a success.
@@ -227,63 +223,6 @@ pub fn sync_dir(dir: &Path, sync: Sync) -> Result<()> {
         Sync::Full => File::open(dir).and_then(|d| d.sync_all()).at("sync", dir),
         Sync::None => Ok(()),
     }
-}
-
-/// Cache of folders that are known to be durable. Inode and birth time identify a folder, so that one created again
-/// under the same name does not count.
-#[derive(Debug, Default)]
-pub struct DurableDirs(Mutex<HashMap<PathBuf, (Identity, Sync)>>);
-
-/// Inode and birth time.
-type Identity = (u64, Option<SystemTime>);
-
-impl DurableDirs {
-    /// As [`make_dir`], once for each folder.
-    ///
-    /// # Errors
-    /// As [`make_dir`].
-    pub fn make(&self, dir: &Path, levels: usize, sync: Sync) -> Result<()> {
-        if !self.has(dir, sync) {
-            make_dir(dir, levels, sync)?;
-            self.add(dir, sync);
-        }
-        Ok(())
-    }
-
-    /// Moves a finished file into the folder of its day, as [`move_or_remove`]. The name of an empty folder may not be
-    /// durable, because the process that created it may have been killed before it synced it.
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub fn move_into_day(&self, from: &Path, to: &Path, sync: Sync) -> Result<()> {
-        let day = to.parent().unwrap_or(to);
-        if !self.has(day, sync) {
-            if fs::read_dir(day).is_ok_and(|mut entries| entries.next().is_none()) {
-                make_dir(day, 1, sync)?;
-            }
-            move_or_remove(from, to)?;
-            self.add(day, sync);
-            return Ok(());
-        }
-        move_or_remove(from, to)
-    }
-
-    /// Whether `dir` is known to be durable. With [`Sync::Full`], one created under [`Sync::None`] is not.
-    fn has(&self, dir: &Path, sync: Sync) -> bool {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(dir).copied();
-        let known = known.filter(|(_, was)| *was == Sync::Full || sync == Sync::None).map(|(identity, _)| identity);
-        known.is_some() && known == identity(dir)
-    }
-
-    fn add(&self, dir: &Path, sync: Sync) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.extend(identity(dir).map(|identity| (dir.to_path_buf(), (identity, sync))));
-    }
-}
-
-fn identity(dir: &Path) -> Option<Identity> {
-    let meta = fs::metadata(dir).ok()?;
-    Some((meta.ino(), meta.created().ok()))
 }
 
 /// Creates `dir` and the folders above it where they are missing, and makes the lowest `levels` of their names durable,

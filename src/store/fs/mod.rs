@@ -3,6 +3,7 @@
 pub mod beneath;
 pub mod contained;
 pub mod durable;
+pub mod durable_dirs;
 pub mod file_cache;
 pub mod lease;
 pub mod watch;

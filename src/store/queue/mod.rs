@@ -1,6 +1,7 @@
 //! The queue: events in the two mailboxes. A worker claims them by lane; every transition is one rename.
 
 pub mod drops;
+pub mod listing;
 pub mod locate;
 pub mod publish;
 pub mod receipt;

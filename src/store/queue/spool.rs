@@ -1,126 +1,23 @@
-//! Listing the mailboxes, claiming the head of a lane, and moving a claimed event. Every transition is one rename that
-//! never replaces, under the lane's lock.
+//! Claiming the head of a lane, and moving a claimed event. Every transition is one rename that never replaces, under
+//! the lane's lock.
 
 use crate::core::event::entry::{Entry, Tries};
 use crate::core::event::id::Id;
 use crate::core::event::stamp::Stamp;
 use crate::core::event::{Event, MAX_BYTES};
 use crate::core::fault::{Fault, Result};
-use crate::store::fs::durable::{self, DurableDirs, Moved};
-use crate::store::fs::{At, io_fault};
+use crate::store::fs::At;
+use crate::store::fs::durable::{self, Moved};
+use crate::store::fs::durable_dirs::DurableDirs;
 use crate::store::lock::Lane;
+use crate::store::queue::listing;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::journal::{self, JournalLine};
 use crate::store::workspace::mailbox::{Mailbox, State};
 use rustix::fs::{Mode, OFlags};
-use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
-
-/// The entries of one state, in id order. Files that are not events are skipped; `claw check` reports them.
-///
-/// # Errors
-/// If the folder cannot be read.
-pub fn list(workspace: &Workspace, mailbox: Mailbox, state: State) -> Result<Vec<Entry>> {
-    list_some(workspace, mailbox, state, &|_| true)
-}
-
-/// The entries of the lanes that `handles` accepts. Names of other lanes are not parsed, because there may be 100,000.
-fn list_some(
-    workspace: &Workspace,
-    mailbox: Mailbox,
-    state: State,
-    handles: &dyn Fn(&str) -> bool,
-) -> Result<Vec<Entry>> {
-    let dir = mailbox.dir(workspace, state);
-    let names = match fs::read_dir(&dir) {
-        Ok(names) => names,
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(io_fault("list", &dir, &e)),
-    };
-    let mut entries = Vec::new();
-    for name in names {
-        let name = name.at("list", &dir)?.file_name();
-        let is_wanted = |name: &&str| Entry::lane_of(name).is_none_or(handles);
-        let entry = name.to_str().filter(is_wanted).and_then(Entry::parse);
-        // A routed event that a person has moved back into new/ is routed again.
-        entries.extend(entry.filter(|e| !e.lane.is_empty() || matches!(state, State::New | State::Failed)));
-    }
-    entries.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-    Ok(entries)
-}
-
-/// Every entry of ready, wait and run, by lane.
-pub type Lanes = BTreeMap<String, Vec<(State, Entry)>>;
-
-/// Lists ready, wait and run once, for the lanes that `handles` accepts. A listing of a folder may contain a late file
-/// and miss an earlier one; [`consistent`] corrects that.
-///
-/// # Errors
-/// If a folder cannot be read.
-fn listing(workspace: &Workspace, mailbox: Mailbox, handles: &dyn Fn(&str) -> bool) -> Result<Lanes> {
-    let mut lanes = Lanes::new();
-    for state in [State::Ready, State::Wait, State::Run] {
-        for entry in list_some(workspace, mailbox, state, handles)? {
-            lanes.entry(entry.lane.clone()).or_default().push((state, entry));
-        }
-    }
-    for entries in lanes.values_mut() {
-        // Of two files of one event, the one with the later state, then with more tries, is first.
-        let progress =
-            |(state, Entry { tries, .. }): &(State, Entry)| (*state, tries.rounds, tries.attempts, tries.crashes);
-        entries.sort_unstable_by(|a, b| a.1.id.cmp(&b.1.id).then_with(|| progress(b).cmp(&progress(a))));
-    }
-    Ok(lanes)
-}
-
-/// The second of two listings, without ids after the last one of the first: every event that arrived before one of the
-/// first listing is in the second.
-fn consistent(first: &Lanes, mut second: Lanes) -> Lanes {
-    second.retain(|lane, entries| {
-        let last = first.get(lane).and_then(|known| known.last()).map(|(_, entry)| &entry.id);
-        entries.retain(|(_, entry)| last.is_some_and(|last| entry.id <= *last));
-        !entries.is_empty()
-    });
-    second
-}
-
-/// Lists the lanes that `handles` accepts, with no entry missing before a listed one. For a lane whose lock the caller
-/// holds, or whose version is the same before and after, the list is complete except for the newest arrivals.
-///
-/// # Errors
-/// If a folder cannot be read.
-pub fn lanes(workspace: &Workspace, mailbox: Mailbox, handles: &dyn Fn(&str) -> bool) -> Result<Lanes> {
-    lanes_with(workspace, mailbox, handles, &mut |_| Ok(()))
-}
-
-/// As [`lanes`]. Calls `visit` with each lane between the two listings: a version that it reads there is older than the
-/// second listing.
-///
-/// # Errors
-/// If a folder cannot be read; those of `visit`.
-pub fn lanes_with(
-    workspace: &Workspace,
-    mailbox: Mailbox,
-    handles: &dyn Fn(&str) -> bool,
-    visit: &mut dyn FnMut(&str) -> Result<()>,
-) -> Result<Lanes> {
-    let first = listing(workspace, mailbox, handles)?;
-    if first.is_empty() {
-        return Ok(first);
-    }
-    first.keys().try_for_each(|lane| visit(lane))?;
-    Ok(consistent(&first, listing(workspace, mailbox, handles)?))
-}
-
-/// Lists one lane, as [`lanes`].
-///
-/// # Errors
-/// If a folder cannot be read.
-pub fn lane(workspace: &Workspace, mailbox: Mailbox, name: &str) -> Result<Vec<(State, Entry)>> {
-    Ok(lanes(workspace, mailbox, &|lane| lane == name)?.remove(name).unwrap_or_default())
-}
 
 /// An event that this process has claimed.
 #[derive(Debug)]
@@ -206,7 +103,7 @@ pub fn claim<'w>(
             // A person or program has moved the file: list the lane again, once.
             Moved::Gone | Moved::Taken if !is_relisted => {
                 is_relisted = true;
-                *entries = self::lane(workspace, mailbox, &lane.name)?;
+                *entries = listing::lane(workspace, mailbox, &lane.name)?;
             }
             Moved::Gone | Moved::Taken => {}
         }
@@ -379,7 +276,7 @@ pub fn write_reason(workspace: &Workspace, mailbox: Mailbox, id: &Id, reason: &s
 
 fn move_to_failed(workspace: &Workspace, mailbox: Mailbox, from: &Path, entry: &Entry) -> Result<()> {
     let entry = Entry { due: None, ..entry.clone() };
-    let is_copied = list(workspace, mailbox, State::Failed)?.iter().any(|e| e.id == entry.id);
+    let is_copied = listing::list(workspace, mailbox, State::Failed)?.iter().any(|e| e.id == entry.id);
     if is_copied {
         durable::remove(from)
     } else {

@@ -14,7 +14,7 @@ use crate::core::event::address::safe_name;
 use crate::core::event::session_name;
 use crate::core::fault::{Kind, Result};
 use crate::store::lock::{Lane, NamedLock};
-use crate::store::queue::spool;
+use crate::store::queue::listing;
 use crate::store::session::approvals;
 use crate::store::tasks::{self, TaskList};
 use crate::store::workspace::Workspace;
@@ -89,13 +89,13 @@ impl TaskList<'_> {
         if session_name::named(session, None, "").is_err() {
             return self.reopened(task).map(|()| true);
         }
-        if !spool::lane(workspace, Mailbox::Inbox, session)?.is_empty() || approvals::is_asked(workspace, session)? {
+        if !listing::lane(workspace, Mailbox::Inbox, session)?.is_empty() || approvals::is_asked(workspace, session)? {
             return Ok(false);
         }
         let Some(mut lane) = Lane::probe(workspace, Mailbox::Inbox, session)? else { return Ok(false) };
         // Whoever finds it held by us is told when it is not any more.
         lane.arm()?;
-        let is_free = spool::lane(workspace, Mailbox::Inbox, session)?.is_empty();
+        let is_free = listing::lane(workspace, Mailbox::Inbox, session)?.is_empty();
         if is_free {
             self.reopened(task)?;
         }
@@ -123,7 +123,7 @@ pub fn give_up(workspace: &Workspace, session: &str) -> Result<()> {
     let claimed =
         || tasks::all(workspace, TaskState::Claimed).into_iter().filter_map(|(_, read)| read.ok()).filter(is_one);
     if claimed().next().is_none()
-        || !spool::lane(workspace, Mailbox::Inbox, session)?.is_empty()
+        || !listing::lane(workspace, Mailbox::Inbox, session)?.is_empty()
         || approvals::is_asked(workspace, session)?
     {
         return Ok(());

@@ -4,6 +4,7 @@ pub(in crate::store) mod caches;
 pub mod clock;
 pub mod journal;
 pub mod mailbox;
+mod network_fs;
 pub mod scaffold;
 pub mod settings;
 pub mod trust;
@@ -15,7 +16,7 @@ use crate::core::event::dispatch;
 use crate::core::fault::{Fault, Result};
 use crate::core::text::problem::Problem;
 use crate::store::fs::durable;
-use crate::store::fs::durable::DurableDirs;
+use crate::store::fs::durable_dirs::DurableDirs;
 use crate::store::fs::file_cache::FileCache;
 use crate::store::fs::{At, if_there, unreadable};
 use crate::store::workspace::caches::Caches;
@@ -124,7 +125,7 @@ impl Workspace {
         }
         let (settings, caches) = (Settings::default(), Caches::default());
         let workspace = Self { root, is_trusted, world, record: None, settings, caches };
-        if let Some(kind) = network_kind(&workspace.root)?
+        if let Some(kind) = network_fs::kind(&workspace.root)?
             && !workspace.config()?.allow_network_fs
         {
             return Err(Fault::config(format!("{} is on {kind}, a network file system", workspace.root.display()))
@@ -275,43 +276,4 @@ pub fn default_root(world: &World) -> Result<PathBuf> {
         Fault::config("no workspace: no claw.yaml in this folder or above it, and HOME is not set")
             .hint("name one with -w DIR or CLAW_WORKSPACE")
     })
-}
-
-/// The name of the network file system that contains `path`; `None` on a local one.
-fn network_kind(path: &Path) -> Result<Option<&'static str>> {
-    let kind = rustix::fs::statfs(path).at("look at", path)?.f_type;
-    Ok(network_name(u32::try_from(kind & 0xffff_ffff).unwrap_or_default()))
-}
-
-/// The name of a network file system by its magic number (`statfs(2)` and `linux/magic.h`).
-#[must_use]
-pub fn network_name(magic: u32) -> Option<&'static str> {
-    Some(match magic {
-        0x6969 => "NFS",
-        0x517b => "SMB",
-        0xff53_4d42 => "CIFS",
-        0xfe53_4d42 => "SMB2",
-        0x0102_1997 => "9P",
-        0x00c3_6400 => "Ceph",
-        0x5346_414f => "AFS",
-        0x7375_7245 => "Coda",
-        0x0bd0_0bd0 => "Lustre",
-        0x0116_1970 => "GFS2",
-        0x7461_636f => "OCFS2",
-        _ => return None,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn network_file_systems_are_recognised_and_local_ones_are_not() {
-        assert_eq!(network_name(0x6969), Some("NFS"));
-        assert_eq!(network_name(0xfe53_4d42), Some("SMB2"));
-        for local in [0xef53, 0x5846_5342, 0x0102_1994, 0x9123_683e, 0x2fc1_2fc1, 0x794c_7630] {
-            assert_eq!(network_name(local), None);
-        }
-    }
 }
