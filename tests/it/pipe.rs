@@ -113,7 +113,7 @@ fn what_means_no_event_is_told_and_the_rest_of_the_list_is_done() {
     let (a, b, c) = (send(), send(), send());
     let ran = ws.piped(&["discard", "nope", "-", &c], &format!("{a}\nnope2\n{b}\n{a}\n"));
     assert_eq!((ran.code, ran.out), (65, format!("{a}\n{b}\n{c}\n")), "{}", ran.err);
-    assert_eq!(ran.err.matches("no event's id ends with `nope").count(), 2, "{}", ran.err);
+    assert_eq!(ran.err.matches("no event has an id that ends with `nope").count(), 2, "{}", ran.err);
     // The worst of what went wrong.
     let d = send();
     assert!(ws.claw(&["route", &d, "nope"]).fails(75).contains("no event has an id that ends with `nope`"));

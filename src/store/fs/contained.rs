@@ -13,7 +13,7 @@ use std::path::Path;
 /// Reads the file `name` below `dir`.
 ///
 /// # Errors
-/// Those of the kernel; a message of ours where a link leads out of `dir`, where it is not a regular file, or where
+/// Those of the kernel; an error with its own message if a link leads out of `dir`, if it is not a regular file, or if
 /// it has more than `most` bytes.
 pub fn read(dir: &Path, name: &Path, most: u64) -> Result<Vec<u8>> {
     let file = match Beneath::open(&fs::canonicalize(dir)?, false)?.file(name) {
@@ -37,7 +37,7 @@ pub fn read(dir: &Path, name: &Path, most: u64) -> Result<Vec<u8>> {
 /// Reads a text file, as [`read`].
 ///
 /// # Errors
-/// As [`read`]; also where it is not UTF-8.
+/// As [`read`]; also if it is not UTF-8.
 pub fn text(dir: &Path, name: &Path, most: u64) -> Result<String> {
     String::from_utf8(read(dir, name, most)?).map_err(|_| Error::new(ErrorKind::InvalidData, "not valid UTF-8"))
 }
@@ -47,7 +47,7 @@ pub fn text(dir: &Path, name: &Path, most: u64) -> Result<String> {
 pub enum DefinitionError {
     /// The file is missing or wrong: the owner has to correct it.
     Bad(Problem),
-    /// An error of the machine, which says nothing about the file.
+    /// An error of the machine, which is not the fault of the file.
     Machine(Fault),
 }
 
@@ -74,7 +74,7 @@ impl DefinitionError {
 /// Reads the definition `name` below `dir`, as [`text`]. `path` names it in errors, relative to the workspace.
 ///
 /// # Errors
-/// Where it is missing or cannot be read.
+/// If it is missing or cannot be read.
 pub fn definition(dir: &Path, name: &Path, path: &str, most: u64) -> std::result::Result<String, DefinitionError> {
     text(dir, name, most).map_err(|error| match io_fault("read", &dir.join(name), &error) {
         fault if fault.kind == Kind::Machine => DefinitionError::Machine(fault),

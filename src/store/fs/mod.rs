@@ -38,7 +38,7 @@ pub fn io_fault(doing: &str, path: &Path, error: &io::Error) -> Fault {
 /// The result of a read, `None` where the file is missing. A file that exists and cannot be read is not missing.
 ///
 /// # Errors
-/// Where it exists and cannot be read.
+/// If it exists and cannot be read.
 pub fn if_there<T>(read: io::Result<T>) -> io::Result<Option<T>> {
     match read {
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
