@@ -117,7 +117,7 @@ impl Bench {
         writeln!(file, "sync: {sync}")?;
         let told = |fault: claw::core::fault::Fault| fault.message;
         let workspace = Workspace::find(World::real().map_err(told)?, Some(&root)).map_err(told)?;
-        workspace.lay_out().map_err(told)?;
+        workspace.make_layout().map_err(told)?;
         // Pending writes of other programs must not count.
         rustix::fs::sync();
         Ok(workspace)
@@ -262,7 +262,7 @@ impl Bench {
         let mut order = Vec::new();
         for file in journal::files(&workspace) {
             let text = fs::read_to_string(file)?;
-            let claims = text.lines().filter_map(journal::parse).filter(|line| line.what == "claim");
+            let claims = text.lines().filter_map(journal::parse).filter(|line| line.kind == "claim");
             order.extend(claims.map(|line| line.lane));
         }
         for (round, claims) in order.chunks(usize::try_from(lanes)?).enumerate() {

@@ -4,7 +4,7 @@ use super::place::at_place;
 use claw::core::event::Draft;
 use claw::core::event::id::Id;
 use claw::stage::{outcome, route};
-use claw::store::queue::{drops, spool};
+use claw::store::queue::{drops, listing, spool};
 use claw::store::workspace::Workspace;
 use claw::store::workspace::mailbox::{Mailbox, State};
 use std::collections::BTreeMap;
@@ -60,7 +60,7 @@ fn ended(workspace: &Workspace, mailbox: Mailbox, path: &Path, content: &[u8], l
     };
     let (mut events, mut refused) = (Vec::new(), 0);
     for state in [State::New, State::Ready, State::Failed] {
-        for entry in spool::list(workspace, mailbox, state).unwrap() {
+        for entry in listing::list(workspace, mailbox, state).unwrap() {
             let file = mailbox.dir(workspace, state).join(entry.to_string());
             one(file.clone());
             if state == State::Failed {
@@ -79,7 +79,7 @@ fn ended(workspace: &Workspace, mailbox: Mailbox, path: &Path, content: &[u8], l
     }
     if mailbox == Mailbox::Inbox {
         // The notice of a failure goes to the sender.
-        for entry in spool::list(workspace, Mailbox::Outbox, State::Ready).unwrap() {
+        for entry in listing::list(workspace, Mailbox::Outbox, State::Ready).unwrap() {
             let file = Mailbox::Outbox.dir(workspace, State::Ready).join(entry.to_string());
             assert!(spool::read_event(&file, &entry.id).unwrap().error.is_some());
             one(file);

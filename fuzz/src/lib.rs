@@ -152,7 +152,7 @@ fn settings(text: &str, config: &Config) {
         let workspace = place.workspace();
         let _ = problems::of(&workspace);
         let _ = skills::problems(&workspace);
-        workspace.home().unwrap();
+        workspace.default_destination().unwrap();
         if let Some(address) = &config.deliver_to {
             let _ = channel::check(&workspace, address);
         }

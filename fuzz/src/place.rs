@@ -25,7 +25,7 @@ impl Place {
         fs::create_dir_all(place.path("agents/pickle")).unwrap();
         fs::write(place.path("claw.yaml"), SETTINGS).unwrap();
         fs::write(place.path("agents/pickle/AGENT.md"), AGENT).unwrap();
-        place.workspace().lay_out().unwrap();
+        place.workspace().make_layout().unwrap();
         place
     }
 

@@ -191,7 +191,7 @@ impl Fixture {
     /// The workspace as the library opens it, with all folders.
     pub fn opened(&self) -> Workspace {
         let workspace = Workspace::open(World::real().unwrap(), self.root.clone(), true).unwrap();
-        workspace.lay_out().unwrap();
+        workspace.make_layout().unwrap();
         workspace
     }
 

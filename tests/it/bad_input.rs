@@ -56,7 +56,7 @@ fn write_all_wrong(
     }
     let (path, _) = name("huge");
     File::create(ws.path(&path)).unwrap().set_len(HUGE).unwrap();
-    written.push(("huge", path, format!("{HUGE} bytes are more than an event may have")));
+    written.push(("huge", path, format!("{HUGE} bytes exceed the size limit of an event")));
     written
 }
 

@@ -90,8 +90,8 @@ fn recording_is_replayed_without_a_server() {
         assert_eq!(log(&other), as_replayed, "{provider}");
         assert_eq!(fixed(&other, &["usage", "--json"]).ok(), "", "nobody was paid");
         let err = ask(&other, "mock:more", &[]).fails(1);
-        let end = format!("claw: model mock: the cassette {record} is at its end: all 3 exchanges are played\n");
-        assert!(err.starts_with(&end) && err.contains("rm ") && err.contains("plays it from the start"), "{err}");
+        let end = format!("claw: model mock: all 3 exchanges of the cassette {record} have been played\n");
+        assert!(err.starts_with(&end) && err.contains("to play it from the start: rm "), "{err}");
         let ran = fixed(&other, &["models"]);
         assert!(ran.code == 69 && ran.out.contains("all 3 exchanges are played"), "{ran:#?}");
     }
@@ -198,7 +198,7 @@ fn recording_refuses_a_file_that_is_no_cassette() {
     let ws = with_model("provider: command, command: [echo, four]");
     let before = ws.read("claw.yaml");
     let err = fixed(&ws, &["ask", "-n", "hello", "--record", "claw.yaml"]).fails(78);
-    assert!(err.ends_with("claw.yaml is no cassette, so nothing is recorded into it\n"), "{err}");
+    assert!(err.ends_with("claw.yaml is not a cassette, so nothing is recorded into it\n"), "{err}");
     assert_eq!((ws.read("claw.yaml"), ws.pending()), (before, Vec::new()));
     fixed(&ws, &["ask", "-n", "hello", "--record", "nowhere/tape.jsonl"]).fails(1);
     // A torn line after a power cut is reported with its number.
@@ -211,7 +211,7 @@ fn recording_refuses_a_file_that_is_no_cassette() {
     let other = replaying(&ws.path("tape.jsonl"));
     fixed(&other, &["ask", "-n", "hello"]);
     let err = fixed(&other, &["ask", "-n", "hello"]).fails(65);
-    assert!(err.contains("tape.jsonl:2: no exchange that was recorded: "), "{err}");
+    assert!(err.contains("tape.jsonl:2: not a recorded exchange: "), "{err}");
     let missing = replaying(&ws.path("nowhere.jsonl"));
     assert!(fixed(&missing, &["ask", "-n", "hello"]).fails(78).contains("there is no cassette"), "missing");
 }

@@ -10,10 +10,11 @@ use claw::core::fault::Fault;
 use claw::stage::outcome::{EventOutcome, Outcome};
 use claw::stage::tick;
 use claw::stage::worker::handler::Handler;
-use claw::store::fs::watch::{Hears, Watch, Woken};
-use claw::store::lock::slots::{Group, Promised, Slots, SlotsTaken};
-use claw::store::lock::{Lane, Only};
-use claw::store::queue::spool::{self, Job};
+use claw::store::fs::watch::{Watch, WatchKind, Woken};
+use claw::store::lock::slots::{Group, Reservations, Slots, SlotsTaken};
+use claw::store::lock::{Lane, NamedLock};
+use claw::store::queue::listing;
+use claw::store::queue::spool::Job;
 use claw::store::workspace::Workspace;
 use claw::store::workspace::mailbox::Mailbox;
 use claw::world::World;
@@ -208,7 +209,7 @@ fn a_lane_that_others_add_to_is_listed_without_a_gap() {
         });
         let mut listed = 0;
         while listed < count {
-            let entries = spool::lane(&workspace, Mailbox::Inbox, "pickle.x").unwrap();
+            let entries = listing::lane(&workspace, Mailbox::Inbox, "pickle.x").unwrap();
             let ids: Vec<Id> = entries.into_iter().map(|(_, entry)| entry.id).collect();
             listed = i64::try_from(ids.len()).unwrap();
             assert!(ids == (0..listed).map(id).collect::<Vec<_>>(), "of {listed} the last is {:?}", ids.last());
@@ -368,13 +369,13 @@ fn promised_slot_is_left_to_its_waiter() {
     let ws = Fixture::new();
     let workspace = ws.opened();
     let groups = [("agent-a".to_owned(), 1), ("all".to_owned(), 2)];
-    let attempt = |groups: &[Group], own: &Promised| match Slots::attempt(&workspace, groups, own).unwrap() {
+    let attempt = |groups: &[Group], own: &Reservations| match Slots::attempt(&workspace, groups, own).unwrap() {
         SlotsTaken::All(slots) => Ok(slots),
         SlotsTaken::Full(count) => Err(count),
     };
-    let nothing = Promised::default();
+    let nothing = Reservations::default();
     let holder = attempt(&groups, &nothing).unwrap();
-    let mut own = Promised::default();
+    let mut own = Reservations::default();
     assert_eq!(attempt(&groups, &own).unwrap_err(), 1);
     own.renew(&workspace, &groups[..1]).unwrap();
     drop(holder);
@@ -400,11 +401,11 @@ fn returning_a_promised_slot_wakes_its_waiter() {
     mknodat(CWD, &wide, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     let full = open(&wide, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).unwrap();
     flock(&full, FlockOperation::LockExclusive).unwrap();
-    let watch = Watch::new(&[(slots.clone(), Hears::Releases)]).unwrap();
-    let mut sleeper = Promised::default();
+    let watch = Watch::new(&[(slots.clone(), WatchKind::Releases)]).unwrap();
+    let mut sleeper = Reservations::default();
     std::thread::scope(|scope| {
         let other = scope
-            .spawn(|| matches!(Slots::attempt(&workspace, &groups, &Promised::default()), Ok(SlotsTaken::Full(2))));
+            .spawn(|| matches!(Slots::attempt(&workspace, &groups, &Reservations::default()), Ok(SlotsTaken::Full(2))));
         ws.until_locked(".claw/locks/slots/narrow.0", Locked::Held);
         sleeper.renew(&workspace, &groups[..1]).unwrap();
         drop(open(&wide, OFlags::WRONLY, Mode::empty()).unwrap());
@@ -425,12 +426,12 @@ fn returning_a_promised_slot_wakes_its_waiter() {
 fn a_lock_whose_file_was_taken_away_is_taken_anew() {
     let ws = Fixture::new();
     let workspace = ws.opened();
-    let first = Only::attempt(&workspace, "swept").unwrap().unwrap();
+    let first = NamedLock::attempt(&workspace, "swept").unwrap().unwrap();
     std::thread::scope(|scope| {
-        let waiter = scope.spawn(|| Only::wait(&workspace, "swept").unwrap());
+        let waiter = scope.spawn(|| NamedLock::wait(&workspace, "swept").unwrap());
         ws.until_locked(".claw/locks/swept", Locked::WaitedFor);
-        first.retire();
+        first.release_and_remove();
         let _second = waiter.join().unwrap();
-        assert!(Only::attempt(&workspace, "swept").unwrap().is_none(), "two have it");
+        assert!(NamedLock::attempt(&workspace, "swept").unwrap().is_none(), "two have it");
     });
 }

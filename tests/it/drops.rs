@@ -2,7 +2,7 @@
 //! incomplete one is left alone, and a bad one keeps its bytes.
 
 use crate::common::{Fixture, Locked, Ran, skipped};
-use claw::store::lock::Only;
+use claw::store::lock::NamedLock;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -520,7 +520,7 @@ fn routers_at_once_over_a_full_drop_zone_make_one_event_of_each() {
 fn taking_drops_waits_for_another_process_before_listing() {
     let ws = Fixture::new();
     let workspace = ws.opened();
-    let other = Only::attempt(&workspace, "drops-inbox").unwrap().unwrap();
+    let other = NamedLock::attempt(&workspace, "drops-inbox").unwrap().unwrap();
     ws.write("inbox/first.md", "first");
     let router = ws.command(&["route"]).spawn().unwrap();
     ws.until_locked(".claw/locks/drops-inbox", Locked::WaitedFor);

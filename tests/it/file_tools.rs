@@ -60,7 +60,7 @@ impl Desk {
             fs::write(ws.dir.path().join(secret), SECRET).unwrap();
         }
         let workspace = Workspace::open(World::real().unwrap(), ws.root.clone(), true).unwrap();
-        workspace.lay_out().unwrap();
+        workspace.make_layout().unwrap();
         let lane = Lane::attempt(&workspace, Mailbox::Inbox, "pickle.t").unwrap().unwrap();
         let place = Address::parse("cli:ann").unwrap();
         let event = Draft::message("hi").complete(Id::new(Stamp(1), 7), Stamp(1), &place, &place);

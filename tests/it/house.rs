@@ -147,7 +147,7 @@ fn a_new_file_has_its_line_on_the_map() {
 #[test]
 fn every_kind_of_line_in_the_journal_is_in_its_table() {
     let written =
-        Regex::new(r#"\bJournalLine::(?:of|about)\([^,]+,\s*"(\w+)"|\bJournalLine \{ what: "(\w+)""#).unwrap();
+        Regex::new(r#"\bJournalLine::(?:of|about)\([^,]+,\s*"(\w+)"|\bJournalLine \{ kind: "(\w+)""#).unwrap();
     let mut found = 0;
     for (file, code) in sources() {
         for kind in written.captures_iter(&code).filter_map(|found| found.get(1).or(found.get(2))) {

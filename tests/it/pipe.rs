@@ -113,10 +113,10 @@ fn unknown_id_is_reported_and_the_rest_is_done() {
     let (a, b, c) = (send(), send(), send());
     let ran = ws.piped(&["discard", "nope", "-", &c], &format!("{a}\nnope2\n{b}\n{a}\n"));
     assert_eq!((ran.code, ran.out), (65, format!("{a}\n{b}\n{c}\n")), "{}", ran.err);
-    assert_eq!(ran.err.matches("no event's id ends with `nope").count(), 2, "{}", ran.err);
+    assert_eq!(ran.err.matches("no event has an id that ends with `nope").count(), 2, "{}", ran.err);
     // The worst of the exit codes.
     let d = send();
-    assert!(ws.claw(&["route", &d, "nope"]).fails(75).contains("no event's id ends with `nope`"));
+    assert!(ws.claw(&["route", &d, "nope"]).fails(75).contains("no event has an id that ends with `nope`"));
     let nobody = ws.claw(&["approve", "nope", "nope2"]).fails(65);
     assert_eq!(nobody.matches("waits for your word").count(), 2, "{nobody}");
 }

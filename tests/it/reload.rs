@@ -57,7 +57,7 @@ fn settings_count_from_the_next_event_however_they_are_saved() {
         }
     }
     let ran = supervisor.stop();
-    assert_eq!((ran.code, ran.err.contains("stay as they were")), (0, false), "{}", ran.err);
+    assert_eq!((ran.code, ran.err.contains("stay in force")), (0, false), "{}", ran.err);
 }
 
 #[test]
@@ -109,7 +109,8 @@ fn invalid_change_keeps_the_last_valid_version_and_is_reported_once() {
     let ran = supervisor.stop();
     assert_eq!(ran.code, 0);
     for (n, _) in WAYS.iter().enumerate() {
-        for wrong in [format!("\"many{n}\", expected u32; the settings"), format!("\"many{n}\", expected u32; cookie")]
+        for wrong in
+            [format!("\"many{n}\", expected u32; the previous settings"), format!("\"many{n}\", expected u32; cookie")]
         {
             assert_eq!(ran.err.matches(&wrong).count(), 1, "{wrong}: {}", ran.err);
         }

@@ -177,7 +177,7 @@ fn a_skill_that_leads_out_of_the_folder_is_none() {
     ws.write("elsewhere/SKILL.md", "---\nname: away\ndescription: secret\n---\nx\n");
     symlink("../elsewhere", ws.path("skills/away")).unwrap();
     let ran = ws.claw(&["skills", "check", "away"]);
-    assert!(ran.out.contains("it is a link that leads out of"), "{ran:#?}");
+    assert!(ran.out.contains("a link in its path leads out of"), "{ran:#?}");
     assert_eq!(ran.code, 78);
     assert!(!ws.claw(&["prompt", "pickle"]).ok().contains("secret"));
 }

@@ -442,7 +442,7 @@ fn missing_workspace_is_reported_with_the_command_to_create_it() {
     assert_eq!(ws.list("."), [""; 0], "nothing is made");
     ws.write("file", "x");
     let err = Ran::from(ws.command(&["-w", "file", "status"]).output().unwrap()).fails(78);
-    assert!(err.contains("file is no folder") && !err.contains("init"), "{err}");
+    assert!(err.contains("file is not a folder") && !err.contains("init"), "{err}");
 }
 
 /// Every file below a folder, with its contents.

@@ -15,7 +15,7 @@ use claw::core::fault::Kind;
 use claw::stage::route;
 use claw::store::lock::Lane;
 use claw::store::queue::spool::{self, Job, LaneHead};
-use claw::store::queue::{locate, publish, retry};
+use claw::store::queue::{listing, locate, publish, retry_discard};
 use claw::store::retention;
 use claw::store::workspace::Workspace;
 use claw::store::workspace::mailbox::{Mailbox, State as Place};
@@ -76,7 +76,7 @@ impl Store {
         let config = dir.path().join("claw.yaml");
         fs::write(&config, fs::read_to_string(&config).unwrap() + "\nsync: none\n").unwrap();
         let workspace = Self::open(&dir, now);
-        workspace.lay_out().unwrap();
+        workspace.make_layout().unwrap();
         Self { dir, now, workspace, held: [None, None] }
     }
 
@@ -86,10 +86,10 @@ impl Store {
 
     fn claim(&mut self, of: usize) -> Answer {
         let Some(lane) = self.lane(of) else { return Answer::Busy };
-        let mut entries = spool::lane(self.workspace, Mailbox::Inbox, LANES[of]).unwrap();
+        let mut entries = listing::lane(self.workspace, Mailbox::Inbox, LANES[of]).unwrap();
         match spool::claim(self.workspace, Mailbox::Inbox, &lane, &mut entries).unwrap() {
             LaneHead::Nothing => {
-                lane.retire();
+                lane.release_and_remove();
                 Answer::Nothing
             }
             LaneHead::NotDue(due) => {
@@ -111,7 +111,7 @@ impl Store {
         let (lane, job) = self.held[of].take().unwrap();
         go(job);
         if is_idle {
-            lane.retire();
+            lane.release_and_remove();
         } else {
             lane.release();
         }
@@ -160,8 +160,8 @@ impl Store {
                 let (_lane, job) = self.held[of].take().unwrap();
                 spool::write_reason(self.workspace, Mailbox::Inbox, &job.entry.id, "it cannot be").unwrap();
             }
-            Operation::Retry(event) => return by_hand(retry::retry(self.workspace, &id(event))),
-            Operation::Discard(event) => return by_hand(retry::discard(self.workspace, &id(event))),
+            Operation::Retry(event) => return by_hand(retry_discard::retry(self.workspace, &id(event))),
+            Operation::Discard(event) => return by_hand(retry_discard::discard(self.workspace, &id(event))),
             Operation::Prune => drop(retention::run(self.workspace).unwrap()),
             Operation::Pass(seconds) => {
                 self.now += seconds;
@@ -182,7 +182,7 @@ impl Store {
         ];
         let mut names: BTreeMap<usize, BTreeSet<Name>> = BTreeMap::new();
         for (place, folder) in folders {
-            for entry in spool::list(self.workspace, Mailbox::Inbox, place).unwrap() {
+            for entry in listing::list(self.workspace, Mailbox::Inbox, place).unwrap() {
                 let event = number(&entry.id);
                 let lane = if place == Place::New { "" } else { LANES[reference::lane(event)] };
                 assert_eq!(entry.lane, lane);
