@@ -1,4 +1,4 @@
-//! News of the shared task list for agents with `watch: tasks`: an event for each open task, in a session of its
+//! Announcer of the shared task list for agents with `watch: tasks`: an event for each open task, in a session of its
 //! own, so that what the agent claims there is free again when it has ended. The event's id is made of the task's
 //! and the agent's; whoever looks again makes the same one, and one that is known is not published again.
 
@@ -28,7 +28,7 @@ const META: &str = "task";
 const CHANNEL: &str = "task";
 
 /// Tells news again and again, and remembers what is known.
-pub struct News<'w> {
+pub struct Announcer<'w> {
     workspace: &'w Workspace,
     /// Events that there are, or were, by the part of their id behind the instant.
     known: BTreeSet<String>,
@@ -46,7 +46,7 @@ pub fn put_back(workspace: &Workspace) -> Result<usize> {
     }
 }
 
-impl<'w> News<'w> {
+impl<'w> Announcer<'w> {
     /// Nothing is known yet.
     #[must_use]
     pub fn new(workspace: &'w Workspace) -> Self {
@@ -58,7 +58,7 @@ impl<'w> News<'w> {
     ///
     /// # Errors
     /// Where the file system refuses. What had been told by then is told.
-    pub fn tell(&mut self) -> Result<usize> {
+    pub fn announce(&mut self) -> Result<usize> {
         let workspace = self.workspace;
         let counts = [TaskState::Open, TaskState::Claimed].map(|state| tasks::count(workspace, state));
         if counts == [0, 0] || !workspace.is_trusted {

@@ -8,8 +8,8 @@ use claw::core::event::id::Id;
 use claw::core::event::stamp::Stamp;
 use claw::core::fault::Fault;
 use claw::stage::outcome::{EventOutcome, Outcome};
-use claw::stage::tick;
 use claw::stage::worker::handler::Handler;
+use claw::stage::worker::pool;
 use claw::store::fs::watch::{Watch, WatchKind, Woken};
 use claw::store::lock::slots::{Group, Reservations, Slots, SlotsTaken};
 use claw::store::lock::{Lane, NamedLock};
@@ -320,7 +320,7 @@ fn panic_counts_as_a_kill_of_its_event_only() {
         EventOutcome::Done(_) => done += 1,
         _ => failed += 1,
     };
-    tick::drain(&workspace, &Panics(&workspace), 4, &mut report).unwrap();
+    pool::drain(&workspace, &Panics(&workspace), 4, &mut report).unwrap();
     let _ = std::panic::take_hook();
     assert_eq!((done, failed), (3, 1));
     let failed = ws.list("inbox/failed");

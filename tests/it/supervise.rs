@@ -91,5 +91,5 @@ fn it_ends_where_the_workspace_is_moved_away() {
     let above = Fixture { root: ws.dir.path().to_owned(), dir: tempfile::tempdir().unwrap() };
     above.eventually("it ends", |_| supervisor.child.try_wait().unwrap().is_some());
     let said = supervisor.ended().fails(75);
-    assert!(said.contains("ws has been taken away") && said.contains("where the workspace is now"), "{said}");
+    assert!(said.contains("ws was removed") && said.contains("where the workspace is now"), "{said}");
 }

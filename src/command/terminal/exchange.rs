@@ -20,7 +20,8 @@ use crate::stage::remember::Remember;
 use crate::stage::turn::run_agent::RunAgent;
 use crate::stage::turn::{Interactive, Progress};
 use crate::stage::worker::handler::Handler;
-use crate::stage::{follow, route, tick};
+use crate::stage::worker::pool;
+use crate::stage::{follow, route};
 use crate::store::fs::watch::Woken;
 use crate::store::lock::Lane;
 use crate::store::queue::{listing, publish};
@@ -242,8 +243,8 @@ fn work_off_notes(workspace: &Workspace, outcome: &Outcome) -> Result<()> {
     let is_noting = matches!(&outcome.state, EventOutcome::Done(out) if out.iter().any(is_note));
     if is_noting {
         route::all(workspace)?;
-        tick::drain(workspace, &Remember { workspace }, 1, &mut |o| {
-            let _ = out::io_fault(&o);
+        pool::drain(workspace, &Remember { workspace }, 1, &mut |o| {
+            let _ = out::report(&o);
         })?;
     }
     Ok(())

@@ -15,7 +15,7 @@ use crate::store::queue::spool::{self, LaneHead};
 use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::State;
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvError, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 /// How long a box pauses when the machine is in trouble.
@@ -41,6 +41,20 @@ enum Claim<'w> {
     /// Nothing can be done in it now.
     Rests(View),
     NoSlot(View),
+}
+
+/// Handles all pending and free events of a handler with at most `width` threads, and returns.
+///
+/// # Errors
+/// The machine's trouble.
+pub fn drain(
+    workspace: &Workspace,
+    handler: &dyn Handler,
+    width: usize,
+    report: &mut dyn FnMut(Outcome),
+) -> Result<()> {
+    let (tell, hear) = mpsc::channel();
+    run(workspace, handler, &|| width, PoolMode::Drain, (&tell, &hear), report, &|_| {}).map(drop)
 }
 
 /// Works until there is nothing left (or for ever), and tells every outcome. `width` says how many events may
@@ -276,15 +290,15 @@ impl<'w> Pool<'w> {
 
     fn hear(&mut self, word: PoolMessage) {
         match word {
-            PoolMessage::Came(entry) if self.work.handles(&entry.lane) => self.is_stale |= !self.queue.came(entry),
-            PoolMessage::Freed(lane) if self.work.handles(&lane) => self.is_stale |= self.queue.freed(&lane),
-            PoolMessage::Slots => self.queue.has_slots(),
-            PoolMessage::Look => self.is_stale = true,
-            PoolMessage::Missed => {
+            PoolMessage::Arrived(entry) if self.work.handles(&entry.lane) => self.is_stale |= !self.queue.came(entry),
+            PoolMessage::LaneReleased(lane) if self.work.handles(&lane) => self.is_stale |= self.queue.freed(&lane),
+            PoolMessage::SlotsReleased => self.queue.has_slots(),
+            PoolMessage::Due => self.is_stale = true,
+            PoolMessage::Rescan => {
                 self.queue.missed();
                 self.is_stale = true;
             }
-            PoolMessage::Came(_) | PoolMessage::Freed(_) | PoolMessage::Ended(..) | PoolMessage::Stop => {}
+            PoolMessage::Arrived(_) | PoolMessage::LaneReleased(_) | PoolMessage::Ended(..) | PoolMessage::Stop => {}
         }
     }
 

@@ -23,7 +23,7 @@ use units::{Ears, UNITS};
 use zoo::{Beast, Zoo};
 
 /// The most deliveries that one process holds.
-const DELIVERIES: usize = claw::stage::tick::DELIVERIES;
+const DELIVERIES: usize = claw::stage::task::DELIVERIES;
 
 /// The kinds of workers, their number, and their longest life in milliseconds.
 const BEASTS: &[(usize, Beast)] = &[
