@@ -47,7 +47,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
                 closed =
                     closed.clone().and_then(|()| out::json(&json!({"id": outcome.id, "receipt": receipt.join(" ")})));
             }
-            EventOutcome::Untouched(fault) if fault.kind == Kind::Closed => closed = Err(fault.clone()),
+            EventOutcome::GivenBack(fault) if fault.kind == Kind::Closed => closed = Err(fault.clone()),
             _ => {}
         }
     };

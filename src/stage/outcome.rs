@@ -34,7 +34,7 @@ pub enum EventOutcome {
     /// It lies in `failed/`.
     Failed(Fault),
     /// Nothing was done: the machine is in trouble.
-    Untouched(Fault),
+    GivenBack(Fault),
 }
 
 /// Takes in what was dropped; the owner is told of what was no event, where `deliver_to` says so.
@@ -60,15 +60,15 @@ pub fn failures(failed: Vec<(Id, Fault)>) -> impl Iterator<Item = Outcome> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryPolicy {
     /// Tried again until it expires.
-    Waits,
+    UntilExpired,
     /// Somebody sits before it and is told at once.
-    Asks,
+    Never,
     /// A turn waits for it: what comes back in a while is tried again, a spent budget is not waited for.
-    Calls,
+    ExceptBudget,
 }
 
 /// Settles a job that did not end well: give it back, let it wait, or fail it.
-pub(crate) fn settle(
+pub(crate) fn end_failed_attempt(
     workspace: &Workspace,
     mailbox: Mailbox,
     job: Job,
@@ -77,11 +77,12 @@ pub(crate) fn settle(
     retry_policy: RetryPolicy,
 ) -> Outcome {
     let id = job.entry.id.clone();
-    let state = try_settle(workspace, mailbox, job, fault, event, retry_policy).unwrap_or_else(EventOutcome::Untouched);
+    let state =
+        try_end_attempt(workspace, mailbox, job, fault, event, retry_policy).unwrap_or_else(EventOutcome::GivenBack);
     Outcome { id, state }
 }
 
-fn try_settle(
+fn try_end_attempt(
     workspace: &Workspace,
     mailbox: Mailbox,
     job: Job,
@@ -91,7 +92,7 @@ fn try_settle(
 ) -> Result<EventOutcome> {
     if matches!(fault.kind, Kind::Machine | Kind::Closed) {
         job.give_back()?;
-        return Ok(EventOutcome::Untouched(fault));
+        return Ok(EventOutcome::GivenBack(fault));
     }
     let now = workspace.world.now();
     let is_spent = fault.kind == Kind::Spent;
@@ -105,9 +106,9 @@ fn try_settle(
         retry::next(now, attempts, fault.after, expires, workspace.world.random())
     };
     let is_patient = match retry_policy {
-        RetryPolicy::Waits => true,
-        RetryPolicy::Asks => false,
-        RetryPolicy::Calls => !is_spent,
+        RetryPolicy::UntilExpired => true,
+        RetryPolicy::Never => false,
+        RetryPolicy::ExceptBudget => !is_spent,
     };
     if let (true, Some(due), true) = (fault.is_temporary(), due, is_patient) {
         let line = JournalLine {

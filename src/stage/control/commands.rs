@@ -72,7 +72,7 @@ pub(crate) fn run(about: &About, command: &SlashCommand, owners: &[Address]) -> 
         SlashCommand::Context => context(about),
         SlashCommand::Usage => {
             let is_owner = slash::is_owner(&about.event.from, owners);
-            usage::told(workspace, &about.session, &about.agent, is_owner)
+            usage::describe(workspace, &about.session, &about.agent, is_owner)
         }
         // Its lane is the session's own.
         SlashCommand::Compact(_) => Err(Fault::data("this waits for its turn in the session, and is none of these")),
@@ -207,7 +207,7 @@ fn context(about: &About) -> Result<String> {
         None => "not compacted yet".to_owned(),
         Some(compact) => format!(
             "last {} at {}; {} messages of the user kept in their own words, {} left out",
-            compact::told(Some(compact)),
+            compact::describe(Some(compact)),
             compact.at,
             compact.past.said.len(),
             compact.past.left_out

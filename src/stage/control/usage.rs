@@ -12,7 +12,7 @@ use crate::store::workspace::Workspace;
 ///
 /// # Errors
 /// Where the ledger cannot be read or the settings are bad.
-pub(crate) fn told(workspace: &Workspace, name: &str, agent: &str, is_owner: bool) -> Result<String> {
+pub(crate) fn describe(workspace: &Workspace, name: &str, agent: &str, is_owner: bool) -> Result<String> {
     let today = usage::today(workspace);
     // Of the month that is in its first days, no more is read than that.
     let month = format!("{}-01", today.rsplit_once('-').map_or(today.as_str(), |(month, _)| month));

@@ -69,7 +69,7 @@ impl WindowBudget {
 }
 
 /// What became of `/compact`, or that there was nothing to gain.
-pub(crate) fn told(compact: Option<&CompactRecord>) -> String {
+pub(crate) fn describe(compact: Option<&CompactRecord>) -> String {
     let Some(CompactRecord { before, after, model, .. }) = compact else {
         return "there is nothing to compact: the conversation is short".to_owned();
     };
@@ -121,7 +121,7 @@ impl Turn<'_> {
                 self.relied_on(&measure, made, size, None)?;
             }
         }
-        Ok(told(self.state.compact.as_ref().filter(|_| is_done(self))))
+        Ok(describe(self.state.compact.as_ref().filter(|_| is_done(self))))
     }
 
     fn compact(

@@ -42,7 +42,7 @@ impl Host for Children<'_, '_> {
         follow::take_slots(turn.workspace, turn.own, turn.lane, limit)?;
         match seen? {
             Some(EventOutcome::Failed(fault)) => Err(Fault::new(Kind::Failed, fault.message)),
-            Some(EventOutcome::Untouched(fault)) => Err(Fault { kind: Kind::Machine, ..fault }),
+            Some(EventOutcome::GivenBack(fault)) => Err(Fault { kind: Kind::Machine, ..fault }),
             Some(EventOutcome::Done(_)) => answer(turn.workspace, dispatch),
             Some(EventOutcome::Waiting(..)) | None => {
                 stop_turn(turn.workspace, &dispatch.id, &turn.event.id)?;
@@ -60,7 +60,7 @@ impl Children<'_, '_> {
         let mut eye = None;
         loop {
             route::all(workspace)?;
-            let due = match follow::see_within(workspace, &[self.turn.every], id, limit) {
+            let due = match follow::run_with_deadline(workspace, &[self.turn.every], id, limit) {
                 Ok(Some(Outcome { state: EventOutcome::Waiting(due, _), .. })) => due,
                 Ok(seen) => return Ok(seen.map(|outcome| outcome.state)),
                 // Something before it in its lane waits.
@@ -73,7 +73,7 @@ impl Children<'_, '_> {
             match &eye {
                 Some(eye) if !limit.sleep(workspace, eye, Some(due))? => return Ok(None),
                 Some(_) => {}
-                None => eye = Some(follow::eye(workspace, Mailbox::Inbox)?),
+                None => eye = Some(follow::watch_exits(workspace, Mailbox::Inbox)?),
             }
         }
     }

@@ -68,7 +68,7 @@ impl MeteredCall<'_> {
         let answer = provider::ask(&mut question);
         let charge = question.charge;
         if let Some(reserved) = reserved {
-            self.settle(reserved, charge, answer.as_ref().ok());
+            self.settle_charge(reserved, charge, answer.as_ref().ok());
         }
         Ok((answer, charge))
     }
@@ -116,7 +116,7 @@ impl MeteredCall<'_> {
 
     /// Writes down what became of it. An answer is not lost for a ledger that cannot be written: then the call
     /// counts as it was reserved.
-    fn settle(&self, reserved: Reserved, charge: Charge, reply: Option<&Reply>) {
+    fn settle_charge(&self, reserved: Reserved, charge: Charge, reply: Option<&Reply>) {
         let is_counted = reserved.is_counted;
         let (what, usage, guess) = match (charge, reply) {
             (Charge::Nothing, _) if is_counted => (LedgerKind::Dropped, Usage::default(), false),

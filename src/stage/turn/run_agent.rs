@@ -10,7 +10,7 @@ use crate::core::routing;
 use crate::core::session::record::Record;
 use crate::core::slash;
 use crate::core::turn::{self, Step};
-use crate::stage::outcome::{EventOutcome, Outcome, RetryPolicy, crashed, settle};
+use crate::stage::outcome::{EventOutcome, Outcome, RetryPolicy, crashed, end_failed_attempt};
 use crate::stage::task_watch;
 use crate::stage::turn::{Interactive, Turn, expired, publish_all};
 use crate::stage::turn::{calls, collect, dispatch};
@@ -99,13 +99,15 @@ impl RunAgent<'_> {
         let asked = self.asked.as_ref().filter(|asked| *asked.id == job.entry.id);
         let event = match job.read() {
             Ok(event) => routing::heard_by(session_name::agent(&lane.name), event),
-            Err(fault) => return settle(self.workspace, Mailbox::Inbox, job, fault, None, RetryPolicy::Waits),
+            Err(fault) => {
+                return end_failed_attempt(self.workspace, Mailbox::Inbox, job, fault, None, RetryPolicy::UntilExpired);
+            }
         };
         let retry_policy = match Asker::of(&event) {
-            _ if asked.is_some() => RetryPolicy::Asks,
-            Some(by) if by.asked => RetryPolicy::Asks,
-            Some(by) if by.waits => RetryPolicy::Calls,
-            _ => RetryPolicy::Waits,
+            _ if asked.is_some() => RetryPolicy::Never,
+            Some(by) if by.asked => RetryPolicy::Never,
+            Some(by) if by.waits => RetryPolicy::ExceptBudget,
+            _ => RetryPolicy::UntilExpired,
         };
         let every = RunAgent::all(self.workspace);
         match drive(&event, &mut job, lane, (self, &every)) {
@@ -113,11 +115,11 @@ impl RunAgent<'_> {
                 let id = job.entry.id.clone();
                 let state = match job.done() {
                     Ok(()) => EventOutcome::Done(out),
-                    Err(fault) => EventOutcome::Untouched(fault),
+                    Err(fault) => EventOutcome::GivenBack(fault),
                 };
                 Outcome { id, state }
             }
-            Err(fault) => settle(self.workspace, Mailbox::Inbox, job, fault, Some(&event), retry_policy),
+            Err(fault) => end_failed_attempt(self.workspace, Mailbox::Inbox, job, fault, Some(&event), retry_policy),
         }
     }
 }
