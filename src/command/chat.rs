@@ -163,7 +163,7 @@ impl<'a> Chat<'a> {
     /// The owner's word on a call, and what comes of it where this conversation has asked for it.
     fn decide(&mut self, line: &str, text: &str, verdict: Verdict) -> Result<()> {
         self.ask(line)?;
-        let approval = approvals::already(self.workspace, text, verdict);
+        let approval = approvals::previous_decision(self.workspace, text, verdict);
         let (Some(approval), Some(session)) = (approval, self.session.clone()) else { return Ok(()) };
         let is_ours = approval.session == session && approval.reply_to.channel() == crate::channel::CLI;
         let mut own = self.seat.take();

@@ -90,7 +90,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
 }
 
 fn list(args: &ListArgs, workspace: &Workspace) -> Result<u8> {
-    let heads = session::heads(workspace)?;
+    let heads = session::summaries(workspace)?;
     // One that was taken away may have left sessions.
     if let Some(agent) = args.agent.as_deref().filter(|agent| !definitions::has_agent(workspace, agent))
         && !heads.iter().any(|(name, _)| session_name::agent(name) == agent)

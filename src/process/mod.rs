@@ -62,7 +62,7 @@ pub struct Invocation<'a> {
 
 /// How it ended.
 #[derive(Debug)]
-pub struct Ended {
+pub struct ProgramOutput {
     /// Its exit code; 128 and the signal where one ended it.
     pub code: i32,
     /// What it wrote, as far as it may.
@@ -71,21 +71,21 @@ pub struct Ended {
     pub stderr: String,
     /// It was ended before its end: `Unavailable` where its time was up, `Failed` where it wrote too much
     /// or was stopped.
-    pub cut: Option<Fault>,
+    pub aborted: Option<Fault>,
 }
 
-impl Ended {
+impl ProgramOutput {
     /// Itself, where it came to its own end.
     ///
     /// # Errors
     /// Why it was ended before.
-    pub fn whole(self) -> Result<Self> {
-        self.cut.clone().map_or(Ok(self), Err)
+    pub fn completed(self) -> Result<Self> {
+        self.aborted.clone().map_or(Ok(self), Err)
     }
 
     /// The last line that it complained with.
     #[must_use]
-    pub fn complaint(&self) -> &str {
+    pub fn last_error_line(&self) -> &str {
         let line = self.stderr.lines().rev().map(str::trim_end).find(|line| !line.is_empty());
         crate::core::text::cut::cut(line.unwrap_or_default(), 1024)
     }
@@ -95,15 +95,15 @@ impl Ended {
 ///
 /// # Errors
 /// `Config` where it cannot be run, `Machine` where no process can be made.
-pub fn run(program: Invocation) -> Result<Ended> {
-    listen(program, &mut |_| {})
+pub fn run(program: Invocation) -> Result<ProgramOutput> {
+    run_streaming(program, &mut |_| {})
 }
 
 /// Runs a program to its end, and tells `heard` what it writes as it comes.
 ///
 /// # Errors
 /// As [`run`].
-pub fn listen(program: Invocation, heard: &mut dyn FnMut(&[u8])) -> Result<Ended> {
+pub fn run_streaming(program: Invocation, heard: &mut dyn FnMut(&[u8])) -> Result<ProgramOutput> {
     let name = program.command.first().cloned().unwrap_or_default();
     let no_process = |e: &dyn std::fmt::Display| Fault::new(Kind::Machine, format!("cannot start `{name}`: {e}"));
     let (control, hold) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| no_process(&e))?;
@@ -149,14 +149,14 @@ pub fn listen(program: Invocation, heard: &mut dyn FnMut(&[u8])) -> Result<Ended
     let (limit, stop) = (program.max_output, program.stop);
     let (mut stdout, end) =
         output.as_mut().map_or_else(Default::default, |pipe| output::read(pipe, limit, stop, heard));
-    let mut cut = match end {
+    let mut aborted = match end {
         OutputEnd::TooMuch => Some(format!("`{name}` wrote more than {limit} bytes")),
         OutputEnd::Closed if !output::is_stopped_first(&child, stop) => None,
         OutputEnd::Closed | OutputEnd::Stopped => Some(format!("`{name}` was stopped")),
     }
     .map(|why| Fault::new(Kind::Failed, why));
     stdout.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    if cut.is_some() {
+    if aborted.is_some() {
         // Our end of the control pipe closes: the watcher ends everything.
         hold.take();
     }
@@ -174,15 +174,16 @@ pub fn listen(program: Invocation, heard: &mut dyn FnMut(&[u8])) -> Result<Ended
         return Err(Fault::config(format!("cannot run `{name}`: {}", why.trim_end())));
     }
     if code == TIMED_OUT && begun.elapsed() >= program.timeout {
-        cut = cut.or(Some(Fault::new(Kind::Unavailable, format!("`{name}` did not end within {:?}", program.timeout))));
+        aborted = aborted
+            .or(Some(Fault::new(Kind::Unavailable, format!("`{name}` did not end within {:?}", program.timeout))));
     }
-    Ok(Ended { code, stdout, stderr, cut })
+    Ok(ProgramOutput { code, stdout, stderr, aborted })
 }
 
 /// Becomes a program, in this folder and with this terminal, as `exec` in a shell. It returns only with the reason
 /// why not.
 #[must_use]
-pub fn become_program(command: &[String], env: &[(&str, &str)]) -> Fault {
+pub fn exec(command: &[String], env: &[(&str, &str)]) -> Fault {
     let [program, arguments @ ..] = command else { return Fault::new(Kind::Usage, "there is no command") };
     let error = Command::new(program).args(arguments).envs(env.iter().copied()).exec();
     Fault::new(Kind::Failed, format!("cannot run `{program}`: {error}"))

@@ -138,7 +138,7 @@ const UNKNOWN: &[libc::c_long] = &[libc::SYS_clone3, libc::SYS_io_uring_setup];
 const X32: i64 = 0x4000_0000;
 
 /// Walls that are ready to close.
-pub(super) struct Ready {
+pub(super) struct PreparedSandbox {
     ruleset: Option<RulesetCreated>,
     filters: Vec<BpfProgram>,
 }
@@ -180,7 +180,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// In words, where the kernel cannot and they are required.
-    pub(super) fn prepare(&self) -> Result<Ready, String> {
+    pub(super) fn prepare(&self) -> Result<PreparedSandbox, String> {
         let way_out = "set sandbox.mode to best-effort or off in claw.yaml to run it all the same";
         let ruleset =
             self.ruleset().map_err(|e| format!("this kernel cannot wall it in (needs Linux 6.2): {e}; {way_out}"))?;
@@ -188,7 +188,7 @@ impl Sandbox {
             Err(e) if self.is_required => return Err(format!("its system calls cannot be filtered: {e}; {way_out}")),
             filters => filters.unwrap_or_default(),
         };
-        Ok(Ready { ruleset: Some(ruleset), filters })
+        Ok(PreparedSandbox { ruleset: Some(ruleset), filters })
     }
 
     fn ruleset(&self) -> Result<RulesetCreated, RulesetError> {
@@ -270,12 +270,12 @@ fn rule(conditions: &[(u8, SeccompCmpOp, i32)]) -> Result<SeccompRule, String> {
     SeccompRule::new(conditions).map_err(|e| e.to_string())
 }
 
-impl Ready {
+impl PreparedSandbox {
     /// Closes the walls around this process, for good.
     ///
     /// # Errors
     /// Where the kernel refuses: the program must not be run.
-    pub(super) fn close(&mut self) -> io::Result<()> {
+    pub(super) fn enter(&mut self) -> io::Result<()> {
         // Where memory runs out, this goes before anybody else's work.
         let _ = fs::write("/proc/self/oom_score_adj", "500");
         let limit = |n: u64| Rlimit { current: Some(n), maximum: Some(n) };
@@ -295,7 +295,7 @@ impl Ready {
 
 /// What this machine can do: what it is for, whether it can, and what it would need.
 #[must_use]
-pub fn abilities() -> [(&'static str, bool, &'static str); 3] {
+pub fn kernel_support() -> [(&'static str, bool, &'static str); 3] {
     let has = |abi: ABI| {
         let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
         let ruleset = ruleset.handle_access(AccessFs::from_all(abi));

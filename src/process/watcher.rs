@@ -2,7 +2,7 @@
 //! and when the program ends, its time is up, it has too many processes, or whoever started it is gone, it
 //! kills them all before it lets go.
 
-use crate::process::sandbox::{Ready, Sandbox};
+use crate::process::sandbox::{PreparedSandbox, Sandbox};
 use crate::process::{CANNOT, CONTROL_FD, NOT_FOUND, TIMED_OUT};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
@@ -55,7 +55,7 @@ fn watched(arguments: &[String]) -> Result<i32, String> {
     for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
         signal_hook::flag::register(signal, heard.clone()).map_err(|e| e.to_string())?;
     }
-    let mut ready = if is_sandboxed { Some(read_walls(sandbox)?.prepare()?) } else { None };
+    let mut ready = if is_sandboxed { Some(read_sandbox(sandbox)?.prepare()?) } else { None };
     let mut command = Command::new(program);
     #[expect(unsafe_code, reason = "only the child itself can close its walls and ask to die with its parent")]
     // SAFETY: this process has one thread, so after the fork no lock is held by a thread that is not there, and
@@ -63,7 +63,7 @@ fn watched(arguments: &[String]) -> Result<i32, String> {
     unsafe {
         command.pre_exec(move || {
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-            ready.as_mut().map_or(Ok(()), Ready::close)
+            ready.as_mut().map_or(Ok(()), PreparedSandbox::enter)
         });
     }
     let child = command.args(arguments).process_group(0).spawn().map_err(|e| e.to_string())?;
@@ -110,7 +110,7 @@ fn watched(arguments: &[String]) -> Result<i32, String> {
 }
 
 /// The walls, and not a byte of what the program reads.
-fn read_walls(length: usize) -> Result<Sandbox, String> {
+fn read_sandbox(length: usize) -> Result<Sandbox, String> {
     let mut bytes = vec![0; length];
     let read = File::open("/proc/self/fd/0").and_then(|mut stdin| stdin.read_exact(&mut bytes));
     read.map_err(|e| format!("no walls: {e}"))?;

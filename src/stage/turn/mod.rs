@@ -183,7 +183,7 @@ impl Turn<'_> {
         }
         reply.content = self.secrets.hide(reply.content);
         // What nobody may change is kept as it is or not at all.
-        reply.thinking.retain(|thought| self.secrets.are_out_of(&thought.payload.to_string()));
+        reply.thinking.retain(|thought| self.secrets.are_absent_from(&thought.payload.to_string()));
         for thought in &mut reply.thinking {
             thought.by = chosen.by();
             thought.text = self.secrets.hide(std::mem::take(&mut thought.text));

@@ -26,7 +26,7 @@ const PROGRAMS: [&str; 5] = ["/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/loc
 
 /// What may be read and written. Every path is absolute and without symbolic links, as far as it is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reach {
+pub struct Access {
     /// The workspace.
     pub root: PathBuf,
     /// What may be read; what may be written is in it.
@@ -38,7 +38,7 @@ pub struct Reach {
     pub private: Vec<PathBuf>,
 }
 
-impl Reach {
+impl Access {
     /// What `agent` may reach now. The usual folders to write are made where they are missing.
     ///
     /// # Errors
@@ -81,13 +81,13 @@ impl Reach {
 
     /// Whether `path`, absolute and without `..`, lies in what may be read.
     #[must_use]
-    pub fn reads(&self, path: &Path) -> Option<&Path> {
+    pub fn readable_root(&self, path: &Path) -> Option<&Path> {
         innermost(&self.read, path)
     }
 
     /// The folder that may be written in which `path` lies.
     #[must_use]
-    pub fn writes(&self, path: &Path) -> Option<&Path> {
+    pub fn writable_root(&self, path: &Path) -> Option<&Path> {
         innermost(&self.write, path)
     }
 }
@@ -144,8 +144,8 @@ mod tests {
 
     #[test]
     fn the_innermost_folder_counts_and_a_sibling_prefix_does_not() {
-        let reach = Reach { write: vec!["/w/files".into(), "/w/files/a".into()], ..Reach::default() };
-        let writes = |path: &str| reach.writes(Path::new(path)).map(|p| p.display().to_string());
+        let reach = Access { write: vec!["/w/files".into(), "/w/files/a".into()], ..Access::default() };
+        let writes = |path: &str| reach.writable_root(Path::new(path)).map(|p| p.display().to_string());
         assert_eq!(writes("/w/files/a/b").as_deref(), Some("/w/files/a"));
         assert_eq!(writes("/w/files/ab").as_deref(), Some("/w/files"));
         assert_eq!(writes("/w/files-evil/a"), None);

@@ -3,7 +3,7 @@
 
 use crate::core::definition::Agent;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::store::agent::access::{Reach, WRITE};
+use crate::store::agent::access::{Access, WRITE};
 use crate::store::fs::At;
 use crate::store::fs::beneath::Beneath;
 use crate::store::fs::durable;
@@ -29,7 +29,7 @@ const MAX_ROOTS: usize = 40;
 /// What an agent may reach, by the names that it knows.
 pub struct AgentFiles<'a> {
     workspace: &'a Workspace,
-    reach: Reach,
+    access: Access,
     /// Names that are links, and where they lead: the owner's, at the top of the workspace or in an agent's file.
     links: BTreeMap<PathBuf, PathBuf>,
 }
@@ -47,7 +47,7 @@ pub struct Located {
     below: PathBuf,
     /// No link has a place in what is beneath.
     is_plain: bool,
-    is_theirs: bool,
+    is_agent_writable: bool,
 }
 
 /// A file that was opened to be read.
@@ -76,12 +76,12 @@ impl<'a> AgentFiles<'a> {
     /// # Errors
     /// Where the workspace cannot be read.
     pub fn of(workspace: &'a Workspace, agent: &Agent) -> Result<Self> {
-        let reach = Reach::of(workspace, agent)?;
+        let access = Access::of(workspace, agent)?;
         let own = agent.read.iter().chain(agent.write.iter().flatten()).map(String::as_str);
-        let names = own.chain(WRITE).map(|name| reach.root.join(name).components().collect::<PathBuf>());
+        let names = own.chain(WRITE).map(|name| access.root.join(name).components().collect::<PathBuf>());
         let links =
             names.filter_map(|name| fs::canonicalize(&name).ok().filter(|real| *real != name).map(|to| (name, to)));
-        Ok(Self { links: links.collect(), workspace, reach })
+        Ok(Self { links: links.collect(), workspace, access })
     }
 
     /// A regular file, opened to be read.
@@ -91,7 +91,7 @@ impl<'a> AgentFiles<'a> {
     pub fn open(&self, path: &str) -> Result<Opened> {
         let place = self.place(path, false)?;
         let file = place.beneath()?.file(&place.below).map_err(|e| place.refused("open", e))?;
-        let size = is_plain(&file, &place.shown, place.is_theirs)?;
+        let size = check_regular(&file, &place.shown, place.is_agent_writable)?;
         Ok(Opened { file, size, place })
     }
 
@@ -104,8 +104,8 @@ impl<'a> AgentFiles<'a> {
             Ok(place) => place,
             Err(refused) => {
                 let inside = self.absolute(path)?;
-                let has = |root: &&PathBuf| inside.starts_with(&self.reach.root) && root.starts_with(&inside);
-                let several: Vec<String> = self.reach.read.iter().filter(has).map(|root| self.shown(root)).collect();
+                let has = |root: &&PathBuf| inside.starts_with(&self.access.root) && root.starts_with(&inside);
+                let several: Vec<String> = self.access.read.iter().filter(has).map(|root| self.shown(root)).collect();
                 let links =
                     self.links.keys().filter(|name| name.parent() == Some(&inside)).map(|name| self.shown(name));
                 let several: std::collections::BTreeSet<String> = several.into_iter().chain(links).collect();
@@ -163,7 +163,7 @@ impl<'a> AgentFiles<'a> {
         let dir = place.beneath()?.folder(above).map_err(|e| place.refused("open the folder of", e))?;
         let here = Beneath::of(dir.try_clone().at("open", &place.path)?, true);
         let mut file = here.file(Path::new(name)).map_err(|e| place.refused("open", e))?;
-        let size = is_plain(&file, &place.shown, true)?;
+        let size = check_regular(&file, &place.shown, true)?;
         let too_large =
             || Fault::data(format!("{} is larger than the {MAX_CHANGED} bytes that are edited", place.shown));
         if size > MAX_CHANGED {
@@ -196,7 +196,7 @@ impl<'a> AgentFiles<'a> {
     /// The workspace, without links.
     #[must_use]
     pub fn top(&self) -> &Path {
-        &self.reach.root
+        &self.access.root
     }
 
     /// The absolute path that is meant, not looked at.
@@ -206,7 +206,7 @@ impl<'a> AgentFiles<'a> {
             return Err(Fault::data(format!("{path:?}: there is no `..` here")).hint("name it from the workspace"));
         }
         let inside = typed.strip_prefix(&self.workspace.root).unwrap_or(typed);
-        Ok(self.reach.root.join(inside).components().collect())
+        Ok(self.access.root.join(inside).components().collect())
     }
 
     fn place(&self, path: &str, is_write: bool) -> Result<Located> {
@@ -216,35 +216,35 @@ impl<'a> AgentFiles<'a> {
             Some((name, to)) => to.join(named.strip_prefix(name).unwrap_or(&named)).components().collect(),
             None => named.clone(),
         };
-        let root = if is_write { self.reach.writes(&real) } else { self.reach.reads(&real) };
+        let root = if is_write { self.access.writable_root(&real) } else { self.access.readable_root(&real) };
         let Some(root) = root else { return Err(self.out_of_reach(path, is_write)) };
         // A root that is a file is a name in its folder; one that is not there yet is made from the top.
-        let is_missing = is_write && fs::symlink_metadata(root).is_err() && root.starts_with(&self.reach.root);
+        let is_missing = is_write && fs::symlink_metadata(root).is_err() && root.starts_with(&self.access.root);
         let (base, is_plain) = match root == real {
-            _ if is_missing => (self.reach.root.as_path(), true),
+            _ if is_missing => (self.access.root.as_path(), true),
             true => (real.parent().unwrap_or(root), true),
             false => (root, false),
         };
         Ok(Located {
             shown: self.shown(&named),
-            is_outside: !named.starts_with(&self.reach.root),
+            is_outside: !named.starts_with(&self.access.root),
             below: real.strip_prefix(base).unwrap_or(&real).to_path_buf(),
             base: base.to_path_buf(),
             is_plain,
-            is_theirs: self.reach.writes(&real).is_some(),
+            is_agent_writable: self.access.writable_root(&real).is_some(),
             path: real,
         })
     }
 
     fn shown(&self, path: &Path) -> String {
         let named = self.links.iter().find(|(_, to)| *to == path).map_or(path, |(name, _)| name);
-        let inside = named.strip_prefix(&self.reach.root).unwrap_or(named).to_string_lossy().into_owned();
+        let inside = named.strip_prefix(&self.access.root).unwrap_or(named).to_string_lossy().into_owned();
         let shown = if inside.is_empty() { ".".to_owned() } else { inside };
         if shown.chars().any(char::is_control) { shown.escape_debug().to_string() } else { shown }
     }
 
     fn out_of_reach(&self, path: &str, is_write: bool) -> Fault {
-        let (what, roots) = if is_write { ("write", &self.reach.write) } else { ("read", &self.reach.read) };
+        let (what, roots) = if is_write { ("write", &self.access.write) } else { ("read", &self.access.read) };
         let named: Vec<String> = roots.iter().take(MAX_ROOTS).map(|root| self.shown(root)).collect();
         let roots = match roots.len() {
             0 => "nothing".to_owned(),
@@ -257,8 +257,8 @@ impl<'a> AgentFiles<'a> {
 impl Located {
     /// Agents may write here, so what is here may have been put here.
     #[must_use]
-    pub fn is_theirs(&self) -> bool {
-        self.is_theirs
+    pub fn is_agent_writable(&self) -> bool {
+        self.is_agent_writable
     }
 
     fn beneath(&self) -> Result<Beneath> {
@@ -298,7 +298,7 @@ impl Located {
 
 /// The size of a file that may be read: a regular one and, where agents may write, one without other names,
 /// because those may lie where they may not read.
-pub(crate) fn is_plain(file: &File, shown: &str, is_theirs: bool) -> Result<u64> {
+pub(crate) fn check_regular(file: &File, shown: &str, is_agent_writable: bool) -> Result<u64> {
     let meta = file.metadata().at("look at", Path::new(shown))?;
     let kind = meta.file_type();
     if kind.is_dir() {
@@ -308,7 +308,7 @@ pub(crate) fn is_plain(file: &File, shown: &str, is_theirs: bool) -> Result<u64>
         let what = if kind.is_fifo() { "a pipe" } else { "a device" };
         return Err(Fault::data(format!("{shown} is {what}, not a file")));
     }
-    if is_theirs && meta.nlink() > 1 {
+    if is_agent_writable && meta.nlink() > 1 {
         return Err(Fault::data(format!("{shown} is refused: it is a hard link, also known by another name")));
     }
     Ok(meta.size())

@@ -89,7 +89,7 @@ impl Secrets {
 
     /// Whether none of them is in the text.
     #[must_use]
-    pub fn are_out_of(&self, text: &str) -> bool {
+    pub fn are_absent_from(&self, text: &str) -> bool {
         !self.0.iter().any(|secret| text.contains(secret))
     }
 

@@ -94,7 +94,7 @@ impl<'a> Tree<'a> {
     #[must_use]
     pub fn open(&self, entry: &TreeEntry) -> Option<File> {
         let file = self.folder.file(&entry.path).ok()?;
-        files::is_plain(&file, "", self.place.is_theirs()).ok()?;
+        files::check_regular(&file, "", self.place.is_agent_writable()).ok()?;
         Some(file)
     }
 
@@ -186,7 +186,7 @@ fn above(place: &Located, top: &Path) -> Option<Rc<IgnoreRules>> {
 fn rules(folder: &Path, file: Option<File>, above: Option<Rc<IgnoreRules>>) -> Option<Rc<IgnoreRules>> {
     let mut text = Vec::new();
     let is_read = file.is_some_and(|file| {
-        files::is_plain(&file, IGNORE, false).is_ok() && file.take(MAX_IGNORE).read_to_end(&mut text).is_ok()
+        files::check_regular(&file, IGNORE, false).is_ok() && file.take(MAX_IGNORE).read_to_end(&mut text).is_ok()
     });
     let mut builder = GitignoreBuilder::new(folder);
     for line in String::from_utf8_lossy(&text).lines() {

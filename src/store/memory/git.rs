@@ -73,7 +73,7 @@ pub fn init(root: &Path, files: &[String]) -> Result<()> {
 
 /// Whether there is a `git` program.
 #[must_use]
-pub fn is_there() -> bool {
+pub fn is_installed() -> bool {
     let mut command = Command::new("git");
     command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|s| s.success())

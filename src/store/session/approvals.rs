@@ -65,7 +65,7 @@ pub fn lay_out(workspace: &Workspace) -> Result<()> {
 ///
 /// # Errors
 /// Where the disk cannot.
-pub fn ask(workspace: &Workspace, approval: &Approval) -> Result<()> {
+pub fn request(workspace: &Workspace, approval: &Approval) -> Result<()> {
     lay_out(workspace)?;
     let decided = Verdict::BOTH.map(Verdict::folder).into_iter().chain(["withdrawn", "expired"]);
     if decided
@@ -102,7 +102,7 @@ pub fn pending(workspace: &Workspace) -> Result<Vec<Approval>> {
 ///
 /// # Errors
 /// The machine's trouble.
-pub fn is_asked(workspace: &Workspace, session: &str) -> Result<bool> {
+pub fn has_pending(workspace: &Workspace, session: &str) -> Result<bool> {
     Ok(pending(workspace)?.iter().any(|approval| approval.session == session))
 }
 
@@ -126,7 +126,7 @@ pub fn find(workspace: &Workspace, text: &str) -> Result<Id> {
 
 /// The call that the owner has decided so before, if `text` means one: to say it again changes nothing.
 #[must_use]
-pub fn already(workspace: &Workspace, text: &str, verdict: Verdict) -> Option<Approval> {
+pub fn previous_decision(workspace: &Workspace, text: &str, verdict: Verdict) -> Option<Approval> {
     [TAKEN, "md"].into_iter().find_map(|suffix| {
         match &ending(names(workspace, verdict.folder(), suffix).ok()?, text)[..] {
             [id] => read(workspace, verdict.folder(), id, suffix).ok(),
@@ -165,7 +165,7 @@ pub fn decide(workspace: &Workspace, id: &Id, verdict: Verdict) -> Result<()> {
 ///
 /// # Errors
 /// The machine's trouble.
-pub fn take_up(workspace: &Workspace) -> Result<Vec<(Id, Fault)>> {
+pub fn publish_decisions(workspace: &Workspace) -> Result<Vec<(Id, Fault)>> {
     let mut refused = Vec::new();
     for verdict in Verdict::BOTH {
         for id in names(workspace, verdict.folder(), "md")? {
@@ -206,7 +206,7 @@ fn event(workspace: &Workspace, id: &Id, verdict: Verdict) -> Result<Event> {
 ///
 /// # Errors
 /// `Data` where he has decided nothing like it.
-pub fn decided(workspace: &Workspace, id: &Id) -> Result<Option<Call>> {
+pub fn decided_call(workspace: &Workspace, id: &Id) -> Result<Option<Call>> {
     for verdict in Verdict::BOTH {
         for suffix in [TAKEN, "md"] {
             if path(workspace, verdict.folder(), id, suffix).exists() {

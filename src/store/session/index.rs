@@ -25,7 +25,8 @@ const FILE: &str = ".claw/sessions.jsonl";
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct IndexLine {
     /// The session.
-    pub(crate) s: String,
+    #[serde(rename = "s")]
+    pub(crate) session: String,
     /// The log's inode: one that was put in its place is another one.
     pub(crate) inode: u64,
     /// When it was written last, in nanoseconds: one that a person has edited was written later.
@@ -35,13 +36,14 @@ pub(crate) struct IndexLine {
     /// Where it ends.
     pub(crate) to: u64,
     /// What it comes to.
-    pub(crate) head: SessionSummary,
+    #[serde(rename = "head")]
+    pub(crate) summary: SessionSummary,
 }
 
 impl IndexLine {
     /// Nothing is known of the session's log.
     pub(crate) fn nothing(session: &str, inode: u64) -> Self {
-        Self { s: session.to_owned(), inode, written: 0, from: 0, to: 0, head: SessionSummary::default() }
+        Self { session: session.to_owned(), inode, written: 0, from: 0, to: 0, summary: SessionSummary::default() }
     }
 }
 
@@ -51,7 +53,7 @@ pub(crate) fn path(workspace: &Workspace) -> PathBuf {
 }
 
 /// Appends lines, if they can be written.
-pub(crate) fn note<'a>(file: &Path, lines: impl Iterator<Item = &'a IndexLine>) {
+pub(crate) fn append<'a>(file: &Path, lines: impl Iterator<Item = &'a IndexLine>) {
     let json = lines.filter_map(|line| serde_json::to_string(line).ok());
     // The leading newline ends a line that was torn; empty lines are passed over.
     let text: String = json.map(|json| format!("\n{json}\n")).collect();
@@ -69,11 +71,11 @@ pub(crate) fn load(workspace: &Workspace) -> (HashMap<String, IndexLine>, usize)
     for line in parsed {
         lines += 1;
         if line.from == 0 {
-            known.insert(line.s.clone(), line);
-        } else if let Some(before) = known.get_mut(&line.s)
+            known.insert(line.session.clone(), line);
+        } else if let Some(before) = known.get_mut(&line.session)
             && (before.inode, before.to) == (line.inode, line.from)
         {
-            before.head.add(line.head);
+            before.summary.add(line.summary);
             (before.written, before.to) = (line.written, line.to);
         }
     }

@@ -47,14 +47,14 @@ pub struct SessionLog {
     part: LogPart,
 }
 
-/// What is told of a log's part when a turn has ended ([`heads`]).
+/// What is told of a log's part when a turn has ended ([`crate::store::session::summaries`]).
 #[derive(Debug)]
 struct LogPart {
     file: PathBuf,
     session: String,
     inode: u64,
     from: u64,
-    head: SessionSummary,
+    summary: SessionSummary,
     has_ended: bool,
 }
 
@@ -80,7 +80,7 @@ impl SessionLog {
             session: session.to_owned(),
             inode: file.metadata().at("read", &path)?.ino(),
             from: whole,
-            head: SessionSummary::default(),
+            summary: SessionSummary::default(),
             has_ended: false,
         };
         let sync = workspace.sync()?;
@@ -97,7 +97,7 @@ impl SessionLog {
         for record in records {
             text += &serde_json::to_string(record).map_err(|e| Fault::data(e.to_string()))?;
             text.push('\n');
-            self.part.head.take(record);
+            self.part.summary.take(record);
             self.part.has_ended |= matches!(record, Record::Done { .. });
         }
         self.is_synced = false;
@@ -149,11 +149,11 @@ impl SessionLog {
         if !part.has_ended {
             return;
         }
-        let (s, head) = (part.session.clone(), std::mem::take(&mut part.head));
+        let (session, summary) = (part.session.clone(), std::mem::take(&mut part.summary));
         let meta = self.file.metadata().ok();
         let written = meta.map_or(0, |meta| meta.mtime() * 1_000_000_000 + meta.mtime_nsec());
-        let line = index::IndexLine { s, inode: part.inode, written, from: part.from, to: self.size, head };
-        index::note(&part.file, std::iter::once(&line));
+        let line = index::IndexLine { session, inode: part.inode, written, from: part.from, to: self.size, summary };
+        index::append(&part.file, std::iter::once(&line));
         (part.from, part.has_ended) = (self.size, false);
     }
 }

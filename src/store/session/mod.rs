@@ -33,7 +33,7 @@ const SLACK: usize = 1000;
 ///
 /// # Errors
 /// Where the folder or a log cannot be read.
-pub fn heads(workspace: &Workspace) -> Result<Vec<(String, SessionSummary)>> {
+pub fn summaries(workspace: &Workspace) -> Result<Vec<(String, SessionSummary)>> {
     // With many of them both take their time.
     let (logs, (mut known, lines)) = std::thread::scope(|scope| {
         let known = scope.spawn(|| index::load(workspace));
@@ -52,7 +52,7 @@ pub fn heads(workspace: &Workspace) -> Result<Vec<(String, SessionSummary)>> {
         let mut line = line.unwrap_or_else(|| IndexLine::nothing(&session, stat.st_ino));
         let before = line.to;
         if before < size {
-            line.to = log::since(workspace, &session, before, |record| line.head.take(&record))?;
+            line.to = log::since(workspace, &session, before, |record| line.summary.take(&record))?;
         }
         if line.to > before {
             line.written = written;
@@ -63,20 +63,20 @@ pub fn heads(workspace: &Workspace) -> Result<Vec<(String, SessionSummary)>> {
     if lines + fresh.len() > 2 * found.len() + SLACK {
         index::rewrite(workspace, &found);
     } else {
-        index::note(&index::path(workspace), fresh.iter().filter_map(|at| found.get(*at)));
+        index::append(&index::path(workspace), fresh.iter().filter_map(|at| found.get(*at)));
     }
-    Ok(found.into_iter().filter(|line| line.head.messages > 0).map(|line| (line.s, line.head)).collect())
+    Ok(found.into_iter().filter(|line| line.summary.messages > 0).map(|line| (line.session, line.summary)).collect())
 }
 
 /// Sees to it that the file of what sessions come to stays short where nobody lists them: a line is less than
 /// 1000 bytes long.
 ///
 /// # Errors
-/// As [`heads`].
+/// As [`summaries`].
 pub(crate) fn tidy(workspace: &Workspace) -> Result<()> {
     let size = fs::metadata(index::path(workspace)).map_or(0, |meta| meta.len());
     let is_long = |sessions: usize| size > 1000 * (3 * sessions + 2 * SLACK) as u64;
-    if is_long(0) && is_long(names(workspace)?.len()) { heads(workspace).map(drop) } else { Ok(()) }
+    if is_long(0) && is_long(names(workspace)?.len()) { summaries(workspace).map(drop) } else { Ok(()) }
 }
 
 /// Every session that has a log, and how that stands.

@@ -53,12 +53,12 @@ pub fn stopped_by(workspace: &Workspace, command: &Id) -> Result<Option<Id>> {
 pub fn stop(workspace: &Workspace, turn: &Id, command: &Id) -> Result<()> {
     let name = format!("{turn}~{command}");
     durable::publish(&workspace.path(FOLDER), &name, &Mailbox::Inbox.tmp(workspace), b"", workspace.sync()?)?;
-    ring(&path(workspace, turn.as_str()));
+    wake(&path(workspace, turn.as_str()));
     Ok(())
 }
 
 /// Without a worker that waits there is no reader: it will look when there is one.
-fn ring(stop_fd: &Path) {
+fn wake(stop_fd: &Path) {
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     if let Ok(stop_fd) = open(stop_fd, flags, Mode::empty()) {
         let _ = rustix::io::write(&stop_fd, b"!");
@@ -86,9 +86,9 @@ impl<'w> CancelToken<'w> {
 
     /// Whether the turn is to end.
     #[must_use]
-    pub fn is_told(&self) -> bool {
+    pub fn is_cancelled(&self) -> bool {
         match self.stop_fd.get() {
-            Some(Some(stop_fd)) => rings(stop_fd.as_fd()),
+            Some(Some(stop_fd)) => is_cancelled(stop_fd.as_fd()),
             // Where it cannot be looked up it is asked again.
             _ => self.is_named().unwrap_or(false),
         }
@@ -109,7 +109,7 @@ impl<'w> CancelToken<'w> {
             let stop_fd = open(&path, flags, Mode::empty()).ok()?;
             // Looked for when it can be heard, so that none falls between. Who cannot look has no bell, and looks again.
             if self.is_named().ok()? {
-                ring(&path);
+                wake(&path);
             }
             Some(stop_fd)
         });
@@ -119,7 +119,7 @@ impl<'w> CancelToken<'w> {
 
 /// Whether this bell rings.
 #[must_use]
-pub fn rings(stop_fd: BorrowedFd) -> bool {
+pub fn is_cancelled(stop_fd: BorrowedFd) -> bool {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut [PollFd::new(&stop_fd, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
 }
@@ -158,21 +158,21 @@ mod tests {
         let workspace = Workspace::open(World::real().unwrap(), dir.path().to_owned(), true).unwrap();
         workspace.lay_out().unwrap();
         let [turn, below, later, command] = [1, 2, 3, 4].map(|n| Id::new(Stamp(n), 0));
-        let rings = |cancel: &CancelToken| {
+        let is_readable = |cancel: &CancelToken| {
             let now = Timespec { tv_sec: 0, tv_nsec: 0 };
             poll(&mut [PollFd::new(&cancel.stop_fd().unwrap(), PollFlags::IN)], Some(&now)).unwrap() > 0
         };
         let cancel = CancelToken::open(&workspace, &turn, []);
-        assert!(!cancel.is_told());
+        assert!(!cancel.is_cancelled());
         assert!(workspace.names(FOLDER).unwrap().is_empty(), "who does not wait has no bell");
         stop(&workspace, &turn, &command).unwrap();
-        assert!(cancel.is_told() && rings(&cancel) && cancel.is_told());
+        assert!(cancel.is_cancelled() && is_readable(&cancel) && cancel.is_cancelled());
         let waited_for = CancelToken::open(&workspace, &below, [&turn]);
-        assert!(rings(&waited_for), "what is asked by a stopped turn is stopped too");
+        assert!(is_readable(&waited_for), "what is asked by a stopped turn is stopped too");
         let other = CancelToken::open(&workspace, &later, []);
-        assert!(!rings(&other) && !other.is_told());
+        assert!(!is_readable(&other) && !other.is_cancelled());
         stop(&workspace, &later, &command).unwrap();
-        assert!(rings(&other) && other.is_told());
+        assert!(is_readable(&other) && other.is_cancelled());
         drop((cancel, waited_for, other));
         let left = [format!("{turn}~{command}"), format!("{later}~{command}")];
         assert_eq!(*workspace.names(FOLDER).unwrap(), left, "the bells are gone, the names stay");

@@ -43,7 +43,7 @@ impl SkillStatus {
 
     /// Why agents are not offered it; empty where they are.
     #[must_use]
-    pub fn why_not(&self) -> String {
+    pub fn unavailable_reason(&self) -> String {
         match &self.read {
             Ok(_) => self.missing.join("; "),
             Err(problem) => problem.to_string(),
@@ -57,7 +57,7 @@ impl SkillStatus {
 /// Where they cannot be listed.
 pub fn all(workspace: &Workspace) -> Result<Vec<SkillStatus>> {
     let machine = Lookup::new(workspace);
-    definitions::folders(workspace, FOLDER)?.into_iter().map(|id| standing(workspace, id, &machine)).collect()
+    definitions::folders(workspace, FOLDER)?.into_iter().map(|id| status(workspace, id, &machine)).collect()
 }
 
 /// The skill that is called so: by its folder, else by the name in its file.
@@ -68,11 +68,11 @@ pub fn find(workspace: &Workspace, name: &str) -> Result<SkillStatus> {
     let machine = Lookup::new(workspace);
     let ids = definitions::folders(workspace, FOLDER)?;
     if ids.iter().any(|id| id == name) {
-        return standing(workspace, name.to_owned(), &machine);
+        return status(workspace, name.to_owned(), &machine);
     }
     let mut all: Vec<SkillStatus> =
-        ids.iter().map(|id| standing(workspace, id.clone(), &machine)).collect::<Result<_>>()?;
-    let is_it = |standing: &SkillStatus| standing.read.as_ref().is_ok_and(|found| found.0.name == name);
+        ids.iter().map(|id| status(workspace, id.clone(), &machine)).collect::<Result<_>>()?;
+    let is_it = |status: &SkillStatus| status.read.as_ref().is_ok_and(|found| found.0.name == name);
     if let Some(at) = all.iter().position(is_it) {
         return Ok(all.swap_remove(at));
     }
@@ -98,7 +98,7 @@ pub fn problems(workspace: &Workspace) -> Vec<Problem> {
     }
 }
 
-fn standing(workspace: &Workspace, id: String, lookup: &Lookup) -> Result<SkillStatus> {
+fn status(workspace: &Workspace, id: String, lookup: &Lookup) -> Result<SkillStatus> {
     let read = read(workspace, &id)?;
     let missing = read.as_ref().map(|found| found.0.needs.missing(&lookup.machine())).unwrap_or_default();
     Ok(SkillStatus { id, read, missing })

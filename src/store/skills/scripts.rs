@@ -37,7 +37,7 @@ struct Approved {
 
 /// A file of a skill.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct File {
+pub struct SkillFile {
     /// Relative to the workspace.
     pub path: String,
     /// In bytes.
@@ -59,7 +59,7 @@ pub enum Role {
 }
 
 /// A script as it was read: what is approved is exactly this.
-pub struct Shown {
+pub struct ScriptContent {
     /// Relative to the workspace.
     pub path: String,
     /// Its content.
@@ -68,23 +68,23 @@ pub struct Shown {
 
 /// The files of the skill `id` but its SKILL.md, sorted. Links are among them, and inert.
 #[must_use]
-pub fn of(workspace: &Workspace, id: &str) -> Vec<File> {
-    let book = ApprovedScripts::open(workspace);
-    let dir = book.root.join(skills::FOLDER).join(id);
+pub fn of(workspace: &Workspace, id: &str) -> Vec<SkillFile> {
+    let approved = ApprovedScripts::open(workspace);
+    let dir = approved.root.join(skills::FOLDER).join(id);
     let manual = dir.join("SKILL.md");
     let files = walk(&dir).flatten().filter(|entry| entry.path() != manual);
-    files.filter_map(|entry| book.file(&entry)).collect()
+    files.filter_map(|entry| approved.file(&entry)).collect()
 }
 
 /// Everything in `skills/` that nobody may run: the scripts that the owner has not approved as they are now,
 /// and folders that cannot be looked into. Absolute paths without links; a link is not among them, because
 /// what it leads to is judged where it lies.
 #[must_use]
-pub fn inert(workspace: &Workspace) -> Vec<PathBuf> {
-    let book = ApprovedScripts::open(workspace);
-    let paths = walk(&book.root.join(skills::FOLDER)).filter_map(|found| match found {
+pub fn unapproved_paths(workspace: &Workspace) -> Vec<PathBuf> {
+    let approved = ApprovedScripts::open(workspace);
+    let paths = walk(&approved.root.join(skills::FOLDER)).filter_map(|found| match found {
         Ok(entry) if entry.path_is_symlink() => None,
-        Ok(entry) if book.file(&entry).is_some_and(|file| file.role != Role::Inert) => None,
+        Ok(entry) if approved.file(&entry).is_some_and(|file| file.role != Role::Inert) => None,
         Ok(entry) => Some(entry.into_path()),
         Err(error) => error.path().map(Path::to_path_buf).filter(|path| path.exists()),
     });
@@ -95,15 +95,15 @@ pub fn inert(workspace: &Workspace) -> Vec<PathBuf> {
 ///
 /// # Errors
 /// Where one cannot be read, or is too long.
-pub fn unapproved(workspace: &Workspace, id: &str) -> Result<Vec<Shown>> {
+pub fn unapproved(workspace: &Workspace, id: &str) -> Result<Vec<ScriptContent>> {
     let files = of(workspace, id).into_iter().filter(|file| file.role == Role::Inert);
-    let is_link = |file: &File| workspace.path(&file.path).is_symlink();
+    let is_link = |file: &SkillFile| workspace.path(&file.path).is_symlink();
     files
         .filter(|file| !is_link(file))
         .map(|file| {
             let path = workspace.path(&file.path);
             let bytes = contained::read(&workspace.root, Path::new(&file.path), MAX).at("read", &path)?;
-            Ok(Shown { path: file.path, bytes })
+            Ok(ScriptContent { path: file.path, bytes })
         })
         .collect()
 }
@@ -112,7 +112,7 @@ pub fn unapproved(workspace: &Workspace, id: &str) -> Result<Vec<Shown>> {
 ///
 /// # Errors
 /// Where that cannot be written down.
-pub fn approve(workspace: &Workspace, scripts: &[Shown]) -> Result<()> {
+pub fn approve(workspace: &Workspace, scripts: &[ScriptContent]) -> Result<()> {
     let path = workspace.path(FILE);
     // A power cut may have torn the last line.
     let is_torn = fs::read(&path).is_ok_and(|bytes| bytes.last().is_some_and(|last| *last != b'\n'));
@@ -159,7 +159,7 @@ impl<'a> ApprovedScripts<'a> {
         Self { workspace, root, lines: lines.map(|line| (line.path.clone(), line)).collect() }
     }
 
-    fn file(&self, entry: &DirEntry) -> Option<File> {
+    fn file(&self, entry: &DirEntry) -> Option<SkillFile> {
         let meta = entry.metadata().ok()?;
         let inside = entry.path().strip_prefix(&self.root).ok()?;
         let path = inside.to_string_lossy().into_owned();
@@ -173,7 +173,7 @@ impl<'a> ApprovedScripts<'a> {
             true if meta.is_file() && self.is_approved(&path, meta.len()) => Role::Approved,
             true => Role::Inert,
         };
-        Some(File { path, size: meta.len(), role })
+        Some(SkillFile { path, size: meta.len(), role })
     }
 
     fn is_approved(&self, path: &str, size: u64) -> bool {
@@ -212,7 +212,7 @@ mod tests {
         let detour = dir.path().join("skills/..");
         let workspace = Workspace::open(World::real().unwrap(), detour, true).unwrap();
         let names = || -> Vec<String> {
-            let inert = inert(&workspace).into_iter();
+            let inert = unapproved_paths(&workspace).into_iter();
             inert.map(|path| path.strip_prefix(&root).unwrap().display().to_string()).collect()
         };
         assert_eq!(names(), ["skills/.b/run", "skills/a/scripts/deep/two", "skills/a/scripts/one"]);

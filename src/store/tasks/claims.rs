@@ -54,17 +54,17 @@ impl TaskList<'_> {
     ///
     /// # Errors
     /// Where the file system refuses. A file that is none, or that somebody is writing, stays where it is.
-    pub fn put_back(&self) -> Result<usize> {
+    pub fn release_free_claims(&self) -> Result<usize> {
         let mut left = 0;
         for (_, read) in tasks::all(self.workspace, TaskState::Claimed) {
             let Ok(task) = read else { continue };
             let is_free = match task.hold() {
                 Hold::Word => continue,
                 Hold::Process => match lock(self.workspace, &task.id)? {
-                    Some(_lock) => self.reopened(&task).map(|()| true)?,
+                    Some(_lock) => self.try_reopen(&task).map(|()| true)?,
                     None => false,
                 },
-                Hold::Session(session) => self.put_back_of_session(&task, &session)?,
+                Hold::Session(session) => self.release_if_session_is_idle(&task, &session)?,
             };
             left += usize::from(!is_free);
         }
@@ -77,7 +77,7 @@ impl TaskList<'_> {
     }
 
     /// Whether the claim was free; then it is put back while nobody can begin anything in its session.
-    fn put_back_of_session(&self, task: &Task, session: &str) -> Result<bool> {
+    fn release_if_session_is_idle(&self, task: &Task, session: &str) -> Result<bool> {
         let workspace = self.workspace;
         // Where nothing can be done about it now, or something is to be done there, nobody is disturbed by our
         // taking the lock: whoever hears of that would look again.
@@ -85,9 +85,9 @@ impl TaskList<'_> {
             return Ok(false);
         }
         if session_name::named(session, None, "").is_err() {
-            return self.reopened(task).map(|()| true);
+            return self.try_reopen(task).map(|()| true);
         }
-        if !spool::lane(workspace, Mailbox::Inbox, session)?.is_empty() || approvals::is_asked(workspace, session)? {
+        if !spool::lane(workspace, Mailbox::Inbox, session)?.is_empty() || approvals::has_pending(workspace, session)? {
             return Ok(false);
         }
         let Some(mut lane) = Lane::probe(workspace, Mailbox::Inbox, session)? else { return Ok(false) };
@@ -95,12 +95,12 @@ impl TaskList<'_> {
         lane.arm()?;
         let is_free = spool::lane(workspace, Mailbox::Inbox, session)?.is_empty();
         if is_free {
-            self.reopened(task)?;
+            self.try_reopen(task)?;
         }
         Ok(is_free)
     }
 
-    fn reopened(&self, task: &Task) -> Result<()> {
+    fn try_reopen(&self, task: &Task) -> Result<()> {
         match self.reopen(task) {
             // It is being written, or in the way: the next one who looks tries again.
             Err(fault) if matches!(fault.kind, Kind::Later | Kind::Data) => {
@@ -116,16 +116,16 @@ impl TaskList<'_> {
 ///
 /// # Errors
 /// Where the file system refuses.
-pub fn give_up(workspace: &Workspace, session: &str) -> Result<()> {
+pub fn release_of_session(workspace: &Workspace, session: &str) -> Result<()> {
     let is_one = |task: &Task| task.hold() == Hold::Session(session.to_owned());
     let claimed =
         || tasks::all(workspace, TaskState::Claimed).into_iter().filter_map(|(_, read)| read.ok()).filter(is_one);
     if claimed().next().is_none()
         || !spool::lane(workspace, Mailbox::Inbox, session)?.is_empty()
-        || approvals::is_asked(workspace, session)?
+        || approvals::has_pending(workspace, session)?
     {
         return Ok(());
     }
     let list = TaskList::open(workspace)?;
-    claimed().try_for_each(|task| list.reopened(&task))
+    claimed().try_for_each(|task| list.try_reopen(&task))
 }
