@@ -346,6 +346,6 @@ fn where_the_kernel_has_no_walls_nothing_is_run_unless_the_owner_says_so() {
 #[test]
 fn what_this_machine_can_enforce_is_said_by_check() {
     let ran = Fixture::new().claw(&["check"]);
-    assert!(ran.err.contains("programs reach only the files that are theirs: "), "{ran:?}");
+    assert!(ran.err.contains("sandbox: file access (Landlock): "), "{ran:?}");
     assert_eq!((ran.code, ran.out.as_str()), (0, "everything is in order\n"));
 }
