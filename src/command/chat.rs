@@ -14,7 +14,7 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::core::slash::{self, SlashCommand};
 use crate::store::agent::definitions;
 use crate::store::session::approvals::{self, Verdict};
-use crate::store::session::log;
+use crate::store::session::last;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::clock;
 
@@ -92,7 +92,7 @@ impl<'a> Chat<'a> {
     fn new(args: &'a Args, workspace: &'a Workspace, interrupt: Option<&'a Interrupt>) -> Result<Self> {
         let default = workspace.config()?.default_agent.clone();
         let last = || {
-            let last = log::last(workspace);
+            let last = last::name(workspace);
             last.ok_or_else(|| Fault::new(Kind::Usage, "there is no session to continue"))
         };
         let named = if args.continues { Some(last()?) } else { args.session.clone() };

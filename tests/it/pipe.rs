@@ -118,7 +118,7 @@ fn what_means_no_event_is_told_and_the_rest_of_the_list_is_done() {
     let d = send();
     assert!(ws.claw(&["route", &d, "nope"]).fails(75).contains("no event's id ends with `nope`"));
     let nobody = ws.claw(&["approve", "nope", "nope2"]).fails(65);
-    assert_eq!(nobody.matches("waits for your word").count(), 2, "{nobody}");
+    assert_eq!(nobody.matches("no pending approval").count(), 2, "{nobody}");
 }
 
 #[test]
