@@ -235,7 +235,7 @@ fn a_session_in_use_is_not_forgotten() {
     turn.kill().unwrap();
     turn.wait().unwrap();
     // Its watcher holds the lane until the model is dead.
-    let free = |ws: &Fixture| !ws.claw(&["sessions", "rm", "a"]).fails(75).contains("somebody");
+    let free = |ws: &Fixture| !ws.claw(&["sessions", "rm", "a"]).fails(75).contains("is in use");
     ws.eventually("the model is dead", free);
     let told = ws.claw(&["sessions", "rm", "a"]).fails(75);
     assert!(told.contains("has unfinished events: ") && told.contains("(run)"), "{told}");

@@ -4,7 +4,7 @@
 
 use crate::core::config::Sync;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::store::agent::files;
+use crate::store::agent::located::check_regular;
 use crate::store::fs::At;
 use crate::store::fs::beneath::Beneath;
 use crate::store::fs::durable;
@@ -62,7 +62,7 @@ impl NoteFile {
             other => crate::store::fs::io_fault("open", &path, &other.into()),
         })?;
         let file = File::from(file);
-        files::check_regular(&file, name, true).map_err(|fault| refused(&fault.message))?;
+        check_regular(&file, name, true).map_err(|fault| refused(&fault.message))?;
         Ok(Self { file, dir, path, shown: name.to_owned() })
     }
 
@@ -124,7 +124,7 @@ fn refused(what: &str) -> Fault {
 /// Where it is no note, is longer, or cannot be read.
 pub fn read(beneath: &Beneath, below: &Path, shown: &str, most: u64) -> Result<Vec<u8>> {
     let file = beneath.file(below).at("read", Path::new(shown))?;
-    files::check_regular(&file, shown, true)?;
+    check_regular(&file, shown, true)?;
     whole(&file, shown, most.min(MAX))
 }
 
