@@ -18,20 +18,8 @@ pub fn run_streaming(program: Invocation, on_output: &mut dyn FnMut(&[u8])) -> R
     let name = program.command.first().cloned().unwrap_or_default();
     let no_process = |e: &dyn std::fmt::Display| Fault::new(Kind::Machine, format!("cannot start `{name}`: {e}"));
     let (control, hold) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| no_process(&e))?;
-    let mut command = Command::new("/proc/self/exe");
-    let (milliseconds, locks) = (program.timeout.as_millis().to_string(), program.locks.len().to_string());
-    // The sandbox can have as many paths as the workspace has names, too many for an argument. So the watcher reads
-    // it from stdin, in front of the program's own input.
     let sandbox = program.sandbox.map(Sandbox::to_bytes).unwrap_or_default();
-    let length = sandbox.len().to_string();
-    command.args([WATCH, &milliseconds, &locks, &length]).args(program.command).current_dir(program.dir);
-    if !program.inherits {
-        command.env_clear();
-    }
-    command.envs(program.env.iter().map(|(k, v)| (k, v))).env(INSIDE, "1");
-    // Signals of the terminal do not reach the watcher, which ends when this process does.
-    command.process_group(0);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = watcher_command(&program, sandbox.len());
     let passed = std::iter::once(control).chain(program.locks).zip(CONTROL_FD..);
     let mappings = passed.map(|(parent_fd, child_fd)| FdMapping { parent_fd, child_fd }).collect();
     command.fd_mappings(mappings).map_err(|e| no_process(&e))?;
@@ -90,6 +78,22 @@ pub fn run_streaming(program: Invocation, on_output: &mut dyn FnMut(&[u8])) -> R
             .or(Some(Fault::new(Kind::Unavailable, format!("`{name}` did not end within {:?}", program.timeout))));
     }
     Ok(ProgramOutput { code, stdout, stderr, aborted })
+}
+
+/// The command of the watcher. The first `sandbox` bytes of its stdin are the sandbox: this can have as many paths as
+/// the workspace has names, too many for an argument.
+fn watcher_command(program: &Invocation, sandbox: usize) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    let numbers = [program.timeout.as_millis().to_string(), program.locks.len().to_string(), sandbox.to_string()];
+    command.arg(WATCH).args(numbers).args(program.command).current_dir(program.dir);
+    if !program.inherits {
+        command.env_clear();
+    }
+    command.envs(program.env.iter().map(|(k, v)| (k, v))).env(INSIDE, "1");
+    // Signals of the terminal do not reach the watcher, which ends when this process does.
+    command.process_group(0);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
 }
 
 /// Replaces this process with a program, in the same folder and terminal, as `exec` in a shell. Returns only on

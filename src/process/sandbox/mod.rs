@@ -102,7 +102,7 @@ impl PreparedSandbox {
     /// Confines this process for good, and sets its limits.
     ///
     /// # Errors
-    /// Where the kernel refuses: the program must not be run.
+    /// If the kernel refuses: the program must not be run.
     pub(super) fn enter(&mut self) -> io::Result<()> {
         // When memory runs out, the kernel kills this program before others.
         let _ = fs::write("/proc/self/oom_score_adj", "500");

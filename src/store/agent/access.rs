@@ -19,7 +19,7 @@ pub const WRITE: [&str; 4] = ["files", "memories", "skills", "crons"];
 /// same holds for names with a leading dot.
 const HIDDEN: [&str; 4] = [FILE, "inbox", "outbox", "sessions"];
 /// Top-level names that no agent may ever write, besides the settings.
-const MACHINE: [&str; 4] = [".claw", "inbox", "outbox", "sessions"];
+const STATE: [&str; 4] = [".claw", "inbox", "outbox", "sessions"];
 
 /// Program folders. They are never private, even though some system users have one as their home.
 const PROGRAMS: [&str; 5] = ["/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin"];
@@ -41,7 +41,7 @@ impl Access {
     /// The access that `agent` has now. Missing default folders ([`WRITE`]) are made.
     ///
     /// # Errors
-    /// Where the workspace cannot be read, or a folder cannot be made.
+    /// If the workspace cannot be read, or a folder cannot be made.
     pub fn of(workspace: &Workspace, agent: &Agent) -> Result<Self> {
         let root = fs::canonicalize(&workspace.root).at("read", &workspace.root)?;
         let usual = WRITE.map(|name| root.join(name));
@@ -99,7 +99,7 @@ pub fn may_write(name: &str) -> bool {
     let mut parts = path.components().filter(|part| *part != Component::CurDir);
     let is_plain = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     let first = parts.next().map(|part| part.as_os_str().to_string_lossy().into_owned());
-    is_plain && first.is_some_and(|first| first != FILE && !MACHINE.contains(&first.as_str()))
+    is_plain && first.is_some_and(|first| first != FILE && !STATE.contains(&first.as_str()))
 }
 
 /// The path with links resolved. `None` if a link lies below one of the `open` folders: an agent may have made it, so

@@ -26,7 +26,7 @@ const MAX_CRON: u64 = 256 << 10;
 /// valid version that this process has read stays in force, and the problem is printed.
 ///
 /// # Errors
-/// `Data` with a suggestion where there is no such agent; `Config` where its file is invalid and was never valid.
+/// `Data` with a suggestion if there is no such agent; `Config` if its file is invalid and was never valid.
 pub fn agent(workspace: &Workspace, id: &str) -> Result<Arc<Agent>> {
     session_name::check_agent(id)?;
     let files = ["AGENT.md", "SOUL.md"].map(|name| workspace.path("agents").join(id).join(name));
@@ -51,7 +51,7 @@ pub fn agent(workspace: &Workspace, id: &str) -> Result<Arc<Agent>> {
 /// Every agent by its folder's name, or the problem with its files.
 ///
 /// # Errors
-/// `Machine` where the disk cannot.
+/// `Machine` on a disk error.
 pub fn agents(workspace: &Workspace) -> Result<Vec<(String, Result<Arc<Agent>>)>> {
     let is_there = |id: &str| workspace.path("agents").join(id).join("AGENT.md").exists();
     let mut agents = Vec::new();
@@ -68,7 +68,7 @@ pub fn agents(workspace: &Workspace) -> Result<Vec<(String, Result<Arc<Agent>>)>
 /// The model connection in each AGENT.md, even if the file is invalid otherwise: its keys must be hidden all the same.
 ///
 /// # Errors
-/// `Machine` where the disk cannot.
+/// `Machine` on a disk error.
 pub fn llms(workspace: &Workspace) -> Result<Vec<Arc<Model>>> {
     let llm = |id: String| {
         let file = workspace.path("agents").join(&id).join("AGENT.md");
@@ -130,7 +130,7 @@ pub fn missing(workspace: &Workspace, id: &str) -> Fault {
 /// The folders in `kind` (`agents`, `skills`, `crons`), sorted.
 ///
 /// # Errors
-/// Where they cannot be listed.
+/// If they cannot be listed.
 pub fn folders(workspace: &Workspace, kind: &str) -> Result<Vec<String>> {
     let dir = workspace.path(kind);
     // Not cached: the target of a link may change without a change in this folder.
@@ -141,7 +141,7 @@ pub fn folders(workspace: &Workspace, kind: &str) -> Result<Vec<String>> {
 /// The ids and headlines of the definitions of a kind. `file` is the file that such a folder must contain.
 ///
 /// # Errors
-/// Where they cannot be listed.
+/// If they cannot be listed.
 pub fn summaries(workspace: &Workspace, kind: &str, file: &str) -> Result<Vec<(String, Headline)>> {
     let read = |id: String| {
         let text = fs::read_to_string(workspace.path(kind).join(&id).join(file)).ok()?;
@@ -153,7 +153,7 @@ pub fn summaries(workspace: &Workspace, kind: &str, file: &str) -> Result<Vec<(S
 /// The text of a definition, unparsed.
 ///
 /// # Errors
-/// `Data` with a suggestion where there is no such definition.
+/// `Data` with a suggestion if there is no such definition.
 pub fn text(workspace: &Workspace, kind: &str, file: &str, id: &str) -> Result<String> {
     let ids = folders(workspace, kind)?;
     let known = ids.iter().find(|known| *known == id);
@@ -173,7 +173,7 @@ pub type Guide = Arc<[(&'static str, String)]>;
 /// AGENTS.md and BOOTSTRAP.md, in this order, if they exist.
 ///
 /// # Errors
-/// Where a file exists and cannot be read: agents do not work without its rules.
+/// If a file exists and cannot be read: agents do not work without its rules.
 pub fn guide(workspace: &Workspace) -> Result<Guide> {
     let files = GUIDE.map(|name| workspace.path(name));
     let read = || {
@@ -191,7 +191,7 @@ pub fn guide(workspace: &Workspace) -> Result<Guide> {
 /// The scheduled task `id`.
 ///
 /// # Errors
-/// `Machine` where the disk cannot; the inner error is the problem with the file.
+/// `Machine` on a disk error; the inner error is the problem with the file.
 pub fn cron(workspace: &Workspace, id: &str) -> Result<std::result::Result<Arc<Cron>, Problem>> {
     let dir = workspace.path("crons");
     let name = Path::new(id).join("CRON.md");

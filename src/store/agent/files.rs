@@ -58,7 +58,7 @@ impl<'a> AgentFiles<'a> {
     /// The files of an agent, with its access of this moment.
     ///
     /// # Errors
-    /// Where the workspace cannot be read.
+    /// If the workspace cannot be read.
     pub fn of(workspace: &'a Workspace, agent: &Agent) -> Result<Self> {
         let access = Access::of(workspace, agent)?;
         let own = agent.read.iter().chain(agent.write.iter().flatten()).map(String::as_str);
@@ -111,7 +111,7 @@ impl<'a> AgentFiles<'a> {
     /// unique name for the temporary file.
     ///
     /// # Errors
-    /// As [`AgentFiles::open`]; `Machine` where the disk cannot.
+    /// As [`AgentFiles::open`]; `Machine` on a disk error.
     pub fn write(&self, path: &str, bytes: &[u8], temp: &str) -> Result<bool> {
         if path.ends_with('/') {
             return Err(Fault::data(format!("{path} names a folder; nothing was written")));
@@ -246,7 +246,7 @@ impl<'a> AgentFiles<'a> {
 /// Saves a result that is too long for the model, and returns the path by which the agent can read it.
 ///
 /// # Errors
-/// Where it cannot be written.
+/// If it cannot be written.
 pub fn spill(workspace: &Workspace, name: &str, text: &[u8]) -> Result<String> {
     let files = workspace.path(WRITE[0]);
     let shown = format!("{}/{RESULTS}/{name}", WRITE[0]);

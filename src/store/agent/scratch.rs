@@ -19,7 +19,7 @@ const FOLDER: &str = ".claw/tmp";
 /// Makes a new, empty folder for a call.
 ///
 /// # Errors
-/// Where the disk cannot.
+/// On a disk error.
 pub fn make(workspace: &Workspace, session: &str, call: u32) -> Result<PathBuf> {
     let folder = workspace.path(FOLDER).join(session);
     let path = folder.join(call.to_string());

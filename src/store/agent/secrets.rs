@@ -18,7 +18,7 @@ const NAMES: [&str; 4] = ["_KEY", "_TOKEN", "_SECRET", "_PASSWORD"];
 /// The key of a model; `None` if it has none.
 ///
 /// # Errors
-/// `Config` where the variable is not set, or the file cannot be read.
+/// `Config` if the variable is not set, or the file cannot be read.
 pub fn key(workspace: &Workspace, name: &str, model: &Model) -> Result<Option<String>> {
     read(workspace, &format!("model {name}"), [&model.api_key_env, &model.api_key_file, &model.api_key])
 }
@@ -58,7 +58,7 @@ impl Secrets {
     /// variable named like a key, a token, a secret or a password.
     ///
     /// # Errors
-    /// Where a key file or the settings cannot be read because of the machine: an unknown key cannot be hidden.
+    /// If a key file or the settings cannot be read because of the machine: an unknown key cannot be hidden.
     pub fn of(workspace: &Workspace, agent: &Agent) -> Result<Self> {
         Self::with(workspace, &agent.llm)
     }

@@ -67,7 +67,7 @@ impl<'a> Tree<'a> {
     /// Starts a walk in a folder. It ends at `until` at the latest.
     ///
     /// # Errors
-    /// Where the folder cannot be listed.
+    /// If the folder cannot be listed.
     pub fn begin(folder: OwnedFd, place: &'a Located, top: &Path, until: Instant) -> std::io::Result<Self> {
         let folder = Beneath::of(folder, true);
         let mut tree = Self { folder, place, next: Vec::new(), names: 0, until, is_cut: false };
@@ -164,7 +164,7 @@ impl Iterator for Tree<'_> {
 /// A matcher for paths relative to the start of a walk, in the syntax of `.gitignore`: `*.md` matches at any depth.
 ///
 /// # Errors
-/// `Data` where the pattern is invalid.
+/// `Data` if the pattern is invalid.
 pub fn pattern(glob: &str) -> Result<impl Fn(&Path) -> bool + use<>> {
     let mut builder = GitignoreBuilder::new("");
     let built = builder.add_line(None, glob.trim()).and_then(|builder| builder.build());

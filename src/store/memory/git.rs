@@ -18,7 +18,7 @@ use std::time::{Duration, UNIX_EPOCH};
 /// after its worker is killed, before another worker starts: killed half-way, it would leave a lock file.
 ///
 /// # Errors
-/// `Later` where git fails (because of a lock, for example).
+/// `Later` if git fails (because of a lock, for example).
 pub fn commit(root: &Path, lane: &Lane, sync: Sync, file: &Path, message: &str) -> Result<()> {
     if !root.join(".git").exists() {
         return Ok(());
@@ -56,7 +56,7 @@ fn remove_stale_locks(root: &Path) -> Result<()> {
 /// Makes `root` a repository whose first commit has exactly these files.
 ///
 /// # Errors
-/// `Failed` where git is not installed, `Later` where it fails.
+/// `Failed` if git is not installed, `Later` if it fails.
 pub fn init(root: &Path, files: &[String]) -> Result<()> {
     let with = |arguments: &[&'static str]| -> Vec<String> {
         arguments.iter().map(ToString::to_string).chain(files.iter().cloned()).collect()

@@ -38,7 +38,7 @@ impl NotePlace {
     /// The place that an event's `meta` names; the daily notes by default.
     ///
     /// # Errors
-    /// `Data` where a name is not a file name, or both are given.
+    /// `Data` if a name is not a file name, or both are given.
     pub fn named(topic: Option<&str>, project: Option<&str>) -> Result<Self> {
         let checked = |name: &str| {
             let plain = |c: char| c.is_alphanumeric() || u8::try_from(c).is_ok_and(is_name_byte);
@@ -70,7 +70,7 @@ impl NotePlace {
 /// Writes a note, unless it is already there. The caller holds the lane `memories`. Returns `file:line`.
 ///
 /// # Errors
-/// Where the file cannot be written.
+/// If the file cannot be written.
 pub fn note(workspace: &Workspace, place: &NotePlace, id: &Id, text: &str) -> Result<String> {
     let name = place.file(id.stamp());
     let sync = workspace.sync()?;
@@ -98,7 +98,7 @@ pub fn note(workspace: &Workspace, place: &NotePlace, id: &Id, text: &str) -> Re
 /// Commits the file of a written note, if `memories.git` is set.
 ///
 /// # Errors
-/// `Later` where git fails.
+/// `Later` if git fails.
 pub fn commit(workspace: &Workspace, lane: &Lane, place: &NotePlace, id: &Id, text: &str) -> Result<()> {
     if !workspace.config()?.memories.git || !workspace.is_trusted {
         return Ok(());
@@ -129,7 +129,7 @@ fn subject(text: &str) -> String {
 /// is skipped with a warning.
 ///
 /// # Errors
-/// Where the folder of notes cannot be opened.
+/// If the folder of notes cannot be opened.
 pub fn search(workspace: &Workspace, query: &str, limit: usize) -> Result<Vec<NoteLine>> {
     let Ok(root) = fs::canonicalize(workspace.path(FOLDER)) else { return Ok(Vec::new()) };
     let beneath = Beneath::open(&root, true).at("open", &root)?;

@@ -33,7 +33,7 @@ impl NoteFile {
     /// link of the owner; the others may not be links.
     ///
     /// # Errors
-    /// `Data` where the path has something other than a note; `Later` where another process has a lease on the file.
+    /// `Data` if the path has something other than a note; `Later` if another process has a lease on the file.
     pub fn open(workspace: &Workspace, name: &str, sync: Sync) -> Result<Self> {
         let (top, below) = name.split_once('/').unwrap_or_default();
         let (above, own) = below.split_once('/').unwrap_or(("", below));
@@ -69,7 +69,7 @@ impl NoteFile {
     /// The whole content.
     ///
     /// # Errors
-    /// `Data` where the file is too long for notes.
+    /// `Data` if the file is too long for notes.
     pub fn read(&mut self) -> Result<Vec<u8>> {
         self.file.rewind().at("read", &self.path)?;
         whole(&self.file, &self.shown, MAX).map_err(|fault| match fault.kind {
@@ -81,7 +81,7 @@ impl NoteFile {
     /// Cuts off the zeros that a power cut has left at the end, as [`durable::cut_hole`].
     ///
     /// # Errors
-    /// Where the file cannot be truncated.
+    /// If the file cannot be truncated.
     pub fn cut_hole(&self, bytes: &mut Vec<u8>) -> Result<()> {
         durable::cut_hole(&self.file, bytes).at("cut", &self.path)
     }
@@ -89,7 +89,7 @@ impl NoteFile {
     /// Appends with one write; content and name are durable on return.
     ///
     /// # Errors
-    /// Where the file cannot be written or synced. Bytes that could not be synced are cut off again.
+    /// If the file cannot be written or synced. Bytes that could not be synced are cut off again.
     pub fn append(&mut self, bytes: &[u8], sync: Sync) -> Result<()> {
         durable::append_to(&mut self.file, bytes, sync).at("write", &self.path)?;
         self.sync_name(sync)
@@ -98,7 +98,7 @@ impl NoteFile {
     /// Makes the writes of others durable, and the name.
     ///
     /// # Errors
-    /// Where the disk cannot.
+    /// On a disk error.
     pub fn sync(&self, sync: Sync) -> Result<()> {
         if sync == Sync::Full {
             self.file.sync_data().at("sync", &self.path)?;
@@ -121,7 +121,7 @@ fn refused(reason: &str) -> Fault {
 /// The content of the note at `below`, named `shown` in errors; at most `most` bytes.
 ///
 /// # Errors
-/// Where the file is not a note, is longer, or cannot be read.
+/// If the file is not a note, is longer, or cannot be read.
 pub fn read(beneath: &Beneath, below: &Path, shown: &str, most: u64) -> Result<Vec<u8>> {
     let file = beneath.file(below).at("read", Path::new(shown))?;
     check_regular(&file, shown, true)?;

@@ -18,7 +18,7 @@ use std::fs::{self, File};
 /// answered again.
 ///
 /// # Errors
-/// `Later` where the session is in use, or one of its events is not done.
+/// `Later` if the session is in use, or one of its events is not done.
 pub fn forget(workspace: &Workspace, name: &str) -> Result<()> {
     let Some(lane) = Lane::attempt(workspace, Mailbox::Inbox, name)? else {
         let fault = Fault::new(Kind::Later, format!("session {name} is in use"));
@@ -40,12 +40,12 @@ pub fn forget(workspace: &Workspace, name: &str) -> Result<()> {
     scratch::clear(workspace, name);
     forget_records(workspace, name)?;
     last::forget(workspace, name)?;
-    let line = journal::JournalLine {
+    let forgotten = journal::JournalLine {
         what: "forget".into(),
         mailbox: Mailbox::Inbox.name().into(),
         ..journal::JournalLine::default()
     };
-    journal::write(workspace, journal::JournalLine { lane: name.to_owned(), ..line });
+    journal::write(workspace, journal::JournalLine { lane: name.to_owned(), ..forgotten });
     lane.release();
     Ok(())
 }
@@ -54,7 +54,7 @@ pub fn forget(workspace: &Workspace, name: &str) -> Result<()> {
 /// the session is left to be worked on.
 ///
 /// # Errors
-/// Where the log cannot be read or written. Until the last sync, the old log is there.
+/// If the log cannot be read or written. Until the last sync, the old log is there.
 fn forget_records(workspace: &Workspace, session: &str) -> Result<()> {
     let (path, sync) = (log::path(workspace, session), workspace.sync()?);
     let dir = path.parent().unwrap_or(&path);

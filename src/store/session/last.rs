@@ -15,7 +15,7 @@ pub fn remember(workspace: &Workspace, session: &str) {
 /// Removes the file if it names `session`.
 ///
 /// # Errors
-/// Where the file cannot be removed.
+/// If the file cannot be removed.
 pub fn forget(workspace: &Workspace, session: &str) -> Result<()> {
     if name(workspace).is_some_and(|last| last == session) {
         durable::remove(&workspace.path(FILE))?;

@@ -18,7 +18,7 @@ const SLACK: usize = 1000;
 /// Only the part of a log that the index does not cover is read.
 ///
 /// # Errors
-/// Where the folder or a log cannot be read.
+/// If the folder or a log cannot be read.
 pub fn summaries(workspace: &Workspace) -> Result<Vec<(String, SessionSummary)>> {
     // With many sessions both are slow.
     let (logs, (mut known, lines)) = std::thread::scope(|scope| {

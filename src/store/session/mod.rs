@@ -37,7 +37,7 @@ fn names(workspace: &Workspace) -> Result<Vec<String>> {
 /// of its folder or log.
 ///
 /// # Errors
-/// `Data` where none or several match.
+/// `Data` if none or several match.
 pub fn find(workspace: &Workspace, text: &str) -> Result<String> {
     let path = Path::new(text.trim());
     let path = if path.ends_with("log.jsonl") { path.parent().unwrap_or(path) } else { path };

@@ -39,7 +39,7 @@ fn pairs(workspace: &Workspace) -> Result<Vec<(Id, Id)>> {
 /// The turn that `command` has cancelled.
 ///
 /// # Errors
-/// Where the folder cannot be read.
+/// If the folder cannot be read.
 pub fn stopped_by(workspace: &Workspace, command: &Id) -> Result<Option<Id>> {
     Ok(pairs(workspace)?.into_iter().find(|(_, by)| by == command).map(|(turn, _)| turn))
 }
@@ -48,7 +48,7 @@ pub fn stopped_by(workspace: &Workspace, command: &Id) -> Result<Option<Id>> {
 /// is unaffected.
 ///
 /// # Errors
-/// Where the disk cannot.
+/// On a disk error.
 pub fn stop(workspace: &Workspace, turn: &Id, command: &Id) -> Result<()> {
     let name = format!("{turn}~{command}");
     durable::publish(&workspace.path(FOLDER), &name, &Mailbox::Inbox.tmp(workspace), b"", workspace.sync()?)?;
@@ -72,7 +72,7 @@ pub struct CancelToken<'w> {
     turn: Id,
     /// The turns that wait for this one.
     above: Vec<Id>,
-    /// The FIFO. `None` where the file system has no FIFOs: then the name is checked between steps.
+    /// The FIFO. `None` if the file system has no FIFOs: then the name is checked between steps.
     stop_fd: OnceLock<Option<OwnedFd>>,
 }
 
@@ -136,7 +136,7 @@ impl Drop for CancelToken<'_> {
 /// Removes files older than `before`, except of days that still have live events.
 ///
 /// # Errors
-/// Where a file cannot be removed.
+/// If a file cannot be removed.
 pub(crate) fn sweep(workspace: &Workspace, before: Stamp, is_live: &dyn Fn(&str) -> bool) -> Result<()> {
     let names = fs::read_dir(workspace.path(FOLDER)).into_iter().flatten().flatten();
     let names = names.filter_map(|entry| entry.file_name().into_string().ok());

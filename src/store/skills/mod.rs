@@ -54,7 +54,7 @@ impl SkillStatus {
 /// Every folder in `skills/`, sorted.
 ///
 /// # Errors
-/// Where they cannot be listed.
+/// If they cannot be listed.
 pub fn all(workspace: &Workspace) -> Result<Vec<SkillStatus>> {
     let machine = Lookup::new(workspace);
     definitions::folders(workspace, FOLDER)?.into_iter().map(|id| status(workspace, id, &machine)).collect()
@@ -63,7 +63,7 @@ pub fn all(workspace: &Workspace) -> Result<Vec<SkillStatus>> {
 /// Finds a skill by its folder's name, or else by the name in its file.
 ///
 /// # Errors
-/// `Data` with a suggestion where there is none.
+/// `Data` with a suggestion if there is none.
 pub fn find(workspace: &Workspace, name: &str) -> Result<SkillStatus> {
     let machine = Lookup::new(workspace);
     let ids = definitions::folders(workspace, FOLDER)?;

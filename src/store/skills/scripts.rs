@@ -79,7 +79,7 @@ pub fn of(workspace: &Workspace, id: &str) -> Vec<SkillFile> {
 /// Reads the scripts of the skill `id` whose current content is not approved.
 ///
 /// # Errors
-/// Where a script cannot be read, or is too long.
+/// If a script cannot be read, or is too long.
 pub fn unapproved(workspace: &Workspace, id: &str) -> Result<Vec<ScriptContent>> {
     let files = of(workspace, id).into_iter().filter(|file| file.role == Role::Inert);
     let is_link = |file: &SkillFile| workspace.path(&file.path).is_symlink();
@@ -96,7 +96,7 @@ pub fn unapproved(workspace: &Workspace, id: &str) -> Result<Vec<ScriptContent>>
 /// Approves these scripts with this content.
 ///
 /// # Errors
-/// Where the file cannot be written.
+/// If the file cannot be written.
 pub fn approve(workspace: &Workspace, scripts: &[ScriptContent]) -> Result<()> {
     let path = workspace.path(FILE);
     // A power cut may have torn the last line.

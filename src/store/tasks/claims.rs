@@ -33,7 +33,7 @@ pub fn locks(workspace: &Workspace) -> PathBuf {
 /// Makes the folder of lock files.
 ///
 /// # Errors
-/// Where the disk cannot.
+/// On a disk error.
 pub fn lay_out(workspace: &Workspace) -> Result<()> {
     workspace.make_place(&locks(workspace), 1)
 }
@@ -41,7 +41,7 @@ pub fn lay_out(workspace: &Workspace) -> Result<()> {
 /// Takes the lock of a command that works on this task, if it is free. It must be taken before the claim is made.
 ///
 /// # Errors
-/// Where the lock file cannot be made.
+/// If the lock file cannot be made.
 pub fn lock(workspace: &Workspace, task: &str) -> Result<Option<Only>> {
     lay_out(workspace)?;
     Only::attempt(workspace, &format!("{LOCKS}/{}", safe_name(task, 90)))
@@ -51,7 +51,7 @@ impl TaskList<'_> {
     /// Reopens every task whose claim is free. Returns the number of claims left that can become free without a person.
     ///
     /// # Errors
-    /// Where the file system refuses. An invalid file, or one that is being written, stays in place.
+    /// If the file system refuses. An invalid file, or one that is being written, stays in place.
     pub fn release_free_claims(&self) -> Result<usize> {
         let mut left = 0;
         for (_, read) in tasks::all(self.workspace, TaskState::Claimed) {
@@ -112,7 +112,7 @@ impl TaskList<'_> {
 /// Reopens the tasks of a session whose lane the caller holds, if nothing is left to do in it.
 ///
 /// # Errors
-/// Where the file system refuses.
+/// If the file system refuses.
 pub fn release_of_session(workspace: &Workspace, session: &str) -> Result<()> {
     let is_one = |task: &Task| task.hold() == Hold::Session(session.to_owned());
     let claimed =

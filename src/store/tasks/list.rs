@@ -25,7 +25,7 @@ impl<'w> TaskList<'w> {
     /// Waits for the lock, which is never held for long.
     ///
     /// # Errors
-    /// Where the folders cannot be made.
+    /// If the folders cannot be made.
     pub fn open(workspace: &'w Workspace) -> Result<Self> {
         lay_out(workspace)?;
         Ok(Self { workspace, _lock: Only::wait(workspace, "tasks")? })
@@ -35,7 +35,7 @@ impl<'w> TaskList<'w> {
     /// in any state, stays unchanged.
     ///
     /// # Errors
-    /// `Data` where the text is empty or too long, or its front matter is invalid.
+    /// `Data` if the text is empty or too long, or its front matter is invalid.
     pub fn add(&self, name: Option<String>, text: &str, by: &Address, hops: u32) -> Result<String> {
         let workspace = self.workspace;
         let name = match name {
@@ -60,7 +60,7 @@ impl<'w> TaskList<'w> {
     /// already holds is returned.
     ///
     /// # Errors
-    /// `Later` where another holds the task, or none is open; `Data` where it is done, or does not exist.
+    /// `Later` if another holds the task, or none is open; `Data` if it is done, or does not exist.
     pub fn claim(&self, id: Option<&str>, by: &Address, hold: &Hold) -> Result<Task> {
         let own = || all(self.workspace, TaskState::Claimed).into_iter().filter_map(|(_, read)| read.ok());
         let task = match id {
@@ -80,7 +80,7 @@ impl<'w> TaskList<'w> {
     /// Ends a task with a result. With `own`, the task must be claimed by that holder.
     ///
     /// # Errors
-    /// `Later` where another holds the task; `Data` where it is not claimed although `own` is given, or does not exist.
+    /// `Later` if another holds the task; `Data` if it is not claimed although `own` is given, or does not exist.
     pub fn done(&self, id: &str, by: &Address, own: Option<&Hold>, result: &str) -> Result<Task> {
         let task = find(self.workspace, id)?;
         match (task.state, own) {

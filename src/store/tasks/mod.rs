@@ -36,7 +36,7 @@ pub fn dir(workspace: &Workspace, state: TaskState) -> PathBuf {
 /// Makes the folders that people put tasks into.
 ///
 /// # Errors
-/// Where the disk cannot.
+/// On a disk error.
 pub fn lay_out(workspace: &Workspace) -> Result<()> {
     TaskState::ALL.into_iter().try_for_each(|state| workspace.make_place(&dir(workspace, state), 2))
 }
@@ -121,7 +121,7 @@ fn read(
 /// Finds the task that `text` names: its name, any unambiguous end of it, or the path of its file.
 ///
 /// # Errors
-/// `Data` where none or several match, or the file is invalid; with a suggestion.
+/// `Data` if none or several match, or the file is invalid; with a suggestion.
 pub fn find(workspace: &Workspace, text: &str) -> Result<Task> {
     let text = text.trim();
     let text = text.rsplit('/').next().unwrap_or(text);
@@ -157,7 +157,7 @@ pub fn find(workspace: &Workspace, text: &str) -> Result<Task> {
 /// The first open task.
 ///
 /// # Errors
-/// `Later` where no task is open.
+/// `Later` if no task is open.
 pub fn first(workspace: &Workspace) -> Result<Task> {
     let mut open = all(workspace, TaskState::Open).into_iter();
     open.find_map(|(_, read)| read.ok()).ok_or_else(|| Fault::new(Kind::Later, "no task is open"))
@@ -166,7 +166,7 @@ pub fn first(workspace: &Workspace) -> Result<Task> {
 /// Removes temporary files of killed writers.
 ///
 /// # Errors
-/// Where a file cannot be removed.
+/// If a file cannot be removed.
 pub fn tidy(workspace: &Workspace) -> Result<()> {
     let left = || {
         let files =

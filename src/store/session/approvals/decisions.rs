@@ -16,7 +16,7 @@ use crate::store::workspace::Workspace;
 /// Publishes an event for every new decision. Returns the faults of the others, which stay in place.
 ///
 /// # Errors
-/// `Machine` where the disk cannot.
+/// `Machine` on a disk error.
 pub fn publish_decisions(workspace: &Workspace) -> Result<Vec<(Id, Fault)>> {
     let mut refused = Vec::new();
     for verdict in Verdict::BOTH {
@@ -57,7 +57,7 @@ fn decision_event(workspace: &Workspace, id: &Id, verdict: Verdict) -> Result<Ev
 /// `None` if the owner has denied it.
 ///
 /// # Errors
-/// `Data` where there is no such decision.
+/// `Data` if there is no such decision.
 pub fn decided_call(workspace: &Workspace, id: &Id) -> Result<Option<Call>> {
     for verdict in Verdict::BOTH {
         for suffix in [TAKEN, "md"] {

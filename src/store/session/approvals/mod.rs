@@ -53,7 +53,7 @@ pub fn dir(workspace: &Workspace, state: &str) -> PathBuf {
 /// Makes the folders that people move files to.
 ///
 /// # Errors
-/// Where the disk cannot.
+/// On a disk error.
 pub fn lay_out(workspace: &Workspace) -> Result<()> {
     [PENDING, "approved", "denied"].iter().try_for_each(|state| workspace.make_place(&dir(workspace, state), 2))
 }
@@ -61,7 +61,7 @@ pub fn lay_out(workspace: &Workspace) -> Result<()> {
 /// Requests an approval: the file is durable on return. A repeated request changes nothing.
 ///
 /// # Errors
-/// Where the disk cannot.
+/// On a disk error.
 pub fn request(workspace: &Workspace, approval: &Approval) -> Result<()> {
     lay_out(workspace)?;
     let decided = Verdict::BOTH.map(Verdict::folder).into_iter().chain(["withdrawn", "expired"]);
@@ -82,7 +82,7 @@ pub fn request(workspace: &Workspace, approval: &Approval) -> Result<()> {
 /// The pending approvals, oldest first. Unreadable files are skipped.
 ///
 /// # Errors
-/// `Machine` where the disk cannot.
+/// `Machine` on a disk error.
 pub fn pending(workspace: &Workspace) -> Result<Vec<Approval>> {
     let mut all = Vec::new();
     for id in names(workspace, PENDING, "md")? {
@@ -98,7 +98,7 @@ pub fn pending(workspace: &Workspace) -> Result<Vec<Approval>> {
 /// Whether a call of this session is pending.
 ///
 /// # Errors
-/// `Machine` where the disk cannot.
+/// `Machine` on a disk error.
 pub fn has_pending(workspace: &Workspace, session: &str) -> Result<bool> {
     Ok(pending(workspace)?.iter().any(|approval| approval.session == session))
 }
@@ -107,7 +107,7 @@ pub fn has_pending(workspace: &Workspace, session: &str) -> Result<bool> {
 /// need not be pending: the caller may report its state.
 ///
 /// # Errors
-/// `Data` where none or several match.
+/// `Data` if none or several match.
 pub fn find(workspace: &Workspace, text: &str) -> Result<Id> {
     let text = text.rsplit('/').next().unwrap_or(text).trim_end_matches(".md");
     if let Ok(id) = Id::parse(text) {
@@ -139,7 +139,7 @@ fn with_suffix(ids: Vec<Id>, text: &str) -> Vec<Id> {
 /// Makes the owner's decision.
 ///
 /// # Errors
-/// `Data` where no approval with that id is pending.
+/// `Data` if no approval with that id is pending.
 pub fn decide(workspace: &Workspace, id: &Id, verdict: Verdict) -> Result<()> {
     lay_out(workspace)?;
     let (from, to) = (path(workspace, PENDING, id, "md"), path(workspace, verdict.folder(), id, "md"));
@@ -159,7 +159,7 @@ pub fn decide(workspace: &Workspace, id: &Id, verdict: Verdict) -> Result<()> {
 /// Withdraws the pending approvals of a session: a later message has arrived in it.
 ///
 /// # Errors
-/// Where the disk cannot.
+/// On a disk error.
 pub fn withdraw(workspace: &Workspace, session: &str) -> Result<()> {
     retire(workspace, "withdrawn", |approval| approval.session == session)
 }
@@ -167,7 +167,7 @@ pub fn withdraw(workspace: &Workspace, session: &str) -> Result<()> {
 /// Ends the pending approvals whose time is over.
 ///
 /// # Errors
-/// Where the disk cannot.
+/// On a disk error.
 pub fn expire(workspace: &Workspace) -> Result<()> {
     let now = workspace.world.now();
     retire(workspace, "expired", |approval| Stamp::from(approval.expires_at) < now)

@@ -56,7 +56,7 @@ impl SessionLog {
     /// last compaction. A torn last line is cut off.
     ///
     /// # Errors
-    /// Where it cannot be read or made.
+    /// If it cannot be read or made.
     pub fn open(workspace: &Workspace, session: &str, id: &Id) -> Result<(Self, Vec<Record>)> {
         let path = path(workspace, session);
         let dir = workspace.path("sessions").join(session);
@@ -84,7 +84,7 @@ impl SessionLog {
     /// Appends records with one write.
     ///
     /// # Errors
-    /// Where they cannot be written.
+    /// If they cannot be written.
     pub fn append(&mut self, records: &[Record]) -> Result<()> {
         let mut text = String::new();
         for record in records {
@@ -102,7 +102,7 @@ impl SessionLog {
     /// Syncs the whole log and its names: a previous holder may have been killed before its records were durable.
     ///
     /// # Errors
-    /// Where the disk cannot.
+    /// On a disk error.
     pub fn inherit(&mut self) -> Result<()> {
         (self.is_named, self.is_synced) = (false, false);
         self.commit()
@@ -112,7 +112,7 @@ impl SessionLog {
     /// the session's folder. Does nothing if nothing was appended since.
     ///
     /// # Errors
-    /// Where the disk cannot. The records since the last commit are cut off again, so that no later reader takes them
+    /// On a disk error; then the records since the last commit are cut off again, so that no later reader takes them
     /// for durable: the kernel reports a lost write only once.
     pub fn commit(&mut self) -> Result<()> {
         if self.is_synced {

@@ -22,7 +22,7 @@ const COMPACT: &[u8] = b"\n{\"t\":\"compact\",";
 /// The records of event `id`, and all records since the last compaction. Empty if there is no log.
 ///
 /// # Errors
-/// Where the log cannot be read.
+/// If the log cannot be read.
 pub fn read(workspace: &Workspace, session: &str, id: &Id) -> Result<Vec<Record>> {
     let path = path(workspace, session);
     match File::open(&path) {
@@ -35,7 +35,7 @@ pub fn read(workspace: &Workspace, session: &str, id: &Id) -> Result<Vec<Record>
 /// Passes every record of a session's log to `see`; none if there is no log.
 ///
 /// # Errors
-/// Where the log cannot be read.
+/// If the log cannot be read.
 pub fn each(workspace: &Workspace, session: &str, see: impl FnMut(Record)) -> Result<()> {
     since(workspace, session, 0, see).map(drop)
 }
@@ -43,7 +43,7 @@ pub fn each(workspace: &Workspace, session: &str, see: impl FnMut(Record)) -> Re
 /// Passes the records from the line that begins at byte `from` to `see`. Returns the end of the last whole line.
 ///
 /// # Errors
-/// Where the log cannot be read.
+/// If the log cannot be read.
 pub fn since(workspace: &Workspace, session: &str, from: u64, mut see: impl FnMut(Record)) -> Result<u64> {
     let path = path(workspace, session);
     let file = match File::open(&path) {
@@ -70,7 +70,7 @@ pub fn since(workspace: &Workspace, session: &str, from: u64, mut see: impl FnMu
 /// The first event of a session; `None` if there is no such session.
 ///
 /// # Errors
-/// Where the log cannot be read.
+/// If the log cannot be read.
 pub fn first(workspace: &Workspace, session: &str) -> Result<Option<Event>> {
     let path = path(workspace, session);
     let file = match File::open(&path) {
@@ -169,7 +169,7 @@ fn parse(line: &[u8]) -> Option<Record> {
 /// The numbers of the unreadable lines of a session's log.
 ///
 /// # Errors
-/// Where the log cannot be read.
+/// If the log cannot be read.
 pub fn unreadable_lines(workspace: &Workspace, session: &str) -> Result<Vec<usize>> {
     let path = path(workspace, session);
     let bytes = fs::read(&path).at("read", &path)?;
