@@ -41,7 +41,7 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     (r"env::var|env::vars|env::args", &["world.rs", "main.rs"], "the environment enters through `World`"),
     (
         r"Command::new|\.spawn\(\)|\bfork\(",
-        &["process/mod.rs", "process/watcher.rs", "store/memory/git.rs"],
+        &["process/run.rs", "process/watcher.rs", "store/memory/git.rs"],
         "every program but git runs under the watcher",
     ),
     (
