@@ -1,5 +1,5 @@
-//! `list` and `search`: what there is, and where something stands. Both walk through what the agent may reach,
-//! never along a link, in order, and say where they have stopped.
+//! `list` and `search`: the files that the agent may read. Both walk the folders in order, never follow a link, and
+//! report where a limit has stopped them.
 
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::text::bounded_lines::{BoundedLine, Lines};
@@ -7,8 +7,9 @@ use crate::core::text::cut::cut;
 use crate::core::tool::{self, Class, ROOM};
 use crate::store::agent::files::{AgentFiles, WalkStart};
 use crate::store::agent::tree::{Tree, pattern};
+use crate::tool::ToolContext;
+use crate::tool::builtin::{self, Builtin};
 use crate::tool::files::ReadText;
-use crate::tool::{Builtin, ToolContext};
 use regex::bytes::{Regex, RegexBuilder};
 use rustix::fs::FileType;
 use serde::Deserialize;
@@ -18,79 +19,81 @@ use std::io::BufReader;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How long a walk may take.
+/// Time limit of a walk; the turn's deadline limits it further.
 const MAX_TIME: Duration = Duration::from_secs(10);
-/// The most lines that a search tells, and how many where nobody says.
+/// The most lines of a search result, and the default.
 const MAX_FOUND: usize = 500;
 const FOUND: usize = 100;
-/// How much of a line is searched, and how much of it is told, in bytes.
+/// The bytes of a line that are searched, and the bytes of it that are shown.
 const MAX_LINE: usize = 64 << 10;
 const MAX_SHOWN: usize = 300;
-/// How much is read in one search, in bytes.
+/// The most bytes that one search reads.
 const MAX_READ: u64 = 512 << 20;
-/// How much is searched between two looks at the clock, in bytes.
-const MAX_UNSEEN: usize = 16 << 10;
-/// How large a compiled expression may be, in bytes; how long it takes over a line is at worst that times the line.
+/// The bytes that are searched between two checks of the deadline.
+const CHECK_INTERVAL: usize = 16 << 10;
+/// The largest compiled expression, in bytes. Its product with a line's length bounds the time for that line.
 const MAX_REGEX: usize = 256 << 10;
 
 pub(super) const LIST: Builtin = Builtin {
     name: "list",
     class: Class::Reads,
-    description: "List a folder: folders with a slash behind them, files with their size in bytes. Without a path, \
-                  everything that you may read.",
+    description: "List a folder. Folders end with a slash, files are followed by their size in bytes. Without a path, \
+                  list everything that you may read.",
     parameters: || {
         json!({
             "type": "object",
             "properties": {
-                "path": {"type": "string", "description": "The folder, from the workspace; all of it if left out."},
-                "recursive": {"type": "boolean", "description": "Also what is in the folders below it, but for what .gitignore names."},
-                "glob": {"type": "string", "description": "Only files like this: *.md, or /drafts/**/*.txt."},
+                "path": {"type": "string", "description": "The folder, relative to the workspace. Default: the whole workspace."},
+                "recursive": {"type": "boolean", "description": "Include subfolders, except those that .gitignore excludes. Default: false."},
+                "glob": {"type": "string", "description": "List only files that match: *.md, or /drafts/**/*.txt."},
             },
             "additionalProperties": false,
         })
     },
     run: list,
+    offer: builtin::if_granted,
 };
 
 pub(super) const SEARCH: Builtin = Builtin {
     name: "search",
     class: Class::Reads,
-    description: "Search files for a regular expression (as in ripgrep), line by line. What .gitignore names and what \
-                  is binary is passed over. Lines come as path:line: text.",
+    description: "Search files for a regular expression (as in ripgrep), line by line. Files that .gitignore excludes \
+                  and binary files are skipped. Results are lines of the form path:line: text.",
     parameters: || {
         json!({
             "type": "object",
             "properties": {
                 "pattern": {"type": "string", "description": "The regular expression."},
-                "path": {"type": "string", "description": "The folder or file, from the workspace; all of it if left out."},
-                "glob": {"type": "string", "description": "Only files like this: *.md, or /drafts/**/*.txt."},
-                "ignore_case": {"type": "boolean", "description": "Whether A is a."},
-                "limit": {"type": "integer", "minimum": 1, "maximum": MAX_FOUND, "description": "How many lines, 100 if left out."},
+                "path": {"type": "string", "description": "The folder or file, relative to the workspace. Default: the whole workspace."},
+                "glob": {"type": "string", "description": "List only files that match: *.md, or /drafts/**/*.txt."},
+                "ignore_case": {"type": "boolean", "description": "Ignore upper and lower case. Default: false."},
+                "limit": {"type": "integer", "minimum": 1, "maximum": MAX_FOUND, "description": "The most lines to return. Default: 100."},
             },
             "required": ["pattern"],
             "additionalProperties": false,
         })
     },
     run: search,
+    offer: builtin::if_granted,
 };
 
 fn failed(shown: &str, error: &std::io::Error) -> Fault {
     Fault::new(Kind::Failed, format!("cannot read {shown}: {error}"))
 }
 
-/// A name as it is told: in one line.
+/// A path on one line: control characters are escaped.
 fn plain(path: &Path) -> String {
     let text = path.to_string_lossy();
     if text.chars().any(char::is_control) { text.escape_debug().to_string() } else { text.into_owned() }
 }
 
-fn until(context: &ToolContext) -> Instant {
+fn deadline(context: &ToolContext) -> Instant {
     context.until.min(Instant::now() + MAX_TIME)
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FolderCursor {
+struct ListArguments {
     path: Option<String>,
     #[serde(default)]
     recursive: bool,
@@ -98,17 +101,17 @@ struct FolderCursor {
 }
 
 fn list(context: &ToolContext, arguments: &Value) -> Result<String> {
-    let FolderCursor { path, recursive, glob } = tool::arguments(arguments)?;
+    let ListArguments { path, recursive, glob } = tool::arguments(arguments)?;
     let path = path.unwrap_or_else(|| ".".to_owned());
     let glob = glob.as_deref().map(pattern).transpose()?;
-    let desk = AgentFiles::of(context.workspace, context.agent)?;
+    let files = AgentFiles::of(context.workspace, context.agent)?;
     let mut found = ReadText { text: String::new(), notes: Vec::new() };
-    let until = until(context);
+    let until = deadline(context);
     let mut starts = vec![path.clone()];
     let mut is_outside = false;
     let mut shown = 0;
     while let Some(path) = starts.pop() {
-        match desk.start(&path)? {
+        match files.start(&path)? {
             WalkStart::File(opened) => {
                 shown += 1;
                 found.text.push_str(&format!("{}  {}\n", opened.place.shown, opened.size));
@@ -117,14 +120,14 @@ fn list(context: &ToolContext, arguments: &Value) -> Result<String> {
             WalkStart::Several(below) => {
                 shown += below.len();
                 for name in below {
-                    let is_folder = matches!(desk.start(&name), Ok(WalkStart::Folder(..) | WalkStart::Several(_)));
+                    let is_folder = matches!(files.start(&name), Ok(WalkStart::Folder(..) | WalkStart::Several(_)));
                     found.text.push_str(&format!("{name}{}\n", if is_folder { "/" } else { "" }));
                 }
             }
             WalkStart::Folder(folder, place) => {
                 is_outside |= place.is_outside;
                 let below = if recursive { place.shown.clone() } else { String::new() };
-                let mut tree = Tree::begin(folder, &place, desk.top(), until).map_err(|e| failed(&place.shown, &e))?;
+                let mut tree = Tree::begin(folder, &place, files.top(), until).map_err(|e| failed(&place.shown, &e))?;
                 while let Some(entry) = tree.next() {
                     let is_folder = entry.kind == FileType::Directory;
                     if recursive {
@@ -137,11 +140,13 @@ fn list(context: &ToolContext, arguments: &Value) -> Result<String> {
                     let line = match entry.kind {
                         FileType::Directory => format!("{name}/\n"),
                         FileType::RegularFile => format!("{name}  {}\n", tree.size(&entry).unwrap_or_default()),
-                        FileType::Symlink => format!("{name}  (a link)\n"),
-                        _ => format!("{name}  (no file)\n"),
+                        FileType::Symlink => format!("{name}  (link)\n"),
+                        _ => format!("{name}  (special file)\n"),
                     };
                     if found.text.len() + line.len() > ROOM {
-                        found.notes.push(format!("cut after {shown}: there are more; name a folder below, or a glob"));
+                        found
+                            .notes
+                            .push(format!("cut after {shown} entries: there are more; use a subfolder or a glob"));
                         starts.clear();
                         break;
                     }
@@ -149,15 +154,13 @@ fn list(context: &ToolContext, arguments: &Value) -> Result<String> {
                     found.text.push_str(&line);
                 }
                 if tree.is_cut() {
-                    found
-                        .notes
-                        .push("cut: there is more than can be walked through at once; name a folder below".to_owned());
+                    found.notes.push("cut: the folder is too large for one walk; use a subfolder".to_owned());
                 }
             }
         }
     }
     if shown == 0 {
-        found.notes.push("nothing is there".to_owned());
+        found.notes.push("nothing found".to_owned());
     }
     found.text.truncate(found.text.trim_end().len());
     Ok(found.join(&path, is_outside, context))
@@ -165,7 +168,7 @@ fn list(context: &ToolContext, arguments: &Value) -> Result<String> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+struct SearchArguments {
     pattern: String,
     path: Option<String>,
     glob: Option<String>,
@@ -174,36 +177,38 @@ struct Wanted {
     limit: Option<usize>,
 }
 
-/// A search, as far as it has come.
+/// State of a running search.
 struct SearchRun<'a> {
     context: &'a ToolContext<'a>,
     regex: Regex,
     limit: usize,
     until: Instant,
+    /// The bytes that may still be read.
     left: u64,
-    /// How much was searched since the clock was looked at, in bytes.
-    unseen: usize,
+    /// The bytes searched since the last check of the deadline.
+    unchecked: usize,
     text: String,
     found: usize,
+    /// The number of binary files that were skipped.
     binary: usize,
-    /// Why it does not go on.
+    /// The reason why the search has ended early.
     cut: Option<String>,
 }
 
 fn search(context: &ToolContext, arguments: &Value) -> Result<String> {
-    let wanted: Wanted = tool::arguments(arguments)?;
-    let regex = RegexBuilder::new(&wanted.pattern).case_insensitive(wanted.ignore_case).size_limit(MAX_REGEX).build();
-    let regex = regex.map_err(|e| Fault::data(format!("the pattern is no regular expression: {e}")))?;
-    let glob = wanted.glob.as_deref().map(pattern).transpose()?;
-    let desk = AgentFiles::of(context.workspace, context.agent)?;
-    let path = wanted.path.unwrap_or_else(|| ".".to_owned());
+    let args: SearchArguments = tool::arguments(arguments)?;
+    let regex = RegexBuilder::new(&args.pattern).case_insensitive(args.ignore_case).size_limit(MAX_REGEX).build();
+    let regex = regex.map_err(|e| Fault::data(format!("the pattern is not a valid regular expression: {e}")))?;
+    let glob = args.glob.as_deref().map(pattern).transpose()?;
+    let files = AgentFiles::of(context.workspace, context.agent)?;
+    let path = args.path.unwrap_or_else(|| ".".to_owned());
     let mut search = SearchRun {
         context,
         regex,
-        limit: wanted.limit.unwrap_or(FOUND).clamp(1, MAX_FOUND),
-        until: until(context),
+        limit: args.limit.unwrap_or(FOUND).clamp(1, MAX_FOUND),
+        until: deadline(context),
         left: MAX_READ,
-        unseen: 0,
+        unchecked: 0,
         text: String::new(),
         found: 0,
         binary: 0,
@@ -212,7 +217,7 @@ fn search(context: &ToolContext, arguments: &Value) -> Result<String> {
     let mut is_outside = false;
     let mut starts = vec![path.clone()];
     while let Some(path) = starts.pop().filter(|_| search.cut.is_none()) {
-        match desk.start(&path)? {
+        match files.start(&path)? {
             WalkStart::Several(below) => starts.extend(below.into_iter().rev()),
             WalkStart::File(opened) => {
                 is_outside |= opened.place.is_outside;
@@ -222,7 +227,7 @@ fn search(context: &ToolContext, arguments: &Value) -> Result<String> {
             }
             WalkStart::Folder(folder, place) => {
                 is_outside |= place.is_outside;
-                let begun = Tree::begin(folder, &place, desk.top(), search.until);
+                let begun = Tree::begin(folder, &place, files.top(), search.until);
                 let mut tree = begun.map_err(|e| failed(&place.shown, &e))?;
                 while let Some(entry) = tree.next() {
                     tree.enter(&entry);
@@ -237,16 +242,16 @@ fn search(context: &ToolContext, arguments: &Value) -> Result<String> {
                     }
                 }
                 if tree.is_cut() && search.cut.is_none() {
-                    search.cut = Some("there is more than can be walked through at once".to_owned());
+                    search.cut = Some("the folder is too large for one walk".to_owned());
                 }
             }
         }
     }
-    Ok(search.told().join(&path, is_outside, context))
+    Ok(search.result().join(&path, is_outside, context))
 }
 
 impl SearchRun<'_> {
-    /// Searches a file. One that cannot be read to its end is searched as far as it can.
+    /// Searches a file, up to a read error if there is one.
     fn file(&mut self, shown: &str, file: File) {
         let mut lines = Lines::new(BufReader::with_capacity(64 << 10, file), self.left, MAX_LINE);
         if lines.peek().is_ok_and(|head| head.contains(&0)) {
@@ -258,52 +263,50 @@ impl SearchRun<'_> {
         while self.cut.is_none() {
             match lines.next(&mut line) {
                 Ok(BoundedLine::Whole | BoundedLine::Cut) => number += 1,
-                Ok(BoundedLine::Spent) => {
-                    self.cut = Some(format!("it is as much as one search reads, {MAX_READ} bytes"))
-                }
+                Ok(BoundedLine::Spent) => self.cut = Some(format!("one search reads at most {MAX_READ} bytes")),
                 Ok(BoundedLine::End) | Err(_) => break,
             }
             if self.regex.is_match(&line) && self.cut.is_none() {
-                self.take(shown, number, &line);
+                self.add(shown, number, &line);
             }
-            self.unseen += line.len() + 1;
-            if self.unseen >= MAX_UNSEEN {
-                self.unseen = 0;
-                self.look();
+            self.unchecked += line.len() + 1;
+            if self.unchecked >= CHECK_INTERVAL {
+                self.unchecked = 0;
+                self.check_end();
             }
         }
         self.left = lines.left();
     }
 
-    /// Looks whether it has to end.
-    fn look(&mut self) {
+    /// Ends the search at its deadline, or when the turn is cancelled.
+    fn check_end(&mut self) {
         if Instant::now() >= self.until {
-            self.cut = Some("it has taken too long".to_owned());
+            self.cut = Some("the time limit is reached".to_owned());
         } else if self.context.is_stopped() {
-            self.cut = Some("it was stopped".to_owned());
+            self.cut = Some("the turn was cancelled".to_owned());
         }
     }
 
-    fn take(&mut self, shown: &str, number: u64, line: &[u8]) {
+    fn add(&mut self, shown: &str, number: u64, line: &[u8]) {
         let text = String::from_utf8_lossy(line);
-        let told = format!("{shown}:{number}: {}\n", cut(text.trim_end(), MAX_SHOWN));
-        if self.found == self.limit || self.text.len() + told.len() > ROOM {
-            self.cut = Some("there are more".to_owned());
+        let row = format!("{shown}:{number}: {}\n", cut(text.trim_end(), MAX_SHOWN));
+        if self.found == self.limit || self.text.len() + row.len() > ROOM {
+            self.cut = Some("there are more matches".to_owned());
             return;
         }
         self.found += 1;
-        self.text.push_str(&told);
+        self.text.push_str(&row);
     }
 
-    fn told(mut self) -> ReadText {
+    fn result(mut self) -> ReadText {
         let mut notes = Vec::new();
-        if let Some(why) = self.cut {
-            notes.push(format!("cut after {} lines: {why}; narrow it down by path, glob or pattern", self.found));
+        if let Some(reason) = self.cut {
+            notes.push(format!("cut after {} lines: {reason}; use a narrower path, glob or pattern", self.found));
         } else if self.found == 0 {
             notes.push("nothing found".to_owned());
         }
         if self.binary > 0 {
-            notes.push(format!("{} binary file(s) passed over", self.binary));
+            notes.push(format!("{} binary file(s) skipped", self.binary));
         }
         self.text.truncate(self.text.trim_end().len());
         ReadText { text: self.text, notes }

@@ -64,11 +64,11 @@ fn the_prompt_names_what_is_offered_and_the_tool_tells_the_rest() {
         last_result(&server),
         format!(
             "# Skill weather, in skills/weather\n\nLook out of the window. Notes: {}/memories\n\n---\n\
-             Files beside it, to be read when the text above sends you there:\n\
+             Files of this skill. Read one when the text above refers to it:\n\
              - skills/weather/references/clouds.md (9 bytes)\n\
-             - skills/weather/scripts/look.sh (20 bytes, a script that is not approved: do not run it)\n\
-             What is not approved the owner approves with `claw skills approve weather`.\n\n\
-             It expects these tools, maybe by other names: bash",
+             - skills/weather/scripts/look.sh (20 bytes, a script without approval: do not run it)\n\
+             The owner can approve scripts with `claw skills approve weather`.\n\n\
+             The skill expects these tools; here they may have other names: bash",
             ws.root.display()
         )
     );
