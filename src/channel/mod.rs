@@ -1,5 +1,6 @@
 //! Channels deliver outgoing events. A channel is one file or folder here and one row in [`CHANNELS`]; everything
 //! else that depends on a channel's name (delivery, `claw check`, the prompt's channel layer) reads the row.
+//! `examples/channels/log.diff` adds a channel.
 //!
 //! A channel that also receives gets one more field in its row, `listen: Option<fn(&Workspace, BorrowedFd) ->
 //! Result<()>>`: it publishes incoming events into the inbox until the descriptor becomes readable. No channel

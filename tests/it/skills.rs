@@ -119,7 +119,9 @@ fn a_script_is_inert_until_it_is_approved_and_again_when_it_changes() {
     assert_eq!(role(), "inert", "nothing was approved yet");
     assert_eq!(ws.claw(&["skills", "approve", "weather"]).ok(), shown);
     assert_eq!(role(), "approved");
-    assert!(ws.claw(&["skills", "show", "weather"]).ok().contains("look.sh (20 bytes, an approved script: you may run it)"));
+    assert!(
+        ws.claw(&["skills", "show", "weather"]).ok().contains("look.sh (20 bytes, an approved script: you may run it)")
+    );
     assert_eq!(ws.claw(&["skills", "approve", "weather"]).ok(), "", "there is nothing left");
 
     // As long as before, so that only the content tells.
