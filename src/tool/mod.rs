@@ -6,13 +6,15 @@
 mod builtin;
 mod dispatch;
 mod files;
+mod list;
 mod memory;
 pub mod program;
 mod sandboxed;
+mod search;
 mod shell;
 pub mod skill;
 mod tasks;
-mod tree;
+mod walk;
 mod web;
 
 use crate::core::definition::Agent;
@@ -52,8 +54,8 @@ const BUILTIN: &[&Builtin] = &[
     &files::READ,
     &files::WRITE,
     &files::EDIT,
-    &tree::LIST,
-    &tree::SEARCH,
+    &list::LIST,
+    &search::SEARCH,
     &shell::BASH,
     &memory::REMEMBER,
     &memory::RECALL,

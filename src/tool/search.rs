@@ -1,15 +1,15 @@
-//! `list` and `search`: the files that the agent may read. Both walk the folders in order, never follow a link, and
-//! report where a limit has stopped them.
+//! `search`: searches the files that the agent may read for a regular expression. It never follows a link, and reports
+//! which limit has stopped it.
 
-use crate::core::fault::{Fault, Kind, Result};
+use crate::core::fault::{Fault, Result};
 use crate::core::text::bounded_lines::{BoundedLine, Lines};
 use crate::core::text::cut::cut;
 use crate::core::tool::{self, Class, ROOM};
 use crate::store::agent::files::{AgentFiles, WalkStart};
 use crate::store::agent::tree::{Tree, pattern};
-use crate::tool::ToolContext;
 use crate::tool::builtin::{self, Builtin};
 use crate::tool::files::ReadText;
+use crate::tool::{ToolContext, walk};
 use regex::bytes::{Regex, RegexBuilder};
 use rustix::fs::FileType;
 use serde::Deserialize;
@@ -17,11 +17,9 @@ use serde_json::{Value, json};
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// Time limit of a walk; the turn's deadline limits it further.
-const MAX_TIME: Duration = Duration::from_secs(10);
-/// The most lines of a search result, and the default.
+/// The most lines of a result, and the default.
 const MAX_FOUND: usize = 500;
 const FOUND: usize = 100;
 /// The bytes of a line that are searched, and the bytes of it that are shown.
@@ -33,26 +31,6 @@ const MAX_READ: u64 = 512 << 20;
 const CHECK_INTERVAL: usize = 16 << 10;
 /// The largest compiled expression, in bytes. Its product with a line's length bounds the time for that line.
 const MAX_REGEX: usize = 256 << 10;
-
-pub(super) const LIST: Builtin = Builtin {
-    name: "list",
-    class: Class::Reads,
-    description: "List a folder. Folders end with a slash, files are followed by their size in bytes. Without a path, \
-                  list everything that you may read.",
-    parameters: || {
-        json!({
-            "type": "object",
-            "properties": {
-                "path": {"type": "string", "description": "The folder, relative to the workspace. Default: the whole workspace."},
-                "recursive": {"type": "boolean", "description": "Include subfolders, except those that .gitignore excludes. Default: false."},
-                "glob": {"type": "string", "description": "List only files that match: *.md, or /drafts/**/*.txt."},
-            },
-            "additionalProperties": false,
-        })
-    },
-    run: list,
-    offer: builtin::if_granted,
-};
 
 pub(super) const SEARCH: Builtin = Builtin {
     name: "search",
@@ -76,95 +54,6 @@ pub(super) const SEARCH: Builtin = Builtin {
     run: search,
     offer: builtin::if_granted,
 };
-
-fn failed(shown: &str, error: &std::io::Error) -> Fault {
-    Fault::new(Kind::Failed, format!("cannot read {shown}: {error}"))
-}
-
-/// A path on one line: control characters are escaped.
-fn plain(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    if text.chars().any(char::is_control) { text.escape_debug().to_string() } else { text.into_owned() }
-}
-
-fn deadline(context: &ToolContext) -> Instant {
-    context.until.min(Instant::now() + MAX_TIME)
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ListArguments {
-    path: Option<String>,
-    #[serde(default)]
-    recursive: bool,
-    glob: Option<String>,
-}
-
-fn list(context: &ToolContext, arguments: &Value) -> Result<String> {
-    let ListArguments { path, recursive, glob } = tool::arguments(arguments)?;
-    let path = path.unwrap_or_else(|| ".".to_owned());
-    let glob = glob.as_deref().map(pattern).transpose()?;
-    let files = AgentFiles::of(context.workspace, context.agent)?;
-    let mut found = ReadText { text: String::new(), notes: Vec::new() };
-    let until = deadline(context);
-    let mut starts = vec![path.clone()];
-    let mut is_outside = false;
-    let mut shown = 0;
-    while let Some(path) = starts.pop() {
-        match files.start(&path)? {
-            WalkStart::File(opened) => {
-                shown += 1;
-                found.text.push_str(&format!("{}  {}\n", opened.place.shown, opened.size));
-            }
-            WalkStart::Several(below) if recursive => starts.extend(below.into_iter().rev()),
-            WalkStart::Several(below) => {
-                shown += below.len();
-                for name in below {
-                    let is_folder = matches!(files.start(&name), Ok(WalkStart::Folder(..) | WalkStart::Several(_)));
-                    found.text.push_str(&format!("{name}{}\n", if is_folder { "/" } else { "" }));
-                }
-            }
-            WalkStart::Folder(folder, place) => {
-                is_outside |= place.is_outside;
-                let below = if recursive { place.shown.clone() } else { String::new() };
-                let mut tree = Tree::begin(folder, &place, files.top(), until).map_err(|e| failed(&place.shown, &e))?;
-                while let Some(entry) = tree.next() {
-                    let is_folder = entry.kind == FileType::Directory;
-                    if recursive {
-                        tree.enter(&entry);
-                    }
-                    if glob.as_ref().is_some_and(|glob| is_folder || !glob(&entry.path)) {
-                        continue;
-                    }
-                    let name = plain(&Path::new(&below).join(&entry.path));
-                    let line = match entry.kind {
-                        FileType::Directory => format!("{name}/\n"),
-                        FileType::RegularFile => format!("{name}  {}\n", tree.size(&entry).unwrap_or_default()),
-                        FileType::Symlink => format!("{name}  (link)\n"),
-                        _ => format!("{name}  (special file)\n"),
-                    };
-                    if found.text.len() + line.len() > ROOM {
-                        found
-                            .notes
-                            .push(format!("cut after {shown} entries: there are more; use a subfolder or a glob"));
-                        starts.clear();
-                        break;
-                    }
-                    shown += 1;
-                    found.text.push_str(&line);
-                }
-                if tree.is_cut() {
-                    found.notes.push("cut: the folder is too large for one walk; use a subfolder".to_owned());
-                }
-            }
-        }
-    }
-    if shown == 0 {
-        found.notes.push("nothing found".to_owned());
-    }
-    found.text.truncate(found.text.trim_end().len());
-    Ok(found.join(&path, is_outside, context))
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -206,7 +95,7 @@ fn search(context: &ToolContext, arguments: &Value) -> Result<String> {
         context,
         regex,
         limit: args.limit.unwrap_or(FOUND).clamp(1, MAX_FOUND),
-        until: deadline(context),
+        until: walk::deadline(context),
         left: MAX_READ,
         unchecked: 0,
         text: String::new(),
@@ -228,14 +117,14 @@ fn search(context: &ToolContext, arguments: &Value) -> Result<String> {
             WalkStart::Folder(folder, place) => {
                 is_outside |= place.is_outside;
                 let begun = Tree::begin(folder, &place, files.top(), search.until);
-                let mut tree = begun.map_err(|e| failed(&place.shown, &e))?;
+                let mut tree = begun.map_err(|e| walk::failed(&place.shown, &e))?;
                 while let Some(entry) = tree.next() {
                     tree.enter(&entry);
                     let is_wanted = entry.kind == FileType::RegularFile
                         && !entry.is_ignored
                         && glob.as_ref().is_none_or(|glob| glob(&entry.path));
                     if let Some(file) = is_wanted.then(|| tree.open(&entry)).flatten() {
-                        search.file(&plain(&Path::new(&place.shown).join(&entry.path)), file);
+                        search.file(&walk::plain(&Path::new(&place.shown).join(&entry.path)), file);
                     }
                     if search.cut.is_some() {
                         break;
