@@ -31,7 +31,7 @@ fn send(delivery: &mut Delivery) -> Result<()> {
         durable::write_new(&temp, text.as_bytes(), sync)?;
         durable::sync_dir(&workspace.path("outbox/tmp"), sync)?;
         // The target's folder must be durable before the receipt implies that the file may be in it.
-        workspace.make_place(target.parent().unwrap_or(&target), 2)?;
+        workspace.make_dir(target.parent().unwrap_or(&target), 2)?;
         delivery.receipt.push(READY)?;
     }
     match durable::rename(&temp, &target)? {

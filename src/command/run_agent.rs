@@ -10,7 +10,7 @@ use crate::stage::outcome::{EventOutcome, Outcome};
 use crate::stage::turn::run_agent::RunAgent;
 use crate::stage::{follow, tick};
 use crate::store::agent::definitions;
-use crate::store::queue::spool;
+use crate::store::queue::listing;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::Mailbox;
 
@@ -79,7 +79,7 @@ fn known(workspace: &Workspace, name: &str) -> Result<()> {
     let is_there = || workspace.path("sessions").join(name).exists();
     let is_its = |lane: &str| lane == name || lane == session_name::control(name);
     // Somebody else may begin it meanwhile.
-    if is_there() || !spool::lanes(workspace, Mailbox::Inbox, &is_its)?.is_empty() || is_there() {
+    if is_there() || !listing::lanes(workspace, Mailbox::Inbox, &is_its)?.is_empty() || is_there() {
         return Ok(());
     }
     Err(Fault::data(format!("there is no session {name}, and nothing is routed to it"))

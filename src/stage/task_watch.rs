@@ -12,7 +12,7 @@ use crate::core::fault::Result;
 use crate::core::session::record::Record;
 use crate::store::agent::definitions;
 use crate::store::fs::lease;
-use crate::store::queue::{publish, spool};
+use crate::store::queue::{listing, publish};
 use crate::store::session::log;
 use crate::store::tasks::{self, TaskList};
 use crate::store::workspace::Workspace;
@@ -107,7 +107,7 @@ impl<'w> News<'w> {
     fn learn(&mut self) -> Result<()> {
         use mailbox::State;
         for state in [State::New, State::Ready, State::Wait, State::Run, State::Failed] {
-            let entries = spool::list(self.workspace, Mailbox::Inbox, state)?.into_iter();
+            let entries = listing::list(self.workspace, Mailbox::Inbox, state)?.into_iter();
             self.known.extend(entries.map(|entry| entry.id.short().to_owned()));
         }
         Ok(())
@@ -127,7 +127,7 @@ impl<'w> News<'w> {
         let draft = Draft {
             kind: EventKind::Message,
             from: Some(Address::parse(&format!("{CHANNEL}:{}", task.id))?),
-            reply_to: Some(self.workspace.home()?),
+            reply_to: Some(self.workspace.default_destination()?),
             session: Some(task.session(&agent)),
             agent: Some(agent),
             meta: [(META.to_owned(), task.id.clone().into())].into_iter().collect(),

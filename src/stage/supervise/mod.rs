@@ -18,7 +18,7 @@ use crate::stage::worker::pool::{self, PoolMode};
 use crate::stage::worker::threads::PoolMessage;
 use crate::store::agent::definitions;
 use crate::store::fs::lease;
-use crate::store::fs::watch::{Change, Hears, Watch, Woken};
+use crate::store::fs::watch::{Change, Watch, WatchKind, Woken};
 use crate::store::queue::drops::TakenIn;
 use crate::store::session::approvals::{self, Verdict};
 use crate::store::tasks;
@@ -93,28 +93,28 @@ enum Trigger {
 }
 
 /// The folders that are watched, and what it means when they change.
-fn folders(workspace: &Workspace) -> Vec<(PathBuf, Hears, Trigger)> {
+fn folders(workspace: &Workspace) -> Vec<(PathBuf, WatchKind, Trigger)> {
     let locks = |name: &str| workspace.path(".claw/locks").join(name);
     let mut folders = vec![
-        (workspace.path("inbox"), Hears::Drops, Trigger::Task(Task::TakeIn)),
-        (Mailbox::Inbox.dir(workspace, State::New), Hears::Arrivals, Trigger::Task(Task::Route)),
-        (workspace.path("outbox"), Hears::Drops, Trigger::Task(Task::TakeOut)),
-        (Mailbox::Inbox.tmp(workspace), Hears::Edits, Trigger::Begun(Task::TakeIn)),
-        (Mailbox::Outbox.tmp(workspace), Hears::Edits, Trigger::Begun(Task::TakeOut)),
-        (locks("slots"), Hears::Releases, Trigger::Slots),
-        (workspace.root.clone(), Hears::Home, Trigger::Edits),
+        (workspace.path("inbox"), WatchKind::Drops, Trigger::Task(Task::TakeIn)),
+        (Mailbox::Inbox.dir(workspace, State::New), WatchKind::Arrivals, Trigger::Task(Task::Route)),
+        (workspace.path("outbox"), WatchKind::Drops, Trigger::Task(Task::TakeOut)),
+        (Mailbox::Inbox.tmp(workspace), WatchKind::Edits, Trigger::Begun(Task::TakeIn)),
+        (Mailbox::Outbox.tmp(workspace), WatchKind::Edits, Trigger::Begun(Task::TakeOut)),
+        (locks("slots"), WatchKind::Releases, Trigger::Slots),
+        (workspace.root.clone(), WatchKind::Required, Trigger::Edits),
         // Below it the open ones may come back.
-        (workspace.path(tasks::FOLDER), Hears::Edits, Trigger::Task(Task::Tasks)),
-        (tasks::dir(workspace, TaskState::Open), Hears::Edits, Trigger::Task(Task::Tasks)),
-        (claims::locks(workspace), Hears::Releases, Trigger::Task(Task::Claims)),
+        (workspace.path(tasks::FOLDER), WatchKind::Edits, Trigger::Task(Task::Tasks)),
+        (tasks::dir(workspace, TaskState::Open), WatchKind::Edits, Trigger::Task(Task::Tasks)),
+        (claims::locks(workspace), WatchKind::Releases, Trigger::Task(Task::Claims)),
     ];
     for verdict in [Verdict::Approved, Verdict::Denied] {
         let decided = approvals::dir(workspace, verdict.folder());
-        folders.push((decided, Hears::Arrivals, Trigger::Task(Task::TakeIn)));
+        folders.push((decided, WatchKind::Arrivals, Trigger::Task(Task::TakeIn)));
     }
     for mailbox in [Mailbox::Inbox, Mailbox::Outbox] {
-        folders.push((mailbox.dir(workspace, State::Ready), Hears::Arrivals, Trigger::Came(mailbox)));
-        folders.push((locks(mailbox.name()), Hears::Releases, Trigger::Freed(mailbox)));
+        folders.push((mailbox.dir(workspace, State::Ready), WatchKind::Arrivals, Trigger::Came(mailbox)));
+        folders.push((locks(mailbox.name()), WatchKind::Releases, Trigger::Freed(mailbox)));
     }
     folders
 }
@@ -125,9 +125,9 @@ fn folders(workspace: &Workspace) -> Vec<(PathBuf, Hears, Trigger)> {
 /// # Errors
 /// Where the folders cannot be watched, or `claw.yaml` is bad at the start.
 pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, tell: OnOutcome) -> Result<()> {
-    approvals::lay_out(workspace)?;
-    tasks::lay_out(workspace)?;
-    claims::lay_out(workspace)?;
+    approvals::make_layout(workspace)?;
+    tasks::make_layout(workspace)?;
+    claims::make_layout(workspace)?;
     let folders = folders(workspace);
     let watch = Watch::new(&folders.iter().map(|(path, hears, _)| (path.clone(), *hears)).collect::<Vec<_>>())?;
     let means = folders.into_iter().map(|(.., means)| means).collect();
@@ -168,7 +168,7 @@ pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, tell: OnOut
                 let mut report = |outcome| tell(task.stage(), outcome);
                 let sleeping = |due: Option<Stamp>| {
                     if supervisor.is_due(task, due) {
-                        supervisor.watch.nudge();
+                        supervisor.watch.wake();
                     }
                 };
                 pool::run(workspace, work, width, PoolMode::Forever, (&bell, &hear), &mut report, &sleeping)
@@ -270,9 +270,9 @@ impl Supervisor<'_> {
             workspace.world.say(&fault.to_string());
         }
         let agents = workspace.path("agents");
-        self.watch.also(&agents, Hears::Edits);
+        self.watch.add(&agents, WatchKind::Edits);
         for id in definitions::folders(workspace, "agents").unwrap_or_default() {
-            self.watch.also(&agents.join(id), Hears::Edits);
+            self.watch.add(&agents.join(id), WatchKind::Edits);
         }
         let known = definitions::agents(workspace).unwrap_or_else(|fault| {
             workspace.world.say(&fault.to_string());
