@@ -85,12 +85,7 @@ fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
         let wrong = channel::check(workspace, address).err();
         problems.extend(wrong.map(|f| error("deliver_to", format!("deliver_to: {f}"))));
     }
-    for (name, exec) in &config.channels.exec {
-        if exec.command.is_empty() {
-            let key = format!("channels.exec.{name}");
-            problems.push(error(&key, format!("{key} has no `command`")));
-        }
-    }
+    problems.extend(channel::problems(config, &text));
     for (name, model) in &config.models {
         let key = format!("models.{name}");
         let known = model.provider.as_deref().unwrap_or_default();
@@ -202,7 +197,8 @@ fn bindings(workspace: &Workspace, config: &Config, text: &str) -> Vec<Problem> 
 fn strays(workspace: &Workspace) -> Vec<Problem> {
     let mut problems = Vec::new();
     for mailbox in [Mailbox::Inbox, Mailbox::Outbox] {
-        let own = ["tmp", "new", "ready", "run", "wait", "done", "failed", "files"];
+        let mut own = vec!["tmp", "new", "ready", "run", "wait", "done", "failed"];
+        own.extend(channel::folders());
         for path in entries(&workspace.path(mailbox.name())) {
             let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
             let refusal = drops::refusal(&path).or_else(|| drops::unreadable(&path));

@@ -88,7 +88,7 @@ fn list(workspace: &Workspace, as_json: bool) -> Result<u8> {
 fn show(workspace: &Workspace, name: &str, as_json: bool) -> Result<u8> {
     let standing = skills::find(workspace, name)?;
     let files = scripts::of(workspace, &standing.id);
-    let told = tool::skill::told(workspace, &standing.id);
+    let told = tool::skill::describe(workspace, &standing.id);
     if as_json {
         let mut document = document(workspace, &standing, &files);
         document["told"] = json!(told.as_ref().ok());

@@ -477,9 +477,9 @@ fn failed_search_reports_the_reason_without_the_key() {
     let server = Strict::start(SCRIPTS);
     let services = Site::start(services);
     for (path, part) in [
-        ("closed", "must have json under search: formats"),
+        ("closed", "must list json under search: formats"),
         ("busy", "its limit is reached"),
-        ("html", "answered nonsense"),
+        ("html", "invalid response from the search service"),
         ("none", "nothing found"),
     ] {
         let base = format!("http://127.0.0.1:{}/{path}", services.port);

@@ -27,7 +27,7 @@ pub(crate) struct Children<'a, 't> {
 }
 
 impl Host for Children<'_, '_> {
-    fn is_asked(&self) -> bool {
+    fn is_interactive(&self) -> bool {
         self.turn.asked.is_some()
     }
 
