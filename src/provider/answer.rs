@@ -10,7 +10,7 @@ const MAX_CALLS: usize = 128;
 
 /// Why an answer has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(super) enum StopReason {
     /// All is said.
     Whole,
     /// It was as long as it may be.
@@ -23,11 +23,11 @@ pub(super) enum Stop {
 
 /// Why a frame ends an answer before its end.
 #[derive(Debug)]
-pub(super) enum Broken {
+pub(super) enum AnswerError {
     /// It is not what the protocol has.
-    Nonsense,
+    Invalid,
     /// The server says what is wrong.
-    Said(Value),
+    Reported(Value),
     /// The answer is longer than anybody wants it.
     TooLong,
 }
@@ -43,7 +43,7 @@ pub(super) struct PartialCall {
 
 /// A thought that is not whole yet.
 #[derive(Default)]
-pub(super) struct Musing {
+pub(super) struct PartialThought {
     pub(super) index: Option<usize>,
     pub(super) text: String,
     pub(super) payload: Value,
@@ -53,11 +53,11 @@ pub(super) struct Musing {
 pub(super) struct Answer {
     pub(super) content: String,
     pub(super) parts: Vec<PartialCall>,
-    pub(super) musings: Vec<Musing>,
+    pub(super) thoughts: Vec<PartialThought>,
     /// How much is kept beside the text, as it came, in bytes.
     pub(super) kept: usize,
     pub(super) usage: Usage,
-    pub(super) end: Option<Stop>,
+    pub(super) end: Option<StopReason>,
 }
 
 impl Answer {
@@ -67,36 +67,36 @@ impl Answer {
     }
 
     /// Takes a piece of text in.
-    pub(super) fn say(&mut self, text: &str, heard: &mut dyn FnMut(&str)) {
+    pub(super) fn say(&mut self, text: &str, on_text: &mut dyn FnMut(&str)) {
         if !text.is_empty() {
-            heard(text);
+            on_text(text);
             self.content += text;
         }
     }
 
     /// The thought with this number; a new one, where it has none yet.
-    pub(super) fn musing(&mut self, index: Option<usize>) -> &mut Musing {
-        let known = self.musings.iter().position(|musing| musing.index == index);
+    pub(super) fn thought(&mut self, index: Option<usize>) -> &mut PartialThought {
+        let known = self.thoughts.iter().position(|thought| thought.index == index);
         let at = known.unwrap_or_else(|| {
-            self.musings.push(Musing { index, ..Musing::default() });
-            self.musings.len() - 1
+            self.thoughts.push(PartialThought { index, ..PartialThought::default() });
+            self.thoughts.len() - 1
         });
-        &mut self.musings[at]
+        &mut self.thoughts[at]
     }
 
     /// Whether it is still of a size that somebody wants.
-    pub(super) fn check(&self) -> std::result::Result<(), Broken> {
+    pub(super) fn check(&self) -> std::result::Result<(), AnswerError> {
         let calls = self.parts.iter().map(|part| part.id.len() + part.name.len() + part.arguments.len());
         let calls: usize = calls.sum();
-        let thoughts: usize = self.musings.iter().map(|musing| musing.text.len()).sum();
+        let thoughts: usize = self.thoughts.iter().map(|thought| thought.text.len()).sum();
         let length = self.content.len() + self.kept + calls + thoughts;
-        let is_too_long = length as u64 > MAX_ANSWER || self.parts.len() > MAX_CALLS || self.musings.len() > MAX_CALLS;
-        if is_too_long { Err(Broken::TooLong) } else { Ok(()) }
+        let is_too_long = length as u64 > MAX_ANSWER || self.parts.len() > MAX_CALLS || self.thoughts.len() > MAX_CALLS;
+        if is_too_long { Err(AnswerError::TooLong) } else { Ok(()) }
     }
 
     /// The answer, where it is whole.
-    pub(super) fn finish(self, question: &ModelCall) -> Result<Reply> {
-        let name = &question.chosen.name;
+    pub(super) fn finish(self, call: &ModelCall) -> Result<Reply> {
+        let name = &call.chosen.name;
         let is_empty = self.content.trim().is_empty() && self.parts.is_empty();
         match self.end {
             None => {
@@ -104,32 +104,32 @@ impl Answer {
                 let why = format!("model {name}: the answer was cut off after {length} characters");
                 return Err(Fault::new(Kind::Unavailable, why));
             }
-            Some(Stop::Declined) => {
+            Some(StopReason::Declined) => {
                 let words: String = self.content.trim().chars().take(300).collect();
                 let words = if words.is_empty() { words } else { format!(": {words}") };
                 return Err(Fault::new(Kind::Failed, format!("model {name}: it declines to answer{words}")));
             }
-            Some(Stop::Window) if is_empty => {
+            Some(StopReason::Window) if is_empty => {
                 let why = format!("model {name}: its window was full before it said a word");
                 return Err(Fault::new(Kind::Failed, why).mark(Mark::Overflow));
             }
-            Some(Stop::Length) if is_empty => {
+            Some(StopReason::Length) if is_empty => {
                 let why = format!("model {name}: it has used all tokens that an answer may have without a word");
                 return Err(Fault::new(Kind::Failed, why).hint("raise the model's max_tokens, or let it think less"));
             }
-            Some(Stop::Length | Stop::Window) => {
+            Some(StopReason::Length | StopReason::Window) => {
                 let say = "its answer ends where it may not be longer (max_tokens, or the model's window)";
-                question.workspace.world.say(&format!("model {name}: {say}"));
+                call.workspace.world.say(&format!("model {name}: {say}"));
             }
-            Some(Stop::Whole) => {}
+            Some(StopReason::Whole) => {}
         }
-        let by = question.chosen.by();
-        let thinking = self.musings.into_iter().map(|musing| Thought {
+        let by = call.chosen.by();
+        let thinking = self.thoughts.into_iter().map(|thought| Thought {
             by: by.clone(),
-            text: musing.text,
-            payload: musing.payload,
+            text: thought.text,
+            payload: thought.payload,
         });
-        let is_cut = matches!(self.end, Some(Stop::Length | Stop::Window));
+        let is_cut = matches!(self.end, Some(StopReason::Length | StopReason::Window));
         let last = self.parts.len();
         let calls = (1..).zip(self.parts).map(|(number, part)| Call {
             id: part.id,

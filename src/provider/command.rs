@@ -12,18 +12,18 @@ use crate::store::session::stop::CancelToken;
 use serde::Deserialize;
 use serde_json::Value;
 
-pub(super) fn ask(question: &mut ModelCall) -> Result<Reply> {
-    let (name, model) = (&question.chosen.name, &question.chosen.model);
+pub(super) fn ask(call: &mut ModelCall) -> Result<Reply> {
+    let (name, model) = (&call.chosen.name, &call.chosen.model);
     if model.command.is_empty() {
         return Err(Fault::config(format!("model {name}: `command` is missing")));
     }
-    let body = serde_json::to_value(question.request).map_err(|e| Fault::data(e.to_string()))?;
+    let body = serde_json::to_value(call.request).map_err(|e| Fault::data(e.to_string()))?;
     let program = model.command.first().cloned().unwrap_or_default();
     let asked = Asked { method: "RUN".to_owned(), path: program, body };
     let mut pieces = Pieces::default();
-    let ended = match tape::answer(question, &asked)? {
-        Some(answer) => played(answer, &mut pieces, question.heard)?,
-        None => run(question, &asked, &mut pieces)?,
+    let ended = match tape::answer(call, &asked)? {
+        Some(answer) => played(answer, &mut pieces, call.on_text)?,
+        None => run(call, &asked, &mut pieces)?,
     };
     if ended.code != 0 {
         let kind = if ended.code == 75 { Kind::Later } else { Kind::Unavailable };
@@ -31,35 +31,35 @@ pub(super) fn ask(question: &mut ModelCall) -> Result<Reply> {
     }
     let named = |fault: Fault| Fault { message: format!("model {name}: {}", fault.message), ..fault };
     // The last line may have no end.
-    pieces.take(b"\n", question.heard);
+    pieces.take(b"\n", call.on_text);
     let reply = pieces.reply(&ended.stdout).map_err(named)?;
     if pieces.said.is_empty() {
-        (question.heard)(&reply.content);
+        (call.on_text)(&reply.content);
     }
     Ok(reply)
 }
 
 /// Runs the program.
-fn run(question: &mut ModelCall, asked: &Asked, pieces: &mut Pieces) -> Result<Ended> {
-    let (name, model) = (&question.chosen.name, &question.chosen.model);
-    question.charge = Charge::Unknown;
+fn run(call: &mut ModelCall, asked: &Asked, pieces: &mut Pieces) -> Result<Ended> {
+    let (name, model) = (&call.chosen.name, &call.chosen.model);
+    call.charge = Charge::Unknown;
     let program = Invocation {
         command: &model.command,
-        dir: &question.workspace.root,
-        env: &[("CLAW_WORKSPACE", question.workspace.root.display().to_string())],
+        dir: &call.workspace.root,
+        env: &[("CLAW_WORKSPACE", call.workspace.root.display().to_string())],
         inherits: true,
         sandbox: None,
         // In the order of its documentation, which a value does not keep.
-        input: serde_json::to_vec(question.request).map_err(|e| Fault::data(e.to_string()))?,
+        input: serde_json::to_vec(call.request).map_err(|e| Fault::data(e.to_string()))?,
         timeout: limit(model.timeout, 600),
         max_output: MAX_ANSWER,
-        locks: question.lane.share()?,
-        stop: question.cancel.and_then(CancelToken::stop_fd),
+        locks: call.lane.share()?,
+        stop: call.cancel.and_then(CancelToken::stop_fd),
     };
-    let (heard, mut chunks) = (&mut *question.heard, Vec::new());
-    let is_recorded = question.tape.is_recording();
+    let (on_text, mut chunks) = (&mut *call.on_text, Vec::new());
+    let is_recorded = call.tape.is_recording();
     let ended = process::listen(program, &mut |bytes| {
-        pieces.take(bytes, heard);
+        pieces.take(bytes, on_text);
         if is_recorded {
             chunks.push(RecordedChunk::new(bytes));
         }
@@ -68,16 +68,16 @@ fn run(question: &mut ModelCall, asked: &Asked, pieces: &mut Pieces) -> Result<E
     let ended = ended.and_then(Ended::whole).map_err(named)?;
     let cut = (ended.code != 0).then(|| ended.complaint().to_owned());
     let status = u16::try_from(ended.code).unwrap_or(1);
-    question.tape.begin(asked, Response { status, chunks, cut, ..Response::default() });
+    call.tape.begin(asked, Response { status, chunks, cut, ..Response::default() });
     Ok(ended)
 }
 
 /// What the program has written once, again.
-fn played(answer: Response, pieces: &mut Pieces, heard: &mut dyn FnMut(&str)) -> Result<Ended> {
+fn played(answer: Response, pieces: &mut Pieces, on_text: &mut dyn FnMut(&str)) -> Result<Ended> {
     let mut stdout = Vec::new();
     for chunk in &answer.chunks {
         let bytes = chunk.bytes()?;
-        pieces.take(&bytes, heard);
+        pieces.take(&bytes, on_text);
         stdout.extend(bytes);
     }
     Ok(Ended { code: answer.status.into(), stdout, stderr: answer.cut.unwrap_or_default(), cut: None })
@@ -102,7 +102,7 @@ struct Pieces {
 }
 
 impl Pieces {
-    fn take(&mut self, bytes: &[u8], heard: &mut dyn FnMut(&str)) {
+    fn take(&mut self, bytes: &[u8], on_text: &mut dyn FnMut(&str)) {
         if self.is_over {
             return;
         }
@@ -113,7 +113,7 @@ impl Pieces {
                 self.is_over = true;
                 break;
             };
-            heard(&piece.delta);
+            on_text(&piece.delta);
             self.said += &piece.delta;
             begin += length + 1;
         }
@@ -165,7 +165,7 @@ fn neutral(text: &str) -> serde_json::Result<Option<Reply>> {
 mod tests {
     use super::*;
 
-    /// What is heard, and the answer, where it comes in chunks of this many bytes.
+    /// What is on_text, and the answer, where it comes in chunks of this many bytes.
     fn answer(text: &str, size: usize) -> (Vec<String>, Result<Reply>) {
         let (mut pieces, mut all) = (Pieces::default(), Vec::new());
         text.as_bytes().chunks(size).for_each(|bytes| pieces.take(bytes, &mut |text| all.push(text.to_owned())));

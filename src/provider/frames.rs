@@ -19,11 +19,11 @@ pub enum Framing {
 
 /// Why a stream cannot be cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bad {
+pub enum FrameError {
     /// There is no end to it.
     TooLong,
     /// It is not UTF-8.
-    NotText,
+    NotUtf8,
 }
 
 /// What has come of a stream, and is no frame yet.
@@ -66,26 +66,26 @@ impl Frames {
     ///
     /// # Errors
     /// Where the stream cannot be cut.
-    pub fn pop(&mut self) -> Result<Option<String>, Bad> {
+    pub fn pop(&mut self) -> Result<Option<String>, FrameError> {
         while let Some(line) = self.line()? {
             if let Some(frame) = self.take(&line) {
                 return Ok(Some(frame));
             }
         }
         let held = self.data.len() + self.buffer.len();
-        if held as u64 > MAX_ANSWER { Err(Bad::TooLong) } else { Ok(None) }
+        if held as u64 > MAX_ANSWER { Err(FrameError::TooLong) } else { Ok(None) }
     }
 
     /// The last frame, where the stream ended without the line end that closes it. It may be cut off.
     ///
     /// # Errors
     /// Where that is no text.
-    pub fn end(mut self) -> Result<Option<String>, Bad> {
+    pub fn end(mut self) -> Result<Option<String>, FrameError> {
         self.push(b"\n\n");
         self.pop()
     }
 
-    fn line(&mut self) -> Result<Option<String>, Bad> {
+    fn line(&mut self) -> Result<Option<String>, FrameError> {
         if self.after_return && self.start < self.buffer.len() {
             self.after_return = false;
             self.start += usize::from(self.buffer[self.start] == b'\n');
@@ -98,7 +98,7 @@ impl Frames {
             return Ok(None);
         };
         let end = self.seen + at;
-        let line = std::str::from_utf8(&self.buffer[self.start..end]).map_err(|_| Bad::NotText)?;
+        let line = std::str::from_utf8(&self.buffer[self.start..end]).map_err(|_| FrameError::NotUtf8)?;
         let line = line.strip_prefix('\u{feff}').filter(|_| self.is_first).unwrap_or(line).to_owned();
         self.is_first = false;
         self.after_return = self.buffer[end] == b'\r';
@@ -132,7 +132,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// The frames of a stream that comes in pieces of this size.
-    fn cut(framing: Framing, stream: &[u8], size: usize) -> Result<Vec<String>, Bad> {
+    fn cut(framing: Framing, stream: &[u8], size: usize) -> Result<Vec<String>, FrameError> {
         let mut frames = Frames::new(framing);
         let mut all = Vec::new();
         for piece in stream.chunks(size.max(1)) {
@@ -183,11 +183,11 @@ mod tests {
     fn what_has_no_end_is_too_long_and_what_is_no_text_is_said_so() {
         let long = vec![b'x'; usize::try_from(MAX_ANSWER).unwrap() + 1];
         for framing in [Framing::Events, Framing::Lines] {
-            assert_eq!(cut(framing, &long, 8192), Err(Bad::TooLong));
-            assert_eq!(cut(framing, b"data: \xff\n", 3), Err(Bad::NotText));
+            assert_eq!(cut(framing, &long, 8192), Err(FrameError::TooLong));
+            assert_eq!(cut(framing, b"data: \xff\n", 3), Err(FrameError::NotUtf8));
         }
         let lines = "data: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n".repeat(100_000);
-        assert_eq!(cut(Framing::Events, lines.as_bytes(), 8192), Err(Bad::TooLong));
+        assert_eq!(cut(Framing::Events, lines.as_bytes(), 8192), Err(FrameError::TooLong));
     }
 
     proptest! {

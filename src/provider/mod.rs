@@ -18,7 +18,7 @@ mod wire;
 
 pub use ollama::find as local_ollama;
 pub use openai::dialects;
-pub use probe::{Key, ModelStatus, base, key, look};
+pub use probe::{Key, ModelStatus, base, key, statuses};
 pub use tape::Tape;
 
 use crate::core::config::OFFLINE;
@@ -38,7 +38,7 @@ use std::time::Duration;
 /// The most text that an answer may have, in bytes.
 pub const MAX_ANSWER: u64 = 2 << 20;
 
-/// One question to one model.
+/// One call to one model.
 pub struct ModelCall<'a> {
     /// The workspace.
     pub workspace: &'a Workspace,
@@ -53,14 +53,14 @@ pub struct ModelCall<'a> {
     /// Hears of it as soon as nobody wants the answer any more.
     pub cancel: Option<&'a CancelToken<'a>>,
     /// Hears every piece of text as it comes.
-    pub heard: &'a mut dyn FnMut(&str),
-    /// What the question has taken, as far as it is known; also where there was no answer.
+    pub on_text: &'a mut dyn FnMut(&str),
+    /// What the call has taken, as far as it is known; also where there was no answer.
     pub charge: Charge,
     /// Whether it is written down, or answered by what was.
     pub tape: Tape,
 }
 
-/// What a question has taken.
+/// What a call has taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Charge {
     /// It never left this machine.
@@ -88,17 +88,17 @@ const PROVIDERS: &[(&str, Ask)] = &[
 /// # Errors
 /// `Config` where the model cannot be used as it is set up, `Unavailable` and `Later` where it may
 /// be there later, `Failed` where this request will never be answered.
-pub fn ask(question: &mut ModelCall) -> Result<Reply> {
-    let ask = named(question.chosen)?;
-    if question.workspace.record.is_some() && !question.chosen.is_free() {
-        question.tape = Tape::recording();
+pub fn ask(call: &mut ModelCall) -> Result<Reply> {
+    let ask = named(call.chosen)?;
+    if call.workspace.record.is_some() && !call.chosen.is_free() {
+        call.tape = Tape::recording();
     }
-    let answer = ask(question);
-    let kept = tape::save(question);
+    let answer = ask(call);
+    let kept = tape::save(call);
     let reply = answer?;
     kept?;
     if reply.usage != Usage::default() {
-        question.charge = Charge::Counted(reply.usage);
+        call.charge = Charge::Counted(reply.usage);
     }
     Ok(reply)
 }

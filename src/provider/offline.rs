@@ -12,19 +12,19 @@ use std::sync::LazyLock;
 static REMEMBER: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?is)^\s*(?:please\s+)?remember\s*(?::|\bthat\b)?\s*(.+)$").ok());
 
-pub(super) fn ask(question: &mut ModelCall) -> Result<Reply> {
-    question.workspace.say_once(
+pub(super) fn ask(call: &mut ModelCall) -> Result<Reply> {
+    call.workspace.say_once(
         "offline",
         "no model is configured, so the built-in offline one answers from memories/; set `model:` in claw.yaml",
     );
-    let messages = &question.request.messages;
+    let messages = &call.request.messages;
     let text = messages.last().map(Message::content).unwrap_or_default();
     let reply = if let Some(note) = told(text) {
-        let content = format!("Noted in {}", NotePlace::Daily.file(question.at));
+        let content = format!("Noted in {}", NotePlace::Daily.file(call.at));
         Reply { content, remember: vec![note], ..Reply::default() }
     } else {
-        let found = memory::search(question.workspace, text, 1)?.into_iter().next();
-        let content = match found.or_else(|| said(question)) {
+        let found = memory::search(call.workspace, text, 1)?.into_iter().next();
+        let content = match found.or_else(|| said(call)) {
             Some(line) if line.path.is_empty() => format!("you said: {}", line.text),
             Some(line) => format!("{} ({}:{})", line.text, line.path, line.number),
             None => {
@@ -33,7 +33,7 @@ pub(super) fn ask(question: &mut ModelCall) -> Result<Reply> {
         };
         Reply { content, ..Reply::default() }
     };
-    (question.heard)(&reply.content);
+    (call.on_text)(&reply.content);
     Ok(reply)
 }
 
@@ -43,9 +43,9 @@ fn told(text: &str) -> Option<String> {
     (!note.ends_with('?')).then(|| note.to_owned())
 }
 
-/// What the user said before in this session that answers the question.
-fn said(question: &ModelCall) -> Option<NoteLine> {
-    let (last, before) = question.request.messages.split_last()?;
+/// What the user said before in this session that answers the call.
+fn said(call: &ModelCall) -> Option<NoteLine> {
+    let (last, before) = call.request.messages.split_last()?;
     let lines: Vec<NoteLine> = before
         .iter()
         .enumerate()

@@ -29,7 +29,7 @@ pub enum ModelStatus {
     /// It needs nobody, or its program is there.
     Ready,
     /// It answers from a cassette.
-    Taped {
+    Replay {
         /// How many exchanges it has played.
         played: usize,
         /// How many there are.
@@ -45,7 +45,7 @@ pub enum ModelStatus {
     /// It cannot be used as it is set up (`Config`), or it is not there.
     Unusable(Fault),
     /// Its server was not asked, because nobody may be.
-    Unasked,
+    NotContacted,
 }
 
 /// Where a model's key comes from.
@@ -97,7 +97,7 @@ pub fn key(workspace: &Workspace, chosen: &ResolvedModel) -> Option<Key> {
 ///
 /// # Errors
 /// `Machine` where there can be no network at all.
-pub fn look(workspace: &Workspace, models: &[ResolvedModel], may_contact: bool) -> Result<Vec<ModelStatus>> {
+pub fn statuses(workspace: &Workspace, models: &[ResolvedModel], may_contact: bool) -> Result<Vec<ModelStatus>> {
     let all = models
         .iter()
         .map(|chosen| async move { one(workspace, chosen, may_contact).await.unwrap_or_else(ModelStatus::Unusable) });
@@ -114,7 +114,7 @@ async fn one(workspace: &Workspace, chosen: &ResolvedModel, may_contact: bool) -
             let cassette = chosen.model.cassette.as_deref().unwrap_or_default();
             let (played, all) = cassette::standing(workspace, cassette).map_err(with_name)?;
             if played < all {
-                return Ok(ModelStatus::Taped { played, all });
+                return Ok(ModelStatus::Replay { played, all });
             }
             Err(with_name(Fault::new(Kind::Unavailable, format!("all {all} exchanges are played"))))
         }
@@ -125,7 +125,7 @@ async fn one(workspace: &Workspace, chosen: &ResolvedModel, may_contact: bool) -
                 return Err(Fault::config(format!("model {}: `model` is missing", chosen.name)));
             }
             if !may_contact {
-                return Ok(ModelStatus::Unasked);
+                return Ok(ModelStatus::NotContacted);
             }
             let began = Instant::now();
             let asked = timeout(PATIENCE, list(workspace, chosen, wire, key.as_deref())).await;

@@ -9,13 +9,13 @@ use crate::provider::tape::Tape;
 use crate::provider::{Charge, ModelCall, named};
 use crate::store::cassette;
 
-pub(super) fn ask(question: &mut ModelCall) -> Result<Reply> {
-    let chosen = question.chosen;
+pub(super) fn ask(call: &mut ModelCall) -> Result<Reply> {
+    let chosen = call.chosen;
     let with_name = |fault: Fault| Fault { message: format!("model {}: {}", chosen.name, fault.message), ..fault };
     let Some(cassette) = &chosen.model.cassette else {
         return Err(with_name(Fault::config("`cassette` is missing")));
     };
-    let playing = cassette::play(question.workspace, cassette).map_err(with_name)?;
+    let playing = cassette::play(call.workspace, cassette).map_err(with_name)?;
     // As it was set up then; what is said of it now comes first.
     let mut model = playing.exchange.model().map_err(with_name)?;
     model.merge(&Model { provider: None, cassette: None, ..chosen.model.clone() });
@@ -28,16 +28,16 @@ pub(super) fn ask(question: &mut ModelCall) -> Result<Reply> {
         model: then.model.model.clone(),
         temperature: then.model.temperature,
         max_tokens: then.model.max_tokens,
-        ..question.request.clone()
+        ..call.request.clone()
     };
     ask(&mut ModelCall {
-        workspace: question.workspace,
+        workspace: call.workspace,
         chosen: &then,
         request: &request,
-        at: question.at,
-        lane: question.lane,
-        cancel: question.cancel,
-        heard: &mut *question.heard,
+        at: call.at,
+        lane: call.lane,
+        cancel: call.cancel,
+        on_text: &mut *call.on_text,
         charge: Charge::Nothing,
         tape: Tape::playing(playing),
     })

@@ -1,4 +1,4 @@
-//! What stands between a question and whoever answers it: nothing, somebody who writes everything down, or a
+//! What stands between a call and whoever answers it: nothing, somebody who writes everything down, or a
 //! cassette that answers in their place.
 
 use crate::core::fault::{Fault, Result};
@@ -69,13 +69,13 @@ impl Tape {
 ///
 /// # Errors
 /// `Failed` where something else is asked than what was recorded, with all that differs.
-pub(super) fn answer(question: &ModelCall, asked: &RecordedRequest) -> Result<Option<Response>> {
-    let TapeState::Playing(playing) = &question.tape.0 else { return Ok(None) };
-    let secrets = Secrets::with(question.workspace, &question.chosen.model)?;
-    let body = cassette::hidden(homeless(question, asked.body.clone()), &|text| secrets.hide(text));
+pub(super) fn answer(call: &ModelCall, asked: &RecordedRequest) -> Result<Option<Response>> {
+    let TapeState::Playing(playing) = &call.tape.0 else { return Ok(None) };
+    let secrets = Secrets::with(call.workspace, &call.chosen.model)?;
+    let body = cassette::hidden(homeless(call, asked.body.clone()), &|text| secrets.hide(text));
     playing.exchange.is_asked(&RecordedRequest { body, ..asked.clone() }).map_err(|fault| {
         let (number, all) = playing.place;
-        let what = format!("model {}: exchange {number} of {all}: {}", question.chosen.name, fault.message);
+        let what = format!("model {}: exchange {number} of {all}: {}", call.chosen.name, fault.message);
         Fault { message: what, ..fault }
     })?;
     playing.advance()?;
@@ -83,35 +83,34 @@ pub(super) fn answer(question: &ModelCall, asked: &RecordedRequest) -> Result<Op
 }
 
 /// What is asked, without where the workspace lies: in another folder the same is asked.
-fn homeless(question: &ModelCall, body: Value) -> Value {
-    let workspace = question.workspace;
+fn homeless(call: &ModelCall, body: Value) -> Value {
+    let workspace = call.workspace;
     let roots = [workspace.real_root(), workspace.root.clone()].map(|root| root.display().to_string());
     let roots: Vec<String> = roots.into_iter().filter(|root| root.len() > 1).collect();
     cassette::hidden(body, &|text| roots.iter().fold(text, |text, root| text.replace(root, "{{workspace}}")))
 }
 
-/// Writes down what was recorded while a question was asked.
+/// Writes down what was recorded while a call was asked.
 ///
 /// # Errors
 /// Where the disk cannot.
-pub(super) fn save(question: &mut ModelCall) -> Result<()> {
-    let (TapeState::Recording(all), Some(path)) = (std::mem::take(&mut question.tape.0), &question.workspace.record)
-    else {
+pub(super) fn save(call: &mut ModelCall) -> Result<()> {
+    let (TapeState::Recording(all), Some(path)) = (std::mem::take(&mut call.tape.0), &call.workspace.record) else {
         return Ok(());
     };
-    let secrets = Secrets::with(question.workspace, &question.chosen.model)?;
+    let secrets = Secrets::with(call.workspace, &call.chosen.model)?;
     for (request, response) in all {
-        let request = RecordedRequest { body: homeless(question, request.body), ..request };
+        let request = RecordedRequest { body: homeless(call, request.body), ..request };
         let exchange = RecordedExchange {
             v: VERSION,
-            at: question.workspace.world.now().timestamp(),
-            session: question.lane.name.clone(),
-            name: question.chosen.name.clone(),
-            model: cassette::settings(&question.chosen.model),
+            at: call.workspace.world.now().timestamp(),
+            session: call.lane.name.clone(),
+            name: call.chosen.name.clone(),
+            model: cassette::settings(&call.chosen.model),
             request,
             response,
         };
-        append(question.workspace, path, &exchange.hidden(&|text| secrets.hide(text)))?;
+        append(call.workspace, path, &exchange.hidden(&|text| secrets.hide(text)))?;
     }
     Ok(())
 }

@@ -1,13 +1,13 @@
 //! One exchange over HTTP, for every protocol that has one: the request is sent, and the answer read as it comes,
-//! bounded in size and in silence. A protocol is a table: where it is asked, how a question is put, and how a
+//! bounded in size and in silence. A protocol is a table: where it is asked, how a call is put, and how a
 //! frame of the answer is taken in.
 
 use crate::core::config::resolved_model::ResolvedModel;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::cassette::{RecordedRequest as Asked, Response as Recorded};
 use crate::core::model::{Reply, Usage};
-use crate::provider::answer::{Answer, Broken};
-use crate::provider::frames::{Bad, Frames, Framing};
+use crate::provider::answer::{Answer, AnswerError};
+use crate::provider::frames::{FrameError, Frames, Framing};
 use crate::provider::source::Source;
 use crate::provider::tape::{self, Tape};
 use crate::provider::{Charge, MAX_ANSWER, ModelCall, http, limit};
@@ -23,7 +23,7 @@ use tokio::time::timeout;
 
 /// A protocol.
 pub(super) struct Wire {
-    /// Where a question goes, by the base URL of the settings.
+    /// Where a call goes, by the base URL of the settings.
     pub(super) url: fn(Option<&str>, &World) -> String,
     /// How that ends, and how it ends where the list of models is.
     pub(super) list: (&'static str, &'static str),
@@ -31,13 +31,13 @@ pub(super) struct Wire {
     pub(super) key: Option<&'static str>,
     /// The headers, beside those of every request.
     pub(super) headers: &'static [(&'static str, Header)],
-    /// The question.
+    /// The call.
     pub(super) body: fn(&ModelCall) -> Result<Value>,
     /// Takes a frame in; true behind the last one.
     pub(super) take: Take,
 }
 
-type Take = fn(&mut Answer, &str, &mut dyn FnMut(&str)) -> std::result::Result<bool, Broken>;
+type Take = fn(&mut Answer, &str, &mut dyn FnMut(&str)) -> std::result::Result<bool, AnswerError>;
 
 /// What stands in a header.
 pub(super) enum Header {
@@ -47,26 +47,26 @@ pub(super) enum Header {
     Key(&'static str),
 }
 
-/// Asks a question in a protocol.
-pub(super) fn ask(question: &mut ModelCall, wire: &Wire) -> Result<Reply> {
-    let chosen = question.chosen;
+/// Asks a call in a protocol.
+pub(super) fn ask(call: &mut ModelCall, wire: &Wire) -> Result<Reply> {
+    let chosen = call.chosen;
     let name = &chosen.name;
     let base = chosen.model.api_base.as_deref().map(|base| base.trim_end_matches('/'));
-    let url = (wire.url)(base, &question.workspace.world);
-    let asked = Asked { method: "POST".to_owned(), path: path(&url), body: (wire.body)(question)? };
-    let recorded = tape::answer(question, &asked)?;
+    let url = (wire.url)(base, &call.workspace.world);
+    let asked = Asked { method: "POST".to_owned(), path: path(&url), body: (wire.body)(call)? };
+    let recorded = tape::answer(call, &asked)?;
     // Nobody is asked who would want to see a key.
-    let key = if recorded.is_some() { None } else { key(question.workspace, chosen, wire)? };
-    let (stop, whole) = (question.cancel.and_then(CancelToken::stop_fd), limit(chosen.model.timeout, 600));
+    let key = if recorded.is_some() { None } else { key(call.workspace, chosen, wire)? };
+    let (stop, whole) = (call.cancel.and_then(CancelToken::stop_fd), limit(chosen.model.timeout, 600));
     let exchange = async {
         let key = key.as_deref();
         let source = if let Some(recorded) = recorded {
             Source::recorded(&recorded)?
         } else {
             let post = http::client(name, &chosen.model, &url)?.post(&url).headers(headers(wire, name, key)?);
-            send(post, &asked, question, key).await?
+            send(post, &asked, call, key).await?
         };
-        hear(source, wire, question, key).await
+        hear(source, wire, call, key).await
     };
     http::block_on(stop, async {
         timeout(whole, exchange).await.unwrap_or_else(|_| {
@@ -87,9 +87,9 @@ pub(super) fn key(workspace: &Workspace, chosen: &ResolvedModel, wire: &Wire) ->
 }
 
 /// The provider's name of the model that is asked.
-pub(super) fn model<'a>(question: &ModelCall<'a>) -> Result<&'a str> {
-    let missing = || Fault::config(format!("model {}: `model` is missing", question.chosen.name));
-    question.request.model.as_deref().ok_or_else(missing)
+pub(super) fn model<'a>(call: &ModelCall<'a>) -> Result<&'a str> {
+    let missing = || Fault::config(format!("model {}: `model` is missing", call.chosen.name));
+    call.request.model.as_deref().ok_or_else(missing)
 }
 
 pub(super) fn headers(wire: &Wire, name: &str, key: Option<&str>) -> Result<HeaderMap> {
@@ -114,43 +114,43 @@ fn path(url: &str) -> String {
 }
 
 /// Asks the server.
-async fn send(post: RequestBuilder, asked: &Asked, question: &mut ModelCall<'_>, key: Option<&str>) -> Result<Source> {
-    let name = &question.chosen.name;
-    let first = limit(question.chosen.model.first_token_timeout, 120);
-    question.charge = Charge::Unknown;
+async fn send(post: RequestBuilder, asked: &Asked, call: &mut ModelCall<'_>, key: Option<&str>) -> Result<Source> {
+    let name = &call.chosen.name;
+    let first = limit(call.chosen.model.first_token_timeout, 120);
+    call.charge = Charge::Unknown;
     let sent = timeout(first, post.json(&asked.body).send()).await.map_err(|_| silent(name, first))?;
     let response = sent.map_err(|e| {
         if e.is_connect() || e.is_builder() {
-            question.charge = Charge::Nothing;
+            call.charge = Charge::Nothing;
         }
         http::failed(name, &e, key)
     })?;
     let headers = response.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-    question.tape.begin(asked, Recorded::new(response.status().as_u16(), headers));
+    call.tape.begin(asked, Recorded::new(response.status().as_u16(), headers));
     Ok(Source::server(response))
 }
 
 /// Reads what is answered.
-async fn hear(source: Source, wire: &Wire, question: &mut ModelCall<'_>, key: Option<&str>) -> Result<Reply> {
-    let name = question.chosen.name.clone();
-    let first = limit(question.chosen.model.first_token_timeout, 120);
+async fn hear(source: Source, wire: &Wire, call: &mut ModelCall<'_>, key: Option<&str>) -> Result<Reply> {
+    let name = call.chosen.name.clone();
+    let first = limit(call.chosen.model.first_token_timeout, 120);
     let status = source.status;
     let is_success = (200..300).contains(&status);
     if let Some(framing) = framing(&source.headers).filter(|_| is_success) {
-        return streamed(source, framing, wire, question, key).await;
+        return streamed(source, framing, wire, call, key).await;
     }
     let headers = source.headers.clone();
-    let (body, end) = whole(source, &mut question.tape, &name, first, key).await;
+    let (body, end) = whole(source, &mut call.tape, &name, first, key).await;
     if !is_success {
         // What it refuses with is in the status; the words may be cut off.
-        question.charge = Charge::Counted(Usage::default());
-        let now = question.workspace.world.now().timestamp();
+        call.charge = Charge::Counted(Usage::default());
+        let now = call.workspace.world.now().timestamp();
         return Err(http::refused(&name, status, &headers, &body, key, now));
     }
     end?;
     let mut answer = Answer::default();
-    (wire.take)(&mut answer, &body, question.heard).map_err(|why| broken(&name, why, &body, key))?;
-    answer.finish(question)
+    (wire.take)(&mut answer, &body, call.on_text).map_err(|why| broken(&name, why, &body, key))?;
+    answer.finish(call)
 }
 
 /// How the body is cut, if it is a stream.
@@ -189,20 +189,20 @@ async fn streamed(
     mut source: Source,
     framing: Framing,
     wire: &Wire,
-    question: &mut ModelCall<'_>,
+    call: &mut ModelCall<'_>,
     key: Option<&str>,
 ) -> Result<Reply> {
-    let name = question.chosen.name.clone();
-    let idle = limit(question.chosen.model.idle_timeout, 60);
-    let first = limit(question.chosen.model.first_token_timeout, 120);
+    let name = call.chosen.name.clone();
+    let idle = limit(call.chosen.model.idle_timeout, 60);
+    let first = limit(call.chosen.model.first_token_timeout, 120);
     let unfit = |bad| match bad {
-        Bad::TooLong => too_long(&name),
-        Bad::NotText => nonsense(&name, "its stream is not UTF-8 text"),
+        FrameError::TooLong => too_long(&name),
+        FrameError::NotUtf8 => nonsense(&name, "its stream is not UTF-8 text"),
     };
     let mut frames = Frames::new(framing);
     let mut answer = Answer::default();
     let mut take = |answer: &mut Answer, frame: &str| {
-        (wire.take)(answer, frame, question.heard).map_err(|why| broken(&name, why, frame, key))
+        (wire.take)(answer, frame, call.on_text).map_err(|why| broken(&name, why, frame, key))
     };
     'stream: loop {
         // Servers begin with empty pieces long before the first word. A comment is no word either: what only
@@ -213,7 +213,7 @@ async fn streamed(
                 if let Some(frame) = frames.pop().map_err(unfit)? {
                     return Ok::<_, Fault>(Some(frame));
                 }
-                match source.next(&mut question.tape, &name, key).await? {
+                match source.next(&mut call.tape, &name, key).await? {
                     Some(bytes) => frames.push(&bytes),
                     None => return Ok(None),
                 }
@@ -233,34 +233,34 @@ async fn streamed(
             }
         }
     }
-    answer.finish(question)
+    answer.finish(call)
 }
 
 /// What a stream that comes in pieces of `size` bytes means to a protocol, in words: the text, the calls with their
 /// arguments, and how it ended; nothing where it is broken. For the fuzzers.
 pub(super) fn dissect(wire: &Wire, framing: Framing, stream: &[u8], size: usize) -> Option<String> {
-    let (mut frames, mut answer, mut heard) = (Frames::new(framing), Answer::default(), String::new());
+    let (mut frames, mut answer, mut on_text) = (Frames::new(framing), Answer::default(), String::new());
     'stream: for piece in stream.chunks(size.max(1)).chain([&b"\n\n"[..]]) {
         frames.push(piece);
         while let Some(frame) = frames.pop().ok()? {
-            if (wire.take)(&mut answer, &frame, &mut |text| heard += text).ok()? {
+            if (wire.take)(&mut answer, &frame, &mut |text| on_text += text).ok()? {
                 break 'stream;
             }
         }
     }
     let calls: Vec<_> = answer.parts.iter().map(|part| (&part.name, &part.arguments)).collect();
-    (heard == answer.content).then(|| format!("{heard:?} {calls:?} {:?}", answer.end))
+    (on_text == answer.content).then(|| format!("{on_text:?} {calls:?} {:?}", answer.end))
 }
 
-fn broken(name: &str, why: Broken, frame: &str, key: Option<&str>) -> Fault {
+fn broken(name: &str, why: AnswerError, frame: &str, key: Option<&str>) -> Fault {
     match why {
-        Broken::Nonsense => {
+        AnswerError::Invalid => {
             // Hidden before it is cut: half a key is a secret too.
             let shown: String = http::hide(frame, key).chars().take(80).collect();
             nonsense(name, &format!("`{}`", shown.escape_debug()))
         }
-        Broken::Said(error) => http::broken_off(name, &error, key),
-        Broken::TooLong => too_long(name),
+        AnswerError::Reported(error) => http::broken_off(name, &error, key),
+        AnswerError::TooLong => too_long(name),
     }
 }
 

@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 /// The fewest tokens that a model may think with.
 const LEAST: u32 = 1024;
 
-pub(super) fn of(question: &ModelCall) -> Result<Value> {
-    let request = question.request;
-    let model = wire::model(question)?;
+pub(super) fn of(call: &ModelCall) -> Result<Value> {
+    let request = call.request;
+    let model = wire::model(call)?;
     let generation = Generation::of(model);
-    let thinks = thinks(question.chosen.model.thinking.as_ref(), generation, &request.messages);
+    let thinks = thinks(call.chosen.model.thinking.as_ref(), generation, &request.messages);
     let answer = request.max_tokens.unwrap_or(generation.longest_answer());
     let mut body = json!({
         "model": model,

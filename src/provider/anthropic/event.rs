@@ -1,7 +1,7 @@
 //! An event of a streamed message, or a whole message. Blocks are told apart by their numbers.
 
 use crate::core::model::Usage;
-use crate::provider::answer::{Answer, Broken, PartialCall, Stop};
+use crate::provider::answer::{Answer, AnswerError, PartialCall, StopReason};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -42,24 +42,24 @@ struct AnthropicUsage {
 }
 
 /// Takes a frame in; true behind the last one.
-pub(super) fn take(answer: &mut Answer, frame: &str, heard: &mut dyn FnMut(&str)) -> Result<bool, Broken> {
-    let event: AnthropicEvent = serde_json::from_str(frame).map_err(|_| Broken::Nonsense)?;
+pub(super) fn take(answer: &mut Answer, frame: &str, on_text: &mut dyn FnMut(&str)) -> Result<bool, AnswerError> {
+    let event: AnthropicEvent = serde_json::from_str(frame).map_err(|_| AnswerError::Invalid)?;
     let counted = event.usage.or(event.message.and_then(|message| message.usage));
     if let Some(tokens) = counted {
         count(&mut answer.usage, &tokens);
     }
     match event.kind.as_str() {
-        "error" => return Err(Broken::Said(event.error)),
-        "content_block_start" => begin(answer, event.index, event.content_block, heard),
-        "content_block_delta" => go_on(answer, event.index, &event.delta, heard),
+        "error" => return Err(AnswerError::Reported(event.error)),
+        "content_block_start" => begin(answer, event.index, event.content_block, on_text),
+        "content_block_delta" => go_on(answer, event.index, &event.delta, on_text),
         "message_delta" => end(answer, event.delta["stop_reason"].as_str()),
         "message_stop" => {
-            answer.end.get_or_insert(Stop::Whole);
+            answer.end.get_or_insert(StopReason::Whole);
             return Ok(true);
         }
         "message" => {
             for (index, block) in event.content.into_iter().flatten().enumerate() {
-                begin(answer, Some(index), block, heard);
+                begin(answer, Some(index), block, on_text);
             }
             end(answer, event.stop_reason.as_deref().or(Some("end_turn")));
         }
@@ -79,10 +79,10 @@ fn count(usage: &mut Usage, tokens: &AnthropicUsage) {
     usage.output = tokens.output.unwrap_or(usage.output);
 }
 
-fn begin(answer: &mut Answer, index: Option<usize>, block: Value, heard: &mut dyn FnMut(&str)) {
+fn begin(answer: &mut Answer, index: Option<usize>, block: Value, on_text: &mut dyn FnMut(&str)) {
     let text = |name: &str| block[name].as_str().unwrap_or_default().to_owned();
     match block["type"].as_str() {
-        Some("text") => answer.say(&text("text"), heard),
+        Some("text") => answer.say(&text("text"), on_text),
         Some("tool_use") => {
             // The arguments follow, unless they stand here already.
             let whole = block["input"].as_object().filter(|input| !input.is_empty());
@@ -91,27 +91,27 @@ fn begin(answer: &mut Answer, index: Option<usize>, block: Value, heard: &mut dy
         }
         Some("thinking" | "redacted_thinking") => {
             answer.kept += block.to_string().len();
-            let musing = answer.musing(index);
-            musing.text = text("thinking");
-            musing.payload = block;
+            let thought = answer.thought(index);
+            thought.text = text("thinking");
+            thought.payload = block;
         }
         _ => {}
     }
 }
 
-fn go_on(answer: &mut Answer, index: Option<usize>, delta: &Value, heard: &mut dyn FnMut(&str)) {
+fn go_on(answer: &mut Answer, index: Option<usize>, delta: &Value, on_text: &mut dyn FnMut(&str)) {
     let text = |name: &str| delta[name].as_str().unwrap_or_default();
     match delta["type"].as_str() {
-        Some("text_delta") => answer.say(text("text"), heard),
+        Some("text_delta") => answer.say(text("text"), on_text),
         Some("input_json_delta") => {
             if let Some(part) = answer.parts.iter_mut().rfind(|part| part.index == index) {
                 part.arguments += text("partial_json");
             }
         }
-        Some("thinking_delta") => answer.musing(index).text += text("thinking"),
+        Some("thinking_delta") => answer.thought(index).text += text("thinking"),
         Some("signature_delta") => {
             answer.kept += text("signature").len();
-            answer.musing(index).payload["signature"] = json!(text("signature"));
+            answer.thought(index).payload["signature"] = json!(text("signature"));
         }
         _ => {}
     }
@@ -120,15 +120,15 @@ fn go_on(answer: &mut Answer, index: Option<usize>, delta: &Value, heard: &mut d
 fn end(answer: &mut Answer, reason: Option<&str>) {
     answer.end = match reason {
         None => answer.end,
-        Some("max_tokens") => Some(Stop::Length),
-        Some("model_context_window_exceeded") => Some(Stop::Window),
-        Some("refusal") => Some(Stop::Declined),
+        Some("max_tokens") => Some(StopReason::Length),
+        Some("model_context_window_exceeded") => Some(StopReason::Window),
+        Some("refusal") => Some(StopReason::Declined),
         // `end_turn`, `tool_use`, `stop_sequence`; `pause_turn` is for the service's own tools, of which there
         // are none here.
-        Some(_) => Some(Stop::Whole),
+        Some(_) => Some(StopReason::Whole),
     };
-    for musing in answer.musings.iter_mut().filter(|musing| musing.payload["type"] == "thinking") {
-        musing.payload["thinking"] = json!(musing.text);
+    for thought in answer.thoughts.iter_mut().filter(|thought| thought.payload["type"] == "thinking") {
+        thought.payload["thinking"] = json!(thought.text);
     }
 }
 
@@ -167,9 +167,9 @@ mod tests {
             json!({"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 30}}),
             json!({"type": "message_stop"}),
         ]);
-        assert_eq!((&answer.content[..], &said[..], answer.end), ("I look.", "I look.", Some(Stop::Whole)));
+        assert_eq!((&answer.content[..], &said[..], answer.end), ("I look.", "I look.", Some(StopReason::Whole)));
         assert_eq!(answer.usage, Usage { input: 130, output: 30, cached: 100, cache_write: 20 });
-        let payloads: Vec<&Value> = answer.musings.iter().map(|musing| &musing.payload).collect();
+        let payloads: Vec<&Value> = answer.thoughts.iter().map(|thought| &thought.payload).collect();
         let whole = json!({"type": "thinking", "thinking": "I see", "signature": "sig"});
         assert_eq!(payloads, [&whole, &json!({"type": "redacted_thinking", "data": "x"})]);
         assert_eq!((&answer.parts[0].name[..], &answer.parts[0].arguments[..]), ("read", "{\"path\": 1}"));
@@ -178,12 +178,12 @@ mod tests {
     #[test]
     fn reasons_mean_what_they_say() {
         let cases = [
-            ("end_turn", Stop::Whole),
-            ("pause_turn", Stop::Whole),
-            ("max_tokens", Stop::Length),
-            ("refusal", Stop::Declined),
-            ("model_context_window_exceeded", Stop::Window),
-            ("something_new", Stop::Whole),
+            ("end_turn", StopReason::Whole),
+            ("pause_turn", StopReason::Whole),
+            ("max_tokens", StopReason::Length),
+            ("refusal", StopReason::Declined),
+            ("model_context_window_exceeded", StopReason::Window),
+            ("something_new", StopReason::Whole),
         ];
         for (reason, end) in cases {
             let delta = json!({"type": "message_delta", "delta": {"stop_reason": reason}});

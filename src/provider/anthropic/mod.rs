@@ -25,6 +25,6 @@ pub(super) const WIRE: Wire = Wire {
     take: event::take,
 };
 
-pub(super) fn ask(question: &mut ModelCall) -> Result<Reply> {
-    wire::ask(question, &WIRE)
+pub(super) fn ask(call: &mut ModelCall) -> Result<Reply> {
+    wire::ask(call, &WIRE)
 }

@@ -6,16 +6,16 @@ use crate::core::model::{Call, Message};
 use crate::provider::{ModelCall, wire};
 use serde_json::{Map, Value, json};
 
-pub(super) fn of(question: &ModelCall) -> Result<Value> {
-    let (request, settings) = (question.request, &question.chosen.model);
+pub(super) fn of(call: &ModelCall) -> Result<Value> {
+    let (request, settings) = (call.request, &call.chosen.model);
     let mut messages = vec![json!({"role": "system", "content": request.system})];
     let turn = request.messages.iter().rposition(|message| matches!(message, Message::User { .. }));
     messages.extend(request.messages.iter().enumerate().map(|(n, said)| message(said, Some(n) > turn)));
     let mut body = json!({
-        "model": wire::model(question)?,
+        "model": wire::model(call)?,
         "messages": messages,
         "stream": true,
-        // Rather an error than an answer to half of a question. Older servers do not know these.
+        // Rather an error than an answer to half of a call. Older servers do not know these.
         "truncate": false,
         "shift": false,
     });

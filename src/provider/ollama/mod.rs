@@ -28,10 +28,10 @@ pub(super) const WIRE: Wire = Wire {
     take: piece::take,
 };
 
-pub(super) fn ask(question: &mut ModelCall) -> Result<Reply> {
-    let reply = wire::ask(question, &WIRE)?;
-    if let Some(what) = left_out(question.request, &reply, question.chosen.model.num_ctx) {
-        question.workspace.world.say(&format!("model {}: {what}", question.chosen.name));
+pub(super) fn ask(call: &mut ModelCall) -> Result<Reply> {
+    let reply = wire::ask(call, &WIRE)?;
+    if let Some(what) = left_out(call.request, &reply, call.chosen.model.num_ctx) {
+        call.workspace.world.say(&format!("model {}: {what}", call.chosen.name));
     }
     Ok(reply)
 }

@@ -1,7 +1,7 @@
 //! A line of a streamed answer, or a whole one: the same object.
 
 use crate::core::model::Usage;
-use crate::provider::answer::{Answer, Broken, PartialCall, Stop};
+use crate::provider::answer::{Answer, AnswerError, PartialCall, StopReason};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -41,16 +41,16 @@ struct OllamaFunction {
 }
 
 /// Takes a frame in; true behind the last one.
-pub(super) fn take(answer: &mut Answer, frame: &str, heard: &mut dyn FnMut(&str)) -> Result<bool, Broken> {
-    let piece: OllamaChunk = serde_json::from_str(frame).map_err(|_| Broken::Nonsense)?;
+pub(super) fn take(answer: &mut Answer, frame: &str, on_text: &mut dyn FnMut(&str)) -> Result<bool, AnswerError> {
+    let piece: OllamaChunk = serde_json::from_str(frame).map_err(|_| AnswerError::Invalid)?;
     if !piece.error.is_null() {
-        return Err(Broken::Said(piece.error));
+        return Err(AnswerError::Reported(piece.error));
     }
     let said = piece.message.unwrap_or_default();
     if let Some(thought) = said.thinking.filter(|thought| !thought.is_empty()) {
-        answer.musing(None).text += &thought;
+        answer.thought(None).text += &thought;
     }
-    answer.say(&said.content.unwrap_or_default(), heard);
+    answer.say(&said.content.unwrap_or_default(), on_text);
     for call in said.tool_calls.into_iter().flatten() {
         // Each comes whole.
         let arguments = match call.function.arguments {
@@ -62,7 +62,8 @@ pub(super) fn take(answer: &mut Answer, frame: &str, heard: &mut dyn FnMut(&str)
         answer.parts.push(PartialCall { index: None, id, name: call.function.name, arguments });
     }
     if piece.done {
-        answer.end = Some(if piece.done_reason.as_deref() == Some("length") { Stop::Length } else { Stop::Whole });
+        answer.end =
+            Some(if piece.done_reason.as_deref() == Some("length") { StopReason::Length } else { StopReason::Whole });
         answer.usage = Usage {
             input: piece.prompt_eval_count.unwrap_or_default(),
             output: piece.eval_count.unwrap_or_default(),
@@ -95,8 +96,8 @@ mod tests {
             r#"{"message":{"content":""},"done":true,"done_reason":"stop","prompt_eval_count":26,"eval_count":9}"#,
         ]);
         assert_eq!(
-            (&answer.musings[0].text[..], &answer.content[..], answer.end),
-            ("I see", "Both.", Some(Stop::Whole))
+            (&answer.thoughts[0].text[..], &answer.content[..], answer.end),
+            ("I see", "Both.", Some(StopReason::Whole))
         );
         let calls: Vec<(&str, &str)> = answer.parts.iter().map(|part| (&part.name[..], &part.arguments[..])).collect();
         assert_eq!(calls, [("read", r#"{"path":"a"}"#), ("list", "{}"), ("now", "{}")]);
@@ -107,10 +108,10 @@ mod tests {
     fn an_answer_that_may_not_be_longer_says_so_and_an_error_is_no_answer() {
         assert_eq!(
             taken(&[r#"{"message":{"content":"a"},"done":true,"done_reason":"length"}"#]).end,
-            Some(Stop::Length)
+            Some(StopReason::Length)
         );
-        assert_eq!(taken(&[r#"{"message":{"content":"a"},"done":true}"#]).end, Some(Stop::Whole));
+        assert_eq!(taken(&[r#"{"message":{"content":"a"},"done":true}"#]).end, Some(StopReason::Whole));
         let error = take(&mut Answer::default(), r#"{"error":"llama runner has died"}"#, &mut |_| {});
-        assert!(matches!(error, Err(Broken::Said(Value::String(_)))));
+        assert!(matches!(error, Err(AnswerError::Reported(Value::String(_)))));
     }
 }

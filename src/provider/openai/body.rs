@@ -7,10 +7,10 @@ use crate::provider::openai::dialect::{self, Dialect, Echo};
 use crate::provider::{ModelCall, wire};
 use serde_json::{Value, json};
 
-pub(super) fn of(question: &ModelCall) -> Result<Value> {
-    let (request, settings) = (question.request, &question.chosen.model);
-    let model = wire::model(question)?;
-    let dialect = dialect::of(&question.chosen.name, settings, settings.api_base.as_deref().unwrap_or(BASE))?;
+pub(super) fn of(call: &ModelCall) -> Result<Value> {
+    let (request, settings) = (call.request, &call.chosen.model);
+    let model = wire::model(call)?;
+    let dialect = dialect::of(&call.chosen.name, settings, settings.api_base.as_deref().unwrap_or(BASE))?;
     let mut messages = vec![json!({"role": dialect.prompt, "content": request.system})];
     messages.extend(request.messages.iter().map(|said| message(dialect, said)));
     let mut body = json!({"model": model, "messages": messages, "stream": true});

@@ -2,7 +2,7 @@
 //! thoughts and counts come in as many shapes as there are servers (`tests/fixtures/openai`).
 
 use crate::core::model::{Call, Usage};
-use crate::provider::answer::{Answer, Broken, PartialCall, Stop};
+use crate::provider::answer::{Answer, AnswerError, PartialCall, StopReason};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -98,7 +98,7 @@ impl From<OpenAiUsage> for Usage {
 }
 
 /// What servers write as `finish_reason`, where it is not that all is said. One that nobody knows says that.
-const REASONS: &[(&str, Option<Stop>)] = &[
+const REASONS: &[(&str, Option<StopReason>)] = &[
     // Some send it with every piece.
     ("", None),
     // vLLM and SGLang: whoever ran the model has given up; DeepSeek, Zhipu, OpenRouter the same.
@@ -106,43 +106,43 @@ const REASONS: &[(&str, Option<Stop>)] = &[
     ("insufficient_system_resource", None),
     ("network_error", None),
     ("error", None),
-    ("length", Some(Stop::Length)),
-    ("max_tokens", Some(Stop::Length)),
-    ("model_context_window_exceeded", Some(Stop::Window)),
-    ("content_filter", Some(Stop::Declined)),
-    ("sensitive", Some(Stop::Declined)),
+    ("length", Some(StopReason::Length)),
+    ("max_tokens", Some(StopReason::Length)),
+    ("model_context_window_exceeded", Some(StopReason::Window)),
+    ("content_filter", Some(StopReason::Declined)),
+    ("sensitive", Some(StopReason::Declined)),
 ];
 
 /// Takes a frame in; true behind the last one.
-pub(super) fn take(answer: &mut Answer, frame: &str, heard: &mut dyn FnMut(&str)) -> Result<bool, Broken> {
+pub(super) fn take(answer: &mut Answer, frame: &str, on_text: &mut dyn FnMut(&str)) -> Result<bool, AnswerError> {
     if frame.trim() == "[DONE]" {
-        answer.end.get_or_insert(Stop::Whole);
+        answer.end.get_or_insert(StopReason::Whole);
         return Ok(true);
     }
-    let chunk: OpenAiChunk = serde_json::from_str(frame).map_err(|_| Broken::Nonsense)?;
+    let chunk: OpenAiChunk = serde_json::from_str(frame).map_err(|_| AnswerError::Invalid)?;
     if let Some(error) = chunk.error.filter(|e| !e.is_null()) {
-        return Err(Broken::Said(error));
+        return Err(AnswerError::Reported(error));
     }
     let is_last = chunk.choices.as_ref().is_none_or(Vec::is_empty) && chunk.usage.is_some() && answer.has_begun();
     let mut tokens = chunk.usage.or(chunk.x_groq.and_then(|groq| groq.usage));
     for choice in chunk.choices.into_iter().flatten() {
         if let Some(error) = choice.error.filter(|e| !e.is_null()) {
-            return Err(Broken::Said(error));
+            return Err(AnswerError::Reported(error));
         }
         let is_whole = choice.message.is_some();
-        said(answer, choice.delta.or(choice.message).unwrap_or_default(), heard);
+        said(answer, choice.delta.or(choice.message).unwrap_or_default(), on_text);
         let reason = choice.finish_reason;
         let known = REASONS.iter().find(|(name, _)| reason.as_deref() == Some(name)).map(|(_, end)| *end);
         answer.end = match known {
             Some(end) => end.or(answer.end),
-            None if is_whole || reason.is_some() => Some(Stop::Whole),
+            None if is_whole || reason.is_some() => Some(StopReason::Whole),
             None => answer.end,
         };
         tokens = tokens.or(choice.usage);
     }
     // The count comes behind everything else: who sends it has said all, also where no reason was given.
     if is_last {
-        answer.end.get_or_insert(Stop::Whole);
+        answer.end.get_or_insert(StopReason::Whole);
     }
     if let Some(tokens) = tokens {
         answer.usage = tokens.into();
@@ -150,22 +150,22 @@ pub(super) fn take(answer: &mut Answer, frame: &str, heard: &mut dyn FnMut(&str)
     answer.check().map(|()| false)
 }
 
-fn said(answer: &mut Answer, said: ChoiceDelta, heard: &mut dyn FnMut(&str)) {
+fn said(answer: &mut Answer, said: ChoiceDelta, on_text: &mut dyn FnMut(&str)) {
     // Some servers say the same thought in both spellings.
     let thought = [&said.reasoning_content, &said.reasoning].into_iter().find_map(Value::as_str);
     if let Some(text) = thought.filter(|text| !text.is_empty()) {
-        answer.musing(None).text += text;
+        answer.thought(None).text += text;
     }
     for detail in said.reasoning_details.into_iter().flatten() {
         answer.kept += detail.to_string().len();
-        remember(&mut answer.musing(None).payload, "reasoning_details", detail);
+        remember(&mut answer.thought(None).payload, "reasoning_details", detail);
     }
     match said.content {
-        Value::String(text) => answer.say(&text, heard),
-        Value::Array(parts) => parts.iter().for_each(|part| part_said(answer, part, heard)),
+        Value::String(text) => answer.say(&text, on_text),
+        Value::Array(parts) => parts.iter().for_each(|part| part_said(answer, part, on_text)),
         _ => {}
     }
-    answer.say(&said.refusal.unwrap_or_default(), heard);
+    answer.say(&said.refusal.unwrap_or_default(), on_text);
     for piece in said.tool_calls.into_iter().flatten() {
         call(answer, piece);
     }
@@ -175,13 +175,13 @@ fn said(answer: &mut Answer, said: ChoiceDelta, heard: &mut dyn FnMut(&str)) {
 }
 
 /// An entry of a list that stands for the text.
-fn part_said(answer: &mut Answer, part: &Value, heard: &mut dyn FnMut(&str)) {
+fn part_said(answer: &mut Answer, part: &Value, on_text: &mut dyn FnMut(&str)) {
     match part["type"].as_str() {
         Some("thinking") => {
             let texts = part["thinking"].as_array().into_iter().flatten().filter_map(|inner| inner["text"].as_str());
-            texts.for_each(|text| answer.musing(None).text += text);
+            texts.for_each(|text| answer.thought(None).text += text);
         }
-        _ => answer.say(part["text"].as_str().unwrap_or_default(), heard),
+        _ => answer.say(part["text"].as_str().unwrap_or_default(), on_text),
     }
 }
 
@@ -247,7 +247,7 @@ fn call(answer: &mut Answer, piece: CallDelta) {
     }
     if let Some(extra) = piece.extra_content.filter(|extra| !extra.is_null()) {
         answer.kept += extra.to_string().len();
-        answer.musing(None).payload["extra_content"][at.to_string()] = extra;
+        answer.thought(None).payload["extra_content"][at.to_string()] = extra;
     }
 }
 

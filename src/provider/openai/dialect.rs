@@ -44,7 +44,7 @@ pub(super) struct Dialect {
     /// What the most tokens of an answer are called.
     pub(super) most: &'static str,
     pub(super) has_temperature: bool,
-    /// It counts tokens in a stream where it is asked to, and does not refuse the question.
+    /// It counts tokens in a stream where it is asked to, and does not refuse the call.
     pub(super) counts: bool,
     /// Whose message the prompt is.
     pub(super) prompt: &'static str,

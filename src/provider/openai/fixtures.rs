@@ -2,7 +2,7 @@
 //! is a comment, says as JSON what it means. What is not said is nothing.
 
 use crate::core::model::Call;
-use crate::provider::answer::{Answer, Broken};
+use crate::provider::answer::{Answer, AnswerError};
 use crate::provider::frames::{Frames, Framing};
 use crate::provider::openai::chunk;
 use serde_json::{Map, Value, json};
@@ -12,15 +12,15 @@ use std::path::Path;
 /// What a stream means that comes in pieces of this size.
 fn meaning(stream: &[u8], size: usize) -> Value {
     let (mut frames, mut answer) = (Frames::new(Framing::Events), Answer::default());
-    let mut heard = String::new();
+    let mut on_text = String::new();
     let mut error = Value::Null;
     'stream: for piece in stream.chunks(size).chain([&b"\n\n"[..]]) {
         frames.push(piece);
         while let Some(frame) = frames.pop().unwrap() {
-            match chunk::take(&mut answer, &frame, &mut |text| heard += text) {
+            match chunk::take(&mut answer, &frame, &mut |text| on_text += text) {
                 Ok(false) => {}
                 Ok(true) => break 'stream,
-                Err(Broken::Said(what)) => {
+                Err(AnswerError::Reported(what)) => {
                     error = what;
                     break 'stream;
                 }
@@ -28,9 +28,9 @@ fn meaning(stream: &[u8], size: usize) -> Value {
             }
         }
     }
-    assert_eq!(heard, answer.content);
-    let thinking: String = answer.musings.iter().map(|musing| musing.text.as_str()).collect();
-    let payload = answer.musings.first().map(|musing| musing.payload.clone()).unwrap_or_default();
+    assert_eq!(on_text, answer.content);
+    let thinking: String = answer.thoughts.iter().map(|thought| thought.text.as_str()).collect();
+    let payload = answer.thoughts.first().map(|thought| thought.payload.clone()).unwrap_or_default();
     let calls = answer.parts.iter().map(|part| json!([part.name, Call::parse_arguments(&part.arguments)]));
     let usage = json!([answer.usage.input, answer.usage.output, answer.usage.cached]);
     let all = [

@@ -23,8 +23,8 @@ pub(super) const WIRE: Wire = Wire {
     take: chunk::take,
 };
 
-pub(super) fn ask(question: &mut ModelCall) -> Result<Reply> {
-    wire::ask(question, &WIRE)
+pub(super) fn ask(call: &mut ModelCall) -> Result<Reply> {
+    wire::ask(call, &WIRE)
 }
 
 #[cfg(test)]
