@@ -189,9 +189,9 @@ fn why_an_answer_ended_is_heeded() {
     };
     let (_ws, ran) = ask(answer("max_tokens", "half an answer"));
     assert_eq!((ran.code, &ran.out[..]), (0, "half an answer\n"));
-    assert!(ran.err.contains("its answer ends where it may not be longer"), "{}", ran.err);
+    assert!(ran.err.contains("the answer is incomplete: it reached max_tokens"), "{}", ran.err);
     let (ws, ran) = ask(answer("refusal", "I would"));
-    refused(&ws, &ran, 1, "it declines to answer: I would");
+    refused(&ws, &ran, 1, "it declined to answer: I would");
     let (ws, ran) = ask(answer("max_tokens", ""));
     refused(&ws, &ran, 1, "raise the model's max_tokens");
     let (ws, ran) = ask(events(&[&[start()][..], &text("half")].concat()));

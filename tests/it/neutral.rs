@@ -85,7 +85,7 @@ fn what_the_schema_says_of_replies_is_what_is_taken() {
     }
     for reply in &refused {
         let err = ask(&format!("echo '{reply}'")).fails(1);
-        let what = "claw: model mock: its answer is no reply: ";
+        let what = "claw: model mock: invalid answer: not a reply: ";
         assert!(err.starts_with(what) && err.contains("claw models --schema reply"), "{reply}: {err}");
     }
     let called = [

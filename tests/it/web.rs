@@ -290,7 +290,7 @@ fn a_page_is_told_as_what_can_be_read_of_it() {
     for (path, part) in [
         ("/image", "it is image/png, which is nothing to be read"),
         ("/binary", "is no text"),
-        ("/packed", "it is packed (gzip)"),
+        ("/packed", "the response is compressed (gzip)"),
         ("/said", "more than 8388608 bytes"),
         ("/endless", "more than 8388608 bytes"),
         ("/away", "127.0.0.1 is no public address: loopback"),

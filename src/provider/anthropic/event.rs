@@ -1,4 +1,4 @@
-//! An event of a streamed message, or a whole message. Blocks are told apart by their numbers.
+//! Parsing an event of a streamed message, or a whole message. Blocks are identified by their index.
 
 use crate::core::model::Usage;
 use crate::provider::answer::{Answer, AnswerError, PartialCall, StopReason};
@@ -16,7 +16,7 @@ struct AnthropicEvent {
     delta: Value,
     usage: Option<AnthropicUsage>,
     error: Value,
-    /// Of a message that is no event.
+    /// Set in a whole message, as is `stop_reason`.
     content: Option<Vec<Value>>,
     stop_reason: Option<String>,
 }
@@ -27,7 +27,7 @@ struct AnthropicMessage {
     usage: Option<AnthropicUsage>,
 }
 
-/// Counts; each event has those that have changed.
+/// Token counts; an event has those that changed.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct AnthropicUsage {
@@ -38,10 +38,10 @@ struct AnthropicUsage {
     #[serde(rename = "cache_read_input_tokens")]
     cached: Option<u64>,
     #[serde(rename = "cache_creation_input_tokens")]
-    kept: Option<u64>,
+    cache_write: Option<u64>,
 }
 
-/// Takes a frame in; true behind the last one.
+/// Parses a frame; true after the last one.
 pub(super) fn take(answer: &mut Answer, frame: &str, on_text: &mut dyn FnMut(&str)) -> Result<bool, AnswerError> {
     let event: AnthropicEvent = serde_json::from_str(frame).map_err(|_| AnswerError::Invalid)?;
     let counted = event.usage.or(event.message.and_then(|message| message.usage));
@@ -51,7 +51,7 @@ pub(super) fn take(answer: &mut Answer, frame: &str, on_text: &mut dyn FnMut(&st
     match event.kind.as_str() {
         "error" => return Err(AnswerError::Reported(event.error)),
         "content_block_start" => begin(answer, event.index, event.content_block, on_text),
-        "content_block_delta" => go_on(answer, event.index, &event.delta, on_text),
+        "content_block_delta" => continue_block(answer, event.index, &event.delta, on_text),
         "message_delta" => end(answer, event.delta["stop_reason"].as_str()),
         "message_stop" => {
             answer.end.get_or_insert(StopReason::Whole);
@@ -63,34 +63,34 @@ pub(super) fn take(answer: &mut Answer, frame: &str, on_text: &mut dyn FnMut(&st
             }
             end(answer, event.stop_reason.as_deref().or(Some("end_turn")));
         }
-        // A `ping`, the end of a block, and what there may be one day.
+        // `ping`, `content_block_stop`, and unknown events.
         _ => {}
     }
     answer.check().map(|()| false)
 }
 
-/// What was read before, and what is kept, the service counts beside the rest.
+/// Adds the counts. The service counts cached tokens (read and written) apart from `input_tokens`; `Usage` includes them.
 fn count(usage: &mut Usage, tokens: &AnthropicUsage) {
-    let beside = |usage: &Usage| usage.cached.saturating_add(usage.cache_write);
-    let fresh = usage.input.saturating_sub(beside(usage));
+    let cached = |usage: &Usage| usage.cached.saturating_add(usage.cache_write);
+    let uncached = usage.input.saturating_sub(cached(usage));
     usage.cached = tokens.cached.unwrap_or(usage.cached);
-    usage.cache_write = tokens.kept.unwrap_or(usage.cache_write);
-    usage.input = tokens.input.unwrap_or(fresh).saturating_add(beside(usage));
+    usage.cache_write = tokens.cache_write.unwrap_or(usage.cache_write);
+    usage.input = tokens.input.unwrap_or(uncached).saturating_add(cached(usage));
     usage.output = tokens.output.unwrap_or(usage.output);
 }
 
 fn begin(answer: &mut Answer, index: Option<usize>, block: Value, on_text: &mut dyn FnMut(&str)) {
     let text = |name: &str| block[name].as_str().unwrap_or_default().to_owned();
     match block["type"].as_str() {
-        Some("text") => answer.say(&text("text"), on_text),
+        Some("text") => answer.push_text(&text("text"), on_text),
         Some("tool_use") => {
-            // The arguments follow, unless they stand here already.
+            // The arguments follow as deltas, unless the block has them already.
             let whole = block["input"].as_object().filter(|input| !input.is_empty());
             let arguments = whole.map(|_| block["input"].to_string()).unwrap_or_default();
-            answer.parts.push(PartialCall { index, id: text("id"), name: text("name"), arguments });
+            answer.calls.push(PartialCall { index, id: text("id"), name: text("name"), arguments });
         }
         Some("thinking" | "redacted_thinking") => {
-            answer.kept += block.to_string().len();
+            answer.payload_bytes += block.to_string().len();
             let thought = answer.thought(index);
             thought.text = text("thinking");
             thought.payload = block;
@@ -99,18 +99,18 @@ fn begin(answer: &mut Answer, index: Option<usize>, block: Value, on_text: &mut 
     }
 }
 
-fn go_on(answer: &mut Answer, index: Option<usize>, delta: &Value, on_text: &mut dyn FnMut(&str)) {
+fn continue_block(answer: &mut Answer, index: Option<usize>, delta: &Value, on_text: &mut dyn FnMut(&str)) {
     let text = |name: &str| delta[name].as_str().unwrap_or_default();
     match delta["type"].as_str() {
-        Some("text_delta") => answer.say(text("text"), on_text),
+        Some("text_delta") => answer.push_text(text("text"), on_text),
         Some("input_json_delta") => {
-            if let Some(part) = answer.parts.iter_mut().rfind(|part| part.index == index) {
+            if let Some(part) = answer.calls.iter_mut().rfind(|part| part.index == index) {
                 part.arguments += text("partial_json");
             }
         }
         Some("thinking_delta") => answer.thought(index).text += text("thinking"),
         Some("signature_delta") => {
-            answer.kept += text("signature").len();
+            answer.payload_bytes += text("signature").len();
             answer.thought(index).payload["signature"] = json!(text("signature"));
         }
         _ => {}
@@ -123,8 +123,7 @@ fn end(answer: &mut Answer, reason: Option<&str>) {
         Some("max_tokens") => Some(StopReason::Length),
         Some("model_context_window_exceeded") => Some(StopReason::Window),
         Some("refusal") => Some(StopReason::Declined),
-        // `end_turn`, `tool_use`, `stop_sequence`; `pause_turn` is for the service's own tools, of which there
-        // are none here.
+        // `end_turn`, `tool_use`, `stop_sequence`; `pause_turn` concerns the service's own tools, which are not used.
         Some(_) => Some(StopReason::Whole),
     };
     for thought in answer.thoughts.iter_mut().filter(|thought| thought.payload["type"] == "thinking") {
@@ -137,16 +136,16 @@ mod tests {
     use super::*;
 
     fn taken(events: &[Value]) -> (Answer, String) {
-        let (mut answer, mut said) = (Answer::default(), String::new());
+        let (mut answer, mut text) = (Answer::default(), String::new());
         for event in events {
-            take(&mut answer, &event.to_string(), &mut |text| said += text).unwrap();
+            take(&mut answer, &event.to_string(), &mut |piece| text += piece).unwrap();
         }
-        (answer, said)
+        (answer, text)
     }
 
     #[test]
-    fn blocks_are_put_together_by_their_numbers() {
-        let (answer, said) = taken(&[
+    fn blocks_are_assembled_by_their_index() {
+        let (answer, text) = taken(&[
             json!({"type": "message_start", "message": {"usage": {
                 "input_tokens": 10, "cache_read_input_tokens": 100, "cache_creation_input_tokens": 20, "output_tokens": 1,
             }}}),
@@ -167,16 +166,16 @@ mod tests {
             json!({"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 30}}),
             json!({"type": "message_stop"}),
         ]);
-        assert_eq!((&answer.content[..], &said[..], answer.end), ("I look.", "I look.", Some(StopReason::Whole)));
+        assert_eq!((&answer.content[..], &text[..], answer.end), ("I look.", "I look.", Some(StopReason::Whole)));
         assert_eq!(answer.usage, Usage { input: 130, output: 30, cached: 100, cache_write: 20 });
         let payloads: Vec<&Value> = answer.thoughts.iter().map(|thought| &thought.payload).collect();
         let whole = json!({"type": "thinking", "thinking": "I see", "signature": "sig"});
         assert_eq!(payloads, [&whole, &json!({"type": "redacted_thinking", "data": "x"})]);
-        assert_eq!((&answer.parts[0].name[..], &answer.parts[0].arguments[..]), ("read", "{\"path\": 1}"));
+        assert_eq!((&answer.calls[0].name[..], &answer.calls[0].arguments[..]), ("read", "{\"path\": 1}"));
     }
 
     #[test]
-    fn reasons_mean_what_they_say() {
+    fn stop_reasons_are_mapped() {
         let cases = [
             ("end_turn", StopReason::Whole),
             ("pause_turn", StopReason::Whole),

@@ -1,4 +1,4 @@
-//! A line of a streamed answer, or a whole one: the same object.
+//! Parsing a line of a streamed answer, or a whole answer, which is the same object.
 
 use crate::core::model::Usage;
 use crate::provider::answer::{Answer, AnswerError, PartialCall, StopReason};
@@ -20,7 +20,7 @@ struct OllamaChunk {
 #[serde(default)]
 struct OllamaMessage {
     content: Option<String>,
-    /// Some that imitate it use another interface's word.
+    /// Some compatible servers use the name of the OpenAI interface.
     #[serde(alias = "reasoning_content")]
     thinking: Option<String>,
     tool_calls: Option<Vec<OllamaCall>>,
@@ -40,26 +40,26 @@ struct OllamaFunction {
     arguments: Value,
 }
 
-/// Takes a frame in; true behind the last one.
+/// Parses a frame; true after the last one.
 pub(super) fn take(answer: &mut Answer, frame: &str, on_text: &mut dyn FnMut(&str)) -> Result<bool, AnswerError> {
     let piece: OllamaChunk = serde_json::from_str(frame).map_err(|_| AnswerError::Invalid)?;
     if !piece.error.is_null() {
         return Err(AnswerError::Reported(piece.error));
     }
-    let said = piece.message.unwrap_or_default();
-    if let Some(thought) = said.thinking.filter(|thought| !thought.is_empty()) {
+    let message = piece.message.unwrap_or_default();
+    if let Some(thought) = message.thinking.filter(|thought| !thought.is_empty()) {
         answer.thought(None).text += &thought;
     }
-    answer.say(&said.content.unwrap_or_default(), on_text);
-    for call in said.tool_calls.into_iter().flatten() {
-        // Each comes whole.
+    answer.push_text(&message.content.unwrap_or_default(), on_text);
+    for call in message.tool_calls.into_iter().flatten() {
+        // Each call is complete.
         let arguments = match call.function.arguments {
             Value::Null => json!({}).to_string(),
             Value::String(text) => text,
-            whole => whole.to_string(),
+            object => object.to_string(),
         };
         let id = call.id.unwrap_or_default();
-        answer.parts.push(PartialCall { index: None, id, name: call.function.name, arguments });
+        answer.calls.push(PartialCall { index: None, id, name: call.function.name, arguments });
     }
     if piece.done {
         answer.end =
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_come_whole_and_thoughts_in_both_spellings() {
+    fn calls_are_complete_and_thoughts_have_two_spellings() {
         let answer = taken(&[
             r#"{"message":{"role":"assistant","content":"","thinking":"I "},"done":false}"#,
             r#"{"message":{"role":"assistant","content":"","reasoning_content":"see"},"done":false}"#,
@@ -99,13 +99,13 @@ mod tests {
             (&answer.thoughts[0].text[..], &answer.content[..], answer.end),
             ("I see", "Both.", Some(StopReason::Whole))
         );
-        let calls: Vec<(&str, &str)> = answer.parts.iter().map(|part| (&part.name[..], &part.arguments[..])).collect();
+        let calls: Vec<(&str, &str)> = answer.calls.iter().map(|part| (&part.name[..], &part.arguments[..])).collect();
         assert_eq!(calls, [("read", r#"{"path":"a"}"#), ("list", "{}"), ("now", "{}")]);
         assert_eq!(answer.usage, Usage { input: 26, output: 9, ..Usage::default() });
     }
 
     #[test]
-    fn an_answer_that_may_not_be_longer_says_so_and_an_error_is_no_answer() {
+    fn length_limit_is_a_stop_reason_and_error_is_reported() {
         assert_eq!(
             taken(&[r#"{"message":{"content":"a"},"done":true,"done_reason":"length"}"#]).end,
             Some(StopReason::Length)

@@ -1,5 +1,5 @@
-//! `openai`: any server with `POST /chat/completions`, streamed (server-sent events) where it
-//! streams, whole where it does not. Lenient in what it reads: fields may be missing or null.
+//! `openai`: any server with `POST /chat/completions`, streamed as server-sent events or answered in one document.
+//! Parsing is lenient: fields may be missing or null.
 
 mod body;
 mod chunk;
