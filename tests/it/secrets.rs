@@ -53,9 +53,8 @@ fn check(wire: &Wire, port: u16, case: &str) {
     let Wire { provider, base, .. } = wire;
     let password = "pass%24word%2Fplanted";
     let urls = [
-        format!("http://127.0.0.1:{port}{base}?key={TOKEN}"),
-        format!("http://ann:{password}@127.0.0.1:{port}{base}"),
-        format!("http://127.0.0.1:{port}{base}?api-version=1&access_token={TOKEN}"),
+        format!("http://ann:{password}@127.0.0.1:{port}{base}?key={TOKEN}"),
+        format!("http://ann:{password}@127.0.0.1:{port}{base}/?api-version=1&access_token={TOKEN}"),
     ];
     for url in urls {
         let ws = Fixture::new();
@@ -138,7 +137,7 @@ fn credentials_in_a_declined_answer_are_hidden() {
         format!("{STREAM}data: {refusal}\n\ndata: {}\n\ndata: [DONE]\n\n", json!({"choices": [choice]}))
     });
     let ws = Fixture::new();
-    let url = format!("http://127.0.0.1:{}/v1?key={TOKEN}", server.port);
+    let url = format!("http://ann:pass%24word%2Fplanted@127.0.0.1:{}/v1?key={TOKEN}", server.port);
     ws.model("mock", &format!("provider: openai, model: m, api_base: \"{url}\", api_key_env: MOCK_KEY"));
     let ran = ws.command(&["ask", "-n", "hello"]).env("MOCK_KEY", KEY).output().unwrap();
     let err = String::from_utf8(ran.stderr).unwrap();
