@@ -1,7 +1,7 @@
 //! The causes of a failed request.
 
 use crate::core::fault::{Fault, Kind};
-use crate::http::secret::Secrets;
+use crate::http::credentials::Credentials;
 use std::error::Error;
 
 /// The innermost cause of a failed request, without the number of an operating system error. It may hold a URL.
@@ -21,9 +21,9 @@ pub fn cause(error: &reqwest::Error) -> String {
 /// The fault of a request that got no answer, or only the beginning of one: `subject`, then the cause. `Config` if
 /// the request could not be built (a bad URL or header), else `Unavailable`.
 #[must_use]
-pub fn request_fault(subject: &str, error: &reqwest::Error, secrets: &Secrets) -> Fault {
+pub fn request_fault(subject: &str, error: &reqwest::Error, credentials: &Credentials) -> Fault {
     let kind = if error.is_builder() { Kind::Config } else { Kind::Unavailable };
-    Fault::new(kind, secrets.hide(&format!("{subject}{}", cause(error))))
+    Fault::new(kind, credentials.hide(&format!("{subject}{}", cause(error))))
 }
 
 #[cfg(test)]
@@ -36,7 +36,7 @@ mod tests {
         let limit = Duration::from_secs(9);
         let options = ClientOptions { url, connect_timeout: limit, proxy: Proxy::None, resolver: None };
         let client = client(options).unwrap();
-        let fault = |e| request_fault(&format!("{url}: "), &e, &Secrets::default());
+        let fault = |e| request_fault(&format!("{url}: "), &e, &Credentials::default());
         block_on(None, async { client.get(url).send().await.map_err(fault) }).map(|_| ()).unwrap_err()
     }
 

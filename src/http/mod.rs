@@ -3,14 +3,14 @@
 //! out of every text that is made of a request. It knows no service and no policy: statuses and error bodies are read
 //! by `provider`, and the addresses that an agent may reach are checked by `tool/web`.
 //!
-//! Invariant: no text leaves a request without passing [`Secrets`].
+//! Invariant: no text leaves a request without passing [`Credentials`].
 
 mod client;
+mod credentials;
 mod error;
 mod run;
-mod secret;
 
 pub use client::{ClientOptions, Proxy, Resolver, client, is_loopback};
+pub use credentials::Credentials;
 pub use error::{cause, request_fault};
 pub use run::{block_on, join_all, within};
-pub use secret::Secrets;

@@ -2,7 +2,7 @@
 
 use crate::core::fault::{Fault, Kind, Mark, Result};
 use crate::core::model::{Call, Reply, Thought, Usage};
-use crate::http::Secrets;
+use crate::http::Credentials;
 use crate::provider::refusal::shortened;
 use crate::provider::{MAX_ANSWER, ModelCall};
 use serde_json::Value;
@@ -99,7 +99,7 @@ impl Answer {
     }
 
     /// The reply, if the answer is complete or usable as far as it goes.
-    pub(super) fn finish(self, call: &ModelCall, secrets: &Secrets) -> Result<Reply> {
+    pub(super) fn finish(self, call: &ModelCall, credentials: &Credentials) -> Result<Reply> {
         let name = &call.chosen.name;
         let is_empty = self.content.trim().is_empty() && self.calls.is_empty();
         match self.end {
@@ -109,7 +109,7 @@ impl Answer {
                 return Err(Fault::new(Kind::Unavailable, message));
             }
             Some(StopReason::Declined) => {
-                let text = shortened(self.content.trim(), secrets);
+                let text = shortened(self.content.trim(), credentials);
                 let text = if text.is_empty() { text } else { format!(": {text}") };
                 return Err(Fault::new(Kind::Failed, format!("model {name}: it declined to answer{text}")));
             }

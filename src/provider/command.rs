@@ -121,7 +121,7 @@ impl Pieces {
         self.pending.drain(..begin);
     }
 
-    /// The reply: `bytes` is the whole output. Its text is that of the reply after the pieces, or of the pieces if that has none.
+    /// The reply, out of the whole output. Its text is that of the JSON after the pieces, or the pieces if that has none.
     fn reply(&self, bytes: &[u8]) -> Result<Reply> {
         let invalid = |problem: &str| {
             Fault::new(Kind::Failed, format!("invalid answer: {problem}"))

@@ -5,7 +5,7 @@ use crate::core::config::OFFLINE;
 use crate::core::config::resolved_model::ResolvedModel;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::settings::REPLAY;
-use crate::http::{self, Secrets};
+use crate::http::{self, Credentials};
 use crate::provider::client::{client, failed};
 use crate::provider::refusal::refused;
 use crate::provider::wire::{self, Wire};
@@ -140,15 +140,15 @@ async fn list(workspace: &Workspace, chosen: &ResolvedModel, wire: &Wire, key: O
     let name = &chosen.name;
     let query = wire::base_and_query(&chosen.model).1;
     let url = format!("{}{}{query}", base(workspace, chosen).unwrap_or_default(), wire.list.1);
-    let secrets = Secrets::of(key).and_url(&url);
+    let credentials = Credentials::of(key).and_url(&url);
     let own = chosen.model.connect_timeout;
     let connect_timeout = own.map_or(LIST_TIMEOUT, |own| limit(Some(own), 3).min(LIST_TIMEOUT));
     let mut model = chosen.model.clone();
     model.connect_timeout = SignedDuration::try_from(connect_timeout).ok();
     let get = client(name, &model, &url)?.get(&url).headers(wire::headers(wire, name, key)?);
-    let mut response = get.send().await.map_err(|e| failed(name, &e, &secrets))?;
+    let mut response = get.send().await.map_err(|e| failed(name, &e, &credentials))?;
     let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|e| failed(name, &e, &secrets))? {
+    while let Some(chunk) = response.chunk().await.map_err(|e| failed(name, &e, &credentials))? {
         bytes.extend_from_slice(&chunk);
         if bytes.len() > MAX_LIST {
             return Ok(None);
@@ -161,7 +161,7 @@ async fn list(workspace: &Workspace, chosen: &ResolvedModel, wire: &Wire, key: O
         status => {
             let body = String::from_utf8_lossy(&bytes);
             let now = workspace.world.now().timestamp();
-            Err(refused(name, status, response.headers(), &body, &secrets, now))
+            Err(refused(name, status, response.headers(), &body, &credentials, now))
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::core::fault::{Fault, Kind, Mark};
 use crate::core::model::overflow::is_overflow;
-use crate::http::Secrets;
+use crate::http::Credentials;
 use jiff::Timestamp;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
@@ -17,20 +17,20 @@ pub(super) fn refused(
     status: u16,
     headers: &HeaderMap,
     body: &str,
-    secrets: &Secrets,
+    credentials: &Credentials,
     now: Timestamp,
 ) -> Fault {
     let after = headers.get("retry-after").and_then(|v| v.to_str().ok()).and_then(|text| seconds(text, now));
     let error = serde_json::from_str::<Value>(body).ok();
     let message = error.as_ref().and_then(|error| message(error.get("error").unwrap_or(error)));
-    let message = shortened(message.unwrap_or(body).trim(), secrets);
+    let message = shortened(message.unwrap_or(body).trim(), credentials);
     fault(Some(status), body, format!("model {name}: HTTP {status}: {message}")).after(after)
 }
 
 /// The fault of an error that a service reports within an answer that began as a success.
-pub(super) fn broken_off(name: &str, error: &Value, secrets: &Secrets) -> Fault {
+pub(super) fn broken_off(name: &str, error: &Value, credentials: &Credentials) -> Fault {
     let whole = error.to_string();
-    let message = shortened(message(error).unwrap_or(&whole), secrets);
+    let message = shortened(message(error).unwrap_or(&whole), credentials);
     // Routers write the status that they received as a number into `code`; others name the error in `type` or `code`.
     let status = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
     let named = ["type", "code"].into_iter().filter_map(|field| error.get(field)?.as_str()).find_map(|name| {
@@ -60,8 +60,8 @@ fn message(error: &Value) -> Option<&str> {
 }
 
 /// A text of the service without credentials, cut to [`MAX_MESSAGE`].
-pub(super) fn shortened(text: &str, secrets: &Secrets) -> String {
-    secrets.hide(text).chars().take(MAX_MESSAGE).collect()
+pub(super) fn shortened(text: &str, credentials: &Credentials) -> String {
+    credentials.hide(text).chars().take(MAX_MESSAGE).collect()
 }
 
 /// The fault for a status; without one the answer was broken off and may succeed the next time. `whole` is the error
@@ -117,7 +117,7 @@ mod tests {
             401,
             &headers,
             r#"{"error":{"message":"bad key sk-secret"}}"#,
-            &Secrets::of(Some("sk-secret")),
+            &Credentials::of(Some("sk-secret")),
             Timestamp::UNIX_EPOCH,
         );
         assert_eq!(fault.message, "model m: HTTP 401: bad key [key]");
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn status_decides_whether_a_retry_can_help() {
         let headers = HeaderMap::new();
-        let kind = |status| refused("m", status, &headers, "x", &Secrets::default(), Timestamp::UNIX_EPOCH).kind;
+        let kind = |status| refused("m", status, &headers, "x", &Credentials::default(), Timestamp::UNIX_EPOCH).kind;
         assert_eq!(
             [429, 500, 503, 408].map(kind),
             [Kind::Later, Kind::Unavailable, Kind::Unavailable, Kind::Unavailable]
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn error_within_an_answer_is_temporary_unless_its_code_or_name_says_otherwise() {
-        let fault = |error: Value| broken_off("m", &error, &Secrets::of(Some("sk-secret")));
+        let fault = |error: Value| broken_off("m", &error, &Credentials::of(Some("sk-secret")));
         let cases = [
             (serde_json::json!({"message": "overloaded"}), Kind::Unavailable, None),
             (serde_json::json!("boom"), Kind::Unavailable, None),

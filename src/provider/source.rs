@@ -2,7 +2,7 @@
 
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::cassette::{RecordedChunk, Response as Recorded};
-use crate::http::Secrets;
+use crate::http::Credentials;
 use crate::provider::client::failed;
 use crate::provider::tape::Tape;
 use reqwest::Response;
@@ -41,10 +41,15 @@ impl Source {
     }
 
     /// The next chunk of the body; none after the last one. `tape` records the chunks and the failure of a server.
-    pub(super) async fn next(&mut self, tape: &mut Tape, name: &str, secrets: &Secrets) -> Result<Option<Vec<u8>>> {
+    pub(super) async fn next(
+        &mut self,
+        tape: &mut Tape,
+        name: &str,
+        credentials: &Credentials,
+    ) -> Result<Option<Vec<u8>>> {
         match &mut self.body {
             Body::Server(response) => {
-                let bytes = response.chunk().await.map_err(|e| failed(name, &e, secrets));
+                let bytes = response.chunk().await.map_err(|e| failed(name, &e, credentials));
                 let bytes = bytes.inspect_err(|fault| tape.cut(fault))?.map(|bytes| bytes.to_vec());
                 if let Some(bytes) = &bytes {
                     tape.take(bytes);

@@ -7,7 +7,7 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::cassette::{RecordedRequest, Response as Recorded};
 use crate::core::model::settings::Model;
 use crate::core::model::{Reply, Usage};
-use crate::http::{self, Secrets};
+use crate::http::{self, Credentials};
 use crate::provider::answer::{Answer, AnswerError};
 use crate::provider::client::{client, failed};
 use crate::provider::frames::{FrameError, Frames, Framing};
@@ -60,19 +60,19 @@ pub(super) fn ask(call: &mut ModelCall, wire: &Wire) -> Result<Reply> {
     let recorded = tape::answer(call, &request)?;
     // A cassette needs no key.
     let key = if recorded.is_some() { None } else { key(call.workspace, chosen, wire)? };
-    let secrets = Secrets::of(key.as_deref()).and_url(&url);
+    let credentials = Credentials::of(key.as_deref()).and_url(&url);
     let (stop_fd, whole) = (call.cancel.and_then(CancelToken::stop_fd), limit(chosen.model.timeout, 600));
     let exchange = async {
         let source = if let Some(recorded) = recorded {
             Source::recorded(&recorded)?
         } else {
             let post = client(name, &chosen.model, &url)?.post(&url).headers(headers(wire, name, key.as_deref())?);
-            send(post, &request, call, &secrets).await?
+            send(post, &request, call, &credentials).await?
         };
-        read(source, wire, call, &secrets).await
+        read(source, wire, call, &credentials).await
     };
     let late = || Fault::new(Kind::Unavailable, format!("model {name}: no whole answer within {whole:?}"));
-    http::block_on(stop_fd, http::within(whole, late, exchange)).map_err(|fault| secrets.hide_in(fault))
+    http::block_on(stop_fd, http::within(whole, late, exchange)).map_err(|fault| credentials.hide_in(fault))
 }
 
 /// The `api_base` of a model, and its query, which belongs behind the path of every request.
@@ -126,7 +126,7 @@ async fn send(
     post: RequestBuilder,
     request: &RecordedRequest,
     call: &mut ModelCall<'_>,
-    secrets: &Secrets,
+    credentials: &Credentials,
 ) -> Result<Source> {
     let name = &call.chosen.name;
     let first = limit(call.chosen.model.first_token_timeout, 120);
@@ -136,7 +136,7 @@ async fn send(
         if e.is_connect() || e.is_builder() {
             call.charge = Charge::Nothing;
         }
-        failed(name, &e, secrets)
+        failed(name, &e, credentials)
     })?;
     let headers = response.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
     call.tape.begin(request, Recorded::new(response.status().as_u16(), headers));
@@ -144,26 +144,26 @@ async fn send(
 }
 
 /// Reads the response.
-async fn read(source: Source, wire: &Wire, call: &mut ModelCall<'_>, secrets: &Secrets) -> Result<Reply> {
+async fn read(source: Source, wire: &Wire, call: &mut ModelCall<'_>, credentials: &Credentials) -> Result<Reply> {
     let name = call.chosen.name.clone();
     let first = limit(call.chosen.model.first_token_timeout, 120);
     let status = source.status;
     let is_success = (200..300).contains(&status);
     if let Some(framing) = framing(&source.headers).filter(|_| is_success) {
-        return read_stream(source, framing, wire, call, secrets).await;
+        return read_stream(source, framing, wire, call, credentials).await;
     }
     let headers = source.headers.clone();
-    let (body, end) = read_body(source, &mut call.tape, &name, first, secrets).await;
+    let (body, end) = read_body(source, &mut call.tape, &name, first, credentials).await;
     if !is_success {
         // The status decides, even if the body is cut off.
         call.charge = Charge::Counted(Usage::default());
         let now = call.workspace.world.now().timestamp();
-        return Err(refused(&name, status, &headers, &body, secrets, now));
+        return Err(refused(&name, status, &headers, &body, credentials, now));
     }
     end?;
     let mut answer = Answer::default();
-    (wire.take)(&mut answer, &body, call.on_text).map_err(|error| broken(&name, error, &body, secrets))?;
-    answer.finish(call, secrets)
+    (wire.take)(&mut answer, &body, call.on_text).map_err(|error| broken(&name, error, &body, credentials))?;
+    answer.finish(call, credentials)
 }
 
 /// The framing of a streamed body; none if it is one document.
@@ -181,11 +181,11 @@ async fn read_body(
     tape: &mut Tape,
     name: &str,
     idle: Duration,
-    secrets: &Secrets,
+    credentials: &Credentials,
 ) -> (String, Result<()>) {
     let mut bytes = Vec::new();
     let end = loop {
-        match http::within(idle, || no_data(name, idle), source.next(tape, name, secrets)).await {
+        match http::within(idle, || no_data(name, idle), source.next(tape, name, credentials)).await {
             Err(fault) => break Err(fault),
             Ok(None) => break Ok(()),
             Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
@@ -202,7 +202,7 @@ async fn read_stream(
     framing: Framing,
     wire: &Wire,
     call: &mut ModelCall<'_>,
-    secrets: &Secrets,
+    credentials: &Credentials,
 ) -> Result<Reply> {
     let name = call.chosen.name.clone();
     let idle = limit(call.chosen.model.idle_timeout, 60);
@@ -214,7 +214,7 @@ async fn read_stream(
     let mut frames = Frames::new(framing);
     let mut answer = Answer::default();
     let mut take = |answer: &mut Answer, frame: &str| {
-        (wire.take)(answer, frame, call.on_text).map_err(|error| broken(&name, error, frame, secrets))
+        (wire.take)(answer, frame, call.on_text).map_err(|error| broken(&name, error, frame, credentials))
     };
     'stream: loop {
         // Servers send empty pieces long before the first text. A comment is no frame: keep-alive comments do not
@@ -225,7 +225,7 @@ async fn read_stream(
                 if let Some(frame) = frames.pop().map_err(bad_frame)? {
                     return Ok(Some(frame));
                 }
-                match source.next(&mut call.tape, &name, secrets).await? {
+                match source.next(&mut call.tape, &name, credentials).await? {
                     Some(bytes) => frames.push(&bytes),
                     None => return Ok(None),
                 }
@@ -245,7 +245,7 @@ async fn read_stream(
             }
         }
     }
-    answer.finish(call, secrets)
+    answer.finish(call, credentials)
 }
 
 /// The meaning of a stream that arrives in chunks of `size` bytes, as text: the content, the calls with their arguments,
@@ -264,13 +264,13 @@ pub(super) fn dissect(wire: &Wire, framing: Framing, stream: &[u8], size: usize)
     (content == answer.content).then(|| format!("{content:?} {calls:?} {:?}", answer.end))
 }
 
-fn broken(name: &str, error: AnswerError, frame: &str, secrets: &Secrets) -> Fault {
+fn broken(name: &str, error: AnswerError, frame: &str, credentials: &Credentials) -> Fault {
     match error {
         AnswerError::Invalid => {
-            let shown: String = secrets.hide(frame).chars().take(80).collect();
+            let shown: String = credentials.hide(frame).chars().take(80).collect();
             invalid(name, &format!("`{}`", shown.escape_debug()))
         }
-        AnswerError::Reported(error) => broken_off(name, &error, secrets),
+        AnswerError::Reported(error) => broken_off(name, &error, credentials),
         AnswerError::TooLong => too_long(name),
     }
 }

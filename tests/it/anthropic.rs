@@ -198,7 +198,7 @@ fn why_an_answer_ended_is_heeded() {
     refused(&ws, &ran, 69, "cut off after 4 characters");
     let error = json!({"type": "error", "error": {"type": "invalid_request_error", "message": "prompt is too long: 9 tokens > 8 maximum"}});
     let (ws, ran) = ask(whole("400 Bad Request", JSON, &error.to_string()));
-    refused(&ws, &ran, 1, "longer than the model's window");
+    refused(&ws, &ran, 1, "exceeds the model's context window");
     let error = json!({"type": "error", "error": {"type": "rate_limit_error", "message": "slow down"}});
     let (ws, ran) = ask(events(&[start(), error]));
     refused(&ws, &ran, 75, "slow down");

@@ -536,7 +536,7 @@ fn a_request_that_is_too_long_is_not_tried_again_as_it_is() {
         let ws = server.workspace(&OPENAI, "");
         routed(&ws, "hello");
         let err = ws.claw(&["run-agent"]).fails(1);
-        assert!(err.contains(words) && err.contains("longer than the model's window"), "{err}");
+        assert!(err.contains(words) && err.contains("exceeds the model's context window"), "{err}");
         assert_eq!((ws.list("inbox/wait").len(), ws.list("inbox/failed").len()), (0, 2));
     }
 }

@@ -1,7 +1,7 @@
 //! Detection of an Ollama server, and the address that `OLLAMA_HOST` names.
 
 use crate::core::model::settings::Model;
-use crate::http::{self, Secrets};
+use crate::http::{self, Credentials};
 use crate::provider::client::{client, failed};
 use serde_json::Value;
 use std::time::Duration;
@@ -28,10 +28,10 @@ pub fn find(host: Option<&str>) -> Option<(String, String)> {
     let short = Model { connect_timeout: Some(jiff::SignedDuration::from_millis(200)), ..Model::default() };
     let client = client("ollama", &short, &url).ok()?;
     let list = http::block_on(None, async {
-        let secrets = Secrets::default().and_url(&url);
+        let credentials = Credentials::default().and_url(&url);
         let response = client.get(&url).timeout(Duration::from_millis(200)).send().await;
-        let response = response.map_err(|e| failed("ollama", &e, &secrets))?;
-        response.json::<Value>().await.map_err(|e| failed("ollama", &e, &secrets))
+        let response = response.map_err(|e| failed("ollama", &e, &credentials))?;
+        response.json::<Value>().await.map_err(|e| failed("ollama", &e, &credentials))
     });
     first(&list.ok()?).map(|model| (base, model))
 }

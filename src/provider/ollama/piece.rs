@@ -20,7 +20,7 @@ struct OllamaChunk {
 #[serde(default)]
 struct OllamaMessage {
     content: Option<String>,
-    /// Some compatible servers use the name of the OpenAI interface.
+    /// Some compatible servers use the name of the `OpenAI` interface.
     #[serde(alias = "reasoning_content")]
     thinking: Option<String>,
     tool_calls: Option<Vec<OllamaCall>>,

@@ -97,7 +97,8 @@ impl From<OpenAiUsage> for Usage {
     }
 }
 
-/// The values of `finish_reason` that do not mean a complete answer. Every other value does.
+/// The values of `finish_reason` that do not mean a complete answer; every other value does. Without a reason the answer
+/// counts as cut off.
 const REASONS: &[(&str, Option<StopReason>)] = &[
     // Sent by some servers with every piece.
     ("", None),

@@ -9,7 +9,7 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::core::web::page;
 use crate::core::web::settings::AgentWeb;
 use crate::core::web::url_policy::{Exception, Target};
-use crate::http::{self, ClientOptions, Proxy, Resolver, Secrets};
+use crate::http::{self, ClientOptions, Credentials, Proxy, Resolver};
 use crate::tool::web::names::{Lookup, Pinned};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Client, Response};
@@ -61,7 +61,7 @@ pub(super) fn block_on<T>(until: Until, work: impl Future<Output = Result<T>>) -
     let limit = EXCHANGE_TIMEOUT.min(until.end.saturating_duration_since(Instant::now()));
     let late = || Fault::new(Kind::Unavailable, format!("no whole response within {limit:.0?}"));
     let result = http::block_on(until.stop, http::within(limit, late, work));
-    result.map_err(|fault| Secrets::default().hide_in(fault))
+    result.map_err(|fault| Credentials::default().hide_in(fault))
 }
 
 /// Fetches `url`, if `policy` allows it and every target that it redirects to.
@@ -80,8 +80,8 @@ pub(super) fn fetch(policy: &FetchPolicy, url: &str, until: Until) -> Result<Fet
         }
         Err(Fault::data(format!("{url} redirects more than {MAX_REDIRECTS} times")))
     });
-    let secrets = policy.proxy.map_or_else(Secrets::default, |proxy| Secrets::default().and_url(proxy));
-    fetched.map_err(|fault| secrets.hide_in(fault))
+    let credentials = policy.proxy.map_or_else(Credentials::default, |proxy| Credentials::default().and_url(proxy));
+    fetched.map_err(|fault| credentials.hide_in(fault))
 }
 
 impl FetchPolicy<'_> {
@@ -129,7 +129,7 @@ pub(super) fn client(url: &str, proxy: Option<&str>, pinned: Option<Pinned>) -> 
         proxy: proxy.map_or(Proxy::None, Proxy::Url),
         resolver: pinned.map(|pinned| Arc::new(pinned) as Arc<dyn Resolver>),
     };
-    http::client(options).map_err(|e| Fault::config(Secrets::default().hide(&format!("web: {e}"))))
+    http::client(options).map_err(|e| Fault::config(Credentials::default().hide(&format!("web: {e}"))))
 }
 
 fn redirect(response: &Response) -> Option<String> {
@@ -181,7 +181,7 @@ pub(super) async fn body(mut response: Response, limit: usize) -> Result<Vec<u8>
 /// The fault of a failed request: its host and the cause.
 pub(super) fn failed(error: &reqwest::Error) -> Fault {
     let host = error.url().and_then(|url| url.host_str()).map(|host| format!("{host}: ")).unwrap_or_default();
-    let fault = http::request_fault(&host, error, &Secrets::default());
+    let fault = http::request_fault(&host, error, &Credentials::default());
     Fault { kind: Kind::Unavailable, ..fault }
 }
 

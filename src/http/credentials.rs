@@ -9,7 +9,7 @@ use url::Url;
 /// The mark that replaces a credential.
 const HIDDEN: &str = "[key]";
 /// The shortest credential out of a URL, in bytes, that is searched for in other texts: hiding every `a` would make
-/// them unreadable and would tell what is hidden.
+/// them unreadable, and would show that the secret is `a`.
 const SHORTEST: usize = 4;
 
 /// User information of a URL, up to the last `@` of its authority.
@@ -20,21 +20,21 @@ static PARAMETER: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let names = r"(?:key|token|sig|signature|secret|password|passwd|pwd|auth|authorization|credential|credentials)";
     // A colon or comma at the end belongs to the sentence around the URL.
     let value = r#"[^&#\s"'<>`]*[^&#\s"'<>`:,;.)]"#;
-    Regex::new(&format!(r#"(?i)([?&;](?:[a-z0-9._-]*[._-]|access|api|auth|client)?{names}=){value}"#)).ok()
+    Regex::new(&format!(r"(?i)([?&;](?:[a-z0-9._-]*[._-]|access|api|auth|client)?{names}=){value}")).ok()
 });
 
 /// The credentials of one request. Its own are removed wherever they occur, also percent-encoded, as a JSON escape or
 /// as the base64 of a basic authorization; those of foreign URLs by their place in the URL.
 #[derive(Clone, Default)]
-pub struct Secrets(Vec<String>);
+pub struct Credentials(Vec<String>);
 
-impl Secrets {
+impl Credentials {
     /// A request with this key or token, which may be sent in a header, in the query or in the path.
     #[must_use]
     pub fn of(key: Option<&str>) -> Self {
-        let mut secrets = Self::default();
-        secrets.add(key.unwrap_or_default(), 1);
-        secrets
+        let mut credentials = Self::default();
+        credentials.add(key.unwrap_or_default(), 1);
+        credentials
     }
 
     /// The same, with the credentials of a URL: its user information and the parameters that carry one. A text that
@@ -150,38 +150,39 @@ mod tests {
 
     #[test]
     fn key_is_removed_in_every_encoding() {
-        let secrets = Secrets::of(Some("a b\"c/d+é"));
+        let credentials = Credentials::of(Some("a b\"c/d+é"));
         for text in
             ["a b\"c/d+é", "a%20b%22c%2Fd%2Bé", "a+b%22c%2fd%2b%C3%A9", r#"a b\"c\/d+é"#, r#"a\u0020b\"c/d\u002Bé"#]
         {
-            assert_eq!(secrets.hide(&format!("<{text}>")), "<[key]>", "{text}");
+            assert_eq!(credentials.hide(&format!("<{text}>")), "<[key]>", "{text}");
         }
-        assert_eq!(secrets.hide("a b\"c/d"), "a b\"c/d");
-        assert_eq!(Secrets::of(Some("")).hide("x"), "x");
+        assert_eq!(credentials.hide("a b\"c/d"), "a b\"c/d");
+        assert_eq!(Credentials::of(Some("")).hide("x"), "x");
     }
 
     #[test]
     fn token_in_a_path_is_removed() {
-        let secrets = Secrets::of(Some("123:ABC-def"));
+        let credentials = Credentials::of(Some("123:ABC-def"));
         let text = "https://api.telegram.org/bot123:ABC-def/getUpdates: timed out; /bot123%3AABC-def/x";
-        assert_eq!(secrets.hide(text), "https://api.telegram.org/bot[key]/getUpdates: timed out; /bot[key]/x");
+        assert_eq!(credentials.hide(text), "https://api.telegram.org/bot[key]/getUpdates: timed out; /bot[key]/x");
     }
 
     #[test]
     fn longest_secret_is_removed_first() {
-        let secrets = Secrets::of(Some("sk-abcdef")).and_url("http://h/?key=sk-abcdef-more");
-        assert_eq!(secrets.hide("a sk-abcdef-more b sk-abcdef c"), "a [key] b [key] c");
+        let credentials = Credentials::of(Some("sk-abcdef")).and_url("http://h/?key=sk-abcdef-more");
+        assert_eq!(credentials.hide("a sk-abcdef-more b sk-abcdef c"), "a [key] b [key] c");
     }
 
     #[test]
     fn credentials_of_a_url_are_removed_wherever_they_are_repeated() {
-        let secrets = Secrets::default().and_url("http://ann:pa%24s%40word@h/v1?api-version=7&key=sk%2Dsecret&x=1");
+        let credentials =
+            Credentials::default().and_url("http://ann:pa%24s%40word@h/v1?api-version=7&key=sk%2Dsecret&x=1");
         assert_eq!(
-            secrets.hide("pa$s@word pa%24s%40word sk-secret sk%2dsecret ann 7"),
+            credentials.hide("pa$s@word pa%24s%40word sk-secret sk%2dsecret ann 7"),
             "[key] [key] [key] [key] ann 7"
         );
-        assert_eq!(secrets.hide("Authorization: Basic YW5uOnBhJHNAd29yZA=="), "Authorization: Basic [key]==");
-        assert_eq!(Secrets::default().and_url("http://sometoken@h/").hide("sometoken is bad"), "[key] is bad");
+        assert_eq!(credentials.hide("Authorization: Basic YW5uOnBhJHNAd29yZA=="), "Authorization: Basic [key]==");
+        assert_eq!(Credentials::default().and_url("http://sometoken@h/").hide("sometoken is bad"), "[key] is bad");
     }
 
     #[test]
@@ -199,7 +200,7 @@ mod tests {
             ("?monkey=banana&tokens=7&page=2", "?monkey=banana&tokens=7&page=2"),
         ];
         for (text, expected) in cases {
-            assert_eq!(Secrets::default().hide(text), expected);
+            assert_eq!(Credentials::default().hide(text), expected);
         }
     }
 
@@ -212,7 +213,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_keeps_the_key(before in "[%\\\\ +a-zé]{0,9}", key in "[%\\\\ +a-zé/]{1,6}", after in "[%\\\\ +a-zé]{0,9}") {
-            let clean = Secrets::of(Some(&key)).hide(&format!("{before}{key}{after}"));
+            let clean = Credentials::of(Some(&key)).hide(&format!("{before}{key}{after}"));
             prop_assert!(clean.contains(HIDDEN));
             prop_assert!(!clean.replace(HIDDEN, "\0").contains(&key), "{clean:?}");
         }
