@@ -1,7 +1,7 @@
 //! The causes of a failed request.
 
 use crate::core::fault::{Fault, Kind};
-use crate::http::credentials::Credentials;
+use crate::http::secret::Credentials;
 use std::error::Error;
 
 /// The innermost cause of a failed request, without the number of an operating system error. It may hold a URL.

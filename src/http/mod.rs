@@ -6,11 +6,11 @@
 //! Invariant: no text leaves a request without passing [`Credentials`].
 
 mod client;
-mod credentials;
 mod error;
 mod run;
+mod secret;
 
 pub use client::{ClientOptions, Proxy, Resolver, client, is_loopback};
-pub use credentials::Credentials;
 pub use error::{cause, request_fault};
 pub use run::{block_on, join_all, within};
+pub use secret::Credentials;

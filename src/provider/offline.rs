@@ -13,7 +13,7 @@ static REMEMBER: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?is)^\s*(?:please\s+)?remember\s*(?::|\bthat\b)?\s*(.+)$").ok());
 
 pub(super) fn ask(call: &mut ModelCall) -> Result<Reply> {
-    call.workspace.say_once(
+    call.workspace.warn_once(
         "offline",
         "no model is configured, so the built-in offline one answers from memories/; set `model:` in claw.yaml",
     );

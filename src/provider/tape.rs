@@ -74,7 +74,7 @@ pub(super) fn answer(call: &ModelCall, request: &RecordedRequest) -> Result<Opti
     let secrets = Secrets::with(call.workspace, &call.chosen.model)?;
     let body = cassette::hidden(without_root(call, request.body.clone()), &|text| secrets.hide(text));
     playing.exchange.is_asked(&RecordedRequest { body, ..request.clone() }).map_err(|fault| {
-        let (number, all) = playing.place;
+        let (number, all) = playing.position;
         let message = format!("model {}: exchange {number} of {all}: {}", call.chosen.name, fault.message);
         Fault { message, ..fault }
     })?;

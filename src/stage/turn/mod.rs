@@ -302,7 +302,7 @@ impl Turn<'_> {
             let mut answer = event.child(Derived::Reply, 1, &from, said.trim_end().to_owned(), now);
             if is_silent {
                 // A question of what runs in the background is for the owner.
-                answer.reply_to = self.workspace.home()?;
+                answer.reply_to = self.workspace.default_destination()?;
             }
             answer.session = Some(session.clone());
             out.push(answer);

@@ -143,7 +143,7 @@ fn drive<'a>(
     let next = turn::next(&state, 1);
     let is_answered = matches!(next, Step::Publish(_) | Step::Close(_));
     if job.is_adopted() && dispatch::waits(workspace, event, &next)? {
-        job.forgive()?;
+        job.discount_crash()?;
     }
     // What killed its workers may not do so again, unless it is past that.
     if let Some(fault) = crashed(job).filter(|_| !is_answered) {
@@ -248,11 +248,11 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                     Err(_) if turn.cancel.is_told() || turn.until <= Instant::now() => continue,
                     other => other?,
                 }
-                job.progressed()?;
+                job.record_progress()?;
             }
             Step::Call(pending) => {
                 calls::run(&mut turn, &pending)?;
-                job.progressed()?;
+                job.record_progress()?;
             }
             Step::Close(said) => {
                 let is_new = turn.state.steps.last().is_some_and(|step| !step.calls.is_empty());

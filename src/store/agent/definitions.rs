@@ -7,7 +7,8 @@ use crate::core::event::session_name;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::settings::Model;
 use crate::core::text::problem::{Problem, nearest};
-use crate::store::fs::contained::{self, Unread};
+use crate::store::fs::contained::{self, DefinitionError};
+use crate::store::fs::file_cache::FileCache;
 use crate::store::fs::lease;
 use crate::store::fs::{if_there, io_fault, unreadable};
 use crate::store::workspace::Workspace;
@@ -22,6 +23,22 @@ pub(crate) const GUIDE: [&str; 2] = ["AGENTS.md", "BOOTSTRAP.md"];
 /// The longest CRON.md, in bytes.
 const MAX_CRON: u64 = 256 << 10;
 
+/// Parsed agents, by id.
+#[derive(Default)]
+struct AgentCache(FileCache<Arc<Agent>>);
+
+/// The model settings of each agent's file, by the agent's id.
+#[derive(Default)]
+struct ModelCache(FileCache<Arc<Model>>);
+
+/// The texts of the guide, under one key.
+#[derive(Default)]
+struct GuideCache(FileCache<Guide>);
+
+/// Parsed scheduled tasks, by id.
+#[derive(Default)]
+struct CronCache(FileCache<Arc<Cron>>);
+
 /// The agent `id`. Warnings about its file are said, once. While the file is bad, or somebody is writing it, the
 /// agent stays as this process last knew it; what is bad is said.
 ///
@@ -30,14 +47,15 @@ const MAX_CRON: u64 = 256 << 10;
 pub fn agent(workspace: &Workspace, id: &str) -> Result<Arc<Agent>> {
     session_name::check_agent(id)?;
     let files = ["AGENT.md", "SOUL.md"].map(|name| workspace.path("agents").join(id).join(name));
-    let before = workspace.caches.agents.last(id);
+    let cache = workspace.caches.of::<AgentCache>();
+    let before = cache.0.last(id);
     let read = || {
         if before.is_some() && files.iter().any(|path| lease::is_being_written(path)) {
             return Err(Fault::new(Kind::Later, format!("agents/{id} is being written")));
         }
         read_agent(workspace, id).map(Arc::new)
     };
-    let read = workspace.caches.agents.get(id, &files, workspace.world.now(), read);
+    let read = cache.0.get(id, &files, workspace.world.now(), read);
     match (read, before) {
         (Err(fault), Some(before)) if fault.kind == Kind::Later => Ok(before),
         (Err(fault), Some(before)) if fault.kind == Kind::Config => {
@@ -77,7 +95,7 @@ pub fn llms(workspace: &Workspace) -> Result<Vec<Arc<Model>>> {
             // Who may not read it cannot find a key in it either.
             text => Ok(Arc::new(definition::llm(&text.unwrap_or_default()))),
         };
-        workspace.caches.llms.get(&id, std::slice::from_ref(&file), workspace.world.now(), read)
+        workspace.caches.of::<ModelCache>().0.get(&id, std::slice::from_ref(&file), workspace.world.now(), read)
     };
     folders(workspace, "agents")?.into_iter().map(llm).collect()
 }
@@ -185,7 +203,7 @@ pub fn guide(workspace: &Workspace) -> Result<Guide> {
         }
         Ok(texts.into())
     };
-    workspace.caches.guides.get("guide", &files, workspace.world.now(), read)
+    workspace.caches.of::<GuideCache>().0.get("guide", &files, workspace.world.now(), read)
 }
 
 /// The scheduled task `id`.
@@ -195,11 +213,16 @@ pub fn guide(workspace: &Workspace) -> Result<Guide> {
 pub fn cron(workspace: &Workspace, id: &str) -> Result<std::result::Result<Arc<Cron>, Problem>> {
     let dir = workspace.path("crons");
     let name = Path::new(id).join("CRON.md");
-    Unread::told(workspace.caches.crons.get(id, &[dir.join(&name)], workspace.world.now(), || {
-        let path = format!("crons/{id}/CRON.md");
-        let text = contained::definition(&dir, &name, &path, MAX_CRON)?;
-        Ok(Arc::new(definition::cron(id, &path, &text)?.0))
-    }))
+    DefinitionError::separate(workspace.caches.of::<CronCache>().0.get(
+        id,
+        &[dir.join(&name)],
+        workspace.world.now(),
+        || {
+            let path = format!("crons/{id}/CRON.md");
+            let text = contained::definition(&dir, &name, &path, MAX_CRON)?;
+            Ok(Arc::new(definition::cron(id, &path, &text)?.0))
+        },
+    ))
 }
 
 #[cfg(test)]

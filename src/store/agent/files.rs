@@ -7,7 +7,7 @@ use crate::store::agent::access::{Reach, WRITE};
 use crate::store::fs::At;
 use crate::store::fs::beneath::Beneath;
 use crate::store::fs::durable;
-use crate::store::lock::Only;
+use crate::store::lock::NamedLock;
 use crate::store::workspace::Workspace;
 use rustix::fs::{AtFlags, FileType, Mode, statat};
 use rustix::io::Errno;
@@ -133,7 +133,7 @@ impl<'a> AgentFiles<'a> {
             return Err(Fault::data(format!("{path} is a folder's name; nothing was written")));
         }
         let place = self.place(path, true)?;
-        let _alone = Only::wait(self.workspace, "desk")?;
+        let _alone = NamedLock::wait(self.workspace, "desk")?;
         let sync = self.workspace.sync()?;
         let (above, name) = place.split()?;
         let dir = place.beneath()?.make(above, sync).map_err(|e| place.refused("make the folder of", e))?;
@@ -158,7 +158,7 @@ impl<'a> AgentFiles<'a> {
     /// As [`AgentFiles::write`], and what `change` says.
     pub fn change<T>(&self, path: &str, temp: &str, change: impl FnOnce(&str) -> Result<(String, T)>) -> Result<T> {
         let place = self.place(path, true)?;
-        let _alone = Only::wait(self.workspace, "desk")?;
+        let _alone = NamedLock::wait(self.workspace, "desk")?;
         let (above, name) = place.split()?;
         let dir = place.beneath()?.folder(above).map_err(|e| place.refused("open the folder of", e))?;
         let here = Beneath::of(dir.try_clone().at("open", &place.path)?, true);

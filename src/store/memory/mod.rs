@@ -81,7 +81,7 @@ pub fn note(workspace: &Workspace, shelf: &NotePlace, id: &Id, text: &str) -> Re
     let last = |text: &[u8]| String::from_utf8_lossy(text).lines().position(|l| l.contains(&mark)).map(|n| n + 1);
     let mut whole = note_file.read()?;
     if last(&whole).is_none() {
-        note_file.cut_hole(&mut whole)?;
+        note_file.truncate_zeros(&mut whole)?;
         let title = Path::new(&name).file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
         let head = if whole.is_empty() { format!("# {title}\n\n") } else { String::new() };
         let addition = format!("{head}- {} {mark}\n", text.trim().replace('\n', "\n  "));
@@ -179,7 +179,7 @@ mod tests {
             fs::write(&path, there).unwrap();
             let mut bytes = known.to_vec();
             let file = fs::File::options().append(true).open(&path).unwrap();
-            durable::cut_hole(&file, &mut bytes).unwrap();
+            durable::truncate_zeros(&file, &mut bytes).unwrap();
             (bytes, fs::read(&path).unwrap())
         };
         assert_eq!(cut(b"x\n- a\0\0", b"x\n- a\0\0"), (b"x\n- a".to_vec(), b"x\n- a".to_vec()));

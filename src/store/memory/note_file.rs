@@ -78,12 +78,12 @@ impl NoteFile {
         })
     }
 
-    /// Cuts off the zeros that a power cut has left at its end, as [`durable::cut_hole`].
+    /// Cuts off the zeros that a power cut has left at its end, as [`durable::truncate_zeros`].
     ///
     /// # Errors
     /// Where it cannot be cut.
-    pub fn cut_hole(&self, bytes: &mut Vec<u8>) -> Result<()> {
-        durable::cut_hole(&self.file, bytes).at("cut", &self.path)
+    pub fn truncate_zeros(&self, bytes: &mut Vec<u8>) -> Result<()> {
+        durable::truncate_zeros(&self.file, bytes).at("cut", &self.path)
     }
 
     /// Appends to it with one write; durable on return, its name too.

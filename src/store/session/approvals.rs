@@ -57,8 +57,8 @@ pub fn dir(workspace: &Workspace, state: &str) -> PathBuf {
 ///
 /// # Errors
 /// Where the disk cannot.
-pub fn lay_out(workspace: &Workspace) -> Result<()> {
-    [PENDING, "approved", "denied"].iter().try_for_each(|state| workspace.make_place(&dir(workspace, state), 2))
+pub fn make_layout(workspace: &Workspace) -> Result<()> {
+    [PENDING, "approved", "denied"].iter().try_for_each(|state| workspace.make_dir(&dir(workspace, state), 2))
 }
 
 /// Asks: the file is durable on return. Asked again, it is the same file.
@@ -66,7 +66,7 @@ pub fn lay_out(workspace: &Workspace) -> Result<()> {
 /// # Errors
 /// Where the disk cannot.
 pub fn ask(workspace: &Workspace, approval: &Approval) -> Result<()> {
-    lay_out(workspace)?;
+    make_layout(workspace)?;
     let decided = Verdict::BOTH.map(Verdict::folder).into_iter().chain(["withdrawn", "expired"]);
     if decided
         .flat_map(|state| [path(workspace, state, &approval.id, "md"), path(workspace, state, &approval.id, TAKEN)])
@@ -144,7 +144,7 @@ fn ending(ids: Vec<Id>, text: &str) -> Vec<Id> {
 /// # Errors
 /// `Data` where nothing of that id waits.
 pub fn decide(workspace: &Workspace, id: &Id, verdict: Verdict) -> Result<()> {
-    lay_out(workspace)?;
+    make_layout(workspace)?;
     let (from, to) = (path(workspace, PENDING, id, "md"), path(workspace, verdict.folder(), id, "md"));
     if !from.exists() {
         let known = ["approved", "denied", "withdrawn", "expired"]
@@ -157,7 +157,7 @@ pub fn decide(workspace: &Workspace, id: &Id, verdict: Verdict) -> Result<()> {
             }
         });
     }
-    durable::settle(&from, &to)
+    durable::move_or_remove(&from, &to)
 }
 
 /// Makes an event of every decision that was not taken up yet. Returns what is wrong with the others; they
@@ -173,7 +173,7 @@ pub fn take_up(workspace: &Workspace) -> Result<Vec<(Id, Fault)>> {
                 Ok(event) => {
                     publish::inbox(workspace, &event)?;
                     let taken = path(workspace, verdict.folder(), &id, TAKEN);
-                    durable::settle(&path(workspace, verdict.folder(), &id, "md"), &taken)?;
+                    durable::move_or_remove(&path(workspace, verdict.folder(), &id, "md"), &taken)?;
                     write(workspace, verdict.folder(), &id, &format!("answered at {}", event.reply_to));
                 }
                 Err(fault) if fault.kind == Kind::Machine => return Err(fault),
@@ -188,7 +188,7 @@ pub fn take_up(workspace: &Workspace) -> Result<Vec<(Id, Fault)>> {
 fn event(workspace: &Workspace, id: &Id, verdict: Verdict) -> Result<Event> {
     let approval = read(workspace, verdict.folder(), id, "md")?;
     let (asked, _) = logged(workspace, &approval)?;
-    let from = workspace.me()?;
+    let from = workspace.local_user()?;
     let text = match verdict {
         Verdict::Approved => format!("I approve this call, and it is run now: {}", approval.line()),
         Verdict::Denied => format!("I do not allow this call, so it is not run: {}", approval.line()),
@@ -256,10 +256,10 @@ pub fn expire(workspace: &Workspace) -> Result<()> {
 
 fn retire(workspace: &Workspace, state: &str, is_over: impl Fn(&Approval) -> bool) -> Result<()> {
     for approval in pending(workspace)?.into_iter().filter(is_over) {
-        workspace.make_place(&dir(workspace, state), 2)?;
+        workspace.make_dir(&dir(workspace, state), 2)?;
         let (from, to) = (path(workspace, PENDING, &approval.id, "md"), path(workspace, state, &approval.id, "md"));
         // The owner may decide at this moment: one of the two renames finds the file.
-        match durable::settle(&from, &to) {
+        match durable::move_or_remove(&from, &to) {
             Err(_) if !from.exists() => {}
             other => {
                 other?;

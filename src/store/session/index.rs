@@ -10,7 +10,7 @@
 use crate::core::config::Sync;
 use crate::core::session::summary::SessionSummary;
 use crate::store::fs::durable;
-use crate::store::lock::Only;
+use crate::store::lock::NamedLock;
 use crate::store::workspace::Workspace;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -85,7 +85,9 @@ pub(crate) fn rewrite(workspace: &Workspace, lines: &[IndexLine]) {
     let lines = lines.iter();
     let text: String = lines.filter_map(|line| serde_json::to_string(line).ok()).map(|json| json + "\n").collect();
     let path = path(workspace);
-    let (Ok(_lock), Some(Ok(dir))) = (Only::wait(workspace, "sessions"), path.parent().map(File::open)) else { return };
+    let (Ok(_lock), Some(Ok(dir))) = (NamedLock::wait(workspace, "sessions"), path.parent().map(File::open)) else {
+        return;
+    };
     let name = path.file_name().unwrap_or(OsStr::new(FILE));
     let _ = durable::replace_at(&dir, name, "sessions.jsonl.tmp", text.as_bytes(), None, Sync::None);
 }

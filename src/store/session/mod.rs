@@ -12,7 +12,7 @@ use crate::core::session::summary::SessionSummary;
 use crate::store::agent::scratch;
 use crate::store::fs::At;
 use crate::store::lock::Lane;
-use crate::store::queue::spool;
+use crate::store::queue::listing;
 use crate::store::session::index::IndexLine;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::journal;
@@ -146,7 +146,7 @@ pub fn remove(workspace: &Workspace, name: &str) -> Result<()> {
     };
     let mut live = Vec::new();
     for state in [State::Run, State::Wait, State::Ready, State::Failed] {
-        let entries = spool::list(workspace, Mailbox::Inbox, state)?.into_iter();
+        let entries = listing::list(workspace, Mailbox::Inbox, state)?.into_iter();
         let own = entries.filter(|entry| entry.lane == name);
         live.extend(own.map(|entry| format!("{} ({})", entry.id.short(), state.name())));
     }
@@ -160,7 +160,7 @@ pub fn remove(workspace: &Workspace, name: &str) -> Result<()> {
     log::forget(workspace, name, workspace.world.now().timestamp())?;
     log::forget_last(workspace, name)?;
     let told = journal::JournalLine {
-        what: "forget".into(),
+        kind: "forget".into(),
         mailbox: Mailbox::Inbox.name().into(),
         ..journal::JournalLine::default()
     };

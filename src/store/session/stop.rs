@@ -156,7 +156,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("claw.yaml"), "sync: none\n").unwrap();
         let workspace = Workspace::open(World::real().unwrap(), dir.path().to_owned(), true).unwrap();
-        workspace.lay_out().unwrap();
+        workspace.make_layout().unwrap();
         let [turn, below, later, command] = [1, 2, 3, 4].map(|n| Id::new(Stamp(n), 0));
         let rings = |cancel: &CancelToken| {
             let now = Timespec { tv_sec: 0, tv_nsec: 0 };

@@ -7,18 +7,27 @@ use crate::core::fault::{Fault, Result};
 use crate::core::text::problem::{Problem, nearest};
 use crate::core::text::template;
 use crate::store::agent::definitions;
-use crate::store::fs::contained::{self, Unread};
+use crate::store::fs::contained::{self, DefinitionError};
+use crate::store::fs::file_cache::FileCache;
 use crate::store::workspace::Workspace;
 use rustix::fs::Access;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The folder's name in a workspace.
 pub const FOLDER: &str = "skills";
 /// The longest SKILL.md, in bytes.
 const MAX: u64 = 256 << 10;
+
+/// Parsed skills, by id.
+#[derive(Default)]
+struct SkillCache(FileCache<ParsedSkill>);
+
+/// Paths at which programs that skills need were found, by name.
+#[derive(Default)]
+struct ProgramPaths(Mutex<HashMap<String, PathBuf>>);
 
 /// A skill that reads, and what might be better about its file.
 pub type ParsedSkill = Arc<(Skill, Vec<Problem>)>;
@@ -108,7 +117,7 @@ fn read(workspace: &Workspace, id: &str) -> Result<std::result::Result<ParsedSki
     let dir = workspace.path(FOLDER);
     let name = Path::new(id).join("SKILL.md");
     let files = [dir.join(&name)];
-    Unread::told(workspace.caches.skills.get(id, &files, workspace.world.now(), || {
+    DefinitionError::separate(workspace.caches.of::<SkillCache>().0.get(id, &files, workspace.world.now(), || {
         let path = format!("{FOLDER}/{id}/SKILL.md");
         let text = contained::definition(&dir, &name, &path, MAX)?;
         let (skill, mut warnings) = skill::read(id, &path, &text)?;
@@ -129,7 +138,8 @@ impl<'a> Lookup<'a> {
         let known: RefCell<HashMap<String, bool>> = RefCell::default();
         let is_program = |file: &PathBuf| file.is_file() && rustix::fs::access(file, Access::EXEC_OK).is_ok();
         let is_there = move |name: &str| {
-            let mut found = workspace.caches.programs.lock().unwrap_or_else(PoisonError::into_inner);
+            let programs = workspace.caches.of::<ProgramPaths>();
+            let mut found = programs.0.lock().unwrap_or_else(PoisonError::into_inner);
             if found.get(name).is_some_and(is_program) {
                 return true;
             }

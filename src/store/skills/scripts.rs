@@ -8,6 +8,7 @@
 use crate::core::config::Sync;
 use crate::core::fault::{Fault, Result};
 use crate::store::fs::At;
+use crate::store::fs::file_cache::FileCache;
 use crate::store::fs::{contained, durable};
 use crate::store::skills;
 use crate::store::workspace::Workspace;
@@ -23,6 +24,10 @@ use walkdir::{DirEntry, WalkDir};
 pub const FILE: &str = ".claw/approved-skills.jsonl";
 /// The largest script that can be approved, in bytes.
 const MAX: u64 = 64 << 20;
+
+/// Hashes of approved scripts, by path.
+#[derive(Default)]
+struct ScriptHashes(FileCache<String>);
 
 /// A line of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -181,7 +186,7 @@ impl<'a> ApprovedScripts<'a> {
         let files = [self.workspace.path(path)];
         let now = self.workspace.world.now();
         let read = || contained::read(&self.workspace.root, Path::new(path), size).map(|bytes| hash(&bytes));
-        self.workspace.caches.scripts.get(path, &files, now, read).is_ok_and(|hash| hash == line.hash)
+        self.workspace.caches.of::<ScriptHashes>().0.get(path, &files, now, read).is_ok_and(|hash| hash == line.hash)
     }
 }
 

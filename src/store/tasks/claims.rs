@@ -13,8 +13,8 @@ use crate::core::definition::task::{Hold, Task, TaskState};
 use crate::core::event::address::safe_name;
 use crate::core::event::session_name;
 use crate::core::fault::{Kind, Result};
-use crate::store::lock::{Lane, Only};
-use crate::store::queue::spool;
+use crate::store::lock::{Lane, NamedLock};
+use crate::store::queue::listing;
 use crate::store::session::approvals;
 use crate::store::tasks::{self, TaskList};
 use crate::store::workspace::Workspace;
@@ -35,17 +35,17 @@ pub fn locks(workspace: &Workspace) -> PathBuf {
 ///
 /// # Errors
 /// Where the disk cannot.
-pub fn lay_out(workspace: &Workspace) -> Result<()> {
-    workspace.make_place(&locks(workspace), 1)
+pub fn make_layout(workspace: &Workspace) -> Result<()> {
+    workspace.make_dir(&locks(workspace), 1)
 }
 
 /// The lock of a command that works on this task, where nobody has it. It is taken before the claim is made.
 ///
 /// # Errors
 /// Where the lock file cannot be made.
-pub fn lock(workspace: &Workspace, task: &str) -> Result<Option<Only>> {
-    lay_out(workspace)?;
-    Only::attempt(workspace, &format!("{LOCKS}/{}", safe_name(task, 90)))
+pub fn lock(workspace: &Workspace, task: &str) -> Result<Option<NamedLock>> {
+    make_layout(workspace)?;
+    NamedLock::attempt(workspace, &format!("{LOCKS}/{}", safe_name(task, 90)))
 }
 
 impl TaskList<'_> {
@@ -71,7 +71,9 @@ impl TaskList<'_> {
         // What commands have left that are gone. Under this list's lock nobody else is about to take one.
         for file in fs::read_dir(locks(self.workspace)).into_iter().flatten().flatten() {
             let name = file.file_name().to_string_lossy().into_owned();
-            Only::attempt(self.workspace, &format!("{LOCKS}/{name}"))?.into_iter().for_each(Only::retire);
+            NamedLock::attempt(self.workspace, &format!("{LOCKS}/{name}"))?
+                .into_iter()
+                .for_each(NamedLock::release_and_remove);
         }
         Ok(left)
     }
@@ -87,13 +89,13 @@ impl TaskList<'_> {
         if session_name::named(session, None, "").is_err() {
             return self.reopened(task).map(|()| true);
         }
-        if !spool::lane(workspace, Mailbox::Inbox, session)?.is_empty() || approvals::is_asked(workspace, session)? {
+        if !listing::lane(workspace, Mailbox::Inbox, session)?.is_empty() || approvals::is_asked(workspace, session)? {
             return Ok(false);
         }
         let Some(mut lane) = Lane::probe(workspace, Mailbox::Inbox, session)? else { return Ok(false) };
         // Whoever finds it held by us is told when it is not any more.
         lane.arm()?;
-        let is_free = spool::lane(workspace, Mailbox::Inbox, session)?.is_empty();
+        let is_free = listing::lane(workspace, Mailbox::Inbox, session)?.is_empty();
         if is_free {
             self.reopened(task)?;
         }
@@ -121,7 +123,7 @@ pub fn give_up(workspace: &Workspace, session: &str) -> Result<()> {
     let claimed =
         || tasks::all(workspace, TaskState::Claimed).into_iter().filter_map(|(_, read)| read.ok()).filter(is_one);
     if claimed().next().is_none()
-        || !spool::lane(workspace, Mailbox::Inbox, session)?.is_empty()
+        || !listing::lane(workspace, Mailbox::Inbox, session)?.is_empty()
         || approvals::is_asked(workspace, session)?
     {
         return Ok(());

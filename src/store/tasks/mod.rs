@@ -14,7 +14,7 @@ use crate::core::text::problem::{Problem, nearest};
 use crate::store::fs::At;
 use crate::store::fs::durable::{self, Moved};
 use crate::store::fs::{contained, lease};
-use crate::store::lock::Only;
+use crate::store::lock::NamedLock;
 use crate::store::queue::drops;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::clock;
@@ -40,14 +40,14 @@ pub fn dir(workspace: &Workspace, state: TaskState) -> PathBuf {
 ///
 /// # Errors
 /// Where the disk cannot.
-pub fn lay_out(workspace: &Workspace) -> Result<()> {
-    TaskState::ALL.into_iter().try_for_each(|state| workspace.make_place(&dir(workspace, state), 2))
+pub fn make_layout(workspace: &Workspace) -> Result<()> {
+    TaskState::ALL.into_iter().try_for_each(|state| workspace.make_dir(&dir(workspace, state), 2))
 }
 
 /// The list, while nobody else changes it.
 pub struct TaskList<'w> {
     pub(crate) workspace: &'w Workspace,
-    _only: Only,
+    _only: NamedLock,
 }
 
 /// A task that could be read, or the problem with its file.
@@ -199,8 +199,8 @@ impl<'w> TaskList<'w> {
     /// # Errors
     /// Where the folders cannot be made.
     pub fn open(workspace: &'w Workspace) -> Result<Self> {
-        lay_out(workspace)?;
-        Ok(Self { workspace, _only: Only::wait(workspace, "tasks")? })
+        make_layout(workspace)?;
+        Ok(Self { workspace, _only: NamedLock::wait(workspace, "tasks")? })
     }
 
     /// Puts a task on the list, durable on return, and returns its name: `name`, or a fresh one. One of that name
