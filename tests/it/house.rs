@@ -48,15 +48,23 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     (
         r"reqwest|TcpStream|TcpListener|UnixStream|UdpSocket",
         &[
-            "provider/http.rs",
+            "http/client.rs",
+            "http/error.rs",
+            "provider/client.rs",
+            "provider/refusal.rs",
             "provider/source.rs",
             "provider/wire.rs",
             "tool/web/client.rs",
-            "tool/web/names.rs",
             "tool/web/search.rs",
         ],
         "sockets belong to the HTTP client and its callers",
     ),
+    (
+        r"Client::(builder|new|default)|ClientBuilder|reqwest::(get|blocking|Proxy::|dns)|default_provider",
+        &["http/client.rs"],
+        "one place builds HTTP clients",
+    ),
+    (r"new_current_thread|runtime::(Builder|Runtime)", &["http/run.rs"], "requests are run in one place"),
     (
         r"println!|print!\(|io::stdout|io::stdin",
         &["command/terminal/out.rs"],

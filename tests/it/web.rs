@@ -290,7 +290,7 @@ fn page_is_returned_as_its_readable_text() {
     for (path, part) in [
         ("/image", "it is image/png, which is nothing to be read"),
         ("/binary", "is no text"),
-        ("/packed", "it is packed (gzip)"),
+        ("/packed", "the response is compressed (gzip)"),
         ("/said", "more than 8388608 bytes"),
         ("/endless", "more than 8388608 bytes"),
         ("/away", "127.0.0.1 is no public address: loopback"),
