@@ -59,7 +59,7 @@ pub fn run(_: &Args, here: Here) -> Result<u8> {
     }
     let errors = problems.iter().filter(|p| !p.is_warning).count();
     let warnings = problems.len() - errors;
-    for (what, is_there, needs) in sandbox::abilities() {
+    for (what, is_there, needs) in sandbox::kernel_support() {
         let mark = if is_there { "yes".to_owned() } else { format!("no, that needs {needs}") };
         out::tell(&format!("{what}: {mark}"));
     }
@@ -85,12 +85,7 @@ fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
         let wrong = channel::check(workspace, address).err();
         problems.extend(wrong.map(|f| error("deliver_to", format!("deliver_to: {f}"))));
     }
-    for (name, exec) in &config.channels.exec {
-        if exec.command.is_empty() {
-            let key = format!("channels.exec.{name}");
-            problems.push(error(&key, format!("{key} has no `command`")));
-        }
-    }
+    problems.extend(channel::problems(config, &text));
     for (name, model) in &config.models {
         let key = format!("models.{name}");
         let known = model.provider.as_deref().unwrap_or_default();
@@ -134,7 +129,7 @@ fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
         }
     }
     problems.extend(bindings(workspace, config, &text));
-    if config.memories.git && (!git::is_there() || !workspace.path(".git").exists()) {
+    if config.memories.git && (!git::is_installed() || !workspace.path(".git").exists()) {
         let message = "memories.git is true, but there is no git program or the workspace is no repository of its own";
         problems.push(Problem::warning(FILE, message).at(problem::locate(&text, "memories.git")));
     }
@@ -202,7 +197,8 @@ fn bindings(workspace: &Workspace, config: &Config, text: &str) -> Vec<Problem> 
 fn strays(workspace: &Workspace) -> Vec<Problem> {
     let mut problems = Vec::new();
     for mailbox in [Mailbox::Inbox, Mailbox::Outbox] {
-        let own = ["tmp", "new", "ready", "run", "wait", "done", "failed", "files"];
+        let mut own = vec!["tmp", "new", "ready", "run", "wait", "done", "failed"];
+        own.extend(channel::folders());
         for path in entries(&workspace.path(mailbox.name())) {
             let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
             let refusal = drops::refusal(&path).or_else(|| drops::unreadable(&path));

@@ -80,7 +80,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
             workspace.root.display()
         ));
     }
-    let standings = provider::look(&workspace, &chosen, !args.offline && workspace.is_trusted)?;
+    let standings = provider::statuses(&workspace, &chosen, !args.offline && workspace.is_trusted)?;
     let rows: Vec<ModelRow> = chosen
         .into_iter()
         .zip(standings)
@@ -146,8 +146,8 @@ fn why(row: &ModelRow, fault: &Fault) -> String {
 fn state(row: &ModelRow) -> String {
     match &row.standing {
         ModelStatus::Ready => "ready".to_owned(),
-        ModelStatus::Taped { played, all } => format!("{played} of {all} exchanges are played"),
-        ModelStatus::Unasked => "not asked".to_owned(),
+        ModelStatus::Replay { played, all } => format!("{played} of {all} exchanges are played"),
+        ModelStatus::NotContacted => "not asked".to_owned(),
         ModelStatus::Reachable { has_model: Some(false), .. } => {
             format!("reachable, but it lists no model `{}`", row.chosen.model.model.as_deref().unwrap_or_default())
         }
@@ -186,10 +186,10 @@ fn table(rows: &[ModelRow]) -> Result<()> {
 fn document(row: &ModelRow) -> Value {
     let model = &row.chosen.model;
     let (reachable, has_model, ms) = match &row.standing {
-        ModelStatus::Ready | ModelStatus::Taped { .. } => (Some(true), None, None),
+        ModelStatus::Ready | ModelStatus::Replay { .. } => (Some(true), None, None),
         ModelStatus::Reachable { ms, has_model } => (Some(true), *has_model, Some(*ms)),
         ModelStatus::Unusable(_) => (Some(false), None, None),
-        ModelStatus::Unasked => (None, None, None),
+        ModelStatus::NotContacted => (None, None, None),
     };
     let fault = match &row.standing {
         ModelStatus::Unusable(fault) => Some(fault),

@@ -121,14 +121,14 @@ pub fn run(args: Args, here: Here) -> Result<u8> {
 
 fn claim(workspace: &Workspace, id: Option<&str>, is_json: bool) -> Result<()> {
     let list = TaskList::open(workspace)?;
-    list.put_back()?;
+    list.release_free_claims()?;
     print(&list.claim(id, &workspace.local_user()?, &Hold::Word)?, is_json)
 }
 
 /// Claims one task, and becomes the command.
 fn hold(workspace: &Workspace, ids: &[String], command: &[String]) -> Result<u8> {
     let list = TaskList::open(workspace)?;
-    list.put_back()?;
+    list.release_free_claims()?;
     let id = match ids {
         [] => tasks::first(workspace)?.id,
         [id] => tasks::find(workspace, id)?.id,
@@ -139,12 +139,12 @@ fn hold(workspace: &Workspace, ids: &[String], command: &[String]) -> Result<u8>
     lock.inherit_on_exec()?;
     let task = list.claim(Some(&id), &workspace.local_user()?, &Hold::Process)?;
     drop(list);
-    Err(process::become_program(command, &[("CLAW_TASK", &task.id)]))
+    Err(process::exec(command, &[("CLAW_TASK", &task.id)]))
 }
 
 fn list(workspace: &Workspace, all: bool, state: Option<&str>, is_json: bool) -> Result<u8> {
     if TaskState::ALL.into_iter().any(|state| tasks::count(workspace, state) > 0) {
-        TaskList::open(workspace)?.put_back()?;
+        TaskList::open(workspace)?.release_free_claims()?;
     }
     let is_wanted = |own: &TaskState| match state {
         Some(name) => own.name() == name,

@@ -42,7 +42,7 @@ pub struct Announcer<'w> {
 pub fn put_back(workspace: &Workspace) -> Result<usize> {
     match tasks::count(workspace, TaskState::Claimed) {
         0 => Ok(0),
-        _ => TaskList::open(workspace)?.put_back(),
+        _ => TaskList::open(workspace)?.release_free_claims(),
     }
 }
 
@@ -66,7 +66,7 @@ impl<'w> Announcer<'w> {
         }
         let watchers = self.watchers()?;
         let list = TaskList::open(workspace)?;
-        let claims = list.put_back()?;
+        let claims = list.release_free_claims()?;
         let mut fresh = Vec::new();
         for task in tasks::all(workspace, TaskState::Open).into_iter().filter_map(|(_, read)| read.ok()) {
             let path = tasks::dir(workspace, TaskState::Open).join(format!("{}.md", task.id));

@@ -111,7 +111,7 @@ fn approved_call_runs_once() {
     assert_eq!(again.code, 65, "{again:?}");
     let id = asked.ws.list(".claw/approvals/approved")[0].replace(".taken", "");
     let again = asked.ws.claw(&["approve", &id]);
-    assert!(again.code == 65 && again.err.contains("is approved already"), "{again:?}");
+    assert!(again.code == 65 && again.err.contains("is already approved"), "{again:?}");
     assert_eq!((asked.settle().as_str(), asked.ws.read("files/acted").as_str()), ("", "{\"line\":1}\n"));
     // The next turn continues from there.
     assert_eq!(asked.ws.claw(&["ask", "-n", "-s", "t", "hello"]).ok(), "Hello.\n");
@@ -172,7 +172,7 @@ fn forged_approval_does_not_run() {
     let old = text.lines().find_map(|line| line.strip_prefix("hash: ")).unwrap().to_owned();
     asked.ws.write(&file, &text.replace("\"line\": 1", "\"line\": 7").replace(&old, &hash));
     let said = asked.ws.claw(&["approve", &id]);
-    assert!(said.err.contains("not the one that was made"), "{said:?}");
+    assert!(said.err.contains("not the one in the session"), "{said:?}");
     assert_eq!(asked.settle(), "");
     assert!(!asked.ws.path("files/acted").exists());
     // Neither does an event that only claims an approval.
@@ -192,7 +192,7 @@ fn later_message_withdraws_the_approval() {
     assert_eq!(asked.ws.list(".claw/approvals/pending"), [""; 0]);
     let id = asked.ws.list(".claw/approvals/withdrawn")[0].replace(".md", "");
     let late = asked.ws.claw(&["approve", &id]);
-    assert!(late.code == 65 && late.err.contains("is withdrawn already"), "{late:?}");
+    assert!(late.code == 65 && late.err.contains("is already withdrawn"), "{late:?}");
     assert_eq!(asked.settle(), "");
 }
 

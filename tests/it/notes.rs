@@ -19,7 +19,7 @@ const OWN: &str = "export A=1\n";
 fn refused(ws: &Fixture, name: &str) -> String {
     let err = ws.claw(&["remember", "--topic", name, "evil"]).fails(1);
     assert!(err.contains(&format!("memories/topics/{name}.md")) || err.contains("memories/topics is"), "{err}");
-    assert!(err.contains("nothing was noted in it (move it away"), "{err}");
+    assert!(err.contains("the note was not written (move it away"), "{err}");
     err
 }
 

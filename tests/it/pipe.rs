@@ -118,7 +118,7 @@ fn unknown_id_is_reported_and_the_rest_is_done() {
     let d = send();
     assert!(ws.claw(&["route", &d, "nope"]).fails(75).contains("no event has an id that ends with `nope`"));
     let nobody = ws.claw(&["approve", "nope", "nope2"]).fails(65);
-    assert_eq!(nobody.matches("waits for your word").count(), 2, "{nobody}");
+    assert_eq!(nobody.matches("no pending approval").count(), 2, "{nobody}");
 }
 
 #[test]

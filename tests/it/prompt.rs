@@ -157,7 +157,7 @@ fn long_guide_is_cut_with_a_mark_and_a_warning() {
     assert!(system.contains("rule 0\n") && system.contains("rule 2999\n") && !system.contains("rule 1500\n"));
     assert!(system.contains("characters are left out here; all of it is in AGENTS.md …]"), "{system}");
     let said = ws.claw(&["check"]).ok();
-    assert!(said.contains("AGENTS.md: warning: agents are shown 2000 of its "), "{said}");
+    assert!(said.contains("AGENTS.md: warning: agents see 2000 of its "), "{said}");
 }
 
 #[test]

@@ -231,14 +231,14 @@ fn a_session_in_use_is_not_forgotten() {
     let mut turn = ws.command(&["ask", "-n", "-s", "a", "hang"]).spawn().unwrap();
     ws.eventually("the turn hangs", |ws| ws.path("hangs").exists());
     let log = ws.read("sessions/pickle.a/log.jsonl");
-    assert!(ws.claw(&["sessions", "rm", "a"]).fails(75).contains("somebody works in session pickle.a"));
+    assert!(ws.claw(&["sessions", "rm", "a"]).fails(75).contains("session pickle.a is in use"));
     turn.kill().unwrap();
     turn.wait().unwrap();
     // Its watcher holds the lane until the model is dead.
-    let free = |ws: &Fixture| !ws.claw(&["sessions", "rm", "a"]).fails(75).contains("somebody");
+    let free = |ws: &Fixture| !ws.claw(&["sessions", "rm", "a"]).fails(75).contains("is in use");
     ws.eventually("the model is dead", free);
     let told = ws.claw(&["sessions", "rm", "a"]).fails(75);
-    assert!(told.contains("has events that are not done: ") && told.contains("(run)"), "{told}");
+    assert!(told.contains("has unfinished events: ") && told.contains("(run)"), "{told}");
     ws.write("model.sh", "printf '\\377'\n");
     ws.claw(&["run-agent"]).fails(1);
     let told = ws.claw(&["sessions", "rm", "a"]).fails(75);

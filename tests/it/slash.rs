@@ -307,7 +307,7 @@ fn a_question_is_a_conversation_of_its_own_that_no_command_begins_or_moves() {
 #[test]
 fn failing_command_reports_its_error() {
     let ws = Fixture::new();
-    let (said, code) = ("nothing that ends with `nope` waits for your word", 65);
+    let (said, code) = ("no pending approval ends with `nope`", 65);
     for command in ["/approve nope", "/deny nope"] {
         let ran = ws.claw(&["ask", "-n", command]);
         assert_eq!((ran.code, &ran.out[..]), (code, ""));
@@ -384,7 +384,7 @@ fn only_the_owner_approves_in_any_channel() {
     assert_eq!(ws.list(".claw/approvals/pending").len(), 1);
     assert_eq!(ask(&format!("/approve {id}")), "approved, it is run now: block: {}\n");
     assert_eq!(ask(&format!("/approve {id}")), "approved, it is run now: block: {}\n");
-    assert!(ws.claw(&["ask", "-n", &format!("/deny {id}")]).fails(65).contains("waits for your word"));
+    assert!(ws.claw(&["ask", "-n", &format!("/deny {id}")]).fails(65).contains("no pending approval"));
     ws.claw(&["tick"]).ok();
     assert_eq!(ws.read("files/acted"), "x\n");
     assert_eq!(server.broken(), [""; 0]);

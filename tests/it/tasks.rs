@@ -81,9 +81,9 @@ fn bad_task_is_reported_with_its_place_and_blocks_nothing() {
     for what in [
         "tasks/open/plants.md:2:1: warning: unknown key `titel`, did you mean `title`?",
         "tasks/open/broken.md: line 1: the front matter that starts here has no closing `---`",
-        "tasks/open/a.txt: warning: is no task: not a .md file",
-        "agents/deaf/AGENT.md:3:1: warning: it watches tasks, and may not use the tool `tasks`",
-        "tasks/done/plants.md: there is another one of this name in tasks/open",
+        "tasks/open/a.txt: warning: not a task: not a .md file",
+        "agents/deaf/AGENT.md:3:1: warning: watches tasks, but may not use the tool `tasks`",
+        "tasks/done/plants.md: there is another task with this name in tasks/open",
     ] {
         assert!(said.contains(what), "{what}\n{said}");
     }

@@ -263,7 +263,7 @@ const WRONG: &[(&str, &str, &str, bool)] = &[
     (
         "agents/cookie/AGENT.md",
         "---\nname: x\nwrite: [files, ../x]\n---\nx\n",
-        r"^agents/cookie/AGENT.md:3:1: warning: write: `\.\./x` is passed over",
+        r"^agents/cookie/AGENT.md:3:1: warning: write: `\.\./x` is ignored",
         false,
     ),
     (
@@ -343,7 +343,7 @@ fn missing_agent_file_and_bad_default_agent_are_reported() {
     let ws = Fixture::new();
     fs::remove_file(ws.path("agents/pickle/AGENT.md")).unwrap();
     let err = ws.claw(&["ask", "-n", "hello"]).fails(65);
-    assert!(err.contains("agents/pickle is there, but has no AGENT.md"), "{err}");
+    assert!(err.contains("agents/pickle exists, but has no AGENT.md"), "{err}");
     ws.config("default_agent: nobody");
     let err = ws.claw(&["ask", "-n", "hello"]).fails(65);
     assert!(err.contains("no agent `nobody`, which default_agent in claw.yaml names"), "{err}");

@@ -22,7 +22,7 @@ pub fn create(world: &World, root: &Path) -> Result<String> {
     let root = &root.canonicalize().at("find", root)?;
     let was_there = root.join(crate::core::config::FILE).exists();
     let has_repository = root.join(".git").exists();
-    let makes_git = !has_repository && !was_there && git::is_there();
+    let makes_git = !has_repository && !was_there && git::is_installed();
     let (name, lines) = model(world);
     let written = scaffold::write(root, &lines, makes_git)?;
     // A workspace that was there may be somebody else's idea: completing it is no word of trust.

@@ -25,7 +25,7 @@ use crate::stage::{follow, route};
 use crate::store::fs::watch::Woken;
 use crate::store::lock::Lane;
 use crate::store::queue::{listing, publish};
-use crate::store::session::log;
+use crate::store::session::last;
 use crate::store::workspace::mailbox::Mailbox;
 use crate::store::workspace::{self, Workspace};
 use crate::world::World;
@@ -154,7 +154,7 @@ impl AskExchange<'_> {
         draft.meta.extend(self.model.map(|model| ("model".to_owned(), Value::from(model))));
         publish::inbox(workspace, &publish::complete(workspace, draft, id.clone())?)?;
         if !is_command {
-            log::remember_last(workspace, self.session);
+            last::remember(workspace, self.session);
         }
         route::all(workspace)?;
         self.screen.begin(self.agent);

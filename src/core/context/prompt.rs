@@ -50,6 +50,8 @@ pub struct Sources<'a> {
     pub kind: EventKind,
     /// Where the answer goes.
     pub reply_to: &'a Address,
+    /// How the answer's channel shows it, in a sentence; `None` for a channel that has no row yet.
+    pub channel_hint: Option<&'a str>,
     /// The workspace's directory, for variables.
     pub root: &'a str,
     /// How long it may become.
@@ -73,7 +75,7 @@ pub fn layers(sources: &Sources) -> Vec<Layer> {
     let now = sources.now.strftime("%Y-%m-%d %H:%M %A (%Q)");
     let id = &sources.agent.id;
     let runtime = format!("## Runtime\n\nAgent: {id}\nSession: {}\nTime: {now}", sources.session);
-    let fresh = [("runtime", runtime), ("channel", hint(sources.kind, sources.reply_to))];
+    let fresh = [("runtime", runtime), ("channel", hint(sources.kind, sources.reply_to, sources.channel_hint))];
     // The present is short, and always told whole.
     let taken: usize = fresh.iter().map(|(_, text)| text.chars().count() + BETWEEN.len()).sum();
     let mut room = sources.limits.max_total.saturating_sub(taken);
@@ -134,7 +136,7 @@ pub fn join(layers: &[Layer]) -> (String, usize) {
 }
 
 /// What an agent is told about where its answer goes.
-fn hint(kind: EventKind, reply_to: &Address) -> String {
+fn hint(kind: EventKind, reply_to: &Address, channel_hint: Option<&str>) -> String {
     let text = match (kind, reply_to.channel()) {
         (EventKind::Cron | EventKind::Heartbeat, _) => {
             "You run in the background as a scheduled task; your reply is not sent to anybody."
@@ -143,7 +145,6 @@ fn hint(kind: EventKind, reply_to: &Address) -> String {
             "You were called by another agent; your reply goes to it. Answer with the result, whole: it sees nothing \
              else of your work."
         }
-        (_, "cli") => "You answer in a terminal.",
         (_, "telegram") => {
             "You answer on Telegram, to somebody with a phone: short paragraphs, no tables, no headings. What is over \
              4096 characters is sent in pieces."
@@ -152,9 +153,9 @@ fn hint(kind: EventKind, reply_to: &Address) -> String {
             "You answer on Discord: short Markdown, no tables. What is over 2000 characters is sent in pieces."
         }
         (_, "ws") => "You answer over a WebSocket, to a program that shows Markdown.",
-        (_, "file") => "Your answer is written into a file, which somebody reads later.",
-        (_, "exec") => "Your answer is handed to a program that delivers it as plain text.",
-        (_, channel) => return format!("You answer on the channel {channel}."),
+        (_, channel) => {
+            return channel_hint.map_or_else(|| format!("You answer on the channel {channel}."), str::to_owned);
+        }
     };
     text.to_owned()
 }
@@ -204,6 +205,7 @@ mod tests {
                 session: "pickle.cli-ann",
                 kind: EventKind::Message,
                 reply_to: &self.reply_to,
+                channel_hint: (self.reply_to.channel() == "cli").then_some("You answer in a terminal."),
                 root: "/w",
                 limits: PromptLimits::default(),
             }
@@ -272,11 +274,15 @@ mod tests {
 
     #[test]
     fn an_answer_knows_where_it_goes() {
-        let said = |kind, to: &str| hint(kind, &Address::parse(to).unwrap());
+        let said = |kind, to: &str| hint(kind, &Address::parse(to).unwrap(), None);
         assert!(said(EventKind::Cron, "cli:ann").contains("not sent to anybody"));
         assert!(said(EventKind::Dispatch, "cli:ann").contains("goes to it"));
         assert!(said(EventKind::Message, "agent:pickle").contains("goes to it"));
         assert!(said(EventKind::Message, "telegram:42").contains("4096"));
         assert_eq!(said(EventKind::Message, "signal:1"), "You answer on the channel signal.");
+        let row = Some("Your answer is printed.");
+        assert_eq!(hint(EventKind::Message, &Address::parse("signal:1").unwrap(), row), "Your answer is printed.");
+        let background = hint(EventKind::Cron, &Address::parse("signal:1").unwrap(), row);
+        assert!(background.contains("not sent to anybody"), "{background}");
     }
 }

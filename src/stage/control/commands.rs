@@ -264,17 +264,17 @@ fn pending(workspace: &Workspace) -> Result<String> {
 }
 
 fn word(workspace: &Workspace, text: &str, verdict: Verdict) -> Result<String> {
-    let id = if let Some(known) = approvals::already(workspace, text, verdict) {
+    let id = if let Some(known) = approvals::previous_decision(workspace, text, verdict) {
         known.id
     } else {
         let id = approvals::find(workspace, text)?;
         approvals::decide(workspace, &id, verdict)?;
         id
     };
-    if let Some((_, fault)) = approvals::take_up(workspace)?.into_iter().find(|(refused, _)| *refused == id) {
+    if let Some((_, fault)) = approvals::publish_decisions(workspace)?.into_iter().find(|(refused, _)| *refused == id) {
         return Err(fault);
     }
-    let approval = approvals::already(workspace, id.as_str(), verdict);
+    let approval = approvals::previous_decision(workspace, id.as_str(), verdict);
     let approval = approval.ok_or_else(|| Fault::data(format!("{id} is not there any more")))?;
     let then = match verdict {
         Verdict::Approved => "it is run now",

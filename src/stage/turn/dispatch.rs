@@ -27,7 +27,7 @@ pub(crate) struct Children<'a, 't> {
 }
 
 impl Host for Children<'_, '_> {
-    fn is_asked(&self) -> bool {
+    fn is_interactive(&self) -> bool {
         self.turn.asked.is_some()
     }
 
@@ -46,7 +46,7 @@ impl Host for Children<'_, '_> {
             Some(EventOutcome::Done(_)) => answer(turn.workspace, dispatch),
             Some(EventOutcome::Waiting(..)) | None => {
                 stop_turn(turn.workspace, &dispatch.id, &turn.event.id)?;
-                let why = if turn.cancel.is_told() { "it was stopped" } else { "there was no answer in time" };
+                let why = if turn.cancel.is_cancelled() { "it was stopped" } else { "there was no answer in time" };
                 Err(Fault::new(Kind::Failed, why))
             }
         }

@@ -20,7 +20,7 @@ impl Turn<'_> {
         let mut last = fault.message.clone();
         for name in &chosen.model.fallback {
             // Half an answer on a terminal cannot be taken back; and a turn that is over needs no other.
-            if self.has_spoken || self.cancel.is_told() || self.until <= Instant::now() {
+            if self.has_spoken || self.cancel.is_cancelled() || self.until <= Instant::now() {
                 break;
             }
             match self.stand_in(&chosen, name, &last, is_last) {

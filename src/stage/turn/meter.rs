@@ -61,7 +61,7 @@ impl MeteredCall<'_> {
             at: self.event.stamp(),
             lane: self.lane,
             cancel: Some(cancel),
-            heard,
+            on_text: heard,
             charge: Charge::default(),
             tape: Tape::default(),
         };
