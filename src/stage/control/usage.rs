@@ -4,7 +4,7 @@ use crate::core::budget::ledger::Ledger;
 use crate::core::budget::ledger_line::Sums;
 use crate::core::event::session_name;
 use crate::core::fault::Result;
-use crate::stage::turn::meter;
+use crate::report::budget;
 use crate::store::usage;
 use crate::store::workspace::Workspace;
 
@@ -35,7 +35,7 @@ pub(crate) fn describe(workspace: &Workspace, name: &str, agent: &str, is_owner:
     if is_owner {
         lines.push(of(agent, &|label| session_name::agent(label) == agent));
         lines.push(of("all together", &|_| true));
-        let standing = meter::standing(workspace)?.into_iter();
+        let standing = budget::limits(workspace)?.into_iter();
         // Another agent's limits are not what stops this one.
         let own = standing.filter(|(limit, _)| limit.agent.as_deref().is_none_or(|of| of == agent));
         lines.extend(own.map(|(limit, used)| format!("left: {}", limit.left(used, &config.currency))));

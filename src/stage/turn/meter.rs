@@ -2,7 +2,7 @@
 //! budget the event waits, and the owner is told once.
 
 use crate::core::budget::ledger_line::{LedgerKind, LedgerLine};
-use crate::core::budget::{self, Exceeded, Limit};
+use crate::core::budget::{self, Exceeded};
 use crate::core::config::resolved_model::ResolvedModel;
 use crate::core::definition::Agent;
 use crate::core::event::address::Address;
@@ -14,7 +14,6 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::{Reply, Request, Usage};
 use crate::core::text::base32::hash32;
 use crate::provider::{self, Charge, ModelCall, Tape};
-use crate::store::agent::definitions;
 use crate::store::lock::Lane;
 use crate::store::queue::publish;
 use crate::store::session::stop::CancelToken;
@@ -173,20 +172,4 @@ fn tell(workspace: &Workspace, out: &Exceeded, now: &Zoned) -> Result<()> {
             ..LedgerLine::default()
         },
     )
-}
-
-/// Every limit that is set, with what is used of it.
-///
-/// # Errors
-/// Where the settings are bad or the ledger cannot be read.
-pub fn standing(workspace: &Workspace) -> Result<Vec<(Limit, u64)>> {
-    let mut limits = workspace.config()?.budget.limits(None);
-    for id in definitions::folders(workspace, "agents").unwrap_or_default() {
-        limits.extend(definitions::agent(workspace, &id).into_iter().flat_map(|agent| agent.budget.limits(Some(&id))));
-    }
-    if limits.is_empty() {
-        return Ok(Vec::new());
-    }
-    let (ledger, today) = (usage::ledger(workspace)?, usage::today(workspace));
-    Ok(limits.into_iter().map(|limit| (limit.clone(), limit.used(&ledger, &today))).collect())
 }
