@@ -34,7 +34,7 @@ pub fn approve(args: &ApproveArgs, here: Here) -> Result<u8> {
             let (short, agent) = (approval.id.short(), crate::core::event::session_name::agent(&approval.session));
             let until = world::local(approval.expires_at.into());
             // Where a line of it ends is seen, so that no call looks like two, or like another one.
-            out::line(&format!("{short}  {agent}  {}", out::row(&approval.line())))?;
+            out::line(&format!("{short}  {agent}  {}", out::row(&approval.summary())))?;
             out::line(&format!("    {}, until {until}", out::row(&approval.reason)))?;
         }
         return Ok(0);

@@ -137,11 +137,11 @@ fn look(workspace: &Workspace) -> Result<Status> {
     };
     let settings = workspace.config();
     let standing = if settings.is_ok() { meter::standing(workspace)? } else { Vec::new() };
-    let reached = standing.into_iter().filter(|(limit, used)| used >= &limit.most);
+    let reached = standing.into_iter().filter(|(limit, used)| used >= &limit.max);
     let budget = reached.map(|(limit, used)| Spent {
         limit: limit.to_string(),
-        used: limit.what.show(used),
-        most: limit.what.show(limit.most),
+        used: limit.measure.show(used),
+        most: limit.measure.show(limit.max),
     });
     let held = holders::list(&workspace.root);
     let definitions = problems::of(workspace).into_iter().filter(|problem| !problem.is_warning);

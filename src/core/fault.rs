@@ -29,7 +29,7 @@ pub enum Kind {
 
 /// What a failure is about, where somebody acts on that and the kind does not say it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
+pub enum Cause {
     /// The request is longer than the model's window: as it is, nobody will answer it.
     Overflow,
     /// The service did not accept who asks: a key that is wrong, missing or spent.
@@ -50,7 +50,7 @@ pub struct Fault {
     /// How long the other side asked us to wait, in seconds.
     pub after: Option<u64>,
     /// What it is about, where somebody acts on that.
-    pub mark: Option<Mark>,
+    pub cause: Option<Cause>,
 }
 
 /// The longest message, in bytes: it is repeated in a notice, a reason and the journal.
@@ -67,7 +67,7 @@ impl Fault {
             message.truncate(message.floor_char_boundary(MAX_MESSAGE));
             message.push('…');
         }
-        Self { kind, message, hint: None, after: None, mark: None }
+        Self { kind, message, hint: None, after: None, cause: None }
     }
 
     /// Bad data (exit 65).
@@ -96,8 +96,8 @@ impl Fault {
 
     /// The same failure, with what it is about.
     #[must_use]
-    pub fn mark(mut self, mark: Mark) -> Self {
-        self.mark = Some(mark);
+    pub fn cause(mut self, cause: Cause) -> Self {
+        self.cause = Some(cause);
         self
     }
 

@@ -48,17 +48,17 @@ pub enum SlashCommand {
 
 /// Who may say a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Who {
+pub enum Permission {
     /// Whoever is answered here at all: it is about the conversation that he takes part in, and loses
     /// nothing.
-    Anybody,
+    Participant,
     /// The owner: it shows his files, or decides what is done in his name.
     Owner,
 }
 
 /// What an argument names, so that a terminal can complete it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Takes {
+pub enum ArgumentKind {
     /// An agent.
     Agent,
     /// A skill.
@@ -79,7 +79,7 @@ pub struct CommandRow {
     /// What follows the name, for people.
     pub arguments: &'static str,
     /// What its arguments name, in their order.
-    pub takes: &'static [Takes],
+    pub argument_kinds: &'static [ArgumentKind],
     /// What it does, in a few words.
     pub help: &'static str,
     read: fn(&[&str]) -> Option<SlashCommand>,
@@ -90,63 +90,63 @@ pub const ROWS: &[CommandRow] = &[
     CommandRow {
         names: &["help", "?"],
         arguments: "",
-        takes: &[],
+        argument_kinds: &[],
         help: "show the commands",
         read: |a| alone(a, SlashCommand::Help),
     },
     CommandRow {
         names: &["new", "clear"],
         arguments: "",
-        takes: &[],
+        argument_kinds: &[],
         help: "begin a new conversation here; the old one is kept",
         read: |a| alone(a, SlashCommand::New),
     },
     CommandRow {
         names: &["stop"],
         arguments: "",
-        takes: &[],
+        argument_kinds: &[],
         help: "stop the turn that runs",
         read: |a| alone(a, SlashCommand::Stop),
     },
     CommandRow {
         names: &["session"],
         arguments: "",
-        takes: &[],
+        argument_kinds: &[],
         help: "show where this conversation is kept",
         read: |a| alone(a, SlashCommand::Session),
     },
     CommandRow {
         names: &["context"],
         arguments: "",
-        takes: &[],
+        argument_kinds: &[],
         help: "show how much of it a model is sent",
         read: |a| alone(a, SlashCommand::Context),
     },
     CommandRow {
         names: &["compact"],
         arguments: "[FOCUS]",
-        takes: &[Takes::Text],
+        argument_kinds: &[ArgumentKind::Text],
         help: "summarise its older part now, keeping above all what is about FOCUS; the log keeps everything",
         read: |a| Some(SlashCommand::Compact((!a.is_empty()).then(|| a.join(" ")))),
     },
     CommandRow {
         names: &["usage"],
         arguments: "",
-        takes: &[],
+        argument_kinds: &[],
         help: "show what the models have taken, and what is left of the budgets",
         read: |a| alone(a, SlashCommand::Usage),
     },
     CommandRow {
         names: &["agent"],
         arguments: "[ID]",
-        takes: &[Takes::Agent],
+        argument_kinds: &[ArgumentKind::Agent],
         help: "show who answers here, or let another agent answer from here on",
         read: |a| maybe(a).map(|id| id.map_or(SlashCommand::Agent, SlashCommand::Bind)),
     },
     CommandRow {
         names: &["route"],
         arguments: "PATTERN AGENT",
-        takes: &[Takes::Text, Takes::Agent],
+        argument_kinds: &[ArgumentKind::Text, ArgumentKind::Agent],
         help: "let another agent answer at these addresses from here on",
         read: |a| match a {
             [pattern, agent] => Some(SlashCommand::Route((*pattern).to_owned(), (*agent).to_owned())),
@@ -156,42 +156,42 @@ pub const ROWS: &[CommandRow] = &[
     CommandRow {
         names: &["bindings"],
         arguments: "",
-        takes: &[],
+        argument_kinds: &[],
         help: "list who answers where",
         read: |a| alone(a, SlashCommand::Bindings),
     },
     CommandRow {
         names: &["agents"],
         arguments: "",
-        takes: &[],
+        argument_kinds: &[],
         help: "list the agents",
         read: |a| alone(a, SlashCommand::Agents),
     },
     CommandRow {
         names: &["skills"],
         arguments: "[ID]",
-        takes: &[Takes::Skill],
+        argument_kinds: &[ArgumentKind::Skill],
         help: "list the skills, or show one",
         read: |a| maybe(a).map(SlashCommand::Skills),
     },
     CommandRow {
         names: &["crons"],
         arguments: "[ID]",
-        takes: &[Takes::Cron],
+        argument_kinds: &[ArgumentKind::Cron],
         help: "list the scheduled tasks, or show one",
         read: |a| maybe(a).map(SlashCommand::Crons),
     },
     CommandRow {
         names: &["approve"],
         arguments: "[ID]",
-        takes: &[Takes::Approval],
+        argument_kinds: &[ArgumentKind::Approval],
         help: "allow what an agent asks for, or list what waits for your word",
         read: |a| maybe(a).map(|id| id.map_or(SlashCommand::Pending, SlashCommand::Approve)),
     },
     CommandRow {
         names: &["deny"],
         arguments: "ID",
-        takes: &[Takes::Approval],
+        argument_kinds: &[ArgumentKind::Approval],
         help: "refuse what an agent asks for",
         read: |a| maybe(a).flatten().map(SlashCommand::Deny),
     },
@@ -269,8 +269,8 @@ pub fn is_command(event: &Event) -> bool {
 /// What a command that changes what a conversation is sent has in view, where the event is one. It waits for its
 /// turn in the session's own lane, as a message does; all others lie beside it.
 #[must_use]
-pub fn compacts(event: &Event) -> Option<Option<String>> {
-    match of(event) {
+pub fn compact_focus(event: &Event) -> Option<Option<String>> {
+    match parse_event(event) {
         Ok(SlashCommand::Compact(focus)) if is_command(event) => Some(focus),
         _ => None,
     }
@@ -280,7 +280,7 @@ pub fn compacts(event: &Event) -> Option<Option<String>> {
 ///
 /// # Errors
 /// `Data`, in words for whoever said it.
-pub fn of(event: &Event) -> Result<SlashCommand> {
+pub fn parse_event(event: &Event) -> Result<SlashCommand> {
     parse(&event.content).unwrap_or_else(|| Err(Fault::data("this is no command").hint("/help shows what there is")))
 }
 
@@ -288,7 +288,7 @@ pub fn of(event: &Event) -> Result<SlashCommand> {
 /// whoever takes part in it: nothing is lost by that. Another agent may do more than the one that was
 /// bound, so only the owner lets it answer.
 #[must_use]
-pub fn who(command: &SlashCommand) -> Who {
+pub fn permission(command: &SlashCommand) -> Permission {
     match command {
         // Of what is not about this conversation only the owner is told.
         SlashCommand::Usage
@@ -298,7 +298,7 @@ pub fn who(command: &SlashCommand) -> Who {
         | SlashCommand::Session
         | SlashCommand::Context
         | SlashCommand::Compact(_)
-        | SlashCommand::Agent => Who::Anybody,
+        | SlashCommand::Agent => Permission::Participant,
         SlashCommand::Bind(_)
         | SlashCommand::Route(..)
         | SlashCommand::Bindings
@@ -307,7 +307,7 @@ pub fn who(command: &SlashCommand) -> Who {
         | SlashCommand::Crons(_)
         | SlashCommand::Pending
         | SlashCommand::Approve(_)
-        | SlashCommand::Deny(_) => Who::Owner,
+        | SlashCommand::Deny(_) => Permission::Owner,
     }
 }
 
@@ -315,7 +315,7 @@ pub fn who(command: &SlashCommand) -> Who {
 /// A place is nobody: that a group is the owner's makes its members no owners.
 #[must_use]
 pub fn allowed(command: &SlashCommand, from: &Address, owners: &[Address]) -> bool {
-    who(command) == Who::Anybody || is_owner(from, owners)
+    permission(command) == Permission::Participant || is_owner(from, owners)
 }
 
 /// Whether `from` is the owner: whoever sits at the machine, or one of the addresses that he has named.
@@ -327,7 +327,7 @@ pub fn is_owner(from: &Address, owners: &[Address]) -> bool {
 /// What can stand where a line ends so far: where the word begins, in bytes, and what it can become. `ids` says
 /// what there is of a kind. Nothing where the line is no command.
 #[must_use]
-pub fn complete(line: &str, ids: &dyn Fn(Takes) -> Vec<String>) -> Option<(usize, Vec<String>)> {
+pub fn complete(line: &str, ids: &dyn Fn(ArgumentKind) -> Vec<String>) -> Option<(usize, Vec<String>)> {
     line.trim_start().strip_prefix('/')?;
     let begin =
         line.rfind(char::is_whitespace).map_or(0, |at| at + line[at..].chars().next().map_or(1, char::len_utf8));
@@ -335,11 +335,11 @@ pub fn complete(line: &str, ids: &dyn Fn(Takes) -> Vec<String>) -> Option<(usize
     let word = &line[begin..];
     let Some(name) = before.next() else {
         let names = ROWS.iter().flat_map(|row| row.names.iter().map(move |name| (row, name)));
-        let full = names.map(|(row, name)| format!("/{name}{}", if row.takes.is_empty() { "" } else { " " }));
+        let full = names.map(|(row, name)| format!("/{name}{}", if row.argument_kinds.is_empty() { "" } else { " " }));
         return Some((begin, full.filter(|full| full.starts_with(word)).collect()));
     };
-    let takes = row(&name[1..].to_ascii_lowercase())?.takes.get(before.count())?;
-    Some((begin, ids(*takes).into_iter().filter(|id| id.starts_with(word)).collect()))
+    let kind = row(&name[1..].to_ascii_lowercase())?.argument_kinds.get(before.count())?;
+    Some((begin, ids(*kind).into_iter().filter(|id| id.starts_with(word)).collect()))
 }
 
 /// What `/help` answers to `from`: what he may say.
@@ -431,9 +431,9 @@ mod tests {
 
     #[test]
     fn every_word_of_a_command_can_be_completed() {
-        let ids = |takes| match takes {
-            Takes::Agent => vec!["pickle".to_owned(), "cookie".to_owned()],
-            Takes::Skill => vec!["news".to_owned()],
+        let ids = |kind| match kind {
+            ArgumentKind::Agent => vec!["pickle".to_owned(), "cookie".to_owned()],
+            ArgumentKind::Skill => vec!["news".to_owned()],
             _ => vec![],
         };
         let complete =
@@ -465,7 +465,7 @@ mod tests {
     #[test]
     fn a_row_takes_what_it_says() {
         for row in ROWS {
-            assert_eq!(row.takes.len(), row.arguments.split_whitespace().count(), "/{}", row.names[0]);
+            assert_eq!(row.argument_kinds.len(), row.arguments.split_whitespace().count(), "/{}", row.names[0]);
         }
     }
 
@@ -492,13 +492,13 @@ mod tests {
         }
         let control = event(EventKind::Control, "cli:ann", "/stpo");
         assert!(is_command(&control));
-        assert!(of(&control).unwrap_err().message.contains("`/stpo`"));
-        assert!(of(&event(EventKind::Control, "cli:ann", "stop")).unwrap_err().message.contains("no command"));
-        let compacts = |kind, from: &str, text: &str| compacts(&event(kind, from, text));
-        assert_eq!(compacts(EventKind::Control, "cli:ann", "/compact it"), Some(Some("it".into())));
-        assert_eq!(compacts(EventKind::Message, "cli:ann", "/compact"), Some(None));
-        assert_eq!(compacts(EventKind::Message, "agent:pickle", "/compact"), None);
-        assert_eq!(compacts(EventKind::Message, "cli:ann", "/context"), None);
+        assert!(parse_event(&control).unwrap_err().message.contains("`/stpo`"));
+        assert!(parse_event(&event(EventKind::Control, "cli:ann", "stop")).unwrap_err().message.contains("no command"));
+        let compact_focus = |kind, from: &str, text: &str| compact_focus(&event(kind, from, text));
+        assert_eq!(compact_focus(EventKind::Control, "cli:ann", "/compact it"), Some(Some("it".into())));
+        assert_eq!(compact_focus(EventKind::Message, "cli:ann", "/compact"), Some(None));
+        assert_eq!(compact_focus(EventKind::Message, "agent:pickle", "/compact"), None);
+        assert_eq!(compact_focus(EventKind::Message, "cli:ann", "/context"), None);
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl AssistantStep {
 
     /// Whether one of its calls waits for the owner's word.
     #[must_use]
-    pub fn asks(&self) -> bool {
+    pub fn needs_approval(&self) -> bool {
         self.calls.iter().any(|(_, told)| told.as_ref().is_some_and(|told| told.asks.is_some()))
     }
 
@@ -71,7 +71,7 @@ pub struct Replay {
     /// What the model has counted last.
     pub count: Option<Count>,
     /// The event has its `in` line.
-    pub is_read: bool,
+    pub is_logged: bool,
     /// The events that are answered in its turn, too.
     pub also: Vec<Event>,
     /// What the model has answered so far.
@@ -95,7 +95,7 @@ pub struct PendingCall {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// Write the event into the log.
-    Read,
+    LogEvent,
     /// Ask the model; for its answer, if no more tools may be called.
     Ask {
         /// It may not call any more tools.
@@ -149,7 +149,7 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
         match record {
             Record::In { event, .. } => {
                 if event.id == *id {
-                    state.is_read = true;
+                    state.is_logged = true;
                 } else if !open.iter().any(|other| other.id == event.id) {
                     let also = Vec::new();
                     open.push(OpenTurn {
@@ -220,7 +220,7 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
                     None => {}
                 }
                 // Whoever reads on from here must find the question behind it.
-                state.is_read &= compact.id == *id;
+                state.is_logged &= compact.id == *id;
                 state.compact = Some(*compact);
             }
             Record::Unknown => {}
@@ -244,7 +244,7 @@ fn steps<'a>(state: &'a mut Replay, open: &'a mut [OpenTurn], id: &Id, of: &Id) 
 
 impl Replay {
     /// Takes a model's answer in, and gives its calls their ids.
-    pub fn answered(&mut self, event: &Id, mut reply: Reply) -> &Reply {
+    pub fn add_reply(&mut self, event: &Id, mut reply: Reply) -> &Reply {
         let step = self.steps.len();
         for (number, call) in reply.calls.iter_mut().enumerate() {
             call.id = hash32(&format!("{event} {step} {number}"), 9);
@@ -254,14 +254,14 @@ impl Replay {
     }
 
     /// Takes the result of a call in.
-    pub fn told(&mut self, call: &str, told: ToolResult) {
+    pub fn set_result(&mut self, call: &str, told: ToolResult) {
         if let Some(entry) = self.steps.last_mut().and_then(|step| step.find(call)) {
             entry.1 = Some(told);
         }
     }
 
     /// Takes in that the conversation was compacted.
-    pub fn compacted(&mut self, compact: CompactRecord) {
+    pub fn apply_compaction(&mut self, compact: CompactRecord) {
         self.history.clone_from(&compact.kept);
         self.begun.clone_from(&compact.turn);
         self.compact = Some(compact);
@@ -269,20 +269,20 @@ impl Replay {
 
     /// What stands for the conversation's older part.
     #[must_use]
-    pub fn past(&self) -> Option<&Compacted> {
+    pub fn compaction(&self) -> Option<&Compacted> {
         self.compact.as_ref().map(|compact| &compact.past)
     }
 
     /// How much this model can read, where its server has told.
     #[must_use]
-    pub fn learned(&self, model: &str) -> Option<u64> {
+    pub fn learned_window(&self, model: &str) -> Option<u64> {
         let learned: Option<&LearnedWindow> = self.compact.as_ref().and_then(|compact| compact.window.as_ref());
         learned.filter(|learned| learned.model == model).map(|learned| learned.tokens)
     }
 
     /// The model's answers to this question, with their results, as far as they are sent.
     #[must_use]
-    pub fn turn(&self) -> Vec<Message> {
+    pub fn turn_messages(&self) -> Vec<Message> {
         let (mut messages, steps) = match &self.begun {
             Some(begun) => (begun.messages.clone(), begun.steps),
             None => (Vec::new(), 0),
@@ -293,17 +293,17 @@ impl Replay {
 
     /// What the user says now, as it is sent: everything that is answered in this turn.
     #[must_use]
-    pub fn question(&self, content: &str) -> String {
+    pub fn user_message(&self, content: &str) -> String {
         match &self.begun {
             Some(begun) => begun.question.clone(),
             None => together([content].into_iter().chain(self.also.iter().map(|event| event.content.as_str()))),
         }
     }
 
-    /// The conversation as it would be sent: with [`Self::question`] and [`Self::turn`], and between turns without.
+    /// The conversation as it would be sent: with [`Self::user_message`] and [`Self::turn_messages`], and between turns without.
     #[must_use]
-    pub fn talk<'a>(&'a self, question: Option<&'a str>, turn: &'a [Message]) -> Conversation<'a> {
-        Conversation { past: self.past(), history: &self.history, question, turn, steps: self.steps.len() }
+    pub fn conversation<'a>(&'a self, question: Option<&'a str>, turn: &'a [Message]) -> Conversation<'a> {
+        Conversation { past: self.compaction(), history: &self.history, question, turn, steps: self.steps.len() }
     }
 
     /// How many tools were called.
@@ -316,11 +316,11 @@ impl Replay {
     /// so far.
     #[must_use]
     pub fn messages(&self, content: &str, is_last: bool) -> Vec<Message> {
-        let mut messages: Vec<Message> = self.past().map(Compacted::messages).into_iter().flatten().collect();
+        let mut messages: Vec<Message> = self.compaction().map(Compacted::messages).into_iter().flatten().collect();
         messages.extend_from_slice(&self.history);
-        messages.push(Message::user(self.question(content)));
+        messages.push(Message::user(self.user_message(content)));
         let begin = messages.len();
-        messages.extend(self.turn());
+        messages.extend(self.turn_messages());
         let repeats = self.repeats();
         let mut notes = Vec::new();
         if repeats >= REPEATS_TOLD {
@@ -352,8 +352,8 @@ pub fn next(state: &Replay, limit: u32) -> Step {
     if let Some(out) = &state.done {
         return Step::Publish(out.clone());
     }
-    if !state.is_read {
-        return Step::Read;
+    if !state.is_logged {
+        return Step::LogEvent;
     }
     let Some(last) = state.steps.last() else { return Step::Ask { is_last: limit <= 1 } };
     let before = state.calls() - u32::try_from(last.calls.len()).unwrap_or(0);
@@ -408,7 +408,7 @@ mod tests {
     fn every_prefix_of_a_turn_goes_on_at_the_step_it_had_reached() {
         let records = whole_turn(1);
         let step = |n: usize| next(&replay(records[..n].iter().cloned(), &id(1)), 9);
-        assert_eq!(step(0), Step::Read);
+        assert_eq!(step(0), Step::LogEvent);
         assert_eq!(step(1), Step::Ask { is_last: false });
         assert!(matches!(step(2), Step::Close(said) if said == "a1"));
         assert!(matches!(step(3), Step::Publish(out) if out.len() == 1));
@@ -425,7 +425,7 @@ mod tests {
         let state = replay(records, &id(4));
         let said: Vec<&str> = state.history.iter().map(Message::content).collect();
         assert_eq!(said, ["q1", "a1", "q3", "a3"]);
-        assert_eq!(next(&state, 9), Step::Read);
+        assert_eq!(next(&state, 9), Step::LogEvent);
     }
 
     #[test]
@@ -437,7 +437,7 @@ mod tests {
         let begun = replay(records.clone(), &id(1));
         assert_eq!(begun.messages("q1", false).last().unwrap().content(), "q1\n\nq2\n\nq3");
         // One of them alone has not begun; and where its own turn came first, it is not answered again.
-        assert_eq!(next(&replay(records.clone(), &id(2)), 9), Step::Read);
+        assert_eq!(next(&replay(records.clone(), &id(2)), 9), Step::LogEvent);
         let own = records.iter().cloned().chain(whole_turn(2));
         assert_eq!(replay(own, &id(1)).also.iter().map(|e| e.id.clone()).collect::<Vec<_>>(), [id(3)]);
         let Record::Done { out, .. } = done else { unreachable!() };
@@ -484,14 +484,14 @@ mod tests {
         loop {
             let mut state = replay(records.clone(), &id);
             match next(&state, 6) {
-                Step::Read => records.push(Record::In { at, event: Box::new(event(of, &format!("q{of}"))) }),
+                Step::LogEvent => records.push(Record::In { at, event: Box::new(event(of, &format!("q{of}"))) }),
                 Step::Ask { is_last } => {
                     check(&state.messages("now", is_last));
                     let wanted = calls.get(state.steps.len()).copied().unwrap_or_default();
                     let wanted = if is_last { 0 } else { wanted };
                     let call = |n: usize| Call { id: "same".into(), name: "t".into(), arguments: n.into() };
                     let reply = Reply { calls: (0..wanted).map(call).collect(), ..Reply::default() };
-                    let reply = state.answered(&id, reply).clone();
+                    let reply = state.add_reply(&id, reply).clone();
                     records.push(Record::Model { at, id: id.clone(), model: "m".into(), ms: 1, reply, estimated: 0 });
                 }
                 Step::Call(pending) => {

@@ -1,6 +1,6 @@
 //! An answer, put together from its pieces, in whatever dialect they come.
 
-use crate::core::fault::{Fault, Kind, Mark, Result};
+use crate::core::fault::{Cause, Fault, Kind, Result};
 use crate::core::model::{Call, Reply, Thought, Usage};
 use crate::provider::{MAX_ANSWER, ModelCall};
 use serde_json::Value;
@@ -111,7 +111,7 @@ impl Answer {
             }
             Some(Stop::Window) if is_empty => {
                 let why = format!("model {name}: its window was full before it said a word");
-                return Err(Fault::new(Kind::Failed, why).mark(Mark::Overflow));
+                return Err(Fault::new(Kind::Failed, why).cause(Cause::Overflow));
             }
             Some(Stop::Length) if is_empty => {
                 let why = format!("model {name}: it has used all tokens that an answer may have without a word");

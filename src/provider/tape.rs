@@ -72,8 +72,8 @@ impl Tape {
 pub(super) fn answer(question: &ModelCall, asked: &RecordedRequest) -> Result<Option<Response>> {
     let TapeState::Playing(playing) = &question.tape.0 else { return Ok(None) };
     let secrets = Secrets::with(question.workspace, &question.chosen.model)?;
-    let body = cassette::hidden(homeless(question, asked.body.clone()), &|text| secrets.hide(text));
-    playing.exchange.is_asked(&RecordedRequest { body, ..asked.clone() }).map_err(|fault| {
+    let body = cassette::redact(homeless(question, asked.body.clone()), &|text| secrets.hide(text));
+    playing.exchange.check_request(&RecordedRequest { body, ..asked.clone() }).map_err(|fault| {
         let (number, all) = playing.place;
         let what = format!("model {}: exchange {number} of {all}: {}", question.chosen.name, fault.message);
         Fault { message: what, ..fault }
@@ -87,7 +87,7 @@ fn homeless(question: &ModelCall, body: Value) -> Value {
     let workspace = question.workspace;
     let roots = [workspace.real_root(), workspace.root.clone()].map(|root| root.display().to_string());
     let roots: Vec<String> = roots.into_iter().filter(|root| root.len() > 1).collect();
-    cassette::hidden(body, &|text| roots.iter().fold(text, |text, root| text.replace(root, "{{workspace}}")))
+    cassette::redact(body, &|text| roots.iter().fold(text, |text, root| text.replace(root, "{{workspace}}")))
 }
 
 /// Writes down what was recorded while a question was asked.
@@ -111,7 +111,7 @@ pub(super) fn save(question: &mut ModelCall) -> Result<()> {
             request,
             response,
         };
-        append(question.workspace, path, &exchange.hidden(&|text| secrets.hide(text)))?;
+        append(question.workspace, path, &exchange.redacted(&|text| secrets.hide(text)))?;
     }
     Ok(())
 }

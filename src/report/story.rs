@@ -1,7 +1,7 @@
 //! The story of an event: where it came from, who answered it, whom that one asked, what went out, and how it
 //! stands; from files alone, and the journal adds how long it took.
 
-use crate::core::event::dispatch::Asker;
+use crate::core::event::dispatch::Requester;
 use crate::core::event::id::{Derived, Id};
 use crate::core::event::stamp::Stamp;
 use crate::core::event::{Event, EventKind};
@@ -197,7 +197,7 @@ fn sent_out(workspace: &Workspace, event: &Event, found: Option<&Located>) -> Ou
 
 fn how(workspace: &Workspace, event: &Event, found: Option<&Located>) -> (&'static str, String) {
     let to = &event.reply_to;
-    if event.kind == EventKind::Result && Asker::of(event).is_some_and(|asker| asker.waits) {
+    if event.kind == EventKind::Result && Requester::of(event).is_some_and(|requester| requester.waits) {
         return ("told", to.to_string());
     }
     let Some(found) = found else { return ("out", format!("{to} (no longer kept)")) };

@@ -62,7 +62,7 @@ pub fn run(workspace: &Workspace) -> Result<usize> {
     }
     for session in names(&workspace.path("sessions")) {
         let path = workspace.path("sessions").join(&session);
-        let is_free = session_name::is_passing(&session) && !lanes.contains(&session);
+        let is_free = session_name::is_one_off(&session) && !lanes.contains(&session);
         if is_free && is_older(&path.join("log.jsonl"), before(keep.ask_days)) {
             // Whoever holds the lane is about to write into it.
             if let Some(lane) = Lane::attempt(workspace, Mailbox::Inbox, &session)? {

@@ -51,7 +51,7 @@ pub fn reserve(
     limits: &[Limit],
 ) -> Result<std::result::Result<(), Box<Exceeded>>> {
     locked(workspace, |book| {
-        if let Err(out) = budget::decide(&book.ledger, limits, line) {
+        if let Err(out) = budget::check(&book.ledger, limits, line) {
             return Ok(Err(out));
         }
         append(workspace, book, line)?;
@@ -111,7 +111,7 @@ fn locked<T>(workspace: &Workspace, work: impl FnOnce(&mut LedgerState) -> Resul
     let mut book = kept.take().map_or_else(|| load(workspace), Ok)?;
     refresh(workspace, &mut book)?;
     let done = work(&mut book)?;
-    if book.fresh >= STRIDE {
+    if book.unsaved >= STRIDE {
         save(workspace, &mut book)?;
     }
     *kept = Some(book);
@@ -180,12 +180,12 @@ fn refresh(workspace: &Workspace, book: &mut LedgerState) -> Result<()> {
         let ledger = &mut book.ledger;
         let to = read(workspace, &file, from, &mut |line| {
             let agent = line.agent.clone();
-            ledger.take(line, &agent);
+            ledger.add(line, &agent);
         })?;
         let path = path(workspace, &file);
         book.inode = fs::metadata(&path).at("read", &path)?.ino();
         // Somebody may put a file that has come to its end away.
-        book.fresh += if is_next { STRIDE } else { to - from };
+        book.unsaved += if is_next { STRIDE } else { to - from };
         (book.file, book.read) = (file, to);
     }
     Ok(())
@@ -193,12 +193,12 @@ fn refresh(workspace: &Workspace, book: &mut LedgerState) -> Result<()> {
 
 fn append(workspace: &Workspace, book: &mut LedgerState, line: &LedgerLine) -> Result<()> {
     let (day, sync) = (book.file.clone().max(today(workspace)), workspace.sync()?);
-    if book.named.is_empty() {
+    if book.durable_name.is_empty() {
         // Whoever made the folder may have been killed before its name was durable.
         durable::make_dir(&workspace.path(FOLDER), 1, sync)?;
     }
-    write(workspace, &day, line, book.named == day, sync)?;
-    book.named = day;
+    write(workspace, &day, line, book.durable_name == day, sync)?;
+    book.durable_name = day;
     refresh(workspace, book)
 }
 
@@ -208,7 +208,7 @@ fn save(workspace: &Workspace, book: &mut LedgerState) -> Result<()> {
     // Nobody asks for a day before yesterday's.
     let yesterday = workspace.world.now().plus_seconds(-DAY / SECOND);
     book.ledger.fold(&day(yesterday));
-    book.fresh = 0;
+    book.unsaved = 0;
     let json = serde_json::to_vec(book).map_err(|e| Fault::data(e.to_string()))?;
     durable::write_new(&workspace.path(FOLDER).join(SUMS), &json, Sync::None)
 }

@@ -4,7 +4,7 @@
 use crate::core::definition::Agent;
 use crate::core::event::Event;
 use crate::core::event::address::Address;
-use crate::core::event::dispatch::{self, AGENT, Asker};
+use crate::core::event::dispatch::{self, AGENT, Requester};
 use crate::core::event::id::Derived;
 use crate::core::event::session_name;
 use crate::core::event::stamp::Stamp;
@@ -96,7 +96,7 @@ fn dispatch(context: &ToolContext, arguments: &Value) -> Result<String> {
     let id = context.event.id.derive(Derived::Dispatch, context.number);
     let session = match &args.session_id {
         Some(session) => known(workspace, own, &args.agent_id, session)?,
-        None => session_name::dispatched(&args.agent_id, &id),
+        None => session_name::for_dispatch(&args.agent_id, &id),
     };
     let waits = args.wait.unwrap_or(true);
     let from = Address::parse(&format!("{AGENT}:{}", session_name::agent(own)))?;
@@ -111,9 +111,9 @@ fn dispatch(context: &ToolContext, arguments: &Value) -> Result<String> {
     if waits {
         event.expires_at = Some(share(context, now).timestamp());
     }
-    let mut asker = Asker::new(context.event, own, waits);
-    asker.asked |= waits && context.host.is_asked();
-    asker.write(&mut event)?;
+    let mut requester = Requester::new(context.event, own, waits);
+    requester.is_interactive |= waits && context.host.is_asked();
+    requester.write(&mut event)?;
     publish::check_size(&event)?;
     publish::inbox(workspace, &event)?;
     if !waits {
@@ -127,7 +127,7 @@ fn dispatch(context: &ToolContext, arguments: &Value) -> Result<String> {
     Ok(json!({"result": result, "session_id": session}).to_string())
 }
 
-/// Until when it may take: so long that its asker has time to say what came of it.
+/// Until when it may take: so long that its requester has time to say what came of it.
 fn share(context: &ToolContext, now: Stamp) -> Stamp {
     let left = context.until.saturating_duration_since(Instant::now()) * 9 / 10;
     Stamp(now.0.saturating_add(i64::try_from(left.as_micros()).unwrap_or(i64::MAX)))
@@ -136,9 +136,9 @@ fn share(context: &ToolContext, now: Stamp) -> Stamp {
 /// A session that was begun by a dispatch out of this very one. Whoever waits in one session for another then
 /// always waits downwards, and no two can wait for each other.
 fn known(workspace: &Workspace, own: &str, agent: &str, session: &str) -> Result<String> {
-    let name = session_name::named(session, Some(agent), agent)?;
+    let name = session_name::qualify(session, Some(agent), agent)?;
     let first = log::first(workspace, &name)?;
-    if first.as_ref().and_then(Asker::of).is_some_and(|asker| asker.session == own) {
+    if first.as_ref().and_then(Requester::of).is_some_and(|requester| requester.session == own) {
         return Ok(name);
     }
     Err(Fault::data(format!("session {name} was not begun by a dispatch of this conversation"))

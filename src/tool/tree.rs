@@ -4,7 +4,7 @@
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::text::bounded_lines::{BoundedLine, Lines};
 use crate::core::text::cut::cut;
-use crate::core::tool::{self, Class, ROOM};
+use crate::core::tool::{self, Class, MAX_PAGE};
 use crate::store::agent::files::{AgentFiles, WalkStart};
 use crate::store::agent::tree::{Tree, pattern};
 use crate::tool::files::ReadText;
@@ -140,7 +140,7 @@ fn list(context: &ToolContext, arguments: &Value) -> Result<String> {
                         FileType::Symlink => format!("{name}  (a link)\n"),
                         _ => format!("{name}  (no file)\n"),
                     };
-                    if found.text.len() + line.len() > ROOM {
+                    if found.text.len() + line.len() > MAX_PAGE {
                         found.notes.push(format!("cut after {shown}: there are more; name a folder below, or a glob"));
                         starts.clear();
                         break;
@@ -287,7 +287,7 @@ impl SearchRun<'_> {
     fn take(&mut self, shown: &str, number: u64, line: &[u8]) {
         let text = String::from_utf8_lossy(line);
         let told = format!("{shown}:{number}: {}\n", cut(text.trim_end(), MAX_SHOWN));
-        if self.found == self.limit || self.text.len() + told.len() > ROOM {
+        if self.found == self.limit || self.text.len() + told.len() > MAX_PAGE {
             self.cut = Some("there are more".to_owned());
             return;
         }

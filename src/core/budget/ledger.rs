@@ -15,7 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Ledger {
     days: BTreeMap<String, BTreeMap<String, Sums>>,
     open: Vec<Reservation>,
-    told: BTreeSet<String>,
+    #[serde(rename = "told")]
+    notified: BTreeSet<String>,
 }
 
 /// What is reserved and not settled.
@@ -29,15 +30,15 @@ struct Reservation {
 
 impl Ledger {
     /// Takes a line in, under a label.
-    pub fn take(&mut self, line: LedgerLine, label: &str) {
-        match line.what {
+    pub fn add(&mut self, line: LedgerLine, label: &str) {
+        match line.kind {
             LedgerKind::Reserved => {
                 let before = self.close(&line);
                 if let Some(before) = &before {
                     // That request has left, and this one is in its place.
                     self.change(&before.line.day, &before.label, |sums| sums.add(&CALL));
                 }
-                let line = LedgerLine { guess: true, ..line };
+                let line = LedgerLine { is_estimated: true, ..line };
                 self.change(&line.day, label, |sums| sums.add(&line.sums()));
                 self.open.push(Reservation { line, label: label.to_owned(), is_again: before.is_some() });
             }
@@ -52,7 +53,7 @@ impl Ledger {
                     self.change(&open.line.day, &open.label, |sums| sums.add(&took));
                 }
             }
-            LedgerKind::Told => self.told.extend(line.limit),
+            LedgerKind::Notified => self.notified.extend(line.limit),
             LedgerKind::Unknown => {}
         }
     }
@@ -61,7 +62,7 @@ impl Ledger {
     fn close(&mut self, line: &LedgerLine) -> Option<Reservation> {
         let at = self.open.iter().position(|open| open.line.is_for(line.id.as_ref(), line.step))?;
         let open = self.open.swap_remove(at);
-        self.change(&open.line.day, &open.label, |sums| sums.take_away(&open.line.sums()));
+        self.change(&open.line.day, &open.label, |sums| sums.subtract(&open.line.sums()));
         Some(open)
     }
 
@@ -92,11 +93,11 @@ impl Ledger {
 
     /// Whether the owner was told of a limit.
     #[must_use]
-    pub fn is_told(&self, mark: &str) -> bool {
-        self.told.contains(mark)
+    pub fn is_notified(&self, mark: &str) -> bool {
+        self.notified.contains(mark)
     }
 
-    /// Puts all days before `day` together: nobody asks for one of them any more.
+    /// Puts all days before `day` together: nobody requested for one of them any more.
     pub fn fold(&mut self, day: &str) {
         let later = self.days.split_off(day);
         for labels in std::mem::replace(&mut self.days, later).into_values() {
@@ -107,7 +108,7 @@ impl Ledger {
         for open in self.open.iter_mut().filter(|open| *open.line.day < *day) {
             open.line.day.clear();
         }
-        self.told.retain(|mark| **mark >= *day || mark.starts_with("total"));
+        self.notified.retain(|mark| **mark >= *day || mark.starts_with("total"));
     }
 }
 
@@ -127,10 +128,10 @@ pub struct LedgerState {
     pub ledger: Ledger,
     /// How much was read since this was written down, in bytes.
     #[serde(skip)]
-    pub fresh: u64,
+    pub unsaved: u64,
     /// The file whose name this process knows to be durable.
     #[serde(skip)]
-    pub named: String,
+    pub durable_name: String,
 }
 
 #[cfg(test)]
@@ -142,23 +143,23 @@ mod tests {
 
     const DAY: &str = "2026-11-25";
 
-    fn line(what: LedgerKind, n: i64, input: u64) -> LedgerLine {
+    fn line(kind: LedgerKind, n: i64, input: u64) -> LedgerLine {
         let usage = Usage { input, output: 1, ..Usage::default() };
         let id = Some(Id::new(Stamp(n), 0));
-        LedgerLine { what, day: DAY.into(), id, step: 1, usage, money: input * 2, ..LedgerLine::default() }
+        LedgerLine { kind, day: DAY.into(), id, step: 1, usage, money: input * 2, ..LedgerLine::default() }
     }
 
     fn ledger(lines: &[LedgerLine]) -> Ledger {
         let mut ledger = Ledger::default();
         for line in lines {
-            ledger.take(line.clone(), "pickle");
+            ledger.add(line.clone(), "pickle");
         }
         ledger
     }
 
     fn used(lines: &[LedgerLine]) -> (u64, u64, u64) {
         let sums = ledger(lines).used(Some(DAY), Some("pickle"));
-        (sums.calls, sums.usage.input, sums.guesses)
+        (sums.calls, sums.usage.input, sums.estimated_calls)
     }
 
     #[test]
@@ -210,9 +211,9 @@ mod tests {
         ) {
             let lines: Vec<LedgerLine> = lines
                 .into_iter()
-                .map(|(what, n, input, day)| LedgerLine {
+                .map(|(kind, n, input, day)| LedgerLine {
                     day: format!("2026-11-2{day}"),
-                    ..line([LedgerKind::Reserved, LedgerKind::Settled, LedgerKind::Dropped][what], n, input)
+                    ..line([LedgerKind::Reserved, LedgerKind::Settled, LedgerKind::Dropped][kind], n, input)
                 })
                 .collect();
             let mut folded = Ledger::default();
@@ -220,7 +221,7 @@ mod tests {
                 if n == at {
                     folded.fold("2026-11-22");
                 }
-                folded.take(line.clone(), "pickle");
+                folded.add(line.clone(), "pickle");
             }
             prop_assert_eq!(folded.used(None, None), ledger(&lines).used(None, None));
         }

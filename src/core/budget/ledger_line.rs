@@ -17,7 +17,8 @@ pub enum LedgerKind {
     /// It never left.
     Dropped,
     /// The owner was told that a limit is reached.
-    Told,
+    #[serde(rename = "told")]
+    Notified,
     /// A line of a newer program.
     #[default]
     #[serde(other)]
@@ -30,7 +31,7 @@ pub enum LedgerKind {
 pub struct LedgerLine {
     /// What happened.
     #[serde(rename = "t")]
-    pub what: LedgerKind,
+    pub kind: LedgerKind,
     /// When.
     pub at: Timestamp,
     /// The owner's day on which the request left.
@@ -56,14 +57,14 @@ pub struct LedgerLine {
     /// What they cost, in millionths.
     pub money: u64,
     /// Nobody has counted the tokens.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub guess: bool,
+    #[serde(rename = "guess", skip_serializing_if = "std::ops::Not::not")]
+    pub is_estimated: bool,
     /// `told`: of which limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<String>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde requested for a reference")]
 fn is_zero(step: &u32) -> bool {
     *step == 0
 }
@@ -76,13 +77,13 @@ impl LedgerLine {
     /// What it adds.
     #[must_use]
     pub fn sums(&self) -> Sums {
-        Sums { calls: 1, usage: self.usage, money: self.money, guesses: u64::from(self.guess) }
+        Sums { calls: 1, usage: self.usage, money: self.money, estimated_calls: u64::from(self.is_estimated) }
     }
 }
 
 /// A request of which nothing else is known.
 pub(super) const CALL: Sums =
-    Sums { calls: 1, usage: Usage { input: 0, output: 0, cached: 0, cache_write: 0 }, money: 0, guesses: 0 };
+    Sums { calls: 1, usage: Usage { input: 0, output: 0, cached: 0, cache_write: 0 }, money: 0, estimated_calls: 0 };
 
 /// What was used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,7 +97,8 @@ pub struct Sums {
     /// What they cost, in millionths.
     pub money: u64,
     /// In how many of them nobody has counted the tokens.
-    pub guesses: u64,
+    #[serde(rename = "guesses")]
+    pub estimated_calls: u64,
 }
 
 impl Sums {
@@ -113,14 +115,14 @@ impl Sums {
 
     /// The sums in a few words; a `~` where somebody has guessed.
     #[must_use]
-    pub fn words(&self, currency: &str) -> String {
-        let guess = if self.guesses > 0 { "~" } else { "" };
+    pub fn describe(&self, currency: &str) -> String {
+        let guess = if self.estimated_calls > 0 { "~" } else { "" };
         let money = Money(self.money).in_currency(currency);
         let money = if self.money > 0 { format!(", {guess}{money}") } else { String::new() };
         format!("{} calls, {guess}{} tokens{money}", self.calls, self.tokens())
     }
 
-    pub(super) fn take_away(&mut self, other: &Self) {
+    pub(super) fn subtract(&mut self, other: &Self) {
         self.each(other, u64::saturating_sub);
     }
 
@@ -132,7 +134,7 @@ impl Sums {
             (&mut self.usage.cached, other.usage.cached),
             (&mut self.usage.cache_write, other.usage.cache_write),
             (&mut self.money, other.money),
-            (&mut self.guesses, other.guesses),
+            (&mut self.estimated_calls, other.estimated_calls),
         ];
         for (own, other) in pairs {
             *own = change(*own, other);

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use std::fmt;
 
 /// Tokens that an answer is reserved with where its model has no `max_tokens`.
-pub const ANSWER: u64 = 4096;
+const DEFAULT_OUTPUT: u64 = 4096;
 /// Bytes that count as a token where nobody has counted: fewer than a token of any common text has.
 const BYTES: u64 = 3;
 /// How long what waits for no certain day waits, in seconds: somebody may have raised the limit.
@@ -47,7 +47,7 @@ pub const BUDGET_KEYS: &[&str] = &["budget", "day", "total", "tokens", "money", 
 impl Budget {
     /// Whether somebody must know what a model costs.
     #[must_use]
-    pub fn is_in_money(&self) -> bool {
+    pub fn needs_price(&self) -> bool {
         self.day.money.is_some() || self.total.money.is_some()
     }
 
@@ -60,8 +60,8 @@ impl Budget {
                 (Measure::Tokens, limits.tokens),
                 (Measure::Money, limits.money.map(|m| m.0)),
             ];
-            let set = most.into_iter().filter_map(|(what, most)| Some((what, most?)));
-            set.map(|(what, most)| Limit { agent: agent.map(ToOwned::to_owned), is_total, what, most })
+            let set = most.into_iter().filter_map(|(measure, max)| Some((measure, max?)));
+            set.map(|(measure, max)| Limit { agent: agent.map(ToOwned::to_owned), is_total, measure, max })
                 .collect::<Vec<_>>()
         };
         [of(true, &self.total), of(false, &self.day)].concat()
@@ -116,23 +116,23 @@ pub struct Limit {
     /// In all, not a day.
     pub is_total: bool,
     /// Of what.
-    pub what: Measure,
+    pub measure: Measure,
     /// How much.
-    pub most: u64,
+    pub max: u64,
 }
 
 impl Limit {
     /// How much of it is taken.
     #[must_use]
     pub fn used(&self, ledger: &Ledger, today: &str) -> u64 {
-        self.what.of(&ledger.used((!self.is_total).then_some(today), self.agent.as_deref()))
+        self.measure.of(&ledger.used((!self.is_total).then_some(today), self.agent.as_deref()))
     }
 
     /// What is left of it, for people.
     #[must_use]
     pub fn left(&self, used: u64, currency: &str) -> String {
-        let [left, most] = [self.most.saturating_sub(used), self.most].map(|n| self.what.show(n));
-        let unit = match self.what {
+        let [left, most] = [self.max.saturating_sub(used), self.max].map(|n| self.measure.show(n));
+        let unit = match self.measure {
             Measure::Calls => "calls",
             Measure::Tokens => "tokens",
             Measure::Money => currency,
@@ -142,8 +142,8 @@ impl Limit {
 
     /// By what it is known that its owner has been told: another day or another limit is another word.
     #[must_use]
-    pub fn mark(&self, today: &str) -> String {
-        let (agent, what, most) = (self.agent.as_deref().unwrap_or(""), self.what.name(), self.most);
+    pub fn notice_key(&self, today: &str) -> String {
+        let (agent, what, most) = (self.agent.as_deref().unwrap_or(""), self.measure.name(), self.max);
         let when = if self.is_total { "total" } else { today };
         format!("{when}-{what}-{most}-{agent}")
     }
@@ -153,7 +153,7 @@ impl fmt::Display for Limit {
     /// Where it is set.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let period = if self.is_total { "total" } else { "day" };
-        let what = self.what.name();
+        let what = self.measure.name();
         match &self.agent {
             Some(agent) => write!(f, "budget.{period}.{what} in agents/{agent}/AGENT.md"),
             None => write!(f, "budget.{period}.{what} in claw.yaml"),
@@ -169,7 +169,7 @@ pub struct Exceeded {
     /// How much of it is taken.
     pub used: u64,
     /// How much the call may take.
-    pub asks: u64,
+    pub requested: u64,
 }
 
 /// Whether a call still fits under all limits. What a killed worker has reserved for the same step is given back
@@ -177,14 +177,14 @@ pub struct Exceeded {
 ///
 /// # Errors
 /// The first limit that it does not fit under.
-pub fn decide(ledger: &Ledger, limits: &[Limit], call: &LedgerLine) -> Result<(), Box<Exceeded>> {
+pub fn check(ledger: &Ledger, limits: &[Limit], call: &LedgerLine) -> Result<(), Box<Exceeded>> {
     let before = ledger.reserved(call.id.as_ref(), call.step);
     for limit in limits {
         let is_in = before.is_some_and(|line| limit.is_total || line.day == call.day);
-        let back = before.filter(|_| is_in).map_or(0, |line| limit.what.of(&Sums { calls: 0, ..line.sums() }));
-        let (used, asks) = (limit.used(ledger, &call.day), limit.what.of(&call.sums()));
-        if used.saturating_sub(back).saturating_add(asks) > limit.most {
-            return Err(Box::new(Exceeded { limit: limit.clone(), used, asks }));
+        let back = before.filter(|_| is_in).map_or(0, |line| limit.measure.of(&Sums { calls: 0, ..line.sums() }));
+        let (used, requested) = (limit.used(ledger, &call.day), limit.measure.of(&call.sums()));
+        if used.saturating_sub(back).saturating_add(requested) > limit.max {
+            return Err(Box::new(Exceeded { limit: limit.clone(), used, requested }));
         }
     }
     Ok(())
@@ -193,12 +193,12 @@ pub fn decide(ledger: &Ledger, limits: &[Limit], call: &LedgerLine) -> Result<()
 impl Exceeded {
     /// Whether waiting for tomorrow would help.
     fn opens(&self) -> bool {
-        !self.limit.is_total && self.asks <= self.limit.most
+        !self.limit.is_total && self.requested <= self.limit.max
     }
 
     /// After how many seconds it is worth another try: at the next local midnight, or in a while.
     #[must_use]
-    pub fn after(&self, now: &Zoned) -> u64 {
+    pub fn retry_after(&self, now: &Zoned) -> u64 {
         let midnight = now.tomorrow().and_then(|day| day.start_of_day()).ok().filter(|_| self.opens());
         let left = midnight.map(|at| at.timestamp().duration_since(now.timestamp()).as_millis());
         left.and_then(|ms| u64::try_from(ms).ok()).map_or(RECHECK, |ms| ms.div_ceil(1000))
@@ -206,25 +206,25 @@ impl Exceeded {
 
     /// What is wrong, for people.
     #[must_use]
-    pub fn why(&self) -> String {
-        let Self { limit, used, asks } = self;
-        let [used, asks, most, left] =
-            [*used, *asks, limit.most, limit.most.saturating_sub(*used)].map(|n| limit.what.show(n));
-        let (what, period) = (limit.what.name(), if limit.is_total { "in all" } else { "today" });
-        if self.asks > limit.most {
-            return format!("one call may take {asks} of {what}, and the budget is {most} {period} ({limit})");
+    pub fn describe(&self) -> String {
+        let Self { limit, used, requested } = self;
+        let [used, requested, most, left] =
+            [*used, *requested, limit.max, limit.max.saturating_sub(*used)].map(|n| limit.measure.show(n));
+        let (what, period) = (limit.measure.name(), if limit.is_total { "in all" } else { "today" });
+        if self.requested > limit.max {
+            return format!("one call may take {requested} of {what}, and the budget is {most} {period} ({limit})");
         }
-        if self.used >= limit.most {
+        if self.used >= limit.max {
             return format!("the budget is spent: {used} of {most} {what} {period} ({limit})");
         }
-        format!("the budget has {left} of {most} {what} left {period}, and this call may take {asks} ({limit})")
+        format!("the budget has {left} of {most} {what} left {period}, and this call may take {requested} ({limit})")
     }
 
     /// When it opens, and the way out.
     #[must_use]
     pub fn way_out(&self, now: &Zoned) -> String {
         let midnight = now.tomorrow().and_then(|day| day.start_of_day()).ok().filter(|_| self.opens());
-        let raise = if self.asks > self.limit.most && self.limit.what != Measure::Calls {
+        let raise = if self.requested > self.limit.max && self.limit.measure != Measure::Calls {
             "raise it, or set the model's max_tokens"
         } else {
             "raise it"
@@ -243,7 +243,7 @@ pub fn estimate(request: &Request) -> Usage {
     let said: usize = request.messages.iter().map(Message::weight).sum();
     let tools: usize =
         request.tools.iter().map(|tool| tool.description.len() + tool.parameters.to_string().len()).sum();
-    let output = request.max_tokens.map_or(ANSWER, u64::from);
+    let output = request.max_tokens.map_or(DEFAULT_OUTPUT, u64::from);
     Usage { input: tokens(request.system.len() + said + tools), output, ..Usage::default() }
 }
 
@@ -263,7 +263,7 @@ mod tests {
 
     fn call(n: i64, input: u64) -> LedgerLine {
         LedgerLine {
-            what: Kind::Reserved,
+            kind: Kind::Reserved,
             at: Timestamp::UNIX_EPOCH,
             day: "2026-11-25".into(),
             id: Some(Id::new(Stamp(n), 0)),
@@ -280,7 +280,7 @@ mod tests {
     }
 
     fn spent(ledger: &Ledger, limits: &[Limit], call: &LedgerLine) -> Option<String> {
-        decide(ledger, limits, call).err().map(|out| out.why())
+        check(ledger, limits, call).err().map(|out| out.describe())
     }
 
     #[test]
@@ -289,7 +289,7 @@ mod tests {
         let mut ledger = Ledger::default();
         for n in 0..2 {
             assert_eq!(spent(&ledger, &limits, &call(n, 1)), None);
-            ledger.take(call(n, 1), "pickle");
+            ledger.add(call(n, 1), "pickle");
         }
         let why = "the budget is spent: 2 of 2 calls today (budget.day.calls in claw.yaml)";
         assert_eq!(spent(&ledger, &limits, &call(3, 1)).as_deref(), Some(why));
@@ -303,7 +303,7 @@ mod tests {
     fn the_tokens_of_a_step_are_reserved_once_however_often_its_worker_is_killed() {
         let limits = budget("total: {tokens: 60}").limits(Some("pickle"));
         let mut ledger = Ledger::default();
-        ledger.take(call(1, 40), "pickle");
+        ledger.add(call(1, 40), "pickle");
         assert_eq!(spent(&ledger, &limits, &call(1, 40)), None);
         let why = "the budget has 10 of 60 tokens left in all, and this call may take 50 (budget.total.tokens in \
                    agents/pickle/AGENT.md)";
@@ -317,10 +317,13 @@ mod tests {
     fn what_never_opens_of_itself_is_told_before_what_opens_tomorrow() {
         let limits = budget("{day: {money: 0.0001}, total: {money: 0.0001}}").limits(None);
         let mut ledger = Ledger::default();
-        ledger.take(call(1, 1), "pickle");
-        let out = decide(&ledger, &limits, &call(2, 1)).unwrap_err();
+        ledger.add(call(1, 1), "pickle");
+        let out = check(&ledger, &limits, &call(2, 1)).unwrap_err();
         assert!(out.limit.is_total);
-        assert_eq!(out.why(), "the budget is spent: 0.0001 of 0.0001 money in all (budget.total.money in claw.yaml)");
+        assert_eq!(
+            out.describe(),
+            "the budget is spent: 0.0001 of 0.0001 money in all (budget.total.money in claw.yaml)"
+        );
     }
 
     #[test]
@@ -328,13 +331,17 @@ mod tests {
         let out = |most| Exceeded {
             limit: budget(&format!("day: {{tokens: {most}}}")).limits(None)[0].clone(),
             used: 0,
-            asks: 5,
+            requested: 5,
         };
         let at = |text: &str| text.parse::<Zoned>().unwrap();
-        assert_eq!(out(9).after(&at("2026-11-25T23:59:58.5+01:00[Europe/Berlin]")), 2);
+        assert_eq!(out(9).retry_after(&at("2026-11-25T23:59:58.5+01:00[Europe/Berlin]")), 2);
         // The night with an hour more.
-        assert_eq!(out(9).after(&at("2026-10-25T00:00:00+02:00[Europe/Berlin]")), 25 * 3600);
-        assert_eq!(out(4).after(&at("2026-11-25T23:59:58+01:00[Europe/Berlin]")), 3600, "tomorrow it fits no better");
+        assert_eq!(out(9).retry_after(&at("2026-10-25T00:00:00+02:00[Europe/Berlin]")), 25 * 3600);
+        assert_eq!(
+            out(4).retry_after(&at("2026-11-25T23:59:58+01:00[Europe/Berlin]")),
+            3600,
+            "tomorrow it fits no better"
+        );
         assert!(out(4).way_out(&at("2026-11-25T23:59:58+01:00[Europe/Berlin]")).contains("max_tokens"));
         let opens = out(9).way_out(&at("2026-11-25T23:00:00+01:00[Europe/Berlin]"));
         assert_eq!(opens, "it opens 2026-11-26 00:00; or raise it");

@@ -18,7 +18,7 @@ const KEY: &str = "dispatch";
 
 /// Who has asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Asker {
+pub struct Requester {
     /// The event that it was answering.
     pub event: Id,
     /// The session in which it did.
@@ -28,33 +28,33 @@ pub struct Asker {
     /// Its turn waits for this.
     pub waits: bool,
     /// Somebody sits before it, and is told of trouble at once.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub asked: bool,
+    #[serde(default, rename = "asked", skip_serializing_if = "std::ops::Not::not")]
+    pub is_interactive: bool,
     /// Its own answer goes to nobody: it runs in the background.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub silent: bool,
     /// Who had asked it, where it was asked itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub above: Option<Box<Asker>>,
+    #[serde(default, rename = "above", skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Box<Requester>>,
 }
 
-impl Asker {
+impl Requester {
     /// The turn that answers `event` in `session`, as one that asks.
     #[must_use]
     pub fn new(event: &Event, session: &str, waits: bool) -> Self {
-        let above = Self::of(event);
+        let parent = Self::of(event);
         Self {
-            asked: waits && above.as_ref().is_some_and(|above| above.asked),
+            is_interactive: waits && parent.as_ref().is_some_and(|parent| parent.is_interactive),
             event: event.id.clone(),
             session: session.to_owned(),
             reply_to: event.reply_to.clone(),
             waits,
             silent: is_silent(event),
-            above: above.map(Box::new),
+            parent: parent.map(Box::new),
         }
     }
 
-    /// Who has asked for what `event` says. What comes of a dispatch has whoever had asked the asker.
+    /// Who has asked for what `event` says. What comes of a dispatch has whoever had asked the requester.
     #[must_use]
     pub fn of(event: &Event) -> Option<Self> {
         let is_one = matches!(event.kind, EventKind::Dispatch | EventKind::Result);
@@ -78,28 +78,28 @@ impl Asker {
     }
 
     /// This one, and whoever had asked before, up to the one that nobody has asked.
-    fn line(&self) -> impl Iterator<Item = &Self> {
-        std::iter::successors(Some(self), |asker| asker.above.as_deref())
+    fn chain(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |requester| requester.parent.as_deref())
     }
 
     /// The agents that have asked each other, the first one first.
     #[must_use]
     pub fn agents(&self) -> Vec<&str> {
-        let mut agents: Vec<&str> = self.line().map(Self::agent).collect();
+        let mut agents: Vec<&str> = self.chain().map(Self::agent).collect();
         agents.reverse();
         agents
     }
 
     /// The turns that wait for this, the nearest first.
     pub fn waiting(&self) -> impl Iterator<Item = &Id> {
-        self.line().take_while(|asker| asker.waits).map(|asker| &asker.event)
+        self.chain().take_while(|requester| requester.waits).map(|requester| &requester.event)
     }
 
-    /// What comes of it for an asker that does not wait: an event of its session.
+    /// What comes of it for an requester that does not wait: an event of its session.
     ///
     /// # Errors
-    /// As [`Asker::write`].
-    pub fn hears(&self, mut result: Event) -> Result<Event> {
+    /// As [`Requester::write`].
+    pub fn result_event(&self, mut result: Event) -> Result<Event> {
         result.kind = EventKind::Result;
         result.reply_to = self.reply_to.clone();
         result.session = Some(self.session.clone());
@@ -107,9 +107,9 @@ impl Asker {
         if self.silent {
             result.meta.insert(SILENT.to_owned(), Value::Bool(true));
         }
-        if let Some(above) = &self.above {
-            // Whoever waited for the asker's turn has its answer by then.
-            let line = Self { waits: false, asked: false, ..(**above).clone() };
+        if let Some(parent) = &self.parent {
+            // Whoever waited for the requester's turn has its answer by then.
+            let line = Self { waits: false, is_interactive: false, ..(**parent).clone() };
             line.write(&mut result)?;
         }
         Ok(result)
@@ -125,12 +125,13 @@ pub fn is_silent(event: &Event) -> bool {
         || event.kind == EventKind::Result && event.meta.get(SILENT).is_some_and(|value| value == true)
 }
 
-/// Where the person is for whom `event` is answered in the end; nothing where that is nobody.
+/// Where the final_recipient is for whom `event` is answered in the end; nothing where that is nobody.
 #[must_use]
-pub fn person(event: &Event) -> Option<Address> {
-    let asker = Asker::of(event);
-    let first = asker.as_ref().and_then(|asker| asker.line().last());
-    let (place, silent) = first.map_or((&event.reply_to, is_silent(event)), |asker| (&asker.reply_to, asker.silent));
+pub fn final_recipient(event: &Event) -> Option<Address> {
+    let requester = Requester::of(event);
+    let first = requester.as_ref().and_then(|requester| requester.chain().last());
+    let (place, silent) =
+        first.map_or((&event.reply_to, is_silent(event)), |requester| (&requester.reply_to, requester.silent));
     (!silent).then(|| place.clone())
 }
 
@@ -142,8 +143,8 @@ pub fn check(event: &Event, own: &str, agent: &str) -> Result<()> {
     if agent == own {
         return Err(Fault::data(format!("you are {own} yourself: do it, or give it to another agent")));
     }
-    let asker = Asker::of(event);
-    let agents = asker.as_ref().map(Asker::agents).unwrap_or_default();
+    let requester = Requester::of(event);
+    let agents = requester.as_ref().map(Requester::agents).unwrap_or_default();
     if agents.contains(&agent) {
         let line = agents.iter().chain([&own, &agent]).copied().collect::<Vec<_>>().join(" → ");
         return Err(Fault::data(format!("{agent} waits for this itself ({line}): it cannot be asked"))
@@ -176,7 +177,7 @@ mod tests {
         let from = at(&format!("agent:{}", session_name::agent(session)));
         let mut child = event.child(Derived::Dispatch, 1, &from, "task".into(), Stamp(2));
         child.reply_to = from;
-        Asker::new(event, session, waits).write(&mut child).unwrap();
+        Requester::new(event, session, waits).write(&mut child).unwrap();
         Event::from_json(child.to_json().unwrap().as_bytes()).unwrap()
     }
 
@@ -205,7 +206,7 @@ mod tests {
         let first = question();
         let second = asked(&first, "a.x", true);
         let third = asked(&second, "b.y", true);
-        let waiting = |event: &Event| Asker::of(event).unwrap().waiting().cloned().collect::<Vec<_>>();
+        let waiting = |event: &Event| Requester::of(event).unwrap().waiting().cloned().collect::<Vec<_>>();
         assert_eq!(waiting(&third), [second.id.clone(), first.id.clone()]);
         assert_eq!(waiting(&asked(&asked(&first, "a.x", false), "b.y", true)).len(), 1);
         assert!(waiting(&asked(&second, "b.y", false)).is_empty());
@@ -217,15 +218,15 @@ mod tests {
         let second = asked(&first, "a.x", true);
         let third = asked(&second, "b.y", false);
         let answer = third.child(Derived::Reply, 1, &at("agent:c"), "done".into(), Stamp(3));
-        let result = Asker::of(&third).unwrap().hears(answer.clone()).unwrap();
+        let result = Requester::of(&third).unwrap().result_event(answer.clone()).unwrap();
         assert_eq!((result.kind, result.session.as_deref()), (EventKind::Result, Some("b.y")));
         assert_eq!(result.reply_to, at("agent:a"));
-        // The one that it comes to was asked itself, and its asker waits no more.
-        let above = Asker::of(&result).unwrap();
-        assert_eq!((above.session.as_str(), above.waits), ("a.x", false));
-        let end = above.hears(answer).unwrap();
-        assert_eq!((end.reply_to.clone(), Asker::of(&end)), (at("cli:ann"), None));
-        assert_eq!((person(&third), person(&first)), (Some(at("cli:ann")), Some(at("cli:ann"))));
+        // The one that it comes to was asked itself, and its requester waits no more.
+        let parent = Requester::of(&result).unwrap();
+        assert_eq!((parent.session.as_str(), parent.waits), ("a.x", false));
+        let end = parent.result_event(answer).unwrap();
+        assert_eq!((end.reply_to.clone(), Requester::of(&end)), (at("cli:ann"), None));
+        assert_eq!((final_recipient(&third), final_recipient(&first)), (Some(at("cli:ann")), Some(at("cli:ann"))));
     }
 
     #[test]
@@ -234,8 +235,11 @@ mod tests {
         first.kind = EventKind::Cron;
         let second = asked(&first, "a.x", false);
         let answer = second.child(Derived::Reply, 1, &at("agent:b"), "done".into(), Stamp(3));
-        let result = Asker::of(&second).unwrap().hears(answer).unwrap();
+        let result = Requester::of(&second).unwrap().result_event(answer).unwrap();
         assert!(is_silent(&first) && !is_silent(&second) && is_silent(&result));
-        assert_eq!([&first, &second, &asked(&second, "b.y", true), &result].map(person), [None, None, None, None]);
+        assert_eq!(
+            [&first, &second, &asked(&second, "b.y", true), &result].map(final_recipient),
+            [None, None, None, None]
+        );
     }
 }

@@ -50,8 +50,8 @@ impl Entry {
     /// Until when it is to be left alone. An instant further ahead than anybody waits was made by a clock that was
     /// wrong, and has passed.
     #[must_use]
-    pub fn waits(&self, now: Stamp) -> Option<Stamp> {
-        self.due.filter(|due| *due > now && *due <= now.plus_seconds(retry::LONGEST))
+    pub fn waits_until(&self, now: Stamp) -> Option<Stamp> {
+        self.due.filter(|due| *due > now && *due <= now.plus_seconds(retry::MAX_WAIT))
     }
 
     /// Reads a file name; `None` for anything that is not an event's.
@@ -146,9 +146,9 @@ mod tests {
     fn nobody_waits_for_what_a_wrong_clock_has_promised() {
         let now = Stamp::parse("20261121T004130.123456Z").unwrap();
         let due = |seconds| Entry { due: Some(now.plus_seconds(seconds)), ..Entry::fresh(id(), "l") };
-        let is_waiting = |seconds| due(seconds).waits(now).is_some();
-        assert_eq!([-1, 0, 1, retry::LONGEST, retry::LONGEST + 1].map(is_waiting), [false, false, true, true, false]);
-        assert_eq!(Entry::fresh(id(), "l").waits(now), None);
+        let is_waiting = |seconds| due(seconds).waits_until(now).is_some();
+        assert_eq!([-1, 0, 1, retry::MAX_WAIT, retry::MAX_WAIT + 1].map(is_waiting), [false, false, true, true, false]);
+        assert_eq!(Entry::fresh(id(), "l").waits_until(now), None);
     }
 
     fn id() -> Id {

@@ -5,12 +5,12 @@ use crate::core::event::stamp::{SECOND, Stamp};
 /// An event that killed its worker this often ends in `failed/`.
 pub const MAX_CRASHES: u32 = 3;
 /// The longest back-off in seconds.
-pub const CEILING: i64 = 3600;
+pub const MAX_BACKOFF: i64 = 3600;
 /// How long a temporary failure is retried where the event says nothing, in seconds.
-pub const PATIENCE: i64 = 24 * 3600;
+pub const RETRY_FOR: i64 = 24 * 3600;
 
 /// The longest wait between two attempts, in seconds: a budget of a month begins anew within that.
-pub const LONGEST: i64 = 31 * 24 * 3600;
+pub const MAX_WAIT: i64 = 31 * 24 * 3600;
 
 /// Microseconds to wait after attempt `attempts` (from 1): 5 s · 2ⁿ, at most an hour, ± 20 %.
 /// `random` decides where in that range.
@@ -31,11 +31,11 @@ pub fn is_longer(after: Option<u64>, attempts: u32) -> bool {
 /// program ran is still tried as often as any other; an explicit `expires_at` is that instant.
 #[must_use]
 pub fn next(now: Stamp, attempts: u32, after: Option<u64>, expires: Option<Stamp>, random: u64) -> Option<Stamp> {
-    let asked = after.map_or(0, |seconds| i64::try_from(seconds).map_or(CEILING, |s| s.min(LONGEST)) * SECOND);
+    let asked = after.map_or(0, |seconds| i64::try_from(seconds).map_or(MAX_BACKOFF, |s| s.min(MAX_WAIT)) * SECOND);
     let due = Stamp(now.0.saturating_add(if is_longer(after, attempts) { asked } else { backoff(attempts, random) }));
     match expires {
         Some(end) if due > end => None,
-        None if tried_for(attempts) > PATIENCE => None,
+        None if tried_for(attempts) > RETRY_FOR => None,
         _ => Some(due),
     }
 }
@@ -44,12 +44,12 @@ pub fn next(now: Stamp, attempts: u32, after: Option<u64>, expires: Option<Stamp
 /// `expires_at`.
 #[must_use]
 pub fn pause(now: Stamp, after: Option<u64>, expires: Option<Stamp>) -> Option<Stamp> {
-    let seconds = after.and_then(|seconds| i64::try_from(seconds).ok()).unwrap_or(CEILING);
-    Some(now.plus_seconds(seconds.clamp(1, LONGEST))).filter(|due| expires.is_none_or(|end| *due <= end))
+    let seconds = after.and_then(|seconds| i64::try_from(seconds).ok()).unwrap_or(MAX_BACKOFF);
+    Some(now.plus_seconds(seconds.clamp(1, MAX_WAIT))).filter(|due| expires.is_none_or(|end| *due <= end))
 }
 
 fn plain(attempts: u32) -> i64 {
-    (5_i64 << attempts.saturating_sub(1).min(10)).min(CEILING)
+    (5_i64 << attempts.saturating_sub(1).min(10)).min(MAX_BACKOFF)
 }
 
 fn tried_for(attempts: u32) -> i64 {

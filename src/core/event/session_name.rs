@@ -9,7 +9,7 @@ use crate::core::text::base32::hash32;
 /// The lane of everything that is to be remembered; not a session.
 pub const MEMORIES: &str = "memories";
 /// What the lane of a session's commands ends with. No session does: what an address makes ends with `+` and
-/// ten letters of a hash, and [`named`] refuses it.
+/// ten letters of a hash, and [`qualify`] refuses it.
 const CONTROL: &str = "+control";
 /// What the session of a question begins with, behind its agent and the dot.
 const ASK: &str = "ask-";
@@ -35,13 +35,13 @@ pub fn fresh(agent: &str, place: &Address, id: &Id) -> String {
 
 /// The session of question `id`, where nobody has named one.
 #[must_use]
-pub fn asked(agent: &str, id: &Id) -> String {
+pub fn for_ask(agent: &str, id: &Id) -> String {
     format!("{agent}.{ASK}{id}")
 }
 
 /// Whether a session is that of one question or of one dispatch. What a person has called `ask-the-doctor` is not.
 #[must_use]
-pub fn is_passing(session: &str) -> bool {
+pub fn is_one_off(session: &str) -> bool {
     let name = session.split_once('.').map(|(_, name)| name);
     let id = name.and_then(|name| name.strip_prefix(ASK).or_else(|| name.strip_prefix(SUB)));
     id.is_some_and(|id| Id::parse(id).is_ok())
@@ -49,7 +49,7 @@ pub fn is_passing(session: &str) -> bool {
 
 /// The session in which `agent` does what dispatch `id` asks for.
 #[must_use]
-pub fn dispatched(agent: &str, id: &Id) -> String {
+pub fn for_dispatch(agent: &str, id: &Id) -> String {
     format!("{agent}.{}", safe_name(&format!("{SUB}{id}"), MAX.saturating_sub(agent.len() + 1)))
 }
 
@@ -80,7 +80,7 @@ pub fn agent(session: &str) -> &str {
 ///
 /// # Errors
 /// `Data` where the name is unfit for a folder, or names another agent than `agent`.
-pub fn named(name: &str, agent: Option<&str>, default_agent: &str) -> Result<String> {
+pub fn qualify(name: &str, agent: Option<&str>, default_agent: &str) -> Result<String> {
     let fit = name.bytes().all(is_name_byte) && !name.starts_with('.') && !name.ends_with('.');
     if name.is_empty() || !fit {
         return Err(Fault::data(format!("`{}` is not a session name", name.escape_debug()))
@@ -123,24 +123,24 @@ mod tests {
 
     #[test]
     fn a_name_is_qualified_once() {
-        assert_eq!(named("work", None, "pickle").unwrap(), "pickle.work");
-        assert_eq!(named("work", Some("cookie"), "pickle").unwrap(), "cookie.work");
-        assert_eq!(named("pickle.work", None, "cookie").unwrap(), "pickle.work");
-        assert!(named("pickle.work", Some("cookie"), "pickle").is_err());
+        assert_eq!(qualify("work", None, "pickle").unwrap(), "pickle.work");
+        assert_eq!(qualify("work", Some("cookie"), "pickle").unwrap(), "cookie.work");
+        assert_eq!(qualify("pickle.work", None, "cookie").unwrap(), "pickle.work");
+        assert!(qualify("pickle.work", Some("cookie"), "pickle").is_err());
     }
 
     #[test]
     fn names_that_are_no_folders_are_refused() {
         for bad in ["", ".", "..", "../x", "a/b", "a~b", "a\0", "🥒", ".hidden", "a.", "-x.y"] {
-            assert!(named(bad, None, "pickle").is_err(), "{bad:?}");
+            assert!(qualify(bad, None, "pickle").is_err(), "{bad:?}");
         }
-        assert!(named(&"x".repeat(300), None, "pickle").is_err());
+        assert!(qualify(&"x".repeat(300), None, "pickle").is_err());
     }
 
     #[test]
     fn the_lane_of_commands_is_no_session() {
         assert_eq!(control("pickle.work"), "pickle.work+control");
-        assert!(named("work+control", None, "pickle").is_err());
+        assert!(qualify("work+control", None, "pickle").is_err());
         for place in ["cli:ann", "cli:ann+control", "cli:ann.control", "telegram:-100123/7"] {
             assert!(!is_control(&at("pickle", &Address::parse(place).unwrap())), "{place}");
         }
@@ -155,7 +155,7 @@ mod tests {
         let place = Address::parse("cli:ann").unwrap();
         let name = fresh("pickle", &place, &first);
         assert!(name.starts_with("pickle.cli-ann+1970-01-01-"), "{name}");
-        assert!(name != fresh("pickle", &place, &second) && named(&name, None, "cookie") == Ok(name.clone()));
+        assert!(name != fresh("pickle", &place, &second) && qualify(&name, None, "cookie") == Ok(name.clone()));
         let long = Address::parse(&format!("{}:{}", "c".repeat(24), "/x".repeat(99))).unwrap();
         let name = fresh(&"a".repeat(32), &long, &first);
         assert!(name.len() <= MAX && name.bytes().all(is_name_byte), "{name}");
@@ -165,12 +165,12 @@ mod tests {
     fn every_dispatch_has_a_session_of_its_own() {
         let mut id =
             Id::new(crate::core::event::stamp::Stamp(0), 1).derive(crate::core::event::id::Derived::Dispatch, 1);
-        assert_eq!(dispatched("cookie", &id), "cookie.sub-19700101T000000.000000Z-000001.d01");
+        assert_eq!(for_dispatch("cookie", &id), "cookie.sub-19700101T000000.000000Z-000001.d01");
         let mut known = std::collections::HashSet::new();
         for _ in 0..30 {
-            let name = dispatched(&"a".repeat(32), &id);
-            assert!(known.insert(name.clone()) && named(&name, None, "pickle") == Ok(name.clone()), "{name}");
-            assert!(is_passing(&name), "{name}");
+            let name = for_dispatch(&"a".repeat(32), &id);
+            assert!(known.insert(name.clone()) && qualify(&name, None, "pickle") == Ok(name.clone()), "{name}");
+            assert!(is_one_off(&name), "{name}");
             id = id.derive(crate::core::event::id::Derived::Dispatch, 1);
         }
     }
@@ -178,10 +178,10 @@ mod tests {
     #[test]
     fn what_a_person_has_named_is_nobodys_question() {
         let id = Id::new(crate::core::event::stamp::Stamp(0), 1);
-        assert_eq!(asked("pickle", &id), "pickle.ask-19700101T000000.000000Z-000001");
-        assert!(is_passing(&asked("pickle", &id)));
+        assert_eq!(for_ask("pickle", &id), "pickle.ask-19700101T000000.000000Z-000001");
+        assert!(is_one_off(&for_ask("pickle", &id)));
         for name in ["ask-the-doctor", "sub-letting", "ask-", "sub-19700101", "asked-19700101T000000.000000Z-000001"] {
-            assert!(!is_passing(&named(name, None, "pickle").unwrap()), "{name}");
+            assert!(!is_one_off(&qualify(name, None, "pickle").unwrap()), "{name}");
         }
     }
 

@@ -160,9 +160,9 @@ impl RecordedExchange {
     /// Itself, with everything that `hide` hides hidden wherever it stands. A key that is cut in two by the pieces
     /// of the body makes them one piece.
     #[must_use]
-    pub fn hidden(mut self, hide: &dyn Fn(String) -> String) -> Self {
-        self.model = self.model.into_iter().map(|(key, value)| (key, hidden(value, hide))).collect();
-        self.request.body = hidden(self.request.body, hide);
+    pub fn redacted(mut self, hide: &dyn Fn(String) -> String) -> Self {
+        self.model = self.model.into_iter().map(|(key, value)| (key, redact(value, hide))).collect();
+        self.request.body = redact(self.request.body, hide);
         self.request.path = hide(self.request.path);
         self.session = hide(self.session);
         self.response.cut = self.response.cut.map(hide);
@@ -187,7 +187,7 @@ impl RecordedExchange {
     ///
     /// # Errors
     /// `Failed`, with every place that differs.
-    pub fn is_asked(&self, now: &RecordedRequest) -> Result<()> {
+    pub fn check_request(&self, now: &RecordedRequest) -> Result<()> {
         let then = &self.request;
         let mut lines = Vec::new();
         if (&then.method, &then.path) != (&now.method, &now.path) {
@@ -209,11 +209,11 @@ impl RecordedExchange {
 
 /// A value with every text in it hidden.
 #[must_use]
-pub fn hidden(value: Value, hide: &dyn Fn(String) -> String) -> Value {
+pub fn redact(value: Value, hide: &dyn Fn(String) -> String) -> Value {
     match value {
         Value::String(text) => Value::String(hide(text)),
-        Value::Array(all) => all.into_iter().map(|value| hidden(value, hide)).collect(),
-        Value::Object(all) => all.into_iter().map(|(key, value)| (hide(key), hidden(value, hide))).collect(),
+        Value::Array(all) => all.into_iter().map(|value| redact(value, hide)).collect(),
+        Value::Object(all) => all.into_iter().map(|(key, value)| (hide(key), redact(value, hide))).collect(),
         other => other,
     }
 }
@@ -262,10 +262,10 @@ mod tests {
         let mut one = exchange(&[b"a sk-secret b", b"c"]);
         one.request.body = json!({"sk-secret": ["x sk-secret"]});
         one.response.cut = Some("sk-secret".into());
-        let line = serde_json::to_string(&one.hidden(&hide)).unwrap();
+        let line = serde_json::to_string(&one.redacted(&hide)).unwrap();
         assert!(!line.contains("sk-secret") && line.contains(r#"["a [hidden] b","c"]"#), "{line}");
         for chunks in [[&b"a sk-se"[..], b"cret b"], [b"\xc3 sk-se", b"cret b"]] {
-            let line = serde_json::to_string(&exchange(&chunks).hidden(&hide)).unwrap();
+            let line = serde_json::to_string(&exchange(&chunks).redacted(&hide)).unwrap();
             assert!(line.contains("[hidden] b\"]") && !line.contains("hex"), "{line}");
         }
     }
@@ -283,16 +283,16 @@ mod tests {
     #[test]
     fn another_question_is_told_place_by_place() {
         let one = exchange(&[]);
-        assert_eq!(one.is_asked(&one.request), Ok(()));
+        assert_eq!(one.check_request(&one.request), Ok(()));
         let now =
             RecordedRequest { path: "/v2/x".into(), body: json!({"model": "m", "n": [2]}), ..one.request.clone() };
-        let said = one.is_asked(&now).unwrap_err().message;
+        let said = one.check_request(&now).unwrap_err().message;
         assert_eq!(
             said,
             "what is asked is not what was recorded:\n  it was POST /v1/x, and is POST /v2/x now\n  \
              $.n[0]: it was 1, and is 2 now"
         );
         let now = RecordedRequest { body: json!({"n": (0..20).collect::<Vec<_>>()}), ..one.request.clone() };
-        assert!(one.is_asked(&now).unwrap_err().message.ends_with("\n  and 9 more"));
+        assert!(one.check_request(&now).unwrap_err().message.ends_with("\n  and 9 more"));
     }
 }

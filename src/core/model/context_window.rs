@@ -2,7 +2,7 @@
 //! less, which its owner says in claw.yaml (`window:`), or the server itself when it refuses a request.
 
 /// What a model reads that nobody here knows, in tokens.
-pub const UNKNOWN: u64 = 32_768;
+pub const DEFAULT: u64 = 32_768;
 
 /// A part of a model's name where a word begins (`^`: the first word), and what such a model reads, in tokens:
 /// the first line that fits counts.
@@ -119,7 +119,7 @@ const LIMITS: &[&str] = &[
 
 /// How much a model can read, as its server says when it refuses a request; nothing where it says no number.
 #[must_use]
-pub fn named(refusal: &str) -> Option<u64> {
+pub fn from_refusal(refusal: &str) -> Option<u64> {
     let text = refusal.to_lowercase();
     let mut found = None;
     let mut at = 0;
@@ -143,7 +143,7 @@ pub fn named(refusal: &str) -> Option<u64> {
 /// What a model of this name reads; nothing where no line of the table fits. `meta-llama/Llama-3.1-8B` and
 /// `llama3.1:8b` are known by the part behind the last `/`.
 #[must_use]
-pub fn known(model: &str) -> Option<u64> {
+pub fn by_name(model: &str) -> Option<u64> {
     let name = model.rsplit('/').next().unwrap_or(model).to_ascii_lowercase();
     let begins = |at: usize| !name[..at].ends_with(|c: char| c.is_alphanumeric());
     let fits = |part: &str| {
@@ -172,10 +172,10 @@ mod tests {
             ("o3-mini", 200_000),
             ("Qwen/Qwen2.5-7B-Instruct", 32_768),
         ] {
-            assert_eq!(known(name), Some(tokens), "{name}");
+            assert_eq!(by_name(name), Some(tokens), "{name}");
         }
         for name in ["", "m", "my-model", "foo1", "marco-o1"] {
-            assert_eq!(known(name), None, "{name}");
+            assert_eq!(by_name(name), None, "{name}");
         }
     }
 
@@ -196,17 +196,17 @@ mod tests {
             ("The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).", 1_048_576),
             ("`inputs` tokens + `max_new_tokens` must be <= 2048. Given: 3000 `inputs` tokens", 2048),
         ] {
-            assert_eq!(named(refusal), Some(tokens), "{refusal}");
+            assert_eq!(from_refusal(refusal), Some(tokens), "{refusal}");
         }
         for refusal in ["", "HTTP 400: too long", "model x: HTTP 413", "your prompt of 9000 tokens is too long"] {
-            assert_eq!(named(refusal), None, "{refusal}");
+            assert_eq!(from_refusal(refusal), None, "{refusal}");
         }
     }
 
     #[test]
     fn no_line_hides_behind_another() {
         for (part, tokens) in TABLE {
-            assert_eq!(known(part.trim_start_matches('^')), Some(*tokens), "{part}");
+            assert_eq!(by_name(part.trim_start_matches('^')), Some(*tokens), "{part}");
         }
     }
 }

@@ -209,7 +209,7 @@ pub struct Reply {
 impl Reply {
     /// Whether nothing is said, and nothing is to be done.
     #[must_use]
-    pub fn is_nothing(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.content.trim().is_empty() && self.calls.is_empty() && self.remember.is_empty()
     }
 }

@@ -91,7 +91,7 @@ pub const MODEL_KEYS: &[&str] = &[
 impl Model {
     /// The key that is unfit, and what is wrong with it, to be said behind the model's name.
     #[must_use]
-    pub fn wrong(&self) -> Option<(&'static str, String)> {
+    pub fn problem(&self) -> Option<(&'static str, String)> {
         let Some(provider) = &self.provider else {
             return Some(("", " has no `provider` (openai, anthropic, ollama, command, replay or offline)".to_owned()));
         };
@@ -109,12 +109,12 @@ impl Model {
     /// How much it can read, in tokens, and how that is known.
     #[must_use]
     pub fn window(&self) -> (u64, &'static str) {
-        let known = || self.model.as_deref().and_then(context_window::known);
+        let known = || self.model.as_deref().and_then(context_window::by_name);
         // A server that was told how much it shall hold cuts off the rest and says nothing.
         match (self.window.or(self.num_ctx.map(u64::from)), known()) {
             (Some(window), _) => (window, "by claw.yaml"),
             (None, Some(window)) => (window, "by its name"),
-            (None, None) => (context_window::UNKNOWN, "because nobody knows this model"),
+            (None, None) => (context_window::DEFAULT, "because nobody knows this model"),
         }
     }
 

@@ -84,13 +84,13 @@ impl Count {
 
 /// How estimates become a model's tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gauge {
+pub struct TokenScale {
     thousandths: u64,
     /// The model has counted in this conversation.
     pub is_counted: bool,
 }
 
-impl Gauge {
+impl TokenScale {
     /// For `model`, by the last count in the conversation; on the safe side where there is none.
     #[must_use]
     pub fn of(model: &str, count: Option<&Count>) -> Self {
@@ -136,16 +136,16 @@ mod tests {
     fn a_count_corrects_the_estimate_of_its_own_model_if_it_can_be_true() {
         let gauge = |counted, estimated| {
             let count = Count { model: "m".into(), counted, estimated };
-            Gauge::of("m", Some(&count))
+            TokenScale::of("m", Some(&count))
         };
         assert_eq!((gauge(3000, 2000).tokens(100), gauge(3000, 2000).estimate(150)), (150, 100));
         assert_eq!(gauge(1100, 2000).tokens(1000), 800);
         assert_eq!(gauge(2000, 10).tokens(10), 40);
         // Ten tokens of a long request: it has counted something else.
-        for none in [gauge(10, 2000), gauge(10, 0), Gauge::of("m", None)] {
+        for none in [gauge(10, 2000), gauge(10, 0), TokenScale::of("m", None)] {
             assert_eq!((none.tokens(3000), none.is_counted), (4002, false));
         }
         let other = Count { model: "n".into(), counted: 3000, estimated: 2000 };
-        assert!(!Gauge::of("m", Some(&other)).is_counted);
+        assert!(!TokenScale::of("m", Some(&other)).is_counted);
     }
 }

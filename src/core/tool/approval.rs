@@ -48,8 +48,8 @@ pub fn hash(id: &Id, call: &Call) -> String {
 impl Approval {
     /// The call in a few words, for people.
     #[must_use]
-    pub fn line(&self) -> String {
-        format!("{}: {}", self.tool, tool::told(&self.tool, &self.arguments))
+    pub fn summary(&self) -> String {
+        format!("{}: {}", self.tool, tool::describe_call(&self.tool, &self.arguments))
     }
 
     /// The file.

@@ -13,10 +13,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// How much a model is told of one result, in bytes; the rest goes into a file.
-pub const MAX_TOLD: usize = 16 << 10;
+pub const MAX_RESULT: usize = 16 << 10;
 /// How much a tool tells that knows how to go on: it stays below what is told of any result, with room for its
 /// notes.
-pub const ROOM: usize = 14 << 10;
+pub const MAX_PAGE: usize = 14 << 10;
 /// The built-in tool that runs a line of shell.
 pub const BASH: &str = "bash";
 /// The built-in tool that gives a task to another agent.
@@ -40,7 +40,7 @@ pub enum Class {
 pub enum Approve {
     /// Always, or never.
     Always(bool),
-    /// Where one of these regular expressions is found in what [`told`] says of the call.
+    /// Where one of these regular expressions is found in what [`describe_call`] says of the call.
     Where(Vec<String>),
 }
 
@@ -54,7 +54,7 @@ impl Approve {
     /// Why the owner is to be asked about this call, if he is. A pattern that is none asks about everything.
     #[must_use]
     pub fn reason(&self, tool: &str, arguments: &Value) -> Option<String> {
-        let text = told(tool, arguments);
+        let text = describe_call(tool, arguments);
         match self {
             Self::Always(true) => Some("every call of it needs your word".to_owned()),
             Self::Always(false) => None,
@@ -69,7 +69,7 @@ impl Approve {
 /// What the owner is told of a call, and his patterns are looked for in: the shell's command, of every other tool all
 /// arguments as JSON, because nobody else knows which of them matters.
 #[must_use]
-pub fn told(tool: &str, arguments: &Value) -> String {
+pub fn describe_call(tool: &str, arguments: &Value) -> String {
     let command = arguments.get("command").filter(|_| tool == BASH).and_then(Value::as_str);
     command.map_or_else(|| arguments.to_string(), str::to_owned)
 }
@@ -200,8 +200,11 @@ mod tests {
         assert!(approve.reason("disk", &json!({"action": "delete", "command": "x"})).is_some());
         assert!(approve.reason("disk", &json!({"command": "delete"})).is_some());
         assert!(approve.reason("disk", &json!({"action": "list", "command": "x"})).is_none());
-        assert_eq!(told("disk", &json!({"action": "delete", "command": "x"})), r#"{"action":"delete","command":"x"}"#);
-        assert_eq!(told("bash", &json!({"command": "ls", "timeout": 1})), "ls");
+        assert_eq!(
+            describe_call("disk", &json!({"action": "delete", "command": "x"})),
+            r#"{"action":"delete","command":"x"}"#
+        );
+        assert_eq!(describe_call("bash", &json!({"command": "ls", "timeout": 1})), "ls");
     }
 
     #[test]

@@ -220,7 +220,7 @@ impl<'w> Pool<'w> {
         let Some(mut tried) = Lane::probe(self.workspace, mailbox, &view.lane)? else { return Ok(Claim::Elsewhere) };
         let is_true = tried.found().is_some() && tried.found() == view.version;
         if let (true, Some((State::Wait, entry))) = (is_true, view.entries.first())
-            && let Some(due) = entry.waits(self.workspace.world.now())
+            && let Some(due) = entry.waits_until(self.workspace.world.now())
         {
             // Nobody is woken by this: nothing has changed.
             self.is_due(due);

@@ -78,7 +78,7 @@ pub fn ask(workspace: &Workspace, approval: &Approval) -> Result<()> {
     let tmp = Mailbox::Inbox.tmp(workspace);
     let name = format!("{}.md", approval.id);
     durable::publish(&dir(workspace, PENDING), &name, &tmp, text.as_bytes(), workspace.sync()?)?;
-    write(workspace, "ask", &approval.id, &approval.line());
+    write(workspace, "ask", &approval.id, &approval.summary());
     Ok(())
 }
 
@@ -190,8 +190,8 @@ fn event(workspace: &Workspace, id: &Id, verdict: Verdict) -> Result<Event> {
     let (asked, _) = logged(workspace, &approval)?;
     let from = workspace.me()?;
     let text = match verdict {
-        Verdict::Approved => format!("I approve this call, and it is run now: {}", approval.line()),
-        Verdict::Denied => format!("I do not allow this call, so it is not run: {}", approval.line()),
+        Verdict::Approved => format!("I approve this call, and it is run now: {}", approval.summary()),
+        Verdict::Denied => format!("I do not allow this call, so it is not run: {}", approval.summary()),
     };
     let mut event = asked.child(Derived::Approval, approval.number, &from, text, workspace.world.now());
     // Another agent, or a schedule, has no use for what comes of it.
@@ -263,7 +263,7 @@ fn retire(workspace: &Workspace, state: &str, is_over: impl Fn(&Approval) -> boo
             Err(_) if !from.exists() => {}
             other => {
                 other?;
-                write(workspace, state, &approval.id, &approval.line());
+                write(workspace, state, &approval.id, &approval.summary());
             }
         }
     }

@@ -84,7 +84,7 @@ impl TaskList<'_> {
         if !self.can_reopen(task) {
             return Ok(false);
         }
-        if session_name::named(session, None, "").is_err() {
+        if session_name::qualify(session, None, "").is_err() {
             return self.reopened(task).map(|()| true);
         }
         if !spool::lane(workspace, Mailbox::Inbox, session)?.is_empty() || approvals::is_asked(workspace, session)? {

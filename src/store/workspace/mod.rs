@@ -283,7 +283,7 @@ impl Workspace {
     /// # Errors
     /// Where `claw.yaml` is bad.
     pub fn person(&self, event: &Event) -> Result<Address> {
-        dispatch::person(event).map_or_else(|| self.home(), Ok)
+        dispatch::final_recipient(event).map_or_else(|| self.home(), Ok)
     }
 }
 
