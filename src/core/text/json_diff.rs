@@ -1,13 +1,13 @@
-//! What differs between two JSON documents, a line for each place, for people.
+//! The differences between two JSON documents, one readable line for each place.
 
 use serde_json::Value;
 
-/// How much of a value is shown, in characters.
+/// The longest part of a value that is shown, in characters.
 const SHOWN: usize = 60;
-/// How much of a long text is shown before the first character that differs.
+/// Characters of a long text that are shown before the first different one.
 const BEFORE: usize = 16;
 
-/// Every place where `now` is not what `then` was. Paths are those of JSON Path: `$.messages[1].content`.
+/// A line for every place where `now` differs from `then`. Paths are written as in JSON Path: `$.messages[1].content`.
 #[must_use]
 pub fn between(then: &Value, now: &Value) -> Vec<String> {
     let mut all = Vec::new();
@@ -46,7 +46,7 @@ fn walk(path: &str, then: &Value, now: &Value, all: &mut Vec<String>) {
     }
 }
 
-/// Two texts, from where they part; the line is said where there are several.
+/// The difference of two texts, from their first different character on, with its line number in longer texts.
 fn texts(path: &str, was: &str, is: &str) -> String {
     let same = was.chars().zip(is.chars()).take_while(|(a, b)| a == b).count();
     let skipped = if same > SHOWN { same - BEFORE } else { 0 };
@@ -76,28 +76,28 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn every_place_is_named_with_what_it_was_and_is() {
+    fn every_difference_is_listed_with_both_values() {
         let then = json!({"model": "a", "messages": [{"role": "user", "content": "hi"}, {"n": 1}], "old": [1, 2]});
         let now =
             json!({"model": "b", "messages": [{"role": "user", "content": "hi"}], "old": [1, 3], "new": {"x": 1}});
-        let said = [
+        let expected = [
             "$.messages[1]: it was {\"n\":1}, and is not there now",
             "$.model: it was \"a\", and is \"b\" now",
             "$.old[1]: it was 2, and is 3 now",
             "$.new: it was not there, and is {\"x\":1} now",
         ];
-        assert_eq!(between(&then, &now), said);
+        assert_eq!(between(&then, &now), expected);
         assert_eq!(between(&then, &then), [""; 0]);
         assert_eq!(between(&json!(1), &json!("1")), ["$: it was 1, and is \"1\" now"]);
     }
 
     #[test]
-    fn of_a_long_text_the_part_is_shown_that_differs() {
+    fn long_text_shows_the_part_that_differs() {
         let long = |end: &str| json!({"system": format!("{}\nNow: {end}{}", "x".repeat(200), "y".repeat(99))});
-        let said = between(&long("monday"), &long("tuesday"));
+        let lines = between(&long("monday"), &long("tuesday"));
         let (was, is) = (format!("monday{}", "y".repeat(37)), format!("tuesday{}", "y".repeat(37)));
         let begin = format!("$.system (line 2): it was …\"{}\\nNow: {}", "x".repeat(10), &was[..10]);
-        assert!(said.len() == 1 && said[0].starts_with(&begin) && said[0].contains(&is[..10]), "{said:#?}");
-        assert!(said[0].ends_with("\"… now"), "{said:#?}");
+        assert!(lines.len() == 1 && lines[0].starts_with(&begin) && lines[0].contains(&is[..10]), "{lines:#?}");
+        assert!(lines[0].ends_with("\"… now"), "{lines:#?}");
     }
 }
