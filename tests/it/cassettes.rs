@@ -107,7 +107,7 @@ fn another_question_is_told_with_all_that_differs_and_is_not_answered() {
     other.write("claw.yaml", &other.read("claw.yaml").replace("provider: replay", "temperature: 1, provider: replay"));
     let ran = fixed(&other, &["ask", "-n", "-s", "work", "2+3"]);
     assert_eq!((ran.code, &ran.out[..]), (1, ""), "{ran:#?}");
-    let said = "claw: model mock: exchange 1 of 1: what is asked is not what was recorded:\n  \
+    let said = "claw: model mock: exchange 1 of 1: the request differs from the recorded one:\n  \
                 $.messages[0].content: it was \"2+2\", and is \"2+3\" now\n  \
                 $.temperature: it was not there, and is 1.0 now\n";
     assert!(ran.err.starts_with(said), "{}", ran.err);

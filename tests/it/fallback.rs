@@ -123,7 +123,7 @@ fn a_stand_in_is_within_the_budget_and_its_slots() {
     ws.config("budget:\n  day: {calls: 1}\n");
     // The first one's request has left, and counts.
     let err = ws.claw(&["ask", "-n", "2+2"]).fails(75);
-    assert!(err.contains("the budget is spent"), "{err}");
+    assert!(err.contains("the budget is used up"), "{err}");
     assert_eq!(second.heard().len(), 0);
 
     let ws = workspace(&first, &[("other", &second)], "");

@@ -1,15 +1,15 @@
-//! The ledger of what the models were asked and what it took: its lines, and what they sum up to. A step of a
-//! turn is reserved before each request; every request counts as a call, and the tokens of a step are the
-//! reserved ones until they are settled. What was settled is a fact, also where the step is asked again; a request
-//! that was broken off is settled as it was reserved. Only of one whose worker was killed is nothing known: its
-//! tokens are given back when its step is asked again.
+//! The ledger of model calls and their usage: the sums of its lines. Each request is reserved before it is sent, under
+//! the step of its turn. Every request counts as a call; the tokens of a step are the reserved ones until it is
+//! settled. Settled usage stays, also where the step is requested again; an interrupted request is settled with the
+//! reserved amount. The usage of a request whose worker was killed is unknown: its tokens are released when its step
+//! is requested again.
 
 use crate::core::budget::ledger_line::{CALL, LedgerKind, LedgerLine, Sums};
 use crate::core::event::id::Id;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the lines sum up to, by day and by a label: the agent, for budgets.
+/// Sums of ledger lines by day and by label; for budgets the label is the agent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Ledger {
@@ -19,23 +19,23 @@ pub struct Ledger {
     notified: BTreeSet<String>,
 }
 
-/// What is reserved and not settled.
+/// A reservation that is not settled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Reservation {
     line: LedgerLine,
     label: String,
-    /// A request for this step has left before this one, and nobody knows what came of it.
+    /// An earlier request for the same step was sent, and its usage is unknown.
     is_again: bool,
 }
 
 impl Ledger {
-    /// Takes a line in, under a label.
+    /// Adds a line under a label.
     pub fn add(&mut self, line: LedgerLine, label: &str) {
         match line.kind {
             LedgerKind::Reserved => {
                 let before = self.close(&line);
                 if let Some(before) = &before {
-                    // That request has left, and this one is in its place.
+                    // The earlier request was sent, so it stays a call; its tokens are replaced by the new reservation.
                     self.change(&before.line.day, &before.label, |sums| sums.add(&CALL));
                 }
                 let line = LedgerLine { is_estimated: true, ..line };
@@ -47,10 +47,11 @@ impl Ledger {
                 self.change(&line.day, label, |sums| sums.add(&line.sums()));
             }
             LedgerKind::Dropped => {
-                // What the one before it took is still unknown; its own call was counted when this one came.
+                // The usage of the earlier request is still unknown, so its tokens stay reserved; its call is
+                // already counted.
                 if let Some(open) = self.close(&line).filter(|open| open.is_again) {
-                    let took = Sums { calls: 0, ..open.line.sums() };
-                    self.change(&open.line.day, &open.label, |sums| sums.add(&took));
+                    let tokens = Sums { calls: 0, ..open.line.sums() };
+                    self.change(&open.line.day, &open.label, |sums| sums.add(&tokens));
                 }
             }
             LedgerKind::Notified => self.notified.extend(line.limit),
@@ -58,7 +59,7 @@ impl Ledger {
         }
     }
 
-    /// Takes out what is reserved for the step of this line.
+    /// Removes the reservation for the step of this line.
     fn close(&mut self, line: &LedgerLine) -> Option<Reservation> {
         let at = self.open.iter().position(|open| open.line.is_for(line.id.as_ref(), line.step))?;
         let open = self.open.swap_remove(at);
@@ -70,13 +71,13 @@ impl Ledger {
         change(self.days.entry(day.to_owned()).or_default().entry(label.to_owned()).or_default());
     }
 
-    /// What is reserved for a step, and not settled.
+    /// The open reservation for a step.
     #[must_use]
     pub fn reserved(&self, id: Option<&Id>, step: u32) -> Option<&LedgerLine> {
         self.open.iter().map(|open| &open.line).find(|line| line.is_for(id, step))
     }
 
-    /// What was used on a day, or in all; under a label, or by all.
+    /// The usage on a day, or on all days; under a label, or under all labels.
     #[must_use]
     pub fn used(&self, day: Option<&str>, label: Option<&str>) -> Sums {
         let mut sums = Sums::default();
@@ -86,18 +87,18 @@ impl Ledger {
         sums
     }
 
-    /// The days and, of each, the labels.
+    /// Day, label and sums of every entry.
     pub fn days(&self) -> impl Iterator<Item = (&str, &str, &Sums)> {
         self.days.iter().flat_map(|(day, labels)| labels.iter().map(move |(label, sums)| (&day[..], &label[..], sums)))
     }
 
-    /// Whether the owner was told of a limit.
+    /// Whether the owner was notified of a limit; `key` is its [`notice_key`](super::Limit::notice_key).
     #[must_use]
-    pub fn is_notified(&self, mark: &str) -> bool {
-        self.notified.contains(mark)
+    pub fn is_notified(&self, key: &str) -> bool {
+        self.notified.contains(key)
     }
 
-    /// Puts all days before `day` together: nobody requested for one of them any more.
+    /// Merges all days before `day` into one entry: they are not needed separately any more.
     pub fn fold(&mut self, day: &str) {
         let later = self.days.split_off(day);
         for labels in std::mem::replace(&mut self.days, later).into_values() {
@@ -108,28 +109,28 @@ impl Ledger {
         for open in self.open.iter_mut().filter(|open| *open.line.day < *day) {
             open.line.day.clear();
         }
-        self.notified.retain(|mark| **mark >= *day || mark.starts_with("total"));
+        self.notified.retain(|key| **key >= *day || key.starts_with("total"));
     }
 }
 
-/// What was read of the ledger's files, and how far: what a process keeps of them, and what is written down
-/// so that the next one need not read them all.
+/// The ledger up to a position in its files. A process keeps it in memory, and it is saved so that the next process
+/// does not read all files again.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct LedgerState {
-    /// The shape of this.
+    /// The version of this format.
     pub v: u32,
-    /// The day of the file that was read last.
+    /// The day of the last file read.
     pub file: String,
     /// That file's inode.
     pub inode: u64,
-    /// How much of it was read, in bytes.
+    /// The bytes read of that file.
     pub read: u64,
-    /// What it all comes to.
+    /// The sums up to this position.
     pub ledger: Ledger,
-    /// How much was read since this was written down, in bytes.
+    /// The bytes read since this state was saved.
     #[serde(skip)]
     pub unsaved: u64,
-    /// The file whose name this process knows to be durable.
+    /// The file whose directory entry this process knows to be durable.
     #[serde(skip)]
     pub durable_name: String,
 }
@@ -163,26 +164,26 @@ mod tests {
     }
 
     #[test]
-    fn every_request_is_a_call_and_the_tokens_of_a_step_are_the_last_known() {
+    fn every_request_is_a_call_and_a_step_has_its_last_known_tokens() {
         use LedgerKind::{Dropped, Reserved, Settled};
         assert_eq!(used(&[line(Reserved, 1, 100)]), (1, 100, 1));
         assert_eq!(used(&[line(Reserved, 1, 100), line(Settled, 1, 7)]), (1, 7, 0));
         assert_eq!(used(&[line(Reserved, 1, 100), line(Dropped, 1, 0)]), (0, 0, 0));
-        // Killed before the answer, and asked again.
+        // The worker was killed before the answer, and the step was requested again.
         let killed = [line(Reserved, 1, 100), line(Reserved, 1, 120), line(Settled, 1, 7)];
         assert_eq!((used(&killed[..2]), used(&killed)), ((2, 120, 1), (2, 7, 0)));
-        // The second one never left: what the first one took is as unknown as before.
-        let held = [line(Reserved, 1, 100), line(Reserved, 1, 120), line(Dropped, 1, 0)];
-        assert_eq!(used(&held), (1, 120, 1));
-        // Killed between the two files: it was paid for twice.
+        // The second request was never sent: the usage of the first one is still unknown.
+        let dropped = [line(Reserved, 1, 100), line(Reserved, 1, 120), line(Dropped, 1, 0)];
+        assert_eq!(used(&dropped), (1, 120, 1));
+        // The worker was killed between the two files: both requests were paid for.
         let twice = [&killed[1..], &killed[1..]].concat();
         assert_eq!(used(&twice), (2, 14, 0));
-        // Without a budget nothing is reserved.
+        // Without a budget there are no reservations.
         assert_eq!(used(&[line(Settled, 1, 7)]), (1, 7, 0));
     }
 
     #[test]
-    fn what_left_yesterday_is_yesterdays() {
+    fn request_counts_on_the_day_it_was_sent() {
         let tomorrow = |line: LedgerLine| LedgerLine { day: "2026-11-26".into(), ..line };
         let lines = [
             line(LedgerKind::Reserved, 1, 100),
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_flat_and_one_of_a_newer_program_is_passed_over() {
+    fn line_is_flat_json_and_an_unknown_kind_is_ignored() {
         let text = serde_json::to_string(&line(LedgerKind::Settled, 1, 7)).unwrap();
         assert!(text.contains(r#""t":"settled""#) && text.contains(r#""input":7"#), "{text}");
         assert_eq!(serde_json::from_str::<LedgerLine>(&text).unwrap(), line(LedgerKind::Settled, 1, 7));
@@ -206,7 +207,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn putting_days_together_changes_no_sum(
+        fn folding_days_changes_no_sum(
             lines in proptest::collection::vec((0..3usize, 0..4i64, 1..100u64, 0..4u8), 0..40), at in 0..40usize,
         ) {
             let lines: Vec<LedgerLine> = lines
