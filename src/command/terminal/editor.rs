@@ -1,7 +1,8 @@
 //! The line editor of `chat`: what was typed before, and what a command can become by Tab.
 
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::slash::{self, ArgumentKind};
+use crate::core::slash::completion;
+use crate::core::slash::table::ArgumentKind;
 use crate::store::agent::definitions;
 use crate::store::session::{approvals, history};
 use crate::store::workspace::Workspace;
@@ -107,6 +108,6 @@ impl Completer for CommandCompleter<'_> {
             ArgumentKind::Text => Vec::new(),
         };
         let before = line.get(..at).unwrap_or_default();
-        Ok(slash::complete(before, &ids).unwrap_or((at, Vec::new())))
+        Ok(completion::complete(before, &ids).unwrap_or((at, Vec::new())))
     }
 }

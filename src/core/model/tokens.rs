@@ -74,8 +74,8 @@ pub struct Count {
 }
 
 impl Count {
-    /// The correction factor for our estimates, in thousandths. A count under half of the estimate is ignored: it cannot
-    /// be of the whole request (some servers leave out cached tokens).
+    /// The correction factor for our estimates, in thousandths. A count under half of the estimate is ignored: it
+    /// cannot be of the whole request (some servers leave out cached tokens).
     fn correction(&self) -> Option<u64> {
         let thousandths = self.counted.saturating_mul(1000).checked_div(self.estimated)?;
         (thousandths >= 500).then(|| thousandths.clamp(800, 4000))

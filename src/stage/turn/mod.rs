@@ -217,7 +217,7 @@ impl Turn<'_> {
     /// The ids of what was published before the end, to be remembered or done by others.
     pub(crate) fn noted(&self) -> Vec<String> {
         let calls = self.state.steps.iter().flat_map(|step| step.reply.calls.iter().zip(&step.calls));
-        let told = (1..).zip(calls).filter(|(_, (_, (_, told)))| told.as_ref().is_some_and(|told| !told.failed));
+        let told = (1..).zip(calls).filter(|(_, (_, call))| call.result.as_ref().is_some_and(|result| !result.failed));
         let what = |name: &str| match name {
             tool::REMEMBER => Some(Derived::Memory),
             DISPATCH => Some(Derived::Dispatch),
