@@ -1,5 +1,5 @@
 //! The one error of the library: a kind (it decides the exit code and whether a retry can help), a message that
-//! says the failure and its place, and a hint with the way out where there is one.
+//! names the failure and its place, and a hint with the way out where there is one.
 
 use std::fmt;
 

@@ -108,8 +108,8 @@ fn another_question_is_told_with_all_that_differs_and_is_not_answered() {
     let ran = fixed(&other, &["ask", "-n", "-s", "work", "2+3"]);
     assert_eq!((ran.code, &ran.out[..]), (1, ""), "{ran:#?}");
     let said = "claw: model mock: exchange 1 of 1: the request differs from the recorded one:\n  \
-                $.messages[0].content: it was \"2+2\", and is \"2+3\" now\n  \
-                $.temperature: it was not there, and is 1.0 now\n";
+                $.messages[0].content: was \"2+2\", now \"2+3\"\n  \
+                $.temperature: was missing, now 1.0\n";
     assert!(ran.err.starts_with(said), "{}", ran.err);
     // The right question is answered all the same.
     other.write("claw.yaml", &other.read("claw.yaml").replace("temperature: 1, ", ""));

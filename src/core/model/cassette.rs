@@ -194,7 +194,7 @@ impl RecordedExchange {
         let mut lines = Vec::new();
         if (&then.method, &then.path) != (&now.method, &now.path) {
             let (was, is) = (format!("{} {}", then.method, then.path), format!("{} {}", now.method, now.path));
-            lines.push(format!("it was {was}, and is {is} now"));
+            lines.push(format!("was {was}, now {is}"));
         }
         lines.extend(json_diff::between(&then.body, &now.body));
         if lines.is_empty() {
@@ -291,8 +291,8 @@ mod tests {
         let message = one.check_request(&now).unwrap_err().message;
         assert_eq!(
             message,
-            "the request differs from the recorded one:\n  it was POST /v1/x, and is POST /v2/x now\n  \
-             $.n[0]: it was 1, and is 2 now"
+            "the request differs from the recorded one:\n  was POST /v1/x, now POST /v2/x\n  \
+             $.n[0]: was 1, now 2"
         );
         let now = RecordedRequest { body: json!({"n": (0..20).collect::<Vec<_>>()}), ..one.request.clone() };
         assert!(one.check_request(&now).unwrap_err().message.ends_with("\n  and 9 more"));

@@ -22,11 +22,11 @@ fn walk(path: &str, then: &Value, now: &Value, all: &mut Vec<String>) {
                 let path = format!("{path}.{key}");
                 match is.get(key) {
                     Some(now) => walk(&path, value, now, all),
-                    None => all.push(format!("{path}: it was {}, and is not there now", shown(value))),
+                    None => all.push(format!("{path}: was {}, now missing", shown(value))),
                 }
             }
             let new = is.iter().filter(|(key, _)| !was.contains_key(*key));
-            all.extend(new.map(|(key, value)| format!("{path}.{key}: it was not there, and is {} now", shown(value))));
+            all.extend(new.map(|(key, value)| format!("{path}.{key}: was missing, now {}", shown(value))));
         }
         (Value::Array(was), Value::Array(is)) => {
             for (n, (then, now)) in was.iter().zip(is).enumerate() {
@@ -34,14 +34,14 @@ fn walk(path: &str, then: &Value, now: &Value, all: &mut Vec<String>) {
             }
             let common = was.len().min(is.len());
             for (n, value) in was.iter().enumerate().skip(common) {
-                all.push(format!("{path}[{n}]: it was {}, and is not there now", shown(value)));
+                all.push(format!("{path}[{n}]: was {}, now missing", shown(value)));
             }
             for (n, value) in is.iter().enumerate().skip(common) {
-                all.push(format!("{path}[{n}]: it was not there, and is {} now", shown(value)));
+                all.push(format!("{path}[{n}]: was missing, now {}", shown(value)));
             }
         }
         (Value::String(was), Value::String(is)) if was != is => all.push(texts(path, was, is)),
-        _ if then != now => all.push(format!("{path}: it was {}, and is {} now", shown(then), shown(now))),
+        _ if then != now => all.push(format!("{path}: was {}, now {}", shown(then), shown(now))),
         _ => {}
     }
 }
@@ -59,7 +59,7 @@ fn texts(path: &str, was: &str, is: &str) -> String {
         let (dots, more) = (skipped > 0, text.chars().nth(skipped + SHOWN).is_some());
         format!("{}{}{}", if dots { "…" } else { "" }, Value::from(cut), if more { "…" } else { "" })
     };
-    format!("{path}{place}: it was {}, and is {} now", part(was), part(is))
+    format!("{path}{place}: was {}, now {}", part(was), part(is))
 }
 
 fn shown(value: &Value) -> String {
@@ -81,14 +81,14 @@ mod tests {
         let now =
             json!({"model": "b", "messages": [{"role": "user", "content": "hi"}], "old": [1, 3], "new": {"x": 1}});
         let expected = [
-            "$.messages[1]: it was {\"n\":1}, and is not there now",
-            "$.model: it was \"a\", and is \"b\" now",
-            "$.old[1]: it was 2, and is 3 now",
-            "$.new: it was not there, and is {\"x\":1} now",
+            "$.messages[1]: was {\"n\":1}, now missing",
+            "$.model: was \"a\", now \"b\"",
+            "$.old[1]: was 2, now 3",
+            "$.new: was missing, now {\"x\":1}",
         ];
         assert_eq!(between(&then, &now), expected);
         assert_eq!(between(&then, &then), [""; 0]);
-        assert_eq!(between(&json!(1), &json!("1")), ["$: it was 1, and is \"1\" now"]);
+        assert_eq!(between(&json!(1), &json!("1")), ["$: was 1, now \"1\""]);
     }
 
     #[test]
@@ -96,8 +96,8 @@ mod tests {
         let long = |end: &str| json!({"system": format!("{}\nNow: {end}{}", "x".repeat(200), "y".repeat(99))});
         let lines = between(&long("monday"), &long("tuesday"));
         let (was, is) = (format!("monday{}", "y".repeat(37)), format!("tuesday{}", "y".repeat(37)));
-        let begin = format!("$.system (line 2): it was …\"{}\\nNow: {}", "x".repeat(10), &was[..10]);
+        let begin = format!("$.system (line 2): was …\"{}\\nNow: {}", "x".repeat(10), &was[..10]);
         assert!(lines.len() == 1 && lines[0].starts_with(&begin) && lines[0].contains(&is[..10]), "{lines:#?}");
-        assert!(lines[0].ends_with("\"… now"), "{lines:#?}");
+        assert!(lines[0].ends_with("\"…"), "{lines:#?}");
     }
 }
