@@ -230,6 +230,15 @@ mod tests {
     }
 
     #[test]
+    fn wire_names_are_stable() {
+        let second = dispatched(&first_event(), "a.x", true);
+        let mut requester = Requester::new(&second, "b.y", true);
+        requester.is_interactive = true;
+        let json = serde_json::to_value(&requester).unwrap();
+        assert_eq!((&json["asked"], &json["above"]["session"]), (&Value::Bool(true), &Value::from("a.x")));
+    }
+
+    #[test]
     fn background_work_stays_in_the_background() {
         let mut first = first_event();
         first.kind = EventKind::Cron;
