@@ -208,9 +208,9 @@ mod tests {
     #[test]
     fn wire_names_are_stable() {
         let text = r#"{"t":"told","day":"2026-11-25","guess":true,"limit":"total-calls-1-"}"#;
-        let line: LedgerLine = serde_json::from_str(text).unwrap();
-        assert_eq!((line.kind, line.is_estimated), (LedgerKind::Notified, true));
-        let saved = serde_json::to_value(ledger(&[line, super::tests::line(LedgerKind::Reserved, 1, 5)])).unwrap();
+        let notice: LedgerLine = serde_json::from_str(text).unwrap();
+        assert_eq!((notice.kind, notice.is_estimated), (LedgerKind::Notified, true));
+        let saved = serde_json::to_value(ledger(&[notice, line(LedgerKind::Reserved, 1, 5)])).unwrap();
         assert_eq!(saved["told"][0], "total-calls-1-");
         assert_eq!(saved["days"][DAY]["pickle"]["guesses"], 1);
     }
