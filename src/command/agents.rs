@@ -103,7 +103,7 @@ fn document(workspace: &Workspace, agent: &Agent) -> Result<Value> {
     let mut budget = json!({});
     for limit in agent.budget.limits(None) {
         let period = if limit.is_total { "total" } else { "day" };
-        budget[period][limit.what.name()] = limit.what.show(limit.most).into();
+        budget[period][limit.measure.name()] = limit.measure.show(limit.max).into();
     }
     let write = agent.write.clone().unwrap_or_else(|| WRITE.map(ToOwned::to_owned).to_vec());
     Ok(json!({

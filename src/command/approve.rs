@@ -46,7 +46,7 @@ pub fn approve(args: &ApproveArgs, here: Here) -> Result<u8> {
         let (short, agent) = (approval.id.short(), session_name::agent(&approval.session));
         let until = world::local(approval.expires_at.into());
         // Line breaks are escaped, so that a call can look neither like two calls nor like another one.
-        out::line(&format!("{short}  {agent}  {}", out::row(&approval.line())))?;
+        out::line(&format!("{short}  {agent}  {}", out::row(&approval.summary())))?;
         out::line(&format!("    {}, until {until}", out::row(&approval.reason)))?;
     }
     Ok(0)

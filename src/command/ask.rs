@@ -76,7 +76,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let config = workspace.config()?;
     let default = &config.default_agent;
     let named =
-        args.session.as_deref().map(|name| session_name::named(name, args.agent.as_deref(), default)).transpose()?;
+        args.session.as_deref().map(|name| session_name::qualify(name, args.agent.as_deref(), default)).transpose()?;
     let agent =
         args.agent.as_deref().or(mentioned.as_deref()).or(named.as_deref().map(session_name::agent)).unwrap_or(default);
     let agent = definitions::agent(&workspace, agent)?;
@@ -167,12 +167,12 @@ fn read_question(args: &Args) -> Result<String> {
 
 fn session_name(args: &Args, workspace: &Workspace, agent: &str, id: &Id) -> Result<String> {
     if let Some(name) = &args.session {
-        return session_name::named(name, Some(agent), agent);
+        return session_name::qualify(name, Some(agent), agent);
     }
     if args.continues {
         let last = last::name(workspace);
         let last = last.ok_or_else(|| Fault::new(Kind::Usage, "there is no session to continue"))?;
-        return session_name::named(&last, Some(agent), agent);
+        return session_name::qualify(&last, Some(agent), agent);
     }
-    Ok(session_name::asked(agent, id))
+    Ok(session_name::for_ask(agent, id))
 }

@@ -72,7 +72,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let mut ledger = Ledger::default();
     usage::for_each_since(&workspace, &since, &mut |line| {
         let label = args.by.of(&line);
-        ledger.take(line, &label);
+        ledger.add(line, &label);
     })?;
     let mut rows: BTreeMap<&str, Sums> = BTreeMap::new();
     for (_, label, sums) in ledger.days().filter(|(day, ..)| *day >= &since[..]) {
@@ -104,7 +104,7 @@ fn date(text: &str) -> Result<String> {
 fn document(by: &str, label: &str, sums: &Sums, currency: &str) -> Value {
     json!({
         by: label, "calls": sums.calls, "input": sums.usage.input, "cached": sums.usage.cached,
-        "output": sums.usage.output, "money": number(sums.money), "currency": currency, "estimated_calls": sums.guesses,
+        "output": sums.usage.output, "money": number(sums.money), "currency": currency, "estimated_calls": sums.estimated_calls,
     })
 }
 
@@ -115,7 +115,7 @@ fn number(money: u64) -> Value {
 
 /// Prints today's line, and one line for each limit.
 fn print(workspace: &Workspace, today: &Sums, currency: &str) -> Result<()> {
-    out::line(&format!("today   {}", today.words(currency)))?;
+    out::line(&format!("today   {}", today.describe(currency)))?;
     for (limit, used) in budget::limits(workspace)? {
         out::line(&format!("left    {}", limit.left(used, currency)))?;
     }
@@ -132,7 +132,7 @@ fn table(by: &str, rows: &[(&str, Sums)], currency: &str) -> Result<()> {
     }
     let has_money = all.money > 0;
     let cells = |label: &str, sums: &Sums| {
-        let guess = if sums.guesses > 0 { "~" } else { "" };
+        let guess = if sums.estimated_calls > 0 { "~" } else { "" };
         let counted = [sums.usage.input, sums.usage.cached, sums.usage.output].map(|n| format!("{guess}{n}"));
         let money = has_money.then(|| format!("{guess}{}", Money(sums.money)));
         [label.to_owned(), sums.calls.to_string()].into_iter().chain(counted).chain(money).collect::<Vec<_>>()

@@ -2,7 +2,7 @@
 //! asked. Everything but the duration, the notes and the reasons comes from files that are not the journal.
 
 use crate::core::event::address::Address;
-use crate::core::event::dispatch::Asker;
+use crate::core::event::dispatch::Requester;
 use crate::core::event::id::{Derived, Id};
 use crate::core::event::stamp::Stamp;
 use crate::core::event::{Event, EventKind};
@@ -235,7 +235,7 @@ fn outgoing(workspace: &Workspace, event: &Event, found: Option<&Located>) -> Ou
         receipt: Vec::new(),
         note: None,
     };
-    if event.kind == EventKind::Result && Asker::of(event).is_some_and(|asker| asker.waits) {
+    if event.kind == EventKind::Result && Requester::of(event).is_some_and(|requester| requester.waits) {
         report.state = EventStatus::Returned.into();
         return report;
     }

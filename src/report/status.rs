@@ -127,11 +127,11 @@ impl StatusReport {
         };
         let settings = workspace.config();
         let limits = if settings.is_ok() { budget::limits(workspace)? } else { Vec::new() };
-        let reached = limits.into_iter().filter(|(limit, used)| used >= &limit.most);
+        let reached = limits.into_iter().filter(|(limit, used)| used >= &limit.max);
         let limits_reached = reached.map(|(limit, used)| LimitRow {
             limit: limit.to_string(),
-            used: limit.what.show(used),
-            maximum: limit.what.show(limit.most),
+            used: limit.measure.show(used),
+            maximum: limit.measure.show(limit.max),
         });
         let locks = holders::list(&workspace.root).into_iter().map(|holder| LockRow {
             lock: holder.lock,

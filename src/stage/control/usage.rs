@@ -19,14 +19,14 @@ pub(crate) fn describe(workspace: &Workspace, name: &str, agent: &str, is_owner:
     let mut ledger = Ledger::default();
     usage::for_each_since(workspace, &month, &mut |line| {
         let label = line.session.clone();
-        ledger.take(line, &label);
+        ledger.add(line, &label);
     })?;
     let config = workspace.config()?;
     let sum = |since: &str, is_meant: &dyn Fn(&str) -> bool| {
         let mut sums = Sums::default();
         let days = ledger.days().filter(|(day, label, _)| *day >= since && is_meant(label));
         days.for_each(|(.., part)| sums.add(part));
-        sums.words(&config.currency)
+        sums.describe(&config.currency)
     };
     let of = |who: &str, is_meant: &dyn Fn(&str) -> bool| {
         format!("{who}: {} today; {} this month", sum(&today, is_meant), sum(&month, is_meant))

@@ -84,7 +84,7 @@ impl MeteredCall<'_> {
         let limits = [config.budget.limits(None), self.agent.budget.limits(Some(agent))].concat();
         let now = self.workspace.world.now().timestamp().to_zoned(world::zone());
         let line = LedgerLine {
-            what: LedgerKind::Reserved,
+            kind: LedgerKind::Reserved,
             at: now.timestamp(),
             day: now.date().to_string(),
             id: Some(self.event.clone()),
@@ -103,7 +103,9 @@ impl MeteredCall<'_> {
             if !self.is_asked {
                 tell(self.workspace, &out, &now)?;
             }
-            return Err(Fault::new(Kind::Spent, out.why()).hint(out.way_out(&now)).after(Some(out.after(&now))));
+            return Err(Fault::new(Kind::Spent, out.describe())
+                .hint(out.way_out(&now))
+                .after(Some(out.retry_after(&now))));
         }
         Ok(Some(Reserved { line, is_counted }))
     }
@@ -129,7 +131,7 @@ impl MeteredCall<'_> {
             (Charge::Nothing, _) => return,
         };
         let at = self.workspace.world.now().timestamp();
-        let line = LedgerLine { what, at, guess, ..self.priced(reserved.line, usage) };
+        let line = LedgerLine { kind: what, at, is_estimated: guess, ..self.priced(reserved.line, usage) };
         let written = if is_counted { usage::settle_charge } else { usage::record };
         if let Err(fault) = written(self.workspace, &line) {
             self.workspace.world.say(&format!("what a call took could not be written down: {fault}"));
@@ -147,15 +149,15 @@ fn guess(request: &Request, reply: &Reply) -> Usage {
 /// it was published.
 fn tell(workspace: &Workspace, out: &Exceeded, now: &Zoned) -> Result<()> {
     let today = now.date().to_string();
-    let mark = out.limit.mark(&today);
-    if usage::ledger(workspace)?.is_told(&mark) {
+    let mark = out.limit.notice_key(&today);
+    if usage::ledger(workspace)?.is_notified(&mark) {
         return Ok(());
     }
     let midnight = now.start_of_day().map_or(now.timestamp(), |day| day.timestamp());
     let id = Id::parse(&format!("{}-budget-{}", Stamp::from(midnight), hash32(&mark, 8)))?;
     let text = format!(
         "{}\nWhat comes in waits: {}. Then `claw retry ID` goes on at once; `claw status` says what waits.",
-        out.why(),
+        out.describe(),
         out.way_out(now)
     );
     let from = Some(Address::parse("claw:notice")?);
@@ -165,7 +167,7 @@ fn tell(workspace: &Workspace, out: &Exceeded, now: &Zoned) -> Result<()> {
     usage::record(
         workspace,
         &LedgerLine {
-            what: LedgerKind::Told,
+            kind: LedgerKind::Notified,
             at: now.timestamp(),
             day: today,
             limit: Some(mark),
