@@ -140,10 +140,10 @@ pub fn config(data: &[u8]) {
 fn settings(text: &str, config: &Config) {
     let agent = Agent::default();
     for name in config.models.keys() {
-        let chosen = config.choose(&agent, Some(name)).unwrap();
+        let chosen = config.resolve_model(&agent, Some(name)).unwrap();
         assert!(chosen.model.provider.is_some(), "model {name} without a provider");
     }
-    if let Ok(chosen) = config.choose(&agent, None) {
+    if let Ok(chosen) = config.resolve_model(&agent, None) {
         assert_eq!(chosen.name, config.model);
     }
     // A network file system is looked for, and the answer asked of the settings, when it is opened.

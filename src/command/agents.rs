@@ -85,7 +85,7 @@ fn show(workspace: &Workspace, agent: &Agent, is_json: bool) -> Result<u8> {
 /// The agent as it is, without anything that may be a key.
 fn document(workspace: &Workspace, agent: &Agent) -> Result<Value> {
     let config = workspace.config()?;
-    let model = config.choose(agent, None).map_or_else(
+    let model = config.resolve_model(agent, None).map_or_else(
         |fault: Fault| format!("none: {fault}"),
         |chosen| {
             let own = chosen.model.model.filter(|model| *model != chosen.name);

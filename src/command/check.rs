@@ -105,7 +105,7 @@ fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
             problems.push(error(&format!("{key}.dialect"), what));
         }
         for other in &model.fallback {
-            let fault = config.choose(&Agent::default(), Some(other)).err();
+            let fault = config.resolve_model(&Agent::default(), Some(other)).err();
             problems.extend(fault.map(|fault| error(&format!("{key}.fallback"), format!("{key}.fallback: {fault}"))));
         }
         if known == "command" {
@@ -126,7 +126,7 @@ fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
         let message = format!("web.search: {variable} is not set in this environment");
         problems.push(Problem::warning(FILE, message).at(problem::locate(&text, "web.search")));
     }
-    match config.choose(&Agent::default(), None) {
+    match config.resolve_model(&Agent::default(), None) {
         Err(fault) => problems.push(error("model", fault.to_string())),
         Ok(chosen) => {
             let fault = chosen.unpriced(&[&config.budget]);
@@ -192,7 +192,9 @@ fn bindings(workspace: &Workspace, config: &Config, text: &str) -> Vec<Problem> 
         unknown.map(|(n, binding)| error(n, "agent", definitions::unknown(workspace, &binding.agent).to_string()));
     let mut problems: Vec<Problem> = unknown.collect();
     match config.routing.table() {
-        Ok(table) => problems.extend(unreachable::idle(table).into_iter().map(|(n, what)| error(n, "pattern", what))),
+        Ok(table) => {
+            problems.extend(unreachable::bindings(table).into_iter().map(|(n, what)| error(n, "pattern", what)))
+        }
         Err(fault) => problems.push(error(0, "pattern", fault.message)),
     }
     problems

@@ -111,7 +111,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
 
 /// The models that are meant, and what is wrong with the default one where it is none.
 fn choose(config: &Config, only: &[String], agents: &[Arc<Agent>]) -> Result<(Vec<ResolvedModel>, Option<Fault>)> {
-    let find = |name: &str| config.choose(&Agent::default(), Some(name));
+    let find = |name: &str| config.resolve_model(&Agent::default(), Some(name));
     if !only.is_empty() {
         return Ok((only.iter().map(|name| find(name)).collect::<Result<_>>()?, None));
     }

@@ -122,7 +122,7 @@ pub fn run(args: Args, here: Here) -> Result<u8> {
 fn claim(workspace: &Workspace, id: Option<&str>, is_json: bool) -> Result<()> {
     let list = TaskList::open(workspace)?;
     list.put_back()?;
-    print(&list.claim(id, &workspace.me()?, &Hold::Word)?, is_json)
+    print(&list.claim(id, &workspace.me()?, &Hold::Manual)?, is_json)
 }
 
 /// Claims one task, and becomes the command.
@@ -169,8 +169,8 @@ fn list(workspace: &Workspace, all: bool, state: Option<&str>, is_json: bool) ->
     for task in &found {
         let who = match task.state {
             TaskState::Open => None,
-            TaskState::Claimed => task.head.claimed_by.as_deref(),
-            TaskState::Done => task.head.done_by.as_deref(),
+            TaskState::Claimed => task.fields.claimed_by.as_deref(),
+            TaskState::Done => task.fields.done_by.as_deref(),
         };
         let who = who.map(|who| format!("  ({who})")).unwrap_or_default();
         let line = format!("{:<wide$}  {:<7}  {}{who}", task.short(), task.state.name(), task.title());
@@ -185,7 +185,7 @@ fn print(task: &Task, is_json: bool) -> Result<()> {
 
 /// A task as JSON; `is_whole` with its text.
 fn document(task: &Task, is_whole: bool) -> Value {
-    let mut document = json!(task.head);
+    let mut document = json!(task.fields);
     document["id"] = task.id.clone().into();
     document["state"] = task.state.name().into();
     document["title"] = task.title().into();

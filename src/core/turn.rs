@@ -203,7 +203,7 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
                 past.extend(open.extract_if(.., |o| ids.contains(&o.id)).map(|o| o.close(said.clone())));
             }
             Record::Compact(compact) => {
-                (past, open) = (vec![compact.kept.clone()], Vec::new());
+                (past, open) = (vec![compact.recent.clone()], Vec::new());
                 state.count = compact.count.clone().or(state.count);
                 state.begun = None;
                 match compact.turn.clone() {
@@ -262,7 +262,7 @@ impl Replay {
 
     /// Takes in that the conversation was compacted.
     pub fn compacted(&mut self, compact: CompactRecord) {
-        self.history.clone_from(&compact.kept);
+        self.history.clone_from(&compact.recent);
         self.begun.clone_from(&compact.turn);
         self.compact = Some(compact);
     }
@@ -270,7 +270,7 @@ impl Replay {
     /// What stands for the conversation's older part.
     #[must_use]
     pub fn past(&self) -> Option<&Compacted> {
-        self.compact.as_ref().map(|compact| &compact.past)
+        self.compact.as_ref().map(|compact| &compact.compacted)
     }
 
     /// How much this model can read, where its server has told.
@@ -303,7 +303,7 @@ impl Replay {
     /// The conversation as it would be sent: with [`Self::question`] and [`Self::turn`], and between turns without.
     #[must_use]
     pub fn talk<'a>(&'a self, question: Option<&'a str>, turn: &'a [Message]) -> Conversation<'a> {
-        Conversation { past: self.past(), history: &self.history, question, turn, steps: self.steps.len() }
+        Conversation { compacted: self.past(), history: &self.history, question, turn, steps: self.steps.len() }
     }
 
     /// How many tools were called.

@@ -123,7 +123,7 @@ impl Answer {
             }
             Some(Stop::Whole) => {}
         }
-        let by = question.chosen.by();
+        let by = question.chosen.identity();
         let thinking = self.musings.into_iter().map(|musing| Thought {
             by: by.clone(),
             text: musing.text,

@@ -6,7 +6,7 @@ use crate::core::event::Event;
 use crate::core::event::session_name;
 use crate::core::fault::{Fault, Result};
 use crate::core::routing::binding;
-use crate::core::routing::learned::{Learned, LearnedRoute, ToldBinding};
+use crate::core::routing::learned::{Learned, LearnedBinding, LearnedRoute};
 use crate::core::routing::{self, Decision, RoutingRules};
 use crate::store::agent::definitions;
 use crate::store::fs::At;
@@ -24,7 +24,7 @@ const FILE: &str = ".claw/routes.jsonl";
 #[serde(untagged)]
 enum RouteEntry {
     Line(LearnedRoute),
-    Told(ToldBinding),
+    Told(LearnedBinding),
 }
 
 /// What has been learned, and how far it has been read.
@@ -70,7 +70,7 @@ impl Routes {
                 RouteEntry::Told(one) => told.push(one),
             }
         }
-        self.learned.tell(told);
+        self.learned.add_bindings(told);
         self.read += whole as u64;
         self.is_durable = false;
         Ok(())
@@ -104,14 +104,14 @@ impl Routes {
     ///
     /// # Errors
     /// `Data` where its pattern is none; where it cannot be made durable.
-    pub fn learn_binding(&mut self, workspace: &Workspace, told: ToldBinding) -> Result<()> {
+    pub fn learn_binding(&mut self, workspace: &Workspace, told: LearnedBinding) -> Result<()> {
         binding::check_pattern(&told.binding.pattern).map_err(Fault::data)?;
         session_name::check_agent(&told.binding.agent)?;
-        if self.learned.told.contains(&told) {
+        if self.learned.bindings.contains(&told) {
             return self.commit(workspace);
         }
         self.add(workspace, &RouteEntry::Told(told.clone()))?;
-        self.learned.tell([told]);
+        self.learned.add_bindings([told]);
         Ok(())
     }
 

@@ -78,7 +78,7 @@ fn act(context: &ToolContext, arguments: &Value) -> Result<String> {
                     format!("this is the end of a chain of {hops} tasks that were made for tasks; it was not added");
                 return Err(Fault::data(why).hint("tell the owner what is left to be done"));
             }
-            let name = task::made_by(&context.event.id, context.number);
+            let name = task::id_for_call(&context.event.id, context.number);
             list.add(Some(name), text, &by, hops).map(|name| format!("added: {name}"))
         }
         Action::Claim => list
@@ -98,7 +98,7 @@ fn listed(context: &ToolContext) -> String {
     let mut lines = Vec::new();
     for state in [TaskState::Open, TaskState::Claimed] {
         for task in tasks::all(context.workspace, state).into_iter().filter_map(|(_, read)| read.ok()) {
-            let who = task.head.claimed_by.as_deref().filter(|_| state == TaskState::Claimed);
+            let who = task.fields.claimed_by.as_deref().filter(|_| state == TaskState::Claimed);
             let who = who.map(|who| format!(" by {who}")).unwrap_or_default();
             lines.push(format!("{} ({}{who}): {}", task.id, state.name(), task.title()));
         }

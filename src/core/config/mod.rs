@@ -258,11 +258,11 @@ pub fn parse(text: &str) -> Result<(Config, Vec<Problem>), Problem> {
             warnings.push(Problem::warning(FILE, message).at(at("")));
         }
     }
-    if let Some((n, message)) = config.routing.wrong() {
+    if let Some((n, message)) = config.routing.invalid() {
         let at = problem::locate_item(text, "routing.bindings", "pattern", n);
         return Err(Problem::error(FILE, format!("routing.bindings: {message}")).at(at));
     }
-    if let Some((key, message)) = config.web.wrong() {
+    if let Some((key, message)) = config.web.invalid() {
         return Err(Problem::error(FILE, message).at(place(key)));
     }
     if config.web.search.as_ref().is_some_and(|search| search.api_key.is_some()) {

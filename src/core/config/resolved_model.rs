@@ -20,7 +20,7 @@ pub struct ResolvedModel {
 impl ResolvedModel {
     /// Who it is to others: its thoughts are given back to nobody else.
     #[must_use]
-    pub fn by(&self) -> String {
+    pub fn identity(&self) -> String {
         let model = self.model.model.as_deref().unwrap_or(&self.name);
         format!("{}/{model}", self.model.provider.as_deref().unwrap_or_default())
     }
@@ -62,7 +62,7 @@ impl Config {
     ///
     /// # Errors
     /// `Config` where no model has that name, with a guess.
-    pub fn choose(&self, agent: &definition::Agent, asked: Option<&str>) -> Result<ResolvedModel> {
+    pub fn resolve_model(&self, agent: &definition::Agent, asked: Option<&str>) -> Result<ResolvedModel> {
         let name = asked.or(agent.model.as_deref()).unwrap_or(&self.model);
         let mut model = self.named(name)?;
         if asked.is_none() {
@@ -102,12 +102,12 @@ mod tests {
             parse("model: fast\nmodels:\n  fast: {provider: openai, model: a, temperature: 0.5}\n").unwrap();
         let mut agent = definition::Agent::default();
         agent.llm.model = Some("b".to_owned());
-        let chosen = config.choose(&agent, None).unwrap();
+        let chosen = config.resolve_model(&agent, None).unwrap();
         assert_eq!((chosen.name.as_str(), chosen.model.model.as_deref()), ("fast", Some("b")));
         assert_eq!(chosen.model.temperature, Some(0.5));
-        let asked = config.choose(&agent, Some("openai/c")).unwrap();
+        let asked = config.resolve_model(&agent, Some("openai/c")).unwrap();
         assert_eq!(asked.model.model.as_deref(), Some("c"));
-        let error = config.choose(&agent, Some("fats")).unwrap_err();
+        let error = config.resolve_model(&agent, Some("fats")).unwrap_err();
         assert_eq!(error.hint.as_deref(), Some("did you mean `fast`?"));
     }
 }

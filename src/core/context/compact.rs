@@ -7,7 +7,7 @@
 use crate::core::context::user_messages;
 use crate::core::model::tokens;
 use crate::core::model::{Call, Message};
-use crate::core::session::compaction::{Compacted, CompactedTurn, UserMessage, Why};
+use crate::core::session::compaction::{CompactReason, Compacted, CompactedTurn, UserMessage};
 use crate::core::text::cut::cut;
 use crate::core::text::data_mark;
 use serde_json::Value;
@@ -34,7 +34,7 @@ pub struct Room {
 #[derive(Clone, Copy, Debug)]
 pub struct Conversation<'a> {
     /// What already stands for its older part.
-    pub past: Option<&'a Compacted>,
+    pub compacted: Option<&'a Compacted>,
     /// Finished exchanges, oldest first; each begins with the user.
     pub history: &'a [Message],
     /// What the user says now; nothing between turns.
@@ -49,15 +49,15 @@ pub struct Conversation<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// What is to be summarised, in order; where there is nothing, no model is needed.
-    pub gone: Vec<Message>,
+    pub dropped: Vec<Message>,
     /// What the user said, in and before it.
-    pub said: Vec<UserMessage>,
+    pub user_messages: Vec<UserMessage>,
     /// How many of his messages have been left out before.
     pub left_out: usize,
     /// The summary so far.
     pub earlier: String,
     /// The exchanges that stay.
-    pub kept: Vec<Message>,
+    pub recent: Vec<Message>,
     /// The turn that has begun, as it is sent from here on.
     pub turn: Option<CompactedTurn>,
     /// The room for the words, and for the summary.
@@ -68,7 +68,7 @@ impl Conversation<'_> {
     /// How many messages are sent, and what they are by the estimate.
     #[must_use]
     pub fn size(&self) -> (usize, usize) {
-        let past = self.past.map(Compacted::messages).into_iter().flatten().collect::<Vec<_>>();
+        let past = self.compacted.map(Compacted::messages).into_iter().flatten().collect::<Vec<_>>();
         let question = self.question.map(Message::user);
         let count = past.len() + self.history.len() + usize::from(question.is_some()) + self.turn.len();
         let all = [tokens::messages(&past), tokens::messages(self.history), tokens::messages(self.turn)];
@@ -99,14 +99,14 @@ fn units(talk: &Conversation) -> Vec<Unit> {
 
 /// The plan for a conversation; nothing where it fits, or where it was asked for and there is nothing to gain.
 #[must_use]
-pub fn plan(talk: &Conversation, room: Room, why: Why) -> Option<Plan> {
+pub fn plan(talk: &Conversation, room: Room, why: CompactReason) -> Option<Plan> {
     let (_, before) = talk.size();
-    if why != Why::Asked && before <= room.limit {
+    if why != CompactReason::Requested && before <= room.limit {
         return None;
     }
     let mut units = units(talk);
     // Where somebody asks for it, there need not be a fifth of the window.
-    let keep = if why == Why::Asked { room.keep.min(before / 5) } else { room.keep };
+    let keep = if why == CompactReason::Requested { room.keep.min(before / 5) } else { room.keep };
     let long = LONG.min((room.limit / 2).max(200));
     let new = newest(&units, keep, keep);
     for unit in &mut units[..new] {
@@ -114,7 +114,7 @@ pub fn plan(talk: &Conversation, room: Room, why: Why) -> Option<Plan> {
     }
     let trimmed: usize = units.iter().map(Unit::cost).sum();
     let rest: usize = Conversation { history: &[], turn: &[], ..*talk }.size().1;
-    if why != Why::Asked && trimmed + rest <= room.limit / 4 * 3 {
+    if why != CompactReason::Requested && trimmed + rest <= room.limit / 4 * 3 {
         return Some(trim_only(talk, units));
     }
     summarised(talk, units, room.limit, keep, why)
@@ -135,21 +135,27 @@ fn newest(units: &[Unit], keep: usize, most: usize) -> usize {
 }
 
 fn trim_only(talk: &Conversation, units: Vec<Unit>) -> Plan {
-    let past = talk.past.cloned().unwrap_or_default();
-    let (kept, turn) = parted(talk, units, talk.question);
-    let room = past.said.iter().map(user_messages::cost).sum();
+    let past = talk.compacted.cloned().unwrap_or_default();
+    let (recent, turn) = split_steps(talk, units, talk.question);
+    let room = past.user_messages.iter().map(user_messages::cost).sum();
     Plan {
-        gone: Vec::new(),
+        dropped: Vec::new(),
         left_out: past.left_out,
         rooms: [room, tokens::estimate(&past.summary)],
-        said: past.said,
+        user_messages: past.user_messages,
         earlier: past.summary,
-        kept,
+        recent,
         turn,
     }
 }
 
-fn summarised(talk: &Conversation, mut units: Vec<Unit>, limit: usize, keep: usize, why: Why) -> Option<Plan> {
+fn summarised(
+    talk: &Conversation,
+    mut units: Vec<Unit>,
+    limit: usize,
+    keep: usize,
+    why: CompactReason,
+) -> Option<Plan> {
     let question = talk.question.map(|question| {
         // What is as long as the window itself cannot be sent whole.
         let most = limit / 2;
@@ -165,23 +171,23 @@ fn summarised(talk: &Conversation, mut units: Vec<Unit>, limit: usize, keep: usi
     let pinned = usize::from(units.last().is_some_and(|last| last.is_step));
     let stays = newest(&units, keep, half).min(units.len() - pinned);
     let later = units.split_off(stays);
-    let gone: Vec<Message> = units.into_iter().flat_map(|unit| unit.messages).collect();
-    if why == Why::Asked && gone.len() <= 2 {
+    let dropped: Vec<Message> = units.into_iter().flat_map(|unit| unit.messages).collect();
+    if why == CompactReason::Requested && dropped.len() <= 2 {
         return None;
     }
-    let past = talk.past.cloned().unwrap_or_default();
-    let words = gone.iter().filter_map(|message| match message {
+    let past = talk.compacted.cloned().unwrap_or_default();
+    let words = dropped.iter().filter_map(|message| match message {
         Message::User { content } if !content.trim().is_empty() => Some(UserMessage::new(content.trim())),
         _ => None,
     });
-    let said: Vec<UserMessage> = past.said.iter().cloned().chain(words).collect();
-    let (kept, turn) = parted(talk, later, question.as_deref());
+    let user_messages: Vec<UserMessage> = past.user_messages.iter().cloned().chain(words).collect();
+    let (recent, turn) = split_steps(talk, later, question.as_deref());
     let rooms = [rest * 3 / 10, (rest / 8).min(SUMMARY)];
-    Some(Plan { gone, said, left_out: past.left_out, earlier: past.summary, kept, turn, rooms })
+    Some(Plan { dropped, user_messages, left_out: past.left_out, earlier: past.summary, recent, turn, rooms })
 }
 
 /// Finished exchanges, and the turn that has begun.
-fn parted(talk: &Conversation, units: Vec<Unit>, question: Option<&str>) -> (Vec<Message>, Option<CompactedTurn>) {
+fn split_steps(talk: &Conversation, units: Vec<Unit>, question: Option<&str>) -> (Vec<Message>, Option<CompactedTurn>) {
     let (steps, exchanges): (Vec<Unit>, Vec<Unit>) = units.into_iter().partition(|unit| unit.is_step);
     let flat = |units: Vec<Unit>| units.into_iter().flat_map(|unit| unit.messages).collect();
     let begun = question.map(|question| CompactedTurn {
@@ -195,17 +201,17 @@ fn parted(talk: &Conversation, units: Vec<Unit>, question: Option<&str>) -> (Vec
 impl Plan {
     /// What stands for the older part from here on, with this summary of what goes.
     #[must_use]
-    pub fn past(&self, summary: &str) -> Compacted {
+    pub fn compacted(&self, summary: &str) -> Compacted {
         let [words, notes] = self.rooms;
-        let (said, left_out) = user_messages::fit(self.said.clone(), words);
+        let (user_messages, left_out) = user_messages::fit(self.user_messages.clone(), words);
         let shown = tokens::cut(summary.trim(), notes);
-        Compacted { said, left_out: self.left_out + left_out, summary: shown.trim().to_owned() }
+        Compacted { user_messages, left_out: self.left_out + left_out, summary: shown.trim().to_owned() }
     }
 
     /// Whether the user's words do not all fit, so that somebody has to choose.
     #[must_use]
     pub fn must_choose(&self) -> bool {
-        self.said.iter().map(user_messages::cost).sum::<usize>() > self.rooms[0]
+        self.user_messages.iter().map(user_messages::cost).sum::<usize>() > self.rooms[0]
     }
 }
 
@@ -284,7 +290,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    const NOBODY: Conversation = Conversation { past: None, history: &[], question: None, turn: &[], steps: 0 };
+    const NOBODY: Conversation = Conversation { compacted: None, history: &[], question: None, turn: &[], steps: 0 };
 
     fn exchange(n: usize, user: &str, agent: &str) -> Vec<Message> {
         vec![
@@ -308,9 +314,9 @@ mod tests {
 
     /// What is sent after a plan.
     fn sent(plan: &Plan, summary: &str, question: Option<&str>) -> (Compacted, Vec<Message>) {
-        let past = plan.past(summary);
+        let past = plan.compacted(summary);
         let mut list: Vec<Message> = past.messages().into();
-        list.extend(plan.kept.clone());
+        list.extend(plan.recent.clone());
         let begun = plan.turn.clone().unwrap_or_default();
         list.extend(question.map(|_| Message::user(begun.question)));
         list.extend(begun.messages);
@@ -343,8 +349,8 @@ mod tests {
         let history = exchange(1, "hello", "hi");
         let talk = Conversation { history: &history, question: Some("and?"), ..NOBODY };
         let size = talk.size().1;
-        assert_eq!(plan(&talk, Room { limit: size, keep: 10 }, Why::Share), None);
-        assert!(plan(&talk, Room { limit: size - 1, keep: 10 }, Why::Share).is_some());
+        assert_eq!(plan(&talk, Room { limit: size, keep: 10 }, CompactReason::Threshold), None);
+        assert!(plan(&talk, Room { limit: size - 1, keep: 10 }, CompactReason::Threshold).is_some());
     }
 
     #[test]
@@ -355,13 +361,13 @@ mod tests {
         history.extend(exchange(2, "thanks", "you are welcome"));
         let talk = Conversation { history: &history, question: Some("and now?"), ..NOBODY };
         let room = Room { limit: 6_000, keep: 1_000 };
-        let plan = plan(&talk, room, Why::Share).unwrap();
-        assert!(plan.gone.is_empty() && plan.kept.len() == history.len());
-        let Message::Tool { content, .. } = &plan.kept[2] else { panic!() };
+        let plan = plan(&talk, room, CompactReason::Threshold).unwrap();
+        assert!(plan.dropped.is_empty() && plan.recent.len() == history.len());
+        let Message::Tool { content, .. } = &plan.recent[2] else { panic!() };
         assert!(content.ends_with("\n[shortened: it had 30000 bytes; the session's log has all of it]"), "{content}");
         assert!(content.len() < 2_100);
         // All others are as they were.
-        assert!(plan.kept.iter().zip(&history).enumerate().all(|(n, (a, b))| n == 2 || a == b));
+        assert!(plan.recent.iter().zip(&history).enumerate().all(|(n, (a, b))| n == 2 || a == b));
     }
 
     #[test]
@@ -379,12 +385,12 @@ mod tests {
         let history: Vec<Message> =
             (0..40).flat_map(|n| exchange(n, &format!("My number {n} is {}.", n * n), &"words ".repeat(60))).collect();
         let talk = Conversation { history: &history, question: Some("and now?"), ..NOBODY };
-        let plan = plan(&talk, Room { limit: 3_000, keep: 700 }, Why::Share).unwrap();
-        assert!(plan.kept.len() >= NEWEST && history.ends_with(&plan.kept), "{}", plan.kept.len());
-        assert_eq!(plan.gone, history[..history.len() - plan.kept.len()]);
+        let plan = plan(&talk, Room { limit: 3_000, keep: 700 }, CompactReason::Threshold).unwrap();
+        assert!(plan.recent.len() >= NEWEST && history.ends_with(&plan.recent), "{}", plan.recent.len());
+        assert_eq!(plan.dropped, history[..history.len() - plan.recent.len()]);
         assert!(!plan.must_choose());
         let (past, list) = sent(&plan, "Numbers.", Some("and now?"));
-        assert_eq!(past.said.len() * 2 + plan.kept.len(), history.len());
+        assert_eq!(past.user_messages.len() * 2 + plan.recent.len(), history.len());
         assert!(tokens::messages(&list) <= 3_000 && wrong(&list).is_none());
     }
 
@@ -392,7 +398,7 @@ mod tests {
     fn a_long_turn_loses_its_first_steps_and_never_its_last() {
         let turn: Vec<Message> = (0..30).flat_map(|n| step(n, &[600, 600])).collect();
         let talk = Conversation { question: Some("do it"), turn: &turn, steps: 30, ..NOBODY };
-        let plan = plan(&talk, Room { limit: 4_000, keep: 800 }, Why::Share).unwrap();
+        let plan = plan(&talk, Room { limit: 4_000, keep: 800 }, CompactReason::Threshold).unwrap();
         let begun = plan.turn.clone().unwrap();
         assert_eq!((begun.question.as_str(), begun.steps), ("do it", 30));
         assert!(turn.ends_with(&begun.messages) && !begun.messages.is_empty());
@@ -403,7 +409,7 @@ mod tests {
     fn a_question_longer_than_the_window_is_sent_with_a_mark() {
         let question = format!("Begin. {} End.", "so much text ".repeat(5_000));
         let talk = Conversation { question: Some(&question), ..NOBODY };
-        let plan = plan(&talk, Room { limit: 2_000, keep: 400 }, Why::Share).unwrap();
+        let plan = plan(&talk, Room { limit: 2_000, keep: 400 }, CompactReason::Threshold).unwrap();
         let begun = plan.turn.unwrap();
         assert!(begun.question.starts_with("Begin. ") && begun.question.ends_with(" End."));
         assert!(begun.question.contains("[… shortened: it had 65012 characters …]"), "{}", &begun.question[2000..]);
@@ -415,9 +421,9 @@ mod tests {
         let few: Vec<Message> = (0..3).flat_map(|n| exchange(n, "hello", "hi")).collect();
         let many: Vec<Message> = (0..9).flat_map(|n| exchange(n, "hello", "hi")).collect();
         let room = Room { limit: 100_000, keep: 20_000 };
-        assert_eq!(plan(&Conversation { history: &few, ..NOBODY }, room, Why::Asked), None);
-        let plan = plan(&Conversation { history: &many, ..NOBODY }, room, Why::Asked).unwrap();
-        assert_eq!((plan.kept.len(), plan.gone.len(), plan.turn), (4, 14, None));
+        assert_eq!(plan(&Conversation { history: &few, ..NOBODY }, room, CompactReason::Requested), None);
+        let plan = plan(&Conversation { history: &many, ..NOBODY }, room, CompactReason::Requested).unwrap();
+        assert_eq!((plan.recent.len(), plan.dropped.len(), plan.turn), (4, 14, None));
     }
 
     fn arbitrary_exchange() -> impl Strategy<Value = Vec<Message>> {
@@ -449,11 +455,11 @@ mod tests {
                 steps.iter().enumerate().filter(|_| is_begun).flat_map(|(n, sizes)| step(n, sizes)).collect();
             let question = is_begun.then_some(question.as_str());
             let steps = if is_begun { steps.len() } else { 0 };
-            let talk = Conversation { past: None, history: &history, question, turn: &turn, steps };
+            let talk = Conversation { compacted: None, history: &history, question, turn: &turn, steps };
             let room = Room { limit, keep: limit / 4 };
-            let why = if is_asked && !is_begun { Why::Asked } else { Why::Share };
+            let why = if is_asked && !is_begun { CompactReason::Requested } else { CompactReason::Threshold };
             let Some(first) = plan(&talk, room, why) else {
-                prop_assert!(why == Why::Asked || talk.size().1 <= limit);
+                prop_assert!(why == CompactReason::Requested || talk.size().1 <= limit);
                 return Ok(());
             };
             let (past, list) = sent(&first, &summary, question);
@@ -461,15 +467,16 @@ mod tests {
             prop_assert!(tokens::messages(&list) <= limit, "{} > {}", tokens::messages(&list), limit);
             // What goes and what stays is all there was, each once.
             let users = |list: &[Message]| list.iter().filter(|m| matches!(m, Message::User { .. })).count();
-            prop_assert_eq!(users(&first.gone) + users(&first.kept), users(&history));
-            prop_assert_eq!(past.said.len() + past.left_out, users(&first.gone));
-            for said in past.said.iter().filter(|said| !said.text.contains("[shortened: ")) {
+            prop_assert_eq!(users(&first.dropped) + users(&first.recent), users(&history));
+            prop_assert_eq!(past.user_messages.len() + past.left_out, users(&first.dropped));
+            for said in past.user_messages.iter().filter(|said| !said.text.contains("[shortened: ")) {
                 prop_assert!(history.iter().any(|message| message.content().trim() == said.text));
             }
-            if why == Why::Share {
+            if why == CompactReason::Threshold {
                 let begun = first.turn.clone().unwrap_or_default();
-                let again = Conversation { past: Some(&past), history: &first.kept, turn: &begun.messages, ..talk };
-                prop_assert_eq!(plan(&again, room, Why::Share), None);
+                let again =
+                    Conversation { compacted: Some(&past), history: &first.recent, turn: &begun.messages, ..talk };
+                prop_assert_eq!(plan(&again, room, CompactReason::Threshold), None);
             }
         }
     }

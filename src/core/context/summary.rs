@@ -69,16 +69,16 @@ fn material(plan: &Plan, shown: usize) -> String {
     }
     if plan.must_choose() {
         text += "# Words of the user\n\n";
-        for (number, said) in (1..).zip(&plan.said) {
+        for (number, said) in (1..).zip(&plan.user_messages) {
             let _ = writeln!(text, "[{number}] {}", short(&said.text));
         }
         text.push('\n');
     }
     // The last of the words are those that go now.
-    let goes = plan.gone.iter().filter(|message| is_said(message)).count();
-    let mut number = plan.said.len() - goes.min(plan.said.len());
+    let goes = plan.dropped.iter().filter(|message| is_said(message)).count();
+    let mut number = plan.user_messages.len() - goes.min(plan.user_messages.len());
     text += "# The conversation\n";
-    for message in &plan.gone {
+    for message in &plan.dropped {
         let _ = match message {
             Message::User { .. } if plan.must_choose() && is_said(message) => {
                 number += 1;
@@ -103,7 +103,7 @@ fn is_said(message: &Message) -> bool {
 
 /// Reads a summary: which of the user's words count, by their numbers, and the notes.
 #[must_use]
-pub fn read(answer: &str, said: &mut [UserMessage]) -> String {
+pub fn parse(answer: &str, said: &mut [UserMessage]) -> String {
     let answer = answer.trim();
     let (first, rest) = answer.split_once('\n').unwrap_or((answer, ""));
     let bare = first.trim_start_matches(['*', '#', '`', ' ']);
@@ -122,12 +122,12 @@ pub fn read(answer: &str, said: &mut [UserMessage]) -> String {
 
 /// A summary that no model has made: the earlier notes, and what the agent did and answered last.
 #[must_use]
-pub fn local(plan: &Plan) -> String {
+pub fn without_model(plan: &Plan) -> String {
     let room = plan.rooms[1];
     let earlier = tokens::cut(&plan.earlier, room / 2).trim();
     let mut lines: Vec<String> = Vec::new();
     let mut tools: Vec<&str> = Vec::new();
-    for message in &plan.gone {
+    for message in &plan.dropped {
         if let Message::Assistant { content, calls, .. } = message {
             for name in calls.iter().map(|call| call.name.as_str()) {
                 if !tools.contains(&name) {
@@ -164,14 +164,14 @@ mod tests {
 
     fn plan(said: &[&str], rooms: [usize; 2]) -> Plan {
         let calls = vec![Call { id: "c".into(), name: "read".into(), arguments: json!({"path": "a"}) }];
-        let gone = vec![
+        let dropped = vec![
             Message::user("read a"),
             Message::Assistant { content: String::new(), calls, thinking: vec![] },
             Message::Tool { call: "c".into(), name: "read".into(), content: "x".repeat(9_000) },
             Message::Assistant { content: "It is full\nof x.".into(), calls: vec![], thinking: vec![] },
         ];
-        let said = said.iter().map(|text| UserMessage::new(*text)).collect();
-        Plan { gone, said, left_out: 0, earlier: "They met.".into(), kept: vec![], turn: None, rooms }
+        let user_messages = said.iter().map(|text| UserMessage::new(*text)).collect();
+        Plan { dropped, user_messages, left_out: 0, earlier: "They met.".into(), recent: vec![], turn: None, rooms }
     }
 
     #[test]
@@ -199,19 +199,19 @@ mod tests {
     #[test]
     fn a_model_says_which_words_count() {
         let mut said: Vec<UserMessage> = ["a", "b", "c"].map(UserMessage::new).into();
-        assert_eq!(read("**KEEP:** 3, [1], 9\n\nIt went on.", &mut said), "It went on.");
+        assert_eq!(parse("**KEEP:** 3, [1], 9\n\nIt went on.", &mut said), "It went on.");
         assert_eq!(said.iter().map(|said| said.counts).collect::<Vec<_>>(), [true, false, true]);
-        assert_eq!(read("They kept it.", &mut said), "They kept it.");
+        assert_eq!(parse("They kept it.", &mut said), "They kept it.");
     }
 
     #[test]
     fn without_a_model_the_agents_last_words_stand_for_it() {
         assert_eq!(
-            local(&plan(&[], [100, 100])),
+            without_model(&plan(&[], [100, 100])),
             "They met.\n- the agent said: It is full of x.\n- tools were called: read"
         );
         for room in 0..40 {
-            assert!(tokens::estimate(&local(&plan(&[], [100, room]))) <= room);
+            assert!(tokens::estimate(&without_model(&plan(&[], [100, room]))) <= room);
         }
     }
 }

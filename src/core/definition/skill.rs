@@ -30,7 +30,7 @@ pub struct Skill {
     /// The tools that it expects. Nothing is allowed by that.
     pub tools: Vec<String>,
     /// What must be there before it is offered.
-    pub needs: Needs,
+    pub needs: Requirements,
     /// The instructions: the file's body.
     pub body: String,
 }
@@ -38,7 +38,7 @@ pub struct Skill {
 /// What must be there before a skill is offered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub struct Needs {
+pub struct Requirements {
     /// Programs, all of them.
     bins: Vec<String>,
     /// Programs, one of them.
@@ -62,7 +62,7 @@ pub struct Machine<'a> {
     pub os: &'a str,
 }
 
-impl Needs {
+impl Requirements {
     /// What is not there; nothing where the skill may be offered.
     #[must_use]
     pub fn missing(&self, machine: &Machine) -> Vec<String> {
@@ -97,7 +97,7 @@ struct SkillFields {
     metadata: Value,
     #[serde(rename = "allowed-tools")]
     tools: StringOrList,
-    requires: Needs,
+    requires: Requirements,
 }
 
 /// Names in a list, or with spaces or commas between them.
@@ -198,7 +198,7 @@ pub fn read(id: &str, path: &str, text: &str) -> Parsed<Skill> {
     Ok((skill, warnings))
 }
 
-impl Needs {
+impl Requirements {
     fn add(&mut self, other: Self) {
         self.bins.extend(other.bins);
         self.any_bins.extend(other.any_bins);
@@ -210,20 +210,20 @@ impl Needs {
 
 /// What `OpenClaw`'s `{always, os, requires: {bins, anyBins, env, config}}` needs. What is always offered
 /// needs nothing but its system.
-fn foreign(theirs: &Value) -> Result<Option<Needs>, String> {
+fn foreign(theirs: &Value) -> Result<Option<Requirements>, String> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Theirs {
         always: bool,
         os: Vec<String>,
-        requires: Needs,
+        requires: Requirements,
     }
     if !theirs.is_mapping() {
         return Ok(None);
     }
     let theirs = Theirs::deserialize(theirs).map_err(|error| format!("metadata: {error}"))?;
-    let needs = if theirs.always { Needs::default() } else { theirs.requires };
-    Ok(Some(Needs { os: theirs.os, ..needs }))
+    let needs = if theirs.always { Requirements::default() } else { theirs.requires };
+    Ok(Some(Requirements { os: theirs.os, ..needs }))
 }
 
 fn is_name(name: &str) -> bool {

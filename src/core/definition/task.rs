@@ -115,7 +115,7 @@ pub struct Task {
     /// Where it lies.
     pub state: TaskState,
     /// What stands in front.
-    pub head: TaskFields,
+    pub fields: TaskFields,
     /// The whole file.
     pub text: String,
 }
@@ -124,7 +124,7 @@ pub struct Task {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hold {
     /// A person's word: until it is released.
-    Word,
+    Manual,
     /// The work in this session.
     Session(String),
     /// The command that was started with it.
@@ -139,19 +139,19 @@ impl Task {
     pub fn read(id: &str, state: TaskState, text: String) -> std::result::Result<(Self, Vec<Problem>), Problem> {
         let path = format!("tasks/{}/{id}.md", state.name());
         let parts = front_matter::split(&text).map_err(|e| Problem::error(&path, e.message))?;
-        let (head, warnings) = match parts.yaml {
+        let (fields, warnings) = match parts.yaml {
             Some(yaml) => problem::read(&path, yaml, 2, KEYS)?,
             None => (TaskFields::default(), Vec::new()),
         };
         // People may keep what they like in front of it: only what looks like a slip is worth a word.
         let slips = warnings.into_iter().filter(|warning| warning.message.contains("did you mean")).collect();
-        Ok((Self { id: id.to_owned(), state, head, text }, slips))
+        Ok((Self { id: id.to_owned(), state, fields, text }, slips))
     }
 
     /// What is to be done, in a line: its title, else its first line of text, else its name.
     #[must_use]
     pub fn title(&self) -> String {
-        let said = self.head.title.as_deref().map(str::trim).filter(|title| !title.is_empty());
+        let said = self.fields.title.as_deref().map(str::trim).filter(|title| !title.is_empty());
         let first = || self.body().lines().map(|line| line.trim_start_matches('#').trim()).find(|l| !l.is_empty());
         let title = said.or_else(first).unwrap_or(&self.id);
         let line: String = title.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -167,10 +167,10 @@ impl Task {
     /// What its claim holds by.
     #[must_use]
     pub fn hold(&self) -> Hold {
-        match &self.head.session {
+        match &self.fields.session {
             Some(session) => Hold::Session(session.clone()),
-            None if self.head.process => Hold::Process,
-            None => Hold::Word,
+            None if self.fields.process => Hold::Process,
+            None => Hold::Manual,
         }
     }
 
@@ -186,13 +186,13 @@ impl Task {
     /// `Data` where that cannot be written into its front matter.
     pub fn claimed(&self, by: &Address, at: Stamp, hold: &Hold) -> Result<String> {
         let (session, process) = match hold {
-            Hold::Word => (None, None),
+            Hold::Manual => (None, None),
             Hold::Session(session) => (Some(session.clone()), None),
             Hold::Process => (None, Some("true".to_owned())),
         };
         self.with([
             ("claimed_by", Some(by.as_str().to_owned())),
-            ("claimed_at", Some(moment(at))),
+            ("claimed_at", Some(timestamp(at))),
             ("session", session),
             ("process", process),
         ])
@@ -203,7 +203,7 @@ impl Task {
     /// # Errors
     /// As [`Task::claimed`].
     pub fn given_up(&self) -> Result<String> {
-        self.with([("given_up", Some(self.head.given_up.saturating_add(1).to_string()))])
+        self.with([("given_up", Some(self.fields.given_up.saturating_add(1).to_string()))])
     }
 
     /// The file's text without a claim, and without what said that it was done.
@@ -220,7 +220,7 @@ impl Task {
     /// As [`Task::claimed`].
     pub fn finished(&self, by: &Address, at: Stamp, result: &str) -> Result<String> {
         // What the claim held by stays: killed before the move, it still does; and it says where it was done.
-        let mut text = self.with([("done_by", Some(by.as_str().to_owned())), ("done_at", Some(moment(at)))])?;
+        let mut text = self.with([("done_by", Some(by.as_str().to_owned())), ("done_at", Some(timestamp(at)))])?;
         let result = result.trim();
         // A repeated word changes nothing.
         if !result.is_empty() && !text.trim_end().ends_with(&format!("## Result\n\n{result}")) {
@@ -255,7 +255,7 @@ impl Task {
     /// told often enough.
     #[must_use]
     pub fn round(&self) -> Option<u32> {
-        (self.state == TaskState::Open && self.head.given_up < ROUNDS).then_some(self.head.given_up + 1)
+        (self.state == TaskState::Open && self.fields.given_up < ROUNDS).then_some(self.fields.given_up + 1)
     }
 
     /// The id of the event that tells `agent` of it: the same for the same news. `seen` is the instant of a task
@@ -263,7 +263,7 @@ impl Task {
     ///
     /// # Errors
     /// Never in practice: names are made fit for ids.
-    pub fn news(&self, agent: &str, round: u32, seen: Stamp) -> Result<Id> {
+    pub fn event_id(&self, agent: &str, round: u32, seen: Stamp) -> Result<Id> {
         let tail = format!(".{agent}.w{round:02}");
         let own = match Id::parse(&self.id) {
             Ok(own) => own,
@@ -277,7 +277,7 @@ impl Task {
 
     /// What `agent` is told of it. The text is not in it: it is told with the claim, as it is then.
     #[must_use]
-    pub fn told(&self, tool: &str) -> String {
+    pub fn prompt(&self, tool: &str) -> String {
         format!(
             "There is a task on the shared list: {}\n\nIts id is {}. Claim it with the tool `{tool}`, do it, and call \
              done with what came of it. Where somebody else has it, or it is not for you, leave it.",
@@ -299,7 +299,7 @@ impl Task {
 /// `Data` where its front matter is none.
 pub fn compose(id: &str, text: &str, by: &Address, at: Stamp, hops: u32) -> Result<String> {
     let parts = front_matter::split(text)?;
-    let mut keys = vec![("created", Some(moment(at))), ("by", Some(by.as_str().to_owned()))];
+    let mut keys = vec![("created", Some(timestamp(at))), ("by", Some(by.as_str().to_owned()))];
     if hops > 0 {
         keys.push(("hops", Some(hops.to_string())));
     }
@@ -309,14 +309,14 @@ pub fn compose(id: &str, text: &str, by: &Address, at: Stamp, hops: u32) -> Resu
         keys.insert(0, ("title", Some(first.trim_start_matches('#').trim().to_owned())));
         body = rest.trim();
     }
-    let task = Task { id: id.to_owned(), state: TaskState::Open, head: TaskFields::default(), text: body.to_owned() };
+    let task = Task { id: id.to_owned(), state: TaskState::Open, fields: TaskFields::default(), text: body.to_owned() };
     let text = task.with(keys)?;
     Ok(format!("{}\n", text.trim_end()))
 }
 
 /// The name of the task that the `number`th call of a turn makes: the same for the same call.
 #[must_use]
-pub fn made_by(event: &Id, number: u32) -> String {
+pub fn id_for_call(event: &Id, number: u32) -> String {
     format!("{event}.t{number:02}")
 }
 
@@ -327,7 +327,7 @@ pub fn is_name(name: &str) -> bool {
     !name.trim().is_empty() && name.len() <= MAX_NAME && !name.starts_with('.') && !name.contains(is_odd)
 }
 
-fn moment(at: Stamp) -> String {
+fn timestamp(at: Stamp) -> String {
     let seconds = at.timestamp().as_second();
     Timestamp::from_second(seconds).unwrap_or_else(|_| at.timestamp()).to_string()
 }
@@ -371,15 +371,15 @@ mod tests {
         let before = "---\n# mine\ntitle: Buy milk\ntags: [a, b]\n---\nTwo of them.\n";
         let claimed = task(TaskState::Open, before).claimed(&ann(), Stamp(0), &Hold::Session("a.b".into())).unwrap();
         let claimed = task(TaskState::Claimed, &claimed);
-        assert_eq!(claimed.head.claimed_by.as_deref(), Some("cli:ann"));
+        assert_eq!(claimed.fields.claimed_by.as_deref(), Some("cli:ann"));
         assert_eq!(claimed.hold(), Hold::Session("a.b".into()));
         assert!(claimed.text.contains("# mine\ntitle: Buy milk\ntags: [a, b]\nclaimed_by: cli:ann\n"));
         // By another one after that.
-        let other = task(TaskState::Open, &claimed.claimed(&ann(), Stamp(0), &Hold::Word).unwrap());
-        assert_eq!(other.hold(), Hold::Word);
+        let other = task(TaskState::Open, &claimed.claimed(&ann(), Stamp(0), &Hold::Manual).unwrap());
+        assert_eq!(other.hold(), Hold::Manual);
         assert_eq!(task(TaskState::Open, &other.unclaimed().unwrap()).text, before);
         let again = task(TaskState::Open, &task(TaskState::Claimed, &claimed.given_up().unwrap()).unclaimed().unwrap());
-        assert_eq!((again.head.given_up, again.round()), (1, Some(2)));
+        assert_eq!((again.fields.given_up, again.round()), (1, Some(2)));
     }
 
     #[test]
@@ -390,7 +390,7 @@ mod tests {
             "---\nclaimed_by: cli:ann\nclaimed_at: 1970-01-01T00:00:00Z\nprocess: true\n---\n\nBuy milk\n"
         );
         assert_eq!(task(TaskState::Claimed, &claimed).unclaimed().unwrap().trim(), "Buy milk");
-        assert!(task(TaskState::Open, "---\n{title: x}\n---\n").claimed(&ann(), Stamp(0), &Hold::Word).is_err());
+        assert!(task(TaskState::Open, "---\n{title: x}\n---\n").claimed(&ann(), Stamp(0), &Hold::Manual).is_err());
     }
 
     #[test]
@@ -408,7 +408,7 @@ mod tests {
             let text = compose("id", &format!("{title}\n\nMore.\n"), &ann(), Stamp(0), 0).unwrap();
             let read = task(TaskState::Open, &text);
             assert_eq!((read.title().as_str(), read.body()), (title.trim_start_matches('#').trim(), "More."), "{text}");
-            assert_eq!(read.head.by.as_deref(), Some("cli:ann"));
+            assert_eq!(read.fields.by.as_deref(), Some("cli:ann"));
         }
         let text = compose("id", "---\ntitle: x\ntags: [a]\n---\nbody\n", &ann(), Stamp(0), 2).unwrap();
         assert!(text.starts_with("---\ntitle: x\ntags: [a]\ncreated: ") && text.contains("hops: 2\n"), "{text}");
@@ -417,7 +417,7 @@ mod tests {
     #[test]
     fn the_same_news_has_the_same_id() {
         let own = |id: &str| Task { id: id.to_owned(), ..task(TaskState::Open, "") };
-        let id = |id: &str, agent: &str, round| own(id).news(agent, round, Stamp(7)).unwrap().to_string();
+        let id = |id: &str, agent: &str, round| own(id).event_id(agent, round, Stamp(7)).unwrap().to_string();
         assert_eq!(id("20261121T004130.123456Z-k7f3q9", "bob", 1), "20261121T004130.123456Z-k7f3q9.bob.w01");
         assert_eq!(id("buy milk", "bob", 2), id("buy milk", "bob", 2));
         assert!(id("buy milk", "bob", 2) != id("buy-milk", "bob", 2));

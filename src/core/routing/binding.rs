@@ -168,7 +168,7 @@ enum Sender {
 impl Rule {
     /// Whether it is for what `from` says.
     #[must_use]
-    pub fn hears(&self, from: &Address) -> bool {
+    pub fn matches_sender(&self, from: &Address) -> bool {
         match &self.from {
             None => true,
             Some(Sender::One(one)) => one == from.as_str(),
@@ -178,7 +178,7 @@ impl Rule {
 
     /// Whether it asks who says it.
     #[must_use]
-    pub fn asks_who(&self) -> bool {
+    pub fn has_sender(&self) -> bool {
         self.from.is_some()
     }
 }
@@ -245,7 +245,7 @@ pub struct Routing {
 impl Routing {
     /// Which binding is unfit, from 0, and what is wrong with it.
     #[must_use]
-    pub fn wrong(&self) -> Option<(usize, String)> {
+    pub fn invalid(&self) -> Option<(usize, String)> {
         let check = |binding: &Binding| {
             session_name::check_agent(&binding.agent).map_err(|e| format!("agent: {}", e.message))?;
             if let Scope::Named(name) = &binding.session {

@@ -68,7 +68,7 @@ pub fn explain(event: &Event, learned: &Learned, rules: &RoutingRules) -> Result
                 let is_late = rule.since.as_ref().is_some_and(|since| *since > event.id);
                 Err(if is_late { "it was said later" } else { "its pattern is another" })
             }
-            _ if !rule.hears(&event.from) => Err("it is for another sender"),
+            _ if !rule.matches_sender(&event.from) => Err("it is for another sender"),
             Some(first) if first.tier < rule.tier => Err("a narrower pattern is asked first"),
             _ => Err("one of the same tier is asked first"),
         };

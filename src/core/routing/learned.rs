@@ -37,7 +37,7 @@ pub struct LearnedRoute {
 
 /// A binding that was learned: what `/route` says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ToldBinding {
+pub struct LearnedBinding {
     /// The first event that it holds for.
     pub since: Id,
     /// What holds.
@@ -52,7 +52,7 @@ pub struct Learned {
     /// The lines about conversations, by the session in which each began.
     moved: HashMap<String, Vec<LearnedRoute>>,
     /// Every binding that was told, in the order in which they were.
-    pub told: Vec<ToldBinding>,
+    pub bindings: Vec<LearnedBinding>,
     /// The same, ready to be asked.
     pub(super) table: Table,
 }
@@ -72,12 +72,12 @@ impl Learned {
     }
 
     /// Adds bindings. One whose pattern is none was not written by this program, and is passed over.
-    pub fn tell(&mut self, told: impl IntoIterator<Item = ToldBinding>) {
-        let before = self.told.len();
-        self.told.extend(told);
-        if self.told.len() > before {
+    pub fn add_bindings(&mut self, told: impl IntoIterator<Item = LearnedBinding>) {
+        let before = self.bindings.len();
+        self.bindings.extend(told);
+        if self.bindings.len() > before {
             // The last word on a tier is asked first.
-            let given = self.told.iter().enumerate().rev();
+            let given = self.bindings.iter().enumerate().rev();
             let known = given.map(|(index, one)| (index, Some(one.since.clone()), one.binding.clone()));
             self.table = Table::new(known.filter(|(.., one)| Table::new([(0, None, one.clone())].into_iter()).is_ok()))
                 .unwrap_or_default();

@@ -59,7 +59,7 @@ impl Decision {
 
     /// The same with what a command has taught.
     #[must_use]
-    pub fn turned_by(mut self, line: LearnedRoute) -> Self {
+    pub fn switched_by(mut self, line: LearnedRoute) -> Self {
         (self.session, self.agent) = (line.session.clone(), line.agent.clone());
         (self.lane, self.since) = (session_name::control(&self.session), Some(line.since.clone()));
         self.learn.push(line);
@@ -83,7 +83,7 @@ pub fn mention(text: &str) -> Option<(&str, &str)> {
 
 /// The event as `agent` is shown it: without the word that called it.
 #[must_use]
-pub fn heard_by(agent: &str, event: Event) -> Event {
+pub fn without_mention(agent: &str, event: Event) -> Event {
     let is_open = event.kind == EventKind::Message && event.agent.is_none() && event.session.is_none();
     match mention(&event.content) {
         Some((name, rest)) if is_open && name == agent && !rest.is_empty() => {
@@ -116,7 +116,7 @@ pub fn decide(event: &Event, learned: &Learned, rules: &RoutingRules) -> Result<
 /// names its session or its agent itself, where it has taught its line already, and where nothing would change.
 /// Who may say it and which agents there are is not looked at.
 #[must_use]
-pub fn turned(event: &Event, learned: &Learned, decision: &Decision) -> Option<LearnedRoute> {
+pub fn switch(event: &Event, learned: &Learned, decision: &Decision) -> Option<LearnedRoute> {
     let is_named = event.session.is_some() || event.agent.is_some();
     if !slash::is_command(event) || is_named || decision.since.as_ref() == Some(&event.id) {
         return None;
@@ -218,14 +218,14 @@ fn begun(decision: Decision, learned: &Learned, event: &Event) -> Decision {
 
 /// The rule that wins, and whether it or one that was asked before it asks who says it.
 pub(super) fn winner<'a>(event: &Event, learned: &'a Learned, rules: &RoutingRules<'a>) -> (Option<&'a Rule>, bool) {
-    let mut asks_who = false;
+    let mut depends_on_sender = false;
     for rule in candidates(event, learned, rules) {
-        asks_who |= rule.asks_who();
-        if rule.hears(&event.from) {
-            return (Some(rule), asks_who);
+        depends_on_sender |= rule.has_sender();
+        if rule.matches_sender(&event.from) {
+            return (Some(rule), depends_on_sender);
         }
     }
-    (None, asks_who)
+    (None, depends_on_sender)
 }
 
 /// The rules for the event's place in the order in which they are asked: by tier, and in one tier those that
@@ -240,7 +240,7 @@ pub(super) fn candidates<'a>(event: &Event, learned: &'a Learned, rules: &Routin
 
 /// What the bindings say, and what is to be learned of it.
 fn bind(event: &Event, learned: &Learned, rules: &RoutingRules) -> Result<Decision> {
-    let (rule, asks_who) = winner(event, learned, rules);
+    let (rule, depends_on_sender) = winner(event, learned, rules);
     let (lane, by, is_personal) = match rule {
         Some(rule) => {
             let Binding { agent, session, pattern, .. } = &rule.binding;
@@ -251,7 +251,7 @@ fn bind(event: &Event, learned: &Learned, rules: &RoutingRules) -> Result<Decisi
         }
         None => (session_name::at(rules.default_agent, &event.reply_to), None, false),
     };
-    let from = Some(&event.from).filter(|_| asks_who || is_personal);
+    let from = Some(&event.from).filter(|_| depends_on_sender || is_personal);
     let why = by.as_deref().unwrap_or(DEFAULT);
     let decision = Decision { is_learned: rule.is_some_and(|r| r.since.is_some()), ..Decision::new(lane.clone(), why) };
     let decision = begun(decision, learned, event);
@@ -277,7 +277,7 @@ mod tests {
     use crate::core::event::Draft;
     use crate::core::event::stamp::Stamp;
     use crate::core::routing::explain::{Considered, explain};
-    use crate::core::routing::learned::ToldBinding;
+    use crate::core::routing::learned::LearnedBinding;
     use proptest::prelude::*;
 
     fn event(at: i64, draft: Draft) -> Event {
@@ -349,8 +349,8 @@ mod tests {
         /// Decides as `route` does.
         fn turn(&self, event: &Event) -> Decision {
             let decision = self.decide(event);
-            match turned(event, &self.learned, &decision) {
-                Some(line) => decision.turned_by(line),
+            match switch(event, &self.learned, &decision) {
+                Some(line) => decision.switched_by(line),
                 None => decision,
             }
         }
@@ -499,12 +499,12 @@ mod tests {
         let called = said(2, "cli:ann", "cli:ann", "@cookie where is it?");
         assert_eq!(town.says(1, "cli:ann", "cli:ann", "hi"), "pickle.cli-ann");
         assert_eq!(town.route(&called), "cookie.cli-ann");
-        assert_eq!(heard_by("cookie", called.clone()).content, "where is it?");
-        assert_eq!(heard_by("pickle", called).content, "@cookie where is it?");
+        assert_eq!(without_mention("cookie", called.clone()).content, "where is it?");
+        assert_eq!(without_mention("pickle", called).content, "@cookie where is it?");
         assert_eq!(town.says(3, "cli:ann", "cli:ann", "hi"), "pickle.cli-ann");
         let unknown = said(4, "cli:ann", "cli:ann", "@bob hi");
         assert_eq!(town.route(&unknown), "pickle.cli-ann");
-        assert_eq!(heard_by("pickle", unknown.clone()).content, "@bob hi");
+        assert_eq!(without_mention("pickle", unknown.clone()).content, "@bob hi");
         // An agent of that name has come meanwhile; its second copy goes where the first one went.
         let rules = RoutingRules { default_agent: "pickle", main: None, table: &Table::default(), is_agent: &|_| true };
         assert_eq!(decide(&unknown, &town.learned, &rules).unwrap().lane, "pickle.cli-ann");
@@ -516,8 +516,8 @@ mod tests {
         for (n, place) in ["cli:ann", "cli:bob", "file:x"].iter().enumerate() {
             town.says(n.try_into().unwrap(), place, place, "hi");
         }
-        let told = |n, line: &str| ToldBinding { since: Id::new(Stamp(n), 0), binding: bindings(&[line]).remove(0) };
-        town.learned.tell([told(10, "cli:.* cookie")]);
+        let told = |n, line: &str| LearnedBinding { since: Id::new(Stamp(n), 0), binding: bindings(&[line]).remove(0) };
+        town.learned.add_bindings([told(10, "cli:.* cookie")]);
         let before = said(9, "cli:bob", "cli:bob", "hi");
         assert_eq!(town.route(&before), "pickle.cli-bob");
         let exact = said(11, "cli:ann", "cli:ann", "hi");
@@ -528,7 +528,7 @@ mod tests {
         // What the settings say now changes nothing about what was routed.
         town.table = table(&[]);
         assert_eq!(town.decide(&exact).lane, "brain.cli-ann");
-        town.learned.tell([told(20, "cli:.* brain")]);
+        town.learned.add_bindings([told(20, "cli:.* brain")]);
         assert_eq!(town.says(21, "cli:bob", "cli:bob", "hi"), "brain.cli-bob", "the last word counts");
         assert_eq!(town.decide(&before).lane, "pickle.cli-bob");
     }

@@ -110,7 +110,7 @@ fn text(seen: &[(Vec<StateID>, usize, u8)], mut at: usize) -> Option<String> {
 /// The bindings that never decide anything, by their place, and why: no address is like their pattern, or
 /// one that is asked before leaves them nothing.
 #[must_use]
-pub fn idle(table: &Table) -> Vec<(usize, String)> {
+pub fn bindings(table: &Table) -> Vec<(usize, String)> {
     let Some(all) = Language::all() else { return Vec::new() };
     let languages: Vec<Option<Language>> = table.rules.iter().map(|rule| Language::of(&rule.binding.pattern)).collect();
     let mut idle = Vec::new();
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_binding_that_never_decides_is_found_and_no_other() {
-        let idle = |lines: &[(&str, Option<&str>)]| {
+        let unreachable = |lines: &[(&str, Option<&str>)]| {
             let binding = |(pattern, from): &(&str, Option<&str>)| Binding {
                 pattern: (*pattern).to_owned(),
                 agent: "a".to_owned(),
@@ -227,13 +227,17 @@ mod tests {
                 session: Scope::Place,
             };
             let bindings = lines.iter().map(binding).enumerate().map(|(index, one)| (index, None, one));
-            idle(&Table::new(bindings).unwrap()).into_iter().map(|(index, _)| index).collect::<Vec<_>>()
+            super::bindings(&Table::new(bindings).unwrap()).into_iter().map(|(index, _)| index).collect::<Vec<_>>()
         };
-        assert_eq!(idle(&[("cli:ann", None), ("cli:a.+", None), ("cli:.*", None), (".*", None)]), [0; 0]);
-        assert_eq!(idle(&[("cli:ann", None), ("cli:bob", None), ("cli:ann", None)]), [2]);
-        assert_eq!(idle(&[(".*", None), ("cli:.*", None), ("cli:ann", None)]), [1], "the exact one is asked first");
-        assert_eq!(idle(&[("pickle", None), ("a|b", None)]), [0, 1]);
-        assert_eq!(idle(&[("a:.*", Some("b:1")), ("a:.*", None), ("a:.*", Some("b:2"))]), [2]);
-        assert_eq!(idle(&[("a:.*", Some("b:.*")), ("a:.*", Some("b:2")), ("a:.*", Some("c:2"))]), [1]);
+        assert_eq!(unreachable(&[("cli:ann", None), ("cli:a.+", None), ("cli:.*", None), (".*", None)]), [0; 0]);
+        assert_eq!(unreachable(&[("cli:ann", None), ("cli:bob", None), ("cli:ann", None)]), [2]);
+        assert_eq!(
+            unreachable(&[(".*", None), ("cli:.*", None), ("cli:ann", None)]),
+            [1],
+            "the exact one is asked first"
+        );
+        assert_eq!(unreachable(&[("pickle", None), ("a|b", None)]), [0, 1]);
+        assert_eq!(unreachable(&[("a:.*", Some("b:1")), ("a:.*", None), ("a:.*", Some("b:2"))]), [2]);
+        assert_eq!(unreachable(&[("a:.*", Some("b:.*")), ("a:.*", Some("b:2")), ("a:.*", Some("c:2"))]), [1]);
     }
 }

@@ -30,7 +30,8 @@ impl UserMessage {
 #[serde(default)]
 pub struct Compacted {
     /// What the user said, oldest first.
-    pub said: Vec<UserMessage>,
+    #[serde(rename = "said")]
+    pub user_messages: Vec<UserMessage>,
     /// How many more of his messages there were no room for.
     pub left_out: usize,
     /// What was done and found out, in short.
@@ -42,9 +43,9 @@ impl Compacted {
     #[must_use]
     pub fn messages(&self) -> [Message; 2] {
         let mut text = "[The older part of this conversation, in short. It is not a new message.]".to_owned();
-        if !self.said.is_empty() || self.left_out > 0 {
+        if !self.user_messages.is_empty() || self.left_out > 0 {
             text += "\n\nWhat the user said, in the user's own words, oldest first:\n";
-            for said in &self.said {
+            for said in &self.user_messages {
                 text += &format!("- {}\n", said.text.trim());
             }
             if self.left_out > 0 {
@@ -73,14 +74,16 @@ pub struct CompactedTurn {
 /// Why a conversation was compacted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Why {
+pub enum CompactReason {
     /// It had come to its share of the window.
     #[default]
-    Share,
+    #[serde(rename = "share")]
+    Threshold,
     /// The model's server refused it as too long.
     Overflow,
     /// Somebody said `/compact`.
-    Asked,
+    #[serde(rename = "asked")]
+    Requested,
 }
 
 /// How much a model can read, as its server told when it refused a request.
@@ -102,14 +105,16 @@ pub struct CompactRecord {
     pub id: Id,
     /// Why.
     #[serde(default)]
-    pub why: Why,
+    pub why: CompactReason,
     /// The model that wrote the summary; nothing where none did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// The older part.
-    pub past: Compacted,
+    #[serde(rename = "past")]
+    pub compacted: Compacted,
     /// The newest exchanges, whole but for long results of tools.
-    pub kept: Vec<Message>,
+    #[serde(rename = "kept")]
+    pub recent: Vec<Message>,
     /// The turn itself, where it had begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<CompactedTurn>,
@@ -131,8 +136,8 @@ mod tests {
 
     #[test]
     fn the_users_words_stand_as_they_were_said() {
-        let said = vec![UserMessage::new("My cat is Tama."), UserMessage::new("a\nb")];
-        let past = Compacted { said, left_out: 3, summary: "It was about cats.\n".into() };
+        let user_messages = vec![UserMessage::new("My cat is Tama."), UserMessage::new("a\nb")];
+        let past = Compacted { user_messages, left_out: 3, summary: "It was about cats.\n".into() };
         let [first, second] = past.messages();
         assert_eq!(
             first.content(),

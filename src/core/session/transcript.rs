@@ -11,7 +11,7 @@ use std::collections::HashMap;
 #[derive(Clone, Debug, PartialEq)]
 pub enum TranscriptItem {
     /// Somebody said something.
-    Said {
+    Message {
         /// When.
         at: Timestamp,
         /// Who.
@@ -29,14 +29,14 @@ pub enum TranscriptItem {
         text: String,
     },
     /// The agent called a tool.
-    Step {
+    ToolCall {
         /// How.
         call: Call,
         /// What came of it and after how many milliseconds; nothing where nobody knows.
-        told: Option<(ToolResult, u64)>,
+        result: Option<(ToolResult, u64)>,
     },
     /// Nobody has answered it yet.
-    Open {
+    Unanswered {
         /// Which event.
         id: Id,
     },
@@ -61,10 +61,10 @@ impl Transcript {
                     return Vec::new();
                 }
                 self.open.push(event.id.clone());
-                vec![TranscriptItem::Said { at, from: event.from, text: event.content }]
+                vec![TranscriptItem::Message { at, from: event.from, text: event.content }]
             }
             Record::Model { at, id, model, reply, .. } => {
-                let mut pieces = self.leave(&id);
+                let mut pieces = self.take_unfinished_calls(&id);
                 if !reply.content.trim().is_empty() {
                     pieces.push(TranscriptItem::Answer { at, model: Some(model), text: reply.content });
                 }
@@ -74,13 +74,14 @@ impl Transcript {
             Record::Tool { id, call, ms, outcome, .. } => {
                 let calls = self.calls.entry(id).or_default();
                 let at = calls.iter().position(|known| known.id == call);
-                at.map(|at| TranscriptItem::Step { call: calls.remove(at), told: Some((outcome, ms)) })
+                at.map(|at| TranscriptItem::ToolCall { call: calls.remove(at), result: Some((outcome, ms)) })
                     .into_iter()
                     .collect()
             }
             Record::Done { at, ids, said, .. } => {
                 self.open.retain(|id| !ids.contains(id));
-                let mut pieces: Vec<TranscriptItem> = ids.iter().flat_map(|id| self.leave(id)).collect();
+                let mut pieces: Vec<TranscriptItem> =
+                    ids.iter().flat_map(|id| self.take_unfinished_calls(id)).collect();
                 let text = said.filter(|text| !text.trim().is_empty());
                 pieces.extend(text.map(|text| TranscriptItem::Answer { at, model: None, text }));
                 pieces
@@ -94,14 +95,19 @@ impl Transcript {
     pub fn end(mut self) -> Vec<TranscriptItem> {
         let open = std::mem::take(&mut self.open);
         open.into_iter()
-            .flat_map(|id| self.leave(&id).into_iter().chain([TranscriptItem::Open { id }]).collect::<Vec<_>>())
+            .flat_map(|id| {
+                self.take_unfinished_calls(&id)
+                    .into_iter()
+                    .chain([TranscriptItem::Unanswered { id }])
+                    .collect::<Vec<_>>()
+            })
             .collect()
     }
 
     /// The calls of an event that have no result, and will have none.
-    fn leave(&mut self, id: &Id) -> Vec<TranscriptItem> {
+    fn take_unfinished_calls(&mut self, id: &Id) -> Vec<TranscriptItem> {
         let calls = self.calls.remove(id).unwrap_or_default();
-        calls.into_iter().map(|call| TranscriptItem::Step { call, told: None }).collect()
+        calls.into_iter().map(|call| TranscriptItem::ToolCall { call, result: None }).collect()
     }
 }
 
@@ -186,13 +192,13 @@ mod tests {
         assert_eq!(
             transcript(records),
             [
-                TranscriptItem::Said { at: AT, from: place(), text: "q1".into() },
+                TranscriptItem::Message { at: AT, from: place(), text: "q1".into() },
                 answer(Some("m"), "Let me see."),
-                TranscriptItem::Step { call: call("b"), told: Some((told(), 7)) },
-                TranscriptItem::Step { call: call("a"), told: None },
+                TranscriptItem::ToolCall { call: call("b"), result: Some((told(), 7)) },
+                TranscriptItem::ToolCall { call: call("a"), result: None },
                 answer(None, "I was stopped."),
-                TranscriptItem::Said { at: AT, from: place(), text: "q2".into() },
-                TranscriptItem::Open { id: id(2) },
+                TranscriptItem::Message { at: AT, from: place(), text: "q2".into() },
+                TranscriptItem::Unanswered { id: id(2) },
             ]
         );
     }

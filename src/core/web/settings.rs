@@ -1,7 +1,7 @@
 //! How the web is reached: `web:` in `claw.yaml`. Each tool is there only where it is set up.
 
 use crate::core::fault::{Fault, Result};
-use crate::core::web::url_policy::{Exception, Hosts};
+use crate::core::web::url_policy::{Hosts, PrivateHost};
 use serde::Deserialize;
 
 /// The settings of the web tools.
@@ -15,7 +15,7 @@ pub struct Web {
     /// The proxy for both. The environment's is never used.
     pub proxy: Option<String>,
     /// What may be read although it is not on the public internet.
-    pub allow_private: Vec<Exception>,
+    pub allow_private: Vec<PrivateHost>,
 }
 
 /// A search service.
@@ -55,7 +55,7 @@ pub const WEB_KEYS: &[&str] = &["web", "search", "read", "proxy", "allow_private
 impl Web {
     /// What is wrong with them: the key, and why.
     #[must_use]
-    pub fn wrong(&self) -> Option<(&'static str, String)> {
+    pub fn invalid(&self) -> Option<(&'static str, String)> {
         let is_url = |text: &str| {
             let url = url::Url::parse(text);
             url.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())

@@ -94,7 +94,7 @@ impl Target {
     ///
     /// # Errors
     /// `Data`, with what the address is.
-    pub fn judge(&self, addresses: &[IpAddr], private: &[Exception]) -> Result<()> {
+    pub fn check_addresses(&self, addresses: &[IpAddr], private: &[PrivateHost]) -> Result<()> {
         if private.iter().any(|listed| listed.host == self.host && listed.port == self.port) {
             return Ok(());
         }
@@ -122,12 +122,12 @@ fn bare(url: &Url) -> String {
 /// A host and a port that the owner lets agents read although it is not on the public internet:
 /// `127.0.0.1:8080`, `wiki.lan:80`, `[::1]:8080`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exception {
+pub struct PrivateHost {
     host: String,
     port: u16,
 }
 
-impl<'de> Deserialize<'de> for Exception {
+impl<'de> Deserialize<'de> for PrivateHost {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let wrong = || de::Error::custom(format!("`{text}` is not HOST:PORT, like 127.0.0.1:8080"));
@@ -195,7 +195,7 @@ mod tests {
             Err(fault) => return Some(fault.message),
         };
         let addresses: Vec<IpAddr> = place.ip.into_iter().collect();
-        place.judge(&addresses, &[]).err().map(|fault| fault.message)
+        place.check_addresses(&addresses, &[]).err().map(|fault| fault.message)
     }
 
     #[test]
@@ -268,14 +268,15 @@ mod tests {
     #[test]
     fn one_bad_address_condemns_the_host() {
         let place = Target::parse("https://example.org/").unwrap();
-        assert!(place.judge(&[ip("1.1.1.1"), ip("2606:4700::1111")], &[]).is_ok());
-        assert!(place.judge(&[ip("1.1.1.1"), ip("10.0.0.1")], &[]).is_err());
+        assert!(place.check_addresses(&[ip("1.1.1.1"), ip("2606:4700::1111")], &[]).is_ok());
+        assert!(place.check_addresses(&[ip("1.1.1.1"), ip("10.0.0.1")], &[]).is_err());
     }
 
     #[test]
     fn an_exception_is_that_host_and_that_port() {
-        let private: Vec<Exception> = serde_yaml::from_str("['127.0.0.1:8080', 'Wiki.LAN:80', '[::1]:8080']").unwrap();
-        let may = |url: &str, at: &str| Target::parse(url).unwrap().judge(&[ip(at)], &private).is_ok();
+        let private: Vec<PrivateHost> =
+            serde_yaml::from_str("['127.0.0.1:8080', 'Wiki.LAN:80', '[::1]:8080']").unwrap();
+        let may = |url: &str, at: &str| Target::parse(url).unwrap().check_addresses(&[ip(at)], &private).is_ok();
         assert!(may("http://127.0.0.1:8080/x", "127.0.0.1"));
         assert!(may("http://0x7f.1:8080/x", "127.0.0.1"));
         assert!(may("http://[::1]:8080/x", "::1"));
@@ -284,7 +285,7 @@ mod tests {
         assert!(!may("http://127.0.0.2:8080/", "127.0.0.2"));
         assert!(!may("http://evil.org:8080/", "127.0.0.1"), "another name of the same address is not listed");
         for bad in ["['localhost']", "['127.0.0.1:']", "[':80']", "['a b:80']"] {
-            assert!(serde_yaml::from_str::<Vec<Exception>>(bad).is_err(), "{bad}");
+            assert!(serde_yaml::from_str::<Vec<PrivateHost>>(bad).is_err(), "{bad}");
         }
     }
 

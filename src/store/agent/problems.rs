@@ -40,7 +40,7 @@ pub fn of(workspace: &Workspace) -> Vec<Problem> {
         // What is wrong with the settings themselves is said once, not for every agent.
         let Ok((config, _)) = workspace.read_config() else { return Ok(warnings) };
         let wrong = |e: Fault| Problem::error(path, e.to_string()).at(at);
-        let chosen = config.choose(&agent, None).map_err(wrong)?;
+        let chosen = config.resolve_model(&agent, None).map_err(wrong)?;
         // A model that everybody uses is said once, too.
         let budgets = if agent.model.is_some() { vec![&config.budget, &agent.budget] } else { vec![&agent.budget] };
         chosen.unpriced(&budgets).map_or(Ok(()), |fault| Err(wrong(fault)))?;

@@ -351,10 +351,10 @@ fn is_same(task: &Task, hold: &Hold) -> bool {
 }
 
 fn taken(task: &Task) -> Fault {
-    let who = task.head.claimed_by.as_deref().unwrap_or("somebody");
+    let who = task.fields.claimed_by.as_deref().unwrap_or("somebody");
     let whose = match task.hold() {
         Hold::Session(session) => format!(", in {session}"),
-        Hold::Process | Hold::Word => String::new(),
+        Hold::Process | Hold::Manual => String::new(),
     };
     Fault::new(Kind::Later, format!("{} is claimed by {who}{whose}", task.id))
 }

@@ -8,7 +8,7 @@
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::web::page;
 use crate::core::web::settings::AgentWeb;
-use crate::core::web::url_policy::{Exception, Target};
+use crate::core::web::url_policy::{PrivateHost, Target};
 use crate::tool::web::names::{Pinned, Resolver};
 use futures_util::future::{Either, select};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION};
@@ -35,7 +35,7 @@ const ACCEPT: &str = "text/html, application/xhtml+xml, text/markdown, text/plai
 /// What stands between an agent and the network.
 pub(super) struct FetchPolicy<'a> {
     pub(super) names: Arc<dyn Resolver>,
-    pub(super) private: &'a [Exception],
+    pub(super) private: &'a [PrivateHost],
     pub(super) agent: &'a AgentWeb,
     pub(super) proxy: Option<&'a str>,
 }
@@ -107,7 +107,7 @@ impl FetchPolicy<'_> {
             (None, Some(known)) => known,
             (None, None) => self.addresses(&place.host).await?,
         };
-        place.judge(&addresses, self.private)?;
+        place.check_addresses(&addresses, self.private)?;
         pinned.pin(&place.host, &addresses);
         Ok(())
     }
@@ -298,7 +298,7 @@ mod tests {
         format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
     }
 
-    fn exceptions(list: &[String]) -> Vec<Exception> {
+    fn exceptions(list: &[String]) -> Vec<PrivateHost> {
         serde_json::from_value(serde_json::json!(list)).unwrap()
     }
 
