@@ -187,7 +187,7 @@ fn check_says_what_is_wrong_and_the_list_says_why_something_is_missing() {
     let ws = workspace();
     let ran = ws.claw(&["skills"]);
     for line in [
-        "closed         not offered: there is no program `no-such-bin`",
+        "closed         not offered: program `no-such-bin` is not installed",
         "weather        Tells the weather. [1 scripts not",
     ] {
         assert!(ran.out.lines().any(|l| l.starts_with(line)), "{line}: {ran:#?}");
@@ -207,7 +207,7 @@ fn check_says_what_is_wrong_and_the_list_says_why_something_is_missing() {
 fn a_gate_looks_whether_a_variable_is_set_and_tells_nobody_its_value() {
     let ws = workspace();
     ws.write("skills/keyed/SKILL.md", "---\nname: keyed\ndescription: d\nrequires: {env: [WEATHER_KEY]}\n---\nx\n");
-    assert_eq!(listed(&ws, "keyed")["missing"], json!(["the environment variable WEATHER_KEY is not set"]));
+    assert_eq!(listed(&ws, "keyed")["missing"], json!(["environment variable WEATHER_KEY is not set"]));
     let mut command = ws.command(&["skills", "--json"]);
     let out = String::from_utf8(command.env("WEATHER_KEY", "wk-secret-value").output().unwrap().stdout).unwrap();
     let line = out.lines().find(|line| line.contains("\"skill\":\"keyed\"")).unwrap();

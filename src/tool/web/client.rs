@@ -329,7 +329,7 @@ mod tests {
         let (port, heard) = server(redirects);
         for ips in [&["127.0.0.1"][..], &["1.1.1.1", "127.0.0.1"], &["::ffff:127.0.0.1"], &["fd00::1", "1.1.1.1"]] {
             let fault = get(Fake::new(&[("c.test", ips)]), &[], &format!("http://c.test:{port}/"), MINUTE).unwrap_err();
-            assert!(fault.message.contains("no public address"), "{fault}");
+            assert!(fault.message.contains("not a public address"), "{fault}");
         }
         assert_eq!(heard.try_iter().count(), 0);
     }
@@ -339,10 +339,10 @@ mod tests {
         let (port, heard) = server(redirects);
         let names = Fake::new(&[("a.test", &["127.0.0.1"]), ("b.test", &["127.0.0.1"])]);
         for (path, why) in [
-            ("/name", "no public address"),
-            ("/number", "no public address"),
-            ("/octal", "no public address"),
-            ("/mapped", "no public address"),
+            ("/name", "not a public address"),
+            ("/number", "not a public address"),
+            ("/octal", "not a public address"),
+            ("/mapped", "not a public address"),
             ("/user", "name or password"),
             ("/file", "only http and https"),
             ("/round", "more than 5 times"),
@@ -365,7 +365,7 @@ mod tests {
         assert!(fetch(&wall, &format!("http://a.test:{port}/two"), until).is_ok());
         for url in [format!("http://a.test:{port}/name"), format!("http://b.test:{port}/")] {
             let fault = fetch(&wall, &url, until).unwrap_err();
-            assert!(fault.message.contains("b.test is none of the hosts"), "{fault}");
+            assert!(fault.message.contains("b.test is not among the hosts"), "{fault}");
         }
     }
 
