@@ -75,9 +75,9 @@ pub fn front_matter(data: &[u8]) {
     let place = |read: Result<Vec<Problem>, Problem>| {
         read.unwrap_or_else(|problem| vec![problem]).iter().for_each(|problem| is_placed(problem, text));
     };
-    place(definition::agent("a", "A", text, None).map(|(_, warnings)| warnings));
+    place(definition::agent::read("a", "A", text, None).map(|(_, warnings)| warnings));
     place(skill::read("s", "S", text).map(|(_, warnings)| warnings));
-    place(definition::cron("c", "C", text).map(|(_, warnings)| warnings));
+    place(definition::cron::read("c", "C", text).map(|(_, warnings)| warnings));
     if let Ok(draft) = Draft::from_file("x.md", data) {
         drafts(draft);
     }

@@ -164,7 +164,7 @@ fn tools(workspace: &Workspace) -> Vec<Problem> {
         let path = format!("agents/{id}/AGENT.md");
         let text = fs::read_to_string(workspace.path(&path)).unwrap_or_default();
         // One that cannot be read is named as such elsewhere.
-        let Ok((agent, _)) = definition::agent(&id, &path, &text, None) else { continue };
+        let Ok((agent, _)) = definition::agent::read(&id, &path, &text, None) else { continue };
         for name in agent.tools.names().filter(|name| !known.contains(name)) {
             let near = problem::nearest(name, known.iter().copied());
             let guess = near.map(|near| format!(", did you mean `{near}`?")).unwrap_or_default();

@@ -27,6 +27,7 @@ mod pipe;
 mod prompt;
 mod reload;
 mod routing;
+mod schema;
 mod sessions;
 mod skills;
 mod slash;

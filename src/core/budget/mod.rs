@@ -21,6 +21,7 @@ const RECHECK: u64 = 3600;
 
 /// The most of each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct BudgetSettings {
     /// Tokens read and written.
@@ -33,6 +34,7 @@ pub struct BudgetSettings {
 
 /// `budget:` of `claw.yaml` or of an agent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Budget {
     /// For a day of the owner's.
@@ -40,9 +42,6 @@ pub struct Budget {
     /// For ever.
     pub total: BudgetSettings,
 }
-
-/// The keys of a budget.
-pub const BUDGET_KEYS: &[&str] = &["budget", "day", "total", "tokens", "money", "calls"];
 
 impl Budget {
     /// Whether somebody must know what a model costs.

@@ -15,6 +15,7 @@ const BETWEEN: &str = "\n\n";
 
 /// Size limits of the prompt, in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct PromptLimits {
     /// The limit of one file or one list.

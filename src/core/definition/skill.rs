@@ -135,27 +135,12 @@ impl StringOrList {
     }
 }
 
-const KEYS: &[&str] = &[
-    "name",
-    "description",
-    "license",
-    "compatibility",
-    "metadata",
-    "allowed-tools",
-    "requires",
-    "bins",
-    "anyBins",
-    "env",
-    "os",
-    "config",
-];
-
 /// Reads a SKILL.md. Only a missing name or description is an error; other violations of the format are warnings.
 ///
 /// # Errors
 /// The problem, with line and column.
 pub fn read(id: &str, path: &str, text: &str) -> Parsed<Skill> {
-    let (head, body, mut warnings) = definition::head::<SkillFields>(path, text, KEYS).map_err(|p| quoted(p, text))?;
+    let (head, body, mut warnings) = definition::read::<SkillFields>(path, text).map_err(|p| quoted(p, text))?;
     let name = definition::required(path, "name", head.name)?;
     let description = definition::required(path, "description", head.description)?.trim().to_owned();
     let mut warn = |key: &str, message: String| {

@@ -22,19 +22,6 @@ pub const MAX_HOPS: u32 = 8;
 const MAX_NAME: usize = 200;
 /// The longest title that is shown, in bytes.
 const MAX_TITLE: usize = 160;
-const KEYS: &[&str] = &[
-    "title",
-    "created",
-    "by",
-    "claimed_by",
-    "claimed_at",
-    "session",
-    "process",
-    "given_up",
-    "hops",
-    "done_by",
-    "done_at",
-];
 /// The keys that describe a claim; they are removed with it.
 const CLAIM: [&str; 4] = ["claimed_by", "claimed_at", "session", "process"];
 
@@ -141,7 +128,7 @@ impl Task {
         let path = format!("tasks/{}/{id}.md", state.name());
         let parts = front_matter::split(&text).map_err(|e| Problem::error(&path, e.message))?;
         let (fields, warnings) = match parts.yaml {
-            Some(yaml) => problem::read(&path, yaml, 2, KEYS)?,
+            Some(yaml) => problem::read(&path, yaml, 2)?,
             None => (TaskFields::default(), Vec::new()),
         };
         // Keys of one's own are allowed: only a key that resembles a known one is reported.

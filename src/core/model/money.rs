@@ -63,6 +63,7 @@ impl<'de> Deserialize<'de> for Money {
 
 /// What a model costs: amounts for a million tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Price {
     /// For what it reads.
@@ -74,9 +75,6 @@ pub struct Price {
     /// For what it reads and keeps for the next time; the price of `input` where it is not said.
     pub cache_write: Option<Money>,
 }
-
-/// The keys of a price.
-pub const PRICE_KEYS: &[&str] = &["input", "output", "cached_input", "cache_write"];
 
 impl Price {
     /// What is missing in it.

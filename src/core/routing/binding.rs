@@ -15,11 +15,9 @@ const SET: usize = 64 << 20;
 /// The size limit of the regex engine's cache, in bytes.
 const CACHE: usize = 16 << 20;
 
-/// The keys of `routing:` and of one binding.
-pub const KEYS: &[&str] = &["routing", "bindings", "pattern", "agent", "from", "session"];
-
 /// One line of `routing.bindings`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Binding {
     /// A regular expression for the reply address.
     pub pattern: String,
@@ -35,6 +33,8 @@ pub struct Binding {
 
 /// The messages that share a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(with = "String"))]
 #[serde(from = "String", into = "String")]
 pub enum Scope {
     /// One session for each reply address.
@@ -234,6 +234,7 @@ impl Table {
 
 /// The settings `routing:` of `claw.yaml`.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Routing {
     /// The bindings in the order of the file.

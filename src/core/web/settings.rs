@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 /// The settings `web:` of `claw.yaml`.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Web {
     /// The search service of `websearch`.
@@ -20,6 +21,7 @@ pub struct Web {
 
 /// A search service.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SearchSettings {
     /// The service.
     pub provider: Engine,
@@ -39,6 +41,7 @@ pub struct SearchSettings {
 
 /// The supported search services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
     /// The Brave Search API.
@@ -48,9 +51,6 @@ pub enum Engine {
     /// Tavily.
     Tavily,
 }
-
-/// The keys of `web:`, besides those that a model has too.
-pub const WEB_KEYS: &[&str] = &["web", "search", "read", "proxy", "allow_private"];
 
 impl Web {
     /// The first invalid setting, as its key and a message.
@@ -88,6 +88,7 @@ impl SearchSettings {
 
 /// The settings `web:` of an AGENT.md.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct AgentWeb {
     /// The hosts that the agent may read; default: all public hosts.

@@ -55,7 +55,9 @@ impl Target {
             return refused("the URL has no host");
         };
         if !matches!(port, 80 | 443 | 1024..) || BAD_PORTS.contains(&port) {
-            return refused(&format!("port {port} is not allowed (only 80, 443 and the ports from 1024 that browsers allow)"));
+            return refused(&format!(
+                "port {port} is not allowed (only 80, 443 and the ports from 1024 that browsers allow)"
+            ));
         }
         let (host, ip) = match host {
             Host::Domain(name) => (rootless(name), None),
@@ -145,8 +147,9 @@ impl<'de> Deserialize<'de> for PrivateHost {
 
 /// The hosts that an agent may read: `example.org` is this host, `*.example.org` every host below it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
-pub struct Hosts(Vec<Pattern>);
+pub struct Hosts(#[cfg_attr(test, schemars(with = "Vec<String>"))] Vec<Pattern>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Pattern {

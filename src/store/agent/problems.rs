@@ -35,7 +35,7 @@ pub fn of(workspace: &Workspace) -> Vec<Problem> {
     };
     look("agents", "AGENT.md", &|id, path, text| {
         session_name::check_agent(id).map_err(|e| Problem::error(path, e.to_string()))?;
-        let (agent, warnings) = definition::agent(id, path, text, None)?;
+        let (agent, warnings) = definition::agent::read(id, path, text, None)?;
         let at = problem::locate(text, "model");
         // What is wrong with the settings themselves is said once, not for every agent.
         let Ok((config, _)) = workspace.read_config() else { return Ok(warnings) };
@@ -56,7 +56,7 @@ pub fn of(workspace: &Workspace) -> Vec<Problem> {
         Ok(warnings.into_iter().chain(deaf).chain(closed).chain(long).collect())
     });
     look("crons", "CRON.md", &|id, path, text| {
-        let (cron, warnings) = definition::cron(id, path, text)?;
+        let (cron, warnings) = definition::cron::read(id, path, text)?;
         if !has_agent(workspace, &cron.agent) {
             let at = problem::locate(text, "agent");
             return Err(Problem::error(path, unknown(workspace, &cron.agent).to_string()).at(at));
