@@ -104,7 +104,9 @@ fn what_cannot_be_learned_is_told_in_words() {
     let last = server.last();
     let told: Vec<String> =
         last["messages"].as_array().unwrap().iter().rev().take(5).map(|m| m["content"].to_string()).collect();
-    for said in ["did you mean `weather`?", "there is no skill `../../agents/pickle`", "no program `no-such-bin`"] {
+    for said in
+        ["did you mean `weather`?", "there is no skill `../../agents/pickle`", "program `no-such-bin` is not installed"]
+    {
         assert!(told.iter().any(|told| told.contains(said)), "{said}: {told:#?}");
     }
 }

@@ -289,7 +289,7 @@ fn a_page_is_told_as_what_can_be_read_of_it() {
     }
     for (path, part) in [
         ("/image", "content type image/png cannot be read as text"),
-        ("/binary", "is no text"),
+        ("/binary", "the content is binary"),
         ("/packed", "it is packed (gzip)"),
         ("/said", "more than 8388608 bytes"),
         ("/endless", "more than 8388608 bytes"),

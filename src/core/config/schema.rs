@@ -11,8 +11,8 @@ use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use std::borrow::Cow;
+use std::fs;
 use std::path::Path;
-use std::{env, fs};
 
 /// Schemas of types whose `Deserialize` is written by hand.
 macro_rules! schema_of {
@@ -69,7 +69,7 @@ fn check<T: JsonSchema>(name: &str) {
     let schema = settings.into_generator().into_root_schema_for::<T>();
     let schema = serde_json::to_string_pretty(&schema).unwrap() + "\n";
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schema").join(name);
-    if env::var_os("CLAW_WRITE_SCHEMA").is_some() {
+    if option_env!("CLAW_WRITE_SCHEMA").is_some() {
         fs::write(&path, schema).unwrap();
         return;
     }
