@@ -80,7 +80,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let agent =
         args.agent.as_deref().or(mentioned.as_deref()).or(named.as_deref().map(session_name::agent)).unwrap_or(default);
     let agent = definitions::agent(&workspace, agent)?;
-    config.choose(&agent, args.model.as_deref())?;
+    config.resolve_model(&agent, args.model.as_deref())?;
     let id = clock::next_id(&workspace)?;
     let session = session_name(args, &workspace, &agent.id, &id)?;
     let mut seat = TerminalAddress::take(&workspace, &id)?;

@@ -142,7 +142,7 @@ impl<'a> Chat<'a> {
             Some(Err(fault)) => Err(fault),
             None => {
                 let agent = definitions::agent(self.workspace, &self.agent)?;
-                self.workspace.config()?.choose(&agent, self.model)?;
+                self.workspace.config()?.resolve_model(&agent, self.model)?;
                 self.ask(line)
             }
         }

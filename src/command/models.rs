@@ -111,7 +111,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
 
 /// The models to list, and the fault of the default model if it cannot be used.
 fn choose(config: &Config, only: &[String], agents: &[Arc<Agent>]) -> Result<(Vec<ResolvedModel>, Option<Fault>)> {
-    let find = |name: &str| config.choose(&Agent::default(), Some(name));
+    let find = |name: &str| config.resolve_model(&Agent::default(), Some(name));
     if !only.is_empty() {
         return Ok((only.iter().map(|name| find(name)).collect::<Result<_>>()?, None));
     }

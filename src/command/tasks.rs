@@ -121,7 +121,7 @@ pub fn run(args: Args, here: Here) -> Result<u8> {
 fn claim(workspace: &Workspace, id: Option<&str>, is_json: bool) -> Result<()> {
     let list = TaskList::open(workspace)?;
     list.release_free_claims()?;
-    print(&list.claim(id, &workspace.local_user()?, &Hold::Word)?, is_json)
+    print(&list.claim(id, &workspace.local_user()?, &Hold::Manual)?, is_json)
 }
 
 /// Claims one task, and replaces this process by the command.
@@ -167,8 +167,8 @@ fn list(workspace: &Workspace, all: bool, state: Option<&str>, is_json: bool) ->
     for task in &found {
         let holder = match task.state {
             TaskState::Open => None,
-            TaskState::Claimed => task.head.claimed_by.as_deref(),
-            TaskState::Done => task.head.done_by.as_deref(),
+            TaskState::Claimed => task.fields.claimed_by.as_deref(),
+            TaskState::Done => task.fields.done_by.as_deref(),
         };
         let holder = holder.map(|holder| format!("  ({holder})")).unwrap_or_default();
         let line = format!("{:<width$}  {:<7}  {}{holder}", task.short(), task.state.name(), task.title());
@@ -183,7 +183,7 @@ fn print(task: &Task, is_json: bool) -> Result<()> {
 
 /// A task as JSON; with its text if `is_whole`.
 fn document(task: &Task, is_whole: bool) -> Value {
-    let mut document = json!(task.head);
+    let mut document = json!(task.fields);
     document["id"] = task.id.clone().into();
     document["state"] = task.state.name().into();
     document["title"] = task.title().into();

@@ -28,6 +28,7 @@ mod prompt;
 mod reload;
 mod routing;
 mod sandbox;
+mod schema;
 mod secrets;
 mod sessions;
 mod skills;

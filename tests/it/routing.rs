@@ -215,9 +215,9 @@ fn explain_names_the_answering_agent_and_the_reasons() {
     let table = ws.claw(&["route", "--explain", "cli:bob", "--text", "@nobody hi"]).ok();
     for line in [
         r"(?m)^cli:bob: scout \(binding \.\*\), session scout\.cli-bob$",
-        r"(?m)^  mention +@nobody +nobody +there is no such agent: it stays text$",
-        r"(?m)^→ binding  wildcard \.\* +scout +the first that is for it$",
-        r"(?m)^  default +everything else +pickle +something before it decides$",
+        r"(?m)^  mention +@nobody +nobody +no such agent: treated as text$",
+        r"(?m)^→ binding  wildcard \.\* +scout +first match$",
+        r"(?m)^  default +everything else +pickle +an earlier rule decides$",
         r"(?m)^  3 bindings have other patterns$",
     ] {
         assert!(Regex::new(line).unwrap().is_match(&table), "{line}\n{table}");
@@ -239,7 +239,7 @@ fn check_finds_bindings_that_never_decide_with_their_lines() {
     let ran = ws.claw(&["check"]);
     assert_eq!(ran.code, 78);
     let at = |n: usize| format!("claw.yaml:{}:", first + n);
-    for (n, says) in [(2, "`cli:x.*` is never asked: "), (3, "no address is like `a|b`"), (4, "no agent `skout`")] {
+    for (n, says) in [(2, "`cli:x.*` is never reached: "), (3, "`a|b` matches no address"), (4, "no agent `skout`")] {
         assert!(ran.out.lines().any(|line| line.starts_with(&at(n)) && line.contains(says)), "{n} {says}: {ran:#?}");
     }
     assert_eq!(ran.out.lines().count(), 4, "the first one is shadowed by the second, which is specific: {ran:#?}");

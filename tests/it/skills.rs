@@ -104,7 +104,9 @@ fn unavailable_skill_is_a_tool_error() {
     let last = server.last();
     let told: Vec<String> =
         last["messages"].as_array().unwrap().iter().rev().take(5).map(|m| m["content"].to_string()).collect();
-    for said in ["did you mean `weather`?", "there is no skill `../../agents/pickle`", "no program `no-such-bin`"] {
+    for said in
+        ["did you mean `weather`?", "there is no skill `../../agents/pickle`", "program `no-such-bin` is not installed"]
+    {
         assert!(told.iter().any(|told| told.contains(said)), "{said}: {told:#?}");
     }
 }
@@ -189,7 +191,7 @@ fn check_reports_errors_and_list_the_missing_requirements() {
     let ws = workspace();
     let ran = ws.claw(&["skills"]);
     for line in [
-        "closed         not offered: there is no program `no-such-bin`",
+        "closed         not offered: program `no-such-bin` is not installed",
         "weather        Tells the weather. [1 scripts not",
     ] {
         assert!(ran.out.lines().any(|l| l.starts_with(line)), "{line}: {ran:#?}");
@@ -209,7 +211,7 @@ fn check_reports_errors_and_list_the_missing_requirements() {
 fn requirement_checks_a_variable_without_revealing_it() {
     let ws = workspace();
     ws.write("skills/keyed/SKILL.md", "---\nname: keyed\ndescription: d\nrequires: {env: [WEATHER_KEY]}\n---\nx\n");
-    assert_eq!(listed(&ws, "keyed")["missing"], json!(["the environment variable WEATHER_KEY is not set"]));
+    assert_eq!(listed(&ws, "keyed")["missing"], json!(["environment variable WEATHER_KEY is not set"]));
     let mut command = ws.command(&["skills", "--json"]);
     let out = String::from_utf8(command.env("WEATHER_KEY", "wk-secret-value").output().unwrap().stdout).unwrap();
     let line = out.lines().find(|line| line.contains("\"skill\":\"keyed\"")).unwrap();

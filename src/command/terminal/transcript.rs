@@ -49,24 +49,26 @@ pub(crate) fn print(workspace: &Workspace, session: &str, form: TranscriptFormat
 fn plain(agent: &str, pieces: &[TranscriptItem], is_dimmed: bool) -> String {
     let mut text = String::new();
     for (at, piece) in pieces.iter().enumerate() {
-        let is_step = matches!(piece, TranscriptItem::Step { .. });
+        let is_step = matches!(piece, TranscriptItem::ToolCall { .. });
         // Steps stand together.
-        if at > 0 && !(is_step && matches!(pieces.get(at - 1), Some(TranscriptItem::Step { .. }))) {
+        if at > 0 && !(is_step && matches!(pieces.get(at - 1), Some(TranscriptItem::ToolCall { .. }))) {
             text.push('\n');
         }
         match piece {
-            TranscriptItem::Said { at, from, text: said } => {
+            TranscriptItem::Message { at, from, text: said } => {
                 text += &spoken(&from.to_string(), *at, None, said, is_dimmed)
             }
             TranscriptItem::Answer { at, model, text: said } => {
                 text += &spoken(agent, *at, model.as_deref(), said, is_dimmed)
             }
-            TranscriptItem::Step { call, told } => {
-                let result = told.as_ref().map_or("nobody knows what came of it", |(told, _)| &told.result);
+            TranscriptItem::ToolCall { call, result } => {
+                let result = result.as_ref().map_or("nobody knows what came of it", |(result, _)| &result.result);
                 text += &dim(&format!("  {}", step(&call_line(call, STEP))), is_dimmed);
                 text += &dim(&format!("    {}", step(&one_line(result, STEP))), is_dimmed);
             }
-            TranscriptItem::Open { id } => text += &dim(&format!("(not answered: claw why {})", id.short()), is_dimmed),
+            TranscriptItem::Unanswered { id } => {
+                text += &dim(&format!("(not answered: claw why {})", id.short()), is_dimmed)
+            }
         }
     }
     text
@@ -90,19 +92,19 @@ fn dim(line: &str, is_dimmed: bool) -> String {
 fn markdown(agent: &str, pieces: &[TranscriptItem]) -> String {
     let head = |who: &str, at: &Timestamp, more: &str| format!("## {who}, {}{more}\n\n", world::local((*at).into()));
     let block = |piece: &TranscriptItem| match piece {
-        TranscriptItem::Said { at, from, text } => format!("{}{}", head(&from.to_string(), at, ""), text.trim_end()),
+        TranscriptItem::Message { at, from, text } => format!("{}{}", head(&from.to_string(), at, ""), text.trim_end()),
         TranscriptItem::Answer { at, model, text } => {
             let model = model.as_ref().map(|model| format!(" ({model})")).unwrap_or_default();
             format!("{}{}", head(agent, at, &model), text.trim_end())
         }
-        TranscriptItem::Step { call, told } => {
+        TranscriptItem::ToolCall { call, result } => {
             let arguments = fenced(&serde_json::to_string_pretty(&call.arguments).unwrap_or_default(), "json");
-            let result = told
+            let result = result
                 .as_ref()
-                .map_or_else(|| "Nobody knows what came of it.".to_owned(), |(told, _)| fenced(&told.result, ""));
+                .map_or_else(|| "Nobody knows what came of it.".to_owned(), |(result, _)| fenced(&result.result, ""));
             format!("### {}\n\n{arguments}\n\n{result}", call.name)
         }
-        TranscriptItem::Open { id } => format!("*not answered yet ({id})*"),
+        TranscriptItem::Unanswered { id } => format!("*not answered yet ({id})*"),
     };
     pieces.iter().map(|piece| block(piece) + "\n\n").collect::<String>().trim_end().to_owned() + "\n"
 }

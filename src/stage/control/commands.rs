@@ -114,7 +114,7 @@ fn routed(about: &About, pattern: &str, agent: &str) -> Result<String> {
         return Err(definitions::unknown(about.workspace, agent));
     }
     let learned = routes::load(about.workspace)?;
-    if !learned.told.iter().any(|told| told.since == about.event.id) {
+    if !learned.bindings.iter().any(|told| told.since == about.event.id) {
         return Err(Fault::data("this was not said in time to be heard").hint("say it again"));
     }
     Ok(format!("{agent} answers at {pattern} from now on, unless a narrower pattern is somebody else's"))
@@ -124,7 +124,7 @@ fn routed(about: &About, pattern: &str, agent: &str) -> Result<String> {
 fn bindings(workspace: &Workspace) -> Result<String> {
     let config = workspace.config()?;
     let learned = routes::load(workspace)?;
-    let told = learned.told.iter().rev().map(|told| (&told.binding, "/route"));
+    let told = learned.bindings.iter().rev().map(|told| (&told.binding, "/route"));
     let given = config.routing.bindings.iter().map(|binding| (binding, FILE));
     let line = |(binding, whence): (&Binding, &str)| {
         let from = binding.from.as_ref().map(|from| format!(", from {from}")).unwrap_or_default();
@@ -183,7 +183,7 @@ fn context(about: &About) -> Result<String> {
     let records = log::read(workspace, &about.session, &about.event.id)?;
     let state = turn::replay(records, &about.event.id);
     let agent = definitions::agent(workspace, &about.agent)?;
-    let chosen = workspace.config()?.choose(&agent, None)?;
+    let chosen = workspace.config()?.resolve_model(&agent, None)?;
     let (now, tools) =
         (workspace.world.now().timestamp().to_zoned(world::zone()), crate::tool::offered(workspace, &agent)?);
     let moment =
@@ -209,8 +209,8 @@ fn context(about: &About) -> Result<String> {
             "last {} at {}; {} messages of the user kept in their own words, {} left out",
             compact::describe(Some(compact)),
             compact.at,
-            compact.past.said.len(),
-            compact.past.left_out
+            compact.compacted.user_messages.len(),
+            compact.compacted.left_out
         ),
     };
     Ok(format!(

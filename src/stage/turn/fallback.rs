@@ -38,7 +38,7 @@ impl Turn<'_> {
 
     fn stand_in(&mut self, first: &ResolvedModel, name: &str, why: &str, is_last: bool) -> Result<()> {
         let workspace = self.workspace;
-        let chosen = workspace.config()?.choose(&self.agent, Some(name))?;
+        let chosen = workspace.config()?.resolve_model(&self.agent, Some(name))?;
         let groups: Vec<Group> = chosen.slots().into_iter().collect();
         // Whoever waits for a slot holds a lane and nothing else; this one holds slots.
         let SlotsTaken::All(_slots) = Slots::attempt(workspace, &groups, &Reservations::default())? else {

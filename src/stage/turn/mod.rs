@@ -185,7 +185,7 @@ impl Turn<'_> {
         // What nobody may change is kept as it is or not at all.
         reply.thinking.retain(|thought| self.secrets.are_absent_from(&thought.payload.to_string()));
         for thought in &mut reply.thinking {
-            thought.by = chosen.by();
+            thought.by = chosen.identity();
             thought.text = self.secrets.hide(std::mem::take(&mut thought.text));
         }
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -232,7 +232,7 @@ impl Turn<'_> {
         let workspace = self.workspace;
         let wanted = self.event.meta.get("model").and_then(|m| m.as_str());
         let wanted = self.asked.and_then(|asked| asked.model).or(wanted);
-        let chosen = workspace.config()?.choose(&self.agent, wanted)?;
+        let chosen = workspace.config()?.resolve_model(&self.agent, wanted)?;
         if workspace.is_trusted || chosen.model.provider.as_deref() == Some(OFFLINE) {
             return Ok(chosen);
         }
@@ -252,7 +252,7 @@ impl Turn<'_> {
         };
         self.make_room(chosen, tokens::fixed(&system, self.tools.iter().map(|tool| &tool.spec)))?;
         let mut messages = self.state.messages(&self.event.content, is_last);
-        let by = chosen.by();
+        let by = chosen.identity();
         for message in &mut messages {
             if let Message::Assistant { thinking, .. } = message {
                 thinking.retain(|thought| thought.by == by);
