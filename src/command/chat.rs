@@ -127,14 +127,14 @@ impl<'a> Chat<'a> {
             // The chat itself keeps its session: these two commands change no route.
             Some(Ok(SlashCommand::New)) => {
                 self.session = None;
-                out::line(&format!("A new conversation starts here, with {}", self.agent))
+                out::line(&format!("A new conversation begins here, with {}", self.agent))
             }
             Some(Ok(SlashCommand::Bind(id))) => {
                 let id = definitions::agent(self.workspace, &id)?.id.clone();
                 if id != self.agent {
                     (self.agent, self.session) = (id, None);
                 }
-                out::line(&format!("{} answers from now on", self.agent))
+                out::line(&format!("{} answers here from now on", self.agent))
             }
             Some(Ok(SlashCommand::Approve(id))) => self.decide(line, &id, Verdict::Approved),
             Some(Ok(SlashCommand::Deny(id))) => self.decide(line, &id, Verdict::Denied),
