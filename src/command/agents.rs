@@ -46,7 +46,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
             Ok(agent) => agents.push(agent),
             Err(fault) => {
                 code = 78;
-                out::tell(&format!("{id} is skipped: {fault}"));
+                out::message(&format!("{id} is skipped: {fault}"));
             }
         }
     }

@@ -70,13 +70,13 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let warnings = problems.len() - errors;
     for (ability, is_available, needs) in sandbox::kernel_support() {
         let state = if is_available { "available".to_owned() } else { format!("not available, needs {needs}") };
-        out::tell(&format!("{ability}: {state}"));
+        out::message(&format!("{ability}: {state}"));
     }
     if problems.is_empty() && !args.json {
         out::line("no problems")?;
     } else if !problems.is_empty() {
         let count = |n: usize, noun: &str| format!("{n} {noun}{}", if n == 1 { "" } else { "s" });
-        out::tell(&format!("{}, {}", count(errors, "error"), count(warnings, "warning")));
+        out::message(&format!("{}, {}", count(errors, "error"), count(warnings, "warning")));
     }
     Ok(if errors == 0 { 0 } else { 78 })
 }

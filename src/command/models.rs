@@ -75,7 +75,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     };
     let (chosen, fault) = choose(&config, &args.names, &agents)?;
     if !workspace.is_trusted && !args.offline {
-        out::tell(&format!(
+        out::message(&format!(
             "{} is not trusted, so no server is contacted; run `claw trust` in it",
             workspace.root.display()
         ));

@@ -81,7 +81,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
             out::json(&tool.spec)?;
         }
         for line in table(&rows(&layers, &tools)) {
-            out::aside(&line);
+            out::stderr_line(&line);
         }
         untrusted(&workspace);
     }

@@ -18,6 +18,7 @@ mod drops;
 mod fallback;
 mod file_tools;
 mod house;
+mod json;
 mod models;
 mod neutral;
 mod notes;

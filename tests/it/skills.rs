@@ -155,7 +155,7 @@ fn every_executable_file_counts_as_a_script() {
         ]
     );
     let said = ws.claw(&["skills", "approve", "weather"]).fails(1);
-    assert!(said.contains("3 scripts") && said.contains("scripts/link is a link"), "{said}");
+    assert!(said.contains("3 scripts") && said.contains("scripts/link is a symbolic link"), "{said}");
     assert!(!ws.read(".claw/approved-skills.jsonl").contains("link\""));
 }
 
@@ -197,14 +197,14 @@ fn check_reports_errors_and_list_the_missing_requirements() {
         assert!(ran.out.lines().any(|l| l.starts_with(line)), "{line}: {ran:#?}");
     }
     assert!(ws.claw(&["skills", "check"]).out.starts_with("skills/broken/SKILL.md:"));
-    assert_eq!(ws.claw(&["skills", "check", "weather", "closed"]).ok(), "2 skills are in order\n");
-    assert_eq!(ws.claw(&["skills", "check", "skill-creator"]).ok(), "1 skills are in order\n");
+    assert_eq!(ws.claw(&["skills", "check", "weather", "closed"]).ok(), "2 skills without problems\n");
+    assert_eq!(ws.claw(&["skills", "check", "skill-creator"]).ok(), "1 skills without problems\n");
     assert!(ws.claw(&["skills", "show", "wether"]).fails(65).contains("did you mean `weather`?"));
     ws.write("skills/weather/SKILL.md", "---\nname: other\ndescription: d\nrequire: x\n---\n{{memory_path}}\n");
     let ran = ws.claw(&["skills", "check", "weather", "--json"]);
     let lines: Vec<Value> = ran.ok().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let at: Vec<u64> = lines.iter().map(|line| line["line"].as_u64().unwrap()).collect();
-    assert_eq!((at, lines.iter().all(|line| line["is"] == "warning")), (vec![4, 2, 6], true), "{lines:#?}");
+    assert_eq!((at, lines.iter().all(|line| line["severity"] == "warning")), (vec![4, 2, 6], true), "{lines:#?}");
 }
 
 #[test]
