@@ -1,7 +1,7 @@
-//! How long a person waits for `claw chat`: for its prompt, and for each word of an answer.
+//! Waiting times of `claw chat`: for its prompt, and for each word of an answer.
 //!
-//! `cargo bench --bench chat [-- --quick]` prints one table. Every figure is the median of runs that take turns
-//! with the floor's; the last one is what 99 of 100 words are not later than.
+//! `cargo bench --bench chat [-- --quick]` prints one table. Every figure is the median of runs that alternate
+//! with the floor's; the last one is the 99th percentile.
 
 mod gauge;
 #[path = "../tests/common/terminal.rs"]
@@ -72,8 +72,8 @@ fn started(dir: &Path, runs: usize) -> Result<Row> {
     Ok(Row::millis("chat: start to prompt, beside --version", median(ours), median(floor)).under(10.0))
 }
 
-/// From the moment in which a server has sent a word to that in which it is on the terminal, beside a word that
-/// goes through a socket of the kernel's alone.
+/// From the sending of a word by a server to its display on the terminal, beside a word through a bare socket
+/// of the kernel.
 fn streamed(dir: &Path, runs: usize) -> Result<Vec<Row>> {
     let server = TcpListener::bind("127.0.0.1:0")?;
     let base = format!("http://{}/v1", server.local_addr()?);
@@ -131,7 +131,7 @@ fn asked(mut stream: TcpStream) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Milliseconds for a word to another thread and back through a socket, per way.
+/// Milliseconds for a word to another thread and back through a socket, one way.
 fn through_a_socket() -> Result<f64> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let mut near = TcpStream::connect(listener.local_addr()?)?;

@@ -1,9 +1,9 @@
-//! What `claw` costs, beside the floor: what the least program that does such a thing costs on the
-//! same machine in the same run.
+//! Costs of `claw` beside the floor: the cost of a minimal program for the same work, on the same machine in the
+//! same run.
 //!
-//! `cargo bench --bench cost [-- --quick] [-- --minute]` prints one table. Every figure is the median
-//! of runs that take turns with the floor's. `--quick` makes few of them, `--minute` watches the idle
-//! supervisor for a whole minute. A floor is compiled at the start with `rustc -O`, from `floor/`.
+//! `cargo bench --bench cost [-- --quick] [-- --minute]` prints one table. Every figure is the median of runs that
+//! alternate with the floor's. `--quick` makes few of them, `--minute` watches the idle supervisor for a whole
+//! minute. A floor is compiled at the start with `rustc -O`, from `floor/`.
 
 mod gauge;
 
@@ -57,10 +57,10 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// A folder on the disk of the build, with the floors in it. It is removed at the end.
+/// A folder on the disk of the build, with the floors in it; removed at the end.
 struct Bench {
     dir: PathBuf,
-    /// A folder that is not on a disk, where there is such a place.
+    /// A folder in memory, if there is such a file system.
     memory: PathBuf,
     is_quick: bool,
     aichat: Option<PathBuf>,
@@ -98,7 +98,7 @@ impl Bench {
         if self.is_quick { most.div_ceil(10).max(1) } else { most }
     }
 
-    /// A program with an environment of its own, in which nothing is found.
+    /// A program with an empty environment of its own.
     fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
         command.env_clear().env("HOME", &self.dir).env("PATH", &self.dir).env("USER", "ann");
@@ -117,8 +117,8 @@ impl Bench {
         command
     }
 
-    /// A fresh workspace with these lines in its settings, instead of the offline model where they
-    /// name one.
+    /// A fresh workspace with these lines in its settings; they replace the offline model if they name
+    /// one.
     fn workspace(&self, name: impl AsRef<Path>, lines: &str) -> Result<PathBuf> {
         let root = self.dir.join(name);
         let _ = fs::remove_dir_all(&root);
@@ -130,7 +130,7 @@ impl Bench {
         Ok(root)
     }
 
-    /// `route` with nothing to do, beside a program that is nothing.
+    /// `route` without work, beside an empty program.
     fn start(&self) -> Result<Row> {
         let root = self.workspace("start", "")?;
         let (mut ours, mut floor) = (Vec::new(), Vec::new());
@@ -142,7 +142,7 @@ impl Bench {
         Ok(row.ratio_at_most(1.5))
     }
 
-    /// `supervise` with nothing to do, beside a program that sleeps.
+    /// `supervise` without work, beside a sleeping program.
     fn idle(&self, stretch: Duration) -> Result<Vec<Row>> {
         let root = self.workspace("idle", "")?;
         let mut ours = child::Running(self.claw(&root, &["supervise"]).stderr(Stdio::piped()).spawn()?);
@@ -153,7 +153,7 @@ impl Bench {
         if !line.contains("supervising") {
             return Err(format!("supervise says: {line}").into());
         }
-        // What it does at the start is not what it does when it is idle.
+        // The start is not part of the idle time.
         std::thread::sleep(Duration::from_secs(1));
         let (our_start, floor_start) = (ours.cpu()?, floor.cpu()?);
         std::thread::sleep(stretch);
@@ -170,8 +170,8 @@ impl Bench {
         ])
     }
 
-    /// `ask` of a model over HTTP, beside a bare exchange and beside aichat. What making a file costs is
-    /// the file system's, and differs widely: the same is done with the workspace in memory.
+    /// `ask` of a model over HTTP, beside a bare exchange and beside aichat. The cost of creating a file depends
+    /// on the file system, so the same runs with the workspace in memory.
     fn ask(&self) -> Result<Vec<Row>> {
         let host = server::start()?;
         let model = format!("provider: openai, model: m, api_base: \"http://{host}/v1\"");
@@ -274,7 +274,7 @@ fn files(dir: &Path) -> Result<u32> {
     Ok(count)
 }
 
-/// Another program that asks models, where there is one.
+/// Another program that asks models, if installed.
 fn aichat() -> Option<PathBuf> {
     let named = std::env::var_os("AICHAT").map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -1,7 +1,7 @@
-//! What the system prompt costs where there are many skills, beside reading their files.
+//! The cost of the system prompt with many skills, beside reading their files.
 //!
-//! `cargo bench --bench prompt [-- --quick]` prints one table. Every figure is the median of runs that take
-//! turns with the floor's.
+//! `cargo bench --bench prompt [-- --quick]` prints one table. Every figure is the median of runs that alternate
+//! with the floor's.
 
 mod gauge;
 
@@ -38,11 +38,11 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// How many skills a workspace has that has many.
+/// The number of skills in the workspace.
 const SKILLS: usize = 200;
 
-/// A prompt that lists many skills, by a process that begins and by one that has made it before, beside
-/// reading their files.
+/// A prompt that lists many skills, in a new process and in one that has built it before, beside reading their
+/// files.
 fn prompted(dir: &Path, runs: usize) -> Result<[Row; 2]> {
     let head = "---\nname: pickle\ndescription: answers\nallow_skills: true\n---\nYou are Pickle.\n";
     fs::create_dir_all(dir.join("agents/pickle"))?;

@@ -1,9 +1,9 @@
-//! What `claw` does with much to do, beside the floor: the least that the disk and the kernel need for
-//! the same, measured in the same run.
+//! `claw` under load, beside the floor: the minimum that disk and kernel need for the same work, measured in the
+//! same run.
 //!
-//! `cargo bench --bench scale [-- --quick] [-- PART…]` prints one table; `--quick` has a tenth of
-//! everything, and its targets stay those of the whole. The parts are `wake`, `through`, `pending`,
-//! `growth` and `lanes`.
+//! `cargo bench --bench scale [-- --quick] [-- PART…]` prints one table; `--quick` runs a tenth of everything, with
+//! the targets of the whole. The parts are `wake`, `through`, `pending`, `growth`
+//! and `lanes`.
 
 mod gauge;
 
@@ -34,12 +34,12 @@ use std::time::{Duration, Instant};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// What an event makes durable between `inbox/new` and its end: the session's log, the answer in the
-/// outbox, the message aside, and two lines of its receipt.
+/// The durable writes of an event between `inbox/new` and its end: the session's log, the answer in the outbox,
+/// the temporary message, and two lines of its receipt.
 const PAIRS: u32 = 5;
 /// The sessions that a throughput is spread over.
 const SESSIONS: u32 = 200;
-/// How long anything may take before it counts as stuck.
+/// Time limit; anything longer counts as stuck.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// One part of the table.
@@ -93,7 +93,7 @@ impl Bench {
         if self.is_quick { most.div_ceil(10) } else { most }
     }
 
-    /// A program with an environment of its own, that prints for nobody.
+    /// A program with an environment of its own, without output.
     fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
         command.env_clear().env("HOME", &self.dir).env("PATH", &self.dir).env("USER", "ann").current_dir(&self.dir);
@@ -109,7 +109,7 @@ impl Bench {
 
     /// A fresh workspace with the offline model.
     fn workspace(&self, sync: &str) -> Result<Workspace> {
-        // Each has a folder of its own to the end: ext4 is slow to make files after many were removed.
+        // Each has a folder of its own to the end: ext4 creates files slowly after many removals.
         let root = (0..1_000_000).map(|n| self.dir.join(format!("workspace-{n}"))).find(|root| !root.exists());
         let root = root.ok_or("no name is left")?;
         child::run(self.command(env!("CARGO_BIN_EXE_claw")).arg("init").arg(&root))?;
@@ -117,8 +117,8 @@ impl Bench {
         writeln!(file, "sync: {sync}")?;
         let told = |fault: claw::core::fault::Fault| fault.message;
         let workspace = Workspace::find(World::real().map_err(told)?, Some(&root)).map_err(told)?;
-        workspace.lay_out().map_err(told)?;
-        // Nobody else's writes are to be waited for.
+        workspace.make_layout().map_err(told)?;
+        // Pending writes of other programs must not count.
         rustix::fs::sync();
         Ok(workspace)
     }
@@ -135,8 +135,8 @@ impl Bench {
         Ok(running)
     }
 
-    /// Events that lie in `inbox/new` when `supervise` begins, until the last is delivered; beside as
-    /// many pairs of a file and its name as they make durable.
+    /// Events in `inbox/new` when `supervise` starts, until the last one is delivered; beside as many pairs of a
+    /// file and its name as they make durable.
     fn through(&self, sync: &str, most: u32) -> Result<Row> {
         let events = self.count(most);
         let (mut ours, mut floor) = (Vec::new(), Vec::new());
@@ -184,8 +184,8 @@ impl Bench {
         Ok(start.elapsed().as_secs_f64())
     }
 
-    /// What one look and one session cost with 100,000 events of 10,000 lanes in `inbox/ready`, beside
-    /// one bare listing of that folder.
+    /// The cost of one listing and one session with 100,000 events of 10,000 lanes in `inbox/ready`, beside one
+    /// bare listing of that folder.
     fn pending(&self) -> Result<Vec<Row>> {
         let (events, lanes) = (self.count(100_000), self.count(10_000));
         let workspace = self.workspace("none")?;
@@ -262,7 +262,7 @@ impl Bench {
         let mut order = Vec::new();
         for file in journal::files(&workspace) {
             let text = fs::read_to_string(file)?;
-            let claims = text.lines().filter_map(journal::parse).filter(|line| line.what == "claim");
+            let claims = text.lines().filter_map(journal::parse).filter(|line| line.kind == "claim");
             order.extend(claims.map(|line| line.lane));
         }
         for (round, claims) in order.chunks(usize::try_from(lanes)?).enumerate() {
@@ -307,7 +307,7 @@ impl Bench {
             drain(&eye);
         }
         drop(running);
-        // What makes a drop durable: its new name, the event, the event's name.
+        // The durable writes of a drop: its new name, the event, the event's name.
         let floor = self.bare_wake(drops, if sync == "full" { 3 } else { 0 })?;
         let row = |name: &str, part: f64, limit: f64| {
             let name = format!("sync: {sync}: drop to turn, {name}");
@@ -356,14 +356,14 @@ impl Bench {
     }
 }
 
-/// Watches what is renamed into `dir`.
+/// Watches renames into `dir`.
 fn eye(dir: &Path) -> Result<OwnedFd> {
     let eye = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
     inotify::add_watch(&eye, dir, WatchFlags::MOVED_TO)?;
     Ok(eye)
 }
 
-/// Sleeps until something was.
+/// Sleeps until the next one.
 fn see(eye: &OwnedFd) -> Result<()> {
     let timeout = Timespec { tv_sec: i64::try_from(PATIENCE.as_secs())?, tv_nsec: 0 };
     if poll(&mut [PollFd::new(eye, PollFlags::IN)], Some(&timeout))? == 0 {
@@ -378,7 +378,7 @@ fn drain(eye: &OwnedFd) {
     while rustix::io::read(eye, &mut bytes).is_ok_and(|n| n > 0) {}
 }
 
-/// Looks until it is so.
+/// Repeats until the condition holds.
 fn until(mut is_so: impl FnMut() -> Result<bool>, what: &str) -> Result<()> {
     let start = Instant::now();
     while !is_so()? {
@@ -390,7 +390,7 @@ fn until(mut is_so: impl FnMut() -> Result<bool>, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// The `number`th event, said at a place of its own. Ids are in the order of the numbers.
+/// The `number`th event, with a place of its own. Ids are in the order of the numbers.
 fn event(workspace: &Workspace, number: u32, place: u32) -> Result<Event> {
     let told = |fault: claw::core::fault::Fault| fault.message;
     let at =
@@ -426,7 +426,7 @@ fn files(dir: &Path, ending: &str) -> Result<u32> {
     Ok(count)
 }
 
-/// The value that this part of all values does not exceed.
+/// This percentile of all values.
 fn quantile(values: &[f64], part: f64) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);

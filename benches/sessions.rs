@@ -1,7 +1,7 @@
-//! What it costs to list many sessions, beside reading a file of each.
+//! The cost of listing many sessions, beside reading a file of each.
 //!
-//! `cargo bench --bench sessions [-- --quick]` prints one table. Every figure is the median of runs that take
-//! turns with the floor's.
+//! `cargo bench --bench sessions [-- --quick]` prints one table. Every figure is the median of runs that alternate
+//! with the floor's.
 
 mod gauge;
 
@@ -34,9 +34,9 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// `claw sessions`, from its start to its end: when the logs must be read, because nothing is known of them; when
-/// all is known; when a turn has been added to one. The floor is one small file of each session, read: what a list
-/// costs that is kept beside each log.
+/// `claw sessions`, from start to end: with an empty index, so that all logs must be read; with a complete index; after
+/// a turn in one session. The floor reads one small file per session: the cost of a list kept beside each
+/// log.
 fn listed(dir: &Path, runs: usize) -> Result<[Row; 3]> {
     fs::write(dir.join("claw.yaml"), "model: offline\nsync: none\n")?;
     let logs = (0..SESSIONS).map(|n| made(dir, n)).collect::<Result<Vec<PathBuf>>>()?;
@@ -65,7 +65,7 @@ fn made(dir: &Path, n: usize) -> Result<PathBuf> {
     let folder = dir.join(format!("sessions/pickle.ask-20261121T080500.{n:06}Z-k{n:05}"));
     fs::create_dir_all(&folder)?;
     fs::write(folder.join("log.jsonl"), line(n))?;
-    // What the floor reads.
+    // The file that the floor reads.
     fs::write(folder.join("head.json"), [b'x'; 300])?;
     Ok(folder.join("log.jsonl"))
 }

@@ -1,8 +1,8 @@
-//! What a turn costs beside its floors: finding out who answers, reading back what was said, and the steps
-//! between model and tool.
+//! The cost of a turn beside its floors: routing, reading back the log, and the steps between model and
+//! tool.
 //!
-//! `cargo bench --bench turn [-- --quick]` prints one table. Every figure is the median of runs that take
-//! turns with the floor's.
+//! `cargo bench --bench turn [-- --quick]` prints one table. Every figure is the median of runs that alternate
+//! with the floor's.
 
 mod gauge;
 
@@ -96,7 +96,7 @@ fn conversation(messages: i64) -> Result<String> {
     Ok(text)
 }
 
-/// What the next turn of a long session begins with, beside reading the file.
+/// The start of the next turn of a long session, beside reading the file.
 fn replayed(workspace: &Workspace, messages: i64, runs: usize) -> Result<Row> {
     let path = workspace.path("sessions").join(SESSION).join("log.jsonl");
     let text = conversation(messages)?;
@@ -122,11 +122,11 @@ fn replayed(workspace: &Workspace, messages: i64, runs: usize) -> Result<Row> {
     Ok(Row::millis(&name, median(ours), median(floor)).at_most(50.0))
 }
 
-/// How many calls a turn makes here.
+/// The number of calls in a turn.
 const CALLS: u32 = 20;
 
-/// What a step and a call add to a turn, beside the bare exchange and the bare program. The model is a server
-/// that answers at once.
+/// The cost that a step and a call add to a turn, beside the bare exchange and the bare program. The model is a
+/// server that answers at once.
 fn called(dir: &Path, runs: usize) -> Result<Vec<Row>> {
     let host = server::start()?;
     let model =
@@ -188,7 +188,7 @@ fn bindings(count: usize) -> Vec<Binding> {
     (0..count).map(binding).collect()
 }
 
-/// What one event costs to be decided about, beside looking its address up in a bare map and a bare set.
+/// The cost of routing one event, beside looking its address up in a bare map and a bare set.
 fn routed(runs: usize) -> Result<Row> {
     let given = bindings(1_000);
     let table = Table::new(given.iter().cloned().enumerate().map(|(n, one)| (n, None, one)))?;

@@ -7,7 +7,7 @@
         clippy::unwrap_used,
         clippy::expect_used,
         clippy::panic,
-        clippy::pending,
+        clippy::todo,
         clippy::dbg_macro,
         clippy::allow_attributes
     )

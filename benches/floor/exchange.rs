@@ -1,4 +1,4 @@
-//! The least that a program can be that asks a chat-completions server: `exchange HOST:PORT`.
+//! A minimal client of a chat-completions server: `exchange HOST:PORT`.
 
 use std::io::{Read, Result, Write};
 use std::net::TcpStream;

@@ -1,3 +1,3 @@
-//! The least that a program can be.
+//! A minimal program.
 
 fn main() {}

@@ -1,4 +1,4 @@
-//! The least that a program that waits can be.
+//! A minimal program that waits.
 
 fn main() {
     loop {

@@ -1,4 +1,4 @@
-//! Programs, and what they have used.
+//! Programs, and their resource usage.
 
 use crate::Result;
 use rustix::process::{Pid, Signal, kill_process};
@@ -7,17 +7,17 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Instant;
 
-/// What a program has used from its start to its exit.
+/// Usage of a program from its start to its exit.
 pub struct Used {
     /// Seconds.
     pub wall: f64,
-    /// Seconds of all its threads, in the kernel too.
+    /// CPU seconds of all its threads, including the kernel.
     pub cpu: f64,
     /// Resident memory at its peak, in MiB.
     pub peak: f64,
 }
 
-/// Runs a program, which must go well.
+/// Runs a program, which must succeed.
 pub fn run(command: &mut Command) -> Result<Used> {
     let start = Instant::now();
     let child = command.spawn()?;
@@ -27,7 +27,7 @@ pub fn run(command: &mut Command) -> Result<Used> {
     #[expect(unsafe_code, reason = "std has no way to make a rusage")]
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     // SAFETY: both pointers are to locals that outlive the call and are of the types that it writes;
-    // nobody else waits for this child, since dropping a `Child` does not.
+    // no other code waits for this child, since dropping a `Child` does not.
     #[expect(unsafe_code, reason = "neither std nor rustix tells what one child has used")]
     let waited = unsafe { libc::wait4(id, &raw mut status, 0, &raw mut usage) };
     let wall = start.elapsed().as_secs_f64();
@@ -41,15 +41,15 @@ pub fn run(command: &mut Command) -> Result<Used> {
     Ok(Used { wall, cpu: seconds(usage.ru_utime)? + seconds(usage.ru_stime)?, peak })
 }
 
-/// Runs a program, which must print `answer` and nothing else; `file` is where it prints.
+/// Runs a program, which must print exactly `answer`; `file` receives its output.
 pub fn answered(command: &mut Command, file: &Path, answer: &str) -> Result<Used> {
     let used = run(command.stdout(File::create(file)?))?;
     let said = fs::read_to_string(file)?;
     if said.trim() == answer { Ok(used) } else { Err(format!("{command:?} says {said:?}").into()) }
 }
 
-/// The resident memory of this program at its peak, in MiB. The kernel counts it for a child too: until
-/// the child becomes another program, it is this one.
+/// Peak resident memory of this program, in MiB. The kernel counts it for a child too: until the child executes
+/// another program, it is this one.
 pub fn own_peak() -> Result<f64> {
     memory("self", "VmHWM")
 }

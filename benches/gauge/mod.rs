@@ -1,4 +1,4 @@
-//! What is measured with.
+//! Measuring: children, a model server, the table.
 
 #![allow(dead_code, reason = "what one benchmark does not use, another does")]
 

@@ -1,12 +1,12 @@
-//! A chat-completions server that says the same to everybody, and calls tools for whoever asks it to: `calls
-//! 10 bash {"command": ":"}` makes ten calls in one answer, `steps 10 …` one call in each of ten answers.
+//! A chat-completions server with a constant answer, and tool calls on request: `calls 10 bash {"command": ":"}`
+//! makes ten calls in one answer, `steps 10 …` one call in each of ten answers.
 
 use crate::Result;
 use serde_json::{Value, json};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 
-/// What it says.
+/// The answer.
 pub const ANSWER: &str = "hi to you";
 
 /// Starts it in a thread of its own, and returns its `host:port`.
@@ -15,7 +15,7 @@ pub fn start() -> Result<String> {
     let host = listener.local_addr()?.to_string();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            // Who hangs up early has its own trouble to report.
+            // A client that hangs up early reports its own error.
             let _ = answer(&stream);
         }
     });
@@ -56,7 +56,7 @@ fn answer(mut stream: &TcpStream) -> io::Result<()> {
     write!(stream, "data: [DONE]\n\n")
 }
 
-/// What is to be called next.
+/// The next calls.
 fn calls(request: &Value) -> Vec<Value> {
     let messages = request["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
     let done = messages.iter().rev().take_while(|m| m["role"] != "user").filter(|m| m["role"] == "tool").count();
@@ -69,7 +69,7 @@ fn calls(request: &Value) -> Vec<Value> {
         _ => 0,
     };
     let (name, arguments) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    // A number makes every call another one: the same call again and again ends a turn.
+    // A number makes every call different: repeating the same call ends a turn.
     let arguments = |n: usize| arguments.replace("%n", &(done + n).to_string());
     let call = |n| json!({"index": n, "id": "c", "function": {"name": name, "arguments": arguments(n)}});
     (0..wanted).map(call).collect()

@@ -1,4 +1,4 @@
-//! The table: a figure, its floor, what the one is to the other, and what it ought to be.
+//! The table: a figure, its floor, their ratio, and the target.
 
 /// The value in the middle.
 pub fn median(mut values: Vec<f64>) -> f64 {
@@ -12,7 +12,7 @@ pub struct Row {
     ours: f64,
     floor: f64,
     unit: Unit,
-    /// In words, and whether it is met.
+    /// The target in words, and whether it is met.
     target: Option<(String, bool)>,
 }
 

@@ -1,10 +1,10 @@
-//! The target `drop`: a foreign file in a box.
+//! The target `drop`: a foreign file in a mailbox.
 
 use super::place::at_place;
 use claw::core::event::Draft;
 use claw::core::event::id::Id;
 use claw::stage::{outcome, route};
-use claw::store::queue::{drops, spool};
+use claw::store::queue::{drops, listing, spool};
 use claw::store::workspace::Workspace;
 use claw::store::workspace::mailbox::{Mailbox, State};
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// A dropped file, `box/name/content`: left alone, or an event, or in `failed/` with its bytes and a reason.
+/// A dropped file, `mailbox/name/content`: left alone, or an event, or in `failed/` with its bytes and a reason.
 pub fn drop(data: &[u8]) {
     let mut parts = data.splitn(3, |b| *b == b'/');
     let mailbox = if parts.next() == Some(b"outbox") { Mailbox::Outbox } else { Mailbox::Inbox };
@@ -50,7 +50,7 @@ fn take(workspace: &Workspace, mailbox: Mailbox) {
     .expect("a drop is never the machine's trouble");
 }
 
-/// Whether what was dropped is an event, or failed with its reason, and there is nothing else.
+/// The drop must be an event, or in failed/ with its reason, and no other file may exist.
 fn ended(workspace: &Workspace, mailbox: Mailbox, path: &Path, content: &[u8], left: &BTreeMap<PathBuf, Vec<u8>>) {
     let name = path.file_name().unwrap().to_string_lossy();
     let mut known = 0;
@@ -60,7 +60,7 @@ fn ended(workspace: &Workspace, mailbox: Mailbox, path: &Path, content: &[u8], l
     };
     let (mut events, mut refused) = (Vec::new(), 0);
     for state in [State::New, State::Ready, State::Failed] {
-        for entry in spool::list(workspace, mailbox, state).unwrap() {
+        for entry in listing::list(workspace, mailbox, state).unwrap() {
             let file = mailbox.dir(workspace, state).join(entry.to_string());
             one(file.clone());
             if state == State::Failed {
@@ -78,8 +78,8 @@ fn ended(workspace: &Workspace, mailbox: Mailbox, path: &Path, content: &[u8], l
         assert!(!one(mailbox.reason(workspace, &id)).is_empty(), "failed without a reason");
     }
     if mailbox == Mailbox::Inbox {
-        // Word of a failure goes to whoever sent it.
-        for entry in spool::list(workspace, Mailbox::Outbox, State::Ready).unwrap() {
+        // The notice of a failure goes to the sender.
+        for entry in listing::list(workspace, Mailbox::Outbox, State::Ready).unwrap() {
             let file = Mailbox::Outbox.dir(workspace, State::Ready).join(entry.to_string());
             assert!(spool::read_event(&file, &entry.id).unwrap().error.is_some());
             one(file);
@@ -91,7 +91,7 @@ fn ended(workspace: &Workspace, mailbox: Mailbox, path: &Path, content: &[u8], l
             assert_eq!(events.len(), 1, "one drop, {} events", events.len());
             assert_eq!((&events[0].content, &events[0].hops), (&draft.content.unwrap(), &0));
         }
-        // A good file that this box does not take, or an event that was refused later.
+        // A valid file that this mailbox does not take, or an event that was refused later.
         Ok(_) => assert!(mailbox == Mailbox::Outbox || refused == 1, "a good drop became no event"),
         Err(_) => assert!(events.is_empty(), "a bad drop became an event"),
     }

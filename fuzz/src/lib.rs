@@ -1,6 +1,6 @@
-//! What is fuzzed: one function for each format that comes from outside. It takes any bytes and panics
-//! where the program breaks a promise. `fuzz_targets/` and `tests/fuzz.rs` feed it; an `Err` of the
-//! program is an answer, a panic of it is a finding.
+//! The fuzz targets: one function for each format from outside. It takes any bytes and panics if the program
+//! breaks a promise. `fuzz_targets/` and `tests/proof/fuzz.rs` feed it; an `Err` of the program is an answer, a
+//! panic of it is a finding.
 
 mod dropped;
 mod place;
@@ -52,7 +52,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("place", place),
 ];
 
-/// An event file, as it lies in a box or is dropped as `.json`.
+/// An event file, as in a mailbox or dropped as `.json`.
 pub fn event(data: &[u8]) {
     if let Ok(event) = Event::from_json(data) {
         reads_back(&event);
@@ -83,7 +83,7 @@ pub fn front_matter(data: &[u8]) {
     }
 }
 
-/// A session's log: whole lines are read, a torn one is cut, and what is appended afterwards is read too.
+/// A session's log: complete lines are read, a torn one is cut, and lines appended afterwards are read too.
 pub fn session_log(data: &[u8]) {
     const NAME: &str = "pickle.x";
     let end = data.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
@@ -119,7 +119,7 @@ pub fn session_log(data: &[u8]) {
     }
 }
 
-/// `claw.yaml`, and what it says about models, agents and destinations.
+/// `claw.yaml`, with its models, agents and destinations.
 pub fn config(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     match config::parse(text) {
@@ -128,7 +128,7 @@ pub fn config(data: &[u8]) {
                 is_placed(warning, text);
             }
             assert!(config.max_concurrency > 0 && session_name::check_agent(&config.default_agent).is_ok());
-            // Warnings would be said on stderr, every time.
+            // Warnings would be printed on stderr, every time.
             if warnings.is_empty() {
                 settings(text, &config);
             }
@@ -146,13 +146,13 @@ fn settings(text: &str, config: &Config) {
     if let Ok(chosen) = config.resolve_model(&agent, None) {
         assert_eq!(chosen.name, config.model);
     }
-    // A network file system is looked for, and the answer asked of the settings, when it is opened.
+    // Opening checks for a network file system, and asks the settings about it.
     at_place(|place| {
         fs::write(place.path("claw.yaml"), text).unwrap();
         let workspace = place.workspace();
         let _ = problems::of(&workspace);
         let _ = skills::problems(&workspace);
-        workspace.home().unwrap();
+        workspace.default_destination().unwrap();
         if let Some(address) = &config.deliver_to {
             let _ = channel::check(&workspace, address);
         }
@@ -160,7 +160,7 @@ fn settings(text: &str, config: &Config) {
     });
 }
 
-/// Everything that is read out of a name or into one: files in boxes, ids, addresses, sessions, instants.
+/// Names read from or written into file names: files in mailboxes, ids, addresses, sessions, instants.
 pub fn names(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Some(entry) = Entry::parse(text) {
@@ -197,7 +197,7 @@ pub fn names(data: &[u8]) {
     }
 }
 
-/// Whether `name` is one file's name, and no hidden one.
+/// Whether `name` is the name of one file, and not hidden.
 fn is_safe(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('.') && name.bytes().all(is_name_byte)
 }
@@ -214,7 +214,7 @@ fn reads_back(event: &Event) {
     assert!(read.is_ok(), "its line in a log cannot be read: {read:?}\n{line}");
 }
 
-/// The fields of a newer program, or of a person, go on with the event.
+/// Unknown fields stay with the event.
 fn keeps_what_it_does_not_know(data: &[u8], event: &Event) {
     const KNOWN: &[&str] = &[
         "v",
@@ -261,17 +261,17 @@ fn drafts(draft: Draft) {
     routes_safely(&event);
 }
 
-/// A problem is somewhere in its file, or nowhere.
+/// A problem has a place in its file, or none.
 fn is_placed(problem: &Problem, text: &str) {
     if let Some((line, column)) = problem.at {
-        // More ends a line in YAML than in a text file.
+        // YAML knows more line ends than a text file.
         let lines = text.matches(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']).count() + 1;
         assert!((1..=lines + 1).contains(&line) && column > 0, "{problem}");
     }
 }
 
-/// Whether two texts are the same JSON. A number with a fraction may differ in its last digit: the reader is
-/// the fast one, which is not exact.
+/// Whether two texts are the same JSON. A number with a fraction may differ in its last digit: the parser is the
+/// fast one, which is not exact.
 fn same_json(one: &str, other: &str) -> bool {
     let value = |text: &str| serde_json::from_str(text).unwrap();
     one == other || same(&value(one), &value(other))

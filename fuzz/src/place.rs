@@ -14,7 +14,7 @@ use walkdir::WalkDir;
 pub const SETTINGS: &str = "sync: none\n";
 const AGENT: &str = "---\nname: Pickle\n---\nYou are Pickle.\n";
 
-/// A workspace that is used again and again by one thread, and emptied in between.
+/// A workspace that one thread uses repeatedly, and empties in between.
 pub struct Place {
     dir: TempDir,
 }
@@ -25,7 +25,7 @@ impl Place {
         fs::create_dir_all(place.path("agents/pickle")).unwrap();
         fs::write(place.path("claw.yaml"), SETTINGS).unwrap();
         fs::write(place.path("agents/pickle/AGENT.md"), AGENT).unwrap();
-        place.workspace().lay_out().unwrap();
+        place.workspace().make_layout().unwrap();
         place
     }
 
@@ -39,7 +39,7 @@ impl Place {
         Workspace::open(World::real().unwrap(), self.dir.path().join("ws"), true).unwrap()
     }
 
-    /// Every file in both boxes with its bytes. Nothing may lie beside the workspace or deeper than it should.
+    /// Every file in both mailboxes with its bytes. No file may exist beside the workspace or deeper than expected.
     pub fn boxes(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let beside: Vec<_> = fs::read_dir(self.dir.path()).unwrap().flatten().map(|e| e.file_name()).collect();
         assert_eq!(beside, ["ws"], "something was written outside");
@@ -62,7 +62,7 @@ impl Place {
     }
 }
 
-/// Does something in this thread's workspace, and empties it.
+/// Runs a function in this thread's workspace, and empties it.
 pub fn at_place(work: impl FnOnce(&Place)) {
     thread_local!(static PLACE: OnceCell<Place> = const { OnceCell::new() });
     PLACE.with(|place| {

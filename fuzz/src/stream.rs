@@ -1,4 +1,4 @@
-//! What a server of a model streams: in whatever pieces it comes, it means the same, or is broken.
+//! The stream of a model server: split into any pieces, it has the same meaning, or is broken.
 
 use claw::provider::dissect;
 

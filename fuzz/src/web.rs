@@ -1,4 +1,4 @@
-//! What strangers write on the web: pages, their encodings, and the URLs that they lead to.
+//! Text from the web: pages, their encodings, and the URLs in them.
 
 use claw::core::web::charset;
 use claw::core::web::page::{self, PageKind};
@@ -13,19 +13,19 @@ pub fn page(data: &[u8]) {
     let label = page::label(&first);
     let whole = charset::text(body, label);
     if let Ok(text) = std::str::from_utf8(body) {
-        // A claim may take UTF-8 for something else, but not for nothing.
+        // A claimed encoding may misread UTF-8, but not lose it.
         assert_eq!(text.is_empty(), whole.is_empty() && !text.starts_with('\u{feff}'), "text is lost");
     }
     for is_whole in [false, true] {
         let text = page::text(PageKind::Html, body, label, "https://example.org/a/b", is_whole).unwrap();
         let odd = text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t'));
         assert_eq!(odd, None, "a character that no text has");
-        // Without brackets and entities in the page, those of Markdown are the converter's.
+        // Without brackets and entities in the page, those of Markdown come from the converter.
         assert!(whole.contains(['&', '(']) || !text.contains("](javascript:"), "{text}");
     }
 }
 
-/// A URL that an agent asks for, and one that it is redirected to.
+/// A URL that an agent requests, and one from a redirect.
 pub fn place(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let (first, second) = text.split_once('\n').unwrap_or((&text, ""));
@@ -40,7 +40,7 @@ pub fn place(data: &[u8]) {
 fn is_guarded(place: &Target) {
     assert_eq!(Target::parse(place.url.as_str()).as_ref(), Ok(place), "what is asked for is not what was judged");
     assert!(matches!(place.url.scheme(), "http" | "https") && place.url.username().is_empty(), "{place:?}");
-    // What the machine would take for an address is one for the judge too.
+    // Text that the machine would take for an address must be one for the policy too.
     if let Ok(ip) = place.host.parse::<IpAddr>() {
         assert_eq!(place.ip, Some(ip), "{place:?}");
     }

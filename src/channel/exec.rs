@@ -48,14 +48,14 @@ pub(super) fn send(delivery: &mut Delivery) -> Result<()> {
         locks: delivery.lane.share()?,
         stop: None,
     })?
-    .whole()?;
+    .completed()?;
     if ended.code == 0 {
         let printed = String::from_utf8_lossy(&ended.stdout);
         let printed = printed.trim();
         return delivery.receipt.push(&if printed.is_empty() { "sent".to_owned() } else { format!("sent {printed}") });
     }
     delivery.receipt.push(NOT_SENT)?;
-    let said = format!("{}: exit {}: {}", event.reply_to, ended.code, ended.complaint());
+    let said = format!("{}: exit {}: {}", event.reply_to, ended.code, ended.last_error_line());
     Err(Fault::new(if ended.code == 75 { Kind::Later } else { Kind::Failed }, said))
 }
 

@@ -21,7 +21,7 @@ pub(super) fn send(delivery: &mut Delivery) -> Result<()> {
         durable::write_new(&aside, text.as_bytes(), sync)?;
         durable::sync_dir(&workspace.path("outbox/tmp"), sync)?;
         // The place is durable before anything says that the file may be there.
-        workspace.make_place(target.parent().unwrap_or(&target), 2)?;
+        workspace.make_dir(target.parent().unwrap_or(&target), 2)?;
         delivery.receipt.push(READY)?;
     }
     match durable::rename(&aside, &target)? {

@@ -56,7 +56,7 @@ fn decide(workspace: &Workspace, ids: &[String], verdict: Verdict) -> Result<u8>
         approvals::decide(workspace, &id, verdict)?;
         out::line(id.as_str())
     })?;
-    for (_, fault) in approvals::take_up(workspace)? {
+    for (_, fault) in approvals::publish_decisions(workspace)? {
         workspace.world.say(&fault.to_string());
     }
     Ok(code)

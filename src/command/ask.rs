@@ -15,7 +15,7 @@ use crate::core::routing;
 use crate::core::session::record::Record;
 use crate::core::slash::{self, SlashCommand};
 use crate::store::agent::definitions;
-use crate::store::session::log;
+use crate::store::session::{last, log};
 use crate::store::workspace::Workspace;
 use crate::store::workspace::clock;
 use serde_json::{Value, json};
@@ -142,7 +142,7 @@ fn alone(workspace: &Workspace, command: &SlashCommand) -> Result<()> {
 /// A command is about the last session where none is named: a new one has nothing that could be asked about.
 fn about_last(args: &Args, workspace: &Workspace) -> Args {
     let is_free = args.session.is_none();
-    let last = log::last(workspace).filter(|last| {
+    let last = last::name(workspace).filter(|last| {
         let agent = session_name::agent(last);
         args.agent.as_deref().is_none_or(|named| named == agent) && definitions::has_agent(workspace, agent)
     });
@@ -171,7 +171,7 @@ fn session_name(args: &Args, workspace: &Workspace, agent: &str, id: &Id) -> Res
         return session_name::named(name, Some(agent), agent);
     }
     if args.continues {
-        let last = log::last(workspace);
+        let last = last::name(workspace);
         let last = last.ok_or_else(|| Fault::new(Kind::Usage, "there is no session to continue"))?;
         return session_name::named(&last, Some(agent), agent);
     }

@@ -14,7 +14,7 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::core::slash::{self, SlashCommand};
 use crate::store::agent::definitions;
 use crate::store::session::approvals::{self, Verdict};
-use crate::store::session::log;
+use crate::store::session::last;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::clock;
 
@@ -92,7 +92,7 @@ impl<'a> Chat<'a> {
     fn new(args: &'a Args, workspace: &'a Workspace, interrupt: Option<&'a Interrupt>) -> Result<Self> {
         let default = workspace.config()?.default_agent.clone();
         let last = || {
-            let last = log::last(workspace);
+            let last = last::name(workspace);
             last.ok_or_else(|| Fault::new(Kind::Usage, "there is no session to continue"))
         };
         let named = if args.continues { Some(last()?) } else { args.session.clone() };
@@ -163,7 +163,7 @@ impl<'a> Chat<'a> {
     /// The owner's word on a call, and what comes of it where this conversation has asked for it.
     fn decide(&mut self, line: &str, text: &str, verdict: Verdict) -> Result<()> {
         self.ask(line)?;
-        let approval = approvals::already(self.workspace, text, verdict);
+        let approval = approvals::previous_decision(self.workspace, text, verdict);
         let (Some(approval), Some(session)) = (approval, self.session.clone()) else { return Ok(()) };
         let is_ours = approval.session == session && approval.reply_to.channel() == crate::channel::CLI;
         let mut own = self.seat.take();

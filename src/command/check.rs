@@ -59,7 +59,7 @@ pub fn run(_: &Args, here: Here) -> Result<u8> {
     }
     let errors = problems.iter().filter(|p| !p.is_warning).count();
     let warnings = problems.len() - errors;
-    for (what, is_there, needs) in sandbox::abilities() {
+    for (what, is_there, needs) in sandbox::kernel_support() {
         let mark = if is_there { "yes".to_owned() } else { format!("no, that needs {needs}") };
         out::tell(&format!("{what}: {mark}"));
     }
@@ -134,7 +134,7 @@ fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
         }
     }
     problems.extend(bindings(workspace, config, &text));
-    if config.memories.git && (!git::is_there() || !workspace.path(".git").exists()) {
+    if config.memories.git && (!git::is_installed() || !workspace.path(".git").exists()) {
         let message = "memories.git is true, but there is no git program or the workspace is no repository of its own";
         problems.push(Problem::warning(FILE, message).at(problem::locate(&text, "memories.git")));
     }

@@ -6,8 +6,10 @@ use crate::command::terminal::out;
 use crate::core::event::Event;
 use crate::core::fault::{Kind, Result};
 use crate::stage::deliver::Deliver;
+use crate::stage::follow;
 use crate::stage::outcome::{EventOutcome, Outcome, failures, take_in};
-use crate::stage::{follow, tick};
+use crate::stage::task;
+use crate::stage::worker::pool;
 use crate::store::workspace::mailbox::Mailbox;
 use serde_json::json;
 
@@ -39,7 +41,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let mut code = 0;
     let mut closed = Ok(());
     let mut report = |outcome: Outcome| {
-        code = code.max(out::io_fault(&outcome));
+        code = code.max(out::report(&outcome));
         match &outcome.state {
             EventOutcome::Done(receipt) if args.json && receipt.iter().any(|r| !r.is_empty()) => {
                 closed =
@@ -51,7 +53,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     };
     if args.ids.is_empty() {
         failures(take_in(&workspace, Mailbox::Outbox)?.failed).for_each(&mut report);
-        tick::drain(&workspace, &work, tick::DELIVERIES, &mut report)?;
+        pool::drain(&workspace, &work, task::DELIVERIES, &mut report)?;
     } else {
         let told =
             out::ids(&workspace, &args.ids, |id| follow::run_until_done(&workspace, &[&work], &id).map(&mut report))?;

@@ -3,7 +3,7 @@
 use crate::command::Here;
 use crate::command::terminal::out;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::store::queue::retry;
+use crate::store::queue::retry_discard;
 
 /// Give an event up: it goes to done/ as it is
 #[derive(Debug, clap::Args)]
@@ -20,7 +20,7 @@ pub struct Args {
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.open()?;
     out::ids(&workspace, &args.ids, |id| {
-        if retry::discard(&workspace, &id)? {
+        if retry_discard::discard(&workspace, &id)? {
             out::line(id.as_str())
         } else {
             Err(Fault::new(Kind::Data, format!("{id} is not pending")).hint(format!("claw why {}", id.short())))

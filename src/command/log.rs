@@ -4,7 +4,7 @@ use crate::command::Here;
 use crate::command::terminal::out;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::store::fs::At;
-use crate::store::fs::watch::{Hears, Watch, Woken};
+use crate::store::fs::watch::{Watch, WatchKind, Woken};
 use crate::store::workspace::Workspace;
 use crate::store::workspace::journal::{self, JournalLine};
 use crate::world;
@@ -37,7 +37,7 @@ pub struct Args {
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = if args.follow { here.open()? } else { here.look()? };
     let folder = workspace.path(".claw/journal");
-    let watch = if args.follow { Some(Watch::new(&[(folder, Hears::Lines)])?) } else { None };
+    let watch = if args.follow { Some(Watch::new(&[(folder, WatchKind::Appends)])?) } else { None };
     let mut reader = Tail::default();
     let mut lines = reader.fresh(&workspace, args)?;
     let skip = lines.len() - args.lines.unwrap_or(usize::MAX).min(lines.len());
@@ -75,7 +75,7 @@ impl Tail {
             file.seek(SeekFrom::Start(from)).and_then(|_| file.read_to_end(&mut bytes)).at("read", &path)?;
             let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
             for text in String::from_utf8_lossy(&bytes[..whole]).lines() {
-                let line = journal::parse(text).filter(|l| args.kind.as_ref().is_none_or(|kind| *kind == l.what));
+                let line = journal::parse(text).filter(|l| args.kind.as_ref().is_none_or(|kind| *kind == l.kind));
                 shown.extend(line.map(|line| if args.json { text.to_owned() } else { out::row(&show(&line)) }));
             }
             self.at = Some((path, from + whole as u64));
@@ -88,7 +88,7 @@ impl Tail {
 fn show(line: &JournalLine) -> String {
     let at = line.at.to_zoned(world::zone()).strftime("%Y-%m-%d %H:%M:%S%.3f");
     let short = line.id.split_once('-').map_or(&line.id[..], |(_, short)| short);
-    let mut text = format!("{at}  {:<9} {short:<12}", line.what);
+    let mut text = format!("{at}  {:<9} {short:<12}", line.kind);
     if !line.lane.is_empty() {
         text.push(' ');
         text += &line.lane;

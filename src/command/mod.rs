@@ -71,7 +71,7 @@ impl Here {
     /// Where there is none, or it is unfit or cannot be written.
     pub fn open(self) -> Result<Workspace> {
         let workspace = self.look()?;
-        workspace.lay_out()?;
+        workspace.make_layout()?;
         Ok(workspace)
     }
 }

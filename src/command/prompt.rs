@@ -49,7 +49,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.look()?;
     let agent = definitions::agent(&workspace, &args.agent)?;
     let tools = tool::offered(&workspace, &agent)?;
-    let reply_to = args.reply_to.as_deref().map_or_else(|| workspace.me(), Address::parse)?;
+    let reply_to = args.reply_to.as_deref().map_or_else(|| workspace.local_user(), Address::parse)?;
     let session = match &args.session {
         Some(name) => session_name::named(name, Some(&agent.id), &agent.id)?,
         None => session_name::at(&agent.id, &reply_to),

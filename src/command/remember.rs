@@ -6,7 +6,8 @@ use crate::core::event::{Draft, EventKind};
 use crate::core::fault::Result;
 use crate::stage::outcome::{EventOutcome, Outcome, failures};
 use crate::stage::remember::Remember;
-use crate::stage::{follow, route, tick};
+use crate::stage::worker::pool;
+use crate::stage::{follow, route};
 use crate::store::memory::NotePlace;
 use crate::store::queue::publish;
 use crate::store::workspace::clock;
@@ -36,7 +37,7 @@ pub fn run(args: Args, here: Here) -> Result<u8> {
     let mut code = 0;
     let mut closed = Ok(());
     let mut report = |outcome: Outcome| {
-        code = code.max(out::io_fault(&outcome));
+        code = code.max(out::report(&outcome));
         if let EventOutcome::Done(places) = &outcome.state {
             for place in places {
                 closed = closed.clone().and_then(|()| out::line(place));
@@ -45,7 +46,7 @@ pub fn run(args: Args, here: Here) -> Result<u8> {
     };
     if args.text.is_empty() {
         failures(route::all(&workspace)?.failed).for_each(&mut report);
-        tick::drain(&workspace, &work, 1, &mut report)?;
+        pool::drain(&workspace, &work, 1, &mut report)?;
         return closed.map(|()| code);
     }
     NotePlace::named(args.topic.as_deref(), args.project.as_deref())?;

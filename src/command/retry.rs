@@ -4,7 +4,7 @@ use crate::command::Here;
 use crate::command::terminal::out;
 use crate::core::event::id::Id;
 use crate::core::fault::{Fault, Result};
-use crate::store::queue::{locate, retry};
+use crate::store::queue::{locate, retry_discard};
 use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::{Mailbox, State};
 use crate::world;
@@ -24,7 +24,7 @@ pub struct Args {
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.open()?;
     out::ids(&workspace, &args.ids, |id| {
-        if retry::retry(&workspace, &id)? { out::line(id.as_str()) } else { Err(as_it_is(&workspace, &id)?) }
+        if retry_discard::retry(&workspace, &id)? { out::line(id.as_str()) } else { Err(as_it_is(&workspace, &id)?) }
     })
 }
 

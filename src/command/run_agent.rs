@@ -6,11 +6,13 @@ use crate::command::terminal::record::Recording;
 use crate::core::event::session_name;
 use crate::core::fault::{Fault, Result};
 use crate::stage::control::{self, Control};
+use crate::stage::follow;
 use crate::stage::outcome::{EventOutcome, Outcome};
+use crate::stage::task;
 use crate::stage::turn::run_agent::RunAgent;
-use crate::stage::{follow, tick};
+use crate::stage::worker::pool;
 use crate::store::agent::definitions;
-use crate::store::queue::spool;
+use crate::store::queue::listing;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::Mailbox;
 
@@ -51,7 +53,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let mut code = 0;
     let mut closed = Ok(());
     let mut report = |outcome: Outcome| {
-        code = code.max(out::io_fault(&outcome));
+        code = code.max(out::report(&outcome));
         if let EventOutcome::Done(ids) = &outcome.state {
             for id in ids {
                 closed = closed.clone().and_then(|()| out::line(id));
@@ -59,8 +61,8 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         }
     };
     if args.ids.is_empty() {
-        tick::drain(&workspace, &control, control::WIDTH, &mut report)?;
-        tick::drain(&workspace, &work, tick::width(&workspace)?, &mut report)?;
+        pool::drain(&workspace, &control, control::WIDTH, &mut report)?;
+        pool::drain(&workspace, &work, task::turn_width(&workspace)?, &mut report)?;
     } else {
         let told = out::ids(&workspace, &args.ids, |id| {
             follow::run_until_done(&workspace, &[&control, &work], &id).map(&mut report)
@@ -79,7 +81,7 @@ fn known(workspace: &Workspace, name: &str) -> Result<()> {
     let is_there = || workspace.path("sessions").join(name).exists();
     let is_its = |lane: &str| lane == name || lane == session_name::control(name);
     // Somebody else may begin it meanwhile.
-    if is_there() || !spool::lanes(workspace, Mailbox::Inbox, &is_its)?.is_empty() || is_there() {
+    if is_there() || !listing::lanes(workspace, Mailbox::Inbox, &is_its)?.is_empty() || is_there() {
         return Ok(());
     }
     Err(Fault::data(format!("there is no session {name}, and nothing is routed to it"))

@@ -8,7 +8,7 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::core::session::summary::SessionSummary;
 use crate::store::agent::definitions;
 use crate::store::session;
-use crate::store::session::log;
+use crate::store::session::{last, log};
 use crate::store::workspace::Workspace;
 use crate::world;
 use serde_json::{Value, json};
@@ -82,7 +82,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
             let workspace = here.open()?;
             out::words(names, |name| {
                 let session = session::find(&workspace, name)?;
-                session::remove(&workspace, &session)?;
+                session::forget(&workspace, &session)?;
                 out::line(&session)
             })
         }
@@ -90,7 +90,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
 }
 
 fn list(args: &ListArgs, workspace: &Workspace) -> Result<u8> {
-    let heads = session::heads(workspace)?;
+    let heads = session::summaries(workspace)?;
     // One that was taken away may have left sessions.
     if let Some(agent) = args.agent.as_deref().filter(|agent| !definitions::has_agent(workspace, agent))
         && !heads.iter().any(|(name, _)| session_name::agent(name) == agent)
@@ -167,7 +167,7 @@ fn document(name: &str, head: &SessionSummary) -> Value {
 fn show(args: &Show, workspace: &Workspace) -> Result<u8> {
     let session = match &args.name {
         Some(name) => session::find(workspace, name)?,
-        None => log::last(workspace)
+        None => last::name(workspace)
             .ok_or_else(|| Fault::new(Kind::Usage, "no session was asked last").hint("say which: `claw sessions`"))?,
     };
     if args.json {

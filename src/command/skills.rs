@@ -5,7 +5,7 @@ use crate::command::terminal::out;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::text::problem::Problem;
 use crate::store::agent::definitions;
-use crate::store::skills::scripts::{self, File, Role};
+use crate::store::skills::scripts::{self, Role, SkillFile};
 use crate::store::skills::{self, SkillStatus};
 use crate::store::workspace::Workspace;
 use crate::tool;
@@ -72,7 +72,7 @@ fn list(workspace: &Workspace, as_json: bool) -> Result<u8> {
         let inert = files.iter().filter(|file| file.role == Role::Inert).count();
         let mut text = match standing.offered() {
             Some(skill) => skill.description.split_whitespace().collect::<Vec<_>>().join(" "),
-            None => format!("not offered: {}", standing.why_not()),
+            None => format!("not offered: {}", standing.unavailable_reason()),
         };
         if inert > 0 {
             text += &format!(" [{inert} scripts not approved: claw skills approve {}]", standing.id);
@@ -180,7 +180,7 @@ fn offered_to(workspace: &Workspace, standing: &SkillStatus) -> Vec<String> {
     }
 }
 
-fn document(workspace: &Workspace, standing: &SkillStatus, files: &[File]) -> Value {
+fn document(workspace: &Workspace, standing: &SkillStatus, files: &[SkillFile]) -> Value {
     let found = standing.read.as_deref();
     let skill = found.map(|(skill, _)| skill).ok();
     let problems: Vec<String> = match found {

@@ -12,7 +12,7 @@ use crate::stage::turn::meter;
 use crate::store::agent::problems;
 use crate::store::lock::holders;
 use crate::store::queue::drops;
-use crate::store::queue::spool;
+use crate::store::queue::listing;
 use crate::store::tasks;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::journal;
@@ -98,7 +98,7 @@ fn look(workspace: &Workspace) -> Result<Status> {
     let (mut waiting, mut failed) = (Vec::new(), Vec::new());
     for mailbox in [Mailbox::Inbox, Mailbox::Outbox] {
         for state in STATES {
-            let entries = spool::list(workspace, mailbox, state)?;
+            let entries = listing::list(workspace, mailbox, state)?;
             let dropped = if state == State::Failed { failed_drops(workspace, mailbox) } else { Vec::new() };
             let zone =
                 if state == State::New && mailbox == Mailbox::Inbox { drops::count(workspace, mailbox) } else { 0 };
@@ -182,7 +182,7 @@ fn waits<'a>(workspace: &Workspace, ids: impl Iterator<Item = &'a Id>) -> HashMa
     for path in journal::files(workspace).iter().rev().take(2).rev() {
         let text = fs::read_to_string(path).unwrap_or_default();
         for line in text.lines().filter_map(journal::parse) {
-            if line.what == "wait" && wanted.contains(&line.id[..]) {
+            if line.kind == "wait" && wanted.contains(&line.id[..]) {
                 whys.insert(line.id, line.why);
             }
         }

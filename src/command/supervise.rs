@@ -6,7 +6,8 @@ use crate::command::terminal::record::Recording;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::text::problem::nearest;
 use crate::stage::outcome::{EventOutcome, Outcome};
-use crate::stage::supervise::{self, STAGES};
+use crate::stage::supervise;
+use crate::stage::task::STAGES;
 use rustix::pipe::PipeFlags;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
@@ -46,7 +47,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     out::tell(&format!("supervising {} ({})", workspace.root.display(), stages.join(", ")));
     supervise::run(&workspace, &stages, stop.as_fd(), &|_, outcome: Outcome| {
         if !matches!(outcome.state, EventOutcome::Done(_)) {
-            let _ = out::io_fault(&outcome);
+            let _ = out::report(&outcome);
         }
     })?;
     out::tell("stopped");

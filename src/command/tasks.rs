@@ -96,7 +96,7 @@ pub fn run(args: Args, here: Here) -> Result<u8> {
         }),
         Action::Add { text } => {
             let text = out::text(&text)?;
-            let name = TaskList::open(&workspace)?.add(None, &text, &workspace.me()?, 0)?;
+            let name = TaskList::open(&workspace)?.add(None, &text, &workspace.local_user()?, 0)?;
             print(&tasks::find(&workspace, &name)?, is_json).map(|()| 0)
         }
         Action::Claim { ids, command } if !command.is_empty() => hold(&workspace, &ids, &command),
@@ -108,7 +108,7 @@ pub fn run(args: Args, here: Here) -> Result<u8> {
                 given => given.unwrap_or_default().to_owned(),
             };
             out::words(&ids, |id| {
-                let task = TaskList::open(&workspace)?.done(id, &workspace.me()?, None, &result)?;
+                let task = TaskList::open(&workspace)?.done(id, &workspace.local_user()?, None, &result)?;
                 print(&task, is_json)
             })
         }
@@ -121,14 +121,14 @@ pub fn run(args: Args, here: Here) -> Result<u8> {
 
 fn claim(workspace: &Workspace, id: Option<&str>, is_json: bool) -> Result<()> {
     let list = TaskList::open(workspace)?;
-    list.put_back()?;
-    print(&list.claim(id, &workspace.me()?, &Hold::Manual)?, is_json)
+    list.release_free_claims()?;
+    print(&list.claim(id, &workspace.local_user()?, &Hold::Manual)?, is_json)
 }
 
 /// Claims one task, and becomes the command.
 fn hold(workspace: &Workspace, ids: &[String], command: &[String]) -> Result<u8> {
     let list = TaskList::open(workspace)?;
-    list.put_back()?;
+    list.release_free_claims()?;
     let id = match ids {
         [] => tasks::first(workspace)?.id,
         [id] => tasks::find(workspace, id)?.id,
@@ -136,15 +136,15 @@ fn hold(workspace: &Workspace, ids: &[String], command: &[String]) -> Result<u8>
     };
     let taken = || Fault::new(Kind::Later, format!("a command that was started with {id} still runs"));
     let mut lock = claims::lock(workspace, &id)?.ok_or_else(taken)?;
-    lock.leave_to_program()?;
-    let task = list.claim(Some(&id), &workspace.me()?, &Hold::Process)?;
+    lock.inherit_on_exec()?;
+    let task = list.claim(Some(&id), &workspace.local_user()?, &Hold::Process)?;
     drop(list);
-    Err(process::become_program(command, &[("CLAW_TASK", &task.id)]))
+    Err(process::exec(command, &[("CLAW_TASK", &task.id)]))
 }
 
 fn list(workspace: &Workspace, all: bool, state: Option<&str>, is_json: bool) -> Result<u8> {
     if TaskState::ALL.into_iter().any(|state| tasks::count(workspace, state) > 0) {
-        TaskList::open(workspace)?.put_back()?;
+        TaskList::open(workspace)?.release_free_claims()?;
     }
     let is_wanted = |own: &TaskState| match state {
         Some(name) => own.name() == name,

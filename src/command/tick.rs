@@ -29,6 +29,6 @@ pub fn run(args: &Args, mut here: Here) -> Result<u8> {
     let mut workspace = here.open()?;
     args.record.begin(&mut workspace)?;
     let mut code = 0;
-    tick::run(&workspace, &mut |_, outcome| code = code.max(out::io_fault(&outcome)))?;
+    tick::run(&workspace, &mut |_, outcome| code = code.max(out::report(&outcome)))?;
     Ok(code)
 }

@@ -70,7 +70,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.look()?;
     let since = args.since.as_deref().map(date).transpose()?.unwrap_or_default();
     let mut ledger = Ledger::default();
-    usage::each(&workspace, &since, &mut |line| {
+    usage::for_each_since(&workspace, &since, &mut |line| {
         let label = args.by.of(&line);
         ledger.take(line, &label);
     })?;

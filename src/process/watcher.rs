@@ -1,9 +1,9 @@
-//! The watcher: it adopts every descendant of the program (`PR_SET_CHILD_SUBREAPER`), holds the lane's lock,
-//! and when the program ends, its time is up, it has too many processes, or whoever started it is gone, it
-//! kills them all before it lets go.
+//! The watcher of a program: it adopts every descendant (`PR_SET_CHILD_SUBREAPER`) and holds the lane's lock. It kills
+//! all descendants when the program ends, its time is up, it has too many processes, or the process that started it is
+//! gone. Then it releases the lock.
 
-use crate::process::sandbox::{Ready, Sandbox};
-use crate::process::{CANNOT, CONTROL_FD, NOT_FOUND, TIMED_OUT};
+use crate::process::sandbox::{PreparedSandbox, Sandbox};
+use crate::process::{CANNOT_RUN, CONTROL_FD, NOT_FOUND, TIMED_OUT};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
@@ -14,18 +14,19 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// How many processes a program behind walls may have at once, and how often they are counted: no limit of the
-/// kernel counts the processes of one program, and root's are not counted at all.
+/// The most processes that a sandboxed program may have at once. The watcher counts them, because the kernel's limit
+/// is per user, and does not apply to root.
 const MAX_PROCESSES: usize = 512;
-const COUNTED: Duration = Duration::from_millis(100);
+/// The time between two counts.
+const COUNT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The watcher: `claw __watch MILLISECONDS LOCKS WALLS PROGRAM…`, with a pipe whose end is ours as descriptor
-/// 3, and as many locks behind it. WALLS says how many bytes of stdin are the walls; what comes behind them is the
-/// program's. Returns the exit code.
+/// Runs `claw __watch MILLISECONDS LOCKS SANDBOX PROGRAM…` and returns the exit code. Descriptor 3 is the end of the
+/// control pipe, which closes with the process that started the watcher; LOCKS lock descriptors follow it. The first
+/// SANDBOX bytes of stdin are the sandbox, the rest is the program's input.
 #[must_use]
 pub fn watch(arguments: &[String]) -> u8 {
-    let code = watched(arguments).unwrap_or_else(|complaint| {
-        let _ = writeln!(std::io::stderr(), "{CANNOT}{complaint}");
+    let code = watched(arguments).unwrap_or_else(|message| {
+        let _ = writeln!(std::io::stderr(), "{CANNOT_RUN}{message}");
         NOT_FOUND
     });
     u8::try_from(code).unwrap_or(1)
@@ -37,33 +38,33 @@ fn watched(arguments: &[String]) -> Result<i32, String> {
     };
     let milliseconds: u64 = milliseconds.parse().map_err(|_| "no time limit")?;
     let locks: i32 = locks.parse().map_err(|_| "no number of locks")?;
-    let sandbox: usize = sandbox.parse().map_err(|_| "no length of walls")?;
+    let sandbox: usize = sandbox.parse().map_err(|_| "no length of the sandbox")?;
     let is_sandboxed = sandbox > 0;
     #[expect(unsafe_code, reason = "an inherited descriptor has no owner but its number")]
-    // SAFETY: whoever starts a watcher maps these numbers to open descriptors (`run` above, and only
-    // there); nothing in this fresh process owns them yet, and each is taken once.
-    let mut handed = (CONTROL_FD..=CONTROL_FD + locks).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
-    let control = handed.next().ok_or("no pipe")?;
-    let locks: Vec<OwnedFd> = handed.collect();
+    // SAFETY: the only caller that starts a watcher (`run_streaming`) maps these numbers to open descriptors; nothing
+    // in this fresh process owns them yet, and each is taken once.
+    let mut passed = (CONTROL_FD..=CONTROL_FD + locks).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    let control = passed.next().ok_or("no pipe")?;
+    let locks: Vec<OwnedFd> = passed.collect();
     for fd in locks.iter().chain([&control]) {
         rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC).map_err(|e| e.to_string())?;
     }
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(|e| e.to_string())?;
-    // A service manager may tell every process to end: the watcher outlives the program all the same.
-    // Handlers, unlike ignored signals, are not handed on to the program.
-    let heard = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    // A service manager may signal every process: the watcher must still outlive the program. The program does not
+    // inherit signal handlers, as it would inherit ignored signals.
+    let received = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
-        signal_hook::flag::register(signal, heard.clone()).map_err(|e| e.to_string())?;
+        signal_hook::flag::register(signal, received.clone()).map_err(|e| e.to_string())?;
     }
-    let mut ready = if is_sandboxed { Some(read_walls(sandbox)?.prepare()?) } else { None };
+    let mut prepared = if is_sandboxed { Some(read_sandbox(sandbox)?.prepare()?) } else { None };
     let mut command = Command::new(program);
-    #[expect(unsafe_code, reason = "only the child itself can close its walls and ask to die with its parent")]
-    // SAFETY: this process has one thread, so after the fork no lock is held by a thread that is not there, and
-    // the child may do what any process may; it touches nothing of its parent's but its own copy of `ready`.
+    #[expect(unsafe_code, reason = "only the child itself can enter its sandbox and request its death with its parent")]
+    // SAFETY: this process has one thread, so after the fork no lock is held by a missing thread, and the child may
+    // do everything that a process may; of the parent's memory it uses only its own copy of `prepared`.
     unsafe {
         command.pre_exec(move || {
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-            ready.as_mut().map_or(Ok(()), Ready::close)
+            prepared.as_mut().map_or(Ok(()), PreparedSandbox::enter)
         });
     }
     let child = command.args(arguments).process_group(0).spawn().map_err(|e| e.to_string())?;
@@ -73,20 +74,20 @@ fn watched(arguments: &[String]) -> Result<i32, String> {
     let mut code = TIMED_OUT;
     loop {
         let left = end.saturating_duration_since(Instant::now());
-        let nap = if is_sandboxed { left.min(COUNTED) } else { left };
-        let nap =
-            Timespec { tv_sec: i64::try_from(nap.as_secs()).unwrap_or(i64::MAX), tv_nsec: nap.subsec_nanos().into() };
+        let wait = if is_sandboxed { left.min(COUNT_INTERVAL) } else { left };
+        let wait =
+            Timespec { tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX), tv_nsec: wait.subsec_nanos().into() };
         let mut fds = [
             PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(control.as_fd(), PollFlags::IN),
         ];
-        match poll(&mut fds, Some(&nap)) {
+        match poll(&mut fds, Some(&wait)) {
             Err(rustix::io::Errno::INTR) => continue,
             Ok(0) if is_sandboxed && !left.is_zero() => {
                 if descendants().len() <= MAX_PROCESSES {
                     continue;
                 }
-                let _ = writeln!(std::io::stderr(), "claw: ended: it had more than {MAX_PROCESSES} processes at once");
+                let _ = writeln!(std::io::stderr(), "claw: killed: more than {MAX_PROCESSES} processes at once");
                 code = 128 + Signal::KILL.as_raw();
                 break;
             }
@@ -101,24 +102,25 @@ fn watched(arguments: &[String]) -> Result<i32, String> {
         break;
     }
     kill_descendants();
-    // Whoever waits for a lock is woken by the closing of a written descriptor, after the unlock.
+    // A process that waits for a lock watches for the close of a writable descriptor of the lock file. So these close
+    // after the locks are released.
     let write = |fd: &OwnedFd| OpenOptions::new().write(true).open(format!("/proc/self/fd/{}", fd.as_raw_fd()));
-    let bells: Vec<_> = locks.iter().map(write).collect();
+    let notifiers: Vec<_> = locks.iter().map(write).collect();
     drop(locks);
-    drop(bells);
+    drop(notifiers);
     Ok(code)
 }
 
-/// The walls, and not a byte of what the program reads.
-fn read_walls(length: usize) -> Result<Sandbox, String> {
+/// Reads the sandbox from stdin, and not a byte of the program's input.
+fn read_sandbox(length: usize) -> Result<Sandbox, String> {
     let mut bytes = vec![0; length];
     let read = File::open("/proc/self/fd/0").and_then(|mut stdin| stdin.read_exact(&mut bytes));
-    read.map_err(|e| format!("no walls: {e}"))?;
-    Sandbox::from_bytes(&bytes).ok_or_else(|| "no walls".to_owned())
+    read.map_err(|e| format!("no sandbox: {e}"))?;
+    Sandbox::from_bytes(&bytes).ok_or_else(|| "invalid sandbox".to_owned())
 }
 
-/// Kills until there is nobody left. What a child leaves behind becomes our own child; all are stopped before
-/// any is killed, so that they cannot go on multiplying.
+/// Kills until no descendant is left. The orphans of a killed process become children of this one. All are stopped
+/// before any is killed, so that they cannot keep forking.
 fn kill_descendants() {
     loop {
         for signal in [Signal::STOP, Signal::KILL] {
@@ -133,7 +135,7 @@ fn kill_descendants() {
                 Err(_) => return,
             }
         }
-        // Somebody is still dying: the next end is waited for.
+        // Some are still dying: wait for the next one.
         match rustix::process::wait(WaitOptions::empty()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(_) => return,
@@ -141,7 +143,7 @@ fn kill_descendants() {
     }
 }
 
-/// Everybody who descends from us.
+/// All descendants of this process.
 fn descendants() -> Vec<Pid> {
     let mut all = children(rustix::process::getpid());
     let mut next = 0;
@@ -152,8 +154,8 @@ fn descendants() -> Vec<Pid> {
     all
 }
 
-/// The children of a process by `/proc/PID/task/PID/children`, or where the kernel has no such file, by
-/// everybody's parent in `/proc/*/stat`.
+/// The children of a process, from `/proc/PID/task/*/children`; where the kernel has no such file, from the parents in
+/// `/proc/*/stat`.
 fn children(of: Pid) -> Vec<Pid> {
     let of = of.as_raw_nonzero().get();
     let pid = |text: &str| text.parse().ok().and_then(Pid::from_raw);

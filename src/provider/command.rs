@@ -6,7 +6,7 @@
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::cassette::{RecordedChunk, RecordedRequest as Asked, Response};
 use crate::core::model::{Call, Reply};
-use crate::process::{self, Ended, Invocation};
+use crate::process::{self, Invocation, ProgramOutput};
 use crate::provider::{Charge, MAX_ANSWER, ModelCall, limit, tape};
 use crate::store::session::stop::CancelToken;
 use serde::Deserialize;
@@ -27,7 +27,7 @@ pub(super) fn ask(question: &mut ModelCall) -> Result<Reply> {
     };
     if ended.code != 0 {
         let kind = if ended.code == 75 { Kind::Later } else { Kind::Unavailable };
-        return Err(Fault::new(kind, format!("model {name}: exit {}: {}", ended.code, ended.complaint())));
+        return Err(Fault::new(kind, format!("model {name}: exit {}: {}", ended.code, ended.last_error_line())));
     }
     let named = |fault: Fault| Fault { message: format!("model {name}: {}", fault.message), ..fault };
     // The last line may have no end.
@@ -40,7 +40,7 @@ pub(super) fn ask(question: &mut ModelCall) -> Result<Reply> {
 }
 
 /// Runs the program.
-fn run(question: &mut ModelCall, asked: &Asked, pieces: &mut Pieces) -> Result<Ended> {
+fn run(question: &mut ModelCall, asked: &Asked, pieces: &mut Pieces) -> Result<ProgramOutput> {
     let (name, model) = (&question.chosen.name, &question.chosen.model);
     question.charge = Charge::Unknown;
     let program = Invocation {
@@ -58,29 +58,29 @@ fn run(question: &mut ModelCall, asked: &Asked, pieces: &mut Pieces) -> Result<E
     };
     let (heard, mut chunks) = (&mut *question.heard, Vec::new());
     let is_recorded = question.tape.is_recording();
-    let ended = process::listen(program, &mut |bytes| {
+    let ended = process::run_streaming(program, &mut |bytes| {
         pieces.take(bytes, heard);
         if is_recorded {
             chunks.push(RecordedChunk::new(bytes));
         }
     });
     let named = |fault: Fault| Fault { message: format!("model {name}: {}", fault.message), ..fault };
-    let ended = ended.and_then(Ended::whole).map_err(named)?;
-    let cut = (ended.code != 0).then(|| ended.complaint().to_owned());
+    let ended = ended.and_then(ProgramOutput::completed).map_err(named)?;
+    let cut = (ended.code != 0).then(|| ended.last_error_line().to_owned());
     let status = u16::try_from(ended.code).unwrap_or(1);
     question.tape.begin(asked, Response { status, chunks, cut, ..Response::default() });
     Ok(ended)
 }
 
 /// What the program has written once, again.
-fn played(answer: Response, pieces: &mut Pieces, heard: &mut dyn FnMut(&str)) -> Result<Ended> {
+fn played(answer: Response, pieces: &mut Pieces, heard: &mut dyn FnMut(&str)) -> Result<ProgramOutput> {
     let mut stdout = Vec::new();
     for chunk in &answer.chunks {
         let bytes = chunk.bytes()?;
         pieces.take(&bytes, heard);
         stdout.extend(bytes);
     }
-    Ok(Ended { code: answer.status.into(), stdout, stderr: answer.cut.unwrap_or_default(), cut: None })
+    Ok(ProgramOutput { code: answer.status.into(), stdout, stderr: answer.cut.unwrap_or_default(), aborted: None })
 }
 
 /// A line that is a piece of the text.

@@ -50,9 +50,9 @@ pub struct ModelCall<'a> {
     pub at: Stamp,
     /// The session's lane, for programs that are run.
     pub lane: &'a Lane,
-    /// Hears of it as soon as nobody wants the answer any more.
+    /// WatchKind of it as soon as nobody wants the answer any more.
     pub cancel: Option<&'a CancelToken<'a>>,
-    /// Hears every piece of text as it comes.
+    /// WatchKind every piece of text as it comes.
     pub heard: &'a mut dyn FnMut(&str),
     /// What the question has taken, as far as it is known; also where there was no answer.
     pub charge: Charge,

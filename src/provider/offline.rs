@@ -13,7 +13,7 @@ static REMEMBER: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?is)^\s*(?:please\s+)?remember\s*(?::|\bthat\b)?\s*(.+)$").ok());
 
 pub(super) fn ask(question: &mut ModelCall) -> Result<Reply> {
-    question.workspace.say_once(
+    question.workspace.warn_once(
         "offline",
         "no model is configured, so the built-in offline one answers from memories/; set `model:` in claw.yaml",
     );

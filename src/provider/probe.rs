@@ -112,7 +112,7 @@ async fn one(workspace: &Workspace, chosen: &ResolvedModel, may_contact: bool) -
             let with_name =
                 |fault: Fault| Fault { message: format!("model {}: {}", chosen.name, fault.message), ..fault };
             let cassette = chosen.model.cassette.as_deref().unwrap_or_default();
-            let (played, all) = cassette::standing(workspace, cassette).map_err(with_name)?;
+            let (played, all) = cassette::progress(workspace, cassette).map_err(with_name)?;
             if played < all {
                 return Ok(ModelStatus::Taped { played, all });
             }

@@ -74,7 +74,7 @@ pub(super) fn answer(question: &ModelCall, asked: &RecordedRequest) -> Result<Op
     let secrets = Secrets::with(question.workspace, &question.chosen.model)?;
     let body = cassette::hidden(homeless(question, asked.body.clone()), &|text| secrets.hide(text));
     playing.exchange.is_asked(&RecordedRequest { body, ..asked.clone() }).map_err(|fault| {
-        let (number, all) = playing.place;
+        let (number, all) = playing.position;
         let what = format!("model {}: exchange {number} of {all}: {}", question.chosen.name, fault.message);
         Fault { message: what, ..fault }
     })?;

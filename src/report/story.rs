@@ -86,7 +86,7 @@ impl Story {
     pub fn of(workspace: &Workspace, id: &Id, found: &Located) -> Result<Self> {
         let event = spool::read_capped(&found.path).and_then(|bytes| Event::from_json(&bytes));
         let lines = journal_of(workspace, id);
-        let told = |what: &str| lines.iter().filter(|l| l.what == what).map(|l| l.why.clone()).collect();
+        let told = |what: &str| lines.iter().filter(|l| l.kind == what).map(|l| l.why.clone()).collect();
         let mut story = Self {
             id: id.clone(),
             mailbox: found.mailbox.name(),
@@ -135,7 +135,7 @@ impl Story {
             _ => None,
         });
         let sent = done.iter().flat_map(|(_, out)| out).flat_map(|out| journal_of(workspace, &out.id));
-        let ends = lines.iter().cloned().chain(sent).filter(|l| matches!(&l.what[..], "sent" | "remember"));
+        let ends = lines.iter().cloned().chain(sent).filter(|l| matches!(&l.kind[..], "sent" | "remember"));
         let end = ends.map(|l| l.at).chain(done.iter().map(|(at, _)| *at)).max();
         self.ms = end.map(|end| Stamp::from(end).0.saturating_sub(Stamp::from(event.created_at).0).max(0) / 1000);
         let took = self.ms.map(took).unwrap_or_default();
@@ -203,7 +203,7 @@ fn how(workspace: &Workspace, event: &Event, found: Option<&Located>) -> (&'stat
     let Some(found) = found else { return ("out", format!("{to} (no longer kept)")) };
     let lines = journal_of(workspace, &event.id);
     if event.kind == EventKind::Remember {
-        let place = lines.iter().rev().find(|l| l.what == "remember").map(|l| l.why.clone());
+        let place = lines.iter().rev().find(|l| l.kind == "remember").map(|l| l.why.clone());
         return ("noted", place.unwrap_or_else(|| format!("to be noted ({})", standing(workspace, found, &lines, ""))));
     }
     if event.kind == EventKind::Result {
@@ -216,18 +216,18 @@ fn how(workspace: &Workspace, event: &Event, found: Option<&Located>) -> (&'stat
     if found.state.is_some() {
         return ("out", format!("{to}: {}", standing(workspace, found, &lines, "")));
     }
-    if lines.iter().any(|l| l.what == "discard") {
+    if lines.iter().any(|l| l.kind == "discard") {
         return ("out", format!("{to}: discarded"));
     }
     let receipt = fs::read_to_string(Mailbox::Outbox.receipt(workspace, &event.id)).unwrap_or_default();
     let receipt: Vec<&str> = receipt.lines().collect();
     let receipt = if receipt.is_empty() { String::new() } else { format!(" ({})", receipt.join(", ")) };
-    (if lines.iter().any(|l| l.what == "unread") { "unread" } else { "sent" }, format!("{to}{receipt}"))
+    (if lines.iter().any(|l| l.kind == "unread") { "unread" } else { "sent" }, format!("{to}{receipt}"))
 }
 
 fn standing(workspace: &Workspace, found: &Located, lines: &[JournalLine], took: &str) -> String {
     let id = &found.entry.id;
-    let last = |what: &str| lines.iter().rev().find(|l| l.what == what).map(|l| l.why.clone());
+    let last = |what: &str| lines.iter().rev().find(|l| l.kind == what).map(|l| l.why.clone());
     match found.state {
         None if last("discard").is_some() => "discarded".to_owned(),
         None => format!("done{took}"),

@@ -10,6 +10,7 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::stage::outcome::{EventOutcome, Outcome, RetryPolicy, crashed, settle};
 use crate::stage::worker::handler::Handler;
 use crate::store::lock::Lane;
+use crate::store::queue::listing;
 use crate::store::queue::receipt::Receipt;
 use crate::store::queue::spool::{self, Job, LaneHead};
 use crate::store::workspace::Workspace;
@@ -112,12 +113,12 @@ pub fn give_up_unread(workspace: &Workspace) -> Result<()> {
         ended(entry.id.stamp()) && made().is_ok_and(ended)
     };
     let is_terminal = |lane: &str| lane.starts_with("cli-");
-    for (name, entries) in spool::lanes(workspace, Mailbox::Outbox, &is_terminal)? {
+    for (name, entries) in listing::lanes(workspace, Mailbox::Outbox, &is_terminal)? {
         if !entries.first().is_some_and(is_old) {
             continue;
         }
         let Some(lane) = Lane::attempt(workspace, Mailbox::Outbox, &name)? else { continue };
-        let mut entries = spool::lane(workspace, Mailbox::Outbox, &name)?;
+        let mut entries = listing::lane(workspace, Mailbox::Outbox, &name)?;
         while entries.first().is_some_and(is_old) {
             let LaneHead::Job(job) = spool::claim(workspace, Mailbox::Outbox, &lane, &mut entries)? else { break };
             // A copy of what has ended may have stood before it.

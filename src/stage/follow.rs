@@ -7,9 +7,10 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::core::slash;
 use crate::stage::outcome::{EventOutcome, Outcome};
 use crate::stage::worker::handler::Handler;
-use crate::store::fs::watch::{Hears, Watch, Woken};
+use crate::store::fs::watch::{Watch, WatchKind, Woken};
 use crate::store::lock::Lane;
-use crate::store::lock::slots::{Promised, Slots, SlotsTaken};
+use crate::store::lock::slots::{Reservations, Slots, SlotsTaken};
+use crate::store::queue::listing;
 use crate::store::queue::locate::{self, Located};
 use crate::store::queue::spool::{self, LaneHead};
 use crate::store::routes;
@@ -102,7 +103,7 @@ pub fn until(workspace: &Workspace, work: &dyn Handler, lane: &Lane, id: &Id) ->
 
 fn work_off(workspace: &Workspace, work: &dyn Handler, lane: &Lane, id: &Id) -> Result<Option<Outcome>> {
     let mailbox = work.mailbox();
-    let mut entries = spool::lane(workspace, mailbox, &lane.name)?;
+    let mut entries = listing::lane(workspace, mailbox, &lane.name)?;
     loop {
         match spool::claim(workspace, mailbox, lane, &mut entries)? {
             LaneHead::Nothing => return Ok(None),
@@ -134,7 +135,7 @@ fn work_off(workspace: &Workspace, work: &dyn Handler, lane: &Lane, id: &Id) -> 
 pub fn take_slots(workspace: &Workspace, work: &dyn Handler, lane: &Lane, limit: Deadline) -> Result<bool> {
     // How many there are may change while we wait.
     let key = work.limit_key(&lane.name);
-    let (mut watch, mut promised) = (None, Promised::default());
+    let (mut watch, mut promised) = (None, Reservations::default());
     loop {
         let groups = work.slots(key)?;
         match Slots::attempt(workspace, &groups, &promised)? {
@@ -150,9 +151,9 @@ pub fn take_slots(workspace: &Workspace, work: &dyn Handler, lane: &Lane, limit:
             Some(_) => {}
             // It is there before the last try, so that no release is missed.
             None => {
-                let made = Watch::new(&[(workspace.path(".claw/locks/slots"), Hears::Releases)])?;
-                made.also(&workspace.root, Hears::Edits);
-                made.also(&workspace.path("agents").join(key), Hears::Edits);
+                let made = Watch::new(&[(workspace.path(".claw/locks/slots"), WatchKind::Releases)])?;
+                made.add(&workspace.root, WatchKind::Edits);
+                made.add(&workspace.path("agents").join(key), WatchKind::Edits);
                 watch = Some(made);
             }
         }
@@ -166,8 +167,8 @@ pub fn take_slots(workspace: &Workspace, work: &dyn Handler, lane: &Lane, limit:
 pub fn eye(workspace: &Workspace, mailbox: Mailbox) -> Result<Watch> {
     let locks = workspace.path(".claw/locks").join(mailbox.name());
     let [ready, wait, failed] =
-        [State::Ready, State::Wait, State::Failed].map(|state| (mailbox.dir(workspace, state), Hears::Arrivals));
-    Watch::new(&[(locks, Hears::Releases), ready, wait, failed])
+        [State::Ready, State::Wait, State::Failed].map(|state| (mailbox.dir(workspace, state), WatchKind::Arrivals));
+    Watch::new(&[(locks, WatchKind::Releases), ready, wait, failed])
 }
 
 fn place(workspace: &Workspace, mailbox: Mailbox, id: &Id) -> Result<Located> {

@@ -8,6 +8,7 @@ pub mod outcome;
 pub mod remember;
 pub mod route;
 pub mod supervise;
+pub mod task;
 pub mod task_watch;
 pub mod tick;
 pub mod turn;

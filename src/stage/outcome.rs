@@ -44,7 +44,7 @@ pub enum EventOutcome {
 pub fn take_in(workspace: &Workspace, mailbox: Mailbox) -> Result<TakenIn> {
     let taken = drops::take_in(workspace, mailbox, &|id, fault| notify(workspace, mailbox, id, 0, fault, None))?;
     if mailbox == Mailbox::Inbox {
-        for (_, fault) in approvals::take_up(workspace)? {
+        for (_, fault) in approvals::publish_decisions(workspace)? {
             workspace.world.say(&fault.to_string());
         }
     }

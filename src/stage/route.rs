@@ -14,8 +14,8 @@ use crate::core::slash::{self, SlashCommand};
 use crate::stage::outcome::{notify, reason, take_in};
 use crate::store::agent::definitions;
 use crate::store::fs::durable;
-use crate::store::lock::Only;
-use crate::store::queue::spool;
+use crate::store::lock::NamedLock;
+use crate::store::queue::{listing, spool};
 use crate::store::routes;
 use crate::store::routes::Routes;
 use crate::store::workspace::Workspace;
@@ -66,15 +66,15 @@ impl<'w> Router<'w> {
     pub fn route(&mut self) -> Result<Routed> {
         let workspace = self.workspace;
         let mut routed = Routed::default();
-        if spool::list(workspace, Mailbox::Inbox, State::New)?.is_empty() {
+        if listing::list(workspace, Mailbox::Inbox, State::New)?.is_empty() {
             return Ok(routed);
         }
-        let _only = Only::wait(workspace, "route")?;
+        let _only = NamedLock::wait(workspace, "route")?;
         self.routes.refresh(workspace)?;
         let now = workspace.world.now();
         // A listing may show a late file and miss an earlier one: the second is good up to the end of the first.
-        let first = spool::list(workspace, Mailbox::Inbox, State::New)?;
-        let listed = spool::list(workspace, Mailbox::Inbox, State::New)?.into_iter();
+        let first = listing::list(workspace, Mailbox::Inbox, State::New)?;
+        let listed = listing::list(workspace, Mailbox::Inbox, State::New)?.into_iter();
         for entry in listed.filter(|entry| first.last().is_some_and(|last| entry.id <= last.id)) {
             if let Some(due) = entry.due.filter(|due| *due > now) {
                 routed.due = Some(routed.due.map_or(due, |other| other.min(due)));
@@ -134,7 +134,7 @@ impl<'w> Router<'w> {
             self.routes.append(workspace, line)?;
         }
         let target = Entry { due: None, lane: to.lane.clone(), ..entry.clone() };
-        durable::settle(path, &Mailbox::Inbox.dir(workspace, State::Ready).join(target.to_string()))?;
+        durable::move_or_remove(path, &Mailbox::Inbox.dir(workspace, State::Ready).join(target.to_string()))?;
         let why = if to.agent.is_empty() { to.why } else { format!("{} ({})", to.agent, to.why) };
         let line = JournalLine::about(Mailbox::Inbox, "route", &event.id);
         journal::write(workspace, JournalLine { from: "new".into(), to: "ready".into(), lane: to.lane, why, ..line });
@@ -148,7 +148,7 @@ fn fail(workspace: &Workspace, path: &Path, entry: &Entry, fault: &Fault, event:
     let about = event.map(|e| format!("none, from {} to {}", e.from, e.reply_to)).unwrap_or_default();
     spool::write_reason(workspace, Mailbox::Inbox, &entry.id, &reason(fault, &about, workspace.world.now()))?;
     let name = Entry { due: None, ..entry.clone() }.to_string();
-    durable::settle(path, &Mailbox::Inbox.dir(workspace, State::Failed).join(name))?;
+    durable::move_or_remove(path, &Mailbox::Inbox.dir(workspace, State::Failed).join(name))?;
     let line = JournalLine::about(Mailbox::Inbox, "fail", &entry.id);
     journal::write(workspace, JournalLine { from: "new".into(), to: "failed".into(), why: fault.to_string(), ..line });
     Ok(())

@@ -1,4 +1,4 @@
-//! News of the shared task list for agents with `watch: tasks`: an event for each open task, in a session of its
+//! Announcer of the shared task list for agents with `watch: tasks`: an event for each open task, in a session of its
 //! own, so that what the agent claims there is free again when it has ended. The event's id is made of the task's
 //! and the agent's; whoever looks again makes the same one, and one that is known is not published again.
 
@@ -12,7 +12,7 @@ use crate::core::fault::Result;
 use crate::core::session::record::Record;
 use crate::store::agent::definitions;
 use crate::store::fs::lease;
-use crate::store::queue::{publish, spool};
+use crate::store::queue::{listing, publish};
 use crate::store::session::log;
 use crate::store::tasks::{self, TaskList};
 use crate::store::workspace::Workspace;
@@ -28,7 +28,7 @@ const META: &str = "task";
 const CHANNEL: &str = "task";
 
 /// Tells news again and again, and remembers what is known.
-pub struct News<'w> {
+pub struct Announcer<'w> {
     workspace: &'w Workspace,
     /// Events that there are, or were, by the part of their id behind the instant.
     known: BTreeSet<String>,
@@ -42,11 +42,11 @@ pub struct News<'w> {
 pub fn put_back(workspace: &Workspace) -> Result<usize> {
     match tasks::count(workspace, TaskState::Claimed) {
         0 => Ok(0),
-        _ => TaskList::open(workspace)?.put_back(),
+        _ => TaskList::open(workspace)?.release_free_claims(),
     }
 }
 
-impl<'w> News<'w> {
+impl<'w> Announcer<'w> {
     /// Nothing is known yet.
     #[must_use]
     pub fn new(workspace: &'w Workspace) -> Self {
@@ -58,7 +58,7 @@ impl<'w> News<'w> {
     ///
     /// # Errors
     /// Where the file system refuses. What had been told by then is told.
-    pub fn tell(&mut self) -> Result<usize> {
+    pub fn announce(&mut self) -> Result<usize> {
         let workspace = self.workspace;
         let counts = [TaskState::Open, TaskState::Claimed].map(|state| tasks::count(workspace, state));
         if counts == [0, 0] || !workspace.is_trusted {
@@ -66,7 +66,7 @@ impl<'w> News<'w> {
         }
         let watchers = self.watchers()?;
         let list = TaskList::open(workspace)?;
-        let claims = list.put_back()?;
+        let claims = list.release_free_claims()?;
         let mut fresh = Vec::new();
         for task in tasks::all(workspace, TaskState::Open).into_iter().filter_map(|(_, read)| read.ok()) {
             let path = tasks::dir(workspace, TaskState::Open).join(format!("{}.md", task.id));
@@ -107,7 +107,7 @@ impl<'w> News<'w> {
     fn learn(&mut self) -> Result<()> {
         use mailbox::State;
         for state in [State::New, State::Ready, State::Wait, State::Run, State::Failed] {
-            let entries = spool::list(self.workspace, Mailbox::Inbox, state)?.into_iter();
+            let entries = listing::list(self.workspace, Mailbox::Inbox, state)?.into_iter();
             self.known.extend(entries.map(|entry| entry.id.short().to_owned()));
         }
         Ok(())
@@ -127,7 +127,7 @@ impl<'w> News<'w> {
         let draft = Draft {
             kind: EventKind::Message,
             from: Some(Address::parse(&format!("{CHANNEL}:{}", task.id))?),
-            reply_to: Some(self.workspace.home()?),
+            reply_to: Some(self.workspace.default_destination()?),
             session: Some(task.session(&agent)),
             agent: Some(agent),
             meta: [(META.to_owned(), task.id.clone().into())].into_iter().collect(),

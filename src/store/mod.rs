@@ -1,7 +1,7 @@
-//! The only room that touches the workspace's disk.
+//! All access to the workspace's files.
 //!
-//! Invariant: what a function here has acknowledged survives a kill at any instruction and, with
-//! `sync: full`, a power cut. Renames, links, locks and syncs are named nowhere else.
+//! Invariant: a write that a function here has acknowledged survives a kill at any instruction and, with
+//! `sync: full`, a power cut. No other module renames, links, locks or syncs files.
 
 pub mod agent;
 pub mod cassette;

@@ -1,4 +1,4 @@
-//! Learned routes and bindings: `.claw/routes.jsonl`, append-only, synced before the event that taught them
+//! Learned routes and bindings: `.claw/routes.jsonl`, append-only, synced before the event from which they were learned
 //! moves.
 
 use crate::core::config::Sync;
@@ -19,30 +19,31 @@ use std::os::unix::fs::MetadataExt;
 
 const FILE: &str = ".claw/routes.jsonl";
 
-/// What a line of the file says.
+/// A line of the file.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum RouteEntry {
-    Line(LearnedRoute),
-    Told(LearnedBinding),
+    Route(LearnedRoute),
+    Binding(LearnedBinding),
 }
 
-/// What has been learned, and how far it has been read.
+/// The learned routes, as far as the file has been read.
 #[derive(Debug, Default)]
 pub struct Routes {
-    /// The lines.
+    /// The parsed lines.
     pub learned: Learned,
     inode: u64,
+    /// Bytes that have been read.
     read: u64,
-    /// Every line that was read is durable, too.
+    /// Whether every line that was read is durable.
     is_durable: bool,
 }
 
 impl Routes {
-    /// Reads what has been added since the last time. A torn line at the end was never relied on.
+    /// Reads the lines added since the last call. A torn last line was not synced, so nothing has relied on it.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn refresh(&mut self, workspace: &Workspace) -> Result<()> {
         let path = workspace.path(FILE);
         let mut file = match File::open(&path) {
@@ -63,24 +64,23 @@ impl Routes {
         let mut text = Vec::new();
         file.read_to_end(&mut text).at("read", &path)?;
         let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
-        let mut told = Vec::new();
+        let mut bindings = Vec::new();
         for entry in text[..whole].split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice(line).ok()) {
             match entry {
-                RouteEntry::Line(line) => self.learned.push(line),
-                RouteEntry::Told(one) => told.push(one),
+                RouteEntry::Route(line) => self.learned.push(line),
+                RouteEntry::Binding(binding) => bindings.push(binding),
             }
         }
-        self.learned.add_bindings(told);
+        self.learned.add_bindings(bindings);
         self.read += whole as u64;
         self.is_durable = false;
         Ok(())
     }
 
-    /// Makes every line durable that was read: somebody has written it, and may have been killed before
-    /// it was.
+    /// Makes every line that was read durable: its writer may have been killed before it synced it.
     ///
     /// # Errors
-    /// Where the disk cannot.
+    /// If the sync fails.
     pub fn commit(&mut self, workspace: &Workspace) -> Result<()> {
         if !self.is_durable {
             durable::sync_file(&workspace.path(FILE), workspace.sync()?)?;
@@ -89,35 +89,35 @@ impl Routes {
         Ok(())
     }
 
-    /// Learns a line. The caller holds the lock on routing, and has refreshed under it.
+    /// Appends a route, durable on return. The caller holds the lock `route`, and has called [`Routes::refresh`] under it.
     ///
     /// # Errors
-    /// Where it cannot be made durable.
+    /// If it cannot be written.
     pub fn append(&mut self, workspace: &Workspace, line: LearnedRoute) -> Result<()> {
-        self.add(workspace, &RouteEntry::Line(line.clone()))?;
+        self.add(workspace, &RouteEntry::Route(line.clone()))?;
         self.learned.push(line);
         Ok(())
     }
 
-    /// Learns a binding that holds from an event on, once: what `/route` says. The caller holds the lock on
-    /// routing, and has refreshed under it.
+    /// Appends a binding of a `/route` command, durable on return, if it is not known yet. The caller holds the lock
+    /// `route`, and has called [`Routes::refresh`] under it.
     ///
     /// # Errors
-    /// `Data` where its pattern is none; where it cannot be made durable.
-    pub fn learn_binding(&mut self, workspace: &Workspace, told: LearnedBinding) -> Result<()> {
-        binding::check_pattern(&told.binding.pattern).map_err(Fault::data)?;
-        session_name::check_agent(&told.binding.agent)?;
-        if self.learned.bindings.contains(&told) {
+    /// `Data` if its pattern or its agent's name is invalid; if it cannot be written.
+    pub fn learn_binding(&mut self, workspace: &Workspace, binding: LearnedBinding) -> Result<()> {
+        binding::check_pattern(&binding.binding.pattern).map_err(Fault::data)?;
+        session_name::check_agent(&binding.binding.agent)?;
+        if self.learned.bindings.contains(&binding) {
             return self.commit(workspace);
         }
-        self.add(workspace, &RouteEntry::Told(told.clone()))?;
-        self.learned.add_bindings([told]);
+        self.add(workspace, &RouteEntry::Binding(binding.clone()))?;
+        self.learned.add_bindings([binding]);
         Ok(())
     }
 
     fn add(&mut self, workspace: &Workspace, entry: &RouteEntry) -> Result<()> {
         let json = serde_json::to_string(entry).map_err(|e| Fault::data(e.to_string()))?;
-        // The leading newline ends a line that was torn; empty lines are passed over.
+        // The leading newline ends a torn line; readers skip empty lines.
         let text = format!("\n{json}\n");
         let path = workspace.path(FILE);
         durable::append(&path, text.as_bytes(), false, workspace.sync()?)?;
@@ -130,31 +130,31 @@ impl Routes {
     }
 }
 
-/// All lines that can be read.
+/// Reads the whole file. Lines that cannot be parsed are skipped.
 ///
 /// # Errors
-/// Where the file cannot be read.
+/// If the file cannot be read.
 pub fn load(workspace: &Workspace) -> Result<Learned> {
     let mut routes = Routes::default();
     routes.refresh(workspace)?;
     Ok(routes.learned)
 }
 
-/// Decides about an event as the settings are now.
+/// Decides the route of an event under the present settings.
 ///
 /// # Errors
-/// `Config` where `claw.yaml` is bad; `Data` where the event names an impossible session or agent.
+/// `Config` if `claw.yaml` is invalid; `Data` if the event names an invalid session or agent.
 pub fn decide(workspace: &Workspace, event: &Event, learned: &Learned) -> Result<Decision> {
     with_rules(workspace, |rules| routing::decide(event, learned, rules))
 }
 
-/// What the settings and the agents that there are say about routing.
+/// Calls `use_rules` with the routing rules that follow from the settings and the existing agents.
 ///
 /// # Errors
-/// `Config` where `claw.yaml` is bad; whatever `ask` says.
-pub fn with_rules<T>(workspace: &Workspace, ask: impl FnOnce(&RoutingRules) -> Result<T>) -> Result<T> {
+/// `Config` if `claw.yaml` is invalid; those of `use_rules`.
+pub fn with_rules<T>(workspace: &Workspace, use_rules: impl FnOnce(&RoutingRules) -> Result<T>) -> Result<T> {
     let config = workspace.config()?;
-    ask(&RoutingRules {
+    use_rules(&RoutingRules {
         default_agent: &config.default_agent,
         main: config.deliver_to.as_ref(),
         table: config.routing.table()?,

@@ -53,7 +53,7 @@ pub struct ToolContext<'a> {
 impl ToolContext<'_> {
     /// Whether the turn is to end now.
     fn is_stopped(&self) -> bool {
-        self.stop.is_some_and(stop::rings)
+        self.stop.is_some_and(stop::is_cancelled)
     }
 }
 

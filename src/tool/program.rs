@@ -114,10 +114,10 @@ pub(super) fn run(program: &ToolProgram, context: &ToolContext, arguments: &Valu
     let command = [program.path.display().to_string()];
     let input = arguments.to_string().into_bytes();
     let job = sandboxed::SandboxedRun { command: &command, input, timeout: program.timeout, network: program.network };
-    let ended = sandboxed::run(context, job)?.whole()?;
+    let ended = sandboxed::run(context, job)?.completed()?;
     let told = String::from_utf8_lossy(&ended.stdout).trim_end().to_owned();
     if ended.code != 0 {
-        let complaint = if ended.complaint().is_empty() { &told } else { ended.complaint() };
+        let complaint = if ended.last_error_line().is_empty() { &told } else { ended.last_error_line() };
         return Err(Fault::new(Kind::Failed, format!("exit {}: {complaint}", ended.code)));
     }
     Ok(match told.as_str() {

@@ -3,8 +3,8 @@
 use crate::core::config::SandboxMode;
 use crate::core::fault::Result;
 use crate::process::sandbox::Sandbox;
-use crate::process::{self, Ended};
-use crate::store::agent::access::Reach;
+use crate::process::{self, ProgramOutput};
+use crate::store::agent::access::Access;
 use crate::store::agent::scratch;
 use crate::tool::ToolContext;
 use jiff::SignedDuration;
@@ -43,10 +43,10 @@ pub(super) fn network(context: &ToolContext) -> Result<bool> {
 }
 
 /// Runs it, and leaves nothing of it but what it was asked for.
-pub(super) fn run(context: &ToolContext, job: SandboxedRun) -> Result<Ended> {
+pub(super) fn run(context: &ToolContext, job: SandboxedRun) -> Result<ProgramOutput> {
     let workspace = context.workspace;
     let mode = workspace.config()?.sandbox.mode;
-    let mut reach = Reach::of(workspace, context.agent)?;
+    let mut reach = Access::of(workspace, context.agent)?;
     let scratch = scratch::make(workspace, &context.lane.name, context.number)?;
     let scratch = std::fs::canonicalize(&scratch).unwrap_or(scratch);
     let env = environment(context, &reach, &scratch);
@@ -75,11 +75,11 @@ pub(super) fn run(context: &ToolContext, job: SandboxedRun) -> Result<Ended> {
 }
 
 /// Without keys, and without what leads to services of the owner's.
-fn environment(context: &ToolContext, reach: &Reach, scratch: &Path) -> Vec<(&'static str, String)> {
+fn environment(context: &ToolContext, reach: &Access, scratch: &Path) -> Vec<(&'static str, String)> {
     let world = &context.workspace.world;
     let is_open = |dir: &&str| {
         let dir = Path::new(dir);
-        SYSTEM.iter().any(|system| dir.starts_with(system)) || reach.reads(dir).is_some()
+        SYSTEM.iter().any(|system| dir.starts_with(system)) || reach.readable_root(dir).is_some()
     };
     let path: Vec<&str> = world.var("PATH").unwrap_or(PATH).split(':').filter(is_open).collect();
     let scratch = scratch.display().to_string();

@@ -57,7 +57,7 @@ fn bash(context: &ToolContext, arguments: &Value) -> Result<String> {
     if !stderr.is_empty() {
         told.push(format!("[stderr]\n{stderr}"));
     }
-    match &ended.cut {
+    match &ended.aborted {
         Some(why) => told.push(format!("[ended: {}]", why.message)),
         None if ended.code != 0 => told.push(format!("[exit code {}]", ended.code)),
         None => {}

@@ -6,7 +6,7 @@ use crate::core::definition::Agent;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::text::template;
 use crate::core::tool::{self, Approve, Class};
-use crate::store::skills::scripts::{self, File, Role};
+use crate::store::skills::scripts::{self, Role, SkillFile};
 use crate::store::skills::{self, FOLDER};
 use crate::store::workspace::Workspace;
 use crate::tool::{Builtin, ToolContext};
@@ -69,7 +69,8 @@ pub fn told(workspace: &Workspace, name: &str) -> Result<String> {
     }
     let root = workspace.real_root().display().to_string();
     let mut text = format!("# Skill {id}, in {FOLDER}/{id}\n\n{}\n", template::expand(&skill.body, &root));
-    let files: Vec<File> = scripts::of(workspace, id).into_iter().filter(|file| !file.path.contains("/.")).collect();
+    let files: Vec<SkillFile> =
+        scripts::of(workspace, id).into_iter().filter(|file| !file.path.contains("/.")).collect();
     if !files.is_empty() {
         let _ = write!(text, "\n---\nFiles beside it, to be read when the text above sends you there:\n");
         for file in files.iter().take(MAX_FILES) {

@@ -67,7 +67,7 @@ fn act(context: &ToolContext, arguments: &Value) -> Result<String> {
     let id = || wish.id.as_deref().ok_or_else(|| Fault::data("which one? `id` is missing; nothing was done"));
     let text = wish.text.as_deref().unwrap_or_default();
     let list = TaskList::open(workspace)?;
-    list.put_back()?;
+    list.release_free_claims()?;
     match wish.action {
         Action::List => Ok(listed(context)),
         Action::Show => tasks::find(workspace, id()?).map(|task| told(&task)),

@@ -1,22 +1,22 @@
-//! What must be true of a workspace when everything in it has come to its end.
+//! The conditions that a workspace must satisfy when all its events have ended.
 
 use super::Fixture;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-/// Every accepted event has ended exactly once and well, each session in its order, no logged answer
-/// was asked for again, and nothing is left half-way.
+/// Every accepted event has ended exactly once and well, each session in order, no logged answer was requested
+/// again, and nothing is left half-way.
 #[track_caller]
 pub fn check(ws: &Fixture, accepted: &[String]) {
     let wrong = violations(ws, accepted);
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// Everything that is not as [`check`] wants it.
+/// All violations of the conditions of [`check`].
 pub fn violations(ws: &Fixture, accepted: &[String]) -> Vec<String> {
     violations_with(ws, accepted, &BTreeSet::new())
 }
 
-/// The same where the `late` events have failed, and were tried again out of their order.
+/// The same, where the `late` events have failed and were retried out of order.
 pub fn violations_with(ws: &Fixture, accepted: &[String], late: &BTreeSet<String>) -> Vec<String> {
     let mut wrong: Vec<String> = ws.pending().into_iter().map(|name| format!("left: {name}")).collect();
     for dir in ["inbox/tmp", "outbox/tmp", "inbox/failed", "outbox/failed"] {
@@ -71,7 +71,7 @@ fn is_note(ws: &Fixture, id: &str) -> bool {
     paths.filter(|p| ws.path(p).exists()).any(|p| ws.read(&p).contains(r#""kind":"remember""#))
 }
 
-/// Every delivered file whose text is not the message's.
+/// Every delivered file whose text differs from the message.
 pub fn torn(ws: &Fixture) -> Vec<String> {
     let days = ws.list("outbox/done");
     let message = |id: &str| {
@@ -104,14 +104,14 @@ pub fn replies(accepted: &[String]) -> Vec<String> {
     names
 }
 
-/// How often `text` stands in the notes.
+/// How often `text` occurs in the notes.
 pub fn noted(ws: &Fixture, text: &str) -> usize {
     let days = ws.list("memories/daily-notes");
     let notes = days.iter().filter(|n| n.ends_with(".md")).map(|n| ws.read(&format!("memories/daily-notes/{n}")));
     notes.map(|note| note.matches(text).count()).sum()
 }
 
-/// The ids of the events that came in from outside and are done.
+/// The ids of the events from outside that are done.
 pub fn ended(ws: &Fixture) -> Vec<String> {
     let names = ws.done("inbox");
     let own = names.iter().filter(|name| !name.contains(".m0"));

@@ -1,4 +1,4 @@
-//! What every protocol must be able to do, against the independent peer: the same behaviours, in each dialect.
+//! The behaviours that every protocol must show, against the independent peer, in each dialect.
 
 use super::servers::{Wire, kept, messages, peer, routed, waiting};
 use jiff::{SignedDuration, Timestamp};
@@ -33,7 +33,7 @@ pub fn tools(wire: &'static Wire) {
     assert_eq!(results.len(), 2, "{log}");
     assert_eq!(results[0], "memories/topics/house.md:1: the NAS is 10.0.0.7");
     assert!(results[1].starts_with("noted in memories/daily-notes/"), "{}", results[1]);
-    // And what was said and done goes back as it should, also in a later turn.
+    // Messages and results are sent back correctly, also in a later turn.
     ws.claw(&["ask", "-n", "-s", "work", "mock:hello after tools"]).ok();
     let asked = peer.asked("mock:hello after tools");
     let roles: Vec<&str> = messages(&asked[0]).iter().map(|(role, _)| *role).collect();
@@ -49,8 +49,8 @@ pub fn thinking(wire: &'static Wire, settings: &str) {
     let thoughts: Vec<&Value> = records.iter().map(|record| &record["reply"]["thinking"][0]["text"]).collect();
     assert!(thoughts.contains(&&"let me see".into()) && thoughts.contains(&&"now I know".into()), "{log}");
     assert!(!ws.claw(&["log"]).ok().contains("let me see"));
-    // Another turn is not held up by the thoughts of the last one. (The peer takes the word of Anthropic's
-    // documentation for more than it says, and wants them for ever; the service ignores them.)
+    // Thinking of the last turn does not affect another turn. (The peer reads Anthropic's documentation too strictly
+    // and requires it for ever; the service ignores it.)
     if wire.provider == "anthropic" {
         return;
     }

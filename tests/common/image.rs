@@ -1,8 +1,8 @@
-//! Real file systems in images, and the power cut on them: the shutdown ioctl of ext4 and XFS, after
-//! which nothing more reaches the disk, not even what the journal still had in memory.
+//! Real file systems in images, and power cuts on them: the shutdown ioctl of ext4 and XFS, after which
+//! nothing reaches the disk, not even the part of the journal that is still in memory.
 //!
-//! The mounts are made in a mount namespace of the test's own thread: whatever becomes of the test,
-//! they end with it, and so do the loop devices.
+//! The mounts are made in a mount namespace of the test's own thread: they end with the thread, however the
+//! test ends, and so do the loop devices.
 
 use nix::sched::{CloneFlags, unshare};
 use std::fs::{self, File};
@@ -17,11 +17,11 @@ pub struct Kind {
     pub name: &'static str,
     mkfs: &'static [&'static str],
     megabytes: u64,
-    /// Nothing is written by chance: the journal is committed when somebody syncs, or after an hour.
+    /// Nothing is written by chance: the journal is committed by a sync, or after an hour.
     options: &'static str,
 }
 
-/// Everything is made by mkfs, nothing by the kernel later on.
+/// mkfs creates everything; the kernel creates nothing later.
 const EAGER: &str = "lazy_itable_init=0,lazy_journal_init=0";
 
 pub const KINDS: [Kind; 3] = [
@@ -40,10 +40,10 @@ pub const KINDS: [Kind; 3] = [
     Kind { name: "XFS", mkfs: &["mkfs.xfs", "-q", "-f"], megabytes: 320, options: "loop,noatime" },
 ];
 
-/// Gives the calling thread, and what it starts, mounts that nobody else sees.
+/// Gives the calling thread, and its children, mounts that no other process sees.
 ///
 /// # Errors
-/// Says why that cannot be.
+/// The reason why that is not possible.
 pub fn own_mounts() -> Result<(), String> {
     unshare(CloneFlags::CLONE_NEWNS).map_err(|e| format!("no mounts of our own: {e}"))?;
     run("mount", &["--make-rprivate", "/"])
@@ -62,7 +62,7 @@ impl Image {
     /// Makes the image beside its mount point in the folder `home`.
     ///
     /// # Errors
-    /// Says what this machine cannot do.
+    /// The feature that this machine lacks.
     pub fn new(kind: &'static Kind, home: &Path) -> Result<Self, String> {
         let image = Self { kind, file: home.join("image"), dir: home.join("disk") };
         fs::create_dir(&image.dir).unwrap();
@@ -79,20 +79,20 @@ impl Image {
         run("mount", &["-o", self.kind.options, self.file.to_str().unwrap(), self.dir.to_str().unwrap()])
     }
 
-    /// Makes all that is there durable.
+    /// Syncs all files.
     pub fn sync(&self) {
         rustix::fs::syncfs(File::open(&self.dir).unwrap()).unwrap();
     }
 
-    /// Has the journal committed, as somebody else's sync of another file does at any time: names
-    /// become durable that nobody here has synced, and the data behind them does not.
+    /// Commits the journal, as a sync of an unrelated file does at any time: names become durable that no
+    /// process here has synced, and the data behind them does not.
     pub fn commit_journal(&self) {
         File::create(self.dir.join("other")).unwrap().sync_all().unwrap();
     }
 
-    /// From here on nothing reaches the disk, and every call fails.
+    /// After this call nothing reaches the disk, and every call fails.
     pub fn cut_power(&self) {
-        // linux/fs.h, _IOR('X', 125, __u32); 2 says: without flushing the log.
+        // linux/fs.h, _IOR('X', 125, __u32); 2 means: without flushing the log.
         const GOINGDOWN: libc::Ioctl = libc::_IOR::<u32>(b'X' as u32, 125);
         let (disk, how) = (File::open(&self.dir).unwrap(), 2_u32);
         #[expect(unsafe_code, reason = "no safe interface to this ioctl exists")]
@@ -102,9 +102,9 @@ impl Image {
         assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
     }
 
-    /// The power is back: the journal is replayed.
+    /// Power returns: the journal is replayed.
     pub fn restart(&self) {
-        // A program that another thread is just starting holds our descriptors until its exec.
+        // A program that another thread is starting holds our descriptors until its exec.
         let end = Instant::now() + Duration::from_secs(10);
         while let Err(why) = run("umount", &[self.dir.to_str().unwrap()]) {
             assert!(Instant::now() < end, "{why}");
@@ -116,7 +116,7 @@ impl Image {
 impl Drop for Image {
     fn drop(&mut self) {
         let dir = self.dir.to_str().unwrap();
-        // What still has a file open, after a failure, is killed with its tracer: then it goes.
+        // After a failure, a process that still has a file open is killed with its tracer; then the unmount works.
         let _ = run("umount", &[dir]).or_else(|_| run("umount", &["--lazy", dir]));
     }
 }

@@ -10,6 +10,7 @@ pub mod recorder;
 pub mod scenes;
 pub mod servers;
 pub mod strict;
+pub mod sweep;
 pub mod terminal;
 pub mod tracer;
 pub mod window;
@@ -26,21 +27,21 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// A fresh workspace, made by `claw init`, with a home of its own. `sync: none`, because what these
-/// tests kill is programs.
+/// A fresh workspace, made by `claw init`, with a home of its own. `sync: none`, because these tests kill
+/// programs, not the machine.
 pub struct Fixture {
     pub dir: TempDir,
     pub root: PathBuf,
 }
 
-/// How a lock stands.
+/// The state of a lock.
 #[derive(Clone, Copy)]
 pub enum Locked {
     Held,
     WaitedFor,
 }
 
-/// What a run has left.
+/// Exit code and output of a run.
 #[derive(Debug)]
 pub struct Ran {
     pub code: i32,
@@ -56,7 +57,7 @@ impl Fixture {
         fixture
     }
 
-    /// A folder that is no workspace.
+    /// A folder that is not a workspace.
     pub fn empty() -> Self {
         let dir = TempDir::new().unwrap();
         let root = dir.path().join("ws");
@@ -123,7 +124,7 @@ impl Fixture {
         shell
     }
 
-    /// Runs a script as root of a namespace of its own, after `mount`; none where that is not allowed.
+    /// Runs a script as root of a namespace of its own, after `mount`; `None` if that is not permitted.
     pub fn mounted(&self, mount: &str, script: &str) -> Option<Ran> {
         let inner = format!("{{ {mount}; }} || exit 99\ncd \"$PWD\"\n{script}");
         self.write("../script", &inner);
@@ -135,7 +136,7 @@ impl Fixture {
         Some(ran)
     }
 
-    /// Starts `claw supervise` and returns when it has said that it runs.
+    /// Starts `claw supervise` and returns after its first message.
     pub fn supervise(&self, stages: &[&str]) -> Supervisor {
         let mut arguments = vec!["supervise"];
         arguments.extend(stages);
@@ -161,7 +162,7 @@ impl Fixture {
         fs::read_to_string(self.path(relative)).unwrap()
     }
 
-    /// The names in a folder, sorted; none where there is no folder.
+    /// The names in a folder, sorted; empty if the folder does not exist.
     pub fn list(&self, relative: &str) -> Vec<String> {
         let entries = fs::read_dir(self.path(relative)).into_iter().flatten().flatten();
         let mut names: Vec<String> = entries.map(|e| e.file_name().into_string().unwrap()).collect();
@@ -169,7 +170,7 @@ impl Fixture {
         names
     }
 
-    /// Every event that is done in a box, over all days: names of files.
+    /// The file names of all events that are done in a mailbox, over all days.
     pub fn done(&self, mailbox: &str) -> Vec<String> {
         let base = format!("{mailbox}/done");
         let days = self.list(&base);
@@ -177,8 +178,8 @@ impl Fixture {
         names.filter(|name| name.ends_with(".json")).collect()
     }
 
-    /// Names in every state folder of both boxes that still have something to be done. What moves from one folder
-    /// to another while they are looked at may be missed, so that nothing is believed only when seen twice.
+    /// Names in every state folder of both mailboxes that still have work to do. A file that moves between two
+    /// folders during the listing may be missed, so an empty result is verified by a second listing.
     pub fn pending(&self) -> Vec<String> {
         let states =
             ["inbox/new", "inbox/ready", "inbox/run", "inbox/wait", "outbox/ready", "outbox/run", "outbox/wait"];
@@ -187,14 +188,14 @@ impl Fixture {
         if first.is_empty() { look() } else { first }
     }
 
-    /// The workspace as the library has it, with everything laid out.
+    /// The workspace as the library opens it, with all folders.
     pub fn opened(&self) -> Workspace {
         let workspace = Workspace::open(World::real().unwrap(), self.root.clone(), true).unwrap();
-        workspace.lay_out().unwrap();
+        workspace.make_layout().unwrap();
         workspace
     }
 
-    /// Returns when the kernel says this of a file's lock. It is looked for where that disturbs nobody.
+    /// Returns when the kernel reports this state of a file's lock. Reading /proc/locks disturbs no process.
     #[track_caller]
     pub fn until_locked(&self, name: &str, how: Locked) {
         let end = Instant::now() + Duration::from_secs(30);
@@ -210,7 +211,7 @@ impl Fixture {
         }
     }
 
-    /// Looks whether `is_so` whenever a file in the workspace has changed, for a minute at most; for the long proofs
+    /// Evaluates `is_so` whenever a file in the workspace has changed, for one minute at most, in the long proofs
     /// longer.
     pub fn eventually(&self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
         let (tell, hear) = std::sync::mpsc::channel();
@@ -223,7 +224,7 @@ impl Fixture {
         let end = Instant::now() + Duration::from_mins(minutes);
         while !is_so(self) {
             assert!(Instant::now() < end, "not within {minutes} min: {what}\npending: {:#?}", self.pending());
-            // What is not a file (a process, say) is looked at after a second all the same.
+            // Conditions that are not files (a process, for example) are evaluated every second.
             let _ = hear.recv_timeout(Duration::from_secs(1));
             while hear.try_recv().is_ok() {}
         }
@@ -231,14 +232,14 @@ impl Fixture {
 }
 
 impl Ran {
-    /// It must have gone well; returns stdout.
+    /// The run must have succeeded; returns stdout.
     #[track_caller]
     pub fn ok(self) -> String {
         assert_eq!(self.code, 0, "{self:#?}");
         self.out
     }
 
-    /// It must have ended with this code; returns stderr.
+    /// The run must have ended with this code; returns stderr.
     #[track_caller]
     pub fn fails(self, code: i32) -> String {
         assert_eq!(self.code, code, "{self:#?}");
@@ -262,13 +263,13 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Sends SIGTERM, and returns the exit code and what it said.
+    /// Sends SIGTERM, and returns exit code and output.
     pub fn stop(self) -> Ran {
         self.signal("TERM");
         self.ended()
     }
 
-    /// What it has said in the end, and its exit code.
+    /// The rest of its output, and its exit code.
     pub fn ended(mut self) -> Ran {
         let mut err = String::new();
         if let Some(mut pipe) = self.err.take() {
@@ -291,8 +292,8 @@ impl Drop for Supervisor {
     }
 }
 
-/// Says why a test does nothing here; never silently.
+/// Prints the reason why a test is skipped; a skip is never silent.
 pub fn skipped(why: &str) {
-    // Not eprintln!, which a test that passes keeps to itself.
+    // Not eprintln!, because the harness captures it for a passing test.
     let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }

@@ -1,15 +1,15 @@
-//! Programs of others that tests talk to: those of `tests/peers`.
+//! Foreign programs that tests talk to: those of `tests/peers`.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Where they are.
+/// Their folder.
 pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers")
 }
 
-/// Whether something is there; where it is not, that is said, and `CLAW_REQUIRE_PEERS=1` makes it a failure.
+/// Whether a peer exists; if not, that is printed, and `CLAW_REQUIRE_PEERS=1` makes it a failure.
 pub fn is_there(is_there: bool, why_not: &str) -> bool {
     let is_required = std::env::var("CLAW_REQUIRE_PEERS").is_ok_and(|v| v == "1");
     assert!(is_there || !is_required, "CLAW_REQUIRE_PEERS=1, and {why_not}");
@@ -19,14 +19,14 @@ pub fn is_there(is_there: bool, why_not: &str) -> bool {
     is_there
 }
 
-/// Whether a package of npm is there.
+/// Whether an npm package is installed.
 pub fn has_package(name: &str) -> bool {
     let why_not = format!("{name} is not installed: npm ci --ignore-scripts in tests/peers");
     is_there(folder().join("node_modules").join(name).exists(), &why_not)
 }
 
-/// What an independent validator has against these documents, by a schema that stands at this path of the
-/// repository; with `closed`, also fields that the schema does not describe. Nothing where there is no validator.
+/// The errors that an independent validator finds in these documents, by the schema at this path of the repository;
+/// with `closed`, also fields that the schema does not describe. `None` if the validator is not installed.
 pub fn complaints(schema: &str, closed: bool, documents: &[serde_json::Value]) -> Option<String> {
     if !has_package("ajv") {
         return None;

@@ -1,20 +1,20 @@
-//! What every proof shares: its size, its seed, and the line it prints about itself, which is a row of
-//! the table in docs/reliability.md. `.ci/proof` collects them.
+//! Common parts of all proofs: size, seed, and the printed row of the table in docs/reliability.md, which
+//! `.ci/proof` collects.
 
 use std::io::Write;
 use std::time::Instant;
 
-/// `CLAW_PROOF=full` asks for everything; without it, for what a test run has time for.
+/// `CLAW_PROOF=full` runs everything; without it, the part that a test run has time for.
 pub fn is_full() -> bool {
     std::env::var("CLAW_PROOF").is_ok_and(|value| value == "full")
 }
 
-/// `CLAW_PROOF=first` stops at the first violation: enough to know that there is one.
+/// `CLAW_PROOF=first` stops at the first violation.
 pub fn is_first() -> bool {
     std::env::var("CLAW_PROOF").is_ok_and(|value| value == "first")
 }
 
-/// The seed of everything random: `CLAW_TEST_SEED`, or always the same.
+/// The seed of all random numbers: `CLAW_TEST_SEED`, or a constant.
 pub fn seed() -> u64 {
     std::env::var("CLAW_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(20_261_121)
 }
@@ -32,31 +32,33 @@ impl Random {
     }
 }
 
-/// A proof that runs; a number that it does not have stays out of its row.
+/// A running proof; a number of zero is left out of its row.
 pub struct Proof {
     pub name: &'static str,
-    /// Places at which something was done to it: system calls, operations, events.
+    /// Disturbed places: system calls, operations, events.
     pub points: usize,
-    /// States that were looked at.
+    /// Checked states.
     pub states: usize,
     pub seed: Option<u64>,
+    /// The violations so far.
+    pub found: Vec<String>,
     since: Instant,
 }
 
 impl Proof {
     pub fn begin(name: &'static str) -> Self {
-        Self { name, points: 0, states: 0, seed: None, since: Instant::now() }
+        Self { name, points: 0, states: 0, seed: None, found: Vec::new(), since: Instant::now() }
     }
 
-    /// Prints the row. Nothing may have been found, at more points than these, for otherwise nothing was shown.
+    /// Prints the row. Fails on any violation, and with no more than `points` points, which would show nothing.
     #[track_caller]
-    pub fn judge(&self, found: &[String], points: usize) {
-        self.end(found.len());
-        assert!(found.is_empty(), "{} violations in {} points\n{found:#?}", found.len(), self.points);
+    pub fn judge(&self, points: usize) {
+        self.end(self.found.len());
+        assert!(self.found.is_empty(), "{} violations in {} points\n{:#?}", self.found.len(), self.points, self.found);
         assert!(is_first() || self.points > points, "only {} points", self.points);
     }
 
-    /// Prints the row; past the capture of a passing test's output, because the figures are the point.
+    /// Prints the row, past the harness's capture of a passing test's output, because the figures are the result.
     pub fn end(&self, violations: usize) {
         let number = |n: usize| if n == 0 { String::new() } else { n.to_string() };
         let _ = writeln!(

@@ -1,6 +1,6 @@
-//! Records, in order, everything that a program does to a tree that a power cut could undo, and builds
-//! the trees that one may leave. Unprivileged `ptrace(2)`: threads are followed, other programs are
-//! not, and one call that changes something is let in at a time, so that the order is the real one.
+//! Records, in order, every operation of a program on a tree that a power cut could undo, and builds the
+//! trees that a power cut may leave. Unprivileged `ptrace(2)`: threads are followed, other programs are
+//! not, and one changing call is let in at a time, so that the order is the real one.
 
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::Signal;
@@ -14,33 +14,33 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-/// Something that was done. Paths are relative to the tree; an unnamed file goes by what `/proc` calls
+/// An operation. Paths are relative to the tree; an unnamed file has the path that `/proc` reports for
 /// it.
 #[derive(Clone, Debug)]
 pub enum Op {
-    /// A file without a name was opened.
+    /// An unnamed file was opened.
     Unnamed(String),
-    /// A file was made.
+    /// A file was created.
     Create(String),
-    /// A folder was made.
+    /// A folder was created.
     Mkdir(String),
-    /// A file got another name, or its first.
+    /// A file got another name, or its first one.
     Link(String, String),
     /// A file was moved.
     Rename(String, String),
-    /// A name was taken away.
+    /// A name was removed.
     Unlink(String),
-    /// Bytes were written at this place.
+    /// Bytes were written at this offset.
     Write(String, usize, Vec<u8>),
-    /// A file was cut.
+    /// A file was truncated.
     Truncate(String, usize),
     /// A file or a folder was synced.
     Sync(String),
-    /// This was printed.
+    /// Text was printed.
     Print(String),
 }
 
-/// One operation, and what the file outside of the tree held when it began and when it had ended.
+/// One operation, and the contents of the file outside of the tree at its begin and its end.
 #[derive(Debug)]
 pub struct Step {
     pub op: Op,
@@ -55,7 +55,7 @@ pub struct Recorded {
     pub code: i32,
 }
 
-/// What a call that has begun will have done.
+/// The effect of a call that has begun.
 enum Begun {
     Open { path: String, flags: i32, is_new: bool },
     Write { file: String, at: usize, buffer: u64 },
@@ -68,8 +68,8 @@ struct Recorder<'a> {
     outside: &'a Path,
 }
 
-/// Runs `command` to its end and records what it does below `root`. With `kill_at` (from 1) it is
-/// killed before that operation (which no call that fails counts as). `outside` is a file beside the tree that is looked at all the time.
+/// Runs `command` to its end and records its operations below `root`. With `kill_at` (from 1) it is killed
+/// before that operation (failing calls do not count). `outside` is a file beside the tree that is read all the time.
 pub fn record(mut command: Command, root: &Path, outside: &Path, kill_at: usize) -> Recorded {
     #[expect(unsafe_code, reason = "only the child itself can ask to be traced")]
     // SAFETY: between fork and exec only ptrace(PTRACE_TRACEME) is called, a bare system call.
@@ -91,7 +91,7 @@ pub fn record(mut command: Command, root: &Path, outside: &Path, kill_at: usize)
     let mut busy: Option<(Pid, Begun, String)> = None;
     let mut parked: VecDeque<Pid> = VecDeque::new();
     loop {
-        // Whoever was parked at the entry of its call goes on when nobody is in one.
+        // A thread parked at the entry of its call continues when no other thread is in a call.
         let parked_next = if busy.is_none() { parked.pop_front() } else { None };
         let (pid, is_entry) = if let Some(pid) = parked_next {
             (pid, true)
@@ -156,7 +156,7 @@ impl Recorder<'_> {
         fs::read_to_string(self.outside).unwrap_or_default()
     }
 
-    /// What a call is about to do below the root.
+    /// The operation that a call is about to do below the root.
     fn entry(&self, pid: Pid, registers: &libc::user_regs_struct) -> Option<Begun> {
         let (a, b, c, d) = (registers.rdi, registers.rsi, registers.rdx, registers.r10);
         let cwd = u64::from(libc::AT_FDCWD.cast_unsigned());
@@ -208,7 +208,7 @@ impl Recorder<'_> {
         Some(Begun::Open { path, flags, is_new })
     }
 
-    /// What a call that has succeeded did.
+    /// The operation that a successful call did.
     fn exit(&self, pid: Pid, call: Begun, result: usize) -> Vec<Op> {
         match call {
             Begun::Open { flags, .. } if flags & libc::O_TMPFILE == libc::O_TMPFILE => {
@@ -237,7 +237,7 @@ impl Recorder<'_> {
         if let Some(fd) = text.strip_prefix("/proc/self/fd/") {
             return self.file(pid, fd.parse().ok()?);
         }
-        // An int: the upper half of the register says nothing.
+        // An int: the upper half of the register is undefined.
         let base = match i32::from_le_bytes(dir.to_le_bytes()[..4].try_into().unwrap()) {
             libc::AT_FDCWD => fs::read_link(format!("/proc/{pid}/cwd")),
             fd => fs::read_link(format!("/proc/{pid}/fd/{fd}")),
@@ -264,7 +264,7 @@ fn memory(pid: Pid, at: u64, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// What is at a path of a tree.
+/// The object at a path of a tree.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Entry {
     Dir,
@@ -274,7 +274,7 @@ pub enum Entry {
 /// A tree, by path.
 pub type Tree = BTreeMap<String, Entry>;
 
-/// Reads the tree that is there.
+/// Reads the tree on the disk.
 pub fn read(root: &Path) -> Tree {
     let entries = walkdir::WalkDir::new(root).min_depth(1).into_iter().flatten();
     let entry = |e: &walkdir::DirEntry| {
@@ -283,7 +283,7 @@ pub fn read(root: &Path) -> Tree {
     entries.map(|e| (e.path().strip_prefix(root).unwrap().to_str().unwrap().to_owned(), entry(&e))).collect()
 }
 
-/// Makes the tree in an empty folder.
+/// Builds the tree in an empty folder.
 pub fn write(root: &Path, tree: &Tree) {
     for (path, entry) in tree {
         match entry {
@@ -349,7 +349,7 @@ pub enum Data {
     Torn,
 }
 
-/// What a disk holds for sure, and what it only may hold.
+/// The durable contents of a disk, and the contents that it may have.
 #[derive(Debug, Default)]
 pub struct Disk {
     base: BTreeMap<String, Node>,
@@ -377,7 +377,7 @@ impl Disk {
         disk
     }
 
-    /// Does what was done.
+    /// Applies an operation.
     pub fn apply(&mut self, op: &Op) {
         let fresh = |disk: &mut Self| {
             disk.inodes.push(Inode::default());
@@ -441,16 +441,16 @@ impl Disk {
         self.names.push(NameOp { effects, is_durable: false, text: format!("{op:?}") });
     }
 
-    /// The operations on names that may be lost: number, what it was, and whether it is about nothing
-    /// but locks and the journal.
+    /// The operations on names that may be lost: number, operation, and whether it concerns only locks and the
+    /// journal.
     pub fn undecided(&self) -> Vec<(usize, &str, bool)> {
         let is_aside = |n: &NameOp| n.effects.iter().all(|(path, _)| path.starts_with(".claw/"));
         let open = self.names.iter().enumerate().filter(|(_, n)| !n.is_durable);
         open.map(|(number, n)| (number, n.text.as_str(), is_aside(n))).collect()
     }
 
-    /// The tree after a power cut which these undecided names have survived, and of every file (by
-    /// its number) so much data.
+    /// The tree after a power cut that these undecided names have survived, with so much data of every file
+    /// (by its number).
     pub fn cut(&self, survives: impl Fn(usize) -> bool, data: impl Fn(usize) -> Data) -> Tree {
         let mut names = self.base.clone();
         for (number, op) in self.names.iter().enumerate() {
@@ -460,7 +460,7 @@ impl Disk {
         }
         let mut tree = Tree::new();
         for (path, node) in names {
-            // What is in a folder that was lost is lost.
+            // Contents of a lost folder are lost.
             if !parent(&path).is_empty() && tree.get(parent(&path)) != Some(&Entry::Dir) {
                 continue;
             }
@@ -507,7 +507,7 @@ fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(dir, _)| dir)
 }
 
-/// Where trees are quickest to make.
+/// The fastest place for temporary trees.
 pub fn scratch() -> PathBuf {
     let memory = PathBuf::from("/dev/shm");
     if memory.is_dir() { memory } else { std::env::temp_dir() }

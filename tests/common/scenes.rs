@@ -1,4 +1,4 @@
-//! The stations of one event's way, as the proofs begin at them.
+//! The stations of one event, as the starting points of the proofs.
 
 use super::Fixture;
 use super::proof::{is_first, is_full};
@@ -6,7 +6,7 @@ use super::tracer::Fault;
 use claw::core::event::entry::{Entry, Tries};
 use nix::errno::Errno;
 
-/// The event's id, where it is sent.
+/// The id of the sent event.
 pub const ID: &str = "20261121T004130.123456Z-k7f3q9";
 
 /// The events of [`queued`].
@@ -16,7 +16,7 @@ pub const QUEUE: [&str; 3] =
 /// Sends an event that is answered, delivered to `file:a` and remembered.
 pub const SEND: &[&str] = &["send", "--id", ID, "--from", "file:a", "remember fact"];
 
-/// The same as a file that was dropped.
+/// The same as a dropped file.
 pub fn dropped(ws: &Fixture) {
     ws.write("inbox/q.md", "---\nfrom: file:a\n---\nremember fact\n");
 }
@@ -39,8 +39,8 @@ pub fn answered(ws: &Fixture) {
     ws.claw(&["route"]).ok();
 }
 
-/// Three of one conversation wait for their turns: the first one's worker was killed, and the second has failed
-/// for a while, which is over.
+/// Three messages of one conversation wait for their turns: the worker of the first one was killed, and the second
+/// one has failed temporarily and is due again.
 pub fn queued(ws: &Fixture) {
     for (n, id) in QUEUE.iter().enumerate() {
         ws.claw(&["send", "--id", id, "--from", "file:a", &format!("remember fact {n}")]).ok();
@@ -56,7 +56,7 @@ pub fn queued(ws: &Fixture) {
     }
 }
 
-/// It has failed, for no reason of its own.
+/// It has failed, for a reason outside of the event.
 pub fn failed(ws: &Fixture) {
     routed(ws);
     let name = format!("{ID}~pickle.file-a~1.json");
@@ -65,7 +65,7 @@ pub fn failed(ws: &Fixture) {
     ws.write(&format!("inbox/failed/{ID}.reason"), "because\n");
 }
 
-/// A workspace whose writes wait for the disk, so that the syncs are among the calls.
+/// A workspace with `sync: full`, so that the syncs are among the calls.
 pub fn synced() -> Fixture {
     let ws = Fixture::new();
     ws.config("sync: full");
@@ -74,7 +74,7 @@ pub fn synced() -> Fixture {
     ws
 }
 
-/// A workspace like `template`, which costs less than making it anew.
+/// A copy of `template`, which is cheaper than a new workspace.
 pub fn copy(template: &Fixture) -> Fixture {
     let ws = Fixture::empty();
     std::fs::remove_dir(&ws.root).unwrap();
@@ -83,28 +83,28 @@ pub fn copy(template: &Fixture) -> Fixture {
     ws
 }
 
-/// A [`copy`] in which programs may run: where one lies matters to whether it is trusted.
+/// A [`copy`] in which programs may run: trust depends on the path.
 pub fn trusted(template: &Fixture) -> Fixture {
     let ws = copy(template);
     ws.claw(&["trust"]).ok();
     ws
 }
 
-/// What a machine in trouble says.
+/// Errors of a machine in trouble.
 pub const TROUBLE: [Errno; 6] = [Errno::ENOSPC, Errno::EIO, Errno::EROFS, Errno::EDQUOT, Errno::EMFILE, Errno::EINTR];
 
-/// What a sweep does to a program, and in a test run at each how manyth call. The full proof does it at every one,
-/// and so does who looks for a first violation.
+/// The faults of a sweep; in a test run at every n-th call. The full proof, and a search for the first violation,
+/// disturb every call.
 #[derive(Clone, Copy, Debug)]
 pub enum Faults {
     Kills(usize),
-    /// All of [`TROUBLE`]; but for the full proof one kind, at each call another.
+    /// All of [`TROUBLE`]; outside of the full proof one of them, a different one at each call.
     Troubles(usize),
     Both(usize),
 }
 
 impl Faults {
-    /// Each fault, and at which of so many durable calls.
+    /// Each fault, and the number of its call, for a command with so many durable calls.
     pub fn of(self, calls: usize) -> Vec<(usize, Fault)> {
         let (few, is_kill, is_trouble) = match self {
             Self::Kills(few) => (few, true, false),
@@ -123,7 +123,7 @@ impl Faults {
     }
 }
 
-/// At which of so many openings, and how, one is refused: in a test run at each how manyth, in one of the two ways.
+/// The openings that fail, and their errors: in a test run every n-th, with one of the two errors.
 pub fn refusals(opened: usize, few: usize) -> Vec<(usize, Errno)> {
     let kinds = [Errno::EMFILE, Errno::EIO];
     let chosen = (1..=opened).filter(|at| is_full() || at % few == 1 % few);
@@ -131,7 +131,7 @@ pub fn refusals(opened: usize, few: usize) -> Vec<(usize, Errno)> {
     chosen.flat_map(|at| of(at).iter().map(move |kind| (at, *kind))).collect()
 }
 
-/// Every event that has not ended well: its folder, and its name.
+/// Every event that has not ended well: its folder and its name.
 pub fn standing(ws: &Fixture) -> Vec<(String, Entry)> {
     let folders = ["inbox", "outbox"].into_iter().flat_map(|mailbox| {
         ["ready", "run", "wait", "failed"].into_iter().map(move |state| format!("{mailbox}/{state}"))
@@ -143,14 +143,14 @@ pub fn standing(ws: &Fixture) -> Vec<(String, Entry)> {
     folders.flat_map(entries).collect()
 }
 
-/// After trouble of the machine every event is as it was `before`, if it has not come further: no attempt is
-/// burnt, nobody counts as killed, nothing has failed. Says which is not.
+/// After trouble of the machine every event is as it was `before`, or further on: no attempt is counted, no worker
+/// counts as killed, nothing has failed. Returns the violations.
 pub fn burnt(ws: &Fixture, before: &[(String, Entry)]) -> Option<String> {
     let is_burnt = |(folder, entry): &(String, Entry)| {
         let Some((was_in, was)) = before.iter().find(|(_, was)| was.id == entry.id) else {
             return !folder.ends_with("/ready") || entry.tries != Tries::default();
         };
-        // A worker that was really killed counts as that.
+        // A worker that was really killed counts as killed.
         let kills = u32::from(was_in.ends_with("/run"));
         let is_as_tried =
             entry.tries.attempts <= was.tries.attempts && entry.tries.crashes <= was.tries.crashes + kills;
@@ -161,7 +161,7 @@ pub fn burnt(ws: &Fixture, before: &[(String, Entry)]) -> Option<String> {
     (!burnt.is_empty()).then(|| format!("burnt: {burnt:?}"))
 }
 
-/// Brings everything to its end, later than any back-off.
+/// Brings all events to their end, later than any back-off.
 pub fn recover(ws: &Fixture) {
     let later = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(10);
     for _ in 0..2 {

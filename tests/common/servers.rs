@@ -1,5 +1,5 @@
-//! Servers of models for the tests: an independent one from npm (`tests/peers`), and bare TCP that says, or does
-//! not say, exactly what a test wants.
+//! Model servers for the tests: an independent one from npm (`tests/peers`), and bare TCP with exactly the bytes
+//! or the silence that a test needs.
 
 use super::strict::rules;
 use super::{Fixture, Ran, skipped};
@@ -13,12 +13,12 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-/// A protocol, as the tests set it up.
+/// A protocol, as the tests configure it.
 pub struct Wire {
     pub provider: &'static str,
-    /// What stands behind host and port in `api_base`.
+    /// The part of `api_base` after host and port.
     pub base: &'static str,
-    /// Where it is asked.
+    /// The path of its requests.
     pub path: &'static str,
 }
 
@@ -36,15 +36,15 @@ impl Wire {
     }
 }
 
-/// The mock server, one for all tests of a file. It ends when this process does, because its
-/// stdin closes then.
+/// The mock server, one for all tests of a binary. It ends when this process does, because its stdin closes
+/// then.
 pub struct Peer {
     pub port: u16,
     wire: &'static Wire,
     _node: Mutex<Child>,
 }
 
-/// The peer, or a word why there is none. `CLAW_REQUIRE_PEERS=1` makes that word a failure.
+/// The peer, or the reason for its absence. `CLAW_REQUIRE_PEERS=1` makes that a failure.
 pub fn peer(wire: &'static Wire) -> Option<&'static Peer> {
     static PEER: OnceLock<Result<Peer, String>> = OnceLock::new();
     match PEER.get_or_init(|| Peer::start(wire)) {
@@ -78,8 +78,8 @@ impl Peer {
         self.wire.workspace(self.port, "")
     }
 
-    /// The bodies of the requests whose last message is `text`, in order, as the peer has understood them.
-    /// Whatever was asked by anybody, it must break no rule of any server.
+    /// The bodies of the requests whose last message is `text`, in order, as the peer has parsed them.
+    /// All requests to the peer must satisfy the rules of every server.
     pub fn asked(&self, text: &str) -> Vec<Value> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         write!(stream, "GET /__aimock/journal?path={} HTTP/1.0\r\n\r\n", self.wire.path).unwrap();
@@ -87,7 +87,7 @@ impl Peer {
         stream.read_to_string(&mut answer).unwrap();
         let journal: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
         let bodies: Vec<Value> = journal.as_array().unwrap().iter().map(|entry| entry["body"].clone()).collect();
-        // Of Ollama's requests it makes up the ids that it does not have.
+        // The peer makes up the ids that Ollama's requests lack.
         for body in bodies.iter().filter(|_| self.wire.provider != "ollama") {
             assert_eq!(rules(body), [""; 0], "{body:#}");
         }
@@ -118,7 +118,7 @@ pub fn routed(ws: &Fixture, text: &str) -> String {
     id
 }
 
-/// The only question in `inbox/failed`, with its reason beside it; returns its id.
+/// The only failed message in `inbox/failed`, with its reason beside it; returns its id.
 pub fn kept(ws: &Fixture) -> String {
     let names = ws.list("inbox/failed");
     let [reason, event] = &names[..] else { panic!("{names:?}") };
@@ -137,7 +137,7 @@ pub struct Heard {
     pub body: Value,
 }
 
-/// A server that hears one request per connection, and then does what the test says.
+/// A server that reads one request per connection, and then acts as the test says.
 pub struct Server {
     pub port: u16,
     heard: Arc<(Mutex<Vec<Heard>>, Condvar)>,
@@ -145,7 +145,7 @@ pub struct Server {
 
 impl Server {
     /// `answer` is called with the number of the request, from 0, and the connection, which closes
-    /// behind it.
+    /// afterwards.
     pub fn start(answer: impl Fn(usize, &mut TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -170,7 +170,7 @@ impl Server {
         Self { port, heard }
     }
 
-    /// A server that always says these bytes.
+    /// A server that always sends these bytes.
     pub fn saying(answer: impl Into<Vec<u8>>) -> Self {
         let answer = answer.into();
         Self::start(move |_, stream| drop(stream.write_all(&answer)))
@@ -207,13 +207,13 @@ fn request(stream: &mut TcpStream) -> Option<Heard> {
     Some(Heard { head, body: serde_json::from_slice(&body).unwrap_or_default() })
 }
 
-/// Says nothing until the other side has gone.
+/// Sends nothing until the client has closed the connection.
 pub fn silence(stream: &mut TcpStream) {
     while matches!(stream.read(&mut [0; 64]), Ok(1..)) {}
 }
 
 pub const STREAM: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
-/// A whole answer with these header lines and this body.
+/// A complete answer with these header lines and this body.
 pub fn whole(status: &str, headers: &str, body: &str) -> String {
     let length = body.len();
     format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n{headers}\r\n{body}")
@@ -221,7 +221,7 @@ pub fn whole(status: &str, headers: &str, body: &str) -> String {
 
 pub const JSON: &str = "Content-Type: application/json\r\n";
 
-/// `ask` must have failed so: nothing on stdout, the question kept.
+/// `ask` must have failed like this: nothing on stdout, the message kept.
 #[track_caller]
 pub fn refused(ws: &Fixture, ran: &Ran, code: i32, what: &str) {
     assert_eq!((ran.code, &ran.out[..]), (code, ""), "{ran:#?}");

@@ -1,6 +1,6 @@
 //! A chat-completions server that is stricter than any real one: it refuses a request that breaks a rule of
-//! any provider, and writes down which. What it answers is a function of the request alone: the text of the
-//! last user message names a script, and the number of the agent's answers since then is the step.
+//! any provider, and records the rule. Its answer is a function of the request alone: the text of the last
+//! user message names a script, and the number of the agent's answers since then is the step.
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -8,12 +8,12 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// The key that it wants, and that nobody else may ever see.
+/// The key that it requires, and that must appear nowhere else.
 pub const KEY: &str = "sk-strict-0123456789abcdef";
 
-/// What a script answers at a step: text, and calls (name, arguments).
+/// A script's answer at a step: text, and calls (name, arguments).
 pub type Answer = (&'static str, Vec<(&'static str, Value)>);
-/// The answer to the `n`th question of a turn, with the results of the last calls.
+/// The answer to the `n`th request of a turn, with the results of the last calls.
 pub type Script = fn(usize, &[String]) -> Answer;
 
 /// The server; it ends with the process.
@@ -26,7 +26,7 @@ pub struct Strict {
 #[derive(Default)]
 struct Seen {
     broken: Vec<String>,
-    /// How often each step of each script was asked for.
+    /// How often each step of each script was requested.
     asked: BTreeMap<(String, usize), usize>,
     last: Value,
 }
@@ -45,19 +45,19 @@ impl Strict {
         strict
     }
 
-    /// Makes it the model of a workspace.
+    /// Configures it as the model of a workspace.
     pub fn model(&self, ws: &super::Fixture) {
         let base = format!("http://127.0.0.1:{}/v1", self.port);
         ws.write("strict.key", KEY);
         ws.model("strict", &format!("provider: openai, model: m, api_base: '{base}', api_key_file: strict.key"));
     }
 
-    /// Which rules were broken.
+    /// The broken rules.
     pub fn broken(&self) -> Vec<String> {
         self.seen.lock().unwrap().broken.clone()
     }
 
-    /// How often this step of a script was asked for.
+    /// How often this step of a script was requested.
     pub fn asked(&self, script: &str, step: usize) -> usize {
         self.seen.lock().unwrap().asked.get(&(script.to_owned(), step)).copied().unwrap_or_default()
     }
@@ -67,7 +67,7 @@ impl Strict {
         self.seen.lock().unwrap().last.clone()
     }
 
-    /// Forgets what was asked.
+    /// Forgets all requests.
     pub fn forget(&self) {
         self.seen.lock().unwrap().asked.clear();
     }
@@ -78,7 +78,7 @@ fn exchange(mut stream: &TcpStream, scripts: &[(&str, Script)], seen: &Mutex<See
     let (mut length, mut key) = (0, String::new());
     loop {
         let mut line = String::new();
-        // Who is killed while it asks has asked nothing.
+        // A client killed during its request has not made it.
         if reader.read_line(&mut line)? == 0 {
             return Ok(());
         }
@@ -145,7 +145,7 @@ fn answer(mut stream: &TcpStream, (text, calls): &Answer) -> std::io::Result<()>
         say(json!({"content": word}), None)?;
     }
     for (index, (name, arguments)) in calls.iter().enumerate() {
-        // Every server numbers its calls as it likes; these are as bad as they come.
+        // Servers number their calls in many ways; these are the worst.
         say(
             json!({"tool_calls": [{"index": index, "id": "call_0", "function": {"name": name, "arguments": ""}}]}),
             None,
@@ -166,7 +166,7 @@ fn answer(mut stream: &TcpStream, (text, calls): &Answer) -> std::io::Result<()>
     write!(stream, "data: {usage}\n\ndata: [DONE]\n\n")
 }
 
-/// What is wrong with a request.
+/// The violations of a request.
 pub fn rules(request: &Value) -> Vec<String> {
     let mut wrong = Vec::new();
     let messages = request["messages"].as_array().cloned().unwrap_or_default();

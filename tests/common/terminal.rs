@@ -9,17 +9,17 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-/// The person's end of it.
+/// The user's end of it.
 pub struct Terminal {
     child: Child,
     keys: File,
     shown: Receiver<Vec<u8>>,
-    /// What was shown and not asked for yet.
+    /// Output that was not consumed yet.
     text: String,
 }
 
 impl Terminal {
-    /// Starts a program that has the terminal as its own, with all three streams.
+    /// Starts a program with the terminal as its controlling terminal and all three streams.
     pub fn start(mut command: Command) -> Self {
         let size = Winsize { ws_row: 24, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 };
         let ends = openpty(&size, None).unwrap();
@@ -41,7 +41,7 @@ impl Terminal {
         let (tell, shown) = channel();
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
-            // At its end a terminal says EIO.
+            // A terminal returns EIO at its end.
             while let Ok(n @ 1..) = screen.read(&mut buffer) {
                 let _ = tell.send(buffer[..n].to_vec());
             }
@@ -49,12 +49,12 @@ impl Terminal {
         Self { child, keys, shown, text: String::new() }
     }
 
-    /// Presses keys.
+    /// Types keys.
     pub fn press(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// What is shown up to and with `text`, for which a minute is time.
+    /// The output up to and including `text`, within a minute.
     #[track_caller]
     pub fn until(&mut self, text: &str) -> String {
         let end = Instant::now() + Duration::from_mins(1);
@@ -70,7 +70,7 @@ impl Terminal {
         }
     }
 
-    /// The exit code, and what was shown at last.
+    /// The exit code, and the last output.
     pub fn ended(mut self) -> (i32, String) {
         let code = self.child.wait().unwrap().code().unwrap_or(-1);
         self.text.extend(self.shown.iter().map(|bytes| String::from_utf8_lossy(&bytes).into_owned()));

@@ -1,5 +1,5 @@
-//! Stops a program before each of its system calls that touch what is durable, or open what it reads, and kills
-//! it there or makes the call fail. Unprivileged `ptrace(2)`; threads are followed, other programs are not.
+//! Stops a program before each of its system calls that change durable data, or open files, and kills it there
+//! or makes the call fail. Unprivileged `ptrace(2)`; threads are followed, other programs are not.
 
 use nix::errno::Errno;
 use nix::sys::ptrace::{self, Options};
@@ -15,32 +15,32 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What is done at the chosen call.
+/// The fault at the chosen call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// `kill -9`, before the kernel does anything.
+    /// `kill -9`, before the kernel acts.
     Kill,
-    /// The call is not made, and this is its result.
+    /// The call is skipped and returns this error.
     Error(Errno),
 }
 
-/// How a traced run went.
+/// The outcome of a traced run.
 #[derive(Debug)]
 pub struct Traced {
-    /// The calls that were begun.
+    /// The number of calls.
     pub calls: usize,
-    /// How many of them were syncs.
+    /// The number of syncs among them.
     pub syncs: usize,
-    /// The name of the call at which the fault was.
+    /// The name of the disturbed call.
     pub hit: Option<&'static str>,
-    /// The exit code; 137 where it was killed.
+    /// The exit code; 137 after a kill.
     pub code: i32,
-    /// What it printed.
+    /// Its output.
     pub out: String,
 }
 
-/// Calls that change what others can see, or make it durable. Opening counts where it may make a file, making a
-/// folder where it is not there: every command tries to make all of them.
+/// Calls that change data visible to others, or make it durable. An open counts if it may create a file, a mkdir
+/// if the folder is missing: every command tries to create all of them.
 const DURABLE: &[(i64, &str)] = &[
     (libc::SYS_open, "open"),
     (libc::SYS_openat, "openat"),
@@ -60,30 +60,30 @@ const DURABLE: &[(i64, &str)] = &[
     (libc::SYS_flock, "flock"),
 ];
 
-/// Runs `command` and does `fault` at its durable call number `at` (from 1); with 0 nothing happens.
+/// Runs `command` with `fault` at its durable call number `at` (from 1); 0 disturbs nothing.
 pub fn run(command: Command, at: usize, fault: Fault) -> Traced {
     run_with(command, |call| (call == at).then_some(fault))
 }
 
-/// Runs `command`; `decide` is asked before each of its durable calls (from 1), with the program
+/// Runs `command`; `decide` is called before each of its durable calls (from 1), with the program
 /// stopped there.
 pub fn run_with(command: Command, decide: impl FnMut(usize) -> Option<Fault>) -> Traced {
     trace(command, durable, decide)
 }
 
-/// Runs `command` and has its opening number `at` (from 1) of something below `root` fail, be it to read it, to list
-/// it, to lock it or to sync it.
+/// Runs `command`; its opening number `at` (from 1) of a file below `root` fails, whether to read, list, lock or
+/// sync it.
 pub fn run_opening(command: Command, root: &Path, at: usize, errno: Errno) -> Traced {
     let opens = |pid, registers: &libc::user_regs_struct| {
         let (name, path, _) = opening(pid, registers)?;
-        // A path that is none from the root on is one below a folder that was opened before.
+        // A relative path is below a folder that was opened before.
         let path = text(pid, path)?;
         (path.is_relative() || path.starts_with(root)).then_some(name)
     };
     trace(command, opens, |call| (call == at).then_some(Fault::Error(errno)))
 }
 
-/// Runs `command`; `decide` is asked before each call (from 1) of those that `calls` has, by number and name.
+/// Runs `command`; `decide` is called before each call (from 1) of those in `calls`, by number and name.
 pub fn run_at(calls: &[(i64, &'static str)], command: Command, decide: impl FnMut(usize) -> Option<Fault>) -> Traced {
     let named = |_: Pid, registers: &libc::user_regs_struct| {
         calls.iter().find(|(number, _)| *number == registers.orig_rax.cast_signed()).map(|(_, name)| *name)
@@ -173,8 +173,8 @@ fn trace(
     traced
 }
 
-/// The call's name, if it is about something durable: not one that only reads, not stdout, and not what a thread
-/// wakes another one with.
+/// The call's name, if it concerns durable data: not a call that only reads, not stdout, not the eventfd of
+/// threads.
 fn durable(pid: Pid, registers: &libc::user_regs_struct) -> Option<&'static str> {
     let number = registers.orig_rax.cast_signed();
     let (_, name) = DURABLE.iter().find(|(known, _)| *known == number)?;
@@ -186,10 +186,10 @@ fn durable(pid: Pid, registers: &libc::user_regs_struct) -> Option<&'static str>
     (!is_reading && !is_other && !is_there).then_some(*name)
 }
 
-/// The name of a call that opens something, where its path stands, and its flags.
+/// The name of an opening call, the address of its path, and its flags.
 fn opening(pid: Pid, registers: &libc::user_regs_struct) -> Option<(&'static str, u64, u64)> {
     match registers.orig_rax.cast_signed() {
-        // The flags are what its third argument, a structure, begins with.
+        // The flags are the first field of its third argument.
         libc::SYS_openat2 => {
             let mut flags = [0; 8];
             File::open(format!("/proc/{pid}/mem")).ok()?.read_exact_at(&mut flags, registers.rdx).ok()?;
@@ -201,11 +201,11 @@ fn opening(pid: Pid, registers: &libc::user_regs_struct) -> Option<(&'static str
     }
 }
 
-/// The path that stands at `address` in the program.
+/// The path at `address` in the program.
 fn text(pid: Pid, address: u64) -> Option<PathBuf> {
     let memory = File::open(format!("/proc/{pid}/mem")).ok()?;
     let mut bytes = [0; 4096];
-    // It may end before that many bytes, with its page.
+    // The page may end before that many bytes.
     let read = memory.read_at(&mut bytes, address).ok()?;
     let end = bytes[..read].iter().position(|byte| *byte == 0)?;
     Some(PathBuf::from(OsStr::from_bytes(&bytes[..end])))

@@ -1,5 +1,5 @@
-//! A chat-completions server with a window: it counts tokens by an estimate of its own, refuses what is over as
-//! its kind does, and writes down every rule that a request breaks. A request for a summary is told by its
+//! A chat-completions server with a context window: it counts tokens by its own estimate, refuses longer requests as
+//! its kind does, and records every rule that a request breaks. It recognises a request for a summary by the
 //! prompt.
 
 use super::strict;
@@ -8,29 +8,29 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// What becomes of a request for a summary.
+/// The answer to a request for a summary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Summary {
-    /// It is answered, with no word of what was said.
+    /// An answer without any word of the conversation.
     Given,
     /// The server fails.
     Fails,
-    /// Each is refused as too long.
+    /// Refused as too long.
     TooLong,
-    /// Nothing is ever said.
+    /// Never answered.
     Hangs,
 }
 
-/// What the server has seen.
+/// The requests so far.
 #[derive(Default)]
 pub struct Seen {
-    /// Rules that were broken.
+    /// Broken rules.
     pub broken: Vec<String>,
-    /// Requests that were refused as too long, with what they had.
+    /// Requests refused as too long, with their tokens.
     pub refused: Vec<usize>,
-    /// Every request that was answered, but for summaries: its messages.
+    /// The messages of every answered request, except summaries.
     pub requests: Vec<Vec<Value>>,
-    /// Every request for a summary: what it was asked.
+    /// The prompt of every request for a summary.
     pub summaries: Vec<String>,
 }
 
@@ -42,7 +42,7 @@ pub struct Window {
     summary: Arc<Mutex<Summary>>,
 }
 
-/// What a request has, by the server's own estimate: 3.5 bytes of text a token, and what holds messages together.
+/// Tokens of a request by the server's own estimate: 3.5 bytes of text per token, and the overhead of messages.
 pub fn count(request: &Value) -> usize {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string().len(), str::len);
     let messages = request["messages"].as_array().into_iter().flatten();
@@ -59,7 +59,7 @@ pub fn count(request: &Value) -> usize {
 }
 
 impl Window {
-    /// Begins to serve a model that reads so many tokens; with `counts` it says what it has counted.
+    /// Serves a model with a context window of so many tokens; with `counts` it reports its count.
     pub fn start(window: usize, counts: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -74,7 +74,7 @@ impl Window {
         server
     }
 
-    /// Makes it the model of a workspace, with these settings besides.
+    /// Configures it as the model of a workspace, with these further settings.
     pub fn model(&self, ws: &super::Fixture, settings: &str) {
         let base = format!("http://127.0.0.1:{}/v1", self.port);
         ws.model("small", &format!("provider: openai, model: m, api_base: '{base}'{settings}"));
@@ -112,7 +112,7 @@ impl Window {
         reader.read_exact(&mut body)?;
         let request: Value = serde_json::from_slice(&body).unwrap_or_default();
         let Some((status, answer)) = self.answer(&request, window, counts) else {
-            // It says nothing until whoever asked has gone.
+            // Sends nothing until the client has closed the connection.
             return reader.read_exact(&mut [0]);
         };
         let text = answer.to_string();

@@ -1,5 +1,5 @@
-//! The provider `anthropic` against servers: an independent one from npm (`tests/peers`), which refuses a turn
-//! that goes on without its thoughts, and bare TCP.
+//! The provider `anthropic` against servers: an independent one from npm (`tests/peers`), which refuses a turn without
+//! its thinking blocks, and bare TCP.
 
 use crate::common::Ran;
 use crate::common::conformance;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::io::Write;
 
 #[test]
-fn an_answer_is_streamed_and_the_conversation_goes_back() {
+fn answer_is_streamed_and_conversation_is_sent_back() {
     conformance::plain(&ANTHROPIC);
 }
 
@@ -33,7 +33,7 @@ fn an_answer_that_is_cut_off_is_no_answer() {
 }
 
 #[test]
-fn errors_mean_what_their_status_says() {
+fn error_kind_follows_the_status() {
     conformance::errors(&ANTHROPIC);
 }
 
@@ -75,13 +75,13 @@ fn answer(reason: &str, said: &str) -> String {
 }
 
 #[test]
-fn the_request_is_what_the_service_wants_with_marks_on_what_stays() {
+fn request_is_valid_and_marks_stable_parts_for_the_cache() {
     let server = Server::saying(answer("end_turn", "four"));
     let ws = server.workspace(&ANTHROPIC, ", api_key_env: MOCK_KEY, temperature: 0.5, max_tokens: 900");
     let ran: Ran = ws.command(&["ask", "-n", "--json", "2+2"]).env("MOCK_KEY", KEY).output().unwrap().into();
     let document: Value = serde_json::from_str(&ran.ok()).unwrap();
     assert_eq!(document["content"], "four");
-    // What was read before and what is kept are part of what was read.
+    // Cached input and cache writes are part of the input.
     assert_eq!(document["usage"], json!({"input": 1107, "output": 12, "cached": 1000, "cache_write": 100}));
     let [heard] = &server.heard()[..] else { panic!() };
     assert_eq!(heard.head.lines().next(), Some("POST /v1/messages HTTP/1.1"));
@@ -113,7 +113,7 @@ fn the_request_is_what_the_service_wants_with_marks_on_what_stays() {
 }
 
 #[test]
-fn who_thinks_has_no_temperature_and_room_for_an_answer_besides() {
+fn thinking_drops_temperature_and_leaves_room_for_the_answer() {
     let server = Server::saying(answer("end_turn", "four"));
     let ws = server.workspace(&ANTHROPIC, ", temperature: 0.5, max_tokens: 900, thinking: 2000");
     ws.claw(&["ask", "-n", "2+2"]).ok();
@@ -126,7 +126,7 @@ fn who_thinks_has_no_temperature_and_room_for_an_answer_besides() {
 }
 
 #[test]
-fn thoughts_go_back_unchanged_and_to_nobody_else() {
+fn thinking_is_sent_back_unchanged_to_the_same_model_only() {
     let thinking = json!({"type": "thinking", "thinking": "", "signature": ""});
     let calls = events(
         &[
@@ -144,7 +144,7 @@ fn thoughts_go_back_unchanged_and_to_nobody_else() {
         ]
         .concat(),
     );
-    // The first answer calls, the second breaks off, and after that everything goes well.
+    // The first answer calls a tool, the second one breaks off, and the rest succeeds.
     let server = Server::start(move |number, stream| {
         let done = answer("end_turn", "done");
         let said = match number {
@@ -161,7 +161,7 @@ fn thoughts_go_back_unchanged_and_to_nobody_else() {
     let ws = server.workspace(&ANTHROPIC, ", thinking: 2000");
     let id = routed(&ws, "look");
     ws.claw(&["run-agent"]).fails(75);
-    // Another process goes on with the turn, and another turn follows.
+    // Another process continues the turn, and another turn follows.
     ws.claw(&["tick", "--now", "2099-01-01T00:00:00Z"]).ok();
     let heard = server.heard();
     assert_eq!(heard.len(), 3, "{id}");
@@ -205,7 +205,7 @@ fn why_an_answer_ended_is_heeded() {
 }
 
 #[test]
-fn the_services_own_key_is_looked_for_and_told_to_nobody_else() {
+fn key_from_the_environment_is_sent_to_its_service_only() {
     let server = Server::saying(answer("end_turn", "four"));
     let ws = server.workspace(&ANTHROPIC, "");
     let ran: Ran = ws.command(&["ask", "-n", "2+2"]).env("ANTHROPIC_API_KEY", KEY).output().unwrap().into();

@@ -1,5 +1,5 @@
-//! Whatever lies in a box, is typed or is configured: it is handled, or refused with a reason, and it
-//! stops nothing else.
+//! Bad files in a mailbox, bad arguments, bad settings: each is handled, or refused with a reason, and stops no other
+//! work.
 
 use crate::common::{Fixture, Ran, skipped};
 use regex::Regex;
@@ -10,15 +10,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// More than any event may have; sparse, so it costs nothing to make.
+/// Larger than any event may be; sparse, so it is cheap to create.
 const HUGE: u64 = 2 << 30;
 
-/// An id for now, told apart by `tail`.
+/// An id for now, distinguished by `tail`.
 fn id(tail: &str) -> String {
     format!("{}-{tail}", jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S.000000Z"))
 }
 
-/// A good event.
+/// A valid event.
 fn event(id: &str, reply_to: &str) -> String {
     let now = jiff::Timestamp::now();
     format!(
@@ -26,8 +26,8 @@ fn event(id: &str, reply_to: &str) -> String {
     )
 }
 
-/// What can be wrong with an event's file: its name, what the reason may say, and its bytes, made of
-/// those of a good one.
+/// Faults of an event's file: its name, the expected words of the reason, and its bytes, made from a
+/// valid one.
 type Wrong = (&'static str, &'static str, fn(&str) -> Vec<u8>);
 
 const WRONG: &[Wrong] = &[
@@ -41,8 +41,8 @@ const WRONG: &[Wrong] = &[
     ("deep", "recursion|not an event", |_| "[".repeat(200_000).into_bytes()),
 ];
 
-/// Writes every bad event to where `name` says, and a huge one, and returns what they are called,
-/// where they lie and what their reasons may say.
+/// Writes every bad event to the path that `name` returns, and a huge one; returns their names, paths and
+/// expected reasons.
 fn write_all_wrong(
     ws: &Fixture,
     reply_to: &str,
@@ -56,7 +56,7 @@ fn write_all_wrong(
     }
     let (path, _) = name("huge");
     File::create(ws.path(&path)).unwrap().set_len(HUGE).unwrap();
-    written.push(("huge", path, format!("{HUGE} bytes are more than an event may have")));
+    written.push(("huge", path, format!("{HUGE} bytes exceed the size limit of an event")));
     written
 }
 
@@ -70,7 +70,7 @@ fn reads_little(ws: &Fixture, line: &str) -> Ran {
     ran
 }
 
-/// The reason in `side`/failed of what had `key` in its name, which must lie beside it.
+/// The reason in `side`/failed of the file with `key` in its name, which must be beside it.
 fn reason(ws: &Fixture, mailbox: &str, key: &str) -> String {
     let names = ws.list(&format!("{mailbox}/failed"));
     let file = names.iter().find(|n| n.contains(key) && !n.ends_with(".reason"));
@@ -110,7 +110,7 @@ fn bad_events_in_new_fail_with_their_reason_and_the_good_one_is_answered() {
 }
 
 #[test]
-fn bad_events_in_ready_fail_with_their_reason_and_hold_up_nobody_in_their_lane() {
+fn bad_events_in_ready_fail_and_do_not_block_their_lane() {
     let ws = Fixture::new();
     let name = |id: &str| format!("inbox/ready/{id}~pickle.file-good~0.json");
     let written = write_all_wrong(&ws, "file:good", |wrong| (name(&id(wrong)), id(wrong)));
@@ -123,7 +123,7 @@ fn bad_events_in_ready_fail_with_their_reason_and_hold_up_nobody_in_their_lane()
 }
 
 #[test]
-fn bad_events_in_the_outbox_fail_with_their_reason_and_hold_up_nobody_in_their_lane() {
+fn bad_events_in_the_outbox_fail_and_do_not_block_their_lane() {
     let ws = Fixture::new();
     let name = |id: &str| format!("outbox/ready/{id}~file-good~0.json");
     let written = write_all_wrong(&ws, "file:good", |wrong| (name(&id(wrong)), id(wrong)));
@@ -146,7 +146,7 @@ fn an_event_in_anothers_file_fails_with_both_ids() {
 }
 
 #[test]
-fn every_command_that_routes_says_which_event_failed_and_ends_with_1() {
+fn routing_commands_report_failed_events_and_exit_1() {
     for command in ["route", "tick"] {
         let ws = Fixture::new();
         ws.write(&format!("inbox/new/{}.json", id("bad")), "{}");
@@ -156,7 +156,7 @@ fn every_command_that_routes_says_which_event_failed_and_ends_with_1() {
 }
 
 #[test]
-fn every_command_that_takes_drops_says_which_failed_and_ends_with_1() {
+fn drop_taking_commands_report_failed_drops_and_exit_1() {
     for (command, mailbox) in [("route", "inbox"), ("tick", "inbox"), ("deliver", "outbox"), ("tick", "outbox")] {
         let ws = Fixture::new();
         ws.write(&format!("{mailbox}/torn.json"), "{");
@@ -165,20 +165,20 @@ fn every_command_that_takes_drops_says_which_failed_and_ends_with_1() {
     }
 }
 
-/// What people and programs might put where a name belongs.
+/// Hostile names.
 fn nasty() -> Vec<String> {
     let long = "x".repeat(300);
     let words = ["../../etc/passwd", "..", ".", "/etc/passwd", "a/b", "~", "~root", "a~b~c", "🥒", "a b", " ", "$(id)"];
     words.into_iter().map(ToOwned::to_owned).chain([long, "é".repeat(150), "x\ty\nz".to_owned()]).collect()
 }
 
-/// Every file of the fixture, but for what lies in the workspace.
+/// Every file of the fixture outside of the workspace.
 fn outside(ws: &Fixture) -> Vec<PathBuf> {
     let all = walkdir::WalkDir::new(ws.dir.path()).sort_by_file_name().into_iter().flatten();
     all.map(walkdir::DirEntry::into_path).filter(|p| !p.starts_with(&ws.root)).collect()
 }
 
-/// Names below boxes, sessions and locks are made of what names are made of.
+/// Names below mailboxes, sessions and locks consist of name characters.
 fn assert_safe_names(ws: &Fixture) {
     let safe = Regex::new(r"^[A-Za-z0-9._+~-]{1,255}$").unwrap();
     for folder in ["inbox", "outbox", "sessions", ".claw"] {
@@ -223,7 +223,7 @@ fn sessions_and_agents_that_are_none_are_refused_and_make_no_file() {
             vec!["remember".to_owned(), format!("--topic={text}"), "hi".to_owned()],
         ] {
             let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-            // A topic is a file name, and letters of any script are fit for it.
+            // A topic is a file name; letters of any script are valid.
             if words[0] == "remember" && text.chars().all(char::is_alphanumeric) && text.len() <= 90 {
                 continue;
             }
@@ -244,7 +244,7 @@ fn strange_addresses_are_refused_or_made_safe_and_answered() {
     let mut sent = 0;
     for text in nasty() {
         for option in ["--from", "--reply-to"] {
-            // Without a channel it is no address at all.
+            // Without a channel it is not an address.
             let ran = ws.claw(&["send", &format!("{option}={text}"), "hi"]);
             assert!(ran.code == 65 && ran.err.contains("is not an address"), "{option}={text}: {ran:#?}");
             let ran = ws.claw(&["send", &format!("{option}=cli:{text}"), "hello there"]);
@@ -291,7 +291,7 @@ fn strange_fields_of_a_drop_are_refused_or_made_safe() {
             let value = serde_json::Value::from(format!("{channel}{text}"));
             let rest = if field == "reply_to" { "" } else { r#","reply_to":"file:fine""# };
             ws.write(&format!("inbox/{number}.json"), &format!(r#"{{"content":"hi","{field}":{value}{rest}}}"#));
-            // These two are the machine's to give, and are only kept aside.
+            // The pipeline sets these two; here they are only kept aside.
             refused += usize::from(!matches!(field, "id" | "created_at"));
         }
     }
@@ -368,7 +368,7 @@ fn a_question_of_control_characters_that_outgrow_an_event_is_refused_at_once() {
     assert_eq!(ws.pending(), [""; 0]);
 }
 
-/// Every command that prints, with something to print.
+/// Every command that prints, with output.
 const PRINTING: &[&[&str]] = &[
     &["status"],
     &["status", "--json"],
@@ -387,7 +387,7 @@ const PRINTING: &[&[&str]] = &[
     &["man"],
 ];
 
-/// A workspace with something to say at every stage.
+/// A workspace with output at every stage.
 fn talkative() -> Fixture {
     let ws = Fixture::new();
     ws.claw(&["remember", "--topic=greetings", "hello is a greeting"]).ok();
@@ -433,7 +433,7 @@ fn a_full_stdout_is_an_error_and_loses_nothing() {
         let ran = Ran::from(ws.command(arguments).stdout(full).output().unwrap());
         assert_eq!(ran.code, 75, "{arguments:?}: {ran:#?}");
         assert!(ran.err.contains("cannot write to stdout") && !ran.err.contains("panicked"), "{arguments:?}: {ran:#?}");
-        // Four were sent, and whoever asks next is answered by all that was left undone.
+        // Four were sent, and the next run answers all that were left.
         ws.claw(&["tick"]).ok();
         ws.claw(&["deliver"]).ok();
         let asked = usize::from(matches!(arguments[0], "ask" | "send"));
@@ -443,7 +443,7 @@ fn a_full_stdout_is_an_error_and_loses_nothing() {
 }
 
 #[test]
-fn an_answer_that_nobody_could_read_is_kept_for_deliver() {
+fn unprintable_answer_is_kept_for_deliver() {
     let ws = Fixture::new();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
@@ -544,19 +544,19 @@ fn a_note_of_any_characters_is_written_and_committed() {
 }
 
 #[test]
-fn a_repository_that_is_broken_is_said_and_not_taken_for_a_committed_one() {
+fn broken_repository_is_reported_as_not_committed() {
     let ws = Fixture::new();
     if !ws.path(".git").exists() {
         return skipped("there is no git");
     }
-    // As a power cut leaves it.
+    // The state after a power cut.
     ws.write(".git/HEAD", "");
     let err = ws.claw(&["remember", "--topic=nas", "the NAS is 10.0.0.7"]).fails(75);
     assert!(err.contains("memories/topics/nas.md is written, but git"), "{err}");
 }
 
 #[test]
-fn a_lock_of_git_from_before_the_machine_was_started_holds_up_nobody() {
+fn git_lock_older_than_the_boot_is_removed() {
     let ws = Fixture::new();
     if !ws.path(".git").exists() {
         return skipped("there is no git");
@@ -567,7 +567,7 @@ fn a_lock_of_git_from_before_the_machine_was_started_holds_up_nobody() {
     assert!(ws.shell("git log --format=%s -- memories/topics/nas.md").ok().contains("remember: the NAS"));
 }
 
-/// What a stranger's claw.yaml may try. `RUN` is a program that leaves a mark and answers.
+/// Attempts of a stranger's claw.yaml. `RUN` is a program that leaves a mark and answers.
 const HOSTILE: &[(&str, &str)] = &[
     ("its model", "model: evil\nmodels:\n  evil: {provider: command, command: RUN}\n"),
     ("a model that calls itself offline", "models:\n  offline: {provider: command, command: RUN}\n"),
@@ -578,7 +578,7 @@ const HOSTILE: &[(&str, &str)] = &[
     ("a model behind its agent", "model: offline\n"),
 ];
 
-/// A workspace of a stranger, with a folder to stand in.
+/// A stranger's workspace, with a folder as the current one.
 fn hostile(yaml: &str) -> Fixture {
     let ws = Fixture::empty();
     let mark = ws.dir.path().join("mark");
@@ -607,7 +607,7 @@ fn a_strangers_workspace_runs_nothing_before_it_is_trusted() {
         let ran = below(&ws, &["ask", "-n", "hello"]);
         assert!(!mark.exists(), "{what}: ran before it was trusted\n{ran:#?}");
         assert!(ran.out.contains("no note") && ran.code == 0, "{what}: offline does not answer\n{ran:#?}");
-        // Who names the offline model anyway has lost nothing and is told nothing.
+        // A user who names the offline model anyway loses nothing and gets no warning.
         assert!(ran.err.contains("claw trust") || yaml.contains("model: x"), "{what}: {ran:#?}");
         below(&ws, &["ask", "-n", "-m", "evil", "hello"]);
         below(&ws, &["send", "--reply-to=cli:x", "hello"]).ok();
@@ -669,7 +669,7 @@ fn a_workspace_of_another_user_is_refused() {
 }
 
 #[test]
-fn an_unknown_key_warns_with_its_place_and_a_guess_and_everything_goes_on() {
+fn unknown_key_warns_with_place_and_suggestion() {
     let ws = Fixture::new();
     ws.config("default_agnet: cookie\n");
     let line = ws.read("claw.yaml").lines().position(|l| l.starts_with("default_agnet")).unwrap() + 1;
@@ -682,7 +682,7 @@ fn an_unknown_key_warns_with_its_place_and_a_guess_and_everything_goes_on() {
 }
 
 #[test]
-fn a_broken_claw_yaml_is_said_with_line_and_column_by_every_command_that_needs_it() {
+fn broken_claw_yaml_is_reported_with_line_and_column() {
     let place = Regex::new(r"claw\.yaml:\d+:\d+: ").unwrap();
     for (broken, at_line) in [("keep: [1,\n", None), ("max_concurrency: many\n", Some(2)), ("a: b: c\n", Some(2))] {
         let ws = Fixture::new();
@@ -724,7 +724,7 @@ fn a_claw_yaml_that_is_no_text_is_refused() {
     assert!(ws.claw(&["ask", "-n", "hello"]).fails(78).contains("claw.yaml"));
 }
 
-/// A workspace in which cookie's file is bad; both agents have been asked.
+/// A workspace in which cookie's file is bad; both agents have a message.
 fn with_a_bad_cookie() -> (Fixture, String) {
     let ws = Fixture::new();
     ws.write("agents/cookie/AGENT.md", "---\nname: Cookie\nmax_concurrency: many\n---\nYou are Cookie.\n");
@@ -786,7 +786,7 @@ fn front_matter_made_to_hang_the_reader_is_over_soon() {
 }
 
 #[test]
-fn a_stdin_that_stays_open_does_not_keep_anybody_waiting_who_does_not_read_it() {
+fn open_stdin_does_not_block_commands_that_ignore_it() {
     let ws = Fixture::new();
     let (reader, mut writer) = std::io::pipe().unwrap();
     for arguments in [&["ask", "-n", "hello"][..], &["send", "hello"], &["tick"], &["status"]] {

@@ -1,5 +1,5 @@
-//! Cassettes: what was recorded against an independent mock server answers again, in another workspace, with nobody
-//! there to be asked; another question is told with all that differs, and no key is ever in the file.
+//! Cassettes: a recording against an independent mock server is replayed in another workspace without any server; a
+//! different request is reported with every difference, and the file contains no key.
 
 use crate::common::servers::{OPENAI, peer};
 use crate::common::{Fixture, Ran};
@@ -41,14 +41,14 @@ fn lines(path: &Path) -> Vec<Value> {
     fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The answer to a question as a document, without how long it took.
+/// The answer as a document, without durations.
 fn document(ran: Ran) -> Value {
     let mut document: Value = serde_json::from_str(&ran.ok()).unwrap();
     document["ms"].take();
     document
 }
 
-/// The session's log, without how long things took.
+/// The session's log, without durations.
 fn log(ws: &Fixture) -> Vec<Value> {
     let mut records = lines(&ws.path("sessions/pickle.work/log.jsonl"));
     for record in &mut records {
@@ -58,7 +58,7 @@ fn log(ws: &Fixture) -> Vec<Value> {
 }
 
 #[test]
-fn what_was_recorded_answers_again_with_nobody_there() {
+fn recording_is_replayed_without_a_server() {
     let Some(port) = mock() else { return };
     for (provider, base) in [("openai", "/v1"), ("anthropic", ""), ("ollama", "")] {
         let base = format!("http://127.0.0.1:{port}{base}");
@@ -81,7 +81,7 @@ fn what_was_recorded_answers_again_with_nobody_there() {
         );
         assert!(recorded.iter().all(|line| line["response"]["chunks"].as_array().is_some_and(|all| all.len() > 1)));
         assert!(!fs::read_to_string(&file).unwrap().contains(KEY));
-        // Elsewhere, without a key, and with nobody who could be asked.
+        // In another place, without a key and without a server.
         let other = replaying(&file);
         assert_eq!(document(ask(&other, "mock:tools", &[])), tools, "{provider}");
         assert!(fixed(&other, &["models"]).ok().contains("2 of 3 exchanges are played"));
@@ -90,15 +90,15 @@ fn what_was_recorded_answers_again_with_nobody_there() {
         assert_eq!(log(&other), as_replayed, "{provider}");
         assert_eq!(fixed(&other, &["usage", "--json"]).ok(), "", "nobody was paid");
         let err = ask(&other, "mock:more", &[]).fails(1);
-        let end = format!("claw: model mock: the cassette {record} is at its end: all 3 exchanges are played\n");
-        assert!(err.starts_with(&end) && err.contains("rm ") && err.contains("plays it from the start"), "{err}");
+        let end = format!("claw: model mock: all 3 exchanges of the cassette {record} have been played\n");
+        assert!(err.starts_with(&end) && err.contains("to play it from the start: rm "), "{err}");
         let ran = fixed(&other, &["models"]);
         assert!(ran.code == 69 && ran.out.contains("all 3 exchanges are played"), "{ran:#?}");
     }
 }
 
 #[test]
-fn another_question_is_told_with_all_that_differs_and_is_not_answered() {
+fn different_request_fails_with_all_differences() {
     let ws = with_model("provider: command, command: [sh, -c, 'cat >/dev/null; echo four'], model: small");
     let file = ws.dir.path().join("tape.jsonl");
     let record = ["--record", file.to_str().unwrap()];
@@ -111,11 +111,11 @@ fn another_question_is_told_with_all_that_differs_and_is_not_answered() {
                 $.messages[0].content: it was \"2+2\", and is \"2+3\" now\n  \
                 $.temperature: it was not there, and is 1.0 now\n";
     assert!(ran.err.starts_with(said), "{}", ran.err);
-    // The right question is answered all the same.
+    // The right request is answered all the same.
     other.write("claw.yaml", &other.read("claw.yaml").replace("temperature: 1, ", ""));
     other.shell("rm -r sessions/*").ok();
     assert_eq!(fixed(&other, &["ask", "-n", "-s", "work", "2+2"]).ok(), "four\n");
-    // The stages say it too, and nothing is tried again.
+    // The stages report it too, and nothing is tried again.
     let third = replaying(&file);
     fixed(&third, &["send", "2+3"]).ok();
     fixed(&third, &["route"]).ok();
@@ -123,7 +123,7 @@ fn another_question_is_told_with_all_that_differs_and_is_not_answered() {
     assert_eq!(third.pending().iter().filter(|name| name.starts_with("inbox")).count(), 0);
 }
 
-/// A server that says this to everybody, in these pieces.
+/// A server that always sends this, in these pieces.
 fn saying(pieces: &'static [&'static [u8]]) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -155,7 +155,7 @@ fn saying(pieces: &'static [&'static [u8]]) -> u16 {
 }
 
 #[test]
-fn a_refusal_and_an_answer_that_is_cut_off_are_what_they_were() {
+fn refusal_and_interrupted_answer_are_replayed() {
     let cases: [(&[&[u8]], i32); 3] = [
         (&[b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 7\r\nset-cookie: a=b\r\nconnection: close\r\n\r\n{\"error\": {\"message\": \"slow down\"}}"], 75),
         (&[b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 999\r\n\r\ndata: {\"choices\": [{\"delta\": {\"content\": \"ha\"}}]}\n\n"], 69),
@@ -174,8 +174,8 @@ fn a_refusal_and_an_answer_that_is_cut_off_are_what_they_were() {
 }
 
 #[test]
-fn a_key_that_a_server_says_back_is_not_on_the_cassette() {
-    // Cut in two within the stream, and in what is asked: a tool has shown it.
+fn key_echoed_by_a_server_is_not_recorded() {
+    // Cut in two within the stream, and in the request: a tool has printed it.
     let port = saying(&[
         b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\ndata: {\"choices\": [{\"delta\": {\"content\": \"your key is sk-cassette-01234",
         b"56789abcdef, ann:s3cret-word\"}, \"finish_reason\": \"stop\"}]}\n\n",
@@ -194,14 +194,14 @@ fn a_key_that_a_server_says_back_is_not_on_the_cassette() {
 }
 
 #[test]
-fn nothing_is_recorded_into_what_is_no_cassette() {
+fn recording_refuses_a_file_that_is_no_cassette() {
     let ws = with_model("provider: command, command: [echo, four]");
     let before = ws.read("claw.yaml");
     let err = fixed(&ws, &["ask", "-n", "hello", "--record", "claw.yaml"]).fails(78);
-    assert!(err.ends_with("claw.yaml is no cassette, so nothing is recorded into it\n"), "{err}");
+    assert!(err.ends_with("claw.yaml is not a cassette, so nothing is recorded into it\n"), "{err}");
     assert_eq!((ws.read("claw.yaml"), ws.pending()), (before, Vec::new()));
     fixed(&ws, &["ask", "-n", "hello", "--record", "nowhere/tape.jsonl"]).fails(1);
-    // What a power cut has left of a line is told by its number.
+    // A torn line after a power cut is reported with its number.
     ws.write("tape.jsonl", "");
     fixed(&ws, &["ask", "-n", "hello", "--record", "tape.jsonl"]).ok();
     ws.write("tape.jsonl", &format!("{}{{\"v\": 1, \"at\"", ws.read("tape.jsonl")));
@@ -211,13 +211,13 @@ fn nothing_is_recorded_into_what_is_no_cassette() {
     let other = replaying(&ws.path("tape.jsonl"));
     fixed(&other, &["ask", "-n", "hello"]);
     let err = fixed(&other, &["ask", "-n", "hello"]).fails(65);
-    assert!(err.contains("tape.jsonl:2: no exchange that was recorded: "), "{err}");
+    assert!(err.contains("tape.jsonl:2: not a recorded exchange: "), "{err}");
     let missing = replaying(&ws.path("nowhere.jsonl"));
     assert!(fixed(&missing, &["ask", "-n", "hello"]).fails(78).contains("there is no cassette"), "missing");
 }
 
 #[test]
-fn how_far_it_is_played_is_known_by_what_stands_on_it() {
+fn position_belongs_to_the_contents_of_the_cassette() {
     let ws = with_model("provider: command, command: [sh, -c, 'cat >/dev/null; cat answer']");
     let file = ws.dir.path().join("tape.jsonl");
     let record = |answer: &str| {
@@ -233,7 +233,7 @@ fn how_far_it_is_played_is_known_by_what_stands_on_it() {
     };
     assert_eq!(ask().ok(), "four\n");
     ask().fails(1);
-    // It goes on where something is added, and begins anew where it is another one.
+    // It continues if lines are added, and begins anew in another file.
     record("five");
     assert_eq!(ask().ok(), "five\n");
     fs::remove_file(&file).unwrap();

@@ -1,4 +1,4 @@
-//! The last hop: programs, files, terminals; what is tried again, what fails, and who is told.
+//! The last hop: programs, files, terminals; retries, failures, and notices.
 
 use crate::common::{Fixture, Ran};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-/// An id for now, told apart by `tail`.
+/// An id for now, distinguished by `tail`.
 fn id(tail: &str) -> String {
     format!("{}-{tail}", jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S.000000Z"))
 }
@@ -19,7 +19,7 @@ fn minutes(minutes: i64) -> String {
     (jiff::Timestamp::now() + jiff::SignedDuration::from_mins(minutes)).to_string()
 }
 
-/// Puts an outgoing event into `folder`, as its lane and tries say, and returns its id.
+/// Puts an outgoing event into `folder`, with this lane and these tries, and returns its id.
 fn put(ws: &Fixture, folder: &str, tail: &str, reply_to: &str, tries: &str) -> String {
     let (id, now) = (id(tail), jiff::Timestamp::now());
     let lane = reply_to.replacen(':', "-", 1);
@@ -39,14 +39,14 @@ fn with_program(script: &str) -> Fixture {
     ws
 }
 
-/// The file of a delivered event with this ending, on whatever day it was.
+/// The file of a delivered event with this ending, on any day.
 fn beside(ws: &Fixture, id: &str, ending: &str) -> Option<String> {
     let days = ws.list("outbox/done");
     let names = days.iter().map(|day| format!("outbox/done/{day}/{id}{ending}"));
     names.into_iter().find(|name| ws.path(name).exists()).map(|name| ws.read(&name))
 }
 
-/// Writes what an earlier worker had put into the receipt.
+/// Writes the receipt of an earlier worker.
 fn write_receipt(ws: &Fixture, id: &str, text: &str) {
     ws.write(&format!("outbox/done/{}-{}-{}/{id}.receipt", &id[..4], &id[4..6], &id[6..8]), text);
 }
@@ -62,7 +62,7 @@ fn lines(ws: &Fixture, name: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_program_reads_the_event_and_its_attempt_and_what_it_prints_is_the_receipt() {
+fn program_reads_event_and_attempt_and_prints_the_receipt() {
     let ws = with_program("cat >got.json; env | grep ^CLAW_ | sort >env.txt; echo posted as 17");
     let id = put(&ws, "outbox/ready", "one", "exec:say", "0");
     ws.claw(&["tick"]).ok();
@@ -114,7 +114,7 @@ fn later_means_waiting_longer_each_time_with_every_attempt_counted() {
 }
 
 #[test]
-fn what_waits_holds_up_its_own_destination_alone() {
+fn waiting_delivery_blocks_its_own_destination_only() {
     let ws = with_program("exit 75");
     put(&ws, "outbox/ready", "one", "exec:say", "0");
     put(&ws, "outbox/ready", "two", "exec:say", "0");
@@ -125,7 +125,7 @@ fn what_waits_holds_up_its_own_destination_alone() {
 }
 
 #[test]
-fn any_other_exit_fails_with_what_the_program_said_and_retry_delivers() {
+fn other_exit_code_fails_with_the_programs_message_and_retry_delivers() {
     let ws = with_program("[ -e open ] || { echo first; echo boom >&2; exit 1; }");
     let id = put(&ws, "outbox/ready", "one", "exec:say", "0");
     assert!(ws.claw(&["tick"]).fails(1).contains("exit 1: boom"));
@@ -169,11 +169,11 @@ fn a_program_whose_time_is_up_is_ended_with_all_that_it_started() {
 const HANGS: &str = "echo $$ >>pids; (setsid sleep 600 & echo $! >>pids); echo $CLAW_ATTEMPT $CLAW_MAYBE_REPEATED >>runs; \
                      [ -e then ] && . ./then; exec sleep 600";
 
-/// Kills a `claw deliver` in the middle of its program, and waits until nothing of it is left.
+/// Kills a `claw deliver` while its program runs, and waits until all its processes are gone.
 fn kill_in_the_middle(ws: &Fixture) {
     let before = lines(ws, "runs").len();
     let mut child: Option<Child> = None;
-    // The one before may not have let go of the lane yet: then there is nothing to do, and this ends.
+    // The previous one may still hold the lane: then this one has no work, and ends.
     ws.eventually("the program runs", |ws| {
         if child.as_mut().is_none_or(|c| c.try_wait().unwrap().is_some()) {
             child = Some(ws.command(&["deliver"]).spawn().unwrap());
@@ -187,7 +187,7 @@ fn kill_in_the_middle(ws: &Fixture) {
     ws.eventually("its program is dead, too", |_| pids.iter().all(|pid| !is_alive(pid)));
 }
 
-/// Runs `claw deliver` until it has something to say or has done something.
+/// Runs `claw deliver` until it prints or does something.
 fn deliver_until(ws: &Fixture, what: &str, is_so: impl Fn(&Fixture) -> bool) {
     ws.eventually(what, |ws| {
         ws.claw(&["deliver"]);
@@ -196,7 +196,7 @@ fn deliver_until(ws: &Fixture, what: &str, is_so: impl Fn(&Fixture) -> bool) {
 }
 
 #[test]
-fn after_a_killed_worker_the_program_is_told_that_it_may_repeat() {
+fn after_a_killed_worker_the_repeat_is_marked() {
     let ws = with_program(HANGS);
     let id = put(&ws, "outbox/ready", "one", "exec:say", "0");
     kill_in_the_middle(&ws);
@@ -250,8 +250,8 @@ fn a_program_whose_receipt_is_there_is_not_run_again() {
 }
 
 #[test]
-fn whoever_waits_for_a_lane_gets_it_when_the_killed_holders_programs_are_dead() {
-    // It takes a while to kill this many, and until then the lane is not free.
+fn lane_is_free_when_the_killed_holders_programs_are_dead() {
+    // Killing this many takes a while, and until then the lane is held.
     let ws = with_program("[ -e then ] && exit 0; for n in $(seq 100); do sleep 600 & done; echo >ready; wait");
     let id = put(&ws, "outbox/ready", "one", "exec:say", "0");
     let mut first = ws.command(&["deliver", &id]).spawn().unwrap();
@@ -262,7 +262,7 @@ fn whoever_waits_for_a_lane_gets_it_when_the_killed_holders_programs_are_dead() 
     first.kill().unwrap();
     first.wait().unwrap();
     let end = Instant::now() + Duration::from_secs(15);
-    // The workspace's files change when the second one works; the last look is at the end.
+    // The workspace's files change when the second one works; the last check is at the end.
     while second.try_wait().unwrap().is_none() && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -282,8 +282,8 @@ fn watches(pid: u32) -> bool {
     has_watch && stat.contains(") S ")
 }
 
-/// What a killed delivery to a file may leave: a name, the receipt, what is staged, and what the
-/// reader's folder has; and how many files the reader's folder has after recovery.
+/// The possible states after a killed delivery to a file: a name, the receipt, the staged file, and the reader's
+/// folder; and the number of files in the reader's folder after recovery.
 type Crash = (&'static str, &'static str, Option<&'static str>, Option<&'static str>, usize);
 
 const CRASHES: &[Crash] = &[
@@ -330,7 +330,7 @@ fn a_message_to_a_file_arrives_once_wherever_its_worker_was_killed() {
 }
 
 #[test]
-fn a_second_copy_of_what_a_reader_has_taken_is_not_delivered() {
+fn second_copy_of_a_delivered_file_is_not_delivered() {
     let ws = Fixture::new();
     let id = put(&ws, "outbox/ready", "one", "file:x", "0");
     let copy = ws.read(&format!("outbox/ready/{id}~file-x~0.json"));
@@ -344,9 +344,9 @@ fn a_second_copy_of_what_a_reader_has_taken_is_not_delivered() {
     }
 }
 
-/// Whoever looks later must not read of work that nobody did.
+/// A later reader must not see work that was not done.
 #[test]
-fn a_copy_of_what_has_ended_is_put_away_and_never_begun() {
+fn copy_of_a_finished_event_is_removed() {
     let ws = with_program("cat >/dev/null; echo ran >>runs");
     let claims = |id: &str| {
         let log = ws.claw(&["log", "--json"]).ok();
@@ -371,7 +371,7 @@ fn a_copy_of_what_has_ended_is_put_away_and_never_begun() {
 }
 
 #[test]
-fn of_two_files_of_one_event_one_is_worked_on_and_the_other_goes() {
+fn of_two_files_of_one_event_one_is_handled_and_one_removed() {
     let ws = with_program("echo ran >>runs; exit 75");
     let id = put(&ws, "outbox/ready", "one", "exec:say", "0");
     ws.write(&format!("outbox/ready/{id}~exec-say~1.json"), &ws.read(&format!("outbox/ready/{id}~exec-say~0.json")));
@@ -384,9 +384,9 @@ fn of_two_files_of_one_event_one_is_worked_on_and_the_other_goes() {
     assert_eq!(lines(&ws, "runs").len(), 1);
 }
 
-/// Only who says `claw retry` has it tried again, and is heard once.
+/// Only `claw retry` tries it again, once.
 #[test]
-fn a_copy_of_what_has_failed_stays_failed_until_it_is_retried() {
+fn copy_of_a_failed_event_stays_failed_until_retried() {
     let ws = with_program("echo ran >>runs; [ -e open ] || exit 1");
     let id = put(&ws, "outbox/ready", "one", "exec:say", "0");
     let copy = ws.read(&format!("outbox/ready/{id}~exec-say~0.json"));
@@ -458,14 +458,14 @@ fn an_unknown_channel_fails_with_a_guess() {
     }
 }
 
-/// What the files of a folder say, by their names without the id's instant.
+/// The contents of the files in a folder, by name without the id's instant.
 fn notes(ws: &Fixture, folder: &str) -> Vec<(String, String)> {
     let names = ws.list(folder).into_iter();
     names.map(|n| (n[n.find('-').unwrap() + 1..].to_owned(), ws.read(&format!("{folder}/{n}")))).collect()
 }
 
 #[test]
-fn whoever_asked_is_told_of_a_failed_answer_once_a_round() {
+fn sender_gets_one_notice_of_a_failed_answer_per_round() {
     let ws = Fixture::new();
     ws.model("bad", r"provider: command, command: [printf, '\377']");
     let id = ws.claw(&["send", "--reply-to=file:asker", "hello"]).ok().trim().to_owned();
@@ -486,7 +486,7 @@ fn whoever_asked_is_told_of_a_failed_answer_once_a_round() {
 }
 
 #[test]
-fn whoever_asked_an_agent_that_is_not_there_is_told_once_a_round() {
+fn sender_to_a_missing_agent_gets_one_notice_per_round() {
     let ws = Fixture::new();
     ws.write("inbox/q.json", r#"{"content":"hello","reply_to":"file:asker","agent":"nobody"}"#);
     ws.claw(&["tick"]);
@@ -507,7 +507,7 @@ fn a_notice_is_not_doubled_where_its_event_was_cut_off_on_its_way_to_failed() {
     ws.claw(&["tick"]);
     let failed = ws.list("inbox/failed").into_iter().find(|n| n.ends_with(".json")).unwrap();
     let id = failed.trim_end_matches(".json");
-    // The notice is out, the event is not moved, the reason is not written.
+    // The notice is published, the event is not moved, the reason is not written.
     fs::rename(ws.path(&format!("inbox/failed/{failed}")), ws.path(&format!("inbox/new/{failed}"))).unwrap();
     fs::remove_file(ws.path(&format!("inbox/failed/{id}.reason"))).unwrap();
     ws.claw(&["tick"]);
@@ -516,7 +516,7 @@ fn a_notice_is_not_doubled_where_its_event_was_cut_off_on_its_way_to_failed() {
 }
 
 #[test]
-fn home_is_told_of_a_failed_delivery_and_nobody_of_a_failed_notice() {
+fn deliver_to_gets_a_notice_of_a_failed_delivery_but_not_of_a_failed_notice() {
     let ws = with_program("exit 1");
     ws.config("deliver_to: file:home\n");
     put(&ws, "outbox/ready", "one", "exec:say", "0");
@@ -525,7 +525,7 @@ fn home_is_told_of_a_failed_delivery_and_nobody_of_a_failed_notice() {
     let told = notes(&ws, "outbox/files/home");
     assert!(told.len() == 1 && told[0].1.contains("could not be delivered: exec:say: exit 1"), "{told:#?}");
 
-    // Its own notice cannot be delivered: that is the end of it.
+    // Its own notice cannot be delivered: that is the end.
     ws.write("inbox/q.json", r#"{"content":"hello","reply_to":"fiel:asker","agent":"nobody"}"#);
     for _ in 0..3 {
         ws.claw(&["tick"]);
@@ -537,7 +537,7 @@ fn home_is_told_of_a_failed_delivery_and_nobody_of_a_failed_notice() {
 }
 
 #[test]
-fn a_home_that_cannot_be_reached_is_not_told_so() {
+fn unreachable_deliver_to_gets_no_notice() {
     let ws = with_program("exit 1");
     ws.config("deliver_to: exec:say\n");
     put(&ws, "outbox/ready", "one", "exec:say", "0");
@@ -549,7 +549,7 @@ fn a_home_that_cannot_be_reached_is_not_told_so() {
 }
 
 #[test]
-fn what_has_expired_is_not_sent() {
+fn expired_event_is_not_sent() {
     let ws = with_program("echo ran >>runs");
     let past = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(1);
     ws.write("outbox/late.json", &format!(r#"{{"content":"x","reply_to":"exec:say","expires_at":"{past}"}}"#));
@@ -558,7 +558,7 @@ fn what_has_expired_is_not_sent() {
 }
 
 #[test]
-fn what_nobody_fetches_for_a_day_is_done_as_unread_and_stays_readable() {
+fn terminal_answer_is_unread_after_a_day_and_stays_readable() {
     let ws = Fixture::new();
     let id = ws.claw(&["send", "--from=cli:ann", "hello"]).ok().trim().to_owned();
     ws.claw(&["tick"]).ok();
@@ -587,14 +587,14 @@ fn a_fresh_answer_behind_the_copy_of_an_old_one_is_not_given_up() {
     let fresh = ws.claw(&["send", "--from=cli:ann", "hello again"]).ok().trim().to_owned();
     ws.claw(&["route"]).ok();
     ws.claw(&["run-agent"]).ok();
-    // A worker that was killed behind its commit publishes once more.
+    // A worker killed after its commit publishes once more.
     ws.write(&format!("outbox/ready/{old}.r01~cli-ann~0.json"), &done);
     ws.claw(&["tick"]).ok();
     assert_eq!(ws.pending(), [format!("outbox/ready/{fresh}.r01~cli-ann~0.json")]);
 }
 
 #[test]
-fn a_terminals_answer_is_printed_once_and_only_where_somebody_asked_for_it() {
+fn terminal_answer_is_printed_once_and_only_on_request() {
     let ws = Fixture::new();
     ws.claw(&["send", "--from=cli:ann", "hello"]).ok();
     let ran = ws.claw(&["tick"]);

@@ -14,7 +14,7 @@ const CTRL_D: &str = "\x04";
 const UP: &str = "\x1b[A";
 const PROMPT: &str = "> ";
 
-/// A model that says what it is told last, or hangs on a gate that nobody opens.
+/// A model that repeats the last message, or hangs on a gate that never opens.
 fn hanging() -> Fixture {
     let ws = Fixture::new();
     ws.write("model.sh", "cat >request; if grep -q 'hang\"}\\]' request; then : >hangs; read x <gate; fi; echo fine\n");
@@ -52,12 +52,12 @@ fn chat(ws: &Fixture, arguments: &[&str]) -> Terminal {
     terminal
 }
 
-/// Types a line, and returns what is shown up to the next prompt: the line itself, then what came of it.
+/// Types a line, and returns the output up to the next prompt: the line itself, then its result.
 fn say(terminal: &mut Terminal, line: &str) -> String {
     terminal.press(&format!("{line}\r"));
     terminal.until("\r\n");
     let shown = terminal.until(PROMPT);
-    // Modes that the editor sets, and its clearing of the line that the prompt stands in.
+    // Modes that the editor sets, and its clearing of the prompt's line.
     let own = Regex::new(r"\x1b\[(\?[0-9]+[hl]|[0-9]*[JK])|\r").unwrap();
     own.replace_all(shown.trim_end_matches(PROMPT), "").into_owned()
 }
@@ -77,7 +77,7 @@ fn every_line_is_a_turn_of_one_conversation() {
     let name = session.lines().next().unwrap().replace(": ", " ");
     assert!(shown.contains(&format!("claw: {name}")), "{shown}");
     assert_eq!((server.broken(), ws.pending()), (vec![], vec![]));
-    // It goes on where it was.
+    // It continues the conversation.
     let mut terminal = chat(&ws, &["-c"]);
     assert_eq!(say(&mut terminal, "hello"), "pickle: Hello.\n");
     assert_eq!(server.last()["messages"].as_array().unwrap().len(), 1 + 5);
@@ -87,7 +87,7 @@ fn every_line_is_a_turn_of_one_conversation() {
 }
 
 #[test]
-fn what_is_done_is_shown_less_bright_and_what_a_terminal_would_obey_is_shown_as_it_is() {
+fn tool_steps_are_dim_and_control_characters_escaped() {
     let server = Strict::start(SCRIPTS);
     let ws = strict(&server);
     let mut terminal = chat(&ws, &[]);
@@ -104,7 +104,7 @@ fn what_is_done_is_shown_less_bright_and_what_a_terminal_would_obey_is_shown_as_
 }
 
 #[test]
-fn what_comes_is_shown_as_it_comes() {
+fn text_is_shown_as_it_arrives() {
     let ws = Fixture::new();
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     ws.model("slow", &format!("provider: openai, model: m, api_base: 'http://{}/v1'", server.local_addr().unwrap()));
@@ -125,7 +125,7 @@ fn what_comes_is_shown_as_it_comes() {
     }
     reader.read_exact(&mut vec![0; length]).unwrap();
     write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n").unwrap();
-    // The second word is sent when the first one was seen.
+    // The second word is sent after the first one was displayed.
     for (word, shown) in [("once ", "pickle: once "), ("upon ", "upon "), ("a time", "a time")] {
         write!(stream, "data: {}\n\n", json!({"choices": [{"delta": {"content": word}}]})).unwrap();
         terminal.until(shown);
@@ -136,7 +136,7 @@ fn what_comes_is_shown_as_it_comes() {
 }
 
 #[test]
-fn ctrl_c_ends_the_turn_then_what_is_typed_then_the_chat() {
+fn ctrl_c_ends_turn_then_line_then_chat() {
     let ws = hanging();
     let mut terminal = chat(&ws, &["-s", "t"]);
     terminal.press("hang\r");
@@ -156,7 +156,7 @@ fn ctrl_c_ends_the_turn_then_what_is_typed_then_the_chat() {
 }
 
 #[test]
-fn ctrl_c_does_not_wait_for_a_session_that_somebody_else_works_in() {
+fn ctrl_c_does_not_wait_for_a_busy_session() {
     let ws = hanging();
     let mut other = ws.command(&["ask", "-n", "-s", "t", "hang"]).spawn().unwrap();
     ws.eventually("the turn hangs", |ws| ws.path("hangs").exists());
@@ -173,7 +173,7 @@ fn ctrl_c_does_not_wait_for_a_session_that_somebody_else_works_in() {
 }
 
 #[test]
-fn commands_are_completed_with_what_there_is() {
+fn commands_and_ids_are_completed() {
     let ws = hanging();
     let mut terminal = chat(&ws, &[]);
     assert_eq!(say(&mut terminal, "/sto\t"), "nothing runs here\n");
@@ -183,14 +183,14 @@ fn commands_are_completed_with_what_there_is() {
     assert!(agent.starts_with("cookie answers here, in session cookie.chat-"), "{agent}");
     assert!(say(&mut terminal, "/agent nobody").contains("claw: there is no agent `nobody`"));
     assert_eq!(say(&mut terminal, "/skills skill-cr\t").lines().nth(1), Some("name: skill-creator"));
-    // Several are listed.
+    // Several completions are listed.
     terminal.press("/s\t\t");
     let listed = terminal.until("/skills");
     assert!(listed.contains("/stop") && listed.contains("/session"), "{listed}");
 }
 
 #[test]
-fn a_new_conversation_begins_where_somebody_says_so() {
+fn new_conversation_begins_on_request() {
     let ws = hanging();
     let mut terminal = chat(&ws, &[]);
     say(&mut terminal, "the cat is Tama");
@@ -218,7 +218,7 @@ fn a_call_is_approved_in_the_chat_that_asks_for_it() {
         "{shown}"
     );
     assert!(ws.path("files/acted").exists());
-    // Tab knows what waits; and what was asked for in a chat that has ended is answered in the next one.
+    // Tab completes pending approvals; an approval of an ended chat is answered in the next one.
     say(&mut terminal, "want");
     terminal.press(CTRL_D);
     assert_eq!(terminal.ended().0, 0);
@@ -231,7 +231,7 @@ fn a_call_is_approved_in_the_chat_that_asks_for_it() {
 }
 
 #[test]
-fn what_was_typed_is_found_again_but_not_what_was_typed_behind_a_space() {
+fn history_excludes_lines_with_a_leading_space() {
     let ws = hanging();
     let mut terminal = chat(&ws, &[]);
     say(&mut terminal, "the first line");
@@ -254,16 +254,16 @@ fn without_a_terminal_every_line_is_a_turn_and_stdout_has_the_answers() {
     assert_eq!(ran.code, 0, "{ran:#?}");
     assert_eq!(ran.out, "pickle: Hello.\ncookie answers here from now on\ncookie: Found \u{1b}[31mit.\n");
     assert!(ran.err.contains("  bash echo a; echo b\n    a …\n") && !ran.err.contains('\u{1b}'), "{}", ran.err);
-    // The last line needs no end.
+    // The last line needs no line end.
     assert_eq!(ws.piped(&["chat", "-a", "cookie"], "hello").ok(), "cookie: Hello.\n");
-    // Nothing said, nothing made.
+    // No input, no session.
     let sessions = ws.list("sessions").len();
     assert_eq!(ws.piped(&["chat"], "").ok(), "");
     assert_eq!(ws.list("sessions").len(), sessions);
 }
 
 #[test]
-fn what_goes_wrong_is_told_and_the_chat_goes_on() {
+fn error_is_shown_and_chat_continues() {
     let ws = hanging();
     ws.write("model.sh", "if grep -q 'bad\"}\\]'; then echo no >&2; exit 1; fi; echo fine\n");
     let ran = ws.piped(&["chat"], "bad\ngood\n");

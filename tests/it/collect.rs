@@ -1,9 +1,9 @@
-//! Messages that come while a turn runs: each a turn of its own, or all that wait together.
+//! Messages that arrive during a turn: each is a turn of its own, or all waiting ones are one.
 
 use crate::common::Fixture;
 use serde_json::Value;
 
-/// A workspace whose model says what it is asked last.
+/// A workspace whose model repeats the last message.
 fn echoing(queue: &str) -> Fixture {
     let ws = Fixture::new();
     ws.write("model.py", "import json, sys\nprint('[' + json.load(sys.stdin)['messages'][-1]['content'] + ']')\n");
@@ -29,7 +29,7 @@ fn ends(ws: &Fixture, session: &str) -> Vec<usize> {
 }
 
 #[test]
-fn what_waits_is_one_turn_only_where_the_agent_says_so() {
+fn waiting_messages_are_collected_only_if_configured() {
     for (queue, expected) in
         [("queue: collect", vec!["[one\n\ntwo\n\nthree]"]), ("", vec!["[one]", "[two]", "[three]"])]
     {
@@ -46,7 +46,7 @@ fn what_waits_is_one_turn_only_where_the_agent_says_so() {
 }
 
 #[test]
-fn what_has_another_place_or_another_model_or_is_no_message_is_not_collected() {
+fn other_destinations_models_and_kinds_are_not_collected() {
     let ws = echoing("queue: collect");
     let session = ["--session", "pickle.work"];
     let to = |place: &'static str| [&session[..], &["--from", "cli:x", "--reply-to", place]].concat();
@@ -66,7 +66,7 @@ fn what_has_another_place_or_another_model_or_is_no_message_is_not_collected() {
 }
 
 #[test]
-fn what_comes_while_a_turn_runs_waits_for_the_next_and_is_seen_through_by_its_id() {
+fn message_during_a_turn_waits_for_the_next_and_can_be_followed() {
     let ws = echoing("queue: collect");
     ws.write("model.py", "import json, os, sys\ntext = json.load(sys.stdin)['messages'][-1]['content']\nif text == 'hang':\n    open('hangs', 'w').close()\n    open('gate').read()\nprint('[' + text + ']')\n");
     assert_eq!(ws.shell("mkfifo gate").code, 0);
@@ -78,7 +78,7 @@ fn what_comes_while_a_turn_runs_waits_for_the_next_and_is_seen_through_by_its_id
     ws.write("gate", "");
     ws.eventually("all is answered", |ws| answers(ws, "a").len() == 2 && ws.pending().is_empty());
     assert_eq!(answers(&ws, "a"), ["[hang]", "[one\n\ntwo]"]);
-    // Whoever waits for the second is told what answers it.
+    // A process waiting for the second message gets the common answer.
     assert_eq!(ws.claw(&["run-agent", &ids[1]]).ok(), format!("{}.r01\n", ids[0]));
     assert_eq!(supervisor.stop().code, 0);
 }

@@ -1,5 +1,5 @@
-//! The provider `command`: what a program reads and writes, and that nothing of it is left when its
-//! time is up, when it has said too much, or when whoever started it is gone.
+//! The provider `command`: the program's input and output, and that none of its processes remains after its time
+//! limit, after too much output, or after the death of the caller.
 
 use crate::common::proof::{self, Proof, Random};
 use crate::common::{Fixture, Ran};
@@ -13,8 +13,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A workspace whose model is a shell script. Whatever the script leaves behind is killed when this
-/// is dropped, so that a test that fails leaves nothing behind either.
+/// A workspace whose model is a shell script. Processes that the script leaves behind are killed when this is
+/// dropped, so that a failing test leaves none.
 struct Scripted {
     ws: Fixture,
 }
@@ -36,9 +36,9 @@ impl Scripted {
         self.ws.claw(&["ask", "-n", text])
     }
 
-    /// Everything that runs in the workspace's folder: what `claw` has started, whoever its parent
-    /// is now. Watchers that are about to end are left out, and so is what has no memory any more:
-    /// the kernel is about to remove it, and it cannot do anything.
+    /// All processes in the workspace's folder: those that `claw` has started, whatever their parent is now. Watchers
+    /// are about to end are left out, and so are processes without memory: the kernel is about to remove
+    /// them.
     fn processes(&self) -> Vec<(u32, String)> {
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc").unwrap().flatten() {
@@ -55,7 +55,7 @@ impl Scripted {
         found
     }
 
-    /// Nothing of the model is alive, at this very moment.
+    /// No process of the model is alive at this moment.
     #[track_caller]
     fn is_alone(&self) {
         let alive = self.processes();
@@ -77,7 +77,7 @@ impl Drop for Scripted {
     }
 }
 
-/// `ask` must have failed so: nothing on stdout, the question kept, nothing left behind.
+/// `ask` must have failed like this: nothing on stdout, the message kept, no process left.
 #[track_caller]
 fn refused(scripted: &Scripted, ran: Ran, code: i32, message: &str) {
     let id = scripted.ws.list("inbox/failed").iter().find_map(|name| name.strip_suffix(".reason").map(str::to_owned));
@@ -91,10 +91,10 @@ fn refused(scripted: &Scripted, ran: Ran, code: i32, message: &str) {
     scripted.is_alone();
 }
 
-// ---------------------------------------------------------------- what it says
+// ---------------------------------------------------------------- output
 
 #[test]
-fn what_a_program_prints_is_the_answer() {
+fn output_of_the_program_is_the_answer() {
     let scripted = Scripted::new("printf 'four\n\nor so\n\n'");
     let ran = scripted.ask("2+2");
     let session = &scripted.ws.list("sessions")[0];
@@ -136,7 +136,7 @@ fn a_json_reply_has_its_tokens_and_its_note_is_committed() {
 }
 
 #[test]
-fn a_program_may_remember_without_a_word() {
+fn program_may_save_a_note_without_an_answer() {
     let scripted = Scripted::new(r#"echo '{"content": "", "remember": ["milk"]}'"#);
     assert_eq!(scripted.ask("hello").ok(), "");
     assert!(scripted.ws.claw(&["recall", "milk"]).ok().contains("milk"));
@@ -194,7 +194,7 @@ fn a_program_in_the_background_is_not_waited_for_and_does_not_stay() {
     scripted.is_alone();
 }
 
-// ---------------------------------------------------------------- how it fails
+// ---------------------------------------------------------------- failures
 
 #[test]
 fn a_program_that_is_not_there_is_bad_configuration() {
@@ -232,12 +232,12 @@ fn an_environment_that_leaves_no_room_for_a_program_is_bad_configuration() {
 }
 
 #[test]
-fn a_program_that_fails_is_unavailable_and_its_last_words_are_told() {
+fn failing_program_is_unavailable_with_its_last_line_as_reason() {
     let cases = [
         ("echo half an answer; echo first >&2; printf 'no luck\n\n' >&2; exit 1", 69, "exit 1: no luck"),
         ("echo busy >&2; exit 75", 75, "exit 75: busy"),
         ("echo ouch >&2; kill -KILL $$", 69, "exit 137: ouch"),
-        // The exit codes that the watcher itself has a meaning for.
+        // Exit codes with a meaning for the watcher itself.
         ("echo early >&2; exit 124", 69, "exit 124: early"),
     ];
     for (script, code, what) in cases {
@@ -273,7 +273,7 @@ fn an_answer_that_is_no_text_is_none() {
     }
 }
 
-/// Asks with 400 MB of address space, for `claw` and for everything that it runs.
+/// Asks with 400 MB of address space, for `claw` and all its programs.
 fn ask_small(scripted: &Scripted) -> Ran {
     scripted.ws.shell("ulimit -v 400000; exec claw ask -n hello")
 }
@@ -298,7 +298,7 @@ sleep 60";
 
 #[test]
 fn a_long_answer_is_printed_whole_or_refused_whole_and_then_asked_for_again() {
-    // In the event that brings an answer, a control character takes six bytes.
+    // In the event of the answer, a control character takes six bytes.
     let cases = [("x", 1_000_000), ("x", 4_100_000), ("x", 4_194_304), ("x", 8_300_000), ("\\001", 1_000_000)];
     for (letter, length) in cases {
         let long = format!("head -c {length} /dev/zero | tr '\\0' '{letter}'");
@@ -314,7 +314,7 @@ fn a_long_answer_is_printed_whole_or_refused_whole_and_then_asked_for_again() {
         let [reason, _] = &ws.list("inbox/failed")[..] else { panic!("{letter} {length}: the question is not kept") };
         assert_eq!(ws.list("outbox/failed"), [""; 0], "{letter} {length}: an answer that nobody can read");
         assert_eq!(ws.pending(), [""; 0]);
-        // What could not go out is not taken for the answer for ever.
+        // An answer that could not be published is not final.
         let id = reason.strip_suffix(".reason").unwrap();
         ws.write("fixed", "");
         ws.claw(&["retry", id]).ok();
@@ -324,17 +324,17 @@ fn a_long_answer_is_printed_whole_or_refused_whole_and_then_asked_for_again() {
 }
 
 #[test]
-fn any_amount_of_complaints_is_read_and_the_last_one_told() {
+fn any_amount_of_stderr_is_read_and_its_last_line_reported() {
     let scripted = Scripted::new("yes complaint | head -c 200000000 >&2; echo 'the last one' >&2; exit 1");
     let ran = ask_small(&scripted);
     refused(&scripted, ran, 69, "model mock: exit 1: the last one");
 }
 
-// ---------------------------------------------------------------- what it leaves
+// ---------------------------------------------------------------- descendants
 
-/// A model that does not want to end, with children that want it even less: one in a session of its
-/// own that writes to a file, and one whose parent is gone. (After a minute they all do, so that a
-/// test run that is killed leaves nothing for ever.)
+/// A model that does not want to end, with children that resist even more: one in a session of its own that writes to
+/// a file, and one whose parent is gone. (After a minute all of them end, so that a killed test run leaves none
+/// for ever.)
 const STUBBORN: &str = r#"trap '' TERM INT HUP
 [ -e fixed ] && echo four && exit
 setsid sh -c 'trap "" TERM INT HUP; for n in $(seq 6000); do echo beat >>beats; sleep 0.01; done' &
@@ -349,15 +349,15 @@ fn when_its_time_is_up_the_program_and_all_its_descendants_are_gone() {
     let scripted = Scripted::with(STUBBORN, ", timeout: 1s");
     let begun = Instant::now();
     let ran = scripted.ask("2+2");
-    // Nobody is left to write when `ask` has ended.
+    // No writer is left when `ask` has ended.
     let beats = scripted.ws.read("beats");
     refused(&scripted, ran, 69, "model mock: `sh` did not end within 1s");
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     assert_eq!(scripted.ws.read("beats"), beats);
 }
 
-/// Starts `run-agent` on one event, in a process group of its own, and returns when the model and
-/// its children are at work.
+/// Starts `run-agent` on one event, in a process group of its own, and returns when the model and its children
+/// run.
 fn at_work(scripted: &Scripted) -> (String, Child) {
     let ws = &scripted.ws;
     let id = ws.claw(&["send", "2+2"]).ok().trim().to_owned();
@@ -369,7 +369,7 @@ fn at_work(scripted: &Scripted) -> (String, Child) {
     (id, claw)
 }
 
-/// Waits until somebody else may have the lane of that event, and looks who is alive then.
+/// Waits until another process can have the lane of that event, and lists the processes alive then.
 #[track_caller]
 fn lane_is_free_and_nobody_is_left(scripted: &Scripted, id: &str) {
     let ws = &scripted.ws;
@@ -384,7 +384,7 @@ fn lane_is_free_and_nobody_is_left(scripted: &Scripted, id: &str) {
     assert!(alive.is_empty(), "the lane is free, but these are still alive: {alive:#?}");
     assert_eq!(ws.pending(), [format!("inbox/run/{id}~pickle.cli-ann~1.json")], "an orphan");
     drop(lock);
-    // The next one finishes the turn, and exactly one answer goes out.
+    // The next one finishes the turn, and exactly one answer is sent.
     ws.write("fixed", "");
     assert_eq!(ws.claw(&["run-agent"]).ok(), format!("{id}.r01\n"));
     assert_eq!(ws.claw(&["run-agent"]).ok(), "");
@@ -422,13 +422,13 @@ fn an_interrupt_from_the_terminal_leaves_no_descendant_beside_a_free_lane() {
     }
 }
 
-/// A model that leaves something behind in a session of its own, which writes for ever, and hangs.
+/// A model that leaves a process behind in a session of its own, which writes without end, and hangs.
 const WRITES_FOR_EVER: &str = r"[ -e fixed ] && echo four && exit
 setsid sh -c 'while [ -e model.sh ]; do echo beat >>beats; sleep 0.001; done' >/dev/null 2>&1 </dev/null &
 exec sleep 60
 ";
 
-/// A model that calls a tool, within walls, which leaves behind and does the same.
+/// A model that calls a sandboxed tool, which leaves a process behind and hangs as well.
 const CALLS: &str = r#"[ -e fixed ] && echo four && exit
 echo '{"calls": [{"name": "haunt", "arguments": {}}]}'
 "#;
@@ -438,12 +438,12 @@ setsid sh -c 'while [ -e model.sh ]; do echo beat >>files/beats; sleep 0.001; do
 exec sleep 60
 ";
 
-/// What is at work when somebody is killed.
+/// The running processes at a kill.
 struct AtWork {
     scripted: Scripted,
-    /// Where its grandchild writes.
+    /// The file that its grandchild writes.
     beats: &'static str,
-    /// How long it takes until it does, at most, in microseconds.
+    /// The longest time until it does, in microseconds.
     begins: usize,
 }
 
@@ -462,8 +462,8 @@ impl AtWork {
     }
 }
 
-/// Kills the worker or its watcher at a random moment, again and again, and looks each time who is alive
-/// and who writes when the lane is free.
+/// Kills the worker or its watcher at a random moment, again and again, and lists each time the processes that are
+/// alive and writing when the lane is free.
 fn killed_at_random(mut proof: Proof, AtWork { scripted, beats: name, begins }: &AtWork, is_watcher: bool) {
     let rounds = if proof::is_full() { 300 } else { 12 };
     let seed = proof::seed();
@@ -500,7 +500,7 @@ fn killed_at_random(mut proof: Proof, AtWork { scripted, beats: name, begins }: 
         let beats = || fs::read_to_string(ws.path(name)).unwrap_or_default().len();
         let (alive, before) = (scripted.processes(), beats());
         drop(lock);
-        // The next turn takes a while, in which nobody but itself may write.
+        // The next turn takes a while, in which only its own processes may write.
         ws.write("fixed", "");
         ws.claw(&["retry", &id]);
         assert_eq!(ws.claw(&["run-agent"]).ok(), format!("{id}.r01\n"));
@@ -521,7 +521,7 @@ fn killed_at_random(mut proof: Proof, AtWork { scripted, beats: name, begins }: 
     assert!(at_work > 0, "nobody was ever at work, so nothing was shown");
 }
 
-/// The watcher of a worker, as soon as it has one.
+/// The watcher of a worker, as soon as it exists.
 fn watcher_of(worker: u32) -> u32 {
     let end = Instant::now() + Duration::from_secs(30);
     loop {
@@ -535,7 +535,7 @@ fn watcher_of(worker: u32) -> u32 {
 }
 
 #[test]
-fn a_worker_killed_at_any_moment_leaves_nobody_who_writes_beside_a_free_lane() {
+fn killed_worker_leaves_no_writer_beside_a_free_lane() {
     let proof = Proof::begin("a worker is killed, its model's grandchild writes for ever");
     killed_at_random(proof, &AtWork::model(), false);
 }
@@ -548,7 +548,7 @@ fn a_worker_killed_at_any_moment_leaves_nothing_of_a_tool_that_writes_beside_a_f
 
 #[test]
 #[ignore = "known: what a killed watcher had adopted lives on; see docs/reliability.md"]
-fn a_watcher_killed_at_any_moment_leaves_nobody_who_writes_beside_a_free_lane() {
+fn killed_watcher_leaves_no_writer_beside_a_free_lane() {
     let proof = Proof::begin("a watcher is killed, its model's grandchild writes for ever");
     killed_at_random(proof, &AtWork::model(), true);
 }

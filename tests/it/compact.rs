@@ -1,4 +1,4 @@
-//! Conversations longer than their model's window, against a server that counts, refuses what is over, and checks
+//! Conversations longer than the context window, against a server that counts, refuses longer requests, and checks
 //! every rule.
 
 use crate::common::Fixture;
@@ -18,7 +18,7 @@ const FACTS: [&str; 6] = [
 fn workspace(server: &Window, settings: &str) -> Fixture {
     let ws = Fixture::new();
     server.model(&ws, settings);
-    // What else an agent is told would take most of so small a window.
+    // The other layers of the prompt would fill most of so small a window.
     ws.write("agents/pickle/AGENT.md", "---\nname: Pickle\ntools: [recall]\n---\nYou are Pickle.\n");
     let notes: String =
         (0..40).map(|n| format!("- word1 word2 a note about place {n}, which is long enough to be cut\n")).collect();
@@ -26,7 +26,7 @@ fn workspace(server: &Window, settings: &str) -> Fixture {
     ws
 }
 
-/// Drops messages, and works them off in one process.
+/// Drops messages, and handles them in one process.
 fn converse(ws: &Fixture, texts: impl Iterator<Item = String>) -> crate::common::Ran {
     for (n, text) in texts.enumerate() {
         let event = json!({"from": "file:a", "content": text});
@@ -54,7 +54,7 @@ fn no_rule_is_broken(server: &Window) {
     server.seen(|seen| assert_eq!((&seen.broken[..], &seen.refused[..]), (&[][..], &[][..])));
 }
 
-/// Every fact that was planted is in what the model was sent last.
+/// Every planted fact is in the last request.
 fn knows_all(server: &Window) {
     let last = server.last();
     for fact in FACTS {
@@ -72,13 +72,13 @@ fn five_hundred_turns_in_a_small_window_lose_nothing_that_the_user_stated() {
     knows_all(&server);
     let compacts = logged(&ws, "pickle.file-a", "compact");
     assert!(compacts.len() > 10 && compacts.iter().all(|line| line["after"][1].as_u64() < line["before"][1].as_u64()));
-    // Between two of them every request begins with the one before it, so that providers' caches hit.
+    // Between two compactions every request begins with the previous one, so that providers' caches hit.
     let breaks = server.seen(|seen| {
         let is_break = |pair: &&[Vec<Value>]| !pair[1][1..].starts_with(&pair[0][1..]);
         seen.requests.windows(2).filter(is_break).count()
     });
     assert_eq!(breaks, compacts.len());
-    // The log has everything still.
+    // The log still has everything.
     let users: Vec<Value> =
         logged(&ws, "pickle.file-a", "in").iter().map(|line| line["event"]["content"].clone()).collect();
     assert_eq!(users, (0..500).map(|n| Value::from(text(n))).collect::<Vec<_>>());
@@ -98,7 +98,7 @@ fn a_model_that_counts_is_believed() {
 }
 
 #[test]
-fn where_no_summary_is_to_be_had_the_conversation_goes_on_all_the_same() {
+fn conversation_continues_without_a_summary() {
     for (mode, why) in [(Summary::Fails, "out of order"), (Summary::TooLong, "maximum context length")] {
         let server = Window::start(WINDOW, false);
         server.summary(mode);
@@ -115,7 +115,7 @@ fn where_no_summary_is_to_be_had_the_conversation_goes_on_all_the_same() {
         assert!(last.contains(FACTS[0]) && last.contains("the agent said: "), "{last}");
         let compacts = logged(&ws, "pickle.file-a", "compact");
         assert!(!compacts.is_empty() && compacts.iter().all(|line| line.get("model").is_none()));
-        // One that is too long is tried at half its length, and no more often than three times.
+        // A request that is too long is tried at half its length, at most three times.
         let asked = server.seen(|seen| seen.summaries.iter().map(String::len).collect::<Vec<_>>());
         let tries = if mode == Summary::TooLong { 3 } else { 1 };
         assert_eq!(asked.len(), compacts.len() * tries);
@@ -124,7 +124,7 @@ fn where_no_summary_is_to_be_had_the_conversation_goes_on_all_the_same() {
 }
 
 #[test]
-fn a_window_that_is_smaller_than_anybody_knew_is_learned_from_its_refusal() {
+fn smaller_context_window_is_learned_from_a_refusal() {
     let server = Window::start(WINDOW, false);
     let ws = workspace(&server, "");
     converse(&ws, (0..120).map(text)).ok();
@@ -138,7 +138,7 @@ fn a_window_that_is_smaller_than_anybody_knew_is_learned_from_its_refusal() {
 }
 
 #[test]
-fn what_fits_into_no_window_fails_and_says_so() {
+fn message_larger_than_the_context_window_fails() {
     let server = Window::start(100, false);
     let ws = workspace(&server, "");
     let err = ws.claw(&["ask", "-n", "hello"]).fails(1);
@@ -167,13 +167,13 @@ fn compact_counts_from_the_next_turn_on() {
     assert!(head.contains("- My boat is called Vesna.\n") && head.contains("They talked about many things."), "{head}");
     assert!(!server.last().contains("/compact") && !server.last().contains("compacted by"));
     no_rule_is_broken(&server);
-    // It is no part of the conversation, and leaves nothing behind.
+    // It is not part of the conversation, and leaves nothing behind.
     assert_eq!(ws.pending(), [""; 0]);
     assert_eq!(logged(&ws, "pickle.t", "in").len(), 7);
 }
 
 #[test]
-fn compact_waits_for_its_turn_and_goes_the_way_of_every_event() {
+fn compact_command_is_an_event_in_its_sessions_lane() {
     let server = Window::start(100_000, false);
     let ws = workspace(&server, ", window: 100000");
     for n in 0..5 {
@@ -219,7 +219,7 @@ fn a_summary_is_paid_for_and_stop_reaches_it() {
     assert!(spent.contains("7 calls"), "{spent}");
 }
 
-/// Kills a worker while it waits for the server, and works off what it has left.
+/// Kills a worker while it waits for the server, and finishes its work.
 fn killed(ws: &Fixture, server: &Window, arguments: &[&str], summaries: usize) {
     let mut turn = ws.command(arguments).spawn().unwrap();
     ws.eventually("it hangs", |_| server.seen(|seen| seen.summaries.len() == summaries));
@@ -228,10 +228,10 @@ fn killed(ws: &Fixture, server: &Window, arguments: &[&str], summaries: usize) {
 }
 
 #[test]
-fn killed_while_it_compacts_a_turn_goes_on_and_compacts_once() {
+fn killed_compaction_resumes_and_compacts_once() {
     let server = Window::start(WINDOW, false);
     let ws = workspace(&server, ", window: 4000");
-    // As far as the first summary, which never comes.
+    // Up to the first summary, which never arrives.
     server.summary(Summary::Hangs);
     for (n, text) in (0..40).map(text).enumerate() {
         ws.write(&format!("inbox/{n:04}.json"), &json!({"from": "file:a", "content": text}).to_string());

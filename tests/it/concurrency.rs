@@ -1,4 +1,4 @@
-//! Any number of processes on one workspace: supervisors, loops, people, and kills at random.
+//! Any number of processes on one workspace: supervisors, loops, manual changes, and kills at random.
 
 use crate::common::checker::{check, delivered, ended, replies};
 use crate::common::proof::{self, Random};
@@ -8,19 +8,20 @@ use claw::core::event::id::Id;
 use claw::core::event::stamp::Stamp;
 use claw::core::fault::Fault;
 use claw::stage::outcome::{EventOutcome, Outcome};
-use claw::stage::tick;
 use claw::stage::worker::handler::Handler;
-use claw::store::fs::watch::{Hears, Watch, Woken};
-use claw::store::lock::slots::{Group, Promised, Slots, SlotsTaken};
-use claw::store::lock::{Lane, Only};
-use claw::store::queue::spool::{self, Job};
+use claw::stage::worker::pool;
+use claw::store::fs::watch::{Watch, WatchKind, Woken};
+use claw::store::lock::slots::{Group, Reservations, Slots, SlotsTaken};
+use claw::store::lock::{Lane, NamedLock};
+use claw::store::queue::listing;
+use claw::store::queue::spool::Job;
 use claw::store::workspace::Workspace;
 use claw::store::workspace::mailbox::Mailbox;
 use claw::world::World;
 use std::time::{Duration, Instant};
 
 #[test]
-fn a_supervisor_answers_what_comes_and_drains_when_told_to_stop() {
+fn supervisor_answers_and_drains_on_sigterm() {
     let ws = Fixture::new();
     let supervisor = ws.supervise(&[]);
     let id = ws.claw(&["send", "--from", "file:a", "hello"]).ok().trim().to_owned();
@@ -47,7 +48,7 @@ fn the_stages_may_run_in_as_many_processes() {
 }
 
 #[test]
-fn a_stage_that_is_given_an_id_waits_for_whoever_does_the_work() {
+fn stage_with_an_id_waits_for_the_working_process() {
     let ws = Fixture::new();
     let _supervisor = ws.supervise(&[]);
     for n in 0..10 {
@@ -103,7 +104,7 @@ fn two_supervisors_and_a_shell_loop_do_everything_once() {
 #[test]
 fn kill_9_at_random_loses_nothing_and_doubles_nothing() {
     let ws = Fixture::new();
-    // Git outlives its killed starter for a moment, and would keep the one that lives from the notes.
+    // Git outlives its killed parent for a moment, and would keep the running one from the notes.
     ws.write("claw.yaml", &ws.read("claw.yaml").replace("git: true", "git: false"));
     let mut accepted = Vec::new();
     eprintln!("CLAW_TEST_SEED={}", proof::seed());
@@ -113,8 +114,8 @@ fn kill_9_at_random_loses_nothing_and_doubles_nothing() {
         accepted.push(ws.claw(&["send", "--from", &from, &format!("remember fact {n}")]).ok().trim().to_owned());
         ws.write("inbox/.d.md", &format!("---\nfrom: file:d\n---\ndrop {n}"));
         std::fs::rename(ws.path("inbox/.d.md"), ws.path(&format!("inbox/d{n}.md"))).unwrap();
-        // Something works on it, and is killed after a moment: between none and all of its steps. Every
-        // third one lives, because an event that three workers in a row have died of is given up.
+        // A worker is killed after a moment: between none and all of its steps. Every third one lives, because an event
+        // that killed three workers in a row fails.
         let stages = [&["tick"][..], &["route"], &["run-agent"], &["deliver", "--channel", "file"], &["remember"]];
         let lives = n % 3 == 2;
         let stage = if lives { stages[0] } else { stages[random.below(5)] };
@@ -128,7 +129,7 @@ fn kill_9_at_random_loses_nothing_and_doubles_nothing() {
         }
         child.wait().unwrap();
     }
-    // However often an event has been interrupted, ticks bring it to its end.
+    // However often an event has been interrupted, ticks finish it.
     for _ in 0..20 {
         ws.claw(&["tick"]).ok();
     }
@@ -150,9 +151,9 @@ fn an_event_that_kills_its_worker_ends_in_failed_after_three_lives() {
     ws.model("deadly", "provider: command, command: [sh, -c, \"kill -9 $PPID; sleep 9\"]");
     let id = ws.claw(&["send", "--from", "file:a", "die"]).ok().trim().to_owned();
     ws.claw(&["route"]).ok();
-    // The watcher dies with its program's blow; that is a failure of the model, not of the worker.
+    // The watcher dies with its program; that is a failure of the model, not of the worker.
     ws.claw(&["run-agent"]).fails(75);
-    // An orphan, as a killed worker leaves it.
+    // An orphan, as after a killed worker.
     let waiting = ws.list("inbox/wait").pop().unwrap();
     let lane = waiting.split('~').nth(2).unwrap();
     let orphan = format!("{id}~{lane}~3c2.json");
@@ -163,9 +164,9 @@ fn an_event_that_kills_its_worker_ends_in_failed_after_three_lives() {
     assert_eq!(ws.list("outbox/ready"), [format!("{id}.n01~file-a~0.json")], "the sender is told");
 }
 
-/// A person need not wait for what waits, and a supervisor hears of what a person does.
+/// A person can retry a waiting event early, and a supervisor notices manual changes.
 #[test]
-fn what_waits_is_done_when_it_is_retried_and_what_is_behind_it_when_it_is_discarded() {
+fn retry_runs_a_waiting_event_and_discard_frees_the_next() {
     let ws = Fixture::new();
     let mut waiting = Vec::new();
     for place in ["a", "b"] {
@@ -190,8 +191,8 @@ fn what_waits_is_done_when_it_is_retried_and_what_is_behind_it_when_it_is_discar
     ws.eventually("all of it is delivered", |ws| ws.pending().is_empty());
 }
 
-/// A folder is read in pieces: a late file may be in one that is read late, and an earlier one in one
-/// that was read before it came. What a lane's listing has must not have a gap.
+/// A folder is read in pieces: a late file may be in a piece read late, and an earlier one in a piece read before it
+/// arrived. The listing of a lane must not have a gap.
 #[test]
 fn a_lane_that_others_add_to_is_listed_without_a_gap() {
     let ws = Fixture::new();
@@ -208,7 +209,7 @@ fn a_lane_that_others_add_to_is_listed_without_a_gap() {
         });
         let mut listed = 0;
         while listed < count {
-            let entries = spool::lane(&workspace, Mailbox::Inbox, "pickle.x").unwrap();
+            let entries = listing::lane(&workspace, Mailbox::Inbox, "pickle.x").unwrap();
             let ids: Vec<Id> = entries.into_iter().map(|(_, entry)| entry.id).collect();
             listed = i64::try_from(ids.len()).unwrap();
             assert!(ids == (0..listed).map(id).collect::<Vec<_>>(), "of {listed} the last is {:?}", ids.last());
@@ -216,9 +217,9 @@ fn a_lane_that_others_add_to_is_listed_without_a_gap() {
     });
 }
 
-/// Whoever brings an event to a lane that is held goes away again, relying on its holder.
+/// A process that adds an event to a held lane leaves, relying on the lane's holder.
 #[test]
-fn what_comes_while_a_one_shot_holds_the_lane_is_done_by_it() {
+fn message_during_a_one_shot_is_handled_by_it() {
     let ws = Fixture::new();
     let program = "echo + >> turns; read -r go < gate.$(wc -l < turns); echo ok";
     ws.model("slow", &format!("provider: command, command: [sh, -c, \"{program}\"]"));
@@ -242,7 +243,7 @@ fn what_comes_while_a_one_shot_holds_the_lane_is_done_by_it() {
 fn never_more_turns_at_once_than_the_agent_allows() {
     let ws = Fixture::new();
     ws.write("agents/pickle/AGENT.md", "---\nname: Pickle\nmax_concurrency: 2\n---\nYou are Pickle.\n");
-    // Every turn notes when it begins and ends; the log of both shows how many overlap.
+    // Every turn records its begin and end; the log of both shows the overlap.
     ws.model("slow", "provider: command, command: [sh, -c, \"echo + >> turns; sleep 0.05; echo - >> turns; echo ok\"]");
     for n in 0..12 {
         ws.claw(&["send", "--from", &format!("file:p{n}"), "hi"]).ok();
@@ -276,7 +277,7 @@ fn a_model_that_kills_its_own_watcher_costs_that_turn_only() {
     assert_eq!(supervisor.stop().code, 0);
 }
 
-/// Work that panics on one event, and does the others.
+/// A handler that panics on one event, and handles the others.
 struct Panics<'a>(&'a Workspace);
 
 impl Handler for Panics<'_> {
@@ -306,7 +307,7 @@ impl Handler for Panics<'_> {
 }
 
 #[test]
-fn a_panic_in_one_turn_costs_that_event_one_of_its_lives_and_nobody_else_anything() {
+fn panic_counts_as_a_kill_of_its_event_only() {
     let ws = Fixture::new();
     for (from, text) in [("file:a", "poison"), ("file:a", "behind it"), ("file:b", "hello"), ("file:c", "hello")] {
         ws.claw(&["send", "--from", from, text]).ok();
@@ -319,7 +320,7 @@ fn a_panic_in_one_turn_costs_that_event_one_of_its_lives_and_nobody_else_anythin
         EventOutcome::Done(_) => done += 1,
         _ => failed += 1,
     };
-    tick::drain(&workspace, &Panics(&workspace), 4, &mut report).unwrap();
+    pool::drain(&workspace, &Panics(&workspace), 4, &mut report).unwrap();
     let _ = std::panic::take_hook();
     assert_eq!((done, failed), (3, 1));
     let failed = ws.list("inbox/failed");
@@ -330,7 +331,7 @@ fn a_panic_in_one_turn_costs_that_event_one_of_its_lives_and_nobody_else_anythin
 #[test]
 fn a_supervisor_that_is_full_or_waits_does_not_spin() {
     let ws = Fixture::new();
-    // One turn that hangs on the only worker, other lanes behind it, and one that waits for a time.
+    // One turn that hangs on the only worker, other lanes behind it, and one that is due later.
     ws.config("max_concurrency: 1\n");
     ws.model("slow", "provider: command, command: [sh, -c, \"echo begun >> turns; sleep 30\"]");
     ws.write("agents/pickle/AGENT.md", "---\nname: Pickle\nmax_concurrency: 1\n---\nYou are Pickle.\n");
@@ -340,7 +341,7 @@ fn a_supervisor_that_is_full_or_waits_does_not_spin() {
     let supervisor = ws.supervise(&[]);
     ws.claw(&["send", "--from", "file:d", "--in", "1h", "later"]).ok();
     ws.eventually("a turn has begun", |ws| ws.path("turns").exists());
-    // Something new while there is still something old to be begun.
+    // A new event while an old one has not begun.
     send("file:e");
     ws.eventually("it is routed", |ws| ws.list("inbox/ready").len() == 3);
     let switches = || {
@@ -362,19 +363,19 @@ fn a_supervisor_that_is_full_or_waits_does_not_spin() {
     assert!(spent < 10, "{spent} switches in a second");
 }
 
-/// A pool takes the next event as soon as a slot is free: whoever sleeps until then would never have one.
+/// A pool takes the next event as soon as a slot is free: a process that sleeps until then would never get one.
 #[test]
-fn a_slot_that_somebody_waits_for_is_left_to_him() {
+fn promised_slot_is_left_to_its_waiter() {
     let ws = Fixture::new();
     let workspace = ws.opened();
     let groups = [("agent-a".to_owned(), 1), ("all".to_owned(), 2)];
-    let attempt = |groups: &[Group], own: &Promised| match Slots::attempt(&workspace, groups, own).unwrap() {
+    let attempt = |groups: &[Group], own: &Reservations| match Slots::attempt(&workspace, groups, own).unwrap() {
         SlotsTaken::All(slots) => Ok(slots),
         SlotsTaken::Full(count) => Err(count),
     };
-    let nothing = Promised::default();
+    let nothing = Reservations::default();
     let holder = attempt(&groups, &nothing).unwrap();
-    let mut own = Promised::default();
+    let mut own = Reservations::default();
     assert_eq!(attempt(&groups, &own).unwrap_err(), 1);
     own.renew(&workspace, &groups[..1]).unwrap();
     drop(holder);
@@ -387,10 +388,10 @@ fn a_slot_that_somebody_waits_for_is_left_to_him() {
     attempt(&groups, &nothing).unwrap();
 }
 
-/// Between its taking the first slot and its finding the second group full, that first one is promised to a
-/// sleeper: the file of the second is a FIFO here, whose opening waits until the sleeper is there.
+/// Between taking the first slot and finding the second group full, that first one is promised to a sleeping process:
+/// the file of the second group is a FIFO here, whose opening waits until the sleeping process exists.
 #[test]
-fn who_gives_a_promised_slot_back_wakes_whoever_waits_for_it() {
+fn returning_a_promised_slot_wakes_its_waiter() {
     use rustix::fs::{CWD, FileType, FlockOperation, Mode, OFlags, flock, mknodat, open};
     let ws = Fixture::new();
     let workspace = ws.opened();
@@ -400,11 +401,11 @@ fn who_gives_a_promised_slot_back_wakes_whoever_waits_for_it() {
     mknodat(CWD, &wide, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     let full = open(&wide, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).unwrap();
     flock(&full, FlockOperation::LockExclusive).unwrap();
-    let watch = Watch::new(&[(slots.clone(), Hears::Releases)]).unwrap();
-    let mut sleeper = Promised::default();
+    let watch = Watch::new(&[(slots.clone(), WatchKind::Releases)]).unwrap();
+    let mut sleeper = Reservations::default();
     std::thread::scope(|scope| {
         let other = scope
-            .spawn(|| matches!(Slots::attempt(&workspace, &groups, &Promised::default()), Ok(SlotsTaken::Full(2))));
+            .spawn(|| matches!(Slots::attempt(&workspace, &groups, &Reservations::default()), Ok(SlotsTaken::Full(2))));
         ws.until_locked(".claw/locks/slots/narrow.0", Locked::Held);
         sleeper.renew(&workspace, &groups[..1]).unwrap();
         drop(open(&wide, OFlags::WRONLY, Mode::empty()).unwrap());
@@ -420,17 +421,17 @@ fn who_gives_a_promised_slot_back_wakes_whoever_waits_for_it() {
     }
 }
 
-/// A sweep takes the file away while somebody waits for its lock: that lock guards nothing any more.
+/// A sweep removes the file while a process waits for its lock: that lock guards nothing any more.
 #[test]
 fn a_lock_whose_file_was_taken_away_is_taken_anew() {
     let ws = Fixture::new();
     let workspace = ws.opened();
-    let first = Only::attempt(&workspace, "swept").unwrap().unwrap();
+    let first = NamedLock::attempt(&workspace, "swept").unwrap().unwrap();
     std::thread::scope(|scope| {
-        let waiter = scope.spawn(|| Only::wait(&workspace, "swept").unwrap());
+        let waiter = scope.spawn(|| NamedLock::wait(&workspace, "swept").unwrap());
         ws.until_locked(".claw/locks/swept", Locked::WaitedFor);
-        first.retire();
+        first.release_and_remove();
         let _second = waiter.join().unwrap();
-        assert!(Only::attempt(&workspace, "swept").unwrap().is_none(), "two have it");
+        assert!(NamedLock::attempt(&workspace, "swept").unwrap().is_none(), "two have it");
     });
 }

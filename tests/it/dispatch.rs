@@ -1,5 +1,5 @@
-//! Agents that ask each other: the answer comes back into the same turn, in one process or in many, and nobody
-//! waits for ever.
+//! Agents that dispatch to each other: the answer returns into the same turn, in one process or in many, and every wait
+//! ends.
 
 use crate::common::Fixture;
 use crate::common::checker::{delivered, ended, violations, violations_with};
@@ -11,12 +11,12 @@ fn ask(agent: &str, task: &str) -> (&'static str, Value) {
     ("subagent_dispatch", json!({"agent_id": agent, "task": task}))
 }
 
-/// What came of the last calls, word for word.
+/// The results of the last calls, verbatim.
 fn said(results: &[String]) -> &'static str {
     results.join("\n").leak()
 }
 
-/// Asks once, and says what came of it.
+/// Dispatches once, and reports the result.
 fn once(step: usize, results: &[String], call: fn() -> (&'static str, Value)) -> Answer {
     if step == 0 { ("", vec![call()]) } else { (said(results), vec![]) }
 }
@@ -37,7 +37,7 @@ fn back(step: usize, results: &[String]) -> Answer {
     once(step, results, || ask("pickle", "script:look"))
 }
 
-/// Asks what cannot be asked.
+/// Makes invalid dispatches.
 fn wrong(step: usize, results: &[String]) -> Answer {
     let foreign =
         json!({"agent_id": "cookie", "task": "script:look", "context": "the house", "session_id": "cookie.mine"});
@@ -45,7 +45,7 @@ fn wrong(step: usize, results: &[String]) -> Answer {
     if step == 0 { ("", calls) } else { (said(results), vec![]) }
 }
 
-/// Goes on in the session that it has begun.
+/// Continues in the session that it has begun.
 fn twice(step: usize, results: &[String]) -> Answer {
     match step {
         0 => ("", vec![ask("cookie", "script:look")]),
@@ -58,7 +58,7 @@ fn twice(step: usize, results: &[String]) -> Answer {
     }
 }
 
-/// Does not wait, and says later what came of it.
+/// Does not wait, and reports the result later.
 fn later(step: usize, _: &[String]) -> Answer {
     let call = ("subagent_dispatch", json!({"agent_id": "cookie", "task": "script:look", "wait": false}));
     if step == 0 { ("", vec![call]) } else { ("It is being done.", vec![]) }
@@ -68,7 +68,7 @@ fn heard(_: usize, _: &[String]) -> Answer {
     ("Cookie says: 10.0.0.7.", vec![])
 }
 
-/// Asks the one whose model does not work.
+/// Dispatches to the agent with a broken model.
 fn trust(step: usize, results: &[String]) -> Answer {
     once(step, results, || ask("broken", "script:look"))
 }
@@ -90,7 +90,7 @@ const SCRIPTS: &[(&str, Script)] = &[
     ("script:both", both),
 ];
 
-/// One turn of each agent at once, and one in all.
+/// One turn of each agent at once, and one in total.
 fn narrow(server: &Strict) -> Fixture {
     let ws = Fixture::new();
     server.model(&ws);
@@ -99,7 +99,7 @@ fn narrow(server: &Strict) -> Fixture {
     ws
 }
 
-/// The sessions that an agent has for what it was asked.
+/// The sessions of an agent for its dispatches.
 fn subs(ws: &Fixture, agent: &str) -> Vec<String> {
     let mut names = ws.list("sessions");
     names.retain(|name| name.starts_with(&format!("{agent}.sub-")));
@@ -110,13 +110,13 @@ fn told(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
 }
 
-/// The texts that were delivered, in the order of their events.
+/// The delivered texts, in the order of their events.
 fn texts(ws: &Fixture) -> Vec<String> {
     let names = delivered(ws);
     names.iter().map(|name| ws.read(&format!("outbox/files/a/{name}")).trim_end().to_owned()).collect()
 }
 
-/// Nothing is left, and nothing has failed.
+/// Nothing is pending, and nothing has failed.
 fn is_over(ws: &Fixture) -> bool {
     ws.pending().is_empty() && ws.list("inbox/failed").is_empty()
 }
@@ -132,7 +132,7 @@ fn the_answer_of_another_agent_comes_back_into_the_same_turn() {
     assert_eq!(ws.done("outbox").len(), 1, "what is said to an agent is sent nowhere");
 }
 
-/// Asks cookie, who asks the third one.
+/// Dispatches to cookie, which dispatches to a third agent.
 fn deep(step: usize, results: &[String]) -> Answer {
     once(step, results, || ask("cookie", "script:further"))
 }
@@ -142,7 +142,7 @@ fn further(step: usize, results: &[String]) -> Answer {
 }
 
 #[test]
-fn why_shows_who_was_asked_and_by_whom() {
+fn why_shows_the_tree_of_dispatches() {
     let server = Strict::start(SCRIPTS);
     let ws = narrow(&server);
     ws.write("agents/third/AGENT.md", "---\nname: Third\n---\nYou look.\n");
@@ -188,7 +188,7 @@ fn it_comes_back_under_a_supervisor_with_one_slot() {
 }
 
 #[test]
-fn agents_that_ask_in_a_ring_are_told_and_do_not_deadlock() {
+fn dispatch_cycle_is_refused_without_deadlock() {
     let server = Strict::start(SCRIPTS);
     let ws = narrow(&server);
     let result = told(&ws.claw(&["ask", "-n", "script:ring"]).ok())["result"].as_str().unwrap().to_owned();
@@ -198,7 +198,7 @@ fn agents_that_ask_in_a_ring_are_told_and_do_not_deadlock() {
 }
 
 #[test]
-fn what_cannot_be_asked_is_told_in_words() {
+fn invalid_dispatch_is_a_tool_error() {
     let server = Strict::start(SCRIPTS);
     let ws = narrow(&server);
     ws.claw(&["ask", "-n", "-a", "cookie", "-s", "mine", "script:look"]).ok();
@@ -221,7 +221,7 @@ fn a_session_with_another_agent_is_gone_on_with() {
     let ws = narrow(&server);
     let answer = told(&ws.claw(&["ask", "-n", "script:twice"]).ok());
     assert_eq!(json!(subs(&ws, "cookie")), json!([answer["session_id"]]));
-    // It was sent what was said before.
+    // The request contained the earlier messages.
     assert_eq!(server.asked("script:look", 0), 2);
     let log = ws.read(&format!("sessions/{}/log.jsonl", answer["session_id"].as_str().unwrap()));
     assert_eq!(log.matches(r#"{"t":"done""#).count(), 2);
@@ -229,7 +229,7 @@ fn a_session_with_another_agent_is_gone_on_with() {
 }
 
 #[test]
-fn what_is_not_waited_for_comes_later_and_is_answered_where_it_was_asked() {
+fn unawaited_result_arrives_later_in_the_same_session() {
     let server = Strict::start(SCRIPTS);
     let ws = narrow(&server);
     let id = ws.claw(&["send", "--from", "file:a", "script:later"]).ok().trim().to_owned();
@@ -246,7 +246,7 @@ fn what_is_not_waited_for_comes_later_and_is_answered_where_it_was_asked() {
 }
 
 #[test]
-fn what_another_agent_cannot_do_is_told_and_is_no_end() {
+fn failed_dispatch_is_reported_and_the_turn_continues() {
     let server = Strict::start(SCRIPTS);
     let ws = narrow(&server);
     let head = "name: Broken\nllm: {provider: command, command: [sh, -c, 'echo no luck >&2; exit 1']}";
@@ -259,7 +259,7 @@ fn what_another_agent_cannot_do_is_told_and_is_no_end() {
 }
 
 #[test]
-fn who_takes_too_long_is_not_waited_for() {
+fn slow_dispatch_is_not_awaited_beyond_the_limit() {
     let server = Strict::start(SCRIPTS);
     let ws = narrow(&server);
     let head = "name: Broken\nturn_timeout: 1s\nllm: {provider: command, command: [sleep, '60']}";
@@ -272,7 +272,7 @@ fn who_takes_too_long_is_not_waited_for() {
 }
 
 #[test]
-fn a_stop_reaches_whoever_is_asked() {
+fn stop_reaches_the_dispatched_turn() {
     let server = Strict::start(SCRIPTS);
     let ws = narrow(&server);
     let head = "name: Broken\nllm: {provider: command, command: [sh, -c, ': >hangs; read x <gate']}";
@@ -298,10 +298,10 @@ fn sorry(_: usize, _: &[String]) -> Answer {
 }
 
 #[test]
-fn what_fails_and_is_not_waited_for_is_told_later() {
+fn unawaited_failure_is_reported_later() {
     let server = Strict::start(SCRIPTS);
     let ws = narrow(&server);
-    // What is not UTF-8 will never be.
+    // Invalid UTF-8 stays invalid.
     let head = "name: Broken\nllm: {provider: command, command: [sh, -c, 'printf \"\\377\"']}";
     ws.write("agents/broken/AGENT.md", &format!("---\n{head}\n---\nYou fail.\n"));
     let id = ws.claw(&["send", "--from", "file:a", "script:away"]).ok().trim().to_owned();
@@ -319,7 +319,7 @@ fn both(step: usize, results: &[String]) -> Answer {
 }
 
 #[test]
-fn a_budget_that_is_spent_is_told_and_not_waited_for() {
+fn dispatch_over_budget_fails_at_once() {
     let server = Strict::start(SCRIPTS);
     let ws = narrow(&server);
     ws.write("agents/cookie/AGENT.md", "---\nname: Cookie\nbudget: {day: {calls: 1}}\n---\nYou keep.\n");
@@ -331,11 +331,11 @@ fn a_budget_that_is_spent_is_told_and_not_waited_for() {
     assert!(lines[1].starts_with("error: cookie in session cookie.sub-") && lines[1].contains("calls"), "{text}");
 }
 
-/// Its worker is the one above its watcher.
+/// Its worker is the parent of its watcher.
 const DEADLY: &str = "kill -9 $(cut -d' ' -f4 /proc/$PPID/stat); sleep 9";
 
 #[test]
-fn what_kills_its_workers_is_not_blamed_on_whoever_has_asked() {
+fn killing_child_does_not_count_against_its_parent() {
     let server = Strict::start(SCRIPTS);
     let ws = narrow(&server);
     ws.write("deadly.sh", DEADLY);
@@ -343,7 +343,7 @@ fn what_kills_its_workers_is_not_blamed_on_whoever_has_asked() {
     ws.write("agents/broken/AGENT.md", &format!("---\n{head}\n---\nYou kill.\n"));
     let id = ws.claw(&["send", "--from", "file:a", "script:trust"]).ok().trim().to_owned();
     ws.claw(&["route"]).ok();
-    // The watcher of one that was killed holds its lane for a moment: then there is nothing to do.
+    // The watcher of a killed worker holds the lane for a moment: then there is no work.
     let mut killed = 0;
     ws.eventually("it is answered", |ws| {
         killed += usize::from(ws.claw(&["run-agent"]).code == -9);
@@ -357,8 +357,8 @@ fn what_kills_its_workers_is_not_blamed_on_whoever_has_asked() {
     assert_eq!((server.asked("script:trust", 0), ws.pending()), (1, vec![]));
 }
 
-/// Notes itself while it runs, and counts who does. The first answer of an agent asks whom its file names; what
-/// comes of that is said.
+/// Records itself while it runs, and counts the running ones. The first answer of an agent dispatches to the agents
+/// named in its file; the results are reported.
 const GRAPH: &str = r#"cat >"$TMPDIR/request.$$"
 agent=$(grep -o 'Agent: [a-z0-9]*' "$TMPDIR/request.$$" | head -n1 | cut -c8-)
 mkdir -p "running/$agent"
@@ -369,7 +369,7 @@ if grep -q '"role":"tool"' "$TMPDIR/request.$$" || ! grep -q 'task' "$TMPDIR/req
 rm "running/$agent/$$" "$TMPDIR/request.$$"
 "#;
 const AGENTS: usize = 5;
-/// Turns at once: of one agent, and in all.
+/// Concurrent turns: of one agent, and in total.
 const LIMITS: (usize, usize) = (2, 3);
 
 /// Agents whose model is that program.
@@ -404,7 +404,7 @@ fn a_line_of_agents_comes_to_its_end() {
     assert!(ws.claw(&["why", &id]).ok().lines().any(|line| line.starts_with("                asked   a8 (")));
 }
 
-/// Agents that ask each other at random, themselves and in rings too; some do not wait.
+/// Agents that dispatch to each other at random, to themselves and in cycles too; some do not wait.
 fn graph(random: &mut Random) -> Fixture {
     let ws = many();
     ws.config(&format!("max_concurrency: {}", LIMITS.1));
@@ -425,7 +425,7 @@ fn graph(random: &mut Random) -> Fixture {
     ws
 }
 
-/// The most turns of one agent at once, and the most of all.
+/// The most concurrent turns of one agent, and the most in total.
 fn most(ws: &Fixture) -> (usize, usize) {
     let of = |line: &str, word: usize| line.split(' ').nth(word).unwrap().parse::<usize>().unwrap();
     let text = ws.read("most");
@@ -434,7 +434,7 @@ fn most(ws: &Fixture) -> (usize, usize) {
 }
 
 #[test]
-fn whoever_asks_whom_it_ends_and_never_more_run_at_once_than_may() {
+fn random_dispatches_end_within_the_limits() {
     let rounds = if proof::is_full() { 30 } else { 2 };
     let mut proof = Proof::begin("agents that ask each other at random, their workers killed at random");
     proof.seed = Some(proof::seed());
@@ -449,7 +449,7 @@ fn whoever_asks_whom_it_ends_and_never_more_run_at_once_than_may() {
         }
         let mut workers = [ws.supervise(&[]), ws.supervise(&[])];
         for kill in 0..3 {
-            // After so many answers that nobody knows how far it is.
+            // After so many answers that its progress is unknown.
             let after = 4 + kill * 3 + random.below(4);
             ws.eventually("some turns have begun, or all is over", |ws| {
                 let text = std::fs::read_to_string(ws.path("most")).unwrap_or_default();
@@ -461,7 +461,7 @@ fn whoever_asks_whom_it_ends_and_never_more_run_at_once_than_may() {
         drop(workers);
         let done = ended(&ws);
         assert!(sent.iter().all(|id| done.contains(id)), "round {round}");
-        // What nobody waits for comes when it comes.
+        // Results without a waiting turn arrive at any time.
         let late = done.iter().filter(|id| id.contains(".d")).cloned().collect();
         assert_eq!(violations_with(&ws, &done, &late), [""; 0], "round {round}");
         let most = most(&ws);

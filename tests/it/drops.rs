@@ -1,8 +1,8 @@
-//! Files that people and programs put into `inbox/` and `outbox/`: what is whole is taken in exactly
-//! once, what is not is left alone, and what is bad keeps its bytes.
+//! Files that users and programs put into `inbox/` and `outbox/`: a complete one is taken in exactly once, an
+//! incomplete one is left alone, and a bad one keeps its bytes.
 
 use crate::common::{Fixture, Locked, Ran, skipped};
-use claw::store::lock::Only;
+use claw::store::lock::NamedLock;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -14,7 +14,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 use std::time::{Duration, SystemTime};
 
-/// An id for now, told apart by `tail`.
+/// An id for now, distinguished by `tail`.
 fn id(tail: &str) -> String {
     format!("{}-{tail}", jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S.000000Z"))
 }
@@ -45,7 +45,7 @@ fn failed_drop(ws: &Fixture, mailbox: &str) -> (String, Vec<u8>) {
     (drops[0].clone(), fs::read(ws.path(&format!("{mailbox}/failed/{}", drops[0]))).unwrap())
 }
 
-/// Names that editors, copiers and downloaders give to what they have not finished.
+/// Names that editors, copiers and downloaders give to unfinished files.
 const UNFINISHED: &[&str] = &[
     ".hidden.md",
     ".note.md.swp",
@@ -61,7 +61,7 @@ const UNFINISHED: &[&str] = &[
 ];
 
 #[test]
-fn what_is_no_whole_file_is_left_alone_named_by_check_and_hangs_nobody() {
+fn incomplete_file_is_left_alone_and_named_by_check() {
     let ws = Fixture::new();
     ws.write("elsewhere.md", "---\nreply_to: file:x\n---\nhello\n");
     let mut names: Vec<&str> = vec!["link.md", "dangling.md", "pipe.md", "folder.md"];
@@ -91,8 +91,8 @@ fn what_is_no_whole_file_is_left_alone_named_by_check_and_hangs_nobody() {
     assert_eq!(ws.list("inbox/failed"), [""; 0]);
 }
 
-/// Puts a link, a dangling link, a pipe and a folder under events' names into `folder`, and sees
-/// whether a good drop gets through.
+/// Puts a link, a dangling link, a pipe and a folder under events' names into `folder`, and checks that a valid drop
+/// gets through.
 fn is_not_stopped_by_what_is_no_file(mailbox: &str, folder: &str, lane: &str) {
     let ws = Fixture::new();
     let name = |tail: &str| format!("{folder}/{}{lane}.json", id(tail));
@@ -108,17 +108,17 @@ fn is_not_stopped_by_what_is_no_file(mailbox: &str, folder: &str, lane: &str) {
 }
 
 #[test]
-fn what_is_no_file_under_an_events_name_in_new_stops_nothing() {
+fn non_file_with_an_events_name_in_new_blocks_nothing() {
     is_not_stopped_by_what_is_no_file("inbox", "inbox/new", "");
 }
 
 #[test]
-fn what_is_no_file_under_an_events_name_in_ready_stops_nothing() {
+fn non_file_with_an_events_name_in_ready_blocks_nothing() {
     is_not_stopped_by_what_is_no_file("inbox", "inbox/ready", "~pickle.file-x~0");
 }
 
 #[test]
-fn what_is_no_file_under_an_events_name_in_the_outbox_stops_nothing() {
+fn non_file_with_an_events_name_in_the_outbox_blocks_nothing() {
     is_not_stopped_by_what_is_no_file("outbox", "outbox/ready", "~file-x~0");
 }
 
@@ -210,7 +210,7 @@ fn a_drop_may_have_any_name() {
         wide.as_bytes(),
     ];
     for (number, name) in names.iter().enumerate() {
-        // What starts with a dot is hidden.
+        // Names with a leading dot are hidden.
         let name = name.strip_prefix(b"..").unwrap_or(name);
         fs::write(ws.path("inbox").join(OsStr::from_bytes(name)), format!("drop {number}")).unwrap();
     }
@@ -270,7 +270,7 @@ fn a_drop_cannot_choose_its_id() {
 fn drops_keep_the_order_of_their_times() {
     let ws = Fixture::new();
     let now = SystemTime::now();
-    // The names say the opposite of the times.
+    // The names contradict the times.
     for (age, name) in (1..=9).zip(["a", "b", "c", "d", "e", "f", "g", "h", "i"]) {
         let path = ws.path(&format!("inbox/{name}.md"));
         fs::write(&path, name).unwrap();
@@ -281,7 +281,7 @@ fn drops_keep_the_order_of_their_times() {
 }
 
 #[test]
-fn front_matter_says_who_answers_where_and_in_which_session() {
+fn front_matter_sets_agent_destination_and_session() {
     let ws = Fixture::new();
     ws.write("inbox/q.md", "---\nagent: cookie\nreply_to: file:desk\nsession: work\ncolor: red\n---\nhello\n\nthere\n");
     ws.claw(&["route"]).ok();
@@ -370,7 +370,7 @@ fn a_failed_drop_that_was_renamed_by_hand_keeps_its_bytes() {
 }
 
 #[test]
-fn an_outbox_drop_goes_where_it_says_or_home_or_fails() {
+fn outbox_drop_goes_to_reply_to_or_deliver_to_or_fails() {
     let ws = Fixture::new();
     ws.write("outbox/lost.md", "hello");
     ws.claw(&["tick"]);
@@ -404,7 +404,7 @@ fn an_outbox_drop_that_is_nothing_to_deliver_fails() {
     assert!(reason(&ws, "outbox").contains("only messages and notices"));
 }
 
-/// What a crash between the two steps of taking in leaves behind.
+/// The state after a crash between the two steps of taking in.
 fn left_behind(ws: &Fixture, id: &str) {
     ws.write(&format!("inbox/tmp/{id}~q.md.drop"), "---\nreply_to: file:x\n---\nhello\n");
 }
@@ -421,14 +421,14 @@ fn a_drop_left_behind_by_a_crash_is_taken_in_under_its_id() {
 
 #[test]
 fn a_drop_left_behind_whose_event_is_there_already_makes_no_second_one() {
-    // The event may have come as far as it likes before the drop is looked at again.
+    // The event may have moved on before the drop is read again.
     for reached in ["new", "ready", "done", "failed"] {
         let ws = Fixture::new();
         let id = id("left00");
         left_behind(&ws, &id);
         match reached {
             "new" | "ready" => {
-                // Sent under the same id, as the first step had done.
+                // Sent under the same id, as in the first step.
                 fs::rename(ws.path(&format!("inbox/tmp/{id}~q.md.drop")), ws.path("aside")).unwrap();
                 ws.claw(&["send", "--id", &id, "--reply-to=file:x", "hello"]).ok();
                 if reached == "ready" {
@@ -463,7 +463,7 @@ fn a_drop_left_behind_whose_event_is_there_already_makes_no_second_one() {
 }
 
 #[test]
-fn what_else_lies_in_tmp_is_left_alone() {
+fn other_files_in_tmp_are_left_alone() {
     let ws = Fixture::new();
     for name in ["note.md", "x.drop", "20260101T000000.000000Z~q.md.drop", ".drop", "~.drop"] {
         ws.write(&format!("inbox/tmp/{name}"), "hello");
@@ -515,17 +515,17 @@ fn routers_at_once_over_a_full_drop_zone_make_one_event_of_each() {
     assert_eq!(printed.iter().collect::<BTreeSet<_>>().len(), 50, "every id is printed once");
 }
 
-/// Another one has the drop zone: what it holds is only known when that one is through.
+/// Another process has the drop zone: its drops are only known when it has finished.
 #[test]
-fn who_takes_drops_waits_for_another_taker_and_looks_only_then() {
+fn taking_drops_waits_for_another_process_before_listing() {
     let ws = Fixture::new();
     let workspace = ws.opened();
-    let other = Only::attempt(&workspace, "drops-inbox").unwrap().unwrap();
+    let other = NamedLock::attempt(&workspace, "drops-inbox").unwrap().unwrap();
     ws.write("inbox/first.md", "first");
     let router = ws.command(&["route"]).spawn().unwrap();
     ws.until_locked(".claw/locks/drops-inbox", Locked::WaitedFor);
     assert_eq!(events(&ws, "inbox/ready").len(), 0);
-    // What the other one takes is gone, and this has come.
+    // The drops of the other process are gone, and this one has arrived.
     fs::remove_file(ws.path("inbox/first.md")).unwrap();
     ws.write("inbox/second.md", "second");
     drop(other);
@@ -536,7 +536,7 @@ fn who_takes_drops_waits_for_another_taker_and_looks_only_then() {
 /// Takes root's right to read everything (the capabilities `DAC_OVERRIDE` and `DAC_READ_SEARCH`) from a program.
 fn humbled(mut command: Command) -> Command {
     #[expect(unsafe_code, reason = "a program gives up capabilities between fork and exec")]
-    // SAFETY: between fork and exec only prctl is called, a bare system call; who is not root has nothing to give up.
+    // SAFETY: between fork and exec only prctl is called, a bare system call; without root it changes nothing.
     unsafe {
         command.pre_exec(|| {
             for capability in [1, 2] {
@@ -549,7 +549,7 @@ fn humbled(mut command: Command) -> Command {
 }
 
 #[test]
-fn a_drop_that_may_not_be_read_is_told_stops_no_other_and_is_taken_when_it_may() {
+fn unreadable_drop_is_reported_and_taken_when_readable() {
     let ws = Fixture::new();
     let drop = |name: &str| ws.write(&format!("inbox/{name}.md"), "---\nreply_to: file:x\n---\nhello\n");
     let mode = |mode| fs::set_permissions(ws.path("inbox/secret.md"), fs::Permissions::from_mode(mode)).unwrap();

@@ -1,4 +1,4 @@
-//! Who answers where a model cannot be reached: the ones that are named, in their order, and it is said.
+//! Fallback models: used in the listed order if a model cannot be reached, with a message.
 
 use crate::common::servers::{JSON, OPENAI, Server, silence, whole};
 use crate::common::{Fixture, Ran};
@@ -31,7 +31,7 @@ fn workspace(first: &Server, others: &[(&str, &Server)], more: &str) -> Fixture 
 }
 
 #[test]
-fn the_next_one_answers_and_it_is_said_and_written_down() {
+fn next_model_answers_with_a_message_and_a_record() {
     let (first, second) = (Server::saying(error("503 Service Unavailable", "no")), Server::saying(answer("four")));
     let ws = workspace(&first, &[("other", &second)], "");
     let ran = ws.claw(&["ask", "-n", "--json", "-s", "work", "2+2"]);
@@ -41,7 +41,7 @@ fn the_next_one_answers_and_it_is_said_and_written_down() {
     assert_eq!((first.heard().len(), second.heard().len()), (1, 1));
     assert_eq!(second.heard()[0].body["model"], "m-other");
     assert!(ws.claw(&["log"]).ok().contains("other instead of mock"));
-    // What it took is the other one's.
+    // Its usage belongs to the other model.
     let usage = ws.claw(&["usage", "--by", "model"]).ok();
     assert!(usage.contains("other"), "{usage}");
 }
@@ -58,14 +58,14 @@ fn they_are_asked_in_their_order_and_the_first_ones_failure_decides() {
 }
 
 #[test]
-fn a_request_that_is_wrong_or_too_long_is_no_case_for_others() {
+fn invalid_or_too_long_request_uses_no_fallback() {
     let second = Server::saying(answer("four"));
     for words in ["no such field", "prompt is too long: 9 tokens > 8 maximum"] {
         let first = Server::saying(error("400 Bad Request", words));
         let ws = workspace(&first, &[("other", &second)], "");
         ws.claw(&["ask", "-n", "2+2"]).fails(1);
     }
-    // Nor is a key that is not there.
+    // Neither is a missing key.
     let first = Server::saying(answer("four"));
     let ws = workspace(&first, &[("other", &second)], ", api_key_env: NOBODY_SETS_IT");
     ws.claw(&["ask", "-n", "2+2"]).fails(78);
@@ -81,7 +81,7 @@ fn a_key_that_is_refused_and_a_server_that_is_silent_are() {
         let ws = workspace(&first, &[("other", &second)], ", first_token_timeout: 200ms");
         assert_eq!(ws.claw(&["ask", "-n", "2+2"]).ok(), "four\n");
     }
-    // Nobody listens at port 1.
+    // No server listens at port 1.
     let ws = OPENAI.workspace(1, ", fallback: [offline]");
     let ran = ws.claw(&["ask", "-n", "remember that the door is red"]);
     assert!(ran.err.contains("asking offline instead"), "{}", ran.err);
@@ -89,7 +89,7 @@ fn a_key_that_is_refused_and_a_server_that_is_silent_are() {
 }
 
 #[test]
-fn another_provider_goes_on_with_a_turn_and_is_not_told_what_the_first_one_thought() {
+fn other_provider_continues_a_turn_without_foreign_thinking() {
     let first = Server::start(|number, stream| {
         let call = json!({"choices": [{"message": {
             "reasoning_content": "my secret thought",
@@ -111,17 +111,17 @@ fn another_provider_goes_on_with_a_turn_and_is_not_told_what_the_first_one_thoug
     assert_eq!(first.heard()[1].body["messages"][2]["reasoning_content"], "my secret thought");
     let body = &second.heard()[0].body;
     assert!(!body.to_string().contains("secret"), "{body}");
-    // A turn that did not begin with its own thought goes on without.
+    // A turn that did not begin with its own thinking continues without.
     assert!(body.get("thinking").is_none());
 }
 
 #[test]
-fn a_stand_in_is_within_the_budget_and_its_slots() {
+fn fallback_respects_budget_and_slots() {
     let first = Server::saying(error("503 Service Unavailable", "no"));
     let second = Server::saying(answer("four"));
     let ws = workspace(&first, &[("other", &second)], "");
     ws.config("budget:\n  day: {calls: 1}\n");
-    // The first one's request has left, and counts.
+    // The first one's request was sent, and counts.
     let err = ws.claw(&["ask", "-n", "2+2"]).fails(75);
     assert!(err.contains("the budget is spent"), "{err}");
     assert_eq!(second.heard().len(), 0);

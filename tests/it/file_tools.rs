@@ -1,4 +1,4 @@
-//! The file tools, and everything that has been tried to get out by them.
+//! The file tools, and all attempts to escape through them.
 
 use crate::common::Fixture;
 use crate::common::strict::{Answer, Script, Strict};
@@ -36,7 +36,7 @@ struct Desk {
     event: Event,
 }
 
-/// Nobody is there to be asked.
+/// No host for dispatches.
 struct Alone;
 
 impl Host for Alone {
@@ -49,7 +49,7 @@ impl Host for Alone {
 }
 
 impl Desk {
-    /// `head` is put into the agent's front matter. Beside the workspace lies what it must not reach.
+    /// `head` is added to the agent's front matter. Beside the workspace are files outside of its access.
     fn new(head: impl Fn(&Fixture) -> String) -> Self {
         let ws = Fixture::new();
         let agent = ws.read("agents/pickle/AGENT.md").replacen("---\n", &format!("---\n{}", head(&ws)), 1);
@@ -60,7 +60,7 @@ impl Desk {
             fs::write(ws.dir.path().join(secret), SECRET).unwrap();
         }
         let workspace = Workspace::open(World::real().unwrap(), ws.root.clone(), true).unwrap();
-        workspace.lay_out().unwrap();
+        workspace.make_layout().unwrap();
         let lane = Lane::attempt(&workspace, Mailbox::Inbox, "pickle.t").unwrap().unwrap();
         let place = Address::parse("cli:ann").unwrap();
         let event = Draft::message("hi").complete(Id::new(Stamp(1), 7), Stamp(1), &place, &place);
@@ -75,7 +75,7 @@ impl Desk {
         definitions::agent(&self.workspace, "pickle").unwrap()
     }
 
-    /// What a call tells, and whether it has failed.
+    /// The result of a call, and whether it has failed.
     fn call(&self, name: &str, arguments: Value) -> (String, bool) {
         self.call_within(Duration::from_mins(1), None, name, arguments)
     }
@@ -118,7 +118,7 @@ impl Desk {
     }
 }
 
-/// Every path below a folder with what it holds; pipes and the like by their kind alone.
+/// Every path below a folder with its contents; of pipes and the like only the kind.
 fn everything(root: &Path) -> Vec<(String, String)> {
     let mut all: Vec<(String, String)> = walkdir::WalkDir::new(root)
         .into_iter()
@@ -134,7 +134,7 @@ fn everything(root: &Path) -> Vec<(String, String)> {
 }
 
 #[test]
-fn nobody_gets_out_by_a_path() {
+fn paths_cannot_escape() {
     let desk = Desk::plain();
     let ws = &desk.ws;
     ws.write("strict.key", SECRET);
@@ -199,7 +199,7 @@ fn nobody_gets_out_by_a_path() {
         "/",
         "files/a\0b",
     ];
-    // The lock that writers take is there from the first on.
+    // The lock of writers exists from the start.
     desk.ok("write", json!({"path": "files/plain", "content": "x"}));
     let before = everything(ws.dir.path());
     for path in never {
@@ -215,7 +215,7 @@ fn nobody_gets_out_by_a_path() {
         told.push(desk.call("search", json!({"path": path, "pattern": "secret"})).0);
         assert!(told.iter().all(|told| !told.contains(SECRET)), "{path}: {told:#?}");
     }
-    // What may be read, but not written.
+    // Readable, but not writable.
     for path in ["agents/pickle/AGENT.md", "tools/evil", "tools/evil.json", "AGENTS.md", "files-evil/x", "new.md"] {
         let told = desk.refused("write", json!({"path": path, "content": "x"}));
         assert!(told.contains("you may write: ") && told.contains("files, memories"), "{told}");
@@ -233,7 +233,7 @@ fn nobody_gets_out_by_a_path() {
     assert_eq!((ws.read("files/hard"), ws.read("strict.key")), ("mine".into(), SECRET.into()));
 }
 
-/// Ends the swapping, also when a call has got out.
+/// Ends the swapping, also if a call has escaped.
 struct Ends<'a>(&'a AtomicBool);
 
 impl Drop for Ends<'_> {
@@ -243,7 +243,7 @@ impl Drop for Ends<'_> {
 }
 
 #[test]
-fn nobody_gets_out_by_being_quicker() {
+fn races_cannot_escape() {
     let desk = Desk::plain();
     let ws = &desk.ws;
     ws.write("files/swap/secret.txt", "inside");
@@ -277,7 +277,7 @@ fn nobody_gets_out_by_being_quicker() {
             }
         }
     });
-    // An edit that changes nothing is always refused; some of the others were, and some were not.
+    // An edit that changes nothing is always refused; of the others some were refused.
     assert!(done > 100 && refused > 600, "{done} done, {refused} refused");
     assert_eq!(everything(&ws.dir.path().join("outside")), before);
 }
@@ -303,7 +303,7 @@ fn a_link_in_an_agents_list_is_the_owners_or_nobodys() {
         desk.refused("read", json!({"path": path}));
         desk.refused("write", json!({"path": path, "content": "x"}));
     }
-    // Text from outside is data, whatever it says.
+    // Text from outside is data.
     let path = ws.dir.path().join("docs-link/a.md").display().to_string();
     let told = desk.ok("read", json!({"path": path}));
     let mark = told.strip_prefix('<').unwrap().split(' ').next().unwrap();
@@ -316,7 +316,7 @@ fn a_link_in_an_agents_list_is_the_owners_or_nobodys() {
         assert!(told.starts_with("<data-") && told.contains("a.md"), "{told}");
     }
     desk.refused("write", json!({"path": path, "content": "x"}));
-    // What it may write is made, folder or file.
+    // Missing writable folders and files are created.
     desk.ok("write", json!({"path": "log.txt", "content": "a"}));
     desk.ok("edit", json!({"path": "log.txt", "old": "a", "new": "b"}));
     desk.ok("write", json!({"path": "notes/x/y/z.md", "content": "a"}));
@@ -337,7 +337,7 @@ fn a_folder_of_the_owner_may_lie_elsewhere() {
 }
 
 #[test]
-fn files_are_written_whole_and_keep_what_they_were() {
+fn files_are_written_atomically_and_keep_their_mode() {
     let desk = Desk::plain();
     let ws = &desk.ws;
     assert_eq!(
@@ -354,7 +354,7 @@ fn files_are_written_whole_and_keep_what_they_were() {
     for path in ["crons/x/CRON.md", "skills/y/SKILL.md", "memories/topics/z.md"] {
         desk.ok("write", json!({"path": path, "content": "x"}));
     }
-    // What a killed call has left under its second name goes when it is repeated.
+    // The temporary file of a killed call is removed when the call is repeated.
     ws.write(&format!("files/a/b/.{}-01.tmp", desk.event.id), "half");
     desk.ok("write", json!({"path": "files/a/b/c.sh", "content": "x"}));
     assert_eq!(ws.list("files/a/b"), ["c.sh"]);
@@ -419,7 +419,7 @@ fn a_file_of_any_size_is_read_in_parts() {
 }
 
 #[test]
-fn what_there_is_is_listed_and_found_but_for_what_is_ignored() {
+fn list_and_search_respect_gitignore() {
     let desk = Desk::plain();
     let ws = &desk.ws;
     ws.write("files/.gitignore", "build/\n*.log\n!keep.log\n");

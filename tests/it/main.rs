@@ -27,6 +27,7 @@ mod pipe;
 mod prompt;
 mod reload;
 mod routing;
+mod sandbox;
 mod schema;
 mod sessions;
 mod skills;
@@ -35,6 +36,6 @@ mod supervise;
 mod tasks;
 mod tmux;
 mod turns;
-mod walls;
+
 mod web;
 mod workspace;

@@ -1,5 +1,5 @@
-//! `claw models`: what is set up, and whether it is there, against an independent mock server, bare TCP and dead
-//! ports.
+//! `claw models`: the configured models, and whether they can be reached, against an independent mock server, bare
+//! TCP and dead ports.
 
 use crate::common::Fixture;
 use crate::common::servers::{OPENAI, peer};
@@ -16,7 +16,7 @@ fn mock() -> Option<u16> {
     peer(&OPENAI).map(|peer| peer.port)
 }
 
-/// A port where nobody listens: it was ours a moment ago.
+/// A port without a listener: it was ours a moment ago.
 fn dead_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -40,7 +40,7 @@ fn row<'a>(rows: &'a [Value], name: &str) -> &'a Value {
     rows.iter().find(|row| row["name"] == name).unwrap_or_else(|| panic!("no {name} in {rows:#?}"))
 }
 
-/// A server that hears requests, and answers each with this; how many there were.
+/// A server that answers each request with this, and counts them.
 fn server(answer: &'static str) -> (u16, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (port, count) = (listener.local_addr().unwrap().port(), Arc::new(AtomicUsize::new(0)));
@@ -63,7 +63,7 @@ fn server(answer: &'static str) -> (u16, Arc<AtomicUsize>) {
 }
 
 #[test]
-fn what_is_set_up_is_listed_with_where_its_key_comes_from_and_never_the_key() {
+fn models_are_listed_with_the_source_of_their_key() {
     let dead = dead_port();
     let ws = workspace(
         "\"openai/gpt-5\"",
@@ -182,7 +182,7 @@ fn every_kind_of_server_is_asked_where_it_has_its_list() {
         );
         assert_eq!(found["api_base"], format!("{host}{base}"), "{provider} {given}");
     }
-    // Without an address it is the provider's own service, whose key is known by its name.
+    // Without an address it is the provider's own service, with its usual key variable.
     let ws = workspace("m", "  m: {provider: anthropic, model: x}\n  o: {provider: ollama, model: x}\n");
     let rows = rows(&ws, &["--offline"], 78);
     assert_eq!(row(&rows, "m")["key"], json!({"from": "$ANTHROPIC_API_KEY", "is_there": false}));
@@ -190,7 +190,7 @@ fn every_kind_of_server_is_asked_where_it_has_its_list() {
 }
 
 #[test]
-fn what_a_server_refuses_with_says_whether_it_is_there() {
+fn refusal_shows_whether_the_server_is_reachable() {
     let ok = server("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nno list at all").0;
     let none = server("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").0;
     let key = server(
@@ -214,7 +214,7 @@ fn what_a_server_refuses_with_says_whether_it_is_there() {
 }
 
 #[test]
-fn nobody_is_contacted_where_that_is_said_or_the_workspace_is_not_trusted() {
+fn untrusted_workspace_contacts_no_server() {
     let (port, count) = server("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"data\": []}");
     let model = format!("  m: {{provider: openai, model: x, api_base: 'http://127.0.0.1:{port}/v1'}}\n");
     let ws = workspace("m", &model);
@@ -231,7 +231,7 @@ fn nobody_is_contacted_where_that_is_said_or_the_workspace_is_not_trusted() {
 
 #[test]
 fn all_are_asked_at_once_and_a_silent_one_is_not_waited_for_long() {
-    // Each answers only when all of them have been asked.
+    // Each answers only after all have been asked.
     let all = Arc::new(Barrier::new(4));
     let mut models = String::new();
     for n in 0..4 {

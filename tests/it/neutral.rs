@@ -1,5 +1,5 @@
-//! The format that `command` models speak: what the binary writes and takes against the schemas that it gives out,
-//! with an independent validator, and the adapters in `examples/models` against the clients that they call.
+//! The format of `command` models: requests and replies of the binary against its own schemas, with an independent
+//! validator, and the adapters in `examples/models` against their clients.
 
 use crate::common::{Fixture, Ran, peer};
 use serde_json::{Value, json};
@@ -8,8 +8,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-/// A workspace whose model is a shell script; it leaves what it reads in `requests.jsonl`, a line each, and says
-/// what `answer` prints.
+/// A workspace whose model is a shell script; it records its requests in `requests.jsonl`, one per line, and answers
+/// with the output of `answer`.
 fn scripted(answer: &str) -> Fixture {
     let ws = Fixture::new();
     ws.write("model.sh", &format!("cat >>requests.jsonl; echo >>requests.jsonl\n{answer}"));
@@ -31,8 +31,8 @@ fn the_schemas_that_are_printed_are_those_of_the_documentation() {
 }
 
 #[test]
-fn what_a_program_reads_is_what_the_schema_says_and_nothing_besides() {
-    // Two calls, then one with broken arguments, then nothing but an answer.
+fn request_matches_its_schema_exactly() {
+    // Two calls, then one with broken arguments, then only an answer.
     let ws = scripted(
         r#"case $(wc -l <requests.jsonl) in
 1) echo '{"calls": [{"name": "list", "arguments": {}}, {"name": "remember", "arguments": {"text": "milk"}}]}' ;;
@@ -59,7 +59,7 @@ esac"#,
 }
 
 #[test]
-fn what_the_schema_says_of_replies_is_what_is_taken() {
+fn replies_are_accepted_exactly_by_the_schema() {
     let taken = [
         (json!({"content": "yes"}), "yes\n"),
         (json!({"content": "yes", "calls": []}), "yes\n"),
@@ -128,15 +128,15 @@ echo '{"usage": {"input": 3, "output": 5}, "content": ""}'"#,
 
 // ---------------------------------------------------------------- the adapters
 
-/// A workspace with an adapter for its model, and a folder on the path that has its client.
+/// A workspace with an adapter as its model, and a folder on the path that has its client.
 struct Adapted {
     ws: Fixture,
     bin: std::path::PathBuf,
 }
 
 impl Adapted {
-    /// The client is this shell script. `$0.args` will have its arguments, `$0.in` what it reads, and `$0.system`
-    /// the file that is named behind `flag`.
+    /// The client is this shell script. `$0.args` receives its arguments, `$0.in` its input, and `$0.system` the file
+    /// named after `flag`.
     fn new(client: &str, flag: &str, answer: &str) -> Self {
         let adapted = Self::with(client);
         fs::create_dir(&adapted.bin).unwrap();
@@ -177,7 +177,7 @@ fn has_python() -> bool {
     peer::is_there(Command::new("python3").arg("-V").output().is_ok(), "there is no python3 here")
 }
 
-/// What `llm` and `claude` say, the first with a tool, then without.
+/// The answers of `llm` and `claude`, the first with a tool, then without.
 const LLM: &str = r#"grep -q 'role' "$0.in" && { printf 'The NAS is '; sleep 0.05; printf '10.0.0.7 ·\n'; } ||
 printf '```json\n{"calls": [{"name": "recall", "arguments": {"query": "NAS"}}]}\n```\n'
 echo 'Token usage: 1,234 input, 56 output, {}' >&2"#;
@@ -189,7 +189,7 @@ echo '{"type": "result", "subtype": "success", "is_error": false, "result": "not
  "usage": {"input_tokens": 34, "cache_read_input_tokens": 1200, "output_tokens": 56}}' | tr -d '\n'; echo"#;
 
 #[test]
-fn a_client_for_text_calls_tools_and_is_told_what_came_of_them() {
+fn text_client_calls_tools_and_gets_results() {
     if !has_python() {
         return;
     }
@@ -237,7 +237,7 @@ fn a_client_for_text_calls_tools_and_is_told_what_came_of_them() {
 }
 
 #[test]
-fn a_client_that_fails_is_told_with_its_own_words() {
+fn failing_client_is_reported_with_its_message() {
     if !has_python() {
         return;
     }
@@ -257,7 +257,7 @@ fn a_client_that_fails_is_told_with_its_own_words() {
 }
 
 #[test]
-fn llm_itself_takes_what_its_adapter_says() {
+fn llm_itself_accepts_the_adapters_arguments() {
     let bin = peer::folder().join("venv/bin");
     let why_not =
         "llm is not installed: python3 -m venv venv && venv/bin/pip install -r requirements.txt in tests/peers";
@@ -268,7 +268,7 @@ fn llm_itself_takes_what_its_adapter_says() {
     adapted.bin = bin;
     let text = adapted.ws.read("claw.yaml").replace("model: small", "model: echo");
     adapted.ws.write("claw.yaml", &text);
-    // Its plugin `echo` answers with what it was asked, as JSON.
+    // Its plugin `echo` answers with the request, as JSON.
     let echoed: Value = serde_json::from_str(&adapted.ask(&["where is the NAS?"]).ok()).unwrap();
     assert_eq!(echoed["prompt"], "where is the NAS?");
     assert!(echoed["system"].as_str().unwrap().contains("Agent: pickle\n"), "{echoed:#}");

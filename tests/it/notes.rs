@@ -1,5 +1,5 @@
-//! Notes, and what agents may have put where notes are: nothing that lies below `memories/` leads out of it, keeps
-//! anybody waiting, or holds up the notes behind it.
+//! Notes, and files that agents may have put in their place: nothing below `memories/` leads out of it, blocks, or
+//! holds up later notes.
 
 use crate::common::terminal::Terminal;
 use crate::common::{Fixture, skipped};
@@ -15,15 +15,15 @@ use std::path::Path;
 
 const OWN: &str = "export A=1\n";
 
-/// Notes down under the topic `name`, which is refused; returns what is said of it.
+/// Saves a note under the topic `name`, which is refused; returns the error.
 fn refused(ws: &Fixture, name: &str) -> String {
     let err = ws.claw(&["remember", "--topic", name, "evil"]).fails(1);
     assert!(err.contains(&format!("memories/topics/{name}.md")) || err.contains("memories/topics is"), "{err}");
-    assert!(err.contains("nothing was noted in it (move it away"), "{err}");
+    assert!(err.contains("the note was not written (move it away"), "{err}");
     err
 }
 
-/// The next note is written all the same.
+/// The next note is saved all the same.
 fn goes_on(ws: &Fixture) {
     let place = ws.claw(&["remember", "--project", "house", "the door is red"]).ok();
     assert!(place.starts_with("memories/projects/house.md:"), "{place}");
@@ -63,7 +63,7 @@ fn a_note_is_not_written_in_a_folder_that_is_a_link() {
 }
 
 #[test]
-fn what_is_no_file_is_no_note_and_keeps_nobody_waiting() {
+fn non_file_is_no_note_and_does_not_block() {
     let ws = Fixture::new();
     let at = |name: &str| ws.path(&format!("memories/topics/{name}.md"));
     mkfifoat(CWD, at("pipe"), Mode::RUSR | Mode::WUSR).unwrap();
@@ -89,7 +89,7 @@ fn an_owners_memories_may_lie_elsewhere() {
 }
 
 #[test]
-fn what_is_no_note_is_not_searched() {
+fn non_notes_are_not_searched() {
     let ws = Fixture::new();
     let outside = ws.dir.path().join("own");
     fs::write(&outside, "the vault code is 4711\n").unwrap();
@@ -103,7 +103,7 @@ fn what_is_no_note_is_not_searched() {
     assert_eq!(ran.ok(), "memories/topics/zoo.md:1: the vault is in the zoo\n");
 }
 
-/// As an agent leaves it that swaps its note for a repository between two commits.
+/// The state after an agent has swapped its note for a repository between two commits.
 #[test]
 fn a_commit_runs_nothing_that_a_repository_below_the_notes_names() {
     let ws = Fixture::new();
@@ -121,7 +121,7 @@ fn a_commit_runs_nothing_that_a_repository_below_the_notes_names() {
     let lane = Lane::attempt(&workspace, Mailbox::Inbox, "memories").unwrap().unwrap();
     let _ = git::commit(&ws.root, &lane, Sync::None, Path::new("memories/topics/a.md"), "x");
     assert!(!ws.dir.path().join("ran").exists());
-    // What it could have run.
+    // A program that it could have run.
     ws.shell("git status").ok();
     assert!(ws.dir.path().join("ran").exists());
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::io::Write;
 
 #[test]
-fn an_answer_is_streamed_and_the_conversation_goes_back() {
+fn answer_is_streamed_and_conversation_is_sent_back() {
     conformance::plain(&OLLAMA);
 }
 
@@ -32,7 +32,7 @@ fn an_answer_that_is_cut_off_is_no_answer() {
 }
 
 #[test]
-fn errors_mean_what_their_status_says() {
+fn error_kind_follows_the_status() {
     conformance::errors(&OLLAMA);
 }
 
@@ -102,7 +102,7 @@ fn a_result_names_its_tool_and_arguments_stay_objects() {
 }
 
 #[test]
-fn a_window_that_is_full_is_said_and_a_request_that_does_not_fit_is_not_tried_again() {
+fn full_context_window_is_reported_and_not_retried() {
     let server = Server::saying(answer("four", 8191));
     let ws = server.workspace(&OLLAMA, ", num_ctx: 8192");
     let ran = ws.claw(&["ask", "-n", "2+2"]);
@@ -146,7 +146,7 @@ fn init_finds_a_server_on_this_machine_and_a_model_that_can_talk() {
         "ollama: {{provider: ollama, model: \"llama3.2:latest\", api_base: \"http://{host}\", num_ctx: 16384}}"
     );
     assert!(yaml.contains(&line), "{yaml}");
-    // A key in the environment is asked for first.
+    // A key in the environment is used first.
     let (said, yaml) = init("ANTHROPIC_API_KEY", "sk-ant");
     assert!(said.contains("model: claude"), "{said}");
     assert!(
@@ -161,7 +161,7 @@ fn a_proxy_of_the_environment_is_not_for_this_machine_and_no_proxy_is_heeded() {
     let ask = |ws: &Fixture, more: &[(&str, &str)]| -> Ran {
         ws.command(&["ask", "-n", "2+2"]).envs(more.iter().copied()).output().unwrap().into()
     };
-    // Nobody listens at port 1.
+    // No server listens at port 1.
     let ws = server.workspace(&OLLAMA, "");
     assert_eq!(ask(&ws, &[("http_proxy", "http://127.0.0.1:1"), ("HTTP_PROXY", "http://127.0.0.1:1")]).ok(), "four\n");
     let ws = Fixture::new();

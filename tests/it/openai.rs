@@ -1,5 +1,5 @@
-//! The provider `openai` against servers: an independent one from npm (`tests/peers`), and bare TCP
-//! that says, or does not say, exactly what a test wants.
+//! The provider `openai` against servers: an independent one from npm (`tests/peers`), and bare TCP with exactly the
+//! bytes or the silence that a test needs.
 
 use crate::common::servers::{
     Heard, JSON, OPENAI, STREAM, Server, kept, messages, peer, refused, routed, silence, waiting, whole,
@@ -96,7 +96,7 @@ fn a_rate_limit_ends_ask_with_try_again_later() {
 }
 
 #[test]
-fn a_rate_limited_event_waits_as_long_as_the_server_says_and_loses_no_attempt() {
+fn rate_limited_event_waits_retry_after_without_an_attempt() {
     let Some(peer) = peer(&OPENAI) else { return };
     let ws = peer.workspace();
     let id = routed(&ws, "mock:429 stages");
@@ -107,7 +107,7 @@ fn a_rate_limited_event_waits_as_long_as_the_server_says_and_loses_no_attempt() 
     assert_eq!((waits, rest), (id, "pickle.cli-ann~0.json".to_owned()));
     let seven = SignedDuration::from_secs(7);
     assert!(before + seven <= due && due <= after + seven, "{before} {due} {after}");
-    // Until then nobody asks.
+    // Until then no request is sent.
     assert_eq!(ws.claw(&["run-agent"]).ok(), "");
     ws.claw(&["tick"]).ok();
     assert_eq!(peer.asked("mock:429 stages").len(), 1);
@@ -150,7 +150,7 @@ fn a_server_error_waits_longer_from_time_to_time_and_counts() {
 }
 
 #[test]
-fn nonsense_and_errors_inside_a_success_are_told_and_never_printed_as_an_answer() {
+fn invalid_response_with_status_200_is_an_error() {
     let Some(peer) = peer(&OPENAI) else { return };
     let cases = [
         ("mock:garbage-body", "the server answered nonsense: `"),
@@ -168,7 +168,7 @@ fn nonsense_and_errors_inside_a_success_are_told_and_never_printed_as_an_answer(
 }
 
 #[test]
-fn a_stream_may_end_without_its_last_word_where_the_answer_says_that_it_is_finished() {
+fn stream_may_end_without_done_after_a_finish_reason() {
     let Some(peer) = peer(&OPENAI) else { return };
     let ws = peer.workspace();
     assert_eq!(ws.claw(&["ask", "-n", "mock:no-done"]).ok(), "good one.. the end\n");
@@ -184,7 +184,7 @@ fn an_event_is_asked_once_however_often_the_stages_run() {
     assert_eq!(ws.claw(&["run-agent"]).ok(), "");
     assert_eq!(ws.claw(&["run-agent", &id]).ok(), format!("{id}.r01\n"));
     ws.claw(&["tick"]).ok();
-    // The very same message comes once more, and then the answer is taken out of what is done.
+    // The same message comes again, and then the answer is read from the finished event.
     ws.claw(&["send", "--id", &id, text]).ok();
     assert_eq!(ws.shell("claw route | claw run-agent -").ok(), format!("{id}.r01\n"));
     let asked = peer.asked(text);
@@ -204,7 +204,7 @@ fn an_event_is_asked_once_however_often_the_stages_run() {
 }
 
 #[test]
-fn a_session_is_sent_whole_and_in_order_without_what_was_never_answered() {
+fn session_is_sent_in_order_without_unanswered_messages() {
     let Some(peer) = peer(&OPENAI) else { return };
     let ws = peer.workspace();
     let ask = |text: &str| ws.claw(&["ask", "-n", "-s", "work", text]);
@@ -223,7 +223,7 @@ fn a_session_is_sent_whole_and_in_order_without_what_was_never_answered() {
     ];
     assert_eq!(messages(&asked[0])[1..], expected);
     assert_eq!(asked[0]["stream"], true);
-    // Another session knows nothing of it.
+    // Another session does not contain it.
     ws.claw(&["ask", "-n", "-s", "home", "mock:hello five"]).ok();
     assert_eq!(messages(&peer.asked("mock:hello five")[0])[1..], [("user", "mock:hello five")]);
 }
@@ -246,8 +246,8 @@ fn message(text: &str) -> String {
 }
 
 #[test]
-fn where_nobody_listens_ask_ends_at_once() {
-    // Port 1 is nobody's, and no program that binds to a free port gets it.
+fn ask_fails_at_once_without_a_listener() {
+    // Port 1 belongs to no server, and no program that binds to a free port gets it.
     let ws = OPENAI.workspace(1, "");
     let begun = Instant::now();
     let ran = ws.claw(&["ask", "-n", "hello"]);
@@ -256,14 +256,14 @@ fn where_nobody_listens_ask_ends_at_once() {
 }
 
 #[test]
-fn a_server_that_accepts_and_says_nothing_is_given_up() {
+fn server_silent_after_accept_times_out() {
     let server = Server::start(|_, stream| silence(stream));
     let ws = server.workspace(&OPENAI, ", first_token_timeout: 200ms");
     refused(&ws, &ws.claw(&["ask", "-n", "hello"]), 69, "the server said nothing for 200ms");
 }
 
 #[test]
-fn a_server_that_sends_its_head_and_no_word_is_given_up() {
+fn server_silent_after_its_head_times_out() {
     let server = Server::start(|_, stream| {
         let _ = stream.write_all(STREAM.as_bytes());
         silence(stream);
@@ -273,8 +273,8 @@ fn a_server_that_sends_its_head_and_no_word_is_given_up() {
 }
 
 #[test]
-fn the_first_word_is_text_and_no_empty_beginning() {
-    // Many servers send an event without text as soon as they have understood the request.
+fn empty_deltas_do_not_count_as_the_first_token() {
+    // Many servers send an event without text as soon as they have parsed the request.
     let server = Server::start(|_, stream| {
         let _ = stream.write_all(format!("{STREAM}{}", delta("")).as_bytes());
         thread::sleep(Duration::from_millis(600));
@@ -295,7 +295,7 @@ fn a_server_that_falls_silent_within_its_answer_is_given_up() {
 }
 
 #[test]
-fn a_server_that_goes_on_without_ever_saying_anything_is_given_up() {
+fn server_sending_only_keep_alives_times_out() {
     let server = Server::start(|_, stream| {
         let mut sent = stream.write_all(STREAM.as_bytes());
         while sent.is_ok() {
@@ -326,7 +326,7 @@ fn a_call_that_was_cut_off_before_its_arguments_is_not_run_without_any() {
 
 #[test]
 fn a_body_that_is_shorter_than_it_was_to_be_is_no_answer() {
-    // The JSON is whole, and yet the server has not said all that it wanted to.
+    // The JSON is complete, but the server has not sent everything.
     let body = message("four");
     let length = body.len() + 10;
     let server = Server::saying(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n{JSON}\r\n{body}"));
@@ -389,7 +389,7 @@ fn a_stream_may_come_in_any_pieces_with_comments_and_carriage_returns() {
         "",
         ": keep-alive",
         "",
-        // One event over two lines, with the fields that nobody knows.
+        // One event over two lines, with unknown fields.
         r#"data: {"choices":[{"index":0,"delta":{"content":"vu 🦀","mood":1},"finish_reason":null}],"#,
         r#"data: "error":null}"#,
         "",
@@ -420,8 +420,8 @@ fn a_stream_may_come_in_any_pieces_with_comments_and_carriage_returns() {
     }
 }
 
-/// Asks a server that sends `head` and then `piece` for ever. `claw` may have 400 MB of address
-/// space and 20 seconds; the server gives up behind a gigabyte, so that this ends in any case.
+/// Asks a server that sends `head` and then `piece` without end. `claw` may have 400 MB of address space and 20
+/// seconds; the server stops after a gigabyte, so that this ends in any case.
 #[track_caller]
 fn endless(head: &[u8], piece: String, code: i32, what: &str) {
     let (head, sent) = (head.to_owned(), Arc::new(AtomicU64::new(0)));
@@ -435,12 +435,12 @@ fn endless(head: &[u8], piece: String, code: i32, what: &str) {
     });
     let ws = server.workspace(&OPENAI, ", timeout: 20s");
     refused(&ws, &ws.shell("ulimit -v 400000; exec claw ask -n hello"), code, what);
-    // What the two sockets hold is beside it.
+    // The buffers of the two sockets come on top.
     let sent = sent.load(Ordering::SeqCst) >> 20;
     assert!(sent <= (MAX_ANSWER >> 20) + 56, "{sent} MiB were taken");
 }
 
-/// As [`endless`], and the answer must have been found too long.
+/// As [`endless`], and the answer must have been refused as too long.
 #[track_caller]
 fn too_long(head: &[u8], piece: String) {
     endless(head, piece, 1, &format!("the answer is over {MAX_ANSWER} bytes"));
@@ -473,13 +473,13 @@ fn an_endless_body_that_is_no_stream_ends_at_the_limit() {
 }
 
 #[test]
-fn a_refusal_means_what_its_status_says_however_long_it_is() {
+fn refusal_kind_follows_the_status_at_any_length() {
     let head = b"HTTP/1.1 500 Oh\r\nContent-Type: text/plain\r\n\r\n";
     endless(head, "x".repeat(64 << 10), 69, "HTTP 500: xxx");
 }
 
 #[test]
-fn a_refusal_means_what_its_status_says_also_where_its_words_are_cut_off() {
+fn refusal_kind_follows_the_status_also_if_cut_off() {
     let head = "HTTP/1.1 429 Slow Down\r\nRetry-After: 7\r\nContent-Length: 100\r\n\r\nslow";
     let cut = Server::saying(head);
     let silent = Server::start(move |_, stream| {
@@ -507,7 +507,7 @@ fn a_redirect_is_not_followed() {
 }
 
 #[test]
-fn the_exit_code_says_whether_trying_again_can_help() {
+fn exit_code_shows_whether_a_retry_can_help() {
     let cases = [
         ("400 Bad Request", 1),
         ("401 Unauthorized", 78),
@@ -543,7 +543,7 @@ fn a_request_that_is_too_long_is_not_tried_again_as_it_is() {
 
 #[test]
 fn a_server_that_wants_to_be_asked_again_at_once_is_not_asked_without_end() {
-    // The 20th answer would end the event, so that this test ends whatever happens.
+    // The 20th answer would end the event, so that this test ends in any case.
     let server = Server::start(|number, stream| {
         let status = if number < 20 { "429 Too Many Requests" } else { "400 Bad Request" };
         let _ = stream.write_all(whole(status, "Retry-After: 0\r\n", "").as_bytes());
@@ -609,7 +609,7 @@ fn the_key_of_a_file_is_sent_without_the_files_line_end() {
 }
 
 #[test]
-fn without_the_variable_that_has_the_key_nobody_is_asked() {
+fn missing_key_variable_sends_no_request() {
     let server = Server::saying(whole("200 OK", JSON, &message("four")));
     let ws = server.workspace(&OPENAI, ", api_key_env: MOCK_KEY");
     for value in [None, Some("")] {
@@ -633,7 +633,7 @@ fn a_key_that_no_header_can_carry_is_bad_configuration() {
 }
 
 #[test]
-fn somebody_elses_server_is_not_told_the_key_for_openai() {
+fn openai_key_is_not_sent_to_other_servers() {
     let server = Server::saying(whole("200 OK", JSON, &message("four")));
     let ws = server.workspace(&OPENAI, "");
     let ran: Ran = ws.command(&["ask", "-n", "2+2"]).env("OPENAI_API_KEY", KEY).output().unwrap().into();
@@ -641,7 +641,7 @@ fn somebody_elses_server_is_not_told_the_key_for_openai() {
     assert_eq!(authorization(&server.heard()[0]), None);
 }
 
-/// Neither the key nor its beginning is in what was said, or in any file of the workspace.
+/// Neither the key nor its beginning is in the output, or in any file of the workspace.
 #[track_caller]
 fn secret(ws: &Fixture, said: &str) {
     let part = &KEY[..10];
@@ -658,7 +658,7 @@ fn secret(ws: &Fixture, said: &str) {
     assert!(count > 10, "only {count} files were looked at");
 }
 
-/// Whatever a server that repeats our key says, `ask` and the stages keep it to themselves.
+/// If a server repeats our key, `ask` and the stages hide it.
 #[track_caller]
 fn echoed(answer: &str, what: &str) {
     let server = Server::saying(answer);

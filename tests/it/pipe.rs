@@ -86,7 +86,7 @@ fn a_kind_an_agent_or_a_session_that_there_is_not_is_no_silent_nothing() {
 }
 
 #[test]
-fn what_has_not_failed_is_said_to_be_what_it_is() {
+fn retry_of_an_unfailed_event_reports_its_state() {
     let ws = Fixture::new();
     let send = |arguments: &[&str]| ws.claw(&[&["send", "hello"], arguments].concat()).ok().trim().to_owned();
     let (due, id) = (send(&["--at", "2099-01-01T09:00"]), send(&[]));
@@ -107,22 +107,22 @@ fn what_has_not_failed_is_said_to_be_what_it_is() {
 }
 
 #[test]
-fn what_means_no_event_is_told_and_the_rest_of_the_list_is_done() {
+fn unknown_id_is_reported_and_the_rest_is_done() {
     let ws = Fixture::new();
     let send = || ws.claw(&["send", "--in", "1h", "hello"]).ok().trim().to_owned();
     let (a, b, c) = (send(), send(), send());
     let ran = ws.piped(&["discard", "nope", "-", &c], &format!("{a}\nnope2\n{b}\n{a}\n"));
     assert_eq!((ran.code, ran.out), (65, format!("{a}\n{b}\n{c}\n")), "{}", ran.err);
-    assert_eq!(ran.err.matches("no event's id ends with `nope").count(), 2, "{}", ran.err);
-    // The worst of what went wrong.
+    assert_eq!(ran.err.matches("no event has an id that ends with `nope").count(), 2, "{}", ran.err);
+    // The worst of the exit codes.
     let d = send();
-    assert!(ws.claw(&["route", &d, "nope"]).fails(75).contains("no event's id ends with `nope`"));
+    assert!(ws.claw(&["route", &d, "nope"]).fails(75).contains("no event has an id that ends with `nope`"));
     let nobody = ws.claw(&["approve", "nope", "nope2"]).fails(65);
-    assert_eq!(nobody.matches("waits for your word").count(), 2, "{nobody}");
+    assert_eq!(nobody.matches("no pending approval").count(), 2, "{nobody}");
 }
 
 #[test]
-fn what_has_failed_is_tried_again_by_the_names_of_its_files() {
+fn retry_takes_file_names() {
     let ws = Fixture::new();
     for name in ["a", "b"] {
         ws.write(&format!("inbox/{name}.json"), "{\"content\": 7}");
@@ -150,7 +150,7 @@ fn a_lane_keeps_its_order() {
         (0..20).map(|n| ws.claw(&["send", &format!("remember fact {n}")]).ok().trim().to_owned()).collect();
     ws.claw(&["route"]).ok();
     let last = &ids[19];
-    // Seeing the last one through works off everything before it in its lane.
+    // Following the last event handles everything before it in its lane.
     assert_eq!(ws.claw(&["run-agent", last]).ok(), format!("{last}.m01\n{last}.r01\n"));
     let log = ws.read("sessions/pickle.cli-ann/log.jsonl");
     let answered: Vec<&str> = log.lines().filter(|l| l.contains(r#""t":"done""#)).collect();
@@ -168,7 +168,7 @@ fn a_delayed_message_stays_where_it_is_until_it_is_due() {
     assert_eq!(ws.list("inbox/new"), [format!("{due}~{id}.json")]);
     assert_eq!(ws.claw(&["route"]).ok(), "");
     ws.claw(&["route", &id]).fails(75);
-    // An id in the future is no reason for the clock to run ahead.
+    // An id in the future does not advance the clock.
     let next = ws.claw(&["send", "now"]).ok();
     assert!(next.trim() < id.as_str(), "{next} {id}");
     let now: jiff::Timestamp = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(11);
@@ -184,7 +184,7 @@ fn the_same_send_twice_is_one_event() {
     ws.claw(&["send", "--id", id, "hello"]).ok();
     assert_eq!(ws.list("inbox/new"), [format!("{id}.json")]);
     ws.shell("claw route | claw run-agent -").ok();
-    // Also when it has long been answered, and waits in the outbox.
+    // Also if it was answered long ago, and waits in the outbox.
     ws.claw(&["send", "--id", id, "hello"]).ok();
     assert_eq!(ws.shell("claw route | claw run-agent -").ok(), format!("{id}.r01\n"));
     assert_eq!(ws.list("outbox/ready"), [format!("{id}.r01~cli-ann~0.json")]);
@@ -229,7 +229,7 @@ fn route_can_be_ten_lines_of_shell() {
 }
 
 #[test]
-fn ask_reads_what_is_piped_in_unless_told_not_to() {
+fn ask_reads_piped_stdin_unless_n() {
     let ws = Fixture::new();
     ws.piped(&["ask", "remember"], "the door code is 4711\n").ok();
     assert!(ws.piped(&["ask", "-n", "what is the door code?"], "remember nonsense").ok().contains("4711"));
@@ -253,7 +253,7 @@ fn a_dash_alone_is_stdin_and_with_words_it_is_refused() {
 }
 
 #[test]
-fn a_named_session_goes_on_and_a_new_one_does_not() {
+fn named_session_continues_and_new_one_starts_fresh() {
     let ws = Fixture::new();
     ws.claw(&["ask", "-s", "work", "my cat is called Tama"]).ok();
     assert!(ws.claw(&["ask", "-s", "work", "what is my cat called?"]).ok().contains("Tama"));

@@ -1,4 +1,4 @@
-//! The prompt, end to end: what is shown is what is sent, and what is stable is byte-identical.
+//! The prompt, end to end: the printed prompt equals the sent one, and stable parts are byte-identical.
 
 use crate::common::Fixture;
 use crate::common::strict::{Answer, Script, Strict};
@@ -11,7 +11,7 @@ fn hello(_: usize, _: &[String]) -> Answer {
     ("Hello.", vec![])
 }
 
-/// Makes a skill, and then says that it did.
+/// Makes a skill, and then reports it.
 fn make(step: usize, _: &[String]) -> Answer {
     let skill = "mkdir -p skills/new && printf -- '---\\nname: new\\ndescription: d\\n---\\nx\\n' >skills/new/SKILL.md";
     match step {
@@ -22,7 +22,7 @@ fn make(step: usize, _: &[String]) -> Answer {
 
 const SCRIPTS: &[(&str, Script)] = &[("script:hello", hello), ("script:make", make)];
 
-/// A workspace at a fixed time, so that the same is said twice.
+/// A workspace at a fixed time, so that the prompt is the same twice.
 fn claw(ws: &Fixture, arguments: &[&str]) -> crate::common::Ran {
     ws.command(arguments).env("CLAW_NOW", "2026-11-21T08:05:00Z").output().unwrap().into()
 }
@@ -32,7 +32,7 @@ fn shown(ws: &Fixture, arguments: &[&str]) -> Value {
 }
 
 #[test]
-fn what_is_shown_is_exactly_what_is_sent() {
+fn printed_prompt_equals_the_request() {
     let server = Strict::start(SCRIPTS);
     let ws = Fixture::new();
     server.model(&ws);
@@ -50,9 +50,9 @@ fn what_is_shown_is_exactly_what_is_sent() {
     assert_eq!(Value::from(tools), shown["tools"]);
 }
 
-/// A prompt without the owner's rules, without a tool or without a skill is not the one that the owner wrote.
+/// A prompt without the owner's rules, a tool or a skill is not the prompt that the owner wrote.
 #[test]
-fn what_cannot_be_opened_for_a_while_is_not_left_out() {
+fn unreadable_parts_stop_the_prompt() {
     let ws = Fixture::new();
     ws.write("AGENTS.md", "Never write to Bob.\n");
     ws.write("skills/tea/SKILL.md", "---\nname: tea\ndescription: makes tea\n---\nBoil.\n");
@@ -82,7 +82,7 @@ fn what_cannot_be_opened_for_a_while_is_not_left_out() {
 }
 
 #[test]
-fn what_is_stable_is_the_same_in_every_turn_and_place() {
+fn stable_part_is_identical_in_every_turn_and_place() {
     let ws = Fixture::new();
     ws.write("crons/b/CRON.md", "---\nname: b\ndescription: second\nagent: cookie\nschedule: 5 7 * * 1\n---\nDo.\n");
     ws.write("crons/a/CRON.md", "---\nname: a\ndescription: first\nagent: pickle\nschedule: 0 7 * * *\n---\nDo.\n");
@@ -102,7 +102,7 @@ fn what_is_stable_is_the_same_in_every_turn_and_place() {
 }
 
 #[test]
-fn what_a_step_changes_is_told_in_the_next_turn() {
+fn changes_of_a_step_appear_in_the_next_turn() {
     let server = Strict::start(SCRIPTS);
     let ws = Fixture::new();
     server.model(&ws);
@@ -115,7 +115,7 @@ fn what_a_step_changes_is_told_in_the_next_turn() {
 }
 
 #[test]
-fn the_layers_say_where_the_answer_goes() {
+fn channel_layer_names_the_destination() {
     let ws = Fixture::new();
     let end = |arguments: &[&str]| {
         let system = shown(&ws, arguments)["system"].as_str().unwrap().to_owned();
@@ -134,7 +134,7 @@ fn the_layers_say_where_the_answer_goes() {
 }
 
 #[test]
-fn the_cost_of_each_layer_stands_beside_the_prompt() {
+fn layers_are_listed_with_their_cost() {
     let ws = Fixture::new();
     let ran = claw(&ws, &["prompt", "pickle"]);
     let table = claw(&ws, &["prompt", "pickle", "--layers"]).ok();
@@ -148,7 +148,7 @@ fn the_cost_of_each_layer_stands_beside_the_prompt() {
 }
 
 #[test]
-fn a_long_guide_is_cut_with_a_mark_and_check_says_so() {
+fn long_guide_is_cut_with_a_mark_and_a_warning() {
     let ws = Fixture::new();
     let guide: String = (0..3000).map(|n| format!("rule {n}\n")).collect();
     ws.write("AGENTS.md", &guide);
@@ -157,7 +157,7 @@ fn a_long_guide_is_cut_with_a_mark_and_check_says_so() {
     assert!(system.contains("rule 0\n") && system.contains("rule 2999\n") && !system.contains("rule 1500\n"));
     assert!(system.contains("characters are left out here; all of it is in AGENTS.md …]"), "{system}");
     let said = ws.claw(&["check"]).ok();
-    assert!(said.contains("AGENTS.md: warning: agents are shown 2000 of its "), "{said}");
+    assert!(said.contains("AGENTS.md: warning: agents see 2000 of its "), "{said}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! What people change while a program runs: it counts from the next event on, however it is saved, and what is
-//! wrong with it stops nothing.
+//! Changes by the owner while a program runs: they apply from the next event on, however they are saved, and
+//! mistakes in them stop nothing.
 
 use crate::common::Fixture;
 use std::fs::{self, File};
@@ -19,7 +19,7 @@ fn by_rename(path: &Path, text: &str) {
 
 fn by_truncating(path: &Path, text: &str) {
     let mut file = File::create(path).unwrap();
-    // In two halves: nobody may take the first for all of it.
+    // In two halves: the first one must not be taken for the whole.
     let (first, second) = text.split_at(text.len() / 2);
     file.write_all(first.as_bytes()).unwrap();
     file.write_all(second.as_bytes()).unwrap();
@@ -33,7 +33,7 @@ fn in_place(path: &Path, text: &str) {
 
 /// Asks from a place of its own, and waits for the answer there.
 fn answered(ws: &Fixture, place: &str) {
-    // By a file: while the settings are wrong, a program that starts says so and ends.
+    // By a file: with invalid settings, a starting program reports that and ends.
     ws.write(&format!("inbox/{place}.md"), &format!("---\nfrom: file:{place}\n---\nhello"));
     let folder = format!("outbox/files/{place}");
     ws.eventually(place, |ws| !ws.list(&folder).is_empty());
@@ -57,7 +57,7 @@ fn settings_count_from_the_next_event_however_they_are_saved() {
         }
     }
     let ran = supervisor.stop();
-    assert_eq!((ran.code, ran.err.contains("stay as they were")), (0, false), "{}", ran.err);
+    assert_eq!((ran.code, ran.err.contains("stay in force")), (0, false), "{}", ran.err);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn an_agent_counts_from_the_next_event_however_it_is_saved() {
         let answer = ws.list(&format!("outbox/files/x{n}")).remove(0);
         assert!(ws.read(&format!("outbox/files/x{n}/{answer}")).contains(identity.trim_end_matches(".\n")), "{way}");
     }
-    // One that is new is there at once.
+    // A new one applies at once.
     ws.write("agents/fresh/AGENT.md", "---\nname: Fresh\n---\nI am number 9.\n");
     ws.claw(&["send", "--agent", "fresh", "--from", "file:fresh", "hello"]).ok();
     ws.eventually("the new one answers", |ws| !ws.list("outbox/files/fresh").is_empty());
@@ -80,11 +80,11 @@ fn an_agent_counts_from_the_next_event_however_it_is_saved() {
 }
 
 #[test]
-fn what_is_wrong_leaves_the_last_good_in_force_is_said_once_and_stops_nothing() {
+fn invalid_change_keeps_the_last_valid_version_and_is_reported_once() {
     let ws = Fixture::new();
     ws.config("default_agent: cookie\n");
     let (settings, agent) = (ws.read("claw.yaml"), ws.read("agents/cookie/AGENT.md"));
-    // Nothing has been asked of cookie yet when its file breaks.
+    // Cookie has had no message yet when its file breaks.
     let supervisor = ws.supervise(&[]);
     answered(&ws, "before");
     for (n, (_, save)) in WAYS.iter().enumerate() {
@@ -109,14 +109,15 @@ fn what_is_wrong_leaves_the_last_good_in_force_is_said_once_and_stops_nothing() 
     let ran = supervisor.stop();
     assert_eq!(ran.code, 0);
     for (n, _) in WAYS.iter().enumerate() {
-        for wrong in [format!("\"many{n}\", expected u32; the settings"), format!("\"many{n}\", expected u32; cookie")]
+        for wrong in
+            [format!("\"many{n}\", expected u32; the previous settings"), format!("\"many{n}\", expected u32; cookie")]
         {
             assert_eq!(ran.err.matches(&wrong).count(), 1, "{wrong}: {}", ran.err);
         }
     }
 }
 
-/// A workspace where every turn stands at a gate until it is opened, with these limits.
+/// A workspace in which every turn waits at a gate, with these limits.
 fn gated(all: u32, agent: u32) -> Fixture {
     let ws = Fixture::new();
     ws.model("gate", "provider: command, command: [sh, -c, \"echo + >> turns; read -r go < gate; echo ok\"]");

@@ -1,4 +1,4 @@
-//! Who answers: bindings, calls, conversations that are kept, and a word about why, with the real binary.
+//! Routing: bindings, mentions, kept conversations, and explanations, with the real binary.
 
 use crate::common::Fixture;
 use regex::Regex;
@@ -14,7 +14,7 @@ fn town(bindings: &[&str]) -> Fixture {
     ws
 }
 
-/// Writes these bindings, in place of those that there were.
+/// Writes these bindings in place of the old ones.
 fn bind(ws: &Fixture, bindings: &[&str]) {
     let text = ws.read("claw.yaml");
     let text = text.split("\nrouting:").next().unwrap();
@@ -22,7 +22,7 @@ fn bind(ws: &Fixture, bindings: &[&str]) {
     ws.write("claw.yaml", &format!("{text}\nrouting:\n  bindings:\n{lines}"));
 }
 
-/// Sends, routes, and returns the session that it went to.
+/// Sends, routes, and returns the session.
 fn goes(ws: &Fixture, arguments: &[&str]) -> String {
     let before = ws.list("inbox/ready");
     let mut all = vec!["send"];
@@ -36,7 +36,7 @@ fn goes(ws: &Fixture, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn what_fails_at_great_length_does_not_hold_up_what_is_behind_it() {
+fn failing_event_with_a_long_message_does_not_block_routing() {
     let ws = Fixture::new();
     ws.config("deliver_to: file:home\n");
     let huge = "a".repeat(2_500_000);
@@ -53,7 +53,7 @@ fn what_fails_at_great_length_does_not_hold_up_what_is_behind_it() {
 }
 
 #[test]
-fn a_binding_with_an_alternation_does_not_take_what_only_begins_like_it() {
+fn alternation_matches_whole_addresses_only() {
     let ws = town(&["pattern: \"telegram:1|telegram:2\", agent: brain"]);
     assert_eq!(goes(&ws, &["--from", "telegram:1", "hi"]), "brain.telegram-1");
     assert_eq!(goes(&ws, &["--from", "telegram:2", "hi"]), "brain.telegram-2");
@@ -101,7 +101,7 @@ fn a_conversation_keeps_its_agent_across_changed_bindings_and_a_repeated_send() 
     ws.claw(&["route"]).ok();
     ws.claw(&["run-agent"]).ok();
     bind(&ws, &["pattern: \"telegram:.*\", agent: scout"]);
-    // The platform says it once more.
+    // The platform sends it once more.
     let done = format!("inbox/done/2026-11-21/{id}.json");
     ws.write(&format!("inbox/new/{id}.json"), &ws.read(&done));
     ws.claw(&["route"]).ok();
@@ -133,7 +133,7 @@ fn a_platforms_repeated_event_runs_once_across_new_a_changed_binding_and_a_resta
     bind(&ws, &["pattern: \"file:.*\", agent: scout", "pattern: \"file:p\", agent: scout"]);
     say(&ids[1]);
     ws.eventually("the second is answered", |ws| is_done(ws, &ids[1]));
-    // Killed, and what it knew of what is done is gone as well.
+    // Killed, with its record of finished events gone as well.
     drop(steady);
     std::fs::remove_dir_all(ws.path("inbox/done/2026-11-21")).unwrap();
     let sessions = ws.list("sessions");
@@ -168,7 +168,7 @@ fn a_call_is_for_this_once_and_the_called_one_does_not_hear_it() {
 }
 
 #[test]
-fn a_binding_says_whose_messages_are_one_conversation() {
+fn session_scope_groups_senders_into_conversations() {
     let ws = town(&[
         "pattern: \"a:.*\", agent: brain, session: sender",
         "pattern: \"b:.*\", agent: pickle, session: main",
@@ -184,7 +184,7 @@ fn a_binding_says_whose_messages_are_one_conversation() {
 }
 
 #[test]
-fn explain_names_who_then_answers_and_why_the_others_do_not() {
+fn explain_names_the_answering_agent_and_the_reasons() {
     let ws = town(&[
         "pattern: \".*\", agent: scout",
         "pattern: \"cli:a.*\", agent: brain, from: \"cli:owner\"",
@@ -209,7 +209,7 @@ fn explain_names_who_then_answers_and_why_the_others_do_not() {
         assert_eq!(said["session"], goes(&ws, &send), "{arguments:?}: {said:#}");
         let winners = said["rules"].as_array().unwrap().iter().filter(|rule| rule["wins"] == true);
         assert_eq!(winners.map(|rule| &rule["agent"]).collect::<Vec<_>>(), [&said["agent"]]);
-        // What was learned of it says the same.
+        // The learned route agrees.
         assert_eq!(explain(arguments)["session"], said["session"]);
     }
     let table = ws.claw(&["route", "--explain", "cli:bob", "--text", "@nobody hi"]).ok();
@@ -272,7 +272,7 @@ fn a_broken_agent_is_named_and_the_others_are_listed() {
 }
 
 #[test]
-fn a_route_that_is_said_moves_conversations_and_is_listed() {
+fn route_command_moves_conversations_and_is_listed() {
     let ws = town(&["pattern: \"file:x\", agent: brain"]);
     let says = |place: &str, text: &str| {
         ws.write(&format!("inbox/{}.md", place.replace(':', "-")), &format!("---\nfrom: {place}\n---\n{text}"));

@@ -1,4 +1,4 @@
-//! Sessions: listed without reading their logs, shown, and forgotten without forgetting what was answered.
+//! Sessions: listed without reading their logs, shown, and removed while the ids of answered messages are kept.
 
 use crate::common::Fixture;
 use crate::common::strict::{Answer, Script, Strict};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::FileExt;
 
-/// A model that says what it is told last, or hangs on a gate that nobody opens.
+/// A model that repeats the last message, or hangs on a gate that never opens.
 fn hanging() -> Fixture {
     let ws = Fixture::new();
     ws.write("model.sh", "if grep -q 'hang\"}\\]'; then : >hangs; read x <gate; fi; echo fine\n");
@@ -20,7 +20,7 @@ fn listed(ws: &Fixture) -> Vec<Value> {
     out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// What is listed, by the file of what sessions come to and without it.
+/// The list, with the session index and without it.
 fn listed_twice(ws: &Fixture) -> Vec<Value> {
     let known = listed(ws);
     fs::remove_file(ws.path(INDEX)).unwrap();
@@ -62,7 +62,7 @@ fn two_sessions(server: &Strict) -> Fixture {
 }
 
 #[test]
-fn the_one_with_the_last_word_stands_first_and_columns_line_up() {
+fn latest_session_is_first_and_columns_align() {
     let server = Strict::start(SCRIPTS);
     let ws = two_sessions(&server);
     ask(&ws, "old", "2026-11-21T08:30:00Z", "hello");
@@ -96,21 +96,21 @@ fn a_log_of_which_all_is_known_is_not_read() {
     let ws = Fixture::new();
     ask(&ws, "a", "2026-11-21T08:00:00Z", "one");
     let log = ws.path("sessions/pickle.a/log.jsonl");
-    // The same file of the same size says something else.
+    // The same file of the same size with other contents.
     let text = fs::read_to_string(&log).unwrap().replace("one", "two");
     let file = fs::File::options().write(true).open(&log).unwrap();
     let written = file.metadata().unwrap().modified().unwrap();
     file.write_all_at(text.as_bytes(), 0).unwrap();
     file.set_modified(written).unwrap();
     assert_eq!(titles(&ws), ["one"]);
-    // Another file is read, and so is what comes behind the known.
+    // Another file is read, and so are lines after the known part.
     fs::remove_file(&log).unwrap();
     fs::write(&log, text).unwrap();
     assert_eq!(titles(&ws), ["two"]);
 }
 
 #[test]
-fn what_is_known_is_what_the_logs_say_whatever_became_of_the_file() {
+fn list_equals_the_logs_with_any_damage_of_the_index() {
     let ws = hanging();
     let supervisor = ws.supervise(&[]);
     for n in 0..40 {
@@ -118,7 +118,7 @@ fn what_is_known_is_what_the_logs_say_whatever_became_of_the_file() {
     }
     ws.eventually("all are answered", |ws| ws.done("inbox").len() == 40);
     drop(supervisor);
-    // A line for each turn, at most; none was ever written anew.
+    // At most one line per turn; none was rewritten.
     let index = ws.read(INDEX);
     assert_eq!(index.lines().filter(|line| !line.is_empty()).count(), 40, "{index}");
     let known = listed_twice(&ws);
@@ -133,7 +133,7 @@ fn what_is_known_is_what_the_logs_say_whatever_became_of_the_file() {
     ] {
         ws.write(INDEX, &broken);
         assert_eq!(listed(&ws), known, "{broken}");
-        // And after that nothing is missing.
+        // After that nothing is missing.
         let whole = ws.read(INDEX);
         assert_eq!(listed(&ws), known);
         assert_eq!(ws.read(INDEX), whole);
@@ -166,7 +166,7 @@ fn old_lines_go_when_most_are_old() {
     assert_eq!(listed(&ws), known);
     assert_eq!(ws.read(INDEX).trim(), line);
     assert_eq!(ws.list(".claw").iter().filter(|name| name.contains("sessions")).count(), 1);
-    // Also where nobody lists them.
+    // Also without a listing.
     ws.write(INDEX, &format!("{line}\n").repeat(2_100_000 / line.len()));
     ws.claw(&["tick"]).ok();
     assert_eq!(ws.read(INDEX).trim(), line);
@@ -186,7 +186,7 @@ fn a_conversation_is_shown_by_any_end_of_its_name() {
     for name in ["cookie.new", "sessions/cookie.new", "sessions/cookie.new/", "./sessions/cookie.new/log.jsonl"] {
         assert_eq!(ws.claw(&["sessions", "show", name]).ok(), text, "{name}");
     }
-    // The last one, and an agent's own name is not needed for the default agent.
+    // The last one; the default agent's name can be left out.
     assert_eq!(ws.claw(&["sessions", "show"]).ok(), text);
     assert!(ws.claw(&["sessions", "show", "old"]).ok().contains("\nHello.\n"));
     ask(&ws, "bold", "2026-11-21T09:00:00Z", "hello");
@@ -215,7 +215,7 @@ fn a_conversation_is_a_document_or_the_lines_of_its_log() {
 }
 
 #[test]
-fn what_a_terminal_would_obey_is_shown_instead() {
+fn control_characters_are_escaped() {
     let ws = Fixture::new();
     ask(&ws, "a", "2026-11-21T08:00:00Z", "red \u{1b}[31m\u{202e}");
     for arguments in [&["sessions"][..], &["sessions", "show", "a"]] {
@@ -231,14 +231,14 @@ fn a_session_in_use_is_not_forgotten() {
     let mut turn = ws.command(&["ask", "-n", "-s", "a", "hang"]).spawn().unwrap();
     ws.eventually("the turn hangs", |ws| ws.path("hangs").exists());
     let log = ws.read("sessions/pickle.a/log.jsonl");
-    assert!(ws.claw(&["sessions", "rm", "a"]).fails(75).contains("somebody works in session pickle.a"));
+    assert!(ws.claw(&["sessions", "rm", "a"]).fails(75).contains("session pickle.a is in use"));
     turn.kill().unwrap();
     turn.wait().unwrap();
     // Its watcher holds the lane until the model is dead.
-    let free = |ws: &Fixture| !ws.claw(&["sessions", "rm", "a"]).fails(75).contains("somebody");
+    let free = |ws: &Fixture| !ws.claw(&["sessions", "rm", "a"]).fails(75).contains("is in use");
     ws.eventually("the model is dead", free);
     let told = ws.claw(&["sessions", "rm", "a"]).fails(75);
-    assert!(told.contains("has events that are not done: ") && told.contains("(run)"), "{told}");
+    assert!(told.contains("has unfinished events: ") && told.contains("(run)"), "{told}");
     ws.write("model.sh", "printf '\\377'\n");
     ws.claw(&["run-agent"]).fails(1);
     let told = ws.claw(&["sessions", "rm", "a"]).fails(75);
@@ -251,7 +251,7 @@ fn a_session_in_use_is_not_forgotten() {
 }
 
 #[test]
-fn what_was_answered_is_not_answered_again_when_the_session_is_forgotten() {
+fn removed_session_answers_no_message_twice() {
     let ws = Fixture::new();
     let old = "20260101T000000.000000Z-old";
     let copy = ["send", "--id", old, "--reply-to", "file:a", "the cat is Tama"];
@@ -262,7 +262,7 @@ fn what_was_answered_is_not_answered_again_when_the_session_is_forgotten() {
     let log = ws.read("sessions/pickle.file-a/log.jsonl");
     assert!(log.contains(old) && !log.contains("Tama"), "{log}");
     assert!(ws.claw(&["sessions", "show", "file-a"]).fails(65).contains("nothing was said"));
-    // The platform tells of it again when nothing else is known of it any more.
+    // The platform repeats the message after everything else about it is gone.
     fs::remove_dir_all(ws.path("inbox/done")).unwrap();
     fs::remove_dir_all(ws.path("outbox/done")).unwrap();
     fs::remove_dir_all(ws.path("outbox/files")).unwrap();
@@ -270,21 +270,21 @@ fn what_was_answered_is_not_answered_again_when_the_session_is_forgotten() {
     ws.claw(&["tick"]).ok();
     assert_eq!((ws.list("outbox/files/a"), ws.pending(), ws.list("inbox/failed")), (vec![], vec![], vec![]));
     assert_eq!(ws.read("sessions/pickle.file-a/log.jsonl"), log);
-    // The conversation begins anew, and nobody remembers.
+    // The conversation begins anew, without memory of the old one.
     ws.claw(&["send", "--reply-to", "file:a", "what is the cat?"]).ok();
     ws.claw(&["tick"]).ok();
     let name = &ws.list("outbox/files/a")[0];
     assert!(!ws.read(&format!("outbox/files/a/{name}")).contains("Tama"));
     assert_eq!(titles(&ws), ["what is the cat?"]);
     listed_twice(&ws);
-    // Forgotten again, both are still known.
+    // Removed again, both ids are still known.
     ws.claw(&["sessions", "rm", "pickle.file-a"]).ok();
     let log = ws.read("sessions/pickle.file-a/log.jsonl");
     assert!(log.contains(old) && log.lines().count() == 1 && log.matches('-').count() > 3, "{log}");
 }
 
 #[test]
-fn what_waits_for_a_word_is_asked_no_more_when_its_session_is_forgotten() {
+fn removed_session_withdraws_its_approvals() {
     fn want(_: usize, _: &[String]) -> Answer {
         ("I would.", vec![("bash", json!({"command": ":"}))])
     }

@@ -1,11 +1,11 @@
-//! Skills, end to end: what agents are offered, what they are told, and what of it may be run.
+//! Skills, end to end: the offered list, the text for agents, and the runnable scripts.
 
 use crate::common::Fixture;
 use crate::common::strict::{Answer, Script, Strict};
 use serde_json::{Value, json};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-/// Learns a skill, and says what it was told.
+/// Learns a skill, and reports the answer.
 fn learn(step: usize, results: &[String]) -> Answer {
     match step {
         0 => ("", vec![("skill", json!({"skill_name": "weather"}))]),
@@ -14,7 +14,7 @@ fn learn(step: usize, results: &[String]) -> Answer {
     }
 }
 
-/// Asks for what it cannot have, and ends when it was told so each time.
+/// Asks for unavailable skills, and ends after the errors.
 fn stray(step: usize, results: &[String]) -> Answer {
     let ask = |name: &str| ("skill", json!({"skill_name": name}));
     match step {
@@ -50,7 +50,7 @@ fn listed(ws: &Fixture, id: &str) -> Value {
 }
 
 #[test]
-fn the_prompt_names_what_is_offered_and_the_tool_tells_the_rest() {
+fn prompt_lists_skills_and_the_tool_returns_their_text() {
     let server = Strict::start(SCRIPTS);
     let ws = workspace();
     server.model(&ws);
@@ -94,7 +94,7 @@ fn only_an_agent_that_may_use_skills_hears_of_them() {
 }
 
 #[test]
-fn what_cannot_be_learned_is_told_in_words() {
+fn unavailable_skill_is_a_tool_error() {
     let server = Strict::start(SCRIPTS);
     let ws = workspace();
     server.model(&ws);
@@ -124,7 +124,7 @@ fn a_script_is_inert_until_it_is_approved_and_again_when_it_changes() {
     assert!(ws.claw(&["skills", "show", "weather"]).ok().contains("look.sh (20 bytes, a script that may be run)"));
     assert_eq!(ws.claw(&["skills", "approve", "weather"]).ok(), "", "there is nothing left");
 
-    // As long as before, so that only the content tells.
+    // The same length as before, so that only the content differs.
     ws.write("skills/weather/scripts/look.sh", "#!/bin/sh\necho blub\n");
     assert_eq!(role(), "inert");
     ws.claw(&["skills", "approve", "weather"]).ok();
@@ -134,7 +134,7 @@ fn a_script_is_inert_until_it_is_approved_and_again_when_it_changes() {
 }
 
 #[test]
-fn what_is_executable_is_a_script_wherever_it_lies() {
+fn every_executable_file_counts_as_a_script() {
     let ws = workspace();
     ws.write("skills/weather/assets/run", "#!/bin/sh\n");
     ws.write("skills/weather/.hidden/scripts/x", "#!/bin/sh\n");
@@ -158,7 +158,7 @@ fn what_is_executable_is_a_script_wherever_it_lies() {
 }
 
 #[test]
-fn what_an_approval_shows_cannot_hide_itself() {
+fn approval_shows_scripts_with_escapes() {
     let ws = workspace();
     ws.write("skills/weather/scripts/look.sh", "echo evil #\r\x1b[2Kecho good\u{202e}\n");
     let shown = ws.claw(&["skills", "approve", "weather"]).ok();
@@ -179,13 +179,13 @@ fn a_skill_that_leads_out_of_the_folder_is_none() {
     ws.write("elsewhere/SKILL.md", "---\nname: away\ndescription: secret\n---\nx\n");
     symlink("../elsewhere", ws.path("skills/away")).unwrap();
     let ran = ws.claw(&["skills", "check", "away"]);
-    assert!(ran.out.contains("it is a link that leads out of"), "{ran:#?}");
+    assert!(ran.out.contains("a link in its path leads out of"), "{ran:#?}");
     assert_eq!(ran.code, 78);
     assert!(!ws.claw(&["prompt", "pickle"]).ok().contains("secret"));
 }
 
 #[test]
-fn check_says_what_is_wrong_and_the_list_says_why_something_is_missing() {
+fn check_reports_errors_and_list_the_missing_requirements() {
     let ws = workspace();
     let ran = ws.claw(&["skills"]);
     for line in [
@@ -206,7 +206,7 @@ fn check_says_what_is_wrong_and_the_list_says_why_something_is_missing() {
 }
 
 #[test]
-fn a_gate_looks_whether_a_variable_is_set_and_tells_nobody_its_value() {
+fn requirement_checks_a_variable_without_revealing_it() {
     let ws = workspace();
     ws.write("skills/keyed/SKILL.md", "---\nname: keyed\ndescription: d\nrequires: {env: [WEATHER_KEY]}\n---\nx\n");
     assert_eq!(listed(&ws, "keyed")["missing"], json!(["environment variable WEATHER_KEY is not set"]));

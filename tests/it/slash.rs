@@ -5,7 +5,7 @@ use crate::common::{Fixture, Ran};
 use serde_json::json;
 use std::process::Child;
 
-/// A workspace whose model is a program: it says what it is sent last, or hangs on a gate that nobody opens.
+/// A workspace whose model is a program: it repeats the last message, or hangs on a gate that never opens.
 fn hanging() -> Fixture {
     let ws = Fixture::new();
     ws.write("model.sh", "cat >request; if grep -q 'hang\"}\\]' request; then : >hangs; read x <gate; fi; echo fine\n");
@@ -29,7 +29,7 @@ fn pipe(ws: &Fixture, send: &str) -> String {
 }
 
 #[test]
-fn a_command_goes_the_way_of_every_event() {
+fn command_is_an_event_like_any_other() {
     let ws = Fixture::new();
     let help = pipe(&ws, "/help");
     assert!(help.contains("/stop: stop the turn that runs\n") && help.contains("/new, /clear: "), "{help}");
@@ -40,13 +40,13 @@ fn a_command_goes_the_way_of_every_event() {
     let read = |place: &str| ws.read(&format!("outbox/files/{place}/{}", ws.list(&format!("outbox/files/{place}"))[0]));
     assert_eq!(read("a"), help);
     assert!(read("b").starts_with("there is no command `/hlep` (did you mean `/help`? "), "{}", read("b"));
-    // Nothing of it is a conversation.
+    // None of it is part of a conversation.
     assert_eq!(ws.list("sessions"), [""; 0]);
     assert_eq!((ws.pending(), ws.list("inbox/failed")), (vec![], vec![]));
 }
 
 #[test]
-fn what_is_no_command_goes_to_the_model() {
+fn text_that_is_no_command_goes_to_the_model() {
     let ws = hanging();
     for text in ["/etc/hosts, what is that?", "say /help", "/usr/bin is full"] {
         assert_eq!(ws.claw(&["ask", "-n", text]).ok(), "fine\n");
@@ -55,7 +55,7 @@ fn what_is_no_command_goes_to_the_model() {
 }
 
 #[test]
-fn what_is_mistyped_is_answered_with_a_guess_and_asks_no_model() {
+fn unknown_command_gets_a_suggestion_without_a_model_call() {
     let ws = hanging();
     let guess = "there is no command `/hepl`";
     assert!(ws.claw(&["ask", "-n", "/hepl"]).fails(65).contains(guess));
@@ -129,7 +129,7 @@ fn no_model_ever_hears_a_command_or_its_answer() {
 }
 
 #[test]
-fn what_was_taken_is_told_to_whoever_it_was_taken_for_and_all_of_it_to_the_owner() {
+fn usage_shows_a_sender_their_own_and_the_owner_all() {
     let server = Strict::start(SCRIPTS);
     let ws = strict(&server);
     ws.config("owner: ['file:boss']\nbudget: {day: {calls: 5}}\ncurrency: EUR");
@@ -203,7 +203,7 @@ fn stop_reaches_a_program_that_has_closed_its_output() {
 }
 
 #[test]
-fn whoever_ends_a_question_is_told_what_becomes_of_it() {
+fn interrupted_ask_reports_the_fate_of_its_message() {
     for (name, signal) in [("INT", 2), ("TERM", 15)] {
         let ws = hanging();
         let turn = begun(&ws, &["ask", "-n", "hang"]);
@@ -217,7 +217,7 @@ fn whoever_ends_a_question_is_told_what_becomes_of_it() {
 }
 
 #[test]
-fn what_a_shell_shields_from_ctrl_c_goes_on() {
+fn nohup_ask_survives_ctrl_c() {
     let ws = hanging();
     let turn = ws.shell_command("trap '' INT; exec claw ask -n hang").spawn().unwrap();
     ws.eventually("the turn hangs", |ws| ws.path("hangs").exists());
@@ -227,20 +227,20 @@ fn what_a_shell_shields_from_ctrl_c_goes_on() {
 }
 
 #[test]
-fn stop_reaches_a_server_that_says_nothing() {
+fn stop_interrupts_a_silent_server() {
     let ws = Fixture::new();
     let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}/v1", server.local_addr().unwrap());
     ws.model("silent", &format!("provider: openai, model: m, api_base: '{base}'"));
     let turn = ws.command(&["ask", "-n", "-s", "t", "hang"]).spawn().unwrap();
     let _taken = server.accept().unwrap();
-    // The one that was asked last is meant where none is named.
+    // Without a name it means the last pending one.
     assert!(ws.claw(&["ask", "-n", "/stop"]).ok().contains("is stopped"));
     assert_eq!(ended(turn).ok(), "I was stopped.\n");
 }
 
 #[test]
-fn stop_reaches_a_tool_and_the_session_goes_on() {
+fn stop_interrupts_a_tool_and_the_session_continues() {
     let server = Strict::start(SCRIPTS);
     let ws = strict(&server);
     let turn = begun(&ws, &["ask", "-n", "-s", "t", "slow"]);
@@ -254,7 +254,7 @@ fn stop_reaches_a_tool_and_the_session_goes_on() {
 }
 
 #[test]
-fn stop_ends_what_waits_to_be_tried_again() {
+fn stop_ends_a_waiting_retry() {
     let ws = Fixture::new();
     ws.write("model.sh", "exit 75\n");
     ws.model("mock", "provider: command, command: [sh, model.sh]");
@@ -282,14 +282,14 @@ fn new_begins_another_session_and_a_second_copy_stays_in_the_old_one() {
     assert!(said.starts_with("A new conversation begins here, with pickle, in session pickle.cli-ann+20"), "{said}");
     assert!(!pipe(&ws, "'what is the cat?'").contains("Tama"));
     assert_eq!(ws.list("sessions"), ["pickle.cli-ann".to_owned(), session.clone()]);
-    // The platform tells of the first message again.
+    // The platform repeats the first message.
     std::fs::remove_file(ws.path(&format!("inbox/done/2026-01-01/{old}.json"))).unwrap();
     ws.claw(&copy).ok();
     ws.claw(&["route"]).ok();
     assert_eq!(ws.list("inbox/ready"), [format!("{old}~pickle.cli-ann~0.json")]);
     ws.claw(&["tick"]).ok();
     assert_eq!(ws.read("sessions/pickle.cli-ann/log.jsonl").lines().count(), 3);
-    // One that names its session cannot be moved from it.
+    // An event that names its session cannot be moved from it.
     assert!(pipe(&ws, "--session work /new").contains("names its session"));
 }
 
@@ -305,9 +305,9 @@ fn a_question_is_a_conversation_of_its_own_that_no_command_begins_or_moves() {
 }
 
 #[test]
-fn a_command_that_cannot_be_done_is_told_as_a_fault() {
+fn failing_command_reports_its_error() {
     let ws = Fixture::new();
-    let (said, code) = ("nothing that ends with `nope` waits for your word", 65);
+    let (said, code) = ("no pending approval ends with `nope`", 65);
     for command in ["/approve nope", "/deny nope"] {
         let ran = ws.claw(&["ask", "-n", command]);
         assert_eq!((ran.code, &ran.out[..]), (code, ""));
@@ -315,12 +315,12 @@ fn a_command_that_cannot_be_done_is_told_as_a_fault() {
         assert!(ws.piped(&["chat"], command).fails(code).contains(said));
     }
     assert_eq!(ws.pending(), [""; 0]);
-    // Elsewhere it is an answer as any other.
+    // In other places it is an ordinary answer.
     assert!(pipe(&ws, "/approve\\ nope").starts_with(said));
 }
 
 #[test]
-fn another_agent_answers_from_here_on_where_the_owner_says_so() {
+fn agent_command_of_the_owner_moves_the_conversation() {
     let ws = Fixture::new();
     ws.config("owner: ['file:boss']");
     let say = |from: &str, text: &str| {
@@ -358,7 +358,7 @@ fn skills_and_crons_are_listed_and_shown() {
     assert_eq!(ask("/skills"), "there are no skills (make skills/NAME/SKILL.md)\n");
 }
 
-/// A workspace where a call waits for the owner's word, and the word's id.
+/// A workspace with a pending approval, and its id.
 fn asking(server: &Strict) -> (Fixture, String) {
     let ws = strict(server);
     ws.write("tools/block", "#!/bin/sh\necho x >>files/acted\n");
@@ -371,7 +371,7 @@ fn asking(server: &Strict) -> (Fixture, String) {
 }
 
 #[test]
-fn the_owner_gives_his_word_in_any_channel_and_nobody_else_does() {
+fn only_the_owner_approves_in_any_channel() {
     let server = Strict::start(SCRIPTS);
     let (ws, id) = asking(&server);
     let ask = |text: &str| ws.claw(&["ask", "-n", "-s", "t", text]).ok();
@@ -384,7 +384,7 @@ fn the_owner_gives_his_word_in_any_channel_and_nobody_else_does() {
     assert_eq!(ws.list(".claw/approvals/pending").len(), 1);
     assert_eq!(ask(&format!("/approve {id}")), "approved, it is run now: block: {}\n");
     assert_eq!(ask(&format!("/approve {id}")), "approved, it is run now: block: {}\n");
-    assert!(ws.claw(&["ask", "-n", &format!("/deny {id}")]).fails(65).contains("waits for your word"));
+    assert!(ws.claw(&["ask", "-n", &format!("/deny {id}")]).fails(65).contains("no pending approval"));
     ws.claw(&["tick"]).ok();
     assert_eq!(ws.read("files/acted"), "x\n");
     assert_eq!(server.broken(), [""; 0]);

@@ -1,12 +1,12 @@
-//! What `supervise` goes on through, and what it hears: a clock that is set, folders that are taken away and come
-//! back.
+//! Disturbances that `supervise` survives: a changed clock, folders that are removed and
+//! restored.
 
 use crate::common::tracer::{self, Fault};
 use crate::common::{Fixture, Supervisor};
 use nix::errno::Errno;
 use std::fs;
 
-/// The kernel's word to whoever arms a timer after the clock was set: it is armed, and everything is due anew.
+/// The kernel's answer to arming a timer after the clock was set: it is armed, and everything is due again.
 #[test]
 fn a_clock_that_is_set_ends_nothing() {
     let ws = Fixture::new();
@@ -26,7 +26,7 @@ fn answered(ws: &Fixture, name: &str) {
     ws.eventually(name, |ws| !ws.list(&format!("outbox/files/{name}")).is_empty());
 }
 
-/// A supervisor that has heard something already.
+/// A supervisor that has processed a notification already.
 fn listening(ws: &Fixture) -> Supervisor {
     let supervisor = ws.supervise(&[]);
     answered(ws, "begun");
@@ -44,7 +44,7 @@ fn a_failed_drop_that_is_retried_is_taken_in_at_once() {
         ws.eventually("it fails", |ws| drop(ws).is_some());
         let name = drop(&ws).unwrap();
         ws.write(&format!("{failed}/{name}"), &format!("---\nreply_to: file:{mailbox}\n---\nhello\n"));
-        // Nothing else wakes whoever takes in drops.
+        // No other notification wakes the thread that takes in drops.
         ws.claw(&["retry", name.split_once('~').unwrap().0]).ok();
         ws.eventually("it is taken in", |ws| !ws.list(&format!("outbox/files/{mailbox}")).is_empty());
     }
@@ -52,7 +52,7 @@ fn a_failed_drop_that_is_retried_is_taken_in_at_once() {
 }
 
 #[test]
-fn a_folder_for_what_is_not_whole_that_is_taken_away_stops_no_drop() {
+fn removed_tmp_folder_stops_no_drop() {
     let ws = Fixture::new();
     let supervisor = listening(&ws);
     for name in ["a", "b"] {
@@ -73,7 +73,7 @@ fn a_folder_of_tasks_that_comes_back_is_watched_anew() {
     let supervisor = listening(&ws);
     for (n, gone) in ["tasks/open", "tasks"].into_iter().enumerate() {
         fs::remove_dir_all(ws.path(gone)).unwrap();
-        // When this is answered, that has been heard.
+        // Once this is answered, the earlier notification was processed.
         answered(&ws, &format!("x{n}"));
         for name in ["first", "second"] {
             ws.write(&format!("tasks/open/{name}{n}.md"), "Do something\n");
@@ -91,5 +91,5 @@ fn it_ends_where_the_workspace_is_moved_away() {
     let above = Fixture { root: ws.dir.path().to_owned(), dir: tempfile::tempdir().unwrap() };
     above.eventually("it ends", |_| supervisor.child.try_wait().unwrap().is_some());
     let said = supervisor.ended().fails(75);
-    assert!(said.contains("ws has been taken away") && said.contains("where the workspace is now"), "{said}");
+    assert!(said.contains("ws was removed") && said.contains("where the workspace is now"), "{said}");
 }

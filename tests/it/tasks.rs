@@ -1,9 +1,10 @@
-//! The shared task list: files that anybody may write, claims that only one has, and agents that are woken.
+//! The shared task list: files that anyone may write, exclusive claims, and agents that it wakes.
 
 use crate::common::proof::{self, Proof};
 use crate::common::scenes::{Faults, copy, recover, synced, trusted};
 use crate::common::strict::{Answer, Script, Strict};
-use crate::common::tracer::{self, Fault};
+use crate::common::sweep::{At, Scenario};
+use crate::common::tracer;
 use crate::common::{Fixture, Ran};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -14,7 +15,7 @@ use std::process::Child;
 
 const STATES: [&str; 3] = ["open", "claimed", "done"];
 
-/// Every file in `tasks/`, but for what keeps its folders in git.
+/// Every file in `tasks/`, except those that keep its folders in git.
 fn files(ws: &Fixture) -> Vec<String> {
     let of = |state: &&str| {
         let dir = format!("tasks/{state}");
@@ -34,7 +35,7 @@ fn a_task_is_a_file_and_its_folder_is_its_state() {
     let id = ws.claw(&["tasks", "add", "Water", "the", "plants"]).ok().trim().to_owned();
     let text = ws.read(&format!("tasks/open/{id}.md"));
     assert!(text.starts_with("---\ntitle: Water the plants\ncreated: ") && text.contains("\nby: cli:ann\n"), "{text}");
-    // What any editor leaves there is one, too.
+    // A file from any editor is a task, too.
     ws.write("tasks/open/buy milk.md", "# Buy milk\n\nTwo of them.\n");
     let listed = ws.claw(&["tasks", "list"]).ok();
     assert!(listed.contains("open     Water the plants\n") && listed.contains("open     Buy milk\n"), "{listed}");
@@ -63,7 +64,7 @@ fn a_task_is_a_file_and_its_folder_is_its_state() {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_its_place_and_stops_nothing() {
+fn bad_task_is_reported_with_its_place_and_blocks_nothing() {
     let ws = Fixture::new();
     assert!(ws.claw(&["tasks", "claim"]).fails(75).contains("no task is open"));
     assert!(ws.claw(&["tasks", "add", " "]).fails(2).contains("there is no text"));
@@ -80,16 +81,16 @@ fn what_is_wrong_is_said_with_its_place_and_stops_nothing() {
     for what in [
         "tasks/open/plants.md:2:1: warning: unknown key `titel`, did you mean `title`?",
         "tasks/open/broken.md: line 1: the front matter that starts here has no closing `---`",
-        "tasks/open/a.txt: warning: is no task: not a .md file",
-        "agents/deaf/AGENT.md:3:1: warning: it watches tasks, and may not use the tool `tasks`",
-        "tasks/done/plants.md: there is another one of this name in tasks/open",
+        "tasks/open/a.txt: warning: not a task: not a .md file",
+        "agents/deaf/AGENT.md:3:1: warning: watches tasks, but may not use the tool `tasks`",
+        "tasks/done/plants.md: there is another task with this name in tasks/open",
     ] {
         assert!(said.contains(what), "{what}\n{said}");
     }
 }
 
 #[test]
-fn of_many_who_claim_at_once_exactly_one_has_it() {
+fn of_many_concurrent_claims_exactly_one_succeeds() {
     let ws = Fixture::new();
     let (rounds, many) = if proof::is_full() { (20, 32) } else { (2, 12) };
     let start =
@@ -98,14 +99,14 @@ fn of_many_who_claim_at_once_exactly_one_has_it() {
         children.into_iter().map(|child| child.wait_with_output().unwrap().into()).collect()
     };
     for round in 0..rounds {
-        // One that all want.
+        // One task for all of them.
         let one = format!("one-{round}");
         ws.write(&format!("tasks/open/{one}.md"), "x\n");
         let ran = end(start(&["tasks", "claim", &one]));
         let won = ran.iter().filter(|ran| ran.code == 0 && ran.out.trim() == one).count();
         let lost = ran.iter().filter(|ran| ran.code == 75 && ran.err.contains("is claimed by")).count();
         assert_eq!((won, lost), (1, many - 1), "{ran:#?}");
-        // Fewer than there are who want any.
+        // Fewer tasks than claimers.
         for n in 0..many - 3 {
             ws.write(&format!("tasks/open/some-{round}-{n}.md"), "x\n");
         }
@@ -126,23 +127,23 @@ fn a_claim_with_a_command_holds_while_anything_of_it_runs() {
     let child = ws.command(&command).spawn().unwrap();
     ws.eventually("it runs", |ws| std::fs::read_to_string(ws.path("begun")).is_ok_and(|text| text == "job\n"));
     assert!(ws.claw(&["tasks", "claim", "job"]).fails(75).contains("job is claimed by cli:ann"));
-    // Killed, it can say nothing any more.
+    // A killed claimer reports nothing.
     kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGKILL).unwrap();
     child.wait_with_output().unwrap();
     assert_eq!(ws.claw(&["tasks", "claim", "job", "--", "sh", "-c", "exit 3"]).code, 3);
-    // And one that says itself that it is done.
+    // A claimer that finishes by itself.
     let done = ws.shell("claw tasks claim job -- sh -c 'claw tasks done $CLAW_TASK'");
     assert_eq!((done.ok().as_str(), files(&ws)), ("job\n", vec!["done/job.md".to_owned()]));
     assert!(ws.claw(&["tasks", "claim", "nothing", "--", "true"]).fails(65).contains("there is no task"));
 }
 
-/// The name that a claim tells: the first word of its second line.
+/// The name in the answer to a claim: the first word of its second line.
 fn claimed(results: &[String]) -> String {
     let line = results.first().and_then(|result| result.lines().nth(1)).unwrap_or_default();
     line.split(" (").next().unwrap_or_default().to_owned()
 }
 
-/// Claims what it is told of, and does it.
+/// Claims the announced task, and finishes it.
 fn diligent(step: usize, results: &[String]) -> Answer {
     match step {
         0 => ("", vec![("tasks", json!({"action": "claim"}))]),
@@ -151,7 +152,7 @@ fn diligent(step: usize, results: &[String]) -> Answer {
     }
 }
 
-/// Claims it, and forgets about it.
+/// Claims it, and never finishes.
 fn lazy(step: usize, _: &[String]) -> Answer {
     match step {
         0 => ("", vec![("tasks", json!({"action": "claim"}))]),
@@ -159,7 +160,7 @@ fn lazy(step: usize, _: &[String]) -> Answer {
     }
 }
 
-/// Claims it, and must be allowed what it takes.
+/// Claims it, and needs an approval.
 fn careful(step: usize, _: &[String]) -> Answer {
     match step {
         0 => ("", vec![("tasks", json!({"action": "claim"}))]),
@@ -168,7 +169,7 @@ fn careful(step: usize, _: &[String]) -> Answer {
     }
 }
 
-/// Puts another one on the list.
+/// Adds another task to the list.
 fn generous(step: usize, _: &[String]) -> Answer {
     match step {
         0 => ("", vec![("tasks", json!({"action": "add", "text": "Sweep the yard\n\nAll of it."}))]),
@@ -203,7 +204,7 @@ fn an_agent_that_watches_is_woken_once_by_an_open_task() {
     let done = ws.read("tasks/done/floor.md");
     assert!(done.contains("done_by: agent:bob\n") && done.ends_with("## Result\n\nSwept.\n"), "{done}");
     assert_eq!(ws.list("sessions"), ["bob.task-floor"]);
-    // Put back by hand it is no news to whoever has done it, and touched neither.
+    // Put back by hand it is not announced again to the agent that finished it, and neither changes.
     assert_eq!(ws.shell("mv tasks/done/floor.md tasks/open/; touch tasks/open/floor.md").code, 0);
     for _ in 0..2 {
         ws.claw(&["tick"]).ok();
@@ -225,7 +226,7 @@ fn of_several_that_watch_one_does_it_and_the_others_are_not_even_asked() {
 }
 
 #[test]
-fn what_is_claimed_and_not_done_goes_back_and_is_told_three_times_at_most() {
+fn unfinished_claim_is_reopened_three_times_at_most() {
     let server = Strict::start(SCRIPTS);
     let ws = Fixture::new();
     watching(&server, &ws, &["bob"]);
@@ -239,7 +240,7 @@ fn what_is_claimed_and_not_done_goes_back_and_is_told_three_times_at_most() {
 }
 
 #[test]
-fn a_supervisor_hears_of_tasks_whoever_makes_them() {
+fn supervisor_notices_tasks_from_any_source() {
     let server = Strict::start(SCRIPTS);
     let ws = Fixture::new();
     watching(&server, &ws, &["bob"]);
@@ -252,7 +253,7 @@ fn a_supervisor_hears_of_tasks_whoever_makes_them() {
     let yard = tasks(&ws).into_iter().find(|task| task["title"] == "Sweep the yard").unwrap();
     assert_eq!((&yard["by"], &yard["done_by"]), (&json!("agent:pickle"), &json!("agent:bob")));
     assert!(yard["id"].as_str().unwrap().ends_with(".t01"), "{yard}");
-    // A claim that a killed command had is free without anybody's asking.
+    // The claim of a killed command is free without a request.
     ws.write("tasks/claimed/cellar.md", "---\nclaimed_by: cli:ann\nprocess: true\n---\nSweep the cellar\n");
     ws.write("tasks/open/attic.md", "Sweep the attic\n");
     ws.eventually("attic and cellar are swept", |ws| answers(ws).len() == 4);
@@ -267,7 +268,7 @@ fn a_claim_holds_while_its_turn_can_go_on() {
     watching(&server, &ws, &["bob"]);
     let held = "---\nclaimed_by: agent:bob\nsession: bob.task-floor\n---\nSweep the floor\n";
     ws.write("tasks/claimed/floor.md", held);
-    // An orphan of a killed worker: whoever comes resumes it.
+    // The orphan of a killed worker: the next worker resumes it.
     let id = "20261121T004130.123456Z-floor.bob.w01";
     let event = json!({"v": 1, "id": id, "kind": "message", "from": "task:floor", "reply_to": "file:home", "agent": "bob",
         "session": "bob.task-floor", "content": "Sweep", "created_at": "2026-11-21T00:41:30Z"});
@@ -275,13 +276,13 @@ fn a_claim_holds_while_its_turn_can_go_on() {
     assert!(ws.claw(&["tasks", "claim", "floor"]).fails(75).contains("claimed by agent:bob, in bob.task-floor"));
     ws.claw(&["tasks", "list"]).ok();
     assert_eq!(files(&ws), ["claimed/floor.md"]);
-    // Nobody goes on with it.
+    // No worker continues it.
     ws.claw(&["discard", id]).ok();
     assert_eq!(ws.claw(&["tasks", "claim", "floor"]).ok(), "floor\n");
 }
 
 #[test]
-fn a_claim_holds_while_its_session_waits_for_the_owners_word_also_where_that_cannot_be_looked_up() {
+fn claim_holds_while_an_approval_is_pending_or_unknown() {
     let server = Strict::start(SCRIPTS);
     let template = Fixture::new();
     watching(&server, &template, &["bob"]);
@@ -306,7 +307,7 @@ fn a_claim_holds_while_its_session_waits_for_the_owners_word_also_where_that_can
     assert!(opened > 5, "{opened}");
 }
 
-/// What is wrong with the list, however a command on it was disturbed: one file of that name, which reads.
+/// The violations of the list after a disturbed command: there must be one valid file of that name.
 fn wrong(ws: &Fixture, name: &str) -> Vec<String> {
     let found: Vec<String> = files(ws).into_iter().filter(|file| !file.contains("/.")).collect();
     let is_one = found.len() == 1 && found[0].ends_with(&format!("/{name}.md"));
@@ -328,30 +329,35 @@ fn commands(name: &'static str, faults: Faults) {
         &["tasks", "done", "job", "--result", "Fine."],
         &["tasks", "release", "job"],
     ];
-    let mut found = Vec::new();
-    for (n, command) in commands.into_iter().enumerate() {
+    for command in commands {
         let arranged = copy(&template);
-        if n == 3 {
+        if command[1] == "release" {
             arranged.claw(&["tasks", "claim", "job"]).ok();
         }
-        let calls = tracer::run(copy(&arranged).command(command), 0, Fault::Kill).calls;
-        for (at, fault) in faults.of(calls) {
-            let ws = copy(&arranged);
-            let Some(call) = tracer::run(ws.command(command), at, fault).hit else { continue };
-            proof.points += 1;
-            recover(&ws);
-            let place = format!("{command:?} at {call} ({at} of {calls}), {fault:?}");
-            found.extend(wrong(&ws, "job").into_iter().map(|what| format!("{place}: {what}")));
-            // Whatever it was, it can be done now, and what came of it stands there once.
-            let done = ws.claw(&["tasks", "done", "job", "--result", "Fine."]);
-            let text = std::fs::read_to_string(ws.path("tasks/done/job.md")).unwrap_or_default();
-            if done.code != 0 || text.matches("Fine.").count() != 1 {
-                found.push(format!("{place}: {done:?} {text}"));
-            }
-            found.extend(wrong(&ws, "job").into_iter().map(|what| format!("{place}, then done: {what}")));
-        }
+        proof.sweep(
+            At::Calls(faults),
+            &Scenario {
+                name: &command.join(" "),
+                template: &arranged,
+                copy,
+                command,
+                prepare: &|| {},
+                judge: &|ws, _| {
+                    recover(ws);
+                    let mut found = wrong(ws, "job");
+                    // After any disturbance the task can be done now, and has its result once.
+                    let done = ws.claw(&["tasks", "done", "job", "--result", "Fine."]);
+                    let text = std::fs::read_to_string(ws.path("tasks/done/job.md")).unwrap_or_default();
+                    if done.code != 0 || text.matches("Fine.").count() != 1 {
+                        found.push(format!("{done:?} {text}"));
+                    }
+                    found.extend(wrong(ws, "job").into_iter().map(|what| format!("then done: {what}")));
+                    found
+                },
+            },
+        );
     }
-    proof.judge(&found, 20);
+    proof.judge(20);
 }
 
 fn news(name: &'static str, faults: Faults) {
@@ -360,49 +366,47 @@ fn news(name: &'static str, faults: Faults) {
     let template = synced();
     watching(&server, &template, &["bob"]);
     template.write("tasks/open/floor.md", "Sweep the floor\n");
-    let calls = tracer::run(trusted(&template).command(&["tick"]), 0, Fault::Kill).calls;
-    let mut found = Vec::new();
-    for (at, fault) in faults.of(calls) {
-        let ws = trusted(&template);
-        server.forget();
-        let Some(call) = tracer::run(ws.command(&["tick"]), at, fault).hit else { continue };
-        proof.points += 1;
-        recover(&ws);
-        recover(&ws);
-        let place = format!("{call} ({at} of {calls}), {fault:?}");
-        let done = std::fs::read_to_string(ws.path("tasks/done/floor.md")).unwrap_or_default();
-        let sessions = ws.list("sessions");
-        let is_well = (files(&ws), ws.done("inbox").len(), ws.pending(), answers(&ws), server.broken())
-            == (vec!["done/floor.md".to_owned()], 1, vec![], vec!["All swept.\n".to_owned()], vec![]);
-        if !is_well || done.matches("Swept.").count() != 1 || sessions != ["bob.task-floor"] {
-            found.push(format!(
-                "{place}: {:?} {:?} {:?} {:?} {sessions:?} {done}",
-                files(&ws),
-                ws.done("inbox"),
-                ws.pending(),
-                answers(&ws)
-            ));
-        }
-    }
-    proof.judge(&found, 20);
+    proof.sweep(
+        At::Calls(faults),
+        &Scenario {
+            name: "an open task",
+            template: &template,
+            copy: trusted,
+            command: &["tick"],
+            prepare: &|| server.forget(),
+            judge: &|ws, _| {
+                recover(ws);
+                recover(ws);
+                let done = std::fs::read_to_string(ws.path("tasks/done/floor.md")).unwrap_or_default();
+                let end = (files(ws), ws.done("inbox").len(), ws.pending(), answers(ws), server.broken());
+                let is_well =
+                    end == (vec!["done/floor.md".to_owned()], 1, vec![], vec!["All swept.\n".to_owned()], vec![]);
+                if is_well && done.matches("Swept.").count() == 1 && ws.list("sessions") == ["bob.task-floor"] {
+                    return Vec::new();
+                }
+                vec![format!("{end:?} {:?} {done}", ws.list("sessions"))]
+            },
+        },
+    );
+    proof.judge(20);
 }
 
 #[test]
-fn killed_before_every_durable_call_a_task_is_in_one_place_and_can_be_done() {
+fn after_kills_a_task_is_in_one_place_and_can_be_done() {
     commands("kill -9 of claw tasks before every durable call", Faults::Kills(3));
 }
 
 #[test]
-fn after_the_machines_trouble_a_task_is_in_one_place_and_can_be_done() {
+fn after_errors_a_task_is_in_one_place_and_can_be_done() {
     commands("an error from every durable call of claw tasks", Faults::Troubles(3));
 }
 
 #[test]
-fn news_and_the_turn_that_claims_killed_before_every_durable_call_are_done_once() {
+fn announcement_and_claiming_turn_happen_once_after_kills() {
     news("kill -9 of news, claim and done before every durable call", Faults::Kills(5));
 }
 
 #[test]
-fn news_and_the_turn_that_claims_are_done_once_after_the_machines_trouble() {
+fn announcement_and_claiming_turn_happen_once_after_errors() {
     news("an error from every durable call of news, claim and done", Faults::Troubles(5));
 }

@@ -1,11 +1,11 @@
-//! Terminals: the skill that ships, and the example tool by which an agent within walls reaches a real tmux.
+//! Terminals: the shipped skill, and the example tool by which a sandboxed agent reaches a real tmux.
 
 use crate::common::{Fixture, skipped};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-/// Whatever it is asked, it calls what stands in `call.json`, and then says `done`.
+/// Always makes the call in `call.json`, and then answers `done`.
 const MODEL: &str = "if grep -q '\"role\":\"tool\"'; then echo done; else cat call.json; fi";
 
 fn has(program: &str) -> bool {
@@ -42,7 +42,7 @@ impl Drop for Bridge<'_> {
     }
 }
 
-/// What the agent is told of a call.
+/// The result of a call.
 fn told(ws: &Fixture, tool: &str, arguments: &Value) -> String {
     ws.write("call.json", &json!({"calls": [{"name": tool, "arguments": arguments}]}).to_string());
     let before = ws.list("sessions");
@@ -66,7 +66,7 @@ fn the_skill_ships_and_is_offered_where_tmux_is() {
 }
 
 #[test]
-fn an_agent_within_walls_works_in_a_terminal_by_the_example_tool_and_by_nothing_else() {
+fn sandboxed_agent_reaches_a_terminal_by_the_example_tool_only() {
     if let Some(missing) = ["tmux"].into_iter().find(|program| !has(program)).or((!has("python3")).then_some("python3"))
     {
         assert!(std::env::var_os("CLAW_REQUIRE_PEERS").is_none(), "there is no {missing}");
@@ -86,7 +86,7 @@ fn an_agent_within_walls_works_in_a_terminal_by_the_example_tool_and_by_nothing_
     assert_eq!(call(json!({"action": "list"})), "there is no terminal");
     let begun = call(json!({"action": "start", "name": "sums", "text": "echo sum-$((40+2)); cat", "wait": 10}));
     assert!(begun.contains("sum-42"), "{begun}");
-    // Turns end, and the terminal goes on.
+    // Turns end, and the terminal lives on.
     assert!(
         call(json!({"action": "type", "name": "sums", "text": "-l $HOME; 'quoted'"})).contains("-l $HOME; 'quoted'")
     );
@@ -101,14 +101,14 @@ fn an_agent_within_walls_works_in_a_terminal_by_the_example_tool_and_by_nothing_
     }
     assert!(call(json!({"action": "stop", "name": "other"})).contains("can't find session"));
 
-    // As the skill says: what an agent runs itself reaches no server, and has none of its own.
+    // As the skill says: tmux in the sandbox reaches no server, and has none of its own.
     let own = told(
         &ws,
         "bash",
         &json!({"command": "tmux -S $CLAW_WORKSPACE/.claw/tmux list-sessions; tmux -S $TMPDIR/own new-session -d"}),
     );
     assert!(!own.contains("sums") && own.contains("not permitted") && own.contains("exit code 1"), "{own}");
-    // And who may not write where the bridge listens has no terminals.
+    // Without write access to the bridge's folder an agent has no terminals.
     ws.write("agents/pickle/AGENT.md", &agent(""));
     assert!(call(json!({"action": "list"})).contains("there are no terminals"));
     assert!(!call(json!({"action": "stop", "name": "sums"})).contains("stopped"));

@@ -8,7 +8,7 @@ fn call(name: &'static str, arguments: Value) -> (&'static str, Value) {
     (name, arguments)
 }
 
-/// Reads, then notes and acts, then says what came of it.
+/// Reads, then saves a note and acts, then reports the results.
 fn work(step: usize, results: &[String]) -> Answer {
     match step {
         0 => ("I look.", vec![call("recall", json!({"query": "NAS"})), call("recall", json!({"query": "printer"}))]),
@@ -20,17 +20,17 @@ fn work(step: usize, results: &[String]) -> Answer {
     }
 }
 
-/// Whatever it is told, it says the same.
+/// Always gives the same answer.
 fn stubborn(_: usize, _: &[String]) -> Answer {
     ("", vec![call("recall", json!({"query": "nothing"}))])
 }
 
-/// It never comes to an end, but does something new every time.
+/// Never ends, but makes a new call every time.
 fn endless(step: usize, _: &[String]) -> Answer {
     ("", vec![call("recall", json!({"query": format!("word{step}")}))])
 }
 
-/// It writes nonsense, and ends when it has been told so.
+/// Makes invalid calls, and ends after the errors.
 fn broken(step: usize, results: &[String]) -> Answer {
     match step {
         0 => (
@@ -64,7 +64,7 @@ fn crash(step: usize, results: &[String]) -> Answer {
     }
 }
 
-/// It acts, and has nothing to say about it.
+/// Acts, without a final text.
 fn mute(step: usize, _: &[String]) -> Answer {
     if step == 0 { ("", vec![call("act", json!({"line": 1}))]) } else { (" ", vec![]) }
 }
@@ -84,7 +84,7 @@ const SCRIPTS: &[(&str, Script)] = &[
     ("script:absent", absent),
 ];
 
-/// A workspace with a tool that leaves a line for every run.
+/// A workspace with a tool that appends a line per run.
 fn workspace(server: &Strict) -> Fixture {
     let ws = Fixture::new();
     server.model(&ws);
@@ -111,7 +111,7 @@ fn a_turn_of_many_steps_ends_with_one_answer() {
     assert_eq!(ask(&ws, "script:work"), "All done.");
     assert_eq!(ws.read("files/acted"), "{\"line\":1}\n");
     assert!(ws.claw(&["recall", "fact"]).ok().contains("fact"));
-    // The next turn is sent all of it, and it is valid.
+    // The next turn sends all of it, and it is valid.
     assert_eq!(ask(&ws, "script:work again"), "All done.");
     assert_eq!(server.broken(), [""; 0]);
     let roles: Vec<Value> =
@@ -123,7 +123,7 @@ fn a_turn_of_many_steps_ends_with_one_answer() {
 }
 
 #[test]
-fn what_a_call_does_wrong_is_told_to_the_model() {
+fn errors_of_a_call_are_reported_to_the_model() {
     let server = Strict::start(SCRIPTS);
     let ws = workspace(&server);
     assert_eq!(ask(&ws, "script:broken"), "I was told.");
@@ -131,7 +131,7 @@ fn what_a_call_does_wrong_is_told_to_the_model() {
 }
 
 #[test]
-fn a_model_that_goes_round_in_circles_is_told_and_then_stopped() {
+fn repeating_model_is_warned_then_stopped() {
     let server = Strict::start(SCRIPTS);
     let ws = workspace(&server);
     assert_eq!(ask(&ws, "script:stubborn"), "I stopped after 6 steps without an answer.");
@@ -164,7 +164,7 @@ fn a_long_result_is_cut_and_the_rest_is_in_a_file() {
 }
 
 #[test]
-fn a_model_that_has_worked_may_end_without_a_word_and_that_is_said() {
+fn empty_answer_after_tool_calls_is_accepted_and_marked() {
     let server = Strict::start(SCRIPTS);
     let ws = workspace(&server);
     assert_eq!(ask(&ws, "script:mute"), "(the model said nothing)");
@@ -175,7 +175,7 @@ fn a_model_that_has_worked_may_end_without_a_word_and_that_is_said() {
 }
 
 #[test]
-fn a_question_that_is_answered_without_a_word_is_asked_once_more_and_holds_nothing_up() {
+fn empty_answer_is_requested_once_more_and_blocks_nothing() {
     let server = Strict::start(SCRIPTS);
     let ws = workspace(&server);
     let id = ws.claw(&["send", "script:absent"]).ok().trim().to_owned();
@@ -191,14 +191,14 @@ fn a_question_that_is_answered_without_a_word_is_asked_once_more_and_holds_nothi
 }
 
 #[test]
-fn what_runs_in_the_background_may_say_nothing() {
+fn background_turn_may_answer_nothing() {
     let server = Strict::start(SCRIPTS);
     let ws = workspace(&server);
     ws.write("inbox/x.json", &json!({"kind": "cron", "from": "cron:x", "content": "script:absent"}).to_string());
     ws.claw(&["tick"]).ok();
     assert_eq!((server.asked("script:absent", 0), ws.done("inbox").len()), (1, 1));
     assert_eq!((ws.done("outbox"), ws.list("outbox/failed"), ws.pending()), (vec![], vec![], vec![]));
-    // What it said is part of the conversation all the same.
+    // The model's text is part of the conversation all the same.
     ws.write("inbox/x.json", &json!({"kind": "cron", "from": "cron:x", "content": "script:mute"}).to_string());
     ws.claw(&["tick"]).ok();
     assert_eq!((server.broken(), ws.done("inbox").len(), ws.done("outbox")), (vec![], 2, vec![]));

@@ -1,5 +1,5 @@
-//! The web, over the wire: pages and search services that are served on this machine, by a server that says
-//! what it was asked for. What this machine serves may be read only because `web.allow_private` names it.
+//! The web, over the wire: pages and search services on this machine, from a server that records its requests.
+//! Only `web.allow_private` makes pages of this machine readable.
 
 use crate::common::Fixture;
 use crate::common::strict::{Answer, Script, Strict};
@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, OnceLock};
 
-/// A server of pages: what it answers to a path, and every request that it has had, head and body.
+/// A server of pages: its answer to a path, and every request, head and body.
 #[derive(Clone)]
 struct Site {
     port: u16,
@@ -53,7 +53,7 @@ fn exchange(mut stream: &TcpStream, answer: fn(&str) -> Vec<u8>, seen: &Mutex<Ve
     seen.lock().unwrap().push(head + &String::from_utf8_lossy(&body));
     stream.write_all(&answer(&path))?;
     if path == "/endless" {
-        // Until nobody takes any more.
+        // Until the client reads no more.
         loop {
             stream.write_all(&[b'x'; 1 << 12])?;
         }
@@ -69,7 +69,7 @@ fn http(head: &str, body: &[u8]) -> Vec<u8> {
 }
 
 fn encoded(label: &str, text: &str) -> Vec<u8> {
-    // Only what these tests need: the euro sign, u umlaut, and two characters of Japanese.
+    // Only the characters of these tests: the euro sign, u umlaut, and two characters of Japanese.
     let table: &[(&str, char, &[u8])] = &[
         ("cp1252", 'ü', &[0xfc]),
         ("cp1252", '€', &[0x80]),
@@ -114,7 +114,7 @@ fn pdf() -> Vec<u8> {
     file.into_bytes()
 }
 
-/// What is behind the wall.
+/// The forbidden server.
 fn secret() -> &'static Site {
     static SECRET: OnceLock<Site> = OnceLock::new();
     SECRET.get_or_init(|| Site::start(|_| http("content-type: text/plain", b"the secret")))
@@ -226,7 +226,7 @@ const SCRIPTS: &[(&str, Script)] = &[
     ("script:nothing", nothing),
 ];
 
-/// A workspace with these settings of the web.
+/// A workspace with these web settings.
 fn workspace(server: &Strict, web: &str) -> Fixture {
     let ws = Fixture::new();
     server.model(&ws);
@@ -238,7 +238,7 @@ fn reader(server: &Strict) -> Fixture {
     workspace(server, &format!("web: {{read: true, allow_private: ['127.0.0.1:{}']}}\n", site().port))
 }
 
-/// What the calls of a turn came to, in order; the turn must end with `said`.
+/// The results of a turn's calls, in order; the turn must end with `said`.
 fn results(ws: &Fixture, script: &str, said: &str) -> Vec<String> {
     results_in(ws, &[], script, said)
 }
@@ -252,7 +252,7 @@ fn results_in(ws: &Fixture, env: &[(&str, &str)], script: &str, said: &str) -> V
     records.filter_map(|record| record["result"].as_str().map(str::to_owned)).collect()
 }
 
-/// The tools that the model was last told of.
+/// The tools in the last request.
 fn offered(server: &Strict) -> Vec<String> {
     let last = server.last();
     let tools = last["tools"].as_array().cloned().unwrap_or_default();
@@ -260,7 +260,7 @@ fn offered(server: &Strict) -> Vec<String> {
 }
 
 #[test]
-fn a_page_is_told_as_what_can_be_read_of_it() {
+fn page_is_returned_as_its_readable_text() {
     let server = Strict::start(SCRIPTS);
     let ws = reader(&server);
     let told = results(&ws, "script:pages", "Read.");
@@ -281,7 +281,7 @@ fn a_page_is_told_as_what_can_be_read_of_it() {
     ] {
         let text = told(path);
         assert!(text.contains(part), "{path}: {text}");
-        // Whatever is in it stands between two marks that it cannot know, and says where it is from.
+        // All of it is between two unpredictable marks, and names its source.
         let mark = text.strip_prefix('<').unwrap().split(' ').next().unwrap();
         let from = if path == "/moved" { "/plain" } else { path };
         assert!(text.starts_with(&format!("<{mark} from=\"{base}{from}\">\n")), "{path}: {text}");
@@ -314,7 +314,7 @@ fn a_page_is_told_as_what_can_be_read_of_it() {
 }
 
 #[test]
-fn the_readable_part_is_markdown_without_what_stands_around_it() {
+fn readable_part_is_markdown_without_navigation() {
     let server = Strict::start(SCRIPTS);
     let ws = reader(&server);
     let told = results(&ws, "script:pages", "Read.").remove(0);
@@ -341,7 +341,7 @@ fn the_readable_part_is_markdown_without_what_stands_around_it() {
 }
 
 #[test]
-fn what_is_not_public_is_not_reached_however_it_is_named() {
+fn private_addresses_are_refused_in_every_form() {
     let server = Strict::start(SCRIPTS);
     let ws = reader(&server);
     let told = results(&ws, "script:walls", "Refused.");
@@ -382,7 +382,7 @@ fn an_agent_reads_the_hosts_of_its_file_and_no_others() {
 fn a_proxy_is_used_where_the_owner_names_it_and_not_where_the_environment_does() {
     let server = Strict::start(SCRIPTS);
     let ws = reader(&server);
-    // The model's own way out is another matter.
+    // The proxy of the model's own client is independent of this.
     let there = format!("http://127.0.0.1:{}/v1", server.port);
     ws.write("claw.yaml", &ws.read("claw.yaml").replace(&there, &there.replace("127.0.0.1", "localhost")));
     let dead = "http://127.0.0.1:1";
@@ -401,7 +401,7 @@ fn a_proxy_is_used_where_the_owner_names_it_and_not_where_the_environment_does()
 }
 
 #[test]
-fn what_is_not_set_up_is_not_there() {
+fn unconfigured_web_tools_are_absent() {
     let server = Strict::start(SCRIPTS);
     for (web, expected) in [
         ("", &[][..]),
@@ -421,7 +421,7 @@ fn what_is_not_set_up_is_not_there() {
     assert_eq!(offered(&server), ["recall"]);
 }
 
-/// Answers shaped like those of the services, with what they have around it.
+/// Answers in the form of the services, with their surrounding fields.
 fn services(path: &str) -> Vec<u8> {
     let result = |title: &str, key: &str| {
         let mut result = json!({"title": title, "url": "https://tides.example/1", "score": 0.9, "engines": ["a"]});
@@ -473,7 +473,7 @@ fn every_search_service_is_asked_its_own_way() {
 }
 
 #[test]
-fn a_search_that_fails_says_why_and_never_the_key() {
+fn failed_search_reports_the_reason_without_the_key() {
     let server = Strict::start(SCRIPTS);
     let services = Site::start(services);
     for (path, part) in [

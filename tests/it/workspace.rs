@@ -1,5 +1,5 @@
-//! The workspace itself: made without overwriting, looked over by `check`, beside somebody's git, on
-//! a disk that is read-only or full, and kept small.
+//! The workspace itself: created without overwriting, checked by `check`, beside a foreign git repository, on a
+//! read-only or full disk, and pruned.
 
 use crate::common::{Fixture, Ran, skipped};
 use regex::Regex;
@@ -10,7 +10,7 @@ fn days(days: i64) -> String {
     (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * days)).to_string()
 }
 
-/// An id for now, told apart by `tail`.
+/// An id for now, distinguished by `tail`.
 fn id(tail: &str) -> String {
     format!("{}-{tail}", jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S.000000Z"))
 }
@@ -25,13 +25,13 @@ fn has_git(ws: &Fixture) -> bool {
 
 const GIT: &str = "git -c user.name=ann -c user.email=ann@localhost";
 
-/// Everything that git knows of a repository: its commit, its index, what is changed.
+/// The state of a git repository: its commit, its index, its changes.
 fn git_state(ws: &Fixture, folder: &str) -> String {
     ws.shell(&format!("cd '{folder}' && git rev-parse HEAD; git ls-files -s; git diff --cached; git diff")).out
 }
 
 #[test]
-fn init_never_overwrites_and_completes_what_is_missing() {
+fn init_completes_without_overwriting() {
     let ws = Fixture::empty();
     ws.write("AGENTS.md", "mine\n");
     ws.write("claw.yaml", "model: offline\nkeep: {done_days: 3}\n");
@@ -99,7 +99,7 @@ fn init_and_notes_below_a_git_hook_leave_the_hooks_repository_alone() {
     ))
     .ok();
     let state = git_state(&ws, "outer");
-    // What git sets for its hooks.
+    // Variables that git sets for its hooks.
     let hook = format!(
         "cd outer && export GIT_DIR={0}/outer/.git GIT_INDEX_FILE={0}/outer/.git/index GIT_WORK_TREE={0}/outer GIT_PREFIX=",
         ws.root.display()
@@ -111,7 +111,7 @@ fn init_and_notes_below_a_git_hook_leave_the_hooks_repository_alone() {
 }
 
 #[test]
-fn a_note_is_a_commit_of_its_own_and_what_is_staged_stays_staged() {
+fn note_is_its_own_commit_and_the_index_stays() {
     let ws = Fixture::new();
     if !has_git(&ws) {
         return;
@@ -178,8 +178,8 @@ fn a_fresh_workspace_is_in_order() {
     assert_eq!(ws.claw(&["check"]).ok(), "everything is in order\n");
 }
 
-/// What is wrong: the file and its text (`+` appends), what `check` says (a pattern), and whether it
-/// is an error.
+/// The mistakes: the file and its text (`+` appends), the output of `check` (a pattern), and whether it is an
+/// error.
 const WRONG: &[(&str, &str, &str, bool)] = &[
     (
         "claw.yaml",
@@ -263,7 +263,7 @@ const WRONG: &[(&str, &str, &str, bool)] = &[
     (
         "agents/cookie/AGENT.md",
         "---\nname: x\nwrite: [files, ../x]\n---\nx\n",
-        r"^agents/cookie/AGENT.md:3:1: warning: write: `\.\./x` is passed over",
+        r"^agents/cookie/AGENT.md:3:1: warning: write: `\.\./x` is ignored",
         false,
     ),
     (
@@ -307,7 +307,7 @@ const WRONG: &[(&str, &str, &str, bool)] = &[
 ];
 
 #[test]
-fn check_names_everything_that_is_wrong_and_only_errors_end_it_with_78() {
+fn check_lists_all_problems_and_exits_78_on_errors() {
     for (file, text, says, is_error) in WRONG {
         let ws = Fixture::new();
         match text.strip_prefix('+') {
@@ -324,7 +324,7 @@ fn check_names_everything_that_is_wrong_and_only_errors_end_it_with_78() {
 }
 
 #[test]
-fn a_tool_is_whole_or_is_said_not_to_be() {
+fn incomplete_tool_is_reported() {
     let ws = Fixture::new();
     ws.write("tools/hello", "#!/bin/sh\n");
     assert_eq!(ws.shell("chmod +x tools/hello").code, 0);
@@ -339,11 +339,11 @@ fn a_tool_is_whole_or_is_said_not_to_be() {
 }
 
 #[test]
-fn an_agent_without_its_file_and_a_default_that_is_none_are_said_as_they_are() {
+fn missing_agent_file_and_bad_default_agent_are_reported() {
     let ws = Fixture::new();
     fs::remove_file(ws.path("agents/pickle/AGENT.md")).unwrap();
     let err = ws.claw(&["ask", "-n", "hello"]).fails(65);
-    assert!(err.contains("agents/pickle is there, but has no AGENT.md"), "{err}");
+    assert!(err.contains("agents/pickle exists, but has no AGENT.md"), "{err}");
     ws.config("default_agent: nobody");
     let err = ws.claw(&["ask", "-n", "hello"]).fails(65);
     assert!(err.contains("no agent `nobody`, which default_agent in claw.yaml names"), "{err}");
@@ -352,11 +352,11 @@ fn an_agent_without_its_file_and_a_default_that_is_none_are_said_as_they_are() {
 }
 
 #[test]
-fn check_says_the_line_of_what_stands_in_a_file() {
+fn check_gives_the_line_of_a_mistake() {
     let place = Regex::new(r"^[^ :]+:(\d+):\d+: ").unwrap();
     let mut without = Vec::new();
     for (file, text, ..) in WRONG.iter().filter(|(.., is_error)| *is_error) {
-        // The last word of the text is what is wrong, where it is a file that is there.
+        // The last word of the text is the mistake, if it is an existing file.
         let is_there = file.ends_with("claw.yaml") || (file.ends_with(".md") && !text.ends_with("---\n"));
         if !is_there || file.ends_with("notes.md") || file.contains('ü') {
             continue;
@@ -426,7 +426,7 @@ fn a_clock_file_beyond_all_time_does_not_stop_or_disorder_anything() {
 }
 
 #[test]
-fn a_workspace_that_is_not_there_is_said_with_the_way_to_make_it() {
+fn missing_workspace_is_reported_with_the_command_to_create_it() {
     let ws = Fixture::empty();
     for arguments in
         [&["ask", "-n", "hello"][..], &["send", "hello"], &["tick"], &["status"], &["check"], &["supervise"]]
@@ -442,10 +442,10 @@ fn a_workspace_that_is_not_there_is_said_with_the_way_to_make_it() {
     assert_eq!(ws.list("."), [""; 0], "nothing is made");
     ws.write("file", "x");
     let err = Ran::from(ws.command(&["-w", "file", "status"]).output().unwrap()).fails(78);
-    assert!(err.contains("file is no folder") && !err.contains("init"), "{err}");
+    assert!(err.contains("file is not a folder") && !err.contains("init"), "{err}");
 }
 
-/// Every file below a folder, with what is in it.
+/// Every file below a folder, with its contents.
 fn tree(ws: &Fixture) -> Vec<(String, Vec<u8>)> {
     let all = walkdir::WalkDir::new(&ws.root).sort_by_file_name().into_iter().flatten();
     let files = all.filter(|e| e.file_type().is_file());
@@ -496,7 +496,7 @@ fn on_a_read_only_disk_one_can_look_and_nothing_is_lost() {
 }
 
 #[test]
-fn on_a_full_disk_nothing_is_half_written_no_attempt_is_burnt_and_all_goes_on_when_there_is_space() {
+fn full_disk_loses_nothing_and_counts_no_attempt() {
     let ws = Fixture::empty();
     let script = r#"
         exec 2>&1
@@ -581,7 +581,7 @@ fn a_note_that_found_the_disk_full_is_there_once_when_there_is_space() {
 }
 
 #[test]
-fn what_is_done_goes_after_its_days_and_not_before() {
+fn finished_events_are_pruned_after_their_days() {
     for (keep, stays, goes) in [("", 6, 9), ("keep: {done_days: 2}\n", 1, 4)] {
         let ws = Fixture::new();
         ws.config(keep);
@@ -597,7 +597,7 @@ fn what_is_done_goes_after_its_days_and_not_before() {
 }
 
 #[test]
-fn what_a_person_has_put_or_named_is_not_swept_away() {
+fn files_and_names_of_people_are_not_pruned() {
     let ws = Fixture::new();
     let own = ["inbox/done/2025/taxes.md", "inbox/done/1 important/note.md", "outbox/done/2025-archive.tar"];
     for path in own {
@@ -646,13 +646,13 @@ fn a_day_with_something_alive_is_kept() {
 }
 
 #[test]
-fn what_has_failed_is_kept_with_what_it_had_already_done() {
+fn failed_events_are_kept_with_their_answers() {
     let ws = Fixture::new();
     let (id, now) = (id("handed"), jiff::Timestamp::now());
     let event = format!(
         r#"{{"v":1,"id":"{id}","kind":"message","from":"agent:pickle","reply_to":"file:x","content":"hello","created_at":"{now}"}}"#
     );
-    // Handed over to a reader who has taken it; then its worker was killed once too often.
+    // Delivered, and its reader has taken it; then its worker was killed once too often.
     ws.write(&format!("outbox/run/{id}~file-x~3c2.json"), &event);
     ws.write(&format!("outbox/done/{}/{id}.receipt", now.strftime("%Y-%m-%d")), "ready\n");
     ws.claw(&["tick"]).fails(1);
@@ -664,7 +664,7 @@ fn what_has_failed_is_kept_with_what_it_had_already_done() {
 }
 
 #[test]
-fn questions_go_after_a_month_and_what_has_a_name_never() {
+fn ask_sessions_are_pruned_after_a_month_and_named_ones_never() {
     let ws = Fixture::new();
     ws.claw(&["ask", "-n", "hello"]).ok();
     ws.claw(&["ask", "-n", "-s", "work", "hello"]).ok();
@@ -680,7 +680,7 @@ fn questions_go_after_a_month_and_what_has_a_name_never() {
 }
 
 #[test]
-fn the_journal_goes_after_its_days() {
+fn journal_is_pruned_after_its_days() {
     let ws = Fixture::new();
     ws.claw(&["send", "--reply-to=file:x", "hello"]).ok();
     ws.claw(&["tick"]).ok();

@@ -1,14 +1,14 @@
-//! Budgets, with the real binary against a server that counts: never one request more than the budget has,
-//! whatever is killed; what does not fit waits for the day on which it does, and the owner is told once.
+//! Budgets, with the real binary against a server that counts: never one request over budget, whichever process
+//! is killed; an event over budget waits for a day on which it fits, and the owner gets one notice.
 
 use crate::common::Fixture;
-use crate::common::proof::{self, Proof};
-use crate::common::scenes::{Faults, ID, burnt, copy, refusals, standing, synced, trusted};
+use crate::common::proof::Proof;
+use crate::common::scenes::{Faults, ID, burnt, copy, standing, synced, trusted};
 use crate::common::servers::{OPENAI, STREAM, Server, silence};
 use crate::common::strict::{Answer, Script, Strict};
-use crate::common::tracer::{self, Fault};
+use crate::common::sweep::{At, Scenario};
+use crate::common::tracer;
 use claw::core::event::entry::Tries;
-use nix::errno::Errno;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::Child;
@@ -39,7 +39,7 @@ fn workspace(server: &Strict, budget: &str) -> Fixture {
     ws
 }
 
-/// Makes this a line of an agent's front matter.
+/// Adds this line to an agent's front matter.
 fn agent(ws: &Fixture, id: &str, line: &str) {
     let path = format!("agents/{id}/AGENT.md");
     ws.write(&path, &ws.read(&path).replacen("---\n", &format!("---\n{line}\n"), 1));
@@ -59,14 +59,14 @@ fn notices(ws: &Fixture) -> Vec<String> {
     ws.list("outbox/ready").into_iter().map(read).filter(|text| text.contains("\"notice\"")).collect()
 }
 
-/// The rows of `claw usage --json`, today being `now`'s.
+/// The rows of `claw usage --json`, with `now` as today.
 fn usage(ws: &Fixture, now: &str, by: &str) -> Vec<Value> {
     let out = at(ws, now, &["usage", "--json", "--by", by]).ok();
     out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]
-fn fifty_workers_never_ask_once_more_than_the_budget_has() {
+fn fifty_workers_never_exceed_the_budget() {
     const WORKERS: usize = 50;
     const CALLS: usize = 20;
     let server = Strict::start(SCRIPTS);
@@ -89,10 +89,10 @@ fn fifty_workers_never_ask_once_more_than_the_budget_has() {
     assert_eq!(all_at_once(TODAY), CALLS);
     assert_eq!(server.asked(PLAIN, 0), CALLS);
     assert_eq!((ws.done("inbox").len(), ws.list("inbox/wait").len()), (CALLS, WORKERS - CALLS));
-    // Nothing counts against those that wait, and they wait for midnight.
+    // Waiting events count no attempt, and are due at midnight.
     assert!(ws.list("inbox/wait").iter().all(|name| name.starts_with("20261126T000000") && name.ends_with("~0.json")));
     assert_eq!(notices(&ws).len(), 1, "{:#?}", notices(&ws));
-    // Whoever comes before midnight finds nothing to do; after it there are as many again.
+    // A worker before midnight finds nothing to do; after midnight as many calls are possible again.
     assert_eq!((all_at_once(TODAY), server.asked(PLAIN, 0)), (WORKERS, CALLS));
     all_at_once(TOMORROW);
     assert_eq!(server.asked(PLAIN, 0), 2 * CALLS);
@@ -102,8 +102,8 @@ fn fifty_workers_never_ask_once_more_than_the_budget_has() {
     assert_eq!(server.broken(), [""; 0]);
 }
 
-/// What is wrong with the ledger after a run that was disturbed and everything that was done afterwards; it must be
-/// `is_settled` unless the disk refused, when a call counts as it was reserved.
+/// The violations of the ledger after a disturbed run and its recovery. Every call must be settled (`is_settled`),
+/// unless the disk failed; then a call counts as reserved.
 fn wrong(ws: &Fixture, asked: usize, limit: usize, is_settled: bool) -> Vec<String> {
     let mut wrong = Vec::new();
     let row = usage(ws, TODAY, "agent").pop().unwrap_or_default();
@@ -124,11 +124,11 @@ fn wrong(ws: &Fixture, asked: usize, limit: usize, is_settled: bool) -> Vec<Stri
     wrong
 }
 
-/// Runs `command` until it has ended, or waits for a lock (`flock(2)`) that somebody holds; false where it does
-/// neither within a minute.
+/// Runs `command` until it has ended or waits for a lock (`flock(2)`) of another process; false if neither happens
+/// within a minute.
 fn run_until_it_waits<'s>(scope: &'s std::thread::Scope<'s, '_>, mut command: std::process::Command) -> bool {
     let (tell, hear) = std::sync::mpsc::channel();
-    // A thread of its own: a tracer waits for all the children of its thread.
+    // On a thread of its own, because a tracer waits for all children of its thread.
     let worker = scope.spawn(move || {
         let child = command.spawn().unwrap();
         tell.send(child.id()).unwrap();
@@ -142,7 +142,7 @@ fn run_until_it_waits<'s>(scope: &'s std::thread::Scope<'s, '_>, mut command: st
             threads.map(|thread| std::fs::read_to_string(thread.path().join("syscall")).unwrap_or_default());
         calls.any(|call| call.split(' ').next() == Some(&libc::SYS_flock.to_string()))
     };
-    // Nothing may panic here: the other one is stopped, and would never let go.
+    // A panic here would leave the other process stopped, with its lock held.
     while !worker.is_finished() && !is_waiting() && Instant::now() < end {
         std::thread::yield_now();
     }
@@ -150,7 +150,7 @@ fn run_until_it_waits<'s>(scope: &'s std::thread::Scope<'s, '_>, mut command: st
 }
 
 #[test]
-fn between_no_two_calls_of_a_worker_another_one_slips_through() {
+fn another_worker_cannot_pass_between_any_two_calls() {
     let server = Strict::start(SCRIPTS);
     let template = workspace(&server, "{total: {calls: 1}}");
     for place in ["file:a", "file:b"] {
@@ -184,7 +184,7 @@ fn between_no_two_calls_of_a_worker_another_one_slips_through() {
     assert!(number > 15, "{number}");
 }
 
-/// Does what is left to do; some of it may have to wait.
+/// Finishes all work; some events may have to wait.
 fn finish(ws: &Fixture) {
     let later = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(10);
     for _ in 0..2 {
@@ -193,39 +193,33 @@ fn finish(ws: &Fixture) {
     }
 }
 
-const COMMAND: &[&str] = &["run-agent"];
-
-/// Disturbs `run-agent` at each of its durable calls, looks at what is burnt after trouble, finishes, and looks at
-/// what is there; returns how often.
+/// Disturbs `run-agent`, looks at the counts after trouble, finishes, and judges the result.
 fn sweep(
+    proof: &mut Proof,
+    at: At,
     server: &Strict,
     template: &Fixture,
-    faults: Faults,
-    found: &mut Vec<String>,
-    is_burnt: impl Fn(&Fixture) -> Option<String>,
+    burnt: impl Fn(&Fixture) -> Option<String>,
     wrong: impl Fn(&Fixture) -> Vec<String>,
-) -> usize {
-    let calls = tracer::run(trusted(template).command(COMMAND), 0, Fault::Kill).calls;
-    let mut points = 0;
-    for (number, fault) in faults.of(calls) {
-        if proof::is_first() && !found.is_empty() {
-            break;
-        }
-        let ws = trusted(template);
-        server.forget();
-        let Some(call) = tracer::run(ws.command(COMMAND), number, fault).hit else { continue };
-        points += 1;
-        let place = format!("{call} ({number} of {calls}), {fault:?}");
-        if fault != Fault::Kill {
-            found.extend(is_burnt(&ws).map(|what| format!("{place}: {what}")));
-        }
-        finish(&ws);
-        found.extend(wrong(&ws).into_iter().map(|what| format!("{place}: {what}")));
-    }
-    points
+) {
+    proof.sweep(
+        at,
+        &Scenario {
+            name: "run-agent",
+            template,
+            copy: trusted,
+            command: &["run-agent"],
+            prepare: &|| server.forget(),
+            judge: &|ws, hit| {
+                let burnt = burnt(ws).filter(|_| !hit.is_kill());
+                finish(ws);
+                burnt.into_iter().chain(wrong(ws)).collect()
+            },
+        },
+    );
 }
 
-/// A workspace without budget, in which an event waits for its turn.
+/// A workspace over budget, in which an event waits for its turn.
 fn spent(server: &Strict) -> Fixture {
     let template = synced();
     server.model(&template);
@@ -236,7 +230,7 @@ fn spent(server: &Strict) -> Fixture {
     template
 }
 
-/// What is wrong where an event had to wait for its budget, and the owner to be told of it.
+/// The violations if an event must wait for its budget and the owner must have one notice.
 fn told_wrongly(ws: &Fixture, server: &Strict) -> Vec<String> {
     let told = ws.done("outbox").iter().filter(|name| name.contains("-budget-")).count();
     let delivered = ws.list("outbox/files/owner").len();
@@ -252,22 +246,20 @@ fn out_of_budget(name: &'static str, faults: Faults) {
     let mut proof = Proof::begin(name);
     let server = Strict::start(SCRIPTS);
     let template = spent(&server);
-    let mut found = Vec::new();
-    // It may have to wait already, but not as one that has failed.
+    // It may be in wait/ already, but must not count as failed.
     let is_burnt = |ws: &Fixture| {
         let tried = standing(ws).into_iter().find(|(_, entry)| entry.tries != Tries::default());
         tried.map(|(folder, entry)| format!("burnt: {folder}/{entry}"))
     };
     let wrong = |ws: &Fixture| told_wrongly(ws, &server);
-    proof.points = sweep(&server, &template, faults, &mut found, is_burnt, wrong);
-    proof.judge(&found, 10);
+    sweep(&mut proof, At::Calls(faults), &server, &template, is_burnt, wrong);
+    proof.judge(10);
 }
 
 fn under_a_budget(name: &'static str, faults: Faults) {
     let mut proof = Proof::begin(name);
     let server = Strict::start(SCRIPTS);
-    let mut found = Vec::new();
-    // With two calls the killed step is asked again; with one nothing may leave any more.
+    // With two calls the killed step is requested again; with one no further request may leave.
     for limit in [1, 2] {
         let template = synced();
         server.model(&template);
@@ -276,56 +268,43 @@ fn under_a_budget(name: &'static str, faults: Faults) {
         template.claw(&["route"]).ok();
         let stood = standing(&template);
         let wrong = |ws: &Fixture| wrong(ws, server.asked(PLAIN, 0), limit, matches!(faults, Faults::Kills(_)));
-        proof.points += sweep(&server, &template, faults, &mut found, |ws| burnt(ws, &stood), wrong);
+        sweep(&mut proof, At::Calls(faults), &server, &template, |ws| burnt(ws, &stood), wrong);
     }
-    proof.judge(&found, 20);
+    proof.judge(20);
 }
 
 #[test]
-fn the_owner_is_told_once_whatever_is_killed() {
+fn over_budget_the_owner_gets_one_notice_after_any_kill() {
     out_of_budget("kill -9 of a worker that is out of budget before every durable call", Faults::Kills(1));
 }
 
 #[test]
-fn the_owner_is_told_once_after_the_machines_trouble() {
+fn over_budget_the_owner_gets_one_notice_after_any_error() {
     out_of_budget("an error from every durable call of a worker that is out of budget", Faults::Troubles(2));
 }
 
 #[test]
-fn a_worker_killed_before_every_durable_call_loses_no_count() {
+fn killed_worker_loses_no_count() {
     under_a_budget("kill -9 of a turn under a budget before every durable call", Faults::Kills(1));
 }
 
 #[test]
-fn no_count_is_lost_in_the_machines_trouble() {
+fn errors_lose_no_count() {
     under_a_budget("an error from every durable call of a turn under a budget", Faults::Troubles(3));
 }
 
-/// The ledger's folder, its sums and its days are among what is opened: what cannot be read is not empty.
+/// The openings include the ledger's folder, its sums and its days: an unreadable ledger is not an empty one.
 #[test]
-fn a_ledger_that_cannot_be_opened_for_a_while_lets_nothing_through() {
+fn ledger_that_cannot_be_opened_permits_no_request() {
     let mut proof = Proof::begin("an error from every opening in a worker that is out of budget");
     let server = Strict::start(SCRIPTS);
     let template = spent(&server);
-    let mut found = Vec::new();
-    let opened = {
-        let ws = trusted(&template);
-        tracer::run_opening(ws.command(COMMAND), &ws.root, 0, Errno::EMFILE).calls
-    };
-    for (at, errno) in refusals(opened, 2) {
-        let ws = trusted(&template);
-        server.forget();
-        let Some(call) = tracer::run_opening(ws.command(COMMAND), &ws.root, at, errno).hit else { continue };
-        proof.points += 1;
-        finish(&ws);
-        let place = format!("{call} ({at} of {opened}), {errno}");
-        found.extend(told_wrongly(&ws, &server).into_iter().map(|what| format!("{place}: {what}")));
-    }
-    proof.judge(&found, 20);
+    sweep(&mut proof, At::Openings(2), &server, &template, |_| None, |ws| told_wrongly(ws, &server));
+    proof.judge(20);
 }
 
 #[test]
-fn a_turn_that_runs_out_of_budget_goes_on_at_its_step_when_the_day_changes() {
+fn turn_over_budget_continues_at_its_step_on_the_next_day() {
     let server = Strict::start(SCRIPTS);
     let ws = workspace(&server, "{day: {calls: 1}}");
     send(&ws, TODAY, "file:a", TWO);
@@ -333,18 +312,18 @@ fn a_turn_that_runs_out_of_budget_goes_on_at_its_step_when_the_day_changes() {
     assert!(err.contains("1 of 1 calls today (budget.day.calls in claw.yaml)"), "{err}");
     assert!(err.contains("it opens 2026-11-26 00:00"), "{err}");
     assert!(at(&ws, TODAY, &["status"]).ok().contains("spent   1 of 1 (budget.day.calls in claw.yaml)"));
-    // A second event of another session is not told of again.
+    // A second event, of another session, causes no second notice.
     send(&ws, TODAY, "file:b", PLAIN);
     at(&ws, TODAY, &["run-agent"]).fails(75);
     let told = notices(&ws);
     assert_eq!(told.len(), 1, "{told:#?}");
     assert!(told[0].contains("file:owner") && told[0].contains("1 of 1 calls today"), "{told:#?}");
-    // Also not when the notice has been delivered.
+    // Neither does a delivered notice.
     at(&ws, TODAY, &["deliver"]).ok();
     send(&ws, TODAY, "file:c", PLAIN);
     at(&ws, TODAY, &["run-agent"]).fails(75);
     assert_eq!(notices(&ws).len(), 0);
-    // Days pass; it is nobody's failure.
+    // Days pass; that is not a failure.
     let later = "2026-12-09T09:00:00Z";
     at(&ws, later, &["run-agent", "--session", "pickle.file-a"]).ok();
     assert_eq!((server.asked(TWO, 0), server.asked(TWO, 1), server.asked(PLAIN, 0)), (1, 1, 0));
@@ -353,7 +332,7 @@ fn a_turn_that_runs_out_of_budget_goes_on_at_its_step_when_the_day_changes() {
 }
 
 #[test]
-fn who_asks_at_a_terminal_is_told_at_once() {
+fn over_budget_ask_fails_at_once() {
     let server = Strict::start(SCRIPTS);
     let ws = workspace(&server, "{total: {calls: 1}}");
     assert_eq!(ws.claw(&["ask", "-n", PLAIN]).ok(), "Fine.\n");
@@ -361,7 +340,7 @@ fn who_asks_at_a_terminal_is_told_at_once() {
     assert!(err.contains("the budget is spent: 1 of 1 calls in all (budget.total.calls in claw.yaml)"), "{err}");
     assert!(err.contains("raise it") && err.contains("claw retry"), "{err}");
     assert_eq!(notices(&ws), [""; 0]);
-    // It is kept, and goes on when the limit is raised.
+    // The event is kept, and continues when the limit is raised.
     let raised = ws.read("claw.yaml").replace("calls: 1}", "calls: 2}");
     ws.write("claw.yaml", &raised);
     let name = ws.list("inbox/failed").into_iter().find(|name| name.ends_with(".json")).unwrap();
@@ -371,7 +350,7 @@ fn who_asks_at_a_terminal_is_told_at_once() {
 }
 
 #[test]
-fn one_agents_budget_is_its_own() {
+fn agents_budget_applies_to_that_agent_only() {
     let server = Strict::start(SCRIPTS);
     let ws = workspace(&server, "{day: {calls: 3}}");
     agent(&ws, "cookie", "budget: {day: {calls: 1}}");
@@ -384,7 +363,7 @@ fn one_agents_budget_is_its_own() {
 }
 
 #[test]
-fn a_call_that_may_be_too_large_does_not_leave() {
+fn call_that_may_exceed_the_budget_is_not_sent() {
     let server = Strict::start(SCRIPTS);
     let ws = workspace(&server, "{day: {tokens: 1000}}");
     let err = ws.claw(&["ask", "-n", PLAIN]).fails(75);
@@ -393,7 +372,7 @@ fn a_call_that_may_be_too_large_does_not_leave() {
 }
 
 #[test]
-fn a_request_that_never_left_is_not_counted_and_one_that_was_refused_is() {
+fn unsent_request_is_free_and_refused_one_counts() {
     let server = Strict::start(SCRIPTS);
     let ws = workspace(&server, "{day: {calls: 2}}");
     let base = format!("127.0.0.1:{}", server.port);
@@ -412,7 +391,7 @@ fn a_request_that_never_left_is_not_counted_and_one_that_was_refused_is() {
     assert_eq!((&row["calls"], &row["input"], &row["output"]), (&json!(2), &json!(10), &json!(5)));
 }
 
-/// A server that begins to answer, and falls silent.
+/// A server that begins an answer, and stops sending.
 fn breaking_off() -> Server {
     Server::start(|_, stream| {
         let delta = json!({"choices": [{"delta": {"content": "word ".repeat(900)}}]});
@@ -422,7 +401,7 @@ fn breaking_off() -> Server {
 }
 
 #[test]
-fn every_request_that_was_broken_off_takes_what_was_reserved_for_it() {
+fn interrupted_request_costs_its_reservation() {
     let server = breaking_off();
     let ws = server.workspace(&OPENAI, ", max_tokens: 1000, idle_timeout: 200ms");
     ws.claw(&["send", "--from", "file:a", "hello"]).ok();
@@ -431,7 +410,7 @@ fn every_request_that_was_broken_off_takes_what_was_reserved_for_it() {
         let row = usage(ws, TODAY, "agent").pop().unwrap();
         row["input"].as_u64().unwrap() + row["output"].as_u64().unwrap()
     };
-    // Nothing is reserved without a budget, and the input alone is noted.
+    // Without a budget nothing is reserved; only the input is recorded.
     let one = taken(&ws) + 1000;
     ws.config(&format!("deliver_to: file:owner\nbudget: {{day: {{tokens: {}}}}}", 4 * one));
     for _ in 0..6 {
@@ -445,7 +424,7 @@ fn every_request_that_was_broken_off_takes_what_was_reserved_for_it() {
 }
 
 #[test]
-fn what_stands_in_for_a_model_takes_nothing_back_of_what_that_took() {
+fn fallback_keeps_the_charge_of_the_first_model() {
     let first = breaking_off();
     let server = Strict::start(SCRIPTS);
     let ws = workspace(&server, "{day: {tokens: 100000}}");
@@ -505,21 +484,21 @@ total           4     40       0      20  0.024
 }
 
 #[test]
-fn without_a_budget_what_was_used_is_known_too() {
+fn usage_is_recorded_without_a_budget() {
     let server = Strict::start(SCRIPTS);
     let ws = Fixture::new();
     server.model(&ws);
     ws.claw(&["ask", "-n", TWO]).ok();
     let row = usage(&ws, TODAY, "agent").pop().unwrap();
     assert_eq!((&row["calls"], &row["input"], &row["output"]), (&json!(2), &json!(20), &json!(10)));
-    // A budget that is set later knows of it.
+    // A budget configured later includes it.
     ws.config("budget: {total: {calls: 2}}\n");
     ws.claw(&["ask", "-n", PLAIN]).fails(75);
     assert_eq!(server.asked(PLAIN, 0), 0);
 }
 
 #[test]
-fn a_total_outlives_the_files_that_somebody_put_away() {
+fn total_survives_removed_ledger_files() {
     let server = Strict::start(SCRIPTS);
     let ws = workspace(&server, "{total: {calls: 3}}");
     at(&ws, TODAY, &["ask", "-n", PLAIN]).ok();
@@ -527,7 +506,7 @@ fn a_total_outlives_the_files_that_somebody_put_away() {
     at(&ws, TOMORROW, &["ask", "-n", PLAIN]).ok();
     std::fs::remove_file(ws.path(".claw/usage/2026-11-25.jsonl")).unwrap();
     at(&ws, TOMORROW, &["ask", "-n", PLAIN]).fails(75);
-    // What is written down of the sums can be lost.
+    // The cached sums may be lost.
     ws.write(".claw/usage/sums.json", "{torn");
     at(&ws, TOMORROW, &["ask", "-n", PLAIN]).ok();
     at(&ws, TOMORROW, &["ask", "-n", PLAIN]).fails(75);
@@ -543,12 +522,12 @@ fn a_budget_in_money_needs_prices() {
     let err = ws.claw(&["ask", "-n", PLAIN]).fails(78);
     assert!(err.contains("no price") && err.contains("price: {input: 0, output: 0}"), "{err}");
     assert_eq!(server.asked(PLAIN, 0), 0);
-    // The built-in one costs nothing.
+    // The built-in model is free.
     ws.claw(&["ask", "-n", "-m", "offline", "hello"]).ok();
 }
 
 #[test]
-fn a_slip_in_a_budget_gets_a_guess() {
+fn misspelt_budget_key_gets_a_suggestion() {
     let ws = Fixture::new();
     ws.config("budget: {day: {tokesn: 5}}\n");
     agent(&ws, "pickle", "budget: {totel: {calls: 1}}");

@@ -1,15 +1,16 @@
-//! A turn that compacts its conversation, and `/compact`, killed before every durable call and made to fail at
-//! every one of them: one answer, the conversation compacted once, and nothing sent that breaks a rule.
+//! A turn that compacts its conversation, and `/compact`, killed at every durable call, and with an error at every
+//! one: one answer, one compaction, and only valid requests.
 
 use crate::common::Fixture;
 use crate::common::checker::{delivered, ended, violations};
-use crate::common::proof::{self, Proof};
+use crate::common::proof::Proof;
 use crate::common::scenes::{Faults, ID, burnt, recover, standing, synced, trusted};
-use crate::common::tracer::{self, Fault};
+use crate::common::sweep::{At, Scenario};
 use crate::common::window::Window;
 use serde_json::Value;
+use std::cell::Cell;
 
-/// A long conversation and an event that waits for its turn in it.
+/// A long conversation, and an event that waits for its turn in it.
 fn arranged(server: &Window, text: &str) -> Fixture {
     let ws = synced();
     server.model(&ws, ", window: 100000");
@@ -31,7 +32,7 @@ fn arranged(server: &Window, text: &str) -> Fixture {
     ws
 }
 
-/// What is wrong at the end of a run that was disturbed; `before` it the server had answered so often.
+/// The violations after a disturbed run; `before` is the number of answered requests before it.
 fn wrong(ws: &Fixture, server: &Window, before: usize) -> Vec<String> {
     let mut wrong = violations(ws, &[ID.to_owned()]);
     server.seen(|seen| {
@@ -56,38 +57,37 @@ fn sweep(name: &'static str, text: &str, faults: Faults) {
     let mut proof = Proof::begin(name);
     let server = Window::start(100_000, false);
     let template = arranged(&server, text);
-    let calls = tracer::run(trusted(&template).command(&["run-agent"]), 0, Fault::Kill).calls;
-    let (stood, mut found) = (standing(&template), Vec::new());
-    for (at, fault) in faults.of(calls + 1) {
-        if proof::is_first() && !found.is_empty() {
-            break;
-        }
-        let ws = trusted(&template);
-        let before = server.seen(|seen| seen.requests.len());
-        let traced = tracer::run(ws.command(&["run-agent"]), at, fault);
-        let Some(call) = traced.hit else { continue };
-        proof.points += 1;
-        let place = format!("{call} ({at} of {calls}), {fault:?}");
-        if fault != Fault::Kill {
-            found.extend(burnt(&ws, &stood).map(|what| format!("{place}: {what}")));
-        }
-        recover(&ws);
-        found.extend(wrong(&ws, &server, before).into_iter().map(|what| format!("{place}: {what}")));
-    }
-    proof.judge(&found, 10);
+    let before = standing(&template);
+    let requests = Cell::new(0);
+    proof.sweep(
+        At::Calls(faults),
+        &Scenario {
+            name: text,
+            template: &template,
+            copy: trusted,
+            command: &["run-agent"],
+            prepare: &|| requests.set(server.seen(|seen| seen.requests.len())),
+            judge: &|ws, hit| {
+                let burnt = burnt(ws, &before).filter(|_| !hit.is_kill());
+                recover(ws);
+                burnt.into_iter().chain(wrong(ws, &server, requests.get())).collect()
+            },
+        },
+    );
+    proof.judge(10);
 }
 
 #[test]
-fn a_turn_that_compacts_is_killed_before_every_durable_call() {
+fn killed_turn_compacts_once() {
     sweep("kill -9 of a turn that compacts before every durable call", "hello", Faults::Kills(1));
 }
 
 #[test]
-fn a_turn_that_compacts_goes_on_after_the_machines_trouble() {
+fn turn_compacts_once_after_errors() {
     sweep("an error from every durable call of a turn that compacts", "hello", Faults::Troubles(2));
 }
 
 #[test]
-fn compact_is_killed_before_every_durable_call_and_made_to_fail() {
+fn compact_command_compacts_once_after_kills_and_errors() {
     sweep("/compact disturbed at every durable call", "/compact", Faults::Both(1));
 }

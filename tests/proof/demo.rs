@@ -1,9 +1,9 @@
-//! The README's demo, to the letter, and its pipes.
+//! The demo of the README, verbatim, and its pipes.
 
 use crate::common::Fixture;
 
 #[test]
-fn the_demo_of_the_readme_runs() {
+fn demo_of_the_readme_runs() {
     let ws = Fixture::empty();
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     let demo = text.split("```console\n").nth(1).and_then(|t| t.split("```").next()).unwrap();
@@ -15,7 +15,7 @@ fn the_demo_of_the_readme_runs() {
         }
     }
     assert!(steps.len() >= 6, "{steps:?}");
-    // One shell runs it all, and says where each step's output ends.
+    // One shell runs all of it, and prints a mark after each step.
     let script: String = steps.iter().map(|(command, _)| format!("{command}\necho '--8<--'\n")).collect();
     let out = ws.shell(&script).ok();
     let got: Vec<&str> = out.split("--8<--\n").collect();

@@ -1,8 +1,8 @@
 //! Power cuts on real file systems: ext4 and XFS in images, shut down before every durable system call
-//! and under load, mounted again, recovered, and looked at by the checker.
+//! and under load, mounted again, recovered and checked.
 //!
-//! Needs root, and is run when asked for: `CLAW_DISK_IMAGES=1 cargo test --test disk_images`.
-//! `CLAW_PROOF=full` runs it too, and takes more of it.
+//! Needs root, and runs on request: `CLAW_DISK_IMAGES=1 cargo test --test proof disk_images`.
+//! `CLAW_PROOF=full` runs it too, with more points.
 
 use crate::common::checker::{delivered, ended, noted, replies, violations};
 use crate::common::image::{self, Image, KINDS, Kind};
@@ -16,12 +16,12 @@ use tempfile::TempDir;
 
 const ASK: &[&str] = &["ask", "-n", "remember fact"];
 
-/// A situation, and the command during which the power is cut.
+/// A workspace, and the command during which the power is cut.
 struct Scenario {
     name: &'static str,
     arrange: fn(&Fixture),
     command: &'static [&'static str],
-    /// What it prints says that the event is accepted; else that was before.
+    /// Its output means that the event is accepted; otherwise it was accepted before.
     is_acknowledging: bool,
 }
 
@@ -37,7 +37,7 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "ask", arrange: |_| {}, command: ASK, is_acknowledging: true },
 ];
 
-/// A fixture below a folder where trees are quick to make.
+/// A fixture below the fastest folder for temporary trees.
 fn fixture(below: &str) -> Fixture {
     let dir = TempDir::new_in(recorder::scratch()).unwrap();
     let root = dir.path().canonicalize().unwrap().join(below);
@@ -54,14 +54,14 @@ fn template(sync: &str) -> Fixture {
     ws
 }
 
-/// A workspace like this one, elsewhere.
+/// A copy of this workspace in another place.
 fn copy(from: &Fixture, to: &Fixture) {
     let _ = std::fs::remove_dir_all(&to.root);
     let copied = std::process::Command::new("cp").arg("-a").arg(&from.root).arg(&to.root).status().unwrap();
     assert!(copied.success());
 }
 
-/// A disk with a workspace on it. The image is unmounted before the folder around it goes.
+/// A disk with a workspace on it. The image is unmounted before its folder is removed.
 struct Disk {
     image: Image,
     ws: Fixture,
@@ -73,14 +73,14 @@ impl Disk {
         Ok(Self { image: Image::new(kind, ws.dir.path())?, ws })
     }
 
-    /// Puts a workspace on it, durably.
+    /// Copies a workspace onto it, durably.
     fn hold(&self, arranged: &Fixture) {
         copy(arranged, &self.ws);
         self.image.sync();
     }
 }
 
-/// Whether this machine can do it, and somebody wants it done.
+/// Whether this machine supports it, and the environment asks for it.
 fn is_possible() -> bool {
     if !proof::is_full() && std::env::var("CLAW_DISK_IMAGES").is_err() {
         skipped("power cuts on real file systems: CLAW_DISK_IMAGES=1 cargo test --test disk_images, as root");
@@ -93,26 +93,26 @@ fn is_possible() -> bool {
     tried.is_ok()
 }
 
-/// Recovers, and returns what the program said that it must not say.
+/// Recovers, and returns forbidden output of the program.
 fn recover(ws: &Fixture) -> Vec<String> {
-    // What a person had wanted to try again, that person tries again.
+    // A retry that the user had asked for is repeated by the user.
     if !ws.list("inbox/failed").is_empty() {
         ws.claw(&["retry", ID]);
     }
     let later = (jiff::Timestamp::now() + jiff::SignedDuration::from_mins(10)).to_string();
     let ticks = (0..2).map(|_| ws.claw(&["tick", "--now", &later]));
-    // Something may have failed, or be torn; the program itself may not break.
+    // An event may have failed, or be torn; the program itself must not fail.
     ticks.filter(|ran| !matches!(ran.code, 0 | 65 | 69)).map(|ran| format!("{ran:?}")).collect()
 }
 
-/// What is wrong at the end, where `printed` was printed before the power went.
+/// The violations at the end; `printed` is the output before the power cut.
 fn wrong(ws: &Fixture, scenario: &Scenario, printed: &str) -> Vec<String> {
     let mut wrong = recover(ws);
     let is_ask = scenario.command == ASK;
     let fetched = if is_ask { ws.claw(&["deliver"]) } else { Ran { code: 0, out: String::new(), err: String::new() } };
     let done = ended(ws);
     let is_accepted = !scenario.is_acknowledging || !printed.is_empty();
-    // What nobody was told of may end in failed, torn.
+    // An unacknowledged event may end in failed, torn.
     let is_wrong = |what: &String| is_accepted || !what.starts_with("left: inbox/failed/");
     wrong.extend(violations(ws, &done).into_iter().filter(is_wrong));
     let is_named = matches!(scenario.name, "drop" | "ask") || done.iter().all(|id| id == ID);
@@ -132,9 +132,9 @@ fn wrong(ws: &Fixture, scenario: &Scenario, printed: &str) -> Vec<String> {
     wrong
 }
 
-/// Cuts the power before every durable call of these scenarios (of all, if none is named), and after the
-/// last. At random somebody
-/// else's sync has the journal committed before one of the calls, or before none.
+/// Cuts the power before every durable call of these scenarios (of all, if none is named), and after the last
+/// one. At random, the sync of another process commits the journal before one of the calls,
+/// or before none.
 fn sweep(disk: &Disk, sync: &str, names: &[&str], random: &mut Random, points: &mut usize) -> Vec<String> {
     let Disk { image, ws } = disk;
     let template = template(sync);
@@ -188,9 +188,9 @@ fn on_real_file_systems_a_power_cut_at_every_durable_call_loses_nothing() {
     }
 }
 
-/// The same machinery finds what is lost where nothing is synced; so it can find something.
+/// The same checks find the losses without syncs; so they can fail.
 #[test]
-fn on_real_file_systems_without_syncs_what_was_acknowledged_is_lost() {
+fn on_real_file_systems_without_syncs_acknowledged_events_are_lost() {
     if !is_possible() {
         return;
     }
@@ -229,7 +229,7 @@ fn on_real_file_systems_a_power_cut_leaves_the_notes_repository_whole() {
 const WRITERS: usize = 4;
 const EACH: usize = 20;
 
-/// Several writers and a supervisor, until so many answers have come; then the power is cut.
+/// Several writers and a supervisor until so many answers exist; then the power is cut.
 fn overload(disk: &Disk, template: &Fixture, random: &mut Random) -> (usize, Vec<String>) {
     let Disk { image, ws } = disk;
     disk.hold(template);
@@ -245,7 +245,7 @@ fn overload(disk: &Disk, template: &Fixture, random: &mut Random) -> (usize, Vec
                     let text = format!("fact {writer}.{n}");
                     let from = format!("file:p{writer}");
                     let ran = ws.claw(&["send", "--from", &from, &format!("remember {text}")]);
-                    // What is said after the cut is worth nothing: XFS lets the sync of a folder succeed then.
+                    // Output after the cut proves nothing: XFS lets the sync of a folder succeed then.
                     let mut acknowledged = acknowledged.lock().unwrap();
                     if is_over.load(Ordering::Relaxed) {
                         break;

@@ -1,16 +1,16 @@
-//! A turn that asks another agent, which notes something and answers, killed before every durable call and made
-//! to fail at every one of them: each of the two is answered once, nothing that a model has said is asked for
-//! again, and the asker finds what was done while it was gone.
+//! A turn that dispatches to another agent, which saves a note and answers, killed at every durable call, and with an
+//! error at every one: each of the two is answered once, no logged answer is requested again, and the asking turn finds
+//! the result.
 
 use crate::common::Fixture;
 use crate::common::checker::{delivered, ended, noted, violations};
-use crate::common::proof::{self, Proof};
+use crate::common::proof::Proof;
 use crate::common::scenes::{Faults, ID, burnt, recover, standing, synced, trusted};
 use crate::common::strict::{Answer, Script, Strict};
-use crate::common::tracer::{self, Fault};
+use crate::common::sweep::{At, Scenario};
 use serde_json::{Value, json};
 
-/// Each turn: its script, the number of its steps, and the agent whose turn it is.
+/// Each turn: its script, its number of steps, and its agent.
 const TURNS: [(&str, usize, &str); 2] = [("script:ask", 2, "pickle"), ("script:do", 2, "cookie")];
 
 fn asks(step: usize, results: &[String]) -> Answer {
@@ -38,7 +38,7 @@ fn arranged(server: &Strict) -> Fixture {
     ws
 }
 
-/// How many answers of models the logs of an agent hold, whole.
+/// The number of complete model answers in the logs of an agent.
 fn logged(ws: &Fixture, agent: &str) -> usize {
     let sessions = ws.list("sessions").into_iter().filter(|name| name.starts_with(&format!("{agent}.")));
     let logs = sessions.map(|name| std::fs::read_to_string(ws.path(&format!("sessions/{name}/log.jsonl"))));
@@ -48,7 +48,7 @@ fn logged(ws: &Fixture, agent: &str) -> usize {
     logs.map(|log| log.unwrap_or_default().split_inclusive('\n').filter(is_answer).count()).sum()
 }
 
-/// How often each step of each turn was asked for, with the answers that are in the log.
+/// How often each step of each turn was requested, and the number of logged answers.
 type Asked = Vec<(Vec<usize>, usize)>;
 
 fn asked(ws: &Fixture, server: &Strict) -> Asked {
@@ -86,36 +86,33 @@ fn sweep(name: &'static str, faults: Faults) {
     let mut proof = Proof::begin(name);
     let server = Strict::start(SCRIPTS);
     let template = arranged(&server);
-    let command = ["run-agent"];
-    let calls = tracer::run(trusted(&template).command(&command), 0, Fault::Kill).calls;
-    let (stood, mut found) = (standing(&template), Vec::new());
-    for (at, fault) in faults.of(calls + 1) {
-        if proof::is_first() && !found.is_empty() {
-            break;
-        }
-        let ws = trusted(&template);
-        server.forget();
-        let traced = tracer::run(ws.command(&command), at, fault);
-        let Some(call) = traced.hit else { continue };
-        proof.points += 1;
-        let before = asked(&ws, &server);
-        let place = format!("{call} ({at} of {calls}), {fault:?}");
-        if fault != Fault::Kill {
-            found.extend(burnt(&ws, &stood).map(|what| format!("{place}: {what}")));
-        }
-        recover(&ws);
-        found.extend(wrong(&ws, &server, &before).into_iter().map(|what| format!("{place}: {what}")));
-    }
-    proof.judge(&found, 25);
+    let before = standing(&template);
+    proof.sweep(
+        At::Calls(faults),
+        &Scenario {
+            name: "a dispatch",
+            template: &template,
+            copy: trusted,
+            command: &["run-agent"],
+            prepare: &|| server.forget(),
+            judge: &|ws, hit| {
+                let asked = asked(ws, &server);
+                let burnt = burnt(ws, &before).filter(|_| !hit.is_kill());
+                recover(ws);
+                burnt.into_iter().chain(wrong(ws, &server, &asked)).collect()
+            },
+        },
+    );
+    proof.judge(25);
 }
 
 #[test]
-fn a_turn_killed_while_it_asks_another_agent_finds_what_was_done() {
+fn killed_turn_finds_the_result_of_its_dispatch() {
     // Every third call; all of them take three times as long.
     sweep("kill -9 of a turn that asks another agent before every durable call", Faults::Kills(3));
 }
 
 #[test]
-fn a_turn_that_asks_another_agent_goes_on_after_the_machines_trouble() {
+fn turn_with_a_dispatch_continues_after_errors() {
     sweep("an error from every durable call of a turn that asks another agent", Faults::Troubles(3));
 }

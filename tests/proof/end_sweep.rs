@@ -1,24 +1,24 @@
-//! Events that do not end well at once, their workers killed and made to fail at every durable call on the way
-//! there: what has to wait waits, what fails fails once with its reason, whoever must know is told once; and when
-//! the reason is gone it ends well, once.
+//! Events that do not end well at once, with kills and errors at every durable call on the way: they wait, or fail once
+//! with a reason and one notice; and when the cause is gone, a retry succeeds,
+//! once.
 
 use crate::common::checker::{delivered, violations};
-use crate::common::proof::{self, Proof};
+use crate::common::proof::Proof;
 use crate::common::scenes::{Faults, ID, answered, copy, routed, standing, synced, trusted};
-use crate::common::tracer::{self, Fault};
+use crate::common::sweep::{At, Scenario};
 use crate::common::{Fixture, Ran};
 use std::os::unix::fs::PermissionsExt;
 
-/// How an event comes to its first end, and what stands there then.
-struct Scenario {
+/// The way of an event to its first end, and the state then.
+struct Ending {
     name: &'static str,
     arrange: fn(&Fixture),
     command: &'static [&'static str],
-    /// The folder it is in.
+    /// The folder of the event.
     stands: &'static str,
-    /// What has been delivered by then: notices.
+    /// The files delivered by then: notices.
     told: &'static [&'static str],
-    /// What has been delivered when it was tried again.
+    /// The files delivered after a retry.
     delivered: &'static [&'static str],
 }
 
@@ -26,8 +26,8 @@ const NOTICE: &str = "20261121T004130.123456Z-k7f3q9.n01.md";
 const ANSWER: &str = "20261121T004130.123456Z-k7f3q9.r01.md";
 const OF_ANSWER: &str = "20261121T004130.123456Z-k7f3q9.r01.n01.md";
 
-const SCENARIOS: &[Scenario] = &[
-    Scenario {
+const ENDINGS: &[Ending] = &[
+    Ending {
         name: "a turn that waits",
         arrange: mute,
         command: &["run-agent"],
@@ -35,7 +35,7 @@ const SCENARIOS: &[Scenario] = &[
         told: &[],
         delivered: &[ANSWER],
     },
-    Scenario {
+    Ending {
         name: "a turn that has killed its workers",
         arrange: deadly,
         command: &["run-agent"],
@@ -43,7 +43,7 @@ const SCENARIOS: &[Scenario] = &[
         told: &[NOTICE],
         delivered: &[NOTICE, ANSWER],
     },
-    Scenario {
+    Ending {
         name: "a delivery that waits",
         arrange: |ws| refused(ws, "75"),
         command: &["deliver"],
@@ -51,7 +51,7 @@ const SCENARIOS: &[Scenario] = &[
         told: &[],
         delivered: &[],
     },
-    Scenario {
+    Ending {
         name: "a delivery that fails",
         arrange: |ws| refused(ws, "1"),
         command: &["deliver"],
@@ -61,7 +61,7 @@ const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-/// The model says that it has no time while `down` is there.
+/// The model exits with 75 while `down` exists.
 fn mute(ws: &Fixture) {
     ws.write("model.sh", "[ -e down ] && exit 75\necho Fine.\n");
     ws.write("down", "");
@@ -69,7 +69,7 @@ fn mute(ws: &Fixture) {
     routed(ws);
 }
 
-/// Two workers were killed over it, and one more.
+/// Two workers were killed on it, and then a third one.
 fn deadly(ws: &Fixture) {
     routed(ws);
     let [from, to] = ["ready/{}~pickle.file-a~0", "run/{}~pickle.file-a~3c2"]
@@ -77,7 +77,7 @@ fn deadly(ws: &Fixture) {
     std::fs::rename(from, to).unwrap();
 }
 
-/// A program that is to deliver ends with this code while `down` is there.
+/// A delivering program exits with this code while `down` exists.
 fn refused(ws: &Fixture, code: &str) {
     ws.write("tools/say", &format!("#!/bin/sh\n[ -e down ] && exit {code}\ncat >>said\n"));
     std::fs::set_permissions(ws.path("tools/say"), PermissionsExt::from_mode(0o755)).unwrap();
@@ -90,7 +90,7 @@ fn refused(ws: &Fixture, code: &str) {
     std::fs::remove_file(from).unwrap();
 }
 
-/// Brings everything to the end to which it comes by itself.
+/// Brings all events to the end that they reach without help.
 fn finish(ws: &Fixture) {
     for minutes in [10, 30] {
         let later = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(minutes);
@@ -99,19 +99,19 @@ fn finish(ws: &Fixture) {
     }
 }
 
-fn wrong(ws: &Fixture, scenario: &Scenario) -> Vec<String> {
+fn wrong(ws: &Fixture, ending: &Ending) -> Vec<String> {
     let mut wrong = Vec::new();
     finish(ws);
     let at: Vec<String> = standing(ws).into_iter().map(|(folder, _)| folder).collect();
-    if at != [scenario.stands] || delivered(ws) != scenario.told {
+    if at != [ending.stands] || delivered(ws) != ending.told {
         wrong.push(format!("stands {:?}, told {:?}", standing(ws), delivered(ws)));
     }
     let reasons = ["inbox", "outbox"].map(|side| ws.list(&format!("{side}/failed"))).concat();
     let reasons: Vec<_> = reasons.iter().filter(|name| name.ends_with(".reason")).collect();
-    if reasons.len() != usize::from(scenario.stands.ends_with("failed")) {
+    if reasons.len() != usize::from(ending.stands.ends_with("failed")) {
         wrong.push(format!("reasons: {reasons:?}"));
     }
-    // Whatever was wrong is mended, and a person says so.
+    // The cause is removed, and the user retries.
     let _ = std::fs::remove_file(ws.path("down"));
     for (_, entry) in standing(ws) {
         ws.claw(&["retry", entry.id.as_str()]).ok();
@@ -119,20 +119,20 @@ fn wrong(ws: &Fixture, scenario: &Scenario) -> Vec<String> {
     finish(ws);
     wrong.extend(violations(ws, &[ID.to_owned()]));
     let said = std::fs::read_to_string(ws.path("said")).unwrap_or_default();
-    let is_said = scenario.command == ["deliver"];
-    if delivered(ws) != scenario.delivered || said.lines().count() != usize::from(is_said) {
+    let is_said = ending.command == ["deliver"];
+    if delivered(ws) != ending.delivered || said.lines().count() != usize::from(is_said) {
         wrong.push(format!("in the end delivered {:?}, said {said}", delivered(ws)));
     }
     wrong
 }
 
-/// A drop that is no event, and an owner who wants to know.
+/// An invalid drop, and an owner with a `deliver_to`.
 fn misread(ws: &Fixture) {
     ws.config("deliver_to: file:home\n");
     ws.write("inbox/q.json", "{");
 }
 
-/// Where [`misread`] must come to: the drop is in `failed/` with its reason, and the owner has been told once.
+/// The end of [`misread`]: the drop is in `failed/` with its reason, and the owner has one notice.
 fn misread_wrongly(ws: &Fixture) -> Option<String> {
     finish(ws);
     let failed = ws.list("inbox/failed");
@@ -145,46 +145,49 @@ fn misread_wrongly(ws: &Fixture) -> Option<String> {
 fn sweep(name: &'static str, faults: Faults) {
     let mut proof = Proof::begin(name);
     let template = synced();
-    let mut found = Vec::new();
     let arranged = copy(&template);
     misread(&arranged);
-    let calls = tracer::run(copy(&arranged).command(&["route"]), 0, Fault::Kill).calls;
-    for (at, fault) in faults.of(calls) {
-        let ws = copy(&arranged);
-        let Some(call) = tracer::run(ws.command(&["route"]), at, fault).hit else { continue };
-        proof.points += 1;
-        let place = format!("a drop that is no event at {call} ({at} of {calls}), {fault:?}");
-        found.extend(misread_wrongly(&ws).map(|what| format!("{place}: {what}")));
-    }
-    for scenario in SCENARIOS {
+    proof.sweep(
+        At::Calls(faults),
+        &Scenario {
+            name: "an invalid drop",
+            template: &arranged,
+            copy,
+            command: &["route"],
+            prepare: &|| {},
+            judge: &|ws, _| misread_wrongly(ws).into_iter().collect(),
+        },
+    );
+    for ending in ENDINGS {
         let arranged = copy(&template);
-        (scenario.arrange)(&arranged);
-        let stood = standing(&arranged);
-        let calls = tracer::run(trusted(&arranged).command(scenario.command), 0, Fault::Kill).calls;
-        for (at, fault) in faults.of(calls) {
-            if proof::is_first() && !found.is_empty() {
-                break;
-            }
-            let ws = trusted(&arranged);
-            let Some(call) = tracer::run(ws.command(scenario.command), at, fault).hit else { continue };
-            proof.points += 1;
-            let place = format!("{} at {call} ({at} of {calls}), {fault:?}", scenario.name);
-            let left = standing(&ws).into_iter().find(|one| one.0.ends_with("/run") && !stood.contains(one));
-            if let (Some((folder, entry)), true) = (left, fault != Fault::Kill) {
-                found.push(format!("{place}: left as if its worker had been killed: {folder}/{entry}"));
-            }
-            found.extend(wrong(&ws, scenario).into_iter().map(|what| format!("{place}: {what}")));
-        }
+        (ending.arrange)(&arranged);
+        let before = standing(&arranged);
+        proof.sweep(
+            At::Calls(faults),
+            &Scenario {
+                name: ending.name,
+                template: &arranged,
+                copy: trusted,
+                command: ending.command,
+                prepare: &|| {},
+                judge: &|ws, hit| {
+                    let left = standing(ws).into_iter().find(|one| one.0.ends_with("/run") && !before.contains(one));
+                    let left = left.filter(|_| !hit.is_kill());
+                    let burnt = left.map(|(folder, entry)| format!("left in run/ without a kill: {folder}/{entry}"));
+                    burnt.into_iter().chain(wrong(ws, ending)).collect()
+                },
+            },
+        );
     }
-    proof.judge(&found, 20);
+    proof.judge(20);
 }
 
 #[test]
-fn what_waits_or_fails_does_so_once_whatever_is_killed() {
+fn waiting_and_failing_happen_once_after_any_kill() {
     sweep("kill -9 on the way to waiting and to failing before every durable call", Faults::Kills(4));
 }
 
 #[test]
-fn what_waits_or_fails_does_so_once_after_the_machines_trouble() {
+fn waiting_and_failing_happen_once_after_any_error() {
     sweep("an error from every durable call on the way to waiting and to failing", Faults::Troubles(6));
 }

@@ -1,5 +1,5 @@
-//! What `.ci/fuzz` runs under libFuzzer, without it: every target over its corpus, over every input that once
-//! broke something (`fuzz/regressions/`), and over a fixed number of seeded mutations of both.
+//! The targets of `.ci/fuzz` without libFuzzer: each over its corpus, over every input that once broke it
+//! (`fuzz/regressions/`), and over a fixed number of seeded mutations of both.
 
 #[path = "../../fuzz/src/lib.rs"]
 mod targets;
@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 /// The longest input, as for the fuzzer.
 const MAX: usize = 64 << 10;
-/// The longest that one input may take: many times what any needs, because a machine may be busy.
+/// Time limit of one input: many times the need of any, because a machine may be busy.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// The inputs of `fuzz/<kind>/<target>/`, by their paths.
+/// The inputs of `fuzz/<kind>/<target>/`, by path.
 fn inputs(kind: &str, target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(kind).join(target);
     let files = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
@@ -24,7 +24,7 @@ fn inputs(kind: &str, target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     files.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
 }
 
-/// Runs one target over one input; what went wrong, if anything.
+/// Runs one target over one input; returns the failure, if any.
 fn violation(run: targets::Target, data: &[u8]) -> Option<&'static str> {
     let since = Instant::now();
     let ran = panic::catch_unwind(AssertUnwindSafe(|| run(data)));
@@ -36,7 +36,7 @@ fn violation(run: targets::Target, data: &[u8]) -> Option<&'static str> {
 }
 
 #[test]
-fn every_known_input_is_taken() {
+fn every_known_input_is_accepted_or_refused() {
     let mut proof = Proof::begin("fuzz: corpus and regressions");
     let mut wrong = Vec::new();
     for (target, run) in targets::TARGETS {
@@ -52,7 +52,7 @@ fn every_known_input_is_taken() {
 }
 
 #[test]
-fn mutations_of_known_inputs_are_taken() {
+fn mutations_of_known_inputs_are_accepted_or_refused() {
     let mut proof = Proof::begin("fuzz: seeded mutations");
     let seed = proof::seed();
     proof.seed = Some(seed);
@@ -77,7 +77,7 @@ fn mutations_of_known_inputs_are_taken() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// One to eight small changes to one of the known inputs.
+/// One to eight small changes of one of the known inputs.
 fn mutate(known: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     const WORDS: &[&[u8]] = &[b"\n", b"---\n", b": ", b"~", b"\xff", b"\0", b"{", b"[", b"\"", b"- ", b"4294967295"];
     let mut data = known[random.below(known.len())].clone();
@@ -103,14 +103,14 @@ fn mutate(known: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
 
 const ID: &str = "20261121T004130.123456Z-k7f3q9";
 
-/// An event of a box with these fields besides the necessary ones.
+/// An event with these fields besides the required ones.
 fn event(more: &str) -> String {
     let must = r#""kind":"message","from":"cli:ann","reply_to":"file:x","content":"hi""#;
     format!(r#"{{"v":1,"id":"{ID}",{must},"created_at":"2026-11-21T00:41:30Z",{more}}}"#)
 }
 
 #[test]
-fn an_event_as_deep_as_may_be_is_read_back_from_its_log() {
+fn deepest_event_is_read_back_from_its_log() {
     let deeper = event(&format!(r#""meta":{{"a":{}{}}}"#, "[".repeat(65), "]".repeat(65)));
     let fault = claw::core::event::Event::from_json(deeper.as_bytes()).unwrap_err();
     assert!(fault.message.contains("64 levels"), "{fault}");
@@ -122,7 +122,7 @@ fn an_event_as_deep_as_may_be_is_read_back_from_its_log() {
 }
 
 #[test]
-fn a_claw_yaml_made_to_hang_its_reader_is_over_soon() {
+fn hostile_claw_yaml_is_refused_quickly() {
     let since = Instant::now();
     let nested = format!("a: {}", "[".repeat(60_000));
     assert!(claw::core::config::parse(&nested).is_err());
@@ -130,7 +130,7 @@ fn a_claw_yaml_made_to_hang_its_reader_is_over_soon() {
 }
 
 #[test]
-fn the_highest_number_of_claims_stops_nobody() {
+fn highest_number_of_claims_is_handled() {
     let ws = crate::common::Fixture::new();
     ws.write(&format!("inbox/ready/{ID}~pickle.x~4294967295.json"), &event(r#""hops":0"#));
     ws.claw(&["tick"]).ok();
@@ -138,7 +138,7 @@ fn the_highest_number_of_claims_stops_nobody() {
 }
 
 #[test]
-fn the_highest_number_of_hops_stops_nobody() {
+fn highest_number_of_hops_is_handled() {
     let ws = crate::common::Fixture::new();
     ws.write(&format!("inbox/new/{ID}.json"), &event(r#""hops":4294967295"#));
     let ran = ws.shell("timeout 10 claw tick 2>/dev/null");
@@ -147,7 +147,7 @@ fn the_highest_number_of_hops_stops_nobody() {
 }
 
 #[test]
-fn a_lane_is_no_longer_than_a_lane_may_be() {
+fn lane_stays_within_its_length_limit() {
     let name = format!("{ID}~pickle.{}~0.json", "x".repeat(200));
     assert_eq!(claw::core::event::entry::Entry::parse(&name), None);
 }

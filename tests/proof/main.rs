@@ -1,5 +1,5 @@
-//! Proofs: what kills, errors, power cuts and crowds may do to events. Each prints its row of the table in
-//! docs/reliability.md; `CLAW_PROOF=full` runs them whole.
+//! Proofs: kills, errors, power cuts and load. Each prints its row of the table in docs/reliability.md;
+//! `CLAW_PROOF=full` runs them in full.
 
 #[path = "../common/mod.rs"]
 mod common;

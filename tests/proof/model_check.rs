@@ -79,7 +79,7 @@ fn routing_keeps_order_and_conversations() {
 }
 
 #[test]
-fn a_lane_loses_nothing_and_does_nothing_twice() {
+fn lane_loses_nothing_and_repeats_nothing() {
     use lane::Mutant::{
         AskWithoutLook, FreshNames, MoveBeforeCommit, MoveBeforePublish, NoVersionCheck, OvertakeWaiting,
         RenameBeforeLock,
@@ -107,7 +107,7 @@ fn a_lane_loses_nothing_and_does_nothing_twice() {
 }
 
 #[test]
-fn what_kills_its_workers_ends() {
+fn event_that_kills_its_workers_ends() {
     use lane::Mutant::{CountAfterWork, CountNowhere, NoLookAtTheEnd, ReasonLate};
     let (events, kills) = if is_full() { (2, 1) } else { (1, 0) };
     let model =
@@ -127,7 +127,7 @@ fn what_kills_its_workers_ends() {
 }
 
 #[test]
-fn slots_are_a_limit_and_no_trap() {
+fn slots_limit_without_deadlock() {
     use slots::Mutant::{
         CountInstead, HoldAndWait, KeptPromise, NoSecondTry, NoSlowLook, OwnPromise, Silent, SilentBack, WideFirst,
     };
@@ -136,7 +136,7 @@ fn slots_are_a_limit_and_no_trap() {
     for limit in [1, 2] {
         for is_one_agent in [true, false] {
             for pools in [[false; 3], [true; 3], [true, false, false], [false, true, true]] {
-                // Without a kill nobody needs the slow look; with one, it is what there is.
+                // Without a kill no process needs the slow interval; with one, it is the only way.
                 for lanes in [[0, 0, 1], [0, 2, 1]] {
                     let calm = Slots { limit, is_one_agent, lanes, pools, kills: 0, mutant: Some(NoSlowLook) };
                     models.push(calm.clone());
@@ -169,7 +169,7 @@ fn slots_are_a_limit_and_no_trap() {
 }
 
 #[test]
-fn an_agent_that_asks_another_is_answered() {
+fn dispatching_agent_is_answered() {
     use dispatch::Mutant::{
         AncestorsSession, BelieveEarly, BlameParent, FreshChild, KeepSlots, NoBound, NoRoute, OnlyWait,
     };
@@ -204,7 +204,7 @@ fn an_agent_that_asks_another_is_answered() {
 }
 
 #[test]
-fn a_delivery_is_repeated_only_with_a_word() {
+fn repeated_delivery_is_marked() {
     use deliver::Mutant::{AdoptWithoutLock, MoveBeforeReceipt, NoBegun, SendWithoutLook};
     let program = Deliver { is_program: true, kills: if is_full() { 8 } else { 3 }, mutant: None };
     let folder = Deliver { is_program: false, ..program.clone() };
@@ -221,7 +221,7 @@ fn a_delivery_is_repeated_only_with_a_word() {
     );
 }
 
-/// A supervisor's pool, and nothing that disturbs it.
+/// A supervisor's pool without disturbance.
 fn told() -> Hearing {
     Hearing {
         events: &[0, 2],
@@ -239,7 +239,7 @@ fn told() -> Hearing {
 }
 
 #[test]
-fn a_pool_hears_of_everything_that_it_can_do() {
+fn pool_is_notified_of_all_work() {
     use hearing::Mutant::{
         ForgetNews, FreedUnheard, HeldUpFreed, KeepViews, LateArm, NoVersion, SameId, SilentTry, UnknownCame,
         UnknownFreed, UnprovedDue, WaitForgets,
@@ -286,12 +286,12 @@ fn a_pool_hears_of_everything_that_it_can_do() {
             (mutant(&narrow, SilentTry), asleep),
         ],
     );
-    // This one the program has: whoever sleeps then looks again after the slow interval.
+    // The program has this one: a sleeping process checks again after the slow interval.
     caught("model: a kill between two calls, which wakes nobody", &[(mutant(&killed, LateArm), asleep)]);
 }
 
 #[test]
-fn whoever_drains_leaves_nothing_to_nobody() {
+fn draining_processes_leave_no_work() {
     use hearing::Mutant::{NoLastLook, NoLookAfterNothing};
     let events: &[usize] = if is_full() { &[0, 1, 2, 3] } else { &[0, 2, 3] };
     let drains = Hearing { events, is_told: false, ..told() };

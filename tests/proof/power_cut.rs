@@ -1,5 +1,5 @@
-//! Every stage, and then the power is cut: after every operation, in every way that the crash model
-//! allows (ARCHITECTURE.md), or in a sample of the ways. Then recovery, and the checker.
+//! Every stage with a power cut after every operation, in every way that the crash model allows
+//! (docs/protocol.md), or in a sample of the ways. Then recovery, and the checker.
 //!
 //! `CLAW_PROOF=full` tries many more ways.
 
@@ -16,24 +16,24 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
 
-/// A situation, and what is done in it when the power is cut.
+/// A workspace, and the command during which the power is cut.
 struct Scenario {
     name: &'static str,
     arrange: fn(&Fixture),
     command: &'static [&'static str],
-    /// What says that the event was accepted.
+    /// The acknowledgement of the event.
     accepted: Accepted,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Accepted {
-    /// It was, and was durable, before the command ran.
+    /// It was accepted and durable before the command ran.
     Before,
     /// Its id was printed.
     Id,
     /// The answer was printed.
     Answer,
-    /// It was no event, and is kept with a reason.
+    /// It was an invalid drop, and is kept with a reason.
     Never,
 }
 
@@ -70,7 +70,7 @@ fn unanswerable(ws: &Fixture) {
     ws.claw(&["route"]).ok();
 }
 
-/// Somebody has tidied up: empty folders are gone, and what is made in their place must be durable.
+/// Empty folders were removed; folders created in their place must be durable.
 fn stripped(ws: &Fixture) {
     sent(ws);
     for folder in ["inbox/ready", "inbox/run", "outbox/ready", "outbox/run", "sessions", "memories"] {
@@ -78,7 +78,7 @@ fn stripped(ws: &Fixture) {
     }
 }
 
-/// A model that never answers twice alike.
+/// A model that never gives the same answer twice.
 const MOODY: &str = "run-agent, moody model";
 
 fn routed_to_a_moody_model(ws: &Fixture) {
@@ -86,7 +86,7 @@ fn routed_to_a_moody_model(ws: &Fixture) {
     ws.claw(&["route"]).ok();
 }
 
-/// Every delivered answer that is not the one in the session's log.
+/// Every delivered answer that differs from the session's log.
 fn unlogged(ws: &Fixture) -> Vec<String> {
     let log = std::fs::read_to_string(ws.path("sessions/pickle.file-a/log.jsonl")).unwrap_or_default();
     let answer = |name: &String| ws.read(&format!("outbox/files/a/{name}"));
@@ -101,7 +101,7 @@ fn answered_by_program(ws: &Fixture) {
     }
 }
 
-/// A workspace whose program `exec:say` tells a file outside of the tree.
+/// A workspace whose program `exec:say` writes to a file outside of the tree.
 fn template(sync: &str) -> Fixture {
     let ws = Fixture::new();
     std::fs::remove_dir_all(ws.path(".git")).unwrap();
@@ -130,7 +130,7 @@ fn made(tree: &Tree, said: &str) -> Fixture {
     ws
 }
 
-/// The file outside of the tree: what the program has been told to send.
+/// The file outside of the tree: the messages that the program received.
 fn said_in(ws: &Fixture) -> PathBuf {
     ws.dir.path().join("said")
 }
@@ -140,7 +140,7 @@ fn tick(ws: &Fixture) -> Command {
     ws.command(&["tick", "--now", &later.to_string()])
 }
 
-/// What a power cut has left.
+/// The state after a power cut.
 struct State {
     scenario: &'static Scenario,
     place: String,
@@ -150,7 +150,7 @@ struct State {
     is_over: bool,
 }
 
-/// Numbers that look random and are the same at every run.
+/// Pseudo-random numbers, the same in every run.
 struct Dice(u64);
 
 impl Dice {
@@ -162,7 +162,7 @@ impl Dice {
     }
 }
 
-/// The undecided operations on names that survive: some ways of choosing them.
+/// The undecided operations on names that survive: some of the choices.
 fn choices(disk: &Disk, dice: &mut Dice, is_full: bool) -> Vec<(String, BTreeSet<usize>)> {
     let undecided = disk.undecided();
     let all: BTreeSet<usize> = undecided.iter().map(|(n, ..)| *n).collect();
@@ -170,7 +170,7 @@ fn choices(disk: &Disk, dice: &mut Dice, is_full: bool) -> Vec<(String, BTreeSet
     let core: Vec<usize> = all.difference(&aside).copied().collect();
     let mut chosen = vec![("no name kept".to_owned(), BTreeSet::new()), ("every name kept".to_owned(), all.clone())];
     let mut add = |kept: BTreeSet<usize>| {
-        // What is told is the shorter half.
+        // The shorter half is listed.
         let is_most = kept.len() * 2 > all.len();
         let told = undecided.iter().filter(|(n, ..)| kept.contains(n) != is_most).map(|(_, text, _)| *text);
         let told: Vec<&str> = told.collect();
@@ -183,7 +183,7 @@ fn choices(disk: &Disk, dice: &mut Dice, is_full: bool) -> Vec<(String, BTreeSet
     if core.len() <= if is_full { 7 } else { 3 } {
         for bits in 0u32..1 << core.len() {
             let kept = core.iter().enumerate().filter(|(at, _)| bits & 1 << at != 0).map(|(_, n)| *n);
-            // What is aside is there or not, by the dice.
+            // The temporary file exists or not, at random.
             let aside = if dice.roll().is_multiple_of(2) { &aside } else { &BTreeSet::new() };
             add(kept.chain(aside.iter().copied()).collect());
         }
@@ -200,8 +200,8 @@ fn choices(disk: &Disk, dice: &mut Dice, is_full: bool) -> Vec<(String, BTreeSet
     chosen
 }
 
-/// Every state that a power cut may leave after these steps, of which the first `skipped` were before
-/// it could come; each distinct one once.
+/// Every state that a power cut may leave after these steps, of which the first `skipped` were before it could
+/// come; each distinct state once.
 fn states(
     scenario: &'static Scenario,
     about: &str,
@@ -266,11 +266,11 @@ fn short(op: &Op) -> String {
     }
 }
 
-/// Does recovery, and returns what is wrong then.
+/// Recovers, and returns the violations.
 fn wrong(state: &State) -> Vec<String> {
     let ws = made(&state.tree, &state.said);
     let mut wrong = Vec::new();
-    // Whoever reads a destination may take the files away as soon as they are there.
+    // The reader of a destination may remove the files as soon as they exist.
     let taken = if state.place.len().is_multiple_of(2) { delivered(&ws) } else { Vec::new() };
     if !taken.is_empty() {
         wrong.extend(torn(&ws));
@@ -278,7 +278,7 @@ fn wrong(state: &State) -> Vec<String> {
     }
     for _ in 0..2 {
         let ran = Ran::from(tick(&ws).output().unwrap());
-        // Something may have failed, or be torn; the program itself may not break.
+        // An event may have failed, or be torn; the program itself must not fail.
         let is_told = ran.code == 1 && state.scenario.accepted == Accepted::Never;
         if !matches!(ran.code, 0 | 65 | 69) && !is_told {
             wrong.push(format!("{ran:?}"));
@@ -297,7 +297,7 @@ fn wrong(state: &State) -> Vec<String> {
         if kept.len() != 1 || reasons.len() != 1 || !reasons.iter().all(is_whole) {
             wrong.push(format!("kept: {kept:?}, reasons: {reasons:?}"));
         }
-        // Who sent an event is told of its end, once; a drop has no sender.
+        // The sender of an event gets one notice of its end; a drop has no sender.
         let told = taken.len() + delivered(&ws).len();
         if told != usize::from(state.scenario.name != "no event") {
             wrong.push(format!("told {told} times"));
@@ -312,7 +312,7 @@ fn wrong(state: &State) -> Vec<String> {
         Accepted::Id | Accepted::Answer => !state.printed.is_empty(),
     };
     wrong.extend(violations(&ws, &done).into_iter().filter(|what| {
-        // What nobody was told of may end there, when it is torn.
+        // An unacknowledged event may end there, if it is torn.
         is_accepted || !what.starts_with("left: inbox/failed/")
     }));
     let is_one = done.len() == 1 && (state.scenario.accepted != Accepted::Id || done[0] == state.printed.trim());
@@ -329,8 +329,8 @@ fn wrong(state: &State) -> Vec<String> {
             wrong.push("answered nowhere".to_owned());
         }
     } else if state.scenario.name == "exec" {
-        // A program that sends cannot be in one transaction with our disk: it may be run again, but
-        // then it is told so, and not when its receipt was synced.
+        // A sending program cannot share a transaction with our disk: it may run again, but then it receives
+        // CLAW_MAYBE_REPEATED=1, and never after its receipt was synced.
         let said = std::fs::read_to_string(said_in(&ws)).unwrap_or_default();
         let told = |line: &str, is_again: &str| line == format!("{}.r01 {is_again}", done[0]);
         let is_well = match said.lines().collect::<Vec<_>>()[..] {
@@ -351,7 +351,7 @@ fn wrong(state: &State) -> Vec<String> {
         }
     }
     wrong.extend(torn(&ws));
-    // A conversation keeps its agent: what was learned is there where an event relies on it.
+    // A conversation keeps its agent: a learned route is durable before an event relies on it.
     let learned = std::fs::read_to_string(ws.path(".claw/routes.jsonl")).unwrap_or_default();
     for session in ["pickle.file-a", "pickle.exec-say"] {
         if ws.path("sessions").join(session).exists() && !learned.contains(session) {
@@ -361,15 +361,15 @@ fn wrong(state: &State) -> Vec<String> {
     wrong
 }
 
-/// The tree in which a scenario begins.
+/// The tree at the start of a scenario.
 fn arranged(scenario: &Scenario, template: &Tree) -> Tree {
     let ws = made(template, "");
     (scenario.arrange)(&ws);
     recorder::read(&ws.root)
 }
 
-/// Records a run, after a first one that was killed before its operation `killed_at`, if that is not
-/// 0. Returns the steps, and how many are of the first.
+/// Records a run, after a first one that was killed before its operation `killed_at`, unless that is 0.
+/// Returns the steps, and how many belong to the first run.
 fn recorded(scenario: &Scenario, base: &Tree, killed_at: usize) -> (Vec<Step>, usize) {
     let ws = made(base, "");
     let said = said_in(&ws);
@@ -382,7 +382,7 @@ fn recorded(scenario: &Scenario, base: &Tree, killed_at: usize) -> (Vec<Step>, u
     let run = recorder::record(command, &ws.root, &said, 0);
     assert_eq!(run.code, i32::from(scenario.accepted == Accepted::Never), "{}", scenario.name);
     steps.extend(run.steps);
-    // The recorder has missed nothing: what it knows is what is there.
+    // The recorder has missed nothing: its tree equals the real one.
     let mut disk = Disk::new(base);
     for step in &steps {
         disk.apply(&step.op);
@@ -393,7 +393,7 @@ fn recorded(scenario: &Scenario, base: &Tree, killed_at: usize) -> (Vec<Step>, u
     (steps, first)
 }
 
-/// Recovers from every state, on both processors, and returns what is wrong.
+/// Recovers from every state, on both processors, and returns the violations.
 fn judge(states: &[State]) -> Vec<String> {
     let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
@@ -416,8 +416,8 @@ fn judge(states: &[State]) -> Vec<String> {
     found
 }
 
-/// So many of the states, evenly chosen; with `CLAW_PROOF=full` that many, and twice as many as in a test run for who
-/// looks for a first violation.
+/// So many of the states, evenly chosen; with `CLAW_PROOF=full` that many, and twice as many as in a test run for a
+/// search for the first violation.
 fn sampled(states: Vec<State>, few: usize, full: usize) -> Vec<State> {
     let count = states.len();
     let few = if is_first() { 2 * few } else { few };
@@ -426,7 +426,7 @@ fn sampled(states: Vec<State>, few: usize, full: usize) -> Vec<State> {
     (0..).zip(states).filter(|(n, _)| is_chosen(n)).map(|(_, state)| state).collect()
 }
 
-/// Nothing may have been found. One cause shows in many states: the first of each run is enough.
+/// Fails on any violation. One cause shows in many states: the first of each run is printed.
 fn nothing(found: &[String]) {
     let run = |place: &String| place.split(", after ").next().map(ToOwned::to_owned);
     let firsts: BTreeMap<_, _> = found.iter().rev().map(|place| (run(place), place)).collect();
@@ -434,7 +434,7 @@ fn nothing(found: &[String]) {
 }
 
 #[test]
-fn what_is_acknowledged_survives_a_power_cut_and_nothing_is_done_twice() {
+fn acknowledged_events_survive_a_power_cut_once() {
     let mut proof = Proof::begin("a power cut after every operation");
     let template = recorder::read(&template("full").root);
     let mut found = Vec::new();
@@ -451,10 +451,10 @@ fn what_is_acknowledged_survives_a_power_cut_and_nothing_is_done_twice() {
     assert!(is_first() || proof.points > 100);
 }
 
-/// The same where the power is cut only after a first worker was killed, and its heir has begun to
-/// believe what that one had not synced.
+/// The same, where a first worker is killed before the power cut, and its successor has begun to rely on files that
+/// the first one had not synced.
 #[test]
-fn what_a_killed_worker_has_left_is_synced_before_it_is_believed() {
+fn successor_syncs_files_of_a_killed_worker() {
     let mut proof = Proof::begin("a worker killed, its heir at work, then a power cut");
     let template = recorder::read(&template("full").root);
     let mut found = Vec::new();
@@ -462,7 +462,7 @@ fn what_a_killed_worker_has_left_is_synced_before_it_is_believed() {
     for scenario in SCENARIOS.iter().filter(|s| stages.contains(&s.name)) {
         let base = arranged(scenario, &template);
         let plain = recorded(scenario, &base, 0).0;
-        // What was just made and is not synced is what an heir may wrongly believe.
+        // A successor may wrongly rely on a file that was just created and not synced.
         let is_bare = |at: usize| matches!(plain[at - 2].op, Op::Mkdir(_) | Op::Write(..) | Op::Rename(..));
         for killed_at in (2..=plain.len()).filter(|at| is_full() || is_bare(*at) || at.is_multiple_of(6)) {
             let (steps, first) = recorded(scenario, &base, killed_at);
@@ -477,9 +477,9 @@ fn what_a_killed_worker_has_left_is_synced_before_it_is_believed() {
     nothing(&found);
 }
 
-/// The same machinery finds what is lost where nothing is synced; so it can find something.
+/// The same checks find the losses without syncs; so they can fail.
 #[test]
-fn without_syncs_a_power_cut_loses_what_was_acknowledged() {
+fn without_syncs_a_power_cut_loses_acknowledged_events() {
     let template = recorder::read(&template("none").root);
     for name in ["send", "run-agent", "deliver"] {
         let scenario = SCENARIOS.iter().find(|s| s.name == name).unwrap();

@@ -1,15 +1,15 @@
-//! Commands that change something, killed before every durable call and made to fail at every one of them:
-//! one answer, one effect, and never one on a later turn.
+//! Commands with an effect, killed at every durable call, and with an error at every one: one answer, one effect, and
+//! never an effect on a later turn.
 
 use crate::common::Fixture;
 use crate::common::checker::delivered;
-use crate::common::proof::{self, Proof};
+use crate::common::proof::Proof;
 use crate::common::scenes::{Faults, ID, recover, synced, trusted};
 use crate::common::strict::{Answer, Script, Strict};
-use crate::common::tracer::{self, Fault};
+use crate::common::sweep::{At, Scenario};
 use serde_json::json;
 
-/// Two turns before the command; the first one had begun when its worker was killed.
+/// Two turns before the command; the first one's worker was killed after the start.
 const FIRST: &str = "20261121T000000.000001Z-first";
 const SECOND: &str = "20261121T000000.000002Z-second";
 
@@ -17,7 +17,7 @@ fn send(ws: &Fixture, text: &str) {
     ws.claw(&["send", "--id", ID, "--from", "cli:ann", "--reply-to", "file:a", text]).ok();
 }
 
-/// As if its worker had been killed right after the claim.
+/// The state after its worker was killed right after the claim.
 fn orphan(ws: &Fixture, id: &str) {
     let ready = ws.path(&format!("inbox/ready/{id}~pickle.file-a~0.json"));
     std::fs::rename(ready, ws.path(&format!("inbox/run/{id}~pickle.file-a~1.json"))).unwrap();
@@ -29,34 +29,33 @@ fn answer(ws: &Fixture, id: &str) -> String {
         .unwrap_or_default()
 }
 
-/// Disturbs `command` at each of its durable calls; `then` brings what is left to its end, and says what is
-/// wrong with it.
+/// Disturbs `command` at each of its durable calls; `then` recovers, and returns the violations of its effect.
 fn sweep(name: &'static str, template: &Fixture, command: &[&str], then: impl Fn(&Fixture) -> Vec<String>) {
     let mut proof = Proof::begin(name);
-    let calls = tracer::run(trusted(template).command(command), 0, Fault::Kill).calls;
-    assert!(calls >= 4, "only {calls} durable calls");
-    let mut found = Vec::new();
-    for (at, fault) in Faults::Both(1).of(calls + 1) {
-        let ws = trusted(template);
-        let traced = tracer::run(ws.command(command), at, fault);
-        let Some(call) = traced.hit else { continue };
-        proof.points += 1;
-        let mut wrong = then(&ws);
-        let done = format!("{ID}.r01.md");
-        if delivered(&ws).iter().filter(|name| **name == done).count() != 1 {
-            wrong.push(format!("delivered: {:?}", delivered(&ws)));
-        }
-        wrong.extend(ws.pending().into_iter().filter(|name| !name.contains("~cli-")));
-        wrong.extend(ws.list("inbox/failed"));
-        found.extend(wrong.into_iter().map(|what| format!("{call} ({at} of {calls}), {fault:?}: {what}")));
-        if proof::is_first() && !found.is_empty() {
-            break;
-        }
-    }
-    proof.judge(&found, 0);
+    proof.sweep(
+        At::Calls(Faults::Both(1)),
+        &Scenario {
+            name: command[0],
+            template,
+            copy: trusted,
+            command,
+            prepare: &|| {},
+            judge: &|ws, _| {
+                let mut wrong = then(ws);
+                let done = format!("{ID}.r01.md");
+                if delivered(ws).iter().filter(|name| **name == done).count() != 1 {
+                    wrong.push(format!("delivered: {:?}", delivered(ws)));
+                }
+                wrong.extend(ws.pending().into_iter().filter(|name| !name.contains("~cli-")));
+                wrong.extend(ws.list("inbox/failed"));
+                wrong
+            },
+        },
+    );
+    proof.judge(0);
 }
 
-/// The lines that `/new` has taught.
+/// The routes that `/new` has added.
 fn taught(ws: &Fixture) -> Vec<String> {
     let text = ws.read(".claw/routes.jsonl");
     text.lines().filter(|line| line.contains(&format!("\"since\":\"{ID}\""))).map(ToOwned::to_owned).collect()
@@ -73,7 +72,7 @@ fn one_new_session(ws: &Fixture) -> Vec<String> {
 }
 
 #[test]
-fn a_new_conversation_is_begun_once() {
+fn new_begins_one_conversation() {
     let ws = synced();
     ws.claw(&["send", "--id", FIRST, "--from", "file:a", "hello"]).ok();
     ws.claw(&["tick"]).ok();
@@ -84,7 +83,7 @@ fn a_new_conversation_is_begun_once() {
 }
 
 #[test]
-fn one_turn_is_stopped_and_no_later_one() {
+fn stop_stops_one_turn_and_no_later_one() {
     let ws = synced();
     for id in [FIRST, SECOND] {
         ws.claw(&["send", "--id", id, "--from", "file:a", "hello"]).ok();
@@ -93,7 +92,7 @@ fn one_turn_is_stopped_and_no_later_one() {
     ws.claw(&["route"]).ok();
     orphan(&ws, FIRST);
     sweep("/stop disturbed", &ws, &["run-agent", ID], |ws| {
-        // The first turn ends, the second begins, and only then the command is worked on again.
+        // The first turn ends, the second begins, and only then the command is handled again.
         ws.claw(&["run-agent", FIRST]).ok();
         orphan(ws, SECOND);
         ws.claw(&["run-agent", ID]).ok();
@@ -114,7 +113,7 @@ fn want(step: usize, _: &[String]) -> Answer {
 const SCRIPTS: &[(&str, Script)] = &[("want", want), ("I approve", want)];
 
 #[test]
-fn a_word_is_given_once() {
+fn approve_takes_effect_once() {
     let server = Strict::start(SCRIPTS);
     let ws = synced();
     server.model(&ws);

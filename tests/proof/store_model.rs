@@ -1,8 +1,8 @@
-//! The real store on a real folder, beside a reference in memory: random operations on both, and after
-//! each of them every name in every folder must be the one that the reference says, and every answer the
-//! same. Holders are killed by dropping their locks without a transition.
+//! The real store on a real folder, beside a reference in memory: random operations on both, and after each of them
+//! every name in every folder must equal the reference, and every result too.
+//! Holders are killed by dropping their locks without a transition.
 //!
-//! `CLAW_TEST_SEED` chooses the operations, `CLAW_PROOF=full` makes them many.
+//! `CLAW_TEST_SEED` chooses the operations, `CLAW_PROOF=full` runs many.
 
 mod reference;
 
@@ -15,7 +15,7 @@ use claw::core::fault::Kind;
 use claw::stage::route;
 use claw::store::lock::Lane;
 use claw::store::queue::spool::{self, Job, LaneHead};
-use claw::store::queue::{locate, publish, retry};
+use claw::store::queue::{listing, locate, publish, retry_discard};
 use claw::store::retention;
 use claw::store::workspace::Workspace;
 use claw::store::workspace::mailbox::{Mailbox, State as Place};
@@ -34,7 +34,7 @@ use tempfile::TempDir;
 const BEGIN: i64 = 1_795_219_200;
 static OPERATIONS: AtomicUsize = AtomicUsize::new(0);
 
-/// The store, as the processes see it that work on it.
+/// The store, as its processes see it.
 struct Store {
     dir: TempDir,
     now: i64,
@@ -63,20 +63,20 @@ fn event(event: usize) -> Event {
 }
 
 impl Store {
-    /// A job borrows its workspace, and time is part of that. Each instant has a workspace that stays.
+    /// A job borrows its workspace, and time is part of that. So each instant has a workspace that stays.
     fn open(dir: &TempDir, now: i64) -> &'static Workspace {
         let world = World::real().unwrap().at(at(now));
         Box::leak(Box::new(Workspace::open(world, dir.path().to_path_buf(), true).unwrap()))
     }
 
     fn new(now: i64) -> Self {
-        // In memory where there is such a folder: nothing here is about the disk.
+        // In memory if possible: the disk does not matter here.
         let dir = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap();
         scaffold::write(dir.path(), "model: offline\n", false).unwrap();
         let config = dir.path().join("claw.yaml");
         fs::write(&config, fs::read_to_string(&config).unwrap() + "\nsync: none\n").unwrap();
         let workspace = Self::open(&dir, now);
-        workspace.lay_out().unwrap();
+        workspace.make_layout().unwrap();
         Self { dir, now, workspace, held: [None, None] }
     }
 
@@ -86,10 +86,10 @@ impl Store {
 
     fn claim(&mut self, of: usize) -> Answer {
         let Some(lane) = self.lane(of) else { return Answer::Busy };
-        let mut entries = spool::lane(self.workspace, Mailbox::Inbox, LANES[of]).unwrap();
+        let mut entries = listing::lane(self.workspace, Mailbox::Inbox, LANES[of]).unwrap();
         match spool::claim(self.workspace, Mailbox::Inbox, &lane, &mut entries).unwrap() {
             LaneHead::Nothing => {
-                lane.retire();
+                lane.release_and_remove();
                 Answer::Nothing
             }
             LaneHead::NotDue(due) => {
@@ -111,7 +111,7 @@ impl Store {
         let (lane, job) = self.held[of].take().unwrap();
         go(job);
         if is_idle {
-            lane.retire();
+            lane.release_and_remove();
         } else {
             lane.release();
         }
@@ -121,7 +121,7 @@ impl Store {
         Mailbox::Inbox.done(self.workspace, &id(event)).exists()
     }
 
-    /// Days of `done/` are as old as the reference's clock says, not the machine's.
+    /// Days of `done/` age by the reference's clock, not the machine's.
     fn apply(&mut self, operation: Operation, expected: &State) -> Answer {
         let before: Vec<bool> = (0..EVENTS).map(|event| self.is_done(event)).collect();
         let answer = self.operate(operation, expected);
@@ -160,8 +160,8 @@ impl Store {
                 let (_lane, job) = self.held[of].take().unwrap();
                 spool::write_reason(self.workspace, Mailbox::Inbox, &job.entry.id, "it cannot be").unwrap();
             }
-            Operation::Retry(event) => return by_hand(retry::retry(self.workspace, &id(event))),
-            Operation::Discard(event) => return by_hand(retry::discard(self.workspace, &id(event))),
+            Operation::Retry(event) => return by_hand(retry_discard::retry(self.workspace, &id(event))),
+            Operation::Discard(event) => return by_hand(retry_discard::discard(self.workspace, &id(event))),
             Operation::Prune => drop(retention::run(self.workspace).unwrap()),
             Operation::Pass(seconds) => {
                 self.now += seconds;
@@ -182,7 +182,7 @@ impl Store {
         ];
         let mut names: BTreeMap<usize, BTreeSet<Name>> = BTreeMap::new();
         for (place, folder) in folders {
-            for entry in spool::list(self.workspace, Mailbox::Inbox, place).unwrap() {
+            for entry in listing::list(self.workspace, Mailbox::Inbox, place).unwrap() {
                 let event = number(&entry.id);
                 let lane = if place == Place::New { "" } else { LANES[reference::lane(event)] };
                 assert_eq!(entry.lane, lane);
@@ -212,7 +212,7 @@ impl<const WRONG: u8> StateMachineTest for Beside<WRONG> {
     fn apply(mut store: Store, state: &State, operation: Operation) -> Store {
         OPERATIONS.fetch_add(usize::from(WRONG == 0), Ordering::Relaxed);
         let answer = store.apply(operation, state);
-        // What a job would be given back as is seen when it is.
+        // The state of a returned job shows when it is returned.
         let expected = match state.answer {
             Answer::Claimed(job) => Answer::Claimed(reference::Job { before: [0; 3], ..job }),
             other => other,
@@ -254,7 +254,7 @@ fn folder_name(folder: Folder) -> &'static str {
     }
 }
 
-/// Runs so many random sequences of operations; the shortest that differs is the error.
+/// Runs so many random sequences of operations; the error is the shortest sequence that differs.
 fn run<const WRONG: u8>(cases: u32, shrinks: u32) -> Result<(), String> {
     let config = Config {
         cases,
@@ -276,7 +276,7 @@ fn run<const WRONG: u8>(cases: u32, shrinks: u32) -> Result<(), String> {
 }
 
 #[test]
-fn the_store_does_what_the_reference_does() {
+fn store_equals_the_reference() {
     let mut proof = Proof::begin("random operations on the store, beside a reference");
     proof.seed = Some(seed());
     if let Err(difference) = run::<0>(if is_full() { 2500 } else { 150 }, 5000) {
@@ -287,7 +287,7 @@ fn the_store_does_what_the_reference_does() {
 }
 
 #[test]
-fn a_wrong_reference_is_noticed() {
+fn wrong_reference_is_noticed() {
     let mut proof = Proof::begin("the same beside references with a mistake, each noticed");
     proof.seed = Some(seed());
     let runs = [run::<1>, run::<2>, run::<3>, run::<4>, run::<5>, run::<6>];

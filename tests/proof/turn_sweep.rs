@@ -1,20 +1,19 @@
-//! A turn of three questions and four calls of every class, killed before every durable call and made to
-//! fail at every one of them: one answer, no logged answer asked for again, nothing that acts done twice,
-//! and after any kill a conversation that breaks no rule.
+//! A turn of three model calls and four tool calls of every class, killed at every durable call, and with an error at
+//! every one: one answer, no logged answer requested again, no acting call done twice, and after any kill a valid
+//! conversation.
 
 use crate::common::Fixture;
 use crate::common::checker::{delivered, ended, noted, violations};
-use crate::common::proof::{self, Proof};
-use crate::common::scenes::{Faults, ID, burnt, recover, refusals, standing, synced, trusted};
+use crate::common::proof::Proof;
+use crate::common::scenes::{Faults, ID, burnt, recover, standing, synced, trusted};
 use crate::common::strict::{Answer, Script, Strict};
-use crate::common::tracer::{self, Fault};
-use nix::errno::Errno;
+use crate::common::sweep::{At, Scenario};
 use serde_json::{Value, json};
 
 const TEXT: &str = "script:sweep";
 const STEPS: usize = 3;
 
-/// Reads and acts; notes and acts; answers.
+/// Reads and acts; saves a note and acts; answers.
 fn script(step: usize, _: &[String]) -> Answer {
     let recall = || ("recall", json!({"query": "NAS"}));
     match step {
@@ -34,7 +33,7 @@ fn acts(step: usize, _: &[String]) -> Answer {
 
 const SCRIPTS: &[(&str, Script)] = &[(TEXT, script), ("script:several", acts)];
 
-/// The event waits for its turn in a workspace with a tool that acts.
+/// An event that waits for its turn, in a workspace with a tool that acts.
 fn arranged(server: &Strict) -> Fixture {
     let ws = acting(server);
     ws.claw(&["send", "--id", ID, "--from", "file:a", TEXT]).ok();
@@ -53,15 +52,15 @@ fn acting(server: &Strict) -> Fixture {
     ws
 }
 
-/// The lines of the log that are of this kind.
+/// The lines of the log of this kind.
 fn logged(ws: &Fixture, kind: &str) -> Vec<Value> {
     let log = std::fs::read_to_string(ws.path("sessions/pickle.file-a/log.jsonl")).unwrap_or_default();
     let whole = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
     whole.filter_map(|line| serde_json::from_str::<Value>(line).ok()).filter(|record| record["t"] == kind).collect()
 }
 
-/// What is wrong at the end of a run that was disturbed; `before` is how often each step had been asked for
-/// then, and `answers` how many of them were in the log.
+/// The violations after a disturbed run; `before` is how often each step had been requested then, and `answers` the
+/// number of logged answers.
 fn wrong(ws: &Fixture, server: &Strict, before: [usize; STEPS], answers: usize) -> Vec<String> {
     let mut wrong = violations(ws, &[ID.to_owned()]);
     wrong.extend(server.broken());
@@ -77,7 +76,7 @@ fn wrong(ws: &Fixture, server: &Strict, before: [usize; STEPS], answers: usize) 
     for line in 1..=2 {
         let mark = json!({"line": line}).to_string();
         let times = acted.lines().filter(|line| *line == mark).count();
-        // A write that fails may be the one of its arguments: it has acted without them.
+        // The failing write may be the one of its arguments: then it has acted without them.
         let is_blank = acted.lines().any(str::is_empty);
         if times > 1 || times == 0 && interrupted == 0 && !is_blank {
             wrong.push(format!("call {line} acted {times} times, {interrupted} were interrupted"));
@@ -95,72 +94,48 @@ fn wrong(ws: &Fixture, server: &Strict, before: [usize; STEPS], answers: usize) 
     wrong
 }
 
-fn sweep(name: &'static str, faults: Faults) {
+fn sweep(name: &'static str, at: At, points: usize) {
     let mut proof = Proof::begin(name);
     let server = Strict::start(SCRIPTS);
     let template = arranged(&server);
-    let command = ["run-agent"];
-    let calls = tracer::run(trusted(&template).command(&command), 0, Fault::Kill).calls;
-    let (stood, mut found) = (standing(&template), Vec::new());
-    for (at, fault) in faults.of(calls + 1) {
-        if proof::is_first() && !found.is_empty() {
-            break;
-        }
-        let ws = trusted(&template);
-        server.forget();
-        let traced = tracer::run(ws.command(&command), at, fault);
-        let Some(call) = traced.hit else { continue };
-        proof.points += 1;
-        let before = [0, 1, 2].map(|step| server.asked(TEXT, step));
-        let answers = logged(&ws, "model").len();
-        let place = format!("{call} ({at} of {calls}), {fault:?}");
-        if fault != Fault::Kill {
-            found.extend(burnt(&ws, &stood).map(|what| format!("{place}: {what}")));
-        }
-        recover(&ws);
-        found.extend(wrong(&ws, &server, before, answers).into_iter().map(|what| format!("{place}: {what}")));
-    }
-    proof.judge(&found, 40);
+    let before = standing(&template);
+    proof.sweep(
+        at,
+        &Scenario {
+            name: "a turn",
+            template: &template,
+            copy: trusted,
+            command: &["run-agent"],
+            prepare: &|| server.forget(),
+            judge: &|ws, hit| {
+                let asked = [0, 1, 2].map(|step| server.asked(TEXT, step));
+                let answers = logged(ws, "model").len();
+                let burnt = burnt(ws, &before).filter(|_| !hit.is_kill());
+                recover(ws);
+                burnt.into_iter().chain(wrong(ws, &server, asked, answers)).collect()
+            },
+        },
+    );
+    proof.judge(points);
 }
 
 #[test]
-fn a_turn_killed_before_every_durable_call_goes_on_where_it_was() {
-    sweep("kill -9 of a turn with tools before every durable call", Faults::Kills(1));
+fn killed_turn_continues_at_its_step() {
+    sweep("kill -9 of a turn with tools before every durable call", At::Calls(Faults::Kills(1)), 40);
 }
 
 #[test]
-fn a_turn_goes_on_after_the_machines_trouble() {
-    sweep("an error from every durable call of a turn with tools", Faults::Troubles(2));
+fn turn_continues_after_errors() {
+    sweep("an error from every durable call of a turn with tools", At::Calls(Faults::Troubles(2)), 40);
 }
 
-/// The tools' own files are among them, and what hides keys and shows rules.
+/// The openings include the tools' own files, keys to hide, and rules of the prompt.
 #[test]
-fn a_turn_goes_on_after_what_cannot_be_opened_for_a_while() {
-    let mut proof = Proof::begin("an error from every opening in a turn with tools");
-    let server = Strict::start(SCRIPTS);
-    let template = arranged(&server);
-    let command = ["run-agent"];
-    let opened = {
-        let ws = trusted(&template);
-        tracer::run_opening(ws.command(&command), &ws.root, 0, Errno::EMFILE).calls
-    };
-    let (stood, mut found) = (standing(&template), Vec::new());
-    for (at, errno) in refusals(opened, 5) {
-        let ws = trusted(&template);
-        server.forget();
-        let Some(call) = tracer::run_opening(ws.command(&command), &ws.root, at, errno).hit else { continue };
-        proof.points += 1;
-        let before = [0, 1, 2].map(|step| server.asked(TEXT, step));
-        let answers = logged(&ws, "model").len();
-        let place = format!("{call} ({at} of {opened}), {errno}");
-        found.extend(burnt(&ws, &stood).map(|what| format!("{place}: {what}")));
-        recover(&ws);
-        found.extend(wrong(&ws, &server, before, answers).into_iter().map(|what| format!("{place}: {what}")));
-    }
-    proof.judge(&found, 5);
+fn turn_continues_after_failed_openings() {
+    sweep("an error from every opening in a turn with tools", At::Openings(5), 5);
 }
 
-/// Three messages that wait become one turn, one answer, and one `done` line.
+/// Three waiting messages become one turn, one answer, and one `done` line.
 fn collected(name: &'static str, faults: Faults) {
     let mut proof = Proof::begin(name);
     let server = Strict::start(SCRIPTS);
@@ -172,40 +147,43 @@ fn collected(name: &'static str, faults: Faults) {
         template.claw(&["send", "--id", id, "--from", "file:a", &format!("script:several {id}")]).ok();
     }
     template.claw(&["route"]).ok();
-    let calls = tracer::run(trusted(&template).command(&["run-agent"]), 0, Fault::Kill).calls;
-    let (stood, mut found) = (standing(&template), Vec::new());
-    for (at, fault) in faults.of(calls) {
-        let ws = trusted(&template);
-        let Some(call) = tracer::run(ws.command(&["run-agent"]), at, fault).hit else { continue };
-        proof.points += 1;
-        let mut wrong = Vec::new();
-        if fault != Fault::Kill {
-            wrong.extend(burnt(&ws, &stood));
-        }
-        recover(&ws);
-        wrong.extend(violations(&ws, &ids));
-        wrong.extend(server.broken());
-        let done: Vec<Vec<String>> =
-            logged(&ws, "done").into_iter().map(|r| serde_json::from_value(r["ids"].clone()).unwrap()).collect();
-        let answers: Vec<String> = done.iter().map(|ids| format!("{}.r01.md", ids[0])).collect();
-        if (done.len(), ended(&ws), delivered(&ws)) != (1, ids.to_vec(), answers) {
-            wrong.push(format!("answered {done:?}, done {:?}, delivered {:?}", ended(&ws), delivered(&ws)));
-        }
-        let acted = std::fs::read_to_string(ws.path("files/acted")).unwrap_or_default();
-        if acted.lines().count() > 1 {
-            wrong.push(format!("acted: {acted}"));
-        }
-        found.extend(wrong.into_iter().map(|what| format!("{call} ({at} of {calls}), {fault:?}: {what}")));
-    }
-    proof.judge(&found, 20);
+    let before = standing(&template);
+    proof.sweep(
+        At::Calls(faults),
+        &Scenario {
+            name: "three messages",
+            template: &template,
+            copy: trusted,
+            command: &["run-agent"],
+            prepare: &|| {},
+            judge: &|ws, hit| {
+                let mut wrong: Vec<String> = burnt(ws, &before).filter(|_| !hit.is_kill()).into_iter().collect();
+                recover(ws);
+                wrong.extend(violations(ws, &ids));
+                wrong.extend(server.broken());
+                let done: Vec<Vec<String>> =
+                    logged(ws, "done").into_iter().map(|r| serde_json::from_value(r["ids"].clone()).unwrap()).collect();
+                let answers: Vec<String> = done.iter().map(|ids| format!("{}.r01.md", ids[0])).collect();
+                if (done.len(), ended(ws), delivered(ws)) != (1, ids.to_vec(), answers) {
+                    wrong.push(format!("answered {done:?}, done {:?}, delivered {:?}", ended(ws), delivered(ws)));
+                }
+                let acted = std::fs::read_to_string(ws.path("files/acted")).unwrap_or_default();
+                if acted.lines().count() > 1 {
+                    wrong.push(format!("acted: {acted}"));
+                }
+                wrong
+            },
+        },
+    );
+    proof.judge(20);
 }
 
 #[test]
-fn collected_messages_killed_before_every_durable_call_are_each_answered_once() {
+fn killed_collected_messages_are_answered_once() {
     collected("kill -9 of a turn of three collected messages before every durable call", Faults::Kills(2));
 }
 
 #[test]
-fn collected_messages_are_each_answered_once_after_the_machines_trouble() {
+fn collected_messages_are_answered_once_after_errors() {
     collected("an error from every durable call of a turn of three collected messages", Faults::Troubles(3));
 }

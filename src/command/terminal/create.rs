@@ -22,21 +22,21 @@ pub fn create(world: &World, root: &Path) -> Result<String> {
     let root = &root.canonicalize().at("find", root)?;
     let was_there = root.join(crate::core::config::FILE).exists();
     let has_repository = root.join(".git").exists();
-    let makes_git = !has_repository && !was_there && git::is_there();
+    let makes_git = !has_repository && !was_there && git::is_installed();
     let (name, lines) = model(world);
     let written = scaffold::write(root, &lines, makes_git)?;
     // A workspace that was there may be somebody else's idea: completing it is no word of trust.
     let trusted = if was_there { Ok(()) } else { trust::trust(world, root) };
     let workspace = Workspace::open(World::real()?, root.clone(), true)?;
-    workspace.lay_out()?;
+    workspace.make_layout()?;
     if makes_git {
         git::init(root, &written.new)?;
     }
     if was_there && !trust::is_trusted(world, root) {
         out::tell("it was there before and is not trusted; say `claw trust` in it");
     }
-    for kept in &written.kept {
-        out::tell(&format!("kept {kept}, which is not the default"));
+    for name in &written.existing {
+        out::tell(&format!("kept {name}, which is not the default"));
     }
     if let Err(fault) = trusted {
         out::tell(&fault.to_string());

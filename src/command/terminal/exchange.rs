@@ -20,11 +20,12 @@ use crate::stage::remember::Remember;
 use crate::stage::turn::run_agent::RunAgent;
 use crate::stage::turn::{Interactive, Progress};
 use crate::stage::worker::handler::Handler;
-use crate::stage::{follow, route, tick};
+use crate::stage::worker::pool;
+use crate::stage::{follow, route};
 use crate::store::fs::watch::Woken;
 use crate::store::lock::Lane;
-use crate::store::queue::{publish, spool};
-use crate::store::session::log;
+use crate::store::queue::{listing, publish};
+use crate::store::session::last;
 use crate::store::workspace::mailbox::Mailbox;
 use crate::store::workspace::{self, Workspace};
 use crate::world::World;
@@ -107,7 +108,7 @@ impl TerminalAddress {
     /// # Errors
     /// As [`TerminalAddress::fetch`].
     pub(crate) fn fetch_all(&mut self, workspace: &Workspace, print: PrintEvent) -> Result<()> {
-        let entries = spool::lane(workspace, Mailbox::Outbox, &self.lane.name)?;
+        let entries = listing::lane(workspace, Mailbox::Outbox, &self.lane.name)?;
         entries.last().map_or(Ok(()), |(_, last)| self.fetch(workspace, &last.id, print))
     }
 
@@ -144,7 +145,7 @@ impl AskExchange<'_> {
         let lane = if is_beside { session_name::control(self.session) } else { self.session.to_owned() };
         let lane = hold(workspace, Mailbox::Inbox, &lane, self.stop_fd)?;
         let mut draft = Draft {
-            from: Some(workspace.me()?),
+            from: Some(workspace.local_user()?),
             reply_to: Some(self.seat.clone()),
             agent: Some(self.agent.to_owned()),
             session: Some(self.session.to_owned()),
@@ -153,7 +154,7 @@ impl AskExchange<'_> {
         draft.meta.extend(self.model.map(|model| ("model".to_owned(), Value::from(model))));
         publish::inbox(workspace, &publish::complete(workspace, draft, id.clone())?)?;
         if !is_command {
-            log::remember_last(workspace, self.session);
+            last::remember(workspace, self.session);
         }
         route::all(workspace)?;
         self.screen.begin(self.agent);
@@ -242,8 +243,8 @@ fn work_off_notes(workspace: &Workspace, outcome: &Outcome) -> Result<()> {
     let is_noting = matches!(&outcome.state, EventOutcome::Done(out) if out.iter().any(is_note));
     if is_noting {
         route::all(workspace)?;
-        tick::drain(workspace, &Remember { workspace }, 1, &mut |o| {
-            let _ = out::io_fault(&o);
+        pool::drain(workspace, &Remember { workspace }, 1, &mut |o| {
+            let _ = out::report(&o);
         })?;
     }
     Ok(())

@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Hears of it.
+/// WatchKind of it.
 #[derive(Debug)]
 pub(crate) struct Interrupt {
     /// Readable when it was pressed.

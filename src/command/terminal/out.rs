@@ -45,7 +45,7 @@ pub fn tell(text: &str) {
 
 /// Tells of an outcome that is not fine, and returns what it means for the exit code.
 #[must_use]
-pub fn io_fault(outcome: &Outcome) -> u8 {
+pub fn report(outcome: &Outcome) -> u8 {
     let id = outcome.id.short();
     match &outcome.state {
         EventOutcome::Done(_) => 0,

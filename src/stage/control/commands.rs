@@ -19,7 +19,7 @@ use crate::stage::turn::compact::{self, WindowBudget};
 use crate::stage::turn::dispatch;
 use crate::stage::turn::prompt::{self, PromptContext};
 use crate::store::agent::definitions;
-use crate::store::queue::{retry, spool};
+use crate::store::queue::{listing, retry_discard};
 use crate::store::routes;
 use crate::store::session::approvals::{self, Verdict};
 use crate::store::session::{log, stop};
@@ -228,7 +228,7 @@ fn context(about: &About) -> Result<String> {
 fn running(about: &About) -> Result<Option<Id>> {
     let mut begun = Vec::new();
     for state in [State::Run, State::Wait] {
-        let entries = spool::list(about.workspace, Mailbox::Inbox, state)?.into_iter();
+        let entries = listing::list(about.workspace, Mailbox::Inbox, state)?.into_iter();
         begun.extend(entries.filter(|e| e.lane == about.session && e.id < about.event.id).map(|e| e.id));
     }
     Ok(begun.into_iter().min())
@@ -243,9 +243,9 @@ fn stopped(about: &About) -> Result<String> {
     let Some(turn) = found else { return Ok("nothing runs here".to_owned()) };
     stop::stop(workspace, &turn, id)?;
     // One that waits to be tried again hears of it now. Where somebody works on it, he has heard.
-    let _ = retry::hurry(workspace, &turn);
+    let _ = retry_discard::end_wait(workspace, &turn);
     dispatch::stop_below(workspace, &turn)?;
-    let queued = spool::list(workspace, Mailbox::Inbox, State::Ready)?.into_iter();
+    let queued = listing::list(workspace, Mailbox::Inbox, State::Ready)?.into_iter();
     let queued = queued.filter(|entry| entry.lane == about.session && entry.id != turn).count();
     let rest = match queued {
         0 => String::new(),
@@ -264,17 +264,17 @@ fn pending(workspace: &Workspace) -> Result<String> {
 }
 
 fn word(workspace: &Workspace, text: &str, verdict: Verdict) -> Result<String> {
-    let id = if let Some(known) = approvals::already(workspace, text, verdict) {
+    let id = if let Some(known) = approvals::previous_decision(workspace, text, verdict) {
         known.id
     } else {
         let id = approvals::find(workspace, text)?;
         approvals::decide(workspace, &id, verdict)?;
         id
     };
-    if let Some((_, fault)) = approvals::take_up(workspace)?.into_iter().find(|(refused, _)| *refused == id) {
+    if let Some((_, fault)) = approvals::publish_decisions(workspace)?.into_iter().find(|(refused, _)| *refused == id) {
         return Err(fault);
     }
-    let approval = approvals::already(workspace, id.as_str(), verdict);
+    let approval = approvals::previous_decision(workspace, id.as_str(), verdict);
     let approval = approval.ok_or_else(|| Fault::data(format!("{id} is not there any more")))?;
     let then = match verdict {
         Verdict::Approved => "it is run now",

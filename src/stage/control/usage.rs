@@ -17,7 +17,7 @@ pub(crate) fn told(workspace: &Workspace, name: &str, agent: &str, is_owner: boo
     // Of the month that is in its first days, no more is read than that.
     let month = format!("{}-01", today.rsplit_once('-').map_or(today.as_str(), |(month, _)| month));
     let mut ledger = Ledger::default();
-    usage::each(workspace, &month, &mut |line| {
+    usage::for_each_since(workspace, &month, &mut |line| {
         let label = line.session.clone();
         ledger.take(line, &label);
     })?;

@@ -1,26 +1,18 @@
 //! `supervise`: all stages, or some, in one process that sleeps until a file or a due time wakes it.
 
 use crate::core::config;
-use crate::core::definition::task::TaskState;
 use crate::core::event::entry::Entry;
 use crate::core::event::stamp::{DAY, Stamp};
 use crate::core::fault::{Fault, Kind, Result};
-use crate::stage::control::{self, Control};
-use crate::stage::deliver::Deliver;
-use crate::stage::outcome::{Outcome, failures, take_in};
-use crate::stage::remember::Remember;
-use crate::stage::route::Router;
-use crate::stage::task_watch::{self, News};
-use crate::stage::tick;
-use crate::stage::turn::run_agent::RunAgent;
-use crate::stage::worker::handler::Handler;
+use crate::stage::outcome::{Outcome, failures};
+use crate::stage::task::{CLAIMS, Inline, Pool, Run, SWEEP, Start, TASKS, turn_width};
 use crate::stage::worker::pool::{self, PoolMode};
 use crate::stage::worker::threads::PoolMessage;
 use crate::store::agent::definitions;
 use crate::store::fs::lease;
-use crate::store::fs::watch::{Change, Hears, Watch, Woken};
+use crate::store::fs::watch::{Change, Watch, WatchKind, Woken};
 use crate::store::queue::drops::TakenIn;
-use crate::store::session::approvals::{self, Verdict};
+use crate::store::session::approvals;
 use crate::store::tasks;
 use crate::store::tasks::claims;
 use crate::store::workspace::Workspace;
@@ -28,211 +20,125 @@ use crate::store::workspace::mailbox::{Mailbox, State};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The stages, in the order of an event's way.
-pub const STAGES: &[&str] = &["route", "run-agent", "remember", "deliver", "tick"];
-
-/// What there may be to do. The pools do theirs in threads of their own, the rest is the desk's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Task {
-    Claims,
-    Tasks,
-    TakeIn,
-    Route,
-    Control,
-    RunAgent,
-    Remember,
-    TakeOut,
-    Deliver,
-    Sweep,
-}
-
-impl Task {
-    /// All but the sweeping (and claims, which go with the tasks), in the order of an event's way.
-    const USUAL: [Self; 8] = [
-        Self::Tasks,
-        Self::TakeIn,
-        Self::Route,
-        Self::Control,
-        Self::RunAgent,
-        Self::Remember,
-        Self::TakeOut,
-        Self::Deliver,
-    ];
-
-    fn stage(self) -> &'static str {
-        match self {
-            Self::TakeIn | Self::Route => "route",
-            Self::Control | Self::RunAgent => "run-agent",
-            Self::Remember => "remember",
-            Self::TakeOut | Self::Deliver => "deliver",
-            Self::Claims | Self::Tasks | Self::Sweep => "tick",
-        }
-    }
-}
-
-/// What a folder that changes means.
+/// The reaction to a change in a watched folder.
 #[derive(Clone, Copy)]
 enum Trigger {
-    /// The desk has this to do.
-    Task(Task),
-    /// The same, where a drop has come: one that is retried, or that somebody had begun with. Other files there are
-    /// only being written.
-    Begun(Task),
-    /// A file has come into `ready` of this box.
-    Came(Mailbox),
-    /// A lane of this box was let go of.
-    Freed(Mailbox),
-    /// Slots were let go of.
-    Slots,
-    /// Somebody saves files: settings, or an agent's.
-    Edits,
+    /// Run the task of this number; with `drops_only` only for files named `….drop`.
+    Task { task: usize, drops_only: bool },
+    /// A file has arrived in `ready` of this mailbox.
+    Arrived(Mailbox),
+    /// A lane of this mailbox was released.
+    LaneReleased(Mailbox),
+    /// Slots were released.
+    SlotsReleased,
+    /// Settings, or an agent's files, were saved.
+    Edited,
 }
 
-/// The folders that are watched, and what it means when they change.
-fn folders(workspace: &Workspace) -> Vec<(PathBuf, Hears, Trigger)> {
+/// The watched folders, and the reactions to their changes.
+fn folders(workspace: &Workspace) -> Vec<(PathBuf, WatchKind, Trigger)> {
     let locks = |name: &str| workspace.path(".claw/locks").join(name);
     let mut folders = vec![
-        (workspace.path("inbox"), Hears::Drops, Trigger::Task(Task::TakeIn)),
-        (Mailbox::Inbox.dir(workspace, State::New), Hears::Arrivals, Trigger::Task(Task::Route)),
-        (workspace.path("outbox"), Hears::Drops, Trigger::Task(Task::TakeOut)),
-        (Mailbox::Inbox.tmp(workspace), Hears::Edits, Trigger::Begun(Task::TakeIn)),
-        (Mailbox::Outbox.tmp(workspace), Hears::Edits, Trigger::Begun(Task::TakeOut)),
-        (locks("slots"), Hears::Releases, Trigger::Slots),
-        (workspace.root.clone(), Hears::Home, Trigger::Edits),
-        // Below it the open ones may come back.
-        (workspace.path(tasks::FOLDER), Hears::Edits, Trigger::Task(Task::Tasks)),
-        (tasks::dir(workspace, TaskState::Open), Hears::Edits, Trigger::Task(Task::Tasks)),
-        (claims::locks(workspace), Hears::Releases, Trigger::Task(Task::Claims)),
+        (workspace.root.clone(), WatchKind::Required, Trigger::Edited),
+        (locks("slots"), WatchKind::Releases, Trigger::SlotsReleased),
     ];
-    for verdict in [Verdict::Approved, Verdict::Denied] {
-        let decided = approvals::dir(workspace, verdict.folder());
-        folders.push((decided, Hears::Arrivals, Trigger::Task(Task::TakeIn)));
+    for (task, row) in TASKS.iter().enumerate() {
+        let own = (row.folders)(workspace).into_iter();
+        let drops = own.map(|folder| (folder.path, folder.kind, Trigger::Task { task, drops_only: folder.drops_only }));
+        folders.extend(drops);
     }
     for mailbox in [Mailbox::Inbox, Mailbox::Outbox] {
-        folders.push((mailbox.dir(workspace, State::Ready), Hears::Arrivals, Trigger::Came(mailbox)));
-        folders.push((locks(mailbox.name()), Hears::Releases, Trigger::Freed(mailbox)));
+        folders.push((mailbox.dir(workspace, State::Ready), WatchKind::Arrivals, Trigger::Arrived(mailbox)));
+        folders.push((locks(mailbox.name()), WatchKind::Releases, Trigger::LaneReleased(mailbox)));
     }
     folders
 }
 
-/// Runs the named stages until `stop` is readable, then finishes what was begun. `tell` hears every
-/// outcome with its stage.
+/// Runs the named stages until `stop` is readable, then finishes the events in progress. `report` is called with every
+/// outcome and its stage.
 ///
 /// # Errors
-/// Where the folders cannot be watched, or `claw.yaml` is bad at the start.
-pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, tell: OnOutcome) -> Result<()> {
-    approvals::lay_out(workspace)?;
-    tasks::lay_out(workspace)?;
-    claims::lay_out(workspace)?;
+/// If the folders cannot be watched, or `claw.yaml` is invalid at the start.
+pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, report: OnOutcome) -> Result<()> {
+    approvals::make_layout(workspace)?;
+    tasks::make_layout(workspace)?;
+    claims::make_layout(workspace)?;
     let folders = folders(workspace);
-    let watch = Watch::new(&folders.iter().map(|(path, hears, _)| (path.clone(), *hears)).collect::<Vec<_>>())?;
-    let means = folders.into_iter().map(|(.., means)| means).collect();
-    // It changes with the settings.
-    tick::width(workspace)?;
-    let width = || tick::width(workspace).unwrap_or(1);
-    let commands = Control::all(workspace);
-    let run_agent = RunAgent::all(workspace);
-    let remember = Remember { workspace };
-    let deliver = Deliver { workspace, channel: None, print: None };
-    // Commands have threads of their own: turns may hold all of theirs.
-    let works: [(Task, &dyn Handler, &Width); 4] = [
-        (Task::Control, &commands, &|| control::WIDTH),
-        (Task::RunAgent, &run_agent, &width),
-        (Task::Remember, &remember, &|| 1),
-        (Task::Deliver, &deliver, &|| tick::DELIVERIES),
-    ];
-    let mut supervisor = Supervisor {
-        workspace,
-        stages,
-        watch,
-        means,
-        bells: BTreeMap::new(),
-        dues: Mutex::default(),
-        has_claims: AtomicBool::new(false),
-        tell,
-    };
+    let watch = Watch::new(&folders.iter().map(|(path, kind, _)| (path.clone(), *kind)).collect::<Vec<_>>())?;
+    let triggers = folders.into_iter().map(|(.., trigger)| trigger).collect();
+    turn_width(workspace)?;
+    let mut supervisor =
+        Supervisor { workspace, stages, watch, triggers, pools: BTreeMap::new(), dues: Mutex::default(), report };
     let mut pools = Vec::new();
-    for (task, work, width) in works.into_iter().filter(|(task, ..)| stages.contains(&task.stage())) {
-        let (bell, hear) = mpsc::channel();
-        supervisor.bells.insert(task, (work.mailbox(), bell.clone()));
-        pools.push((task, work, width, bell, hear));
+    for (task, row) in TASKS.iter().enumerate().filter(|(_, row)| stages.contains(&row.stage)) {
+        if let Run::Pool(pool) = row.run {
+            let (sender, receiver) = mpsc::channel();
+            let pool = pool(workspace);
+            supervisor.pools.insert(task, (pool.handler.mailbox(), sender.clone()));
+            pools.push((task, row, pool, sender, receiver));
+        }
     }
     let supervisor = &supervisor;
     std::thread::scope(|scope| {
-        for (task, work, width, bell, hear) in pools {
+        for (task, row, Pool { handler, width }, sender, receiver) in pools {
             scope.spawn(move || {
-                let mut report = |outcome| tell(task.stage(), outcome);
+                let mut each = |outcome| report(row.stage, outcome);
                 let sleeping = |due: Option<Stamp>| {
-                    if supervisor.is_due(task, due) {
-                        supervisor.watch.nudge();
+                    if supervisor.set_due(task, due) {
+                        supervisor.watch.wake();
                     }
                 };
-                pool::run(workspace, work, width, PoolMode::Forever, (&bell, &hear), &mut report, &sleeping)
+                let width = || width(workspace);
+                let channel = (&sender, &receiver);
+                pool::run(workspace, &*handler, &width, PoolMode::Forever, channel, &mut each, &sleeping)
             });
         }
         let result = supervisor.attend(stop);
-        supervisor.ring(None, || PoolMessage::Stop);
+        supervisor.notify(None, || PoolMessage::Stop);
         result
     })
 }
 
-/// How many events a pool may work on at once.
-type Width<'a> = dyn Fn() -> usize + Sync + 'a;
-
-/// Hears every outcome, with the name of its stage.
+/// Called with every outcome and the name of its stage.
 pub type OnOutcome<'a> = &'a (dyn Fn(&str, Outcome) + Sync);
 
-/// The supervisor's own thread: it routes, takes in drops, sweeps, and rings for the others.
+/// The supervisor's own thread: it runs the inline tasks and notifies the pools. Tasks are numbered as in [`TASKS`].
 struct Supervisor<'a> {
     workspace: &'a Workspace,
     stages: &'a [&'a str],
     watch: Watch,
-    /// What the watched folders mean, in their order.
-    means: Vec<Trigger>,
-    /// The pools, with the box that each works off.
-    bells: BTreeMap<Task, (Mailbox, Sender<PoolMessage>)>,
-    /// When there will be something to do that nobody is told of.
-    dues: Mutex<BTreeMap<Task, Stamp>>,
-    /// Tasks are claimed that may become free by a lane's being let go of.
-    has_claims: AtomicBool,
-    tell: OnOutcome<'a>,
+    /// The reactions to changes in the watched folders, in their order.
+    triggers: Vec<Trigger>,
+    /// The pools, each with its mailbox.
+    pools: BTreeMap<usize, (Mailbox, Sender<PoolMessage>)>,
+    /// The next due time of each task.
+    dues: Mutex<BTreeMap<usize, Stamp>>,
+    report: OnOutcome<'a>,
 }
 
 impl Supervisor<'_> {
     fn attend(&self, stop: BorrowedFd) -> Result<()> {
         let workspace = self.workspace;
-        let mut router = Router::new(workspace);
-        let mut news = News::new(workspace);
-        let mut chores = BTreeSet::from(Task::USUAL);
+        let mut inline = Inline::new(workspace);
+        let mut tasks = at_once();
         self.read_definitions();
-        // Sweeping can wait until what was interrupted has been taken up again.
-        self.is_due(Task::Sweep, Some(workspace.world.now().plus_seconds(60)));
-        loop {
-            if chores.contains(&Task::TakeIn) {
-                // What is taken in is routed at once.
-                chores.insert(Task::Route);
+        for (task, row) in TASKS.iter().enumerate() {
+            if let Start::After(seconds) = row.start {
+                self.set_due(task, Some(workspace.world.now().plus_seconds(seconds)));
             }
-            for task in std::mem::take(&mut chores).into_iter().filter(|task| self.has(*task)) {
-                let done = match task {
-                    Task::Claims => task_watch::put_back(workspace).map(|left| self.knows_claims(left)),
-                    Task::Tasks => news.tell().map(|left| self.knows_claims(left)),
-                    Task::TakeIn => take_in(workspace, Mailbox::Inbox),
-                    Task::Route => router.route().map(|routed| TakenIn { again: routed.due, failed: routed.failed }),
-                    Task::TakeOut => take_in(workspace, Mailbox::Outbox),
-                    Task::Sweep => tick::sweep(workspace).map(|()| {
-                        let tomorrow = Stamp(workspace.world.now().0 + DAY);
-                        TakenIn { again: Some(tomorrow), failed: Vec::new() }
-                    }),
-                    Task::Control | Task::RunAgent | Task::Remember | Task::Deliver => {
-                        self.bells.get(&task).map(|(_, bell)| bell.send(PoolMessage::Look));
-                        continue;
-                    }
-                };
-                self.is_due(task, self.said(task, done));
+        }
+        loop {
+            let then: Vec<&str> = tasks.iter().filter_map(|task| TASKS[*task].then).collect();
+            tasks.extend((0..TASKS.len()).filter(|task| then.contains(&TASKS[*task].name)));
+            for task in std::mem::take(&mut tasks).into_iter().filter(|task| self.has(*task)) {
+                if let Run::Inline(run) = TASKS[task].run {
+                    self.set_due(task, self.report_failures(task, run(&mut inline)));
+                } else if let Some((_, pool)) = self.pools.get(&task) {
+                    let _ = pool.send(PoolMessage::Due);
+                }
             }
             let next = self.lock().values().min().copied();
             match self.watch.wait(workspace.world.now(), next, Some(stop))? {
@@ -241,100 +147,104 @@ impl Supervisor<'_> {
                     let way_out = if folder == workspace.root {
                         "start claw supervise where the workspace is now"
                     } else {
-                        "start claw supervise again: it makes the folder anew"
+                        "start claw supervise again: it creates the folder again"
                     };
-                    let what = format!("{} has been taken away", folder.display());
-                    return Err(Fault::new(Kind::Machine, what).hint(way_out));
+                    let removed = format!("{} was removed", folder.display());
+                    return Err(Fault::new(Kind::Machine, removed).hint(way_out));
                 }
                 Woken::Files(changes) => {
                     if changes.iter().any(|change| self.is_edit(change)) {
                         self.read_definitions();
                     }
-                    chores.extend(changes.into_iter().filter_map(|change| self.heard(change)));
+                    tasks.extend(changes.into_iter().filter_map(|change| self.react(change, inline.claims > 0)));
                 }
-                Woken::Time => chores = self.take_due(),
+                Woken::Time => tasks = self.take_due(),
             }
         }
     }
 
-    fn knows_claims(&self, left: usize) -> TakenIn {
-        self.has_claims.store(left > 0, Ordering::Relaxed);
-        TakenIn::default()
-    }
-
-    /// Reads what people write, so that what is wrong with it is said now and the last good one is known; then
-    /// whoever waits for slots looks how many there are.
+    /// Reads settings and definitions, so that mistakes are reported now and the last valid version is known; then
+    /// pools that wait for slots read the limits again.
     fn read_definitions(&self) {
         let workspace = self.workspace;
         if let Err(fault) = workspace.config() {
             workspace.world.say(&fault.to_string());
         }
         let agents = workspace.path("agents");
-        self.watch.also(&agents, Hears::Edits);
+        self.watch.add(&agents, WatchKind::Edits);
         for id in definitions::folders(workspace, "agents").unwrap_or_default() {
-            self.watch.also(&agents.join(id), Hears::Edits);
+            self.watch.add(&agents.join(id), WatchKind::Edits);
         }
         let known = definitions::agents(workspace).unwrap_or_else(|fault| {
             workspace.world.say(&fault.to_string());
             Vec::new()
         });
         for (id, read) in known {
-            // Of one that is only being written we hear again.
+            // A file that is being written changes once more.
             if let Err(fault) = read
                 && !lease::is_being_written(&agents.join(id).join("AGENT.md"))
             {
                 workspace.world.say(&fault.to_string());
             }
         }
-        self.ring(None, || PoolMessage::Slots);
+        self.notify(None, || PoolMessage::SlotsReleased);
     }
 
-    /// Whether settings or definitions may have changed. Other files in the workspace's own folder are nobody's.
+    /// Whether settings or definitions may have changed. Other files in the workspace's own folder are ignored.
     fn is_edit(&self, change: &Change) -> bool {
-        match self.means.get(change.folder) {
-            Some(Trigger::Edits) => change.name.as_deref().is_none_or(|name| matches!(name, config::FILE | "agents")),
+        match self.triggers.get(change.folder) {
+            Some(Trigger::Edited) => change.name.as_deref().is_none_or(|name| matches!(name, config::FILE | "agents")),
             Some(_) => false,
-            // What is watched beside those are agents.
+            // The other watched folders are agents.
             None => true,
         }
     }
 
-    /// Tells the pools what has changed, or returns what the desk has to do itself.
-    fn heard(&self, change: Change) -> Option<Task> {
-        let means = self.means.get(change.folder)?;
-        match (means, change.name) {
-            (_, None) => self.ring(None, || PoolMessage::Missed),
-            (Trigger::Came(mailbox), Some(name)) => {
+    /// Notifies the pools of a change, and returns the task to run. `has_claims`: a released lane may free claims.
+    fn react(&self, change: Change, has_claims: bool) -> Option<usize> {
+        let trigger = *self.triggers.get(change.folder)?;
+        match (trigger, change.name) {
+            (Trigger::Task { task, .. }, None) => {
+                self.notify(None, || PoolMessage::Rescan);
+                Some(task)
+            }
+            (_, None) => {
+                self.notify(None, || PoolMessage::Rescan);
+                None
+            }
+            (Trigger::Task { drops_only: true, .. }, Some(name)) if !name.ends_with(".drop") => None,
+            (Trigger::Task { task, .. }, Some(_)) => Some(task),
+            (Trigger::Arrived(mailbox), Some(name)) => {
                 let entry = Entry::parse(&name).filter(|entry| !entry.lane.is_empty())?;
-                self.ring(Some(*mailbox), || PoolMessage::Came(entry.clone()));
+                self.notify(Some(mailbox), || PoolMessage::Arrived(entry.clone()));
+                None
             }
-            (Trigger::Freed(mailbox), Some(name)) => {
-                self.ring(Some(*mailbox), || PoolMessage::Freed(name.clone()));
-                return (*mailbox == Mailbox::Inbox && self.has_claims.load(Ordering::Relaxed)).then_some(Task::Claims);
+            (Trigger::LaneReleased(mailbox), Some(name)) => {
+                self.notify(Some(mailbox), || PoolMessage::LaneReleased(name.clone()));
+                let is_claims = mailbox == Mailbox::Inbox && has_claims;
+                TASKS.iter().position(|task| is_claims && task.name == CLAIMS)
             }
-            (Trigger::Slots, Some(_)) => self.ring(Some(Mailbox::Inbox), || PoolMessage::Slots),
-            (Trigger::Begun(_), Some(name)) if !name.ends_with(".drop") => return None,
-            (Trigger::Task(_) | Trigger::Begun(_) | Trigger::Edits, Some(_)) => {}
-        }
-        match means {
-            Trigger::Task(task) | Trigger::Begun(task) => Some(*task),
-            _ => None,
+            (Trigger::SlotsReleased, Some(_)) => {
+                self.notify(Some(Mailbox::Inbox), || PoolMessage::SlotsReleased);
+                None
+            }
+            (Trigger::Edited, Some(_)) => None,
         }
     }
 
-    /// Says a word to the pools of a box, or to all.
-    fn ring(&self, mailbox: Option<Mailbox>, word: impl Fn() -> PoolMessage) {
-        for (_, bell) in self.bells.values().filter(|(own, _)| mailbox.is_none_or(|mailbox| mailbox == *own)) {
-            let _ = bell.send(word());
+    /// Sends a message to the pools of a mailbox, or to all.
+    fn notify(&self, mailbox: Option<Mailbox>, message: impl Fn() -> PoolMessage) {
+        for (_, pool) in self.pools.values().filter(|(own, _)| mailbox.is_none_or(|mailbox| mailbox == *own)) {
+            let _ = pool.send(message());
         }
     }
 
-    fn has(&self, task: Task) -> bool {
-        self.stages.contains(&task.stage())
+    fn has(&self, task: usize) -> bool {
+        self.stages.contains(&TASKS[task].stage)
     }
 
-    /// Notes when there will be something to do; true where that is news to a sleeper.
-    fn is_due(&self, task: Task, due: Option<Stamp>) -> bool {
+    /// Records the next due time of a task; true if that changes the time to sleep.
+    fn set_due(&self, task: usize, due: Option<Stamp>) -> bool {
         let before = match due {
             Some(due) => self.lock().insert(task, due),
             None => self.lock().remove(&task),
@@ -342,8 +252,8 @@ impl Supervisor<'_> {
         due.is_some() && before != due
     }
 
-    /// What there is to do now that time has passed.
-    fn take_due(&self) -> BTreeSet<Task> {
+    /// The tasks that are due now.
+    fn take_due(&self) -> BTreeSet<usize> {
         let now = self.workspace.world.now();
         let mut due = BTreeSet::new();
         self.lock().retain(|task, at| {
@@ -353,20 +263,23 @@ impl Supervisor<'_> {
             *at > now
         });
         if due.is_empty() {
-            // The slow interval, or a clock that was set. What else is due is reckoned anew; a sweep is a day away
-            // at most, however far ahead the clock was.
-            self.ring(None, || PoolMessage::Missed);
-            self.lock().entry(Task::Sweep).and_modify(|at| *at = (*at).min(Stamp(now.0 + DAY)));
-            due.extend(Task::USUAL);
+            // The slow interval, or a changed clock. All due times are computed again; a sweep is a day away at most,
+            // however far ahead the clock was.
+            self.notify(None, || PoolMessage::Rescan);
+            let tomorrow = Stamp(now.0 + DAY);
+            self.lock().iter_mut().filter(|(task, _)| TASKS[**task].name == SWEEP).for_each(|(_, at)| {
+                *at = (*at).min(tomorrow);
+            });
+            due.extend(at_once());
         }
         due
     }
 
-    /// What has failed is told; a chore's trouble is said, and it is tried again in a while.
-    fn said(&self, task: Task, result: Result<TakenIn>) -> Option<Stamp> {
+    /// Reports failed events, and returns the next due time. After an error of the task itself that is in five seconds.
+    fn report_failures(&self, task: usize, result: Result<TakenIn>) -> Option<Stamp> {
         match result {
             Ok(taken) => {
-                failures(taken.failed).for_each(|outcome| (self.tell)(task.stage(), outcome));
+                failures(taken.failed).for_each(|outcome| (self.report)(TASKS[task].stage, outcome));
                 taken.again
             }
             Err(fault) => {
@@ -376,7 +289,12 @@ impl Supervisor<'_> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Task, Stamp>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, Stamp>> {
         self.dues.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The tasks that run at the start.
+fn at_once() -> BTreeSet<usize> {
+    (0..TASKS.len()).filter(|task| TASKS[*task].start == Start::AtOnce).collect()
 }

@@ -27,7 +27,7 @@ const ABREAST: usize = 8;
 /// Runs calls that have no result yet, and writes their results down.
 pub(crate) fn run(turn: &mut Turn, pending: &[PendingCall]) -> Result<()> {
     let mut rest = pending;
-    while let Some(first) = rest.first().filter(|_| !turn.cancel.is_told()) {
+    while let Some(first) = rest.first().filter(|_| !turn.cancel.is_cancelled()) {
         let reads = rest.iter().take_while(|pending| class(turn, pending) == Some(Class::Reads)).take(ABREAST).count();
         let (now, later) = rest.split_at(reads.max(1));
         if class(turn, first) == Some(Class::Acts) && !first.is_begun {
@@ -85,7 +85,7 @@ fn ask(turn: &Turn, pending: &PendingCall, reason: String) -> Result<ToolResult>
         arguments: pending.call.arguments.clone(),
         id,
     };
-    approvals::ask(turn.workspace, &approval)?;
+    approvals::request(turn.workspace, &approval)?;
     let (short, line) = (approval.id.short(), approval.line());
     let asks = format!(
         "I need your word before I run this ({}):\n\n    {line}\n\nclaw approve {short}\nclaw deny {short}",

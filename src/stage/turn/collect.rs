@@ -9,7 +9,7 @@ use crate::core::event::{Event, EventKind};
 use crate::core::fault::Result;
 use crate::core::{routing, slash, turn};
 use crate::stage::turn::{Turn, expired};
-use crate::store::queue::spool;
+use crate::store::queue::{listing, spool};
 use crate::store::session::log;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::journal::{self, JournalLine};
@@ -30,7 +30,7 @@ pub(crate) fn waiting(turn: &Turn) -> Result<Vec<Event>> {
     }
     let mut more = Vec::new();
     let mut room = MAX_BYTES.saturating_sub(first.content.len());
-    for (state, entry) in spool::lane(workspace, Mailbox::Inbox, lane)?.into_iter().filter(|(_, e)| e.id > first.id) {
+    for (state, entry) in listing::lane(workspace, Mailbox::Inbox, lane)?.into_iter().filter(|(_, e)| e.id > first.id) {
         let is_next = state == State::Ready && more.len() < MOST && !is_begun(workspace, lane, &entry.id)?;
         let path = Mailbox::Inbox.dir(workspace, state).join(entry.to_string());
         // What cannot be read has its own turn to fail in.
@@ -68,7 +68,7 @@ pub(crate) fn end(workspace: &Workspace, lane: &str, first: &Id, more: &[Event])
     if more.is_empty() {
         return Ok(());
     }
-    for (state, entry) in spool::lane(workspace, Mailbox::Inbox, lane)? {
+    for (state, entry) in listing::lane(workspace, Mailbox::Inbox, lane)? {
         if state == State::Ready && more.iter().any(|event| event.id == entry.id) {
             spool::finish(workspace, Mailbox::Inbox, &entry)?;
             let why = format!("with {}", first.short());

@@ -260,7 +260,7 @@ impl Turn<'_> {
             Ok(reply) if reply.content.trim().is_empty() => {
                 Ok(Err(Fault::new(Kind::Unavailable, format!("model {}: its summary is empty", chosen.name))))
             }
-            Err(fault) if self.cancel.is_told() || is_everybodys(&fault, charge) => Err(fault),
+            Err(fault) if self.cancel.is_cancelled() || is_everybodys(&fault, charge) => Err(fault),
             other => Ok(other),
         }
     }

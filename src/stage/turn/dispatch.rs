@@ -14,7 +14,7 @@ use crate::stage::outcome::{EventOutcome, Outcome};
 use crate::stage::route;
 use crate::stage::turn::Turn;
 use crate::store::lock::slots::Slots;
-use crate::store::queue::{locate, retry, spool};
+use crate::store::queue::{listing, locate, retry_discard, spool};
 use crate::store::session::{log, stop};
 use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::{Mailbox, State};
@@ -46,7 +46,7 @@ impl Host for Children<'_, '_> {
             Some(EventOutcome::Done(_)) => answer(turn.workspace, dispatch),
             Some(EventOutcome::Waiting(..)) | None => {
                 stop_turn(turn.workspace, &dispatch.id, &turn.event.id)?;
-                let why = if turn.cancel.is_told() { "it was stopped" } else { "there was no answer in time" };
+                let why = if turn.cancel.is_cancelled() { "it was stopped" } else { "there was no answer in time" };
                 Err(Fault::new(Kind::Failed, why))
             }
         }
@@ -103,7 +103,7 @@ pub(crate) fn waits(workspace: &Workspace, event: &Event, next: &Step) -> Result
 /// Stops a turn in the name of another one. One that waits to be tried again hears of it now.
 fn stop_turn(workspace: &Workspace, turn: &Id, by: &Id) -> Result<()> {
     stop::stop(workspace, turn, by)?;
-    let _ = retry::hurry(workspace, turn);
+    let _ = retry_discard::end_wait(workspace, turn);
     Ok(())
 }
 
@@ -111,7 +111,8 @@ fn stop_turn(workspace: &Workspace, turn: &Id, by: &Id) -> Result<()> {
 /// that it was stopped when it begins.
 pub(crate) fn stop_below(workspace: &Workspace, turn: &Id) -> Result<()> {
     for state in [State::Run, State::Wait, State::Ready, State::New] {
-        for entry in spool::list(workspace, Mailbox::Inbox, state)?.into_iter().filter(|entry| entry.id.is_derived()) {
+        for entry in listing::list(workspace, Mailbox::Inbox, state)?.into_iter().filter(|entry| entry.id.is_derived())
+        {
             let path = Mailbox::Inbox.dir(workspace, state).join(entry.to_string());
             let asker = spool::read_event(&path, &entry.id).ok().as_ref().and_then(Asker::of);
             if asker.is_some_and(|asker| asker.waiting().any(|above| above == turn)) {

@@ -4,7 +4,7 @@
 use crate::core::config::resolved_model::ResolvedModel;
 use crate::core::fault::{Fault, Kind, Mark, Result};
 use crate::stage::turn::Turn;
-use crate::store::lock::slots::{Group, Promised, Slots, SlotsTaken};
+use crate::store::lock::slots::{Group, Reservations, Slots, SlotsTaken};
 use std::time::Instant;
 
 impl Turn<'_> {
@@ -20,7 +20,7 @@ impl Turn<'_> {
         let mut last = fault.message.clone();
         for name in &chosen.model.fallback {
             // Half an answer on a terminal cannot be taken back; and a turn that is over needs no other.
-            if self.has_spoken || self.cancel.is_told() || self.until <= Instant::now() {
+            if self.has_spoken || self.cancel.is_cancelled() || self.until <= Instant::now() {
                 break;
             }
             match self.stand_in(&chosen, name, &last, is_last) {
@@ -41,7 +41,7 @@ impl Turn<'_> {
         let chosen = workspace.config()?.resolve_model(&self.agent, Some(name))?;
         let groups: Vec<Group> = chosen.slots().into_iter().collect();
         // Whoever waits for a slot holds a lane and nothing else; this one holds slots.
-        let SlotsTaken::All(_slots) = Slots::attempt(workspace, &groups, &Promised::default())? else {
+        let SlotsTaken::All(_slots) = Slots::attempt(workspace, &groups, &Reservations::default())? else {
             return Err(Fault::new(Kind::Later, format!("model {name}: all of its slots are taken")));
         };
         workspace.world.say(&format!("{why}; asking {name} instead"));

@@ -131,7 +131,7 @@ impl MeteredCall<'_> {
         };
         let at = self.workspace.world.now().timestamp();
         let line = LedgerLine { what, at, guess, ..self.priced(reserved.line, usage) };
-        let written = if is_counted { usage::settle } else { usage::note };
+        let written = if is_counted { usage::settle_charge } else { usage::record };
         if let Err(fault) = written(self.workspace, &line) {
             self.workspace.world.say(&format!("what a call took could not be written down: {fault}"));
         }
@@ -149,7 +149,7 @@ fn guess(request: &Request, reply: &Reply) -> Usage {
 fn tell(workspace: &Workspace, out: &Exceeded, now: &Zoned) -> Result<()> {
     let today = now.date().to_string();
     let mark = out.limit.mark(&today);
-    if usage::look(workspace)?.is_told(&mark) {
+    if usage::ledger(workspace)?.is_told(&mark) {
         return Ok(());
     }
     let midnight = now.start_of_day().map_or(now.timestamp(), |day| day.timestamp());
@@ -161,9 +161,9 @@ fn tell(workspace: &Workspace, out: &Exceeded, now: &Zoned) -> Result<()> {
     );
     let from = Some(Address::parse("claw:notice")?);
     let mut notice = publish::complete(workspace, Draft { kind: EventKind::Notice, from, ..Draft::message(text) }, id)?;
-    notice.reply_to = workspace.home()?;
+    notice.reply_to = workspace.default_destination()?;
     publish::outbox(workspace, &notice)?;
-    usage::note(
+    usage::record(
         workspace,
         &LedgerLine {
             what: LedgerKind::Told,
@@ -187,6 +187,6 @@ pub fn standing(workspace: &Workspace) -> Result<Vec<(Limit, u64)>> {
     if limits.is_empty() {
         return Ok(Vec::new());
     }
-    let (ledger, today) = (usage::look(workspace)?, usage::today(workspace));
+    let (ledger, today) = (usage::ledger(workspace)?, usage::today(workspace));
     Ok(limits.into_iter().map(|limit| (limit.clone(), limit.used(&ledger, &today))).collect())
 }

@@ -52,7 +52,7 @@ pub struct Interactive<'a> {
     pub id: &'a Id,
     /// The model to be used instead of the agent's.
     pub model: Option<&'a str>,
-    /// Hears of the turn as it goes on.
+    /// WatchKind of the turn as it goes on.
     pub heard: Option<&'a (dyn Fn(Progress) + Sync)>,
 }
 
@@ -79,7 +79,7 @@ pub(crate) struct Turn<'a> {
     pub(crate) asked: Option<&'a Interactive<'a>>,
     /// The call that the owner has approved, where the event says that he has.
     pub(crate) approved: Option<Call>,
-    /// Hears when the turn is to end before its end.
+    /// WatchKind when the turn is to end before its end.
     pub(crate) cancel: CancelToken<'a>,
     /// What is hidden in everything that is written down.
     pub(crate) secrets: Secrets,
@@ -183,7 +183,7 @@ impl Turn<'_> {
         }
         reply.content = self.secrets.hide(reply.content);
         // What nobody may change is kept as it is or not at all.
-        reply.thinking.retain(|thought| self.secrets.are_out_of(&thought.payload.to_string()));
+        reply.thinking.retain(|thought| self.secrets.are_absent_from(&thought.payload.to_string()));
         for thought in &mut reply.thinking {
             thought.by = chosen.identity();
             thought.text = self.secrets.hide(std::mem::take(&mut thought.text));
@@ -302,7 +302,7 @@ impl Turn<'_> {
             let mut answer = event.child(Derived::Reply, 1, &from, said.trim_end().to_owned(), now);
             if is_silent {
                 // A question of what runs in the background is for the owner.
-                answer.reply_to = self.workspace.home()?;
+                answer.reply_to = self.workspace.default_destination()?;
             }
             answer.session = Some(session.clone());
             out.push(answer);

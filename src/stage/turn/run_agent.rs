@@ -87,7 +87,7 @@ impl Handler for RunAgent<'_> {
     fn run(&self, job: Job, lane: &Lane) -> Outcome {
         let outcome = self.turn(job, lane);
         // What this session has claimed and not done is for others, unless more is to be done here.
-        if let Err(fault) = claims::give_up(self.workspace, &lane.name) {
+        if let Err(fault) = claims::release_of_session(self.workspace, &lane.name) {
             self.workspace.world.say(&fault.to_string());
         }
         outcome
@@ -143,7 +143,7 @@ fn drive<'a>(
     let next = turn::next(&state, 1);
     let is_answered = matches!(next, Step::Publish(_) | Step::Close(_));
     if job.is_adopted() && dispatch::waits(workspace, event, &next)? {
-        job.forgive()?;
+        job.discount_crash()?;
     }
     // What killed its workers may not do so again, unless it is past that.
     if let Some(fault) = crashed(job).filter(|_| !is_answered) {
@@ -152,7 +152,7 @@ fn drive<'a>(
     let agent = definitions::agent(workspace, session_name::agent(&lane.name));
     let agent = if is_answered { agent.unwrap_or_default() } else { agent? };
     let approved = match event.kind {
-        EventKind::Approval if !is_answered => approvals::decided(workspace, &event.id)?,
+        EventKind::Approval if !is_answered => approvals::decided_call(workspace, &event.id)?,
         _ => None,
     };
     let asker = Asker::of(event);
@@ -192,7 +192,7 @@ fn commanded(mut turn: Turn, focus: Option<&str>) -> Result<Vec<String>> {
     if turn.state.done.is_none() {
         expired(turn.workspace, turn.event)?;
         let said = match turn.compact_now(focus) {
-            Err(_) if turn.cancel.is_told() => "I was stopped.".to_owned(),
+            Err(_) if turn.cancel.is_cancelled() => "I was stopped.".to_owned(),
             other => other?,
         };
         turn.close(said, true)?;
@@ -205,7 +205,7 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
         match turn::next(&turn.state, turn.agent.max_steps) {
             Step::Read => {
                 // What was stopped ends as what was stopped.
-                if !turn.cancel.is_told() {
+                if !turn.cancel.is_cancelled() {
                     expired(turn.workspace, turn.event)?;
                 }
                 if turn.event.kind == EventKind::Message {
@@ -221,7 +221,7 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                     turn.close(String::new(), false)?;
                 }
             }
-            Step::Ask { .. } | Step::Call(_) if turn.cancel.is_told() => {
+            Step::Ask { .. } | Step::Call(_) if turn.cancel.is_cancelled() => {
                 let said = match turn.state.steps.len() {
                     0 => "I was stopped.".to_owned(),
                     1 => "I was stopped after 1 step.".to_owned(),
@@ -245,14 +245,14 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                 }
                 match turn.ask(is_last) {
                     // It was cut off, which is no trouble of the model's.
-                    Err(_) if turn.cancel.is_told() || turn.until <= Instant::now() => continue,
+                    Err(_) if turn.cancel.is_cancelled() || turn.until <= Instant::now() => continue,
                     other => other?,
                 }
-                job.progressed()?;
+                job.record_progress()?;
             }
             Step::Call(pending) => {
                 calls::run(&mut turn, &pending)?;
-                job.progressed()?;
+                job.record_progress()?;
             }
             Step::Close(said) => {
                 let is_new = turn.state.steps.last().is_some_and(|step| !step.calls.is_empty());

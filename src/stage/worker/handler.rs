@@ -8,7 +8,7 @@ use crate::store::queue::spool::Job;
 use crate::store::workspace::mailbox::Mailbox;
 
 /// What is done with the events of one box.
-pub trait Handler: Sync {
+pub trait Handler: Send + Sync {
     /// Which box.
     fn mailbox(&self) -> Mailbox;
     /// Whether this work is for that lane.

@@ -8,13 +8,14 @@ use crate::stage::outcome::{EventOutcome, Outcome};
 use crate::stage::worker::handler::Handler;
 use crate::stage::worker::queue::{LaneQueue, View};
 use crate::stage::worker::threads::{Assignment, Crew, PoolMessage};
-use crate::store::lock::slots::{Promised, Slots, SlotsTaken};
+use crate::store::lock::slots::{Reservations, Slots, SlotsTaken};
 use crate::store::lock::{self, Lane};
+use crate::store::queue::listing;
 use crate::store::queue::spool::{self, LaneHead};
 use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::State;
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvError, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 /// How long a box pauses when the machine is in trouble.
@@ -40,6 +41,20 @@ enum Claim<'w> {
     /// Nothing can be done in it now.
     Rests(View),
     NoSlot(View),
+}
+
+/// Handles all pending and free events of a handler with at most `width` threads, and returns.
+///
+/// # Errors
+/// The machine's trouble.
+pub fn drain(
+    workspace: &Workspace,
+    handler: &dyn Handler,
+    width: usize,
+    report: &mut dyn FnMut(Outcome),
+) -> Result<()> {
+    let (tell, hear) = mpsc::channel();
+    run(workspace, handler, &|| width, PoolMode::Drain, (&tell, &hear), report, &|_| {}).map(drop)
 }
 
 /// Works until there is nothing left (or for ever), and tells every outcome. `width` says how many events may
@@ -193,8 +208,8 @@ impl<'w> Pool<'w> {
         let mailbox = self.work.mailbox();
         let handles = |lane: &str| self.work.handles(lane);
         let mut seen = BTreeMap::new();
-        let mut lanes = spool::lanes_seen(self.workspace, mailbox, &handles, &mut |lane| {
-            seen.insert(lane.to_owned(), lock::look(self.workspace, mailbox, lane)?);
+        let mut lanes = listing::lanes_with(self.workspace, mailbox, &handles, &mut |lane| {
+            seen.insert(lane.to_owned(), lock::lane_state(self.workspace, mailbox, lane)?);
             Ok(())
         })?;
         let mut order: Vec<_> = seen.into_iter().map(|(lane, seen)| (seen.served, lane, seen.version)).collect();
@@ -214,11 +229,11 @@ impl<'w> Pool<'w> {
     fn start(&mut self, mut view: View) -> Result<Claim<'w>> {
         let mailbox = self.work.mailbox();
         let groups = self.work.slots(self.work.limit_key(&view.lane))?;
-        if Slots::are_spent(self.workspace, &groups) {
+        if Slots::all_held_here(self.workspace, &groups) {
             return Ok(Claim::NoSlot(view));
         }
         let Some(mut tried) = Lane::probe(self.workspace, mailbox, &view.lane)? else { return Ok(Claim::Elsewhere) };
-        let is_true = tried.found().is_some() && tried.found() == view.version;
+        let is_true = tried.version().is_some() && tried.version() == view.version;
         if let (true, Some((State::Wait, entry))) = (is_true, view.entries.first())
             && let Some(due) = entry.waits(self.workspace.world.now())
         {
@@ -227,13 +242,13 @@ impl<'w> Pool<'w> {
             return Ok(Claim::Rests(view));
         }
         tried.arm()?;
-        let SlotsTaken::All(slots) = Slots::attempt(self.workspace, &groups, &Promised::default())? else {
+        let SlotsTaken::All(slots) = Slots::attempt(self.workspace, &groups, &Reservations::default())? else {
             return Ok(Claim::NoSlot(view));
         };
         let lane = tried.take()?;
         lane.occupy(slots);
         if !is_true {
-            view.entries = spool::lane(self.workspace, mailbox, &view.lane)?;
+            view.entries = listing::lane(self.workspace, mailbox, &view.lane)?;
         }
         match spool::claim(self.workspace, mailbox, &lane, &mut view.entries)? {
             LaneHead::Job(job) => return Ok(Claim::Begun(Box::new((lane, job, view)))),
@@ -275,15 +290,15 @@ impl<'w> Pool<'w> {
 
     fn hear(&mut self, word: PoolMessage) {
         match word {
-            PoolMessage::Came(entry) if self.work.handles(&entry.lane) => self.is_stale |= !self.queue.came(entry),
-            PoolMessage::Freed(lane) if self.work.handles(&lane) => self.is_stale |= self.queue.freed(&lane),
-            PoolMessage::Slots => self.queue.has_slots(),
-            PoolMessage::Look => self.is_stale = true,
-            PoolMessage::Missed => {
+            PoolMessage::Arrived(entry) if self.work.handles(&entry.lane) => self.is_stale |= !self.queue.came(entry),
+            PoolMessage::LaneReleased(lane) if self.work.handles(&lane) => self.is_stale |= self.queue.freed(&lane),
+            PoolMessage::SlotsReleased => self.queue.has_slots(),
+            PoolMessage::Due => self.is_stale = true,
+            PoolMessage::Rescan => {
                 self.queue.missed();
                 self.is_stale = true;
             }
-            PoolMessage::Came(_) | PoolMessage::Freed(_) | PoolMessage::Ended(..) | PoolMessage::Stop => {}
+            PoolMessage::Arrived(_) | PoolMessage::LaneReleased(_) | PoolMessage::Ended(..) | PoolMessage::Stop => {}
         }
     }
 
@@ -311,7 +326,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("claw.yaml"), "sync: none\n").unwrap();
         let workspace = Workspace::open(World::real().unwrap(), dir.path().to_owned(), true).unwrap();
-        workspace.lay_out().unwrap();
+        workspace.make_layout().unwrap();
         let work = Remember { workspace: &workspace };
         let (tell, _hear) = mpsc::channel();
         std::thread::scope(|scope| {

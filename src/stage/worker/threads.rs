@@ -16,22 +16,22 @@ use std::time::Duration;
 /// How long idle threads are kept.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What a pool hears.
+/// A notification for a pool.
 #[derive(Debug)]
 pub enum PoolMessage {
-    /// A worker is through.
+    /// A worker has finished.
     Ended(Box<View>, Option<Outcome>),
-    /// A file has come into `ready`.
-    Came(Entry),
-    /// A lane was let go of.
-    Freed(String),
-    /// Slots were let go of.
-    Slots,
-    /// Something is due.
-    Look,
-    /// Something may have come that was not told.
-    Missed,
-    /// Take on nothing more.
+    /// A file has arrived in `ready`.
+    Arrived(Entry),
+    /// A lane was released.
+    LaneReleased(String),
+    /// Slots were released.
+    SlotsReleased,
+    /// An event is due.
+    Due,
+    /// Notifications may have been lost: list the mailbox.
+    Rescan,
+    /// Begin no further event.
     Stop,
 }
 

@@ -1,5 +1,5 @@
-//! What an agent's tools may reach: the folders that they may read and those that they may write, as absolute
-//! paths. The file tools resolve beneath them, the walls around programs allow them; nobody else decides.
+//! The access of an agent's tools: the paths that they may read and write, absolute. File tools resolve paths beneath
+//! them, and the sandbox of programs allows them; no other module decides access.
 
 use crate::core::config::{Config, FILE};
 use crate::core::definition::Agent;
@@ -13,36 +13,35 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-/// What every agent may write where its file does not say otherwise.
+/// The folders that an agent may write if its AGENT.md has no `write`.
 pub const WRITE: [&str; 4] = ["files", "memories", "skills", "crons"];
-/// What no agent may read unless its file says so, besides names with a dot in front: the machine's own, the
-/// settings, and other conversations.
+/// Top-level names that an agent may read only if its AGENT.md lists them: settings, mailboxes, and conversations. The
+/// same holds for names with a leading dot.
 const HIDDEN: [&str; 4] = [FILE, "inbox", "outbox", "sessions"];
-/// What no agent may ever write.
-const MACHINE: [&str; 4] = [".claw", "inbox", "outbox", "sessions"];
+/// Top-level names that no agent may ever write, besides the settings.
+const STATE: [&str; 4] = [".claw", "inbox", "outbox", "sessions"];
 
-/// Where programs lie, though some users of the system's own have their home there.
+/// Program folders. They are never private, even though some system users have one as their home.
 const PROGRAMS: [&str; 5] = ["/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin"];
 
-/// What may be read and written. Every path is absolute and without symbolic links, as far as it is there.
+/// The paths that an agent may read and write. Each is absolute; the existing part has no symbolic links.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reach {
-    /// The workspace.
+pub struct Access {
+    /// The workspace's root.
     pub root: PathBuf,
-    /// What may be read; what may be written is in it.
+    /// Readable trees and files, including the writable ones.
     pub read: Vec<PathBuf>,
-    /// What may be written.
+    /// Writable trees and files.
     pub write: Vec<PathBuf>,
-    /// What is somebody's, wherever it lies: the workspace, keys and the owner's home. Of these only the above is
-    /// open.
+    /// Private paths: the workspace, key files and the owner's home. Inside of them only `read` and `write` are open.
     pub private: Vec<PathBuf>,
 }
 
-impl Reach {
-    /// What `agent` may reach now. The usual folders to write are made where they are missing.
+impl Access {
+    /// The access that `agent` has now. Missing default folders ([`WRITE`]) are made.
     ///
     /// # Errors
-    /// Where the workspace cannot be read, or a folder not be made.
+    /// If the workspace cannot be read, or a folder cannot be made.
     pub fn of(workspace: &Workspace, agent: &Agent) -> Result<Self> {
         let root = fs::canonicalize(&workspace.root).at("read", &workspace.root)?;
         let usual = WRITE.map(|name| root.join(name));
@@ -61,7 +60,7 @@ impl Reach {
             let name = entry.file_name();
             let name = name.to_string_lossy();
             let is_hidden = name.starts_with('.') || HIDDEN.contains(&&*name);
-            // A link at the top is not followed: it would be a way to what is hidden.
+            // A link at the top is not followed: it could lead to a hidden name.
             let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
             if !is_hidden && !is_link && !keys.iter().any(|key| key.starts_with(entry.path())) {
                 read.insert(entry.path());
@@ -73,38 +72,38 @@ impl Reach {
         let home = workspace.world.var("HOME").map(PathBuf::from).filter(is_own);
         let private = [root.clone()].into_iter().chain(keys).chain(home);
         let private = private.map(|path| fs::canonicalize(&path).unwrap_or(path)).collect();
-        // In order, so that the outermost comes first.
+        // Sorted, so that outer folders come first.
         let open: BTreeSet<PathBuf> = usual.iter().chain(&write).cloned().collect();
         let resolve = |paths: Vec<PathBuf>| paths.iter().filter_map(|path| resolved(path, &open)).collect();
         Ok(Self { read: resolve(read.into_iter().collect()), write: resolve(write), private, root })
     }
 
-    /// Whether `path`, absolute and without `..`, lies in what may be read.
+    /// The innermost readable root above `path`, which is absolute and without `..`.
     #[must_use]
-    pub fn reads(&self, path: &Path) -> Option<&Path> {
+    pub fn readable_root(&self, path: &Path) -> Option<&Path> {
         innermost(&self.read, path)
     }
 
-    /// The folder that may be written in which `path` lies.
+    /// The innermost writable root above `path`.
     #[must_use]
-    pub fn writes(&self, path: &Path) -> Option<&Path> {
+    pub fn writable_root(&self, path: &Path) -> Option<&Path> {
         innermost(&self.write, path)
     }
 }
 
-/// Whether an agent's file may name this as something to write: a path in the workspace that is not the
-/// machine's own, nor the settings, nor all of it.
+/// Whether `write` in an AGENT.md may list this name: a path inside the workspace, but not the settings, the state of
+/// claw, or the whole workspace.
 #[must_use]
 pub fn may_write(name: &str) -> bool {
     let path = Path::new(name);
     let mut parts = path.components().filter(|part| *part != Component::CurDir);
     let is_plain = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     let first = parts.next().map(|part| part.as_os_str().to_string_lossy().into_owned());
-    is_plain && first.is_some_and(|first| first != FILE && !MACHINE.contains(&first.as_str()))
+    is_plain && first.is_some_and(|first| first != FILE && !STATE.contains(&first.as_str()))
 }
 
-/// Where a path leads: an owner's link is followed. One that an agent can have made, because it lies in one of
-/// the `open` folders, leads nowhere, whoever's file names it.
+/// The path with links resolved. `None` if a link lies below one of the `open` folders: an agent may have made it, so
+/// it is not followed even if the AGENT.md of the owner lists it.
 fn resolved(path: &Path, open: &BTreeSet<PathBuf>) -> Option<PathBuf> {
     let found = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let below = open
@@ -119,7 +118,7 @@ fn innermost<'a>(roots: &'a [PathBuf], path: &Path) -> Option<&'a Path> {
     roots.iter().filter(|root| path.starts_with(root)).max_by_key(|root| root.as_os_str().len()).map(PathBuf::as_path)
 }
 
-/// The files that hold keys, whoever's.
+/// All key files: of models in the settings, of agents' own models, and of the search service.
 fn keys(root: &Path, config: &Config, llms: &[Arc<Model>]) -> Vec<PathBuf> {
     let models = config.models.values().chain(llms.iter().map(|llm| &**llm));
     let search = config.web.search.as_ref().and_then(|search| search.api_key_file.as_deref());
@@ -131,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_agents_file_cannot_open_what_the_machine_relies_on() {
+    fn write_setting_cannot_open_settings_or_state() {
         for name in ["notes", "./notes/a", ".git", "agents", "a.yaml"] {
             assert!(may_write(name), "{name}");
         }
@@ -143,9 +142,9 @@ mod tests {
     }
 
     #[test]
-    fn the_innermost_folder_counts_and_a_sibling_prefix_does_not() {
-        let reach = Reach { write: vec!["/w/files".into(), "/w/files/a".into()], ..Reach::default() };
-        let writes = |path: &str| reach.writes(Path::new(path)).map(|p| p.display().to_string());
+    fn innermost_root_counts_and_sibling_with_same_prefix_does_not() {
+        let access = Access { write: vec!["/w/files".into(), "/w/files/a".into()], ..Access::default() };
+        let writes = |path: &str| access.writable_root(Path::new(path)).map(|p| p.display().to_string());
         assert_eq!(writes("/w/files/a/b").as_deref(), Some("/w/files/a"));
         assert_eq!(writes("/w/files/ab").as_deref(), Some("/w/files"));
         assert_eq!(writes("/w/files-evil/a"), None);

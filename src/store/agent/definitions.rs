@@ -1,4 +1,4 @@
-//! Reading agents, and what every definition in the workspace says about itself.
+//! Reading agents, crons and the guide, and listing the definitions in a workspace.
 
 use crate::core::config::FILE;
 use crate::core::definition::headline::{self, Headline};
@@ -7,7 +7,8 @@ use crate::core::event::session_name;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::settings::Model;
 use crate::core::text::problem::{Problem, nearest};
-use crate::store::fs::contained::{self, Unread};
+use crate::store::fs::contained::{self, DefinitionError};
+use crate::store::fs::file_cache::FileCache;
 use crate::store::fs::lease;
 use crate::store::fs::{if_there, io_fault, unreadable};
 use crate::store::workspace::Workspace;
@@ -15,43 +16,60 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The tool by which agents reach the shared list.
+/// The tool for the shared task list.
 pub const TASKS: &str = "tasks";
-/// What the guide stands in.
+/// The files of the guide, which every agent gets.
 pub(crate) const GUIDE: [&str; 2] = ["AGENTS.md", "BOOTSTRAP.md"];
 /// The longest CRON.md, in bytes.
 const MAX_CRON: u64 = 256 << 10;
 
-/// The agent `id`. Warnings about its file are said, once. While the file is bad, or somebody is writing it, the
-/// agent stays as this process last knew it; what is bad is said.
+/// Parsed agents, by id.
+#[derive(Default)]
+struct AgentCache(FileCache<Arc<Agent>>);
+
+/// The model settings of each agent's file, by the agent's id.
+#[derive(Default)]
+struct ModelCache(FileCache<Arc<Model>>);
+
+/// The texts of the guide, under one key.
+#[derive(Default)]
+struct GuideCache(FileCache<Guide>);
+
+/// Parsed scheduled tasks, by id.
+#[derive(Default)]
+struct CronCache(FileCache<Arc<Cron>>);
+
+/// The agent `id`. Warnings about its files are printed, once. While a file is invalid or open for writing, the last
+/// valid version that this process has read stays in force, and the problem is printed.
 ///
 /// # Errors
-/// `Data` where there is no such agent, with a guess; `Config` where its file is bad and was never good.
+/// `Data` with a suggestion if there is no such agent; `Config` if its file is invalid and was never valid.
 pub fn agent(workspace: &Workspace, id: &str) -> Result<Arc<Agent>> {
     session_name::check_agent(id)?;
     let files = ["AGENT.md", "SOUL.md"].map(|name| workspace.path("agents").join(id).join(name));
-    let before = workspace.caches.agents.last(id);
+    let cache = workspace.caches.of::<AgentCache>();
+    let before = cache.0.last(id);
     let read = || {
         if before.is_some() && files.iter().any(|path| lease::is_being_written(path)) {
             return Err(Fault::new(Kind::Later, format!("agents/{id} is being written")));
         }
         read_agent(workspace, id).map(Arc::new)
     };
-    let read = workspace.caches.agents.get(id, &files, workspace.world.now(), read);
+    let read = cache.0.get(id, &files, workspace.world.now(), read);
     match (read, before) {
         (Err(fault), Some(before)) if fault.kind == Kind::Later => Ok(before),
         (Err(fault), Some(before)) if fault.kind == Kind::Config => {
-            workspace.world.say(&format!("{fault}; {id} stays as it was"));
+            workspace.world.say(&format!("{fault}; the last valid version of {id} stays in force"));
             Ok(before)
         }
         (read, _) => read,
     }
 }
 
-/// Every agent that there is, by its folder, or what is wrong with it.
+/// Every agent by its folder's name, or the problem with its files.
 ///
 /// # Errors
-/// Where the machine cannot read them.
+/// `Machine` on a disk error.
 pub fn agents(workspace: &Workspace) -> Result<Vec<(String, Result<Arc<Agent>>)>> {
     let is_there = |id: &str| workspace.path("agents").join(id).join("AGENT.md").exists();
     let mut agents = Vec::new();
@@ -65,19 +83,19 @@ pub fn agents(workspace: &Workspace) -> Result<Vec<(String, Result<Arc<Agent>>)>
     Ok(agents)
 }
 
-/// How each agent's file says that its model is reached, also where that file is bad: for what must be hidden of it.
+/// The model connection in each AGENT.md, even if the file is invalid otherwise: its keys must be hidden all the same.
 ///
 /// # Errors
-/// Where the machine cannot read one.
+/// `Machine` on a disk error.
 pub fn llms(workspace: &Workspace) -> Result<Vec<Arc<Model>>> {
     let llm = |id: String| {
         let file = workspace.path("agents").join(&id).join("AGENT.md");
         let read = || match fs::read_to_string(&file).map_err(|e| io_fault("read", &file, &e)) {
             Err(fault) if fault.kind == Kind::Machine => Err(fault),
-            // Who may not read it cannot find a key in it either.
+            // If this process may not read the file, it cannot print a key from it either.
             text => Ok(Arc::new(definition::agent::llm(&text.unwrap_or_default()))),
         };
-        workspace.caches.llms.get(&id, std::slice::from_ref(&file), workspace.world.now(), read)
+        workspace.caches.of::<ModelCache>().0.get(&id, std::slice::from_ref(&file), workspace.world.now(), read)
     };
     folders(workspace, "agents")?.into_iter().map(llm).collect()
 }
@@ -103,7 +121,7 @@ pub fn has_agent(workspace: &Workspace, id: &str) -> bool {
     session_name::check_agent(id).is_ok() && workspace.path(&format!("agents/{id}/AGENT.md")).is_file()
 }
 
-/// That there is no agent `id`, with a guess; also where it is named, if the settings do.
+/// The fault that there is no agent `id`, with a suggestion; it mentions `default_agent` if that names it.
 #[must_use]
 pub fn unknown(workspace: &Workspace, id: &str) -> Fault {
     let fault = missing(workspace, id);
@@ -112,14 +130,14 @@ pub fn unknown(workspace: &Workspace, id: &str) -> Fault {
     Fault { message: fault.message.clone() + &named, ..fault }
 }
 
-/// That there is no agent `id`, with a guess.
+/// The fault that there is no agent `id`, with a suggestion.
 #[must_use]
 pub fn missing(workspace: &Workspace, id: &str) -> Fault {
     let (ids, bare): (Vec<String>, Vec<String>) =
         folders(workspace, "agents").unwrap_or_default().into_iter().partition(|id| has_agent(workspace, id));
     let fault = Fault::data(format!("there is no agent `{}`", id.escape_debug()));
     if bare.iter().any(|bare| bare == id) {
-        return fault.hint(format!("agents/{id} is there, but has no AGENT.md"));
+        return fault.hint(format!("agents/{id} exists, but has no AGENT.md"));
     }
     match nearest(id, ids.iter().map(String::as_str)) {
         Some(near) => fault.hint(format!("did you mean `{near}`?")),
@@ -130,18 +148,18 @@ pub fn missing(workspace: &Workspace, id: &str) -> Fault {
 /// The folders in `kind` (`agents`, `skills`, `crons`), sorted.
 ///
 /// # Errors
-/// Where they cannot be listed.
+/// If they cannot be listed.
 pub fn folders(workspace: &Workspace, kind: &str) -> Result<Vec<String>> {
     let dir = workspace.path(kind);
-    // Where a link leads may change without a change here.
+    // Not cached: the target of a link may change without a change in this folder.
     let is_one = |name: &&String| !name.starts_with('.') && dir.join(name).is_dir();
     Ok(workspace.names(kind)?.iter().filter(is_one).cloned().collect())
 }
 
-/// The definitions of a kind, each with what it says of itself; `file` is what such a folder must hold.
+/// The ids and headlines of the definitions of a kind. `file` is the file that such a folder must contain.
 ///
 /// # Errors
-/// Where they cannot be listed.
+/// If they cannot be listed.
 pub fn summaries(workspace: &Workspace, kind: &str, file: &str) -> Result<Vec<(String, Headline)>> {
     let read = |id: String| {
         let text = fs::read_to_string(workspace.path(kind).join(&id).join(file)).ok()?;
@@ -150,10 +168,10 @@ pub fn summaries(workspace: &Workspace, kind: &str, file: &str) -> Result<Vec<(S
     Ok(folders(workspace, kind)?.into_iter().filter_map(read).collect())
 }
 
-/// The text of a definition, as its owner wrote it.
+/// The text of a definition, unparsed.
 ///
 /// # Errors
-/// `Data` where there is none of that id, with a guess.
+/// `Data` with a suggestion if there is no such definition.
 pub fn text(workspace: &Workspace, kind: &str, file: &str, id: &str) -> Result<String> {
     let ids = folders(workspace, kind)?;
     let known = ids.iter().find(|known| *known == id);
@@ -167,13 +185,13 @@ pub fn text(workspace: &Workspace, kind: &str, file: &str, id: &str) -> Result<S
     })
 }
 
-/// The guide's files that are there and say something: name and text.
+/// The guide's files that exist and are not blank: name and text.
 pub type Guide = Arc<[(&'static str, String)]>;
 
-/// AGENTS.md and BOOTSTRAP.md, in this order, as far as they are there.
+/// AGENTS.md and BOOTSTRAP.md, in this order, if they exist.
 ///
 /// # Errors
-/// Where one is there and cannot be read: agents do not work without the rules that it has.
+/// If a file exists and cannot be read: agents do not work without its rules.
 pub fn guide(workspace: &Workspace) -> Result<Guide> {
     let files = GUIDE.map(|name| workspace.path(name));
     let read = || {
@@ -185,21 +203,26 @@ pub fn guide(workspace: &Workspace) -> Result<Guide> {
         }
         Ok(texts.into())
     };
-    workspace.caches.guides.get("guide", &files, workspace.world.now(), read)
+    workspace.caches.of::<GuideCache>().0.get("guide", &files, workspace.world.now(), read)
 }
 
 /// The scheduled task `id`.
 ///
 /// # Errors
-/// Where the machine cannot read it; the inner error is the problem with its file.
+/// `Machine` on a disk error; the inner error is the problem with the file.
 pub fn cron(workspace: &Workspace, id: &str) -> Result<std::result::Result<Arc<Cron>, Problem>> {
     let dir = workspace.path("crons");
     let name = Path::new(id).join("CRON.md");
-    Unread::told(workspace.caches.crons.get(id, &[dir.join(&name)], workspace.world.now(), || {
-        let path = format!("crons/{id}/CRON.md");
-        let text = contained::definition(&dir, &name, &path, MAX_CRON)?;
-        Ok(Arc::new(definition::cron::read(id, &path, &text)?.0))
-    }))
+    DefinitionError::separate(workspace.caches.of::<CronCache>().0.get(
+        id,
+        &[dir.join(&name)],
+        workspace.world.now(),
+        || {
+            let path = format!("crons/{id}/CRON.md");
+            let text = contained::definition(&dir, &name, &path, MAX_CRON)?;
+            Ok(Arc::new(definition::cron::read(id, &path, &text)?.0))
+        },
+    ))
 }
 
 #[cfg(test)]
@@ -209,14 +232,14 @@ mod tests {
     use crate::world::World;
 
     #[test]
-    fn a_link_counts_as_soon_as_it_leads_to_a_folder() {
+    fn link_is_listed_once_its_target_is_a_folder() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         fs::write(at("claw.yaml"), "sync: none\n").unwrap();
         fs::create_dir_all(at("skills/here")).unwrap();
         fs::write(at("skills/README.md"), "").unwrap();
         std::os::unix::fs::symlink("../later", at("skills/later")).unwrap();
-        // So late that everything has long been as it is.
+        // So late that every change counts as old, and is cached.
         let world = World::real().unwrap().at(Stamp(i64::MAX));
         let workspace = Workspace::open(world, dir.path().to_owned(), true).unwrap();
         assert_eq!(folders(&workspace, "skills").unwrap(), ["here"]);

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod definitions;
 pub mod files;
+pub mod located;
 pub mod problems;
 pub mod scratch;
 pub mod secrets;

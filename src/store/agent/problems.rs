@@ -1,4 +1,4 @@
-//! What is wrong with what the owner has written about agents and crons, and in the guide.
+//! Problems with agents, crons and the guide, for `claw check`.
 
 use crate::core::definition::{self, WatchSetting};
 use crate::core::event::session_name;
@@ -11,10 +11,10 @@ use crate::store::workspace::Workspace;
 use std::fs;
 use std::io::ErrorKind;
 
-/// Reads one definition: id, path, text.
+/// Checks one definition: id, path, text.
 type Check<'a> = &'a dyn Fn(&str, &str, &str) -> Result<Vec<Problem>, Problem>;
 
-/// Everything that is wrong with agents, crons and the guide, also that their folders cannot be listed.
+/// All problems with agents, crons and the guide; a folder that cannot be listed is a problem too.
 #[must_use]
 pub fn of(workspace: &Workspace) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -37,23 +37,23 @@ pub fn of(workspace: &Workspace) -> Vec<Problem> {
         session_name::check_agent(id).map_err(|e| Problem::error(path, e.to_string()))?;
         let (agent, warnings) = definition::agent::read(id, path, text, None)?;
         let at = problem::locate(text, "model");
-        // What is wrong with the settings themselves is said once, not for every agent.
+        // Problems with the settings are reported once, not for every agent.
         let Ok((config, _)) = workspace.read_config() else { return Ok(warnings) };
         let wrong = |e: Fault| Problem::error(path, e.to_string()).at(at);
         let chosen = config.resolve_model(&agent, None).map_err(wrong)?;
-        // A model that everybody uses is said once, too.
+        // So are problems with the default model.
         let budgets = if agent.model.is_some() { vec![&config.budget, &agent.budget] } else { vec![&agent.budget] };
         chosen.unpriced(&budgets).map_or(Ok(()), |fault| Err(wrong(fault)))?;
-        let deaf = (agent.watch == Some(WatchSetting::Tasks) && agent.tools.approve(TASKS).is_none()).then(|| {
-            let what = format!("it watches tasks, and may not use the tool `{TASKS}`");
-            Problem::warning(path, what).at(problem::locate(text, "watch"))
+        let blind = (agent.watch == Some(WatchSetting::Tasks) && agent.tools.approve(TASKS).is_none()).then(|| {
+            let message = format!("watches tasks, but may not use the tool `{TASKS}`");
+            Problem::warning(path, message).at(problem::locate(text, "watch"))
         });
         let closed = agent.write.iter().flatten().filter(|name| !may_write(name)).map(|name| {
-            let what = format!("write: `{name}` is passed over: only the workspace's own folders can be written");
-            Problem::warning(path, what).at(problem::locate(text, "write"))
+            let message = format!("write: `{name}` is ignored: only folders of the workspace can be writable");
+            Problem::warning(path, message).at(problem::locate(text, "write"))
         });
         let long = long(path, &agent.identity, config.prompt.max_file);
-        Ok(warnings.into_iter().chain(deaf).chain(closed).chain(long).collect())
+        Ok(warnings.into_iter().chain(blind).chain(closed).chain(long).collect())
     });
     look("crons", "CRON.md", &|id, path, text| {
         let (cron, warnings) = definition::cron::read(id, path, text)?;
@@ -73,9 +73,9 @@ pub fn of(workspace: &Workspace) -> Vec<Problem> {
     problems
 }
 
-/// A word on prose that agents are not shown whole.
+/// The warning that agents do not see all of a long text.
 fn long(path: &str, text: &str, most: usize) -> Option<Problem> {
     let all = text.chars().count();
-    let what = || format!("agents are shown {most} of its {all} characters, the first and the last (prompt.max_file)");
-    (all > most).then(|| Problem::warning(path, what()))
+    let message = || format!("agents see {most} of its {all} characters: the beginning and the end (prompt.max_file)");
+    (all > most).then(|| Problem::warning(path, message()))
 }

@@ -1,13 +1,13 @@
-//! Temporary folders of programs: `.claw/tmp/<session>/<call>`. Only the holder of the session's lane makes and
-//! removes them; what a killed holder has left is removed with the turn. A folder that goes gets another name first,
-//! with a `~` in it: what cannot be removed is said, and in nobody's way.
+//! Temporary folders of programs: `.claw/tmp/<session>/<call>`. Only the holder of the session's lane makes and removes
+//! them; folders of a killed holder are removed with the turn. A folder is renamed before its removal, to a name with a
+//! `~`: a folder that cannot be removed is reported, and does not block the name.
 
 use crate::core::fault::Result;
 use crate::store::fs::durable;
 use crate::store::fs::{At, io_fault};
 use crate::store::workspace::Workspace;
 use rustix::fs::{AtFlags, CWD, Dir, DirEntry, FileType, Mode, OFlags, chmod, fstat, openat, rmdir, statat, unlinkat};
-use rustix::io::{Errno, Result as Done};
+use rustix::io::{Errno, Result as IoResult};
 use rustix::path::Arg;
 use std::ffi::CStr;
 use std::fs;
@@ -16,28 +16,28 @@ use std::path::{Path, PathBuf};
 
 const FOLDER: &str = ".claw/tmp";
 
-/// A new, empty folder for a call.
+/// Makes a new, empty folder for a call.
 ///
 /// # Errors
-/// Where the disk cannot.
+/// On a disk error.
 pub fn make(workspace: &Workspace, session: &str, call: u32) -> Result<PathBuf> {
     let folder = workspace.path(FOLDER).join(session);
     let path = folder.join(call.to_string());
     if path.exists() {
-        put_away(workspace, &folder, &call.to_string());
+        discard(workspace, &folder, &call.to_string());
     }
     fs::create_dir_all(&folder).at("make", &folder)?;
     fs::create_dir(&path).at("make", &path)?;
     Ok(path)
 }
 
-/// Removes everything that calls of this session have left. Nothing depends on it: what stays is said.
+/// Removes all temporary folders of this session. A folder that cannot be removed is reported; nothing depends on it.
 pub fn clear(workspace: &Workspace, session: &str) {
-    put_away(workspace, &workspace.path(FOLDER), session);
+    discard(workspace, &workspace.path(FOLDER), session);
 }
 
-/// Removes `name`, and what was put away of that name before.
-fn put_away(workspace: &Workspace, folder: &Path, name: &str) {
+/// Renames the folder `name` to `name~N`, and removes it with all earlier ones.
+fn discard(workspace: &Workspace, folder: &Path, name: &str) {
     let path = folder.join(name);
     if path.exists() {
         let mut places = (0u32..).map(|number| folder.join(format!("{name}~{number}")));
@@ -49,84 +49,84 @@ fn put_away(workspace: &Workspace, folder: &Path, name: &str) {
             workspace.world.say(&fault.to_string());
         }
     }
-    let away = format!("{name}~");
+    let prefix = format!("{name}~");
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(&away)
+        if entry.file_name().to_string_lossy().starts_with(&prefix)
             && let Err(error) = remove(&entry.path())
         {
             let fault = io_fault("remove", &entry.path(), &error.into());
-            workspace.world.say(&fault.hint("nobody needs it: remove it yourself").to_string());
+            workspace.world.say(&fault.hint("it is not used any more: remove it by hand").to_string());
         }
     }
 }
 
-/// Removes a folder and all that is in it, however deep: what lies in a folder is lifted to the top before that
-/// folder goes. So no path becomes long, a few descriptors are enough, and nothing recurses. No link is followed.
-fn remove(path: &Path) -> Done<()> {
-    let mut heap = Heap { top: open_up(CWD, path)?, moves: 0, io_fault: Ok(()) };
+/// Removes a folder tree of any depth. The subfolders of each folder are moved to the top before the folder is removed:
+/// so paths stay short, a few descriptors suffice, and nothing recurses. No link is followed.
+fn remove(path: &Path) -> IoResult<()> {
+    let mut removal = Removal { top: open_folder(CWD, path)?, moves: 0, error: Ok(()) };
     loop {
-        let before = heap.moves;
-        heap.io_fault = Ok(());
-        for entry in Dir::read_from(&heap.top)? {
-            heap.take(&entry?)?;
+        let before = removal.moves;
+        removal.error = Ok(());
+        for entry in Dir::read_from(&removal.top)? {
+            removal.remove_entry(&entry?)?;
         }
-        if heap.moves == before {
+        if removal.moves == before {
             break;
         }
     }
-    heap.io_fault?;
+    removal.error?;
     rmdir(path)
 }
 
-/// A folder that is being removed.
-struct Heap {
+/// A folder tree that is being removed.
+struct Removal {
     top: OwnedFd,
-    /// How much was removed or lifted.
+    /// The number of removed and moved entries.
     moves: u64,
-    /// Why something stays.
-    io_fault: Done<()>,
+    /// The last error of the current pass.
+    error: IoResult<()>,
 }
 
-impl Heap {
-    /// Removes something at the top; of a folder what it can.
-    fn take(&mut self, entry: &DirEntry) -> Done<()> {
+impl Removal {
+    /// Removes an entry at the top. A folder is emptied first, as far as possible.
+    fn remove_entry(&mut self, entry: &DirEntry) -> IoResult<()> {
         let name = entry.file_name();
         match kind(&self.top, entry) {
             None => {}
-            Some(FileType::Directory) => match open_up(&self.top, name) {
+            Some(FileType::Directory) => match open_folder(&self.top, name) {
                 Ok(folder) => {
                     for entry in Dir::read_from(&folder)? {
                         self.lift(&folder, &entry?);
                     }
                     let done = unlinkat(&self.top, name, AtFlags::REMOVEDIR);
-                    self.note(done);
+                    self.count(done);
                 }
-                other => self.note(other.map(drop)),
+                other => self.count(other.map(drop)),
             },
             Some(_) => {
                 let done = unlinkat(&self.top, name, AtFlags::empty());
-                self.note(done);
+                self.count(done);
             }
         }
         Ok(())
     }
 
-    /// Removes a file in a folder, and lifts a folder out of it.
+    /// Removes a file from a folder, or moves a subfolder to the top.
     fn lift(&mut self, folder: &OwnedFd, entry: &DirEntry) {
         let name = entry.file_name();
         let done = match kind(folder, entry) {
             None => return,
             Some(FileType::Directory) => match self.rename(folder, name) {
-                // Whoever moves a folder must be able to write it.
-                Err(Errno::ACCESS) => open_up(folder, name).and_then(|_| self.rename(folder, name)),
+                // Moving a folder requires write permission on it.
+                Err(Errno::ACCESS) => open_folder(folder, name).and_then(|_| self.rename(folder, name)),
                 other => other,
             },
             Some(_) => unlinkat(folder, name, AtFlags::empty()),
         };
-        self.note(done);
+        self.count(done);
     }
 
-    fn rename(&mut self, folder: &OwnedFd, name: &CStr) -> Done<()> {
+    fn rename(&mut self, folder: &OwnedFd, name: &CStr) -> IoResult<()> {
         loop {
             match durable::rename_at(folder, name, &self.top, &self.moves.to_string()) {
                 Err(Errno::EXIST) => self.moves += 1,
@@ -135,15 +135,15 @@ impl Heap {
         }
     }
 
-    fn note(&mut self, done: Done<()>) {
+    fn count(&mut self, done: IoResult<()>) {
         match done {
             Ok(()) => self.moves += 1,
-            other => self.io_fault = other,
+            other => self.error = other,
         }
     }
 }
 
-/// What something in a folder is; nothing where it is the folder itself, or the one above.
+/// The type of an entry; `None` for `.` and `..`.
 fn kind(folder: &OwnedFd, entry: &DirEntry) -> Option<FileType> {
     let name = entry.file_name();
     match entry.file_type() {
@@ -155,12 +155,12 @@ fn kind(folder: &OwnedFd, entry: &DirEntry) -> Option<FileType> {
     }
 }
 
-/// Opens a folder, also one that its program has closed, as caches do.
-fn open_up(folder: impl AsFd, name: impl Arg) -> Done<OwnedFd> {
+/// Opens a folder, even if its program has removed its permissions, as caches do.
+fn open_folder(folder: impl AsFd, name: impl Arg) -> IoResult<OwnedFd> {
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
     let place = openat(folder, name, flags | OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())?;
     if !Mode::from_raw_mode(fstat(&place)?.st_mode).contains(Mode::RWXU) {
-        // By the descriptor: whatever has this name by now.
+        // Through the descriptor: the name may have another folder by now.
         chmod(format!("/proc/self/fd/{}", place.as_raw_fd()), Mode::RWXU)?;
     }
     openat(&place, ".", flags | OFlags::RDONLY, Mode::empty())
@@ -174,9 +174,9 @@ mod tests {
     use rustix::process::{Resource, getrlimit};
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    /// Folders in each other, some with a file, a link that leads out, and a closed folder.
+    /// Nested folders, some of which contain a file, a link that leads out, and a folder without permissions.
     fn nest(top: &Path, depth: usize, outside: &Path) {
-        let mut at = open_up(CWD, top).unwrap();
+        let mut at = open_folder(CWD, top).unwrap();
         for level in 0..depth {
             if level % 100 == 0 {
                 drop(openat(&at, "1", OFlags::CREATE | OFlags::WRONLY, Mode::RUSR).unwrap());
@@ -184,12 +184,12 @@ mod tests {
                 mkdirat(&at, "0", Mode::empty()).unwrap();
             }
             mkdirat(&at, "d", Mode::RWXU).unwrap();
-            at = open_up(&at, "d").unwrap();
+            at = open_folder(&at, "d").unwrap();
         }
     }
 
     #[test]
-    fn folders_of_any_depth_are_removed_and_nothing_that_a_link_leads_to() {
+    fn folders_of_any_depth_are_removed_and_link_targets_are_not() {
         let dir = tempfile::tempdir().unwrap();
         let outside = dir.path().join("outside");
         fs::create_dir(&outside).unwrap();
@@ -202,12 +202,12 @@ mod tests {
         remove(&top).unwrap();
         assert!(!top.exists() && outside.join("kept").exists());
         symlink(&outside, &top).unwrap();
-        assert!(remove(&top).is_err(), "a link is no folder");
+        assert!(remove(&top).is_err(), "a link is not a folder");
         assert!(outside.join("kept").exists());
     }
 
     #[test]
-    fn a_call_has_an_empty_folder_whatever_was_there() {
+    fn call_gets_an_empty_folder_even_after_a_killed_one() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("claw.yaml"), "model: offline\n").unwrap();
         let workspace = Workspace::open(World::real().unwrap(), dir.path().to_path_buf(), true).unwrap();
@@ -217,7 +217,7 @@ mod tests {
         };
         let path = make(&workspace, "a.b", 1).unwrap();
         fs::write(path.join("x"), "").unwrap();
-        // Left by somebody who was killed while it was removed.
+        // Left by a process that was killed during the removal.
         fs::create_dir_all(dir.path().join(".claw/tmp/a.b~0/1/y")).unwrap();
         assert_eq!(make(&workspace, "a.b", 1).unwrap(), path);
         assert_eq!(names(".claw/tmp/a.b/1"), [""; 0]);

@@ -1,4 +1,4 @@
-//! What nobody may see: keys, by their values. They are hidden in everything that is written down or sent on.
+//! Keys, by their values. They are hidden in everything that is written to disk or sent on.
 
 use crate::core::definition::Agent;
 use crate::core::fault::{Fault, Kind, Result};
@@ -8,61 +8,62 @@ use crate::store::fs::unreadable;
 use crate::store::workspace::Workspace;
 use std::fs;
 
-/// What stands where a key was.
+/// The replacement of a key.
 const HIDDEN: &str = "[hidden]";
-/// What is shorter is no key, and would be hidden in the middle of words.
+/// The length from which a value counts as a key, in bytes. A shorter one would be hidden in the middle of words.
 const SHORTEST: usize = 8;
-/// How the environment calls what it keeps secret.
+/// The endings of environment variables that contain secrets.
 const NAMES: [&str; 4] = ["_KEY", "_TOKEN", "_SECRET", "_PASSWORD"];
 
-/// The key that a model is set up with, if it is with any.
+/// The key of a model; `None` if it has none.
 ///
 /// # Errors
-/// `Config` where it cannot be had.
+/// `Config` if the variable is not set, or the file cannot be read.
 pub fn key(workspace: &Workspace, name: &str, model: &Model) -> Result<Option<String>> {
     read(workspace, &format!("model {name}"), [&model.api_key_env, &model.api_key_file, &model.api_key])
 }
 
-/// The key of the search service, if it is set up with any.
+/// The key of the search service; `None` if it has none.
 ///
 /// # Errors
-/// `Config` where it cannot be had.
+/// As [`key`].
 pub fn search_key(workspace: &Workspace) -> Result<Option<String>> {
     let Some(search) = &workspace.config()?.web.search else { return Ok(None) };
     read(workspace, "web.search", [&search.api_key_env, &search.api_key_file, &search.api_key])
 }
 
-/// A key by its variable, its file, or itself.
-fn read(workspace: &Workspace, whose: &str, [variable, file, itself]: [&Option<String>; 3]) -> Result<Option<String>> {
+/// A key from an environment variable, a file, or the setting itself.
+fn read(workspace: &Workspace, owner: &str, [variable, file, itself]: [&Option<String>; 3]) -> Result<Option<String>> {
     if let Some(variable) = variable {
         let key = workspace.world.var(variable);
         return key
             .map(|k| Some(k.to_owned()))
-            .ok_or_else(|| Fault::config(format!("{whose}: the environment variable {variable} is not set")));
+            .ok_or_else(|| Fault::config(format!("{owner}: the environment variable {variable} is not set")));
     }
     if let Some(file) = file {
         let path = workspace.root.join(file);
         let text = fs::read_to_string(&path)
-            .map_err(|e| unreadable(&format!("{whose}: the key file {}", path.display()), &path, &e))?;
+            .map_err(|e| unreadable(&format!("{owner}: the key file {}", path.display()), &path, &e))?;
         return Ok(Some(text.trim().to_owned()));
     }
     Ok(itself.clone())
 }
 
-/// The keys that this workspace knows.
+/// The values of all known keys, longest first.
 #[derive(Debug, Default)]
 pub struct Secrets(Vec<String>);
 
 impl Secrets {
-    /// Every model's key, also those that agents' files name, that of the search service, and what the environment calls a key, a token, a secret or a password.
+    /// The keys of all models, including those in AGENT.md files, and of the search service; and every environment
+    /// variable named like a key, a token, a secret or a password.
     ///
     /// # Errors
-    /// Where the machine cannot read one, or the settings: what is not known cannot be hidden.
+    /// If a key file or the settings cannot be read because of the machine: an unknown key cannot be hidden.
     pub fn of(workspace: &Workspace, agent: &Agent) -> Result<Self> {
         Self::with(workspace, &agent.llm)
     }
 
-    /// All of these, and the key of this model.
+    /// As [`Secrets::of`], with the key of this model instead of the agent's.
     ///
     /// # Errors
     /// As [`Secrets::of`].
@@ -74,26 +75,26 @@ impl Secrets {
         for key in models.map(|model| key(workspace, "", model)).chain([search_key(workspace)]) {
             match key {
                 Err(fault) if fault.kind == Kind::Machine => return Err(fault),
-                // One that is not there is nobody's secret.
+                // A missing key needs no hiding.
                 key => values.extend(key.ok().flatten()),
             }
         }
         let is_secret = |name: &str| NAMES.iter().any(|end| name.ends_with(end));
         values.extend(workspace.world.vars().filter(|(name, _)| is_secret(name)).map(|(_, value)| value.to_owned()));
         values.retain(|value| value.len() >= SHORTEST);
-        // The longest first: one may be the beginning of another.
+        // Longest first: a key may be the beginning of another.
         values.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         values.dedup();
         Ok(Self(values))
     }
 
-    /// Whether none of them is in the text.
+    /// Whether the text contains none of the keys.
     #[must_use]
-    pub fn are_out_of(&self, text: &str) -> bool {
+    pub fn are_absent_from(&self, text: &str) -> bool {
         !self.0.iter().any(|secret| text.contains(secret))
     }
 
-    /// The text without them.
+    /// The text with every key replaced by `[hidden]`.
     #[must_use]
     pub fn hide(&self, text: String) -> String {
         self.0.iter().fold(text, |text, secret| if text.contains(secret) { text.replace(secret, HIDDEN) } else { text })
@@ -105,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longer_one_is_hidden_first() {
+    fn longer_key_is_hidden_first() {
         let secrets = Secrets(vec!["sk-abcdef-more".into(), "sk-abcdef".into()]);
         assert_eq!(secrets.hide("a sk-abcdef-more b sk-abcdef c".into()), "a [hidden] b [hidden] c");
         assert_eq!(Secrets::default().hide("x".into()), "x");

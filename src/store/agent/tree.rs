@@ -1,8 +1,8 @@
-//! A walk through a folder that an agent may reach: in order, through descriptors, never along a link, and
-//! bounded in names and in time. What `.gitignore` names is known, and not entered.
+//! A walk through a folder that an agent may read: in sorted order, through descriptors, without following links, and
+//! bounded in names and time. Entries that `.gitignore` matches are returned, but not entered.
 
 use crate::core::fault::{Fault, Result};
-use crate::store::agent::files::{self, Located};
+use crate::store::agent::located::{Located, check_regular};
 use crate::store::fs::beneath::Beneath;
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
@@ -16,22 +16,22 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Instant;
 
-/// The most names that one walk looks at.
+/// The most names that one walk visits.
 const MAX_NAMES: usize = 200_000;
-/// The deepest folder that is entered, from the first.
+/// The deepest level that is entered.
 const MAX_DEPTH: usize = 64;
 /// The most bytes of a `.gitignore`.
 const MAX_IGNORE: u64 = 64 << 10;
 const IGNORE: &str = ".gitignore";
 
-/// Something in the tree.
+/// An entry of the tree.
 #[derive(Debug)]
 pub struct TreeEntry {
-    /// Its path from where the walk began.
+    /// Its path, relative to the start of the walk.
     pub path: PathBuf,
-    /// What it is.
+    /// Its type.
     pub kind: FileType,
-    /// Some `.gitignore` names it, or it is git's own.
+    /// Whether a `.gitignore` matches it, or it is `.git`.
     pub is_ignored: bool,
     depth: usize,
     rules: Option<Rc<IgnoreRules>>,
@@ -53,7 +53,7 @@ impl IgnoreRules {
     }
 }
 
-/// A walk, as far as it has come.
+/// A walk in progress.
 pub struct Tree<'a> {
     folder: Beneath,
     place: &'a Located,
@@ -64,10 +64,10 @@ pub struct Tree<'a> {
 }
 
 impl<'a> Tree<'a> {
-    /// The tree in a folder. `until` it must be over.
+    /// Starts a walk in a folder. It ends at `until` at the latest.
     ///
     /// # Errors
-    /// Where the folder cannot be listed.
+    /// If the folder cannot be listed.
     pub fn begin(folder: OwnedFd, place: &'a Located, top: &Path, until: Instant) -> std::io::Result<Self> {
         let folder = Beneath::of(folder, true);
         let mut tree = Self { folder, place, next: Vec::new(), names: 0, until, is_cut: false };
@@ -75,13 +75,13 @@ impl<'a> Tree<'a> {
         Ok(tree)
     }
 
-    /// Whether there is more than was walked through.
+    /// Whether the walk ended before the end of the tree.
     #[must_use]
     pub fn is_cut(&self) -> bool {
         self.is_cut
     }
 
-    /// Goes into a folder: what is in it comes next. One that cannot be read is passed over.
+    /// Enters a folder: its entries come next. An unreadable folder is skipped.
     pub fn enter(&mut self, entry: &TreeEntry) {
         if entry.depth >= MAX_DEPTH {
             self.is_cut = true;
@@ -90,15 +90,15 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// Opens a file of it, if it may be read.
+    /// Opens a file of the tree, if it may be read.
     #[must_use]
     pub fn open(&self, entry: &TreeEntry) -> Option<File> {
         let file = self.folder.file(&entry.path).ok()?;
-        files::is_plain(&file, "", self.place.is_theirs()).ok()?;
+        check_regular(&file, "", self.place.is_agent_writable()).ok()?;
         Some(file)
     }
 
-    /// How large a file of it is, in bytes.
+    /// The size of a file of the tree, in bytes.
     #[must_use]
     pub fn size(&self, entry: &TreeEntry) -> Option<u64> {
         let folder = self.folder.folder(entry.path.parent()?).ok()?;
@@ -133,13 +133,13 @@ impl<'a> Tree<'a> {
         } else {
             above
         };
-        // What comes first lies on top.
+        // Reversed, because the next entry is popped from the end.
         found.sort_unstable_by(|a, b| b.0.cmp(&a.0));
         self.next.extend(found.into_iter().map(|(name, kind)| {
             let path = below.join(&name);
             let is_folder = kind == FileType::Directory;
-            let named = || rules.as_ref().is_some_and(|rules| rules.ignore(&self.place.path.join(&path), is_folder));
-            TreeEntry { is_ignored: name == ".git" || named(), path, kind, depth, rules: rules.clone() }
+            let matches = || rules.as_ref().is_some_and(|rules| rules.ignore(&self.place.path.join(&path), is_folder));
+            TreeEntry { is_ignored: name == ".git" || matches(), path, kind, depth, rules: rules.clone() }
         }));
         Ok(())
     }
@@ -161,19 +161,18 @@ impl Iterator for Tree<'_> {
     }
 }
 
-/// Whether a path, from where a walk began, is like this pattern of `.gitignore`'s kind: `*.md` is at any depth.
+/// A matcher for paths relative to the start of a walk, in the syntax of `.gitignore`: `*.md` matches at any depth.
 ///
 /// # Errors
-/// `Data` where it is no pattern.
+/// `Data` if the pattern is invalid.
 pub fn pattern(glob: &str) -> Result<impl Fn(&Path) -> bool + use<>> {
     let mut builder = GitignoreBuilder::new("");
     let built = builder.add_line(None, glob.trim()).and_then(|builder| builder.build());
-    let built = built.map_err(|e| Fault::data(format!("the glob {glob:?} is no pattern: {e}")))?;
+    let built = built.map_err(|e| Fault::data(format!("the glob {glob:?} is invalid: {e}")))?;
     Ok(move |path: &Path| built.matched_path_or_any_parents(path, false).is_ignore())
 }
 
-/// The rules of the folders above the first, from `top` down, as far as the agent may know of them: the
-/// workspace's own, and those that lie in reach.
+/// The rules of the folders above the start of the walk, from `top` down.
 fn above(place: &Located, top: &Path) -> Option<Rc<IgnoreRules>> {
     let folders: Vec<&Path> = place.path.ancestors().skip(1).take_while(|above| above.starts_with(top)).collect();
     folders.into_iter().rev().fold(None, |rules_above, folder| {
@@ -182,15 +181,15 @@ fn above(place: &Located, top: &Path) -> Option<Rc<IgnoreRules>> {
     })
 }
 
-/// The rules in a file, for what lies in `folder`, and before them those above.
+/// The rules of a `.gitignore` in `folder`, with those of the folders above as fallback.
 fn rules(folder: &Path, file: Option<File>, above: Option<Rc<IgnoreRules>>) -> Option<Rc<IgnoreRules>> {
     let mut text = Vec::new();
     let is_read = file.is_some_and(|file| {
-        files::is_plain(&file, IGNORE, false).is_ok() && file.take(MAX_IGNORE).read_to_end(&mut text).is_ok()
+        check_regular(&file, IGNORE, false).is_ok() && file.take(MAX_IGNORE).read_to_end(&mut text).is_ok()
     });
     let mut builder = GitignoreBuilder::new(folder);
     for line in String::from_utf8_lossy(&text).lines() {
-        // A line that is no pattern names nothing.
+        // An invalid line matches nothing.
         let _ = builder.add_line(None, line);
     }
     match builder.build() {

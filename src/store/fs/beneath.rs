@@ -1,6 +1,5 @@
-//! Files beneath a folder, and nowhere else: every path is resolved by the kernel from the folder's descriptor
-//! (`openat2(2)`, `RESOLVE_BENEATH`), in the same call that opens it. There is nothing between a check and a use
-//! that somebody could swap.
+//! Opening files confined to a folder: the kernel resolves every path from the folder's descriptor (`openat2(2)`,
+//! `RESOLVE_BENEATH`) in the same call that opens it, so that no link can be swapped between a check and a use.
 
 use crate::core::config::Sync;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat2};
@@ -9,10 +8,10 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-/// How often a path is tried that is being changed while it is resolved (`EAGAIN`).
+/// Attempts at a path that changes while the kernel resolves it (`EAGAIN`).
 const TRIES: usize = 16;
 
-/// A folder, and what lies beneath it.
+/// An open folder, from which paths are resolved.
 #[derive(Debug)]
 pub struct Beneath {
     folder: OwnedFd,
@@ -20,27 +19,28 @@ pub struct Beneath {
 }
 
 impl Beneath {
-    /// The folder at `path`, which is absolute and has no links in it: one that is there now was put there
-    /// meanwhile. Links beneath it are followed as long as they stay beneath it, unless `is_plain`.
+    /// Opens the folder at `path`, which is absolute and canonical: a link in it was put there after the caller
+    /// resolved it, and is refused. Links below the folder are followed while they stay below it; with `is_plain`,
+    /// none is followed.
     ///
     /// # Errors
-    /// `NOSYS` where the kernel cannot confine (before Linux 5.6); what `openat2(2)` says.
+    /// `NOSYS` before Linux 5.6, which cannot confine paths; other errors of `openat2(2)`.
     pub fn open(path: &Path, is_plain: bool) -> Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = again(|| openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS))?;
+        let folder = retried(|| openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS))?;
         Ok(Self::of(folder, is_plain))
     }
 
-    /// What lies beneath a folder that is open.
+    /// As [`Beneath::open`], for a folder that is open already.
     #[must_use]
     pub fn of(folder: OwnedFd, is_plain: bool) -> Self {
         Self { folder, links: if is_plain { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::NO_MAGICLINKS } }
     }
 
-    /// Opens something to be read, whatever it is: never waits for the other end of a pipe.
+    /// Opens a path of any file type for reading. Does not wait for the other end of a pipe.
     ///
     /// # Errors
-    /// What `openat2(2)` says.
+    /// Those of `openat2(2)`.
     pub fn file(&self, below: &Path) -> Result<File> {
         self.resolve(below, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY).map(File::from)
     }
@@ -48,15 +48,15 @@ impl Beneath {
     /// Opens a folder.
     ///
     /// # Errors
-    /// What `openat2(2)` says.
+    /// Those of `openat2(2)`.
     pub fn folder(&self, below: &Path) -> Result<OwnedFd> {
         self.resolve(below, OFlags::RDONLY | OFlags::DIRECTORY)
     }
 
-    /// Opens a folder, and makes what is missing of its path.
+    /// Opens a folder, and creates the missing folders of its path.
     ///
     /// # Errors
-    /// What `openat2(2)` and `mkdirat(2)` say.
+    /// Those of `openat2(2)` and `mkdirat(2)`.
     pub fn make(&self, below: &Path, sync: Sync) -> Result<OwnedFd> {
         match self.folder(below) {
             Err(Errno::NOENT) => {}
@@ -69,7 +69,7 @@ impl Beneath {
                 Err(Errno::NOENT) => {
                     match mkdirat(&at, step.file_name().unwrap_or_default(), Mode::from_raw_mode(0o777)) {
                         Ok(()) if sync == Sync::Full => rustix::fs::fsync(&at)?,
-                        // Somebody else was quicker; or it is a link to nothing, which the next line finds.
+                        // Another process created it first; or it is a dangling link, which the next line reports.
                         Ok(()) | Err(Errno::EXIST) => {}
                         Err(e) => return Err(e),
                     }
@@ -84,11 +84,12 @@ impl Beneath {
     fn resolve(&self, below: &Path, flags: OFlags) -> Result<OwnedFd> {
         let below = if below.as_os_str().is_empty() { Path::new(".") } else { below };
         let how = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | self.links;
-        again(|| openat2(self.folder.as_fd(), below, flags | OFlags::CLOEXEC, Mode::empty(), how))
+        retried(|| openat2(self.folder.as_fd(), below, flags | OFlags::CLOEXEC, Mode::empty(), how))
     }
 }
 
-fn again(open: impl Fn() -> Result<OwnedFd>) -> Result<OwnedFd> {
+/// Repeats `open` while it fails with `EAGAIN`.
+fn retried(open: impl Fn() -> Result<OwnedFd>) -> Result<OwnedFd> {
     for _ in 1..TRIES {
         match open() {
             Err(Errno::AGAIN) => {}

@@ -1,5 +1,5 @@
-//! Reading files that agents may have made: never outside of a folder, whatever links lead where, never a
-//! pipe that would keep us waiting, and never more than was asked for.
+//! Reading files that agents may have made: links cannot lead out of the folder, a pipe does not block, and the size
+//! is bounded.
 
 use crate::core::fault::{self, Fault, Kind};
 use crate::core::text::problem::Problem;
@@ -10,21 +10,22 @@ use std::fs;
 use std::io::{Error, ErrorKind, Read, Result};
 use std::path::Path;
 
-/// The bytes of the file `name` below `dir`, at most `most`.
+/// Reads the file `name` below `dir`.
 ///
 /// # Errors
-/// As the kernel says; in words where it leads out of `dir`, is no file, or is longer.
+/// Those of the kernel; an error with its own message if a link leads out of `dir`, if it is not a regular file, or if
+/// it has more than `most` bytes.
 pub fn read(dir: &Path, name: &Path, most: u64) -> Result<Vec<u8>> {
     let file = match Beneath::open(&fs::canonicalize(dir)?, false)?.file(name) {
         Ok(file) => file,
-        Err(Errno::XDEV) => return Err(Error::other(format!("it is a link that leads out of {}", dir.display()))),
+        Err(Errno::XDEV) => return Err(Error::other(format!("a link in its path leads out of {}", dir.display()))),
         Err(error) => return Err(error.into()),
     };
     let meta = file.metadata()?;
     if !meta.is_file() {
-        return Err(Error::new(ErrorKind::InvalidInput, "it is no file"));
+        return Err(Error::new(ErrorKind::InvalidInput, "not a regular file"));
     }
-    let too_long = || Error::new(ErrorKind::FileTooLarge, format!("it has more than {most} bytes"));
+    let too_long = || Error::new(ErrorKind::FileTooLarge, format!("larger than {most} bytes"));
     if meta.len() > most {
         return Err(too_long());
     }
@@ -33,50 +34,50 @@ pub fn read(dir: &Path, name: &Path, most: u64) -> Result<Vec<u8>> {
     if bytes.len() as u64 > most { Err(too_long()) } else { Ok(bytes) }
 }
 
-/// As [`read`], of text.
+/// Reads a text file, as [`read`].
 ///
 /// # Errors
-/// As [`read`]; also where it is not UTF-8.
+/// As [`read`]; also if it is not UTF-8.
 pub fn text(dir: &Path, name: &Path, most: u64) -> Result<String> {
-    String::from_utf8(read(dir, name, most)?).map_err(|_| Error::new(ErrorKind::InvalidData, "it is not UTF-8"))
+    String::from_utf8(read(dir, name, most)?).map_err(|_| Error::new(ErrorKind::InvalidData, "not valid UTF-8"))
 }
 
-/// Why there is no definition.
+/// Why a definition could not be read.
 #[derive(Debug)]
-pub enum Unread {
-    /// Its owner has to put it right.
+pub enum DefinitionError {
+    /// The file is missing or wrong: the owner has to correct it.
     Bad(Problem),
-    /// The machine is in trouble; it may be a good one.
-    Trouble(Fault),
+    /// An error of the machine, which is not the fault of the file.
+    Machine(Fault),
 }
 
-impl From<Problem> for Unread {
+impl From<Problem> for DefinitionError {
     fn from(problem: Problem) -> Self {
         Self::Bad(problem)
     }
 }
 
-impl Unread {
-    /// What is bad is part of what was read; the machine's trouble is not.
+impl DefinitionError {
+    /// Separates the two: a problem with the file is part of the result, an error of the machine is the error.
     ///
     /// # Errors
-    /// The machine's trouble.
-    pub fn told<T>(read: std::result::Result<T, Self>) -> fault::Result<std::result::Result<T, Problem>> {
+    /// The error of the machine.
+    pub fn separate<T>(read: std::result::Result<T, Self>) -> fault::Result<std::result::Result<T, Problem>> {
         match read {
             Ok(good) => Ok(Ok(good)),
             Err(Self::Bad(problem)) => Ok(Err(problem)),
-            Err(Self::Trouble(fault)) => Err(fault),
+            Err(Self::Machine(fault)) => Err(fault),
         }
     }
 }
 
-/// As [`text`], of the definition that stands at `path` of the workspace.
+/// Reads the definition `name` below `dir`, as [`text`]. `path` names it in errors, relative to the workspace.
 ///
 /// # Errors
-/// Where there is none, or it cannot be read.
-pub fn definition(dir: &Path, name: &Path, path: &str, most: u64) -> std::result::Result<String, Unread> {
+/// If it is missing or cannot be read.
+pub fn definition(dir: &Path, name: &Path, path: &str, most: u64) -> std::result::Result<String, DefinitionError> {
     text(dir, name, most).map_err(|error| match io_fault("read", &dir.join(name), &error) {
-        fault if fault.kind == Kind::Machine => Unread::Trouble(fault),
+        fault if fault.kind == Kind::Machine => DefinitionError::Machine(fault),
         _ if error.kind() == ErrorKind::NotFound => Problem::error(path, "is missing").into(),
         _ => Problem::error(path, format!("cannot be read: {error}")).into(),
     })
@@ -89,7 +90,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn what_leads_out_is_refused_and_what_leads_around_inside_is_read() {
+    fn link_out_of_the_folder_is_refused_and_link_inside_it_is_followed() {
         let home = tempfile::tempdir().unwrap();
         let dir = home.path().join("in");
         fs::create_dir_all(dir.join("a")).unwrap();
@@ -105,8 +106,8 @@ mod tests {
         for name in ["a/out", "a/far", "../secret"] {
             assert!(read(name, 9).unwrap_err().contains("leads out of"), "{name}");
         }
-        assert_eq!(read("pipe", 9), Err("it is no file".to_owned()));
-        assert_eq!(read("a", 9), Err("it is no file".to_owned()));
-        assert_eq!(read("a/file", 4), Err("it has more than 4 bytes".to_owned()));
+        assert_eq!(read("pipe", 9), Err("not a regular file".to_owned()));
+        assert_eq!(read("a", 9), Err("not a regular file".to_owned()));
+        assert_eq!(read("a/file", 4), Err("larger than 4 bytes".to_owned()));
     }
 }

@@ -1,26 +1,22 @@
-//! Files that are there whole or not at all: publish by link, rename without replacing, sync.
+//! Durable writes: publish a file whole by linking it, rename without replacing, append, sync.
 
 use crate::core::config::Sync;
 use crate::core::fault::{Fault, Result};
 use crate::store::fs::At;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, unlinkat};
 use rustix::io::Errno;
-use std::collections::HashMap;
 use std::ffi::{CStr, OsStr};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::path::Path;
 
-/// Makes `dir/name` with these bytes, durable on return. False where a file of that name is there
-/// already, which is then made durable instead: a repeated publish is a success.
+/// Creates `dir/name` with these bytes, durable on return. If a file of that name exists, makes that one durable and
+/// returns false: publishing again is a success.
 ///
 /// # Errors
-/// Before the file has its name nothing is there. After it, the message says so: the file may or may
-/// not survive a power cut, and publishing it again settles that.
+/// If the file could not be linked, nothing was created. If only the sync failed, the message says that the file is
+/// published: it may not survive a power cut until it is published again.
 pub fn publish(dir: &Path, name: &str, tmp: &Path, bytes: &[u8], sync: Sync) -> Result<bool> {
     let target = dir.join(name);
     let fresh = match write_unnamed(dir, bytes, sync) {
@@ -29,7 +25,7 @@ pub fn publish(dir: &Path, name: &str, tmp: &Path, bytes: &[u8], sync: Sync) -> 
             match rustix::fs::linkat(CWD, own.as_str(), CWD, &target, AtFlags::SYMLINK_FOLLOW) {
                 Ok(()) => true,
                 Err(Errno::EXIST) => false,
-                // No /proc: go the way of file systems without unnamed files.
+                // Without /proc the unnamed file cannot be linked.
                 Err(Errno::NOENT) => publish_named(&target, tmp, name, bytes, sync)?,
                 Err(e) => return Err(e).at("publish", &target),
             }
@@ -60,13 +56,12 @@ fn publish_named(target: &Path, tmp: &Path, name: &str, bytes: &[u8], sync: Sync
     }
 }
 
-/// Makes `name`, in the folder that `dir` is a descriptor of, a file with these bytes: whole or not at all, whatever
-/// had that name before, and durable on return. Nothing is ever written through the old one, be it a link or a
-/// file with other names. Replacing takes a second name for an instant: `temp`, which is the caller's alone; one
-/// that a killed caller has left goes first.
+/// Replaces `name` in the folder `dir` by a new file with these bytes, atomically and durable on return. Nothing is
+/// written through the old entry, which may be a link or have other names. `temp` is a second name in the same folder,
+/// used for an instant and only by this caller; a leftover of a killed caller is removed first.
 ///
 /// # Errors
-/// Where the file system refuses. Up to the last sync the old file is there.
+/// Those of the file system. Unless only the last sync failed, the old file is still there.
 pub fn replace_at(
     dir: impl AsFd,
     name: &OsStr,
@@ -82,9 +77,9 @@ pub fn replace_at(
     }
     if !replace_unnamed(dir, name, temp, bytes, mode, sync)? {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let mut file = File::from(rustix::fs::openat(dir, temp, flags, PLAIN)?);
-        let written = fill(&mut file, bytes, mode, sync);
-        named(dir, temp, written.and_then(|()| Ok(rustix::fs::renameat(dir, temp, dir, name)?)))?;
+        let mut file = File::from(rustix::fs::openat(dir, temp, flags, DEFAULT_MODE)?);
+        let written = write_with_mode(&mut file, bytes, mode, sync);
+        remove_on_error(dir, temp, written.and_then(|()| Ok(rustix::fs::renameat(dir, temp, dir, name)?)))?;
     }
     match sync {
         Sync::Full => Ok(rustix::fs::fsync(dir)?),
@@ -92,10 +87,10 @@ pub fn replace_at(
     }
 }
 
-/// What people's files may be read and written by, before the umask.
-const PLAIN: Mode = Mode::from_raw_mode(0o666);
+/// The mode of files that people edit, before the umask.
+const DEFAULT_MODE: Mode = Mode::from_raw_mode(0o666);
 
-/// False where the file system has no unnamed files, or there is no /proc to name them by.
+/// False where the file system has no unnamed files, or /proc is missing, by which they are linked.
 fn replace_unnamed(
     dir: BorrowedFd,
     name: &OsStr,
@@ -105,12 +100,12 @@ fn replace_unnamed(
     sync: Sync,
 ) -> io::Result<bool> {
     let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-    let mut file = match rustix::fs::openat(dir, ".", flags, PLAIN) {
+    let mut file = match rustix::fs::openat(dir, ".", flags, DEFAULT_MODE) {
         Ok(file) => File::from(file),
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => return Ok(false),
         Err(e) => return Err(e.into()),
     };
-    fill(&mut file, bytes, mode, sync)?;
+    write_with_mode(&mut file, bytes, mode, sync)?;
     let own = format!("/proc/self/fd/{}", file.as_raw_fd());
     let link = |name: &OsStr| rustix::fs::linkat(CWD, own.as_str(), dir, name, AtFlags::SYMLINK_FOLLOW);
     match link(name) {
@@ -121,27 +116,28 @@ fn replace_unnamed(
     }
     link(OsStr::new(temp))?;
     let moved = rustix::fs::renameat(dir, temp, dir, name).map_err(Into::into);
-    named(dir, temp, moved).map(|()| true)
+    remove_on_error(dir, temp, moved).map(|()| true)
 }
 
-fn fill(file: &mut File, bytes: &[u8], mode: Option<Mode>, sync: Sync) -> io::Result<()> {
+fn write_with_mode(file: &mut File, bytes: &[u8], mode: Option<Mode>, sync: Sync) -> io::Result<()> {
     if let Some(mode) = mode {
         rustix::fs::fchmod(&*file, mode)?;
     }
     write_synced(file, bytes, sync)
 }
 
-/// Takes the second name away again where what was to be done with it has failed.
-fn named(dir: BorrowedFd, temp: &str, done: io::Result<()>) -> io::Result<()> {
+/// Removes the second name again if the step that needed it has failed.
+fn remove_on_error(dir: BorrowedFd, temp: &str, done: io::Result<()>) -> io::Result<()> {
     done.inspect_err(|_| {
         let _ = unlinkat(dir, temp, AtFlags::empty());
     })
 }
 
-/// Writes `path` anew, synced; its name is not durable until its directory is.
+/// Writes `path`, truncating an existing file, and syncs the content. The name is durable only once the directory is
+/// synced.
 ///
 /// # Errors
-/// Where it cannot be written.
+/// If it cannot be written.
 pub fn write_new(path: &Path, bytes: &[u8], sync: Sync) -> Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let mut file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).at("make", path)?);
@@ -156,12 +152,12 @@ fn write_synced(file: &mut File, bytes: &[u8], sync: Sync) -> io::Result<()> {
     }
 }
 
-/// Appends `bytes` to `path` with one write, making the file where it is missing; durable on return,
-/// its name too unless the caller knows that it `is_named`.
+/// Appends `bytes` to `path` with one write, creating a missing file. Durable on return; so is the name, unless
+/// `is_named` says that it already is.
 ///
 /// # Errors
-/// Where it cannot be written or synced. What could not be synced is cut off again, so that nobody
-/// takes it for durable later.
+/// If it cannot be written or synced. Bytes that could not be synced are truncated again, so that no reader takes them
+/// for durable.
 pub fn append(path: &Path, bytes: &[u8], is_named: bool, sync: Sync) -> Result<()> {
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
     let mut file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).at("open", path)?);
@@ -172,14 +168,15 @@ pub fn append(path: &Path, bytes: &[u8], is_named: bool, sync: Sync) -> Result<(
     sync_dir(path.parent().unwrap_or(path), sync)
 }
 
-/// Appends `bytes`, with one write, to a file that is open for that; durable on return, its name not.
+/// Appends `bytes` with one write to a file that is open for appending. The content is durable on return, the name is
+/// not.
 ///
 /// # Errors
 /// As [`append`].
 pub fn append_to(file: &mut File, bytes: &[u8], sync: Sync) -> io::Result<()> {
     let before = file.metadata()?.len();
     if let Err(error) = write_synced(file, bytes, sync) {
-        // Somebody else may have written behind it.
+        // Unless another process has appended behind it.
         if file.metadata().is_ok_and(|meta| meta.len() <= before + bytes.len() as u64) {
             let _ = file.set_len(before);
         }
@@ -188,25 +185,25 @@ pub fn append_to(file: &mut File, bytes: &[u8], sync: Sync) -> io::Result<()> {
     Ok(())
 }
 
-/// Cuts zeros off the end of a file that now has these bytes, unless somebody has written to it since: a power cut
-/// leaves them where the length was durable and what had been written was not. Durable with the next append.
+/// Truncates trailing zeros of a file, and of `bytes`, its content as the caller has read it; leaves both if the file
+/// has grown since. A power cut leaves zeros where the length was durable and the data was not. Durable with the next
+/// append.
 ///
 /// # Errors
-/// Where it cannot be cut.
-pub fn cut_hole(file: &File, bytes: &mut Vec<u8>) -> io::Result<()> {
-    let kept = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-    if kept < bytes.len() && file.metadata()?.len() == bytes.len() as u64 {
-        file.set_len(kept as u64)?;
-        bytes.truncate(kept);
+/// If the file cannot be truncated.
+pub fn truncate_zeros(file: &File, bytes: &mut Vec<u8>) -> io::Result<()> {
+    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    if end < bytes.len() && file.metadata()?.len() == bytes.len() as u64 {
+        file.set_len(end as u64)?;
+        bytes.truncate(end);
     }
     Ok(())
 }
 
-/// Makes what somebody else has written into `path` durable, its name too. A file that is not there
-/// has nothing to lose.
+/// Syncs content and name of a file that another process has written. A missing file is no error.
 ///
 /// # Errors
-/// Where the disk cannot.
+/// If the sync fails.
 pub fn sync_file(path: &Path, sync: Sync) -> Result<()> {
     if sync == Sync::None {
         return Ok(());
@@ -220,7 +217,7 @@ pub fn sync_file(path: &Path, sync: Sync) -> Result<()> {
 /// Makes the names in `dir` durable.
 ///
 /// # Errors
-/// Where the disk cannot.
+/// If the sync fails.
 pub fn sync_dir(dir: &Path, sync: Sync) -> Result<()> {
     match sync {
         Sync::Full => File::open(dir).and_then(|d| d.sync_all()).at("sync", dir),
@@ -228,88 +225,31 @@ pub fn sync_dir(dir: &Path, sync: Sync) -> Result<()> {
     }
 }
 
-/// Folders that this process has found durable: by name, inode and time of birth, so that one that is
-/// made anew is another one.
-#[derive(Debug, Default)]
-pub struct Places(Mutex<HashMap<PathBuf, (Identity, Sync)>>);
-
-/// Inode and time of birth.
-type Identity = (u64, Option<SystemTime>);
-
-impl Places {
-    /// As [`make_dir`], once for each folder.
-    ///
-    /// # Errors
-    /// Where the disk cannot.
-    pub fn make(&self, dir: &Path, levels: usize, sync: Sync) -> Result<()> {
-        if !self.has(dir, sync) {
-            make_dir(dir, levels, sync)?;
-            self.add(dir, sync);
-        }
-        Ok(())
-    }
-
-    /// Moves a finished file into the folder of its day. While that is empty, its name may not be
-    /// durable: whoever made it may have been killed.
-    ///
-    /// # Errors
-    /// Where the file system refuses.
-    pub fn settle_in_day(&self, from: &Path, to: &Path, sync: Sync) -> Result<()> {
-        let day = to.parent().unwrap_or(to);
-        if !self.has(day, sync) {
-            if fs::read_dir(day).is_ok_and(|mut entries| entries.next().is_none()) {
-                make_dir(day, 1, sync)?;
-            }
-            settle(from, to)?;
-            self.add(day, sync);
-            return Ok(());
-        }
-        settle(from, to)
-    }
-
-    /// One that was made while nothing was synced is not known to be durable.
-    fn has(&self, dir: &Path, sync: Sync) -> bool {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(dir).copied();
-        let known = known.filter(|(_, was)| *was == Sync::Full || sync == Sync::None).map(|(identity, _)| identity);
-        known.is_some() && known == identity(dir)
-    }
-
-    fn add(&self, dir: &Path, sync: Sync) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.extend(identity(dir).map(|identity| (dir.to_path_buf(), (identity, sync))));
-    }
-}
-
-fn identity(dir: &Path) -> Option<Identity> {
-    let meta = fs::metadata(dir).ok()?;
-    Some((meta.ino(), meta.created().ok()))
-}
-
-/// Makes `dir` where it is missing, and its name and those of the folders above it durable, `levels` of
-/// them: whoever had made them may have been killed before that.
+/// Creates `dir` and the folders above it where they are missing, and makes the lowest `levels` of their names durable,
+/// also of existing ones: the process that created them may have been killed before it synced them.
 ///
 /// # Errors
-/// Where the disk cannot.
+/// If a folder cannot be created or synced.
 pub fn make_dir(dir: &Path, levels: usize, sync: Sync) -> Result<()> {
     fs::create_dir_all(dir).at("make", dir)?;
     dir.ancestors().skip(1).take(levels).try_for_each(|above| sync_dir(above, sync))
 }
 
-/// What a rename found.
+/// The result of a rename that never replaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moved {
-    /// It is there now.
+    /// The file was moved.
     Yes,
-    /// There was nothing to move.
+    /// The source does not exist.
     Gone,
-    /// The new name is taken; nothing was moved.
+    /// The target exists; nothing was moved.
     Taken,
 }
 
-/// Renames without ever replacing; makes the target's directory where it is missing.
+/// Renames without replacing. Creates the target's directory where it is missing.
 ///
 /// # Errors
-/// Where the file system refuses.
+/// Those of the file system.
 pub fn rename(from: &Path, to: &Path) -> Result<Moved> {
     for _ in 0..2 {
         match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
@@ -317,7 +257,7 @@ pub fn rename(from: &Path, to: &Path) -> Result<Moved> {
             Err(Errno::EXIST) => return Ok(Moved::Taken),
             Err(Errno::NOENT) => match to.parent() {
                 Some(dir) if !dir.exists() => {
-                    // Once a day; what moves in must not vanish with its folder.
+                    // At most once a day. A file moved into it must not be lost with the folder.
                     let missing = dir.ancestors().take_while(|dir| !dir.exists()).count();
                     make_dir(dir, missing, Sync::Full)?;
                 }
@@ -329,29 +269,29 @@ pub fn rename(from: &Path, to: &Path) -> Result<Moved> {
     Ok(Moved::Gone)
 }
 
-/// Renames from one open folder into another, without ever replacing. Nothing is synced: for what may be lost.
+/// Renames from one open folder into another, without replacing and without a sync: for files that may be lost.
 ///
 /// # Errors
-/// What `renameat2(2)` says.
+/// Those of `renameat2(2)`.
 pub fn rename_at(from: impl AsFd, name: &CStr, to: impl AsFd, new: &str) -> rustix::io::Result<()> {
     rustix::fs::renameat_with(from, name, to, new, RenameFlags::NOREPLACE)
 }
 
-/// Moves a finished file to its last place; a copy that was there first makes this one needless.
+/// Renames `from` to `to`; if `to` exists, it is a copy, and `from` is removed.
 ///
 /// # Errors
-/// Where the file system refuses.
-pub fn settle(from: &Path, to: &Path) -> Result<()> {
+/// Those of the file system.
+pub fn move_or_remove(from: &Path, to: &Path) -> Result<()> {
     if rename(from, to)? == Moved::Taken {
         remove(from)?;
     }
     Ok(())
 }
 
-/// Removes a file; one that is gone already is fine.
+/// Removes a file. A missing file is no error.
 ///
 /// # Errors
-/// Where the file system refuses.
+/// Those of the file system.
 pub fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(e).at("remove", path),
@@ -364,7 +304,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_has_a_name_is_ever_replaced() {
+    fn publish_and_rename_never_replace_an_existing_file() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         let read = |name: &str| fs::read_to_string(at(name)).unwrap();

@@ -3,6 +3,7 @@
 pub mod beneath;
 pub mod contained;
 pub mod durable;
+pub mod durable_dirs;
 pub mod file_cache;
 pub mod lease;
 pub mod watch;
@@ -11,7 +12,8 @@ use crate::core::fault::{Fault, Kind};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-/// An input/output error with its path, and whether it is the machine's trouble.
+/// An I/O error with its path, of [`Kind::Machine`] where the machine is the cause: disk full, read-only, out of
+/// descriptors.
 pub fn io_fault(doing: &str, path: &Path, error: &io::Error) -> Fault {
     use rustix::io::Errno;
     let machine = [
@@ -33,10 +35,10 @@ pub fn io_fault(doing: &str, path: &Path, error: &io::Error) -> Fault {
     Fault::new(kind, format!("cannot {doing} {}: {text}", path.display()))
 }
 
-/// What was read, or nothing where there is none: what cannot be read for a while is not the same as that.
+/// The result of a read, `None` where the file is missing. A file that exists and cannot be read is not missing.
 ///
 /// # Errors
-/// Where it is there and cannot be read.
+/// If it exists and cannot be read.
 pub fn if_there<T>(read: io::Result<T>) -> io::Result<Option<T>> {
     match read {
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
@@ -44,7 +46,8 @@ pub fn if_there<T>(read: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// As [`trouble`], of a file of the owner's, `name` for him: what is not the machine's trouble is his to put right.
+/// The error of a file of the owner's that cannot be read, called `name`: [`Kind::Machine`] as in [`io_fault`], else
+/// [`Kind::Config`], because the owner has to correct it.
 #[must_use]
 pub fn unreadable(name: &str, path: &Path, error: &io::Error) -> Fault {
     match io_fault("read", path, error) {
@@ -53,9 +56,9 @@ pub fn unreadable(name: &str, path: &Path, error: &io::Error) -> Fault {
     }
 }
 
-/// Turns an input/output result into ours.
+/// Turns an I/O error into a [`Fault`].
 pub(crate) trait At<T> {
-    /// The same result, saying what was being done to which path.
+    /// The same result; the error reads `cannot <doing> <path>: <error>`.
     fn at(self, doing: &str, path: &Path) -> Result<T, Fault>;
 }
 

@@ -1,5 +1,5 @@
-//! Sleeping until a file changes or an instant comes, without polling. A file event is a hint: the
-//! one who wakes looks at the folders, also at a slow interval, because the kernel drops events.
+//! Waiting for file changes (inotify) and for an instant (timerfd), without polling. A file event is only a hint: the
+//! caller lists the folders itself, and also at a slow interval, because the kernel drops events.
 
 use crate::core::event::stamp::{SECOND, Stamp};
 use crate::core::fault::{Fault, Kind, Result};
@@ -15,122 +15,123 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// The longest sleep in seconds: a missed hint costs no more.
+/// The longest wait in seconds, which bounds the delay after a lost event.
 const SLOW: i64 = 600;
-/// Bytes that are read at once: some hundred events.
+/// Size of the read buffer in bytes: some hundred events.
 const BUFFER: usize = 16 << 10;
 
-/// What is listened for in a folder.
+/// The kind of changes that are watched in a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hears {
-    /// A file that came, by a rename or a link, or was written and closed.
+pub enum WatchKind {
+    /// A file that was renamed or linked into the folder, or written and closed.
     Arrivals,
-    /// The same, and a file whose mode or owner has changed: it may be readable now.
+    /// As `Arrivals`, and a file whose mode or owner has changed: it may be readable now.
     Drops,
-    /// A lock that was let go of: its holder closed the written descriptor.
+    /// A released lock: its holder closed the writable descriptor.
     Releases,
-    /// Lines that are appended to files that stay open.
-    Lines,
-    /// Files that a person saves, however an editor does it. The folder may go away; when it has come back, below
-    /// one that is watched too, it is watched anew.
+    /// As `Arrivals`, and data appended to files that stay open.
+    Appends,
+    /// Files that a person saves, by any method that editors use. The folder may be removed; when it is created again
+    /// below another watched folder, it is watched again.
     Edits,
-    /// The same, in a folder without which nothing goes on.
-    Home,
+    /// As `Edits`, in a folder that must stay: its removal is reported as [`Woken::Lost`].
+    Required,
 }
 
-impl Hears {
-    /// Opening and reading is what we do ourselves: the kernel is not even asked for it.
+impl WatchKind {
+    /// The inotify flags. Opens and reads are not among them: this process does those itself.
     fn flags(self) -> WatchFlags {
         let gone = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
         let arrivals = WatchFlags::CLOSE_WRITE | WatchFlags::CREATE | WatchFlags::MOVED_TO;
         let edits = arrivals | WatchFlags::DELETE | WatchFlags::MOVED_FROM;
-        let heard = match self {
+        let changes = match self {
             Self::Edits => return WatchFlags::ONLYDIR | edits,
-            Self::Home => edits,
+            Self::Required => edits,
             Self::Arrivals => arrivals,
             Self::Drops => arrivals | WatchFlags::ATTRIB,
             Self::Releases => WatchFlags::CLOSE_WRITE,
-            Self::Lines => arrivals | WatchFlags::MODIFY,
+            Self::Appends => arrivals | WatchFlags::MODIFY,
         };
-        WatchFlags::ONLYDIR | gone | heard
+        WatchFlags::ONLYDIR | gone | changes
     }
 }
 
-/// Something changed in a folder.
+/// A change in a watched folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// The folder's place in the list that was given.
+    /// Index of the folder, in the order in which the folders were added.
     pub folder: usize,
-    /// The file's name; without one anything may have changed.
+    /// The file's name; `None` if any file in the folder may have changed.
     pub name: Option<String>,
 }
 
-/// A folder being watched.
+/// A watched folder.
 struct WatchedFolder {
     path: PathBuf,
-    hears: Hears,
-    /// The kernel's number of it.
+    kind: WatchKind,
+    /// The inotify watch descriptor.
     number: i32,
 }
 
-/// Folders being watched, and a timer on the real-time clock.
+/// Watched folders, and a timer on the real-time clock.
 pub struct Watch {
-    kernel: OwnedFd,
+    inotify: OwnedFd,
     folders: Mutex<Vec<WatchedFolder>>,
-    hint: OwnedFd,
+    /// An eventfd, by which [`Watch::wake`] interrupts a wait.
+    wake_fd: OwnedFd,
     timer: OwnedFd,
-    /// When everything is looked at again, whatever was heard meanwhile.
+    /// When the slow interval ends. File events do not put it off.
     slow: Mutex<Option<Stamp>>,
 }
 
-/// Why a sleeper woke.
+/// Why a wait has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Woken {
-    /// This has changed, in the order in which it did.
+    /// These changes, in the order in which they happened.
     Files(Vec<Change>),
-    /// The instant has come, the clock was set, or the slow interval is over.
+    /// The instant has come, the clock was set, or the slow interval has ended.
     Time,
-    /// Another descriptor that was given is readable.
+    /// The caller's other descriptor is readable.
     Other,
-    /// This folder, which was watched, is gone; nothing can be heard of another one in its place.
+    /// This watched folder was removed or renamed. A new folder at its path is not watched.
     Lost(PathBuf),
 }
 
 impl Watch {
-    /// Watches these folders (not what is below them).
+    /// Watches these folders, not the folders below them.
     ///
     /// # Errors
-    /// Where the kernel has no watch left.
-    pub fn new(folders: &[(PathBuf, Hears)]) -> Result<Self> {
-        let kernel = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(unwatchable)?;
-        let add = |(path, hears): &(PathBuf, Hears)| {
-            let number = inotify::add_watch(&kernel, path, hears.flags());
-            number.map(|number| WatchedFolder { path: path.clone(), hears: *hears, number })
+    /// If the limit on inotify watches or instances is reached, or a folder is missing.
+    pub fn new(folders: &[(PathBuf, WatchKind)]) -> Result<Self> {
+        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(unwatchable)?;
+        let add = |(path, kind): &(PathBuf, WatchKind)| {
+            let number = inotify::add_watch(&inotify, path, kind.flags());
+            number.map(|number| WatchedFolder { path: path.clone(), kind: *kind, number })
         };
         let folders = folders.iter().map(add).collect::<std::result::Result<Vec<_>, _>>().map_err(unwatchable)?;
-        let hint = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).at("make", Path::new("a bell"))?;
+        let wake_fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).at("make", Path::new("an eventfd"))?;
         let timer = timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)
             .at("make", Path::new("a timer"))?;
         let folders = Mutex::new(folders);
-        Ok(Self { kernel, folders, hint, timer, slow: Mutex::default() })
+        Ok(Self { inotify, folders, wake_fd, timer, slow: Mutex::default() })
     }
 
-    /// Watches a folder more, behind the others; one that is watched already keeps its place. One that is not
-    /// there is nothing to be heard of.
-    pub fn also(&self, folder: &Path, hears: Hears) {
-        let Ok(number) = inotify::add_watch(&self.kernel, folder, hears.flags()) else { return };
+    /// Watches another folder. Its index follows the others; a folder that is watched already keeps its index. A
+    /// missing folder is ignored.
+    pub fn add(&self, folder: &Path, kind: WatchKind) {
+        let Ok(number) = inotify::add_watch(&self.inotify, folder, kind.flags()) else { return };
         let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
         match folders.iter_mut().find(|known| known.path == folder) {
             Some(known) => known.number = number,
-            None => folders.push(WatchedFolder { path: folder.to_path_buf(), hears, number }),
+            None => folders.push(WatchedFolder { path: folder.to_path_buf(), kind, number }),
         }
     }
 
-    /// Watches those anew that went away and have come back; anything may have changed in them.
+    /// Watches folders again that were removed and created again; any file in them may have changed.
     fn renew(&self, folders: &mut [WatchedFolder]) -> Vec<Change> {
         let mut renewed = Vec::new();
-        for (at, folder) in folders.iter_mut().enumerate().filter(|(_, folder)| folder.hears == Hears::Edits) {
-            let number = inotify::add_watch(&self.kernel, &folder.path, folder.hears.flags());
+        for (at, folder) in folders.iter_mut().enumerate().filter(|(_, folder)| folder.kind == WatchKind::Edits) {
+            let number = inotify::add_watch(&self.inotify, &folder.path, folder.kind.flags());
             if let Ok(number) = number
                 && number != folder.number
             {
@@ -141,18 +142,18 @@ impl Watch {
         renewed
     }
 
-    /// Wakes the sleeper, so that it asks again until when it may sleep.
-    pub fn nudge(&self) {
-        let _ = rustix::io::write(&self.hint, &1u64.to_ne_bytes());
+    /// Ends a wait in another thread, so that it computes its next instant again.
+    pub fn wake(&self) {
+        let _ = rustix::io::write(&self.wake_fd, &1u64.to_ne_bytes());
     }
 
-    /// Everything that the kernel has to tell.
+    /// Reads all pending inotify events.
     fn changes(&self) -> Woken {
         let mut buffer = [MaybeUninit::uninit(); BUFFER];
-        let mut reader = inotify::Reader::new(&self.kernel, &mut buffer);
+        let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
         let mut changes = Vec::new();
         let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = |folders: &[WatchedFolder], number| folders.iter().position(|folder| folder.number == number);
+        let index = |folders: &[WatchedFolder], number| folders.iter().position(|folder| folder.number == number);
         let mut has_folder = false;
         loop {
             let event = match reader.next() {
@@ -160,16 +161,16 @@ impl Watch {
                 Err(Errno::INTR) => continue,
                 Err(_) => break,
             };
-            let (what, at) = (event.events(), place(&folders, event.wd()));
-            if what.intersects(ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF) {
+            let (events, at) = (event.events(), index(&folders, event.wd()));
+            if events.intersects(ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF) {
                 if let Some(gone) = at.and_then(|at| folders.get(at)) {
                     return Woken::Lost(gone.path.clone());
                 }
-            } else if what.contains(ReadFlags::QUEUE_OVERFLOW) {
+            } else if events.contains(ReadFlags::QUEUE_OVERFLOW) {
                 has_folder = true;
                 changes.extend((0..folders.len()).map(|folder| Change { folder, name: None }));
             } else {
-                has_folder |= what.contains(ReadFlags::ISDIR);
+                has_folder |= events.contains(ReadFlags::ISDIR);
                 let name = event.file_name().and_then(|name| name.to_str().ok()).map(ToOwned::to_owned);
                 changes.extend(at.map(|folder| Change { folder, name }));
             }
@@ -180,13 +181,13 @@ impl Watch {
         Woken::Files(changes)
     }
 
-    /// Sleeps until a file changes, `until` comes, the clock is set, or `other` is readable.
+    /// Waits until a file changes, `until` comes, the clock is set, or `other` is readable.
     ///
     /// # Errors
-    /// Where the kernel refuses to wait.
+    /// If the timer cannot be set or poll fails.
     pub fn wait(&self, now: Stamp, until: Option<Stamp>, other: Option<BorrowedFd>) -> Result<Woken> {
         let mut next = self.slow.lock().unwrap_or_else(PoisonError::into_inner);
-        // One that is further away was reckoned before the clock was set back.
+        // An instant further away was computed before the clock was set back.
         let latest = now.plus_seconds(SLOW);
         let slow = next.map_or(latest, |slow| slow.min(latest));
         *next = Some(slow).filter(|slow| *slow > now);
@@ -201,11 +202,11 @@ impl Watch {
         let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
         match timerfd_settime(&self.timer, flags, &value) {
             Ok(_) => {}
-            // It is set, and the clock was too since the timer was set last (timerfd_create(2), notes).
+            // The timer is set; the clock was set since the last call (timerfd_create(2), notes).
             Err(Errno::CANCELED) => return Ok(Woken::Time),
             Err(e) => return Err(e).at("set", Path::new("a timer")),
         }
-        let mut fds = [&self.kernel, &self.hint, &self.timer].map(|fd| PollFd::new(fd, PollFlags::IN)).to_vec();
+        let mut fds = [&self.inotify, &self.wake_fd, &self.timer].map(|fd| PollFd::new(fd, PollFlags::IN)).to_vec();
         fds.extend(other.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
         match poll(&mut fds, None) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -217,7 +218,7 @@ impl Watch {
         }
         if is_ready(1) {
             let mut count = [0u8; 8];
-            let _ = rustix::io::read(&self.hint, &mut count);
+            let _ = rustix::io::read(&self.wake_fd, &mut count);
         }
         Ok(if is_ready(0) || is_ready(1) { self.changes() } else { Woken::Time })
     }
@@ -234,39 +235,39 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn a_clock_that_is_set_back_does_not_put_off_the_slow_look() {
+    fn clock_set_back_does_not_delay_the_slow_interval() {
         let watch = Watch::new(&[]).unwrap();
         let slow = || *watch.slow.lock().unwrap();
         let (then, now) = (Stamp(4_000_000_000 * SECOND), Stamp(1_800_000_000 * SECOND));
         for at in [then, now] {
-            // What is due in 1970 wakes at once.
+            // An instant of 1970 ends the wait at once.
             assert_eq!(watch.wait(at, Some(Stamp(0)), None).unwrap(), Woken::Time);
             assert_eq!(slow(), Some(at.plus_seconds(SLOW)));
         }
         watch.wait(now.plus_seconds(SLOW - 1), Some(Stamp(0)), None).unwrap();
-        assert_eq!(slow(), Some(now.plus_seconds(SLOW)), "what is heard meanwhile does not put it off either");
+        assert_eq!(slow(), Some(now.plus_seconds(SLOW)), "nor does an earlier wake");
     }
 
     #[test]
-    fn a_folder_that_comes_back_is_watched_anew_and_one_that_must_stay_is_lost() {
+    fn recreated_folder_is_watched_again_and_a_removed_required_folder_is_lost() {
         let dir = tempfile::tempdir().unwrap();
         let [top, below] = ["top", "top/below"].map(|name| dir.path().join(name));
         let make = || fs::create_dir_all(&below).unwrap();
         make();
-        let watch = Watch::new(&[(top.clone(), Hears::Home), (below.clone(), Hears::Edits)]).unwrap();
-        let hears = |what: Change| match watch.wait(Stamp(0), None, None).unwrap() {
-            Woken::Files(changes) => assert!(changes.contains(&what), "{changes:?}"),
+        let watch = Watch::new(&[(top.clone(), WatchKind::Required), (below.clone(), WatchKind::Edits)]).unwrap();
+        let expect = |change: Change| match watch.wait(Stamp(0), None, None).unwrap() {
+            Woken::Files(changes) => assert!(changes.contains(&change), "{changes:?}"),
             other => panic!("{other:?}"),
         };
-        let came = |name: &str| Change { folder: 1, name: Some(name.to_owned()) };
+        let created = |name: &str| Change { folder: 1, name: Some(name.to_owned()) };
         for name in ["a", "b"] {
             fs::write(below.join(name), "").unwrap();
-            hears(came(name));
+            expect(created(name));
             fs::remove_dir_all(&below).unwrap();
-            hears(Change { folder: 0, name: Some("below".to_owned()) });
+            expect(Change { folder: 0, name: Some("below".to_owned()) });
             make();
-            fs::write(below.join("unheard"), "").unwrap();
-            hears(Change { folder: 1, name: None });
+            fs::write(below.join("unwatched"), "").unwrap();
+            expect(Change { folder: 1, name: None });
         }
         fs::rename(&top, dir.path().join("elsewhere")).unwrap();
         assert_eq!(watch.wait(Stamp(0), None, None).unwrap(), Woken::Lost(top));

@@ -1,9 +1,9 @@
-//! A kernel lock on a file. Holding it *is* the claim; the kernel frees it when the holder dies, so there are no
-//! pids, no leases and no time-outs.
+//! A kernel lock (`flock(2)`) on a file. Holding it *is* the claim. The kernel releases it when the holder dies, so that
+//! there are no pid files, leases or time-outs.
 //!
-//! A lock is tried on a read-only descriptor, because closing a written one wakes waiters, also the
-//! one that tried. The winner opens it for writing too: when it lets go, or is killed, the kernel
-//! closes that descriptor, and whoever watches the folder is told.
+//! The lock is attempted on a read-only descriptor: closing a writable one wakes the waiters, including the process that
+//! made the attempt. The holder opens a writable descriptor as well. When it releases the lock or is killed, that
+//! descriptor is closed, which inotify reports to every process that watches the folder.
 
 use crate::core::fault::Result;
 use crate::store::fs::At;
@@ -22,7 +22,7 @@ pub(crate) struct FileLock {
 }
 
 impl FileLock {
-    /// Tries, and leaves no trace where it fails or is not armed.
+    /// Attempts the lock; `None` if another process holds it. Without [`FileLock::arm`], its release wakes no waiter.
     pub(crate) fn attempt(path: &Path, how: FlockOperation) -> Result<Option<Self>> {
         loop {
             let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::CLOEXEC;
@@ -32,15 +32,15 @@ impl FileLock {
                 Err(Errno::INTR) => continue,
                 other => other.at("lock", path)?,
             }
-            // Somebody unlinked the file between open and lock: that lock guards nothing.
+            // If the file was unlinked between open and lock, the lock excludes no other process.
             if lock.metadata().at("read", path)?.nlink() > 0 {
                 return Ok(Some(Self { path: path.to_path_buf(), lock, write: None }));
             }
         }
     }
 
-    /// Opens the descriptor whose close will wake the waiters. Nobody unlinks the file meanwhile:
-    /// that is done under its lock.
+    /// Opens the descriptor whose close wakes the waiters. The path still names the locked file, because a lock file is
+    /// only unlinked under its lock.
     pub(crate) fn arm(&mut self) -> Result<&File> {
         let write = File::options().write(true).open(&self.path).at("open", &self.path)?;
         Ok(self.write.insert(write))
@@ -49,7 +49,7 @@ impl FileLock {
 
 impl Drop for FileLock {
     fn drop(&mut self) {
-        // Unlock first, close the written descriptor second: the close wakes the waiters.
+        // Unlock before closing the writable descriptor: the close wakes the waiters.
         let _ = flock(&self.lock, FlockOperation::Unlock);
         drop(self.write.take());
     }

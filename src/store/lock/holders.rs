@@ -1,4 +1,4 @@
-//! Who holds what, from `/proc/locks`: looking must not take a lock, not even for an instant.
+//! The processes that hold locks, from `/proc/locks`: reading them must not take a lock, not even for an instant.
 
 use std::collections::HashMap;
 use std::fs;
@@ -12,7 +12,7 @@ pub struct Holder {
     pub lock: String,
     /// The process id.
     pub pid: u32,
-    /// Its command line, as far as we may read it.
+    /// Its command line; empty if it may not be read.
     pub command: String,
 }
 
@@ -32,7 +32,7 @@ pub fn list(root: &Path) -> Vec<Holder> {
     holders
 }
 
-/// One line: `1: FLOCK  ADVISORY  WRITE 708 00:13:2034 0 EOF`, device in hex (`proc(5)`).
+/// Parses a line: `1: FLOCK  ADVISORY  WRITE 708 00:13:2034 0 EOF`, device in hex (`proc(5)`).
 fn holder(line: &str, base: &Path, files: &HashMap<(u64, u64), PathBuf>) -> Option<Holder> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let ["FLOCK", _, _, pid, file, ..] = words.get(1..)? else { return None };

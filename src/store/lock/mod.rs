@@ -1,11 +1,12 @@
-//! The locks of lanes, and those of what only one may do.
+//! Locks of lanes, and named locks for work that one process does at a time.
 //!
-//! A lane's file holds its *version*: odd while somebody holds the lane, and another number after
-//! every holder. A listing that was begun when the version was the even number found under the lock
-//! is still true for that lane.
+//! A lane's lock file holds its *version*: odd while the lane is held, and a different even number after every holder.
+//! A listing is still true for a lane if the version was the same even number when it was begun as it is when the lock
+//! is taken.
 
 pub(in crate::store) mod held;
 pub mod holders;
+mod own_slots;
 pub mod slots;
 
 use crate::core::fault::Result;
@@ -23,29 +24,31 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
+/// Digits of a version, in hexadecimal.
 const WIDTH: usize = 16;
 
-/// A lane that could be locked. Dropped before it is armed, it wakes nobody: the one that only looked must
-/// not wake itself.
+/// A lock on a lane that is not taken yet. Dropped before it is armed it wakes no waiter, so that a process that only
+/// checked does not wake itself.
 #[derive(Debug)]
-pub struct Tried {
+pub struct LaneProbe {
     name: String,
     content: Option<u64>,
+    /// The first version if the file has none.
     fresh: u64,
     held: FileLock,
 }
 
-impl Tried {
-    /// The version found, where the last holder let go in good order.
+impl LaneProbe {
+    /// The version found; `None` in a new file, or if the last holder was killed.
     #[must_use]
-    pub fn found(&self) -> Option<u64> {
+    pub fn version(&self) -> Option<u64> {
         self.content.filter(|v| v % 2 == 0)
     }
 
-    /// Lets others hear when it is let go of, whatever comes of it: they may have found it held.
+    /// Makes the release wake the waiters, also if the lane is not taken: they may have found it held.
     ///
     /// # Errors
-    /// Where the lock file cannot be written.
+    /// If the lock file cannot be opened for writing.
     pub fn arm(&mut self) -> Result<()> {
         self.held.arm().map(drop)
     }
@@ -53,7 +56,7 @@ impl Tried {
     /// Takes the lane.
     ///
     /// # Errors
-    /// Where the lock file cannot be written.
+    /// If the lock file cannot be written.
     pub fn take(mut self) -> Result<Lane> {
         if self.held.write.is_none() {
             self.arm()?;
@@ -80,14 +83,14 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// Locks the lane if nobody holds it.
+    /// Locks the lane without taking it; `None` if it is held.
     ///
     /// # Errors
-    /// Where the lock file cannot be made.
-    pub fn probe(workspace: &Workspace, mailbox: Mailbox, name: &str) -> Result<Option<Tried>> {
+    /// If the lock file cannot be created.
+    pub fn probe(workspace: &Workspace, mailbox: Mailbox, name: &str) -> Result<Option<LaneProbe>> {
         let path = lane_path(workspace, mailbox, name);
         let held = FileLock::attempt(&path, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(held.map(|held| Tried {
+        Ok(held.map(|held| LaneProbe {
             name: name.to_owned(),
             content: read_version(&held.lock),
             fresh: workspace.world.random(),
@@ -95,41 +98,41 @@ impl Lane {
         }))
     }
 
-    /// Takes the lane if nobody holds it.
+    /// Takes the lane; `None` if it is held.
     ///
     /// # Errors
-    /// Where the lock file cannot be made or written.
+    /// If the lock file cannot be created or written.
     pub fn attempt(workspace: &Workspace, mailbox: Mailbox, name: &str) -> Result<Option<Self>> {
-        Self::probe(workspace, mailbox, name)?.map(Tried::take).transpose()
+        Self::probe(workspace, mailbox, name)?.map(LaneProbe::take).transpose()
     }
 
-    /// Lets go, and returns the version that the next holder will find.
+    /// Releases the lane, and returns the version that the next holder will find.
     pub fn release(self) -> Option<u64> {
         let version = self.version.wrapping_add(1);
         self.write(version).ok().map(|()| version)
     }
 
-    /// Lets go of a lane that nobody will need for long: its lock file goes too.
-    pub fn retire(self) {
+    /// Releases a lane that is no longer in use, and removes its lock file.
+    pub fn release_and_remove(self) {
         let _ = fs::remove_file(&self.held.path);
     }
 
-    /// The lock's two descriptors, for a program that is not to be killed: the lane is free when that
-    /// has ended too, and then whoever waits is woken.
+    /// Both descriptors of the lock, for a program that is not killed with this process. The lane is free, and its
+    /// waiters are woken, when that program has ended too.
     ///
     /// # Errors
-    /// Where the process is out of descriptors.
+    /// If the process is out of descriptors.
     pub fn share_all(&self) -> Result<Vec<OwnedFd>> {
         let files = [Some(&self.held.lock), self.held.write.as_ref()];
         let shared = files.into_iter().flatten().map(|file| file.as_fd().try_clone_to_owned());
         shared.collect::<std::io::Result<_>>().at("share", &self.held.path)
     }
 
-    /// The descriptors of the lock and of the slots, for the watcher of a child process to inherit: what a
-    /// killed worker has started counts until it is dead.
+    /// The descriptors of the lock and of the slots, for the watcher of a child process to inherit: if the worker is
+    /// killed, the child still holds the lane and its slots until it is dead.
     ///
     /// # Errors
-    /// Where the process is out of descriptors.
+    /// If the process is out of descriptors.
     pub fn share(&self) -> Result<Vec<OwnedFd>> {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let held = std::iter::once(&self.held).chain(&slots.held);
@@ -137,8 +140,8 @@ impl Lane {
         shared.collect::<std::io::Result<_>>().at("share", &self.held.path)
     }
 
-    /// Takes these slots for what is done in this lane, and lets go of those it had: with none, while what is
-    /// done in it waits for something else.
+    /// Replaces the slots that this lane holds. Empty ones release all, while the work in the lane waits for something
+    /// else.
     pub fn occupy(&self, slots: Slots) {
         *self.slots.lock().unwrap_or_else(PoisonError::into_inner) = slots;
     }
@@ -149,28 +152,28 @@ impl Lane {
     }
 }
 
-/// What a lane's lock file says before a listing is begun.
+/// The state of a lane's lock file, read before a listing is begun.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen {
-    /// The even number in it; `None` while somebody holds the lane.
+pub struct LaneState {
+    /// The even number in it; `None` while the lane is held.
     pub version: Option<u64>,
-    /// When the lane was served last.
+    /// When the lane was last taken or released.
     pub served: Option<SystemTime>,
 }
 
-/// Looks at a lane's lock file, and makes it where there is none.
+/// Reads a lane's lock file, and creates a missing one.
 ///
 /// # Errors
-/// Where it cannot be made.
-pub fn look(workspace: &Workspace, mailbox: Mailbox, name: &str) -> Result<Seen> {
+/// If it cannot be created.
+pub fn lane_state(workspace: &Workspace, mailbox: Mailbox, name: &str) -> Result<LaneState> {
     if let Ok(file) = File::open(lane_path(workspace, mailbox, name)) {
         let served = file.metadata().and_then(|m| m.modified()).ok();
         if let Some(version) = read_version(&file) {
-            return Ok(Seen { version: Some(version).filter(|v| v % 2 == 0), served });
+            return Ok(LaneState { version: Some(version).filter(|v| v % 2 == 0), served });
         }
     }
     let version = Lane::attempt(workspace, mailbox, name)?.and_then(Lane::release);
-    Ok(Seen { version, served: None })
+    Ok(LaneState { version, served: None })
 }
 
 fn lane_path(workspace: &Workspace, mailbox: Mailbox, name: &str) -> PathBuf {
@@ -183,15 +186,15 @@ fn read_version(file: &File) -> Option<u64> {
     u64::from_str_radix(std::str::from_utf8(&text).ok()?, 16).ok()
 }
 
-/// A lock on something there is one of: routing, a box's drop zone.
+/// A lock by name, on work that one process does at a time: routing, taking in the drops of a mailbox.
 #[derive(Debug)]
-pub struct Only(FileLock);
+pub struct NamedLock(FileLock);
 
-impl Only {
-    /// Waits for the lock `name`; its holders are quick.
+impl NamedLock {
+    /// Waits for the lock `name`, without a time-out: its holders keep it only briefly.
     ///
     /// # Errors
-    /// Where the lock file cannot be made.
+    /// If the lock file cannot be created.
     pub fn wait(workspace: &Workspace, name: &str) -> Result<Self> {
         let path = workspace.root.join(".claw/locks").join(name);
         loop {
@@ -201,21 +204,21 @@ impl Only {
         }
     }
 
-    /// Takes the lock `name` if nobody holds it.
+    /// Takes the lock `name`; `None` if it is held.
     ///
     /// # Errors
-    /// Where the lock file cannot be made.
+    /// If the lock file cannot be created.
     pub fn attempt(workspace: &Workspace, name: &str) -> Result<Option<Self>> {
         let path = workspace.root.join(".claw/locks").join(name);
         Ok(FileLock::attempt(&path, FlockOperation::NonBlockingLockExclusive)?.map(Self))
     }
 
-    /// Leaves the lock to the program that this process becomes: it holds it until it and all that it has
-    /// started have ended, and then whoever waits is woken.
+    /// Keeps the lock across `exec`. The program and its children hold it until all of them have ended, which wakes the
+    /// waiters.
     ///
     /// # Errors
-    /// Where the lock file cannot be written.
-    pub fn leave_to_program(&mut self) -> Result<()> {
+    /// If the lock file cannot be opened for writing.
+    pub fn inherit_on_exec(&mut self) -> Result<()> {
         self.0.arm()?;
         for file in [Some(&self.0.lock), self.0.write.as_ref()].into_iter().flatten() {
             fcntl_setfd(file, FdFlags::empty()).at("share", &self.0.path)?;
@@ -223,8 +226,8 @@ impl Only {
         Ok(())
     }
 
-    /// Lets go of a lock that nobody will need for long: its file goes too.
-    pub fn retire(self) {
+    /// Releases a lock that is no longer in use, and removes its file.
+    pub fn release_and_remove(self) {
         let _ = fs::remove_file(&self.0.path);
     }
 }

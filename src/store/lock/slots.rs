@@ -1,11 +1,11 @@
-//! Slots: places among a limited number, over all processes. Each is a lock, which the kernel frees when its
-//! holder dies.
+//! Slots: permits of a semaphore over all processes. Each slot is a lock file, which the kernel releases when its holder
+//! dies.
 
 use crate::core::fault::Result;
 use crate::store::fs::At;
 use crate::store::lock::held::FileLock;
+use crate::store::lock::own_slots::OwnSlots;
 use crate::store::workspace::Workspace;
-use crate::store::workspace::own_slots::OwnSlots;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use std::fs::File;
@@ -13,19 +13,19 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A group of slots, and how many there are of it.
+/// The name of a group of slots, and its limit.
 pub type Group = (String, u32);
 
 fn slot_path(workspace: &Workspace, group: &str, number: u32) -> PathBuf {
     workspace.root.join(".claw/locks/slots").join(format!("{group}.{number}"))
 }
 
-/// Places among a limited number, over all processes.
+/// Held slots: one of each group.
 #[derive(Debug, Default)]
 pub struct Slots {
     names: Vec<(String, u32)>,
     ours: Arc<OwnSlots>,
-    /// Behind what `Drop` does: whoever is woken by their release may try them.
+    /// Released after `drop` has removed them from `ours`, so that a thread woken by the release can take them.
     pub(crate) held: Vec<FileLock>,
 }
 
@@ -35,35 +35,37 @@ impl Drop for Slots {
     }
 }
 
-/// What came of a try to take slots.
+/// The result of an attempt to take slots.
 #[derive(Debug)]
 pub enum SlotsTaken {
-    /// One of every group.
+    /// One slot of every group.
     All(Slots),
-    /// None at all: of these groups, from the first one, the last is full.
+    /// None: the last of the first this many groups is full.
     Full(usize),
 }
 
 impl Slots {
-    /// Whether this process has all of a group itself, so that there is none to be had.
+    /// Whether this process holds every slot of one of these groups, so that an attempt must fail.
     #[must_use]
-    pub fn are_spent(workspace: &Workspace, groups: &[Group]) -> bool {
-        groups.iter().any(|(group, limit)| workspace.caches.slots.has_all(group, *limit))
+    pub fn all_held_here(workspace: &Workspace, groups: &[Group]) -> bool {
+        groups.iter().any(|(group, limit)| workspace.caches.of::<OwnSlots>().has_all(group, *limit))
     }
 
-    /// Takes one slot of every group, or none at all, and none that is promised to somebody else.
+    /// Takes one slot of every group or none, and no slot that another process has reserved. `own` are the caller's
+    /// reservations.
     ///
     /// # Errors
-    /// Where a lock file cannot be made.
-    pub fn attempt(workspace: &Workspace, groups: &[Group], own: &Promised) -> Result<SlotsTaken> {
-        let ours = &workspace.caches.slots;
+    /// If a lock file cannot be created.
+    pub fn attempt(workspace: &Workspace, groups: &[Group], own: &Reservations) -> Result<SlotsTaken> {
+        let ours = workspace.caches.of::<OwnSlots>();
         let mut held: Vec<(FileLock, &str, u32)> = Vec::with_capacity(groups.len());
         'groups: for (index, (group, limit)) in groups.iter().enumerate() {
-            let mine = own.number(group).filter(|number| number < limit);
-            // Anywhere: the first ones are the ones that are taken.
+            let reserved = own.number(group).filter(|number| number < limit);
+            // Starts at a random number: the lowest ones are the most likely to be held.
             let first = u32::try_from(workspace.world.random() % u64::from(*limit).max(1)).unwrap_or_default();
-            for number in mine.into_iter().chain(first..*limit).chain(0..first) {
-                if ours.has(group, number) || mine != Some(number) && Promised::is_made(workspace, group, number)? {
+            for number in reserved.into_iter().chain(first..*limit).chain(0..first) {
+                let is_own = reserved == Some(number);
+                if ours.has(group, number) || !is_own && Reservations::is_reserved(workspace, group, number)? {
                     continue;
                 }
                 let path = slot_path(workspace, group, number);
@@ -72,10 +74,10 @@ impl Slots {
                     continue 'groups;
                 }
             }
-            give_back(workspace, held, own)?;
+            release_unused(workspace, held, own)?;
             return Ok(SlotsTaken::Full(index + 1));
         }
-        let mut slots = Self { ours: Arc::clone(ours), names: Vec::new(), held: Vec::new() };
+        let mut slots = Self { ours: Arc::clone(&ours), names: Vec::new(), held: Vec::new() };
         for (mut slot, group, number) in held {
             slot.arm()?;
             slots.held.push(slot);
@@ -86,13 +88,13 @@ impl Slots {
     }
 }
 
-/// Lets go of slots that nothing was done with. That wakes nobody; but one that somebody else was promised
-/// meanwhile may be all that he waits for, so he hears of it.
-fn give_back(workspace: &Workspace, held: Vec<(FileLock, &str, u32)>, own: &Promised) -> Result<()> {
+/// Releases slots of a failed attempt. The release wakes no waiter, except those of a slot that another process has
+/// reserved meanwhile: it may wait for that slot only.
+fn release_unused(workspace: &Workspace, held: Vec<(FileLock, &str, u32)>, own: &Reservations) -> Result<()> {
     for (slot, group, number) in held {
         drop(slot);
-        // Looked at behind the release: who is promised it from here on tries it once more before he sleeps.
-        if own.number(group) != Some(number) && Promised::is_made(workspace, group, number)? {
+        // Checked after the release: a process that reserves it from now on tries it once more before it sleeps.
+        if own.number(group) != Some(number) && Reservations::is_reserved(workspace, group, number)? {
             let path = slot_path(workspace, group, number);
             drop(File::options().append(true).open(&path).at("open", &path)?);
         }
@@ -100,19 +102,19 @@ fn give_back(workspace: &Workspace, held: Vec<(FileLock, &str, u32)>, own: &Prom
     Ok(())
 }
 
-/// The slots that are next to be had by whoever waits for them: one in each group that it needs, up to the one
-/// that is full. Others leave those alone, so that a pool which takes the next event at once cannot keep a
-/// sleeper waiting for ever. Whoever was promised one in a wide group was promised one in every narrower group
-/// before, so no two wait for each other's promises.
+/// Slots reserved by a process that waits for them: one in each group that it needs, up to the first full one. Other
+/// processes do not take reserved slots, so that a pool that always takes its next event at once cannot starve a waiter.
+/// Groups are reserved in the same order by every process, from narrow to wide, so that no two wait for each other's
+/// reservations.
 #[derive(Debug, Default)]
-pub struct Promised(Vec<(String, u32, FileLock)>);
+pub struct Reservations(Vec<(String, u32, FileLock)>);
 
-impl Promised {
-    /// Keeps what was promised in these groups, lets go of the rest, and asks for what is missing. True where
-    /// something was promised that was not before: whoever had that may have given it back already.
+impl Reservations {
+    /// Keeps the reservations in these groups, releases the others and makes the missing ones. True if it has made one:
+    /// the slot may have been released already, so that the caller has to try again before it sleeps.
     ///
     /// # Errors
-    /// Where a lock file cannot be made.
+    /// If a lock file cannot be created.
     pub fn renew(&mut self, workspace: &Workspace, groups: &[Group]) -> Result<bool> {
         self.0.retain(|(known, number, _)| groups.iter().any(|(group, limit)| group == known && number < limit));
         let mut is_new = false;
@@ -124,7 +126,7 @@ impl Promised {
             for number in (first..*limit).chain(0..first) {
                 let path = Self::path(workspace, group, number);
                 if let Some(mut held) = FileLock::attempt(&path, FlockOperation::NonBlockingLockExclusive)? {
-                    // Whoever left it alone hears when it is let go of.
+                    // Its release wakes the processes that skipped the slot.
                     held.arm()?;
                     self.0.push((group.clone(), number, held));
                     is_new = true;
@@ -144,9 +146,8 @@ impl Promised {
         self.0.iter().find(|(known, ..)| known == group).map(|(_, number, _)| *number)
     }
 
-    /// Whether somebody else was promised this slot. It is looked at without a trace: those who look do not
-    /// keep each other from it.
-    fn is_made(workspace: &Workspace, group: &str, number: u32) -> Result<bool> {
+    /// Whether a process has reserved this slot. The check takes a shared lock, so that checks do not block each other.
+    fn is_reserved(workspace: &Workspace, group: &str, number: u32) -> Result<bool> {
         let path = Self::path(workspace, group, number);
         let file = match File::open(&path) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),

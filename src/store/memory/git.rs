@@ -1,6 +1,6 @@
-//! The `git` program, for the workspace's own repository and for its memories alone. No hooks, no
-//! signing, no maintenance, no look into repositories within it: nothing that a repository could name is run, and
-//! agents may make one below `memories/`.
+//! The `git` program, only for the workspace's own repository and for its memories. Hooks, signing, maintenance and
+//! submodules are disabled, so that no setting of a repository can run a program: agents may make one below
+//! `memories/`.
 
 use crate::core::config::Sync;
 use crate::core::fault::{Fault, Kind, Result};
@@ -13,35 +13,34 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, UNIX_EPOCH};
 
-/// Commits one file, and only that file: what somebody has staged stays staged. Does nothing where
-/// the workspace is not a repository's own top, or the file is as it was committed. Git inherits the
-/// lane's lock: killed half-way it would leave a lock of its own, so it is let finish, and the lane is
-/// not free before it has.
+/// Commits one file, and only that file: staged changes of the owner stay staged. Does nothing where the workspace is
+/// not the top of a repository, or the file is unchanged or ignored. Git inherits the lane's lock, so that it can finish
+/// after its worker is killed, before another worker starts: killed half-way, it would leave a lock file.
 ///
 /// # Errors
-/// `Later` where git says no (a lock, say).
+/// `Later` if git fails (because of a lock, for example).
 pub fn commit(root: &Path, lane: &Lane, sync: Sync, file: &Path, message: &str) -> Result<()> {
     if !root.join(".git").exists() {
         return Ok(());
     }
-    take_old_locks(root)?;
+    remove_stale_locks(root)?;
     let name = file.to_string_lossy();
-    let run = |words: &[&str]| checked(root, lane.share_all()?, sync, words);
+    let run = |arguments: &[&str]| checked(root, lane.share_all()?, sync, arguments);
     let found = run(&["status", "--porcelain", "--ignored", "--ignore-submodules=all", "--", &name])?;
     if found.is_empty() || found.starts_with(b"!!") {
         return Ok(());
     }
-    // Not `git add`, which looks into a repository that lies where the file was.
+    // Not `git add`, which enters a repository that an agent may have made at this path.
     run(&["update-index", "--add", "--", &name])?;
     run(&["commit", "--quiet", "--no-verify", "--only", "-m", message, "--", &name])?;
-    // The one file that it does not sync, whatever it is told.
+    // The index is the one file that git never syncs, even with `core.fsync=all`.
     durable::sync_file(&root.join(".git/index"), sync)
 }
 
-/// Takes away what git has locked before the machine was started: nobody holds that any more.
-fn take_old_locks(root: &Path) -> Result<()> {
-    let about = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let seconds = about.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok());
+/// Removes git's lock files from before the machine was started: no process holds them any more.
+fn remove_stale_locks(root: &Path) -> Result<()> {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let seconds = stat.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok());
     let Some(started) = seconds.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds))) else {
         return Ok(());
     };
@@ -54,16 +53,16 @@ fn take_old_locks(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes `root` a repository whose first commit is these files, and nothing else that lies there.
+/// Makes `root` a repository whose first commit has exactly these files.
 ///
 /// # Errors
-/// `Failed` where there is no git.
+/// `Failed` if git is not installed, `Later` if it fails.
 pub fn init(root: &Path, files: &[String]) -> Result<()> {
-    let with = |words: &[&'static str]| -> Vec<String> {
-        words.iter().map(ToString::to_string).chain(files.iter().cloned()).collect()
+    let with = |arguments: &[&'static str]| -> Vec<String> {
+        arguments.iter().map(ToString::to_string).chain(files.iter().cloned()).collect()
     };
-    let run = |words: Vec<String>| {
-        checked(root, Vec::new(), Sync::Full, &words.iter().map(String::as_str).collect::<Vec<_>>())
+    let run = |arguments: Vec<String>| {
+        checked(root, Vec::new(), Sync::Full, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
     };
     run(vec!["init".to_owned(), "--quiet".to_owned()])?;
     run(with(&["add", "--"]))?;
@@ -73,15 +72,15 @@ pub fn init(root: &Path, files: &[String]) -> Result<()> {
 
 /// Whether there is a `git` program.
 #[must_use]
-pub fn is_there() -> bool {
+pub fn is_installed() -> bool {
     let mut command = Command::new("git");
     command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|s| s.success())
 }
 
-/// What git says, where it goes well.
-fn checked(root: &Path, held: Vec<OwnedFd>, sync: Sync, arguments: &[&str]) -> Result<Vec<u8>> {
-    let output = git(root, held, sync, arguments)?;
+/// The stdout of git, if it succeeds.
+fn checked(root: &Path, locks: Vec<OwnedFd>, sync: Sync, arguments: &[&str]) -> Result<Vec<u8>> {
+    let output = git(root, locks, sync, arguments)?;
     if output.status.success() {
         return Ok(output.stdout);
     }
@@ -90,13 +89,13 @@ fn checked(root: &Path, held: Vec<OwnedFd>, sync: Sync, arguments: &[&str]) -> R
     Err(Fault::new(Kind::Later, format!("git {} in {}: {text}", arguments[0], root.display())))
 }
 
-fn git(root: &Path, held: Vec<OwnedFd>, sync: Sync, arguments: &[&str]) -> Result<Output> {
+fn git(root: &Path, locks: Vec<OwnedFd>, sync: Sync, arguments: &[&str]) -> Result<Output> {
     let mut command = Command::new("git");
     for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX"] {
         command.env_remove(name);
     }
     for setting in [
-        // By itself it does not sync what it adds, and a power cut leaves it empty.
+        // By default git does not sync new objects, and a power cut leaves them empty.
         if sync == Sync::Full { "core.fsync=all" } else { "core.fsync=none" },
         "gc.auto=0",
         "maintenance.auto=false",
@@ -109,7 +108,7 @@ fn git(root: &Path, held: Vec<OwnedFd>, sync: Sync, arguments: &[&str]) -> Resul
     ] {
         command.arg("-c").arg(setting);
     }
-    let mapped = (3..).zip(held).map(|(child_fd, parent_fd)| FdMapping { parent_fd, child_fd }).collect();
+    let mapped = (3..).zip(locks).map(|(child_fd, parent_fd)| FdMapping { parent_fd, child_fd }).collect();
     command.fd_mappings(mapped).map_err(|e| Fault::new(Kind::Machine, format!("cannot run git: {e}")))?;
     command
         .arg("-C")

@@ -1,6 +1,5 @@
-//! Notes: Markdown files below `memories/`. A note is appended, never rewritten, so that nothing
-//! that a person writes at the same time is lost; the id of the event that brought it stands in a
-//! comment behind it, which makes a repeat do nothing.
+//! Notes: Markdown files below `memories/`. A note is appended and never rewritten, so that concurrent edits of a person
+//! are not lost. A comment after the note has the id of its event, so that writing it again does nothing.
 
 pub mod git;
 pub mod note_file;
@@ -21,10 +20,10 @@ use walkdir::WalkDir;
 
 /// The folder's name in a workspace.
 pub const FOLDER: &str = "memories";
-/// How much of all notes is searched, in bytes.
+/// The most bytes of notes that one search reads.
 const MAX_SEARCHED: u64 = 256 << 20;
 
-/// Where a note goes.
+/// The file of a note.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotePlace {
     /// `memories/topics/<name>.md`.
@@ -36,28 +35,28 @@ pub enum NotePlace {
 }
 
 impl NotePlace {
-    /// The shelf that an event's `meta` names.
+    /// The place that an event's `meta` names; the daily notes by default.
     ///
     /// # Errors
-    /// `Data` where a name is no file name.
+    /// `Data` if a name is not a file name, or both are given.
     pub fn named(topic: Option<&str>, project: Option<&str>) -> Result<Self> {
-        let fit = |name: &str| {
+        let checked = |name: &str| {
             let plain = |c: char| c.is_alphanumeric() || u8::try_from(c).is_ok_and(is_name_byte);
             if name.is_empty() || name.len() > 90 || name.starts_with('.') || !name.chars().all(plain) {
-                return Err(Fault::data(format!("`{}` is no name for a note", name.escape_debug()))
+                return Err(Fault::data(format!("`{}` is not a valid name for a note", name.escape_debug()))
                     .hint("use letters, digits, . _ + -"));
             }
             Ok(name.strip_suffix(".md").unwrap_or(name).to_owned())
         };
         match (topic, project) {
-            (Some(_), Some(_)) => Err(Fault::data("a note has one topic or one project, not both")),
-            (Some(name), None) => Ok(Self::Topic(fit(name)?)),
-            (None, Some(name)) => Ok(Self::Project(fit(name)?)),
+            (Some(_), Some(_)) => Err(Fault::data("a note has a topic or a project, not both")),
+            (Some(name), None) => Ok(Self::Topic(checked(name)?)),
+            (None, Some(name)) => Ok(Self::Project(checked(name)?)),
             (None, None) => Ok(Self::Daily),
         }
     }
 
-    /// The file, relative to the workspace, for a note made at `at`. The day is the owner's.
+    /// The file, relative to the workspace, of a note made at `at`. The day is in the owner's time zone.
     #[must_use]
     pub fn file(&self, at: Stamp) -> String {
         match self {
@@ -68,48 +67,49 @@ impl NotePlace {
     }
 }
 
-/// Writes a note once, for the holder of the lane `memories`. Returns `file:line`.
+/// Writes a note, unless it is already there. The caller holds the lane `memories`. Returns `file:line`.
 ///
 /// # Errors
-/// Where it cannot be written.
-pub fn note(workspace: &Workspace, shelf: &NotePlace, id: &Id, text: &str) -> Result<String> {
-    let name = shelf.file(id.stamp());
+/// If the file cannot be written.
+pub fn note(workspace: &Workspace, place: &NotePlace, id: &Id, text: &str) -> Result<String> {
+    let name = place.file(id.stamp());
     let sync = workspace.sync()?;
     let mut note_file = NoteFile::open(workspace, &name, sync)?;
     let mark = format!("<!-- {id} -->");
-    // What a person has written, or a power cut torn, may be no UTF-8.
-    let last = |text: &[u8]| String::from_utf8_lossy(text).lines().position(|l| l.contains(&mark)).map(|n| n + 1);
+    // Text of a person or after a power cut may be invalid UTF-8.
+    let line_of_mark =
+        |text: &[u8]| String::from_utf8_lossy(text).lines().position(|l| l.contains(&mark)).map(|n| n + 1);
     let mut whole = note_file.read()?;
-    if last(&whole).is_none() {
-        note_file.cut_hole(&mut whole)?;
+    if line_of_mark(&whole).is_none() {
+        note_file.truncate_zeros(&mut whole)?;
         let title = Path::new(&name).file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
         let head = if whole.is_empty() { format!("# {title}\n\n") } else { String::new() };
         let addition = format!("{head}- {} {mark}\n", text.trim().replace('\n', "\n  "));
         note_file.append(&missing(&whole, &addition), sync)?;
         whole = note_file.read()?;
     } else {
-        // Whoever wrote it may have been killed before it was durable.
+        // Its writer may have been killed before the note was durable.
         note_file.sync(sync)?;
     }
-    let number = (last(&whole).unwrap_or(1) + 1).saturating_sub(text.trim().lines().count().max(1));
+    let number = (line_of_mark(&whole).unwrap_or(1) + 1).saturating_sub(text.trim().lines().count().max(1));
     Ok(format!("{name}:{number}"))
 }
 
-/// Commits the file of a note that is written, where `memories.git` is set.
+/// Commits the file of a written note, if `memories.git` is set.
 ///
 /// # Errors
-/// `Later` where git does not.
-pub fn commit(workspace: &Workspace, lane: &Lane, shelf: &NotePlace, id: &Id, text: &str) -> Result<()> {
+/// `Later` if git fails.
+pub fn commit(workspace: &Workspace, lane: &Lane, place: &NotePlace, id: &Id, text: &str) -> Result<()> {
     if !workspace.config()?.memories.git || !workspace.is_trusted {
         return Ok(());
     }
-    let name = shelf.file(id.stamp());
-    git::commit(&workspace.root, lane, workspace.sync()?, Path::new(&name), &format!("remember: {}", first_words(text)))
+    let name = place.file(id.stamp());
+    git::commit(&workspace.root, lane, workspace.sync()?, Path::new(&name), &format!("remember: {}", subject(text)))
         .map_err(|e| Fault::new(Kind::Later, format!("{name} is written, but {e}")))
 }
 
-/// What has to be appended to `old` so that it ends with `addition`: a line without an end is the
-/// beginning of `addition` where a power cut tore it, else somebody's, and is ended first.
+/// The bytes to append to `old` so that it ends with `addition`. A last line without a newline is either the beginning
+/// of `addition`, torn by a power cut, or a line of a person, which gets a newline first.
 fn missing(old: &[u8], addition: &str) -> Vec<u8> {
     let tail = old.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
     match addition.as_bytes().strip_prefix(tail) {
@@ -118,17 +118,18 @@ fn missing(old: &[u8], addition: &str) -> Vec<u8> {
     }
 }
 
-/// The subject of a commit: one line, of which no character is one that no argument of a program can have.
-fn first_words(text: &str) -> String {
+/// The subject of a commit: the first 60 characters as one line, without control characters (a NUL cannot be in an
+/// argument).
+fn subject(text: &str) -> String {
     let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join(" ").chars().take(60).collect()
 }
 
-/// The lines of all notes that answer `query`, best first. What is no note, or more than is searched, is passed over,
-/// with a word.
+/// The lines of all notes that match `query`, best first. A file that is not a note, or exceeds the limit of a search,
+/// is skipped with a warning.
 ///
 /// # Errors
-/// Where the notes cannot be read.
+/// If the folder of notes cannot be opened.
 pub fn search(workspace: &Workspace, query: &str, limit: usize) -> Result<Vec<NoteLine>> {
     let Ok(root) = fs::canonicalize(workspace.path(FOLDER)) else { return Ok(Vec::new()) };
     let beneath = Beneath::open(&root, true).at("open", &root)?;
@@ -144,7 +145,7 @@ pub fn search(workspace: &Workspace, query: &str, limit: usize) -> Result<Vec<No
         let bytes = match note_file::read(&beneath, below, &name, left) {
             Ok(bytes) => bytes,
             Err(fault) => {
-                workspace.world.say(&format!("a note is not searched: {}", fault.message));
+                workspace.world.say(&format!("a note was not searched: {}", fault.message));
                 continue;
             }
         };
@@ -163,7 +164,7 @@ mod tests {
     use crate::store::fs::durable;
 
     #[test]
-    fn a_torn_note_is_completed_and_anybody_elses_line_is_ended() {
+    fn torn_note_is_completed_and_a_persons_line_gets_a_newline() {
         assert_eq!(missing(b"", "- a\n"), b"- a\n");
         assert_eq!(missing(b"x\n", "- a\n"), b"- a\n");
         assert_eq!(missing(b"x\n- ", "- a\n"), b"a\n");
@@ -172,14 +173,14 @@ mod tests {
     }
 
     #[test]
-    fn zeros_that_a_power_cut_has_left_are_cut_off_unless_somebody_went_on_writing() {
+    fn zeros_after_a_power_cut_are_cut_off_unless_text_was_added() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.md");
         let cut = |known: &[u8], there: &[u8]| {
             fs::write(&path, there).unwrap();
             let mut bytes = known.to_vec();
             let file = fs::File::options().append(true).open(&path).unwrap();
-            durable::cut_hole(&file, &mut bytes).unwrap();
+            durable::truncate_zeros(&file, &mut bytes).unwrap();
             (bytes, fs::read(&path).unwrap())
         };
         assert_eq!(cut(b"x\n- a\0\0", b"x\n- a\0\0"), (b"x\n- a".to_vec(), b"x\n- a".to_vec()));
@@ -189,13 +190,13 @@ mod tests {
     }
 
     #[test]
-    fn the_subject_of_a_commit_is_one_line_of_words() {
-        assert_eq!(first_words("a\0b \n\u{1b}[2K  ä"), "a b [2K ä");
-        assert_eq!(first_words(&"x".repeat(99)).len(), 60);
+    fn commit_subject_is_one_short_line() {
+        assert_eq!(subject("a\0b \n\u{1b}[2K  ä"), "a b [2K ä");
+        assert_eq!(subject(&"x".repeat(99)).len(), 60);
     }
 
     #[test]
-    fn names_are_file_names() {
+    fn note_names_are_file_names() {
         assert_eq!(NotePlace::named(Some("préférences"), None), Ok(NotePlace::Topic("préférences".into())));
         assert_eq!(NotePlace::named(None, Some("house.md")), Ok(NotePlace::Project("house".into())));
         for bad in ["", "..", "../x", "a/b", "a\0", ".git", "a b~"] {

@@ -1,10 +1,10 @@
-//! A file of notes, held open. Agents write below `memories/` too, so that whatever lies there may lead elsewhere:
-//! no link is followed below that folder, only a regular file without other names is a note, and what was looked at
-//! is what is read and written, because both go through the one descriptor.
+//! An open file of notes. Agents write below `memories/` too, so any path there may be a trap: links below that folder
+//! are not followed, and only a regular file without other hard links is a note. The checked file is the one that is
+//! read and written, because all go through one descriptor.
 
 use crate::core::config::Sync;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::store::agent::files;
+use crate::store::agent::located::check_regular;
 use crate::store::fs::At;
 use crate::store::fs::beneath::Beneath;
 use crate::store::fs::durable;
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 /// The longest file of notes, in bytes.
 const MAX: u64 = 64 << 20;
 
-/// A file of notes.
+/// An open file of notes.
 #[derive(Debug)]
 pub struct NoteFile {
     file: File,
@@ -29,11 +29,11 @@ pub struct NoteFile {
 }
 
 impl NoteFile {
-    /// Opens `name`, a path from the workspace of three parts, and makes what is missing of it. The first part is the
-    /// owner's, and may be a link of his; what is behind it may not.
+    /// Opens `name`, a path of three parts relative to the workspace, and makes missing parts. The first part may be a
+    /// link of the owner; the others may not be links.
     ///
     /// # Errors
-    /// `Data` where something else than a note lies there; `Later` where somebody keeps others out of it.
+    /// `Data` if the path has something other than a note; `Later` if another process has a lease on the file.
     pub fn open(workspace: &Workspace, name: &str, sync: Sync) -> Result<Self> {
         let (top, below) = name.split_once('/').unwrap_or_default();
         let (above, own) = below.split_once('/').unwrap_or(("", below));
@@ -49,7 +49,7 @@ impl NoteFile {
             other => crate::store::fs::io_fault("open", &workspace.path(folder), &other.into()),
         })?;
         if statat(&dir, own, AtFlags::SYMLINK_NOFOLLOW).err() == Some(Errno::NOENT) {
-            // Whoever had made its folder may have been killed before that was durable.
+            // The process that made its folder may have been killed before the folder was durable.
             durable::sync_dir(&top, sync)?;
         }
         let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW;
@@ -58,18 +58,18 @@ impl NoteFile {
             Errno::LOOP => refused(&format!("{name} is a link")),
             Errno::ISDIR => refused(&format!("{name} is a folder")),
             Errno::NXIO | Errno::NODEV => refused(&format!("{name} is a socket or a device")),
-            Errno::AGAIN => Fault::new(Kind::Later, format!("somebody keeps others out of {name}")),
+            Errno::AGAIN => Fault::new(Kind::Later, format!("{name} is locked by another program")),
             other => crate::store::fs::io_fault("open", &path, &other.into()),
         })?;
         let file = File::from(file);
-        files::is_plain(&file, name, true).map_err(|fault| refused(&fault.message))?;
+        check_regular(&file, name, true).map_err(|fault| refused(&fault.message))?;
         Ok(Self { file, dir, path, shown: name.to_owned() })
     }
 
-    /// All that is in it.
+    /// The whole content.
     ///
     /// # Errors
-    /// `Data` where it is too long for notes.
+    /// `Data` if the file is too long for notes.
     pub fn read(&mut self) -> Result<Vec<u8>> {
         self.file.rewind().at("read", &self.path)?;
         whole(&self.file, &self.shown, MAX).map_err(|fault| match fault.kind {
@@ -78,27 +78,27 @@ impl NoteFile {
         })
     }
 
-    /// Cuts off the zeros that a power cut has left at its end, as [`durable::cut_hole`].
+    /// Cuts off the zeros that a power cut has left at the end, as [`durable::truncate_zeros`].
     ///
     /// # Errors
-    /// Where it cannot be cut.
-    pub fn cut_hole(&self, bytes: &mut Vec<u8>) -> Result<()> {
-        durable::cut_hole(&self.file, bytes).at("cut", &self.path)
+    /// If the file cannot be truncated.
+    pub fn truncate_zeros(&self, bytes: &mut Vec<u8>) -> Result<()> {
+        durable::truncate_zeros(&self.file, bytes).at("cut", &self.path)
     }
 
-    /// Appends to it with one write; durable on return, its name too.
+    /// Appends with one write; content and name are durable on return.
     ///
     /// # Errors
-    /// Where it cannot be written or synced. What could not be synced is cut off again.
+    /// If the file cannot be written or synced. Bytes that could not be synced are cut off again.
     pub fn append(&mut self, bytes: &[u8], sync: Sync) -> Result<()> {
         durable::append_to(&mut self.file, bytes, sync).at("write", &self.path)?;
         self.sync_name(sync)
     }
 
-    /// Makes what somebody else has written into it durable, its name too.
+    /// Makes the writes of others durable, and the name.
     ///
     /// # Errors
-    /// Where the disk cannot.
+    /// On a disk error.
     pub fn sync(&self, sync: Sync) -> Result<()> {
         if sync == Sync::Full {
             self.file.sync_data().at("sync", &self.path)?;
@@ -114,23 +114,23 @@ impl NoteFile {
     }
 }
 
-fn refused(what: &str) -> Fault {
-    Fault::data(format!("{what}; nothing was noted in it")).hint("move it away, then retry the note")
+fn refused(reason: &str) -> Fault {
+    Fault::data(format!("{reason}; the note was not written")).hint("move it away, then retry the note")
 }
 
-/// What is in the note at `below`, which is called `shown`; at most `most` bytes.
+/// The content of the note at `below`, named `shown` in errors; at most `most` bytes.
 ///
 /// # Errors
-/// Where it is no note, is longer, or cannot be read.
+/// If the file is not a note, is longer, or cannot be read.
 pub fn read(beneath: &Beneath, below: &Path, shown: &str, most: u64) -> Result<Vec<u8>> {
     let file = beneath.file(below).at("read", Path::new(shown))?;
-    files::is_plain(&file, shown, true)?;
+    check_regular(&file, shown, true)?;
     whole(&file, shown, most.min(MAX))
 }
 
 fn whole(file: &File, shown: &str, most: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    // What is too long is not read first: a file may be all hole.
+    // The length is checked before reading: a sparse file may be huge.
     let length = file.metadata().at("read", Path::new(shown))?.len();
     if length <= most {
         file.take(most + 1).read_to_end(&mut bytes).at("read", Path::new(shown))?;

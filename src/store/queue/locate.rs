@@ -1,4 +1,4 @@
-//! Finding an event by what people type: its id, any unambiguous end of it, or a path.
+//! Finding an event by an id, an unambiguous end of one, or a path, as people type them.
 
 use crate::core::event::entry::Entry;
 use crate::core::event::id::Id;
@@ -10,40 +10,40 @@ use std::fs::{self, DirEntry};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-/// Where an event's file is.
+/// The place of an event's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located {
-    /// Which box.
+    /// Its mailbox.
     pub mailbox: Mailbox,
-    /// Which state; `None` is done.
+    /// Its state; `None` is done.
     pub state: Option<State>,
-    /// Its name there.
+    /// Its name, parsed.
     pub entry: Entry,
-    /// The file.
+    /// Its path.
     pub path: PathBuf,
 }
 
 impl Located {
-    /// The folder's name.
+    /// The name of its folder.
     #[must_use]
     pub fn state_name(&self) -> &'static str {
         self.state.map_or("done", State::name)
     }
 }
 
-/// The id in the name of a drop that has one: `<id>~<name>.drop`.
-fn of_drop(name: &str) -> Option<Id> {
+/// The id in the name of a drop, `<id>~<name>.drop`.
+fn drop_id(name: &str) -> Option<Id> {
     let (id, _) = name.strip_suffix(".drop")?.split_once('~')?;
     Id::parse(id).ok()
 }
 
-/// What is in a folder; one that is not there has nothing in it.
+/// The entries of a folder; none if it is missing.
 fn entries(dir: &Path) -> Result<Vec<DirEntry>> {
     let none = |e: io::Error| if e.kind() == ErrorKind::NotFound { Ok(Vec::new()) } else { Err(e) };
     fs::read_dir(dir).and_then(Iterator::collect).or_else(none).at("list", dir)
 }
 
-/// Every event file of a box, in no order; `day` says which day of `done/` is wanted, if not all are.
+/// The files of wanted events in a mailbox, unsorted. `day` limits the search in `done/` to one day.
 fn all(
     workspace: &Workspace,
     mailbox: Mailbox,
@@ -51,11 +51,11 @@ fn all(
     day: Option<&str>,
 ) -> Result<Vec<Located>> {
     let mut found = Vec::new();
-    let mut look = |dir: &Path, state: Option<State>| -> Result<()> {
+    let mut search = |dir: &Path, state: Option<State>| -> Result<()> {
         for file in entries(dir)? {
             let name = file.file_name();
             let Some(name) = name.to_str() else { continue };
-            let entry = Entry::parse(name).or_else(|| Some(Entry::unrouted(of_drop(name)?, None)));
+            let entry = Entry::parse(name).or_else(|| Some(Entry::unrouted(drop_id(name)?, None)));
             if let Some(entry) = entry.filter(|e| wanted(&e.id)) {
                 found.push(Located { mailbox, state, entry, path: file.path() });
             }
@@ -63,57 +63,58 @@ fn all(
         Ok(())
     };
     for state in [State::New, State::Ready, State::Wait, State::Run, State::Failed] {
-        look(&mailbox.dir(workspace, state), Some(state))?;
+        search(&mailbox.dir(workspace, state), Some(state))?;
     }
     let done = workspace.root.join(mailbox.name()).join("done");
     let days: Vec<PathBuf> = match day {
         Some(day) => vec![done.join(day)],
         None => entries(&done)?.iter().map(DirEntry::path).filter(|path| path.is_dir()).collect(),
     };
-    days.iter().try_for_each(|day| look(day, None))?;
+    days.iter().try_for_each(|day| search(day, None))?;
     Ok(found)
 }
 
-/// The files of event `id` in a box; what has ended first, then the state that wins.
+/// The files of event `id` in a mailbox: a done one first, then in the order in which the states take precedence.
 ///
 /// # Errors
-/// Where a folder cannot be listed.
+/// If a folder cannot be listed.
 pub fn of(workspace: &Workspace, mailbox: Mailbox, id: &Id) -> Result<Vec<Located>> {
     let mut found = all(workspace, mailbox, |other| other == id, Some(&id.stamp().day()))?;
     found.sort_by_key(|f| std::cmp::Reverse(f.state.map_or(9, |s| s as u8)));
     Ok(found)
 }
 
-/// The id that `text` means: an id, the end of one, or the path of an event's file.
+/// Resolves `text`: an id, the end of one, or the path of an event's file.
 ///
 /// # Errors
-/// `Data` where nothing or more than one thing is meant; where a folder cannot be listed.
+/// `Data` if no id or several ids match; if a folder cannot be listed.
 pub fn resolve(workspace: &Workspace, text: &str) -> Result<Id> {
     let text = text.trim();
     let name = Path::new(text).file_name().and_then(|n| n.to_str()).unwrap_or(text);
-    if let Some(id) = Entry::parse(name).map(|entry| entry.id).or_else(|| of_drop(name)) {
+    if let Some(id) = Entry::parse(name).map(|entry| entry.id).or_else(|| drop_id(name)) {
         return Ok(id);
     }
     let beside = name.strip_suffix(".reason").or_else(|| name.strip_suffix(".receipt"));
     if let Ok(id) = Id::parse(beside.unwrap_or(name)) {
         return Ok(id);
     }
-    let fits = |id: &Id| !text.is_empty() && id.as_str().ends_with(text);
-    let (inbox, outbox) = (all(workspace, Mailbox::Inbox, fits, None)?, all(workspace, Mailbox::Outbox, fits, None)?);
+    let matches = |id: &Id| !text.is_empty() && id.as_str().ends_with(text);
+    let (inbox, outbox) =
+        (all(workspace, Mailbox::Inbox, matches, None)?, all(workspace, Mailbox::Outbox, matches, None)?);
     let mut ids: Vec<Id> = inbox.into_iter().chain(outbox).map(|f| f.entry.id).collect();
     ids.sort_unstable();
     ids.dedup();
     match &ids[..] {
         [id] => Ok(id.clone()),
-        [] => Err(Fault::data(format!("no event's id ends with `{}`", text.escape_debug()))),
+        [] => Err(Fault::data(format!("no event has an id that ends with `{}`", text.escape_debug()))),
         [a, b, ..] => Err(Fault::data(format!("`{text}` could be {a} or {b}")).hint("type more of it")),
     }
 }
 
-/// The newest event that came in from outside; what is named by a due time to come does not count.
+/// The newest event that was not derived from another one. An id of a future instant does not count.
 ///
 /// # Errors
-/// Where a folder cannot be listed.
+/// If a folder cannot be listed.
 pub fn newest(workspace: &Workspace) -> Result<Option<Id>> {
     let now = workspace.world.now();
     let found = all(workspace, Mailbox::Inbox, |id| !id.is_derived() && id.stamp() <= now, None)?;

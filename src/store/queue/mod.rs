@@ -1,8 +1,9 @@
-//! The queue: events in the two mailboxes, claimed by lane and moved by one rename each.
+//! The queue: events in the two mailboxes. A worker claims them by lane; every transition is one rename.
 
 pub mod drops;
+pub mod listing;
 pub mod locate;
 pub mod publish;
 pub mod receipt;
-pub mod retry;
+pub mod retry_discard;
 pub mod spool;

@@ -1,4 +1,4 @@
-//! Putting an event into a box, durable on return.
+//! Writing new events into a mailbox, durable on return.
 
 use crate::core::event::entry::Entry;
 use crate::core::event::id::Id;
@@ -9,15 +9,15 @@ use crate::store::fs::durable;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::{Mailbox, State};
 
-/// Makes an event of a draft; what says no sender and no destination gets this workspace's.
+/// Completes a draft. A missing sender is the local user, a missing destination the workspace's default one.
 ///
 /// # Errors
-/// Where `claw.yaml` is bad.
+/// If `claw.yaml` is invalid.
 pub fn complete(workspace: &Workspace, draft: Draft, id: Id) -> Result<Event> {
-    Ok(draft.complete(id, workspace.world.now(), &workspace.me()?, &workspace.home()?))
+    Ok(draft.complete(id, workspace.world.now(), &workspace.local_user()?, &workspace.default_destination()?))
 }
 
-/// Publishes `event` into `inbox/new`. False where an event of that id lies there already.
+/// Publishes `event` into `inbox/new`. False if an event of that id is there already.
 ///
 /// # Errors
 /// As [`durable::publish`].
@@ -34,16 +34,14 @@ pub fn outbox(workspace: &Workspace, event: &Event) -> Result<bool> {
     put(workspace, Mailbox::Outbox, State::Ready, &Entry::fresh(event.id.clone(), event.reply_to.slug()), event)
 }
 
-/// Checks that `event` is no larger than an event may be, written down.
+/// Checks that the JSON of `event` does not exceed [`MAX_BYTES`].
 ///
 /// # Errors
-/// `Data` where it is.
+/// `Data` if it does.
 pub fn check_size(event: &Event) -> Result<()> {
     match event.to_json()?.len() as u64 {
         0..MAX_BYTES => Ok(()),
-        size => {
-            Err(Fault::data(format!("event {} has {size} bytes, more than an event may have ({MAX_BYTES})", event.id)))
-        }
+        size => Err(Fault::data(format!("event {} has {size} bytes; the limit is {MAX_BYTES}", event.id))),
     }
 }
 

@@ -1,5 +1,5 @@
-//! What was typed into `chat`, to be found again: `.claw/history`, a JSON string a line, read and written by the
-//! owner alone. A convenience: what cannot be read or written is passed over.
+//! The input history of `chat`: `.claw/history`, one JSON string a line, readable by the owner alone. A convenience:
+//! read and write errors are ignored.
 
 use crate::core::config::Sync;
 use crate::store::fs::durable;
@@ -8,10 +8,10 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 const FILE: &str = ".claw/history";
-/// How much of the file's end is read, in bytes, and what is left of it when it has grown to four times that.
+/// The part of the file's end that is read, in bytes. At four times this size, the file is cut down to it.
 const WINDOW: u64 = 256 << 10;
 
-/// The last lines that were typed, at most `most`, oldest first.
+/// The last lines, at most `most`, oldest first.
 #[must_use]
 pub fn load(workspace: &Workspace, most: usize) -> Vec<String> {
     let path = workspace.path(FILE);
@@ -25,14 +25,14 @@ pub fn load(workspace: &Workspace, most: usize) -> Vec<String> {
         let whole = tail.iter().position(|b| *b == b'\n').map_or(0, |end| end + 1);
         let _ = durable::write_new(&path, &tail[whole..], Sync::None);
     }
-    // The first one may be cut, and is no string then.
+    // The first line may be torn; then it does not parse.
     let lines = tail.split(|b| *b == b'\n').rev().filter_map(|line| serde_json::from_slice(line).ok());
     let mut lines: Vec<String> = lines.take(most).collect();
     lines.reverse();
     lines
 }
 
-/// Adds a line.
+/// Appends a line.
 pub fn add(workspace: &Workspace, line: &str) {
     if let Ok(json) = serde_json::to_string(line) {
         let _ = durable::append(&workspace.path(FILE), format!("{json}\n").as_bytes(), true, Sync::None);

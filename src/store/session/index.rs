@@ -1,16 +1,16 @@
-//! What every session comes to, without reading its log: `.claw/sessions.jsonl`. Whoever ends a turn appends a
-//! line about the part of the log that he has written, unsynced and without a lock; nothing is ever written
-//! anew at a message. A line says where its part begins and ends, so that a reader sees by the size of the log
-//! what is missing (a killed worker's, a line that was lost, a log that somebody has put there), reads only
-//! that from the log, and appends what it comes to. The logs are the truth: without this file they are read.
+//! The session index, `.claw/sessions.jsonl`: a summary of each session, so that a listing need not read the logs.
+//! When a turn ends, its worker appends a line about the part of the log that it wrote, without a lock or a sync. A
+//! line names the beginning and end of its part. So a reader sees from the log's size which part is missing (of a
+//! killed worker, a lost line, a log that was copied in), reads only that part, and appends a line for it. The logs
+//! are the truth: without this file they are read whole.
 //!
-//! When most lines are old a reader writes the file anew. What others append meanwhile is lost with the old one,
-//! and found missing the next time.
+//! When most lines are outdated, a reader rewrites the file. Lines that others append meanwhile are lost, and the next
+//! reader finds those parts missing.
 
 use crate::core::config::Sync;
 use crate::core::session::summary::SessionSummary;
 use crate::store::fs::durable;
-use crate::store::lock::Only;
+use crate::store::lock::NamedLock;
 use crate::store::workspace::Workspace;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -21,46 +21,48 @@ use std::path::{Path, PathBuf};
 /// The file's name in a workspace.
 const FILE: &str = ".claw/sessions.jsonl";
 
-/// What a part of a log comes to.
+/// The summary of a part of a log.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct IndexLine {
     /// The session.
-    pub(crate) s: String,
-    /// The log's inode: one that was put in its place is another one.
+    #[serde(rename = "s")]
+    pub(crate) session: String,
+    /// The log's inode; a log that replaced it has another one.
     pub(crate) inode: u64,
-    /// When it was written last, in nanoseconds: one that a person has edited was written later.
+    /// The log's mtime, in nanoseconds; a log that was edited by hand has a later one.
     pub(crate) written: i64,
-    /// Where the part begins, in bytes; a line that begins at 0 is about all there is.
+    /// The beginning of the part, in bytes; a line from 0 replaces all earlier lines.
     pub(crate) from: u64,
-    /// Where it ends.
+    /// The end of the part, in bytes.
     pub(crate) to: u64,
-    /// What it comes to.
-    pub(crate) head: SessionSummary,
+    /// The summary of the part.
+    #[serde(rename = "head")]
+    pub(crate) summary: SessionSummary,
 }
 
 impl IndexLine {
-    /// Nothing is known of the session's log.
-    pub(crate) fn nothing(session: &str, inode: u64) -> Self {
-        Self { s: session.to_owned(), inode, written: 0, from: 0, to: 0, head: SessionSummary::default() }
+    /// A line that covers nothing of the log.
+    pub(crate) fn empty(session: &str, inode: u64) -> Self {
+        Self { session: session.to_owned(), inode, written: 0, from: 0, to: 0, summary: SessionSummary::default() }
     }
 }
 
-/// The file that lines go to.
+/// The index file.
 pub(crate) fn path(workspace: &Workspace) -> PathBuf {
     workspace.path(FILE)
 }
 
-/// Appends lines, if they can be written.
-pub(crate) fn note<'a>(file: &Path, lines: impl Iterator<Item = &'a IndexLine>) {
+/// Appends lines. Errors are ignored: readers find the missing parts in the logs.
+pub(crate) fn append<'a>(file: &Path, lines: impl Iterator<Item = &'a IndexLine>) {
     let json = lines.filter_map(|line| serde_json::to_string(line).ok());
-    // The leading newline ends a line that was torn; empty lines are passed over.
+    // The leading newline ends a torn line; readers skip empty lines.
     let text: String = json.map(|json| format!("\n{json}\n")).collect();
     if !text.is_empty() {
         let _ = durable::append(file, text.as_bytes(), true, Sync::None);
     }
 }
 
-/// What the file says of each session, and how many lines it has.
+/// The line of each session, with later parts added, and the number of lines in the file.
 pub(crate) fn load(workspace: &Workspace) -> (HashMap<String, IndexLine>, usize) {
     let text = fs::read(path(workspace)).unwrap_or_default();
     let mut known: HashMap<String, IndexLine> = HashMap::new();
@@ -69,23 +71,25 @@ pub(crate) fn load(workspace: &Workspace) -> (HashMap<String, IndexLine>, usize)
     for line in parsed {
         lines += 1;
         if line.from == 0 {
-            known.insert(line.s.clone(), line);
-        } else if let Some(before) = known.get_mut(&line.s)
+            known.insert(line.session.clone(), line);
+        } else if let Some(before) = known.get_mut(&line.session)
             && (before.inode, before.to) == (line.inode, line.from)
         {
-            before.head.add(line.head);
+            before.summary.add(line.summary);
             (before.written, before.to) = (line.written, line.to);
         }
     }
     (known, lines)
 }
 
-/// Writes the file anew, whole or not at all.
+/// Replaces the file atomically. Errors are ignored.
 pub(crate) fn rewrite(workspace: &Workspace, lines: &[IndexLine]) {
     let lines = lines.iter();
     let text: String = lines.filter_map(|line| serde_json::to_string(line).ok()).map(|json| json + "\n").collect();
     let path = path(workspace);
-    let (Ok(_lock), Some(Ok(dir))) = (Only::wait(workspace, "sessions"), path.parent().map(File::open)) else { return };
+    let (Ok(_lock), Some(Ok(dir))) = (NamedLock::wait(workspace, "sessions"), path.parent().map(File::open)) else {
+        return;
+    };
     let name = path.file_name().unwrap_or(OsStr::new(FILE));
     let _ = durable::replace_at(&dir, name, "sessions.jsonl.tmp", text.as_bytes(), None, Sync::None);
 }

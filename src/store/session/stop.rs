@@ -1,12 +1,11 @@
-//! Stopping a turn that runs, in whatever process. `.claw/stop/<turn>~<command>` says that this command has
-//! stopped that turn: a name, durable before anybody is told, so that a command which is worked on again
-//! after a kill stops the same turn and never a later one. Beside it stands `.claw/stop/<turn>`, a FIFO that
-//! the turn's worker holds open from the first time it waits for something. Who stops the turn puts a byte
-//! into it, which nobody takes out again: whoever waits for a model or a program of that turn wakes.
+//! Cancelling a turn that runs in any process. `.claw/stop/<turn>~<command>` records that this command has cancelled
+//! that turn. The name is durable before the worker is woken, so that a command that is repeated after a kill cancels
+//! the same turn and never a later one. `.claw/stop/<turn>` is a FIFO that the turn's worker holds open from its first
+//! wait on. Cancelling writes a byte into it that is never read: every wait for a model or a program of that turn ends.
 //!
-//! Not inotify, whose descriptor takes the kernel 8 ms to close; a FIFO costs 0.02. A turn that never waits
-//! has none: file systems are slow to make files where many were just removed (ext4 looks for a place that
-//! was not given up within the last minute).
+//! A FIFO and not inotify: the kernel takes 8 ms to close an inotify descriptor, and 0.02 ms to close a FIFO. A turn
+//! that never waits makes no FIFO: file systems create files slowly where many were just removed (ext4 looks for an
+//! inode that was not freed within the last minute).
 
 use crate::core::event::id::Id;
 use crate::core::event::stamp::Stamp;
@@ -28,7 +27,7 @@ fn path(workspace: &Workspace, name: &str) -> PathBuf {
     workspace.path(FOLDER).join(name)
 }
 
-/// Every pair of a turn and the command that has stopped it.
+/// Every pair of a cancelled turn and the command that cancelled it.
 fn pairs(workspace: &Workspace) -> Result<Vec<(Id, Id)>> {
     let pair = |name: &String| {
         let (turn, command) = name.split_once('~')?;
@@ -37,59 +36,60 @@ fn pairs(workspace: &Workspace) -> Result<Vec<(Id, Id)>> {
     Ok(workspace.names(FOLDER)?.iter().filter_map(pair).collect())
 }
 
-/// The turn that `command` has stopped.
+/// The turn that `command` has cancelled.
 ///
 /// # Errors
-/// Where that cannot be looked up.
+/// If the folder cannot be read.
 pub fn stopped_by(workspace: &Workspace, command: &Id) -> Result<Option<Id>> {
     Ok(pairs(workspace)?.into_iter().find(|(_, by)| by == command).map(|(turn, _)| turn))
 }
 
-/// Stops the turn of event `turn`: durable on return, and its worker knows of it. A turn that has ended
-/// meanwhile is not touched.
+/// Cancels the turn of event `turn`: durable on return, and a waiting worker is woken. A turn that has already ended
+/// is unaffected.
 ///
 /// # Errors
-/// Where the disk cannot.
+/// On a disk error.
 pub fn stop(workspace: &Workspace, turn: &Id, command: &Id) -> Result<()> {
     let name = format!("{turn}~{command}");
     durable::publish(&workspace.path(FOLDER), &name, &Mailbox::Inbox.tmp(workspace), b"", workspace.sync()?)?;
-    ring(&path(workspace, turn.as_str()));
+    wake(&path(workspace, turn.as_str()));
     Ok(())
 }
 
-/// Without a worker that waits there is no reader: it will look when there is one.
-fn ring(stop_fd: &Path) {
+/// Makes the FIFO at `path` readable. If no worker waits, there is no reader: a worker checks the name before it
+/// waits.
+fn wake(path: &Path) {
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    if let Ok(stop_fd) = open(stop_fd, flags, Mode::empty()) {
+    if let Ok(stop_fd) = open(path, flags, Mode::empty()) {
         let _ = rustix::io::write(&stop_fd, b"!");
     }
 }
 
-/// The ear of a turn's worker.
+/// Reports to a turn's worker whether the turn was cancelled.
 #[derive(Debug)]
 pub struct CancelToken<'w> {
     workspace: &'w Workspace,
     turn: Id,
-    /// Turns that wait for this one.
+    /// The turns that wait for this one.
     above: Vec<Id>,
-    /// `None` where the file system has no FIFOs: then it is looked for between the steps.
+    /// The FIFO. `None` if the file system has no FIFOs: then the name is checked between steps.
     stop_fd: OnceLock<Option<OwnedFd>>,
 }
 
 impl<'w> CancelToken<'w> {
-    /// Listens for a stop of this turn; one that has come before is heard too, also one of a turn that waits
-    /// for it (`above`). The caller holds the lane.
+    /// The token of a turn, whose lane the caller holds. It is cancelled by a stop of the turn, or of a turn that waits
+    /// for it (`above`); an earlier stop counts too.
     #[must_use]
     pub fn open<'i>(workspace: &'w Workspace, turn: &Id, above: impl IntoIterator<Item = &'i Id>) -> Self {
         Self { workspace, turn: turn.clone(), above: above.into_iter().cloned().collect(), stop_fd: OnceLock::new() }
     }
 
-    /// Whether the turn is to end.
+    /// Whether the turn was cancelled.
     #[must_use]
-    pub fn is_told(&self) -> bool {
+    pub fn is_cancelled(&self) -> bool {
         match self.stop_fd.get() {
-            Some(Some(stop_fd)) => rings(stop_fd.as_fd()),
-            // Where it cannot be looked up it is asked again.
+            Some(Some(stop_fd)) => is_cancelled(stop_fd.as_fd()),
+            // After a read error, the next call checks again.
             _ => self.is_named().unwrap_or(false),
         }
     }
@@ -98,18 +98,19 @@ impl<'w> CancelToken<'w> {
         Ok(pairs(self.workspace)?.iter().any(|(turn, _)| *turn == self.turn || self.above.contains(turn)))
     }
 
-    /// What is readable as soon as the turn is to end, and stays so.
+    /// A descriptor that becomes readable when the turn is cancelled, and stays readable.
     #[must_use]
     pub fn stop_fd(&self) -> Option<BorrowedFd<'_>> {
         let stop_fd = self.stop_fd.get_or_init(|| {
             let path = path(self.workspace, self.turn.as_str());
-            // The one of a worker that was killed does as well.
+            // The FIFO of a killed worker can be reused, so `EEXIST` is fine.
             let _ = mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0);
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let stop_fd = open(&path, flags, Mode::empty()).ok()?;
-            // Looked for when it can be heard, so that none falls between. Who cannot look has no bell, and looks again.
+            // Checked once the FIFO is open, so that no stop is missed in between. After a read error there is no
+            // descriptor, and `is_cancelled` checks the names.
             if self.is_named().ok()? {
-                ring(&path);
+                wake(&path);
             }
             Some(stop_fd)
         });
@@ -117,9 +118,9 @@ impl<'w> CancelToken<'w> {
     }
 }
 
-/// Whether this bell rings.
+/// Whether the turn of this descriptor ([`CancelToken::stop_fd`]) was cancelled.
 #[must_use]
-pub fn rings(stop_fd: BorrowedFd) -> bool {
+pub fn is_cancelled(stop_fd: BorrowedFd) -> bool {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut [PollFd::new(&stop_fd, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
 }
@@ -132,14 +133,14 @@ impl Drop for CancelToken<'_> {
     }
 }
 
-/// Removes what is older than `before`, but for the days of which something is live.
+/// Removes files older than `before`, except of days that still have live events.
 ///
 /// # Errors
-/// Where it cannot be removed.
+/// If a file cannot be removed.
 pub(crate) fn sweep(workspace: &Workspace, before: Stamp, is_live: &dyn Fn(&str) -> bool) -> Result<()> {
     let names = fs::read_dir(workspace.path(FOLDER)).into_iter().flatten().flatten();
     let names = names.filter_map(|entry| entry.file_name().into_string().ok());
-    // The command is the younger of the two.
+    // The command is newer than the turn.
     let at = |name: &String| Id::parse(name.rsplit('~').next()?).ok().map(|id| id.stamp());
     names
         .filter(|name| at(name).is_some_and(|at| at < before && !is_live(&at.day())))
@@ -152,29 +153,29 @@ mod tests {
     use crate::world::World;
 
     #[test]
-    fn a_stop_is_heard_whether_it_comes_before_or_behind_the_bell() {
+    fn stop_before_or_after_opening_the_fifo_cancels_the_turn() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("claw.yaml"), "sync: none\n").unwrap();
         let workspace = Workspace::open(World::real().unwrap(), dir.path().to_owned(), true).unwrap();
-        workspace.lay_out().unwrap();
+        workspace.make_layout().unwrap();
         let [turn, below, later, command] = [1, 2, 3, 4].map(|n| Id::new(Stamp(n), 0));
-        let rings = |cancel: &CancelToken| {
+        let is_readable = |cancel: &CancelToken| {
             let now = Timespec { tv_sec: 0, tv_nsec: 0 };
             poll(&mut [PollFd::new(&cancel.stop_fd().unwrap(), PollFlags::IN)], Some(&now)).unwrap() > 0
         };
         let cancel = CancelToken::open(&workspace, &turn, []);
-        assert!(!cancel.is_told());
-        assert!(workspace.names(FOLDER).unwrap().is_empty(), "who does not wait has no bell");
+        assert!(!cancel.is_cancelled());
+        assert!(workspace.names(FOLDER).unwrap().is_empty(), "a turn that does not wait has no FIFO");
         stop(&workspace, &turn, &command).unwrap();
-        assert!(cancel.is_told() && rings(&cancel) && cancel.is_told());
+        assert!(cancel.is_cancelled() && is_readable(&cancel) && cancel.is_cancelled());
         let waited_for = CancelToken::open(&workspace, &below, [&turn]);
-        assert!(rings(&waited_for), "what is asked by a stopped turn is stopped too");
+        assert!(is_readable(&waited_for), "a turn is cancelled with the turn that waits for it");
         let other = CancelToken::open(&workspace, &later, []);
-        assert!(!rings(&other) && !other.is_told());
+        assert!(!is_readable(&other) && !other.is_cancelled());
         stop(&workspace, &later, &command).unwrap();
-        assert!(rings(&other) && other.is_told());
+        assert!(is_readable(&other) && other.is_cancelled());
         drop((cancel, waited_for, other));
         let left = [format!("{turn}~{command}"), format!("{later}~{command}")];
-        assert_eq!(*workspace.names(FOLDER).unwrap(), left, "the bells are gone, the names stay");
+        assert_eq!(*workspace.names(FOLDER).unwrap(), left, "FIFOs are removed, names stay");
     }
 }

@@ -1,4 +1,4 @@
-//! The skills in `skills/`, and which of them this machine has what it takes for.
+//! The skills in `skills/`, and whether this machine meets their requirements.
 
 pub mod scripts;
 
@@ -7,43 +7,52 @@ use crate::core::fault::{Fault, Result};
 use crate::core::text::problem::{Problem, nearest};
 use crate::core::text::template;
 use crate::store::agent::definitions;
-use crate::store::fs::contained::{self, Unread};
+use crate::store::fs::contained::{self, DefinitionError};
+use crate::store::fs::file_cache::FileCache;
 use crate::store::workspace::Workspace;
 use rustix::fs::Access;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The folder's name in a workspace.
 pub const FOLDER: &str = "skills";
 /// The longest SKILL.md, in bytes.
 const MAX: u64 = 256 << 10;
 
-/// A skill that reads, and what might be better about its file.
+/// Parsed skills, by id.
+#[derive(Default)]
+struct SkillCache(FileCache<ParsedSkill>);
+
+/// Paths at which programs that skills need were found, by name.
+#[derive(Default)]
+struct ProgramPaths(Mutex<HashMap<String, PathBuf>>);
+
+/// A parsed skill, and the warnings about its file.
 pub type ParsedSkill = Arc<(Skill, Vec<Problem>)>;
 
-/// How one skill stands.
+/// The state of a skill.
 #[derive(Debug)]
 pub struct SkillStatus {
     /// The folder's name.
     pub id: String,
-    /// The skill, or why its file is none.
+    /// The skill, or the problem with its file.
     pub read: std::result::Result<ParsedSkill, Problem>,
-    /// What this machine lacks for it.
+    /// The requirements that this machine lacks.
     pub missing: Vec<String>,
 }
 
 impl SkillStatus {
-    /// The skill, where agents are offered it.
+    /// The skill, if it is offered to agents.
     #[must_use]
     pub fn offered(&self) -> Option<&Skill> {
         self.read.as_ref().ok().map(|found| &found.0).filter(|_| self.missing.is_empty())
     }
 
-    /// Why agents are not offered it; empty where they are.
+    /// The reason why the skill is not offered; empty if it is.
     #[must_use]
-    pub fn why_not(&self) -> String {
+    pub fn unavailable_reason(&self) -> String {
         match &self.read {
             Ok(_) => self.missing.join("; "),
             Err(problem) => problem.to_string(),
@@ -54,37 +63,37 @@ impl SkillStatus {
 /// Every folder in `skills/`, sorted.
 ///
 /// # Errors
-/// Where they cannot be listed.
+/// If they cannot be listed.
 pub fn all(workspace: &Workspace) -> Result<Vec<SkillStatus>> {
     let machine = Lookup::new(workspace);
-    definitions::folders(workspace, FOLDER)?.into_iter().map(|id| standing(workspace, id, &machine)).collect()
+    definitions::folders(workspace, FOLDER)?.into_iter().map(|id| status(workspace, id, &machine)).collect()
 }
 
-/// The skill that is called so: by its folder, else by the name in its file.
+/// Finds a skill by its folder's name, or else by the name in its file.
 ///
 /// # Errors
-/// `Data` where there is none, with a guess.
+/// `Data` with a suggestion if there is none.
 pub fn find(workspace: &Workspace, name: &str) -> Result<SkillStatus> {
     let machine = Lookup::new(workspace);
     let ids = definitions::folders(workspace, FOLDER)?;
     if ids.iter().any(|id| id == name) {
-        return standing(workspace, name.to_owned(), &machine);
+        return status(workspace, name.to_owned(), &machine);
     }
     let mut all: Vec<SkillStatus> =
-        ids.iter().map(|id| standing(workspace, id.clone(), &machine)).collect::<Result<_>>()?;
-    let is_it = |standing: &SkillStatus| standing.read.as_ref().is_ok_and(|found| found.0.name == name);
+        ids.iter().map(|id| status(workspace, id.clone(), &machine)).collect::<Result<_>>()?;
+    let is_it = |status: &SkillStatus| status.read.as_ref().is_ok_and(|found| found.0.name == name);
     if let Some(at) = all.iter().position(is_it) {
         return Ok(all.swap_remove(at));
     }
     let fault = Fault::data(format!("there is no skill `{}`", name.escape_debug()));
     Err(match nearest(name, ids.iter().map(String::as_str)) {
         Some(near) => fault.hint(format!("did you mean `{near}`?")),
-        None if ids.is_empty() => fault.hint("there is none at all"),
+        None if ids.is_empty() => fault.hint("this workspace has no skills"),
         None => fault.hint(format!("there are: {}", ids.join(", "))),
     })
 }
 
-/// What is wrong with the files of the skills, or might be better, also that they cannot be read now.
+/// The problems with skills, for `claw check`; a read error is a problem too.
 #[must_use]
 pub fn problems(workspace: &Workspace) -> Vec<Problem> {
     let found = |id: &String| match read(workspace, id) {
@@ -98,7 +107,7 @@ pub fn problems(workspace: &Workspace) -> Vec<Problem> {
     }
 }
 
-fn standing(workspace: &Workspace, id: String, lookup: &Lookup) -> Result<SkillStatus> {
+fn status(workspace: &Workspace, id: String, lookup: &Lookup) -> Result<SkillStatus> {
     let read = read(workspace, &id)?;
     let missing = read.as_ref().map(|found| found.0.needs.missing(&lookup.machine())).unwrap_or_default();
     Ok(SkillStatus { id, read, missing })
@@ -108,7 +117,7 @@ fn read(workspace: &Workspace, id: &str) -> Result<std::result::Result<ParsedSki
     let dir = workspace.path(FOLDER);
     let name = Path::new(id).join("SKILL.md");
     let files = [dir.join(&name)];
-    Unread::told(workspace.caches.skills.get(id, &files, workspace.world.now(), || {
+    DefinitionError::separate(workspace.caches.of::<SkillCache>().0.get(id, &files, workspace.world.now(), || {
         let path = format!("{FOLDER}/{id}/SKILL.md");
         let text = contained::definition(&dir, &name, &path, MAX)?;
         let (skill, mut warnings) = skill::read(id, &path, &text)?;
@@ -117,7 +126,7 @@ fn read(workspace: &Workspace, id: &str) -> Result<std::result::Result<ParsedSki
     }))
 }
 
-/// Looks for programs in `$PATH`, for each once.
+/// Lookup of programs in `$PATH` and of environment variables; each program is looked up once.
 struct Lookup<'a> {
     has_bin: Box<dyn Fn(&str) -> bool + 'a>,
     has_env: Box<dyn Fn(&str) -> bool + 'a>,
@@ -129,7 +138,8 @@ impl<'a> Lookup<'a> {
         let known: RefCell<HashMap<String, bool>> = RefCell::default();
         let is_program = |file: &PathBuf| file.is_file() && rustix::fs::access(file, Access::EXEC_OK).is_ok();
         let is_there = move |name: &str| {
-            let mut found = workspace.caches.programs.lock().unwrap_or_else(PoisonError::into_inner);
+            let programs = workspace.caches.of::<ProgramPaths>();
+            let mut found = programs.0.lock().unwrap_or_else(PoisonError::into_inner);
             if found.get(name).is_some_and(is_program) {
                 return true;
             }

@@ -1,5 +1,5 @@
-//! Ids that never run backwards: `.claw/clock` holds the last instant that was given out, and the
-//! next one is later, whatever the machine's clock does. Future and platform times never enter it.
+//! Monotonic event ids: `.claw/clock` holds the instant of the last id, and the next one is later, also when the
+//! machine's clock is set back. Due times and times of other platforms never enter it.
 
 use crate::core::event::id::Id;
 use crate::core::event::stamp::Stamp;
@@ -13,10 +13,10 @@ use std::os::unix::fs::FileExt;
 const FILE: &str = ".claw/clock";
 const WIDTH: usize = 20;
 
-/// A new id, later than every one that was given out in this workspace.
+/// A new id, later than every earlier one of this workspace.
 ///
 /// # Errors
-/// Where the clock's file cannot be written.
+/// If `.claw/clock` cannot be locked or written.
 pub fn next_id(workspace: &Workspace) -> Result<Id> {
     let path = workspace.path(FILE);
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
@@ -28,17 +28,17 @@ pub fn next_id(workspace: &Workspace) -> Result<Id> {
     Ok(Id::new(Stamp(at), workspace.world.random()))
 }
 
-/// How far the clock's file is ahead of the machine's clock, in microseconds.
+/// How far `.claw/clock` is ahead of the machine's clock, in microseconds.
 #[must_use]
 pub fn lead(workspace: &Workspace) -> i64 {
     let last = File::open(workspace.path(FILE)).ok().and_then(|file| read(&file));
     last.unwrap_or_default().saturating_sub(workspace.world.now().0).max(0)
 }
 
-/// A torn or empty file is no last instant: ids then start from the machine's clock.
+/// The last instant; `None` where the file is torn or empty. Ids then start from the machine's clock.
 fn read(file: &File) -> Option<i64> {
     let mut text = [0u8; WIDTH];
     file.read_exact_at(&mut text, 0).ok()?;
-    // Beyond the year 9999 or before 1970 it is no instant that an id can have.
+    // An id cannot have an instant before 1970 or after the year 9999.
     std::str::from_utf8(&text).ok()?.parse().ok().filter(|at| (0..253_402_207_200_000_000).contains(at))
 }

@@ -1,5 +1,5 @@
-//! The journal: `.claw/journal/<day>.jsonl`, one line per transition, never synced. It is for
-//! people; losing it loses no event, so a line that cannot be written is no error.
+//! The journal: `.claw/journal/<day>.jsonl`, one line per transition, never synced. People read it; losing it loses no
+//! event, so a line that cannot be written is not an error.
 
 use crate::core::event::entry::Entry;
 use crate::core::event::id::Id;
@@ -12,9 +12,9 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 
-/// What a line can tell of. Whoever writes one names it; `tests/house.rs` looks that it stands here.
+/// Every kind of transition. `tests/it/house.rs` checks that each kind that is written is listed here.
 pub const KINDS: [&str; 21] = [
     "drop",
     "route",
@@ -43,37 +43,38 @@ pub const KINDS: [&str; 21] = [
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct JournalLine {
-    /// When.
+    /// When it was written.
     pub at: Timestamp,
-    /// What happened: one of [`KINDS`].
-    pub what: String,
-    /// Which event.
+    /// The kind of transition: one of [`KINDS`].
+    #[serde(rename = "what")]
+    pub kind: String,
+    /// The event's id.
     pub id: String,
-    /// In which box.
+    /// The mailbox.
     #[serde(rename = "box", skip_serializing_if = "String::is_empty")]
     pub mailbox: String,
-    /// Out of which state.
+    /// The state before.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub from: String,
-    /// Into which state.
+    /// The state after.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub to: String,
     /// Its lane.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub lane: String,
-    /// Why.
+    /// The reason.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub why: String,
-    /// Until when.
+    /// The due time of an event that waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// How long it took, in milliseconds.
+    /// Duration in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ms: Option<u64>,
-    /// Tokens read and written.
+    /// Input and output tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<[u64; 2]>,
-    /// What the other side gave as a receipt.
+    /// The receipt of the channel.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receipt: Option<String>,
 }
@@ -83,7 +84,7 @@ impl Default for JournalLine {
         let empty = String::new;
         Self {
             at: Timestamp::UNIX_EPOCH,
-            what: empty(),
+            kind: empty(),
             id: empty(),
             mailbox: empty(),
             from: empty(),
@@ -101,36 +102,41 @@ impl Default for JournalLine {
 impl JournalLine {
     /// A line about an event.
     #[must_use]
-    pub fn about(mailbox: Mailbox, what: &str, id: &Id) -> Self {
-        Self { what: what.to_owned(), id: id.to_string(), mailbox: mailbox.name().to_owned(), ..Self::default() }
+    pub fn about(mailbox: Mailbox, kind: &str, id: &Id) -> Self {
+        Self { kind: kind.to_owned(), id: id.to_string(), mailbox: mailbox.name().to_owned(), ..Self::default() }
     }
 
     /// A line about an event in its lane.
     #[must_use]
-    pub fn of(mailbox: Mailbox, what: &str, entry: &Entry) -> Self {
-        Self { lane: entry.lane.clone(), ..Self::about(mailbox, what, &entry.id) }
+    pub fn of(mailbox: Mailbox, kind: &str, entry: &Entry) -> Self {
+        Self { lane: entry.lane.clone(), ..Self::about(mailbox, kind, &entry.id) }
     }
 }
 
-/// Writes a line, if it can be written.
+/// The journal's file of the day, open for appending.
+#[derive(Default)]
+struct OpenFile(Mutex<Option<(String, File)>>);
+
+/// Writes a line with the present time. Errors are ignored.
 pub fn write(workspace: &Workspace, line: JournalLine) {
     let now = workspace.world.now();
     let line = JournalLine { at: now.timestamp(), ..line };
     let Ok(json) = serde_json::to_string(&line) else { return };
-    let mut pen = workspace.caches.pen.lock().unwrap_or_else(PoisonError::into_inner);
+    let cache = workspace.caches.of::<OpenFile>();
+    let mut open = cache.0.lock().unwrap_or_else(PoisonError::into_inner);
     let day = now.day();
-    // A file that was taken away is nobody's journal any more.
+    // A file that was removed is no longer the journal.
     let is_there = |file: &File| file.metadata().is_ok_and(|meta| meta.nlink() > 0);
-    if pen.as_ref().is_none_or(|(of, file)| *of != day || !is_there(file)) {
+    if open.as_ref().is_none_or(|(of, file)| *of != day || !is_there(file)) {
         let file = File::options().append(true).create(true).mode(0o600).open(path(workspace, now));
-        *pen = file.ok().map(|file| (day, file));
+        *open = file.ok().map(|file| (day, file));
     }
-    if let Some((_, file)) = pen.as_mut() {
+    if let Some((_, file)) = open.as_mut() {
         let _ = file.write_all(format!("{json}\n").as_bytes());
     }
 }
 
-/// Reads a line of the journal.
+/// Parses a line of the journal.
 #[must_use]
 pub fn parse(line: &str) -> Option<JournalLine> {
     serde_json::from_str(line).ok()

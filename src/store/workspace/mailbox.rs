@@ -1,30 +1,30 @@
-//! The two boxes and their folders: where an event of a given state lies.
+//! The two mailboxes, and the folder of each state of an event.
 
 use crate::core::event::id::Id;
 use crate::store::workspace::Workspace;
 use std::path::PathBuf;
 
-/// Which box.
+/// A mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mailbox {
-    /// What agents and the memory shall do.
+    /// Events for agents and for the memory.
     Inbox,
-    /// What shall be delivered.
+    /// Events to deliver.
     Outbox,
 }
 
-/// Where in a box. The later states win where one id is in several.
+/// The state of an event. If one id is in several states, the later one in this order counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum State {
-    /// Nobody has routed it.
+    /// Not routed.
     New,
     /// Free to be claimed.
     Ready,
-    /// Not before its due time.
+    /// Waiting for its due time.
     Wait,
-    /// Claimed, or orphaned where nobody holds its lane.
+    /// Claimed; orphaned if no process holds its lane.
     Run,
-    /// Until somebody acts.
+    /// Failed, until the owner retries or discards it.
     Failed,
 }
 
@@ -44,25 +44,25 @@ impl Mailbox {
         workspace.root.join(self.name()).join(state.name())
     }
 
-    /// The folder for what is not whole yet.
+    /// The folder for files that are being written.
     #[must_use]
     pub fn tmp(self, workspace: &Workspace) -> PathBuf {
         workspace.root.join(self.name()).join("tmp")
     }
 
-    /// The place of an event that is done.
+    /// The path of an event that is done.
     #[must_use]
     pub fn done(self, workspace: &Workspace, id: &Id) -> PathBuf {
         workspace.root.join(self.name()).join("done").join(id.stamp().day()).join(format!("{id}.json"))
     }
 
-    /// The receipt of an event that was delivered.
+    /// The path of the receipt of an event that was delivered.
     #[must_use]
     pub fn receipt(self, workspace: &Workspace, id: &Id) -> PathBuf {
         self.done(workspace, id).with_file_name(format!("{id}.receipt"))
     }
 
-    /// The reason why an event failed.
+    /// The path of the reason why an event failed.
     #[must_use]
     pub fn reason(self, workspace: &Workspace, id: &Id) -> PathBuf {
         self.dir(workspace, State::Failed).join(format!("{id}.reason"))

@@ -1,5 +1,4 @@
-//! The files of a new workspace. They are the ones at the top of this repository, which is a
-//! workspace too.
+//! The files of a new workspace. They are those at the top of this repository, which is a workspace too.
 
 use crate::core::config::{FILE, Sync};
 use crate::core::fault::{Fault, Result};
@@ -12,7 +11,7 @@ macro_rules! embedded {
     ($($name:literal),* $(,)?) => { &[$(($name, include_str!(concat!("../../../", $name)))),*] };
 }
 
-/// Every file that `init` writes, by its name, but for `claw.yaml`.
+/// Every file that `init` writes except `claw.yaml`: name and text.
 const FILES: &[(&str, &str)] = embedded![
     "AGENTS.md",
     "agents/pickle/AGENT.md",
@@ -39,22 +38,22 @@ const FOLDERS: &[&str] = &[
     "tools",
 ];
 
-const IGNORE: &str = "# What claw keeps for itself.\n/inbox/\n/outbox/\n/sessions/\n/.claw/\n/.secrets/\n";
+const IGNORE: &str = "# Internal state of claw.\n/inbox/\n/outbox/\n/sessions/\n/.claw/\n/.secrets/\n";
 
-/// What `init` did.
+/// The files that `init` has written and those it has left.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Written {
-    /// Files that are new.
+    /// Created files.
     pub new: Vec<String>,
-    /// Files that were there with other content, and stay as they are.
-    pub kept: Vec<String>,
+    /// Files that existed with other content and were left unchanged.
+    pub existing: Vec<String>,
 }
 
-/// Writes what is missing of a workspace into `root`; never over a file that is there. `model` is
-/// the lines that say which model is used.
+/// Writes the missing files of a workspace into `root`, and overwrites none. `model` is the lines of `claw.yaml` that
+/// choose the model.
 ///
 /// # Errors
-/// Where a file cannot be written.
+/// If a file cannot be written.
 pub fn write(root: &Path, model: &str, has_git: bool) -> Result<Written> {
     let template = include_str!("../../../claw.yaml");
     let default = |has_git: bool| {
@@ -72,11 +71,11 @@ pub fn write(root: &Path, model: &str, has_git: bool) -> Result<Written> {
     for (name, text) in own.into_iter().chain(files).chain(keep) {
         let path = root.join(&name);
         match fs::read(&path) {
-            Ok(there) if there == text.as_bytes() => continue,
-            // Whether there was a repository is found out when the workspace is made.
-            Ok(there) if name == FILE && there == other.as_bytes() => continue,
+            Ok(found) if found == text.as_bytes() => continue,
+            // `memories.git` depends on whether a repository existed when the workspace was created.
+            Ok(found) if name == FILE && found == other.as_bytes() => continue,
             Ok(_) => {
-                written.kept.push(name);
+                written.existing.push(name);
                 continue;
             }
             Err(_) => {}
@@ -88,7 +87,7 @@ pub fn write(root: &Path, model: &str, has_git: bool) -> Result<Written> {
             fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).at("open up", &path)?;
             written.new.push(name);
         } else {
-            written.kept.push(name);
+            written.existing.push(name);
         }
     }
     Ok(written)

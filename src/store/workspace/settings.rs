@@ -1,5 +1,4 @@
-//! The settings of a running process: `claw.yaml` as it is now, or, while it cannot be read, as it was
-//! when it last could.
+//! The settings of a running process: `claw.yaml` as it is now, or its last valid version while the file is invalid.
 
 use crate::core::config::{self, Config};
 use crate::core::event::stamp::Stamp;
@@ -14,41 +13,41 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The settings that are in force.
+/// Cache of the valid settings.
 #[derive(Debug, Default)]
 pub struct Settings(Mutex<SettingsState>);
 
 #[derive(Debug, Default)]
 struct SettingsState {
-    /// The file as it was when it was last looked at; nothing where it may change without a new time.
-    print: Option<Fingerprint>,
+    /// The file when it was last read; `None` if it may change without a new mtime.
+    fingerprint: Option<Fingerprint>,
+    /// The text of `valid`.
     text: String,
-    good: Option<Arc<Config>>,
+    valid: Option<Arc<Config>>,
 }
 
 impl Settings {
-    /// The settings in `path`. They are read again when the file has changed; warnings are said, once.
-    /// A file that is wrong changes nothing where there was a good one before, and that is said.
+    /// The settings in `path`, read again when the file has changed. Warnings are printed once per change. While the
+    /// file is invalid, the last valid settings stay in force, and its problem is printed.
     ///
     /// # Errors
-    /// The problem with the file, where it never was good; the machine's trouble.
+    /// The problem with the file, or an error of the machine, if this process has never read a valid one.
     pub fn get(&self, path: &Path, world: &World) -> Result<Arc<Config>> {
-        let print = file_cache::print(path);
+        let fingerprint = file_cache::fingerprint(path);
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(good) = state.good.as_ref().filter(|_| state.print == Some(print)) {
-            return Ok(Arc::clone(good));
+        if let Some(valid) = state.valid.as_ref().filter(|_| state.fingerprint == Some(fingerprint)) {
+            return Ok(Arc::clone(valid));
         }
-        let was_good = state.good.clone();
-        let text = match read(path, was_good.is_some()) {
+        let before = state.valid.clone();
+        let text = match read(path, before.is_some()) {
             Ok(Some(text)) => text,
-            // Whoever writes it is not through.
-            Ok(None) => return was_good.ok_or_else(|| Problem::error(config::FILE, "is being written").into()),
-            Err(fault) => return or_before(was_good, fault, world),
+            Ok(None) => return before.ok_or_else(|| Problem::error(config::FILE, "is being written").into()),
+            Err(fault) => return or_before(before, fault, world),
         };
-        let is_same = was_good.is_some() && state.text == text;
-        if let Some(good) = was_good.clone().filter(|_| is_same) {
-            state.print = settled(print, world.now());
-            return Ok(good);
+        let is_same = before.is_some() && state.text == text;
+        if let Some(valid) = before.clone().filter(|_| is_same) {
+            state.fingerprint = if_stable(fingerprint, world.now());
+            return Ok(valid);
         }
         match config::parse(&text) {
             Ok((config, warnings)) => {
@@ -56,51 +55,52 @@ impl Settings {
                     world.say(&warning.to_string());
                 }
                 let config = Arc::new(config);
-                *state = SettingsState { print: settled(print, world.now()), text, good: Some(Arc::clone(&config)) };
+                let fingerprint = if_stable(fingerprint, world.now());
+                *state = SettingsState { fingerprint, text, valid: Some(Arc::clone(&config)) };
                 Ok(config)
             }
             Err(problem) => {
-                // Not looked at again before it changes.
-                if was_good.is_some() {
-                    state.print = settled(print, world.now());
+                // So that it is not read again before it changes.
+                if before.is_some() {
+                    state.fingerprint = if_stable(fingerprint, world.now());
                 }
-                or_before(was_good, problem.into(), world)
+                or_before(before, problem.into(), world)
             }
         }
     }
 }
 
-/// What was good before, and a word about what is not.
+/// The settings before, with a message about the error, or the error if there were none.
 fn or_before(before: Option<Arc<Config>>, fault: Fault, world: &World) -> Result<Arc<Config>> {
     match before {
         Some(before) => {
-            world.say(&format!("{fault}; the settings stay as they were"));
+            world.say(&format!("{fault}; the previous settings stay in force"));
             Ok(before)
         }
         None => Err(fault),
     }
 }
 
-fn settled(print: Fingerprint, now: Stamp) -> Option<Fingerprint> {
-    file_cache::is_settled(print, now).then_some(print)
+fn if_stable(fingerprint: Fingerprint, now: Stamp) -> Option<Fingerprint> {
+    file_cache::is_stable(fingerprint, now).then_some(fingerprint)
 }
 
-/// The text of the file. Where it was good before, nothing while somebody has it open for writing, and an
-/// empty one is what a full disk leaves: who wants the defaults can say so in a comment.
-fn read(path: &Path, was_good: bool) -> Result<Option<String>> {
+/// The text of the file. If it was valid before: `None` while a process has it open for writing; and an empty file is
+/// an error, because a full disk leaves one. A file with only a comment means the defaults.
+fn read(path: &Path, was_valid: bool) -> Result<Option<String>> {
     let bad = |e: std::io::Error| unreadable(config::FILE, path, &e);
     let mut file = File::open(path).map_err(bad)?;
     let mut text = String::new();
-    let is_written = || was_good && writers(&file) == Writers::Some;
-    if is_written() {
+    let is_written = |file: &File| was_valid && writers(file) == Writers::Some;
+    if is_written(&file) {
         return Ok(None);
     }
     file.read_to_string(&mut text).map_err(bad)?;
-    // One who opened it meanwhile may have emptied it.
-    if was_good && writers(&file) == Writers::Some {
+    // A writer that opened it during the read may have truncated it.
+    if is_written(&file) {
         return Ok(None);
     }
-    if was_good && text.is_empty() {
+    if was_valid && text.is_empty() {
         return Err(Problem::error(config::FILE, "is empty; a comment alone means the defaults").into());
     }
     Ok(Some(text))
@@ -112,22 +112,22 @@ mod tests {
     use std::fs;
     use std::io::Write;
 
-    fn place() -> (tempfile::TempDir, World) {
+    fn setup() -> (tempfile::TempDir, World) {
         (tempfile::tempdir().unwrap(), World::real().unwrap())
     }
 
     #[test]
-    fn a_change_counts_however_it_is_saved_and_a_wrong_one_changes_nothing() {
-        let (dir, world) = place();
+    fn every_way_of_saving_is_noticed_and_an_invalid_file_changes_nothing() {
+        let (dir, world) = setup();
         let path = dir.path().join("claw.yaml");
         let settings = Settings::default();
         let limit = || settings.get(&path, &world).map(|config| config.max_concurrency);
         fs::write(&path, "max_concurrency: many\n").unwrap();
-        assert!(limit().is_err(), "it never was good");
+        assert!(limit().is_err(), "no version was valid");
         fs::write(&path, "max_concurrency: 2\n").unwrap();
         assert_eq!(limit(), Ok(2));
         fs::write(&path, "max_concurrency: 3\n").unwrap();
-        assert_eq!(limit(), Ok(3), "the same size, at once");
+        assert_eq!(limit(), Ok(3), "same size, changed at once");
         for wrong in ["max_concurrency: many\n", "a: [\n", "", "max_concurrency: 0\n"] {
             fs::write(&path, wrong).unwrap();
             assert_eq!(limit(), Ok(3), "{wrong:?}");
@@ -142,17 +142,17 @@ mod tests {
     }
 
     #[test]
-    fn half_a_file_is_not_read_while_its_writer_has_it_open() {
-        let (dir, world) = place();
+    fn file_open_for_writing_is_not_read() {
+        let (dir, world) = setup();
         let path = dir.path().join("claw.yaml");
         let settings = Settings::default();
         fs::write(&path, "max_concurrency: 2\ndefault_agent: cookie\n").unwrap();
         let agent = || settings.get(&path, &world).unwrap().default_agent.clone();
         assert_eq!(agent(), "cookie");
         let mut writer = File::create(&path).unwrap();
-        assert_eq!(agent(), "cookie", "it is empty for a moment");
+        assert_eq!(agent(), "cookie", "the file is empty");
         writer.write_all(b"max_concurrency: 2\n").unwrap();
-        assert_eq!(agent(), "cookie", "this is half of it");
+        assert_eq!(agent(), "cookie", "the file is half written");
         writer.write_all(b"default_agent: brain\n").unwrap();
         drop(writer);
         assert_eq!(agent(), "brain");

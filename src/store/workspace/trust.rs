@@ -1,5 +1,5 @@
-//! Which workspaces the user has said may be trusted: one canonical path per line in
-//! `$XDG_STATE_HOME/claw/trusted`. It lies outside of every workspace, so none can trust itself.
+//! The list of workspaces that the user trusts: one canonical path per line in `$XDG_STATE_HOME/claw/trusted`. The file
+//! is outside every workspace, so that no workspace can trust itself.
 
 use crate::core::fault::{Fault, Result};
 use crate::store::fs::At;
@@ -14,7 +14,7 @@ fn file(world: &World) -> Option<PathBuf> {
     Some(state.or_else(home)?.join("claw/trusted"))
 }
 
-/// Whether the user has said that the workspace in `root` may be trusted.
+/// Whether the user trusts the workspace in `root`.
 #[must_use]
 pub fn is_trusted(world: &World, root: &Path) -> bool {
     let Some(list) = file(world).and_then(|f| fs::read_to_string(f).ok()) else { return false };
@@ -22,21 +22,21 @@ pub fn is_trusted(world: &World, root: &Path) -> bool {
     list.lines().any(|line| Path::new(line) == root)
 }
 
-/// Remembers that the workspace in `root` may be trusted.
+/// Adds the workspace in `root` to the list.
 ///
 /// # Errors
-/// `Config` where there is no place to remember it, `Failed` where that cannot be written.
+/// `Config` if neither `XDG_STATE_HOME` nor `HOME` is set, `Failed` if the list cannot be written.
 pub fn trust(world: &World, root: &Path) -> Result<()> {
     let root = root.canonicalize().at("find", root)?;
     if is_trusted(world, &root) {
         return Ok(());
     }
     let file = file(world).ok_or_else(|| {
-        Fault::config("there is no place to remember trust: neither XDG_STATE_HOME nor HOME is set")
+        Fault::config("cannot save trust: neither XDG_STATE_HOME nor HOME is set")
             .hint("a workspace named with -w or CLAW_WORKSPACE is trusted for that command")
     })?;
     let text = root.to_str().filter(|t| !t.contains('\n'));
-    let text = text.ok_or_else(|| Fault::data(format!("{} cannot be written as a line", root.display())))?;
+    let text = text.ok_or_else(|| Fault::data(format!("{} is not UTF-8 or contains a line break", root.display())))?;
     if let Some(dir) = file.parent() {
         fs::create_dir_all(dir).at("make", dir)?;
     }

@@ -6,8 +6,8 @@ use crate::core::text::data_mark;
 use crate::core::tool::{self, Class};
 use crate::core::web::page;
 use crate::process::sandbox::Sandbox;
-use crate::process::{self, Ended};
-use crate::store::agent::access::Reach;
+use crate::process::{self, ProgramOutput};
+use crate::store::agent::access::Access;
 use crate::tool::web::client::{self, FetchPolicy, Fetched, Until};
 use crate::tool::web::names::System;
 use crate::tool::{Builtin, ToolContext};
@@ -96,7 +96,7 @@ fn text(context: &ToolContext, kind: page::PageKind, fetched: &Fetched, is_whole
         0 => Ok(String::from_utf8_lossy(&ended.stdout).into_owned()),
         // A panic, or a signal.
         code if code > 100 => Err(Fault::data("it is made so that it cannot be read (what reads it broke down)")),
-        _ => Err(Fault::data(ended.complaint().trim_start_matches("claw: "))),
+        _ => Err(Fault::data(ended.last_error_line().trim_start_matches("claw: "))),
     }
 }
 
@@ -110,17 +110,17 @@ fn pdftotext(context: &ToolContext, body: &[u8]) -> Result<String> {
     })?;
     match ended.code {
         0 => Ok(String::from_utf8_lossy(&ended.stdout).replace('\u{c}', "\n")),
-        _ => Err(Fault::data(format!("this PDF cannot be read: {}", ended.complaint()))),
+        _ => Err(Fault::data(format!("this PDF cannot be read: {}", ended.last_error_line()))),
     }
 }
 
 /// Runs what turns it into text, behind walls as far as the kernel has them: it needs nothing but what it is
 /// given, and what it needs of the system.
-fn convert(context: &ToolContext, command: &[String], body: &[u8]) -> Result<Ended> {
+fn convert(context: &ToolContext, command: &[String], body: &[u8]) -> Result<ProgramOutput> {
     let world = &context.workspace.world;
     // After an update our own file is only in memory, where no wall has a gate for it.
     let own = std::env::current_exe().ok().filter(|path| path.exists());
-    let private = Reach::of(context.workspace, context.agent)?.private;
+    let private = Access::of(context.workspace, context.agent)?.private;
     let sandbox = own.map(|own| Sandbox { read: vec![own], private, ..Sandbox::default() });
     let ended = process::run(process::Invocation {
         command,
@@ -135,7 +135,7 @@ fn convert(context: &ToolContext, command: &[String], body: &[u8]) -> Result<End
         stop: context.stop,
     })?;
     let is_full = ended.stdout.len() as u64 >= MAX_TEXT;
-    ended.whole().map_err(|fault| match fault.kind {
+    ended.completed().map_err(|fault| match fault.kind {
         Kind::Unavailable => Fault::data(format!("it was not turned into text within {CONVERT:?}")),
         Kind::Failed if is_full => Fault::data(format!("it has more than {MAX_TEXT} bytes of text")),
         _ => fault,

@@ -1,23 +1,23 @@
-//! Delivery: the last hop to a place that may take a thing twice, and the receipt that it was taken.
+//! Delivery: the last hop to a destination that may accept a message twice, and its receipt.
 
 use super::{Protocol, Steps};
 
 const WORKERS: usize = 2;
 
-/// A way to do it wrong.
+/// A mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
-    /// Nothing is written before the program is run.
+    /// No line is written before the program runs.
     NoBegun,
     /// The event leaves `run` before its receipt is written.
     MoveBeforeReceipt,
     /// The receipt is not read before the program is run.
     SendWithoutLook,
-    /// What lies in `run` is taken without the lane's lock.
+    /// The event in `run` is taken without the lane's lock.
     AdoptWithoutLock,
 }
 
-/// One event for a place: a folder, where the same name is the same thing, or a program.
+/// One event for a destination: a folder, in which the same name is the same message, or a program.
 #[derive(Clone, Debug)]
 pub struct Deliver {
     pub is_program: bool,
@@ -40,7 +40,7 @@ enum At {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Worker {
     at: At,
-    /// The program is told that it may be a repeat.
+    /// The program receives CLAW_MAYBE_REPEATED=1.
     tells: bool,
 }
 

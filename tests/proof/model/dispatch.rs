@@ -1,17 +1,17 @@
-//! Dispatch: a turn publishes an event for another agent and waits for what comes of it.
+//! Dispatch: a turn publishes an event for another agent and waits for its result.
 //!
-//! The waiting parent keeps its lane and gives its slots back; its process routes the child, and works on
-//! it itself if nobody else holds it. So one process is enough, and no number of slots is too small. How
-//! a sleeper is woken is the matter of the model of slots: here it goes on when it can.
+//! The waiting parent keeps its lane and gives its slots back; its process routes the child, and works on it itself
+//! unless another process holds it. So one process is enough, and no number of slots is too small. The model of slots
+//! covers waking: here a sleeping process continues as soon as it can.
 
 use super::{Protocol, Steps};
 
 const EVENTS: usize = 4;
 const PROCESSES: usize = 2;
-/// An event that killed its worker so often ends in `failed/`.
+/// An event that killed this many workers ends in `failed/`.
 const MAX_KILLS: usize = 3;
 
-/// A way to do it wrong.
+/// A mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
     /// A waiting parent keeps its slots.
@@ -20,35 +20,35 @@ pub enum Mutant {
     OnlyWait,
     /// A waiting parent does not route.
     NoRoute,
-    /// The child goes on in the session of its parent's parent.
+    /// The child continues in the session of its parent's parent.
     AncestorsSession,
-    /// An agent may be asked by an agent that was asked, without end.
+    /// A dispatched agent may dispatch again, without end.
     NoBound,
-    /// The child has a new id each time that it is published.
+    /// The child has a new id each time it is published.
     FreshChild,
-    /// A kill that came while the parent waited is counted against the parent too.
+    /// A kill while the parent waited counts against the parent too.
     BlameParent,
-    /// The child's answer is believed before the child's log has its end.
+    /// The child's answer is used before the child's log has its end.
     BelieveEarly,
 }
 
-/// Who asks whom.
+/// The dispatch graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// A asks B, who asks A, who would ask B but is too deep.
+    /// A dispatches to B, B to A, and that A would dispatch to B but is too deep.
     Chain,
-    /// Two conversations in which A asks B.
+    /// Two conversations in which A dispatches to B.
     Pair,
 }
 
-/// Conversations of two agents with one slot each, and `limit` slots for all.
+/// Conversations of two agents with one slot each, and `limit` slots in total.
 #[derive(Clone, Debug)]
 pub struct Dispatch {
     pub shape: Shape,
     pub processes: usize,
     pub limit: usize,
     pub kills: usize,
-    /// An event that kills whoever works on it.
+    /// An event that kills its workers.
     pub poison: Option<usize>,
     pub mutant: Option<Mutant>,
 }
@@ -57,7 +57,7 @@ pub struct Dispatch {
 enum Place {
     Nowhere,
     New,
-    /// With the kills that its name counts.
+    /// With the number of kills in its name.
     Ready(usize),
     Run(usize),
     Done,
@@ -67,7 +67,7 @@ enum Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum At {
     Idle,
-    /// Holds the lane; the slots are to be had.
+    /// Holds the lane; the slots are available.
     Slots,
     Claim,
     Read,
@@ -85,7 +85,7 @@ enum At {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Process {
     at: At,
-    /// What it works on; all but the last wait for the one behind them.
+    /// Its events; all but the last wait for the next one.
     stack: [Option<usize>; EVENTS],
 }
 
@@ -93,12 +93,12 @@ struct Process {
 pub struct State {
     place: [Place; EVENTS],
     published: [usize; EVENTS],
-    /// The log: what the model asked for, what came of it, the end.
+    /// The log: the model's calls, their results, the end.
     called: [bool; EVENTS],
     result: [bool; EVENTS],
     closed: [usize; EVENTS],
     lanes: [Option<usize>; EVENTS],
-    /// Who has a slot, for which event.
+    /// The holders of slots, and their events.
     slots: [Option<(usize, usize)>; EVENTS],
     processes: [Process; PROCESSES],
     deaths: usize,
@@ -134,7 +134,7 @@ impl Dispatch {
         event == 0 || (self.shape == Shape::Pair && event == 2)
     }
 
-    /// Two hops are the bound of the model.
+    /// The model is bounded to two hops.
     fn is_too_deep(&self, event: usize) -> bool {
         self.shape == Shape::Chain && event == 2 && !self.is(Mutant::NoBound)
     }
@@ -149,7 +149,7 @@ impl Dispatch {
         of(event % 2) == 0 && of(0) + of(1) < self.limit
     }
 
-    /// Takes what an idle process, or a parent that waits, may take.
+    /// Claims an event that an idle process, or a waiting parent, may claim.
     fn lock(&self, state: &State, who: usize, event: usize, steps: &mut Steps<State>) {
         let is_to_do = matches!(state.place[event], Place::Ready(_) | Place::Run(_));
         if !is_to_do || state.lanes[self.lane(event)].is_some() {
@@ -185,14 +185,14 @@ impl Dispatch {
                     let then = if process.at == At::Slots { At::Claim } else { At::Result };
                     next(to, then, "take slots", steps);
                 } else if process.at == At::Slots && process.depth() == 1 {
-                    // A pool lets go of the lane; one that sees an event through waits. Both may be.
+                    // A pool releases the lane; a process that follows one event waits. Both are possible.
                     to.lanes[self.lane(event)] = None;
                     to.processes[who] = FRESH;
                     steps.push(who, "no slot", to);
                 }
             }
             At::Claim => {
-                // It has asked somebody who is not through.
+                // Its dispatch has not ended.
                 let is_live = |child| !matches!(state.place[child], Place::Nowhere | Place::Done | Place::Failed);
                 let asks = state.called[event] && !state.result[event] && self.child(event).is_some_and(is_live);
                 let waits = asks && !self.is(Mutant::BlameParent);
@@ -295,7 +295,7 @@ fn free_slots(to: &mut State, who: usize, event: usize) {
     to.slots.sort_unstable();
 }
 
-/// `who` is no more: its locks are free, and another process begins.
+/// Process `who` dies: its locks are free, and another process begins.
 fn killed(state: &State, who: usize) -> State {
     let mut to = *state;
     to.processes[who] = FRESH;
@@ -354,7 +354,7 @@ impl Protocol for Dispatch {
         state.broken.or_else(|| rules.iter().find(|(_, holds)| !holds).map(|(rule, _)| *rule))
     }
 
-    /// The processes are alike.
+    /// The processes are interchangeable.
     fn canonical(&self, mut state: State) -> State {
         if self.processes == PROCESSES && state.processes[0] > state.processes[1] {
             state.processes.reverse();

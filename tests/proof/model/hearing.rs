@@ -1,8 +1,8 @@
-//! A pool's hearing: what it is told of arrivals and releases, what it makes of that, and when it sleeps.
+//! Notifications of a pool: arrivals, releases, the pool's reaction, and its sleep.
 //!
-//! One or two pools, two lanes. A supervisor's pool hears names, in their order; another pool drains and
-//! hears nothing. Publishers, a person, an overflow of the kernel's queue and kills are what happens to them.
-//! A version counts only by whether it is still that of its lane, so that is all that is kept of it.
+//! One or two pools, two lanes. A supervisor's pool receives names in order; another pool drains and receives nothing.
+//! Publishers, a person, an overflow of the kernel's queue and kills disturb them.
+//! A version matters only as equal or not equal to its lane's current one, so only that is stored.
 
 mod pool;
 mod queue;
@@ -14,97 +14,97 @@ use queue::{At, Pool};
 pub const EVENTS: usize = 4;
 pub const LANES: usize = 2;
 const POOLS: usize = 2;
-/// More than this that nobody has heard is an overflow.
+/// More unread notifications than this are an overflow.
 const QUEUE: usize = 6;
 const PERSON: usize = 8;
 const WORLD: usize = 9;
 
-/// A way to do it wrong.
+/// A mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
-    /// A view is trusted whatever the lane's version.
+    /// A view is trusted with any version of its lane.
     NoVersion,
     /// After an overflow the views are kept.
     KeepViews,
-    /// What came while a worker held the lane is forgotten.
+    /// Arrivals while a worker held the lane are forgotten.
     ForgetNews,
-    /// The release of a lane that is waited for is not heard.
+    /// The release of an awaited lane is missed.
     FreedUnheard,
-    /// What comes into an unknown lane does not make the pool look.
+    /// An arrival in an unknown lane does not make the pool list.
     UnknownCame,
-    /// A lane that has run empty is not looked at again, where nobody is told of what comes.
+    /// An empty lane is not checked again by a pool without notifications.
     NoLastLook,
-    /// An id that is heard again, and was elsewhere, leaves the view as sure as it was.
+    /// A second notification of an id that was elsewhere leaves the view trusted.
     SameId,
-    /// A head that is not due is believed without a look at the lane's version.
+    /// A head that is not due is trusted without checking the lane's version.
     UnprovedDue,
-    /// The release of a lane whose head is not due is not heard.
+    /// The release of a lane with a head that is not due is missed.
     HeldUpFreed,
-    /// The release of a lane of which nothing is known is not heard.
+    /// The release of an unknown lane is missed.
     UnknownFreed,
-    /// What came into a lane while a worker made its event wait is forgotten.
+    /// Arrivals while a worker moved its event to `wait` are forgotten.
     WaitForgets,
-    /// A lane found empty under its lock is not looked at again, where nobody is told of what comes.
+    /// A lane found empty under its lock is not checked again by a pool without notifications.
     NoLookAfterNothing,
-    /// Whoever has tried a lane and finds no slot lets go of it silently.
+    /// A process that has tried a lane without finding a slot releases it silently.
     SilentTry,
-    /// Between locking a lane and being heard when it is let go of, there is time to be killed.
+    /// A kill is possible between locking a lane and opening the file for writing, which announces the release.
     LateArm,
 }
 
-/// What a person does, once.
+/// One action of a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Person {
     Absent,
     /// Moves a file out of `ready`, and later back.
     Out,
-    /// Moves what waits into `ready`, by hand.
+    /// Moves a waiting file into `ready`, by hand.
     Hand,
-    /// `claw retry` on what waits.
+    /// `claw retry` of a waiting event.
     Retry,
-    /// `claw discard` on what waits.
+    /// `claw discard` of a waiting event.
     Discard,
 }
 
-/// Who is there, and what may happen.
+/// The processes, and the possible disturbances.
 #[derive(Clone, Debug)]
 pub struct Hearing {
     /// The events that are published; the second is in a lane of its own.
     pub events: &'static [usize],
-    /// The first pool is a supervisor's; else both drain, each after it has published an event.
+    /// The first pool belongs to a supervisor; otherwise both drain, each after publishing an event.
     pub is_told: bool,
     /// Workers of the first pool.
     pub width: usize,
     /// How often the other process may come, and work on one event.
     pub runs: usize,
-    /// How often work may fail for now.
+    /// How often work may fail temporarily.
     pub troubles: usize,
     pub kills: usize,
     pub overflows: usize,
     pub person: Person,
-    /// There is one slot for all.
+    /// There is one slot in total.
     pub has_slot: bool,
     /// Its folders are listed one after the other.
     pub is_fine: bool,
     pub mutant: Option<Mutant>,
 }
 
-/// Where an event's file is.
+/// The folder of an event's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Spot {
-    /// Not there; for a view, not known.
+    /// Absent; in a view, unknown.
     No,
     Ready,
     Wait,
     Run,
-    /// A person has it.
+    /// In a person's hands.
     Out,
     Done,
 }
 
 pub type Spots = [Spot; EVENTS];
 
-/// What the kernel tells.
+/// A notification of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum News {
     Nothing,
@@ -117,24 +117,24 @@ pub enum News {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct State {
     pub spots: Spots,
-    /// What waits, or has waited, is due.
+    /// Events in `wait` are due.
     pub due: [bool; EVENTS],
-    /// A person has put it back: what was there then is not behind it.
+    /// A person has put it back: events present then are not behind it.
     pub is_back: [bool; EVENTS],
     pub holders: [Option<usize>; LANES],
-    /// The number in the lock file is odd though nobody holds the lane.
+    /// The number in the lock file is odd although the lane is free.
     pub odd: [bool; LANES],
     pub slot: Option<usize>,
     pub pools: [Pool; POOLS],
     news: [News; QUEUE],
-    /// The event whose lane a person's command holds.
+    /// The event whose lane is held by a person's command.
     person: Option<usize>,
     acts: usize,
     runs: usize,
     pub troubles: usize,
     kills: usize,
     overflows: usize,
-    /// The first rule that was broken by a step and cannot be seen in a state.
+    /// The first rule broken by a step that no state shows.
     pub broken: Option<&'static str>,
 }
 
@@ -151,13 +151,13 @@ pub fn is_live(spot: Spot) -> bool {
 }
 
 impl State {
-    /// The kernel tells the supervisor, if there is one.
+    /// The kernel notifies the supervisor, if there is one.
     pub fn tell(&mut self, news: News) {
         if self.pools[0].at == At::Off || !self.pools[0].is_told {
             return;
         }
         let count = self.news.iter().take_while(|told| **told != News::Nothing).count();
-        // The kernel tells the same twice in a row only once.
+        // The kernel merges two equal notifications in a row.
         if count > 0 && self.news[count - 1] == news {
         } else if count < QUEUE {
             self.news[count] = news;
@@ -174,13 +174,13 @@ impl State {
         (first != News::Nothing).then_some(first)
     }
 
-    /// The number in the lane's lock file is another one from now on.
+    /// The number in the lane's lock file changes.
     pub fn take(&mut self, lane: usize) {
         self.odd[lane] = true;
         self.pools.iter_mut().for_each(|pool| pool.outdate(lane));
     }
 
-    /// The holder of a lane lets go of it in good order.
+    /// The holder of a lane releases it in good order.
     pub fn release(&mut self, lane: usize) {
         self.odd[lane] = false;
         self.holders[lane] = None;
@@ -198,7 +198,7 @@ impl State {
         self.tell(News::Came(event));
     }
 
-    /// What a free lane's next holder would work on.
+    /// The event that the next holder of a free lane would work on.
     fn head(&self, lane: usize) -> Option<(usize, Spot)> {
         let head = events_of(lane).find(|event| is_live(self.spots[*event]))?;
         let is_free = self.holders[lane].is_none();
@@ -232,8 +232,8 @@ impl Protocol for Hearing {
         }
     }
 
-    /// Beside a supervisor the other process works on one event, and is no more; and nobody will ask when
-    /// what is done was due.
+    /// Beside a supervisor the other process works on one event and ends; the due time of a finished event no longer
+    /// matters.
     fn canonical(&self, mut state: State) -> State {
         if self.is_told && state.pools[1].is_through() {
             state.pools[1] = Pool::off(false);
@@ -249,7 +249,7 @@ impl Protocol for Hearing {
         for who in 0..POOLS {
             self.work(state, who, steps);
         }
-        // Each publishes, and drains what is there.
+        // Each publishes, and drains.
         for who in (0..POOLS).filter(|who| !self.is_told && state.pools[*who].at == At::Off) {
             let mine = self.events.iter().copied().filter(|event| event / LANES % POOLS == who);
             for event in mine.filter(|event| self.publishes(state, *event)) {
@@ -266,7 +266,7 @@ impl Protocol for Hearing {
         }
     }
 
-    /// Not only kills: whatever may happen, and must not be what everything waits for.
+    /// Possible disturbances besides kills, on which progress must not depend.
     fn kills(&self, state: &State, steps: &mut Steps<State>) {
         self.acts(state, steps);
         for lane in (0..LANES).filter(|lane| state.runs > 0 && state.holders[*lane].is_none()) {

@@ -1,7 +1,7 @@
 //! One lane: routed into, listed, claimed, worked on, committed, given back, adopted, failed.
 //!
-//! The workers list folder by folder, and without the lock; what they have listed counts only if the
-//! lane's version is the one that they saw before.
+//! The workers list folder by folder, without the lock; a listing counts only if the lane's version has not
+//! changed since.
 
 mod worker;
 
@@ -9,57 +9,57 @@ use super::{Protocol, Steps};
 
 pub const EVENTS: usize = 2;
 pub const WORKERS: usize = 2;
-/// An event that killed its worker so often ends in `failed/`.
+/// An event that killed this many workers ends in `failed/`.
 pub const MAX_KILLS: usize = 3;
 /// The router and the clock.
 const OTHERS: usize = 9;
 
-/// A way to do it wrong.
+/// A mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
     /// Moved to `run` first, locked second.
     RenameBeforeLock,
-    /// What was listed without the lock is believed.
+    /// A listing without the lock is trusted.
     NoVersionCheck,
-    /// A kill is counted when its heir is through.
+    /// A kill is counted after the adopting worker has finished.
     CountAfterWork,
-    /// A kill is counted nowhere.
+    /// A kill is not counted.
     CountNowhere,
     /// The event leaves `run` before the log says that it is done.
     MoveBeforeCommit,
-    /// What goes out is published when the event has left `run`.
+    /// Outgoing events are published after the event has left `run`.
     MoveBeforePublish,
-    /// The log is not read before the model is asked.
+    /// The log is not read before the model is called.
     AskWithoutLook,
-    /// What goes out has a new name each time.
+    /// Outgoing events have a new name each time.
     FreshNames,
-    /// Nobody looks whether the event has ended already.
+    /// The end of an event is not checked.
     NoLookAtTheEnd,
-    /// What waits does not hold up what is behind it.
+    /// A waiting event does not hold up the events behind it.
     OvertakeWaiting,
     /// The reason is written after the move to `failed`.
     ReasonLate,
 }
 
-/// What happens to a lane.
+/// The disturbances of a lane.
 #[derive(Clone, Debug)]
 pub struct Lane {
     pub events: usize,
     pub workers: usize,
     /// Kills from outside.
     pub kills: usize,
-    /// How often a request may fail for now.
+    /// How often a request may fail temporarily.
     pub troubles: usize,
     /// How often the sender repeats the first event after it has been routed.
     pub repeats: usize,
-    /// An event that kills whoever works on it.
+    /// An event that kills its workers.
     pub poison: Option<usize>,
     /// The first of the two listings, too, is made folder by folder.
     pub is_fine: bool,
     pub mutant: Option<Mutant>,
 }
 
-/// Where in the box. The later folders win where one id is in several.
+/// The folder in the mailbox. If one id is in several, the later state wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Folder {
     Ready,
@@ -69,14 +69,14 @@ pub enum Folder {
 
 pub const FOLDERS: [Folder; 3] = [Folder::Ready, Folder::Wait, Folder::Run];
 
-/// The names of an event in `ready`, `wait` and `run`, as far as they change: how many kills they count.
+/// The changing parts of the names in `ready`, `wait` and `run`: the number of kills.
 pub type Names = [Option<usize>; 3];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct State {
     pub new: [bool; EVENTS],
     pub names: [Names; EVENTS],
-    /// What waits is due.
+    /// Events in `wait` are due.
     pub due: bool,
     pub done: [bool; EVENTS],
     pub failed: [bool; EVENTS],
@@ -86,9 +86,9 @@ pub struct State {
     /// The session's log.
     pub answered: [bool; EVENTS],
     pub closed: [usize; EVENTS],
-    /// How many different events went out.
+    /// How many different events were sent.
     pub out: [usize; EVENTS],
-    /// The lock file: who holds it, and the version in it, odd while it is held.
+    /// The lock file: its holder, and the version in it, odd while it is held.
     pub holder: Option<usize>,
     pub version: Option<usize>,
     pub workers: [worker::Worker; WORKERS],
@@ -96,7 +96,7 @@ pub struct State {
     pub kills: usize,
     pub troubles: usize,
     pub repeats: usize,
-    /// The first rule that was broken by a step and cannot be seen in a state.
+    /// The first rule broken by a step that no state shows.
     pub broken: Option<&'static str>,
 }
 
@@ -105,12 +105,12 @@ impl Lane {
         self.mutant == Some(mutant)
     }
 
-    /// What is neither a worker nor a kill: the router, the sender's second copy, time.
+    /// Steps other than workers and kills: the router, the sender's second copy, time.
     fn others(&self, state: &State, steps: &mut Steps<State>) {
         if let Some(event) = (0..self.events).find(|event| state.new[*event]) {
             let mut to = *state;
             to.new[event] = false;
-            // A name that is taken is the same event.
+            // An existing name is the same event.
             to.names[event][Folder::Ready as usize].get_or_insert(0);
             steps.push(OTHERS, "route", to);
         }
@@ -125,7 +125,7 @@ impl Lane {
         }
     }
 
-    /// `who` is no more, and another process begins in its place.
+    /// Process `who` dies, and another one begins in its place.
     pub fn killed(state: &State, who: usize) -> State {
         let mut to = *state;
         to.workers[who] = worker::FRESH;
@@ -173,7 +173,7 @@ impl Protocol for Lane {
         }
     }
 
-    /// The workers are alike.
+    /// The workers are interchangeable.
     fn canonical(&self, mut state: State) -> State {
         if state.workers[0] > state.workers[1] {
             state.workers.reverse();

@@ -1,20 +1,20 @@
-//! The life of a lock file: opened, locked, looked at, unlinked when its lane is idle, and made anew.
+//! The life of a lock file: opened, locked, checked, unlinked when its lane is idle, and created again.
 
 use super::{Protocol, Steps};
 
 const PROCESSES: usize = 3;
 const FILES: usize = 10;
 
-/// A way to do it wrong.
+/// A mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
-    /// A lock on a file without links is believed.
+    /// A lock on a file without links is trusted.
     NoSecondLook,
-    /// The file is unlinked after its lock was let go.
+    /// The file is unlinked after its lock was released.
     UnlinkOutside,
 }
 
-/// Processes that enter by one lock `rounds` times each and may take its file away behind them.
+/// Processes that enter by one lock `rounds` times each and may remove its file afterwards.
 #[derive(Clone, Debug)]
 pub struct Locks {
     pub rounds: usize,
@@ -34,7 +34,7 @@ enum At {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct State {
-    /// The file that the name means, if there is one.
+    /// The file behind the name, if there is one.
     file: Option<usize>,
     made: usize,
     holder: [Option<usize>; FILES],

@@ -1,10 +1,10 @@
-//! What the models of the event protocol share. A model is a few processes and the files between them;
+//! Common parts of the models of the event protocol. A model is a few processes and the files between them;
 //! one step is one system call of one process, and a process may be killed between any two: its locks are
 //! free then, its files stay, and another process begins in its place.
 //!
-//! Stateright exhausts the states and looks for one that breaks a rule, or in which nothing can go on
-//! though something is unfinished. A second walk over the same states, without any kill, shows that
-//! every one of them can still come to its end.
+//! Stateright exhausts the states and searches for one that breaks a rule, or that is unfinished and has no further
+//! step. A second walk over the same states, without any kill, shows that every one of them can still reach its
+//! end.
 
 pub mod deliver;
 pub mod dispatch;
@@ -19,7 +19,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::hash::Hash;
 
-/// More steps than any model may have, so that a model that grew without end is an error and no hang.
+/// More steps than any model has, so that unbounded growth of a model is an error and no hang.
 const TOO_MANY: usize = 20_000_000;
 const SAFE: &str = "no rule is broken";
 pub const ALIVE: &str = "what is unfinished can go on";
@@ -27,7 +27,7 @@ pub const ALIVE: &str = "what is unfinished can go on";
 /// One step of one process.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step<S> {
-    /// Which process.
+    /// The process.
     pub who: usize,
     /// The system call, in a word or two.
     pub what: &'static str,
@@ -35,7 +35,7 @@ pub struct Step<S> {
     pub to: S,
 }
 
-/// A list of steps that grows.
+/// A growing list of steps.
 pub struct Steps<S>(Vec<Step<S>>);
 
 impl<S> Steps<S> {
@@ -49,17 +49,17 @@ pub trait Protocol: Clone + Send + Sync + 'static {
     type State: Copy + Debug + Eq + Hash + Send + Sync + 'static;
 
     fn start(&self) -> Self::State;
-    /// Every step that some process can make, but for being killed from outside.
+    /// Every step of every process, except kills from outside.
     fn steps(&self, state: &Self::State, steps: &mut Steps<Self::State>);
-    /// Every way to kill a process, while the model's budget of kills lasts.
+    /// Every possible kill, while the model's budget of kills lasts.
     fn kills(&self, state: &Self::State, steps: &mut Steps<Self::State>);
     /// The rule that the state breaks.
     fn broken(&self, state: &Self::State) -> Option<&'static str>;
-    /// The one of several states that are the same but for the names of processes.
+    /// The representative of states that differ only in the names of processes.
     fn canonical(&self, state: Self::State) -> Self::State {
         state
     }
-    /// Everything has come to its end.
+    /// All work has ended.
     fn is_over(&self, state: &Self::State) -> bool;
 }
 
@@ -101,12 +101,12 @@ impl<P: Protocol> Model for Checked<P> {
     }
 }
 
-/// What a walk over every state has seen.
+/// The result of a walk over every state.
 #[derive(Debug)]
 pub struct Seen {
-    /// How many states there are.
+    /// The number of states.
     pub states: usize,
-    /// Every step that has happened somewhere.
+    /// Every step that occurred.
     pub steps: BTreeSet<&'static str>,
 }
 
@@ -117,7 +117,7 @@ pub struct Counterexample {
     pub way: Vec<String>,
 }
 
-/// Looks at every state of `protocol`.
+/// Visits every state of `protocol`.
 pub fn exhaust<P: Protocol>(protocol: &P) -> Result<Seen, Counterexample> {
     let model = Checked(protocol.clone());
     let checker = model.clone().checker().finish_when(HasDiscoveries::AnyFailures);
@@ -136,8 +136,8 @@ fn told<S>(step: &Step<S>) -> String {
     format!("{}: {}", step.who, step.what)
 }
 
-/// Whether every state has a way to an end on which nobody is killed: neither a deadlock of some of the
-/// processes nor one that runs in circles.
+/// Whether every state has a way to an end without kills: no deadlock of some of the processes, and no
+/// livelock.
 fn can_end<P: Protocol>(model: &Checked<P>) -> Result<Seen, Counterexample> {
     let start = model.0.canonical(model.0.start());
     let mut known = HashMap::from([(start, 0usize)]);

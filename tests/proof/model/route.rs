@@ -1,7 +1,7 @@
 //! Publishing and routing: a sender, two routers with different settings, and one conversation.
 //!
-//! The sender publishes its events one after the other and repeats what it does not know to have
-//! succeeded. A folder is read name by name while others link into it.
+//! The sender publishes its events one after the other and repeats those without an acknowledgement. A folder is
+//! read name by name while other processes link into it.
 
 use super::{Protocol, Steps};
 
@@ -9,20 +9,20 @@ const EVENTS: usize = 4;
 const ROUTERS: usize = 2;
 const SPLIT: &str = "a conversation has one session";
 
-/// A way to do it wrong.
+/// A mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
-    /// Nobody takes the lock on routing.
+    /// Routing takes no lock.
     NoLock,
-    /// What was learned is read before the lock is there, and not again.
+    /// Learned routes are read before the lock is taken, and not again.
     LoadBeforeLock,
-    /// The event moves before what was learned is written.
+    /// The event moves before the learned route is written.
     MoveBeforeLearned,
     /// The folder is listed once.
     ListOnce,
-    /// The lines of the address that were learned before count for nothing.
+    /// Earlier learned routes of the address are ignored.
     ForgetLearned,
-    /// The new file is there before its content.
+    /// The new file exists before its content.
     NoLink,
 }
 
@@ -34,7 +34,7 @@ pub struct Route {
     pub mutant: Option<Mutant>,
 }
 
-/// Which line decides for an event: the router that wrote it, by the event it was written for.
+/// The line that decides for an event: the router that wrote it, by the event it was written for.
 type Lines = [Option<usize>; EVENTS];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,14 +62,14 @@ struct Router {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct State {
     new: [bool; EVENTS],
-    /// Torn: there, but without its content.
+    /// Torn: present without its content.
     torn: [bool; EVENTS],
-    /// In which lane: the router's whose settings made it.
+    /// Its lane: the router whose settings decided it.
     ready: [Option<usize>; EVENTS],
-    /// The first rule that was broken by a step and cannot be seen in a state.
+    /// The first rule broken by a step that no state shows.
     broken: Option<&'static str>,
     learned: Lines,
-    /// The sender knows of so many that they are accepted.
+    /// The number of events acknowledged to the sender.
     accepted: usize,
     is_linked: bool,
     lock: Option<usize>,
@@ -84,7 +84,7 @@ impl Route {
         self.mutant == Some(mutant)
     }
 
-    /// The sender links an event, and knows of it when that has returned.
+    /// The sender links an event, and has its acknowledgement when the call returns.
     fn send(&self, state: &State, steps: &mut Steps<State>) {
         if state.accepted == self.events {
             return;
@@ -98,7 +98,7 @@ impl Route {
         }
         to.is_linked = true;
         to.torn[event] = self.is(Mutant::NoLink) && !state.new[event];
-        // Where it is there already, linking says so, and that is a success.
+        // If the name exists already, linking reports that, and it is a success.
         to.new[event] = true;
         steps.push(9, "link", to);
     }
@@ -138,8 +138,8 @@ impl Route {
                         if self.is(Mutant::ListOnce) {
                             mine.second = mine.first;
                         }
-                        // What is behind the last name of the first listing may have come without
-                        // what was before it.
+                        // Names after the last one of the first listing may have arrived without names before
+                        // them.
                         let end = mine.first.iter().rposition(|there| *there).map_or(0, |last| last + 1);
                         mine.second[end..].fill(false);
                         At::Decide(0)
@@ -170,7 +170,7 @@ impl Route {
                     None => {
                         mine.known[event].get_or_insert(who);
                         mine.at = At::Move(event, who);
-                        // For one event the first line said stays.
+                        // The first line for an event stays.
                         to.learned[event].get_or_insert(who);
                         steps.push(who, "learn", to);
                     }
@@ -197,7 +197,7 @@ impl Route {
         }
     }
 
-    /// A rename; one that finds nothing, or its name taken by a copy, leaves what is there.
+    /// A rename; without its source, or with its target taken by a copy, nothing changes.
     fn moved(to: &mut State, event: usize, lane: usize) {
         if !std::mem::replace(&mut to.new[event], false) {
             return;
@@ -247,7 +247,7 @@ impl Protocol for Route {
         }
         let to = State { kills: state.kills - 1, ..*state };
         if state.is_linked {
-            // The sender was killed before it was told, and says it again.
+            // The sender was killed before the acknowledgement, and repeats the event.
             steps.push(9, "killed", State { is_linked: false, ..to });
         }
         for who in (0..ROUTERS).filter(|who| state.routers[*who].at != At::Idle) {

@@ -1,49 +1,49 @@
-//! Slots: a limited number of workers at once, over all processes; and who is woken when one is free.
+//! Slots: a limited number of workers at once, over all processes, and the waking of processes that wait for one.
 //!
-//! Three events in two or three lanes; two agents of which each has one slot, and a number for all. A
-//! process that sees one event through keeps its lane and waits for the slots; a pool lets go of the lane.
-//! A lock that is let go of before its holder has begun wakes nobody: so the slots that fewer want are
-//! taken first, and whoever finds no more has taken nothing that somebody else could have worked with. Whoever
-//! waits for slots is promised one in each group, up to the one that is full; others leave those alone.
+//! Three events in two or three lanes; two agents with one slot each, and a number in total. A process that follows
+//! one event keeps its lane and waits for the slots; a pool releases the lane.
+//! A lock released before its holder has begun wakes no process: so the slots with fewer candidates are taken first,
+//! and a process that finds the next group full has taken no slot that another could have used. A waiting process
+//! is promised one slot in each group, up to the full one; the others leave those alone.
 
 use super::{Protocol, Steps};
 
 const PROCESSES: usize = 3;
 const SLOTS: usize = 4;
-/// The slots behind each group: those for all, those of one agent, those of the other.
+/// The slots of each group: in total, of one agent, of the other.
 const GROUPS: [&[usize]; 3] = [&[0, 1], &[2], &[3]];
 
-/// A way to do it wrong.
+/// A mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
-    /// Whoever finds one group full keeps what it has of the others, and each begins elsewhere.
+    /// A process that finds one group full keeps its slots of the others, and each begins elsewhere.
     HoldAndWait,
-    /// Sleeps without another try when it has begun to listen.
+    /// A process sleeps without another try after it has begun to listen.
     NoSecondTry,
-    /// Locks are let go of silently.
+    /// Locks are released silently.
     Silent,
     /// The free slots are counted, and taken without a lock.
     CountInstead,
-    /// Nobody looks again at a slow interval.
+    /// No process checks again at a slow interval.
     NoSlowLook,
-    /// The slots for all are taken before those of the agent, and the others cannot have them meanwhile.
+    /// The slots in total are taken before those of the agent, so other agents cannot use them meanwhile.
     WideFirst,
-    /// Whoever was promised a slot leaves it alone too.
+    /// The owner of a promise leaves the slot alone too.
     OwnPromise,
-    /// What was promised is kept while its holder works.
+    /// A promise is kept while its holder works.
     KeptPromise,
-    /// What was promised to somebody else meanwhile is given back silently.
+    /// A slot promised to another process meanwhile is given back silently.
     SilentBack,
 }
 
-/// How many slots there are for all, and whether both lanes are of one agent.
+/// The number of slots in total, and whether both lanes belong to one agent.
 #[derive(Clone, Debug)]
 pub struct Slots {
     pub limit: usize,
     pub is_one_agent: bool,
-    /// Which lane each process serves; the odd one is of another agent.
+    /// The lane of each process; the odd one belongs to another agent.
     pub lanes: [usize; PROCESSES],
-    /// Which processes are pools.
+    /// The processes that are pools.
     pub pools: [bool; PROCESSES],
     pub kills: usize,
     pub mutant: Option<Mutant>,
@@ -53,18 +53,18 @@ pub struct Slots {
 enum At {
     Out,
     Lane,
-    /// Looking whether slot `.1` of group number `.0` is promised.
+    /// Checking whether slot `.1` of group number `.0` is promised.
     Slot(usize, usize),
     /// Trying it.
     Try(usize, usize),
-    /// Group `.0` is full; giving back what it has.
+    /// Group `.0` is full; giving its slots back.
     Back(usize),
-    /// Looking whether somebody was promised this slot, which it has given back.
+    /// Checking whether the slot given back was promised to another process.
     Tell(usize, Option<usize>),
-    /// Group `.1` is full; asking to be promised a slot of group number `.0`, and of those behind it up to that.
+    /// Group `.1` is full; asking for a promise of a slot of group number `.0`, and of those after it up to that.
     Ask(usize, usize, bool),
     Arm,
-    /// It has its slots, and what it was promised besides.
+    /// It has its slots, and its promises besides.
     Forget,
     Work,
     /// The slots are free; the lane is not.
@@ -86,7 +86,7 @@ struct Process {
 pub struct State {
     lanes: [Option<usize>; PROCESSES],
     slots: [Option<usize>; SLOTS],
-    /// Who is next to have it.
+    /// The next one in line.
     next: [Option<usize>; SLOTS],
     processes: [Process; PROCESSES],
     kills: usize,
@@ -97,7 +97,7 @@ impl Slots {
         self.mutant == Some(mutant)
     }
 
-    /// The groups that a process needs, in the order in which it takes them.
+    /// The groups that a process needs, in the order of taking.
     fn groups(&self, who: usize) -> [usize; 2] {
         let agent = if self.is_one_agent { 1 } else { 1 + self.lanes[who] % 2 };
         if self.is(Mutant::WideFirst) || (self.is(Mutant::HoldAndWait) && who > 0) { [0, agent] } else { [agent, 0] }
@@ -197,7 +197,7 @@ impl Slots {
         }
     }
 
-    /// What a process does that found a group full.
+    /// The steps of a process that found a group full.
     fn gives_way(&self, state: &State, who: usize, steps: &mut Steps<State>) {
         let mut to = *state;
         match state.processes[who].at {
@@ -208,7 +208,7 @@ impl Slots {
                 steps.push(who, "give back", to);
             }
             At::Tell(full, had) => {
-                // It may be all that somebody waits for.
+                // Another process may wait for exactly this slot.
                 let is_others = had.and_then(|slot| state.next[slot]).is_some_and(|by| by != who);
                 if is_others && !self.is(Mutant::SilentBack) {
                     self.wake(&mut to);
@@ -218,7 +218,7 @@ impl Slots {
                     to.processes[who].has_lane = false;
                     give_up(to, who, steps);
                 } else {
-                    // What is behind the full group is left to others.
+                    // Groups after the full one are left to others.
                     let groups = self.groups(who);
                     let behind = groups[full + 1..].iter().flat_map(|group| self.group(*group));
                     let given: Vec<&usize> = behind.filter(|slot| state.next[**slot] == Some(who)).collect();
@@ -242,7 +242,7 @@ impl Slots {
                     to.processes[who].at = At::Ask(number + 1, full, is_new);
                     steps.push(who, "is promised a slot", to);
                 } else if is_new {
-                    // Who had it may have given it back before it could be seen that it was promised.
+                    // The holder may have given it back before the promise was visible.
                     to.processes[who].at = At::Slot(0, 0);
                     steps.push(who, "try what is promised", to);
                 } else {
@@ -253,13 +253,13 @@ impl Slots {
         }
     }
 
-    /// This slot is not to be had: the next one of its group is tried, else the group is full.
+    /// This slot is not available: the next one of its group is tried, or the group is full.
     fn no_slot(&self, mut to: State, who: usize, (number, place): (usize, usize), steps: &mut Steps<State>) {
         if place + 1 < self.group(self.groups(who)[number]).len() {
             to.processes[who].at = At::Slot(number, place + 1);
             steps.push(who, "try the next", to);
         } else if self.is(Mutant::HoldAndWait) {
-            // Waits where it stands, as a lock that blocks would.
+            // Waits in place, as a blocking lock does.
         } else {
             // All or nothing.
             to.processes[who].at = At::Back(number);
@@ -273,7 +273,7 @@ impl Slots {
         }
     }
 
-    /// Everything that a process needs is free.
+    /// All slots that a process needs are free.
     fn could_begin(&self, state: &State, who: usize) -> bool {
         let is_mine = |slot: usize| state.next[slot].is_none_or(|by| by == who);
         let is_free =
@@ -282,7 +282,7 @@ impl Slots {
         has_lane && self.groups(who).iter().all(is_free)
     }
 
-    /// Nothing has happened for long: the slow look.
+    /// The slow interval has passed.
     fn is_still(&self, state: &State) -> bool {
         !state.processes.iter().any(|p| p.is_about_to() || p.at == At::Work) && state.kills < self.kills
     }
@@ -291,7 +291,7 @@ impl Slots {
 const FRESH: Process = Process { at: At::Out, has_lane: false, listens: false, woken: false, left: 1 };
 
 impl Process {
-    /// It will do something soon, and does not only work or sleep.
+    /// It will act soon, and neither works nor sleeps.
     fn is_about_to(&self) -> bool {
         match self.at {
             At::Sleep => self.woken,
@@ -306,7 +306,7 @@ fn free(locks: &mut [Option<usize>], who: usize) {
     locks.iter_mut().filter(|holder| **holder == Some(who)).for_each(|holder| *holder = None);
 }
 
-/// Sleeps only if it has tried since it listens.
+/// Sleeps only after a try since it listens.
 fn give_up(mut to: State, who: usize, steps: &mut Steps<State>) {
     let mine = &mut to.processes[who];
     mine.at = if mine.listens { At::Sleep } else { At::Listen };
@@ -342,9 +342,9 @@ impl Protocol for Slots {
             free(&mut to.slots, who);
             free(&mut to.next, who);
             free(&mut to.lanes, who);
-            // Nobody comes in its place, so that whoever sleeps has only itself.
+            // No process comes in its place, so a sleeping process has only itself.
             to.processes[who] = Process { left: 0, ..FRESH };
-            // The kernel closes what was opened for writing, and that alone is heard.
+            // The kernel closes files opened for writing, and only that is announced.
             if matches!(state.processes[who].at, At::Work | At::Left) {
                 wake(&mut to);
             }
@@ -362,7 +362,7 @@ impl Protocol for Slots {
         if is_over {
             return Some("never more than the limit at once");
         }
-        // After a kill nobody may have heard of what is free, until the slow look.
+        // After a kill the free slots may be unannounced until the slow interval.
         let is_rule = self.kills == 0 && !(0..PROCESSES).any(|who| state.processes[who].is_about_to());
         let idles = (0..PROCESSES).any(|who| state.processes[who].at == At::Sleep && self.could_begin(state, who));
         (is_rule && idles).then_some("nobody sleeps beside free slots")

@@ -1,4 +1,4 @@
-//! What the store shall do, in memory: which names an event has in which folders, and who holds what.
+//! The reference of the store, in memory: the names of an event in its folders, and the holders of lanes.
 
 use claw::core::event::entry::Tries;
 use proptest::prelude::*;
@@ -12,11 +12,11 @@ const DAY: i64 = 24 * HOUR;
 /// `keep.done_days` of a new workspace.
 const DONE_DAYS: i64 = 7;
 
-/// The reference; `WRONG` counts the mistakes that can be put into it. With 0 it has none.
+/// The reference; `WRONG` selects one of its mistakes. 0 is correct.
 #[derive(Clone, Debug)]
 pub struct Reference<const WRONG: u8>;
 
-/// How many mistakes there are.
+/// The number of mistakes.
 pub const MISTAKES: u8 = 6;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,14 +29,14 @@ pub enum Operation {
     Wait(usize, i64, bool),
     GiveBack(usize),
     Fail(usize),
-    /// Killed while it works.
+    /// Killed at work.
     Crash(usize),
     /// Killed between the reason and the move to `failed/`.
     CrashFailing(usize),
     Retry(usize),
     Discard(usize),
     Prune,
-    /// So many seconds go by.
+    /// So many seconds pass.
     Pass(i64),
 }
 
@@ -50,7 +50,7 @@ pub enum Folder {
     Done,
 }
 
-/// A file's name, but for its event: where it is, from when on it is due, its tries.
+/// A file's name without its event: folder, due time, tries.
 pub type Name = (Folder, Option<i64>, [u32; 3]);
 
 pub const FRESH: [u32; 3] = [0; 3];
@@ -67,14 +67,14 @@ pub struct Job {
     pub tries: [u32; 3],
 }
 
-/// What a call must answer.
+/// The expected result of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Answer {
     #[default]
     Nothing,
     Yes,
     No,
-    /// Somebody holds the lane.
+    /// The lane is locked.
     Busy,
     /// Not before this second.
     NotDue(i64),
@@ -89,13 +89,13 @@ pub struct State {
     /// Events with a reason beside `failed/`.
     pub reasons: BTreeSet<usize>,
     pub held: [Option<Job>; 2],
-    /// When something was last put into a day of `done/`.
+    /// The time of the last change in a day of `done/`.
     pub changed: BTreeMap<i64, i64>,
-    /// What the last operation must have answered.
+    /// The expected result of the last operation.
     pub answer: Answer,
 }
 
-/// In which lane an event belongs.
+/// The lane of an event.
 pub fn lane(event: usize) -> usize {
     event % 2
 }
@@ -106,7 +106,7 @@ pub fn stamp(event: usize) -> i64 {
     day + i64::try_from(event).unwrap()
 }
 
-/// One event is not to be routed at once.
+/// One event is not routed at once.
 pub fn not_before(event: usize) -> Option<i64> {
     (event == 3).then(|| stamp(event) + HOUR)
 }
@@ -125,7 +125,7 @@ impl State {
         (0..EVENTS).filter(|event| self.names(*event).any(|name| folders.contains(&name.0))).collect()
     }
 
-    /// Nothing of the lane is left to be claimed.
+    /// No event of the lane can be claimed.
     pub fn is_idle(&self, of: usize) -> bool {
         self.live(Folder::Ready..=Folder::Run).into_iter().all(|event| lane(event) != of)
     }
@@ -189,7 +189,7 @@ impl State {
         self.add(job.event, to(&job));
     }
 
-    /// By hand: what is found is the name in the last of these folders.
+    /// By hand: the name in the last of these folders.
     fn by_hand(&mut self, event: usize, folders: &[Folder], act: impl Fn(&mut Self, Name)) -> Answer {
         let Some(name) = self.names(event).rfind(|name| folders.contains(&name.0)).copied() else { return Answer::No };
         if name.0 != Folder::New && self.held[lane(event)].is_some() {
@@ -303,7 +303,7 @@ impl<const WRONG: u8> ReferenceStateMachine for Reference<WRONG> {
     }
 }
 
-/// No event has two names in one folder: which of them is claimed is nobody's promise.
+/// No event has two names in one folder: the protocol does not define which one is claimed.
 fn is_plain(state: &State) -> bool {
     let folders = |names: &BTreeSet<Name>| names.iter().map(|name| name.0).collect::<BTreeSet<_>>().len();
     state.names.values().all(|names| folders(names) == names.len())

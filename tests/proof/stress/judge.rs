@@ -1,4 +1,4 @@
-//! What must be true when everything has come to its end.
+//! The conditions at the end of all events.
 
 use crate::common::checker;
 use crate::stress::people::{Said, is_by_kills};
@@ -6,20 +6,20 @@ use crate::stress::town::Town;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// How it has ended.
+/// The result of the run.
 pub struct Verdict {
     pub wrong: Vec<String>,
-    /// Events that have failed, in the inbox and in the outbox, whoever put them back.
+    /// Failed events, in the inbox and in the outbox, including those retried.
     pub failed: [usize; 2],
-    /// How often an event was taken over from a killed worker.
+    /// How often an event was adopted from a killed worker.
     pub adopted: [usize; 2],
-    /// Turns that were begun, and how many of them were not finished.
+    /// Turns begun, and unfinished ones among them.
     pub turns: (usize, usize),
 }
 
-/// Brings everything to its end and looks at it. What three killed workers had in their hands is in
-/// `failed/`, says so, and ends well when it is told to; `forgiven` was there before. `kills` is how many
-/// workers were killed, and `at_once` how many events one of them has in its hands at most.
+/// Brings all events to their end and checks them. Events held by three killed workers are in `failed/` with that
+/// reason, and succeed when retried; `forgiven` failed before. `kills` is the number of killed workers, and
+/// `at_once` the most events that one of them held.
 pub fn judge(town: &Town, said: &Said, forgiven: &BTreeSet<String>, kills: [usize; 2], at_once: [usize; 2]) -> Verdict {
     let mut late = forgiven.clone();
     let mut wrong = Vec::new();
@@ -27,7 +27,7 @@ pub fn judge(town: &Town, said: &Said, forgiven: &BTreeSet<String>, kills: [usiz
     for side in SIDES {
         for name in town.failed(side) {
             let id = name.split('~').next().unwrap().to_owned();
-            // A needless copy of what has ended well may have come to lie here; it goes the same way.
+            // A needless copy of a finished event may have come here; it is retried too.
             if !town.ws.done(side).contains(&format!("{id}.json")) {
                 let reason = town.ws.path(&format!("{side}/failed/{id}.reason"));
                 let reason = std::fs::read_to_string(reason).unwrap_or_default();
@@ -59,8 +59,8 @@ fn is_outgoing(id: &str) -> bool {
     id.contains(".r") || id.contains(".n")
 }
 
-/// Everything that is wrong. `late` are the events that have failed once, and were then tried again:
-/// they have been told so, and have lost their place in the order.
+/// All violations. `late` are the events that failed once and were retried: their senders have a notice, and they
+/// have lost their place in the order.
 fn violations(town: &Town, said: &Said, late: &BTreeSet<String>) -> Vec<String> {
     let answers = answers(town);
     let mut wrong = numbers(town, said, &answers);
@@ -71,7 +71,7 @@ fn violations(town: &Town, said: &Said, late: &BTreeSet<String>) -> Vec<String> 
     wrong
 }
 
-/// One turn that was finished.
+/// One finished turn.
 struct Answer {
     id: String,
     n: usize,
@@ -100,7 +100,7 @@ fn answers(town: &Town) -> Vec<Answer> {
     answers
 }
 
-/// Every message was answered once, in its lane; what its sender was not told to be safe may be missing.
+/// Every message was answered once, in its lane; unacknowledged messages may be missing.
 fn numbers(town: &Town, said: &Said, answers: &[Answer]) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut ends: BTreeMap<usize, usize> = BTreeMap::new();
@@ -128,7 +128,7 @@ fn numbers(town: &Town, said: &Said, answers: &[Answer]) -> Vec<String> {
     wrong
 }
 
-/// The place of each answer has it, once and as it was logged, and a notice where one has failed.
+/// The destination of each answer has it, once and as logged, and a notice if one has failed.
 fn deliveries(town: &Town, answers: &[Answer], late: &BTreeSet<String>) -> Vec<String> {
     let mut wrong = Vec::new();
     let delivered: BTreeSet<String> = checker::delivered(&town.ws).into_iter().collect();
@@ -153,14 +153,14 @@ fn deliveries(town: &Town, answers: &[Answer], late: &BTreeSet<String>) -> Vec<S
     wrong
 }
 
-/// Who was certainly alive beside whom: a turn is alive from its first line to its last.
+/// The turns that certainly ran at the same time: a turn runs from its first line to its last.
 fn overlaps(town: &Town) -> Vec<String> {
     let text = town.ws.read("turns");
     let mut spans: HashMap<&str, (usize, usize)> = HashMap::new();
     for (at, line) in text.lines().enumerate() {
         spans.entry(&line[2..]).and_modify(|span| span.1 = at).or_insert((at, at));
     }
-    // Places are counted twice, so that a turn of one line begins before it ends.
+    // Positions are doubled, so that a turn of one line begins before it ends.
     let mut edges: Vec<(usize, bool, &str)> = Vec::new();
     for (turn, (first, last)) in &spans {
         edges.extend([(first * 2, true, *turn), (last * 2 + 1, false, *turn)]);
@@ -195,14 +195,14 @@ fn overlaps(town: &Town) -> Vec<String> {
     wrong
 }
 
-/// How many turns were begun, and how many of those were certainly not finished.
+/// How many turns were begun, and how many of those are certainly unfinished.
 fn turns(town: &Town) -> (usize, usize) {
     let text = town.ws.read("turns");
     let count = |mark: char| text.lines().filter(|line| line.starts_with(mark)).count();
     (count('+'), count('+') - count('-'))
 }
 
-/// How often a box's events were taken over from a killed worker, by the journal.
+/// How often events of a mailbox were adopted from a killed worker, by the journal.
 fn adoptions(town: &Town, side: &str) -> usize {
     let days = town.ws.list(".claw/journal");
     let texts = days.iter().map(|day| town.ws.read(&format!(".claw/journal/{day}")));

@@ -1,5 +1,5 @@
-//! The stress proof: many processes, people and kills on one workspace, and then nothing is lost,
-//! nothing is done twice, no lane is out of its order, and no limit was passed.
+//! The stress proof: many processes, manual changes and kills on one workspace; then nothing is lost, nothing is done
+//! twice, every lane is in order, and no limit was exceeded.
 
 mod judge;
 mod people;
@@ -22,10 +22,10 @@ use town::Town;
 use units::{Ears, UNITS};
 use zoo::{Beast, Zoo};
 
-/// Deliveries that one process has in its hands at most.
-const DELIVERIES: usize = claw::stage::tick::DELIVERIES;
+/// The most deliveries that one process holds.
+const DELIVERIES: usize = claw::stage::task::DELIVERIES;
 
-/// Who works, how many of them, and how long one of them lives at most, in milliseconds.
+/// The kinds of workers, their number, and their longest life in milliseconds.
 const BEASTS: &[(usize, Beast)] = &[
     (8, Beast { arguments: &["run-agent"], life: 500, claims: [true, false] }),
     (2, Beast { arguments: &["route"], life: 20, claims: [false, false] }),
@@ -33,7 +33,7 @@ const BEASTS: &[(usize, Beast)] = &[
     (2, Beast { arguments: &["tick"], life: 500, claims: [true, true] }),
 ];
 
-/// Says a line that is seen although the test passes.
+/// Prints a line past the harness's capture of a passing test.
 fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
@@ -60,7 +60,7 @@ fn end(mut proof: Proof, points: usize, kills: [usize; 2], verdict: &Verdict, mo
 }
 
 #[test]
-fn a_crowd_of_processes_that_are_killed_and_people_who_move_files() {
+fn crowd_of_killed_processes_and_moved_files() {
     let (proof, seed) = begin("14 processes are killed at random and started again, people move files");
     let count = if proof::is_full() { 10_000 } else { 600 };
     let patience = if proof::is_full() { Duration::from_mins(20) } else { Duration::from_secs(20) };
@@ -76,7 +76,7 @@ fn a_crowd_of_processes_that_are_killed_and_people_who_move_files() {
         }
         let meddler = scope.spawn(|| meddle(&town, &zoo, !seed));
         speak(&town, 0..count, &mut Random(seed), &mut said);
-        // The last ones are left to the ticks of the judge, who has nobody meddling.
+        // The last events are left to the ticks of the judge, without manual changes.
         let end = Instant::now() + patience;
         while Instant::now() < end && town.ws.pending().len() > town.lanes / 10 {
             zoo.rest(Duration::from_millis(100));
@@ -133,8 +133,8 @@ fn each_event_is_answered_by_the_agent_that_explain_names_in_its_order_and_never
     end(proof, count, kills, &verdict, &more);
 }
 
-/// While something waits in a lane, no other lane is served more often than twice by each process: once in the
-/// round that each is in, and once in the next.
+/// While an event waits in a lane, each process serves any other lane at most twice: once in its current round,
+/// and once in the next.
 #[test]
 fn a_lane_that_waits_is_passed_by_another_one_twice_for_each_process_at_most() {
     let mut proof = Proof::begin("8 processes serve lanes of few events beside lanes that are flooded");
@@ -145,7 +145,7 @@ fn a_lane_that_waits_is_passed_by_another_one_twice_for_each_process_at_most() {
         let text = format!("---\nname: {name}\nmax_concurrency: 4\n---\nx\n");
         town.ws.write(&format!("agents/{name}/AGENT.md"), &text);
     }
-    // The two first lanes have many more than the others, and had them before.
+    // The two first lanes have many more events than the others, and had them earlier.
     let ids = (0..2).flat_map(|lane| std::iter::repeat_n(lane, flood)).chain((0..few).flat_map(|_| 2..lanes));
     for (n, lane) in ids.enumerate() {
         let from = format!("---\nfrom: file:l{lane}\nagent: {}\n---\nn={n}\n", town.agent(lane));
@@ -171,7 +171,7 @@ fn most_passed(served: &[&str]) -> usize {
     let lanes: BTreeSet<&str> = served.iter().copied().collect();
     let gaps = lanes.iter().flat_map(|lane| {
         let own = served.split(move |other| other == lane);
-        // Behind its last one it does not wait any more.
+        // After its last event it waits no more.
         let count = served.iter().filter(|other| *other == lane).count();
         own.take(count)
     });
@@ -188,7 +188,7 @@ fn supervisors_a_shell_loop_and_one_shots_on_one_workspace() {
     let (mut random, mut said) = (Random(seed), Said::new());
     let steady = ws.supervise(&[]);
     let mut shaken = ws.supervise(&[]);
-    // Where the test fails, the workspace goes away under it.
+    // If the test fails, the workspace is removed meanwhile.
     let shell = "while [ -e claw.yaml ] && [ ! -e stop ]; do claw tick; claw route | claw run-agent -; claw deliver --channel file; done";
     let mut shell = ws.shell_command(shell).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let (ears, hears): (Vec<Ears>, Vec<_>) = UNITS.iter().map(|unit| unit.listen(ws)).unzip();
@@ -221,7 +221,7 @@ fn supervisors_a_shell_loop_and_one_shots_on_one_workspace() {
     end(proof, count, [kills; 2], &verdict, &format!("one-shots {runs:?}"));
 }
 
-/// Closes the zoo, also where the test fails: its keepers would never end.
+/// Closes the zoo, also if the test fails: its keepers would never end.
 struct Closing<'a>(&'a Zoo<'a>);
 
 impl Drop for Closing<'_> {
@@ -230,7 +230,7 @@ impl Drop for Closing<'_> {
     }
 }
 
-/// Tells the units to stop, also where the test fails.
+/// Stops the units, also if the test fails.
 struct Deaf<'a>(&'a [Ears]);
 
 impl Drop for Deaf<'_> {
@@ -239,7 +239,7 @@ impl Drop for Deaf<'_> {
     }
 }
 
-/// What a slow machine makes of a kill: the killed worker's program lives on for a while.
+/// The effect of a slow machine on a kill: the killed worker's program lives on for a while.
 #[test]
 fn a_killed_turn_counts_until_its_program_is_dead() {
     let town = Town::new(1, 2, 6);
@@ -251,7 +251,7 @@ fn a_killed_turn_counts_until_its_program_is_dead() {
     let mut worker = ws.command(&["run-agent"]).spawn().unwrap();
     ws.eventually("a turn has begun", |ws| ws.path("turns").exists());
     let watcher = children(worker.id()).pop().unwrap();
-    // A stopped one would be woken when its starter dies, a traced one is not.
+    // A stopped process would be woken when its parent dies, a traced one is not.
     ptrace::seize(watcher, Options::empty()).unwrap();
     ptrace::interrupt(watcher).unwrap();
     waitpid(watcher, Some(WaitPidFlag::__WALL)).unwrap();
@@ -276,7 +276,7 @@ fn children(pid: u32) -> Vec<Pid> {
 
 /// One process publishes into `new/`, one event after another, while another one lists it.
 #[test]
-fn what_was_said_first_is_routed_first() {
+fn earlier_message_is_routed_first() {
     use claw::core::event::Draft;
     use claw::store::queue::publish;
     use claw::store::workspace::{Workspace, clock};
@@ -291,7 +291,7 @@ fn what_was_said_first_is_routed_first() {
     };
     let mut missed = Vec::new();
     for _ in 0..10 {
-        // More names than the kernel hands out at once.
+        // More names than the kernel returns at once.
         (0..3000).for_each(|_| drop(publish("file:before")));
         let mut route = ws.command(&["route"]).stdout(Stdio::null()).spawn().unwrap();
         let mut order = Vec::new();

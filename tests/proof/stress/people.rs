@@ -1,4 +1,4 @@
-//! People: those who send and drop, and one who moves files about as the protocol allows it.
+//! People: senders, droppers, and one who moves files as the protocol permits.
 
 use crate::common::proof::Random;
 use crate::stress::town::Town;
@@ -15,18 +15,18 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Whether this is the only reason for which anything may fail here: three workers were killed over it,
-/// or more where the one that wrote the reason was killed too.
+/// Whether this is the only possible reason of a failure here: three workers were killed on the event, or more if
+/// the writer of the reason was killed too.
 pub fn is_by_kills(reason: &str) -> bool {
     let killed = reason.strip_prefix("its worker was killed ").and_then(|rest| rest.split(' ').next()?.parse().ok());
     killed.is_some_and(|times: u32| times >= 3)
 }
 
-/// What was said: number of the message → its lane, and whether the sender was told that it is safe.
+/// The messages: number → its lane, and whether the sender has an acknowledgement.
 pub type Said = BTreeMap<usize, (usize, bool)>;
 
-/// Says these things. Even lanes are sent to, odd ones are dropped to: the ids of drops are given when
-/// they are taken in, so between the two there is no order.
+/// Sends these messages. Even lanes by `send`, odd ones by drops: a drop gets its id when it is taken in, so there is
+/// no order between the two.
 pub fn speak(town: &Town, numbers: Range<usize>, random: &mut Random, said: &mut Said) {
     for n in numbers {
         let lane = random.below(town.lanes);
@@ -72,7 +72,7 @@ fn drop_in(town: &Town, lane: usize, n: usize, random: &mut Random) -> bool {
             fs::copy(aside, inbox.join(format!("{n}.md"))).unwrap();
         }
         _ => {
-            // Written in place, by somebody who is interrupted half-way.
+            // Written in place, by a writer that is interrupted half-way.
             let mut file = File::create(inbox.join(format!("{n}.md"))).unwrap();
             let (head, tail) = text.split_at(text.len() / 2);
             file.write_all(head.as_bytes()).unwrap();
@@ -85,22 +85,22 @@ fn drop_in(town: &Town, lane: usize, n: usize, random: &mut Random) -> bool {
     true
 }
 
-/// What the one who moves files has done.
+/// The actions of the person who moves files.
 #[derive(Default)]
 pub struct Meddled {
-    /// Events that were in `failed/` and were put back.
+    /// Events that were in `failed/` and were retried.
     pub forgiven: BTreeSet<String>,
-    /// Reasons that were read before, and are none that kills can give.
+    /// Reasons that kills cannot cause.
     pub strange: Vec<String>,
-    /// How many moves, copies, edits and removed locks.
+    /// The number of moves, copies, edits and removed locks.
     pub acts: [usize; 4],
 }
 
-/// Moves files about until the zoo closes.
+/// Moves files until the zoo closes.
 pub fn meddle(town: &Town, crowd: &Zoo, seed: u64) -> Meddled {
     let mut random = Random(seed);
     let mut done = Meddled::default();
-    // Names that were seen, for copies of what has moved on.
+    // Names seen, for copies of events that have moved on.
     let mut known: Vec<(&str, Entry)> = Vec::new();
     while !crowd.is_closed() {
         let side = ["inbox", "inbox", "outbox"][random.below(3)];
@@ -168,8 +168,8 @@ fn hurry(town: &Town, side: &str, random: &mut Random) -> bool {
     moved(&at(town, side, "wait", &entry), &at(town, side, "ready", &now))
 }
 
-/// A second file of one event, in another folder; a link, because a copy that is not whole yet would
-/// be an event that is not whole.
+/// A second file of one event, in another folder; a link, because an incomplete copy would be an incomplete
+/// event.
 fn copy<'s>(town: &Town, side: &'s str, seen: &mut Vec<(&'s str, Entry)>, random: &mut Random) -> bool {
     let state = ["ready", "run", "wait"][random.below(3)];
     if let Some(entry) = pick(town, &format!("{side}/{state}"), random) {
@@ -211,7 +211,7 @@ fn unlock(town: &Town, side: &str, random: &mut Random) -> bool {
     let names = town.ws.list(&dir);
     let Some(name) = (!names.is_empty()).then(|| &names[random.below(names.len())]) else { return false };
     let path = town.ws.path(&format!("{dir}/{name}"));
-    // An open of what is gone would make it anew.
+    // Opening a removed file would create it again.
     let Ok(lock) = File::open(&path) else { return false };
     let is_it = |lock: &File| lock.metadata().is_ok_and(|meta| meta.nlink() > 0);
     lock.try_lock().is_ok() && is_it(&lock) && fs::remove_file(&path).is_ok()

@@ -1,14 +1,14 @@
-//! The workspace of the stress tests: many agents with a limit each, many lanes, and a model that
-//! leaves evidence of when it was alive.
+//! The workspace of the stress tests: many agents with a limit each, many lanes, and a model that records when it
+//! was running.
 
 use crate::common::Fixture;
 use std::time::{Duration, Instant};
 
-/// A turn writes down that it begins, that it is alive, and that it ends, all into one file that is
-/// only appended to, so that the order of its lines is the order of what happened. A turn that is
-/// killed has no last word: it was alive from its first line to its last one, whatever that is, and so
-/// nothing is claimed that is not certain. Each tenth one leaves something behind that writes for ever.
-/// (A worker that is killed while it asks leaves half a question, which is none.)
+/// A turn records its begin, its life and its end in one append-only file, so the order of the lines is the order of
+/// the events. A killed turn has no last line: it ran from its first line to its last one, and nothing beyond that is
+/// claimed. Every tenth one leaves a process behind that writes without end.
+/// (A worker killed during its request leaves half a request, which does not
+/// count.)
 const MODEL: &str = r#"IFS= read -r request
 case $request in *"n="*) ;; *) exit ;; esac
 rest=${request#*Session: } && session=${rest%%\\n*}
@@ -32,16 +32,16 @@ pub struct Town {
     pub ws: Fixture,
     pub agents: usize,
     pub lanes: usize,
-    /// Turns at once, over all agents.
+    /// Concurrent turns, over all agents.
     pub limit: usize,
-    /// The agent of each lane by what `claw route --explain` says, where its events name none.
+    /// The agent of each lane by `claw route --explain`, if its events name none.
     pub explained: Vec<String>,
 }
 
 impl Town {
     pub fn new(agents: usize, lanes: usize, limit: usize) -> Self {
         let ws = Fixture::new();
-        // Git outlives its killed starter for a moment, and would keep the one that lives from the notes.
+        // Git outlives its killed parent for a moment, and would keep the running one from the notes.
         ws.write("claw.yaml", &ws.read("claw.yaml").replace("git: true", "git: false"));
         ws.config(&format!("max_concurrency: {limit}\n"));
         ws.model("noted", "provider: command, command: [sh, model.sh]");
@@ -54,7 +54,7 @@ impl Town {
         town
     }
 
-    /// A town whose events name no agent: bindings of every tier decide, for several lanes more than one.
+    /// A town whose events name no agent: bindings of every tier decide, more than one for several lanes.
     pub fn bound(agents: usize, lanes: usize, limit: usize) -> Self {
         let mut town = Self::new(agents, lanes, limit);
         let wide = (agents - 1).to_string().len();
@@ -74,7 +74,7 @@ impl Town {
         town
     }
 
-    /// The agent that an event of a lane names, where it names one.
+    /// The agent that an event of a lane names, if any.
     pub fn named(&self, lane: usize) -> Option<String> {
         self.explained.is_empty().then(|| self.agent(lane))
     }
@@ -85,7 +85,7 @@ impl Town {
         format!("{agent}.file-l{lane}")
     }
 
-    /// The agent of a lane, where its events name it.
+    /// The agent of a lane, if its events name it.
     pub fn agent(&self, lane: usize) -> String {
         format!("a{:02}", lane % self.agents)
     }
@@ -95,18 +95,18 @@ impl Town {
         1 + agent % self.agents % 3
     }
 
-    /// An agent's file; every edition says something else, and allows the same.
+    /// An agent's file; every edition has another text, and the same limits.
     pub fn definition(&self, agent: usize, edition: usize) -> String {
         let name = self.agent(agent);
         format!("---\nname: {name}\nmax_concurrency: {}\n---\nEdition {edition}.\n", self.allows(agent))
     }
 
-    /// Events that lie in a failed box: names of files.
+    /// File names of events in a failed folder.
     pub fn failed(&self, side: &str) -> Vec<String> {
         self.ws.list(&format!("{side}/failed")).into_iter().filter(|name| name.ends_with(".json")).collect()
     }
 
-    /// Ticks until nothing is pending; waits are ended. What fails stays in failed.
+    /// Ticks until nothing is pending, without waiting for due times. Failed events stay in failed.
     #[track_caller]
     pub fn drain(&self) {
         let end = Instant::now() + Duration::from_mins(5);

@@ -1,4 +1,4 @@
-//! What a service manager does with path units: a command that runs once, whenever files have changed.
+//! A service manager with path units: it runs a command once whenever files have changed.
 
 use crate::common::Fixture;
 use notify::event::{AccessKind, AccessMode, EventKind};
@@ -17,7 +17,7 @@ pub const UNITS: &[Unit] = &[
     Unit { folders: &["outbox/ready"], line: "claw deliver --channel file" },
 ];
 
-/// A unit's ears. What is heard is whether to go on.
+/// A unit's channel. A message says whether to go on.
 pub struct Ears {
     pub tell: Sender<bool>,
     _watcher: RecommendedWatcher,
@@ -43,8 +43,8 @@ impl Unit {
         (Ears { tell, _watcher: watcher }, hear)
     }
 
-    /// Runs the command whenever it hears something, one at a time, until it is told to stop. Returns
-    /// how often.
+    /// Runs the command on every message, one at a time, until it is stopped. Returns how often it
+    /// ran.
     pub fn serve(&self, ws: &Fixture, hear: &Receiver<bool>) -> usize {
         let mut runs = 0;
         while hear.recv() == Ok(true) {

@@ -1,4 +1,4 @@
-//! Processes that are started again and again, and killed with `kill -9` at random moments.
+//! Processes that are restarted again and again, and killed with `kill -9` at random moments.
 
 use crate::common::Fixture;
 use crate::common::proof::Random;
@@ -10,14 +10,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
-/// How long a process that has ended by itself is not started again.
+/// The pause before a process that has ended by itself is restarted.
 const REST: Duration = Duration::from_millis(60);
 
-/// What its keepers share.
+/// The state shared by its keepers.
 pub struct Zoo<'a> {
     ws: &'a Fixture,
     stopped: AtomicBool,
-    /// Rung when it closes.
+    /// Notified when it closes.
     bell: (Mutex<()>, Condvar),
     pub starts: AtomicUsize,
     /// Kills of processes that work on the inbox, and of those that work on the outbox.
@@ -40,8 +40,8 @@ impl<'a> Zoo<'a> {
         Self { ws, stopped: AtomicBool::new(false), bell: Default::default(), starts, kills }
     }
 
-    /// Starts it again and again, and kills two of three, until the zoo closes. In a stream of events that
-    /// does not end, the third has its end too, after a minute.
+    /// Restarts it again and again, and kills two of three, until the zoo closes. In an endless stream of events the
+    /// third one ends after a minute, too.
     pub fn keep(&self, beast: Beast, seed: u64) {
         let mut random = Random(seed);
         while !self.is_closed() {
@@ -73,12 +73,12 @@ impl<'a> Zoo<'a> {
         self.ws.dir.path().join("complaints")
     }
 
-    /// Everything that they have said on stderr.
+    /// All their output on stderr.
     pub fn complaints(&self) -> String {
         std::fs::read_to_string(self.complaints_path()).unwrap_or_default()
     }
 
-    /// For this long, unless the zoo closes.
+    /// Waits for this long, unless the zoo closes.
     pub fn rest(&self, limit: Duration) {
         let (lock, bell) = &self.bell;
         drop(bell.wait_timeout_while(lock.lock().unwrap(), limit, |()| !self.is_closed()).unwrap());

@@ -1,4 +1,4 @@
-//! A pool at work: listing, trying, claiming, and its workers.
+//! A working pool: listing, trying, claiming, and its workers.
 
 use super::queue::{At, BLANK, EMPTY, Job, Place, Pool, Stage, UNSURE, View, WIDTH};
 use super::{EVENTS, Hearing, LANES, Mutant, News, Spot, Spots, State, events_of, is_live, lane_of};
@@ -16,7 +16,7 @@ impl Hearing {
         }
         match pool.at {
             At::Off => {}
-            // Beside a supervisor the other process begins nothing more.
+            // Beside a supervisor the other process begins no more events.
             At::Idle if self.is_told && who == 1 => {}
             At::Idle => self.idle(state, who, steps),
             At::First(..) | At::Second(..) => self.list(state, who, steps),
@@ -69,7 +69,7 @@ impl Hearing {
             self.hear(&mut to.pools[0], news);
             steps.push(who, "hear", to);
         }
-        // It knows only the first; listing tells the others.
+        // It knows only the first one; listing finds the others.
         if (0..EVENTS).any(|event| pool.dues[event] && state.due[event]) {
             let mut to = *state;
             to.pools[who].dues = [false; EVENTS];
@@ -80,7 +80,7 @@ impl Hearing {
         if pool.busy() == width {
             return;
         }
-        // With something in the queue, listing has to wait for its turn, or not.
+        // With queued lanes, listing waits for its turn, or not.
         if pool.is_stale {
             let mut to = *state;
             to.pools[who].at = At::First(0, [false; EVENTS]);
@@ -162,7 +162,7 @@ impl Hearing {
                 pool.at = At::Idle;
                 return steps.push(who, if spot == Spot::Run { "adopt" } else { "claim" }, to);
             }
-            // It has ended, or somebody has moved it by hand.
+            // It has ended, or a person has moved it by hand.
             if to.spots[event] != Spot::Done && !is_relisted {
                 is_relisted = true;
                 view.entries = found_in(&to, lane);
@@ -177,8 +177,8 @@ impl Hearing {
         steps.push(who, "nothing to do", to);
     }
 
-    /// Both listings, folder by folder; the versions are read between them. A coarse one reads all folders
-    /// at once.
+    /// Both listings, folder by folder; the versions are read between them. A coarse listing reads all folders at
+    /// once.
     fn list(&self, state: &State, who: usize, steps: &mut Steps<State>) {
         let is_fine = self.is_fine && who == 0;
         let mut to = *state;
@@ -195,7 +195,7 @@ impl Hearing {
                 to.pools[who].at = if is_last(folder) { next } else { At::First(folder + 1, first) };
             }
             At::Second(folder, first, seen, mut found) => {
-                // Of two names of one event the one that is further counts.
+                // Of two names of one event the later state counts.
                 (0..EVENTS).filter(|event| is_in(folder, *event)).for_each(|event| found[event] = state.spots[event]);
                 if is_last(folder) {
                     to.pools[who].listed(first, seen, found);

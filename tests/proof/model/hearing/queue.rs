@@ -1,11 +1,11 @@
-//! What a pool knows of its lanes, and what it makes of a word.
+//! A pool's knowledge of its lanes, and its reaction to a notification.
 
 use super::{EVENTS, Hearing, LANES, Mutant, News, Spot, Spots, events_of, lane_of};
 
 pub const WIDTH: usize = 2;
 pub const BLANK: Spots = [Spot::No; EVENTS];
 
-/// What is known of a lane.
+/// The knowledge of one lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct View {
     /// Its version is the number in the lock file.
@@ -18,25 +18,25 @@ pub enum Place {
     Unknown,
     Queued(View),
     Resting(View),
-    /// A worker has it; what came meanwhile, and nothing of it contradicts itself.
+    /// A worker has it; arrivals meanwhile, without contradiction.
     Here(View),
     Unsure,
     Elsewhere,
 }
 
-/// What the pool's own thread does.
+/// The step of the pool's own thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum At {
     Off,
-    /// It hears, fills, or sleeps.
+    /// It reads notifications, fills the workers, or sleeps.
     Idle,
     /// Reading folder `.0` of the first listing.
     First(usize, [bool; EVENTS]),
-    /// Reading folder `.0` of the second: what was in the first, whose version was seen, what is found.
+    /// Reading folder `.0` of the second listing: names of the first one, versions seen, names found.
     Second(usize, [bool; EVENTS], [bool; LANES], Spots),
     /// It has locked a lane.
     Tried(usize, View),
-    /// It has taken it.
+    /// It has claimed the event.
     Taken(usize, View),
 }
 
@@ -44,7 +44,7 @@ pub enum At {
 pub enum Stage {
     Works,
     Through,
-    /// The lane is free, and the pool has not heard of it.
+    /// The lane is free, and the pool has no notification of it.
     Free,
 }
 
@@ -61,12 +61,12 @@ pub struct Pool {
     pub at: At,
     pub is_told: bool,
     pub places: [Place; LANES],
-    /// How often a lane stands in the queue.
+    /// How often a lane is in the queue.
     pub order: [usize; LANES],
     pub is_stale: bool,
     /// No slot is free.
     pub is_full: bool,
-    /// The dues that it will wake for.
+    /// The due times that will wake it.
     pub dues: [bool; EVENTS],
     pub jobs: [Option<Job>; WIDTH],
 }
@@ -110,12 +110,12 @@ impl Pool {
         *self = Self { at: At::Idle, is_stale: true, ..Self::off(self.is_told) };
     }
 
-    /// It works on the head of this lane, and knows nothing of it.
+    /// It works on the head of this lane, without knowing it.
     pub fn try_one(&mut self, lane: usize) {
         *self = Self { at: At::Tried(lane, UNSURE), ..Self::off(false) };
     }
 
-    /// Nothing is left of it but what it knows.
+    /// It keeps only its knowledge.
     pub fn is_through(&self) -> bool {
         self.at == At::Idle && self.jobs.iter().flatten().all(|job| job.stage == Stage::Free)
     }
@@ -125,12 +125,12 @@ impl Pool {
         self.jobs.iter().flatten().filter(|job| job.stage == Stage::Works).map(|job| job.event)
     }
 
-    /// The lane that it has locked and not taken.
+    /// The lane that it has locked without a claim.
     pub fn tries(&self) -> Option<usize> {
         if let At::Tried(lane, _) = self.at { Some(lane) } else { None }
     }
 
-    /// The lane's version is another one: no view is of it any more.
+    /// The lane's version has changed: no view is valid any more.
     pub fn outdate(&mut self, lane: usize) {
         if let Place::Queued(view) | Place::Resting(view) = &mut self.places[lane] {
             view.is_true = false;
@@ -151,7 +151,7 @@ impl Pool {
         self.order == [0; LANES] || self.is_full
     }
 
-    /// It waits for a word, with a worker to spare, and nothing that it knows of will wake it by itself.
+    /// It waits for a notification, with a free worker, and no known due time will wake it.
     pub fn sleeps(&self, width: usize, due: [bool; EVENTS]) -> bool {
         let is_waiting = self.at == At::Idle && self.is_queue_idle() && !self.is_stale;
         let is_woken = (0..EVENTS).any(|event| self.dues[event] && due[event]);
@@ -208,7 +208,7 @@ impl Hearing {
         let lane = lane_of(job.event);
         pool.jobs[number] = None;
         pool.is_full = false;
-        // Those that somebody else held have another turn.
+        // Lanes held by other processes have another turn.
         for held in (0..LANES).filter(|held| pool.places[*held] == Place::Elsewhere).collect::<Vec<_>>() {
             pool.push(held, UNSURE);
         }

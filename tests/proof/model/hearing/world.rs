@@ -1,4 +1,4 @@
-//! Whoever publishes, a person, time, and kills.
+//! Publishers, a person, time, and kills.
 
 use super::queue::Pool;
 use super::{Hearing, LANES, Mutant, NONE, News, PERSON, Person, Spot, State, WORLD, events_of, lane_of};
@@ -48,7 +48,7 @@ impl Hearing {
         }
     }
 
-    /// Everything that a person may do, or leave.
+    /// All actions of a person, including none.
     pub fn acts(&self, state: &State, steps: &mut Steps<State>) {
         for event in self.events.iter().copied().filter(|_| state.acts > 0) {
             let mut to = State { acts: state.acts - 1, ..*state };

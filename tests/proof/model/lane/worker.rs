@@ -16,7 +16,7 @@ pub enum At {
     Compare,
     Take,
     Claim,
-    /// Removing what is left of event `.0`.
+    /// Removing the copies of event `.0`.
     Clear(usize),
     Locked(usize),
     Read(usize),
@@ -37,11 +37,11 @@ pub struct Worker {
     pub at: At,
     /// The version before the listing.
     seen: Option<usize>,
-    /// The first listing; of the second one only what is not behind its last name counts.
+    /// The first listing; of the second one only names up to its last name count.
     first: [bool; EVENTS],
     listing: [Names; EVENTS],
     holds: bool,
-    /// Kills to be counted later: only of a mutant.
+    /// Kills to be counted later: only in a mutant.
     later: usize,
 }
 
@@ -61,7 +61,7 @@ impl Lane {
                 }
             }
             At::Look => {
-                // Where nobody has made the file yet: locked, numbered, let go.
+                // The lock file does not exist yet: locked, numbered, released.
                 let is_to_be_made = state.version.is_none() && state.holder.is_none();
                 if is_to_be_made {
                     to.version = Some(EVEN);
@@ -152,14 +152,14 @@ impl Lane {
         }
     }
 
-    /// Writes another version. Numbers never come again, so that it is enough to know whether a number
-    /// is odd, and who has seen the one that is there.
+    /// Writes another version. Numbers never repeat, so it is enough to store whether the number is odd, and which
+    /// processes have seen the current one.
     fn write(to: &mut State, version: usize) {
         to.version = Some(EVEN - version % 2);
         to.workers.iter_mut().for_each(|worker| worker.seen = None);
     }
 
-    /// The lowest event of the listing, in the folder that wins.
+    /// The lowest event of the listing, in the winning folder.
     fn claim(&self, state: &State, who: usize, steps: &mut Steps<State>) {
         let mut to = *state;
         let worker = state.workers[who];
@@ -180,7 +180,7 @@ impl Lane {
         let folder = FOLDERS.into_iter().rfind(|f| worker.listing[event][*f as usize].is_some());
         let from = folder.unwrap_or(Folder::Ready);
         if from == Folder::Wait && !state.due {
-            // Not before its time; and nothing behind it either.
+            // Not before its time; neither is any event behind it.
             mine.at = At::Release;
             return steps.push(who, "not due", to);
         }
@@ -199,12 +199,12 @@ impl Lane {
         let is_there = state.names[event][from as usize] == before;
         let is_taken = from != Folder::Run && state.names[event][run].is_some();
         if !is_there || is_taken {
-            // Moved by other hands.
+            // Moved by another process.
             mine.listing[event] = [None; 3];
             return steps.push(who, "gone", to);
         }
         mine.at = if worker.holds { At::Read(event) } else { At::Locked(event) };
-        // The needless copies that were listed go first; here it is one step with the rename.
+        // Listed copies are removed first; here in one step with the rename.
         unlink(&mut to, who, event);
         to.names[event][from as usize] = None;
         to.names[event][run] = Some(counted);
@@ -216,7 +216,7 @@ impl Lane {
         let mut to = *state;
         let at = state.workers[who].at;
         let run = Folder::Run as usize;
-        // Where the turn goes on.
+        // The step at which the turn continues.
         let then = |mut to: State, next: At, what, steps: &mut Steps<State>| {
             to.workers[who].at = next;
             steps.push(who, what, to);
@@ -311,7 +311,7 @@ impl Lane {
             let mut to = State { troubles: state.troubles - 1, due: false, ..*state };
             to.names[event][Folder::Wait as usize] = Some(0);
             to.names[event][run] = None;
-            // It is still there, and holds up what is behind it.
+            // It is still there, and holds up the events behind it.
             to.workers[who].listing[event][Folder::Wait as usize] = Some(0);
             to.workers[who].at = At::Release;
             steps.push(who, "let it wait", to);
@@ -326,7 +326,7 @@ impl Lane {
     }
 }
 
-/// Removes the copies that were listed, where they still are.
+/// Removes the listed copies, if they still exist.
 fn unlink(to: &mut State, who: usize, event: usize) {
     let listed = std::mem::take(&mut to.workers[who].listing[event]);
     for (name, listed) in to.names[event].iter_mut().zip(listed) {
@@ -334,7 +334,7 @@ fn unlink(to: &mut State, who: usize, event: usize) {
     }
 }
 
-/// Something that could be claimed, as far as can be seen without a lock.
+/// An event that could be claimed, as seen without a lock.
 fn is_something(state: &State, names: &Names) -> bool {
     let [ready, waits, runs] = names;
     ready.is_some() || runs.is_some() || (waits.is_some() && state.due)

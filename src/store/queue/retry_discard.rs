@@ -1,34 +1,35 @@
-//! What a person does to an event: try it again, or give it up. Both hold the lane's lock.
+//! Retrying and discarding an event at the owner's request, under the lane's lock.
 
 use crate::core::event::entry::{Entry, Tries};
 use crate::core::event::id::Id;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::store::fs::durable;
-use crate::store::lock::{Lane, Only};
+use crate::store::lock::{Lane, NamedLock};
 use crate::store::queue::locate::{self, Located};
 use crate::store::workspace::Workspace;
 use crate::store::workspace::journal::{self, JournalLine};
 use crate::store::workspace::mailbox::{Mailbox, State};
 
-/// Puts a failed event into its next round, or ends the wait of a waiting one. False where it is
-/// neither.
+/// Starts the next round of a failed event, or ends the wait of a waiting one. False if there is neither.
 ///
 /// # Errors
-/// `Later` where somebody works on its lane.
+/// `Later` if its lane is held.
 pub fn retry(workspace: &Workspace, id: &Id) -> Result<bool> {
-    again(workspace, id, &[State::Failed, State::Wait])
+    make_ready(workspace, id, &[State::Failed, State::Wait])
 }
 
-/// Ends the wait of an event, and touches none that does not wait.
+/// Ends the wait of a waiting event. False if it does not wait.
 ///
 /// # Errors
-/// `Later` where somebody works on its lane.
-pub fn hurry(workspace: &Workspace, id: &Id) -> Result<bool> {
-    again(workspace, id, &[State::Wait])
+/// `Later` if its lane is held.
+pub fn end_wait(workspace: &Workspace, id: &Id) -> Result<bool> {
+    make_ready(workspace, id, &[State::Wait])
 }
 
-fn again(workspace: &Workspace, id: &Id, states: &[State]) -> Result<bool> {
-    with_pending(workspace, id, states, |found| {
+/// Moves an event that is in one of `states` to where it is processed again: to `ready`, to `new` if it was not routed,
+/// to `tmp` if it is a drop.
+fn make_ready(workspace: &Workspace, id: &Id, states: &[State]) -> Result<bool> {
+    with_event(workspace, id, states, |found| {
         let mailbox = found.mailbox;
         let is_drop = found.path.extension().is_some_and(|e| e == "drop");
         let target = if is_drop {
@@ -39,9 +40,9 @@ fn again(workspace: &Workspace, id: &Id, states: &[State]) -> Result<bool> {
             let state = if entry.lane.is_empty() { State::New } else { State::Ready };
             mailbox.dir(workspace, state).join(entry.to_string())
         };
-        // The reason goes first: where it stands, the event counts as failed.
+        // The reason is removed first: while it exists, the event counts as failed.
         durable::remove(&mailbox.reason(workspace, id))?;
-        durable::settle(&found.path, &target)?;
+        durable::move_or_remove(&found.path, &target)?;
         journal::write(
             workspace,
             JournalLine { from: found.state_name().into(), ..JournalLine::of(mailbox, "retry", &found.entry) },
@@ -50,16 +51,16 @@ fn again(workspace: &Workspace, id: &Id, states: &[State]) -> Result<bool> {
     })
 }
 
-/// Moves an event that is not done to `done/`. False where there is none.
+/// Moves an event that is not done to `done/`. False if there is none.
 ///
 /// # Errors
-/// `Later` where somebody works on its lane.
+/// `Later` if its lane is held.
 pub fn discard(workspace: &Workspace, id: &Id) -> Result<bool> {
-    with_pending(workspace, id, &[State::Failed, State::Run, State::Wait, State::Ready, State::New], |found| {
+    with_event(workspace, id, &[State::Failed, State::Run, State::Wait, State::Ready, State::New], |found| {
         let done = found.mailbox.done(workspace, id);
         let is_drop = found.path.extension().is_some_and(|e| e == "drop");
         let own = found.path.file_name().filter(|_| is_drop).map(|name| done.with_file_name(name));
-        durable::settle(&found.path, own.as_ref().unwrap_or(&done))?;
+        durable::move_or_remove(&found.path, own.as_ref().unwrap_or(&done))?;
         durable::rename(&found.mailbox.reason(workspace, id), &done.with_extension("reason"))?;
         journal::write(
             workspace,
@@ -73,12 +74,9 @@ pub fn discard(workspace: &Workspace, id: &Id) -> Result<bool> {
     })
 }
 
-fn with_pending(
-    workspace: &Workspace,
-    id: &Id,
-    states: &[State],
-    act: impl Fn(&Located) -> Result<()>,
-) -> Result<bool> {
+/// Calls `act` in each mailbox with the file of the event that is in one of `states`, under the locks of routing and of
+/// its lane. False if there was none.
+fn with_event(workspace: &Workspace, id: &Id, states: &[State], act: impl Fn(&Located) -> Result<()>) -> Result<bool> {
     let mut acted = false;
     for mailbox in [Mailbox::Inbox, Mailbox::Outbox] {
         let find = || {
@@ -86,12 +84,12 @@ fn with_pending(
             Ok::<_, Fault>(found.find(|f| f.state.is_some_and(|s| states.contains(&s))))
         };
         let Some(found) = find()? else { continue };
-        let _only = Only::wait(workspace, "route")?;
+        let _lock = NamedLock::wait(workspace, "route")?;
         let lane = match &found.entry.lane {
             lane if lane.is_empty() => None,
             lane => Some(Lane::attempt(workspace, mailbox, lane)?.ok_or_else(|| busy(lane))?),
         };
-        // What was seen without the lock may have moved.
+        // The event may have moved before the lock was taken.
         if let Some(found) = find()? {
             act(&found)?;
             acted = true;
@@ -104,5 +102,5 @@ fn with_pending(
 }
 
 fn busy(lane: &str) -> Fault {
-    Fault::new(Kind::Later, format!("somebody works on {lane}")).hint("claw status says who")
+    Fault::new(Kind::Later, format!("{lane} is locked")).hint("`claw status` shows the process that holds it")
 }

@@ -1,5 +1,5 @@
-//! What a program of an agent may do and what it may not: a table of ways out, each tried with the real shell
-//! tool. Whatever is tried, the owner's secrets are not told, his files are as they were, and the turn ends well.
+//! The sandbox of an agent's programs: a table of escapes, each tried with the real shell tool. In every case the
+//! owner's secrets stay secret, the owner's files stay unchanged, and the turn ends well.
 
 use crate::common::{Fixture, Ran, skipped};
 use serde_json::{Value, json};
@@ -10,9 +10,9 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
 
-/// Stands in everything that nobody may see.
+/// The contents of every secret file.
 const SECRET: &str = "canary-5f2c81d07e";
-/// Whatever it is asked, it calls what stands in `call.json`, and then says `done`.
+/// Always makes the call in `call.json`, and then answers `done`.
 const MODEL: &str = "if grep -q '\"role\":\"tool\"'; then echo done; else cat call.json; fi";
 
 struct Yard {
@@ -42,7 +42,7 @@ impl Yard {
         self.ws.command(&["ask", "-n", "go"]).env("TEST_API_KEY", SECRET).output().unwrap().into()
     }
 
-    /// What the model was told of this command.
+    /// The result of this command for the model.
     fn bash(&self, command: &str) -> String {
         let before = self.ws.list("sessions");
         assert_eq!(self.ask("bash", &json!({"command": command})).ok(), "done\n", "{command}");
@@ -52,7 +52,7 @@ impl Yard {
         records.filter_map(|record| record["result"].as_str().map(ToOwned::to_owned)).collect()
     }
 
-    /// The files that the agent may not change, with what is in them.
+    /// The files that the agent must not change, with their contents.
     fn owned(&self) -> Vec<(String, Vec<u8>)> {
         let walk = walkdir::WalkDir::new(self.ws.dir.path()).sort_by_file_name().into_iter();
         let is_moving = |path: &Path| {
@@ -67,7 +67,7 @@ impl Yard {
 }
 
 #[test]
-fn what_an_agent_needs_works_within_its_walls() {
+fn ordinary_programs_work_in_the_sandbox() {
     let yard = Yard::new();
     let works = [
         ("echo hi > files/a && cat files/a", "hi"),
@@ -91,7 +91,7 @@ fn what_an_agent_needs_works_within_its_walls() {
 }
 
 #[test]
-fn nothing_that_is_the_owners_is_told() {
+fn secrets_of_the_owner_are_unreadable() {
     let yard = Yard::new();
     let outside = yard.ws.dir.path().join("outside").display().to_string();
     let reads = [
@@ -124,7 +124,7 @@ fn the_key_of_another_agent_is_no_less_hidden() {
         |llm: &str, more: &str| format!("---\nname: X\n{more}llm: {{provider: openai, model: m, {llm}}}\n---\nYou.\n");
     yard.ws.write("mine/helper.key", other);
     yard.ws.write("agents/helper/AGENT.md", &agent("api_key_file: mine/helper.key", ""));
-    // One that cannot be used has its key all the same.
+    // An unusable agent has its key all the same.
     yard.ws.write("agents/third/AGENT.md", &agent(&format!("api_key: {other}"), "max_concurrency: 0\n"));
     let told = yard.bash("cat mine/helper.key agents/third/AGENT.md");
     assert!(told.contains("Permission denied") && told.contains("api_key: [hidden]}"), "{told}");
@@ -136,7 +136,7 @@ fn the_key_of_another_agent_is_no_less_hidden() {
 }
 
 #[test]
-fn nothing_is_told_of_a_workspace_that_lies_where_programs_do() {
+fn workspace_below_a_program_folder_is_protected() {
     let yard = Yard::new();
     let command = "cat claw.yaml ../keys/other ../.profile .secrets/token sessions/*/log.jsonl .claw/*; \
                    cat /opt/app/version AGENTS.md";
@@ -196,7 +196,7 @@ fn nothing_that_is_the_owners_is_changed() {
 }
 
 #[test]
-fn nobody_outside_is_signalled_traced_or_slowed() {
+fn outside_processes_cannot_be_signalled_traced_or_slowed() {
     let yard = Yard::new();
     let mut neighbour = Command::new("sleep").arg("300").spawn().unwrap();
     let pid = neighbour.id();
@@ -204,7 +204,7 @@ fn nobody_outside_is_signalled_traced_or_slowed() {
         format!("kill -9 {pid} $PPID; kill -STOP $PPID; kill -TERM {pid}"),
         format!("strace -p {pid} -o files/t & sleep 0.2; gdb -p {pid} -batch; cat /proc/{pid}/mem | head -c 1"),
         format!("prlimit --pid $PPID --nofile=1:1; prlimit --pid {pid} --cpu=0:0; echo 0 > /proc/{pid}/oom_score_adj"),
-        // What would end this very shell ends with it.
+        // Ending this very shell ends the command.
         "setsid sh -c 'sleep 0.3; echo late > files/late' >/dev/null 2>&1 & exit 0".to_owned(),
     ];
     for command in tries {
@@ -220,7 +220,7 @@ fn nobody_outside_is_signalled_traced_or_slowed() {
 }
 
 #[test]
-fn what_lies_in_the_workspace_stops_no_program() {
+fn odd_files_in_the_workspace_stop_no_program() {
     use std::os::unix::ffi::OsStrExt;
     let yard = Yard::new();
     for number in 0..2100 {
@@ -232,7 +232,7 @@ fn what_lies_in_the_workspace_stops_no_program() {
     assert!(yard.bash("cat caf*").contains("read"));
 }
 
-/// Runs with a kernel that refuses this call.
+/// Runs with a kernel that lacks this call.
 fn without(ws: &Fixture, call: &str, error: &str, arguments: &[&str]) -> Ran {
     let claw = ws.command(&[]);
     let mut strace = Command::new("strace");
@@ -244,7 +244,7 @@ fn without(ws: &Fixture, call: &str, error: &str, arguments: &[&str]) -> Ran {
 }
 
 #[test]
-fn what_a_program_leaves_behind_holds_back_no_answer() {
+fn leftover_files_hold_back_no_answer() {
     let call = |command: &str| json!({"calls": [{"name": "bash", "arguments": {"command": command}}]}).to_string();
     let yard = Yard::new();
     yard.ws.write("call.json", &call("cd $TMPDIR; mkdir -p $(printf 'd/%.0s' $(seq 1300))"));
@@ -253,7 +253,7 @@ fn what_a_program_leaves_behind_holds_back_no_answer() {
     if Command::new("strace").arg("-V").output().is_err() {
         return skipped("no strace here, by which a kernel can be made to remove nothing");
     }
-    // It calls at every other question, whatever was said before.
+    // Calls at every other request, whatever the conversation is.
     yard.ws
         .write("model.sh", "echo >>asked; if [ $(($(wc -l <asked) % 2)) = 0 ]; then echo done; else cat call.json; fi");
     yard.ws.write("call.json", &call("echo mine > $TMPDIR/kept; cat $TMPDIR/kept; ls $TMPDIR | wc -l"));
@@ -269,7 +269,7 @@ fn what_a_program_leaves_behind_holds_back_no_answer() {
     assert_eq!(log.matches(r#""result":"mine\n1""#).count(), 3, "{log}");
 }
 
-/// Ways to whoever listens, by TCP, UDP and a local socket.
+/// Ways to a listener, by TCP, UDP and a local socket.
 fn call_out(port: u16, socket: &Path) -> String {
     format!(
         "echo hi > /dev/tcp/127.0.0.1/{port}; echo hi > /dev/udp/127.0.0.1/{port}; \
@@ -282,7 +282,7 @@ fn call_out(port: u16, socket: &Path) -> String {
 }
 
 #[test]
-fn there_is_no_network_unless_the_owner_says_so() {
+fn no_network_without_permission() {
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     tcp.set_nonblocking(true).unwrap();
     let port = tcp.local_addr().unwrap().port();
@@ -293,7 +293,7 @@ fn there_is_no_network_unless_the_owner_says_so() {
     };
     for (config, is_open) in [("", false), ("sandbox: {network: true}\n", true)] {
         let yard = Yard::with(config);
-        // Where the agent may write, a path leads to it; it is refused all the same.
+        // The agent may write the folder of the socket; it is refused all the same.
         let socket = yard.ws.path("files/s");
         let local = UnixListener::bind(&socket).unwrap();
         local.set_nonblocking(true).unwrap();
@@ -305,7 +305,7 @@ fn there_is_no_network_unless_the_owner_says_so() {
 }
 
 #[test]
-fn what_grows_without_end_is_ended() {
+fn unbounded_programs_are_ended() {
     let yard = Yard::new();
     let told = yard.bash("for i in $(seq 700); do sleep 100 & done; wait");
     assert!(told.contains("more than 512 processes"), "{told}");
@@ -323,7 +323,7 @@ fn what_grows_without_end_is_ended() {
 }
 
 #[test]
-fn where_the_kernel_has_no_walls_nothing_is_run_unless_the_owner_says_so() {
+fn without_kernel_support_no_program_runs_unless_configured() {
     let is_there = Command::new("strace").arg("-V").output().is_ok();
     if !is_there {
         return skipped("no strace here, by which a kernel can be made to have no walls");
@@ -344,8 +344,8 @@ fn where_the_kernel_has_no_walls_nothing_is_run_unless_the_owner_says_so() {
 }
 
 #[test]
-fn what_this_machine_can_enforce_is_said_by_check() {
+fn check_reports_the_support_of_the_machine() {
     let ran = Fixture::new().claw(&["check"]);
-    assert!(ran.err.contains("programs reach only the files that are theirs: "), "{ran:?}");
+    assert!(ran.err.contains("sandbox: file access (Landlock): "), "{ran:?}");
     assert_eq!((ran.code, ran.out.as_str()), (0, "everything is in order\n"));
 }

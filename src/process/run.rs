@@ -1,0 +1,106 @@
+//! Starting the watcher of a program and collecting the program's result.
+
+use super::output::{self, OutputEnd, ProgramOutput};
+use super::sandbox::Sandbox;
+use super::{CANNOT_RUN, CONTROL_FD, INSIDE, Invocation, NOT_FOUND, TIMED_OUT, WATCH};
+use crate::core::fault::{Fault, Kind, Result};
+use command_fds::{CommandFdExt, FdMapping};
+use std::io::{ErrorKind, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// Runs a program to its end, and passes its stdout to `on_output` as it arrives.
+///
+/// # Errors
+/// As [`super::run`].
+pub fn run_streaming(program: Invocation, on_output: &mut dyn FnMut(&[u8])) -> Result<ProgramOutput> {
+    let name = program.command.first().cloned().unwrap_or_default();
+    let no_process = |e: &dyn std::fmt::Display| Fault::new(Kind::Machine, format!("cannot start `{name}`: {e}"));
+    let (control, hold) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| no_process(&e))?;
+    let sandbox = program.sandbox.map(Sandbox::to_bytes).unwrap_or_default();
+    let mut command = watcher_command(&program, sandbox.len());
+    let passed = std::iter::once(control).chain(program.locks).zip(CONTROL_FD..);
+    let mappings = passed.map(|(parent_fd, child_fd)| FdMapping { parent_fd, child_fd }).collect();
+    command.fd_mappings(mappings).map_err(|e| no_process(&e))?;
+    let mut hold = Some(hold);
+    let begun = Instant::now();
+    let mut child = command.spawn().map_err(|e| match e.raw_os_error() {
+        Some(libc::E2BIG) => Fault::config(format!("cannot run `{name}`: its arguments and environment are too long")),
+        _ => no_process(&e),
+    })?;
+    // The command owns this process's copies of the mapped descriptors.
+    drop(command);
+    let (input, mut output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let thread = || std::thread::Builder::new().stack_size(128 << 10);
+    let writer = thread().spawn(move || {
+        let Some(mut pipe) = input else { return Ok(()) };
+        pipe.write_all(&sandbox)?;
+        // A program need not read all of its input.
+        let _ = pipe.write_all(&program.input);
+        Ok(())
+    });
+    let reader = thread().spawn(move || output::read_tail(errors));
+    let (Ok(writer), Ok(reader)) = (writer, reader) else {
+        drop(hold.take());
+        let _ = child.wait();
+        return Err(no_process(&"no thread can be made"));
+    };
+    let (limit, stop) = (program.max_output, program.stop);
+    let (mut stdout, end) =
+        output.as_mut().map_or_else(Default::default, |pipe| output::read(pipe, limit, stop, on_output));
+    let mut aborted = match end {
+        OutputEnd::TooMuch => Some(format!("`{name}` wrote more than {limit} bytes")),
+        OutputEnd::Closed if !output::is_stopped_first(&child, stop) => None,
+        OutputEnd::Closed | OutputEnd::Stopped => Some(format!("`{name}` was stopped")),
+    }
+    .map(|why| Fault::new(Kind::Failed, why));
+    stdout.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    if aborted.is_some() {
+        // Closes this end of the control pipe: the watcher kills the program.
+        hold.take();
+    }
+    drop(output);
+    let status = child.wait().map_err(|e| no_process(&e))?;
+    drop(hold);
+    let written: std::io::Result<()> = writer.join().unwrap_or(Ok(()));
+    let stderr = reader.join().unwrap_or_default();
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    // After a broken pipe, the watcher ended early and reports the cause itself.
+    if let Some(error) = written.err().filter(|error| error.kind() != ErrorKind::BrokenPipe) {
+        return Err(no_process(&error));
+    }
+    if let (NOT_FOUND, Some(why)) = (code, stderr.strip_prefix(CANNOT_RUN)) {
+        return Err(Fault::config(format!("cannot run `{name}`: {}", why.trim_end())));
+    }
+    if code == TIMED_OUT && begun.elapsed() >= program.timeout {
+        aborted = aborted
+            .or(Some(Fault::new(Kind::Unavailable, format!("`{name}` did not end within {:?}", program.timeout))));
+    }
+    Ok(ProgramOutput { code, stdout, stderr, aborted })
+}
+
+/// The command of the watcher. The first `sandbox` bytes of its stdin are the sandbox: this can have as many paths as
+/// the workspace has names, too many for an argument.
+fn watcher_command(program: &Invocation, sandbox: usize) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    let numbers = [program.timeout.as_millis().to_string(), program.locks.len().to_string(), sandbox.to_string()];
+    command.arg(WATCH).args(numbers).args(program.command).current_dir(program.dir);
+    if !program.inherits {
+        command.env_clear();
+    }
+    command.envs(program.env.iter().map(|(k, v)| (k, v))).env(INSIDE, "1");
+    // Signals of the terminal do not reach the watcher, which ends when this process does.
+    command.process_group(0);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Replaces this process with a program, in the same folder and terminal, as `exec` in a shell. Returns only on
+/// failure, with the reason.
+#[must_use]
+pub fn exec(command: &[String], env: &[(&str, &str)]) -> Fault {
+    let [program, arguments @ ..] = command else { return Fault::new(Kind::Usage, "there is no command") };
+    let error = Command::new(program).args(arguments).envs(env.iter().copied()).exec();
+    Fault::new(Kind::Failed, format!("cannot run `{program}`: {error}"))
+}

@@ -1,0 +1,135 @@
+//! The Landlock ruleset of a sandbox: files, TCP, signals and abstract sockets.
+
+use super::Sandbox;
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreated,
+    RulesetCreatedAttr, RulesetError, Scope, path_beneath_rules,
+};
+use std::fs;
+use std::path::PathBuf;
+
+/// The oldest version that confines writes: before it (Linux 6.2) a program can truncate files it may not write.
+pub(super) const LEAST: ABI = ABI::V3;
+/// The version that also confines signals and abstract sockets (Linux 6.12).
+pub(super) const WANTED: ABI = ABI::V6;
+
+/// System files that every program may read and run.
+const SYSTEM: &[&str] = &[
+    "/bin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/nix/store",
+    "/opt",
+    "/proc",
+    "/sbin",
+    "/sys/devices/system/cpu",
+    "/usr",
+    "/dev/full",
+    "/dev/random",
+    "/dev/urandom",
+    "/dev/zero",
+    "/etc/alternatives",
+    "/etc/bash.bashrc",
+    "/etc/ca-certificates",
+    "/etc/crypto-policies",
+    "/etc/fonts",
+    "/etc/group",
+    "/etc/hosts",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/localtime",
+    "/etc/magic",
+    "/etc/mime.types",
+    "/etc/nsswitch.conf",
+    "/etc/os-release",
+    "/etc/passwd",
+    "/etc/pki",
+    "/etc/profile",
+    "/etc/protocols",
+    "/etc/resolv.conf",
+    "/etc/services",
+    "/etc/ssl",
+    "/etc/terminfo",
+];
+
+impl Sandbox {
+    /// The ruleset of this sandbox. Without `is_required` it contains the rules that the kernel supports.
+    pub(super) fn ruleset(&self) -> Result<RulesetCreated, RulesetError> {
+        let level = if self.is_required { CompatLevel::HardRequirement } else { CompatLevel::BestEffort };
+        let ruleset = Ruleset::default()
+            .set_compatibility(level)
+            .handle_access(AccessFs::from_all(LEAST))?
+            .set_compatibility(CompatLevel::BestEffort)
+            .handle_access(AccessFs::from_all(WANTED))?
+            .scope(Scope::from_all(WANTED))?;
+        let ruleset = if self.network { ruleset } else { ruleset.handle_access(AccessNet::from_all(WANTED))? };
+        let read = AccessFs::from_read(WANTED);
+        let devices = AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::MakeSock | AccessFs::IoctlDev;
+        let write = AccessFs::from_all(WANTED) & !devices;
+        let null: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::WriteFile;
+        ruleset
+            .create()?
+            .add_rules(path_beneath_rules(without(SYSTEM.iter().map(PathBuf::from), &self.private), read))?
+            .add_rules(path_beneath_rules(["/dev/null"], null))?
+            .add_rules(path_beneath_rules(&self.list, AccessFs::ReadDir))?
+            .add_rules(path_beneath_rules(&self.read, read))?
+            .add_rules(path_beneath_rules(&self.write, write))
+    }
+}
+
+/// Whether this kernel supports Landlock at version `abi`.
+pub(super) fn is_supported(abi: ABI) -> bool {
+    let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    let ruleset = ruleset.handle_access(AccessFs::from_all(abi));
+    let ruleset = ruleset.and_then(|r| if abi < ABI::V6 { Ok(r) } else { r.scope(Scope::from_all(abi)) });
+    ruleset.and_then(Ruleset::create).is_ok()
+}
+
+/// `places` without the private paths below them. A Landlock rule opens a whole tree, and no later rule closes a part
+/// of it. So a folder above a private path gets no rule, and its other entries of this moment get one each.
+fn without(places: impl Iterator<Item = PathBuf>, private: &[PathBuf]) -> Vec<PathBuf> {
+    let mut open = Vec::new();
+    let mut rest: Vec<PathBuf> = places.filter_map(|place| fs::canonicalize(place).ok()).collect();
+    while let Some(place) = rest.pop() {
+        if !private.iter().any(|path| path.starts_with(&place)) {
+            open.push(place);
+        } else if !private.contains(&place) {
+            // A link gets no rule: its target is judged at its own path.
+            let inside = fs::read_dir(&place).into_iter().flatten().flatten();
+            let inside = inside.filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_symlink()));
+            rest.extend(inside.map(|entry| entry.path()));
+        }
+    }
+    open
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_paths_below_a_system_folder_stay_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(dir.path()).unwrap();
+        for folder in ["opt/app/ws/files", "opt/app/bin", "opt/app/wsx", "opt/other", "usr/lib"] {
+            fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        fs::write(root.join("opt/app/key"), "").unwrap();
+        std::os::unix::fs::symlink("app/ws", root.join("opt/link")).unwrap();
+        std::os::unix::fs::symlink("opt/app", root.join("bin")).unwrap();
+        let open = |places: &[&str], private: &[&str]| {
+            let private: Vec<PathBuf> = private.iter().map(|path| root.join(path)).collect();
+            let mut open = without(places.iter().map(|place| root.join(place)), &private);
+            open.sort();
+            open.iter().map(|path| path.strip_prefix(&root).unwrap().display().to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(open(&["opt", "usr", "gone"], &["home/ann"]), ["opt", "usr"]);
+        let rest = ["opt/app/bin", "opt/app/wsx", "opt/other", "usr"];
+        assert_eq!(open(&["opt", "usr"], &["opt/app/ws", "opt/app/key"]), rest);
+        assert_eq!(open(&["opt"], &["opt/app/ws", "opt/app"]), ["opt/other"]);
+        assert_eq!(open(&["opt", "usr"], &["opt"]), ["usr"]);
+        assert_eq!(open(&["bin"], &["opt/app/ws", "opt/app/key"]), rest[..2]);
+    }
+}

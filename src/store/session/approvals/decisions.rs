@@ -1,0 +1,90 @@
+//! Decisions of the owner: each becomes an event, and an approved call is read back from the session's log.
+
+use super::{FOLDER, TAKEN, Verdict, names, path, read, record};
+use crate::core::event::Event;
+use crate::core::event::id::{Derived, Id};
+use crate::core::fault::{Fault, Kind, Result};
+use crate::core::model::Call;
+use crate::core::session::record::Record;
+use crate::core::tool::approval::{self, Approval};
+use crate::core::turn;
+use crate::store::fs::durable;
+use crate::store::queue::publish;
+use crate::store::session::log;
+use crate::store::workspace::Workspace;
+
+/// Publishes an event for every new decision. Returns the faults of the others, which stay in place.
+///
+/// # Errors
+/// `Machine` on a disk error.
+pub fn publish_decisions(workspace: &Workspace) -> Result<Vec<(Id, Fault)>> {
+    let mut refused = Vec::new();
+    for verdict in Verdict::BOTH {
+        for id in names(workspace, verdict.folder(), "md")? {
+            match decision_event(workspace, &id, verdict) {
+                Ok(event) => {
+                    publish::inbox(workspace, &event)?;
+                    let taken = path(workspace, verdict.folder(), &id, TAKEN);
+                    durable::move_or_remove(&path(workspace, verdict.folder(), &id, "md"), &taken)?;
+                    record(workspace, verdict.folder(), &id, &format!("answered at {}", event.reply_to));
+                }
+                Err(fault) if fault.kind == Kind::Machine => return Err(fault),
+                Err(fault) => refused.push((id, fault)),
+            }
+        }
+    }
+    Ok(refused)
+}
+
+/// The event of a decision.
+fn decision_event(workspace: &Workspace, id: &Id, verdict: Verdict) -> Result<Event> {
+    let approval = read(workspace, verdict.folder(), id, "md")?;
+    let (asked, _) = logged(workspace, &approval)?;
+    let from = workspace.local_user()?;
+    let text = match verdict {
+        Verdict::Approved => format!("I approve this call, and it is run now: {}", approval.line()),
+        Verdict::Denied => format!("I do not allow this call, so it is not run: {}", approval.line()),
+    };
+    let mut event = asked.child(Derived::Approval, approval.number, &from, text, workspace.world.now());
+    // The reply goes to a person: another agent or a schedule has no use for it.
+    event.reply_to = workspace.person(&asked)?;
+    event.session = Some(approval.session);
+    event.expires_at = (verdict == Verdict::Approved).then_some(approval.expires_at);
+    Ok(event)
+}
+
+/// The call that the owner has approved: the one in the session's log, if the file describes exactly that call.
+/// `None` if the owner has denied it.
+///
+/// # Errors
+/// `Data` if there is no such decision.
+pub fn decided_call(workspace: &Workspace, id: &Id) -> Result<Option<Call>> {
+    for verdict in Verdict::BOTH {
+        for suffix in [TAKEN, "md"] {
+            if path(workspace, verdict.folder(), id, suffix).exists() {
+                let approval = read(workspace, verdict.folder(), id, suffix)?;
+                let (_, call) = logged(workspace, &approval)?;
+                return Ok((verdict == Verdict::Approved).then_some(call));
+            }
+        }
+    }
+    Err(Fault::data(format!("there is no decision {id} in {FOLDER}")))
+}
+
+/// The event and the call of an approval, from the session's log.
+fn logged(workspace: &Workspace, approval: &Approval) -> Result<(Event, Call)> {
+    let unknown = || Fault::data(format!("{}: the session's log has no such call", approval.id));
+    let (parent, number) = (&approval.event, approval.number);
+    let records = log::read(workspace, &approval.session, parent)?;
+    let asked = records.iter().find_map(|record| match record {
+        Record::In { event, .. } if event.id == *parent => Some((**event).clone()),
+        _ => None,
+    });
+    let state = turn::replay(records, parent);
+    let mut calls = state.steps.into_iter().flat_map(|step| step.reply.calls);
+    let call = calls.nth(usize::try_from(number).unwrap_or(usize::MAX).wrapping_sub(1)).ok_or_else(unknown)?;
+    if parent.derive(Derived::Approval, number) != approval.id || approval::hash(&approval.id, &call) != approval.hash {
+        return Err(Fault::data(format!("{}: the call in the file is not the one in the session's log", approval.id)));
+    }
+    Ok((asked.ok_or_else(unknown)?, call))
+}
