@@ -17,6 +17,7 @@ pub mod channel;
 pub mod cli;
 pub mod command;
 pub mod core;
+pub mod http;
 pub mod process;
 pub mod provider;
 pub mod report;

@@ -1,8 +1,12 @@
-//! `cli:NAME`: the terminal. There is no receipt; the move to `done/` is all there is to say.
+//! `cli:NAME`: the terminal. It writes no receipt; the move of the event to `done/` is the only record.
 
-use crate::channel::Delivery;
-use crate::core::fault::Result;
+use crate::channel::{CLI, Channel};
 
-pub(super) fn send(delivery: &mut Delivery) -> Result<()> {
-    (delivery.print)(delivery.event)
-}
+pub(super) const CHANNEL: Channel = Channel {
+    name: CLI,
+    send: |delivery| (delivery.print)(delivery.event),
+    check: |_, _| Ok(()),
+    problems: |_| Vec::new(),
+    hint: "You answer in a terminal.",
+    folder: None,
+};

@@ -1,9 +1,11 @@
-//! `exec:NAME`: the program of `channels.exec.NAME`. The event is on its stdin;
+//! `exec:NAME`: the program of `channels.exec.NAME`. The event is on its stdin as one line of JSON;
 //! `CLAW_EVENT_ID`, `CLAW_ATTEMPT` and `CLAW_MAYBE_REPEATED` (0 or 1) are in its environment.
-//! Exit 0 is sent (what it printed is the receipt), 75 is later, all others are for good. That it is
-//! about to be run is synced first, so that a second run knows that the first may have sent.
+//!
+//! Exit 0 means sent, and its stdout is the receipt; 75 means try again later; any other exit is permanent.
+//! `begun` is synced into the receipt before the program starts, so that a second run knows that the first may
+//! have sent.
 
-use crate::channel::Delivery;
+use crate::channel::{Channel, Delivery};
 use crate::core::config::Exec;
 use crate::core::event::address::Address;
 use crate::core::fault::{Fault, Kind, Result};
@@ -12,22 +14,34 @@ use crate::process::{self, Invocation};
 use crate::store::workspace::Workspace;
 use std::time::Duration;
 
-/// In the receipt: the program is about to be run.
+pub(super) const CHANNEL: Channel = Channel {
+    name: "exec",
+    send,
+    check: |workspace, address| settings(workspace, address).map(|_| ()),
+    problems: |config| {
+        let broken = config.channels.exec.iter().filter(|(_, exec)| exec.command.is_empty());
+        broken.map(|(name, _)| (format!("channels.exec.{name}"), no_command(name))).collect()
+    },
+    hint: "Your answer is passed to a program that delivers it as plain text.",
+    folder: None,
+};
+
+/// Receipt line: the program is about to be run.
 const BEGUN: &str = "begun";
-/// In the receipt: it was run, and said that it has not sent.
+/// Receipt line: the program was run and reported that it has not sent.
 const NOT_SENT: &str = "not sent";
 
-pub(super) fn send(delivery: &mut Delivery) -> Result<()> {
+fn send(delivery: &mut Delivery) -> Result<()> {
     let event = delivery.event;
-    let exec = configured(delivery.workspace, &event.reply_to)?;
+    let exec = settings(delivery.workspace, &event.reply_to)?;
     if !delivery.workspace.is_trusted {
         return Err(Fault::config(format!("{} is not run: this workspace is not trusted", event.reply_to))
-            .hint("say `claw trust` in it"));
+            .hint("run `claw trust` in it"));
     }
-    let count = |what: &str| delivery.receipt.lines.iter().filter(|line| *line == what).count();
+    let count = |text: &str| delivery.receipt.lines.iter().filter(|line| *line == text).count();
     let (begun, not_sent) = (count(BEGUN), count(NOT_SENT));
     if begun + not_sent < delivery.receipt.lines.len() {
-        // Sent; its worker died between the receipt and the move.
+        // Already sent: the worker died between the receipt and the move.
         return Ok(());
     }
     delivery.receipt.push(BEGUN)?;
@@ -37,7 +51,7 @@ pub(super) fn send(delivery: &mut Delivery) -> Result<()> {
         env: &[
             ("CLAW_EVENT_ID", event.id.to_string()),
             ("CLAW_ATTEMPT", delivery.attempt.to_string()),
-            // Begun more often than it has said no.
+            // An earlier run has begun and did not report that it has not sent.
             ("CLAW_MAYBE_REPEATED", u8::from(begun > not_sent).to_string()),
         ],
         inherits: true,
@@ -55,24 +69,31 @@ pub(super) fn send(delivery: &mut Delivery) -> Result<()> {
         return delivery.receipt.push(&if printed.is_empty() { "sent".to_owned() } else { format!("sent {printed}") });
     }
     delivery.receipt.push(NOT_SENT)?;
-    let said = format!("{}: exit {}: {}", event.reply_to, ended.code, ended.last_error_line());
-    Err(Fault::new(if ended.code == 75 { Kind::Later } else { Kind::Failed }, said))
+    let message = format!("{}: exit {}: {}", event.reply_to, ended.code, ended.last_error_line());
+    Err(Fault::new(if ended.code == 75 { Kind::Later } else { Kind::Failed }, message))
 }
 
-/// What `channels.exec` says about this address.
-pub(super) fn configured(workspace: &Workspace, address: &Address) -> Result<Exec> {
+/// The settings of the address in `channels.exec`.
+///
+/// # Errors
+/// `Data` where they are missing or have no command.
+fn settings(workspace: &Workspace, address: &Address) -> Result<Exec> {
     let config = workspace.config()?;
-    let known = &config.channels.exec;
+    let programs = &config.channels.exec;
     let name = address.rest();
-    match known.get(name) {
+    match programs.get(name) {
         Some(exec) if !exec.command.is_empty() => Ok(exec.clone()),
-        Some(_) => Err(Fault::data(format!("channels.exec.{name} has no `command`"))),
+        Some(_) => Err(Fault::data(no_command(name))),
         None => {
             let fault = Fault::data(format!("channels.exec has no `{name}`"));
-            match nearest(name, known.keys().map(String::as_str)) {
+            match nearest(name, programs.keys().map(String::as_str)) {
                 Some(near) => Err(fault.hint(format!("did you mean `{near}`?"))),
-                None => Err(fault.hint("name its program there, in claw.yaml")),
+                None => Err(fault.hint("add its program to channels.exec in claw.yaml")),
             }
         }
     }
+}
+
+fn no_command(name: &str) -> String {
+    format!("channels.exec.{name} has no `command`")
 }

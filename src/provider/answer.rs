@@ -1,49 +1,52 @@
-//! An answer, put together from its pieces, in whatever dialect they come.
+//! An answer, assembled from its pieces; the same for every protocol.
 
-use crate::core::fault::{Fault, Kind, Mark, Result};
+use crate::core::fault::{Cause, Fault, Kind, Result};
 use crate::core::model::{Call, Reply, Thought, Usage};
+use crate::http::Credentials;
+use crate::provider::refusal::shortened;
 use crate::provider::{MAX_ANSWER, ModelCall};
 use serde_json::Value;
 
-/// The most calls of one answer.
+/// The most calls, and the most thoughts, of one answer.
 const MAX_CALLS: usize = 128;
 
-/// Why an answer has ended.
+/// The reason why an answer has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
-    /// All is said.
+pub(super) enum StopReason {
+    /// It is complete.
     Whole,
-    /// It was as long as it may be.
+    /// It reached `max_tokens`.
     Length,
-    /// The model's window is full.
+    /// The context window is full.
     Window,
-    /// The model, or who watches it, does not want to answer.
+    /// The model or a content filter declined to answer.
     Declined,
 }
 
-/// Why a frame ends an answer before its end.
+/// An error in a frame, which ends the answer.
 #[derive(Debug)]
-pub(super) enum Broken {
-    /// It is not what the protocol has.
-    Nonsense,
-    /// The server says what is wrong.
-    Said(Value),
-    /// The answer is longer than anybody wants it.
+pub(super) enum AnswerError {
+    /// The frame does not follow the protocol.
+    Invalid,
+    /// The server reports this error.
+    Reported(Value),
+    /// The answer is over its limits.
     TooLong,
 }
 
-/// A call that is not whole yet.
+/// A tool call that may be incomplete.
 #[derive(Default)]
 pub(super) struct PartialCall {
     pub(super) index: Option<usize>,
     pub(super) id: String,
     pub(super) name: String,
+    /// JSON.
     pub(super) arguments: String,
 }
 
-/// A thought that is not whole yet.
+/// A thought that may be incomplete.
 #[derive(Default)]
-pub(super) struct Musing {
+pub(super) struct PartialThought {
     pub(super) index: Option<usize>,
     pub(super) text: String,
     pub(super) payload: Value,
@@ -52,93 +55,94 @@ pub(super) struct Musing {
 #[derive(Default)]
 pub(super) struct Answer {
     pub(super) content: String,
-    pub(super) parts: Vec<PartialCall>,
-    pub(super) musings: Vec<Musing>,
-    /// How much is kept beside the text, as it came, in bytes.
-    pub(super) kept: usize,
+    pub(super) calls: Vec<PartialCall>,
+    pub(super) thoughts: Vec<PartialThought>,
+    /// The size of all payloads, in bytes.
+    pub(super) payload_bytes: usize,
     pub(super) usage: Usage,
-    pub(super) end: Option<Stop>,
+    /// None until the server reports the end.
+    pub(super) end: Option<StopReason>,
 }
 
 impl Answer {
-    /// Whether anything of the answer is there.
+    /// Whether any text or call has arrived.
     pub(super) fn has_begun(&self) -> bool {
-        !self.content.is_empty() || !self.parts.is_empty()
+        !self.content.is_empty() || !self.calls.is_empty()
     }
 
-    /// Takes a piece of text in.
-    pub(super) fn say(&mut self, text: &str, heard: &mut dyn FnMut(&str)) {
+    /// Appends a piece of text and reports it.
+    pub(super) fn push_text(&mut self, text: &str, on_text: &mut dyn FnMut(&str)) {
         if !text.is_empty() {
-            heard(text);
+            on_text(text);
             self.content += text;
         }
     }
 
-    /// The thought with this number; a new one, where it has none yet.
-    pub(super) fn musing(&mut self, index: Option<usize>) -> &mut Musing {
-        let known = self.musings.iter().position(|musing| musing.index == index);
+    /// The thought with this index; created if there is none.
+    pub(super) fn thought(&mut self, index: Option<usize>) -> &mut PartialThought {
+        let known = self.thoughts.iter().position(|thought| thought.index == index);
         let at = known.unwrap_or_else(|| {
-            self.musings.push(Musing { index, ..Musing::default() });
-            self.musings.len() - 1
+            self.thoughts.push(PartialThought { index, ..PartialThought::default() });
+            self.thoughts.len() - 1
         });
-        &mut self.musings[at]
+        &mut self.thoughts[at]
     }
 
-    /// Whether it is still of a size that somebody wants.
-    pub(super) fn check(&self) -> std::result::Result<(), Broken> {
-        let calls = self.parts.iter().map(|part| part.id.len() + part.name.len() + part.arguments.len());
+    /// Checks the limits of size and number.
+    pub(super) fn check(&self) -> std::result::Result<(), AnswerError> {
+        let calls = self.calls.iter().map(|call| call.id.len() + call.name.len() + call.arguments.len());
         let calls: usize = calls.sum();
-        let thoughts: usize = self.musings.iter().map(|musing| musing.text.len()).sum();
-        let length = self.content.len() + self.kept + calls + thoughts;
-        let is_too_long = length as u64 > MAX_ANSWER || self.parts.len() > MAX_CALLS || self.musings.len() > MAX_CALLS;
-        if is_too_long { Err(Broken::TooLong) } else { Ok(()) }
+        let thoughts: usize = self.thoughts.iter().map(|thought| thought.text.len()).sum();
+        let length = self.content.len() + self.payload_bytes + calls + thoughts;
+        let is_too_long = length as u64 > MAX_ANSWER || self.calls.len() > MAX_CALLS || self.thoughts.len() > MAX_CALLS;
+        if is_too_long { Err(AnswerError::TooLong) } else { Ok(()) }
     }
 
-    /// The answer, where it is whole.
-    pub(super) fn finish(self, question: &ModelCall) -> Result<Reply> {
-        let name = &question.chosen.name;
-        let is_empty = self.content.trim().is_empty() && self.parts.is_empty();
+    /// The reply, if the answer is complete or usable as far as it goes.
+    pub(super) fn finish(self, call: &ModelCall, credentials: &Credentials) -> Result<Reply> {
+        let name = &call.chosen.name;
+        let is_empty = self.content.trim().is_empty() && self.calls.is_empty();
         match self.end {
             None => {
                 let length = self.content.chars().count();
-                let why = format!("model {name}: the answer was cut off after {length} characters");
-                return Err(Fault::new(Kind::Unavailable, why));
+                let message = format!("model {name}: the answer was cut off after {length} characters");
+                return Err(Fault::new(Kind::Unavailable, message));
             }
-            Some(Stop::Declined) => {
-                let words: String = self.content.trim().chars().take(300).collect();
-                let words = if words.is_empty() { words } else { format!(": {words}") };
-                return Err(Fault::new(Kind::Failed, format!("model {name}: it declines to answer{words}")));
+            Some(StopReason::Declined) => {
+                let text = shortened(self.content.trim(), credentials);
+                let text = if text.is_empty() { text } else { format!(": {text}") };
+                return Err(Fault::new(Kind::Failed, format!("model {name}: it declined to answer{text}")));
             }
-            Some(Stop::Window) if is_empty => {
-                let why = format!("model {name}: its window was full before it said a word");
-                return Err(Fault::new(Kind::Failed, why).mark(Mark::Overflow));
+            Some(StopReason::Window) if is_empty => {
+                let message = format!("model {name}: the context window was full before any text was written");
+                return Err(Fault::new(Kind::Failed, message).cause(Cause::Overflow));
             }
-            Some(Stop::Length) if is_empty => {
-                let why = format!("model {name}: it has used all tokens that an answer may have without a word");
-                return Err(Fault::new(Kind::Failed, why).hint("raise the model's max_tokens, or let it think less"));
+            Some(StopReason::Length) if is_empty => {
+                let message = format!("model {name}: reached max_tokens before writing any text");
+                return Err(Fault::new(Kind::Failed, message).hint("raise the model's max_tokens, or lower `thinking`"));
             }
-            Some(Stop::Length | Stop::Window) => {
-                let say = "its answer ends where it may not be longer (max_tokens, or the model's window)";
-                question.workspace.world.say(&format!("model {name}: {say}"));
+            Some(StopReason::Length | StopReason::Window) => {
+                let warning = "the answer is incomplete: it reached max_tokens or the end of the context window";
+                call.workspace.world.say(&format!("model {name}: {warning}"));
             }
-            Some(Stop::Whole) => {}
+            Some(StopReason::Whole) => {}
         }
-        let by = question.chosen.identity();
-        let thinking = self.musings.into_iter().map(|musing| Thought {
+        let by = call.chosen.identity();
+        let thinking = self.thoughts.into_iter().map(|thought| Thought {
             by: by.clone(),
-            text: musing.text,
-            payload: musing.payload,
+            text: thought.text,
+            payload: thought.payload,
         });
-        let is_cut = matches!(self.end, Some(Stop::Length | Stop::Window));
-        let last = self.parts.len();
-        let calls = (1..).zip(self.parts).map(|(number, part)| Call {
-            id: part.id,
-            name: part.name,
-            // None were written yet, which is not the same as that there are none.
-            arguments: if is_cut && number == last && part.arguments.trim().is_empty() {
-                Value::String(part.arguments)
+        let is_cut = matches!(self.end, Some(StopReason::Length | StopReason::Window));
+        let last = self.calls.len();
+        let calls = (1..).zip(self.calls).map(|(number, call)| Call {
+            id: call.id,
+            name: call.name,
+            // Cut off before its arguments, which is not a call without arguments: the text is no JSON object.
+            arguments: if is_cut && number == last && call.arguments.trim().is_empty() {
+                Value::String(call.arguments)
             } else {
-                Call::parse_arguments(&part.arguments)
+                Call::parse_arguments(&call.arguments)
             },
         });
         Ok(Reply {

@@ -1,49 +1,49 @@
-//! A stream cut into frames: server-sent events (WHATWG HTML, 9.2), of which only the data counts, or one JSON
-//! document a line. Bytes come in any pieces, characters and line ends split between them; every byte is looked
-//! at once, and at most [`MAX_ANSWER`] of them are held without a frame.
+//! Splitting a stream into frames: server-sent events (WHATWG HTML, 9.2), of which only the data is used, or one JSON
+//! document per line. Chunks may split characters and line ends; every byte is scanned once, and at most [`MAX_ANSWER`]
+//! bytes are buffered without a frame.
 //!
-//! Not `eventsource-stream`: it begins anew at the start of its buffer with every piece that comes, so that one
-//! line of 2 MiB takes it longer than all time limits here, and it has no bounds of its own.
+//! Not `eventsource-stream`: it scans its buffer from the start for every chunk, so that one line of 2 MiB exceeds all
+//! time limits here, and it has no limit of its own.
 
 use crate::provider::MAX_ANSWER;
 use memchr::memchr2;
 
-/// How a stream is cut.
+/// The framing of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// Server-sent events.
     Events,
-    /// One document a line.
+    /// One document per line.
     Lines,
 }
 
-/// Why a stream cannot be cut.
+/// A stream that cannot be split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bad {
-    /// There is no end to it.
+pub enum FrameError {
+    /// A frame is over the limit.
     TooLong,
-    /// It is not UTF-8.
-    NotText,
+    /// A line is not UTF-8.
+    NotUtf8,
 }
 
-/// What has come of a stream, and is no frame yet.
+/// A buffer of received bytes that are not a frame yet.
 #[derive(Debug)]
 pub struct Frames {
     framing: Framing,
     buffer: Vec<u8>,
-    /// Where in `buffer` the line begins that is not whole.
+    /// The start of the incomplete line in `buffer`.
     start: usize,
-    /// Up to where there is no line end in it.
+    /// `buffer` has no line end before this index.
     seen: usize,
-    /// The last line ended with a carriage return, to which a line feed may belong.
+    /// The last line ended with a carriage return; a line feed may follow that belongs to it.
     after_return: bool,
     is_first: bool,
-    /// The data of the event that is not whole.
+    /// The data of the incomplete event.
     data: String,
 }
 
 impl Frames {
-    /// Nothing yet.
+    /// An empty buffer.
     #[must_use]
     pub fn new(framing: Framing) -> Self {
         Self {
@@ -57,35 +57,35 @@ impl Frames {
         }
     }
 
-    /// Takes a piece in.
+    /// Appends a chunk.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next whole frame, if there is one.
+    /// The next complete frame, if there is one.
     ///
     /// # Errors
-    /// Where the stream cannot be cut.
-    pub fn pop(&mut self) -> Result<Option<String>, Bad> {
+    /// If the stream cannot be split.
+    pub fn pop(&mut self) -> Result<Option<String>, FrameError> {
         while let Some(line) = self.line()? {
             if let Some(frame) = self.take(&line) {
                 return Ok(Some(frame));
             }
         }
         let held = self.data.len() + self.buffer.len();
-        if held as u64 > MAX_ANSWER { Err(Bad::TooLong) } else { Ok(None) }
+        if held as u64 > MAX_ANSWER { Err(FrameError::TooLong) } else { Ok(None) }
     }
 
-    /// The last frame, where the stream ended without the line end that closes it. It may be cut off.
+    /// The last frame of a stream that ended without the line end that closes it. It may be cut off.
     ///
     /// # Errors
-    /// Where that is no text.
-    pub fn end(mut self) -> Result<Option<String>, Bad> {
+    /// If it is not UTF-8.
+    pub fn end(mut self) -> Result<Option<String>, FrameError> {
         self.push(b"\n\n");
         self.pop()
     }
 
-    fn line(&mut self) -> Result<Option<String>, Bad> {
+    fn line(&mut self) -> Result<Option<String>, FrameError> {
         if self.after_return && self.start < self.buffer.len() {
             self.after_return = false;
             self.start += usize::from(self.buffer[self.start] == b'\n');
@@ -98,7 +98,7 @@ impl Frames {
             return Ok(None);
         };
         let end = self.seen + at;
-        let line = std::str::from_utf8(&self.buffer[self.start..end]).map_err(|_| Bad::NotText)?;
+        let line = std::str::from_utf8(&self.buffer[self.start..end]).map_err(|_| FrameError::NotUtf8)?;
         let line = line.strip_prefix('\u{feff}').filter(|_| self.is_first).unwrap_or(line).to_owned();
         self.is_first = false;
         self.after_return = self.buffer[end] == b'\r';
@@ -107,7 +107,7 @@ impl Frames {
         Ok(Some(line))
     }
 
-    /// The frame that ends with this line.
+    /// The frame that this line completes.
     fn take(&mut self, line: &str) -> Option<String> {
         if self.framing == Framing::Lines {
             return Some(line.trim()).filter(|line| !line.is_empty()).map(ToOwned::to_owned);
@@ -115,7 +115,7 @@ impl Frames {
         if line.is_empty() {
             return Some(std::mem::take(&mut self.data)).filter(|data| !data.is_empty());
         }
-        // A comment has no name; of the other fields none says more than the data does.
+        // A comment has an empty name; the other fields repeat information of the data.
         if let Some(("data", value)) = line.split_once(':').or(Some((line, ""))) {
             if !self.data.is_empty() {
                 self.data.push('\n');
@@ -131,8 +131,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The frames of a stream that comes in pieces of this size.
-    fn cut(framing: Framing, stream: &[u8], size: usize) -> Result<Vec<String>, Bad> {
+    /// The frames of a stream that arrives in chunks of `size` bytes.
+    fn split(framing: Framing, stream: &[u8], size: usize) -> Result<Vec<String>, FrameError> {
         let mut frames = Frames::new(framing);
         let mut all = Vec::new();
         for piece in stream.chunks(size.max(1)) {
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_their_data_whatever_stands_around_it() {
+    fn event_is_its_data_without_other_fields_and_comments() {
         let lines = [
             "\u{feff}: keep-alive",
             "",
@@ -164,37 +164,37 @@ mod tests {
         for end in ["\n", "\r\n", "\r"] {
             let stream = lines.join(end);
             for size in 1..20 {
-                let got = cut(Framing::Events, stream.as_bytes(), size).unwrap();
+                let got = split(Framing::Events, stream.as_bytes(), size).unwrap();
                 assert_eq!(got, ["{\"a\":\n\"é🦀\"}", "[DONE]"], "{end:?} {size}");
             }
         }
     }
 
     #[test]
-    fn every_line_is_a_document_also_the_last_one_without_its_end() {
+    fn every_line_is_a_document_even_without_the_last_newline() {
         let stream = "{\"é\":1}\r\n\n  {\"b\":2}\n{\"c\":3}";
         for size in 1..20 {
-            let got = cut(Framing::Lines, stream.as_bytes(), size).unwrap();
+            let got = split(Framing::Lines, stream.as_bytes(), size).unwrap();
             assert_eq!(got, ["{\"é\":1}", "{\"b\":2}", "{\"c\":3}"], "{size}");
         }
     }
 
     #[test]
-    fn what_has_no_end_is_too_long_and_what_is_no_text_is_said_so() {
+    fn endless_frame_and_invalid_utf8_are_errors() {
         let long = vec![b'x'; usize::try_from(MAX_ANSWER).unwrap() + 1];
         for framing in [Framing::Events, Framing::Lines] {
-            assert_eq!(cut(framing, &long, 8192), Err(Bad::TooLong));
-            assert_eq!(cut(framing, b"data: \xff\n", 3), Err(Bad::NotText));
+            assert_eq!(split(framing, &long, 8192), Err(FrameError::TooLong));
+            assert_eq!(split(framing, b"data: \xff\n", 3), Err(FrameError::NotUtf8));
         }
         let lines = "data: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n".repeat(100_000);
-        assert_eq!(cut(Framing::Events, lines.as_bytes(), 8192), Err(Bad::TooLong));
+        assert_eq!(split(Framing::Events, lines.as_bytes(), 8192), Err(FrameError::TooLong));
     }
 
     proptest! {
         #[test]
-        fn the_pieces_do_not_matter(stream in "(data: ?|:|\r|\n|\r\n|é|x){0,60}", size in 1usize..9) {
+        fn chunk_size_does_not_change_the_frames(stream in "(data: ?|:|\r|\n|\r\n|é|x){0,60}", size in 1usize..9) {
             for framing in [Framing::Events, Framing::Lines] {
-                prop_assert_eq!(cut(framing, stream.as_bytes(), size), cut(framing, stream.as_bytes(), usize::MAX));
+                prop_assert_eq!(split(framing, stream.as_bytes(), size), split(framing, stream.as_bytes(), usize::MAX));
             }
         }
     }

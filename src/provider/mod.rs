@@ -1,16 +1,16 @@
-//! Models: each turns a neutral request into a neutral reply, telling every piece of text as it
-//! comes. A provider is one file or folder and one line in the table; those that are asked over HTTP are dialects
-//! of one exchange (`wire`).
+//! Models. A provider turns a neutral request into a neutral reply, and reports every piece of text as it arrives. It
+//! is one file or folder and one row in a table; the providers over HTTP are protocols of one exchange (`wire`).
 
 mod answer;
 mod anthropic;
+mod client;
 mod command;
 pub mod frames;
-mod http;
 mod offline;
 mod ollama;
 mod openai;
 mod probe;
+mod refusal;
 mod replay;
 mod source;
 mod tape;
@@ -18,7 +18,7 @@ mod wire;
 
 pub use ollama::find as local_ollama;
 pub use openai::dialects;
-pub use probe::{Key, ModelStatus, base, key, look};
+pub use probe::{Key, ModelStatus, base, key, statuses};
 pub use tape::Tape;
 
 use crate::core::config::OFFLINE;
@@ -35,40 +35,40 @@ use frames::Framing;
 use jiff::SignedDuration;
 use std::time::Duration;
 
-/// The most text that an answer may have, in bytes.
+/// The longest answer, in bytes.
 pub const MAX_ANSWER: u64 = 2 << 20;
 
-/// One question to one model.
+/// A call to a model.
 pub struct ModelCall<'a> {
     /// The workspace.
     pub workspace: &'a Workspace,
     /// The model.
     pub chosen: &'a ResolvedModel,
-    /// What is asked.
+    /// The request.
     pub request: &'a Request,
-    /// The instant of the event that is answered.
+    /// The time of the event that is answered.
     pub at: Stamp,
-    /// The session's lane, for programs that are run.
+    /// The session's lane; programs inherit its lock.
     pub lane: &'a Lane,
-    /// WatchKind of it as soon as nobody wants the answer any more.
+    /// Cancels the call.
     pub cancel: Option<&'a CancelToken<'a>>,
-    /// WatchKind every piece of text as it comes.
-    pub heard: &'a mut dyn FnMut(&str),
-    /// What the question has taken, as far as it is known; also where there was no answer.
+    /// Called with every piece of text as it arrives.
+    pub on_text: &'a mut dyn FnMut(&str),
+    /// The usage so far; also set if the call fails.
     pub charge: Charge,
-    /// Whether it is written down, or answered by what was.
+    /// Records the call, or answers it from a cassette.
     pub tape: Tape,
 }
 
-/// What a question has taken.
+/// The usage of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Charge {
-    /// It never left this machine.
+    /// The request was not sent.
     #[default]
     Nothing,
-    /// It left, or may have; nobody has counted its tokens.
+    /// The request was sent, or may have been; its tokens were not counted.
     Unknown,
-    /// It left, and this was counted.
+    /// The request was sent, and these tokens were counted.
     Counted(Usage),
 }
 
@@ -83,28 +83,28 @@ const PROVIDERS: &[(&str, Ask)] = &[
     (REPLAY, replay::ask),
 ];
 
-/// Asks the model. Some end properly without a word: what that means is for whoever asks.
+/// Sends a call to its model. The reply may be empty; the caller decides whether that is an error.
 ///
 /// # Errors
-/// `Config` where the model cannot be used as it is set up, `Unavailable` and `Later` where it may
-/// be there later, `Failed` where this request will never be answered.
-pub fn ask(question: &mut ModelCall) -> Result<Reply> {
-    let ask = named(question.chosen)?;
-    if question.workspace.record.is_some() && !question.chosen.is_free() {
-        question.tape = Tape::recording();
+/// `Config` if the settings of the model are wrong, `Unavailable` and `Later` if a retry can help, `Failed` if this
+/// request will never be answered.
+pub fn ask(call: &mut ModelCall) -> Result<Reply> {
+    let ask = named(call.chosen)?;
+    if call.workspace.record.is_some() && !call.chosen.is_free() {
+        call.tape = Tape::recording();
     }
-    let answer = ask(question);
-    let kept = tape::save(question);
+    let answer = ask(call);
+    let saved = tape::save(call);
     let reply = answer?;
-    kept?;
+    saved?;
     if reply.usage != Usage::default() {
-        question.charge = Charge::Counted(reply.usage);
+        call.charge = Charge::Counted(reply.usage);
     }
     Ok(reply)
 }
 
-/// What a stream of this provider's means, whose bytes come in pieces of this size: see `wire::dissect`. For the
-/// fuzzers, which know no model.
+/// The meaning of a provider's stream that arrives in chunks of `size` bytes: see `wire::dissect`. For the fuzzers, which
+/// have no model.
 #[must_use]
 pub fn dissect(provider: &str, stream: &[u8], size: usize) -> Option<String> {
     match provider {
@@ -117,7 +117,7 @@ pub fn dissect(provider: &str, stream: &[u8], size: usize) -> Option<String> {
 /// The provider of a model.
 ///
 /// # Errors
-/// `Config` where there is none of its name, with a guess.
+/// `Config` if the name is unknown, with the nearest name.
 fn named(chosen: &ResolvedModel) -> Result<Ask> {
     let name = chosen.model.provider.as_deref().unwrap_or_default();
     if let Some((_, ask)) = PROVIDERS.iter().find(|(known, _)| *known == name) {
@@ -130,12 +130,12 @@ fn named(chosen: &ResolvedModel) -> Result<Ask> {
     })
 }
 
-/// The providers there are.
+/// The names of all providers.
 pub fn names() -> impl Iterator<Item = &'static str> {
     PROVIDERS.iter().map(|(name, _)| *name)
 }
 
-/// A configured duration, else its default in seconds.
+/// A configured duration, or the default in seconds.
 fn limit(set: Option<SignedDuration>, default: u64) -> Duration {
     set.and_then(|d| Duration::try_from(d).ok()).unwrap_or(Duration::from_secs(default))
 }

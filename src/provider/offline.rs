@@ -1,5 +1,5 @@
-//! The built-in model: deterministic, no network. It remembers when told, and answers from the
-//! memories and from what was said in the session.
+//! The built-in model: deterministic, without network. It notes a message that begins with "remember", and answers from
+//! the notes and from earlier messages of the session.
 
 use crate::core::fault::Result;
 use crate::core::memory::recall::{self, NoteLine};
@@ -12,19 +12,19 @@ use std::sync::LazyLock;
 static REMEMBER: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?is)^\s*(?:please\s+)?remember\s*(?::|\bthat\b)?\s*(.+)$").ok());
 
-pub(super) fn ask(question: &mut ModelCall) -> Result<Reply> {
-    question.workspace.warn_once(
+pub(super) fn ask(call: &mut ModelCall) -> Result<Reply> {
+    call.workspace.warn_once(
         "offline",
         "no model is configured, so the built-in offline one answers from memories/; set `model:` in claw.yaml",
     );
-    let messages = &question.request.messages;
+    let messages = &call.request.messages;
     let text = messages.last().map(Message::content).unwrap_or_default();
-    let reply = if let Some(note) = told(text) {
-        let content = format!("Noted in {}", NotePlace::Daily.file(question.at));
+    let reply = if let Some(note) = note(text) {
+        let content = format!("Noted in {}", NotePlace::Daily.file(call.at));
         Reply { content, remember: vec![note], ..Reply::default() }
     } else {
-        let found = memory::search(question.workspace, text, 1)?.into_iter().next();
-        let content = match found.or_else(|| said(question)) {
+        let found = memory::search(call.workspace, text, 1)?.into_iter().next();
+        let content = match found.or_else(|| earlier_message(call)) {
             Some(line) if line.path.is_empty() => format!("you said: {}", line.text),
             Some(line) => format!("{} ({}:{})", line.text, line.path, line.number),
             None => {
@@ -33,19 +33,19 @@ pub(super) fn ask(question: &mut ModelCall) -> Result<Reply> {
         };
         Reply { content, ..Reply::default() }
     };
-    (question.heard)(&reply.content);
+    (call.on_text)(&reply.content);
     Ok(reply)
 }
 
-/// What shall be remembered, if that is what was said.
-fn told(text: &str) -> Option<String> {
+/// The text to note, if the message asks for that.
+fn note(text: &str) -> Option<String> {
     let note = REMEMBER.as_ref()?.captures(text)?.get(1)?.as_str().trim();
     (!note.ends_with('?')).then(|| note.to_owned())
 }
 
-/// What the user said before in this session that answers the question.
-fn said(question: &ModelCall) -> Option<NoteLine> {
-    let (last, before) = question.request.messages.split_last()?;
+/// The earlier message of the user that matches the last one best.
+fn earlier_message(call: &ModelCall) -> Option<NoteLine> {
+    let (last, before) = call.request.messages.split_last()?;
     let lines: Vec<NoteLine> = before
         .iter()
         .enumerate()
@@ -61,11 +61,10 @@ fn said(question: &ModelCall) -> Option<NoteLine> {
 
 #[cfg(test)]
 mod tests {
-    use super::told;
+    use super::note;
 
     #[test]
-    fn remembering_is_what_was_told_and_no_question() {
-        let note = |text: &str| told(text);
+    fn remember_is_an_instruction_and_not_a_question() {
         assert_eq!(note("remember that the NAS is 10.0.0.7").as_deref(), Some("the NAS is 10.0.0.7"));
         assert_eq!(note("Please remember: milk").as_deref(), Some("milk"));
         assert_eq!(note("remember thatcher").as_deref(), Some("thatcher"));

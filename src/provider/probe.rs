@@ -1,63 +1,64 @@
-//! Whether a model is there, found out at little cost: a program is looked for, a server is asked for its list of
-//! models, all of them at once. No model is asked anything.
+//! The status of models, at little cost: a program is looked up, and a server is asked for its list of models, all of
+//! them at once. No model is called.
 
 use crate::core::config::OFFLINE;
 use crate::core::config::resolved_model::ResolvedModel;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::settings::REPLAY;
+use crate::http::{self, Credentials};
+use crate::provider::client::{client, failed};
+use crate::provider::refusal::refused;
 use crate::provider::wire::{self, Wire};
-use crate::provider::{anthropic, http, limit, named, ollama, openai};
+use crate::provider::{anthropic, limit, named, ollama, openai};
 use crate::store::agent::secrets;
 use crate::store::cassette;
 use crate::store::workspace::Workspace;
-use futures_util::future::join_all;
 use jiff::SignedDuration;
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use tokio::time::timeout;
 
-/// The longest that a list is waited for.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// The longest list, in bytes: the routers' have hundreds of models.
+/// The longest wait for a list.
+const LIST_TIMEOUT: Duration = Duration::from_secs(3);
+/// The longest list, in bytes; routers list hundreds of models.
 const MAX_LIST: usize = 8 << 20;
 
-/// How a model stands.
+/// The status of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ModelStatus {
-    /// It needs nobody, or its program is there.
+    /// It is built in, or its program exists.
     Ready,
     /// It answers from a cassette.
-    Taped {
-        /// How many exchanges it has played.
+    Replay {
+        /// The number of exchanges that were played.
         played: usize,
-        /// How many there are.
+        /// The number of exchanges in the cassette.
         all: usize,
     },
-    /// Its server answers.
+    /// Its server responds.
     Reachable {
-        /// How long that took, in milliseconds.
+        /// The response time in milliseconds.
         ms: u64,
-        /// Whether it has a model of this name; nothing where it does not say.
+        /// Whether the server lists this model; none if it has no list.
         has_model: Option<bool>,
     },
-    /// It cannot be used as it is set up (`Config`), or it is not there.
+    /// Its settings are wrong (`Config`), or it cannot be reached.
     Unusable(Fault),
-    /// Its server was not asked, because nobody may be.
-    Unasked,
+    /// No server may be contacted.
+    NotContacted,
 }
 
-/// Where a model's key comes from.
+/// The source of a model's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
-    /// A variable, a file, or the settings themselves.
+    /// `$VARIABLE`, a file, or `claw.yaml`.
     pub from: String,
-    /// Whether it is there.
+    /// Whether the source has a key.
     pub is_there: bool,
 }
 
-/// The providers that are servers.
+/// The providers over HTTP.
 const WIRES: &[(&str, &Wire)] =
     &[("openai", &openai::WIRE), ("anthropic", &anthropic::WIRE), ("ollama", &ollama::WIRE)];
 
@@ -66,16 +67,15 @@ fn wire(chosen: &ResolvedModel) -> Option<&'static Wire> {
     WIRES.iter().find(|(name, _)| *name == provider).map(|(_, wire)| *wire)
 }
 
-/// The base URL of a model's server; nothing where it has none.
+/// The base URL of a model's server, without a query; none for a model without a server.
 #[must_use]
 pub fn base(workspace: &Workspace, chosen: &ResolvedModel) -> Option<String> {
     let wire = wire(chosen)?;
-    let base = chosen.model.api_base.as_deref().map(|base| base.trim_end_matches('/'));
-    let url = (wire.url)(base, &workspace.world);
+    let url = (wire.url)(wire::base_and_query(&chosen.model).0, &workspace.world);
     Some(url.strip_suffix(wire.list.0).unwrap_or(&url).to_owned())
 }
 
-/// Where a model's key comes from, if it is to have one.
+/// The source of a model's key, if it has one.
 #[must_use]
 pub fn key(workspace: &Workspace, chosen: &ResolvedModel) -> Option<Key> {
     let model = &chosen.model;
@@ -93,15 +93,15 @@ pub fn key(workspace: &Workspace, chosen: &ResolvedModel) -> Option<Key> {
     Some(Key { from, is_there: key.is_ok_and(|key| key.is_some_and(|key| !key.is_empty())) })
 }
 
-/// How these models stand, in their order. Servers are contacted only where `may_contact`.
+/// The status of these models, in their order. Servers are contacted only if `may_contact`.
 ///
 /// # Errors
-/// `Machine` where there can be no network at all.
-pub fn look(workspace: &Workspace, models: &[ResolvedModel], may_contact: bool) -> Result<Vec<ModelStatus>> {
+/// `Machine` if no request can be run at all.
+pub fn statuses(workspace: &Workspace, models: &[ResolvedModel], may_contact: bool) -> Result<Vec<ModelStatus>> {
     let all = models
         .iter()
         .map(|chosen| async move { one(workspace, chosen, may_contact).await.unwrap_or_else(ModelStatus::Unusable) });
-    http::block_on(None, async { Ok(join_all(all).await) })
+    http::block_on(None, async { Ok(http::join_all(all).await) })
 }
 
 async fn one(workspace: &Workspace, chosen: &ResolvedModel, may_contact: bool) -> Result<ModelStatus> {
@@ -114,7 +114,7 @@ async fn one(workspace: &Workspace, chosen: &ResolvedModel, may_contact: bool) -
             let cassette = chosen.model.cassette.as_deref().unwrap_or_default();
             let (played, all) = cassette::progress(workspace, cassette).map_err(with_name)?;
             if played < all {
-                return Ok(ModelStatus::Taped { played, all });
+                return Ok(ModelStatus::Replay { played, all });
             }
             Err(with_name(Fault::new(Kind::Unavailable, format!("all {all} exchanges are played"))))
         }
@@ -125,49 +125,48 @@ async fn one(workspace: &Workspace, chosen: &ResolvedModel, may_contact: bool) -
                 return Err(Fault::config(format!("model {}: `model` is missing", chosen.name)));
             }
             if !may_contact {
-                return Ok(ModelStatus::Unasked);
+                return Ok(ModelStatus::NotContacted);
             }
             let began = Instant::now();
-            let asked = timeout(PATIENCE, list(workspace, chosen, wire, key.as_deref())).await;
-            let silent = || {
-                let what = format!("model {}: the server said nothing for {PATIENCE:?}", chosen.name);
-                Fault::new(Kind::Unavailable, what)
-            };
-            let has_model = asked.map_err(|_| silent())??;
+            let late = || wire::no_data(&chosen.name, LIST_TIMEOUT);
+            let has_model = http::within(LIST_TIMEOUT, late, list(workspace, chosen, wire, key.as_deref())).await?;
             Ok(ModelStatus::Reachable { ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), has_model })
         }
     }
 }
 
-/// Asks for the list of models; whether this one is in it, where there is one.
+/// Requests the list of models. Whether this model is in it; none if there is no list.
 async fn list(workspace: &Workspace, chosen: &ResolvedModel, wire: &Wire, key: Option<&str>) -> Result<Option<bool>> {
     let name = &chosen.name;
-    let url = format!("{}{}", base(workspace, chosen).unwrap_or_default(), wire.list.1);
-    let retry_policy = chosen.model.connect_timeout.map_or(PATIENCE, |own| limit(Some(own), 3).min(PATIENCE));
+    let query = wire::base_and_query(&chosen.model).1;
+    let url = format!("{}{}{query}", base(workspace, chosen).unwrap_or_default(), wire.list.1);
+    let credentials = Credentials::of(key).and_url(&url);
+    let own = chosen.model.connect_timeout;
+    let connect_timeout = own.map_or(LIST_TIMEOUT, |own| limit(Some(own), 3).min(LIST_TIMEOUT));
     let mut model = chosen.model.clone();
-    model.connect_timeout = SignedDuration::try_from(retry_policy).ok();
-    let get = http::client(name, &model, &url)?.get(&url).headers(wire::headers(wire, name, key)?);
-    let mut answer = get.send().await.map_err(|e| http::failed(name, &e, key))?;
+    model.connect_timeout = SignedDuration::try_from(connect_timeout).ok();
+    let get = client(name, &model, &url)?.get(&url).headers(wire::headers(wire, name, key)?);
+    let mut response = get.send().await.map_err(|e| failed(name, &e, &credentials))?;
     let mut bytes = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|e| http::failed(name, &e, key))? {
+    while let Some(chunk) = response.chunk().await.map_err(|e| failed(name, &e, &credentials))? {
         bytes.extend_from_slice(&chunk);
         if bytes.len() > MAX_LIST {
             return Ok(None);
         }
     }
-    match answer.status().as_u16() {
+    match response.status().as_u16() {
         200..=299 => Ok(has(&serde_json::from_slice(&bytes).unwrap_or_default(), model.model.as_deref())),
-        // It is there, and has no list.
+        // The server responds, and has no list.
         404 | 405 | 501 => Ok(None),
         status => {
             let body = String::from_utf8_lossy(&bytes);
             let now = workspace.world.now().timestamp();
-            Err(http::refused(name, status, answer.headers(), &body, key, now))
+            Err(refused(name, status, response.headers(), &body, &credentials, now))
         }
     }
 }
 
-/// Whether a list (`data` with ids, or `models` with names) has this model; `:latest` goes without saying.
+/// Whether a list (`data` with ids, or `models` with names) has this model; the tag `:latest` is the default.
 fn has(list: &Value, model: Option<&str>) -> Option<bool> {
     let (all, field) = match (list["data"].as_array(), list["models"].as_array()) {
         (Some(data), _) => (data, "id"),
@@ -179,7 +178,7 @@ fn has(list: &Value, model: Option<&str>) -> Option<bool> {
     Some(names.any(|name| name.trim_end_matches(":latest") == wanted))
 }
 
-/// Whether the program of a `command` model is there, as the system would look for it.
+/// Checks that the program of a `command` model exists, by the search of the system.
 fn program(workspace: &Workspace, chosen: &ResolvedModel) -> Result<()> {
     let Some(program) = chosen.model.command.first() else {
         return Err(Fault::config(format!("model {}: `command` is missing", chosen.name)));
@@ -195,8 +194,8 @@ fn program(workspace: &Workspace, chosen: &ResolvedModel) -> Result<()> {
     if places.iter().any(|path| is_program(path)) {
         return Ok(());
     }
-    let what = if places.iter().any(|path| path.exists()) { "cannot be run" } else { "is not there" };
-    Err(Fault::config(format!("model {}: the program `{program}` {what}", chosen.name)))
+    let problem = if places.iter().any(|path| path.exists()) { "is not executable" } else { "does not exist" };
+    Err(Fault::config(format!("model {}: the program `{program}` {problem}", chosen.name)))
 }
 
 #[cfg(test)]
@@ -205,7 +204,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_list_is_read_in_every_shape_and_says_nothing_where_it_is_none() {
+    fn model_is_found_in_every_shape_of_list() {
         let openai = json!({"data": [{"id": "a"}, {"id": "b"}]});
         let ollama = json!({"models": [{"name": "a:latest"}, {"name": "b:7b"}]});
         for list in [&openai, &ollama] {

@@ -1,34 +1,36 @@
-//! Where an answer comes from: a server, or a cassette that says what one said. Whoever reads it cannot tell.
+//! The source of an answer: the response of a server, or a recorded one from a cassette. Its reader is the same for both.
 
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::cassette::{RecordedChunk, Response as Recorded};
-use crate::provider::http;
+use crate::http::Credentials;
+use crate::provider::client::failed;
 use crate::provider::tape::Tape;
 use reqwest::Response;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use std::collections::VecDeque;
 
-/// An answer that is read as it comes.
+/// A response whose body is read in chunks.
 pub(super) struct Source {
     /// The HTTP status.
     pub(super) status: u16,
-    /// The headers; of a recorded answer those that count.
+    /// The headers; of a recorded response only those that are recorded.
     pub(super) headers: HeaderMap,
     body: Body,
 }
 
 enum Body {
     Server(Response),
+    /// The remaining chunks, and the failure that ends the body.
     Cassette(VecDeque<Vec<u8>>, Option<String>),
 }
 
 impl Source {
-    /// An answer that a server gives.
+    /// The response of a server.
     pub(super) fn server(response: Response) -> Self {
         Self { status: response.status().as_u16(), headers: response.headers().clone(), body: Body::Server(response) }
     }
 
-    /// An answer that one gave.
+    /// A response from a cassette.
     pub(super) fn recorded(recorded: &Recorded) -> Result<Self> {
         let headers = recorded.headers.iter().filter_map(|(name, value)| {
             Some((HeaderName::try_from(name.as_str()).ok()?, HeaderValue::from_str(value).ok()?))
@@ -38,12 +40,16 @@ impl Source {
         Ok(Self { status: recorded.status, headers, body: Body::Cassette(chunks, recorded.cut.clone()) })
     }
 
-    /// The next piece of its body; nothing behind the last one. What a server says is written down where that is
-    /// wanted.
-    pub(super) async fn next(&mut self, tape: &mut Tape, name: &str, key: Option<&str>) -> Result<Option<Vec<u8>>> {
+    /// The next chunk of the body; none after the last one. `tape` records the chunks and the failure of a server.
+    pub(super) async fn next(
+        &mut self,
+        tape: &mut Tape,
+        name: &str,
+        credentials: &Credentials,
+    ) -> Result<Option<Vec<u8>>> {
         match &mut self.body {
             Body::Server(response) => {
-                let bytes = response.chunk().await.map_err(|e| http::failed(name, &e, key));
+                let bytes = response.chunk().await.map_err(|e| failed(name, &e, credentials));
                 let bytes = bytes.inspect_err(|fault| tape.cut(fault))?.map(|bytes| bytes.to_vec());
                 if let Some(bytes) = &bytes {
                     tape.take(bytes);
@@ -51,9 +57,9 @@ impl Source {
                 Ok(bytes)
             }
             Body::Cassette(chunks, cut) => match (chunks.pop_front(), cut.take()) {
-                (None, Some(why)) => Err(Fault::new(Kind::Unavailable, why)),
-                (chunk, why) => {
-                    *cut = why;
+                (None, Some(failure)) => Err(Fault::new(Kind::Unavailable, failure)),
+                (chunk, failure) => {
+                    *cut = failure;
                     Ok(chunk)
                 }
             },

@@ -1,5 +1,5 @@
-//! What stands between a question and whoever answers it: nothing, somebody who writes everything down, or a
-//! cassette that answers in their place.
+//! Recording and replay of a model call: its exchanges are recorded into a cassette, or a cassette answers instead of
+//! the server or program. Most calls do neither.
 
 use crate::core::fault::{Fault, Result};
 use crate::core::model::cassette::{self, RecordedChunk, RecordedExchange, RecordedRequest, Response, VERSION};
@@ -8,7 +8,7 @@ use crate::store::agent::secrets::Secrets;
 use crate::store::cassette::{Playing, append};
 use serde_json::Value;
 
-/// Nothing, a recorder, or a cassette that plays.
+/// The recorder or the player of a call; neither by default.
 #[derive(Debug, Default)]
 pub struct Tape(TapeState);
 
@@ -21,7 +21,7 @@ enum TapeState {
 }
 
 impl Tape {
-    /// Writes everything down.
+    /// Records every exchange.
     pub(super) fn recording() -> Self {
         Self(TapeState::Recording(Vec::new()))
     }
@@ -31,87 +31,86 @@ impl Tape {
         Self(TapeState::Playing(Box::new(playing)))
     }
 
-    /// Everything is written down.
+    /// Whether exchanges are recorded.
     pub(super) fn is_recording(&self) -> bool {
         matches!(self.0, TapeState::Recording(_))
     }
 
-    /// Something is asked that was answered so.
-    pub(super) fn begin(&mut self, asked: &RecordedRequest, answered: Response) {
+    /// Records a request and the head of its response.
+    pub(super) fn begin(&mut self, request: &RecordedRequest, response: Response) {
         if let TapeState::Recording(all) = &mut self.0 {
-            all.push((asked.clone(), answered));
+            all.push((request.clone(), response));
         }
     }
 
-    /// A piece of the answer's body.
+    /// Records a chunk of the last response's body.
     pub(super) fn take(&mut self, bytes: &[u8]) {
-        if let Some(answered) = self.last() {
-            answered.chunks.push(RecordedChunk::new(bytes));
+        if let Some(response) = self.last() {
+            response.chunks.push(RecordedChunk::new(bytes));
         }
     }
 
-    /// The body ends before its end.
-    pub(super) fn cut(&mut self, why: &Fault) {
-        if let Some(answered) = self.last() {
-            answered.cut = Some(why.message.clone());
+    /// Records the failure that ended the last body early.
+    pub(super) fn cut(&mut self, fault: &Fault) {
+        if let Some(response) = self.last() {
+            response.cut = Some(fault.message.clone());
         }
     }
 
     fn last(&mut self) -> Option<&mut Response> {
         match &mut self.0 {
-            TapeState::Recording(all) => all.last_mut().map(|(_, answered)| answered),
+            TapeState::Recording(all) => all.last_mut().map(|(_, response)| response),
             _ => None,
         }
     }
 }
 
-/// What a cassette answers in place of whoever would be asked; nothing where none plays.
+/// The recorded response to a request; none if no cassette is played.
 ///
 /// # Errors
-/// `Failed` where something else is asked than what was recorded, with all that differs.
-pub(super) fn answer(question: &ModelCall, asked: &RecordedRequest) -> Result<Option<Response>> {
-    let TapeState::Playing(playing) = &question.tape.0 else { return Ok(None) };
-    let secrets = Secrets::with(question.workspace, &question.chosen.model)?;
-    let body = cassette::hidden(homeless(question, asked.body.clone()), &|text| secrets.hide(text));
-    playing.exchange.is_asked(&RecordedRequest { body, ..asked.clone() }).map_err(|fault| {
+/// `Failed` if the request differs from the recorded one, with all differences.
+pub(super) fn answer(call: &ModelCall, request: &RecordedRequest) -> Result<Option<Response>> {
+    let TapeState::Playing(playing) = &call.tape.0 else { return Ok(None) };
+    let secrets = Secrets::with(call.workspace, &call.chosen.model)?;
+    let body = cassette::redact(without_root(call, request.body.clone()), &|text| secrets.hide(text));
+    playing.exchange.check_request(&RecordedRequest { body, ..request.clone() }).map_err(|fault| {
         let (number, all) = playing.position;
-        let what = format!("model {}: exchange {number} of {all}: {}", question.chosen.name, fault.message);
-        Fault { message: what, ..fault }
+        let message = format!("model {}: exchange {number} of {all}: {}", call.chosen.name, fault.message);
+        Fault { message, ..fault }
     })?;
     playing.advance()?;
     Ok(Some(playing.exchange.response.clone()))
 }
 
-/// What is asked, without where the workspace lies: in another folder the same is asked.
-fn homeless(question: &ModelCall, body: Value) -> Value {
-    let workspace = question.workspace;
+/// A request body with a placeholder for the path of the workspace, so that a cassette can be played in another folder.
+fn without_root(call: &ModelCall, body: Value) -> Value {
+    let workspace = call.workspace;
     let roots = [workspace.real_root(), workspace.root.clone()].map(|root| root.display().to_string());
     let roots: Vec<String> = roots.into_iter().filter(|root| root.len() > 1).collect();
-    cassette::hidden(body, &|text| roots.iter().fold(text, |text, root| text.replace(root, "{{workspace}}")))
+    cassette::redact(body, &|text| roots.iter().fold(text, |text, root| text.replace(root, "{{workspace}}")))
 }
 
-/// Writes down what was recorded while a question was asked.
+/// Appends the recorded exchanges of a call to the cassette.
 ///
 /// # Errors
-/// Where the disk cannot.
-pub(super) fn save(question: &mut ModelCall) -> Result<()> {
-    let (TapeState::Recording(all), Some(path)) = (std::mem::take(&mut question.tape.0), &question.workspace.record)
-    else {
+/// Those of the disk.
+pub(super) fn save(call: &mut ModelCall) -> Result<()> {
+    let (TapeState::Recording(all), Some(path)) = (std::mem::take(&mut call.tape.0), &call.workspace.record) else {
         return Ok(());
     };
-    let secrets = Secrets::with(question.workspace, &question.chosen.model)?;
+    let secrets = Secrets::with(call.workspace, &call.chosen.model)?;
     for (request, response) in all {
-        let request = RecordedRequest { body: homeless(question, request.body), ..request };
+        let request = RecordedRequest { body: without_root(call, request.body), ..request };
         let exchange = RecordedExchange {
             v: VERSION,
-            at: question.workspace.world.now().timestamp(),
-            session: question.lane.name.clone(),
-            name: question.chosen.name.clone(),
-            model: cassette::settings(&question.chosen.model),
+            at: call.workspace.world.now().timestamp(),
+            session: call.lane.name.clone(),
+            name: call.chosen.name.clone(),
+            model: cassette::settings(&call.chosen.model),
             request,
             response,
         };
-        append(question.workspace, path, &exchange.hidden(&|text| secrets.hide(text)))?;
+        append(call.workspace, path, &exchange.redacted(&|text| secrets.hide(text)))?;
     }
     Ok(())
 }

@@ -1,16 +1,20 @@
-//! One exchange over HTTP, for every protocol that has one: the request is sent, and the answer read as it comes,
-//! bounded in size and in silence. A protocol is a table: where it is asked, how a question is put, and how a
-//! frame of the answer is taken in.
+//! One exchange over HTTP, shared by every protocol: the request is sent, and the response is read as it arrives,
+//! bounded in size and in the time between two chunks. A protocol is a table of its URL, headers, request body and
+//! parser.
 
 use crate::core::config::resolved_model::ResolvedModel;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::model::cassette::{RecordedRequest as Asked, Response as Recorded};
+use crate::core::model::cassette::{RecordedRequest, Response as Recorded};
+use crate::core::model::settings::Model;
 use crate::core::model::{Reply, Usage};
-use crate::provider::answer::{Answer, Broken};
-use crate::provider::frames::{Bad, Frames, Framing};
+use crate::http::{self, Credentials};
+use crate::provider::answer::{Answer, AnswerError};
+use crate::provider::client::{client, failed};
+use crate::provider::frames::{FrameError, Frames, Framing};
+use crate::provider::refusal::{broken_off, refused};
 use crate::provider::source::Source;
 use crate::provider::tape::{self, Tape};
-use crate::provider::{Charge, MAX_ANSWER, ModelCall, http, limit};
+use crate::provider::{Charge, MAX_ANSWER, ModelCall, limit};
 use crate::store::agent::secrets;
 use crate::store::session::stop::CancelToken;
 use crate::store::workspace::Workspace;
@@ -19,66 +23,69 @@ use reqwest::RequestBuilder;
 use reqwest::header::{HeaderMap, HeaderValue};
 use serde_json::Value;
 use std::time::Duration;
-use tokio::time::timeout;
 
 /// A protocol.
 pub(super) struct Wire {
-    /// Where a question goes, by the base URL of the settings.
+    /// The URL of a model call, by the `api_base` of the settings without its query.
     pub(super) url: fn(Option<&str>, &World) -> String,
-    /// How that ends, and how it ends where the list of models is.
+    /// The end of that URL, and the end that replaces it in the URL of the list of models.
     pub(super) list: (&'static str, &'static str),
-    /// The variable that has the key for the protocol's own service, without which nobody is asked there.
+    /// The environment variable with the key of the protocol's own service, which requires one.
     pub(super) key: Option<&'static str>,
-    /// The headers, beside those of every request.
+    /// The headers beside those of every request.
     pub(super) headers: &'static [(&'static str, Header)],
-    /// The question.
+    /// The body of the request.
     pub(super) body: fn(&ModelCall) -> Result<Value>,
-    /// Takes a frame in; true behind the last one.
+    /// Parses a frame into the answer; true after the last one.
     pub(super) take: Take,
 }
 
-type Take = fn(&mut Answer, &str, &mut dyn FnMut(&str)) -> std::result::Result<bool, Broken>;
+type Take = fn(&mut Answer, &str, &mut dyn FnMut(&str)) -> std::result::Result<bool, AnswerError>;
 
-/// What stands in a header.
+/// The value of a header.
 pub(super) enum Header {
-    /// Always this.
+    /// A constant.
     Is(&'static str),
-    /// The key behind this, where there is one.
+    /// This prefix and the key; no header without a key.
     Key(&'static str),
 }
 
-/// Asks a question in a protocol.
-pub(super) fn ask(question: &mut ModelCall, wire: &Wire) -> Result<Reply> {
-    let chosen = question.chosen;
+/// Sends a model call and reads the answer.
+pub(super) fn ask(call: &mut ModelCall, wire: &Wire) -> Result<Reply> {
+    let chosen = call.chosen;
     let name = &chosen.name;
-    let base = chosen.model.api_base.as_deref().map(|base| base.trim_end_matches('/'));
-    let url = (wire.url)(base, &question.workspace.world);
-    let asked = Asked { method: "POST".to_owned(), path: path(&url), body: (wire.body)(question)? };
-    let recorded = tape::answer(question, &asked)?;
-    // Nobody is asked who would want to see a key.
-    let key = if recorded.is_some() { None } else { key(question.workspace, chosen, wire)? };
-    let (stop, whole) = (question.cancel.and_then(CancelToken::stop_fd), limit(chosen.model.timeout, 600));
+    let (base, query) = base_and_query(&chosen.model);
+    let url = (wire.url)(base, &call.workspace.world) + query;
+    let request = RecordedRequest { method: "POST".to_owned(), path: path(&url), body: (wire.body)(call)? };
+    let recorded = tape::answer(call, &request)?;
+    // A cassette needs no key.
+    let key = if recorded.is_some() { None } else { key(call.workspace, chosen, wire)? };
+    let credentials = Credentials::of(key.as_deref()).and_url(&url);
+    let (stop_fd, whole) = (call.cancel.and_then(CancelToken::stop_fd), limit(chosen.model.timeout, 600));
     let exchange = async {
-        let key = key.as_deref();
         let source = if let Some(recorded) = recorded {
             Source::recorded(&recorded)?
         } else {
-            let post = http::client(name, &chosen.model, &url)?.post(&url).headers(headers(wire, name, key)?);
-            send(post, &asked, question, key).await?
+            let post = client(name, &chosen.model, &url)?.post(&url).headers(headers(wire, name, key.as_deref())?);
+            send(post, &request, call, &credentials).await?
         };
-        hear(source, wire, question, key).await
+        read(source, wire, call, &credentials).await
     };
-    http::block_on(stop, async {
-        timeout(whole, exchange).await.unwrap_or_else(|_| {
-            Err(Fault::new(Kind::Unavailable, format!("model {name}: no whole answer within {whole:?}")))
-        })
-    })
+    let late = || Fault::new(Kind::Unavailable, format!("model {name}: no whole answer within {whole:?}"));
+    http::block_on(stop_fd, http::within(whole, late, exchange)).map_err(|fault| credentials.hide_in(fault))
 }
 
-/// The key that a model is asked with.
+/// The `api_base` of a model, and its query, which belongs behind the path of every request.
+pub(super) fn base_and_query(model: &Model) -> (Option<&str>, &str) {
+    let Some(base) = model.api_base.as_deref() else { return (None, "") };
+    let (base, query) = base.split_at(base.find('?').unwrap_or(base.len()));
+    (Some(base.trim_end_matches('/')), query)
+}
+
+/// The key of a model, by its settings or by the environment variable of the protocol's own service.
 pub(super) fn key(workspace: &Workspace, chosen: &ResolvedModel, wire: &Wire) -> Result<Option<String>> {
     let key = secrets::key(workspace, &chosen.name, &chosen.model)?;
-    // Somebody else's server is never told the service's key.
+    // The key of the service is never sent to another server.
     let service = wire.key.filter(|_| key.is_none() && chosen.model.api_base.is_none());
     let Some(variable) = service else { return Ok(key) };
     let key = workspace.world.var(variable).map(ToOwned::to_owned);
@@ -86,12 +93,13 @@ pub(super) fn key(workspace: &Workspace, chosen: &ResolvedModel, wire: &Wire) ->
     key.map(Some).ok_or_else(|| missing().hint(format!("set {variable} or api_key_env")))
 }
 
-/// The provider's name of the model that is asked.
-pub(super) fn model<'a>(question: &ModelCall<'a>) -> Result<&'a str> {
-    let missing = || Fault::config(format!("model {}: `model` is missing", question.chosen.name));
-    question.request.model.as_deref().ok_or_else(missing)
+/// The provider's own name of the model.
+pub(super) fn model<'a>(call: &ModelCall<'a>) -> Result<&'a str> {
+    let missing = || Fault::config(format!("model {}: `model` is missing", call.chosen.name));
+    call.request.model.as_deref().ok_or_else(missing)
 }
 
+/// The headers of a request. The key is marked as sensitive, so that no debug output contains it.
 pub(super) fn headers(wire: &Wire, name: &str, key: Option<&str>) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     for (header, value) in wire.headers {
@@ -108,52 +116,57 @@ pub(super) fn headers(wire: &Wire, name: &str, key: Option<&str>) -> Result<Head
     Ok(headers)
 }
 
-/// The path of a URL, which is all of it that is compared with what was recorded.
+/// The path of a URL: the part of it that is recorded and compared.
 fn path(url: &str) -> String {
     url::Url::parse(url).map(|url| url.path().to_owned()).unwrap_or_default()
 }
 
-/// Asks the server.
-async fn send(post: RequestBuilder, asked: &Asked, question: &mut ModelCall<'_>, key: Option<&str>) -> Result<Source> {
-    let name = &question.chosen.name;
-    let first = limit(question.chosen.model.first_token_timeout, 120);
-    question.charge = Charge::Unknown;
-    let sent = timeout(first, post.json(&asked.body).send()).await.map_err(|_| silent(name, first))?;
-    let response = sent.map_err(|e| {
+/// Sends the request and waits for the head of the response.
+async fn send(
+    post: RequestBuilder,
+    request: &RecordedRequest,
+    call: &mut ModelCall<'_>,
+    credentials: &Credentials,
+) -> Result<Source> {
+    let name = &call.chosen.name;
+    let first = limit(call.chosen.model.first_token_timeout, 120);
+    call.charge = Charge::Unknown;
+    let sent = async { Ok(post.json(&request.body).send().await) };
+    let response = http::within(first, || no_data(name, first), sent).await?.map_err(|e| {
         if e.is_connect() || e.is_builder() {
-            question.charge = Charge::Nothing;
+            call.charge = Charge::Nothing;
         }
-        http::failed(name, &e, key)
+        failed(name, &e, credentials)
     })?;
     let headers = response.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-    question.tape.begin(asked, Recorded::new(response.status().as_u16(), headers));
+    call.tape.begin(request, Recorded::new(response.status().as_u16(), headers));
     Ok(Source::server(response))
 }
 
-/// Reads what is answered.
-async fn hear(source: Source, wire: &Wire, question: &mut ModelCall<'_>, key: Option<&str>) -> Result<Reply> {
-    let name = question.chosen.name.clone();
-    let first = limit(question.chosen.model.first_token_timeout, 120);
+/// Reads the response.
+async fn read(source: Source, wire: &Wire, call: &mut ModelCall<'_>, credentials: &Credentials) -> Result<Reply> {
+    let name = call.chosen.name.clone();
+    let first = limit(call.chosen.model.first_token_timeout, 120);
     let status = source.status;
     let is_success = (200..300).contains(&status);
     if let Some(framing) = framing(&source.headers).filter(|_| is_success) {
-        return streamed(source, framing, wire, question, key).await;
+        return read_stream(source, framing, wire, call, credentials).await;
     }
     let headers = source.headers.clone();
-    let (body, end) = whole(source, &mut question.tape, &name, first, key).await;
+    let (body, end) = read_body(source, &mut call.tape, &name, first, credentials).await;
     if !is_success {
-        // What it refuses with is in the status; the words may be cut off.
-        question.charge = Charge::Counted(Usage::default());
-        let now = question.workspace.world.now().timestamp();
-        return Err(http::refused(&name, status, &headers, &body, key, now));
+        // The status decides, even if the body is cut off.
+        call.charge = Charge::Counted(Usage::default());
+        let now = call.workspace.world.now().timestamp();
+        return Err(refused(&name, status, &headers, &body, credentials, now));
     }
     end?;
     let mut answer = Answer::default();
-    (wire.take)(&mut answer, &body, question.heard).map_err(|why| broken(&name, why, &body, key))?;
-    answer.finish(question)
+    (wire.take)(&mut answer, &body, call.on_text).map_err(|error| broken(&name, error, &body, credentials))?;
+    answer.finish(call, credentials)
 }
 
-/// How the body is cut, if it is a stream.
+/// The framing of a streamed body; none if it is one document.
 fn framing(headers: &HeaderMap) -> Option<Framing> {
     let kind = headers.get("content-type")?.to_str().ok()?.to_ascii_lowercase();
     if kind.starts_with("text/event-stream") {
@@ -162,21 +175,20 @@ fn framing(headers: &HeaderMap) -> Option<Framing> {
     ["ndjson", "jsonl", "json-lines"].iter().any(|name| kind.contains(name)).then_some(Framing::Lines)
 }
 
-/// The whole body, bounded in size and in silence, and how it ended.
-async fn whole(
+/// The body, at most [`MAX_ANSWER`] bytes, with at most `idle` between two chunks; and how it ended.
+async fn read_body(
     mut source: Source,
     tape: &mut Tape,
     name: &str,
     idle: Duration,
-    key: Option<&str>,
+    credentials: &Credentials,
 ) -> (String, Result<()>) {
     let mut bytes = Vec::new();
     let end = loop {
-        match timeout(idle, source.next(tape, name, key)).await {
-            Err(_) => break Err(silent(name, idle)),
-            Ok(Err(fault)) => break Err(fault),
-            Ok(Ok(None)) => break Ok(()),
-            Ok(Ok(Some(chunk))) => bytes.extend_from_slice(&chunk),
+        match http::within(idle, || no_data(name, idle), source.next(tape, name, credentials)).await {
+            Err(fault) => break Err(fault),
+            Ok(None) => break Ok(()),
+            Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
         }
         if bytes.len() as u64 > MAX_ANSWER {
             break Err(too_long(name));
@@ -185,45 +197,45 @@ async fn whole(
     (String::from_utf8_lossy(&bytes).into_owned(), end)
 }
 
-async fn streamed(
+async fn read_stream(
     mut source: Source,
     framing: Framing,
     wire: &Wire,
-    question: &mut ModelCall<'_>,
-    key: Option<&str>,
+    call: &mut ModelCall<'_>,
+    credentials: &Credentials,
 ) -> Result<Reply> {
-    let name = question.chosen.name.clone();
-    let idle = limit(question.chosen.model.idle_timeout, 60);
-    let first = limit(question.chosen.model.first_token_timeout, 120);
-    let unfit = |bad| match bad {
-        Bad::TooLong => too_long(&name),
-        Bad::NotText => nonsense(&name, "its stream is not UTF-8 text"),
+    let name = call.chosen.name.clone();
+    let idle = limit(call.chosen.model.idle_timeout, 60);
+    let first = limit(call.chosen.model.first_token_timeout, 120);
+    let bad_frame = |error| match error {
+        FrameError::TooLong => too_long(&name),
+        FrameError::NotUtf8 => invalid(&name, "the stream is not UTF-8"),
     };
     let mut frames = Frames::new(framing);
     let mut answer = Answer::default();
     let mut take = |answer: &mut Answer, frame: &str| {
-        (wire.take)(answer, frame, question.heard).map_err(|why| broken(&name, why, frame, key))
+        (wire.take)(answer, frame, call.on_text).map_err(|error| broken(&name, error, frame, credentials))
     };
     'stream: loop {
-        // Servers begin with empty pieces long before the first word. A comment is no word either: what only
-        // keeps the connection open is silence.
+        // Servers send empty pieces long before the first text. A comment is no frame: keep-alive comments do not
+        // extend the wait.
         let wait = if answer.has_begun() { idle } else { first };
-        let more = timeout(wait, async {
+        let next = http::within(wait, || no_data(&name, wait), async {
             loop {
-                if let Some(frame) = frames.pop().map_err(unfit)? {
-                    return Ok::<_, Fault>(Some(frame));
+                if let Some(frame) = frames.pop().map_err(bad_frame)? {
+                    return Ok(Some(frame));
                 }
-                match source.next(&mut question.tape, &name, key).await? {
+                match source.next(&mut call.tape, &name, credentials).await? {
                     Some(bytes) => frames.push(&bytes),
                     None => return Ok(None),
                 }
             }
         });
-        match more.await.map_err(|_| silent(&name, wait))?? {
+        match next.await? {
             Some(frame) if take(&mut answer, &frame)? => break 'stream,
             Some(_) => {}
             None => {
-                // What is cut off is no nonsense.
+                // A last frame that was cut off is not an invalid response: the answer reports that it was cut off.
                 let last = frames.end().ok().flatten();
                 let is_whole = |text: &String| serde_json::from_str::<Value>(text).is_ok() || text == "[DONE]";
                 if let Some(last) = last.filter(is_whole) {
@@ -233,45 +245,58 @@ async fn streamed(
             }
         }
     }
-    answer.finish(question)
+    answer.finish(call, credentials)
 }
 
-/// What a stream that comes in pieces of `size` bytes means to a protocol, in words: the text, the calls with their
-/// arguments, and how it ended; nothing where it is broken. For the fuzzers.
+/// The meaning of a stream that arrives in chunks of `size` bytes, as text: the content, the calls with their arguments,
+/// and the end; none if it is broken. For the fuzzers.
 pub(super) fn dissect(wire: &Wire, framing: Framing, stream: &[u8], size: usize) -> Option<String> {
-    let (mut frames, mut answer, mut heard) = (Frames::new(framing), Answer::default(), String::new());
-    'stream: for piece in stream.chunks(size.max(1)).chain([&b"\n\n"[..]]) {
-        frames.push(piece);
+    let (mut frames, mut answer, mut content) = (Frames::new(framing), Answer::default(), String::new());
+    'stream: for chunk in stream.chunks(size.max(1)).chain([&b"\n\n"[..]]) {
+        frames.push(chunk);
         while let Some(frame) = frames.pop().ok()? {
-            if (wire.take)(&mut answer, &frame, &mut |text| heard += text).ok()? {
+            if (wire.take)(&mut answer, &frame, &mut |text| content += text).ok()? {
                 break 'stream;
             }
         }
     }
-    let calls: Vec<_> = answer.parts.iter().map(|part| (&part.name, &part.arguments)).collect();
-    (heard == answer.content).then(|| format!("{heard:?} {calls:?} {:?}", answer.end))
+    let calls: Vec<_> = answer.calls.iter().map(|call| (&call.name, &call.arguments)).collect();
+    (content == answer.content).then(|| format!("{content:?} {calls:?} {:?}", answer.end))
 }
 
-fn broken(name: &str, why: Broken, frame: &str, key: Option<&str>) -> Fault {
-    match why {
-        Broken::Nonsense => {
-            // Hidden before it is cut: half a key is a secret too.
-            let shown: String = http::hide(frame, key).chars().take(80).collect();
-            nonsense(name, &format!("`{}`", shown.escape_debug()))
+fn broken(name: &str, error: AnswerError, frame: &str, credentials: &Credentials) -> Fault {
+    match error {
+        AnswerError::Invalid => {
+            let shown: String = credentials.hide(frame).chars().take(80).collect();
+            invalid(name, &format!("`{}`", shown.escape_debug()))
         }
-        Broken::Said(error) => http::broken_off(name, &error, key),
-        Broken::TooLong => too_long(name),
+        AnswerError::Reported(error) => broken_off(name, &error, credentials),
+        AnswerError::TooLong => too_long(name),
     }
 }
 
-fn nonsense(name: &str, what: &str) -> Fault {
-    Fault::new(Kind::Unavailable, format!("model {name}: the server answered nonsense: {what}"))
+fn invalid(name: &str, problem: &str) -> Fault {
+    Fault::new(Kind::Unavailable, format!("model {name}: invalid response from the server: {problem}"))
 }
 
-fn silent(name: &str, waited: Duration) -> Fault {
-    Fault::new(Kind::Unavailable, format!("model {name}: the server said nothing for {waited:?}"))
+/// The fault of a server that sent nothing for `waited`.
+pub(super) fn no_data(name: &str, waited: Duration) -> Fault {
+    Fault::new(Kind::Unavailable, format!("model {name}: no data from the server for {waited:?}"))
 }
 
 fn too_long(name: &str) -> Fault {
     Fault::new(Kind::Failed, format!("model {name}: the answer is over {MAX_ANSWER} bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn query_of_the_base_is_split_off() {
+        let model = |base: &str| Model { api_base: Some(base.to_owned()), ..Model::default() };
+        assert_eq!(base_and_query(&model("http://h/v1/?key=a/b")), (Some("http://h/v1"), "?key=a/b"));
+        assert_eq!(base_and_query(&model("http://h/v1/")), (Some("http://h/v1"), ""));
+        assert_eq!(base_and_query(&Model::default()), (None, ""));
+    }
 }

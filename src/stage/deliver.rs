@@ -4,10 +4,10 @@
 use crate::channel::{self, CLI, Delivery};
 use crate::core::event::Event;
 use crate::core::event::entry::Entry;
-use crate::core::event::retry::PATIENCE;
+use crate::core::event::retry::RETRY_FOR;
 use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::stage::outcome::{EventOutcome, Outcome, RetryPolicy, crashed, settle};
+use crate::stage::outcome::{EventOutcome, Outcome, RetryPolicy, crashed, end_failed_attempt};
 use crate::stage::worker::handler::Handler;
 use crate::store::lock::Lane;
 use crate::store::queue::listing;
@@ -52,10 +52,26 @@ impl Handler for Deliver<'_> {
         let id = job.entry.id.clone();
         let event = match job.read() {
             Ok(event) => event,
-            Err(fault) => return settle(self.workspace, Mailbox::Outbox, job, fault, None, RetryPolicy::Waits),
+            Err(fault) => {
+                return end_failed_attempt(
+                    self.workspace,
+                    Mailbox::Outbox,
+                    job,
+                    fault,
+                    None,
+                    RetryPolicy::UntilExpired,
+                );
+            }
         };
         if let Some(fault) = crashed(&job) {
-            return settle(self.workspace, Mailbox::Outbox, job, fault, Some(&event), RetryPolicy::Waits);
+            return end_failed_attempt(
+                self.workspace,
+                Mailbox::Outbox,
+                job,
+                fault,
+                Some(&event),
+                RetryPolicy::UntilExpired,
+            );
         }
         match self.hand_over(&event, &job, lane) {
             Ok(receipt) => {
@@ -70,10 +86,12 @@ impl Handler for Deliver<'_> {
                         journal::write(self.workspace, sent);
                         Outcome { id, state: EventOutcome::Done(vec![receipt]) }
                     }
-                    Err(fault) => Outcome { id, state: EventOutcome::Untouched(fault) },
+                    Err(fault) => Outcome { id, state: EventOutcome::GivenBack(fault) },
                 }
             }
-            Err(fault) => settle(self.workspace, Mailbox::Outbox, job, fault, Some(&event), RetryPolicy::Waits),
+            Err(fault) => {
+                end_failed_attempt(self.workspace, Mailbox::Outbox, job, fault, Some(&event), RetryPolicy::UntilExpired)
+            }
         }
     }
 }
@@ -109,7 +127,7 @@ pub fn give_up_unread(workspace: &Workspace) -> Result<()> {
     let is_old = |(state, entry): &(State, Entry)| {
         let path = Mailbox::Outbox.dir(workspace, *state).join(entry.to_string());
         let made = || spool::read_event(&path, &entry.id).map(|event| Stamp::from(event.created_at));
-        let ended = |at: Stamp| at.plus_seconds(PATIENCE) < now;
+        let ended = |at: Stamp| at.plus_seconds(RETRY_FOR) < now;
         ended(entry.id.stamp()) && made().is_ok_and(ended)
     };
     let is_terminal = |lane: &str| lane.starts_with("cli-");

@@ -49,7 +49,7 @@ impl Deadline<'_> {
 /// # Errors
 /// `Later` where it is not this stage's turn yet, `Data` where there is no such event.
 pub fn run_until_done(workspace: &Workspace, works: &[&dyn Handler], id: &Id) -> Result<Outcome> {
-    let seen = see_within(workspace, works, id, Deadline::default())?;
+    let seen = run_with_deadline(workspace, works, id, Deadline::default())?;
     seen.ok_or_else(|| Fault::new(Kind::Later, format!("nobody waits for {id} any longer")))
 }
 
@@ -57,7 +57,12 @@ pub fn run_until_done(workspace: &Workspace, works: &[&dyn Handler], id: &Id) ->
 ///
 /// # Errors
 /// As [`see_through`].
-pub fn see_within(workspace: &Workspace, works: &[&dyn Handler], id: &Id, limit: Deadline) -> Result<Option<Outcome>> {
+pub fn run_with_deadline(
+    workspace: &Workspace,
+    works: &[&dyn Handler],
+    id: &Id,
+    limit: Deadline,
+) -> Result<Option<Outcome>> {
     let mailbox = works.first().map_or(Mailbox::Inbox, |work| work.mailbox());
     let mut watch = None;
     loop {
@@ -82,7 +87,7 @@ pub fn see_within(workspace: &Workspace, works: &[&dyn Handler], id: &Id, limit:
         }
         let eye = match watch.take() {
             Some(eye) => eye,
-            None => eye(workspace, mailbox)?,
+            None => watch_exits(workspace, mailbox)?,
         };
         if is_watching && !limit.sleep(workspace, &eye, None)? {
             return Ok(None);
@@ -96,7 +101,7 @@ pub fn see_within(workspace: &Workspace, works: &[&dyn Handler], id: &Id, limit:
 ///
 /// # Errors
 /// Where the file system refuses, or the lane is held up (`Later`).
-pub fn until(workspace: &Workspace, work: &dyn Handler, lane: &Lane, id: &Id) -> Result<Option<Outcome>> {
+pub fn run_up_to(workspace: &Workspace, work: &dyn Handler, lane: &Lane, id: &Id) -> Result<Option<Outcome>> {
     take_slots(workspace, work, lane, Deadline::default())?;
     work_off(workspace, work, lane, id)
 }
@@ -119,7 +124,7 @@ fn work_off(workspace: &Workspace, work: &dyn Handler, lane: &Lane, id: &Id) -> 
                     EventOutcome::Waiting(due, fault) => {
                         return Err(not_due(workspace, id, due, &format!(" behind {}: {fault}", outcome.id)));
                     }
-                    EventOutcome::Untouched(fault) => return Err(fault),
+                    EventOutcome::GivenBack(fault) => return Err(fault),
                     EventOutcome::Done(_) | EventOutcome::Failed(_) => {}
                 }
             }
@@ -164,7 +169,7 @@ pub fn take_slots(workspace: &Workspace, work: &dyn Handler, lane: &Lane, limit:
 ///
 /// # Errors
 /// Where the kernel has no watch left.
-pub fn eye(workspace: &Workspace, mailbox: Mailbox) -> Result<Watch> {
+pub fn watch_exits(workspace: &Workspace, mailbox: Mailbox) -> Result<Watch> {
     let locks = workspace.path(".claw/locks").join(mailbox.name());
     let [ready, wait, failed] =
         [State::Ready, State::Wait, State::Failed].map(|state| (mailbox.dir(workspace, state), WatchKind::Arrivals));
@@ -201,7 +206,7 @@ fn standing(workspace: &Workspace, mailbox: Mailbox, found: &Located, id: &Id) -
             let fault = Fault::new(Kind::Later, format!("{id} is not routed yet"));
             Err(fault.hint("`claw route` first, or wait until it is due"))
         }
-        Some(State::Wait) => match found.entry.waits(workspace.world.now()) {
+        Some(State::Wait) => match found.entry.waits_until(workspace.world.now()) {
             Some(due) => {
                 let fault = Fault::new(Kind::Later, "an attempt has failed").hint(format!("claw why {}", id.short()));
                 outcome(EventOutcome::Waiting(due, fault))

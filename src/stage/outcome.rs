@@ -1,7 +1,7 @@
 //! The outcome of working on a claimed event: done, waiting, failed or given back, and the notices that failures send.
 
 use crate::core::event::address::Address;
-use crate::core::event::dispatch::Asker;
+use crate::core::event::dispatch::Requester;
 use crate::core::event::id::{Derived, Id};
 use crate::core::event::retry;
 use crate::core::event::stamp::Stamp;
@@ -34,7 +34,7 @@ pub enum EventOutcome {
     /// It lies in `failed/`.
     Failed(Fault),
     /// Nothing was done: the machine is in trouble.
-    Untouched(Fault),
+    GivenBack(Fault),
 }
 
 /// Takes in what was dropped; the owner is told of what was no event, where `deliver_to` says so.
@@ -60,15 +60,15 @@ pub fn failures(failed: Vec<(Id, Fault)>) -> impl Iterator<Item = Outcome> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryPolicy {
     /// Tried again until it expires.
-    Waits,
+    UntilExpired,
     /// Somebody sits before it and is told at once.
-    Asks,
+    Never,
     /// A turn waits for it: what comes back in a while is tried again, a spent budget is not waited for.
-    Calls,
+    ExceptBudget,
 }
 
 /// Settles a job that did not end well: give it back, let it wait, or fail it.
-pub(crate) fn settle(
+pub(crate) fn end_failed_attempt(
     workspace: &Workspace,
     mailbox: Mailbox,
     job: Job,
@@ -77,11 +77,12 @@ pub(crate) fn settle(
     retry_policy: RetryPolicy,
 ) -> Outcome {
     let id = job.entry.id.clone();
-    let state = try_settle(workspace, mailbox, job, fault, event, retry_policy).unwrap_or_else(EventOutcome::Untouched);
+    let state =
+        try_end_attempt(workspace, mailbox, job, fault, event, retry_policy).unwrap_or_else(EventOutcome::GivenBack);
     Outcome { id, state }
 }
 
-fn try_settle(
+fn try_end_attempt(
     workspace: &Workspace,
     mailbox: Mailbox,
     job: Job,
@@ -91,13 +92,13 @@ fn try_settle(
 ) -> Result<EventOutcome> {
     if matches!(fault.kind, Kind::Machine | Kind::Closed) {
         job.give_back()?;
-        return Ok(EventOutcome::Untouched(fault));
+        return Ok(EventOutcome::GivenBack(fault));
     }
     let now = workspace.world.now();
     let is_spent = fault.kind == Kind::Spent;
     let (attempts, expires) = (job.entry.tries.attempts, event.and_then(Event::expires));
     // The other side's own limit is not the event's fault, unless it says so without end.
-    let is_young = job.entry.id.stamp().plus_seconds(retry::PATIENCE) > now;
+    let is_young = job.entry.id.stamp().plus_seconds(retry::RETRY_FOR) > now;
     let is_limit = is_young && retry::is_longer(fault.after, attempts);
     let due = if is_spent {
         retry::pause(now, fault.after, expires)
@@ -105,9 +106,9 @@ fn try_settle(
         retry::next(now, attempts, fault.after, expires, workspace.world.random())
     };
     let is_patient = match retry_policy {
-        RetryPolicy::Waits => true,
-        RetryPolicy::Asks => false,
-        RetryPolicy::Calls => !is_spent,
+        RetryPolicy::UntilExpired => true,
+        RetryPolicy::Never => false,
+        RetryPolicy::ExceptBudget => !is_spent,
     };
     if let (true, Some(due), true) = (fault.is_temporary(), due, is_patient) {
         let line = JournalLine {
@@ -164,8 +165,8 @@ pub(crate) fn notify(
     fault: &Fault,
     event: Option<&Event>,
 ) -> Result<()> {
-    if let Some((event, asker)) = event.and_then(|event| Some((event, Asker::of(event)?))) {
-        return failed_for(workspace, (id, round), &asker, event, fault);
+    if let Some((event, requester)) = event.and_then(|event| Some((event, Requester::of(event)?))) {
+        return failed_for(workspace, (id, round), &requester, event, fault);
     }
     let home = workspace.config()?.deliver_to.clone();
     let place = match (mailbox, event) {
@@ -201,17 +202,17 @@ pub(crate) fn notify(
 fn failed_for(
     workspace: &Workspace,
     (id, round): (&Id, u32),
-    asker: &Asker,
+    requester: &Requester,
     event: &Event,
     fault: &Fault,
 ) -> Result<()> {
-    if asker.waits {
+    if requester.waits {
         return Ok(());
     }
     let agent = event.agent.as_deref().unwrap_or_default();
     let text = format!("What {agent} was to do could not be done: {fault}\nIt is kept: claw why {}", id.short());
     let notice = event.child(Derived::Notice, round + 1, &Address::parse("claw:notice")?, text, workspace.world.now());
-    let mut result = asker.hears(notice)?;
+    let mut result = requester.result_event(notice)?;
     result.error = Some(fault.message.clone());
     publish::inbox(workspace, &result)?;
     Ok(())

@@ -5,7 +5,7 @@
 use crate::core::event::Event;
 use crate::core::event::session_name;
 use crate::core::fault::Result;
-use crate::stage::outcome::{EventOutcome, Outcome, RetryPolicy, crashed, settle};
+use crate::stage::outcome::{EventOutcome, Outcome, RetryPolicy, crashed, end_failed_attempt};
 use crate::stage::worker::handler::Handler;
 use crate::store::lock::Lane;
 use crate::store::memory::{self, NotePlace};
@@ -44,7 +44,9 @@ impl Handler for Remember<'_> {
         let id = job.entry.id.clone();
         let event = match job.read() {
             Ok(event) => event,
-            Err(fault) => return settle(self.workspace, Mailbox::Inbox, job, fault, None, RetryPolicy::Waits),
+            Err(fault) => {
+                return end_failed_attempt(self.workspace, Mailbox::Inbox, job, fault, None, RetryPolicy::UntilExpired);
+            }
         };
         let place = crashed(&job).map_or_else(|| self.note(&job, lane, &event), Err);
         match place {
@@ -59,10 +61,12 @@ impl Handler for Remember<'_> {
                         journal::write(self.workspace, noted);
                         Outcome { id, state: EventOutcome::Done(vec![place]) }
                     }
-                    Err(fault) => Outcome { id, state: EventOutcome::Untouched(fault) },
+                    Err(fault) => Outcome { id, state: EventOutcome::GivenBack(fault) },
                 }
             }
-            Err(fault) => settle(self.workspace, Mailbox::Inbox, job, fault, Some(&event), RetryPolicy::Waits),
+            Err(fault) => {
+                end_failed_attempt(self.workspace, Mailbox::Inbox, job, fault, Some(&event), RetryPolicy::UntilExpired)
+            }
         }
     }
 }

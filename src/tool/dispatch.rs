@@ -1,21 +1,21 @@
-//! `subagent_dispatch`: another agent does it. What is asked goes out as an event, under an id that the call's
-//! number makes, so that a repeated call asks once; whoever runs the turn waits for what comes of it.
+//! `subagent_dispatch`: gives a task to another agent. The task is published as an event whose id is derived from the
+//! call's number, so that a repeated call publishes once. The turn's [`Host`] waits for the answer.
 
 use crate::core::definition::Agent;
 use crate::core::event::Event;
 use crate::core::event::address::Address;
-use crate::core::event::dispatch::{self, AGENT, Asker};
+use crate::core::event::dispatch::{self, AGENT, Requester};
 use crate::core::event::id::Derived;
 use crate::core::event::session_name;
 use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Result};
-use crate::core::model::ToolSpec;
 use crate::core::tool::{self, Class};
 use crate::store::agent::definitions;
 use crate::store::queue::publish;
 use crate::store::session::log;
 use crate::store::workspace::Workspace;
-use crate::tool::{Builtin, ToolContext};
+use crate::tool::builtin::Builtin;
+use crate::tool::{Tool, ToolContext};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -24,58 +24,61 @@ use std::time::Instant;
 pub(super) const DISPATCH: Builtin = Builtin {
     name: tool::DISPATCH,
     class: Class::Repeats,
-    description: "Give a task to another agent, and get its answer as {\"result\", \"session_id\"}. It works in a \
-                  session of its own and knows nothing of this conversation: tell it everything that it needs.",
+    description: "Give a task to another agent. Returns its answer as {\"result\", \"session_id\"}. The agent works in \
+                  a session of its own and does not see this conversation: give it all information that it needs.",
     parameters: || {
         json!({
             "type": "object",
             "properties": {
-                "agent_id": {"type": "string", "description": "Who shall do it."},
-                "task": {"type": "string", "description": "What is to be done, and what the answer shall hold."},
-                "context": {"type": "string", "description": "What it needs to know for that."},
-                "session_id": {"type": "string", "description": "Go on in this session of yours with it, from an earlier result."},
-                "wait": {"type": "boolean", "description": "false: do not wait; the result comes later, as a message of its own. true if left out."},
+                "agent_id": {"type": "string", "description": "The agent."},
+                "task": {"type": "string", "description": "The task, and the required content of the answer."},
+                "context": {"type": "string", "description": "Background information for the task."},
+                "session_id": {"type": "string", "description": "Continue this session, from an earlier result of this tool. Default: a new session."},
+                "wait": {"type": "boolean", "description": "false: return at once; the result arrives later as a separate message. Default: true."},
             },
             "required": ["agent_id", "task"],
             "additionalProperties": false,
         })
     },
     run: dispatch,
+    offer,
 };
 
-/// Whoever runs a turn, as far as a call needs it.
+/// The turn that runs a call.
 pub trait Host: Sync {
-    /// Whether somebody sits before the turn.
-    fn is_asked(&self) -> bool;
+    /// Whether a user waits for the turn at a terminal.
+    fn is_interactive(&self) -> bool;
 
-    /// Has a dispatch done, here or by whoever has it, and returns the answer.
+    /// Waits until a dispatch is answered, by this process or another one, and returns the answer.
     ///
     /// # Errors
-    /// Why there is none. `Machine`: it is nobody's fault, and the call is repeated later.
+    /// The reason why there is no answer. `Machine`: the call is not at fault and is repeated later.
     fn answer(&self, dispatch: &Event) -> Result<String>;
 }
 
-/// What a model is told of it, with the agents that there are; nothing where there is no other one.
-pub(super) fn spec(workspace: &Workspace, own: &Agent) -> Result<Option<ToolSpec>> {
-    let known = definitions::agents(workspace)?.into_iter().filter_map(|(id, read)| Some((id, read.ok()?)));
-    let others: Vec<_> = known.filter(|(id, _)| *id != own.id).collect();
+/// Lists the other agents in the description. Without another agent the tool is not offered.
+fn offer(builtin: &Builtin, workspace: &Workspace, own: &Agent) -> Result<Option<Tool>> {
+    let Some(approve) = own.tools.approve(builtin.name) else { return Ok(None) };
+    let valid = definitions::agents(workspace)?.into_iter().filter_map(|(id, read)| Some((id, read.ok()?)));
+    let others: Vec<_> = valid.filter(|(id, _)| *id != own.id).collect();
     if others.is_empty() {
         return Ok(None);
     }
-    let mut description = format!("{} There are:", DISPATCH.description);
+    let mut spec = builtin.spec();
+    spec.description.push_str(" The agents:");
     for (id, agent) in &others {
-        let what = agent.description.trim();
-        let _ = write!(description, "\n- {id}{}{what}", if what.is_empty() { "" } else { ": " });
+        let description = agent.description.trim();
+        let separator = if description.is_empty() { "" } else { ": " };
+        let _ = write!(spec.description, "\n- {id}{separator}{description}");
     }
-    let mut parameters = (DISPATCH.parameters)();
     let ids: Vec<&String> = others.iter().map(|(id, _)| id).collect();
-    parameters["properties"]["agent_id"]["enum"] = json!(ids);
-    Ok(Some(ToolSpec { name: DISPATCH.name.to_owned(), description, parameters }))
+    spec.parameters["properties"]["agent_id"]["enum"] = json!(ids);
+    Ok(Some(builtin.tool(spec, approve)))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Args {
+struct DispatchArguments {
     agent_id: String,
     task: String,
     context: Option<String>,
@@ -84,7 +87,7 @@ struct Args {
 }
 
 fn dispatch(context: &ToolContext, arguments: &Value) -> Result<String> {
-    let args: Args = tool::arguments(arguments)?;
+    let args: DispatchArguments = tool::arguments(arguments)?;
     let (workspace, own) = (context.workspace, &context.lane.name);
     if args.task.trim().is_empty() {
         return Err(Fault::data("there is nothing to do: task is empty"));
@@ -95,30 +98,30 @@ fn dispatch(context: &ToolContext, arguments: &Value) -> Result<String> {
     }
     let id = context.event.id.derive(Derived::Dispatch, context.number);
     let session = match &args.session_id {
-        Some(session) => known(workspace, own, &args.agent_id, session)?,
-        None => session_name::dispatched(&args.agent_id, &id),
+        Some(session) => begun_here(workspace, own, &args.agent_id, session)?,
+        None => session_name::for_dispatch(&args.agent_id, &id),
     };
     let waits = args.wait.unwrap_or(true);
     let from = Address::parse(&format!("{AGENT}:{}", session_name::agent(own)))?;
-    let content = match args.context.as_deref().map(str::trim).filter(|context| !context.is_empty()) {
+    let text = match args.context.as_deref().map(str::trim).filter(|context| !context.is_empty()) {
         Some(context) => format!("{}\n\nContext:\n{context}", args.task.trim()),
         None => args.task.trim().to_owned(),
     };
     let now = workspace.world.now();
-    let mut event = context.event.child(Derived::Dispatch, context.number, &from, content, now);
+    let mut event = context.event.child(Derived::Dispatch, context.number, &from, text, now);
     event.reply_to = from;
     (event.agent, event.session) = (Some(args.agent_id), Some(session.clone()));
     if waits {
-        event.expires_at = Some(share(context, now).timestamp());
+        event.expires_at = Some(deadline(context, now).timestamp());
     }
-    let mut asker = Asker::new(context.event, own, waits);
-    asker.asked |= waits && context.host.is_asked();
-    asker.write(&mut event)?;
+    let mut requester = Requester::new(context.event, own, waits);
+    requester.is_interactive |= waits && context.host.is_interactive();
+    requester.write(&mut event)?;
     publish::check_size(&event)?;
     publish::inbox(workspace, &event)?;
     if !waits {
-        let told = json!({"session_id": session, "note": "it is being done; the result comes later, as a message"});
-        return Ok(told.to_string());
+        let started = json!({"session_id": session, "note": "started; the result arrives later as a message"});
+        return Ok(started.to_string());
     }
     let result = context.host.answer(&event).map_err(|fault| {
         let message = format!("{} in session {session}: {}", session_name::agent(&session), fault.message);
@@ -127,20 +130,20 @@ fn dispatch(context: &ToolContext, arguments: &Value) -> Result<String> {
     Ok(json!({"result": result, "session_id": session}).to_string())
 }
 
-/// Until when it may take: so long that its asker has time to say what came of it.
-fn share(context: &ToolContext, now: Stamp) -> Stamp {
+/// The deadline of the other agent: nine tenths of the time that is left, so that this turn can still use the answer.
+fn deadline(context: &ToolContext, now: Stamp) -> Stamp {
     let left = context.until.saturating_duration_since(Instant::now()) * 9 / 10;
     Stamp(now.0.saturating_add(i64::try_from(left.as_micros()).unwrap_or(i64::MAX)))
 }
 
-/// A session that was begun by a dispatch out of this very one. Whoever waits in one session for another then
-/// always waits downwards, and no two can wait for each other.
-fn known(workspace: &Workspace, own: &str, agent: &str, session: &str) -> Result<String> {
-    let name = session_name::named(session, Some(agent), agent)?;
+/// The session's full name, if it was begun by a dispatch from the session `own`. Sessions then wait for each other
+/// only in one direction, so that no two can wait for each other.
+fn begun_here(workspace: &Workspace, own: &str, agent: &str, session: &str) -> Result<String> {
+    let name = session_name::qualify(session, Some(agent), agent)?;
     let first = log::first(workspace, &name)?;
-    if first.as_ref().and_then(Asker::of).is_some_and(|asker| asker.session == own) {
+    if first.as_ref().and_then(Requester::of).is_some_and(|requester| requester.session == own) {
         return Ok(name);
     }
     Err(Fault::data(format!("session {name} was not begun by a dispatch of this conversation"))
-        .hint("leave session_id out, and a new one is begun"))
+        .hint("leave session_id out to begin a new one"))
 }

@@ -1,113 +1,117 @@
-//! `read`, `write`, `edit`: files of text, confined by the kernel to what the agent may reach.
+//! `read`, `write`, `edit`: text files. The kernel confines them to the folders that the agent may access.
 //!
-//! `write` may be repeated, because the same file written twice is the file. `edit` may not: done twice, it can
-//! put a piece in twice.
+//! `write` may be repeated after a crash, because writing the same file twice has the same result. `edit` may not be
+//! repeated: it could insert a piece twice.
 
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::text::bounded_lines::{BoundedLine, Lines};
 use crate::core::text::data_mark;
 use crate::core::text::edit;
-use crate::core::tool::{self, Class, ROOM};
+use crate::core::tool::{self, Class, MAX_PAGE};
 use crate::store::agent::files::{AgentFiles, Opened};
-use crate::tool::{Builtin, ToolContext};
+use crate::tool::ToolContext;
+use crate::tool::builtin::{self, Builtin};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io::BufReader;
 
-/// How many lines are read where nobody says.
+/// The default number of lines to read.
 const LINES: usize = 2000;
-/// How much of a line is told, in bytes.
+/// Longer lines are cut, in bytes.
 const MAX_LINE: usize = 2000;
-/// How much of a file is gone through to come to a line, in bytes.
+/// The most bytes of a file that are read to reach a line.
 const MAX_SKIPPED: u64 = 256 << 20;
-/// The most lines of an edit that are named.
+/// The most line numbers in the result of an edit.
 const MAX_NAMED: usize = 20;
 
 pub(super) const READ: Builtin = Builtin {
     name: "read",
     class: Class::Reads,
-    description: "Read a file of text. Each line comes with its number and a tab before it. A long file is read in \
-                  parts: the result says at which line to go on. Use `list` for folders and `search` to find a line.",
+    description: "Read a text file. Each line begins with its number and a tab. A long file is returned in parts: the \
+                  result gives the offset of the next part. Use `list` for folders and `search` to find a line.",
     parameters: || {
         json!({
             "type": "object",
             "properties": {
-                "path": {"type": "string", "description": "The file, from the workspace: files/notes.md."},
-                "offset": {"type": "integer", "minimum": 1, "description": "The first line, 1 if left out."},
-                "limit": {"type": "integer", "minimum": 1, "description": "How many lines, 2000 if left out."},
+                "path": {"type": "string", "description": "The file, relative to the workspace: files/notes.md."},
+                "offset": {"type": "integer", "minimum": 1, "description": "The first line. Default: 1."},
+                "limit": {"type": "integer", "minimum": 1, "description": "The number of lines. Default: 2000."},
             },
             "required": ["path"],
             "additionalProperties": false,
         })
     },
     run: read,
+    offer: builtin::if_granted,
 };
 
 pub(super) const WRITE: Builtin = Builtin {
     name: "write",
     class: Class::Repeats,
-    description: "Write a whole file: a new one, or in place of the one that is there. Folders above it are made. Use \
+    description: "Write a whole file: create it, or replace an existing one. Missing parent folders are created. Use \
                   `edit` to change a part of a file.",
     parameters: || {
         json!({
             "type": "object",
             "properties": {
-                "path": {"type": "string", "description": "The file, from the workspace: files/notes.md."},
-                "content": {"type": "string", "description": "All that is to be in it."},
+                "path": {"type": "string", "description": "The file, relative to the workspace: files/notes.md."},
+                "content": {"type": "string", "description": "The complete content of the file."},
             },
             "required": ["path", "content"],
             "additionalProperties": false,
         })
     },
     run: write,
+    offer: builtin::if_granted,
 };
 
 pub(super) const EDIT: Builtin = Builtin {
     name: "edit",
     class: Class::Acts,
-    description: "Replace a piece of a file. The old piece must be in the file exactly as given, and only once unless \
-                  replace_all is set; else nothing is changed. Give it without the line numbers that `read` shows.",
+    description: "Replace text in a file. `old` must match the file exactly, and only once unless replace_all is set; \
+                  otherwise nothing is changed. Leave out the line numbers that `read` shows.",
     parameters: || {
         json!({
             "type": "object",
             "properties": {
-                "path": {"type": "string", "description": "The file, from the workspace."},
-                "old": {"type": "string", "description": "What is there, with enough around it to be found once."},
-                "new": {"type": "string", "description": "What is to be there instead."},
-                "replace_all": {"type": "boolean", "description": "Replace it wherever it is."},
+                "path": {"type": "string", "description": "The file, relative to the workspace."},
+                "old": {"type": "string", "description": "The text to replace, with enough context to occur only once."},
+                "new": {"type": "string", "description": "The new text."},
+                "replace_all": {"type": "boolean", "description": "Replace every occurrence. Default: false."},
             },
             "required": ["path", "old", "new"],
             "additionalProperties": false,
         })
     },
     run: edit,
+    offer: builtin::if_granted,
 };
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ReadRange {
+struct ReadArguments {
     path: String,
     offset: Option<usize>,
     limit: Option<usize>,
 }
 
 fn read(context: &ToolContext, arguments: &Value) -> Result<String> {
-    let part: ReadRange = tool::arguments(arguments)?;
-    let desk = AgentFiles::of(context.workspace, context.agent)?;
-    let opened = desk.open(&part.path)?;
-    let (first, limit) = (part.offset.unwrap_or(1).max(1), part.limit.unwrap_or(LINES).max(1));
-    let told = numbered(&opened, first, limit)?;
-    Ok(told.join(&opened.place.shown, opened.place.is_outside, context))
+    let args: ReadArguments = tool::arguments(arguments)?;
+    let files = AgentFiles::of(context.workspace, context.agent)?;
+    let opened = files.open(&args.path)?;
+    let (first, limit) = (args.offset.unwrap_or(1).max(1), args.limit.unwrap_or(LINES).max(1));
+    let read = numbered(&opened, first, limit)?;
+    Ok(read.join(&opened.place.shown, opened.place.is_outside, context))
 }
 
-/// Text, and what is to be said about it.
+/// Text from files, and notes of the tool about it.
 pub(super) struct ReadText {
     pub(super) text: String,
     pub(super) notes: Vec<String>,
 }
 
 impl ReadText {
-    /// What the model is told: text from outside the workspace is marked as such, notes are not.
+    /// The result for the model. Text from outside the workspace is marked as data, notes are not.
     pub(super) fn join(self, source: &str, is_outside: bool, context: &ToolContext) -> String {
         let text = if is_outside && !self.text.is_empty() {
             data_mark::mark(source, &self.text, context.workspace.world.random())
@@ -119,27 +123,27 @@ impl ReadText {
     }
 }
 
-/// At most `limit` lines from the `first` on, as many as there is room for.
+/// Up to `limit` lines with their numbers, beginning with line `first`; fewer where a result has no room for them.
 fn numbered(opened: &Opened, first: usize, limit: usize) -> Result<ReadText> {
     let shown = &opened.place.shown;
     let io_fault = |e: std::io::Error| Fault::new(Kind::Failed, format!("cannot read {shown}: {e}"));
     let mut lines = Lines::new(BufReader::new(&opened.file), MAX_SKIPPED, MAX_LINE);
     if lines.peek().map_err(io_fault)?.contains(&0) {
-        return Err(Fault::data(format!("{shown} is no text: it is binary, {} bytes", opened.size)));
+        return Err(Fault::data(format!("{shown} is not a text file: it is binary, {} bytes", opened.size)));
     }
     let (mut line, mut number, mut text) = (Vec::new(), 0, String::new());
     let (mut is_cut, mut is_foreign) = (false, false);
     let mut notes = Vec::new();
     loop {
-        let how = lines.next(&mut line).map_err(io_fault)?;
-        match how {
+        let kind = lines.next(&mut line).map_err(io_fault)?;
+        match kind {
             BoundedLine::End if number == 0 => notes.push("the file is empty".to_owned()),
             BoundedLine::End if number < first => {
                 notes.push(format!("the file has {number} lines; there is no line {first}"));
             }
             BoundedLine::End => {}
             BoundedLine::Spent => notes.push(format!(
-                "this is behind the first {MAX_SKIPPED} bytes, which is as far as a file is read here; it has {}",
+                "this is after the first {MAX_SKIPPED} bytes, and only these are read; the file has {} bytes",
                 opened.size
             )),
             BoundedLine::Whole | BoundedLine::Cut if number + 1 < first => {
@@ -148,18 +152,18 @@ fn numbered(opened: &Opened, first: usize, limit: usize) -> Result<ReadText> {
             }
             BoundedLine::Whole | BoundedLine::Cut => {
                 let shown = String::from_utf8_lossy(&line);
-                if number + 1 - first >= limit || text.len() + shown.len() + 8 > ROOM {
+                if number + 1 - first >= limit || text.len() + shown.len() + 8 > MAX_PAGE {
                     let size = opened.size;
                     notes.push(format!(
-                        "lines {first} to {number} of a file of {size} bytes; offset {} goes on",
+                        "lines {first} to {number} of a file of {size} bytes; continue with offset {}",
                         number + 1
                     ));
                     break;
                 }
                 number += 1;
-                // A character that was cut in half is not foreign.
-                is_foreign |= how == BoundedLine::Whole && std::str::from_utf8(&line).is_err();
-                is_cut |= how == BoundedLine::Cut;
+                // A character that the cut has split is not a sign of another encoding.
+                is_foreign |= kind == BoundedLine::Whole && std::str::from_utf8(&line).is_err();
+                is_cut |= kind == BoundedLine::Cut;
                 if !text.is_empty() {
                     text.push('\n');
                 }
@@ -170,31 +174,31 @@ fn numbered(opened: &Opened, first: usize, limit: usize) -> Result<ReadText> {
         break;
     }
     if is_cut {
-        notes.push(format!("lines of more than {MAX_LINE} bytes are cut"));
+        notes.push(format!("lines longer than {MAX_LINE} bytes are cut"));
     }
     if is_foreign {
-        notes.push("the file is not UTF-8: \u{fffd} stands for what is no text in it".to_owned());
+        notes.push("the file is not UTF-8: \u{fffd} replaces invalid bytes".to_owned());
     }
     Ok(ReadText { text, notes })
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Whole {
+struct WriteArguments {
     path: String,
     content: String,
 }
 
 fn write(context: &ToolContext, arguments: &Value) -> Result<String> {
-    let Whole { path, content } = tool::arguments(arguments)?;
+    let WriteArguments { path, content } = tool::arguments(arguments)?;
     let is_new = AgentFiles::of(context.workspace, context.agent)?.write(&path, content.as_bytes(), &temp(context))?;
-    let how = if is_new { "made" } else { "replaced" };
-    Ok(format!("{how} {path}: {} lines, {} bytes", content.lines().count(), content.len()))
+    let done = if is_new { "created" } else { "replaced" };
+    Ok(format!("{done} {path}: {} lines, {} bytes", content.lines().count(), content.len()))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Edit {
+struct EditArguments {
     path: String,
     old: String,
     new: String,
@@ -203,9 +207,9 @@ struct Edit {
 }
 
 fn edit(context: &ToolContext, arguments: &Value) -> Result<String> {
-    let Edit { path, old, new, replace_all } = tool::arguments(arguments)?;
-    let desk = AgentFiles::of(context.workspace, context.agent)?;
-    let lines = desk.change(&path, &temp(context), |text| {
+    let EditArguments { path, old, new, replace_all } = tool::arguments(arguments)?;
+    let files = AgentFiles::of(context.workspace, context.agent)?;
+    let lines = files.change(&path, &temp(context), |text| {
         let edited = edit::replace(text, &old, &new, replace_all)?;
         Ok((edited.text, edited.lines))
     })?;
@@ -214,8 +218,8 @@ fn edit(context: &ToolContext, arguments: &Value) -> Result<String> {
     Ok(format!("changed {path} in {} place(s): line {named}{more}", lines.len()))
 }
 
-/// The name that a file has for an instant, of this call alone: where it was killed and is repeated, it finds its
-/// own again.
+/// The name of this call's temporary file. A call that is repeated after a kill uses the same name and so replaces
+/// the file that the killed one has left.
 fn temp(context: &ToolContext) -> String {
     format!(".{}-{:02}.tmp", context.event.id, context.number)
 }

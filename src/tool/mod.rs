@@ -1,16 +1,20 @@
-//! What an agent may do. A tool is one file and one line in the table; executables in `tools/` are tools
-//! too. A tool tells the model what came of it, in words; only the machine's own trouble is a fault of the
-//! turn.
+//! The tools of agents. A built-in tool is one file and one row in [`BUILTIN`]; a source of tools is one file or
+//! folder and one row in [`SOURCES`].
+//!
+//! A tool reports every failure to the model as text. Only faults of the machine end the turn.
 
+mod builtin;
 mod dispatch;
 mod files;
+mod list;
 mod memory;
 pub mod program;
 mod sandboxed;
+mod search;
 mod shell;
 pub mod skill;
 mod tasks;
-mod tree;
+mod walk;
 mod web;
 
 use crate::core::definition::Agent;
@@ -18,63 +22,40 @@ use crate::core::event::Event;
 use crate::core::fault::{Kind, Result};
 use crate::core::model::{Call, ToolSpec};
 use crate::core::session::record::ToolResult;
-use crate::core::tool::DISPATCH;
 use crate::core::tool::{Approve, Class};
 use crate::store::lock::Lane;
 use crate::store::session::stop;
 use crate::store::workspace::Workspace;
+use builtin::Builtin;
 pub use dispatch::Host;
-use program::ToolProgram;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
-/// Where a call is run.
-#[derive(Clone, Copy)]
-pub struct ToolContext<'a> {
-    /// The workspace.
-    pub workspace: &'a Workspace,
-    /// Who calls.
-    pub agent: &'a Agent,
-    /// The event that is answered.
-    pub event: &'a Event,
-    /// The session's lane, for programs that are run.
-    pub lane: &'a Lane,
-    /// The call's number within the turn, from 1; what is named after the event is told apart by it.
-    pub number: u32,
-    /// When the turn must be over.
-    pub until: Instant,
-    /// Readable as soon as the turn is to end before that.
-    pub stop: Option<BorrowedFd<'a>>,
-    /// Who runs the turn.
-    pub host: &'a dyn Host,
+/// A source of tools.
+struct Source {
+    /// The names reserved for this source, including tools that are not set up. A later source cannot use them.
+    names: fn() -> Vec<&'static str>,
+    /// The tools for an agent, in the order in which models see them.
+    offer: fn(&Workspace, &Agent) -> Result<Vec<Tool>>,
 }
 
-impl ToolContext<'_> {
-    /// Whether the turn is to end now.
-    fn is_stopped(&self) -> bool {
-        self.stop.is_some_and(stop::is_cancelled)
-    }
-}
+const SOURCES: &[Source] = &[
+    Source { names: || builtin::names(BUILTIN), offer: |workspace, agent| builtin::offer(BUILTIN, workspace, agent) },
+    Source {
+        names: || builtin::names(web::TOOLS),
+        offer: |workspace, agent| builtin::offer(web::TOOLS, workspace, agent),
+    },
+    Source { names: Vec::new, offer: program::offer },
+];
 
-/// Runs a call with these arguments, and returns what the model is told.
-type Run = fn(&ToolContext, &Value) -> Result<String>;
-
-/// A line of the table.
-struct Builtin {
-    name: &'static str,
-    class: Class,
-    description: &'static str,
-    parameters: fn() -> Value,
-    run: Run,
-}
-
-const TOOLS: &[&Builtin] = &[
+const BUILTIN: &[&Builtin] = &[
     &files::READ,
     &files::WRITE,
     &files::EDIT,
-    &tree::LIST,
-    &tree::SEARCH,
+    &list::LIST,
+    &search::SEARCH,
     &shell::BASH,
     &memory::REMEMBER,
     &memory::RECALL,
@@ -83,86 +64,90 @@ const TOOLS: &[&Builtin] = &[
     &tasks::TASKS,
 ];
 
+/// The turn in which a call runs.
+#[derive(Clone, Copy)]
+pub struct ToolContext<'a> {
+    /// The workspace.
+    pub workspace: &'a Workspace,
+    /// The calling agent.
+    pub agent: &'a Agent,
+    /// The event that the turn answers.
+    pub event: &'a Event,
+    /// The session's lane. Programs that a tool runs inherit its lock.
+    pub lane: &'a Lane,
+    /// The call's number within the turn, from 1. Ids and files derived from the event contain it.
+    pub number: u32,
+    /// The turn's deadline.
+    pub until: Instant,
+    /// Becomes readable when the turn is cancelled.
+    pub stop: Option<BorrowedFd<'a>>,
+    /// The turn, for tools that wait for other agents.
+    pub host: &'a dyn Host,
+}
+
+impl ToolContext<'_> {
+    /// Whether the turn has been cancelled.
+    fn is_stopped(&self) -> bool {
+        self.stop.is_some_and(stop::is_cancelled)
+    }
+}
+
+/// Runs a call with these arguments and returns the text for the model. Calls that only read run concurrently.
+type Run = Box<dyn Fn(&ToolContext, &Value) -> Result<String> + Send + Sync>;
+
 /// A tool that an agent has.
 pub struct Tool {
-    /// What the model is told of it.
+    /// Name, description and parameters, as sent to the model.
     pub spec: ToolSpec,
-    /// What may be done about a call that was begun and has no result.
+    /// Whether a call that was begun and has no result may be run again.
     pub class: Class,
-    /// Whether the owner is asked.
+    /// The calls that need the owner's approval.
     pub approve: Approve,
-    act: Act,
+    run: Run,
 }
 
-enum Act {
-    Built(Run),
-    Program(ToolProgram),
-}
-
-/// The tool whose calls publish what is to be remembered.
+/// Name of the tool whose calls publish notes.
 pub const REMEMBER: &str = memory::REMEMBER.name;
-/// The tool that tells skills; who has it is shown which there are.
+/// Name of the tool that shows skills. The prompt of an agent that has it lists the skills.
 pub const SKILL: &str = skill::SKILL.name;
-/// The tool for the shared list.
+/// Name of the tool for the shared task list.
 pub const TASKS: &str = tasks::TASKS.name;
-/// The first argument of this binary where it turns a page of the web into text.
+/// First argument of this binary when it runs as the program that converts a web page to text.
 pub const PAGE: &str = web::PAGE;
 
-/// The tools of an agent, in the order in which models are told of them; none in a workspace that its owner
-/// does not trust. What is wrong with an executable's description is said, once.
+/// The tools of an agent, in the order in which models see them. An untrusted workspace has none. Problems of the
+/// descriptions in `tools/` are printed.
 ///
 /// # Errors
-/// `Config` where `claw.yaml` is bad; where the machine cannot read what there is.
+/// `Config` where `claw.yaml` is bad; `Machine` where agents or `tools/` cannot be read.
 pub fn offered(workspace: &Workspace, agent: &Agent) -> Result<Vec<Tool>> {
-    if !workspace.is_trusted {
-        return Ok(Vec::new());
-    }
-    let config = workspace.config()?;
-    let set_up = web::OFFERS.iter().filter(|offer| (offer.is_set_up)(&config.web));
     let mut tools: Vec<Tool> = Vec::new();
-    for built in TOOLS.iter().copied().chain(set_up.map(|offer| offer.built)) {
-        let approve = if built.name == SKILL { skill::grant(agent) } else { agent.tools.approve(built.name) };
-        let Some(approve) = approve else { continue };
-        let spec = match built.name {
-            DISPATCH => dispatch::spec(workspace, agent)?,
-            name => Some(ToolSpec {
-                name: name.to_owned(),
-                description: built.description.to_owned(),
-                parameters: (built.parameters)(),
-            }),
-        };
-        tools.extend(spec.map(|spec| Tool { spec, class: built.class, approve, act: Act::Built(built.run) }));
+    if !workspace.is_trusted {
+        return Ok(tools);
     }
-    let (programs, faults) = program::all(workspace)?;
-    for fault in faults {
-        workspace.world.say(&fault.to_string());
-    }
-    for program in programs {
-        let name = &program.spec.name;
-        let is_known = tools.iter().any(|tool| tool.spec.name == *name) || names().any(|known| known == name);
-        let Some(approve) = agent.tools.approve(name).filter(|_| !is_known) else { continue };
-        let approve = if approve == Approve::default() { program.approve.clone() } else { approve };
-        tools.push(Tool { spec: program.spec.clone(), class: program.class, approve, act: Act::Program(program) });
+    let mut taken: BTreeSet<String> = BTreeSet::new();
+    for source in SOURCES {
+        let mut offered = (source.offer)(workspace, agent)?;
+        offered.retain(|tool| !taken.contains(&tool.spec.name));
+        taken.extend((source.names)().into_iter().map(str::to_owned));
+        taken.extend(offered.iter().map(|tool| tool.spec.name.clone()));
+        tools.extend(offered);
     }
     Ok(tools)
 }
 
-/// The names of the tools that are built in.
+/// The names of the tools in this binary, including those that are not set up.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    TOOLS.iter().copied().chain(web::OFFERS.iter().map(|offer| offer.built)).map(|built| built.name)
+    SOURCES.iter().flat_map(|source| (source.names)())
 }
 
 impl Tool {
-    /// Runs a call.
+    /// Runs a call. A failure of the call is a result, marked as failed.
     ///
     /// # Errors
-    /// `Machine`: the machine is in trouble, and the call is not to blame. Everything else is told.
+    /// `Machine` or `Closed`: the call is not at fault, and the turn ends without a result for it.
     pub fn run(&self, context: &ToolContext, call: &Call) -> Result<ToolResult> {
-        let result = match &self.act {
-            Act::Built(run) => run(context, &call.arguments),
-            Act::Program(program) => program::run(program, context, &call.arguments),
-        };
-        match result {
+        match (self.run)(context, &call.arguments) {
             Ok(result) => Ok(ToolResult { result, ..ToolResult::default() }),
             Err(fault) if matches!(fault.kind, Kind::Machine | Kind::Closed) => Err(fault),
             Err(fault) => Ok(ToolResult { result: format!("error: {fault}"), failed: true, asks: None }),

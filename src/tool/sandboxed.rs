@@ -1,4 +1,4 @@
-//! What a program of an agent is run in: its walls, a clean environment, a temporary folder of its own.
+//! Runs a program of an agent: in the sandbox, with a clean environment and a temporary folder of its own.
 
 use crate::core::config::SandboxMode;
 use crate::core::fault::Result;
@@ -11,30 +11,30 @@ use jiff::SignedDuration;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How long a program may run where nobody says.
+/// The default time limit.
 const TIMEOUT: Duration = Duration::from_mins(2);
-/// How much a program may write, in bytes.
+/// The most output, in bytes.
 const MAX_OUTPUT: u64 = 4 << 20;
-/// What of our own environment a program is told: nothing in it is a secret.
-const KEPT: [&str; 8] = ["LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LC_MESSAGES", "LOGNAME", "TZ", "USER"];
-/// Where programs are looked for where the environment does not say.
+/// The variables of claw's own environment that a program gets; none of them holds a secret.
+const INHERITED: [&str; 8] = ["LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LC_MESSAGES", "LOGNAME", "TZ", "USER"];
+/// The default `PATH`.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Where every program may look.
+/// System folders, which every program may read; other folders stay in `PATH` only if the agent may read them.
 const SYSTEM: [&str; 5] = ["/usr", "/bin", "/sbin", "/opt", "/nix/store"];
 
-/// A program that an agent runs.
+/// A program to run.
 pub(super) struct SandboxedRun<'a> {
     /// The program and its arguments.
     pub(super) command: &'a [String],
-    /// What it reads.
+    /// Its stdin.
     pub(super) input: Vec<u8>,
-    /// How long it may run; never longer than the turn.
+    /// Its time limit; the turn's deadline limits it further. `None`: 2 minutes.
     pub(super) timeout: Option<SignedDuration>,
-    /// Whether it reaches the network, where the tool itself says so.
+    /// Whether it has network access; `None` leaves that to the agent's file and `claw.yaml`.
     pub(super) network: Option<bool>,
 }
 
-/// Whether programs of this scene reach the network, where the tool does not say.
+/// Whether the agent's programs have network access by default: its own setting, or that of `claw.yaml`.
 pub(super) fn network(context: &ToolContext) -> Result<bool> {
     Ok(match context.agent.network {
         Some(network) => network,
@@ -42,20 +42,20 @@ pub(super) fn network(context: &ToolContext) -> Result<bool> {
     })
 }
 
-/// Runs it, and leaves nothing of it but what it was asked for.
+/// Runs the program to its end. None of its child processes survives it.
 pub(super) fn run(context: &ToolContext, job: SandboxedRun) -> Result<ProgramOutput> {
     let workspace = context.workspace;
     let mode = workspace.config()?.sandbox.mode;
-    let mut reach = Access::of(workspace, context.agent)?;
+    let mut access = Access::of(workspace, context.agent)?;
     let scratch = scratch::make(workspace, &context.lane.name, context.number)?;
     let scratch = std::fs::canonicalize(&scratch).unwrap_or(scratch);
-    let env = environment(context, &reach, &scratch);
-    reach.write.push(scratch.clone());
+    let env = environment(context, &access, &scratch);
+    access.write.push(scratch.clone());
     let sandbox = Sandbox {
-        read: reach.read,
-        write: reach.write,
-        list: vec![reach.root],
-        private: reach.private,
+        read: access.read,
+        write: access.write,
+        list: vec![access.root],
+        private: access.private,
         network: job.network.map_or_else(|| network(context), Ok)?,
         is_required: mode == SandboxMode::Require,
     };
@@ -74,17 +74,17 @@ pub(super) fn run(context: &ToolContext, job: SandboxedRun) -> Result<ProgramOut
     })
 }
 
-/// Without keys, and without what leads to services of the owner's.
-fn environment(context: &ToolContext, reach: &Access, scratch: &Path) -> Vec<(&'static str, String)> {
+/// The program's environment: no keys, and no variable that leads to a service of the owner's.
+fn environment(context: &ToolContext, access: &Access, scratch: &Path) -> Vec<(&'static str, String)> {
     let world = &context.workspace.world;
-    let is_open = |dir: &&str| {
+    let is_readable = |dir: &&str| {
         let dir = Path::new(dir);
-        SYSTEM.iter().any(|system| dir.starts_with(system)) || reach.readable_root(dir).is_some()
+        SYSTEM.iter().any(|system| dir.starts_with(system)) || access.readable_root(dir).is_some()
     };
-    let path: Vec<&str> = world.var("PATH").unwrap_or(PATH).split(':').filter(is_open).collect();
+    let path: Vec<&str> = world.var("PATH").unwrap_or(PATH).split(':').filter(is_readable).collect();
     let scratch = scratch.display().to_string();
     let mut env: Vec<(&str, String)> =
-        KEPT.into_iter().filter_map(|name| Some((name, world.var(name)?.to_owned()))).collect();
+        INHERITED.into_iter().filter_map(|name| Some((name, world.var(name)?.to_owned()))).collect();
     env.extend([
         ("CLAW_WORKSPACE", context.workspace.root.display().to_string()),
         ("HOME", scratch.clone()),

@@ -64,7 +64,7 @@ pub fn delays(wire: &'static Wire) {
     assert_eq!(ws.claw(&["ask", "-n", "mock:late"]).ok(), "late answer\n");
     let ws = wire.workspace(peer.port, ", first_token_timeout: 100ms");
     let err = ws.claw(&["ask", "-n", "mock:late"]).fails(69);
-    assert!(err.contains("said nothing for 100ms"), "{err}");
+    assert!(err.contains("no data from the server for 100ms"), "{err}");
 }
 
 pub fn disconnects(wire: &'static Wire) {
@@ -100,8 +100,8 @@ pub fn errors(wire: &'static Wire) {
 pub fn malformed(wire: &'static Wire) {
     let Some(peer) = peer(wire) else { return };
     let cases = [
-        ("mock:garbage-body", "the server answered nonsense: `"),
-        ("mock:garbage-event", "the server answered nonsense: `{"),
+        ("mock:garbage-body", "invalid response from the server: `"),
+        ("mock:garbage-event", "invalid response from the server: `{"),
         ("mock:error-event", "overloaded"),
     ];
     for (text, what) in cases {

@@ -147,6 +147,15 @@ impl Server {
     /// `answer` is called with the number of the request, from 0, and the connection, which closes
     /// afterwards.
     pub fn start(answer: impl Fn(usize, &mut TcpStream) + Send + Sync + 'static) -> Self {
+        Self::serve(move |number, _, stream| answer(number, stream))
+    }
+
+    /// The same; `answer` is called with the request.
+    pub fn start_with_request(answer: impl Fn(&Heard, &mut TcpStream) + Send + Sync + 'static) -> Self {
+        Self::serve(move |_, request, stream| answer(request, stream))
+    }
+
+    fn serve(answer: impl Fn(usize, &Heard, &mut TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let heard = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
@@ -159,11 +168,11 @@ impl Server {
                     let Some(request) = request(&mut stream) else { return };
                     let number = {
                         let mut all = requests.0.lock().unwrap();
-                        all.push(request);
+                        all.push(request.clone());
                         requests.1.notify_all();
                         all.len() - 1
                     };
-                    answer(number, &mut stream);
+                    answer(number, &request, &mut stream);
                 });
             }
         });

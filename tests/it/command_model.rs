@@ -265,7 +265,7 @@ fn a_program_that_fails_is_tried_again_later() {
 
 #[test]
 fn an_answer_that_is_no_text_is_none() {
-    let cases = [(r"printf 'caf\351\n'", 1, "its answer is not UTF-8"), ("printf ' \n'", 1, "its answer is empty")];
+    let cases = [(r"printf 'caf\351\n'", 1, "invalid answer: not UTF-8"), ("printf ' \n'", 1, "its answer is empty")];
     for (script, code, what) in cases {
         let scripted = Scripted::new(script);
         let ran = scripted.ask("2+2");

@@ -8,7 +8,7 @@ use claw::core::event::id::Id;
 use claw::core::event::stamp::Stamp;
 use claw::core::event::{Draft, Event};
 use claw::core::model::Call;
-use claw::core::tool::MAX_TOLD;
+use claw::core::tool::MAX_RESULT;
 use claw::store::agent::definitions;
 use claw::store::lock::Lane;
 use claw::store::workspace::Workspace;
@@ -40,7 +40,7 @@ struct Desk {
 struct Alone;
 
 impl Host for Alone {
-    fn is_asked(&self) -> bool {
+    fn is_interactive(&self) -> bool {
         false
     }
     fn answer(&self, dispatch: &Event) -> claw::core::fault::Result<String> {
@@ -95,7 +95,7 @@ impl Desk {
         };
         let tool = tools.iter().find(|tool| tool.spec.name == name).unwrap();
         let told = tool.run(&scene, &Call { id: "c".into(), name: name.into(), arguments }).unwrap();
-        assert!(told.result.len() <= MAX_TOLD, "{name} tells {} bytes", told.result.len());
+        assert!(told.result.len() <= MAX_RESULT, "{name} tells {} bytes", told.result.len());
         (told.result, told.failed)
     }
 
@@ -342,7 +342,7 @@ fn files_are_written_atomically_and_keep_their_mode() {
     let ws = &desk.ws;
     assert_eq!(
         desk.ok("write", json!({"path": "files/a/b/c.sh", "content": "one\ntwo\n"})),
-        "made files/a/b/c.sh: 2 lines, 8 bytes"
+        "created files/a/b/c.sh: 2 lines, 8 bytes"
     );
     fs::set_permissions(ws.path("files/a/b/c.sh"), fs::Permissions::from_mode(0o750)).unwrap();
     let absolute = ws.path("files/a/b/c.sh").display().to_string();
@@ -392,8 +392,8 @@ fn a_file_of_any_size_is_read_in_parts() {
             seen += 1;
             assert_eq!(line, format!("{seen:>6}\tline {seen}"));
         }
-        let Some((_, next)) = told.rsplit_once("; offset ") else { break };
-        offset = next.split(' ').next().unwrap().parse().unwrap();
+        let Some((_, next)) = told.rsplit_once("continue with offset ") else { break };
+        offset = next.trim_end_matches(']').parse().unwrap();
         assert_eq!(offset, seen + 1);
     }
     assert_eq!(seen, 5000);
@@ -412,7 +412,7 @@ fn a_file_of_any_size_is_read_in_parts() {
     huge.write_all(lines.as_bytes()).unwrap();
     huge.set_len(10 << 30).unwrap();
     assert!(desk.ok("read", json!({"path": "files/huge", "offset": 4999, "limit": 1})).contains("\tline 4999\n"));
-    assert!(desk.ok("read", json!({"path": "files/huge", "offset": 6000})).contains("behind the first"));
+    assert!(desk.ok("read", json!({"path": "files/huge", "offset": 6000})).contains("after the first"));
     File::create(ws.path("files/hole")).unwrap().set_len(10 << 30).unwrap();
     assert!(desk.refused("read", json!({"path": "files/hole"})).contains("binary"));
     assert!(desk.refused("read", json!({"path": "files"})).contains("`list`"));
@@ -436,7 +436,7 @@ fn list_and_search_respect_gitignore() {
     assert_eq!(
         told,
         "files/a.md:2: Needle here\nfiles/keep.log:2: Needle here\nfiles/sub/c.txt:2: Needle here\n\
-         files/sub/x.log:1: Needle\n[1 binary file(s) passed over]"
+         files/sub/x.log:1: Needle\n[1 binary file(s) skipped]"
     );
     // Also from further up and further down, and in a single file.
     assert!(desk.ok("search", json!({"pattern": "Needle"})).starts_with("files/a.md:2"));
@@ -446,12 +446,14 @@ fn list_and_search_respect_gitignore() {
     );
     assert_eq!(desk.ok("search", json!({"pattern": "Needle", "path": "files/x.log"})), "files/x.log:2: Needle here");
     assert_eq!(desk.ok("search", json!({"pattern": "absent", "path": "files/sub"})), "[nothing found]");
-    assert!(desk.ok("search", json!({"pattern": "e", "limit": 2})).contains("[cut after 2 lines: there are more"));
-    assert!(desk.refused("search", json!({"pattern": "("})).contains("no regular expression"));
+    assert!(
+        desk.ok("search", json!({"pattern": "e", "limit": 2})).contains("[cut after 2 lines: there are more matches")
+    );
+    assert!(desk.refused("search", json!({"pattern": "("})).contains("not a valid regular expression"));
 
     let listed = desk.ok("list", json!({"path": "files"}));
     assert!(listed.lines().any(|line| line == "build/") && listed.lines().any(|line| line == "a.md  16"), "{listed}");
-    assert!(listed.lines().any(|line| line == "z  (a link)"), "{listed}");
+    assert!(listed.lines().any(|line| line == "z  (link)"), "{listed}");
     let all = desk.ok("list", json!({"recursive": true, "path": "files"}));
     assert!(all.contains("files/sub/c.txt  16") && all.contains("files/build/\n") && !all.contains("b.md"), "{all}");
     assert!(!all.contains("d.md"), "{all}");
@@ -496,11 +498,11 @@ fn a_search_that_takes_long_ends_when_the_turn_does() {
     desk.ws.write("files/slow", &format!("{line}\n").repeat(900));
     let slow = json!({"path": "files/slow", "pattern": "z"});
     let (told, _) = desk.call_within(Duration::ZERO, None, "search", slow.clone());
-    assert!(told.contains("it has taken too long"), "{told}");
+    assert!(told.contains("the time limit is reached"), "{told}");
     let (bell, rope) = std::io::pipe().unwrap();
     (&rope).write_all(b"!").unwrap();
     let (told, _) = desk.call_within(Duration::from_mins(1), Some(bell.as_fd()), "search", slow);
-    assert!(told.contains("it was stopped"), "{told}");
+    assert!(told.contains("the turn was cancelled"), "{told}");
     let worst = json!({"path": "files/slow", "pattern": "([ab]{0,80}[^x]){0,80}(?:a|b){100}z"});
     assert!(desk.refused("search", worst).contains("exceeds size limit"));
     desk.ok("search", json!({"path": "files", "pattern": r"(?i)\b\w+@\w+\.\w+\b"}));

@@ -4,6 +4,7 @@ use regex::Regex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use walkdir::WalkDir;
 
 /// A room of the first level, and the rooms it may import besides itself. `process` is ground: `store` runs git.
@@ -47,15 +48,23 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     (
         r"reqwest|TcpStream|TcpListener|UnixStream|UdpSocket",
         &[
-            "provider/http.rs",
+            "http/client.rs",
+            "http/error.rs",
+            "provider/client.rs",
+            "provider/refusal.rs",
             "provider/source.rs",
             "provider/wire.rs",
             "tool/web/client.rs",
-            "tool/web/names.rs",
             "tool/web/search.rs",
         ],
         "sockets belong to the HTTP client and its callers",
     ),
+    (
+        r"Client::(builder|new|default)|ClientBuilder|reqwest::(get|blocking|Proxy::|dns)|default_provider",
+        &["http/client.rs"],
+        "one place builds HTTP clients",
+    ),
+    (r"new_current_thread|runtime::(Builder|Runtime)", &["http/run.rs"], "requests are run in one place"),
     (
         r"println!|print!\(|io::stdout|io::stdin",
         &["command/terminal/out.rs"],
@@ -235,4 +244,46 @@ fn no_folder_is_a_heap() {
     }
     counts.retain(|folder, count| *count > MOST_FILES && folder != "command");
     assert!(counts.is_empty(), "{counts:?}");
+}
+
+/// `examples/channels/log.diff` adds a channel. It must apply to the tree as it is, and give a value to every field of
+/// the row, without touching anything but a new file and the table.
+#[test]
+fn a_channel_is_one_new_file_and_one_row() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let patch = root.join("examples/channels/log.diff");
+    let copy = tempfile::tempdir().unwrap();
+    let folder = copy.path().join("src/channel");
+    fs::create_dir_all(&folder).unwrap();
+    for entry in fs::read_dir(root.join("src/channel")).unwrap().flatten().filter(|entry| entry.path().is_file()) {
+        fs::copy(entry.path(), folder.join(entry.file_name())).unwrap();
+    }
+    let git = |arguments: &[&str]| {
+        let ran = Command::new("git").args(arguments).current_dir(copy.path()).output().unwrap();
+        assert!(ran.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stdout).unwrap()
+    };
+    git(&["init", "--quiet"]);
+    let touched = git(&["apply", "--numstat", patch.to_str().unwrap()]);
+    let touched: Vec<&str> = touched.lines().filter_map(|line| line.split('\t').nth(2)).collect();
+    assert_eq!(touched, ["src/channel/log.rs", "src/channel/mod.rs"]);
+    assert!(!folder.join("log.rs").exists(), "the tree has this channel already");
+    git(&["apply", patch.to_str().unwrap()]);
+    let (table, channel) =
+        (fs::read_to_string(folder.join("mod.rs")).unwrap(), fs::read_to_string(folder.join("log.rs")).unwrap());
+    assert!(table.contains("\nmod log;\n") && table.contains(" log::CHANNEL]"), "{table}");
+    let row = table.split_once("\nstruct Channel {").unwrap().1.split_once("\n}").unwrap().0;
+    let fields: Vec<&str> =
+        row.lines().filter_map(|line| line.strip_prefix("    ")?.split_once(": ")).map(|f| f.0).collect();
+    let fields: Vec<&str> = fields.into_iter().filter(|field| !field.starts_with("//")).collect();
+    assert!(fields.len() >= 6, "{fields:?}");
+    for field in fields {
+        let is_given = channel.contains(&format!("\n    {field}: ")) || channel.contains(&format!("\n    {field},"));
+        assert!(is_given, "examples/channels/log.diff gives no value to `{field}`");
+    }
+    let call = Regex::new(r"\b(?:workspace\.|durable::|file::)(\w+)\(").unwrap();
+    for name in call.captures_iter(&channel).map(|found| found.get(1).unwrap().as_str()) {
+        let is_there = sources().iter().any(|(_, code)| code.contains(&format!("fn {name}(")));
+        assert!(is_there, "examples/channels/log.diff calls `{name}`, which is not there any more");
+    }
 }

@@ -29,6 +29,7 @@ mod reload;
 mod routing;
 mod sandbox;
 mod schema;
+mod secrets;
 mod sessions;
 mod skills;
 mod slash;

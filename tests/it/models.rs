@@ -101,7 +101,7 @@ fn models_are_listed_with_the_source_of_their_key() {
                 ws.path("nowhere.key").display()
             ),
         ],
-        &["gone", "command", "-", "./tools/think", "-", "-", "-", "the program `./tools/think` is not there"],
+        &["gone", "command", "-", "./tools/think", "-", "-", "-", "the program `./tools/think` does not exist"],
         &["here", "command", "-", "sh -c echo four", "-", "2", "dead, offline", "ready"],
         &["typo", "opnai", "m", "-", "-", "-", "-", "there is no provider `opnai` (did you mean `openai`?)"],
         &[
@@ -252,6 +252,6 @@ fn all_are_asked_at_once_and_a_silent_one_is_not_waited_for_long() {
     let begun = Instant::now();
     let rows = rows(&workspace("m0", &models), &[], 0);
     assert!((0..4).all(|n| row(&rows, &format!("m{n}"))["has_model"] == true), "{rows:#?}");
-    assert_eq!(row(&rows, "silent")["problem"], "the server said nothing for 3s");
+    assert_eq!(row(&rows, "silent")["problem"], "no data from the server for 3s");
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }

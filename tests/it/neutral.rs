@@ -85,7 +85,7 @@ fn replies_are_accepted_exactly_by_the_schema() {
     }
     for reply in &refused {
         let err = ask(&format!("echo '{reply}'")).fails(1);
-        let what = "claw: model mock: its answer is no reply: ";
+        let what = "claw: model mock: invalid answer: not a reply: ";
         assert!(err.starts_with(what) && err.contains("claw models --schema reply"), "{reply}: {err}");
     }
     let called = [

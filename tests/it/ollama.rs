@@ -106,12 +106,12 @@ fn full_context_window_is_reported_and_not_retried() {
     let server = Server::saying(answer("four", 8191));
     let ws = server.workspace(&OLLAMA, ", num_ctx: 8192");
     let ran = ws.claw(&["ask", "-n", "2+2"]);
-    assert!(ran.err.contains("its window of 8192 tokens is full"), "{}", ran.err);
+    assert!(ran.err.contains("its context window of 8192 tokens is full"), "{}", ran.err);
     assert_eq!(ran.ok(), "four\n");
     let error = r#"{"error":"the input length exceeds the context length"}"#;
     let server = Server::saying(whole("400 Bad Request", JSON, error));
     let ws = server.workspace(&OLLAMA, "");
-    refused(&ws, &ws.claw(&["ask", "-n", "2+2"]), 1, "longer than the model's window");
+    refused(&ws, &ws.claw(&["ask", "-n", "2+2"]), 1, "exceeds the model's context window");
 }
 
 #[test]

@@ -153,8 +153,8 @@ fn a_server_error_waits_longer_from_time_to_time_and_counts() {
 fn invalid_response_with_status_200_is_an_error() {
     let Some(peer) = peer(&OPENAI) else { return };
     let cases = [
-        ("mock:garbage-body", "the server answered nonsense: `"),
-        ("mock:garbage-event", "the server answered nonsense: `{\\\"id\\\":\\\"x\\\""),
+        ("mock:garbage-body", "invalid response from the server: `"),
+        ("mock:garbage-event", "invalid response from the server: `{\\\"id\\\":\\\"x\\\""),
         ("mock:error-event", "overloaded"),
     ];
     for (text, what) in cases {
@@ -259,7 +259,7 @@ fn ask_fails_at_once_without_a_listener() {
 fn server_silent_after_accept_times_out() {
     let server = Server::start(|_, stream| silence(stream));
     let ws = server.workspace(&OPENAI, ", first_token_timeout: 200ms");
-    refused(&ws, &ws.claw(&["ask", "-n", "hello"]), 69, "the server said nothing for 200ms");
+    refused(&ws, &ws.claw(&["ask", "-n", "hello"]), 69, "no data from the server for 200ms");
 }
 
 #[test]
@@ -269,7 +269,7 @@ fn server_silent_after_its_head_times_out() {
         silence(stream);
     });
     let ws = server.workspace(&OPENAI, ", first_token_timeout: 200ms");
-    refused(&ws, &ws.claw(&["ask", "-n", "hello"]), 69, "the server said nothing for 200ms");
+    refused(&ws, &ws.claw(&["ask", "-n", "hello"]), 69, "no data from the server for 200ms");
 }
 
 #[test]
@@ -291,7 +291,7 @@ fn a_server_that_falls_silent_within_its_answer_is_given_up() {
         silence(stream);
     });
     let ws = server.workspace(&OPENAI, ", idle_timeout: 200ms");
-    refused(&ws, &ws.claw(&["ask", "-n", "hello"]), 69, "the server said nothing for 200ms");
+    refused(&ws, &ws.claw(&["ask", "-n", "hello"]), 69, "no data from the server for 200ms");
 }
 
 #[test]
@@ -321,7 +321,7 @@ fn a_call_that_was_cut_off_before_its_arguments_is_not_run_without_any() {
     let results: Vec<&str> = messages(&heard[1].body).iter().filter(|(role, _)| *role == "tool").map(|m| m.1).collect();
     assert!(results[0].contains("AGENTS.md"), "that was whole: {results:?}");
     assert!(results[1].starts_with("error: the arguments are not a JSON object (EOF"), "{results:?}");
-    assert!(results[1].ends_with("nothing was done"), "{results:?}");
+    assert!(results[1].ends_with("the tool was not run"), "{results:?}");
 }
 
 #[test]
@@ -459,7 +459,7 @@ fn an_endless_line_of_a_stream_ends_at_the_limit() {
 #[test]
 fn a_stream_that_is_not_utf_8_is_nonsense_at_once_and_not_at_its_end() {
     let event = b"data: {\"choices\":[{\"delta\":{\"content\":\"\xff\"}}]}\n\n";
-    endless(&[STREAM.as_bytes(), event].concat(), delta("x"), 69, "the server answered nonsense");
+    endless(&[STREAM.as_bytes(), event].concat(), delta("x"), 69, "invalid response from the server");
 }
 
 #[test]
@@ -536,7 +536,7 @@ fn a_request_that_is_too_long_is_not_tried_again_as_it_is() {
         let ws = server.workspace(&OPENAI, "");
         routed(&ws, "hello");
         let err = ws.claw(&["run-agent"]).fails(1);
-        assert!(err.contains(words) && err.contains("longer than the model's window"), "{err}");
+        assert!(err.contains(words) && err.contains("exceeds the model's context window"), "{err}");
         assert_eq!((ws.list("inbox/wait").len(), ws.list("inbox/failed").len()), (0, 2));
     }
 }
@@ -693,11 +693,11 @@ fn a_key_is_hidden_also_where_a_long_refusal_is_cut_within_it() {
 
 #[test]
 fn a_key_in_nonsense_is_hidden_also_where_the_nonsense_is_cut_within_it() {
-    echoed(&whole("200 OK", JSON, &format!("no {KEY} here")), "nonsense: `no [key] here`");
+    echoed(&whole("200 OK", JSON, &format!("no {KEY} here")), "invalid response from the server: `no [key] here`");
     for before in [60, 65] {
         let body = format!("{} {KEY} is unknown", "x".repeat(before));
-        echoed(&whole("200 OK", JSON, &body), "nonsense: `xxx");
-        echoed(&format!("{STREAM}data: {body}\n\n"), "nonsense: `xxx");
+        echoed(&whole("200 OK", JSON, &body), "invalid response from the server: `xxx");
+        echoed(&format!("{STREAM}data: {body}\n\n"), "invalid response from the server: `xxx");
     }
 }
 

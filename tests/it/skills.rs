@@ -64,11 +64,11 @@ fn prompt_lists_skills_and_the_tool_returns_their_text() {
         last_result(&server),
         format!(
             "# Skill weather, in skills/weather\n\nLook out of the window. Notes: {}/memories\n\n---\n\
-             Files beside it, to be read when the text above sends you there:\n\
+             Files of this skill. Read one when the text above refers to it:\n\
              - skills/weather/references/clouds.md (9 bytes)\n\
-             - skills/weather/scripts/look.sh (20 bytes, a script that is not approved: do not run it)\n\
-             What is not approved the owner approves with `claw skills approve weather`.\n\n\
-             It expects these tools, maybe by other names: bash",
+             - skills/weather/scripts/look.sh (20 bytes, a script without approval: do not run it)\n\
+             The owner can approve scripts with `claw skills approve weather`.\n\n\
+             The skill expects these tools; here they may have other names: bash",
             ws.root.display()
         )
     );
@@ -121,7 +121,9 @@ fn a_script_is_inert_until_it_is_approved_and_again_when_it_changes() {
     assert_eq!(role(), "inert", "nothing was approved yet");
     assert_eq!(ws.claw(&["skills", "approve", "weather"]).ok(), shown);
     assert_eq!(role(), "approved");
-    assert!(ws.claw(&["skills", "show", "weather"]).ok().contains("look.sh (20 bytes, a script that may be run)"));
+    assert!(
+        ws.claw(&["skills", "show", "weather"]).ok().contains("look.sh (20 bytes, an approved script: you may run it)")
+    );
     assert_eq!(ws.claw(&["skills", "approve", "weather"]).ok(), "", "there is nothing left");
 
     // The same length as before, so that only the content differs.

@@ -290,7 +290,7 @@ fn page_is_returned_as_its_readable_text() {
     for (path, part) in [
         ("/image", "content type image/png cannot be read as text"),
         ("/binary", "the content is binary"),
-        ("/packed", "it is packed (gzip)"),
+        ("/packed", "the response is compressed (gzip)"),
         ("/said", "more than 8388608 bytes"),
         ("/endless", "more than 8388608 bytes"),
         ("/away", "127.0.0.1 is not a public address: loopback"),
@@ -477,9 +477,9 @@ fn failed_search_reports_the_reason_without_the_key() {
     let server = Strict::start(SCRIPTS);
     let services = Site::start(services);
     for (path, part) in [
-        ("closed", "must have json under search: formats"),
+        ("closed", "must list json under search: formats"),
         ("busy", "its limit is reached"),
-        ("html", "answered nonsense"),
+        ("html", "invalid response from the search service"),
         ("none", "nothing found"),
     ] {
         let base = format!("http://127.0.0.1:{}/{path}", services.port);

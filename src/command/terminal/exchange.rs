@@ -95,9 +95,9 @@ impl TerminalAddress {
     /// Where it cannot be printed, or the machine is in trouble.
     pub(crate) fn fetch(&mut self, workspace: &Workspace, id: &Id, print: PrintEvent) -> Result<()> {
         let work = Deliver { workspace, channel: None, print: Some(print) };
-        match follow::until(workspace, &work, &self.lane, id)?.map(|outcome| outcome.state) {
+        match follow::run_up_to(workspace, &work, &self.lane, id)?.map(|outcome| outcome.state) {
             None | Some(EventOutcome::Done(_)) => Ok(()),
-            Some(EventOutcome::Waiting(_, fault) | EventOutcome::Failed(fault) | EventOutcome::Untouched(fault)) => {
+            Some(EventOutcome::Waiting(_, fault) | EventOutcome::Failed(fault) | EventOutcome::GivenBack(fault)) => {
                 Err(fault)
             }
         }
@@ -163,7 +163,7 @@ impl AskExchange<'_> {
         let commands = Control { workspace, agent: None, session: Some(self.session) };
         let work: &dyn Handler = if is_beside { &commands } else { &turns };
         let mut outcome = Ok(None);
-        beside(&mut || outcome = follow::until(workspace, work, &lane, id));
+        beside(&mut || outcome = follow::run_up_to(workspace, work, &lane, id));
         let outcome = outcome?;
         lane.release();
         let outcome = outcome.ok_or_else(|| Fault::data(format!("{id} was taken away before it was answered")))?;
@@ -229,7 +229,7 @@ pub(crate) fn answer(
             let hint = fault.hint.as_ref().map(|h| format!("{h}; {hint}")).unwrap_or(hint);
             Err(Fault { hint: Some(hint), ..fault })
         }
-        EventOutcome::Untouched(fault) | EventOutcome::Waiting(_, fault) => Err(fault),
+        EventOutcome::GivenBack(fault) | EventOutcome::Waiting(_, fault) => Err(fault),
     }
 }
 
@@ -256,7 +256,7 @@ fn hold(workspace: &Workspace, mailbox: Mailbox, name: &str, stop_fd: Option<Bor
         return Ok(lane);
     }
     workspace.world.say(&format!("{name} is busy; waiting for it"));
-    let watch = follow::eye(workspace, mailbox)?;
+    let watch = follow::watch_exits(workspace, mailbox)?;
     loop {
         if let Some(lane) = Lane::attempt(workspace, mailbox, name)? {
             return Ok(lane);

@@ -57,8 +57,8 @@ pub fn report(outcome: &Outcome) -> u8 {
             tell(&format!("{id} failed: {fault}"));
             1
         }
-        EventOutcome::Untouched(fault) if fault.kind == Kind::Closed => 0,
-        EventOutcome::Untouched(fault) => {
+        EventOutcome::GivenBack(fault) if fault.kind == Kind::Closed => 0,
+        EventOutcome::GivenBack(fault) => {
             tell(&format!("{id} is as it was: {fault}"));
             75
         }

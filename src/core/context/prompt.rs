@@ -51,6 +51,8 @@ pub struct Sources<'a> {
     pub kind: EventKind,
     /// The destination of the answer.
     pub reply_to: &'a Address,
+    /// The channel's sentence for the model; `None` for a channel without a row in the channel table.
+    pub channel_hint: Option<&'a str>,
     /// The workspace's directory, for template variables.
     pub root: &'a str,
     /// The size limits.
@@ -74,7 +76,7 @@ pub fn layers(sources: &Sources) -> Vec<Layer> {
     let now = sources.now.strftime("%Y-%m-%d %H:%M %A (%Q)");
     let id = &sources.agent.id;
     let runtime = format!("## Runtime\n\nAgent: {id}\nSession: {}\nTime: {now}", sources.session);
-    let fresh = [("runtime", runtime), ("channel", hint(sources.kind, sources.reply_to))];
+    let fresh = [("runtime", runtime), ("channel", hint(sources.kind, sources.reply_to, sources.channel_hint))];
     // The changing layers are short and never truncated.
     let taken: usize = fresh.iter().map(|(_, text)| text.chars().count() + BETWEEN.len()).sum();
     let mut room = sources.limits.max_total.saturating_sub(taken);
@@ -114,7 +116,7 @@ pub fn layers(sources: &Sources) -> Vec<Layer> {
 
 const AGENTS: &str = "## Agents\n\nThe agents of this workspace:";
 const SKILLS: &str = "## Skills\n\nWhen a task is one of these, call the tool `skill` with its name before you begin, \
-                                           and follow its instructions:";
+                      and follow its instructions:";
 const CRONS: &str = "## Scheduled tasks\n\nTasks that run on a schedule (cron expression, agent):";
 
 /// The prompt, and the length in bytes of its stable prefix.
@@ -135,27 +137,26 @@ pub fn join(layers: &[Layer]) -> (String, usize) {
 }
 
 /// The text about the destination of the agent's answer.
-fn hint(kind: EventKind, reply_to: &Address) -> String {
+fn hint(kind: EventKind, reply_to: &Address, channel_hint: Option<&str>) -> String {
     let text = match (kind, reply_to.channel()) {
         (EventKind::Cron | EventKind::Heartbeat, _) => {
             "You run in the background as a scheduled task; your reply is not sent to anyone."
         }
         (EventKind::Dispatch, _) | (_, "agent") => {
             "You were called by another agent; your reply goes to it. Answer with the complete result: it sees nothing \
-                        else of your work."
+             else of your work."
         }
-        (_, "cli") => "You answer in a terminal.",
         (_, "telegram") => {
             "You answer on Telegram, to a reader on a phone: short paragraphs, no tables, no headings. A text over 4096 \
-                        characters is sent in pieces."
+             characters is sent in pieces."
         }
         (_, "discord") => {
             "You answer on Discord: short Markdown, no tables. A text over 2000 characters is sent in pieces."
         }
         (_, "ws") => "You answer over a WebSocket, to a program that shows Markdown.",
-        (_, "file") => "Your answer is written into a file, to be read later.",
-        (_, "exec") => "Your answer is passed to a program that delivers it as plain text.",
-        (_, channel) => return format!("You answer on the channel {channel}."),
+        (_, channel) => {
+            return channel_hint.map_or_else(|| format!("You answer on the channel {channel}."), str::to_owned);
+        }
     };
     text.to_owned()
 }
@@ -205,6 +206,7 @@ mod tests {
                 session: "pickle.cli-ann",
                 kind: EventKind::Message,
                 reply_to: &self.reply_to,
+                channel_hint: (self.reply_to.channel() == "cli").then_some("You answer in a terminal."),
                 root: "/w",
                 limits: PromptLimits::default(),
             }
@@ -273,11 +275,15 @@ mod tests {
 
     #[test]
     fn channel_hint_names_the_destination() {
-        let hint = |kind, to: &str| hint(kind, &Address::parse(to).unwrap());
-        assert!(hint(EventKind::Cron, "cli:ann").contains("not sent to anyone"));
-        assert!(hint(EventKind::Dispatch, "cli:ann").contains("goes to it"));
-        assert!(hint(EventKind::Message, "agent:pickle").contains("goes to it"));
-        assert!(hint(EventKind::Message, "telegram:42").contains("4096"));
-        assert_eq!(hint(EventKind::Message, "signal:1"), "You answer on the channel signal.");
+        let named = |kind, to: &str| hint(kind, &Address::parse(to).unwrap(), None);
+        assert!(named(EventKind::Cron, "cli:ann").contains("not sent to anyone"));
+        assert!(named(EventKind::Dispatch, "cli:ann").contains("goes to it"));
+        assert!(named(EventKind::Message, "agent:pickle").contains("goes to it"));
+        assert!(named(EventKind::Message, "telegram:42").contains("4096"));
+        assert_eq!(named(EventKind::Message, "signal:1"), "You answer on the channel signal.");
+        let row = Some("Your answer is printed.");
+        assert_eq!(hint(EventKind::Message, &Address::parse("signal:1").unwrap(), row), "Your answer is printed.");
+        let background = hint(EventKind::Cron, &Address::parse("signal:1").unwrap(), row);
+        assert!(background.contains("not sent to anyone"), "{background}");
     }
 }

@@ -1,5 +1,5 @@
-//! The request as the Messages API wants it: roles alternate, every result of an answer's calls stands in the one
-//! message behind it, and no text is empty.
+//! The request of the Messages API: roles alternate, all results of an answer's calls are in the one message after it,
+//! and no text is empty.
 
 use crate::core::fault::Result;
 use crate::core::model::settings::Thinking;
@@ -9,29 +9,29 @@ use crate::provider::anthropic::generation::Generation;
 use crate::provider::wire;
 use serde_json::{Value, json};
 
-/// The fewest tokens that a model may think with.
-const LEAST: u32 = 1024;
+/// The smallest thinking budget that the service accepts, in tokens.
+const MIN_BUDGET: u32 = 1024;
 
-pub(super) fn of(question: &ModelCall) -> Result<Value> {
-    let request = question.request;
-    let model = wire::model(question)?;
+pub(super) fn of(call: &ModelCall) -> Result<Value> {
+    let request = call.request;
+    let model = wire::model(call)?;
     let generation = Generation::of(model);
-    let thinks = thinks(question.chosen.model.thinking.as_ref(), generation, &request.messages);
+    let thinks = thinks(call.chosen.model.thinking.as_ref(), generation, &request.messages);
     let answer = request.max_tokens.unwrap_or(generation.longest_answer());
     let mut body = json!({
         "model": model,
-        // What it thinks counts as part of the answer.
+        // The limit includes the thinking budget.
         "max_tokens": answer.saturating_add(thinks.tokens),
         "stream": true,
-        "messages": messages(&request.messages, !thinks.forgets),
+        "messages": messages(&request.messages, !thinks.omits_thoughts),
     });
-    let (stable, present) = request.system_parts();
+    let (stable, changing) = request.system_parts();
     let mut system: Vec<Value> = Vec::new();
     if !stable.trim().is_empty() {
-        system.push(marked(text(stable)));
+        system.push(cacheable(text(stable)));
     }
-    if !present.trim().is_empty() {
-        system.push(text(present));
+    if !changing.trim().is_empty() {
+        system.push(text(changing));
     }
     if !system.is_empty() {
         body["system"] = json!(system);
@@ -40,18 +40,20 @@ pub(super) fn of(question: &ModelCall) -> Result<Value> {
         let tool = |tool: &crate::core::model::ToolSpec| json!({"name": tool.name, "description": tool.description, "input_schema": tool.parameters});
         let mut tools: Vec<Value> = request.tools.iter().map(tool).collect();
         if let Some(last) = tools.pop() {
-            tools.push(marked(last));
+            tools.push(cacheable(last));
         }
         body["tools"] = json!(tools);
         if request.must_answer {
             body["tool_choice"] = json!({"type": "none"});
         }
     }
-    if let Some(temperature) = request.temperature.filter(|_| thinks.how.is_null() && !generation.has_no_knobs()) {
+    if let Some(temperature) =
+        request.temperature.filter(|_| thinks.setting.is_null() && !generation.refuses_sampling_settings())
+    {
         body["temperature"] = json!(temperature);
     }
-    if !thinks.how.is_null() {
-        body["thinking"] = thinks.how;
+    if !thinks.setting.is_null() {
+        body["thinking"] = thinks.setting;
     }
     if let Some(effort) = thinks.effort {
         body["output_config"] = json!({"effort": effort});
@@ -59,55 +61,57 @@ pub(super) fn of(question: &ModelCall) -> Result<Value> {
     Ok(body)
 }
 
-/// How a model shall think in this request.
+/// The thinking of a request.
 #[derive(Debug, Default, PartialEq)]
 struct Thinks {
-    how: Value,
-    /// How many tokens it may use for it.
+    /// The field `thinking`; null if it is left out.
+    setting: Value,
+    /// The budget in tokens.
     tokens: u32,
     effort: Option<String>,
-    /// It is not told what it has thought.
-    forgets: bool,
+    /// Earlier thoughts are not sent back.
+    omits_thoughts: bool,
 }
 
 fn thinks(wanted: Option<&Thinking>, generation: Generation, messages: &[Message]) -> Thinks {
     let Some(wanted) = wanted.filter(|wanted| !wanted.is_off() && generation.can_think()) else {
         return Thinks::default();
     };
-    if generation.has_no_knobs() || (generation.is_adaptive() && wanted.tokens().is_none()) {
+    if generation.refuses_sampling_settings() || (generation.is_adaptive() && wanted.tokens().is_none()) {
         let effort = wanted.effort().map(ToOwned::to_owned);
-        return Thinks { how: json!({"type": "adaptive"}), effort, ..Thinks::default() };
+        return Thinks { setting: json!({"type": "adaptive"}), effort, ..Thinks::default() };
     }
-    // A turn that did not begin with a thought (another model's, or one that the owner approved) cannot go on
-    // with one: the service refuses it.
-    let first = messages[turn(messages)..].iter().find_map(|message| match message {
+    // The service refuses thoughts in a turn that began without one (by another model, or with a call that the owner
+    // approved).
+    let first = messages[turn_start(messages)..].iter().find_map(|message| match message {
         Message::Assistant { thinking, .. } => Some(thinking.iter().any(|thought| thought.payload.is_object())),
         _ => None,
     });
     if first == Some(false) {
-        return Thinks { forgets: true, ..Thinks::default() };
+        return Thinks { omits_thoughts: true, ..Thinks::default() };
     }
-    let tokens = wanted.budget().max(LEAST);
-    Thinks { how: json!({"type": "enabled", "budget_tokens": tokens}), tokens, ..Thinks::default() }
+    let tokens = wanted.budget().max(MIN_BUDGET);
+    Thinks { setting: json!({"type": "enabled", "budget_tokens": tokens}), tokens, ..Thinks::default() }
 }
 
-/// Where the turn begins: behind what the user said last.
-fn turn(messages: &[Message]) -> usize {
+/// The index of the last message of the user, which begins the turn.
+fn turn_start(messages: &[Message]) -> usize {
     messages.iter().rposition(|message| matches!(message, Message::User { .. })).unwrap_or_default()
 }
 
 fn messages(messages: &[Message], with_thoughts: bool) -> Vec<Value> {
-    let turn = turn(messages);
+    let turn_start = turn_start(messages);
     let mut all: Vec<(&str, Vec<Value>)> = Vec::new();
     for (n, message) in messages.iter().enumerate() {
         let (role, mut blocks) = match message {
-            Message::User { content } => ("user", vec![text(said(content))]),
+            Message::User { content } => ("user", vec![text(not_blank(content))]),
             Message::Tool { call, content, .. } => ("user", vec![result(call, content)]),
             Message::Assistant { content, calls, thinking } => {
-                let thoughts = thinking.iter().filter(|_| with_thoughts && n > turn).map(|thought| &thought.payload);
+                let thoughts =
+                    thinking.iter().filter(|_| with_thoughts && n > turn_start).map(|thought| &thought.payload);
                 let mut blocks: Vec<Value> = thoughts.filter(|block| block.is_object()).cloned().collect();
                 if calls.is_empty() || !content.trim().is_empty() {
-                    blocks.push(text(said(content)));
+                    blocks.push(text(not_blank(content)));
                 }
                 blocks.extend(calls.iter().map(call));
                 ("assistant", blocks)
@@ -118,16 +122,16 @@ fn messages(messages: &[Message], with_thoughts: bool) -> Vec<Value> {
             _ => all.push((role, blocks)),
         }
     }
-    // All of this is in the next request too.
+    // The next request begins with all of these messages.
     if let Some(last) = all.last_mut().and_then(|(_, blocks)| blocks.last_mut()) {
-        *last = marked(last.take());
+        *last = cacheable(last.take());
     }
     all.into_iter().map(|(role, content)| json!({"role": role, "content": content})).collect()
 }
 
-/// The service refuses a text in which nothing stands.
-fn said(content: &str) -> &str {
-    if content.trim().is_empty() { "(nothing was said)" } else { content }
+/// The service refuses a blank text.
+fn not_blank(content: &str) -> &str {
+    if content.trim().is_empty() { "(no text)" } else { content }
 }
 
 fn text(text: &str) -> Value {
@@ -146,8 +150,8 @@ fn call(call: &Call) -> Value {
     json!({"type": "tool_use", "id": call.id, "name": Call::plain_name(&call.name), "input": call.object()})
 }
 
-/// The block, with the mark that everything up to it is kept for the next request.
-fn marked(mut block: Value) -> Value {
+/// The block, marked so that the service caches the request up to it.
+fn cacheable(mut block: Value) -> Value {
     block["cache_control"] = json!({"type": "ephemeral"});
     block
 }
@@ -166,20 +170,20 @@ mod tests {
         Message::Assistant { content: content.into(), calls: calls.iter().map(call).collect(), thinking }
     }
 
-    fn told(id: &str, content: &str) -> Message {
+    fn result_of(id: &str, content: &str) -> Message {
         Message::Tool { call: id.into(), name: "read".into(), content: content.into() }
     }
 
     #[test]
-    fn results_stand_in_one_message_and_thoughts_go_back_within_the_turn_alone() {
+    fn results_share_one_message_and_thoughts_are_sent_back_only_within_the_turn() {
         let block = json!({"type": "thinking", "thinking": "hm", "signature": "s"});
         let all = [
             Message::user("a"),
             answer("b", &[], thought(block.clone())),
             Message::user("c"),
             answer(" ", &["x", "y"], thought(block.clone())),
-            told("x", "1"),
-            told("y", ""),
+            result_of("x", "1"),
+            result_of("y", ""),
         ];
         let expected = json!([
             {"role": "user", "content": [{"type": "text", "text": "a"}]},
@@ -200,29 +204,29 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_sent_as_the_service_takes_it() {
-        let made_up = Call { id: "x".into(), name: "functions.read".into(), arguments: json!({}) };
-        assert_eq!(call(&made_up)["name"], "functions_read");
+    fn name_of_a_call_is_sent_in_the_characters_that_the_service_accepts() {
+        let dotted = Call { id: "x".into(), name: "functions.read".into(), arguments: json!({}) };
+        assert_eq!(call(&dotted)["name"], "functions_read");
     }
 
     #[test]
-    fn a_model_thinks_as_its_generation_does() {
+    fn thinking_depends_on_the_generation_of_the_model() {
         let of = |yaml: &str, name: &str| {
             let wanted: Thinking = serde_yaml::from_str(yaml).unwrap();
             thinks(Some(&wanted), Generation::of(name), &[Message::user("a")])
         };
         let enabled = |tokens: u32| Thinks {
-            how: json!({"type": "enabled", "budget_tokens": tokens}),
+            setting: json!({"type": "enabled", "budget_tokens": tokens}),
             tokens,
             ..Thinks::default()
         };
         let adaptive = |effort: Option<&str>| Thinks {
-            how: json!({"type": "adaptive"}),
+            setting: json!({"type": "adaptive"}),
             effort: effort.map(Into::into),
             ..Thinks::default()
         };
         assert_eq!(of("5000", "claude-sonnet-4-5"), enabled(5000));
-        assert_eq!(of("10", "claude-sonnet-4-5"), enabled(LEAST));
+        assert_eq!(of("10", "claude-sonnet-4-5"), enabled(MIN_BUDGET));
         assert_eq!(of("low", "claude-3-7-sonnet-20250219"), enabled(4096));
         assert_eq!(of("5000", "claude-opus-4-6"), enabled(5000));
         assert_eq!(of("high", "claude-opus-4-6"), adaptive(Some("high")));
@@ -233,14 +237,15 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_that_did_not_begin_with_a_thought_goes_on_without() {
+    fn turn_that_began_without_a_thought_continues_without_thinking() {
         let wanted = Thinking::Tokens(2000);
         let block = json!({"type": "redacted_thinking", "data": "x"});
         let of = |first: Vec<Thought>| {
-            let all = [Message::user("a"), answer("", &["x"], first), told("x", "1"), answer("", &["y"], Vec::new())];
+            let all =
+                [Message::user("a"), answer("", &["x"], first), result_of("x", "1"), answer("", &["y"], Vec::new())];
             thinks(Some(&wanted), Generation::of("claude-sonnet-4-5"), &all)
         };
-        assert_eq!(of(Vec::new()), Thinks { forgets: true, ..Thinks::default() });
+        assert_eq!(of(Vec::new()), Thinks { omits_thoughts: true, ..Thinks::default() });
         assert_eq!(of(thought(block)).tokens, 2000);
     }
 }

@@ -1,7 +1,7 @@
-//! An event of a streamed message, or a whole message. Blocks are told apart by their numbers.
+//! Parsing an event of a streamed message, or a whole message. Blocks are identified by their index.
 
 use crate::core::model::Usage;
-use crate::provider::answer::{Answer, Broken, PartialCall, Stop};
+use crate::provider::answer::{Answer, AnswerError, PartialCall, StopReason};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ struct AnthropicEvent {
     delta: Value,
     usage: Option<AnthropicUsage>,
     error: Value,
-    /// Of a message that is no event.
+    /// Set in a whole message, as is `stop_reason`.
     content: Option<Vec<Value>>,
     stop_reason: Option<String>,
 }
@@ -27,7 +27,7 @@ struct AnthropicMessage {
     usage: Option<AnthropicUsage>,
 }
 
-/// Counts; each event has those that have changed.
+/// Token counts; an event has those that changed.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct AnthropicUsage {
@@ -38,80 +38,80 @@ struct AnthropicUsage {
     #[serde(rename = "cache_read_input_tokens")]
     cached: Option<u64>,
     #[serde(rename = "cache_creation_input_tokens")]
-    kept: Option<u64>,
+    cache_write: Option<u64>,
 }
 
-/// Takes a frame in; true behind the last one.
-pub(super) fn take(answer: &mut Answer, frame: &str, heard: &mut dyn FnMut(&str)) -> Result<bool, Broken> {
-    let event: AnthropicEvent = serde_json::from_str(frame).map_err(|_| Broken::Nonsense)?;
+/// Parses a frame; true after the last one.
+pub(super) fn take(answer: &mut Answer, frame: &str, on_text: &mut dyn FnMut(&str)) -> Result<bool, AnswerError> {
+    let event: AnthropicEvent = serde_json::from_str(frame).map_err(|_| AnswerError::Invalid)?;
     let counted = event.usage.or(event.message.and_then(|message| message.usage));
     if let Some(tokens) = counted {
         count(&mut answer.usage, &tokens);
     }
     match event.kind.as_str() {
-        "error" => return Err(Broken::Said(event.error)),
-        "content_block_start" => begin(answer, event.index, event.content_block, heard),
-        "content_block_delta" => go_on(answer, event.index, &event.delta, heard),
+        "error" => return Err(AnswerError::Reported(event.error)),
+        "content_block_start" => begin(answer, event.index, event.content_block, on_text),
+        "content_block_delta" => continue_block(answer, event.index, &event.delta, on_text),
         "message_delta" => end(answer, event.delta["stop_reason"].as_str()),
         "message_stop" => {
-            answer.end.get_or_insert(Stop::Whole);
+            answer.end.get_or_insert(StopReason::Whole);
             return Ok(true);
         }
         "message" => {
             for (index, block) in event.content.into_iter().flatten().enumerate() {
-                begin(answer, Some(index), block, heard);
+                begin(answer, Some(index), block, on_text);
             }
             end(answer, event.stop_reason.as_deref().or(Some("end_turn")));
         }
-        // A `ping`, the end of a block, and what there may be one day.
+        // `ping`, `content_block_stop`, and unknown events.
         _ => {}
     }
     answer.check().map(|()| false)
 }
 
-/// What was read before, and what is kept, the service counts beside the rest.
+/// Adds the counts. The service counts cached tokens (read and written) apart from `input_tokens`; `Usage` includes them.
 fn count(usage: &mut Usage, tokens: &AnthropicUsage) {
-    let beside = |usage: &Usage| usage.cached.saturating_add(usage.cache_write);
-    let fresh = usage.input.saturating_sub(beside(usage));
+    let cached = |usage: &Usage| usage.cached.saturating_add(usage.cache_write);
+    let uncached = usage.input.saturating_sub(cached(usage));
     usage.cached = tokens.cached.unwrap_or(usage.cached);
-    usage.cache_write = tokens.kept.unwrap_or(usage.cache_write);
-    usage.input = tokens.input.unwrap_or(fresh).saturating_add(beside(usage));
+    usage.cache_write = tokens.cache_write.unwrap_or(usage.cache_write);
+    usage.input = tokens.input.unwrap_or(uncached).saturating_add(cached(usage));
     usage.output = tokens.output.unwrap_or(usage.output);
 }
 
-fn begin(answer: &mut Answer, index: Option<usize>, block: Value, heard: &mut dyn FnMut(&str)) {
+fn begin(answer: &mut Answer, index: Option<usize>, block: Value, on_text: &mut dyn FnMut(&str)) {
     let text = |name: &str| block[name].as_str().unwrap_or_default().to_owned();
     match block["type"].as_str() {
-        Some("text") => answer.say(&text("text"), heard),
+        Some("text") => answer.push_text(&text("text"), on_text),
         Some("tool_use") => {
-            // The arguments follow, unless they stand here already.
+            // The arguments follow as deltas, unless the block has them already.
             let whole = block["input"].as_object().filter(|input| !input.is_empty());
             let arguments = whole.map(|_| block["input"].to_string()).unwrap_or_default();
-            answer.parts.push(PartialCall { index, id: text("id"), name: text("name"), arguments });
+            answer.calls.push(PartialCall { index, id: text("id"), name: text("name"), arguments });
         }
         Some("thinking" | "redacted_thinking") => {
-            answer.kept += block.to_string().len();
-            let musing = answer.musing(index);
-            musing.text = text("thinking");
-            musing.payload = block;
+            answer.payload_bytes += block.to_string().len();
+            let thought = answer.thought(index);
+            thought.text = text("thinking");
+            thought.payload = block;
         }
         _ => {}
     }
 }
 
-fn go_on(answer: &mut Answer, index: Option<usize>, delta: &Value, heard: &mut dyn FnMut(&str)) {
+fn continue_block(answer: &mut Answer, index: Option<usize>, delta: &Value, on_text: &mut dyn FnMut(&str)) {
     let text = |name: &str| delta[name].as_str().unwrap_or_default();
     match delta["type"].as_str() {
-        Some("text_delta") => answer.say(text("text"), heard),
+        Some("text_delta") => answer.push_text(text("text"), on_text),
         Some("input_json_delta") => {
-            if let Some(part) = answer.parts.iter_mut().rfind(|part| part.index == index) {
+            if let Some(part) = answer.calls.iter_mut().rfind(|part| part.index == index) {
                 part.arguments += text("partial_json");
             }
         }
-        Some("thinking_delta") => answer.musing(index).text += text("thinking"),
+        Some("thinking_delta") => answer.thought(index).text += text("thinking"),
         Some("signature_delta") => {
-            answer.kept += text("signature").len();
-            answer.musing(index).payload["signature"] = json!(text("signature"));
+            answer.payload_bytes += text("signature").len();
+            answer.thought(index).payload["signature"] = json!(text("signature"));
         }
         _ => {}
     }
@@ -120,15 +120,14 @@ fn go_on(answer: &mut Answer, index: Option<usize>, delta: &Value, heard: &mut d
 fn end(answer: &mut Answer, reason: Option<&str>) {
     answer.end = match reason {
         None => answer.end,
-        Some("max_tokens") => Some(Stop::Length),
-        Some("model_context_window_exceeded") => Some(Stop::Window),
-        Some("refusal") => Some(Stop::Declined),
-        // `end_turn`, `tool_use`, `stop_sequence`; `pause_turn` is for the service's own tools, of which there
-        // are none here.
-        Some(_) => Some(Stop::Whole),
+        Some("max_tokens") => Some(StopReason::Length),
+        Some("model_context_window_exceeded") => Some(StopReason::Window),
+        Some("refusal") => Some(StopReason::Declined),
+        // `end_turn`, `tool_use`, `stop_sequence`; `pause_turn` concerns the service's own tools, which are not used.
+        Some(_) => Some(StopReason::Whole),
     };
-    for musing in answer.musings.iter_mut().filter(|musing| musing.payload["type"] == "thinking") {
-        musing.payload["thinking"] = json!(musing.text);
+    for thought in answer.thoughts.iter_mut().filter(|thought| thought.payload["type"] == "thinking") {
+        thought.payload["thinking"] = json!(thought.text);
     }
 }
 
@@ -137,16 +136,16 @@ mod tests {
     use super::*;
 
     fn taken(events: &[Value]) -> (Answer, String) {
-        let (mut answer, mut said) = (Answer::default(), String::new());
+        let (mut answer, mut text) = (Answer::default(), String::new());
         for event in events {
-            take(&mut answer, &event.to_string(), &mut |text| said += text).unwrap();
+            take(&mut answer, &event.to_string(), &mut |piece| text += piece).unwrap();
         }
-        (answer, said)
+        (answer, text)
     }
 
     #[test]
-    fn blocks_are_put_together_by_their_numbers() {
-        let (answer, said) = taken(&[
+    fn blocks_are_assembled_by_their_index() {
+        let (answer, text) = taken(&[
             json!({"type": "message_start", "message": {"usage": {
                 "input_tokens": 10, "cache_read_input_tokens": 100, "cache_creation_input_tokens": 20, "output_tokens": 1,
             }}}),
@@ -167,23 +166,23 @@ mod tests {
             json!({"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 30}}),
             json!({"type": "message_stop"}),
         ]);
-        assert_eq!((&answer.content[..], &said[..], answer.end), ("I look.", "I look.", Some(Stop::Whole)));
+        assert_eq!((&answer.content[..], &text[..], answer.end), ("I look.", "I look.", Some(StopReason::Whole)));
         assert_eq!(answer.usage, Usage { input: 130, output: 30, cached: 100, cache_write: 20 });
-        let payloads: Vec<&Value> = answer.musings.iter().map(|musing| &musing.payload).collect();
+        let payloads: Vec<&Value> = answer.thoughts.iter().map(|thought| &thought.payload).collect();
         let whole = json!({"type": "thinking", "thinking": "I see", "signature": "sig"});
         assert_eq!(payloads, [&whole, &json!({"type": "redacted_thinking", "data": "x"})]);
-        assert_eq!((&answer.parts[0].name[..], &answer.parts[0].arguments[..]), ("read", "{\"path\": 1}"));
+        assert_eq!((&answer.calls[0].name[..], &answer.calls[0].arguments[..]), ("read", "{\"path\": 1}"));
     }
 
     #[test]
-    fn reasons_mean_what_they_say() {
+    fn stop_reasons_are_mapped() {
         let cases = [
-            ("end_turn", Stop::Whole),
-            ("pause_turn", Stop::Whole),
-            ("max_tokens", Stop::Length),
-            ("refusal", Stop::Declined),
-            ("model_context_window_exceeded", Stop::Window),
-            ("something_new", Stop::Whole),
+            ("end_turn", StopReason::Whole),
+            ("pause_turn", StopReason::Whole),
+            ("max_tokens", StopReason::Length),
+            ("refusal", StopReason::Declined),
+            ("model_context_window_exceeded", StopReason::Window),
+            ("something_new", StopReason::Whole),
         ];
         for (reason, end) in cases {
             let delta = json!({"type": "message_delta", "delta": {"stop_reason": reason}});

@@ -1,34 +1,33 @@
-//! What a model takes, by the version in its name: `claude-3-7-sonnet-20250219`, `claude-opus-4-7`.
+//! The features of a model, by the version in its name: `claude-3-7-sonnet-20250219`, `claude-opus-4-7`.
 
-/// Major and minor version; 0.0 where the name has none.
+/// Major and minor version; 0.0 if the name has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Generation(u32, u32);
 
 impl Generation {
     pub(super) fn of(model: &str) -> Self {
-        // Longer numbers are dates.
+        // A longer number is a date.
         let numbers = model.split(|c: char| !c.is_ascii_digit()).filter(|part| (1..=2).contains(&part.len()));
         let mut numbers = numbers.filter_map(|part| part.parse().ok());
         Self(numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default())
     }
 
-    /// It decides itself how long it thinks, and is told how much effort is wanted.
+    /// Adaptive thinking: the model decides how long it thinks, guided by an effort.
     pub(super) fn is_adaptive(self) -> bool {
         self >= Self(4, 6)
     }
 
-    /// It takes no number of tokens for its thoughts any more, and no temperature.
-    pub(super) fn has_no_knobs(self) -> bool {
+    /// The model refuses a thinking budget in tokens, and a temperature.
+    pub(super) fn refuses_sampling_settings(self) -> bool {
         self >= Self(4, 7)
     }
 
-    /// It can think. What nobody knows is left to the server.
+    /// The model can think. An unknown version is assumed to; the server decides.
     pub(super) fn can_think(self) -> bool {
         self >= Self(3, 7) || self == Self(0, 0)
     }
 
-    /// The longest answer where nobody has said how long it may be: the service wants a number, and refuses one
-    /// that is over the model's own.
+    /// The default of `max_tokens`: the service requires a number, and refuses one above the model's maximum.
     pub(super) fn longest_answer(self) -> u32 {
         match self {
             Self(0, _) | Self(3, 5 | 6) => 8192,
@@ -43,7 +42,7 @@ mod tests {
     use super::Generation;
 
     #[test]
-    fn the_version_is_in_the_name() {
+    fn version_is_read_from_the_name() {
         let cases = [
             ("claude-3-haiku-20240307", Generation(3, 0)),
             ("claude-3-7-sonnet-20250219", Generation(3, 7)),

@@ -1,5 +1,5 @@
-//! `anthropic`: the Messages API, streamed. What its service keeps of a prompt is marked, and thoughts go back as
-//! they came for as long as a turn lasts. Source: platform.claude.com/docs, version 2023-06-01.
+//! `anthropic`: the Messages API, streamed. The cacheable parts of a prompt are marked, and thoughts are sent back
+//! unchanged within a turn. Source: platform.claude.com/docs, version 2023-06-01.
 
 mod body;
 mod event;
@@ -13,7 +13,7 @@ use crate::provider::wire::{self, Header, Wire};
 const BASE: &str = "https://api.anthropic.com/v1";
 
 pub(super) const WIRE: Wire = Wire {
-    // Some write the base URL with the version, some without.
+    // The base URL may end with the version or not.
     url: |base, _| match base.unwrap_or(BASE) {
         base if base.ends_with("/v1") => format!("{base}/messages"),
         base => format!("{base}/v1/messages"),
@@ -25,6 +25,6 @@ pub(super) const WIRE: Wire = Wire {
     take: event::take,
 };
 
-pub(super) fn ask(question: &mut ModelCall) -> Result<Reply> {
-    wire::ask(question, &WIRE)
+pub(super) fn ask(call: &mut ModelCall) -> Result<Reply> {
+    wire::ask(call, &WIRE)
 }

@@ -1,4 +1,4 @@
-//! The request as `/api/chat` wants it.
+//! The request of `/api/chat`.
 
 use crate::core::fault::Result;
 use crate::core::model::settings::Thinking;
@@ -6,20 +6,20 @@ use crate::core::model::{Call, Message};
 use crate::provider::{ModelCall, wire};
 use serde_json::{Map, Value, json};
 
-pub(super) fn of(question: &ModelCall) -> Result<Value> {
-    let (request, settings) = (question.request, &question.chosen.model);
+pub(super) fn of(call: &ModelCall) -> Result<Value> {
+    let (request, settings) = (call.request, &call.chosen.model);
     let mut messages = vec![json!({"role": "system", "content": request.system})];
-    let turn = request.messages.iter().rposition(|message| matches!(message, Message::User { .. }));
-    messages.extend(request.messages.iter().enumerate().map(|(n, said)| message(said, Some(n) > turn)));
+    let turn_start = request.messages.iter().rposition(|message| matches!(message, Message::User { .. }));
+    messages.extend(request.messages.iter().enumerate().map(|(n, sent)| message(sent, Some(n) > turn_start)));
     let mut body = json!({
-        "model": wire::model(question)?,
+        "model": wire::model(call)?,
         "messages": messages,
         "stream": true,
-        // Rather an error than an answer to half of a question. Older servers do not know these.
+        // An error instead of an answer to a shortened request. Older servers ignore these fields.
         "truncate": false,
         "shift": false,
     });
-    // There is no other way to say that nothing may be called any more.
+    // The interface has no `tool_choice`: without tools nothing can be called.
     if !request.tools.is_empty() && !request.must_answer {
         body["tools"] = request.tools.iter().map(|tool| json!({"type": "function", "function": tool})).collect();
     }
@@ -40,13 +40,13 @@ pub(super) fn of(question: &ModelCall) -> Result<Value> {
         body["think"] = think(thinking);
     }
     if let Some(keep_alive) = &settings.keep_alive {
-        // A text is a duration with a unit; a number is one in seconds.
+        // A text is a duration with a unit; a number is a duration in seconds.
         body["keep_alive"] = keep_alive.parse::<i64>().map_or_else(|_| json!(keep_alive), Value::from);
     }
     Ok(body)
 }
 
-/// Models that think take yes or no; a few take a word.
+/// The field `think`: a boolean, or for a few models an effort.
 fn think(thinking: &Thinking) -> Value {
     match thinking {
         Thinking::Effort(word) if !thinking.is_off() && word != "on" => json!(word),
@@ -54,19 +54,19 @@ fn think(thinking: &Thinking) -> Value {
     }
 }
 
-fn message(message: &Message, is_of_this_turn: bool) -> Value {
+fn message(message: &Message, is_in_turn: bool) -> Value {
     match message {
         Message::User { content } => json!({"role": "user", "content": content}),
         Message::Assistant { content, calls, thinking } => {
-            let mut said = json!({"role": "assistant", "content": content});
+            let mut sent = json!({"role": "assistant", "content": content});
             if !calls.is_empty() {
-                said["tool_calls"] = calls.iter().map(call).collect();
+                sent["tool_calls"] = calls.iter().map(call).collect();
             }
             let thought: String = thinking.iter().map(|thought| thought.text.as_str()).collect();
-            if is_of_this_turn && !thought.is_empty() {
-                said["thinking"] = json!(thought);
+            if is_in_turn && !thought.is_empty() {
+                sent["thinking"] = json!(thought);
             }
-            said
+            sent
         }
         Message::Tool { call, name, content } => {
             let name = Call::plain_name(name);
@@ -85,21 +85,21 @@ mod tests {
     use crate::core::model::Thought;
 
     #[test]
-    fn arguments_are_objects_and_thoughts_go_back_within_the_turn() {
+    fn arguments_are_objects_and_thoughts_are_sent_back_within_the_turn() {
         let thinking = vec![Thought { by: "ollama/m".into(), text: "hm".into(), payload: Value::Null }];
         let calls = vec![Call { id: "x".into(), name: "read".into(), arguments: json!("{\"pa") }];
-        let said = Message::Assistant { content: String::new(), calls, thinking };
+        let answer = Message::Assistant { content: String::new(), calls, thinking };
         let call = json!([{"id": "x", "function": {"name": "read", "arguments": {"malformed": "{\"pa"}}}]);
         let expected = json!({"role": "assistant", "content": "", "tool_calls": call, "thinking": "hm"});
-        assert_eq!(message(&said, true), expected);
-        assert!(message(&said, false).get("thinking").is_none());
-        let told = Message::Tool { call: "x".into(), name: "read.it".into(), content: "1".into() };
+        assert_eq!(message(&answer, true), expected);
+        assert!(message(&answer, false).get("thinking").is_none());
+        let result = Message::Tool { call: "x".into(), name: "read.it".into(), content: "1".into() };
         let expected = json!({"role": "tool", "tool_call_id": "x", "tool_name": "read_it", "content": "1"});
-        assert_eq!(message(&told, true), expected);
+        assert_eq!(message(&result, true), expected);
     }
 
     #[test]
-    fn whether_it_thinks_is_a_word_where_one_was_said() {
+    fn effort_is_sent_as_a_word_and_everything_else_as_a_boolean() {
         let of = |yaml: &str| think(&serde_yaml::from_str(yaml).unwrap());
         assert_eq!(
             ["true", "false", "off", "on", "high", "0", "500"].map(of),

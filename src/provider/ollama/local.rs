@@ -1,14 +1,15 @@
-//! Whether an Ollama server is on this machine, and what it has.
+//! Detection of an Ollama server, and the address that `OLLAMA_HOST` names.
 
 use crate::core::model::settings::Model;
-use crate::provider::http::{block_on, client, failed};
+use crate::http::{self, Credentials};
+use crate::provider::client::{client, failed};
 use serde_json::Value;
 use std::time::Duration;
 
 const PORT: u16 = 11_434;
 
-/// The base URL of the server that `OLLAMA_HOST` names, as Ollama's own client reads it: a scheme and a port may
-/// be missing, and the address that a server listens on for everybody is this machine.
+/// The base URL of the server that `OLLAMA_HOST` names, by the rules of Ollama's own client: scheme and port are
+/// optional, and the wildcard address 0.0.0.0 that a server listens on means this machine.
 pub(super) fn base(host: Option<&str>) -> String {
     let host = host.unwrap_or("127.0.0.1").trim_end_matches('/');
     let (scheme, rest) = host.split_once("://").unwrap_or(("http", host));
@@ -19,30 +20,30 @@ pub(super) fn base(host: Option<&str>) -> String {
     format!("{scheme}://{rest}{port}")
 }
 
-/// The first model that can talk of a server that answers within a fifth of a second: its base URL, and the
-/// model's name.
+/// The base URL of a server that responds within 200 ms, and the name of its first model for text.
 #[must_use]
 pub fn find(host: Option<&str>) -> Option<(String, String)> {
     let base = base(host);
     let url = format!("{base}/api/tags");
     let short = Model { connect_timeout: Some(jiff::SignedDuration::from_millis(200)), ..Model::default() };
     let client = client("ollama", &short, &url).ok()?;
-    let answer = block_on(None, async {
-        let asked = client.get(&url).timeout(Duration::from_millis(200)).send().await;
-        let answer = asked.map_err(|e| failed("ollama", &e, None))?;
-        answer.json::<Value>().await.map_err(|e| failed("ollama", &e, None))
+    let list = http::block_on(None, async {
+        let credentials = Credentials::default().and_url(&url);
+        let response = client.get(&url).timeout(Duration::from_millis(200)).send().await;
+        let response = response.map_err(|e| failed("ollama", &e, &credentials))?;
+        response.json::<Value>().await.map_err(|e| failed("ollama", &e, &credentials))
     });
-    first(&answer.ok()?).map(|model| (base, model))
+    first(&list.ok()?).map(|model| (base, model))
 }
 
-/// The first model of a list that is not one for embeddings.
+/// The first model of a list that is not for embeddings.
 fn first(list: &Value) -> Option<String> {
     let models = list["models"].as_array()?;
-    let talks = |model: &&Value| {
+    let is_for_text = |model: &&Value| {
         let is_of = |text: &Value, part: &str| text.as_str().is_some_and(|text| text.contains(part));
         !is_of(&model["name"], "embed") && !is_of(&model["details"]["family"], "bert")
     };
-    models.iter().find(talks)?["name"].as_str().map(ToOwned::to_owned)
+    models.iter().find(is_for_text)?["name"].as_str().map(ToOwned::to_owned)
 }
 
 #[cfg(test)]
@@ -51,7 +52,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_host_is_read_as_ollama_reads_it() {
+    fn host_is_parsed_by_the_rules_of_ollama() {
         let cases = [
             (None, "http://127.0.0.1:11434"),
             (Some("127.0.0.1"), "http://127.0.0.1:11434"),
@@ -66,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_for_embeddings_is_not_taken() {
+    fn model_for_embeddings_is_skipped() {
         let list = json!({"models": [
             {"name": "nomic-embed-text:latest"},
             {"name": "all-minilm:22m", "details": {"family": "bert"}},

@@ -1,7 +1,7 @@
-//! A line of a streamed answer, or a whole one: the same object.
+//! Parsing a line of a streamed answer, or a whole answer, which is the same object.
 
 use crate::core::model::Usage;
-use crate::provider::answer::{Answer, Broken, PartialCall, Stop};
+use crate::provider::answer::{Answer, AnswerError, PartialCall, StopReason};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ struct OllamaChunk {
 #[serde(default)]
 struct OllamaMessage {
     content: Option<String>,
-    /// Some that imitate it use another interface's word.
+    /// Some compatible servers use the name of the `OpenAI` interface.
     #[serde(alias = "reasoning_content")]
     thinking: Option<String>,
     tool_calls: Option<Vec<OllamaCall>>,
@@ -40,29 +40,30 @@ struct OllamaFunction {
     arguments: Value,
 }
 
-/// Takes a frame in; true behind the last one.
-pub(super) fn take(answer: &mut Answer, frame: &str, heard: &mut dyn FnMut(&str)) -> Result<bool, Broken> {
-    let piece: OllamaChunk = serde_json::from_str(frame).map_err(|_| Broken::Nonsense)?;
+/// Parses a frame; true after the last one.
+pub(super) fn take(answer: &mut Answer, frame: &str, on_text: &mut dyn FnMut(&str)) -> Result<bool, AnswerError> {
+    let piece: OllamaChunk = serde_json::from_str(frame).map_err(|_| AnswerError::Invalid)?;
     if !piece.error.is_null() {
-        return Err(Broken::Said(piece.error));
+        return Err(AnswerError::Reported(piece.error));
     }
-    let said = piece.message.unwrap_or_default();
-    if let Some(thought) = said.thinking.filter(|thought| !thought.is_empty()) {
-        answer.musing(None).text += &thought;
+    let message = piece.message.unwrap_or_default();
+    if let Some(thought) = message.thinking.filter(|thought| !thought.is_empty()) {
+        answer.thought(None).text += &thought;
     }
-    answer.say(&said.content.unwrap_or_default(), heard);
-    for call in said.tool_calls.into_iter().flatten() {
-        // Each comes whole.
+    answer.push_text(&message.content.unwrap_or_default(), on_text);
+    for call in message.tool_calls.into_iter().flatten() {
+        // Each call is complete.
         let arguments = match call.function.arguments {
             Value::Null => json!({}).to_string(),
             Value::String(text) => text,
-            whole => whole.to_string(),
+            object => object.to_string(),
         };
         let id = call.id.unwrap_or_default();
-        answer.parts.push(PartialCall { index: None, id, name: call.function.name, arguments });
+        answer.calls.push(PartialCall { index: None, id, name: call.function.name, arguments });
     }
     if piece.done {
-        answer.end = Some(if piece.done_reason.as_deref() == Some("length") { Stop::Length } else { Stop::Whole });
+        answer.end =
+            Some(if piece.done_reason.as_deref() == Some("length") { StopReason::Length } else { StopReason::Whole });
         answer.usage = Usage {
             input: piece.prompt_eval_count.unwrap_or_default(),
             output: piece.eval_count.unwrap_or_default(),
@@ -85,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_come_whole_and_thoughts_in_both_spellings() {
+    fn calls_are_complete_and_thoughts_have_two_spellings() {
         let answer = taken(&[
             r#"{"message":{"role":"assistant","content":"","thinking":"I "},"done":false}"#,
             r#"{"message":{"role":"assistant","content":"","reasoning_content":"see"},"done":false}"#,
@@ -95,22 +96,22 @@ mod tests {
             r#"{"message":{"content":""},"done":true,"done_reason":"stop","prompt_eval_count":26,"eval_count":9}"#,
         ]);
         assert_eq!(
-            (&answer.musings[0].text[..], &answer.content[..], answer.end),
-            ("I see", "Both.", Some(Stop::Whole))
+            (&answer.thoughts[0].text[..], &answer.content[..], answer.end),
+            ("I see", "Both.", Some(StopReason::Whole))
         );
-        let calls: Vec<(&str, &str)> = answer.parts.iter().map(|part| (&part.name[..], &part.arguments[..])).collect();
+        let calls: Vec<(&str, &str)> = answer.calls.iter().map(|part| (&part.name[..], &part.arguments[..])).collect();
         assert_eq!(calls, [("read", r#"{"path":"a"}"#), ("list", "{}"), ("now", "{}")]);
         assert_eq!(answer.usage, Usage { input: 26, output: 9, ..Usage::default() });
     }
 
     #[test]
-    fn an_answer_that_may_not_be_longer_says_so_and_an_error_is_no_answer() {
+    fn length_limit_is_a_stop_reason_and_error_is_reported() {
         assert_eq!(
             taken(&[r#"{"message":{"content":"a"},"done":true,"done_reason":"length"}"#]).end,
-            Some(Stop::Length)
+            Some(StopReason::Length)
         );
-        assert_eq!(taken(&[r#"{"message":{"content":"a"},"done":true}"#]).end, Some(Stop::Whole));
+        assert_eq!(taken(&[r#"{"message":{"content":"a"},"done":true}"#]).end, Some(StopReason::Whole));
         let error = take(&mut Answer::default(), r#"{"error":"llama runner has died"}"#, &mut |_| {});
-        assert!(matches!(error, Err(Broken::Said(Value::String(_)))));
+        assert!(matches!(error, Err(AnswerError::Reported(Value::String(_)))));
     }
 }

@@ -1,4 +1,4 @@
-//! The request as chat-completions servers want it.
+//! The request of `/chat/completions`.
 
 use crate::core::fault::Result;
 use crate::core::model::{Call, Message, Thought};
@@ -7,14 +7,14 @@ use crate::provider::openai::dialect::{self, Dialect, Echo};
 use crate::provider::{ModelCall, wire};
 use serde_json::{Value, json};
 
-pub(super) fn of(question: &ModelCall) -> Result<Value> {
-    let (request, settings) = (question.request, &question.chosen.model);
-    let model = wire::model(question)?;
-    let dialect = dialect::of(&question.chosen.name, settings, settings.api_base.as_deref().unwrap_or(BASE))?;
-    let mut messages = vec![json!({"role": dialect.prompt, "content": request.system})];
-    messages.extend(request.messages.iter().map(|said| message(dialect, said)));
+pub(super) fn of(call: &ModelCall) -> Result<Value> {
+    let (request, settings) = (call.request, &call.chosen.model);
+    let model = wire::model(call)?;
+    let dialect = dialect::of(&call.chosen.name, settings, settings.api_base.as_deref().unwrap_or(BASE))?;
+    let mut messages = vec![json!({"role": dialect.prompt_role, "content": request.system})];
+    messages.extend(request.messages.iter().map(|sent| message(dialect, sent)));
     let mut body = json!({"model": model, "messages": messages, "stream": true});
-    if dialect.counts {
+    if dialect.reports_usage {
         body["stream_options"] = json!({"include_usage": true});
     }
     if !request.tools.is_empty() {
@@ -27,7 +27,7 @@ pub(super) fn of(question: &ModelCall) -> Result<Value> {
         body["temperature"] = json!(temperature);
     }
     if let Some(max_tokens) = request.max_tokens {
-        body[dialect.most] = json!(max_tokens);
+        body[dialect.max_tokens] = json!(max_tokens);
     }
     if let Some(thinking) = &settings.thinking {
         dialect.think(&mut body, thinking);
@@ -39,42 +39,42 @@ fn message(dialect: &Dialect, message: &Message) -> Value {
     match message {
         Message::User { content } => json!({"role": "user", "content": content}),
         Message::Assistant { content, calls, thinking } if calls.is_empty() => {
-            let mut said = json!({"role": "assistant", "content": content});
+            let mut sent = json!({"role": "assistant", "content": content});
             if dialect.echo == Echo::Details {
-                details(&mut said, thinking);
+                details(&mut sent, thinking);
             }
-            said
+            sent
         }
         Message::Assistant { content, calls, thinking } => {
             let content = (!content.is_empty()).then_some(content);
-            let mut said = json!({"role": "assistant", "content": content});
-            said["tool_calls"] = calls.iter().map(call).collect();
+            let mut sent = json!({"role": "assistant", "content": content});
+            sent["tool_calls"] = calls.iter().map(call).collect();
             match dialect.echo {
                 Echo::Nothing => {}
                 Echo::Text => {
                     let text: String = thinking.iter().map(|thought| thought.text.as_str()).collect();
-                    said["reasoning_content"] = json!(text);
+                    sent["reasoning_content"] = json!(text);
                 }
-                Echo::Details => details(&mut said, thinking),
+                Echo::Details => details(&mut sent, thinking),
                 Echo::Signatures => {
                     let signed = thinking.iter().find_map(|thought| thought.payload["extra_content"].as_object());
                     for (at, extra) in signed.into_iter().flatten() {
-                        if let Some(call) = at.parse().ok().and_then(|at: usize| said["tool_calls"].get_mut(at)) {
+                        if let Some(call) = at.parse().ok().and_then(|at: usize| sent["tool_calls"].get_mut(at)) {
                             call["extra_content"] = extra.clone();
                         }
                     }
                 }
             }
-            said
+            sent
         }
         // Some servers refuse a `name` here.
         Message::Tool { call, content, .. } => json!({"role": "tool", "tool_call_id": call, "content": content}),
     }
 }
 
-fn details(said: &mut Value, thinking: &[Thought]) {
+fn details(sent: &mut Value, thinking: &[Thought]) {
     if let Some(details) = thinking.iter().find_map(|thought| thought.payload.get("reasoning_details")) {
-        said["reasoning_details"] = details.clone();
+        sent["reasoning_details"] = details.clone();
     }
 }
 
@@ -94,30 +94,30 @@ mod tests {
     }
 
     #[test]
-    fn thoughts_go_back_only_to_servers_that_want_them_and_in_their_own_way() {
+    fn thoughts_are_sent_back_in_the_form_of_the_dialect() {
         let payload = json!({"reasoning_details": [{"text": "hm"}], "extra_content": {"1": {"google": "sig"}}});
         let thinking = vec![Thought { by: "openai/m".into(), text: "hm".into(), payload }];
         let calls: Vec<Call> =
             ["a", "b"].map(|id| Call { id: id.into(), name: "read".into(), arguments: json!({}) }).into();
-        let said = Message::Assistant { content: "I look.".into(), calls, thinking };
-        let plain = sent("plain", &said);
+        let answer = Message::Assistant { content: "I look.".into(), calls, thinking };
+        let plain = sent("plain", &answer);
         let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
         assert_eq!(keys(&plain), ["content", "role", "tool_calls"]);
         assert_eq!(keys(&plain["tool_calls"][1]), ["function", "id", "type"]);
-        assert_eq!(sent("openai", &said), plain);
-        assert_eq!(sent("deepseek", &said)["reasoning_content"], "hm");
-        assert_eq!(sent("openrouter", &said)["reasoning_details"], json!([{"text": "hm"}]));
-        let signed = sent("gemini", &said);
+        assert_eq!(sent("openai", &answer), plain);
+        assert_eq!(sent("deepseek", &answer)["reasoning_content"], "hm");
+        assert_eq!(sent("openrouter", &answer)["reasoning_details"], json!([{"text": "hm"}]));
+        let signed = sent("gemini", &answer);
         assert_eq!(signed["tool_calls"][1]["extra_content"], json!({"google": "sig"}));
         assert!(signed["tool_calls"][0].get("extra_content").is_none());
     }
 
     #[test]
-    fn every_call_goes_back_with_a_thought_where_one_is_wanted_also_with_an_empty_one() {
+    fn call_is_sent_back_with_its_thought_even_if_that_is_empty() {
         let calls = vec![Call { id: "a".into(), name: "read".into(), arguments: json!({}) }];
         let called = Message::Assistant { content: String::new(), calls, thinking: Vec::new() };
         assert_eq!(sent("deepseek", &called)["reasoning_content"], "");
-        let said = Message::Assistant { content: "x".into(), calls: Vec::new(), thinking: Vec::new() };
-        assert_eq!(sent("deepseek", &said), json!({"role": "assistant", "content": "x"}));
+        let answer = Message::Assistant { content: "x".into(), calls: Vec::new(), thinking: Vec::new() };
+        assert_eq!(sent("deepseek", &answer), json!({"role": "assistant", "content": "x"}));
     }
 }

@@ -1,8 +1,8 @@
-//! A piece of an answer, or a whole one. Lenient in what it reads: fields may be missing or null, and calls,
-//! thoughts and counts come in as many shapes as there are servers (`tests/fixtures/openai`).
+//! Parsing a piece of an answer, or a whole answer. Fields may be missing or null, and calls, thoughts and token counts
+//! have a different shape on many servers (`tests/fixtures/openai`).
 
 use crate::core::model::{Call, Usage};
-use crate::provider::answer::{Answer, Broken, PartialCall, Stop};
+use crate::provider::answer::{Answer, AnswerError, PartialCall, StopReason};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 struct OpenAiChunk {
     choices: Option<Vec<Choice>>,
     usage: Option<OpenAiUsage>,
-    /// Groq's place for it.
+    /// Groq reports `usage` here.
     x_groq: Option<Groq>,
     error: Option<Value>,
 }
@@ -28,7 +28,7 @@ struct Choice {
     delta: Option<ChoiceDelta>,
     message: Option<ChoiceDelta>,
     finish_reason: Option<String>,
-    /// Moonshot's place for it.
+    /// Moonshot reports `usage` here.
     usage: Option<OpenAiUsage>,
     error: Option<Value>,
 }
@@ -36,14 +36,14 @@ struct Choice {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct ChoiceDelta {
-    /// Text, or Mistral's list of texts and thoughts.
+    /// Text, or a list of texts and thoughts (Mistral).
     content: Value,
     refusal: Option<String>,
     reasoning_content: Value,
     reasoning: Value,
     reasoning_details: Option<Vec<Value>>,
     tool_calls: Option<Vec<CallDelta>>,
-    /// What stood there before there were several calls.
+    /// The older field for a single call.
     function_call: Option<FunctionDelta>,
 }
 
@@ -54,7 +54,7 @@ struct CallDelta {
     index: Option<usize>,
     id: Option<String>,
     function: Option<FunctionDelta>,
-    /// Google's signature of the thoughts before the call, which it wants back.
+    /// Google's signature of the thoughts before the call, which must be sent back.
     extra_content: Option<Value>,
 }
 
@@ -74,7 +74,7 @@ struct OpenAiUsage {
     completion: Option<u64>,
     #[serde(rename = "prompt_tokens_details")]
     details: Option<Details>,
-    /// `DeepSeek`'s and Moonshot's words for what was read before.
+    /// Cached tokens, as `DeepSeek` and Moonshot name them.
     #[serde(alias = "prompt_cache_hit_tokens", alias = "cached_tokens")]
     hit: Option<u64>,
 }
@@ -97,52 +97,53 @@ impl From<OpenAiUsage> for Usage {
     }
 }
 
-/// What servers write as `finish_reason`, where it is not that all is said. One that nobody knows says that.
-const REASONS: &[(&str, Option<Stop>)] = &[
-    // Some send it with every piece.
+/// The values of `finish_reason` that do not mean a complete answer; every other value does. Without a reason the answer
+/// counts as cut off.
+const REASONS: &[(&str, Option<StopReason>)] = &[
+    // Sent by some servers with every piece.
     ("", None),
-    // vLLM and SGLang: whoever ran the model has given up; DeepSeek, Zhipu, OpenRouter the same.
+    // The server gave up: vLLM and SGLang; then DeepSeek, Zhipu, OpenRouter.
     ("abort", None),
     ("insufficient_system_resource", None),
     ("network_error", None),
     ("error", None),
-    ("length", Some(Stop::Length)),
-    ("max_tokens", Some(Stop::Length)),
-    ("model_context_window_exceeded", Some(Stop::Window)),
-    ("content_filter", Some(Stop::Declined)),
-    ("sensitive", Some(Stop::Declined)),
+    ("length", Some(StopReason::Length)),
+    ("max_tokens", Some(StopReason::Length)),
+    ("model_context_window_exceeded", Some(StopReason::Window)),
+    ("content_filter", Some(StopReason::Declined)),
+    ("sensitive", Some(StopReason::Declined)),
 ];
 
-/// Takes a frame in; true behind the last one.
-pub(super) fn take(answer: &mut Answer, frame: &str, heard: &mut dyn FnMut(&str)) -> Result<bool, Broken> {
+/// Parses a frame; true after the last one.
+pub(super) fn take(answer: &mut Answer, frame: &str, on_text: &mut dyn FnMut(&str)) -> Result<bool, AnswerError> {
     if frame.trim() == "[DONE]" {
-        answer.end.get_or_insert(Stop::Whole);
+        answer.end.get_or_insert(StopReason::Whole);
         return Ok(true);
     }
-    let chunk: OpenAiChunk = serde_json::from_str(frame).map_err(|_| Broken::Nonsense)?;
+    let chunk: OpenAiChunk = serde_json::from_str(frame).map_err(|_| AnswerError::Invalid)?;
     if let Some(error) = chunk.error.filter(|e| !e.is_null()) {
-        return Err(Broken::Said(error));
+        return Err(AnswerError::Reported(error));
     }
     let is_last = chunk.choices.as_ref().is_none_or(Vec::is_empty) && chunk.usage.is_some() && answer.has_begun();
     let mut tokens = chunk.usage.or(chunk.x_groq.and_then(|groq| groq.usage));
     for choice in chunk.choices.into_iter().flatten() {
         if let Some(error) = choice.error.filter(|e| !e.is_null()) {
-            return Err(Broken::Said(error));
+            return Err(AnswerError::Reported(error));
         }
         let is_whole = choice.message.is_some();
-        said(answer, choice.delta.or(choice.message).unwrap_or_default(), heard);
+        take_delta(answer, choice.delta.or(choice.message).unwrap_or_default(), on_text);
         let reason = choice.finish_reason;
         let known = REASONS.iter().find(|(name, _)| reason.as_deref() == Some(name)).map(|(_, end)| *end);
         answer.end = match known {
             Some(end) => end.or(answer.end),
-            None if is_whole || reason.is_some() => Some(Stop::Whole),
+            None if is_whole || reason.is_some() => Some(StopReason::Whole),
             None => answer.end,
         };
         tokens = tokens.or(choice.usage);
     }
-    // The count comes behind everything else: who sends it has said all, also where no reason was given.
+    // The token counts come last: the answer is complete, even without a `finish_reason`.
     if is_last {
-        answer.end.get_or_insert(Stop::Whole);
+        answer.end.get_or_insert(StopReason::Whole);
     }
     if let Some(tokens) = tokens {
         answer.usage = tokens.into();
@@ -150,44 +151,44 @@ pub(super) fn take(answer: &mut Answer, frame: &str, heard: &mut dyn FnMut(&str)
     answer.check().map(|()| false)
 }
 
-fn said(answer: &mut Answer, said: ChoiceDelta, heard: &mut dyn FnMut(&str)) {
-    // Some servers say the same thought in both spellings.
-    let thought = [&said.reasoning_content, &said.reasoning].into_iter().find_map(Value::as_str);
+fn take_delta(answer: &mut Answer, delta: ChoiceDelta, on_text: &mut dyn FnMut(&str)) {
+    // Some servers send the same thought under both names.
+    let thought = [&delta.reasoning_content, &delta.reasoning].into_iter().find_map(Value::as_str);
     if let Some(text) = thought.filter(|text| !text.is_empty()) {
-        answer.musing(None).text += text;
+        answer.thought(None).text += text;
     }
-    for detail in said.reasoning_details.into_iter().flatten() {
-        answer.kept += detail.to_string().len();
-        remember(&mut answer.musing(None).payload, "reasoning_details", detail);
+    for detail in delta.reasoning_details.into_iter().flatten() {
+        answer.payload_bytes += detail.to_string().len();
+        add_detail(&mut answer.thought(None).payload, "reasoning_details", detail);
     }
-    match said.content {
-        Value::String(text) => answer.say(&text, heard),
-        Value::Array(parts) => parts.iter().for_each(|part| part_said(answer, part, heard)),
+    match delta.content {
+        Value::String(text) => answer.push_text(&text, on_text),
+        Value::Array(parts) => parts.iter().for_each(|part| take_part(answer, part, on_text)),
         _ => {}
     }
-    answer.say(&said.refusal.unwrap_or_default(), heard);
-    for piece in said.tool_calls.into_iter().flatten() {
-        call(answer, piece);
+    answer.push_text(&delta.refusal.unwrap_or_default(), on_text);
+    for piece in delta.tool_calls.into_iter().flatten() {
+        take_call(answer, piece);
     }
-    if said.function_call.is_some() {
-        call(answer, CallDelta { function: said.function_call, ..CallDelta::default() });
+    if delta.function_call.is_some() {
+        take_call(answer, CallDelta { function: delta.function_call, ..CallDelta::default() });
     }
 }
 
-/// An entry of a list that stands for the text.
-fn part_said(answer: &mut Answer, part: &Value, heard: &mut dyn FnMut(&str)) {
+/// Takes an entry of a list in `content`.
+fn take_part(answer: &mut Answer, part: &Value, on_text: &mut dyn FnMut(&str)) {
     match part["type"].as_str() {
         Some("thinking") => {
             let texts = part["thinking"].as_array().into_iter().flatten().filter_map(|inner| inner["text"].as_str());
-            texts.for_each(|text| answer.musing(None).text += text);
+            texts.for_each(|text| answer.thought(None).text += text);
         }
-        _ => answer.say(part["text"].as_str().unwrap_or_default(), heard),
+        _ => answer.push_text(part["text"].as_str().unwrap_or_default(), on_text),
     }
 }
 
-/// Adds an entry to a list of what goes back as it came. What `OpenRouter` streams of one block is put together
-/// again: pieces with the same index are one.
-fn remember(payload: &mut Value, list: &str, entry: Value) {
+/// Adds an entry to a list that is sent back unchanged. `OpenRouter` streams a block in pieces; those with the same index
+/// are joined.
+fn add_detail(payload: &mut Value, list: &str, entry: Value) {
     if !payload[list].is_array() {
         payload[list] = json!([]);
     }
@@ -210,44 +211,44 @@ fn remember(payload: &mut Value, list: &str, entry: Value) {
     }
 }
 
-/// A piece belongs to the call of its index; without one, to the call of its id; without either, it goes
-/// on with the last call, unless it brings a name.
-fn call(answer: &mut Answer, piece: CallDelta) {
+/// Adds a piece to the call with its index; without an index, to the call with its id; without both, to the last call,
+/// unless the piece has a name, which begins a new call.
+fn take_call(answer: &mut Answer, piece: CallDelta) {
     let function = piece.function.unwrap_or_default();
     let (id, name) = (piece.id.unwrap_or_default(), function.name.unwrap_or_default());
     let has_arguments = function.arguments.as_ref().is_some_and(|arguments| !matches!(arguments.as_str(), Some("")));
-    let parts = &mut answer.parts;
+    let calls = &mut answer.calls;
     let known = match piece.index {
-        // Servers that number every call 0 tell them apart by their ids, or not at all.
-        Some(index) => parts
+        // Some servers use index 0 for every call; those differ by their ids, or not at all.
+        Some(index) => calls
             .iter()
-            .rposition(|part| part.index == Some(index))
-            .filter(|at| id.is_empty() || parts[*at].id.is_empty() || parts[*at].id == id)
-            .filter(|at| name.is_empty() || !has_arguments || !is_whole(&parts[*at].arguments)),
-        None if !id.is_empty() => parts.iter().rposition(|part| part.id == id),
-        None if name.is_empty() => parts.len().checked_sub(1),
+            .rposition(|call| call.index == Some(index))
+            .filter(|at| id.is_empty() || calls[*at].id.is_empty() || calls[*at].id == id)
+            .filter(|at| name.is_empty() || !has_arguments || !is_whole(&calls[*at].arguments)),
+        None if !id.is_empty() => calls.iter().rposition(|call| call.id == id),
+        None if name.is_empty() => calls.len().checked_sub(1),
         None => None,
     };
     let at = known.unwrap_or_else(|| {
-        parts.push(PartialCall { index: piece.index, ..PartialCall::default() });
-        parts.len() - 1
+        calls.push(PartialCall { index: piece.index, ..PartialCall::default() });
+        calls.len() - 1
     });
-    let part = &mut parts[at];
-    if part.id.is_empty() {
-        part.id = id;
+    let call = &mut calls[at];
+    if call.id.is_empty() {
+        call.id = id;
     }
-    // A name comes whole; some servers repeat it with every piece.
-    if part.name.is_empty() {
-        part.name = name;
+    // A name is never split; some servers repeat it with every piece.
+    if call.name.is_empty() {
+        call.name = name;
     }
     match function.arguments {
-        Some(Value::String(text)) => part.arguments += &text,
+        Some(Value::String(text)) => call.arguments += &text,
         Some(Value::Null) | None => {}
-        Some(whole) => part.arguments = whole.to_string(),
+        Some(whole) => call.arguments = whole.to_string(),
     }
     if let Some(extra) = piece.extra_content.filter(|extra| !extra.is_null()) {
-        answer.kept += extra.to_string().len();
-        answer.musing(None).payload["extra_content"][at.to_string()] = extra;
+        answer.payload_bytes += extra.to_string().len();
+        answer.thought(None).payload["extra_content"][at.to_string()] = extra;
     }
 }
 
@@ -265,11 +266,11 @@ mod tests {
             let chunk = json!({"choices": [{"delta": {"tool_calls": [delta]}}]});
             take(&mut answer, &chunk.to_string(), &mut |_| {}).unwrap();
         }
-        answer.parts.into_iter().map(|part| (part.name, Call::parse_arguments(&part.arguments))).collect()
+        answer.calls.into_iter().map(|call| (call.name, Call::parse_arguments(&call.arguments))).collect()
     }
 
     #[test]
-    fn calls_are_put_together_however_a_server_cuts_them() {
+    fn calls_are_assembled_from_every_known_shape() {
         let two = vec![("read".to_owned(), json!({"path": "a"})), ("list".to_owned(), json!({}))];
         let by_index = [
             json!({"index": 0, "id": "x", "function": {"name": "read", "arguments": ""}}),
@@ -297,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_repeated_makes_no_new_call() {
+    fn repeated_name_begins_no_new_call() {
         let pieces = [
             json!({"index": 0, "id": "x", "function": {"name": "read", "arguments": "{\"path\""}}),
             json!({"index": 0, "id": "x", "function": {"name": "read", "arguments": ": \"a\"}"}}),
@@ -307,19 +308,19 @@ mod tests {
     }
 
     #[test]
-    fn arguments_that_are_no_object_stay_what_they_are() {
+    fn incomplete_arguments_stay_text() {
         let cut = [json!({"index": 0, "function": {"name": "read", "arguments": "{\"path"}})];
         assert_eq!(calls(&cut), [("read".to_owned(), json!("{\"path"))]);
     }
 
     #[test]
-    fn what_a_router_streams_of_one_block_goes_back_as_one() {
+    fn pieces_of_one_reasoning_block_are_joined() {
         let mut payload = Value::Null;
         for (text, signature) in [("I ", Value::Null), ("see", Value::Null), ("", json!("sig"))] {
             let entry = json!({"type": "reasoning.text", "index": 0, "text": text, "signature": signature});
-            remember(&mut payload, "reasoning_details", entry);
+            add_detail(&mut payload, "reasoning_details", entry);
         }
-        remember(&mut payload, "reasoning_details", json!({"type": "reasoning.encrypted", "index": 1, "data": "x"}));
+        add_detail(&mut payload, "reasoning_details", json!({"type": "reasoning.encrypted", "index": 1, "data": "x"}));
         let whole = json!({"reasoning_details": [
             {"type": "reasoning.text", "index": 0, "text": "I see", "signature": "sig"},
             {"type": "reasoning.encrypted", "index": 1, "data": "x"},

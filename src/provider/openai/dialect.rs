@@ -1,34 +1,34 @@
-//! In what servers of this interface differ when they are asked. A row for each that is known, by its address and
-//! the model's name; `dialect:` in the settings names one where these do not say. What differs in answers needs no
-//! row: every shape is read from everybody (`chunk`).
+//! Differences between the requests that servers of this interface accept. A row per known server, selected by its host
+//! and the model's name, or by `dialect:` in the settings. Differences between answers need no row: every known shape is
+//! accepted from every server (`chunk`).
 
 use crate::core::fault::{Fault, Result};
 use crate::core::model::settings::{Model, Thinking};
 use crate::core::text::problem::nearest;
 use serde_json::{Value, json};
 
-/// What goes back of an answer beside what was said and called.
+/// The part of an answer that is sent back beside its text and calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Echo {
-    /// Nothing: some servers refuse a field that they do not know.
+    /// Nothing: some servers refuse unknown fields.
     Nothing,
-    /// `reasoning_content`, with everything that called a tool, as long as the conversation lasts; empty where
-    /// there was none.
+    /// `reasoning_content`, with every message that calls a tool, for the whole conversation; empty if there was no
+    /// thought.
     Text,
-    /// `reasoning_details`, as they came.
+    /// `reasoning_details`, unchanged.
     Details,
-    /// Every call's `extra_content`, as it came.
+    /// `extra_content` of every call, unchanged.
     Signatures,
 }
 
-/// How the service is told to think.
+/// The request field that controls thinking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effort {
-    /// It cannot be told.
+    /// None.
     Fixed,
-    /// `reasoning_effort`, a word.
+    /// `reasoning_effort`.
     Word,
-    /// `thinking`, on or off, and the word besides.
+    /// `thinking`, on or off, and `reasoning_effort`.
     Switch,
     /// `reasoning`, an object.
     Object,
@@ -37,51 +37,57 @@ pub(super) enum Effort {
 #[derive(Debug)]
 pub(super) struct Dialect {
     name: &'static str,
-    /// The end of the server's name.
+    /// Host names; subdomains match too.
     hosts: &'static [&'static str],
-    /// The beginnings of the models' names, behind the last slash; all, where there are none.
+    /// Prefixes of model names after the last slash; empty for every model.
     models: &'static [&'static str],
-    /// What the most tokens of an answer are called.
-    pub(super) most: &'static str,
+    /// The field with the longest answer in tokens.
+    pub(super) max_tokens: &'static str,
     pub(super) has_temperature: bool,
-    /// It counts tokens in a stream where it is asked to, and does not refuse the question.
-    pub(super) counts: bool,
-    /// Whose message the prompt is.
-    pub(super) prompt: &'static str,
+    /// It accepts `stream_options`, which requests the token counts of a stream.
+    pub(super) reports_usage: bool,
+    /// The role of the prompt.
+    pub(super) prompt_role: &'static str,
     pub(super) echo: Echo,
     effort: Effort,
 }
 
-/// What a server is taken for of which nothing is known.
+/// The dialect of unknown servers.
 const PLAIN: Dialect = Dialect {
     name: "plain",
     hosts: &[],
     models: &[],
-    most: "max_tokens",
+    max_tokens: "max_tokens",
     has_temperature: true,
-    counts: true,
-    prompt: "system",
+    reports_usage: true,
+    prompt_role: "system",
     echo: Echo::Nothing,
     effort: Effort::Word,
 };
 
 const OPENAI: &[&str] = &["api.openai.com", "openai.azure.com"];
 
-/// The first row that fits is the one.
+/// The first matching row applies.
 const DIALECTS: &[Dialect] = &[
-    // It has the name of the next row's, and does not think.
-    Dialect { name: "openai-chat", hosts: OPENAI, models: &["gpt-5-chat"], most: "max_completion_tokens", ..PLAIN },
+    // Its name begins like those of the next row, but it does not think.
+    Dialect {
+        name: "openai-chat",
+        hosts: OPENAI,
+        models: &["gpt-5-chat"],
+        max_tokens: "max_completion_tokens",
+        ..PLAIN
+    },
     Dialect {
         name: "openai-reasoning",
         hosts: OPENAI,
         models: &["o1", "o3", "o4", "gpt-5", "gpt-6", "codex"],
-        most: "max_completion_tokens",
+        max_tokens: "max_completion_tokens",
         has_temperature: false,
-        prompt: "developer",
+        prompt_role: "developer",
         ..PLAIN
     },
-    Dialect { name: "openai", hosts: OPENAI, most: "max_completion_tokens", ..PLAIN },
-    // Without the thoughts of every call it refuses the request (api-docs.deepseek.com/guides/thinking_mode).
+    Dialect { name: "openai", hosts: OPENAI, max_tokens: "max_completion_tokens", ..PLAIN },
+    // Refuses a request without the thoughts of every call (api-docs.deepseek.com/guides/thinking_mode).
     Dialect { name: "deepseek", hosts: &["deepseek.com"], echo: Echo::Text, effort: Effort::Switch, ..PLAIN },
     Dialect {
         name: "moonshot",
@@ -92,27 +98,27 @@ const DIALECTS: &[Dialect] = &[
     },
     Dialect { name: "zhipu", hosts: &["z.ai", "bigmodel.cn"], echo: Echo::Text, effort: Effort::Switch, ..PLAIN },
     Dialect { name: "openrouter", hosts: &["openrouter.ai"], echo: Echo::Details, effort: Effort::Object, ..PLAIN },
-    // Gemini 3 refuses a call that comes back without its signature.
+    // Gemini 3 refuses a call that is sent back without its signature.
     Dialect {
         name: "gemini",
         hosts: &["generativelanguage.googleapis.com", "aiplatform.googleapis.com"],
         echo: Echo::Signatures,
         ..PLAIN
     },
-    // It refuses fields that it does not know, and counts unasked.
-    Dialect { name: "mistral", hosts: &["mistral.ai"], counts: false, effort: Effort::Fixed, ..PLAIN },
-    Dialect { name: "groq", hosts: &["groq.com"], most: "max_completion_tokens", ..PLAIN },
-    Dialect { name: "xai", hosts: &["x.ai"], most: "max_completion_tokens", ..PLAIN },
-    Dialect { name: "cerebras", hosts: &["cerebras.ai"], most: "max_completion_tokens", ..PLAIN },
+    // Refuses unknown fields, and reports token counts without being asked.
+    Dialect { name: "mistral", hosts: &["mistral.ai"], reports_usage: false, effort: Effort::Fixed, ..PLAIN },
+    Dialect { name: "groq", hosts: &["groq.com"], max_tokens: "max_completion_tokens", ..PLAIN },
+    Dialect { name: "xai", hosts: &["x.ai"], max_tokens: "max_completion_tokens", ..PLAIN },
+    Dialect { name: "cerebras", hosts: &["cerebras.ai"], max_tokens: "max_completion_tokens", ..PLAIN },
     PLAIN,
 ];
 
-/// The dialects there are.
+/// The names of all dialects.
 pub fn names() -> impl Iterator<Item = &'static str> {
     DIALECTS.iter().map(|dialect| dialect.name)
 }
 
-/// The dialect of a model that is reached so; `base` is the URL of its server.
+/// The dialect of a model with these settings; `base` is the URL of its server.
 pub(super) fn of(name: &str, settings: &Model, base: &str) -> Result<&'static Dialect> {
     if let Some(wanted) = &settings.dialect {
         return DIALECTS.iter().find(|dialect| dialect.name == wanted).ok_or_else(|| unknown(name, wanted));
@@ -120,12 +126,12 @@ pub(super) fn of(name: &str, settings: &Model, base: &str) -> Result<&'static Di
     let url = url::Url::parse(base).ok();
     let host = url.as_ref().and_then(url::Url::host_str).unwrap_or_default();
     let model = settings.model.as_deref().unwrap_or_default().rsplit('/').next().unwrap_or_default().to_lowercase();
-    let is_there = |known: &&str| host == *known || host.strip_suffix(known).is_some_and(|rest| rest.ends_with('.'));
-    let is_of = |start: &&str| model.starts_with(start);
-    let fits = |dialect: &&Dialect| {
-        dialect.hosts.iter().any(is_there) && (dialect.models.is_empty() || dialect.models.iter().any(is_of))
+    let is_host = |known: &&str| host == *known || host.strip_suffix(known).is_some_and(|rest| rest.ends_with('.'));
+    let is_model = |prefix: &&str| model.starts_with(prefix);
+    let matches = |dialect: &&Dialect| {
+        dialect.hosts.iter().any(is_host) && (dialect.models.is_empty() || dialect.models.iter().any(is_model))
     };
-    Ok(DIALECTS.iter().find(fits).unwrap_or(&PLAIN))
+    Ok(DIALECTS.iter().find(matches).unwrap_or(&PLAIN))
 }
 
 fn unknown(name: &str, wanted: &str) -> Fault {
@@ -137,7 +143,7 @@ fn unknown(name: &str, wanted: &str) -> Fault {
 }
 
 impl Dialect {
-    /// Writes into a request how much is to be thought.
+    /// Writes the thinking setting into a request.
     pub(super) fn think(&self, body: &mut Value, thinking: &Thinking) {
         let word = thinking.effort().filter(|_| !thinking.is_off());
         match self.effort {
@@ -173,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dialect_is_known_by_the_servers_address_and_the_models_name() {
+    fn dialect_is_selected_by_host_and_model_name() {
         let cases = [
             ("https://api.openai.com/v1", "gpt-4o", "openai"),
             ("https://api.openai.com/v1", "gpt-5-mini", "openai-reasoning"),
@@ -193,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dialect_that_is_named_is_the_one_and_an_unknown_name_gets_a_guess() {
+    fn configured_dialect_takes_precedence_and_unknown_name_gets_a_suggestion() {
         let settings = |dialect: &str| Model { dialect: Some(dialect.into()), ..Model::default() };
         assert_eq!(of("m", &settings("deepseek"), "http://127.0.0.1/v1").unwrap().echo, Echo::Text);
         let fault = of("m", &settings("depseek"), "http://127.0.0.1/v1").unwrap_err();
@@ -201,21 +207,21 @@ mod tests {
     }
 
     #[test]
-    fn how_much_is_to_be_thought_is_told_in_the_services_own_way() {
-        let told = |base: &str, yaml: &str| {
+    fn thinking_is_written_in_the_field_of_the_dialect() {
+        let written = |base: &str, yaml: &str| {
             let mut body = json!({});
             let dialect = of("m", &Model::default(), base).unwrap();
             dialect.think(&mut body, &serde_yaml::from_str(yaml).unwrap());
             body
         };
-        assert_eq!(told("http://localhost/v1", "low"), json!({"reasoning_effort": "low"}));
-        assert_eq!(told("http://localhost/v1", "false"), json!({"reasoning_effort": "none"}));
-        assert_eq!(told("http://localhost/v1", "true"), json!({}));
-        assert_eq!(told("https://api.deepseek.com", "off"), json!({"thinking": {"type": "disabled"}}));
+        assert_eq!(written("http://localhost/v1", "low"), json!({"reasoning_effort": "low"}));
+        assert_eq!(written("http://localhost/v1", "false"), json!({"reasoning_effort": "none"}));
+        assert_eq!(written("http://localhost/v1", "true"), json!({}));
+        assert_eq!(written("https://api.deepseek.com", "off"), json!({"thinking": {"type": "disabled"}}));
         let both = json!({"thinking": {"type": "enabled"}, "reasoning_effort": "high"});
-        assert_eq!(told("https://api.deepseek.com", "high"), both);
-        assert_eq!(told("https://openrouter.ai/api/v1", "5000"), json!({"reasoning": {"max_tokens": 5000}}));
-        assert_eq!(told("https://openrouter.ai/api/v1", "off"), json!({"reasoning": {"enabled": false}}));
-        assert_eq!(told("https://api.mistral.ai/v1", "high"), json!({}));
+        assert_eq!(written("https://api.deepseek.com", "high"), both);
+        assert_eq!(written("https://openrouter.ai/api/v1", "5000"), json!({"reasoning": {"max_tokens": 5000}}));
+        assert_eq!(written("https://openrouter.ai/api/v1", "off"), json!({"reasoning": {"enabled": false}}));
+        assert_eq!(written("https://api.mistral.ai/v1", "high"), json!({}));
     }
 }

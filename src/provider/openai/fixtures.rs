@@ -1,37 +1,37 @@
-//! The quirks, as servers stream them: every file in `tests/fixtures/openai` is a stream, and its first line, which
-//! is a comment, says as JSON what it means. What is not said is nothing.
+//! Quirks of servers: every file in `tests/fixtures/openai` is a stream, and its first line, a comment, is its meaning as
+//! JSON. Empty fields are left out.
 
 use crate::core::model::Call;
-use crate::provider::answer::{Answer, Broken};
+use crate::provider::answer::{Answer, AnswerError};
 use crate::provider::frames::{Frames, Framing};
 use crate::provider::openai::chunk;
 use serde_json::{Map, Value, json};
 use std::fs;
 use std::path::Path;
 
-/// What a stream means that comes in pieces of this size.
+/// The meaning of a stream that arrives in chunks of `size` bytes.
 fn meaning(stream: &[u8], size: usize) -> Value {
     let (mut frames, mut answer) = (Frames::new(Framing::Events), Answer::default());
-    let mut heard = String::new();
+    let mut on_text = String::new();
     let mut error = Value::Null;
     'stream: for piece in stream.chunks(size).chain([&b"\n\n"[..]]) {
         frames.push(piece);
         while let Some(frame) = frames.pop().unwrap() {
-            match chunk::take(&mut answer, &frame, &mut |text| heard += text) {
+            match chunk::take(&mut answer, &frame, &mut |text| on_text += text) {
                 Ok(false) => {}
                 Ok(true) => break 'stream,
-                Err(Broken::Said(what)) => {
-                    error = what;
+                Err(AnswerError::Reported(reported)) => {
+                    error = reported;
                     break 'stream;
                 }
                 Err(other) => panic!("{other:?}: {frame}"),
             }
         }
     }
-    assert_eq!(heard, answer.content);
-    let thinking: String = answer.musings.iter().map(|musing| musing.text.as_str()).collect();
-    let payload = answer.musings.first().map(|musing| musing.payload.clone()).unwrap_or_default();
-    let calls = answer.parts.iter().map(|part| json!([part.name, Call::parse_arguments(&part.arguments)]));
+    assert_eq!(on_text, answer.content);
+    let thinking: String = answer.thoughts.iter().map(|thought| thought.text.as_str()).collect();
+    let payload = answer.thoughts.first().map(|thought| thought.payload.clone()).unwrap_or_default();
+    let calls = answer.calls.iter().map(|part| json!([part.name, Call::parse_arguments(&part.arguments)]));
     let usage = json!([answer.usage.input, answer.usage.output, answer.usage.cached]);
     let all = [
         ("content", json!(answer.content)),
@@ -42,13 +42,13 @@ fn meaning(stream: &[u8], size: usize) -> Value {
         ("end", answer.end.map_or(Value::Null, |end| json!(format!("{end:?}").to_lowercase()))),
         ("error", error),
     ];
-    let is_something = |value: &Value| !matches!(value, Value::Null) && *value != json!("") && *value != json!([]);
-    let said = all.into_iter().filter(|(_, value)| is_something(value)).map(|(name, value)| (name.to_owned(), value));
-    Value::Object(said.collect::<Map<_, _>>())
+    let is_set = |value: &Value| !matches!(value, Value::Null) && *value != json!("") && *value != json!([]);
+    let fields = all.into_iter().filter(|(_, value)| is_set(value)).map(|(name, value)| (name.to_owned(), value));
+    Value::Object(fields.collect::<Map<_, _>>())
 }
 
 #[test]
-fn every_quirk_means_what_its_fixture_says() {
+fn every_fixture_has_the_meaning_of_its_first_line() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/openai");
     let mut count = 0;
     for entry in fs::read_dir(dir).unwrap() {
@@ -62,5 +62,5 @@ fn every_quirk_means_what_its_fixture_says() {
         }
         count += 1;
     }
-    assert!(count >= 20, "only {count} fixtures were looked at");
+    assert!(count >= 20, "only {count} fixtures");
 }

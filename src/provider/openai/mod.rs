@@ -1,5 +1,5 @@
-//! `openai`: any server with `POST /chat/completions`, streamed (server-sent events) where it
-//! streams, whole where it does not. Lenient in what it reads: fields may be missing or null.
+//! `openai`: any server with `POST /chat/completions`, streamed as server-sent events or answered in one document.
+//! Parsing is lenient: fields may be missing or null.
 
 mod body;
 mod chunk;
@@ -23,8 +23,8 @@ pub(super) const WIRE: Wire = Wire {
     take: chunk::take,
 };
 
-pub(super) fn ask(question: &mut ModelCall) -> Result<Reply> {
-    wire::ask(question, &WIRE)
+pub(super) fn ask(call: &mut ModelCall) -> Result<Reply> {
+    wire::ask(call, &WIRE)
 }
 
 #[cfg(test)]

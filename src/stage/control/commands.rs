@@ -72,7 +72,7 @@ pub(crate) fn run(about: &About, command: &SlashCommand, owners: &[Address]) -> 
         SlashCommand::Context => context(about),
         SlashCommand::Usage => {
             let is_owner = slash::is_owner(&about.event.from, owners);
-            usage::told(workspace, &about.session, &about.agent, is_owner)
+            usage::describe(workspace, &about.session, &about.agent, is_owner)
         }
         // Its lane is the session's own.
         SlashCommand::Compact(_) => Err(Fault::data("this waits for its turn in the session, and is none of these")),
@@ -191,7 +191,7 @@ fn context(about: &About) -> Result<String> {
     let (system, _) = join(&prompt::layers(workspace, &agent, &tools, &moment)?);
     let fixed = tokens::fixed(&system, tools.iter().map(|tool| &tool.spec));
     let measure = WindowBudget::of(workspace, &chosen, &state, fixed)?;
-    let (messages, size) = state.talk(None, &[]).size();
+    let (messages, size) = state.conversation(None, &[]).size();
     let (all, fixed) = (measure.tokens(size), measure.tokens(0));
     let share = all * 100 / measure.window.max(1);
     let known = match &state.count {
@@ -207,7 +207,7 @@ fn context(about: &About) -> Result<String> {
         None => "not compacted yet".to_owned(),
         Some(compact) => format!(
             "last {} at {}; {} messages of the user kept in their own words, {} left out",
-            compact::told(Some(compact)),
+            compact::describe(Some(compact)),
             compact.at,
             compact.compacted.user_messages.len(),
             compact.compacted.left_out
@@ -257,7 +257,13 @@ fn stopped(about: &About) -> Result<String> {
 
 fn pending(workspace: &Workspace) -> Result<String> {
     let line = |a: &Approval| {
-        format!("{} {}: {} ({})", a.id.short(), crate::core::event::session_name::agent(&a.session), a.line(), a.reason)
+        format!(
+            "{} {}: {} ({})",
+            a.id.short(),
+            crate::core::event::session_name::agent(&a.session),
+            a.summary(),
+            a.reason
+        )
     };
     let lines: Vec<String> = approvals::pending(workspace)?.iter().map(line).collect();
     Ok(if lines.is_empty() { "nothing waits for your word".to_owned() } else { lines.join("\n") })
@@ -280,5 +286,5 @@ fn word(workspace: &Workspace, text: &str, verdict: Verdict) -> Result<String> {
         Verdict::Approved => "it is run now",
         Verdict::Denied => "it is not run",
     };
-    Ok(format!("{}, {then}: {}", verdict.folder(), approval.line()))
+    Ok(format!("{}, {then}: {}", verdict.folder(), approval.summary()))
 }

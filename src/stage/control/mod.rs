@@ -17,7 +17,7 @@ use crate::core::event::session_name;
 use crate::core::fault::{Fault, Result};
 use crate::core::slash;
 use crate::stage::control::commands::About;
-use crate::stage::outcome::{EventOutcome, Outcome, RetryPolicy, crashed, settle};
+use crate::stage::outcome::{EventOutcome, Outcome, RetryPolicy, crashed, end_failed_attempt};
 use crate::stage::turn::{expired, publish_all};
 use crate::stage::worker::handler::Handler;
 use crate::store::lock::Lane;
@@ -82,7 +82,9 @@ impl Handler for Control<'_> {
         let id = job.entry.id.clone();
         let event = match job.read() {
             Ok(event) => event,
-            Err(fault) => return settle(self.workspace, Mailbox::Inbox, job, fault, None, RetryPolicy::Waits),
+            Err(fault) => {
+                return end_failed_attempt(self.workspace, Mailbox::Inbox, job, fault, None, RetryPolicy::UntilExpired);
+            }
         };
         let answered = crashed(&job).map_or_else(|| answer(self.workspace, &event), Err);
         match answered {
@@ -96,11 +98,13 @@ impl Handler for Control<'_> {
                         journal::write(self.workspace, line);
                         EventOutcome::Done(out)
                     }
-                    Err(fault) => EventOutcome::Untouched(fault),
+                    Err(fault) => EventOutcome::GivenBack(fault),
                 };
                 Outcome { id, state }
             }
-            Err(fault) => settle(self.workspace, Mailbox::Inbox, job, fault, Some(&event), RetryPolicy::Waits),
+            Err(fault) => {
+                end_failed_attempt(self.workspace, Mailbox::Inbox, job, fault, Some(&event), RetryPolicy::UntilExpired)
+            }
         }
     }
 }
@@ -113,7 +117,7 @@ fn answer(workspace: &Workspace, event: &Event) -> Result<Vec<String>> {
     }
     let about = About::of(workspace, event)?;
     let owners = workspace.owners()?;
-    let said = match slash::of(event) {
+    let said = match slash::parse_event(event) {
         Ok(command) if !slash::allowed(&command, &event.from, &owners) => {
             Err(Fault::data("only the owner of this workspace may say that"))
         }

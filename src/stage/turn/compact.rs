@@ -6,9 +6,9 @@ use crate::core::config::OFFLINE;
 use crate::core::config::resolved_model::ResolvedModel;
 use crate::core::context::compact::{self, Plan, Room};
 use crate::core::context::summary;
-use crate::core::fault::{Fault, Kind, Mark, Result};
+use crate::core::fault::{Cause, Fault, Kind, Result};
 use crate::core::model::context_window;
-use crate::core::model::tokens::{self, Gauge};
+use crate::core::model::tokens::{self, TokenScale};
 use crate::core::model::{Reply, Request};
 use crate::core::session::compaction::{CompactReason, CompactRecord, CompactedTurn, LearnedWindow};
 use crate::core::session::record::Record;
@@ -37,7 +37,7 @@ pub(crate) struct WindowBudget {
     /// Where a conversation is made shorter, in tokens.
     pub(crate) limit: u64,
     /// How estimates become its tokens.
-    pub(crate) gauge: Gauge,
+    pub(crate) gauge: TokenScale,
     /// The prompt and the tools, by the estimate.
     pub(crate) fixed: usize,
 }
@@ -45,14 +45,14 @@ pub(crate) struct WindowBudget {
 impl WindowBudget {
     pub(crate) fn of(workspace: &Workspace, chosen: &ResolvedModel, state: &Replay, fixed: usize) -> Result<Self> {
         let (mut window, mut source) = chosen.model.window();
-        if let Some(learned) = state.learned(&chosen.name).filter(|learned| *learned < window) {
+        if let Some(learned) = state.learned_window(&chosen.name).filter(|learned| *learned < window) {
             (window, source) = (learned, "by its server's word");
         }
         let share = workspace.config()?.compact.of(window);
         // An answer of the length that was set up for must fit beside it, unless that is most of the window.
         let answer = chosen.model.max_tokens.map_or(0, u64::from).min(window / 2);
         let limit = share.min(window - answer);
-        Ok(Self { window, source, limit, gauge: Gauge::of(&chosen.name, state.count.as_ref()), fixed })
+        Ok(Self { window, source, limit, gauge: TokenScale::of(&chosen.name, state.count.as_ref()), fixed })
     }
 
     /// The tokens of a request with these messages.
@@ -69,7 +69,7 @@ impl WindowBudget {
 }
 
 /// What became of `/compact`, or that there was nothing to gain.
-pub(crate) fn told(compact: Option<&CompactRecord>) -> String {
+pub(crate) fn describe(compact: Option<&CompactRecord>) -> String {
     let Some(CompactRecord { before, after, model, .. }) = compact else {
         return "there is nothing to compact: the conversation is short".to_owned();
     };
@@ -90,7 +90,7 @@ impl Turn<'_> {
 
     /// Makes room because the model's server refused the request as too long; false where it cannot.
     pub(crate) fn overflowed(&mut self, chosen: &ResolvedModel, request: &Request, fault: &Fault) -> Result<bool> {
-        if fault.mark != Some(Mark::Overflow) {
+        if fault.cause != Some(Cause::Overflow) {
             return Ok(false);
         }
         let fixed = tokens::fixed(&request.system, &request.tools);
@@ -98,7 +98,7 @@ impl Turn<'_> {
         let sent = tokens::messages(&request.messages);
         // Whatever it reads at most, it is less than this.
         let over = measure.tokens(sent) * 9 / 10;
-        let window = context_window::named(&fault.message).unwrap_or(over).min(over).min(measure.window);
+        let window = context_window::from_refusal(&fault.message).unwrap_or(over).min(over).min(measure.window);
         let learned = LearnedWindow { model: chosen.name.clone(), tokens: window };
         let limit = self.workspace.config()?.compact.of(window);
         let measure = WindowBudget { window, limit: limit.min(measure.limit), ..measure };
@@ -114,14 +114,14 @@ impl Turn<'_> {
             let (system, _) = self.system()?;
             let fixed = tokens::fixed(&system, self.tools.iter().map(|tool| &tool.spec));
             let measure = WindowBudget::of(self.workspace, &chosen, &self.state, fixed)?;
-            let talk = self.state.talk(None, &[]);
+            let talk = self.state.conversation(None, &[]);
             let size = talk.size();
             if let Some(plan) = compact::plan(&talk, measure.room(), CompactReason::Requested) {
                 let made = self.summarise(&chosen, &measure, plan, CompactReason::Requested, focus)?;
                 self.relied_on(&measure, made, size, None)?;
             }
         }
-        Ok(told(self.state.compact.as_ref().filter(|_| is_done(self))))
+        Ok(describe(self.state.compact.as_ref().filter(|_| is_done(self))))
     }
 
     fn compact(
@@ -132,8 +132,8 @@ impl Turn<'_> {
         why: CompactReason,
         learned: Option<LearnedWindow>,
     ) -> Result<bool> {
-        let (question, turn) = (self.state.question(&self.event.content), self.state.turn());
-        let talk = self.state.talk(Some(&question), &turn);
+        let (question, turn) = (self.state.user_message(&self.event.content), self.state.turn_messages());
+        let talk = self.state.conversation(Some(&question), &turn);
         let Some(plan) = compact::plan(&talk, room, why) else { return Ok(false) };
         let size = talk.size();
         let made = self.summarise(chosen, &measure, plan, why, None)?;
@@ -170,7 +170,7 @@ impl Turn<'_> {
             lane: self.lane.name.clone(),
             ..JournalLine::about(Mailbox::Inbox, "compact", &self.event.id)
         };
-        self.state.compacted(made);
+        self.state.apply_compaction(made);
         journal::write(self.workspace, line);
         Ok(())
     }
@@ -238,7 +238,7 @@ impl Turn<'_> {
             };
             left -= 1;
             match self.ask_once(chosen, &request)? {
-                Err(fault) if fault.mark == Some(Mark::Overflow) && left > 0 => room /= 2,
+                Err(fault) if fault.cause == Some(Cause::Overflow) && left > 0 => room /= 2,
                 other => return Ok(other.map(|reply| reply.content)),
             }
         }

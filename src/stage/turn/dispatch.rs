@@ -2,7 +2,7 @@
 //! was asked, and works on it itself where nobody else does. So one process is enough, and no number of slots
 //! is too small. Whoever holds slots waits for no lane, and a lane waits only for those below it.
 
-use crate::core::event::dispatch::Asker;
+use crate::core::event::dispatch::Requester;
 use crate::core::event::id::{Derived, Id};
 use crate::core::event::stamp::Stamp;
 use crate::core::event::{Event, EventKind};
@@ -27,7 +27,7 @@ pub(crate) struct Children<'a, 't> {
 }
 
 impl Host for Children<'_, '_> {
-    fn is_asked(&self) -> bool {
+    fn is_interactive(&self) -> bool {
         self.turn.asked.is_some()
     }
 
@@ -42,7 +42,7 @@ impl Host for Children<'_, '_> {
         follow::take_slots(turn.workspace, turn.own, turn.lane, limit)?;
         match seen? {
             Some(EventOutcome::Failed(fault)) => Err(Fault::new(Kind::Failed, fault.message)),
-            Some(EventOutcome::Untouched(fault)) => Err(Fault { kind: Kind::Machine, ..fault }),
+            Some(EventOutcome::GivenBack(fault)) => Err(Fault { kind: Kind::Machine, ..fault }),
             Some(EventOutcome::Done(_)) => answer(turn.workspace, dispatch),
             Some(EventOutcome::Waiting(..)) | None => {
                 stop_turn(turn.workspace, &dispatch.id, &turn.event.id)?;
@@ -60,7 +60,7 @@ impl Children<'_, '_> {
         let mut eye = None;
         loop {
             route::all(workspace)?;
-            let due = match follow::see_within(workspace, &[self.turn.every], id, limit) {
+            let due = match follow::run_with_deadline(workspace, &[self.turn.every], id, limit) {
                 Ok(Some(Outcome { state: EventOutcome::Waiting(due, _), .. })) => due,
                 Ok(seen) => return Ok(seen.map(|outcome| outcome.state)),
                 // Something before it in its lane waits.
@@ -73,7 +73,7 @@ impl Children<'_, '_> {
             match &eye {
                 Some(eye) if !limit.sleep(workspace, eye, Some(due))? => return Ok(None),
                 Some(_) => {}
-                None => eye = Some(follow::eye(workspace, Mailbox::Inbox)?),
+                None => eye = Some(follow::watch_exits(workspace, Mailbox::Inbox)?),
             }
         }
     }
@@ -114,8 +114,8 @@ pub(crate) fn stop_below(workspace: &Workspace, turn: &Id) -> Result<()> {
         for entry in listing::list(workspace, Mailbox::Inbox, state)?.into_iter().filter(|entry| entry.id.is_derived())
         {
             let path = Mailbox::Inbox.dir(workspace, state).join(entry.to_string());
-            let asker = spool::read_event(&path, &entry.id).ok().as_ref().and_then(Asker::of);
-            if asker.is_some_and(|asker| asker.waiting().any(|above| above == turn)) {
+            let requester = spool::read_event(&path, &entry.id).ok().as_ref().and_then(Requester::of);
+            if requester.is_some_and(|requester| requester.waiting().any(|above| above == turn)) {
                 stop_turn(workspace, &entry.id, turn)?;
             }
         }

@@ -2,7 +2,7 @@
 //! and nobody else. That another one answers is said, and written down.
 
 use crate::core::config::resolved_model::ResolvedModel;
-use crate::core::fault::{Fault, Kind, Mark, Result};
+use crate::core::fault::{Cause, Fault, Kind, Result};
 use crate::stage::turn::Turn;
 use crate::store::lock::slots::{Group, Reservations, Slots, SlotsTaken};
 use std::time::Instant;
@@ -51,7 +51,7 @@ impl Turn<'_> {
 
 /// Whether another model may do better: not where the request itself is wrong, or too long.
 fn is_for_others(fault: &Fault) -> bool {
-    matches!(fault.kind, Kind::Unavailable | Kind::Later) || matches!(fault.mark, Some(Mark::Refused | Mark::Empty))
+    matches!(fault.kind, Kind::Unavailable | Kind::Later) || matches!(fault.cause, Some(Cause::Refused | Cause::Empty))
 }
 
 #[cfg(test)]
@@ -64,10 +64,10 @@ mod tests {
         for kind in [Kind::Unavailable, Kind::Later] {
             assert!(is_for_others(&fault(kind)));
         }
-        assert!(is_for_others(&Fault::config("x").mark(Mark::Refused)));
-        assert!(is_for_others(&fault(Kind::Failed).mark(Mark::Empty)));
+        assert!(is_for_others(&Fault::config("x").cause(Cause::Refused)));
+        assert!(is_for_others(&fault(Kind::Failed).cause(Cause::Empty)));
         assert!(!is_for_others(&Fault::config("x")), "what is set up wrong is put right");
-        assert!(!is_for_others(&fault(Kind::Failed).mark(Mark::Overflow)));
+        assert!(!is_for_others(&fault(Kind::Failed).cause(Cause::Overflow)));
         for kind in [Kind::Failed, Kind::Spent, Kind::Machine, Kind::Data] {
             assert!(!is_for_others(&fault(kind)));
         }

@@ -2,7 +2,7 @@
 //! budget the event waits, and the owner is told once.
 
 use crate::core::budget::ledger_line::{LedgerKind, LedgerLine};
-use crate::core::budget::{self, Exceeded, Limit};
+use crate::core::budget::{self, Exceeded};
 use crate::core::config::resolved_model::ResolvedModel;
 use crate::core::definition::Agent;
 use crate::core::event::address::Address;
@@ -14,7 +14,6 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::{Reply, Request, Usage};
 use crate::core::text::base32::hash32;
 use crate::provider::{self, Charge, ModelCall, Tape};
-use crate::store::agent::definitions;
 use crate::store::lock::Lane;
 use crate::store::queue::publish;
 use crate::store::session::stop::CancelToken;
@@ -61,14 +60,14 @@ impl MeteredCall<'_> {
             at: self.event.stamp(),
             lane: self.lane,
             cancel: Some(cancel),
-            heard,
+            on_text: heard,
             charge: Charge::default(),
             tape: Tape::default(),
         };
         let answer = provider::ask(&mut question);
         let charge = question.charge;
         if let Some(reserved) = reserved {
-            self.settle(reserved, charge, answer.as_ref().ok());
+            self.settle_charge(reserved, charge, answer.as_ref().ok());
         }
         Ok((answer, charge))
     }
@@ -85,7 +84,7 @@ impl MeteredCall<'_> {
         let limits = [config.budget.limits(None), self.agent.budget.limits(Some(agent))].concat();
         let now = self.workspace.world.now().timestamp().to_zoned(world::zone());
         let line = LedgerLine {
-            what: LedgerKind::Reserved,
+            kind: LedgerKind::Reserved,
             at: now.timestamp(),
             day: now.date().to_string(),
             id: Some(self.event.clone()),
@@ -104,7 +103,9 @@ impl MeteredCall<'_> {
             if !self.is_asked {
                 tell(self.workspace, &out, &now)?;
             }
-            return Err(Fault::new(Kind::Spent, out.why()).hint(out.way_out(&now)).after(Some(out.after(&now))));
+            return Err(Fault::new(Kind::Spent, out.describe())
+                .hint(out.way_out(&now))
+                .after(Some(out.retry_after(&now))));
         }
         Ok(Some(Reserved { line, is_counted }))
     }
@@ -116,7 +117,7 @@ impl MeteredCall<'_> {
 
     /// Writes down what became of it. An answer is not lost for a ledger that cannot be written: then the call
     /// counts as it was reserved.
-    fn settle(&self, reserved: Reserved, charge: Charge, reply: Option<&Reply>) {
+    fn settle_charge(&self, reserved: Reserved, charge: Charge, reply: Option<&Reply>) {
         let is_counted = reserved.is_counted;
         let (what, usage, guess) = match (charge, reply) {
             (Charge::Nothing, _) if is_counted => (LedgerKind::Dropped, Usage::default(), false),
@@ -130,7 +131,7 @@ impl MeteredCall<'_> {
             (Charge::Nothing, _) => return,
         };
         let at = self.workspace.world.now().timestamp();
-        let line = LedgerLine { what, at, guess, ..self.priced(reserved.line, usage) };
+        let line = LedgerLine { kind: what, at, is_estimated: guess, ..self.priced(reserved.line, usage) };
         let written = if is_counted { usage::settle_charge } else { usage::record };
         if let Err(fault) = written(self.workspace, &line) {
             self.workspace.world.say(&format!("what a call took could not be written down: {fault}"));
@@ -148,15 +149,15 @@ fn guess(request: &Request, reply: &Reply) -> Usage {
 /// it was published.
 fn tell(workspace: &Workspace, out: &Exceeded, now: &Zoned) -> Result<()> {
     let today = now.date().to_string();
-    let mark = out.limit.mark(&today);
-    if usage::ledger(workspace)?.is_told(&mark) {
+    let mark = out.limit.notice_key(&today);
+    if usage::ledger(workspace)?.is_notified(&mark) {
         return Ok(());
     }
     let midnight = now.start_of_day().map_or(now.timestamp(), |day| day.timestamp());
     let id = Id::parse(&format!("{}-budget-{}", Stamp::from(midnight), hash32(&mark, 8)))?;
     let text = format!(
         "{}\nWhat comes in waits: {}. Then `claw retry ID` goes on at once; `claw status` says what waits.",
-        out.why(),
+        out.describe(),
         out.way_out(now)
     );
     let from = Some(Address::parse("claw:notice")?);
@@ -166,27 +167,11 @@ fn tell(workspace: &Workspace, out: &Exceeded, now: &Zoned) -> Result<()> {
     usage::record(
         workspace,
         &LedgerLine {
-            what: LedgerKind::Told,
+            kind: LedgerKind::Notified,
             at: now.timestamp(),
             day: today,
             limit: Some(mark),
             ..LedgerLine::default()
         },
     )
-}
-
-/// Every limit that is set, with what is used of it.
-///
-/// # Errors
-/// Where the settings are bad or the ledger cannot be read.
-pub fn standing(workspace: &Workspace) -> Result<Vec<(Limit, u64)>> {
-    let mut limits = workspace.config()?.budget.limits(None);
-    for id in definitions::folders(workspace, "agents").unwrap_or_default() {
-        limits.extend(definitions::agent(workspace, &id).into_iter().flat_map(|agent| agent.budget.limits(Some(&id))));
-    }
-    if limits.is_empty() {
-        return Ok(Vec::new());
-    }
-    let (ledger, today) = (usage::ledger(workspace)?, usage::today(workspace));
-    Ok(limits.into_iter().map(|limit| (limit.clone(), limit.used(&ledger, &today))).collect())
 }

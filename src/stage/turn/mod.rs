@@ -15,11 +15,11 @@ use crate::core::config::resolved_model::ResolvedModel;
 use crate::core::context::prompt::join;
 use crate::core::definition::Agent;
 use crate::core::event::address::Address;
-use crate::core::event::dispatch::{Asker, is_silent};
+use crate::core::event::dispatch::{Requester, is_silent};
 use crate::core::event::id::{Derived, Id};
 use crate::core::event::session_name;
 use crate::core::event::{Event, EventKind};
-use crate::core::fault::{Fault, Kind, Mark, Result};
+use crate::core::fault::{Cause, Fault, Kind, Result};
 use crate::core::model::tokens::{self, Count};
 use crate::core::model::{Call, Message, Reply, Request};
 use crate::core::session::record::{Record, ToolResult};
@@ -136,7 +136,7 @@ impl Turn<'_> {
         }
         let request = self.request(&chosen, is_last)?;
         let refused = match self.send(&chosen, instead_of, &request) {
-            Err(fault) if fault.mark == Some(Mark::Empty) => return self.send(&chosen, instead_of, &request),
+            Err(fault) if fault.cause == Some(Cause::Empty) => return self.send(&chosen, instead_of, &request),
             Err(fault) => fault,
             done => return done,
         };
@@ -173,11 +173,11 @@ impl Turn<'_> {
                 reply.content = format!("I stopped after {} steps without an answer.", self.state.steps.len() + 1);
             }
         }
-        if reply.is_nothing() && !is_silent(self.event) {
+        if reply.is_empty() && !is_silent(self.event) {
             // After its work a model may have nothing to add; at once it has not heard the question.
             if self.state.steps.is_empty() {
                 let why = format!("model {}: its answer is empty", chosen.name);
-                return Err(Fault::new(Kind::Failed, why).mark(Mark::Empty));
+                return Err(Fault::new(Kind::Failed, why).cause(Cause::Empty));
             }
             NOTHING.clone_into(&mut reply.content);
         }
@@ -205,7 +205,7 @@ impl Turn<'_> {
     /// Takes an answer in, and writes it down, with what its request was by our own estimate.
     pub(crate) fn take(&mut self, model: &str, ms: u64, reply: Reply, estimated: u64) -> Result<()> {
         let (at, id) = (self.now(), self.event.id.clone());
-        let reply = self.state.answered(&self.event.id, reply).clone();
+        let reply = self.state.add_reply(&self.event.id, reply).clone();
         // What could not go out must not become the logged answer.
         self.outgoing(&reply.content)?;
         if reply.usage.input > 0 {
@@ -217,7 +217,7 @@ impl Turn<'_> {
     /// The ids of what was published before the end, to be remembered or done by others.
     pub(crate) fn noted(&self) -> Vec<String> {
         let calls = self.state.steps.iter().flat_map(|step| step.reply.calls.iter().zip(&step.calls));
-        let told = (1..).zip(calls).filter(|(_, (_, (_, told)))| told.as_ref().is_some_and(|told| !told.failed));
+        let told = (1..).zip(calls).filter(|(_, (_, call))| call.result.as_ref().is_some_and(|result| !result.failed));
         let what = |name: &str| match name {
             tool::REMEMBER => Some(Derived::Memory),
             DISPATCH => Some(Derived::Dispatch),
@@ -294,10 +294,10 @@ impl Turn<'_> {
             event.session = Some(session.clone());
         }
         let is_silent = is_silent(event);
-        let asks = self.state.steps.last().is_some_and(AssistantStep::asks);
-        if let Some(asker) = Asker::of(event) {
+        let asks = self.state.steps.last().is_some_and(AssistantStep::needs_approval);
+        if let Some(requester) = Requester::of(event) {
             let answer = event.child(Derived::Reply, 1, &from, said.trim_end().to_owned(), now);
-            out.push(report(&asker, answer, session)?);
+            out.push(report(&requester, answer, session)?);
         } else if (!is_silent || asks) && !said.trim().is_empty() {
             let mut answer = event.child(Derived::Reply, 1, &from, said.trim_end().to_owned(), now);
             if is_silent {
@@ -313,17 +313,17 @@ impl Turn<'_> {
     }
 }
 
-/// What comes of a dispatch. Whoever waits for it reads it where it is logged; else it is an event of its asker's.
-pub(crate) fn report(asker: &Asker, mut answer: Event, session: &str) -> Result<Event> {
-    if asker.waits {
+/// What comes of a dispatch. Whoever waits for it reads it where it is logged; else it is an event of its requester's.
+pub(crate) fn report(requester: &Requester, mut answer: Event, session: &str) -> Result<Event> {
+    if requester.waits {
         (answer.kind, answer.session) = (EventKind::Result, Some(session.to_owned()));
-        asker.write(&mut answer)?;
+        requester.write(&mut answer)?;
         return Ok(answer);
     }
     let head = format!("What came of it, from {} in session {session}:", session_name::agent(session));
     let said = if answer.content.trim().is_empty() { "(nothing was said)" } else { &answer.content };
     answer.content = format!("{head}\n\n{said}");
-    asker.hears(answer)
+    requester.result_event(answer)
 }
 
 /// Publishes what an answered event sends out. From here on it is answered: what stands in the way is never
@@ -331,7 +331,7 @@ pub(crate) fn report(asker: &Asker, mut answer: Event, session: &str) -> Result<
 pub(crate) fn publish_all(workspace: &Workspace, out: &[Event]) -> Result<Vec<String>> {
     let machine = |fault| Fault { kind: Kind::Machine, ..fault };
     // Whoever waits for an answer reads it in the log.
-    let goes_out = |event: &&Event| Asker::of(event).is_none_or(|asker| !asker.waits);
+    let goes_out = |event: &&Event| Requester::of(event).is_none_or(|requester| !requester.waits);
     for event in out.iter().filter(goes_out) {
         match event.kind {
             EventKind::Remember | EventKind::Result => publish::inbox(workspace, event).map_err(machine)?,

@@ -1,6 +1,7 @@
 //! What a turn begins with: the layers of the system prompt, made of the workspace's files as they are now.
 //! `claw prompt` shows the same that a model is sent.
 
+use crate::channel;
 use crate::core::context::prompt::{self, Layer, Sources};
 use crate::core::definition::Agent;
 use crate::core::event::EventKind;
@@ -44,6 +45,7 @@ pub fn layers(workspace: &Workspace, agent: &Agent, tools: &[Tool], moment: &Pro
         session: moment.session,
         kind: moment.kind,
         reply_to: moment.reply_to,
+        channel_hint: channel::hint(moment.reply_to),
         root: &workspace.real_root().display().to_string(),
         limits: workspace.config()?.prompt,
     }))

@@ -1,7 +1,7 @@
 //! `run-agent`: one turn for every event of a session's lane. What [`turn::next`] says is done, and written
 //! down before anything relies on it.
 
-use crate::core::event::dispatch::Asker;
+use crate::core::event::dispatch::Requester;
 use crate::core::event::session_name;
 use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Fault, Kind, Result};
@@ -10,7 +10,7 @@ use crate::core::routing;
 use crate::core::session::record::Record;
 use crate::core::slash;
 use crate::core::turn::{self, Step};
-use crate::stage::outcome::{EventOutcome, Outcome, RetryPolicy, crashed, settle};
+use crate::stage::outcome::{EventOutcome, Outcome, RetryPolicy, crashed, end_failed_attempt};
 use crate::stage::task_watch;
 use crate::stage::turn::{Interactive, Turn, expired, publish_all};
 use crate::stage::turn::{calls, collect, dispatch};
@@ -99,13 +99,15 @@ impl RunAgent<'_> {
         let asked = self.asked.as_ref().filter(|asked| *asked.id == job.entry.id);
         let event = match job.read() {
             Ok(event) => routing::without_mention(session_name::agent(&lane.name), event),
-            Err(fault) => return settle(self.workspace, Mailbox::Inbox, job, fault, None, RetryPolicy::Waits),
+            Err(fault) => {
+                return end_failed_attempt(self.workspace, Mailbox::Inbox, job, fault, None, RetryPolicy::UntilExpired);
+            }
         };
-        let retry_policy = match Asker::of(&event) {
-            _ if asked.is_some() => RetryPolicy::Asks,
-            Some(by) if by.asked => RetryPolicy::Asks,
-            Some(by) if by.waits => RetryPolicy::Calls,
-            _ => RetryPolicy::Waits,
+        let retry_policy = match Requester::of(&event) {
+            _ if asked.is_some() => RetryPolicy::Never,
+            Some(by) if by.is_interactive => RetryPolicy::Never,
+            Some(by) if by.waits => RetryPolicy::ExceptBudget,
+            _ => RetryPolicy::UntilExpired,
         };
         let every = RunAgent::all(self.workspace);
         match drive(&event, &mut job, lane, (self, &every)) {
@@ -113,11 +115,11 @@ impl RunAgent<'_> {
                 let id = job.entry.id.clone();
                 let state = match job.done() {
                     Ok(()) => EventOutcome::Done(out),
-                    Err(fault) => EventOutcome::Untouched(fault),
+                    Err(fault) => EventOutcome::GivenBack(fault),
                 };
                 Outcome { id, state }
             }
-            Err(fault) => settle(self.workspace, Mailbox::Inbox, job, fault, Some(&event), retry_policy),
+            Err(fault) => end_failed_attempt(self.workspace, Mailbox::Inbox, job, fault, Some(&event), retry_policy),
         }
     }
 }
@@ -130,7 +132,7 @@ fn drive<'a>(
     (own, every): (&'a RunAgent<'a>, &'a RunAgent<'a>),
 ) -> Result<Vec<String>> {
     let workspace = own.workspace;
-    let focus = slash::compacts(event);
+    let focus = slash::compact_focus(event);
     if matches!(event.kind, EventKind::Control | EventKind::Remember) && focus.is_none() {
         return Err(Fault::data(format!("a session has no use for an event of kind {:?}", event.kind).to_lowercase()));
     }
@@ -155,9 +157,9 @@ fn drive<'a>(
         EventKind::Approval if !is_answered => approvals::decided_call(workspace, &event.id)?,
         _ => None,
     };
-    let asker = Asker::of(event);
+    let requester = Requester::of(event);
     // Nobody waits for it any longer than that.
-    let end = event.expires().filter(|_| asker.as_ref().is_some_and(|asker| asker.waits));
+    let end = event.expires().filter(|_| requester.as_ref().is_some_and(|requester| requester.waits));
     let left = end.map(|end| SignedDuration::from_micros(end.0.saturating_sub(workspace.world.now().0)));
     let lasts = left.map_or(agent.turn_timeout, |left| left.min(agent.turn_timeout));
     let turn = Turn {
@@ -172,7 +174,7 @@ fn drive<'a>(
         secrets: Secrets::of(workspace, &agent)?,
         prompt: None,
         has_spoken: false,
-        cancel: CancelToken::open(workspace, &event.id, asker.iter().flat_map(Asker::waiting)),
+        cancel: CancelToken::open(workspace, &event.id, requester.iter().flat_map(Requester::waiting)),
         begun: workspace.world.now().timestamp().to_zoned(world::zone()),
         until: Instant::now() + Duration::try_from(lasts).unwrap_or_default(),
         lasts: lasts.round(Unit::Second).unwrap_or(lasts),
@@ -203,7 +205,7 @@ fn commanded(mut turn: Turn, focus: Option<&str>) -> Result<Vec<String>> {
 fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
     loop {
         match turn::next(&turn.state, turn.agent.max_steps) {
-            Step::Read => {
+            Step::LogEvent => {
                 // What was stopped ends as what was stopped.
                 if !turn.cancel.is_cancelled() {
                     expired(turn.workspace, turn.event)?;
@@ -216,7 +218,7 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                 let also = more.iter().map(|event| Record::Also { at, id: id.clone(), event: Box::new(event.clone()) });
                 let begun = Record::In { at, event: Box::new(turn.event.clone()) };
                 turn.log.append(&std::iter::once(begun).chain(also).collect::<Vec<_>>())?;
-                (turn.state.is_read, turn.state.also) = (true, more);
+                (turn.state.is_logged, turn.state.also) = (true, more);
                 if task_watch::is_stale(turn.workspace, turn.event) {
                     turn.close(String::new(), false)?;
                 }

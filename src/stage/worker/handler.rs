@@ -1,5 +1,4 @@
-//! What a pool asks of those who work: which lanes are theirs, what limits them, and how an event is
-//! worked on.
+//! The interface between a pool and a stage: the lanes that the stage handles, their limits, and the handling itself.
 
 use crate::core::fault::Result;
 use crate::stage::outcome::Outcome;
@@ -7,19 +6,19 @@ use crate::store::lock::Lane;
 use crate::store::queue::spool::Job;
 use crate::store::workspace::mailbox::Mailbox;
 
-/// What is done with the events of one box.
+/// Handles the events of one mailbox.
 pub trait Handler: Send + Sync {
-    /// Which box.
+    /// The mailbox.
     fn mailbox(&self) -> Mailbox;
-    /// Whether this work is for that lane.
+    /// Whether it handles events of this lane.
     fn handles(&self, lane: &str) -> bool;
-    /// What limits this lane: slots are taken under this name. Lanes of one name share them.
+    /// The key of the slots that limit this lane. Lanes with the same key share them.
     fn limit_key<'a>(&self, lane: &'a str) -> &'a str;
-    /// The groups of slots behind a key, with how many there are of each.
+    /// The groups of slots of a key, with the number of slots in each. An event takes one of every group.
     ///
     /// # Errors
-    /// Where the settings are bad.
+    /// If the settings are invalid.
     fn slots(&self, key: &str) -> Result<Vec<(String, u32)>>;
-    /// Works on a claimed event, to its end.
+    /// Handles a claimed event and ends the claim.
     fn run(&self, job: Job, lane: &Lane) -> Outcome;
 }

@@ -1,10 +1,9 @@
-//! The threads of a pool: as many as there has been work for at once, and none where there has been
-//! none for a while.
+//! The threads of a pool: as many as events were handled at once. Idle threads end after a while.
 
 use crate::core::event::entry::Entry;
 use crate::stage::outcome::Outcome;
 use crate::stage::worker::handler::Handler;
-use crate::stage::worker::queue::View;
+use crate::stage::worker::queue::LaneView;
 use crate::store::lock::Lane;
 use crate::store::queue::spool::Job;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,13 +13,13 @@ use std::thread::Scope;
 use std::time::Duration;
 
 /// How long idle threads are kept.
-const PATIENCE: Duration = Duration::from_secs(1);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A notification for a pool.
 #[derive(Debug)]
 pub enum PoolMessage {
-    /// A worker has finished.
-    Ended(Box<View>, Option<Outcome>),
+    /// A worker has finished an event; without an outcome it has panicked.
+    Finished(Box<LaneView>, Option<Outcome>),
     /// A file has arrived in `ready`.
     Arrived(Entry),
     /// A lane was released.
@@ -35,76 +34,78 @@ pub enum PoolMessage {
     Stop,
 }
 
-/// What a worker needs: the lane that it lets go of, the event, and what is left behind it.
-pub(crate) type Assignment<'w> = (Lane, Job<'w>, View);
+/// The input of a worker: the lane, which it releases; the event; and the rest of the lane.
+pub(crate) type Assignment<'w> = (Lane, Job<'w>, LaneView);
 
-/// The place where workers find what they are to do.
+/// The queue that all threads of a pool take their work from.
 type Assignments<'w> = Arc<Mutex<Receiver<Assignment<'w>>>>;
 
-/// Workers, and how many of them are at work.
-pub(crate) struct Crew<'s, 'e, 'w> {
+/// The threads of a pool.
+pub(crate) struct Workers<'s, 'e, 'w> {
     scope: &'s Scope<'s, 'e>,
-    work: &'w dyn Handler,
-    tell: Sender<PoolMessage>,
-    give: Sender<Assignment<'w>>,
-    desk: Assignments<'w>,
-    hired: usize,
-    /// How many events are being worked on.
+    handler: &'w dyn Handler,
+    /// To the pool.
+    messages: Sender<PoolMessage>,
+    /// To the threads.
+    sender: Sender<Assignment<'w>>,
+    assignments: Assignments<'w>,
+    threads: usize,
+    /// Events in progress.
     pub(crate) busy: usize,
 }
 
-impl<'s, 'w: 's> Crew<'s, '_, 'w> {
+impl<'s, 'w: 's> Workers<'s, '_, 'w> {
     pub(crate) fn new<'e>(
         scope: &'s Scope<'s, 'e>,
-        work: &'w dyn Handler,
-        tell: &Sender<PoolMessage>,
-    ) -> Crew<'s, 'e, 'w> {
-        let (give, take) = mpsc::channel();
-        Crew { scope, work, tell: tell.clone(), give, desk: Arc::new(Mutex::new(take)), hired: 0, busy: 0 }
+        handler: &'w dyn Handler,
+        messages: &Sender<PoolMessage>,
+    ) -> Workers<'s, 'e, 'w> {
+        let (sender, receiver) = mpsc::channel();
+        let assignments = Arc::new(Mutex::new(receiver));
+        Workers { scope, handler, messages: messages.clone(), sender, assignments, threads: 0, busy: 0 }
     }
 
-    /// Has somebody work on an event. Where no thread can be made, it is done here.
-    pub(crate) fn give(&mut self, begun: Assignment<'w>) {
-        if self.busy == self.hired {
-            let (work, tell, desk) = (self.work, self.tell.clone(), Arc::clone(&self.desk));
-            let hired = std::thread::Builder::new().spawn_scoped(self.scope, move || {
-                while let Some(begun) = next(&desk) {
-                    serve(work, &tell, begun);
+    /// Has a thread handle the event. If no thread can be created, the calling one handles it.
+    pub(crate) fn assign(&mut self, assignment: Assignment<'w>) {
+        if self.busy == self.threads {
+            let (handler, messages, assignments) = (self.handler, self.messages.clone(), Arc::clone(&self.assignments));
+            let thread = std::thread::Builder::new().spawn_scoped(self.scope, move || {
+                while let Some(assignment) = next(&assignments) {
+                    handle(handler, &messages, assignment);
                 }
             });
-            self.hired += usize::from(hired.is_ok());
+            self.threads += usize::from(thread.is_ok());
         }
         self.busy += 1;
-        if self.hired == 0 {
-            return serve(self.work, &self.tell, begun);
+        if self.threads == 0 {
+            return handle(self.handler, &self.messages, assignment);
         }
-        let _ = self.give.send(begun);
+        let _ = self.sender.send(assignment);
     }
 
-    /// After how long idle threads may go home.
-    pub(crate) fn retry_policy(&self) -> Option<Duration> {
-        (self.busy == 0 && self.hired > 0).then_some(PATIENCE)
+    /// When to call [`Self::dismiss_idle`] if no message arrives; `None` if no thread is idle, or some are busy.
+    pub(crate) fn idle_timeout(&self) -> Option<Duration> {
+        (self.busy == 0 && self.threads > 0).then_some(IDLE_TIMEOUT)
     }
 
-    /// There has been no word for a while.
-    pub(crate) fn rest(&mut self) {
-        if self.busy == 0 && self.hired > 0 {
-            let (give, take) = mpsc::channel();
-            (self.give, self.desk, self.hired) = (give, Arc::new(Mutex::new(take)), 0);
+    /// Ends the threads if all are idle, by closing their queue.
+    pub(crate) fn dismiss_idle(&mut self) {
+        if self.busy == 0 && self.threads > 0 {
+            let (sender, receiver) = mpsc::channel();
+            (self.sender, self.assignments, self.threads) = (sender, Arc::new(Mutex::new(receiver)), 0);
         }
     }
 }
 
-fn next<'w>(desk: &Assignments<'w>) -> Option<Assignment<'w>> {
-    desk.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+fn next<'w>(assignments: &Assignments<'w>) -> Option<Assignment<'w>> {
+    assignments.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
 }
 
-/// One event, then its lane is let go of. A panic costs that event one of its lives, and nobody else
-/// anything.
-fn serve(work: &dyn Handler, tell: &Sender<PoolMessage>, (lane, job, mut view): Assignment) {
+/// Handles one event, then releases its lane. A panic counts as a crash of this event and affects no other.
+fn handle(handler: &dyn Handler, messages: &Sender<PoolMessage>, (lane, job, mut view): Assignment) {
     let id = job.entry.id.clone();
-    let outcome = catch_unwind(AssertUnwindSafe(|| work.run(job, &lane))).ok();
+    let outcome = catch_unwind(AssertUnwindSafe(|| handler.run(job, &lane))).ok();
     view.entries.retain(|(_, entry)| entry.id != id);
     view.version = lane.release();
-    let _ = tell.send(PoolMessage::Ended(Box::new(view), outcome));
+    let _ = messages.send(PoolMessage::Finished(Box::new(view), outcome));
 }

@@ -1,201 +1,175 @@
-//! The one client for whatever an agent can aim. A host is looked up once, every address of it is judged, and
-//! the connection goes to those and no others; a redirect is a new place that is judged like the first. Time,
-//! size and the number of redirects are bounded, nothing is decompressed, no cookie and no key is sent, and the
-//! environment's proxies are not used.
+//! The address policy of everything that an agent fetches, over the one HTTP client. A host is looked up once, all its
+//! addresses are checked, and the connection goes to these addresses only; a redirect is a new target that is checked
+//! like the first. Time, size and the number of redirects are bounded, nothing is decompressed, no cookie and no key
+//! is sent, and the proxies of the environment are not used.
 //!
-//! Through the owner's proxy the last step is the proxy's: it looks the name up again, so its own walls count.
+//! Through the owner's proxy the proxy makes the connection: it looks the name up again, so its own rules apply.
 
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::web::page;
 use crate::core::web::settings::AgentWeb;
 use crate::core::web::url_policy::{PrivateHost, Target};
-use crate::tool::web::names::{Pinned, Resolver};
-use futures_util::future::{Either, select};
+use crate::http::{self, ClientOptions, Credentials, Proxy, Resolver};
+use crate::tool::web::names::{Lookup, Pinned};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Client, Response};
-use std::error::Error;
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::net::unix::pipe::Receiver;
-use tokio::time::timeout;
 
 /// The most redirects that are followed.
-const MAX_HOPS: usize = 5;
-/// The most bytes of a page.
+const MAX_REDIRECTS: usize = 5;
+/// The longest body, in bytes.
 const MAX_BODY: usize = 8 << 20;
 /// The longest wait for a connection.
-const CONNECT: Duration = Duration::from_secs(10);
-/// The longest that all of it may take.
-const WHOLE: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest exchange, with its lookups and redirects.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 const ACCEPT: &str = "text/html, application/xhtml+xml, text/markdown, text/plain, application/pdf, */*;q=0.5";
 
-/// What stands between an agent and the network.
+/// The rules that decide which targets an agent may fetch.
 pub(super) struct FetchPolicy<'a> {
-    pub(super) names: Arc<dyn Resolver>,
+    pub(super) names: Arc<dyn Lookup>,
     pub(super) private: &'a [PrivateHost],
     pub(super) agent: &'a AgentWeb,
     pub(super) proxy: Option<&'a str>,
 }
 
-/// What was fetched.
+/// A fetched document.
 #[derive(Debug)]
 pub(super) struct Fetched {
-    /// Where it was in the end.
+    /// The URL after all redirects.
     pub(super) url: String,
     pub(super) content_type: String,
-    /// What it is, where its type says so.
+    /// The kind by the content type; none if that does not tell.
     pub(super) kind: Option<page::PageKind>,
     pub(super) body: Vec<u8>,
 }
 
-/// How long a call may take.
+/// The end of a call.
 #[derive(Clone, Copy)]
 pub(super) struct Until<'a> {
-    /// When the turn must be over.
+    /// The deadline of the turn.
     pub(super) end: Instant,
-    /// Readable when somebody has stopped it.
+    /// Readable once the turn is cancelled.
     pub(super) stop: Option<BorrowedFd<'a>>,
 }
 
-/// Runs one exchange, and no longer than it may take. Whoever still looks a name up is not waited for.
+/// Runs one exchange, until the turn ends and for at most [`EXCHANGE_TIMEOUT`].
 pub(super) fn block_on<T>(until: Until, work: impl Future<Output = Result<T>>) -> Result<T> {
-    let limit = WHOLE.min(until.end.saturating_duration_since(Instant::now()));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let cannot = |e: std::io::Error| Fault::new(Kind::Machine, format!("cannot start the network: {e}"));
-    let late = |_| Fault::new(Kind::Unavailable, format!("it was not there within {limit:.0?}"));
-    let runtime = runtime.map_err(cannot)?;
-    let done = runtime.block_on(async {
-        let work = timeout(limit, work);
-        let Some(stop) = until.stop else { return work.await.map_err(late)? };
-        let stop = stop.try_clone_to_owned().and_then(Receiver::from_owned_fd).map_err(cannot)?;
-        match select(pin!(work), pin!(stop.readable())).await {
-            Either::Left((done, _)) => done.map_err(late)?,
-            Either::Right(_) => Err(Fault::new(Kind::Failed, "it was stopped")),
-        }
-    });
-    runtime.shutdown_background();
-    done
+    let limit = EXCHANGE_TIMEOUT.min(until.end.saturating_duration_since(Instant::now()));
+    let late = || Fault::new(Kind::Unavailable, format!("no whole response within {limit:.0?}"));
+    let result = http::block_on(until.stop, http::within(limit, late, work));
+    result.map_err(|fault| Credentials::default().hide_in(fault))
 }
 
-/// Fetches what is at `url`.
-pub(super) fn fetch(wall: &FetchPolicy, url: &str, until: Until) -> Result<Fetched> {
-    block_on(until, async {
+/// Fetches `url`, if `policy` allows it and every target that it redirects to.
+pub(super) fn fetch(policy: &FetchPolicy, url: &str, until: Until) -> Result<Fetched> {
+    let fetched = block_on(until, async {
         let pinned = Pinned::default();
-        let mut place = Target::parse(url)?;
-        for _ in 0..=MAX_HOPS {
-            wall.agent.allows(&place.host)?;
-            wall.judge(&place, &pinned).await?;
-            let answer = wall.ask(&place, &pinned).await?;
-            match redirect(&answer) {
-                Some(to) => place = place.next(&to)?,
-                None => return take(answer, &place).await,
+        let mut target = Target::parse(url)?;
+        for _ in 0..=MAX_REDIRECTS {
+            policy.agent.allows(&target.host)?;
+            policy.check(&target, &pinned).await?;
+            let response = policy.request(&target, &pinned).await?;
+            match redirect(&response) {
+                Some(location) => target = target.next(&location)?,
+                None => return read(response, &target).await,
             }
         }
-        Err(Fault::data(format!("{url} redirects more than {MAX_HOPS} times")))
-    })
+        Err(Fault::data(format!("{url} redirects more than {MAX_REDIRECTS} times")))
+    });
+    let credentials = policy.proxy.map_or_else(Credentials::default, |proxy| Credentials::default().and_url(proxy));
+    fetched.map_err(|fault| credentials.hide_in(fault))
 }
 
 impl FetchPolicy<'_> {
-    /// Looks at the addresses of a place, and pins them where they may be connected to.
-    async fn judge(&self, place: &Target, pinned: &Pinned) -> Result<()> {
-        let known = pinned.get(&place.host);
-        let addresses = match (place.ip, known) {
+    /// Checks the addresses of a target, and pins them for the client.
+    async fn check(&self, target: &Target, pinned: &Pinned) -> Result<()> {
+        let known = pinned.get(&target.host);
+        let addresses = match (target.ip, known) {
             (Some(ip), _) => vec![ip],
             (None, Some(known)) => known,
-            (None, None) => self.addresses(&place.host).await?,
+            (None, None) => self.addresses(&target.host).await?,
         };
-        place.check_addresses(&addresses, self.private)?;
-        pinned.pin(&place.host, &addresses);
+        target.check_addresses(&addresses, self.private)?;
+        pinned.pin(&target.host, &addresses);
         Ok(())
     }
 
     async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>> {
         let (names, name) = (Arc::clone(&self.names), host.to_owned());
-        let asked = tokio::task::spawn_blocking(move || names.addresses(&name)).await;
-        let found = asked.map_err(|e| Fault::new(Kind::Machine, format!("cannot look up {host}: {e}")))??;
+        let found = tokio::task::spawn_blocking(move || names.addresses(&name)).await;
+        let found = found.map_err(|e| Fault::new(Kind::Machine, format!("cannot look up {host}: {e}")))??;
         if found.is_empty() {
             return Err(Fault::new(Kind::Unavailable, format!("the host {host} has no address")));
         }
         Ok(found)
     }
 
-    async fn ask(&self, place: &Target, pinned: &Pinned) -> Result<Response> {
+    async fn request(&self, target: &Target, pinned: &Pinned) -> Result<Response> {
         if let Some(proxy) = self.proxy.and_then(|proxy| reqwest::Url::parse(proxy).ok())
             && let Some(host) = proxy.domain()
         {
-            // The owner's word: it is not judged.
+            // The owner has chosen it, so its addresses are not checked.
             pinned.pin(host, &self.addresses(host).await?);
         }
-        let client = client(place.url.as_str(), self.proxy, Some(pinned.clone()))?;
-        let asked = client.get(place.url.clone()).header("accept", ACCEPT).header("accept-encoding", "identity");
-        asked.send().await.map_err(|e| failed(&e))
+        let client = client(target.url.as_str(), self.proxy, Some(pinned.clone()))?;
+        let request = client.get(target.url.clone()).header("accept", ACCEPT).header("accept-encoding", "identity");
+        request.send().await.map_err(|e| failed(&e))
     }
 }
 
-/// A client for one URL. `pinned` are the only names it knows; without them it asks the system.
+/// A client for one URL. With `pinned` it connects to no other hosts; without, it asks the system's resolver.
 pub(super) fn client(url: &str, proxy: Option<&str>, pinned: Option<Pinned>) -> Result<Client> {
-    let bad = |e: reqwest::Error| Fault::config(format!("web: {e}"));
-    let mut builder = Client::builder()
-        .no_proxy()
-        .connect_timeout(CONNECT)
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
-        .user_agent(concat!("claw/", env!("CARGO_PKG_VERSION")));
-    if let Some(pinned) = pinned {
-        builder = builder.dns_resolver(pinned);
-    }
-    if let Some(proxy) = proxy {
-        builder = builder.proxy(reqwest::Proxy::all(proxy).map_err(bad)?);
-    }
-    if url.starts_with("http://") && proxy.is_none_or(|proxy| proxy.starts_with("http://")) {
-        // Without TLS nobody needs the certificates of the machine, which take long to read.
-        builder = builder.tls_certs_only([]);
-    }
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    builder.build().map_err(bad)
+    let options = ClientOptions {
+        url,
+        connect_timeout: CONNECT_TIMEOUT,
+        proxy: proxy.map_or(Proxy::None, Proxy::Url),
+        resolver: pinned.map(|pinned| Arc::new(pinned) as Arc<dyn Resolver>),
+    };
+    http::client(options).map_err(|e| Fault::config(Credentials::default().hide(&format!("web: {e}"))))
 }
 
-fn redirect(answer: &Response) -> Option<String> {
-    let is_one = matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308);
-    header(answer.headers(), LOCATION.as_str()).filter(|_| is_one)
+fn redirect(response: &Response) -> Option<String> {
+    let is_redirect = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+    header(response.headers(), LOCATION.as_str()).filter(|_| is_redirect)
 }
 
 fn header(headers: &HeaderMap, name: &str) -> Option<String> {
-    // Locations are UTF-8 where they are not ASCII.
+    // A location that is not ASCII is UTF-8.
     headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
-/// Takes an answer in, if it is one to be read.
-async fn take(answer: Response, place: &Target) -> Result<Fetched> {
-    let url = place.url.to_string();
-    let status = answer.status();
+/// Reads a response, if its status, type and encoding are supported.
+async fn read(response: Response, target: &Target) -> Result<Fetched> {
+    let url = target.url.to_string();
+    let status = response.status();
     if !status.is_success() {
         let kind = if status.is_server_error() { Kind::Unavailable } else { Kind::Failed };
         return Err(Fault::new(kind, format!("{url}: HTTP {status}")));
     }
-    let content_type = header(answer.headers(), CONTENT_TYPE.as_str()).unwrap_or_default();
+    let content_type = header(response.headers(), CONTENT_TYPE.as_str()).unwrap_or_default();
     let kind = page::kind(&content_type).map_err(|fault| Fault::data(format!("{url}: {}", fault.message)))?;
-    let coding = header(answer.headers(), CONTENT_ENCODING.as_str()).filter(|c| !c.trim().is_empty());
+    let coding = header(response.headers(), CONTENT_ENCODING.as_str()).filter(|c| !c.trim().is_empty());
     if let Some(coding) = coding.filter(|coding| !coding.trim().eq_ignore_ascii_case("identity")) {
-        // What is not unpacked cannot burst.
-        let what = format!("{url}: it is packed ({}), which was not asked for", coding.escape_debug());
-        return Err(Fault::data(what));
+        // Nothing is decompressed, so a small response cannot become a huge one.
+        let problem = format!("{url}: the response is compressed ({}), against the request", coding.escape_debug());
+        return Err(Fault::data(problem));
     }
-    let body = body(answer, MAX_BODY).await.map_err(|fault| Fault { message: format!("{url}: {fault}"), ..fault })?;
+    let body = body(response, MAX_BODY).await.map_err(|fault| Fault { message: format!("{url}: {fault}"), ..fault })?;
     Ok(Fetched { url, content_type, kind, body })
 }
 
 /// A body of at most `limit` bytes.
-pub(super) async fn body(mut answer: Response, limit: usize) -> Result<Vec<u8>> {
-    let too_long = || Fault::data(format!("it has more than {limit} bytes"));
-    if answer.content_length().is_some_and(|length| length > limit as u64) {
+pub(super) async fn body(mut response: Response, limit: usize) -> Result<Vec<u8>> {
+    let too_long = || Fault::data(format!("the response has more than {limit} bytes"));
+    if response.content_length().is_some_and(|length| length > limit as u64) {
         return Err(too_long());
     }
     let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|e| failed(&e))? {
+    while let Some(chunk) = response.chunk().await.map_err(|e| failed(&e))? {
         if body.len() + chunk.len() > limit {
             return Err(too_long());
         }
@@ -204,17 +178,11 @@ pub(super) async fn body(mut answer: Response, limit: usize) -> Result<Vec<u8>> 
     Ok(body)
 }
 
-/// What a failed request means.
+/// The fault of a failed request: its host and the cause.
 pub(super) fn failed(error: &reqwest::Error) -> Fault {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = inner.to_string();
-        cause = inner.source();
-    }
-    let text = text.split(" (os error").next().unwrap_or(&text);
     let host = error.url().and_then(|url| url.host_str()).map(|host| format!("{host}: ")).unwrap_or_default();
-    Fault::new(Kind::Unavailable, format!("{host}{text}"))
+    let fault = http::request_fault(&host, error, &Credentials::default());
+    Fault { kind: Kind::Unavailable, ..fault }
 }
 
 #[cfg(test)]
@@ -226,7 +194,7 @@ mod tests {
     use std::sync::Mutex;
     use std::sync::mpsc::{Receiver, Sender, channel};
 
-    /// Answers every question in turn, the last one for ever, and counts them.
+    /// Gives the answers for a host in order, the last one for ever, and records the lookups.
     struct Fake {
         answers: Vec<(&'static str, Vec<&'static str>)>,
         asked: Mutex<Vec<String>>,
@@ -239,7 +207,7 @@ mod tests {
         }
     }
 
-    impl Resolver for Fake {
+    impl Lookup for Fake {
         fn addresses(&self, host: &str) -> Result<Vec<IpAddr>> {
             let mut asked = self.asked.lock().unwrap();
             let before = asked.iter().filter(|name| *name == host).count();
@@ -250,22 +218,21 @@ mod tests {
         }
     }
 
-    /// Never knows.
+    /// Blocks for ever.
     struct Silent(Mutex<Receiver<()>>);
 
-    impl Resolver for Silent {
+    impl Lookup for Silent {
         fn addresses(&self, _: &str) -> Result<Vec<IpAddr>> {
             let _ = self.0.lock().unwrap().recv();
             Ok(Vec::new())
         }
     }
 
-    /// A server that answers `GET path` with what `answer` makes of the path and its own port. Returns the port,
-    /// and what was asked for.
+    /// A server that answers `GET path` with `answer(path, port)`. Returns the port, and the paths of all requests.
     fn server(answer: fn(&str, u16) -> String) -> (u16, Receiver<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (tell, heard): (Sender<String>, _) = channel();
+        let (sender, paths): (Sender<String>, _) = channel();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let mut lines = BufReader::new(&stream).lines();
@@ -273,13 +240,13 @@ mod tests {
                 while !lines.next().unwrap().unwrap().is_empty() {}
                 let path = first.split(' ').nth(1).unwrap().to_owned();
                 let _ = (&stream).write_all(answer(&path, port).as_bytes());
-                if tell.send(path.clone()).is_err() || path == "/drip" {
-                    // Whoever waits for more has to end it.
+                if sender.send(path.clone()).is_err() || path == "/drip" {
+                    // Keeps the connection open until the client closes it.
                     let _ = (&stream).read(&mut [0]);
                 }
             }
         });
-        (port, heard)
+        (port, paths)
     }
 
     fn redirects(path: &str, port: u16) -> String {
@@ -302,7 +269,7 @@ mod tests {
         serde_json::from_value(serde_json::json!(list)).unwrap()
     }
 
-    fn get(names: Arc<dyn Resolver>, private: &[String], url: &str, time: Duration) -> Result<Fetched> {
+    fn get(names: Arc<dyn Lookup>, private: &[String], url: &str, time: Duration) -> Result<Fetched> {
         let (private, agent) = (exceptions(private), AgentWeb::default());
         fetch(&FetchPolicy { names, private: &private, agent: &agent, proxy: None }, url, within(time))
     }
@@ -314,29 +281,29 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_looked_up_once_and_all_of_it_goes_to_that_address() {
-        let (port, heard) = server(redirects);
+    fn name_is_looked_up_once_and_all_requests_go_to_its_address() {
+        let (port, paths) = server(redirects);
         let names = Fake::new(&[("a.test", &["127.0.0.1"]), ("a.test", &["127.0.0.2"])]);
         let fetched =
             get(names.clone(), &[format!("a.test:{port}")], &format!("http://a.test:{port}/"), MINUTE).unwrap();
         assert_eq!((fetched.url, fetched.body), (format!("http://a.test:{port}/two"), b"ok".to_vec()));
-        assert_eq!(heard.try_iter().collect::<Vec<_>>(), ["/", "/two"]);
+        assert_eq!(paths.try_iter().collect::<Vec<_>>(), ["/", "/two"]);
         assert_eq!(*names.asked.lock().unwrap(), ["a.test"]);
     }
 
     #[test]
-    fn nothing_is_sent_where_one_address_of_several_is_special() {
-        let (port, heard) = server(redirects);
+    fn nothing_is_sent_if_one_address_of_several_is_special() {
+        let (port, paths) = server(redirects);
         for ips in [&["127.0.0.1"][..], &["1.1.1.1", "127.0.0.1"], &["::ffff:127.0.0.1"], &["fd00::1", "1.1.1.1"]] {
             let fault = get(Fake::new(&[("c.test", ips)]), &[], &format!("http://c.test:{port}/"), MINUTE).unwrap_err();
             assert!(fault.message.contains("not a public address"), "{fault}");
         }
-        assert_eq!(heard.try_iter().count(), 0);
+        assert_eq!(paths.try_iter().count(), 0);
     }
 
     #[test]
-    fn a_redirect_leads_nowhere_that_could_not_be_asked_for_at_once() {
-        let (port, heard) = server(redirects);
+    fn redirect_target_is_checked_like_the_first_target() {
+        let (port, paths) = server(redirects);
         let names = Fake::new(&[("a.test", &["127.0.0.1"]), ("b.test", &["127.0.0.1"])]);
         for (path, why) in [
             ("/name", "not a public address"),
@@ -351,59 +318,59 @@ mod tests {
             let fault = get(names.clone(), &[format!("a.test:{port}")], &url, MINUTE).unwrap_err();
             assert!(fault.message.contains(why), "{path}: {fault}");
         }
-        assert!(heard.try_iter().all(|path| path != "/secret" && path != "/two"));
+        assert!(paths.try_iter().all(|path| path != "/secret" && path != "/two"));
     }
 
     #[test]
-    fn an_agents_hosts_hold_for_every_step() {
-        let (port, _heard) = server(redirects);
+    fn allowed_hosts_of_an_agent_apply_to_every_redirect() {
+        let (port, _paths) = server(redirects);
         let private = exceptions(&[format!("a.test:{port}"), format!("b.test:{port}")]);
         let agent: AgentWeb = serde_json::from_value(serde_json::json!({"hosts": ["a.test"]})).unwrap();
         let names = Fake::new(&[("a.test", &["127.0.0.1"]), ("b.test", &["127.0.0.1"])]);
-        let wall = FetchPolicy { names, private: &private, agent: &agent, proxy: None };
+        let policy = FetchPolicy { names, private: &private, agent: &agent, proxy: None };
         let until = within(MINUTE);
-        assert!(fetch(&wall, &format!("http://a.test:{port}/two"), until).is_ok());
+        assert!(fetch(&policy, &format!("http://a.test:{port}/two"), until).is_ok());
         for url in [format!("http://a.test:{port}/name"), format!("http://b.test:{port}/")] {
-            let fault = fetch(&wall, &url, until).unwrap_err();
+            let fault = fetch(&policy, &url, until).unwrap_err();
             assert!(fault.message.contains("b.test is not among the hosts"), "{fault}");
         }
     }
 
     #[test]
-    fn who_is_slow_is_left() {
-        let (port, _heard) = server(redirects);
+    fn slow_server_and_slow_lookup_end_at_the_deadline() {
+        let (port, _paths) = server(redirects);
         let short = Duration::from_millis(300);
         let began = Instant::now();
         let names = Fake::new(&[("a.test", &["127.0.0.1"])]);
         let fault = get(names, &[format!("a.test:{port}")], &format!("http://a.test:{port}/drip"), short).unwrap_err();
-        assert!(fault.message.contains("not there within"), "{fault}");
-        let (_hold, never) = channel();
+        assert!(fault.message.contains("no whole response within"), "{fault}");
+        let (_sender, never) = channel();
         let fault = get(Arc::new(Silent(Mutex::new(never))), &[], "http://a.test/", short).unwrap_err();
-        assert!(fault.message.contains("not there within"), "{fault}");
+        assert!(fault.message.contains("no whole response within"), "{fault}");
         assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     }
 
     #[test]
-    fn who_is_stopped_asks_no_further() {
-        let (cancel, mouth) = rustix::pipe::pipe().unwrap();
-        let (_hold, never) = channel();
+    fn cancelled_fetch_ends_during_the_lookup() {
+        let (stop, writer) = rustix::pipe::pipe().unwrap();
+        let (_sender, never) = channel();
         let names = Arc::new(Silent(Mutex::new(never)));
         let (agent, began) = (AgentWeb::default(), Instant::now());
-        let wall = FetchPolicy { names, private: &[], agent: &agent, proxy: None };
-        rustix::io::write(&mouth, b"x").unwrap();
-        let until = Until { stop: Some(cancel.as_fd()), ..within(MINUTE) };
-        assert_eq!(fetch(&wall, "http://a.test/", until).unwrap_err().message, "it was stopped");
+        let policy = FetchPolicy { names, private: &[], agent: &agent, proxy: None };
+        rustix::io::write(&writer, b"x").unwrap();
+        let until = Until { stop: Some(stop.as_fd()), ..within(MINUTE) };
+        assert_eq!(fetch(&policy, "http://a.test/", until).unwrap_err().message, "the request was cancelled");
         assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     }
 
     #[test]
-    fn a_client_knows_no_name_that_nobody_has_looked_at() {
+    fn client_connects_to_no_host_that_was_not_checked() {
         let pinned = Pinned::default();
         pinned.pin("a.test", &["127.0.0.1".parse().unwrap()]);
         let client = client("http://b.test/", None, Some(pinned)).unwrap();
-        let asked =
+        let result =
             block_on(within(MINUTE), async { client.get("http://b.test/").send().await.map_err(|e| failed(&e)) });
-        let fault = asked.unwrap_err();
-        assert!(fault.message.contains("nobody has looked at the addresses of b.test"), "{fault}");
+        let fault = result.unwrap_err();
+        assert!(fault.message.contains("the addresses of b.test were not checked"), "{fault}");
     }
 }

@@ -1,21 +1,21 @@
-//! Names of hosts: who knows their addresses, and what a client may make of the answer.
+//! Host names: the lookup of their addresses, and the addresses that a client may connect to.
 
 use crate::core::fault::{Fault, Kind, Result};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use crate::http::Resolver;
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Who knows the addresses of a host.
-pub(super) trait Resolver: Send + Sync {
-    /// Looks a host up; it may take its time.
+/// A lookup of host names. It may block.
+pub(super) trait Lookup: Send + Sync {
+    /// The addresses of a host.
     fn addresses(&self, host: &str) -> Result<Vec<IpAddr>>;
 }
 
-/// The machine's own way: `/etc/hosts`, name servers, whatever it is set up with.
+/// The lookup of the system: `/etc/hosts`, name servers, and other sources that it is configured with.
 pub(super) struct System;
 
-impl Resolver for System {
+impl Lookup for System {
     fn addresses(&self, host: &str) -> Result<Vec<IpAddr>> {
         let found = (host, 0).to_socket_addrs();
         let unknown = |e| Fault::new(Kind::Unavailable, format!("the host {host} is not known: {e}"));
@@ -23,8 +23,8 @@ impl Resolver for System {
     }
 }
 
-/// The addresses that were looked at. A client that has this knows no other names, and no second answer to
-/// the same question.
+/// Addresses that passed the check. A client with this resolver connects to no other host, and a second lookup of
+/// the same name cannot give it another address (DNS rebinding).
 #[derive(Clone, Default)]
 pub(super) struct Pinned(Arc<Mutex<HashMap<String, Vec<IpAddr>>>>);
 
@@ -38,14 +38,8 @@ impl Pinned {
     }
 }
 
-impl Resolve for Pinned {
-    fn resolve(&self, name: Name) -> Resolving {
-        let host = name.as_str().trim_end_matches('.').to_ascii_lowercase();
-        let found = self.get(&host).ok_or_else(|| format!("nobody has looked at the addresses of {host}").into());
-        let found = found.map(|addresses| {
-            // The port is the URL's.
-            Box::new(addresses.into_iter().map(|ip| SocketAddr::new(ip.to_canonical(), 0))) as Addrs
-        });
-        Box::pin(std::future::ready(found))
+impl Resolver for Pinned {
+    fn resolve(&self, host: &str) -> std::result::Result<Vec<IpAddr>, String> {
+        self.get(host).ok_or_else(|| format!("the addresses of {host} were not checked"))
     }
 }
