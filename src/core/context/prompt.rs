@@ -51,7 +51,7 @@ pub struct Sources<'a> {
     pub kind: EventKind,
     /// The destination of the answer.
     pub reply_to: &'a Address,
-    /// How the answer's channel shows it, in a sentence; `None` for a channel without a row.
+    /// The channel's sentence for the model; `None` for a channel without a row in the channel table.
     pub channel_hint: Option<&'a str>,
     /// The workspace's directory, for template variables.
     pub root: &'a str,
@@ -116,7 +116,7 @@ pub fn layers(sources: &Sources) -> Vec<Layer> {
 
 const AGENTS: &str = "## Agents\n\nThe agents of this workspace:";
 const SKILLS: &str = "## Skills\n\nWhen a task is one of these, call the tool `skill` with its name before you begin, \
-                                           and follow its instructions:";
+                      and follow its instructions:";
 const CRONS: &str = "## Scheduled tasks\n\nTasks that run on a schedule (cron expression, agent):";
 
 /// The prompt, and the length in bytes of its stable prefix.
@@ -144,11 +144,11 @@ fn hint(kind: EventKind, reply_to: &Address, channel_hint: Option<&str>) -> Stri
         }
         (EventKind::Dispatch, _) | (_, "agent") => {
             "You were called by another agent; your reply goes to it. Answer with the complete result: it sees nothing \
-                        else of your work."
+             else of your work."
         }
         (_, "telegram") => {
             "You answer on Telegram, to a reader on a phone: short paragraphs, no tables, no headings. A text over 4096 \
-                        characters is sent in pieces."
+             characters is sent in pieces."
         }
         (_, "discord") => {
             "You answer on Discord: short Markdown, no tables. A text over 2000 characters is sent in pieces."
@@ -275,12 +275,12 @@ mod tests {
 
     #[test]
     fn channel_hint_names_the_destination() {
-        let of = |kind, to: &str| hint(kind, &Address::parse(to).unwrap(), None);
-        assert!(of(EventKind::Cron, "cli:ann").contains("not sent to anyone"));
-        assert!(of(EventKind::Dispatch, "cli:ann").contains("goes to it"));
-        assert!(of(EventKind::Message, "agent:pickle").contains("goes to it"));
-        assert!(of(EventKind::Message, "telegram:42").contains("4096"));
-        assert_eq!(of(EventKind::Message, "signal:1"), "You answer on the channel signal.");
+        let named = |kind, to: &str| hint(kind, &Address::parse(to).unwrap(), None);
+        assert!(named(EventKind::Cron, "cli:ann").contains("not sent to anyone"));
+        assert!(named(EventKind::Dispatch, "cli:ann").contains("goes to it"));
+        assert!(named(EventKind::Message, "agent:pickle").contains("goes to it"));
+        assert!(named(EventKind::Message, "telegram:42").contains("4096"));
+        assert_eq!(named(EventKind::Message, "signal:1"), "You answer on the channel signal.");
         let row = Some("Your answer is printed.");
         assert_eq!(hint(EventKind::Message, &Address::parse("signal:1").unwrap(), row), "Your answer is printed.");
         let background = hint(EventKind::Cron, &Address::parse("signal:1").unwrap(), row);

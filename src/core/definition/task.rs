@@ -269,7 +269,7 @@ impl Task {
     pub fn prompt(&self, tool: &str) -> String {
         format!(
             "There is a task on the shared list: {}\n\nIts id is {}. Claim it with the tool `{tool}`, do it, and call \
-                        done with the result. If another agent has claimed it, or it is not for you, leave it.",
+             done with the result. If another agent has claimed it, or it is not for you, leave it.",
             self.title(),
             self.id
         )

@@ -51,13 +51,13 @@ pub struct Model {
     /// The longest wait for a connection; default 10 s.
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub connect_timeout: Option<SignedDuration>,
-    /// The longest wait for the first word; default 2 min.
+    /// The longest wait for the first token; default 2 min.
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub first_token_timeout: Option<SignedDuration>,
-    /// The longest silence within an answer; default 1 min.
+    /// The longest pause within an answer; default 1 min.
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub idle_timeout: Option<SignedDuration>,
-    /// The longest answer in all; default 10 min.
+    /// The longest time for a whole answer; default 10 min.
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub timeout: Option<SignedDuration>,
     /// The concurrency limit over all processes, in requests.

@@ -332,7 +332,7 @@ mod tests {
         assert!(fetch(&policy, &format!("http://a.test:{port}/two"), until).is_ok());
         for url in [format!("http://a.test:{port}/name"), format!("http://b.test:{port}/")] {
             let fault = fetch(&policy, &url, until).unwrap_err();
-            assert!(fault.message.contains("b.test is none of the hosts"), "{fault}");
+            assert!(fault.message.contains("b.test is not among the hosts"), "{fault}");
         }
     }
 
