@@ -8,7 +8,7 @@ use crate::core::event::entry::Entry;
 use crate::core::event::id::Id;
 use crate::core::event::stamp::Stamp;
 use crate::core::fault::Result;
-use crate::stage::turn::meter;
+use crate::stage::turn::model_call::meter;
 use crate::store::agent::problems;
 use crate::store::lock::holders;
 use crate::store::queue::drops;

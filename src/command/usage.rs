@@ -6,7 +6,7 @@ use crate::core::budget::ledger::Ledger;
 use crate::core::budget::ledger_line::{LedgerLine, Sums};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::money::Money;
-use crate::stage::turn::meter;
+use crate::stage::turn::model_call::meter;
 use crate::store::usage;
 use crate::store::workspace::Workspace;
 use jiff::civil::Date;

@@ -53,7 +53,14 @@ impl Handler for Deliver<'_> {
         let event = match job.read() {
             Ok(event) => event,
             Err(fault) => {
-                return end_failed_attempt(self.workspace, Mailbox::Outbox, job, fault, None, RetryPolicy::UntilExpired);
+                return end_failed_attempt(
+                    self.workspace,
+                    Mailbox::Outbox,
+                    job,
+                    fault,
+                    None,
+                    RetryPolicy::UntilExpired,
+                );
             }
         };
         if let Some(fault) = crashed(&job) {

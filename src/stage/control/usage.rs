@@ -4,7 +4,7 @@ use crate::core::budget::ledger::Ledger;
 use crate::core::budget::ledger_line::Sums;
 use crate::core::event::session_name;
 use crate::core::fault::Result;
-use crate::stage::turn::meter;
+use crate::stage::turn::model_call::meter;
 use crate::store::usage;
 use crate::store::workspace::Workspace;
 

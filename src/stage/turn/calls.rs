@@ -10,8 +10,9 @@ use crate::core::text::data_mark;
 use crate::core::tool::approval::{self, Approval};
 use crate::core::tool::{Class, MAX_TOLD};
 use crate::core::turn::PendingCall;
+use crate::stage::turn::active_turn::Turn;
 use crate::stage::turn::dispatch::Children;
-use crate::stage::turn::{Progress, Turn};
+use crate::stage::turn::progress::Progress;
 use crate::store::agent::files;
 use crate::store::session::approvals;
 use crate::store::workspace::journal::{self, JournalLine};
@@ -36,7 +37,7 @@ pub(crate) fn run(turn: &mut Turn, pending: &[PendingCall]) -> Result<()> {
         }
         turn.log.commit()?;
         for pending in now {
-            turn.tell(Progress::Call(&pending.call));
+            turn.report_progress(Progress::Call(&pending.call));
         }
         let results: Vec<Result<(ToolResult, u64)>> = match now {
             [only] => vec![one(turn, only)],
@@ -130,7 +131,7 @@ fn one(turn: &Turn, pending: &PendingCall) -> Result<(ToolResult, u64)> {
         event: turn.event,
         lane: turn.lane,
         number: pending.number,
-        until: turn.until,
+        until: turn.deadline,
         stop: turn.cancel.stop_fd(),
         host: &Children { turn },
     };
@@ -166,7 +167,7 @@ fn write(turn: &mut Turn, pending: &PendingCall, outcome: ToolResult, ms: u64) -
     };
     let (at, id, call) = (turn.now(), turn.event.id.clone(), pending.call.id.clone());
     turn.log.append(&[Record::Tool { at, id, call, ms, outcome: outcome.clone() }])?;
-    turn.tell(Progress::Result(&outcome));
+    turn.report_progress(Progress::Result(&outcome));
     turn.state.told(&pending.call.id, outcome);
     journal::write(turn.workspace, line);
     Ok(())

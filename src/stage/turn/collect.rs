@@ -8,7 +8,8 @@ use crate::core::event::session_name;
 use crate::core::event::{Event, EventKind};
 use crate::core::fault::Result;
 use crate::core::{routing, slash, turn};
-use crate::stage::turn::{Turn, expired};
+use crate::stage::turn::active_turn::Turn;
+use crate::stage::turn::expired;
 use crate::store::queue::{listing, spool};
 use crate::store::session::log;
 use crate::store::workspace::Workspace;
@@ -25,7 +26,7 @@ const MAX_BYTES: usize = 64 << 10;
 pub(crate) fn waiting(turn: &Turn) -> Result<Vec<Event>> {
     let (workspace, first, lane) = (turn.workspace, turn.event, &turn.lane.name);
     // What somebody sits before is answered to him.
-    if turn.agent.queue != QueueSetting::Collect || first.kind != EventKind::Message || turn.asked.is_some() {
+    if turn.agent.queue != QueueSetting::Collect || first.kind != EventKind::Message || turn.interactive.is_some() {
         return Ok(Vec::new());
     }
     let mut more = Vec::new();

@@ -14,8 +14,8 @@ use crate::core::session::compaction::{CompactRecord, CompactedTurn, LearnedWind
 use crate::core::session::record::Record;
 use crate::core::turn::Replay;
 use crate::provider::Charge;
-use crate::stage::turn::Turn;
-use crate::stage::turn::meter;
+use crate::stage::turn::active_turn::Turn;
+use crate::stage::turn::model_call::meter;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::journal::{self, JournalLine};
 use crate::store::workspace::mailbox::Mailbox;
@@ -253,14 +253,14 @@ impl Turn<'_> {
             agent: &self.agent,
             chosen,
             request,
-            is_asked: self.asked.is_some(),
+            is_interactive: self.interactive.is_some(),
         };
-        let (answer, charge) = call.ask(&self.cancel, &mut |_| {})?;
+        let (answer, charge) = call.send(&self.cancel, &mut |_| {})?;
         match answer {
             Ok(reply) if reply.content.trim().is_empty() => {
                 Ok(Err(Fault::new(Kind::Unavailable, format!("model {}: its summary is empty", chosen.name))))
             }
-            Err(fault) if self.cancel.is_cancelled() || is_everybodys(&fault, charge) => Err(fault),
+            Err(fault) if self.cancel.is_cancelled() || blocks_the_turn(&fault, charge) => Err(fault),
             other => Ok(other),
         }
     }
@@ -268,7 +268,7 @@ impl Turn<'_> {
 
 /// Whether a failure is none of the summary's own: the request behind it would have it too, as where the model
 /// cannot be reached at all, or asks us to wait.
-fn is_everybodys(fault: &Fault, charge: Charge) -> bool {
+fn blocks_the_turn(fault: &Fault, charge: Charge) -> bool {
     match fault.kind {
         Kind::Spent | Kind::Later | Kind::Machine | Kind::Closed | Kind::Config => true,
         Kind::Unavailable => charge == Charge::Nothing,

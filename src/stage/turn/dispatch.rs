@@ -12,7 +12,7 @@ use crate::core::turn::{self, Step};
 use crate::stage::follow::{self, Deadline};
 use crate::stage::outcome::{EventOutcome, Outcome};
 use crate::stage::route;
-use crate::stage::turn::Turn;
+use crate::stage::turn::active_turn::Turn;
 use crate::store::lock::slots::Slots;
 use crate::store::queue::{listing, locate, retry_discard, spool};
 use crate::store::session::{log, stop};
@@ -28,18 +28,18 @@ pub(crate) struct Children<'a, 't> {
 
 impl Host for Children<'_, '_> {
     fn is_interactive(&self) -> bool {
-        self.turn.asked.is_some()
+        self.turn.interactive.is_some()
     }
 
     fn answer(&self, dispatch: &Event) -> Result<String> {
         let turn = self.turn;
-        let left = i64::try_from(turn.until.saturating_duration_since(Instant::now()).as_micros());
+        let left = i64::try_from(turn.deadline.saturating_duration_since(Instant::now()).as_micros());
         let until = Stamp(turn.workspace.world.now().0.saturating_add(left.unwrap_or(i64::MAX)));
         let limit = Deadline { until: Some(until), stop_fd: turn.cancel.stop_fd() };
         turn.lane.occupy(Slots::default());
         let seen = self.wait(&dispatch.id, limit);
         // Without slots only the end of the turn is written down: then it is over.
-        follow::take_slots(turn.workspace, turn.own, turn.lane, limit)?;
+        follow::take_slots(turn.workspace, turn.handler, turn.lane, limit)?;
         match seen? {
             Some(EventOutcome::Failed(fault)) => Err(Fault::new(Kind::Failed, fault.message)),
             Some(EventOutcome::GivenBack(fault)) => Err(Fault { kind: Kind::Machine, ..fault }),
@@ -60,7 +60,7 @@ impl Children<'_, '_> {
         let mut eye = None;
         loop {
             route::all(workspace)?;
-            let due = match follow::run_with_deadline(workspace, &[self.turn.every], id, limit) {
+            let due = match follow::run_with_deadline(workspace, &[self.turn.all_sessions], id, limit) {
                 Ok(Some(Outcome { state: EventOutcome::Waiting(due, _), .. })) => due,
                 Ok(seen) => return Ok(seen.map(|outcome| outcome.state)),
                 // Something before it in its lane waits.
