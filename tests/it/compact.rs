@@ -134,7 +134,7 @@ fn smaller_context_window_is_learned_from_a_refusal() {
     assert_eq!((&compacts[0]["why"], &compacts[0]["window"]["tokens"]), (&json!("overflow"), &json!(WINDOW)));
     assert!(compacts.len() > 2 && compacts[1..].iter().all(|line| line["why"] == "share"));
     let context = ws.claw(&["ask", "-n", "-s", "pickle.file-a", "/context"]).ok();
-    assert!(context.contains("window: 4000 tokens of small (by its server's word)"), "{context}");
+    assert!(context.contains("window: 4000 tokens of small (reported by its server)"), "{context}");
 }
 
 #[test]
