@@ -117,7 +117,8 @@ fn no_model_ever_hears_a_command_or_its_answer() {
     }
     let context = pipe(&ws, "/context");
     assert!(
-        context.starts_with("4 messages, about ") && context.contains("the server counted 10, which cannot be the whole"),
+        context.starts_with("4 messages, about ")
+            && context.contains("the server counted 10, which cannot be the whole"),
         "{context}"
     );
     let session = pipe(&ws, "/session");

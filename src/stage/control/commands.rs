@@ -75,7 +75,9 @@ pub(crate) fn run(about: &About, command: &SlashCommand, owners: &[Address]) -> 
             usage::describe(workspace, &about.session, &about.agent, is_owner)
         }
         // Its lane is the session's own, so it never comes here.
-        SlashCommand::Compact(_) => Err(Fault::data("/compact runs in the lane of its session, not in the lane of commands")),
+        SlashCommand::Compact(_) => {
+            Err(Fault::data("/compact runs in the lane of its session, not in the lane of commands"))
+        }
         SlashCommand::New => new_session(about),
         SlashCommand::Stop => stop_turn(about),
         SlashCommand::Pending => pending(workspace),
@@ -142,7 +144,8 @@ fn list(about: &About, kind: &str, file: &str) -> Result<String> {
             let agent = summary.agent.map(|agent| format!(" by {agent}")).unwrap_or_default();
             format!(" [{schedule}{agent}]")
         });
-        let description = if summary.description.is_empty() { String::new() } else { format!(": {}", summary.description) };
+        let description =
+            if summary.description.is_empty() { String::new() } else { format!(": {}", summary.description) };
         format!("{id}{is_here}{}{description}", when.unwrap_or_default())
     };
     let lines: Vec<String> = definitions::summaries(about.workspace, kind, file)?.into_iter().map(line).collect();
@@ -155,8 +158,11 @@ fn list(about: &About, kind: &str, file: &str) -> Result<String> {
 fn show(workspace: &Workspace, kind: &str, file: &str, id: &str) -> Result<String> {
     let text = definitions::text(workspace, kind, file, id)?;
     let shown = cut(&text, MAX_SHOWN);
-    let rest =
-        if shown.len() < text.len() { format!("\n[cut: the whole text is in {kind}/{id}/{file}]") } else { String::new() };
+    let rest = if shown.len() < text.len() {
+        format!("\n[cut: the whole text is in {kind}/{id}/{file}]")
+    } else {
+        String::new()
+    };
     Ok(format!("{}{rest}", shown.trim_end()))
 }
 
@@ -199,7 +205,10 @@ fn context(about: &About) -> Result<String> {
             format!("the model's last count ({} tokens), plus an estimate of the newer messages", count.counted)
         }
         Some(count) if count.model == chosen.name && count.estimated > 0 => {
-            format!("estimated, rather too high: the server counted {}, which cannot be the whole request", count.counted)
+            format!(
+                "estimated, rather too high: the server counted {}, which cannot be the whole request",
+                count.counted
+            )
         }
         _ => "estimated, rather too high: the model has not counted tokens here yet".to_owned(),
     };

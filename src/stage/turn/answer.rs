@@ -52,8 +52,8 @@ fn dispatch_result(asker: &Asker, mut answer: Event, session: &str) -> Result<Ev
         asker.write(&mut answer)?;
         return Ok(answer);
     }
-    let head = format!("What came of it, from {} in session {session}:", session_name::agent(session));
-    let text = if answer.content.trim().is_empty() { "(nothing was said)" } else { &answer.content };
+    let head = format!("Result from {} in session {session}:", session_name::agent(session));
+    let text = if answer.content.trim().is_empty() { "(no text)" } else { &answer.content };
     answer.content = format!("{head}\n\n{text}");
     asker.hears(answer)
 }

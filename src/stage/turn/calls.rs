@@ -59,7 +59,8 @@ pub(crate) fn run(turn: &mut Turn, pending: &[PendingCall]) -> Result<()> {
 
 /// The class of a call. A request for approval may be repeated: it has one effect.
 fn class(turn: &Turn, pending: &PendingCall) -> Option<Class> {
-    find(turn, pending).map(|tool| if approval_reason(turn, pending, tool).is_some() { Class::Repeats } else { tool.class })
+    find(turn, pending)
+        .map(|tool| if approval_reason(turn, pending, tool).is_some() { Class::Repeats } else { tool.class })
 }
 
 /// Why the call needs the owner's approval; `None` if it needs none, or has it.

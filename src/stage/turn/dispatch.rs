@@ -92,7 +92,7 @@ fn answer(workspace: &Workspace, dispatch: &Event) -> Result<String> {
 /// that was asked, not for this one.
 ///
 /// # Errors
-/// Where a folder cannot be listed.
+/// If a folder cannot be listed.
 pub(crate) fn waits(workspace: &Workspace, event: &Event, next: &Step) -> Result<bool> {
     let Step::Call(pending) = next else { return Ok(false) };
     let Some(pending) = pending.first().filter(|pending| pending.call.name == DISPATCH) else { return Ok(false) };

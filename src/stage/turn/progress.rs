@@ -1,4 +1,4 @@
-//! The progress of a turn, for a user who waits at a terminal.
+//! The progress of a turn, for a user at a terminal.
 
 use crate::core::event::id::Id;
 use crate::core::model::Call;

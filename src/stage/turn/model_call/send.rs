@@ -16,7 +16,7 @@ use crate::store::workspace::mailbox::Mailbox;
 use std::time::Instant;
 
 /// The answer if the model returned no text.
-const NOTHING: &str = "(the model said nothing)";
+const NOTHING: &str = "(the model returned no text)";
 
 impl Turn<'_> {
     /// The next request, compacted if it would not fit.
