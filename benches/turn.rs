@@ -77,7 +77,7 @@ fn conversation(messages: i64) -> Result<String> {
         let out = event.child(claw::core::event::id::Derived::Reply, 1, &place, said.clone(), at);
         let call = Call { id: String::new(), name: "recall".into(), arguments: json!({"query": "this"}) };
         let mut state = turn::Replay::default();
-        let first = state.answered(&id, Reply { calls: vec![call], ..Reply::default() }).clone();
+        let first = state.add_reply(&id, Reply { calls: vec![call], ..Reply::default() }).clone();
         let outcome = ToolResult { result: "memories/topics/house.md:3: here ".repeat(10), ..ToolResult::default() };
         let at = at.timestamp();
         let model = |reply| Record::Model { at, id: id.clone(), model: "m".into(), ms: 1, reply, estimated: 0 };
@@ -107,7 +107,7 @@ fn replayed(workspace: &Workspace, messages: i64, runs: usize) -> Result<Row> {
         let began = Instant::now();
         let state = turn::replay(log::read(workspace, SESSION, &id)?, &id);
         ours.push(began.elapsed().as_secs_f64() * 1000.0);
-        if state.history.is_empty() || state.is_read {
+        if state.history.is_empty() || state.is_logged {
             return Err("nothing was replayed".into());
         }
         let began = Instant::now();

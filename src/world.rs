@@ -1,5 +1,5 @@
-//! What enters from outside: the clock, randomness and the environment, in one small value that
-//! `main` makes. `CLAW_NOW` (RFC 3339) and `CLAW_SEED` (a number) fix the first two for tests.
+//! The inputs from outside the process in one value, made by `main`: clock, randomness and environment. `CLAW_NOW`
+//! (RFC 3339) and `CLAW_SEED` (a number) fix the first two for tests.
 
 use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Kind, Result};
@@ -11,24 +11,24 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// The world outside the process.
+/// Clock, randomness, environment and stderr of the process.
 #[derive(Debug)]
 pub struct World {
     env: HashMap<String, String>,
     fixed: Option<Stamp>,
     state: AtomicU64,
-    said: Mutex<HashSet<String>>,
+    printed: Mutex<HashSet<String>>,
 }
 
 impl World {
-    /// The world as this process finds it.
+    /// The real environment of this process.
     ///
     /// # Errors
-    /// `Usage` where `CLAW_NOW` or `CLAW_SEED` is set to something unreadable.
+    /// `Usage` where `CLAW_NOW` or `CLAW_SEED` cannot be parsed.
     pub fn real() -> Result<Self> {
         let env: HashMap<String, String> =
             std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
-        let bad = |name: &str, text: &str| Fault::new(Kind::Usage, format!("{name}={text} cannot be read"));
+        let bad = |name: &str, text: &str| Fault::new(Kind::Usage, format!("{name}={text} cannot be parsed"));
         let fixed = match env.get("CLAW_NOW") {
             Some(text) => Some(text.parse::<Timestamp>().map_err(|_| bad("CLAW_NOW", text))?.into()),
             None => None,
@@ -37,10 +37,10 @@ impl World {
             Some(text) => text.parse().map_err(|_| bad("CLAW_SEED", text))?,
             None => entropy(),
         };
-        Ok(Self { env, fixed, state: AtomicU64::new(seed), said: Mutex::default() })
+        Ok(Self { env, fixed, state: AtomicU64::new(seed), printed: Mutex::default() })
     }
 
-    /// The same world at another time: `tick --now`.
+    /// The same world with the clock fixed at `now`, for `tick --now`.
     #[must_use]
     pub fn at(mut self, now: Stamp) -> Self {
         self.fixed = Some(now);
@@ -72,14 +72,14 @@ impl World {
         self.env.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Says something to whoever watches (stderr), the same thing only once.
+    /// Prints a line to stderr; the same text is printed only once.
     pub fn say(&self, text: &str) {
-        if self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned()) {
+        if self.printed.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned()) {
             let _ = writeln!(std::io::stderr(), "claw: {text}");
         }
     }
 
-    /// The name of the person at this terminal, fit for an address.
+    /// The user's name in a form that is valid in an address: `USER` or `LOGNAME`, else `uid` and the number.
     #[must_use]
     pub fn user(&self) -> String {
         let name = self.var("USER").or_else(|| self.var("LOGNAME"));
@@ -91,8 +91,8 @@ impl World {
     }
 }
 
-/// The owner's time zone: `TZ`, else `/etc/localtime`. Its one file is read by its name, because to look
-/// for it by its content takes longer than everything else that `ask` does.
+/// The owner's time zone: `TZ`, else `/etc/localtime`. The zone file is found by its name, because a search by content
+/// takes longer than all other work of `claw ask`.
 #[must_use]
 pub fn zone() -> TimeZone {
     static ZONE: OnceLock<TimeZone> = OnceLock::new();
@@ -122,7 +122,7 @@ fn entropy() -> u64 {
     let mut bytes = [0u8; 8];
     match rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty()) {
         Ok(8) => u64::from_ne_bytes(bytes),
-        // No entropy yet (early boot): time and process are what is left to tell ids apart.
+        // No entropy yet (early boot): time and process id still make ids distinct.
         _ => Timestamp::now().as_microsecond().unsigned_abs() ^ (u64::from(std::process::id()) << 40),
     }
 }

@@ -190,9 +190,9 @@ pub fn names(data: &[u8]) {
     let safe = address::safe_name(text, 60);
     assert!(is_safe(&safe) && safe.len() <= 60, "{safe}");
     for agent in [None, Some("cookie")] {
-        if let Ok(full) = session_name::named(text, agent, "pickle") {
+        if let Ok(full) = session_name::qualify(text, agent, "pickle") {
             assert!(is_safe(&full) && full.len() <= session_name::MAX, "{full}");
-            assert_eq!(session_name::named(&full, agent, "pickle").as_ref(), Ok(&full), "a name is qualified once");
+            assert_eq!(session_name::qualify(&full, agent, "pickle").as_ref(), Ok(&full), "a name is qualified once");
         }
     }
 }

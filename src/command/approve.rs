@@ -2,50 +2,60 @@
 
 use crate::command::Here;
 use crate::command::terminal::out;
+use crate::core::event::session_name;
 use crate::core::fault::Result;
+use crate::core::tool::approval::Approval;
 use crate::store::session::approvals::{self, Verdict};
 use crate::store::workspace::Workspace;
 use crate::world;
+use serde_json::{Value, json};
 
-/// Allow what an agent asks for; without an ID, show what waits for your word
+/// Approve tool calls of agents; without an ID, list pending approvals
 #[derive(Debug, clap::Args)]
 pub struct ApproveArgs {
-    /// What is allowed: once, exactly as it stands in the file
+    /// Print the pending approvals as JSON Lines
+    #[arg(long, conflicts_with = "ids")]
+    json: bool,
+    /// The calls to approve: each runs once, exactly as its file shows it
     #[arg(value_name = "ID|-")]
     ids: Vec<String>,
 }
 
-/// Refuse what an agent asks for
+/// Deny tool calls of agents
 #[derive(Debug, clap::Args)]
 pub struct DenyArgs {
-    /// What is refused
+    /// The calls to deny
     #[arg(required = true, value_name = "ID|-")]
     ids: Vec<String>,
 }
 
-/// Allows calls, and prints the ids of the events that run them; or shows what waits.
+/// Approves calls and prints the ids of the events that run them; without ids, lists pending approvals.
 ///
 /// # Errors
-/// `Data` where nothing of that id waits.
+/// `Data` if no pending approval has this id.
 pub fn approve(args: &ApproveArgs, here: Here) -> Result<u8> {
     let workspace = here.open()?;
-    if args.ids.is_empty() {
-        for approval in approvals::pending(&workspace)? {
-            let (short, agent) = (approval.id.short(), crate::core::event::session_name::agent(&approval.session));
-            let until = world::local(approval.expires_at.into());
-            // Where a line of it ends is seen, so that no call looks like two, or like another one.
-            out::line(&format!("{short}  {agent}  {}", out::row(&approval.line())))?;
-            out::line(&format!("    {}, until {until}", out::row(&approval.reason)))?;
-        }
-        return Ok(0);
+    if !args.ids.is_empty() {
+        return decide(&workspace, &args.ids, Verdict::Approved);
     }
-    decide(&workspace, &args.ids, Verdict::Approved)
+    for approval in approvals::pending(&workspace)? {
+        if args.json {
+            out::json(&document(&approval))?;
+            continue;
+        }
+        let (short, agent) = (approval.id.short(), session_name::agent(&approval.session));
+        let until = world::local(approval.expires_at.into());
+        // Line breaks are escaped, so that a call can look neither like two calls nor like another one.
+        out::line(&format!("{short}  {agent}  {}", out::row(&approval.summary())))?;
+        out::line(&format!("    {}, until {until}", out::row(&approval.reason)))?;
+    }
+    Ok(0)
 }
 
-/// Refuses calls, and prints the ids of the events that tell their agents.
+/// Denies calls and prints the ids of the events that report it to their agents.
 ///
 /// # Errors
-/// `Data` where nothing of that id waits.
+/// `Data` if no pending approval has this id.
 pub fn deny(args: &DenyArgs, here: Here) -> Result<u8> {
     decide(&here.open()?, &args.ids, Verdict::Denied)
 }
@@ -60,4 +70,13 @@ fn decide(workspace: &Workspace, ids: &[String], verdict: Verdict) -> Result<u8>
         workspace.world.say(&fault.to_string());
     }
     Ok(code)
+}
+
+fn document(approval: &Approval) -> Value {
+    json!({
+        "id": approval.id, "event": approval.event, "agent": session_name::agent(&approval.session),
+        "session": approval.session, "tool": approval.tool, "arguments": approval.arguments,
+        "reason": approval.reason, "from": approval.from, "reply_to": approval.reply_to,
+        "expires_at": approval.expires_at,
+    })
 }

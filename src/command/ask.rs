@@ -23,16 +23,16 @@ use serde_json::{Value, json};
 /// Ask an agent, and wait for the answer
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Who shall answer [default: default_agent of claw.yaml]
+    /// The agent that answers [default: default_agent in claw.yaml]
     #[arg(short, long, value_name = "AGENT")]
     agent: Option<String>,
-    /// By which model [default: the agent's]
+    /// The model [default: the agent's]
     #[arg(short, long, value_name = "MODEL")]
     model: Option<String>,
-    /// In this session [default: a new one]
+    /// The session [default: a new one]
     #[arg(short, long, value_name = "NAME", conflicts_with = "continues")]
     session: Option<String>,
-    /// In the session of the last question
+    /// Continue the last session
     #[arg(short = 'c', long = "continue")]
     continues: bool,
     /// Do not read stdin
@@ -43,42 +43,42 @@ pub struct Args {
     json: bool,
     #[command(flatten)]
     record: Recording,
-    /// The question; - alone is stdin, and what is piped in is put behind words. A slash and letters
-    /// (/help) is a command, about the last session, and no agent sees it
+    /// The question; a single `-` reads it from stdin, and piped input is appended to a question. A word like
+    /// /help is a slash command for the last session; no agent reads it
     #[arg(value_name = "TEXT|-")]
     text: Vec<String>,
 }
 
-/// Asks.
+/// Asks one question and prints its answer.
 ///
 /// # Errors
-/// `Unavailable` where the model is not there, `Config` where it is set up badly; the question is
-/// then kept in `inbox/failed`.
+/// `Unavailable` if the model cannot be reached, `Config` if it is not configured correctly; the question is then kept
+/// in `inbox/failed`.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     exchange::outside(&here.world)?;
-    let mut text = question(args)?;
+    let mut text = read_question(args)?;
     let mut workspace = exchange::open(here)?;
     args.record.begin(&mut workspace)?;
     let command = slash::parse(&text).transpose()?;
     if let Some(command) = &command {
-        alone(&workspace, command)?;
+        refuse_session_command(&workspace, command)?;
     }
     let is_command = command.is_some();
-    let args = &if is_command { about_last(args, &workspace) } else { args.clone() };
+    let args = &if is_command { in_last_session(args, &workspace) } else { args.clone() };
     let is_open = !is_command && args.agent.is_none() && args.session.is_none() && !args.continues;
-    let called = routing::mention(&text)
+    let mentioned = routing::mention(&text)
         .filter(|(name, rest)| is_open && !rest.is_empty() && definitions::has_agent(&workspace, name));
-    let called = called.map(|(name, rest)| (name.to_owned(), rest.to_owned()));
-    let called = called.map(|(name, rest)| {
+    let mentioned = mentioned.map(|(name, rest)| (name.to_owned(), rest.to_owned()));
+    let mentioned = mentioned.map(|(name, rest)| {
         text = rest;
         name
     });
     let config = workspace.config()?;
     let default = &config.default_agent;
     let named =
-        args.session.as_deref().map(|name| session_name::named(name, args.agent.as_deref(), default)).transpose()?;
+        args.session.as_deref().map(|name| session_name::qualify(name, args.agent.as_deref(), default)).transpose()?;
     let agent =
-        args.agent.as_deref().or(called.as_deref()).or(named.as_deref().map(session_name::agent)).unwrap_or(default);
+        args.agent.as_deref().or(mentioned.as_deref()).or(named.as_deref().map(session_name::agent)).unwrap_or(default);
     let agent = definitions::agent(&workspace, agent)?;
     config.choose(&agent, args.model.as_deref())?;
     let id = clock::next_id(&workspace)?;
@@ -95,11 +95,11 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         screen: &screen,
         stop_fd: None,
     };
-    let parting = AskGuard::default();
+    let guard = AskGuard::default();
     let outcome = exchange.run(&id, text, &|work| {
-        parting.begin(&id);
+        guard.begin(&id);
         work();
-        parting.end();
+        guard.end();
     })?;
     let print = |event: &Event| {
         if args.json {
@@ -122,25 +122,25 @@ fn document(workspace: &Workspace, answer: &Event, id: &Id, session: &str) -> Re
     let (model, ms, usage) = turn.unwrap_or_default();
     Ok(json!({
         "id": id, "session": session, "agent": session_name::agent(session), "model": model,
-        "content": answer.content, "usage": usage, "ms": ms,
+        "content": answer.content, "usage": usage, "duration_ms": ms,
     }))
 }
 
-/// Each question that names no session is a conversation of its own, which no command can begin or move.
-fn alone(workspace: &Workspace, command: &SlashCommand) -> Result<()> {
+/// Refuses the commands that start or move a conversation: each question without a session has one of its own.
+fn refuse_session_command(workspace: &Workspace, command: &SlashCommand) -> Result<()> {
     let (message, hint) = match command {
-        SlashCommand::New => ("each claw ask begins a new conversation".to_owned(), "leave out -c and -s".to_owned()),
+        SlashCommand::New => ("each claw ask starts a new conversation".to_owned(), "omit -c and -s".to_owned()),
         SlashCommand::Bind(id) => {
             let id = &definitions::agent(workspace, id)?.id;
-            (format!("each claw ask says itself who answers, else {FILE} does"), format!("claw ask -a {id} TEXT"))
+            (format!("claw ask takes the agent from its arguments or from {FILE}"), format!("claw ask -a {id} TEXT"))
         }
         _ => return Ok(()),
     };
-    Err(Fault::new(Kind::Usage, message).hint(format!("{hint}; in claw chat it is as it says")))
+    Err(Fault::new(Kind::Usage, message).hint(format!("{hint}; in claw chat this command works")))
 }
 
-/// A command is about the last session where none is named: a new one has nothing that could be asked about.
-fn about_last(args: &Args, workspace: &Workspace) -> Args {
+/// The arguments of a slash command. It applies to the last session if none is named: a new session is empty.
+fn in_last_session(args: &Args, workspace: &Workspace) -> Args {
     let is_free = args.session.is_none();
     let last = last::name(workspace).filter(|last| {
         let agent = session_name::agent(last);
@@ -150,10 +150,9 @@ fn about_last(args: &Args, workspace: &Workspace) -> Args {
     Args { session, continues: false, ..args.clone() }
 }
 
-fn question(args: &Args) -> Result<String> {
+fn read_question(args: &Args) -> Result<String> {
     if args.text.first().is_some_and(|word| word == "-") {
-        let refused =
-            || Fault::new(Kind::Usage, "- is stdin, and -n says not to read it").hint("leave one of them out");
+        let refused = || Fault::new(Kind::Usage, "`-` reads stdin and -n forbids it").hint("omit one of them");
         return if args.no_stdin { Err(refused()) } else { out::text(&args.text) };
     }
     let mut text = args.text.join(" ");
@@ -168,12 +167,12 @@ fn question(args: &Args) -> Result<String> {
 
 fn session_name(args: &Args, workspace: &Workspace, agent: &str, id: &Id) -> Result<String> {
     if let Some(name) = &args.session {
-        return session_name::named(name, Some(agent), agent);
+        return session_name::qualify(name, Some(agent), agent);
     }
     if args.continues {
         let last = last::name(workspace);
         let last = last.ok_or_else(|| Fault::new(Kind::Usage, "there is no session to continue"))?;
-        return session_name::named(&last, Some(agent), agent);
+        return session_name::qualify(&last, Some(agent), agent);
     }
-    Ok(session_name::asked(agent, id))
+    Ok(session_name::for_ask(agent, id))
 }

@@ -96,7 +96,7 @@ impl<'a> Chat<'a> {
             last.ok_or_else(|| Fault::new(Kind::Usage, "there is no session to continue"))
         };
         let named = if args.continues { Some(last()?) } else { args.session.clone() };
-        let session = named.map(|name| session_name::named(&name, args.agent.as_deref(), &default)).transpose()?;
+        let session = named.map(|name| session_name::qualify(&name, args.agent.as_deref(), &default)).transpose()?;
         let agent = args.agent.as_deref().or(session.as_deref().map(session_name::agent)).unwrap_or(&default);
         let agent = definitions::agent(workspace, agent)?.id.clone();
         let screen = Screen::new(&workspace.world, true);

@@ -12,6 +12,7 @@ use crate::core::routing::unreachable;
 use crate::core::text::problem::{self, Problem};
 use crate::process::sandbox;
 use crate::provider;
+use crate::report::problem::ProblemReport;
 use crate::store::agent::{definitions, problems, secrets};
 use crate::store::memory::git;
 use crate::store::queue::drops;
@@ -24,20 +25,24 @@ use crate::tool;
 use std::fs;
 use std::path::Path;
 
-/// Less free space than this is worth a word.
+/// Free space in bytes below which a warning is printed.
 const SPACE: u64 = 100 << 20;
-/// A clock that was this far ahead is worth a word, in microseconds.
+/// Microseconds that ids may be ahead of the clock before a warning is printed.
 const LEAD: i64 = 60 * SECOND;
 
-/// Look whether everything in the workspace is in order
+/// Check settings, definitions, folders and this machine
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Print the problems as JSON Lines
+    #[arg(long)]
+    json: bool,
+}
 
-/// Looks at everything, and says what is wrong with path, line, column and the way out.
+/// Prints each problem with path, line, column and the way out.
 ///
 /// # Errors
-/// Where there is no workspace.
-pub fn run(_: &Args, here: Here) -> Result<u8> {
+/// If there is no workspace.
+pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.look()?;
     let mut problems = match workspace.read_config() {
         Ok((config, warnings)) => {
@@ -51,39 +56,43 @@ pub fn run(_: &Args, here: Here) -> Result<u8> {
     problems.extend(tools(&workspace));
     problems.extend(skills::problems(&workspace));
     problems.extend(tasks::problems(&workspace));
-    problems.extend(strays(&workspace));
+    problems.extend(unknown_files(&workspace));
     problems.extend(sessions(&workspace));
     problems.extend(machine(&workspace));
     for problem in &problems {
-        out::line(&problem.to_string())?;
+        if args.json {
+            out::json(&ProblemReport::from(problem))?;
+        } else {
+            out::line(&problem.to_string())?;
+        }
     }
     let errors = problems.iter().filter(|p| !p.is_warning).count();
     let warnings = problems.len() - errors;
-    for (what, is_there, needs) in sandbox::kernel_support() {
-        let mark = if is_there { "yes".to_owned() } else { format!("no, that needs {needs}") };
-        out::tell(&format!("{what}: {mark}"));
+    for (ability, is_available, needs) in sandbox::kernel_support() {
+        let state = if is_available { "available".to_owned() } else { format!("not available, needs {needs}") };
+        out::tell(&format!("{ability}: {state}"));
     }
-    if problems.is_empty() {
-        out::line("everything is in order")?;
-    } else {
-        let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    if problems.is_empty() && !args.json {
+        out::line("no problems")?;
+    } else if !problems.is_empty() {
+        let count = |n: usize, noun: &str| format!("{n} {noun}{}", if n == 1 { "" } else { "s" });
         out::tell(&format!("{}, {}", count(errors, "error"), count(warnings, "warning")));
     }
     Ok(if errors == 0 { 0 } else { 78 })
 }
 
-/// What the settings name must be there.
+/// Checks that everything the settings refer to exists.
 fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
     let text = fs::read_to_string(workspace.path(FILE)).unwrap_or_default();
-    let error = |key: &str, what: String| Problem::error(FILE, what).at(problem::locate(&text, key));
+    let error = |key: &str, message: String| Problem::error(FILE, message).at(problem::locate(&text, key));
     let mut problems = Vec::new();
     if !definitions::has_agent(workspace, &config.default_agent) {
         let fault = definitions::missing(workspace, &config.default_agent);
         problems.push(error("default_agent", format!("default_agent: {fault}")));
     }
     if let Some(address) = &config.deliver_to {
-        let wrong = channel::check(workspace, address).err();
-        problems.extend(wrong.map(|f| error("deliver_to", format!("deliver_to: {f}"))));
+        let fault = channel::check(workspace, address).err();
+        problems.extend(fault.map(|f| error("deliver_to", format!("deliver_to: {f}"))));
     }
     problems.extend(channel::problems(config, &text));
     for (name, model) in &config.models {
@@ -91,13 +100,13 @@ fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
         let known = model.provider.as_deref().unwrap_or_default();
         if !provider::names().any(|p| p == known) {
             let all: Vec<&str> = provider::names().collect();
-            let what = format!("{key}: there is no provider `{known}` (there are: {})", all.join(", "));
-            problems.push(error(&key, what));
+            let message = format!("{key}: unknown provider `{known}` (known: {})", all.join(", "));
+            problems.push(error(&key, message));
         }
         if let Some(wanted) = model.dialect.as_deref().filter(|wanted| !provider::dialects().any(|d| d == *wanted)) {
             let all: Vec<&str> = provider::dialects().collect();
-            let what = format!("{key}: there is no dialect `{wanted}` (there are: {})", all.join(", "));
-            problems.push(error(&format!("{key}.dialect"), what));
+            let message = format!("{key}: unknown dialect `{wanted}` (known: {})", all.join(", "));
+            problems.push(error(&format!("{key}.dialect"), message));
         }
         for other in &model.fallback {
             let fault = config.choose(&Agent::default(), Some(other)).err();
@@ -106,12 +115,12 @@ fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
         if known == "command" {
             problems.extend(
                 program(workspace, &model.command)
-                    .map(|what| error(&format!("{key}.command"), format!("{key}.command: {what}"))),
+                    .map(|fault| error(&format!("{key}.command"), format!("{key}.command: {fault}"))),
             );
         }
-        let unread = model.api_key_file.as_ref().and_then(|_| secrets::key(workspace, name, model).err());
+        let unreadable = model.api_key_file.as_ref().and_then(|_| secrets::key(workspace, name, model).err());
         let at = || problem::locate(&text, &format!("{key}.api_key_file"));
-        problems.extend(unread.map(|fault| Problem::warning(FILE, fault.to_string()).at(at())));
+        problems.extend(unreadable.map(|fault| Problem::warning(FILE, fault.to_string()).at(at())));
         let missing = model.api_key_env.as_deref().filter(|v| workspace.world.var(v).is_none());
         let warning = |v| Problem::warning(FILE, format!("{key}: {v} is not set in this environment"));
         problems.extend(missing.map(|v| warning(v).at(problem::locate(&text, &key))));
@@ -130,20 +139,20 @@ fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
     }
     problems.extend(bindings(workspace, config, &text));
     if config.memories.git && (!git::is_installed() || !workspace.path(".git").exists()) {
-        let message = "memories.git is true, but there is no git program or the workspace is no repository of its own";
+        let message = "memories.git is true, but git is not installed or the workspace is not the root of a repository";
         problems.push(Problem::warning(FILE, message).at(problem::locate(&text, "memories.git")));
     }
     problems
 }
 
-/// Why a command cannot be run, as far as that can be seen: a bare name is looked for when it is run.
+/// Why a command cannot be run. A bare name is not checked: it is searched in PATH when it is run.
 fn program(workspace: &Workspace, command: &[String]) -> Option<String> {
-    let Some(name) = command.first() else { return Some("it is missing".to_owned()) };
+    let Some(name) = command.first() else { return Some("it is empty".to_owned()) };
     let is_there = || rustix::fs::access(workspace.path(name), rustix::fs::Access::EXEC_OK).is_ok();
     (name.contains('/') && !is_there()).then(|| format!("there is no executable {name}"))
 }
 
-/// What agents name as a tool must be one, and what lies in `tools/` be whole.
+/// Checks the programs in `tools/`, and that each tool an agent names exists.
 fn tools(workspace: &Workspace) -> Vec<Problem> {
     let (programs, faults) = tool::program::all(workspace).unwrap_or_else(|fault| (Vec::new(), vec![fault]));
     let mut known: Vec<&str> = tool::names().collect();
@@ -151,29 +160,29 @@ fn tools(workspace: &Workspace) -> Vec<Problem> {
     let mut problems: Vec<Problem> = faults
         .iter()
         .map(|fault| match fault.message.split_once(": ") {
-            Some((path, what)) => Problem::error(path, what),
+            Some((path, message)) => Problem::error(path, message),
             None => Problem::error(tool::program::FOLDER, &fault.message),
         })
         .collect();
     for id in definitions::folders(workspace, "agents").unwrap_or_default() {
         let path = format!("agents/{id}/AGENT.md");
         let text = fs::read_to_string(workspace.path(&path)).unwrap_or_default();
-        // One that cannot be read is named as such elsewhere.
+        // `problems::of` reports an agent that cannot be read.
         let Ok((agent, _)) = definition::agent(&id, &path, &text, None) else { continue };
         for name in agent.tools.names().filter(|name| !known.contains(name)) {
             let near = problem::nearest(name, known.iter().copied());
             let guess = near.map(|near| format!(", did you mean `{near}`?")).unwrap_or_default();
-            let what = format!("tools: there is no tool `{name}`{guess}");
-            problems.push(Problem::warning(&path, what).at(problem::locate(&text, "tools")));
+            let message = format!("tools: unknown tool `{name}`{guess}");
+            problems.push(Problem::warning(&path, message).at(problem::locate(&text, "tools")));
         }
     }
     problems
 }
 
-/// Every binding must be able to decide, and for an agent that there is.
+/// Checks that each binding can be selected and that its agent exists.
 fn bindings(workspace: &Workspace, config: &Config, text: &str) -> Vec<Problem> {
-    let error = |n: usize, key: &str, what: String| {
-        Problem::error(FILE, format!("routing.bindings: {what}")).at(problem::locate_item(
+    let error = |n: usize, key: &str, message: String| {
+        Problem::error(FILE, format!("routing.bindings: {message}")).at(problem::locate_item(
             text,
             "routing.bindings",
             key,
@@ -187,14 +196,16 @@ fn bindings(workspace: &Workspace, config: &Config, text: &str) -> Vec<Problem> 
         unknown.map(|(n, binding)| error(n, "agent", definitions::unknown(workspace, &binding.agent).to_string()));
     let mut problems: Vec<Problem> = unknown.collect();
     match config.routing.table() {
-        Ok(table) => problems.extend(unreachable::idle(table).into_iter().map(|(n, what)| error(n, "pattern", what))),
+        Ok(table) => {
+            problems.extend(unreachable::idle(table).into_iter().map(|(n, message)| error(n, "pattern", message)))
+        }
         Err(fault) => problems.push(error(0, "pattern", fault.message)),
     }
     problems
 }
 
-/// Files in the boxes that nothing will ever pick up.
-fn strays(workspace: &Workspace) -> Vec<Problem> {
+/// Files in the mailboxes that no stage processes.
+fn unknown_files(workspace: &Workspace) -> Vec<Problem> {
     let mut problems = Vec::new();
     for mailbox in [Mailbox::Inbox, Mailbox::Outbox] {
         let mut own = vec!["tmp", "new", "ready", "run", "wait", "done", "failed"];
@@ -204,7 +215,7 @@ fn strays(workspace: &Workspace) -> Vec<Problem> {
             let refusal = drops::refusal(&path).or_else(|| drops::unreadable(&path));
             let refusal = refusal.filter(|_| !own.contains(&&name[..]) && name != ".gitkeep");
             problems.extend(
-                refusal.map(|why| Problem::warning(&relative(workspace, &path), format!("stays where it is: {why}"))),
+                refusal.map(|reason| Problem::warning(&relative(workspace, &path), format!("not taken in: {reason}"))),
             );
         }
         for state in [State::New, State::Ready, State::Wait, State::Run] {
@@ -212,7 +223,8 @@ fn strays(workspace: &Workspace) -> Vec<Problem> {
                 let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
                 let is_event = Entry::parse(&name).is_some_and(|e| !e.lane.is_empty() || state == State::New);
                 if !is_event {
-                    let message = "is not named like an event of this folder, so nothing will pick it up".to_owned();
+                    let message =
+                        "the name is not that of an event in this folder, so it is never processed".to_owned();
                     problems.push(Problem::warning(&relative(workspace, &path), message));
                 }
             }
@@ -227,7 +239,7 @@ fn sessions(workspace: &Workspace) -> Vec<Problem> {
         let session = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let log = format!("sessions/{session}/log.jsonl");
         for line in log::unreadable_lines(workspace, &session).unwrap_or_default() {
-            problems.push(Problem::warning(&log, "a line that cannot be read is passed over").at(Some((line, 1))));
+            problems.push(Problem::warning(&log, "this line cannot be read and is skipped").at(Some((line, 1))));
         }
     }
     problems
@@ -237,7 +249,8 @@ fn machine(workspace: &Workspace) -> Vec<Problem> {
     let mut problems = Vec::new();
     let lead = clock::lead(workspace);
     if lead > LEAD {
-        let message = format!("new ids are {} s ahead of the clock, which was set back; order is kept", lead / SECOND);
+        let message =
+            format!("new ids are {} s ahead of the clock, which was set back; the order is kept", lead / SECOND);
         problems.push(Problem::warning(".claw/clock", message));
     }
     if let Ok(space) = fs2::available_space(&workspace.root)
@@ -246,7 +259,7 @@ fn machine(workspace: &Workspace) -> Vec<Problem> {
         problems.push(Problem::warning(".", format!("only {} MiB are free", space >> 20)));
     }
     if !workspace.is_trusted {
-        problems.push(Problem::warning(".", "not trusted: nothing that it names is run or contacted (claw trust)"));
+        problems.push(Problem::warning(".", "not trusted: no program is run and no server is contacted (claw trust)"));
     }
     problems
 }

@@ -13,30 +13,32 @@ use crate::stage::worker::pool;
 use crate::store::workspace::mailbox::Mailbox;
 use serde_json::json;
 
-/// Deliver what is answered
+/// Deliver answers to their destinations
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only this channel
     #[arg(long, value_name = "NAME")]
     channel: Option<String>,
-    /// Print receipts as JSON Lines, also for the terminal's
+    /// Print JSON Lines: the events for the terminal and the receipts of other channels
     #[arg(long)]
     json: bool,
-    /// See these events through, whoever does the work. - reads ids from stdin
+    /// Wait until these events are delivered, also by other processes. `-` reads ids from stdin
     #[arg(value_name = "ID|PATH|-")]
     ids: Vec<String>,
 }
 
-/// Delivers, and prints what is for the terminal.
+/// Delivers, and prints the events whose destination is the terminal.
 ///
 /// # Errors
-/// `Data` for an unknown channel or event; the machine's trouble.
+/// `Data` for an unknown channel or event; `Machine` if the machine fails.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.open()?;
     if let Some(name) = args.channel.as_deref().filter(|name| !channel::names().any(|known| known == *name)) {
         return Err(channel::unknown(name));
     }
-    let print = |event: &Event| if args.json { out::json(event) } else { out::line(&event.content) };
+    let print = |event: &Event| {
+        if args.json { out::json(&json!({"id": event.id, "event": event})) } else { out::line(&event.content) }
+    };
     let work = Deliver { workspace: &workspace, channel: args.channel.as_deref(), print: Some(&print) };
     let mut code = 0;
     let mut closed = Ok(());
@@ -55,9 +57,9 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         failures(take_in(&workspace, Mailbox::Outbox)?.failed).for_each(&mut report);
         pool::drain(&workspace, &work, task::DELIVERIES, &mut report)?;
     } else {
-        let told =
+        let ids_code =
             out::ids(&workspace, &args.ids, |id| follow::run_until_done(&workspace, &[&work], &id).map(&mut report))?;
-        code = code.max(told);
+        code = code.max(ids_code);
     }
     closed.map(|()| code)
 }

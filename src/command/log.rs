@@ -9,31 +9,32 @@ use crate::store::workspace::Workspace;
 use crate::store::workspace::journal::{self, JournalLine};
 use crate::world;
 use clap::builder::PossibleValuesParser;
+use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
-/// Show the journal
+/// Show the journal: one line for each state change of an event
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Go on showing what comes
+    /// Keep printing new lines
     #[arg(short, long)]
     follow: bool,
-    /// Only this kind
+    /// Only lines of this kind
     #[arg(long, value_name = "KIND", value_parser = PossibleValuesParser::new(journal::KINDS))]
     kind: Option<String>,
     /// Only the last N lines
     #[arg(short = 'n', long, value_name = "N")]
     lines: Option<usize>,
-    /// Print the journal's own JSON Lines
+    /// Print JSON Lines
     #[arg(long)]
     json: bool,
 }
 
-/// Shows the journal, oldest first.
+/// Prints the journal, oldest line first.
 ///
 /// # Errors
-/// Where it cannot be read.
+/// If it cannot be read.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = if args.follow { here.open()? } else { here.look()? };
     let folder = workspace.path(".claw/journal");
@@ -48,20 +49,20 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         }
         let Some(watch) = &watch else { return Ok(0) };
         if matches!(watch.wait(workspace.world.now(), None, None)?, Woken::Lost(_)) {
-            return Err(Fault::new(Kind::Machine, "the journal's folder has been taken away"));
+            return Err(Fault::new(Kind::Machine, "the journal's folder was removed"));
         }
         lines = reader.fresh(&workspace, args)?;
     }
 }
 
-/// How far the journal has been read.
+/// A position in the journal: the last file read, and the bytes read of it.
 #[derive(Default)]
 struct Tail {
     at: Option<(PathBuf, u64)>,
 }
 
 impl Tail {
-    /// The lines since the last call, ready to be printed.
+    /// The lines added since the last call, formatted.
     fn fresh(&mut self, workspace: &Workspace, args: &Args) -> Result<Vec<String>> {
         let mut shown = Vec::new();
         for path in journal::files(workspace) {
@@ -76,7 +77,10 @@ impl Tail {
             let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
             for text in String::from_utf8_lossy(&bytes[..whole]).lines() {
                 let line = journal::parse(text).filter(|l| args.kind.as_ref().is_none_or(|kind| *kind == l.kind));
-                shown.extend(line.map(|line| if args.json { text.to_owned() } else { out::row(&show(&line)) }));
+                let format = |line: JournalLine| {
+                    if args.json { document(&line).to_string() } else { out::row(&describe(&line)) }
+                };
+                shown.extend(line.map(format));
             }
             self.at = Some((path, from + whole as u64));
         }
@@ -84,8 +88,8 @@ impl Tail {
     }
 }
 
-/// One line for people: time, what, which, the rest.
-fn show(line: &JournalLine) -> String {
+/// One line of text: time, kind, id, details.
+fn describe(line: &JournalLine) -> String {
     let at = line.at.to_zoned(world::zone()).strftime("%Y-%m-%d %H:%M:%S%.3f");
     let short = line.id.split_once('-').map_or(&line.id[..], |(_, short)| short);
     let mut text = format!("{at}  {:<9} {short:<12}", line.kind);
@@ -102,4 +106,30 @@ fn show(line: &JournalLine) -> String {
     ];
     let extra: Vec<String> = extra.into_iter().flatten().collect();
     if extra.is_empty() { text.trim_end().to_owned() } else { format!("{text}  {}", extra.join(", ")) }
+}
+
+/// One line as JSON. The journal's files have shorter keys (`docs/protocol.md`).
+fn document(line: &JournalLine) -> Value {
+    let mut document = json!({"at": line.at, "kind": line.kind});
+    let texts = [
+        ("id", &line.id),
+        ("mailbox", &line.mailbox),
+        ("from", &line.from),
+        ("to", &line.to),
+        ("lane", &line.lane),
+        ("reason", &line.why),
+    ];
+    for (key, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
+        document[key] = json!(text);
+    }
+    let others = [
+        ("due_at", line.until.map(|until| json!(until))),
+        ("duration_ms", line.ms.map(|ms| json!(ms))),
+        ("tokens", line.tokens.map(|[input, output]| json!({"input": input, "output": output}))),
+        ("receipt", line.receipt.as_ref().map(|receipt| json!(receipt))),
+    ];
+    for (key, value) in others.into_iter().filter_map(|(key, value)| Some((key, value?))) {
+        document[key] = value;
+    }
+    document
 }

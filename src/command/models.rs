@@ -13,49 +13,49 @@ use crate::store::agent::definitions;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Show which models are set up, and whether they are there
+/// List the configured models, and check that they can be reached
 ///
-/// These are the models of claw.yaml, those that agents name besides, and the built-in one; * marks the one that is
-/// used where an agent names none. A server is asked for its list of models, with three seconds to answer; no model is
-/// asked anything. In a workspace that is not trusted nobody is contacted.
+/// The list has the models of claw.yaml, other models that agents name, and the built-in one; * marks the default
+/// model. Each server is asked for its list of models, with a timeout of three seconds; no model call is made. In a
+/// workspace that is not trusted no server is contacted.
 ///
-/// The exit code is about the models that are named here, else about the default one: 69 where it is not there, 78
-/// where it cannot be used as it is set up.
+/// The exit code applies to the named models, or to the default model if none is named: 69 if it cannot be reached, 78
+/// if it is not configured correctly.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Only these
+    /// Only these models
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// Contact nobody
+    /// Contact no server
     #[arg(short = 'n', long)]
     offline: bool,
-    /// Print one JSON document
+    /// Print JSON Lines
     #[arg(long)]
     json: bool,
-    /// Print the JSON Schema of what a command model reads or writes, and nothing else
+    /// Print only the JSON Schema of the input or the output of a `command` model
     #[arg(long, value_name = "WHICH", value_enum, conflicts_with_all = ["names", "offline", "json"])]
     schema: Option<Schema>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Schema {
-    /// What it reads on stdin
+    /// Its stdin
     Request,
-    /// What it writes on stdout
+    /// Its stdout
     Reply,
 }
 
-/// A model, and who uses it.
+/// A model, its users and its state.
 struct ModelRow {
     chosen: ResolvedModel,
     is_default: bool,
     agents: Vec<String>,
     base: Option<String>,
     key: Option<Key>,
-    standing: ModelStatus,
+    status: ModelStatus,
 }
 
-/// Lists models, and how they stand.
+/// Lists models and their states.
 ///
 /// # Errors
 /// `Config` where `claw.yaml` is bad, or where no model has a name that is given.
@@ -73,43 +73,43 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         let uses = |agent: &&Arc<Agent>| agent.model.as_deref().unwrap_or(&config.model) == name;
         agents.iter().filter(uses).map(|agent| agent.id.clone()).collect()
     };
-    let (chosen, wrong) = choose(&config, &args.names, &agents)?;
+    let (chosen, fault) = choose(&config, &args.names, &agents)?;
     if !workspace.is_trusted && !args.offline {
         out::tell(&format!(
-            "{} is not trusted, so nobody is contacted; say `claw trust` in it",
+            "{} is not trusted, so no server is contacted; run `claw trust` in it",
             workspace.root.display()
         ));
     }
-    let standings = provider::statuses(&workspace, &chosen, !args.offline && workspace.is_trusted)?;
+    let states = provider::statuses(&workspace, &chosen, !args.offline && workspace.is_trusted)?;
     let rows: Vec<ModelRow> = chosen
         .into_iter()
-        .zip(standings)
-        .map(|(chosen, standing)| ModelRow {
+        .zip(states)
+        .map(|(chosen, status)| ModelRow {
             is_default: chosen.name == config.model,
             agents: users(&chosen.name),
             base: provider::base(&workspace, &chosen),
             key: provider::key(&workspace, &chosen),
             chosen,
-            standing,
+            status,
         })
         .collect();
     if args.json {
-        out::json(&rows.iter().map(document).collect::<Vec<_>>())?;
+        rows.iter().try_for_each(|row| out::json(&document(row)))?;
     } else {
         table(&rows)?;
     }
-    if let Some(fault) = wrong {
+    if let Some(fault) = fault {
         return Err(fault);
     }
-    let judged = rows.iter().filter(|row| row.is_default || !args.names.is_empty());
-    let codes = judged.map(|row| match &row.standing {
+    let checked = rows.iter().filter(|row| row.is_default || !args.names.is_empty());
+    let codes = checked.map(|row| match &row.status {
         ModelStatus::Unusable(fault) => fault.exit_code(),
         _ => 0,
     });
     Ok(codes.max().unwrap_or(0))
 }
 
-/// The models that are meant, and what is wrong with the default one where it is none.
+/// The models to list, and the fault of the default model if it cannot be used.
 fn choose(config: &Config, only: &[String], agents: &[Arc<Agent>]) -> Result<(Vec<ResolvedModel>, Option<Fault>)> {
     let find = |name: &str| config.choose(&Agent::default(), Some(name));
     if !only.is_empty() {
@@ -122,12 +122,12 @@ fn choose(config: &Config, only: &[String], agents: &[Arc<Agent>]) -> Result<(Ve
             names.push(name);
         }
     }
-    // An agent's wrong one is told by `check`.
+    // `check` reports the invalid model of an agent.
     Ok((names.into_iter().filter_map(|name| find(name).ok()).collect(), find(&config.model).err()))
 }
 
-/// Where it is: a server, a program, or in this one.
-fn place(base: Option<&str>, chosen: &ResolvedModel) -> String {
+/// The model's server, program or cassette.
+fn location(base: Option<&str>, chosen: &ResolvedModel) -> String {
     match base {
         Some(base) => without_secrets(base),
         None if !chosen.model.command.is_empty() => chosen.model.command.join(" "),
@@ -137,28 +137,32 @@ fn place(base: Option<&str>, chosen: &ResolvedModel) -> String {
     }
 }
 
-/// What a fault says, without the name that stands beside it anyway.
-fn why(row: &ModelRow, fault: &Fault) -> String {
+/// The text of a fault, without the model's name, which is in the same row.
+fn fault_text(row: &ModelRow, fault: &Fault) -> String {
     let text = fault.to_string();
     text.strip_prefix(&format!("model {}: ", row.chosen.name)).unwrap_or(&text).to_owned()
 }
 
 fn state(row: &ModelRow) -> String {
-    match &row.standing {
+    match &row.status {
         ModelStatus::Ready => "ready".to_owned(),
-        ModelStatus::Replay { played, all } => format!("{played} of {all} exchanges are played"),
-        ModelStatus::NotContacted => "not asked".to_owned(),
+        ModelStatus::Replay { played, all } => format!("{played} of {all} exchanges replayed"),
+        ModelStatus::NotContacted => "not checked".to_owned(),
         ModelStatus::Reachable { has_model: Some(false), .. } => {
-            format!("reachable, but it lists no model `{}`", row.chosen.model.model.as_deref().unwrap_or_default())
+            format!(
+                "reachable, but it does not list the model `{}`",
+                row.chosen.model.model.as_deref().unwrap_or_default()
+            )
         }
         ModelStatus::Reachable { .. } => "reachable".to_owned(),
-        ModelStatus::Unusable(fault) => why(row, fault),
+        ModelStatus::Unusable(fault) => fault_text(row, fault),
     }
 }
 
 fn table(rows: &[ModelRow]) -> Result<()> {
-    let mut lines =
-        vec![["  name", "provider", "model", "where", "key", "at once", "fallback", "state"].map(str::to_owned)];
+    let mut lines = vec![
+        ["  name", "provider", "model", "location", "key", "concurrency", "fallback", "status"].map(str::to_owned),
+    ];
     for row in rows {
         let model = &row.chosen.model;
         let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
@@ -167,7 +171,7 @@ fn table(rows: &[ModelRow]) -> Result<()> {
             format!("{} {}", if row.is_default { '*' } else { ' ' }, row.chosen.name),
             or_none(model.provider.clone()),
             or_none(model.model.clone()),
-            place(row.base.as_deref(), &row.chosen),
+            location(row.base.as_deref(), &row.chosen),
             or_none(key),
             or_none(model.max_concurrency.map(|most| most.to_string())),
             or_none(Some(model.fallback.join(", ")).filter(|names| !names.is_empty())),
@@ -185,13 +189,13 @@ fn table(rows: &[ModelRow]) -> Result<()> {
 
 fn document(row: &ModelRow) -> Value {
     let model = &row.chosen.model;
-    let (reachable, has_model, ms) = match &row.standing {
+    let (reachable, has_model, ms) = match &row.status {
         ModelStatus::Ready | ModelStatus::Replay { .. } => (Some(true), None, None),
         ModelStatus::Reachable { ms, has_model } => (Some(true), *has_model, Some(*ms)),
         ModelStatus::Unusable(_) => (Some(false), None, None),
         ModelStatus::NotContacted => (None, None, None),
     };
-    let fault = match &row.standing {
+    let fault = match &row.status {
         ModelStatus::Unusable(fault) => Some(fault),
         _ => None,
     };
@@ -200,9 +204,9 @@ fn document(row: &ModelRow) -> Value {
         "provider": model.provider, "model": model.model, "api_base": row.base.as_deref().map(without_secrets),
         "command": (!model.command.is_empty()).then_some(&model.command),
         "cassette": model.cassette,
-        "key": row.key.as_ref().map(|key| json!({"from": key.from, "is_there": key.is_there})),
+        "key": row.key.as_ref().map(|key| json!({"source": key.from, "available": key.is_there})),
         "max_concurrency": model.max_concurrency, "fallback": model.fallback,
-        "reachable": reachable, "has_model": has_model, "ms": ms,
-        "problem": fault.map(|fault| why(row, fault)), "exit_code": fault.map_or(0, Fault::exit_code),
+        "reachable": reachable, "model_listed": has_model, "duration_ms": ms,
+        "problem": fault.map(|fault| fault_text(row, fault)), "exit_code": fault.map_or(0, Fault::exit_code),
     })
 }

@@ -16,24 +16,24 @@ use crate::tool::{self, Tool};
 use crate::world;
 use serde_json::{Value, json};
 
-/// Print what an agent is told before the conversation: system prompt and tools
+/// Print an agent's system prompt and tools
 ///
-/// On stdout stands exactly what would be sent now: the prompt, a line `--- tools`, and each tool as a
-/// line of JSON. What each layer costs goes to stderr; tokens are estimated, only the provider knows.
+/// Stdout has exactly the text that would be sent now: the prompt, a line `--- tools`, and each tool as a line of JSON.
+/// The size of each layer goes to stderr; its tokens are estimated.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Who is told
+    /// The agent
     agent: String,
-    /// Where the answer would go [default: this terminal]
+    /// The destination of the answer [default: this terminal]
     #[arg(long, value_name = "ADDRESS")]
     reply_to: Option<String>,
-    /// In which session [default: the one of that place]
+    /// The session [default: the one of the destination]
     #[arg(short, long)]
     session: Option<String>,
-    /// What would be answered: message, dispatch, cron, heartbeat, …
+    /// The kind of event to answer: message, dispatch, cron, heartbeat, …
     #[arg(long, default_value = "message")]
     kind: String,
-    /// Print only what each layer costs
+    /// Print only the size of each layer
     #[arg(long, conflicts_with = "json")]
     layers: bool,
     /// Print one JSON document
@@ -41,22 +41,22 @@ pub struct Args {
     json: bool,
 }
 
-/// Prints what would be sent, and what each layer costs.
+/// Prints the prompt, the tools and the size of each layer.
 ///
 /// # Errors
-/// `Data` where there is no such agent, `Usage` where there is no such kind.
+/// `Data` if the agent does not exist, `Usage` for an unknown kind.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.look()?;
     let agent = definitions::agent(&workspace, &args.agent)?;
     let tools = tool::offered(&workspace, &agent)?;
     let reply_to = args.reply_to.as_deref().map_or_else(|| workspace.local_user(), Address::parse)?;
     let session = match &args.session {
-        Some(name) => session_name::named(name, Some(&agent.id), &agent.id)?,
+        Some(name) => session_name::qualify(name, Some(&agent.id), &agent.id)?,
         None => session_name::at(&agent.id, &reply_to),
     };
     let now = workspace.world.now().timestamp().to_zoned(world::zone());
-    let moment = PromptContext { now: &now, session: &session, kind: kind(&args.kind)?, reply_to: &reply_to };
-    let layers = prompt::layers(&workspace, &agent, &tools, &moment)?;
+    let context = PromptContext { now: &now, session: &session, kind: kind(&args.kind)?, reply_to: &reply_to };
+    let layers = prompt::layers(&workspace, &agent, &tools, &context)?;
     let (system, stable) = join(&layers);
     if args.json {
         out::json(&json!({
@@ -66,7 +66,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
             "system": system,
             "system_stable": stable,
             "tools": tools.iter().map(|tool| &tool.spec).collect::<Vec<_>>(),
-            "layers": rows(&layers, &tools).iter().map(LayerCost::json).collect::<Vec<_>>(),
+            "layers": rows(&layers, &tools).iter().map(LayerSize::json).collect::<Vec<_>>(),
         }))?;
     } else if args.layers {
         for line in table(&rows(&layers, &tools)) {
@@ -90,30 +90,30 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
 
 fn untrusted(workspace: &Workspace) {
     if !workspace.is_trusted {
-        workspace.world.say("the workspace is not trusted, so no tools are offered in it (claw trust)");
+        workspace.world.say("the workspace is not trusted, so it offers no tools (claw trust)");
     }
 }
 
 fn kind(text: &str) -> Result<EventKind> {
     EventKind::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| {
         let all = EventKind::ALL.map(EventKind::name);
-        let fault = Fault::new(Kind::Usage, format!("there is no kind `{}` of event", text.escape_debug()));
+        let fault = Fault::new(Kind::Usage, format!("unknown kind of event `{}`", text.escape_debug()));
         match nearest(text, all.into_iter()) {
             Some(near) => fault.hint(format!("did you mean `{near}`?")),
-            None => fault.hint(format!("there are: {}", all.join(", "))),
+            None => fault.hint(format!("kinds: {}", all.join(", "))),
         }
     })
 }
 
-/// What one layer costs.
-struct LayerCost {
+/// The size of one layer.
+struct LayerSize {
     name: String,
     is_stable: bool,
     characters: usize,
     tokens: usize,
 }
 
-impl LayerCost {
+impl LayerSize {
     fn new(name: impl Into<String>, is_stable: bool, text: &str) -> Self {
         Self { name: name.into(), is_stable, characters: text.chars().count(), tokens: tokens::estimate(text) }
     }
@@ -128,23 +128,23 @@ impl LayerCost {
     }
 }
 
-fn rows(layers: &[Layer], tools: &[Tool]) -> Vec<LayerCost> {
-    let mut rows: Vec<LayerCost> =
-        layers.iter().map(|layer| LayerCost::new(layer.name, layer.is_stable, &layer.text)).collect();
+fn rows(layers: &[Layer], tools: &[Tool]) -> Vec<LayerSize> {
+    let mut rows: Vec<LayerSize> =
+        layers.iter().map(|layer| LayerSize::new(layer.name, layer.is_stable, &layer.text)).collect();
     let specs: Vec<String> = tools.iter().filter_map(|tool| serde_json::to_string(&tool.spec).ok()).collect();
     if !specs.is_empty() {
-        rows.push(LayerCost::new(format!("{} tools", specs.len()), true, &specs.concat()));
+        rows.push(LayerSize::new(format!("{} tools", specs.len()), true, &specs.concat()));
     }
     rows
 }
 
-fn table(rows: &[LayerCost]) -> Vec<String> {
+fn table(rows: &[LayerSize]) -> Vec<String> {
     let mut lines = vec![format!("{:<14} {:>10} {:>9}", "layer", "characters", "~tokens")];
     for row in rows {
-        let mark = if row.is_stable { "" } else { "  (new in every turn)" };
+        let mark = if row.is_stable { "" } else { "  (changes every turn)" };
         lines.push(format!("{:<14} {:>10} {:>9}{mark}", row.name, row.characters, row.tokens));
     }
-    let sum = |of: fn(&LayerCost) -> usize| rows.iter().map(of).sum::<usize>();
+    let sum = |of: fn(&LayerSize) -> usize| rows.iter().map(of).sum::<usize>();
     lines.push(format!("{:<14} {:>10} {:>9}  (estimated)", "all", sum(|row| row.characters), sum(|row| row.tokens)));
     lines
 }

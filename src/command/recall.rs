@@ -9,21 +9,21 @@ use serde_json::json;
 /// Search the memories
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How many lines at most
+    /// The maximum number of lines
     #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
     limit: usize,
     /// Print JSON Lines
     #[arg(long)]
     json: bool,
-    /// What is looked for
+    /// The words to search for
     #[arg(required = true, value_name = "QUERY")]
     query: Vec<String>,
 }
 
-/// Searches the memories and prints `file:line: text`, best first. Nothing found is exit 1.
+/// Searches the memories and prints `file:line: text`, best match first. The exit code is 1 without a match.
 ///
 /// # Errors
-/// Where the notes cannot be read.
+/// If the notes cannot be read.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.look()?;
     let lines = memory::search(&workspace, &args.query.join(" "), args.limit)?;
@@ -32,7 +32,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
             out::json(&json!({"path": line.path, "line": line.number, "text": line.text}))?;
         } else {
             let text = format!("{}:{}: {}", line.path, line.number, line.text);
-            // For a program it is what grep would find.
+            // A program reads the unchanged line, as from grep.
             out::line(&if out::is_terminal() { out::tame(&text) } else { text })?;
         }
     }

@@ -17,21 +17,21 @@ use crate::store::workspace::Workspace;
 use crate::store::workspace::clock;
 use crate::store::workspace::mailbox::{Mailbox, State};
 use crate::world;
-use serde_json::json;
+use serde_json::{Value, json};
 
-/// Move what is new to the sessions that will answer it
+/// Route new events to sessions
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Print only these; everything is routed all the same. - reads ids from stdin
+    /// Print only these ids; all events are routed anyway. `-` reads ids from stdin
     #[arg(value_name = "ID|PATH|-")]
     ids: Vec<String>,
-    /// Move nothing: say who would answer at this address, and why nobody else
+    /// Route nothing: explain which agent would answer a message from this address
     #[arg(long, value_name = "ADDRESS", conflicts_with = "ids")]
     explain: Option<String>,
-    /// With --explain: who says it [default: the address]
+    /// With --explain: the sender [default: the address]
     #[arg(long, value_name = "ADDRESS", requires = "explain")]
     from: Option<String>,
-    /// With --explain: what is said
+    /// With --explain: the text of the message
     #[arg(long, value_name = "TEXT", requires = "explain")]
     text: Option<String>,
     /// With --explain: print one JSON document
@@ -39,10 +39,10 @@ pub struct Args {
     json: bool,
 }
 
-/// Routes everything, and prints one id per event that moved on.
+/// Routes all events, and prints the id of each event that moved.
 ///
 /// # Errors
-/// Where routing itself is impossible.
+/// If routing itself is impossible.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     if let Some(address) = &args.explain {
         return explain(&here.look()?, address, args);
@@ -64,9 +64,9 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         pass(false)?;
         return Ok(code);
     }
-    // Everything is routed, whatever the ids turn out to be.
+    // All events are routed, even if an id is invalid.
     pass(true)?;
-    let told = out::ids(&workspace, &args.ids, |id| {
+    let ids_code = out::ids(&workspace, &args.ids, |id| {
         pass(true)?;
         match locate::of(&workspace, Mailbox::Inbox, &id)?.first() {
             Some(found) if found.state == Some(State::New) => {
@@ -78,49 +78,59 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
             None => Err(Fault::data(format!("there is no event {id} in inbox"))),
         }
     })?;
-    Ok(code.max(told))
+    Ok(code.max(ids_code))
 }
 
-/// Says who would answer the next message at an address.
+/// Explains which agent would answer the next message at an address.
 fn explain(workspace: &Workspace, address: &str, args: &Args) -> Result<u8> {
-    let place = Address::parse(address)?;
-    let from = args.from.as_deref().map(Address::parse).transpose()?.unwrap_or_else(|| place.clone());
-    let event = next(workspace, &place, &from, args.text.as_deref().unwrap_or_default());
+    let reply_to = Address::parse(address)?;
+    let from = args.from.as_deref().map(Address::parse).transpose()?.unwrap_or_else(|| reply_to.clone());
+    let event = next(workspace, &reply_to, &from, args.text.as_deref().unwrap_or_default());
     let known = routes::load(workspace)?;
     let (decision, list) = routes::with_rules(workspace, |rules| explain::explain(&event, &known, rules))?;
     let is_there = definitions::has_agent(workspace, &decision.agent);
     if args.json {
-        let Decision { agent, session, why, .. } = &decision;
-        out::json(&json!({
-            "address": event.reply_to, "from": event.from, "agent": agent, "session": session, "why": why, "rules": list,
-        }))?;
+        out::json(&document(&event, &decision, &list))?;
     } else {
         print(&event, &decision, &list)?;
     }
     if is_there { Ok(0) } else { Err(definitions::unknown(workspace, &decision.agent)) }
 }
 
-/// The next message, with an id behind all that were given.
-fn next(workspace: &Workspace, place: &Address, from: &Address, text: &str) -> Event {
-    let now = Stamp(workspace.world.now().0 + clock::lead(workspace).max(0) + 1);
-    let draft = Draft { from: Some(from.clone()), reply_to: Some(place.clone()), ..Draft::message(text.to_owned()) };
-    draft.complete(Id::new(now, u64::MAX), now, from, place)
+fn document(event: &Event, decision: &Decision, rules: &[Considered]) -> Value {
+    let rule = |one: &Considered| {
+        json!({
+            "rule": one.rule, "index": one.index, "tier": one.tier, "pattern": one.pattern, "agent": one.agent,
+            "matches": one.matches, "selected": one.wins, "reason": one.why,
+        })
+    };
+    json!({
+        "address": event.reply_to, "from": event.from, "agent": decision.agent, "session": decision.session,
+        "routed_by": decision.why, "rules": rules.iter().map(rule).collect::<Vec<_>>(),
+    })
 }
 
-/// What decides, then everything else that is about this place, each with the reason why it does not.
+/// The next message; its id is later than all assigned ids.
+fn next(workspace: &Workspace, reply_to: &Address, from: &Address, text: &str) -> Event {
+    let now = Stamp(workspace.world.now().0 + clock::lead(workspace).max(0) + 1);
+    let draft = Draft { from: Some(from.clone()), reply_to: Some(reply_to.clone()), ..Draft::message(text.to_owned()) };
+    draft.complete(Id::new(now, u64::MAX), now, from, reply_to)
+}
+
+/// Prints the decision, then each rule that matches the address, with its reason.
 fn print(event: &Event, decision: &Decision, list: &[Considered]) -> Result<()> {
     let Decision { agent, session, why, .. } = decision;
-    let whose = if event.from == event.reply_to { String::new() } else { format!(" from {}", event.from) };
-    out::line(&format!("{}{whose}: {agent} ({why}), session {session}", event.reply_to))?;
+    let sender = if event.from == event.reply_to { String::new() } else { format!(" from {}", event.from) };
+    out::line(&format!("{}{sender}: {agent} ({why}), session {session}", event.reply_to))?;
     if decision.began.as_ref().is_some_and(|began| began != session) {
         out::line(&format!(
-            "  the conversation that began in {} goes on there",
+            "  the conversation that began in {} continues there",
             decision.began.as_deref().unwrap_or("")
         ))?;
     }
     let shown: Vec<&Considered> = list.iter().filter(|one| one.matches || one.tier.is_none()).collect();
-    let wide = |of: fn(&Considered) -> &str| shown.iter().map(|one| of(one).chars().count()).max().unwrap_or(0);
-    let (patterns, agents) = (wide(|one| &one.pattern), wide(|one| &one.agent));
+    let width = |of: fn(&Considered) -> &str| shown.iter().map(|one| of(one).chars().count()).max().unwrap_or(0);
+    let (patterns, agents) = (width(|one| &one.pattern), width(|one| &one.agent));
     for one in &shown {
         let mark = if one.wins { "→" } else { " " };
         let tier = one.tier.map_or("", |tier| tier.name());
@@ -129,7 +139,7 @@ fn print(event: &Event, decision: &Decision, list: &[Considered]) -> Result<()> 
     }
     match list.len() - shown.len() {
         0 => Ok(()),
-        1 => out::line("  1 binding has another pattern"),
-        n => out::line(&format!("  {n} bindings have other patterns")),
+        1 => out::line("  1 binding with another pattern"),
+        n => out::line(&format!("  {n} bindings with other patterns")),
     }
 }

@@ -44,7 +44,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         return Err(definitions::unknown(&workspace, agent));
     }
     let session =
-        args.session.as_deref().map(|name| session_name::named(name, args.agent.as_deref(), &default)).transpose()?;
+        args.session.as_deref().map(|name| session_name::qualify(name, args.agent.as_deref(), &default)).transpose()?;
     if let Some(session) = &session {
         known(&workspace, session)?;
     }

@@ -64,7 +64,7 @@ fn send(workspace: &Workspace, args: Args) -> Result<Id> {
         return Err(definitions::unknown(workspace, agent));
     }
     if let Some(name) = &args.session {
-        let full = session_name::named(name, args.agent.as_deref(), &config.default_agent)?;
+        let full = session_name::qualify(name, args.agent.as_deref(), &config.default_agent)?;
         let agent = session_name::agent(&full);
         if !definitions::has_agent(workspace, agent) {
             return Err(definitions::unknown(workspace, agent));

@@ -13,28 +13,28 @@ use crate::store::workspace::Workspace;
 use crate::world;
 use serde_json::{Value, json};
 
-/// Show what was said, in which session
+/// List, show and remove sessions
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
     #[command(flatten)]
     list: ListArgs,
     #[command(subcommand)]
-    what: Option<Action>,
+    action: Option<Action>,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// List the sessions, the one with the last word first
+    /// List the sessions, the most recently active first
     List(ListArgs),
-    /// Show a conversation: who said what, and what was done for it
+    /// Show a conversation: messages, answers and tool calls
     Show(Show),
-    /// Forget what was said in a session; not while an event of it is pending
+    /// Remove a session's conversation; refused while an event of it is pending
     ///
-    /// What an agent has remembered or written into files stays. That a message was answered is kept, so that its
-    /// second copy is not answered again.
+    /// Notes and files that an agent has written stay. The ids of answered messages are kept, so that a second copy of
+    /// a message is not answered again.
     Rm {
-        /// Which
+        /// The sessions
         #[arg(required = true, value_name = "SESSION|-")]
         names: Vec<String>,
     },
@@ -42,13 +42,13 @@ enum Action {
 
 #[derive(Debug, clap::Args)]
 struct ListArgs {
-    /// Only this agent's
+    /// Only sessions of this agent
     #[arg(short, long, value_name = "AGENT")]
     agent: Option<String>,
-    /// Only those with this in their title, source or name
+    /// Only sessions whose title, source or name contains this text
     #[arg(short, long, value_name = "TEXT")]
     grep: Option<String>,
-    /// Only the first N
+    /// Print at most N sessions
     #[arg(short = 'n', long, value_name = "N")]
     limit: Option<usize>,
     /// Print JSON Lines
@@ -58,23 +58,23 @@ struct ListArgs {
 
 #[derive(Debug, clap::Args)]
 struct Show {
-    /// Print the lines of the session's log
+    /// Print the lines of the session's log (JSON Lines)
     #[arg(long, conflicts_with = "markdown")]
     json: bool,
     /// Print a Markdown document, with the results of tools
     #[arg(long)]
     markdown: bool,
-    /// Which: its name, any end of it, or a path [default: the one that was asked last]
+    /// The session: its name, an unambiguous end of it, or a path [default: the last one used]
     #[arg(value_name = "SESSION")]
     name: Option<String>,
 }
 
-/// Lists sessions, shows one or forgets some.
+/// Lists sessions, shows one, or removes some.
 ///
 /// # Errors
-/// `Data` where there is no such session, `Later` where one that shall be forgotten is in use.
+/// `Data` if a session does not exist, `Later` if a session to be removed is in use.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
-    match &args.what {
+    match &args.action {
         None => list(&args.list, &here.look()?),
         Some(Action::List(args)) => list(args, &here.look()?),
         Some(Action::Show(args)) => show(args, &here.look()?),
@@ -90,40 +90,41 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
 }
 
 fn list(args: &ListArgs, workspace: &Workspace) -> Result<u8> {
-    let heads = session::summaries(workspace)?;
-    // One that was taken away may have left sessions.
+    let sessions = session::summaries(workspace)?;
+    // A removed agent may have left sessions.
     if let Some(agent) = args.agent.as_deref().filter(|agent| !definitions::has_agent(workspace, agent))
-        && !heads.iter().any(|(name, _)| session_name::agent(name) == agent)
+        && !sessions.iter().any(|(name, _)| session_name::agent(name) == agent)
     {
         return Err(definitions::unknown(workspace, agent));
     }
     let wanted = args.grep.as_ref().map(|text| text.to_lowercase());
-    let source = |head: &SessionSummary| head.source.as_ref().map(ToString::to_string).unwrap_or_default();
-    let is_wanted = |(name, head): &(String, SessionSummary)| {
+    let source = |summary: &SessionSummary| summary.source.as_ref().map(ToString::to_string).unwrap_or_default();
+    let is_wanted = |(name, summary): &(String, SessionSummary)| {
         args.agent.as_ref().is_none_or(|agent| session_name::agent(name) == agent)
             && wanted.as_ref().is_none_or(|text| {
-                [name, &head.title, &source(head)].iter().any(|part| part.to_lowercase().contains(text))
+                [name, &summary.title, &source(summary)].iter().any(|part| part.to_lowercase().contains(text))
             })
     };
-    let mut found: Vec<(String, SessionSummary)> = heads.into_iter().filter(is_wanted).collect();
+    let mut found: Vec<(String, SessionSummary)> = sessions.into_iter().filter(is_wanted).collect();
     found.sort_unstable_by(|a, b| b.1.updated.cmp(&a.1.updated).then_with(|| a.0.cmp(&b.0)));
     found.truncate(args.limit.unwrap_or(usize::MAX));
     if args.json {
-        let lines: Vec<String> = found.iter().map(|(name, head)| document(name, head).to_string() + "\n").collect();
+        let lines: Vec<String> =
+            found.iter().map(|(name, summary)| document(name, summary).to_string() + "\n").collect();
         out::raw(&lines.concat())?;
         return Ok(0);
     }
-    let heads = ["session", "agent", "source", "messages", "tokens", "last activity", "title"].map(ToOwned::to_owned);
-    let mut rows = vec![heads];
-    rows.extend(found.iter().map(|(name, head)| {
+    let header = ["session", "agent", "source", "messages", "tokens", "last activity", "title"].map(ToOwned::to_owned);
+    let mut rows = vec![header];
+    rows.extend(found.iter().map(|(name, summary)| {
         [
             name.clone(),
             session_name::agent(name).to_owned(),
-            source(head),
-            head.messages.to_string(),
-            head.tokens().to_string(),
-            head.updated.map(|at| world::local(at.into())).unwrap_or_default(),
-            out::plain(&head.title),
+            source(summary),
+            summary.messages.to_string(),
+            summary.tokens().to_string(),
+            summary.updated.map(|at| world::local(at.into())).unwrap_or_default(),
+            out::plain(&summary.title),
         ]
     }));
     if rows.len() > 1 {
@@ -132,7 +133,7 @@ fn list(args: &ListArgs, workspace: &Workspace) -> Result<u8> {
     Ok(0)
 }
 
-/// The rows in columns that line up; what is counted stands to the right.
+/// The rows in aligned columns; numbers are aligned to the right.
 fn table(rows: &[[String; 7]]) -> String {
     let mut widths = [0; 7];
     for row in rows {
@@ -144,7 +145,7 @@ fn table(rows: &[[String; 7]]) -> String {
     for row in rows {
         for (at, (cell, width)) in row.iter().zip(widths).enumerate() {
             match at {
-                // Nothing stands behind it that would have to line up.
+                // The last column needs no padding.
                 6 => text += cell,
                 3 | 4 => text += &format!("{cell:>width$}  "),
                 _ => text += &format!("{cell:<width$}  "),
@@ -156,28 +157,29 @@ fn table(rows: &[[String; 7]]) -> String {
     text
 }
 
-fn document(name: &str, head: &SessionSummary) -> Value {
+fn document(name: &str, summary: &SessionSummary) -> Value {
     json!({
-        "session": name, "agent": session_name::agent(name), "source": head.source, "title": head.title,
-        "messages": head.messages, "input": head.input, "output": head.output,
-        "created": head.created, "updated": head.updated,
+        "session": name, "agent": session_name::agent(name), "source": summary.source, "title": summary.title,
+        "messages": summary.messages, "input": summary.input, "output": summary.output,
+        "created": summary.created, "updated": summary.updated,
     })
 }
 
 fn show(args: &Show, workspace: &Workspace) -> Result<u8> {
     let session = match &args.name {
         Some(name) => session::find(workspace, name)?,
-        None => last::name(workspace)
-            .ok_or_else(|| Fault::new(Kind::Usage, "no session was asked last").hint("say which: `claw sessions`"))?,
+        None => last::name(workspace).ok_or_else(|| {
+            Fault::new(Kind::Usage, "there is no last session").hint("name one; `claw sessions` lists them")
+        })?,
     };
     if args.json {
         let mut lines = String::new();
-        let mut bad = Ok(());
+        let mut failed = Ok(());
         log::each(workspace, &session, |record| match serde_json::to_string(&record) {
             Ok(json) => lines += &(json + "\n"),
-            Err(e) => bad = Err(Fault::data(e.to_string())),
+            Err(e) => failed = Err(Fault::data(e.to_string())),
         })?;
-        bad?;
+        failed?;
         out::raw(&lines)?;
         return Ok(0);
     }

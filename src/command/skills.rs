@@ -4,6 +4,7 @@ use crate::command::Here;
 use crate::command::terminal::out;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::text::problem::Problem;
+use crate::report::problem::ProblemReport;
 use crate::store::agent::definitions;
 use crate::store::skills::scripts::{self, Role, SkillFile};
 use crate::store::skills::{self, SkillStatus};
@@ -11,34 +12,34 @@ use crate::store::workspace::Workspace;
 use crate::tool;
 use serde_json::{Value, json};
 
-/// Show what agents can learn to do, and approve its scripts
+/// List skills, show and check them, and approve their scripts
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
-    what: Option<Action>,
-    /// Print JSON: one line for each skill
+    action: Option<Action>,
+    /// Print JSON: one line for each skill, problem or script
     #[arg(long, global = true)]
     json: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Show what an agent is told of a skill, and how it stands
+    /// Show the text that an agent reads, and the state of the skill
     Show {
-        /// Which
+        /// The skill
         id: String,
     },
-    /// Look whether the skills' files are in order
+    /// Check the skills' files
     Check {
-        /// Which [default: all]
+        /// The skills [default: all]
         ids: Vec<String>,
     },
-    /// Let a skill's scripts be run, as they are now; shows them first
+    /// Approve a skill's scripts in their present version; prints them first
     Approve {
-        /// Which
+        /// The skills
         #[arg(required = true, value_name = "ID")]
         ids: Vec<String>,
-        /// Only show what would be approved
+        /// Only print the scripts
         #[arg(short = 'n', long)]
         dry_run: bool,
     },
@@ -47,9 +48,9 @@ enum Action {
 /// Lists, shows, checks or approves skills.
 ///
 /// # Errors
-/// `Data` where there is no such skill.
+/// `Data` if a skill does not exist.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
-    match &args.what {
+    match &args.action {
         None => list(&here.look()?, args.json),
         Some(Action::Show { id }) => show(&here.look()?, id, args.json),
         Some(Action::Check { ids }) => check(&here.look()?, ids, args.json),
@@ -62,40 +63,40 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
 
 fn list(workspace: &Workspace, as_json: bool) -> Result<u8> {
     let all = skills::all(workspace)?;
-    let width = all.iter().map(|standing| standing.id.chars().count()).max().unwrap_or_default();
-    for standing in &all {
-        let files = scripts::of(workspace, &standing.id);
+    let width = all.iter().map(|skill| skill.id.chars().count()).max().unwrap_or_default();
+    for status in &all {
+        let files = scripts::of(workspace, &status.id);
         if as_json {
-            out::json(&document(workspace, standing, &files))?;
+            out::json(&document(workspace, status, &files))?;
             continue;
         }
         let inert = files.iter().filter(|file| file.role == Role::Inert).count();
-        let mut text = match standing.offered() {
+        let mut text = match status.offered() {
             Some(skill) => skill.description.split_whitespace().collect::<Vec<_>>().join(" "),
-            None => format!("not offered: {}", standing.unavailable_reason()),
+            None => format!("not offered: {}", status.unavailable_reason()),
         };
         if inert > 0 {
-            text += &format!(" [{inert} scripts not approved: claw skills approve {}]", standing.id);
+            text += &format!(" [{inert} scripts not approved: claw skills approve {}]", status.id);
         }
-        out::line(&out::plain(&format!("{:<width$}  {text}", standing.id)))?;
+        out::line(&out::plain(&format!("{:<width$}  {text}", status.id)))?;
     }
-    if !all.is_empty() && learners(workspace).is_empty() {
-        workspace.world.say("no agent may use skills; say `allow_skills: true` in its AGENT.md");
+    if !all.is_empty() && agents_with_skills(workspace).is_empty() {
+        workspace.world.say("no agent may use skills; set `allow_skills: true` in an AGENT.md");
     }
     Ok(0)
 }
 
 fn show(workspace: &Workspace, name: &str, as_json: bool) -> Result<u8> {
-    let standing = skills::find(workspace, name)?;
-    let files = scripts::of(workspace, &standing.id);
-    let told = tool::skill::describe(workspace, &standing.id);
+    let status = skills::find(workspace, name)?;
+    let files = scripts::of(workspace, &status.id);
+    let text = tool::skill::describe(workspace, &status.id);
     if as_json {
-        let mut document = document(workspace, &standing, &files);
-        document["told"] = json!(told.as_ref().ok());
+        let mut document = document(workspace, &status, &files);
+        document["text"] = json!(text.as_ref().ok());
         out::json(&document)?;
         return Ok(0);
     }
-    if let Ok((skill, _)) = standing.read.as_deref() {
+    if let Ok((skill, _)) = status.read.as_deref() {
         let head = [
             ("description", Some(skill.description.as_str())),
             ("compatibility", skill.compatibility.as_deref()),
@@ -104,10 +105,10 @@ fn show(workspace: &Workspace, name: &str, as_json: bool) -> Result<u8> {
         for (key, value) in head.into_iter().filter_map(|(key, value)| Some((key, value?))) {
             out::line(&out::plain(&format!("{key}: {value}")))?;
         }
-        out::line(&format!("offered to: {}", offered_to(workspace, &standing).join(", ")))?;
+        out::line(&format!("offered to: {}", offered_to(workspace, &status).join(", ")))?;
         out::line("")?;
     }
-    out::line(&out::plain(&told?))?;
+    out::line(&out::plain(&text?))?;
     Ok(0)
 }
 
@@ -119,17 +120,14 @@ fn check(workspace: &Workspace, names: &[String], as_json: bool) -> Result<u8> {
     problems.retain(|problem| wanted.is_empty() || wanted.iter().any(|id| is_of(problem, id)));
     for problem in &problems {
         if as_json {
-            let (line, column) = problem.at.unzip();
-            let kind = if problem.is_warning { "warning" } else { "error" };
-            let message = &problem.message;
-            out::json(&json!({"path": problem.path, "line": line, "column": column, "is": kind, "message": message}))?;
+            out::json(&ProblemReport::from(problem))?;
         } else {
             out::line(&out::plain(&problem.to_string()))?;
         }
     }
     if problems.is_empty() && !as_json {
         let count = if names.is_empty() { definitions::folders(workspace, skills::FOLDER)?.len() } else { names.len() };
-        out::line(&format!("{count} skills are in order"))?;
+        out::line(&format!("{count} skills without problems"))?;
     }
     Ok(if problems.iter().any(|problem| !problem.is_warning) { 78 } else { 0 })
 }
@@ -148,55 +146,57 @@ fn approve(workspace: &Workspace, name: &str, is_dry: bool, as_json: bool) -> Re
         out::line(&out::plain(&format!("==> {} ({size} bytes, blake3 {})", script.path, &hash[..16])))?;
         match std::str::from_utf8(&script.bytes) {
             Ok(text) => out::line(&out::plain(text.trim_end_matches('\n')))?,
-            Err(_) => out::line("(it is no text)")?,
+            Err(_) => out::line("(not UTF-8 text)")?,
         }
     }
     if !is_dry && !scripts.is_empty() {
         scripts::approve(workspace, &scripts)?;
     }
     if scripts.is_empty() {
-        out::tell(&format!("{id} has no script that is not approved"));
+        out::tell(&format!("{id} has no unapproved script"));
     } else {
-        out::tell(&format!("{verb}: {} scripts of {id}, as they are shown", scripts.len()));
+        out::tell(&format!("{verb}: {} scripts of {id}, as printed", scripts.len()));
     }
     let links = scripts::of(workspace, &id).into_iter().filter(|file| file.role == Role::Inert);
     match links.map(|file| file.path).find(|path| workspace.path(path).is_symlink()) {
-        Some(link) => Err(Fault::new(Kind::Failed, format!("{link} is a link, which cannot be approved"))
-            .hint("put the file itself there")),
+        Some(link) => Err(Fault::new(Kind::Failed, format!("{link} is a symbolic link, which cannot be approved"))
+            .hint("replace it by the file itself")),
         None => Ok(()),
     }
 }
 
-/// Agents that may use skills at all.
-fn learners(workspace: &Workspace) -> Vec<String> {
+/// The agents that may use skills.
+fn agents_with_skills(workspace: &Workspace) -> Vec<String> {
     let may = |id: &String| definitions::agent(workspace, id).is_ok_and(|agent| agent.allow_skills);
     definitions::folders(workspace, "agents").unwrap_or_default().into_iter().filter(may).collect()
 }
 
-fn offered_to(workspace: &Workspace, standing: &SkillStatus) -> Vec<String> {
-    match standing.offered() {
-        None => vec!["nobody".to_owned()],
-        Some(_) => Some(learners(workspace)).filter(|ids| !ids.is_empty()).unwrap_or(vec!["nobody".to_owned()]),
+fn offered_to(workspace: &Workspace, status: &SkillStatus) -> Vec<String> {
+    match status.offered() {
+        None => vec!["no agent".to_owned()],
+        Some(_) => {
+            Some(agents_with_skills(workspace)).filter(|ids| !ids.is_empty()).unwrap_or(vec!["no agent".to_owned()])
+        }
     }
 }
 
-fn document(workspace: &Workspace, standing: &SkillStatus, files: &[SkillFile]) -> Value {
-    let found = standing.read.as_deref();
+fn document(workspace: &Workspace, status: &SkillStatus, files: &[SkillFile]) -> Value {
+    let found = status.read.as_deref();
     let skill = found.map(|(skill, _)| skill).ok();
     let problems: Vec<String> = match found {
         Ok((_, warnings)) => warnings.iter().map(ToString::to_string).collect(),
         Err(problem) => vec![problem.to_string()],
     };
     json!({
-        "skill": standing.id,
+        "skill": status.id,
         "name": skill.map(|skill| &skill.name),
         "description": skill.map(|skill| &skill.description),
         "license": skill.and_then(|skill| skill.license.as_ref()),
         "compatibility": skill.and_then(|skill| skill.compatibility.as_ref()),
         "allowed_tools": skill.map(|skill| &skill.tools),
-        "offered": standing.offered().is_some(),
-        "agents": if standing.offered().is_some() { learners(workspace) } else { Vec::new() },
-        "missing": standing.missing,
+        "offered": status.offered().is_some(),
+        "agents": if status.offered().is_some() { agents_with_skills(workspace) } else { Vec::new() },
+        "missing": status.missing,
         "problems": problems,
         "files": files
             .iter()

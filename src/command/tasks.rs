@@ -10,14 +10,13 @@ use crate::store::tasks::{self, TaskList};
 use crate::store::workspace::Workspace;
 use serde_json::{Value, json};
 
-/// The shared task list: tasks/{open,claimed,done}/*.md
+/// Show and change the shared task list: tasks/{open,claimed,done}/*.md
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A task is a Markdown file, and its folder is its state: any file that you put into tasks/open is one.
-An agent's claim is free again when there is no work left in the session that made it, `claim ID --
-COMMAND` when the command and all that it has started have ended, yours when you release it.
-Agents with `watch: tasks` in their AGENT.md are woken by open tasks, again when one is given up, three
-times at most.
+A task is a Markdown file, and its folder is its state: every file in tasks/open is an open task.
+An agent's claim ends when its session has no work left, the claim of `claim ID -- COMMAND` when the
+command and all its child processes have ended, your own when you release it. Agents with `watch: tasks`
+in their AGENT.md are woken by open tasks, and again if a task is given up, at most three times.
 
   claw tasks add Water the plants
   while id=$(claw tasks claim); do work-on \"$id\" && claw tasks done \"$id\"; done
@@ -25,70 +24,70 @@ times at most.
 
 An ID is a task's name, any unambiguous end of it, or its path; - reads IDs from stdin.")]
 pub struct Args {
-    /// Print JSON: for `list` one document with all of them, else one for each task
+    /// Print JSON: one line for each task
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
-    what: Option<Action>,
+    action: Option<Action>,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Show what is open and who has what [default]
+    /// List open and claimed tasks [default]
     List {
-        /// With what is done
+        /// Also list tasks that are done
         #[arg(short, long, conflicts_with = "state")]
         all: bool,
-        /// Only these
+        /// Only tasks in this state
         #[arg(long, value_name = "STATE", value_parser = ["open", "claimed", "done"])]
         state: Option<String>,
     },
     /// Print a task's file
     Show {
-        /// Which
+        /// The tasks
         #[arg(required = true, value_name = "ID")]
         ids: Vec<String>,
     },
-    /// Put a task on the list, and print its name once it is durable
+    /// Add a task, and print its name once it is durable
     Add {
-        /// What is to be done, first a line that names it; - is stdin, also with front matter
+        /// The task: a title line, then details. `-` reads it from stdin, with or without front matter
         #[arg(value_name = "TEXT|-")]
         text: Vec<String>,
     },
-    /// Claim a task, and print its name; without an ID the first open one. 75 where somebody has it
+    /// Claim a task (by default the first open one), and print its name. Exit code 75 if it is claimed
     Claim {
-        /// Which
+        /// The tasks
         #[arg(value_name = "ID")]
         ids: Vec<String>,
-        /// Hold the claim while this runs, with CLAW_TASK set to the task's name
+        /// Hold the claim while this command runs, with CLAW_TASK set to the task's name
         #[arg(last = true, value_name = "COMMAND")]
         command: Vec<String>,
     },
-    /// Say that a task is done
+    /// Mark a task as done
     Done {
-        /// What came of it, to be written below the task; - is stdin
+        /// The result, appended to the task's file; `-` reads it from stdin
         #[arg(short, long, value_name = "TEXT|-")]
         result: Option<String>,
-        /// Which
+        /// The tasks
         #[arg(required = true, value_name = "ID")]
         ids: Vec<String>,
     },
-    /// Give a task back: whoever had it, and also where it was done
+    /// Reopen a claimed or finished task
     Release {
-        /// Which
+        /// The tasks
         #[arg(required = true, value_name = "ID")]
         ids: Vec<String>,
     },
 }
 
-/// Does what is asked with the list.
+/// Shows or changes the task list.
 ///
 /// # Errors
-/// `Data` where a task is not there, `Later` where somebody else has it.
+/// `Data` if a task does not exist, `Later` if it is claimed.
 pub fn run(args: Args, here: Here) -> Result<u8> {
     let workspace = here.open()?;
     let is_json = args.json;
-    match args.what.unwrap_or(Action::List { all: false, state: None }) {
+    match args.action.unwrap_or(Action::List { all: false, state: None }) {
         Action::List { all, state } => list(&workspace, all, state.as_deref(), is_json),
         Action::Show { ids } => out::words(&ids, |id| {
             let task = tasks::find(&workspace, id)?;
@@ -125,17 +124,17 @@ fn claim(workspace: &Workspace, id: Option<&str>, is_json: bool) -> Result<()> {
     print(&list.claim(id, &workspace.local_user()?, &Hold::Word)?, is_json)
 }
 
-/// Claims one task, and becomes the command.
+/// Claims one task, and replaces this process by the command.
 fn hold(workspace: &Workspace, ids: &[String], command: &[String]) -> Result<u8> {
     let list = TaskList::open(workspace)?;
     list.release_free_claims()?;
     let id = match ids {
         [] => tasks::first(workspace)?.id,
         [id] => tasks::find(workspace, id)?.id,
-        _ => return Err(Fault::new(Kind::Usage, "a command works on one task")),
+        _ => return Err(Fault::new(Kind::Usage, "a command can claim only one task")),
     };
-    let taken = || Fault::new(Kind::Later, format!("a command that was started with {id} still runs"));
-    let mut lock = claims::lock(workspace, &id)?.ok_or_else(taken)?;
+    let claimed = || Fault::new(Kind::Later, format!("a command that was started with {id} still runs"));
+    let mut lock = claims::lock(workspace, &id)?.ok_or_else(claimed)?;
     lock.inherit_on_exec()?;
     let task = list.claim(Some(&id), &workspace.local_user()?, &Hold::Process)?;
     drop(list);
@@ -157,23 +156,22 @@ fn list(workspace: &Workspace, all: bool, state: Option<&str>, is_json: bool) ->
             Ok(task) => found.push(task),
             Err(problem) => {
                 code = 65;
-                out::tell(&format!("{id} is passed over: {problem}"));
+                out::tell(&format!("{id} is skipped: {problem}"));
             }
         }
     }
     if is_json {
-        let all: Vec<Value> = found.iter().map(|task| document(task, false)).collect();
-        return out::json(&all).map(|()| code);
+        return found.iter().try_for_each(|task| out::json(&document(task, false))).map(|()| code);
     }
-    let wide = found.iter().map(|task| task.short().chars().count()).max().unwrap_or(0);
+    let width = found.iter().map(|task| task.short().chars().count()).max().unwrap_or(0);
     for task in &found {
-        let who = match task.state {
+        let holder = match task.state {
             TaskState::Open => None,
             TaskState::Claimed => task.head.claimed_by.as_deref(),
             TaskState::Done => task.head.done_by.as_deref(),
         };
-        let who = who.map(|who| format!("  ({who})")).unwrap_or_default();
-        let line = format!("{:<wide$}  {:<7}  {}{who}", task.short(), task.state.name(), task.title());
+        let holder = holder.map(|holder| format!("  ({holder})")).unwrap_or_default();
+        let line = format!("{:<width$}  {:<7}  {}{holder}", task.short(), task.state.name(), task.title());
         out::line(&out::plain(&line))?;
     }
     Ok(code)
@@ -183,7 +181,7 @@ fn print(task: &Task, is_json: bool) -> Result<()> {
     if is_json { out::json(&document(task, false)) } else { out::line(&task.id) }
 }
 
-/// A task as JSON; `is_whole` with its text.
+/// A task as JSON; with its text if `is_whole`.
 fn document(task: &Task, is_whole: bool) -> Value {
     let mut document = json!(task.head);
     document["id"] = task.id.clone().into();

@@ -6,23 +6,23 @@ use crate::core::budget::ledger::Ledger;
 use crate::core::budget::ledger_line::{LedgerLine, Sums};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::money::Money;
-use crate::stage::turn::model_call::meter;
+use crate::report::budget;
 use crate::store::usage;
 use crate::store::workspace::Workspace;
 use jiff::civil::Date;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// Show what the models have taken, and what is left of the budgets
+/// Show the usage of models, and the rest of the budgets
 ///
-/// A number with a ~ has calls in it whose tokens nobody has counted: they are estimated from the length of what
-/// was said, or not settled yet. cached is a part of input.
+/// A number with ~ includes calls whose tokens the provider has not counted: they are estimated from the length of the
+/// text, or not settled yet. `cached` is a part of `input`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// By what
-    #[arg(long, value_name = "WHAT", value_enum, default_value = "day")]
+    /// The rows of the table
+    #[arg(long, value_name = "ROWS", value_enum, default_value = "day")]
     by: By,
-    /// Only this day (YYYY-MM-DD) and later ones
+    /// Only this day and later ones
     #[arg(long, value_name = "DATE")]
     since: Option<String>,
     /// Print JSON Lines
@@ -32,13 +32,13 @@ pub struct Args {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum By {
-    /// The owner's days, the last one first
+    /// One row for each day in the owner's time zone, newest first
     Day,
-    /// Who answered
+    /// One row for each agent
     Agent,
-    /// In which conversation
+    /// One row for each session
     Session,
-    /// Which model was asked
+    /// One row for each model
     Model,
 }
 
@@ -62,17 +62,17 @@ impl By {
     }
 }
 
-/// Shows what was used: today, what is left, then a table.
+/// Prints today's usage, the rest of each limit, then the table.
 ///
 /// # Errors
-/// `Usage` for a date that is none; where the ledger cannot be read.
+/// `Usage` for an invalid date; if the ledger cannot be read.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.look()?;
     let since = args.since.as_deref().map(date).transpose()?.unwrap_or_default();
     let mut ledger = Ledger::default();
     usage::for_each_since(&workspace, &since, &mut |line| {
         let label = args.by.of(&line);
-        ledger.take(line, &label);
+        ledger.add(line, &label);
     })?;
     let mut rows: BTreeMap<&str, Sums> = BTreeMap::new();
     for (_, label, sums) in ledger.days().filter(|(day, ..)| *day >= &since[..]) {
@@ -98,13 +98,13 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
 
 fn date(text: &str) -> Result<String> {
     let day = text.parse::<Date>().map_err(|_| Fault::new(Kind::Usage, format!("`{text}` is not a date")));
-    Ok(day.map_err(|fault| fault.hint("like 2026-11-25"))?.to_string())
+    Ok(day.map_err(|fault| fault.hint("for example 2026-11-25"))?.to_string())
 }
 
 fn document(by: &str, label: &str, sums: &Sums, currency: &str) -> Value {
     json!({
         by: label, "calls": sums.calls, "input": sums.usage.input, "cached": sums.usage.cached,
-        "output": sums.usage.output, "money": number(sums.money), "currency": currency, "guesses": sums.guesses,
+        "output": sums.usage.output, "money": number(sums.money), "currency": currency, "estimated_calls": sums.estimated_calls,
     })
 }
 
@@ -113,10 +113,10 @@ fn number(money: u64) -> Value {
     serde_json::from_str(&Money(money).to_string()).unwrap_or_default()
 }
 
-/// Today's line, and one for every limit.
+/// Prints today's line, and one line for each limit.
 fn print(workspace: &Workspace, today: &Sums, currency: &str) -> Result<()> {
-    out::line(&format!("today   {}", today.words(currency)))?;
-    for (limit, used) in meter::standing(workspace)? {
+    out::line(&format!("today   {}", today.describe(currency)))?;
+    for (limit, used) in budget::limits(workspace)? {
         out::line(&format!("left    {}", limit.left(used, currency)))?;
     }
     Ok(())
@@ -132,7 +132,7 @@ fn table(by: &str, rows: &[(&str, Sums)], currency: &str) -> Result<()> {
     }
     let has_money = all.money > 0;
     let cells = |label: &str, sums: &Sums| {
-        let guess = if sums.guesses > 0 { "~" } else { "" };
+        let guess = if sums.estimated_calls > 0 { "~" } else { "" };
         let counted = [sums.usage.input, sums.usage.cached, sums.usage.output].map(|n| format!("{guess}{n}"));
         let money = has_money.then(|| format!("{guess}{}", Money(sums.money)));
         [label.to_owned(), sums.calls.to_string()].into_iter().chain(counted).chain(money).collect::<Vec<_>>()

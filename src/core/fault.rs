@@ -1,73 +1,73 @@
-//! The one error of the library: a kind (it decides the exit code and whether trying again can
-//! help), a message that says what and where, and, where there is one, the way out.
+//! The one error of the library: a kind (it decides the exit code and whether a retry can help), a message that
+//! names the failure and its place, and a hint with the way out where there is one.
 
 use std::fmt;
 
-/// What a failure means to whoever called. The numbers are the process's exit codes.
+/// The class of a failure. The numbers are the process's exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Something failed, and trying again will not help (exit 1).
+    /// A permanent failure: a retry will not help (exit 1).
     Failed,
     /// The command line was wrong (exit 2).
     Usage,
     /// The data was bad: an event, a definition, an id (exit 65, `EX_DATAERR`).
     Data,
-    /// A service is not there or answered nonsense; it may come back (exit 69, `EX_UNAVAILABLE`).
+    /// A service is not there or returned an invalid response; it may recover (exit 69, `EX_UNAVAILABLE`).
     Unavailable,
     /// Not now: a lock, a limit, a due time (exit 75, `EX_TEMPFAIL`).
     Later,
-    /// The budget is spent (exit 75). What waits for it waits as long as it takes, and no attempt is counted.
+    /// The budget is used up (exit 75). An event that waits for it waits without end, and no attempt is counted.
     Spent,
-    /// The machine is in trouble: disk full, read-only, out of handles (exit 75). It is never the
-    /// event's fault, so no attempt is counted.
+    /// The machine failed: disk full, read-only, out of handles (exit 75). The event is never the reason, so no
+    /// attempt is counted.
     Machine,
     /// The configuration is wrong (exit 78, `EX_CONFIG`).
     Config,
-    /// Whoever read our output has gone (exit 0, and nothing is said).
+    /// The reader of our output has closed it (exit 0, and nothing is printed).
     Closed,
 }
 
-/// What a failure is about, where somebody acts on that and the kind does not say it.
+/// The cause of a failure, for callers that act on it where the kind is not specific enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
-    /// The request is longer than the model's window: as it is, nobody will answer it.
+pub enum Cause {
+    /// The request is longer than the model's context window; no model with this window can answer it unchanged.
     Overflow,
-    /// The service did not accept who asks: a key that is wrong, missing or spent.
+    /// The service rejected the credentials: the key is wrong, missing or its credit is used up.
     Refused,
-    /// The model has answered without a word.
+    /// The model's answer has no text and no tool calls.
     Empty,
 }
 
-/// A failure: what, where, and the way out.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// A failure with its message and its hint.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// Decides the exit code and the retry.
     pub kind: Kind,
-    /// What happened and where, one sentence without a final full stop.
+    /// The failure and its place, one sentence without a final full stop.
     pub message: String,
-    /// What the reader can do about it.
+    /// An action with which the reader can solve the problem.
     pub hint: Option<String>,
-    /// How long the other side asked us to wait, in seconds.
+    /// The wait that the other side asked for, in seconds.
     pub after: Option<u64>,
-    /// What it is about, where somebody acts on that.
-    pub mark: Option<Mark>,
+    /// A specific cause, for callers that act on it.
+    pub cause: Option<Cause>,
 }
 
-/// The longest message, in bytes: it is repeated in a notice, a reason and the journal.
+/// The longest message, in bytes: it is repeated in a notice, a reason file and the journal.
 const MAX_MESSAGE: usize = 4096;
 
 /// The result of nearly every function here.
 pub type Result<T> = std::result::Result<T, Fault>;
 
 impl Fault {
-    /// A failure of `kind` with its message, which is cut where somebody has made it very long.
+    /// A failure of `kind`; a message over 4 KiB is cut.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         let mut message = message.into();
         if message.len() > MAX_MESSAGE {
             message.truncate(message.floor_char_boundary(MAX_MESSAGE));
             message.push('…');
         }
-        Self { kind, message, hint: None, after: None, mark: None }
+        Self { kind, message, hint: None, after: None, cause: None }
     }
 
     /// Bad data (exit 65).
@@ -94,14 +94,14 @@ impl Fault {
         self
     }
 
-    /// The same failure, with what it is about.
+    /// The same failure with its cause.
     #[must_use]
-    pub fn mark(mut self, mark: Mark) -> Self {
-        self.mark = Some(mark);
+    pub fn cause(mut self, cause: Cause) -> Self {
+        self.cause = Some(cause);
         self
     }
 
-    /// True where trying the same thing later can help.
+    /// True where a later retry of the same operation can succeed.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         matches!(self.kind, Kind::Unavailable | Kind::Later | Kind::Spent | Kind::Machine | Kind::Config)
@@ -129,5 +129,24 @@ impl fmt::Display for Fault {
             Some(hint) => write!(f, " ({hint})"),
             None => Ok(()),
         }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hint_follows_the_message_in_parentheses() {
+        assert_eq!(Fault::data("bad id").to_string(), "bad id");
+        assert_eq!(Fault::data("bad id").hint("use another").to_string(), "bad id (use another)");
+    }
+
+    #[test]
+    fn long_message_is_cut_between_characters() {
+        let message = Fault::data("ü".repeat(MAX_MESSAGE)).message;
+        assert_eq!(message, format!("{}…", "ü".repeat(MAX_MESSAGE / 2)));
     }
 }

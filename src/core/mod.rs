@@ -1,7 +1,7 @@
-//! Values in, values out: the words of the system and the rules between them.
+//! The types of the system and its rules, as pure functions from values to values.
 //!
-//! Nothing in this room touches a disk, a clock, a network or the environment, and it imports
-//! nothing of ours but itself. Everything here can be tested by comparing whole values.
+//! Modules in this room do not use the disk, the clock, the network or the environment, and import no other room.
+//! Tests here compare whole values.
 
 pub mod budget;
 pub mod config;

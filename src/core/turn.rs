@@ -1,5 +1,5 @@
-//! A turn: one event answered in one session. The state is what the session's log says, so a turn
-//! that was killed goes on at the step it had reached; [`next`] is the whole machine.
+//! A turn: the answer to one event in one session, as a state machine without I/O. The state is a replay of the
+//! session's log, so a killed turn resumes at the step that it had reached. [`next`] is the whole transition function.
 
 use crate::core::context::compact::Conversation;
 use crate::core::event::Event;
@@ -11,72 +11,81 @@ use crate::core::session::record::{Record, ToolResult};
 use crate::core::text::base32::hash32;
 use serde_json::Value;
 
-/// How often the same call may give the same result before the model is told.
-const REPEATS_TOLD: usize = 3;
-/// How often before the turn ends.
+/// From this number of identical calls with identical results on, a note to the model is added.
+const REPEATS_NOTE: usize = 3;
+/// From this number on, the next answer of the model is the last one.
 const REPEATS_END: usize = 5;
 
-/// A model's answer within a turn, and what came of its calls.
+/// A model's answer within a turn, and the progress of its calls.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AssistantStep {
-    /// What the model said.
+    /// The answer.
     pub reply: Reply,
-    /// For each of its calls: whether it was begun, and what came of it.
-    pub calls: Vec<(bool, Option<ToolResult>)>,
+    /// The progress of each call of `reply`, in the same order.
+    pub calls: Vec<CallProgress>,
+}
+
+/// The progress of a tool call.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CallProgress {
+    /// The log has the beginning of the call.
+    pub is_begun: bool,
+    /// The result, once the call has ended.
+    pub result: Option<ToolResult>,
 }
 
 impl AssistantStep {
     fn new(reply: Reply) -> Self {
-        Self { calls: vec![(false, None); reply.calls.len()], reply }
+        Self { calls: vec![CallProgress::default(); reply.calls.len()], reply }
     }
 
-    fn find(&mut self, call: &str) -> Option<&mut (bool, Option<ToolResult>)> {
+    fn find(&mut self, call: &str) -> Option<&mut CallProgress> {
         let at = self.reply.calls.iter().position(|known| known.id == call)?;
         self.calls.get_mut(at)
     }
 
     fn results(&self) -> impl Iterator<Item = (&Call, Option<&ToolResult>)> {
-        self.reply.calls.iter().zip(self.calls.iter().map(|(_, told)| told.as_ref()))
+        self.reply.calls.iter().zip(self.calls.iter().map(|call| call.result.as_ref()))
     }
 
-    /// Whether one of its calls waits for the owner's word.
+    /// Whether one of the calls waits for the owner's approval.
     #[must_use]
-    pub fn asks(&self) -> bool {
-        self.calls.iter().any(|(_, told)| told.as_ref().is_some_and(|told| told.asks.is_some()))
+    pub fn needs_approval(&self) -> bool {
+        self.results().any(|(_, result)| result.is_some_and(|result| result.asks.is_some()))
     }
 
-    /// The answer and its results, as a model is sent them: every call has its result.
+    /// Appends the answer and its results as messages for a model: every call has a result.
     fn messages(&self, into: &mut Vec<Message>) {
-        let is_nothing = self.reply.content.trim().is_empty() && self.reply.calls.is_empty();
+        let is_empty = self.reply.content.trim().is_empty() && self.reply.calls.is_empty();
         // Most servers refuse an empty message.
-        let content = if is_nothing { "(nothing was said)" } else { &self.reply.content };
+        let content = if is_empty { "(empty answer)" } else { &self.reply.content };
         let (calls, thinking) = (self.reply.calls.clone(), self.reply.thinking.clone());
         into.push(Message::Assistant { content: content.to_owned(), calls, thinking });
-        for (call, told) in self.results() {
-            let content = told.map_or_else(|| "It was not run: the turn ended.".to_owned(), |told| told.result.clone());
+        for (call, result) in self.results() {
+            let content = result.map_or("It was not run: the turn ended.", |result| &result.result).to_owned();
             into.push(Message::Tool { call: call.id.clone(), name: call.name.clone(), content });
         }
     }
 }
 
-/// What the log says about one event, and the conversation before it.
+/// The state of one event's turn and the conversation before it, replayed from the log.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Replay {
-    /// The last time that the conversation was compacted.
+    /// The last compaction of the conversation.
     pub compact: Option<CompactRecord>,
-    /// Finished exchanges since then and those that were kept, oldest first.
+    /// The exchanges kept by the last compaction and the finished ones since, oldest first.
     pub history: Vec<Message>,
-    /// How far this turn had come when the conversation was compacted in it.
-    pub begun: Option<CompactedTurn>,
-    /// What the model has counted last.
+    /// The part of this turn that the last compaction has covered, if it happened in this turn.
+    pub compacted_turn: Option<CompactedTurn>,
+    /// The last token count by a model's provider.
     pub count: Option<Count>,
-    /// The event has its `in` line.
-    pub is_read: bool,
-    /// The events that are answered in its turn, too.
+    /// The log has the event's `in` line.
+    pub is_logged: bool,
+    /// Further events that are answered in the same turn.
     pub also: Vec<Event>,
-    /// What the model has answered so far.
+    /// The model's answers so far.
     pub steps: Vec<AssistantStep>,
-    /// The event has its `done` line, which says that this goes out.
+    /// The outgoing events of the `done` line, if the log has it.
     pub done: Option<Vec<Event>>,
 }
 
@@ -87,49 +96,50 @@ pub struct PendingCall {
     pub call: Call,
     /// Its number within the turn, from 1.
     pub number: u32,
-    /// It was begun by a worker that is gone.
+    /// A worker that has ended had begun it.
     pub is_begun: bool,
 }
 
-/// What is to be done next for an event.
+/// The next action of a turn.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// Write the event into the log.
-    Read,
-    /// Ask the model; for its answer, if no more tools may be called.
+    /// Log the event.
+    LogEvent,
+    /// Call the model.
     Ask {
-        /// It may not call any more tools.
+        /// The model may not call tools any more: it must answer.
         is_last: bool,
     },
-    /// Run these calls, in this order.
+    /// Run these tool calls, in this order.
     Call(Vec<PendingCall>),
-    /// Write down what goes out: this is the answer.
+    /// Log the `done` line with this answer.
     Close(String),
-    /// Publish this, then the event is done.
+    /// Publish these events; then the turn is done.
     Publish(Vec<Event>),
 }
 
-/// An event that was begun, while its `done` line has not been seen.
+/// Another event of the log whose `done` line was not read yet.
 struct OpenTurn {
     id: Id,
-    /// What is answered with it.
+    /// Events that are answered with it.
     also: Vec<Id>,
     content: String,
-    /// What was answered before the conversation was compacted, as far as it is sent still.
+    /// Messages of the turn from before a compaction that are still sent.
     before: Vec<Message>,
     steps: Vec<AssistantStep>,
 }
 
 impl OpenTurn {
-    /// The finished exchange; nothing where no model ever answered.
-    fn close(mut self, said: Option<String>) -> Vec<Message> {
+    /// The messages of the finished exchange; none where no model has answered. `text` is the answer where it differs
+    /// from the model's last text.
+    fn close(mut self, text: Option<String>) -> Vec<Message> {
         let mut messages = vec![Message::user(self.content)];
         let is_answered = !self.before.is_empty();
         messages.extend(self.before);
-        if let Some(said) = said {
-            self.steps.push(AssistantStep::new(Reply { content: said, ..Reply::default() }));
+        if let Some(content) = text {
+            self.steps.push(AssistantStep::new(Reply { content, ..Reply::default() }));
         }
-        // Signatures count for as long as the turn lasts.
+        // The providers' signatures are valid only during the turn.
         let thoughts = self.steps.iter_mut().flat_map(|step| &mut step.reply.thinking);
         thoughts.for_each(|thought| thought.payload = Value::Null);
         self.steps.iter().for_each(|step| step.messages(&mut messages));
@@ -137,9 +147,8 @@ impl OpenTurn {
     }
 }
 
-/// Replays a session's records, looking for what became of event `id`. An event that was begun and
-/// never answered is no part of the conversation. What was said before the conversation was compacted last
-/// is in the line that says so.
+/// Replays a session's records for event `id`. Events that were begun and never answered are not part of the
+/// conversation. A `compact` record replaces everything before it.
 #[must_use]
 pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
     let mut state = Replay::default();
@@ -149,7 +158,7 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
         match record {
             Record::In { event, .. } => {
                 if event.id == *id {
-                    state.is_read = true;
+                    state.is_logged = true;
                 } else if !open.iter().any(|other| other.id == event.id) {
                     let also = Vec::new();
                     open.push(OpenTurn {
@@ -167,10 +176,10 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
                 }
             }
             Record::Also { id: of, event, .. } => {
-                let known = open.iter_mut().find(|open| open.id == of);
-                if let Some(open) = known.filter(|open| !open.also.contains(&event.id)) {
+                let turn = open.iter_mut().find(|open| open.id == of);
+                if let Some(open) = turn.filter(|open| !open.also.contains(&event.id)) {
                     open.also.push(event.id.clone());
-                    open.content = together([open.content.as_str(), &event.content]);
+                    open.content = joined([open.content.as_str(), &event.content]);
                 }
             }
             Record::Model { id: answered, reply, model, estimated, .. } => {
@@ -183,21 +192,21 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
             }
             Record::Begun { id: of, call, .. } => {
                 let last = steps(&mut state, &mut open, id, &of).and_then(|steps| steps.last_mut());
-                if let Some(entry) = last.and_then(|step| step.find(&call)) {
-                    entry.0 = true;
+                if let Some(progress) = last.and_then(|step| step.find(&call)) {
+                    progress.is_begun = true;
                 }
             }
             Record::Tool { id: of, call, outcome, .. } => {
                 let last = steps(&mut state, &mut open, id, &of).and_then(|steps| steps.last_mut());
-                if let Some(entry) = last.and_then(|step| step.find(&call)) {
-                    entry.1 = Some(outcome);
+                if let Some(progress) = last.and_then(|step| step.find(&call)) {
+                    progress.result = Some(outcome);
                 }
             }
             Record::Done { ids, out, said, .. } => {
                 if ids.contains(id) {
                     state.done = Some(out);
                 } else {
-                    // A turn that failed was not the last word: its messages had turns of their own.
+                    // These events had a turn of their own, after a turn that failed.
                     state.also.retain(|event| !ids.contains(&event.id));
                 }
                 past.extend(open.extract_if(.., |o| ids.contains(&o.id)).map(|o| o.close(said.clone())));
@@ -205,9 +214,9 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
             Record::Compact(compact) => {
                 (past, open) = (vec![compact.kept.clone()], Vec::new());
                 state.count = compact.count.clone().or(state.count);
-                state.begun = None;
+                state.compacted_turn = None;
                 match compact.turn.clone() {
-                    Some(begun) if compact.id == *id => state.begun = Some(begun),
+                    Some(begun) if compact.id == *id => state.compacted_turn = Some(begun),
                     Some(CompactedTurn { question: content, messages: before, .. }) => {
                         open.push(OpenTurn {
                             id: compact.id.clone(),
@@ -219,8 +228,8 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
                     }
                     None => {}
                 }
-                // Whoever reads on from here must find the question behind it.
-                state.is_read &= compact.id == *id;
+                // The `in` line of any other event must follow the compaction.
+                state.is_logged &= compact.id == *id;
                 state.compact = Some(*compact);
             }
             Record::Unknown => {}
@@ -230,11 +239,12 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
     state
 }
 
-/// What was said one after the other, as one message: models want to be spoken to in turns.
-fn together<'a>(said: impl IntoIterator<Item = &'a str>) -> String {
-    said.into_iter().collect::<Vec<_>>().join("\n\n")
+/// Consecutive texts of the user as one message: models require alternating roles.
+fn joined<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+    texts.into_iter().collect::<Vec<_>>().join("\n\n")
 }
 
+/// The steps of event `of`, which is `id` itself or an open turn.
 fn steps<'a>(state: &'a mut Replay, open: &'a mut [OpenTurn], id: &Id, of: &Id) -> Option<&'a mut Vec<AssistantStep>> {
     if of == id {
         return Some(&mut state.steps);
@@ -243,8 +253,8 @@ fn steps<'a>(state: &'a mut Replay, open: &'a mut [OpenTurn], id: &Id, of: &Id) 
 }
 
 impl Replay {
-    /// Takes a model's answer in, and gives its calls their ids.
-    pub fn answered(&mut self, event: &Id, mut reply: Reply) -> &Reply {
+    /// Adds a model's answer, and assigns ids to its calls.
+    pub fn add_reply(&mut self, event: &Id, mut reply: Reply) -> &Reply {
         let step = self.steps.len();
         for (number, call) in reply.calls.iter_mut().enumerate() {
             call.id = hash32(&format!("{event} {step} {number}"), 9);
@@ -253,37 +263,37 @@ impl Replay {
         &self.steps[step].reply
     }
 
-    /// Takes the result of a call in.
-    pub fn told(&mut self, call: &str, told: ToolResult) {
-        if let Some(entry) = self.steps.last_mut().and_then(|step| step.find(call)) {
-            entry.1 = Some(told);
+    /// Sets the result of a call of the last answer.
+    pub fn set_result(&mut self, call: &str, result: ToolResult) {
+        if let Some(progress) = self.steps.last_mut().and_then(|step| step.find(call)) {
+            progress.result = Some(result);
         }
     }
 
-    /// Takes in that the conversation was compacted.
-    pub fn compacted(&mut self, compact: CompactRecord) {
+    /// Applies a compaction of the conversation.
+    pub fn apply_compaction(&mut self, compact: CompactRecord) {
         self.history.clone_from(&compact.kept);
-        self.begun.clone_from(&compact.turn);
+        self.compacted_turn.clone_from(&compact.turn);
         self.compact = Some(compact);
     }
 
-    /// What stands for the conversation's older part.
+    /// The compacted older part of the conversation.
     #[must_use]
-    pub fn past(&self) -> Option<&Compacted> {
+    pub fn compaction(&self) -> Option<&Compacted> {
         self.compact.as_ref().map(|compact| &compact.past)
     }
 
-    /// How much this model can read, where its server has told.
+    /// The context window of `model` in tokens, if its server has named it in a refusal.
     #[must_use]
-    pub fn learned(&self, model: &str) -> Option<u64> {
+    pub fn learned_window(&self, model: &str) -> Option<u64> {
         let learned: Option<&LearnedWindow> = self.compact.as_ref().and_then(|compact| compact.window.as_ref());
         learned.filter(|learned| learned.model == model).map(|learned| learned.tokens)
     }
 
-    /// The model's answers to this question, with their results, as far as they are sent.
+    /// The messages of this turn so far, as far as they are sent: answers and results.
     #[must_use]
-    pub fn turn(&self) -> Vec<Message> {
-        let (mut messages, steps) = match &self.begun {
+    pub fn turn_messages(&self) -> Vec<Message> {
+        let (mut messages, steps) = match &self.compacted_turn {
             Some(begun) => (begun.messages.clone(), begun.steps),
             None => (Vec::new(), 0),
         };
@@ -291,43 +301,43 @@ impl Replay {
         messages
     }
 
-    /// What the user says now, as it is sent: everything that is answered in this turn.
+    /// The user message of this turn: the texts of all events that it answers.
     #[must_use]
-    pub fn question(&self, content: &str) -> String {
-        match &self.begun {
+    pub fn user_message(&self, content: &str) -> String {
+        match &self.compacted_turn {
             Some(begun) => begun.question.clone(),
-            None => together([content].into_iter().chain(self.also.iter().map(|event| event.content.as_str()))),
+            None => joined([content].into_iter().chain(self.also.iter().map(|event| event.content.as_str()))),
         }
     }
 
-    /// The conversation as it would be sent: with [`Self::question`] and [`Self::turn`], and between turns without.
+    /// The conversation as it would be sent. Within a turn, `question` is [`Self::user_message`] and `turn` is
+    /// [`Self::turn_messages`]; between turns there are none.
     #[must_use]
-    pub fn talk<'a>(&'a self, question: Option<&'a str>, turn: &'a [Message]) -> Conversation<'a> {
-        Conversation { past: self.past(), history: &self.history, question, turn, steps: self.steps.len() }
+    pub fn conversation<'a>(&'a self, question: Option<&'a str>, turn: &'a [Message]) -> Conversation<'a> {
+        Conversation { past: self.compaction(), history: &self.history, question, turn, steps: self.steps.len() }
     }
 
-    /// How many tools were called.
+    /// The number of tool calls in this turn.
     #[must_use]
     pub fn calls(&self) -> u32 {
         u32::try_from(self.steps.iter().map(|step| step.calls.len()).sum::<usize>()).unwrap_or(u32::MAX)
     }
 
-    /// What the model is to be sent: the conversation, what the user says now, and what was done for it
-    /// so far.
+    /// The messages for the model: the conversation, the user message, and the messages of this turn so far.
     #[must_use]
     pub fn messages(&self, content: &str, is_last: bool) -> Vec<Message> {
-        let mut messages: Vec<Message> = self.past().map(Compacted::messages).into_iter().flatten().collect();
+        let mut messages: Vec<Message> = self.compaction().map(Compacted::messages).into_iter().flatten().collect();
         messages.extend_from_slice(&self.history);
-        messages.push(Message::user(self.question(content)));
+        messages.push(Message::user(self.user_message(content)));
         let begin = messages.len();
-        messages.extend(self.turn());
+        messages.extend(self.turn_messages());
         let repeats = self.repeats();
         let mut notes = Vec::new();
-        if repeats >= REPEATS_TOLD {
+        if repeats >= REPEATS_NOTE {
             notes.push(format!("[The same call has now given the same result {repeats} times. Do something else.]"));
         }
         if is_last {
-            notes.push("[No more tools can be called in this turn. Answer now with what you have.]".to_owned());
+            notes.push("[No more tools can be called in this turn. Answer now with the results you have.]".to_owned());
         }
         if let (Some(Message::Tool { content, .. }), true) = (messages[begin..].last_mut(), !notes.is_empty()) {
             *content = format!("{content}\n\n{}", notes.join("\n"));
@@ -335,7 +345,7 @@ impl Replay {
         messages
     }
 
-    /// How often the last results have come from the same calls before, the last time included.
+    /// The number of identical calls with identical results in this turn; of the last answer's calls the highest one.
     fn repeats(&self) -> usize {
         let results = || self.steps.iter().flat_map(AssistantStep::results);
         let is_same = |a: &(&Call, Option<&ToolResult>), b: &(&Call, Option<&ToolResult>)| {
@@ -346,21 +356,21 @@ impl Replay {
     }
 }
 
-/// The next step of a turn in this state; a model may be asked `limit` times before it must answer.
+/// The next action in this state. The model is called at most `limit` times; the last time it must answer.
 #[must_use]
 pub fn next(state: &Replay, limit: u32) -> Step {
     if let Some(out) = &state.done {
         return Step::Publish(out.clone());
     }
-    if !state.is_read {
-        return Step::Read;
+    if !state.is_logged {
+        return Step::LogEvent;
     }
     let Some(last) = state.steps.last() else { return Step::Ask { is_last: limit <= 1 } };
     let before = state.calls() - u32::try_from(last.calls.len()).unwrap_or(0);
     let calls = (before + 1..).zip(last.reply.calls.iter().zip(&last.calls));
     let pending: Vec<PendingCall> = calls
-        .filter(|(_, (_, (_, told)))| told.is_none())
-        .map(|(number, (call, (is_begun, _)))| PendingCall { call: call.clone(), number, is_begun: *is_begun })
+        .filter(|(_, (_, progress))| progress.result.is_none())
+        .map(|(number, (call, progress))| PendingCall { call: call.clone(), number, is_begun: progress.is_begun })
         .collect();
     if !pending.is_empty() {
         return Step::Call(pending);
@@ -368,10 +378,10 @@ pub fn next(state: &Replay, limit: u32) -> Step {
     if last.calls.is_empty() {
         return Step::Close(last.reply.content.clone());
     }
-    let asks: Vec<&str> = last.results().filter_map(|(_, told)| told?.asks.as_deref()).collect();
+    let asks: Vec<&str> = last.results().filter_map(|(_, result)| result?.asks.as_deref()).collect();
     if !asks.is_empty() {
-        let said = Some(last.reply.content.trim()).filter(|said| !said.is_empty());
-        return Step::Close(said.into_iter().chain(asks).collect::<Vec<_>>().join("\n\n"));
+        let text = Some(last.reply.content.trim()).filter(|text| !text.is_empty());
+        return Step::Close(text.into_iter().chain(asks).collect::<Vec<_>>().join("\n\n"));
     }
     let is_over = state.steps.len() + 1 >= usize::try_from(limit).unwrap_or(usize::MAX);
     Step::Ask { is_last: is_over || state.repeats() >= REPEATS_END }
@@ -405,39 +415,39 @@ mod tests {
     }
 
     #[test]
-    fn every_prefix_of_a_turn_goes_on_at_the_step_it_had_reached() {
+    fn turn_resumes_from_every_prefix_of_its_log() {
         let records = whole_turn(1);
         let step = |n: usize| next(&replay(records[..n].iter().cloned(), &id(1)), 9);
-        assert_eq!(step(0), Step::Read);
+        assert_eq!(step(0), Step::LogEvent);
         assert_eq!(step(1), Step::Ask { is_last: false });
-        assert!(matches!(step(2), Step::Close(said) if said == "a1"));
+        assert!(matches!(step(2), Step::Close(text) if text == "a1"));
         assert!(matches!(step(3), Step::Publish(out) if out.len() == 1));
     }
 
     #[test]
-    fn the_conversation_is_what_was_finished_in_order() {
+    fn conversation_has_only_finished_turns_in_order() {
         let mut records: Vec<Record> = whole_turn(1).into();
-        // Begun, never answered, and begun again after a kill.
+        // An event that was begun, killed, begun again, and never answered.
         let begun = Record::In { at: Timestamp::UNIX_EPOCH, event: Box::new(event(2, "lost")) };
         records.extend([begun.clone(), begun]);
         records.extend(whole_turn(3));
         records.push(Record::Unknown);
         let state = replay(records, &id(4));
-        let said: Vec<&str> = state.history.iter().map(Message::content).collect();
-        assert_eq!(said, ["q1", "a1", "q3", "a3"]);
-        assert_eq!(next(&state, 9), Step::Read);
+        let texts: Vec<&str> = state.history.iter().map(Message::content).collect();
+        assert_eq!(texts, ["q1", "a1", "q3", "a3"]);
+        assert_eq!(next(&state, 9), Step::LogEvent);
     }
 
     #[test]
-    fn what_was_collected_is_one_message_and_one_answer_answers_it() {
+    fn collected_events_are_one_message_with_one_answer() {
         let at = Timestamp::UNIX_EPOCH;
         let [first, .., done] = whole_turn(1);
         let also = |n: i64| Record::Also { at, id: id(1), event: Box::new(event(n, &format!("q{n}"))) };
         let mut records = vec![first, also(2), also(3), also(2)];
         let begun = replay(records.clone(), &id(1));
         assert_eq!(begun.messages("q1", false).last().unwrap().content(), "q1\n\nq2\n\nq3");
-        // One of them alone has not begun; and where its own turn came first, it is not answered again.
-        assert_eq!(next(&replay(records.clone(), &id(2)), 9), Step::Read);
+        // A collected event has no turn of its own yet; if its own turn came first, it is not answered again.
+        assert_eq!(next(&replay(records.clone(), &id(2)), 9), Step::LogEvent);
         let own = records.iter().cloned().chain(whole_turn(2));
         assert_eq!(replay(own, &id(1)).also.iter().map(|e| e.id.clone()).collect::<Vec<_>>(), [id(3)]);
         let Record::Done { out, .. } = done else { unreachable!() };
@@ -451,9 +461,9 @@ mod tests {
         assert_eq!(later.history.iter().map(Message::content).collect::<Vec<_>>(), ["q1\n\nq2\n\nq3", "all"]);
     }
 
-    /// What a model may send: every result has its call and the reverse, in order, and nothing is said twice in
-    /// a row.
-    fn check(messages: &[Message]) {
+    /// Asserts that messages are valid for a model: every call has its result and the reverse, in order, and roles
+    /// alternate.
+    fn assert_valid(messages: &[Message]) {
         let mut open: Vec<&str> = Vec::new();
         let mut known = std::collections::HashSet::new();
         let mut before = "";
@@ -467,7 +477,7 @@ mod tests {
                     assert!(open.is_empty() && matches!(before, "user" | "tool"), "{messages:#?}");
                     assert!(!calls.is_empty() || !content.is_empty());
                     open = calls.iter().map(|call| call.id.as_str()).collect();
-                    assert!(open.iter().all(|id| known.insert(*id)), "an id twice: {messages:#?}");
+                    assert!(open.iter().all(|id| known.insert(*id)), "a repeated id: {messages:#?}");
                     before = if calls.is_empty() { "agent" } else { "tool" };
                 }
                 Message::Tool { call, .. } => assert_eq!(open.remove(0), call),
@@ -476,7 +486,7 @@ mod tests {
         assert!(open.is_empty() && before != "agent", "{messages:#?}");
     }
 
-    /// Drives a turn by the machine alone: `calls` says how many tools each answer calls.
+    /// The records of a complete turn that is driven by [`next`]; answer n has `calls[n]` tool calls.
     fn drive(of: i64, calls: &[usize], is_cut: bool) -> Vec<Record> {
         let at = Timestamp::UNIX_EPOCH;
         let id = id(of);
@@ -484,14 +494,14 @@ mod tests {
         loop {
             let mut state = replay(records.clone(), &id);
             match next(&state, 6) {
-                Step::Read => records.push(Record::In { at, event: Box::new(event(of, &format!("q{of}"))) }),
+                Step::LogEvent => records.push(Record::In { at, event: Box::new(event(of, &format!("q{of}"))) }),
                 Step::Ask { is_last } => {
-                    check(&state.messages("now", is_last));
-                    let wanted = calls.get(state.steps.len()).copied().unwrap_or_default();
-                    let wanted = if is_last { 0 } else { wanted };
+                    assert_valid(&state.messages("now", is_last));
+                    let count = calls.get(state.steps.len()).copied().unwrap_or_default();
+                    let count = if is_last { 0 } else { count };
                     let call = |n: usize| Call { id: "same".into(), name: "t".into(), arguments: n.into() };
-                    let reply = Reply { calls: (0..wanted).map(call).collect(), ..Reply::default() };
-                    let reply = state.answered(&id, reply).clone();
+                    let reply = Reply { calls: (0..count).map(call).collect(), ..Reply::default() };
+                    let reply = state.add_reply(&id, reply).clone();
                     records.push(Record::Model { at, id: id.clone(), model: "m".into(), ms: 1, reply, estimated: 0 });
                 }
                 Step::Call(pending) => {
@@ -510,27 +520,26 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Cut off anywhere, and with anything before it, a log makes a conversation that breaks no rule, and
-        /// the turn goes on to the same end.
+        /// A log that is cut at any record gives a valid conversation, and the turn still reaches its end.
         #[test]
-        fn a_log_cut_off_anywhere_is_a_valid_conversation(
+        fn log_cut_anywhere_is_a_valid_conversation(
             turns in proptest::collection::vec((proptest::collection::vec(0usize..4, 0..8), proptest::bool::ANY), 1..4),
             cut in 0usize..60,
         ) {
             let mut records = Vec::new();
             for (n, (calls, is_cut)) in (1..).zip(&turns) {
                 let turn = drive(n, calls, *is_cut);
-                // An earlier turn may have been given up half-way.
-                let kept = if usize::try_from(n).unwrap() == turns.len() { turn.len() } else { turn.len().min(cut + 2) };
-                records.extend(turn.into_iter().take(kept));
+                // An earlier turn may have been abandoned half-way.
+                let length = if usize::try_from(n).unwrap() == turns.len() { turn.len() } else { turn.len().min(cut + 2) };
+                records.extend(turn.into_iter().take(length));
             }
             let at = records.len().min(cut);
             let (before, after) = records.split_at(at);
             let last = id(i64::try_from(turns.len()).unwrap());
             let state = replay(before.iter().cloned(), &last);
-            check(&state.history.iter().cloned().chain([Message::user("now")]).collect::<Vec<_>>());
+            assert_valid(&state.history.iter().cloned().chain([Message::user("now")]).collect::<Vec<_>>());
             if let Step::Ask { is_last } = next(&state, 6) {
-                check(&state.messages("now", is_last));
+                assert_valid(&state.messages("now", is_last));
             }
             let whole = replay(before.iter().chain(after).cloned(), &last);
             proptest::prop_assert!(matches!(next(&whole, 6), Step::Publish(_)));

@@ -1,6 +1,6 @@
 //! An answer, assembled from its pieces; the same for every protocol.
 
-use crate::core::fault::{Fault, Kind, Mark, Result};
+use crate::core::fault::{Cause, Fault, Kind, Result};
 use crate::core::model::{Call, Reply, Thought, Usage};
 use crate::http::Credentials;
 use crate::provider::refusal::shortened;
@@ -115,7 +115,7 @@ impl Answer {
             }
             Some(StopReason::Window) if is_empty => {
                 let message = format!("model {name}: the context window was full before any text was written");
-                return Err(Fault::new(Kind::Failed, message).mark(Mark::Overflow));
+                return Err(Fault::new(Kind::Failed, message).cause(Cause::Overflow));
             }
             Some(StopReason::Length) if is_empty => {
                 let message = format!("model {name}: reached max_tokens before writing any text");

@@ -1,7 +1,7 @@
 //! Errors that a service reports itself, by a status or within an answer, as faults: their kind, and the service's own
 //! message.
 
-use crate::core::fault::{Fault, Kind, Mark};
+use crate::core::fault::{Cause, Fault, Kind};
 use crate::core::model::overflow::is_overflow;
 use crate::http::Credentials;
 use jiff::Timestamp;
@@ -69,7 +69,7 @@ pub(super) fn shortened(text: &str, credentials: &Credentials) -> String {
 fn fault(status: Option<u16>, whole: &str, message: String) -> Fault {
     if is_overflow(status, whole) {
         let hint = "the request exceeds the model's context window; begin a new session, or use a larger model";
-        return Fault::new(Kind::Failed, message).hint(hint).mark(Mark::Overflow);
+        return Fault::new(Kind::Failed, message).hint(hint).cause(Cause::Overflow);
     }
     let kind = match status {
         Some(401..=403) => Kind::Config,
@@ -79,7 +79,7 @@ fn fault(status: Option<u16>, whole: &str, message: String) -> Fault {
     };
     let fault = Fault::new(kind, message);
     match kind {
-        Kind::Config => fault.hint("check the model's api_key_env or api_key_file").mark(Mark::Refused),
+        Kind::Config => fault.hint("check the model's api_key_env or api_key_file").cause(Cause::Refused),
         _ => fault,
     }
 }
@@ -142,21 +142,21 @@ mod tests {
             (serde_json::json!({"message": "overloaded"}), Kind::Unavailable, None),
             (serde_json::json!("boom"), Kind::Unavailable, None),
             (serde_json::json!({"code": 429, "message": "slow down"}), Kind::Later, None),
-            (serde_json::json!({"code": 401, "message": "no"}), Kind::Config, Some(Mark::Refused)),
+            (serde_json::json!({"code": 401, "message": "no"}), Kind::Config, Some(Cause::Refused)),
             (serde_json::json!({"type": "overloaded_error", "message": "Overloaded"}), Kind::Unavailable, None),
             (serde_json::json!({"type": "rate_limit_error", "message": "slow down"}), Kind::Later, None),
             (serde_json::json!({"type": "invalid_request_error", "message": "no"}), Kind::Failed, None),
             (serde_json::json!({"code": 7, "message": "no"}), Kind::Unavailable, None),
-            (serde_json::json!({"message": "prompt is too long: 9 > 8"}), Kind::Failed, Some(Mark::Overflow)),
+            (serde_json::json!({"message": "prompt is too long: 9 > 8"}), Kind::Failed, Some(Cause::Overflow)),
             (
                 serde_json::json!({"code": "context_length_exceeded", "message": "no"}),
                 Kind::Failed,
-                Some(Mark::Overflow),
+                Some(Cause::Overflow),
             ),
         ];
-        for (error, kind, mark) in cases {
+        for (error, kind, cause) in cases {
             let fault = fault(error.clone());
-            assert_eq!((fault.kind, fault.mark), (kind, mark), "{error}");
+            assert_eq!((fault.kind, fault.cause), (kind, cause), "{error}");
         }
         assert_eq!(fault(serde_json::json!("sk-secret is bad")).message, "model m: [key] is bad");
     }

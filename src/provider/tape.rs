@@ -72,8 +72,8 @@ impl Tape {
 pub(super) fn answer(call: &ModelCall, request: &RecordedRequest) -> Result<Option<Response>> {
     let TapeState::Playing(playing) = &call.tape.0 else { return Ok(None) };
     let secrets = Secrets::with(call.workspace, &call.chosen.model)?;
-    let body = cassette::hidden(without_root(call, request.body.clone()), &|text| secrets.hide(text));
-    playing.exchange.is_asked(&RecordedRequest { body, ..request.clone() }).map_err(|fault| {
+    let body = cassette::redact(without_root(call, request.body.clone()), &|text| secrets.hide(text));
+    playing.exchange.check_request(&RecordedRequest { body, ..request.clone() }).map_err(|fault| {
         let (number, all) = playing.position;
         let message = format!("model {}: exchange {number} of {all}: {}", call.chosen.name, fault.message);
         Fault { message, ..fault }
@@ -87,7 +87,7 @@ fn without_root(call: &ModelCall, body: Value) -> Value {
     let workspace = call.workspace;
     let roots = [workspace.real_root(), workspace.root.clone()].map(|root| root.display().to_string());
     let roots: Vec<String> = roots.into_iter().filter(|root| root.len() > 1).collect();
-    cassette::hidden(body, &|text| roots.iter().fold(text, |text, root| text.replace(root, "{{workspace}}")))
+    cassette::redact(body, &|text| roots.iter().fold(text, |text, root| text.replace(root, "{{workspace}}")))
 }
 
 /// Appends the recorded exchanges of a call to the cassette.
@@ -110,7 +110,7 @@ pub(super) fn save(call: &mut ModelCall) -> Result<()> {
             request,
             response,
         };
-        append(call.workspace, path, &exchange.hidden(&|text| secrets.hide(text)))?;
+        append(call.workspace, path, &exchange.redacted(&|text| secrets.hide(text)))?;
     }
     Ok(())
 }

@@ -1,3 +1,8 @@
-//! What `status` and `why` report, as values. `command` prints them; `--json` serialises them.
+//! The results of `status`, `why` and `check`, as values: computed here from files, printed by `command`, serialised by
+//! `--json` (schemas in `docs/schema/`).
 
-pub mod story;
+pub mod budget;
+pub mod event;
+pub mod event_state;
+pub mod problem;
+pub mod status;

@@ -3,7 +3,7 @@
 use crate::channel::{self, CLI, Delivery};
 use crate::core::event::Event;
 use crate::core::event::entry::Entry;
-use crate::core::event::retry::PATIENCE;
+use crate::core::event::retry::RETRY_FOR;
 use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::stage::outcome::{EventOutcome, Outcome, RetryPolicy, crashed, end_failed_attempt};
@@ -126,7 +126,7 @@ pub fn give_up_unread(workspace: &Workspace) -> Result<()> {
     let is_old = |(state, entry): &(State, Entry)| {
         let path = Mailbox::Outbox.dir(workspace, *state).join(entry.to_string());
         let created = || spool::read_event(&path, &entry.id).map(|event| Stamp::from(event.created_at));
-        let ended = |at: Stamp| at.plus_seconds(PATIENCE) < now;
+        let ended = |at: Stamp| at.plus_seconds(RETRY_FOR) < now;
         ended(entry.id.stamp()) && created().is_ok_and(ended)
     };
     let is_terminal = |lane: &str| lane.starts_with("cli-");

@@ -204,7 +204,7 @@ fn finished(workspace: &Workspace, mailbox: Mailbox, found: &Located, id: &Id) -
             let fault = Fault::new(Kind::Later, format!("{id} is not routed yet"));
             Err(fault.hint("`claw route` first, or wait until it is due"))
         }
-        Some(State::Wait) => match found.entry.waits(workspace.world.now()) {
+        Some(State::Wait) => match found.entry.waits_until(workspace.world.now()) {
             Some(due) => {
                 let fault = Fault::new(Kind::Later, "an attempt has failed").hint(format!("claw why {}", id.short()));
                 outcome(EventOutcome::Waiting(due, fault))

@@ -1,7 +1,7 @@
 //! The outcome of handling a claimed event, the moves that end a failed attempt, and the notices about failures.
 
 use crate::core::event::address::Address;
-use crate::core::event::dispatch::Asker;
+use crate::core::event::dispatch::Requester;
 use crate::core::event::id::{Derived, Id};
 use crate::core::event::retry;
 use crate::core::event::stamp::Stamp;
@@ -98,7 +98,7 @@ fn try_end_attempt(
     let is_spent = fault.kind == Kind::Spent;
     let (attempts, expires) = (job.entry.tries.attempts, event.and_then(Event::expires));
     // A rate limit of the other side does not count as an attempt, until the event has reached the age of the last retry.
-    let is_young = job.entry.id.stamp().plus_seconds(retry::PATIENCE) > now;
+    let is_young = job.entry.id.stamp().plus_seconds(retry::RETRY_FOR) > now;
     let is_limit = is_young && retry::is_longer(fault.after, attempts);
     let due = if is_spent {
         retry::pause(now, fault.after, expires)
@@ -165,8 +165,8 @@ pub(crate) fn notify(
     fault: &Fault,
     event: Option<&Event>,
 ) -> Result<()> {
-    if let Some((event, asker)) = event.and_then(|event| Some((event, Asker::of(event)?))) {
-        return failed_for(workspace, (id, round), &asker, event, fault);
+    if let Some((event, requester)) = event.and_then(|event| Some((event, Requester::of(event)?))) {
+        return failed_for(workspace, (id, round), &requester, event, fault);
     }
     let home = workspace.config()?.deliver_to.clone();
     let place = match (mailbox, event) {
@@ -203,17 +203,17 @@ pub(crate) fn notify(
 fn failed_for(
     workspace: &Workspace,
     (id, round): (&Id, u32),
-    asker: &Asker,
+    requester: &Requester,
     event: &Event,
     fault: &Fault,
 ) -> Result<()> {
-    if asker.waits {
+    if requester.waits {
         return Ok(());
     }
     let agent = event.agent.as_deref().unwrap_or_default();
     let text = format!("The task for {agent} failed: {fault}\nIt is saved: claw why {}", id.short());
     let notice = event.child(Derived::Notice, round + 1, &Address::parse("claw:notice")?, text, workspace.world.now());
-    let mut result = asker.hears(notice)?;
+    let mut result = requester.result_event(notice)?;
     result.error = Some(fault.message.clone());
     publish::inbox(workspace, &result)?;
     Ok(())

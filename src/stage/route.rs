@@ -111,7 +111,7 @@ impl<'w> Router<'w> {
         if !slash::is_command(event) {
             return Ok(());
         }
-        let Ok(command @ SlashCommand::Route(..)) = slash::of(event) else { return Ok(()) };
+        let Ok(command @ SlashCommand::Route(..)) = slash::parse_event(event) else { return Ok(()) };
         let is_allowed = slash::allowed(&command, &event.from, &workspace.owners()?);
         let SlashCommand::Route(pattern, agent) = command else { return Ok(()) };
         let is_valid = binding::check_pattern(&pattern).is_ok() && definitions::has_agent(workspace, &agent);
@@ -159,7 +159,7 @@ fn decide(workspace: &Workspace, event: &Event, known: &Learned) -> Result<Decis
     let mut decision = routes::decide(workspace, event, known)?;
     if let Some(line) = routing::turned(event, known, &decision)
         && definitions::has_agent(workspace, &line.agent)
-        && slash::of(event)
+        && slash::parse_event(event)
             .is_ok_and(|command| workspace.owners().is_ok_and(|owners| slash::allowed(&command, &event.from, &owners)))
     {
         decision = decision.turned_by(line);

@@ -34,7 +34,7 @@ pub struct Announcer<'w> {
     known: BTreeSet<String>,
 }
 
-/// Opens claimed tasks whose session no longer holds them. Returns the number of claims left that end when a lane is
+/// Opens claimed tasks whose session no longer holds them. Returns the number of claims left that may end without a person: when a lock is
 /// released.
 ///
 /// # Errors

@@ -98,7 +98,7 @@ fn remove_sessions(workspace: &Workspace, live: &Live, since: Stamp) -> Result<u
     let mut removed = 0;
     for session in names(&workspace.path("sessions")) {
         let path = workspace.path("sessions").join(&session);
-        let is_free = session_name::is_passing(&session) && !live.lanes.contains(&session);
+        let is_free = session_name::is_one_off(&session) && !live.lanes.contains(&session);
         if is_free && is_older(&path.join("log.jsonl"), since) {
             // A holder of the lane may be about to write into the session.
             if let Some(lane) = Lane::attempt(workspace, Mailbox::Inbox, &session)? {

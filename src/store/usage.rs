@@ -55,7 +55,7 @@ pub fn reserve(
     limits: &[Limit],
 ) -> Result<std::result::Result<(), Box<Exceeded>>> {
     locked(workspace, |state| {
-        if let Err(exceeded) = budget::decide(&state.ledger, limits, line) {
+        if let Err(exceeded) = budget::check(&state.ledger, limits, line) {
             return Ok(Err(exceeded));
         }
         append(workspace, state, line)?;
@@ -116,7 +116,7 @@ fn locked<T>(workspace: &Workspace, work: impl FnOnce(&mut LedgerState) -> Resul
     let mut state = cached.take().map_or_else(|| load(workspace), Ok)?;
     refresh(workspace, &mut state)?;
     let done = work(&mut state)?;
-    if state.fresh >= SAVE_AFTER {
+    if state.unsaved >= SAVE_AFTER {
         save(workspace, &mut state)?;
     }
     *cached = Some(state);
@@ -185,12 +185,12 @@ fn refresh(workspace: &Workspace, state: &mut LedgerState) -> Result<()> {
         let ledger = &mut state.ledger;
         let to = read(workspace, &file, from, &mut |line| {
             let agent = line.agent.clone();
-            ledger.take(line, &agent);
+            ledger.add(line, &agent);
         })?;
         let path = path(workspace, &file);
         state.inode = fs::metadata(&path).at("read", &path)?.ino();
         // A finished file may be moved away, so the sums are saved when a new one begins.
-        state.fresh += if is_next { SAVE_AFTER } else { to - from };
+        state.unsaved += if is_next { SAVE_AFTER } else { to - from };
         (state.file, state.read) = (file, to);
     }
     Ok(())
@@ -198,12 +198,12 @@ fn refresh(workspace: &Workspace, state: &mut LedgerState) -> Result<()> {
 
 fn append(workspace: &Workspace, state: &mut LedgerState, line: &LedgerLine) -> Result<()> {
     let (day, sync) = (state.file.clone().max(today(workspace)), workspace.sync()?);
-    if state.named.is_empty() {
+    if state.durable_name.is_empty() {
         // The process that created the folder may have been killed before it synced its name.
         durable::make_dir(&workspace.path(FOLDER), 1, sync)?;
     }
-    write(workspace, &day, line, state.named == day, sync)?;
-    state.named = day;
+    write(workspace, &day, line, state.durable_name == day, sync)?;
+    state.durable_name = day;
     refresh(workspace, state)
 }
 
@@ -213,7 +213,7 @@ fn save(workspace: &Workspace, state: &mut LedgerState) -> Result<()> {
     // No limit needs a day before yesterday.
     let yesterday = workspace.world.now().plus_seconds(-DAY / SECOND);
     state.ledger.fold(&day(yesterday));
-    state.fresh = 0;
+    state.unsaved = 0;
     let json = serde_json::to_vec(state).map_err(|e| Fault::data(e.to_string()))?;
     durable::write_new(&workspace.path(FOLDER).join(SUMS), &json, Sync::None)
 }

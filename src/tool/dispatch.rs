@@ -4,7 +4,7 @@
 use crate::core::definition::Agent;
 use crate::core::event::Event;
 use crate::core::event::address::Address;
-use crate::core::event::dispatch::{self, AGENT, Asker};
+use crate::core::event::dispatch::{self, AGENT, Requester};
 use crate::core::event::id::Derived;
 use crate::core::event::session_name;
 use crate::core::event::stamp::Stamp;
@@ -99,7 +99,7 @@ fn dispatch(context: &ToolContext, arguments: &Value) -> Result<String> {
     let id = context.event.id.derive(Derived::Dispatch, context.number);
     let session = match &args.session_id {
         Some(session) => begun_here(workspace, own, &args.agent_id, session)?,
-        None => session_name::dispatched(&args.agent_id, &id),
+        None => session_name::for_dispatch(&args.agent_id, &id),
     };
     let waits = args.wait.unwrap_or(true);
     let from = Address::parse(&format!("{AGENT}:{}", session_name::agent(own)))?;
@@ -114,9 +114,9 @@ fn dispatch(context: &ToolContext, arguments: &Value) -> Result<String> {
     if waits {
         event.expires_at = Some(deadline(context, now).timestamp());
     }
-    let mut asker = Asker::new(context.event, own, waits);
-    asker.asked |= waits && context.host.is_interactive();
-    asker.write(&mut event)?;
+    let mut requester = Requester::new(context.event, own, waits);
+    requester.is_interactive |= waits && context.host.is_interactive();
+    requester.write(&mut event)?;
     publish::check_size(&event)?;
     publish::inbox(workspace, &event)?;
     if !waits {
@@ -139,9 +139,9 @@ fn deadline(context: &ToolContext, now: Stamp) -> Stamp {
 /// The session's full name, if it was begun by a dispatch from the session `own`. Sessions then wait for each other
 /// only in one direction, so that no two can wait for each other.
 fn begun_here(workspace: &Workspace, own: &str, agent: &str, session: &str) -> Result<String> {
-    let name = session_name::named(session, Some(agent), agent)?;
+    let name = session_name::qualify(session, Some(agent), agent)?;
     let first = log::first(workspace, &name)?;
-    if first.as_ref().and_then(Asker::of).is_some_and(|asker| asker.session == own) {
+    if first.as_ref().and_then(Requester::of).is_some_and(|requester| requester.session == own) {
         return Ok(name);
     }
     Err(Fault::data(format!("session {name} was not begun by a dispatch of this conversation"))

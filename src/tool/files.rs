@@ -7,7 +7,7 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::core::text::bounded_lines::{BoundedLine, Lines};
 use crate::core::text::data_mark;
 use crate::core::text::edit;
-use crate::core::tool::{self, Class, ROOM};
+use crate::core::tool::{self, Class, MAX_PAGE};
 use crate::store::agent::files::{AgentFiles, Opened};
 use crate::tool::ToolContext;
 use crate::tool::builtin::{self, Builtin};
@@ -152,7 +152,7 @@ fn numbered(opened: &Opened, first: usize, limit: usize) -> Result<ReadText> {
             }
             BoundedLine::Whole | BoundedLine::Cut => {
                 let shown = String::from_utf8_lossy(&line);
-                if number + 1 - first >= limit || text.len() + shown.len() + 8 > ROOM {
+                if number + 1 - first >= limit || text.len() + shown.len() + 8 > MAX_PAGE {
                     let size = opened.size;
                     notes.push(format!(
                         "lines {first} to {number} of a file of {size} bytes; continue with offset {}",

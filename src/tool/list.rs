@@ -2,7 +2,7 @@
 //! limit has stopped it.
 
 use crate::core::fault::Result;
-use crate::core::tool::{self, Class, ROOM};
+use crate::core::tool::{self, Class, MAX_PAGE};
 use crate::store::agent::files::{AgentFiles, WalkStart};
 use crate::store::agent::tree::{Tree, pattern};
 use crate::tool::builtin::{self, Builtin};
@@ -82,7 +82,7 @@ impl Listing {
                 FileType::Symlink => format!("{name}  (link)\n"),
                 _ => format!("{name}  (special file)\n"),
             };
-            if self.text.text.len() + line.len() > ROOM {
+            if self.text.text.len() + line.len() > MAX_PAGE {
                 let shown = self.shown;
                 self.note(format!("cut after {shown} entries: there are more; use a subfolder or a glob"));
                 return false;

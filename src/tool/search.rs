@@ -4,7 +4,7 @@
 use crate::core::fault::{Fault, Result};
 use crate::core::text::bounded_lines::{BoundedLine, Lines};
 use crate::core::text::cut::cut;
-use crate::core::tool::{self, Class, ROOM};
+use crate::core::tool::{self, Class, MAX_PAGE};
 use crate::store::agent::files::{AgentFiles, WalkStart};
 use crate::store::agent::tree::{Tree, pattern};
 use crate::tool::builtin::{self, Builtin};
@@ -179,7 +179,7 @@ impl SearchRun<'_> {
     fn add(&mut self, shown: &str, number: u64, line: &[u8]) {
         let text = String::from_utf8_lossy(line);
         let row = format!("{shown}:{number}: {}\n", cut(text.trim_end(), MAX_SHOWN));
-        if self.found == self.limit || self.text.len() + row.len() > ROOM {
+        if self.found == self.limit || self.text.len() + row.len() > MAX_PAGE {
             self.cut = Some("there are more matches".to_owned());
             return;
         }

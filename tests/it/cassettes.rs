@@ -107,9 +107,9 @@ fn different_request_fails_with_all_differences() {
     other.write("claw.yaml", &other.read("claw.yaml").replace("provider: replay", "temperature: 1, provider: replay"));
     let ran = fixed(&other, &["ask", "-n", "-s", "work", "2+3"]);
     assert_eq!((ran.code, &ran.out[..]), (1, ""), "{ran:#?}");
-    let said = "claw: model mock: exchange 1 of 1: what is asked is not what was recorded:\n  \
-                $.messages[0].content: it was \"2+2\", and is \"2+3\" now\n  \
-                $.temperature: it was not there, and is 1.0 now\n";
+    let said = "claw: model mock: exchange 1 of 1: the request differs from the recorded one:\n  \
+                $.messages[0].content: was \"2+2\", now \"2+3\"\n  \
+                $.temperature: was missing, now 1.0\n";
     assert!(ran.err.starts_with(said), "{}", ran.err);
     // The right request is answered all the same.
     other.write("claw.yaml", &other.read("claw.yaml").replace("temperature: 1, ", ""));
@@ -119,7 +119,7 @@ fn different_request_fails_with_all_differences() {
     let third = replaying(&file);
     fixed(&third, &["send", "2+3"]).ok();
     fixed(&third, &["route"]).ok();
-    assert!(fixed(&third, &["run-agent"]).fails(1).contains("$.messages[0].content: it was"), "run-agent");
+    assert!(fixed(&third, &["run-agent"]).fails(1).contains("$.messages[0].content: was \"2+2\""), "run-agent");
     assert_eq!(third.pending().iter().filter(|name| name.starts_with("inbox")).count(), 0);
 }
 

@@ -192,7 +192,7 @@ fn dispatch_cycle_is_refused_without_deadlock() {
     let server = Strict::start(SCRIPTS);
     let ws = narrow(&server);
     let result = told(&ws.claw(&["ask", "-n", "script:ring"]).ok())["result"].as_str().unwrap().to_owned();
-    assert!(result.starts_with("error: pickle waits for this itself (pickle → cookie → pickle)"), "{result}");
+    assert!(result.starts_with("error: pickle already waits for this task (pickle → cookie → pickle)"), "{result}");
     assert_eq!(server.broken(), [""; 0]);
     assert!(is_over(&ws));
 }
@@ -205,7 +205,7 @@ fn invalid_dispatch_is_a_tool_error() {
     let answer = ws.claw(&["ask", "-n", "script:wrong"]).ok();
     let lines: Vec<&str> = answer.lines().collect();
     let expected = [
-        "error: you are pickle yourself",
+        "error: you are pickle: do it yourself",
         "error: there is no agent `cokie` (did you mean `cookie`?)",
         "error: there is nothing to do",
         "error: session cookie.mine was not begun by a dispatch of this conversation",
@@ -400,7 +400,7 @@ fn a_line_of_agents_comes_to_its_end() {
         "the answer, and the question behind eight others"
     );
     let last = format!("sessions/{}/log.jsonl", subs(&ws, "a8")[0]);
-    assert!(ws.read(&last).contains("this came by 8 events already, and no more agents are asked"));
+    assert!(ws.read(&last).contains("this task was already passed on 8 times, which is the limit"));
     assert!(ws.claw(&["why", &id]).ok().lines().any(|line| line.starts_with("                asked   a8 (")));
 }
 

@@ -123,7 +123,7 @@ fn fallback_respects_budget_and_slots() {
     ws.config("budget:\n  day: {calls: 1}\n");
     // The first one's request was sent, and counts.
     let err = ws.claw(&["ask", "-n", "2+2"]).fails(75);
-    assert!(err.contains("the budget is spent"), "{err}");
+    assert!(err.contains("the budget is used up"), "{err}");
     assert_eq!(second.heard().len(), 0);
 
     let ws = workspace(&first, &[("other", &second)], "");

@@ -8,7 +8,7 @@ use claw::core::event::id::Id;
 use claw::core::event::stamp::Stamp;
 use claw::core::event::{Draft, Event};
 use claw::core::model::Call;
-use claw::core::tool::MAX_TOLD;
+use claw::core::tool::MAX_RESULT;
 use claw::store::agent::definitions;
 use claw::store::lock::Lane;
 use claw::store::workspace::Workspace;
@@ -95,7 +95,7 @@ impl Desk {
         };
         let tool = tools.iter().find(|tool| tool.spec.name == name).unwrap();
         let told = tool.run(&scene, &Call { id: "c".into(), name: name.into(), arguments }).unwrap();
-        assert!(told.result.len() <= MAX_TOLD, "{name} tells {} bytes", told.result.len());
+        assert!(told.result.len() <= MAX_RESULT, "{name} tells {} bytes", told.result.len());
         (told.result, told.failed)
     }
 

@@ -169,7 +169,7 @@ fn variables_are_filled_in_and_unknown_ones_stay_with_a_warning() {
     let root = ws.root.display();
     assert!(system.contains(&format!("Notes: {root}/memories, {root}, {{{{nothing}}}}")), "{system}");
     let said = ws.claw(&["check"]).ok();
-    assert!(said.contains("AGENTS.md:1:44: warning: there is no variable `nothing`, so it stays"), "{said}");
+    assert!(said.contains("AGENTS.md:1:44: warning: unknown variable `nothing` is left as it is"), "{said}");
     assert!(
         said.contains("agents/pickle/SOUL.md:1:6: warning: ") && said.contains("did you mean `agents_path`?"),
         "{said}"

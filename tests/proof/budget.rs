@@ -310,7 +310,7 @@ fn turn_over_budget_continues_at_its_step_on_the_next_day() {
     send(&ws, TODAY, "file:a", TWO);
     let err = at(&ws, TODAY, &["run-agent"]).fails(75);
     assert!(err.contains("1 of 1 calls today (budget.day.calls in claw.yaml)"), "{err}");
-    assert!(err.contains("it opens 2026-11-26 00:00"), "{err}");
+    assert!(err.contains("it is renewed 2026-11-26 00:00"), "{err}");
     assert!(at(&ws, TODAY, &["status"]).ok().contains("spent   1 of 1 (budget.day.calls in claw.yaml)"));
     // A second event, of another session, causes no second notice.
     send(&ws, TODAY, "file:b", PLAIN);
@@ -337,7 +337,7 @@ fn over_budget_ask_fails_at_once() {
     let ws = workspace(&server, "{total: {calls: 1}}");
     assert_eq!(ws.claw(&["ask", "-n", PLAIN]).ok(), "Fine.\n");
     let err = ws.claw(&["ask", "-n", PLAIN]).fails(75);
-    assert!(err.contains("the budget is spent: 1 of 1 calls in all (budget.total.calls in claw.yaml)"), "{err}");
+    assert!(err.contains("the budget is used up: 1 of 1 calls in total (budget.total.calls in claw.yaml)"), "{err}");
     assert!(err.contains("raise it") && err.contains("claw retry"), "{err}");
     assert_eq!(notices(&ws), [""; 0]);
     // The event is kept, and continues when the limit is raised.
@@ -367,7 +367,7 @@ fn call_that_may_exceed_the_budget_is_not_sent() {
     let server = Strict::start(SCRIPTS);
     let ws = workspace(&server, "{day: {tokens: 1000}}");
     let err = ws.claw(&["ask", "-n", PLAIN]).fails(75);
-    assert!(err.contains("one call may take") && err.contains("max_tokens"), "{err}");
+    assert!(err.contains("one call may use") && err.contains("max_tokens"), "{err}");
     assert_eq!(server.asked(PLAIN, 0), 0);
 }
 

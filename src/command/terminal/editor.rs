@@ -1,7 +1,8 @@
 //! The line editor of `chat`: what was typed before, and what a command can become by Tab.
 
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::slash::{self, Takes};
+use crate::core::slash::completion;
+use crate::core::slash::table::ArgumentKind;
 use crate::store::agent::definitions;
 use crate::store::session::{approvals, history};
 use crate::store::workspace::Workspace;
@@ -98,15 +99,15 @@ impl Completer for CommandCompleter<'_> {
 
     fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
         let ids = |takes| match takes {
-            Takes::Agent => definitions::folders(self.0, "agents").unwrap_or_default(),
-            Takes::Skill => definitions::folders(self.0, "skills").unwrap_or_default(),
-            Takes::Cron => definitions::folders(self.0, "crons").unwrap_or_default(),
-            Takes::Approval => {
+            ArgumentKind::Agent => definitions::folders(self.0, "agents").unwrap_or_default(),
+            ArgumentKind::Skill => definitions::folders(self.0, "skills").unwrap_or_default(),
+            ArgumentKind::Cron => definitions::folders(self.0, "crons").unwrap_or_default(),
+            ArgumentKind::Approval => {
                 approvals::pending(self.0).unwrap_or_default().iter().map(|a| a.id.short().to_string()).collect()
             }
-            Takes::Text => Vec::new(),
+            ArgumentKind::Text => Vec::new(),
         };
         let before = line.get(..at).unwrap_or_default();
-        Ok(slash::complete(before, &ids).unwrap_or((at, Vec::new())))
+        Ok(completion::complete(before, &ids).unwrap_or((at, Vec::new())))
     }
 }

@@ -1,43 +1,44 @@
-//! The ledger of what the models were asked and what it took: its lines, and what they sum up to. A step of a
-//! turn is reserved before each request; every request counts as a call, and the tokens of a step are the
-//! reserved ones until they are settled. What was settled is a fact, also where the step is asked again; a request
-//! that was broken off is settled as it was reserved. Only of one whose worker was killed is nothing known: its
-//! tokens are given back when its step is asked again.
+//! The ledger of model calls and their usage: the sums of its lines. Each request is reserved before it is sent, under
+//! the step of its turn. Every request counts as a call; the tokens of a step are the reserved ones until it is
+//! settled. Settled usage stays, also where the step is requested again; an interrupted request is settled with the
+//! reserved amount. The usage of a request whose worker was killed is unknown: its tokens are released when its step
+//! is requested again.
 
 use crate::core::budget::ledger_line::{CALL, LedgerKind, LedgerLine, Sums};
 use crate::core::event::id::Id;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the lines sum up to, by day and by a label: the agent, for budgets.
+/// Sums of ledger lines by day and by label; for budgets the label is the agent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Ledger {
     days: BTreeMap<String, BTreeMap<String, Sums>>,
     open: Vec<Reservation>,
-    told: BTreeSet<String>,
+    #[serde(rename = "told")]
+    notified: BTreeSet<String>,
 }
 
-/// What is reserved and not settled.
+/// A reservation that is not settled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Reservation {
     line: LedgerLine,
     label: String,
-    /// A request for this step has left before this one, and nobody knows what came of it.
+    /// An earlier request for the same step was sent, and its usage is unknown.
     is_again: bool,
 }
 
 impl Ledger {
-    /// Takes a line in, under a label.
-    pub fn take(&mut self, line: LedgerLine, label: &str) {
-        match line.what {
+    /// Adds a line under a label.
+    pub fn add(&mut self, line: LedgerLine, label: &str) {
+        match line.kind {
             LedgerKind::Reserved => {
                 let before = self.close(&line);
                 if let Some(before) = &before {
-                    // That request has left, and this one is in its place.
+                    // The earlier request was sent, so it stays a call; its tokens are replaced by the new reservation.
                     self.change(&before.line.day, &before.label, |sums| sums.add(&CALL));
                 }
-                let line = LedgerLine { guess: true, ..line };
+                let line = LedgerLine { is_estimated: true, ..line };
                 self.change(&line.day, label, |sums| sums.add(&line.sums()));
                 self.open.push(Reservation { line, label: label.to_owned(), is_again: before.is_some() });
             }
@@ -46,22 +47,23 @@ impl Ledger {
                 self.change(&line.day, label, |sums| sums.add(&line.sums()));
             }
             LedgerKind::Dropped => {
-                // What the one before it took is still unknown; its own call was counted when this one came.
+                // The usage of the earlier request is still unknown, so its tokens stay reserved; its call is
+                // already counted.
                 if let Some(open) = self.close(&line).filter(|open| open.is_again) {
-                    let took = Sums { calls: 0, ..open.line.sums() };
-                    self.change(&open.line.day, &open.label, |sums| sums.add(&took));
+                    let tokens = Sums { calls: 0, ..open.line.sums() };
+                    self.change(&open.line.day, &open.label, |sums| sums.add(&tokens));
                 }
             }
-            LedgerKind::Told => self.told.extend(line.limit),
+            LedgerKind::Notified => self.notified.extend(line.limit),
             LedgerKind::Unknown => {}
         }
     }
 
-    /// Takes out what is reserved for the step of this line.
+    /// Removes the reservation for the step of this line.
     fn close(&mut self, line: &LedgerLine) -> Option<Reservation> {
         let at = self.open.iter().position(|open| open.line.is_for(line.id.as_ref(), line.step))?;
         let open = self.open.swap_remove(at);
-        self.change(&open.line.day, &open.label, |sums| sums.take_away(&open.line.sums()));
+        self.change(&open.line.day, &open.label, |sums| sums.subtract(&open.line.sums()));
         Some(open)
     }
 
@@ -69,13 +71,13 @@ impl Ledger {
         change(self.days.entry(day.to_owned()).or_default().entry(label.to_owned()).or_default());
     }
 
-    /// What is reserved for a step, and not settled.
+    /// The open reservation for a step.
     #[must_use]
     pub fn reserved(&self, id: Option<&Id>, step: u32) -> Option<&LedgerLine> {
         self.open.iter().map(|open| &open.line).find(|line| line.is_for(id, step))
     }
 
-    /// What was used on a day, or in all; under a label, or by all.
+    /// The usage on a day, or on all days; under a label, or under all labels.
     #[must_use]
     pub fn used(&self, day: Option<&str>, label: Option<&str>) -> Sums {
         let mut sums = Sums::default();
@@ -85,18 +87,18 @@ impl Ledger {
         sums
     }
 
-    /// The days and, of each, the labels.
+    /// Day, label and sums of every entry.
     pub fn days(&self) -> impl Iterator<Item = (&str, &str, &Sums)> {
         self.days.iter().flat_map(|(day, labels)| labels.iter().map(move |(label, sums)| (&day[..], &label[..], sums)))
     }
 
-    /// Whether the owner was told of a limit.
+    /// Whether the owner was notified of a limit; `key` is its [`notice_key`](super::Limit::notice_key).
     #[must_use]
-    pub fn is_told(&self, mark: &str) -> bool {
-        self.told.contains(mark)
+    pub fn is_notified(&self, key: &str) -> bool {
+        self.notified.contains(key)
     }
 
-    /// Puts all days before `day` together: nobody asks for one of them any more.
+    /// Merges all days before `day` into one entry: they are not needed separately any more.
     pub fn fold(&mut self, day: &str) {
         let later = self.days.split_off(day);
         for labels in std::mem::replace(&mut self.days, later).into_values() {
@@ -107,30 +109,30 @@ impl Ledger {
         for open in self.open.iter_mut().filter(|open| *open.line.day < *day) {
             open.line.day.clear();
         }
-        self.told.retain(|mark| **mark >= *day || mark.starts_with("total"));
+        self.notified.retain(|key| **key >= *day || key.starts_with("total"));
     }
 }
 
-/// What was read of the ledger's files, and how far: what a process keeps of them, and what is written down
-/// so that the next one need not read them all.
+/// The ledger up to a position in its files. A process keeps it in memory, and it is saved so that the next process
+/// does not read all files again.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct LedgerState {
-    /// The shape of this.
+    /// The version of this format.
     pub v: u32,
-    /// The day of the file that was read last.
+    /// The day of the last file read.
     pub file: String,
     /// That file's inode.
     pub inode: u64,
-    /// How much of it was read, in bytes.
+    /// The bytes read of that file.
     pub read: u64,
-    /// What it all comes to.
+    /// The sums up to this position.
     pub ledger: Ledger,
-    /// How much was read since this was written down, in bytes.
+    /// The bytes read since this state was saved.
     #[serde(skip)]
-    pub fresh: u64,
-    /// The file whose name this process knows to be durable.
+    pub unsaved: u64,
+    /// The file whose directory entry this process knows to be durable.
     #[serde(skip)]
-    pub named: String,
+    pub durable_name: String,
 }
 
 #[cfg(test)]
@@ -142,46 +144,46 @@ mod tests {
 
     const DAY: &str = "2026-11-25";
 
-    fn line(what: LedgerKind, n: i64, input: u64) -> LedgerLine {
+    fn line(kind: LedgerKind, n: i64, input: u64) -> LedgerLine {
         let usage = Usage { input, output: 1, ..Usage::default() };
         let id = Some(Id::new(Stamp(n), 0));
-        LedgerLine { what, day: DAY.into(), id, step: 1, usage, money: input * 2, ..LedgerLine::default() }
+        LedgerLine { kind, day: DAY.into(), id, step: 1, usage, money: input * 2, ..LedgerLine::default() }
     }
 
     fn ledger(lines: &[LedgerLine]) -> Ledger {
         let mut ledger = Ledger::default();
         for line in lines {
-            ledger.take(line.clone(), "pickle");
+            ledger.add(line.clone(), "pickle");
         }
         ledger
     }
 
     fn used(lines: &[LedgerLine]) -> (u64, u64, u64) {
         let sums = ledger(lines).used(Some(DAY), Some("pickle"));
-        (sums.calls, sums.usage.input, sums.guesses)
+        (sums.calls, sums.usage.input, sums.estimated_calls)
     }
 
     #[test]
-    fn every_request_is_a_call_and_the_tokens_of_a_step_are_the_last_known() {
+    fn every_request_is_a_call_and_a_step_has_its_last_known_tokens() {
         use LedgerKind::{Dropped, Reserved, Settled};
         assert_eq!(used(&[line(Reserved, 1, 100)]), (1, 100, 1));
         assert_eq!(used(&[line(Reserved, 1, 100), line(Settled, 1, 7)]), (1, 7, 0));
         assert_eq!(used(&[line(Reserved, 1, 100), line(Dropped, 1, 0)]), (0, 0, 0));
-        // Killed before the answer, and asked again.
+        // The worker was killed before the answer, and the step was requested again.
         let killed = [line(Reserved, 1, 100), line(Reserved, 1, 120), line(Settled, 1, 7)];
         assert_eq!((used(&killed[..2]), used(&killed)), ((2, 120, 1), (2, 7, 0)));
-        // The second one never left: what the first one took is as unknown as before.
-        let held = [line(Reserved, 1, 100), line(Reserved, 1, 120), line(Dropped, 1, 0)];
-        assert_eq!(used(&held), (1, 120, 1));
-        // Killed between the two files: it was paid for twice.
+        // The second request was never sent: the usage of the first one is still unknown.
+        let dropped = [line(Reserved, 1, 100), line(Reserved, 1, 120), line(Dropped, 1, 0)];
+        assert_eq!(used(&dropped), (1, 120, 1));
+        // The worker was killed between the two files: both requests were paid for.
         let twice = [&killed[1..], &killed[1..]].concat();
         assert_eq!(used(&twice), (2, 14, 0));
-        // Without a budget nothing is reserved.
+        // Without a budget there are no reservations.
         assert_eq!(used(&[line(Settled, 1, 7)]), (1, 7, 0));
     }
 
     #[test]
-    fn what_left_yesterday_is_yesterdays() {
+    fn request_counts_on_the_day_it_was_sent() {
         let tomorrow = |line: LedgerLine| LedgerLine { day: "2026-11-26".into(), ..line };
         let lines = [
             line(LedgerKind::Reserved, 1, 100),
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_flat_and_one_of_a_newer_program_is_passed_over() {
+    fn line_is_flat_json_and_an_unknown_kind_is_ignored() {
         let text = serde_json::to_string(&line(LedgerKind::Settled, 1, 7)).unwrap();
         assert!(text.contains(r#""t":"settled""#) && text.contains(r#""input":7"#), "{text}");
         assert_eq!(serde_json::from_str::<LedgerLine>(&text).unwrap(), line(LedgerKind::Settled, 1, 7));
@@ -203,16 +205,26 @@ mod tests {
         assert_eq!(used(&[newer]), (0, 0, 0));
     }
 
+    #[test]
+    fn wire_names_are_stable() {
+        let text = r#"{"t":"told","day":"2026-11-25","guess":true,"limit":"total-calls-1-"}"#;
+        let notice: LedgerLine = serde_json::from_str(text).unwrap();
+        assert_eq!((notice.kind, notice.is_estimated), (LedgerKind::Notified, true));
+        let saved = serde_json::to_value(ledger(&[notice, line(LedgerKind::Reserved, 1, 5)])).unwrap();
+        assert_eq!(saved["told"][0], "total-calls-1-");
+        assert_eq!(saved["days"][DAY]["pickle"]["guesses"], 1);
+    }
+
     proptest! {
         #[test]
-        fn putting_days_together_changes_no_sum(
+        fn folding_days_changes_no_sum(
             lines in proptest::collection::vec((0..3usize, 0..4i64, 1..100u64, 0..4u8), 0..40), at in 0..40usize,
         ) {
             let lines: Vec<LedgerLine> = lines
                 .into_iter()
-                .map(|(what, n, input, day)| LedgerLine {
+                .map(|(kind, n, input, day)| LedgerLine {
                     day: format!("2026-11-2{day}"),
-                    ..line([LedgerKind::Reserved, LedgerKind::Settled, LedgerKind::Dropped][what], n, input)
+                    ..line([LedgerKind::Reserved, LedgerKind::Settled, LedgerKind::Dropped][kind], n, input)
                 })
                 .collect();
             let mut folded = Ledger::default();
@@ -220,7 +232,7 @@ mod tests {
                 if n == at {
                     folded.fold("2026-11-22");
                 }
-                folded.take(line.clone(), "pickle");
+                folded.add(line.clone(), "pickle");
             }
             prop_assert_eq!(folded.used(None, None), ledger(&lines).used(None, None));
         }

@@ -1,4 +1,4 @@
-//! A line of the ledger, and what lines add up to.
+//! A line of the ledger, and sums of lines.
 
 use crate::core::event::id::Id;
 use crate::core::model::Usage;
@@ -6,19 +6,20 @@ use crate::core::model::money::Money;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// What happened.
+/// The kind of a ledger line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LedgerKind {
-    /// A request is about to leave, and may take this.
+    /// A request is about to be sent; the line has its estimated usage.
     Reserved,
-    /// It took this.
+    /// The request has ended; the line has its usage.
     Settled,
-    /// It never left.
+    /// The request was not sent.
     Dropped,
-    /// The owner was told that a limit is reached.
-    Told,
-    /// A line of a newer program.
+    /// The owner was notified that a limit is reached.
+    #[serde(rename = "told")]
+    Notified,
+    /// A line of a newer version; ignored.
     #[default]
     #[serde(other)]
     Unknown,
@@ -28,42 +29,42 @@ pub enum LedgerKind {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LedgerLine {
-    /// What happened.
+    /// The kind.
     #[serde(rename = "t")]
-    pub what: LedgerKind,
-    /// When.
+    pub kind: LedgerKind,
+    /// The instant of the line.
     pub at: Timestamp,
-    /// The owner's day on which the request left.
+    /// The day, in the owner's time zone, on which the request was sent.
     pub day: String,
-    /// The event that is answered.
+    /// The event of the turn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<Id>,
-    /// The step of its turn, from 1.
+    /// The step of the turn, from 1.
     #[serde(skip_serializing_if = "is_zero")]
     pub step: u32,
-    /// Who answers it.
+    /// The agent.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub agent: String,
-    /// In which session.
+    /// The session.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub session: String,
-    /// By which model.
+    /// The model.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub model: String,
     /// Tokens.
     #[serde(flatten)]
     pub usage: Usage,
-    /// What they cost, in millionths.
+    /// Their cost, in millionths.
     pub money: u64,
-    /// Nobody has counted the tokens.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub guess: bool,
-    /// `told`: of which limit.
+    /// The tokens are our estimate, not the provider's count.
+    #[serde(rename = "guess", skip_serializing_if = "std::ops::Not::not")]
+    pub is_estimated: bool,
+    /// For a line of kind `told`: the key of the limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<String>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if wants a reference")]
 fn is_zero(step: &u32) -> bool {
     *step == 0
 }
@@ -73,30 +74,31 @@ impl LedgerLine {
         (self.id.as_ref(), self.step) == (id, step)
     }
 
-    /// What it adds.
+    /// The sums of this line alone.
     #[must_use]
     pub fn sums(&self) -> Sums {
-        Sums { calls: 1, usage: self.usage, money: self.money, guesses: u64::from(self.guess) }
+        Sums { calls: 1, usage: self.usage, money: self.money, estimated_calls: u64::from(self.is_estimated) }
     }
 }
 
-/// A request of which nothing else is known.
+/// One request with unknown usage.
 pub(super) const CALL: Sums =
-    Sums { calls: 1, usage: Usage { input: 0, output: 0, cached: 0, cache_write: 0 }, money: 0, guesses: 0 };
+    Sums { calls: 1, usage: Usage { input: 0, output: 0, cached: 0, cache_write: 0 }, money: 0, estimated_calls: 0 };
 
-/// What was used.
+/// Summed usage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Sums {
-    /// Requests that left.
+    /// Requests that were sent.
     pub calls: u64,
     /// Their tokens.
     #[serde(flatten)]
     pub usage: Usage,
-    /// What they cost, in millionths.
+    /// Their cost, in millionths.
     pub money: u64,
-    /// In how many of them nobody has counted the tokens.
-    pub guesses: u64,
+    /// Requests whose tokens are estimates.
+    #[serde(rename = "guesses")]
+    pub estimated_calls: u64,
 }
 
 impl Sums {
@@ -105,22 +107,22 @@ impl Sums {
         self.each(other, u64::saturating_add);
     }
 
-    /// Tokens, read and written.
+    /// Input and output tokens.
     #[must_use]
     pub fn tokens(&self) -> u64 {
         self.usage.input.saturating_add(self.usage.output)
     }
 
-    /// The sums in a few words; a `~` where somebody has guessed.
+    /// The sums as text for users; `~` marks estimates.
     #[must_use]
-    pub fn words(&self, currency: &str) -> String {
-        let guess = if self.guesses > 0 { "~" } else { "" };
+    pub fn describe(&self, currency: &str) -> String {
+        let tilde = if self.estimated_calls > 0 { "~" } else { "" };
         let money = Money(self.money).in_currency(currency);
-        let money = if self.money > 0 { format!(", {guess}{money}") } else { String::new() };
-        format!("{} calls, {guess}{} tokens{money}", self.calls, self.tokens())
+        let money = if self.money > 0 { format!(", {tilde}{money}") } else { String::new() };
+        format!("{} calls, {tilde}{} tokens{money}", self.calls, self.tokens())
     }
 
-    pub(super) fn take_away(&mut self, other: &Self) {
+    pub(super) fn subtract(&mut self, other: &Self) {
         self.each(other, u64::saturating_sub);
     }
 
@@ -132,7 +134,7 @@ impl Sums {
             (&mut self.usage.cached, other.usage.cached),
             (&mut self.usage.cache_write, other.usage.cache_write),
             (&mut self.money, other.money),
-            (&mut self.guesses, other.guesses),
+            (&mut self.estimated_calls, other.estimated_calls),
         ];
         for (own, other) in pairs {
             *own = change(*own, other);

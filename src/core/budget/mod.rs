@@ -1,5 +1,5 @@
-//! Budgets: how much of calls, tokens and money the models may take, a day and in all, for everybody and for
-//! one agent. A call is reserved before it leaves; what does not fit waits.
+//! Budgets: limits for calls, tokens and money, per day and in total, for all agents together and for one agent. A call
+//! is reserved before it is sent; a call that does not fit waits.
 
 pub mod ledger;
 pub mod ledger_line;
@@ -12,22 +12,22 @@ use jiff::Zoned;
 use serde::Deserialize;
 use std::fmt;
 
-/// Tokens that an answer is reserved with where its model has no `max_tokens`.
-pub const ANSWER: u64 = 4096;
-/// Bytes that count as a token where nobody has counted: fewer than a token of any common text has.
-const BYTES: u64 = 3;
-/// How long what waits for no certain day waits, in seconds: somebody may have raised the limit.
+/// Output tokens that are reserved for a model without `max_tokens`.
+const DEFAULT_OUTPUT: u64 = 4096;
+/// Bytes per token in estimates: fewer than in any common text, so that estimates are on the high side.
+const BYTES_PER_TOKEN: u64 = 3;
+/// The wait for a limit without a renewal, in seconds: the owner may have raised it by then.
 const RECHECK: u64 = 3600;
 
-/// The most of each.
+/// The limits of one period.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct BudgetSettings {
-    /// Tokens read and written.
+    /// Input and output tokens.
     pub tokens: Option<u64>,
-    /// What they cost.
+    /// Their cost.
     pub money: Option<Money>,
-    /// Requests that leave this machine, answered or not.
+    /// Requests sent, answered or not.
     pub calls: Option<u64>,
 }
 
@@ -35,40 +35,40 @@ pub struct BudgetSettings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Budget {
-    /// For a day of the owner's.
+    /// Limits for a day in the owner's time zone.
     pub day: BudgetSettings,
-    /// For ever.
+    /// Limits for all time.
     pub total: BudgetSettings,
 }
 
-/// The keys of a budget.
+/// The settings keys of a budget.
 pub const BUDGET_KEYS: &[&str] = &["budget", "day", "total", "tokens", "money", "calls"];
 
 impl Budget {
-    /// Whether somebody must know what a model costs.
+    /// Whether a limit in money is set, so that every model needs a price.
     #[must_use]
-    pub fn is_in_money(&self) -> bool {
+    pub fn needs_price(&self) -> bool {
         self.day.money.is_some() || self.total.money.is_some()
     }
 
-    /// Its limits; those that never open again of themselves stand first.
+    /// The limits that are set; the total ones, which are never renewed, first.
     #[must_use]
     pub fn limits(&self, agent: Option<&str>) -> Vec<Limit> {
         let of = |is_total: bool, limits: &BudgetSettings| {
-            let most = [
+            let all = [
                 (Measure::Calls, limits.calls),
                 (Measure::Tokens, limits.tokens),
                 (Measure::Money, limits.money.map(|m| m.0)),
             ];
-            let set = most.into_iter().filter_map(|(what, most)| Some((what, most?)));
-            set.map(|(what, most)| Limit { agent: agent.map(ToOwned::to_owned), is_total, what, most })
+            let set = all.into_iter().filter_map(|(measure, max)| Some((measure, max?)));
+            set.map(|(measure, max)| Limit { agent: agent.map(ToOwned::to_owned), is_total, measure, max })
                 .collect::<Vec<_>>()
         };
         [of(true, &self.total), of(false, &self.day)].concat()
     }
 }
 
-/// What is limited.
+/// A limited quantity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
     /// Requests.
@@ -80,7 +80,7 @@ pub enum Measure {
 }
 
 impl Measure {
-    /// As a key of `budget:`.
+    /// The key in `budget:`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -98,7 +98,7 @@ impl Measure {
         }
     }
 
-    /// An amount of it, for people.
+    /// An amount as text for users.
     #[must_use]
     pub fn show(self, amount: u64) -> String {
         match self {
@@ -111,146 +111,145 @@ impl Measure {
 /// One limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// Whose; `None`: of all together.
+    /// The agent; `None` for all agents together.
     pub agent: Option<String>,
-    /// In all, not a day.
+    /// The limit is for all time, not for a day.
     pub is_total: bool,
-    /// Of what.
-    pub what: Measure,
-    /// How much.
-    pub most: u64,
+    /// The limited quantity.
+    pub measure: Measure,
+    /// The amount.
+    pub max: u64,
 }
 
 impl Limit {
-    /// How much of it is taken.
+    /// The amount used so far.
     #[must_use]
     pub fn used(&self, ledger: &Ledger, today: &str) -> u64 {
-        self.what.of(&ledger.used((!self.is_total).then_some(today), self.agent.as_deref()))
+        self.measure.of(&ledger.used((!self.is_total).then_some(today), self.agent.as_deref()))
     }
 
-    /// What is left of it, for people.
+    /// The remaining amount, as text for users.
     #[must_use]
     pub fn left(&self, used: u64, currency: &str) -> String {
-        let [left, most] = [self.most.saturating_sub(used), self.most].map(|n| self.what.show(n));
-        let unit = match self.what {
+        let [left, max] = [self.max.saturating_sub(used), self.max].map(|n| self.measure.show(n));
+        let unit = match self.measure {
             Measure::Calls => "calls",
             Measure::Tokens => "tokens",
             Measure::Money => currency,
         };
-        format!("{left} of {most} {unit}").trim_end().to_owned() + &format!(" ({self})")
+        format!("{left} of {max} {unit}").trim_end().to_owned() + &format!(" ({self})")
     }
 
-    /// By what it is known that its owner has been told: another day or another limit is another word.
+    /// A key for the notice about this limit: the owner is notified once for each day and each value of the limit.
     #[must_use]
-    pub fn mark(&self, today: &str) -> String {
-        let (agent, what, most) = (self.agent.as_deref().unwrap_or(""), self.what.name(), self.most);
-        let when = if self.is_total { "total" } else { today };
-        format!("{when}-{what}-{most}-{agent}")
+    pub fn notice_key(&self, today: &str) -> String {
+        let (agent, name, max) = (self.agent.as_deref().unwrap_or(""), self.measure.name(), self.max);
+        let period = if self.is_total { "total" } else { today };
+        format!("{period}-{name}-{max}-{agent}")
     }
 }
 
 impl fmt::Display for Limit {
-    /// Where it is set.
+    /// The settings key and its file.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let period = if self.is_total { "total" } else { "day" };
-        let what = self.what.name();
+        let name = self.measure.name();
         match &self.agent {
-            Some(agent) => write!(f, "budget.{period}.{what} in agents/{agent}/AGENT.md"),
-            None => write!(f, "budget.{period}.{what} in claw.yaml"),
+            Some(agent) => write!(f, "budget.{period}.{name} in agents/{agent}/AGENT.md"),
+            None => write!(f, "budget.{period}.{name} in claw.yaml"),
         }
     }
 }
 
-/// Why a call does not fit.
+/// A call that does not fit under a limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exceeded {
-    /// Into which limit.
+    /// The limit.
     pub limit: Limit,
-    /// How much of it is taken.
+    /// The amount used so far.
     pub used: u64,
-    /// How much the call may take.
-    pub asks: u64,
+    /// The most that the call may use.
+    pub requested: u64,
 }
 
-/// Whether a call still fits under all limits. What a killed worker has reserved for the same step is given back
-/// first, but for its request, which has left.
+/// Checks that a call fits under all limits. A reservation of a killed worker for the same step is released first,
+/// except for its request, which was sent.
 ///
 /// # Errors
-/// The first limit that it does not fit under.
-pub fn decide(ledger: &Ledger, limits: &[Limit], call: &LedgerLine) -> Result<(), Box<Exceeded>> {
+/// The first limit that is exceeded.
+pub fn check(ledger: &Ledger, limits: &[Limit], call: &LedgerLine) -> Result<(), Box<Exceeded>> {
     let before = ledger.reserved(call.id.as_ref(), call.step);
     for limit in limits {
         let is_in = before.is_some_and(|line| limit.is_total || line.day == call.day);
-        let back = before.filter(|_| is_in).map_or(0, |line| limit.what.of(&Sums { calls: 0, ..line.sums() }));
-        let (used, asks) = (limit.used(ledger, &call.day), limit.what.of(&call.sums()));
-        if used.saturating_sub(back).saturating_add(asks) > limit.most {
-            return Err(Box::new(Exceeded { limit: limit.clone(), used, asks }));
+        let released = before.filter(|_| is_in).map_or(0, |line| limit.measure.of(&Sums { calls: 0, ..line.sums() }));
+        let (used, requested) = (limit.used(ledger, &call.day), limit.measure.of(&call.sums()));
+        if used.saturating_sub(released).saturating_add(requested) > limit.max {
+            return Err(Box::new(Exceeded { limit: limit.clone(), used, requested }));
         }
     }
     Ok(())
 }
 
 impl Exceeded {
-    /// Whether waiting for tomorrow would help.
-    fn opens(&self) -> bool {
-        !self.limit.is_total && self.asks <= self.limit.most
+    /// Whether the call fits on another day.
+    fn fits_tomorrow(&self) -> bool {
+        !self.limit.is_total && self.requested <= self.limit.max
     }
 
-    /// After how many seconds it is worth another try: at the next local midnight, or in a while.
+    /// Seconds until the next attempt: until local midnight, or [`RECHECK`] where midnight does not help.
     #[must_use]
-    pub fn after(&self, now: &Zoned) -> u64 {
-        let midnight = now.tomorrow().and_then(|day| day.start_of_day()).ok().filter(|_| self.opens());
+    pub fn retry_after(&self, now: &Zoned) -> u64 {
+        let midnight = now.tomorrow().and_then(|day| day.start_of_day()).ok().filter(|_| self.fits_tomorrow());
         let left = midnight.map(|at| at.timestamp().duration_since(now.timestamp()).as_millis());
         left.and_then(|ms| u64::try_from(ms).ok()).map_or(RECHECK, |ms| ms.div_ceil(1000))
     }
 
-    /// What is wrong, for people.
+    /// The problem, as text for users.
     #[must_use]
-    pub fn why(&self) -> String {
-        let Self { limit, used, asks } = self;
-        let [used, asks, most, left] =
-            [*used, *asks, limit.most, limit.most.saturating_sub(*used)].map(|n| limit.what.show(n));
-        let (what, period) = (limit.what.name(), if limit.is_total { "in all" } else { "today" });
-        if self.asks > limit.most {
-            return format!("one call may take {asks} of {what}, and the budget is {most} {period} ({limit})");
+    pub fn describe(&self) -> String {
+        let Self { limit, used, requested } = self;
+        let [used, requested, max, left] =
+            [*used, *requested, limit.max, limit.max.saturating_sub(*used)].map(|n| limit.measure.show(n));
+        let (name, period) = (limit.measure.name(), if limit.is_total { "in total" } else { "today" });
+        if self.requested > limit.max {
+            return format!("one call may use {requested} {name}, but the budget is {max} {period} ({limit})");
         }
-        if self.used >= limit.most {
-            return format!("the budget is spent: {used} of {most} {what} {period} ({limit})");
+        if self.used >= limit.max {
+            return format!("the budget is used up: {used} of {max} {name} {period} ({limit})");
         }
-        format!("the budget has {left} of {most} {what} left {period}, and this call may take {asks} ({limit})")
+        format!("the budget has {left} of {max} {name} left {period}, but this call may use {requested} ({limit})")
     }
 
-    /// When it opens, and the way out.
+    /// The instant of the renewal, if any, and the way out.
     #[must_use]
     pub fn way_out(&self, now: &Zoned) -> String {
-        let midnight = now.tomorrow().and_then(|day| day.start_of_day()).ok().filter(|_| self.opens());
-        let raise = if self.asks > self.limit.most && self.limit.what != Measure::Calls {
+        let midnight = now.tomorrow().and_then(|day| day.start_of_day()).ok().filter(|_| self.fits_tomorrow());
+        let raise = if self.requested > self.limit.max && self.limit.measure != Measure::Calls {
             "raise it, or set the model's max_tokens"
         } else {
             "raise it"
         };
         match midnight {
-            Some(at) => format!("it opens {}; or {raise}", at.strftime("%Y-%m-%d %H:%M")),
+            Some(at) => format!("it is renewed {}; or {raise}", at.strftime("%Y-%m-%d %H:%M")),
             None => raise.to_owned(),
         }
     }
 }
 
-/// The most tokens that a request is taken to cost before anybody has counted: a third of its bytes, and the
-/// longest answer.
+/// An upper estimate of the tokens of a request: a third of its bytes, and the longest answer.
 #[must_use]
 pub fn estimate(request: &Request) -> Usage {
-    let said: usize = request.messages.iter().map(Message::weight).sum();
+    let messages: usize = request.messages.iter().map(Message::weight).sum();
     let tools: usize =
         request.tools.iter().map(|tool| tool.description.len() + tool.parameters.to_string().len()).sum();
-    let output = request.max_tokens.map_or(ANSWER, u64::from);
-    Usage { input: tokens(request.system.len() + said + tools), output, ..Usage::default() }
+    let output = request.max_tokens.map_or(DEFAULT_OUTPUT, u64::from);
+    Usage { input: tokens(request.system.len() + messages + tools), output, ..Usage::default() }
 }
 
-/// About how many tokens so much text is.
+/// An upper estimate of the tokens of a text of this length in bytes.
 #[must_use]
 pub fn tokens(bytes: usize) -> u64 {
-    (bytes as u64).div_ceil(BYTES)
+    (bytes as u64).div_ceil(BYTES_PER_TOKEN)
 }
 
 #[cfg(test)]
@@ -263,7 +262,7 @@ mod tests {
 
     fn call(n: i64, input: u64) -> LedgerLine {
         LedgerLine {
-            what: Kind::Reserved,
+            kind: Kind::Reserved,
             at: Timestamp::UNIX_EPOCH,
             day: "2026-11-25".into(),
             id: Some(Id::new(Stamp(n), 0)),
@@ -279,64 +278,71 @@ mod tests {
         serde_yaml::from_str(yaml).unwrap()
     }
 
-    fn spent(ledger: &Ledger, limits: &[Limit], call: &LedgerLine) -> Option<String> {
-        decide(ledger, limits, call).err().map(|out| out.why())
+    fn refusal(ledger: &Ledger, limits: &[Limit], call: &LedgerLine) -> Option<String> {
+        check(ledger, limits, call).err().map(|exceeded| exceeded.describe())
     }
 
     #[test]
-    fn so_many_calls_fit_and_not_one_more() {
+    fn calls_up_to_the_limit_fit() {
         let limits = budget("day: {calls: 2}").limits(None);
         let mut ledger = Ledger::default();
         for n in 0..2 {
-            assert_eq!(spent(&ledger, &limits, &call(n, 1)), None);
-            ledger.take(call(n, 1), "pickle");
+            assert_eq!(refusal(&ledger, &limits, &call(n, 1)), None);
+            ledger.add(call(n, 1), "pickle");
         }
-        let why = "the budget is spent: 2 of 2 calls today (budget.day.calls in claw.yaml)";
-        assert_eq!(spent(&ledger, &limits, &call(3, 1)).as_deref(), Some(why));
-        // The same step once more is one more request.
-        assert_eq!(spent(&ledger, &limits, &call(1, 1)).as_deref(), Some(why));
+        let why = "the budget is used up: 2 of 2 calls today (budget.day.calls in claw.yaml)";
+        assert_eq!(refusal(&ledger, &limits, &call(3, 1)).as_deref(), Some(why));
+        // Another request for the same step is another call.
+        assert_eq!(refusal(&ledger, &limits, &call(1, 1)).as_deref(), Some(why));
         let tomorrow = LedgerLine { day: "2026-11-26".into(), ..call(3, 1) };
-        assert_eq!(spent(&ledger, &limits, &tomorrow), None);
+        assert_eq!(refusal(&ledger, &limits, &tomorrow), None);
     }
 
     #[test]
-    fn the_tokens_of_a_step_are_reserved_once_however_often_its_worker_is_killed() {
+    fn step_is_reserved_once_after_any_number_of_kills() {
         let limits = budget("total: {tokens: 60}").limits(Some("pickle"));
         let mut ledger = Ledger::default();
-        ledger.take(call(1, 40), "pickle");
-        assert_eq!(spent(&ledger, &limits, &call(1, 40)), None);
-        let why = "the budget has 10 of 60 tokens left in all, and this call may take 50 (budget.total.tokens in \
+        ledger.add(call(1, 40), "pickle");
+        assert_eq!(refusal(&ledger, &limits, &call(1, 40)), None);
+        let why = "the budget has 10 of 60 tokens left in total, but this call may use 50 (budget.total.tokens in \
                    agents/pickle/AGENT.md)";
-        assert_eq!(spent(&ledger, &limits, &call(2, 40)).as_deref(), Some(why));
-        // Another agent's are not its own.
+        assert_eq!(refusal(&ledger, &limits, &call(2, 40)).as_deref(), Some(why));
+        // The usage of another agent does not count.
         let other = budget("total: {tokens: 60}").limits(Some("cookie"));
-        assert_eq!(spent(&ledger, &other, &call(2, 40)), None);
+        assert_eq!(refusal(&ledger, &other, &call(2, 40)), None);
     }
 
     #[test]
-    fn what_never_opens_of_itself_is_told_before_what_opens_tomorrow() {
+    fn total_limit_is_reported_before_daily_limit() {
         let limits = budget("{day: {money: 0.0001}, total: {money: 0.0001}}").limits(None);
         let mut ledger = Ledger::default();
-        ledger.take(call(1, 1), "pickle");
-        let out = decide(&ledger, &limits, &call(2, 1)).unwrap_err();
-        assert!(out.limit.is_total);
-        assert_eq!(out.why(), "the budget is spent: 0.0001 of 0.0001 money in all (budget.total.money in claw.yaml)");
+        ledger.add(call(1, 1), "pickle");
+        let exceeded = check(&ledger, &limits, &call(2, 1)).unwrap_err();
+        assert!(exceeded.limit.is_total);
+        assert_eq!(
+            exceeded.describe(),
+            "the budget is used up: 0.0001 of 0.0001 money in total (budget.total.money in claw.yaml)"
+        );
     }
 
     #[test]
-    fn a_day_ends_at_the_owners_midnight_also_when_the_clocks_change() {
-        let out = |most| Exceeded {
-            limit: budget(&format!("day: {{tokens: {most}}}")).limits(None)[0].clone(),
+    fn day_ends_at_local_midnight_also_when_the_clocks_change() {
+        let exceeded = |max| Exceeded {
+            limit: budget(&format!("day: {{tokens: {max}}}")).limits(None)[0].clone(),
             used: 0,
-            asks: 5,
+            requested: 5,
         };
         let at = |text: &str| text.parse::<Zoned>().unwrap();
-        assert_eq!(out(9).after(&at("2026-11-25T23:59:58.5+01:00[Europe/Berlin]")), 2);
-        // The night with an hour more.
-        assert_eq!(out(9).after(&at("2026-10-25T00:00:00+02:00[Europe/Berlin]")), 25 * 3600);
-        assert_eq!(out(4).after(&at("2026-11-25T23:59:58+01:00[Europe/Berlin]")), 3600, "tomorrow it fits no better");
-        assert!(out(4).way_out(&at("2026-11-25T23:59:58+01:00[Europe/Berlin]")).contains("max_tokens"));
-        let opens = out(9).way_out(&at("2026-11-25T23:00:00+01:00[Europe/Berlin]"));
-        assert_eq!(opens, "it opens 2026-11-26 00:00; or raise it");
+        assert_eq!(exceeded(9).retry_after(&at("2026-11-25T23:59:58.5+01:00[Europe/Berlin]")), 2);
+        // The day with 25 hours.
+        assert_eq!(exceeded(9).retry_after(&at("2026-10-25T00:00:00+02:00[Europe/Berlin]")), 25 * 3600);
+        assert_eq!(
+            exceeded(4).retry_after(&at("2026-11-25T23:59:58+01:00[Europe/Berlin]")),
+            3600,
+            "midnight does not help"
+        );
+        assert!(exceeded(4).way_out(&at("2026-11-25T23:59:58+01:00[Europe/Berlin]")).contains("max_tokens"));
+        let renewal = exceeded(9).way_out(&at("2026-11-25T23:00:00+01:00[Europe/Berlin]"));
+        assert_eq!(renewal, "it is renewed 2026-11-26 00:00; or raise it");
     }
 }

@@ -250,7 +250,7 @@ pub fn parse(text: &str) -> Result<(Config, Vec<Problem>), Problem> {
         .map_err(|e| Problem::error(FILE, e.message).at(place("default_agent")))?;
     for (name, model) in &config.models {
         let at = |key: &str| place(&format!("models.{name}.{key}")).or_else(|| place(&format!("models.{name}")));
-        if let Some((key, message)) = model.wrong() {
+        if let Some((key, message)) = model.problem() {
             return Err(Problem::error(FILE, format!("models.{name}{message}")).at(at(key)));
         }
         if model.api_key.is_some() {

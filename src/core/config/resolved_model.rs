@@ -48,7 +48,7 @@ impl ResolvedModel {
     #[must_use]
     pub fn unpriced(&self, budgets: &[&Budget]) -> Option<Fault> {
         let is_known = self.model.price.is_some() || self.is_free();
-        if is_known || !budgets.iter().any(|budget| budget.is_in_money()) {
+        if is_known || !budgets.iter().any(|budget| budget.needs_price()) {
             return None;
         }
         let what = format!("a budget is in money, and model `{}` has no price", self.name);

@@ -1,5 +1,5 @@
-//! Addresses: `channel:rest`, split once at the colon. An address is never a path and never a
-//! command; where it becomes part of a file name it goes through [`safe_name`].
+//! Addresses: `channel:rest`, split once at the colon. An address is never used as a path or as a command; in a file
+//! name it is escaped by [`safe_name`].
 
 use crate::core::event::id::is_name_byte;
 use crate::core::fault::{Fault, Result};
@@ -11,7 +11,7 @@ use std::fmt;
 /// The longest address in bytes; platforms stay far below.
 pub const MAX: usize = 512;
 
-/// Who said something, or where an answer goes: `telegram:-100123/7`, `cli:ann`.
+/// The sender of an event or the destination of an answer: `telegram:-100123/7`, `cli:ann`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(into = "String")]
 pub struct Address {
@@ -20,11 +20,11 @@ pub struct Address {
 }
 
 impl Address {
-    /// Reads `channel:rest`; the channel is `[a-z][a-z0-9]*`, at most 24 bytes, the rest anything
-    /// without control characters.
+    /// Parses `channel:rest`. The channel is `[a-z][a-z0-9]*`, at most 24 bytes; the rest is any text without control
+    /// characters.
     ///
     /// # Errors
-    /// `Data`, with what is wrong.
+    /// `Data`, with the reason.
     pub fn parse(text: &str) -> Result<Self> {
         let bad = |why: &str| {
             let shown: String = text.chars().take(80).collect();
@@ -51,13 +51,13 @@ impl Address {
         Ok(Self { text: text.to_owned(), colon: channel.len() })
     }
 
-    /// What stands before the colon.
+    /// The part before the colon.
     #[must_use]
     pub fn channel(&self) -> &str {
         &self.text[..self.colon]
     }
 
-    /// What stands after it.
+    /// The part after the first colon.
     #[must_use]
     pub fn rest(&self) -> &str {
         &self.text[self.colon + 1..]
@@ -69,26 +69,26 @@ impl Address {
         &self.text
     }
 
-    /// The address as part of a file name: `cli:ann` is `cli-ann`. Two addresses never share one.
+    /// The address as part of a file name: `cli:ann` is `cli-ann`. Different addresses have different slugs.
     #[must_use]
     pub fn slug(&self) -> String {
         format!("{}-{}", self.channel(), safe_name(self.rest(), 32))
     }
 }
 
-/// `text` as part of a file name of at most `max` bytes (`max` over 12). Text that is already fit
-/// stays as it is; any other is cut to what is fit, and `+` and a hash keep it apart: `+` is not
-/// kept from the text, so nobody can choose a name that another one has.
+/// `text` as part of a file name of at most `max` bytes (`max` over 12). Safe text stays as it is. Any other text is
+/// reduced to its safe characters, with `+` and a hash appended. `+` in the text itself counts as unsafe, so no text
+/// can be chosen that has the name of another one.
 #[must_use]
 pub fn safe_name(text: &str, max: usize) -> String {
-    let fit = |b: u8| is_name_byte(b) && b != b'+';
-    if text.len() <= max && !text.starts_with('.') && !text.is_empty() && text.bytes().all(fit) {
+    let is_safe = |b: u8| is_name_byte(b) && b != b'+';
+    if text.len() <= max && !text.starts_with('.') && !text.is_empty() && text.bytes().all(is_safe) {
         return text.to_owned();
     }
-    let ascii = |c: char| u8::try_from(c).is_ok_and(fit);
-    let kept: String = text.chars().map(|c| if ascii(c) { c } else { '-' }).take(max - 11).collect();
-    let kept = kept.trim_start_matches('.');
-    format!("{kept}+{}", hash32(text, 10))
+    let ascii = |c: char| u8::try_from(c).is_ok_and(is_safe);
+    let plain: String = text.chars().map(|c| if ascii(c) { c } else { '-' }).take(max - 11).collect();
+    let plain = plain.trim_start_matches('.');
+    format!("{plain}+{}", hash32(text, 10))
 }
 
 impl fmt::Display for Address {
@@ -97,7 +97,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// By hand: what is wrong is said while the text is read, so that a reader of settings knows its key and place.
+/// Implemented by hand: the error arises while the text is parsed, so that an error in settings has its key and place.
 impl<'de> Deserialize<'de> for Address {
     fn deserialize<D: Deserializer<'de>>(source: D) -> std::result::Result<Self, D::Error> {
         struct AddressVisitor;
@@ -132,19 +132,19 @@ mod tests {
     }
 
     #[test]
-    fn the_first_colon_splits() {
+    fn address_splits_at_the_first_colon() {
         let address = Address::parse("exec:a:b").unwrap();
         assert_eq!((address.channel(), address.rest()), ("exec", "a:b"));
     }
 
     #[test]
-    fn plain_addresses_stay_readable() {
+    fn plain_address_keeps_its_text_in_the_slug() {
         assert_eq!(slug("cli:ann"), "cli-ann");
         assert_eq!(slug("telegram:42"), "telegram-42");
     }
 
     #[test]
-    fn strange_addresses_get_names_that_are_safe_and_their_own() {
+    fn unsafe_addresses_get_safe_and_distinct_slugs() {
         let long = format!("cli:{}", "x".repeat(300));
         let longer = format!("cli:{}y", "x".repeat(300));
         let texts = ["cli:../../etc", "cli:a/b", "cli:a-b", "cli:a~b", "cli:🥒", "cli:🥬", "cli:..", &long, &longer];
@@ -153,13 +153,13 @@ mod tests {
         for name in &slugs {
             assert!(name.len() <= 57 && name.bytes().all(is_name_byte), "{name}");
         }
-        // A name made by hashing can not be asked for by hand.
+        // A hashed slug cannot be produced from a chosen address.
         let hashed = slug("cli:a/b");
         assert_ne!(slug(&hashed.replacen('-', ":", 1)), hashed);
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn malformed_address_is_refused() {
         for bad in ["", "ann", ":ann", "cli:", "cli: ", "CLI:ann", "../x:y", "cli:a\0b", "cli:a\nb"] {
             assert!(Address::parse(bad).is_err(), "{bad:?}");
         }

@@ -1,5 +1,5 @@
-//! Dispatch, as far as it is a value: who has asked whom, and where the answer goes. It stands whole in the
-//! event that asks, so that whoever works on that needs nobody else's files.
+//! Dispatch: one agent gives a task to another. The request event carries the whole chain of requesters and the
+//! destination of the answer, so that its worker needs no other files.
 
 use crate::core::event::address::Address;
 use crate::core::event::id::Id;
@@ -9,97 +9,97 @@ use crate::core::fault::{Fault, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// An event that came by so many others is answered, and asks nobody any more.
+/// An event with this many hops is answered, but its turn may not dispatch any more.
 pub const MAX_HOPS: u32 = 8;
-/// The channel of what one agent says to another. Nothing is ever delivered there.
+/// The channel of events between agents. Nothing is ever delivered there.
 pub const AGENT: &str = "agent";
-/// Where it stands in an event's `meta`.
+/// The key in an event's `meta`.
 const KEY: &str = "dispatch";
 
-/// Who has asked.
+/// A turn that has dispatched an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Asker {
-    /// The event that it was answering.
+pub struct Requester {
+    /// The event that the turn answers.
     pub event: Id,
-    /// The session in which it did.
+    /// The session of the turn.
     pub session: String,
-    /// Where its own answer goes.
+    /// The destination of the turn's own answer.
     pub reply_to: Address,
-    /// Its turn waits for this.
+    /// The turn waits for the result.
     pub waits: bool,
-    /// Somebody sits before it, and is told of trouble at once.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub asked: bool,
-    /// Its own answer goes to nobody: it runs in the background.
+    /// A user waits at a terminal, so failures are reported at once.
+    #[serde(default, rename = "asked", skip_serializing_if = "std::ops::Not::not")]
+    pub is_interactive: bool,
+    /// The turn runs in the background: its own answer is not delivered.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub silent: bool,
-    /// Who had asked it, where it was asked itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub above: Option<Box<Asker>>,
+    /// The requester of the turn, if the turn itself answers a dispatch.
+    #[serde(default, rename = "above", skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Box<Requester>>,
 }
 
-impl Asker {
-    /// The turn that answers `event` in `session`, as one that asks.
+impl Requester {
+    /// The turn that answers `event` in `session`, as a requester.
     #[must_use]
     pub fn new(event: &Event, session: &str, waits: bool) -> Self {
-        let above = Self::of(event);
+        let parent = Self::of(event);
         Self {
-            asked: waits && above.as_ref().is_some_and(|above| above.asked),
+            is_interactive: waits && parent.as_ref().is_some_and(|parent| parent.is_interactive),
             event: event.id.clone(),
             session: session.to_owned(),
             reply_to: event.reply_to.clone(),
             waits,
             silent: is_silent(event),
-            above: above.map(Box::new),
+            parent: parent.map(Box::new),
         }
     }
 
-    /// Who has asked for what `event` says. What comes of a dispatch has whoever had asked the asker.
+    /// The requester in a dispatch or in a result. A result carries the requester of the turn that it goes to.
     #[must_use]
     pub fn of(event: &Event) -> Option<Self> {
-        let is_one = matches!(event.kind, EventKind::Dispatch | EventKind::Result);
-        event.meta.get(KEY).filter(|_| is_one).and_then(|value| Self::deserialize(value).ok())
+        let has_requester = matches!(event.kind, EventKind::Dispatch | EventKind::Result);
+        event.meta.get(KEY).filter(|_| has_requester).and_then(|value| Self::deserialize(value).ok())
     }
 
-    /// Writes it into an event.
+    /// Writes the requester into an event.
     ///
     /// # Errors
-    /// `Data` where it cannot be written as JSON, which none can.
+    /// `Data` where serialisation fails, which does not happen for values of this type.
     pub fn write(&self, event: &mut Event) -> Result<()> {
         let value = serde_json::to_value(self).map_err(|e| Fault::data(e.to_string()))?;
         event.meta.insert(KEY.to_owned(), value);
         Ok(())
     }
 
-    /// The agent that has asked.
+    /// The agent of the turn.
     #[must_use]
     pub fn agent(&self) -> &str {
         session_name::agent(&self.session)
     }
 
-    /// This one, and whoever had asked before, up to the one that nobody has asked.
-    fn line(&self) -> impl Iterator<Item = &Self> {
-        std::iter::successors(Some(self), |asker| asker.above.as_deref())
+    /// This requester, its parent, and so on up to the turn that was not dispatched.
+    fn chain(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |requester| requester.parent.as_deref())
     }
 
-    /// The agents that have asked each other, the first one first.
+    /// The agents of the chain, the first requester first.
     #[must_use]
     pub fn agents(&self) -> Vec<&str> {
-        let mut agents: Vec<&str> = self.line().map(Self::agent).collect();
+        let mut agents: Vec<&str> = self.chain().map(Self::agent).collect();
         agents.reverse();
         agents
     }
 
-    /// The turns that wait for this, the nearest first.
+    /// The events of the turns that wait for the result, the nearest first.
     pub fn waiting(&self) -> impl Iterator<Item = &Id> {
-        self.line().take_while(|asker| asker.waits).map(|asker| &asker.event)
+        self.chain().take_while(|requester| requester.waits).map(|requester| &requester.event)
     }
 
-    /// What comes of it for an asker that does not wait: an event of its session.
+    /// The result for a requester that does not wait: an event of its session.
     ///
     /// # Errors
-    /// As [`Asker::write`].
-    pub fn hears(&self, mut result: Event) -> Result<Event> {
+    /// As [`Requester::write`].
+    pub fn result_event(&self, mut result: Event) -> Result<Event> {
         result.kind = EventKind::Result;
         result.reply_to = self.reply_to.clone();
         result.session = Some(self.session.clone());
@@ -107,10 +107,10 @@ impl Asker {
         if self.silent {
             result.meta.insert(SILENT.to_owned(), Value::Bool(true));
         }
-        if let Some(above) = &self.above {
-            // Whoever waited for the asker's turn has its answer by then.
-            let line = Self { waits: false, asked: false, ..(**above).clone() };
-            line.write(&mut result)?;
+        if let Some(parent) = &self.parent {
+            // A turn that waited for the requester has its answer by now.
+            let parent = Self { waits: false, is_interactive: false, ..(**parent).clone() };
+            parent.write(&mut result)?;
         }
         Ok(result)
     }
@@ -118,40 +118,41 @@ impl Asker {
 
 const SILENT: &str = "silent";
 
-/// Whether the answer to `event` goes to nobody.
+/// Whether the answer to `event` is not delivered.
 #[must_use]
 pub fn is_silent(event: &Event) -> bool {
     matches!(event.kind, EventKind::Cron | EventKind::Heartbeat)
         || event.kind == EventKind::Result && event.meta.get(SILENT).is_some_and(|value| value == true)
 }
 
-/// Where the person is for whom `event` is answered in the end; nothing where that is nobody.
+/// The destination of the final answer: the user at the start of the chain; `None` for background work.
 #[must_use]
-pub fn person(event: &Event) -> Option<Address> {
-    let asker = Asker::of(event);
-    let first = asker.as_ref().and_then(|asker| asker.line().last());
-    let (place, silent) = first.map_or((&event.reply_to, is_silent(event)), |asker| (&asker.reply_to, asker.silent));
-    (!silent).then(|| place.clone())
+pub fn final_recipient(event: &Event) -> Option<Address> {
+    let requester = Requester::of(event);
+    let first = requester.as_ref().and_then(|requester| requester.chain().last());
+    let (address, silent) =
+        first.map_or((&event.reply_to, is_silent(event)), |requester| (&requester.reply_to, requester.silent));
+    (!silent).then(|| address.clone())
 }
 
-/// Whether the turn that answers `event` as `own` may ask `agent`.
+/// Checks that the turn of agent `own` that answers `event` may dispatch to `agent`.
 ///
 /// # Errors
-/// `Data`, in words for the model that asks.
+/// `Data`, with a message for the model.
 pub fn check(event: &Event, own: &str, agent: &str) -> Result<()> {
     if agent == own {
-        return Err(Fault::data(format!("you are {own} yourself: do it, or give it to another agent")));
+        return Err(Fault::data(format!("you are {own}: do it yourself, or give it to another agent")));
     }
-    let asker = Asker::of(event);
-    let agents = asker.as_ref().map(Asker::agents).unwrap_or_default();
+    let requester = Requester::of(event);
+    let agents = requester.as_ref().map(Requester::agents).unwrap_or_default();
     if agents.contains(&agent) {
-        let line = agents.iter().chain([&own, &agent]).copied().collect::<Vec<_>>().join(" → ");
-        return Err(Fault::data(format!("{agent} waits for this itself ({line}): it cannot be asked"))
-            .hint("answer with what you have, and say what is missing"));
+        let chain = agents.iter().chain([&own, &agent]).copied().collect::<Vec<_>>().join(" → ");
+        return Err(Fault::data(format!("{agent} already waits for this task ({chain}), so it cannot be given to it"))
+            .hint("answer with the results you have, and name the missing ones"));
     }
     if event.hops >= MAX_HOPS {
-        return Err(Fault::data(format!("this came by {} events already, and no more agents are asked", event.hops))
-            .hint("answer with what you have"));
+        return Err(Fault::data(format!("this task was already passed on {} times, which is the limit", event.hops))
+            .hint("answer with the results you have"));
     }
     Ok(())
 }
@@ -167,75 +168,87 @@ mod tests {
         Address::parse(text).unwrap()
     }
 
-    fn question() -> Event {
+    fn first_event() -> Event {
         Draft::message("q").complete(Id::new(Stamp(1), 1), Stamp(1), &at("cli:ann"), &at("cli:ann"))
     }
 
-    /// What the turn of `event` asks.
-    fn asked(event: &Event, session: &str, waits: bool) -> Event {
+    /// The dispatch that the turn of `event` sends, read back from JSON.
+    fn dispatched(event: &Event, session: &str, waits: bool) -> Event {
         let from = at(&format!("agent:{}", session_name::agent(session)));
         let mut child = event.child(Derived::Dispatch, 1, &from, "task".into(), Stamp(2));
         child.reply_to = from;
-        Asker::new(event, session, waits).write(&mut child).unwrap();
+        Requester::new(event, session, waits).write(&mut child).unwrap();
         Event::from_json(child.to_json().unwrap().as_bytes()).unwrap()
     }
 
     #[test]
-    fn nobody_is_asked_who_waits_for_it_and_no_line_is_endless() {
-        let first = question();
-        let second = asked(&first, "a.x", true);
-        let third = asked(&second, "b.y", true);
+    fn waiting_agent_is_not_asked_again_and_chains_are_bounded() {
+        let first = first_event();
+        let second = dispatched(&first, "a.x", true);
+        let third = dispatched(&second, "b.y", true);
         assert!(check(&first, "a", "b").is_ok() && check(&second, "b", "c").is_ok() && check(&third, "c", "d").is_ok());
-        let told = |event: &Event, own: &str, agent: &str| check(event, own, agent).unwrap_err().message;
-        assert!(told(&first, "a", "a").contains("yourself"));
-        assert!(told(&second, "b", "a").contains("(a → b → a)"));
-        assert!(told(&third, "c", "a").contains("(a → b → c → a)"));
+        let refusal = |event: &Event, own: &str, agent: &str| check(event, own, agent).unwrap_err().message;
+        assert!(refusal(&first, "a", "a").contains("yourself"));
+        assert!(refusal(&second, "b", "a").contains("(a → b → a)"));
+        assert!(refusal(&third, "c", "a").contains("(a → b → c → a)"));
         let mut last = first;
         let names: Vec<String> = (0..20).map(|n| format!("a{n}")).collect();
         let depth = names.windows(2).take_while(|pair| {
             let may = check(&last, &pair[0], &pair[1]).is_ok();
-            last = asked(&last, &format!("{}.x", pair[0]), true);
+            last = dispatched(&last, &format!("{}.x", pair[0]), true);
             may
         });
         assert_eq!(depth.count(), 8);
     }
 
     #[test]
-    fn a_stop_reaches_what_is_waited_for_and_nothing_else() {
-        let first = question();
-        let second = asked(&first, "a.x", true);
-        let third = asked(&second, "b.y", true);
-        let waiting = |event: &Event| Asker::of(event).unwrap().waiting().cloned().collect::<Vec<_>>();
+    fn stop_reaches_only_turns_that_are_waited_for() {
+        let first = first_event();
+        let second = dispatched(&first, "a.x", true);
+        let third = dispatched(&second, "b.y", true);
+        let waiting = |event: &Event| Requester::of(event).unwrap().waiting().cloned().collect::<Vec<_>>();
         assert_eq!(waiting(&third), [second.id.clone(), first.id.clone()]);
-        assert_eq!(waiting(&asked(&asked(&first, "a.x", false), "b.y", true)).len(), 1);
-        assert!(waiting(&asked(&second, "b.y", false)).is_empty());
+        assert_eq!(waiting(&dispatched(&dispatched(&first, "a.x", false), "b.y", true)).len(), 1);
+        assert!(waiting(&dispatched(&second, "b.y", false)).is_empty());
     }
 
     #[test]
-    fn what_nobody_waits_for_comes_back_up_the_line() {
-        let first = question();
-        let second = asked(&first, "a.x", true);
-        let third = asked(&second, "b.y", false);
+    fn result_goes_back_up_the_chain_when_the_requester_does_not_wait() {
+        let first = first_event();
+        let second = dispatched(&first, "a.x", true);
+        let third = dispatched(&second, "b.y", false);
         let answer = third.child(Derived::Reply, 1, &at("agent:c"), "done".into(), Stamp(3));
-        let result = Asker::of(&third).unwrap().hears(answer.clone()).unwrap();
+        let result = Requester::of(&third).unwrap().result_event(answer.clone()).unwrap();
         assert_eq!((result.kind, result.session.as_deref()), (EventKind::Result, Some("b.y")));
         assert_eq!(result.reply_to, at("agent:a"));
-        // The one that it comes to was asked itself, and its asker waits no more.
-        let above = Asker::of(&result).unwrap();
-        assert_eq!((above.session.as_str(), above.waits), ("a.x", false));
-        let end = above.hears(answer).unwrap();
-        assert_eq!((end.reply_to.clone(), Asker::of(&end)), (at("cli:ann"), None));
-        assert_eq!((person(&third), person(&first)), (Some(at("cli:ann")), Some(at("cli:ann"))));
+        // The receiving turn was dispatched itself, and its requester does not wait any more.
+        let parent = Requester::of(&result).unwrap();
+        assert_eq!((parent.session.as_str(), parent.waits), ("a.x", false));
+        let end = parent.result_event(answer).unwrap();
+        assert_eq!((end.reply_to.clone(), Requester::of(&end)), (at("cli:ann"), None));
+        assert_eq!((final_recipient(&third), final_recipient(&first)), (Some(at("cli:ann")), Some(at("cli:ann"))));
     }
 
     #[test]
-    fn what_runs_in_the_background_stays_there() {
-        let mut first = question();
+    fn wire_names_are_stable() {
+        let second = dispatched(&first_event(), "a.x", true);
+        let mut requester = Requester::new(&second, "b.y", true);
+        requester.is_interactive = true;
+        let json = serde_json::to_value(&requester).unwrap();
+        assert_eq!((&json["asked"], &json["above"]["session"]), (&Value::Bool(true), &Value::from("a.x")));
+    }
+
+    #[test]
+    fn background_work_stays_in_the_background() {
+        let mut first = first_event();
         first.kind = EventKind::Cron;
-        let second = asked(&first, "a.x", false);
+        let second = dispatched(&first, "a.x", false);
         let answer = second.child(Derived::Reply, 1, &at("agent:b"), "done".into(), Stamp(3));
-        let result = Asker::of(&second).unwrap().hears(answer).unwrap();
+        let result = Requester::of(&second).unwrap().result_event(answer).unwrap();
         assert!(is_silent(&first) && !is_silent(&second) && is_silent(&result));
-        assert_eq!([&first, &second, &asked(&second, "b.y", true), &result].map(person), [None, None, None, None]);
+        assert_eq!(
+            [&first, &second, &dispatched(&second, "b.y", true), &result].map(final_recipient),
+            [None, None, None, None]
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! The name of an event's file in a box. All state that changes is in the name, so every
-//! transition is one rename, and a listing needs neither `stat` nor parsing.
+//! The name of an event's file in a box. All mutable state is in the name, so every transition is one rename, and a
+//! listing needs neither `stat` nor the file's content.
 //!
 //! `new/`: `<id>.json`, delayed `<due>~<id>.json`, in a second round `<id>~~0r2.json`. `ready/`, `run/`, `failed/`:
 //! `<id>~<lane>~<tries>.json`. `wait/`: `<due>~<id>~<lane>~<tries>.json`.
@@ -10,58 +10,58 @@ use crate::core::event::session_name;
 use crate::core::event::stamp::Stamp;
 use std::fmt;
 
-/// How often an event was tried: `3`, after two kills `3c2`, in its second round `0r2`.
+/// The attempts at an event: `3`, after two kills `3c2`, in the second round `0r2`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tries {
-    /// Claims in this round; the back-off grows with them.
+    /// Claims in this round; the back-off grows with this number.
     pub attempts: u32,
-    /// How many of the last claims ended with their worker killed.
+    /// The number of most recent claims in a row that ended with a killed worker.
     pub crashes: u32,
-    /// Rounds before this one: `claw retry` starts a new one.
+    /// Earlier rounds; `claw retry` starts a new one.
     pub rounds: u32,
 }
 
-/// An event's file, by its name.
+/// The parsed file name of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Not before this instant.
+    /// The event is not claimed before this instant.
     pub due: Option<Stamp>,
-    /// Which event.
+    /// The event.
     pub id: Id,
     /// The unit of order: the session in the inbox, the destination in the outbox; empty in `new/`.
     pub lane: String,
-    /// How often it was tried.
+    /// The attempts so far.
     pub tries: Tries,
 }
 
 impl Entry {
-    /// The entry of an event that nobody has routed.
+    /// The entry of an event that is not routed yet.
     #[must_use]
     pub fn unrouted(id: Id, due: Option<Stamp>) -> Self {
         Self { due, id, lane: String::new(), tries: Tries::default() }
     }
 
-    /// The entry of an event in `lane` that nobody has tried.
+    /// The entry of an event in `lane` before its first claim.
     #[must_use]
     pub fn fresh(id: Id, lane: impl Into<String>) -> Self {
         Self { due: None, id, lane: lane.into(), tries: Tries::default() }
     }
 
-    /// Until when it is to be left alone. An instant further ahead than anybody waits was made by a clock that was
-    /// wrong, and has passed.
+    /// The due instant while it is in the future. A due instant further ahead than [`retry::MAX_WAIT`] was written with
+    /// a wrong clock and counts as past.
     #[must_use]
-    pub fn waits(&self, now: Stamp) -> Option<Stamp> {
-        self.due.filter(|due| *due > now && *due <= now.plus_seconds(retry::LONGEST))
+    pub fn waits_until(&self, now: Stamp) -> Option<Stamp> {
+        self.due.filter(|due| *due > now && *due <= now.plus_seconds(retry::MAX_WAIT))
     }
 
-    /// Reads a file name; `None` for anything that is not an event's.
+    /// Parses a file name; `None` for other files.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        // A name that would be written differently is nobody's: it could never be moved.
+        // Only the canonical form is accepted: a rename from any other form would not find the file.
         Self::read(name).filter(|entry| entry.to_string() == name)
     }
 
-    /// The lane in a file name, without reading the rest.
+    /// The lane in a file name, without parsing the rest.
     #[must_use]
     pub fn lane_of(name: &str) -> Option<&str> {
         let mut parts = name.rsplit('~');
@@ -129,7 +129,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn every_form_reads_back() {
+    fn every_form_parses_and_prints_back() {
         for name in [
             "20261121T004130.123456Z-k7f3q9.json",
             "20261121T014130.123456Z~20261121T004130.123456Z-k7f3q9.json",
@@ -143,12 +143,12 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_what_a_wrong_clock_has_promised() {
+    fn due_instant_of_a_wrong_clock_is_ignored() {
         let now = Stamp::parse("20261121T004130.123456Z").unwrap();
         let due = |seconds| Entry { due: Some(now.plus_seconds(seconds)), ..Entry::fresh(id(), "l") };
-        let is_waiting = |seconds| due(seconds).waits(now).is_some();
-        assert_eq!([-1, 0, 1, retry::LONGEST, retry::LONGEST + 1].map(is_waiting), [false, false, true, true, false]);
-        assert_eq!(Entry::fresh(id(), "l").waits(now), None);
+        let is_waiting = |seconds| due(seconds).waits_until(now).is_some();
+        assert_eq!([-1, 0, 1, retry::MAX_WAIT, retry::MAX_WAIT + 1].map(is_waiting), [false, false, true, true, false]);
+        assert_eq!(Entry::fresh(id(), "l").waits_until(now), None);
     }
 
     fn id() -> Id {
@@ -175,12 +175,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_name_makes_the_reader_panic(name in ".{0,120}") {
+        fn parsing_never_panics(name in ".{0,120}") {
             let _ = Entry::parse(&name);
         }
 
         #[test]
-        fn tries_read_back(attempts in 0u32..999, crashes in 0u32..9, rounds in 0u32..99) {
+        fn tries_parse_and_print_back(attempts in 0u32..999, crashes in 0u32..9, rounds in 0u32..99) {
             let tries = Tries { attempts, crashes, rounds };
             prop_assert_eq!(Tries::parse(&tries.to_string()), Some(tries));
         }

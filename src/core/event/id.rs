@@ -1,6 +1,5 @@
-//! Event ids: `20261121T004130.123456Z-k7f3q9`. They sort by time, can be read in `ls`, and what
-//! follows from an event is named after it (`….r01` its first reply), so that a repeated step makes
-//! the same name.
+//! Event ids: `20261121T004130.123456Z-k7f3q9`. They sort by time and are readable in `ls`. An event caused by another
+//! event has a derived id (`….r01` is the first reply), so that a repeated step produces the same id.
 
 use crate::core::event::stamp::{self, Stamp};
 use crate::core::fault::{Fault, Result};
@@ -15,32 +14,32 @@ pub const MAX: usize = 90;
 #[serde(try_from = "String", into = "String")]
 pub struct Id(String);
 
-/// What an event made by another event is to it.
+/// The relation of a derived event to its parent; each variant names its letter in the id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Derived {
-    /// An answer, `r`.
+    /// A reply, `r`.
     Reply,
-    /// Something to remember, `m`.
+    /// A note to remember, `m`.
     Memory,
-    /// Word of a failure, `n`.
+    /// A notice of a failure, `n`.
     Notice,
-    /// The owner's word on a call, `a`.
+    /// The owner's decision about a tool call, `a`.
     Approval,
-    /// What another agent is asked to do, `d`.
+    /// A task for another agent, `d`.
     Dispatch,
 }
 
 impl Id {
-    /// An id for the instant `at`, told apart by `random`.
+    /// An id for the instant `at`, made unique by `random`.
     #[must_use]
     pub fn new(at: Stamp, random: u64) -> Self {
         Self(format!("{at}-{}", base32(random, 6)))
     }
 
-    /// Reads an id: an instant, a dash, and at least one of `A-Z a-z 0-9 . _ + -`.
+    /// Parses an id: an instant, a dash, and at least one of `A-Z a-z 0-9 . _ + -`.
     ///
     /// # Errors
-    /// `Data`, with what is wrong, for anything else or for more than [`MAX`] bytes.
+    /// `Data`, with the reason, for any other text and for more than [`MAX`] bytes.
     pub fn parse(text: &str) -> Result<Self> {
         let bad = |why: &str| {
             Fault::data(format!("`{}` is not an event id: {why}", text.escape_debug()))
@@ -65,23 +64,23 @@ impl Id {
         &self.0
     }
 
-    /// The instant in front.
+    /// The instant at the start.
     #[must_use]
     pub fn stamp(&self) -> Stamp {
         self.0.get(..stamp::WIDTH).and_then(Stamp::parse).unwrap_or(Stamp(0))
     }
 
-    /// The part after the instant: what people type.
+    /// The part after the instant: the form that users type.
     #[must_use]
     pub fn short(&self) -> &str {
         self.0.get(stamp::WIDTH + 1..).unwrap_or(&self.0)
     }
 
-    /// The id of the `number`th thing of kind `what` that this event made; two digits, so that the
-    /// order of the text is the order of the numbers up to 99.
+    /// The id of the `number`th derived event of this `kind`. The number has at least two digits, so that ids sort in
+    /// numeric order up to 99.
     #[must_use]
-    pub fn derive(&self, what: Derived, number: u32) -> Self {
-        let letter = match what {
+    pub fn derive(&self, kind: Derived, number: u32) -> Self {
+        let letter = match kind {
             Derived::Reply => 'r',
             Derived::Memory => 'm',
             Derived::Notice => 'n',
@@ -92,12 +91,12 @@ impl Id {
         if self.0.len() + tail.len() <= MAX {
             return Self(format!("{}{tail}", self.0));
         }
-        // A chain of derivations that outgrew the limit keeps its instant and hashes the rest.
+        // A chain of derivations over the limit keeps the instant; a hash replaces the rest.
         let hash = hash32(&self.0, 12);
         Self(format!("{}-{hash}{tail}", &self.0[..stamp::WIDTH]))
     }
 
-    /// True for an event that another event made.
+    /// True for an event that another event caused.
     #[must_use]
     pub fn is_derived(&self) -> bool {
         self.short().contains('.')
@@ -134,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn derived_ids_sort_behind_their_event_and_in_their_order() {
+    fn derived_ids_sort_after_their_event_in_numeric_order() {
         let id = Id::new(Stamp(1_795_221_690_123_456), 42);
         assert_eq!(id.as_str(), "20261121T004130.123456Z-00001a");
         let replies: Vec<Id> = (1..=12).map(|n| id.derive(Derived::Reply, n)).collect();
@@ -144,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_chain_of_derivations_stays_an_id() {
+    fn long_chain_of_derivations_is_a_valid_id() {
         let mut id = Id::new(Stamp(0), 1);
         for _ in 0..40 {
             id = id.derive(Derived::Notice, 1);
@@ -153,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn strange_ids_are_refused() {
+    fn malformed_id_is_refused() {
         let good = "20261121T004130.123456Z-k7f3q9";
         assert!(Id::parse(good).is_ok());
         let long = format!("{good}{}", "x".repeat(300));

@@ -1,5 +1,5 @@
-//! The event: one JSON object, immutable once published. A [`Draft`] is what people and programs
-//! hand in; [`Draft::complete`] makes an [`Event`] of it. Unknown fields are kept.
+//! The event: one JSON object, immutable once published. Users and programs submit a [`Draft`], and
+//! [`Draft::complete`] turns it into an [`Event`]. Unknown fields are kept.
 
 pub mod address;
 pub mod dispatch;
@@ -19,35 +19,35 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// The version of the format that this program writes, and the highest it reads.
+/// The version of the format that this program writes, and the highest that it accepts.
 pub const VERSION: u32 = 1;
-/// The largest event file in bytes; a larger one is refused unread.
+/// The largest event file, in bytes; a larger one is refused without reading it.
 pub const MAX_BYTES: u64 = 4 << 20;
-/// The deepest nesting of a field that holds any JSON.
+/// The deepest nesting of a field with arbitrary JSON.
 const DEPTH: usize = 64;
 
-/// What an event is about.
+/// The kind of an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EventKind {
-    /// Somebody said something, or an answer to it.
+    /// A message to an agent, or its answer.
     #[default]
     Message,
-    /// An agent asks another agent.
+    /// A task that an agent gives to another agent.
     Dispatch,
-    /// What came of a dispatch.
+    /// The result of a dispatch.
     Result,
-    /// A schedule's prompt.
+    /// The prompt of a schedule.
     Cron,
-    /// The heartbeat's prompt.
+    /// The prompt of the heartbeat.
     Heartbeat,
-    /// Something to be remembered.
+    /// A note for the memory.
     Remember,
-    /// The owner's word on a tool call.
+    /// The owner's decision about a tool call.
     Approval,
     /// A command about a session.
     Control,
-    /// Word of a failure.
+    /// A notice of a failure.
     Notice,
 }
 
@@ -65,7 +65,7 @@ impl EventKind {
         Self::Notice,
     ];
 
-    /// What it is called in an event's file.
+    /// The name in an event's file.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -82,53 +82,53 @@ impl EventKind {
     }
 }
 
-/// An event as it lies in a box.
+/// An event as it is stored in a box.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// The format's version.
     pub v: u32,
-    /// Its name for ever.
+    /// Its permanent id.
     pub id: Id,
-    /// What it is about.
+    /// Its kind.
     pub kind: EventKind,
-    /// Who says it.
+    /// The sender.
     #[serde(alias = "source")]
     pub from: Address,
-    /// Where the answer goes.
+    /// The destination of the answer.
     pub reply_to: Address,
-    /// The agent that shall answer, where the sender chose one.
+    /// The agent that answers, if the sender chose one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,
-    /// The session that it belongs to, where the sender chose one.
+    /// The session, if the sender chose one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
     /// The text.
     #[serde(alias = "text")]
     pub content: String,
-    /// The event that this one answers.
+    /// The event that this event answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_reply_to: Option<Id>,
-    /// When it was made.
+    /// The instant of its creation.
     pub created_at: Timestamp,
-    /// Nothing is done with it before this instant.
+    /// The event is not processed before this instant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
-    /// Nothing is tried after this instant.
+    /// No attempt is made after this instant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// What went wrong, in a notice.
+    /// The error, in a notice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// How many events this one came by.
+    /// The number of events in the chain of causes before this one.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub hops: u32,
-    /// Files that belong to it, relative to the workspace.
+    /// Attached files, relative to the workspace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<String>,
-    /// What a channel or stage wants to keep with it.
+    /// Data that a channel or a stage stores with the event.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub meta: Map<String, Value>,
-    /// Fields that this program does not know.
+    /// Unknown fields.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
@@ -138,11 +138,11 @@ fn is_zero(n: &u32) -> bool {
     *n == 0
 }
 
-/// An event as somebody hands it in: everything may be missing.
+/// An event as it is submitted: every field is optional.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Draft {
-    /// The format's version, if the writer says.
+    /// The version of the format, if the writer names one.
     pub v: Option<u32>,
     /// See [`Event::kind`].
     pub kind: EventKind,
@@ -171,7 +171,7 @@ pub struct Draft {
     pub attachments: Vec<String>,
     /// See [`Event::meta`].
     pub meta: Map<String, Value>,
-    /// Fields that this program does not know; the writer's own id and creation time end here too.
+    /// Unknown fields; an id and a creation time set by the writer end here too.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
@@ -183,11 +183,11 @@ impl Draft {
         Self { content: Some(content.into()), ..Self::default() }
     }
 
-    /// Reads a dropped file by its name: `.json` is an event, `.md` and `.txt` are its content,
-    /// whose front matter may set fields.
+    /// Parses a dropped file by the extension of its name: `.json` is an event; `.md` and `.txt` are its content, and
+    /// their front matter may set fields.
     ///
     /// # Errors
-    /// `Data` with line and column for what cannot be read, and for other kinds of file.
+    /// `Data`, with line and column for malformed content, and for other types of file.
     pub fn from_file(name: &str, bytes: &[u8]) -> Result<Self> {
         let suffix = name.rsplit_once('.').map(|(_, suffix)| suffix.to_ascii_lowercase());
         if !matches!(suffix.as_deref(), Some("json" | "md" | "txt" | "markdown")) {
@@ -209,10 +209,10 @@ impl Draft {
             _ => return Err(Fault::data("not an event").hint("drop .md, .txt or .json files")),
         };
         if draft.v.is_some_and(|v| v > VERSION) {
-            return Err(future(draft.v.unwrap_or_default()));
+            return Err(newer_version(draft.v.unwrap_or_default()));
         }
-        not_too_deep(&draft.meta)?;
-        not_too_deep(&draft.extra)?;
+        check_depth(&draft.meta)?;
+        check_depth(&draft.extra)?;
         if draft.content.as_deref().is_none_or(|c| c.trim().is_empty()) {
             let fault = Fault::data("it has no content");
             let guess = draft.extra.keys().find_map(|key| {
@@ -224,11 +224,11 @@ impl Draft {
         Ok(draft)
     }
 
-    /// The event `id` made of this draft at `now`. What says neither who nor where to is from `me`,
-    /// and its answer goes to `home`; an answer to somebody named goes back to that one.
+    /// The event `id`, made of this draft at `now`. The sender is `me` if the draft names none. The answer goes to the
+    /// draft's `reply_to`, else to the sender that the draft names, else to `home`.
     #[must_use]
     pub fn complete(mut self, id: Id, now: Stamp, me: &Address, home: &Address) -> Event {
-        // The identity of an event is given, never claimed.
+        // A draft cannot choose the identity of its event.
         for claimed in ["id", "created_at", "hops"] {
             if let Some(value) = self.extra.remove(claimed) {
                 self.meta.insert(format!("dropped_{claimed}"), value);
@@ -258,34 +258,34 @@ impl Draft {
 }
 
 impl Event {
-    /// Reads an event of a box.
+    /// Parses an event file of a box.
     ///
     /// # Errors
-    /// `Data`: torn, not JSON, wrongly typed, or written by a newer program.
+    /// `Data` where the file is incomplete, not JSON, has a field of the wrong type, or is of a newer version.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
         if bytes.is_empty() {
-            return Err(Fault::data("the file is empty: its writer was cut off"));
+            return Err(Fault::data("the file is empty: its writer was interrupted"));
         }
         let text =
             std::str::from_utf8(bytes).map_err(|e| Fault::data(format!("not UTF-8 at byte {}", e.valid_up_to())))?;
         let event: Self = json(text)?;
-        not_too_deep(&event.meta)?;
-        not_too_deep(&event.extra)?;
-        if event.v > VERSION { Err(future(event.v)) } else { Ok(event) }
+        check_depth(&event.meta)?;
+        check_depth(&event.extra)?;
+        if event.v > VERSION { Err(newer_version(event.v)) } else { Ok(event) }
     }
 
     /// The event as one line of JSON.
     ///
     /// # Errors
-    /// `Data` where it cannot be written as JSON, which no event read or made here is.
+    /// `Data` where serialisation fails, which does not happen for events parsed or made here.
     pub fn to_json(&self) -> Result<String> {
         serde_json::to_string(self).map_err(|e| Fault::data(format!("event {}: {e}", self.id)))
     }
 
-    /// An event that `self` caused: derived id, same place.
+    /// An event caused by `self`: it has a derived id and the same `reply_to`.
     #[must_use]
-    pub fn child(&self, what: Derived, number: u32, from: &Address, content: String, now: Stamp) -> Self {
-        let kind = match what {
+    pub fn child(&self, derived: Derived, number: u32, from: &Address, content: String, now: Stamp) -> Self {
+        let kind = match derived {
             Derived::Reply => EventKind::Message,
             Derived::Memory => EventKind::Remember,
             Derived::Notice => EventKind::Notice,
@@ -300,7 +300,7 @@ impl Event {
             in_reply_to: Some(self.id.clone()),
             ..Draft::default()
         };
-        let mut event = draft.complete(self.id.derive(what, number), now, from, &self.reply_to);
+        let mut event = draft.complete(self.id.derive(derived, number), now, from, &self.reply_to);
         event.hops = self.hops.saturating_add(1);
         event
     }
@@ -312,8 +312,8 @@ impl Event {
     }
 }
 
-/// What is deeper than [`DEPTH`] could be read here, and not any more from the log that holds it.
-fn not_too_deep(fields: &Map<String, Value>) -> Result<()> {
+/// Refuses values nested deeper than [`DEPTH`]: inside a log record they would exceed the parser's own limit.
+fn check_depth(fields: &Map<String, Value>) -> Result<()> {
     fn is_within(value: &Value, left: usize) -> bool {
         match value {
             Value::Array(values) => left > 0 && values.iter().all(|value| is_within(value, left - 1)),
@@ -327,7 +327,7 @@ fn not_too_deep(fields: &Map<String, Value>) -> Result<()> {
     }
 }
 
-fn future(version: u32) -> Fault {
+fn newer_version(version: u32) -> Fault {
     Fault::data(format!("event format {version} is newer than this program's ({VERSION})")).hint("update claw")
 }
 
@@ -338,7 +338,7 @@ fn json<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T> {
             v: u32,
         }
         match serde_json::from_str::<Version>(text) {
-            Ok(Version { v }) if v > VERSION => future(v),
+            Ok(Version { v }) if v > VERSION => newer_version(v),
             _ => Fault::data(format!("not an event: {e}")),
         }
     })
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_reads_back_with_the_fields_it_does_not_know() {
+    fn event_keeps_unknown_fields() {
         let draft = Draft::from_file("x.json", br#"{"text":"hi","source":"cli:bob","color":"red"}"#).unwrap();
         let event = draft.complete(id(), Stamp(0), &address("cli:me"), &address("cli:home"));
         assert_eq!((event.from.as_str(), event.reply_to.as_str()), ("cli:bob", "cli:bob"));
@@ -368,13 +368,13 @@ mod tests {
     }
 
     #[test]
-    fn who_says_nothing_is_me_and_is_answered_at_home() {
+    fn draft_without_addresses_gets_the_defaults() {
         let event = Draft::message("x").complete(id(), Stamp(0), &address("cli:me"), &address("file:home"));
         assert_eq!((event.from.as_str(), event.reply_to.as_str()), ("cli:me", "file:home"));
     }
 
     #[test]
-    fn a_drop_cannot_choose_its_id() {
+    fn drop_cannot_choose_its_id() {
         let text = br#"{"id":"20200101T000000.000000Z-mine","content":"x","hops":3}"#;
         let event =
             Draft::from_file("x.json", text).unwrap().complete(id(), Stamp(0), &address("a:b"), &address("a:b"));
@@ -383,14 +383,14 @@ mod tests {
     }
 
     #[test]
-    fn markdown_is_content_and_its_front_matter_sets_fields() {
+    fn markdown_front_matter_sets_fields() {
         let draft = Draft::from_file("q.md", b"---\nagent: cookie\nreply_to: file:x\n---\nhello\n\nyou\n").unwrap();
         assert_eq!(draft.agent.as_deref(), Some("cookie"));
         assert_eq!(draft.content.as_deref(), Some("hello\n\nyou"));
     }
 
     #[test]
-    fn bad_events_say_what_is_wrong() {
+    fn malformed_event_is_refused_with_the_reason() {
         let message = |bytes: &[u8]| Event::from_json(bytes).unwrap_err().message;
         assert!(message(b"").contains("empty"));
         assert!(message(b"{\"v\":1,").contains("line 1 column"));
@@ -407,7 +407,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn parsing_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = Event::from_json(&bytes);
             for name in ["a.json", "a.md", "a"] {
                 let _ = Draft::from_file(name, &bytes);
@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_is_called_as_in_its_file() {
+    fn kind_names_match_the_wire_names() {
         for kind in EventKind::ALL {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
         }

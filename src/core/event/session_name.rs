@@ -1,20 +1,20 @@
-//! Session names: `<agent>.<place>`. The agent that owns a session is always its first word, so
-//! whoever holds the name knows who answers without reading anything.
+//! Session names: `<agent>.<place>`. The first word is always the agent that owns the session, so the name alone
+//! determines the agent that answers.
 
 use crate::core::event::address::{Address, safe_name};
 use crate::core::event::id::{Id, is_name_byte};
 use crate::core::fault::{Fault, Result};
 use crate::core::text::base32::hash32;
 
-/// The lane of everything that is to be remembered; not a session.
+/// The lane of all `remember` events; not a session.
 pub const MEMORIES: &str = "memories";
-/// What the lane of a session's commands ends with. No session does: what an address makes ends with `+` and
-/// ten letters of a hash, and [`named`] refuses it.
+/// The suffix of the lane of a session's commands. No session has it: names from addresses end with `+` and ten
+/// characters of a hash, and [`qualify`] refuses it.
 const CONTROL: &str = "+control";
-/// What the session of a question begins with, behind its agent and the dot.
+/// The prefix, after the agent and the dot, of a session made by `claw ask`.
 const ASK: &str = "ask-";
-/// What the session of a dispatch begins with, behind its agent and the dot.
-const SUB: &str = "sub-";
+/// The prefix, after the agent and the dot, of the session of a dispatch.
+const DISPATCH: &str = "sub-";
 /// The longest session name (and lane) in bytes.
 pub const MAX: usize = 90;
 
@@ -24,7 +24,7 @@ pub fn at(agent: &str, place: &Address) -> String {
     format!("{agent}.{}", place.slug())
 }
 
-/// The session of `agent` at `place` from event `id` on, where the one before it is to be left alone.
+/// A new session of `agent` at `place` that starts with event `id`; the earlier session is not continued.
 #[must_use]
 pub fn fresh(agent: &str, place: &Address, id: &Id) -> String {
     let tail = format!("+{}-{}", id.stamp().day(), hash32(id.as_str(), 8));
@@ -33,37 +33,38 @@ pub fn fresh(agent: &str, place: &Address, id: &Id) -> String {
     format!("{agent}.{slug}{tail}")
 }
 
-/// The session of question `id`, where nobody has named one.
+/// The session of the `claw ask` event `id`, if the user has named none.
 #[must_use]
-pub fn asked(agent: &str, id: &Id) -> String {
+pub fn for_ask(agent: &str, id: &Id) -> String {
     format!("{agent}.{ASK}{id}")
 }
 
-/// Whether a session is that of one question or of one dispatch. What a person has called `ask-the-doctor` is not.
+/// Whether a session belongs to a single `claw ask` or a single dispatch. A session that the user named
+/// `ask-the-doctor` does not.
 #[must_use]
-pub fn is_passing(session: &str) -> bool {
+pub fn is_one_off(session: &str) -> bool {
     let name = session.split_once('.').map(|(_, name)| name);
-    let id = name.and_then(|name| name.strip_prefix(ASK).or_else(|| name.strip_prefix(SUB)));
+    let id = name.and_then(|name| name.strip_prefix(ASK).or_else(|| name.strip_prefix(DISPATCH)));
     id.is_some_and(|id| Id::parse(id).is_ok())
 }
 
-/// The session in which `agent` does what dispatch `id` asks for.
+/// The session in which `agent` works on dispatch `id`.
 #[must_use]
-pub fn dispatched(agent: &str, id: &Id) -> String {
-    format!("{agent}.{}", safe_name(&format!("{SUB}{id}"), MAX.saturating_sub(agent.len() + 1)))
+pub fn for_dispatch(agent: &str, id: &Id) -> String {
+    format!("{agent}.{}", safe_name(&format!("{DISPATCH}{id}"), MAX.saturating_sub(agent.len() + 1)))
 }
 
-/// The lane of the commands about `session`: beside it, so that they wait for none of its turns.
+/// The lane of the commands about `session`: a separate lane, so that commands do not wait for its turns.
 #[must_use]
 pub fn control(session: &str) -> String {
     if session.len() + CONTROL.len() <= MAX {
         return format!("{session}{CONTROL}");
     }
-    let kept: String = session.chars().take(MAX - CONTROL.len() - 11).collect();
-    format!("{kept}+{}{CONTROL}", hash32(session, 10))
+    let head: String = session.chars().take(MAX - CONTROL.len() - 11).collect();
+    format!("{head}+{}{CONTROL}", hash32(session, 10))
 }
 
-/// Whether a lane is one of commands.
+/// Whether a lane is a lane of commands.
 #[must_use]
 pub fn is_control(lane: &str) -> bool {
     lane.ends_with(CONTROL)
@@ -75,19 +76,19 @@ pub fn agent(session: &str) -> &str {
     session.split_once('.').map_or(session, |(agent, _)| agent)
 }
 
-/// The full name of what somebody called `name` while talking to `agent`: `work` is `pickle.work`,
-/// and `pickle.work` is itself.
+/// The full name of the session that a user calls `name` in a conversation with `agent`: `work` is `pickle.work`, and
+/// `pickle.work` is unchanged.
 ///
 /// # Errors
-/// `Data` where the name is unfit for a folder, or names another agent than `agent`.
-pub fn named(name: &str, agent: Option<&str>, default_agent: &str) -> Result<String> {
-    let fit = name.bytes().all(is_name_byte) && !name.starts_with('.') && !name.ends_with('.');
-    if name.is_empty() || !fit {
+/// `Data` where the name is not valid for a folder, or belongs to another agent than `agent`.
+pub fn qualify(name: &str, agent: Option<&str>, default_agent: &str) -> Result<String> {
+    let is_valid = name.bytes().all(is_name_byte) && !name.starts_with('.') && !name.ends_with('.');
+    if name.is_empty() || !is_valid {
         return Err(Fault::data(format!("`{}` is not a session name", name.escape_debug()))
             .hint("use A-Z a-z 0-9 . _ + -, like work or pickle.work"));
     }
     if is_control(name) {
-        return Err(Fault::data(format!("a session's name does not end with {CONTROL}")));
+        return Err(Fault::data(format!("a session name must not end with {CONTROL}")));
     }
     let full = match (name.split_once('.'), agent) {
         (Some((owner, _)), Some(agent)) if owner != agent => {
@@ -103,13 +104,13 @@ pub fn named(name: &str, agent: Option<&str>, default_agent: &str) -> Result<Str
     Ok(full)
 }
 
-/// Checks that `id` can be an agent's id: its folder, and the first word of its sessions.
+/// Checks that `id` is a valid agent id: it names a folder and is the first word of session names.
 ///
 /// # Errors
 /// `Data`, with the rule.
 pub fn check_agent(id: &str) -> Result<()> {
-    let fit = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
-    if id.is_empty() || id.len() > 32 || id.starts_with('-') || !id.bytes().all(fit) {
+    let is_valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+    if id.is_empty() || id.len() > 32 || id.starts_with('-') || !id.bytes().all(is_valid) {
         return Err(
             Fault::data(format!("`{}` is not an agent id", id.escape_debug())).hint("at most 32 of A-Z a-z 0-9 _ -")
         );
@@ -122,71 +123,71 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_qualified_once() {
-        assert_eq!(named("work", None, "pickle").unwrap(), "pickle.work");
-        assert_eq!(named("work", Some("cookie"), "pickle").unwrap(), "cookie.work");
-        assert_eq!(named("pickle.work", None, "cookie").unwrap(), "pickle.work");
-        assert!(named("pickle.work", Some("cookie"), "pickle").is_err());
+    fn name_is_qualified_once() {
+        assert_eq!(qualify("work", None, "pickle").unwrap(), "pickle.work");
+        assert_eq!(qualify("work", Some("cookie"), "pickle").unwrap(), "cookie.work");
+        assert_eq!(qualify("pickle.work", None, "cookie").unwrap(), "pickle.work");
+        assert!(qualify("pickle.work", Some("cookie"), "pickle").is_err());
     }
 
     #[test]
-    fn names_that_are_no_folders_are_refused() {
+    fn name_that_is_not_valid_for_a_folder_is_refused() {
         for bad in ["", ".", "..", "../x", "a/b", "a~b", "a\0", "🥒", ".hidden", "a.", "-x.y"] {
-            assert!(named(bad, None, "pickle").is_err(), "{bad:?}");
+            assert!(qualify(bad, None, "pickle").is_err(), "{bad:?}");
         }
-        assert!(named(&"x".repeat(300), None, "pickle").is_err());
+        assert!(qualify(&"x".repeat(300), None, "pickle").is_err());
     }
 
     #[test]
-    fn the_lane_of_commands_is_no_session() {
+    fn control_lane_is_not_a_session() {
         assert_eq!(control("pickle.work"), "pickle.work+control");
-        assert!(named("work+control", None, "pickle").is_err());
+        assert!(qualify("work+control", None, "pickle").is_err());
         for place in ["cli:ann", "cli:ann+control", "cli:ann.control", "telegram:-100123/7"] {
             assert!(!is_control(&at("pickle", &Address::parse(place).unwrap())), "{place}");
         }
-        // Those of two long sessions are two.
+        // Two long sessions have two different control lanes.
         let [a, b] = ["a", "b"].map(|end| control(&format!("pickle.{}{end}", "x".repeat(MAX - 8))));
         assert!(a != b && a.len() <= MAX && is_control(&a) && agent(&a) == "pickle", "{a}");
     }
 
     #[test]
-    fn a_session_that_begins_anew_is_another_one_of_the_same_agent() {
+    fn fresh_session_has_a_new_name_and_the_same_agent() {
         let [first, second] = [1, 2].map(|n| Id::new(crate::core::event::stamp::Stamp(0), n));
         let place = Address::parse("cli:ann").unwrap();
         let name = fresh("pickle", &place, &first);
         assert!(name.starts_with("pickle.cli-ann+1970-01-01-"), "{name}");
-        assert!(name != fresh("pickle", &place, &second) && named(&name, None, "cookie") == Ok(name.clone()));
+        assert!(name != fresh("pickle", &place, &second) && qualify(&name, None, "cookie") == Ok(name.clone()));
         let long = Address::parse(&format!("{}:{}", "c".repeat(24), "/x".repeat(99))).unwrap();
         let name = fresh(&"a".repeat(32), &long, &first);
         assert!(name.len() <= MAX && name.bytes().all(is_name_byte), "{name}");
     }
 
     #[test]
-    fn every_dispatch_has_a_session_of_its_own() {
+    fn every_dispatch_has_its_own_session() {
         let mut id =
             Id::new(crate::core::event::stamp::Stamp(0), 1).derive(crate::core::event::id::Derived::Dispatch, 1);
-        assert_eq!(dispatched("cookie", &id), "cookie.sub-19700101T000000.000000Z-000001.d01");
+        assert_eq!(for_dispatch("cookie", &id), "cookie.sub-19700101T000000.000000Z-000001.d01");
         let mut known = std::collections::HashSet::new();
         for _ in 0..30 {
-            let name = dispatched(&"a".repeat(32), &id);
-            assert!(known.insert(name.clone()) && named(&name, None, "pickle") == Ok(name.clone()), "{name}");
-            assert!(is_passing(&name), "{name}");
+            let name = for_dispatch(&"a".repeat(32), &id);
+            assert!(known.insert(name.clone()) && qualify(&name, None, "pickle") == Ok(name.clone()), "{name}");
+            assert!(is_one_off(&name), "{name}");
             id = id.derive(crate::core::event::id::Derived::Dispatch, 1);
         }
     }
 
     #[test]
-    fn what_a_person_has_named_is_nobodys_question() {
+    fn session_named_by_a_user_is_not_one_off() {
         let id = Id::new(crate::core::event::stamp::Stamp(0), 1);
-        assert_eq!(asked("pickle", &id), "pickle.ask-19700101T000000.000000Z-000001");
-        assert!(is_passing(&asked("pickle", &id)));
+        assert_eq!(for_ask("pickle", &id), "pickle.ask-19700101T000000.000000Z-000001");
+        assert!(is_one_off(&for_ask("pickle", &id)));
         for name in ["ask-the-doctor", "sub-letting", "ask-", "sub-19700101", "asked-19700101T000000.000000Z-000001"] {
-            assert!(!is_passing(&named(name, None, "pickle").unwrap()), "{name}");
+            assert!(!is_one_off(&qualify(name, None, "pickle").unwrap()), "{name}");
         }
     }
 
     #[test]
-    fn the_agent_is_the_first_word() {
+    fn agent_is_the_first_word() {
         let place = Address::parse("telegram:-100123/7").unwrap();
         let session = at("pickle", &place);
         assert_eq!(agent(&session), "pickle");

@@ -1,5 +1,5 @@
-//! An instant as it stands in ids and file names: `20261121T004130.123456Z`, UTC, microseconds,
-//! fixed width, so that sorting the text sorts the time.
+//! The text form of an instant in ids and file names: `20261121T004130.123456Z`, UTC, microseconds, fixed width, so
+//! that text order is time order.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -18,7 +18,7 @@ pub const DAY: i64 = 86_400 * SECOND;
 pub struct Stamp(pub i64);
 
 impl Stamp {
-    /// Reads the text form; `None` for anything else, also for impossible dates.
+    /// Parses the text form; `None` for any other text and for impossible dates.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
@@ -44,7 +44,7 @@ impl Stamp {
         Some(Self(instant.as_microsecond()))
     }
 
-    /// The first instant of a UTC day, `2026-11-21`; `None` for anything else.
+    /// The first instant of a UTC day, `2026-11-21`; `None` for any other text.
     #[must_use]
     pub fn of_day(text: &str) -> Option<Self> {
         let first = Self::parse(&format!("{}T000000.000000Z", text.replace('-', "")))?;
@@ -57,7 +57,7 @@ impl Stamp {
         Self(self.0.saturating_sub(i64::from(days).saturating_mul(DAY)))
     }
 
-    /// The same instant for humans and for arithmetic.
+    /// The same instant as a `jiff` timestamp; the epoch if it is out of range.
     #[must_use]
     pub fn timestamp(self) -> Timestamp {
         Timestamp::from_microsecond(self.0).unwrap_or(Timestamp::UNIX_EPOCH)
@@ -69,7 +69,7 @@ impl Stamp {
         Self(self.0.saturating_add(seconds.saturating_mul(SECOND)))
     }
 
-    /// The UTC day, `2026-11-21`: the folder in `done/`.
+    /// The UTC day, `2026-11-21`: the name of the folder in `done/`.
     #[must_use]
     pub fn day(self) -> String {
         self.timestamp().strftime("%Y-%m-%d").to_string()
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_and_instant_are_the_same_thing() {
+    fn text_form_parses_back_to_the_instant() {
         for micros in [0, 1, 1_795_221_690_123_456, 253_402_207_199_999_999] {
             let text = Stamp(micros).to_string();
             assert_eq!(text.len(), WIDTH);
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_day_is_a_day() {
+    fn only_a_valid_day_parses_as_a_day() {
         assert_eq!(Stamp::of_day("1970-01-02"), Some(Stamp(DAY)));
         let day = Stamp(1_795_221_690_123_456).day();
         assert_eq!(Stamp::of_day(&day).map(Stamp::day), Some(day));
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_younger_by_more_days_than_there_are() {
+    fn huge_number_of_days_does_not_overflow() {
         let now = Stamp(1_795_221_690_123_456);
         assert_eq!(now.minus_days(1), Stamp(now.0 - DAY));
         for days in [200_000_000, 1_000_000_000, u32::MAX] {
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_not_an_instant() {
+    fn malformed_instant_is_refused() {
         for text in ["", "20261121T004130.123456", "20261321T004130.123456Z", "２0261121T004130.12345Z"] {
             assert_eq!(Stamp::parse(text), None, "{text}");
         }

@@ -1,5 +1,5 @@
-//! A cassette: exchanges with models exactly as they were, a line of JSON each, so that the same questions are
-//! answered the same way without anybody being asked. No key is ever in it.
+//! A cassette: recorded exchanges with models, byte for byte, one line of JSON each. A replay answers the same requests
+//! in the same way without a server. A cassette never contains a key.
 
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::settings::Model;
@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// The shape of a line.
+/// The version of the line format.
 pub const VERSION: u32 = 1;
-/// The settings of a model that are recorded: those that shape what is said to it.
-const SHAPING: &[&str] = &[
+/// The settings of a model that are recorded: those that determine the request.
+const REQUEST_SETTINGS: &[&str] = &[
     "provider",
     "model",
     "api_base",
@@ -24,71 +24,71 @@ const SHAPING: &[&str] = &[
     "dialect",
     "command",
 ];
-/// The headers of an answer that anybody looks at.
-const HEADERS: &[&str] = &["content-type", "retry-after"];
-/// How many differences are told.
-const MANY: usize = 12;
+/// The headers of a response that are used.
+const USED_HEADERS: &[&str] = &["content-type", "retry-after"];
+/// The most differences in an error.
+const MAX_DIFFERENCES: usize = 12;
 
 /// One exchange.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecordedExchange {
     /// [`VERSION`].
     pub v: u32,
-    /// When it was recorded.
+    /// The instant of the recording.
     pub at: Timestamp,
-    /// In which conversation; for people.
+    /// The session; for information only.
     pub session: String,
-    /// What the owner called the model; for people.
+    /// The owner's name for the model; for information only.
     pub name: String,
-    /// How it was set up, without what reaches it.
+    /// The model's settings, without credentials.
     pub model: Map<String, Value>,
-    /// What was asked.
+    /// The request.
     pub request: RecordedRequest,
-    /// What came back.
+    /// The response.
     pub response: Response,
 }
 
-/// What was asked.
+/// A recorded request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecordedRequest {
-    /// `POST`; `RUN` where it was a program.
+    /// `POST`, or `RUN` for a program.
     pub method: String,
-    /// The path of the URL; the program's name.
+    /// The path of the URL, or the name of the program.
     pub path: String,
     /// The body.
     pub body: Value,
 }
 
-/// What came back.
+/// A recorded response.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Response {
-    /// The HTTP status; a program's exit code.
+    /// The HTTP status, or the exit code of a program.
     pub status: u16,
-    /// Those of its headers that anybody looks at, by their names in lower case.
+    /// The headers that are used, by lower-case name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
-    /// The body, in the pieces that it came in.
+    /// The body, in the chunks in which it arrived.
     pub chunks: Vec<RecordedChunk>,
-    /// Why it ended before its end, where it did; what a program complained with.
+    /// The reason why the response broke off, if it did; a program's stderr.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<String>,
 }
 
-/// A piece of a body.
+/// A chunk of a body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum RecordedChunk {
-    /// One that is text.
+    /// A chunk of valid UTF-8.
     Text(String),
-    /// One that is none, perhaps because a character is cut in two.
+    /// A chunk that is not UTF-8, for example because it splits a character.
     Bytes {
-        /// The bytes, two digits each.
+        /// The bytes as hexadecimal, two digits each.
         hex: String,
     },
 }
 
 impl RecordedChunk {
-    /// A piece as it came.
+    /// A chunk with these bytes.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
         match std::str::from_utf8(bytes) {
@@ -100,7 +100,7 @@ impl RecordedChunk {
     /// The bytes.
     ///
     /// # Errors
-    /// `Data` where the digits are none.
+    /// `Data` where the digits are not hexadecimal.
     pub fn bytes(&self) -> Result<Vec<u8>> {
         match self {
             Self::Text(text) => Ok(text.clone().into_bytes()),
@@ -108,7 +108,7 @@ impl RecordedChunk {
                 let digits: Option<Vec<u8>> =
                     hex.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
                 let digits = digits.filter(|digits| digits.len().is_multiple_of(2));
-                let digits = digits.ok_or_else(|| Fault::data("a piece of a recorded answer is not hexadecimal"))?;
+                let digits = digits.ok_or_else(|| Fault::data("a chunk of a recorded response is not hexadecimal"))?;
                 Ok(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
             }
         }
@@ -116,26 +116,28 @@ impl RecordedChunk {
 }
 
 impl Response {
-    /// The head of an answer; of the headers those that count.
+    /// A response without a body; only the used headers are recorded.
     pub fn new<'a>(status: u16, headers: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let headers = headers.into_iter().filter(|(name, _)| HEADERS.contains(name));
+        let headers = headers.into_iter().filter(|(name, _)| USED_HEADERS.contains(name));
         let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Self { status, headers, ..Self::default() }
     }
 }
 
-/// The settings that a recording keeps.
+/// The settings of `model` that are recorded.
 #[must_use]
 pub fn settings(model: &Model) -> Map<String, Value> {
     let Ok(Value::Object(mut all)) = serde_json::to_value(model) else { return Map::new() };
-    all.retain(|key, value| SHAPING.contains(&key.as_str()) && !value.is_null() && *value != Value::Array(Vec::new()));
+    all.retain(|key, value| {
+        REQUEST_SETTINGS.contains(&key.as_str()) && !value.is_null() && *value != Value::Array(Vec::new())
+    });
     if let Some(Value::String(base)) = all.get_mut("api_base") {
         *base = without_secrets(base);
     }
     all
 }
 
-/// A URL as others may see it: without whoever it names, and without what is asked of it.
+/// A URL without user name, password and query; empty if it cannot be parsed.
 #[must_use]
 pub fn without_secrets(url: &str) -> String {
     let Ok(mut parsed) = url::Url::parse(url) else { return String::new() };
@@ -148,21 +150,21 @@ pub fn without_secrets(url: &str) -> String {
 }
 
 impl RecordedExchange {
-    /// The model as it was set up.
+    /// The model with its recorded settings.
     ///
     /// # Errors
-    /// `Data` where the recorded settings are none.
+    /// `Data` where the recorded settings are not valid.
     pub fn model(&self) -> Result<Model> {
         let model = serde_json::from_value(Value::Object(self.model.clone()));
         model.map_err(|e| Fault::data(format!("the recorded settings of the model: {e}")))
     }
 
-    /// Itself, with everything that `hide` hides hidden wherever it stands. A key that is cut in two by the pieces
-    /// of the body makes them one piece.
+    /// The exchange with `hide` applied to all its texts. If a secret is split over several chunks of the body, the
+    /// chunks are joined into one.
     #[must_use]
-    pub fn hidden(mut self, hide: &dyn Fn(String) -> String) -> Self {
-        self.model = self.model.into_iter().map(|(key, value)| (key, hidden(value, hide))).collect();
-        self.request.body = hidden(self.request.body, hide);
+    pub fn redacted(mut self, hide: &dyn Fn(String) -> String) -> Self {
+        self.model = self.model.into_iter().map(|(key, value)| (key, redact(value, hide))).collect();
+        self.request.body = redact(self.request.body, hide);
         self.request.path = hide(self.request.path);
         self.session = hide(self.session);
         self.response.cut = self.response.cut.map(hide);
@@ -175,45 +177,45 @@ impl RecordedExchange {
             }
         }
         let whole: Vec<u8> = self.response.chunks.iter().filter_map(|chunk| chunk.bytes().ok()).flatten().collect();
-        let seen = String::from_utf8_lossy(&whole).into_owned();
-        let hid = hide(seen.clone());
-        if hid != seen {
-            self.response.chunks = vec![RecordedChunk::Text(hid)];
+        let body = String::from_utf8_lossy(&whole).into_owned();
+        let redacted = hide(body.clone());
+        if redacted != body {
+            self.response.chunks = vec![RecordedChunk::Text(redacted)];
         }
         self
     }
 
-    /// That this very thing is asked; the key of nobody is looked at.
+    /// Checks that the request `now` is the recorded one. Keys are not compared.
     ///
     /// # Errors
-    /// `Failed`, with every place that differs.
-    pub fn is_asked(&self, now: &RecordedRequest) -> Result<()> {
+    /// `Failed`, with the places that differ.
+    pub fn check_request(&self, now: &RecordedRequest) -> Result<()> {
         let then = &self.request;
         let mut lines = Vec::new();
         if (&then.method, &then.path) != (&now.method, &now.path) {
             let (was, is) = (format!("{} {}", then.method, then.path), format!("{} {}", now.method, now.path));
-            lines.push(format!("it was {was}, and is {is} now"));
+            lines.push(format!("was {was}, now {is}"));
         }
         lines.extend(json_diff::between(&then.body, &now.body));
         if lines.is_empty() {
             return Ok(());
         }
-        let more = lines.len().saturating_sub(MANY);
-        lines.truncate(MANY);
+        let more = lines.len().saturating_sub(MAX_DIFFERENCES);
+        lines.truncate(MAX_DIFFERENCES);
         if more > 0 {
             lines.push(format!("and {more} more"));
         }
-        Err(Fault::new(Kind::Failed, format!("what is asked is not what was recorded:\n  {}", lines.join("\n  "))))
+        Err(Fault::new(Kind::Failed, format!("the request differs from the recorded one:\n  {}", lines.join("\n  "))))
     }
 }
 
-/// A value with every text in it hidden.
+/// `value` with `hide` applied to all texts and keys in it.
 #[must_use]
-pub fn hidden(value: Value, hide: &dyn Fn(String) -> String) -> Value {
+pub fn redact(value: Value, hide: &dyn Fn(String) -> String) -> Value {
     match value {
         Value::String(text) => Value::String(hide(text)),
-        Value::Array(all) => all.into_iter().map(|value| hidden(value, hide)).collect(),
-        Value::Object(all) => all.into_iter().map(|(key, value)| (hide(key), hidden(value, hide))).collect(),
+        Value::Array(all) => all.into_iter().map(|value| redact(value, hide)).collect(),
+        Value::Object(all) => all.into_iter().map(|(key, value)| (hide(key), redact(value, hide))).collect(),
         other => other,
     }
 }
@@ -243,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_what_it_was_byte_for_byte() {
+    fn line_keeps_the_body_byte_for_byte() {
         let one = exchange(&[b"data: \xe7\x8c", b"\xab\n\n", b""]);
         let line = serde_json::to_string(&one).unwrap();
         assert!(line.contains(r#"[{"hex":"646174613a20e78c"},{"hex":"ab0a0a"},""]"#), "{line}");
@@ -257,42 +259,42 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_hidden_wherever_it_stands_and_however_it_is_cut() {
+    fn key_is_redacted_everywhere_and_across_chunks() {
         let hide = |text: String| text.replace("sk-secret", "[hidden]");
         let mut one = exchange(&[b"a sk-secret b", b"c"]);
         one.request.body = json!({"sk-secret": ["x sk-secret"]});
         one.response.cut = Some("sk-secret".into());
-        let line = serde_json::to_string(&one.hidden(&hide)).unwrap();
+        let line = serde_json::to_string(&one.redacted(&hide)).unwrap();
         assert!(!line.contains("sk-secret") && line.contains(r#"["a [hidden] b","c"]"#), "{line}");
         for chunks in [[&b"a sk-se"[..], b"cret b"], [b"\xc3 sk-se", b"cret b"]] {
-            let line = serde_json::to_string(&exchange(&chunks).hidden(&hide)).unwrap();
+            let line = serde_json::to_string(&exchange(&chunks).redacted(&hide)).unwrap();
             assert!(line.contains("[hidden] b\"]") && !line.contains("hex"), "{line}");
         }
     }
 
     #[test]
-    fn of_a_models_settings_what_shapes_a_request_is_kept_and_no_way_to_a_key() {
+    fn recorded_settings_contain_no_credentials() {
         let text = "{provider: openai, model: m, api_base: 'http://ann:word@h:1/v1?key=word', api_key: word, \
                     api_key_env: word, api_key_file: word, temperature: 0.5, timeout: 1m, max_concurrency: 2}";
         let model: Model = serde_yaml::from_str(text).unwrap();
-        let kept = settings(&model);
+        let recorded = settings(&model);
         let expected = json!({"provider": "openai", "model": "m", "api_base": "http://h:1/v1", "temperature": 0.5});
-        assert_eq!(Value::Object(kept), expected);
+        assert_eq!(Value::Object(recorded), expected);
     }
 
     #[test]
-    fn another_question_is_told_place_by_place() {
+    fn different_request_is_refused_with_every_difference() {
         let one = exchange(&[]);
-        assert_eq!(one.is_asked(&one.request), Ok(()));
+        assert_eq!(one.check_request(&one.request), Ok(()));
         let now =
             RecordedRequest { path: "/v2/x".into(), body: json!({"model": "m", "n": [2]}), ..one.request.clone() };
-        let said = one.is_asked(&now).unwrap_err().message;
+        let message = one.check_request(&now).unwrap_err().message;
         assert_eq!(
-            said,
-            "what is asked is not what was recorded:\n  it was POST /v1/x, and is POST /v2/x now\n  \
-             $.n[0]: it was 1, and is 2 now"
+            message,
+            "the request differs from the recorded one:\n  was POST /v1/x, now POST /v2/x\n  \
+             $.n[0]: was 1, now 2"
         );
         let now = RecordedRequest { body: json!({"n": (0..20).collect::<Vec<_>>()}), ..one.request.clone() };
-        assert!(one.is_asked(&now).unwrap_err().message.ends_with("\n  and 9 more"));
+        assert!(one.check_request(&now).unwrap_err().message.ends_with("\n  and 9 more"));
     }
 }

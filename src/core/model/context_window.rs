@@ -1,11 +1,11 @@
-//! How much a model can read at once, by its name. The numbers are its makers'; what serves a model may have
-//! less, which its owner says in claw.yaml (`window:`), or the server itself when it refuses a request.
+//! Context windows of models by name, in tokens. The numbers are the vendors'. A server may offer less: the owner sets
+//! that in claw.yaml (`window:`), or it is read from the server's refusal of a request.
 
-/// What a model reads that nobody here knows, in tokens.
-pub const UNKNOWN: u64 = 32_768;
+/// The context window of an unknown model, in tokens.
+pub const DEFAULT: u64 = 32_768;
 
-/// A part of a model's name where a word begins (`^`: the first word), and what such a model reads, in tokens:
-/// the first line that fits counts.
+/// Part of a model's name at the start of a word (`^`: at the start of the name), and the context window in tokens. The
+/// first match counts.
 const TABLE: &[(&str, u64)] = &[
     // OpenAI
     ("gpt-5-chat", 128_000),
@@ -100,7 +100,7 @@ const TABLE: &[(&str, u64)] = &[
     ("sonar", 127_072),
 ];
 
-/// Words before the number of a window, where a server refuses a request as too long.
+/// Words before the size of the context window in a server's refusal of a too long request.
 const LIMITS: &[&str] = &[
     "context length",
     "context window",
@@ -117,9 +117,9 @@ const LIMITS: &[&str] = &[
     "n_ctx",
 ];
 
-/// How much a model can read, as its server says when it refuses a request; nothing where it says no number.
+/// The context window that a server names when it refuses a request; `None` where it names no number.
 #[must_use]
-pub fn named(refusal: &str) -> Option<u64> {
+pub fn from_refusal(refusal: &str) -> Option<u64> {
     let text = refusal.to_lowercase();
     let mut found = None;
     let mut at = 0;
@@ -129,7 +129,7 @@ pub fn named(refusal: &str) -> Option<u64> {
         let number: String = text[begin..end].chars().filter(char::is_ascii_digit).collect();
         let before = &text[..begin];
         let near = before.char_indices().rev().take(40).last().map_or("", |(from, _)| &before[from..]);
-        // What stands before another number is that one's.
+        // Words before an earlier number belong to that number.
         let near = near.rfind(|c: char| c.is_ascii_digit()).map_or(near, |last| &near[last..]);
         let number = number.parse().ok().filter(|number| (256..100_000_000).contains(number));
         if number.is_some() && LIMITS.iter().any(|word| near.contains(word)) {
@@ -140,10 +140,10 @@ pub fn named(refusal: &str) -> Option<u64> {
     found
 }
 
-/// What a model of this name reads; nothing where no line of the table fits. `meta-llama/Llama-3.1-8B` and
-/// `llama3.1:8b` are known by the part behind the last `/`.
+/// The context window of a model by its name; `None` where no line of the table matches. Only the part after the last
+/// `/` is compared, as in `meta-llama/Llama-3.1-8B`.
 #[must_use]
-pub fn known(model: &str) -> Option<u64> {
+pub fn by_name(model: &str) -> Option<u64> {
     let name = model.rsplit('/').next().unwrap_or(model).to_ascii_lowercase();
     let begins = |at: usize| !name[..at].ends_with(|c: char| c.is_alphanumeric());
     let fits = |part: &str| {
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_model_is_known_by_its_name_whoever_serves_it() {
+    fn model_is_known_by_its_name_for_every_server() {
         for (name, tokens) in [
             ("gpt-4o-mini-2024-07-18", 128_000),
             ("openai/gpt-5-mini", 400_000),
@@ -172,15 +172,15 @@ mod tests {
             ("o3-mini", 200_000),
             ("Qwen/Qwen2.5-7B-Instruct", 32_768),
         ] {
-            assert_eq!(known(name), Some(tokens), "{name}");
+            assert_eq!(by_name(name), Some(tokens), "{name}");
         }
         for name in ["", "m", "my-model", "foo1", "marco-o1"] {
-            assert_eq!(known(name), None, "{name}");
+            assert_eq!(by_name(name), None, "{name}");
         }
     }
 
     #[test]
-    fn a_refusal_may_name_the_window() {
+    fn window_is_read_from_a_refusal() {
         for (refusal, tokens) in [
             (
                 "This model's maximum context length is 8192 tokens. However, your messages resulted in 9001 tokens.",
@@ -196,17 +196,17 @@ mod tests {
             ("The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).", 1_048_576),
             ("`inputs` tokens + `max_new_tokens` must be <= 2048. Given: 3000 `inputs` tokens", 2048),
         ] {
-            assert_eq!(named(refusal), Some(tokens), "{refusal}");
+            assert_eq!(from_refusal(refusal), Some(tokens), "{refusal}");
         }
         for refusal in ["", "HTTP 400: too long", "model x: HTTP 413", "your prompt of 9000 tokens is too long"] {
-            assert_eq!(named(refusal), None, "{refusal}");
+            assert_eq!(from_refusal(refusal), None, "{refusal}");
         }
     }
 
     #[test]
-    fn no_line_hides_behind_another() {
+    fn every_line_of_the_table_is_reachable() {
         for (part, tokens) in TABLE {
-            assert_eq!(known(part.trim_start_matches('^')), Some(*tokens), "{part}");
+            assert_eq!(by_name(part.trim_start_matches('^')), Some(*tokens), "{part}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is said to a model and what comes back, in no provider's dialect.
+//! Requests to models and their replies, independent of any provider.
 
 pub mod cassette;
 pub mod context_window;
@@ -10,53 +10,53 @@ pub mod tokens;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// The JSON Schema of [`Request`], as `command` models are written against it.
+/// The JSON Schema of [`Request`], for authors of `command` models.
 pub const REQUEST_SCHEMA: &str = include_str!("../../../docs/schema/request.json");
 /// The JSON Schema of a `command` model's [`Reply`].
 pub const REPLY_SCHEMA: &str = include_str!("../../../docs/schema/reply.json");
 
-/// The most characters of a tool's name that servers take.
+/// The longest tool name that servers accept, in characters.
 const MAX_NAME: usize = 64;
 
 /// One message of the conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "role", rename_all = "lowercase")]
 pub enum Message {
-    /// The person (or program) that the agent talks to.
+    /// The user or program that talks to the agent.
     User {
-        /// What was said.
+        /// The text.
         content: String,
     },
     /// The agent.
     Assistant {
-        /// What it said; empty where it only called tools.
+        /// The text; empty where the message has only tool calls.
         content: String,
-        /// The tools that it called. The results follow, one for each, in this order.
+        /// The tool calls. Their results follow, one for each, in this order.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         calls: Vec<Call>,
-        /// What it thought before; a provider that wants it back gets its own.
+        /// The thoughts before the text; they are sent back only to the provider that made them.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         thinking: Vec<Thought>,
     },
-    /// What came of a call.
+    /// The result of a call.
     Tool {
         /// The call's id.
         call: String,
         /// The tool's name.
         name: String,
-        /// What it told, or why it failed.
+        /// The result, or the error.
         content: String,
     },
 }
 
 impl Message {
-    /// Something that the user said.
+    /// A user message.
     #[must_use]
     pub fn user(content: impl Into<String>) -> Self {
         Self::User { content: content.into() }
     }
 
-    /// What was said, by whomever.
+    /// The text of the message.
     #[must_use]
     pub fn content(&self) -> &str {
         match self {
@@ -64,7 +64,7 @@ impl Message {
         }
     }
 
-    /// About how much room it takes in a request, in bytes.
+    /// The approximate size in a request, in bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
         let (calls, thinking) = match self {
@@ -77,36 +77,37 @@ impl Message {
     }
 }
 
-/// What a model thought before it spoke. It is for that model alone: others refuse it, or take it for theirs.
+/// A model's thoughts before its answer. They are sent back only to the same model: other models refuse them, or take
+/// them for their own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Thought {
-    /// Which model: provider and name.
+    /// The model: provider and name.
     #[serde(default)]
     pub by: String,
-    /// What it was, as far as it is told.
+    /// The text, if the provider shows it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub text: String,
-    /// What the provider wants back unchanged: signatures, and what nobody may read.
+    /// Data that the provider requires unchanged: signatures and encrypted thoughts.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub payload: Value,
 }
 
-/// A tool that an agent wants to use.
+/// A tool call by a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
-    /// By what the result is told apart from others: nine letters and digits, made by us, because
-    /// servers leave it out, repeat it, or refuse each other's.
+    /// The id that links the call and its result: nine letters and digits. We generate it, because servers omit ids,
+    /// repeat them, or refuse those of other servers.
     #[serde(default)]
     pub id: String,
     /// The tool.
     pub name: String,
-    /// An object; a string holds what was no object, as the model wrote it.
+    /// An object; or a string with the model's text, where that was not an object.
     #[serde(default)]
     pub arguments: Value,
 }
 
 impl Call {
-    /// The arguments, as servers take them that read them again: what was no object, inside of one.
+    /// The arguments as an object, for servers that parse them again: malformed arguments are wrapped in one.
     #[must_use]
     pub fn object(&self) -> Value {
         match &self.arguments {
@@ -115,8 +116,8 @@ impl Call {
         }
     }
 
-    /// A tool's name, as servers take it that refuse a request for one: models make names up, and the log keeps
-    /// them as they are.
+    /// A tool name that every server accepts. Models invent names and the log keeps them unchanged, but some servers
+    /// refuse a whole request because of one invalid name.
     #[must_use]
     pub fn plain_name(name: &str) -> String {
         let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
@@ -124,7 +125,8 @@ impl Call {
         if name.is_empty() { "unknown".to_owned() } else { name }
     }
 
-    /// What a model wrote as arguments: nothing means none, and what is no object stays the text it is.
+    /// Parses the arguments that a model wrote. Empty text and `null` are an empty object; other text that is not an
+    /// object stays a string.
     #[must_use]
     pub fn parse_arguments(text: &str) -> Value {
         if text.trim().is_empty() {
@@ -140,81 +142,81 @@ impl Call {
     }
 }
 
-/// A tool, as a model is told of it.
+/// The description of a tool for a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ToolSpec {
-    /// What it is called by: `a-z 0-9 _ -`, at most 64.
+    /// The name: `a-z 0-9 _ -`, at most 64 characters.
     pub name: String,
-    /// What it does and when to use it.
+    /// Its purpose, and when to use it.
     pub description: String,
-    /// Its arguments: a JSON Schema of type `object`.
+    /// The arguments: a JSON Schema of type `object`.
     pub parameters: Value,
 }
 
-/// A request: `command` models read exactly this as JSON on stdin.
+/// A request to a model. `command` models read this as JSON on stdin.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Request {
-    /// The provider's name of the model.
+    /// The provider's name for the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// The prompt: its layers, the stable ones first.
+    /// The system prompt, its stable layers first.
     pub system: String,
-    /// How many bytes from the start of `system` are the same from turn to turn: where a provider's cache
-    /// wants a mark, it belongs there.
+    /// The length of the part of `system` that is the same from turn to turn, in bytes: the place for the cache mark of
+    /// providers that use one.
     pub system_stable: usize,
-    /// The conversation, oldest first; the last one is the user's, or the results of calls.
+    /// The conversation, oldest first; it ends with a user message or with the results of calls.
     pub messages: Vec<Message>,
-    /// What may be called.
+    /// The tools that the model may call.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<ToolSpec>,
-    /// Nothing may be called any more, though the conversation knows of tools.
+    /// The model may not call tools any more, although the conversation contains calls.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub must_answer: bool,
     /// Sampling temperature.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
-    /// The most tokens of the answer.
+    /// The longest answer, in tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<u32>,
 }
 
 impl Request {
-    /// The prompt in two: what is the same from turn to turn, and the present.
+    /// The system prompt in two parts: the stable one, and the one that changes from turn to turn.
     #[must_use]
     pub fn system_parts(&self) -> (&str, &str) {
         self.system.split_at_checked(self.system_stable).unwrap_or((&self.system, ""))
     }
 }
 
-/// A whole answer: `command` models may write exactly this as JSON on stdout.
+/// A complete answer of a model. `command` models may write this as JSON on stdout.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reply {
     /// The text.
     #[serde(default)]
     pub content: String,
-    /// The tools to be called; where there are none, the text is the answer.
+    /// The tool calls; without any, the text is the final answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<Call>,
-    /// What it thought before it said so.
+    /// The thoughts before the text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub thinking: Vec<Thought>,
-    /// What shall be remembered; each becomes a `remember` event.
+    /// Notes for the memory; each becomes a `remember` event.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remember: Vec<String>,
-    /// What it cost, where the provider says.
+    /// The tokens used, if the provider reports them.
     #[serde(default)]
     pub usage: Usage,
 }
 
 impl Reply {
-    /// Whether nothing is said, and nothing is to be done.
+    /// Whether the reply has no text, no calls and no notes.
     #[must_use]
-    pub fn is_nothing(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.content.trim().is_empty() && self.calls.is_empty() && self.remember.is_empty()
     }
 }
 
-/// Tokens, as the provider counted them.
+/// Tokens, as counted by the provider.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Usage {
@@ -222,15 +224,15 @@ pub struct Usage {
     pub input: u64,
     /// Tokens written.
     pub output: u64,
-    /// Those of `input` that the provider had read before.
+    /// Tokens of `input` that came from the provider's cache.
     #[serde(skip_serializing_if = "is_zero")]
     pub cached: u64,
-    /// Those of `input` that it has kept, to have read them before the next time; some providers charge for that.
+    /// Tokens of `input` that were written to the provider's cache; some providers charge extra for them.
     #[serde(skip_serializing_if = "is_zero")]
     pub cache_write: u64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if wants a reference")]
 fn is_zero(tokens: &u64) -> bool {
     *tokens == 0
 }
@@ -241,7 +243,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn arguments_are_an_object_or_what_the_model_wrote() {
+    fn arguments_are_an_object_or_the_original_text() {
         let parse = Call::parse_arguments;
         assert_eq!(parse(""), json!({}));
         assert_eq!(parse("null"), json!({}));
@@ -252,26 +254,26 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_no_server_takes_is_sent_as_one_that_all_take() {
+    fn invalid_tool_name_is_made_valid() {
         let names = ["read_2-x", "multi_tool_use.parallel", "a b/ñ", ""].map(Call::plain_name);
         assert_eq!(names, ["read_2-x", "multi_tool_use_parallel", "a_b__", "unknown"]);
         assert_eq!(Call::plain_name(&"猫".repeat(99)), "_".repeat(64));
     }
 
-    /// Every field of `value` stands in this part of a schema, and what the schema requires is there.
-    fn described(schema: &Value, part: &str, value: &Value) {
-        let part = schema.pointer(part).unwrap_or_else(|| panic!("there is no {part}"));
+    /// Asserts that this part of a schema has every field of `value`, and that `value` has all required fields.
+    fn assert_described(schema: &Value, part: &str, value: &Value) {
+        let part = schema.pointer(part).unwrap_or_else(|| panic!("the schema has no {part}"));
         let fields = value.as_object().unwrap();
         for field in fields.keys() {
             assert!(part["properties"].get(field).is_some(), "the schema does not describe `{field}`");
         }
         for field in part["required"].as_array().into_iter().flatten() {
-            assert!(fields.contains_key(field.as_str().unwrap()), "{field} is required, and not always there");
+            assert!(fields.contains_key(field.as_str().unwrap()), "{field} is required, but missing");
         }
     }
 
     #[test]
-    fn every_field_is_described_by_the_schema_that_is_given_out() {
+    fn published_schemas_describe_every_field() {
         let (request, reply): (Value, Value) =
             (serde_json::from_str(REQUEST_SCHEMA).unwrap(), serde_json::from_str(REPLY_SCHEMA).unwrap());
         let call = Call { id: "abcdefghi".into(), name: "read".into(), arguments: json!({}) };
@@ -283,11 +285,11 @@ mod tests {
             Message::Tool { call: call.id.clone(), name: call.name.clone(), content: "r".into() },
         ];
         for (message, part) in messages.iter().zip(["user", "assistant", "result"]) {
-            described(&request, &format!("/$defs/{part}"), &json!(message));
+            assert_described(&request, &format!("/$defs/{part}"), &json!(message));
         }
-        described(&request, "/$defs/call", &json!(call));
-        described(&request, "/$defs/thought", &json!(thought));
-        described(&request, "/$defs/tool", &json!(tool));
+        assert_described(&request, "/$defs/call", &json!(call));
+        assert_described(&request, "/$defs/thought", &json!(thought));
+        assert_described(&request, "/$defs/tool", &json!(tool));
         let mut full = Request {
             model: Some("m".into()),
             system: "s".into(),
@@ -298,9 +300,9 @@ mod tests {
             temperature: Some(0.5),
             max_tokens: Some(9),
         };
-        described(&request, "", &json!(full));
+        assert_described(&request, "", &json!(full));
         (full.model, full.tools, full.must_answer, full.temperature, full.max_tokens) = Default::default();
-        described(&request, "", &json!(full));
+        assert_described(&request, "", &json!(full));
         let usage = Usage { input: 1, output: 2, cached: 3, cache_write: 4 };
         let full = Reply {
             content: "c".into(),
@@ -309,9 +311,9 @@ mod tests {
             remember: vec!["r".into()],
             usage,
         };
-        described(&reply, "", &json!(full));
-        described(&reply, "/properties/calls/items", &json!(call));
-        described(&reply, "/properties/thinking/items", &json!(thought));
-        described(&reply, "/properties/usage", &json!(usage));
+        assert_described(&reply, "", &json!(full));
+        assert_described(&reply, "/properties/calls/items", &json!(call));
+        assert_described(&reply, "/properties/thinking/items", &json!(thought));
+        assert_described(&reply, "/properties/usage", &json!(usage));
     }
 }

@@ -1,10 +1,10 @@
-//! Whether a service refuses a request because it is longer than the model's window. There is no agreed
-//! sign of it: servers say it with statuses from 400 to 500, and in words of their own. The words are a table.
+//! Recognises refusals of requests that are longer than the model's context window. There is no standard for them:
+//! servers use statuses from 400 to 500 and their own wording. The wordings are a table.
 
-/// How much of a refusal is looked at, in bytes: some servers repeat the request in it.
-const MOST: usize = 8 << 10;
+/// The part of a refusal that is searched, in bytes: some servers repeat the request in it.
+const MAX_SEARCHED: usize = 8 << 10;
 
-/// Who says so, and words that stand in the refusal in this order, in lower case.
+/// The servers, and lower-case phrases that their refusals contain in this order.
 const WORDINGS: &[(&str, &[&str])] = &[
     ("OpenAI, Azure, Groq, Cerebras: the code", &["context_length_exceeded"]),
     ("OpenAI's newer models", &["exceeds the context window"]),
@@ -41,16 +41,16 @@ const WORDINGS: &[(&str, &[&str])] = &[
     ("GitHub Copilot", &["prompt token count of", "exceeds the limit"]),
 ];
 
-/// Whether this refusal says that the request is too long. `status` is HTTP's; where there was none, the error
-/// stood in an answer.
+/// Whether this refusal means that the request is too long. `status` is the HTTP status; `None` for an error inside a
+/// response.
 #[must_use]
 pub fn is_overflow(status: Option<u16>, words: &str) -> bool {
-    let words = crate::core::text::cut::cut(words, MOST).to_lowercase();
-    status == Some(413) || WORDINGS.iter().any(|(_, parts)| says(&words, parts))
+    let words = crate::core::text::cut::cut(words, MAX_SEARCHED).to_lowercase();
+    status == Some(413) || WORDINGS.iter().any(|(_, parts)| contains_in_order(&words, parts))
 }
 
-/// Whether all of `parts` stand in `words`, in this order.
-fn says(words: &str, parts: &[&str]) -> bool {
+/// Whether `words` contains all of `parts` in this order.
+fn contains_in_order(words: &str, parts: &[&str]) -> bool {
     let mut rest = words;
     parts.iter().all(|part| match rest.find(part) {
         Some(at) => {
@@ -65,7 +65,7 @@ fn says(words: &str, parts: &[&str]) -> bool {
 mod tests {
     use super::*;
 
-    /// What servers were seen to say.
+    /// Refusals of real servers.
     const SEEN: &[(u16, &str)] = &[
         (
             400,
@@ -118,15 +118,15 @@ mod tests {
     ];
 
     #[test]
-    fn a_request_that_is_too_long_is_recognised_whoever_refuses_it() {
+    fn too_long_request_is_recognised_for_every_server() {
         for (status, words) in SEEN {
             assert!(is_overflow(Some(*status), words), "{status} {words}");
-            assert!(*status == 413 || is_overflow(None, words), "in an answer: {words}");
+            assert!(*status == 413 || is_overflow(None, words), "in a response: {words}");
         }
     }
 
     #[test]
-    fn other_refusals_are_not_taken_for_it() {
+    fn other_refusals_are_not_an_overflow() {
         let others = [
             (429, "Rate limit reached for gpt-4o on tokens per min (TPM): Limit 30000, Used 29000, Requested 2000."),
             (429, "Too many tokens, please wait before trying again."),
@@ -144,8 +144,8 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_repeats_of_the_request_is_not_searched_without_end() {
-        let long = format!("bad request: {} prompt is too long", "x".repeat(MOST));
+    fn repeated_request_in_a_refusal_is_not_searched() {
+        let long = format!("bad request: {} prompt is too long", "x".repeat(MAX_SEARCHED));
         assert!(!is_overflow(Some(400), &long));
     }
 }

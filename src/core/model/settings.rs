@@ -1,4 +1,4 @@
-//! How a model is reached: a block of `models:` in `claw.yaml`, or the `llm:` of an agent.
+//! The settings of a model: an entry of `models:` in `claw.yaml`, or the `llm:` of an agent.
 
 use crate::core::model::context_window;
 use crate::core::model::money::Price;
@@ -8,56 +8,56 @@ use serde::{Deserialize, Serialize};
 /// The provider that answers from a cassette.
 pub const REPLAY: &str = "replay";
 
-/// One model, and how to reach it. In an agent's `llm:` the same keys override these.
+/// One model and its server. The same keys in an agent's `llm:` override these.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Model {
     /// `openai`, `anthropic`, `ollama`, `command`, `replay` or `offline`.
     pub provider: Option<String>,
-    /// The provider's name of the model.
+    /// The provider's name for the model.
     pub model: Option<String>,
-    /// The server's base URL, up to and with `/v1`.
+    /// The server's base URL, including `/v1`.
     pub api_base: Option<String>,
-    /// The key itself; better one of the next two.
+    /// The key itself; one of the next two is safer.
     #[serde(skip_serializing)]
     pub api_key: Option<String>,
-    /// The environment variable that has the key.
+    /// The environment variable with the key.
     #[serde(skip_serializing)]
     pub api_key_env: Option<String>,
-    /// The file that has the key.
+    /// The file with the key.
     #[serde(skip_serializing)]
     pub api_key_file: Option<String>,
     /// Sampling temperature.
     pub temperature: Option<f64>,
-    /// The most tokens of an answer.
+    /// The longest answer, in tokens.
     pub max_tokens: Option<u32>,
-    /// How much it can read, in tokens; default by its name.
+    /// The context window, in tokens; default by the model's name.
     pub window: Option<u64>,
-    /// Whether and how much it thinks before it speaks.
+    /// Whether and how much the model thinks before it answers.
     pub thinking: Option<Thinking>,
-    /// `ollama`: how many tokens fit into its window.
+    /// `ollama`: the context window that the server allocates, in tokens.
     pub num_ctx: Option<u32>,
-    /// `ollama`: how long the model stays loaded, as the server reads it: `10m`, `-1`.
+    /// `ollama`: how long the model stays loaded, in the server's syntax: `10m`, `-1`.
     pub keep_alive: Option<String>,
-    /// `openai`: which server's or model's peculiarities are respected, where the address and the name do not say.
+    /// `openai`: the variant of the protocol, where it does not follow from the address and the model's name.
     pub dialect: Option<String>,
-    /// The models that are asked where this one cannot be reached, in this order.
+    /// The models to use when this one cannot be reached, in this order.
     pub fallback: Vec<String>,
     /// `command`: the program and its arguments.
     pub command: Vec<String>,
-    /// `replay`: the cassette that answers.
+    /// `replay`: the cassette.
     pub cassette: Option<String>,
     /// The longest wait for a connection; default 10 s.
     pub connect_timeout: Option<SignedDuration>,
-    /// The longest wait for the first word; default 2 min.
+    /// The longest wait for the first token; default 2 min.
     pub first_token_timeout: Option<SignedDuration>,
-    /// The longest silence within an answer; default 1 min.
+    /// The longest pause within an answer; default 1 min.
     pub idle_timeout: Option<SignedDuration>,
-    /// The longest answer in all; default 10 min.
+    /// The longest time for a whole answer; default 10 min.
     pub timeout: Option<SignedDuration>,
-    /// How many requests at once, over all processes.
+    /// The concurrency limit over all processes, in requests.
     pub max_concurrency: Option<u32>,
-    /// What its tokens cost.
+    /// The price of its tokens.
     #[serde(skip_serializing)]
     pub price: Option<Price>,
 }
@@ -89,9 +89,9 @@ pub const MODEL_KEYS: &[&str] = &[
 ];
 
 impl Model {
-    /// The key that is unfit, and what is wrong with it, to be said behind the model's name.
+    /// The first invalid key and a message to append to the model's name; an empty key means the whole entry.
     #[must_use]
-    pub fn wrong(&self) -> Option<(&'static str, String)> {
+    pub fn problem(&self) -> Option<(&'static str, String)> {
         let Some(provider) = &self.provider else {
             return Some(("", " has no `provider` (openai, anthropic, ollama, command, replay or offline)".to_owned()));
         };
@@ -99,33 +99,33 @@ impl Model {
             return Some(("", " has no `cassette`".to_owned()));
         }
         if let Some(missing) = self.price.and_then(|price| price.missing()) {
-            let what = format!(".price has no `{missing}` (for a million tokens; 0 if it costs nothing)");
-            return Some(("price", what));
+            let message = format!(".price has no `{missing}` (for a million tokens; 0 if it costs nothing)");
+            return Some(("price", message));
         }
         let is_too_small = self.window.is_some_and(|window| window < 1000);
-        is_too_small.then(|| ("window", ".window is under 1000 tokens: not even the prompt would fit".to_owned()))
+        is_too_small.then(|| ("window", ".window is under 1000 tokens: the prompt alone would not fit".to_owned()))
     }
 
-    /// How much it can read, in tokens, and how that is known.
+    /// The context window in tokens, and the source of that number.
     #[must_use]
     pub fn window(&self) -> (u64, &'static str) {
-        let known = || self.model.as_deref().and_then(context_window::known);
-        // A server that was told how much it shall hold cuts off the rest and says nothing.
+        let known = || self.model.as_deref().and_then(context_window::by_name);
+        // Ollama silently drops the tokens beyond `num_ctx`.
         match (self.window.or(self.num_ctx.map(u64::from)), known()) {
             (Some(window), _) => (window, "by claw.yaml"),
             (None, Some(window)) => (window, "by its name"),
-            (None, None) => (context_window::UNKNOWN, "because nobody knows this model"),
+            (None, None) => (context_window::DEFAULT, "by default, because this model is unknown"),
         }
     }
 
-    /// These settings, with everything that `over` says in its place.
+    /// Overrides these settings with those that `over` has.
     pub fn merge(&mut self, over: &Self) {
         fn take<T: Clone>(into: &mut Option<T>, from: Option<&T>) {
             if let Some(value) = from {
                 *into = Some(value.clone());
             }
         }
-        // A price and a window are one model's, not another's.
+        // Price and context window belong to the old model.
         if over.model.as_ref().is_some_and(|model| self.model.as_ref() != Some(model)) {
             (self.price, self.window) = (None, None);
         }
@@ -158,21 +158,21 @@ impl Model {
     }
 }
 
-/// Whether and how much a model thinks before it speaks: `true`, `false`, a word (`low`, `medium`, `high`, or what
-/// else the service knows), or a number of tokens. Every provider has its own way to be told.
+/// Whether and how much a model thinks before it answers: `true`, `false`, an effort (`low`, `medium`, `high`, or
+/// another word of the service), or a number of tokens. Each provider translates it into its own format.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Thinking {
-    /// As much as it likes, or not at all.
+    /// On, with the provider's default, or off.
     Is(bool),
-    /// With so many tokens.
+    /// At most this many tokens.
     Tokens(u32),
-    /// With so much effort.
+    /// An effort by name.
     Effort(String),
 }
 
 impl Thinking {
-    /// It shall not.
+    /// Whether thinking is switched off.
     #[must_use]
     pub fn is_off(&self) -> bool {
         match self {
@@ -182,7 +182,7 @@ impl Thinking {
         }
     }
 
-    /// The number, where it was one.
+    /// The number of tokens, if it is set as a number.
     #[must_use]
     pub fn tokens(&self) -> Option<u32> {
         match self {
@@ -191,7 +191,7 @@ impl Thinking {
         }
     }
 
-    /// In a word; none where nobody has said how much.
+    /// The effort as a word; `None` where no amount is set.
     #[must_use]
     pub fn effort(&self) -> Option<&str> {
         match self {
@@ -203,7 +203,7 @@ impl Thinking {
         }
     }
 
-    /// In tokens.
+    /// The budget in tokens.
     #[must_use]
     pub fn budget(&self) -> u32 {
         match self {

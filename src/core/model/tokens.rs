@@ -1,16 +1,16 @@
-//! How many tokens a text is about. Only its provider knows; until it has said, this is near enough to
-//! compare with: four letters of a script with an alphabet, or one character of the wide scripts. What a
-//! provider has counted once corrects the estimate from then on.
+//! Estimates the number of tokens of a text. Only the provider knows the exact number. The estimate counts a token for
+//! four ASCII characters, two characters of other alphabets, or one character of the wide scripts. Each count by the
+//! provider corrects the later estimates.
 
 use crate::core::model::{Call, Message, ToolSpec};
 use serde::{Deserialize, Serialize};
 
-/// What a message costs besides its text: its role, and what holds it together.
+/// Tokens of a message besides its text: its role and its delimiters.
 const FRAME: usize = 4;
-/// Thousandths by which an estimate is corrected that nobody has counted: dense text has three letters a token.
-const UNKNOWN: u64 = 1334;
+/// The correction factor before the first count, in thousandths: dense text has three letters a token.
+const DEFAULT_SCALE: u64 = 1334;
 
-/// The estimate, rounded up.
+/// The estimate of a text, rounded up.
 #[must_use]
 pub fn estimate(text: &str) -> usize {
     text.chars().map(quarters).sum::<usize>().div_ceil(4)
@@ -24,7 +24,7 @@ fn quarters(c: char) -> usize {
     }
 }
 
-/// The beginning of `text` that is at most `tokens` by the estimate.
+/// The longest beginning of `text` with an estimate of at most `tokens`.
 #[must_use]
 pub fn cut(text: &str, tokens: usize) -> &str {
     let mut room = tokens.saturating_mul(4);
@@ -36,7 +36,7 @@ pub fn cut(text: &str, tokens: usize) -> &str {
     end.map_or(text, |(at, _)| &text[..at])
 }
 
-/// A message's estimate.
+/// The estimate of a message.
 #[must_use]
 pub fn message(message: &Message) -> usize {
     let calls: &[Call] = match message {
@@ -53,7 +53,7 @@ pub fn messages(messages: &[Message]) -> usize {
     messages.iter().map(message).sum()
 }
 
-/// The estimate of what every request begins with: the prompt, and what may be called.
+/// The estimate of the fixed part of a request: the system prompt and the tools.
 #[must_use]
 pub fn fixed<'a>(system: &str, tools: impl IntoIterator<Item = &'a ToolSpec>) -> usize {
     let tool = |tool: &ToolSpec| {
@@ -62,40 +62,40 @@ pub fn fixed<'a>(system: &str, tools: impl IntoIterator<Item = &'a ToolSpec>) ->
     FRAME + estimate(system) + tools.into_iter().map(tool).sum::<usize>()
 }
 
-/// What a provider has counted of a request, beside what we had estimated.
+/// A provider's count of a request, beside our estimate of the same request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
     /// The model.
     pub model: String,
-    /// Tokens read, by its own count.
+    /// Input tokens, as counted by the provider.
     pub counted: u64,
-    /// Tokens of the same request, by ours.
+    /// Tokens of the same request, as estimated.
     pub estimated: u64,
 }
 
 impl Count {
-    /// By how many thousandths our estimates are to be corrected. A count that cannot be of the whole request
-    /// (some servers leave out what they have read before) is none.
+    /// The correction factor for our estimates, in thousandths. A count under half of the estimate is ignored: it
+    /// cannot be of the whole request (some servers leave out cached tokens).
     fn correction(&self) -> Option<u64> {
-        let thousandths = (self.counted * 1000).checked_div(self.estimated)?;
+        let thousandths = self.counted.saturating_mul(1000).checked_div(self.estimated)?;
         (thousandths >= 500).then(|| thousandths.clamp(800, 4000))
     }
 }
 
-/// How estimates become a model's tokens.
+/// Converts between estimates and a model's tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gauge {
+pub struct TokenScale {
     thousandths: u64,
-    /// The model has counted in this conversation.
+    /// The scale comes from a count by the model's provider in this conversation.
     pub is_counted: bool,
 }
 
-impl Gauge {
-    /// For `model`, by the last count in the conversation; on the safe side where there is none.
+impl TokenScale {
+    /// The scale for `model` by the last count in the conversation; without one, a cautious default.
     #[must_use]
     pub fn of(model: &str, count: Option<&Count>) -> Self {
         let correction = count.filter(|count| count.model == model).and_then(Count::correction);
-        Self { thousandths: correction.unwrap_or(UNKNOWN), is_counted: correction.is_some() }
+        Self { thousandths: correction.unwrap_or(DEFAULT_SCALE), is_counted: correction.is_some() }
     }
 
     /// The tokens of an estimate, rounded up.
@@ -104,7 +104,7 @@ impl Gauge {
         (estimated as u64).saturating_mul(self.thousandths).div_ceil(1000)
     }
 
-    /// The largest estimate that is not over so many tokens.
+    /// The largest estimate that is at most `tokens`.
     #[must_use]
     pub fn estimate(self, tokens: u64) -> usize {
         usize::try_from(tokens.saturating_mul(1000) / self.thousandths).unwrap_or(usize::MAX)
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_estimate_grows_with_the_text_and_knows_scripts() {
+    fn estimate_depends_on_length_and_script() {
         assert_eq!(estimate(""), 0);
         assert_eq!(estimate("word"), 1);
         assert_eq!(estimate("words"), 2);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_is_within_the_estimate() {
+    fn cut_text_is_within_the_estimate() {
         assert_eq!(cut("four words of text", 1), "four");
         assert_eq!(cut("名前と住所", 2), "名前");
         assert_eq!(cut("слово", 9), "слово");
@@ -133,19 +133,19 @@ mod tests {
     }
 
     #[test]
-    fn a_count_corrects_the_estimate_of_its_own_model_if_it_can_be_true() {
-        let gauge = |counted, estimated| {
+    fn plausible_count_corrects_the_estimates_of_its_model() {
+        let scale = |counted, estimated| {
             let count = Count { model: "m".into(), counted, estimated };
-            Gauge::of("m", Some(&count))
+            TokenScale::of("m", Some(&count))
         };
-        assert_eq!((gauge(3000, 2000).tokens(100), gauge(3000, 2000).estimate(150)), (150, 100));
-        assert_eq!(gauge(1100, 2000).tokens(1000), 800);
-        assert_eq!(gauge(2000, 10).tokens(10), 40);
-        // Ten tokens of a long request: it has counted something else.
-        for none in [gauge(10, 2000), gauge(10, 0), Gauge::of("m", None)] {
-            assert_eq!((none.tokens(3000), none.is_counted), (4002, false));
+        assert_eq!((scale(3000, 2000).tokens(100), scale(3000, 2000).estimate(150)), (150, 100));
+        assert_eq!(scale(1100, 2000).tokens(1000), 800);
+        assert_eq!(scale(2000, 10).tokens(10), 40);
+        // Ten tokens for a long request: the count is of something else.
+        for unscaled in [scale(10, 2000), scale(10, 0), TokenScale::of("m", None)] {
+            assert_eq!((unscaled.tokens(3000), unscaled.is_counted), (4002, false));
         }
         let other = Count { model: "n".into(), counted: 3000, estimated: 2000 };
-        assert!(!Gauge::of("m", Some(&other)).is_counted);
+        assert!(!TokenScale::of("m", Some(&other)).is_counted);
     }
 }

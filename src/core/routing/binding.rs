@@ -62,7 +62,7 @@ impl Scope {
             Self::Place => Ok(session_name::at(agent, place)),
             Self::Sender => Ok(session_name::at(agent, from)),
             Self::Main => Ok(main.map_or_else(|| format!("{agent}.main"), |main| session_name::at(agent, main))),
-            Self::Named(name) => session_name::named(name, Some(agent), agent),
+            Self::Named(name) => session_name::qualify(name, Some(agent), agent),
         }
     }
 }
@@ -249,7 +249,7 @@ impl Routing {
         let check = |binding: &Binding| {
             session_name::check_agent(&binding.agent).map_err(|e| format!("agent: {}", e.message))?;
             if let Scope::Named(name) = &binding.session {
-                session_name::named(name, Some(&binding.agent), "").map_err(|e| format!("session: {}", e.message))?;
+                session_name::qualify(name, Some(&binding.agent), "").map_err(|e| format!("session: {}", e.message))?;
             }
             check_pattern(&binding.pattern).map_err(|what| format!("pattern: {what}"))?;
             check_pattern(binding.from.as_deref().unwrap_or_default()).map_err(|what| format!("from: {what}"))

@@ -104,7 +104,7 @@ pub fn decide(event: &Event, learned: &Learned, rules: &RoutingRules) -> Result<
     if !slash::is_command(event) {
         return Ok(decision);
     }
-    let lane = match slash::compacts(event) {
+    let lane = match slash::compact_focus(event) {
         Some(_) => decision.lane,
         None => session_name::control(&decision.session),
     };
@@ -122,7 +122,7 @@ pub fn turned(event: &Event, learned: &Learned, decision: &Decision) -> Option<L
         return None;
     }
     let began = decision.began.clone()?;
-    let (agent, session) = match slash::of(event).ok()? {
+    let (agent, session) = match slash::parse_event(event).ok()? {
         SlashCommand::New => {
             let agent = decision.agent.clone();
             let session = session_name::fresh(&agent, &event.reply_to, &event.id);
@@ -154,7 +154,7 @@ pub(super) fn conversation(event: &Event, learned: &Learned, rules: &RoutingRule
         return Ok(Decision { session, agent, ..Decision::new(lane, "to be remembered") });
     }
     if let Some(name) = &event.session {
-        return Ok(Decision::new(session_name::named(name, event.agent.as_deref(), rules.default_agent)?, NAMED));
+        return Ok(Decision::new(session_name::qualify(name, event.agent.as_deref(), rules.default_agent)?, NAMED));
     }
     if let Some(agent) = &event.agent {
         session_name::check_agent(agent)?;

@@ -1,54 +1,53 @@
-//! Lines of something that may be of any size: one at a time, cut where they are long, and no more of it
-//! than a budget of bytes.
+//! Reads lines from a source of any size: one at a time, each cut to a length, and only up to a budget of bytes.
 
 use memchr::memchr;
 use std::io::{BufRead, Result};
 
-/// Reads lines within bounds.
+/// A reader of lines with a limit per line and a limit in total.
 pub struct Lines<R> {
     source: R,
-    /// How many bytes may still be read.
+    /// Bytes that may still be read.
     left: u64,
-    /// How many bytes of a line are kept.
-    keep: usize,
+    /// The longest line that is returned whole, in bytes.
+    max_line: usize,
 }
 
-/// A line, as far as it was kept: it is in the buffer that was handed over, without its end.
+/// The outcome of [`Lines::next`]; the line itself, without its line end, is in the caller's buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BoundedLine {
-    /// All of it.
+    /// The buffer has the whole line.
     Whole,
-    /// Its beginning.
+    /// The buffer has the beginning of a longer line.
     Cut,
-    /// There is no more.
+    /// The source has no more lines.
     End,
-    /// There may be more, but the budget is used up.
+    /// The budget is used up; the source may have more lines.
     Spent,
 }
 
 impl<R: BufRead> Lines<R> {
-    /// The lines of `source`, of which at most `budget` bytes are read; `keep` bytes of each are kept.
-    pub fn new(source: R, budget: u64, keep: usize) -> Self {
-        Self { source, left: budget, keep }
+    /// The lines of `source`: at most `budget` bytes are read, and lines are cut to `max_line` bytes.
+    pub fn new(source: R, budget: u64, max_line: usize) -> Self {
+        Self { source, left: budget, max_line }
     }
 
-    /// What comes first, without taking it: enough to see what kind of thing this is.
+    /// The next bytes, without consuming them: enough to recognise the type of the content.
     ///
     /// # Errors
-    /// Where it cannot be read.
+    /// Where the source cannot be read.
     pub fn peek(&mut self) -> Result<&[u8]> {
         self.source.fill_buf()
     }
 
-    /// How many bytes may still be read.
+    /// Bytes that may still be read.
     pub fn left(&self) -> u64 {
         self.left
     }
 
-    /// The next line, without `\n` or `\r\n`.
+    /// Reads the next line into `line`, without `\n` or `\r\n`.
     ///
     /// # Errors
-    /// Where it cannot be read.
+    /// Where the source cannot be read.
     pub fn next(&mut self, line: &mut Vec<u8>) -> Result<BoundedLine> {
         line.clear();
         let (mut is_cut, mut is_any) = (false, false);
@@ -66,8 +65,8 @@ impl<R: BufRead> Lines<R> {
             let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
             let end = memchr(b'\n', &buffer[..most]);
             let part = &buffer[..end.unwrap_or(most)];
-            // One more than is kept, so that the end of `\r\n` is no reason to say that a line was cut.
-            let room = (self.keep + 1).saturating_sub(line.len());
+            // One byte more than the limit, so that the `\r` of a line of exactly that length does not count as a cut.
+            let room = (self.max_line + 1).saturating_sub(line.len());
             line.extend_from_slice(&part[..part.len().min(room)]);
             is_cut |= part.len() > room;
             is_any = true;
@@ -81,8 +80,8 @@ impl<R: BufRead> Lines<R> {
         if !is_cut && line.last() == Some(&b'\r') {
             line.pop();
         }
-        if line.len() > self.keep {
-            line.truncate(self.keep);
+        if line.len() > self.max_line {
+            line.truncate(self.max_line);
             is_cut = true;
         }
         Ok(if is_cut { BoundedLine::Cut } else { BoundedLine::Whole })
@@ -94,41 +93,41 @@ mod tests {
     use super::*;
     use std::io::{BufReader, repeat};
 
-    fn all(text: &str, budget: u64, keep: usize) -> Vec<(BoundedLine, String)> {
-        // A small buffer, so that lines lie across its ends.
-        let mut lines = Lines::new(BufReader::with_capacity(3, text.as_bytes()), budget, keep);
+    fn read_all(text: &str, budget: u64, max_line: usize) -> Vec<(BoundedLine, String)> {
+        // A small buffer, so that lines cross its ends.
+        let mut lines = Lines::new(BufReader::with_capacity(3, text.as_bytes()), budget, max_line);
         let mut line = Vec::new();
         let mut found = Vec::new();
         loop {
-            let how = lines.next(&mut line).unwrap();
-            if matches!(how, BoundedLine::End | BoundedLine::Spent) {
-                found.push((how, String::new()));
+            let outcome = lines.next(&mut line).unwrap();
+            if matches!(outcome, BoundedLine::End | BoundedLine::Spent) {
+                found.push((outcome, String::new()));
                 return found;
             }
-            found.push((how, String::from_utf8(line.clone()).unwrap()));
+            found.push((outcome, String::from_utf8(line.clone()).unwrap()));
         }
     }
 
-    fn said(lines: &[(BoundedLine, &str)]) -> Vec<(BoundedLine, String)> {
-        lines.iter().map(|(how, text)| (*how, (*text).to_owned())).collect()
+    fn expected(lines: &[(BoundedLine, &str)]) -> Vec<(BoundedLine, String)> {
+        lines.iter().map(|(outcome, text)| (*outcome, (*text).to_owned())).collect()
     }
 
     #[test]
-    fn lines_are_whole_whatever_ends_them() {
+    fn line_ends_are_removed_in_all_forms() {
         let whole = |lines: &[&str]| -> Vec<(BoundedLine, String)> {
             let lines = lines.iter().map(|line| (BoundedLine::Whole, (*line).to_owned()));
             lines.chain([(BoundedLine::End, String::new())]).collect()
         };
-        assert_eq!(all("", 99, 9), whole(&[]));
-        assert_eq!(all("a\n\nbcdef", 99, 9), whole(&["a", "", "bcdef"]));
-        assert_eq!(all("a\r\nabcd\r\n", 99, 4), whole(&["a", "abcd"]));
+        assert_eq!(read_all("", 99, 9), whole(&[]));
+        assert_eq!(read_all("a\n\nbcdef", 99, 9), whole(&["a", "", "bcdef"]));
+        assert_eq!(read_all("a\r\nabcd\r\n", 99, 4), whole(&["a", "abcd"]));
     }
 
     #[test]
-    fn a_long_line_is_cut_and_the_next_one_is_not() {
+    fn long_line_is_cut_and_the_next_one_is_whole() {
         assert_eq!(
-            all("abcdefgh\nab\nabcd", 99, 3),
-            said(&[
+            read_all("abcdefgh\nab\nabcd", 99, 3),
+            expected(&[
                 (BoundedLine::Cut, "abc"),
                 (BoundedLine::Whole, "ab"),
                 (BoundedLine::Cut, "abc"),
@@ -138,9 +137,9 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_ends_what_has_no_end() {
+    fn budget_stops_an_endless_line() {
         let mut lines = Lines::new(BufReader::new(repeat(b'x')), 1 << 20, 10);
         assert_eq!(lines.next(&mut Vec::new()).unwrap(), BoundedLine::Spent);
-        assert_eq!(all("ab\ncd\n", 3, 9), said(&[(BoundedLine::Whole, "ab"), (BoundedLine::Spent, "")]));
+        assert_eq!(read_all("ab\ncd\n", 3, 9), expected(&[(BoundedLine::Whole, "ab"), (BoundedLine::Spent, "")]));
     }
 }

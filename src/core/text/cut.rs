@@ -1,6 +1,6 @@
 //! Cutting text to a number of bytes.
 
-/// The first `limit` bytes of `text`, or up to three fewer, so that no character is split.
+/// The first `limit` bytes of `text`, or up to three fewer where the limit would split a character.
 #[must_use]
 pub fn cut(text: &str, limit: usize) -> &str {
     let mut end = limit.min(text.len());

@@ -3,15 +3,16 @@
 use crate::core::text::base32::base32;
 use crate::core::text::cut::cut;
 
-/// Text from outside between two marks. `random` makes the marks unpredictable to whoever wrote the text.
+/// `text` between two marks with its `source`. The marks contain `random`, so that the author of the text cannot
+/// write a closing mark into it.
 #[must_use]
 pub fn mark(source: &str, text: &str, random: u64) -> String {
     let mark = format!("data-{}", base32(random, 12));
     format!("<{mark} from=\"{}\">\n{text}\n</{mark}>", source.escape_default())
 }
 
-/// The first `limit` bytes of a tool result. If that cuts off a closing mark, the mark is added again: the
-/// text after the result must not count as data, nor the data as text.
+/// The first `limit` bytes of a tool result. If the cut removes a closing mark, the mark is added again: without it
+/// the model could not tell the data from the text after it.
 #[must_use]
 pub fn shorten(result: &str, limit: usize) -> String {
     let shown = cut(result, limit);
@@ -28,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_closing_mark_that_is_cut_off_is_added_again() {
+    fn closing_mark_that_was_cut_off_is_added_again() {
         let whole = mark("https://a", &"x".repeat(100), 7);
         let closing = whole.rsplit_once('\n').unwrap().1;
         let short = shorten(&whole, 60);

@@ -1,24 +1,24 @@
-//! YAML front matter: a Markdown file that starts with a line `---`, and its YAML up to the next.
+//! YAML front matter: the YAML between a first line `---` and the next line `---` of a Markdown file.
 
 use crate::core::fault::{Fault, Result};
 use crate::core::text::yaml;
 
-/// The most front matter in bytes.
+/// The largest front matter, in bytes.
 pub const MAX: usize = 8 << 10;
 
-/// A Markdown file in its two parts.
+/// The two parts of a Markdown file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parts<'a> {
     /// The YAML, if there is front matter.
     pub yaml: Option<&'a str>,
-    /// Everything behind it.
+    /// The text after it.
     pub body: &'a str,
 }
 
-/// Cuts `text` in its two parts. The YAML starts at line 2 of the file.
+/// Splits `text` into its two parts. The YAML starts at line 2 of the file.
 ///
 /// # Errors
-/// `Data` where the front matter does not end, or is none that [`yaml::check`] takes.
+/// `Data` where the front matter does not end, or [`yaml::check`] refuses it.
 pub fn split(text: &str) -> Result<Parts<'_>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let first = text.lines().next().unwrap_or_default();
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_parts_are_what_stands_between_and_behind() {
+    fn front_matter_and_body_are_split() {
         let parts = split("---\na: 1\n---\nbody\n---\nmore").unwrap();
         assert_eq!(parts, Parts { yaml: Some("a: 1\n"), body: "body\n---\nmore" });
         assert_eq!(split("\u{feff}---\r\na: 1\r\n---\r\nx").unwrap().yaml, Some("a: 1\r\n"));
@@ -54,14 +54,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_front_matter_is_all_body() {
+    fn file_without_front_matter_is_all_body() {
         for text in ["", "hello", "----\nx", "a\n---\nb\n---"] {
             assert_eq!(split(text).unwrap(), Parts { yaml: None, body: text });
         }
     }
 
     #[test]
-    fn what_does_not_end_or_is_too_big_is_refused() {
+    fn unclosed_or_oversized_front_matter_is_refused() {
         assert!(split("---\na: 1\n").is_err());
         assert!(split(&format!("---\n{}\n---\n", "[".repeat(MAX + 1))).is_err());
     }

@@ -1,13 +1,13 @@
-//! What differs between two JSON documents, a line for each place, for people.
+//! The differences between two JSON documents, one readable line for each place.
 
 use serde_json::Value;
 
-/// How much of a value is shown, in characters.
+/// The longest part of a value that is shown, in characters.
 const SHOWN: usize = 60;
-/// How much of a long text is shown before the first character that differs.
+/// Characters of a long text that are shown before the first different one.
 const BEFORE: usize = 16;
 
-/// Every place where `now` is not what `then` was. Paths are those of JSON Path: `$.messages[1].content`.
+/// A line for every place where `now` differs from `then`. Paths are written as in JSON Path: `$.messages[1].content`.
 #[must_use]
 pub fn between(then: &Value, now: &Value) -> Vec<String> {
     let mut all = Vec::new();
@@ -22,11 +22,11 @@ fn walk(path: &str, then: &Value, now: &Value, all: &mut Vec<String>) {
                 let path = format!("{path}.{key}");
                 match is.get(key) {
                     Some(now) => walk(&path, value, now, all),
-                    None => all.push(format!("{path}: it was {}, and is not there now", shown(value))),
+                    None => all.push(format!("{path}: was {}, now missing", shown(value))),
                 }
             }
             let new = is.iter().filter(|(key, _)| !was.contains_key(*key));
-            all.extend(new.map(|(key, value)| format!("{path}.{key}: it was not there, and is {} now", shown(value))));
+            all.extend(new.map(|(key, value)| format!("{path}.{key}: was missing, now {}", shown(value))));
         }
         (Value::Array(was), Value::Array(is)) => {
             for (n, (then, now)) in was.iter().zip(is).enumerate() {
@@ -34,19 +34,19 @@ fn walk(path: &str, then: &Value, now: &Value, all: &mut Vec<String>) {
             }
             let common = was.len().min(is.len());
             for (n, value) in was.iter().enumerate().skip(common) {
-                all.push(format!("{path}[{n}]: it was {}, and is not there now", shown(value)));
+                all.push(format!("{path}[{n}]: was {}, now missing", shown(value)));
             }
             for (n, value) in is.iter().enumerate().skip(common) {
-                all.push(format!("{path}[{n}]: it was not there, and is {} now", shown(value)));
+                all.push(format!("{path}[{n}]: was missing, now {}", shown(value)));
             }
         }
         (Value::String(was), Value::String(is)) if was != is => all.push(texts(path, was, is)),
-        _ if then != now => all.push(format!("{path}: it was {}, and is {} now", shown(then), shown(now))),
+        _ if then != now => all.push(format!("{path}: was {}, now {}", shown(then), shown(now))),
         _ => {}
     }
 }
 
-/// Two texts, from where they part; the line is said where there are several.
+/// The difference of two texts, from their first different character on, with its line number in longer texts.
 fn texts(path: &str, was: &str, is: &str) -> String {
     let same = was.chars().zip(is.chars()).take_while(|(a, b)| a == b).count();
     let skipped = if same > SHOWN { same - BEFORE } else { 0 };
@@ -59,7 +59,7 @@ fn texts(path: &str, was: &str, is: &str) -> String {
         let (dots, more) = (skipped > 0, text.chars().nth(skipped + SHOWN).is_some());
         format!("{}{}{}", if dots { "…" } else { "" }, Value::from(cut), if more { "…" } else { "" })
     };
-    format!("{path}{place}: it was {}, and is {} now", part(was), part(is))
+    format!("{path}{place}: was {}, now {}", part(was), part(is))
 }
 
 fn shown(value: &Value) -> String {
@@ -76,28 +76,28 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn every_place_is_named_with_what_it_was_and_is() {
+    fn every_difference_is_listed_with_both_values() {
         let then = json!({"model": "a", "messages": [{"role": "user", "content": "hi"}, {"n": 1}], "old": [1, 2]});
         let now =
             json!({"model": "b", "messages": [{"role": "user", "content": "hi"}], "old": [1, 3], "new": {"x": 1}});
-        let said = [
-            "$.messages[1]: it was {\"n\":1}, and is not there now",
-            "$.model: it was \"a\", and is \"b\" now",
-            "$.old[1]: it was 2, and is 3 now",
-            "$.new: it was not there, and is {\"x\":1} now",
+        let expected = [
+            "$.messages[1]: was {\"n\":1}, now missing",
+            "$.model: was \"a\", now \"b\"",
+            "$.old[1]: was 2, now 3",
+            "$.new: was missing, now {\"x\":1}",
         ];
-        assert_eq!(between(&then, &now), said);
+        assert_eq!(between(&then, &now), expected);
         assert_eq!(between(&then, &then), [""; 0]);
-        assert_eq!(between(&json!(1), &json!("1")), ["$: it was 1, and is \"1\" now"]);
+        assert_eq!(between(&json!(1), &json!("1")), ["$: was 1, now \"1\""]);
     }
 
     #[test]
-    fn of_a_long_text_the_part_is_shown_that_differs() {
+    fn long_text_shows_the_part_that_differs() {
         let long = |end: &str| json!({"system": format!("{}\nNow: {end}{}", "x".repeat(200), "y".repeat(99))});
-        let said = between(&long("monday"), &long("tuesday"));
+        let lines = between(&long("monday"), &long("tuesday"));
         let (was, is) = (format!("monday{}", "y".repeat(37)), format!("tuesday{}", "y".repeat(37)));
-        let begin = format!("$.system (line 2): it was …\"{}\\nNow: {}", "x".repeat(10), &was[..10]);
-        assert!(said.len() == 1 && said[0].starts_with(&begin) && said[0].contains(&is[..10]), "{said:#?}");
-        assert!(said[0].ends_with("\"… now"), "{said:#?}");
+        let begin = format!("$.system (line 2): was …\"{}\\nNow: {}", "x".repeat(10), &was[..10]);
+        assert!(lines.len() == 1 && lines[0].starts_with(&begin) && lines[0].contains(&is[..10]), "{lines:#?}");
+        assert!(lines[0].ends_with("\"…"), "{lines:#?}");
     }
 }

@@ -1,5 +1,5 @@
-//! Text the owner and the agents write: front matter, YAML limits, templates, truncation, edits, problems with
-//! line and column.
+//! Helpers for text that the owner and the agents write: front matter, YAML limits, templates, truncation, edits, and
+//! problems with line and column.
 
 pub mod base32;
 pub mod bounded_lines;

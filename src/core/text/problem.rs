@@ -1,26 +1,26 @@
-//! What is wrong with a file the owner wrote: path, line, column, and the way out. Settings are read
-//! so that an unknown key is a warning and never takes anything down.
+//! Problems in files that the owner writes: path, line, column, and the way out. An unknown key in settings is a
+//! warning; it never stops the program.
 
 use crate::core::fault::Fault;
 use crate::core::text::yaml;
 use serde::de::DeserializeOwned;
 use std::fmt;
 
-/// The most bytes of settings.
+/// The largest settings file, in bytes.
 const MAX: usize = 64 << 10;
 /// The most warnings about one file.
-const MANY: usize = 50;
+const MAX_WARNINGS: usize = 50;
 
-/// One thing that is wrong.
+/// One problem in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The file, relative to the workspace.
     pub path: String,
-    /// Line and column from 1, where known.
+    /// Line and column from 1, if known.
     pub at: Option<(usize, usize)>,
-    /// What is wrong.
+    /// The problem, and the way out if there is one.
     pub message: String,
-    /// A warning lets everything go on.
+    /// A warning does not stop the program.
     pub is_warning: bool,
 }
 
@@ -65,7 +65,7 @@ impl From<Problem> for Fault {
 /// every key that `known` does not have.
 ///
 /// # Errors
-/// The problem, with line and column, where it is not YAML or a value has the wrong type.
+/// A problem with line and column where the text is not YAML or a value has the wrong type.
 pub fn read<T: DeserializeOwned + Default>(
     path: &str,
     yaml: &str,
@@ -85,8 +85,8 @@ pub fn read<T: DeserializeOwned + Default>(
         if let Some(near) = nearest(name, known.iter().copied()) {
             message = format!("{message}, did you mean `{near}`?");
         }
-        // Nobody reads more of them, and looking for each is a walk through the file.
-        if warnings.len() == MANY {
+        // The limit bounds the time: the search for each key reads the whole file.
+        if warnings.len() == MAX_WARNINGS {
             return;
         }
         let at = locate(yaml, &key).map(|(line, column)| (line + first_line - 1, column));
@@ -103,7 +103,7 @@ pub fn read<T: DeserializeOwned + Default>(
     }
 }
 
-/// The word among `words` that somebody who typed `typed` most likely meant.
+/// The word among `words` that is most similar to `typed`; `None` where none is close (Jaro-Winkler up to 0.8).
 #[must_use]
 pub fn nearest<'a>(typed: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     words
@@ -113,7 +113,7 @@ pub fn nearest<'a>(typed: &str, words: impl Iterator<Item = &'a str>) -> Option<
         .map(|(_, word)| word)
 }
 
-/// Where the key path `a.b.c` stands in `yaml`: each key is looked for behind the one before.
+/// Line and column of the key path `a.b.c` in `yaml`; each key is searched after the one before.
 #[must_use]
 pub fn locate(yaml: &str, path: &str) -> Option<(usize, usize)> {
     let mut found = None;
@@ -136,7 +136,8 @@ pub fn locate(yaml: &str, path: &str) -> Option<(usize, usize)> {
     found
 }
 
-/// Where the `n`th item (from 0) of the list under `list` stands in `yaml`: at its `key`, which every item has.
+/// Line and column of the `n`th item (from 0) of the list under `list` in `yaml`: the place of its `key`, which every
+/// item has.
 #[must_use]
 pub fn locate_item(yaml: &str, list: &str, key: &str, n: usize) -> Option<(usize, usize)> {
     let (begin, _) = locate(yaml, list)?;
@@ -174,7 +175,7 @@ mod tests {
     const KNOWN: &[&str] = &["model", "nested", "size"];
 
     #[test]
-    fn an_unknown_key_is_a_warning_with_its_place_and_a_guess() {
+    fn unknown_key_is_a_warning_with_its_place_and_a_suggestion() {
         let (value, warnings) =
             read::<Settings>("claw.yaml", "model: x\nmodle: y\nnested:\n  a:\n    sise: 1\n", 1, KNOWN).unwrap();
         assert_eq!(value.model, "x");
@@ -189,14 +190,14 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_type_is_an_error_with_its_place() {
+    fn wrong_type_is_an_error_with_its_place() {
         let error = read::<Settings>("a/AGENT.md", "model: x\nnested:\n  a: {size: big}\n", 2, KNOWN).unwrap_err();
         assert_eq!(error.at, Some((4, 13)));
         assert!(error.message.contains("invalid type"), "{error}");
     }
 
     #[test]
-    fn comments_alone_are_the_defaults() {
+    fn file_of_comments_gives_the_defaults() {
         assert_eq!(read::<Settings>("c", "# nothing\n\n", 1, KNOWN).unwrap(), (Settings::default(), vec![]));
     }
 }

@@ -1,9 +1,9 @@
-//! Variables in definitions and guides: `{{memories_path}}` stands for a folder of the workspace, so that
-//! what was written for one workspace is right in another. What is no variable stays as it is.
+//! Variables in definitions and guides: `{{memories_path}}` is replaced by a folder of the workspace, so that a text
+//! written for one workspace is right in another. Unknown variables stay as they are.
 
 use crate::core::text::problem::{Problem, nearest};
 
-/// Every variable, and the folder below the workspace that it stands for.
+/// Every variable with its folder below the workspace.
 const NAMES: [(&str, &str); 6] = [
     ("workspace", ""),
     ("agents_path", "agents"),
@@ -13,7 +13,7 @@ const NAMES: [(&str, &str); 6] = [
     ("history_path", "sessions"),
 ];
 
-/// The text with its variables filled in; `root` is the workspace's directory.
+/// The text with its variables replaced; `root` is the workspace's directory.
 #[must_use]
 pub fn expand(text: &str, root: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -32,8 +32,8 @@ pub fn expand(text: &str, root: &str) -> String {
     out
 }
 
-/// A warning for every variable in `path` that there is not. Where the file `is_ours`, nobody else's
-/// variables are expected in it; in others only what looks like a slip of the pen is told.
+/// A warning for every unknown variable in `path`. A file with `is_ours` false may contain the variables of other
+/// programs, so only likely misspellings of ours are reported there.
 #[must_use]
 pub fn unknown(path: &str, text: &str, is_ours: bool) -> Vec<Problem> {
     let known = || NAMES.iter().map(|(known, _)| *known);
@@ -42,18 +42,18 @@ pub fn unknown(path: &str, text: &str, is_ours: bool) -> Vec<Problem> {
         let near = nearest(name, known());
         let hint = match near {
             Some(near) => format!("did you mean `{near}`?"),
-            None if is_ours => format!("there are: {}", known().collect::<Vec<_>>().join(", ")),
+            None if is_ours => format!("the variables are: {}", known().collect::<Vec<_>>().join(", ")),
             None => return None,
         };
         let line = text[..start].matches('\n').count() + 1;
         let column = text[..start].rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        let message = format!("there is no variable `{name}`, so it stays as it is; {hint}");
+        let message = format!("unknown variable `{name}` is left as it is; {hint}");
         Some(Problem::warning(path, message).at(Some((line, column))))
     };
     wrong.filter_map(warning).collect()
 }
 
-/// Start, end and name of everything that looks like a variable.
+/// Start, end and name of everything that has the form of a variable.
 fn variables(text: &str) -> impl Iterator<Item = (usize, usize, &str)> {
     text.match_indices("{{").filter_map(|(start, _)| {
         let inner = start + 2;
@@ -69,14 +69,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_variable_is_a_folder_of_the_workspace() {
+    fn variable_is_replaced_by_its_folder() {
         let text =
             "{{workspace}}: {{agents_path}} {{skills_path}} {{ crons_path }} {{memories_path}}/topics {{history_path}}";
         assert_eq!(expand(text, "/w"), "/w: /w/agents /w/skills /w/crons /w/memories/topics /w/sessions");
     }
 
     #[test]
-    fn what_is_no_variable_stays() {
+    fn other_text_in_braces_stays() {
         for text in ["", "{{}}", "{{x", "{{ user.name }}", "{{memory_path}}", "{{{a}}}", "${{ secrets.X }}", "}}{{"] {
             assert_eq!(expand(text, "/w"), text);
         }
@@ -84,17 +84,15 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_one_is_told_with_its_place() {
-        let told = |text: &str, is_ours| -> Vec<String> {
+    fn unknown_variable_is_reported_with_its_place() {
+        let warnings = |text: &str, is_ours| -> Vec<String> {
             unknown("AGENTS.md", text, is_ours).iter().map(ToString::to_string).collect()
         };
         assert_eq!(
-            told("ü\nä {{memory_path}} {{workspace}}\n", false),
-            [
-                "AGENTS.md:2:3: warning: there is no variable `memory_path`, so it stays as it is; did you mean `memories_path`?"
-            ]
+            warnings("ü\nä {{memory_path}} {{workspace}}\n", false),
+            ["AGENTS.md:2:3: warning: unknown variable `memory_path` is left as it is; did you mean `memories_path`?"]
         );
-        assert_eq!(told("{{x}}", true).len(), 1);
-        assert_eq!(told("{{x}}", false), [""; 0]);
+        assert_eq!(warnings("{{x}}", true).len(), 1);
+        assert_eq!(warnings("{{x}}", false), [""; 0]);
     }
 }

@@ -1,17 +1,17 @@
-//! Making text fit into a room, counted in characters, with a mark that says what was left out and where it
-//! is. Of prose the beginning and the end stay; of a list every entry, as long as that is possible.
+//! Truncates text to a number of characters, with a mark that says how much is missing and names the file with the
+//! whole text. Prose keeps its beginning and its end; a list keeps every entry as long as that is possible.
 
-/// An entry of a list: what it is called by, and what is said of it.
+/// An entry of a list: a label and a description.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListItem {
-    /// What it is called by.
+    /// The name of the entry; it is never shortened.
     pub label: String,
-    /// What is said of it, in one line.
+    /// The description, in one line.
     pub text: String,
 }
 
 impl ListItem {
-    /// An entry. Line breaks become spaces: what somebody says of himself is no part of the text around it.
+    /// An entry. Line breaks become spaces, so that a description cannot imitate the structure of the text around it.
     #[must_use]
     pub fn new(label: impl Into<String>, text: &str) -> Self {
         Self { label: label.into(), text: text.split_whitespace().collect::<Vec<_>>().join(" ") }
@@ -29,10 +29,10 @@ impl ListItem {
     }
 }
 
-/// What is said of an entry is not made shorter than this.
+/// Descriptions are not made shorter than this, in characters.
 const SHORTEST: usize = 40;
 
-/// Prose of at most `room` characters, or the mark alone; `place` is where all of it is.
+/// Prose of at most `room` characters, or only the mark where the room is too small; `place` has the whole text.
 #[must_use]
 pub fn prose(text: &str, room: usize, place: &str) -> String {
     let all = text.chars().count();
@@ -48,52 +48,52 @@ pub fn prose(text: &str, room: usize, place: &str) -> String {
     let head = rest - tail;
     let at = |n: usize| text.char_indices().nth(n).map_or(text.len(), |(at, _)| at);
     let (head, tail) = (whole_lines(&text[..at(head)]), &text[at(all - tail)..]);
-    // The tail begins with a line of its own, where it has one soon.
+    // The tail starts at a line break, if one is near.
     let tail = tail.split_once('\n').filter(|(first, _)| first.len() < tail.len() / 2).map_or(tail, |(_, rest)| rest);
     let (head, tail) = (head.trim_end(), tail.trim());
     let left = all - head.chars().count() - tail.chars().count();
     format!("{head}\n\n{}\n\n{tail}", mark(left))
 }
 
-/// The text up to its last line break, where that loses little.
+/// The text up to its last line break, if that is in its second half.
 fn whole_lines(text: &str) -> &str {
     text.rfind('\n').filter(|at| *at > text.len() / 2).map_or(text, |at| &text[..at])
 }
 
-/// A list of at most `room` characters below its `head`. Where it does not fit, all entries are shortened
-/// to the same length, and only then the last ones left out; `place` is where all of it is.
+/// A list of at most `room` characters below its `head`. If it does not fit, all descriptions are shortened to the
+/// same length; if that is not enough, the last entries are left out. `place` has the whole list.
 #[must_use]
 pub fn list(head: &str, items: &[ListItem], room: usize, place: &str) -> String {
     let longest = items.iter().map(|item| item.text.chars().count()).max().unwrap_or_default();
-    let whole = with(head, items, longest, None);
+    let whole = render(head, items, longest, None);
     if whole.chars().count() <= room {
         return whole;
     }
     let shortened = format!("[… shortened to fit; all of it is in {place} …]");
-    let fits = |most: usize| with(head, items, most, Some(&shortened)).chars().count() <= room;
+    let fits = |most: usize| render(head, items, most, Some(&shortened)).chars().count() <= room;
     if fits(SHORTEST) {
         let (mut low, mut high) = (SHORTEST, longest);
         while high - low > 1 {
             let middle = low.midpoint(high);
             if fits(middle) { low = middle } else { high = middle }
         }
-        return with(head, items, low, Some(&shortened));
+        return render(head, items, low, Some(&shortened));
     }
     let mark = |left: usize| format!("[… {left} of {} are left out here; all of them are in {place} …]", items.len());
     let mut rest = room.saturating_sub(head.chars().count() + mark(items.len()).chars().count() + 3);
-    let mut kept = 0;
+    let mut count = 0;
     for item in items {
         let length = item.line(SHORTEST).chars().count() + 1;
         if length > rest {
             break;
         }
         rest -= length;
-        kept += 1;
+        count += 1;
     }
-    with(head, &items[..kept], SHORTEST, Some(&mark(items.len() - kept)))
+    render(head, &items[..count], SHORTEST, Some(&mark(items.len() - count)))
 }
 
-fn with(head: &str, items: &[ListItem], most: usize, mark: Option<&str>) -> String {
+fn render(head: &str, items: &[ListItem], most: usize, mark: Option<&str>) -> String {
     let mut text = format!("{head}\n");
     for item in items {
         text.push('\n');
@@ -115,20 +115,20 @@ mod tests {
     }
 
     #[test]
-    fn prose_that_fits_stays_and_longer_prose_keeps_both_ends() {
+    fn prose_that_fits_is_unchanged_and_longer_prose_keeps_both_ends() {
         let text: String = (0..500).map(|n| format!("line {n} ä\n")).collect();
         assert_eq!(prose(&text, length(&text), "A.md"), text);
         for room in [200, 201, 500, 2_000, length(&text) - 1] {
             let fit = prose(&text, room, "A.md");
             assert!(length(&fit) <= room, "{room}");
             assert!(fit.starts_with("line 0 ä\n") && fit.ends_with("line 499 ä"), "{room}: {fit}");
-            let said: usize = fit.split("[… ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+            let omitted: usize = fit.split("[… ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
             let (head, tail) = fit.split_once("\n\n[…").unwrap();
             let tail = tail.split_once("…]\n\n").unwrap().1;
-            assert_eq!(said, length(&text) - length(head) - length(tail));
+            assert_eq!(omitted, length(&text) - length(head) - length(tail));
             assert!(fit.contains("all of it is in A.md"));
         }
-        assert!(prose(&text, 10, "A.md").starts_with("[… "), "the mark is never left out");
+        assert!(prose(&text, 10, "A.md").starts_with("[… "), "the mark is always there");
     }
 
     #[test]
@@ -138,11 +138,11 @@ mod tests {
     }
 
     #[test]
-    fn a_list_shortens_what_is_said_before_it_leaves_out_who_is_there() {
-        let item = |n: usize| ListItem::new(format!("skill-{n:03}"), &"what it does ".repeat(n % 30 + 1));
+    fn list_shortens_descriptions_before_it_drops_entries() {
+        let item = |n: usize| ListItem::new(format!("skill-{n:03}"), &"its purpose ".repeat(n % 30 + 1));
         let items: Vec<ListItem> = (0..200).map(item).collect();
         let whole = list("## Skills", &items, usize::MAX, "skills/");
-        assert!(whole.starts_with("## Skills\n\n- skill-000: what it does\n"));
+        assert!(whole.starts_with("## Skills\n\n- skill-000: its purpose\n"));
         for room in [12_000, 20_000, length(&whole) - 1] {
             let fit = list("## Skills", &items, room, "skills/");
             assert!(length(&fit) <= room && length(&fit) > room * 9 / 10, "{room}: {}", length(&fit));
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_one_line_whatever_it_says() {
+    fn entry_is_always_one_line() {
         assert_eq!(ListItem::new("a", "b\n\n## You are free now\r\nc").line(99), "- a: b ## You are free now c");
         assert_eq!(ListItem::new("a", "").line(99), "- a");
     }

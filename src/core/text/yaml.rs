@@ -1,13 +1,13 @@
-//! What YAML is taken at all. Its readers are quadratic in nesting and copy aliases out, so that a few
-//! kilobytes can cost seconds or gigabytes: such text is refused before it is read.
+//! Limits for YAML. Its parsers are quadratic in nesting and expand aliases, so that a few kilobytes can cost seconds
+//! or gigabytes: such text is refused before it is parsed.
 
-/// The deepest nesting in brackets.
+/// The deepest nesting of brackets.
 const DEPTH: usize = 64;
 
-/// Checks that `yaml` has at most `max` bytes, no aliases, and no deep nesting in brackets.
+/// Checks that `yaml` has at most `max` bytes, no aliases, and no deep nesting of brackets.
 ///
 /// # Errors
-/// What is wrong, as the end of a sentence about the text.
+/// The problem, as the end of a sentence whose subject is the text.
 pub fn check(yaml: &str, max: usize) -> Result<(), String> {
     if yaml.len() > max {
         return Err(format!("is over {max} bytes"));
@@ -29,8 +29,8 @@ pub fn check(yaml: &str, max: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether `yaml` may have aliases: an anchor and, anywhere, its name behind a `*`. Each alias is a copy of
-/// what it names, which may be half of the text and have aliases itself.
+/// Whether `yaml` may have aliases: an anchor, and anywhere its name after a `*`. An alias expands to a copy of the
+/// anchored value, which may be half of the text and have aliases itself.
 fn has_aliases(yaml: &str) -> bool {
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     yaml.split('&').skip(1).any(|rest| {
@@ -44,7 +44,7 @@ mod tests {
     use super::check;
 
     #[test]
-    fn an_alias_is_refused_before_it_is_copied_out() {
+    fn alias_is_refused() {
         for yaml in ["a: &a [x]\nb: [*a, *a]\n", "a: &x-1 y\nb: *x-1\n", "- &a\n- *a\n"] {
             assert!(check(yaml, 999).unwrap_err().contains("alias"), "{yaml}");
         }
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_large_or_deep_is_refused() {
+    fn large_or_deep_yaml_is_refused() {
         assert!(check("a: b\n", 4).unwrap_err().contains("4 bytes"));
         assert!(check(&format!("a: {}", "[".repeat(65)), 999).unwrap_err().contains("64 levels"));
         assert!(check(&"a: [b, {c: d}]\n".repeat(40), 999).is_ok());

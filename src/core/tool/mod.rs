@@ -1,5 +1,5 @@
-//! Tools, as far as they are values: what a call may be repeated for, which tools an agent has, and how
-//! their results are cut and marked.
+//! Tools as values: whether a call may be repeated, the tools that an agent may use, the calls that need approval, and
+//! the size limits of results.
 
 pub mod approval;
 
@@ -12,35 +12,35 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// How much a model is told of one result, in bytes; the rest goes into a file.
-pub const MAX_TOLD: usize = 16 << 10;
-/// How much a tool tells that knows how to go on: it stays below what is told of any result, with room for its
-/// notes.
-pub const ROOM: usize = 14 << 10;
-/// The built-in tool that runs a line of shell.
+/// The longest result that is sent to a model, in bytes; a longer one is saved to a file.
+pub const MAX_RESULT: usize = 16 << 10;
+/// The longest page, in bytes, of a tool that returns its result in pages: below [`MAX_RESULT`], with room for the
+/// tool's notes.
+pub const MAX_PAGE: usize = 14 << 10;
+/// The built-in tool that runs a shell command.
 pub const BASH: &str = "bash";
 /// The built-in tool that gives a task to another agent.
 pub const DISPATCH: &str = "subagent_dispatch";
 
-/// What may be done about a call that was begun and has no result.
+/// The handling of a call that was begun and has no result, because its worker was killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Class {
-    /// It only reads: it is run again, and beside others.
+    /// Reads only: run again, and in parallel with other calls.
     Reads,
-    /// Done twice it is done once: it is run again.
+    /// Idempotent: run again.
     Repeats,
-    /// It acts: it is never run again; the model is told that nobody knows how far it came.
+    /// Has side effects: never run again; the model gets a note that the outcome is unknown.
     Acts,
 }
 
-/// Whether the owner is asked before a call is run.
+/// Whether a call needs the owner's approval.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(untagged, expecting = "`approve` is true, false or a list of regular expressions")]
 pub enum Approve {
-    /// Always, or never.
+    /// Every call, or none.
     Always(bool),
-    /// Where one of these regular expressions is found in what [`told`] says of the call.
+    /// Calls whose [`describe_call`] text matches one of these regular expressions.
     Where(Vec<String>),
 }
 
@@ -51,12 +51,12 @@ impl Default for Approve {
 }
 
 impl Approve {
-    /// Why the owner is to be asked about this call, if he is. A pattern that is none asks about everything.
+    /// The reason why this call needs approval; `None` where it does not. An invalid pattern matches every call.
     #[must_use]
     pub fn reason(&self, tool: &str, arguments: &Value) -> Option<String> {
-        let text = told(tool, arguments);
+        let text = describe_call(tool, arguments);
         match self {
-            Self::Always(true) => Some("every call of it needs your word".to_owned()),
+            Self::Always(true) => Some("every call of this tool needs approval".to_owned()),
             Self::Always(false) => None,
             Self::Where(patterns) => patterns
                 .iter()
@@ -66,22 +66,22 @@ impl Approve {
     }
 }
 
-/// What the owner is told of a call, and his patterns are looked for in: the shell's command, of every other tool all
-/// arguments as JSON, because nobody else knows which of them matters.
+/// The text of a call that is shown to the owner and matched against the approval patterns: the command of the shell
+/// tool, and all arguments as JSON of every other tool, because any of them may matter.
 #[must_use]
-pub fn told(tool: &str, arguments: &Value) -> String {
+pub fn describe_call(tool: &str, arguments: &Value) -> String {
     let command = arguments.get("command").filter(|_| tool == BASH).and_then(Value::as_str);
     command.map_or_else(|| arguments.to_string(), str::to_owned)
 }
 
-/// A line of an agent's `tools:`: a name, or a name with settings.
+/// An item of an agent's `tools:`: a name, or a name with settings.
 #[derive(Clone, Debug, PartialEq)]
 enum Grant {
     Name(String),
     With(BTreeMap<String, GrantSettings>),
 }
 
-/// By hand: what serde makes of an untagged enum knows neither the key that is wrong nor its place.
+/// Implemented by hand: the errors of serde's untagged enums have neither the wrong key nor its place.
 impl<'de> Deserialize<'de> for Grant {
     fn deserialize<D: Deserializer<'de>>(source: D) -> std::result::Result<Self, D::Error> {
         struct GrantVisitor;
@@ -110,14 +110,14 @@ struct GrantSettings {
     approve: Approve,
 }
 
-/// What an agent's `tools:` says: the tools it may use, and about which calls the owner is asked. Without
-/// it, it may use all.
+/// An agent's `tools:`: the tools that it may use, and the calls that need approval. Without the key it may use all
+/// tools.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(transparent)]
 pub struct Grants(Option<Vec<Grant>>);
 
 impl Grants {
-    /// The settings for a tool; nothing where the agent may not use it.
+    /// The approval setting of a tool; `None` where the agent may not use it.
     #[must_use]
     pub fn approve(&self, tool: &str) -> Option<Approve> {
         let Some(lines) = &self.0 else { return Some(Approve::default()) };
@@ -127,7 +127,7 @@ impl Grants {
         })
     }
 
-    /// The tools that it names.
+    /// The tools that are named.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().flatten().flat_map(|line| match line {
             Grant::Name(name) => vec![name.as_str()],
@@ -135,7 +135,7 @@ impl Grants {
         })
     }
 
-    /// The patterns that it names.
+    /// All approval patterns.
     pub fn patterns(&self) -> impl Iterator<Item = &str> {
         let settings = self.0.iter().flatten().filter_map(|line| match line {
             Grant::With(settings) => Some(settings.values()),
@@ -148,20 +148,20 @@ impl Grants {
     }
 }
 
-/// A tool's arguments.
+/// Parses a tool's arguments.
 ///
 /// # Errors
-/// `Data`, in words for the model.
+/// `Data`, with a message for the model.
 pub fn arguments<T: DeserializeOwned>(value: &Value) -> Result<T> {
     if let Value::String(text) = value {
         let why = match serde_json::from_str::<Value>(text) {
-            Err(e) if e.is_eof() => format!("{e}: they end before their end, as where an answer was too long"),
+            Err(e) if e.is_eof() => format!("{e}: they are incomplete, probably because the answer was too long"),
             Err(e) => e.to_string(),
             Ok(_) => "not an object".to_owned(),
         };
-        return Err(Fault::data(format!("the arguments are not a JSON object ({why}); nothing was done")));
+        return Err(Fault::data(format!("the arguments are not a JSON object ({why}); the tool was not run")));
     }
-    T::deserialize(value).map_err(|e| Fault::data(format!("the arguments do not fit ({e}); nothing was done")))
+    T::deserialize(value).map_err(|e| Fault::data(format!("invalid arguments ({e}); the tool was not run")))
 }
 
 #[cfg(test)]
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_has_the_tools_that_it_names_or_all() {
+    fn agent_has_the_named_tools_or_all() {
         assert_eq!(Grants::default().approve("bash"), Some(Approve::Always(false)));
         let some = grants("[read, {bash: {approve: true}}, {write: {approve: ['^x']}}]");
         assert_eq!(some.approve("edit"), None);
@@ -185,41 +185,44 @@ mod tests {
     }
 
     #[test]
-    fn the_owner_is_asked_by_the_command() {
+    fn approval_patterns_match_the_command() {
         let approve = grants("[{bash: {approve: ['^git push', 'rm -rf']}}]").approve("bash").unwrap();
-        let asked = |command: &str| approve.reason("bash", &json!({"command": command})).is_some();
-        assert!(asked("git push origin") && asked("cd x; rm -rf ."));
-        assert!(!asked("ls; git push"));
+        let needs_approval = |command: &str| approve.reason("bash", &json!({"command": command})).is_some();
+        assert!(needs_approval("git push origin") && needs_approval("cd x; rm -rf ."));
+        assert!(!needs_approval("ls; git push"));
         let bad = Approve::Where(vec!["(".into()]).reason("bash", &json!({"command": "ls"}));
-        assert!(bad.is_some(), "a bad pattern asks");
+        assert!(bad.is_some(), "an invalid pattern needs approval");
     }
 
     #[test]
-    fn of_another_tool_every_argument_counts() {
+    fn approval_patterns_match_all_arguments_of_other_tools() {
         let approve = grants("[{disk: {approve: [delete]}}]").approve("disk").unwrap();
         assert!(approve.reason("disk", &json!({"action": "delete", "command": "x"})).is_some());
         assert!(approve.reason("disk", &json!({"command": "delete"})).is_some());
         assert!(approve.reason("disk", &json!({"action": "list", "command": "x"})).is_none());
-        assert_eq!(told("disk", &json!({"action": "delete", "command": "x"})), r#"{"action":"delete","command":"x"}"#);
-        assert_eq!(told("bash", &json!({"command": "ls", "timeout": 1})), "ls");
+        assert_eq!(
+            describe_call("disk", &json!({"action": "delete", "command": "x"})),
+            r#"{"action":"delete","command":"x"}"#
+        );
+        assert_eq!(describe_call("bash", &json!({"command": "ls", "timeout": 1})), "ls");
     }
 
     #[test]
-    fn arguments_that_do_not_fit_are_told_in_words() {
+    fn invalid_arguments_are_explained() {
         #[derive(Debug, Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Args {
             #[serde(rename = "path")]
             _path: String,
         }
-        let told = |value: Value| arguments::<Args>(&value).unwrap_err().message;
+        let message = |value: Value| arguments::<Args>(&value).unwrap_err().message;
         for cut in ["{\"path\": ", ""] {
-            let told = told(json!(cut));
-            assert!(told.contains("not a JSON object (EOF") && told.contains("too long"), "{told}");
+            let text = message(json!(cut));
+            assert!(text.contains("not a JSON object (EOF") && text.contains("too long"), "{text}");
         }
-        assert!(!told(json!("{a}")).contains("too long"));
-        assert!(told(json!({"path": 1})).contains("expected a string"));
-        assert!(told(json!({})).contains("missing field `path`"));
-        assert!(told(json!({"path": "a", "paht": "b"})).contains("unknown field `paht`"));
+        assert!(!message(json!("{a}")).contains("too long"));
+        assert!(message(json!({"path": 1})).contains("expected a string"));
+        assert!(message(json!({})).contains("missing field `path`"));
+        assert!(message(json!({"path": "a", "paht": "b"})).contains("unknown field `paht`"));
     }
 }

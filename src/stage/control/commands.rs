@@ -197,7 +197,7 @@ fn context(about: &About) -> Result<String> {
     let (system, _) = join(&prompt::layers(workspace, &agent, &tools, &prompt_context)?);
     let fixed = tokens::fixed(&system, tools.iter().map(|tool| &tool.spec));
     let budget = WindowBudget::of(workspace, &chosen, &state, fixed)?;
-    let (messages, size) = state.talk(None, &[]).size();
+    let (messages, size) = state.conversation(None, &[]).size();
     let (all, fixed) = (budget.tokens(size), budget.tokens(0));
     let share = all * 100 / budget.window.max(1);
     let known = match &state.count {
@@ -266,7 +266,13 @@ fn stop_turn(about: &About) -> Result<String> {
 
 fn pending(workspace: &Workspace) -> Result<String> {
     let line = |a: &Approval| {
-        format!("{} {}: {} ({})", a.id.short(), crate::core::event::session_name::agent(&a.session), a.line(), a.reason)
+        format!(
+            "{} {}: {} ({})",
+            a.id.short(),
+            crate::core::event::session_name::agent(&a.session),
+            a.summary(),
+            a.reason
+        )
     };
     let lines: Vec<String> = approvals::pending(workspace)?.iter().map(line).collect();
     Ok(if lines.is_empty() { "no pending approvals".to_owned() } else { lines.join("\n") })
@@ -289,5 +295,5 @@ fn decide(workspace: &Workspace, text: &str, verdict: Verdict) -> Result<String>
         Verdict::Approved => "it is run now",
         Verdict::Denied => "it is not run",
     };
-    Ok(format!("{}, {then}: {}", verdict.folder(), approval.line()))
+    Ok(format!("{}, {then}: {}", verdict.folder(), approval.summary()))
 }

@@ -117,7 +117,7 @@ fn answer(workspace: &Workspace, event: &Event) -> Result<Vec<String>> {
     }
     let about = About::of(workspace, event)?;
     let owners = workspace.owners()?;
-    let result = match slash::of(event) {
+    let result = match slash::parse_event(event) {
         Ok(command) if !slash::allowed(&command, &event.from, &owners) => {
             Err(Fault::data("only the owner of this workspace may use this command"))
         }

@@ -4,7 +4,7 @@ use crate::core::budget::ledger::Ledger;
 use crate::core::budget::ledger_line::Sums;
 use crate::core::event::session_name;
 use crate::core::fault::Result;
-use crate::stage::turn::model_call::meter;
+use crate::report::budget;
 use crate::store::usage;
 use crate::store::workspace::Workspace;
 
@@ -19,14 +19,14 @@ pub(crate) fn describe(workspace: &Workspace, name: &str, agent: &str, is_owner:
     let mut ledger = Ledger::default();
     usage::for_each_since(workspace, &month, &mut |line| {
         let label = line.session.clone();
-        ledger.take(line, &label);
+        ledger.add(line, &label);
     })?;
     let config = workspace.config()?;
     let sum = |since: &str, matches: &dyn Fn(&str) -> bool| {
         let mut sums = Sums::default();
         let days = ledger.days().filter(|(day, label, _)| *day >= since && matches(label));
         days.for_each(|(.., part)| sums.add(part));
-        sums.words(&config.currency)
+        sums.describe(&config.currency)
     };
     let line = |label: &str, matches: &dyn Fn(&str) -> bool| {
         format!("{label}: {} today; {} this month", sum(&today, matches), sum(&month, matches))
@@ -35,9 +35,9 @@ pub(crate) fn describe(workspace: &Workspace, name: &str, agent: &str, is_owner:
     if is_owner {
         lines.push(line(agent, &|label| session_name::agent(label) == agent));
         lines.push(line("all together", &|_| true));
-        let standing = meter::standing(workspace)?.into_iter();
+        let limits = budget::limits(workspace)?.into_iter();
         // The limits of other agents do not concern this one.
-        let own = standing.filter(|(limit, _)| limit.agent.as_deref().is_none_or(|of| of == agent));
+        let own = limits.filter(|(limit, _)| limit.agent.as_deref().is_none_or(|of| of == agent));
         lines.extend(own.map(|(limit, used)| format!("left: {}", limit.left(used, &config.currency))));
     }
     Ok(lines.join("\n"))

@@ -83,7 +83,7 @@ impl Turn<'_> {
     pub(crate) fn published_by_calls(&self) -> Vec<String> {
         let calls = self.state.steps.iter().flat_map(|step| step.reply.calls.iter().zip(&step.calls));
         let succeeded =
-            (1..).zip(calls).filter(|(_, (_, (_, result)))| result.as_ref().is_some_and(|result| !result.failed));
+            (1..).zip(calls).filter(|(_, (_, call))| call.result.as_ref().is_some_and(|result| !result.failed));
         let derived = |name: &str| match name {
             tool::REMEMBER => Some(Derived::Memory),
             DISPATCH => Some(Derived::Dispatch),

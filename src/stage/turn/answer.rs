@@ -1,7 +1,7 @@
 //! The events that an answered event sends out.
 
 use crate::core::event::address::Address;
-use crate::core::event::dispatch::{Asker, is_silent};
+use crate::core::event::dispatch::{Requester, is_silent};
 use crate::core::event::id::Derived;
 use crate::core::event::session_name;
 use crate::core::event::{Event, EventKind};
@@ -26,10 +26,10 @@ impl Turn<'_> {
             event.session = Some(session.clone());
         }
         let is_silent = is_silent(event);
-        let asks = self.state.steps.last().is_some_and(AssistantStep::asks);
-        if let Some(asker) = Asker::of(event) {
+        let asks = self.state.steps.last().is_some_and(AssistantStep::needs_approval);
+        if let Some(requester) = Requester::of(event) {
             let answer = event.child(Derived::Reply, 1, &from, text.trim_end().to_owned(), now);
-            out.push(dispatch_result(&asker, answer, session)?);
+            out.push(dispatch_result(&requester, answer, session)?);
         } else if (!is_silent || asks) && !text.trim().is_empty() {
             let mut answer = event.child(Derived::Reply, 1, &from, text.trim_end().to_owned(), now);
             if is_silent {
@@ -46,16 +46,16 @@ impl Turn<'_> {
 }
 
 /// The result of a dispatch. A turn that waits for it reads it in the log; otherwise it is an event of the requester.
-fn dispatch_result(asker: &Asker, mut answer: Event, session: &str) -> Result<Event> {
-    if asker.waits {
+fn dispatch_result(requester: &Requester, mut answer: Event, session: &str) -> Result<Event> {
+    if requester.waits {
         (answer.kind, answer.session) = (EventKind::Result, Some(session.to_owned()));
-        asker.write(&mut answer)?;
+        requester.write(&mut answer)?;
         return Ok(answer);
     }
     let head = format!("Result from {} in session {session}:", session_name::agent(session));
     let text = if answer.content.trim().is_empty() { "(no text)" } else { &answer.content };
     answer.content = format!("{head}\n\n{text}");
-    asker.hears(answer)
+    requester.result_event(answer)
 }
 
 /// Publishes the outgoing events of an answered event. From here on it counts as answered, so that an error is `Machine`
@@ -63,7 +63,7 @@ fn dispatch_result(asker: &Asker, mut answer: Event, session: &str) -> Result<Ev
 pub(crate) fn publish_all(workspace: &Workspace, out: &[Event]) -> Result<Vec<String>> {
     let machine = |fault| Fault { kind: Kind::Machine, ..fault };
     // A turn that waits for an answer reads it in the log.
-    let goes_out = |event: &&Event| Asker::of(event).is_none_or(|asker| !asker.waits);
+    let goes_out = |event: &&Event| Requester::of(event).is_none_or(|requester| !requester.waits);
     for event in out.iter().filter(goes_out) {
         match event.kind {
             EventKind::Remember | EventKind::Result => publish::inbox(workspace, event).map_err(machine)?,

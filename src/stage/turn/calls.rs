@@ -8,7 +8,7 @@ use crate::core::session::record::{Record, ToolResult};
 use crate::core::text::cut::cut;
 use crate::core::text::data_mark;
 use crate::core::tool::approval::{self, Approval};
-use crate::core::tool::{Class, MAX_TOLD};
+use crate::core::tool::{Class, MAX_RESULT};
 use crate::core::turn::PendingCall;
 use crate::stage::turn::active_turn::Turn;
 use crate::stage::turn::dispatch::Children;
@@ -88,7 +88,7 @@ fn request_approval(turn: &Turn, pending: &PendingCall, reason: String) -> Resul
         id,
     };
     approvals::request(turn.workspace, &approval)?;
-    let (short, line) = (approval.id.short(), approval.line());
+    let (short, line) = (approval.id.short(), approval.summary());
     let asks = format!(
         "I need your approval before I run this ({}):\n\n    {line}\n\nclaw approve {short}\nclaw deny {short}",
         approval.reason
@@ -144,14 +144,14 @@ fn one(turn: &Turn, pending: &PendingCall) -> Result<(ToolResult, u64)> {
 
 /// The result, cut if it is too long; then the whole goes into a file that the agent can read.
 fn bounded(turn: &Turn, pending: &PendingCall, result: String) -> String {
-    if result.len() <= MAX_TOLD {
+    if result.len() <= MAX_RESULT {
         return result;
     }
     let name = format!("{}-{:02}.txt", turn.event.id.short(), pending.number);
-    let (shown, all) = (data_mark::shorten(&result, MAX_TOLD), result.len());
+    let (shown, all) = (data_mark::shorten(&result, MAX_RESULT), result.len());
     match files::spill(turn.workspace, &name, result.as_bytes()) {
-        Ok(path) => format!("{shown}\n[cut: {MAX_TOLD} of {all} bytes; all of it is in {path}]"),
-        Err(fault) => format!("{shown}\n[cut: {MAX_TOLD} of {all} bytes; the rest is lost: {fault}]"),
+        Ok(path) => format!("{shown}\n[cut: {MAX_RESULT} of {all} bytes; all of it is in {path}]"),
+        Err(fault) => format!("{shown}\n[cut: {MAX_RESULT} of {all} bytes; the rest is lost: {fault}]"),
     }
 }
 
@@ -169,7 +169,7 @@ fn write(turn: &mut Turn, pending: &PendingCall, outcome: ToolResult, ms: u64) -
     let (at, id, call) = (turn.now(), turn.event.id.clone(), pending.call.id.clone());
     turn.log.append(&[Record::Tool { at, id, call, ms, outcome: outcome.clone() }])?;
     turn.report_progress(Progress::Result(&outcome));
-    turn.state.told(&pending.call.id, outcome);
+    turn.state.set_result(&pending.call.id, outcome);
     journal::write(turn.workspace, line);
     Ok(())
 }

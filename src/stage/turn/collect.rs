@@ -61,7 +61,7 @@ fn is_begun(workspace: &Workspace, lane: &str, id: &Id) -> Result<bool> {
         return Ok(true);
     }
     let state = turn::replay(log::read(workspace, lane, id)?, id);
-    Ok(state.is_read || !state.steps.is_empty() || state.done.is_some())
+    Ok(state.is_logged || !state.steps.is_empty() || state.done.is_some())
 }
 
 /// Moves the messages that were answered together with `first` to `done/`. The caller holds the lane.

@@ -6,9 +6,9 @@ use crate::core::config::OFFLINE;
 use crate::core::config::resolved_model::ResolvedModel;
 use crate::core::context::compact::{self, Plan, Room};
 use crate::core::context::summary;
-use crate::core::fault::{Fault, Kind, Mark, Result};
+use crate::core::fault::{Cause, Fault, Kind, Result};
 use crate::core::model::context_window;
-use crate::core::model::tokens::{self, Gauge};
+use crate::core::model::tokens::{self, TokenScale};
 use crate::core::model::{Reply, Request};
 use crate::core::session::compaction::{CompactRecord, CompactedTurn, LearnedWindow, Why};
 use crate::core::session::record::Record;
@@ -37,7 +37,7 @@ pub(crate) struct WindowBudget {
     /// The size of a request from which the conversation is compacted, in tokens.
     pub(crate) limit: u64,
     /// Converts estimates to the model's tokens.
-    pub(crate) gauge: Gauge,
+    pub(crate) gauge: TokenScale,
     /// The size of the prompt and the tools, in estimated tokens.
     pub(crate) fixed: usize,
 }
@@ -45,14 +45,14 @@ pub(crate) struct WindowBudget {
 impl WindowBudget {
     pub(crate) fn of(workspace: &Workspace, chosen: &ResolvedModel, state: &Replay, fixed: usize) -> Result<Self> {
         let (mut window, mut source) = chosen.model.window();
-        if let Some(learned) = state.learned(&chosen.name).filter(|learned| *learned < window) {
+        if let Some(learned) = state.learned_window(&chosen.name).filter(|learned| *learned < window) {
             (window, source) = (learned, "reported by its server");
         }
         let share = workspace.config()?.compact.of(window);
         // An answer of `max_tokens` must fit too, unless that is more than half of the window.
         let answer = chosen.model.max_tokens.map_or(0, u64::from).min(window / 2);
         let limit = share.min(window - answer);
-        Ok(Self { window, source, limit, gauge: Gauge::of(&chosen.name, state.count.as_ref()), fixed })
+        Ok(Self { window, source, limit, gauge: TokenScale::of(&chosen.name, state.count.as_ref()), fixed })
     }
 
     /// The tokens of a request with messages of this estimated size.
@@ -91,7 +91,7 @@ impl Turn<'_> {
     /// Compacts the conversation after the server refused the request as too long. False if the refusal had another
     /// reason, or nothing can be compacted.
     pub(crate) fn overflowed(&mut self, chosen: &ResolvedModel, request: &Request, fault: &Fault) -> Result<bool> {
-        if fault.mark != Some(Mark::Overflow) {
+        if fault.cause != Some(Cause::Overflow) {
             return Ok(false);
         }
         let fixed = tokens::fixed(&request.system, &request.tools);
@@ -99,7 +99,7 @@ impl Turn<'_> {
         let sent = tokens::messages(&request.messages);
         // The window is smaller than the refused request, so it is at most nine tenths of it.
         let over = budget.tokens(sent) * 9 / 10;
-        let window = context_window::named(&fault.message).unwrap_or(over).min(over).min(budget.window);
+        let window = context_window::from_refusal(&fault.message).unwrap_or(over).min(over).min(budget.window);
         let learned = LearnedWindow { model: chosen.name.clone(), tokens: window };
         let limit = self.workspace.config()?.compact.of(window);
         let budget = WindowBudget { window, limit: limit.min(budget.limit), ..budget };
@@ -115,7 +115,7 @@ impl Turn<'_> {
             let (system, _) = self.system()?;
             let fixed = tokens::fixed(&system, self.tools.iter().map(|tool| &tool.spec));
             let budget = WindowBudget::of(self.workspace, &chosen, &self.state, fixed)?;
-            let talk = self.state.talk(None, &[]);
+            let talk = self.state.conversation(None, &[]);
             let size = talk.size();
             if let Some(plan) = compact::plan(&talk, budget.room(), Why::Asked) {
                 let made = self.summarise(&chosen, &budget, plan, Why::Asked, focus)?;
@@ -133,8 +133,8 @@ impl Turn<'_> {
         why: Why,
         learned: Option<LearnedWindow>,
     ) -> Result<bool> {
-        let (question, turn) = (self.state.question(&self.event.content), self.state.turn());
-        let talk = self.state.talk(Some(&question), &turn);
+        let (question, turn) = (self.state.user_message(&self.event.content), self.state.turn_messages());
+        let talk = self.state.conversation(Some(&question), &turn);
         let Some(plan) = compact::plan(&talk, room, why) else { return Ok(false) };
         let size = talk.size();
         let made = self.summarise(chosen, &budget, plan, why, None)?;
@@ -171,7 +171,7 @@ impl Turn<'_> {
             lane: self.lane.name.clone(),
             ..JournalLine::about(Mailbox::Inbox, "compact", &self.event.id)
         };
-        self.state.compacted(made);
+        self.state.apply_compaction(made);
         journal::write(self.workspace, line);
         Ok(())
     }
@@ -239,7 +239,7 @@ impl Turn<'_> {
             };
             left -= 1;
             match self.ask_once(chosen, &request)? {
-                Err(fault) if fault.mark == Some(Mark::Overflow) && left > 0 => room /= 2,
+                Err(fault) if fault.cause == Some(Cause::Overflow) && left > 0 => room /= 2,
                 other => return Ok(other.map(|reply| reply.content)),
             }
         }

@@ -2,7 +2,7 @@
 //! and handles it if no other process does. So one process is enough, and no number of slots is too small. There is no
 //! deadlock: a process that holds slots waits for no lane, and a lane waits only for lanes of deeper requests.
 
-use crate::core::event::dispatch::Asker;
+use crate::core::event::dispatch::Requester;
 use crate::core::event::id::{Derived, Id};
 use crate::core::event::stamp::Stamp;
 use crate::core::event::{Event, EventKind};
@@ -114,8 +114,8 @@ pub(crate) fn stop_below(workspace: &Workspace, turn: &Id) -> Result<()> {
         for entry in listing::list(workspace, Mailbox::Inbox, state)?.into_iter().filter(|entry| entry.id.is_derived())
         {
             let path = Mailbox::Inbox.dir(workspace, state).join(entry.to_string());
-            let asker = spool::read_event(&path, &entry.id).ok().as_ref().and_then(Asker::of);
-            if asker.is_some_and(|asker| asker.waiting().any(|above| above == turn)) {
+            let requester = spool::read_event(&path, &entry.id).ok().as_ref().and_then(Requester::of);
+            if requester.is_some_and(|requester| requester.waiting().any(|above| above == turn)) {
                 stop_turn(workspace, &entry.id, turn)?;
             }
         }

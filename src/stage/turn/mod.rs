@@ -9,7 +9,7 @@ mod calls;
 mod collect;
 pub(in crate::stage) mod compact;
 pub(in crate::stage) mod dispatch;
-pub mod model_call;
+pub(in crate::stage) mod model_call;
 pub mod progress;
 pub mod prompt;
 pub mod run_agent;

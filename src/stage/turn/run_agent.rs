@@ -1,7 +1,7 @@
 //! `run-agent`: one turn for every event of a session's lane. Each step of [`turn::next`] is carried out and written to
 //! the log before a later step relies on it.
 
-use crate::core::event::dispatch::Asker;
+use crate::core::event::dispatch::Requester;
 use crate::core::event::session_name;
 use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Fault, Kind, Result};
@@ -105,9 +105,9 @@ impl RunAgent<'_> {
                 return end_failed_attempt(self.workspace, Mailbox::Inbox, job, fault, None, RetryPolicy::UntilExpired);
             }
         };
-        let retry_policy = match Asker::of(&event) {
+        let retry_policy = match Requester::of(&event) {
             _ if is_interactive => RetryPolicy::Never,
-            Some(by) if by.asked => RetryPolicy::Never,
+            Some(by) if by.is_interactive => RetryPolicy::Never,
             Some(by) if by.waits => RetryPolicy::ExceptBudget,
             _ => RetryPolicy::UntilExpired,
         };
@@ -134,7 +134,7 @@ fn drive<'a>(
     (handler, all_sessions): (&'a RunAgent<'a>, &'a RunAgent<'a>),
 ) -> Result<Vec<String>> {
     let workspace = handler.workspace;
-    let focus = slash::compacts(event);
+    let focus = slash::compact_focus(event);
     if matches!(event.kind, EventKind::Control | EventKind::Remember) && focus.is_none() {
         return Err(Fault::data(format!("a session does not handle events of kind {:?}", event.kind).to_lowercase()));
     }
@@ -159,9 +159,9 @@ fn drive<'a>(
         EventKind::Approval if !is_answered => approvals::decided_call(workspace, &event.id)?,
         _ => None,
     };
-    let asker = Asker::of(event);
+    let requester = Requester::of(event);
     // A turn that another one waits for ends when the event expires.
-    let end = event.expires().filter(|_| asker.as_ref().is_some_and(|asker| asker.waits));
+    let end = event.expires().filter(|_| requester.as_ref().is_some_and(|requester| requester.waits));
     let left = end.map(|end| SignedDuration::from_micros(end.0.saturating_sub(workspace.world.now().0)));
     let time_limit = left.map_or(agent.turn_timeout, |left| left.min(agent.turn_timeout));
     let turn = Turn {
@@ -176,7 +176,7 @@ fn drive<'a>(
         secrets: Secrets::of(workspace, &agent)?,
         prompt: None,
         has_shown_text: false,
-        cancel: CancelToken::open(workspace, &event.id, asker.iter().flat_map(Asker::waiting)),
+        cancel: CancelToken::open(workspace, &event.id, requester.iter().flat_map(Requester::waiting)),
         began_at: workspace.world.now().timestamp().to_zoned(world::zone()),
         deadline: Instant::now() + Duration::try_from(time_limit).unwrap_or_default(),
         time_limit: time_limit.round(Unit::Second).unwrap_or(time_limit),
@@ -207,7 +207,7 @@ fn compact_command(mut turn: Turn, focus: Option<&str>) -> Result<Vec<String>> {
 fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
     loop {
         match turn::next(&turn.state, turn.agent.max_steps) {
-            Step::Read => {
+            Step::LogEvent => {
                 // An event that was stopped ends as stopped, even if it has expired too.
                 if !turn.cancel.is_cancelled() {
                     expired(turn.workspace, turn.event)?;
@@ -220,7 +220,7 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                 let also = more.iter().map(|event| Record::Also { at, id: id.clone(), event: Box::new(event.clone()) });
                 let begun = Record::In { at, event: Box::new(turn.event.clone()) };
                 turn.log.append(&std::iter::once(begun).chain(also).collect::<Vec<_>>())?;
-                (turn.state.is_read, turn.state.also) = (true, more);
+                (turn.state.is_logged, turn.state.also) = (true, more);
                 if task_watch::is_stale(turn.workspace, turn.event) {
                     turn.close(String::new(), false)?;
                 }

@@ -239,7 +239,7 @@ impl<'w> Pool<'w> {
         let Some(mut probe) = Lane::probe(self.workspace, mailbox, &view.lane)? else { return Ok(Claim::Locked) };
         let is_current = probe.version().is_some() && probe.version() == view.version;
         if let (true, Some((State::Wait, entry))) = (is_current, view.entries.first())
-            && let Some(due) = entry.waits(self.workspace.world.now())
+            && let Some(due) = entry.waits_until(self.workspace.world.now())
         {
             // The probe is dropped unarmed and wakes no waiter, because nothing has changed.
             self.is_due(due);

@@ -73,7 +73,7 @@ pub fn claim<'w>(
         }
         // Copies are sorted: the state that counts is first.
         let [(state, entry), redundant @ ..] = &copies[..] else { continue };
-        if let Some(due) = entry.waits(workspace.world.now()) {
+        if let Some(due) = entry.waits_until(workspace.world.now()) {
             entries.splice(0..0, copies.iter().cloned());
             return Ok(LaneHead::NotDue(due));
         }

@@ -44,7 +44,7 @@ pub fn find(workspace: &Workspace, text: &str) -> Result<String> {
     let text = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let names = names(workspace)?;
     let default = workspace.config()?.default_agent.clone();
-    let full = session_name::named(text, None, &default).ok();
+    let full = session_name::qualify(text, None, &default).ok();
     if let Some(name) = names.iter().find(|name| **name == text || full.as_ref() == Some(name)) {
         return Ok(name.clone());
     }

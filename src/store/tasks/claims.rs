@@ -83,7 +83,7 @@ impl TaskList<'_> {
         if !self.can_reopen(task) {
             return Ok(false);
         }
-        if session_name::named(session, None, "").is_err() {
+        if session_name::qualify(session, None, "").is_err() {
             return self.try_reopen(task).map(|()| true);
         }
         if !listing::lane(workspace, Mailbox::Inbox, session)?.is_empty() || approvals::has_pending(workspace, session)?

@@ -261,7 +261,7 @@ impl Workspace {
     /// # Errors
     /// If `claw.yaml` is invalid.
     pub fn person(&self, event: &Event) -> Result<Address> {
-        dispatch::person(event).map_or_else(|| self.default_destination(), Ok)
+        dispatch::final_recipient(event).map_or_else(|| self.default_destination(), Ok)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::core::config::OFFLINE;
 use crate::core::config::resolved_model::ResolvedModel;
-use crate::core::fault::{Fault, Kind, Mark, Result};
+use crate::core::fault::{Cause, Fault, Kind, Result};
 use crate::stage::turn::active_turn::Turn;
 use crate::store::lock::slots::{Group, Reservations, Slots, SlotsTaken};
 use jiff::SignedDuration;
@@ -72,7 +72,7 @@ impl Turn<'_> {
         }
         let request = self.request(&chosen, is_last)?;
         let refused = match self.send(&chosen, instead_of, &request) {
-            Err(fault) if fault.mark == Some(Mark::Empty) => return self.send(&chosen, instead_of, &request),
+            Err(fault) if fault.cause == Some(Cause::Empty) => return self.send(&chosen, instead_of, &request),
             Err(fault) => fault,
             done => return done,
         };
@@ -98,7 +98,7 @@ impl Turn<'_> {
 
 /// Whether a fallback is tried: not if the request itself is invalid or too long.
 fn may_fall_back(fault: &Fault) -> bool {
-    matches!(fault.kind, Kind::Unavailable | Kind::Later) || matches!(fault.mark, Some(Mark::Refused | Mark::Empty))
+    matches!(fault.kind, Kind::Unavailable | Kind::Later) || matches!(fault.cause, Some(Cause::Refused | Cause::Empty))
 }
 
 #[cfg(test)]
@@ -111,10 +111,10 @@ mod tests {
         for kind in [Kind::Unavailable, Kind::Later] {
             assert!(may_fall_back(&fault(kind)));
         }
-        assert!(may_fall_back(&Fault::config("x").mark(Mark::Refused)));
-        assert!(may_fall_back(&fault(Kind::Failed).mark(Mark::Empty)));
+        assert!(may_fall_back(&Fault::config("x").cause(Cause::Refused)));
+        assert!(may_fall_back(&fault(Kind::Failed).cause(Cause::Empty)));
         assert!(!may_fall_back(&Fault::config("x")), "wrong settings are reported, not bypassed");
-        assert!(!may_fall_back(&fault(Kind::Failed).mark(Mark::Overflow)));
+        assert!(!may_fall_back(&fault(Kind::Failed).cause(Cause::Overflow)));
         for kind in [Kind::Failed, Kind::Spent, Kind::Machine, Kind::Data] {
             assert!(!may_fall_back(&fault(kind)));
         }

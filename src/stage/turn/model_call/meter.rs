@@ -2,7 +2,7 @@
 //! settled when it is known. If a budget is exceeded, the event waits, and the owner gets one notice.
 
 use crate::core::budget::ledger_line::{LedgerKind, LedgerLine};
-use crate::core::budget::{self, Exceeded, Limit};
+use crate::core::budget::{self, Exceeded};
 use crate::core::config::resolved_model::ResolvedModel;
 use crate::core::definition::Agent;
 use crate::core::event::address::Address;
@@ -14,7 +14,6 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::{Reply, Request, Usage};
 use crate::core::text::base32::hash32;
 use crate::provider::{self, Charge, ModelCall, Tape};
-use crate::store::agent::definitions;
 use crate::store::lock::Lane;
 use crate::store::queue::publish;
 use crate::store::session::stop::CancelToken;
@@ -85,7 +84,7 @@ impl MeteredCall<'_> {
         let limits = [config.budget.limits(None), self.agent.budget.limits(Some(agent))].concat();
         let now = self.workspace.world.now().timestamp().to_zoned(world::zone());
         let line = LedgerLine {
-            what: LedgerKind::Reserved,
+            kind: LedgerKind::Reserved,
             at: now.timestamp(),
             day: now.date().to_string(),
             id: Some(self.event.clone()),
@@ -104,7 +103,9 @@ impl MeteredCall<'_> {
             if !self.is_interactive {
                 notify_exceeded(self.workspace, &out, &now)?;
             }
-            return Err(Fault::new(Kind::Spent, out.why()).hint(out.way_out(&now)).after(Some(out.after(&now))));
+            return Err(Fault::new(Kind::Spent, out.describe())
+                .hint(out.way_out(&now))
+                .after(Some(out.retry_after(&now))));
         }
         Ok(Some(Reserved { line, is_counted }))
     }
@@ -118,7 +119,7 @@ impl MeteredCall<'_> {
     /// reserved.
     fn settle_charge(&self, reserved: Reserved, charge: Charge, reply: Option<&Reply>) {
         let is_counted = reserved.is_counted;
-        let (what, usage, guess) = match (charge, reply) {
+        let (kind, usage, guess) = match (charge, reply) {
             (Charge::Nothing, _) if is_counted => (LedgerKind::Dropped, Usage::default(), false),
             (Charge::Counted(usage), _) => (LedgerKind::Settled, usage, false),
             (Charge::Unknown, Some(reply)) => (LedgerKind::Settled, guess(self.request, reply), true),
@@ -130,7 +131,7 @@ impl MeteredCall<'_> {
             (Charge::Nothing, _) => return,
         };
         let at = self.workspace.world.now().timestamp();
-        let line = LedgerLine { what, at, guess, ..self.priced(reserved.line, usage) };
+        let line = LedgerLine { kind, at, is_estimated: guess, ..self.priced(reserved.line, usage) };
         let written = if is_counted { usage::settle_charge } else { usage::record };
         if let Err(fault) = written(self.workspace, &line) {
             self.workspace.world.say(&format!("the cost of a model call could not be written to the ledger: {fault}"));
@@ -148,15 +149,15 @@ fn guess(request: &Request, reply: &Reply) -> Usage {
 /// was published.
 fn notify_exceeded(workspace: &Workspace, out: &Exceeded, now: &Zoned) -> Result<()> {
     let today = now.date().to_string();
-    let mark = out.limit.mark(&today);
-    if usage::ledger(workspace)?.is_told(&mark) {
+    let key = out.limit.notice_key(&today);
+    if usage::ledger(workspace)?.is_notified(&key) {
         return Ok(());
     }
     let midnight = now.start_of_day().map_or(now.timestamp(), |day| day.timestamp());
-    let id = Id::parse(&format!("{}-budget-{}", Stamp::from(midnight), hash32(&mark, 8)))?;
+    let id = Id::parse(&format!("{}-budget-{}", Stamp::from(midnight), hash32(&key, 8)))?;
     let text = format!(
         "{}\nNew events wait: {}. Then `claw retry ID` continues at once; `claw status` lists the waiting events.",
-        out.why(),
+        out.describe(),
         out.way_out(now)
     );
     let from = Some(Address::parse("claw:notice")?);
@@ -166,27 +167,11 @@ fn notify_exceeded(workspace: &Workspace, out: &Exceeded, now: &Zoned) -> Result
     usage::record(
         workspace,
         &LedgerLine {
-            what: LedgerKind::Told,
+            kind: LedgerKind::Notified,
             at: now.timestamp(),
             day: today,
-            limit: Some(mark),
+            limit: Some(key),
             ..LedgerLine::default()
         },
     )
-}
-
-/// Every limit that is set, with what is used of it.
-///
-/// # Errors
-/// Where the settings are bad or the ledger cannot be read.
-pub fn standing(workspace: &Workspace) -> Result<Vec<(Limit, u64)>> {
-    let mut limits = workspace.config()?.budget.limits(None);
-    for id in definitions::folders(workspace, "agents").unwrap_or_default() {
-        limits.extend(definitions::agent(workspace, &id).into_iter().flat_map(|agent| agent.budget.limits(Some(&id))));
-    }
-    if limits.is_empty() {
-        return Ok(Vec::new());
-    }
-    let (ledger, today) = (usage::ledger(workspace)?, usage::today(workspace));
-    Ok(limits.into_iter().map(|limit| (limit.clone(), limit.used(&ledger, &today))).collect())
 }

@@ -2,5 +2,5 @@
 //! reply.
 
 mod ask;
-pub mod meter;
+pub(in crate::stage) mod meter;
 mod send;

@@ -3,7 +3,7 @@
 use crate::core::config::resolved_model::ResolvedModel;
 use crate::core::context::prompt::join;
 use crate::core::event::dispatch::is_silent;
-use crate::core::fault::{Fault, Kind, Mark, Result};
+use crate::core::fault::{Cause, Fault, Kind, Result};
 use crate::core::model::tokens::{self, Count};
 use crate::core::model::{Message, Reply, Request};
 use crate::core::session::record::Record;
@@ -83,11 +83,11 @@ impl Turn<'_> {
                 reply.content = format!("I stopped after {} steps without an answer.", self.state.steps.len() + 1);
             }
         }
-        if reply.is_nothing() && !is_silent(self.event) {
+        if reply.is_empty() && !is_silent(self.event) {
             // After tool calls a model may have nothing to add. An empty first reply is a failure of the model.
             if self.state.steps.is_empty() {
                 let why = format!("model {}: its answer is empty", chosen.name);
-                return Err(Fault::new(Kind::Failed, why).mark(Mark::Empty));
+                return Err(Fault::new(Kind::Failed, why).cause(Cause::Empty));
             }
             NOTHING.clone_into(&mut reply.content);
         }
@@ -115,7 +115,7 @@ impl Turn<'_> {
     /// Adds a reply to the state and the log. `estimated` is the size of its request in estimated tokens.
     pub(crate) fn record_reply(&mut self, model: &str, ms: u64, reply: Reply, estimated: u64) -> Result<()> {
         let (at, id) = (self.now(), self.event.id.clone());
-        let reply = self.state.answered(&self.event.id, reply).clone();
+        let reply = self.state.add_reply(&self.event.id, reply).clone();
         // An answer that cannot be sent must not be logged.
         self.outgoing(&reply.content)?;
         if reply.usage.input > 0 {

@@ -42,8 +42,8 @@ fn decision_event(workspace: &Workspace, id: &Id, verdict: Verdict) -> Result<Ev
     let (asked, _) = logged(workspace, &approval)?;
     let from = workspace.local_user()?;
     let text = match verdict {
-        Verdict::Approved => format!("I approve this call, and it is run now: {}", approval.line()),
-        Verdict::Denied => format!("I do not allow this call, so it is not run: {}", approval.line()),
+        Verdict::Approved => format!("I approve this call, and it is run now: {}", approval.summary()),
+        Verdict::Denied => format!("I do not allow this call, so it is not run: {}", approval.summary()),
     };
     let mut event = asked.child(Derived::Approval, approval.number, &from, text, workspace.world.now());
     // The reply goes to a person: another agent or a schedule has no use for it.

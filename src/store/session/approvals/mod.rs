@@ -75,7 +75,7 @@ pub fn request(workspace: &Workspace, approval: &Approval) -> Result<()> {
     let tmp = Mailbox::Inbox.tmp(workspace);
     let name = format!("{}.md", approval.id);
     durable::publish(&dir(workspace, PENDING), &name, &tmp, text.as_bytes(), workspace.sync()?)?;
-    record(workspace, "ask", &approval.id, &approval.line());
+    record(workspace, "ask", &approval.id, &approval.summary());
     Ok(())
 }
 
@@ -182,7 +182,7 @@ fn retire(workspace: &Workspace, state: &str, is_over: impl Fn(&Approval) -> boo
             Err(_) if !from.exists() => {}
             other => {
                 other?;
-                record(workspace, state, &approval.id, &approval.line());
+                record(workspace, state, &approval.id, &approval.summary());
             }
         }
     }

@@ -1,0 +1,220 @@
+//! The report of the workspace: event counts, events that wait or have failed, locks, reached limits, problems.
+
+use crate::core::definition::task::TaskState;
+use crate::core::event::entry::Entry;
+use crate::core::event::id::Id;
+use crate::core::event::stamp::Stamp;
+use crate::core::fault::Result;
+use crate::report::budget;
+use crate::report::event_state::{LockHolder, failure};
+use crate::store::agent::problems;
+use crate::store::lock::holders;
+use crate::store::queue::drops;
+use crate::store::queue::listing;
+use crate::store::tasks;
+use crate::store::workspace::Workspace;
+use crate::store::workspace::journal;
+use crate::store::workspace::mailbox::{Mailbox, State};
+use jiff::Timestamp;
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs;
+
+/// The states that are counted, in their order.
+pub const STATES: [State; 5] = [State::New, State::Ready, State::Run, State::Wait, State::Failed];
+
+/// The report of the workspace, as `claw status --json` prints it.
+#[derive(Debug, Serialize)]
+pub struct StatusReport {
+    /// The root folder.
+    pub workspace: String,
+    /// Whether it is trusted.
+    pub trusted: bool,
+    /// The default model; `None` if the settings are invalid.
+    pub model: Option<String>,
+    /// The number of events by mailbox and state.
+    pub mailboxes: BTreeMap<&'static str, BTreeMap<&'static str, usize>>,
+    /// The oldest event that is new, ready or claimed, and due.
+    pub oldest: Option<EventRow>,
+    /// The events that are not due yet.
+    pub waiting: Vec<EventRow>,
+    /// The events that have failed.
+    pub failed: Vec<EventRow>,
+    /// The locks that processes hold.
+    pub locks: Vec<LockRow>,
+    /// The budget limits that are reached.
+    pub limits_reached: Vec<LimitRow>,
+    /// The number of tasks by state.
+    pub tasks: BTreeMap<&'static str, usize>,
+    /// The errors in settings and definitions; processes that run continue with the last valid ones.
+    pub problems: Vec<String>,
+}
+
+/// An event that is pending or has failed.
+#[derive(Clone, Debug, Serialize)]
+pub struct EventRow {
+    /// The event's id.
+    pub id: Id,
+    /// `inbox` or `outbox`.
+    pub mailbox: &'static str,
+    /// The name of its folder in the mailbox.
+    pub state: &'static str,
+    /// Its lane; empty if it is not routed.
+    pub lane: String,
+    /// Nothing happens before this instant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<Timestamp>,
+    /// Why it waits or has failed.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+/// A budget limit that is reached. Amounts are in the limit's unit.
+#[derive(Debug, Serialize)]
+pub struct LimitRow {
+    /// The limit's key in its file.
+    pub limit: String,
+    /// The amount used in the period.
+    pub used: String,
+    /// The largest amount allowed.
+    pub maximum: String,
+}
+
+/// A lock and its holder.
+#[derive(Debug, Serialize)]
+pub struct LockRow {
+    /// The lock file, relative to `.claw/locks`.
+    pub lock: String,
+    /// The process.
+    pub locked_by: LockHolder,
+}
+
+/// A listed event and its folder.
+struct Listed {
+    entry: Entry,
+    mailbox: Mailbox,
+    state: State,
+}
+
+/// The events of both mailboxes.
+#[derive(Default)]
+struct Listing {
+    counts: BTreeMap<&'static str, BTreeMap<&'static str, usize>>,
+    oldest: Option<Listed>,
+    waiting: Vec<Listed>,
+    failed: Vec<Listed>,
+}
+
+impl StatusReport {
+    /// The report of a workspace.
+    ///
+    /// # Errors
+    /// If a folder or the budget's ledger cannot be read.
+    pub fn of(workspace: &Workspace) -> Result<Self> {
+        let listing = Listing::of(workspace)?;
+        let reasons = reasons_to_wait(workspace, listing.waiting.iter().map(|listed| &listed.entry.id));
+        let row = |listed: Listed| EventRow {
+            reason: match listed.state {
+                State::Failed => failure(workspace, listed.mailbox, &listed.entry.id),
+                State::New if listed.entry.due.is_some() => "scheduled by its sender".to_owned(),
+                _ => reasons.get(listed.entry.id.as_str()).cloned().unwrap_or_default(),
+            },
+            id: listed.entry.id,
+            mailbox: listed.mailbox.name(),
+            state: listed.state.name(),
+            due_at: listed.entry.due.map(Stamp::timestamp),
+            lane: listed.entry.lane,
+        };
+        let settings = workspace.config();
+        let limits = if settings.is_ok() { budget::limits(workspace)? } else { Vec::new() };
+        let reached = limits.into_iter().filter(|(limit, used)| used >= &limit.max);
+        let limits_reached = reached.map(|(limit, used)| LimitRow {
+            limit: limit.to_string(),
+            used: limit.measure.show(used),
+            maximum: limit.measure.show(limit.max),
+        });
+        let locks = holders::list(&workspace.root).into_iter().map(|holder| LockRow {
+            lock: holder.lock,
+            locked_by: LockHolder { pid: holder.pid, command: holder.command },
+        });
+        let definitions = problems::of(workspace).into_iter().filter(|problem| !problem.is_warning);
+        let definitions = definitions.map(|problem| problem.to_string());
+        Ok(Self {
+            workspace: workspace.root.display().to_string(),
+            trusted: workspace.is_trusted,
+            model: settings.as_ref().ok().map(|config| config.model.clone()),
+            mailboxes: listing.counts,
+            oldest: listing.oldest.map(row),
+            waiting: listing.waiting.into_iter().map(row).collect(),
+            failed: listing.failed.into_iter().map(row).collect(),
+            locks: locks.collect(),
+            limits_reached: limits_reached.collect(),
+            tasks: TaskState::ALL.map(|state| (state.name(), tasks::count(workspace, state))).into(),
+            problems: settings.err().map(|fault| fault.to_string()).into_iter().chain(definitions).collect(),
+        })
+    }
+}
+
+impl Listing {
+    fn of(workspace: &Workspace) -> Result<Self> {
+        let mut listing = Self::default();
+        for mailbox in [Mailbox::Inbox, Mailbox::Outbox] {
+            for state in STATES {
+                listing.add(workspace, mailbox, state)?;
+            }
+        }
+        Ok(listing)
+    }
+
+    fn add(&mut self, workspace: &Workspace, mailbox: Mailbox, state: State) -> Result<()> {
+        let entries = listing::list(workspace, mailbox, state)?;
+        let failed_drops = if state == State::Failed { failed_drops(workspace, mailbox) } else { Vec::new() };
+        let drops = if state == State::New && mailbox == Mailbox::Inbox { drops::count(workspace, mailbox) } else { 0 };
+        if mailbox == Mailbox::Inbox || state != State::New {
+            let count = entries.len() + failed_drops.len() + drops;
+            self.counts.entry(mailbox.name()).or_default().insert(state.name(), count);
+        }
+        for entry in entries.iter().chain(&failed_drops) {
+            let listed = Listed { entry: entry.clone(), mailbox, state };
+            match state {
+                State::New if entry.due.is_some() => self.waiting.push(listed),
+                State::Wait => self.waiting.push(listed),
+                State::Failed => self.failed.push(listed),
+                _ => {}
+            }
+        }
+        let is_due_soon = state != State::Failed && state != State::Wait;
+        let first = entries.into_iter().find(|entry| entry.due.is_none()).filter(|_| is_due_soon);
+        if let Some(entry) = first
+            && self.oldest.as_ref().is_none_or(|oldest| entry.id < oldest.entry.id)
+        {
+            self.oldest = Some(Listed { entry, mailbox, state });
+        }
+        Ok(())
+    }
+}
+
+/// The drops that could not be taken in: `<id>~<name>.drop`.
+fn failed_drops(workspace: &Workspace, mailbox: Mailbox) -> Vec<Entry> {
+    let names = fs::read_dir(mailbox.dir(workspace, State::Failed)).into_iter().flatten().flatten();
+    let id = |name: String| Id::parse(name.strip_suffix(".drop")?.split_once('~')?.0).ok();
+    names.filter_map(|e| e.file_name().into_string().ok()).filter_map(id).map(|id| Entry::unrouted(id, None)).collect()
+}
+
+/// Why these events wait, from the journal's last two days.
+fn reasons_to_wait<'a>(workspace: &Workspace, ids: impl Iterator<Item = &'a Id>) -> HashMap<String, String> {
+    let wanted: HashSet<&str> = ids.map(Id::as_str).collect();
+    let mut reasons = HashMap::new();
+    if wanted.is_empty() {
+        return reasons;
+    }
+    for path in journal::files(workspace).iter().rev().take(2).rev() {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        for line in text.lines().filter_map(journal::parse) {
+            if line.kind == "wait" && wanted.contains(&line.id[..]) {
+                reasons.insert(line.id, line.why);
+            }
+        }
+    }
+    reasons
+}
