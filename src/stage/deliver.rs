@@ -1,5 +1,4 @@
-//! `deliver`: from `outbox/ready` to the world. What the other side has taken is in the receipt,
-//! synced, before the event moves.
+//! `deliver`: sends the events in `outbox/ready`. The receipt of a delivery is synced before the event moves.
 
 use crate::channel::{self, CLI, Delivery};
 use crate::core::event::Event;
@@ -24,9 +23,9 @@ pub type PrintEvent<'a> = &'a (dyn Fn(&Event) -> Result<()> + Sync);
 pub struct Deliver<'a> {
     /// The workspace.
     pub workspace: &'a Workspace,
-    /// Only this channel.
+    /// If set, only this channel.
     pub channel: Option<&'a str>,
-    /// Prints for the terminal; nobody's terminal is ours without it.
+    /// Prints answers for this process's terminal; without it, events for terminals are not handled.
     pub print: Option<PrintEvent<'a>>,
 }
 
@@ -73,7 +72,7 @@ impl Handler for Deliver<'_> {
                 RetryPolicy::UntilExpired,
             );
         }
-        match self.hand_over(&event, &job, lane) {
+        match self.send(&event, &job, lane) {
             Ok(receipt) => {
                 let sent = JournalLine {
                     to: "done".into(),
@@ -97,38 +96,38 @@ impl Handler for Deliver<'_> {
 }
 
 impl Deliver<'_> {
-    /// Sends, and returns the receipt's last line.
-    fn hand_over(&self, event: &Event, job: &Job, lane: &Lane) -> Result<String> {
+    /// Sends the event. Returns the last line of the receipt.
+    fn send(&self, event: &Event, job: &Job, lane: &Lane) -> Result<String> {
         if event.expires().is_some_and(|end| end < self.workspace.world.now()) && event.reply_to.channel() != CLI {
             return Err(Fault::new(Kind::Failed, "it has expired before it could be sent"));
         }
-        let silent = |_: &Event| Err(Fault::new(Kind::Later, "this is not the terminal"));
+        let no_terminal = |_: &Event| Err(Fault::new(Kind::Later, "this process has no terminal for the answer"));
         let mut delivery = Delivery {
             workspace: self.workspace,
             event,
             attempt: job.entry.tries.attempts,
             receipt: Receipt::open(self.workspace, event)?,
             lane,
-            print: self.print.unwrap_or(&silent),
+            print: self.print.unwrap_or(&no_terminal),
         };
         channel::send(&mut delivery)?;
         Ok(delivery.receipt.lines.pop().unwrap_or_default())
     }
 }
 
-/// Answers for a terminal that nobody has fetched within a day go to `done/`, where they stay
-/// readable: their asker is gone.
+/// Moves answers for a terminal that were not fetched within a day to `done/`, where they stay readable: the process that
+/// asked has ended.
 ///
 /// # Errors
-/// The machine's trouble.
+/// `Machine`.
 pub fn give_up_unread(workspace: &Workspace) -> Result<()> {
     let now = workspace.world.now();
-    // The id may be older than the answer, whose question was tried again; only the event knows.
+    // The id is older than the answer if its event was retried; the event has the answer's own time.
     let is_old = |(state, entry): &(State, Entry)| {
         let path = Mailbox::Outbox.dir(workspace, *state).join(entry.to_string());
-        let made = || spool::read_event(&path, &entry.id).map(|event| Stamp::from(event.created_at));
+        let created = || spool::read_event(&path, &entry.id).map(|event| Stamp::from(event.created_at));
         let ended = |at: Stamp| at.plus_seconds(RETRY_FOR) < now;
-        ended(entry.id.stamp()) && made().is_ok_and(ended)
+        ended(entry.id.stamp()) && created().is_ok_and(ended)
     };
     let is_terminal = |lane: &str| lane.starts_with("cli-");
     for (name, entries) in listing::lanes(workspace, Mailbox::Outbox, &is_terminal)? {
@@ -139,7 +138,7 @@ pub fn give_up_unread(workspace: &Workspace) -> Result<()> {
         let mut entries = listing::lane(workspace, Mailbox::Outbox, &name)?;
         while entries.first().is_some_and(is_old) {
             let LaneHead::Job(job) = spool::claim(workspace, Mailbox::Outbox, &lane, &mut entries)? else { break };
-            // A copy of what has ended may have stood before it.
+            // The claim skips copies of ended events, so this may be another event than the first entry.
             if !is_old(&(State::Run, job.entry.clone())) {
                 job.give_back()?;
                 break;

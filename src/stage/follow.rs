@@ -1,5 +1,5 @@
-//! Seeing one event through: for a stage that was given an id, and for `ask`. Whoever does the work,
-//! this returns when the event has left its stage.
+//! Follows one event until it has left its stage, for a stage that was given an id and for `ask`. The caller's process
+//! handles the event unless another one does.
 
 use crate::core::event::id::{Derived, Id};
 use crate::core::event::stamp::{SECOND, Stamp};
@@ -19,20 +19,20 @@ use crate::store::workspace::mailbox::{Mailbox, State};
 use std::fs;
 use std::os::fd::BorrowedFd;
 
-/// How long somebody waits.
+/// The end of a wait.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Deadline<'a> {
-    /// Until then.
+    /// The instant.
     pub until: Option<Stamp>,
-    /// Until this is readable.
+    /// A descriptor that becomes readable when the wait must end.
     pub stop_fd: Option<BorrowedFd<'a>>,
 }
 
 impl Deadline<'_> {
-    /// Sleeps until something changes, or `due` comes. False where nobody waits any longer.
+    /// Sleeps until a watched file changes or `due` comes. False if the deadline has passed.
     ///
     /// # Errors
-    /// Where the kernel refuses to wait.
+    /// If the kernel refuses to wait.
     pub fn sleep(&self, workspace: &Workspace, watch: &Watch, due: Option<Stamp>) -> Result<bool> {
         let now = workspace.world.now();
         if self.until.is_some_and(|until| until <= now) {
@@ -43,71 +43,70 @@ impl Deadline<'_> {
     }
 }
 
-/// Works on the lane of event `id`, or waits for whoever does, until the event has left the stage. The works
-/// are those of one box; which one does it, the lane says.
+/// Handles the lane of event `id`, or waits for the process that does, until the event has left the stage. The handlers are
+/// those of one mailbox; the event's lane selects one.
 ///
 /// # Errors
-/// `Later` where it is not this stage's turn yet, `Data` where there is no such event.
-pub fn run_until_done(workspace: &Workspace, works: &[&dyn Handler], id: &Id) -> Result<Outcome> {
-    let seen = run_with_deadline(workspace, works, id, Deadline::default())?;
-    seen.ok_or_else(|| Fault::new(Kind::Later, format!("nobody waits for {id} any longer")))
+/// `Later` if the event is not in this stage yet, `Data` if there is none with this id.
+pub fn run_until_done(workspace: &Workspace, handlers: &[&dyn Handler], id: &Id) -> Result<Outcome> {
+    let seen = run_with_deadline(workspace, handlers, id, Deadline::default())?;
+    seen.ok_or_else(|| Fault::new(Kind::Later, format!("the wait for {id} has ended")))
 }
 
-/// The same for whoever does not wait for ever; `None` where that is over.
+/// As [`run_until_done`], with a deadline; `None` if it has passed.
 ///
 /// # Errors
-/// As [`see_through`].
+/// As [`run_until_done`].
 pub fn run_with_deadline(
     workspace: &Workspace,
-    works: &[&dyn Handler],
+    handlers: &[&dyn Handler],
     id: &Id,
     limit: Deadline,
 ) -> Result<Option<Outcome>> {
-    let mailbox = works.first().map_or(Mailbox::Inbox, |work| work.mailbox());
+    let mailbox = handlers.first().map_or(Mailbox::Inbox, |handler| handler.mailbox());
     let mut watch = None;
     loop {
-        let place = place(workspace, mailbox, id)?;
-        let lane = match standing(workspace, mailbox, &place, id)? {
+        let located = locate_event(workspace, mailbox, id)?;
+        let lane = match finished(workspace, mailbox, &located, id)? {
             Some(outcome) => return Ok(Some(outcome)),
-            None => place.entry.lane.clone(),
+            None => located.entry.lane.clone(),
         };
-        let Some(work) = works.iter().find(|work| work.handles(&lane)) else {
+        let Some(handler) = handlers.iter().find(|handler| handler.handles(&lane)) else {
             return Err(Fault::data(format!("{id} is in lane {lane}, which is not for this stage")));
         };
-        // The watch is there before the last try, so that no release is missed.
+        // The watch is created before the last attempt, so that no release is missed.
         let is_watching = watch.is_some();
         if let Some(lane) = Lane::attempt(workspace, mailbox, &lane)? {
-            let is_over = !take_slots(workspace, *work, &lane, limit)?;
-            let outcome = if is_over { Ok(None) } else { work_off(workspace, *work, &lane, id) };
+            let is_over = !take_slots(workspace, *handler, &lane, limit)?;
+            let outcome = if is_over { Ok(None) } else { handle_lane(workspace, *handler, &lane, id) };
             lane.release();
             match outcome? {
                 None if !is_over => continue,
                 outcome => return Ok(outcome),
             }
         }
-        let eye = match watch.take() {
-            Some(eye) => eye,
+        let exits = match watch.take() {
+            Some(exits) => exits,
             None => watch_exits(workspace, mailbox)?,
         };
-        if is_watching && !limit.sleep(workspace, &eye, None)? {
+        if is_watching && !limit.sleep(workspace, &exits, None)? {
             return Ok(None);
         }
-        watch = Some(eye);
+        watch = Some(exits);
     }
 }
 
-/// Works off a lane that the caller holds, up to and with event `id`; `None` where that has moved on
-/// by other hands.
+/// Handles a lane that the caller holds, up to and including event `id`; `None` if another process has moved that event.
 ///
 /// # Errors
-/// Where the file system refuses, or the lane is held up (`Later`).
-pub fn run_up_to(workspace: &Workspace, work: &dyn Handler, lane: &Lane, id: &Id) -> Result<Option<Outcome>> {
-    take_slots(workspace, work, lane, Deadline::default())?;
-    work_off(workspace, work, lane, id)
+/// Those of the file system; `Later` if an earlier event of the lane waits.
+pub fn run_up_to(workspace: &Workspace, handler: &dyn Handler, lane: &Lane, id: &Id) -> Result<Option<Outcome>> {
+    take_slots(workspace, handler, lane, Deadline::default())?;
+    handle_lane(workspace, handler, lane, id)
 }
 
-fn work_off(workspace: &Workspace, work: &dyn Handler, lane: &Lane, id: &Id) -> Result<Option<Outcome>> {
-    let mailbox = work.mailbox();
+fn handle_lane(workspace: &Workspace, handler: &dyn Handler, lane: &Lane, id: &Id) -> Result<Option<Outcome>> {
+    let mailbox = handler.mailbox();
     let mut entries = listing::lane(workspace, mailbox, &lane.name)?;
     loop {
         match spool::claim(workspace, mailbox, lane, &mut entries)? {
@@ -115,7 +114,7 @@ fn work_off(workspace: &Workspace, work: &dyn Handler, lane: &Lane, id: &Id) -> 
             LaneHead::NotDue(due) => return Err(not_due(workspace, id, due, "")),
             LaneHead::Job(job) => {
                 let is_it = job.entry.id == *id;
-                let outcome = work.run(job, lane);
+                let outcome = handler.run(job, lane);
                 match outcome.state {
                     _ if is_it => {
                         lane.occupy(Slots::default());
@@ -132,43 +131,42 @@ fn work_off(workspace: &Workspace, work: &dyn Handler, lane: &Lane, id: &Id) -> 
     }
 }
 
-/// Takes the slots of a lane that the caller holds, as soon as they are free. False where nobody waits for them
-/// any longer.
+/// Takes the slots of a lane that the caller holds, as soon as they are free. False if the deadline has passed.
 ///
 /// # Errors
-/// Where the file system refuses, or the settings are bad.
-pub fn take_slots(workspace: &Workspace, work: &dyn Handler, lane: &Lane, limit: Deadline) -> Result<bool> {
-    // How many there are may change while we wait.
-    let key = work.limit_key(&lane.name);
-    let (mut watch, mut promised) = (None, Reservations::default());
+/// Those of the file system, or if the settings are invalid.
+pub fn take_slots(workspace: &Workspace, handler: &dyn Handler, lane: &Lane, limit: Deadline) -> Result<bool> {
+    // The number of slots may change during the wait.
+    let key = handler.limit_key(&lane.name);
+    let (mut watch, mut reserved) = (None, Reservations::default());
     loop {
-        let groups = work.slots(key)?;
-        match Slots::attempt(workspace, &groups, &promised)? {
+        let groups = handler.slots(key)?;
+        match Slots::attempt(workspace, &groups, &reserved)? {
             SlotsTaken::All(slots) => {
                 lane.occupy(slots);
                 return Ok(true);
             }
-            SlotsTaken::Full(count) if promised.renew(workspace, &groups[..count])? => continue,
+            SlotsTaken::Full(count) if reserved.renew(workspace, &groups[..count])? => continue,
             SlotsTaken::Full(_) => {}
         }
         match &watch {
             Some(watch) if !limit.sleep(workspace, watch, None)? => return Ok(false),
             Some(_) => {}
-            // It is there before the last try, so that no release is missed.
+            // The watch is created before the last attempt, so that no release is missed.
             None => {
-                let made = Watch::new(&[(workspace.path(".claw/locks/slots"), WatchKind::Releases)])?;
-                made.add(&workspace.root, WatchKind::Edits);
-                made.add(&workspace.path("agents").join(key), WatchKind::Edits);
-                watch = Some(made);
+                let created = Watch::new(&[(workspace.path(".claw/locks/slots"), WatchKind::Releases)])?;
+                created.add(&workspace.root, WatchKind::Edits);
+                created.add(&workspace.path("agents").join(key), WatchKind::Edits);
+                watch = Some(created);
             }
         }
     }
 }
 
-/// A watch on everything by which an event can leave a stage.
+/// A watch on all folders through which an event can leave a stage.
 ///
 /// # Errors
-/// Where the kernel has no watch left.
+/// If the kernel's limit on watches is reached.
 pub fn watch_exits(workspace: &Workspace, mailbox: Mailbox) -> Result<Watch> {
     let locks = workspace.path(".claw/locks").join(mailbox.name());
     let [ready, wait, failed] =
@@ -176,9 +174,9 @@ pub fn watch_exits(workspace: &Workspace, mailbox: Mailbox) -> Result<Watch> {
     Watch::new(&[(locks, WatchKind::Releases), ready, wait, failed])
 }
 
-fn place(workspace: &Workspace, mailbox: Mailbox, id: &Id) -> Result<Located> {
-    // A copy that is still there is to be worked off, also where the event has ended; and between two
-    // folders an event is in neither for a reader, who therefore looks twice.
+fn locate_event(workspace: &Workspace, mailbox: Mailbox, id: &Id) -> Result<Located> {
+    // A remaining copy must be handled, even if the event has ended. A reader may see an event that moves in neither folder,
+    // so it looks twice.
     let look = || -> Result<Option<Located>> {
         let mut found = locate::of(workspace, mailbox, id)?;
         let live = |f: &Located| matches!(f.state, Some(State::Ready | State::Wait | State::Run));
@@ -192,11 +190,11 @@ fn place(workspace: &Workspace, mailbox: Mailbox, id: &Id) -> Result<Located> {
     found.ok_or_else(|| Fault::data(format!("there is no event {id} in {}", mailbox.name())))
 }
 
-/// How the event stands, if nobody has to work on it any more.
-fn standing(workspace: &Workspace, mailbox: Mailbox, found: &Located, id: &Id) -> Result<Option<Outcome>> {
+/// The outcome of an event that needs no more handling; `None` if it is ready or running.
+fn finished(workspace: &Workspace, mailbox: Mailbox, found: &Located, id: &Id) -> Result<Option<Outcome>> {
     let outcome = |state| Ok(Some(Outcome { id: id.clone(), state }));
     match found.state {
-        None => outcome(EventOutcome::Done(left_behind(workspace, mailbox, found, id))),
+        None => outcome(EventOutcome::Done(published_ids(workspace, mailbox, found, id))),
         Some(State::Failed) => {
             let reason = fs::read_to_string(mailbox.reason(workspace, id)).unwrap_or_default();
             let first = reason.lines().next().unwrap_or("no reason was written").to_owned();
@@ -217,8 +215,8 @@ fn standing(workspace: &Workspace, mailbox: Mailbox, found: &Located, id: &Id) -
     }
 }
 
-/// What a finished event has sent out, by its session's log.
-fn left_behind(workspace: &Workspace, mailbox: Mailbox, found: &Located, id: &Id) -> Vec<String> {
+/// The ids of the events that a finished event has published, from its session's log.
+fn published_ids(workspace: &Workspace, mailbox: Mailbox, found: &Located, id: &Id) -> Vec<String> {
     if mailbox == Mailbox::Outbox {
         return Vec::new();
     }

@@ -1,5 +1,5 @@
-//! The way of an event: route, run-agent, remember, deliver, tick. Library functions; the commands
-//! and `supervise` call these same ones, and all of them may run in any number of processes at once.
+//! The stages of an event's way: route, run-agent, remember, deliver, tick. The commands and `supervise` call the same
+//! functions, and all of them may run in any number of processes at once.
 
 pub mod control;
 pub mod deliver;

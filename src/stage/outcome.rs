@@ -1,4 +1,4 @@
-//! The outcome of working on a claimed event: done, waiting, failed or given back, and the notices that failures send.
+//! The outcome of handling a claimed event, the moves that end a failed attempt, and the notices about failures.
 
 use crate::core::event::address::Address;
 use crate::core::event::dispatch::Requester;
@@ -15,32 +15,32 @@ use crate::store::workspace::Workspace;
 use crate::store::workspace::journal::{self, JournalLine};
 use crate::store::workspace::mailbox::Mailbox;
 
-/// What became of a claimed event.
+/// The outcome of handling an event.
 #[derive(Debug)]
 pub struct Outcome {
     /// The event.
     pub id: Id,
-    /// How it stands.
+    /// Its state.
     pub state: EventOutcome,
 }
 
-/// How an event stands after somebody worked on it.
+/// The state of an event after it was handled.
 #[derive(Debug)]
 pub enum EventOutcome {
-    /// It has ended well; these events went out, or this is what it left.
+    /// It has succeeded. Holds the ids of the published events, the place of the note, or the delivery's receipt.
     Done(Vec<String>),
-    /// It is tried again then.
+    /// It is in `wait`, and retried at this instant.
     Waiting(Stamp, Fault),
-    /// It lies in `failed/`.
+    /// It is in `failed`.
     Failed(Fault),
-    /// Nothing was done: the machine is in trouble.
+    /// It was not handled, because the machine has a fault or stdout is closed. It is in `ready` again, or still claimed.
     GivenBack(Fault),
 }
 
-/// Takes in what was dropped; the owner is told of what was no event, where `deliver_to` says so.
+/// Takes in the drops of a mailbox. For an invalid one, `deliver_to` gets a notice, if it is set.
 ///
 /// # Errors
-/// Where the file system refuses.
+/// Those of the file system.
 pub fn take_in(workspace: &Workspace, mailbox: Mailbox) -> Result<TakenIn> {
     let taken = drops::take_in(workspace, mailbox, &|id, fault| notify(workspace, mailbox, id, 0, fault, None))?;
     if mailbox == Mailbox::Inbox {
@@ -51,23 +51,23 @@ pub fn take_in(workspace: &Workspace, mailbox: Mailbox) -> Result<TakenIn> {
     Ok(taken)
 }
 
-/// Outcomes of what failed before anybody could claim it.
+/// The outcomes of events that failed before they could be claimed.
 pub fn failures(failed: Vec<(Id, Fault)>) -> impl Iterator<Item = Outcome> {
     failed.into_iter().map(|(id, fault)| Outcome { id, state: EventOutcome::Failed(fault) })
 }
 
-/// What kind of patience an event's sender has.
+/// Whether a temporary failure is retried. It depends on the event's sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryPolicy {
-    /// Tried again until it expires.
+    /// Retried until the event expires.
     UntilExpired,
-    /// Somebody sits before it and is told at once.
+    /// Not retried: a user waits at a terminal.
     Never,
-    /// A turn waits for it: what comes back in a while is tried again, a spent budget is not waited for.
+    /// Retried, except after an exceeded budget: another turn waits for the event.
     ExceptBudget,
 }
 
-/// Settles a job that did not end well: give it back, let it wait, or fail it.
+/// Ends a failed attempt: gives the job back, schedules a retry, or fails the event.
 pub(crate) fn end_failed_attempt(
     workspace: &Workspace,
     mailbox: Mailbox,
@@ -97,7 +97,7 @@ fn try_end_attempt(
     let now = workspace.world.now();
     let is_spent = fault.kind == Kind::Spent;
     let (attempts, expires) = (job.entry.tries.attempts, event.and_then(Event::expires));
-    // The other side's own limit is not the event's fault, unless it says so without end.
+    // A rate limit of the other side does not count as an attempt, until the event has reached the age of the last retry.
     let is_young = job.entry.id.stamp().plus_seconds(retry::RETRY_FOR) > now;
     let is_limit = is_young && retry::is_longer(fault.after, attempts);
     let due = if is_spent {
@@ -105,12 +105,12 @@ fn try_end_attempt(
     } else {
         retry::next(now, attempts, fault.after, expires, workspace.world.random())
     };
-    let is_patient = match retry_policy {
+    let is_retried = match retry_policy {
         RetryPolicy::UntilExpired => true,
         RetryPolicy::Never => false,
         RetryPolicy::ExceptBudget => !is_spent,
     };
-    if let (true, Some(due), true) = (fault.is_temporary(), due, is_patient) {
+    if let (true, Some(due), true) = (fault.is_temporary(), due, is_retried) {
         let line = JournalLine {
             to: "wait".into(),
             until: Some(due.timestamp()),
@@ -125,7 +125,7 @@ fn try_end_attempt(
     Ok(EventOutcome::Failed(fault))
 }
 
-/// Fails a job: first the notice to whoever asked, then the reason, then the move.
+/// Fails a job: first the notice to the sender, then the reason, then the move.
 pub(crate) fn fail(
     workspace: &Workspace,
     mailbox: Mailbox,
@@ -139,8 +139,8 @@ pub(crate) fn fail(
     }
     let line =
         JournalLine { to: "failed".into(), why: fault.to_string(), ..JournalLine::of(mailbox, "fail", &job.entry) };
-    let whose = event.map(|e| format!(", from {} to {}", e.from, e.reply_to)).unwrap_or_default();
-    let about = format!("{}{whose}", job.entry.lane);
+    let addresses = event.map(|e| format!(", from {} to {}", e.from, e.reply_to)).unwrap_or_default();
+    let about = format!("{}{addresses}", job.entry.lane);
     job.fail(&reason(fault, &about, workspace.world.now()))?;
     journal::write(workspace, line);
     Ok(())
@@ -155,8 +155,8 @@ pub(crate) fn reason(fault: &Fault, about: &str, now: Stamp) -> String {
     format!("{text}\nat: {}\nlane: {about}", now.timestamp())
 }
 
-/// Tells the sender of an event that it has failed, once a round; never about a notice, and never
-/// the place that could not be reached.
+/// Publishes a notice to the sender of a failed event, once per round of retries. There is none about a notice, and none to
+/// the destination that was not reached.
 pub(crate) fn notify(
     workspace: &Workspace,
     mailbox: Mailbox,
@@ -176,11 +176,11 @@ pub(crate) fn notify(
         (_, None) => home,
     };
     let Some(place) = place else { return Ok(()) };
-    let what = event.map_or("an event", |e| {
+    let subject = event.map_or("an event", |e| {
         if mailbox == Mailbox::Inbox && e.kind == EventKind::Message { "your message" } else { "an event" }
     });
     let verb = if mailbox == Mailbox::Inbox { "could not be answered" } else { "could not be delivered" };
-    let text = format!("{what} {verb}: {fault}\nIt is kept: claw why {0}, claw retry {0}", id.short());
+    let text = format!("{subject} {verb}: {fault}\nIt is saved: claw why {0}, claw retry {0}", id.short());
     let from = Address::parse("claw:notice")?;
     let mut notice = if let Some(event) = event {
         event.child(Derived::Notice, round + 1, &from, text, workspace.world.now())
@@ -191,14 +191,15 @@ pub(crate) fn notify(
     notice.reply_to = place;
     notice.error = Some(fault.message.clone());
     match publish::outbox(workspace, &notice) {
-        // Nobody can be told there, which must not keep the event from its end.
+        // An invalid destination must not keep the event from failing.
         Err(fault) if fault.kind == Kind::Data => workspace.world.say(&fault.to_string()),
-        told => drop(told?),
+        published => drop(published?),
     }
     Ok(())
 }
 
-/// Tells an agent of the failure of what it has asked for. Whoever waits for it sees it in `failed/`.
+/// Publishes the failure of a dispatch to the agent that requested it. A turn that waits for it finds the event in
+/// `failed`.
 fn failed_for(
     workspace: &Workspace,
     (id, round): (&Id, u32),
@@ -210,7 +211,7 @@ fn failed_for(
         return Ok(());
     }
     let agent = event.agent.as_deref().unwrap_or_default();
-    let text = format!("What {agent} was to do could not be done: {fault}\nIt is kept: claw why {}", id.short());
+    let text = format!("The task for {agent} failed: {fault}\nIt is saved: claw why {}", id.short());
     let notice = event.child(Derived::Notice, round + 1, &Address::parse("claw:notice")?, text, workspace.world.now());
     let mut result = requester.result_event(notice)?;
     result.error = Some(fault.message.clone());
@@ -218,10 +219,10 @@ fn failed_for(
     Ok(())
 }
 
-/// Ends an event that nobody can work on, in a lane that the caller holds or in `new/`.
+/// The fault of an event whose workers were killed too often.
 pub(crate) fn crashed(job: &Job) -> Option<Fault> {
     (job.entry.tries.crashes >= retry::MAX_CRASHES).then(|| {
         let crashes = job.entry.tries.crashes;
-        Fault::new(Kind::Failed, format!("its worker was killed {crashes} times while it worked on this event"))
+        Fault::new(Kind::Failed, format!("its worker was killed {crashes} times while it handled this event"))
     })
 }

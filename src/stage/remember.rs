@@ -1,6 +1,6 @@
-//! `remember`: the lane `memories`, one note after the other. The synced note is the commit point. Git is waited for
-//! a little, because somebody else may be at work in the repository; what it does not take by then is a note all the
-//! same, and holds up none behind it.
+//! `remember`: the lane `memories`, one note after the other. The synced note is the commit point. A git commit is retried
+//! for a while, because another process may use the repository. If it still fails, the note stays uncommitted and delays
+//! no other.
 
 use crate::core::event::Event;
 use crate::core::event::session_name;
@@ -14,10 +14,10 @@ use crate::store::workspace::Workspace;
 use crate::store::workspace::journal::{self, JournalLine};
 use crate::store::workspace::mailbox::Mailbox;
 
-/// How often git is asked to commit a note, about a quarter of a minute.
+/// The most attempts to commit a note with git; they take about a quarter of a minute.
 const COMMITS: u32 = 3;
 
-/// Notes.
+/// The handler of notes.
 pub struct Remember<'a> {
     /// The workspace.
     pub workspace: &'a Workspace,
@@ -73,11 +73,11 @@ impl Handler for Remember<'_> {
 
 impl Remember<'_> {
     fn note(&self, job: &Job, lane: &Lane, event: &Event) -> Result<String> {
-        let to = shelf(event)?;
+        let to = note_place(event)?;
         let place = memory::note(self.workspace, &to, &event.id, &event.content)?;
         match memory::commit(self.workspace, lane, &to, &event.id, &event.content) {
             Err(fault) if job.entry.tries.attempts >= COMMITS => {
-                self.workspace.world.say(&format!("{fault}; it stays as it is, for you to commit"));
+                self.workspace.world.say(&format!("{fault}; the note stays uncommitted, commit it yourself"));
                 Ok(place)
             }
             committed => committed.map(|()| place),
@@ -85,7 +85,7 @@ impl Remember<'_> {
     }
 }
 
-fn shelf(event: &Event) -> Result<NotePlace> {
+fn note_place(event: &Event) -> Result<NotePlace> {
     let text = |key: &str| event.meta.get(key).and_then(|v| v.as_str());
     NotePlace::named(text("topic"), text("project"))
 }

@@ -1,5 +1,5 @@
-//! `route`: from `inbox/new` to `inbox/ready`, in the lane of the session that will answer. It runs
-//! nothing. One process routes at a time, everything there is, in id order.
+//! `route`: moves events from `inbox/new` to `inbox/ready`, into the lane of the session that answers them. It runs
+//! nothing. One process routes at a time, all events, in the order of their ids.
 
 use crate::core::event::Event;
 use crate::core::event::entry::Entry;
@@ -23,21 +23,21 @@ use crate::store::workspace::journal::{self, JournalLine};
 use crate::store::workspace::mailbox::{Mailbox, State};
 use std::path::Path;
 
-/// What one call has done.
+/// The result of one call.
 #[derive(Debug, Default)]
 pub struct Routed {
-    /// The events that moved on, in order.
+    /// The events that were routed, in order.
     pub moved: Vec<Id>,
-    /// The events that nobody can answer, and why.
+    /// The events that no agent can answer, with the reason.
     pub failed: Vec<(Id, Fault)>,
-    /// When there will be something to do without any new file.
+    /// When the next delayed event or drop is due.
     pub due: Option<Stamp>,
 }
 
 /// Takes in drops and routes everything that is due.
 ///
 /// # Errors
-/// `Config` where `claw.yaml` is bad; the machine's trouble. What had moved by then has moved.
+/// `Config` if `claw.yaml` is invalid; `Machine`. Events that were moved before stay moved.
 pub fn all(workspace: &Workspace) -> Result<Routed> {
     let taken = take_in(workspace, Mailbox::Inbox)?;
     let mut routed = Router::new(workspace).route()?;
@@ -46,14 +46,14 @@ pub fn all(workspace: &Workspace) -> Result<Routed> {
     Ok(routed)
 }
 
-/// Routes again and again, and reads what was learned only once.
+/// Routes repeatedly, with a cache of the learned routes.
 pub struct Router<'w> {
     workspace: &'w Workspace,
     routes: Routes,
 }
 
 impl<'w> Router<'w> {
-    /// Nothing is read yet.
+    /// A router that has read nothing yet.
     #[must_use]
     pub fn new(workspace: &'w Workspace) -> Self {
         Self { workspace, routes: Routes::default() }
@@ -72,7 +72,7 @@ impl<'w> Router<'w> {
         let _only = NamedLock::wait(workspace, "route")?;
         self.routes.refresh(workspace)?;
         let now = workspace.world.now();
-        // A listing may show a late file and miss an earlier one: the second is good up to the end of the first.
+        // A listing may show a late file and miss an earlier one. The second listing is complete up to the end of the first.
         let first = listing::list(workspace, Mailbox::Inbox, State::New)?;
         let listed = listing::list(workspace, Mailbox::Inbox, State::New)?.into_iter();
         for entry in listed.filter(|entry| first.last().is_some_and(|last| entry.id <= last.id)) {
@@ -82,9 +82,9 @@ impl<'w> Router<'w> {
             }
             let path = Mailbox::Inbox.dir(workspace, State::New).join(entry.to_string());
             let event = match spool::read_event(&path, &entry.id) {
-                // A person took it away.
+                // A user removed the file.
                 Err(_) if path.symlink_metadata().is_err() => continue,
-                // What cannot be read must not stop the others.
+                // An unreadable event fails, so that it does not stop the others.
                 Err(fault) if fault.kind == Kind::Failed => Err(Fault { kind: Kind::Data, ..fault }),
                 other => other,
             };
@@ -104,9 +104,9 @@ impl<'w> Router<'w> {
         Ok(routed)
     }
 
-    /// Learns the binding that a command is about, before anything is decided by it. What cannot be one is
-    /// answered so, not learned.
-    fn tell(&mut self, event: &Event) -> Result<()> {
+    /// Learns the binding of a `/route` command before anything is decided by it. An invalid binding is not learned; the
+    /// command's answer reports it.
+    fn learn_binding(&mut self, event: &Event) -> Result<()> {
         let workspace = self.workspace;
         if !slash::is_command(event) {
             return Ok(());
@@ -114,19 +114,19 @@ impl<'w> Router<'w> {
         let Ok(command @ SlashCommand::Route(..)) = slash::parse_event(event) else { return Ok(()) };
         let is_allowed = slash::allowed(&command, &event.from, &workspace.owners()?);
         let SlashCommand::Route(pattern, agent) = command else { return Ok(()) };
-        let is_fit = binding::check_pattern(&pattern).is_ok() && definitions::has_agent(workspace, &agent);
-        if is_allowed && is_fit {
+        let is_valid = binding::check_pattern(&pattern).is_ok() && definitions::has_agent(workspace, &agent);
+        if is_allowed && is_valid {
             let binding = Binding { pattern, agent, from: None, session: Scope::Place };
             self.routes.learn_binding(workspace, LearnedBinding { since: event.id.clone(), binding })?;
         }
         Ok(())
     }
 
-    /// What was learned is durable before the event relies on it.
+    /// Moves an event to `ready`. The routes that it relies on are synced before.
     fn advance(&mut self, path: &Path, entry: &Entry, event: &Event) -> Result<()> {
         let workspace = self.workspace;
-        self.tell(event)?;
-        let to = turn(workspace, event, &self.routes.learned)?;
+        self.learn_binding(event)?;
+        let to = decide(workspace, event, &self.routes.learned)?;
         if to.is_learned {
             self.routes.commit(workspace)?;
         }
@@ -142,7 +142,7 @@ impl<'w> Router<'w> {
     }
 }
 
-/// An event that nobody will ever answer.
+/// Fails an event that no agent can answer.
 fn fail(workspace: &Workspace, path: &Path, entry: &Entry, fault: &Fault, event: Option<&Event>) -> Result<()> {
     notify(workspace, Mailbox::Inbox, &entry.id, entry.tries.rounds, fault, event)?;
     let about = event.map(|e| format!("none, from {} to {}", e.from, e.reply_to)).unwrap_or_default();
@@ -154,8 +154,8 @@ fn fail(workspace: &Workspace, path: &Path, entry: &Entry, fault: &Fault, event:
     Ok(())
 }
 
-/// Decides, and has a command teach what it teaches.
-fn turn(workspace: &Workspace, event: &Event, known: &Learned) -> Result<Decision> {
+/// Decides which session answers, including the change of route that the command itself makes.
+fn decide(workspace: &Workspace, event: &Event, known: &Learned) -> Result<Decision> {
     let mut decision = routes::decide(workspace, event, known)?;
     if let Some(line) = routing::switch(event, known, &decision)
         && definitions::has_agent(workspace, &line.agent)

@@ -109,7 +109,7 @@ pub const TASKS: &[Task] = &[
     Task {
         name: CLAIMS,
         folders: |workspace| vec![folder(claims::locks(workspace), WatchKind::Releases)],
-        run: Run::Inline(|inline| task_watch::put_back(inline.workspace).map(|left| inline.know_claims(left))),
+        run: Run::Inline(|inline| task_watch::release_claims(inline.workspace).map(|left| inline.know_claims(left))),
         start: Start::OnChange,
         ..TICK
     },

@@ -1,6 +1,6 @@
-//! Announcer of the shared task list for agents with `watch: tasks`: an event for each open task, in a session of its
-//! own, so that what the agent claims there is free again when it has ended. The event's id is made of the task's
-//! and the agent's; whoever looks again makes the same one, and one that is known is not published again.
+//! Announces open tasks of the shared task list to agents with `watch: tasks`: one event per task and agent, each in a
+//! session of its own, so that claims made there end with it. The event's id is derived from the task's id and the
+//! agent's, so that every process makes the same event, and a known one is not published again.
 
 use crate::core::definition::task::{Task, TaskState};
 use crate::core::definition::{Agent, WatchSetting};
@@ -22,24 +22,24 @@ use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::fs;
 
-/// What an event's `meta` calls the task that it tells of.
+/// The key in an event's `meta` of the announced task.
 const META: &str = "task";
-/// The channel of such an event's sender.
+/// The channel of the sender's address.
 const CHANNEL: &str = "task";
 
-/// Tells news again and again, and remembers what is known.
+/// Announces open tasks repeatedly, with a cache of the known events.
 pub struct Announcer<'w> {
     workspace: &'w Workspace,
-    /// Events that there are, or were, by the part of their id behind the instant.
+    /// Existing and ended events, by the part of their id after the instant.
     known: BTreeSet<String>,
 }
 
-/// Puts back what nobody works on any more; who watches hears of it as of any other open task. Returns how many
-/// claims are left that can become free without anybody's word.
+/// Opens claimed tasks whose session no longer holds them. Returns the number of claims left that may end without a person: when a lock is
+/// released.
 ///
 /// # Errors
-/// Where the file system refuses.
-pub fn put_back(workspace: &Workspace) -> Result<usize> {
+/// Those of the file system.
+pub fn release_claims(workspace: &Workspace) -> Result<usize> {
     match tasks::count(workspace, TaskState::Claimed) {
         0 => Ok(0),
         _ => TaskList::open(workspace)?.release_free_claims(),
@@ -47,17 +47,17 @@ pub fn put_back(workspace: &Workspace) -> Result<usize> {
 }
 
 impl<'w> Announcer<'w> {
-    /// Nothing is known yet.
+    /// An announcer that knows no event yet.
     #[must_use]
     pub fn new(workspace: &'w Workspace) -> Self {
         Self { workspace, known: BTreeSet::new() }
     }
 
-    /// Puts back what nobody works on any more, and tells every agent that watches of every open task. Returns
-    /// how many claims are left that can become free without anybody's word.
+    /// Opens claimed tasks whose session no longer holds them, then publishes an event for every open task and watching
+    /// agent. Returns the number of claims left that end when a lane is released.
     ///
     /// # Errors
-    /// Where the file system refuses. What had been told by then is told.
+    /// Those of the file system. Events that were published before stay published.
     pub fn announce(&mut self) -> Result<usize> {
         let workspace = self.workspace;
         let counts = [TaskState::Open, TaskState::Claimed].map(|state| tasks::count(workspace, state));
@@ -67,28 +67,28 @@ impl<'w> Announcer<'w> {
         let watchers = self.watchers()?;
         let list = TaskList::open(workspace)?;
         let claims = list.release_free_claims()?;
-        let mut fresh = Vec::new();
+        let mut unknown = Vec::new();
         for task in tasks::all(workspace, TaskState::Open).into_iter().filter_map(|(_, read)| read.ok()) {
             let path = tasks::dir(workspace, TaskState::Open).join(format!("{}.md", task.id));
-            // The close of its last writer wakes whoever watches the folder.
+            // A file that is being written causes another change when its last writer closes it.
             let Some(round) = task.round().filter(|_| !lease::is_being_written(&path)) else { continue };
             let changed = fs::metadata(&path).and_then(|meta| meta.modified()).ok();
             let seen = changed.and_then(|at| Timestamp::try_from(at).ok()).map_or(workspace.world.now(), Stamp::from);
             for agent in &watchers {
                 let id = task.event_id(agent, round, seen)?;
                 if !self.known.contains(id.short()) {
-                    fresh.push((task.clone(), agent.clone(), id));
+                    unknown.push((task.clone(), agent.clone(), id));
                 }
             }
         }
-        if fresh.is_empty() {
+        if unknown.is_empty() {
             return Ok(claims);
         }
-        // An event that moves on while one folder after the other is read may be met in none.
+        // An event that moves while the folders are listed may be missed in all of them, so they are listed twice.
         for _ in 0..2 {
-            self.learn()?;
+            self.list_known()?;
         }
-        for (task, agent, id) in fresh {
+        for (task, agent, id) in unknown {
             if !self.known.contains(id.short()) && !self.is_logged(&task.session(&agent), &id)? {
                 publish::inbox(workspace, &self.event(&task, agent, id.clone())?)?;
             }
@@ -103,8 +103,8 @@ impl<'w> Announcer<'w> {
         Ok(agents.filter(|(_, read)| read.as_deref().is_ok_and(is_one)).map(|(id, _)| id).collect())
     }
 
-    /// Learns which events there are that have not ended well.
-    fn learn(&mut self) -> Result<()> {
+    /// Adds all events of the inbox that have not succeeded to the known ones.
+    fn list_known(&mut self) -> Result<()> {
         use mailbox::State;
         for state in [State::New, State::Ready, State::Wait, State::Run, State::Failed] {
             let entries = listing::list(self.workspace, Mailbox::Inbox, state)?.into_iter();
@@ -113,7 +113,7 @@ impl<'w> Announcer<'w> {
         Ok(())
     }
 
-    /// Whether its session knows the event, also where the task's file has changed since.
+    /// Whether the session's log has the event, even if the task's file has changed since.
     fn is_logged(&self, session: &str, id: &Id) -> Result<bool> {
         let mut is_known = false;
         log::each(self.workspace, session, |record| {
@@ -138,7 +138,7 @@ impl<'w> Announcer<'w> {
     }
 }
 
-/// Whether an event tells of a task that is not open any more: nobody need be asked about it.
+/// Whether an event announces a task that is no longer open, so that no agent need be called.
 #[must_use]
 pub fn is_stale(workspace: &Workspace, event: &Event) -> bool {
     let id = event.meta.get(META).and_then(|id| id.as_str()).filter(|_| event.from.channel() == CHANNEL);

@@ -1,5 +1,5 @@
-//! `tick`: all due work, once, in the order of the table of tasks. Orphans are adopted on the way, because claiming
-//! does that. Deliveries to terminals are left out.
+//! `tick`: runs every task of the table once, in order. Claiming adopts orphaned events on the way. Answers for terminals
+//! are not delivered.
 
 use crate::core::fault::Result;
 use crate::stage::outcome::{Outcome, failures};
@@ -10,7 +10,7 @@ use crate::store::workspace::Workspace;
 /// One tick; `report` is called with each outcome and its stage.
 ///
 /// # Errors
-/// The machine's trouble, or an invalid `claw.yaml`.
+/// `Machine`, or an invalid `claw.yaml`.
 pub fn run(workspace: &Workspace, report: &mut dyn FnMut(&str, Outcome)) -> Result<()> {
     turn_width(workspace)?;
     let mut inline = Inline::new(workspace);

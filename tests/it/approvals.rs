@@ -77,7 +77,7 @@ fn asked() -> Asked {
     let server = Strict::start(SCRIPTS);
     let ws = careful(&server, "pickle");
     let answer = ws.claw(&["ask", "-n", "-s", "t", "script:want"]).ok();
-    assert!(answer.starts_with("I would.\n\nI need your word before I run this"), "{answer}");
+    assert!(answer.starts_with("I would.\n\nI need your approval before I run this"), "{answer}");
     let id = answer.lines().find_map(|line| line.strip_prefix("claw approve ")).unwrap().to_owned();
     assert!(answer.contains(&format!("    act: {{\"line\":1}}\n\nclaw approve {id}\nclaw deny {id}")), "{answer}");
     assert!(!ws.path("files/acted").exists());
@@ -140,7 +140,7 @@ fn denied_call_never_runs_and_a_new_call_asks_again() {
     let asked = asked();
     asked.ws.claw(&["deny", &asked.id]).ok();
     let answer = asked.settle();
-    assert!(answer.starts_with("I see.\n\nI need your word"), "{answer}");
+    assert!(answer.starts_with("I see.\n\nI need your approval"), "{answer}");
     assert!(!asked.ws.path("files/acted").exists());
     assert_eq!(asked.ws.claw(&["approve", &asked.id]).code, 65);
     asked.pending();
@@ -260,7 +260,7 @@ fn all_arrived(asked: &Asked) {
 
 #[test]
 fn result_of_a_dispatched_approval_goes_to_the_person() {
-    let words = [("approve", "Thank you, it is done.\n"), ("deny", "I see.\n\nI need your word")];
+    let words = [("approve", "Thank you, it is done.\n"), ("deny", "I see.\n\nI need your approval")];
     for (word, answer) in words {
         let server = Strict::start(SCRIPTS);
         let ws = careful(&server, "cookie");

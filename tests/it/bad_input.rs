@@ -526,7 +526,7 @@ fn a_note_that_git_never_commits_is_done_and_holds_up_none_behind_it() {
     ws.claw(&["remember", "--topic=door", "the door is red"]).fails(75);
     tick(5);
     let err = tick(10).err;
-    assert!(err.contains("memories/topics/nas.md is written, but git") && err.contains("for you to commit"), "{err}");
+    assert!(err.contains("memories/topics/nas.md is written, but git") && err.contains("commit it yourself"), "{err}");
     assert!(ws.read("memories/topics/door.md").contains("the door is red"));
     tick(15);
     tick(20);

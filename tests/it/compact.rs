@@ -91,10 +91,10 @@ fn a_model_that_counts_is_believed() {
     converse(&ws, (0..80).map(text)).ok();
     no_rule_is_broken(&server);
     let context = ws.claw(&["ask", "-n", "-s", "pickle.file-a", "/context"]).ok();
-    assert!(context.contains("window: 4000 tokens of small (by claw.yaml); it is compacted at 3200\n"), "{context}");
-    assert!(context.contains("tokens: by the model's last count ("), "{context}");
+    assert!(context.contains("window: 4000 tokens of small (by claw.yaml); compacted at 3200\n"), "{context}");
+    assert!(context.contains("tokens: the model's last count ("), "{context}");
     assert!(context.contains("compacted: last compacted by small: "), "{context}");
-    assert!(context.contains("messages of the user kept in their own words"), "{context}");
+    assert!(context.contains("messages of the user kept verbatim"), "{context}");
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn smaller_context_window_is_learned_from_a_refusal() {
     assert_eq!((&compacts[0]["why"], &compacts[0]["window"]["tokens"]), (&json!("overflow"), &json!(WINDOW)));
     assert!(compacts.len() > 2 && compacts[1..].iter().all(|line| line["why"] == "share"));
     let context = ws.claw(&["ask", "-n", "-s", "pickle.file-a", "/context"]).ok();
-    assert!(context.contains("window: 4000 tokens of small (by its server's word)"), "{context}");
+    assert!(context.contains("window: 4000 tokens of small (reported by its server)"), "{context}");
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn trust(step: usize, results: &[String]) -> Answer {
 
 const SCRIPTS: &[(&str, Script)] = &[
     ("script:plan", plan),
-    ("What came of it", heard),
+    ("Result from", heard),
     ("script:look", look),
     ("script:ring", ring),
     ("script:back", back),
@@ -86,7 +86,7 @@ const SCRIPTS: &[(&str, Script)] = &[
     ("script:deep", deep),
     ("script:further", further),
     ("script:away", away),
-    ("What broken was to do could not be done", sorry),
+    ("The task for broken failed", sorry),
     ("script:both", both),
 ];
 
@@ -243,7 +243,7 @@ fn unawaited_result_arrives_later_in_the_same_session() {
     assert_eq!(delivered(&ws), [format!("{id}.d01.r01.r01.md"), format!("{id}.r01.md")]);
     assert!(is_over(&ws));
     let log = ws.read("sessions/pickle.file-a/log.jsonl");
-    let head = format!("What came of it, from cookie in session {}:", subs(&ws, "cookie")[0]);
+    let head = format!("Result from cookie in session {}:", subs(&ws, "cookie")[0]);
     assert!(log.contains(&head), "{log}");
     assert_eq!(server.broken(), [""; 0]);
 }

@@ -117,7 +117,8 @@ fn no_model_ever_hears_a_command_or_its_answer() {
     }
     let context = pipe(&ws, "/context");
     assert!(
-        context.starts_with("4 messages, about ") && context.contains("10 were counted, which cannot be of the whole"),
+        context.starts_with("4 messages, about ")
+            && context.contains("the server counted 10, which cannot be the whole"),
         "{context}"
     );
     let session = pipe(&ws, "/session");
@@ -328,14 +329,14 @@ fn agent_command_of_the_owner_moves_the_conversation() {
         ws.claw(&["tick"]).ok();
         ws.read(&format!("outbox/files/group/{}.r01.md", id.trim())).trim_end().to_owned()
     };
-    assert_eq!(say("file:guest", "/agent cookie"), "only the owner of this workspace may say that");
+    assert_eq!(say("file:guest", "/agent cookie"), "only the owner of this workspace may use this command");
     assert_eq!(say("file:guest", "/agent"), "pickle answers here, in session pickle.file-group");
     assert_eq!(say("file:boss", "/agent coockie"), "there is no agent `coockie` (did you mean `cookie`?)");
     assert_eq!(say("file:boss", "/agent cookie"), "cookie answers here from now on, in session cookie.file-group");
     assert_eq!(say("file:guest", "/agent"), "cookie answers here, in session cookie.file-group");
     assert_eq!(say("file:boss", "/agent cookie"), "cookie answers here already, in session cookie.file-group");
     assert!(say("file:boss", "/agents").contains("cookie (answers here): "));
-    assert_eq!(say("file:guest", "/agents"), "only the owner of this workspace may say that");
+    assert_eq!(say("file:guest", "/agents"), "only the owner of this workspace may use this command");
     assert!(say("file:guest", "/clear").starts_with("A new conversation begins here, with cookie, in session"));
     assert!(say("file:boss", "/agent pickle").ends_with("in session pickle.file-group"));
     assert_eq!(ws.list("inbox/failed"), [""; 0]);

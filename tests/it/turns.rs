@@ -167,7 +167,7 @@ fn a_long_result_is_cut_and_the_rest_is_in_a_file() {
 fn empty_answer_after_tool_calls_is_accepted_and_marked() {
     let server = Strict::start(SCRIPTS);
     let ws = workspace(&server);
-    assert_eq!(ask(&ws, "script:mute"), "(the model said nothing)");
+    assert_eq!(ask(&ws, "script:mute"), "(the model returned no text)");
     assert_eq!((ws.read("files/acted"), server.asked("script:mute", 1)), ("{\"line\":1}\n".to_owned(), 1));
     // The conversation goes on.
     assert_eq!(ask(&ws, "script:work"), "All done.");

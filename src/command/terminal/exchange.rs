@@ -17,8 +17,8 @@ use crate::stage::control::{self, Control};
 use crate::stage::deliver::{Deliver, PrintEvent};
 use crate::stage::outcome::{EventOutcome, Outcome};
 use crate::stage::remember::Remember;
+use crate::stage::turn::progress::{Interactive, Progress};
 use crate::stage::turn::run_agent::RunAgent;
-use crate::stage::turn::{Interactive, Progress};
 use crate::stage::worker::handler::Handler;
 use crate::stage::worker::pool;
 use crate::stage::{follow, route};
@@ -189,7 +189,7 @@ impl AskExchange<'_> {
     fn turns<'t>(&'t self, id: &'t Id, on_progress: &'t (dyn Fn(Progress) + Sync)) -> RunAgent<'t> {
         RunAgent {
             session: Some(self.session),
-            asked: Some(Interactive { id, model: self.model, heard: Some(on_progress) }),
+            interactive: Some(Interactive { id, model: self.model, on_progress: Some(on_progress) }),
             ..RunAgent::all(self.workspace)
         }
     }

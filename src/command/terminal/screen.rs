@@ -4,7 +4,7 @@ use crate::command::terminal::out;
 use crate::command::terminal::transcript::STEP;
 use crate::core::fault::Result;
 use crate::core::session::transcript::{call_line, one_line};
-use crate::stage::turn::Progress;
+use crate::stage::turn::progress::Progress;
 use crate::world::World;
 use std::io::IsTerminal;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! What each slash command does and answers.
+//! The effect and the answer of each slash command.
 
 use crate::core::config::FILE;
 use crate::core::context::prompt::join;
@@ -27,41 +27,41 @@ use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::{Mailbox, State};
 use crate::world;
 
-/// The most of a definition that is shown, in bytes.
+/// The most text of a definition in an answer, in bytes.
 const MAX_SHOWN: usize = 64 << 10;
 
-/// What a command is about.
+/// A command and its session.
 pub(crate) struct About<'a> {
     workspace: &'a Workspace,
     event: &'a Event,
-    /// The session that the command lies beside.
+    /// The session that the command is about.
     pub(crate) session: String,
     agent: String,
-    /// The command has taught the routes something.
-    has_turned: bool,
+    /// Whether the command has changed the route of its address.
+    has_rerouted: bool,
 }
 
 impl<'a> About<'a> {
-    /// By the event, and what was learned up to it.
+    /// From the event, and the routes learned up to it.
     pub(crate) fn of(workspace: &'a Workspace, event: &'a Event) -> Result<Self> {
         let learned = routes::load(workspace)?;
         let decision = routes::decide(workspace, event, &learned)?;
-        let has_turned = decision.since.as_ref() == Some(&event.id);
-        Ok(Self { workspace, event, session: decision.session, agent: decision.agent, has_turned })
+        let has_rerouted = decision.since.as_ref() == Some(&event.id);
+        Ok(Self { workspace, event, session: decision.session, agent: decision.agent, has_rerouted })
     }
 }
 
-/// Does what a command says, and returns the answer.
+/// Runs a command, and returns the answer.
 ///
 /// # Errors
-/// `Data`: it cannot be done, in words for whoever said it. The machine's trouble.
+/// `Data` if it is refused, with a text for its sender; `Machine`.
 pub(crate) fn run(about: &About, command: &SlashCommand, owners: &[Address]) -> Result<String> {
     let workspace = about.workspace;
     match command {
         SlashCommand::Help => Ok(slash::help(&about.event.from, owners)),
         SlashCommand::Agent => Ok(format!("{} answers here, in session {}", about.agent, about.session)),
-        SlashCommand::Bind(id) => bound(about, id),
-        SlashCommand::Route(pattern, agent) => routed(about, pattern, agent),
+        SlashCommand::Bind(id) => bind(about, id),
+        SlashCommand::Route(pattern, agent) => route(about, pattern, agent),
         SlashCommand::Bindings => bindings(workspace),
         SlashCommand::Agents => list(about, "agents", "AGENT.md"),
         SlashCommand::Skills(None) => list(about, "skills", "SKILL.md"),
@@ -74,63 +74,65 @@ pub(crate) fn run(about: &About, command: &SlashCommand, owners: &[Address]) -> 
             let is_owner = slash::is_owner(&about.event.from, owners);
             usage::describe(workspace, &about.session, &about.agent, is_owner)
         }
-        // Its lane is the session's own.
-        SlashCommand::Compact(_) => Err(Fault::data("this waits for its turn in the session, and is none of these")),
-        SlashCommand::New => begun(about),
-        SlashCommand::Stop => stopped(about),
+        // Its lane is the session's own, so it never comes here.
+        SlashCommand::Compact(_) => {
+            Err(Fault::data("/compact runs in the lane of its session, not in the lane of commands"))
+        }
+        SlashCommand::New => new_session(about),
+        SlashCommand::Stop => stop_turn(about),
         SlashCommand::Pending => pending(workspace),
-        SlashCommand::Approve(id) => word(workspace, id, Verdict::Approved),
-        SlashCommand::Deny(id) => word(workspace, id, Verdict::Denied),
+        SlashCommand::Approve(id) => decide(workspace, id, Verdict::Approved),
+        SlashCommand::Deny(id) => decide(workspace, id, Verdict::Denied),
     }
 }
 
-fn begun(about: &About) -> Result<String> {
-    if about.has_turned {
+fn new_session(about: &About) -> Result<String> {
+    if about.has_rerouted {
         return Ok(format!("A new conversation begins here, with {}, in session {}", about.agent, about.session));
     }
-    Err(named(about))
+    Err(names_its_session(about))
 }
 
-fn named(about: &About) -> Fault {
+fn names_its_session(about: &About) -> Fault {
     Fault::data(format!("this message names its session or its agent itself ({})", about.session))
         .hint("name another one, or send it without")
 }
 
-fn bound(about: &About, id: &str) -> Result<String> {
+fn bind(about: &About, id: &str) -> Result<String> {
     if !definitions::has_agent(about.workspace, id) {
         return Err(definitions::unknown(about.workspace, id));
     }
     match &about.agent {
-        _ if about.has_turned => Ok(format!("{id} answers here from now on, in session {}", about.session)),
+        _ if about.has_rerouted => Ok(format!("{id} answers here from now on, in session {}", about.session)),
         agent if agent == id => Ok(format!("{id} answers here already, in session {}", about.session)),
-        _ => Err(named(about)),
+        _ => Err(names_its_session(about)),
     }
 }
 
-/// It was learned before the command came to its lane, if it could be.
-fn routed(about: &About, pattern: &str, agent: &str) -> Result<String> {
+/// The binding was learned when the command was routed, unless the binding was invalid then.
+fn route(about: &About, pattern: &str, agent: &str) -> Result<String> {
     binding::check_pattern(pattern).map_err(Fault::data)?;
     if !definitions::has_agent(about.workspace, agent) {
         return Err(definitions::unknown(about.workspace, agent));
     }
     let learned = routes::load(about.workspace)?;
     if !learned.bindings.iter().any(|told| told.since == about.event.id) {
-        return Err(Fault::data("this was not said in time to be heard").hint("say it again"));
+        return Err(Fault::data("the binding was not valid when the command arrived").hint("send the command again"));
     }
-    Ok(format!("{agent} answers at {pattern} from now on, unless a narrower pattern is somebody else's"))
+    Ok(format!("{agent} answers at {pattern} from now on, unless a narrower pattern matches"))
 }
 
-/// In the order in which they are asked, but for the tiers.
+/// In the order in which they are tried within a tier.
 fn bindings(workspace: &Workspace) -> Result<String> {
     let config = workspace.config()?;
     let learned = routes::load(workspace)?;
-    let told = learned.bindings.iter().rev().map(|told| (&told.binding, "/route"));
+    let learned = learned.bindings.iter().rev().map(|told| (&told.binding, "/route"));
     let given = config.routing.bindings.iter().map(|binding| (binding, FILE));
-    let line = |(binding, whence): (&Binding, &str)| {
+    let line = |(binding, source): (&Binding, &str)| {
         let from = binding.from.as_ref().map(|from| format!(", from {from}")).unwrap_or_default();
-        format!("{}{from}: {} ({}, {whence})", binding.pattern, binding.agent, Tier::of(&binding.pattern).name())
+        format!("{}{from}: {} ({}, {source})", binding.pattern, binding.agent, Tier::of(&binding.pattern).name())
     };
-    let mut lines: Vec<String> = told.chain(given).map(line).collect();
+    let mut lines: Vec<String> = learned.chain(given).map(line).collect();
     lines.push(format!("everything else: {}", config.default_agent));
     Ok(lines.join("\n"))
 }
@@ -142,8 +144,9 @@ fn list(about: &About, kind: &str, file: &str) -> Result<String> {
             let agent = summary.agent.map(|agent| format!(" by {agent}")).unwrap_or_default();
             format!(" [{schedule}{agent}]")
         });
-        let what = if summary.description.is_empty() { String::new() } else { format!(": {}", summary.description) };
-        format!("{id}{is_here}{}{what}", when.unwrap_or_default())
+        let description =
+            if summary.description.is_empty() { String::new() } else { format!(": {}", summary.description) };
+        format!("{id}{is_here}{}{description}", when.unwrap_or_default())
     };
     let lines: Vec<String> = definitions::summaries(about.workspace, kind, file)?.into_iter().map(line).collect();
     if lines.is_empty() {
@@ -155,8 +158,11 @@ fn list(about: &About, kind: &str, file: &str) -> Result<String> {
 fn show(workspace: &Workspace, kind: &str, file: &str, id: &str) -> Result<String> {
     let text = definitions::text(workspace, kind, file, id)?;
     let shown = cut(&text, MAX_SHOWN);
-    let rest =
-        if shown.len() < text.len() { format!("\n[cut: all of it is in {kind}/{id}/{file}]") } else { String::new() };
+    let rest = if shown.len() < text.len() {
+        format!("\n[cut: the whole text is in {kind}/{id}/{file}]")
+    } else {
+        String::new()
+    };
     Ok(format!("{}{rest}", shown.trim_end()))
 }
 
@@ -186,27 +192,30 @@ fn context(about: &About) -> Result<String> {
     let chosen = workspace.config()?.resolve_model(&agent, None)?;
     let (now, tools) =
         (workspace.world.now().timestamp().to_zoned(world::zone()), crate::tool::offered(workspace, &agent)?);
-    let moment =
+    let prompt_context =
         PromptContext { now: &now, session: &about.session, kind: EventKind::Message, reply_to: &about.event.reply_to };
-    let (system, _) = join(&prompt::layers(workspace, &agent, &tools, &moment)?);
+    let (system, _) = join(&prompt::layers(workspace, &agent, &tools, &prompt_context)?);
     let fixed = tokens::fixed(&system, tools.iter().map(|tool| &tool.spec));
-    let measure = WindowBudget::of(workspace, &chosen, &state, fixed)?;
+    let budget = WindowBudget::of(workspace, &chosen, &state, fixed)?;
     let (messages, size) = state.conversation(None, &[]).size();
-    let (all, fixed) = (measure.tokens(size), measure.tokens(0));
-    let share = all * 100 / measure.window.max(1);
+    let (all, fixed) = (budget.tokens(size), budget.tokens(0));
+    let share = all * 100 / budget.window.max(1);
     let known = match &state.count {
-        Some(count) if measure.gauge.is_counted => {
-            format!("by the model's last count ({} tokens), and by estimate for what came since", count.counted)
+        Some(count) if budget.gauge.is_counted => {
+            format!("the model's last count ({} tokens), plus an estimate of the newer messages", count.counted)
         }
         Some(count) if count.model == chosen.name && count.estimated > 0 => {
-            format!("estimated, rather too many: {} were counted, which cannot be of the whole request", count.counted)
+            format!(
+                "estimated, rather too high: the server counted {}, which cannot be the whole request",
+                count.counted
+            )
         }
-        _ => "estimated, rather too many: the model has not counted here yet".to_owned(),
+        _ => "estimated, rather too high: the model has not counted tokens here yet".to_owned(),
     };
     let compacted = match &state.compact {
         None => "not compacted yet".to_owned(),
         Some(compact) => format!(
-            "last {} at {}; {} messages of the user kept in their own words, {} left out",
+            "last {} at {}; {} messages of the user kept verbatim, {} left out",
             compact::describe(Some(compact)),
             compact.at,
             compact.compacted.user_messages.len(),
@@ -215,16 +224,16 @@ fn context(about: &About) -> Result<String> {
     };
     Ok(format!(
         "{messages} messages, about {} tokens; with {fixed} of prompt and tools {all}, which is {share} % of the \
-         window\nwindow: {} tokens of {} ({}); it is compacted at {}\ntokens: {known}\ncompacted: {compacted}",
+         window\nwindow: {} tokens of {} ({}); compacted at {}\ntokens: {known}\ncompacted: {compacted}",
         all - fixed,
-        measure.window,
+        budget.window,
         chosen.name,
-        measure.source,
-        measure.limit,
+        budget.source,
+        budget.limit,
     ))
 }
 
-/// The turn that has begun, of a message before the command: a later one is never meant.
+/// The turn in progress, of a message that arrived before the command.
 fn running(about: &About) -> Result<Option<Id>> {
     let mut begun = Vec::new();
     for state in [State::Run, State::Wait] {
@@ -234,7 +243,7 @@ fn running(about: &About) -> Result<Option<Id>> {
     Ok(begun.into_iter().min())
 }
 
-fn stopped(about: &About) -> Result<String> {
+fn stop_turn(about: &About) -> Result<String> {
     let (workspace, id) = (about.workspace, &about.event.id);
     let found = match stop::stopped_by(workspace, id)? {
         None => running(about)?,
@@ -242,7 +251,7 @@ fn stopped(about: &About) -> Result<String> {
     };
     let Some(turn) = found else { return Ok("nothing runs here".to_owned()) };
     stop::stop(workspace, &turn, id)?;
-    // One that waits to be tried again hears of it now. Where somebody works on it, he has heard.
+    // A turn that waits for a retry is woken, so that it ends now. A running turn sees the stop by itself.
     let _ = retry_discard::end_wait(workspace, &turn);
     dispatch::stop_below(workspace, &turn)?;
     let queued = listing::list(workspace, Mailbox::Inbox, State::Ready)?.into_iter();
@@ -266,10 +275,10 @@ fn pending(workspace: &Workspace) -> Result<String> {
         )
     };
     let lines: Vec<String> = approvals::pending(workspace)?.iter().map(line).collect();
-    Ok(if lines.is_empty() { "nothing waits for your word".to_owned() } else { lines.join("\n") })
+    Ok(if lines.is_empty() { "no pending approvals".to_owned() } else { lines.join("\n") })
 }
 
-fn word(workspace: &Workspace, text: &str, verdict: Verdict) -> Result<String> {
+fn decide(workspace: &Workspace, text: &str, verdict: Verdict) -> Result<String> {
     let id = if let Some(known) = approvals::previous_decision(workspace, text, verdict) {
         known.id
     } else {
@@ -281,7 +290,7 @@ fn word(workspace: &Workspace, text: &str, verdict: Verdict) -> Result<String> {
         return Err(fault);
     }
     let approval = approvals::previous_decision(workspace, id.as_str(), verdict);
-    let approval = approval.ok_or_else(|| Fault::data(format!("{id} is not there any more")))?;
+    let approval = approval.ok_or_else(|| Fault::data(format!("{id} is gone")))?;
     let then = match verdict {
         Verdict::Approved => "it is run now",
         Verdict::Denied => "it is not run",

@@ -1,11 +1,11 @@
-//! `control`: slash commands, each in the lane beside its session. They ask no model, wait for no turn and
-//! take no slots, so that they are answered when everything else is busy.
+//! `control`: slash commands, each in the lane beside its session. They call no model, wait for no turn and take no
+//! slots, so that they are answered even if everything else is busy.
 //!
-//! The commit point is the answer in the outbox, whose id is the command's `.r01`. A command that is worked
-//! on again after a kill does harm nowhere: what it taught the routes was synced before it moved to its lane
-//! (`/new`, `/agent ID`); what turn it stops is a file of its name before anybody is told (`/stop`); a word
-//! on a call that was given before is the same word (`/approve`, `/deny`); the others only read. A second
-//! answer finds the first one's name taken, or is removed as its copy.
+//! The commit point is the answer in the outbox, whose id is the command's `.r01`. A command may run again after a kill,
+//! because each is idempotent. Its change to the routes was synced before it moved to its lane (`/new`, `/agent ID`);
+//! the turn that it stops is recorded in a file named after the command before the turn is stopped (`/stop`); a repeated
+//! decision on a call is the same decision (`/approve`, `/deny`); the others only read. A second answer has the id of the
+//! first, and is not published or is removed as its copy.
 
 mod commands;
 mod usage;
@@ -27,15 +27,15 @@ use crate::store::workspace::Workspace;
 use crate::store::workspace::journal::{self, JournalLine};
 use crate::store::workspace::mailbox::Mailbox;
 
-/// How many commands one process answers at once.
+/// Commands that one process runs at once.
 pub const WIDTH: usize = 4;
 
-/// Whom an answer is from.
+/// The sender of an answer.
 const FROM: &str = "claw:control";
-/// What an answer's `meta` says of a command that could not be done.
+/// The key in an answer's `meta` that marks a refused command.
 const REFUSED: &str = "refused";
 
-/// Whether an event is the answer to a command that could not be done.
+/// Whether an event is the answer to a refused command.
 #[must_use]
 pub fn is_refusal(answer: &Event) -> bool {
     answer.meta.contains_key(REFUSED) && answer.from.as_str() == FROM
@@ -45,9 +45,9 @@ pub fn is_refusal(answer: &Event) -> bool {
 pub struct Control<'a> {
     /// The workspace.
     pub workspace: &'a Workspace,
-    /// Only those about this agent's sessions.
+    /// If set, only commands about this agent's sessions.
     pub agent: Option<&'a str>,
-    /// Only those about this session.
+    /// If set, only commands about this session.
     pub session: Option<&'a str>,
 }
 
@@ -109,28 +109,28 @@ impl Handler for Control<'_> {
     }
 }
 
-/// Does what an event commands, and publishes the answer.
+/// Runs the command, and publishes the answer.
 fn answer(workspace: &Workspace, event: &Event) -> Result<Vec<String>> {
     expired(workspace, event)?;
     if !slash::is_command(event) {
-        return Err(Fault::data("this is no command, and lies in a lane of commands"));
+        return Err(Fault::data("this event is not a command, but it is in a lane of commands"));
     }
     let about = About::of(workspace, event)?;
     let owners = workspace.owners()?;
-    let said = match slash::parse_event(event) {
+    let result = match slash::parse_event(event) {
         Ok(command) if !slash::allowed(&command, &event.from, &owners) => {
-            Err(Fault::data("only the owner of this workspace may say that"))
+            Err(Fault::data("only the owner of this workspace may use this command"))
         }
         Ok(command) => commands::run(&about, &command, &owners),
         Err(fault) => Err(fault),
     };
-    let (said, is_refused) = match said {
-        // What was asked for cannot be done, which is an answer.
+    let (text, is_refused) = match result {
+        // A refusal is an answer too.
         Err(fault) if !fault.is_temporary() => (fault.to_string(), true),
         other => (other?, false),
     };
     let from = Address::parse(FROM)?;
-    let mut reply = event.child(Derived::Reply, 1, &from, said.trim_end().to_owned(), workspace.world.now());
+    let mut reply = event.child(Derived::Reply, 1, &from, text.trim_end().to_owned(), workspace.world.now());
     reply.session = Some(about.session);
     reply.meta.extend(is_refused.then(|| (REFUSED.to_owned(), true.into())));
     publish::check_size(&reply)?;

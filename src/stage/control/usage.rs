@@ -1,4 +1,4 @@
-//! `/usage`: what the models have taken, in words.
+//! `/usage`: the used tokens and money, as text.
 
 use crate::core::budget::ledger::Ledger;
 use crate::core::budget::ledger_line::Sums;
@@ -8,13 +8,13 @@ use crate::report::budget;
 use crate::store::usage;
 use crate::store::workspace::Workspace;
 
-/// What a conversation has taken; for the owner also what its agent and all together have, and what is left.
+/// The usage of a conversation; for the owner also that of its agent and of all agents, and the rest of the budgets.
 ///
 /// # Errors
-/// Where the ledger cannot be read or the settings are bad.
+/// If the ledger cannot be read or the settings are invalid.
 pub(crate) fn describe(workspace: &Workspace, name: &str, agent: &str, is_owner: bool) -> Result<String> {
     let today = usage::today(workspace);
-    // Of the month that is in its first days, no more is read than that.
+    // The ledger is read from the first day of the month.
     let month = format!("{}-01", today.rsplit_once('-').map_or(today.as_str(), |(month, _)| month));
     let mut ledger = Ledger::default();
     usage::for_each_since(workspace, &month, &mut |line| {
@@ -22,22 +22,22 @@ pub(crate) fn describe(workspace: &Workspace, name: &str, agent: &str, is_owner:
         ledger.add(line, &label);
     })?;
     let config = workspace.config()?;
-    let sum = |since: &str, is_meant: &dyn Fn(&str) -> bool| {
+    let sum = |since: &str, matches: &dyn Fn(&str) -> bool| {
         let mut sums = Sums::default();
-        let days = ledger.days().filter(|(day, label, _)| *day >= since && is_meant(label));
+        let days = ledger.days().filter(|(day, label, _)| *day >= since && matches(label));
         days.for_each(|(.., part)| sums.add(part));
         sums.describe(&config.currency)
     };
-    let of = |who: &str, is_meant: &dyn Fn(&str) -> bool| {
-        format!("{who}: {} today; {} this month", sum(&today, is_meant), sum(&month, is_meant))
+    let line = |label: &str, matches: &dyn Fn(&str) -> bool| {
+        format!("{label}: {} today; {} this month", sum(&today, matches), sum(&month, matches))
     };
-    let mut lines = vec![of("this conversation", &|label| label == name)];
+    let mut lines = vec![line("this conversation", &|label| label == name)];
     if is_owner {
-        lines.push(of(agent, &|label| session_name::agent(label) == agent));
-        lines.push(of("all together", &|_| true));
-        let standing = budget::limits(workspace)?.into_iter();
-        // Another agent's limits are not what stops this one.
-        let own = standing.filter(|(limit, _)| limit.agent.as_deref().is_none_or(|of| of == agent));
+        lines.push(line(agent, &|label| session_name::agent(label) == agent));
+        lines.push(line("all together", &|_| true));
+        let limits = budget::limits(workspace)?.into_iter();
+        // The limits of other agents do not concern this one.
+        let own = limits.filter(|(limit, _)| limit.agent.as_deref().is_none_or(|of| of == agent));
         lines.extend(own.map(|(limit, used)| format!("left: {}", limit.left(used, &config.currency))));
     }
     Ok(lines.join("\n"))

@@ -1,6 +1,6 @@
-//! Running the calls of one answer: what only reads runs beside others, everything else one after the other,
-//! results in the order of the calls. A call that acts is written down as begun before it runs; begun
-//! without a result it is never run again.
+//! Runs the tool calls of one reply. Calls that only read run in parallel, all others one after the other; the results
+//! are in the order of the calls. A call with effects is logged as begun before it runs; if it is begun and has no
+//! result, it is never run again.
 
 use crate::core::event::id::Derived;
 use crate::core::fault::Result;
@@ -10,8 +10,9 @@ use crate::core::text::data_mark;
 use crate::core::tool::approval::{self, Approval};
 use crate::core::tool::{Class, MAX_RESULT};
 use crate::core::turn::PendingCall;
+use crate::stage::turn::active_turn::Turn;
 use crate::stage::turn::dispatch::Children;
-use crate::stage::turn::{Progress, Turn};
+use crate::stage::turn::progress::Progress;
 use crate::store::agent::files;
 use crate::store::session::approvals;
 use crate::store::workspace::journal::{self, JournalLine};
@@ -19,16 +20,16 @@ use crate::store::workspace::mailbox::Mailbox;
 use crate::tool::{Tool, ToolContext};
 use std::time::Instant;
 
-/// How long the owner has time to answer, in seconds.
-const PATIENCE: i64 = 24 * 3600;
-/// How many calls that only read run at once.
-const ABREAST: usize = 8;
+/// How long an approval can be decided, in seconds.
+const APPROVAL_TIME: i64 = 24 * 3600;
+/// The most calls that run in parallel.
+const PARALLEL: usize = 8;
 
-/// Runs calls that have no result yet, and writes their results down.
+/// Runs the calls that have no result yet, and writes their results to the log.
 pub(crate) fn run(turn: &mut Turn, pending: &[PendingCall]) -> Result<()> {
     let mut rest = pending;
     while let Some(first) = rest.first().filter(|_| !turn.cancel.is_cancelled()) {
-        let reads = rest.iter().take_while(|pending| class(turn, pending) == Some(Class::Reads)).take(ABREAST).count();
+        let reads = rest.iter().take_while(|pending| class(turn, pending) == Some(Class::Reads)).take(PARALLEL).count();
         let (now, later) = rest.split_at(reads.max(1));
         if class(turn, first) == Some(Class::Acts) && !first.is_begun {
             let (at, id) = (turn.now(), turn.event.id.clone());
@@ -36,17 +37,17 @@ pub(crate) fn run(turn: &mut Turn, pending: &[PendingCall]) -> Result<()> {
         }
         turn.log.commit()?;
         for pending in now {
-            turn.tell(Progress::Call(&pending.call));
+            turn.report_progress(Progress::Call(&pending.call));
         }
         let results: Vec<Result<(ToolResult, u64)>> = match now {
             [only] => vec![one(turn, only)],
-            several => beside(turn, several),
+            several => parallel(turn, several),
         };
-        // What was done is written down before the trouble of another call is told.
+        // The results of the other calls are logged before the error of one is returned.
         let mut io_fault = Ok(());
         for (pending, result) in now.iter().zip(results) {
             match result {
-                Ok((told, ms)) => write(turn, pending, told, ms)?,
+                Ok((result, ms)) => write(turn, pending, result, ms)?,
                 Err(fault) => io_fault = io_fault.and(Err(fault)),
             }
         }
@@ -56,21 +57,22 @@ pub(crate) fn run(turn: &mut Turn, pending: &[PendingCall]) -> Result<()> {
     Ok(())
 }
 
-/// Asking the owner is done once, however often it is done.
+/// The class of a call. A request for approval may be repeated: it has one effect.
 fn class(turn: &Turn, pending: &PendingCall) -> Option<Class> {
-    find(turn, pending).map(|tool| if word(turn, pending, tool).is_some() { Class::Repeats } else { tool.class })
+    find(turn, pending)
+        .map(|tool| if approval_reason(turn, pending, tool).is_some() { Class::Repeats } else { tool.class })
 }
 
-/// Why the owner must be asked about a call, where he must. What he has approved is not asked about.
-fn word(turn: &Turn, pending: &PendingCall, tool: &Tool) -> Option<String> {
+/// Why the call needs the owner's approval; `None` if it needs none, or has it.
+fn approval_reason(turn: &Turn, pending: &PendingCall, tool: &Tool) -> Option<String> {
     let is_approved = turn.approved.is_some() && turn.state.steps.len() == 1;
     if is_approved { None } else { tool.approve.reason(&pending.call.name, &pending.call.arguments) }
 }
 
-/// Asks the owner, and ends the turn with that.
-fn ask(turn: &Turn, pending: &PendingCall, reason: String) -> Result<ToolResult> {
+/// Requests the owner's approval, which ends the turn.
+fn request_approval(turn: &Turn, pending: &PendingCall, reason: String) -> Result<ToolResult> {
     let id = turn.event.id.derive(Derived::Approval, pending.number);
-    let expires_at = turn.workspace.world.now().plus_seconds(PATIENCE).timestamp();
+    let expires_at = turn.workspace.world.now().plus_seconds(APPROVAL_TIME).timestamp();
     let approval = Approval {
         event: turn.event.id.clone(),
         number: pending.number,
@@ -78,7 +80,7 @@ fn ask(turn: &Turn, pending: &PendingCall, reason: String) -> Result<ToolResult>
         tool: pending.call.name.clone(),
         reason,
         from: turn.event.from.clone(),
-        // Another agent cannot give its word.
+        // Another agent cannot approve.
         reply_to: turn.workspace.person(turn.event)?,
         expires_at,
         hash: approval::hash(&id, &pending.call),
@@ -88,7 +90,7 @@ fn ask(turn: &Turn, pending: &PendingCall, reason: String) -> Result<ToolResult>
     approvals::request(turn.workspace, &approval)?;
     let (short, line) = (approval.id.short(), approval.summary());
     let asks = format!(
-        "I need your word before I run this ({}):\n\n    {line}\n\nclaw approve {short}\nclaw deny {short}",
+        "I need your approval before I run this ({}):\n\n    {line}\n\nclaw approve {short}\nclaw deny {short}",
         approval.reason
     );
     let result = "It was not run: the owner is asked for approval. The turn ends now.".to_owned();
@@ -99,7 +101,7 @@ fn find<'a>(turn: &'a Turn, pending: &PendingCall) -> Option<&'a Tool> {
     turn.tools.iter().find(|tool| tool.spec.name == pending.call.name)
 }
 
-fn beside(turn: &Turn, pending: &[PendingCall]) -> Vec<Result<(ToolResult, u64)>> {
+fn parallel(turn: &Turn, pending: &[PendingCall]) -> Vec<Result<(ToolResult, u64)>> {
     std::thread::scope(|scope| {
         let threads: Vec<_> = pending.iter().map(|pending| scope.spawn(move || one(turn, pending))).collect();
         let crashed = |_| Ok((failed("the tool crashed"), 0));
@@ -111,18 +113,18 @@ fn failed(why: &str) -> ToolResult {
     ToolResult { result: format!("error: {why}"), failed: true, asks: None }
 }
 
-/// Runs one call, and tells how long it took, in milliseconds.
+/// Runs one call. Returns its duration in milliseconds too.
 fn one(turn: &Turn, pending: &PendingCall) -> Result<(ToolResult, u64)> {
     let Some(tool) = find(turn, pending) else {
         let names: Vec<&str> = turn.tools.iter().map(|tool| tool.spec.name.as_str()).collect();
         let why = format!("there is no tool `{}`; there are: {}", pending.call.name.escape_debug(), names.join(", "));
         return Ok((failed(&why), 0));
     };
-    if let Some(reason) = word(turn, pending, tool) {
-        return Ok((ask(turn, pending, reason)?, 0));
+    if let Some(reason) = approval_reason(turn, pending, tool) {
+        return Ok((request_approval(turn, pending, reason)?, 0));
     }
     if pending.is_begun && tool.class == Class::Acts {
-        return Ok((failed("it was interrupted; nobody knows how far it came. Look before you repeat it"), 0));
+        return Ok((failed("it was interrupted and may have had effects. Check before you repeat it"), 0));
     }
     let context = ToolContext {
         workspace: turn.workspace,
@@ -130,18 +132,18 @@ fn one(turn: &Turn, pending: &PendingCall) -> Result<(ToolResult, u64)> {
         event: turn.event,
         lane: turn.lane,
         number: pending.number,
-        until: turn.until,
+        until: turn.deadline,
         stop: turn.cancel.stop_fd(),
         host: &Children { turn },
     };
     let began = Instant::now();
-    let mut told = tool.run(&context, &pending.call)?;
-    told.result = fit(turn, pending, turn.secrets.hide(told.result));
-    Ok((told, u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)))
+    let mut result = tool.run(&context, &pending.call)?;
+    result.result = bounded(turn, pending, turn.secrets.hide(result.result));
+    Ok((result, u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)))
 }
 
-/// A result that is not too long; the whole of a longer one goes into a file that the agent can read.
-fn fit(turn: &Turn, pending: &PendingCall, result: String) -> String {
+/// The result, cut if it is too long; then the whole goes into a file that the agent can read.
+fn bounded(turn: &Turn, pending: &PendingCall, result: String) -> String {
     if result.len() <= MAX_RESULT {
         return result;
     }
@@ -166,7 +168,7 @@ fn write(turn: &mut Turn, pending: &PendingCall, outcome: ToolResult, ms: u64) -
     };
     let (at, id, call) = (turn.now(), turn.event.id.clone(), pending.call.id.clone());
     turn.log.append(&[Record::Tool { at, id, call, ms, outcome: outcome.clone() }])?;
-    turn.tell(Progress::Result(&outcome));
+    turn.report_progress(Progress::Result(&outcome));
     turn.state.set_result(&pending.call.id, outcome);
     journal::write(turn.workspace, line);
     Ok(())

@@ -1,6 +1,6 @@
-//! `queue: collect`: the messages of a conversation that wait when a turn begins become one turn. The log says
-//! which: a turn that is resumed has those that it had, and what came since is the next one's. They stay in
-//! `ready` until the one `done` line answers them all; killed behind that, each finds itself in it and only ends.
+//! `queue: collect`: one turn answers all messages of a conversation that are ready when it begins. The log lists them,
+//! so that a resumed turn has the same ones; later messages belong to the next turn. They stay in `ready` until the one
+//! `done` line answers them all. After a kill behind that line, each finds its id in it and only ends.
 
 use crate::core::definition::QueueSetting;
 use crate::core::event::id::Id;
@@ -8,32 +8,33 @@ use crate::core::event::session_name;
 use crate::core::event::{Event, EventKind};
 use crate::core::fault::Result;
 use crate::core::{routing, slash, turn};
-use crate::stage::turn::{Turn, expired};
+use crate::stage::turn::active_turn::Turn;
+use crate::stage::turn::expired;
 use crate::store::queue::{listing, spool};
 use crate::store::session::log;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::journal::{self, JournalLine};
 use crate::store::workspace::mailbox::{Mailbox, State};
 
-/// The most messages of one turn besides the first.
-const MOST: usize = 32;
-/// How long they may be together, in bytes.
+/// The most messages of one turn, besides the first.
+const MAX_MESSAGES: usize = 32;
+/// The most text of one turn's messages, in bytes.
 const MAX_BYTES: usize = 64 << 10;
 
-/// The messages that are answered together with the one that a turn begins with: what is ready behind it in its
-/// lane, up to the first that cannot be. The caller holds the lane.
+/// The messages that the turn answers together with its first one: those ready behind it in the lane, up to the first
+/// that needs a turn of its own. The caller holds the lane.
 pub(crate) fn waiting(turn: &Turn) -> Result<Vec<Event>> {
     let (workspace, first, lane) = (turn.workspace, turn.event, &turn.lane.name);
-    // What somebody sits before is answered to him.
-    if turn.agent.queue != QueueSetting::Collect || first.kind != EventKind::Message || turn.asked.is_some() {
+    // A user at a terminal gets an answer of their own.
+    if turn.agent.queue != QueueSetting::Collect || first.kind != EventKind::Message || turn.interactive.is_some() {
         return Ok(Vec::new());
     }
     let mut more = Vec::new();
     let mut room = MAX_BYTES.saturating_sub(first.content.len());
     for (state, entry) in listing::lane(workspace, Mailbox::Inbox, lane)?.into_iter().filter(|(_, e)| e.id > first.id) {
-        let is_next = state == State::Ready && more.len() < MOST && !is_begun(workspace, lane, &entry.id)?;
+        let is_next = state == State::Ready && more.len() < MAX_MESSAGES && !is_begun(workspace, lane, &entry.id)?;
         let path = Mailbox::Inbox.dir(workspace, state).join(entry.to_string());
-        // What cannot be read has its own turn to fail in.
+        // An unreadable event fails in a turn of its own.
         let event = Some(entry).filter(|_| is_next).and_then(|entry| spool::read_event(&path, &entry.id).ok());
         let Some(event) = event.map(|event| routing::without_mention(session_name::agent(lane), event)) else { break };
         if event.content.len() > room || !goes_with(first, &event) || expired(workspace, &event).is_err() {
@@ -45,7 +46,7 @@ pub(crate) fn waiting(turn: &Turn) -> Result<Vec<Event>> {
     Ok(more)
 }
 
-/// Whether one answer can be the answer to both.
+/// Whether one turn can answer both.
 fn goes_with(first: &Event, other: &Event) -> bool {
     let model = |event: &Event| event.meta.get("model").cloned();
     other.kind == EventKind::Message
@@ -54,7 +55,7 @@ fn goes_with(first: &Event, other: &Event) -> bool {
         && model(other) == model(first)
 }
 
-/// Whether an event has ended, or has a turn of its own that has begun.
+/// Whether an event has ended, or its own turn has begun.
 fn is_begun(workspace: &Workspace, lane: &str, id: &Id) -> Result<bool> {
     if Mailbox::Inbox.done(workspace, id).exists() || Mailbox::Inbox.reason(workspace, id).exists() {
         return Ok(true);
@@ -63,7 +64,7 @@ fn is_begun(workspace: &Workspace, lane: &str, id: &Id) -> Result<bool> {
     Ok(state.is_logged || !state.steps.is_empty() || state.done.is_some())
 }
 
-/// Ends the messages that were answered together with `first`. The caller holds the lane.
+/// Moves the messages that were answered together with `first` to `done/`. The caller holds the lane.
 pub(crate) fn end(workspace: &Workspace, lane: &str, first: &Id, more: &[Event]) -> Result<()> {
     if more.is_empty() {
         return Ok(());

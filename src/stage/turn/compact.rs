@@ -1,6 +1,6 @@
-//! Compaction at work: before a request leaves that would not fit, and when somebody says `/compact`. What comes
-//! of it is a line in the session's log, synced before a request relies on it; until the next such line the model
-//! is sent the same list, longer by what is new. Where no model can write the summary, one is made without it.
+//! Compaction: before a request that would not fit, and for `/compact`. Its result is a line in the session's log, synced
+//! before a request relies on it. Until the next such line, every request starts with the same messages and appends the
+//! new ones. If no model can write the summary, one is made without a model.
 
 use crate::core::config::OFFLINE;
 use crate::core::config::resolved_model::ResolvedModel;
@@ -14,31 +14,31 @@ use crate::core::session::compaction::{CompactReason, CompactRecord, CompactedTu
 use crate::core::session::record::Record;
 use crate::core::turn::Replay;
 use crate::provider::Charge;
-use crate::stage::turn::Turn;
-use crate::stage::turn::meter;
+use crate::stage::turn::active_turn::Turn;
+use crate::stage::turn::model_call::meter;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::journal::{self, JournalLine};
 use crate::store::workspace::mailbox::Mailbox;
 
-/// Requests for one summary, each half as long as the one before.
+/// The most requests for one summary; each is half as long as the one before.
 const TRIES: u32 = 3;
-/// In the ledger a summary is a step beyond all others.
+/// The first step number of summaries in the ledger, beyond those of all turns.
 const STEP: usize = 1_000_000;
-/// What a model may write for a summary, beside the summary itself, in tokens.
+/// The tokens that a model may write in addition to the summary, for thinking.
 const THOUGHT: u64 = 512;
 
-/// A model's window, and what of it is whose.
+/// A model's context window, and its division.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WindowBudget {
-    /// All of it, in tokens.
+    /// The whole window, in tokens.
     pub(crate) window: u64,
-    /// How that is known.
+    /// The source of that number.
     pub(crate) source: &'static str,
-    /// Where a conversation is made shorter, in tokens.
+    /// The size of a request from which the conversation is compacted, in tokens.
     pub(crate) limit: u64,
-    /// How estimates become its tokens.
+    /// Converts estimates to the model's tokens.
     pub(crate) gauge: TokenScale,
-    /// The prompt and the tools, by the estimate.
+    /// The size of the prompt and the tools, in estimated tokens.
     pub(crate) fixed: usize,
 }
 
@@ -46,29 +46,29 @@ impl WindowBudget {
     pub(crate) fn of(workspace: &Workspace, chosen: &ResolvedModel, state: &Replay, fixed: usize) -> Result<Self> {
         let (mut window, mut source) = chosen.model.window();
         if let Some(learned) = state.learned_window(&chosen.name).filter(|learned| *learned < window) {
-            (window, source) = (learned, "by its server's word");
+            (window, source) = (learned, "reported by its server");
         }
         let share = workspace.config()?.compact.of(window);
-        // An answer of the length that was set up for must fit beside it, unless that is most of the window.
+        // An answer of `max_tokens` must fit too, unless that is more than half of the window.
         let answer = chosen.model.max_tokens.map_or(0, u64::from).min(window / 2);
         let limit = share.min(window - answer);
         Ok(Self { window, source, limit, gauge: TokenScale::of(&chosen.name, state.count.as_ref()), fixed })
     }
 
-    /// The tokens of a request with these messages.
+    /// The tokens of a request with messages of this estimated size.
     pub(crate) fn tokens(&self, messages: usize) -> u64 {
         self.gauge.tokens(self.fixed + messages)
     }
 
     fn room(&self) -> Room {
         let estimate = |tokens| self.gauge.estimate(tokens);
-        // Where the prompt alone takes it all, the provider has the word.
+        // If the prompt alone exceeds the limit, the provider decides whether the request is too long.
         let limit = estimate(self.limit).saturating_sub(self.fixed).max(estimate(self.window / 8));
         Room { limit, keep: estimate(self.window / 5) }
     }
 }
 
-/// What became of `/compact`, or that there was nothing to gain.
+/// The answer to `/compact`.
 pub(crate) fn describe(compact: Option<&CompactRecord>) -> String {
     let Some(CompactRecord { before, after, model, .. }) = compact else {
         return "there is nothing to compact: the conversation is short".to_owned();
@@ -81,44 +81,45 @@ pub(crate) fn describe(compact: Option<&CompactRecord>) -> String {
 }
 
 impl Turn<'_> {
-    /// Makes room for the next request, if it needs any.
+    /// Compacts the conversation if the next request would not fit.
     pub(crate) fn make_room(&mut self, chosen: &ResolvedModel, fixed: usize) -> Result<()> {
-        let measure = WindowBudget::of(self.workspace, chosen, &self.state, fixed)?;
-        let room = measure.room();
-        self.compact(chosen, measure, room, CompactReason::Threshold, None).map(drop)
+        let budget = WindowBudget::of(self.workspace, chosen, &self.state, fixed)?;
+        let room = budget.room();
+        self.compact(chosen, budget, room, CompactReason::Threshold, None).map(drop)
     }
 
-    /// Makes room because the model's server refused the request as too long; false where it cannot.
+    /// Compacts the conversation after the server refused the request as too long. False if the refusal had another
+    /// reason, or nothing can be compacted.
     pub(crate) fn overflowed(&mut self, chosen: &ResolvedModel, request: &Request, fault: &Fault) -> Result<bool> {
         if fault.cause != Some(Cause::Overflow) {
             return Ok(false);
         }
         let fixed = tokens::fixed(&request.system, &request.tools);
-        let measure = WindowBudget::of(self.workspace, chosen, &self.state, fixed)?;
+        let budget = WindowBudget::of(self.workspace, chosen, &self.state, fixed)?;
         let sent = tokens::messages(&request.messages);
-        // Whatever it reads at most, it is less than this.
-        let over = measure.tokens(sent) * 9 / 10;
-        let window = context_window::from_refusal(&fault.message).unwrap_or(over).min(over).min(measure.window);
+        // The window is smaller than the refused request, so it is at most nine tenths of it.
+        let over = budget.tokens(sent) * 9 / 10;
+        let window = context_window::from_refusal(&fault.message).unwrap_or(over).min(over).min(budget.window);
         let learned = LearnedWindow { model: chosen.name.clone(), tokens: window };
         let limit = self.workspace.config()?.compact.of(window);
-        let measure = WindowBudget { window, limit: limit.min(measure.limit), ..measure };
-        let room = Room { limit: measure.room().limit.min(sent * 2 / 3), ..measure.room() };
-        self.compact(chosen, measure, room, CompactReason::Overflow, Some(learned))
+        let budget = WindowBudget { window, limit: limit.min(budget.limit), ..budget };
+        let room = Room { limit: budget.room().limit.min(sent * 2 / 3), ..budget.room() };
+        self.compact(chosen, budget, room, CompactReason::Overflow, Some(learned))
     }
 
-    /// Does what `/compact` says, and returns the answer. The line of an earlier worker is not made again.
+    /// Runs `/compact`, and returns the answer. If an earlier worker has logged the compaction, it is not repeated.
     pub(crate) fn compact_now(&mut self, focus: Option<&str>) -> Result<String> {
         let is_done = |turn: &Self| turn.state.compact.as_ref().is_some_and(|compact| compact.id == turn.event.id);
         if !is_done(self) {
             let chosen = self.choose()?;
             let (system, _) = self.system()?;
             let fixed = tokens::fixed(&system, self.tools.iter().map(|tool| &tool.spec));
-            let measure = WindowBudget::of(self.workspace, &chosen, &self.state, fixed)?;
+            let budget = WindowBudget::of(self.workspace, &chosen, &self.state, fixed)?;
             let talk = self.state.conversation(None, &[]);
             let size = talk.size();
-            if let Some(plan) = compact::plan(&talk, measure.room(), CompactReason::Requested) {
-                let made = self.summarise(&chosen, &measure, plan, CompactReason::Requested, focus)?;
-                self.relied_on(&measure, made, size, None)?;
+            if let Some(plan) = compact::plan(&talk, budget.room(), CompactReason::Requested) {
+                let made = self.summarise(&chosen, &budget, plan, CompactReason::Requested, focus)?;
+                self.commit_compaction(&budget, made, size, None)?;
             }
         }
         Ok(describe(self.state.compact.as_ref().filter(|_| is_done(self))))
@@ -127,7 +128,7 @@ impl Turn<'_> {
     fn compact(
         &mut self,
         chosen: &ResolvedModel,
-        measure: WindowBudget,
+        budget: WindowBudget,
         room: Room,
         why: CompactReason,
         learned: Option<LearnedWindow>,
@@ -136,14 +137,14 @@ impl Turn<'_> {
         let talk = self.state.conversation(Some(&question), &turn);
         let Some(plan) = compact::plan(&talk, room, why) else { return Ok(false) };
         let size = talk.size();
-        let made = self.summarise(chosen, &measure, plan, why, None)?;
-        self.relied_on(&measure, made, size, learned).map(|()| true)
+        let made = self.summarise(chosen, &budget, plan, why, None)?;
+        self.commit_compaction(&budget, made, size, learned).map(|()| true)
     }
 
-    /// Writes down what is sent from here on, before anything relies on it.
-    fn relied_on(
+    /// Writes the compaction to the log and syncs it, before a request relies on it.
+    fn commit_compaction(
         &mut self,
-        measure: &WindowBudget,
+        budget: &WindowBudget,
         mut made: CompactRecord,
         before: (usize, usize),
         learned: Option<LearnedWindow>,
@@ -160,7 +161,7 @@ impl Turn<'_> {
             turn: &begun.messages,
             steps: begun.steps,
         };
-        let size = |(count, estimated): (usize, usize)| [count as u64, measure.tokens(estimated)];
+        let size = |(count, estimated): (usize, usize)| [count as u64, budget.tokens(estimated)];
         (made.before, made.after) = (size(before), size(talk.size()));
         self.log.append(&[Record::Compact(Box::new(made.clone()))])?;
         self.log.commit()?;
@@ -175,11 +176,11 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// Carries a plan out: with a summary by the model, or with one of our own.
+    /// Carries out a plan, with a summary by the model or, if it fails, one made without a model.
     fn summarise(
         &self,
         chosen: &ResolvedModel,
-        measure: &WindowBudget,
+        budget: &WindowBudget,
         mut plan: Plan,
         why: CompactReason,
         focus: Option<&str>,
@@ -189,7 +190,7 @@ impl Turn<'_> {
         } else if chosen.model.provider.as_deref() == Some(OFFLINE) {
             (None, summary::without_model(&plan))
         } else {
-            match self.ask_for_summary(chosen, measure, &plan, focus)? {
+            match self.ask_for_summary(chosen, budget, &plan, focus)? {
                 Ok(answer) => (Some(chosen.name.clone()), summary::parse(&answer, &mut plan.user_messages)),
                 Err(fault) => {
                     let (world, session) = (&self.workspace.world, &self.lane.name);
@@ -216,18 +217,18 @@ impl Turn<'_> {
         })
     }
 
-    /// Asks the model for a summary; if even that is too long for it, for one of half as much. The inner failure
-    /// is the summary's own.
+    /// Asks the model for a summary; if the request is too long, for one of half as much. The inner error concerns only the
+    /// summary, which is then made without a model; the outer one concerns the turn.
     fn ask_for_summary(
         &self,
         chosen: &ResolvedModel,
-        measure: &WindowBudget,
+        budget: &WindowBudget,
         plan: &Plan,
         focus: Option<&str>,
     ) -> Result<Result<String>> {
-        let answer = measure.gauge.tokens(plan.rooms[1]) + THOUGHT;
+        let answer = budget.gauge.tokens(plan.rooms[1]) + THOUGHT;
         let answer = chosen.model.max_tokens.map_or(answer, |most| answer.min(u64::from(most)));
-        let mut room = measure.gauge.estimate(measure.limit.saturating_sub(answer).max(measure.window / 4));
+        let mut room = budget.gauge.estimate(budget.limit.saturating_sub(answer).max(budget.window / 4));
         let mut left = TRIES;
         loop {
             let request = Request {
@@ -253,22 +254,22 @@ impl Turn<'_> {
             agent: &self.agent,
             chosen,
             request,
-            is_asked: self.asked.is_some(),
+            is_interactive: self.interactive.is_some(),
         };
-        let (answer, charge) = call.ask(&self.cancel, &mut |_| {})?;
+        let (answer, charge) = call.send(&self.cancel, &mut |_| {})?;
         match answer {
             Ok(reply) if reply.content.trim().is_empty() => {
                 Ok(Err(Fault::new(Kind::Unavailable, format!("model {}: its summary is empty", chosen.name))))
             }
-            Err(fault) if self.cancel.is_cancelled() || is_everybodys(&fault, charge) => Err(fault),
+            Err(fault) if self.cancel.is_cancelled() || blocks_the_turn(&fault, charge) => Err(fault),
             other => Ok(other),
         }
     }
 }
 
-/// Whether a failure is none of the summary's own: the request behind it would have it too, as where the model
-/// cannot be reached at all, or asks us to wait.
-fn is_everybodys(fault: &Fault, charge: Charge) -> bool {
+/// Whether the next request of the turn would fail too, so that a summary without a model does not help: the model is
+/// unreachable, or asks to wait.
+fn blocks_the_turn(fault: &Fault, charge: Charge) -> bool {
     match fault.kind {
         Kind::Spent | Kind::Later | Kind::Machine | Kind::Closed | Kind::Config => true,
         Kind::Unavailable => charge == Charge::Nothing,

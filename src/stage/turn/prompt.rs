@@ -1,5 +1,5 @@
-//! What a turn begins with: the layers of the system prompt, made of the workspace's files as they are now.
-//! `claw prompt` shows the same that a model is sent.
+//! The layers of the system prompt, read from the workspace's files. `claw prompt` prints the prompt that the model is
+//! sent.
 
 use crate::channel;
 use crate::core::context::prompt::{self, Layer, Sources};
@@ -18,34 +18,34 @@ use jiff::Zoned;
 /// The turn that a prompt is for.
 #[derive(Clone, Copy, Debug)]
 pub struct PromptContext<'a> {
-    /// The present, in the owner's zone.
+    /// The current time, in the owner's time zone.
     pub now: &'a Zoned,
     /// The session's name.
     pub session: &'a str,
-    /// What kind of event is answered.
+    /// The kind of the event that the turn answers.
     pub kind: EventKind,
-    /// Where the answer goes.
+    /// The destination of the answer.
     pub reply_to: &'a Address,
 }
 
-/// The layers for `agent` with these tools. Skills are shown to whom the tool for them is offered; one whose file
-/// is wrong is passed over, with a word.
+/// The layers for `agent` with these tools. Skills are listed if the tool for them is offered. An invalid skill file is
+/// left out, and reported on stderr.
 ///
 /// # Errors
-/// `Config` where `claw.yaml` is bad or the guide cannot be read; where the machine cannot read what there is.
-pub fn layers(workspace: &Workspace, agent: &Agent, tools: &[Tool], moment: &PromptContext) -> Result<Vec<Layer>> {
-    let learns = tools.iter().any(|tool| tool.spec.name == tool::SKILL);
+/// `Config` if `claw.yaml` is invalid or the guide cannot be read; `Machine`.
+pub fn layers(workspace: &Workspace, agent: &Agent, tools: &[Tool], context: &PromptContext) -> Result<Vec<Layer>> {
+    let has_skill_tool = tools.iter().any(|tool| tool.spec.name == tool::SKILL);
     Ok(prompt::layers(&Sources {
         agent,
         guide: &definitions::guide(workspace)?,
         agents: &agents(workspace, agent)?,
-        skills: &if learns { offered(workspace)? } else { Vec::new() },
+        skills: &if has_skill_tool { offered(workspace)? } else { Vec::new() },
         crons: &crons(workspace)?,
-        now: moment.now,
-        session: moment.session,
-        kind: moment.kind,
-        reply_to: moment.reply_to,
-        channel_hint: channel::hint(moment.reply_to),
+        now: context.now,
+        session: context.session,
+        kind: context.kind,
+        reply_to: context.reply_to,
+        channel_hint: channel::hint(context.reply_to),
         root: &workspace.real_root().display().to_string(),
         limits: workspace.config()?.prompt,
     }))
@@ -61,11 +61,11 @@ fn agents(workspace: &Workspace, own: &Agent) -> Result<Vec<ListItem>> {
 }
 
 fn offered(workspace: &Workspace) -> Result<Vec<ListItem>> {
-    let item = |standing: SkillStatus| {
-        if let Err(problem) = &standing.read {
-            workspace.world.say(&format!("skill `{}` is not offered: {problem}", standing.id));
+    let item = |skill: SkillStatus| {
+        if let Err(problem) = &skill.read {
+            workspace.world.say(&format!("skill `{}` is not offered: {problem}", skill.id));
         }
-        standing.offered().map(|skill| ListItem::new(skill.id.clone(), &skill.description))
+        skill.offered().map(|skill| ListItem::new(skill.id.clone(), &skill.description))
     };
     Ok(skills::all(workspace)?.into_iter().filter_map(item).collect())
 }
@@ -73,7 +73,7 @@ fn offered(workspace: &Workspace) -> Result<Vec<ListItem>> {
 fn crons(workspace: &Workspace) -> Result<Vec<ListItem>> {
     let mut items = Vec::new();
     for id in definitions::folders(workspace, "crons")? {
-        // What is wrong with its file `claw check` says.
+        // `claw check` reports the problems of the file.
         let Ok(cron) = definitions::cron(workspace, &id)? else { continue };
         items.push(ListItem::new(format!("{id} ({}, {})", cron.schedule, cron.agent), &cron.description));
     }

@@ -1,5 +1,5 @@
-//! `run-agent`: one turn for every event of a session's lane. What [`turn::next`] says is done, and written
-//! down before anything relies on it.
+//! `run-agent`: one turn for every event of a session's lane. Each step of [`turn::next`] is carried out and written to
+//! the log before a later step relies on it.
 
 use crate::core::event::dispatch::Requester;
 use crate::core::event::session_name;
@@ -12,8 +12,10 @@ use crate::core::slash;
 use crate::core::turn::{self, Step};
 use crate::stage::outcome::{EventOutcome, Outcome, RetryPolicy, crashed, end_failed_attempt};
 use crate::stage::task_watch;
-use crate::stage::turn::{Interactive, Turn, expired, publish_all};
+use crate::stage::turn::active_turn::Turn;
+use crate::stage::turn::progress::Interactive;
 use crate::stage::turn::{calls, collect, dispatch};
+use crate::stage::turn::{expired, publish_all};
 use crate::stage::worker::handler::Handler;
 use crate::store::agent::definitions;
 use crate::store::agent::scratch;
@@ -38,15 +40,15 @@ pub struct RunAgent<'a> {
     pub agent: Option<&'a str>,
     /// Only this session.
     pub session: Option<&'a str>,
-    /// The one event that somebody waits for at a terminal.
-    pub asked: Option<Interactive<'a>>,
+    /// The one event that a user waits for at a terminal.
+    pub interactive: Option<Interactive<'a>>,
 }
 
 impl<'a> RunAgent<'a> {
     /// Turns for every session.
     #[must_use]
     pub fn all(workspace: &'a Workspace) -> Self {
-        Self { workspace, agent: None, session: None, asked: None }
+        Self { workspace, agent: None, session: None, interactive: None }
     }
 }
 
@@ -68,16 +70,17 @@ impl Handler for RunAgent<'_> {
 
     fn slots(&self, key: &str) -> Result<Vec<(String, u32)>> {
         let config = self.workspace.config()?;
-        // The narrow ones first: whoever only tries must not make others believe that all are taken.
+        // The narrow groups come first, so that an attempt that fails does not occupy a slot of the wide ones meanwhile.
         let mut groups = Vec::new();
         match definitions::agent(self.workspace, key) {
             Ok(agent) => {
                 groups.push((format!("agent-{key}"), agent.max_concurrency));
-                let chosen = config.resolve_model(&agent, self.asked.as_ref().and_then(|asked| asked.model));
+                let chosen =
+                    config.resolve_model(&agent, self.interactive.as_ref().and_then(|interactive| interactive.model));
                 groups.extend(chosen.ok().and_then(|chosen| chosen.slots()));
             }
             Err(fault) if fault.kind == Kind::Machine => return Err(fault),
-            // A bad agent file is the event's trouble, told when it is claimed.
+            // An invalid agent file fails the event when it is claimed.
             Err(_) => {}
         }
         groups.push(("all".to_owned(), config.max_concurrency));
@@ -86,7 +89,7 @@ impl Handler for RunAgent<'_> {
 
     fn run(&self, job: Job, lane: &Lane) -> Outcome {
         let outcome = self.turn(job, lane);
-        // What this session has claimed and not done is for others, unless more is to be done here.
+        // Tasks that this session has claimed and not finished become free, unless its lane has more events.
         if let Err(fault) = claims::release_of_session(self.workspace, &lane.name) {
             self.workspace.world.say(&fault.to_string());
         }
@@ -96,7 +99,7 @@ impl Handler for RunAgent<'_> {
 
 impl RunAgent<'_> {
     fn turn(&self, mut job: Job, lane: &Lane) -> Outcome {
-        let asked = self.asked.as_ref().filter(|asked| *asked.id == job.entry.id);
+        let is_interactive = self.interactive.as_ref().is_some_and(|interactive| *interactive.id == job.entry.id);
         let event = match job.read() {
             Ok(event) => routing::without_mention(session_name::agent(&lane.name), event),
             Err(fault) => {
@@ -104,13 +107,13 @@ impl RunAgent<'_> {
             }
         };
         let retry_policy = match Requester::of(&event) {
-            _ if asked.is_some() => RetryPolicy::Never,
+            _ if is_interactive => RetryPolicy::Never,
             Some(by) if by.is_interactive => RetryPolicy::Never,
             Some(by) if by.waits => RetryPolicy::ExceptBudget,
             _ => RetryPolicy::UntilExpired,
         };
-        let every = RunAgent::all(self.workspace);
-        match drive(&event, &mut job, lane, (self, &every)) {
+        let all_sessions = RunAgent::all(self.workspace);
+        match drive(&event, &mut job, lane, (self, &all_sessions)) {
             Ok(out) => {
                 let id = job.entry.id.clone();
                 let state = match job.done() {
@@ -124,17 +127,17 @@ impl RunAgent<'_> {
     }
 }
 
-/// Drives the turn of an event from wherever its log says it is, and returns the ids of what went out.
+/// Resumes the turn of an event where its log ends, and runs it to its end. Returns the ids of the published events.
 fn drive<'a>(
     event: &'a Event,
     job: &mut Job,
     lane: &'a Lane,
-    (own, every): (&'a RunAgent<'a>, &'a RunAgent<'a>),
+    (handler, all_sessions): (&'a RunAgent<'a>, &'a RunAgent<'a>),
 ) -> Result<Vec<String>> {
-    let workspace = own.workspace;
+    let workspace = handler.workspace;
     let focus = slash::compact_focus(event);
     if matches!(event.kind, EventKind::Control | EventKind::Remember) && focus.is_none() {
-        return Err(Fault::data(format!("a session has no use for an event of kind {:?}", event.kind).to_lowercase()));
+        return Err(Fault::data(format!("a session does not handle events of kind {:?}", event.kind).to_lowercase()));
     }
     let (mut log, records) = SessionLog::open(workspace, &lane.name, &event.id)?;
     let state = turn::replay(records, &event.id);
@@ -147,7 +150,7 @@ fn drive<'a>(
     if job.is_adopted() && dispatch::waits(workspace, event, &next)? {
         job.discount_crash()?;
     }
-    // What killed its workers may not do so again, unless it is past that.
+    // An event whose workers were killed too often fails, unless its turn is past the step that may kill them.
     if let Some(fault) = crashed(job).filter(|_| !is_answered) {
         return Err(fault);
     }
@@ -158,10 +161,10 @@ fn drive<'a>(
         _ => None,
     };
     let requester = Requester::of(event);
-    // Nobody waits for it any longer than that.
+    // A turn that another one waits for ends when the event expires.
     let end = event.expires().filter(|_| requester.as_ref().is_some_and(|requester| requester.waits));
     let left = end.map(|end| SignedDuration::from_micros(end.0.saturating_sub(workspace.world.now().0)));
-    let lasts = left.map_or(agent.turn_timeout, |left| left.min(agent.turn_timeout));
+    let time_limit = left.map_or(agent.turn_timeout, |left| left.min(agent.turn_timeout));
     let turn = Turn {
         workspace,
         event,
@@ -169,35 +172,35 @@ fn drive<'a>(
         log,
         state,
         tools: tool::offered(workspace, &agent)?,
-        asked: own.asked.as_ref().filter(|asked| *asked.id == event.id),
+        interactive: handler.interactive.as_ref().filter(|interactive| *interactive.id == event.id),
         approved,
         secrets: Secrets::of(workspace, &agent)?,
         prompt: None,
-        has_spoken: false,
+        has_shown_text: false,
         cancel: CancelToken::open(workspace, &event.id, requester.iter().flat_map(Requester::waiting)),
-        begun: workspace.world.now().timestamp().to_zoned(world::zone()),
-        until: Instant::now() + Duration::try_from(lasts).unwrap_or_default(),
-        lasts: lasts.round(Unit::Second).unwrap_or(lasts),
-        own,
-        every,
+        began_at: workspace.world.now().timestamp().to_zoned(world::zone()),
+        deadline: Instant::now() + Duration::try_from(time_limit).unwrap_or_default(),
+        time_limit: time_limit.round(Unit::Second).unwrap_or(time_limit),
+        handler,
+        all_sessions,
         agent,
     };
     if let Some(focus) = focus {
-        return commanded(turn, focus.as_deref());
+        return compact_command(turn, focus.as_deref());
     }
     step_by_step(turn, job)
 }
 
-/// The one command that waits for its turn, because it changes what the next one is sent. It is no part of the
-/// conversation: of it the log has what it did, and that it is done.
-fn commanded(mut turn: Turn, focus: Option<&str>) -> Result<Vec<String>> {
+/// Runs `/compact`. This command waits for its turn in the session's lane, because it changes the next request. It is not
+/// part of the conversation: the log has its effect and its end.
+fn compact_command(mut turn: Turn, focus: Option<&str>) -> Result<Vec<String>> {
     if turn.state.done.is_none() {
         expired(turn.workspace, turn.event)?;
-        let said = match turn.compact_now(focus) {
+        let answer = match turn.compact_now(focus) {
             Err(_) if turn.cancel.is_cancelled() => "I was stopped.".to_owned(),
             other => other?,
         };
-        turn.close(said, true)?;
+        turn.close(answer, true)?;
     }
     publish_all(turn.workspace, &turn.state.done.unwrap_or_default())
 }
@@ -206,7 +209,7 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
     loop {
         match turn::next(&turn.state, turn.agent.max_steps) {
             Step::LogEvent => {
-                // What was stopped ends as what was stopped.
+                // An event that was stopped ends as stopped, even if it has expired too.
                 if !turn.cancel.is_cancelled() {
                     expired(turn.workspace, turn.event)?;
                 }
@@ -224,20 +227,20 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                 }
             }
             Step::Ask { .. } | Step::Call(_) if turn.cancel.is_cancelled() => {
-                let said = match turn.state.steps.len() {
+                let answer = match turn.state.steps.len() {
                     0 => "I was stopped.".to_owned(),
                     1 => "I was stopped after 1 step.".to_owned(),
                     steps => format!("I was stopped after {steps} steps."),
                 };
-                turn.close(said, true)?;
+                turn.close(answer, true)?;
             }
             Step::Ask { .. } if turn.state.steps.is_empty() && turn.approved.is_some() => {
                 let calls = turn.approved.iter().cloned().collect();
-                turn.take("approval", 0, Reply { calls, ..Reply::default() }, 0)?;
+                turn.record_reply("approval", 0, Reply { calls, ..Reply::default() }, 0)?;
             }
-            Step::Ask { .. } | Step::Call(_) if turn.until <= Instant::now() => {
-                let (taken, steps) = (turn.lasts, turn.state.steps.len());
-                turn.close(format!("I stopped after {taken:#} and {steps} steps without an answer."), true)?;
+            Step::Ask { .. } | Step::Call(_) if turn.deadline <= Instant::now() => {
+                let (time_limit, steps) = (turn.time_limit, turn.state.steps.len());
+                turn.close(format!("I stopped after {time_limit:#} and {steps} steps without an answer."), true)?;
             }
             Step::Ask { is_last } => {
                 if turn.state.steps.is_empty() {
@@ -245,9 +248,9 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                 } else {
                     turn.log.commit()?;
                 }
-                match turn.ask(is_last) {
-                    // It was cut off, which is no trouble of the model's.
-                    Err(_) if turn.cancel.is_cancelled() || turn.until <= Instant::now() => continue,
+                match turn.call_model(is_last) {
+                    // The call was interrupted, which is no failure of the model.
+                    Err(_) if turn.cancel.is_cancelled() || turn.deadline <= Instant::now() => continue,
                     other => other?,
                 }
                 job.record_progress()?;
@@ -256,19 +259,19 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                 calls::run(&mut turn, &pending)?;
                 job.record_progress()?;
             }
-            Step::Close(said) => {
+            Step::Close(answer) => {
                 let is_new = turn.state.steps.last().is_some_and(|step| !step.calls.is_empty());
-                turn.close(said, is_new)?;
+                turn.close(answer, is_new)?;
             }
             Step::Publish(out) => {
-                let noted = turn.noted();
+                let published = turn.published_by_calls();
                 let ids = publish_all(turn.workspace, &out)?;
                 collect::end(turn.workspace, &turn.lane.name, &turn.event.id, &turn.state.also)?;
-                // The answer waits for nothing that a tool has left.
+                // The scratch folder is cleared after the answer is published, so that clearing does not delay it.
                 if turn.state.calls() > 0 {
                     scratch::clear(turn.workspace, &turn.lane.name);
                 }
-                return Ok(noted.into_iter().chain(ids).collect());
+                return Ok(published.into_iter().chain(ids).collect());
             }
         }
     }

@@ -1,5 +1,5 @@
-//! What a model call takes: reserved under its event and step before it leaves, settled when it is known. Out of
-//! budget the event waits, and the owner is told once.
+//! The cost of a model call. It is reserved in the ledger under its event and step before the request is sent, and
+//! settled when it is known. If a budget is exceeded, the event waits, and the owner gets one notice.
 
 use crate::core::budget::ledger_line::{LedgerKind, LedgerLine};
 use crate::core::budget::{self, Exceeded};
@@ -22,10 +22,10 @@ use crate::store::workspace::Workspace;
 use crate::world;
 use jiff::Zoned;
 
-/// A call that is about to leave.
+/// A call that a budget may limit.
 pub(crate) struct MeteredCall<'a> {
     pub(crate) workspace: &'a Workspace,
-    /// The event that is answered.
+    /// The event that the call answers.
     pub(crate) event: &'a Id,
     /// The step of its turn, from 1.
     pub(crate) step: usize,
@@ -33,46 +33,46 @@ pub(crate) struct MeteredCall<'a> {
     pub(crate) agent: &'a Agent,
     pub(crate) chosen: &'a ResolvedModel,
     pub(crate) request: &'a Request,
-    /// Somebody sits before it, and need not be sent word.
-    pub(crate) is_asked: bool,
+    /// A user waits at the terminal and needs no notice.
+    pub(crate) is_interactive: bool,
 }
 
-/// What has been written down of a call.
+/// The reservation of a call.
 struct Reserved {
     line: LedgerLine,
-    /// A budget counts on what becomes of it.
+    /// A budget limits it, so that the reservation is in the ledger.
     is_counted: bool,
 }
 
 impl MeteredCall<'_> {
-    /// Pays for it and asks: what came of it, and what it took. `heard` hears the answer as it comes; it ends as
-    /// soon as the turn is to end.
+    /// Reserves the cost, sends the request, and settles the charge. Calls `on_text` with every piece of text; ends as
+    /// soon as `cancel` is set. Returns the reply or the failure, and the charge.
     ///
     /// # Errors
-    /// Where it did not leave: `Spent` where it does not fit, `Config` where nobody knows what it costs and somebody
-    /// wants to.
-    pub(crate) fn ask(&self, cancel: &CancelToken, heard: &mut dyn FnMut(&str)) -> Result<(Result<Reply>, Charge)> {
+    /// If the request was not sent: `Spent` if a budget does not allow it, `Config` if a budget in money is set and the
+    /// model has no price.
+    pub(crate) fn send(&self, cancel: &CancelToken, on_text: &mut dyn FnMut(&str)) -> Result<(Result<Reply>, Charge)> {
         let reserved = self.reserve()?;
-        let mut question = ModelCall {
+        let mut call = ModelCall {
             workspace: self.workspace,
             chosen: self.chosen,
             request: self.request,
             at: self.event.stamp(),
             lane: self.lane,
             cancel: Some(cancel),
-            on_text: heard,
+            on_text,
             charge: Charge::default(),
             tape: Tape::default(),
         };
-        let answer = provider::ask(&mut question);
-        let charge = question.charge;
+        let answer = provider::ask(&mut call);
+        let charge = call.charge;
         if let Some(reserved) = reserved {
             self.settle_charge(reserved, charge, answer.as_ref().ok());
         }
         Ok((answer, charge))
     }
 
-    /// Lets it leave, if it fits; what answers without asking anybody takes nothing.
+    /// Reserves the estimated cost; `None` for a model that costs nothing.
     fn reserve(&self) -> Result<Option<Reserved>> {
         if self.chosen.is_free() {
             return Ok(None);
@@ -95,13 +95,13 @@ impl MeteredCall<'_> {
             ..LedgerLine::default()
         };
         let mut estimate = budget::estimate(self.request);
-        // Where thoughts are counted by themselves they come on top.
+        // Thinking tokens with a budget of their own are added.
         estimate.output += self.chosen.model.thinking.as_ref().map_or(0, |thinking| u64::from(thinking.budget()));
         let line = self.priced(line, estimate);
         let is_counted = !limits.is_empty();
         if is_counted && let Err(out) = usage::reserve(self.workspace, &line, &limits)? {
-            if !self.is_asked {
-                tell(self.workspace, &out, &now)?;
+            if !self.is_interactive {
+                notify_exceeded(self.workspace, &out, &now)?;
             }
             return Err(Fault::new(Kind::Spent, out.describe())
                 .hint(out.way_out(&now))
@@ -115,48 +115,48 @@ impl MeteredCall<'_> {
         LedgerLine { usage, money, ..line }
     }
 
-    /// Writes down what became of it. An answer is not lost for a ledger that cannot be written: then the call
-    /// counts as it was reserved.
+    /// Writes the charge to the ledger. An error of the ledger does not lose the answer: the call then counts as it was
+    /// reserved.
     fn settle_charge(&self, reserved: Reserved, charge: Charge, reply: Option<&Reply>) {
         let is_counted = reserved.is_counted;
-        let (what, usage, guess) = match (charge, reply) {
+        let (kind, usage, guess) = match (charge, reply) {
             (Charge::Nothing, _) if is_counted => (LedgerKind::Dropped, Usage::default(), false),
             (Charge::Counted(usage), _) => (LedgerKind::Settled, usage, false),
             (Charge::Unknown, Some(reply)) => (LedgerKind::Settled, guess(self.request, reply), true),
             (Charge::Unknown, None) if !is_counted => {
                 (LedgerKind::Settled, Usage { output: 0, ..reserved.line.usage }, true)
             }
-            // It may have taken all of it, and the next request of this step takes its own besides.
+            // The call may have used all of its reservation, and the step's next request reserves its own.
             (Charge::Unknown, None) => (LedgerKind::Settled, reserved.line.usage, true),
             (Charge::Nothing, _) => return,
         };
         let at = self.workspace.world.now().timestamp();
-        let line = LedgerLine { kind: what, at, is_estimated: guess, ..self.priced(reserved.line, usage) };
+        let line = LedgerLine { kind, at, is_estimated: guess, ..self.priced(reserved.line, usage) };
         let written = if is_counted { usage::settle_charge } else { usage::record };
         if let Err(fault) = written(self.workspace, &line) {
-            self.workspace.world.say(&format!("what a call took could not be written down: {fault}"));
+            self.workspace.world.say(&format!("the cost of a model call could not be written to the ledger: {fault}"));
         }
     }
 }
 
-/// About what an answer took that nobody has counted.
+/// An estimate of the usage if the server did not count it.
 fn guess(request: &Request, reply: &Reply) -> Usage {
     let calls: usize = reply.calls.iter().map(|call| call.name.len() + call.arguments.to_string().len()).sum();
     Usage { output: budget::tokens(reply.content.len() + calls), ..budget::estimate(request) }
 }
 
-/// Tells the owner of a limit, once: the notice has its name of the limit and the day, and the ledger says that
-/// it was published.
-fn tell(workspace: &Workspace, out: &Exceeded, now: &Zoned) -> Result<()> {
+/// Publishes one notice to the owner per limit and day: the notice's id is made of both, and the ledger records that it
+/// was published.
+fn notify_exceeded(workspace: &Workspace, out: &Exceeded, now: &Zoned) -> Result<()> {
     let today = now.date().to_string();
-    let mark = out.limit.notice_key(&today);
-    if usage::ledger(workspace)?.is_notified(&mark) {
+    let key = out.limit.notice_key(&today);
+    if usage::ledger(workspace)?.is_notified(&key) {
         return Ok(());
     }
     let midnight = now.start_of_day().map_or(now.timestamp(), |day| day.timestamp());
-    let id = Id::parse(&format!("{}-budget-{}", Stamp::from(midnight), hash32(&mark, 8)))?;
+    let id = Id::parse(&format!("{}-budget-{}", Stamp::from(midnight), hash32(&key, 8)))?;
     let text = format!(
-        "{}\nWhat comes in waits: {}. Then `claw retry ID` goes on at once; `claw status` says what waits.",
+        "{}\nNew events wait: {}. Then `claw retry ID` continues at once; `claw status` lists the waiting events.",
         out.describe(),
         out.way_out(now)
     );
@@ -170,7 +170,7 @@ fn tell(workspace: &Workspace, out: &Exceeded, now: &Zoned) -> Result<()> {
             kind: LedgerKind::Notified,
             at: now.timestamp(),
             day: today,
-            limit: Some(mark),
+            limit: Some(key),
             ..LedgerLine::default()
         },
     )

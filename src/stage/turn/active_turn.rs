@@ -1,0 +1,96 @@
+//! The turn in progress: the event, the state from the session's log, and the limits.
+
+use crate::core::definition::Agent;
+use crate::core::event::Event;
+use crate::core::event::id::Derived;
+use crate::core::fault::Result;
+use crate::core::model::Call;
+use crate::core::session::record::Record;
+use crate::core::tool::DISPATCH;
+use crate::core::turn::Replay;
+use crate::stage::turn::progress::{Interactive, Progress};
+use crate::stage::worker::handler::Handler;
+use crate::store::agent::secrets::Secrets;
+use crate::store::lock::Lane;
+use crate::store::session::log::SessionLog;
+use crate::store::session::stop::CancelToken;
+use crate::store::workspace::Workspace;
+use crate::tool::{self, Tool};
+use jiff::{SignedDuration, Timestamp, Zoned};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A turn in progress.
+pub(crate) struct Turn<'a> {
+    pub(crate) workspace: &'a Workspace,
+    pub(crate) event: &'a Event,
+    pub(crate) lane: &'a Lane,
+    pub(crate) log: SessionLog,
+    pub(crate) state: Replay,
+    pub(crate) agent: Arc<Agent>,
+    pub(crate) tools: Vec<Tool>,
+    /// Set if a user waits for this event at a terminal.
+    pub(crate) interactive: Option<&'a Interactive<'a>>,
+    /// The call that the owner has approved, if the event is an approval.
+    pub(crate) approved: Option<Call>,
+    /// Set when the turn must end early.
+    pub(crate) cancel: CancelToken<'a>,
+    /// The secrets that are removed from everything that is written.
+    pub(crate) secrets: Secrets,
+    /// The time that the prompt states. It is the same at every step, so that the providers' caches hit.
+    pub(crate) began_at: Zoned,
+    /// The system prompt, and the length of its stable part, once it was built. It is the same at every step too, even
+    /// if a step changes one of its source files.
+    pub(crate) prompt: Option<(String, usize)>,
+    /// Whether a part of the answer was shown at the terminal.
+    pub(crate) has_shown_text: bool,
+    /// When the turn must end.
+    pub(crate) deadline: Instant,
+    /// The time from the beginning to the deadline, for messages.
+    pub(crate) time_limit: SignedDuration,
+    /// The handler that runs this turn; it names the slots.
+    pub(crate) handler: &'a dyn Handler,
+    /// The handler for the turns of every session, for events that this turn waits for.
+    pub(crate) all_sessions: &'a dyn Handler,
+}
+
+impl Turn<'_> {
+    /// Reports progress to the user at the terminal, if there is one.
+    pub(crate) fn report_progress(&self, progress: Progress) {
+        if let Some(on_progress) = self.interactive.and_then(|interactive| interactive.on_progress) {
+            on_progress(progress);
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.workspace.world.now().timestamp()
+    }
+
+    /// Writes the answer and the end of the turn to the log, in one write before one sync. `is_new` if no model wrote
+    /// the answer, so that the log does not contain it yet.
+    pub(crate) fn close(&mut self, answer: String, is_new: bool) -> Result<()> {
+        let out = self.outgoing(&answer)?;
+        let also = self.state.also.iter().map(|event| event.id.clone());
+        let ids = std::iter::once(self.event.id.clone()).chain(also).collect();
+        let said = is_new.then_some(answer);
+        self.log.append(&[Record::Done { at: self.now(), ids, out: out.clone(), said }])?;
+        self.log.commit()?;
+        self.state.done = Some(out);
+        Ok(())
+    }
+
+    /// The ids of the notes and dispatches that tool calls have published before the end.
+    pub(crate) fn published_by_calls(&self) -> Vec<String> {
+        let calls = self.state.steps.iter().flat_map(|step| step.reply.calls.iter().zip(&step.calls));
+        let succeeded =
+            (1..).zip(calls).filter(|(_, (_, call))| call.result.as_ref().is_some_and(|result| !result.failed));
+        let derived = |name: &str| match name {
+            tool::REMEMBER => Some(Derived::Memory),
+            DISPATCH => Some(Derived::Dispatch),
+            _ => None,
+        };
+        succeeded
+            .filter_map(|(number, (call, _))| Some(self.event.id.derive(derived(&call.name)?, number).to_string()))
+            .collect()
+    }
+}

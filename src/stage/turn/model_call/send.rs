@@ -1,0 +1,126 @@
+//! Builds the request of a step, sends it, and writes the reply to the log.
+
+use crate::core::config::resolved_model::ResolvedModel;
+use crate::core::context::prompt::join;
+use crate::core::event::dispatch::is_silent;
+use crate::core::fault::{Cause, Fault, Kind, Result};
+use crate::core::model::tokens::{self, Count};
+use crate::core::model::{Message, Reply, Request};
+use crate::core::session::record::Record;
+use crate::stage::turn::active_turn::Turn;
+use crate::stage::turn::model_call::meter;
+use crate::stage::turn::progress::Progress;
+use crate::stage::turn::prompt::{self, PromptContext};
+use crate::store::workspace::journal::{self, JournalLine};
+use crate::store::workspace::mailbox::Mailbox;
+use std::time::Instant;
+
+/// The answer if the model returned no text.
+const NOTHING: &str = "(the model returned no text)";
+
+impl Turn<'_> {
+    /// The next request, compacted if it would not fit.
+    pub(super) fn request(&mut self, chosen: &ResolvedModel, is_last: bool) -> Result<Request> {
+        let (system, system_stable) = match &self.prompt {
+            Some(prompt) => prompt.clone(),
+            None => self.prompt.insert(self.system()?).clone(),
+        };
+        self.make_room(chosen, tokens::fixed(&system, self.tools.iter().map(|tool| &tool.spec)))?;
+        let mut messages = self.state.messages(&self.event.content, is_last);
+        let by = chosen.identity();
+        for message in &mut messages {
+            if let Message::Assistant { thinking, .. } = message {
+                thinking.retain(|thought| thought.by == by);
+            }
+        }
+        Ok(Request {
+            model: chosen.model.model.clone(),
+            system,
+            system_stable,
+            messages,
+            tools: self.tools.iter().map(|tool| tool.spec.clone()).collect(),
+            must_answer: is_last,
+            temperature: chosen.model.temperature,
+            max_tokens: chosen.model.max_tokens,
+        })
+    }
+
+    /// The system prompt, and the length of its stable part in bytes.
+    pub(crate) fn system(&self) -> Result<(String, usize)> {
+        let context = PromptContext {
+            now: &self.began_at,
+            session: &self.lane.name,
+            kind: self.event.kind,
+            reply_to: &self.event.reply_to,
+        };
+        prompt::layers(self.workspace, &self.agent, &self.tools, &context).map(|layers| join(&layers))
+    }
+
+    /// Sends a request, and records the reply.
+    pub(super) fn send(&mut self, chosen: &ResolvedModel, instead_of: Option<&str>, request: &Request) -> Result<()> {
+        let began = Instant::now();
+        let interactive = self.interactive;
+        let call = meter::MeteredCall {
+            workspace: self.workspace,
+            event: &self.event.id,
+            step: self.state.steps.len() + 1,
+            lane: self.lane,
+            agent: &self.agent,
+            chosen,
+            request,
+            is_interactive: interactive.is_some(),
+        };
+        let (answer, _) = call.send(&self.cancel, &mut |text| {
+            if let Some(on_progress) = interactive.and_then(|interactive| interactive.on_progress) {
+                self.has_shown_text = true;
+                on_progress(Progress::Text(text));
+            }
+        })?;
+        let mut reply = answer?;
+        if request.must_answer && !reply.calls.is_empty() {
+            reply.calls.clear();
+            if reply.content.trim().is_empty() {
+                reply.content = format!("I stopped after {} steps without an answer.", self.state.steps.len() + 1);
+            }
+        }
+        if reply.is_empty() && !is_silent(self.event) {
+            // After tool calls a model may have nothing to add. An empty first reply is a failure of the model.
+            if self.state.steps.is_empty() {
+                let why = format!("model {}: its answer is empty", chosen.name);
+                return Err(Fault::new(Kind::Failed, why).cause(Cause::Empty));
+            }
+            NOTHING.clone_into(&mut reply.content);
+        }
+        reply.content = self.secrets.hide(reply.content);
+        // A signed thought must not be changed, so it is dropped if it contains a secret.
+        reply.thinking.retain(|thought| self.secrets.are_absent_from(&thought.payload.to_string()));
+        for thought in &mut reply.thinking {
+            thought.by = chosen.identity();
+            thought.text = self.secrets.hide(std::mem::take(&mut thought.text));
+        }
+        let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let answered = JournalLine {
+            ms: Some(ms),
+            why: instead_of.map_or_else(|| chosen.name.clone(), |first| format!("{} instead of {first}", chosen.name)),
+            lane: self.lane.name.clone(),
+            tokens: Some([reply.usage.input, reply.usage.output]),
+            ..JournalLine::about(Mailbox::Inbox, "turn", &self.event.id)
+        };
+        let estimated = tokens::fixed(&request.system, &request.tools) + tokens::messages(&request.messages);
+        self.record_reply(&chosen.name, ms, reply, estimated as u64)?;
+        journal::write(self.workspace, answered);
+        Ok(())
+    }
+
+    /// Adds a reply to the state and the log. `estimated` is the size of its request in estimated tokens.
+    pub(crate) fn record_reply(&mut self, model: &str, ms: u64, reply: Reply, estimated: u64) -> Result<()> {
+        let (at, id) = (self.now(), self.event.id.clone());
+        let reply = self.state.add_reply(&self.event.id, reply).clone();
+        // An answer that cannot be sent must not be logged.
+        self.outgoing(&reply.content)?;
+        if reply.usage.input > 0 {
+            self.state.count = Some(Count { model: model.to_owned(), counted: reply.usage.input, estimated });
+        }
+        self.log.append(&[Record::Model { at, id, model: model.to_owned(), ms, reply, estimated }])
+    }
+}
