@@ -33,7 +33,11 @@ fn shipped_settings_and_their_examples_satisfy_the_schema() {
     assert_eq!(complaints, "");
     for invalid in [json!({"max_concurrency": "two"}), json!({"sandbox": {"mode": "of"}}), json!({"deliver_to": "ann"})]
     {
-        assert_ne!(peer::complaints("docs/schema/claw.yaml.json", false, &[invalid.clone()]).unwrap(), "", "{invalid}");
+        assert_ne!(
+            peer::complaints("docs/schema/claw.yaml.json", false, std::slice::from_ref(&invalid)).unwrap(),
+            "",
+            "{invalid}"
+        );
     }
 }
 
@@ -48,6 +52,10 @@ fn shipped_agents_satisfy_the_schema() {
     let Some(complaints) = peer::complaints("docs/schema/agent.json", true, &documents) else { return };
     assert_eq!(complaints, "");
     for invalid in [json!({"queue": "lifo"}), json!({"tools": [{"bash": {"aprove": true}}]})] {
-        assert_ne!(peer::complaints("docs/schema/agent.json", false, &[invalid.clone()]).unwrap(), "", "{invalid}");
+        assert_ne!(
+            peer::complaints("docs/schema/agent.json", false, std::slice::from_ref(&invalid)).unwrap(),
+            "",
+            "{invalid}"
+        );
     }
 }
