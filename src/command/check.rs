@@ -152,7 +152,7 @@ fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
 
 /// Why a command cannot be run. A bare name is not checked: it is searched in PATH when it is run.
 fn program(workspace: &Workspace, command: &[String]) -> Option<String> {
-    let Some(name) = command.first() else { return Some("it is empty".to_owned()) };
+    let Some(name) = command.first() else { return Some("it is missing".to_owned()) };
     let is_there = || rustix::fs::access(workspace.path(name), rustix::fs::Access::EXEC_OK).is_ok();
     (name.contains('/') && !is_there()).then(|| format!("there is no executable {name}"))
 }
@@ -219,7 +219,7 @@ fn unknown_files(workspace: &Workspace) -> Vec<Problem> {
             let refusal = drops::refusal(&path).or_else(|| drops::unreadable(&path));
             let refusal = refusal.filter(|_| !own.contains(&&name[..]) && name != ".gitkeep");
             problems.extend(
-                refusal.map(|reason| Problem::warning(&relative(workspace, &path), format!("not taken in: {reason}"))),
+                refusal.map(|reason| Problem::warning(&relative(workspace, &path), format!("stays where it is: {reason}"))),
             );
         }
         for state in [State::New, State::Ready, State::Wait, State::Run] {

@@ -36,13 +36,13 @@ fn init_completes_without_overwriting() {
     ws.write("AGENTS.md", "mine\n");
     ws.write("claw.yaml", "model: offline\nkeep: {done_days: 3}\n");
     let ran = ws.claw(&["init", "."]);
-    assert!(ran.err.contains("kept AGENTS.md") && ran.err.contains("kept claw.yaml"), "{ran:#?}");
+    assert!(ran.err.contains("AGENTS.md differs from") && ran.err.contains("claw.yaml differs from"), "{ran:#?}");
     assert!(ran.ok().starts_with("completed "));
     ws.write("agents/pickle/AGENT.md", "---\nname: Mine\n---\nme\n");
     fs::remove_file(ws.path("agents/cookie/SOUL.md")).unwrap();
     let ran = ws.claw(&["init", "."]);
     for kept in ["AGENTS.md", "claw.yaml", "agents/pickle/AGENT.md"] {
-        assert!(ran.err.contains(&format!("kept {kept}")), "{kept}: {ran:#?}");
+        assert!(ran.err.contains(&format!("claw: {kept} differs from the default and was not changed")), "{kept}: {ran:#?}");
     }
     assert!(ran.err.contains("not trusted"), "completing is no word of trust: {ran:#?}");
     assert_eq!(ran.err.lines().count(), 4, "what is the default is not mentioned: {ran:#?}");
@@ -252,7 +252,7 @@ const WRONG: &[(&str, &str, &str, bool)] = &[
         r"^outbox/ready/2026.*: warning: the name is not that of an event",
         false,
     ),
-    ("inbox/.hidden", "hello", r"^inbox/\.hidden: warning: not taken in: a hidden file$", false),
+    ("inbox/.hidden", "hello", r"^inbox/\.hidden: warning: stays where it is: a hidden file$", false),
     (".claw/clock", "00004102444800000000", r"^\.claw/clock: warning: new ids are \d+ s ahead of the clock", false),
     (
         "agents/cookie/AGENT.md",
