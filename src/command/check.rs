@@ -202,7 +202,7 @@ fn bindings(workspace: &Workspace, config: &Config, text: &str) -> Vec<Problem> 
     let mut problems: Vec<Problem> = unknown.collect();
     match config.routing.table() {
         Ok(table) => {
-            problems.extend(unreachable::idle(table).into_iter().map(|(n, message)| error(n, "pattern", message)))
+            problems.extend(unreachable::idle(table).into_iter().map(|(n, message)| error(n, "pattern", message)));
         }
         Err(fault) => problems.push(error(0, "pattern", fault.message)),
     }
@@ -219,7 +219,9 @@ fn unknown_files(workspace: &Workspace) -> Vec<Problem> {
             let refusal = drops::refusal(&path).or_else(|| drops::unreadable(&path));
             let refusal = refusal.filter(|_| !own.contains(&&name[..]) && name != ".gitkeep");
             problems.extend(
-                refusal.map(|reason| Problem::warning(&relative(workspace, &path), format!("stays where it is: {reason}"))),
+                refusal.map(|reason| {
+                    Problem::warning(&relative(workspace, &path), format!("stays where it is: {reason}"))
+                }),
             );
         }
         for state in [State::New, State::Ready, State::Wait, State::Run] {

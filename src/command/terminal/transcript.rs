@@ -54,10 +54,10 @@ fn plain(agent: &str, pieces: &[TranscriptItem], is_dimmed: bool) -> String {
         }
         match piece {
             TranscriptItem::Said { at, from, text: content } => {
-                text += &message(&from.to_string(), *at, None, content, is_dimmed)
+                text += &message(&from.to_string(), *at, None, content, is_dimmed);
             }
             TranscriptItem::Answer { at, model, text: content } => {
-                text += &message(agent, *at, model.as_deref(), content, is_dimmed)
+                text += &message(agent, *at, model.as_deref(), content, is_dimmed);
             }
             TranscriptItem::Step { call, told } => {
                 let result = told.as_ref().map_or("the result is unknown", |(outcome, _)| &outcome.result);
