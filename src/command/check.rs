@@ -147,7 +147,7 @@ fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
 
 /// Why a command cannot be run. A bare name is not checked: it is searched in PATH when it is run.
 fn program(workspace: &Workspace, command: &[String]) -> Option<String> {
-    let Some(name) = command.first() else { return Some("it is empty".to_owned()) };
+    let Some(name) = command.first() else { return Some("it is missing".to_owned()) };
     let is_there = || rustix::fs::access(workspace.path(name), rustix::fs::Access::EXEC_OK).is_ok();
     (name.contains('/') && !is_there()).then(|| format!("there is no executable {name}"))
 }
@@ -197,7 +197,7 @@ fn bindings(workspace: &Workspace, config: &Config, text: &str) -> Vec<Problem> 
     let mut problems: Vec<Problem> = unknown.collect();
     match config.routing.table() {
         Ok(table) => {
-            problems.extend(unreachable::bindings(table).into_iter().map(|(n, message)| error(n, "pattern", message)));
+            problems.extend(unreachable::idle(table).into_iter().map(|(n, message)| error(n, "pattern", message)));
         }
         Err(fault) => problems.push(error(0, "pattern", fault.message)),
     }
@@ -215,7 +215,9 @@ fn unknown_files(workspace: &Workspace) -> Vec<Problem> {
             let refusal = drops::refusal(&path).or_else(|| drops::unreadable(&path));
             let refusal = refusal.filter(|_| !own.contains(&&name[..]) && name != ".gitkeep");
             problems.extend(
-                refusal.map(|reason| Problem::warning(&relative(workspace, &path), format!("not taken in: {reason}"))),
+                refusal.map(|reason| {
+                    Problem::warning(&relative(workspace, &path), format!("stays where it is: {reason}"))
+                }),
             );
         }
         for state in [State::New, State::Ready, State::Wait, State::Run] {

@@ -108,7 +108,7 @@ fn describe(line: &JournalLine) -> String {
     if extra.is_empty() { text.trim_end().to_owned() } else { format!("{text}  {}", extra.join(", ")) }
 }
 
-/// One line as JSON. The journal's files have shorter keys (`docs/protocol.md`).
+/// One line as JSON. The keys in the journal's files differ: see [`JournalLine`].
 fn document(line: &JournalLine) -> Value {
     let mut document = json!({"at": line.at, "kind": line.kind});
     let texts = [

@@ -58,7 +58,7 @@ struct ModelRow {
 /// Lists models and their states.
 ///
 /// # Errors
-/// `Config` where `claw.yaml` is bad, or where no model has a name that is given.
+/// `Config` if `claw.yaml` is invalid or a named model is not configured.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     match args.schema {
         Some(Schema::Request) => return out::raw(REQUEST_SCHEMA).map(|()| 0),

@@ -25,7 +25,7 @@ pub struct Args {
     /// Print only these ids; all events are routed anyway. `-` reads ids from stdin
     #[arg(value_name = "ID|PATH|-")]
     ids: Vec<String>,
-    /// Route nothing: explain which agent would answer a message from this address
+    /// Route nothing: explain which agent would answer a message at this address
     #[arg(long, value_name = "ADDRESS", conflicts_with = "ids")]
     explain: Option<String>,
     /// With --explain: the sender [default: the address]

@@ -164,7 +164,7 @@ fn ctrl_c_does_not_wait_for_a_busy_session() {
     terminal.press("hello\r");
     terminal.until("pickle.t is locked by another process; waiting for it");
     terminal.press(CTRL_C);
-    terminal.until("nothing was asked");
+    terminal.until("the question was not sent");
     terminal.until(PROMPT);
     // Commands do not wait.
     assert!(say(&mut terminal, "/stop").contains(" is stopped"));

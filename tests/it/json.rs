@@ -80,7 +80,7 @@ struct Documents {
 impl Documents {
     /// Adds the output of a command: JSON objects, one on each line, at least one.
     #[track_caller]
-    fn add(&mut self, command: &str, ran: Ran) -> Vec<Value> {
+    fn add(&mut self, command: &str, ran: &Ran) -> Vec<Value> {
         assert!(matches!(ran.code, 0 | 78), "{command}: {ran:#?}");
         let documents: Vec<Value> = ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert!(!documents.is_empty() && documents.iter().all(Value::is_object), "{command}: {ran:#?}");
@@ -93,7 +93,7 @@ impl Documents {
     #[track_caller]
     fn run(&mut self, ws: &Fixture, command: &str, arguments: &[&str]) -> Vec<Value> {
         let words: Vec<&str> = command.split(' ').chain(["--json"]).chain(arguments.iter().copied()).collect();
-        self.add(command, ws.claw(&words))
+        self.add(command, &ws.claw(&words))
     }
 
     /// Runs a command whose output is one document.
@@ -201,7 +201,7 @@ fn output_of_every_command_matches_its_schema() {
     ws.write("agents/broken/AGENT.md", "---\nname: Broken\nmax_steps: many\n---\nx\n");
     all.run(&ws, "agents", &[]);
     all.run(&ws, "check", &[]);
-    let status = all.add("status", ws.shell("claw tasks claim -- claw status --json")).remove(0);
+    let status = all.add("status", &ws.shell("claw tasks claim -- claw status --json")).remove(0);
     for list in ["waiting", "failed", "locks", "limits_reached", "problems"] {
         assert!(!status[list].as_array().unwrap().is_empty(), "{list}: {status:#}");
     }

@@ -53,11 +53,11 @@ fn plain(agent: &str, pieces: &[TranscriptItem], is_dimmed: bool) -> String {
             text.push('\n');
         }
         match piece {
-            TranscriptItem::Message { at, from, text: content } => {
-                text += &message(&from.to_string(), *at, None, content, is_dimmed)
+            TranscriptItem::Said { at, from, text: content } => {
+                text += &message(&from.to_string(), *at, None, content, is_dimmed);
             }
             TranscriptItem::Answer { at, model, text: content } => {
-                text += &message(agent, *at, model.as_deref(), content, is_dimmed)
+                text += &message(agent, *at, model.as_deref(), content, is_dimmed);
             }
             TranscriptItem::ToolCall { call, result } => {
                 let result = result.as_ref().map_or("the result is unknown", |(outcome, _)| &outcome.result);
