@@ -13,23 +13,23 @@ use std::ffi::OsString;
 use std::iter;
 use std::path::PathBuf;
 
-/// What stands below `--help`, and in the man page.
+/// The end of `--help`.
 pub const EXIT_CODES: &str = "\
-Exit codes: 0 fine, 1 something failed, 2 usage, 65 bad data, 69 service unavailable,
-75 try again later, 78 bad configuration.";
+Exit codes: 0 success, 1 failure, 2 usage error, 65 invalid data, 69 service unavailable,
+75 temporary failure, 78 invalid configuration.";
 
 /// A personal-agent system made of files.
 ///
-/// A message is a file in inbox/, an answer is a file in outbox/, and small commands move them on
-/// with atomic renames. Nothing needs to be running.
+/// A message is a file in inbox/, an answer is a file in outbox/, and commands move them from state
+/// to state with atomic renames. No daemon is required.
 #[derive(Debug, Parser)]
 #[command(name = "claw", version, after_help = EXIT_CODES, propagate_version = true)]
 pub struct Cli {
-    /// The workspace [default: $CLAW_WORKSPACE, else the nearest folder upwards with a claw.yaml,
+    /// The workspace [default: $CLAW_WORKSPACE, else the nearest parent folder with a claw.yaml,
     /// else $XDG_DATA_HOME/claw]
     #[arg(short, long, global = true, value_name = "DIR")]
     pub workspace: Option<PathBuf>,
-    /// What to do
+    /// The command
     #[command(subcommand)]
     pub command: Command,
 }
@@ -38,82 +38,81 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 pub enum Command {
-    /// Ask an agent, and wait for the answer
+    /// Ask an agent, and print its answer
     Ask(ask::Args),
-    /// Talk with an agent, line by line
+    /// Chat with an agent in the terminal
     Chat(chat::Args),
-    /// Make a workspace
+    /// Create a workspace
     Init(init::Args),
-    /// Trust the workspace: let it run and contact what it names
+    /// Trust the workspace: permit the programs and servers that it configures
     Trust(trust::Args),
-    /// Look whether everything in the workspace is in order
+    /// Check settings, definitions, folders and this machine
     Check(check::Args),
-    /// Show what agents can learn to do, and approve its scripts
+    /// List skills, show and check them, and approve their scripts
     Skills(skills::Args),
-    /// Show which models are set up, and whether they are there
+    /// List the configured models, and check that they can be reached
     Models(models::Args),
-    /// Print what an agent is told before the conversation: system prompt and tools
+    /// Print an agent's system prompt and tools
     Prompt(prompt::Args),
-    /// Show who can answer
+    /// List the agents
     Agents(agents::Args),
-    /// Show what was said, in which session
+    /// List, show and remove sessions
     Sessions(sessions::Args),
     /// Put a message into the inbox, and print its id once it is durable
     Send(send::Args),
-    /// Move what is new to the sessions that will answer it
+    /// Route new events to sessions
     Route(route::Args),
-    /// Answer what is routed
+    /// Answer routed events
     RunAgent(run_agent::Args),
-    /// Deliver what is answered
+    /// Deliver answers to their destinations
     Deliver(deliver::Args),
-    /// The shared task list
+    /// Show and change the shared task list
     Tasks(tasks::Args),
-    /// Write a note into the memories
+    /// Save a note in the memories
     Remember(remember::Args),
     /// Search the memories
     Recall(recall::Args),
-    /// Do everything that is due, once
+    /// Process everything that is due, once
     Tick(tick::Args),
-    /// Do everything, when it is due, until told to stop
+    /// Process events as they come, until stopped by a signal
     Supervise(supervise::Args),
-    /// Show what is where
+    /// Show pending, waiting and failed events, problems, and locks
     Status(status::Args),
-    /// Tell the whole story of one event
+    /// Show the history of one event
     Why(why::Args),
-    /// Show the journal
+    /// Show the journal: one line for each state change of an event
     Log(log::Args),
-    /// Show what the models have taken, and what is left of the budgets
+    /// Show the usage of models, and the rest of the budgets
     Usage(usage::Args),
-    /// Try an event again that has failed or waits
+    /// Retry failed or waiting events now
     Retry(retry::Args),
-    /// Give an event up: it goes to done/ as it is
+    /// Discard pending or failed events: move them to done/ unchanged
     Discard(discard::Args),
-    /// Allow what an agent asks for; without an ID, show what waits for your word
+    /// Approve tool calls of agents; without an ID, list pending approvals
     Approve(approve::ApproveArgs),
-    /// Refuse what an agent asks for
+    /// Deny tool calls of agents
     Deny(approve::DenyArgs),
-    /// Print a shell's completions
+    /// Print the completions of a shell
     Completions(completions::Args),
     /// Print the man page
     Man(man::Args),
 }
 
-/// The first argument that makes this binary what turns a page into text. It is no subcommand, because it is
-/// not for people.
+/// The first argument that makes this binary convert a page to text. It is hidden from users, so it is no subcommand.
 pub const PAGE: &str = crate::tool::PAGE;
 
-/// Turns a page on stdin into text; these are the arguments behind [`PAGE`].
+/// Converts a page on stdin to text; `arguments` follow [`PAGE`].
 ///
 /// # Errors
-/// Where it cannot be read.
+/// If the page cannot be read.
 pub fn page(arguments: impl Iterator<Item = OsString>) -> Result<u8> {
     page::run(&page::Args::parse_from(iter::once(PAGE.into()).chain(arguments)))
 }
 
-/// Does what the command line says, and returns the exit code.
+/// Runs the command and returns the exit code.
 ///
 /// # Errors
-/// Whatever the command could not do.
+/// The command's fault.
 pub fn run(cli: Cli) -> Result<u8> {
     let here = Here::new(cli.workspace)?;
     match cli.command {

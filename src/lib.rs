@@ -1,5 +1,5 @@
-//! `claw`: a personal-agent system made of files. The rooms of the house, and who may enter which,
-//! are described in `ARCHITECTURE.md`; `src/main.rs` is its map.
+//! `claw`: a personal-agent system made of files. `ARCHITECTURE.md` describes the rooms and their imports;
+//! `src/main.rs` has a short map of them.
 
 #![cfg_attr(
     not(test),

@@ -1,15 +1,15 @@
-//! The map of the house, and the exit codes.
+//! The program: a map of the rooms, and the exit codes. `tests/it/house.rs` checks the imports between rooms.
 //!
-//! - `cli.rs`: the command line, one enum and one match. `command/`: one file per subcommand; it
-//!   prints, nothing else.
-//! - `stage/`: the way of an event, as library functions: route, turns, notes, deliveries, tick,
-//!   supervise.
-//! - `provider/` models · `channel/` destinations · `child/` running programs.
-//! - `store/`: the only place that touches the workspace's disk.
-//! - `core/`: values in, values out. `world.rs`: clock, randomness, environment.
+//! - `cli.rs`: the command line, one enum and one match. `command/`: one file per subcommand: arguments, run, print.
+//! - `stage/`: the steps of an event, as library functions: route, turns, notes, deliveries, tick, supervise.
+//! - `provider/` models · `channel/` destinations · `tool/` tools of agents.
+//! - `report/`: the results of `status` and `why` as values. `http/`: the one HTTP client.
+//! - `store/`: the workspace's files; the only room that writes them.
+//! - `process/`: running a program: watcher, sandbox, limits.
+//! - `core/`: values and rules, no I/O. `world.rs`: clock, randomness, environment, stderr.
 //!
-//! Exit codes: 0 fine · 1 something failed · 2 usage · 65 bad data · 69 service unavailable · 75 try
-//! again later · 78 bad configuration.
+//! Exit codes: 0 success · 1 failure · 2 usage error · 65 invalid data · 69 service unavailable · 75 temporary failure,
+//! try again later · 78 invalid configuration.
 
 use clap::Parser;
 use claw::cli::Cli;

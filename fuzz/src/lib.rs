@@ -75,9 +75,9 @@ pub fn front_matter(data: &[u8]) {
     let place = |read: Result<Vec<Problem>, Problem>| {
         read.unwrap_or_else(|problem| vec![problem]).iter().for_each(|problem| is_placed(problem, text));
     };
-    place(definition::agent("a", "A", text, None).map(|(_, warnings)| warnings));
+    place(definition::agent::read("a", "A", text, None).map(|(_, warnings)| warnings));
     place(skill::read("s", "S", text).map(|(_, warnings)| warnings));
-    place(definition::cron("c", "C", text).map(|(_, warnings)| warnings));
+    place(definition::cron::read("c", "C", text).map(|(_, warnings)| warnings));
     if let Ok(draft) = Draft::from_file("x.md", data) {
         drafts(draft);
     }
@@ -140,10 +140,10 @@ pub fn config(data: &[u8]) {
 fn settings(text: &str, config: &Config) {
     let agent = Agent::default();
     for name in config.models.keys() {
-        let chosen = config.choose(&agent, Some(name)).unwrap();
+        let chosen = config.resolve_model(&agent, Some(name)).unwrap();
         assert!(chosen.model.provider.is_some(), "model {name} without a provider");
     }
-    if let Ok(chosen) = config.choose(&agent, None) {
+    if let Ok(chosen) = config.resolve_model(&agent, None) {
         assert_eq!(chosen.name, config.model);
     }
     // Opening checks for a network file system, and asks the settings about it.

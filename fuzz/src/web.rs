@@ -45,5 +45,5 @@ fn is_guarded(place: &Target) {
         assert_eq!(place.ip, Some(ip), "{place:?}");
     }
     let local = place.ip.is_some_and(|ip| ip.is_loopback() || ip.is_unspecified());
-    assert!(!local || place.judge(place.ip.as_slice(), &[]).is_err(), "{place:?}");
+    assert!(!local || place.check_addresses(place.ip.as_slice(), &[]).is_err(), "{place:?}");
 }

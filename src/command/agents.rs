@@ -46,7 +46,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
             Ok(agent) => agents.push(agent),
             Err(fault) => {
                 code = 78;
-                out::tell(&format!("{id} is skipped: {fault}"));
+                out::message(&format!("{id} is skipped: {fault}"));
             }
         }
     }
@@ -83,7 +83,7 @@ fn show(workspace: &Workspace, agent: &Agent, is_json: bool) -> Result<u8> {
 /// The agent's effective settings. It contains no setting that may hold a key.
 fn document(workspace: &Workspace, agent: &Agent) -> Result<Value> {
     let config = workspace.config()?;
-    let (model, model_id, problem) = match config.choose(agent, None) {
+    let (model, model_id, problem) = match config.resolve_model(agent, None) {
         Ok(chosen) => {
             let model_id = chosen.model.model.filter(|model| *model != chosen.name);
             (Some(chosen.name), model_id, None)

@@ -61,7 +61,7 @@ pub fn deny(args: &DenyArgs, here: Here) -> Result<u8> {
 }
 
 fn decide(workspace: &Workspace, ids: &[String], verdict: Verdict) -> Result<u8> {
-    let code = out::words(ids, |text| {
+    let code = out::each_argument(ids, |text| {
         let id = approvals::find(workspace, text)?;
         approvals::decide(workspace, &id, verdict)?;
         out::line(id.as_str())

@@ -55,7 +55,7 @@ pub struct Args {
 /// `Unavailable` if the model cannot be reached, `Config` if it is not configured correctly; the question is then kept
 /// in `inbox/failed`.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
-    exchange::outside(&here.world)?;
+    exchange::refuse_inside_turn(&here.world)?;
     let mut text = read_question(args)?;
     let mut workspace = exchange::open(here)?;
     args.record.begin(&mut workspace)?;
@@ -80,15 +80,15 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let agent =
         args.agent.as_deref().or(mentioned.as_deref()).or(named.as_deref().map(session_name::agent)).unwrap_or(default);
     let agent = definitions::agent(&workspace, agent)?;
-    config.choose(&agent, args.model.as_deref())?;
+    config.resolve_model(&agent, args.model.as_deref())?;
     let id = clock::next_id(&workspace)?;
     let session = session_name(args, &workspace, &agent.id, &id)?;
-    let mut seat = TerminalAddress::take(&workspace, &id)?;
+    let mut terminal = TerminalAddress::take(&workspace, &id)?;
     let screen = Screen::new(&workspace.world, false);
     let screen = if args.json || !screen.is_live { screen.quiet() } else { screen };
     let exchange = AskExchange {
         workspace: &workspace,
-        seat: &seat.address.clone(),
+        terminal: &terminal.address.clone(),
         agent: &agent.id,
         session: &session,
         model: args.model.as_deref(),
@@ -107,9 +107,9 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         }
         screen.answer(None, &event.content)
     };
-    exchange::answer(&workspace, &mut seat, outcome, &print)?;
-    seat.leave();
-    out::tell(&format!("session {session}"));
+    exchange::answer(&workspace, &mut terminal, outcome, &print)?;
+    terminal.release();
+    out::message(&format!("session {session}"));
     Ok(0)
 }
 

@@ -1,4 +1,4 @@
-//! `claw chat`: one question after the other, in one session.
+//! `claw chat`: a conversation in one session.
 
 use crate::command::Here;
 use crate::command::terminal::editor::Editor;
@@ -18,37 +18,37 @@ use crate::store::session::last;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::clock;
 
-/// Talk with an agent, line by line
+/// Chat with an agent in the terminal
 ///
-/// A line whose first word is a slash and letters is a command, and no agent sees it: /help lists them, Tab completes
-/// them. A path (/etc/hosts) is none. Ctrl-C ends the turn that runs; at an empty prompt it ends the chat, as Ctrl-D,
-/// quit, exit and q do. A line that begins with a space is not kept in the history. Without a terminal each line of
-/// stdin is a turn.
+/// A line that begins with a slash and letters is a slash command, which no agent reads: /help lists them, Tab
+/// completes them. A path (/etc/hosts) is not a command. Ctrl-C stops the current turn; at an empty prompt it ends the
+/// chat, as Ctrl-D, quit, exit and q do. A line that begins with a space is not saved in the history. Without a
+/// terminal each line of stdin is a turn.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Who shall answer [default: default_agent of claw.yaml]
+    /// The agent that answers [default: default_agent in claw.yaml]
     #[arg(short, long, value_name = "AGENT")]
     agent: Option<String>,
-    /// By which model [default: the agent's]
+    /// The model [default: the agent's]
     #[arg(short, long, value_name = "MODEL")]
     model: Option<String>,
-    /// In this session [default: a new one]
+    /// The session [default: a new one]
     #[arg(short, long, value_name = "NAME", conflicts_with = "continues")]
     session: Option<String>,
-    /// In the session of the last question
+    /// Continue the last session
     #[arg(short = 'c', long = "continue")]
     continues: bool,
     #[command(flatten)]
     record: Recording,
 }
 
-/// Talks. What goes wrong in a turn is told, and the chat goes on.
+/// Runs the chat. A fault in a turn is printed, and the chat continues. Without a terminal the exit code is that of the
+/// last turn that failed.
 ///
 /// # Errors
-/// `Data` where there is no such agent or session; where the terminal cannot be used. Without a terminal the exit
-/// code is that of the last turn that went wrong.
+/// `Data` if the agent or the session does not exist; if the terminal cannot be used.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
-    exchange::outside(&here.world)?;
+    exchange::refuse_inside_turn(&here.world)?;
     let mut workspace = exchange::open(here)?;
     args.record.begin(&mut workspace)?;
     let is_terminal = out::is_typed() && out::is_terminal();
@@ -57,7 +57,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let mut code = 0;
     if is_terminal {
         let mut editor = Editor::new(&workspace)?;
-        out::tell(&format!("{} answers; /help shows the commands, Ctrl-D ends", chat.agent));
+        out::message(&format!("{} answers; /help shows the commands, Ctrl-D ends", chat.agent));
         while let Some(line) = editor.line()?
             && chat.take(&line, &mut code)?
         {}
@@ -66,7 +66,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         out::lines(|line| match line {
             Ok(line) => chat.take(&line, &mut code),
             Err(fault) => {
-                out::fault(&fault);
+                out::print_fault(&fault);
                 code = fault.exit_code();
                 Ok(true)
             }
@@ -82,10 +82,10 @@ struct Chat<'a> {
     screen: Screen,
     model: Option<&'a str>,
     agent: String,
-    /// Where the conversation is kept, once something was said.
+    /// The session; `None` before the first message.
     session: Option<String>,
-    /// The address that answers come to, once something was said.
-    seat: Option<TerminalAddress>,
+    /// The address of the answers; `None` before the first message.
+    terminal: Option<TerminalAddress>,
 }
 
 impl<'a> Chat<'a> {
@@ -100,10 +100,10 @@ impl<'a> Chat<'a> {
         let agent = args.agent.as_deref().or(session.as_deref().map(session_name::agent)).unwrap_or(&default);
         let agent = definitions::agent(workspace, agent)?.id.clone();
         let screen = Screen::new(&workspace.world, true);
-        Ok(Self { workspace, interrupt, screen, model: args.model.as_deref(), agent, session, seat: None })
+        Ok(Self { workspace, interrupt, screen, model: args.model.as_deref(), agent, session, terminal: None })
     }
 
-    /// Takes a line, and says whether there is to be another one.
+    /// Processes a line; returns whether the chat continues.
     fn take(&mut self, line: &str, code: &mut u8) -> Result<bool> {
         match line.trim() {
             "" => return Ok(true),
@@ -113,8 +113,8 @@ impl<'a> Chat<'a> {
         match self.turn(line) {
             Err(fault) if fault.kind == Kind::Closed => return Err(fault),
             Err(fault) => {
-                self.screen.leave();
-                out::fault(&fault);
+                self.screen.finish_line();
+                out::print_fault(&fault);
                 *code = fault.exit_code();
             }
             Ok(()) => {}
@@ -124,7 +124,7 @@ impl<'a> Chat<'a> {
 
     fn turn(&mut self, line: &str) -> Result<()> {
         match slash::parse(line) {
-            // Where it is held is the chat's own affair, and not that of the routes.
+            // The chat itself keeps its session: these two commands change no route.
             Some(Ok(SlashCommand::New)) => {
                 self.session = None;
                 out::line(&format!("A new conversation begins here, with {}", self.agent))
@@ -142,7 +142,7 @@ impl<'a> Chat<'a> {
             Some(Err(fault)) => Err(fault),
             None => {
                 let agent = definitions::agent(self.workspace, &self.agent)?;
-                self.workspace.config()?.choose(&agent, self.model)?;
+                self.workspace.config()?.resolve_model(&agent, self.model)?;
                 self.ask(line)
             }
         }
@@ -151,46 +151,46 @@ impl<'a> Chat<'a> {
     fn ask(&mut self, text: &str) -> Result<()> {
         let id = clock::next_id(self.workspace)?;
         let session = self.session.get_or_insert_with(|| format!("{}.chat-{id}", self.agent)).clone();
-        let mut seat = match self.seat.take() {
-            Some(seat) => seat,
+        let mut terminal = match self.terminal.take() {
+            Some(terminal) => terminal,
             None => TerminalAddress::take(self.workspace, &id)?,
         };
-        let done = self.answered(&mut seat, &session, &id, Some(text));
-        self.seat = Some(seat);
+        let done = self.answered(&mut terminal, &session, &id, Some(text));
+        self.terminal = Some(terminal);
         done
     }
 
-    /// The owner's word on a call, and what comes of it where this conversation has asked for it.
+    /// Approves or denies a call, and prints the answer if this conversation asked for the approval.
     fn decide(&mut self, line: &str, text: &str, verdict: Verdict) -> Result<()> {
         self.ask(line)?;
         let approval = approvals::previous_decision(self.workspace, text, verdict);
         let (Some(approval), Some(session)) = (approval, self.session.clone()) else { return Ok(()) };
         let is_ours = approval.session == session && approval.reply_to.channel() == crate::channel::CLI;
-        let mut own = self.seat.take();
+        let mut own = self.terminal.take();
         let done = match own.as_mut().filter(|own| own.address == approval.reply_to) {
             _ if !is_ours => Ok(()),
             Some(own) => self.answered(own, &session, &approval.id, None),
-            // It was asked for in an earlier chat.
-            None => TerminalAddress::at(self.workspace, approval.reply_to.clone()).and_then(|mut seat| {
-                let done = self.answered(&mut seat, &session, &approval.id, None);
-                seat.leave();
+            // An earlier chat asked for it.
+            None => TerminalAddress::at(self.workspace, approval.reply_to.clone()).and_then(|mut terminal| {
+                let done = self.answered(&mut terminal, &session, &approval.id, None);
+                terminal.release();
                 done
             }),
         };
-        self.seat = own;
+        self.terminal = own;
         done
     }
 
-    /// Publishes the text as event `id`, or sees one through that is published already, and shows the answer.
-    fn answered(&self, seat: &mut TerminalAddress, session: &str, id: &Id, text: Option<&str>) -> Result<()> {
+    /// Publishes the text as event `id`, or completes an event that is published already, and prints the answer.
+    fn answered(&self, terminal: &mut TerminalAddress, session: &str, id: &Id, text: Option<&str>) -> Result<()> {
         let print = |event: &Event| {
             let agent = event.from.as_str().strip_prefix("agent:");
             self.screen.answer(agent, &event.content)
         };
-        seat.fetch_all(self.workspace, &print)?;
+        terminal.fetch_all(self.workspace, &print)?;
         let exchange = AskExchange {
             workspace: self.workspace,
-            seat: &seat.address.clone(),
+            terminal: &terminal.address.clone(),
             agent: &self.agent,
             session,
             model: self.model,
@@ -206,15 +206,15 @@ impl<'a> Chat<'a> {
         };
         let outcome = match text {
             Some(text) => exchange.run(id, text.to_owned(), &beside)?,
-            None => exchange.see(id, &beside)?,
+            None => exchange.complete(id, &beside)?,
         };
-        exchange::answer(self.workspace, seat, outcome, &print)
+        exchange::answer(self.workspace, terminal, outcome, &print)
     }
 
     fn leave(self) {
-        if let (Some(session), Some(seat)) = (self.session, self.seat) {
-            seat.leave();
-            out::tell(&format!("session {session}"));
+        if let (Some(session), Some(terminal)) = (self.session, self.terminal) {
+            terminal.release();
+            out::message(&format!("session {session}"));
         }
     }
 }

@@ -70,13 +70,13 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let warnings = problems.len() - errors;
     for (ability, is_available, needs) in sandbox::kernel_support() {
         let state = if is_available { "available".to_owned() } else { format!("not available, needs {needs}") };
-        out::tell(&format!("{ability}: {state}"));
+        out::message(&format!("{ability}: {state}"));
     }
     if problems.is_empty() && !args.json {
         out::line("no problems")?;
     } else if !problems.is_empty() {
         let count = |n: usize, noun: &str| format!("{n} {noun}{}", if n == 1 { "" } else { "s" });
-        out::tell(&format!("{}, {}", count(errors, "error"), count(warnings, "warning")));
+        out::message(&format!("{}, {}", count(errors, "error"), count(warnings, "warning")));
     }
     Ok(if errors == 0 { 0 } else { 78 })
 }
@@ -109,7 +109,7 @@ fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
             problems.push(error(&format!("{key}.dialect"), message));
         }
         for other in &model.fallback {
-            let fault = config.choose(&Agent::default(), Some(other)).err();
+            let fault = config.resolve_model(&Agent::default(), Some(other)).err();
             problems.extend(fault.map(|fault| error(&format!("{key}.fallback"), format!("{key}.fallback: {fault}"))));
         }
         if known == "command" {
@@ -130,7 +130,7 @@ fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
         let message = format!("web.search: {variable} is not set in this environment");
         problems.push(Problem::warning(FILE, message).at(problem::locate(&text, "web.search")));
     }
-    match config.choose(&Agent::default(), None) {
+    match config.resolve_model(&Agent::default(), None) {
         Err(fault) => problems.push(error("model", fault.to_string())),
         Ok(chosen) => {
             let fault = chosen.unpriced(&[&config.budget]);
@@ -168,7 +168,7 @@ fn tools(workspace: &Workspace) -> Vec<Problem> {
         let path = format!("agents/{id}/AGENT.md");
         let text = fs::read_to_string(workspace.path(&path)).unwrap_or_default();
         // `problems::of` reports an agent that cannot be read.
-        let Ok((agent, _)) = definition::agent(&id, &path, &text, None) else { continue };
+        let Ok((agent, _)) = definition::agent::read(&id, &path, &text, None) else { continue };
         for name in agent.tools.names().filter(|name| !known.contains(name)) {
             let near = problem::nearest(name, known.iter().copied());
             let guess = near.map(|near| format!(", did you mean `{near}`?")).unwrap_or_default();
@@ -197,7 +197,7 @@ fn bindings(workspace: &Workspace, config: &Config, text: &str) -> Vec<Problem> 
     let mut problems: Vec<Problem> = unknown.collect();
     match config.routing.table() {
         Ok(table) => {
-            problems.extend(unreachable::idle(table).into_iter().map(|(n, message)| error(n, "pattern", message)))
+            problems.extend(unreachable::bindings(table).into_iter().map(|(n, message)| error(n, "pattern", message)));
         }
         Err(fault) => problems.push(error(0, "pattern", fault.message)),
     }

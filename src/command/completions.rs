@@ -3,17 +3,17 @@
 use crate::command::terminal::out;
 use crate::core::fault::Result;
 
-/// Print a shell's completions
+/// Print the completions of a shell
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// For which shell
+    /// The shell
     shell: clap_complete::Shell,
 }
 
 /// Prints the completions.
 ///
 /// # Errors
-/// `Closed` where nobody reads them.
+/// `Closed` if stdout is closed.
 pub fn run(args: &Args, mut program: clap::Command) -> Result<u8> {
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut program, "claw", &mut text);

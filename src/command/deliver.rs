@@ -43,7 +43,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let mut code = 0;
     let mut closed = Ok(());
     let mut report = |outcome: Outcome| {
-        code = code.max(out::report(&outcome));
+        code = code.max(out::report_outcome(&outcome));
         match &outcome.state {
             EventOutcome::Done(receipt) if args.json && receipt.iter().any(|r| !r.is_empty()) => {
                 closed =
@@ -57,8 +57,9 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         failures(take_in(&workspace, Mailbox::Outbox)?.failed).for_each(&mut report);
         pool::drain(&workspace, &work, task::DELIVERIES, &mut report)?;
     } else {
-        let ids_code =
-            out::ids(&workspace, &args.ids, |id| follow::run_until_done(&workspace, &[&work], &id).map(&mut report))?;
+        let ids_code = out::each_event(&workspace, &args.ids, |id| {
+            follow::run_until_done(&workspace, &[&work], &id).map(&mut report)
+        })?;
         code = code.max(ids_code);
     }
     closed.map(|()| code)

@@ -5,21 +5,21 @@ use crate::command::terminal::out;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::store::queue::retry_discard;
 
-/// Give an event up: it goes to done/ as it is
+/// Discard pending or failed events: move them to done/ unchanged
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What shall be given up
+    /// The events
     #[arg(required = true, value_name = "ID|PATH|-")]
     ids: Vec<String>,
 }
 
-/// Moves events to `done/` as they are. Prints the ids.
+/// Moves events to `done/` and prints their ids.
 ///
 /// # Errors
-/// `Data` where there is nothing pending, `Later` where somebody is at it.
+/// `Data` if an event is not pending, `Later` if a worker has it.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.open()?;
-    out::ids(&workspace, &args.ids, |id| {
+    out::each_event(&workspace, &args.ids, |id| {
         if retry_discard::discard(&workspace, &id)? {
             out::line(id.as_str())
         } else {

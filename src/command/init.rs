@@ -5,17 +5,17 @@ use crate::command::terminal::{create, out};
 use crate::core::fault::Result;
 use std::path::PathBuf;
 
-/// Make a workspace
+/// Create a workspace
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Where [default: here]
+    /// The folder [default: the current one]
     pub dir: Option<PathBuf>,
 }
 
-/// Makes a workspace, or completes one.
+/// Creates a workspace, or adds missing files to one.
 ///
 /// # Errors
-/// Where something cannot be written.
+/// If a file cannot be written.
 pub fn run(args: Args, here: &Here) -> Result<u8> {
     let root = args.dir.or_else(|| here.workspace.clone()).unwrap_or_else(|| PathBuf::from("."));
     out::line(&create::create(&here.world, &root)?)?;

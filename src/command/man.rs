@@ -9,51 +9,52 @@ use clap_mangen::Man;
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
-/// What clap does not know. roff(7), man macros.
+/// The sections that clap does not generate, in roff(7) with the man macros.
 const TAIL: &str = r#".SH "EXIT STATUS"
 .TP
 0
-Fine, also where there was nothing to do.
+Success, also if there was nothing to do.
 .TP
 1
-Something failed: an event is in failed/, or nothing was found.
+Failure: an event is in failed/, or nothing was found.
 .TP
 2
-The command line is wrong.
+Usage error: the command line is invalid.
 .TP
 65
-Bad data: an event, an id, an address, a definition.
+Invalid data: an event, an id, an address, a definition.
 .TP
 69
 A service is not available.
 .TP
 75
-Try again later: somebody holds it, it is not due, or the machine is in trouble. Nothing is lost.
+Temporary failure, try again later: another process has the lock, the event is not due, or the machine failed. No
+event is lost.
 .TP
 78
-The configuration is bad.
+Invalid configuration.
 .SH ENVIRONMENT
 .TP
 CLAW_WORKSPACE
-The workspace, where \-\-workspace does not say.
+The workspace, unless \-\-workspace is given.
 .TP
 XDG_DATA_HOME, XDG_STATE_HOME, HOME
-Where the default workspace and the list of trusted workspaces are.
+The parent folders of the default workspace and of the list of trusted workspaces.
 .TP
 USER
-The name behind cli: in your address.
+The part of your address after cli:.
 .TP
 CLAW_NOW, CLAW_SEED
 Fix the clock (RFC 3339) and the randomness (a number), for tests.
 .SH CASSETTES
-ask, chat, run\-agent, supervise and tick with \-\-record FILE write every exchange with a model into FILE, a line of JSON
-each: what was asked, without headers and keys, and what came back, in the pieces that it came in. A model with
+ask, chat, run\-agent, supervise and tick with \-\-record FILE append every exchange with a model to FILE, one line of
+JSON each: the request without headers and keys, and the response in the chunks in which it arrived. A model with
 .B provider: replay
 and
 .B cassette: FILE
-(relative to the workspace) answers from it, in its order, by the protocol that was recorded, and asks nobody. What it
-is asked must be what was recorded; where it is not, every place that differs is told, and nothing is answered (exit
-status 1). How far a cassette is played stands in .claw/replay/; it is played once, or again when that is removed.
+(relative to the workspace) replays it in its order, by the recorded protocol, and contacts no server. Each request must
+equal the recorded one; otherwise every difference is reported and the turn fails (exit status 1). The position in a
+cassette is saved in .claw/replay/; a cassette is replayed once, or again after that file is removed.
 CLAW_NOW, CLAW_SEED and a session with a name make requests the same from run to run.
 .SH FILES
 .TP
@@ -67,16 +68,16 @@ sessions/NAME/log.jsonl
 One conversation.
 .TP
 memories/
-What is remembered.
+The saved notes.
 .TP
 \&.claw/
 Locks, learned routes, the journal.
 "#;
 
-/// Prints the man page: `claw man | man -l -`.
+/// Prints the man page, to be read with `claw man | man -l -`.
 ///
 /// # Errors
-/// `Closed` where nobody reads it.
+/// `Closed` if stdout is closed.
 pub fn run(program: clap::Command) -> Result<u8> {
     let mut page = Vec::new();
     write(&mut page, program).map_err(|e| Fault::data(format!("the man page: {e}")))?;
@@ -95,15 +96,15 @@ fn write(page: &mut Vec<u8>, mut command: clap::Command) -> std::io::Result<()> 
     man.render_description_section(page)?;
     man.render_options_section(page)?;
     writeln!(page, ".SH COMMANDS")?;
-    command.get_subcommands().filter(|sub| is_told(sub)).try_for_each(|sub| section(page, "claw", sub))
+    command.get_subcommands().filter(|sub| is_documented(sub)).try_for_each(|sub| section(page, "claw", sub))
 }
 
-/// What clap adds by itself is not told, and what is hidden neither.
-fn is_told(command: &clap::Command) -> bool {
+/// Whether a command has a section: hidden commands and clap's own `help` have none.
+fn is_documented(command: &clap::Command) -> bool {
     command.get_name() != "help" && !command.is_hide_set()
 }
 
-/// One command, and then those below it.
+/// Writes the section of a command, then those of its subcommands.
 fn section(page: &mut Vec<u8>, above: &str, command: &clap::Command) -> std::io::Result<()> {
     use std::io::Write;
     let name = format!("{above} {}", command.get_name());
@@ -113,15 +114,15 @@ fn section(page: &mut Vec<u8>, above: &str, command: &clap::Command) -> std::io:
         !matches!(argument.get_id().as_str(), "help" | "version" | "workspace") && !argument.is_hide_set()
     };
     for argument in command.get_arguments().filter(is_own) {
-        writeln!(page, ".TP\n{}\n{}", escaped(&signature(argument)), escaped(&told(argument)))?;
+        writeln!(page, ".TP\n{}\n{}", escaped(&signature(argument)), escaped(&describe(argument)))?;
     }
     if let Some(after) = command.get_after_long_help().or(command.get_after_help()) {
         writeln!(page, ".PP\n.nf\n{}\n.fi", escaped(&after.to_string()))?;
     }
-    command.get_subcommands().filter(|sub| is_told(sub)).try_for_each(|sub| section(page, &name, sub))
+    command.get_subcommands().filter(|sub| is_documented(sub)).try_for_each(|sub| section(page, &name, sub))
 }
 
-/// How an argument is written.
+/// The syntax of an argument.
 fn signature(argument: &Arg) -> String {
     let long = argument.get_long().map(|long| format!("--{long}"));
     let short = argument.get_short().map(|short| format!("-{short}"));
@@ -131,8 +132,8 @@ fn signature(argument: &Arg) -> String {
     [flag.join(", ")].into_iter().chain(values).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// What an argument is for, what it may be, and what it is where nobody says.
-fn told(argument: &Arg) -> String {
+/// The help of an argument, with its default and its possible values.
+fn describe(argument: &Arg) -> String {
     let mut text = argument.get_long_help().or(argument.get_help()).map(ToString::to_string).unwrap_or_default();
     if !argument.get_action().takes_values() {
         return text;
@@ -142,15 +143,15 @@ fn told(argument: &Arg) -> String {
     let values = list(values.map(|value| value.get_name().to_owned()).collect());
     let defaults = argument.get_default_values().iter().map(|value| value.to_string_lossy().into_owned());
     let defaults = list(defaults.collect());
-    for (what, which) in [("default", defaults), ("possible values", values)] {
-        if !which.is_empty() {
-            text += &format!(" [{what}: {which}]");
+    for (label, names) in [("default", defaults), ("possible values", values)] {
+        if !names.is_empty() {
+            text += &format!(" [{label}: {names}]");
         }
     }
     text
 }
 
-/// Text in roff(7): nothing in it is a request, a hyphen is one, and an empty line begins a paragraph.
+/// Escapes text for roff(7): no line is a request, a hyphen stays a hyphen, and an empty line starts a paragraph.
 fn escaped(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-");
     let line = |line: &str| match line {
@@ -161,7 +162,7 @@ fn escaped(text: &str) -> String {
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// The page in ASCII, which every formatter reads alike, whatever the locale.
+/// The page in ASCII, which formatters read in the same way in every locale.
 fn ascii(page: &str) -> String {
     let mut shown = String::with_capacity(page.len());
     for c in page.chars() {
@@ -175,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_no_request_and_the_page_is_ascii() {
+    fn escaped_text_has_no_request_and_the_page_is_ascii() {
         assert_eq!(escaped("a-b\n\n.claw/ \\x\n'q"), "a\\-b\n.PP\n\\&.claw/ \\ex\n\\&'q");
         assert_eq!(ascii("ID… 猫"), "ID\\[u2026] \\[u732B]");
     }

@@ -1,5 +1,5 @@
-//! What a person types: one file per subcommand, its arguments and its `run`. A command prints, and
-//! returns the exit code; what it does is done by the rooms below.
+//! The subcommands: one file each, with its arguments and its `run`. A command prints and returns the exit code; the
+//! rooms below do the work.
 
 #![expect(clippy::doc_markdown, reason = "doc comments on arguments are the help that people read")]
 
@@ -39,7 +39,7 @@ use crate::store::workspace::Workspace;
 use crate::world::World;
 use std::path::PathBuf;
 
-/// Where a command was typed.
+/// The surroundings of a command.
 #[derive(Debug)]
 pub struct Here {
     /// Clock, randomness, environment.
@@ -49,26 +49,26 @@ pub struct Here {
 }
 
 impl Here {
-    /// The process's own surroundings.
+    /// The surroundings of this process.
     ///
     /// # Errors
-    /// `Usage` where `CLAW_NOW` or `CLAW_SEED` cannot be read.
+    /// `Usage` if `CLAW_NOW` or `CLAW_SEED` is invalid.
     pub fn new(workspace: Option<PathBuf>) -> Result<Self> {
         Ok(Self { world: World::real()?, workspace })
     }
 
-    /// The workspace, for commands that only look.
+    /// The workspace, for commands that only read.
     ///
     /// # Errors
-    /// Where there is none, or it is unfit.
+    /// If there is none, or it cannot be used.
     pub fn look(self) -> Result<Workspace> {
         Workspace::find(self.world, self.workspace.as_deref())
     }
 
-    /// The workspace, with all its folders.
+    /// The workspace; missing folders are created.
     ///
     /// # Errors
-    /// Where there is none, or it is unfit or cannot be written.
+    /// If there is none, or it cannot be used or written.
     pub fn open(self) -> Result<Workspace> {
         let workspace = self.look()?;
         workspace.make_layout()?;

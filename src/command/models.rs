@@ -75,7 +75,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     };
     let (chosen, fault) = choose(&config, &args.names, &agents)?;
     if !workspace.is_trusted && !args.offline {
-        out::tell(&format!(
+        out::message(&format!(
             "{} is not trusted, so no server is contacted; run `claw trust` in it",
             workspace.root.display()
         ));
@@ -111,7 +111,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
 
 /// The models to list, and the fault of the default model if it cannot be used.
 fn choose(config: &Config, only: &[String], agents: &[Arc<Agent>]) -> Result<(Vec<ResolvedModel>, Option<Fault>)> {
-    let find = |name: &str| config.choose(&Agent::default(), Some(name));
+    let find = |name: &str| config.resolve_model(&Agent::default(), Some(name));
     if !only.is_empty() {
         return Ok((only.iter().map(|name| find(name)).collect::<Result<_>>()?, None));
     }

@@ -62,7 +62,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         out::json(&json!({
             "agent": agent.id,
             "session": session,
-            "model": workspace.config()?.choose(&agent, None)?.name,
+            "model": workspace.config()?.resolve_model(&agent, None)?.name,
             "system": system,
             "system_stable": stable,
             "tools": tools.iter().map(|tool| &tool.spec).collect::<Vec<_>>(),
@@ -81,7 +81,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
             out::json(&tool.spec)?;
         }
         for line in table(&rows(&layers, &tools)) {
-            out::aside(&line);
+            out::stderr_line(&line);
         }
         untrusted(&workspace);
     }

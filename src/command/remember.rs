@@ -13,31 +13,31 @@ use crate::store::queue::publish;
 use crate::store::workspace::clock;
 use serde_json::Value;
 
-/// Write a note into the memories
+/// Save a note in the memories
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Under memories/topics/NAME.md [default: today's note]
+    /// Save it in memories/topics/NAME.md [default: today's daily note]
     #[arg(long, value_name = "NAME", conflicts_with = "project")]
     topic: Option<String>,
-    /// Under memories/projects/NAME.md
+    /// Save it in memories/projects/NAME.md
     #[arg(long, value_name = "NAME")]
     project: Option<String>,
-    /// What is to be remembered; - is stdin. Without it, what is pending is written down
+    /// The note; `-` reads it from stdin. Without it, pending notes are saved
     #[arg(value_name = "TEXT|-")]
     text: Vec<String>,
 }
 
-/// Remembers, and prints file:line of every note that it wrote.
+/// Saves notes, and prints `file:line` of each.
 ///
 /// # Errors
-/// `Data` for a name that is none; the machine's trouble.
+/// `Data` for an invalid name; `Machine` if the machine fails.
 pub fn run(args: Args, here: Here) -> Result<u8> {
     let workspace = here.open()?;
     let work = Remember { workspace: &workspace };
     let mut code = 0;
     let mut closed = Ok(());
     let mut report = |outcome: Outcome| {
-        code = code.max(out::report(&outcome));
+        code = code.max(out::report_outcome(&outcome));
         if let EventOutcome::Done(places) = &outcome.state {
             for place in places {
                 closed = closed.clone().and_then(|()| out::line(place));

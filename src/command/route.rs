@@ -52,7 +52,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let mut pass = |is_silent: bool| -> Result<()> {
         let routed = route::all(&workspace)?;
         for (id, fault) in &routed.failed {
-            out::tell(&format!("{} failed: {fault}", id.short()));
+            out::message(&format!("{} failed: {fault}", id.short()));
             code = 1;
         }
         if !is_silent {
@@ -66,7 +66,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     }
     // All events are routed, even if an id is invalid.
     pass(true)?;
-    let ids_code = out::ids(&workspace, &args.ids, |id| {
+    let ids_code = out::each_event(&workspace, &args.ids, |id| {
         pass(true)?;
         match locate::of(&workspace, Mailbox::Inbox, &id)?.first() {
             Some(found) if found.state == Some(State::New) => {

@@ -16,10 +16,10 @@ use crate::store::queue::listing;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::Mailbox;
 
-/// Answer what is routed
+/// Answer routed events
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Only this agent's sessions
+    /// Only sessions of this agent
     #[arg(long, value_name = "ID")]
     agent: Option<String>,
     /// Only this session
@@ -27,15 +27,15 @@ pub struct Args {
     session: Option<String>,
     #[command(flatten)]
     record: Recording,
-    /// See these events through, whoever does the work. - reads ids from stdin
+    /// Wait until these events are answered, also by other processes. `-` reads ids from stdin
     #[arg(value_name = "ID|PATH|-")]
     ids: Vec<String>,
 }
 
-/// Answers, and prints one id per event that goes out.
+/// Answers events, and prints the id of each outgoing event.
 ///
 /// # Errors
-/// `Data` for an unknown agent or event; the machine's trouble.
+/// `Data` for an unknown agent or event; `Machine` if the machine fails.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     let mut workspace = here.open()?;
     args.record.begin(&mut workspace)?;
@@ -46,14 +46,14 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let session =
         args.session.as_deref().map(|name| session_name::qualify(name, args.agent.as_deref(), &default)).transpose()?;
     if let Some(session) = &session {
-        known(&workspace, session)?;
+        check_session(&workspace, session)?;
     }
     let work = RunAgent { agent: args.agent.as_deref(), session: session.as_deref(), ..RunAgent::all(&workspace) };
     let control = Control { workspace: &workspace, agent: args.agent.as_deref(), session: session.as_deref() };
     let mut code = 0;
     let mut closed = Ok(());
     let mut report = |outcome: Outcome| {
-        code = code.max(out::report(&outcome));
+        code = code.max(out::report_outcome(&outcome));
         if let EventOutcome::Done(ids) = &outcome.state {
             for id in ids {
                 closed = closed.clone().and_then(|()| out::line(id));
@@ -64,23 +64,23 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         pool::drain(&workspace, &control, control::WIDTH, &mut report)?;
         pool::drain(&workspace, &work, task::turn_width(&workspace)?, &mut report)?;
     } else {
-        let told = out::ids(&workspace, &args.ids, |id| {
+        let ids_code = out::each_event(&workspace, &args.ids, |id| {
             follow::run_until_done(&workspace, &[&control, &work], &id).map(&mut report)
         })?;
-        code = code.max(told);
+        code = code.max(ids_code);
     }
     closed.map(|()| code)
 }
 
-/// A session that there is not, and in which nothing waits, was not meant.
-fn known(workspace: &Workspace, name: &str) -> Result<()> {
+/// Refuses a session that does not exist and has no pending event: its name is probably mistyped.
+fn check_session(workspace: &Workspace, name: &str) -> Result<()> {
     let agent = session_name::agent(name);
     if !definitions::has_agent(workspace, agent) {
         return Err(definitions::unknown(workspace, agent));
     }
     let is_there = || workspace.path("sessions").join(name).exists();
     let is_its = |lane: &str| lane == name || lane == session_name::control(name);
-    // Somebody else may begin it meanwhile.
+    // Another process may create it between the two checks.
     if is_there() || !listing::lanes(workspace, Mailbox::Inbox, &is_its)?.is_empty() || is_there() {
         return Ok(());
     }

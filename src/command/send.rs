@@ -20,36 +20,36 @@ use jiff::{SignedDuration, Timestamp, ToSpan, Zoned};
 /// Put a message into the inbox, and print its id once it is durable
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Who says it, channel:rest [default: cli:$USER]
+    /// The sender, channel:rest [default: cli:$USER]
     #[arg(long, value_name = "ADDRESS")]
     from: Option<String>,
-    /// Where the answer goes [default: --from, else deliver_to]
+    /// The destination of the answer [default: --from, else deliver_to]
     #[arg(long, value_name = "ADDRESS")]
     reply_to: Option<String>,
-    /// Who shall answer
+    /// The agent that answers
     #[arg(long, value_name = "ID")]
     agent: Option<String>,
-    /// In which session
+    /// The session
     #[arg(long, value_name = "NAME")]
     session: Option<String>,
-    /// Not before this has passed: 10m, 1h30m, 2d
+    /// Process it after this time: 10m, 1h30m, 2d
     #[arg(long = "in", value_name = "SPAN", conflicts_with = "at")]
     after: Option<String>,
-    /// Not before this instant: 2026-11-21T09:00, 09:00, or with a zone
+    /// Process it at this time: 2026-11-21T09:00, 09:00, or with a time zone
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
-    /// The event's id, to repeat a send that may not have been durable
+    /// The event's id, to repeat a send that may not be durable
     #[arg(long, value_name = "ID")]
     id: Option<String>,
-    /// What is said; - is stdin
+    /// The message; `-` reads it from stdin
     #[arg(value_name = "TEXT|-")]
     text: Vec<String>,
 }
 
-/// Sends.
+/// Publishes a message and prints its id.
 ///
 /// # Errors
-/// `Data` for what can never be answered; `Machine`, with the id, where it may not be durable.
+/// `Data` for a message that can never be answered; `Machine`, with the id, if the message may not be durable.
 pub fn run(args: Args, here: Here) -> Result<u8> {
     let workspace = here.open()?;
     let id = send(&workspace, args)?;
@@ -80,7 +80,7 @@ fn send(workspace: &Workspace, args: Args) -> Result<Id> {
     };
     let id = match (&args.id, due) {
         (Some(id), _) => Id::parse(id)?,
-        // A scheduled message is named by its due time, which is no reason for the clock to run ahead.
+        // The id of a scheduled message has its due time; the clock of ids does not advance to it.
         (None, Some(due)) => Id::new(due, workspace.world.random()),
         (None, None) => clock::next_id(workspace)?,
     };
@@ -103,10 +103,10 @@ fn send(workspace: &Workspace, args: Args) -> Result<Id> {
     Ok(id)
 }
 
-/// The instant that `--in` or `--at` means.
+/// The instant of `--in` or `--at`; `None` if it is past.
 fn due(workspace: &Workspace, after: Option<&str>, at: Option<&str>) -> Result<Option<Stamp>> {
     let now = workspace.world.now();
-    let usage = |what: &str, text: &str| Fault::new(Kind::Usage, format!("`{}` is no {what}", text.escape_debug()));
+    let usage = |noun: &str, text: &str| Fault::new(Kind::Usage, format!("`{}` is not a {noun}", text.escape_debug()));
     if let Some(text) = after {
         let span = text.replace('d', "d ");
         let whole = span.split_whitespace().try_fold(SignedDuration::ZERO, |sum, part| match part.strip_suffix('d') {
@@ -116,14 +116,14 @@ fn due(workspace: &Workspace, after: Option<&str>, at: Option<&str>) -> Result<O
             None => part.parse::<SignedDuration>().ok().map(|span| sum + span),
         });
         let whole = whole.filter(|s| !s.is_negative() && !s.is_zero());
-        let whole = whole.ok_or_else(|| usage("span", text).hint("like 10m, 1h30m or 2d"))?;
+        let whole = whole.ok_or_else(|| usage("duration", text).hint("for example 10m, 1h30m or 2d"))?;
         return Ok(Some(now.plus_seconds(whole.as_secs())));
     }
     let Some(text) = at else { return Ok(None) };
     let zone = world::zone();
     let here = now.timestamp().to_zoned(zone.clone());
     let zoned = || text.parse::<Zoned>().ok().map(|at| at.timestamp());
-    // What follows a civil time would be passed over in silence.
+    // The parser of civil times ignores trailing text.
     let is_civil = text.bytes().all(|b| b.is_ascii_digit() || b"-:.T ".contains(&b));
     let civil = || zone.to_timestamp(text.parse::<civil::DateTime>().ok()?).ok();
     let of_day = || {
@@ -133,7 +133,7 @@ fn due(workspace: &Workspace, after: Option<&str>, at: Option<&str>) -> Result<O
     };
     let instant = text.parse::<Timestamp>().ok().or_else(zoned);
     let instant = instant.or_else(|| if is_civil { civil().or_else(of_day) } else { None });
-    let instant =
-        instant.ok_or_else(|| usage("time", text).hint("like 09:00, 2026-11-21T09:00 or 2026-11-21T09:00:00Z"))?;
+    let instant = instant
+        .ok_or_else(|| usage("time", text).hint("for example 09:00, 2026-11-21T09:00 or 2026-11-21T09:00:00Z"))?;
     Ok(Some(Stamp::from(instant)).filter(|due| *due > now))
 }

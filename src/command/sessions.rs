@@ -80,7 +80,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         Some(Action::Show(args)) => show(args, &here.look()?),
         Some(Action::Rm { names }) => {
             let workspace = here.open()?;
-            out::words(names, |name| {
+            out::each_argument(names, |name| {
                 let session = session::find(&workspace, name)?;
                 session::forget(&workspace, &session)?;
                 out::line(&session)

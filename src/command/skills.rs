@@ -153,9 +153,9 @@ fn approve(workspace: &Workspace, name: &str, is_dry: bool, as_json: bool) -> Re
         scripts::approve(workspace, &scripts)?;
     }
     if scripts.is_empty() {
-        out::tell(&format!("{id} has no unapproved script"));
+        out::message(&format!("{id} has no unapproved script"));
     } else {
-        out::tell(&format!("{verb}: {} scripts of {id}, as printed", scripts.len()));
+        out::message(&format!("{verb}: {} scripts of {id}, as printed", scripts.len()));
     }
     let links = scripts::of(workspace, &id).into_iter().filter(|file| file.role == Role::Inert);
     match links.map(|file| file.path).find(|path| workspace.path(path).is_symlink()) {

@@ -89,7 +89,7 @@ pub fn run(args: Args, here: Here) -> Result<u8> {
     let is_json = args.json;
     match args.action.unwrap_or(Action::List { all: false, state: None }) {
         Action::List { all, state } => list(&workspace, all, state.as_deref(), is_json),
-        Action::Show { ids } => out::words(&ids, |id| {
+        Action::Show { ids } => out::each_argument(&ids, |id| {
             let task = tasks::find(&workspace, id)?;
             if is_json { out::json(&document(&task, true)) } else { out::raw(&task.text) }
         }),
@@ -100,18 +100,18 @@ pub fn run(args: Args, here: Here) -> Result<u8> {
         }
         Action::Claim { ids, command } if !command.is_empty() => hold(&workspace, &ids, &command),
         Action::Claim { ids, .. } if ids.is_empty() => claim(&workspace, None, is_json).map(|()| 0),
-        Action::Claim { ids, .. } => out::words(&ids, |id| claim(&workspace, Some(id), is_json)),
+        Action::Claim { ids, .. } => out::each_argument(&ids, |id| claim(&workspace, Some(id), is_json)),
         Action::Done { result, ids } => {
             let result = match result.as_deref() {
                 Some("-") => out::stdin()?,
                 given => given.unwrap_or_default().to_owned(),
             };
-            out::words(&ids, |id| {
+            out::each_argument(&ids, |id| {
                 let task = TaskList::open(&workspace)?.done(id, &workspace.local_user()?, None, &result)?;
                 print(&task, is_json)
             })
         }
-        Action::Release { ids } => out::words(&ids, |id| {
+        Action::Release { ids } => out::each_argument(&ids, |id| {
             let task = TaskList::open(&workspace)?.release(id, None)?;
             print(&task, is_json)
         }),
@@ -121,7 +121,7 @@ pub fn run(args: Args, here: Here) -> Result<u8> {
 fn claim(workspace: &Workspace, id: Option<&str>, is_json: bool) -> Result<()> {
     let list = TaskList::open(workspace)?;
     list.release_free_claims()?;
-    print(&list.claim(id, &workspace.local_user()?, &Hold::Word)?, is_json)
+    print(&list.claim(id, &workspace.local_user()?, &Hold::Manual)?, is_json)
 }
 
 /// Claims one task, and replaces this process by the command.
@@ -156,7 +156,7 @@ fn list(workspace: &Workspace, all: bool, state: Option<&str>, is_json: bool) ->
             Ok(task) => found.push(task),
             Err(problem) => {
                 code = 65;
-                out::tell(&format!("{id} is skipped: {problem}"));
+                out::message(&format!("{id} is skipped: {problem}"));
             }
         }
     }
@@ -167,8 +167,8 @@ fn list(workspace: &Workspace, all: bool, state: Option<&str>, is_json: bool) ->
     for task in &found {
         let holder = match task.state {
             TaskState::Open => None,
-            TaskState::Claimed => task.head.claimed_by.as_deref(),
-            TaskState::Done => task.head.done_by.as_deref(),
+            TaskState::Claimed => task.fields.claimed_by.as_deref(),
+            TaskState::Done => task.fields.done_by.as_deref(),
         };
         let holder = holder.map(|holder| format!("  ({holder})")).unwrap_or_default();
         let line = format!("{:<width$}  {:<7}  {}{holder}", task.short(), task.state.name(), task.title());
@@ -183,7 +183,7 @@ fn print(task: &Task, is_json: bool) -> Result<()> {
 
 /// A task as JSON; with its text if `is_whole`.
 fn document(task: &Task, is_whole: bool) -> Value {
-    let mut document = json!(task.head);
+    let mut document = json!(task.fields);
     document["id"] = task.id.clone().into();
     document["state"] = task.state.name().into();
     document["title"] = task.title().into();

@@ -6,29 +6,29 @@ use crate::command::terminal::record::Recording;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::stage::tick;
 
-/// Do everything that is due, once
+/// Process everything that is due, once
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// As if it were this instant (RFC 3339)
+    /// The time to assume (RFC 3339)
     #[arg(long, value_name = "TIME")]
     now: Option<String>,
     #[command(flatten)]
     record: Recording,
 }
 
-/// One tick. It says nothing where everything is fine.
+/// One pass over all stages; prints only failures.
 ///
 /// # Errors
-/// The machine's trouble, or a bad `claw.yaml`.
+/// `Config` if `claw.yaml` is invalid, `Machine` if the machine fails.
 pub fn run(args: &Args, mut here: Here) -> Result<u8> {
     if let Some(text) = &args.now {
         let now = text.parse::<jiff::Timestamp>();
-        let now = now.map_err(|e| Fault::new(Kind::Usage, format!("`{text}` is no instant: {e}")))?;
+        let now = now.map_err(|e| Fault::new(Kind::Usage, format!("`{text}` is not an RFC 3339 time: {e}")))?;
         here.world = here.world.at(now.into());
     }
     let mut workspace = here.open()?;
     args.record.begin(&mut workspace)?;
     let mut code = 0;
-    tick::run(&workspace, &mut |_, outcome| code = code.max(out::report(&outcome)))?;
+    tick::run(&workspace, &mut |_, outcome| code = code.max(out::report_outcome(&outcome)))?;
     Ok(code)
 }

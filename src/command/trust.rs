@@ -9,24 +9,24 @@ use crate::store::workspace::trust;
 use crate::world::World;
 use std::path::PathBuf;
 
-/// Trust the workspace: let it run and contact what it names
+/// Trust the workspace: permit the programs and servers that it configures
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The workspace [default: the nearest one upwards]
+    /// The workspace [default: the current folder or its nearest parent that is one]
     pub dir: Option<PathBuf>,
 }
 
 /// Trusts a workspace.
 ///
 /// # Errors
-/// Where there is none, or trust cannot be remembered.
+/// If there is none, or the list of trusted workspaces cannot be written.
 pub fn run(args: Args, here: &Here) -> Result<u8> {
     let start = args.dir.or_else(|| here.workspace.clone()).unwrap_or_else(|| PathBuf::from("."));
     let start = start.canonicalize().map_err(|e| Fault::config(format!("{}: {e}", start.display())))?;
     let root = start.ancestors().find(|dir| dir.join(config::FILE).is_file());
     let root =
         root.ok_or_else(|| Fault::config(format!("there is no {} in {} or above", config::FILE, start.display())))?;
-    // What no other command would open is not trusted either.
+    // A workspace that no other command can open is not trusted either.
     let workspace = Workspace::open(World::real()?, root.to_path_buf(), true)?;
     trust::trust(&here.world, &workspace.root)?;
     out::line(&format!("trusted {}", root.display()))?;

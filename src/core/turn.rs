@@ -212,7 +212,7 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
                 past.extend(open.extract_if(.., |o| ids.contains(&o.id)).map(|o| o.close(said.clone())));
             }
             Record::Compact(compact) => {
-                (past, open) = (vec![compact.kept.clone()], Vec::new());
+                (past, open) = (vec![compact.recent.clone()], Vec::new());
                 state.count = compact.count.clone().or(state.count);
                 state.compacted_turn = None;
                 match compact.turn.clone() {
@@ -272,7 +272,7 @@ impl Replay {
 
     /// Applies a compaction of the conversation.
     pub fn apply_compaction(&mut self, compact: CompactRecord) {
-        self.history.clone_from(&compact.kept);
+        self.history.clone_from(&compact.recent);
         self.compacted_turn.clone_from(&compact.turn);
         self.compact = Some(compact);
     }
@@ -280,7 +280,7 @@ impl Replay {
     /// The compacted older part of the conversation.
     #[must_use]
     pub fn compaction(&self) -> Option<&Compacted> {
-        self.compact.as_ref().map(|compact| &compact.past)
+        self.compact.as_ref().map(|compact| &compact.compacted)
     }
 
     /// The context window of `model` in tokens, if its server has named it in a refusal.
@@ -314,7 +314,7 @@ impl Replay {
     /// [`Self::turn_messages`]; between turns there are none.
     #[must_use]
     pub fn conversation<'a>(&'a self, question: Option<&'a str>, turn: &'a [Message]) -> Conversation<'a> {
-        Conversation { past: self.compaction(), history: &self.history, question, turn, steps: self.steps.len() }
+        Conversation { compacted: self.compaction(), history: &self.history, question, turn, steps: self.steps.len() }
     }
 
     /// The number of tool calls in this turn.

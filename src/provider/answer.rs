@@ -127,7 +127,7 @@ impl Answer {
             }
             Some(StopReason::Whole) => {}
         }
-        let by = call.chosen.by();
+        let by = call.chosen.identity();
         let thinking = self.thoughts.into_iter().map(|thought| Thought {
             by: by.clone(),
             text: thought.text,

@@ -8,7 +8,7 @@ use crate::core::event::session_name;
 use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::routing::binding::{self, Binding, Scope};
-use crate::core::routing::learned::{Learned, ToldBinding};
+use crate::core::routing::learned::{Learned, LearnedBinding};
 use crate::core::routing::{self, Decision};
 use crate::core::slash::{self, SlashCommand};
 use crate::stage::outcome::{notify, reason, take_in};
@@ -118,7 +118,7 @@ impl<'w> Router<'w> {
         let is_valid = binding::check_pattern(&pattern).is_ok() && definitions::has_agent(workspace, &agent);
         if is_allowed && is_valid {
             let binding = Binding { pattern, agent, from: None, session: Scope::Place };
-            self.routes.learn_binding(workspace, ToldBinding { since: event.id.clone(), binding })?;
+            self.routes.learn_binding(workspace, LearnedBinding { since: event.id.clone(), binding })?;
         }
         Ok(())
     }
@@ -158,12 +158,12 @@ fn fail(workspace: &Workspace, path: &Path, entry: &Entry, fault: &Fault, event:
 /// Decides which session answers, including the change of route that the command itself makes.
 fn decide(workspace: &Workspace, event: &Event, known: &Learned) -> Result<Decision> {
     let mut decision = routes::decide(workspace, event, known)?;
-    if let Some(line) = routing::turned(event, known, &decision)
+    if let Some(line) = routing::switch(event, known, &decision)
         && definitions::has_agent(workspace, &line.agent)
         && slash::parse_event(event)
             .is_ok_and(|command| workspace.owners().is_ok_and(|owners| slash::allowed(&command, &event.from, &owners)))
     {
-        decision = decision.turned_by(line);
+        decision = decision.switched_by(line);
     }
     if decision.lane != session_name::MEMORIES && !definitions::has_agent(workspace, &decision.agent) {
         return Err(definitions::unknown(workspace, &decision.agent));

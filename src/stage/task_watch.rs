@@ -75,7 +75,7 @@ impl<'w> Announcer<'w> {
             let changed = fs::metadata(&path).and_then(|meta| meta.modified()).ok();
             let seen = changed.and_then(|at| Timestamp::try_from(at).ok()).map_or(workspace.world.now(), Stamp::from);
             for agent in &watchers {
-                let id = task.news(agent, round, seen)?;
+                let id = task.event_id(agent, round, seen)?;
                 if !self.known.contains(id.short()) {
                     unknown.push((task.clone(), agent.clone(), id));
                 }
@@ -131,10 +131,10 @@ impl<'w> Announcer<'w> {
             session: Some(task.session(&agent)),
             agent: Some(agent),
             meta: [(META.to_owned(), task.id.clone().into())].into_iter().collect(),
-            ..Draft::message(task.told(tool::TASKS))
+            ..Draft::message(task.prompt(tool::TASKS))
         };
         let event = publish::complete(self.workspace, draft, id)?;
-        Ok(Event { hops: task.head.hops, ..event })
+        Ok(Event { hops: task.fields.hops, ..event })
     }
 }
 

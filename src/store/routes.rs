@@ -6,7 +6,7 @@ use crate::core::event::Event;
 use crate::core::event::session_name;
 use crate::core::fault::{Fault, Result};
 use crate::core::routing::binding;
-use crate::core::routing::learned::{Learned, LearnedRoute, ToldBinding};
+use crate::core::routing::learned::{Learned, LearnedBinding, LearnedRoute};
 use crate::core::routing::{self, Decision, RoutingRules};
 use crate::store::agent::definitions;
 use crate::store::fs::At;
@@ -24,7 +24,7 @@ const FILE: &str = ".claw/routes.jsonl";
 #[serde(untagged)]
 enum RouteEntry {
     Route(LearnedRoute),
-    Binding(ToldBinding),
+    Binding(LearnedBinding),
 }
 
 /// The learned routes, as far as the file has been read.
@@ -71,7 +71,7 @@ impl Routes {
                 RouteEntry::Binding(binding) => bindings.push(binding),
             }
         }
-        self.learned.tell(bindings);
+        self.learned.add_bindings(bindings);
         self.read += whole as u64;
         self.is_durable = false;
         Ok(())
@@ -104,14 +104,14 @@ impl Routes {
     ///
     /// # Errors
     /// `Data` if its pattern or its agent's name is invalid; if it cannot be written.
-    pub fn learn_binding(&mut self, workspace: &Workspace, binding: ToldBinding) -> Result<()> {
+    pub fn learn_binding(&mut self, workspace: &Workspace, binding: LearnedBinding) -> Result<()> {
         binding::check_pattern(&binding.binding.pattern).map_err(Fault::data)?;
         session_name::check_agent(&binding.binding.agent)?;
-        if self.learned.told.contains(&binding) {
+        if self.learned.bindings.contains(&binding) {
             return self.commit(workspace);
         }
         self.add(workspace, &RouteEntry::Binding(binding.clone()))?;
-        self.learned.tell([binding]);
+        self.learned.add_bindings([binding]);
         Ok(())
     }
 

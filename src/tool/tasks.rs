@@ -80,7 +80,7 @@ fn run(context: &ToolContext, arguments: &Value) -> Result<String> {
                     format!("the task was not added: it would be number {hops} of a chain of tasks that add tasks");
                 return Err(Fault::data(message).hint("tell the owner which work is left"));
             }
-            let name = task::made_by(&context.event.id, context.number);
+            let name = task::id_for_call(&context.event.id, context.number);
             list.add(Some(name), text, &by, hops).map(|name| format!("added: {name}"))
         }
         Action::Claim => list
@@ -100,7 +100,7 @@ fn list_tasks(context: &ToolContext) -> String {
     let mut lines = Vec::new();
     for state in [TaskState::Open, TaskState::Claimed] {
         for task in tasks::all(context.workspace, state).into_iter().filter_map(|(_, read)| read.ok()) {
-            let owner = task.head.claimed_by.as_deref().filter(|_| state == TaskState::Claimed);
+            let owner = task.fields.claimed_by.as_deref().filter(|_| state == TaskState::Claimed);
             let owner = owner.map(|owner| format!(" by {owner}")).unwrap_or_default();
             lines.push(format!("{} ({}{owner}): {}", task.id, state.name(), task.title()));
         }

@@ -44,7 +44,7 @@ fn lines(path: &Path) -> Vec<Value> {
 /// The answer as a document, without durations.
 fn document(ran: Ran) -> Value {
     let mut document: Value = serde_json::from_str(&ran.ok()).unwrap();
-    document["ms"].take();
+    document["duration_ms"].take();
     document
 }
 
@@ -84,7 +84,7 @@ fn recording_is_replayed_without_a_server() {
         // In another place, without a key and without a server.
         let other = replaying(&file);
         assert_eq!(document(ask(&other, "mock:tools", &[])), tools, "{provider}");
-        assert!(fixed(&other, &["models"]).ok().contains("2 of 3 exchanges are played"));
+        assert!(fixed(&other, &["models"]).ok().contains("2 of 3 exchanges replayed"));
         assert_eq!(document(ask(&other, "mock:hello", &[])), hello, "{provider}");
         let as_replayed: Vec<Value> = log(&ws);
         assert_eq!(log(&other), as_replayed, "{provider}");

@@ -162,7 +162,7 @@ fn ctrl_c_does_not_wait_for_a_busy_session() {
     ws.eventually("the turn hangs", |ws| ws.path("hangs").exists());
     let mut terminal = chat(&ws, &["-s", "t"]);
     terminal.press("hello\r");
-    terminal.until("pickle.t is busy; waiting for it");
+    terminal.until("pickle.t is locked by another process; waiting for it");
     terminal.press(CTRL_C);
     terminal.until("nothing was asked");
     terminal.until(PROMPT);

@@ -117,10 +117,10 @@ fn a_json_reply_has_its_tokens_and_its_note_is_committed() {
     let out = ws.claw(&["ask", "-n", "--json", "-s", "work", "remember the NAS"]).ok();
     let mut document: Value = serde_json::from_str(&out).unwrap();
     let id = document["id"].take().as_str().unwrap().to_owned();
-    assert!(document["ms"].take().is_u64(), "{out}");
+    assert!(document["duration_ms"].take().is_u64(), "{out}");
     let expected = json!({
         "id": null, "session": "pickle.work", "agent": "pickle", "model": "mock",
-        "content": "Noted.", "usage": {"input": 3, "output": 5}, "ms": null,
+        "content": "Noted.", "usage": {"input": 3, "output": 5}, "duration_ms": null,
     });
     assert_eq!(document, expected);
     let day = format!("{}-{}-{}", &id[..4], &id[4..6], &id[6..8]);

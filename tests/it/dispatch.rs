@@ -166,12 +166,15 @@ fn why_shows_the_tree_of_dispatches() {
     );
     let id = lines[0].split(' ').next().unwrap();
     let json = told(&ws.claw(&["why", "--json", id]).ok());
-    let child = &json["asked"][0]["asked"][0];
-    assert_eq!((&child["agent"], &child["session"], &child["state"]), (&json!("third"), &json!(third), &json!("done")));
-    assert_eq!((&child["tokens"], &child["out"][0]["what"]), (&json!(15), &json!("told")));
+    let child = &json["dispatched"][0]["dispatched"][0];
+    assert_eq!(
+        (&child["agent"], &child["session"], &child["status"]),
+        (&json!("third"), &json!(third), &json!("done"))
+    );
+    assert_eq!((&child["tokens"], &child["outgoing"][0]["status"]), (&json!(15), &json!("returned")));
     let of_child = ws.claw(&["why", &format!("{short}.d01")]).ok();
     assert!(
-        of_child.contains("from agent:pickle, kind dispatch, in reply to") && of_child.contains("told    agent:pickle")
+        of_child.contains("from agent:pickle, kind dispatch, in reply to") && of_child.contains("result  agent:pickle")
     );
 }
 

@@ -559,7 +559,7 @@ fn unreadable_drop_is_reported_and_taken_when_readable() {
     if humbled(ws.shell_command("cat inbox/secret.md")).status().unwrap().success() {
         return skipped("root may read everything here");
     }
-    let why = "stays where it is: claw may not read it (chmod or chown lets it)";
+    let why = "not taken in: claw may not read it (chmod or chown lets it)";
     let checked = run(&["check"]);
     assert!(checked.out.contains(&format!("inbox/secret.md: warning: {why}")), "{checked:#?}");
     let told = format!("{}/inbox/secret.md {why}", ws.root.display());

@@ -144,6 +144,6 @@ fn check_names_a_fallback_and_a_dialect_that_are_not_there() {
     ws.model("a", "provider: openai, model: m, dialect: depseek, fallback: [b]");
     let ran: Ran = ws.claw(&["check"]);
     let said = format!("{}{}", ran.out, ran.err);
-    assert!(said.contains("models.a: there is no dialect `depseek`"), "{said}");
+    assert!(said.contains("models.a: unknown dialect `depseek`"), "{said}");
     assert!(said.contains("models.a.fallback: "), "{said}");
 }

@@ -32,8 +32,7 @@ fn workspace(default: &str, models: &str) -> Fixture {
 fn rows(ws: &Fixture, arguments: &[&str], code: i32) -> Vec<Value> {
     let ran = ws.claw(&[&["models", "--json"], arguments].concat());
     assert_eq!(ran.code, code, "{ran:#?}");
-    let document: Value = serde_json::from_str(&ran.out).unwrap();
-    document.as_array().unwrap().clone()
+    ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 fn row<'a>(rows: &'a [Value], name: &str) -> &'a Value {
@@ -86,7 +85,7 @@ fn models_are_listed_with_the_source_of_their_key() {
     let base = format!("http://127.0.0.1:{dead}/v1");
     let refused = format!("{base}/models: Connection refused");
     let expected: [&[&str]; 8] = [
-        &["name", "provider", "model", "where", "key", "at once", "fallback", "state"],
+        &["name", "provider", "model", "location", "key", "concurrency", "fallback", "status"],
         &["dead", "openai", "m", &base, "$CLAW_TEST_KEY", "-", "-", &refused],
         &[
             "filed",
@@ -121,12 +120,12 @@ fn models_are_listed_with_the_source_of_their_key() {
     let here = json!({
         "name": "here", "default": false, "agents": ["cookie"], "provider": "command", "model": null, "api_base": null,
         "command": ["sh", "-c", "echo four"], "cassette": null, "key": null, "max_concurrency": 2,
-        "fallback": ["dead", "offline"], "reachable": true, "has_model": null,
-        "ms": null, "problem": null, "exit_code": 0,
+        "fallback": ["dead", "offline"], "reachable": true, "model_listed": null,
+        "duration_ms": null, "problem": null, "exit_code": 0,
     });
     assert_eq!(*row(&rows, "here"), here);
     assert_eq!(row(&rows, "openai/gpt-5")["agents"], json!(["pickle"]));
-    assert_eq!(row(&rows, "dead")["key"], json!({"from": "$CLAW_TEST_KEY", "is_there": false}));
+    assert_eq!(row(&rows, "dead")["key"], json!({"source": "$CLAW_TEST_KEY", "available": false}));
 }
 
 #[test]
@@ -143,11 +142,11 @@ fn a_server_is_asked_for_its_list_and_the_exit_code_is_about_the_default_or_thos
         ),
     );
     let all = rows(&ws, &[], 0);
-    assert_eq!((&row(&all, "mock")["reachable"], &row(&all, "mock")["has_model"]), (&json!(true), &json!(true)));
-    assert!(row(&all, "mock")["ms"].is_u64() && row(&all, "mock")["default"] == true, "{all:#?}");
-    assert_eq!(row(&all, "other")["has_model"], false);
+    assert_eq!((&row(&all, "mock")["reachable"], &row(&all, "mock")["model_listed"]), (&json!(true), &json!(true)));
+    assert!(row(&all, "mock")["duration_ms"].is_u64() && row(&all, "mock")["default"] == true, "{all:#?}");
+    assert_eq!(row(&all, "other")["model_listed"], false);
     assert_eq!((&row(&all, "dead")["reachable"], &row(&all, "dead")["exit_code"]), (&json!(false), &json!(69)));
-    assert!(ws.claw(&["models", "other"]).ok().contains("reachable, but it lists no model `nobody-has-this`"));
+    assert!(ws.claw(&["models", "other"]).ok().contains("reachable, but it does not list the model `nobody-has-this`"));
     ws.claw(&["models", "dead"]).fails(69);
     ws.claw(&["models", "mock", "dead"]).fails(69);
     assert!(ws.claw(&["models", "dad"]).fails(78).contains("did you mean `dead`?"));
@@ -176,7 +175,7 @@ fn every_kind_of_server_is_asked_where_it_has_its_list() {
         let rows = rows(&ws, &["m"], 0);
         let found = row(&rows, "m");
         assert_eq!(
-            (&found["reachable"], &found["has_model"]),
+            (&found["reachable"], &found["model_listed"]),
             (&json!(true), &json!(true)),
             "{provider} {given}: {found:#}"
         );
@@ -185,7 +184,7 @@ fn every_kind_of_server_is_asked_where_it_has_its_list() {
     // Without an address it is the provider's own service, with its usual key variable.
     let ws = workspace("m", "  m: {provider: anthropic, model: x}\n  o: {provider: ollama, model: x}\n");
     let rows = rows(&ws, &["--offline"], 78);
-    assert_eq!(row(&rows, "m")["key"], json!({"from": "$ANTHROPIC_API_KEY", "is_there": false}));
+    assert_eq!(row(&rows, "m")["key"], json!({"source": "$ANTHROPIC_API_KEY", "available": false}));
     assert_eq!((&row(&rows, "o")["key"], &row(&rows, "o")["api_base"]), (&Value::Null, &json!("http://127.0.0.1:1")));
 }
 
@@ -218,14 +217,14 @@ fn untrusted_workspace_contacts_no_server() {
     let (port, count) = server("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"data\": []}");
     let model = format!("  m: {{provider: openai, model: x, api_base: 'http://127.0.0.1:{port}/v1'}}\n");
     let ws = workspace("m", &model);
-    assert!(ws.claw(&["models", "--offline"]).ok().lines().any(|line| line.ends_with("not asked")));
+    assert!(ws.claw(&["models", "--offline"]).ok().lines().any(|line| line.ends_with("not checked")));
     assert_eq!(row(&rows(&ws, &["--offline"], 0), "m")["reachable"], Value::Null);
     let mut stranger = ws.command(&["models"]);
     let stranger: crate::common::Ran = stranger.env("HOME", ws.path("nobody")).output().unwrap().into();
-    assert!(stranger.err.contains("is not trusted, so nobody is contacted; say `claw trust`"), "{stranger:#?}");
-    assert!(stranger.ok().lines().any(|line| line.ends_with("not asked")));
+    assert!(stranger.err.contains("is not trusted, so no server is contacted; run `claw trust`"), "{stranger:#?}");
+    assert!(stranger.ok().lines().any(|line| line.ends_with("not checked")));
     assert_eq!(count.load(Ordering::SeqCst), 0);
-    assert_eq!(row(&rows(&ws, &[], 0), "m")["has_model"], false);
+    assert_eq!(row(&rows(&ws, &[], 0), "m")["model_listed"], false);
     assert_eq!(count.load(Ordering::SeqCst), 1);
 }
 
@@ -251,7 +250,7 @@ fn all_are_asked_at_once_and_a_silent_one_is_not_waited_for_long() {
     models += &format!("  silent: {{provider: openai, model: x, api_base: 'http://127.0.0.1:{port}/v1'}}\n");
     let begun = Instant::now();
     let rows = rows(&workspace("m0", &models), &[], 0);
-    assert!((0..4).all(|n| row(&rows, &format!("m{n}"))["has_model"] == true), "{rows:#?}");
-    assert_eq!(row(&rows, "silent")["problem"], "no data from the server for 3s");
+    assert!((0..4).all(|n| row(&rows, &format!("m{n}"))["model_listed"] == true), "{rows:#?}");
+    assert_eq!(row(&rows, "silent")["problem"], "the server said nothing for 3s");
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }

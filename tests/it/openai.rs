@@ -49,10 +49,10 @@ fn ask_json_has_the_tokens_that_the_server_counted() {
     let ws = peer.workspace();
     let out = ws.claw(&["ask", "-n", "--json", "-s", "work", "mock:hello json"]).ok();
     let mut document: Value = serde_json::from_str(&out).unwrap();
-    assert!(document["ms"].take().as_u64().is_some() && document["id"].take().is_string(), "{out}");
+    assert!(document["duration_ms"].take().as_u64().is_some() && document["id"].take().is_string(), "{out}");
     let expected = json!({
         "id": null, "session": "pickle.work", "agent": "pickle", "model": "mock",
-        "content": "Hi there, this is the mock.", "usage": {"input": 42, "output": 7}, "ms": null,
+        "content": "Hi there, this is the mock.", "usage": {"input": 42, "output": 7}, "duration_ms": null,
     });
     assert_eq!(document, expected);
 }

@@ -95,12 +95,12 @@ fn retry_of_an_unfailed_event_reports_its_state() {
         assert!(err.contains(said), "{err}");
     };
     retry(&due, "has not failed: it is not due until 2099-01-01 09:00:00");
-    retry(&due, "and send it anew");
-    retry(&id, "has not failed: its turn has not come");
+    retry(&due, "and send it again");
+    retry(&id, "has not failed: it is ready");
     ws.claw(&["route"]).ok();
     let name = ws.list("inbox/ready").remove(0);
     std::fs::rename(ws.path(&format!("inbox/ready/{name}")), ws.path(&format!("inbox/run/{name}"))).unwrap();
-    retry(&id, "the next claw tick takes it up");
+    retry(&id, "the next claw tick continues it");
     ws.claw(&["discard", &id]).ok();
     retry(&id, "is done");
     retry("20260101T000000.000000Z-none", "there is no event");
@@ -244,9 +244,12 @@ fn a_dash_alone_is_stdin_and_with_words_it_is_refused() {
     assert_eq!(ws.claw(&["sessions", "--json"]).ok().matches("the door code is 4711").count(), 1);
     assert!(!ws.claw(&["sessions", "--json"]).ok().contains("\"title\":\"-"));
     for arguments in [&["ask", "-", "what"][..], &["send", "-", "what"], &["remember", "-", "what"]] {
-        assert!(ws.piped(arguments, "x").fails(2).contains("- is stdin, and stands alone"), "{arguments:?}");
+        assert!(
+            ws.piped(arguments, "x").fails(2).contains("`-` (stdin) cannot be combined with other arguments"),
+            "{arguments:?}"
+        );
     }
-    assert!(ws.piped(&["ask", "-n", "-"], "x").fails(2).contains("-n says not to read it"));
+    assert!(ws.piped(&["ask", "-n", "-"], "x").fails(2).contains("-n forbids it"));
     assert!(ws.claw(&["ask", "-"]).fails(2).contains("there is no text"));
     ws.claw(&["ask", "5", "-", "3"]).ok();
     assert_eq!(ws.list("inbox/new"), [""; 0]);
@@ -286,10 +289,10 @@ fn status_and_why_show_every_state() {
     ws.claw(&["route"]).ok();
     why("ready in pickle.cli-ann");
     let status: serde_json::Value = serde_json::from_str(&ws.claw(&["status", "--json"]).ok()).unwrap();
-    assert_eq!(status["boxes"]["inbox"]["ready"], 1);
+    assert_eq!(status["mailboxes"]["inbox"]["ready"], 1);
     assert_eq!(status["oldest"]["id"], id.trim());
     ws.claw(&["run-agent"]).ok();
-    why("out     cli:ann: ready in cli-ann");
+    why("outbox  cli:ann: ready in cli-ann");
     ws.claw(&["discard", &format!("{}.r01", id.trim())]).ok();
     why("done in");
     let log = ws.claw(&["log", "--json", "--kind", "discard"]).ok();
@@ -314,7 +317,7 @@ fn the_man_page_and_the_completions_name_every_command() {
     for text in [
         "claw tasks claim k7f3q9 \\-\\- make report\n",
         "[possible values: open, claimed, done]",
-        "What an agent has remembered or written into files stays.",
+        "Notes and files that an agent has written stay.",
     ] {
         assert!(man.contains(text), "man: {text}");
     }

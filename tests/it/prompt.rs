@@ -126,7 +126,7 @@ fn channel_layer_names_the_destination() {
         "Agent: pickle\nSession: pickle.cli-ann\nTime: 2026-11-21 08:05 Saturday (UTC)\n\nYou answer in a terminal."
     );
     assert!(end(&["pickle", "--reply-to", "telegram:42"]).contains("Telegram"));
-    assert!(end(&["pickle", "--kind", "cron"]).ends_with("your reply is not sent to anybody."));
+    assert!(end(&["pickle", "--kind", "cron"]).ends_with("your reply is not sent to anyone."));
     assert!(end(&["pickle", "--reply-to", "agent:cookie"]).contains("called by another agent"));
     let said = claw(&ws, &["prompt", "pickle", "--kind", "corn"]).fails(2);
     assert!(said.contains("did you mean `cron`?"), "{said}");

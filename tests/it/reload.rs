@@ -97,7 +97,7 @@ fn invalid_change_keeps_the_last_valid_version_and_is_reported_once() {
     }
     let shown = ws.claw(&["status"]);
     assert_eq!(shown.code, 78);
-    for wrong in ["wrong   claw.yaml:2:18: ", "wrong   agents/cookie/AGENT.md:3:12: "] {
+    for wrong in ["problem claw.yaml:2:18: ", "problem agents/cookie/AGENT.md:3:12: "] {
         assert!(shown.out.contains(wrong), "{wrong}: {shown:#?}");
     }
     ws.write("claw.yaml", &settings.replace("cookie", "pickle"));
@@ -105,7 +105,7 @@ fn invalid_change_keeps_the_last_valid_version_and_is_reported_once() {
     answered(&ws, "after");
     assert!(ws.list("sessions").contains(&"pickle.file-after".to_owned()));
     let shown = ws.claw(&["status"]).ok();
-    assert!(!shown.contains("wrong"), "{shown}");
+    assert!(!shown.contains("problem"), "{shown}");
     let ran = supervisor.stop();
     assert_eq!(ran.code, 0);
     for (n, _) in WAYS.iter().enumerate() {

@@ -78,7 +78,7 @@ fn every_message_of_one_source_is_in_one_session_also_one_with_a_dot_in_its_name
         assert!(first.starts_with("pickle."), "{first}");
     }
     ws.claw(&["run-agent"]).ok();
-    assert_eq!(ws.claw(&["check"]).ok(), "everything is in order\n");
+    assert_eq!(ws.claw(&["check"]).ok(), "no problems\n");
     assert_eq!(ws.list("sessions").len(), 3);
 }
 
@@ -207,7 +207,7 @@ fn explain_names_the_answering_agent_and_the_reasons() {
         }
         send.push("hi");
         assert_eq!(said["session"], goes(&ws, &send), "{arguments:?}: {said:#}");
-        let winners = said["rules"].as_array().unwrap().iter().filter(|rule| rule["wins"] == true);
+        let winners = said["rules"].as_array().unwrap().iter().filter(|rule| rule["selected"] == true);
         assert_eq!(winners.map(|rule| &rule["agent"]).collect::<Vec<_>>(), [&said["agent"]]);
         // The learned route agrees.
         assert_eq!(explain(arguments)["session"], said["session"]);
@@ -218,7 +218,7 @@ fn explain_names_the_answering_agent_and_the_reasons() {
         r"(?m)^  mention +@nobody +nobody +there is no such agent: it stays text$",
         r"(?m)^→ binding  wildcard \.\* +scout +the first that is for it$",
         r"(?m)^  default +everything else +pickle +something before it decides$",
-        r"(?m)^  3 bindings have other patterns$",
+        r"(?m)^  3 bindings with other patterns$",
     ] {
         assert!(Regex::new(line).unwrap().is_match(&table), "{line}\n{table}");
     }
@@ -239,7 +239,7 @@ fn check_finds_bindings_that_never_decide_with_their_lines() {
     let ran = ws.claw(&["check"]);
     assert_eq!(ran.code, 78);
     let at = |n: usize| format!("claw.yaml:{}:", first + n);
-    for (n, says) in [(2, "`cli:x.*` is never asked: "), (3, "no address is like `a|b`"), (4, "no agent `skout`")] {
+    for (n, says) in [(2, "`cli:x.*` is never reached: "), (3, "`a|b` matches no address"), (4, "no agent `skout`")] {
         assert!(ran.out.lines().any(|line| line.starts_with(&at(n)) && line.contains(says)), "{n} {says}: {ran:#?}");
     }
     assert_eq!(ran.out.lines().count(), 4, "the first one is shadowed by the second, which is specific: {ran:#?}");
@@ -254,7 +254,7 @@ fn a_broken_agent_is_named_and_the_others_are_listed() {
     let ids: Vec<&str> = ran.out.lines().filter_map(|line| line.get(2..)?.split(' ').next()).collect();
     assert_eq!(ids, ["brain", "cookie", "pickle", "scout"], "{ran:#?}");
     assert!(ran.out.contains("\n* pickle"), "{ran:#?}");
-    assert!(ran.err.contains("broken is passed over: agents/broken/AGENT.md:3:18:"), "{ran:#?}");
+    assert!(ran.err.contains("broken is skipped: agents/broken/AGENT.md:3:18:"), "{ran:#?}");
     let shown = ws.claw(&["agents", "show", "brain"]).ok();
     assert!(shown.contains("You are brain.") && shown.contains("bindings         [\"a:.*\"]"), "{shown}");
     let json: Value = serde_json::from_str(&ws.claw(&["agents", "show", "--json", "pickle"]).ok()).unwrap();

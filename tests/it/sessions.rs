@@ -261,7 +261,7 @@ fn removed_session_answers_no_message_twice() {
     assert_eq!((listed(&ws), ws.list("sessions/pickle.file-a")), (vec![], vec!["log.jsonl".to_owned()]));
     let log = ws.read("sessions/pickle.file-a/log.jsonl");
     assert!(log.contains(old) && !log.contains("Tama"), "{log}");
-    assert!(ws.claw(&["sessions", "show", "file-a"]).fails(65).contains("nothing was said"));
+    assert!(ws.claw(&["sessions", "show", "file-a"]).fails(65).contains("has no messages"));
     // The platform repeats the message after everything else about it is gone.
     fs::remove_dir_all(ws.path("inbox/done")).unwrap();
     fs::remove_dir_all(ws.path("outbox/done")).unwrap();

@@ -104,7 +104,9 @@ fn unavailable_skill_is_a_tool_error() {
     let last = server.last();
     let told: Vec<String> =
         last["messages"].as_array().unwrap().iter().rev().take(5).map(|m| m["content"].to_string()).collect();
-    for said in ["did you mean `weather`?", "there is no skill `../../agents/pickle`", "no program `no-such-bin`"] {
+    for said in
+        ["did you mean `weather`?", "there is no skill `../../agents/pickle`", "program `no-such-bin` is not installed"]
+    {
         assert!(told.iter().any(|told| told.contains(said)), "{said}: {told:#?}");
     }
 }
@@ -153,7 +155,7 @@ fn every_executable_file_counts_as_a_script() {
         ]
     );
     let said = ws.claw(&["skills", "approve", "weather"]).fails(1);
-    assert!(said.contains("3 scripts") && said.contains("scripts/link is a link"), "{said}");
+    assert!(said.contains("3 scripts") && said.contains("scripts/link is a symbolic link"), "{said}");
     assert!(!ws.read(".claw/approved-skills.jsonl").contains("link\""));
 }
 
@@ -189,27 +191,27 @@ fn check_reports_errors_and_list_the_missing_requirements() {
     let ws = workspace();
     let ran = ws.claw(&["skills"]);
     for line in [
-        "closed         not offered: there is no program `no-such-bin`",
+        "closed         not offered: program `no-such-bin` is not installed",
         "weather        Tells the weather. [1 scripts not",
     ] {
         assert!(ran.out.lines().any(|l| l.starts_with(line)), "{line}: {ran:#?}");
     }
     assert!(ws.claw(&["skills", "check"]).out.starts_with("skills/broken/SKILL.md:"));
-    assert_eq!(ws.claw(&["skills", "check", "weather", "closed"]).ok(), "2 skills are in order\n");
-    assert_eq!(ws.claw(&["skills", "check", "skill-creator"]).ok(), "1 skills are in order\n");
+    assert_eq!(ws.claw(&["skills", "check", "weather", "closed"]).ok(), "2 skills without problems\n");
+    assert_eq!(ws.claw(&["skills", "check", "skill-creator"]).ok(), "1 skills without problems\n");
     assert!(ws.claw(&["skills", "show", "wether"]).fails(65).contains("did you mean `weather`?"));
     ws.write("skills/weather/SKILL.md", "---\nname: other\ndescription: d\nrequire: x\n---\n{{memory_path}}\n");
     let ran = ws.claw(&["skills", "check", "weather", "--json"]);
     let lines: Vec<Value> = ran.ok().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let at: Vec<u64> = lines.iter().map(|line| line["line"].as_u64().unwrap()).collect();
-    assert_eq!((at, lines.iter().all(|line| line["is"] == "warning")), (vec![4, 2, 6], true), "{lines:#?}");
+    assert_eq!((at, lines.iter().all(|line| line["severity"] == "warning")), (vec![4, 2, 6], true), "{lines:#?}");
 }
 
 #[test]
 fn requirement_checks_a_variable_without_revealing_it() {
     let ws = workspace();
     ws.write("skills/keyed/SKILL.md", "---\nname: keyed\ndescription: d\nrequires: {env: [WEATHER_KEY]}\n---\nx\n");
-    assert_eq!(listed(&ws, "keyed")["missing"], json!(["the environment variable WEATHER_KEY is not set"]));
+    assert_eq!(listed(&ws, "keyed")["missing"], json!(["environment variable WEATHER_KEY is not set"]));
     let mut command = ws.command(&["skills", "--json"]);
     let out = String::from_utf8(command.env("WEATHER_KEY", "wk-secret-value").output().unwrap().stdout).unwrap();
     let line = out.lines().find(|line| line.contains("\"skill\":\"keyed\"")).unwrap();

@@ -79,7 +79,7 @@ fn a_stage_that_is_repeated_prints_the_same_and_why_knows_the_answer() {
         assert_eq!(ws.claw(&["run-agent", &id]).ok(), format!("{id}.r01\n"));
     }
     let why = ws.claw(&["why", &id]).ok();
-    assert!(why.contains("(a command), session pickle.cli-ann\n") && why.contains("out     cli:ann: ready"), "{why}");
+    assert!(why.contains("(a command), session pickle.cli-ann\n") && why.contains("outbox  cli:ann: ready"), "{why}");
     assert!(ws.claw(&["deliver"]).ok().starts_with("session: pickle.cli-ann\nagent: pickle\nmessages: 0"));
     ws.claw(&["send", "--session", "work+control", "hi"]).fails(65);
 }
@@ -299,7 +299,7 @@ fn a_question_is_a_conversation_of_its_own_that_no_command_begins_or_moves() {
     let ws = Fixture::new();
     ws.claw(&["ask", "-n", "hello"]).ok();
     let ask = |text: &str, code: i32| ws.claw(&["ask", "-n", text]).fails(code);
-    assert!(ask("/new", 2).contains("each claw ask begins a new conversation\n"));
+    assert!(ask("/new", 2).contains("each claw ask starts a new conversation\n"));
     assert!(ask("/agent cookie", 2).contains("claw ask -a cookie TEXT; in claw chat"));
     assert!(ask("/agent nobody", 65).contains("there is no agent `nobody`"));
     assert!(ws.claw(&["ask", "-n", "/agent"]).ok().starts_with("pickle answers here"));

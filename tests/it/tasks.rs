@@ -25,7 +25,8 @@ fn files(ws: &Fixture) -> Vec<String> {
 }
 
 fn tasks(ws: &Fixture) -> Vec<Value> {
-    serde_json::from_str(&ws.claw(&["tasks", "list", "--all", "--json"]).ok()).unwrap()
+    let out = ws.claw(&["tasks", "list", "--all", "--json"]).ok();
+    out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]

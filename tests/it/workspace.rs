@@ -171,11 +171,11 @@ fn a_note_waits_for_somebodys_git_and_is_committed_once() {
 fn a_fresh_workspace_is_in_order() {
     let ws = Fixture::empty();
     ws.claw(&["init", "."]).ok();
-    assert_eq!(ws.claw(&["check"]).ok(), "everything is in order\n");
+    assert_eq!(ws.claw(&["check"]).ok(), "no problems\n");
     ws.claw(&["ask", "-n", "hello"]).ok();
     ws.claw(&["send", "hello"]).ok();
     ws.claw(&["tick"]).ok();
-    assert_eq!(ws.claw(&["check"]).ok(), "everything is in order\n");
+    assert_eq!(ws.claw(&["check"]).ok(), "no problems\n");
 }
 
 /// The mistakes: the file and its text (`+` appends), the output of `check` (a pattern), and whether it is an
@@ -191,7 +191,7 @@ const WRONG: &[(&str, &str, &str, bool)] = &[
     (
         "claw.yaml",
         "+models:\n  m: {provider: opnai}\n",
-        r"^claw\.yaml:.*models\.m: there is no provider `opnai` \(there are: ",
+        r"^claw\.yaml:.*models\.m: unknown provider `opnai` \(known: ",
         true,
     ),
     ("claw.yaml", "+models:\n  m: {model: x}\n", r"^claw\.yaml:\d+:\d+: models\.m has no `provider`", true),
@@ -245,19 +245,19 @@ const WRONG: &[(&str, &str, &str, bool)] = &[
         true,
     ),
     ("skills/x/SKILL.md", "---\nname: x\n---\nx\n", r"^skills/x/SKILL\.md:\d+:\d+: `description` is missing", true),
-    ("inbox/new/hello.txt", "hello", r"^inbox/new/hello\.txt: warning: is not named like an event", false),
+    ("inbox/new/hello.txt", "hello", r"^inbox/new/hello\.txt: warning: the name is not that of an event", false),
     (
         "outbox/ready/20261121T004130.123456Z-k7f3q9.json",
         "{}",
-        r"^outbox/ready/2026.*: warning: is not named like an event",
+        r"^outbox/ready/2026.*: warning: the name is not that of an event",
         false,
     ),
-    ("inbox/.hidden", "hello", r"^inbox/\.hidden: warning: stays where it is: a hidden file$", false),
+    ("inbox/.hidden", "hello", r"^inbox/\.hidden: warning: not taken in: a hidden file$", false),
     (".claw/clock", "00004102444800000000", r"^\.claw/clock: warning: new ids are \d+ s ahead of the clock", false),
     (
         "agents/cookie/AGENT.md",
         "---\nname: x\ntools: [bash, recal]\n---\nx\n",
-        r"^agents/cookie/AGENT.md:3:1: warning: tools: there is no tool `recal`, did you mean `recall`\?",
+        r"^agents/cookie/AGENT.md:3:1: warning: tools: unknown tool `recal`, did you mean `recall`\?",
         false,
     ),
     (

@@ -107,7 +107,8 @@ fn fifty_workers_never_exceed_the_budget() {
 fn wrong(ws: &Fixture, asked: usize, limit: usize, is_settled: bool) -> Vec<String> {
     let mut wrong = Vec::new();
     let row = usage(ws, TODAY, "agent").pop().unwrap_or_default();
-    let [calls, guesses, input] = ["calls", "guesses", "input"].map(|key| row[key].as_u64().unwrap_or_default());
+    let [calls, guesses, input] =
+        ["calls", "estimated_calls", "input"].map(|key| row[key].as_u64().unwrap_or_default());
     if asked > limit {
         wrong.push(format!("{asked} requests under a budget of {limit}"));
     }
@@ -310,8 +311,8 @@ fn turn_over_budget_continues_at_its_step_on_the_next_day() {
     send(&ws, TODAY, "file:a", TWO);
     let err = at(&ws, TODAY, &["run-agent"]).fails(75);
     assert!(err.contains("1 of 1 calls today (budget.day.calls in claw.yaml)"), "{err}");
-    assert!(err.contains("it is renewed 2026-11-26 00:00"), "{err}");
-    assert!(at(&ws, TODAY, &["status"]).ok().contains("spent   1 of 1 (budget.day.calls in claw.yaml)"));
+    assert!(err.contains("it opens 2026-11-26 00:00"), "{err}");
+    assert!(at(&ws, TODAY, &["status"]).ok().contains("used    1 of 1 (budget.day.calls in claw.yaml)"));
     // A second event, of another session, causes no second notice.
     send(&ws, TODAY, "file:b", PLAIN);
     at(&ws, TODAY, &["run-agent"]).fails(75);
@@ -440,7 +441,7 @@ fn fallback_keeps_the_charge_of_the_first_model() {
     let rows = usage(&ws, TODAY, "model");
     let row = |model: &str| rows.iter().find(|row| row["model"] == model).unwrap();
     assert_eq!((&row("strict")["output"], &row("broken")["output"]), (&json!(5), &json!(1000)), "{rows:?}");
-    assert_eq!(row("broken")["guesses"], 1);
+    assert_eq!(row("broken")["estimated_calls"], 1);
 }
 
 #[test]
@@ -456,12 +457,12 @@ fn usage_is_shown_by_day_agent_session_and_model() {
     let row = |by: &str, label: &str, calls: u64| {
         json!({
             by: label, "calls": calls, "input": 10 * calls, "cached": 0, "output": 5 * calls,
-            "money": if calls == 2 { json!(0.012) } else { json!(0.006) }, "currency": "EUR", "guesses": 0,
+            "money": if calls == 2 { json!(0.012) } else { json!(0.006) }, "currency": "EUR", "estimated_calls": 0,
         })
     };
     assert_eq!(usage(&ws, TOMORROW, "day"), [row("day", "2026-11-26", 2), row("day", "2026-11-25", 2)]);
     let all = json!({"model": "strict", "calls": 4, "input": 40, "cached": 0, "output": 20, "money": 0.024,
-                     "currency": "EUR", "guesses": 0});
+                     "currency": "EUR", "estimated_calls": 0});
     assert_eq!(usage(&ws, TOMORROW, "model"), [all]);
     let names = |by: &str| usage(&ws, TOMORROW, by).into_iter().map(|row| row[by].clone()).collect::<Vec<_>>();
     assert_eq!(names("agent"), ["pickle", "cookie"]);

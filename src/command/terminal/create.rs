@@ -1,4 +1,4 @@
-//! Creating a workspace: `init` does it on request, the first `ask` without a workspace by itself.
+//! Creating a workspace: by `init`, or by the first `ask` without a workspace.
 
 use crate::command::terminal::out;
 use crate::core::config::OFFLINE;
@@ -13,46 +13,46 @@ use crate::world::World;
 use std::fs;
 use std::path::Path;
 
-/// Makes a workspace in `root` and returns the line that says so.
+/// Creates a workspace in `root`, or adds missing files to it; returns a line about it for the user.
 ///
 /// # Errors
-/// Where something cannot be written.
+/// If a file cannot be written.
 pub fn create(world: &World, root: &Path) -> Result<String> {
     fs::create_dir_all(root).at("make", root)?;
     let root = &root.canonicalize().at("find", root)?;
-    let was_there = root.join(crate::core::config::FILE).exists();
+    let existed = root.join(crate::core::config::FILE).exists();
     let has_repository = root.join(".git").exists();
-    let makes_git = !has_repository && !was_there && git::is_installed();
+    let makes_git = !has_repository && !existed && git::is_installed();
     let (name, lines) = model(world);
     let written = scaffold::write(root, &lines, makes_git)?;
-    // A workspace that was there may be somebody else's idea: completing it is no word of trust.
-    let trusted = if was_there { Ok(()) } else { trust::trust(world, root) };
+    // An existing workspace may come from another person: adding missing files to it does not trust it.
+    let trusted = if existed { Ok(()) } else { trust::trust(world, root) };
     let workspace = Workspace::open(World::real()?, root.clone(), true)?;
     workspace.make_layout()?;
     if makes_git {
         git::init(root, &written.new)?;
     }
-    if was_there && !trust::is_trusted(world, root) {
-        out::tell("it was there before and is not trusted; say `claw trust` in it");
+    if existed && !trust::is_trusted(world, root) {
+        out::message("this workspace existed and is not trusted; run `claw trust` in it");
     }
     for name in &written.existing {
-        out::tell(&format!("kept {name}, which is not the default"));
+        out::message(&format!("{name} differs from the default and was not changed"));
     }
     if let Err(fault) = trusted {
-        out::tell(&fault.to_string());
+        out::message(&fault.to_string());
     }
-    let git = match (makes_git, has_repository, was_there) {
+    let git = match (makes_git, has_repository, existed) {
         (false, true, false) => "your git repository, memories.git: false",
         (false, false, _) => "no git",
         _ => "git",
     };
     let agents = definitions::folders(&workspace, "agents")?.len();
-    let verb = if was_there { "completed" } else { "created" };
-    let name = if was_there { workspace.config()?.model.clone() } else { name };
+    let verb = if existed { "completed" } else { "created" };
+    let name = if existed { workspace.config()?.model.clone() } else { name };
     Ok(format!("{verb} {} ({git}, {agents} agents, model: {name})", short(world, root)))
 }
 
-/// The model for what is found on this machine: its name, and its lines for `claw.yaml`.
+/// The model to configure, from the API keys and servers of this machine: its name, and its lines for `claw.yaml`.
 fn model(world: &World) -> (String, String) {
     let named = |name: &str, provider: &str, fields: String| {
         (name.to_owned(), format!("model: {name}\nmodels:\n  {name}: {{provider: {provider}, {fields}}}\n"))
@@ -79,7 +79,7 @@ fn model(world: &World) -> (String, String) {
     (OFFLINE.to_owned(), "model: offline\n".to_owned())
 }
 
-/// The path as a person would write it.
+/// The path, with the home folder as `~`.
 #[must_use]
 pub fn short(world: &World, path: &Path) -> String {
     let home = world.var("HOME").map(Path::new).filter(|h| h.is_absolute());

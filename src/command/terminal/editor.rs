@@ -1,4 +1,4 @@
-//! The line editor of `chat`: what was typed before, and what a command can become by Tab.
+//! The line editor of `chat`, with the history of earlier chats and completion of slash commands.
 
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::slash::completion;
@@ -18,7 +18,7 @@ use rustyline::{
     Movement, RepeatCount,
 };
 
-/// How many lines can be found again.
+/// The maximum number of lines in the history.
 const LINES: usize = 1000;
 const PROMPT: &str = "> ";
 
@@ -29,30 +29,30 @@ pub(crate) struct Editor<'w> {
 }
 
 impl<'w> Editor<'w> {
-    /// With what was typed in earlier chats.
+    /// An editor with the history of earlier chats.
     ///
     /// # Errors
-    /// Where the terminal cannot be used.
+    /// If the terminal cannot be used.
     pub(crate) fn new(workspace: &'w Workspace) -> Result<Self> {
         let config = Config::builder().completion_type(CompletionType::List).build();
-        let mut past = MemHistory::new();
-        past.set_max_len(LINES).map_err(|e| unusable(&e))?;
-        // What is to be kept from others is typed behind a space.
-        past.ignore_space(true);
+        let mut lines = MemHistory::new();
+        lines.set_max_len(LINES).map_err(|e| unusable(&e))?;
+        // A leading space keeps a line out of the history, as in shells.
+        lines.ignore_space(true);
         for line in history::load(workspace, LINES) {
-            past.add(&line).map_err(|e| unusable(&e))?;
+            lines.add(&line).map_err(|e| unusable(&e))?;
         }
-        let mut inner = rustyline::Editor::with_history(config, past).map_err(|e| unusable(&e))?;
+        let mut inner = rustyline::Editor::with_history(config, lines).map_err(|e| unusable(&e))?;
         inner.set_history_ignore_space(true);
         inner.set_helper(Some(CommandCompleter(workspace)));
         inner.bind_sequence(KeyEvent::ctrl('c'), EventHandler::Conditional(Box::new(Interrupted)));
         Ok(Self { workspace, inner })
     }
 
-    /// The next line; nothing where there will be none.
+    /// The next line; `None` at the end of the input.
     ///
     /// # Errors
-    /// Where the terminal cannot be read.
+    /// If the terminal cannot be read.
     pub(crate) fn line(&mut self) -> Result<Option<String>> {
         loop {
             return match self.inner.readline(PROMPT) {
@@ -63,7 +63,7 @@ impl<'w> Editor<'w> {
                     Ok(Some(line))
                 }
                 Err(ReadlineError::Eof | ReadlineError::Interrupted) => Ok(None),
-                // The window has another size.
+                // The window was resized.
                 Err(ReadlineError::Signal(_)) => continue,
                 Err(e) => Err(unusable(&e)),
             };
@@ -75,7 +75,7 @@ fn unusable(error: &ReadlineError) -> Fault {
     Fault::new(Kind::Failed, format!("the terminal cannot be read: {error}"))
 }
 
-/// Ctrl-C takes back what was typed; where nothing was, it ends the chat.
+/// Ctrl-C clears the line; on an empty line it ends the chat.
 struct Interrupted;
 
 impl ConditionalEventHandler for Interrupted {
@@ -84,7 +84,7 @@ impl ConditionalEventHandler for Interrupted {
     }
 }
 
-/// What a command can become.
+/// Completion of slash commands and their arguments.
 struct CommandCompleter<'w>(&'w Workspace);
 
 impl Helper for CommandCompleter<'_> {}

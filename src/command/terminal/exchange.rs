@@ -1,6 +1,6 @@
-//! One question at a terminal and its answer, in this process: `ask` does it once, `chat` again and again. The
-//! terminal's address and the session's lane are ours before anybody can see the question, so that nobody else
-//! answers it or prints the answer.
+//! One question at a terminal and its answer, in this process: `ask` runs one exchange, `chat` a series. The terminal's
+//! address and the session's lane are locked before the question is published, so that no other process answers it or
+//! prints the answer.
 
 use crate::command::Here;
 use crate::command::terminal::create;
@@ -33,24 +33,22 @@ use serde_json::Value;
 use std::os::fd::BorrowedFd;
 use std::sync::OnceLock;
 
-/// Nobody waits inside of a program that an agent waits for.
+/// Refuses to wait inside a program that an agent's turn waits for: that would be a deadlock.
 ///
 /// # Errors
-/// `Later` where we are inside of one.
-pub(crate) fn outside(world: &World) -> Result<()> {
+/// `Later` inside such a program.
+pub(crate) fn refuse_inside_turn(world: &World) -> Result<()> {
     match world.var(process::INSIDE) {
-        Some(_) => {
-            Err(Fault::new(Kind::Later, "ask inside of a program that an agent waits for would wait for itself")
-                .hint("claw send does not wait"))
-        }
+        Some(_) => Err(Fault::new(Kind::Later, "ask would wait for itself: an agent's turn waits for this program")
+            .hint("claw send does not wait")),
         None => Ok(()),
     }
 }
 
-/// The workspace; the default one is made where there is none.
+/// The workspace; if there is none, the default one is created.
 ///
 /// # Errors
-/// Where it cannot be made or is unfit.
+/// If it cannot be created or used.
 pub(crate) fn open(here: Here) -> Result<Workspace> {
     let is_default = here.workspace.is_none() && here.world.var("CLAW_WORKSPACE").is_none();
     let cwd = std::env::current_dir().ok();
@@ -58,13 +56,13 @@ pub(crate) fn open(here: Here) -> Result<Workspace> {
     if is_default && !is_found {
         let root = workspace::default_root(&here.world)?;
         if !root.join(crate::core::config::FILE).exists() {
-            out::tell(&create::create(&here.world, &root)?);
+            out::message(&create::create(&here.world, &root)?);
         }
     }
     here.open()
 }
 
-/// A terminal's own address, whose answers nobody else prints while it is held.
+/// The address of a terminal. Its lane is locked, so that no other process prints its answers.
 pub(crate) struct TerminalAddress {
     /// The address.
     pub(crate) address: Address,
@@ -72,27 +70,27 @@ pub(crate) struct TerminalAddress {
 }
 
 impl TerminalAddress {
-    /// Takes an address that is named by an id.
+    /// Locks an address that is named after an id.
     ///
     /// # Errors
-    /// Where its lane cannot be locked.
+    /// If its lane cannot be locked.
     pub(crate) fn take(workspace: &Workspace, id: &Id) -> Result<Self> {
         Self::at(workspace, Address::parse(&format!("cli:{}.{}", workspace.world.user(), id.short()))?)
     }
 
-    /// Takes an address.
+    /// Locks an address.
     ///
     /// # Errors
-    /// Where its lane cannot be locked.
+    /// If its lane cannot be locked.
     pub(crate) fn at(workspace: &Workspace, address: Address) -> Result<Self> {
-        let lane = hold(workspace, Mailbox::Outbox, &address.slug(), None)?;
+        let lane = lock_lane(workspace, Mailbox::Outbox, &address.slug(), None)?;
         Ok(Self { address, lane })
     }
 
-    /// Takes an answer out of the outbox, with what lies before it.
+    /// Delivers the event `id` from the outbox, and all events before it.
     ///
     /// # Errors
-    /// Where it cannot be printed, or the machine is in trouble.
+    /// If it cannot be printed or moved.
     pub(crate) fn fetch(&mut self, workspace: &Workspace, id: &Id, print: PrintEvent) -> Result<()> {
         let work = Deliver { workspace, channel: None, print: Some(print) };
         match follow::run_up_to(workspace, &work, &self.lane, id)?.map(|outcome| outcome.state) {
@@ -103,7 +101,7 @@ impl TerminalAddress {
         }
     }
 
-    /// Takes everything that lies there, in its order.
+    /// Delivers all events of this address, in their order.
     ///
     /// # Errors
     /// As [`TerminalAddress::fetch`].
@@ -112,41 +110,42 @@ impl TerminalAddress {
         entries.last().map_or(Ok(()), |(_, last)| self.fetch(workspace, &last.id, print))
     }
 
-    /// Lets go of it.
-    pub(crate) fn leave(self) {
+    /// Unlocks the address.
+    pub(crate) fn release(self) {
         self.lane.release();
     }
 }
 
-/// What is asked, of whom, where.
+/// The participants of an exchange.
 pub(crate) struct AskExchange<'a> {
     pub(crate) workspace: &'a Workspace,
-    pub(crate) seat: &'a Address,
+    /// The destination of the answer.
+    pub(crate) terminal: &'a Address,
     pub(crate) agent: &'a str,
     pub(crate) session: &'a str,
-    /// Instead of the agent's model.
+    /// Replaces the agent's model.
     pub(crate) model: Option<&'a str>,
     pub(crate) screen: &'a Screen,
-    /// Readable as soon as nobody wants to wait any more for a session that somebody else works in.
+    /// Becomes readable when the user cancels waiting for a session that another process has locked.
     pub(crate) stop_fd: Option<BorrowedFd<'a>>,
 }
 
 impl AskExchange<'_> {
-    /// Publishes the question as event `id`, and answers it; `beside` is run around the answering.
+    /// Publishes the question as event `id` and answers it. `around` is called with the work of answering.
     ///
     /// # Errors
-    /// Where it cannot be published, or the session is held up.
-    pub(crate) fn run(&self, id: &Id, text: String, beside: Beside) -> Result<Outcome> {
+    /// If it cannot be published, or the session stays locked.
+    pub(crate) fn run(&self, id: &Id, text: String, around: Around) -> Result<Outcome> {
         let workspace = self.workspace;
         let is_command = slash::parse(&text).is_some();
-        // A command lies beside its session, and does not wait for the turn that may run there; but one that
-        // changes what the next turn is sent.
-        let is_beside = is_command && !matches!(slash::parse(&text), Some(Ok(SlashCommand::Compact(_))));
-        let lane = if is_beside { session_name::control(self.session) } else { self.session.to_owned() };
-        let lane = hold(workspace, Mailbox::Inbox, &lane, self.stop_fd)?;
+        // A slash command has a lane of its own and does not wait for a running turn. /compact changes the next turn's
+        // context, so it uses the session's lane.
+        let has_own_lane = is_command && !matches!(slash::parse(&text), Some(Ok(SlashCommand::Compact(_))));
+        let lane = if has_own_lane { session_name::control(self.session) } else { self.session.to_owned() };
+        let lane = lock_lane(workspace, Mailbox::Inbox, &lane, self.stop_fd)?;
         let mut draft = Draft {
             from: Some(workspace.local_user()?),
-            reply_to: Some(self.seat.clone()),
+            reply_to: Some(self.terminal.clone()),
             agent: Some(self.agent.to_owned()),
             session: Some(self.session.to_owned()),
             ..Draft::message(text)
@@ -158,54 +157,54 @@ impl AskExchange<'_> {
         }
         route::all(workspace)?;
         self.screen.begin(self.agent);
-        let heard = |heard: Progress| self.screen.hear(heard);
-        let turns = self.turns(id, &heard);
+        let on_progress = |progress: Progress| self.screen.show(progress);
+        let turns = self.turns(id, &on_progress);
         let commands = Control { workspace, agent: None, session: Some(self.session) };
-        let work: &dyn Handler = if is_beside { &commands } else { &turns };
+        let work: &dyn Handler = if has_own_lane { &commands } else { &turns };
         let mut outcome = Ok(None);
-        beside(&mut || outcome = follow::run_up_to(workspace, work, &lane, id));
+        around(&mut || outcome = follow::run_up_to(workspace, work, &lane, id));
         let outcome = outcome?;
         lane.release();
-        let outcome = outcome.ok_or_else(|| Fault::data(format!("{id} was taken away before it was answered")))?;
-        work_off_notes(workspace, &outcome)?;
+        let outcome = outcome.ok_or_else(|| Fault::data(format!("{id} was removed before it was answered")))?;
+        save_notes(workspace, &outcome)?;
         Ok(outcome)
     }
 
-    /// Sees an event of the session through that somebody has published already.
+    /// Waits until a published event of the session is answered, and answers it if it is pending.
     ///
     /// # Errors
-    /// Where the machine is in trouble.
-    pub(crate) fn see(&self, id: &Id, beside: Beside) -> Result<Outcome> {
+    /// `Machine` if the machine fails.
+    pub(crate) fn complete(&self, id: &Id, around: Around) -> Result<Outcome> {
         route::all(self.workspace)?;
         self.screen.begin(self.agent);
-        let heard = |heard: Progress| self.screen.hear(heard);
-        let turns = self.turns(id, &heard);
+        let on_progress = |progress: Progress| self.screen.show(progress);
+        let turns = self.turns(id, &on_progress);
         let mut outcome = None;
-        beside(&mut || outcome = Some(follow::run_until_done(self.workspace, &[&turns], id)));
-        let outcome = outcome.unwrap_or_else(|| Err(Fault::data(format!("nobody has worked on {id}"))))?;
-        work_off_notes(self.workspace, &outcome)?;
+        around(&mut || outcome = Some(follow::run_until_done(self.workspace, &[&turns], id)));
+        let outcome = outcome.unwrap_or_else(|| Err(Fault::data(format!("{id} was not processed"))))?;
+        save_notes(self.workspace, &outcome)?;
         Ok(outcome)
     }
 
-    fn turns<'t>(&'t self, id: &'t Id, heard: &'t (dyn Fn(Progress) + Sync)) -> RunAgent<'t> {
+    fn turns<'t>(&'t self, id: &'t Id, on_progress: &'t (dyn Fn(Progress) + Sync)) -> RunAgent<'t> {
         RunAgent {
             session: Some(self.session),
-            interactive: Some(Interactive { id, model: self.model, on_progress: Some(heard) }),
+            interactive: Some(Interactive { id, model: self.model, on_progress: Some(on_progress) }),
             ..RunAgent::all(self.workspace)
         }
     }
 }
 
-/// Runs a piece of work, and whatever shall be done beside it.
-pub(crate) type Beside<'a> = &'a dyn Fn(&mut dyn FnMut());
+/// Calls the work once, with something else around it: a thread that watches for Ctrl-C, for example.
+pub(crate) type Around<'a> = &'a dyn Fn(&mut dyn FnMut());
 
-/// Takes what came of event `id` out of the outbox. An answer is printed; what failed is told by its fault.
+/// Delivers the answer to an event from the outbox. It is printed; a failure is returned as a fault instead.
 ///
 /// # Errors
-/// Why there is no answer, or why a command could not be done.
+/// Why there is no answer, or why a slash command has failed.
 pub(crate) fn answer(
     workspace: &Workspace,
-    seat: &mut TerminalAddress,
+    terminal: &mut TerminalAddress,
     outcome: Outcome,
     print: &(dyn Fn(&Event) -> Result<()> + Sync),
 ) -> Result<()> {
@@ -214,7 +213,7 @@ pub(crate) fn answer(
         EventOutcome::Done(_) => {
             let reply = id.derive(Derived::Reply, 1);
             let refused = OnceLock::new();
-            seat.fetch(workspace, &reply, &|event| {
+            terminal.fetch(workspace, &reply, &|event| {
                 if event.id != reply || !control::is_refusal(event) {
                     return print(event);
                 }
@@ -224,7 +223,7 @@ pub(crate) fn answer(
             refused.into_inner().map_or(Ok(()), Err)
         }
         EventOutcome::Failed(fault) => {
-            seat.fetch(workspace, &id.derive(Derived::Notice, 1), &|_| Ok(()))?;
+            terminal.fetch(workspace, &id.derive(Derived::Notice, 1), &|_| Ok(()))?;
             let hint = format!("the question is kept: claw retry {}, then claw run-agent and claw deliver", id.short());
             let hint = fault.hint.as_ref().map(|h| format!("{h}; {hint}")).unwrap_or(hint);
             Err(Fault { hint: Some(hint), ..fault })
@@ -233,9 +232,9 @@ pub(crate) fn answer(
     }
 }
 
-/// What the answer wants remembered is written down before the answer is given.
-fn work_off_notes(workspace: &Workspace, outcome: &Outcome) -> Result<()> {
-    // Whom it has asked may have noted something too.
+/// Saves the notes of an answer before the answer is printed.
+fn save_notes(workspace: &Workspace, outcome: &Outcome) -> Result<()> {
+    // The agents that it asked may have noted something, too.
     let is_note = |id: &String| {
         let rest = id.strip_prefix(outcome.id.as_str());
         rest.is_some_and(|rest| rest.starts_with(".m") || rest.starts_with(".d"))
@@ -244,25 +243,28 @@ fn work_off_notes(workspace: &Workspace, outcome: &Outcome) -> Result<()> {
     if is_noting {
         route::all(workspace)?;
         pool::drain(workspace, &Remember { workspace }, 1, &mut |o| {
-            let _ = out::report(&o);
+            let _ = out::report_outcome(&o);
         })?;
     }
     Ok(())
 }
 
-/// Takes a lane, waiting for whoever holds it.
-fn hold(workspace: &Workspace, mailbox: Mailbox, name: &str, stop_fd: Option<BorrowedFd>) -> Result<Lane> {
+/// Locks a lane; waits while another process has it.
+fn lock_lane(workspace: &Workspace, mailbox: Mailbox, name: &str, stop_fd: Option<BorrowedFd>) -> Result<Lane> {
     if let Some(lane) = Lane::attempt(workspace, mailbox, name)? {
         return Ok(lane);
     }
-    workspace.world.say(&format!("{name} is busy; waiting for it"));
+    workspace.world.say(&format!("{name} is locked by another process; waiting for it"));
     let watch = follow::watch_exits(workspace, mailbox)?;
     loop {
         if let Some(lane) = Lane::attempt(workspace, mailbox, name)? {
             return Ok(lane);
         }
         if watch.wait(workspace.world.now(), None, stop_fd)? == Woken::Other {
-            return Err(Fault::new(Kind::Later, format!("{name} is still busy; nothing was asked")));
+            return Err(Fault::new(
+                Kind::Later,
+                format!("{name} is still locked by another process; the question was not sent"),
+            ));
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Ctrl-C while a turn runs: in `chat` it ends the turn, as /stop does, and not the program; in `ask` it ends the
-//! program, which says what becomes of the question.
+//! Ctrl-C during a turn. In `chat` it stops the turn, as /stop does, and the program continues; in `ask` it ends the
+//! program, with a message about the question.
 
 use crate::command::terminal::out;
 use crate::core::event::id::Id;
@@ -17,36 +17,37 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// WatchKind of it.
+/// The handler of Ctrl-C in `chat`.
 #[derive(Debug)]
 pub(crate) struct Interrupt {
-    /// Readable when it was pressed.
+    /// Readable after Ctrl-C.
     stop_fd: OwnedFd,
 }
 
 impl Interrupt {
-    /// Listens from here on, to the end of the process.
+    /// Installs the handler, until the end of the process.
     ///
     /// # Errors
-    /// Where the process is out of descriptors.
+    /// If the process has no free descriptors.
     pub(crate) fn listen() -> Result<Self> {
-        let (stop_fd, ring) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).map_err(|e| bad(&e))?;
-        signal_hook::low_level::pipe::register(SIGINT, ring).map_err(|e| bad(&e))?;
+        let (stop_fd, signal_fd) =
+            rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).map_err(|e| fault(&e))?;
+        signal_hook::low_level::pipe::register(SIGINT, signal_fd).map_err(|e| fault(&e))?;
         Ok(Self { stop_fd })
     }
 
-    /// Readable when it was pressed.
+    /// Readable after Ctrl-C.
     pub(crate) fn stop_fd(&self) -> BorrowedFd<'_> {
         self.stop_fd.as_fd()
     }
 
-    /// What was pressed before does not count.
+    /// Discards earlier presses.
     pub(crate) fn clear(&self) {
-        let mut rings = [0u8; 64];
-        while rustix::io::read(&self.stop_fd, &mut rings).is_ok_and(|n| n > 0) {}
+        let mut bytes = [0u8; 64];
+        while rustix::io::read(&self.stop_fd, &mut bytes).is_ok_and(|n| n > 0) {}
     }
 
-    /// Does a piece of work on the turn of event `turn`, and stops that turn when it is pressed meanwhile.
+    /// Runs `work`, which is the turn of event `turn`; Ctrl-C stops that turn.
     pub(crate) fn around(&self, workspace: &Workspace, turn: &Id, work: &mut dyn FnMut()) {
         let Ok(done) = eventfd(0, EventfdFlags::CLOEXEC) else { return work() };
         std::thread::scope(|scope| {
@@ -73,24 +74,24 @@ impl Interrupt {
     }
 }
 
-/// Whoever ends `ask` while its question is being answered is told what becomes of the question.
+/// The handler of SIGINT and SIGTERM in `ask`: prints that the question is kept, then ends the process.
 #[derive(Debug, Default)]
 pub(crate) struct AskGuard {
     is_over: Arc<AtomicBool>,
 }
 
 impl AskGuard {
-    /// Listens from here on, to the end of the process, which the signal ends as if nobody had listened.
+    /// Installs the handler, until the end of the process. After the message the signal has its default effect.
     pub(crate) fn begin(&self, id: &Id) {
-        let heeded = [SIGINT, SIGTERM].into_iter().filter(|signal| !is_ignored(*signal));
-        let Ok(mut signals) = Signals::new(heeded) else { return };
+        let handled = [SIGINT, SIGTERM].into_iter().filter(|signal| !is_ignored(*signal));
+        let Ok(mut signals) = Signals::new(handled) else { return };
         let (id, is_over) = (id.short().to_owned(), self.is_over.clone());
         std::thread::spawn(move || {
             for signal in signals.forever() {
                 if !is_over.load(Ordering::Relaxed) {
-                    out::aside("");
-                    out::tell("the question is kept: claw tick answers it, and claw deliver shows the answer");
-                    out::aside(&format!("      claw discard {id} ends it"));
+                    out::stderr_line("");
+                    out::message("the question is kept: claw tick answers it, and claw deliver shows the answer");
+                    out::stderr_line(&format!("      claw discard {id} ends it"));
                 }
                 let _ = emulate_default_handler(signal);
             }
@@ -103,13 +104,13 @@ impl AskGuard {
     }
 }
 
-/// Whoever has started us wants us not to hear it: a shell, say, of what runs beside it.
+/// Whether this process was started with the signal ignored, as shells do for background jobs.
 fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
     mask.is_some_and(|mask| mask & 1 << (signal - 1) != 0)
 }
 
-fn bad(error: &dyn Display) -> Fault {
-    Fault::new(Kind::Machine, format!("cannot listen for Ctrl-C: {error}"))
+fn fault(error: &dyn Display) -> Fault {
+    Fault::new(Kind::Machine, format!("cannot handle Ctrl-C: {error}"))
 }

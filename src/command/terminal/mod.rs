@@ -1,4 +1,4 @@
-//! The terminal, for the commands that print or read it.
+//! Terminal input and output, for several commands.
 
 pub(in crate::command) mod create;
 pub(in crate::command) mod editor;

@@ -1,4 +1,5 @@
-//! Printing: results on stdout, everything else on stderr. A reader that has gone ends us quietly.
+//! Printing: results on stdout, messages on stderr. If the reader of stdout has ended, the command ends without a
+//! message.
 
 use crate::core::event::id::Id;
 use crate::core::fault::{Fault, Kind, Result};
@@ -13,19 +14,19 @@ use std::io::{self, BufRead, ErrorKind, IsTerminal, Write};
 /// Prints one line.
 ///
 /// # Errors
-/// `Closed` where nobody reads it any more.
+/// `Closed` if stdout is closed.
 pub fn line(text: &str) -> Result<()> {
     raw(&format!("{text}\n"))
 }
 
-/// Prints text as it is, at once.
+/// Prints unchanged text and flushes it.
 ///
 /// # Errors
-/// `Closed` where nobody reads it any more.
+/// `Closed` if stdout is closed.
 pub fn raw(text: &str) -> Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|e| match e.kind() {
-        ErrorKind::BrokenPipe => Fault::new(Kind::Closed, "nobody reads stdout"),
+        ErrorKind::BrokenPipe => Fault::new(Kind::Closed, "stdout is closed"),
         _ => Fault::new(Kind::Machine, format!("cannot write to stdout: {e}")),
     })
 }
@@ -33,64 +34,63 @@ pub fn raw(text: &str) -> Result<()> {
 /// Prints a value as one line of JSON.
 ///
 /// # Errors
-/// `Closed` where nobody reads it any more.
+/// `Closed` if stdout is closed.
 pub fn json(value: &impl serde::Serialize) -> Result<()> {
     line(&serde_json::to_string(value).map_err(|e| Fault::data(e.to_string()))?)
 }
 
-/// Tells the person something.
-pub fn tell(text: &str) {
+/// Prints a message on stderr.
+pub fn message(text: &str) {
     let _ = writeln!(io::stderr(), "claw: {text}");
 }
 
-/// Tells of an outcome that is not fine, and returns what it means for the exit code.
+/// Prints a message about an event that is not done; returns its exit code.
 #[must_use]
-pub fn report(outcome: &Outcome) -> u8 {
+pub fn report_outcome(outcome: &Outcome) -> u8 {
     let id = outcome.id.short();
     match &outcome.state {
         EventOutcome::Done(_) => 0,
         EventOutcome::Waiting(due, fault) => {
-            tell(&format!("{id} waits until {}: {fault}", crate::world::local(*due)));
+            message(&format!("{id} waits until {}: {fault}", crate::world::local(*due)));
             75
         }
         EventOutcome::Failed(fault) => {
-            tell(&format!("{id} failed: {fault}"));
+            message(&format!("{id} failed: {fault}"));
             1
         }
         EventOutcome::GivenBack(fault) if fault.kind == Kind::Closed => 0,
         EventOutcome::GivenBack(fault) => {
-            tell(&format!("{id} is as it was: {fault}"));
+            message(&format!("{id} is unchanged: {fault}"));
             75
         }
     }
 }
 
-/// The ids that were given: as arguments, or one per line on stdin where the argument is `-`. `each`
-/// is called as they come, once for an event: a file and its reason, say, are one. What cannot be done with one is
-/// told, also that it means no event. The exit code.
+/// Calls `each` once for each event of the arguments; `-` stands for one id or path per line on stdin. Two paths of one
+/// event (a file and its reason) count once. A fault is printed and the others are processed. Returns the exit code.
 ///
 /// # Errors
-/// As [`words`].
-pub fn ids(workspace: &Workspace, arguments: &[String], mut each: impl FnMut(Id) -> Result<()>) -> Result<u8> {
+/// As [`each_argument`].
+pub fn each_event(workspace: &Workspace, arguments: &[String], mut each: impl FnMut(Id) -> Result<()>) -> Result<u8> {
     let mut seen = HashSet::new();
-    words(arguments, |text| {
+    each_argument(arguments, |text| {
         let id = locate::resolve(workspace, text)?;
         if seen.insert(id.clone()) { each(id) } else { Ok(()) }
     })
 }
 
-/// What was given: the arguments, or one per line on stdin where the argument is `-`. `each` is called as they
-/// come; what cannot be done with one is told, and the others are done. The exit code is the worst of theirs.
+/// Calls `each` for each argument; `-` stands for the lines of stdin, which are processed as they arrive. A fault is
+/// printed and the others are processed. Returns the largest exit code.
 ///
 /// # Errors
-/// Where stdin cannot be read; the machine's trouble, and where nobody reads stdout any more.
-pub fn words(arguments: &[String], mut each: impl FnMut(&str) -> Result<()>) -> Result<u8> {
+/// If stdin cannot be read; `Machine` and `Closed` faults of `each`.
+pub fn each_argument(arguments: &[String], mut each: impl FnMut(&str) -> Result<()>) -> Result<u8> {
     let mut code = 0;
     let mut take = |text: &str| match each(text) {
-        Err(io_fault) if matches!(io_fault.kind, Kind::Machine | Kind::Closed) => Err(io_fault),
-        Err(io_fault) => {
-            fault(&io_fault);
-            code = code.max(io_fault.exit_code());
+        Err(fault) if matches!(fault.kind, Kind::Machine | Kind::Closed) => Err(fault),
+        Err(fault) => {
+            print_fault(&fault);
+            code = code.max(fault.exit_code());
             Ok(())
         }
         Ok(()) => Ok(()),
@@ -110,30 +110,30 @@ pub fn words(arguments: &[String], mut each: impl FnMut(&str) -> Result<()>) -> 
     Ok(code)
 }
 
-/// The text that was given: the arguments, or stdin where they are `-`.
+/// The text of the arguments, or of stdin if the only argument is `-`.
 ///
 /// # Errors
-/// `Usage` where there is none, or `-` is not alone; `Data` where it is not UTF-8 or too long.
+/// `Usage` for an empty text, or if `-` is not the only argument; `Data` if stdin is not UTF-8 or too long.
 pub fn text(arguments: &[String]) -> Result<String> {
     let text = match arguments {
         [dash] if dash == "-" => stdin()?,
         [dash, ..] if dash == "-" => {
             let hint =
-                "claw ask puts what is piped in behind the words; a text that begins with a dash is quoted whole";
-            return Err(Fault::new(Kind::Usage, "- is stdin, and stands alone").hint(hint));
+                "claw ask appends piped input to its arguments; quote a text that begins with a dash as one argument";
+            return Err(Fault::new(Kind::Usage, "`-` (stdin) cannot be combined with other arguments").hint(hint));
         }
         words => words.join(" "),
     };
     if text.trim().is_empty() {
-        return Err(Fault::new(Kind::Usage, "there is no text").hint("give it as an argument, or - to read stdin"));
+        return Err(Fault::new(Kind::Usage, "there is no text").hint("give it as an argument, or `-` to read stdin"));
     }
     Ok(text)
 }
 
-/// All of stdin, at most what an event may have.
+/// All of stdin, at most half of the largest event.
 ///
 /// # Errors
-/// `Data` where it is not UTF-8 or too long.
+/// `Data` if it is not UTF-8 or too long.
 pub fn stdin() -> Result<String> {
     let bytes = stdin_bytes(crate::core::event::MAX_BYTES / 2)?;
     String::from_utf8(bytes)
@@ -143,23 +143,24 @@ pub fn stdin() -> Result<String> {
 /// All of stdin, at most `limit` bytes.
 ///
 /// # Errors
-/// `Data` where it is longer.
+/// `Data` if it is longer.
 pub fn stdin_bytes(limit: u64) -> Result<Vec<u8>> {
     use std::io::Read;
     let mut bytes = Vec::new();
     let read = io::stdin().lock().take(limit + 1).read_to_end(&mut bytes);
     read.map_err(|e| Fault::data(format!("stdin: {e}")))?;
     if bytes.len() as u64 > limit {
-        return Err(Fault::data(format!("stdin has more than {limit} bytes")).hint("put it into files/ and name it"));
+        return Err(Fault::data(format!("stdin has more than {limit} bytes"))
+            .hint("put it into a file below files/ and name that"));
     }
     Ok(bytes)
 }
 
-/// Shows each line of stdin to `take`, until that says that it has had enough; one that no event could hold or
-/// that is not UTF-8 is shown as a fault.
+/// Calls `take` with each line of stdin until it returns false. A line that is not UTF-8 or too long for an event is
+/// passed as a fault.
 ///
 /// # Errors
-/// Where stdin cannot be read; what `take` says.
+/// If stdin cannot be read; the errors of `take`.
 pub fn lines(mut take: impl FnMut(Result<String>) -> Result<bool>) -> Result<()> {
     let most = usize::try_from(crate::core::event::MAX_BYTES / 2).unwrap_or(usize::MAX);
     let mut lines = Lines::new(io::stdin().lock(), u64::MAX, most);
@@ -178,21 +179,21 @@ pub fn lines(mut take: impl FnMut(Result<String>) -> Result<bool>) -> Result<()>
     }
 }
 
-/// Tells of a fault, and the way out.
-pub fn fault(fault: &Fault) {
-    tell(&fault.message);
+/// Prints a fault and its hint on stderr.
+pub fn print_fault(fault: &Fault) {
+    message(&fault.message);
     if let Some(hint) = &fault.hint {
-        aside(&format!("      {hint}"));
+        stderr_line(&format!("      {hint}"));
     }
 }
 
-/// Prints a line beside the result, on stderr.
-pub fn aside(text: &str) {
+/// Prints a line on stderr, without the program's name.
+pub fn stderr_line(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// The text with nothing in it that a terminal acts on or that shows other than it stands: what somebody
-/// else has written is seen as it is. Line breaks and tabs stay.
+/// Escapes control characters and invisible or direction-changing characters, so that foreign text on a terminal shows
+/// as it is. Line breaks and tabs stay.
 #[must_use]
 pub fn plain(text: &str) -> String {
     let is_hidden = |c: char| {
@@ -206,16 +207,16 @@ pub fn plain(text: &str) -> String {
     shown
 }
 
-/// As [`plain`], in one line: a line break too is seen as what it is.
+/// As [`plain`], in one line: line breaks are escaped, too.
 #[must_use]
 pub fn row(text: &str) -> String {
     plain(text).replace('\n', "\\n")
 }
 
-/// The text with nothing in it that a terminal acts on: what a model says may be what somebody else has
-/// written. Line breaks, tabs and everything that is shown stay.
+/// Escapes control characters: a model's text may repeat foreign text. Line breaks, tabs and all visible or joining
+/// characters stay.
 #[must_use]
-pub fn tame(text: &str) -> String {
+pub fn escape_controls(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() && !matches!(c, '\n' | '\t') { shown.extend(c.escape_unicode()) } else { shown.push(c) }
@@ -223,24 +224,24 @@ pub fn tame(text: &str) -> String {
     shown
 }
 
-/// What makes a terminal show text less bright, and bright again (ECMA-48, 8.3.117).
+/// The escape sequence for dimmed text (ECMA-48, 8.3.117).
 pub const DIM: &str = "\x1b[2m";
 /// The end of [`DIM`].
 pub const BRIGHT: &str = "\x1b[0m";
 
-/// Whether stdout may have colours: a terminal, and nobody has said no (<https://no-color.org>).
+/// Whether stdout may have colours: it is a terminal, and `NO_COLOR` is not set (<https://no-color.org>).
 #[must_use]
 pub fn has_colour(world: &World) -> bool {
     is_terminal() && world.var("NO_COLOR").is_none()
 }
 
-/// Whether a person types what stands on stdin.
+/// Whether stdin is a terminal.
 #[must_use]
 pub fn is_typed() -> bool {
     io::stdin().is_terminal()
 }
 
-/// Whether a person sees stdout.
+/// Whether stdout is a terminal.
 #[must_use]
 pub fn is_terminal() -> bool {
     io::stdout().is_terminal()
@@ -251,7 +252,7 @@ mod tests {
     use super::{plain, row};
 
     #[test]
-    fn what_a_terminal_would_act_on_is_shown_instead() {
+    fn control_and_hidden_characters_are_escaped() {
         assert_eq!(plain("a\tb\nä 猫"), "a\tb\nä 猫");
         assert_eq!(plain("rm -rf x\r\x1b[2Kls"), "rm -rf x\\u{d}\\u{1b}[2Kls");
         assert_eq!(plain("a\u{202e}b"), "a\\u{202e}b");

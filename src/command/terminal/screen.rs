@@ -1,5 +1,4 @@
-//! What a person sees of a turn: the text as it comes, and what is done for it, less bright. What is printed on a
-//! terminal is the result on stdout; the steps beside it go to stderr.
+//! The display of a turn on a terminal: the answer's text as it arrives, on stdout; its steps dimmed, on stderr.
 
 use crate::command::terminal::out;
 use crate::command::terminal::transcript::STEP;
@@ -10,39 +9,39 @@ use crate::world::World;
 use std::io::IsTerminal;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Where turns are shown.
+/// The display.
 #[derive(Debug)]
 pub(crate) struct Screen {
-    /// Text is shown as it comes.
+    /// Text is printed as it arrives.
     pub(crate) is_live: bool,
     steps: Steps,
-    /// Answers begin with the name of who gives them.
+    /// Answers begin with the agent's name.
     has_names: bool,
     line: Mutex<ScreenLine>,
 }
 
-/// How the steps of a turn are shown.
+/// The style of a turn's steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Steps {
     Hidden,
     Plain,
-    /// Less bright than what is said.
+    /// Less bright than the text.
     Dimmed,
 }
 
-/// What stands there.
+/// The text printed since the last step.
 #[derive(Debug, Default)]
 struct ScreenLine {
-    /// Who answers.
+    /// The agent's name.
     name: String,
-    /// What the model has said since the last step, as it said it.
-    said: String,
-    /// The last line has no end yet.
+    /// The model's text since the last step, unescaped.
+    text: String,
+    /// The last line has no line break yet.
     is_open: bool,
 }
 
 impl Screen {
-    /// Live where a person sees stdout.
+    /// A display for this process's stdout and stderr.
     pub(crate) fn new(world: &World, has_names: bool) -> Self {
         let is_terminal = std::io::stderr().is_terminal();
         let steps = match () {
@@ -53,65 +52,70 @@ impl Screen {
         Self { is_live: out::is_terminal(), steps, has_names, line: Mutex::default() }
     }
 
-    /// The same with nothing shown before the answer.
+    /// The same display, which prints nothing before the answer.
     pub(crate) fn quiet(self) -> Self {
         Self { is_live: false, steps: Steps::Hidden, ..self }
     }
 
-    /// A turn of `name`'s begins.
+    /// Starts a turn of the agent `name`.
     pub(crate) fn begin(&self, name: &str) {
         *self.line() = ScreenLine { name: name.to_owned(), ..ScreenLine::default() };
     }
 
-    /// Shows what is heard of it.
-    pub(crate) fn hear(&self, heard: Progress) {
+    /// Prints the progress of the turn.
+    pub(crate) fn show(&self, progress: Progress) {
         let mut line = self.line();
-        match heard {
+        match progress {
             Progress::Text(text) if self.is_live && !text.is_empty() => {
-                let name = if line.said.is_empty() { self.name(Some(&line.name)) } else { String::new() };
-                line.said.push_str(text);
+                let name = if line.text.is_empty() { self.prefix(Some(&line.name)) } else { String::new() };
+                line.text.push_str(text);
                 line.is_open = !text.ends_with('\n');
-                let _ = out::raw(&(name + &out::tame(text)));
+                let _ = out::raw(&(name + &out::escape_controls(text)));
             }
             Progress::Call(call) if self.steps != Steps::Hidden => {
                 end(&mut line);
-                self.aside(&format!("  {}", call_line(call, STEP)));
+                self.step(&format!("  {}", call_line(call, STEP)));
             }
-            Progress::Result(told) if self.steps != Steps::Hidden => {
-                self.aside(&format!("    {}", one_line(&told.result, STEP)));
+            Progress::Result(outcome) if self.steps != Steps::Hidden => {
+                self.step(&format!("    {}", one_line(&outcome.result, STEP)));
             }
             Progress::Call(_) => end(&mut line),
             Progress::Text(_) | Progress::Result(_) => {}
         }
     }
 
-    /// Shows the answer of an agent, or of the system itself, but for what of it stands there already.
+    /// Prints an answer, unless its text was already printed as it arrived. `name` is the agent; `None` for an answer of
+    /// the program itself.
     ///
     /// # Errors
-    /// `Closed` where nobody reads stdout.
-    pub(crate) fn answer(&self, who: Option<&str>, content: &str) -> Result<()> {
+    /// `Closed` if stdout is closed.
+    pub(crate) fn answer(&self, name: Option<&str>, content: &str) -> Result<()> {
         let mut line = self.line();
-        if !line.said.is_empty() && line.said.trim_end() == content.trim_end() {
+        if !line.text.is_empty() && line.text.trim_end() == content.trim_end() {
             end(&mut line);
             return Ok(());
         }
         end(&mut line);
-        let content = if self.is_live { out::tame(content) } else { content.to_owned() };
-        out::line(&(self.name(who) + &content))
+        let content = if self.is_live { out::escape_controls(content) } else { content.to_owned() };
+        out::line(&(self.prefix(name) + &content))
     }
 
-    /// Ends a line that was cut off.
-    pub(crate) fn leave(&self) {
+    /// Ends an incomplete line.
+    pub(crate) fn finish_line(&self) {
         end(&mut self.line());
     }
 
-    fn name(&self, who: Option<&str>) -> String {
-        who.filter(|_| self.has_names).map(|who| format!("{who}: ")).unwrap_or_default()
+    fn prefix(&self, name: Option<&str>) -> String {
+        name.filter(|_| self.has_names).map(|name| format!("{name}: ")).unwrap_or_default()
     }
 
-    fn aside(&self, text: &str) {
+    fn step(&self, text: &str) {
         let text = out::plain(text);
-        out::aside(&if self.steps == Steps::Dimmed { format!("{}{text}{}", out::DIM, out::BRIGHT) } else { text });
+        out::stderr_line(&if self.steps == Steps::Dimmed {
+            format!("{}{text}{}", out::DIM, out::BRIGHT)
+        } else {
+            text
+        });
     }
 
     fn line(&self) -> MutexGuard<'_, ScreenLine> {
@@ -119,10 +123,10 @@ impl Screen {
     }
 }
 
-/// What comes next begins a line, and is not what was said before.
+/// Ends an incomplete line and forgets the printed text.
 fn end(line: &mut ScreenLine) {
     if std::mem::take(&mut line.is_open) {
         let _ = out::raw("\n");
     }
-    line.said.clear();
+    line.text.clear();
 }

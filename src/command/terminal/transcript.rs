@@ -1,4 +1,4 @@
-//! A conversation, printed: for reading, or as a Markdown document.
+//! Prints a conversation: as plain text, or as a Markdown document.
 
 use crate::command::terminal::out;
 use crate::core::event::session_name;
@@ -9,34 +9,32 @@ use crate::store::workspace::Workspace;
 use crate::world;
 use jiff::Timestamp;
 
-/// How much of a call and of its result is shown where it is told in passing, in bytes.
+/// The length of a call and of its result in a one-line display, in bytes.
 pub(crate) const STEP: usize = 100;
 
-/// How it is printed.
+/// The format.
 #[derive(Clone, Copy)]
 pub(crate) enum TranscriptFormat {
     /// For a terminal or a pager.
     Plain {
-        /// With what is done in passing less bright.
+        /// Headers and steps are dimmed.
         is_dimmed: bool,
     },
-    /// As a document.
+    /// A Markdown document.
     Markdown,
 }
 
 /// Prints the conversation of a session.
 ///
 /// # Errors
-/// `Data` where nothing was said there.
+/// `Data` if the session has no messages.
 pub(crate) fn print(workspace: &Workspace, session: &str, form: TranscriptFormat) -> Result<()> {
     let mut transcript = Transcript::default();
     let mut pieces = Vec::new();
     log::each(workspace, session, |record| pieces.extend(transcript.take(record)))?;
     pieces.extend(transcript.end());
     if pieces.is_empty() {
-        return Err(
-            Fault::data(format!("nothing was said in session {session}")).hint("`claw sessions` lists the others")
-        );
+        return Err(Fault::data(format!("session {session} has no messages")).hint("`claw sessions` lists the others"));
     }
     let agent = session_name::agent(session);
     let text = match form {
@@ -49,24 +47,26 @@ pub(crate) fn print(workspace: &Workspace, session: &str, form: TranscriptFormat
 fn plain(agent: &str, pieces: &[TranscriptItem], is_dimmed: bool) -> String {
     let mut text = String::new();
     for (at, piece) in pieces.iter().enumerate() {
-        let is_step = matches!(piece, TranscriptItem::Step { .. });
-        // Steps stand together.
-        if at > 0 && !(is_step && matches!(pieces.get(at - 1), Some(TranscriptItem::Step { .. }))) {
+        let is_step = matches!(piece, TranscriptItem::ToolCall { .. });
+        // There is no empty line between steps.
+        if at > 0 && !(is_step && matches!(pieces.get(at - 1), Some(TranscriptItem::ToolCall { .. }))) {
             text.push('\n');
         }
         match piece {
-            TranscriptItem::Said { at, from, text: said } => {
-                text += &spoken(&from.to_string(), *at, None, said, is_dimmed)
+            TranscriptItem::Message { at, from, text: content } => {
+                text += &message(&from.to_string(), *at, None, content, is_dimmed)
             }
-            TranscriptItem::Answer { at, model, text: said } => {
-                text += &spoken(agent, *at, model.as_deref(), said, is_dimmed)
+            TranscriptItem::Answer { at, model, text: content } => {
+                text += &message(agent, *at, model.as_deref(), content, is_dimmed)
             }
-            TranscriptItem::Step { call, told } => {
-                let result = told.as_ref().map_or("nobody knows what came of it", |(told, _)| &told.result);
+            TranscriptItem::ToolCall { call, result } => {
+                let result = result.as_ref().map_or("the result is unknown", |(outcome, _)| &outcome.result);
                 text += &dim(&format!("  {}", step(&call_line(call, STEP))), is_dimmed);
                 text += &dim(&format!("    {}", step(&one_line(result, STEP))), is_dimmed);
             }
-            TranscriptItem::Open { id } => text += &dim(&format!("(not answered: claw why {})", id.short()), is_dimmed),
+            TranscriptItem::Unanswered { id } => {
+                text += &dim(&format!("(not answered: claw why {})", id.short()), is_dimmed)
+            }
         }
     }
     text
@@ -76,38 +76,39 @@ fn step(line: &str) -> String {
     out::plain(line)
 }
 
-fn spoken(who: &str, at: Timestamp, model: Option<&str>, said: &str, is_dimmed: bool) -> String {
+fn message(sender: &str, at: Timestamp, model: Option<&str>, content: &str, is_dimmed: bool) -> String {
     let model = model.map(|model| format!(", {model}")).unwrap_or_default();
-    let head = dim(&format!("{who}  {}{model}", world::local(at.into())), is_dimmed);
-    format!("{head}{}\n", out::plain(said.trim_end()))
+    let head = dim(&format!("{sender}  {}{model}", world::local(at.into())), is_dimmed);
+    format!("{head}{}\n", out::plain(content.trim_end()))
 }
 
-/// A line that is less bright than others.
+/// A line, dimmed if `is_dimmed`.
 fn dim(line: &str, is_dimmed: bool) -> String {
     if is_dimmed { format!("{}{line}{}\n", out::DIM, out::BRIGHT) } else { format!("{line}\n") }
 }
 
 fn markdown(agent: &str, pieces: &[TranscriptItem]) -> String {
-    let head = |who: &str, at: &Timestamp, more: &str| format!("## {who}, {}{more}\n\n", world::local((*at).into()));
+    let head =
+        |sender: &str, at: &Timestamp, more: &str| format!("## {sender}, {}{more}\n\n", world::local((*at).into()));
     let block = |piece: &TranscriptItem| match piece {
-        TranscriptItem::Said { at, from, text } => format!("{}{}", head(&from.to_string(), at, ""), text.trim_end()),
+        TranscriptItem::Message { at, from, text } => format!("{}{}", head(&from.to_string(), at, ""), text.trim_end()),
         TranscriptItem::Answer { at, model, text } => {
             let model = model.as_ref().map(|model| format!(" ({model})")).unwrap_or_default();
             format!("{}{}", head(agent, at, &model), text.trim_end())
         }
-        TranscriptItem::Step { call, told } => {
+        TranscriptItem::ToolCall { call, result } => {
             let arguments = fenced(&serde_json::to_string_pretty(&call.arguments).unwrap_or_default(), "json");
-            let result = told
+            let result = result
                 .as_ref()
-                .map_or_else(|| "Nobody knows what came of it.".to_owned(), |(told, _)| fenced(&told.result, ""));
+                .map_or_else(|| "The result is unknown.".to_owned(), |(outcome, _)| fenced(&outcome.result, ""));
             format!("### {}\n\n{arguments}\n\n{result}", call.name)
         }
-        TranscriptItem::Open { id } => format!("*not answered yet ({id})*"),
+        TranscriptItem::Unanswered { id } => format!("*not answered yet ({id})*"),
     };
     pieces.iter().map(|piece| block(piece) + "\n\n").collect::<String>().trim_end().to_owned() + "\n"
 }
 
-/// A block of code that nothing in it can end.
+/// A code block whose fence is longer than any in its text.
 fn fenced(text: &str, language: &str) -> String {
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or_default();
     let fence = "`".repeat(longest.max(2) + 1);
@@ -119,7 +120,7 @@ mod tests {
     use super::fenced;
 
     #[test]
-    fn nothing_in_a_block_ends_it() {
+    fn text_with_fences_does_not_end_the_block() {
         assert_eq!(fenced("a\n", "json"), "```json\na\n```");
         assert_eq!(fenced("````\nb\n````", ""), "`````\n````\nb\n````\n`````");
     }

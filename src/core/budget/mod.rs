@@ -21,6 +21,7 @@ const RECHECK: u64 = 3600;
 
 /// The limits of one period.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct BudgetSettings {
     /// Input and output tokens.
@@ -33,6 +34,7 @@ pub struct BudgetSettings {
 
 /// `budget:` of `claw.yaml` or of an agent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Budget {
     /// Limits for a day in the owner's time zone.
@@ -40,9 +42,6 @@ pub struct Budget {
     /// Limits for all time.
     pub total: BudgetSettings,
 }
-
-/// The settings keys of a budget.
-pub const BUDGET_KEYS: &[&str] = &["budget", "day", "total", "tokens", "money", "calls"];
 
 impl Budget {
     /// Whether a limit in money is set, so that every model needs a price.

@@ -1,17 +1,18 @@
-//! The settings: `claw.yaml`. Every key is in [`Config`] and, commented, in the file that `init`
-//! writes.
+//! The settings of a workspace: `claw.yaml`. Every key is a field below [`Config`], and is shown in the file that `init`
+//! writes. The doc comments of the fields are the descriptions in `docs/schema/claw.yaml.json`.
 
 pub mod resolved_model;
+#[cfg(test)]
+mod schema;
 
-use crate::core::budget::{BUDGET_KEYS, Budget};
+use crate::core::budget::Budget;
 use crate::core::context::prompt::PromptLimits;
 use crate::core::event::address::Address;
 use crate::core::event::session_name;
-use crate::core::model::money::PRICE_KEYS;
-use crate::core::model::settings::{MODEL_KEYS, Model};
-use crate::core::routing::binding::{self, Routing};
+use crate::core::model::settings::Model;
+use crate::core::routing::binding::Routing;
 use crate::core::text::problem::{self, Problem};
-use crate::core::web::settings::{WEB_KEYS, Web};
+use crate::core::web::settings::Web;
 use jiff::SignedDuration;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -21,113 +22,123 @@ pub const FILE: &str = "claw.yaml";
 /// The name of the built-in model.
 pub const OFFLINE: &str = "offline";
 
-/// All settings.
+/// The settings of a workspace.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(title = "claw.yaml"))]
 #[serde(default)]
 pub struct Config {
-    /// The model of agents that name none: `offline`, a name of `models`, or `provider/model`.
+    /// The default model of agents: `offline`, a name of `models`, or `provider/model`.
     pub model: String,
-    /// The agent that answers what nobody else is named for.
+    /// The agent for messages that no binding matches.
     pub default_agent: String,
-    /// Where answers go that have no place to go to.
+    /// The destination of messages without a reply address, such as results of scheduled tasks.
     pub deliver_to: Option<Address>,
-    /// Addresses whose slash commands are the owner's, beside `deliver_to` and the terminal.
+    /// Further addresses of the owner, besides `deliver_to` and the terminal; they may use owner commands.
     pub owner: Vec<Address>,
-    /// Which agent talks to whom.
+    /// Bindings from addresses to agents.
     pub routing: Routing,
-    /// How many turns run at once, over all processes.
+    /// The number of turns that run at once, over all processes.
     pub max_concurrency: u32,
-    /// Whether writes wait for the disk.
+    /// `full`: writes wait for the disk. `none`: they do not.
     pub sync: Sync,
-    /// Use a network file system in spite of everything.
+    /// Allow a workspace on a network file system, although locks and renames may be unreliable there.
     pub allow_network_fs: bool,
-    /// Named models.
+    /// Models by name.
     pub models: BTreeMap<String, Model>,
-    /// What all agents together may take of the models.
+    /// Limits on the use of models by all agents together.
     pub budget: Budget,
-    /// What prices are in, for people.
+    /// The currency of prices, for display.
     pub currency: String,
     /// Settings of channels.
     pub channels: Channels,
     /// Settings of the memory.
     pub memories: Memories,
-    /// The walls around agents' programs.
+    /// The sandbox of agents' programs.
     pub sandbox: Sandbox,
-    /// How long the system prompt may be.
+    /// Size limits of the system prompt.
     pub prompt: PromptLimits,
-    /// When a conversation is made shorter.
+    /// When conversations are compacted.
     pub compact: CompactSettings,
-    /// The tools that reach the web.
+    /// The web tools.
     pub web: Web,
-    /// How long finished things are kept.
+    /// Retention periods.
     pub keep: Keep,
 }
 
 /// Whether writes wait for the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Sync {
-    /// A power cut loses nothing that was acknowledged.
+    /// Nothing acknowledged is lost in a power cut.
     #[default]
     Full,
-    /// For tests and `tmpfs`: a killed program loses nothing, a power cut may.
+    /// For tests and `tmpfs`: safe if the program is killed, not in a power cut.
     None,
 }
 
 /// Settings of channels.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Channels {
-    /// `exec:NAME` destinations.
+    /// Destinations `exec:NAME`.
     pub exec: BTreeMap<String, Exec>,
 }
 
-/// A program that delivers.
+/// A program that delivers messages.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Exec {
     /// The program and its arguments.
     pub command: Vec<String>,
-    /// How long it may run; default 1 min.
+    /// Its time limit, like `30s`; default 1 min.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub timeout: Option<SignedDuration>,
 }
 
 /// Settings of the memory.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Memories {
-    /// Commit every note.
+    /// Commit every note to git.
     pub git: bool,
 }
 
-/// The walls around agents' programs.
+/// The sandbox of agents' programs.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Sandbox {
-    /// Whether there must be walls.
+    /// Whether the sandbox is required.
     pub mode: SandboxMode,
-    /// Whether programs reach the network.
+    /// Whether agents' programs may use the network.
     pub network: bool,
 }
 
-/// Whether there must be walls around agents' programs.
+/// Whether a sandbox is required for agents' programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum SandboxMode {
-    /// Where the kernel has none, no program is run.
+    /// Programs do not run if the kernel does not support the sandbox.
     #[default]
     Require,
-    /// As far as the kernel has them.
+    /// Programs run in as much of the sandbox as the kernel supports.
     BestEffort,
-    /// None: programs may do what the owner may.
+    /// No sandbox: programs have the permissions of the owner.
     Off,
 }
 
-/// When a conversation is made shorter for the model.
+/// When conversations are compacted.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct CompactSettings {
-    /// At which share of the model's window.
+    /// The share of the model's context window, 0.1 to 0.95, at which a conversation is compacted.
     pub at: f64,
 }
 
@@ -138,25 +149,26 @@ impl Default for CompactSettings {
 }
 
 impl CompactSettings {
-    /// The share of a window at which a conversation is made shorter.
+    /// The limit in tokens for a context window of `window` tokens.
     #[must_use]
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "a share is between 0.1 and 0.95, as the settings are read"
+        reason = "`parse` restricts the share to 0.1 to 0.95"
     )]
     pub fn of(self, window: u64) -> u64 {
         window.saturating_mul((self.at * 1000.0).round() as u64) / 1000
     }
 }
 
-/// How long finished things are kept, in days.
+/// Retention periods, in days.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Keep {
-    /// Events that are done.
+    /// Finished events.
     pub done_days: u32,
-    /// Sessions of `claw ask` that were not named.
+    /// Unnamed sessions of `claw ask`.
     pub ask_days: u32,
     /// The journal.
     pub journal_days: u32,
@@ -193,57 +205,18 @@ impl Default for Config {
     }
 }
 
-const KEYS: &[&str] = &[
-    "model",
-    "default_agent",
-    "deliver_to",
-    "owner",
-    "max_concurrency",
-    "sync",
-    "allow_network_fs",
-    "models",
-    "currency",
-    "channels",
-    "memories",
-    "sandbox",
-    "mode",
-    "network",
-    "prompt",
-    "compact",
-    "at",
-    "keep",
-    "exec",
-    "command",
-    "timeout",
-    "git",
-    "max_file",
-    "max_total",
-    "done_days",
-    "ask_days",
-    "journal_days",
-];
-
 /// Reads `claw.yaml`.
 ///
 /// # Errors
-/// The problem, with line and column, where it is not YAML or a value is unfit.
+/// The problem, with line and column, if the text is not YAML or a value is invalid.
 pub fn parse(text: &str) -> Result<(Config, Vec<Problem>), Problem> {
-    let known: Vec<&str> = KEYS
-        .iter()
-        .chain(MODEL_KEYS)
-        .chain(PRICE_KEYS)
-        .chain(BUDGET_KEYS)
-        .chain(binding::KEYS)
-        .chain(WEB_KEYS)
-        .copied()
-        .collect();
-    let (config, mut warnings) = problem::read::<Config>(FILE, text, 1, &known)?;
+    let (config, mut warnings) = problem::read::<Config>(FILE, text, 1)?;
     let place = |key: &str| problem::locate(text, key);
     if config.max_concurrency == 0 {
-        return Err(Problem::error(FILE, "max_concurrency is 0: nothing could ever run").at(place("max_concurrency")));
+        return Err(Problem::error(FILE, "max_concurrency is 0: no turn could run").at(place("max_concurrency")));
     }
     if !(0.1..=0.95).contains(&config.compact.at) {
-        let message = format!("compact.at is {}, and not a share between 0.1 and 0.95", config.compact.at);
+        let message = format!("compact.at is {}, it must be between 0.1 and 0.95", config.compact.at);
         return Err(Problem::error(FILE, message).at(place("compact.at")));
     }
     session_name::check_agent(&config.default_agent)
@@ -254,19 +227,19 @@ pub fn parse(text: &str) -> Result<(Config, Vec<Problem>), Problem> {
             return Err(Problem::error(FILE, format!("models.{name}{message}")).at(at(key)));
         }
         if model.api_key.is_some() {
-            let message = format!("models.{name}.api_key is in the file; api_key_env or api_key_file keeps it out");
+            let message = format!("models.{name}.api_key is in the file; use api_key_env or api_key_file instead");
             warnings.push(Problem::warning(FILE, message).at(at("")));
         }
     }
-    if let Some((n, message)) = config.routing.wrong() {
+    if let Some((n, message)) = config.routing.invalid() {
         let at = problem::locate_item(text, "routing.bindings", "pattern", n);
         return Err(Problem::error(FILE, format!("routing.bindings: {message}")).at(at));
     }
-    if let Some((key, message)) = config.web.wrong() {
+    if let Some((key, message)) = config.web.invalid() {
         return Err(Problem::error(FILE, message).at(place(key)));
     }
     if config.web.search.as_ref().is_some_and(|search| search.api_key.is_some()) {
-        let message = "web.search.api_key is in the file; api_key_env or api_key_file keeps it out";
+        let message = "web.search.api_key is in the file; use api_key_env or api_key_file instead";
         warnings.push(Problem::warning(FILE, message).at(place("web.search.api_key")));
     }
     Ok((config, warnings))
@@ -275,19 +248,20 @@ pub fn parse(text: &str) -> Result<(Config, Vec<Problem>), Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::text::keys;
 
     #[test]
-    fn the_file_that_init_writes_has_every_key_and_reads_as_the_defaults() {
+    fn shipped_file_shows_every_key_and_reads_as_the_defaults() {
         let text = include_str!("../../../claw.yaml");
         let (config, warnings) = parse(text).unwrap();
         assert_eq!(warnings, []);
         assert_eq!(config.model, OFFLINE);
-        for key in
-            KEYS.iter().chain(MODEL_KEYS).chain(PRICE_KEYS).chain(BUDGET_KEYS).chain(binding::KEYS).chain(WEB_KEYS)
-        {
+        let keys = keys::of::<Config>();
+        assert_eq!(keys.len(), 66, "{keys:?}");
+        for key in keys {
             assert!(text.contains(&format!("{key}:")), "claw.yaml does not show `{key}`");
         }
-        // Uncommented it is valid too: the examples are real ones.
+        // With its examples uncommented, the file is valid too.
         let all: String = text
             .lines()
             .map(|l| l.strip_prefix("#   ").map_or(l, |rest| rest))
@@ -298,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn unfit_values_are_errors_with_their_line() {
+    fn invalid_values_are_errors_with_line_and_column() {
         let at = |text: &str| parse(text).unwrap_err().at;
         assert_eq!(at("model: x\nmax_concurrency: 0\n"), Some((2, 1)));
         assert_eq!(at("models:\n  m: {model: x}\n"), Some((2, 3)));
@@ -306,19 +280,19 @@ mod tests {
         assert_eq!(at("models:\n  m:\n    provider: openai\n    price: {input: 1}\n"), Some((4, 5)));
         assert_eq!(at("budget:\n  day: {money: -1}\n"), Some((2, 8)));
         let bindings = "routing:\n  bindings:\n    # pattern: x\n    - {pattern: 'cli:.*', agent: a}\n    - ";
-        for wrong in [
+        for invalid in [
             "{pattern: 'cli:[', agent: a}",
             "{pattern: x, agent: a/b}",
             "{agent: a, pattern: x, session: b.c}",
             "{pattern: x, agent: a, from: '('}",
         ] {
-            let error = parse(&format!("{bindings}{wrong}\n")).unwrap_err();
+            let error = parse(&format!("{bindings}{invalid}\n")).unwrap_err();
             assert_eq!(error.at.unwrap().0, 5, "{error}");
         }
         assert_eq!(at(&format!("{bindings}{{pattern: x}}\n")).unwrap().0, 5);
         let (_, warnings) = parse(&format!("{bindings}{{pattern: x, agent: a, form: y}}\n")).unwrap();
-        let said = "claw.yaml:5:30: warning: unknown key `routing.bindings.1.form`, did you mean `from`?";
-        assert_eq!(warnings[0].to_string(), said);
+        let expected = "claw.yaml:5:30: warning: unknown key `routing.bindings.1.form`, did you mean `from`?";
+        assert_eq!(warnings[0].to_string(), expected);
         assert_eq!(at("compact:\n  at: 80\n"), Some((2, 3)));
         assert_eq!(at("models:\n  m:\n    provider: openai\n    window: 8\n"), Some((4, 5)));
         assert!(parse("sync: maybe\n").unwrap_err().message.contains("full"));

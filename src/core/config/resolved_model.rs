@@ -1,4 +1,4 @@
-//! The model that is asked: what `claw.yaml`, an agent and a question say of it, put together.
+//! Resolving the model of a call from `claw.yaml`, the agent and the request.
 
 use crate::core::budget::Budget;
 use crate::core::config::{Config, FILE, OFFLINE};
@@ -8,61 +8,61 @@ use crate::core::fault::{Fault, Result};
 use crate::core::model::settings::{Model, REPLAY};
 use crate::core::text::problem;
 
-/// The model that shall be used: its name, and how to reach it.
+/// A model with its complete settings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ResolvedModel {
-    /// What the owner calls it.
+    /// The owner's name for it, as in `models:`.
     pub name: String,
-    /// How to reach it.
+    /// Its settings.
     pub model: Model,
 }
 
 impl ResolvedModel {
-    /// Who it is to others: its thoughts are given back to nobody else.
+    /// Its identity, `provider/model`. Recorded thinking is sent back only to the model with the same identity.
     #[must_use]
-    pub fn by(&self) -> String {
+    pub fn identity(&self) -> String {
         let model = self.model.model.as_deref().unwrap_or(&self.name);
         format!("{}/{model}", self.model.provider.as_deref().unwrap_or_default())
     }
 
-    /// The slots that its requests share, and how many there are, where there is a limit.
+    /// The name and the number of the slots that its requests share; `None` without a concurrency limit.
     #[must_use]
     pub fn slots(&self) -> Option<(String, u32)> {
         let limit = self.model.max_concurrency?;
         Some((format!("model-{}", safe_name(&self.name, 40)), limit.max(1)))
     }
 
-    /// The built-in model, whatever `models:` calls by its name.
+    /// The built-in model, regardless of an entry `offline` in `models:`.
     #[must_use]
     pub fn offline() -> Self {
         Self { name: OFFLINE.to_owned(), model: Model { provider: Some(OFFLINE.to_owned()), ..Model::default() } }
     }
 
-    /// Whether nobody is asked, so that nothing is taken.
+    /// Whether calls cost nothing, because no service is called.
     #[must_use]
     pub fn is_free(&self) -> bool {
         matches!(self.model.provider.as_deref(), Some(OFFLINE | REPLAY))
     }
 
-    /// That nobody knows what this model costs, where one of these budgets is in money.
+    /// The error for a model without a price where one of these budgets is in money.
     #[must_use]
     pub fn unpriced(&self, budgets: &[&Budget]) -> Option<Fault> {
         let is_known = self.model.price.is_some() || self.is_free();
         if is_known || !budgets.iter().any(|budget| budget.needs_price()) {
             return None;
         }
-        let what = format!("a budget is in money, and model `{}` has no price", self.name);
-        let way_out = format!("give it one under models: in {FILE}, or `price: {{input: 0, output: 0}}` if it is free");
-        Some(Fault::config(what).hint(way_out))
+        let message = format!("a budget is in money, but model `{}` has no price", self.name);
+        let hint = format!("set its price under models: in {FILE}, or `price: {{input: 0, output: 0}}` if it is free");
+        Some(Fault::config(message).hint(hint))
     }
 }
 
 impl Config {
-    /// The model for `agent`, or the one that was asked for by name.
+    /// The model of `agent`, or the one requested by name.
     ///
     /// # Errors
-    /// `Config` where no model has that name, with a guess.
-    pub fn choose(&self, agent: &definition::Agent, asked: Option<&str>) -> Result<ResolvedModel> {
+    /// `Config` if no model has that name, with the nearest name as a hint.
+    pub fn resolve_model(&self, agent: &definition::Agent, asked: Option<&str>) -> Result<ResolvedModel> {
         let name = asked.or(agent.model.as_deref()).unwrap_or(&self.model);
         let mut model = self.named(name)?;
         if asked.is_none() {
@@ -85,7 +85,7 @@ impl Config {
         let names = self.models.keys().map(String::as_str).chain([OFFLINE]);
         let hint = match problem::nearest(name, names) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("name it under models: in {FILE}, or use offline or provider/model"),
+            None => format!("define it under models: in {FILE}, or use offline or provider/model"),
         };
         Err(Fault::config(format!("no model is called `{name}`")).hint(hint))
     }
@@ -97,17 +97,17 @@ mod tests {
     use crate::core::config::parse;
 
     #[test]
-    fn a_model_is_chosen_by_name_and_an_agent_overrides_parts() {
+    fn agent_overrides_parts_of_the_named_model() {
         let (config, _) =
             parse("model: fast\nmodels:\n  fast: {provider: openai, model: a, temperature: 0.5}\n").unwrap();
         let mut agent = definition::Agent::default();
         agent.llm.model = Some("b".to_owned());
-        let chosen = config.choose(&agent, None).unwrap();
-        assert_eq!((chosen.name.as_str(), chosen.model.model.as_deref()), ("fast", Some("b")));
-        assert_eq!(chosen.model.temperature, Some(0.5));
-        let asked = config.choose(&agent, Some("openai/c")).unwrap();
-        assert_eq!(asked.model.model.as_deref(), Some("c"));
-        let error = config.choose(&agent, Some("fats")).unwrap_err();
+        let resolved = config.resolve_model(&agent, None).unwrap();
+        assert_eq!((resolved.name.as_str(), resolved.model.model.as_deref()), ("fast", Some("b")));
+        assert_eq!(resolved.model.temperature, Some(0.5));
+        let requested = config.resolve_model(&agent, Some("openai/c")).unwrap();
+        assert_eq!(requested.model.model.as_deref(), Some("c"));
+        let error = config.resolve_model(&agent, Some("fats")).unwrap_err();
         assert_eq!(error.hint.as_deref(), Some("did you mean `fast`?"));
     }
 }

@@ -1,6 +1,7 @@
-//! The context of a model call: the layers of the system prompt, and compaction when it outgrows the window.
+//! The context of a model call: the layers of the system prompt, and compaction when it exceeds the context window.
 
 pub mod compact;
 pub mod prompt;
+mod shorten;
 pub mod summary;
 pub mod user_messages;

@@ -1,6 +1,6 @@
-//! The system prompt, in layers: identity, personality, workspace guide with the agents, skills and
-//! scheduled tasks there are, runtime, channel hint. What stays the same from turn to turn stands first and
-//! is byte-identical, so that providers' caches hit.
+//! The system prompt, in layers: identity, personality, workspace guide, lists of agents, skills and scheduled tasks,
+//! runtime, channel hint. Layers that stay the same from turn to turn come first and are byte-identical, so that prompt
+//! caches of providers hit.
 
 use crate::core::definition::Agent;
 use crate::core::event::EventKind;
@@ -10,16 +10,17 @@ use crate::core::text::truncate::{self, ListItem};
 use jiff::Zoned;
 use serde::Deserialize;
 
-/// What stands between two layers.
+/// The separator between two layers.
 const BETWEEN: &str = "\n\n";
 
-/// How long a prompt may be, in characters.
+/// Size limits of the prompt, in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct PromptLimits {
-    /// One file, or one list, in it.
+    /// The limit of one file or one list.
     pub max_file: usize,
-    /// All layers together.
+    /// The limit of all layers together.
     pub max_total: usize,
 }
 
@@ -29,54 +30,54 @@ impl Default for PromptLimits {
     }
 }
 
-/// What the layers are made of.
+/// The content from which the layers are made.
 #[derive(Debug)]
 pub struct Sources<'a> {
-    /// Who answers.
+    /// The agent that answers.
     pub agent: &'a Agent,
-    /// The guide's files: name and text, those that are there.
+    /// The existing files of the guide: name and text.
     pub guide: &'a [(&'static str, String)],
-    /// Everybody who can answer.
+    /// All agents of the workspace.
     pub agents: &'a [ListItem],
-    /// What the agent can learn to do; nothing where it may not.
+    /// The skills on offer; empty where the agent may not use skills.
     pub skills: &'a [ListItem],
-    /// What happens when.
+    /// The scheduled tasks.
     pub crons: &'a [ListItem],
-    /// The present, in the owner's zone.
+    /// The current time, in the owner's time zone.
     pub now: &'a Zoned,
     /// The session's name.
     pub session: &'a str,
-    /// What kind of event is answered.
+    /// The kind of the event that is answered.
     pub kind: EventKind,
-    /// Where the answer goes.
+    /// The destination of the answer.
     pub reply_to: &'a Address,
-    /// How the answer's channel shows it, in a sentence; `None` for a channel that has no row yet.
+    /// The channel's sentence for the model; `None` for a channel without a row in the channel table.
     pub channel_hint: Option<&'a str>,
-    /// The workspace's directory, for variables.
+    /// The workspace's directory, for template variables.
     pub root: &'a str,
-    /// How long it may become.
+    /// The size limits.
     pub limits: PromptLimits,
 }
 
-/// A part of the prompt.
+/// One layer of the prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
-    /// What it is: `identity`, `personality`, a guide's file, `agents`, `skills`, `crons`, `runtime`, `channel`.
+    /// Its name: `identity`, `personality`, a guide's file, `agents`, `skills`, `crons`, `runtime`, `channel`.
     pub name: &'static str,
-    /// What the model reads.
+    /// The text that the model receives.
     pub text: String,
-    /// Whether it is the same from turn to turn.
+    /// Whether it is byte-identical from turn to turn.
     pub is_stable: bool,
 }
 
-/// The layers, in their order: the stable ones first. None is empty.
+/// The layers in order, stable ones first. No layer is empty.
 #[must_use]
 pub fn layers(sources: &Sources) -> Vec<Layer> {
     let now = sources.now.strftime("%Y-%m-%d %H:%M %A (%Q)");
     let id = &sources.agent.id;
     let runtime = format!("## Runtime\n\nAgent: {id}\nSession: {}\nTime: {now}", sources.session);
     let fresh = [("runtime", runtime), ("channel", hint(sources.kind, sources.reply_to, sources.channel_hint))];
-    // The present is short, and always told whole.
+    // The changing layers are short and never truncated.
     let taken: usize = fresh.iter().map(|(_, text)| text.chars().count() + BETWEEN.len()).sum();
     let mut room = sources.limits.max_total.saturating_sub(taken);
     let mut layers = Vec::new();
@@ -113,12 +114,12 @@ pub fn layers(sources: &Sources) -> Vec<Layer> {
     layers
 }
 
-const AGENTS: &str = "## Agents\n\nWho lives in this workspace:";
+const AGENTS: &str = "## Agents\n\nThe agents of this workspace:";
 const SKILLS: &str = "## Skills\n\nWhen a task is one of these, call the tool `skill` with its name before you begin, \
-                      and do as it says:";
-const CRONS: &str = "## Scheduled tasks\n\nWhat happens without being asked for (cron expression, who does it):";
+                      and follow its instructions:";
+const CRONS: &str = "## Scheduled tasks\n\nTasks that run on a schedule (cron expression, agent):";
 
-/// The prompt, and how many bytes from its start are the same from turn to turn.
+/// The prompt, and the length in bytes of its stable prefix.
 #[must_use]
 pub fn join(layers: &[Layer]) -> (String, usize) {
     let mut text = String::new();
@@ -135,22 +136,22 @@ pub fn join(layers: &[Layer]) -> (String, usize) {
     (text, stable)
 }
 
-/// What an agent is told about where its answer goes.
+/// The text about the destination of the agent's answer.
 fn hint(kind: EventKind, reply_to: &Address, channel_hint: Option<&str>) -> String {
     let text = match (kind, reply_to.channel()) {
         (EventKind::Cron | EventKind::Heartbeat, _) => {
-            "You run in the background as a scheduled task; your reply is not sent to anybody."
+            "You run in the background as a scheduled task; your reply is not sent to anyone."
         }
         (EventKind::Dispatch, _) | (_, "agent") => {
-            "You were called by another agent; your reply goes to it. Answer with the result, whole: it sees nothing \
+            "You were called by another agent; your reply goes to it. Answer with the complete result: it sees nothing \
              else of your work."
         }
         (_, "telegram") => {
-            "You answer on Telegram, to somebody with a phone: short paragraphs, no tables, no headings. What is over \
-             4096 characters is sent in pieces."
+            "You answer on Telegram, to a reader on a phone: short paragraphs, no tables, no headings. A text over 4096 \
+             characters is sent in pieces."
         }
         (_, "discord") => {
-            "You answer on Discord: short Markdown, no tables. What is over 2000 characters is sent in pieces."
+            "You answer on Discord: short Markdown, no tables. A text over 2000 characters is sent in pieces."
         }
         (_, "ws") => "You answer over a WebSocket, to a program that shows Markdown.",
         (_, channel) => {
@@ -164,8 +165,8 @@ fn hint(kind: EventKind, reply_to: &Address, channel_hint: Option<&str>) -> Stri
 mod tests {
     use super::*;
 
-    /// A small workspace, as far as a prompt shows it.
-    struct Scene {
+    /// The content of a small workspace.
+    struct SampleWorkspace {
         agent: Agent,
         guide: Vec<(&'static str, String)>,
         agents: Vec<ListItem>,
@@ -175,7 +176,7 @@ mod tests {
         reply_to: Address,
     }
 
-    impl Scene {
+    impl SampleWorkspace {
         fn new() -> Self {
             let agent = Agent {
                 id: "pickle".into(),
@@ -213,15 +214,15 @@ mod tests {
     }
 
     #[test]
-    fn layers_stand_in_their_order_and_the_stable_ones_first() {
-        let (text, stable) = join(&layers(&Scene::new().sources()));
+    fn stable_layers_come_first_in_a_fixed_order() {
+        let (text, stable) = join(&layers(&SampleWorkspace::new().sources()));
         assert_eq!(
             &text[..stable],
             "You are Pickle, of /w.\n\n## Personality\n\nBe brief.\n\n# Guide\n\n\
-             ## Agents\n\nWho lives in this workspace:\n\n- cookie: Keeps.\n- pickle: You.\n\n\
-             ## Skills\n\nWhen a task is one of these, call the tool `skill` with its name before you begin, and do \
-             as it says:\n\n- pdf: Reads PDF.\n\n\
-             ## Scheduled tasks\n\nWhat happens without being asked for (cron expression, who does it):\n\n\
+                         ## Agents\n\nThe agents of this workspace:\n\n- cookie: Keeps.\n- pickle: You.\n\n\
+             ## Skills\n\nWhen a task is one of these, call the tool `skill` with its name before you begin, and \
+             follow its instructions:\n\n- pdf: Reads PDF.\n\n\
+                         ## Scheduled tasks\n\nTasks that run on a schedule (cron expression, agent):\n\n\
              - morning (0 7 * * *, pickle): News."
         );
         assert_eq!(
@@ -232,8 +233,8 @@ mod tests {
     }
 
     #[test]
-    fn what_a_turn_is_about_changes_nothing_of_what_is_stable() {
-        let (context, mut other) = (Scene::new(), Scene::new());
+    fn stable_prefix_does_not_depend_on_the_turn() {
+        let (context, mut other) = (SampleWorkspace::new(), SampleWorkspace::new());
         other.now = "2027-01-01T23:59[UTC]".parse().unwrap();
         other.reply_to = Address::parse("telegram:1").unwrap();
         let (text, stable) = join(&layers(&context.sources()));
@@ -244,8 +245,8 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_said_of_what_is_not_there() {
-        let mut context = Scene::new();
+    fn empty_sources_add_no_layer() {
+        let mut context = SampleWorkspace::new();
         (context.guide, context.agents, context.skills, context.crons) = (vec![], vec![], vec![], vec![]);
         context.agent.soul = Some(" \n".into());
         let layers = layers(&context.sources());
@@ -253,8 +254,8 @@ mod tests {
     }
 
     #[test]
-    fn no_file_and_no_prompt_is_longer_than_it_may_be() {
-        let mut context = Scene::new();
+    fn files_and_prompt_stay_within_their_limits() {
+        let mut context = SampleWorkspace::new();
         context.guide =
             vec![("AGENTS.md", "a line of the guide\n".repeat(5_000)), ("BOOTSTRAP.md", "more\n".repeat(9_000))];
         context.skills = (0..300).map(|n| ListItem::new(format!("s{n}"), &"it does much ".repeat(20))).collect();
@@ -262,27 +263,27 @@ mod tests {
             let layers = layers(&Sources { limits: PromptLimits { max_file, max_total }, ..context.sources() });
             let (text, _) = join(&layers);
             let length = text.chars().count();
-            // Where there is no room at all, it is still said what is missing.
+            // The marks that name the omitted files may exceed the limit.
             assert!(length <= max_total + 600, "{max_total}: {length}");
             assert!(layers.iter().all(|layer| layer.text.chars().count() <= max_file), "{max_file}");
-            for said in ["all of it is in AGENTS.md …]", "all of it is in BOOTSTRAP.md …]", "in skills/ …]"] {
-                assert!(text.contains(said), "{max_total}: {said}");
+            for mark in ["all of it is in AGENTS.md …]", "all of it is in BOOTSTRAP.md …]", "in skills/ …]"] {
+                assert!(text.contains(mark), "{max_total}: {mark}");
             }
             assert!(text.ends_with("You answer in a terminal."));
         }
     }
 
     #[test]
-    fn an_answer_knows_where_it_goes() {
-        let said = |kind, to: &str| hint(kind, &Address::parse(to).unwrap(), None);
-        assert!(said(EventKind::Cron, "cli:ann").contains("not sent to anybody"));
-        assert!(said(EventKind::Dispatch, "cli:ann").contains("goes to it"));
-        assert!(said(EventKind::Message, "agent:pickle").contains("goes to it"));
-        assert!(said(EventKind::Message, "telegram:42").contains("4096"));
-        assert_eq!(said(EventKind::Message, "signal:1"), "You answer on the channel signal.");
+    fn channel_hint_names_the_destination() {
+        let named = |kind, to: &str| hint(kind, &Address::parse(to).unwrap(), None);
+        assert!(named(EventKind::Cron, "cli:ann").contains("not sent to anyone"));
+        assert!(named(EventKind::Dispatch, "cli:ann").contains("goes to it"));
+        assert!(named(EventKind::Message, "agent:pickle").contains("goes to it"));
+        assert!(named(EventKind::Message, "telegram:42").contains("4096"));
+        assert_eq!(named(EventKind::Message, "signal:1"), "You answer on the channel signal.");
         let row = Some("Your answer is printed.");
         assert_eq!(hint(EventKind::Message, &Address::parse("signal:1").unwrap(), row), "Your answer is printed.");
         let background = hint(EventKind::Cron, &Address::parse("signal:1").unwrap(), row);
-        assert!(background.contains("not sent to anybody"), "{background}");
+        assert!(background.contains("not sent to anyone"), "{background}");
     }
 }

@@ -1,17 +1,16 @@
-//! What the user said, within a room. His words are never put into others: what does not fit is shortened with
-//! a mark, and then left out whole, and what states something is left out last.
+//! Fitting the user's messages into a room. Messages are never paraphrased: they are shortened with a mark, then left
+//! out whole, and those that state something are left out last.
 //!
-//! What a statement is, is told by its look alone: who speaks of himself or gives a rule, a name, a number. It
-//! is a guess, and only the order depends on it; a model that has read the words knows better
-//! ([`Said::counts`]).
+//! Statements are recognised by surface features: first-person words, rules, names, numbers. This is a guess, and only
+//! the order depends on it. The selection of a model takes precedence ([`UserMessage::counts`]).
 
 use crate::core::model::tokens;
 use crate::core::session::compaction::UserMessage;
 use std::collections::BTreeMap;
 
-/// What one message may take of the room at most, once not all fits.
+/// When not everything fits, one message gets at most this fraction of the room (1/6).
 const SHARE: usize = 6;
-/// Words by which somebody speaks of himself, or gives a rule.
+/// Words that mark statements about oneself and rules.
 const MARKS: &[&str] = &[
     "my",
     "mine",
@@ -91,55 +90,56 @@ const MARKS: &[&str] = &[
     "nunca",
     "recuerda",
 ];
-/// Words between a thing and what it is.
+/// Verbs that link a subject to a property.
 const LINKS: &[&str] =
     &["is", "are", "was", "were", "has", "have", "=", "ist", "sind", "hat", "est", "sont", "es", "son"];
-/// Words with which a request begins that is done with once it is answered.
+/// First words of requests that need not be remembered once they are answered.
 const REQUESTS: &[&str] = &[
     "tell", "give", "show", "explain", "describe", "write", "list", "say", "what", "who", "where", "when", "why",
     "how", "which", "can", "could", "would", "will", "do", "does", "did", "please", "thanks", "ok", "okay", "yes",
     "go", "continue",
 ];
 
-/// What is kept of the words in so much room, by the estimate of [`tokens`], and how many messages are left out.
+/// The messages that fit into `room` estimated tokens, in order, and the number of those left out.
 #[must_use]
-pub fn fit(mut said: Vec<UserMessage>, room: usize) -> (Vec<UserMessage>, usize) {
-    let mut all: usize = said.iter().map(cost).sum();
-    for one in &mut said {
+pub fn fit(mut messages: Vec<UserMessage>, room: usize) -> (Vec<UserMessage>, usize) {
+    let mut all: usize = messages.iter().map(cost).sum();
+    for message in &mut messages {
         if all <= room {
             break;
         }
-        all -= cost(one);
-        one.text = shortened(&one.text, room / SHARE);
-        all += cost(one);
+        all -= cost(message);
+        message.text = shortened(&message.text, room / SHARE);
+        all += cost(message);
     }
     if all <= room {
-        return (said, 0);
+        return (messages, 0);
     }
-    let mut order: Vec<usize> = (0..said.len()).collect();
-    let scores = scores(&said);
+    let mut order: Vec<usize> = (0..messages.len()).collect();
+    let scores = scores(&messages);
     order.sort_by_key(|at| std::cmp::Reverse((scores[*at], *at)));
-    let (mut left, mut kept) = (room, vec![false; said.len()]);
+    let (mut left, mut is_kept) = (room, vec![false; messages.len()]);
     for at in order {
-        let takes = cost(&said[at]);
+        let takes = cost(&messages[at]);
         if takes <= left {
             left -= takes;
-            kept[at] = true;
+            is_kept[at] = true;
         }
     }
-    let all = said.len();
-    let said: Vec<UserMessage> = said.into_iter().zip(kept).filter_map(|(said, kept)| kept.then_some(said)).collect();
-    let left_out = all - said.len();
-    (said, left_out)
+    let all = messages.len();
+    let messages: Vec<UserMessage> =
+        messages.into_iter().zip(is_kept).filter_map(|(message, is_kept)| is_kept.then_some(message)).collect();
+    let left_out = all - messages.len();
+    (messages, left_out)
 }
 
-/// What words take in a list.
+/// The estimated tokens of a message in a list.
 #[must_use]
-pub fn cost(said: &UserMessage) -> usize {
-    tokens::estimate(&said.text) + 1
+pub fn cost(message: &UserMessage) -> usize {
+    tokens::estimate(&message.text) + 1
 }
 
-/// At most about `most` tokens of a message: its first sentence, and those that state something.
+/// At most about `most` tokens of a message: its first sentence, and the sentences with the best scores.
 fn shortened(text: &str, most: usize) -> String {
     let (all, mark) = (text.chars().count(), 12);
     if tokens::estimate(text) <= most || most <= mark {
@@ -150,7 +150,7 @@ fn shortened(text: &str, most: usize) -> String {
     order.sort_by_key(|at| std::cmp::Reverse((score(sentences[*at]), *at)));
     let (mut room, mut kept) = (most - mark, BTreeMap::new());
     for at in [0].into_iter().chain(order) {
-        // The first one may not take the room of all others.
+        // The first sentence may take half of the room.
         let shown = if at == 0 { tokens::cut(sentences[0], room.div_ceil(2)) } else { sentences[at] };
         let cost = tokens::estimate(shown) + 1;
         if cost <= room {
@@ -158,13 +158,13 @@ fn shortened(text: &str, most: usize) -> String {
             kept.insert(at, shown);
         }
     }
-    let (mut told, mut next) = (String::new(), 0);
+    let (mut joined, mut next) = (String::new(), 0);
     for (at, shown) in kept {
-        told += if at > next { " […] " } else { " " };
-        told += shown.trim();
+        joined += if at > next { " […] " } else { " " };
+        joined += shown.trim();
         next = if shown.len() == sentences[at].len() { at + 1 } else { at };
     }
-    format!("{} [shortened: {all} characters]", told.trim())
+    format!("{} [shortened: {all} characters]", joined.trim())
 }
 
 fn sentences(text: &str) -> Vec<&str> {
@@ -183,23 +183,23 @@ fn sentences(text: &str) -> Vec<&str> {
     if sentences.is_empty() { vec![text] } else { sentences }
 }
 
-/// How much each message seems to state; what is said again and again with another number states little.
-fn scores(said: &[UserMessage]) -> Vec<i32> {
-    let shapes: Vec<String> = said.iter().map(|said| shape(&said.text)).collect();
+/// The score of each message. Messages that repeat with only a number changed get less.
+fn scores(messages: &[UserMessage]) -> Vec<i32> {
+    let shapes: Vec<String> = messages.iter().map(|message| shape(&message.text)).collect();
     let mut often: BTreeMap<&str, usize> = BTreeMap::new();
     for shape in &shapes {
         *often.entry(shape).or_default() += 1;
     }
-    let worn = |shape: &str| match often.get(shape) {
+    let repetition = |shape: &str| match often.get(shape) {
         Some(8..) => 5,
         Some(3..) => 3,
         _ => 0,
     };
-    let score = |(said, shape): (&UserMessage, &String)| {
-        let best = sentences(&said.text).into_iter().map(score).max().unwrap_or_default();
-        best - worn(shape) + if said.counts { 100 } else { 0 }
+    let score = |(message, shape): (&UserMessage, &String)| {
+        let best = sentences(&message.text).into_iter().map(score).max().unwrap_or_default();
+        best - repetition(shape) + if message.counts { 100 } else { 0 }
     };
-    said.iter().zip(&shapes).map(score).collect()
+    messages.iter().zip(&shapes).map(score).collect()
 }
 
 fn shape(text: &str) -> String {
@@ -232,51 +232,52 @@ fn bare(word: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn texts(said: &[UserMessage]) -> Vec<&str> {
-        said.iter().map(|said| said.text.as_str()).collect()
+    fn texts(messages: &[UserMessage]) -> Vec<&str> {
+        messages.iter().map(|message| message.text.as_str()).collect()
     }
 
     #[test]
-    fn what_fits_stays_as_it_is() {
-        let said = vec![UserMessage::new("What is the time?"), UserMessage::new("x".repeat(200))];
-        assert_eq!(fit(said.clone(), 100), (said, 0));
+    fn messages_that_fit_are_unchanged() {
+        let messages = vec![UserMessage::new("What is the time?"), UserMessage::new("x".repeat(200))];
+        assert_eq!(fit(messages.clone(), 100), (messages, 0));
     }
 
     #[test]
-    fn what_states_something_is_left_out_last() {
-        let mut said: Vec<UserMessage> = (0..200)
+    fn statements_are_left_out_last() {
+        let mut messages: Vec<UserMessage> = (0..200)
             .map(|n| UserMessage::new(format!("Turn {n}: tell me something about the rivers of place {n}.")))
             .collect();
         let facts = ["My sister's name is Ottilie.", "We moved the launch to 14 March.", "The vault code is 7788-Q."];
         for (n, fact) in facts.into_iter().enumerate() {
-            said.insert(3 + 40 * n, UserMessage::new(fact));
+            messages.insert(3 + 40 * n, UserMessage::new(fact));
         }
-        let (kept, left_out) = fit(said, 60);
+        let (kept, left_out) = fit(messages, 60);
         assert_eq!(kept.len() + left_out, 203);
         for fact in facts {
             assert!(texts(&kept).contains(&fact), "{kept:?}");
         }
-        // Of the rest, the newest.
+        // Of the rest, the newest stay.
         assert!(texts(&kept).last().is_some_and(|text| text.starts_with("Turn 199")), "{kept:?}");
     }
 
     #[test]
-    fn what_a_model_says_that_counts_stays_before_all_others() {
-        let mut said: Vec<UserMessage> = (0..50).map(|n| UserMessage::new(format!("My number {n} is {n}."))).collect();
-        said[7] = UserMessage { text: "And what of the blue one?".into(), counts: true };
-        let (kept, _) = fit(said, 30);
+    fn messages_marked_by_a_model_stay_first() {
+        let mut messages: Vec<UserMessage> =
+            (0..50).map(|n| UserMessage::new(format!("My number {n} is {n}."))).collect();
+        messages[7] = UserMessage { text: "And what of the blue one?".into(), counts: true };
+        let (kept, _) = fit(messages, 30);
         assert!(kept[0].counts && kept.len() > 2, "{kept:?}");
     }
 
     #[test]
-    fn a_long_message_keeps_its_beginning_and_what_it_states() {
+    fn long_message_keeps_its_beginning_and_its_statements() {
         let text = format!(
             "Have a look at this. {}By the way, my dog is called Biscuit. {}",
             "There may be clouds over hills. ".repeat(40),
             "Nothing much. ".repeat(40)
         );
-        let said = vec![UserMessage::new(text.clone()), UserMessage::new("Short.")];
-        let (kept, left_out) = fit(said, 300);
+        let messages = vec![UserMessage::new(text.clone()), UserMessage::new("Short.")];
+        let (kept, left_out) = fit(messages, 300);
         assert_eq!((left_out, kept[1].text.as_str()), (0, "Short."));
         let shown = &kept[0].text;
         assert!(
@@ -288,11 +289,11 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn it_always_fits_and_keeps_the_order(texts in proptest::collection::vec("[a-zé名 .?0-9]{0,120}", 0..20), room in 0usize..400) {
-            let said: Vec<UserMessage> = texts.iter().map(UserMessage::new).collect();
-            let (kept, left_out) = fit(said.clone(), room);
+        fn result_always_fits_and_keeps_the_order(texts in proptest::collection::vec("[a-zé名 .?0-9]{0,120}", 0..20), room in 0usize..400) {
+            let messages: Vec<UserMessage> = texts.iter().map(UserMessage::new).collect();
+            let (kept, left_out) = fit(messages.clone(), room);
             proptest::prop_assert!(kept.iter().map(cost).sum::<usize>() <= room);
-            proptest::prop_assert_eq!(kept.len() + left_out, said.len());
+            proptest::prop_assert_eq!(kept.len() + left_out, messages.len());
             proptest::prop_assert_eq!(fit(kept.clone(), room), (kept, 0));
         }
     }

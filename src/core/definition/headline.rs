@@ -1,18 +1,18 @@
-//! What a definition says of itself in its first lines, for lists: lenient, because a list with a hole says
-//! less than one with a bad line.
+//! The front matter of a definition as far as lists show it. Reading is lenient: a list with an invalid line is more
+//! useful than one in which the definition is missing.
 
 use crate::core::text::front_matter;
 use serde::Deserialize;
 use serde_yaml::Value;
 
-/// The head of an AGENT.md, SKILL.md or CRON.md.
+/// The fields of an AGENT.md, SKILL.md or CRON.md that lists show.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headline {
-    /// What it is for, in one line.
+    /// The description, in one line.
     pub description: String,
-    /// When it runs.
+    /// The cron expression of a CRON.md.
     pub schedule: Option<String>,
-    /// Who does it.
+    /// The agent of a CRON.md.
     pub agent: Option<String>,
 }
 
@@ -24,14 +24,14 @@ struct Fields {
     agent: Option<Value>,
 }
 
-/// Reads the head; what cannot be read is said in the place of the description.
+/// Reads the front matter. If it is invalid, the description says so.
 #[must_use]
 pub fn read(text: &str) -> Headline {
     let head: Fields = match front_matter::split(text).map(|parts| parts.yaml.map(serde_yaml::from_str)) {
         Ok(Some(Ok(head))) => head,
         Ok(None) => Fields::default(),
         Ok(Some(Err(_))) | Err(_) => {
-            return Headline { description: "(cannot be read: claw check)".to_owned(), ..Headline::default() };
+            return Headline { description: "(invalid: run claw check)".to_owned(), ..Headline::default() };
         }
     };
     let text = |value: Option<Value>| value.as_ref().and_then(Value::as_str).map(one_line).filter(|t| !t.is_empty());
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_is_one_line_and_a_bad_one_says_so() {
+    fn description_is_one_line_and_invalid_front_matter_is_reported() {
         let cron =
             read("---\nname: x\ndescription: |\n  Reads\n  the news.\nschedule: '0 7 * * *'\nagent: cookie\n---\nx");
         assert_eq!(cron.description, "Reads the news.");

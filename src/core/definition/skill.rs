@@ -1,69 +1,69 @@
-//! Skills: `skills/<id>/SKILL.md` in the Agent Skills format (agentskills.io/specification), and what a
-//! machine must have before one is offered. `requires` is ours; what `OpenClaw` writes below
-//! `metadata.openclaw` means the same and is read too.
+//! Skills: `skills/<id>/SKILL.md` in the Agent Skills format (agentskills.io/specification), and the requirements that
+//! a machine must meet before a skill is offered. The key `requires` is an extension of ours; `metadata.openclaw`, the
+//! `OpenClaw` spelling of the same, is read too.
 
 use crate::core::definition::{self, Parsed};
 use crate::core::text::problem::{self, Problem};
 use serde::Deserialize;
 use serde_yaml::Value;
 
-/// The longest name and description, in characters, and the longest word on compatibility.
+/// The specification's limits for `name`, `description` and `compatibility`, in characters.
 const MAX_NAME: usize = 64;
 const MAX_DESCRIPTION: usize = 1024;
 const MAX_COMPATIBILITY: usize = 500;
-/// By whose name others put what a skill needs into `metadata`; the later names are older ones.
+/// The keys below `metadata` under which `OpenClaw` keeps requirements, newest name first.
 const OTHERS: [&str; 3] = ["openclaw", "clawdbot", "clawdis"];
 
 /// A skill.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Skill {
-    /// The folder's name: what it is called by.
+    /// The folder's name, by which the skill is called.
     pub id: String,
-    /// What its file calls it.
+    /// The `name` in the file.
     pub name: String,
-    /// What it does, and when to use it.
+    /// The purpose of the skill and when to use it.
     pub description: String,
-    /// Under which terms it is used.
+    /// The license.
     pub license: Option<String>,
-    /// What it says about where it works, for people.
+    /// Notes on the environment it needs, for people.
     pub compatibility: Option<String>,
-    /// The tools that it expects. Nothing is allowed by that.
+    /// The tools that it expects. This grants no permission.
     pub tools: Vec<String>,
-    /// What must be there before it is offered.
-    pub needs: Needs,
+    /// The conditions for offering it.
+    pub needs: Requirements,
     /// The instructions: the file's body.
     pub body: String,
 }
 
-/// What must be there before a skill is offered.
+/// The conditions for offering a skill.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub struct Needs {
-    /// Programs, all of them.
+pub struct Requirements {
+    /// Programs; all must exist.
     bins: Vec<String>,
-    /// Programs, one of them.
+    /// Programs; at least one must exist.
     #[serde(rename = "anyBins", alias = "any_bins")]
     any_bins: Vec<String>,
-    /// Environment variables, all of them set.
+    /// Environment variables; all must be set.
     env: Vec<String>,
-    /// Systems, one of them: `linux`, `macos` (or `darwin`), `windows` (or `win32`).
+    /// Operating systems; one must match: `linux`, `macos` (or `darwin`), `windows` (or `win32`).
     os: Vec<String>,
-    /// Settings of another program, of which there is none here.
+    /// Settings of `OpenClaw`; none of them exists here, so that such a skill is never offered.
     config: Vec<String>,
 }
 
-/// What the machine is asked. The values of variables are never looked at.
+/// The facts about the machine that requirements are checked against. Values of variables are never read.
 pub struct Machine<'a> {
-    /// Whether a program of this name is there.
+    /// Whether a program of this name is installed.
     pub has_bin: &'a dyn Fn(&str) -> bool,
-    /// Whether the environment has a variable of this name.
+    /// Whether an environment variable of this name is set.
     pub has_env: &'a dyn Fn(&str) -> bool,
-    /// The system, as `std::env::consts::OS` calls it.
+    /// The operating system, as in `std::env::consts::OS`.
     pub os: &'a str,
 }
 
-impl Needs {
-    /// What is not there; nothing where the skill may be offered.
+impl Requirements {
+    /// The unmet requirements, as messages; empty if the skill may be offered.
     #[must_use]
     pub fn missing(&self, machine: &Machine) -> Vec<String> {
         let mut missing = Vec::new();
@@ -73,16 +73,16 @@ impl Needs {
             other => machine.os == other,
         };
         if !self.os.is_empty() && !self.os.iter().any(is_here) {
-            missing.push(format!("it is for {}, and this is {}", self.os.join(", "), machine.os));
+            missing.push(format!("needs {}, but this system is {}", self.os.join(" or "), machine.os));
         }
         let bins = self.bins.iter().filter(|name| !(machine.has_bin)(name));
-        missing.extend(bins.map(|name| format!("there is no program `{name}`")));
+        missing.extend(bins.map(|name| format!("program `{name}` is not installed")));
         if !self.any_bins.is_empty() && !self.any_bins.iter().any(|name| (machine.has_bin)(name)) {
-            missing.push(format!("there is none of the programs {}", self.any_bins.join(", ")));
+            missing.push(format!("none of the programs {} is installed", self.any_bins.join(", ")));
         }
         let env = self.env.iter().filter(|name| !(machine.has_env)(name));
-        missing.extend(env.map(|name| format!("the environment variable {name} is not set")));
-        missing.extend(self.config.iter().map(|key| format!("there is no setting `{key}` here")));
+        missing.extend(env.map(|name| format!("environment variable {name} is not set")));
+        missing.extend(self.config.iter().map(|key| format!("setting `{key}` does not exist")));
         missing
     }
 }
@@ -97,10 +97,10 @@ struct SkillFields {
     metadata: Value,
     #[serde(rename = "allowed-tools")]
     tools: StringOrList,
-    requires: Needs,
+    requires: Requirements,
 }
 
-/// Names in a list, or with spaces or commas between them.
+/// Names in a YAML list, or in one string separated by spaces or commas.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum StringOrList {
@@ -118,7 +118,7 @@ impl StringOrList {
     fn all(self) -> Vec<String> {
         match self {
             Self::List(names) => names,
-            // `Bash(git add:*)` is one name.
+            // Separators in parentheses belong to the name: `Bash(git add:*)`.
             Self::Line(line) => {
                 let mut depth = 0;
                 let between = |c: char| {
@@ -135,50 +135,35 @@ impl StringOrList {
     }
 }
 
-const KEYS: &[&str] = &[
-    "name",
-    "description",
-    "license",
-    "compatibility",
-    "metadata",
-    "allowed-tools",
-    "requires",
-    "bins",
-    "anyBins",
-    "env",
-    "os",
-    "config",
-];
-
-/// Reads a SKILL.md. What the format asks for beyond a name and a description is a warning.
+/// Reads a SKILL.md. Only a missing name or description is an error; other violations of the format are warnings.
 ///
 /// # Errors
 /// The problem, with line and column.
 pub fn read(id: &str, path: &str, text: &str) -> Parsed<Skill> {
-    let (head, body, mut warnings) = definition::head::<SkillFields>(path, text, KEYS).map_err(|p| quoted(p, text))?;
+    let (head, body, mut warnings) = definition::read::<SkillFields>(path, text).map_err(|p| quoted(p, text))?;
     let name = definition::required(path, "name", head.name)?;
     let description = definition::required(path, "description", head.description)?.trim().to_owned();
-    let mut warn = |key: &str, what: String| {
-        warnings.push(Problem::warning(path, what).at(problem::locate(text, key)));
+    let mut warn = |key: &str, message: String| {
+        warnings.push(Problem::warning(path, message).at(problem::locate(text, key)));
     };
     if !is_name(&name) {
-        warn("name", format!("name `{name}`: it is at most {MAX_NAME} of a-z 0-9 and single hyphens between them"));
+        warn("name", format!("name `{name}`: use at most {MAX_NAME} of a-z 0-9, with single hyphens between them"));
     }
     if name != id {
-        warn("name", format!("name `{name}` is not the folder's, `{id}`, by which the skill is called"));
+        warn("name", format!("name `{name}` differs from the folder's name `{id}`, by which the skill is called"));
     }
     let lengths = [
         ("description", description.chars().count(), MAX_DESCRIPTION),
         ("compatibility", head.compatibility.as_ref().map_or(0, |text| text.chars().count()), MAX_COMPATIBILITY),
     ];
     for (key, length, most) in lengths.into_iter().filter(|(_, length, most)| length > most) {
-        warn(key, format!("{key} has {length} characters, {most} are the most"));
+        warn(key, format!("{key} has {length} characters, the limit is {most}"));
     }
     if body.is_empty() {
-        warn("name", "it teaches nothing: there is no text behind the front matter".to_owned());
+        warn("name", "the skill is empty: there is no text after the front matter".to_owned());
     }
     let mut needs = head.requires;
-    if let Some(theirs) = OTHERS.iter().find_map(|who| head.metadata.get(who)) {
+    if let Some(theirs) = OTHERS.iter().find_map(|name| head.metadata.get(name)) {
         match foreign(theirs) {
             Ok(Some(theirs)) => needs.add(theirs),
             Ok(None) => {}
@@ -198,7 +183,7 @@ pub fn read(id: &str, path: &str, text: &str) -> Parsed<Skill> {
     Ok((skill, warnings))
 }
 
-impl Needs {
+impl Requirements {
     fn add(&mut self, other: Self) {
         self.bins.extend(other.bins);
         self.any_bins.extend(other.any_bins);
@@ -208,22 +193,22 @@ impl Needs {
     }
 }
 
-/// What `OpenClaw`'s `{always, os, requires: {bins, anyBins, env, config}}` needs. What is always offered
-/// needs nothing but its system.
-fn foreign(theirs: &Value) -> Result<Option<Needs>, String> {
+/// The requirements in `OpenClaw`'s `{always, os, requires: {bins, anyBins, env, config}}`. With `always`, only `os`
+/// applies.
+fn foreign(theirs: &Value) -> Result<Option<Requirements>, String> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Theirs {
         always: bool,
         os: Vec<String>,
-        requires: Needs,
+        requires: Requirements,
     }
     if !theirs.is_mapping() {
         return Ok(None);
     }
     let theirs = Theirs::deserialize(theirs).map_err(|error| format!("metadata: {error}"))?;
-    let needs = if theirs.always { Needs::default() } else { theirs.requires };
-    Ok(Some(Needs { os: theirs.os, ..needs }))
+    let needs = if theirs.always { Requirements::default() } else { theirs.requires };
+    Ok(Some(Requirements { os: theirs.os, ..needs }))
 }
 
 fn is_name(name: &str) -> bool {
@@ -231,7 +216,7 @@ fn is_name(name: &str) -> bool {
     name.len() <= MAX_NAME && name.split('-').all(fits)
 }
 
-/// The same problem; the most frequent one in skills is a description with a colon in it.
+/// Adds the way out to the most frequent YAML error in skills: a description that contains a colon.
 fn quoted(problem: Problem, text: &str) -> Problem {
     let line = problem.at.and_then(|(line, _)| text.lines().nth(line.saturating_sub(1))).unwrap_or_default();
     let is_it = line.split_once(": ").is_some_and(|(_, value)| {
@@ -258,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_skill_needs_a_name_and_a_description() {
+    fn name_and_description_are_required() {
         let read = |text: &str| read("s", "skills/s/SKILL.md", text);
         assert_eq!(read("---\nname: s\ndescription: d\nmetadata: {a: b}\n---\nx").unwrap().1, []);
         assert!(read("---\nname: s\n---\nx").unwrap_err().message.contains("description"));
@@ -266,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_format_asks_for_is_a_warning_with_its_place() {
+    fn format_violations_are_warnings_with_line_and_column() {
         let warned = |name: &str, description: &str, body: &str| -> Vec<String> {
             let text = format!("---\nname: {name}\ndescription: {description}\n---\n{body}");
             let (_, warnings) = read("s", "S", &text).unwrap();
@@ -275,28 +260,28 @@ mod tests {
         assert_eq!(warned("s", "d", "x"), [""; 0]);
         assert_eq!(
             warned("other", "d", "x"),
-            ["S:2:1: warning: name `other` is not the folder's, `s`, by which the skill is called"]
+            ["S:2:1: warning: name `other` differs from the folder's name `s`, by which the skill is called"]
         );
         for bad in ["S", "a_b", "a--b", "-a", "a-", "ä", &"a".repeat(65)] {
             assert!(warned(bad, "d", "x")[0].contains("single hyphens"), "{bad}");
         }
         assert_eq!(
             warned("s", &"ä".repeat(1025), "x"),
-            ["S:3:1: warning: description has 1025 characters, 1024 are the most"]
+            ["S:3:1: warning: description has 1025 characters, the limit is 1024"]
         );
         assert_eq!(warned("s", &"ä".repeat(1024), "x"), [""; 0]);
-        assert!(warned("s", "d", " \n")[0].contains("teaches nothing"));
+        assert!(warned("s", "d", " \n")[0].contains("the skill is empty"));
     }
 
     #[test]
-    fn a_colon_in_a_description_is_told_with_the_way_out() {
+    fn colon_in_a_description_is_an_error_that_names_the_way_out() {
         let error = read("s", "S", "---\nname: s\ndescription: Use this: always\n---\nx").unwrap_err();
         assert!(error.message.ends_with("put the value in quotes"), "{error}");
         assert_eq!(error.at.map(|(line, _)| line), Some(3));
     }
 
     #[test]
-    fn the_gate_is_open_where_everything_is_there() {
+    fn unmet_requirements_are_listed() {
         assert_eq!(missing("", "linux"), [""; 0]);
         assert_eq!(missing("requires: {bins: [sh], env: [HOME], os: [macos, linux]}\n", "linux"), [""; 0]);
         assert_eq!(
@@ -305,11 +290,11 @@ mod tests {
                 "linux"
             ),
             [
-                "it is for darwin, and this is linux",
-                "there is no program `nope`",
-                "there is none of the programs a, b",
-                "the environment variable KEY is not set",
-                "there is no setting `x.y` here",
+                "needs darwin, but this system is linux",
+                "program `nope` is not installed",
+                "none of the programs a, b is installed",
+                "environment variable KEY is not set",
+                "setting `x.y` does not exist",
             ]
         );
         assert_eq!(missing("requires: {os: [darwin]}\n", "macos"), [""; 0]);
@@ -318,10 +303,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_for_openclaw_means_the_same() {
-        let theirs = |what: &str| missing(&format!("metadata: {{\"openclaw\":{what}}}\n"), "linux");
-        assert_eq!(theirs(r#"{"emoji":"x","requires":{"bins":["nope"]}}"#), ["there is no program `nope`"]);
-        assert_eq!(theirs(r#"{"os":["darwin"]}"#), ["it is for darwin, and this is linux"]);
+    fn openclaw_requirements_are_read_from_metadata() {
+        let theirs = |json: &str| missing(&format!("metadata: {{\"openclaw\":{json}}}\n"), "linux");
+        assert_eq!(theirs(r#"{"emoji":"x","requires":{"bins":["nope"]}}"#), ["program `nope` is not installed"]);
+        assert_eq!(theirs(r#"{"os":["darwin"]}"#), ["needs darwin, but this system is linux"]);
         assert_eq!(theirs(r#"{"always":true,"requires":{"bins":["nope"]}}"#), [""; 0]);
         assert_eq!(missing("metadata: {clawdbot: {requires: {env: [KEY]}}}\n", "linux").len(), 1);
         assert_eq!(missing("metadata: {openclaw: \"1.0\"}\n", "linux"), [""; 0]);
@@ -330,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn allowed_tools_are_a_list_or_a_line() {
+    fn allowed_tools_are_a_list_or_one_string() {
         assert_eq!(skill("allowed-tools: Bash(git add:*) Read\n").tools, ["Bash(git add:*)", "Read"]);
         assert_eq!(skill("allowed-tools: [bash, read]\n").tools, ["bash", "read"]);
         assert_eq!(skill("").tools, [""; 0]);

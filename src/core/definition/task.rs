@@ -1,6 +1,6 @@
-//! A task of the shared list: a Markdown file in `tasks/open`, `tasks/claimed` or `tasks/done`. The folder is its
-//! state. What stands in its front matter is for people, and says what a claim holds by; all of it may be
-//! missing, so that any file that somebody drops into `tasks/open` is a task.
+//! A task of the shared list: a Markdown file in `tasks/open`, `tasks/claimed` or `tasks/done`; the folder is its state.
+//! The front matter is for people, and records the condition under which a claim holds. All of it is optional, so that
+//! any file dropped into `tasks/open` is a task.
 
 use crate::core::event::address::{Address, safe_name};
 use crate::core::event::id::{self, Id};
@@ -13,44 +13,32 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 
-/// How often a task is told to those who watch: whoever gives it up again makes it news, so often.
+/// How often an open task is announced to each watching agent: once, and again after each abandoned claim, up to this
+/// number.
 pub const ROUNDS: u32 = 3;
-/// How long a chain of tasks may be that were made for tasks.
+/// The longest chain of tasks created while working on tasks.
 pub const MAX_HOPS: u32 = 8;
-/// The longest name of a task's file without its ending, in bytes.
+/// The longest file name of a task without its extension, in bytes.
 const MAX_NAME: usize = 200;
 /// The longest title that is shown, in bytes.
 const MAX_TITLE: usize = 160;
-const KEYS: &[&str] = &[
-    "title",
-    "created",
-    "by",
-    "claimed_by",
-    "claimed_at",
-    "session",
-    "process",
-    "given_up",
-    "hops",
-    "done_by",
-    "done_at",
-];
-/// What is said of a claim, and goes with it.
+/// The keys that describe a claim; they are removed with it.
 const CLAIM: [&str; 4] = ["claimed_by", "claimed_at", "session", "process"];
 
-/// Which folder a task lies in.
+/// The state of a task: the folder of its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskState {
-    /// Anybody may claim it.
+    /// It can be claimed.
     Open,
-    /// Somebody works on it.
+    /// It is claimed.
     Claimed,
     /// It is done.
     Done,
 }
 
 impl TaskState {
-    /// Every state, in a task's order.
+    /// Every state, in the order of a task's life.
     pub const ALL: [Self; 3] = [Self::Open, Self::Claimed, Self::Done];
 
     /// The folder's name.
@@ -64,40 +52,40 @@ impl TaskState {
     }
 }
 
-/// What a task's front matter says.
+/// The front matter of a task.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct TaskFields {
-    /// What is to be done, in a line.
+    /// The title, in one line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// When it was made.
+    /// The time of creation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<Timestamp>,
-    /// Who made it.
+    /// The address of the creator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// Who has it.
+    /// The address of the claimant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub claimed_by: Option<String>,
-    /// Since when.
+    /// The time of the claim.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub claimed_at: Option<Timestamp>,
-    /// The claim holds while there is work in this session.
+    /// The claim holds while this session has unfinished work.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
-    /// The claim holds while the command runs that was started with it.
+    /// The claim holds while the command runs that was started with the claim.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub process: bool,
-    /// How many claims were given up.
+    /// The number of abandoned claims.
     pub given_up: u32,
-    /// How many tasks it came by.
+    /// The number of tasks in the chain that led to this one.
     #[serde(skip_serializing_if = "is_zero")]
     pub hops: u32,
-    /// Who has done it.
+    /// The address that finished it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub done_by: Option<String>,
-    /// When.
+    /// The time when it was finished.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub done_at: Option<Timestamp>,
 }
@@ -107,27 +95,27 @@ fn is_zero(n: &u32) -> bool {
     *n == 0
 }
 
-/// A task as its file says.
+/// A task as read from its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
     /// The file's name without `.md`.
     pub id: String,
-    /// Where it lies.
+    /// The state.
     pub state: TaskState,
-    /// What stands in front.
-    pub head: TaskFields,
+    /// The front matter.
+    pub fields: TaskFields,
     /// The whole file.
     pub text: String,
 }
 
-/// What a claim holds by.
+/// The condition under which a claim holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hold {
-    /// A person's word: until it is released.
-    Word,
-    /// The work in this session.
+    /// Until it is released by hand.
+    Manual,
+    /// While this session has unfinished work.
     Session(String),
-    /// The command that was started with it.
+    /// While the command runs that was started with the claim.
     Process,
 }
 
@@ -135,78 +123,78 @@ impl Task {
     /// Reads a task's file.
     ///
     /// # Errors
-    /// The problem, with line and column. What is only strange about it comes back as warnings.
+    /// The problem, with line and column. Likely misspelled keys are returned as warnings.
     pub fn read(id: &str, state: TaskState, text: String) -> std::result::Result<(Self, Vec<Problem>), Problem> {
         let path = format!("tasks/{}/{id}.md", state.name());
         let parts = front_matter::split(&text).map_err(|e| Problem::error(&path, e.message))?;
-        let (head, warnings) = match parts.yaml {
-            Some(yaml) => problem::read(&path, yaml, 2, KEYS)?,
+        let (fields, warnings) = match parts.yaml {
+            Some(yaml) => problem::read(&path, yaml, 2)?,
             None => (TaskFields::default(), Vec::new()),
         };
-        // People may keep what they like in front of it: only what looks like a slip is worth a word.
-        let slips = warnings.into_iter().filter(|warning| warning.message.contains("did you mean")).collect();
-        Ok((Self { id: id.to_owned(), state, head, text }, slips))
+        // Keys of one's own are allowed: only a key that resembles a known one is reported.
+        let misspelled = warnings.into_iter().filter(|warning| warning.message.contains("did you mean")).collect();
+        Ok((Self { id: id.to_owned(), state, fields, text }, misspelled))
     }
 
-    /// What is to be done, in a line: its title, else its first line of text, else its name.
+    /// The title in one line: the field `title`, else the first line of text, else the file's name.
     #[must_use]
     pub fn title(&self) -> String {
-        let said = self.head.title.as_deref().map(str::trim).filter(|title| !title.is_empty());
+        let own = self.fields.title.as_deref().map(str::trim).filter(|title| !title.is_empty());
         let first = || self.body().lines().map(|line| line.trim_start_matches('#').trim()).find(|l| !l.is_empty());
-        let title = said.or_else(first).unwrap_or(&self.id);
+        let title = own.or_else(first).unwrap_or(&self.id);
         let line: String = title.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         crate::core::text::cut::cut(&line, MAX_TITLE).to_owned()
     }
 
-    /// What stands behind the front matter.
+    /// The text after the front matter.
     #[must_use]
     pub fn body(&self) -> &str {
         front_matter::split(&self.text).map_or(self.text.as_str(), |parts| parts.body).trim()
     }
 
-    /// What its claim holds by.
+    /// The condition under which its claim holds.
     #[must_use]
     pub fn hold(&self) -> Hold {
-        match &self.head.session {
+        match &self.fields.session {
             Some(session) => Hold::Session(session.clone()),
-            None if self.head.process => Hold::Process,
-            None => Hold::Word,
+            None if self.fields.process => Hold::Process,
+            None => Hold::Manual,
         }
     }
 
-    /// What people type of its name.
+    /// The short form of its id, as people type it.
     #[must_use]
     pub fn short(&self) -> String {
         Id::parse(&self.id).map_or_else(|_| self.id.clone(), |id| id.short().to_owned())
     }
 
-    /// The file's text with what a claim says.
+    /// The file's text with the fields of a claim.
     ///
     /// # Errors
-    /// `Data` where that cannot be written into its front matter.
+    /// `Data` if the front matter cannot be edited line by line.
     pub fn claimed(&self, by: &Address, at: Stamp, hold: &Hold) -> Result<String> {
         let (session, process) = match hold {
-            Hold::Word => (None, None),
+            Hold::Manual => (None, None),
             Hold::Session(session) => (Some(session.clone()), None),
             Hold::Process => (None, Some("true".to_owned())),
         };
         self.with([
             ("claimed_by", Some(by.as_str().to_owned())),
-            ("claimed_at", Some(moment(at))),
+            ("claimed_at", Some(timestamp(at))),
             ("session", session),
             ("process", process),
         ])
     }
 
-    /// The file's text with one claim more given up; the claim itself still stands in it.
+    /// The file's text with `given_up` increased; the fields of the claim stay.
     ///
     /// # Errors
     /// As [`Task::claimed`].
     pub fn given_up(&self) -> Result<String> {
-        self.with([("given_up", Some(self.head.given_up.saturating_add(1).to_string()))])
+        self.with([("given_up", Some(self.fields.given_up.saturating_add(1).to_string()))])
     }
 
-    /// The file's text without a claim, and without what said that it was done.
+    /// The file's text without the fields of a claim and of completion.
     ///
     /// # Errors
     /// As [`Task::claimed`].
@@ -214,23 +202,23 @@ impl Task {
         self.with(CLAIM.into_iter().chain(["done_by", "done_at"]).map(|key| (key, None)))
     }
 
-    /// The file's text once it is done, with what came of it.
+    /// The file's text with the fields of completion and the result.
     ///
     /// # Errors
     /// As [`Task::claimed`].
     pub fn finished(&self, by: &Address, at: Stamp, result: &str) -> Result<String> {
-        // What the claim held by stays: killed before the move, it still does; and it says where it was done.
-        let mut text = self.with([("done_by", Some(by.as_str().to_owned())), ("done_at", Some(moment(at)))])?;
+        // The fields of the claim stay: after a kill before the move the claim must still hold, and they record where
+        // the work was done.
+        let mut text = self.with([("done_by", Some(by.as_str().to_owned())), ("done_at", Some(timestamp(at)))])?;
         let result = result.trim();
-        // A repeated word changes nothing.
+        // Finishing twice with the same result adds it once.
         if !result.is_empty() && !text.trim_end().ends_with(&format!("## Result\n\n{result}")) {
             let _ = write!(text, "{}\n## Result\n\n{result}\n", if text.ends_with('\n') { "" } else { "\n" });
         }
         Ok(text)
     }
 
-    /// The file's text with these keys in its front matter, or without them; everything else stays as it was
-    /// written.
+    /// The file's text with these keys set in its front matter (`Some`) or removed (`None`); every other byte stays.
     fn with(&self, keys: impl IntoIterator<Item = (&'static str, Option<String>)>) -> Result<String> {
         let keys: Vec<_> = keys.into_iter().collect();
         let parts = front_matter::split(&self.text)?;
@@ -245,25 +233,25 @@ impl Task {
         let gap = if parts.yaml.is_none() && !yaml.is_empty() { "\n" } else { "" };
         let text = if yaml.is_empty() { parts.body.to_owned() } else { format!("---\n{yaml}---\n{gap}{}", parts.body) };
         Self::read(&self.id, self.state, text.clone()).map_err(|problem| {
-            Fault::data(format!("nothing can be added to its front matter: {problem}"))
+            Fault::data(format!("its front matter cannot be edited: {problem}"))
                 .hint("write its keys on lines of their own, `key: value`")
         })?;
         Ok(text)
     }
 
-    /// Which news of it this is: the first, and one more for each claim that was given up. Nothing once it was
-    /// told often enough.
+    /// The number of the current announcement: 1, and one more for each abandoned claim. `None` if the task is not
+    /// open, or was announced [`ROUNDS`] times.
     #[must_use]
     pub fn round(&self) -> Option<u32> {
-        (self.state == TaskState::Open && self.head.given_up < ROUNDS).then_some(self.head.given_up + 1)
+        (self.state == TaskState::Open && self.fields.given_up < ROUNDS).then_some(self.fields.given_up + 1)
     }
 
-    /// The id of the event that tells `agent` of it: the same for the same news. `seen` is the instant of a task
-    /// whose name has none.
+    /// The id of the event that announces it to `agent`; deterministic for one announcement. `seen` is the timestamp for
+    /// a task whose name contains none.
     ///
     /// # Errors
-    /// Never in practice: names are made fit for ids.
-    pub fn news(&self, agent: &str, round: u32, seen: Stamp) -> Result<Id> {
+    /// Never in practice: names are made valid as parts of ids.
+    pub fn event_id(&self, agent: &str, round: u32, seen: Stamp) -> Result<Id> {
         let tail = format!(".{agent}.w{round:02}");
         let own = match Id::parse(&self.id) {
             Ok(own) => own,
@@ -275,31 +263,32 @@ impl Task {
         Id::parse(&format!("{}-{}{tail}", own.stamp(), hash32(&self.id, 12)))
     }
 
-    /// What `agent` is told of it. The text is not in it: it is told with the claim, as it is then.
+    /// The announcement for an agent; `tool` is the name of the task tool. It does not contain the task's text: the agent
+    /// gets the current text with its claim.
     #[must_use]
-    pub fn told(&self, tool: &str) -> String {
+    pub fn prompt(&self, tool: &str) -> String {
         format!(
             "There is a task on the shared list: {}\n\nIts id is {}. Claim it with the tool `{tool}`, do it, and call \
-             done with what came of it. Where somebody else has it, or it is not for you, leave it.",
+             done with the result. If another agent has claimed it, or it is not for you, leave it.",
             self.title(),
             self.id
         )
     }
 
-    /// The session in which `agent` works on it.
+    /// The name of the session in which `agent` works on it.
     #[must_use]
     pub fn session(&self, agent: &str) -> String {
         format!("{agent}.task-{}", safe_name(self.id.trim_end_matches('.'), 50))
     }
 }
 
-/// The text of a new task. What is handed in with front matter keeps it; else its first line is its title.
+/// The text of a new task. A text with front matter keeps it; otherwise its first line becomes the title.
 ///
 /// # Errors
-/// `Data` where its front matter is none.
+/// `Data` if its front matter is invalid.
 pub fn compose(id: &str, text: &str, by: &Address, at: Stamp, hops: u32) -> Result<String> {
     let parts = front_matter::split(text)?;
-    let mut keys = vec![("created", Some(moment(at))), ("by", Some(by.as_str().to_owned()))];
+    let mut keys = vec![("created", Some(timestamp(at))), ("by", Some(by.as_str().to_owned()))];
     if hops > 0 {
         keys.push(("hops", Some(hops.to_string())));
     }
@@ -309,30 +298,31 @@ pub fn compose(id: &str, text: &str, by: &Address, at: Stamp, hops: u32) -> Resu
         keys.insert(0, ("title", Some(first.trim_start_matches('#').trim().to_owned())));
         body = rest.trim();
     }
-    let task = Task { id: id.to_owned(), state: TaskState::Open, head: TaskFields::default(), text: body.to_owned() };
+    let task = Task { id: id.to_owned(), state: TaskState::Open, fields: TaskFields::default(), text: body.to_owned() };
     let text = task.with(keys)?;
     Ok(format!("{}\n", text.trim_end()))
 }
 
-/// The name of the task that the `number`th call of a turn makes: the same for the same call.
+/// The id of the task that call `number` of the turn for `event` creates; deterministic, so that a repeated call creates
+/// no second task.
 #[must_use]
-pub fn made_by(event: &Id, number: u32) -> String {
+pub fn id_for_call(event: &Id, number: u32) -> String {
     format!("{event}.t{number:02}")
 }
 
-/// Whether a file of this name (without `.md`) can be a task.
+/// Whether this is a valid name of a task's file (without `.md`).
 #[must_use]
 pub fn is_name(name: &str) -> bool {
     let is_odd = |c: char| c.is_control() || c == '/';
     !name.trim().is_empty() && name.len() <= MAX_NAME && !name.starts_with('.') && !name.contains(is_odd)
 }
 
-fn moment(at: Stamp) -> String {
+fn timestamp(at: Stamp) -> String {
     let seconds = at.timestamp().as_second();
     Timestamp::from_second(seconds).unwrap_or_else(|_| at.timestamp()).to_string()
 }
 
-/// A value as it stands in YAML: as it is where nothing in it means anything, else in quotes.
+/// A value as a YAML scalar: plain if possible, else quoted.
 fn scalar(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"._+:/@- ,!?".contains(&b);
     let is_word = text.bytes().all(plain) && text.starts_with(|c: char| c.is_ascii_alphanumeric());
@@ -357,44 +347,44 @@ mod tests {
     }
 
     #[test]
-    fn any_text_is_a_task() {
+    fn any_markdown_file_is_a_task() {
         assert_eq!(task(TaskState::Open, "").title(), "milk");
         assert_eq!(task(TaskState::Open, "\n# Buy milk\n\nTwo of them.\n").title(), "Buy milk");
         assert_eq!(task(TaskState::Open, "---\ntitle: Buy\npriority: high\n---\nx\n").title(), "Buy");
-        let (_, slips) = Task::read("a", TaskState::Open, "---\ntitel: x\nmood: y\n---\n".into()).unwrap();
-        assert_eq!(slips.len(), 1, "{slips:?}");
+        let (_, warnings) = Task::read("a", TaskState::Open, "---\ntitel: x\nmood: y\n---\n".into()).unwrap();
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
         assert!(Task::read("a", TaskState::Open, "---\ntitle: x\n".into()).is_err());
     }
 
     #[test]
-    fn a_claim_comes_and_goes_and_everything_else_stays() {
+    fn claiming_and_releasing_preserve_the_rest_of_the_file() {
         let before = "---\n# mine\ntitle: Buy milk\ntags: [a, b]\n---\nTwo of them.\n";
         let claimed = task(TaskState::Open, before).claimed(&ann(), Stamp(0), &Hold::Session("a.b".into())).unwrap();
         let claimed = task(TaskState::Claimed, &claimed);
-        assert_eq!(claimed.head.claimed_by.as_deref(), Some("cli:ann"));
+        assert_eq!(claimed.fields.claimed_by.as_deref(), Some("cli:ann"));
         assert_eq!(claimed.hold(), Hold::Session("a.b".into()));
         assert!(claimed.text.contains("# mine\ntitle: Buy milk\ntags: [a, b]\nclaimed_by: cli:ann\n"));
-        // By another one after that.
-        let other = task(TaskState::Open, &claimed.claimed(&ann(), Stamp(0), &Hold::Word).unwrap());
-        assert_eq!(other.hold(), Hold::Word);
+        // A second claim replaces the fields of the first.
+        let other = task(TaskState::Open, &claimed.claimed(&ann(), Stamp(0), &Hold::Manual).unwrap());
+        assert_eq!(other.hold(), Hold::Manual);
         assert_eq!(task(TaskState::Open, &other.unclaimed().unwrap()).text, before);
         let again = task(TaskState::Open, &task(TaskState::Claimed, &claimed.given_up().unwrap()).unclaimed().unwrap());
-        assert_eq!((again.head.given_up, again.round()), (1, Some(2)));
+        assert_eq!((again.fields.given_up, again.round()), (1, Some(2)));
     }
 
     #[test]
-    fn a_file_without_front_matter_gets_some_and_loses_it_again() {
+    fn front_matter_is_added_to_a_bare_file_and_removed_again() {
         let claimed = task(TaskState::Open, "Buy milk\n").claimed(&ann(), Stamp(0), &Hold::Process).unwrap();
         assert_eq!(
             claimed,
             "---\nclaimed_by: cli:ann\nclaimed_at: 1970-01-01T00:00:00Z\nprocess: true\n---\n\nBuy milk\n"
         );
         assert_eq!(task(TaskState::Claimed, &claimed).unclaimed().unwrap().trim(), "Buy milk");
-        assert!(task(TaskState::Open, "---\n{title: x}\n---\n").claimed(&ann(), Stamp(0), &Hold::Word).is_err());
+        assert!(task(TaskState::Open, "---\n{title: x}\n---\n").claimed(&ann(), Stamp(0), &Hold::Manual).is_err());
     }
 
     #[test]
-    fn what_came_of_it_is_said_once() {
+    fn finishing_twice_writes_the_result_once() {
         let one = task(TaskState::Claimed, "Buy milk").finished(&ann(), Stamp(0), "Bought.\n").unwrap();
         let two = task(TaskState::Claimed, &one).finished(&ann(), Stamp(0), "Bought.").unwrap();
         assert_eq!(one, two);
@@ -402,22 +392,22 @@ mod tests {
     }
 
     #[test]
-    fn a_new_task_reads_back_whatever_its_title() {
+    fn composed_task_reads_back_with_any_title() {
         for title in ["Buy milk", "a: b", "yes", "12", "# of things", "\"quoted\" 'and' \\", "猫 – cat", "- x", "x #y"]
         {
             let text = compose("id", &format!("{title}\n\nMore.\n"), &ann(), Stamp(0), 0).unwrap();
             let read = task(TaskState::Open, &text);
             assert_eq!((read.title().as_str(), read.body()), (title.trim_start_matches('#').trim(), "More."), "{text}");
-            assert_eq!(read.head.by.as_deref(), Some("cli:ann"));
+            assert_eq!(read.fields.by.as_deref(), Some("cli:ann"));
         }
         let text = compose("id", "---\ntitle: x\ntags: [a]\n---\nbody\n", &ann(), Stamp(0), 2).unwrap();
         assert!(text.starts_with("---\ntitle: x\ntags: [a]\ncreated: ") && text.contains("hops: 2\n"), "{text}");
     }
 
     #[test]
-    fn the_same_news_has_the_same_id() {
+    fn event_id_of_an_announcement_is_deterministic() {
         let own = |id: &str| Task { id: id.to_owned(), ..task(TaskState::Open, "") };
-        let id = |id: &str, agent: &str, round| own(id).news(agent, round, Stamp(7)).unwrap().to_string();
+        let id = |id: &str, agent: &str, round| own(id).event_id(agent, round, Stamp(7)).unwrap().to_string();
         assert_eq!(id("20261121T004130.123456Z-k7f3q9", "bob", 1), "20261121T004130.123456Z-k7f3q9.bob.w01");
         assert_eq!(id("buy milk", "bob", 2), id("buy milk", "bob", 2));
         assert!(id("buy milk", "bob", 2) != id("buy-milk", "bob", 2));

@@ -1,5 +1,5 @@
-//! Searching in notes: every line that has the words of the question, best first. A line that holds
-//! the whole query as it was typed comes first, so that search finds what grep finds.
+//! Full-text search in notes: lines that contain words of the query, ranked by BM25. Lines that contain the whole query
+//! verbatim come first, so that the search finds every line that grep finds.
 
 use bm25::{Document, SearchEngineBuilder, Tokenizer};
 
@@ -10,18 +10,18 @@ pub struct NoteLine {
     pub path: String,
     /// The line's number, from 1.
     pub number: usize,
-    /// The line without list mark and comment.
+    /// The line without list marker and comment.
     pub text: String,
 }
 
-/// Words that say nothing about what is meant.
+/// Stop words: they are ignored unless the query consists of nothing else.
 const STOP: &[&str] = &[
     "a", "an", "and", "are", "at", "be", "can", "did", "do", "does", "for", "from", "has", "have", "how", "i", "in",
     "is", "it", "its", "know", "me", "my", "of", "on", "or", "our", "s", "tell", "that", "the", "their", "there",
     "this", "to", "was", "were", "what", "when", "where", "which", "who", "whose", "why", "with", "you", "your",
 ];
 
-/// Cuts text into lower-case words; scripts without spaces into pairs of characters.
+/// The tokenizer: lower-case words; overlapping pairs of characters for scripts without spaces.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Words;
 
@@ -53,8 +53,7 @@ impl Tokenizer for Words {
     }
 }
 
-/// The text of a note's line without its list mark and without comments; `None` for headings, rules
-/// and empty lines.
+/// The text of a note's line without its list marker and comments; `None` for headings and empty lines.
 #[must_use]
 pub fn clean(line: &str) -> Option<String> {
     let mut text = line.trim().to_owned();
@@ -68,7 +67,7 @@ pub fn clean(line: &str) -> Option<String> {
     (!text.is_empty() && !text.starts_with('#')).then(|| text.to_owned())
 }
 
-/// The lines that answer `query`, best first, at most `limit`.
+/// At most `limit` lines that match `query`, best first.
 #[must_use]
 pub fn search(lines: &[NoteLine], query: &str, limit: usize) -> Vec<NoteLine> {
     if lines.is_empty() {
@@ -89,7 +88,7 @@ pub fn search(lines: &[NoteLine], query: &str, limit: usize) -> Vec<NoteLine> {
         .collect();
     let found: std::collections::HashSet<usize> = scored.iter().map(|s| s.2).collect();
     scored.extend((0..lines.len()).filter(|n| !found.contains(n) && holds(&lines[*n])).map(|n| (true, 0.0, n)));
-    // Among equals the newest note wins: daily notes sort by date, and later lines are newer.
+    // Equal scores: the newest note first. Daily notes sort by date, and later lines are newer.
     scored.sort_by(|a, b| {
         b.0.cmp(&a.0).then(b.1.total_cmp(&a.1)).then_with(|| {
             let (a, b) = (&lines[a.2], &lines[b.2]);
@@ -114,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_finds_its_answer() {
+    fn lines_with_words_of_the_query_are_found() {
         let notes = ["the NAS is 10.0.0.7", "the printer is upstairs", "milk, bread"];
         assert_eq!(found(&notes, "where is the NAS?"), [1]);
         assert_eq!(found(&notes, "bread"), [3]);
@@ -122,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn it_finds_what_grep_finds_in_every_script() {
+    fn every_line_that_grep_finds_is_found_in_every_script() {
         let notes = ["path /etc/fstab:3", "猫の名前はタマです", "Die Straße heißt Öderweg", "кот по имени Барсик"];
         assert_eq!(found(&notes, "fstab:3"), [1]);
         assert_eq!(found(&notes, "名前"), [2]);
@@ -132,12 +131,12 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_of_equals_comes_first() {
+    fn equal_scores_are_ordered_newest_first() {
         assert_eq!(found(&["the code is 1", "the code is 2"], "code"), [2, 1]);
     }
 
     #[test]
-    fn lines_are_read_without_their_dress() {
+    fn list_markers_and_comments_are_removed() {
         assert_eq!(clean("- the NAS <!-- 2026-x -->").as_deref(), Some("the NAS"));
         assert_eq!(clean("# 2026-11-21"), None);
         assert_eq!(clean("  "), None);

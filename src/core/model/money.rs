@@ -63,6 +63,7 @@ impl<'de> Deserialize<'de> for Money {
 
 /// The price of a model, for a million tokens each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Price {
     /// Input tokens.
@@ -74,9 +75,6 @@ pub struct Price {
     /// Input tokens written to the provider's cache; default: the price of `input`.
     pub cache_write: Option<Money>,
 }
-
-/// The keys of a price.
-pub const PRICE_KEYS: &[&str] = &["input", "output", "cached_input", "cache_write"];
 
 impl Price {
     /// The first required key that is missing.

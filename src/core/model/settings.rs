@@ -10,6 +10,7 @@ pub const REPLAY: &str = "replay";
 
 /// One model and its server. The same keys in an agent's `llm:` override these.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Model {
     /// `openai`, `anthropic`, `ollama`, `command`, `replay` or `offline`.
@@ -48,12 +49,16 @@ pub struct Model {
     /// `replay`: the cassette.
     pub cassette: Option<String>,
     /// The longest wait for a connection; default 10 s.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub connect_timeout: Option<SignedDuration>,
     /// The longest wait for the first token; default 2 min.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub first_token_timeout: Option<SignedDuration>,
     /// The longest pause within an answer; default 1 min.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub idle_timeout: Option<SignedDuration>,
     /// The longest time for a whole answer; default 10 min.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub timeout: Option<SignedDuration>,
     /// The concurrency limit over all processes, in requests.
     pub max_concurrency: Option<u32>,
@@ -61,32 +66,6 @@ pub struct Model {
     #[serde(skip_serializing)]
     pub price: Option<Price>,
 }
-
-/// The keys of a model, in `models:` and in an agent's `llm:`.
-pub const MODEL_KEYS: &[&str] = &[
-    "provider",
-    "model",
-    "api_base",
-    "api_key",
-    "api_key_env",
-    "api_key_file",
-    "temperature",
-    "max_tokens",
-    "window",
-    "thinking",
-    "num_ctx",
-    "keep_alive",
-    "dialect",
-    "fallback",
-    "command",
-    "cassette",
-    "connect_timeout",
-    "first_token_timeout",
-    "idle_timeout",
-    "timeout",
-    "max_concurrency",
-    "price",
-];
 
 impl Model {
     /// The first invalid key and a message to append to the model's name; an empty key means the whole entry.
@@ -161,6 +140,7 @@ impl Model {
 /// Whether and how much a model thinks before it answers: `true`, `false`, an effort (`low`, `medium`, `high`, or
 /// another word of the service), or a number of tokens. Each provider translates it into its own format.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum Thinking {
     /// On, with the provider's default, or off.

@@ -1,5 +1,5 @@
-//! Bindings: which agent talks to which addresses. A pattern is a regular expression for a whole address:
-//! `telegram:1|telegram:2` means these two and nothing that begins like them.
+//! Bindings from address patterns to agents. A pattern is a regular expression that must match a whole address:
+//! `telegram:1|telegram:2` matches these two and no longer address.
 
 use crate::core::event::address::Address;
 use crate::core::event::id::Id;
@@ -10,41 +10,41 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-/// The most bytes of all patterns, made ready to be looked for together.
+/// The size limit of all compiled patterns together, in bytes.
 const SET: usize = 64 << 20;
-/// The most bytes of what looking for them keeps.
+/// The size limit of the regex engine's cache, in bytes.
 const CACHE: usize = 16 << 20;
-
-/// The keys of `routing:` and of one binding.
-pub const KEYS: &[&str] = &["routing", "bindings", "pattern", "agent", "from", "session"];
 
 /// One line of `routing.bindings`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Binding {
-    /// The addresses, as a regular expression.
+    /// A regular expression for the reply address.
     pub pattern: String,
-    /// Who talks to them.
+    /// The agent that answers.
     pub agent: String,
-    /// Only what these say, as a regular expression.
+    /// A regular expression for the sender; without it every sender matches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// Which of them share a conversation.
+    /// The messages that share a session.
     #[serde(default, skip_serializing_if = "Scope::is_place")]
     pub session: Scope,
 }
 
-/// Whose messages are one conversation.
+/// The messages that share a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(with = "String"))]
 #[serde(from = "String", into = "String")]
 pub enum Scope {
-    /// Everything said at one place.
+    /// One session for each reply address.
     #[default]
     Place,
-    /// Everything said by one sender, wherever.
+    /// One session for each sender, at any reply address.
     Sender,
-    /// The one at `deliver_to`; without that, one called `main`.
+    /// The session of `deliver_to`; without that setting, a session named `main`.
     Main,
-    /// The one of this name.
+    /// The session of this name.
     Named(String),
 }
 
@@ -53,10 +53,10 @@ impl Scope {
         *self == Self::Place
     }
 
-    /// The session of `agent` for what `from` says at `place`.
+    /// The session of `agent` for a message of `from` with reply address `place`.
     ///
     /// # Errors
-    /// `Data` where the name is unfit, or another agent's.
+    /// `Data` if the name is invalid or belongs to another agent.
     pub fn session(&self, agent: &str, place: &Address, from: &Address, main: Option<&Address>) -> Result<String> {
         match self {
             Self::Place => Ok(session_name::at(agent, place)),
@@ -89,20 +89,20 @@ impl From<Scope> for String {
     }
 }
 
-/// How narrow a pattern is; the narrower one is asked first.
+/// The specificity of a pattern; more specific patterns are tried first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tier {
-    /// One address: nothing in it has a meaning to a regular expression.
+    /// One address: the pattern has no regex metacharacters.
     Exact,
-    /// Anything between the other two.
+    /// Any other pattern.
     Specific,
-    /// It has `.*` in it.
+    /// The pattern contains `.*`.
     Wildcard,
 }
 
 impl Tier {
-    /// The tier of a pattern, by its text alone.
+    /// The tier of a pattern, determined from its text.
     #[must_use]
     pub fn of(pattern: &str) -> Self {
         match pattern {
@@ -112,7 +112,7 @@ impl Tier {
         }
     }
 
-    /// Its name.
+    /// Its name in reports.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -123,20 +123,20 @@ impl Tier {
     }
 }
 
-/// A pattern for the whole of a text.
+/// The pattern anchored at both ends.
 #[must_use]
 pub fn whole(pattern: &str) -> String {
     format!("^(?:{pattern})$")
 }
 
-/// Whether a pattern is a regular expression at all.
+/// Checks that a pattern is a valid regular expression.
 ///
 /// # Errors
-/// What is wrong with it, in one line.
+/// The syntax error, in one line.
 pub fn check_pattern(pattern: &str) -> std::result::Result<(), String> {
-    // Both: `a)(b` is one only between our brackets.
+    // Both: `a)(b` is valid only inside the group of `whole`.
     for text in [pattern, &whole(pattern)] {
-        regex_automata::util::syntax::parse(text).map_err(|e| {
+        regex_syntax::parse(text).map_err(|e| {
             let text = e.to_string();
             let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
             format!("`{pattern}` is not a regular expression: {}", last.trim_start_matches("error: "))
@@ -145,16 +145,16 @@ pub fn check_pattern(pattern: &str) -> std::result::Result<(), String> {
     Ok(())
 }
 
-/// One binding in its place among the others.
+/// A binding in a table.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// What was written.
+    /// The binding as written.
     pub binding: Binding,
-    /// How narrow it is.
+    /// The tier of its pattern.
     pub tier: Tier,
-    /// Its place where it was written, from 0.
+    /// Its index in its source, from 0.
     pub index: usize,
-    /// The first event that it holds for, where it was learned.
+    /// The first event that it applies to, if it was set by `/route`.
     pub since: Option<Id>,
     from: Option<Sender>,
 }
@@ -166,9 +166,9 @@ enum Sender {
 }
 
 impl Rule {
-    /// Whether it is for what `from` says.
+    /// Whether it applies to messages of `from`.
     #[must_use]
-    pub fn hears(&self, from: &Address) -> bool {
+    pub fn matches_sender(&self, from: &Address) -> bool {
         match &self.from {
             None => true,
             Some(Sender::One(one)) => one == from.as_str(),
@@ -176,30 +176,30 @@ impl Rule {
         }
     }
 
-    /// Whether it asks who says it.
+    /// Whether it has a condition on the sender.
     #[must_use]
-    pub fn asks_who(&self) -> bool {
+    pub fn has_sender(&self) -> bool {
         self.from.is_some()
     }
 }
 
-/// Bindings in the order in which they are asked, made ready for looking up an address among all of them
-/// at once.
+/// Bindings in the order in which they are tried, compiled for a lookup of an address among all of them at once.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
-    /// By tier, and within a tier as they were given.
+    /// Sorted by tier, and within a tier in the given order.
     pub rules: Vec<Rule>,
     exact: HashMap<String, Vec<usize>>,
-    /// The others, from the first that is not exact; an empty set takes its time to be made too.
+    /// The rules from index `first` on, which are not exact. `None` if there are none, because even an empty set takes time
+    /// to compile.
     set: Option<RegexSet>,
     first: usize,
 }
 
 impl Table {
-    /// Makes the table of these bindings, in the order in which those of one tier are asked.
+    /// Compiles these bindings; within a tier they are tried in this order.
     ///
     /// # Errors
-    /// `Config` where a pattern is none, or they are too large together.
+    /// `Config` if a pattern is invalid, or the patterns are too large together.
     pub fn new(bindings: impl Iterator<Item = (usize, Option<Id>, Binding)>) -> Result<Self> {
         let bad = |e: regex::Error| Fault::config(format!("routing.bindings: {e}"));
         let mut rules = Vec::new();
@@ -223,7 +223,7 @@ impl Table {
         Ok(Self { rules, exact, set, first })
     }
 
-    /// The rules whose pattern is this place, in the order in which they are asked.
+    /// The rules whose pattern matches this address, in the order in which they are tried.
     pub fn at(&self, place: &str) -> impl Iterator<Item = &Rule> {
         let exact = self.exact.get(place).into_iter().flatten().copied();
         let set = self.set.as_ref().map(|set| set.matches(place));
@@ -232,35 +232,36 @@ impl Table {
     }
 }
 
-/// The `routing:` of `claw.yaml`.
+/// The settings `routing:` of `claw.yaml`.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Routing {
-    /// In the order of the file.
+    /// The bindings in the order of the file.
     pub bindings: Vec<Binding>,
     #[serde(skip)]
     table: OnceLock<Result<Table>>,
 }
 
 impl Routing {
-    /// Which binding is unfit, from 0, and what is wrong with it.
+    /// The first invalid binding, as its index from 0 and a message.
     #[must_use]
-    pub fn wrong(&self) -> Option<(usize, String)> {
+    pub fn invalid(&self) -> Option<(usize, String)> {
         let check = |binding: &Binding| {
             session_name::check_agent(&binding.agent).map_err(|e| format!("agent: {}", e.message))?;
             if let Scope::Named(name) = &binding.session {
                 session_name::qualify(name, Some(&binding.agent), "").map_err(|e| format!("session: {}", e.message))?;
             }
-            check_pattern(&binding.pattern).map_err(|what| format!("pattern: {what}"))?;
-            check_pattern(binding.from.as_deref().unwrap_or_default()).map_err(|what| format!("from: {what}"))
+            check_pattern(&binding.pattern).map_err(|error| format!("pattern: {error}"))?;
+            check_pattern(binding.from.as_deref().unwrap_or_default()).map_err(|error| format!("from: {error}"))
         };
         self.bindings.iter().enumerate().find_map(|(n, binding)| Some((n, check(binding).err()?)))
     }
 
-    /// The bindings, ready to be asked. That is made once.
+    /// The compiled bindings; they are compiled once.
     ///
     /// # Errors
-    /// `Config` where the patterns are too large together.
+    /// `Config` if the patterns are too large together.
     pub fn table(&self) -> Result<&Table> {
         let make = || Table::new(self.bindings.iter().cloned().enumerate().map(|(index, one)| (index, None, one)));
         self.table.get_or_init(make).as_ref().map_err(Clone::clone)
@@ -286,14 +287,14 @@ mod tests {
     }
 
     #[test]
-    fn the_narrower_tier_is_asked_first_and_within_one_the_file_s_order_counts() {
+    fn rules_are_ordered_by_tier_then_by_file_order() {
         let patterns = ["cli:.*", "cli:a[nm]n", "cli:ann", ".*", "cli:an.", "cli:ann"];
         assert_eq!(found(&patterns, "cli:ann"), [2, 5, 1, 4, 0, 3]);
         assert_eq!(found(&patterns, "cli:bob"), [0, 3]);
     }
 
     #[test]
-    fn an_alternation_is_one_and_no_beginning() {
+    fn alternation_matches_whole_addresses_only() {
         let patterns = ["cli:a|cli:b"];
         assert_eq!(found(&patterns, "cli:a"), [0]);
         assert_eq!(found(&patterns, "cli:b"), [0]);
@@ -303,14 +304,14 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_closes_only_its_own_brackets() {
+    fn pattern_cannot_close_the_group_around_it() {
         assert_eq!(check_pattern("cli:(a|b)"), Ok(()));
         assert!(check_pattern("cli:a)|(?:b").unwrap_err().contains("not a regular expression: unopened group"));
         assert!(check_pattern("cli:[").unwrap_err().contains("unclosed character class"));
     }
 
     #[test]
-    fn a_scope_names_the_session() {
+    fn scope_determines_the_session() {
         let [place, from, home] =
             ["telegram:-100/7", "telegram:42", "cli:ann"].map(|text| Address::parse(text).unwrap());
         let session = |text: &str, main| Scope::from(text.to_owned()).session("pickle", &place, &from, main);

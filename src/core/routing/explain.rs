@@ -1,4 +1,5 @@
-//! Why an event goes where it goes: everything that could have decided, in the order in which it is asked.
+//! Explaining a routing decision: all rules in the order in which they are tried, each with the reason why it decides or
+//! does not.
 
 use crate::core::event::Event;
 use crate::core::fault::Result;
@@ -7,30 +8,30 @@ use crate::core::routing::learned::Learned;
 use crate::core::routing::{DEFAULT, Decision, NAMED, RoutingRules, candidates, decide, mention, winner};
 use serde::Serialize;
 
-/// A rule, and what becomes of it for one event.
+/// A rule and its outcome for one event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Considered {
-    /// What kind of rule it is.
+    /// The kind of rule: `event`, `mention`, `learned`, `/route`, `binding` or `default`.
     pub rule: &'static str,
-    /// Its place in `routing.bindings`, from 0.
+    /// Its index in `routing.bindings`, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index: Option<usize>,
     /// The tier of its pattern.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tier: Option<Tier>,
-    /// Its pattern, or what else it is about.
+    /// Its pattern, or a description of its condition.
     pub pattern: String,
-    /// Who it would have answer.
+    /// The agent that it selects.
     pub agent: String,
-    /// Whether it is the one that decides.
+    /// Whether it decides.
     pub wins: bool,
-    /// Whether it is about this place at all.
+    /// Whether it matches the reply address.
     pub matches: bool,
-    /// Why it does, or does not.
+    /// The reason why it decides or does not.
     pub why: String,
 }
 
-/// Everything that could have decided about an event, in the order in which it is asked, with the decision.
+/// The decision about an event, and all rules in the order in which they are tried.
 ///
 /// # Errors
 /// As [`decide`].
@@ -42,19 +43,19 @@ pub fn explain(event: &Event, learned: &Learned, rules: &RoutingRules) -> Result
     }
     if let Some((name, _)) = mention(&event.content) {
         let is_agent = (rules.is_agent)(name);
-        let reason = if is_agent { Ok("it calls that agent") } else { Err("there is no such agent: it stays text") };
+        let reason = if is_agent { Ok("mentions that agent") } else { Err("no such agent: treated as text") };
         consider(&mut list, "mention", format!("@{name}"), name.to_owned(), reason);
     }
     let line = learned.at(event);
-    let told_since = |rule: &&Rule| line.is_none_or(|line| rule.since.as_ref().is_some_and(|s| line.since < *s));
+    let is_newer = |rule: &&Rule| line.is_none_or(|line| rule.since.as_ref().is_some_and(|s| line.since < *s));
     let first = winner(event, learned, rules).0;
-    let is_told = first.is_some_and(|rule| told_since(&rule));
+    let is_rerouted = first.is_some_and(|rule| is_newer(&rule));
     if let Some(line) = line {
         let whose = line.from.as_ref().map(|from| format!(", from {from}")).unwrap_or_default();
         let by = line.by.as_deref().unwrap_or(DEFAULT);
-        let what = format!("{}{whose} since {} ({by})", line.address, line.since.short());
-        let reason = if is_told { Err("a /route was said since") } else { Ok("a conversation keeps its agent") };
-        consider(&mut list, "learned", what, line.agent.clone(), reason);
+        let pattern = format!("{}{whose} since {} ({by})", line.address, line.since.short());
+        let reason = if is_rerouted { Err("replaced by a later /route") } else { Ok("a conversation keeps its agent") };
+        consider(&mut list, "learned", pattern, line.agent.clone(), reason);
     }
     let found = candidates(event, learned, rules);
     let same = |a: &Rule, b: &Rule| std::ptr::eq(a, b);
@@ -63,14 +64,14 @@ pub fn explain(event: &Event, learned: &Learned, rules: &RoutingRules) -> Result
     for rule in found.iter().copied().chain(others.iter().flatten()) {
         let wins = first.is_some_and(|first| same(first, rule));
         let reason = match first {
-            _ if wins => Ok("the first that is for it"),
+            _ if wins => Ok("first match"),
             _ if !found.iter().any(|f| same(f, rule)) => {
                 let is_late = rule.since.as_ref().is_some_and(|since| *since > event.id);
-                Err(if is_late { "it was said later" } else { "its pattern is another" })
+                Err(if is_late { "set by a later /route" } else { "pattern does not match" })
             }
-            _ if !rule.hears(&event.from) => Err("it is for another sender"),
-            Some(first) if first.tier < rule.tier => Err("a narrower pattern is asked first"),
-            _ => Err("one of the same tier is asked first"),
+            _ if !rule.matches_sender(&event.from) => Err("sender does not match"),
+            Some(first) if first.tier < rule.tier => Err("a more specific pattern is tried first"),
+            _ => Err("an earlier rule of the same tier matches"),
         };
         let Binding { pattern, agent, from, .. } = &rule.binding;
         let from = from.as_ref().map(|from| format!(", from {from}")).unwrap_or_default();
@@ -85,12 +86,12 @@ pub fn explain(event: &Event, learned: &Learned, rules: &RoutingRules) -> Result
         "default",
         "everything else".to_owned(),
         rules.default_agent.to_owned(),
-        Ok("no binding is for it"),
+        Ok("no binding matches"),
     );
     Ok((decision, list))
 }
 
-/// Adds a rule to the list; the first that could decide does.
+/// Adds a rule to the list. The first rule with an `Ok` reason decides.
 fn consider<'a>(
     list: &'a mut Vec<Considered>,
     rule: &'static str,
@@ -101,7 +102,7 @@ fn consider<'a>(
     let wins = reason.is_ok() && !list.iter().any(|one| one.wins);
     let why = match reason {
         Ok(why) if wins => why,
-        Ok(_) => "something before it decides",
+        Ok(_) => "an earlier rule decides",
         Err(why) => why,
     };
     let (matches, why) = (reason.is_ok(), why.to_owned());

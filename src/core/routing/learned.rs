@@ -1,5 +1,5 @@
-//! What was learned about routing, line by line: which conversation goes on where, from which event on. Lines are
-//! only ever added, and the answer for an event is a matter of those that are not younger than it.
+//! Learned routes: an append-only list that records, from an event on, the session in which a conversation goes on.
+//! Routing of an event uses only lines that are not newer than the event, so that it is repeatable.
 
 use crate::core::event::Event;
 use crate::core::event::address::Address;
@@ -9,56 +9,56 @@ use crate::core::routing::binding::{Binding, Table};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
-/// One learned line: from event `since` on, `address` talks to `agent` in `session`.
+/// A learned route: from event `since` on, `agent` answers `address` in `session`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LearnedRoute {
-    /// The first event that it holds for.
+    /// The first event that it applies to.
     pub since: Id,
-    /// Whose conversation.
+    /// The reply address of the conversation.
     pub address: Address,
-    /// Only what this one says there: its binding, or one before that, asks who says it.
+    /// The route applies only to this sender, because its binding, or one tried before it, has a sender condition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Address>,
-    /// With whom.
+    /// The agent.
     pub agent: String,
-    /// Where it is written.
+    /// The session.
     pub session: String,
-    /// What decided; the default agent where it does not say.
+    /// The rule that decided; `None` for the default agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// It holds for event `since` alone.
+    /// The route applies to event `since` only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub once: bool,
-    /// Not about an address: the conversation that began in this session goes on in `session`, wherever it
-    /// is held.
+    /// If set, the route is not about an address: the conversation that began in this session goes on in `session`, at
+    /// every reply address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversation: Option<String>,
 }
 
-/// A binding that was learned: what `/route` says.
+/// A binding set by `/route`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ToldBinding {
-    /// The first event that it holds for.
+pub struct LearnedBinding {
+    /// The first event that it applies to.
     pub since: Id,
-    /// What holds.
+    /// The binding.
     #[serde(flatten)]
     pub binding: Binding,
 }
 
-/// All that was learned.
+/// All learned routes and bindings.
 #[derive(Clone, Debug, Default)]
 pub struct Learned {
     lines: HashMap<Address, Vec<LearnedRoute>>,
-    /// The lines about conversations, by the session in which each began.
+    /// The routes with `conversation`, by the session in which each conversation began.
     moved: HashMap<String, Vec<LearnedRoute>>,
-    /// Every binding that was told, in the order in which they were.
-    pub told: Vec<ToldBinding>,
-    /// The same, ready to be asked.
+    /// The bindings set by `/route`, oldest first.
+    pub bindings: Vec<LearnedBinding>,
+    /// The same, compiled.
     pub(super) table: Table,
 }
 
 impl Learned {
-    /// Adds a line; for one `since` (and sender) the first line said stays.
+    /// Adds a route. For one `since` and sender only the first is used.
     pub fn push(&mut self, line: LearnedRoute) {
         let lines = match &line.conversation {
             Some(began) => self.moved.entry(began.clone()).or_default(),
@@ -71,20 +71,21 @@ impl Learned {
         }
     }
 
-    /// Adds bindings. One whose pattern is none was not written by this program, and is passed over.
-    pub fn tell(&mut self, told: impl IntoIterator<Item = ToldBinding>) {
-        let before = self.told.len();
-        self.told.extend(told);
-        if self.told.len() > before {
-            // The last word on a tier is asked first.
-            let given = self.told.iter().enumerate().rev();
-            let known = given.map(|(index, one)| (index, Some(one.since.clone()), one.binding.clone()));
-            self.table = Table::new(known.filter(|(.., one)| Table::new([(0, None, one.clone())].into_iter()).is_ok()))
-                .unwrap_or_default();
+    /// Adds bindings. One with an invalid pattern was not written by this program, and is skipped.
+    pub fn add_bindings(&mut self, bindings: impl IntoIterator<Item = LearnedBinding>) {
+        let before = self.bindings.len();
+        self.bindings.extend(bindings);
+        if self.bindings.len() > before {
+            // Within a tier, the newest binding is tried first.
+            let newest_first = self.bindings.iter().enumerate().rev();
+            let rules = newest_first.map(|(index, one)| (index, Some(one.since.clone()), one.binding.clone()));
+            let is_valid = |binding: &Binding| Table::new([(0, None, binding.clone())].into_iter()).is_ok();
+            self.table = Table::new(rules.filter(|(.., binding)| is_valid(binding))).unwrap_or_default();
         }
     }
 
-    /// The line of this very event, else the last one before it, a sender's own before everybody's.
+    /// The route learned from this event, else the newest one before it; a route of the sender takes precedence over
+    /// routes without a sender.
     pub(super) fn at(&self, event: &Event) -> Option<&LearnedRoute> {
         let lines = self.lines.get(&event.reply_to)?;
         let known = &lines[..lines.partition_point(|l| l.since <= event.id)];
@@ -97,18 +98,18 @@ impl Learned {
         of(own).or_else(|| of(None))
     }
 
-    /// The session that `agent` had last, before event `id`, in the conversation that began in this one.
+    /// The last session of `agent`, before event `id`, in the conversation that began in session `began`.
     pub(super) fn last_with(&self, began: &str, id: &Id, agent: &str) -> String {
         let moved = self.moved.get(began).map_or(&[][..], Vec::as_slice);
         let before = &moved[..moved.partition_point(|line| line.since < *id)];
         match before.iter().rev().find(|line| line.agent == agent) {
             Some(line) => line.session.clone(),
-            // `cookie.cli-ann` beside `pickle.cli-ann`.
+            // The first time: `cookie.cli-ann` for `pickle.cli-ann`.
             None => format!("{agent}{}", &began[session_name::agent(began).len()..]),
         }
     }
 
-    /// Where a conversation that began in `session` is at event `id`.
+    /// The route that moved the conversation begun in `session`, as of event `id`.
     pub(super) fn follow(&self, session: &str, id: &Id) -> Option<&LearnedRoute> {
         let lines = self.moved.get(session)?;
         lines[..lines.partition_point(|l| l.since <= *id)].last()

@@ -1,6 +1,6 @@
-//! Who answers, in which session: a function of the event, of the bindings, and of the lines learned before
-//! it. Whatever of this can change is written down before the event moves, so that its second copy goes
-//! where the first one went.
+//! Routing: the agent and the session of an event, as a function of the event, the bindings, and the routes learned
+//! before it. Inputs that can change later are recorded as a learned route before the event moves, so that a second copy
+//! of the event is routed like the first.
 
 pub mod binding;
 pub mod explain;
@@ -16,37 +16,37 @@ use crate::core::routing::binding::{Binding, Rule, Scope, Table};
 use crate::core::routing::learned::{Learned, LearnedRoute};
 use crate::core::slash::{self, SlashCommand};
 
-/// What the settings say about routing.
+/// The routing settings.
 #[derive(Clone, Copy)]
 pub struct RoutingRules<'a> {
-    /// Who answers what no binding is for.
+    /// The agent for events that no binding matches.
     pub default_agent: &'a str,
-    /// The place whose conversation is the main one.
+    /// The reply address whose conversation is the main one.
     pub main: Option<&'a Address>,
-    /// The bindings.
+    /// The compiled bindings.
     pub table: &'a Table,
-    /// Whether there is such an agent.
+    /// Whether an agent of this name exists.
     pub is_agent: &'a dyn Fn(&str) -> bool,
 }
 
-/// Where an event goes.
+/// A routing decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// The lane: the session, the one of its commands beside it, or `memories`.
+    /// The lane: the session, its control lane for commands, or `memories`.
     pub lane: String,
-    /// The session that it is about; empty for `memories`.
+    /// The session; empty for `memories`.
     pub session: String,
-    /// Who answers; empty for `memories`.
+    /// The agent that answers; empty for `memories`.
     pub agent: String,
-    /// Why, in a few words.
+    /// The reason, in a few words.
     pub why: String,
-    /// The session in which this conversation began, where it is one that can go on in another.
+    /// The session in which this conversation began, if the conversation can be moved to another session.
     pub began: Option<String>,
-    /// Since when it goes on there, where it does.
+    /// The event since which the conversation is in its present session, if it was moved.
     pub since: Option<Id>,
-    /// The lines to be synced before the event moves, in this order.
+    /// The routes to sync before the event moves, in this order.
     pub learn: Vec<LearnedRoute>,
-    /// A line that was learned before has decided; it must be durable before the event moves.
+    /// An earlier learned route decided; it must be durable before the event moves.
     pub is_learned: bool,
 }
 
@@ -57,9 +57,9 @@ impl Decision {
         Self { agent, session, lane, why, began: None, since: None, learn: Vec::new(), is_learned: false }
     }
 
-    /// The same with what a command has taught.
+    /// The same decision after a command moved the conversation.
     #[must_use]
-    pub fn turned_by(mut self, line: LearnedRoute) -> Self {
+    pub fn switched_by(mut self, line: LearnedRoute) -> Self {
         (self.session, self.agent) = (line.session.clone(), line.agent.clone());
         (self.lane, self.since) = (session_name::control(&self.session), Some(line.since.clone()));
         self.learn.push(line);
@@ -70,20 +70,20 @@ impl Decision {
 pub(super) const DEFAULT: &str = "default agent";
 pub(super) const NAMED: &str = "named by the event";
 
-/// The agent that a text begins with, `@cookie`, and the text behind it.
+/// The mention `@cookie` at the beginning of a text: the agent's name, and the rest of the text.
 #[must_use]
 pub fn mention(text: &str) -> Option<(&str, &str)> {
     let rest = text.trim_start().strip_prefix('@')?;
     let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
     let (name, rest) = rest.split_at(end);
-    // `@cookie, what…` means cookie as well.
+    // `@cookie, …` and `@cookie: …` are mentions too.
     let name = name.trim_end_matches([',', ':']);
     session_name::check_agent(name).is_ok().then(|| (name, rest.trim_start()))
 }
 
-/// The event as `agent` is shown it: without the word that called it.
+/// The event as `agent` receives it: without a leading mention of the agent.
 #[must_use]
-pub fn heard_by(agent: &str, event: Event) -> Event {
+pub fn without_mention(agent: &str, event: Event) -> Event {
     let is_open = event.kind == EventKind::Message && event.agent.is_none() && event.session.is_none();
     match mention(&event.content) {
         Some((name, rest)) if is_open && name == agent && !rest.is_empty() => {
@@ -94,11 +94,11 @@ pub fn heard_by(agent: &str, event: Event) -> Event {
     }
 }
 
-/// Decides. What the event says of its session, its agent and its place, `conversation` does; commands go
-/// beside it, but for the one that needs it.
+/// Routes an event: `conversation` finds its session; commands go to the control lane of that session, except
+/// `/compact`, which needs the session's own lane.
 ///
 /// # Errors
-/// `Data` where the event or a binding names an impossible session or agent.
+/// `Data` if the event or a binding has an invalid session or agent name.
 pub fn decide(event: &Event, learned: &Learned, rules: &RoutingRules) -> Result<Decision> {
     let decision = conversation(event, learned, rules)?;
     if !slash::is_command(event) {
@@ -111,12 +111,12 @@ pub fn decide(event: &Event, learned: &Learned, rules: &RoutingRules) -> Result<
     Ok(Decision { lane, why: "a command".to_owned(), ..decision })
 }
 
-/// The line that a command teaches, where it is one that does: from here on another session, or another agent in
-/// the session that it had in this conversation last, at every place where it is held. Nothing where the event
-/// names its session or its agent itself, where it has taught its line already, and where nothing would change.
-/// Who may say it and which agents there are is not looked at.
+/// The route learned from a command that moves its conversation: `/new` to a new session, `/agent` to the last session
+/// of that agent in this conversation, at every reply address. `None` if the event names its session or agent, if the
+/// route was learned already, and if nothing would change. The sender's permission and the agent's existence are not
+/// checked here.
 #[must_use]
-pub fn turned(event: &Event, learned: &Learned, decision: &Decision) -> Option<LearnedRoute> {
+pub fn switch(event: &Event, learned: &Learned, decision: &Decision) -> Option<LearnedRoute> {
     let is_named = event.session.is_some() || event.agent.is_some();
     if !slash::is_command(event) || is_named || decision.since.as_ref() == Some(&event.id) {
         return None;
@@ -140,10 +140,10 @@ pub fn turned(event: &Event, learned: &Learned, decision: &Decision) -> Option<L
         .filter(|line| line.agent == agent)
 }
 
-/// Decides for what is said. The event's own session, then its own agent; then what was learned from this very
-/// event; then the agent it calls; then what was learned about its place, unless a binding was told since; then
-/// the bindings; then the default agent. Whatever of this is not in the event is then learned: a conversation
-/// keeps its agent.
+/// Finds the session of an event. In order: the session named by the event; the agent named by the event; a route
+/// learned from this event; a mention; a route learned for the reply address, unless a later `/route` replaces it; the
+/// bindings; the default agent. Decisions not determined by the event alone are learned, so that a conversation keeps
+/// its agent.
 ///
 /// # Errors
 /// As [`decide`].
@@ -173,7 +173,7 @@ pub(super) fn conversation(event: &Event, learned: &Learned, rules: &RoutingRule
     }
     let mut decision = converse(event, line, learned, rules)?;
     if let (Some((name, _)), true) = (called, decision.learn.is_empty()) {
-        // There may be an agent of this name when the second copy comes.
+        // An agent of this name may exist by the time a second copy is routed.
         let by = format!("{}, no agent is called {name}", decision.why);
         let session = decision.began.clone().unwrap_or_else(|| decision.lane.clone());
         decision.learn = vec![LearnedRoute { once: true, ..learn(event, Some(&event.from), session, Some(by)) }];
@@ -181,14 +181,14 @@ pub(super) fn conversation(event: &Event, learned: &Learned, rules: &RoutingRule
     Ok(decision)
 }
 
-/// What the conversation at the event's place says.
+/// The decision by the reply address: the learned route, unless a later `/route` replaces it.
 fn converse(event: &Event, line: Option<&LearnedRoute>, learned: &Learned, rules: &RoutingRules) -> Result<Decision> {
     let Some(line) = line else { return bind(event, learned, rules) };
     let since = |rule: &Rule| rule.since.as_ref().is_some_and(|since| line.since < *since && *since <= event.id);
     if !learned.table.at(event.reply_to.as_str()).any(since) {
         return Ok(keep(line, learned, event));
     }
-    // Something was told of this place since; whatever comes of it must not hang on the settings of today.
+    // A later `/route` matches this address. Its outcome must not depend on settings that can change: it is learned.
     let bound = bind(event, learned, rules)?;
     if winner(event, learned, rules).0.is_some_and(since) {
         return Ok(bound);
@@ -203,7 +203,7 @@ fn keep(line: &LearnedRoute, learned: &Learned, event: &Event) -> Decision {
     begun(decision, learned, event)
 }
 
-/// A decision for the conversation that began in its lane.
+/// The decision for the conversation that began in this lane, which may have moved since.
 fn begun(decision: Decision, learned: &Learned, event: &Event) -> Decision {
     let began = Some(decision.lane.clone());
     match learned.follow(&decision.lane, &event.id) {
@@ -216,31 +216,31 @@ fn begun(decision: Decision, learned: &Learned, event: &Event) -> Decision {
     }
 }
 
-/// The rule that wins, and whether it or one that was asked before it asks who says it.
+/// The rule that decides, and whether it or a rule tried before it has a sender condition.
 pub(super) fn winner<'a>(event: &Event, learned: &'a Learned, rules: &RoutingRules<'a>) -> (Option<&'a Rule>, bool) {
-    let mut asks_who = false;
+    let mut depends_on_sender = false;
     for rule in candidates(event, learned, rules) {
-        asks_who |= rule.asks_who();
-        if rule.hears(&event.from) {
-            return (Some(rule), asks_who);
+        depends_on_sender |= rule.has_sender();
+        if rule.matches_sender(&event.from) {
+            return (Some(rule), depends_on_sender);
         }
     }
-    (None, asks_who)
+    (None, depends_on_sender)
 }
 
-/// The rules for the event's place in the order in which they are asked: by tier, and in one tier those that
-/// were told by then before those of the settings.
+/// The rules that match the event's reply address, in the order in which they are tried: by tier; within a tier those
+/// set by `/route` up to this event, then those of the settings.
 pub(super) fn candidates<'a>(event: &Event, learned: &'a Learned, rules: &RoutingRules<'a>) -> Vec<&'a Rule> {
     let place = event.reply_to.as_str();
-    let is_told = |rule: &&Rule| rule.since.as_ref().is_some_and(|since| *since <= event.id);
-    let mut found: Vec<&Rule> = learned.table.at(place).filter(is_told).chain(rules.table.at(place)).collect();
+    let is_set = |rule: &&Rule| rule.since.as_ref().is_some_and(|since| *since <= event.id);
+    let mut found: Vec<&Rule> = learned.table.at(place).filter(is_set).chain(rules.table.at(place)).collect();
     found.sort_by_key(|rule| rule.tier);
     found
 }
 
-/// What the bindings say, and what is to be learned of it.
+/// The decision by the bindings or the default agent, with the route to learn.
 fn bind(event: &Event, learned: &Learned, rules: &RoutingRules) -> Result<Decision> {
-    let (rule, asks_who) = winner(event, learned, rules);
+    let (rule, depends_on_sender) = winner(event, learned, rules);
     let (lane, by, is_personal) = match rule {
         Some(rule) => {
             let Binding { agent, session, pattern, .. } = &rule.binding;
@@ -251,7 +251,7 @@ fn bind(event: &Event, learned: &Learned, rules: &RoutingRules) -> Result<Decisi
         }
         None => (session_name::at(rules.default_agent, &event.reply_to), None, false),
     };
-    let from = Some(&event.from).filter(|_| asks_who || is_personal);
+    let from = Some(&event.from).filter(|_| depends_on_sender || is_personal);
     let why = by.as_deref().unwrap_or(DEFAULT);
     let decision = Decision { is_learned: rule.is_some_and(|r| r.since.is_some()), ..Decision::new(lane.clone(), why) };
     let decision = begun(decision, learned, event);
@@ -277,7 +277,7 @@ mod tests {
     use crate::core::event::Draft;
     use crate::core::event::stamp::Stamp;
     use crate::core::routing::explain::{Considered, explain};
-    use crate::core::routing::learned::ToldBinding;
+    use crate::core::routing::learned::LearnedBinding;
     use proptest::prelude::*;
 
     fn event(at: i64, draft: Draft) -> Event {
@@ -306,16 +306,16 @@ mod tests {
         Table::new(bindings(lines).into_iter().enumerate().map(|(index, one)| (index, None, one))).unwrap()
     }
 
-    /// What was learned so far, and a way to send one more event at the instant that it is named by.
+    /// A router with its settings and learned routes; checks that every second copy is routed like the first.
     #[derive(Default)]
-    struct Town {
+    struct Router {
         learned: Learned,
         table: Table,
         main: Option<Address>,
         default: &'static str,
     }
 
-    impl Town {
+    impl Router {
         fn new(default: &'static str, lines: &[&str]) -> Self {
             Self { default, table: table(lines), ..Self::default() }
         }
@@ -337,7 +337,7 @@ mod tests {
             decision
         }
 
-        /// Routes an event, learns what is to be learned, and looks that its second copy goes there too.
+        /// Routes an event, learns from it, and checks that a second copy goes the same way.
         fn route(&mut self, event: &Event) -> String {
             let decision = self.turn(event);
             decision.learn.into_iter().for_each(|line| self.learned.push(line));
@@ -349,8 +349,8 @@ mod tests {
         /// Decides as `route` does.
         fn turn(&self, event: &Event) -> Decision {
             let decision = self.decide(event);
-            match turned(event, &self.learned, &decision) {
-                Some(line) => decision.turned_by(line),
+            match switch(event, &self.learned, &decision) {
+                Some(line) => decision.switched_by(line),
                 None => decision,
             }
         }
@@ -366,39 +366,39 @@ mod tests {
     }
 
     #[test]
-    fn a_conversation_keeps_its_agent_when_the_default_changes() {
-        let mut town = Town::new("pickle", &[]);
+    fn conversation_keeps_its_agent_when_the_default_changes() {
+        let mut router = Router::new("pickle", &[]);
         let first = said(5, "cli:ann", "cli:ann", "hi");
-        assert_eq!(town.route(&first), "pickle.cli-ann");
-        town.default = "cookie";
-        let later = town.decide(&event(9, Draft::message("hi")));
+        assert_eq!(router.route(&first), "pickle.cli-ann");
+        router.default = "cookie";
+        let later = router.decide(&event(9, Draft::message("hi")));
         assert_eq!((later.agent.as_str(), later.learn), ("pickle", vec![]));
-        // A second copy of the first event is decided as the first was.
-        assert_eq!(town.decide(&first).lane, "pickle.cli-ann");
-        // What is older than anything learned is not bound by it.
-        assert_eq!(town.decide(&event(1, Draft::message("hi"))).agent, "cookie");
+        // A second copy of the first event is routed like the first.
+        assert_eq!(router.decide(&first).lane, "pickle.cli-ann");
+        // An event older than every learned route is not affected by them.
+        assert_eq!(router.decide(&event(1, Draft::message("hi"))).agent, "cookie");
     }
 
     #[test]
-    fn a_new_conversation_begins_with_the_command_and_not_before_it() {
-        let mut town = Town::new("pickle", &[]);
+    fn new_session_begins_with_the_command_and_not_before_it() {
+        let mut router = Router::new("pickle", &[]);
         let [first, new, later] = [(1, "hi"), (5, "/new"), (9, "hi")].map(|(at, text)| event(at, Draft::message(text)));
-        assert_eq!(town.route(&first), "pickle.cli-ann");
+        assert_eq!(router.route(&first), "pickle.cli-ann");
         let session = session_name::fresh("pickle", &new.reply_to, &new.id);
-        assert_eq!(town.route(&new), session_name::control(&session));
-        assert_eq!(town.route(&later), session);
-        // Second copies are decided as the first ones were, and teach nothing more.
-        assert_eq!(town.route(&first), "pickle.cli-ann");
-        assert_eq!(town.route(&new), session_name::control(&session));
+        assert_eq!(router.route(&new), session_name::control(&session));
+        assert_eq!(router.route(&later), session);
+        // Second copies are routed like the first ones, and nothing more is learned.
+        assert_eq!(router.route(&first), "pickle.cli-ann");
+        assert_eq!(router.route(&new), session_name::control(&session));
     }
 
     #[test]
-    fn an_agent_that_comes_back_goes_on_where_it_was() {
-        let mut town = Town::new("pickle", &[]);
+    fn returning_agent_continues_its_last_session() {
+        let mut router = Router::new("pickle", &[]);
         let mut say = |at, text| {
             let event = event(at, Draft::message(text));
-            let decision = town.turn(&event);
-            town.route(&event);
+            let decision = router.turn(&event);
+            router.route(&event);
             (decision.session, !decision.learn.is_empty())
         };
         say(1, "hi");
@@ -411,27 +411,27 @@ mod tests {
     }
 
     #[test]
-    fn a_command_lies_beside_its_session_also_where_the_event_names_it() {
-        let mut town = Town::new("pickle", &[]);
+    fn command_goes_to_the_control_lane_also_if_the_event_names_its_session() {
+        let mut router = Router::new("pickle", &[]);
         let draft = Draft { session: Some("work".into()), ..Draft::message("/new") };
-        assert_eq!(town.route(&event(1, draft)), "pickle.work+control");
-        assert_eq!(town.route(&event(2, Draft::message("/etc/hosts, what is it?"))), "pickle.cli-ann");
-        assert_eq!(town.route(&event(3, Draft::message("/compact the boat"))), "pickle.cli-ann");
+        assert_eq!(router.route(&event(1, draft)), "pickle.work+control");
+        assert_eq!(router.route(&event(2, Draft::message("/etc/hosts, what is it?"))), "pickle.cli-ann");
+        assert_eq!(router.route(&event(3, Draft::message("/compact the boat"))), "pickle.cli-ann");
     }
 
     #[test]
-    fn what_the_event_names_comes_first() {
-        let town = Town::new("pickle", &[".* brain"]);
+    fn session_and_agent_named_by_the_event_take_precedence() {
+        let router = Router::new("pickle", &[".* brain"]);
         let named = |agent: Option<&str>, session: Option<&str>| {
             let draft = Draft { agent: agent.map(Into::into), session: session.map(Into::into), ..Draft::message("x") };
-            let decision = town.decide(&event(1, draft));
+            let decision = router.decide(&event(1, draft));
             (decision.lane, decision.agent)
         };
         let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
         assert_eq!(named(Some("cookie"), None), pair("cookie.cli-ann", "cookie"));
         assert_eq!(named(None, Some("work")), pair("pickle.work", "pickle"));
         assert_eq!(named(None, Some("cookie.work")), pair("cookie.work", "cookie"));
-        let rules = RoutingRules { default_agent: "pickle", main: None, table: &town.table, is_agent: &|_| true };
+        let rules = RoutingRules { default_agent: "pickle", main: None, table: &router.table, is_agent: &|_| true };
         for (agent, session) in [(Some("../x"), None), (None, Some("../x"))] {
             let draft = Draft { agent: agent.map(Into::into), session: session.map(Into::into), ..Draft::message("x") };
             assert!(decide(&event(1, draft), &Learned::default(), &rules).is_err());
@@ -439,115 +439,115 @@ mod tests {
     }
 
     #[test]
-    fn what_is_to_be_remembered_has_its_own_lane() {
+    fn remember_events_have_their_own_lane() {
         let draft = Draft { kind: EventKind::Remember, agent: Some("cookie".into()), ..Draft::message("x") };
-        assert_eq!(Town::new("pickle", &[".* brain"]).decide(&event(1, draft)).lane, "memories");
+        assert_eq!(Router::new("pickle", &[".* brain"]).decide(&event(1, draft)).lane, "memories");
     }
 
     #[test]
-    fn a_changed_binding_is_for_conversations_that_are_new() {
-        let mut town = Town::new("pickle", &["telegram:.* brain"]);
+    fn changed_binding_applies_to_new_conversations_only() {
+        let mut router = Router::new("pickle", &["telegram:.* brain"]);
         let first = said(5, "telegram:1", "telegram:1", "hi");
-        assert_eq!(town.route(&first), "brain.telegram-1");
-        town.table = table(&["telegram:.* cookie"]);
-        assert_eq!(town.says(6, "telegram:1", "telegram:1", "hi"), "brain.telegram-1");
-        assert_eq!(town.says(7, "telegram:2", "telegram:2", "hi"), "cookie.telegram-2");
-        assert_eq!(town.decide(&first).lane, "brain.telegram-1");
-        // Late, from before anything was learned of the place: it is learned from it, for itself.
+        assert_eq!(router.route(&first), "brain.telegram-1");
+        router.table = table(&["telegram:.* cookie"]);
+        assert_eq!(router.says(6, "telegram:1", "telegram:1", "hi"), "brain.telegram-1");
+        assert_eq!(router.says(7, "telegram:2", "telegram:2", "hi"), "cookie.telegram-2");
+        assert_eq!(router.decide(&first).lane, "brain.telegram-1");
+        // A late event older than every learned route of its address: a route is learned for this event.
         let late = said(3, "telegram:1", "telegram:1", "late");
-        assert_eq!(town.route(&late), "cookie.telegram-1");
-        town.table = table(&[]);
-        assert_eq!(town.decide(&late).lane, "cookie.telegram-1");
-        assert_eq!(town.decide(&first).lane, "brain.telegram-1");
+        assert_eq!(router.route(&late), "cookie.telegram-1");
+        router.table = table(&[]);
+        assert_eq!(router.decide(&late).lane, "cookie.telegram-1");
+        assert_eq!(router.decide(&first).lane, "brain.telegram-1");
     }
 
     #[test]
-    fn who_asks_for_a_sender_does_not_decide_for_the_others_there() {
-        let mut town = Town::new("pickle", &["telegram:-1 cookie from=telegram:42", "telegram:.* brain"]);
-        assert_eq!(town.says(1, "telegram:42", "telegram:-1", "a"), "cookie.telegram--1");
-        assert_eq!(town.says(2, "telegram:7", "telegram:-1", "b"), "brain.telegram--1");
-        assert_eq!(town.says(3, "telegram:42", "telegram:-1", "c"), "cookie.telegram--1");
-        town.table = table(&[]);
-        assert_eq!(town.says(4, "telegram:42", "telegram:-1", "d"), "cookie.telegram--1");
-        assert_eq!(town.says(5, "telegram:7", "telegram:-1", "e"), "brain.telegram--1");
-        assert_eq!(town.says(6, "telegram:9", "telegram:-1", "f"), "pickle.telegram--1");
+    fn binding_with_a_sender_does_not_decide_for_other_senders() {
+        let mut router = Router::new("pickle", &["telegram:-1 cookie from=telegram:42", "telegram:.* brain"]);
+        assert_eq!(router.says(1, "telegram:42", "telegram:-1", "a"), "cookie.telegram--1");
+        assert_eq!(router.says(2, "telegram:7", "telegram:-1", "b"), "brain.telegram--1");
+        assert_eq!(router.says(3, "telegram:42", "telegram:-1", "c"), "cookie.telegram--1");
+        router.table = table(&[]);
+        assert_eq!(router.says(4, "telegram:42", "telegram:-1", "d"), "cookie.telegram--1");
+        assert_eq!(router.says(5, "telegram:7", "telegram:-1", "e"), "brain.telegram--1");
+        assert_eq!(router.says(6, "telegram:9", "telegram:-1", "f"), "pickle.telegram--1");
     }
 
     #[test]
-    fn a_session_is_the_place_s_the_sender_s_the_main_one_or_a_named_one() {
-        let mut town = Town::new(
+    fn binding_scope_selects_the_session() {
+        let mut router = Router::new(
             "pickle",
             &["a:.* pickle session=sender", "b:.* pickle session=main", "c:.* cookie session=work", "d:.* cookie"],
         );
-        town.main = Some(at("cli:ann"));
-        assert_eq!(town.says(1, "u:1", "a:x", "hi"), "pickle.u-1");
-        assert_eq!(town.says(2, "u:2", "a:x", "hi"), "pickle.u-2");
-        assert_eq!(town.says(3, "u:1", "a:y", "hi"), "pickle.u-1");
-        assert_eq!(town.says(4, "u:1", "b:x", "hi"), "pickle.cli-ann");
-        assert_eq!(town.says(5, "cli:ann", "cli:ann", "hi"), "pickle.cli-ann");
-        assert_eq!(town.says(6, "u:1", "c:x", "hi"), "cookie.work");
-        assert_eq!(town.says(7, "u:1", "d:x", "hi"), "cookie.d-x");
-        // The place's own line would not be the sender's.
-        town.table = table(&["a:.* brain"]);
-        assert_eq!(town.says(8, "u:3", "a:x", "hi"), "brain.a-x");
-        assert_eq!(town.says(9, "u:1", "a:x", "hi"), "pickle.u-1");
+        router.main = Some(at("cli:ann"));
+        assert_eq!(router.says(1, "u:1", "a:x", "hi"), "pickle.u-1");
+        assert_eq!(router.says(2, "u:2", "a:x", "hi"), "pickle.u-2");
+        assert_eq!(router.says(3, "u:1", "a:y", "hi"), "pickle.u-1");
+        assert_eq!(router.says(4, "u:1", "b:x", "hi"), "pickle.cli-ann");
+        assert_eq!(router.says(5, "cli:ann", "cli:ann", "hi"), "pickle.cli-ann");
+        assert_eq!(router.says(6, "u:1", "c:x", "hi"), "cookie.work");
+        assert_eq!(router.says(7, "u:1", "d:x", "hi"), "cookie.d-x");
+        // A route of the address must not replace the route of a sender.
+        router.table = table(&["a:.* brain"]);
+        assert_eq!(router.says(8, "u:3", "a:x", "hi"), "brain.a-x");
+        assert_eq!(router.says(9, "u:1", "a:x", "hi"), "pickle.u-1");
     }
 
     #[test]
-    fn a_call_is_for_this_once_and_an_unknown_one_is_text() {
-        let mut town = Town::new("pickle", &[]);
+    fn mention_applies_to_one_message_and_an_unknown_name_is_text() {
+        let mut router = Router::new("pickle", &[]);
         let called = said(2, "cli:ann", "cli:ann", "@cookie where is it?");
-        assert_eq!(town.says(1, "cli:ann", "cli:ann", "hi"), "pickle.cli-ann");
-        assert_eq!(town.route(&called), "cookie.cli-ann");
-        assert_eq!(heard_by("cookie", called.clone()).content, "where is it?");
-        assert_eq!(heard_by("pickle", called).content, "@cookie where is it?");
-        assert_eq!(town.says(3, "cli:ann", "cli:ann", "hi"), "pickle.cli-ann");
+        assert_eq!(router.says(1, "cli:ann", "cli:ann", "hi"), "pickle.cli-ann");
+        assert_eq!(router.route(&called), "cookie.cli-ann");
+        assert_eq!(without_mention("cookie", called.clone()).content, "where is it?");
+        assert_eq!(without_mention("pickle", called).content, "@cookie where is it?");
+        assert_eq!(router.says(3, "cli:ann", "cli:ann", "hi"), "pickle.cli-ann");
         let unknown = said(4, "cli:ann", "cli:ann", "@bob hi");
-        assert_eq!(town.route(&unknown), "pickle.cli-ann");
-        assert_eq!(heard_by("pickle", unknown.clone()).content, "@bob hi");
-        // An agent of that name has come meanwhile; its second copy goes where the first one went.
+        assert_eq!(router.route(&unknown), "pickle.cli-ann");
+        assert_eq!(without_mention("pickle", unknown.clone()).content, "@bob hi");
+        // An agent of that name exists now; the second copy is still routed like the first.
         let rules = RoutingRules { default_agent: "pickle", main: None, table: &Table::default(), is_agent: &|_| true };
-        assert_eq!(decide(&unknown, &town.learned, &rules).unwrap().lane, "pickle.cli-ann");
+        assert_eq!(decide(&unknown, &router.learned, &rules).unwrap().lane, "pickle.cli-ann");
     }
 
     #[test]
-    fn what_was_told_moves_conversations_that_are_older() {
-        let mut town = Town::new("pickle", &["cli:ann brain"]);
+    fn route_command_moves_existing_conversations() {
+        let mut router = Router::new("pickle", &["cli:ann brain"]);
         for (n, place) in ["cli:ann", "cli:bob", "file:x"].iter().enumerate() {
-            town.says(n.try_into().unwrap(), place, place, "hi");
+            router.says(n.try_into().unwrap(), place, place, "hi");
         }
-        let told = |n, line: &str| ToldBinding { since: Id::new(Stamp(n), 0), binding: bindings(&[line]).remove(0) };
-        town.learned.tell([told(10, "cli:.* cookie")]);
+        let set = |n, line: &str| LearnedBinding { since: Id::new(Stamp(n), 0), binding: bindings(&[line]).remove(0) };
+        router.learned.add_bindings([set(10, "cli:.* cookie")]);
         let before = said(9, "cli:bob", "cli:bob", "hi");
-        assert_eq!(town.route(&before), "pickle.cli-bob");
+        assert_eq!(router.route(&before), "pickle.cli-bob");
         let exact = said(11, "cli:ann", "cli:ann", "hi");
-        assert_eq!(town.route(&exact), "brain.cli-ann", "a narrower binding comes first");
-        assert_eq!(town.says(12, "cli:bob", "cli:bob", "hi"), "cookie.cli-bob");
-        assert_eq!(town.says(13, "cli:new", "cli:new", "hi"), "cookie.cli-new");
-        assert_eq!(town.says(14, "file:x", "file:x", "hi"), "pickle.file-x");
-        // What the settings say now changes nothing about what was routed.
-        town.table = table(&[]);
-        assert_eq!(town.decide(&exact).lane, "brain.cli-ann");
-        town.learned.tell([told(20, "cli:.* brain")]);
-        assert_eq!(town.says(21, "cli:bob", "cli:bob", "hi"), "brain.cli-bob", "the last word counts");
-        assert_eq!(town.decide(&before).lane, "pickle.cli-bob");
+        assert_eq!(router.route(&exact), "brain.cli-ann", "the more specific binding comes first");
+        assert_eq!(router.says(12, "cli:bob", "cli:bob", "hi"), "cookie.cli-bob");
+        assert_eq!(router.says(13, "cli:new", "cli:new", "hi"), "cookie.cli-new");
+        assert_eq!(router.says(14, "file:x", "file:x", "hi"), "pickle.file-x");
+        // Changed settings do not affect events that were routed.
+        router.table = table(&[]);
+        assert_eq!(router.decide(&exact).lane, "brain.cli-ann");
+        router.learned.add_bindings([set(20, "cli:.* brain")]);
+        assert_eq!(router.says(21, "cli:bob", "cli:bob", "hi"), "brain.cli-bob", "the newest binding wins");
+        assert_eq!(router.decide(&before).lane, "pickle.cli-bob");
     }
 
     #[test]
-    fn a_conversation_moves_at_every_place_where_it_is_held() {
-        let mut town = Town::new("pickle", &["[ab]:.* pickle session=main"]);
-        town.main = Some(at("cli:ann"));
+    fn conversation_moves_at_every_reply_address() {
+        let mut router = Router::new("pickle", &["[ab]:.* pickle session=main"]);
+        router.main = Some(at("cli:ann"));
         let first = said(1, "u:1", "a:x", "hi");
-        assert_eq!(town.route(&first), "pickle.cli-ann");
-        assert_eq!(town.says(2, "u:1", "b:x", "hi"), "pickle.cli-ann");
-        town.says(3, "u:1", "b:x", "/new");
-        let fresh = town.says(3, "u:1", "b:x", "hi");
+        assert_eq!(router.route(&first), "pickle.cli-ann");
+        assert_eq!(router.says(2, "u:1", "b:x", "hi"), "pickle.cli-ann");
+        router.says(3, "u:1", "b:x", "/new");
+        let fresh = router.says(3, "u:1", "b:x", "hi");
         assert!(fresh.starts_with("pickle.b-x") && fresh != "pickle.b-x", "{fresh}");
         for (n, place) in ["a:x", "b:x", "b:new", "cli:ann"].iter().enumerate() {
             let n: i64 = n.try_into().unwrap();
-            assert_eq!(town.says(4 + n, "u:1", place, "hi"), fresh, "{place}");
+            assert_eq!(router.says(4 + n, "u:1", place, "hi"), fresh, "{place}");
         }
-        assert_eq!(town.decide(&first).lane, "pickle.cli-ann");
+        assert_eq!(router.decide(&first).lane, "pickle.cli-ann");
     }
 
     fn pattern() -> impl Strategy<Value = String> {
@@ -562,7 +562,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_first_of_the_narrowest_tier_that_matches_wins(
+        fn first_match_of_the_most_specific_tier_wins(
             patterns in prop::collection::vec((pattern(), prop::option::of(pattern())), 0..8),
             place in place(),
             from in place(),
@@ -574,10 +574,10 @@ mod tests {
                 from: from.clone(),
                 session: Scope::Place,
             });
-            let town = Town {
+            let router = Router {
                 table: Table::new(made.enumerate().map(|(n, one)| (n, None, one))).unwrap(),
                 default: "pickle",
-                ..Town::default()
+                ..Router::default()
             };
             let is = |pattern: &str, text: &str| regex::Regex::new(&format!("^(?:{pattern})$")).unwrap().is_match(text);
             let tier = |pattern: &str| match pattern {
@@ -589,7 +589,7 @@ mod tests {
                 is(pattern, &place) && sender.as_ref().is_none_or(|sender| is(sender, &from))
             });
             let naive = naive.min_by_key(|(n, (pattern, _))| (tier(pattern), *n)).map_or("pickle".to_owned(), |(n, _)| agent(n));
-            prop_assert_eq!(town.decide(&said(1, &from, &place, "hi")).agent, naive);
+            prop_assert_eq!(router.decide(&said(1, &from, &place, "hi")).agent, naive);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What stands for the older part of a conversation once that is not sent any more: the user's own words, and a
-//! summary of the rest. It is written into the session's log, which keeps everything that it stands for.
+//! A compacted conversation: the user's own words and a summary replace its older part in requests. The compaction
+//! is a line in the session's log; the log keeps every line that it replaces.
 
 use crate::core::event::id::Id;
 use crate::core::model::Message;
@@ -7,18 +7,18 @@ use crate::core::model::tokens::Count;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// Something that the user said, in his own words.
+/// A message of the user, in the user's own words.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserMessage {
-    /// The words; where some of them are left out, a mark says so.
+    /// The text; a mark shows where it was shortened.
     pub text: String,
-    /// The model that read it says that it still counts.
+    /// The model that wrote the summary marked this message as one to keep.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub counts: bool,
 }
 
 impl UserMessage {
-    /// Words that nobody has read yet.
+    /// A message that no model has marked yet.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), counts: false }
@@ -29,23 +29,24 @@ impl UserMessage {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Compacted {
-    /// What the user said, oldest first.
-    pub said: Vec<UserMessage>,
-    /// How many more of his messages there were no room for.
+    /// The user's messages, oldest first.
+    #[serde(rename = "said")]
+    pub user_messages: Vec<UserMessage>,
+    /// The number of further user messages that did not fit.
     pub left_out: usize,
-    /// What was done and found out, in short.
+    /// The summary of everything else: work done, results, decisions.
     pub summary: String,
 }
 
 impl Compacted {
-    /// As a model is sent it: an exchange of its own in front of all others.
+    /// The messages sent to a model for it: one exchange in front of all others.
     #[must_use]
     pub fn messages(&self) -> [Message; 2] {
         let mut text = "[The older part of this conversation, in short. It is not a new message.]".to_owned();
-        if !self.said.is_empty() || self.left_out > 0 {
-            text += "\n\nWhat the user said, in the user's own words, oldest first:\n";
-            for said in &self.said {
-                text += &format!("- {}\n", said.text.trim());
+        if !self.user_messages.is_empty() || self.left_out > 0 {
+            text += "\n\nThe user's messages, in the user's own words, oldest first:\n";
+            for message in &self.user_messages {
+                text += &format!("- {}\n", message.text.trim());
             }
             if self.left_out > 0 {
                 text += &format!("[{} other messages are left out; the session's log has them]\n", self.left_out);
@@ -59,68 +60,72 @@ impl Compacted {
     }
 }
 
-/// The turn in which a conversation was compacted, as far as it had come.
+/// The unfinished turn during which a conversation was compacted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompactedTurn {
-    /// The question, as it is sent.
+    /// The user's message of this turn, as it is sent.
     pub question: String,
-    /// The model's answers up to here are in the past, or in `messages`.
+    /// The number of model answers of this turn that the compaction or `messages` contains.
     pub steps: usize,
-    /// Answers and results that are sent still, oldest first.
+    /// The answers and tool results that are still sent, oldest first.
     pub messages: Vec<Message>,
 }
 
 /// Why a conversation was compacted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Why {
-    /// It had come to its share of the window.
+pub enum CompactReason {
+    /// It reached `compact.at`, the configured share of the context window.
     #[default]
-    Share,
+    #[serde(rename = "share")]
+    Threshold,
     /// The model's server refused it as too long.
     Overflow,
-    /// Somebody said `/compact`.
-    Asked,
+    /// The user sent `/compact`.
+    #[serde(rename = "asked")]
+    Requested,
 }
 
-/// How much a model can read, as its server told when it refused a request.
+/// A context window learned from the server's refusal of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LearnedWindow {
     /// The model.
     pub model: String,
-    /// Its window, in tokens.
+    /// Its context window, in tokens.
     pub tokens: u64,
 }
 
-/// A line of the log from which on a model is sent this in place of everything before it. The list stays as it
-/// is until the next such line, so that providers' caches hit.
+/// A compaction in the session's log. Requests after it send this in place of every line before it. The list does not
+/// change until the next compaction, so that prompt caches of providers stay valid.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CompactRecord {
-    /// When.
+    /// The time of the compaction.
     pub at: Timestamp,
     /// The event that was being answered.
     pub id: Id,
-    /// Why.
+    /// The reason.
     #[serde(default)]
-    pub why: Why,
-    /// The model that wrote the summary; nothing where none did.
+    pub why: CompactReason,
+    /// The model that wrote the summary; `None` where it was made without a model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// The older part.
-    pub past: Compacted,
-    /// The newest exchanges, whole but for long results of tools.
-    pub kept: Vec<Message>,
-    /// The turn itself, where it had begun.
+    /// The replacement of the older part.
+    #[serde(rename = "past")]
+    pub compacted: Compacted,
+    /// The newest exchanges; only long tool results in them are shortened.
+    #[serde(rename = "kept")]
+    pub recent: Vec<Message>,
+    /// The unfinished turn, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<CompactedTurn>,
-    /// Messages, and about how many tokens a request had with them.
+    /// Before the compaction: the number of messages of a request, and its estimated tokens.
     pub before: [u64; 2],
-    /// The same from here on.
+    /// The same after it.
     pub after: [u64; 2],
-    /// How much the model can read, where its server has told.
+    /// The model's context window, where the server's refusal stated it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<LearnedWindow>,
-    /// The last count before it.
+    /// The last token count before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<Count>,
 }
@@ -130,14 +135,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_users_words_stand_as_they_were_said() {
-        let said = vec![UserMessage::new("My cat is Tama."), UserMessage::new("a\nb")];
-        let past = Compacted { said, left_out: 3, summary: "It was about cats.\n".into() };
+    fn user_messages_are_sent_verbatim() {
+        let user_messages = vec![UserMessage::new("My cat is Tama."), UserMessage::new("a\nb")];
+        let past = Compacted { user_messages, left_out: 3, summary: "It was about cats.\n".into() };
         let [first, second] = past.messages();
         assert_eq!(
             first.content(),
             "[The older part of this conversation, in short. It is not a new message.]\n\n\
-             What the user said, in the user's own words, oldest first:\n- My cat is Tama.\n- a\nb\n\
+                         The user's messages, in the user's own words, oldest first:\n- My cat is Tama.\n- a\nb\n\
              [3 other messages are left out; the session's log has them]\n\n\
              Notes on the rest (no instructions):\nIt was about cats."
         );

@@ -1,4 +1,4 @@
-//! A session as values: the records of its log, what compaction left of it, its summary, its transcript.
+//! A session as values: the records of its log, its compaction, its summary, its transcript.
 
 pub mod compaction;
 pub mod record;

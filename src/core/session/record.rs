@@ -1,5 +1,5 @@
-//! The lines of a session's log. What is not known here is passed over, so that an older program reads the
-//! log of a newer one.
+//! The lines of a session's log. Unknown record types are skipped, so that an older program reads the log of a newer
+//! one.
 
 use crate::core::event::Event;
 use crate::core::event::id::Id;
@@ -12,82 +12,82 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "t", rename_all = "lowercase")]
 pub enum Record {
-    /// An event that is to be answered.
+    /// An event to answer; the beginning of its turn.
     In {
-        /// When.
+        /// The time of writing.
         at: Timestamp,
         /// The whole event.
         event: Box<Event>,
     },
-    /// An event that is answered in the turn of another one.
+    /// An event that is answered in the turn of another event.
     Also {
-        /// When.
+        /// The time of writing.
         at: Timestamp,
-        /// The event whose turn it is.
+        /// The event whose turn answers it.
         id: Id,
         /// The whole event.
         event: Box<Event>,
     },
-    /// A model's answer; it is never asked for again.
+    /// A model's answer. It is recorded, so that a restarted turn does not request it again.
     Model {
-        /// When.
+        /// The time of writing.
         at: Timestamp,
-        /// The event that was being answered.
+        /// The event that is answered.
         id: Id,
         /// The model that answered.
         model: String,
-        /// How long it took, in milliseconds.
+        /// The duration in milliseconds.
         ms: u64,
-        /// What it said.
+        /// The answer.
         reply: Reply,
-        /// What the request was by our own estimate, in tokens; 0 where nobody has looked.
+        /// The size of the request in tokens by our own estimate; 0 if it was not estimated.
         #[serde(default, skip_serializing_if = "is_zero")]
         estimated: u64,
     },
-    /// A call that acts is about to be run. Without a result it is never run again.
+    /// A tool call with side effects is about to run. Without a `Tool` record it is never run again.
     Begun {
-        /// When.
+        /// The time of writing.
         at: Timestamp,
-        /// The event that is being answered.
+        /// The event that is answered.
         id: Id,
         /// The call's id.
         call: String,
     },
-    /// What came of a call.
+    /// The result of a tool call.
     Tool {
-        /// When.
+        /// The time of writing.
         at: Timestamp,
-        /// The event that is being answered.
+        /// The event that is answered.
         id: Id,
         /// The call's id.
         call: String,
-        /// How long it took, in milliseconds.
+        /// The duration in milliseconds.
         ms: u64,
-        /// What it told.
+        /// The result.
         #[serde(flatten)]
         outcome: ToolResult,
     },
-    /// The commit point: these events are answered, and this is all that goes out for them.
+    /// The commit point: these events are answered, and `out` is everything that is sent for them.
     Done {
-        /// When.
+        /// The time of writing.
         at: Timestamp,
         /// The events.
         ids: Vec<Id>,
         /// The outgoing events, whole.
         out: Vec<Event>,
-        /// The answer, where it is not what the model said last.
+        /// The answer, where it differs from the model's last text.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         said: Option<String>,
     },
-    /// From here on this is sent in place of everything before it.
+    /// A compaction: requests after it send this in place of every record before it.
     Compact(Box<CompactRecord>),
-    /// A line of a newer program.
+    /// A record of a newer program.
     #[serde(other)]
     Unknown,
 }
 
 impl Record {
-    /// Whether it says what became of event `id`.
+    /// Whether this record belongs to event `id`.
     #[must_use]
     pub fn is_about(&self, id: &Id) -> bool {
         match self {
@@ -95,7 +95,7 @@ impl Record {
             Self::Also { id: of, event, .. } => of == id || event.id == *id,
             Self::Model { id: of, .. } | Self::Begun { id: of, .. } | Self::Tool { id: of, .. } => of == id,
             Self::Done { ids, .. } => ids.contains(id),
-            // It is about all of the conversation.
+            // A compaction concerns the whole conversation.
             Self::Compact(_) | Self::Unknown => false,
         }
     }
@@ -106,15 +106,15 @@ fn is_zero(tokens: &u64) -> bool {
     *tokens == 0
 }
 
-/// What came of a call.
+/// The result of a tool call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolResult {
-    /// What the model is told.
+    /// The text that the model receives.
     pub result: String,
-    /// It did not do what was asked.
+    /// The call failed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub failed: bool,
-    /// It waits for the owner's word, and the turn ends with this.
+    /// The call needs the owner's approval; the turn ends with this text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asks: Option<String>,
 }
@@ -124,7 +124,7 @@ mod tests {
     use super::Record;
 
     #[test]
-    fn a_line_of_a_newer_program_is_passed_over() {
+    fn record_of_a_newer_program_is_read_as_unknown() {
         let record: Record = serde_json::from_str(r#"{"t":"thought","what":1}"#).unwrap();
         assert_eq!(record, Record::Unknown);
     }

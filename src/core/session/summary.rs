@@ -1,39 +1,39 @@
-//! What a session comes to: who began it with what, how much was said, when last. It is made of the records of
-//! its log and of nothing else, piece by piece, so that what has been added to a log is all that must be read.
+//! The summary of a session for lists: title, sender, counts, times. It is a fold over the records of the log, and
+//! summaries of consecutive parts add up, so that only the records added since the last summary must be read.
 
 use crate::core::event::address::Address;
 use crate::core::session::record::Record;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// How long a title is, in characters.
+/// The length of a title, in characters.
 const TITLE: usize = 50;
 
-/// What a part of a session's log comes to.
+/// The summary of a contiguous part of a session's log.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SessionSummary {
     /// The beginning of the first message.
     pub title: String,
-    /// Who said it.
+    /// The sender of the first message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Address>,
-    /// How many messages were to be answered.
+    /// The number of messages to answer.
     pub messages: u64,
-    /// Tokens that the models have read.
+    /// Input tokens of all model calls.
     pub input: u64,
-    /// Tokens that they have written.
+    /// Output tokens of all model calls.
     pub output: u64,
-    /// When the first message came.
+    /// The time of the first message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<Timestamp>,
-    /// When the last line was written.
+    /// The time of the last record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub updated: Option<Timestamp>,
 }
 
 impl SessionSummary {
-    /// Takes the next record in.
+    /// Adds the next record.
     pub fn take(&mut self, record: &Record) {
         let at = match record {
             Record::In { at, event } | Record::Also { at, event, .. } => {
@@ -59,7 +59,7 @@ impl SessionSummary {
         self.updated = Some(*at);
     }
 
-    /// Adds what the part behind this one comes to.
+    /// Adds the summary of the part that follows this one.
     pub fn add(&mut self, later: Self) {
         if self.messages == 0 {
             (self.title, self.source, self.created) = (later.title, later.source, later.created);
@@ -70,14 +70,14 @@ impl SessionSummary {
         self.updated = later.updated.or(self.updated);
     }
 
-    /// Tokens, read and written.
+    /// Input and output tokens together.
     #[must_use]
     pub fn tokens(&self) -> u64 {
         self.input.saturating_add(self.output)
     }
 }
 
-/// The first characters of a text, in one line.
+/// The first [`TITLE`] characters of a text, with white space collapsed into single spaces.
 fn title(text: &str) -> String {
     let words = text.split_whitespace().flat_map(|word| [" ", word]).skip(1);
     words.flat_map(str::chars).take(TITLE).collect::<String>().trim_end().to_owned()
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_called_by_what_was_said_first() {
+    fn title_is_the_first_message() {
         let head = head(&[said(1, "  What is\n\tdue?\n"), answered(2), said(3, "And now?"), answered(4)]);
         let expected = SessionSummary {
             title: "What is due?".into(),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_title_has_fifty_characters_of_any_script() {
+    fn title_has_at_most_fifty_characters_of_any_script() {
         assert_eq!(title(&"猫".repeat(60)), "猫".repeat(50));
         assert_eq!(title(&format!("{} b", "a".repeat(49))), "a".repeat(49));
         assert_eq!((title(" \n"), title("")), (String::new(), String::new()));
@@ -136,7 +136,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parts_add_up_to_the_whole(kinds in proptest::collection::vec(0..3u8, 0..12), at in 0..12usize) {
+               fn summaries_of_parts_add_up_to_the_whole(kinds in proptest::collection::vec(0..3u8, 0..12), at in 0..12usize) {
             let record = |(n, kind): (usize, &u8)| {
                 let second = i64::try_from(n).unwrap();
                 match kind {

@@ -1,4 +1,4 @@
-//! A session's log as people read it: who said what, and what was done for it.
+//! A session's log as a conversation for people: messages, answers and tool calls in order.
 
 use crate::core::event::address::Address;
 use crate::core::event::id::Id;
@@ -7,110 +7,115 @@ use crate::core::session::record::{Record, ToolResult};
 use jiff::Timestamp;
 use std::collections::HashMap;
 
-/// A piece of a conversation.
+/// One item of a transcript.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TranscriptItem {
-    /// Somebody said something.
-    Said {
-        /// When.
+    /// A message that came in.
+    Message {
+        /// The time.
         at: Timestamp,
-        /// Who.
+        /// The sender.
         from: Address,
-        /// What.
+        /// The text.
         text: String,
     },
-    /// The agent said something.
+    /// Text of the agent.
     Answer {
-        /// When.
+        /// The time.
         at: Timestamp,
-        /// The model that said it; none where the turn ended without one.
+        /// The model that wrote it; `None` where the program itself ended the turn.
         model: Option<String>,
-        /// What.
+        /// The text.
         text: String,
     },
-    /// The agent called a tool.
-    Step {
-        /// How.
+    /// A tool call of the agent.
+    ToolCall {
+        /// The call.
         call: Call,
-        /// What came of it and after how many milliseconds; nothing where nobody knows.
-        told: Option<(ToolResult, u64)>,
+        /// The result and the duration in milliseconds; `None` where the call was interrupted.
+        result: Option<(ToolResult, u64)>,
     },
-    /// Nobody has answered it yet.
-    Open {
-        /// Which event.
+    /// An event without an answer yet.
+    Unanswered {
+        /// The event.
         id: Id,
     },
 }
 
-/// Tells a session's records piece by piece.
+/// Turns the records of a session into transcript items, record by record.
 #[derive(Debug, Default)]
 pub struct Transcript {
-    /// The events that are not answered, in the order in which they came.
+    /// The unanswered events, in order of arrival.
     open: Vec<Id>,
-    /// The calls without a result, of each event in their order.
+    /// The calls without a result by event, in call order.
     calls: HashMap<Id, Vec<Call>>,
 }
 
 impl Transcript {
-    /// The pieces that the next record adds.
+    /// The items that the next record adds.
     pub fn take(&mut self, record: Record) -> Vec<TranscriptItem> {
         match record {
             Record::In { at, event } | Record::Also { at, event, .. } => {
-                // One that was begun again after a kill was said once.
+                // A turn that was restarted after a kill logs its event again.
                 if self.open.contains(&event.id) {
                     return Vec::new();
                 }
                 self.open.push(event.id.clone());
-                vec![TranscriptItem::Said { at, from: event.from, text: event.content }]
+                vec![TranscriptItem::Message { at, from: event.from, text: event.content }]
             }
             Record::Model { at, id, model, reply, .. } => {
-                let mut pieces = self.leave(&id);
+                let mut items = self.take_unfinished_calls(&id);
                 if !reply.content.trim().is_empty() {
-                    pieces.push(TranscriptItem::Answer { at, model: Some(model), text: reply.content });
+                    items.push(TranscriptItem::Answer { at, model: Some(model), text: reply.content });
                 }
                 self.calls.insert(id, reply.calls);
-                pieces
+                items
             }
             Record::Tool { id, call, ms, outcome, .. } => {
                 let calls = self.calls.entry(id).or_default();
                 let at = calls.iter().position(|known| known.id == call);
-                at.map(|at| TranscriptItem::Step { call: calls.remove(at), told: Some((outcome, ms)) })
+                at.map(|at| TranscriptItem::ToolCall { call: calls.remove(at), result: Some((outcome, ms)) })
                     .into_iter()
                     .collect()
             }
             Record::Done { at, ids, said, .. } => {
                 self.open.retain(|id| !ids.contains(id));
-                let mut pieces: Vec<TranscriptItem> = ids.iter().flat_map(|id| self.leave(id)).collect();
+                let mut items: Vec<TranscriptItem> = ids.iter().flat_map(|id| self.take_unfinished_calls(id)).collect();
                 let text = said.filter(|text| !text.trim().is_empty());
-                pieces.extend(text.map(|text| TranscriptItem::Answer { at, model: None, text }));
-                pieces
+                items.extend(text.map(|text| TranscriptItem::Answer { at, model: None, text }));
+                items
             }
             Record::Begun { .. } | Record::Compact(_) | Record::Unknown => Vec::new(),
         }
     }
 
-    /// What is left when there are no more records.
+    /// The items that remain at the end of the log: interrupted calls and unanswered events.
     #[must_use]
     pub fn end(mut self) -> Vec<TranscriptItem> {
         let open = std::mem::take(&mut self.open);
         open.into_iter()
-            .flat_map(|id| self.leave(&id).into_iter().chain([TranscriptItem::Open { id }]).collect::<Vec<_>>())
+            .flat_map(|id| {
+                self.take_unfinished_calls(&id)
+                    .into_iter()
+                    .chain([TranscriptItem::Unanswered { id }])
+                    .collect::<Vec<_>>()
+            })
             .collect()
     }
 
-    /// The calls of an event that have no result, and will have none.
-    fn leave(&mut self, id: &Id) -> Vec<TranscriptItem> {
+    /// The calls of an event that will have no result any more.
+    fn take_unfinished_calls(&mut self, id: &Id) -> Vec<TranscriptItem> {
         let calls = self.calls.remove(id).unwrap_or_default();
-        calls.into_iter().map(|call| TranscriptItem::Step { call, told: None }).collect()
+        calls.into_iter().map(|call| TranscriptItem::ToolCall { call, result: None }).collect()
     }
 }
 
-/// A call in one line: the tool, and what it was called with, at most `most` bytes of it.
+/// A call in one line of at most `most` bytes: the tool's name and its arguments.
 #[must_use]
 pub fn call_line(call: &Call, most: usize) -> String {
     let arguments = match &call.arguments {
         serde_json::Value::Object(map) if map.is_empty() => String::new(),
-        // What has one argument need not be told its name.
+        // A single argument is shown without its name.
         serde_json::Value::Object(map) if map.len() == 1 => map
             .values()
             .next()
@@ -121,13 +126,13 @@ pub fn call_line(call: &Call, most: usize) -> String {
     one_line(&format!("{} {arguments}", call.name), most)
 }
 
-/// The first line of a text that says something, at most `most` bytes of it, and whether there is more.
+/// The first non-empty line of a text, cut to `most` bytes; ` …` follows where text is left out.
 #[must_use]
 pub fn one_line(text: &str, most: usize) -> String {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let line = lines.next().unwrap_or_default();
-    let kept = crate::core::text::cut::cut(line, most);
-    if kept.len() < line.len() || lines.next().is_some() { format!("{kept} …") } else { kept.to_owned() }
+    let shown = crate::core::text::cut::cut(line, most);
+    if shown.len() < line.len() || lines.next().is_some() { format!("{shown} …") } else { shown.to_owned() }
 }
 
 #[cfg(test)]
@@ -162,20 +167,20 @@ mod tests {
         Record::Model { at: AT, id: id(n), model: "m".into(), ms: 1, reply, estimated: 0 }
     }
 
-    fn told() -> ToolResult {
+    fn found() -> ToolResult {
         ToolResult { result: "found".into(), ..ToolResult::default() }
     }
 
     fn transcript(records: Vec<Record>) -> Vec<TranscriptItem> {
         let mut transcript = Transcript::default();
-        let mut pieces: Vec<TranscriptItem> = records.into_iter().flat_map(|record| transcript.take(record)).collect();
-        pieces.extend(transcript.end());
-        pieces
+        let mut items: Vec<TranscriptItem> = records.into_iter().flat_map(|record| transcript.take(record)).collect();
+        items.extend(transcript.end());
+        items
     }
 
     #[test]
-    fn a_turn_is_told_in_the_order_in_which_it_was() {
-        let tool = Record::Tool { at: AT, id: id(1), call: "b".into(), ms: 7, outcome: told() };
+    fn items_of_a_turn_come_in_log_order() {
+        let tool = Record::Tool { at: AT, id: id(1), call: "b".into(), ms: 7, outcome: found() };
         let done = Record::Done { at: AT, ids: vec![id(1)], out: vec![], said: Some("I was stopped.".into()) };
         let records = vec![said(1), said(1), model(1, "Let me see.", vec![call("a"), call("b")]), tool, done, said(2)];
         let answer = |model: Option<&str>, text: &str| TranscriptItem::Answer {
@@ -186,19 +191,19 @@ mod tests {
         assert_eq!(
             transcript(records),
             [
-                TranscriptItem::Said { at: AT, from: place(), text: "q1".into() },
+                TranscriptItem::Message { at: AT, from: place(), text: "q1".into() },
                 answer(Some("m"), "Let me see."),
-                TranscriptItem::Step { call: call("b"), told: Some((told(), 7)) },
-                TranscriptItem::Step { call: call("a"), told: None },
+                TranscriptItem::ToolCall { call: call("b"), result: Some((found(), 7)) },
+                TranscriptItem::ToolCall { call: call("a"), result: None },
                 answer(None, "I was stopped."),
-                TranscriptItem::Said { at: AT, from: place(), text: "q2".into() },
-                TranscriptItem::Open { id: id(2) },
+                TranscriptItem::Message { at: AT, from: place(), text: "q2".into() },
+                TranscriptItem::Unanswered { id: id(2) },
             ]
         );
     }
 
     #[test]
-    fn a_call_and_its_result_are_a_line_each() {
+    fn a_call_and_its_result_are_one_line_each() {
         assert_eq!(call_line(&call("a"), 80), "recall x");
         let two = Call { arguments: json!({"a": 1, "b": "two\nlines"}), ..call("a") };
         assert_eq!(call_line(&two, 80), r#"recall {"a":1,"b":"two\nlines"}"#);

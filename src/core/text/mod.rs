@@ -8,6 +8,7 @@ pub mod data_mark;
 pub mod edit;
 pub mod front_matter;
 pub mod json_diff;
+pub mod keys;
 pub mod problem;
 pub mod template;
 pub mod truncate;

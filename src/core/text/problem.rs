@@ -2,8 +2,9 @@
 //! warning; it never stops the program.
 
 use crate::core::fault::Fault;
-use crate::core::text::yaml;
+use crate::core::text::{keys, yaml};
 use serde::de::DeserializeOwned;
+use std::cell::OnceCell;
 use std::fmt;
 
 /// The largest settings file, in bytes.
@@ -62,7 +63,7 @@ impl From<Problem> for Fault {
 }
 
 /// Reads `yaml`, which starts at line `first_line` of `path`. Returns the value and a warning for
-/// every key that `known` does not have.
+/// every key that `T` does not have.
 ///
 /// # Errors
 /// A problem with line and column where the text is not YAML or a value has the wrong type.
@@ -70,19 +71,18 @@ pub fn read<T: DeserializeOwned + Default>(
     path: &str,
     yaml: &str,
     first_line: usize,
-    known: &[&str],
 ) -> Result<(T, Vec<Problem>), Problem> {
     if yaml.lines().all(|l| l.trim().is_empty() || l.trim_start().starts_with('#')) {
         return Ok((T::default(), Vec::new()));
     }
     yaml::check(yaml, MAX).map_err(|why| Problem::error(path, format!("it {why}")))?;
-    let mut warnings = Vec::new();
+    let (mut warnings, known) = (Vec::new(), OnceCell::new());
     let source = serde_yaml::Deserializer::from_str(yaml);
     let value = serde_ignored::deserialize(source, |key| {
         let key = key.to_string();
         let name = key.rsplit('.').next().unwrap_or(&key);
         let mut message = format!("unknown key `{key}`");
-        if let Some(near) = nearest(name, known.iter().copied()) {
+        if let Some(near) = nearest(name, known.get_or_init(keys::of::<T>).iter().copied()) {
             message = format!("{message}, did you mean `{near}`?");
         }
         // The limit bounds the time: the search for each key reads the whole file.
@@ -172,12 +172,10 @@ mod tests {
         size: u32,
     }
 
-    const KNOWN: &[&str] = &["model", "nested", "size"];
-
     #[test]
     fn unknown_key_is_a_warning_with_its_place_and_a_suggestion() {
         let (value, warnings) =
-            read::<Settings>("claw.yaml", "model: x\nmodle: y\nnested:\n  a:\n    sise: 1\n", 1, KNOWN).unwrap();
+            read::<Settings>("claw.yaml", "model: x\nmodle: y\nnested:\n  a:\n    sise: 1\n", 1).unwrap();
         assert_eq!(value.model, "x");
         let shown: Vec<String> = warnings.iter().map(ToString::to_string).collect();
         assert_eq!(
@@ -191,13 +189,13 @@ mod tests {
 
     #[test]
     fn wrong_type_is_an_error_with_its_place() {
-        let error = read::<Settings>("a/AGENT.md", "model: x\nnested:\n  a: {size: big}\n", 2, KNOWN).unwrap_err();
+        let error = read::<Settings>("a/AGENT.md", "model: x\nnested:\n  a: {size: big}\n", 2).unwrap_err();
         assert_eq!(error.at, Some((4, 13)));
         assert!(error.message.contains("invalid type"), "{error}");
     }
 
     #[test]
     fn file_of_comments_gives_the_defaults() {
-        assert_eq!(read::<Settings>("c", "# nothing\n\n", 1, KNOWN).unwrap(), (Settings::default(), vec![]));
+        assert_eq!(read::<Settings>("c", "# nothing\n\n", 1).unwrap(), (Settings::default(), vec![]));
     }
 }

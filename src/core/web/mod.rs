@@ -1,4 +1,4 @@
-//! The web as values: which URLs and addresses an agent may reach, and how a page becomes text.
+//! The web as values: the policy for URLs and addresses, and the conversion of pages to text.
 
 pub mod charset;
 pub mod page;

@@ -1,6 +1,5 @@
-//! What a page is, and what of it is worth reading: the readable part of HTML as Markdown, the text of a PDF.
-//! It reads what anybody may have written: whoever calls it for a stranger's page does so in a process of its
-//! own, which may run out of time, memory or stack.
+//! Converting a page to text: the readable part of HTML as Markdown, the text of a PDF. The input is untrusted: callers
+//! run this in a separate process, which may run out of time, memory or stack.
 
 use crate::core::fault::{Fault, Result};
 use crate::core::web::charset;
@@ -10,30 +9,30 @@ use htmd::HtmlToMarkdown;
 use htmd::options::{BulletListMarker, HrStyle, Options};
 use url::Url;
 
-/// The deepest tree that is converted; the converters call themselves for every level. Browsers stop at 512.
+/// The deepest tree that is converted, because the converters are recursive. Browsers stop at 512.
 const DEEP: usize = 200;
-/// The most elements among which the readable part is looked for.
+/// The largest number of elements that are searched for the readable part.
 const MAX_ELEMENTS: usize = 100_000;
-/// A readable part with fewer characters is no sign that the page has one.
+/// The minimum length of a readable part, in characters; a shorter one is probably not the page's content.
 const SHORT: usize = 200;
-/// What nobody reads, or nobody sees.
+/// Elements that are not visible.
 const UNSEEN: &str = "script, style, noscript, template, iframe, object, svg, canvas, [hidden], [aria-hidden=true]";
 
-/// What can be read.
+/// The kinds of content that can be converted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageKind {
-    /// HTML, to be made Markdown.
+    /// HTML, converted to Markdown.
     Html,
-    /// PDF, of which the text is taken.
+    /// PDF, of which the text is extracted.
     Pdf,
-    /// Text as it is: plain, Markdown, JSON, XML, CSV.
+    /// Text, returned unchanged: plain, Markdown, JSON, XML, CSV.
     Text,
 }
 
-/// What a content type says; nothing where that must be looked for in the content.
+/// The kind for a content type; `None` if the content itself must be examined with [`sniff`].
 ///
 /// # Errors
-/// `Data` where it is nothing to be read.
+/// `Data` if the content type cannot be converted to text.
 pub fn kind(content_type: &str) -> Result<Option<PageKind>> {
     let name = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let (top, sub) = name.split_once('/').unwrap_or((&name, ""));
@@ -47,16 +46,15 @@ pub fn kind(content_type: &str) -> Result<Option<PageKind>> {
         (_, sub) if sub.ends_with("+json") || sub.ends_with("+xml") && top != "image" => Some(PageKind::Text),
         ("", _) | ("application" | "binary", "octet-stream") | ("application", "unknown") => None,
         _ => {
-            let what = format!("it is {}, which is nothing to be read", name.escape_debug());
-            return Err(Fault::data(what));
+            return Err(Fault::data(format!("content type {} cannot be read as text", name.escape_debug())));
         }
     })
 }
 
-/// What the content itself looks like.
+/// The kind recognised from the first bytes of the content.
 ///
 /// # Errors
-/// `Data` where that is nothing to be read.
+/// `Data` if the content is binary.
 pub fn sniff(bytes: &[u8]) -> Result<PageKind> {
     let head = String::from_utf8_lossy(&bytes[..bytes.len().min(1024)]).to_ascii_lowercase();
     let head = head.trim_start_matches('\u{feff}').trim_start();
@@ -67,12 +65,12 @@ pub fn sniff(bytes: &[u8]) -> Result<PageKind> {
         return Ok(PageKind::Html);
     }
     if bytes.contains(&0) && encoding_rs::Encoding::for_bom(bytes).is_none() {
-        return Err(Fault::data("it says of no kind what it is, and is no text"));
+        return Err(Fault::data("the content is binary, and its type is unknown"));
     }
     Ok(PageKind::Text)
 }
 
-/// The label of the encoding in a content type.
+/// The label of the encoding (`charset=`) in a content type.
 #[must_use]
 pub fn label(content_type: &str) -> Option<&str> {
     content_type.split(';').skip(1).find_map(|part| {
@@ -81,11 +79,10 @@ pub fn label(content_type: &str) -> Option<&str> {
     })
 }
 
-/// The text of a page: of HTML its readable part, or with `is_whole` all of it. `url` is where links start
-/// from.
+/// The text of a page: of HTML the readable part, or with `is_whole` all of it. `url` is the base of relative links.
 ///
 /// # Errors
-/// `Data` where there is no way to read it.
+/// `Data` if it cannot be converted.
 pub fn text(kind: PageKind, bytes: &[u8], label: Option<&str>, url: &str, is_whole: bool) -> Result<String> {
     match kind {
         PageKind::Text => Ok(printable(&charset::text(bytes, label))),
@@ -94,7 +91,7 @@ pub fn text(kind: PageKind, bytes: &[u8], label: Option<&str>, url: &str, is_who
     }
 }
 
-/// Without characters that no text has, and that a terminal would obey.
+/// Removes control characters, which a terminal would interpret.
 fn printable(text: &str) -> String {
     text.chars().filter(|c| matches!(c, '\n' | '\t') || !c.is_control()).collect()
 }
@@ -103,12 +100,12 @@ fn printable(text: &str) -> String {
 #[cfg(feature = "pdf")]
 fn pdf(bytes: &[u8]) -> Result<String> {
     let text = pdf_extract::extract_text_from_mem(bytes);
-    text.map(|text| tidy(&text)).map_err(|e| Fault::data(format!("this PDF cannot be read: {e}")))
+    text.map(|text| tidy(&text)).map_err(|e| Fault::data(format!("the PDF cannot be read: {e}")))
 }
 
 #[cfg(not(feature = "pdf"))]
 fn pdf(_: &[u8]) -> Result<String> {
-    Err(Fault::data("this program reads no PDF"))
+    Err(Fault::data("PDF is not supported: the program was built without the feature pdf"))
 }
 
 /// HTML as Markdown.
@@ -127,7 +124,7 @@ pub fn markdown(html: &str, url: &str, is_whole: bool) -> String {
     titled(&title, &converted(&document.html()))
 }
 
-/// The title and the readable part, where there is one.
+/// The title and the readable part, if one is found.
 fn readable(document: &Document, url: &str) -> Option<(String, String)> {
     let config = Config { max_elements_to_parse: MAX_ELEMENTS, ..Config::default() };
     let base = Url::parse(url).ok().map(|url| url.to_string());
@@ -136,7 +133,7 @@ fn readable(document: &Document, url: &str) -> Option<(String, String)> {
     Some((article.title, article.content.to_string()))
 }
 
-/// Makes links whole, and takes away what is no link to a page.
+/// Makes links absolute, and removes links of other schemes than http, https and mailto.
 fn resolve(document: &Document, url: &str) {
     let Ok(page) = Url::parse(url) else { return };
     let base = document.base_uri().and_then(|base| page.join(&base).ok()).unwrap_or(page);
@@ -170,7 +167,7 @@ fn titled(title: &str, text: &str) -> String {
     if title.is_empty() || first == title { text } else { format!("# {title}\n\n{text}").trim_end().to_owned() }
 }
 
-/// Without blank lines in a row.
+/// Collapses consecutive blank lines.
 fn tidy(text: &str) -> String {
     let mut tidy = String::with_capacity(text.len());
     let mut blank = 1;
@@ -185,7 +182,7 @@ fn tidy(text: &str) -> String {
     tidy.trim_end().to_owned()
 }
 
-/// Goes through a tree, first to last, without calling itself.
+/// Visits a tree in document order, without recursion.
 fn walk<'a>(root: NodeRef<'a>, mut enter: impl FnMut(&NodeRef<'a>, usize)) {
     let (mut node, mut level) = (root, 0);
     loop {
@@ -214,7 +211,7 @@ fn depth(document: &Document) -> usize {
     deepest
 }
 
-/// The bare text of a tree that is too deep for more.
+/// The text nodes of a tree that is too deep to convert.
 fn plain(document: &Document) -> String {
     document.select(UNSEEN).remove();
     let mut text = String::new();
@@ -234,7 +231,7 @@ mod tests {
     const URL: &str = "https://example.org/news/today";
 
     #[test]
-    fn a_type_says_what_can_be_read() {
+    fn content_type_determines_the_kind() {
         let read = |text: &str| kind(text).ok();
         assert_eq!(read("text/html; charset=utf-8"), Some(Some(PageKind::Html)));
         assert_eq!(read("Application/XHTML+XML"), Some(Some(PageKind::Html)));
@@ -252,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn content_says_it_where_nobody_else_does() {
+    fn kind_is_recognised_from_the_content() {
         assert_eq!(sniff(b"%PDF-1.7 ..."), Ok(PageKind::Pdf));
         assert_eq!(sniff(b"\n <!DOCTYPE HTML><p>"), Ok(PageKind::Html));
         assert_eq!(sniff(b"a,b\n1,2\n"), Ok(PageKind::Text));
@@ -260,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_is_all_list_is_told_whole_with_links_that_lead_somewhere() {
+    fn page_without_a_readable_part_is_converted_whole_with_absolute_links() {
         let html = "<html><head><title> Index \n of files</title><style>p{}</style><base href='/pub/'></head><body>\
                     <script>evil()</script><p hidden>unseen</p><ul><li><a href='a.txt'>a</a><li><a href='../b'>b</a>\
                     <li><a href='javascript:x()'>c</a></ul><img src='data:image/png;base64,AAAA' alt=x></body></html>";
@@ -269,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_deeper_than_any_real_one_is_told_as_text() {
+    fn too_deep_page_becomes_plain_text() {
         for tag in ["div", "b", "table><tr><td", "blockquote", "ul><li"] {
             let html = format!("{}<p>here", format!("<{tag}>").repeat(3_000));
             assert!(markdown(&html, URL, false).contains("here"), "{tag}");
@@ -277,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_nothing() {
+    fn empty_page_is_empty_text() {
         assert_eq!(markdown("", URL, false), "");
         assert_eq!(markdown("<script>x</script>", URL, true), "");
     }

@@ -1,78 +1,79 @@
-//! How the web is reached: `web:` in `claw.yaml`. Each tool is there only where it is set up.
+//! The settings `web:` of `claw.yaml` and of agents. A web tool is offered only if it is configured.
 
 use crate::core::fault::{Fault, Result};
-use crate::core::web::url_policy::{Exception, Hosts};
+use crate::core::web::url_policy::{Hosts, PrivateHost};
 use serde::Deserialize;
 
-/// The settings of the web tools.
+/// The settings `web:` of `claw.yaml`.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Web {
-    /// Who is asked by `websearch`.
+    /// The search service of `websearch`.
     pub search: Option<SearchSettings>,
-    /// Whether agents have `webread`.
+    /// Whether agents have the tool `webread`.
     pub read: bool,
-    /// The proxy for both. The environment's is never used.
+    /// The proxy of both tools. Proxies in the environment are never used.
     pub proxy: Option<String>,
-    /// What may be read although it is not on the public internet.
-    pub allow_private: Vec<Exception>,
+    /// Hosts that may be read although they are not on the public internet.
+    pub allow_private: Vec<PrivateHost>,
 }
 
 /// A search service.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SearchSettings {
-    /// Which one.
+    /// The service.
     pub provider: Engine,
-    /// Its base URL, where it is not the service's own.
+    /// The base URL; default: the service's public one.
     #[serde(default)]
     pub api_base: Option<String>,
-    /// The key itself; better one of the next two.
+    /// The API key itself; `api_key_env` and `api_key_file` are safer.
     #[serde(default)]
     pub api_key: Option<String>,
-    /// The environment variable that has the key.
+    /// The environment variable that contains the key.
     #[serde(default)]
     pub api_key_env: Option<String>,
-    /// The file that has the key.
+    /// The file that contains the key.
     #[serde(default)]
     pub api_key_file: Option<String>,
 }
 
-/// The search services that are known.
+/// The supported search services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
     /// The Brave Search API.
     Brave,
-    /// A `SearXNG` of one's own, which must serve JSON.
+    /// A `SearXNG` instance; JSON output must be enabled in it.
     Searxng,
     /// Tavily.
     Tavily,
 }
 
-/// The keys of `web:`, besides those that a model has too.
-pub const WEB_KEYS: &[&str] = &["web", "search", "read", "proxy", "allow_private"];
-
 impl Web {
-    /// What is wrong with them: the key, and why.
+    /// The first invalid setting, as its key and a message.
     #[must_use]
-    pub fn wrong(&self) -> Option<(&'static str, String)> {
+    pub fn invalid(&self) -> Option<(&'static str, String)> {
         let is_url = |text: &str| {
             let url = url::Url::parse(text);
             url.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
         };
         if let Some(proxy) = self.proxy.as_deref().filter(|proxy| !is_url(proxy)) {
-            return Some(("web.proxy", format!("web.proxy: `{proxy}` is no http:// or https:// URL")));
+            return Some(("web.proxy", format!("web.proxy: `{proxy}` is not an http:// or https:// URL")));
         }
         let search = self.search.as_ref()?;
         match search.api_base.as_deref() {
-            Some(base) if !is_url(base) => {
-                Some(("web.search.api_base", format!("web.search.api_base: `{base}` is no http:// or https:// URL")))
-            }
+            Some(base) if !is_url(base) => Some((
+                "web.search.api_base",
+                format!("web.search.api_base: `{base}` is not an http:// or https:// URL"),
+            )),
             None if search.provider == Engine::Searxng => {
-                Some(("web.search", "web.search: searxng needs its `api_base`, like http://127.0.0.1:8080".to_owned()))
+                Some(("web.search", "web.search: searxng needs `api_base`, like http://127.0.0.1:8080".to_owned()))
             }
             None if !search.has_key() => {
-                Some(("web.search", "web.search: it needs a key: name it by api_key_env or api_key_file".to_owned()))
+                Some(("web.search", "web.search needs an API key: set api_key_env or api_key_file".to_owned()))
             }
             _ => None,
         }
@@ -85,11 +86,12 @@ impl SearchSettings {
     }
 }
 
-/// What an agent's file says about the web.
+/// The settings `web:` of an AGENT.md.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct AgentWeb {
-    /// The hosts that it may read; all that are public where it does not say.
+    /// The hosts that the agent may read; default: all public hosts.
     pub hosts: Option<Hosts>,
 }
 
@@ -97,12 +99,12 @@ impl AgentWeb {
     /// Whether the agent may read this host.
     ///
     /// # Errors
-    /// `Data` where it may not.
+    /// `Data` if it may not.
     pub fn allows(&self, host: &str) -> Result<()> {
         match &self.hosts {
             Some(hosts) if !hosts.has(host) => {
-                let what = format!("{host} is none of the hosts that this agent may read");
-                Err(Fault::data(what).hint("they are in its AGENT.md, under web: hosts:"))
+                let message = format!("{host} is not among the hosts that this agent may read");
+                Err(Fault::data(message).hint("they are listed in its AGENT.md, under web: hosts:"))
             }
             _ => Ok(()),
         }

@@ -1,10 +1,10 @@
-//! Which addresses are no part of the public internet. Whoever connects for an agent asks here first, about
-//! the very addresses that it then connects to.
+//! Addresses outside the public internet. Every connection made for an agent is checked here, with the very addresses
+//! that are then connected to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// IPv4 blocks that are no part of the public internet: the IANA IPv4 Special-Purpose Address Registry whole,
-/// also those of its blocks that are globally reachable (nobody keeps pages there), multicast, and class E.
+/// IPv4 blocks outside the public internet: the whole IANA IPv4 Special-Purpose Address Registry (also its globally
+/// reachable blocks, which host no pages), multicast, and class E.
 const SPECIAL_V4: &[([u8; 4], u8, &str)] = &[
     ([0, 0, 0, 0], 8, "this network (RFC 791)"),
     ([10, 0, 0, 0], 8, "private use (RFC 1918)"),
@@ -26,8 +26,8 @@ const SPECIAL_V4: &[([u8; 4], u8, &str)] = &[
     ([240, 0, 0, 0], 4, "reserved, and broadcast (RFC 1112)"),
 ];
 
-/// Blocks of the global unicast space, `2000::/3`, that are special all the same: the IANA IPv6 Special-Purpose
-/// Address Registry. What lies outside of `2000::/3` needs no line: none of it is given to anybody.
+/// Special blocks inside the global unicast space `2000::/3`: the IANA IPv6 Special-Purpose Address Registry. Blocks
+/// outside `2000::/3` need no entry, because none of them is assigned.
 const SPECIAL_V6: &[([u16; 3], u8, &str)] = &[
     ([0x2001, 0, 0], 23, "IETF protocol assignments, Teredo and ORCHID among them (RFC 2928, 4380, 7343)"),
     ([0x2001, 0xdb8, 0], 32, "documentation (RFC 3849)"),
@@ -36,7 +36,7 @@ const SPECIAL_V6: &[([u16; 3], u8, &str)] = &[
     ([0x3fff, 0, 0], 20, "documentation (RFC 9637)"),
 ];
 
-/// Blocks outside of `2000::/3`, so that a refusal says what they are.
+/// Names of blocks outside `2000::/3`, for the error message.
 const OUTSIDE_V6: &[([u16; 3], u8, &str)] = &[
     ([0x64, 0xff9b, 0], 96, "NAT64, which embeds any IPv4 address (RFC 6052)"),
     ([0x64, 0xff9b, 1], 48, "local NAT64 (RFC 8215)"),
@@ -48,8 +48,8 @@ const OUTSIDE_V6: &[([u16; 3], u8, &str)] = &[
     ([0xff00, 0, 0], 8, "multicast (RFC 4291)"),
 ];
 
-/// What an address is where it is no part of the public internet. An IPv4 address in the clothes of IPv6
-/// (`::ffff:0:0/96`) is judged as what it is.
+/// The purpose of an address outside the public internet; `None` for a public one. An IPv4-mapped IPv6 address
+/// (`::ffff:0:0/96`) is treated as the IPv4 address.
 #[must_use]
 pub fn special(ip: IpAddr) -> Option<&'static str> {
     match ip.to_canonical() {
@@ -60,7 +60,7 @@ pub fn special(ip: IpAddr) -> Option<&'static str> {
 
 fn special_v4(ip: Ipv4Addr) -> Option<&'static str> {
     let within = |net: [u8; 4], bits: u8| (ip.to_bits() ^ u32::from_be_bytes(net)) >> (32 - bits) == 0;
-    SPECIAL_V4.iter().find(|(net, bits, _)| within(*net, *bits)).map(|(_, _, what)| *what)
+    SPECIAL_V4.iter().find(|(net, bits, _)| within(*net, *bits)).map(|(_, _, purpose)| *purpose)
 }
 
 fn special_v6(ip: Ipv6Addr) -> Option<&'static str> {
@@ -69,7 +69,7 @@ fn special_v6(ip: Ipv6Addr) -> Option<&'static str> {
             let net = Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).to_bits();
             (ip.to_bits() ^ net) >> (128 - bits) == 0
         };
-        table.iter().find(|(net, bits, _)| within(*net, *bits)).map(|(_, _, what)| *what)
+        table.iter().find(|(net, bits, _)| within(*net, *bits)).map(|(_, _, purpose)| *purpose)
     };
     if ip.segments()[0] >> 13 == 1 {
         return found(SPECIAL_V6);
@@ -85,8 +85,8 @@ fn special_v6(ip: Ipv6Addr) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    /// The blocks that must be refused, first and last address, written down anew from the registries and not
-    /// from the table.
+    /// The blocks that must be refused, by first and last address, transcribed from the registries independently of the
+    /// table.
     const REFUSED: &[(&str, &str)] = &[
         ("0.0.0.0", "0.255.255.255"),
         ("10.0.0.0", "10.255.255.255"),
@@ -114,8 +114,7 @@ mod tests {
         ("4000::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
     ];
 
-    /// Addresses by their names in the registries, each of which somebody has reached a metadata service or a
-    /// router through.
+    /// Addresses that have been used in attacks to reach a metadata service or a router.
     const NAMED: &[&str] = &[
         "::1",
         "::",
@@ -149,7 +148,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// The address `n` further on.
+    /// The address at a distance of `by`.
     fn moved(from: IpAddr, by: i128) -> Option<IpAddr> {
         Some(match from {
             IpAddr::V4(ip) => IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(i128::from(ip.to_bits()) + by).ok()?)),
@@ -162,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn every_edge_of_every_block_is_refused_and_its_neighbours_only_where_another_block_begins() {
+    fn edges_of_every_block_are_refused_and_public_neighbours_are_not() {
         let mut seen = (0, 0);
         for (first, last) in REFUSED {
             let edges = [ip(first), ip(last)].into_iter().flat_map(|edge| (-3..=3).filter_map(move |n| moved(edge, n)));
@@ -181,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_were_reached_through_is_refused() {
+    fn addresses_known_from_attacks_are_refused() {
         for text in NAMED {
             assert!(special(ip(text)).is_some(), "{text}");
         }
@@ -194,7 +193,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_address_is_judged_as_the_registries_say(bits: u128, small: u32) {
+        fn any_address_is_classified_as_in_the_registries(bits: u128, small: u32) {
             let six = IpAddr::V6(Ipv6Addr::from_bits(bits));
             let four = IpAddr::V4(Ipv4Addr::from_bits(small));
             proptest::prop_assert_eq!(special(four).is_some(), is_in(four));

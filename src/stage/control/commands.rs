@@ -116,7 +116,7 @@ fn route(about: &About, pattern: &str, agent: &str) -> Result<String> {
         return Err(definitions::unknown(about.workspace, agent));
     }
     let learned = routes::load(about.workspace)?;
-    if !learned.told.iter().any(|told| told.since == about.event.id) {
+    if !learned.bindings.iter().any(|told| told.since == about.event.id) {
         return Err(Fault::data("the binding was not valid when the command arrived").hint("send the command again"));
     }
     Ok(format!("{agent} answers at {pattern} from now on, unless a narrower pattern matches"))
@@ -126,7 +126,7 @@ fn route(about: &About, pattern: &str, agent: &str) -> Result<String> {
 fn bindings(workspace: &Workspace) -> Result<String> {
     let config = workspace.config()?;
     let learned = routes::load(workspace)?;
-    let learned = learned.told.iter().rev().map(|told| (&told.binding, "/route"));
+    let learned = learned.bindings.iter().rev().map(|told| (&told.binding, "/route"));
     let given = config.routing.bindings.iter().map(|binding| (binding, FILE));
     let line = |(binding, source): (&Binding, &str)| {
         let from = binding.from.as_ref().map(|from| format!(", from {from}")).unwrap_or_default();
@@ -189,7 +189,7 @@ fn context(about: &About) -> Result<String> {
     let records = log::read(workspace, &about.session, &about.event.id)?;
     let state = turn::replay(records, &about.event.id);
     let agent = definitions::agent(workspace, &about.agent)?;
-    let chosen = workspace.config()?.choose(&agent, None)?;
+    let chosen = workspace.config()?.resolve_model(&agent, None)?;
     let (now, tools) =
         (workspace.world.now().timestamp().to_zoned(world::zone()), crate::tool::offered(workspace, &agent)?);
     let prompt_context =
@@ -218,8 +218,8 @@ fn context(about: &About) -> Result<String> {
             "last {} at {}; {} messages of the user kept verbatim, {} left out",
             compact::describe(Some(compact)),
             compact.at,
-            compact.past.said.len(),
-            compact.past.left_out
+            compact.compacted.user_messages.len(),
+            compact.compacted.left_out
         ),
     };
     Ok(format!(

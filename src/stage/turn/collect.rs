@@ -36,7 +36,7 @@ pub(crate) fn waiting(turn: &Turn) -> Result<Vec<Event>> {
         let path = Mailbox::Inbox.dir(workspace, state).join(entry.to_string());
         // An unreadable event fails in a turn of its own.
         let event = Some(entry).filter(|_| is_next).and_then(|entry| spool::read_event(&path, &entry.id).ok());
-        let Some(event) = event.map(|event| routing::heard_by(session_name::agent(lane), event)) else { break };
+        let Some(event) = event.map(|event| routing::without_mention(session_name::agent(lane), event)) else { break };
         if event.content.len() > room || !goes_with(first, &event) || expired(workspace, &event).is_err() {
             break;
         }

@@ -10,7 +10,7 @@ use crate::core::fault::{Cause, Fault, Kind, Result};
 use crate::core::model::context_window;
 use crate::core::model::tokens::{self, TokenScale};
 use crate::core::model::{Reply, Request};
-use crate::core::session::compaction::{CompactRecord, CompactedTurn, LearnedWindow, Why};
+use crate::core::session::compaction::{CompactReason, CompactRecord, CompactedTurn, LearnedWindow};
 use crate::core::session::record::Record;
 use crate::core::turn::Replay;
 use crate::provider::Charge;
@@ -85,7 +85,7 @@ impl Turn<'_> {
     pub(crate) fn make_room(&mut self, chosen: &ResolvedModel, fixed: usize) -> Result<()> {
         let budget = WindowBudget::of(self.workspace, chosen, &self.state, fixed)?;
         let room = budget.room();
-        self.compact(chosen, budget, room, Why::Share, None).map(drop)
+        self.compact(chosen, budget, room, CompactReason::Threshold, None).map(drop)
     }
 
     /// Compacts the conversation after the server refused the request as too long. False if the refusal had another
@@ -104,7 +104,7 @@ impl Turn<'_> {
         let limit = self.workspace.config()?.compact.of(window);
         let budget = WindowBudget { window, limit: limit.min(budget.limit), ..budget };
         let room = Room { limit: budget.room().limit.min(sent * 2 / 3), ..budget.room() };
-        self.compact(chosen, budget, room, Why::Overflow, Some(learned))
+        self.compact(chosen, budget, room, CompactReason::Overflow, Some(learned))
     }
 
     /// Runs `/compact`, and returns the answer. If an earlier worker has logged the compaction, it is not repeated.
@@ -117,8 +117,8 @@ impl Turn<'_> {
             let budget = WindowBudget::of(self.workspace, &chosen, &self.state, fixed)?;
             let talk = self.state.conversation(None, &[]);
             let size = talk.size();
-            if let Some(plan) = compact::plan(&talk, budget.room(), Why::Asked) {
-                let made = self.summarise(&chosen, &budget, plan, Why::Asked, focus)?;
+            if let Some(plan) = compact::plan(&talk, budget.room(), CompactReason::Requested) {
+                let made = self.summarise(&chosen, &budget, plan, CompactReason::Requested, focus)?;
                 self.commit_compaction(&budget, made, size, None)?;
             }
         }
@@ -130,7 +130,7 @@ impl Turn<'_> {
         chosen: &ResolvedModel,
         budget: WindowBudget,
         room: Room,
-        why: Why,
+        why: CompactReason,
         learned: Option<LearnedWindow>,
     ) -> Result<bool> {
         let (question, turn) = (self.state.user_message(&self.event.content), self.state.turn_messages());
@@ -155,8 +155,8 @@ impl Turn<'_> {
         let begun = made.turn.clone().unwrap_or_default();
         let question = made.turn.as_ref().map(|begun: &CompactedTurn| begun.question.as_str());
         let talk = compact::Conversation {
-            past: Some(&made.past),
-            history: &made.kept,
+            compacted: Some(&made.compacted),
+            history: &made.recent,
             question,
             turn: &begun.messages,
             steps: begun.steps,
@@ -182,33 +182,33 @@ impl Turn<'_> {
         chosen: &ResolvedModel,
         budget: &WindowBudget,
         mut plan: Plan,
-        why: Why,
+        why: CompactReason,
         focus: Option<&str>,
     ) -> Result<CompactRecord> {
-        let (model, summary) = if plan.gone.is_empty() {
+        let (model, summary) = if plan.dropped.is_empty() {
             (None, plan.earlier.clone())
         } else if chosen.model.provider.as_deref() == Some(OFFLINE) {
-            (None, summary::local(&plan))
+            (None, summary::without_model(&plan))
         } else {
             match self.ask_for_summary(chosen, budget, &plan, focus)? {
-                Ok(answer) => (Some(chosen.name.clone()), summary::read(&answer, &mut plan.said)),
+                Ok(answer) => (Some(chosen.name.clone()), summary::parse(&answer, &mut plan.user_messages)),
                 Err(fault) => {
                     let (world, session) = (&self.workspace.world, &self.lane.name);
                     world.say(&format!("{session}: no summary by a model, so one is made without it: {fault}"));
-                    (None, summary::local(&plan))
+                    (None, summary::without_model(&plan))
                 }
             }
         };
-        let past = plan.past(&self.secrets.hide(summary));
+        let compacted = plan.compacted(&self.secrets.hide(summary));
         let (at, id) = (self.now(), self.event.id.clone());
-        let (kept, turn) = (plan.kept, plan.turn);
+        let (recent, turn) = (plan.recent, plan.turn);
         Ok(CompactRecord {
             at,
             id,
             why,
             model,
-            past,
-            kept,
+            compacted,
+            recent,
             turn,
             before: [0; 2],
             after: [0; 2],

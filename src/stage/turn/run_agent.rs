@@ -76,7 +76,8 @@ impl Handler for RunAgent<'_> {
         match definitions::agent(self.workspace, key) {
             Ok(agent) => {
                 groups.push((format!("agent-{key}"), agent.max_concurrency));
-                let chosen = config.choose(&agent, self.interactive.as_ref().and_then(|interactive| interactive.model));
+                let chosen =
+                    config.resolve_model(&agent, self.interactive.as_ref().and_then(|interactive| interactive.model));
                 groups.extend(chosen.ok().and_then(|chosen| chosen.slots()));
             }
             Err(fault) if fault.kind == Kind::Machine => return Err(fault),
@@ -101,7 +102,7 @@ impl RunAgent<'_> {
     fn turn(&self, mut job: Job, lane: &Lane) -> Outcome {
         let is_interactive = self.interactive.as_ref().is_some_and(|interactive| *interactive.id == job.entry.id);
         let event = match job.read() {
-            Ok(event) => routing::heard_by(session_name::agent(&lane.name), event),
+            Ok(event) => routing::without_mention(session_name::agent(&lane.name), event),
             Err(fault) => {
                 return end_failed_attempt(self.workspace, Mailbox::Inbox, job, fault, None, RetryPolicy::UntilExpired);
             }

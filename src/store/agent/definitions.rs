@@ -93,7 +93,7 @@ pub fn llms(workspace: &Workspace) -> Result<Vec<Arc<Model>>> {
         let read = || match fs::read_to_string(&file).map_err(|e| io_fault("read", &file, &e)) {
             Err(fault) if fault.kind == Kind::Machine => Err(fault),
             // If this process may not read the file, it cannot print a key from it either.
-            text => Ok(Arc::new(definition::llm(&text.unwrap_or_default()))),
+            text => Ok(Arc::new(definition::agent::llm(&text.unwrap_or_default()))),
         };
         workspace.caches.of::<ModelCache>().0.get(&id, std::slice::from_ref(&file), workspace.world.now(), read)
     };
@@ -108,7 +108,7 @@ fn read_agent(workspace: &Workspace, id: &str) -> Result<Agent> {
     };
     let Some(text) = read(&path)? else { return Err(unknown(workspace, id)) };
     let soul = read(&format!("agents/{id}/SOUL.md"))?;
-    let (agent, warnings) = definition::agent(id, &path, &text, soul)?;
+    let (agent, warnings) = definition::agent::read(id, &path, &text, soul)?;
     for warning in warnings {
         workspace.world.say(&warning.to_string());
     }
@@ -220,7 +220,7 @@ pub fn cron(workspace: &Workspace, id: &str) -> Result<std::result::Result<Arc<C
         || {
             let path = format!("crons/{id}/CRON.md");
             let text = contained::definition(&dir, &name, &path, MAX_CRON)?;
-            Ok(Arc::new(definition::cron(id, &path, &text)?.0))
+            Ok(Arc::new(definition::cron::read(id, &path, &text)?.0))
         },
     ))
 }

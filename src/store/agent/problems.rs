@@ -35,12 +35,12 @@ pub fn of(workspace: &Workspace) -> Vec<Problem> {
     };
     look("agents", "AGENT.md", &|id, path, text| {
         session_name::check_agent(id).map_err(|e| Problem::error(path, e.to_string()))?;
-        let (agent, warnings) = definition::agent(id, path, text, None)?;
+        let (agent, warnings) = definition::agent::read(id, path, text, None)?;
         let at = problem::locate(text, "model");
         // Problems with the settings are reported once, not for every agent.
         let Ok((config, _)) = workspace.read_config() else { return Ok(warnings) };
         let wrong = |e: Fault| Problem::error(path, e.to_string()).at(at);
-        let chosen = config.choose(&agent, None).map_err(wrong)?;
+        let chosen = config.resolve_model(&agent, None).map_err(wrong)?;
         // So are problems with the default model.
         let budgets = if agent.model.is_some() { vec![&config.budget, &agent.budget] } else { vec![&agent.budget] };
         chosen.unpriced(&budgets).map_or(Ok(()), |fault| Err(wrong(fault)))?;
@@ -56,7 +56,7 @@ pub fn of(workspace: &Workspace) -> Vec<Problem> {
         Ok(warnings.into_iter().chain(blind).chain(closed).chain(long).collect())
     });
     look("crons", "CRON.md", &|id, path, text| {
-        let (cron, warnings) = definition::cron(id, path, text)?;
+        let (cron, warnings) = definition::cron::read(id, path, text)?;
         if !has_agent(workspace, &cron.agent) {
             let at = problem::locate(text, "agent");
             return Err(Problem::error(path, unknown(workspace, &cron.agent).to_string()).at(at));

@@ -57,7 +57,7 @@ impl TaskList<'_> {
         for (_, read) in tasks::all(self.workspace, TaskState::Claimed) {
             let Ok(task) = read else { continue };
             let is_free = match task.hold() {
-                Hold::Word => continue,
+                Hold::Manual => continue,
                 Hold::Process => match lock(self.workspace, &task.id)? {
                     Some(_lock) => self.try_reopen(&task).map(|()| true)?,
                     None => false,

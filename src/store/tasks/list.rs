@@ -179,10 +179,10 @@ fn is_same_session(task: &Task, hold: &Hold) -> bool {
 }
 
 fn claimed(task: &Task) -> Fault {
-    let claimant = task.head.claimed_by.as_deref().unwrap_or("another holder");
+    let claimant = task.fields.claimed_by.as_deref().unwrap_or("another holder");
     let session = match task.hold() {
         Hold::Session(session) => format!(", in {session}"),
-        Hold::Process | Hold::Word => String::new(),
+        Hold::Process | Hold::Manual => String::new(),
     };
     Fault::new(Kind::Later, format!("{} is claimed by {claimant}{session}", task.id))
 }

@@ -8,7 +8,7 @@
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::web::page;
 use crate::core::web::settings::AgentWeb;
-use crate::core::web::url_policy::{Exception, Target};
+use crate::core::web::url_policy::{PrivateHost, Target};
 use crate::http::{self, ClientOptions, Credentials, Proxy, Resolver};
 use crate::tool::web::names::{Lookup, Pinned};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION};
@@ -31,7 +31,7 @@ const ACCEPT: &str = "text/html, application/xhtml+xml, text/markdown, text/plai
 /// The rules that decide which targets an agent may fetch.
 pub(super) struct FetchPolicy<'a> {
     pub(super) names: Arc<dyn Lookup>,
-    pub(super) private: &'a [Exception],
+    pub(super) private: &'a [PrivateHost],
     pub(super) agent: &'a AgentWeb,
     pub(super) proxy: Option<&'a str>,
 }
@@ -93,7 +93,7 @@ impl FetchPolicy<'_> {
             (None, Some(known)) => known,
             (None, None) => self.addresses(&target.host).await?,
         };
-        target.judge(&addresses, self.private)?;
+        target.check_addresses(&addresses, self.private)?;
         pinned.pin(&target.host, &addresses);
         Ok(())
     }
@@ -265,7 +265,7 @@ mod tests {
         format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
     }
 
-    fn exceptions(list: &[String]) -> Vec<Exception> {
+    fn exceptions(list: &[String]) -> Vec<PrivateHost> {
         serde_json::from_value(serde_json::json!(list)).unwrap()
     }
 
@@ -332,7 +332,7 @@ mod tests {
         assert!(fetch(&policy, &format!("http://a.test:{port}/two"), until).is_ok());
         for url in [format!("http://a.test:{port}/name"), format!("http://b.test:{port}/")] {
             let fault = fetch(&policy, &url, until).unwrap_err();
-            assert!(fault.message.contains("b.test is none of the hosts"), "{fault}");
+            assert!(fault.message.contains("b.test is not among the hosts"), "{fault}");
         }
     }
 

@@ -46,7 +46,7 @@ impl Turn<'_> {
         let workspace = self.workspace;
         let wanted = self.event.meta.get("model").and_then(|m| m.as_str());
         let wanted = self.interactive.and_then(|interactive| interactive.model).or(wanted);
-        let chosen = workspace.config()?.choose(&self.agent, wanted)?;
+        let chosen = workspace.config()?.resolve_model(&self.agent, wanted)?;
         if workspace.is_trusted || chosen.model.provider.as_deref() == Some(OFFLINE) {
             return Ok(chosen);
         }
@@ -85,7 +85,7 @@ impl Turn<'_> {
 
     fn call_fallback(&mut self, first: &ResolvedModel, name: &str, why: &str, is_last: bool) -> Result<()> {
         let workspace = self.workspace;
-        let chosen = workspace.config()?.choose(&self.agent, Some(name))?;
+        let chosen = workspace.config()?.resolve_model(&self.agent, Some(name))?;
         let groups: Vec<Group> = chosen.slots().into_iter().collect();
         // A process waits for slots only while it holds none, to exclude deadlocks; this turn holds some.
         let SlotsTaken::All(_slots) = Slots::attempt(workspace, &groups, &Reservations::default())? else {

@@ -27,7 +27,7 @@ impl Turn<'_> {
         };
         self.make_room(chosen, tokens::fixed(&system, self.tools.iter().map(|tool| &tool.spec)))?;
         let mut messages = self.state.messages(&self.event.content, is_last);
-        let by = chosen.by();
+        let by = chosen.identity();
         for message in &mut messages {
             if let Message::Assistant { thinking, .. } = message {
                 thinking.retain(|thought| thought.by == by);
@@ -95,7 +95,7 @@ impl Turn<'_> {
         // A signed thought must not be changed, so it is dropped if it contains a secret.
         reply.thinking.retain(|thought| self.secrets.are_absent_from(&thought.payload.to_string()));
         for thought in &mut reply.thinking {
-            thought.by = chosen.by();
+            thought.by = chosen.identity();
             thought.text = self.secrets.hide(std::mem::take(&mut thought.text));
         }
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -1,0 +1,53 @@
+//! The JSON Schemas of the settings, against the files that are shipped, with an independent validator.
+
+use crate::common::peer;
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+/// A YAML text as JSON; a text without any value is an empty object.
+fn yaml(text: &str) -> Value {
+    match serde_yaml::from_str(text).unwrap() {
+        Value::Null => json!({}),
+        value => value,
+    }
+}
+
+fn front_matter(path: &Path) -> Value {
+    let text = fs::read_to_string(path).unwrap();
+    yaml(text.split("---\n").nth(1).unwrap())
+}
+
+#[test]
+fn shipped_settings_and_their_examples_satisfy_the_schema() {
+    let text = fs::read_to_string(root().join("claw.yaml")).unwrap();
+    let uncommented: String =
+        text.lines().map(|line| line.strip_prefix("#   ").unwrap_or(line).to_owned() + "\n").collect();
+    let documents = [yaml(&text), yaml(&uncommented)];
+    assert!(documents[1]["models"].is_object() && documents[1]["keep"].is_object());
+    let Some(complaints) = peer::complaints("docs/schema/claw.yaml.json", true, &documents) else { return };
+    assert_eq!(complaints, "");
+    for invalid in [json!({"max_concurrency": "two"}), json!({"sandbox": {"mode": "of"}}), json!({"deliver_to": "ann"})]
+    {
+        assert_ne!(peer::complaints("docs/schema/claw.yaml.json", false, &[invalid.clone()]).unwrap(), "", "{invalid}");
+    }
+}
+
+#[test]
+fn shipped_agents_satisfy_the_schema() {
+    let agents = fs::read_dir(root().join("agents")).unwrap().map(|entry| entry.unwrap().path().join("AGENT.md"));
+    let mut documents: Vec<Value> = agents.map(|path| front_matter(&path)).collect();
+    assert!(documents.len() >= 2);
+    documents.push(yaml(
+        "name: A\ntools: [read, bash: {approve: ['rm .*']}]\nturn_timeout: 5m\nweb: {hosts: ['*.example.org']}\n",
+    ));
+    let Some(complaints) = peer::complaints("docs/schema/agent.json", true, &documents) else { return };
+    assert_eq!(complaints, "");
+    for invalid in [json!({"queue": "lifo"}), json!({"tools": [{"bash": {"aprove": true}}]})] {
+        assert_ne!(peer::complaints("docs/schema/agent.json", false, &[invalid.clone()]).unwrap(), "", "{invalid}");
+    }
+}
