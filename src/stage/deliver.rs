@@ -115,8 +115,8 @@ impl Deliver<'_> {
     }
 }
 
-/// Moves answers for a terminal that were not fetched within a day to `done/`, where they stay readable: the process that
-/// asked has ended.
+/// Moves answers for a terminal that were not fetched within a day to `done/`, where they stay readable: the process
+/// that asked has ended.
 ///
 /// # Errors
 /// `Machine`.

@@ -43,14 +43,14 @@ impl Deadline<'_> {
     }
 }
 
-/// Handles the lane of event `id`, or waits for the process that does, until the event has left the stage. The handlers are
-/// those of one mailbox; the event's lane selects one.
+/// Handles the lane of event `id`, or waits for the process that does, until the event has left the stage. The handlers
+/// are those of one mailbox; the event's lane selects one.
 ///
 /// # Errors
 /// `Later` if the event is not in this stage yet, `Data` if there is none with this id.
 pub fn run_until_done(workspace: &Workspace, handlers: &[&dyn Handler], id: &Id) -> Result<Outcome> {
-    let seen = run_with_deadline(workspace, handlers, id, Deadline::default())?;
-    seen.ok_or_else(|| Fault::new(Kind::Later, format!("the wait for {id} has ended")))
+    let outcome = run_with_deadline(workspace, handlers, id, Deadline::default())?;
+    outcome.ok_or_else(|| Fault::new(Kind::Later, format!("the wait for {id} has ended")))
 }
 
 /// As [`run_until_done`], with a deadline; `None` if it has passed.
@@ -96,7 +96,8 @@ pub fn run_with_deadline(
     }
 }
 
-/// Handles a lane that the caller holds, up to and including event `id`; `None` if another process has moved that event.
+/// Handles a lane that the caller holds, up to and including event `id`; `None` if another process has moved that
+/// event.
 ///
 /// # Errors
 /// Those of the file system; `Later` if an earlier event of the lane waits.
@@ -175,8 +176,8 @@ pub fn watch_exits(workspace: &Workspace, mailbox: Mailbox) -> Result<Watch> {
 }
 
 fn locate_event(workspace: &Workspace, mailbox: Mailbox, id: &Id) -> Result<Located> {
-    // A remaining copy must be handled, even if the event has ended. A reader may see an event that moves in neither folder,
-    // so it looks twice.
+    // A remaining copy must be handled, even if the event has ended. A reader may see an event that moves in neither
+    // folder, so it looks twice.
     let look = || -> Result<Option<Located>> {
         let mut found = locate::of(workspace, mailbox, id)?;
         let live = |f: &Located| matches!(f.state, Some(State::Ready | State::Wait | State::Run));

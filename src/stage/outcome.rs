@@ -33,7 +33,8 @@ pub enum EventOutcome {
     Waiting(Stamp, Fault),
     /// It is in `failed`.
     Failed(Fault),
-    /// It was not handled, because the machine has a fault or stdout is closed. It is in `ready` again, or still claimed.
+    /// It was not handled, because the machine has a fault or stdout is closed. It is in `ready` again, or still
+    /// claimed.
     GivenBack(Fault),
 }
 
@@ -97,7 +98,8 @@ fn try_end_attempt(
     let now = workspace.world.now();
     let is_spent = fault.kind == Kind::Spent;
     let (attempts, expires) = (job.entry.tries.attempts, event.and_then(Event::expires));
-    // A rate limit of the other side does not count as an attempt, until the event has reached the age of the last retry.
+    // A rate limit of the other side does not count as an attempt, until the event has reached the age of the last
+    // retry.
     let is_young = job.entry.id.stamp().plus_seconds(retry::RETRY_FOR) > now;
     let is_limit = is_young && retry::is_longer(fault.after, attempts);
     let due = if is_spent {
@@ -155,8 +157,8 @@ pub(crate) fn reason(fault: &Fault, about: &str, now: Stamp) -> String {
     format!("{text}\nat: {}\nlane: {about}", now.timestamp())
 }
 
-/// Publishes a notice to the sender of a failed event, once per round of retries. There is none about a notice, and none to
-/// the destination that was not reached.
+/// Publishes a notice to the sender of a failed event, once per round of retries. There is none about a notice, and
+/// none to the destination that was not reached.
 pub(crate) fn notify(
     workspace: &Workspace,
     mailbox: Mailbox,

@@ -1,6 +1,6 @@
-//! `remember`: the lane `memories`, one note after the other. The synced note is the commit point. A git commit is retried
-//! for a while, because another process may use the repository. If it still fails, the note stays uncommitted and delays
-//! no other.
+//! `remember`: the lane `memories`, one note after the other. The synced note is the commit point. A git commit is
+//! retried for a while, because another process may use the repository. If it still fails, the note stays uncommitted
+//! and delays no other.
 
 use crate::core::event::Event;
 use crate::core::event::session_name;

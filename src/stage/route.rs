@@ -72,7 +72,8 @@ impl<'w> Router<'w> {
         let _only = NamedLock::wait(workspace, "route")?;
         self.routes.refresh(workspace)?;
         let now = workspace.world.now();
-        // A listing may show a late file and miss an earlier one. The second listing is complete up to the end of the first.
+        // A listing may show a late file and miss an earlier one. The second listing is complete up to the end of the
+        // first.
         let first = listing::list(workspace, Mailbox::Inbox, State::New)?;
         let listed = listing::list(workspace, Mailbox::Inbox, State::New)?.into_iter();
         for entry in listed.filter(|entry| first.last().is_some_and(|last| entry.id <= last.id)) {
@@ -104,8 +105,8 @@ impl<'w> Router<'w> {
         Ok(routed)
     }
 
-    /// Learns the binding of a `/route` command before anything is decided by it. An invalid binding is not learned; the
-    /// command's answer reports it.
+    /// Learns the binding of a `/route` command before anything is decided by it. An invalid binding is not learned;
+    /// the command's answer reports it.
     fn learn_binding(&mut self, event: &Event) -> Result<()> {
         let workspace = self.workspace;
         if !slash::is_command(event) {

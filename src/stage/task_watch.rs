@@ -34,7 +34,7 @@ pub struct Announcer<'w> {
     known: BTreeSet<String>,
 }
 
-/// Opens claimed tasks whose session no longer holds them. Returns the number of claims left that may end without a person: when a lock is
+/// Reopens tasks whose claim is free. Returns the number of claims left that may end without a person: when a lock is
 /// released.
 ///
 /// # Errors
@@ -53,8 +53,8 @@ impl<'w> Announcer<'w> {
         Self { workspace, known: BTreeSet::new() }
     }
 
-    /// Opens claimed tasks whose session no longer holds them, then publishes an event for every open task and watching
-    /// agent. Returns the number of claims left that end when a lane is released.
+    /// Reopens tasks whose claim is free, then publishes an event for every open task and watching agent. Returns the
+    /// number of claims left that may end without a person: when a lock is released.
     ///
     /// # Errors
     /// Those of the file system. Events that were published before stay published.

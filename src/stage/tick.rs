@@ -1,5 +1,5 @@
-//! `tick`: runs every task of the table once, in order. Claiming adopts orphaned events on the way. Answers for terminals
-//! are not delivered.
+//! `tick`: runs every task of the table once, in order. Claiming adopts orphaned events on the way. Answers for
+//! terminals are not delivered.
 
 use crate::core::fault::Result;
 use crate::stage::outcome::{Outcome, failures};

@@ -1,11 +1,11 @@
 //! `control`: slash commands, each in the lane beside its session. They call no model, wait for no turn and take no
 //! slots, so that they are answered even if everything else is busy.
 //!
-//! The commit point is the answer in the outbox, whose id is the command's `.r01`. A command may run again after a kill,
-//! because each is idempotent. Its change to the routes was synced before it moved to its lane (`/new`, `/agent ID`);
-//! the turn that it stops is recorded in a file named after the command before the turn is stopped (`/stop`); a repeated
-//! decision on a call is the same decision (`/approve`, `/deny`); the others only read. A second answer has the id of the
-//! first, and is not published or is removed as its copy.
+//! The commit point is the answer in the outbox, whose id is the command's `.r01`. A command may run again after a
+//! kill, because each is idempotent. Its change to the routes was synced before it moved to its lane (`/new`, `/agent
+//! ID`); the turn that it stops is recorded in a file named after the command before the turn is stopped (`/stop`); a
+//! repeated decision on a call is the same decision (`/approve`, `/deny`); the others only read. A second answer has
+//! the id of the first, and is not published or is removed as its copy.
 
 mod commands;
 mod usage;

@@ -58,8 +58,8 @@ fn dispatch_result(requester: &Requester, mut answer: Event, session: &str) -> R
     requester.result_event(answer)
 }
 
-/// Publishes the outgoing events of an answered event. From here on it counts as answered, so that an error is `Machine`
-/// and never fails the event.
+/// Publishes the outgoing events of an answered event. From here on it counts as answered, so that an error is
+/// `Machine` and never fails the event.
 pub(crate) fn publish_all(workspace: &Workspace, out: &[Event]) -> Result<Vec<String>> {
     let machine = |fault| Fault { kind: Kind::Machine, ..fault };
     // A turn that waits for an answer reads it in the log.

@@ -1,6 +1,6 @@
-//! Compaction: before a request that would not fit, and for `/compact`. Its result is a line in the session's log, synced
-//! before a request relies on it. Until the next such line, every request starts with the same messages and appends the
-//! new ones. If no model can write the summary, one is made without a model.
+//! Compaction: before a request that would not fit, and for `/compact`. Its result is a line in the session's log,
+//! synced before a request relies on it. Until the next such line, every request starts with the same messages and
+//! appends the new ones. If no model can write the summary, one is made without a model.
 
 use crate::core::config::OFFLINE;
 use crate::core::config::resolved_model::ResolvedModel;
@@ -217,8 +217,8 @@ impl Turn<'_> {
         })
     }
 
-    /// Asks the model for a summary; if the request is too long, for one of half as much. The inner error concerns only the
-    /// summary, which is then made without a model; the outer one concerns the turn.
+    /// Asks the model for a summary; if the request is too long, for one of half as much. The inner error concerns only
+    /// the summary, which is then made without a model; the outer one concerns the turn.
     fn ask_for_summary(
         &self,
         chosen: &ResolvedModel,

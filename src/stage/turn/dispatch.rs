@@ -1,6 +1,7 @@
-//! Waiting for another agent. The requesting turn keeps its lane and releases its slots. Its process routes the request,
-//! and handles it if no other process does. So one process is enough, and no number of slots is too small. There is no
-//! deadlock: a process that holds slots waits for no lane, and a lane waits only for lanes of deeper requests.
+//! Waiting for another agent. The requesting turn keeps its lane and releases its slots. Its process routes the
+//! request, and handles it if no other process does. So one process is enough, and no number of slots is too small.
+//! There is no deadlock: a process that holds slots waits for no lane, and a lane waits only for lanes of deeper
+//! requests.
 
 use crate::core::event::dispatch::Requester;
 use crate::core::event::id::{Derived, Id};
@@ -54,7 +55,8 @@ impl Host for Children<'_, '_> {
 }
 
 impl Children<'_, '_> {
-    /// Handles the event, or waits until another process has; `None` if the deadline has passed or the turn was stopped.
+    /// Handles the event, or waits until another process has; `None` if the deadline has passed or the turn was
+    /// stopped.
     fn wait(&self, id: &Id, limit: Deadline) -> Result<Option<EventOutcome>> {
         let workspace = self.turn.workspace;
         let mut watch = None;
@@ -88,8 +90,8 @@ fn answer(workspace: &Workspace, dispatch: &Event) -> Result<String> {
     Ok(answer.unwrap_or_default())
 }
 
-/// Whether the turn of `event`, at `next`, waits for a dispatch that has not ended. Then a crash is counted for the event
-/// that was asked, not for this one.
+/// Whether the turn of `event`, at `next`, waits for a dispatch that has not ended. Then a crash is counted for the
+/// event that was asked, not for this one.
 ///
 /// # Errors
 /// If a folder cannot be listed.
@@ -107,8 +109,8 @@ fn stop_turn(workspace: &Workspace, turn: &Id, by: &Id) -> Result<()> {
     Ok(())
 }
 
-/// Stops every event that the turn of event `turn` waits for, directly or not. Later dispatches of these turns see the stop
-/// when they begin.
+/// Stops every event that the turn of event `turn` waits for, directly or not. Later dispatches of these turns see the
+/// stop when they begin.
 pub(crate) fn stop_below(workspace: &Workspace, turn: &Id) -> Result<()> {
     for state in [State::Run, State::Wait, State::Ready, State::New] {
         for entry in listing::list(workspace, Mailbox::Inbox, state)?.into_iter().filter(|entry| entry.id.is_derived())

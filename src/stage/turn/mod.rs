@@ -1,7 +1,7 @@
 //! One turn: the model calls and tool calls that answer one event of a session.
 //!
-//! The `done` line in the session's log is the commit point. It holds the outgoing events whole, so that a kill after it
-//! neither loses nor duplicates one.
+//! The `done` line in the session's log is the commit point. It holds the outgoing events whole, so that a kill after
+//! it neither loses nor duplicates one.
 
 mod active_turn;
 mod answer;

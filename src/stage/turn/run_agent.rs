@@ -70,7 +70,8 @@ impl Handler for RunAgent<'_> {
 
     fn slots(&self, key: &str) -> Result<Vec<(String, u32)>> {
         let config = self.workspace.config()?;
-        // The narrow groups come first, so that an attempt that fails does not occupy a slot of the wide ones meanwhile.
+        // The narrow groups come first, so that an attempt that fails does not occupy a slot of the wide ones
+        // meanwhile.
         let mut groups = Vec::new();
         match definitions::agent(self.workspace, key) {
             Ok(agent) => {
@@ -191,8 +192,8 @@ fn drive<'a>(
     step_by_step(turn, job)
 }
 
-/// Runs `/compact`. This command waits for its turn in the session's lane, because it changes the next request. It is not
-/// part of the conversation: the log has its effect and its end.
+/// Runs `/compact`. This command waits for its turn in the session's lane, because it changes the next request. It is
+/// not part of the conversation: the log has its effect and its end.
 fn compact_command(mut turn: Turn, focus: Option<&str>) -> Result<Vec<String>> {
     if turn.state.done.is_none() {
         expired(turn.workspace, turn.event)?;

@@ -295,10 +295,10 @@ impl<'w> Pool<'w> {
     fn handle(&mut self, message: PoolMessage) {
         match message {
             PoolMessage::Arrived(entry) if self.handler.handles(&entry.lane) => {
-                self.is_stale |= !self.queue.arrived(entry)
+                self.is_stale |= !self.queue.arrived(entry);
             }
             PoolMessage::LaneReleased(lane) if self.handler.handles(&lane) => {
-                self.is_stale |= self.queue.lane_released(&lane)
+                self.is_stale |= self.queue.lane_released(&lane);
             }
             PoolMessage::SlotsReleased => self.queue.slots_released(),
             PoolMessage::Due => self.is_stale = true,

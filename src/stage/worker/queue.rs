@@ -217,8 +217,8 @@ impl<'w> LaneQueue<'w> {
         true
     }
 
-    /// Event `id` has failed and is retried when it is due. The new name of its file is not known, so the lane is listed
-    /// before it is served next.
+    /// Event `id` has failed and is retried when it is due. The new name of its file is not known, so the lane is
+    /// listed before it is served next.
     pub fn retries_later(&mut self, mut view: LaneView, id: &Id, due: Stamp) {
         let mut head = Entry::fresh(id.clone(), view.lane.clone());
         head.due = Some(due);

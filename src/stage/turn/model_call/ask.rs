@@ -45,7 +45,7 @@ impl Turn<'_> {
     pub(crate) fn choose(&self) -> Result<ResolvedModel> {
         let workspace = self.workspace;
         let wanted = self.event.meta.get("model").and_then(|m| m.as_str());
-        let wanted = self.interactive.and_then(|asked| asked.model).or(wanted);
+        let wanted = self.interactive.and_then(|interactive| interactive.model).or(wanted);
         let chosen = workspace.config()?.resolve_model(&self.agent, wanted)?;
         if workspace.is_trusted || chosen.model.provider.as_deref() == Some(OFFLINE) {
             return Ok(chosen);
