@@ -197,7 +197,7 @@ fn bindings(workspace: &Workspace, config: &Config, text: &str) -> Vec<Problem> 
     let mut problems: Vec<Problem> = unknown.collect();
     match config.routing.table() {
         Ok(table) => {
-            problems.extend(unreachable::idle(table).into_iter().map(|(n, message)| error(n, "pattern", message)));
+            problems.extend(unreachable::bindings(table).into_iter().map(|(n, message)| error(n, "pattern", message)));
         }
         Err(fault) => problems.push(error(0, "pattern", fault.message)),
     }

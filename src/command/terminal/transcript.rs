@@ -53,7 +53,7 @@ fn plain(agent: &str, pieces: &[TranscriptItem], is_dimmed: bool) -> String {
             text.push('\n');
         }
         match piece {
-            TranscriptItem::Said { at, from, text: content } => {
+            TranscriptItem::Message { at, from, text: content } => {
                 text += &message(&from.to_string(), *at, None, content, is_dimmed);
             }
             TranscriptItem::Answer { at, model, text: content } => {
