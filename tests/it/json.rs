@@ -60,7 +60,7 @@ fn act(_: usize, _: &[String]) -> Answer {
 }
 
 const SCRIPTS: &[(&str, Script)] =
-    &[("script:plan", plan), ("script:look", look), ("What came of it", look), ("script:act", act)];
+    &[("script:plan", plan), ("script:look", look), ("Result from", look), ("script:act", act)];
 
 fn path(schema: &str) -> String {
     format!("docs/schema/{schema}.json")

@@ -251,6 +251,6 @@ fn all_are_asked_at_once_and_a_silent_one_is_not_waited_for_long() {
     let begun = Instant::now();
     let rows = rows(&workspace("m0", &models), &[], 0);
     assert!((0..4).all(|n| row(&rows, &format!("m{n}"))["model_listed"] == true), "{rows:#?}");
-    assert_eq!(row(&rows, "silent")["problem"], "the server said nothing for 3s");
+    assert_eq!(row(&rows, "silent")["problem"], "no data from the server for 3s");
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }

@@ -215,9 +215,9 @@ fn explain_names_the_answering_agent_and_the_reasons() {
     let table = ws.claw(&["route", "--explain", "cli:bob", "--text", "@nobody hi"]).ok();
     for line in [
         r"(?m)^cli:bob: scout \(binding \.\*\), session scout\.cli-bob$",
-        r"(?m)^  mention +@nobody +nobody +there is no such agent: it stays text$",
-        r"(?m)^→ binding  wildcard \.\* +scout +the first that is for it$",
-        r"(?m)^  default +everything else +pickle +something before it decides$",
+        r"(?m)^  mention +@nobody +nobody +no such agent: treated as text$",
+        r"(?m)^→ binding  wildcard \.\* +scout +first match$",
+        r"(?m)^  default +everything else +pickle +an earlier rule decides$",
         r"(?m)^  3 bindings with other patterns$",
     ] {
         assert!(Regex::new(line).unwrap().is_match(&table), "{line}\n{table}");

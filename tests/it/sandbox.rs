@@ -346,6 +346,6 @@ fn without_kernel_support_no_program_runs_unless_configured() {
 #[test]
 fn check_reports_the_support_of_the_machine() {
     let ran = Fixture::new().claw(&["check"]);
-    assert!(ran.err.contains("programs reach only the files that are theirs: "), "{ran:?}");
+    assert!(ran.err.contains("sandbox: file access (Landlock): "), "{ran:?}");
     assert_eq!((ran.code, ran.out.as_str()), (0, "no problems\n"));
 }

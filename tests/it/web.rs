@@ -293,7 +293,7 @@ fn page_is_returned_as_its_readable_text() {
         ("/packed", "the response is compressed (gzip)"),
         ("/said", "more than 8388608 bytes"),
         ("/endless", "more than 8388608 bytes"),
-        ("/away", "127.0.0.1 is no public address: loopback"),
+        ("/away", "127.0.0.1 is not a public address: loopback"),
         ("/empty", "there is no text in it"),
         ("/gone", "HTTP 404"),
     ] {
@@ -347,7 +347,7 @@ fn private_addresses_are_refused_in_every_form() {
     let told = results(&ws, "script:walls", "Refused.");
     assert_eq!(told.len(), 7);
     for (n, text) in told.iter().enumerate() {
-        let part = ["no public address"; 5].into_iter().chain(["name or password", "only http and https"]).nth(n);
+        let part = ["not a public address"; 5].into_iter().chain(["name or password", "only http and https"]).nth(n);
         assert!(text.starts_with("error: ") && text.contains(part.unwrap()), "{text}");
         assert!(!text.contains("pw"), "{text}");
     }
@@ -372,7 +372,7 @@ fn an_agent_reads_the_hosts_of_its_file_and_no_others() {
     let agent = ws.read("agents/pickle/AGENT.md").replacen("---\n", "---\nweb: {hosts: ['*.example.org']}\n", 1);
     ws.write("agents/pickle/AGENT.md", &agent);
     let told = results(&ws, "script:whole", "Read.").remove(0);
-    assert!(told.contains("127.0.0.1 is none of the hosts that this agent may read"), "{told}");
+    assert!(told.contains("127.0.0.1 is not among the hosts that this agent may read"), "{told}");
     let wrong = agent.replace("'*.example.org'", "'https://example.org'");
     ws.write("agents/pickle/AGENT.md", &wrong);
     assert!(ws.claw(&["check"]).out.contains("`https://example.org` is not a host"));

@@ -296,7 +296,7 @@ mod tests {
         let (port, paths) = server(redirects);
         for ips in [&["127.0.0.1"][..], &["1.1.1.1", "127.0.0.1"], &["::ffff:127.0.0.1"], &["fd00::1", "1.1.1.1"]] {
             let fault = get(Fake::new(&[("c.test", ips)]), &[], &format!("http://c.test:{port}/"), MINUTE).unwrap_err();
-            assert!(fault.message.contains("no public address"), "{fault}");
+            assert!(fault.message.contains("not a public address"), "{fault}");
         }
         assert_eq!(paths.try_iter().count(), 0);
     }
@@ -306,10 +306,10 @@ mod tests {
         let (port, paths) = server(redirects);
         let names = Fake::new(&[("a.test", &["127.0.0.1"]), ("b.test", &["127.0.0.1"])]);
         for (path, why) in [
-            ("/name", "no public address"),
-            ("/number", "no public address"),
-            ("/octal", "no public address"),
-            ("/mapped", "no public address"),
+            ("/name", "not a public address"),
+            ("/number", "not a public address"),
+            ("/octal", "not a public address"),
+            ("/mapped", "not a public address"),
             ("/user", "name or password"),
             ("/file", "only http and https"),
             ("/round", "more than 5 times"),
