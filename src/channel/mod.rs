@@ -1,4 +1,4 @@
-//! Channels deliver outgoing events. A channel is one file or folder here and one row in [`CHANNELS`]; everything
+//! Channels deliver outgoing events. A channel is one file or folder here and one row in `CHANNELS`; everything
 //! else that depends on a channel's name (delivery, `claw check`, the prompt's channel layer) reads the row.
 //! `examples/channels/log.diff` adds a channel.
 //!

@@ -1,5 +1,5 @@
-//! The tools of agents. A built-in tool is one file and one row in [`BUILTIN`]; a source of tools is one file or
-//! folder and one row in [`SOURCES`].
+//! The tools of agents. A built-in tool is one file and one row in `BUILTIN`; a source of tools is one file or
+//! folder and one row in `SOURCES`.
 //!
 //! A tool reports every failure to the model as text. Only faults of the machine end the turn.
 

@@ -330,7 +330,7 @@ fn wrong(state: &State) -> Vec<String> {
         }
     } else if state.scenario.name == "exec" {
         // A sending program cannot share a transaction with our disk: it may run again, but then it receives
-        // CLAW_MAYBE_REPEATED=1, and never after its receipt was synced.
+        // `CLAW_MAYBE_REPEATED=1`, and never after its receipt was synced.
         let said = std::fs::read_to_string(said_in(&ws)).unwrap_or_default();
         let told = |line: &str, is_again: &str| line == format!("{}.r01 {is_again}", done[0]);
         let is_well = match said.lines().collect::<Vec<_>>()[..] {

@@ -195,7 +195,7 @@ impl Exceeded {
         !self.limit.is_total && self.requested <= self.limit.max
     }
 
-    /// Seconds until the next attempt: until local midnight, or [`RECHECK`] where midnight does not help.
+    /// Seconds until the next attempt: until local midnight, or one hour where midnight does not help.
     #[must_use]
     pub fn retry_after(&self, now: &Zoned) -> u64 {
         let midnight = now.tomorrow().and_then(|day| day.start_of_day()).ok().filter(|_| self.fits_tomorrow());

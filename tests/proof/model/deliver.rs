@@ -40,7 +40,7 @@ enum At {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Worker {
     at: At,
-    /// The program receives CLAW_MAYBE_REPEATED=1.
+    /// The program receives `CLAW_MAYBE_REPEATED=1`.
     tells: bool,
 }
 
