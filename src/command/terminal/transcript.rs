@@ -65,7 +65,7 @@ fn plain(agent: &str, pieces: &[TranscriptItem], is_dimmed: bool) -> String {
                 text += &dim(&format!("    {}", step(&one_line(result, STEP))), is_dimmed);
             }
             TranscriptItem::Unanswered { id } => {
-                text += &dim(&format!("(not answered: claw why {})", id.short()), is_dimmed)
+                text += &dim(&format!("(not answered: claw why {})", id.short()), is_dimmed);
             }
         }
     }
