@@ -97,7 +97,7 @@ fn room(file: &str) -> &str {
 }
 
 #[test]
-fn every_arrow_runs_downwards() {
+fn imports_go_down_the_list_of_rooms() {
     let import = Regex::new(r"\b(?:crate|claw)::(\w+)").unwrap();
     let mut wrong = Vec::new();
     for (file, code) in sources() {
@@ -107,7 +107,7 @@ fn every_arrow_runs_downwards() {
         for found in import.captures_iter(&code) {
             let to = found.get(1).unwrap().as_str();
             if to != from && !allowed.contains(&to) {
-                wrong.push(format!("{file} enters {to}"));
+                wrong.push(format!("{file} imports {to}"));
             }
         }
     }
@@ -115,7 +115,7 @@ fn every_arrow_runs_downwards() {
 }
 
 #[test]
-fn sharp_tools_lie_in_their_place() {
+fn dangerous_functions_are_used_in_their_files_only() {
     let mut wrong = Vec::new();
     for (tool, places, why) in ONLY_IN {
         let pattern = Regex::new(tool).unwrap();
@@ -143,7 +143,7 @@ fn every_file_has_a_header() {
 }
 
 #[test]
-fn a_new_file_has_its_line_on_the_map() {
+fn rooms_and_states_are_in_the_architecture_document() {
     let map = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md")).unwrap();
     for (room, _) in MAY_IMPORT.iter().filter(|(room, _)| *room != "lib") {
         assert!(map.contains(&format!("`src/{room}")), "ARCHITECTURE.md does not name src/{room}");
@@ -151,6 +151,23 @@ fn a_new_file_has_its_line_on_the_map() {
     for mailbox in ["new", "ready", "run", "wait", "done", "failed"] {
         assert!(map.contains(&format!("/{mailbox}")), "ARCHITECTURE.md has no state {mailbox}");
     }
+}
+
+/// A path without an ending may be a folder or a Rust file.
+#[test]
+fn every_path_in_the_documents_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let named = Regex::new(r"`((?:src|docs|examples|tests|benches)/[\w./-]+)`").unwrap();
+    let mut missing = Vec::new();
+    for document in ["ARCHITECTURE.md", "CONTRIBUTING.md", "docs/protocol.md", "docs/reliability.md"] {
+        let text = fs::read_to_string(root.join(document)).unwrap();
+        let paths = named.captures_iter(&text).map(|found| found[1].to_owned());
+        let is_there = |path: &String| {
+            path.contains("NAME") || root.join(path).exists() || root.join(format!("{path}.rs")).exists()
+        };
+        missing.extend(paths.filter(|path| !is_there(path)).map(|path| format!("{document}: {path}")));
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
 }
 
 #[test]
