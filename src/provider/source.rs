@@ -10,7 +10,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use std::collections::VecDeque;
 
 /// A response whose body is read in chunks.
-pub(super) struct Source {
+pub(super) struct ResponseSource {
     /// The HTTP status.
     pub(super) status: u16,
     /// The headers; of a recorded response only those that are recorded.
@@ -24,7 +24,7 @@ enum Body {
     Cassette(VecDeque<Vec<u8>>, Option<String>),
 }
 
-impl Source {
+impl ResponseSource {
     /// The response of a server.
     pub(super) fn server(response: Response) -> Self {
         Self { status: response.status().as_u16(), headers: response.headers().clone(), body: Body::Server(response) }

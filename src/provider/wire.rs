@@ -12,7 +12,7 @@ use crate::provider::answer::{Answer, AnswerError};
 use crate::provider::client::{client, failed};
 use crate::provider::frames::{FrameError, Frames, Framing};
 use crate::provider::refusal::{broken_off, refused};
-use crate::provider::source::Source;
+use crate::provider::source::ResponseSource;
 use crate::provider::tape::{self, Tape};
 use crate::provider::{Charge, MAX_ANSWER, ModelCall, limit};
 use crate::store::agent::secrets;
@@ -64,7 +64,7 @@ pub(super) fn ask(call: &mut ModelCall, wire: &Wire) -> Result<Reply> {
     let (stop_fd, whole) = (call.cancel.and_then(CancelToken::stop_fd), limit(chosen.model.timeout, 600));
     let exchange = async {
         let source = if let Some(recorded) = recorded {
-            Source::recorded(&recorded)?
+            ResponseSource::recorded(&recorded)?
         } else {
             let post = client(name, &chosen.model, &url)?.post(&url).headers(headers(wire, name, key.as_deref())?);
             send(post, &request, call, &credentials).await?
@@ -127,7 +127,7 @@ async fn send(
     request: &RecordedRequest,
     call: &mut ModelCall<'_>,
     credentials: &Credentials,
-) -> Result<Source> {
+) -> Result<ResponseSource> {
     let name = &call.chosen.name;
     let first = limit(call.chosen.model.first_token_timeout, 120);
     call.charge = Charge::Unknown;
@@ -140,11 +140,16 @@ async fn send(
     })?;
     let headers = response.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
     call.tape.begin(request, Recorded::new(response.status().as_u16(), headers));
-    Ok(Source::server(response))
+    Ok(ResponseSource::server(response))
 }
 
 /// Reads the response.
-async fn read(source: Source, wire: &Wire, call: &mut ModelCall<'_>, credentials: &Credentials) -> Result<Reply> {
+async fn read(
+    source: ResponseSource,
+    wire: &Wire,
+    call: &mut ModelCall<'_>,
+    credentials: &Credentials,
+) -> Result<Reply> {
     let name = call.chosen.name.clone();
     let first = limit(call.chosen.model.first_token_timeout, 120);
     let status = source.status;
@@ -177,7 +182,7 @@ fn framing(headers: &HeaderMap) -> Option<Framing> {
 
 /// The body, at most [`MAX_ANSWER`] bytes, with at most `idle` between two chunks; and how it ended.
 async fn read_body(
-    mut source: Source,
+    mut source: ResponseSource,
     tape: &mut Tape,
     name: &str,
     idle: Duration,
@@ -198,7 +203,7 @@ async fn read_body(
 }
 
 async fn read_stream(
-    mut source: Source,
+    mut source: ResponseSource,
     framing: Framing,
     wire: &Wire,
     call: &mut ModelCall<'_>,

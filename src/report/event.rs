@@ -12,7 +12,7 @@ use crate::core::slash;
 use crate::core::tool::DISPATCH;
 use crate::core::turn;
 use crate::report::event_state::{EventState, EventStatus, journal_lines};
-use crate::store::queue::locate::{self, Located};
+use crate::store::queue::locate::{self, LocatedEvent};
 use crate::store::queue::spool;
 use crate::store::routes;
 use crate::store::session::log;
@@ -115,7 +115,7 @@ impl EventReport {
     ///
     /// # Errors
     /// If the log of its session or an event that it sent cannot be read.
-    pub fn of(workspace: &Workspace, id: &Id, found: &Located) -> Result<Self> {
+    pub fn of(workspace: &Workspace, id: &Id, found: &LocatedEvent) -> Result<Self> {
         let event = spool::read_capped(&found.path).and_then(|bytes| Event::from_json(&bytes));
         let lines = journal_lines(workspace, id);
         let reasons = |kind: &str| lines.iter().filter(|l| l.kind == kind).map(|l| l.why.clone()).collect();
@@ -147,7 +147,7 @@ impl EventReport {
     }
 
     /// Adds everything that is known only from the event itself.
-    fn add(&mut self, workspace: &Workspace, event: &Event, found: &Located, lines: &[JournalLine]) -> Result<()> {
+    fn add(&mut self, workspace: &Workspace, event: &Event, found: &LocatedEvent, lines: &[JournalLine]) -> Result<()> {
         let id = &event.id;
         self.kind = Some(event.kind);
         self.in_reply_to.clone_from(&event.in_reply_to);
@@ -225,7 +225,7 @@ fn dispatched(workspace: &Workspace, id: &Id, records: Vec<Record>) -> Result<Ve
 }
 
 /// The state of an outgoing event; `found` is its file.
-fn outgoing(workspace: &Workspace, event: &Event, found: Option<&Located>) -> OutgoingReport {
+fn outgoing(workspace: &Workspace, event: &Event, found: Option<&LocatedEvent>) -> OutgoingReport {
     let mut report = OutgoingReport {
         id: event.id.clone(),
         kind: event.kind,

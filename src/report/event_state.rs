@@ -2,7 +2,7 @@
 
 use crate::core::event::id::Id;
 use crate::store::lock::holders;
-use crate::store::queue::locate::Located;
+use crate::store::queue::locate::LocatedEvent;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::journal::{self, JournalLine};
 use crate::store::workspace::mailbox::{Mailbox, State};
@@ -81,7 +81,7 @@ impl From<EventStatus> for EventState {
 impl EventState {
     /// The state of the event in this file; `lines` are its journal lines.
     #[must_use]
-    pub fn of(workspace: &Workspace, found: &Located, lines: &[JournalLine]) -> Self {
+    pub fn of(workspace: &Workspace, found: &LocatedEvent, lines: &[JournalLine]) -> Self {
         let last = |kind: &str| lines.iter().rev().find(|line| line.kind == kind).map(|line| line.why.clone());
         let due_at = found.entry.due.map(crate::core::event::stamp::Stamp::timestamp);
         let lane = Some(found.entry.lane.clone()).filter(|lane| !lane.is_empty());

@@ -11,7 +11,7 @@ use crate::store::fs::watch::{Watch, WatchKind, Woken};
 use crate::store::lock::Lane;
 use crate::store::lock::slots::{Reservations, Slots, SlotsTaken};
 use crate::store::queue::listing;
-use crate::store::queue::locate::{self, Located};
+use crate::store::queue::locate::{self, LocatedEvent};
 use crate::store::queue::spool::{self, LaneHead};
 use crate::store::routes;
 use crate::store::workspace::Workspace;
@@ -175,12 +175,12 @@ pub fn watch_exits(workspace: &Workspace, mailbox: Mailbox) -> Result<Watch> {
     Watch::new(&[(locks, WatchKind::Releases), ready, wait, failed])
 }
 
-fn locate_event(workspace: &Workspace, mailbox: Mailbox, id: &Id) -> Result<Located> {
+fn locate_event(workspace: &Workspace, mailbox: Mailbox, id: &Id) -> Result<LocatedEvent> {
     // A remaining copy must be handled, even if the event has ended. A reader may see an event that moves in neither
     // folder, so it looks twice.
-    let look = || -> Result<Option<Located>> {
+    let look = || -> Result<Option<LocatedEvent>> {
         let mut found = locate::of(workspace, mailbox, id)?;
-        let live = |f: &Located| matches!(f.state, Some(State::Ready | State::Wait | State::Run));
+        let live = |f: &LocatedEvent| matches!(f.state, Some(State::Ready | State::Wait | State::Run));
         let at = found.iter().position(live).unwrap_or(0);
         Ok((!found.is_empty()).then(|| found.swap_remove(at)))
     };
@@ -192,7 +192,7 @@ fn locate_event(workspace: &Workspace, mailbox: Mailbox, id: &Id) -> Result<Loca
 }
 
 /// The outcome of an event that needs no more handling; `None` if it is ready or running.
-fn finished(workspace: &Workspace, mailbox: Mailbox, found: &Located, id: &Id) -> Result<Option<Outcome>> {
+fn finished(workspace: &Workspace, mailbox: Mailbox, found: &LocatedEvent, id: &Id) -> Result<Option<Outcome>> {
     let outcome = |state| Ok(Some(Outcome { id: id.clone(), state }));
     match found.state {
         None => outcome(EventOutcome::Done(published_ids(workspace, mailbox, found, id))),
@@ -217,7 +217,7 @@ fn finished(workspace: &Workspace, mailbox: Mailbox, found: &Located, id: &Id) -
 }
 
 /// The ids of the events that a finished event has published, from its session's log.
-fn published_ids(workspace: &Workspace, mailbox: Mailbox, found: &Located, id: &Id) -> Vec<String> {
+fn published_ids(workspace: &Workspace, mailbox: Mailbox, found: &LocatedEvent, id: &Id) -> Vec<String> {
     if mailbox == Mailbox::Outbox {
         return Vec::new();
     }

@@ -28,7 +28,7 @@ pub const STAGES: &[&str] = &["route", "run-agent", "remember", "deliver", "tick
 pub const DELIVERIES: usize = 8;
 
 /// A kind of work.
-pub struct Task {
+pub struct TaskRow {
     /// Its name, unique in the table.
     pub name: &'static str,
     /// The stage that it belongs to, one of [`STAGES`].
@@ -36,7 +36,7 @@ pub struct Task {
     /// The folders whose changes make `supervise` run it.
     pub folders: fn(&Workspace) -> Vec<Folder>,
     /// The work.
-    pub run: Run,
+    pub run: Runner,
     /// When `supervise` runs it first.
     pub start: Start,
     /// Another task that `supervise` runs along with it.
@@ -56,11 +56,11 @@ pub struct Folder {
 }
 
 /// How a task works.
-pub enum Run {
+pub enum Runner {
     /// On the calling thread, in one go. Returns the events that failed, and the next due time.
     Inline(fn(&mut Inline) -> Result<TakenIn>),
     /// By a pool of worker threads.
-    Pool(for<'w> fn(&'w Workspace) -> Pool<'w>),
+    Pool(for<'w> fn(&'w Workspace) -> PoolSpec<'w>),
 }
 
 /// When `supervise` runs a task for the first time.
@@ -75,7 +75,7 @@ pub enum Start {
 }
 
 /// A worker pool: its handler, and the most events that it handles at once.
-pub struct Pool<'w> {
+pub struct PoolSpec<'w> {
     /// Handles one event.
     pub handler: Box<dyn Handler + 'w>,
     /// Evaluated again whenever something has changed.
@@ -105,25 +105,25 @@ impl<'w> Inline<'w> {
 }
 
 /// All tasks, in the order of an event's way.
-pub const TASKS: &[Task] = &[
-    Task {
+pub const TASKS: &[TaskRow] = &[
+    TaskRow {
         name: CLAIMS,
         folders: |workspace| vec![folder(claims::locks(workspace), WatchKind::Releases)],
-        run: Run::Inline(|inline| task_watch::release_claims(inline.workspace).map(|left| inline.know_claims(left))),
+        run: Runner::Inline(|inline| task_watch::release_claims(inline.workspace).map(|left| inline.know_claims(left))),
         start: Start::OnChange,
         ..TICK
     },
-    Task {
+    TaskRow {
         name: "announce",
         folders: |workspace| {
             // The folder above is watched too, because `open` may be removed and created again.
             let open = tasks::dir(workspace, TaskState::Open);
             [workspace.path(tasks::FOLDER), open].map(|path| folder(path, WatchKind::Edits)).into()
         },
-        run: Run::Inline(|inline| inline.announcer.announce().map(|left| inline.know_claims(left))),
+        run: Runner::Inline(|inline| inline.announcer.announce().map(|left| inline.know_claims(left))),
         ..TICK
     },
-    Task {
+    TaskRow {
         name: "take-in",
         stage: "route",
         folders: |workspace| {
@@ -131,62 +131,65 @@ pub const TASKS: &[Task] = &[
                 .map(|verdict| folder(approvals::dir(workspace, verdict.folder()), WatchKind::Arrivals));
             drop_folders(workspace, Mailbox::Inbox).into_iter().chain(decided).collect()
         },
-        run: Run::Inline(|inline| take_in(inline.workspace, Mailbox::Inbox)),
+        run: Runner::Inline(|inline| take_in(inline.workspace, Mailbox::Inbox)),
         then: Some("route"),
         ..TICK
     },
-    Task {
+    TaskRow {
         name: "route",
         stage: "route",
         folders: |workspace| vec![folder(Mailbox::Inbox.dir(workspace, State::New), WatchKind::Arrivals)],
-        run: Run::Inline(|inline| {
+        run: Runner::Inline(|inline| {
             inline.router.route().map(|routed| TakenIn { again: routed.due, failed: routed.failed })
         }),
         ..TICK
     },
     // Commands have threads of their own, because turns may occupy all of theirs.
-    Task {
+    TaskRow {
         name: "control",
         stage: "run-agent",
-        run: Run::Pool(|workspace| Pool { handler: Box::new(Control::all(workspace)), width: |_| control::WIDTH }),
+        run: Runner::Pool(|workspace| PoolSpec {
+            handler: Box::new(Control::all(workspace)),
+            width: |_| control::WIDTH,
+        }),
         ..TICK
     },
-    Task {
+    TaskRow {
         name: "run-agent",
         stage: "run-agent",
-        run: Run::Pool(|workspace| Pool {
+        run: Runner::Pool(|workspace| PoolSpec {
             handler: Box::new(RunAgent::all(workspace)),
             width: |workspace| turn_width(workspace).unwrap_or(1),
         }),
         ..TICK
     },
-    Task {
+    TaskRow {
         name: "remember",
         stage: "remember",
-        run: Run::Pool(|workspace| Pool { handler: Box::new(Remember { workspace }), width: |_| 1 }),
+        run: Runner::Pool(|workspace| PoolSpec { handler: Box::new(Remember { workspace }), width: |_| 1 }),
         // Turns publish notes.
         again: &["take-in", "route"],
         ..TICK
     },
-    Task {
+    TaskRow {
         name: "take-out",
         stage: "deliver",
         folders: |workspace| drop_folders(workspace, Mailbox::Outbox),
-        run: Run::Inline(|inline| take_in(inline.workspace, Mailbox::Outbox)),
+        run: Runner::Inline(|inline| take_in(inline.workspace, Mailbox::Outbox)),
         ..TICK
     },
-    Task {
+    TaskRow {
         name: "deliver",
         stage: "deliver",
-        run: Run::Pool(|workspace| Pool {
+        run: Runner::Pool(|workspace| PoolSpec {
             handler: Box::new(Deliver { workspace, channel: None, print: None }),
             width: |_| DELIVERIES,
         }),
         ..TICK
     },
-    Task {
+    TaskRow {
         name: SWEEP,
-        run: Run::Inline(|inline| {
+        run: Runner::Inline(|inline| {
             sweep(inline.workspace)?;
             let tomorrow = Stamp(inline.workspace.world.now().0 + DAY);
             Ok(TakenIn { again: Some(tomorrow), failed: Vec::new() })
@@ -203,11 +206,11 @@ pub const CLAIMS: &str = "claims";
 pub const SWEEP: &str = "sweep";
 
 /// The defaults of a row.
-const TICK: Task = Task {
+const TICK: TaskRow = TaskRow {
     name: "",
     stage: "tick",
     folders: |_| Vec::new(),
-    run: Run::Inline(|_| Ok(TakenIn { again: None, failed: Vec::new() })),
+    run: Runner::Inline(|_| Ok(TakenIn { again: None, failed: Vec::new() })),
     start: Start::AtOnce,
     then: None,
     again: &[],

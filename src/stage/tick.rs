@@ -3,7 +3,7 @@
 
 use crate::core::fault::Result;
 use crate::stage::outcome::{Outcome, failures};
-use crate::stage::task::{Inline, Run, Start, TASKS, Task, turn_width};
+use crate::stage::task::{Inline, Runner, Start, TASKS, TaskRow, turn_width};
 use crate::stage::worker::pool;
 use crate::store::workspace::Workspace;
 
@@ -25,13 +25,13 @@ pub fn run(workspace: &Workspace, report: &mut dyn FnMut(&str, Outcome)) -> Resu
 
 fn step<'w>(
     workspace: &'w Workspace,
-    task: &Task,
+    task: &TaskRow,
     inline: &mut Inline<'w>,
     report: &mut dyn FnMut(&str, Outcome),
 ) -> Result<()> {
     match &task.run {
-        Run::Inline(run) => failures(run(inline)?.failed).for_each(|outcome| report(task.stage, outcome)),
-        Run::Pool(pool) => {
+        Runner::Inline(run) => failures(run(inline)?.failed).for_each(|outcome| report(task.stage, outcome)),
+        Runner::Pool(pool) => {
             let pool = pool(workspace);
             let width = (pool.width)(workspace);
             pool::drain(workspace, &*pool.handler, width, &mut |outcome| report(task.stage, outcome))?;

@@ -43,13 +43,13 @@ struct ListArguments {
 }
 
 /// The lines of a result so far.
-struct Listing {
+struct FolderListing {
     text: ReadText,
     /// The number of lines.
     shown: usize,
 }
 
-impl Listing {
+impl FolderListing {
     fn add(&mut self, line: &str) {
         self.shown += 1;
         self.text.text.push_str(line);
@@ -99,7 +99,7 @@ fn list(context: &ToolContext, arguments: &Value) -> Result<String> {
     let glob = glob.as_deref().map(pattern).transpose()?;
     let glob = glob.as_ref().map(|glob| glob as &dyn Fn(&Path) -> bool);
     let files = AgentFiles::of(context.workspace, context.agent)?;
-    let mut listing = Listing { text: ReadText { text: String::new(), notes: Vec::new() }, shown: 0 };
+    let mut listing = FolderListing { text: ReadText { text: String::new(), notes: Vec::new() }, shown: 0 };
     let until = walk::deadline(context);
     let mut starts = vec![path.clone()];
     let mut is_outside = false;
@@ -127,7 +127,7 @@ fn list(context: &ToolContext, arguments: &Value) -> Result<String> {
             }
         }
     }
-    let Listing { mut text, shown } = listing;
+    let FolderListing { mut text, shown } = listing;
     if shown == 0 {
         text.notes.push("nothing found".to_owned());
     }

@@ -34,20 +34,23 @@ use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 /// A source of tools.
-struct Source {
+struct ToolSource {
     /// The names reserved for this source, including tools that are not set up. A later source cannot use them.
     names: fn() -> Vec<&'static str>,
     /// The tools for an agent, in the order in which models see them.
     offer: fn(&Workspace, &Agent) -> Result<Vec<Tool>>,
 }
 
-const SOURCES: &[Source] = &[
-    Source { names: || builtin::names(BUILTIN), offer: |workspace, agent| builtin::offer(BUILTIN, workspace, agent) },
-    Source {
+const SOURCES: &[ToolSource] = &[
+    ToolSource {
+        names: || builtin::names(BUILTIN),
+        offer: |workspace, agent| builtin::offer(BUILTIN, workspace, agent),
+    },
+    ToolSource {
         names: || builtin::names(web::TOOLS),
         offer: |workspace, agent| builtin::offer(web::TOOLS, workspace, agent),
     },
-    Source { names: Vec::new, offer: program::offer },
+    ToolSource { names: Vec::new, offer: program::offer },
 ];
 
 const BUILTIN: &[&Builtin] = &[
@@ -93,7 +96,7 @@ impl ToolContext<'_> {
 }
 
 /// Runs a call with these arguments and returns the text for the model. Calls that only read run concurrently.
-type Run = Box<dyn Fn(&ToolContext, &Value) -> Result<String> + Send + Sync>;
+type RunTool = Box<dyn Fn(&ToolContext, &Value) -> Result<String> + Send + Sync>;
 
 /// A tool that an agent has.
 pub struct Tool {
@@ -103,7 +106,7 @@ pub struct Tool {
     pub class: Class,
     /// The calls that need the owner's approval.
     pub approve: Approve,
-    run: Run,
+    run: RunTool,
 }
 
 /// Name of the tool whose calls publish notes.

@@ -304,3 +304,17 @@ fn a_channel_is_one_new_file_and_one_row() {
         assert!(is_there, "examples/channels/log.diff calls `{name}`, which is not there any more");
     }
 }
+
+/// Private argument types of subcommands, and names inside of functions and tests, do not count.
+#[test]
+fn type_names_have_one_meaning() {
+    let defined = Regex::new(r"(?m)^(?:pub(?:\([^)]*\))? )?(?:struct|enum|trait|type) (\w+)").unwrap();
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (file, code) in sources() {
+        for found in defined.captures_iter(&code).filter(|found| !matches!(&found[1], "Args" | "Action")) {
+            places.entry(found[1].to_owned()).or_default().push(file.clone());
+        }
+    }
+    places.retain(|_, files| files.len() > 1);
+    assert!(places.is_empty(), "{places:#?}");
+}

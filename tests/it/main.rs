@@ -34,6 +34,7 @@ mod secrets;
 mod sessions;
 mod skills;
 mod slash;
+mod snapshots;
 mod supervise;
 mod tasks;
 mod tmux;

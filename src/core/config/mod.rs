@@ -55,7 +55,7 @@ pub struct Config {
     /// Settings of the memory.
     pub memories: Memories,
     /// The sandbox of agents' programs.
-    pub sandbox: Sandbox,
+    pub sandbox: SandboxSettings,
     /// Size limits of the system prompt.
     pub prompt: PromptLimits,
     /// When conversations are compacted.
@@ -112,7 +112,7 @@ pub struct Memories {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
-pub struct Sandbox {
+pub struct SandboxSettings {
     /// Whether the sandbox is required.
     pub mode: SandboxMode,
     /// Whether agents' programs may use the network.
@@ -196,7 +196,7 @@ impl Default for Config {
             currency: String::new(),
             channels: Channels::default(),
             memories: Memories::default(),
-            sandbox: Sandbox::default(),
+            sandbox: SandboxSettings::default(),
             prompt: PromptLimits::default(),
             compact: CompactSettings::default(),
             web: Web::default(),

@@ -18,7 +18,7 @@ pub struct Headline {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Fields {
+struct HeadlineFields {
     description: Option<Value>,
     schedule: Option<Value>,
     agent: Option<Value>,
@@ -27,9 +27,9 @@ struct Fields {
 /// Reads the front matter. If it is invalid, the description says so.
 #[must_use]
 pub fn read(text: &str) -> Headline {
-    let head: Fields = match front_matter::split(text).map(|parts| parts.yaml.map(serde_yaml::from_str)) {
+    let head: HeadlineFields = match front_matter::split(text).map(|parts| parts.yaml.map(serde_yaml::from_str)) {
         Ok(Some(Ok(head))) => head,
-        Ok(None) => Fields::default(),
+        Ok(None) => HeadlineFields::default(),
         Ok(Some(Err(_))) | Err(_) => {
             return Headline { description: "(invalid: run claw check)".to_owned(), ..Headline::default() };
         }

@@ -14,7 +14,7 @@ use std::slice;
 /// The keys of `T` and of every struct in it, with aliases.
 #[must_use]
 pub fn of<T: DeserializeOwned>() -> BTreeSet<&'static str> {
-    let state = RefCell::new(State::default());
+    let state = RefCell::new(KeyProbe::default());
     loop {
         let is_ok = T::deserialize(Probe(&state)).is_ok();
         let mut state = state.borrow_mut();
@@ -26,7 +26,7 @@ pub fn of<T: DeserializeOwned>() -> BTreeSet<&'static str> {
 }
 
 #[derive(Default)]
-struct State {
+struct KeyProbe {
     keys: BTreeSet<&'static str>,
     /// The fields, with the name of their struct, that reject the dummy value.
     rejected: BTreeSet<(&'static str, &'static str)>,
@@ -34,7 +34,7 @@ struct State {
 }
 
 #[derive(Clone, Copy)]
-struct Probe<'a>(&'a RefCell<State>);
+struct Probe<'a>(&'a RefCell<KeyProbe>);
 
 impl IntoDeserializer<'_, Error> for Probe<'_> {
     type Deserializer = Self;

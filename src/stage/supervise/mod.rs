@@ -5,7 +5,7 @@ use crate::core::event::entry::Entry;
 use crate::core::event::stamp::{DAY, Stamp};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::stage::outcome::{Outcome, failures};
-use crate::stage::task::{CLAIMS, Inline, Pool, Run, SWEEP, Start, TASKS, turn_width};
+use crate::stage::task::{CLAIMS, Inline, PoolSpec, Runner, SWEEP, Start, TASKS, turn_width};
 use crate::stage::worker::pool::{self, PoolMode};
 use crate::stage::worker::threads::PoolMessage;
 use crate::store::agent::definitions;
@@ -74,7 +74,7 @@ pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, report: OnO
         Supervisor { workspace, stages, watch, triggers, pools: BTreeMap::new(), dues: Mutex::default(), report };
     let mut pools = Vec::new();
     for (task, row) in TASKS.iter().enumerate().filter(|(_, row)| stages.contains(&row.stage)) {
-        if let Run::Pool(pool) = row.run {
+        if let Runner::Pool(pool) = row.run {
             let (sender, receiver) = mpsc::channel();
             let pool = pool(workspace);
             supervisor.pools.insert(task, (pool.handler.mailbox(), sender.clone()));
@@ -83,7 +83,7 @@ pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, report: OnO
     }
     let supervisor = &supervisor;
     std::thread::scope(|scope| {
-        for (task, row, Pool { handler, width }, sender, receiver) in pools {
+        for (task, row, PoolSpec { handler, width }, sender, receiver) in pools {
             scope.spawn(move || {
                 let mut each = |outcome| report(row.stage, outcome);
                 let sleeping = |due: Option<Stamp>| {
@@ -134,7 +134,7 @@ impl Supervisor<'_> {
             let then: Vec<&str> = tasks.iter().filter_map(|task| TASKS[*task].then).collect();
             tasks.extend((0..TASKS.len()).filter(|task| then.contains(&TASKS[*task].name)));
             for task in std::mem::take(&mut tasks).into_iter().filter(|task| self.has(*task)) {
-                if let Run::Inline(run) = TASKS[task].run {
+                if let Runner::Inline(run) = TASKS[task].run {
                     self.set_due(task, self.report_failures(task, run(&mut inline)));
                 } else if let Some((_, pool)) = self.pools.get(&task) {
                     let _ = pool.send(PoolMessage::Due);

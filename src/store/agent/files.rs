@@ -4,7 +4,7 @@
 use crate::core::definition::Agent;
 use crate::core::fault::{Fault, Result};
 use crate::store::agent::access::{Access, WRITE};
-use crate::store::agent::located::{Located, check_regular, obstacle};
+use crate::store::agent::located::{LocatedPath, check_regular, obstacle};
 use crate::store::fs::At;
 use crate::store::fs::beneath::Beneath;
 use crate::store::fs::durable;
@@ -41,13 +41,13 @@ pub struct Opened {
     /// Its size, in bytes.
     pub size: u64,
     /// Its path.
-    pub place: Located,
+    pub place: LocatedPath,
 }
 
 /// The start of a listing or a search.
 pub enum WalkStart {
     /// A folder, and its path.
-    Folder(OwnedFd, Located),
+    Folder(OwnedFd, LocatedPath),
     /// A file.
     File(Opened),
     /// A folder that is not readable itself; these readable names are in it.
@@ -198,7 +198,7 @@ impl<'a> AgentFiles<'a> {
         Ok(self.access.root.join(inside).components().collect())
     }
 
-    fn place(&self, path: &str, is_write: bool) -> Result<Located> {
+    fn place(&self, path: &str, is_write: bool) -> Result<LocatedPath> {
         let named = self.absolute(path)?;
         let link = named.ancestors().find_map(|above| self.links.get_key_value(above));
         let real = match link {
@@ -214,7 +214,7 @@ impl<'a> AgentFiles<'a> {
             true => (real.parent().unwrap_or(root), true),
             false => (root, false),
         };
-        Ok(Located {
+        Ok(LocatedPath {
             shown: self.shown(&named),
             is_outside: !named.starts_with(&self.access.root),
             below: real.strip_prefix(base).unwrap_or(&real).to_path_buf(),

@@ -11,7 +11,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// A located path.
-pub struct Located {
+pub struct LocatedPath {
     /// The path as the model sees it.
     pub shown: String,
     /// Whether it lies outside the workspace: its content is marked as data for the model.
@@ -27,7 +27,7 @@ pub struct Located {
     pub(super) is_agent_writable: bool,
 }
 
-impl Located {
+impl LocatedPath {
     /// Whether agents may write here, so that any entry may be theirs.
     #[must_use]
     pub fn is_agent_writable(&self) -> bool {

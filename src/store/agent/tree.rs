@@ -2,7 +2,7 @@
 //! bounded in names and time. Entries that `.gitignore` matches are returned, but not entered.
 
 use crate::core::fault::{Fault, Result};
-use crate::store::agent::located::{Located, check_regular};
+use crate::store::agent::located::{LocatedPath, check_regular};
 use crate::store::fs::beneath::Beneath;
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
@@ -56,7 +56,7 @@ impl IgnoreRules {
 /// A walk in progress.
 pub struct Tree<'a> {
     folder: Beneath,
-    place: &'a Located,
+    place: &'a LocatedPath,
     next: Vec<TreeEntry>,
     names: usize,
     until: Instant,
@@ -68,7 +68,7 @@ impl<'a> Tree<'a> {
     ///
     /// # Errors
     /// If the folder cannot be listed.
-    pub fn begin(folder: OwnedFd, place: &'a Located, top: &Path, until: Instant) -> std::io::Result<Self> {
+    pub fn begin(folder: OwnedFd, place: &'a LocatedPath, top: &Path, until: Instant) -> std::io::Result<Self> {
         let folder = Beneath::of(folder, true);
         let mut tree = Self { folder, place, next: Vec::new(), names: 0, until, is_cut: false };
         tree.list(Path::new(""), 0, above(place, top))?;
@@ -173,7 +173,7 @@ pub fn pattern(glob: &str) -> Result<impl Fn(&Path) -> bool + use<>> {
 }
 
 /// The rules of the folders above the start of the walk, from `top` down.
-fn above(place: &Located, top: &Path) -> Option<Rc<IgnoreRules>> {
+fn above(place: &LocatedPath, top: &Path) -> Option<Rc<IgnoreRules>> {
     let folders: Vec<&Path> = place.path.ancestors().skip(1).take_while(|above| above.starts_with(top)).collect();
     folders.into_iter().rev().fold(None, |rules_above, folder| {
         let file = Beneath::open(folder, true).and_then(|folder| folder.file(Path::new(IGNORE))).ok();

@@ -154,7 +154,7 @@ impl Lane {
 
 /// The state of a lane's lock file, read before a listing is begun.
 #[derive(Clone, Copy, Debug)]
-pub struct LaneState {
+pub struct LaneVersion {
     /// The even number in it; `None` while the lane is held.
     pub version: Option<u64>,
     /// When the lane was last taken or released.
@@ -165,15 +165,15 @@ pub struct LaneState {
 ///
 /// # Errors
 /// If it cannot be created.
-pub fn lane_state(workspace: &Workspace, mailbox: Mailbox, name: &str) -> Result<LaneState> {
+pub fn lane_state(workspace: &Workspace, mailbox: Mailbox, name: &str) -> Result<LaneVersion> {
     if let Ok(file) = File::open(lane_path(workspace, mailbox, name)) {
         let served = file.metadata().and_then(|m| m.modified()).ok();
         if let Some(version) = read_version(&file) {
-            return Ok(LaneState { version: Some(version).filter(|v| v % 2 == 0), served });
+            return Ok(LaneVersion { version: Some(version).filter(|v| v % 2 == 0), served });
         }
     }
     let version = Lane::attempt(workspace, mailbox, name)?.and_then(Lane::release);
-    Ok(LaneState { version, served: None })
+    Ok(LaneVersion { version, served: None })
 }
 
 fn lane_path(workspace: &Workspace, mailbox: Mailbox, name: &str) -> PathBuf {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// The place of an event's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Located {
+pub struct LocatedEvent {
     /// Its mailbox.
     pub mailbox: Mailbox,
     /// Its state; `None` is done.
@@ -23,7 +23,7 @@ pub struct Located {
     pub path: PathBuf,
 }
 
-impl Located {
+impl LocatedEvent {
     /// The name of its folder.
     #[must_use]
     pub fn state_name(&self) -> &'static str {
@@ -49,7 +49,7 @@ fn all(
     mailbox: Mailbox,
     wanted: impl Fn(&Id) -> bool,
     day: Option<&str>,
-) -> Result<Vec<Located>> {
+) -> Result<Vec<LocatedEvent>> {
     let mut found = Vec::new();
     let mut search = |dir: &Path, state: Option<State>| -> Result<()> {
         for file in entries(dir)? {
@@ -57,7 +57,7 @@ fn all(
             let Some(name) = name.to_str() else { continue };
             let entry = Entry::parse(name).or_else(|| Some(Entry::unrouted(drop_id(name)?, None)));
             if let Some(entry) = entry.filter(|e| wanted(&e.id)) {
-                found.push(Located { mailbox, state, entry, path: file.path() });
+                found.push(LocatedEvent { mailbox, state, entry, path: file.path() });
             }
         }
         Ok(())
@@ -78,7 +78,7 @@ fn all(
 ///
 /// # Errors
 /// If a folder cannot be listed.
-pub fn of(workspace: &Workspace, mailbox: Mailbox, id: &Id) -> Result<Vec<Located>> {
+pub fn of(workspace: &Workspace, mailbox: Mailbox, id: &Id) -> Result<Vec<LocatedEvent>> {
     let mut found = all(workspace, mailbox, |other| other == id, Some(&id.stamp().day()))?;
     found.sort_by_key(|f| std::cmp::Reverse(f.state.map_or(9, |s| s as u8)));
     Ok(found)

@@ -5,7 +5,7 @@ use crate::core::event::id::Id;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::store::fs::durable;
 use crate::store::lock::{Lane, NamedLock};
-use crate::store::queue::locate::{self, Located};
+use crate::store::queue::locate::{self, LocatedEvent};
 use crate::store::workspace::Workspace;
 use crate::store::workspace::journal::{self, JournalLine};
 use crate::store::workspace::mailbox::{Mailbox, State};
@@ -76,7 +76,12 @@ pub fn discard(workspace: &Workspace, id: &Id) -> Result<bool> {
 
 /// Calls `act` in each mailbox with the file of the event that is in one of `states`, under the locks of routing and of
 /// its lane. False if there was none.
-fn with_event(workspace: &Workspace, id: &Id, states: &[State], act: impl Fn(&Located) -> Result<()>) -> Result<bool> {
+fn with_event(
+    workspace: &Workspace,
+    id: &Id,
+    states: &[State],
+    act: impl Fn(&LocatedEvent) -> Result<()>,
+) -> Result<bool> {
     let mut acted = false;
     for mailbox in [Mailbox::Inbox, Mailbox::Outbox] {
         let find = || {

@@ -65,7 +65,7 @@ impl SkillStatus {
 /// # Errors
 /// If they cannot be listed.
 pub fn all(workspace: &Workspace) -> Result<Vec<SkillStatus>> {
-    let machine = Lookup::new(workspace);
+    let machine = RequirementLookup::new(workspace);
     definitions::folders(workspace, FOLDER)?.into_iter().map(|id| status(workspace, id, &machine)).collect()
 }
 
@@ -74,7 +74,7 @@ pub fn all(workspace: &Workspace) -> Result<Vec<SkillStatus>> {
 /// # Errors
 /// `Data` with a suggestion if there is none.
 pub fn find(workspace: &Workspace, name: &str) -> Result<SkillStatus> {
-    let machine = Lookup::new(workspace);
+    let machine = RequirementLookup::new(workspace);
     let ids = definitions::folders(workspace, FOLDER)?;
     if ids.iter().any(|id| id == name) {
         return status(workspace, name.to_owned(), &machine);
@@ -107,7 +107,7 @@ pub fn problems(workspace: &Workspace) -> Vec<Problem> {
     }
 }
 
-fn status(workspace: &Workspace, id: String, lookup: &Lookup) -> Result<SkillStatus> {
+fn status(workspace: &Workspace, id: String, lookup: &RequirementLookup) -> Result<SkillStatus> {
     let read = read(workspace, &id)?;
     let missing = read.as_ref().map(|found| found.0.needs.missing(&lookup.machine())).unwrap_or_default();
     Ok(SkillStatus { id, read, missing })
@@ -127,12 +127,12 @@ fn read(workspace: &Workspace, id: &str) -> Result<std::result::Result<ParsedSki
 }
 
 /// Lookup of programs in `$PATH` and of environment variables; each program is looked up once.
-struct Lookup<'a> {
+struct RequirementLookup<'a> {
     has_bin: Box<dyn Fn(&str) -> bool + 'a>,
     has_env: Box<dyn Fn(&str) -> bool + 'a>,
 }
 
-impl<'a> Lookup<'a> {
+impl<'a> RequirementLookup<'a> {
     fn new(workspace: &'a Workspace) -> Self {
         let path = workspace.world.var("PATH").unwrap_or_default();
         let known: RefCell<HashMap<String, bool>> = RefCell::default();

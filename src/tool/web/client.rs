@@ -10,7 +10,7 @@ use crate::core::web::page;
 use crate::core::web::settings::AgentWeb;
 use crate::core::web::url_policy::{PrivateHost, Target};
 use crate::http::{self, ClientOptions, Credentials, Proxy, Resolver};
-use crate::tool::web::names::{Lookup, Pinned};
+use crate::tool::web::names::{DnsLookup, Pinned};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Client, Response};
 use std::net::IpAddr;
@@ -30,7 +30,7 @@ const ACCEPT: &str = "text/html, application/xhtml+xml, text/markdown, text/plai
 
 /// The rules that decide which targets an agent may fetch.
 pub(super) struct FetchPolicy<'a> {
-    pub(super) names: Arc<dyn Lookup>,
+    pub(super) names: Arc<dyn DnsLookup>,
     pub(super) private: &'a [PrivateHost],
     pub(super) agent: &'a AgentWeb,
     pub(super) proxy: Option<&'a str>,
@@ -207,7 +207,7 @@ mod tests {
         }
     }
 
-    impl Lookup for Fake {
+    impl DnsLookup for Fake {
         fn addresses(&self, host: &str) -> Result<Vec<IpAddr>> {
             let mut asked = self.asked.lock().unwrap();
             let before = asked.iter().filter(|name| *name == host).count();
@@ -221,7 +221,7 @@ mod tests {
     /// Blocks for ever.
     struct Silent(Mutex<Receiver<()>>);
 
-    impl Lookup for Silent {
+    impl DnsLookup for Silent {
         fn addresses(&self, _: &str) -> Result<Vec<IpAddr>> {
             let _ = self.0.lock().unwrap().recv();
             Ok(Vec::new())
@@ -269,7 +269,7 @@ mod tests {
         serde_json::from_value(serde_json::json!(list)).unwrap()
     }
 
-    fn get(names: Arc<dyn Lookup>, private: &[String], url: &str, time: Duration) -> Result<Fetched> {
+    fn get(names: Arc<dyn DnsLookup>, private: &[String], url: &str, time: Duration) -> Result<Fetched> {
         let (private, agent) = (exceptions(private), AgentWeb::default());
         fetch(&FetchPolicy { names, private: &private, agent: &agent, proxy: None }, url, within(time))
     }

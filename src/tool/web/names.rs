@@ -7,7 +7,7 @@ use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A lookup of host names. It may block.
-pub(super) trait Lookup: Send + Sync {
+pub(super) trait DnsLookup: Send + Sync {
     /// The addresses of a host.
     fn addresses(&self, host: &str) -> Result<Vec<IpAddr>>;
 }
@@ -15,7 +15,7 @@ pub(super) trait Lookup: Send + Sync {
 /// The lookup of the system: `/etc/hosts`, name servers, and other sources that it is configured with.
 pub(super) struct System;
 
-impl Lookup for System {
+impl DnsLookup for System {
     fn addresses(&self, host: &str) -> Result<Vec<IpAddr>> {
         let found = (host, 0).to_socket_addrs();
         let unknown = |e| Fault::new(Kind::Unavailable, format!("the host {host} is not known: {e}"));

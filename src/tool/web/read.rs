@@ -50,14 +50,14 @@ pub(super) const WEBREAD: Builtin = Builtin {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ReadArguments {
+struct WebReadArguments {
     url: String,
     #[serde(default)]
     whole: bool,
 }
 
 fn run(context: &ToolContext, arguments: &Value) -> Result<String> {
-    let args: ReadArguments = tool::arguments(arguments)?;
+    let args: WebReadArguments = tool::arguments(arguments)?;
     let config = context.workspace.config()?;
     let web = &config.web;
     let policy = FetchPolicy {

@@ -105,12 +105,12 @@ fn with(client: &reqwest::Client, url: &str, query: &[(&str, &str)]) -> RequestB
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SearchArguments {
+struct WebSearchArguments {
     query: String,
 }
 
 fn run(context: &ToolContext, arguments: &Value) -> Result<String> {
-    let query = tool::arguments::<SearchArguments>(arguments)?.query;
+    let query = tool::arguments::<WebSearchArguments>(arguments)?.query;
     let query = query.trim();
     if query.is_empty() || query.len() > MAX_QUERY {
         return Err(Fault::data(format!("a query has 1 to {MAX_QUERY} bytes")));
