@@ -7,9 +7,10 @@ use jiff::{Timestamp, civil, tz::TimeZone};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::panic::Location;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ impl Wire {
     }
 }
 
-/// The mock server, one for all tests of a binary. It ends when this process does, because its stdin closes
+/// The mock server, one for each test module and wire. It ends when this process does, because its stdin closes
 /// then.
 pub struct Peer {
     pub port: u16,
@@ -44,10 +45,23 @@ pub struct Peer {
     _node: Mutex<Child>,
 }
 
-/// The peer, or the reason for its absence. `CLAW_REQUIRE_PEERS=1` makes that a failure.
+/// The peer of the calling module, or `None` with a message. `CLAW_REQUIRE_PEERS=1` makes its absence a failure.
+#[track_caller]
 pub fn peer(wire: &'static Wire) -> Option<&'static Peer> {
-    static PEER: OnceLock<Result<Peer, String>> = OnceLock::new();
-    match PEER.get_or_init(|| Peer::start(wire)) {
+    type Started = &'static Result<Peer, String>;
+    static PEERS: Mutex<Vec<(&str, &str, Started)>> = Mutex::new(Vec::new());
+    let module = Location::caller().file();
+    let mut peers = PEERS.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = peers.iter().find(|(file, provider, _)| (*file, *provider) == (module, wire.provider));
+    let started = if let Some((.., started)) = known {
+        *started
+    } else {
+        let started: Started = Box::leak(Box::new(Peer::start(wire)));
+        peers.push((module, wire.provider, started));
+        started
+    };
+    drop(peers);
+    match started {
         Ok(peer) => Some(peer),
         Err(why) => {
             let is_required = std::env::var("CLAW_REQUIRE_PEERS").is_ok_and(|v| v == "1");
