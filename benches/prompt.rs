@@ -8,6 +8,7 @@ mod gauge;
 use claw::core::context::prompt::join;
 use claw::core::event::EventKind;
 use claw::core::event::address::Address;
+use claw::core::event::origin::SenderClass;
 use claw::core::event::stamp::{SECOND, Stamp};
 use claw::stage::turn::prompt::{self, PromptContext};
 use claw::store::agent::definitions;
@@ -58,11 +59,18 @@ fn prompted(dir: &Path, runs: usize) -> Result<[Row; 2]> {
         fs::write(folder.join("SKILL.md"), text)?;
     }
     let (place, now) = (Address::parse("cli:ann")?, jiff::Timestamp::UNIX_EPOCH.to_zoned(world::zone()));
-    let moment = PromptContext { now: &now, session: "pickle.cli-ann", kind: EventKind::Message, reply_to: &place };
+    let moment = PromptContext {
+        now: &now,
+        session: "pickle.cli-ann",
+        kind: EventKind::Message,
+        reply_to: &place,
+        class: SenderClass::Owner,
+    };
     let made = |workspace: &Workspace| -> Result<f64> {
         let began = Instant::now();
         let agent = definitions::agent(workspace, "pickle")?;
-        let layers = prompt::layers(workspace, &agent, &tool::offered(workspace, &agent)?, &moment)?;
+        let layers =
+            prompt::layers(workspace, &agent, &tool::offered(workspace, &agent, SenderClass::Owner)?, &moment)?;
         let (text, _) = join(&layers);
         let taken = began.elapsed().as_secs_f64() * 1000.0;
         if text.matches("- skill-").count() == SKILLS { Ok(taken) } else { Err("not all skills are offered".into()) }

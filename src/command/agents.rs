@@ -3,6 +3,7 @@
 use crate::command::Here;
 use crate::command::terminal::out;
 use crate::core::definition::Agent;
+use crate::core::event::origin::SenderClass;
 use crate::core::fault::Result;
 use crate::core::tool::Approve;
 use crate::store::agent::access::WRITE;
@@ -92,10 +93,11 @@ fn document(workspace: &Workspace, agent: &Agent) -> Result<Value> {
     };
     let bound: Vec<&str> =
         config.routing.bindings.iter().filter(|one| one.agent == agent.id).map(|one| one.pattern.as_str()).collect();
-    let tools = crate::tool::offered(workspace, agent)?;
+    let tools = crate::tool::offered(workspace, agent, SenderClass::Owner)?;
     let names: Vec<&str> = tools.iter().map(|tool| &tool.spec.name[..]).collect();
     let rule = |approve: &Approve| match approve {
         Approve::Always(always) => always.then(|| json!(true)),
+        Approve::When(condition) => Some(json!(condition)),
         Approve::Where(patterns) => Some(json!(patterns)),
     };
     let approve: Map<String, Value> =
@@ -111,7 +113,7 @@ fn document(workspace: &Workspace, agent: &Agent) -> Result<Value> {
         "default": agent.id == config.default_agent, "model": model, "model_id": model_id, "model_problem": problem,
         "max_concurrency": agent.max_concurrency,
         "max_steps": agent.max_steps, "turn_timeout": format!("{:#}", agent.turn_timeout),
-        "allow_skills": agent.allow_skills, "tools": names, "approve": approve, "budget": budget,
+        "allow_skills": agent.allow_skills, "tools": names, "approve": approve, "senders": agent.senders, "budget": budget,
         "read": agent.read, "write": write, "network": agent.network,
         "queue": agent.queue, "watch": agent.watch,
         "bindings": bound, "identity": agent.identity, "soul": agent.soul,

@@ -4,7 +4,7 @@ use crate::channel;
 use crate::command::Here;
 use crate::command::terminal::out;
 use crate::core::config::{Config, FILE};
-use crate::core::definition::{self, Agent};
+use crate::core::definition::{self, Agent, reach};
 use crate::core::event::entry::Entry;
 use crate::core::event::stamp::SECOND;
 use crate::core::fault::Result;
@@ -71,6 +71,9 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     for (ability, is_available, needs) in sandbox::kernel_support() {
         let state = if is_available { "available".to_owned() } else { format!("not available, needs {needs}") };
         out::message(&format!("{ability}: {state}"));
+    }
+    for line in reached_tools(&workspace)? {
+        out::message(&line);
     }
     if problems.is_empty() && !args.json {
         out::line("no problems")?;
@@ -169,7 +172,7 @@ fn tools(workspace: &Workspace) -> Vec<Problem> {
         let text = fs::read_to_string(workspace.path(&path)).unwrap_or_default();
         // `problems::of` reports an agent that cannot be read.
         let Ok((agent, _)) = definition::agent::read(&id, &path, &text, None) else { continue };
-        for name in agent.tools.names().filter(|name| !known.contains(name)) {
+        for name in agent.tools.names().chain(agent.senders.names()).filter(|name| !known.contains(name)) {
             let near = problem::nearest(name, known.iter().copied());
             let guess = near.map(|near| format!(", did you mean `{near}`?")).unwrap_or_default();
             let message = format!("tools: unknown tool `{name}`{guess}");
@@ -177,6 +180,24 @@ fn tools(workspace: &Workspace) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// The tools that each agent reaches only by giving tasks to others.
+fn reached_tools(workspace: &Workspace) -> Result<Vec<String>> {
+    let agents: Vec<_> = definitions::agents(workspace)?.into_iter().filter_map(|(_, read)| read.ok()).collect();
+    let agents: Vec<&Agent> = agents.iter().map(|agent| &**agent).collect();
+    let (programs, _) = tool::program::all(workspace)?;
+    let mut tools: Vec<&str> = tool::names().collect();
+    tools.extend(programs.iter().map(|program| &program.spec.name[..]));
+    let mut lines = Vec::new();
+    for agent in &agents {
+        let through = reach::through_others(agent, &agents, &tools);
+        if !through.is_empty() {
+            let list = through.iter().map(|(tool, other)| format!("{tool} ({other})")).collect::<Vec<_>>().join(", ");
+            lines.push(format!("{} reaches through other agents: {list}", agent.id));
+        }
+    }
+    Ok(lines)
 }
 
 /// Checks that each binding can be selected and that its agent exists.

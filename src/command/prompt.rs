@@ -5,6 +5,7 @@ use crate::command::terminal::out;
 use crate::core::context::prompt::{Layer, join};
 use crate::core::event::EventKind;
 use crate::core::event::address::Address;
+use crate::core::event::origin::SenderClass;
 use crate::core::event::session_name;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::tokens;
@@ -33,6 +34,9 @@ pub struct Args {
     /// The kind of event to answer: message, dispatch, cron, heartbeat, …
     #[arg(long, default_value = "message")]
     kind: String,
+    /// The class of the sender: owner, known or unknown
+    #[arg(long, value_name = "CLASS", default_value = "owner")]
+    sender: String,
     /// Print only the size of each layer
     #[arg(long, conflicts_with = "json")]
     layers: bool,
@@ -48,14 +52,15 @@ pub struct Args {
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.look()?;
     let agent = definitions::agent(&workspace, &args.agent)?;
-    let tools = tool::offered(&workspace, &agent)?;
+    let class = class(&args.sender)?;
+    let tools = tool::offered(&workspace, &agent, class)?;
     let reply_to = args.reply_to.as_deref().map_or_else(|| workspace.local_user(), Address::parse)?;
     let session = match &args.session {
         Some(name) => session_name::qualify(name, Some(&agent.id), &agent.id)?,
         None => session_name::at(&agent.id, &reply_to),
     };
     let now = workspace.world.now().timestamp().to_zoned(world::zone());
-    let context = PromptContext { now: &now, session: &session, kind: kind(&args.kind)?, reply_to: &reply_to };
+    let context = PromptContext { now: &now, session: &session, kind: kind(&args.kind)?, reply_to: &reply_to, class };
     let layers = prompt::layers(&workspace, &agent, &tools, &context)?;
     let (system, stable) = join(&layers);
     if args.json {
@@ -102,6 +107,13 @@ fn kind(text: &str) -> Result<EventKind> {
             Some(near) => fault.hint(format!("did you mean `{near}`?")),
             None => fault.hint(format!("kinds: {}", all.join(", "))),
         }
+    })
+}
+
+fn class(text: &str) -> Result<SenderClass> {
+    SenderClass::ALL.into_iter().find(|class| class.name() == text).ok_or_else(|| {
+        let fault = Fault::new(Kind::Usage, format!("unknown class of senders `{}`", text.escape_debug()));
+        fault.hint(format!("classes: {}", SenderClass::ALL.map(SenderClass::name).join(", ")))
     })
 }
 

@@ -3,6 +3,7 @@
 use crate::command::Here;
 use crate::command::terminal::out;
 use crate::core::definition::task::{Hold, Task, TaskState};
+use crate::core::event::origin::Origin;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::process;
 use crate::store::tasks::claims;
@@ -95,7 +96,8 @@ pub fn run(args: Args, here: Here) -> Result<u8> {
         }),
         Action::Add { text } => {
             let text = out::text(&text)?;
-            let name = TaskList::open(&workspace)?.add(None, &text, &workspace.local_user()?, 0)?;
+            let name =
+                TaskList::open(&workspace)?.add(None, &text, &workspace.local_user()?, (0, &Origin::default()))?;
             print(&tasks::find(&workspace, &name)?, is_json).map(|()| 0)
         }
         Action::Claim { ids, command } if !command.is_empty() => hold(&workspace, &ids, &command),

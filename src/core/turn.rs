@@ -79,6 +79,8 @@ pub struct Replay {
     pub compacted_turn: Option<CompactedTurn>,
     /// The last token count by a model's provider.
     pub count: Option<Count>,
+    /// The first source of text from outside in the conversation.
+    pub taint: Option<String>,
     /// The log has the event's `in` line.
     pub is_logged: bool,
     /// Further events that are answered in the same turn.
@@ -157,6 +159,7 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
     for record in records {
         match record {
             Record::In { event, .. } => {
+                state.add_taint(event.origin.taint.as_ref());
                 if event.id == *id {
                     state.is_logged = true;
                 } else if !open.iter().any(|other| other.id == event.id) {
@@ -171,11 +174,13 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
                 }
             }
             Record::Also { id: of, event, .. } if of == *id => {
+                state.add_taint(event.origin.taint.as_ref());
                 if !state.also.iter().any(|other| other.id == event.id) {
                     state.also.push(*event);
                 }
             }
             Record::Also { id: of, event, .. } => {
+                state.add_taint(event.origin.taint.as_ref());
                 let turn = open.iter_mut().find(|open| open.id == of);
                 if let Some(open) = turn.filter(|open| !open.also.contains(&event.id)) {
                     open.also.push(event.id.clone());
@@ -197,6 +202,7 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
                 }
             }
             Record::Tool { id: of, call, outcome, .. } => {
+                state.add_taint(outcome.taint.as_ref());
                 let last = steps(&mut state, &mut open, id, &of).and_then(|steps| steps.last_mut());
                 if let Some(progress) = last.and_then(|step| step.find(&call)) {
                     progress.result = Some(outcome);
@@ -212,6 +218,7 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
                 past.extend(open.extract_if(.., |o| ids.contains(&o.id)).map(|o| o.close(said.clone())));
             }
             Record::Compact(compact) => {
+                state.add_taint(compact.taint.as_ref());
                 (past, open) = (vec![compact.recent.clone()], Vec::new());
                 state.count = compact.count.clone().or(state.count);
                 state.compacted_turn = None;
@@ -263,8 +270,16 @@ impl Replay {
         &self.steps[step].reply
     }
 
+    /// Notes a source of text from outside; the first one is kept.
+    pub fn add_taint(&mut self, source: Option<&String>) {
+        if self.taint.is_none() {
+            self.taint = source.cloned();
+        }
+    }
+
     /// Sets the result of a call of the last answer.
     pub fn set_result(&mut self, call: &str, result: ToolResult) {
+        self.add_taint(result.taint.as_ref());
         if let Some(progress) = self.steps.last_mut().and_then(|step| step.find(call)) {
             progress.result = Some(result);
         }

@@ -48,6 +48,8 @@ pub struct ModelCall<'a> {
     pub request: &'a Request,
     /// The time of the event that is answered.
     pub at: Stamp,
+    /// Whether the built-in model may search the notes for this sender.
+    pub may_recall: bool,
     /// The session's lane; programs inherit its lock.
     pub lane: &'a Lane,
     /// Cancels the call.

@@ -23,7 +23,8 @@ pub(super) fn ask(call: &mut ModelCall) -> Result<Reply> {
         let content = format!("Noted in {}", NotePlace::Daily.file(call.at));
         Reply { content, remember: vec![note], ..Reply::default() }
     } else {
-        let found = memory::search(call.workspace, text, 1)?.into_iter().next();
+        let found = if call.may_recall { memory::search(call.workspace, text, 1)? } else { Vec::new() };
+        let found = found.into_iter().next();
         let content = match found.or_else(|| earlier_message(call)) {
             Some(line) if line.path.is_empty() => format!("you said: {}", line.text),
             Some(line) => format!("{} ({}:{})", line.text, line.path, line.number),
@@ -51,7 +52,7 @@ fn earlier_message(call: &ModelCall) -> Option<NoteLine> {
         .enumerate()
         .filter_map(|(number, message)| match message {
             Message::User { content } if !content.trim().ends_with('?') => {
-                Some(NoteLine { path: String::new(), number, text: content.clone() })
+                Some(NoteLine { path: String::new(), number, text: content.clone(), source: None })
             }
             _ => None,
         })

@@ -35,6 +35,7 @@ pub(super) fn ask(call: &mut ModelCall) -> Result<Reply> {
         chosen: &recorded,
         request: &request,
         at: call.at,
+        may_recall: call.may_recall,
         lane: call.lane,
         cancel: call.cancel,
         on_text: &mut *call.on_text,

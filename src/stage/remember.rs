@@ -74,7 +74,7 @@ impl Handler for Remember<'_> {
 impl Remember<'_> {
     fn note(&self, job: &Job, lane: &Lane, event: &Event) -> Result<String> {
         let to = note_place(event)?;
-        let place = memory::note(self.workspace, &to, &event.id, &event.content)?;
+        let place = memory::note(self.workspace, &to, &event.id, &event.content, event.origin.taint.as_deref())?;
         match memory::commit(self.workspace, lane, &to, &event.id, &event.content) {
             Err(fault) if job.entry.tries.attempts >= COMMITS => {
                 self.workspace.world.say(&format!("{fault}; the note stays uncommitted, commit it yourself"));

@@ -134,7 +134,13 @@ impl<'w> Announcer<'w> {
             ..Draft::message(task.prompt(tool::TASKS))
         };
         let event = publish::complete(self.workspace, draft, id)?;
-        Ok(Event { hops: task.fields.hops, ..event })
+        let mut origin = task.origin();
+        if origin.class.is_none() {
+            // A person made it: its creator's class.
+            let by = task.fields.by.as_deref().and_then(|by| Address::parse(by).ok());
+            origin.class = by.map(|from| self.workspace.class_of(&from)).transpose()?;
+        }
+        Ok(Event { hops: task.fields.hops, origin, ..event })
     }
 }
 

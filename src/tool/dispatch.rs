@@ -49,18 +49,18 @@ pub trait Host: Sync {
     /// Whether a user waits for the turn at a terminal.
     fn is_interactive(&self) -> bool;
 
-    /// Waits until a dispatch is answered, by this process or another one, and returns the answer.
+    /// Waits until a dispatch is answered, by this process or another one, and returns the answer's event.
     ///
     /// # Errors
     /// The reason why there is no answer. `Machine`: the call is not at fault and is repeated later.
-    fn answer(&self, dispatch: &Event) -> Result<String>;
+    fn answer(&self, dispatch: &Event) -> Result<Event>;
 }
 
 /// Lists the other agents in the description. Without another agent the tool is not offered.
 fn offer(builtin: &Builtin, workspace: &Workspace, own: &Agent) -> Result<Option<Tool>> {
     let Some(approve) = own.tools.approve(builtin.name) else { return Ok(None) };
     let valid = definitions::agents(workspace)?.into_iter().filter_map(|(id, read)| Some((id, read.ok()?)));
-    let others: Vec<_> = valid.filter(|(id, _)| *id != own.id).collect();
+    let others: Vec<_> = valid.filter(|(id, _)| *id != own.id && own.tools.may_dispatch_to(id)).collect();
     if others.is_empty() {
         return Ok(None);
     }
@@ -93,6 +93,10 @@ fn dispatch(context: &ToolContext, arguments: &Value) -> Result<String> {
         return Err(Fault::data("there is nothing to do: task is empty"));
     }
     dispatch::check(context.event, session_name::agent(own), &args.agent_id)?;
+    if !context.agent.tools.may_dispatch_to(&args.agent_id) {
+        let message = format!("you may not give tasks to {}", args.agent_id.escape_debug());
+        return Err(Fault::data(message).hint("the owner lists the agents in your AGENT.md"));
+    }
     if !definitions::has_agent(workspace, &args.agent_id) {
         return Err(definitions::unknown(workspace, &args.agent_id));
     }
@@ -110,6 +114,7 @@ fn dispatch(context: &ToolContext, arguments: &Value) -> Result<String> {
     let now = workspace.world.now();
     let mut event = context.event.child(Derived::Dispatch, context.number, &from, text, now);
     event.reply_to = from;
+    event.origin = context.passed_on();
     (event.agent, event.session) = (Some(args.agent_id), Some(session.clone()));
     if waits {
         event.expires_at = Some(deadline(context, now).timestamp());
@@ -127,7 +132,8 @@ fn dispatch(context: &ToolContext, arguments: &Value) -> Result<String> {
         let message = format!("{} in session {session}: {}", session_name::agent(&session), fault.message);
         Fault { message, ..fault }
     })?;
-    Ok(json!({"result": result, "session_id": session}).to_string())
+    context.inherit_taint(result.origin.taint.as_ref());
+    Ok(json!({"result": result.content, "session_id": session}).to_string())
 }
 
 /// The deadline of the other agent: nine tenths of the time that is left, so that this turn can still use the answer.

@@ -5,7 +5,6 @@
 
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::text::bounded_lines::{BoundedLine, Lines};
-use crate::core::text::data_mark;
 use crate::core::text::edit;
 use crate::core::tool::{self, Class, MAX_PAGE};
 use crate::store::agent::files::{AgentFiles, Opened};
@@ -114,7 +113,7 @@ impl ReadText {
     /// The result for the model. Text from outside the workspace is marked as data, notes are not.
     pub(super) fn join(self, source: &str, is_outside: bool, context: &ToolContext) -> String {
         let text = if is_outside && !self.text.is_empty() {
-            data_mark::mark(source, &self.text, context.workspace.world.random())
+            context.mark_outside("file", source, &self.text)
         } else {
             self.text
         };

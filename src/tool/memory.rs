@@ -74,7 +74,7 @@ fn remember(context: &ToolContext, arguments: &Value) -> Result<String> {
     let from = Address::parse(&format!("agent:{}", session_name::agent(session)))?;
     let mut event =
         context.event.child(Derived::Memory, context.number, &from, note.text, context.workspace.world.now());
-    event.session = Some(session.clone());
+    (event.session, event.origin) = (Some(session.clone()), context.origin.clone());
     for (key, value) in [("topic", note.topic), ("project", note.project)] {
         if let Some(value) = value {
             event.meta.insert(key.to_owned(), Value::String(value));
@@ -98,6 +98,9 @@ fn recall(context: &ToolContext, arguments: &Value) -> Result<String> {
     let found = memory::search(context.workspace, &search.query, limit)?;
     if found.is_empty() {
         return Ok("nothing found".to_owned());
+    }
+    for line in &found {
+        context.inherit_taint(line.source.as_ref());
     }
     let lines = found.iter().map(|line| format!("{}:{}: {}", line.path, line.number, line.text));
     Ok(lines.collect::<Vec<_>>().join("\n"))

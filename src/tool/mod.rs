@@ -19,9 +19,12 @@ mod web;
 
 use crate::core::definition::Agent;
 use crate::core::event::Event;
+use crate::core::event::origin::{Origin, SenderClass};
 use crate::core::fault::{Kind, Result};
 use crate::core::model::{Call, ToolSpec};
 use crate::core::session::record::ToolResult;
+use crate::core::text::cut::cut;
+use crate::core::text::data_mark;
 use crate::core::tool::{Approve, Class};
 use crate::store::lock::Lane;
 use crate::store::session::stop;
@@ -31,6 +34,7 @@ pub use dispatch::Host;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 /// A source of tools.
@@ -67,6 +71,9 @@ const BUILTIN: &[&Builtin] = &[
     &tasks::TASKS,
 ];
 
+/// The longest name of a source of text from outside, in bytes.
+const MAX_SOURCE: usize = 200;
+
 /// The turn in which a call runs.
 #[derive(Clone, Copy)]
 pub struct ToolContext<'a> {
@@ -86,12 +93,42 @@ pub struct ToolContext<'a> {
     pub stop: Option<BorrowedFd<'a>>,
     /// The turn, for tools that wait for other agents.
     pub host: &'a dyn Host,
+    /// The class of the sender, the text from outside in the turn, and the agents that passed the task on.
+    pub origin: &'a Origin,
+    /// The source of text from outside in the call's result; set by the tool.
+    pub taint: &'a OnceLock<String>,
 }
 
 impl ToolContext<'_> {
     /// Whether the turn has been cancelled.
     fn is_stopped(&self) -> bool {
         self.stop.is_some_and(stop::is_cancelled)
+    }
+
+    /// Records that the call's result contains text from a source outside the workspace. Of several sources the first
+    /// one is recorded.
+    fn add_taint(&self, kind: &str, source: &str) {
+        let _ = self.taint.set(format!("{kind}:{}", cut(source, MAX_SOURCE)));
+    }
+
+    /// Records that the call's result was made of text from this source, as recorded elsewhere.
+    fn inherit_taint(&self, source: Option<&String>) {
+        if let Some(source) = source {
+            let _ = self.taint.set(source.clone());
+        }
+    }
+
+    /// The origin of work that this turn passes on.
+    fn passed_on(&self) -> Origin {
+        let mut origin = self.origin.clone();
+        origin.requesters.push(self.agent.id.clone());
+        origin
+    }
+
+    /// Text from outside, recorded as such, between marks that show it to the model as data.
+    fn mark_outside(&self, kind: &str, source: &str, text: &str) -> String {
+        self.add_taint(kind, source);
+        data_mark::mark(source, text, self.workspace.world.random())
     }
 }
 
@@ -111,6 +148,8 @@ pub struct Tool {
 
 /// Name of the tool whose calls publish notes.
 pub const REMEMBER: &str = memory::REMEMBER.name;
+/// Name of the tool that searches the notes.
+pub const RECALL: &str = memory::RECALL.name;
 /// Name of the tool that shows skills. The prompt of an agent that has it lists the skills.
 pub const SKILL: &str = skill::SKILL.name;
 /// Name of the tool for the shared task list.
@@ -118,12 +157,12 @@ pub const TASKS: &str = tasks::TASKS.name;
 /// First argument of this binary when it runs as the program that converts a web page to text.
 pub const PAGE: &str = web::PAGE;
 
-/// The tools of an agent, in the order in which models see them. An untrusted workspace has none. Problems of the
-/// descriptions in `tools/` are printed.
+/// The tools of an agent for a sender of this class, in the order in which models see them. An untrusted workspace has
+/// none. Problems of the descriptions in `tools/` are printed.
 ///
 /// # Errors
 /// `Config` where `claw.yaml` is bad; `Machine` where agents or `tools/` cannot be read.
-pub fn offered(workspace: &Workspace, agent: &Agent) -> Result<Vec<Tool>> {
+pub fn offered(workspace: &Workspace, agent: &Agent, class: SenderClass) -> Result<Vec<Tool>> {
     let mut tools: Vec<Tool> = Vec::new();
     if !workspace.is_trusted {
         return Ok(tools);
@@ -136,6 +175,7 @@ pub fn offered(workspace: &Workspace, agent: &Agent) -> Result<Vec<Tool>> {
         taken.extend(offered.iter().map(|tool| tool.spec.name.clone()));
         tools.extend(offered);
     }
+    tools.retain(|tool| agent.senders.allow(class, &tool.spec.name));
     Ok(tools)
 }
 
@@ -153,7 +193,7 @@ impl Tool {
         match (self.run)(context, &call.arguments) {
             Ok(result) => Ok(ToolResult { result, ..ToolResult::default() }),
             Err(fault) if matches!(fault.kind, Kind::Machine | Kind::Closed) => Err(fault),
-            Err(fault) => Ok(ToolResult { result: format!("error: {fault}"), failed: true, asks: None }),
+            Err(fault) => Ok(ToolResult { result: format!("error: {fault}"), failed: true, ..ToolResult::default() }),
         }
     }
 }

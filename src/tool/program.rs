@@ -7,7 +7,6 @@
 use crate::core::definition::Agent;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::ToolSpec;
-use crate::core::text::data_mark;
 use crate::core::tool::{self, Approve, Class};
 use crate::store::fs::unreadable;
 use crate::store::workspace::Workspace;
@@ -137,6 +136,11 @@ fn run(program: &ToolProgram, context: &ToolContext, arguments: &Value) -> Resul
     let input = arguments.to_string().into_bytes();
     let job = sandboxed::SandboxedRun { command: &command, input, timeout: program.timeout, network: program.network };
     let ended = sandboxed::run(context, job)?.completed()?;
+    // A program with network access may return text of strangers, in its errors too.
+    let has_network = program.network.map_or_else(|| sandboxed::network(context), Ok)?;
+    if has_network {
+        context.add_taint("tool", &program.spec.name);
+    }
     let output = String::from_utf8_lossy(&ended.stdout).trim_end().to_owned();
     if ended.code != 0 {
         let complaint = if ended.last_error_line().is_empty() { &output } else { ended.last_error_line() };
@@ -144,10 +148,7 @@ fn run(program: &ToolProgram, context: &ToolContext, arguments: &Value) -> Resul
     }
     Ok(match output.as_str() {
         "" => "(success, no output)".to_owned(),
-        // A program with network access may return text of strangers.
-        _ if program.network == Some(true) => {
-            data_mark::mark(&program.spec.name, &output, context.workspace.world.random())
-        }
+        _ if has_network => context.mark_outside("tool", &program.spec.name, &output),
         _ => output,
     })
 }

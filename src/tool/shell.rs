@@ -1,7 +1,6 @@
 //! `bash`: runs a shell command in the workspace, in the sandbox of all agents' programs.
 
 use crate::core::fault::{Fault, Result};
-use crate::core::text::data_mark;
 use crate::core::tool::{self, Class};
 use crate::tool::builtin::{self, Builtin};
 use crate::tool::{ToolContext, sandboxed};
@@ -68,5 +67,5 @@ fn bash(context: &ToolContext, arguments: &Value) -> Result<String> {
     let output = if parts.is_empty() { "(no output)".to_owned() } else { parts.join("\n") };
     // Output of a command with network access may be text of strangers.
     let is_outside = sandboxed::network(context)?;
-    Ok(if is_outside { data_mark::mark("bash", &output, context.workspace.world.random()) } else { output })
+    Ok(if is_outside { context.mark_outside("tool", "bash", &output) } else { output })
 }

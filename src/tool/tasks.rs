@@ -72,7 +72,7 @@ fn run(context: &ToolContext, arguments: &Value) -> Result<String> {
     list.release_free_claims()?;
     match args.action {
         Action::List => Ok(list_tasks(context)),
-        Action::Show => tasks::find(workspace, id()?).map(|task| describe(&task)),
+        Action::Show => tasks::find(workspace, id()?).map(|task| describe(context, &task)),
         Action::Add => {
             let hops = context.event.hops.saturating_add(1);
             if hops > task::MAX_HOPS {
@@ -81,17 +81,18 @@ fn run(context: &ToolContext, arguments: &Value) -> Result<String> {
                 return Err(Fault::data(message).hint("tell the owner which work is left"));
             }
             let name = task::id_for_call(&context.event.id, context.number);
-            list.add(Some(name), text, &by, hops).map(|name| format!("added: {name}"))
+            list.add(Some(name), text, &by, (hops, &context.passed_on())).map(|name| format!("added: {name}"))
         }
         Action::Claim => list
             .claim(args.id.as_deref(), &by, &own)
-            .map(|task| format!("claimed by you until `done` or `release`\n{}", describe(&task))),
+            .map(|task| format!("claimed by you until `done` or `release`\n{}", describe(context, &task))),
         Action::Done => list.done(id()?, &by, Some(&own), text).map(|task| format!("done: {}", task.id)),
         Action::Release => list.release(id()?, Some(&own)).map(|task| format!("open again: {}", task.id)),
     }
 }
 
-fn describe(task: &Task) -> String {
+fn describe(context: &ToolContext, task: &Task) -> String {
+    context.inherit_taint(task.fields.taint.as_ref());
     format!("{} ({}): {}\n\n{}", task.id, task.state.name(), task.title(), task.body())
 }
 
@@ -103,6 +104,7 @@ fn list_tasks(context: &ToolContext) -> String {
             let owner = task.fields.claimed_by.as_deref().filter(|_| state == TaskState::Claimed);
             let owner = owner.map(|owner| format!(" by {owner}")).unwrap_or_default();
             lines.push(format!("{} ({}{owner}): {}", task.id, state.name(), task.title()));
+            context.inherit_taint(task.fields.taint.as_ref());
         }
     }
     let more = lines.len().saturating_sub(MAX_LISTED);

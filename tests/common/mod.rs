@@ -54,6 +54,13 @@ impl Fixture {
         let fixture = Self::empty();
         fixture.claw(&["init", "."]).ok();
         fixture.config("sync: none\n");
+        // Tests set `tools` themselves.
+        for agent in ["pickle", "cookie"] {
+            let file = format!("agents/{agent}/AGENT.md");
+            let text = fixture.read(&file);
+            let (before, rest) = text.split_once("tools: ").unwrap();
+            fixture.write(&file, &format!("{before}{}", rest.split_once('\n').unwrap().1));
+        }
         fixture
     }
 

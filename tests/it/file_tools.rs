@@ -5,6 +5,7 @@ use crate::common::strict::{Answer, Script, Strict};
 use claw::core::definition::Agent;
 use claw::core::event::address::Address;
 use claw::core::event::id::Id;
+use claw::core::event::origin::{Origin, SenderClass};
 use claw::core::event::stamp::Stamp;
 use claw::core::event::{Draft, Event};
 use claw::core::model::Call;
@@ -22,8 +23,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 const SECRET: &str = "the owner's secret";
@@ -43,7 +44,7 @@ impl Host for Alone {
     fn is_interactive(&self) -> bool {
         false
     }
-    fn answer(&self, dispatch: &Event) -> claw::core::fault::Result<String> {
+    fn answer(&self, dispatch: &Event) -> claw::core::fault::Result<Event> {
         panic!("a file tool asks {}", dispatch.id)
     }
 }
@@ -82,7 +83,7 @@ impl Desk {
 
     fn call_within(&self, time: Duration, stop: Option<BorrowedFd>, name: &str, arguments: Value) -> (String, bool) {
         let agent = self.agent();
-        let tools = tool::offered(&self.workspace, &agent).unwrap();
+        let tools = tool::offered(&self.workspace, &agent, SenderClass::Owner).unwrap();
         let scene = ToolContext {
             workspace: &self.workspace,
             agent: &agent,
@@ -92,6 +93,8 @@ impl Desk {
             until: Instant::now() + time,
             stop,
             host: &Alone,
+            origin: &Origin::default(),
+            taint: &OnceLock::new(),
         };
         let tool = tools.iter().find(|tool| tool.spec.name == name).unwrap();
         let told = tool.run(&scene, &Call { id: "c".into(), name: name.into(), arguments }).unwrap();

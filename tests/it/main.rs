@@ -24,6 +24,7 @@ mod neutral;
 mod notes;
 mod ollama;
 mod openai;
+mod origin;
 mod pipe;
 mod prompt;
 mod reload;

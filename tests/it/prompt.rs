@@ -123,7 +123,7 @@ fn channel_layer_names_the_destination() {
     };
     assert_eq!(
         end(&["pickle"]),
-        "Agent: pickle\nSession: pickle.cli-ann\nTime: 2026-11-21 08:05 Saturday (UTC)\n\nYou answer in a terminal."
+        "Agent: pickle\nSession: pickle.cli-ann\nSender: owner\nTime: 2026-11-21 08:05 Saturday (UTC)\n\nYou answer in a terminal."
     );
     assert!(end(&["pickle", "--reply-to", "telegram:42"]).contains("Telegram"));
     assert!(end(&["pickle", "--kind", "cron"]).ends_with("your reply is not sent to anyone."));

@@ -311,7 +311,7 @@ fn turn_over_budget_continues_at_its_step_on_the_next_day() {
     send(&ws, TODAY, "file:a", TWO);
     let err = at(&ws, TODAY, &["run-agent"]).fails(75);
     assert!(err.contains("1 of 1 calls today (budget.day.calls in claw.yaml)"), "{err}");
-    assert!(err.contains("it opens 2026-11-26 00:00"), "{err}");
+    assert!(err.contains("it is renewed 2026-11-26 00:00"), "{err}");
     assert!(at(&ws, TODAY, &["status"]).ok().contains("used    1 of 1 (budget.day.calls in claw.yaml)"));
     // A second event, of another session, causes no second notice.
     send(&ws, TODAY, "file:b", PLAIN);

@@ -36,6 +36,9 @@ pub struct Config {
     pub deliver_to: Option<Address>,
     /// Further addresses of the owner, besides `deliver_to` and the terminal; they may use owner commands.
     pub owner: Vec<Address>,
+    /// Addresses of senders that the owner knows, or `channel:*` for all of a channel. Agents give unknown senders no
+    /// tools; see `senders` in AGENT.md.
+    pub known: Vec<Address>,
     /// Bindings from addresses to agents.
     pub routing: Routing,
     /// The number of turns that run at once, over all processes.
@@ -187,6 +190,7 @@ impl Default for Config {
             default_agent: "pickle".to_owned(),
             deliver_to: None,
             owner: Vec::new(),
+            known: Vec::new(),
             routing: Routing::default(),
             max_concurrency: 8,
             sync: Sync::Full,
@@ -257,7 +261,7 @@ mod tests {
         assert_eq!(warnings, []);
         assert_eq!(config.model, OFFLINE);
         let keys = keys::of::<Config>();
-        assert_eq!(keys.len(), 66, "{keys:?}");
+        assert_eq!(keys.len(), 67, "{keys:?}");
         for key in keys {
             assert!(text.contains(&format!("{key}:")), "claw.yaml does not show `{key}`");
         }

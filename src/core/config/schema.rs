@@ -5,7 +5,7 @@ use crate::core::config::Config;
 use crate::core::definition::agent::AgentFields;
 use crate::core::event::address::Address;
 use crate::core::model::money::Money;
-use crate::core::tool::Grants;
+use crate::core::tool::grants::Grants;
 use crate::core::web::url_policy::PrivateHost;
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
@@ -37,20 +37,28 @@ schema_of! {
         "type": ["array", "null"],
         "items": {
             "anyOf": [
-                { "type": "string", "description": "The name of a tool." },
+                { "type": "string", "description": "The name of a tool, or * for all that are not named." },
                 {
                     "type": "object",
-                    "description": "NAME: {approve: …}",
+                    "description": "NAME: {approve: …, agents: …}",
                     "additionalProperties": {
                         "type": "object",
                         "properties": {
                             "approve": {
-                                "description": "Calls that need the owner's approval: true for all, or regular \
+                                "description": "Calls that need the owner's approval: true for all, when-tainted \
+                                                for those of a conversation with text from outside, or regular \
                                                 expressions for the shell command, or the arguments as JSON.",
                                 "anyOf": [
                                     { "type": "boolean" },
+                                    { "const": "when-tainted" },
                                     { "type": "array", "items": { "type": "string" } }
                                 ]
+                            },
+                            "agents": {
+                                "description": "Only for subagent_dispatch: the agents that may be given tasks; \
+                                                default: all.",
+                                "type": "array",
+                                "items": { "type": "string" }
                             }
                         },
                         "additionalProperties": false

@@ -5,6 +5,7 @@
 use crate::core::definition::Agent;
 use crate::core::event::EventKind;
 use crate::core::event::address::Address;
+use crate::core::event::origin::SenderClass;
 use crate::core::text::template;
 use crate::core::text::truncate::{self, ListItem};
 use jiff::Zoned;
@@ -51,6 +52,8 @@ pub struct Sources<'a> {
     pub kind: EventKind,
     /// The destination of the answer.
     pub reply_to: &'a Address,
+    /// The class of the sender.
+    pub class: SenderClass,
     /// The channel's sentence for the model; `None` for a channel without a row in the channel table.
     pub channel_hint: Option<&'a str>,
     /// The workspace's directory, for template variables.
@@ -75,7 +78,8 @@ pub struct Layer {
 pub fn layers(sources: &Sources) -> Vec<Layer> {
     let now = sources.now.strftime("%Y-%m-%d %H:%M %A (%Q)");
     let id = &sources.agent.id;
-    let runtime = format!("## Runtime\n\nAgent: {id}\nSession: {}\nTime: {now}", sources.session);
+    let (session, class) = (sources.session, sources.class.name());
+    let runtime = format!("## Runtime\n\nAgent: {id}\nSession: {session}\nSender: {class}\nTime: {now}");
     let fresh = [("runtime", runtime), ("channel", hint(sources.kind, sources.reply_to, sources.channel_hint))];
     // The changing layers are short and never truncated.
     let taken: usize = fresh.iter().map(|(_, text)| text.chars().count() + BETWEEN.len()).sum();
@@ -206,6 +210,7 @@ mod tests {
                 session: "pickle.cli-ann",
                 kind: EventKind::Message,
                 reply_to: &self.reply_to,
+                class: SenderClass::Owner,
                 channel_hint: (self.reply_to.channel() == "cli").then_some("You answer in a terminal."),
                 root: "/w",
                 limits: PromptLimits::default(),
@@ -227,7 +232,7 @@ mod tests {
         );
         assert_eq!(
             &text[stable..],
-            "\n\n## Runtime\n\nAgent: pickle\nSession: pickle.cli-ann\nTime: 2026-11-21 09:05 Saturday \
+            "\n\n## Runtime\n\nAgent: pickle\nSession: pickle.cli-ann\nSender: owner\nTime: 2026-11-21 09:05 Saturday \
              (Europe/Berlin)\n\nYou answer in a terminal."
         );
     }

@@ -5,7 +5,8 @@ use crate::core::definition::{self, Parsed};
 use crate::core::model::settings::Model;
 use crate::core::text::front_matter;
 use crate::core::text::problem::{self, Problem};
-use crate::core::tool::Grants;
+use crate::core::tool::DISPATCH;
+use crate::core::tool::grants::{Grants, SenderTools};
 use crate::core::web::settings::AgentWeb;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,8 @@ pub struct Agent {
     pub llm: Model,
     /// The tools that it may use.
     pub tools: Grants,
+    /// The tools that it may use for senders who are not the owner.
+    pub senders: SenderTools,
     /// Additional readable paths: in the workspace, or absolute.
     pub read: Vec<String>,
     /// The writable paths, instead of the default ones.
@@ -99,6 +102,8 @@ pub(in crate::core) struct AgentFields {
     llm: Model,
     /// The tools that it may use; default: all.
     tools: Grants,
+    /// The tools for senders who are not the owner.
+    senders: SenderTools,
     /// Additional readable paths: in the workspace, or absolute.
     read: Vec<String>,
     /// The writable paths, instead of the default ones.
@@ -137,6 +142,10 @@ pub fn read(id: &str, path: &str, text: &str, soul: Option<String>) -> Parsed<Ag
         let at = problem::locate(text, "tools");
         return Err(Problem::error(path, format!("tools: `{pattern}` is not a regular expression")).at(at));
     }
+    if let Some(tool) = fields.tools.misplaced_agents() {
+        let message = format!("tools: `{tool}` has `agents`, which only {DISPATCH} can have");
+        return Err(Problem::error(path, message).at(problem::locate(text, "tools")));
+    }
     if let Some(missing) = fields.llm.price.and_then(|price| price.missing()) {
         let at = problem::locate(text, "llm.price");
         return Err(Problem::error(path, format!("llm.price has no `{missing}` (for a million tokens)")).at(at));
@@ -150,6 +159,7 @@ pub fn read(id: &str, path: &str, text: &str, soul: Option<String>) -> Parsed<Ag
         model: fields.model,
         llm: fields.llm,
         tools: fields.tools,
+        senders: fields.senders,
         read: fields.read,
         write: fields.write,
         network: fields.network,

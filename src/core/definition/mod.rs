@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod cron;
 pub mod headline;
+pub mod reach;
 pub mod skill;
 pub mod task;
 

@@ -4,6 +4,7 @@
 
 use crate::core::event::address::{Address, safe_name};
 use crate::core::event::id::{self, Id};
+use crate::core::event::origin::{Origin, SenderClass};
 use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Result};
 use crate::core::text::base32::hash32;
@@ -82,6 +83,15 @@ pub struct TaskFields {
     /// The number of tasks in the chain that led to this one.
     #[serde(skip_serializing_if = "is_zero")]
     pub hops: u32,
+    /// If an agent created it: the class of the sender for whom it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<SenderClass>,
+    /// If an agent created it: the source of text from outside in its turn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taint: Option<String>,
+    /// If an agent created it: the agents whose approvals the work needs, separated by spaces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requesters: Option<String>,
     /// The address that finished it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub done_by: Option<String>,
@@ -275,6 +285,17 @@ impl Task {
         )
     }
 
+    /// The origin of the work on it.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        let requesters = self.fields.requesters.as_deref().unwrap_or_default();
+        Origin {
+            class: self.fields.class,
+            taint: self.fields.taint.clone(),
+            requesters: requesters.split_whitespace().map(str::to_owned).collect(),
+        }
+    }
+
     /// The name of the session in which `agent` works on it.
     #[must_use]
     pub fn session(&self, agent: &str) -> String {
@@ -282,16 +303,22 @@ impl Task {
     }
 }
 
-/// The text of a new task. A text with front matter keeps it; otherwise its first line becomes the title.
+/// The text of a new task. A text with front matter keeps it, except for the keys that describe its origin; otherwise
+/// its first line becomes the title.
 ///
 /// # Errors
 /// `Data` if its front matter is invalid.
-pub fn compose(id: &str, text: &str, by: &Address, at: Stamp, hops: u32) -> Result<String> {
+pub fn compose(id: &str, text: &str, by: &Address, at: Stamp, (hops, origin): (u32, &Origin)) -> Result<String> {
     let parts = front_matter::split(text)?;
-    let mut keys = vec![("created", Some(timestamp(at))), ("by", Some(by.as_str().to_owned()))];
-    if hops > 0 {
-        keys.push(("hops", Some(hops.to_string())));
-    }
+    let requesters = Some(origin.requesters.join(" ")).filter(|names| !names.is_empty());
+    let mut keys = vec![
+        ("created", Some(timestamp(at))),
+        ("by", Some(by.as_str().to_owned())),
+        ("hops", (hops > 0).then(|| hops.to_string())),
+        ("class", origin.class.map(|class| class.name().to_owned())),
+        ("taint", origin.taint.clone()),
+        ("requesters", requesters),
+    ];
     let mut body = text.trim_start_matches('\u{feff}');
     if parts.yaml.is_none() {
         let (first, rest) = text.trim().split_once('\n').unwrap_or((text.trim(), ""));
@@ -395,13 +422,18 @@ mod tests {
     fn composed_task_reads_back_with_any_title() {
         for title in ["Buy milk", "a: b", "yes", "12", "# of things", "\"quoted\" 'and' \\", "猫 – cat", "- x", "x #y"]
         {
-            let text = compose("id", &format!("{title}\n\nMore.\n"), &ann(), Stamp(0), 0).unwrap();
+            let text =
+                compose("id", &format!("{title}\n\nMore.\n"), &ann(), Stamp(0), (0, &Origin::default())).unwrap();
             let read = task(TaskState::Open, &text);
             assert_eq!((read.title().as_str(), read.body()), (title.trim_start_matches('#').trim(), "More."), "{text}");
             assert_eq!(read.fields.by.as_deref(), Some("cli:ann"));
         }
-        let text = compose("id", "---\ntitle: x\ntags: [a]\n---\nbody\n", &ann(), Stamp(0), 2).unwrap();
+        let requesters = vec!["a".to_owned(), "b".to_owned()];
+        let origin = Origin { class: Some(SenderClass::Unknown), taint: Some("web:a: b".into()), requesters };
+        let text = compose("id", "---\ntitle: x\ntags: [a]\nclass: owner\n---\nbody\n", &ann(), Stamp(0), (2, &origin))
+            .unwrap();
         assert!(text.starts_with("---\ntitle: x\ntags: [a]\ncreated: ") && text.contains("hops: 2\n"), "{text}");
+        assert_eq!(task(TaskState::Open, &text).origin(), origin);
     }
 
     #[test]

@@ -104,6 +104,8 @@ impl Requester {
         result.reply_to = self.reply_to.clone();
         result.session = Some(self.session.clone());
         result.meta.clear();
+        // The session that receives it is the one of the last agent.
+        result.origin.requesters.pop();
         if self.silent {
             result.meta.insert(SILENT.to_owned(), Value::Bool(true));
         }
@@ -133,6 +135,17 @@ pub fn final_recipient(event: &Event) -> Option<Address> {
     let (address, silent) =
         first.map_or((&event.reply_to, is_silent(event)), |requester| (&requester.reply_to, requester.silent));
     (!silent).then(|| address.clone())
+}
+
+/// The agents that passed `event` on, the first one first. Events of older programs have them only in the chain of
+/// requesters.
+#[must_use]
+pub fn requesters(event: &Event) -> Vec<String> {
+    if !event.origin.requesters.is_empty() {
+        return event.origin.requesters.clone();
+    }
+    let requester = Requester::of(event);
+    requester.iter().flat_map(Requester::agents).map(str::to_owned).collect()
 }
 
 /// Checks that the turn of agent `own` that answers `event` may dispatch to `agent`.

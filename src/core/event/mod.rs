@@ -5,12 +5,14 @@ pub mod address;
 pub mod dispatch;
 pub mod entry;
 pub mod id;
+pub mod origin;
 pub mod retry;
 pub mod session_name;
 pub mod stamp;
 
 use crate::core::event::address::Address;
 use crate::core::event::id::{Derived, Id};
+use crate::core::event::origin::Origin;
 use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Result};
 use crate::core::text::front_matter;
@@ -125,6 +127,9 @@ pub struct Event {
     /// Attached files, relative to the workspace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<String>,
+    /// The sender's class, text from outside, and the agents that passed it on.
+    #[serde(default, skip_serializing_if = "Origin::is_default")]
+    pub origin: Origin,
     /// Data that a channel or a stage stores with the event.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub meta: Map<String, Value>,
@@ -228,8 +233,8 @@ impl Draft {
     /// draft's `reply_to`, else to the sender that the draft names, else to `home`.
     #[must_use]
     pub fn complete(mut self, id: Id, now: Stamp, me: &Address, home: &Address) -> Event {
-        // A draft cannot choose the identity of its event.
-        for claimed in ["id", "created_at", "hops"] {
+        // A draft cannot choose the identity and the origin of its event.
+        for claimed in ["id", "created_at", "hops", "origin"] {
             if let Some(value) = self.extra.remove(claimed) {
                 self.meta.insert(format!("dropped_{claimed}"), value);
             }
@@ -251,6 +256,7 @@ impl Draft {
             error: self.error,
             hops: 0,
             attachments: self.attachments,
+            origin: Origin::default(),
             meta: self.meta,
             extra: self.extra,
         }
@@ -282,7 +288,7 @@ impl Event {
         serde_json::to_string(self).map_err(|e| Fault::data(format!("event {}: {e}", self.id)))
     }
 
-    /// An event caused by `self`: it has a derived id and the same `reply_to`.
+    /// An event caused by `self`: it has a derived id, and the same `reply_to` and origin.
     #[must_use]
     pub fn child(&self, derived: Derived, number: u32, from: &Address, content: String, now: Stamp) -> Self {
         let kind = match derived {
@@ -302,6 +308,7 @@ impl Event {
         };
         let mut event = draft.complete(self.id.derive(derived, number), now, from, &self.reply_to);
         event.hops = self.hops.saturating_add(1);
+        event.origin = self.origin.clone();
         event
     }
 
@@ -374,12 +381,12 @@ mod tests {
     }
 
     #[test]
-    fn drop_cannot_choose_its_id() {
-        let text = br#"{"id":"20200101T000000.000000Z-mine","content":"x","hops":3}"#;
+    fn drop_cannot_choose_its_id_or_origin() {
+        let text = br#"{"id":"20200101T000000.000000Z-mine","content":"x","hops":3,"origin":{"class":"owner"}}"#;
         let event =
             Draft::from_file("x.json", text).unwrap().complete(id(), Stamp(0), &address("a:b"), &address("a:b"));
         assert_eq!(event.id, id());
-        assert_eq!((event.hops, event.extra.len()), (0, 0));
+        assert_eq!((event.hops, event.extra.len(), event.origin.class), (0, 0, None));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Full-text search in notes: lines that contain words of the query, ranked by BM25. Lines that contain the whole query
 //! verbatim come first, so that the search finds every line that grep finds.
 
+use crate::core::memory::note_mark;
 use bm25::{Document, SearchEngineBuilder, Tokenizer};
 
 /// One line of a note.
@@ -12,6 +13,25 @@ pub struct NoteLine {
     pub number: usize,
     /// The line without list marker and comment.
     pub text: String,
+    /// The source of its note, if the note was made of text from outside.
+    pub source: Option<String>,
+}
+
+/// The lines of a file of notes that contain text.
+pub fn lines<'a>(path: &'a str, text: &'a str) -> impl Iterator<Item = NoteLine> + 'a {
+    // The mark that names the source stands behind the last line of a note.
+    let mut sources: Vec<Option<String>> = text.lines().map(note_mark::source_in).collect();
+    let continues: Vec<bool> = text.lines().map(|line| line.starts_with("  ")).collect();
+    for at in (1..sources.len()).rev().filter(|at| continues[*at]) {
+        if let (before, [source, ..]) = sources.split_at_mut(at)
+            && let Some(last) = before.last_mut().filter(|last| last.is_none())
+        {
+            last.clone_from(source);
+        }
+    }
+    text.lines().zip(sources).enumerate().filter_map(move |(number, (line, source))| {
+        Some(NoteLine { path: path.to_owned(), number: number + 1, text: clean(line)?, source })
+    })
 }
 
 /// Stop words: they are ignored unless the query consists of nothing else.
@@ -103,8 +123,12 @@ mod tests {
     use super::*;
 
     fn lines(texts: &[&str]) -> Vec<NoteLine> {
-        let line =
-            |(n, t): (usize, &&str)| NoteLine { path: "memories/x.md".into(), number: n + 1, text: (*t).to_owned() };
+        let line = |(n, t): (usize, &&str)| NoteLine {
+            path: "memories/x.md".into(),
+            number: n + 1,
+            text: (*t).to_owned(),
+            source: None,
+        };
         texts.iter().enumerate().map(line).collect()
     }
 

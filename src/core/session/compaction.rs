@@ -125,6 +125,9 @@ pub struct CompactRecord {
     /// The model's context window, where the server's refusal stated it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<LearnedWindow>,
+    /// The source of text from outside in the conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taint: Option<String>,
     /// The last token count before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<Count>,

@@ -117,6 +117,9 @@ pub struct ToolResult {
     /// The call needs the owner's approval; the turn ends with this text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asks: Option<String>,
+    /// The source of text from outside in the result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taint: Option<String>,
 }
 
 #[cfg(test)]

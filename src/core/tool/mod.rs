@@ -1,16 +1,13 @@
-//! Tools as values: whether a call may be repeated, the tools that an agent may use, the calls that need approval, and
-//! the size limits of results.
+//! Tools as values: whether a call may be repeated, the calls that need approval, and the size limits of results.
 
 pub mod approval;
+pub mod grants;
 
 use crate::core::fault::{Fault, Result};
 use regex::Regex;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, DeserializeOwned, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
-use std::fmt;
 
 /// The longest result that is sent to a model, in bytes; a longer one is saved to a file.
 pub const MAX_RESULT: usize = 16 << 10;
@@ -36,12 +33,22 @@ pub enum Class {
 
 /// Whether a call needs the owner's approval.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(untagged, expecting = "`approve` is true, false or a list of regular expressions")]
+#[serde(untagged, expecting = "`approve` is true, false, `when-tainted` or a list of regular expressions")]
 pub enum Approve {
     /// Every call, or none.
     Always(bool),
+    /// Every call of a turn that contains text from outside.
+    When(Condition),
     /// Calls whose [`describe_call`] text matches one of these regular expressions.
     Where(Vec<String>),
+}
+
+/// A condition on the turn of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Condition {
+    /// The turn contains text from outside.
+    WhenTainted,
 }
 
 impl Default for Approve {
@@ -52,12 +59,16 @@ impl Default for Approve {
 
 impl Approve {
     /// The reason why this call needs approval; `None` where it does not. An invalid pattern matches every call.
+    /// `taint` is the source of text from outside in the turn, if there is any.
     #[must_use]
-    pub fn reason(&self, tool: &str, arguments: &Value) -> Option<String> {
+    pub fn reason(&self, tool: &str, arguments: &Value, taint: Option<&str>) -> Option<String> {
         let text = describe_call(tool, arguments);
         match self {
             Self::Always(true) => Some("every call of this tool needs approval".to_owned()),
             Self::Always(false) => None,
+            Self::When(Condition::WhenTainted) => {
+                taint.map(|source| format!("the conversation contains text from {source}"))
+            }
             Self::Where(patterns) => patterns
                 .iter()
                 .find(|pattern| Regex::new(pattern).map_or(true, |regex| regex.is_match(&text)))
@@ -72,80 +83,6 @@ impl Approve {
 pub fn describe_call(tool: &str, arguments: &Value) -> String {
     let command = arguments.get("command").filter(|_| tool == BASH).and_then(Value::as_str);
     command.map_or_else(|| arguments.to_string(), str::to_owned)
-}
-
-/// An item of an agent's `tools:`: a name, or a name with settings.
-#[derive(Clone, Debug, PartialEq)]
-enum Grant {
-    Name(String),
-    With(BTreeMap<String, GrantSettings>),
-}
-
-/// Implemented by hand: the errors of serde's untagged enums have neither the wrong key nor its place.
-impl<'de> Deserialize<'de> for Grant {
-    fn deserialize<D: Deserializer<'de>>(source: D) -> std::result::Result<Self, D::Error> {
-        struct GrantVisitor;
-        impl<'de> Visitor<'de> for GrantVisitor {
-            type Value = Grant;
-
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a tool's name, or `NAME: {approve: …}`")
-            }
-
-            fn visit_str<E: de::Error>(self, name: &str) -> std::result::Result<Grant, E> {
-                Ok(Grant::Name(name.to_owned()))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> std::result::Result<Grant, A::Error> {
-                Deserialize::deserialize(MapAccessDeserializer::new(map)).map(Grant::With)
-            }
-        }
-        source.deserialize_any(GrantVisitor)
-    }
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct GrantSettings {
-    approve: Approve,
-}
-
-/// An agent's `tools:`: the tools that it may use, and the calls that need approval. Without the key it may use all
-/// tools.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(transparent)]
-pub struct Grants(Option<Vec<Grant>>);
-
-impl Grants {
-    /// The approval setting of a tool; `None` where the agent may not use it.
-    #[must_use]
-    pub fn approve(&self, tool: &str) -> Option<Approve> {
-        let Some(lines) = &self.0 else { return Some(Approve::default()) };
-        lines.iter().find_map(|line| match line {
-            Grant::Name(name) => (name == tool).then(Approve::default),
-            Grant::With(settings) => settings.get(tool).map(|settings| settings.approve.clone()),
-        })
-    }
-
-    /// The tools that are named.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().flatten().flat_map(|line| match line {
-            Grant::Name(name) => vec![name.as_str()],
-            Grant::With(settings) => settings.keys().map(String::as_str).collect(),
-        })
-    }
-
-    /// All approval patterns.
-    pub fn patterns(&self) -> impl Iterator<Item = &str> {
-        let settings = self.0.iter().flatten().filter_map(|line| match line {
-            Grant::With(settings) => Some(settings.values()),
-            Grant::Name(_) => None,
-        });
-        settings.flatten().flat_map(|settings| match &settings.approve {
-            Approve::Where(patterns) => patterns.iter().map(String::as_str).collect(),
-            Approve::Always(_) => Vec::new(),
-        })
-    }
 }
 
 /// Parses a tool's arguments.
@@ -169,37 +106,35 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn grants(yaml: &str) -> Grants {
+    fn approve(yaml: &str) -> Approve {
         serde_yaml::from_str(yaml).unwrap()
     }
 
     #[test]
-    fn agent_has_the_named_tools_or_all() {
-        assert_eq!(Grants::default().approve("bash"), Some(Approve::Always(false)));
-        let some = grants("[read, {bash: {approve: true}}, {write: {approve: ['^x']}}]");
-        assert_eq!(some.approve("edit"), None);
-        assert_eq!(some.approve("read"), Some(Approve::Always(false)));
-        assert_eq!(some.names().collect::<Vec<_>>(), ["read", "bash", "write"]);
-        assert_eq!(some.patterns().collect::<Vec<_>>(), ["^x"]);
-        assert_eq!(grants("[]").approve("read"), None);
-    }
-
-    #[test]
     fn approval_patterns_match_the_command() {
-        let approve = grants("[{bash: {approve: ['^git push', 'rm -rf']}}]").approve("bash").unwrap();
-        let needs_approval = |command: &str| approve.reason("bash", &json!({"command": command})).is_some();
+        let approve = approve("['^git push', 'rm -rf']");
+        let needs_approval = |command: &str| approve.reason("bash", &json!({"command": command}), None).is_some();
         assert!(needs_approval("git push origin") && needs_approval("cd x; rm -rf ."));
         assert!(!needs_approval("ls; git push"));
-        let bad = Approve::Where(vec!["(".into()]).reason("bash", &json!({"command": "ls"}));
+        let bad = Approve::Where(vec!["(".into()]).reason("bash", &json!({"command": "ls"}), None);
         assert!(bad.is_some(), "an invalid pattern needs approval");
     }
 
     #[test]
+    fn tainted_turn_needs_approval_where_the_setting_says_so() {
+        let approve = approve("when-tainted");
+        let reason = |taint| approve.reason("bash", &json!({"command": "ls"}), taint);
+        assert_eq!(reason(None), None);
+        assert_eq!(reason(Some("web:a.org")).unwrap(), "the conversation contains text from web:a.org");
+        assert!(serde_yaml::from_str::<Approve>("when-wet").unwrap_err().to_string().contains("`when-tainted`"));
+    }
+
+    #[test]
     fn approval_patterns_match_all_arguments_of_other_tools() {
-        let approve = grants("[{disk: {approve: [delete]}}]").approve("disk").unwrap();
-        assert!(approve.reason("disk", &json!({"action": "delete", "command": "x"})).is_some());
-        assert!(approve.reason("disk", &json!({"command": "delete"})).is_some());
-        assert!(approve.reason("disk", &json!({"action": "list", "command": "x"})).is_none());
+        let approve = approve("[delete]");
+        assert!(approve.reason("disk", &json!({"action": "delete", "command": "x"}), None).is_some());
+        assert!(approve.reason("disk", &json!({"command": "delete"}), None).is_some());
+        assert!(approve.reason("disk", &json!({"action": "list", "command": "x"}), None).is_none());
         assert_eq!(
             describe_call("disk", &json!({"action": "delete", "command": "x"})),
             r#"{"action":"delete","command":"x"}"#

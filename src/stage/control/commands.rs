@@ -190,10 +190,10 @@ fn context(about: &About) -> Result<String> {
     let state = turn::replay(records, &about.event.id);
     let agent = definitions::agent(workspace, &about.agent)?;
     let chosen = workspace.config()?.resolve_model(&agent, None)?;
-    let (now, tools) =
-        (workspace.world.now().timestamp().to_zoned(world::zone()), crate::tool::offered(workspace, &agent)?);
-    let prompt_context =
-        PromptContext { now: &now, session: &about.session, kind: EventKind::Message, reply_to: &about.event.reply_to };
+    let (now, class) = (workspace.world.now().timestamp().to_zoned(world::zone()), workspace.class(about.event)?);
+    let tools = crate::tool::offered(workspace, &agent, class)?;
+    let (session, reply_to) = (&about.session, &about.event.reply_to);
+    let prompt_context = PromptContext { now: &now, session, kind: EventKind::Message, reply_to, class };
     let (system, _) = join(&prompt::layers(workspace, &agent, &tools, &prompt_context)?);
     let fixed = tokens::fixed(&system, tools.iter().map(|tool| &tool.spec));
     let budget = WindowBudget::of(workspace, &chosen, &state, fixed)?;

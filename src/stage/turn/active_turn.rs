@@ -3,6 +3,7 @@
 use crate::core::definition::Agent;
 use crate::core::event::Event;
 use crate::core::event::id::Derived;
+use crate::core::event::origin::{Origin, SenderClass};
 use crate::core::fault::Result;
 use crate::core::model::Call;
 use crate::core::session::record::Record;
@@ -29,6 +30,10 @@ pub(crate) struct Turn<'a> {
     pub(crate) state: Replay,
     pub(crate) agent: Arc<Agent>,
     pub(crate) tools: Vec<Tool>,
+    /// The lowest class of the senders that the turn answers.
+    pub(crate) class: SenderClass,
+    /// The agents that passed the task on; calls need their approvals too. `None`: its file cannot be read.
+    pub(crate) requesters: Vec<(String, Option<Arc<Agent>>)>,
     /// Set if a user waits for this event at a terminal.
     pub(crate) interactive: Option<&'a Interactive<'a>>,
     /// The call that the owner has approved, if the event is an approval.
@@ -60,6 +65,36 @@ impl Turn<'_> {
         if let Some(on_progress) = self.interactive.and_then(|interactive| interactive.on_progress) {
             on_progress(progress);
         }
+    }
+
+    /// Lowers the class to that of the turn's other messages, and withdraws the tools that it excludes.
+    pub(crate) fn limit_tools(&mut self) -> Result<()> {
+        for event in &self.state.also {
+            self.class = self.class.min(self.workspace.class(event)?);
+        }
+        let (class, senders) = (self.class, &self.agent.senders);
+        self.tools.retain(|tool| senders.allow(class, &tool.spec.name));
+        Ok(())
+    }
+
+    /// The first source of text from outside that the turn sends to the model.
+    pub(crate) fn taint(&self) -> Option<&String> {
+        self.state.taint.as_ref().or(self.event.origin.taint.as_ref())
+    }
+
+    /// The origin of everything that the turn sends out.
+    pub(crate) fn origin(&self) -> Origin {
+        let requesters = self.requesters.iter().map(|(id, _)| id.clone()).collect();
+        Origin { class: Some(self.class), taint: self.taint().cloned(), requesters }
+    }
+
+    /// The event as it is logged: text of an unknown sender counts as text from outside.
+    pub(crate) fn received(&self, event: &Event) -> Result<Event> {
+        let mut event = event.clone();
+        if event.origin.taint.is_none() && self.workspace.class(&event)? == SenderClass::Unknown {
+            event.origin.taint = Some(event.from.as_str().to_owned());
+        }
+        Ok(event)
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -3,6 +3,7 @@
 use crate::core::event::address::Address;
 use crate::core::event::dispatch::{Requester, is_silent};
 use crate::core::event::id::Derived;
+use crate::core::event::origin::Origin;
 use crate::core::event::session_name;
 use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Fault, Kind, Result};
@@ -10,6 +11,7 @@ use crate::core::turn::AssistantStep;
 use crate::stage::turn::active_turn::Turn;
 use crate::store::queue::publish;
 use crate::store::workspace::Workspace;
+use crate::tool;
 
 impl Turn<'_> {
     /// The events that go out with this answer: notes, and the answer itself.
@@ -18,7 +20,8 @@ impl Turn<'_> {
         let now = self.workspace.world.now();
         let from = Address::parse(&format!("agent:{}", session_name::agent(session)))?;
         let mut out = Vec::new();
-        let notes = self.state.steps.iter().flat_map(|step| &step.reply.remember);
+        let may_note = self.agent.senders.allow(self.class, tool::REMEMBER);
+        let notes = self.state.steps.iter().flat_map(|step| &step.reply.remember).filter(|_| may_note);
         for (number, note) in (self.state.calls() + 1..).zip(notes) {
             out.push(event.child(Derived::Memory, number, &from, note.clone(), now));
         }
@@ -38,6 +41,11 @@ impl Turn<'_> {
             }
             answer.session = Some(session.clone());
             out.push(answer);
+        }
+        let origin = self.origin();
+        for event in &mut out {
+            // A result has left out the agent that receives it.
+            event.origin = Origin { requesters: event.origin.requesters.clone(), ..origin.clone() };
         }
         let too_long = |fault| Fault { kind: Kind::Failed, ..fault };
         out.iter().try_for_each(publish::check_size).map_err(too_long)?;

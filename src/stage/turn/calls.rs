@@ -4,6 +4,7 @@
 
 use crate::core::event::id::Derived;
 use crate::core::fault::Result;
+use crate::core::memory::note_mark;
 use crate::core::session::record::{Record, ToolResult};
 use crate::core::text::cut::cut;
 use crate::core::text::data_mark;
@@ -18,6 +19,7 @@ use crate::store::session::approvals;
 use crate::store::workspace::journal::{self, JournalLine};
 use crate::store::workspace::mailbox::Mailbox;
 use crate::tool::{Tool, ToolContext};
+use std::sync::OnceLock;
 use std::time::Instant;
 
 /// How long an approval can be decided, in seconds.
@@ -63,10 +65,23 @@ fn class(turn: &Turn, pending: &PendingCall) -> Option<Class> {
         .map(|tool| if approval_reason(turn, pending, tool).is_some() { Class::Repeats } else { tool.class })
 }
 
-/// Why the call needs the owner's approval; `None` if it needs none, or has it.
+/// Why the call needs the owner's approval, by the settings of this agent or of an agent that passed the task on; `None`
+/// if it needs none, or has it.
 fn approval_reason(turn: &Turn, pending: &PendingCall, tool: &Tool) -> Option<String> {
-    let is_approved = turn.approved.is_some() && turn.state.steps.len() == 1;
-    if is_approved { None } else { tool.approve.reason(&pending.call.name, &pending.call.arguments) }
+    if turn.approved.is_some() && turn.state.steps.len() == 1 {
+        return None;
+    }
+    let (name, arguments, taint) = (&pending.call.name, &pending.call.arguments, turn.taint().map(String::as_str));
+    tool.approve.reason(name, arguments, taint).or_else(|| {
+        turn.requesters.iter().find_map(|(id, agent)| {
+            let Some(agent) = agent else {
+                return Some(format!("{id} passed the task on, and agents/{id}/AGENT.md cannot be read"));
+            };
+            // A requester without the tool has no say in its use.
+            let reason = agent.tools.approve(name)?.reason(name, arguments, taint)?;
+            Some(format!("{id} passed the task on: {reason}"))
+        })
+    })
 }
 
 /// Requests the owner's approval, which ends the turn.
@@ -94,7 +109,7 @@ fn request_approval(turn: &Turn, pending: &PendingCall, reason: String) -> Resul
         approval.reason
     );
     let result = "It was not run: the owner is asked for approval. The turn ends now.".to_owned();
-    Ok(ToolResult { result, failed: true, asks: Some(asks) })
+    Ok(ToolResult { result, failed: true, asks: Some(asks), taint: None })
 }
 
 fn find<'a>(turn: &'a Turn, pending: &PendingCall) -> Option<&'a Tool> {
@@ -110,7 +125,7 @@ fn parallel(turn: &Turn, pending: &[PendingCall]) -> Vec<Result<(ToolResult, u64
 }
 
 fn failed(why: &str) -> ToolResult {
-    ToolResult { result: format!("error: {why}"), failed: true, asks: None }
+    ToolResult { result: format!("error: {why}"), failed: true, ..ToolResult::default() }
 }
 
 /// Runs one call. Returns its duration in milliseconds too.
@@ -126,6 +141,7 @@ fn one(turn: &Turn, pending: &PendingCall) -> Result<(ToolResult, u64)> {
     if pending.is_begun && tool.class == Class::Acts {
         return Ok((failed("it was interrupted and may have had effects. Check before you repeat it"), 0));
     }
+    let (origin, taint) = (turn.origin(), OnceLock::new());
     let context = ToolContext {
         workspace: turn.workspace,
         agent: &turn.agent,
@@ -135,9 +151,12 @@ fn one(turn: &Turn, pending: &PendingCall) -> Result<(ToolResult, u64)> {
         until: turn.deadline,
         stop: turn.cancel.stop_fd(),
         host: &Children { turn },
+        origin: &origin,
+        taint: &taint,
     };
     let began = Instant::now();
     let mut result = tool.run(&context, &pending.call)?;
+    result.taint = taint.into_inner().or_else(|| note_mark::source_in(&result.result));
     result.result = bounded(turn, pending, turn.secrets.hide(result.result));
     Ok((result, u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)))
 }

@@ -213,6 +213,7 @@ impl Turn<'_> {
             before: [0; 2],
             after: [0; 2],
             window: None,
+            taint: self.state.taint.clone(),
             count: None,
         })
     }
@@ -254,6 +255,7 @@ impl Turn<'_> {
             agent: &self.agent,
             chosen,
             request,
+            may_recall: false,
             is_interactive: self.interactive.is_some(),
         };
         let (answer, charge) = call.send(&self.cancel, &mut |_| {})?;

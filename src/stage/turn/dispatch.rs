@@ -32,7 +32,7 @@ impl Host for Children<'_, '_> {
         self.turn.interactive.is_some()
     }
 
-    fn answer(&self, dispatch: &Event) -> Result<String> {
+    fn answer(&self, dispatch: &Event) -> Result<Event> {
         let turn = self.turn;
         let left = i64::try_from(turn.deadline.saturating_duration_since(Instant::now()).as_micros());
         let until = Stamp(turn.workspace.world.now().0.saturating_add(left.unwrap_or(i64::MAX)));
@@ -82,12 +82,12 @@ impl Children<'_, '_> {
 }
 
 /// The answer, from the log of the session that was asked.
-fn answer(workspace: &Workspace, dispatch: &Event) -> Result<String> {
+fn answer(workspace: &Workspace, dispatch: &Event) -> Result<Event> {
     let session = dispatch.session.as_deref().unwrap_or_default();
     let done = turn::replay(log::read(workspace, session, &dispatch.id)?, &dispatch.id).done;
     let Some(out) = done else { return Err(Fault::new(Kind::Failed, "it was discarded without an answer")) };
-    let answer = out.into_iter().find(|event| event.kind == EventKind::Result).map(|event| event.content);
-    Ok(answer.unwrap_or_default())
+    let answer = out.into_iter().find(|event| event.kind == EventKind::Result);
+    answer.ok_or_else(|| Fault::new(Kind::Failed, "it ended without an answer"))
 }
 
 /// Whether the turn of `event`, at `next`, waits for a dispatch that has not ended. Then a crash is counted for the

@@ -6,6 +6,7 @@ use crate::core::context::prompt::{self, Layer, Sources};
 use crate::core::definition::Agent;
 use crate::core::event::EventKind;
 use crate::core::event::address::Address;
+use crate::core::event::origin::SenderClass;
 use crate::core::fault::Result;
 use crate::core::text::truncate::ListItem;
 use crate::store::agent::definitions;
@@ -26,6 +27,8 @@ pub struct PromptContext<'a> {
     pub kind: EventKind,
     /// The destination of the answer.
     pub reply_to: &'a Address,
+    /// The class of the sender.
+    pub class: SenderClass,
 }
 
 /// The layers for `agent` with these tools. Skills are listed if the tool for them is offered. An invalid skill file is
@@ -45,6 +48,7 @@ pub fn layers(workspace: &Workspace, agent: &Agent, tools: &[Tool], context: &Pr
         session: context.session,
         kind: context.kind,
         reply_to: context.reply_to,
+        class: context.class,
         channel_hint: channel::hint(context.reply_to),
         root: &workspace.real_root().display().to_string(),
         limits: workspace.config()?.prompt,

@@ -1,7 +1,8 @@
 //! `run-agent`: one turn for every event of a session's lane. Each step of [`turn::next`] is carried out and written to
 //! the log before a later step relies on it.
 
-use crate::core::event::dispatch::Requester;
+use crate::core::definition::Agent;
+use crate::core::event::dispatch::{self as chain, Requester};
 use crate::core::event::session_name;
 use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Fault, Kind, Result};
@@ -30,6 +31,7 @@ use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::Mailbox;
 use crate::{tool, world};
 use jiff::{SignedDuration, Unit};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Turns, for all sessions or for some.
@@ -166,13 +168,16 @@ fn drive<'a>(
     let end = event.expires().filter(|_| requester.as_ref().is_some_and(|requester| requester.waits));
     let left = end.map(|end| SignedDuration::from_micros(end.0.saturating_sub(workspace.world.now().0)));
     let time_limit = left.map_or(agent.turn_timeout, |left| left.min(agent.turn_timeout));
-    let turn = Turn {
+    let class = workspace.class(event)?;
+    let mut turn = Turn {
         workspace,
         event,
         lane,
         log,
         state,
-        tools: tool::offered(workspace, &agent)?,
+        tools: tool::offered(workspace, &agent, class)?,
+        class,
+        requesters: requesting_agents(workspace, event)?,
         interactive: handler.interactive.as_ref().filter(|interactive| *interactive.id == event.id),
         approved,
         secrets: Secrets::of(workspace, &agent)?,
@@ -186,10 +191,20 @@ fn drive<'a>(
         all_sessions,
         agent,
     };
+    turn.limit_tools()?;
     if let Some(focus) = focus {
         return compact_command(turn, focus.as_deref());
     }
     step_by_step(turn, job)
+}
+
+/// The agents that passed the event on. A file that cannot be read is `None`, unless the disk is at fault.
+fn requesting_agents(workspace: &Workspace, event: &Event) -> Result<Vec<(String, Option<Arc<Agent>>)>> {
+    let read = |id: String| match definitions::agent(workspace, &id) {
+        Err(fault) if fault.kind == Kind::Machine => Err(fault),
+        agent => Ok((id, agent.ok())),
+    };
+    chain::requesters(event).into_iter().map(read).collect()
 }
 
 /// Runs `/compact`. This command waits for its turn in the session's lane, because it changes the next request. It is
@@ -219,10 +234,17 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                 }
                 let (at, id) = (turn.now(), turn.event.id.clone());
                 let more = collect::waiting(&turn)?;
-                let also = more.iter().map(|event| Record::Also { at, id: id.clone(), event: Box::new(event.clone()) });
-                let begun = Record::In { at, event: Box::new(turn.event.clone()) };
-                turn.log.append(&std::iter::once(begun).chain(also).collect::<Vec<_>>())?;
+                let received = turn.received(turn.event)?;
+                turn.state.add_taint(received.origin.taint.as_ref());
+                let mut records = vec![Record::In { at, event: Box::new(received) }];
+                for event in &more {
+                    let received = turn.received(event)?;
+                    turn.state.add_taint(received.origin.taint.as_ref());
+                    records.push(Record::Also { at, id: id.clone(), event: Box::new(received) });
+                }
+                turn.log.append(&records)?;
                 (turn.state.is_logged, turn.state.also) = (true, more);
+                turn.limit_tools()?;
                 if task_watch::is_stale(turn.workspace, turn.event) {
                     turn.close(String::new(), false)?;
                 }

@@ -7,6 +7,7 @@ pub mod note_file;
 use crate::core::event::id::{Id, is_name_byte};
 use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Kind, Result};
+use crate::core::memory::note_mark;
 use crate::core::memory::recall::{self, NoteLine};
 use crate::store::fs::At;
 use crate::store::fs::beneath::Beneath;
@@ -67,18 +68,19 @@ impl NotePlace {
     }
 }
 
-/// Writes a note, unless it is already there. The caller holds the lane `memories`. Returns `file:line`.
+/// Writes a note, unless it is already there. `source` is that of text from outside in it. The caller holds the lane
+/// `memories`. Returns `file:line`.
 ///
 /// # Errors
 /// If the file cannot be written.
-pub fn note(workspace: &Workspace, place: &NotePlace, id: &Id, text: &str) -> Result<String> {
+pub fn note(workspace: &Workspace, place: &NotePlace, id: &Id, text: &str, source: Option<&str>) -> Result<String> {
     let name = place.file(id.stamp());
     let sync = workspace.sync()?;
     let mut note_file = NoteFile::open(workspace, &name, sync)?;
-    let mark = format!("<!-- {id} -->");
+    let (mark, begin) = (note_mark::new(id, source), note_mark::begin(id));
     // Text of a person or after a power cut may be invalid UTF-8.
     let line_of_mark =
-        |text: &[u8]| String::from_utf8_lossy(text).lines().position(|l| l.contains(&mark)).map(|n| n + 1);
+        |text: &[u8]| String::from_utf8_lossy(text).lines().position(|l| l.contains(&begin)).map(|n| n + 1);
     let mut whole = note_file.read()?;
     if line_of_mark(&whole).is_none() {
         note_file.truncate_zeros(&mut whole)?;
@@ -150,10 +152,7 @@ pub fn search(workspace: &Workspace, query: &str, limit: usize) -> Result<Vec<No
             }
         };
         left -= bytes.len() as u64;
-        for (number, line) in String::from_utf8_lossy(&bytes).lines().enumerate() {
-            let line = recall::clean(line);
-            lines.extend(line.map(|text| NoteLine { path: name.clone(), number: number + 1, text }));
-        }
+        lines.extend(recall::lines(&name, &String::from_utf8_lossy(&bytes)));
     }
     Ok(recall::search(&lines, query, limit))
 }

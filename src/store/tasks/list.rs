@@ -3,6 +3,7 @@
 use super::{MAX, TEMPORARY, all, dir, find, first, make_layout, read};
 use crate::core::definition::task::{self, Hold, Task, TaskState};
 use crate::core::event::address::Address;
+use crate::core::event::origin::Origin;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::store::fs::At;
 use crate::store::fs::durable::{self, Moved};
@@ -36,7 +37,7 @@ impl<'w> TaskList<'w> {
     ///
     /// # Errors
     /// `Data` if the text is empty or too long, or its front matter is invalid.
-    pub fn add(&self, name: Option<String>, text: &str, by: &Address, hops: u32) -> Result<String> {
+    pub fn add(&self, name: Option<String>, text: &str, by: &Address, chain: (u32, &Origin)) -> Result<String> {
         let workspace = self.workspace;
         let name = match name {
             Some(name) if TaskState::ALL.into_iter().any(|state| self.path(&name, state).exists()) => return Ok(name),
@@ -46,7 +47,7 @@ impl<'w> TaskList<'w> {
         if text.trim().is_empty() {
             return Err(Fault::data("the text of the task is empty"));
         }
-        let text = task::compose(&name, text, by, workspace.world.now(), hops)?;
+        let text = task::compose(&name, text, by, workspace.world.now(), chain)?;
         if text.len() as u64 > MAX {
             return Err(Fault::data(format!("the task has {} bytes, more than the limit of {MAX}", text.len()))
                 .hint("put it into files/ and name it"));

@@ -13,6 +13,7 @@ use crate::core::config::{self, Config, Sync};
 use crate::core::event::Event;
 use crate::core::event::address::Address;
 use crate::core::event::dispatch;
+use crate::core::event::origin::SenderClass;
 use crate::core::fault::{Fault, Result};
 use crate::core::text::problem::Problem;
 use crate::store::fs::durable;
@@ -226,6 +227,25 @@ impl Workspace {
     pub fn owners(&self) -> Result<Vec<Address>> {
         let config = self.config()?;
         Ok(config.owner.iter().chain(&config.deliver_to).cloned().collect())
+    }
+
+    /// The class of an event's sender.
+    ///
+    /// # Errors
+    /// If `claw.yaml` is invalid.
+    pub fn class(&self, event: &Event) -> Result<SenderClass> {
+        match event.origin.class {
+            Some(class) => Ok(class),
+            None => self.class_of(&event.from),
+        }
+    }
+
+    /// The class of an address.
+    ///
+    /// # Errors
+    /// If `claw.yaml` is invalid.
+    pub fn class_of(&self, from: &Address) -> Result<SenderClass> {
+        Ok(SenderClass::of(from, &self.owners()?, &self.config()?.known))
     }
 
     /// Whether writes are synced.

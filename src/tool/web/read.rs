@@ -2,7 +2,6 @@
 //! because a hostile page can make a converter run forever or exhaust its memory.
 
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::text::data_mark;
 use crate::core::tool::{self, Class};
 use crate::core::web::page;
 use crate::process::sandbox::Sandbox;
@@ -66,6 +65,8 @@ fn run(context: &ToolContext, arguments: &Value) -> Result<String> {
         agent: &context.agent.web,
         proxy: web.proxy.as_deref(),
     };
+    // Errors can contain text of the server too.
+    context.add_taint("web", &args.url);
     let fetched = client::fetch(&policy, &args.url, Until { end: context.until, stop: context.stop })?;
     let with_url = |fault: Fault| Fault { message: format!("{}: {}", fetched.url, fault.message), ..fault };
     let kind = fetched.kind.map_or_else(|| page::sniff(&fetched.body), Ok).map_err(with_url)?;
@@ -73,7 +74,7 @@ fn run(context: &ToolContext, arguments: &Value) -> Result<String> {
     if text.trim().is_empty() {
         return Err(with_url(Fault::data("there is no text in it; perhaps scripts in the browser make it")));
     }
-    Ok(data_mark::mark(&fetched.url, &text, context.workspace.world.random()))
+    Ok(context.mark_outside("web", &fetched.url, &text))
 }
 
 fn text(context: &ToolContext, kind: page::PageKind, fetched: &Fetched, is_whole: bool) -> Result<String> {

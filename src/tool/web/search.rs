@@ -4,7 +4,6 @@
 
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::text::cut::cut;
-use crate::core::text::data_mark;
 use crate::core::tool::{self, Class};
 use crate::core::web::settings::{Engine, SearchSettings, Web};
 use crate::store::agent::secrets;
@@ -124,7 +123,7 @@ fn run(context: &ToolContext, arguments: &Value) -> Result<String> {
     if hits.is_empty() {
         return Ok("nothing found".to_owned());
     }
-    Ok(data_mark::mark(&base, &hits.join("\n"), context.workspace.world.random()))
+    Ok(context.mark_outside("web", &base, &hits.join("\n")))
 }
 
 /// Sends the query; returns the service's address and the results.

@@ -33,6 +33,7 @@ pub(crate) struct MeteredCall<'a> {
     pub(crate) agent: &'a Agent,
     pub(crate) chosen: &'a ResolvedModel,
     pub(crate) request: &'a Request,
+    pub(crate) may_recall: bool,
     /// A user waits at the terminal and needs no notice.
     pub(crate) is_interactive: bool,
 }
@@ -58,6 +59,7 @@ impl MeteredCall<'_> {
             chosen: self.chosen,
             request: self.request,
             at: self.event.stamp(),
+            may_recall: self.may_recall,
             lane: self.lane,
             cancel: Some(cancel),
             on_text,

@@ -13,6 +13,7 @@ use crate::stage::turn::progress::Progress;
 use crate::stage::turn::prompt::{self, PromptContext};
 use crate::store::workspace::journal::{self, JournalLine};
 use crate::store::workspace::mailbox::Mailbox;
+use crate::tool;
 use std::time::Instant;
 
 /// The answer if the model returned no text.
@@ -52,6 +53,7 @@ impl Turn<'_> {
             session: &self.lane.name,
             kind: self.event.kind,
             reply_to: &self.event.reply_to,
+            class: self.class,
         };
         prompt::layers(self.workspace, &self.agent, &self.tools, &context).map(|layers| join(&layers))
     }
@@ -68,6 +70,7 @@ impl Turn<'_> {
             agent: &self.agent,
             chosen,
             request,
+            may_recall: self.agent.senders.allow(self.class, tool::RECALL),
             is_interactive: interactive.is_some(),
         };
         let (answer, _) = call.send(&self.cancel, &mut |text| {

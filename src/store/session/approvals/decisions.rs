@@ -2,6 +2,7 @@
 
 use super::{FOLDER, TAKEN, Verdict, names, path, read, record};
 use crate::core::event::Event;
+use crate::core::event::dispatch;
 use crate::core::event::id::{Derived, Id};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::Call;
@@ -48,6 +49,8 @@ fn decision_event(workspace: &Workspace, id: &Id, verdict: Verdict) -> Result<Ev
     let mut event = asked.child(Derived::Approval, approval.number, &from, text, workspace.world.now());
     // The reply goes to a person: another agent or a schedule has no use for it.
     event.reply_to = workspace.person(&asked)?;
+    event.origin.class = Some(workspace.class(&asked)?);
+    event.origin.requesters = dispatch::requesters(&asked);
     event.session = Some(approval.session);
     event.expires_at = (verdict == Verdict::Approved).then_some(approval.expires_at);
     Ok(event)
