@@ -3,9 +3,9 @@
 #![expect(clippy::doc_markdown, reason = "doc comments here are the help that people read")]
 
 use crate::command::{
-    Here, agents, approve, ask, chat, check, completions, deliver, discard, init, log, man, models, page, prompt,
-    recall, remember, retry, route, run_agent, send, sessions, skills, status, supervise, tasks, tick, trust, usage,
-    why,
+    Here, agents, approve, ask, attempt, chat, check, completions, deliver, discard, init, log, man, models, page,
+    prompt, recall, remember, retry, route, run_agent, send, sessions, skills, status, supervise, tasks, tick, trust,
+    usage, why,
 };
 use crate::core::fault::Result;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -100,6 +100,17 @@ pub enum Command {
 
 /// The first argument that makes this binary convert a page to text. It is hidden from users, so it is no subcommand.
 pub const PAGE: &str = crate::tool::PAGE;
+
+/// The first argument that makes this binary handle one event that may kill its worker. It is hidden, too.
+pub const ATTEMPT: &str = crate::process::own::ATTEMPT;
+
+/// Handles one event; `arguments` follow [`ATTEMPT`].
+///
+/// # Errors
+/// If the event cannot be handled at all.
+pub fn attempt(arguments: impl Iterator<Item = OsString>) -> Result<u8> {
+    attempt::run(arguments)
+}
 
 /// Converts a page on stdin to text; `arguments` follow [`PAGE`].
 ///

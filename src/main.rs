@@ -24,8 +24,12 @@ fn main() -> ExitCode {
         let rest: Vec<String> = arguments.map(|a| a.to_string_lossy().into_owned()).collect();
         return ExitCode::from(claw::process::watch(&rest));
     }
-    let is_page = first.is_some_and(|a| a == claw::cli::PAGE);
-    match if is_page { claw::cli::page(arguments) } else { claw::cli::run(Cli::parse()) } {
+    let result = match first {
+        Some(first) if first == claw::cli::PAGE => claw::cli::page(arguments),
+        Some(first) if first == claw::cli::ATTEMPT => claw::cli::attempt(arguments),
+        _ => claw::cli::run(Cli::parse()),
+    };
+    match result {
         Ok(code) => ExitCode::from(code),
         Err(fault) => {
             if fault.kind != Kind::Closed {

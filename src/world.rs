@@ -53,6 +53,12 @@ impl World {
         self.fixed.unwrap_or_else(|| Timestamp::now().into())
     }
 
+    /// The fixed instant of the clock, if it is fixed.
+    #[must_use]
+    pub fn fixed_now(&self) -> Option<Stamp> {
+        self.fixed
+    }
+
     /// 64 random bits (`SplitMix64`; not for secrets).
     pub fn random(&self) -> u64 {
         let mut z = self.state.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);

@@ -5,6 +5,7 @@ use crate::channel::{CLI, Channel};
 pub(super) const CHANNEL: Channel = Channel {
     name: CLI,
     send: |delivery| (delivery.print)(delivery.event),
+    is_sent: |_, _, _| false,
     check: |_, _| Ok(()),
     problems: |_| Vec::new(),
     hint: "You answer in a terminal.",

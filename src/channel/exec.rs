@@ -11,12 +11,14 @@ use crate::core::event::address::Address;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::text::problem::nearest;
 use crate::process::{self, Invocation};
+use crate::store::queue::receipt::Receipt;
 use crate::store::workspace::Workspace;
 use std::time::Duration;
 
 pub(super) const CHANNEL: Channel = Channel {
     name: "exec",
     send,
+    is_sent: |_, _, receipt| is_sent(receipt),
     check: |workspace, address| settings(workspace, address).map(|_| ()),
     problems: |config| {
         let broken = config.channels.exec.iter().filter(|(_, exec)| exec.command.is_empty());
@@ -38,12 +40,12 @@ fn send(delivery: &mut Delivery) -> Result<()> {
         return Err(Fault::config(format!("{} is not run: this workspace is not trusted", event.reply_to))
             .hint("run `claw trust` in it"));
     }
-    let count = |text: &str| delivery.receipt.lines.iter().filter(|line| *line == text).count();
-    let (begun, not_sent) = (count(BEGUN), count(NOT_SENT));
-    if begun + not_sent < delivery.receipt.lines.len() {
-        // Already sent: the worker died between the receipt and the move.
+    if is_sent(&delivery.receipt) {
+        // The worker died between the receipt and the move.
         return Ok(());
     }
+    let count = |text: &str| delivery.receipt.lines.iter().filter(|line| *line == text).count();
+    let (begun, not_sent) = (count(BEGUN), count(NOT_SENT));
     delivery.receipt.push(BEGUN)?;
     let ended = process::run(Invocation {
         command: &exec.command,
@@ -71,6 +73,10 @@ fn send(delivery: &mut Delivery) -> Result<()> {
     delivery.receipt.push(NOT_SENT)?;
     let message = format!("{}: exit {}: {}", event.reply_to, ended.code, ended.last_error_line());
     Err(Fault::new(if ended.code == 75 { Kind::Later } else { Kind::Failed }, message))
+}
+
+fn is_sent(receipt: &Receipt) -> bool {
+    receipt.lines.iter().any(|line| line != BEGUN && line != NOT_SENT)
 }
 
 /// The settings of the address in `channels.exec`.

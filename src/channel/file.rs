@@ -3,6 +3,7 @@
 //! one rename publishes the file. After `ready`, a missing temporary file means that the rename has happened.
 
 use crate::channel::{Channel, Delivery};
+use crate::core::event::Event;
 use crate::core::event::address::{Address, safe_name};
 use crate::core::fault::{Fault, Result};
 use crate::store::fs::durable;
@@ -10,6 +11,10 @@ use crate::store::fs::durable;
 pub(super) const CHANNEL: Channel = Channel {
     name: "file",
     send,
+    is_sent: |workspace, event, receipt| {
+        let is_moved = || workspace.path(&target(event)).exists();
+        receipt.lines.iter().any(|line| line != READY) || !receipt.lines.is_empty() && is_moved()
+    },
     check: |_, address| check(address),
     problems: |_| Vec::new(),
     hint: "Your answer is written into a file. The reader opens it later.",
@@ -24,7 +29,7 @@ fn send(delivery: &mut Delivery) -> Result<()> {
     check(&event.reply_to)?;
     let sync = workspace.sync()?;
     let temp = workspace.path("outbox/tmp").join(format!("{}.file", event.id));
-    let name = format!("outbox/files/{}/{}.md", event.reply_to.rest(), event.id);
+    let name = target(event);
     let target = workspace.path(&name);
     if delivery.receipt.lines.is_empty() {
         let text = format!("{}\n", event.content.trim_end());
@@ -40,6 +45,11 @@ fn send(delivery: &mut Delivery) -> Result<()> {
     }
     durable::sync_dir(target.parent().unwrap_or(&target), sync)?;
     delivery.receipt.push(&name)
+}
+
+/// The file of an event, relative to the workspace.
+fn target(event: &Event) -> String {
+    format!("outbox/files/{}/{}.md", event.reply_to.rest(), event.id)
 }
 
 /// Accepts an address whose rest is a plain folder name. Every channel that makes a path from an address calls this.

@@ -28,6 +28,8 @@ struct Channel {
     name: &'static str,
     /// Delivers one event. The kind of a fault decides whether delivery is tried again.
     send: fn(&mut Delivery) -> Result<()>,
+    /// Whether a receipt says that the event was delivered.
+    is_sent: fn(&Workspace, &Event, &Receipt) -> bool,
     /// Reports whether an address of this channel can be delivered to with the current settings.
     check: fn(&Workspace, &Address) -> Result<()>,
     /// Problems of the channel's settings: the key in `claw.yaml`, and the message.
@@ -68,6 +70,12 @@ pub fn send(delivery: &mut Delivery) -> Result<()> {
     let name = delivery.event.reply_to.channel();
     let channel = find(name).ok_or_else(|| unknown(name))?;
     (channel.send)(delivery)
+}
+
+/// Whether an event was delivered, by its receipt.
+#[must_use]
+pub fn is_sent(workspace: &Workspace, event: &Event, receipt: &Receipt) -> bool {
+    find(event.reply_to.channel()).is_some_and(|channel| (channel.is_sent)(workspace, event, receipt))
 }
 
 /// The names of all channels.

@@ -272,8 +272,11 @@ fn machine(workspace: &Workspace) -> Vec<Problem> {
     let mut problems = Vec::new();
     let lead = clock::lead(workspace);
     if lead > LEAD {
-        let message =
-            format!("new ids are {} s ahead of the clock, which was set back; the order is kept", lead / SECOND);
+        let message = format!(
+            "new ids are {} s ahead of the clock, which was set back; the order is kept. To take ids from the clock \
+             again, stop every claw process while nothing is pending, and remove this file",
+            lead / SECOND
+        );
         problems.push(Problem::warning(".claw/clock", message));
     }
     if let Ok(space) = fs2::available_space(&workspace.root)

@@ -6,6 +6,7 @@
 pub mod agents;
 pub mod approve;
 pub mod ask;
+pub mod attempt;
 pub mod chat;
 pub mod check;
 pub mod completions;

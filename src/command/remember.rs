@@ -56,7 +56,7 @@ pub fn run(args: Args, here: Here) -> Result<u8> {
     }
     let id = clock::next_id(&workspace)?;
     publish::inbox(&workspace, &publish::complete(&workspace, draft, id.clone())?)?;
-    failures(route::all(&workspace)?.failed).for_each(&mut report);
+    failures(route::published(&workspace)?.failed).for_each(&mut report);
     follow::run_until_done(&workspace, &[&work], &id).map(&mut report)?;
     closed.map(|()| code)
 }

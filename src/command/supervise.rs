@@ -8,9 +8,16 @@ use crate::core::text::problem::nearest;
 use crate::stage::outcome::{EventOutcome, Outcome};
 use crate::stage::supervise;
 use crate::stage::task::STAGES;
-use rustix::pipe::PipeFlags;
-use std::os::fd::AsFd;
-use std::os::fd::OwnedFd;
+use crate::store::queue::claimed;
+use crate::store::workspace::Workspace;
+use rustix::event::{EventfdFlags, eventfd};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Process events as they come, until stopped by a signal
 #[derive(Debug, clap::Args)]
@@ -22,8 +29,8 @@ pub struct Args {
     stages: Vec<String>,
 }
 
-/// Runs until SIGTERM, SIGINT or SIGHUP, then finishes the work in progress. A second signal stops at once; no event is
-/// lost either way.
+/// Runs until SIGTERM, SIGINT or SIGHUP, then finishes the work in progress. The same signal again stops at once, and
+/// the events in progress are given back; no event is lost either way.
 ///
 /// # Errors
 /// `Usage` for an unknown stage; if the folders cannot be watched.
@@ -40,28 +47,68 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         [] => STAGES.to_vec(),
         named => named.iter().map(String::as_str).collect(),
     };
-    let (stop_fd, signal_fd) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
-        .map_err(|e| Fault::new(Kind::Machine, format!("cannot make a pipe: {e}")))?;
-    register_signals(&signal_fd)?;
-    out::message(&format!("supervising {} ({})", workspace.root.display(), stages.join(", ")));
-    supervise::run(&workspace, &stages, stop_fd.as_fd(), &|_, outcome: Outcome| {
-        if !matches!(outcome.state, EventOutcome::Done(_)) {
-            let _ = out::report_outcome(&outcome);
-        }
+    let stop = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+        .map_err(|e| Fault::new(Kind::Machine, format!("cannot make an eventfd: {e}")))?;
+    let mut signals = StopSignals::register()?;
+    let handle = signals.signals.handle();
+    let workspace = &workspace;
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("signals".to_owned());
+        thread.spawn_scoped(scope, || signals.attend(workspace, &stop)).map_err(|e| signal_fault(&e))?;
+        out::message(&format!("supervising {} ({})", workspace.root.display(), stages.join(", ")));
+        let report = |_: &str, outcome: Outcome| {
+            if !matches!(outcome.state, EventOutcome::Done(_)) {
+                let _ = out::report_outcome(&outcome);
+            }
+        };
+        let result = supervise::run(workspace, &stages, stop.as_fd(), &report, &|fault| {
+            claimed::give_back_all(workspace);
+            out::print_fault(&fault);
+            std::process::exit(fault.exit_code().into())
+        });
+        handle.close();
+        result
     })?;
     out::message("stopped");
     Ok(0)
 }
 
-/// Makes the first signal write to `signal_fd`, and the second one end the process by its default action.
-fn register_signals(signal_fd: &OwnedFd) -> Result<()> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let fault = |e: std::io::Error| Fault::new(Kind::Machine, format!("cannot handle signals: {e}"));
-    for signal in [SIGTERM, SIGINT, SIGHUP] {
-        let is_second = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        signal_hook::flag::register_conditional_default(signal, is_second.clone()).map_err(fault)?;
-        signal_hook::flag::register(signal, is_second).map_err(fault)?;
-        signal_hook::low_level::pipe::register(signal, signal_fd.try_clone().map_err(fault)?).map_err(fault)?;
+/// The signals that ask to stop.
+struct StopSignals {
+    signals: Signals,
+    /// By signal: it has come twice, and the next one ends the process by its default action at once.
+    twice: Vec<(i32, Arc<AtomicBool>)>,
+}
+
+impl StopSignals {
+    fn register() -> Result<Self> {
+        let numbers = [SIGTERM, SIGINT, SIGHUP];
+        let twice = numbers.map(|number| (number, Arc::new(AtomicBool::new(false)))).to_vec();
+        for (number, twice) in &twice {
+            flag::register_conditional_default(*number, Arc::clone(twice)).map_err(|e| signal_fault(&e))?;
+        }
+        Ok(Self { signals: Signals::new(numbers).map_err(|e| signal_fault(&e))?, twice })
     }
-    Ok(())
+
+    /// Waits for signals: makes `stop` readable at the first one, and ends the process when it comes again.
+    fn attend(&mut self, workspace: &Workspace, stop: &OwnedFd) {
+        let mut seen = Vec::new();
+        for signal in self.signals.forever() {
+            let _ = rustix::io::write(stop, &1u64.to_ne_bytes());
+            if !seen.contains(&signal) {
+                seen.push(signal);
+                out::message("stopping: the events in progress are finished; the same signal again gives them back");
+                continue;
+            }
+            self.twice.iter().filter(|(number, _)| *number == signal).for_each(|(_, twice)| {
+                twice.store(true, Ordering::Relaxed);
+            });
+            claimed::give_back_all(workspace);
+            let _ = emulate_default_handler(signal);
+        }
+    }
+}
+
+fn signal_fault(error: &std::io::Error) -> Fault {
+    Fault::new(Kind::Machine, format!("cannot handle signals: {error}"))
 }

@@ -1,10 +1,11 @@
 //! The one error of the library: a kind (it decides the exit code and whether a retry can help), a message that
 //! names the failure and its place, and a hint with the way out where there is one.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The class of a failure. The numbers are the process's exit codes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// A permanent failure: a retry will not help (exit 1).
     Failed,
@@ -28,7 +29,7 @@ pub enum Kind {
 }
 
 /// The cause of a failure, for callers that act on it where the kind is not specific enough.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
     /// The request is longer than the model's context window; no model with this window can answer it unchanged.
     Overflow,
@@ -39,7 +40,7 @@ pub enum Cause {
 }
 
 /// A failure with its message and its hint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// Decides the exit code and the retry.
     pub kind: Kind,

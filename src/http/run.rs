@@ -3,6 +3,7 @@
 use crate::core::fault::{Fault, Kind, Result};
 use std::future::poll_fn;
 use std::os::fd::BorrowedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -15,17 +16,27 @@ use tokio::net::unix::pipe::Receiver;
 pub fn block_on<T>(stop_fd: Option<BorrowedFd>, work: impl Future<Output = Result<T>>) -> Result<T> {
     let no_runtime = |e: std::io::Error| Fault::new(Kind::Machine, format!("cannot start the network: {e}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(no_runtime)?;
-    let result = runtime.block_on(async {
-        let Some(stop_fd) = stop_fd else { return work.await };
-        let stop = stop_fd.try_clone_to_owned().and_then(Receiver::from_owned_fd).map_err(no_runtime)?;
-        let (mut work, mut stopped) = (pin!(work), pin!(stop.readable()));
-        poll_fn(|context| match work.as_mut().poll(context) {
-            Poll::Ready(result) => Poll::Ready(result),
-            Poll::Pending => {
-                stopped.as_mut().poll(context).map(|_| Err(Fault::new(Kind::Failed, "the request was cancelled")))
-            }
+    let run = || {
+        runtime.block_on(async {
+            let Some(stop_fd) = stop_fd else { return work.await };
+            let stop = stop_fd.try_clone_to_owned().and_then(Receiver::from_owned_fd).map_err(no_runtime)?;
+            let (mut work, mut stopped) = (pin!(work), pin!(stop.readable()));
+            poll_fn(|context| match work.as_mut().poll(context) {
+                Poll::Ready(result) => Poll::Ready(result),
+                Poll::Pending => {
+                    stopped.as_mut().poll(context).map(|_| Err(Fault::new(Kind::Failed, "the request was cancelled")))
+                }
+            })
+            .await
         })
-        .await
+    };
+    let result = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        // The runtime panics if it cannot start the thread of a name lookup.
+        let text = panic.downcast_ref::<String>().map(String::as_str).unwrap_or_default();
+        if !text.starts_with("OS can't spawn worker thread") {
+            resume_unwind(panic);
+        }
+        Err(Fault::new(Kind::Machine, "cannot start a thread to look up a name"))
     });
     // A name lookup runs on a thread of its own that cannot be interrupted; it is not waited for.
     runtime.shutdown_background();

@@ -6,6 +6,7 @@
 //! work of a killed worker, nothing that the killed worker started still runs beside it.
 
 mod output;
+pub mod own;
 mod run;
 pub mod sandbox;
 mod watcher;

@@ -47,6 +47,10 @@ impl Handler for Deliver<'_> {
         Ok(Vec::new())
     }
 
+    fn may_run_apart(&self, job: &Job) -> bool {
+        !job.entry.lane.starts_with("cli-")
+    }
+
     fn run(&self, job: Job, lane: &Lane) -> Outcome {
         let id = job.entry.id.clone();
         let event = match job.read() {
@@ -62,17 +66,11 @@ impl Handler for Deliver<'_> {
                 );
             }
         };
-        if let Some(fault) = crashed(&job) {
-            return end_failed_attempt(
-                self.workspace,
-                Mailbox::Outbox,
-                job,
-                fault,
-                Some(&event),
-                RetryPolicy::UntilExpired,
-            );
-        }
-        match self.send(&event, &job, lane) {
+        let sent = match crashed(&job) {
+            Some(fault) => self.receipt(&event).and_then(|receipt| receipt.ok_or(fault)),
+            None => self.send(&event, &job, lane),
+        };
+        match sent {
             Ok(receipt) => {
                 let sent = JournalLine {
                     to: "done".into(),
@@ -96,6 +94,12 @@ impl Handler for Deliver<'_> {
 }
 
 impl Deliver<'_> {
+    /// The last line of the receipt, if an earlier worker has delivered the event.
+    fn receipt(&self, event: &Event) -> Result<Option<String>> {
+        let receipt = Receipt::open(self.workspace, event)?;
+        Ok(receipt.lines.last().filter(|_| channel::is_sent(self.workspace, event, &receipt)).cloned())
+    }
+
     /// Sends the event. Returns the last line of the receipt.
     fn send(&self, event: &Event, job: &Job, lane: &Lane) -> Result<String> {
         if event.expires().is_some_and(|end| end < self.workspace.world.now()) && event.reply_to.channel() != CLI {

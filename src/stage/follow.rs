@@ -6,6 +6,7 @@ use crate::core::event::stamp::{SECOND, Stamp};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::slash;
 use crate::stage::outcome::{EventOutcome, Outcome};
+use crate::stage::worker::attempt;
 use crate::stage::worker::handler::Handler;
 use crate::store::fs::watch::{Watch, WatchKind, Woken};
 use crate::store::lock::Lane;
@@ -115,7 +116,10 @@ fn handle_lane(workspace: &Workspace, handler: &dyn Handler, lane: &Lane, id: &I
             LaneHead::NotDue(due) => return Err(not_due(workspace, id, due, "")),
             LaneHead::Job(job) => {
                 let is_it = job.entry.id == *id;
-                let outcome = handler.run(job, lane);
+                let Some(outcome) = attempt::run(handler, job, lane) else {
+                    entries = listing::lane(workspace, mailbox, &lane.name)?;
+                    continue;
+                };
                 match outcome.state {
                     _ if is_it => {
                         lane.occupy(Slots::default());
@@ -205,7 +209,7 @@ fn finished(workspace: &Workspace, mailbox: Mailbox, found: &LocatedEvent, id: &
             let fault = Fault::new(Kind::Later, format!("{id} is not routed yet"));
             Err(fault.hint("`claw route` first, or wait until it is due"))
         }
-        Some(State::Wait) => match found.entry.waits_until(workspace.world.now()) {
+        Some(State::Wait) => match spool::waits_until(workspace, &found.entry) {
             Some(due) => {
                 let fault = Fault::new(Kind::Later, "an attempt has failed").hint(format!("claw why {}", id.short()));
                 outcome(EventOutcome::Waiting(due, fault))

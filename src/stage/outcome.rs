@@ -7,7 +7,7 @@ use crate::core::event::retry;
 use crate::core::event::stamp::Stamp;
 use crate::core::event::{Draft, Event, EventKind};
 use crate::core::fault::{Fault, Kind, Result};
-use crate::store::queue::drops::{self, TakenIn};
+use crate::store::queue::drops::{self, Backlog, TakenIn};
 use crate::store::queue::publish;
 use crate::store::queue::spool::Job;
 use crate::store::session::approvals;
@@ -44,12 +44,37 @@ pub enum EventOutcome {
 /// Those of the file system.
 pub fn take_in(workspace: &Workspace, mailbox: Mailbox) -> Result<TakenIn> {
     let taken = drops::take_in(workspace, mailbox, &|id, fault| notify(workspace, mailbox, id, 0, fault, None))?;
+    publish_decisions(workspace, mailbox)?;
+    Ok(taken)
+}
+
+/// Takes in the next drops of a mailbox, as [`take_in`]. If there are more, it is due again at once.
+///
+/// # Errors
+/// Those of the file system.
+pub fn take_batch(workspace: &Workspace, mailbox: Mailbox, backlog: &mut Backlog) -> Result<TakenIn> {
+    let on_refused = |id: &Id, fault: &Fault| notify(workspace, mailbox, id, 0, fault, None);
+    let is_listed_now = backlog.is_empty();
+    let mut taken = drops::take_batch(workspace, mailbox, backlog, &on_refused)?;
+    publish_decisions(workspace, mailbox)?;
+    // Drops that arrived after the listing are in the next one.
+    if !backlog.is_empty() || !is_listed_now {
+        taken.again = Some(workspace.world.now());
+    }
+    Ok(taken)
+}
+
+/// Publishes the owner's decisions about approvals, which are drops of the inbox, too.
+///
+/// # Errors
+/// Those of the file system.
+pub fn publish_decisions(workspace: &Workspace, mailbox: Mailbox) -> Result<()> {
     if mailbox == Mailbox::Inbox {
         for (_, fault) in approvals::publish_decisions(workspace)? {
             workspace.world.say(&fault.to_string());
         }
     }
-    Ok(taken)
+    Ok(())
 }
 
 /// The outcomes of events that failed before they could be claimed.
@@ -119,7 +144,11 @@ fn try_end_attempt(
             why: fault.to_string(),
             ..JournalLine::of(mailbox, "wait", &job.entry)
         };
-        job.wait(due, !is_limit && !is_spent)?;
+        if is_spent {
+            job.wait_for_budget(due)?
+        } else {
+            job.wait(due, !is_limit)?
+        }
         journal::write(workspace, line);
         return Ok(EventOutcome::Waiting(due, fault));
     }
@@ -223,8 +252,9 @@ fn failed_for(
 
 /// The fault of an event whose workers were killed too often.
 pub(crate) fn crashed(job: &Job) -> Option<Fault> {
-    (job.entry.tries.crashes >= retry::MAX_CRASHES).then(|| {
-        let crashes = job.entry.tries.crashes;
-        Fault::new(Kind::Failed, format!("its worker was killed {crashes} times while it handled this event"))
-    })
+    let tries = job.entry.tries;
+    let kills = if tries.blamed >= retry::MAX_BLAMED { tries.blamed } else { tries.crashes };
+    tries
+        .is_given_up()
+        .then(|| Fault::new(Kind::Failed, format!("its worker was killed {kills} times while it handled this event")))
 }

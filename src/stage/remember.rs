@@ -40,6 +40,10 @@ impl Handler for Remember<'_> {
         Ok(Vec::new())
     }
 
+    fn may_run_apart(&self, _: &Job) -> bool {
+        true
+    }
+
     fn run(&self, job: Job, lane: &Lane) -> Outcome {
         let id = job.entry.id.clone();
         let event = match job.read() {
@@ -48,7 +52,10 @@ impl Handler for Remember<'_> {
                 return end_failed_attempt(self.workspace, Mailbox::Inbox, job, fault, None, RetryPolicy::UntilExpired);
             }
         };
-        let place = crashed(&job).map_or_else(|| self.note(&job, lane, &event), Err);
+        let place = match crashed(&job) {
+            Some(fault) => self.written(&event).and_then(|place| place.ok_or(fault)),
+            None => self.note(&job, lane, &event),
+        };
         match place {
             Ok(place) => {
                 let noted = JournalLine {
@@ -72,10 +79,15 @@ impl Handler for Remember<'_> {
 }
 
 impl Remember<'_> {
+    /// The place of the note, if an earlier worker has written it. A git commit may be missing.
+    fn written(&self, event: &Event) -> Result<Option<String>> {
+        memory::written(self.workspace, &note_place(event)?, event)
+    }
+
     fn note(&self, job: &Job, lane: &Lane, event: &Event) -> Result<String> {
         let to = note_place(event)?;
-        let place = memory::note(self.workspace, &to, &event.id, &event.content, event.origin.taint.as_deref())?;
-        match memory::commit(self.workspace, lane, &to, &event.id, &event.content) {
+        let place = memory::note(self.workspace, &to, event)?;
+        match memory::commit(self.workspace, lane, &to, event) {
             Err(fault) if job.entry.tries.attempts >= COMMITS => {
                 self.workspace.world.say(&format!("{fault}; the note stays uncommitted, commit it yourself"));
                 Ok(place)

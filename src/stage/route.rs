@@ -11,7 +11,7 @@ use crate::core::routing::binding::{self, Binding, Scope};
 use crate::core::routing::learned::{Learned, LearnedBinding};
 use crate::core::routing::{self, Decision};
 use crate::core::slash::{self, SlashCommand};
-use crate::stage::outcome::{notify, reason, take_in};
+use crate::stage::outcome::{notify, publish_decisions, reason, take_in};
 use crate::store::agent::definitions;
 use crate::store::fs::durable;
 use crate::store::lock::NamedLock;
@@ -44,6 +44,15 @@ pub fn all(workspace: &Workspace) -> Result<Routed> {
     routed.due = routed.due.into_iter().chain(taken.again).min();
     routed.failed.splice(0..0, taken.failed);
     Ok(routed)
+}
+
+/// Routes everything that is due, and takes in no drops: for a process that waits for one event.
+///
+/// # Errors
+/// As [`all`].
+pub fn published(workspace: &Workspace) -> Result<Routed> {
+    publish_decisions(workspace, Mailbox::Inbox)?;
+    Router::new(workspace).route()
 }
 
 /// Routes repeatedly, with a cache of the learned routes.

@@ -6,14 +6,14 @@ use crate::core::event::stamp::{DAY, Stamp};
 use crate::core::fault::Result;
 use crate::stage::control::{self, Control};
 use crate::stage::deliver::{self, Deliver};
-use crate::stage::outcome::take_in;
+use crate::stage::outcome::take_batch;
 use crate::stage::remember::Remember;
 use crate::stage::route::Router;
 use crate::stage::task_watch::{self, Announcer};
 use crate::stage::turn::run_agent::RunAgent;
 use crate::stage::worker::handler::Handler;
 use crate::store::fs::watch::WatchKind;
-use crate::store::queue::drops::TakenIn;
+use crate::store::queue::drops::{Backlog, TakenIn};
 use crate::store::retention;
 use crate::store::session::approvals::{self, Verdict};
 use crate::store::tasks::{self, claims};
@@ -87,6 +87,8 @@ pub struct Inline<'w> {
     workspace: &'w Workspace,
     router: Router<'w>,
     announcer: Announcer<'w>,
+    /// Drops that were listed and are not taken in yet, of the inbox and of the outbox.
+    backlogs: [Backlog; 2],
     /// Claims of the task list that become free when a lane is released.
     pub claims: usize,
 }
@@ -95,7 +97,13 @@ impl<'w> Inline<'w> {
     /// The state before the first task.
     #[must_use]
     pub fn new(workspace: &'w Workspace) -> Self {
-        Self { workspace, router: Router::new(workspace), announcer: Announcer::new(workspace), claims: 0 }
+        Self {
+            workspace,
+            router: Router::new(workspace),
+            announcer: Announcer::new(workspace),
+            backlogs: Default::default(),
+            claims: 0,
+        }
     }
 
     fn know_claims(&mut self, claims: usize) -> TakenIn {
@@ -131,7 +139,7 @@ pub const TASKS: &[TaskRow] = &[
                 .map(|verdict| folder(approvals::dir(workspace, verdict.folder()), WatchKind::Arrivals));
             drop_folders(workspace, Mailbox::Inbox).into_iter().chain(decided).collect()
         },
-        run: Runner::Inline(|inline| take_in(inline.workspace, Mailbox::Inbox)),
+        run: Runner::Inline(|inline| take_batch(inline.workspace, Mailbox::Inbox, &mut inline.backlogs[0])),
         then: Some("route"),
         ..TICK
     },
@@ -175,7 +183,7 @@ pub const TASKS: &[TaskRow] = &[
         name: "take-out",
         stage: "deliver",
         folders: |workspace| drop_folders(workspace, Mailbox::Outbox),
-        run: Runner::Inline(|inline| take_in(inline.workspace, Mailbox::Outbox)),
+        run: Runner::Inline(|inline| take_batch(inline.workspace, Mailbox::Outbox, &mut inline.backlogs[1])),
         ..TICK
     },
     TaskRow {

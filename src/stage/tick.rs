@@ -30,7 +30,14 @@ fn step<'w>(
     report: &mut dyn FnMut(&str, Outcome),
 ) -> Result<()> {
     match &task.run {
-        Runner::Inline(run) => failures(run(inline)?.failed).for_each(|outcome| report(task.stage, outcome)),
+        Runner::Inline(run) => loop {
+            let taken = run(inline)?;
+            failures(taken.failed).for_each(|outcome| report(task.stage, outcome));
+            // There is more to do at once.
+            if taken.again.is_none_or(|at| at > workspace.world.now()) {
+                break;
+            }
+        },
         Runner::Pool(pool) => {
             let pool = pool(workspace);
             let width = (pool.width)(workspace);

@@ -82,7 +82,7 @@ fn remember(context: &ToolContext, arguments: &Value) -> Result<String> {
     }
     publish::check_size(&event)?;
     publish::inbox(context.workspace, &event)?;
-    Ok(format!("noted in {}", place.file(event.id.stamp())))
+    Ok(format!("noted in {}", place.file(event.created_at.into())))
 }
 
 #[derive(Deserialize)]

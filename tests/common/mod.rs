@@ -195,6 +195,16 @@ impl Fixture {
         if first.is_empty() { look() } else { first }
     }
 
+    /// `mv wait/DUE~NAME ready/NAME` for every waiting event, as a person who does not want to wait.
+    pub fn hurry(&self) {
+        for mailbox in ["inbox", "outbox"] {
+            for name in self.list(&format!("{mailbox}/wait")) {
+                let to = self.path(&format!("{mailbox}/ready/{}", name.split_once('~').unwrap().1));
+                fs::rename(self.path(&format!("{mailbox}/wait/{name}")), to).unwrap();
+            }
+        }
+    }
+
     /// The workspace as the library opens it, with all folders.
     pub fn opened(&self) -> Workspace {
         let workspace = Workspace::open(World::real().unwrap(), self.root.clone(), true).unwrap();
@@ -284,6 +294,16 @@ impl Supervisor {
         }
         let status = self.child.wait().unwrap();
         Ran { code: status.code().unwrap_or(-1), out: String::new(), err }
+    }
+
+    /// Reads its messages up to the one with this text.
+    pub fn until_said(&mut self, text: &str) {
+        let mut line = String::new();
+        while !line.contains(text) {
+            line.clear();
+            let length = std::io::BufRead::read_line(self.err.as_mut().unwrap(), &mut line).unwrap();
+            assert!(length > 0, "it has ended without saying {text}");
+        }
     }
 
     pub fn signal(&self, name: &str) {

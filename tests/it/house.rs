@@ -42,8 +42,8 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     (r"env::var|env::vars|env::args", &["world.rs", "main.rs"], "the environment enters through `World`"),
     (
         r"Command::new|\.spawn\(\)|\bfork\(",
-        &["process/run.rs", "process/watcher.rs", "store/memory/git.rs"],
-        "every program but git runs under the watcher",
+        &["process/own.rs", "process/run.rs", "process/watcher.rs", "store/memory/git.rs"],
+        "every program but git, and this one, runs under the watcher",
     ),
     (
         r"reqwest|TcpStream|TcpListener|UnixStream|UdpSocket",

@@ -19,6 +19,7 @@ mod fallback;
 mod file_tools;
 mod house;
 mod json;
+mod kills;
 mod models;
 mod neutral;
 mod notes;

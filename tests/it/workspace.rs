@@ -656,7 +656,7 @@ fn failed_events_are_kept_with_their_answers() {
         r#"{{"v":1,"id":"{id}","kind":"message","from":"agent:pickle","reply_to":"file:x","content":"hello","created_at":"{now}"}}"#
     );
     // Delivered, and its reader has taken it; then its worker was killed once too often.
-    ws.write(&format!("outbox/run/{id}~file-x~3c2.json"), &event);
+    ws.write(&format!("outbox/run/{id}~file-x~10c9.json"), &event);
     ws.write(&format!("outbox/done/{}/{id}.receipt", now.strftime("%Y-%m-%d")), "ready\n");
     ws.claw(&["tick"]).fails(1);
     ws.claw(&["tick", "--now", &days(20)]).ok();

@@ -69,10 +69,10 @@ fn mute(ws: &Fixture) {
     routed(ws);
 }
 
-/// Two workers were killed on it, and then a third one.
+/// Its workers were killed again and again, even while it was failed.
 fn deadly(ws: &Fixture) {
     routed(ws);
-    let [from, to] = ["ready/{}~pickle.file-a~0", "run/{}~pickle.file-a~3c2"]
+    let [from, to] = ["ready/{}~pickle.file-a~0", "run/{}~pickle.file-a~11c10"]
         .map(|name| ws.path(&format!("inbox/{}.json", name.replace("{}", ID))));
     std::fs::rename(from, to).unwrap();
 }

@@ -108,18 +108,28 @@ fn lane_loses_nothing_and_repeats_nothing() {
 
 #[test]
 fn event_that_kills_its_workers_ends() {
-    use lane::Mutant::{CountAfterWork, CountNowhere, NoLookAtTheEnd, ReasonLate};
+    use lane::Mutant::{
+        BlameForAll, CountAfterWork, CountBeforeLook, CountNowhere, NeverApart, NoLookAtTheEnd, ReasonLate,
+    };
     let (events, kills) = if is_full() { (2, 1) } else { (1, 0) };
     let model =
         Lane { events, workers: 2, kills, troubles: 0, repeats: 1, poison: Some(0), is_fine: is_full(), mutant: None };
-    holds("model: an event that kills its workers", slice::from_ref(&model), &["killed by it", "it kills", "adopt"]);
+    let steps =
+        ["killed by it", "put off", "its own process is killed by it", "blame it", "give it up", "it kills", "adopt"];
+    holds("model: an event that kills its workers", slice::from_ref(&model), &steps);
     let mutant = |mutant| Lane { events: 1, kills: 0, mutant: Some(mutant), ..model.clone() };
-    let rule = "an event kills three workers at most";
+    // As many kills from outside as blame an event, and as many as give it up.
+    let innocent = |kills, mutant| Lane { events: 1, kills, repeats: 0, poison: None, mutant, ..model.clone() };
+    holds("model: an event whose supervisor is killed", &[innocent(lane::MAX_CRASHES - 1, None)], &["put off"]);
+    let rule = "an event kills four workers at most";
     caught(
         "model: mutants of the count of kills, each caught",
         &[
             (mutant(CountAfterWork), rule),
             (mutant(CountNowhere), rule),
+            (mutant(NeverApart), rule),
+            (innocent(lane::MAX_BLAMED, Some(BlameForAll)), "what kills nobody does not fail"),
+            (innocent(lane::MAX_CRASHES, Some(CountBeforeLook)), "what was answered does not fail"),
             (mutant(NoLookAtTheEnd), rule),
             (mutant(ReasonLate), "what has failed has a reason and a notice"),
         ],

@@ -100,7 +100,7 @@ impl Store {
                 let event = job.read().unwrap();
                 assert_eq!(event, self::event(number(&job.entry.id)));
                 let tries = numbers(job.entry.tries);
-                let answer = reference::Job { event: number(&job.entry.id), before: [0; 3], tries };
+                let answer = reference::Job { event: number(&job.entry.id), before: [0; 4], tries };
                 self.held[of] = Some((lane, job));
                 Answer::Claimed(answer)
             }
@@ -154,6 +154,7 @@ impl Store {
                 self.leave(of, is_idle(of), |job| job.wait(due, counts).unwrap());
             }
             Operation::GiveBack(of) => self.leave(of, is_idle(of), |job| job.give_back().unwrap()),
+            Operation::Blame(of) => self.leave(of, is_idle(of), |job| drop(job.blame().unwrap())),
             Operation::Fail(of) => self.leave(of, is_idle(of), |job| job.fail("it cannot be").unwrap()),
             Operation::Crash(of) => self.held[of] = None,
             Operation::CrashFailing(of) => {
@@ -214,7 +215,7 @@ impl<const WRONG: u8> StateMachineTest for Beside<WRONG> {
         let answer = store.apply(operation, state);
         // The state of a returned job shows when it is returned.
         let expected = match state.answer {
-            Answer::Claimed(job) => Answer::Claimed(reference::Job { before: [0; 3], ..job }),
+            Answer::Claimed(job) => Answer::Claimed(reference::Job { before: [0; 4], ..job }),
             other => other,
         };
         assert_eq!(answer, expected, "the answer to {operation:?}");
@@ -290,7 +291,7 @@ fn store_equals_the_reference() {
 fn wrong_reference_is_noticed() {
     let mut proof = Proof::begin("the same beside references with a mistake, each noticed");
     proof.seed = Some(seed());
-    let runs = [run::<1>, run::<2>, run::<3>, run::<4>, run::<5>, run::<6>];
+    let runs = [run::<1>, run::<2>, run::<3>, run::<4>, run::<5>, run::<6>, run::<7>, run::<8>];
     assert_eq!(runs.len(), usize::from(MISTAKES));
     let noticed = runs.iter().filter(|run| run(400, 1).is_err()).count();
     proof.points = runs.len();

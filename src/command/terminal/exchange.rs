@@ -155,7 +155,7 @@ impl AskExchange<'_> {
         if !is_command {
             last::remember(workspace, self.session);
         }
-        route::all(workspace)?;
+        route::published(workspace)?;
         self.screen.begin(self.agent);
         let on_progress = |progress: Progress| self.screen.show(progress);
         let turns = self.turns(id, &on_progress);
@@ -175,7 +175,7 @@ impl AskExchange<'_> {
     /// # Errors
     /// `Machine` if the machine fails.
     pub(crate) fn complete(&self, id: &Id, around: Around) -> Result<Outcome> {
-        route::all(self.workspace)?;
+        route::published(self.workspace)?;
         self.screen.begin(self.agent);
         let on_progress = |progress: Progress| self.screen.show(progress);
         let turns = self.turns(id, &on_progress);
@@ -241,7 +241,7 @@ fn save_notes(workspace: &Workspace, outcome: &Outcome) -> Result<()> {
     };
     let is_noting = matches!(&outcome.state, EventOutcome::Done(out) if out.iter().any(is_note));
     if is_noting {
-        route::all(workspace)?;
+        route::published(workspace)?;
         pool::drain(workspace, &Remember { workspace }, 1, &mut |o| {
             let _ = out::report_outcome(&o);
         })?;

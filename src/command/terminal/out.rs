@@ -10,6 +10,7 @@ use crate::store::workspace::Workspace;
 use crate::world::World;
 use std::collections::HashSet;
 use std::io::{self, BufRead, ErrorKind, IsTerminal, Write};
+use std::os::fd::{AsFd, OwnedFd};
 
 /// Prints one line.
 ///
@@ -128,6 +129,15 @@ pub fn text(arguments: &[String]) -> Result<String> {
         return Err(Fault::new(Kind::Usage, "there is no text").hint("give it as an argument, or `-` to read stdin"));
     }
     Ok(text)
+}
+
+/// The file that is this process's stdin.
+///
+/// # Errors
+/// If the process is out of descriptors.
+pub fn stdin_file() -> Result<OwnedFd> {
+    let own = io::stdin().as_fd().try_clone_to_owned();
+    own.map_err(|e| Fault::new(Kind::Machine, format!("cannot use stdin: {e}")))
 }
 
 /// All of stdin, at most half of the largest event.

@@ -10,15 +10,21 @@ use crate::core::event::session_name;
 use crate::core::event::stamp::Stamp;
 use std::fmt;
 
-/// The attempts at an event: `3`, after two kills `3c2`, in the second round `0r2`.
+/// The attempts at an event: `3`, after two kills `3c2`, one of them the event's own `3c2b1`, in the second round `0r2`.
+/// While it waits for a budget, `0s` and a mark of the limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tries {
     /// Claims in this round; the back-off grows with this number.
     pub attempts: u32,
     /// The number of most recent claims in a row that ended with a killed worker.
     pub crashes: u32,
+    /// Those of them for which the event is to blame: the worker was a process for this event only, and its parent saw
+    /// it die.
+    pub blamed: u32,
     /// Earlier rounds; `claw retry` starts a new one.
     pub rounds: u32,
+    /// It waits for a budget: a mark of the limits, so that it is due once they have changed.
+    pub limits: Option<u16>,
 }
 
 /// The parsed file name of an event.
@@ -98,15 +104,58 @@ impl fmt::Display for Entry {
 
 impl Tries {
     fn parse(text: &str) -> Option<Self> {
+        let (text, limits) = match text.split_once('s') {
+            Some((head, limits)) => (head, Some(limits.parse().ok()?)),
+            None => (text, None),
+        };
         let (text, rounds) = match text.split_once('r') {
             Some((head, round)) => (head, round.parse::<u32>().ok()?.checked_sub(1)?),
+            None => (text, 0),
+        };
+        let (text, blamed) = match text.split_once('b') {
+            Some((head, blamed)) => (head, blamed.parse().ok()?),
             None => (text, 0),
         };
         let (attempts, crashes) = match text.split_once('c') {
             Some((head, crashes)) => (head, crashes.parse().ok()?),
             None => (text, 0),
         };
-        Some(Self { attempts: attempts.parse().ok()?, crashes, rounds })
+        Some(Self { attempts: attempts.parse().ok()?, crashes, blamed, rounds, limits })
+    }
+
+    /// The same tries after another kill. `is_blamed`: the worker was a process for this event only, and its parent
+    /// lives.
+    #[must_use]
+    pub fn killed(self, is_blamed: bool) -> Self {
+        Self {
+            crashes: self.crashes.saturating_add(1),
+            blamed: self.blamed.saturating_add(u32::from(is_blamed)),
+            ..self
+        }
+    }
+
+    /// The same tries without the kills: the event has made progress, or something else was the reason.
+    #[must_use]
+    pub fn forgiven(self) -> Self {
+        Self { crashes: 0, blamed: 0, ..self }
+    }
+
+    /// Whether the event is handled by a process for it only, because it may kill its worker.
+    #[must_use]
+    pub fn is_suspect(self) -> bool {
+        self.crashes >= retry::SUSPECT
+    }
+
+    /// Whether the event fails, unless its work is done already.
+    #[must_use]
+    pub fn is_given_up(self) -> bool {
+        self.blamed >= retry::MAX_BLAMED || self.crashes >= retry::MAX_CRASHES
+    }
+
+    /// Whether the worker was killed even while it failed a given up event. Then nothing of the event is read again.
+    #[must_use]
+    pub fn is_untouchable(self) -> bool {
+        self.blamed > retry::MAX_BLAMED || self.crashes > retry::MAX_CRASHES
     }
 }
 
@@ -116,8 +165,14 @@ impl fmt::Display for Tries {
         if self.crashes > 0 {
             write!(f, "c{}", self.crashes)?;
         }
+        if self.blamed > 0 {
+            write!(f, "b{}", self.blamed)?;
+        }
         if self.rounds > 0 {
             write!(f, "r{}", self.rounds + 1)?;
+        }
+        if let Some(limits) = self.limits {
+            write!(f, "s{limits}")?;
         }
         Ok(())
     }
@@ -136,10 +191,31 @@ mod tests {
             "20261121T004130.123456Z-k7f3q9~~0r2.json",
             "20261121T004130.123456Z-k7f3q9~pickle.cli-ann~0.json",
             "20261121T004130.123456Z-k7f3q9~pickle.cli-ann~3c1r2.json",
+            "20261121T004130.123456Z-k7f3q9~pickle.cli-ann~5c4b2.json",
+            "20261121T004130.123456Z-k7f3q9~pickle.cli-ann~5c4b2r3.json",
+            "20261121T014130.123456Z~20261121T004130.123456Z-k7f3q9~pickle.cli-ann~1r2s40999.json",
             "20261121T014130.123456Z~20261121T004130.123456Z-k7f3q9.r01~cli-ann~2.json",
         ] {
             assert_eq!(Entry::parse(name).unwrap().to_string(), name);
         }
+    }
+
+    #[test]
+    fn only_deaths_seen_by_a_parent_or_many_kills_give_an_event_up() {
+        let after = |kills: &[bool]| kills.iter().fold(Tries::default(), |tries, blamed| tries.killed(*blamed));
+        let judged = |kills: &[bool]| {
+            let tries = after(kills);
+            (tries.is_suspect(), tries.is_given_up(), tries.is_untouchable())
+        };
+        assert_eq!(judged(&[false]), (false, false, false));
+        assert_eq!(judged(&[false; 2]), (true, false, false));
+        assert_eq!(judged(&[false; 9]), (true, false, false), "kills of a supervisor");
+        assert_eq!(judged(&[false; 10]), (true, true, false));
+        assert_eq!(judged(&[false; 11]), (true, true, true));
+        assert_eq!(judged(&[false, false, true, true]), (true, false, false));
+        assert_eq!(judged(&[false, false, true, true, true]), (true, true, false));
+        assert_eq!(judged(&[false, false, true, true, true, true]), (true, true, true));
+        assert_eq!(after(&[true; 4]).forgiven(), Tries::default());
     }
 
     #[test]
@@ -180,8 +256,11 @@ mod tests {
         }
 
         #[test]
-        fn tries_parse_and_print_back(attempts in 0u32..999, crashes in 0u32..9, rounds in 0u32..99) {
-            let tries = Tries { attempts, crashes, rounds };
+        fn tries_parse_and_print_back(
+            attempts in 0u32..999, crashes in 0u32..12, blamed in 0u32..5, rounds in 0u32..99,
+            limits in proptest::option::of(proptest::num::u16::ANY),
+        ) {
+            let tries = Tries { attempts, crashes, blamed, rounds, limits };
             prop_assert_eq!(Tries::parse(&tries.to_string()), Some(tries));
         }
     }

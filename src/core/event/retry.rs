@@ -2,8 +2,12 @@
 
 use crate::core::event::stamp::{SECOND, Stamp};
 
-/// An event whose worker was killed this many times in a row goes to `failed/`.
-pub const MAX_CRASHES: u32 = 3;
+/// After this many kills in a row an event is handled by a process of its own.
+pub const SUSPECT: u32 = 2;
+/// An event that has killed this many processes of its own in a row goes to `failed/`.
+pub const MAX_BLAMED: u32 = 3;
+/// An event whose worker was killed this many times in a row, for any reason, goes to `failed/`.
+pub const MAX_CRASHES: u32 = 10;
 /// The longest back-off, in seconds.
 pub const MAX_BACKOFF: i64 = 3600;
 /// The retry period of a temporary failure, in seconds, for events without `expires_at`.
@@ -11,6 +15,18 @@ pub const RETRY_FOR: i64 = 24 * 3600;
 
 /// The longest wait between two attempts, in seconds: a monthly limit is renewed within it.
 pub const MAX_WAIT: i64 = 31 * 24 * 3600;
+
+/// The instant at which an event whose workers were killed `crashes` times in a row is handled again: at once after the
+/// first kill, 5 s after the second one, then a minute after each. One kill may have had any reason; an event that kills
+/// its worker must not occupy one all the time.
+#[must_use]
+pub fn after_kill(now: Stamp, crashes: u32) -> Option<Stamp> {
+    match crashes {
+        0 | 1 => None,
+        2 => Some(now.plus_seconds(5)),
+        _ => Some(now.plus_seconds(60)),
+    }
+}
 
 /// Microseconds to wait after attempt `attempts` (from 1): 5 s · 2ⁿ, at most an hour, ± 20 %. `random` selects the
 /// point in that range.
@@ -69,6 +85,12 @@ mod tests {
             let wait = backoff(1, random);
             assert!((4 * SECOND..=6 * SECOND).contains(&wait), "{wait}");
         }
+    }
+
+    #[test]
+    fn killed_worker_is_replaced_at_once_and_later_ones_after_a_while() {
+        let seconds = |crashes| after_kill(Stamp(0), crashes).map(|due| due.0 / SECOND);
+        assert_eq!([0, 1, 2, 3, 9].map(seconds), [None, None, Some(5), Some(60), Some(60)]);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::stage::outcome::{EventOutcome, Outcome, RetryPolicy, crashed, end_fai
 use crate::stage::turn::{expired, publish_all};
 use crate::stage::worker::handler::Handler;
 use crate::store::lock::Lane;
+use crate::store::queue::locate;
 use crate::store::queue::publish;
 use crate::store::queue::spool::Job;
 use crate::store::workspace::Workspace;
@@ -78,6 +79,10 @@ impl Handler for Control<'_> {
         Ok(Vec::new())
     }
 
+    fn may_run_apart(&self, _: &Job) -> bool {
+        true
+    }
+
     fn run(&self, job: Job, _: &Lane) -> Outcome {
         let id = job.entry.id.clone();
         let event = match job.read() {
@@ -86,7 +91,10 @@ impl Handler for Control<'_> {
                 return end_failed_attempt(self.workspace, Mailbox::Inbox, job, fault, None, RetryPolicy::UntilExpired);
             }
         };
-        let answered = crashed(&job).map_or_else(|| answer(self.workspace, &event), Err);
+        let answered = match crashed(&job) {
+            Some(fault) => published_answer(self.workspace, &event).and_then(|out| out.ok_or(fault)),
+            None => answer(self.workspace, &event),
+        };
         match answered {
             Ok(out) => {
                 let why = event.content.trim_start().lines().next().unwrap_or_default();
@@ -107,6 +115,13 @@ impl Handler for Control<'_> {
             }
         }
     }
+}
+
+/// The answer of an earlier worker, if it was published.
+fn published_answer(workspace: &Workspace, event: &Event) -> Result<Option<Vec<String>>> {
+    let reply = event.id.derive(Derived::Reply, 1);
+    let found = locate::of(workspace, Mailbox::Outbox, &reply)?;
+    Ok((!found.is_empty()).then(|| vec![reply.to_string()]))
 }
 
 /// Runs the command, and publishes the answer.

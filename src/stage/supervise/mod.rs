@@ -18,7 +18,9 @@ use crate::store::tasks::claims;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::{Mailbox, State};
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::os::fd::BorrowedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -58,11 +60,12 @@ fn folders(workspace: &Workspace) -> Vec<(PathBuf, WatchKind, Trigger)> {
 }
 
 /// Runs the named stages until `stop` is readable, then finishes the events in progress. `report` is called with every
-/// outcome and its stage.
+/// outcome and its stage. `end` ends the process: it is called if one of the supervisor's threads cannot be started or
+/// has panicked, because without it the others would wait for ever.
 ///
 /// # Errors
 /// If the folders cannot be watched, or `claw.yaml` is invalid at the start.
-pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, report: OnOutcome) -> Result<()> {
+pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, report: OnOutcome, end: EndProcess) -> Result<()> {
     approvals::make_layout(workspace)?;
     tasks::make_layout(workspace)?;
     claims::make_layout(workspace)?;
@@ -84,7 +87,7 @@ pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, report: OnO
     let supervisor = &supervisor;
     std::thread::scope(|scope| {
         for (task, row, PoolSpec { handler, width }, sender, receiver) in pools {
-            scope.spawn(move || {
+            let work = move || {
                 let mut each = |outcome| report(row.stage, outcome);
                 let sleeping = |due: Option<Stamp>| {
                     if supervisor.set_due(task, due) {
@@ -94,13 +97,30 @@ pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, report: OnO
                 let width = || width(workspace);
                 let channel = (&sender, &receiver);
                 pool::run(workspace, &*handler, &width, PoolMode::Forever, channel, &mut each, &sleeping)
-            });
+            };
+            let thread = std::thread::Builder::new().name(row.name.to_owned());
+            let started = thread.spawn_scoped(scope, move || or_end(row.name, end, work).map(drop));
+            if let Err(error) = started {
+                let fault = Fault::new(Kind::Machine, format!("cannot start a thread for {}: {error}", row.name));
+                match end(fault.hint("raise the limits of processes and memory (ulimit -u, ulimit -v)")) {}
+            }
         }
-        let result = supervisor.attend(stop);
+        let result = or_end("the supervisor", end, || supervisor.attend(stop));
         supervisor.notify(None, || PoolMessage::Stop);
         result
     })
 }
+
+/// Runs a thread's work. If it panics, the process ends.
+fn or_end<T>(name: &str, end: EndProcess, work: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        let fault = Fault::new(Kind::Failed, format!("{name}: a thread has panicked"));
+        match end(fault.hint("start claw supervise again")) {}
+    })
+}
+
+/// Ends the process with the exit code of a fault.
+pub type EndProcess<'a> = &'a (dyn Fn(Fault) -> Infallible + Sync);
 
 /// Called with every outcome and the name of its stage.
 pub type OnOutcome<'a> = &'a (dyn Fn(&str, Outcome) + Sync);
@@ -157,6 +177,8 @@ impl Supervisor<'_> {
                         self.read_definitions();
                     }
                     tasks.extend(changes.into_iter().filter_map(|change| self.react(change, inline.claims > 0)));
+                    // Files may change without a pause.
+                    tasks.extend(self.overdue());
                 }
                 Woken::Time => tasks = self.take_due(),
             }
@@ -164,7 +186,7 @@ impl Supervisor<'_> {
     }
 
     /// Reads settings and definitions, so that mistakes are reported now and the last valid version is known; then
-    /// pools that wait for slots read the limits again.
+    /// pools that wait for slots or budgets read the limits again.
     fn read_definitions(&self) {
         let workspace = self.workspace;
         if let Err(fault) = workspace.config() {
@@ -188,6 +210,7 @@ impl Supervisor<'_> {
             }
         }
         self.notify(None, || PoolMessage::SlotsReleased);
+        self.notify(None, || PoolMessage::Due);
     }
 
     /// Whether settings or definitions may have changed. Other files in the workspace's own folder are ignored.
@@ -252,8 +275,8 @@ impl Supervisor<'_> {
         due.is_some() && before != due
     }
 
-    /// The tasks that are due now.
-    fn take_due(&self) -> BTreeSet<usize> {
+    /// The tasks whose due time has come.
+    fn overdue(&self) -> BTreeSet<usize> {
         let now = self.workspace.world.now();
         let mut due = BTreeSet::new();
         self.lock().retain(|task, at| {
@@ -262,6 +285,13 @@ impl Supervisor<'_> {
             }
             *at > now
         });
+        due
+    }
+
+    /// The tasks that are due now. If there is none, the slow interval has ended, or the clock was set.
+    fn take_due(&self) -> BTreeSet<usize> {
+        let now = self.workspace.world.now();
+        let mut due = self.overdue();
         if due.is_empty() {
             // The slow interval, or a changed clock. All due times are computed again; a sweep is a day away at most,
             // however far ahead the clock was.

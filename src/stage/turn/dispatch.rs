@@ -61,7 +61,7 @@ impl Children<'_, '_> {
         let workspace = self.turn.workspace;
         let mut watch = None;
         loop {
-            route::all(workspace)?;
+            route::published(workspace)?;
             let due = match follow::run_with_deadline(workspace, &[self.turn.all_sessions], id, limit) {
                 Ok(Some(Outcome { state: EventOutcome::Waiting(due, _), .. })) => due,
                 Ok(outcome) => return Ok(outcome.map(|outcome| outcome.state)),

@@ -90,6 +90,10 @@ impl Handler for RunAgent<'_> {
         Ok(groups)
     }
 
+    fn may_run_apart(&self, job: &Job) -> bool {
+        self.interactive.as_ref().is_none_or(|interactive| *interactive.id != job.entry.id)
+    }
+
     fn run(&self, job: Job, lane: &Lane) -> Outcome {
         let outcome = self.turn(job, lane);
         // Tasks that this session has claimed and not finished become free, unless its lane has more events.
@@ -150,8 +154,8 @@ fn drive<'a>(
     }
     let next = turn::next(&state, 1);
     let is_answered = matches!(next, Step::Publish(_) | Step::Close(_));
-    if job.is_adopted() && dispatch::waits(workspace, event, &next)? {
-        job.discount_crash()?;
+    if job.entry.tries.crashes > 0 && dispatch::waits(workspace, event, &next)? {
+        job.forgive_kills()?;
     }
     // An event whose workers were killed too often fails, unless its turn is past the step that may kill them.
     if let Some(fault) = crashed(job).filter(|_| !is_answered) {

@@ -19,6 +19,11 @@ pub trait Handler: Send + Sync {
     /// # Errors
     /// If the settings are invalid.
     fn slots(&self, key: &str) -> Result<Vec<(String, u32)>>;
+    /// Whether an event that may kill its worker is handled by `claw __attempt`, a process of its own. Not if the
+    /// handler needs something of this process: its terminal, for example.
+    fn may_run_apart(&self, _: &Job) -> bool {
+        false
+    }
     /// Handles a claimed event and ends the claim.
     fn run(&self, job: Job, lane: &Lane) -> Outcome;
 }

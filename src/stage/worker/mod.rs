@@ -1,5 +1,6 @@
 //! The worker pool: threads that handle the events of one mailbox, lane by lane.
 
+pub mod attempt;
 pub mod handler;
 pub mod pool;
 mod queue;

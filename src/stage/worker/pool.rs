@@ -79,7 +79,7 @@ pub fn run(
         let mut io_fault = None;
         let mut stopping = false;
         loop {
-            let width = width();
+            let width = width().min(pool.limit);
             let fill = if stopping || io_fault.is_some() { Ok(()) } else { pool.fill(&mut workers, width) };
             if let Err(fault) = fill {
                 if mode == PoolMode::Forever {
@@ -143,6 +143,9 @@ struct Pool<'w> {
     due: Option<Stamp>,
     /// No event is begun before this instant.
     paused: Option<Stamp>,
+    /// The most events at once. After a `Machine` fault it is one, because the machine may be short of descriptors or
+    /// processes, and each event that ends doubles it.
+    limit: usize,
 }
 
 impl<'w> Pool<'w> {
@@ -157,6 +160,7 @@ impl<'w> Pool<'w> {
             cost: Duration::ZERO,
             due: None,
             paused: None,
+            limit: usize::MAX,
         }
     }
 
@@ -239,7 +243,7 @@ impl<'w> Pool<'w> {
         let Some(mut probe) = Lane::probe(self.workspace, mailbox, &view.lane)? else { return Ok(Claim::Locked) };
         let is_current = probe.version().is_some() && probe.version() == view.version;
         if let (true, Some((State::Wait, entry))) = (is_current, view.entries.first())
-            && let Some(due) = entry.waits_until(self.workspace.world.now())
+            && let Some(due) = spool::waits_until(self.workspace, entry)
         {
             // The probe is dropped unarmed and wakes no waiter, because nothing has changed.
             self.is_due(due);
@@ -269,6 +273,9 @@ impl<'w> Pool<'w> {
         self.queue.slots_released();
         // A draining pool gets no notification of their release, and would serve the other lanes again and again.
         self.queue.retry_locked();
+        if !matches!(outcome, None | Some(Outcome { state: EventOutcome::GivenBack(_), .. })) {
+            self.limit = self.limit.saturating_mul(2);
+        }
         match outcome {
             Some(Outcome { id, state: EventOutcome::Done(_) | EventOutcome::Failed(_) }) => {
                 // A draining pool gets no notification of events that arrived while it held the lane, and the process
@@ -312,6 +319,7 @@ impl<'w> Pool<'w> {
 
     fn pause(&mut self) {
         self.queue.clear();
+        self.limit = 1;
         self.paused = Some(Stamp(self.workspace.world.now().0 + PAUSE));
         self.due = self.paused;
     }

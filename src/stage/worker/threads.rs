@@ -2,6 +2,7 @@
 
 use crate::core::event::entry::Entry;
 use crate::stage::outcome::Outcome;
+use crate::stage::worker::attempt;
 use crate::stage::worker::handler::Handler;
 use crate::stage::worker::queue::LaneView;
 use crate::store::lock::Lane;
@@ -18,7 +19,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 /// A notification for a pool.
 #[derive(Debug)]
 pub enum PoolMessage {
-    /// A worker has finished an event; without an outcome it has panicked.
+    /// A worker has finished an event; without an outcome it was killed, and the event is still there.
     Finished(Box<LaneView>, Option<Outcome>),
     /// A file has arrived in `ready`.
     Arrived(Entry),
@@ -104,7 +105,7 @@ fn next<'w>(assignments: &Assignments<'w>) -> Option<Assignment<'w>> {
 /// Handles one event, then releases its lane. A panic counts as a crash of this event and affects no other.
 fn handle(handler: &dyn Handler, messages: &Sender<PoolMessage>, (lane, job, mut view): Assignment) {
     let id = job.entry.id.clone();
-    let outcome = catch_unwind(AssertUnwindSafe(|| handler.run(job, &lane))).ok();
+    let outcome = catch_unwind(AssertUnwindSafe(|| attempt::run(handler, job, &lane))).ok().flatten();
     view.entries.retain(|(_, entry)| entry.id != id);
     view.version = lane.release();
     let _ = messages.send(PoolMessage::Finished(Box::new(view), outcome));

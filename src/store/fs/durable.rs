@@ -11,6 +11,9 @@ use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 
+/// The most files that are synced at the same time.
+const SYNCS: usize = 16;
+
 /// Creates `dir/name` with these bytes, durable on return. If a file of that name exists, makes that one durable and
 /// returns false: publishing again is a success.
 ///
@@ -20,21 +23,79 @@ use std::path::Path;
 pub fn publish(dir: &Path, name: &str, tmp: &Path, bytes: &[u8], sync: Sync) -> Result<bool> {
     let target = dir.join(name);
     let fresh = match write_unnamed(dir, bytes, sync) {
-        Ok(file) => {
-            let own = format!("/proc/self/fd/{}", file.as_raw_fd());
-            match rustix::fs::linkat(CWD, own.as_str(), CWD, &target, AtFlags::SYMLINK_FOLLOW) {
-                Ok(()) => true,
-                Err(Errno::EXIST) => false,
-                // Without /proc the unnamed file cannot be linked.
-                Err(Errno::NOENT) => publish_named(&target, tmp, name, bytes, sync)?,
-                Err(e) => return Err(e).at("publish", &target),
-            }
-        }
+        Ok(file) => match link_unnamed(&file, &target)? {
+            Some(fresh) => fresh,
+            None => publish_named(&target, tmp, name, bytes, sync)?,
+        },
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => publish_named(&target, tmp, name, bytes, sync)?,
         Err(e) => return Err(e).at("write into", dir),
     };
-    sync_dir(dir, sync).map_err(|e| Fault { message: format!("{} is published, but {e}", target.display()), ..e })?;
+    sync_dir(dir, sync).map_err(|e| unsynced(&target, e))?;
     Ok(fresh)
+}
+
+fn unsynced(target: &Path, fault: Fault) -> Fault {
+    Fault { message: format!("{} is published, but {fault}", target.display()), ..fault }
+}
+
+/// Gives an unnamed file its name. False if a file of that name exists; `None` without /proc, through which it is
+/// linked.
+fn link_unnamed(file: &File, target: &Path) -> Result<Option<bool>> {
+    let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+    match rustix::fs::linkat(CWD, own.as_str(), CWD, target, AtFlags::SYMLINK_FOLLOW) {
+        Ok(()) => Ok(Some(true)),
+        Err(Errno::EXIST) => Ok(Some(false)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(e) => Err(e).at("publish", target),
+    }
+}
+
+/// Creates files of these names and contents in `dir`, each as [`publish`] does, and syncs them at the same time: a
+/// disk then flushes once for several of them. Returns the result of each.
+pub fn publish_all(dir: &Path, files: &[(String, Vec<u8>)], tmp: &Path, sync: Sync) -> Vec<Result<bool>> {
+    let written: Vec<_> = files.iter().map(|(_, bytes)| write_unnamed(dir, bytes, Sync::None).ok()).collect();
+    let synced = sync_files(&written, sync);
+    let link = |((name, bytes), (file, synced)): (&(String, Vec<u8>), (Option<File>, io::Result<()>))| {
+        let target = dir.join(name);
+        synced.at("write into", dir)?;
+        let linked = file.map_or(Ok(None), |file| link_unnamed(&file, &target))?;
+        // Where unnamed files cannot be made, one file after the other.
+        linked.map_or_else(|| publish(dir, name, tmp, bytes, sync), Ok)
+    };
+    let linked: Vec<Result<bool>> = files.iter().zip(written.into_iter().zip(synced)).map(link).collect();
+    match sync_dir(dir, sync) {
+        Ok(()) => linked,
+        Err(fault) => {
+            let unsynced = |((name, _), linked): (&(String, Vec<u8>), Result<bool>)| {
+                linked.and_then(|_| Err(unsynced(&dir.join(name), fault.clone())))
+            };
+            files.iter().zip(linked).map(unsynced).collect()
+        }
+    }
+}
+
+/// Syncs the contents of files, several at once.
+fn sync_files(files: &[Option<File>], sync: Sync) -> Vec<io::Result<()>> {
+    let one = |file: &Option<File>| match file {
+        Some(file) if sync == Sync::Full => file.sync_data(),
+        _ => Ok(()),
+    };
+    let all = |part: &[Option<File>]| part.iter().map(one).collect::<Vec<_>>();
+    if sync == Sync::None || files.len() < 2 {
+        return all(files);
+    }
+    std::thread::scope(|scope| {
+        let start = |part| {
+            let thread = std::thread::Builder::new().stack_size(64 << 10).spawn_scoped(scope, move || all(part));
+            (part, thread.ok())
+        };
+        let threads: Vec<_> = files.chunks(files.len().div_ceil(SYNCS)).map(start).collect();
+        let join = |(part, thread): (_, Option<std::thread::ScopedJoinHandle<'_, Vec<_>>>)| {
+            // Without a thread, this one does its work.
+            thread.and_then(|thread| thread.join().ok()).unwrap_or_else(|| all(part))
+        };
+        threads.into_iter().flat_map(join).collect()
+    })
 }
 
 fn write_unnamed(dir: &Path, bytes: &[u8], sync: Sync) -> std::result::Result<File, Errno> {

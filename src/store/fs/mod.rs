@@ -16,23 +16,21 @@ use std::path::Path;
 /// descriptors.
 pub fn io_fault(doing: &str, path: &Path, error: &io::Error) -> Fault {
     use rustix::io::Errno;
-    let machine = [
-        Errno::NOSPC,
-        Errno::DQUOT,
-        Errno::ROFS,
-        Errno::IO,
-        Errno::MFILE,
-        Errno::NFILE,
-        Errno::NOMEM,
-        Errno::NOLCK,
-        Errno::FBIG,
-        Errno::INTR,
-    ];
+    let machine = [Errno::NOSPC, Errno::DQUOT, Errno::ROFS, Errno::IO, Errno::NOLCK, Errno::FBIG, Errno::INTR];
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-    let kind = if errno.is_some_and(|e| machine.contains(&e)) { Kind::Machine } else { Kind::Failed };
+    let is_machine = is_shortage(error) || errno.is_some_and(|e| machine.contains(&e));
+    let kind = if is_machine { Kind::Machine } else { Kind::Failed };
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or(&text);
     Fault::new(kind, format!("cannot {doing} {}: {text}", path.display()))
+}
+
+/// Whether this machine is short of descriptors, memory or buffers.
+#[must_use]
+pub fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    errno.is_some_and(|e| [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS].contains(&e))
 }
 
 /// The result of a read, `None` where the file is missing. A file that exists and cannot be read is not missing.

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 /// A lock that this process holds until it is dropped.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(crate) struct FileLock {
     pub(crate) path: PathBuf,
     pub(crate) lock: File,
     pub(crate) write: Option<File>,
+    /// Other processes hold the lock too, so that it is only closed: it is free once all of them have closed it.
+    pub(crate) is_shared: AtomicBool,
 }
 
 impl FileLock {
@@ -34,7 +37,8 @@ impl FileLock {
             }
             // If the file was unlinked between open and lock, the lock excludes no other process.
             if lock.metadata().at("read", path)?.nlink() > 0 {
-                return Ok(Some(Self { path: path.to_path_buf(), lock, write: None }));
+                let is_shared = AtomicBool::new(false);
+                return Ok(Some(Self { path: path.to_path_buf(), lock, write: None, is_shared }));
             }
         }
     }
@@ -50,7 +54,9 @@ impl FileLock {
 impl Drop for FileLock {
     fn drop(&mut self) {
         // Unlock before closing the writable descriptor: the close wakes the waiters.
-        let _ = flock(&self.lock, FlockOperation::Unlock);
+        if !*self.is_shared.get_mut() {
+            let _ = flock(&self.lock, FlockOperation::Unlock);
+        }
         drop(self.write.take());
     }
 }

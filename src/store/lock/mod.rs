@@ -21,6 +21,7 @@ use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -88,8 +89,12 @@ impl Lane {
     /// # Errors
     /// If the lock file cannot be created.
     pub fn probe(workspace: &Workspace, mailbox: Mailbox, name: &str) -> Result<Option<LaneProbe>> {
+        Self::lock(workspace, mailbox, name, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    fn lock(workspace: &Workspace, mailbox: Mailbox, name: &str, how: FlockOperation) -> Result<Option<LaneProbe>> {
         let path = lane_path(workspace, mailbox, name);
-        let held = FileLock::attempt(&path, FlockOperation::NonBlockingLockExclusive)?;
+        let held = FileLock::attempt(&path, how)?;
         Ok(held.map(|held| LaneProbe {
             name: name.to_owned(),
             content: read_version(&held.lock),
@@ -106,8 +111,48 @@ impl Lane {
         Self::probe(workspace, mailbox, name)?.map(LaneProbe::take).transpose()
     }
 
+    /// Takes the lane as soon as it is free, without a time-out.
+    ///
+    /// # Errors
+    /// If the lock file cannot be created or written.
+    pub fn wait(workspace: &Workspace, mailbox: Mailbox, name: &str) -> Result<Self> {
+        loop {
+            if let Some(lane) = Self::lock(workspace, mailbox, name, FlockOperation::LockExclusive)? {
+                return lane.take();
+            }
+        }
+    }
+
+    /// The lane whose lock the parent process holds too. It is never released by this process.
+    ///
+    /// # Errors
+    /// If the lock file cannot be opened for writing.
+    pub fn inherited(workspace: &Workspace, mailbox: Mailbox, name: &str, lock: OwnedFd) -> Result<Self> {
+        let path = lane_path(workspace, mailbox, name);
+        let mut held = FileLock { path, lock: lock.into(), write: None, is_shared: AtomicBool::new(true) };
+        held.arm()?;
+        Ok(Self { name: name.to_owned(), version: 1, slots: Mutex::default(), held })
+    }
+
+    /// A descriptor of the lock, for [`Lane::inherited`] in a child process.
+    ///
+    /// # Errors
+    /// If the process is out of descriptors.
+    pub fn share_lock(&self) -> Result<OwnedFd> {
+        self.held.lock.as_fd().try_clone_to_owned().at("share", &self.held.path)
+    }
+
+    /// Leaves the lock to the watchers of a process that was killed: the lane is free once they have killed its
+    /// programs. To be called before [`Lane::release`].
+    pub fn leave_to_watchers(&self) {
+        self.held.is_shared.store(true, Ordering::Relaxed);
+    }
+
     /// Releases the lane, and returns the version that the next holder will find.
     pub fn release(self) -> Option<u64> {
+        if self.held.is_shared.load(Ordering::Relaxed) {
+            return None;
+        }
         let version = self.version.wrapping_add(1);
         self.write(version).ok().map(|()| version)
     }

@@ -4,6 +4,7 @@
 pub mod git;
 pub mod note_file;
 
+use crate::core::event::Event;
 use crate::core::event::id::{Id, is_name_byte};
 use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Kind, Result};
@@ -68,45 +69,92 @@ impl NotePlace {
     }
 }
 
-/// Writes a note, unless it is already there. `source` is that of text from outside in it. The caller holds the lane
-/// `memories`. Returns `file:line`.
+/// Writes a note, unless it is already there. The caller holds the lane `memories`. The day of a daily note is that of
+/// the event's creation, so that a repeat finds it. Returns `file:line`.
 ///
 /// # Errors
 /// If the file cannot be written.
-pub fn note(workspace: &Workspace, place: &NotePlace, id: &Id, text: &str, source: Option<&str>) -> Result<String> {
-    let name = place.file(id.stamp());
+pub fn note(workspace: &Workspace, place: &NotePlace, event: &Event) -> Result<String> {
+    if let Some(written) = written_on_the_ids_day(workspace, place, event)? {
+        return Ok(written);
+    }
+    let (id, text) = (&event.id, &event.content);
+    let name = place.file(event.created_at.into());
     let sync = workspace.sync()?;
     let mut note_file = NoteFile::open(workspace, &name, sync)?;
-    let (mark, begin) = (note_mark::new(id, source), note_mark::begin(id));
-    // Text of a person or after a power cut may be invalid UTF-8.
-    let line_of_mark =
-        |text: &[u8]| String::from_utf8_lossy(text).lines().position(|l| l.contains(&begin)).map(|n| n + 1);
     let mut whole = note_file.read()?;
-    if line_of_mark(&whole).is_none() {
+    if line_of_mark(&whole, id).is_none() {
         note_file.truncate_zeros(&mut whole)?;
         let title = Path::new(&name).file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
         let head = if whole.is_empty() { format!("# {title}\n\n") } else { String::new() };
-        let addition = format!("{head}- {} {mark}\n", text.trim().replace('\n', "\n  "));
+        let addition = format!(
+            "{head}- {} {}\n",
+            text.trim().replace('\n', "\n  "),
+            note_mark::new(id, event.origin.taint.as_deref())
+        );
         note_file.append(&missing(&whole, &addition), sync)?;
         whole = note_file.read()?;
     } else {
         // Its writer may have been killed before the note was durable.
         note_file.sync(sync)?;
     }
-    let number = (line_of_mark(&whole).unwrap_or(1) + 1).saturating_sub(text.trim().lines().count().max(1));
-    Ok(format!("{name}:{number}"))
+    Ok(place_in(&name, line_of_mark(&whole, id).unwrap_or(1), text))
+}
+
+/// The place of a note that was written already, durable on return; `None` if there is none.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn written(workspace: &Workspace, place: &NotePlace, event: &Event) -> Result<Option<String>> {
+    match written_in(workspace, &place.file(event.created_at.into()), event)? {
+        None => written_on_the_ids_day(workspace, place, event),
+        found => Ok(found),
+    }
+}
+
+/// As [`written`], in the file of the id's day, where versions before 0.2 have put it. It is another day if the clock
+/// was wrong.
+fn written_on_the_ids_day(workspace: &Workspace, place: &NotePlace, event: &Event) -> Result<Option<String>> {
+    let name = place.file(event.id.stamp());
+    if name == place.file(event.created_at.into()) {
+        return Ok(None);
+    }
+    written_in(workspace, &name, event)
+}
+
+fn written_in(workspace: &Workspace, name: &str, event: &Event) -> Result<Option<String>> {
+    if !workspace.path(name).exists() {
+        return Ok(None);
+    }
+    let sync = workspace.sync()?;
+    let mut note_file = NoteFile::open(workspace, name, sync)?;
+    let Some(line) = line_of_mark(&note_file.read()?, &event.id) else { return Ok(None) };
+    note_file.sync(sync)?;
+    Ok(Some(place_in(name, line, &event.content)))
+}
+
+/// The line of the comment after a note, from 1. Text of a person or after a power cut may be invalid UTF-8.
+fn line_of_mark(text: &[u8], id: &Id) -> Option<usize> {
+    let mark = note_mark::begin(id);
+    String::from_utf8_lossy(text).lines().position(|line| line.contains(&mark)).map(|n| n + 1)
+}
+
+/// `file:line` of a note whose last line has this number.
+fn place_in(name: &str, last: usize, text: &str) -> String {
+    format!("{name}:{}", (last + 1).saturating_sub(text.trim().lines().count().max(1)))
 }
 
 /// Commits the file of a written note, if `memories.git` is set.
 ///
 /// # Errors
 /// `Later` if git fails.
-pub fn commit(workspace: &Workspace, lane: &Lane, place: &NotePlace, id: &Id, text: &str) -> Result<()> {
+pub fn commit(workspace: &Workspace, lane: &Lane, place: &NotePlace, event: &Event) -> Result<()> {
     if !workspace.config()?.memories.git || !workspace.is_trusted {
         return Ok(());
     }
-    let name = place.file(id.stamp());
-    git::commit(&workspace.root, lane, workspace.sync()?, Path::new(&name), &format!("remember: {}", subject(text)))
+    let name = place.file(event.created_at.into());
+    let message = format!("remember: {}", subject(&event.content));
+    git::commit(&workspace.root, lane, workspace.sync()?, Path::new(&name), &message)
         .map_err(|e| Fault::new(Kind::Later, format!("{name} is written, but {e}")))
 }
 

@@ -5,7 +5,7 @@
 use crate::core::event::address::safe_name;
 use crate::core::event::id::Id;
 use crate::core::event::stamp::Stamp;
-use crate::core::event::{Draft, EventKind};
+use crate::core::event::{Draft, Event, EventKind};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::store::fs::At;
 use crate::store::fs::durable::{self, Moved};
@@ -20,6 +20,7 @@ use crate::store::workspace::mailbox::{Mailbox, State};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use serde_json::Value;
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -77,6 +78,27 @@ pub fn count(workspace: &Workspace, mailbox: Mailbox) -> usize {
     waiting(workspace, mailbox).map(|(fresh, begun)| fresh.len() + begun.len()).unwrap_or_default()
 }
 
+/// The most drops that are taken in at once. They share the flushes of the disk, and between two batches events are
+/// routed.
+const BATCH: usize = 64;
+
+/// The drops of a mailbox that were listed and are not taken in yet, oldest first.
+#[derive(Debug, Default)]
+pub struct Backlog {
+    /// In the zone.
+    fresh: VecDeque<PathBuf>,
+    /// Already renamed into `tmp/`, by a process that was killed.
+    begun: VecDeque<PathBuf>,
+}
+
+impl Backlog {
+    /// Whether all of them were taken in.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.fresh.is_empty() && self.begun.is_empty()
+    }
+}
+
 /// The result of [`take_in`].
 #[derive(Debug, Default)]
 pub struct TakenIn {
@@ -95,22 +117,59 @@ pub type OnRefused<'t> = &'t dyn Fn(&Id, &Fault) -> Result<()>;
 /// # Errors
 /// Those of the file system and of `on_refused`. An invalid drop is not an error.
 pub fn take_in(workspace: &Workspace, mailbox: Mailbox, on_refused: OnRefused) -> Result<TakenIn> {
+    let (mut backlog, mut all) = (Backlog::default(), TakenIn::default());
+    loop {
+        let taken = take_batch(workspace, mailbox, &mut backlog, on_refused)?;
+        all.again = all.again.into_iter().chain(taken.again).min();
+        all.failed.extend(taken.failed);
+        if backlog.is_empty() {
+            return Ok(all);
+        }
+    }
+}
+
+/// Publishes the next drops of a mailbox, as [`take_in`]; the rest stays in `backlog`. An empty one is filled first.
+///
+/// # Errors
+/// As [`take_in`].
+pub fn take_batch(
+    workspace: &Workspace,
+    mailbox: Mailbox,
+    backlog: &mut Backlog,
+    on_refused: OnRefused,
+) -> Result<TakenIn> {
+    let taken = take_next(workspace, mailbox, backlog, on_refused);
+    if taken.is_err() {
+        // Some are neither taken in nor in the backlog: the next call lists all again.
+        *backlog = Backlog::default();
+    }
+    taken
+}
+
+fn take_next(workspace: &Workspace, mailbox: Mailbox, backlog: &mut Backlog, on_refused: OnRefused) -> Result<TakenIn> {
     let mut taken = TakenIn::default();
-    let (fresh, begun) = waiting(workspace, mailbox)?;
-    if fresh.is_empty() && begun.is_empty() {
-        return Ok(taken);
+    let is_new = backlog.is_empty();
+    if is_new {
+        let (fresh, begun) = waiting(workspace, mailbox)?;
+        if fresh.is_empty() && begun.is_empty() {
+            return Ok(taken);
+        }
     }
     let _lock = NamedLock::wait(workspace, &format!("drops-{}", mailbox.name()))?;
-    let soon = workspace.world.now().plus_seconds(UNCHANGED);
-    let (mut fresh, mut begun) = waiting(workspace, mailbox)?;
-    if !fresh.is_empty() && !mailbox.tmp(workspace).exists() {
-        workspace.make_layout()?;
+    if is_new {
+        let (mut fresh, mut begun) = waiting(workspace, mailbox)?;
+        if !fresh.is_empty() && !mailbox.tmp(workspace).exists() {
+            workspace.make_layout()?;
+        }
+        begun.sort();
+        fresh.sort_by_cached_key(|path| (path.metadata().and_then(|m| m.modified()).ok(), path.clone()));
+        *backlog = Backlog { fresh: fresh.into(), begun: begun.into() };
     }
-    begun.sort();
-    let age = |path: &PathBuf| path.metadata().and_then(|m| m.modified()).ok();
-    fresh.sort_by_key(|path| (age(path), path.clone()));
+    let soon = workspace.world.now().plus_seconds(UNCHANGED);
     let tmp = mailbox.tmp(workspace);
-    for path in fresh {
+    let mut begun: Vec<PathBuf> = backlog.begun.drain(..BATCH.min(backlog.begun.len())).collect();
+    let room = BATCH - begun.len();
+    for path in backlog.fresh.drain(..room.min(backlog.fresh.len())) {
         match writers(workspace, &path) {
             Writers::None => {}
             // When its last writer closes it, the watch on this folder reports it.
@@ -130,14 +189,16 @@ pub fn take_in(workspace: &Workspace, mailbox: Mailbox, on_refused: OnRefused) -
         // Ids are durable before anything is published under them, also those that another process has given.
         durable::sync_dir(&tmp, workspace.sync()?)?;
     }
-    for path in begun {
-        match writers(workspace, &path) {
-            Writers::None => taken.failed.extend(publish_drop(workspace, mailbox, &path, on_refused)?),
-            // A writer opened it before the rename. When it closes it, the watch on `tmp` reports it.
-            Writers::Some => {}
-            Writers::Unknown => taken.again = Some(soon),
+    begun.retain(|path| match writers(workspace, path) {
+        Writers::None => true,
+        // A writer opened it before the rename. When it closes it, the watch on `tmp` reports it.
+        Writers::Some => false,
+        Writers::Unknown => {
+            taken.again = Some(soon);
+            false
         }
-    }
+    });
+    taken.failed = publish_drops(workspace, mailbox, &begun, on_refused)?;
     Ok(taken)
 }
 
@@ -171,40 +232,54 @@ fn writers(workspace: &Workspace, path: &Path) -> Writers {
     }
 }
 
-/// Publishes the event in `tmp/<id>~<name>.drop` and removes the drop. An invalid one is moved to `failed/` and returned.
-fn publish_drop(
+/// Publishes the events in files `tmp/<id>~<name>.drop` and removes the files. Invalid ones are moved to `failed/` and
+/// returned.
+fn publish_drops(
     workspace: &Workspace,
     mailbox: Mailbox,
-    path: &Path,
+    paths: &[PathBuf],
     on_refused: OnRefused,
-) -> Result<Option<(Id, Fault)>> {
-    let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-    let Some((id, name)) = stem.split_once('~') else { return Ok(None) };
-    let Ok(id) = Id::parse(id) else { return Ok(None) };
-    match publish_file(workspace, mailbox, path, &id, name) {
-        Ok(()) => {
-            journal::write(
-                workspace,
-                JournalLine { why: format!("file {name}"), ..JournalLine::about(mailbox, "drop", &id) },
-            );
-            durable::remove(path)?;
-            Ok(None)
+) -> Result<Vec<(Id, Fault)>> {
+    let mut events = Vec::new();
+    let mut refused = Vec::new();
+    for path in paths {
+        let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+        let Some((id, name)) = stem.split_once('~') else { continue };
+        let Ok(id) = Id::parse(id) else { continue };
+        match read_drop(workspace, mailbox, path, &id, name) {
+            Ok(event) => events.push((path, name.to_owned(), event)),
+            Err(fault) if fault.kind == Kind::Data => refused.push((path, id, name.to_owned(), fault)),
+            Err(fault) => return Err(fault),
         }
-        Err(fault) if fault.kind == Kind::Data => {
-            let fault = Fault { message: format!("{name}: {}", fault.message), ..fault };
-            on_refused(&id, &fault)?;
-            spool::write_reason(workspace, mailbox, &id, &fault.to_string())?;
-            let line = JournalLine::about(mailbox, "fail", &id);
-            journal::write(workspace, JournalLine { to: "failed".into(), why: fault.to_string(), ..line });
-            let target = mailbox.dir(workspace, State::Failed).join(path.file_name().unwrap_or_default());
-            durable::move_or_remove(path, &target)?;
-            Ok(Some((id, fault)))
-        }
-        Err(fault) => Err(fault),
     }
+    let published = publish::all(workspace, mailbox, events.iter().map(|(_, _, event)| event))?;
+    for ((path, name, event), published) in events.into_iter().zip(published) {
+        match published {
+            Ok(_) => {
+                let line = JournalLine::about(mailbox, "drop", &event.id);
+                journal::write(workspace, JournalLine { why: format!("file {name}"), ..line });
+                durable::remove(path)?;
+            }
+            Err(fault) if fault.kind == Kind::Data => refused.push((path, event.id, name, fault)),
+            Err(fault) => return Err(fault),
+        }
+    }
+    let mut failed = Vec::new();
+    for (path, id, name, fault) in refused {
+        let fault = Fault { message: format!("{name}: {}", fault.message), ..fault };
+        on_refused(&id, &fault)?;
+        spool::write_reason(workspace, mailbox, &id, &fault.to_string())?;
+        let line = JournalLine::about(mailbox, "fail", &id);
+        journal::write(workspace, JournalLine { to: "failed".into(), why: fault.to_string(), ..line });
+        let target = mailbox.dir(workspace, State::Failed).join(path.file_name().unwrap_or_default());
+        durable::move_or_remove(path, &target)?;
+        failed.push((id, fault));
+    }
+    Ok(failed)
 }
 
-fn publish_file(workspace: &Workspace, mailbox: Mailbox, path: &Path, id: &Id, name: &str) -> Result<()> {
+/// The event in a drop.
+fn read_drop(workspace: &Workspace, mailbox: Mailbox, path: &Path, id: &Id, name: &str) -> Result<Event> {
     let bytes = spool::read_capped(path)?;
     let mut draft = Draft::from_file(name, &bytes)?;
     if mailbox == Mailbox::Outbox && draft.reply_to.is_none() {
@@ -218,10 +293,5 @@ fn publish_file(workspace: &Workspace, mailbox: Mailbox, path: &Path, id: &Id, n
         return Err(Fault::data("only messages and notices can be delivered"));
     }
     draft.meta.insert("file".to_owned(), Value::from(name));
-    let event = publish::complete(workspace, draft, id.clone())?;
-    match mailbox {
-        Mailbox::Inbox => publish::inbox(workspace, &event)?,
-        Mailbox::Outbox => publish::outbox(workspace, &event)?,
-    };
-    Ok(())
+    publish::complete(workspace, draft, id.clone())
 }

@@ -22,8 +22,7 @@ pub fn complete(workspace: &Workspace, draft: Draft, id: Id) -> Result<Event> {
 /// # Errors
 /// As [`durable::publish`].
 pub fn inbox(workspace: &Workspace, event: &Event) -> Result<bool> {
-    let due = event.not_before.map(Stamp::from).filter(|due| *due > event.id.stamp() || *due > workspace.world.now());
-    put(workspace, Mailbox::Inbox, State::New, &Entry::unrouted(event.id.clone(), due), event)
+    put(workspace, Mailbox::Inbox, event)
 }
 
 /// Publishes `event` into `outbox/ready`, in the lane of its destination.
@@ -31,7 +30,36 @@ pub fn inbox(workspace: &Workspace, event: &Event) -> Result<bool> {
 /// # Errors
 /// As [`durable::publish`].
 pub fn outbox(workspace: &Workspace, event: &Event) -> Result<bool> {
-    put(workspace, Mailbox::Outbox, State::Ready, &Entry::fresh(event.id.clone(), event.reply_to.slug()), event)
+    put(workspace, Mailbox::Outbox, event)
+}
+
+/// Publishes events that share the flushes of the disk. The result of each is that of [`inbox`] or [`outbox`].
+///
+/// # Errors
+/// If `claw.yaml` is invalid.
+pub fn all<'e>(
+    workspace: &Workspace,
+    mailbox: Mailbox,
+    events: impl Iterator<Item = &'e Event>,
+) -> Result<Vec<Result<bool>>> {
+    let mut results: Vec<Result<bool>> = Vec::new();
+    let (mut files, mut places) = (Vec::new(), Vec::new());
+    for event in events {
+        match file(workspace, mailbox, event) {
+            Ok(file) => {
+                places.push(results.len());
+                files.push(file);
+                results.push(Ok(false));
+            }
+            Err(fault) => results.push(Err(fault)),
+        }
+    }
+    let dir = mailbox.dir(workspace, published_state(mailbox));
+    let published = durable::publish_all(&dir, &files, &mailbox.tmp(workspace), workspace.sync()?);
+    for (place, result) in places.into_iter().zip(published) {
+        results[place] = result;
+    }
+    Ok(results)
 }
 
 /// Checks that the JSON of `event` does not exceed [`MAX_BYTES`].
@@ -45,9 +73,30 @@ pub fn check_size(event: &Event) -> Result<()> {
     }
 }
 
-fn put(workspace: &Workspace, mailbox: Mailbox, state: State, entry: &Entry, event: &Event) -> Result<bool> {
-    let dir = mailbox.dir(workspace, state);
+fn put(workspace: &Workspace, mailbox: Mailbox, event: &Event) -> Result<bool> {
+    let dir = mailbox.dir(workspace, published_state(mailbox));
+    let (name, bytes) = file(workspace, mailbox, event)?;
+    durable::publish(&dir, &name, &mailbox.tmp(workspace), &bytes, workspace.sync()?)
+}
+
+/// The state of an event that was just published.
+fn published_state(mailbox: Mailbox) -> State {
+    match mailbox {
+        Mailbox::Inbox => State::New,
+        Mailbox::Outbox => State::Ready,
+    }
+}
+
+/// Name and content of an event's file.
+fn file(workspace: &Workspace, mailbox: Mailbox, event: &Event) -> Result<(String, Vec<u8>)> {
     check_size(event)?;
-    let json = event.to_json()? + "\n";
-    durable::publish(&dir, &entry.to_string(), &mailbox.tmp(workspace), json.as_bytes(), workspace.sync()?)
+    let entry = match mailbox {
+        Mailbox::Inbox => {
+            let due = event.not_before.map(Stamp::from);
+            let due = due.filter(|due| *due > event.id.stamp() || *due > workspace.world.now());
+            Entry::unrouted(event.id.clone(), due)
+        }
+        Mailbox::Outbox => Entry::fresh(event.id.clone(), event.reply_to.slug()),
+    };
+    Ok((entry.to_string(), (event.to_json()? + "\n").into_bytes()))
 }

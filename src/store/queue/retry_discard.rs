@@ -10,12 +10,13 @@ use crate::store::workspace::Workspace;
 use crate::store::workspace::journal::{self, JournalLine};
 use crate::store::workspace::mailbox::{Mailbox, State};
 
-/// Starts the next round of a failed event, or ends the wait of a waiting one. False if there is neither.
+/// Starts the next round of a failed event, or ends the wait of a waiting one. False if there is neither. Waits while
+/// its lane is held: another event of the lane is handled.
 ///
 /// # Errors
-/// `Later` if its lane is held.
+/// Those of the file system.
 pub fn retry(workspace: &Workspace, id: &Id) -> Result<bool> {
-    make_ready(workspace, id, &[State::Failed, State::Wait])
+    make_ready(workspace, id, &[State::Failed, State::Wait], Patience::WhileIdle)
 }
 
 /// Ends the wait of a waiting event. False if it does not wait.
@@ -23,13 +24,21 @@ pub fn retry(workspace: &Workspace, id: &Id) -> Result<bool> {
 /// # Errors
 /// `Later` if its lane is held.
 pub fn end_wait(workspace: &Workspace, id: &Id) -> Result<bool> {
-    make_ready(workspace, id, &[State::Wait])
+    make_ready(workspace, id, &[State::Wait], Patience::None)
+}
+
+/// Whether to wait for a lane that is held.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    None,
+    /// Wait, if the event has failed or waits: then its lane is held for another one, or only for an instant.
+    WhileIdle,
 }
 
 /// Moves an event that is in one of `states` to where it is processed again: to `ready`, to `new` if it was not routed,
 /// to `tmp` if it is a drop.
-fn make_ready(workspace: &Workspace, id: &Id, states: &[State]) -> Result<bool> {
-    with_event(workspace, id, states, |found| {
+fn make_ready(workspace: &Workspace, id: &Id, states: &[State], patience: Patience) -> Result<bool> {
+    with_event(workspace, id, states, patience, |found| {
         let mailbox = found.mailbox;
         let is_drop = found.path.extension().is_some_and(|e| e == "drop");
         let target = if is_drop {
@@ -51,12 +60,14 @@ fn make_ready(workspace: &Workspace, id: &Id, states: &[State]) -> Result<bool> 
     })
 }
 
-/// Moves an event that is not done to `done/`. False if there is none.
+/// Moves an event that is not done to `done/`. False if there is none. If it has failed or waits, waits while its lane
+/// is held.
 ///
 /// # Errors
-/// `Later` if its lane is held.
+/// `Later` if its lane is held and the event may be in progress.
 pub fn discard(workspace: &Workspace, id: &Id) -> Result<bool> {
-    with_event(workspace, id, &[State::Failed, State::Run, State::Wait, State::Ready, State::New], |found| {
+    let states = [State::Failed, State::Run, State::Wait, State::Ready, State::New];
+    with_event(workspace, id, &states, Patience::WhileIdle, |found| {
         let done = found.mailbox.done(workspace, id);
         let is_drop = found.path.extension().is_some_and(|e| e == "drop");
         let own = found.path.file_name().filter(|_| is_drop).map(|name| done.with_file_name(name));
@@ -80,6 +91,7 @@ fn with_event(
     workspace: &Workspace,
     id: &Id,
     states: &[State],
+    patience: Patience,
     act: impl Fn(&LocatedEvent) -> Result<()>,
 ) -> Result<bool> {
     let mut acted = false;
@@ -88,19 +100,30 @@ fn with_event(
             let mut found = locate::of(workspace, mailbox, id)?.into_iter();
             Ok::<_, Fault>(found.find(|f| f.state.is_some_and(|s| states.contains(&s))))
         };
-        let Some(found) = find()? else { continue };
-        let _lock = NamedLock::wait(workspace, "route")?;
-        let lane = match &found.entry.lane {
-            lane if lane.is_empty() => None,
-            lane => Some(Lane::attempt(workspace, mailbox, lane)?.ok_or_else(|| busy(lane))?),
-        };
-        // The event may have moved before the lock was taken.
-        if let Some(found) = find()? {
-            act(&found)?;
-            acted = true;
-        }
-        if let Some(lane) = lane {
-            lane.release();
+        while let Some(found) = find()? {
+            // The lane before the lock of routing, which every holder keeps only briefly.
+            let name = &found.entry.lane;
+            let is_idle = matches!(found.state, Some(State::Failed | State::Wait));
+            let lane = match name.is_empty() {
+                true => None,
+                false if patience == Patience::WhileIdle && is_idle => Some(Lane::wait(workspace, mailbox, name)?),
+                false => Some(Lane::attempt(workspace, mailbox, name)?.ok_or_else(|| busy(name))?),
+            };
+            let lock = NamedLock::wait(workspace, "route")?;
+            // The event may have moved before the locks were taken.
+            let now = find()?;
+            let is_same = now.as_ref().is_none_or(|now| now.entry.lane == *name);
+            if let Some(now) = now.filter(|_| is_same) {
+                act(&now)?;
+                acted = true;
+            }
+            drop(lock);
+            if let Some(lane) = lane {
+                lane.release();
+            }
+            if is_same {
+                break;
+            }
         }
     }
     Ok(acted)

@@ -3,13 +3,18 @@
 
 use crate::core::event::entry::{Entry, Tries};
 use crate::core::event::id::Id;
+use crate::core::event::retry;
+use crate::core::event::session_name;
 use crate::core::event::stamp::Stamp;
 use crate::core::event::{Event, MAX_BYTES};
 use crate::core::fault::{Fault, Result};
+use crate::process::own::OwnProcess;
+use crate::store::agent::definitions;
 use crate::store::fs::At;
 use crate::store::fs::durable::{self, Moved};
 use crate::store::fs::durable_dirs::DurableDirs;
 use crate::store::lock::Lane;
+use crate::store::queue::claimed::{self, ClaimRegistry, RegisteredClaim};
 use crate::store::queue::listing;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::journal::{self, JournalLine};
@@ -18,6 +23,7 @@ use rustix::fs::{Mode, OFlags};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// An event that this process has claimed.
 #[derive(Debug)]
@@ -26,10 +32,11 @@ pub struct Job<'w> {
     pub entry: Entry,
     /// The tries before this claim.
     before: Tries,
-    /// Its previous worker was killed.
-    is_adopted: bool,
-    mailbox: Mailbox,
-    workspace: &'w Workspace,
+    /// Its mailbox.
+    pub mailbox: Mailbox,
+    /// Its workspace.
+    pub workspace: &'w Workspace,
+    registry: Arc<ClaimRegistry>,
 }
 
 /// The head of a lane.
@@ -73,7 +80,7 @@ pub fn claim<'w>(
         }
         // Copies are sorted: the state that counts is first.
         let [(state, entry), redundant @ ..] = &copies[..] else { continue };
-        if let Some(due) = entry.waits_until(workspace.world.now()) {
+        if let Some(due) = waits_until(workspace, entry) {
             entries.splice(0..0, copies.iter().cloned());
             return Ok(LaneHead::NotDue(due));
         }
@@ -81,24 +88,38 @@ pub fn claim<'w>(
             durable::remove(&path(copy))?;
         }
         let is_adopted = *state == State::Run;
-        let before = Tries { crashes: entry.tries.crashes.saturating_add(u32::from(is_adopted)), ..entry.tries };
-        let run = Entry {
-            due: None,
-            tries: Tries { attempts: before.attempts.saturating_add(1), ..before },
-            ..entry.clone()
+        let before = Tries { limits: None, ..entry.tries };
+        let before = if is_adopted { before.killed(false) } else { before };
+        let now = workspace.world.now();
+        let pause = retry::after_kill(now, before.crashes).filter(|_| is_adopted && !before.is_given_up());
+        let (to, target) = match pause {
+            Some(due) => (State::Wait, Entry { due: Some(due), tries: before, ..entry.clone() }),
+            None => {
+                let tries = Tries { attempts: before.attempts.saturating_add(1), ..before };
+                (State::Run, Entry { due: None, tries, ..entry.clone() })
+            }
         };
-        let from = path(&copies[0]);
-        match durable::rename(&from, &mailbox.dir(workspace, State::Run).join(run.to_string()))? {
+        let registry = workspace.caches.of::<ClaimRegistry>();
+        let mut registered = registry.lock()?;
+        match durable::rename(&path(&copies[0]), &mailbox.dir(workspace, to).join(target.to_string()))? {
             Moved::Yes => {
                 let why = if is_adopted { "its worker was gone" } else { "" };
                 let moved = JournalLine {
                     from: state.name().into(),
-                    to: "run".into(),
+                    to: to.name().into(),
+                    until: pause.map(Stamp::timestamp),
                     why: why.into(),
-                    ..JournalLine::of(mailbox, "claim", &run)
+                    ..JournalLine::of(mailbox, if pause.is_some() { "wait" } else { "claim" }, &target)
                 };
                 journal::write(workspace, moved);
-                return Ok(LaneHead::Job(Job { entry: run, before, is_adopted, mailbox, workspace }));
+                if let Some(due) = pause {
+                    entries.insert(0, (State::Wait, target));
+                    return Ok(LaneHead::NotDue(due));
+                }
+                let claim = RegisteredClaim { entry: target.clone(), before, process: None };
+                registered.claims.insert((mailbox, id), claim);
+                drop(registered);
+                return Ok(LaneHead::Job(Job { entry: target, before, mailbox, workspace, registry }));
             }
             // A person or program has moved the file: list the lane again, once.
             Moved::Gone | Moved::Taken if !is_relisted => {
@@ -111,7 +132,31 @@ pub fn claim<'w>(
     Ok(LaneHead::Nothing)
 }
 
-impl Job<'_> {
+/// The instant before which an event is not claimed. An event that waits for a budget is due once the limits have
+/// changed.
+#[must_use]
+pub fn waits_until(workspace: &Workspace, entry: &Entry) -> Option<Stamp> {
+    let has_changed = || entry.tries.limits.is_some_and(|mark| mark != limits_mark(workspace, &entry.lane));
+    entry.waits_until(workspace.world.now()).filter(|_| !has_changed())
+}
+
+/// A mark of the limits that apply to the turns of a lane.
+fn limits_mark(workspace: &Workspace, lane: &str) -> u16 {
+    let all = workspace.config().map(|config| config.budget).unwrap_or_default();
+    let agent = definitions::agent(workspace, session_name::agent(lane)).map(|agent| agent.budget).unwrap_or_default();
+    let hash = blake3::hash(format!("{all:?} {agent:?}").as_bytes());
+    let [first, second, ..] = hash.as_bytes();
+    u16::from_le_bytes([*first, *second])
+}
+
+impl<'w> Job<'w> {
+    /// The job that another process has claimed for this one: `entry` is its name in `run/`.
+    #[must_use]
+    pub fn inherited(workspace: &'w Workspace, mailbox: Mailbox, entry: Entry) -> Self {
+        let before = Tries { attempts: entry.tries.attempts.saturating_sub(1), ..entry.tries };
+        Self { entry, before, mailbox, workspace, registry: workspace.caches.of() }
+    }
+
     /// Reads the event.
     ///
     /// # Errors
@@ -127,7 +172,10 @@ impl Job<'_> {
     pub fn done(self) -> Result<()> {
         let done = self.mailbox.done(self.workspace, &self.entry.id);
         let durable_dirs = self.workspace.caches.of::<DurableDirs>();
-        let moved = self.workspace.sync().and_then(|sync| durable_dirs.move_into_day(&self.path(), &done, sync));
+        let moved = self.workspace.sync().and_then(|sync| {
+            let _moving = self.registry.lock()?;
+            durable_dirs.move_into_day(&self.path(), &done, sync)
+        });
         self.or_give_back(moved)
     }
 
@@ -137,9 +185,59 @@ impl Job<'_> {
     /// Those of the file system; the claim is given back then.
     pub fn wait(self, due: Stamp, counts: bool) -> Result<()> {
         let tries = if counts { self.entry.tries } else { self.before };
-        let entry = Entry { due: Some(due), tries: Tries { crashes: 0, ..tries }, ..self.entry.clone() };
+        let entry = Entry { due: Some(due), tries: tries.forgiven(), ..self.entry.clone() };
         let moved = self.move_to(State::Wait, &entry);
         self.or_give_back(moved)
+    }
+
+    /// Moves the event to `wait/` until `due`, or until the limits of its budgets change. The attempt does not count.
+    ///
+    /// # Errors
+    /// Those of the file system; the claim is given back then.
+    pub fn wait_for_budget(self, due: Stamp) -> Result<()> {
+        let limits = Some(limits_mark(self.workspace, &self.entry.lane));
+        let tries = Tries { limits, ..self.before.forgiven() };
+        let moved = self.move_to(State::Wait, &Entry { due: Some(due), tries, ..self.entry.clone() });
+        self.or_give_back(moved)
+    }
+
+    /// Moves the event to `wait/` until `due` with the tries that it had before the claim, because it could not be
+    /// handled at all.
+    ///
+    /// # Errors
+    /// Those of the file system; the claim is given back then.
+    pub fn put_off(self, due: Stamp) -> Result<()> {
+        let entry = Entry { due: Some(due), tries: self.before, ..self.entry.clone() };
+        let moved = self.move_to(State::Wait, &entry);
+        self.or_give_back(moved)
+    }
+
+    /// Counts the death of the event's own process, which this process has seen, and moves the event to `wait/`; to
+    /// `ready/`, if it is given up. Returns the tries, and when it is due. `None` if it was moved already.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn blame(self) -> Result<Option<(Tries, Option<Stamp>)>> {
+        let Some(entry) = claimed::in_run(self.workspace, self.mailbox, &self.entry.id)? else { return Ok(None) };
+        let tries = entry.tries.killed(true);
+        let due = retry::after_kill(self.workspace.world.now(), tries.crashes).filter(|_| !tries.is_given_up());
+        let state = if due.is_some() { State::Wait } else { State::Ready };
+        let from = self.mailbox.dir(self.workspace, State::Run).join(entry.to_string());
+        let target = Entry { due, tries, ..entry };
+        let _moving = self.registry.lock()?;
+        durable::move_or_remove(&from, &self.mailbox.dir(self.workspace, state).join(target.to_string()))?;
+        Ok(Some((tries, due)))
+    }
+
+    /// Registers the process of its own that handles the event.
+    ///
+    /// # Errors
+    /// `Machine` if all claims of this process were given back; the process is killed then.
+    pub fn handled_by(&self, process: &OwnProcess) -> Result<()> {
+        let mut registered = self.registry.lock().inspect_err(|_| process.kill())?;
+        let claim = registered.claims.get_mut(&(self.mailbox, self.entry.id.clone()));
+        claim.into_iter().for_each(|claim| claim.process = Some(process.clone()));
+        Ok(())
     }
 
     /// Resets the tries, because the event has made progress.
@@ -147,31 +245,29 @@ impl Job<'_> {
     /// # Errors
     /// Those of the file system.
     pub fn record_progress(&mut self) -> Result<()> {
-        let tries = Tries { attempts: self.entry.tries.attempts.min(1), crashes: 0, ..self.entry.tries };
-        if tries != self.entry.tries {
-            let entry = Entry { tries, ..self.entry.clone() };
-            self.move_to(State::Run, &entry)?;
-            (self.entry, self.before) = (entry, Tries { attempts: 0, ..tries });
-        }
-        Ok(())
+        let tries = Tries { attempts: self.entry.tries.attempts.min(1), ..self.entry.tries }.forgiven();
+        self.rename_in_run(tries, Tries { attempts: 0, ..tries })
     }
 
-    /// Whether its previous worker was killed.
-    #[must_use]
-    pub fn is_adopted(&self) -> bool {
-        self.is_adopted
-    }
-
-    /// Does not count the kill of the previous worker as a crash.
+    /// Forgives the kills of its earlier workers.
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn discount_crash(&mut self) -> Result<()> {
-        if std::mem::take(&mut self.is_adopted) {
-            let less = |tries: Tries| Tries { crashes: tries.crashes.saturating_sub(1), ..tries };
-            let entry = Entry { tries: less(self.entry.tries), ..self.entry.clone() };
-            self.move_to(State::Run, &entry)?;
-            (self.entry, self.before) = (entry, less(self.before));
+    pub fn forgive_kills(&mut self) -> Result<()> {
+        self.rename_in_run(self.entry.tries.forgiven(), self.before.forgiven())
+    }
+
+    fn rename_in_run(&mut self, tries: Tries, before: Tries) -> Result<()> {
+        if tries != self.entry.tries {
+            let entry = Entry { tries, ..self.entry.clone() };
+            let target = self.mailbox.dir(self.workspace, State::Run).join(entry.to_string());
+            let mut registered = self.registry.lock()?;
+            durable::move_or_remove(&self.path(), &target)?;
+            if let Some(claim) = registered.claims.get_mut(&(self.mailbox, entry.id.clone())) {
+                (claim.entry, claim.before) = (entry.clone(), before);
+            }
+            drop(registered);
+            (self.entry, self.before) = (entry, before);
         }
         Ok(())
     }
@@ -190,8 +286,10 @@ impl Job<'_> {
     /// # Errors
     /// Those of the file system; the claim is given back then.
     pub fn fail(self, reason: &str) -> Result<()> {
-        let moved = write_reason(self.workspace, self.mailbox, &self.entry.id, reason)
-            .and_then(|()| move_to_failed(self.workspace, self.mailbox, &self.path(), &self.entry));
+        let moved = write_reason(self.workspace, self.mailbox, &self.entry.id, reason).and_then(|()| {
+            let _moving = self.registry.lock()?;
+            move_to_failed(self.workspace, self.mailbox, &self.path(), &self.entry)
+        });
         self.or_give_back(moved)
     }
 
@@ -209,7 +307,17 @@ impl Job<'_> {
     }
 
     fn move_to(&self, state: State, entry: &Entry) -> Result<()> {
+        let _moving = self.registry.lock()?;
         durable::move_or_remove(&self.path(), &self.mailbox.dir(self.workspace, state).join(entry.to_string()))
+    }
+}
+
+impl Drop for Job<'_> {
+    /// The event was moved, or stays in `run/` and counts as a kill.
+    fn drop(&mut self) {
+        if let Ok(mut registered) = self.registry.lock() {
+            registered.claims.remove(&(self.mailbox, self.entry.id.clone()));
+        }
     }
 }
 

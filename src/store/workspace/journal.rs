@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 /// Every kind of transition. `tests/it/house.rs` checks that each kind that is written is listed here.
-pub const KINDS: [&str; 21] = [
+pub const KINDS: [&str; 22] = [
     "drop",
     "route",
     "claim",
@@ -37,6 +37,7 @@ pub const KINDS: [&str; 21] = [
     "retry",
     "discard",
     "forget",
+    "returned",
 ];
 
 /// One transition.

@@ -182,7 +182,7 @@ pub(super) async fn body(mut response: Response, limit: usize) -> Result<Vec<u8>
 pub(super) fn failed(error: &reqwest::Error) -> Fault {
     let host = error.url().and_then(|url| url.host_str()).map(|host| format!("{host}: ")).unwrap_or_default();
     let fault = http::request_fault(&host, error, &Credentials::default());
-    Fault { kind: Kind::Unavailable, ..fault }
+    if fault.kind == Kind::Machine { fault } else { Fault { kind: Kind::Unavailable, ..fault } }
 }
 
 #[cfg(test)]

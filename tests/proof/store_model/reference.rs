@@ -17,7 +17,7 @@ const DONE_DAYS: i64 = 7;
 pub struct Reference<const WRONG: u8>;
 
 /// The number of mistakes.
-pub const MISTAKES: u8 = 6;
+pub const MISTAKES: u8 = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
@@ -28,6 +28,8 @@ pub enum Operation {
     /// Waits so many seconds; the attempt counts or not.
     Wait(usize, i64, bool),
     GiveBack(usize),
+    /// Its own process was killed, and its parent saw it.
+    Blame(usize),
     Fail(usize),
     /// Killed at work.
     Crash(usize),
@@ -51,20 +53,30 @@ pub enum Folder {
 }
 
 /// A file's name without its event: folder, due time, tries.
-pub type Name = (Folder, Option<i64>, [u32; 3]);
+pub type Name = (Folder, Option<i64>, [u32; 4]);
 
-pub const FRESH: [u32; 3] = [0; 3];
+pub const FRESH: [u32; 4] = [0; 4];
 
-/// Attempts, crashes, rounds.
-pub fn numbers(tries: Tries) -> [u32; 3] {
-    [tries.attempts, tries.crashes, tries.rounds]
+/// Attempts, crashes, crashes blamed on the event, rounds.
+pub fn numbers(tries: Tries) -> [u32; 4] {
+    [tries.attempts, tries.crashes, tries.blamed, tries.rounds]
+}
+
+/// When an event is handled again after so many kills, in seconds.
+fn pause([_, crashes, blamed, _]: [u32; 4]) -> Option<i64> {
+    match crashes {
+        _ if blamed >= 3 => None,
+        0 | 1 | 10.. => None,
+        2 => Some(5),
+        _ => Some(60),
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Job {
     pub event: usize,
-    pub before: [u32; 3],
-    pub tries: [u32; 3],
+    pub before: [u32; 4],
+    pub tries: [u32; 4],
 }
 
 /// The expected result of a call.
@@ -170,11 +182,15 @@ impl State {
                 }
                 return Answer::NotDue(due);
             }
-            let [attempts, crashes, rounds] = tries;
+            let [attempts, crashes, blamed, rounds] = tries;
             let is_orphan = folder == Folder::Run && WRONG != 3;
-            let before = [attempts, crashes + u32::from(is_orphan), rounds];
-            let job = Job { event, before, tries: [attempts + 1, before[1], rounds] };
+            let before = [attempts, crashes + u32::from(is_orphan), blamed, rounds];
             self.remove(event, is_live);
+            if let Some(pause) = pause(before).filter(|_| is_orphan && WRONG != 7) {
+                self.add(event, (Folder::Wait, Some(self.now + pause), before));
+                return Answer::NotDue(self.now + pause);
+            }
+            let job = Job { event, before, tries: [attempts + 1, before[1], blamed, rounds] };
             self.add(event, (Folder::Run, None, job.tries));
             self.held[of] = Some(job);
             return Answer::Claimed(job);
@@ -187,6 +203,14 @@ impl State {
         let Some(job) = self.held[of].take() else { return };
         self.remove(job.event, |name| name.0 == Folder::Run);
         self.add(job.event, to(&job));
+    }
+
+    /// Whether a person would wait for the lane of an event, which is idle while another one of the lane is handled.
+    fn waits_for_lane(&self, event: usize, is_retry: bool) -> bool {
+        let folders = if is_retry { Folder::Wait..=Folder::Failed } else { Folder::New..=Folder::Failed };
+        let is_found = |name: &&Name| folders.contains(&name.0) && !(is_retry && name.0 == Folder::Run);
+        let found = self.names(event).rfind(is_found).map(|name| name.0);
+        self.held[lane(event)].is_some() && matches!(found, Some(Folder::Wait | Folder::Failed))
     }
 
     /// By hand: the name in the last of these folders.
@@ -225,13 +249,13 @@ impl<const WRONG: u8> ReferenceStateMachine for Reference<WRONG> {
 
     fn transitions(state: &State) -> BoxedStrategy<Operation> {
         use Operation::{
-            Claim, Crash, CrashFailing, Discard, Done, Fail, GiveBack, Pass, Prune, Publish, Retry, Route,
+            Blame, Claim, Crash, CrashFailing, Discard, Done, Fail, GiveBack, Pass, Prune, Publish, Retry, Route,
         };
         let wait = Operation::Wait;
         let mut all = vec![Route, Route, Route, Prune, Pass(10), Pass(HOUR), Pass(5 * DAY)];
         for of in 0..LANES.len() {
             all.extend([Claim(of), Claim(of), Done(of), wait(of, 5, true), wait(of, HOUR, false), GiveBack(of)]);
-            all.extend([Fail(of), Crash(of), Crash(of), CrashFailing(of)]);
+            all.extend([Fail(of), Crash(of), Crash(of), CrashFailing(of), Blame(of)]);
         }
         for event in 0..EVENTS {
             all.extend([Publish(event), Retry(event), Discard(event)]);
@@ -241,8 +265,14 @@ impl<const WRONG: u8> ReferenceStateMachine for Reference<WRONG> {
     }
 
     fn preconditions(state: &State, operation: &Operation) -> bool {
-        use Operation::{Crash, CrashFailing, Done, Fail, GiveBack, Wait};
-        let (Done(of) | Wait(of, ..) | GiveBack(of) | Fail(of) | Crash(of) | CrashFailing(of)) = *operation else {
+        use Operation::{Blame, Crash, CrashFailing, Discard, Done, Fail, GiveBack, Retry, Wait};
+        if let Retry(event) | Discard(event) = *operation
+            && state.waits_for_lane(event, matches!(operation, Retry(_)))
+        {
+            return false;
+        }
+        let (Done(of) | Wait(of, ..) | GiveBack(of) | Fail(of) | Crash(of) | CrashFailing(of) | Blame(of)) = *operation
+        else {
             return is_plain(&Self::apply(state.clone(), operation));
         };
         state.held[of].is_some() && is_plain(&Self::apply(state.clone(), operation))
@@ -272,11 +302,20 @@ impl<const WRONG: u8> ReferenceStateMachine for Reference<WRONG> {
             Operation::Wait(of, seconds, counts) => {
                 let due = state.now + seconds;
                 state.leave(of, |job| {
-                    let [attempts, _, rounds] = if counts { job.tries } else { job.before };
-                    (Folder::Wait, Some(due), [attempts, 0, rounds])
+                    let [attempts, _, _, rounds] = if counts { job.tries } else { job.before };
+                    (Folder::Wait, Some(due), [attempts, 0, 0, rounds])
                 });
             }
             Operation::GiveBack(of) => state.leave(of, |job| (Ready, None, job.before)),
+            Operation::Blame(of) => {
+                let now = state.now;
+                state.leave(of, |job| {
+                    let [attempts, crashes, blamed, rounds] = job.tries;
+                    let tries = [attempts, crashes + 1, blamed + 1 - u32::from(WRONG == 8), rounds];
+                    // At the first kill it is due at once; a process of its own comes only after the second.
+                    pause(tries).map_or((Ready, None, tries), |pause| (Folder::Wait, Some(now + pause), tries))
+                });
+            }
             Operation::Fail(of) => {
                 state.reasons.extend(state.held[of].map(|job| job.event));
                 state.leave(of, |job| (Failed, None, job.tries));
@@ -288,7 +327,7 @@ impl<const WRONG: u8> ReferenceStateMachine for Reference<WRONG> {
             Operation::Retry(event) => {
                 state.answer = state.by_hand(event, &[Folder::Wait, Failed], |state, (folder, _, [.., rounds])| {
                     let rounds = rounds + u32::from(folder == Failed && WRONG != 6);
-                    state.add(event, (Ready, None, [0, 0, rounds]));
+                    state.add(event, (Ready, None, [0, 0, 0, rounds]));
                 });
             }
             Operation::Discard(event) => {

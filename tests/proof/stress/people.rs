@@ -150,7 +150,7 @@ fn forgive(town: &Town, side: &str, done: &mut Meddled, random: &mut Random) {
         return;
     }
     let _ = fs::remove_file(reason);
-    let fresh = Entry { tries: Tries { attempts: 0, crashes: 0, ..entry.tries }, ..entry.clone() };
+    let fresh = Entry { tries: Tries { rounds: entry.tries.rounds, ..Tries::default() }, ..entry.clone() };
     moved(&at(town, side, "failed", &entry), &at(town, side, "ready", &fresh));
 }
 

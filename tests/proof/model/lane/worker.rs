@@ -1,6 +1,6 @@
 //! A worker of the lane: one system call at a time.
 
-use super::{EVENTS, FOLDERS, Folder, Lane, MAX_KILLS, Mutant, Names, State};
+use super::{Count, EVENTS, FOLDERS, Folder, Lane, Mutant, Names, SUSPECT, State};
 use crate::model::Steps;
 
 const ODD: usize = 1;
@@ -21,6 +21,8 @@ pub enum At {
     Locked(usize),
     Read(usize),
     Ask(usize),
+    /// The event's own process has died.
+    Blame(usize),
     Answered(usize),
     Close(usize),
     Publish(usize),
@@ -41,12 +43,18 @@ pub struct Worker {
     first: [bool; EVENTS],
     listing: [Names; EVENTS],
     holds: bool,
-    /// Kills to be counted later: only in a mutant.
-    later: usize,
+    /// A kill is to be counted later: only in a mutant.
+    later: bool,
 }
 
-pub const FRESH: Worker =
-    Worker { at: At::Idle, seen: None, first: [false; EVENTS], listing: [[None; 3]; EVENTS], holds: false, later: 0 };
+pub const FRESH: Worker = Worker {
+    at: At::Idle,
+    seen: None,
+    first: [false; EVENTS],
+    listing: [[None; 3]; EVENTS],
+    holds: false,
+    later: false,
+};
 
 impl Lane {
     pub fn work(&self, state: &State, who: usize, steps: &mut Steps<State>) {
@@ -185,15 +193,16 @@ impl Lane {
             return steps.push(who, "not due", to);
         }
         let before = worker.listing[event][from as usize];
-        let kills = before.unwrap_or(0);
-        let adopted = usize::from(from == Folder::Run);
+        let kills = before.unwrap_or_default();
+        let is_adopted = from == Folder::Run;
         let counted = match self.mutant {
-            Some(Mutant::CountNowhere) => 0,
+            Some(Mutant::CountNowhere) => Count::default(),
             Some(Mutant::CountAfterWork) => {
-                mine.later = adopted;
+                mine.later = is_adopted;
                 kills
             }
-            _ => kills + adopted,
+            _ if is_adopted => kills.killed(self.is(Mutant::BlameForAll)),
+            _ => kills,
         };
         let run = Folder::Run as usize;
         let is_there = state.names[event][from as usize] == before;
@@ -207,6 +216,13 @@ impl Lane {
         // Listed copies are removed first; here in one step with the rename.
         unlink(&mut to, who, event);
         to.names[event][from as usize] = None;
+        if is_adopted && worker.holds && counted.crashes >= SUSPECT && !counted.is_given_up() {
+            to.names[event][Folder::Wait as usize] = Some(counted);
+            to.workers[who].listing[event][Folder::Wait as usize] = Some(counted);
+            to.due = false;
+            to.workers[who].at = At::Release;
+            return steps.push(who, "put off", to);
+        }
         to.names[event][run] = Some(counted);
         steps.push(who, if from == Folder::Run { "adopt" } else { "claim" }, to);
     }
@@ -238,15 +254,28 @@ impl Lane {
             }
             At::Read(event) => {
                 let is_blind = self.is(Mutant::AskWithoutLook);
-                let kills = state.names[event][run].unwrap_or(0);
+                let kills = state.names[event][run].unwrap_or_default();
+                if self.is(Mutant::CountBeforeLook) && kills.is_given_up() {
+                    return then(to, At::Notice(event), "it kills", steps);
+                }
                 match (state.closed[event] > 0, state.answered[event]) {
                     (true, _) if !is_blind => then(to, At::Publish(event), "it is done", steps),
                     (_, true) if !is_blind => then(to, At::Close(event), "it is answered", steps),
-                    _ if kills >= MAX_KILLS => then(to, At::Notice(event), "it kills", steps),
+                    _ if kills.is_given_up() => then(to, At::Notice(event), "it kills", steps),
                     _ => then(to, At::Ask(event), "it is to be asked", steps),
                 }
             }
             At::Ask(event) => self.ask(state, who, event, steps),
+            At::Blame(event) => {
+                let kills = state.names[event][run].unwrap_or_default().killed(true);
+                let (to_folder, next) =
+                    if kills.is_given_up() { (Folder::Ready, "give it up") } else { (Folder::Wait, "blame it") };
+                to.due &= kills.is_given_up();
+                to.names[event][run] = None;
+                to.names[event][to_folder as usize] = Some(kills);
+                to.workers[who].listing[event][to_folder as usize] = Some(kills);
+                then(to, At::Release, next, steps);
+            }
             At::Answered(event) => {
                 to.answered[event] = true;
                 then(to, At::Close(event), "log the answer", steps);
@@ -295,6 +324,12 @@ impl Lane {
 
     fn ask(&self, state: &State, who: usize, event: usize, steps: &mut Steps<State>) {
         let run = Folder::Run as usize;
+        let kills = state.names[event][run].unwrap_or_default();
+        if self.poison == Some(event) && kills.crashes >= SUSPECT && !self.is(Mutant::NeverApart) {
+            let mut to = State { deaths: state.deaths + 1, ..*state };
+            to.workers[who].at = At::Blame(event);
+            return steps.push(who, "its own process is killed by it", to);
+        }
         if self.poison == Some(event) {
             return steps.push(who, "killed by it", Self::killed(state, who));
         }
@@ -309,17 +344,18 @@ impl Lane {
         steps.push(who, "ask", to);
         if state.troubles > 0 {
             let mut to = State { troubles: state.troubles - 1, due: false, ..*state };
-            to.names[event][Folder::Wait as usize] = Some(0);
+            to.names[event][Folder::Wait as usize] = Some(Count::default());
             to.names[event][run] = None;
             // It is still there, and holds up the events behind it.
-            to.workers[who].listing[event][Folder::Wait as usize] = Some(0);
+            to.workers[who].listing[event][Folder::Wait as usize] = Some(Count::default());
             to.workers[who].at = At::Release;
             steps.push(who, "let it wait", to);
             let mut to = State { troubles: state.troubles - 1, ..*state };
             let later = state.workers[who].later;
-            to.names[event][Folder::Ready as usize] = state.names[event][run].map(|kills| kills + later);
+            let counted = |kills: Count| if later { kills.killed(false) } else { kills };
+            to.names[event][Folder::Ready as usize] = state.names[event][run].map(counted);
             to.names[event][run] = None;
-            to.workers[who].listing[event][Folder::Ready as usize] = Some(0);
+            to.workers[who].listing[event][Folder::Ready as usize] = Some(Count::default());
             to.workers[who].at = At::Release;
             steps.push(who, "give it back", to);
         }
