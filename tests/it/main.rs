@@ -27,6 +27,7 @@ mod openai;
 mod pipe;
 mod prompt;
 mod reload;
+mod risks;
 mod routing;
 mod sandbox;
 mod schema;
