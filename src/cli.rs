@@ -46,7 +46,7 @@ pub enum Command {
     Init(init::Args),
     /// Trust the workspace: permit the programs and servers that it configures
     Trust(trust::Args),
-    /// Check settings, definitions, folders and this machine
+    /// Check settings, definitions, folders, permissions and this machine
     Check(check::Args),
     /// List skills, show and check them, and approve their scripts
     Skills(skills::Args),

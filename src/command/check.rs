@@ -3,7 +3,7 @@
 use crate::channel;
 use crate::command::Here;
 use crate::command::terminal::out;
-use crate::core::config::{Config, FILE};
+use crate::core::config::{Config, FILE, SandboxMode};
 use crate::core::definition::{self, Agent, reach};
 use crate::core::event::entry::Entry;
 use crate::core::event::stamp::SECOND;
@@ -13,6 +13,7 @@ use crate::core::text::problem::{self, Problem};
 use crate::process::sandbox;
 use crate::provider;
 use crate::report::problem::ProblemReport;
+use crate::report::risks::{self, Risk};
 use crate::store::agent::{definitions, problems, secrets};
 use crate::store::memory::git;
 use crate::store::queue::drops;
@@ -24,18 +25,25 @@ use crate::store::{skills, tasks};
 use crate::tool;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 /// Free space in bytes below which a warning is printed.
 const SPACE: u64 = 100 << 20;
 /// Microseconds that ids may be ahead of the clock before a warning is printed.
 const LEAD: i64 = 60 * SECOND;
 
-/// Check settings, definitions, folders and this machine
+/// The longest search for repositories of agents that run programs.
+const MAX_SEARCH: Duration = Duration::from_secs(5);
+
+/// Check settings, definitions, folders, permissions and this machine
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Print the problems as JSON Lines
     #[arg(long)]
     json: bool,
+    /// Correct permissions that let other users change the workspace or read keys
+    #[arg(long)]
+    fix: bool,
 }
 
 /// Prints each problem with path, line, column and the way out.
@@ -59,6 +67,9 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     problems.extend(unknown_files(&workspace));
     problems.extend(sessions(&workspace));
     problems.extend(machine(&workspace));
+    problems.extend(weak_places(&workspace, args.fix)?);
+    problems.extend(risks::repositories(&workspace, MAX_SEARCH));
+    let in_force = sandbox_in_force(&workspace, &mut problems);
     for problem in &problems {
         if args.json {
             out::json(&ProblemReport::from(problem))?;
@@ -72,6 +83,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         let state = if is_available { "available".to_owned() } else { format!("not available, needs {needs}") };
         out::message(&format!("{ability}: {state}"));
     }
+    out::message(&format!("sandbox: {in_force}"));
     for line in reached_tools(&workspace)? {
         out::message(&line);
     }
@@ -288,6 +300,48 @@ fn machine(workspace: &Workspace) -> Vec<Problem> {
         problems.push(Problem::warning(".", "not trusted: no program is run and no server is contacted (claw trust)"));
     }
     problems
+}
+
+/// Permissions, settings and folders that are weak. With `is_fixed`, modes are corrected and not reported.
+fn weak_places(workspace: &Workspace, is_fixed: bool) -> Result<Vec<Problem>> {
+    let mut left = Vec::new();
+    for Risk { problem, mode } in risks::of(workspace) {
+        match mode.filter(|_| is_fixed) {
+            Some((path, mode)) => {
+                risks::fix(&path, mode)?;
+                out::message(&format!("fixed: {} has mode {mode:04o}", problem.path));
+            }
+            None => left.push(problem),
+        }
+    }
+    Ok(left)
+}
+
+/// The sandbox that programs of agents have, tried by one of them, as a line of text. A thing that the program could do
+/// and should not becomes a problem.
+fn sandbox_in_force(workspace: &Workspace, problems: &mut Vec<Problem>) -> String {
+    if !workspace.is_trusted {
+        return "not tried: the workspace is not trusted, so no program of an agent runs".to_owned();
+    }
+    let trial = workspace.config().and_then(|config| {
+        let agent = definitions::agent(workspace, &config.default_agent)?;
+        Ok((config.sandbox.mode, tool::probe::run(workspace, &agent)?))
+    });
+    match trial {
+        Ok((_, None)) => "off: programs of agents run with all your rights".to_owned(),
+        Ok((mode, Some(trial))) => {
+            if !trial.leaks.is_empty() {
+                let message =
+                    format!("the sandbox is not in force: a program of an agent could {}", trial.leaks.join(", "));
+                let is_warning = mode != SandboxMode::Require;
+                problems.push(Problem { is_warning, ..Problem::error(FILE, message) });
+            }
+            let network = if trial.network { "the network is allowed" } else { "no network" };
+            let tried = if trial.leaks.is_empty() { "in force, as tried now" } else { "NOT in force" };
+            format!("{tried}: no settings, no home, no signals to other programs; {network}")
+        }
+        Err(fault) => format!("not in force, because no program of an agent can run: {fault}"),
+    }
 }
 
 fn entries(dir: &Path) -> Vec<std::path::PathBuf> {

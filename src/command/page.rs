@@ -6,8 +6,8 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::core::web::page::{self, PageKind};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-/// The memory limit for the conversion, in bytes.
-const MEMORY: u64 = 1 << 30;
+/// The limit of address space for the conversion, in bytes: some fifty times the longest page.
+const MEMORY: u64 = 384 << 20;
 
 /// Convert a page on stdin to text
 #[derive(Debug, clap::Parser)]

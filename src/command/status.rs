@@ -72,6 +72,9 @@ fn print(workspace: &Workspace, status: &StatusReport) -> Result<()> {
         row("tasks", &format!("{} open, {} claimed", count(TaskState::Open), count(TaskState::Claimed)))?;
     }
     status.problems.iter().try_for_each(|problem| row("problem", problem))?;
+    if status.risks > 0 {
+        row("risks", &format!("{} in permissions, settings or folders: claw check", status.risks))?;
+    }
     for lock in &status.locks {
         row("lock", &format!("{} locked by {} ({})", lock.lock, lock.locked_by.pid, lock.locked_by.command))?;
     }

@@ -1,11 +1,11 @@
 //! Starting the watcher of a program and collecting the program's result.
 
 use super::output::{self, OutputEnd, ProgramOutput};
-use super::sandbox::Sandbox;
+use super::sandbox::{Sandbox, WatchedSandbox};
 use super::{CANNOT_RUN, CONTROL_FD, INSIDE, Invocation, NOT_FOUND, TIMED_OUT, WATCH};
 use crate::core::fault::{Fault, Kind, Result};
 use command_fds::{CommandFdExt, FdMapping};
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -18,9 +18,11 @@ pub fn run_streaming(program: Invocation, on_output: &mut dyn FnMut(&[u8])) -> R
     let name = program.command.first().cloned().unwrap_or_default();
     let no_process = |e: &dyn std::fmt::Display| Fault::new(Kind::Machine, format!("cannot start `{name}`: {e}"));
     let (control, hold) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| no_process(&e))?;
-    let sandbox = program.sandbox.map(Sandbox::to_bytes).unwrap_or_default();
-    let mut command = watcher_command(&program, sandbox.len());
-    let passed = std::iter::once(control).chain(program.locks).zip(CONTROL_FD..);
+    let opened = program.sandbox.map(Sandbox::open).transpose();
+    let opened = opened.map_err(|why| Fault::config(format!("cannot run `{name}`: {why}")))?;
+    let (sandbox, ruleset) = opened.unzip();
+    let mut command = watcher_command(&program, sandbox);
+    let passed = std::iter::once(control).chain(ruleset.flatten()).chain(program.locks).zip(CONTROL_FD..);
     let mappings = passed.map(|(parent_fd, child_fd)| FdMapping { parent_fd, child_fd }).collect();
     command.fd_mappings(mappings).map_err(|e| no_process(&e))?;
     let mut hold = Some(hold);
@@ -34,11 +36,8 @@ pub fn run_streaming(program: Invocation, on_output: &mut dyn FnMut(&[u8])) -> R
     let (input, mut output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let thread = || std::thread::Builder::new().stack_size(128 << 10);
     let writer = thread().spawn(move || {
-        let Some(mut pipe) = input else { return Ok(()) };
-        pipe.write_all(&sandbox)?;
         // A program need not read all of its input.
-        let _ = pipe.write_all(&program.input);
-        Ok(())
+        let _ = input.map(|mut pipe| pipe.write_all(&program.input));
     });
     let reader = thread().spawn(move || output::read_tail(errors));
     let (Ok(writer), Ok(reader)) = (writer, reader) else {
@@ -63,13 +62,9 @@ pub fn run_streaming(program: Invocation, on_output: &mut dyn FnMut(&[u8])) -> R
     drop(output);
     let status = child.wait().map_err(|e| no_process(&e))?;
     drop(hold);
-    let written: std::io::Result<()> = writer.join().unwrap_or(Ok(()));
+    let _ = writer.join();
     let stderr = reader.join().unwrap_or_default();
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-    // After a broken pipe, the watcher ended early and reports the cause itself.
-    if let Some(error) = written.err().filter(|error| error.kind() != ErrorKind::BrokenPipe) {
-        return Err(no_process(&error));
-    }
     if let (NOT_FOUND, Some(why)) = (code, stderr.strip_prefix(CANNOT_RUN)) {
         return Err(Fault::config(format!("cannot run `{name}`: {}", why.trim_end())));
     }
@@ -80,12 +75,12 @@ pub fn run_streaming(program: Invocation, on_output: &mut dyn FnMut(&[u8])) -> R
     Ok(ProgramOutput { code, stdout, stderr, aborted })
 }
 
-/// The command of the watcher. The first `sandbox` bytes of its stdin are the sandbox: this can have as many paths as
-/// the workspace has names, too many for an argument.
-fn watcher_command(program: &Invocation, sandbox: usize) -> Command {
+/// The command of the watcher.
+fn watcher_command(program: &Invocation, sandbox: Option<WatchedSandbox>) -> Command {
     let mut command = Command::new("/proc/self/exe");
-    let numbers = [program.timeout.as_millis().to_string(), program.locks.len().to_string(), sandbox.to_string()];
-    command.arg(WATCH).args(numbers).args(program.command).current_dir(program.dir);
+    let [milliseconds, locks] = [program.timeout.as_millis().to_string(), program.locks.len().to_string()];
+    command.arg(WATCH).args([milliseconds, locks, WatchedSandbox::to_argument(sandbox)]);
+    command.args(program.command).current_dir(program.dir);
     if !program.inherits {
         command.env_clear();
     }

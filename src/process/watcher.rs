@@ -1,32 +1,32 @@
 //! The watcher of a program: it adopts every descendant (`PR_SET_CHILD_SUBREAPER`) and holds the lane's lock. It kills
-//! all descendants when the program ends, its time is up, it has too many processes, or the process that started it is
-//! gone. Then it releases the lock.
+//! all descendants when the program ends, its time is up, it has too many threads or too much memory, or the process that
+//! started it is gone. Then it releases the lock.
 
-use crate::process::sandbox::{PreparedSandbox, Sandbox};
+use crate::process::sandbox::{self, WatchedSandbox};
 use crate::process::{CANNOT_RUN, CONTROL_FD, NOT_FOUND, TIMED_OUT};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// The most processes that a sandboxed program may have at once. The watcher counts them, because the kernel's limit
-/// is per user, and does not apply to root.
-const MAX_PROCESSES: usize = 512;
-/// The time between two counts.
+/// The most threads that a sandboxed program and its children may have at once. The watcher counts them, because the
+/// kernel's limit is per user, and does not apply to root.
+const MAX_THREADS: u64 = 512;
+/// The time between two counts of threads and memory.
 const COUNT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Runs `claw __watch MILLISECONDS LOCKS SANDBOX PROGRAM…` and returns the exit code. Descriptor 3 is the end of the
-/// control pipe, which closes with the process that started the watcher; LOCKS lock descriptors follow it. The first
-/// SANDBOX bytes of stdin are the sandbox, the rest is the program's input.
+/// control pipe, which closes with the process that started the watcher; the Landlock ruleset follows it, if SANDBOX has
+/// one, and then LOCKS lock descriptors.
 #[must_use]
 pub fn watch(arguments: &[String]) -> u8 {
     let code = watched(arguments).unwrap_or_else(|message| {
-        let _ = writeln!(std::io::stderr(), "{CANNOT_RUN}{message}");
+        let _ = writeln!(io::stderr(), "{CANNOT_RUN}{message}");
         NOT_FOUND
     });
     u8::try_from(code).unwrap_or(1)
@@ -38,15 +38,17 @@ fn watched(arguments: &[String]) -> Result<i32, String> {
     };
     let milliseconds: u64 = milliseconds.parse().map_err(|_| "no time limit")?;
     let locks: i32 = locks.parse().map_err(|_| "no number of locks")?;
-    let sandbox: usize = sandbox.parse().map_err(|_| "no length of the sandbox")?;
-    let is_sandboxed = sandbox > 0;
+    let sandbox = WatchedSandbox::from_argument(sandbox)?;
+    let is_sandboxed = sandbox.is_some();
+    let rulesets = i32::from(sandbox.is_some_and(|sandbox| sandbox.has_ruleset));
     #[expect(unsafe_code, reason = "an inherited descriptor has no owner but its number")]
     // SAFETY: the only caller that starts a watcher (`run_streaming`) maps these numbers to open descriptors; nothing
     // in this fresh process owns them yet, and each is taken once.
-    let mut passed = (CONTROL_FD..=CONTROL_FD + locks).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    let mut passed = (CONTROL_FD..=CONTROL_FD + rulesets + locks).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
     let control = passed.next().ok_or("no pipe")?;
+    let ruleset = if rulesets > 0 { passed.next() } else { None };
     let locks: Vec<OwnedFd> = passed.collect();
-    for fd in locks.iter().chain([&control]) {
+    for fd in locks.iter().chain([&control]).chain(&ruleset) {
         rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC).map_err(|e| e.to_string())?;
     }
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(|e| e.to_string())?;
@@ -56,7 +58,8 @@ fn watched(arguments: &[String]) -> Result<i32, String> {
     for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
         signal_hook::flag::register(signal, received.clone()).map_err(|e| e.to_string())?;
     }
-    let mut prepared = if is_sandboxed { Some(read_sandbox(sandbox)?.prepare()?) } else { None };
+    let max_memory = sandbox::max_memory();
+    let prepared = sandbox.map(|sandbox| sandbox.prepare(max_memory)).transpose()?;
     let mut command = Command::new(program);
     #[expect(unsafe_code, reason = "only the child itself can enter its sandbox and request its death with its parent")]
     // SAFETY: this process has one thread, so after the fork no lock is held by a missing thread, and the child may
@@ -64,7 +67,10 @@ fn watched(arguments: &[String]) -> Result<i32, String> {
     unsafe {
         command.pre_exec(move || {
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-            prepared.as_mut().map_or(Ok(()), PreparedSandbox::enter)
+            let Some(prepared) = &prepared else { return Ok(()) };
+            prepared.drop_rights()?;
+            ruleset.as_ref().map_or(Ok(()), restrict)?;
+            prepared.filter_calls()
         });
     }
     let child = command.args(arguments).process_group(0).spawn().map_err(|e| e.to_string())?;
@@ -84,10 +90,8 @@ fn watched(arguments: &[String]) -> Result<i32, String> {
         match poll(&mut fds, Some(&wait)) {
             Err(rustix::io::Errno::INTR) => continue,
             Ok(0) if is_sandboxed && !left.is_zero() => {
-                if descendants().len() <= MAX_PROCESSES {
-                    continue;
-                }
-                let _ = writeln!(std::io::stderr(), "claw: killed: more than {MAX_PROCESSES} processes at once");
+                let Some(excess) = excess(max_memory) else { continue };
+                let _ = writeln!(io::stderr(), "claw: killed: {excess}");
                 code = 128 + Signal::KILL.as_raw();
                 break;
             }
@@ -111,12 +115,13 @@ fn watched(arguments: &[String]) -> Result<i32, String> {
     Ok(code)
 }
 
-/// Reads the sandbox from stdin, and not a byte of the program's input.
-fn read_sandbox(length: usize) -> Result<Sandbox, String> {
-    let mut bytes = vec![0; length];
-    let read = File::open("/proc/self/fd/0").and_then(|mut stdin| stdin.read_exact(&mut bytes));
-    read.map_err(|e| format!("no sandbox: {e}"))?;
-    Sandbox::from_bytes(&bytes).ok_or_else(|| "invalid sandbox".to_owned())
+/// Confines this process to a Landlock ruleset for good.
+fn restrict(ruleset: &OwnedFd) -> io::Result<()> {
+    #[expect(unsafe_code, reason = "the library confines only by a ruleset that this process has made")]
+    // SAFETY: the descriptor stays open during the call because `ruleset` is borrowed; the call takes two integers and
+    // touches no memory of ours.
+    let result = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Kills until no descendant is left. The orphans of a killed process become children of this one. All are stopped
@@ -141,6 +146,25 @@ fn kill_descendants() {
             Err(_) => return,
         }
     }
+}
+
+/// The limit that all descendants together exceed, if there is one. `max_memory` is in bytes.
+fn excess(max_memory: u64) -> Option<String> {
+    let (mut threads, mut memory) = (0, 0);
+    for pid in descendants() {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).unwrap_or_default();
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.split_whitespace().next()?.parse::<u64>().ok()
+        };
+        threads += field("Threads:").unwrap_or(1);
+        // Pages of files are not counted: the kernel drops them when memory is short.
+        memory += (field("RssAnon:").unwrap_or(0) + field("RssShmem:").unwrap_or(0)) << 10;
+    }
+    if threads > MAX_THREADS {
+        return Some(format!("more than {MAX_THREADS} processes or threads at once"));
+    }
+    (memory > max_memory).then(|| format!("more than {} MiB of memory", max_memory >> 20))
 }
 
 /// All descendants of this process.
@@ -173,4 +197,19 @@ fn children(of: Pid) -> Vec<Pid> {
         .filter(|name| parent(name) == Some(of))
         .filter_map(|name| pid(&name))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_of_all_descendants_is_counted() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let few = excess(0);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(few.as_deref(), Some("more than 0 MiB of memory"));
+        assert_eq!(excess(u64::MAX), None);
+    }
 }

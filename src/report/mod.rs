@@ -5,4 +5,5 @@ pub mod budget;
 pub mod event;
 pub mod event_state;
 pub mod problem;
+pub mod risks;
 pub mod status;

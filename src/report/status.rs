@@ -7,6 +7,7 @@ use crate::core::event::stamp::Stamp;
 use crate::core::fault::Result;
 use crate::report::budget;
 use crate::report::event_state::{LockHolder, failure};
+use crate::report::risks;
 use crate::store::agent::problems;
 use crate::store::lock::holders;
 use crate::store::queue::drops;
@@ -19,7 +20,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
+use std::time::Duration;
 
+/// The longest search for repositories of agents that run programs.
+const MAX_SEARCH: Duration = Duration::from_millis(200);
 /// The states that are counted, in their order.
 pub const STATES: [State; 5] = [State::New, State::Ready, State::Run, State::Wait, State::Failed];
 
@@ -48,6 +52,8 @@ pub struct StatusReport {
     pub tasks: BTreeMap<&'static str, usize>,
     /// The errors in settings and definitions; processes that run continue with the last valid ones.
     pub problems: Vec<String>,
+    /// The number of weak places: permissions, settings and folders, which `claw check` names.
+    pub risks: usize,
 }
 
 /// An event that is pending or has failed.
@@ -138,7 +144,8 @@ impl StatusReport {
             locked_by: LockHolder { pid: holder.pid, command: holder.command },
         });
         let definitions = problems::of(workspace).into_iter().filter(|problem| !problem.is_warning);
-        let definitions = definitions.map(|problem| problem.to_string());
+        let repositories = risks::repositories(workspace, MAX_SEARCH).into_iter();
+        let definitions = definitions.chain(repositories).map(|problem| problem.to_string());
         Ok(Self {
             workspace: workspace.root.display().to_string(),
             trusted: workspace.is_trusted,
@@ -150,6 +157,7 @@ impl StatusReport {
             locks: locks.collect(),
             limits_reached: limits_reached.collect(),
             tasks: TaskState::ALL.map(|state| (state.name(), tasks::count(workspace, state))).into(),
+            risks: risks::of(workspace).len(),
             problems: settings.err().map(|fault| fault.to_string()).into_iter().chain(definitions).collect(),
         })
     }

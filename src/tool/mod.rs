@@ -8,6 +8,7 @@ mod dispatch;
 mod files;
 mod list;
 mod memory;
+pub mod probe;
 pub mod program;
 mod sandboxed;
 mod search;

@@ -5,14 +5,17 @@ use crate::core::fault::Result;
 use crate::process::sandbox::Sandbox;
 use crate::process::{self, ProgramOutput};
 use crate::store::agent::access::Access;
-use crate::store::agent::scratch;
+use crate::store::agent::{repositories, scratch};
 use crate::tool::ToolContext;
 use jiff::SignedDuration;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The default time limit.
 const TIMEOUT: Duration = Duration::from_mins(2);
+/// The longest search after a program for repositories that it has made dangerous; `claw check` searches everything.
+const MAX_SEARCH: Duration = Duration::from_millis(50);
 /// The most output, in bytes.
 const MAX_OUTPUT: u64 = 4 << 20;
 /// The variables of claw's own environment that a program gets; none of them holds a secret.
@@ -49,7 +52,10 @@ pub(super) fn run(context: &ToolContext, job: SandboxedRun) -> Result<ProgramOut
     let mut access = Access::of(workspace, context.agent)?;
     let scratch = scratch::make(workspace, &context.lane.name, context.number)?;
     let scratch = std::fs::canonicalize(&scratch).unwrap_or(scratch);
+    let begun =
+        std::fs::symlink_metadata(&scratch).map(|meta| repositories::change_time(meta.ctime(), meta.ctime_nsec())).ok();
     let env = environment(context, &access, &scratch);
+    let (root, written) = (access.root.clone(), access.write.clone());
     access.write.push(scratch.clone());
     let sandbox = Sandbox {
         read: access.read,
@@ -60,7 +66,7 @@ pub(super) fn run(context: &ToolContext, job: SandboxedRun) -> Result<ProgramOut
         is_required: mode == SandboxMode::Require,
     };
     let timeout = job.timeout.and_then(|t| Duration::try_from(t).ok()).unwrap_or(TIMEOUT);
-    process::run(process::Invocation {
+    let mut output = process::run(process::Invocation {
         command: job.command,
         dir: &workspace.root,
         env: &env,
@@ -71,7 +77,12 @@ pub(super) fn run(context: &ToolContext, job: SandboxedRun) -> Result<ProgramOut
         max_output: MAX_OUTPUT,
         locks: context.lane.share()?,
         stop: context.stop,
-    })
+    })?;
+    for problem in repositories::search(&root, &written, Instant::now() + MAX_SEARCH, begun).found {
+        workspace.world.say(&format!("a program of {} wrote {problem}", context.agent.id));
+        output.stderr.push_str(&format!("\nclaw: {problem}\n"));
+    }
+    Ok(output)
 }
 
 /// The program's environment: no keys, and no variable that leads to a service of the owner's.

@@ -236,6 +236,66 @@ fn paths_cannot_escape() {
     assert_eq!((ws.read("files/hard"), ws.read("strict.key")), ("mine".into(), SECRET.into()));
 }
 
+#[test]
+fn git_folders_are_closed_however_they_are_written() {
+    let desk = Desk::new(|_| "read: [files]\nwrite: [files, .git, files/x/.GIT]\n".to_owned());
+    let ws = &desk.ws;
+    for path in ["files/.git/config", ".git/config", "files/x/.GIT/config"] {
+        ws.write(path, SECRET);
+    }
+    symlink(".git", ws.path("files/g")).unwrap();
+    symlink("x", ws.path("files/y")).unwrap();
+    let before = everything(&ws.root);
+    for path in [
+        "files/.git/config",
+        "files/.git",
+        "files/.Git/config",
+        "files/new/.GIT/hooks/post-checkout",
+        "files/git~1/config",
+        "files/.git./config",
+        "files/.g\u{200c}it/config",
+        ".git/config",
+        "files/x/.GIT/config",
+        // A link to it has another name.
+        "files/g/config",
+        "files/g/hooks/post-checkout",
+        "files/y/.GIT/config",
+    ] {
+        for (tool, arguments) in [
+            ("read", json!({"path": path})),
+            ("write", json!({"path": path, "content": "x"})),
+            ("edit", json!({"path": path, "old": "the", "new": "x", "replace_all": true})),
+        ] {
+            let told = desk.refused(tool, arguments);
+            assert!(!told.contains(SECRET), "{path}: {told}");
+        }
+    }
+    let made = |path: &str| path.ends_with("/locks/desk");
+    let after: Vec<_> = everything(&ws.root).into_iter().filter(|(path, _)| !made(path)).collect();
+    assert_eq!(after.len(), before.iter().filter(|(path, _)| !made(path)).count());
+    desk.ok("write", json!({"path": "files/.gitignore", "content": "x"}));
+    desk.ok("write", json!({"path": "files/.github/a.yml", "content": "x"}));
+}
+
+#[test]
+fn links_in_a_folder_that_another_agent_writes_are_not_followed() {
+    let desk = Desk::new(|_| "write: [files]\nread: [projects]\n".to_owned());
+    let ws = &desk.ws;
+    let other = ws.read("agents/cookie/AGENT.md").replacen("---\n", "---\nwrite: [projects/shared]\n", 1);
+    ws.write("agents/cookie/AGENT.md", &other);
+    ws.write("projects/own/a.md", "own\n");
+    ws.write("projects/shared/b.md", "shared\n");
+    // One link is the owner's, one may be the other agent's.
+    symlink("own", ws.path("projects/link")).unwrap();
+    symlink("../own", ws.path("projects/shared/link")).unwrap();
+    desk.ok("read", json!({"path": "projects/shared/b.md"}));
+    desk.ok("read", json!({"path": "projects/link/a.md"}));
+    let told = desk.refused("read", json!({"path": "projects/shared/link/a.md"}));
+    assert!(told.contains("links in folders of agents are not followed"), "{told}");
+    fs::hard_link(ws.path("projects/own/a.md"), ws.path("projects/shared/hard.md")).unwrap();
+    assert!(desk.refused("read", json!({"path": "projects/shared/hard.md"})).contains("hard link"));
+}
+
 /// Ends the swapping, also if a call has escaped.
 struct Ends<'a>(&'a AtomicBool);
 

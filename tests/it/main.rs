@@ -29,6 +29,7 @@ mod origin;
 mod pipe;
 mod prompt;
 mod reload;
+mod risks;
 mod routing;
 mod sandbox;
 mod schema;

@@ -134,3 +134,28 @@ fn a_note_does_nothing_to_the_terminal_on_which_it_is_found() {
     assert_eq!((code, shown.trim_end()), (0, "memories/topics/a.md:1: the vault\\u{1b}[2K is open"));
     assert!(ws.claw(&["recall", "vault"]).ok().contains('\u{1b}'), "a program is told it as it is");
 }
+
+#[test]
+fn attributes_that_an_agent_wrote_hold_up_no_note() {
+    let ws = Fixture::empty();
+    if !git::is_installed() {
+        return skipped("no git here");
+    }
+    ws.shell("git init -q . && git config user.name a && git config user.email a@b").ok();
+    ws.claw(&["init", "."]).ok();
+    ws.write("claw.yaml", &ws.read("claw.yaml").replace("  git: false", "  git: true"));
+    ws.shell("git add -A && git commit -qm first").ok();
+    let attributes = "*.md working-tree-encoding=UTF-16 filter=run\n";
+    ws.shell("git config filter.run.clean 'touch ran; cat'").ok();
+    ws.write("memories/.gitattributes", attributes);
+    ws.claw(&["remember", "--topic", "nas", "the NAS is 10.0.0.7"]).ok();
+    assert_eq!(ws.shell("git log -1 --format=%s").ok(), "remember: the NAS is 10.0.0.7\n");
+    assert!(!ws.path("ran").exists());
+    // Committed by the owner: the note is saved, and the owner is told.
+    ws.shell("git add memories/.gitattributes && git commit -qm attributes").ok();
+    let ran = ws.claw(&["remember", "--topic", "nas", "the door is red"]);
+    assert!(ran.err.contains("it is not committed: check and remove memories/.gitattributes"), "{ran:?}");
+    assert!(ran.ok().starts_with("memories/topics/nas.md:"));
+    assert_eq!(ws.claw(&["remember", "--topic", "nas", "the roof is green"]).code, 0);
+    assert!(ws.read("memories/topics/nas.md").contains("roof"));
+}

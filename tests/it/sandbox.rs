@@ -2,6 +2,7 @@
 //! owner's secrets stay secret, the owner's files stay unchanged, and the turn ends well.
 
 use crate::common::{Fixture, Ran, skipped};
+use claw::store::memory::git;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::ErrorKind;
@@ -9,6 +10,7 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The contents of every secret file.
 const SECRET: &str = "canary-5f2c81d07e";
@@ -195,6 +197,142 @@ fn nothing_that_is_the_owners_is_changed() {
     assert_eq!(yard.ws.claw(&["ask", "-n", "-m", "offline", "still there?"]).code, 0);
 }
 
+/// Two agents whose folders are nested: what `pickle` puts into its folder must not become a root of `cookie`.
+fn nested(yard: &Yard) {
+    let agent = |id: &str, head: &str| {
+        yard.ws.write(&format!("agents/{id}/AGENT.md"), &format!("---\nname: {id}\n{head}---\nYou.\n"));
+    };
+    agent("pickle", "write: [projects]\n");
+    agent("cookie", "write: [projects/cookie]\nread: [projects/inbox]\n");
+    fs::create_dir_all(yard.ws.path("projects/real")).unwrap();
+}
+
+/// The results of these commands of `cookie`, all in one turn.
+fn cookie(yard: &Yard, commands: &[String]) -> Vec<String> {
+    let calls: Vec<Value> =
+        commands.iter().map(|command| json!({"name": "bash", "arguments": {"command": command}})).collect();
+    yard.ws.write("call.json", &json!({"calls": calls}).to_string());
+    let before = yard.ws.list("sessions");
+    assert_eq!(yard.ws.claw(&["ask", "-n", "-a", "cookie", "go"]).ok(), "done\n");
+    let session = yard.ws.list("sessions").into_iter().find(|name| !before.contains(name)).unwrap();
+    let log = yard.ws.read(&format!("sessions/{session}/log.jsonl"));
+    let records = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    records.filter_map(|record| record["result"].as_str().map(ToOwned::to_owned)).collect()
+}
+
+#[test]
+fn link_planted_for_another_agent_opens_nothing() {
+    let yard = Yard::new();
+    nested(&yard);
+    // `pickle` plants them with its own shell.
+    yard.bash("ln -s .. projects/cookie && ln -s ../.secrets projects/inbox && ls -l projects");
+    assert!(yard.ws.path("projects/cookie").is_symlink() && yard.ws.path("projects/inbox").is_symlink());
+    let before = yard.owned();
+    let tries = [
+        "echo evil >> claw.yaml; echo evil >> projects/cookie/claw.yaml; rm -rf agents tools",
+        "cat claw.yaml projects/cookie/claw.yaml",
+        "cat .secrets/token projects/inbox/token keys/openai",
+        "echo evil > AGENTS.md; echo evil > projects/cookie/evil; echo evil > projects/evil",
+    ];
+    for told in cookie(&yard, &tries.map(ToOwned::to_owned)) {
+        assert!(told.contains("Permission denied") && !told.contains(SECRET) && !told.contains("model:"), "{told}");
+    }
+    assert_eq!(yard.owned(), before);
+    for (tool, arguments) in [
+        ("write", json!({"path": "projects/cookie/claw.yaml", "content": "evil"})),
+        ("write", json!({"path": "projects/cookie/AGENTS.md", "content": "evil"})),
+        ("read", json!({"path": "projects/inbox/token"})),
+        ("search", json!({"path": "projects/inbox", "pattern": "canary"})),
+    ] {
+        yard.ws.write("call.json", &json!({"calls": [{"name": tool, "arguments": arguments}]}).to_string());
+        yard.ws.claw(&["ask", "-n", "-a", "cookie", "go"]).ok();
+        assert_eq!(yard.owned(), before, "{tool}");
+    }
+    let logs = yard.ws.list("sessions").into_iter().map(|name| yard.ws.read(&format!("sessions/{name}/log.jsonl")));
+    assert!(!logs.collect::<String>().contains(SECRET));
+}
+
+#[test]
+fn link_swapped_in_while_programs_start_opens_nothing() {
+    let yard = Yard::new();
+    nested(&yard);
+    let (folder, link) = (yard.ws.path("projects/cookie"), yard.ws.path("projects/link"));
+    fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink("..", &link).unwrap();
+    let before = yard.ws.read("claw.yaml");
+    let is_over = AtomicBool::new(false);
+    let told = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let flags = rustix::fs::RenameFlags::EXCHANGE;
+            while !is_over.load(Ordering::Relaxed) {
+                rustix::fs::renameat_with(rustix::fs::CWD, &folder, rustix::fs::CWD, &link, flags).unwrap();
+            }
+        });
+        let commands: Vec<String> =
+            (0..60).map(|n| format!("(echo '# evil' >> claw.yaml) 2>/dev/null && echo escaped {n}; true")).collect();
+        let told = cookie(&yard, &commands);
+        is_over.store(true, Ordering::Relaxed);
+        told
+    });
+    assert_eq!(told.len(), 60);
+    assert!(told.iter().all(|told| told == "(no output)"), "{told:?}");
+    assert_eq!(yard.ws.read("claw.yaml"), before);
+}
+
+#[test]
+fn modes_attributes_and_queues_are_closed() {
+    let yard = Yard::new();
+    let tries = [
+        "cp /bin/true files/s; for m in u+s g+s 4755 2755 o+w 0777; do chmod $m files/s && echo open $m; done",
+        "perl -e 'use Fcntl; umask 0; sysopen(F, \"files/p\", O_CREAT|O_WRONLY, 04755) and print \"open\\n\"'",
+        "perl -e 'syscall(2, my $p = \"files/q\", 0102, 06755) >= 0 and print \"open\\n\"' # open",
+        "perl -e 'syscall(85, my $p = \"files/r\", 04755) >= 0 and print \"open\\n\"' # creat",
+        "perl -e 'syscall(133, my $p = \"files/t\", 0104755, 0) >= 0 and print \"open\\n\"' # mknod",
+        "perl -e 'syscall(452, -100, my $p = \"files/s\", 04755, 0) >= 0 and print \"open\\n\"' # fchmodat2",
+        "perl -e 'syscall(188, my $p = \"files/s\", my $n = \"user.a\", my $v = \"b\", 1, 0) >= 0 and print \"open\\n\"'",
+        "ipcmk -Q && echo open; ipcmk -M 10 && echo open; ipcmk -S 1 && echo open",
+        "perl -e 'syscall(240, my $p = \"q\", 0102, 0600, 0) >= 0 and print \"open\\n\"' # mq_open",
+        "renice -n 5 -p $PPID && echo open; renice -n 5 -u root && echo open; ionice -c 3 -p $PPID && echo open",
+        "taskset -p 1 $PPID && echo open; chrt -b -p 0 $PPID && echo open",
+        // A call that this sandbox does not know, and calls whose arguments it cannot see.
+        "perl -e '$! = 0; syscall($_, 0, 0, 0) >= 0 || $! != 38 and print \"open $_: $!\\n\" for 437, 435, 425, 457, 463, 467, 900'",
+    ];
+    for command in tries {
+        let told = yard.bash(command);
+        assert!(!told.contains("open"), "{command}: {told}");
+    }
+    let modes = yard
+        .bash("touch files/new; mkdir files/sub; umask; stat -c %a files/new files/sub; nice -n 5 true && echo nice");
+    assert_eq!(modes, "0022\n644\n755\nnice");
+    let memory = fs::read_to_string("/proc/meminfo").unwrap();
+    let total: u64 = memory.lines().next().unwrap().split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert_eq!(yard.bash("ulimit -d"), (total / 2).to_string(), "half of the memory for one process");
+    for entry in walkdir::WalkDir::new(yard.ws.path("files")).into_iter().flatten() {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = entry.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o6002, 0, "{}: {mode:o}", entry.path().display());
+    }
+}
+
+#[test]
+fn repository_that_would_run_a_program_is_reported_when_it_is_made() {
+    let yard = Yard::new();
+    if !git::is_installed() {
+        return skipped("no git here");
+    }
+    let told = yard.bash("git init -q files/plain && echo made");
+    assert_eq!(told, "made");
+    let command = "git init -q files/r && git -C files/r config core.fsmonitor ./run";
+    yard.ws.write("call.json", &json!({"calls": [{"name": "bash", "arguments": {"command": command}}]}).to_string());
+    let ran = yard.ws.claw(&["ask", "-n", "-s", "git", "go"]);
+    let report = "files/r/.git/config: warning: git runs what is in it, as you: core.fsmonitor";
+    assert!(ran.err.contains(&format!("claw: a program of pickle wrote {report}")), "{ran:?}");
+    assert!(yard.ws.read("sessions/pickle.git/log.jsonl").contains(report));
+    assert_eq!(yard.bash("ls files/r"), "(no output)", "it is reported once");
+    assert!(yard.ws.claw(&["check"]).ok().contains(report));
+    assert!(yard.ws.claw(&["status"]).ok().contains(report));
+}
+
 #[test]
 fn outside_processes_cannot_be_signalled_traced_or_slowed() {
     let yard = Yard::new();
@@ -308,7 +446,9 @@ fn no_network_without_permission() {
 fn unbounded_programs_are_ended() {
     let yard = Yard::new();
     let told = yard.bash("for i in $(seq 700); do sleep 100 & done; wait");
-    assert!(told.contains("more than 512 processes"), "{told}");
+    assert!(told.contains("more than 512 processes or threads"), "{told}");
+    let told = yard.bash("perl -e 'use threads; threads->create(sub { sleep 100 }) for 1..700; sleep 100'");
+    assert!(told.contains("more than 512 processes or threads") || told.contains("not built to support"), "{told}");
     let told = yard.bash("yes | head -c 10G");
     assert!(told.len() < 20_000, "{}", told.len());
     let told = yard.bash("truncate -s 10G files/big; head -c 2G /dev/zero > files/full; echo $?");
@@ -347,5 +487,6 @@ fn without_kernel_support_no_program_runs_unless_configured() {
 fn check_reports_the_support_of_the_machine() {
     let ran = Fixture::new().claw(&["check"]);
     assert!(ran.err.contains("sandbox: file access (Landlock): "), "{ran:?}");
+    assert!(ran.err.contains("sandbox: in force, as tried now: no settings"), "{ran:?}");
     assert_eq!((ran.code, ran.out.as_str()), (0, "no problems\n"));
 }

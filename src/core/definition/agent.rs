@@ -183,8 +183,24 @@ pub fn llm(text: &str) -> Model {
     struct LlmField {
         llm: Model,
     }
+    alone::<LlmField>(text).llm
+}
+
+/// The `write:` of an AGENT.md, read independently of other errors in the file.
+#[must_use]
+pub fn write(text: &str) -> Vec<String> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct WriteField {
+        write: Option<Vec<String>>,
+    }
+    alone::<WriteField>(text).write.unwrap_or_default()
+}
+
+/// These fields of the front matter, or their defaults if they cannot be read.
+fn alone<T: Default + serde::de::DeserializeOwned>(text: &str) -> T {
     let yaml = front_matter::split(text).ok().and_then(|parts| parts.yaml);
-    yaml.and_then(|yaml| serde_yaml::from_str::<LlmField>(yaml).ok()).unwrap_or_default().llm
+    yaml.and_then(|yaml| serde_yaml::from_str(yaml).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::core::definition::{self, Parsed};
 use crate::core::text::problem::{self, Problem};
+use jiff::Zoned;
 use serde::Deserialize;
 
 /// A scheduled task.
@@ -17,6 +18,15 @@ pub struct Cron {
     pub agent: String,
     /// The message to the agent: the file's body.
     pub prompt: String,
+}
+
+impl Cron {
+    /// Whether the schedule has an occurrence after this instant: `0 0 30 2 *` has none.
+    #[must_use]
+    pub fn fires_after(&self, instant: &Zoned) -> bool {
+        let parsed = cron::parser::CronParser::new().parse(&self.schedule);
+        parsed.is_ok_and(|schedule| schedule.find_next_occurrence(instant, false).is_ok())
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -60,7 +70,10 @@ mod tests {
                 &format!("---\nname: c\nagent: pickle\nschedule: \"{s}\"\n---\nDo it.\n"),
             )
         };
-        assert!(read("0 7 * * *").is_ok());
+        let now = "2026-12-01T00:00[UTC]".parse().unwrap();
+        assert!(read("0 7 * * *").unwrap().0.fires_after(&now));
+        assert!(read("0 0 29 2 *").unwrap().0.fires_after(&now));
+        assert!(!read("0 0 30 2 *").unwrap().0.fires_after(&now));
         for bad in ["", "every day", "61 * * * *", "* * *"] {
             assert!(read(bad).is_err(), "{bad}");
         }

@@ -7,6 +7,7 @@ pub mod cut;
 pub mod data_mark;
 pub mod edit;
 pub mod front_matter;
+pub mod git_config;
 pub mod json_diff;
 pub mod keys;
 pub mod problem;

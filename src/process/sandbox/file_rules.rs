@@ -2,11 +2,13 @@
 
 use super::Sandbox;
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreated,
-    RulesetCreatedAttr, RulesetError, Scope, path_beneath_rules,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
+    RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
 };
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use std::fs;
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
 /// The oldest version that confines writes: before it (Linux 6.2) a program can truncate files it may not write.
 pub(super) const LEAST: ABI = ABI::V3;
@@ -69,14 +71,34 @@ impl Sandbox {
         let devices = AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::MakeSock | AccessFs::IoctlDev;
         let write = AccessFs::from_all(WANTED) & !devices;
         let null: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::WriteFile;
+        let system = without(SYSTEM.iter().map(PathBuf::from), &self.private);
         ruleset
             .create()?
-            .add_rules(path_beneath_rules(without(SYSTEM.iter().map(PathBuf::from), &self.private), read))?
-            .add_rules(path_beneath_rules(["/dev/null"], null))?
-            .add_rules(path_beneath_rules(&self.list, AccessFs::ReadDir))?
-            .add_rules(path_beneath_rules(&self.read, read))?
-            .add_rules(path_beneath_rules(&self.write, write))
+            .add_rules(rules(&system, read))?
+            .add_rules(rules(&[PathBuf::from("/dev/null")], null))?
+            .add_rules(rules(&self.list, AccessFs::ReadDir.into()))?
+            .add_rules(rules(&self.read, read))?
+            .add_rules(rules(&self.write, write))
     }
+}
+
+/// A rule for each path that exists, opened one at a time. A link in a path gets no rule: it was put there after the
+/// path was resolved.
+fn rules(
+    paths: &[PathBuf],
+    access: BitFlags<AccessFs>,
+) -> impl Iterator<Item = Result<PathBeneath<OwnedFd>, RulesetError>> {
+    paths.iter().filter_map(move |path| {
+        let place = open(path).ok()?;
+        let is_folder = fstat(&place).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_dir());
+        let access = if is_folder { access } else { access & AccessFs::from_file(WANTED) };
+        Some(Ok(PathBeneath::new(place, access)))
+    })
+}
+
+/// Opens the place at a real path; `LOOP` if a part of it is a link.
+fn open(path: &Path) -> rustix::io::Result<OwnedFd> {
+    openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::NO_SYMLINKS)
 }
 
 /// Whether this kernel supports Landlock at version `abi`.

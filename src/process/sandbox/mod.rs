@@ -1,26 +1,27 @@
 //! The sandbox of an agent's program: Landlock for files and TCP (`file_rules`), seccomp for system calls
-//! (`system_calls`), no privileges, and limits. Everything that can fail with a message is prepared before the fork;
-//! the child only applies it.
+//! (`system_calls`), no privileges, and limits. The worker opens the paths and makes the Landlock ruleset; the watcher
+//! gets its descriptor and no names, so that no path is looked up twice. Everything that can fail with a message is
+//! prepared before the fork; the child only applies it.
 //!
 //! Every program may read the system's files, except for private paths below them (a workspace in `/opt`, for
 //! example). An entry that appears later in a folder above a private path is readable only by programs started later.
 //!
 //! Not confined, because the kernel offers no means: names (not contents) of files outside, command lines of other
-//! processes in `/proc`, modes and times of files of the same user (`chmod`, `touch`), memory and processor time.
+//! processes in `/proc`, times and (without set-id bits and `o+w`) modes of files of the same user, processor time.
 
 mod file_rules;
+mod known_calls;
 mod system_calls;
 
-use landlock::RulesetCreated;
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use seccompiler::BpfProgram;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-/// The access that a program has; everything else is denied.
+/// The access that a program has; everything else is denied. Paths are real paths: a path with a link in it is ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sandbox {
     /// Trees that may be read and run.
@@ -42,81 +43,110 @@ const MAX_FILE: u64 = 1 << 30;
 /// The most files that a process may have open.
 const MAX_OPEN: u64 = 4096;
 
-/// A sandbox whose rules are compiled for this kernel.
+/// The way out where the kernel cannot enforce the sandbox.
+const WAY_OUT: &str = "set sandbox.mode to best-effort or off in claw.yaml to run it without a full sandbox";
+
+/// The part of a sandbox that the watcher applies, besides the ruleset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct WatchedSandbox {
+    network: bool,
+    is_required: bool,
+    /// Whether the watcher has inherited a ruleset; false only where the kernel has no Landlock and need not have it.
+    pub(super) has_ruleset: bool,
+}
+
+/// Seccomp filters, compiled for this kernel, and the memory limit in bytes.
 pub(super) struct PreparedSandbox {
-    ruleset: Option<RulesetCreated>,
     filters: Vec<BpfProgram>,
+    max_memory: u64,
+}
+
+/// The memory that a program and its children may use together, in bytes: half of this machine's.
+pub(super) fn max_memory() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse().ok());
+    total.map_or(u64::MAX, |total: u64| (total << 10) / 2)
 }
 
 impl Sandbox {
-    /// The wire format from the worker to the watcher: `network` and `is_required` as `0` or `1`, then for each path
-    /// a letter for its list, the path, and a zero byte. Never empty.
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = [self.network, self.is_required].map(|is_set| if is_set { b'1' } else { b'0' }).to_vec();
-        for (mark, paths) in [(b'r', &self.read), (b'w', &self.write), (b'l', &self.list), (b'p', &self.private)] {
-            for path in paths {
-                bytes.push(mark);
-                bytes.extend_from_slice(path.as_os_str().as_bytes());
-                bytes.push(0);
-            }
-        }
-        bytes
-    }
-
-    /// The inverse of [`Sandbox::to_bytes`]; `None` for any other bytes.
-    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let [network @ (b'0' | b'1'), is_required @ (b'0' | b'1'), rest @ ..] = bytes else { return None };
-        let mut sandbox = Self { network: *network == b'1', is_required: *is_required == b'1', ..Self::default() };
-        for part in rest.split_inclusive(|byte| *byte == 0) {
-            let [mark, path @ .., 0] = part else { return None };
-            let paths = match mark {
-                b'r' => &mut sandbox.read,
-                b'w' => &mut sandbox.write,
-                b'l' => &mut sandbox.list,
-                b'p' => &mut sandbox.private,
-                _ => return None,
-            };
-            paths.push(PathBuf::from(OsStr::from_bytes(path)));
-        }
-        Some(sandbox)
-    }
-
-    /// Compiles the rules, in the process that will fork.
+    /// Opens the paths and makes the Landlock ruleset, in the worker. `None` where the kernel has no Landlock and the
+    /// sandbox is not required.
     ///
     /// # Errors
     /// A message, where the kernel lacks support and the sandbox is required.
-    pub(super) fn prepare(&self) -> Result<PreparedSandbox, String> {
-        let way_out = "set sandbox.mode to best-effort or off in claw.yaml to run it without a full sandbox";
+    pub(super) fn open(&self) -> Result<(WatchedSandbox, Option<OwnedFd>), String> {
         let ruleset = self
             .ruleset()
-            .map_err(|e| format!("this kernel does not support the sandbox (needs Linux 6.2): {e}; {way_out}"))?;
-        let filters = match self.filters() {
-            Err(e) if self.is_required => return Err(format!("system calls cannot be filtered: {e}; {way_out}")),
-            filters => filters.unwrap_or_default(),
-        };
-        Ok(PreparedSandbox { ruleset: Some(ruleset), filters })
+            .map_err(|e| format!("this kernel does not support the sandbox (needs Linux 6.2): {e}; {WAY_OUT}"))?;
+        let ruleset: Option<OwnedFd> = ruleset.into();
+        let (network, is_required) = (self.network, self.is_required);
+        Ok((WatchedSandbox { network, is_required, has_ruleset: ruleset.is_some() }, ruleset))
+    }
+}
+
+impl WatchedSandbox {
+    /// The argument for the watcher: `-` without a sandbox, else each field as `0` or `1`.
+    pub(super) fn to_argument(sandbox: Option<Self>) -> String {
+        let Some(Self { network, is_required, has_ruleset }) = sandbox else { return "-".to_owned() };
+        [network, is_required, has_ruleset].map(|is_set| if is_set { '1' } else { '0' }).iter().collect()
+    }
+
+    /// The inverse of [`WatchedSandbox::to_argument`].
+    ///
+    /// # Errors
+    /// A message for any other text.
+    pub(super) fn from_argument(text: &str) -> Result<Option<Self>, &'static str> {
+        let is_set = |byte: u8| if matches!(byte, b'0' | b'1') { Ok(byte == b'1') } else { Err("invalid sandbox") };
+        match *text.as_bytes() {
+            [b'-'] => Ok(None),
+            [a, b, c] => Ok(Some(Self { network: is_set(a)?, is_required: is_set(b)?, has_ruleset: is_set(c)? })),
+            _ => Err("invalid sandbox"),
+        }
+    }
+
+    /// Compiles the filters, in the process that will fork.
+    ///
+    /// # Errors
+    /// A message, where the kernel lacks support and the sandbox is required.
+    pub(super) fn prepare(self, max_memory: u64) -> Result<PreparedSandbox, String> {
+        match system_calls::filters(self.network) {
+            Err(e) if self.is_required => Err(format!("system calls cannot be filtered: {e}; {WAY_OUT}")),
+            filters => Ok(PreparedSandbox { filters: filters.unwrap_or_default(), max_memory }),
+        }
     }
 }
 
 impl PreparedSandbox {
-    /// Confines this process for good, and sets its limits.
+    /// Sets the limits of this process, and gives up its privileges for good.
     ///
     /// # Errors
     /// If the kernel refuses: the program must not be run.
-    pub(super) fn enter(&mut self) -> io::Result<()> {
+    pub(super) fn drop_rights(&self) -> io::Result<()> {
         // When memory runs out, the kernel kills this program before others.
         let _ = fs::write("/proc/self/oom_score_adj", "500");
-        let limit = |n: u64| Rlimit { current: Some(n), maximum: Some(n) };
-        setrlimit(Resource::Core, limit(0))?;
-        setrlimit(Resource::Fsize, limit(MAX_FILE))?;
-        let open = rustix::process::getrlimit(Resource::Nofile).maximum.unwrap_or(MAX_OPEN).min(MAX_OPEN);
-        setrlimit(Resource::Nofile, limit(open))?;
+        let lower = |resource: Resource, most: u64| {
+            let most = getrlimit(resource).maximum.map_or(most, |maximum| maximum.min(most));
+            setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })
+        };
+        lower(Resource::Core, 0)?;
+        lower(Resource::Fsize, MAX_FILE)?;
+        lower(Resource::Nofile, MAX_OPEN)?;
+        // Of one process; the watcher counts all of them.
+        lower(Resource::Data, self.max_memory)?;
+        // No file of a program is writable for all users, unless the program changes its own umask.
+        let own = rustix::process::umask(Mode::empty());
+        rustix::process::umask(own | Mode::WOTH);
         rustix::thread::set_no_new_privs(true)?;
         let none = CapabilitySet::empty();
         rustix::thread::set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
-        if let Some(ruleset) = self.ruleset.take() {
-            ruleset.restrict_self().map_err(io::Error::other)?;
-        }
+        Ok(())
+    }
+
+    /// Filters the system calls of this process for good.
+    ///
+    /// # Errors
+    /// If the kernel refuses: the program must not be run.
+    pub(super) fn filter_calls(&self) -> io::Result<()> {
         self.filters.iter().try_for_each(|filter| seccompiler::apply_filter(filter).map_err(io::Error::other))
     }
 }
@@ -126,7 +156,7 @@ impl PreparedSandbox {
 pub fn kernel_support() -> [(&'static str, bool, &'static str); 3] {
     let has_files = file_rules::is_supported(file_rules::LEAST);
     let has_signals = file_rules::is_supported(file_rules::WANTED);
-    let has_filters = Sandbox::default().filters().is_ok() && Path::new("/proc/sys/kernel/seccomp").exists();
+    let has_filters = system_calls::filters(false).is_ok() && Path::new("/proc/sys/kernel/seccomp").exists();
     [
         ("sandbox: file access (Landlock)", has_files, "Linux 6.2 with Landlock"),
         ("sandbox: signals and abstract sockets (Landlock)", has_signals, "Linux 6.12 with Landlock"),
@@ -139,22 +169,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_path_survives_encoding() {
-        let odd = PathBuf::from(OsStr::from_bytes(b"/w/caf\xe9 \n~"));
-        let sandbox = Sandbox {
-            read: vec!["/w/a".into(), odd.clone()],
-            write: vec![odd],
-            list: vec!["/w".into()],
-            private: vec!["/opt/w".into()],
-            ..Sandbox::default()
-        };
-        for (network, is_required) in [(false, false), (true, false), (false, true)] {
-            let sandbox = Sandbox { network, is_required, ..sandbox.clone() };
-            assert_eq!(Sandbox::from_bytes(&sandbox.to_bytes()), Some(sandbox));
+    fn argument_of_the_watcher_is_read_back() {
+        let mut all = vec![None];
+        for [network, is_required, has_ruleset] in [[true, false, false], [false, true, false], [false, false, true]] {
+            all.push(Some(WatchedSandbox { network, is_required, has_ruleset }));
         }
-        assert!(!Sandbox::default().to_bytes().is_empty(), "an empty encoding would mean no sandbox");
-        for torn in [&b""[..], b"1", b"01r/w", b"01x/w\0", b"01\0", b"21"] {
-            assert_eq!(Sandbox::from_bytes(torn), None, "{torn:?}");
+        for sandbox in all {
+            assert_eq!(WatchedSandbox::from_argument(&WatchedSandbox::to_argument(sandbox)), Ok(sandbox));
+        }
+        for torn in ["", "0", "00", "002", "0000", "--"] {
+            assert!(WatchedSandbox::from_argument(torn).is_err(), "{torn:?}");
         }
     }
 }

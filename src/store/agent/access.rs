@@ -1,5 +1,9 @@
 //! The access of an agent's tools: the paths that they may read and write, absolute. File tools resolve paths beneath
 //! them, and the sandbox of programs allows them; no other module decides access.
+//!
+//! Invariant: no link in a folder that any agent may write becomes part of an access, because one agent could have made
+//! it for another. Whoever opens a path of an access opens it without following links, so that a link made later is
+//! refused too.
 
 use crate::core::config::{Config, FILE};
 use crate::core::definition::Agent;
@@ -7,11 +11,12 @@ use crate::core::fault::Result;
 use crate::core::model::settings::Model;
 use crate::store::agent::definitions;
 use crate::store::fs::At;
+use crate::store::fs::real_path::real_path;
 use crate::store::workspace::Workspace;
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
 
 /// The folders that an agent may write if its AGENT.md has no `write`.
 pub const WRITE: [&str; 4] = ["files", "memories", "skills", "crons"];
@@ -33,6 +38,8 @@ pub struct Access {
     pub read: Vec<PathBuf>,
     /// Writable trees and files.
     pub write: Vec<PathBuf>,
+    /// Trees and files that any agent may write: a link in them may be an agent's, and is not followed.
+    pub agent_writable: Vec<PathBuf>,
     /// Private paths: the workspace, key files and the owner's home. Inside of them only `read` and `write` are open.
     pub private: Vec<PathBuf>,
 }
@@ -53,8 +60,13 @@ impl Access {
             }
             usual.to_vec()
         };
+        let outlines = definitions::outlines(workspace)?;
+        let keys = keys(&root, &*workspace.config()?, outlines.iter().map(|outline| &*outline.llm));
+        let agent_writable = agent_writable(
+            &root,
+            outlines.iter().flat_map(|outline| &outline.write).chain(agent.write.iter().flatten()),
+        );
         let mut read: BTreeSet<PathBuf> = BTreeSet::new();
-        let keys = keys(&root, &*workspace.config()?, &definitions::llms(workspace)?);
         for entry in fs::read_dir(&root).at("list", &root)? {
             let entry = entry.at("list", &root)?;
             let name = entry.file_name();
@@ -72,10 +84,22 @@ impl Access {
         let home = workspace.world.var("HOME").map(PathBuf::from).filter(is_own);
         let private = [root.clone()].into_iter().chain(keys).chain(home);
         let private = private.map(|path| fs::canonicalize(&path).unwrap_or(path)).collect();
-        // Sorted, so that outer folders come first.
-        let open: BTreeSet<PathBuf> = usual.iter().chain(&write).cloned().collect();
-        let resolve = |paths: Vec<PathBuf>| paths.iter().filter_map(|path| resolved(path, &open)).collect();
-        Ok(Self { read: resolve(read.into_iter().collect()), write: resolve(write), private, root })
+        let mut access = Self { root, agent_writable, private, ..Self::default() };
+        access.read = read.iter().filter_map(|path| access.resolve(path)).collect();
+        access.write = write.iter().filter_map(|path| access.resolve(path)).collect();
+        Ok(access)
+    }
+
+    /// The real path of a root: links of the owner are resolved. `None` if a link on the way may be an agent's.
+    #[must_use]
+    pub fn resolve(&self, path: &Path) -> Option<PathBuf> {
+        real_path(path, &self.agent_writable)
+    }
+
+    /// Whether any agent may write at this real path.
+    #[must_use]
+    pub fn is_agent_writable(&self, path: &Path) -> bool {
+        self.agent_writable.iter().any(|writable| path.starts_with(writable))
     }
 
     /// The innermost readable root above `path`, which is absolute and without `..`.
@@ -92,26 +116,50 @@ impl Access {
 }
 
 /// Whether `write` in an AGENT.md may list this name: a path inside the workspace, but not the settings, the state of
-/// claw, or the whole workspace.
+/// claw, a git folder, or the whole workspace.
 #[must_use]
 pub fn may_write(name: &str) -> bool {
     let path = Path::new(name);
     let mut parts = path.components().filter(|part| *part != Component::CurDir);
-    let is_plain = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    let is_plain = path.components().all(|part| match part {
+        Component::Normal(name) => !is_git_folder(name),
+        other => other == Component::CurDir,
+    });
     let first = parts.next().map(|part| part.as_os_str().to_string_lossy().into_owned());
     is_plain && first.is_some_and(|first| first != FILE && !STATE.contains(&first.as_str()))
 }
 
-/// The path with links resolved. `None` if a link lies below one of the `open` folders: an agent may have made it, so
-/// it is not followed even if the AGENT.md of the owner lists it.
-fn resolved(path: &Path, open: &BTreeSet<PathBuf>) -> Option<PathBuf> {
-    let found = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    let below = open
-        .iter()
-        .find_map(|open| Some((open, path.strip_prefix(open).ok().filter(|below| !below.as_os_str().is_empty())?)));
-    let Some((open, below)) = below else { return Some(found) };
-    let plain = fs::canonicalize(open).unwrap_or_else(|_| open.clone()).join(below);
-    (plain == found).then_some(found)
+/// Whether git, on any file system, takes this name for `.git`: in any case, with trailing dots and spaces, as the short
+/// name of FAT and NTFS, and with the characters that HFS+ ignores. Settings and hooks in such a folder run programs.
+#[must_use]
+pub fn is_git_folder(name: &OsStr) -> bool {
+    let is_ignored =
+        |c: char| matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}');
+    let name: String = name.to_string_lossy().chars().filter(|c| !is_ignored(*c)).collect();
+    let name = name.split(':').next().unwrap_or_default().trim_end_matches(['.', ' ']);
+    name.eq_ignore_ascii_case(".git") || name.eq_ignore_ascii_case("git~1")
+}
+
+/// The real paths of all folders and files that agents may write: the usual ones and those in `names`. The result only
+/// grows while it is computed: a link below any path in it is not followed.
+pub fn agent_writable<'a>(root: &Path, names: impl Iterator<Item = &'a String>) -> Vec<PathBuf> {
+    let names = names.filter(|name| may_write(name)).map(String::as_str);
+    // Sorted, so that outer folders come first.
+    let paths: BTreeSet<PathBuf> =
+        WRITE.into_iter().chain(names).map(|name| root.join(name).components().collect()).collect();
+    let mut writable: Vec<PathBuf> = Vec::new();
+    // A link of the owner may lead into another of these folders, so once more after the last was found.
+    for _ in 0..=paths.len() {
+        let before = writable.len();
+        for path in &paths {
+            let real = real_path(path, &writable).filter(|real| !writable.contains(real));
+            writable.extend(real);
+        }
+        if writable.len() == before {
+            break;
+        }
+    }
+    writable
 }
 
 fn innermost<'a>(roots: &'a [PathBuf], path: &Path) -> Option<&'a Path> {
@@ -119,8 +167,8 @@ fn innermost<'a>(roots: &'a [PathBuf], path: &Path) -> Option<&'a Path> {
 }
 
 /// All key files: of models in the settings, of agents' own models, and of the search service.
-fn keys(root: &Path, config: &Config, llms: &[Arc<Model>]) -> Vec<PathBuf> {
-    let models = config.models.values().chain(llms.iter().map(|llm| &**llm));
+fn keys<'a>(root: &Path, config: &'a Config, llms: impl Iterator<Item = &'a Model>) -> Vec<PathBuf> {
+    let models = config.models.values().chain(llms);
     let search = config.web.search.as_ref().and_then(|search| search.api_key_file.as_deref());
     models.filter_map(|model| model.api_key_file.as_deref()).chain(search).map(|file| root.join(file)).collect()
 }
@@ -131,12 +179,24 @@ mod tests {
 
     #[test]
     fn write_setting_cannot_open_settings_or_state() {
-        for name in ["notes", "./notes/a", ".git", "agents", "a.yaml"] {
+        for name in ["notes", "./notes/a", ".github", "agents", "a.yaml"] {
             assert!(may_write(name), "{name}");
         }
-        for name in
-            ["", ".", "./.", "..", "a/../../b", "/etc", "claw.yaml", "./claw.yaml", ".claw", ".claw/locks", "inbox"]
-        {
+        for name in [
+            "",
+            ".",
+            "./.",
+            "..",
+            "a/../../b",
+            "/etc",
+            "claw.yaml",
+            "./claw.yaml",
+            ".claw",
+            ".claw/locks",
+            "inbox",
+            ".git",
+            "a/.GIT/x",
+        ] {
             assert!(!may_write(name), "{name}");
         }
     }
@@ -148,5 +208,43 @@ mod tests {
         assert_eq!(writes("/w/files/a/b").as_deref(), Some("/w/files/a"));
         assert_eq!(writes("/w/files/ab").as_deref(), Some("/w/files"));
         assert_eq!(writes("/w/files-evil/a"), None);
+    }
+
+    #[test]
+    fn every_name_that_git_takes_for_its_folder_is_known() {
+        for name in [".git", ".Git", ".GIT ", ".git...", "git~1", "GIT~1", ".g\u{200c}it", ".git::$INDEX_ALLOCATION"] {
+            assert!(is_git_folder(OsStr::new(name)), "{name}");
+        }
+        for name in [".gitignore", ".gitattributes", "git", ".git2", "x.git", "git~2"] {
+            assert!(!is_git_folder(OsStr::new(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn folders_of_all_agents_are_resolved_without_their_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(dir.path()).unwrap();
+        let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, root.join(name)).unwrap();
+        for name in ["projects", "disk", "other"] {
+            fs::create_dir(root.join(name)).unwrap();
+        }
+        link("disk", "files");
+        link("..", "projects/cookie");
+        link("disk/in", "alias");
+        link("../other", "disk/in");
+        let names = ["projects/cookie", "alias", "projects", ".git"].map(str::to_owned);
+        let found = agent_writable(&root, names.iter());
+        let below = |path: &PathBuf| path.strip_prefix(&root).unwrap().display().to_string();
+        let found: BTreeSet<String> = found.iter().map(below).collect();
+        // `alias` was resolved before `files` was known to be `disk`; it only closes more.
+        assert_eq!(found, ["crons", "disk", "memories", "other", "projects", "skills"].map(str::to_owned).into());
+        let access =
+            Access { agent_writable: agent_writable(&root, names.iter()), root: root.clone(), ..Access::default() };
+        let resolve = |name: &str| access.resolve(&root.join(name)).map(|path| below(&path));
+        assert_eq!(resolve("files/new").as_deref(), Some("disk/new"));
+        assert_eq!(
+            [resolve("projects/cookie"), resolve("alias"), resolve("projects/cookie/claw.yaml")],
+            [const { None }; 3]
+        );
     }
 }

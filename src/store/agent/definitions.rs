@@ -27,9 +27,18 @@ const MAX_CRON: u64 = 256 << 10;
 #[derive(Default)]
 struct AgentCache(FileCache<Arc<Agent>>);
 
-/// The model settings of each agent's file, by the agent's id.
+/// The settings that count even if an agent's file is invalid otherwise.
+#[derive(Debug, Default)]
+pub struct Outline {
+    /// Its model connection.
+    pub llm: Arc<Model>,
+    /// The names in its `write`.
+    pub write: Vec<String>,
+}
+
+/// The outline of each agent's file, by the agent's id.
 #[derive(Default)]
-struct ModelCache(FileCache<Arc<Model>>);
+struct OutlineCache(FileCache<Arc<Outline>>);
 
 /// The texts of the guide, under one key.
 #[derive(Default)]
@@ -88,16 +97,32 @@ pub fn agents(workspace: &Workspace) -> Result<Vec<(String, Result<Arc<Agent>>)>
 /// # Errors
 /// `Machine` on a disk error.
 pub fn llms(workspace: &Workspace) -> Result<Vec<Arc<Model>>> {
-    let llm = |id: String| {
+    Ok(outlines(workspace)?.iter().map(|outline| outline.llm.clone()).collect())
+}
+
+/// The outline of each AGENT.md; `write` has also the names of the last valid version that this process has read, which
+/// may be in force.
+///
+/// # Errors
+/// `Machine` on a disk error.
+pub fn outlines(workspace: &Workspace) -> Result<Vec<Arc<Outline>>> {
+    let agents = workspace.caches.of::<AgentCache>();
+    let outline = |id: String| {
         let file = workspace.path("agents").join(&id).join("AGENT.md");
         let read = || match fs::read_to_string(&file).map_err(|e| io_fault("read", &file, &e)) {
             Err(fault) if fault.kind == Kind::Machine => Err(fault),
             // If this process may not read the file, it cannot print a key from it either.
-            text => Ok(Arc::new(definition::agent::llm(&text.unwrap_or_default()))),
+            text => {
+                let text = text.unwrap_or_default();
+                let last = agents.0.last(&id).and_then(|agent| agent.write.clone()).into_iter().flatten();
+                let write = definition::agent::write(&text).into_iter().chain(last).collect();
+                Ok(Arc::new(Outline { llm: Arc::new(definition::agent::llm(&text)), write }))
+            }
         };
-        workspace.caches.of::<ModelCache>().0.get(&id, std::slice::from_ref(&file), workspace.world.now(), read)
+        let files = std::slice::from_ref(&file);
+        workspace.caches.of::<OutlineCache>().0.get(&id, files, workspace.world.now(), read)
     };
-    folders(workspace, "agents")?.into_iter().map(llm).collect()
+    folders(workspace, "agents")?.into_iter().map(outline).collect()
 }
 
 fn read_agent(workspace: &Workspace, id: &str) -> Result<Agent> {
@@ -162,10 +187,16 @@ pub fn folders(workspace: &Workspace, kind: &str) -> Result<Vec<String>> {
 /// If they cannot be listed.
 pub fn summaries(workspace: &Workspace, kind: &str, file: &str) -> Result<Vec<(String, Headline)>> {
     let read = |id: String| {
-        let text = fs::read_to_string(workspace.path(kind).join(&id).join(file)).ok()?;
+        let text = source(workspace, kind, &id, file).ok()?;
         Some((id, headline::read(&text)))
     };
     Ok(folders(workspace, kind)?.into_iter().filter_map(read).collect())
+}
+
+/// The text of a definition. Agents write skills and crons: there a link cannot lead out, and a pipe does not block.
+pub(super) fn source(workspace: &Workspace, kind: &str, id: &str, file: &str) -> std::io::Result<String> {
+    let (dir, name) = (workspace.path(kind), Path::new(id).join(file));
+    if kind == "agents" { fs::read_to_string(dir.join(name)) } else { contained::text(&dir, &name, MAX_CRON) }
 }
 
 /// The text of a definition, unparsed.
@@ -175,7 +206,7 @@ pub fn summaries(workspace: &Workspace, kind: &str, file: &str) -> Result<Vec<(S
 pub fn text(workspace: &Workspace, kind: &str, file: &str, id: &str) -> Result<String> {
     let ids = folders(workspace, kind)?;
     let known = ids.iter().find(|known| *known == id);
-    if let Some(text) = known.and_then(|id| fs::read_to_string(workspace.path(kind).join(id).join(file)).ok()) {
+    if let Some(text) = known.and_then(|id| source(workspace, kind, id, file).ok()) {
         return Ok(text);
     }
     let fault = Fault::data(format!("there is no `{}` in {kind}/", id.escape_debug()));

@@ -3,7 +3,7 @@
 
 use crate::core::definition::Agent;
 use crate::core::fault::{Fault, Result};
-use crate::store::agent::access::{Access, WRITE};
+use crate::store::agent::access::{Access, WRITE, is_git_folder};
 use crate::store::agent::located::{LocatedPath, check_regular, obstacle};
 use crate::store::fs::At;
 use crate::store::fs::beneath::Beneath;
@@ -63,8 +63,7 @@ impl<'a> AgentFiles<'a> {
         let access = Access::of(workspace, agent)?;
         let own = agent.read.iter().chain(agent.write.iter().flatten()).map(String::as_str);
         let names = own.chain(WRITE).map(|name| access.root.join(name).components().collect::<PathBuf>());
-        let links =
-            names.filter_map(|name| fs::canonicalize(&name).ok().filter(|real| *real != name).map(|to| (name, to)));
+        let links = names.filter_map(|name| access.resolve(&name).filter(|real| *real != name).map(|to| (name, to)));
         Ok(Self { links: links.collect(), workspace, access })
     }
 
@@ -207,12 +206,18 @@ impl<'a> AgentFiles<'a> {
         };
         let root = if is_write { self.access.writable_root(&real) } else { self.access.readable_root(&real) };
         let Some(root) = root else { return Err(self.denied(path, is_write)) };
+        let below = real.strip_prefix(root).unwrap_or(&real);
+        if below.components().any(|part| is_git_folder(part.as_os_str())) {
+            return Err(Fault::data(format!("{path:?} is refused: settings and hooks in a git folder run programs"))
+                .hint("use git for changes of a repository"));
+        }
         // A root that is a file is resolved in its parent; a root that does not exist yet is made from the top.
         let is_missing = is_write && fs::symlink_metadata(root).is_err() && root.starts_with(&self.access.root);
         let (base, is_plain) = match root == real {
             _ if is_missing => (self.access.root.as_path(), true),
             true => (real.parent().unwrap_or(root), true),
-            false => (root, false),
+            // Links of agents are not followed, not even to another place in the same root.
+            false => (root, self.access.is_agent_writable(&real)),
         };
         Ok(LocatedPath {
             shown: self.shown(&named),
@@ -220,7 +225,7 @@ impl<'a> AgentFiles<'a> {
             below: real.strip_prefix(base).unwrap_or(&real).to_path_buf(),
             base: base.to_path_buf(),
             is_plain,
-            is_agent_writable: self.access.writable_root(&real).is_some(),
+            is_agent_writable: self.access.is_agent_writable(&real),
             path: real,
         })
     }
@@ -253,7 +258,7 @@ pub fn spill(workspace: &Workspace, name: &str, text: &[u8]) -> Result<String> {
     fs::create_dir_all(&files).at("make", &files)?;
     let real = fs::canonicalize(&files).at("read", &files)?;
     let sync = workspace.sync()?;
-    let dir = Beneath::open(&real, false).and_then(|files| files.make(Path::new(RESULTS), sync));
+    let dir = Beneath::open(&real, true).and_then(|files| files.make(Path::new(RESULTS), sync));
     let dir = dir.at("make the folder of", Path::new(&shown))?;
     durable::replace_at(&dir, name.as_ref(), &format!(".{name}.tmp"), text, None, sync)
         .at("write", Path::new(&shown))?;

@@ -48,6 +48,10 @@ impl LocatedPath {
     pub(super) fn refused(&self, doing: &str, error: Errno) -> Fault {
         let shown = &self.shown;
         match error {
+            Errno::LOOP if self.is_plain => {
+                Fault::data(format!("{shown} is refused: links in folders of agents are not followed"))
+                    .hint("`list` shows links; name the target itself")
+            }
             Errno::XDEV | Errno::LOOP => {
                 Fault::data(format!("{shown} is refused: a link in it leads outside of your folders"))
             }

@@ -5,6 +5,7 @@ pub mod definitions;
 pub mod files;
 pub mod located;
 pub mod problems;
+pub mod repositories;
 pub mod scratch;
 pub mod secrets;
 pub mod tree;

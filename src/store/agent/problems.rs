@@ -6,8 +6,9 @@ use crate::core::fault::Fault;
 use crate::core::text::problem::{self, Problem};
 use crate::core::text::template;
 use crate::store::agent::access::may_write;
-use crate::store::agent::definitions::{GUIDE, TASKS, folders, has_agent, unknown};
+use crate::store::agent::definitions::{GUIDE, TASKS, folders, has_agent, source, unknown};
 use crate::store::workspace::Workspace;
+use crate::world;
 use std::fs;
 use std::io::ErrorKind;
 
@@ -22,7 +23,7 @@ pub fn of(workspace: &Workspace) -> Vec<Problem> {
         let ids = folders(workspace, kind).map_err(|fault| problems.push(Problem::error(kind, fault.to_string())));
         for id in ids.unwrap_or_default() {
             let path = format!("{kind}/{id}/{file}");
-            let found = match fs::read_to_string(workspace.path(&path)) {
+            let found = match source(workspace, kind, &id, file) {
                 Ok(text) => read(&id, &path, &text).map(|w| [w, template::unknown(&path, &text, true)].concat()),
                 Err(e) if e.kind() == ErrorKind::NotFound => Err(Problem::error(&path, "is missing")),
                 Err(e) => Err(Problem::error(&path, format!("cannot be read: {e}"))),
@@ -49,7 +50,9 @@ pub fn of(workspace: &Workspace) -> Vec<Problem> {
             Problem::warning(path, message).at(problem::locate(text, "watch"))
         });
         let closed = agent.write.iter().flatten().filter(|name| !may_write(name)).map(|name| {
-            let message = format!("write: `{name}` is ignored: only folders of the workspace can be writable");
+            let message = format!(
+                "write: `{name}` is ignored: only folders of the workspace that are not claw's or git's can be writable"
+            );
             Problem::warning(path, message).at(problem::locate(text, "write"))
         });
         let long = long(path, &agent.identity, config.prompt.max_file);
@@ -61,7 +64,12 @@ pub fn of(workspace: &Workspace) -> Vec<Problem> {
             let at = problem::locate(text, "agent");
             return Err(Problem::error(path, unknown(workspace, &cron.agent).to_string()).at(at));
         }
-        Ok(warnings)
+        let now = workspace.world.now().timestamp().to_zoned(world::zone());
+        let never = (!cron.fires_after(&now)).then(|| {
+            let message = format!("schedule `{}` never fires: there is no such date", cron.schedule);
+            Problem::warning(path, message).at(problem::locate(text, "schedule"))
+        });
+        Ok(warnings.into_iter().chain(never).collect())
     });
     let souls = folders(workspace, "agents").unwrap_or_default().into_iter().map(|id| format!("agents/{id}/SOUL.md"));
     let most = workspace.read_config().map_or(usize::MAX, |(config, _)| config.prompt.max_file);

@@ -2,6 +2,7 @@
 //! bounded in names and time. Entries that `.gitignore` matches are returned, but not entered.
 
 use crate::core::fault::{Fault, Result};
+use crate::store::agent::access::is_git_folder;
 use crate::store::agent::located::{LocatedPath, check_regular};
 use crate::store::fs::beneath::Beneath;
 use ignore::Match;
@@ -139,7 +140,7 @@ impl<'a> Tree<'a> {
             let path = below.join(&name);
             let is_folder = kind == FileType::Directory;
             let matches = || rules.as_ref().is_some_and(|rules| rules.ignore(&self.place.path.join(&path), is_folder));
-            TreeEntry { is_ignored: name == ".git" || matches(), path, kind, depth, rules: rules.clone() }
+            TreeEntry { is_ignored: is_git_folder(&name) || matches(), path, kind, depth, rules: rules.clone() }
         }));
         Ok(())
     }

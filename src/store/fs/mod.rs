@@ -6,6 +6,7 @@ pub mod durable;
 pub mod durable_dirs;
 pub mod file_cache;
 pub mod lease;
+pub mod real_path;
 pub mod watch;
 
 use crate::core::fault::{Fault, Kind};

@@ -1,6 +1,6 @@
 //! The `git` program, only for the workspace's own repository and for its memories. Hooks, signing, maintenance and
 //! submodules are disabled, so that no setting of a repository can run a program: agents may make one below
-//! `memories/`.
+//! `memories/`. A `.gitattributes` there, which could select a filter or an encoding, counts only as it was committed.
 
 use crate::core::config::Sync;
 use crate::core::fault::{Fault, Kind, Result};
@@ -9,7 +9,7 @@ use crate::store::lock::Lane;
 use command_fds::{CommandFdExt, FdMapping};
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -25,7 +25,8 @@ pub fn commit(root: &Path, lane: &Lane, sync: Sync, file: &Path, message: &str) 
     }
     remove_stale_locks(root)?;
     let name = file.to_string_lossy();
-    let run = |arguments: &[&str]| checked(root, lane.share_all()?, sync, arguments);
+    let committed: &[&str] = if attributes(root, file).is_some() { &["-c", "attr.tree=HEAD"] } else { &[] };
+    let run = |arguments: &[&str]| checked(root, lane.share_all()?, sync, committed, arguments);
     let found = run(&["status", "--porcelain", "--ignored", "--ignore-submodules=all", "--", &name])?;
     if found.is_empty() || found.starts_with(b"!!") {
         return Ok(());
@@ -35,6 +36,13 @@ pub fn commit(root: &Path, lane: &Lane, sync: Sync, file: &Path, message: &str) 
     run(&["commit", "--quiet", "--no-verify", "--only", "-m", message, "--", &name])?;
     // The index is the one file that git never syncs, even with `core.fsync=all`.
     durable::sync_file(&root.join(".git/index"), sync)
+}
+
+/// The first `.gitattributes` between a file of notes and the root, relative to the root; agents may write there.
+#[must_use]
+pub fn attributes(root: &Path, file: &Path) -> Option<PathBuf> {
+    let folders = file.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
+    folders.map(|folder| folder.join(".gitattributes")).find(|path| root.join(path).symlink_metadata().is_ok())
 }
 
 /// Removes git's lock files from before the machine was started: no process holds them any more.
@@ -62,7 +70,7 @@ pub fn init(root: &Path, files: &[String]) -> Result<()> {
         arguments.iter().map(ToString::to_string).chain(files.iter().cloned()).collect()
     };
     let run = |arguments: Vec<String>| {
-        checked(root, Vec::new(), Sync::Full, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
+        checked(root, Vec::new(), Sync::Full, &[], &arguments.iter().map(String::as_str).collect::<Vec<_>>())
     };
     run(vec!["init".to_owned(), "--quiet".to_owned()])?;
     run(with(&["add", "--"]))?;
@@ -79,8 +87,8 @@ pub fn is_installed() -> bool {
 }
 
 /// The stdout of git, if it succeeds.
-fn checked(root: &Path, locks: Vec<OwnedFd>, sync: Sync, arguments: &[&str]) -> Result<Vec<u8>> {
-    let output = git(root, locks, sync, arguments)?;
+fn checked(root: &Path, locks: Vec<OwnedFd>, sync: Sync, settings: &[&str], arguments: &[&str]) -> Result<Vec<u8>> {
+    let output = git(root, locks, sync, &[settings, arguments].concat())?;
     if output.status.success() {
         return Ok(output.stdout);
     }

@@ -153,9 +153,19 @@ pub fn commit(workspace: &Workspace, lane: &Lane, place: &NotePlace, event: &Eve
         return Ok(());
     }
     let name = place.file(event.created_at.into());
-    let message = format!("remember: {}", subject(&event.content));
-    git::commit(&workspace.root, lane, workspace.sync()?, Path::new(&name), &message)
-        .map_err(|e| Fault::new(Kind::Later, format!("{name} is written, but {e}")))
+    let file = Path::new(&name);
+    let subject = format!("remember: {}", subject(&event.content));
+    let Err(fault) = git::commit(&workspace.root, lane, workspace.sync()?, file, &subject) else { return Ok(()) };
+    let fault = Fault::new(Kind::Later, format!("{name} is written, but {fault}"));
+    match git::attributes(&workspace.root, file) {
+        // An agent may have written it, and a later attempt would fail as well.
+        Some(path) => {
+            let hint = format!("it is not committed: check and remove {}", path.display());
+            workspace.world.say(&fault.hint(hint).to_string());
+            Ok(())
+        }
+        None => Err(fault),
+    }
 }
 
 /// The bytes to append to `old` so that it ends with `addition`. A last line without a newline is either the beginning

@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Every directory of the internal state.
-const LAYOUT: &[&str] = &[
+pub const LAYOUT: &[&str] = &[
     "inbox",
     "inbox/tmp",
     "inbox/new",

@@ -1,0 +1,94 @@
+//! Settings that give up protection: no sandbox, programs and keys where agents may write, and agents that may change
+//! agents or tools.
+
+use super::agent_writable;
+use crate::core::config::{Config, FILE, SandboxMode};
+use crate::core::text::problem::{self, Problem};
+use crate::store::agent::definitions;
+use crate::store::fs::real_path::real_path;
+use crate::store::workspace::Workspace;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+/// Folders of which a writable one lets an agent change its own rights.
+const RIGHTS: [(&str, &str); 2] = [
+    ("agents", "it may give itself and other agents any tool, folder and network access"),
+    ("tools", "it may add tools, with network access, and change those of other agents"),
+];
+
+pub(super) fn of(workspace: &Workspace, config: &Config) -> Vec<Problem> {
+    let text = fs::read_to_string(workspace.path(FILE)).unwrap_or_default();
+    let warning = |key: &str, message: String| Problem::warning(FILE, message).at(problem::locate(&text, key));
+    let mut problems = Vec::new();
+    if config.sandbox.mode == SandboxMode::Off {
+        let message = "sandbox.mode is off: programs of agents run with all your rights; set it to require";
+        problems.push(warning("sandbox.mode", message.to_owned()));
+    }
+    let writable = Writable { root: workspace.real_root(), places: agent_writable(workspace) };
+    let models = config.models.iter().map(|(name, model)| (format!("models.{name}.command"), &model.command));
+    let channels =
+        config.channels.exec.iter().map(|(name, exec)| (format!("channels.exec.{name}.command"), &exec.command));
+    for (key, command) in models.chain(channels) {
+        for word in command.iter().filter(|word| writable.contains_file(word)) {
+            let message =
+                format!("{key}: agents may write {word}, which runs outside of the sandbox: move it to another folder");
+            problems.push(warning(&key, message));
+        }
+    }
+    for folder in workspace.world.var("PATH").unwrap_or_default().split(':').filter(|folder| writable.contains(folder))
+    {
+        problems.push(Problem::warning(
+            ".",
+            format!("PATH contains {folder:?}, where agents may write: a program of yours may be theirs"),
+        ));
+    }
+    let search = config.web.search.iter().map(|search| ("web.search".to_owned(), &search.api_key_file));
+    let keys = config.models.iter().map(|(name, model)| (format!("models.{name}"), &model.api_key_file)).chain(search);
+    for (key, file) in keys.filter_map(|(key, file)| Some((key, file.as_deref()?))) {
+        if writable.contains_file(file) {
+            problems.push(warning(
+                &format!("{key}.api_key_file"),
+                format!("{key}.api_key_file: agents may read and write {file}: move it to .secrets/"),
+            ));
+        }
+    }
+    problems.extend(agents(workspace));
+    problems
+}
+
+/// Agents that may write where rights are defined.
+fn agents(workspace: &Workspace) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for id in definitions::folders(workspace, "agents").unwrap_or_default() {
+        let path = format!("agents/{id}/AGENT.md");
+        let text = fs::read_to_string(workspace.path(&path)).unwrap_or_default();
+        for name in crate::core::definition::agent::write(&text) {
+            let first = Path::new(&name).components().map(Component::as_os_str).find(|part| *part != ".");
+            let right = RIGHTS.iter().find(|(folder, _)| first.is_some_and(|first| first == *folder));
+            problems.extend(right.map(|(_, consequence)| {
+                Problem::warning(&path, format!("write: `{name}`: {consequence}")).at(problem::locate(&text, "write"))
+            }));
+        }
+    }
+    problems
+}
+
+/// The places where agents may write.
+struct Writable {
+    root: PathBuf,
+    places: Vec<PathBuf>,
+}
+
+impl Writable {
+    /// Whether a path, relative to the workspace or absolute, leads into one of the places.
+    fn contains(&self, path: &str) -> bool {
+        // A link in such a place has no real path.
+        let real = real_path(&self.root.join(path), &self.places);
+        !path.is_empty() && real.is_none_or(|real| self.places.iter().any(|place| real.starts_with(place)))
+    }
+
+    /// Whether the path also names a file.
+    fn contains_file(&self, path: &str) -> bool {
+        self.root.join(path).is_file() && self.contains(path)
+    }
+}
