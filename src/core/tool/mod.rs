@@ -38,7 +38,7 @@ pub enum Approve {
     /// Every call, or none.
     Always(bool),
     /// Every call of a turn that contains text from outside.
-    When(Condition),
+    When(ApproveWhen),
     /// Calls whose [`describe_call`] text matches one of these regular expressions.
     Where(Vec<String>),
 }
@@ -46,7 +46,7 @@ pub enum Approve {
 /// A condition on the turn of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Condition {
+pub enum ApproveWhen {
     /// The turn contains text from outside.
     WhenTainted,
 }
@@ -66,7 +66,7 @@ impl Approve {
         match self {
             Self::Always(true) => Some("every call of this tool needs approval".to_owned()),
             Self::Always(false) => None,
-            Self::When(Condition::WhenTainted) => {
+            Self::When(ApproveWhen::WhenTainted) => {
                 taint.map(|source| format!("the conversation contains text from {source}"))
             }
             Self::Where(patterns) => patterns
