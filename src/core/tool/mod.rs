@@ -2,6 +2,7 @@
 //! the size limits of results.
 
 pub mod approval;
+pub mod words;
 
 use crate::core::fault::{Fault, Result};
 use regex::Regex;
@@ -40,7 +41,8 @@ pub enum Class {
 pub enum Approve {
     /// Every call, or none.
     Always(bool),
-    /// Calls whose [`describe_call`] text matches one of these regular expressions.
+    /// Calls whose [`describe_call`] text matches one of these regular expressions. They are reminders, not a barrier:
+    /// one action has many spellings, and `rm -fr` passes `rm -r`.
     Where(Vec<String>),
 }
 
