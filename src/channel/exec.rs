@@ -12,6 +12,7 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::core::text::problem::nearest;
 use crate::process::{self, Invocation};
 use crate::store::workspace::Workspace;
+use crate::store::workspace::programs;
 use std::time::Duration;
 
 pub(super) const CHANNEL: Channel = Channel {
@@ -44,6 +45,7 @@ fn send(delivery: &mut Delivery) -> Result<()> {
         // Already sent: the worker died between the receipt and the move.
         return Ok(());
     }
+    programs::check(delivery.workspace, &exec.command)?;
     delivery.receipt.push(BEGUN)?;
     let ended = process::run(Invocation {
         command: &exec.command,
