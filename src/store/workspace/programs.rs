@@ -82,28 +82,59 @@ const SCRIPTS: [&str; 14] =
 /// # Errors
 /// If one cannot be read.
 pub fn of(workspace: &Workspace, command: &[String]) -> Result<Vec<Program>> {
-    let root = workspace.real_root();
-    let known = known(workspace);
-    let mut programs: Vec<Program> = Vec::new();
-    let name = command.first().and_then(|first| Path::new(first).file_name()).unwrap_or_default().to_string_lossy();
-    let runs_a_file = INTERPRETERS.contains(&name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.'));
-    let parts = command.iter().flat_map(|part| std::iter::once(part.clone()).chain(words::of(part)));
-    for (number, part) in parts.enumerate() {
-        let Ok(real) = fs::canonicalize(root.join(part)) else { continue };
-        let Ok(below) = real.strip_prefix(&root) else { continue };
-        if real.is_file() && !programs.iter().any(|known| Path::new(&known.path) == below) {
-            let is_script = below.extension().is_some_and(|end| SCRIPTS.iter().any(|script| end == *script));
-            let is_executable = rustix::fs::access(&real, rustix::fs::Access::EXEC_OK).is_ok();
-            let is_named_to_run = number == 0 || runs_a_file && programs.is_empty();
-            if !(is_script || is_executable || is_named_to_run) {
-                continue;
-            }
-            let bytes = contained::read(&root, below, MAX).at("read", &real)?;
-            let path = below.to_string_lossy().into_owned();
-            programs.push(Program { trusted: known.get(&path).cloned(), path, bytes });
-        }
+    let mut programs = Vec::new();
+    let mut found = Found { root: workspace.real_root(), known: known(workspace), programs: &mut programs };
+    found.add(command, true)?;
+    // The code of `sh -c`.
+    for code in command.iter().filter(|part| part.contains(char::is_whitespace)) {
+        found.add(&words::of(code), false)?;
     }
     Ok(programs)
+}
+
+/// The programs that were found so far.
+struct Found<'a> {
+    root: PathBuf,
+    known: BTreeMap<String, String>,
+    programs: &'a mut Vec<Program>,
+}
+
+impl Found<'_> {
+    /// Adds the programs among these words; the first one is a program if this `is_command`.
+    fn add(&mut self, words: &[String], is_command: bool) -> Result<()> {
+        let mut is_next = is_command;
+        for word in words {
+            let is_run = is_next;
+            is_next = is_run && is_argument(word) || is_interpreter(word);
+            self.add_file(word, is_run)?;
+        }
+        Ok(())
+    }
+
+    fn add_file(&mut self, word: &str, is_run: bool) -> Result<()> {
+        let Ok(real) = fs::canonicalize(self.root.join(word)) else { return Ok(()) };
+        let Ok(below) = real.strip_prefix(&self.root) else { return Ok(()) };
+        let path = below.to_string_lossy().into_owned();
+        if !real.is_file() || self.programs.iter().any(|known| known.path == path) {
+            return Ok(());
+        }
+        let is_script = below.extension().is_some_and(|end| SCRIPTS.iter().any(|script| end == *script));
+        if is_run || is_script || rustix::fs::access(&real, rustix::fs::Access::EXEC_OK).is_ok() {
+            let bytes = contained::read(&self.root, below, MAX).at("read", &real)?;
+            self.programs.push(Program { trusted: self.known.get(&path).cloned(), path, bytes });
+        }
+        Ok(())
+    }
+}
+
+/// Whether the file that an interpreter runs may follow this word: an option, or a variable for `env`.
+fn is_argument(word: &str) -> bool {
+    word.starts_with('-') || word.contains('=')
+}
+
+fn is_interpreter(word: &str) -> bool {
+    let name = Path::new(word).file_name().unwrap_or_default().to_string_lossy();
+    INTERPRETERS.contains(&name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.'))
 }
 
 /// Checks that no program of the command has changed, and remembers those that are new. A workspace that is only named
@@ -185,7 +216,8 @@ mod tests {
             (&["sh", "think", "state.json"], &["think"]),
             (&["/usr/bin/python3.12", "-u", "x.py", "state.json"], &["x.py"]),
             (&["env", "A=1", "./run", "--file=state.json"], &["run"]),
-            (&["sh", "-c", "cat state.json | ./run"], &["state.json", "run"]),
+            (&["sh", "-c", "cat >/dev/null; cat state.json | ./run"], &["run"]),
+            (&["sh", "-c", "exec sh think <state.json"], &["think"]),
             (&["sh", "my think"], &["my think"]),
             (&["cat", "state.json"], &[]),
             (&["timeout", "9", "./run"], &["run"]),
