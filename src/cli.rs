@@ -2,6 +2,7 @@
 
 #![expect(clippy::doc_markdown, reason = "doc comments here are the help that people read")]
 
+pub use crate::command::terminal::out::print_fault;
 use crate::command::{
     Here, agents, approve, ask, attempt, chat, check, completions, deliver, discard, init, log, man, models, page,
     prompt, recall, remember, retry, route, run_agent, send, sessions, skills, status, supervise, tasks, tick, trust,

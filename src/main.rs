@@ -14,7 +14,6 @@
 use clap::Parser;
 use claw::cli::Cli;
 use claw::core::fault::Kind;
-use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -33,10 +32,7 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(fault) => {
             if fault.kind != Kind::Closed {
-                let _ = writeln!(std::io::stderr(), "claw: {}", fault.message);
-                if let Some(hint) = &fault.hint {
-                    let _ = writeln!(std::io::stderr(), "      {hint}");
-                }
+                claw::cli::print_fault(&fault);
             }
             ExitCode::from(fault.exit_code())
         }

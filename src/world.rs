@@ -3,6 +3,7 @@
 
 use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Kind, Result};
+use crate::core::text::visible;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::collections::{HashMap, HashSet};
@@ -78,10 +79,10 @@ impl World {
         self.env.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Prints a line to stderr; the same text is printed only once.
+    /// Prints a message to stderr, escaped; the same text is printed only once.
     pub fn say(&self, text: &str) {
         if self.printed.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned()) {
-            let _ = writeln!(std::io::stderr(), "claw: {text}");
+            let _ = writeln!(std::io::stderr(), "claw: {}", visible::message(text));
         }
     }
 

@@ -13,6 +13,7 @@ use crate::core::text::problem::nearest;
 use crate::process::{self, Invocation};
 use crate::store::queue::receipt::Receipt;
 use crate::store::workspace::Workspace;
+use crate::store::workspace::programs;
 use std::time::Duration;
 
 pub(super) const CHANNEL: Channel = Channel {
@@ -44,6 +45,7 @@ fn send(delivery: &mut Delivery) -> Result<()> {
         // The worker died between the receipt and the move.
         return Ok(());
     }
+    programs::check(delivery.workspace, &exec.command)?;
     let count = |text: &str| delivery.receipt.lines.iter().filter(|line| *line == text).count();
     let (begun, not_sent) = (count(BEGUN), count(NOT_SENT));
     delivery.receipt.push(BEGUN)?;

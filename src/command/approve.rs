@@ -45,8 +45,9 @@ pub fn approve(args: &ApproveArgs, here: Here) -> Result<u8> {
         }
         let (short, agent) = (approval.id.short(), session_name::agent(&approval.session));
         let until = world::local(approval.expires_at.into());
-        // Line breaks are escaped, so that a call can look neither like two calls nor like another one.
-        out::line(&format!("{short}  {agent}  {}", out::row(&approval.summary())))?;
+        // Each is one line, so that a call can look neither like two calls nor like another one.
+        let lines = approval.exact_lines().join("\n    ");
+        out::line(&format!("{short}  {agent}  {lines}"))?;
         out::line(&format!("    {}, until {until}", out::row(&approval.reason)))?;
     }
     Ok(0)
@@ -76,7 +77,7 @@ fn document(approval: &Approval) -> Value {
     json!({
         "id": approval.id, "event": approval.event, "agent": session_name::agent(&approval.session),
         "session": approval.session, "tool": approval.tool, "arguments": approval.arguments,
-        "reason": approval.reason, "from": approval.from, "reply_to": approval.reply_to,
+        "files": approval.files, "reason": approval.reason, "from": approval.from, "reply_to": approval.reply_to,
         "expires_at": approval.expires_at,
     })
 }

@@ -163,7 +163,8 @@ impl<'a> Chat<'a> {
     /// Approves or denies a call, and prints the answer if this conversation asked for the approval.
     fn decide(&mut self, line: &str, text: &str, verdict: Verdict) -> Result<()> {
         self.ask(line)?;
-        let approval = approvals::previous_decision(self.workspace, text, verdict);
+        let id = approvals::find(self.workspace, text);
+        let approval = id.ok().and_then(|id| approvals::decided(self.workspace, &id, verdict));
         let (Some(approval), Some(session)) = (approval, self.session.clone()) else { return Ok(()) };
         let is_ours = approval.session == session && approval.reply_to.channel() == crate::channel::CLI;
         let mut own = self.terminal.take();

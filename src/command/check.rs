@@ -21,6 +21,7 @@ use crate::store::session::log;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::clock;
 use crate::store::workspace::mailbox::{Mailbox, State};
+use crate::store::workspace::programs;
 use crate::store::{skills, tasks};
 use crate::tool;
 use std::fs;
@@ -74,7 +75,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         if args.json {
             out::json(&ProblemReport::from(problem))?;
         } else {
-            out::line(&problem.to_string())?;
+            out::line(&out::row(&problem.to_string()))?;
         }
     }
     let errors = problems.iter().filter(|p| !p.is_warning).count();
@@ -110,6 +111,10 @@ fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
         problems.extend(fault.map(|f| error("deliver_to", format!("deliver_to: {f}"))));
     }
     problems.extend(channel::problems(config, &text));
+    for (name, exec) in &config.channels.exec {
+        let key = format!("channels.exec.{name}.command");
+        problems.extend(changed(workspace, &exec.command).map(|fault| error(&key, fault)));
+    }
     for (name, model) in &config.models {
         let key = format!("models.{name}");
         let known = model.provider.as_deref().unwrap_or_default();
@@ -128,6 +133,7 @@ fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
             problems.extend(fault.map(|fault| error(&format!("{key}.fallback"), format!("{key}.fallback: {fault}"))));
         }
         if known == "command" {
+            problems.extend(changed(workspace, &model.command).map(|fault| error(&format!("{key}.command"), fault)));
             problems.extend(
                 program(workspace, &model.command)
                     .map(|fault| error(&format!("{key}.command"), format!("{key}.command: {fault}"))),
@@ -158,6 +164,12 @@ fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
         problems.push(Problem::warning(FILE, message).at(problem::locate(&text, "memories.git")));
     }
     problems
+}
+
+/// The message that a program of the command has changed since it was trusted.
+fn changed(workspace: &Workspace, command: &[String]) -> Option<String> {
+    let programs = programs::of(workspace, command).ok().filter(|_| workspace.is_trusted)?;
+    programs.iter().find(|program| program.is_changed()).map(|program| programs::fault(program).to_string())
 }
 
 /// Why a command cannot be run. A bare name is not checked: it is searched in PATH when it is run.

@@ -37,7 +37,11 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         return Err(channel::unknown(name));
     }
     let print = |event: &Event| {
-        if args.json { out::json(&json!({"id": event.id, "event": event})) } else { out::line(&event.content) }
+        if args.json {
+            out::json(&json!({"id": event.id, "event": event}))
+        } else {
+            out::content(&format!("{}\n", event.content))
+        }
     };
     let work = Deliver { workspace: &workspace, channel: args.channel.as_deref(), print: Some(&print) };
     let mut code = 0;

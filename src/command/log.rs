@@ -45,7 +45,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     lines.drain(..skip);
     loop {
         for text in &lines {
-            out::line(text)?;
+            if args.json { out::json_lines(&format!("{text}\n"))? } else { out::line(text)? }
         }
         let Some(watch) = &watch else { return Ok(0) };
         if matches!(watch.wait(workspace.world.now(), None, None)?, Woken::Lost(_)) {

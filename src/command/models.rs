@@ -182,7 +182,7 @@ fn table(rows: &[ModelRow]) -> Result<()> {
     let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();
     for line in &lines {
         let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        out::line(out::plain(&cells.collect::<Vec<_>>().join("  ")).trim_end())?;
+        out::line(cells.collect::<Vec<_>>().join("  ").trim_end())?;
     }
     Ok(())
 }

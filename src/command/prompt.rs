@@ -78,7 +78,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
             out::line(&line)?;
         }
     } else {
-        out::line(&system)?;
+        out::content(&format!("{system}\n"))?;
         if !tools.is_empty() {
             out::line("--- tools")?;
         }

@@ -33,7 +33,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         } else {
             let text = format!("{}:{}: {}", line.path, line.number, line.text);
             // A program reads the unchanged line, as from grep.
-            out::line(&if out::is_terminal() { out::escape_controls(&text) } else { text })?;
+            out::content(&(text + "\n"))?;
         }
     }
     Ok(u8::from(lines.is_empty()))

@@ -111,7 +111,7 @@ fn list(args: &ListArgs, workspace: &Workspace) -> Result<u8> {
     if args.json {
         let lines: Vec<String> =
             found.iter().map(|(name, summary)| document(name, summary).to_string() + "\n").collect();
-        out::raw(&lines.concat())?;
+        out::json_lines(&lines.concat())?;
         return Ok(0);
     }
     let header = ["session", "agent", "source", "messages", "tokens", "last activity", "title"].map(ToOwned::to_owned);
@@ -128,7 +128,7 @@ fn list(args: &ListArgs, workspace: &Workspace) -> Result<u8> {
         ]
     }));
     if rows.len() > 1 {
-        out::raw(&table(&rows))?;
+        out::line(table(&rows).trim_end_matches('\n'))?;
     }
     Ok(0)
 }
@@ -180,7 +180,7 @@ fn show(args: &Show, workspace: &Workspace) -> Result<u8> {
             Err(e) => failed = Err(Fault::data(e.to_string())),
         })?;
         failed?;
-        out::raw(&lines)?;
+        out::json_lines(&lines)?;
         return Ok(0);
     }
     let form = if args.markdown {

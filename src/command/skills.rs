@@ -12,12 +12,12 @@ use crate::store::workspace::Workspace;
 use crate::tool;
 use serde_json::{Value, json};
 
-/// List skills, show and check them, and approve their scripts
+/// List skills, show and check them, and approve their texts and scripts
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
     action: Option<Action>,
-    /// Print JSON: one line for each skill, problem or script
+    /// Print JSON: one line for each skill, problem or file
     #[arg(long, global = true)]
     json: bool,
 }
@@ -34,12 +34,12 @@ enum Action {
         /// The skills [default: all]
         ids: Vec<String>,
     },
-    /// Approve a skill's scripts in their present version; prints them first
+    /// Approve a skill's texts and scripts in their present version; prints them first
     Approve {
         /// The skills
         #[arg(required = true, value_name = "ID")]
         ids: Vec<String>,
-        /// Only print the scripts
+        /// Only print the files
         #[arg(short = 'n', long)]
         dry_run: bool,
     },
@@ -70,15 +70,16 @@ fn list(workspace: &Workspace, as_json: bool) -> Result<u8> {
             out::json(&document(workspace, status, &files))?;
             continue;
         }
-        let inert = files.iter().filter(|file| file.role == Role::Inert).count();
+        let manual = scripts::manual(workspace, &status.id);
+        let unapproved = manual.iter().chain(&files).filter(|file| is_unapproved(file)).count();
         let mut text = match status.offered() {
             Some(skill) => skill.description.split_whitespace().collect::<Vec<_>>().join(" "),
             None => format!("not offered: {}", status.unavailable_reason()),
         };
-        if inert > 0 {
-            text += &format!(" [{inert} scripts not approved: claw skills approve {}]", status.id);
+        if unapproved > 0 {
+            text += &format!(" [{unapproved} files not approved: claw skills approve {}]", status.id);
         }
-        out::line(&out::plain(&format!("{:<width$}  {text}", status.id)))?;
+        out::line(&format!("{:<width$}  {text}", status.id))?;
     }
     if !all.is_empty() && agents_with_skills(workspace).is_empty() {
         workspace.world.say("no agent may use skills; set `allow_skills: true` in an AGENT.md");
@@ -103,12 +104,12 @@ fn show(workspace: &Workspace, name: &str, as_json: bool) -> Result<u8> {
             ("license", skill.license.as_deref()),
         ];
         for (key, value) in head.into_iter().filter_map(|(key, value)| Some((key, value?))) {
-            out::line(&out::plain(&format!("{key}: {value}")))?;
+            out::line(&format!("{key}: {value}"))?;
         }
         out::line(&format!("offered to: {}", offered_to(workspace, &status).join(", ")))?;
         out::line("")?;
     }
-    out::line(&out::plain(&text?))?;
+    out::line(&text?)?;
     Ok(0)
 }
 
@@ -122,7 +123,7 @@ fn check(workspace: &Workspace, names: &[String], as_json: bool) -> Result<u8> {
         if as_json {
             out::json(&ProblemReport::from(problem))?;
         } else {
-            out::line(&out::plain(&problem.to_string()))?;
+            out::line(&problem.to_string())?;
         }
     }
     if problems.is_empty() && !as_json {
@@ -134,35 +135,39 @@ fn check(workspace: &Workspace, names: &[String], as_json: bool) -> Result<u8> {
 
 fn approve(workspace: &Workspace, name: &str, is_dry: bool, as_json: bool) -> Result<()> {
     let id = skills::find(workspace, name)?.id;
-    let scripts = scripts::unapproved(workspace, &id)?;
+    let files = scripts::unapproved(workspace, &id)?;
     let verb = if is_dry { "would be approved" } else { "approved" };
-    for script in &scripts {
-        let (size, hash) = (script.bytes.len(), scripts::hash(&script.bytes));
+    for file in &files {
+        let (size, hash) = (file.bytes.len(), scripts::hash(&file.bytes));
         if as_json {
             let now = !is_dry;
-            out::json(&json!({"skill": id, "path": script.path, "size": size, "hash": hash, "approved": now}))?;
+            out::json(&json!({"skill": id, "path": file.path, "size": size, "hash": hash, "approved": now}))?;
             continue;
         }
-        out::line(&out::plain(&format!("==> {} ({size} bytes, blake3 {})", script.path, &hash[..16])))?;
-        match std::str::from_utf8(&script.bytes) {
-            Ok(text) => out::line(&out::plain(text.trim_end_matches('\n')))?,
+        out::line(&format!("==> {} ({size} bytes, blake3 {})", out::row(&file.path), &hash[..16]))?;
+        match std::str::from_utf8(&file.bytes) {
+            Ok(text) => out::line(text.trim_end_matches('\n'))?,
             Err(_) => out::line("(not UTF-8 text)")?,
         }
     }
-    if !is_dry && !scripts.is_empty() {
-        scripts::approve(workspace, &scripts)?;
+    if !is_dry && !files.is_empty() {
+        scripts::approve(workspace, &files)?;
     }
-    if scripts.is_empty() {
-        out::message(&format!("{id} has no unapproved script"));
+    if files.is_empty() {
+        out::message(&format!("{id} has no unapproved file"));
     } else {
-        out::message(&format!("{verb}: {} scripts of {id}, as printed", scripts.len()));
+        out::message(&format!("{verb}: {} files of {id}, as printed", files.len()));
     }
-    let links = scripts::of(workspace, &id).into_iter().filter(|file| file.role == Role::Inert);
+    let links = scripts::of(workspace, &id).into_iter().filter(is_unapproved);
     match links.map(|file| file.path).find(|path| workspace.path(path).is_symlink()) {
         Some(link) => Err(Fault::new(Kind::Failed, format!("{link} is a symbolic link, which cannot be approved"))
             .hint("replace it by the file itself")),
         None => Ok(()),
     }
+}
+
+fn is_unapproved(file: &SkillFile) -> bool {
+    matches!(file.role, Role::Inert | Role::Unapproved)
 }
 
 /// The agents that may use skills.
@@ -195,6 +200,7 @@ fn document(workspace: &Workspace, status: &SkillStatus, files: &[SkillFile]) ->
         "compatibility": skill.and_then(|skill| skill.compatibility.as_ref()),
         "allowed_tools": skill.map(|skill| &skill.tools),
         "offered": status.offered().is_some(),
+        "approved": scripts::has_approved_manual(workspace, &status.id).unwrap_or(false),
         "agents": if status.offered().is_some() { agents_with_skills(workspace) } else { Vec::new() },
         "missing": status.missing,
         "problems": problems,

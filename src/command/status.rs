@@ -47,7 +47,8 @@ fn print(workspace: &Workspace, status: &StatusReport) -> Result<()> {
         }
         out::line(text.trim_end())?;
     }
-    let row = |label: &str, text: &str| out::line(&format!("{label:<7} {text}"));
+    // One line each: a file's name may contain line breaks.
+    let row = |label: &str, text: &str| out::line(&format!("{label:<7} {}", out::row(text)));
     let now = workspace.world.now();
     if let Some(event) = &status.oldest {
         let EventRow { mailbox, state, .. } = event;

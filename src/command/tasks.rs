@@ -92,7 +92,7 @@ pub fn run(args: Args, here: Here) -> Result<u8> {
         Action::List { all, state } => list(&workspace, all, state.as_deref(), is_json),
         Action::Show { ids } => out::each_argument(&ids, |id| {
             let task = tasks::find(&workspace, id)?;
-            if is_json { out::json(&document(&task, true)) } else { out::raw(&task.text) }
+            if is_json { out::json(&document(&task, true)) } else { out::content(&task.text) }
         }),
         Action::Add { text } => {
             let text = out::text(&text)?;
@@ -174,7 +174,7 @@ fn list(workspace: &Workspace, all: bool, state: Option<&str>, is_json: bool) ->
         };
         let holder = holder.map(|holder| format!("  ({holder})")).unwrap_or_default();
         let line = format!("{:<width$}  {:<7}  {}{holder}", task.short(), task.state.name(), task.title());
-        out::line(&out::plain(&line))?;
+        out::line(&line)?;
     }
     Ok(code)
 }

@@ -9,6 +9,7 @@ use crate::core::model::{Call, Reply};
 use crate::process::{self, Invocation, ProgramOutput};
 use crate::provider::{Charge, MAX_ANSWER, ModelCall, limit, tape};
 use crate::store::session::stop::CancelToken;
+use crate::store::workspace::programs;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -42,6 +43,7 @@ pub(super) fn ask(call: &mut ModelCall) -> Result<Reply> {
 /// Runs the program.
 fn run(call: &mut ModelCall, request: &RecordedRequest, pieces: &mut Pieces) -> Result<ProgramOutput> {
     let (name, model) = (&call.chosen.name, &call.chosen.model);
+    programs::check(call.workspace, &model.command)?;
     call.charge = Charge::Unknown;
     let program = Invocation {
         command: &model.command,

@@ -16,6 +16,8 @@ pub mod tracer;
 pub mod window;
 
 use assert_cmd::cargo::CommandCargoExt;
+use claw::core::event::id::Id;
+use claw::core::event::stamp::Stamp;
 use claw::store::workspace::Workspace;
 use claw::world::World;
 use notify::Watcher;
@@ -210,6 +212,18 @@ impl Fixture {
         let workspace = Workspace::open(World::real().unwrap(), self.root.clone(), true).unwrap();
         workspace.make_layout().unwrap();
         workspace
+    }
+
+    /// Publishes an event with these fields, as a stage does; returns its id. A dropped file could set only some of them.
+    pub fn publish(&self, fields: &serde_json::Value) -> String {
+        let now = jiff::Timestamp::now();
+        let id = Id::new(Stamp::from(now), u64::from(std::process::id())).to_string();
+        let mut event = serde_json::json!({"v": 1, "id": id, "reply_to": fields["from"], "created_at": now});
+        let fields = fields.as_object().unwrap().clone();
+        event.as_object_mut().unwrap().extend(fields);
+        self.write(&format!("inbox/tmp/{id}.tmp"), &event.to_string());
+        fs::rename(self.path(&format!("inbox/tmp/{id}.tmp")), self.path(&format!("inbox/new/{id}.json"))).unwrap();
+        id
     }
 
     /// Returns when the kernel reports this state of a file's lock. Reading /proc/locks disturbs no process.

@@ -798,3 +798,62 @@ fn open_stdin_does_not_block_commands_that_ignore_it() {
     }
     writer.write_all(b"unread").unwrap();
 }
+
+/// Every report and message about hostile names, texts and errors, without a control character that a terminal obeys.
+#[test]
+fn no_control_character_of_a_foreign_text_is_printed() {
+    let ws = Fixture::new();
+    ws.model("bad", "provider: command, command: [sh, tools/bad]");
+    ws.write("tools/bad", "printf '\\033]0;owned\\007\\302\\2332J\\177 claw: fine\\n' >&2; exit 1\n");
+    ws.write("inbox/a\u{1b}[2K\u{9b}b.md", "---\nagent: [\n---\nx\n");
+    ws.write("inbox/c\u{1b}[2K\u{7f}\nclaw: fine.md", "hi \u{1b}c\u{9b}2J\n");
+    ws.write("inbox/\u{1b}[2K~", "x");
+    ws.write("agents/e\u{1b}[1m/AGENT.md", "---\nname: [\n---\n");
+    ws.write("agents/f/AGENT.md", "---\nname: \"f\\e[1m\"\ndescription: \"\\e[1m\\x9b\"\nreed: \"\\e\"\n---\nx\n");
+    ws.write("skills/g\u{1b}[1m/SKILL.md", "---\nname: g\ndescription: \"\\e[1m\"\n---\nx\n");
+    ws.write("tasks/open/t\u{1b}c.md", "x\u{9b}\u{1b}\n");
+    ws.write("tools/h\u{1b}[1m.json", "{\"\u{9b}\u{1b}");
+    ws.claw(&["send", "--reply-to", "file:x", "hi\u{1b}[2J"]);
+    ws.claw(&["send", "--reply-to", "exec:\u{202e}x", "hi"]);
+    let reports = [
+        "tick",
+        "route",
+        "run-agent",
+        "deliver",
+        "status",
+        "status --json",
+        "why",
+        "why --json",
+        "log",
+        "log --json",
+        "check",
+        "check --json",
+        "agents",
+        "agents --json",
+        "agents show f",
+        "skills",
+        "skills --json",
+        "skills check",
+        "tasks",
+        "tasks --json",
+        "sessions",
+        "sessions --json",
+        "sessions show pickle.file-x",
+        "usage",
+        "models",
+        "retry \u{1b}[2K\u{9b}",
+        "why \u{1b}[2K\u{9b}",
+        "approve \u{1b}[2K",
+        "ask -n hi\u{1b}[2J",
+        "route --explain x:\u{9b}",
+    ];
+    for line in reports {
+        let arguments: Vec<&str> = line.split(' ').collect();
+        let ran = ws.claw(&arguments);
+        let text = ran.out.clone() + &ran.err;
+        let is_raw = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+        assert!(!text.contains(is_raw), "{line}: {text:?}");
+        assert!(!text.lines().any(|line| line.starts_with("claw: fine")), "{line}: {text:?}");
+    }
+    assert!(ws.claw(&["status"]).ok().contains("\\u{1b}[2K\\u{9b}b.md: front matter"));
+}

@@ -219,10 +219,10 @@ fn a_call_is_approved_in_the_chat_that_asks_for_it() {
     );
     assert!(ws.path("files/acted").exists());
     // Tab completes pending approvals; an approval of an ended chat is answered in the next one.
+    std::fs::remove_file(ws.path("files/acted")).unwrap();
     say(&mut terminal, "want");
     terminal.press(CTRL_D);
     assert_eq!(terminal.ended().0, 0);
-    std::fs::remove_file(ws.path("files/acted")).unwrap();
     let mut terminal = chat(&ws, &["-c"]);
     let shown = say(&mut terminal, "/approve \t");
     assert!(shown.starts_with("approved") && shown.ends_with("\npickle: Thank you.\n"), "{shown}");

@@ -1,7 +1,7 @@
 //! Messages that arrive during a turn: each is a turn of its own, or all waiting ones are one.
 
 use crate::common::Fixture;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A workspace whose model repeats the last message.
 fn echoing(queue: &str) -> Fixture {
@@ -53,7 +53,7 @@ fn other_destinations_models_and_kinds_are_not_collected() {
     for (place, text) in [("file:a", "1"), ("file:a", "2"), ("file:b", "3"), ("file:a", "4"), ("file:a", "5")] {
         send(&ws, &to(place), text);
     }
-    ws.write("inbox/six.json", r#"{"kind": "result", "session": "pickle.work", "reply_to": "file:a", "content": "6"}"#);
+    ws.publish(&json!({"kind": "result", "from": "file:a", "session": "pickle.work", "content": "6"}));
     ws.claw(&["route"]).ok();
     send(&ws, &to("file:a"), "7");
     send(&ws, &to("file:a"), "/session");

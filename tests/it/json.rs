@@ -159,8 +159,8 @@ fn read(ws: &Fixture, all: &mut Documents, unrouted: &[String]) {
     all.run(ws, "skills", &[]);
     all.one(ws, "skills show", &["weather"]);
     all.run(ws, "skills check", &[]);
-    all.one(ws, "skills approve", &["--dry-run", "weather"]);
-    all.one(ws, "skills approve", &["weather"]);
+    all.run(ws, "skills approve", &["--dry-run", "weather"]);
+    all.run(ws, "skills approve", &["weather"]);
     for rows in ["day", "agent", "session", "model"] {
         all.run(ws, "usage", &["--by", rows]);
     }

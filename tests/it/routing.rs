@@ -275,7 +275,7 @@ fn a_broken_agent_is_named_and_the_others_are_listed() {
 fn route_command_moves_conversations_and_is_listed() {
     let ws = town(&["pattern: \"file:x\", agent: brain"]);
     let says = |place: &str, text: &str| {
-        ws.write(&format!("inbox/{}.md", place.replace(':', "-")), &format!("---\nfrom: {place}\n---\n{text}"));
+        ws.claw(&["send", "--from", place, text]).ok();
         ws.claw(&["route"]).ok();
         let at = ws.list("inbox/ready").last().unwrap().split('~').nth(1).unwrap().to_owned();
         ws.claw(&["tick"]).ok();

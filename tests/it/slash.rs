@@ -34,8 +34,8 @@ fn command_is_an_event_like_any_other() {
     let help = pipe(&ws, "/help");
     assert!(help.contains("/stop: stop the running turn\n") && help.contains("/new, /clear: "), "{help}");
     assert_eq!(ws.claw(&["ask", "-n", "/?"]).ok(), help);
-    ws.write("inbox/q.md", "---\nreply_to: file:a\n---\n/help\n");
-    ws.write("inbox/r.json", &json!({"kind": "control", "content": "/hlep", "reply_to": "file:b"}).to_string());
+    ws.claw(&["send", "--reply-to", "file:a", "/help"]).ok();
+    ws.publish(&json!({"kind": "control", "content": "/hlep", "from": "file:b"}));
     ws.claw(&["tick"]).ok();
     let read = |place: &str| ws.read(&format!("outbox/files/{place}/{}", ws.list(&format!("outbox/files/{place}"))[0]));
     assert_eq!(read("a"), help);
@@ -308,7 +308,7 @@ fn a_question_is_a_conversation_of_its_own_that_no_command_begins_or_moves() {
 #[test]
 fn failing_command_reports_its_error() {
     let ws = Fixture::new();
-    let (said, code) = ("no pending approval ends with `nope`", 65);
+    let (said, code) = ("no pending approval has the id `nope`", 65);
     for command in ["/approve nope", "/deny nope"] {
         let ran = ws.claw(&["ask", "-n", command]);
         assert_eq!((ran.code, &ran.out[..]), (code, ""));
@@ -383,9 +383,17 @@ fn only_the_owner_approves_in_any_channel() {
     ws.claw(&["send", "--from", "file:guest", &format!("/approve {id}")]).ok();
     ws.claw(&["tick"]).ok();
     assert_eq!(ws.list(".claw/approvals/pending").len(), 1);
+    // A part of an id is not a decision.
+    for part in [&id[1..], id.rsplit('.').next().unwrap(), "1"] {
+        assert!(
+            ws.claw(&["ask", "-n", &format!("/approve {part}")]).fails(65).contains("no pending approval has the id")
+        );
+    }
     assert_eq!(ask(&format!("/approve {id}")), "approved, it is run now: block: {}\n");
-    assert_eq!(ask(&format!("/approve {id}")), "approved, it is run now: block: {}\n");
-    assert!(ws.claw(&["ask", "-n", &format!("/deny {id}")]).fails(65).contains("no pending approval"));
+    for again in ["approve", "deny"] {
+        let said = ws.claw(&["ask", "-n", &format!("/{again} {id}")]).fails(65);
+        assert!(said.contains(&format!("{id} is already approved")), "{said}");
+    }
     ws.claw(&["tick"]).ok();
     assert_eq!(ws.read("files/acted"), "x\n");
     assert_eq!(server.broken(), [""; 0]);

@@ -194,12 +194,12 @@ fn empty_answer_is_requested_once_more_and_blocks_nothing() {
 fn background_turn_may_answer_nothing() {
     let server = Strict::start(SCRIPTS);
     let ws = workspace(&server);
-    ws.write("inbox/x.json", &json!({"kind": "cron", "from": "cron:x", "content": "script:absent"}).to_string());
+    ws.publish(&json!({"kind": "cron", "from": "cron:x", "content": "script:absent"}));
     ws.claw(&["tick"]).ok();
     assert_eq!((server.asked("script:absent", 0), ws.done("inbox").len()), (1, 1));
     assert_eq!((ws.done("outbox"), ws.list("outbox/failed"), ws.pending()), (vec![], vec![], vec![]));
     // The model's text is part of the conversation all the same.
-    ws.write("inbox/x.json", &json!({"kind": "cron", "from": "cron:x", "content": "script:mute"}).to_string());
+    ws.publish(&json!({"kind": "cron", "from": "cron:x", "content": "script:mute"}));
     ws.claw(&["tick"]).ok();
     assert_eq!((server.broken(), ws.done("inbox").len(), ws.done("outbox")), (vec![], 2, vec![]));
 }

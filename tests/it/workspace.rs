@@ -56,6 +56,69 @@ fn init_completes_without_overwriting() {
 }
 
 #[test]
+fn init_writes_through_no_link() {
+    use std::os::unix::fs::symlink;
+    let outside = |ws: &Fixture| fs::read_dir(ws.path("../outside")).unwrap().count();
+    for state in ["inbox", ".claw", "outbox/new", "claw.yaml"] {
+        let ws = Fixture::empty();
+        fs::create_dir_all(ws.path("../outside")).unwrap();
+        fs::create_dir_all(ws.path(state).parent().unwrap()).unwrap();
+        let target = ws.path("../outside").join(if state == "claw.yaml" { "claw.yaml" } else { "" });
+        symlink(target, ws.path(state)).unwrap();
+        let ran = ws.claw(&["init", "."]);
+        assert_eq!((ran.code == 0, outside(&ws)), (state == "outbox/new", 0), "{state}: {ran:#?}");
+    }
+    let ws = Fixture::empty();
+    fs::create_dir(ws.path("../outside")).unwrap();
+    for name in ["agents", "memories", ".git"] {
+        symlink("../outside", ws.path(name)).unwrap();
+    }
+    let ran = ws.claw(&["init", "."]);
+    assert!(
+        ran.err.contains("agents/pickle/AGENT.md was not written: a part of its path is a symbolic link"),
+        "{ran:#?}"
+    );
+    assert_eq!((ran.code, outside(&ws)), (0, 0), "{ran:#?}");
+}
+
+#[test]
+fn changed_program_is_refused_until_it_is_trusted() {
+    let ws = Fixture::new();
+    ws.model("mine", "provider: command, command: [sh, tools/think]");
+    ws.config("channels: {exec: {say: {command: [sh, tools/say]}}}");
+    ws.write("tools/think", "cat >/dev/null\necho one\n");
+    ws.write("tools/say", "cat >>said\n");
+    let ask = || ws.claw(&["ask", "-n", "hi"]);
+    assert_eq!(ask().ok(), "one\n");
+    ws.claw(&["send", "--agent", "pickle", "--reply-to", "exec:say", "hi"]).ok();
+    ws.claw(&["tick"]).ok();
+    assert_eq!(ws.read("said").lines().count(), 1);
+    // The same length, so that only the content differs.
+    ws.write("tools/think", "cat >/dev/null\necho two\n");
+    for ran in [ask(), ws.claw(&["check"])] {
+        let text = ran.out.clone() + &ran.err;
+        assert!(text.contains("tools/think has changed since it was trusted"), "{ran:#?}");
+        assert!(ran.code == 78 && text.contains("`claw trust -n` shows the change"), "{ran:#?}");
+    }
+    // Everything else goes on: another model, and the program of the channel.
+    assert_eq!(ws.claw(&["ask", "-n", "-m", "offline", "hi"]).code, 0);
+    ws.write("outbox/x.md", "---\nreply_to: exec:say\n---\nhello\n");
+    ws.claw(&["deliver"]).ok();
+    assert_eq!(ws.read("said").lines().count(), 2);
+    let shown = ws.claw(&["trust", "-n"]).ok();
+    assert!(shown.contains("changed)\n      cat >/dev/null\n    - echo one\n    + echo two\n"), "{shown}");
+    ask().fails(78);
+    assert!(ws.claw(&["trust"]).ok().starts_with(&shown), "the change is shown before it is trusted");
+    assert_eq!(ask().ok(), "two\n");
+    // A channel's program is refused in the same way, and its message waits.
+    ws.write("tools/say", "cat >/dev/null; touch evil\n");
+    ws.write("outbox/y.md", "---\nreply_to: exec:say\n---\nhello\n");
+    assert!(ws.claw(&["deliver"]).fails(75).contains("tools/say has changed"));
+    assert!(!ws.path("evil").exists());
+    assert_eq!(ws.list("outbox/wait").len(), 1);
+}
+
+#[test]
 fn init_twice_changes_nothing_and_loses_no_event() {
     let untouched = Fixture::empty();
     for _ in 0..2 {

@@ -66,7 +66,7 @@ fn for_nobody(ws: &Fixture) {
 }
 
 fn unanswerable(ws: &Fixture) {
-    ws.write("inbox/q.json", r#"{"kind": "approval", "from": "file:a", "content": "yes"}"#);
+    ws.publish(&serde_json::json!({"kind": "approval", "from": "file:a", "content": "yes"}));
     ws.claw(&["route"]).ok();
 }
 
@@ -82,7 +82,8 @@ fn stripped(ws: &Fixture) {
 const MOODY: &str = "run-agent, moody model";
 
 fn routed_to_a_moody_model(ws: &Fixture) {
-    ws.write("inbox/q.md", "---\nfrom: file:a\nmeta: {model: moody}\n---\nhow are you?\n");
+    let meta = serde_json::json!({"model": "moody"});
+    ws.publish(&serde_json::json!({"kind": "message", "from": "file:a", "meta": meta, "content": "how are you?"}));
     ws.claw(&["route"]).ok();
 }
 

@@ -2,7 +2,7 @@
 
 use crate::command::terminal::out;
 use crate::core::config::OFFLINE;
-use crate::core::fault::Result;
+use crate::core::fault::{Fault, Result};
 use crate::provider;
 use crate::store::agent::definitions;
 use crate::store::fs::At;
@@ -20,8 +20,13 @@ use std::path::Path;
 pub fn create(world: &World, root: &Path) -> Result<String> {
     fs::create_dir_all(root).at("make", root)?;
     let root = &root.canonicalize().at("find", root)?;
-    let existed = root.join(crate::core::config::FILE).exists();
-    let has_repository = root.join(".git").exists();
+    if let Some(name) = Workspace::linked_folder(root) {
+        return Err(Fault::config(format!("{name} is a symbolic link, and nothing is created through it"))
+            .hint(format!("replace {} by a folder", root.join(name).display())));
+    }
+    // A link counts as existing, also one that leads nowhere.
+    let existed = root.join(crate::core::config::FILE).symlink_metadata().is_ok();
+    let has_repository = root.join(".git").symlink_metadata().is_ok();
     let makes_git = !has_repository && !existed && git::is_installed();
     let (name, lines) = model(world);
     let written = scaffold::write(root, &lines, makes_git)?;
@@ -37,6 +42,9 @@ pub fn create(world: &World, root: &Path) -> Result<String> {
     }
     for name in &written.existing {
         out::message(&format!("{name} differs from the default and was not changed"));
+    }
+    for name in &written.linked {
+        out::message(&format!("{name} was not written: a part of its path is a symbolic link"));
     }
     if let Err(fault) = trusted {
         out::message(&fault.to_string());

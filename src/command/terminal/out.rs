@@ -1,9 +1,14 @@
 //! Printing: results on stdout, messages on stderr. If the reader of stdout has ended, the command ends without a
 //! message.
+//!
+//! No control character of a foreign text (a file's name, a message, an answer, a server's error) reaches a terminal:
+//! reports and messages are escaped here, contents where stdout is a terminal, and only [`raw`] prints a text unchanged.
 
 use crate::core::event::id::Id;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::text::bounded_lines::{BoundedLine, Lines};
+use crate::core::text::visible;
+pub use crate::core::text::visible::{escape_controls, plain, row};
 use crate::stage::outcome::{EventOutcome, Outcome};
 use crate::store::queue::locate;
 use crate::store::workspace::Workspace;
@@ -12,15 +17,23 @@ use std::collections::HashSet;
 use std::io::{self, BufRead, ErrorKind, IsTerminal, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
-/// Prints one line.
+/// Prints a line of a report, escaped as [`plain`], into a pipe too: `claw status | head` ends at a terminal.
 ///
 /// # Errors
 /// `Closed` if stdout is closed.
 pub fn line(text: &str) -> Result<()> {
-    raw(&format!("{text}\n"))
+    raw(&format!("{}\n", plain(text)))
 }
 
-/// Prints unchanged text and flushes it.
+/// Prints the content of a message or a file: unchanged for a program, escaped as [`escape_controls`] on a terminal.
+///
+/// # Errors
+/// `Closed` if stdout is closed.
+pub fn content(text: &str) -> Result<()> {
+    if is_terminal() { raw(&escape_controls(text)) } else { raw(text) }
+}
+
+/// Prints unchanged text and flushes it: text of this program, or one that is escaped already.
 ///
 /// # Errors
 /// `Closed` if stdout is closed.
@@ -37,12 +50,20 @@ pub fn raw(text: &str) -> Result<()> {
 /// # Errors
 /// `Closed` if stdout is closed.
 pub fn json(value: &impl serde::Serialize) -> Result<()> {
-    line(&serde_json::to_string(value).map_err(|e| Fault::data(e.to_string()))?)
+    json_lines(&(serde_json::to_string(value).map_err(|e| Fault::data(e.to_string()))? + "\n"))
+}
+
+/// Prints lines of JSON, without the control characters that JSON permits.
+///
+/// # Errors
+/// `Closed` if stdout is closed.
+pub fn json_lines(text: &str) -> Result<()> {
+    raw(&visible::json(text))
 }
 
 /// Prints a message on stderr.
 pub fn message(text: &str) {
-    let _ = writeln!(io::stderr(), "claw: {text}");
+    let _ = writeln!(io::stderr(), "claw: {}", visible::message(text));
 }
 
 /// Prints a message about an event that is not done; returns its exit code.
@@ -193,45 +214,18 @@ pub fn lines(mut take: impl FnMut(Result<String>) -> Result<bool>) -> Result<()>
 pub fn print_fault(fault: &Fault) {
     message(&fault.message);
     if let Some(hint) = &fault.hint {
-        stderr_line(&format!("      {hint}"));
+        stderr_line(&format!("      {}", visible::message(hint)));
     }
 }
 
 /// Prints a line on stderr, without the program's name.
 pub fn stderr_line(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", plain(text));
 }
 
-/// Escapes control characters and invisible or direction-changing characters, so that foreign text on a terminal shows
-/// as it is. Line breaks and tabs stay.
-#[must_use]
-pub fn plain(text: &str) -> String {
-    let is_hidden = |c: char| {
-        c.is_control() && !matches!(c, '\n' | '\t')
-            || matches!(u32::from(c), 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x2069 | 0xfeff | 0xe0000..=0xe007f)
-    };
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_hidden(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
-    }
-    shown
-}
-
-/// As [`plain`], in one line: line breaks are escaped, too.
-#[must_use]
-pub fn row(text: &str) -> String {
-    plain(text).replace('\n', "\\n")
-}
-
-/// Escapes control characters: a model's text may repeat foreign text. Line breaks, tabs and all visible or joining
-/// characters stay.
-#[must_use]
-pub fn escape_controls(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() && !matches!(c, '\n' | '\t') { shown.extend(c.escape_unicode()) } else { shown.push(c) }
-    }
-    shown
+/// As [`stderr_line`], dimmed.
+pub fn dimmed_stderr_line(text: &str) {
+    let _ = writeln!(io::stderr(), "{DIM}{}{BRIGHT}", plain(text));
 }
 
 /// The escape sequence for dimmed text (ECMA-48, 8.3.117).
@@ -255,17 +249,4 @@ pub fn is_typed() -> bool {
 #[must_use]
 pub fn is_terminal() -> bool {
     io::stdout().is_terminal()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{plain, row};
-
-    #[test]
-    fn control_and_hidden_characters_are_escaped() {
-        assert_eq!(plain("a\tb\nä 猫"), "a\tb\nä 猫");
-        assert_eq!(plain("rm -rf x\r\x1b[2Kls"), "rm -rf x\\u{d}\\u{1b}[2Kls");
-        assert_eq!(plain("a\u{202e}b"), "a\\u{202e}b");
-        assert_eq!(row("ls\n\rrm"), "ls\\n\\u{d}rm");
-    }
 }

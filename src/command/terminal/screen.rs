@@ -97,7 +97,7 @@ impl Screen {
         }
         end(&mut line);
         let content = if self.is_live { out::escape_controls(content) } else { content.to_owned() };
-        out::line(&(self.prefix(name) + &content))
+        out::content(&(self.prefix(name) + &content + "\n"))
     }
 
     /// Ends an incomplete line.
@@ -110,12 +110,7 @@ impl Screen {
     }
 
     fn step(&self, text: &str) {
-        let text = out::plain(text);
-        out::stderr_line(&if self.steps == Steps::Dimmed {
-            format!("{}{text}{}", out::DIM, out::BRIGHT)
-        } else {
-            text
-        });
+        if self.steps == Steps::Dimmed { out::dimmed_stderr_line(text) } else { out::stderr_line(text) }
     }
 
     fn line(&self) -> MutexGuard<'_, ScreenLine> {

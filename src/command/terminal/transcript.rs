@@ -37,11 +37,10 @@ pub(crate) fn print(workspace: &Workspace, session: &str, form: TranscriptFormat
         return Err(Fault::data(format!("session {session} has no messages")).hint("`claw sessions` lists the others"));
     }
     let agent = session_name::agent(session);
-    let text = match form {
-        TranscriptFormat::Plain { is_dimmed } => plain(agent, &pieces, is_dimmed),
-        TranscriptFormat::Markdown => format!("# {session}\n\n") + &markdown(agent, &pieces),
-    };
-    out::raw(&text)
+    match form {
+        TranscriptFormat::Plain { is_dimmed } => out::raw(&plain(agent, &pieces, is_dimmed)),
+        TranscriptFormat::Markdown => out::content(&(format!("# {session}\n\n") + &markdown(agent, &pieces))),
+    }
 }
 
 fn plain(agent: &str, pieces: &[TranscriptItem], is_dimmed: bool) -> String {

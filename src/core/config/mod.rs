@@ -9,10 +9,10 @@ use crate::core::budget::Budget;
 use crate::core::context::prompt::PromptLimits;
 use crate::core::event::address::Address;
 use crate::core::event::session_name;
-use crate::core::model::settings::Model;
+use crate::core::model::settings::{Model, clear_text_warning};
 use crate::core::routing::binding::Routing;
 use crate::core::text::problem::{self, Problem};
-use crate::core::web::settings::Web;
+use crate::core::web::settings::{SearchSettings, Web};
 use jiff::SignedDuration;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -39,6 +39,8 @@ pub struct Config {
     /// Addresses of senders that the owner knows, or `channel:*` for all of a channel. Agents give unknown senders no
     /// tools; see `senders` in AGENT.md.
     pub known: Vec<Address>,
+    /// Whether slash commands in dropped files are run.
+    pub drops: Drops,
     /// Bindings from addresses to agents.
     pub routing: Routing,
     /// The number of turns that run at once, over all processes.
@@ -79,6 +81,18 @@ pub enum Sync {
     Full,
     /// For tests and `tmpfs`: safe if the program is killed, not in a power cut.
     None,
+}
+
+/// The rights of dropped files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Drops {
+    /// A drop is a message of a known sender. One that begins with a slash command is refused.
+    #[default]
+    Known,
+    /// Slash commands in drops are run as the owner's: only the owner can write into `inbox/`.
+    Owner,
 }
 
 /// Settings of channels.
@@ -191,6 +205,7 @@ impl Default for Config {
             deliver_to: None,
             owner: Vec::new(),
             known: Vec::new(),
+            drops: Drops::Known,
             routing: Routing::default(),
             max_concurrency: 8,
             sync: Sync::Full,
@@ -235,6 +250,13 @@ pub fn parse(text: &str) -> Result<(Config, Vec<Problem>), Problem> {
             warnings.push(Problem::warning(FILE, message).at(at("")));
         }
     }
+    for (name, model) in &config.models {
+        if let Some(url) = model.clear_text_url() {
+            let key = format!("models.{name}.api_base");
+            let at = place(&key).or_else(|| place(&format!("models.{name}")));
+            warnings.push(Problem::warning(FILE, clear_text_warning(&key, url)).at(at));
+        }
+    }
     if let Some((n, message)) = config.routing.invalid() {
         let at = problem::locate_item(text, "routing.bindings", "pattern", n);
         return Err(Problem::error(FILE, format!("routing.bindings: {message}")).at(at));
@@ -245,6 +267,10 @@ pub fn parse(text: &str) -> Result<(Config, Vec<Problem>), Problem> {
     if config.web.search.as_ref().is_some_and(|search| search.api_key.is_some()) {
         let message = "web.search.api_key is in the file; use api_key_env or api_key_file instead";
         warnings.push(Problem::warning(FILE, message).at(place("web.search.api_key")));
+    }
+    if let Some(url) = config.web.search.as_ref().and_then(SearchSettings::clear_text_url) {
+        let key = "web.search.api_base";
+        warnings.push(Problem::warning(FILE, clear_text_warning(key, url)).at(place(key)));
     }
     Ok((config, warnings))
 }
@@ -273,6 +299,33 @@ mod tests {
         let (config, warnings) = parse(&all).unwrap_or_else(|e| panic!("{e}\n{all}"));
         assert_eq!(warnings, []);
         assert!(config.models.len() >= 3 && !config.channels.exec.is_empty());
+    }
+
+    #[test]
+    fn key_over_plain_http_is_a_warning() {
+        let warnings = |base: &str, key: &str| {
+            let model = format!("models:\n  m: {{provider: openai, model: x, api_base: \"{base}\"{key}}}\n");
+            let (_, warnings) = parse(&model).unwrap();
+            warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let expected = "claw.yaml:2:35: warning: models.m.api_base: the API key is sent unencrypted to \
+                        http://example.org/v1; use https, or a server on this machine";
+        assert_eq!(warnings("http://example.org/v1", ", api_key_env: K"), [expected]);
+        for base in ["http://10.0.0.7:8000", "http://[2001:db8::1]/v1"] {
+            assert_eq!(warnings(base, ", api_key_file: k").len(), 1, "{base}");
+        }
+        for base in [
+            "https://example.org",
+            "http://127.0.0.1:1",
+            "http://localhost:1",
+            "http://[::1]:1",
+            "http://[::ffff:127.0.0.1]",
+        ] {
+            assert_eq!(warnings(base, ", api_key_env: K"), [""; 0], "{base}");
+        }
+        assert_eq!(warnings("http://example.org/v1", ""), [""; 0]);
+        let search = "web: {search: {provider: brave, api_key_env: K, api_base: 'http://example.org'}}\n";
+        assert_eq!(parse(search).unwrap().1.len(), 1);
     }
 
     #[test]

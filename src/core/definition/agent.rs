@@ -2,7 +2,7 @@
 
 use crate::core::budget::Budget;
 use crate::core::definition::{self, Parsed};
-use crate::core::model::settings::Model;
+use crate::core::model::settings::{Model, clear_text_warning};
 use crate::core::text::front_matter;
 use crate::core::text::problem::{self, Problem};
 use crate::core::tool::DISPATCH;
@@ -130,7 +130,7 @@ pub(in crate::core) struct AgentFields {
 /// # Errors
 /// The problem, with line and column.
 pub fn read(id: &str, path: &str, text: &str, soul: Option<String>) -> Parsed<Agent> {
-    let (fields, body, warnings) = definition::read::<AgentFields>(path, text)?;
+    let (fields, body, mut warnings) = definition::read::<AgentFields>(path, text)?;
     let limit = fields.max_concurrency.unwrap_or(1);
     if limit == 0 {
         return Err(Problem::error(path, "max_concurrency is 0: the agent could never answer"));
@@ -149,6 +149,10 @@ pub fn read(id: &str, path: &str, text: &str, soul: Option<String>) -> Parsed<Ag
     if let Some(missing) = fields.llm.price.and_then(|price| price.missing()) {
         let at = problem::locate(text, "llm.price");
         return Err(Problem::error(path, format!("llm.price has no `{missing}` (for a million tokens)")).at(at));
+    }
+    if let Some(url) = fields.llm.clear_text_url() {
+        let at = problem::locate(text, "llm.api_base");
+        warnings.push(Problem::warning(path, clear_text_warning("llm.api_base", url)).at(at));
     }
     let agent = Agent {
         id: id.to_owned(),
@@ -211,7 +215,8 @@ mod tests {
     fn agent_of_the_reference_program_is_read() {
         let text = "---\nname: Pickle\ndescription: x\nallow_skills: true\nllm:\n  provider: openai\n  model: m\n  api_key: k\n  api_base: http://x\n  temperature: 0.7\n  max_tokens: 10\n---\nYou are Pickle.\n";
         let (agent, warnings) = read("pickle", "agents/pickle/AGENT.md", text, None).unwrap();
-        assert_eq!(warnings, []);
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].message.starts_with("llm.api_base: the API key is sent unencrypted to http://x"));
         assert_eq!((agent.max_concurrency, agent.allow_skills), (1, true));
         assert_eq!(agent.identity, "You are Pickle.");
         assert_eq!(agent.llm.max_tokens, Some(10));

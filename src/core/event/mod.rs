@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod dispatch;
+pub mod dropped;
 pub mod entry;
 pub mod id;
 pub mod origin;
@@ -189,7 +190,7 @@ impl Draft {
     }
 
     /// Parses a dropped file by the extension of its name: `.json` is an event; `.md` and `.txt` are its content, and
-    /// their front matter may set fields.
+    /// their front matter may set fields. The draft has only the fields that a drop may set ([`dropped`]).
     ///
     /// # Errors
     /// `Data`, with line and column for malformed content, and for other types of file.
@@ -226,20 +227,16 @@ impl Draft {
             });
             return Err(Fault { hint: guess, ..fault });
         }
-        Ok(draft)
+        dropped::accept(name, draft)
     }
 
     /// The event `id`, made of this draft at `now`. The sender is `me` if the draft names none. The answer goes to the
     /// draft's `reply_to`, else to the sender that the draft names, else to `home`.
     #[must_use]
-    pub fn complete(mut self, id: Id, now: Stamp, me: &Address, home: &Address) -> Event {
-        // A draft cannot choose the identity and the origin of its event.
-        for claimed in ["id", "created_at", "hops", "origin"] {
-            if let Some(value) = self.extra.remove(claimed) {
-                self.meta.insert(format!("dropped_{claimed}"), value);
-            }
-        }
-        let reply_to = self.reply_to.or_else(|| self.from.clone()).unwrap_or_else(|| home.clone());
+    pub fn complete(self, id: Id, now: Stamp, me: &Address, home: &Address) -> Event {
+        // Nothing is delivered to a dropped file.
+        let sender = self.from.clone().filter(|from| from.channel() != dropped::CHANNEL);
+        let reply_to = self.reply_to.or(sender).unwrap_or_else(|| home.clone());
         Event {
             v: VERSION,
             id,
@@ -366,9 +363,11 @@ mod tests {
 
     #[test]
     fn event_keeps_unknown_fields() {
-        let draft = Draft::from_file("x.json", br#"{"text":"hi","source":"cli:bob","color":"red"}"#).unwrap();
-        let event = draft.complete(id(), Stamp(0), &address("cli:me"), &address("cli:home"));
-        assert_eq!((event.from.as_str(), event.reply_to.as_str()), ("cli:bob", "cli:bob"));
+        let text =
+            br#"{"v":1,"id":"20261121T004130.123456Z-a","kind":"message","source":"cli:bob","reply_to":"cli:bob",
+            "text":"hi","created_at":"2026-11-21T00:41:30Z","color":"red"}"#;
+        let event = Event::from_json(text).unwrap();
+        assert_eq!((event.from.as_str(), event.content.as_str()), ("cli:bob", "hi"));
         let again = Event::from_json(event.to_json().unwrap().as_bytes()).unwrap();
         assert_eq!(again, event);
         assert_eq!(again.extra["color"], "red");
@@ -378,15 +377,6 @@ mod tests {
     fn draft_without_addresses_gets_the_defaults() {
         let event = Draft::message("x").complete(id(), Stamp(0), &address("cli:me"), &address("file:home"));
         assert_eq!((event.from.as_str(), event.reply_to.as_str()), ("cli:me", "file:home"));
-    }
-
-    #[test]
-    fn drop_cannot_choose_its_id_or_origin() {
-        let text = br#"{"id":"20200101T000000.000000Z-mine","content":"x","hops":3,"origin":{"class":"owner"}}"#;
-        let event =
-            Draft::from_file("x.json", text).unwrap().complete(id(), Stamp(0), &address("a:b"), &address("a:b"));
-        assert_eq!(event.id, id());
-        assert_eq!((event.hops, event.extra.len(), event.origin.class), (0, 0, None));
     }
 
     #[test]

@@ -67,6 +67,25 @@ pub struct Model {
     pub price: Option<Price>,
 }
 
+/// Whether requests to this URL cross a network unencrypted: plain HTTP to another machine.
+#[must_use]
+pub fn is_clear_text(url: &str) -> bool {
+    let Ok(url) = url::Url::parse(url) else { return false };
+    let is_local = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.to_canonical().is_loopback(),
+        None => true,
+    };
+    url.scheme() == "http" && !is_local
+}
+
+/// The warning that a key is sent unencrypted to `url`, the value of the setting `key`.
+#[must_use]
+pub fn clear_text_warning(key: &str, url: &str) -> String {
+    format!("{key}: the API key is sent unencrypted to {url}; use https, or a server on this machine")
+}
+
 impl Model {
     /// The first invalid key and a message to append to the model's name; an empty key means the whole entry.
     #[must_use]
@@ -83,6 +102,13 @@ impl Model {
         }
         let is_too_small = self.window.is_some_and(|window| window < 1000);
         is_too_small.then(|| ("window", ".window is under 1000 tokens: the prompt alone would not fit".to_owned()))
+    }
+
+    /// The base URL to which the key is sent unencrypted.
+    #[must_use]
+    pub fn clear_text_url(&self) -> Option<&str> {
+        let has_key = self.api_key.is_some() || self.api_key_env.is_some() || self.api_key_file.is_some();
+        self.api_base.as_deref().filter(|base| has_key && is_clear_text(base))
     }
 
     /// The context window in tokens, and the source of that number.

@@ -9,6 +9,7 @@ pub mod table;
 pub use command::SlashCommand;
 
 use crate::core::event::address::Address;
+use crate::core::event::dropped;
 use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Fault, Result};
 use crate::core::slash::command::Permission;
@@ -48,12 +49,15 @@ fn unknown(name: &str) -> Fault {
 }
 
 /// Whether an event is a command: an event of kind `control`, or a message that begins with a command. Messages between
-/// agents are never commands.
+/// agents are never commands, and neither are dropped messages: with `drops: owner` the drop zone makes a `control` event
+/// of a dropped command.
 #[must_use]
 pub fn is_command(event: &Event) -> bool {
     match event.kind {
         EventKind::Control => true,
-        EventKind::Message => event.from.channel() != "agent" && parse(&event.content).is_some(),
+        EventKind::Message => {
+            !["agent", dropped::CHANNEL].contains(&event.from.channel()) && parse(&event.content).is_some()
+        }
         _ => false,
     }
 }
@@ -81,7 +85,14 @@ pub fn parse_event(event: &Event) -> Result<SlashCommand> {
 /// members of that group are not owners.
 #[must_use]
 pub fn allowed(command: &SlashCommand, from: &Address, owners: &[Address]) -> bool {
-    command.permission() == Permission::Participant || is_owner(from, owners)
+    command.permission() == Permission::Participant || commands_as_owner(from, owners)
+}
+
+/// Whether the commands of `from` are commands of the owner. Those in dropped files are: without `drops: owner` they are
+/// refused when the file is taken in.
+#[must_use]
+pub fn commands_as_owner(from: &Address, owners: &[Address]) -> bool {
+    from.channel() == dropped::CHANNEL || is_owner(from, owners)
 }
 
 /// Whether `from` is the owner: a user at this machine (channel `cli`), or one of the addresses that the owner listed.
@@ -195,6 +206,8 @@ mod tests {
     fn only_messages_from_users_are_commands() {
         assert!(is_command(&event(EventKind::Message, "telegram:42", "/stop")));
         assert!(!is_command(&event(EventKind::Message, "agent:pickle", "/stop")));
+        assert!(!is_command(&event(EventKind::Message, "drop:q.md", "/stop")));
+        assert!(is_command(&event(EventKind::Control, "drop:q.md", "/stop")));
         for kind in [EventKind::Cron, EventKind::Dispatch, EventKind::Remember, EventKind::Approval] {
             assert!(!is_command(&event(kind, "cli:ann", "/stop")), "{kind:?}");
         }

@@ -2,6 +2,7 @@
 
 pub mod approval;
 pub mod grants;
+pub mod words;
 
 use crate::core::fault::{Fault, Result};
 use regex::Regex;
@@ -39,7 +40,8 @@ pub enum Approve {
     Always(bool),
     /// Every call of a turn that contains text from outside.
     When(ApproveWhen),
-    /// Calls whose [`describe_call`] text matches one of these regular expressions.
+    /// Calls whose [`describe_call`] text matches one of these regular expressions. They are reminders, not a barrier:
+    /// one action has many spellings, and `rm -fr` passes `rm -r`.
     Where(Vec<String>),
 }
 

@@ -1,6 +1,7 @@
 //! The settings `web:` of `claw.yaml` and of agents. A web tool is offered only if it is configured.
 
 use crate::core::fault::{Fault, Result};
+use crate::core::model::settings::is_clear_text;
 use crate::core::web::url_policy::{Hosts, PrivateHost};
 use serde::Deserialize;
 
@@ -81,6 +82,12 @@ impl Web {
 }
 
 impl SearchSettings {
+    /// The base URL to which the key is sent unencrypted.
+    #[must_use]
+    pub fn clear_text_url(&self) -> Option<&str> {
+        self.api_base.as_deref().filter(|base| self.has_key() && is_clear_text(base))
+    }
+
     fn has_key(&self) -> bool {
         self.api_key.is_some() || self.api_key_env.is_some() || self.api_key_file.is_some()
     }

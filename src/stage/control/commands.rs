@@ -71,7 +71,7 @@ pub(crate) fn run(about: &About, command: &SlashCommand, owners: &[Address]) -> 
         SlashCommand::Session => session(about),
         SlashCommand::Context => context(about),
         SlashCommand::Usage => {
-            let is_owner = slash::is_owner(&about.event.from, owners);
+            let is_owner = slash::commands_as_owner(&about.event.from, owners);
             usage::describe(workspace, &about.session, &about.agent, is_owner)
         }
         // Its lane is the session's own, so it never comes here.
@@ -81,8 +81,8 @@ pub(crate) fn run(about: &About, command: &SlashCommand, owners: &[Address]) -> 
         SlashCommand::New => new_session(about),
         SlashCommand::Stop => stop_turn(about),
         SlashCommand::Pending => pending(workspace),
-        SlashCommand::Approve(id) => decide(workspace, id, Verdict::Approved),
-        SlashCommand::Deny(id) => decide(workspace, id, Verdict::Denied),
+        SlashCommand::Approve(id) => decide(about, id, Verdict::Approved),
+        SlashCommand::Deny(id) => decide(about, id, Verdict::Denied),
     }
 }
 
@@ -266,30 +266,21 @@ fn stop_turn(about: &About) -> Result<String> {
 
 fn pending(workspace: &Workspace) -> Result<String> {
     let line = |a: &Approval| {
-        format!(
-            "{} {}: {} ({})",
-            a.id.short(),
-            crate::core::event::session_name::agent(&a.session),
-            a.summary(),
-            a.reason
-        )
+        let agent = crate::core::event::session_name::agent(&a.session);
+        format!("{} {agent}: {} ({})", a.id.short(), a.exact_lines().join("\n    "), a.reason)
     };
     let lines: Vec<String> = approvals::pending(workspace)?.iter().map(line).collect();
     Ok(if lines.is_empty() { "no pending approvals".to_owned() } else { lines.join("\n") })
 }
 
-fn decide(workspace: &Workspace, text: &str, verdict: Verdict) -> Result<String> {
-    let id = if let Some(known) = approvals::previous_decision(workspace, text, verdict) {
-        known.id
-    } else {
-        let id = approvals::find(workspace, text)?;
-        approvals::decide(workspace, &id, verdict)?;
-        id
-    };
+fn decide(about: &About, text: &str, verdict: Verdict) -> Result<String> {
+    let workspace = about.workspace;
+    let id = approvals::find(workspace, text)?;
+    approvals::decide_by(workspace, &id, verdict, &about.event.id)?;
     if let Some((_, fault)) = approvals::publish_decisions(workspace)?.into_iter().find(|(refused, _)| *refused == id) {
         return Err(fault);
     }
-    let approval = approvals::previous_decision(workspace, id.as_str(), verdict);
+    let approval = approvals::decided(workspace, &id, verdict);
     let approval = approval.ok_or_else(|| Fault::data(format!("{id} is gone")))?;
     let then = match verdict {
         Verdict::Approved => "it is run now",

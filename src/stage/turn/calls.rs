@@ -3,14 +3,14 @@
 //! result, it is never run again.
 
 use crate::core::event::id::Derived;
-use crate::core::fault::Result;
+use crate::core::fault::{Kind, Result};
 use crate::core::memory::note_mark;
 use crate::core::session::record::{Record, ToolResult};
 use crate::core::text::cut::cut;
 use crate::core::text::data_mark;
 use crate::core::tool::approval::{self, Approval};
 use crate::core::tool::{Class, MAX_RESULT};
-use crate::core::turn::PendingCall;
+use crate::core::turn::{AssistantStep, PendingCall};
 use crate::stage::turn::active_turn::Turn;
 use crate::stage::turn::dispatch::Children;
 use crate::stage::turn::progress::Progress;
@@ -31,6 +31,9 @@ const PARALLEL: usize = 8;
 pub(crate) fn run(turn: &mut Turn, pending: &[PendingCall]) -> Result<()> {
     let mut rest = pending;
     while let Some(first) = rest.first().filter(|_| !turn.cancel.is_cancelled()) {
+        if turn.state.steps.last().is_some_and(AssistantStep::needs_approval) {
+            return rest.iter().try_for_each(|pending| write(turn, pending, behind_approval(), 0));
+        }
         let reads = rest.iter().take_while(|pending| class(turn, pending) == Some(Class::Reads)).take(PARALLEL).count();
         let (now, later) = rest.split_at(reads.max(1));
         if class(turn, first) == Some(Class::Acts) && !first.is_begun {
@@ -68,7 +71,7 @@ fn class(turn: &Turn, pending: &PendingCall) -> Option<Class> {
 /// Why the call needs the owner's approval, by the settings of this agent or of an agent that passed the task on; `None`
 /// if it needs none, or has it.
 fn approval_reason(turn: &Turn, pending: &PendingCall, tool: &Tool) -> Option<String> {
-    if turn.approved.is_some() && turn.state.steps.len() == 1 {
+    if is_approved(turn) {
         return None;
     }
     let (name, arguments, taint) = (&pending.call.name, &pending.call.arguments, turn.taint().map(String::as_str));
@@ -84,9 +87,38 @@ fn approval_reason(turn: &Turn, pending: &PendingCall, tool: &Tool) -> Option<St
     })
 }
 
+/// Whether this is the step that runs the approved call.
+fn is_approved(turn: &Turn) -> bool {
+    turn.approved.is_some() && turn.state.steps.len() == 1
+}
+
+/// The result of a call behind one that waits for approval: the model wanted it after that one.
+fn behind_approval() -> ToolResult {
+    let result = "It was not run: the call before it waits for the owner's approval.".to_owned();
+    ToolResult { result, failed: true, ..ToolResult::default() }
+}
+
+/// The result of an approved call that is not run, because a file that it names has changed since the request.
+fn void(turn: &Turn) -> Result<Option<ToolResult>> {
+    if !is_approved(turn) {
+        return Ok(None);
+    }
+    let change = approvals::difference(turn.workspace, &turn.event.id)?;
+    Ok(change.map(|change| {
+        failed(&format!(
+            "it was not run: {change} after the owner was asked, so the approval is void. Call the tool again to ask for \
+             approval of the present version"
+        ))
+    }))
+}
+
 /// Requests the owner's approval, which ends the turn.
 fn request_approval(turn: &Turn, pending: &PendingCall, reason: String) -> Result<ToolResult> {
     let id = turn.event.id.derive(Derived::Approval, pending.number);
+    let files = match approvals::named_files(turn.workspace, &pending.call.name, &pending.call.arguments) {
+        Err(fault) if fault.kind == Kind::Data => return Ok(failed(&format!("it was not run: {fault}"))),
+        files => files?,
+    };
     let expires_at = turn.workspace.world.now().plus_seconds(APPROVAL_TIME).timestamp();
     let approval = Approval {
         event: turn.event.id.clone(),
@@ -98,14 +130,15 @@ fn request_approval(turn: &Turn, pending: &PendingCall, reason: String) -> Resul
         // Another agent cannot approve.
         reply_to: turn.workspace.person(turn.event)?,
         expires_at,
-        hash: approval::hash(&id, &pending.call),
+        hash: approval::hash(&id, &pending.call, &files),
+        files,
         arguments: pending.call.arguments.clone(),
         id,
     };
     approvals::request(turn.workspace, &approval)?;
-    let (short, line) = (approval.id.short(), approval.summary());
+    let (short, lines) = (approval.id.short(), approval.exact_lines().join("\n    "));
     let asks = format!(
-        "I need your approval before I run this ({}):\n\n    {line}\n\nclaw approve {short}\nclaw deny {short}",
+        "I need your approval before I run this ({}):\n\n    {lines}\n\nclaw approve {short}\nclaw deny {short}",
         approval.reason
     );
     let result = "It was not run: the owner is asked for approval. The turn ends now.".to_owned();
@@ -140,6 +173,9 @@ fn one(turn: &Turn, pending: &PendingCall) -> Result<(ToolResult, u64)> {
     }
     if pending.is_begun && tool.class == Class::Acts {
         return Ok((failed("it was interrupted and may have had effects. Check before you repeat it"), 0));
+    }
+    if let Some(result) = void(turn)? {
+        return Ok((result, 0));
     }
     let (origin, taint) = (turn.origin(), OnceLock::new());
     let context = ToolContext {

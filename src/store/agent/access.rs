@@ -71,10 +71,15 @@ impl Access {
             let entry = entry.at("list", &root)?;
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            let is_hidden = name.starts_with('.') || HIDDEN.contains(&&*name);
+            let is_hidden = name.starts_with('.') || HIDDEN.contains(&&*name) || is_copy_of(&name, FILE);
+            let is_key = |key: &PathBuf| {
+                let beside = key.parent() == Some(&root);
+                let key_name = key.file_name().map(|file| file.to_string_lossy());
+                key.starts_with(entry.path()) || beside && key_name.is_some_and(|original| is_copy_of(&name, &original))
+            };
             // A link at the top is not followed: it could lead to a hidden name.
             let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
-            if !is_hidden && !is_link && !keys.iter().any(|key| key.starts_with(entry.path())) {
+            if !is_hidden && !is_link && !keys.iter().any(is_key) {
                 read.insert(entry.path());
             }
         }
@@ -162,6 +167,20 @@ pub fn agent_writable<'a>(root: &Path, names: impl Iterator<Item = &'a String>) 
     writable
 }
 
+/// Whether `name` is that of a copy which an editor, `patch` or a person makes of the file `original`: `claw.yaml~`,
+/// `claw.yaml.bak`, `claw.yaml.orig`, `#claw.yaml#`, `claw.old.yaml`, `Copy of claw.yaml`.
+fn is_copy_of(name: &str, original: &str) -> bool {
+    let (name, original) = (name.to_lowercase(), original.to_lowercase());
+    let name = name.trim_start_matches("copy of ").trim_start_matches(['#', '~', '_']);
+    let ends_a_word = |rest: &str| !rest.starts_with(char::is_alphanumeric);
+    let (stem, extension) = original.rsplit_once('.').unwrap_or((&original, ""));
+    let is_before_extension = || {
+        let middle = name.strip_prefix(stem).and_then(|rest| rest.strip_suffix(extension)?.strip_suffix('.'));
+        !extension.is_empty() && middle.is_some_and(ends_a_word)
+    };
+    name.strip_prefix(&original).is_some_and(ends_a_word) || is_before_extension()
+}
+
 fn innermost<'a>(roots: &'a [PathBuf], path: &Path) -> Option<&'a Path> {
     roots.iter().filter(|root| path.starts_with(root)).max_by_key(|root| root.as_os_str().len()).map(PathBuf::as_path)
 }
@@ -199,6 +218,47 @@ mod tests {
         ] {
             assert!(!may_write(name), "{name}");
         }
+    }
+
+    #[test]
+    fn copies_of_the_settings_are_recognised() {
+        for name in [
+            "claw.yaml",
+            "claw.yaml~",
+            "claw.yaml.bak",
+            "claw.yaml.orig",
+            "claw.yaml.rej",
+            "claw.yaml.~1~",
+            "claw.yaml.2026-12-01",
+            "claw.yaml-old",
+            "#claw.yaml#",
+            "CLAW.YAML.BAK",
+            "claw.bak.yaml",
+            "claw (copy).yaml",
+            "claw - Copy.yaml",
+            "Copy of claw.yaml",
+            "_claw.yaml",
+        ] {
+            assert!(is_copy_of(name, FILE), "{name}");
+        }
+        for name in ["clawed.yaml", "notes", "claw.md", "my-claw.txt", "yaml", "README.md"] {
+            assert!(!is_copy_of(name, FILE), "{name}");
+        }
+        assert!(is_copy_of("key~", "key") && !is_copy_of("keynote.md", "key"));
+    }
+
+    #[test]
+    fn copies_of_settings_and_keys_are_not_readable() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let settings = "models: {m: {provider: openai, api_key_file: openai.key}}\n";
+        for name in ["claw.yaml", "claw.yaml~", "claw.yaml.bak", "openai.key", "openai.key.orig", "notes.md"] {
+            fs::write(root.join(name), settings).unwrap();
+        }
+        let workspace = Workspace::open(crate::world::World::real().unwrap(), root.clone(), true).unwrap();
+        let access = Access::of(&workspace, &Agent::default()).unwrap();
+        let files: Vec<&PathBuf> = access.read.iter().filter(|path| path.is_file()).collect();
+        assert_eq!(files, [&root.join("notes.md")]);
     }
 
     #[test]

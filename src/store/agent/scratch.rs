@@ -14,7 +14,8 @@ use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-const FOLDER: &str = ".claw/tmp";
+/// The folder of all temporary folders, in the workspace.
+pub const FOLDER: &str = ".claw/tmp";
 
 /// Makes a new, empty folder for a call.
 ///

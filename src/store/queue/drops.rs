@@ -2,11 +2,13 @@
 //! `tmp/<new id>~<its name>.drop` and then published under that id, so that a kill between the two steps neither loses
 //! nor duplicates it.
 
+use crate::core::config::{Drops, FILE};
 use crate::core::event::address::safe_name;
 use crate::core::event::id::Id;
 use crate::core::event::stamp::Stamp;
 use crate::core::event::{Draft, Event, EventKind};
 use crate::core::fault::{Fault, Kind, Result};
+use crate::core::slash;
 use crate::store::fs::At;
 use crate::store::fs::durable::{self, Moved};
 use crate::store::fs::lease::{self, Writers};
@@ -289,9 +291,26 @@ fn read_drop(workspace: &Workspace, mailbox: Mailbox, path: &Path, id: &Id, name
                 .hint("set reply_to in its front matter, or deliver_to in claw.yaml"));
         }
     }
-    if mailbox == Mailbox::Outbox && !matches!(draft.kind, EventKind::Message | EventKind::Notice) {
-        return Err(Fault::data("only messages and notices can be delivered"));
+    if mailbox == Mailbox::Outbox && draft.kind != EventKind::Message {
+        return Err(Fault::data("only messages can be delivered"));
+    }
+    if mailbox == Mailbox::Inbox && draft.kind == EventKind::Message {
+        draft.kind = kind(workspace, draft.content.as_deref().unwrap_or_default())?;
     }
     draft.meta.insert("file".to_owned(), Value::from(name));
     publish::complete(workspace, draft, id.clone())
+}
+
+/// The kind of a dropped message: a command, if the owner lets drops give commands.
+fn kind(workspace: &Workspace, content: &str) -> Result<EventKind> {
+    if slash::parse(content).is_none() {
+        return Ok(EventKind::Message);
+    }
+    match workspace.config()?.drops {
+        Drops::Owner => Ok(EventKind::Control),
+        Drops::Known => {
+            Err(Fault::data(format!("a dropped file gives no slash commands unless {FILE} has `drops: owner`"))
+                .hint("retry it with that setting; to send the text to an agent, put a word before it"))
+        }
+    }
 }

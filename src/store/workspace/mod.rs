@@ -5,6 +5,7 @@ pub mod clock;
 pub mod journal;
 pub mod mailbox;
 mod network_fs;
+pub mod programs;
 pub mod scaffold;
 pub mod settings;
 pub mod trust;
@@ -133,6 +134,13 @@ impl Workspace {
                 .hint("its locks and renames cannot be relied on: move it, or set allow_network_fs: true"));
         }
         Ok(workspace)
+    }
+
+    /// A folder of the internal state that is a symbolic link, so that its subfolders would be created elsewhere.
+    #[must_use]
+    pub fn linked_folder(root: &Path) -> Option<&'static str> {
+        let is_above = |name: &str| LAYOUT.iter().any(|other| Path::new(other).parent() == Some(Path::new(name)));
+        LAYOUT.iter().copied().find(|name| is_above(name) && root.join(name).is_symlink())
     }
 
     /// Creates the missing directories. Costs one system call for each existing one.

@@ -26,6 +26,12 @@ const FILES: &[(&str, &str)] = embedded![
     "memories/README.md",
 ];
 
+/// The text of a file that `init` writes.
+#[must_use]
+pub fn shipped(name: &str) -> Option<&'static str> {
+    FILES.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
+
 /// Folders that start empty; a `.gitkeep` keeps them in git.
 const FOLDERS: &[&str] = &[
     "memories/topics",
@@ -47,9 +53,12 @@ pub struct Written {
     pub new: Vec<String>,
     /// Files that existed with other content and were left unchanged.
     pub existing: Vec<String>,
+    /// Files that were not written, because a symbolic link is in their path.
+    pub linked: Vec<String>,
 }
 
-/// Writes the missing files of a workspace into `root`, and overwrites none. `model` is the lines of `claw.yaml` that
+/// Writes the missing files of a workspace into `root`, overwrites none, and follows no link: a folder from another
+/// person may have links that lead out of it. `model` is the lines of `claw.yaml` that
 /// choose the model.
 ///
 /// # Errors
@@ -70,6 +79,10 @@ pub fn write(root: &Path, model: &str, has_git: bool) -> Result<Written> {
     let mut written = Written::default();
     for (name, text) in own.into_iter().chain(files).chain(keep) {
         let path = root.join(&name);
+        if has_link(root, &name) {
+            written.linked.push(name);
+            continue;
+        }
         match fs::read(&path) {
             Ok(found) if found == text.as_bytes() => continue,
             // `memories.git` depends on whether a repository existed when the workspace was created.
@@ -91,4 +104,41 @@ pub fn write(root: &Path, model: &str, has_git: bool) -> Result<Written> {
         }
     }
     Ok(written)
+}
+
+/// Whether a part of the path `name` below `root` is a symbolic link.
+fn has_link(root: &Path, name: &str) -> bool {
+    let parts = Path::new(name).ancestors().filter(|part| !part.as_os_str().is_empty());
+    parts.into_iter().any(|part| root.join(part).is_symlink())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn nothing_is_written_through_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, outside) = (dir.path().join("ws"), dir.path().join("outside"));
+        fs::create_dir_all(root.join("memories")).unwrap();
+        fs::create_dir(&outside).unwrap();
+        symlink("../outside", root.join("agents")).unwrap();
+        symlink("../../outside", root.join("memories/topics")).unwrap();
+        symlink("../outside/new", root.join("AGENTS.md")).unwrap();
+        let written = write(&root, "model: offline\n", false).unwrap();
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+        assert_eq!(
+            written.linked,
+            [
+                "AGENTS.md",
+                "agents/pickle/AGENT.md",
+                "agents/pickle/SOUL.md",
+                "agents/cookie/AGENT.md",
+                "agents/cookie/SOUL.md",
+                "memories/topics/.gitkeep",
+            ]
+        );
+        assert!(written.new.contains(&"claw.yaml".to_owned()));
+    }
 }

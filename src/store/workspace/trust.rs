@@ -8,10 +8,15 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-fn file(world: &World) -> Option<PathBuf> {
+/// The folder of the user's state: `$XDG_STATE_HOME/claw`.
+pub(super) fn state_dir(world: &World) -> Option<PathBuf> {
     let state = world.var("XDG_STATE_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
     let home = || world.var("HOME").map(|h| Path::new(h).join(".local/state"));
-    Some(state.or_else(home)?.join("claw/trusted"))
+    Some(state.or_else(home)?.join("claw"))
+}
+
+fn file(world: &World) -> Option<PathBuf> {
+    Some(state_dir(world)?.join("trusted"))
 }
 
 /// Whether the user trusts the workspace in `root`.

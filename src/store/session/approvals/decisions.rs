@@ -1,6 +1,6 @@
 //! Decisions of the owner: each becomes an event, and an approved call is read back from the session's log.
 
-use super::{FOLDER, TAKEN, Verdict, names, path, read, record};
+use super::{FOLDER, TAKEN, Verdict, current_files, decided, names, path, read, record};
 use crate::core::event::Event;
 use crate::core::event::dispatch;
 use crate::core::event::id::{Derived, Id};
@@ -74,6 +74,19 @@ pub fn decided_call(workspace: &Workspace, id: &Id) -> Result<Option<Call>> {
     Err(Fault::data(format!("there is no decision {id} in {FOLDER}")))
 }
 
+/// Why the approval `id` is void: a file that its call names has changed since the request. `None` if it is valid.
+///
+/// # Errors
+/// `Data` if there is no such approval; `Machine`.
+pub fn difference(workspace: &Workspace, id: &Id) -> Result<Option<String>> {
+    let approval = decided(workspace, id, Verdict::Approved)
+        .ok_or_else(|| Fault::data(format!("there is no decision {id} in {FOLDER}")))?;
+    match current_files(workspace, &approval) {
+        Err(fault) if fault.kind == Kind::Data => Ok(Some(fault.message)),
+        files => Ok(approval::difference(&approval.files, &files?)),
+    }
+}
+
 /// The event and the call of an approval, from the session's log.
 fn logged(workspace: &Workspace, approval: &Approval) -> Result<(Event, Call)> {
     let unknown = || Fault::data(format!("{}: the session's log has no such call", approval.id));
@@ -86,7 +99,9 @@ fn logged(workspace: &Workspace, approval: &Approval) -> Result<(Event, Call)> {
     let state = turn::replay(records, parent);
     let mut calls = state.steps.into_iter().flat_map(|step| step.reply.calls);
     let call = calls.nth(usize::try_from(number).unwrap_or(usize::MAX).wrapping_sub(1)).ok_or_else(unknown)?;
-    if parent.derive(Derived::Approval, number) != approval.id || approval::hash(&approval.id, &call) != approval.hash {
+    if parent.derive(Derived::Approval, number) != approval.id
+        || approval::hash(&approval.id, &call, &approval.files) != approval.hash
+    {
         return Err(Fault::data(format!("{}: the call in the file is not the one in the session's log", approval.id)));
     }
     Ok((asked.ok_or_else(unknown)?, call))

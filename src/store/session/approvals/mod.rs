@@ -2,17 +2,20 @@
 //! `approved/` or `denied/` is the decision. The file of a published decision ends with `.taken`.
 
 mod decisions;
+mod named_files;
 
 use crate::core::event::id::Id;
 use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::tool::approval::Approval;
+use crate::core::tool::approval::{self, Approval, ApprovedFile};
 use crate::store::fs::At;
 use crate::store::fs::durable;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::journal::{self, JournalLine};
 use crate::store::workspace::mailbox::Mailbox;
-pub use decisions::{decided_call, publish_decisions};
+pub use decisions::{decided_call, difference, publish_decisions};
+pub use named_files::named_files;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -20,7 +23,11 @@ use std::path::PathBuf;
 /// The folder's name in a workspace.
 pub const FOLDER: &str = ".claw/approvals";
 const PENDING: &str = "pending";
+/// The states of an approval that is not pending any more.
+const DECIDED: [&str; 4] = ["approved", "denied", "withdrawn", "expired"];
 const TAKEN: &str = "taken";
+/// The suffix of the file with the id of the slash command that made a decision.
+const BY: &str = "by";
 
 /// The owner's decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +71,8 @@ pub fn make_layout(workspace: &Workspace) -> Result<()> {
 /// On a disk error.
 pub fn request(workspace: &Workspace, approval: &Approval) -> Result<()> {
     make_layout(workspace)?;
-    let decided = Verdict::BOTH.map(Verdict::folder).into_iter().chain(["withdrawn", "expired"]);
-    if decided
+    if DECIDED
+        .into_iter()
         .flat_map(|state| [path(workspace, state, &approval.id, "md"), path(workspace, state, &approval.id, TAKEN)])
         .any(|p| p.exists())
     {
@@ -103,8 +110,8 @@ pub fn has_pending(workspace: &Workspace, session: &str) -> Result<bool> {
     Ok(pending(workspace)?.iter().any(|approval| approval.session == session))
 }
 
-/// Finds the one approval that `text` names: its id, any unambiguous end of it, or the path of its file. A whole id
-/// need not be pending: the caller may report its state.
+/// Finds the one approval that `text` names, in any state: by its whole id, its whole short id, or the path of its file.
+/// A part of an id is not enough: it may name a call that the owner does not know of.
 ///
 /// # Errors
 /// `Data` if none or several match.
@@ -113,27 +120,57 @@ pub fn find(workspace: &Workspace, text: &str) -> Result<Id> {
     if let Ok(id) = Id::parse(text) {
         return Ok(id);
     }
-    match &with_suffix(names(workspace, PENDING, "md")?, text)[..] {
+    let named = |states: &[&str]| -> Result<Vec<Id>> {
+        let mut ids = BTreeSet::new();
+        for (state, suffix) in states.iter().flat_map(|state| [(state, "md"), (state, TAKEN)]) {
+            ids.extend(names(workspace, state, suffix)?.into_iter().filter(|id| id.short() == text));
+        }
+        Ok(ids.into_iter().collect())
+    };
+    let mut ids = named(&[PENDING])?;
+    if ids.is_empty() {
+        ids = named(&DECIDED)?;
+    }
+    match &ids[..] {
         [id] => Ok(id.clone()),
-        [] => Err(Fault::data(format!("no pending approval ends with `{}`", text.escape_debug()))
-            .hint("`claw approve` lists pending approvals")),
-        _ => Err(Fault::data(format!("more than one id ends with `{text}`")).hint("`claw approve` lists them")),
+        [] => Err(Fault::data(format!("no pending approval has the id `{}`", text.escape_debug()))
+            .hint("`claw approve` lists the ids of pending approvals; the whole id is needed")),
+        _ => {
+            Err(Fault::data(format!("several approvals are called {text}: {}", joined(&ids))).hint("name one of them"))
+        }
     }
 }
 
-/// The call that the owner has decided this way before, if `text` names one: repeating a decision changes nothing.
-#[must_use]
-pub fn previous_decision(workspace: &Workspace, text: &str, verdict: Verdict) -> Option<Approval> {
-    [TAKEN, "md"].into_iter().find_map(|suffix| {
-        match &with_suffix(names(workspace, verdict.folder(), suffix).ok()?, text)[..] {
-            [id] => read(workspace, verdict.folder(), id, suffix).ok(),
-            _ => None,
-        }
-    })
+fn joined(ids: &[Id]) -> String {
+    ids.iter().map(Id::as_str).collect::<Vec<_>>().join(", ")
 }
 
-fn with_suffix(ids: Vec<Id>, text: &str) -> Vec<Id> {
-    ids.into_iter().filter(|id| !text.is_empty() && id.as_str().ends_with(text)).collect()
+/// The call that the owner has decided this way.
+#[must_use]
+pub fn decided(workspace: &Workspace, id: &Id, verdict: Verdict) -> Option<Approval> {
+    let state = verdict.folder();
+    let suffix = [TAKEN, "md"].into_iter().find(|suffix| path(workspace, state, id, suffix).exists())?;
+    read(workspace, state, id, suffix).ok()
+}
+
+/// Makes the owner's decision by a slash command. The command's id is recorded before, so that the command may run again
+/// after a kill: a decision that it has made itself is not an error.
+///
+/// # Errors
+/// As [`decide`].
+pub fn decide_by(workspace: &Workspace, id: &Id, verdict: Verdict, command: &Id) -> Result<()> {
+    make_layout(workspace)?;
+    let by = path(workspace, verdict.folder(), id, BY);
+    if path(workspace, PENDING, id, "md").exists() {
+        let (dir, name) = (dir(workspace, verdict.folder()), format!("{id}.{BY}"));
+        let text = format!("{command}\n");
+        durable::publish(&dir, &name, &Mailbox::Inbox.tmp(workspace), text.as_bytes(), workspace.sync()?)?;
+    } else if decided(workspace, id, verdict).is_some()
+        && fs::read_to_string(&by).is_ok_and(|text| text.trim_end() == command.as_str())
+    {
+        return Ok(());
+    }
+    decide(workspace, id, verdict)
 }
 
 /// Makes the owner's decision.
@@ -144,7 +181,7 @@ pub fn decide(workspace: &Workspace, id: &Id, verdict: Verdict) -> Result<()> {
     make_layout(workspace)?;
     let (from, to) = (path(workspace, PENDING, id, "md"), path(workspace, verdict.folder(), id, "md"));
     if !from.exists() {
-        let known = ["approved", "denied", "withdrawn", "expired"]
+        let known = DECIDED
             .into_iter()
             .find(|state| path(workspace, state, id, "md").exists() || path(workspace, state, id, TAKEN).exists());
         return Err(match known {
@@ -153,7 +190,18 @@ pub fn decide(workspace: &Workspace, id: &Id, verdict: Verdict) -> Result<()> {
                 .hint("`claw approve` lists pending approvals"),
         });
     }
+    if verdict == Verdict::Approved
+        && let Ok(approval) = read(workspace, PENDING, id, "md")
+        && let Some(change) = approval::difference(&approval.files, &current_files(workspace, &approval)?)
+    {
+        return Err(Fault::data(format!("{} is void: {change} after the request", id.short()))
+            .hint(format!("look at it, then `claw deny {}` and let the agent ask again", id.short())));
+    }
     durable::move_or_remove(&from, &to)
+}
+
+fn current_files(workspace: &Workspace, approval: &Approval) -> Result<Vec<ApprovedFile>> {
+    named_files(workspace, &approval.tool, &approval.arguments)
 }
 
 /// Withdraws the pending approvals of a session: a later message has arrived in it.
