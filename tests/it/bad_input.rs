@@ -606,10 +606,13 @@ fn a_strangers_workspace_runs_nothing_before_it_is_trusted() {
         let mark = ws.dir.path().join("mark");
         let ran = below(&ws, &["ask", "-n", "hello"]);
         assert!(!mark.exists(), "{what}: ran before it was trusted\n{ran:#?}");
-        assert!(ran.out.contains("no note") && ran.code == 0, "{what}: offline does not answer\n{ran:#?}");
-        // A user who names the offline model anyway loses nothing and gets no warning.
-        assert!(ran.err.contains("claw trust") || yaml.contains("model: x"), "{what}: {ran:#?}");
-        below(&ws, &["ask", "-n", "-m", "evil", "hello"]);
+        // The offline model answers if it is the configured one, and never instead of another one.
+        if yaml.contains("model: x") {
+            assert!(ran.out.contains("no note") && ran.code == 0, "{what}: offline does not answer\n{ran:#?}");
+        } else {
+            assert!(ran.out.is_empty() && ran.fails(78).contains("claw trust"), "{what}");
+        }
+        assert_eq!((below(&ws, &["ask", "-n", "-m", "evil", "hello"]).code, ws.list("inbox/failed")), (78, vec![]));
         below(&ws, &["send", "--reply-to=cli:x", "hello"]).ok();
         ws.write("inbox/evil.json", r#"{"content":"hello","reply_to":"cli:x","meta":{"model":"evil"}}"#);
         ws.write("inbox/offline.json", r#"{"content":"hello","reply_to":"cli:x","meta":{"model":"offline"}}"#);
@@ -646,7 +649,8 @@ fn a_strangers_model_server_is_not_contacted_before_trust() {
     let ws =
         hostile(&format!("model: far\nmodels:\n  far: {{provider: openai, model: m, api_base: 'http://{at}/v1'}}\n"));
     let ran = below(&ws, &["ask", "-n", "hello"]);
-    assert!(ran.out.contains("no note") && ran.err.contains("claw trust"), "{ran:#?}");
+    assert!(ran.out.is_empty() && ran.fails(78).contains("claw trust"));
+    assert!(below(&ws, &["ask", "-n", "-m", "offline", "hello"]).ok().contains("no note"));
     assert_eq!(server.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
 }
 
