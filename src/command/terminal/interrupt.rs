@@ -5,7 +5,7 @@ use crate::command::terminal::exchange;
 use crate::command::terminal::out;
 use crate::core::event::id::Id;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::store::session::stop;
+use crate::stage::turn;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::clock;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -53,17 +53,17 @@ impl Interrupt {
         while rustix::io::read(&self.stop_fd, &mut bytes).is_ok_and(|n| n > 0) {}
     }
 
-    /// Runs `work`, which is the turn of event `turn`; Ctrl-C stops that turn.
-    pub(crate) fn around(&self, workspace: &Workspace, turn: &Id, work: &mut dyn FnMut()) {
+    /// Runs `work`, which is the turn of this event; Ctrl-C stops that turn, and those that it waits for.
+    pub(crate) fn around(&self, workspace: &Workspace, event: &Id, work: &mut dyn FnMut()) {
         let Ok(done) = eventfd(0, EventfdFlags::CLOEXEC) else { return work() };
         std::thread::scope(|scope| {
-            scope.spawn(|| self.watch(workspace, turn, &done));
+            scope.spawn(|| self.watch(workspace, event, &done));
             work();
             let _ = rustix::io::write(&done, &1u64.to_ne_bytes());
         });
     }
 
-    fn watch(&self, workspace: &Workspace, turn: &Id, done: &OwnedFd) {
+    fn watch(&self, workspace: &Workspace, event: &Id, done: &OwnedFd) {
         loop {
             let mut fds = [PollFd::new(done, PollFlags::IN), PollFd::new(&self.stop_fd, PollFlags::IN)];
             match poll(&mut fds, None) {
@@ -72,7 +72,7 @@ impl Interrupt {
                 Ok(_) if !fds[0].revents().is_empty() => return,
                 Ok(_) => self.clear(),
             }
-            let stopped = clock::next_id(workspace).and_then(|id| stop::stop(workspace, turn, &id));
+            let stopped = clock::next_id(workspace).and_then(|id| turn::stop_tree(workspace, event, &id));
             if let Err(fault) = stopped {
                 workspace.world.say(&format!("the turn cannot be stopped: {fault}"));
             }

@@ -16,3 +16,4 @@ pub mod run_agent;
 
 pub use answer::is_stopped;
 pub(in crate::stage) use answer::{expired, publish_all};
+pub use dispatch::stop_tree;
