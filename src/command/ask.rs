@@ -27,6 +27,7 @@ use std::sync::OnceLock;
 /// Ctrl-C stops the turn; its finished steps stay in the session (exit code 130). A second Ctrl-C leaves at once. If the
 /// terminal is closed, the question is kept: claw tick answers it, and claw deliver prints the answer.
 #[derive(Clone, Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 pub struct Args {
     /// The agent that answers [default: default_agent in claw.yaml]
     #[arg(short, long, value_name = "AGENT")]

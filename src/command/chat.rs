@@ -231,12 +231,11 @@ impl<'a> Chat<'a> {
             ChatInterrupt::Continues(interrupt) => interrupt.around(self.workspace, id, work),
             ChatInterrupt::Ends(guard) => guard.around(self.workspace, id, work),
         };
-        let outcome = match text {
-            Some(text) => exchange.run(id, text.to_owned(), &beside),
-            None => {
-                (exchange.on_send)(id);
-                exchange.complete(id, &beside)
-            }
+        let outcome = if let Some(text) = text {
+            exchange.run(id, text.to_owned(), &beside)
+        } else {
+            (exchange.on_send)(id);
+            exchange.complete(id, &beside)
         };
         let answered = outcome.and_then(|outcome| exchange::answer(self.workspace, terminal, outcome, &print));
         if let ChatInterrupt::Ends(guard) = self.interrupt {

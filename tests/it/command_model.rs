@@ -311,6 +311,7 @@ fn a_long_answer_is_printed_whole_or_refused_whole_and_then_asked_for_again() {
         // An answer that could not be published is not final.
         let id = &crate::common::servers::routed(ws, "hello");
         ws.claw(&["run-agent"]).fails(1);
+        assert!(ws.claw(&["deliver"]).ok().starts_with("your message could not be answered: "));
         ws.write("fixed", "");
         ws.claw(&["retry", id]).ok();
         assert_eq!(ws.claw(&["run-agent"]).ok(), format!("{id}.r01\n"), "{letter} {length}");

@@ -155,7 +155,7 @@ fn received(signal: i32, state: &mut QuestionState, stop_fd: &OwnedFd) {
             let _ = rustix::io::write(stop_fd, b"!");
         }
         (SIGINT, QuestionState::Stopped(id)) => {
-            leave(&format!("{id} goes on until it is stopped: claw why {}", id.short()))
+            leave(&format!("{id} goes on until it is stopped: claw why {}", id.short()));
         }
         (_, QuestionState::Sent(id)) => {
             out::stderr_line("");
