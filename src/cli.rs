@@ -2,7 +2,7 @@
 
 #![expect(clippy::doc_markdown, reason = "doc comments here are the help that people read")]
 
-pub use crate::command::terminal::out::print_fault;
+pub use crate::command::terminal::out::{note_closed_stdout, print_fault};
 use crate::command::{
     Here, agents, approve, ask, attempt, chat, check, completions, deliver, discard, init, log, man, models, page,
     prompt, recall, remember, retry, route, run_agent, send, sessions, skills, status, supervise, tasks, tick, trust,
@@ -17,7 +17,7 @@ use std::path::PathBuf;
 /// The end of `--help`.
 pub const EXIT_CODES: &str = "\
 Exit codes: 0 success, 1 failure, 2 usage error, 65 invalid data, 69 service unavailable,
-75 temporary failure, 78 invalid configuration.";
+75 temporary failure, 78 invalid configuration, 130 stopped by Ctrl-C.";
 
 /// A personal-agent system made of files.
 ///

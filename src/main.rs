@@ -9,12 +9,19 @@
 //! - `core/`: values and rules, no I/O. `world.rs`: clock, randomness, environment, stderr.
 //!
 //! Exit codes: 0 success · 1 failure · 2 usage error · 65 invalid data · 69 service unavailable · 75 temporary failure,
-//! try again later · 78 invalid configuration.
+//! try again later · 78 invalid configuration · 130 stopped by Ctrl-C.
 
 use clap::Parser;
 use claw::cli::Cli;
 use claw::core::fault::Kind;
 use std::process::ExitCode;
+
+#[expect(unsafe_code, reason = "only a function in this section runs before the standard library opens closed streams")]
+// SAFETY: the C runtime calls each pointer in `.init_array` once, before `main`, with arguments that a function without
+// parameters ignores. The function makes one system call and stores a flag; it needs nothing of the standard library.
+#[unsafe(link_section = ".init_array")]
+#[used]
+static NOTE_CLOSED_STDOUT: extern "C" fn() = claw::cli::note_closed_stdout;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);

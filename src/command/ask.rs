@@ -2,7 +2,7 @@
 
 use crate::command::Here;
 use crate::command::terminal::exchange::{self, AskExchange, TerminalAddress};
-use crate::command::terminal::interrupt::AskGuard;
+use crate::command::terminal::interrupt::{AskGuard, INTERRUPTED, QuestionState};
 use crate::command::terminal::out;
 use crate::command::terminal::record::Recording;
 use crate::command::terminal::screen::Screen;
@@ -14,14 +14,20 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::core::routing;
 use crate::core::session::record::Record;
 use crate::core::slash::{self, SlashCommand};
+use crate::stage::turn;
 use crate::store::agent::definitions;
 use crate::store::session::{last, log};
 use crate::store::workspace::Workspace;
 use crate::store::workspace::clock;
 use serde_json::{Value, json};
+use std::sync::OnceLock;
 
 /// Ask an agent, and wait for the answer
+///
+/// Ctrl-C stops the turn; its finished steps stay in the session (exit code 130). A second Ctrl-C leaves at once. If the
+/// terminal is closed, the question is kept: claw tick answers it, and claw deliver prints the answer.
 #[derive(Clone, Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 pub struct Args {
     /// The agent that answers [default: default_agent in claw.yaml]
     #[arg(short, long, value_name = "AGENT")]
@@ -41,6 +47,9 @@ pub struct Args {
     /// Print one JSON document
     #[arg(long)]
     json: bool,
+    /// Print the question's id and do not wait: claw tick or a supervisor answers it, and claw deliver prints the answer
+    #[arg(long, conflicts_with_all = ["json", "record"])]
+    detach: bool,
     #[command(flatten)]
     record: Recording,
     /// The question; a single `-` reads it from stdin, and piped input is appended to a question. A word like
@@ -52,8 +61,8 @@ pub struct Args {
 /// Asks one question and prints its answer.
 ///
 /// # Errors
-/// `Unavailable` if the model cannot be reached, `Config` if it is not configured correctly; the question is then kept
-/// in `inbox/failed`.
+/// `Unavailable` if the model cannot be reached, `Config` if it is not configured correctly, `Failed` if the answer
+/// cannot be printed.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     exchange::refuse_inside_turn(&here.world)?;
     let mut text = read_question(args)?;
@@ -80,37 +89,61 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let agent =
         args.agent.as_deref().or(mentioned.as_deref()).or(named.as_deref().map(session_name::agent)).unwrap_or(default);
     let agent = definitions::agent(&workspace, agent)?;
-    config.resolve_model(&agent, args.model.as_deref())?;
+    let chosen = config.resolve_model(&agent, args.model.as_deref())?;
+    if !is_command {
+        workspace.permit_model(&chosen)?;
+    }
     let id = clock::next_id(&workspace)?;
     let session = session_name(args, &workspace, &agent.id, &id)?;
-    let mut terminal = TerminalAddress::take(&workspace, &id)?;
+    let guard = AskGuard::listen(QuestionState::Unsent)?;
     let screen = Screen::new(&workspace.world, false);
     let screen = if args.json || !screen.is_live { screen.quiet() } else { screen };
     let exchange = AskExchange {
         workspace: &workspace,
-        terminal: &terminal.address.clone(),
+        terminal: &TerminalAddress::named(&workspace, &id)?,
         agent: &agent.id,
         session: &session,
         model: args.model.as_deref(),
         screen: &screen,
         stop_fd: None,
+        on_send: &|id| guard.sends(id),
     };
-    let guard = AskGuard::default();
-    let outcome = exchange.run(&id, text, &|work| {
-        guard.begin(&id);
-        work();
+    if args.detach {
+        exchange.send(&id, text)?;
         guard.end();
-    })?;
+        out::message(exchange::KEPT);
+        out::message(&format!("session {session}"));
+        out::line(id.as_str())?;
+        return Ok(0);
+    }
+    let mut terminal = TerminalAddress::take(&workspace, &id)?;
+    let outcome = exchange.run(&id, text, &|work| guard.around(&workspace, &id, work));
+    let is_interrupted = guard.end();
+    if is_interrupted {
+        screen.finish_line();
+    }
+    let was_late = OnceLock::new();
     let print = |event: &Event| {
+        if is_interrupted && turn::is_stopped(event) {
+            return Ok(());
+        }
+        let _ = was_late.set(());
         if args.json {
             return out::json(&document(&workspace, event, &id, &session)?);
         }
         screen.answer(None, &event.content)
     };
-    exchange::answer(&workspace, &mut terminal, outcome, &print)?;
+    let answered = outcome.and_then(|outcome| exchange::answer(&workspace, &mut terminal, outcome, &print));
     terminal.release();
+    match answered {
+        Err(fault) if is_interrupted => out::print_fault(&fault),
+        Ok(()) if is_interrupted && was_late.get().is_none() => {
+            out::message("stopped; its finished steps stay in the session, and claw ask -c continues it");
+        }
+        other => other?,
+    }
     out::message(&format!("session {session}"));
-    Ok(0)
+    Ok(if is_interrupted { INTERRUPTED } else { 0 })
 }
 
 fn document(workspace: &Workspace, answer: &Event, id: &Id, session: &str) -> Result<Value> {

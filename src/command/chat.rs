@@ -3,14 +3,14 @@
 use crate::command::Here;
 use crate::command::terminal::editor::Editor;
 use crate::command::terminal::exchange::{self, AskExchange, TerminalAddress};
-use crate::command::terminal::interrupt::Interrupt;
+use crate::command::terminal::interrupt::{AskGuard, INTERRUPTED, Interrupt, QuestionState};
 use crate::command::terminal::out;
 use crate::command::terminal::record::Recording;
 use crate::command::terminal::screen::Screen;
 use crate::core::event::Event;
 use crate::core::event::id::Id;
 use crate::core::event::session_name;
-use crate::core::fault::{Fault, Kind, Result};
+use crate::core::fault::{Cause, Fault, Kind, Result};
 use crate::core::slash::{self, SlashCommand};
 use crate::store::agent::definitions;
 use crate::store::session::approvals::{self, Verdict};
@@ -23,7 +23,7 @@ use crate::store::workspace::clock;
 /// A line that begins with a slash and letters is a slash command, which no agent reads: /help lists them, Tab
 /// completes them. A path (/etc/hosts) is not a command. Ctrl-C stops the current turn; at an empty prompt it ends the
 /// chat, as Ctrl-D, quit, exit and q do. A line that begins with a space is not saved in the history. Without a
-/// terminal each line of stdin is a turn.
+/// terminal each line of stdin is a turn, and Ctrl-C stops the turn and ends the chat (exit code 130).
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The agent that answers [default: default_agent in claw.yaml]
@@ -52,8 +52,12 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let mut workspace = exchange::open(here)?;
     args.record.begin(&mut workspace)?;
     let is_terminal = out::is_typed() && out::is_terminal();
-    let interrupt = is_terminal.then(Interrupt::listen).transpose()?;
-    let mut chat = Chat::new(args, &workspace, interrupt.as_ref())?;
+    let interrupt = if is_terminal {
+        ChatInterrupt::Continues(Interrupt::listen()?)
+    } else {
+        ChatInterrupt::Ends(AskGuard::listen(QuestionState::Over)?)
+    };
+    let mut chat = Chat::new(args, &workspace, &interrupt)?;
     let mut code = 0;
     if is_terminal {
         let mut editor = Editor::new(&workspace)?;
@@ -76,9 +80,19 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     Ok(code)
 }
 
+/// The effect of Ctrl-C during a turn, which it stops.
+enum ChatInterrupt {
+    /// The user goes on.
+    Continues(Interrupt),
+    /// The chat reads a pipe, and ends.
+    Ends(AskGuard),
+}
+
 struct Chat<'a> {
     workspace: &'a Workspace,
-    interrupt: Option<&'a Interrupt>,
+    interrupt: &'a ChatInterrupt,
+    /// Ctrl-C has ended the chat.
+    is_interrupted: bool,
     screen: Screen,
     model: Option<&'a str>,
     agent: String,
@@ -89,7 +103,7 @@ struct Chat<'a> {
 }
 
 impl<'a> Chat<'a> {
-    fn new(args: &'a Args, workspace: &'a Workspace, interrupt: Option<&'a Interrupt>) -> Result<Self> {
+    fn new(args: &'a Args, workspace: &'a Workspace, interrupt: &'a ChatInterrupt) -> Result<Self> {
         let default = workspace.config()?.default_agent.clone();
         let last = || {
             let last = last::name(workspace);
@@ -100,7 +114,8 @@ impl<'a> Chat<'a> {
         let agent = args.agent.as_deref().or(session.as_deref().map(session_name::agent)).unwrap_or(&default);
         let agent = definitions::agent(workspace, agent)?.id.clone();
         let screen = Screen::new(&workspace.world, true);
-        Ok(Self { workspace, interrupt, screen, model: args.model.as_deref(), agent, session, terminal: None })
+        let (model, is_interrupted) = (args.model.as_deref(), false);
+        Ok(Self { workspace, interrupt, is_interrupted, screen, model, agent, session, terminal: None })
     }
 
     /// Processes a line; returns whether the chat continues.
@@ -111,7 +126,8 @@ impl<'a> Chat<'a> {
             _ => {}
         }
         match self.turn(line) {
-            Err(fault) if fault.kind == Kind::Closed => return Err(fault),
+            // Further answers could not be printed either.
+            Err(fault) if fault.kind == Kind::Closed || fault.cause == Some(Cause::Unprinted) => return Err(fault),
             Err(fault) => {
                 self.screen.finish_line();
                 out::print_fault(&fault);
@@ -119,7 +135,10 @@ impl<'a> Chat<'a> {
             }
             Ok(()) => {}
         }
-        Ok(true)
+        if self.is_interrupted {
+            *code = INTERRUPTED;
+        }
+        Ok(!self.is_interrupted)
     }
 
     fn turn(&mut self, line: &str) -> Result<()> {
@@ -142,7 +161,8 @@ impl<'a> Chat<'a> {
             Some(Err(fault)) => Err(fault),
             None => {
                 let agent = definitions::agent(self.workspace, &self.agent)?;
-                self.workspace.config()?.resolve_model(&agent, self.model)?;
+                let chosen = self.workspace.config()?.resolve_model(&agent, self.model)?;
+                self.workspace.permit_model(&chosen)?;
                 self.ask(line)
             }
         }
@@ -183,7 +203,7 @@ impl<'a> Chat<'a> {
     }
 
     /// Publishes the text as event `id`, or completes an event that is published already, and prints the answer.
-    fn answered(&self, terminal: &mut TerminalAddress, session: &str, id: &Id, text: Option<&str>) -> Result<()> {
+    fn answered(&mut self, terminal: &mut TerminalAddress, session: &str, id: &Id, text: Option<&str>) -> Result<()> {
         let print = |event: &Event| {
             let agent = event.from.as_str().strip_prefix("agent:");
             self.screen.answer(agent, &event.content)
@@ -196,20 +216,33 @@ impl<'a> Chat<'a> {
             session,
             model: self.model,
             screen: &self.screen,
-            stop_fd: self.interrupt.map(Interrupt::stop_fd),
+            stop_fd: match self.interrupt {
+                ChatInterrupt::Continues(interrupt) => Some(interrupt.stop_fd()),
+                ChatInterrupt::Ends(_) => None,
+            },
+            on_send: &|id| match self.interrupt {
+                ChatInterrupt::Continues(_) => {}
+                ChatInterrupt::Ends(guard) => guard.sends(id),
+            },
         };
-        if let Some(interrupt) = self.interrupt {
+        if let ChatInterrupt::Continues(interrupt) = self.interrupt {
             interrupt.clear();
         }
         let beside = |work: &mut dyn FnMut()| match self.interrupt {
-            Some(interrupt) => interrupt.around(self.workspace, id, work),
-            None => work(),
+            ChatInterrupt::Continues(interrupt) => interrupt.around(self.workspace, id, work),
+            ChatInterrupt::Ends(guard) => guard.around(self.workspace, id, work),
         };
-        let outcome = match text {
-            Some(text) => exchange.run(id, text.to_owned(), &beside)?,
-            None => exchange.complete(id, &beside)?,
+        let outcome = if let Some(text) = text {
+            exchange.run(id, text.to_owned(), &beside)
+        } else {
+            (exchange.on_send)(id);
+            exchange.complete(id, &beside)
         };
-        exchange::answer(self.workspace, terminal, outcome, &print)
+        let answered = outcome.and_then(|outcome| exchange::answer(self.workspace, terminal, outcome, &print));
+        if let ChatInterrupt::Ends(guard) = self.interrupt {
+            self.is_interrupted = guard.end();
+        }
+        answered
     }
 
     fn leave(self) {

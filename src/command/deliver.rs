@@ -4,7 +4,7 @@ use crate::channel;
 use crate::command::Here;
 use crate::command::terminal::out;
 use crate::core::event::Event;
-use crate::core::fault::{Kind, Result};
+use crate::core::fault::{Cause, Result};
 use crate::stage::deliver::Deliver;
 use crate::stage::follow;
 use crate::stage::outcome::{EventOutcome, Outcome, failures, take_in};
@@ -30,7 +30,7 @@ pub struct Args {
 /// Delivers, and prints the events whose destination is the terminal.
 ///
 /// # Errors
-/// `Data` for an unknown channel or event; `Machine` if the machine fails.
+/// `Data` for an unknown channel or event; `Machine` if the machine fails; `Failed` if an answer could not be printed.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.open()?;
     if let Some(name) = args.channel.as_deref().filter(|name| !channel::names().any(|known| known == *name)) {
@@ -53,18 +53,18 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
                 closed =
                     closed.clone().and_then(|()| out::json(&json!({"id": outcome.id, "receipt": receipt.join(" ")})));
             }
-            EventOutcome::GivenBack(fault) if fault.kind == Kind::Closed => closed = Err(fault.clone()),
+            EventOutcome::GivenBack(fault) if fault.cause == Some(Cause::Unprinted) => closed = Err(fault.clone()),
             _ => {}
         }
     };
     if args.ids.is_empty() {
         failures(take_in(&workspace, Mailbox::Outbox)?.failed).for_each(&mut report);
-        pool::drain(&workspace, &work, task::DELIVERIES, &mut report)?;
+        pool::drain(&workspace, &work, task::DELIVERIES, &mut report).map_err(out::answer_stays)?;
     } else {
         let ids_code = out::each_event(&workspace, &args.ids, |id| {
             follow::run_until_done(&workspace, &[&work], &id).map(&mut report)
         })?;
         code = code.max(ids_code);
     }
-    closed.map(|()| code)
+    closed.map(|()| code).map_err(out::answer_stays)
 }

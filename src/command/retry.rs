@@ -1,7 +1,7 @@
-//! `claw retry ID…`
+//! `claw retry ID…`, `claw retry --all`
 
 use crate::command::Here;
-use crate::command::terminal::out;
+use crate::command::terminal::{out, until_end};
 use crate::core::event::id::Id;
 use crate::core::fault::{Fault, Result};
 use crate::store::queue::{locate, retry_discard};
@@ -12,8 +12,14 @@ use crate::world;
 /// Retry failed or waiting events now
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// All failed and waiting events
+    #[arg(long, conflicts_with = "ids")]
+    all: bool,
+    /// Wait until they have ended, also by other processes. Prints answers for the terminal instead of ids
+    #[arg(long)]
+    wait: bool,
     /// The events
-    #[arg(required = true, value_name = "ID|PATH|-")]
+    #[arg(required_unless_present = "all", value_name = "ID|PATH|-")]
     ids: Vec<String>,
 }
 
@@ -23,9 +29,24 @@ pub struct Args {
 /// `Data` if an event can not be retried, `Later` if a worker has it.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.open()?;
-    out::each_event(&workspace, &args.ids, |id| {
-        if retry_discard::retry(&workspace, &id)? { out::line(id.as_str()) } else { Err(not_retried(&workspace, &id)?) }
-    })
+    let ids = if args.all { out::all_in(&workspace, &[State::Failed, State::Wait])? } else { args.ids.clone() };
+    let mut retried = Vec::new();
+    let code = out::each_event(&workspace, &ids, |id| {
+        if !retry_discard::retry(&workspace, &id)? {
+            return Err(not_retried(&workspace, &id)?);
+        }
+        if args.wait {
+            retried.push(id.to_string());
+            return Ok(());
+        }
+        out::line(id.as_str())
+    })?;
+    let mut worst = code;
+    let code = out::each_event(&workspace, &retried, |id| {
+        worst = worst.max(until_end::run(&workspace, &id)?);
+        Ok(())
+    })?;
+    Ok(worst.max(code))
 }
 
 /// The fault of an event that is neither failed nor waiting, with another way out.

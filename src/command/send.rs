@@ -23,7 +23,7 @@ pub struct Args {
     /// The sender, channel:rest [default: cli:$USER]
     #[arg(long, value_name = "ADDRESS")]
     from: Option<String>,
-    /// The destination of the answer [default: --from, else deliver_to]
+    /// The destination of the answer [default: the sender; with --in or --at, without --from, deliver_to]
     #[arg(long, value_name = "ADDRESS")]
     reply_to: Option<String>,
     /// The agent that answers
@@ -70,9 +70,16 @@ fn send(workspace: &Workspace, args: Args) -> Result<Id> {
             return Err(definitions::unknown(workspace, agent));
         }
     }
+    let from = args.from.as_deref().map(Address::parse).transpose()?;
+    let reply_to = match args.reply_to.as_deref() {
+        Some(address) => Some(Address::parse(address)?),
+        // The user at this terminal gets the answer; a later one goes to where the user is then.
+        None if from.is_none() && due.is_none() => Some(workspace.local_user()?),
+        None => None,
+    };
     let draft = Draft {
-        from: args.from.as_deref().map(Address::parse).transpose()?,
-        reply_to: args.reply_to.as_deref().map(Address::parse).transpose()?,
+        from,
+        reply_to,
         agent: args.agent,
         session: args.session,
         not_before: due.map(Stamp::timestamp),

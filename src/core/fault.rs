@@ -37,6 +37,10 @@ pub enum Cause {
     Refused,
     /// The model's answer has no text and no tool calls.
     Empty,
+    /// The service is overloaded or limits the rate; holds its HTTP status.
+    Busy(u16),
+    /// The answer could not be printed, so that it was not delivered.
+    Unprinted,
 }
 
 /// A failure with its message and its hint.

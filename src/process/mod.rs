@@ -61,7 +61,7 @@ pub struct Invocation<'a> {
 /// Runs a program to its end.
 ///
 /// # Errors
-/// `Config` if the program cannot be run, `Machine` if no process can be made.
+/// `Config` if the program cannot be run, `Machine` if no process can be made. In both cases it was not started.
 pub fn run(program: Invocation) -> Result<ProgramOutput> {
     run_streaming(program, &mut |_| {})
 }

@@ -44,7 +44,6 @@ pub(super) fn ask(call: &mut ModelCall) -> Result<Reply> {
 fn run(call: &mut ModelCall, request: &RecordedRequest, pieces: &mut Pieces) -> Result<ProgramOutput> {
     let (name, model) = (&call.chosen.name, &call.chosen.model);
     programs::check(call.workspace, &model.command)?;
-    call.charge = Charge::Unknown;
     let program = Invocation {
         command: &model.command,
         dir: &call.workspace.root,
@@ -60,6 +59,7 @@ fn run(call: &mut ModelCall, request: &RecordedRequest, pieces: &mut Pieces) -> 
     };
     let (on_text, mut chunks) = (&mut *call.on_text, Vec::new());
     let is_recorded = call.tape.is_recording();
+    call.charge = Charge::Unknown;
     let ended = process::run_streaming(program, &mut |bytes| {
         pieces.push(bytes, on_text);
         if is_recorded {
@@ -67,6 +67,10 @@ fn run(call: &mut ModelCall, request: &RecordedRequest, pieces: &mut Pieces) -> 
         }
     });
     let named = |fault: Fault| Fault { message: format!("model {name}: {}", fault.message), ..fault };
+    if ended.is_err() {
+        // It was not started, so it has used nothing.
+        call.charge = Charge::Nothing;
+    }
     let ended = ended.and_then(ProgramOutput::completed).map_err(named)?;
     let cut = (ended.code != 0).then(|| ended.last_error_line().to_owned());
     let status = u16::try_from(ended.code).unwrap_or(1);

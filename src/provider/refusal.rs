@@ -51,8 +51,15 @@ const ERROR_NAMES: &[(&str, u16)] = &[
     ("invalid_request_error", 400),
     ("rate_limit_error", 429),
     ("rate_limit_exceeded", 429),
-    ("insufficient_quota", 429),
+    (NO_CREDIT, 429),
+    ("overloaded_error", 529),
 ];
+
+/// The error of a service whose credit is used up; its status is that of a rate limit, but it does not end soon.
+const NO_CREDIT: &str = "insufficient_quota";
+
+/// The statuses of a service that may answer the same request soon: a rate limit, and overload (529 is Anthropic's).
+const BUSY: [u16; 3] = [429, 503, 529];
 
 /// The message of an error, which is an object with a `message`, or a text itself.
 fn message(error: &Value) -> Option<&str> {
@@ -78,8 +85,9 @@ fn fault(status: Option<u16>, whole: &str, message: String) -> Fault {
         Some(_) => Kind::Failed,
     };
     let fault = Fault::new(kind, message);
-    match kind {
-        Kind::Config => fault.hint("check the model's api_key_env or api_key_file").cause(Cause::Refused),
+    match status {
+        Some(401..=403) => fault.hint("check the model's api_key_env or api_key_file").cause(Cause::Refused),
+        Some(status) if BUSY.contains(&status) && !whole.contains(NO_CREDIT) => fault.cause(Cause::Busy(status)),
         _ => fault,
     }
 }
@@ -136,15 +144,33 @@ mod tests {
     }
 
     #[test]
+    fn busy_service_is_recognised_by_its_status_unless_its_credit_is_used_up() {
+        let headers = HeaderMap::new();
+        let refused =
+            |status, body| refused("m", status, &headers, body, &Credentials::default(), Timestamp::UNIX_EPOCH).cause;
+        assert_eq!([429, 503, 529].map(|status| refused(status, "x")), [429, 503, 529].map(|s| Some(Cause::Busy(s))));
+        assert_eq!([400, 408, 500, 502].map(|status| refused(status, "x")), [None; 4]);
+        assert_eq!(refused(429, r#"{"error": {"code": "insufficient_quota"}}"#), None);
+    }
+
+    #[test]
     fn error_within_an_answer_is_temporary_unless_its_code_or_name_says_otherwise() {
         let fault = |error: Value| broken_off("m", &error, &Credentials::of(Some("sk-secret")));
         let cases = [
             (serde_json::json!({"message": "overloaded"}), Kind::Unavailable, None),
             (serde_json::json!("boom"), Kind::Unavailable, None),
-            (serde_json::json!({"code": 429, "message": "slow down"}), Kind::Later, None),
+            (serde_json::json!({"code": 429, "message": "slow down"}), Kind::Later, Some(Cause::Busy(429))),
             (serde_json::json!({"code": 401, "message": "no"}), Kind::Config, Some(Cause::Refused)),
-            (serde_json::json!({"type": "overloaded_error", "message": "Overloaded"}), Kind::Unavailable, None),
-            (serde_json::json!({"type": "rate_limit_error", "message": "slow down"}), Kind::Later, None),
+            (
+                serde_json::json!({"type": "overloaded_error", "message": "Overloaded"}),
+                Kind::Unavailable,
+                Some(Cause::Busy(529)),
+            ),
+            (
+                serde_json::json!({"type": "rate_limit_error", "message": "slow down"}),
+                Kind::Later,
+                Some(Cause::Busy(429)),
+            ),
             (serde_json::json!({"type": "invalid_request_error", "message": "no"}), Kind::Failed, None),
             (serde_json::json!({"code": 7, "message": "no"}), Kind::Unavailable, None),
             (serde_json::json!({"message": "prompt is too long: 9 > 8"}), Kind::Failed, Some(Cause::Overflow)),

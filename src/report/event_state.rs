@@ -83,10 +83,13 @@ impl EventState {
     #[must_use]
     pub fn of(workspace: &Workspace, found: &LocatedEvent, lines: &[JournalLine]) -> Self {
         let last = |kind: &str| lines.iter().rev().find(|line| line.kind == kind).map(|line| line.why.clone());
+        let told =
+            lines.iter().rev().find(|line| line.kind == "fail" && line.to == "done").map(|line| line.why.clone());
         let due_at = found.entry.due.map(crate::core::event::stamp::Stamp::timestamp);
         let lane = Some(found.entry.lane.clone()).filter(|lane| !lane.is_empty());
         match found.state {
             None if last("discard").is_some() => EventStatus::Discarded.into(),
+            None if told.is_some() => Self { reason: told, ..EventStatus::Failed.into() },
             None => EventStatus::Done.into(),
             Some(State::New) if due_at.is_some() => Self { due_at, ..EventStatus::Scheduled.into() },
             Some(State::New) => EventStatus::New.into(),

@@ -1,6 +1,7 @@
 //! Follows one event until it has left its stage, for a stage that was given an id and for `ask`. The caller's process
 //! handles the event unless another one does.
 
+use crate::core::event::entry::Entry;
 use crate::core::event::id::{Derived, Id};
 use crate::core::event::stamp::{SECOND, Stamp};
 use crate::core::fault::{Fault, Kind, Result};
@@ -15,7 +16,9 @@ use crate::store::queue::listing;
 use crate::store::queue::locate::{self, LocatedEvent};
 use crate::store::queue::spool::{self, LaneHead};
 use crate::store::routes;
+use crate::store::session::stop::CancelToken;
 use crate::store::workspace::Workspace;
+use crate::store::workspace::journal::{self, JournalLine};
 use crate::store::workspace::mailbox::{Mailbox, State};
 use std::fs;
 use std::os::fd::BorrowedFd;
@@ -98,13 +101,42 @@ pub fn run_with_deadline(
 }
 
 /// Handles a lane that the caller holds, up to and including event `id`; `None` if another process has moved that
-/// event.
+/// event. A stop of that event ends the wait for slots.
 ///
 /// # Errors
 /// Those of the file system; `Later` if an earlier event of the lane waits.
 pub fn run_up_to(workspace: &Workspace, handler: &dyn Handler, lane: &Lane, id: &Id) -> Result<Option<Outcome>> {
-    take_slots(workspace, handler, lane, Deadline::default())?;
+    let at_once = Deadline { until: Some(workspace.world.now()), stop_fd: None };
+    if !take_slots(workspace, handler, lane, at_once)? {
+        let cancel = CancelToken::open(workspace, id, []);
+        let limit = Deadline { until: None, stop_fd: cancel.stop_fd() };
+        if !take_slots(workspace, handler, lane, limit)? {
+            let entries = listing::lane(workspace, handler.mailbox(), &lane.name)?;
+            match entries.iter().position(|(_, entry)| entry.id == *id) {
+                // Its turn calls no model any more, so it needs no slots.
+                Some(0) => {}
+                Some(at) => {
+                    end_unbegun(workspace, handler.mailbox(), &entries[at].1)?;
+                    return Ok(Some(Outcome { id: id.clone(), state: EventOutcome::Done(Vec::new()) }));
+                }
+                None => return Ok(None),
+            }
+        }
+    }
     handle_lane(workspace, handler, lane, id)
+}
+
+/// Ends an event that was stopped before its turn began, while other events are before it in its lane.
+fn end_unbegun(workspace: &Workspace, mailbox: Mailbox, entry: &Entry) -> Result<()> {
+    spool::finish(workspace, mailbox, entry)?;
+    let line = JournalLine {
+        from: State::Ready.name().into(),
+        to: "done".into(),
+        why: "stopped before its turn began".into(),
+        ..JournalLine::of(mailbox, "discard", entry)
+    };
+    journal::write(workspace, line);
+    Ok(())
 }
 
 fn handle_lane(workspace: &Workspace, handler: &dyn Handler, lane: &Lane, id: &Id) -> Result<Option<Outcome>> {
@@ -199,12 +231,14 @@ fn locate_event(workspace: &Workspace, mailbox: Mailbox, id: &Id) -> Result<Loca
 fn finished(workspace: &Workspace, mailbox: Mailbox, found: &LocatedEvent, id: &Id) -> Result<Option<Outcome>> {
     let outcome = |state| Ok(Some(Outcome { id: id.clone(), state }));
     match found.state {
-        None => outcome(EventOutcome::Done(published_ids(workspace, mailbox, found, id))),
-        Some(State::Failed) => {
-            let reason = fs::read_to_string(mailbox.reason(workspace, id)).unwrap_or_default();
-            let first = reason.lines().next().unwrap_or("no reason was written").to_owned();
-            outcome(EventOutcome::Failed(Fault::new(Kind::Failed, first)))
+        None => {
+            let published = published_ids(workspace, mailbox, found, id);
+            match fs::read_to_string(mailbox.done_reason(workspace, id)) {
+                Ok(reason) if published.is_empty() => outcome(failure(&reason)),
+                _ => outcome(EventOutcome::Done(published)),
+            }
         }
+        Some(State::Failed) => outcome(failure(&fs::read_to_string(mailbox.reason(workspace, id)).unwrap_or_default())),
         Some(State::New) => {
             let fault = Fault::new(Kind::Later, format!("{id} is not routed yet"));
             Err(fault.hint("`claw route` first, or wait until it is due"))
@@ -218,6 +252,12 @@ fn finished(workspace: &Workspace, mailbox: Mailbox, found: &LocatedEvent, id: &
         },
         Some(State::Ready | State::Run) => Ok(None),
     }
+}
+
+/// The failure that a `.reason` file describes.
+fn failure(reason: &str) -> EventOutcome {
+    let first = reason.lines().next().unwrap_or("no reason was written");
+    EventOutcome::Failed(Fault::new(Kind::Failed, first))
 }
 
 /// The ids of the events that a finished event has published, from its session's log.

@@ -7,6 +7,7 @@ use crate::core::event::retry;
 use crate::core::event::stamp::Stamp;
 use crate::core::event::{Draft, Event, EventKind};
 use crate::core::fault::{Fault, Kind, Result};
+use crate::store::fs::durable;
 use crate::store::queue::drops::{self, Backlog, TakenIn};
 use crate::store::queue::publish;
 use crate::store::queue::spool::Job;
@@ -87,7 +88,7 @@ pub fn failures(failed: Vec<(Id, Fault)>) -> impl Iterator<Item = Outcome> {
 pub enum RetryPolicy {
     /// Retried until the event expires.
     UntilExpired,
-    /// Not retried: a user waits at a terminal.
+    /// Not retried and not kept: a user waits at a terminal, and is told.
     Never,
     /// Retried, except after an exceeded budget: another turn waits for the event.
     ExceptBudget,
@@ -152,8 +153,43 @@ fn try_end_attempt(
         journal::write(workspace, line);
         return Ok(EventOutcome::Waiting(due, fault));
     }
-    fail(workspace, mailbox, job, &fault, event)?;
+    if retry_policy == RetryPolicy::Never {
+        end_unanswered(workspace, mailbox, job, &fault, event)?;
+    } else {
+        fail(workspace, mailbox, job, &fault, event)?;
+    }
     Ok(EventOutcome::Failed(fault))
+}
+
+/// Ends an event whose failure is told to its sender at once. It leaves nothing in `failed`: it moves to `done`, with
+/// the reason beside it. The reason is written first, for a turn that waits for this event.
+fn end_unanswered(
+    workspace: &Workspace,
+    mailbox: Mailbox,
+    job: Job,
+    fault: &Fault,
+    event: Option<&Event>,
+) -> Result<()> {
+    let line =
+        JournalLine { to: "done".into(), why: fault.to_string(), ..JournalLine::of(mailbox, "fail", &job.entry) };
+    let path = mailbox.done_reason(workspace, &job.entry.id);
+    let text = reason(fault, &about(&job, event), workspace.world.now()) + "\n";
+    let written = path.parent().zip(path.file_name().and_then(|name| name.to_str())).map_or(Ok(true), |(dir, name)| {
+        workspace.make_dir(dir, 1)?;
+        durable::publish(dir, name, &mailbox.tmp(workspace), text.as_bytes(), workspace.sync()?)
+    });
+    match written {
+        Ok(_) => job.done()?,
+        Err(fault) => return job.give_back().and(Err(fault)),
+    }
+    journal::write(workspace, line);
+    Ok(())
+}
+
+/// The lane of a job, and the addresses of its event, for a `.reason` file.
+fn about(job: &Job, event: Option<&Event>) -> String {
+    let addresses = event.map(|e| format!(", from {} to {}", e.from, e.reply_to)).unwrap_or_default();
+    format!("{}{addresses}", job.entry.lane)
 }
 
 /// Fails a job: first the notice to the sender, then the reason, then the move.
@@ -170,8 +206,7 @@ pub(crate) fn fail(
     }
     let line =
         JournalLine { to: "failed".into(), why: fault.to_string(), ..JournalLine::of(mailbox, "fail", &job.entry) };
-    let addresses = event.map(|e| format!(", from {} to {}", e.from, e.reply_to)).unwrap_or_default();
-    let about = format!("{}{addresses}", job.entry.lane);
+    let about = about(&job, event);
     job.fail(&reason(fault, &about, workspace.world.now()))?;
     journal::write(workspace, line);
     Ok(())

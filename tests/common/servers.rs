@@ -132,14 +132,11 @@ pub fn routed(ws: &Fixture, text: &str) -> String {
     id
 }
 
-/// The only failed message in `inbox/failed`, with its reason beside it; returns its id.
-pub fn kept(ws: &Fixture) -> String {
-    let names = ws.list("inbox/failed");
-    let [reason, event] = &names[..] else { panic!("{names:?}") };
-    let id = reason.strip_suffix(".reason").unwrap();
-    assert!(event.starts_with(&format!("{id}~pickle.")), "{names:?}");
-    assert_eq!(ws.pending(), [""; 0]);
-    id.to_owned()
+/// A question whose failure was reported at once leaves nothing in any mailbox.
+#[track_caller]
+pub fn nothing_left(ws: &Fixture) {
+    let failed = [ws.list("inbox/failed"), ws.list("outbox/failed")].concat();
+    assert_eq!((failed, ws.pending()), (vec![], vec![]));
 }
 
 // ---------------------------------------------------------------- bare TCP
@@ -244,11 +241,12 @@ pub fn whole(status: &str, headers: &str, body: &str) -> String {
 
 pub const JSON: &str = "Content-Type: application/json\r\n";
 
-/// `ask` must have failed like this: nothing on stdout, the message kept.
+/// `ask` must have failed like this, perhaps after retries: nothing on stdout, and nothing left.
 #[track_caller]
 pub fn refused(ws: &Fixture, ran: &Ran, code: i32, what: &str) {
     assert_eq!((ran.code, &ran.out[..]), (code, ""), "{ran:#?}");
-    assert!(ran.err.starts_with("claw: model mock: ") && ran.err.contains(what), "not `{what}` but {}", ran.err);
+    let err: String = ran.err.split_inclusive('\n').skip_while(|line| line.starts_with("claw: retrying in ")).collect();
+    assert!(err.starts_with("claw: model mock: ") && err.contains(what), "not `{what}` but {}", ran.err);
     assert!(!ran.err.contains(": :"), "something is left out: {}", ran.err);
-    kept(ws);
+    nothing_left(ws);
 }

@@ -402,9 +402,12 @@ fn talkative() -> Fixture {
     ws
 }
 
+/// The commands that print answers, which must not be lost: `tests/it/ask.rs` has their errors.
+const ANSWERING: &[&str] = &["ask", "deliver"];
+
 #[test]
-fn a_reader_that_has_gone_ends_every_command_quietly() {
-    for arguments in PRINTING {
+fn a_reader_that_has_gone_ends_every_other_command_quietly() {
+    for arguments in PRINTING.iter().filter(|arguments| !ANSWERING.contains(&arguments[0])) {
         let ws = talkative();
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
@@ -431,7 +434,8 @@ fn a_full_stdout_is_an_error_and_loses_nothing() {
         let ws = talkative();
         let full = File::options().write(true).open("/dev/full").unwrap();
         let ran = Ran::from(ws.command(arguments).stdout(full).output().unwrap());
-        assert_eq!(ran.code, 75, "{arguments:?}: {ran:#?}");
+        let code = if ANSWERING.contains(&arguments[0]) { 1 } else { 75 };
+        assert_eq!(ran.code, code, "{arguments:?}: {ran:#?}");
         assert!(ran.err.contains("cannot write to stdout") && !ran.err.contains("panicked"), "{arguments:?}: {ran:#?}");
         // Four were sent, and the next run answers all that were left.
         ws.claw(&["tick"]).ok();
@@ -447,7 +451,7 @@ fn unprintable_answer_is_kept_for_deliver() {
     let ws = Fixture::new();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    assert!(ws.command(&["ask", "-n", "hello"]).stdout(writer).status().unwrap().success());
+    assert_eq!(ws.command(&["ask", "-n", "hello"]).stdout(writer).status().unwrap().code(), Some(1));
     let waiting = ws.list("outbox/ready");
     assert!(waiting.len() == 1 && waiting[0].ends_with("~0.json"), "{waiting:?}");
     assert!(ws.claw(&["deliver"]).ok().contains("no note"));
@@ -606,10 +610,13 @@ fn a_strangers_workspace_runs_nothing_before_it_is_trusted() {
         let mark = ws.dir.path().join("mark");
         let ran = below(&ws, &["ask", "-n", "hello"]);
         assert!(!mark.exists(), "{what}: ran before it was trusted\n{ran:#?}");
-        assert!(ran.out.contains("no note") && ran.code == 0, "{what}: offline does not answer\n{ran:#?}");
-        // A user who names the offline model anyway loses nothing and gets no warning.
-        assert!(ran.err.contains("claw trust") || yaml.contains("model: x"), "{what}: {ran:#?}");
-        below(&ws, &["ask", "-n", "-m", "evil", "hello"]);
+        // The offline model answers if it is the configured one, and never instead of another one.
+        if yaml.contains("model: x") {
+            assert!(ran.out.contains("no note") && ran.code == 0, "{what}: offline does not answer\n{ran:#?}");
+        } else {
+            assert!(ran.out.is_empty() && ran.fails(78).contains("claw trust"), "{what}");
+        }
+        assert_eq!((below(&ws, &["ask", "-n", "-m", "evil", "hello"]).code, ws.list("inbox/failed")), (78, vec![]));
         below(&ws, &["send", "--reply-to=cli:x", "hello"]).ok();
         ws.write("inbox/evil.json", r#"{"content":"hello","reply_to":"cli:x","meta":{"model":"evil"}}"#);
         ws.write("inbox/offline.json", r#"{"content":"hello","reply_to":"cli:x","meta":{"model":"offline"}}"#);
@@ -646,7 +653,8 @@ fn a_strangers_model_server_is_not_contacted_before_trust() {
     let ws =
         hostile(&format!("model: far\nmodels:\n  far: {{provider: openai, model: m, api_base: 'http://{at}/v1'}}\n"));
     let ran = below(&ws, &["ask", "-n", "hello"]);
-    assert!(ran.out.contains("no note") && ran.err.contains("claw trust"), "{ran:#?}");
+    assert!(ran.out.is_empty() && ran.fails(78).contains("claw trust"));
+    assert!(below(&ws, &["ask", "-n", "-m", "offline", "hello"]).ok().contains("no note"));
     assert_eq!(server.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
 }
 

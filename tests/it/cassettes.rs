@@ -157,7 +157,7 @@ fn saying(pieces: &'static [&'static [u8]]) -> u16 {
 #[test]
 fn refusal_and_interrupted_answer_are_replayed() {
     let cases: [(&[&[u8]], i32); 3] = [
-        (&[b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 7\r\nset-cookie: a=b\r\nconnection: close\r\n\r\n{\"error\": {\"message\": \"slow down\"}}"], 75),
+        (&[b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\nset-cookie: a=b\r\nconnection: close\r\n\r\n{\"error\": {\"message\": \"slow down\"}}"], 75),
         (&[b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 999\r\n\r\ndata: {\"choices\": [{\"delta\": {\"content\": \"ha\"}}]}\n\n"], 69),
         (&[b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\ndata: {\"choices\": [{\"delta\": {\"content\": \"caf\xc3", b"\xa9\"}, \"finish_reason\": \"stop\"}]}\n\n"], 0),
     ];

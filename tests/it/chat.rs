@@ -87,6 +87,33 @@ fn every_line_is_a_turn_of_one_conversation() {
 }
 
 #[test]
+fn lines_typed_ahead_or_pasted_are_all_answered() {
+    let ws = hanging();
+    let mut terminal = chat(&ws, &["-s", "t"]);
+    terminal.press("one\rtwo\rthree\rfo");
+    for _ in 0..3 {
+        terminal.until("pickle: fine");
+    }
+    terminal.press("ur\r");
+    terminal.until("pickle: fine");
+    // During a turn, too.
+    terminal.press("hang\rfive\r");
+    ws.eventually("the turn hangs", |ws| ws.path("hangs").exists());
+    terminal.press("six\r");
+    assert_eq!(ws.shell("echo go >gate").code, 0);
+    for _ in 0..3 {
+        terminal.until("pickle: fine");
+    }
+    terminal.until(PROMPT);
+    terminal.press(CTRL_D);
+    assert_eq!(terminal.ended().0, 0);
+    let log = ws.read("sessions/pickle.t/log.jsonl");
+    let asked = Regex::new(r#""t":"in".*?"content":"(\w+)""#).unwrap();
+    let asked: Vec<&str> = asked.captures_iter(&log).map(|found| found.get(1).unwrap().as_str()).collect();
+    assert_eq!(asked, ["one", "two", "three", "four", "hang", "five", "six"]);
+}
+
+#[test]
 fn tool_steps_are_dim_and_control_characters_escaped() {
     let server = Strict::start(SCRIPTS);
     let ws = strict(&server);

@@ -48,7 +48,7 @@ fn next_model_answers_with_a_message_and_a_record() {
 
 #[test]
 fn they_are_asked_in_their_order_and_the_first_ones_failure_decides() {
-    let first = Server::saying(whole("429 Too Many Requests", "Retry-After: 7\r\n", "slow down"));
+    let first = Server::saying(whole("429 Too Many Requests", "Retry-After: 60\r\n", "slow down"));
     let (second, third) =
         (Server::saying(error("401 Unauthorized", "who")), Server::saying(error("400 Bad Request", "what")));
     let ws = workspace(&first, &[("b", &second), ("c", &third)], "");

@@ -74,7 +74,7 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
         &["command/terminal/out.rs"],
         "stdout carries results, through one module",
     ),
-    (r"\bunsafe\b", &["store/fs/lease.rs", "process/watcher.rs"], "each use has its proof beside it"),
+    (r"\bunsafe\b", &["main.rs", "store/fs/lease.rs", "process/watcher.rs"], "each use has its proof beside it"),
     (r"thread::sleep|tokio::time::sleep", &[], "polling is not allowed"),
 ];
 

@@ -5,6 +5,7 @@ mod common;
 
 mod anthropic;
 mod approvals;
+mod ask;
 mod bad_input;
 mod cassettes;
 mod channels;

@@ -2,7 +2,7 @@
 //! bytes or the silence that a test needs.
 
 use crate::common::servers::{
-    Heard, JSON, OPENAI, STREAM, Server, kept, messages, peer, refused, routed, silence, waiting, whole,
+    Heard, JSON, OPENAI, STREAM, Server, messages, nothing_left, peer, refused, routed, silence, waiting, whole,
 };
 use crate::common::{Fixture, Ran};
 use claw::provider::MAX_ANSWER;
@@ -66,21 +66,21 @@ fn a_slow_answer_is_waited_for() {
 }
 
 #[test]
-fn an_answer_that_is_cut_off_is_no_answer_and_the_question_is_kept() {
+fn an_answer_that_is_cut_off_is_no_answer_and_is_asked_for_again() {
     let Some(peer) = peer(&OPENAI) else { return };
     for text in ["mock:cut", "mock:cut-now"] {
         let ws = peer.workspace();
         let ran = ws.claw(&["ask", "-n", text]);
         assert_eq!((ran.code, &ran.out[..]), (69, ""), "{ran:#?}");
         assert!(ran.err.starts_with("claw: model mock: "), "{}", ran.err);
-        let id = kept(&ws);
-        assert_eq!(ws.claw(&["retry", &id]).ok(), format!("{id}\n"));
+        nothing_left(&ws);
+        let id = routed(&ws, text);
         let before = peer.asked(text).len();
         ws.claw(&["run-agent"]).fails(75);
-        assert_eq!(peer.asked(text).len(), before + 1, "it is asked again");
+        assert_eq!(peer.asked(text).len(), before + 1);
         let (_, waits, rest) = waiting(&ws);
         assert_eq!(waits, id);
-        assert!(rest.ends_with("~1r2.json"), "{rest}");
+        assert!(rest.ends_with("~1.json"), "{rest}");
     }
 }
 
@@ -90,9 +90,10 @@ fn a_rate_limit_ends_ask_with_try_again_later() {
     let ws = peer.workspace();
     let ran = ws.claw(&["ask", "-n", "mock:429 ask"]);
     assert_eq!((ran.code, &ran.out[..]), (75, ""), "{ran:#?}");
-    assert!(ran.err.contains("HTTP 429: rate limited") && ran.err.contains("claw retry"), "{}", ran.err);
-    kept(&ws);
-    assert_eq!(peer.asked("mock:429 ask").len(), 1);
+    assert!(ran.err.starts_with("claw: retrying in 7 s (429)\n"), "{}", ran.err);
+    assert!(ran.err.contains("HTTP 429: rate limited") && ran.err.contains("try again in 7 s"), "{}", ran.err);
+    nothing_left(&ws);
+    assert_eq!(peer.asked("mock:429 ask").len(), 3);
 }
 
 #[test]
@@ -162,7 +163,7 @@ fn invalid_response_with_status_200_is_an_error() {
         let ran = ws.claw(&["ask", "-n", text]);
         assert_eq!((ran.code, &ran.out[..]), (69, ""), "{text}: {ran:#?}");
         assert!(ran.err.starts_with(&format!("claw: model mock: {what}")), "{text}: {}", ran.err);
-        kept(&ws);
+        nothing_left(&ws);
         assert_eq!(ws.done("outbox").iter().filter(|name| name.contains(".r")).count(), 0);
     }
 }
@@ -367,8 +368,8 @@ fn a_question_that_was_cut_off_is_answered_when_it_is_tried_again() {
         let _ = stream.write_all(format!("{STREAM}{}{end}", delta("four")).as_bytes());
     });
     let ws = server.workspace(&OPENAI, "");
-    refused(&ws, &ws.claw(&["ask", "-n", "2+2"]), 69, "cut off after 4 characters");
-    let id = kept(&ws);
+    let id = routed(&ws, "2+2");
+    assert!(ws.claw(&["run-agent"]).fails(75).contains("cut off after 4 characters"));
     assert_eq!(ws.claw(&["retry", &id]).ok(), format!("{id}\n"));
     assert_eq!(ws.claw(&["run-agent"]).ok(), format!("{id}.r01\n"));
     assert_eq!(ws.claw(&["deliver"]).ok(), "four\n");
@@ -480,7 +481,7 @@ fn refusal_kind_follows_the_status_at_any_length() {
 
 #[test]
 fn refusal_kind_follows_the_status_also_if_cut_off() {
-    let head = "HTTP/1.1 429 Slow Down\r\nRetry-After: 7\r\nContent-Length: 100\r\n\r\nslow";
+    let head = "HTTP/1.1 429 Slow Down\r\nRetry-After: 60\r\nContent-Length: 100\r\n\r\nslow";
     let cut = Server::saying(head);
     let silent = Server::start(move |_, stream| {
         let _ = stream.write_all(head.as_bytes());
@@ -519,7 +520,7 @@ fn exit_code_shows_whether_a_retry_can_help() {
     ];
     for (status, code) in cases {
         let body = r#"{"error":{"message":"so it is"}}"#;
-        let server = Server::saying(whole(status, JSON, body));
+        let server = Server::saying(whole(status, &format!("{JSON}Retry-After: 60\r\n"), body));
         let ws = server.workspace(&OPENAI, "");
         refused(&ws, &ws.claw(&["ask", "-n", "hello"]), code, &format!("HTTP {}: so it is", &status[..3]));
         assert_eq!(server.heard().len(), 1, "{status}: one command, one request");

@@ -204,17 +204,15 @@ fn stop_reaches_a_program_that_has_closed_its_output() {
 }
 
 #[test]
-fn interrupted_ask_reports_the_fate_of_its_message() {
-    for (name, signal) in [("INT", 2), ("TERM", 15)] {
-        let ws = hanging();
-        let turn = begun(&ws, &["ask", "-n", "hang"]);
-        assert_eq!(ws.shell(&format!("kill -{name} {}", turn.id())).code, 0);
-        let err = ended(turn).fails(-signal);
-        assert!(err.contains("claw: the question is kept: claw tick answers it"), "{err}");
-        let line = err.lines().find_map(|line| line.trim().strip_suffix(" ends it")).unwrap();
-        let id = line.strip_prefix("claw discard ").unwrap();
-        ws.eventually("its lane is free", |ws| ws.claw(&["discard", id]).code == 0);
-    }
+fn terminated_ask_reports_the_fate_of_its_message() {
+    let ws = hanging();
+    let turn = begun(&ws, &["ask", "-n", "hang"]);
+    assert_eq!(ws.shell(&format!("kill -TERM {}", turn.id())).code, 0);
+    let err = ended(turn).fails(-15);
+    assert!(err.contains("claw: the question is kept: claw tick answers it"), "{err}");
+    let line = err.lines().find_map(|line| line.trim().strip_suffix(" ends it")).unwrap();
+    let id = line.strip_prefix("claw discard ").unwrap();
+    ws.eventually("its lane is free", |ws| ws.claw(&["discard", id]).code == 0);
 }
 
 #[test]

@@ -75,7 +75,15 @@ impl TerminalAddress {
     /// # Errors
     /// If its lane cannot be locked.
     pub(crate) fn take(workspace: &Workspace, id: &Id) -> Result<Self> {
-        Self::at(workspace, Address::parse(&format!("cli:{}.{}", workspace.world.user(), id.short()))?)
+        Self::at(workspace, Self::named(workspace, id)?)
+    }
+
+    /// The address that is named after an id.
+    ///
+    /// # Errors
+    /// None in practice: the names of users and ids are valid in an address.
+    pub(crate) fn named(workspace: &Workspace, id: &Id) -> Result<Address> {
+        Address::parse(&format!("cli:{}.{}", workspace.world.user(), id.short()))
     }
 
     /// Locks an address.
@@ -93,11 +101,11 @@ impl TerminalAddress {
     /// If it cannot be printed or moved.
     pub(crate) fn fetch(&mut self, workspace: &Workspace, id: &Id, print: PrintEvent) -> Result<()> {
         let work = Deliver { workspace, channel: None, print: Some(print) };
-        match follow::run_up_to(workspace, &work, &self.lane, id)?.map(|outcome| outcome.state) {
+        let outcome = follow::run_up_to(workspace, &work, &self.lane, id).map_err(out::answer_stays)?;
+        match outcome.map(|outcome| outcome.state) {
             None | Some(EventOutcome::Done(_)) => Ok(()),
-            Some(EventOutcome::Waiting(_, fault) | EventOutcome::Failed(fault) | EventOutcome::GivenBack(fault)) => {
-                Err(fault)
-            }
+            Some(EventOutcome::GivenBack(fault)) => Err(out::answer_stays(fault)),
+            Some(EventOutcome::Waiting(_, fault) | EventOutcome::Failed(fault)) => Err(fault),
         }
     }
 
@@ -128,9 +136,35 @@ pub(crate) struct AskExchange<'a> {
     pub(crate) screen: &'a Screen,
     /// Becomes readable when the user cancels waiting for a session that another process has locked.
     pub(crate) stop_fd: Option<BorrowedFd<'a>>,
+    /// Called before the question is published.
+    pub(crate) on_send: &'a dyn Fn(&Id),
 }
 
 impl AskExchange<'_> {
+    /// Publishes the question as event `id`, and leaves its answer to another process.
+    ///
+    /// # Errors
+    /// If it cannot be published.
+    pub(crate) fn send(&self, id: &Id, text: String) -> Result<()> {
+        let workspace = self.workspace;
+        let is_command = slash::parse(&text).is_some();
+        let mut draft = Draft {
+            from: Some(workspace.local_user()?),
+            reply_to: Some(self.terminal.clone()),
+            agent: Some(self.agent.to_owned()),
+            session: Some(self.session.to_owned()),
+            ..Draft::message(text)
+        };
+        draft.meta.extend(self.model.map(|model| ("model".to_owned(), Value::from(model))));
+        let event = publish::complete(workspace, draft, id.clone())?;
+        (self.on_send)(id);
+        publish::inbox(workspace, &event)?;
+        if !is_command {
+            last::remember(workspace, self.session);
+        }
+        Ok(())
+    }
+
     /// Publishes the question as event `id` and answers it. `around` is called with the work of answering.
     ///
     /// # Errors
@@ -143,18 +177,7 @@ impl AskExchange<'_> {
         let has_own_lane = is_command && !matches!(slash::parse(&text), Some(Ok(SlashCommand::Compact(_))));
         let lane = if has_own_lane { session_name::control(self.session) } else { self.session.to_owned() };
         let lane = lock_lane(workspace, Mailbox::Inbox, &lane, self.stop_fd)?;
-        let mut draft = Draft {
-            from: Some(workspace.local_user()?),
-            reply_to: Some(self.terminal.clone()),
-            agent: Some(self.agent.to_owned()),
-            session: Some(self.session.to_owned()),
-            ..Draft::message(text)
-        };
-        draft.meta.extend(self.model.map(|model| ("model".to_owned(), Value::from(model))));
-        publish::inbox(workspace, &publish::complete(workspace, draft, id.clone())?)?;
-        if !is_command {
-            last::remember(workspace, self.session);
-        }
+        self.send(id, text)?;
         route::published(workspace)?;
         self.screen.begin(self.agent);
         let on_progress = |progress: Progress| self.screen.show(progress);
@@ -163,7 +186,7 @@ impl AskExchange<'_> {
         let work: &dyn Handler = if has_own_lane { &commands } else { &turns };
         let mut outcome = Ok(None);
         around(&mut || outcome = follow::run_up_to(workspace, work, &lane, id));
-        let outcome = outcome?;
+        let outcome = outcome.map_err(|fault| kept(fault, id))?;
         lane.release();
         let outcome = outcome.ok_or_else(|| Fault::data(format!("{id} was removed before it was answered")))?;
         save_notes(workspace, &outcome)?;
@@ -222,14 +245,19 @@ pub(crate) fn answer(
             })?;
             refused.into_inner().map_or(Ok(()), Err)
         }
-        EventOutcome::Failed(fault) => {
-            terminal.fetch(workspace, &id.derive(Derived::Notice, 1), &|_| Ok(()))?;
-            let hint = format!("the question is kept: claw retry {}, then claw run-agent and claw deliver", id.short());
-            let hint = fault.hint.as_ref().map(|h| format!("{h}; {hint}")).unwrap_or(hint);
-            Err(Fault { hint: Some(hint), ..fault })
-        }
-        EventOutcome::GivenBack(fault) | EventOutcome::Waiting(_, fault) => Err(fault),
+        EventOutcome::Failed(fault) => Err(fault),
+        EventOutcome::GivenBack(fault) | EventOutcome::Waiting(_, fault) => Err(kept(fault, &id)),
     }
+}
+
+/// The fate of a question that this process has published and does not answer.
+pub(crate) const KEPT: &str = "claw tick answers it, and claw deliver shows the answer";
+
+/// The fault of a question that was published and is not answered now.
+fn kept(fault: Fault, id: &Id) -> Fault {
+    let hint = format!("the question is kept: {KEPT}; claw discard {} ends it", id.short());
+    let hint = fault.hint.as_ref().map(|own| format!("{own}; {hint}")).unwrap_or(hint);
+    fault.hint(hint)
 }
 
 /// Saves the notes of an answer before the answer is printed.

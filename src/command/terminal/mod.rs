@@ -8,3 +8,4 @@ pub mod out;
 pub mod record;
 pub(in crate::command) mod screen;
 pub(in crate::command) mod transcript;
+pub(in crate::command) mod until_end;

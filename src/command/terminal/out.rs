@@ -5,17 +5,19 @@
 //! reports and messages are escaped here, contents where stdout is a terminal, and only [`raw`] prints a text unchanged.
 
 use crate::core::event::id::Id;
-use crate::core::fault::{Fault, Kind, Result};
+use crate::core::fault::{Cause, Fault, Kind, Result};
 use crate::core::text::bounded_lines::{BoundedLine, Lines};
 use crate::core::text::visible;
 pub use crate::core::text::visible::{escape_controls, plain, row};
 use crate::stage::outcome::{EventOutcome, Outcome};
 use crate::store::queue::locate;
 use crate::store::workspace::Workspace;
+use crate::store::workspace::mailbox::State;
 use crate::world::World;
 use std::collections::HashSet;
 use std::io::{self, BufRead, ErrorKind, IsTerminal, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Prints a line of a report, escaped as [`plain`], into a pipe too: `claw status | head` ends at a terminal.
 ///
@@ -38,11 +40,34 @@ pub fn content(text: &str) -> Result<()> {
 /// # Errors
 /// `Closed` if stdout is closed.
 pub fn raw(text: &str) -> Result<()> {
+    let closed = || Fault::new(Kind::Closed, "stdout is closed");
+    if WAS_CLOSED.load(Ordering::Relaxed) {
+        return Err(closed());
+    }
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|e| match e.kind() {
-        ErrorKind::BrokenPipe => Fault::new(Kind::Closed, "stdout is closed"),
+        ErrorKind::BrokenPipe => closed(),
         _ => Fault::new(Kind::Machine, format!("cannot write to stdout: {e}")),
     })
+}
+
+/// Stdout was closed when the process began.
+static WAS_CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Records whether stdout is closed. It must run before the standard library starts: that replaces a closed stdout by
+/// `/dev/null`, which would accept every answer.
+pub extern "C" fn note_closed_stdout() {
+    WAS_CLOSED.store(rustix::io::fcntl_getfd(io::stdout()).is_err(), Ordering::Relaxed);
+}
+
+/// The fault for the user if an answer could not be printed: it was not delivered (exit 1). Other faults are unchanged.
+#[must_use]
+pub fn answer_stays(fault: Fault) -> Fault {
+    if fault.cause != Some(Cause::Unprinted) || fault.kind == Kind::Failed {
+        return fault;
+    }
+    let message = format!("the answer was not delivered: {}", fault.message);
+    Fault { kind: Kind::Failed, message, ..fault }.hint("it stays in outbox/ready; claw deliver prints it")
 }
 
 /// Prints a value as one line of JSON.
@@ -80,6 +105,8 @@ pub fn report_outcome(outcome: &Outcome) -> u8 {
             message(&format!("{id} failed: {fault}"));
             1
         }
+        // The command reports it once for all events.
+        EventOutcome::GivenBack(fault) if fault.cause == Some(Cause::Unprinted) => 1,
         EventOutcome::GivenBack(fault) if fault.kind == Kind::Closed => 0,
         EventOutcome::GivenBack(fault) => {
             message(&format!("{id} is unchanged: {fault}"));
@@ -99,6 +126,14 @@ pub fn each_event(workspace: &Workspace, arguments: &[String], mut each: impl Fn
         let id = locate::resolve(workspace, text)?;
         if seen.insert(id.clone()) { each(id) } else { Ok(()) }
     })
+}
+
+/// The ids of all events in these states, as arguments.
+///
+/// # Errors
+/// If a folder cannot be listed.
+pub fn all_in(workspace: &Workspace, states: &[State]) -> Result<Vec<String>> {
+    Ok(locate::in_states(workspace, states)?.iter().map(ToString::to_string).collect())
 }
 
 /// Calls `each` for each argument; `-` stands for the lines of stdin, which are processed as they arrive. A fault is

@@ -68,9 +68,11 @@ impl Screen {
         match progress {
             Progress::Text(text) if self.is_live && !text.is_empty() => {
                 let name = if line.text.is_empty() { self.prefix(Some(&line.name)) } else { String::new() };
-                line.text.push_str(text);
-                line.is_open = !text.ends_with('\n');
-                let _ = out::raw(&(name + &out::escape_controls(text)));
+                // Text that could not be printed makes the difference to the answer, which is then printed whole.
+                if out::raw(&(name + &out::escape_controls(text))).is_ok() {
+                    line.text.push_str(text);
+                    line.is_open = !text.ends_with('\n');
+                }
             }
             Progress::Call(call) if self.steps != Steps::Hidden => {
                 end(&mut line);
@@ -78,6 +80,10 @@ impl Screen {
             }
             Progress::Result(outcome) if self.steps != Steps::Hidden => {
                 self.step(&format!("    {}", one_line(&outcome.result, STEP)));
+            }
+            Progress::Retry(seconds, status) => {
+                end(&mut line);
+                out::message(&format!("retrying in {seconds} s ({status})"));
             }
             Progress::Call(_) => end(&mut line),
             Progress::Text(_) | Progress::Result(_) => {}

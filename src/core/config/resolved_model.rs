@@ -32,12 +32,6 @@ impl ResolvedModel {
         Some((format!("model-{}", safe_name(&self.name, 40)), limit.max(1)))
     }
 
-    /// The built-in model, regardless of an entry `offline` in `models:`.
-    #[must_use]
-    pub fn offline() -> Self {
-        Self { name: OFFLINE.to_owned(), model: Model { provider: Some(OFFLINE.to_owned()), ..Model::default() } }
-    }
-
     /// Whether calls cost nothing, because no service is called.
     #[must_use]
     pub fn is_free(&self) -> bool {

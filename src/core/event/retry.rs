@@ -63,6 +63,19 @@ pub fn pause(now: Stamp, after: Option<u64>, expires: Option<Stamp>) -> Option<S
     Some(now.plus_seconds(seconds.clamp(1, MAX_WAIT))).filter(|due| expires.is_none_or(|end| *due <= end))
 }
 
+/// The most retries of one model call while a user waits at a terminal.
+const PATIENT_RETRIES: u32 = 2;
+/// The longest wait for these retries in sum, in seconds.
+const PATIENCE: u64 = 30;
+
+/// Seconds before retry `number` (from 1) of a model call while a user waits at a terminal: 3, then 6, or as many as
+/// the service asked for. `waited` is the sum of the waits before. `None` if the user should not wait any longer.
+#[must_use]
+pub fn patient(number: u32, waited: u64, after: Option<u64>) -> Option<u64> {
+    let seconds = after.unwrap_or(3 * u64::from(number)).max(1);
+    (number <= PATIENT_RETRIES && waited.saturating_add(seconds) <= PATIENCE).then_some(seconds)
+}
+
 /// The back-off without its random part, in seconds.
 fn unspread(attempts: u32) -> i64 {
     (5_i64 << attempts.saturating_sub(1).min(10)).min(MAX_BACKOFF)
@@ -98,6 +111,14 @@ mod tests {
         let now = Stamp(0);
         let tries = (1..1000).find(|n| next(now, *n, None, None, 200).is_none()).unwrap();
         assert!((30..40).contains(&tries), "{tries}");
+    }
+
+    #[test]
+    fn user_at_a_terminal_waits_twice_and_not_for_long() {
+        assert_eq!([1, 2, 3].map(|number| patient(number, 0, None)), [Some(3), Some(6), None]);
+        assert_eq!(patient(1, 0, Some(0)), Some(1));
+        assert_eq!([30, 31, u64::MAX].map(|after| patient(1, 0, Some(after))), [Some(30), None, None]);
+        assert_eq!([10, 11].map(|after| patient(2, 20, Some(after))), [Some(10), None]);
     }
 
     #[test]

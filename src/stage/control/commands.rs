@@ -19,7 +19,7 @@ use crate::stage::turn::compact::{self, WindowBudget};
 use crate::stage::turn::dispatch;
 use crate::stage::turn::prompt::{self, PromptContext};
 use crate::store::agent::definitions;
-use crate::store::queue::{listing, retry_discard};
+use crate::store::queue::listing;
 use crate::store::routes;
 use crate::store::session::approvals::{self, Verdict};
 use crate::store::session::{log, stop};
@@ -250,10 +250,7 @@ fn stop_turn(about: &About) -> Result<String> {
         some => some,
     };
     let Some(turn) = found else { return Ok("nothing runs here".to_owned()) };
-    stop::stop(workspace, &turn, id)?;
-    // A turn that waits for a retry is woken, so that it ends now. A running turn sees the stop by itself.
-    let _ = retry_discard::end_wait(workspace, &turn);
-    dispatch::stop_below(workspace, &turn)?;
+    dispatch::stop_tree(workspace, &turn, id)?;
     let queued = listing::list(workspace, Mailbox::Inbox, State::Ready)?.into_iter();
     let queued = queued.filter(|entry| entry.lane == about.session && entry.id != turn).count();
     let rest = match queued {

@@ -4,7 +4,7 @@ use crate::core::definition::Agent;
 use crate::core::event::Event;
 use crate::core::event::id::Derived;
 use crate::core::event::origin::{Origin, SenderClass};
-use crate::core::fault::Result;
+use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::Call;
 use crate::core::session::record::Record;
 use crate::core::tool::DISPATCH;
@@ -49,6 +49,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) prompt: Option<(String, usize)>,
     /// Whether a part of the answer was shown at the terminal.
     pub(crate) has_shown_text: bool,
+    /// Whether the turn ends because it was stopped.
+    pub(crate) is_stopped: bool,
     /// When the turn must end.
     pub(crate) deadline: Instant,
     /// The time from the beginning to the deadline, for messages.
@@ -112,6 +114,17 @@ impl Turn<'_> {
         self.log.commit()?;
         self.state.done = Some(out);
         Ok(())
+    }
+
+    /// Ends a turn whose failure the user at the terminal is told: its finished steps become part of the conversation,
+    /// and no answer is sent.
+    pub(crate) fn close_failed(&mut self, fault: &Fault) -> Result<()> {
+        if self.interactive.is_none() || self.state.steps.is_empty() || fault.kind == Kind::Machine {
+            return Ok(());
+        }
+        let said = Some("I could not finish: the call of the model failed.".to_owned());
+        self.log.append(&[Record::Done { at: self.now(), ids: vec![self.event.id.clone()], out: Vec::new(), said }])?;
+        self.log.commit()
     }
 
     /// The ids of the notes and dispatches that tool calls have published before the end.

@@ -1,7 +1,7 @@
 //! The events that an answered event sends out.
 
 use crate::core::event::address::Address;
-use crate::core::event::dispatch::{Requester, is_silent};
+use crate::core::event::dispatch::{AGENT, Requester, is_silent};
 use crate::core::event::id::Derived;
 use crate::core::event::origin::Origin;
 use crate::core::event::session_name;
@@ -12,6 +12,15 @@ use crate::stage::turn::active_turn::Turn;
 use crate::store::queue::publish;
 use crate::store::workspace::Workspace;
 use crate::tool;
+
+/// The key in an answer's `meta` that marks the end of a stopped turn.
+const STOPPED: &str = "stopped";
+
+/// Whether an event only says that its turn was stopped.
+#[must_use]
+pub fn is_stopped(answer: &Event) -> bool {
+    answer.meta.contains_key(STOPPED) && answer.from.channel() == AGENT
+}
 
 impl Turn<'_> {
     /// The events that go out with this answer: notes, and the answer itself.
@@ -40,6 +49,7 @@ impl Turn<'_> {
                 answer.reply_to = self.workspace.default_destination()?;
             }
             answer.session = Some(session.clone());
+            answer.meta.extend(self.is_stopped.then(|| (STOPPED.to_owned(), true.into())));
             out.push(answer);
         }
         let origin = self.origin();

@@ -109,9 +109,18 @@ fn stop_turn(workspace: &Workspace, turn: &Id, by: &Id) -> Result<()> {
     Ok(())
 }
 
+/// Stops a turn, and every turn that it waits for, in whichever processes they run: durable on return.
+///
+/// # Errors
+/// On a disk error.
+pub fn stop_tree(workspace: &Workspace, turn: &Id, by: &Id) -> Result<()> {
+    stop_turn(workspace, turn, by)?;
+    stop_below(workspace, turn)
+}
+
 /// Stops every event that the turn of event `turn` waits for, directly or not. Later dispatches of these turns see the
 /// stop when they begin.
-pub(crate) fn stop_below(workspace: &Workspace, turn: &Id) -> Result<()> {
+fn stop_below(workspace: &Workspace, turn: &Id) -> Result<()> {
     for state in [State::Run, State::Wait, State::Ready, State::New] {
         for entry in listing::list(workspace, Mailbox::Inbox, state)?.into_iter().filter(|entry| entry.id.is_derived())
         {

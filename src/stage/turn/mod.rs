@@ -14,4 +14,6 @@ pub mod progress;
 pub mod prompt;
 pub mod run_agent;
 
+pub use answer::is_stopped;
 pub(in crate::stage) use answer::{expired, publish_all};
+pub use dispatch::stop_tree;

@@ -23,4 +23,6 @@ pub enum Progress<'a> {
     Call(&'a Call),
     /// A tool has returned.
     Result(&'a ToolResult),
+    /// The model's service is busy (an HTTP status); it is asked again after so many seconds.
+    Retry(u64, u16),
 }

@@ -187,6 +187,7 @@ fn drive<'a>(
         secrets: Secrets::of(workspace, &agent)?,
         prompt: None,
         has_shown_text: false,
+        is_stopped: false,
         cancel: CancelToken::open(workspace, &event.id, requester.iter().flat_map(Requester::waiting)),
         began_at: workspace.world.now().timestamp().to_zoned(world::zone()),
         deadline: Instant::now() + Duration::try_from(time_limit).unwrap_or_default(),
@@ -217,7 +218,10 @@ fn compact_command(mut turn: Turn, focus: Option<&str>) -> Result<Vec<String>> {
     if turn.state.done.is_none() {
         expired(turn.workspace, turn.event)?;
         let answer = match turn.compact_now(focus) {
-            Err(_) if turn.cancel.is_cancelled() => "I was stopped.".to_owned(),
+            Err(_) if turn.cancel.is_cancelled() => {
+                turn.is_stopped = true;
+                "I was stopped.".to_owned()
+            }
             other => other?,
         };
         turn.close(answer, true)?;
@@ -259,6 +263,7 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                     1 => "I was stopped after 1 step.".to_owned(),
                     steps => format!("I was stopped after {steps} steps."),
                 };
+                turn.is_stopped = true;
                 turn.close(answer, true)?;
             }
             Step::Ask { .. } if turn.state.steps.is_empty() && turn.approved.is_some() => {
@@ -278,7 +283,11 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                 match turn.call_model(is_last) {
                     // The call was interrupted, which is no failure of the model.
                     Err(_) if turn.cancel.is_cancelled() || turn.deadline <= Instant::now() => continue,
-                    other => other?,
+                    Err(fault) => {
+                        turn.close_failed(&fault)?;
+                        return Err(fault);
+                    }
+                    Ok(()) => {}
                 }
                 job.record_progress()?;
             }

@@ -111,6 +111,22 @@ pub fn resolve(workspace: &Workspace, text: &str) -> Result<Id> {
     }
 }
 
+/// The ids of all events in these states, of both mailboxes, oldest first.
+///
+/// # Errors
+/// If a folder cannot be listed.
+pub fn in_states(workspace: &Workspace, states: &[State]) -> Result<Vec<Id>> {
+    let mut ids = Vec::new();
+    for (mailbox, state) in [Mailbox::Inbox, Mailbox::Outbox].iter().flat_map(|m| states.iter().map(move |s| (m, s))) {
+        let names = entries(&mailbox.dir(workspace, *state))?.into_iter().map(|file| file.file_name());
+        let names = names.filter_map(|name| name.into_string().ok());
+        ids.extend(names.filter_map(|name| Entry::parse(&name).map(|entry| entry.id).or_else(|| drop_id(&name))));
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
+}
+
 /// The newest event that was not derived from another one. An id of a future instant does not count.
 ///
 /// # Errors

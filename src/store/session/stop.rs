@@ -19,6 +19,7 @@ use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 /// The folder's name in a workspace.
 const FOLDER: &str = ".claw/stop";
@@ -115,6 +116,23 @@ impl<'w> CancelToken<'w> {
             Some(stop_fd)
         });
         stop_fd.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Sleeps for this long, or until the turn is cancelled.
+    pub fn sleep(&self, time: Duration) {
+        let end = Instant::now() + time;
+        while !self.is_cancelled() {
+            let left = end.saturating_duration_since(Instant::now());
+            let mut fds: Vec<PollFd> =
+                self.stop_fd().into_iter().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+            let wait = Timespec {
+                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: left.subsec_nanos().into(),
+            };
+            if !matches!(poll(&mut fds, Some(&wait)), Err(rustix::io::Errno::INTR)) {
+                return;
+            }
+        }
     }
 }
 

@@ -56,6 +56,13 @@ impl Mailbox {
         workspace.root.join(self.name()).join("done").join(id.stamp().day()).join(format!("{id}.json"))
     }
 
+    /// The path of the reason why an event in `done` has no answer: it was discarded after it had failed, or its sender
+    /// was told of the failure at once.
+    #[must_use]
+    pub fn done_reason(self, workspace: &Workspace, id: &Id) -> PathBuf {
+        self.done(workspace, id).with_extension("reason")
+    }
+
     /// The path of the receipt of an event that was delivered.
     #[must_use]
     pub fn receipt(self, workspace: &Workspace, id: &Id) -> PathBuf {

@@ -10,7 +10,8 @@ pub mod scaffold;
 pub mod settings;
 pub mod trust;
 
-use crate::core::config::{self, Config, Sync};
+use crate::core::config::resolved_model::ResolvedModel;
+use crate::core::config::{self, Config, OFFLINE, Sync};
 use crate::core::event::Event;
 use crate::core::event::address::Address;
 use crate::core::event::dispatch;
@@ -262,6 +263,19 @@ impl Workspace {
     /// If `claw.yaml` is invalid.
     pub fn sync(&self) -> Result<Sync> {
         Ok(self.config()?.sync)
+    }
+
+    /// Refuses a model other than the built-in one while the workspace is not trusted.
+    ///
+    /// # Errors
+    /// `Config`.
+    pub fn permit_model(&self, chosen: &ResolvedModel) -> Result<()> {
+        if self.is_trusted || chosen.model.provider.as_deref() == Some(OFFLINE) {
+            return Ok(());
+        }
+        let root = self.root.display();
+        Err(Fault::config(format!("{root} is not trusted, so its model `{}` is not used", chosen.name))
+            .hint("run `claw trust` in it"))
     }
 
     /// The address of the local user, `cli:<user>`.

@@ -1,24 +1,61 @@
 //! Calls the agent's model, or one of its fallbacks: the models that its settings list under `fallback`, in that order.
 //! The change of model is reported on stderr and written to the journal.
 
-use crate::core::config::OFFLINE;
 use crate::core::config::resolved_model::ResolvedModel;
+use crate::core::event::dispatch::Requester;
+use crate::core::event::retry;
 use crate::core::fault::{Cause, Fault, Kind, Result};
 use crate::stage::turn::active_turn::Turn;
+use crate::stage::turn::progress::Progress;
 use crate::store::lock::slots::{Group, Reservations, Slots, SlotsTaken};
 use jiff::SignedDuration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The timeout of a call if the model's settings have none.
 const TIMEOUT: SignedDuration = SignedDuration::from_mins(10);
 
 impl Turn<'_> {
-    /// Calls the model or a fallback, and writes the reply to the log. If all fail, the first one's failure decides
-    /// whether the event is retried.
+    /// Calls the model or a fallback, and writes the reply to the log. While a user waits at a terminal, a busy service
+    /// is asked again after a moment.
     pub(crate) fn call_model(&mut self, is_last: bool) -> Result<()> {
         let chosen = self.choose()?;
+        let (mut retries, mut waited) = (0, 0);
+        loop {
+            let mut fault = match self.call_any(&chosen, is_last) {
+                Err(fault) if self.is_awaited() && !self.has_shown_text => fault,
+                other => return other,
+            };
+            let Some(Cause::Busy(status)) = fault.cause else { return Err(fault) };
+            retries += 1;
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            let pause = retry::patient(retries, waited, fault.after);
+            let Some(seconds) = pause.filter(|seconds| Duration::from_secs(*seconds) < left) else {
+                if let Some(seconds) = fault.after.filter(|seconds| *seconds > 0) {
+                    fault.hint.get_or_insert_with(|| format!("try again in {seconds} s"));
+                }
+                return Err(fault);
+            };
+            waited += seconds;
+            self.report_progress(Progress::Retry(seconds, status));
+            // A cassette does not become less busy.
+            if !chosen.is_free() {
+                self.cancel.sleep(Duration::from_secs(seconds));
+            }
+            if self.cancel.is_cancelled() {
+                return Err(fault);
+            }
+        }
+    }
+
+    /// Whether a user at a terminal waits for this turn, or for a turn that waits for it.
+    fn is_awaited(&self) -> bool {
+        self.interactive.is_some() || Requester::of(self.event).is_some_and(|requester| requester.is_interactive)
+    }
+
+    /// Calls the model, then its fallbacks. If all fail, the first one's failure decides whether the event is retried.
+    fn call_any(&mut self, chosen: &ResolvedModel, is_last: bool) -> Result<()> {
         self.has_shown_text = false;
-        let mut fault = match self.call_one(&chosen, None, is_last) {
+        let mut fault = match self.call_one(chosen, None, is_last) {
             Err(fault) if may_fall_back(&fault) && !chosen.model.fallback.is_empty() => fault,
             other => return other,
         };
@@ -28,7 +65,7 @@ impl Turn<'_> {
             if self.has_shown_text || self.cancel.is_cancelled() || self.deadline <= Instant::now() {
                 break;
             }
-            match self.call_fallback(&chosen, name, &last, is_last) {
+            match self.call_fallback(chosen, name, &last, is_last) {
                 Ok(()) => return Ok(()),
                 // A disk error concerns all models, and so does a budget.
                 Err(other) if matches!(other.kind, Kind::Machine | Kind::Spent) => return Err(other),
@@ -47,17 +84,8 @@ impl Turn<'_> {
         let wanted = self.event.meta.get("model").and_then(|m| m.as_str());
         let wanted = self.interactive.and_then(|interactive| interactive.model).or(wanted);
         let chosen = workspace.config()?.resolve_model(&self.agent, wanted)?;
-        if workspace.is_trusted || chosen.model.provider.as_deref() == Some(OFFLINE) {
-            return Ok(chosen);
-        }
-        let untrusted =
-            format!("{} is not trusted, so its model `{}` is not used", workspace.root.display(), chosen.name);
-        if self.interactive.is_none() {
-            // No user is there to see that another model answers.
-            return Err(Fault::config(untrusted).hint("say `claw trust` in it"));
-        }
-        workspace.world.say(&format!("{untrusted} and the offline one answers; say `claw trust` in it"));
-        Ok(ResolvedModel::offline())
+        workspace.permit_model(&chosen)?;
+        Ok(chosen)
     }
 
     /// Calls this model, `instead_of` the first one, and writes the reply to the log. A request that the server refuses
@@ -86,6 +114,7 @@ impl Turn<'_> {
     fn call_fallback(&mut self, first: &ResolvedModel, name: &str, why: &str, is_last: bool) -> Result<()> {
         let workspace = self.workspace;
         let chosen = workspace.config()?.resolve_model(&self.agent, Some(name))?;
+        workspace.permit_model(&chosen)?;
         let groups: Vec<Group> = chosen.slots().into_iter().collect();
         // A process waits for slots only while it holds none, to exclude deadlocks; this turn holds some.
         let SlotsTaken::All(_slots) = Slots::attempt(workspace, &groups, &Reservations::default())? else {
