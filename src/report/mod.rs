@@ -6,3 +6,4 @@ pub mod event;
 pub mod event_state;
 pub mod problem;
 pub mod status;
+pub mod undelivered;
