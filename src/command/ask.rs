@@ -14,6 +14,7 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::core::routing;
 use crate::core::session::record::Record;
 use crate::core::slash::{self, SlashCommand};
+use crate::report::undelivered;
 use crate::stage::turn;
 use crate::store::agent::definitions;
 use crate::store::session::{last, log};
@@ -135,6 +136,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     };
     let answered = outcome.and_then(|outcome| exchange::answer(&workspace, &mut terminal, outcome, &print));
     terminal.release();
+    report_undelivered(&workspace);
     match answered {
         Err(fault) if is_interrupted => out::print_fault(&fault),
         Ok(()) if is_interrupted && was_late.get().is_none() => {
@@ -144,6 +146,16 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     }
     out::message(&format!("session {session}"));
     Ok(if is_interrupted { INTERRUPTED } else { 0 })
+}
+
+/// Names a failed delivery of which no notice was sent, until it is retried or discarded.
+fn report_undelivered(workspace: &Workspace) {
+    let found = undelivered::without_notice(workspace).unwrap_or_default();
+    if let [newest, others @ ..] = &found[..] {
+        let (id, address, reason) = (newest.id.short(), &newest.address, &newest.reason);
+        let more = if others.is_empty() { "" } else { ", and not the only one (claw status)" };
+        out::message(&format!("{id} could not be delivered to {address}: {reason}; claw retry {id}{more}"));
+    }
 }
 
 fn document(workspace: &Workspace, answer: &Event, id: &Id, session: &str) -> Result<Value> {

@@ -26,7 +26,7 @@ pub struct Args {
 /// Gives failed events a new series of attempts, and makes waiting events due now. Prints the ids.
 ///
 /// # Errors
-/// `Data` if an event can not be retried, `Later` if a worker has it.
+/// `Data` if an event can not be retried.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.open()?;
     let ids = if args.all { out::all_in(&workspace, &[State::Failed, State::Wait])? } else { args.ids.clone() };

@@ -77,6 +77,7 @@ pub fn start(arguments: &[OsString], env: Option<(&str, String)>, lock: OwnedFd)
 
 impl StartedProcess {
     /// Waits for its end.
+    #[must_use]
     pub fn finish(mut self) -> ProcessEnd {
         let mut report = Vec::new();
         let _ = self.child.stdout.take().map(|pipe| pipe.take(MAX_REPORT).read_to_end(&mut report));

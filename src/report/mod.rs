@@ -7,3 +7,4 @@ pub mod event_state;
 pub mod problem;
 pub mod risks;
 pub mod status;
+pub mod undelivered;

@@ -146,9 +146,9 @@ fn try_end_attempt(
             ..JournalLine::of(mailbox, "wait", &job.entry)
         };
         if is_spent {
-            job.wait_for_budget(due)?
+            job.wait_for_budget(due)?;
         } else {
-            job.wait(due, !is_limit)?
+            job.wait(due, !is_limit)?;
         }
         journal::write(workspace, line);
         return Ok(EventOutcome::Waiting(due, fault));

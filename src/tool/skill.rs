@@ -47,7 +47,12 @@ struct SkillArguments {
 
 fn skill(context: &ToolContext, arguments: &Value) -> Result<String> {
     let args: SkillArguments = tool::arguments(arguments)?;
-    describe(context.workspace, args.skill_name.trim())
+    let name = args.skill_name.trim();
+    let text = describe(context.workspace, name)?;
+    if !scripts::has_approved_manual(context.workspace, &skills::find(context.workspace, name)?.id)? {
+        context.add_taint("skill", name);
+    }
+    Ok(text)
 }
 
 /// The body of a SKILL.md that the owner has not approved, as data.

@@ -139,6 +139,27 @@ fn other_exit_code_fails_with_the_programs_message_and_retry_delivers() {
     assert_eq!(ws.list("outbox/failed"), [""; 0]);
 }
 
+/// `deliver_to` is not set, so that there is no other place to tell it.
+#[test]
+fn ask_reports_a_failed_delivery_of_which_no_notice_was_sent() {
+    let ws = with_program("exit 1");
+    let ids = ["one", "two"].map(|tail| put(&ws, "outbox/ready", tail, "exec:say", "0"));
+    ws.claw(&["tick"]).fails(1);
+    assert!(ws.claw(&["status"]).out.matches("outbox: exec:say: exit 1").count() == 2);
+    let err = ws.claw(&["ask", "-n", "hello"]).err;
+    assert!(
+        err.contains("could not be delivered to exec:say: exec:say: exit 1") && err.contains("not the only one"),
+        "{err}"
+    );
+    ws.claw(&["discard", &ids[0], &ids[1]]).ok();
+    assert!(!ws.claw(&["ask", "-n", "hello"]).err.contains("could not be delivered"));
+    // With a home address of its own, a notice was sent there.
+    ws.config("deliver_to: file:home\n");
+    put(&ws, "outbox/ready", "three", "exec:say", "0");
+    ws.claw(&["tick"]);
+    assert!(!ws.claw(&["ask", "-n", "hello"]).err.contains("could not be delivered"));
+}
+
 #[test]
 fn a_program_that_is_not_there_is_waited_for() {
     let ws = with_program("");

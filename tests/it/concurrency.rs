@@ -172,6 +172,32 @@ fn retry_runs_a_waiting_event_and_discard_frees_the_next() {
     ws.eventually("all of it is delivered", |ws| ws.pending().is_empty());
 }
 
+/// As for one id in `claw retry - < list` after another whose turn has begun.
+#[test]
+fn retry_and_discard_of_an_idle_event_wait_for_its_busy_lane() {
+    let ws = Fixture::new();
+    let ids = ["first", "second"].map(|text| ws.claw(&["send", "--from", "file:a", text]).ok().trim().to_owned());
+    ws.claw(&["route"]).ok();
+    let due = Stamp::from(jiff::Timestamp::now()).plus_seconds(3600);
+    for id in &ids {
+        let ready = ws.path(&format!("inbox/ready/{id}~pickle.file-a~0.json"));
+        std::fs::rename(ready, ws.path(&format!("inbox/wait/{due}~{id}~pickle.file-a~1.json"))).unwrap();
+    }
+    let workspace = ws.opened();
+    for (verb, id) in ["retry", "discard"].into_iter().zip(&ids) {
+        let lane = Lane::attempt(&workspace, Mailbox::Inbox, "pickle.file-a").unwrap().unwrap();
+        let child = ws.shell_command(&format!("echo {id} | claw {verb} -")).spawn().unwrap();
+        ws.until_locked(".claw/locks/inbox/pickle.file-a", Locked::WaitedFor);
+        // It holds no other lock meanwhile.
+        ws.claw(&["route"]).ok();
+        assert_eq!(ws.list("inbox/wait").iter().filter(|name| name.contains(id)).count(), 1);
+        lane.release();
+        assert_eq!(Ran::from(child.wait_with_output().unwrap()).ok().trim(), id);
+    }
+    assert_eq!(ws.list("inbox/ready"), [format!("{}~pickle.file-a~0.json", ids[0])]);
+    assert_eq!(ws.done("inbox"), [format!("{}.json", ids[1])]);
+}
+
 /// A folder is read in pieces: a late file may be in a piece read late, and an earlier one in a piece read before it
 /// arrived. The listing of a lane must not have a gap.
 #[test]

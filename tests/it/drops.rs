@@ -2,7 +2,10 @@
 //! incomplete one is left alone, and a bad one keeps its bytes.
 
 use crate::common::{Fixture, Locked, Ran, skipped};
+use claw::stage::outcome::take_batch;
 use claw::store::lock::NamedLock;
+use claw::store::queue::drops::Backlog;
+use claw::store::workspace::mailbox::Mailbox;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -676,4 +679,39 @@ fn a_dropped_command_is_refused_unless_drops_are_the_owners() {
     assert_eq!(ws.list("inbox/failed"), [""; 0]);
     let x = ws.list("outbox/files/x");
     assert!(x.iter().any(|name| ws.read(&format!("outbox/files/x/{name}")).contains("pickle (answers here)")), "{x:?}");
+}
+
+/// 64 at a time; the last call finds no new one.
+#[test]
+fn drops_are_taken_in_by_batches_so_that_events_are_routed_in_between() {
+    let ws = Fixture::new();
+    let workspace = ws.opened();
+    for n in 0..150 {
+        ws.write(&format!("inbox/{n:03}.md"), &format!("---\nreply_to: file:x\n---\n{n}\n"));
+    }
+    let mut backlog = Backlog::default();
+    let mut batch = || {
+        let again = take_batch(&workspace, Mailbox::Inbox, &mut backlog).unwrap().again;
+        let left = ws.list("inbox").into_iter().filter(|name| name.ends_with(".md")).count();
+        (again.is_some(), left, ws.list("inbox/new").len())
+    };
+    assert_eq!([batch(), batch()], [(true, 86, 64), (true, 22, 128)]);
+    // It arrives after the listing, so it is in the next one.
+    ws.write("inbox/late.md", "---\nreply_to: file:x\n---\nlate\n");
+    assert_eq!([batch(), batch(), batch()], [(true, 1, 150), (false, 0, 151), (false, 0, 151)]);
+    ws.claw(&["tick"]).ok();
+    assert_eq!((ws.list("outbox/files/x").len(), ws.pending(), ws.list("inbox/tmp")), (151, vec![], vec![]));
+}
+
+#[test]
+fn tick_takes_in_every_drop_and_ask_takes_in_none() {
+    let ws = Fixture::new();
+    for n in 0..100 {
+        ws.write(&format!("inbox/{n}.md"), &format!("---\nreply_to: file:x\n---\n{n}\n"));
+    }
+    ws.claw(&["ask", "-n", "hello"]).ok();
+    assert_eq!((ws.list("inbox/new").len(), ws.list("inbox/ready").len()), (0, 0));
+    assert!(ws.path("inbox/0.md").exists());
+    ws.claw(&["tick"]).ok();
+    assert_eq!((ws.list("outbox/files/x").len(), ws.pending()), (100, vec![]));
 }

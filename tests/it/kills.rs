@@ -4,7 +4,13 @@
 use crate::common::checker::{check, delivered, ended, noted, replies};
 use crate::common::tracer::{self, Fault};
 use crate::common::{Fixture, Ran};
+use claw::store::lock::Lane;
+use claw::store::workspace::mailbox::Mailbox;
 use nix::errno::Errno;
+use nix::sys::ptrace::{self, Options};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
 use std::time::{Duration, Instant};
 
 /// A model whose program kills the worker (the parent of its watcher) for each message with the word "poison".
@@ -199,10 +205,33 @@ fn supervisor_with_few_descriptors_answers_one_event_after_the_other() {
     }
     let mut supervisor = ws.shell_command("ulimit -n 24; exec claw supervise").spawn().unwrap();
     ws.eventually("all are answered", |ws| delivered(ws).len() == 6 && ws.pending().is_empty());
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(supervisor.id().cast_signed()),
-        nix::sys::signal::Signal::SIGTERM,
-    )
-    .unwrap();
+    kill(Pid::from_raw(supervisor.id().cast_signed()), Signal::SIGTERM).unwrap();
     assert_eq!(supervisor.wait().unwrap().code(), Some(0));
+}
+
+/// The effect of a slow machine on the death of an event's own process: its program lives on for a while.
+#[test]
+fn lane_of_a_killed_process_is_held_until_its_programs_are_dead() {
+    let ws = Fixture::new();
+    let waits = "echo $PPID >.watcher; mv .watcher watcher; until [ -e go ]; do sleep 0.01; done";
+    script(&ws, &format!("{waits}; kill -9 $(cut -d' ' -f4 /proc/$PPID/stat); sleep 60"));
+    let id = ws.claw(&["send", "--from", "file:a", "hi"]).ok().trim().to_owned();
+    ws.claw(&["route"]).ok();
+    let [from, to] = ["0", "2c2"].map(|tries| ws.path(&format!("inbox/ready/{id}~pickle.file-a~{tries}.json")));
+    std::fs::rename(from, to).unwrap();
+    let worker = ws.command(&["run-agent"]).spawn().unwrap();
+    ws.eventually("its program runs", |ws| ws.path("watcher").exists());
+    let watcher = Pid::from_raw(ws.read("watcher").trim().parse().unwrap());
+    // A stopped process would be woken when its parent dies, a traced one is not.
+    ptrace::seize(watcher, Options::empty()).unwrap();
+    ptrace::interrupt(watcher).unwrap();
+    waitpid(watcher, Some(WaitPidFlag::__WALL)).unwrap();
+    ws.write("go", "");
+    Ran::from(worker.wait_with_output().unwrap()).fails(75);
+    assert_eq!(tries(&ws, "inbox/wait"), "3c3b1");
+    let workspace = ws.opened();
+    let lane = || Lane::attempt(&workspace, Mailbox::Inbox, "pickle.file-a").unwrap();
+    assert!(lane().is_none(), "its program is alive");
+    ptrace::detach(watcher, None).unwrap();
+    ws.eventually("the lane is free", |_| lane().is_some());
 }

@@ -2,7 +2,7 @@
 //! holds up later notes.
 
 use crate::common::terminal::Terminal;
-use crate::common::{Fixture, skipped};
+use crate::common::{Fixture, Ran, skipped};
 use claw::core::config::Sync;
 use claw::store::lock::Lane;
 use claw::store::memory::git;
@@ -158,4 +158,36 @@ fn attributes_that_an_agent_wrote_hold_up_no_note() {
     assert!(ran.ok().starts_with("memories/topics/nas.md:"));
     assert_eq!(ws.claw(&["remember", "--topic", "nas", "the roof is green"]).code, 0);
     assert!(ws.read("memories/topics/nas.md").contains("roof"));
+}
+
+/// A clock that was once a year ahead: ids stay ahead of it, and the days of notes do not.
+#[test]
+fn note_has_the_day_of_its_event_after_a_wrong_clock() {
+    let ws = Fixture::new();
+    let (today, ahead) = ("2026-12-01", "2027-12-01");
+    let at = |day: &str, text: &str| {
+        ws.command(&["remember", text]).env("CLAW_NOW", format!("{day}T10:00:00Z")).output().unwrap().into()
+    };
+    let place = |ran: Ran| ran.ok();
+    assert_eq!(place(at(ahead, "wrong")).trim(), format!("memories/daily-notes/{ahead}.md:3"));
+    assert_eq!(place(at(today, "right")).trim(), format!("memories/daily-notes/{today}.md:3"));
+    let id = ws.done("inbox").into_iter().max().unwrap();
+    assert!(id.starts_with("20271201"), "{id}: the ids are ahead");
+    // Its worker was killed before the move: the repeat finds its line. So does the repeat of one that an earlier
+    // version has written into the file of the id's day.
+    for (day, line) in [(today, 3), (ahead, 4)] {
+        let folder = &ws.list("inbox/done")[0];
+        let stem = id.trim_end_matches(".json");
+        let run = format!("inbox/run/{stem}~memories~1.json");
+        fs::rename(ws.path(&format!("inbox/done/{folder}/{id}")), ws.path(&run)).unwrap();
+        let ran: Ran = ws.command(&["remember"]).env("CLAW_NOW", format!("{today}T11:00:00Z")).output().unwrap().into();
+        assert_eq!(ran.ok().trim(), format!("memories/daily-notes/{day}.md:{line}"));
+        let written = ws.read(&format!("memories/daily-notes/{today}.md"));
+        let kept: Vec<&str> = written.lines().filter(|line| !line.contains("right")).collect();
+        let own = written.lines().find(|line| line.contains("right")).unwrap_or_default().to_owned();
+        ws.write(&format!("memories/daily-notes/{today}.md"), &(kept.join("\n") + "\n"));
+        let other = ws.read(&format!("memories/daily-notes/{ahead}.md"));
+        ws.write(&format!("memories/daily-notes/{ahead}.md"), &format!("{other}{own}\n"));
+    }
+    assert!(ws.claw(&["check"]).out.contains("remove this file"));
 }

@@ -181,3 +181,40 @@ fn a_question_that_waits_for_a_slot_sees_that_there_are_more() {
         assert_eq!(crate::common::Ran::from(child.wait_with_output().unwrap()).ok(), "ok\n");
     }
 }
+
+/// The name of an event that waits for a budget has a mark of the limits.
+#[test]
+fn raised_budget_wakes_the_events_that_wait_for_it() {
+    let ws = Fixture::new();
+    ws.model("script", "provider: command, command: [echo, fine]");
+    let settings = ws.read("claw.yaml");
+    ws.config("budget: {total: {calls: 1}}\n");
+    for place in ["a", "b"] {
+        ws.claw(&["send", "--from", &format!("file:{place}"), "hi"]).ok();
+        ws.claw(&["tick"]);
+    }
+    let waiting = ws.list("inbox/wait");
+    assert!(waiting.len() == 1 && waiting[0].contains("~pickle.file-b~0s"), "{waiting:?}");
+    ws.claw(&["tick"]).ok();
+    assert_eq!(ws.list("inbox/wait"), waiting, "it waits while the limits are the same");
+    // A tick notices the change, and so does a supervisor.
+    ws.write("claw.yaml", &format!("{settings}\nbudget: {{total: {{calls: 2}}}}\n"));
+    ws.claw(&["tick"]).ok();
+    assert_eq!(ws.list("outbox/files/b").len(), 1);
+    let supervisor = ws.supervise(&[]);
+    answered_later(&ws, "c");
+    ws.write("claw.yaml", &format!("{settings}\nbudget: {{total: {{calls: 3}}}}\n"));
+    ws.eventually("it is answered", |ws| ws.list("outbox/files/c").len() == 1);
+    ws.write("agents/pickle/AGENT.md", "---\nname: Pickle\nbudget: {total: {calls: 3}}\n---\nx\n");
+    ws.write("claw.yaml", &settings);
+    answered_later(&ws, "d");
+    ws.write("agents/pickle/AGENT.md", "---\nname: Pickle\nbudget: {total: {calls: 9}}\n---\nx\n");
+    ws.eventually("it is answered", |ws| ws.list("outbox/files/d").len() == 1);
+    assert_eq!(supervisor.stop().code, 0);
+}
+
+/// Asks from a place of its own, and returns when the event waits.
+fn answered_later(ws: &Fixture, place: &str) {
+    ws.write(&format!("inbox/{place}.md"), &format!("---\nfrom: file:{place}\n---\nhello"));
+    ws.eventually("it waits", |ws| ws.list("inbox/wait").iter().any(|name| name.contains(&format!("file-{place}~"))));
+}

@@ -154,7 +154,7 @@ impl Store {
                 self.leave(of, is_idle(of), |job| job.wait(due, counts).unwrap());
             }
             Operation::GiveBack(of) => self.leave(of, is_idle(of), |job| job.give_back().unwrap()),
-            Operation::Blame(of) => self.leave(of, is_idle(of), |job| drop(job.blame().unwrap())),
+            Operation::Blame(of) => self.leave(of, is_idle(of), |job| assert!(job.blame().unwrap().is_some())),
             Operation::Fail(of) => self.leave(of, is_idle(of), |job| job.fail("it cannot be").unwrap()),
             Operation::Crash(of) => self.held[of] = None,
             Operation::CrashFailing(of) => {

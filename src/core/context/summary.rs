@@ -66,7 +66,9 @@ fn material(plan: &Plan, shown: usize) -> String {
     if !plan.earlier.is_empty() {
         let _ = write!(text, "# Earlier notes\n\n{}\n\n", plan.earlier);
     }
-    if plan.must_choose() {
+    // Asked once: the answer takes a look at every message.
+    let must_choose = plan.must_choose();
+    if must_choose {
         text += "# Messages of the user\n\n";
         for (number, said) in (1..).zip(&plan.user_messages) {
             let _ = writeln!(text, "[{number}] {}", short(&said.text));
@@ -79,7 +81,7 @@ fn material(plan: &Plan, shown: usize) -> String {
     text += "# The conversation\n";
     for message in &plan.dropped {
         let _ = match message {
-            Message::User { .. } if plan.must_choose() && is_user_text(message) => {
+            Message::User { .. } if must_choose && is_user_text(message) => {
                 number += 1;
                 write!(text, "\n\nuser: message [{number}]")
             }
@@ -193,6 +195,21 @@ mod tests {
             assert!(size <= room + 10, "{size} > {room}");
             assert!(request.messages[0].content().contains("KEEP: "));
         }
+    }
+
+    /// Twenty thousand messages, which do not fit: linear, it takes a second in a debug build; quadratic, an hour.
+    #[test]
+    fn request_for_a_long_history_takes_linear_time() {
+        let texts: Vec<String> = (0..20_000).map(|n| format!("message {n} {}", "of the user ".repeat(8))).collect();
+        let dropped = texts.iter().map(|text| Message::user(text.clone())).collect();
+        let user_messages = texts.iter().map(UserMessage::new).collect();
+        let rooms = [100, 100];
+        let plan =
+            Plan { dropped, user_messages, left_out: 0, earlier: String::new(), recent: vec![], turn: None, rooms };
+        let begin = std::time::Instant::now();
+        let request = request(&plan, None, 5_000);
+        assert!(tokens::messages(&request.messages) <= 5_010);
+        assert!(begin.elapsed() < std::time::Duration::from_mins(1), "{:?}", begin.elapsed());
     }
 
     #[test]

@@ -147,7 +147,7 @@ fn shortened(text: &str, most: usize) -> String {
     }
     let sentences = sentences(text);
     let mut order: Vec<usize> = (1..sentences.len()).collect();
-    order.sort_by_key(|at| std::cmp::Reverse((score(sentences[*at]), *at)));
+    order.sort_by_cached_key(|at| std::cmp::Reverse((score(sentences[*at]), *at)));
     let (mut room, mut kept) = (most - mark, BTreeMap::new());
     for at in [0].into_iter().chain(order) {
         // The first sentence may take half of the room.

@@ -19,6 +19,8 @@ type Check<'a> = &'a dyn Fn(&str, &str, &str) -> Result<Vec<Problem>, Problem>;
 #[must_use]
 pub fn of(workspace: &Workspace) -> Vec<Problem> {
     let mut problems = Vec::new();
+    // Read once, because there may be thousands of agents.
+    let config = workspace.read_config().ok().map(|(config, _)| config);
     let mut look = |kind: &str, file: &str, read: Check| {
         let ids = folders(workspace, kind).map_err(|fault| problems.push(Problem::error(kind, fault.to_string())));
         for id in ids.unwrap_or_default() {
@@ -39,7 +41,7 @@ pub fn of(workspace: &Workspace) -> Vec<Problem> {
         let (agent, warnings) = definition::agent::read(id, path, text, None)?;
         let at = problem::locate(text, "model");
         // Problems with the settings are reported once, not for every agent.
-        let Ok((config, _)) = workspace.read_config() else { return Ok(warnings) };
+        let Some(config) = &config else { return Ok(warnings) };
         let wrong = |e: Fault| Problem::error(path, e.to_string()).at(at);
         let chosen = config.resolve_model(&agent, None).map_err(wrong)?;
         // So are problems with the default model.
@@ -72,7 +74,7 @@ pub fn of(workspace: &Workspace) -> Vec<Problem> {
         Ok(warnings.into_iter().chain(never).collect())
     });
     let souls = folders(workspace, "agents").unwrap_or_default().into_iter().map(|id| format!("agents/{id}/SOUL.md"));
-    let most = workspace.read_config().map_or(usize::MAX, |(config, _)| config.prompt.max_file);
+    let most = config.as_ref().map_or(usize::MAX, |config| config.prompt.max_file);
     for path in souls.chain(GUIDE.map(str::to_owned)) {
         let text = String::from_utf8_lossy(&fs::read(workspace.path(&path)).unwrap_or_default()).into_owned();
         problems.extend(template::unknown(&path, &text, true));

@@ -52,26 +52,28 @@ fn link_unnamed(file: &File, target: &Path) -> Result<Option<bool>> {
 
 /// Creates files of these names and contents in `dir`, each as [`publish`] does, and syncs them at the same time: a
 /// disk then flushes once for several of them. Returns the result of each.
+#[must_use]
 pub fn publish_all(dir: &Path, files: &[(String, Vec<u8>)], tmp: &Path, sync: Sync) -> Vec<Result<bool>> {
-    let written: Vec<_> = files.iter().map(|(_, bytes)| write_unnamed(dir, bytes, Sync::None).ok()).collect();
+    let written: Vec<Option<File>> =
+        files.iter().map(|(_, bytes)| write_unnamed(dir, bytes, Sync::None).ok()).collect();
     let synced = sync_files(&written, sync);
-    let link = |((name, bytes), (file, synced)): (&(String, Vec<u8>), (Option<File>, io::Result<()>))| {
-        let target = dir.join(name);
-        synced.at("write into", dir)?;
-        let linked = file.map_or(Ok(None), |file| link_unnamed(&file, &target))?;
+    let mut linked = Vec::with_capacity(files.len());
+    for ((name, bytes), (file, synced)) in files.iter().zip(written.into_iter().zip(synced)) {
+        let own = synced.at("write into", dir).and_then(|()| match file {
+            Some(file) => link_unnamed(&file, &dir.join(name)),
+            None => Ok(None),
+        });
         // Where unnamed files cannot be made, one file after the other.
-        linked.map_or_else(|| publish(dir, name, tmp, bytes, sync), Ok)
-    };
-    let linked: Vec<Result<bool>> = files.iter().zip(written.into_iter().zip(synced)).map(link).collect();
-    match sync_dir(dir, sync) {
-        Ok(()) => linked,
-        Err(fault) => {
-            let unsynced = |((name, _), linked): (&(String, Vec<u8>), Result<bool>)| {
-                linked.and_then(|_| Err(unsynced(&dir.join(name), fault.clone())))
-            };
-            files.iter().zip(linked).map(unsynced).collect()
+        linked.push(own.and_then(|own| own.map_or_else(|| publish(dir, name, tmp, bytes, sync), Ok)));
+    }
+    if let Err(fault) = sync_dir(dir, sync) {
+        for ((name, _), linked) in files.iter().zip(&mut linked) {
+            if linked.is_ok() {
+                *linked = Err(unsynced(&dir.join(name), fault.clone()));
+            }
         }
     }
+    linked
 }
 
 /// Syncs the contents of files, several at once.
@@ -363,6 +365,22 @@ pub fn remove(path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_published_together_have_the_result_of_each() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |n: usize| (format!("f{n}"), vec![b'x'; n]);
+        publish(dir.path(), "f7", dir.path(), b"first", Sync::Full).unwrap();
+        let files: Vec<_> = (0..40).map(file).collect();
+        let fresh: Vec<bool> =
+            publish_all(dir.path(), &files, dir.path(), Sync::Full).into_iter().map(Result::unwrap).collect();
+        assert_eq!(fresh, (0..40).map(|n| n != 7).collect::<Vec<_>>());
+        assert_eq!(fs::read(dir.path().join("f7")).unwrap(), b"first");
+        assert!((0..40).filter(|n| *n != 7).all(|n| fs::read(dir.path().join(format!("f{n}"))).unwrap().len() == n));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 40);
+        let nowhere = publish_all(&dir.path().join("none"), &files[..2], dir.path(), Sync::Full);
+        assert!(nowhere.iter().all(Result::is_err));
+    }
 
     #[test]
     fn publish_and_rename_never_replace_an_existing_file() {

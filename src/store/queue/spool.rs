@@ -92,12 +92,11 @@ pub fn claim<'w>(
         let before = if is_adopted { before.killed(false) } else { before };
         let now = workspace.world.now();
         let pause = retry::after_kill(now, before.crashes).filter(|_| is_adopted && !before.is_given_up());
-        let (to, target) = match pause {
-            Some(due) => (State::Wait, Entry { due: Some(due), tries: before, ..entry.clone() }),
-            None => {
-                let tries = Tries { attempts: before.attempts.saturating_add(1), ..before };
-                (State::Run, Entry { due: None, tries, ..entry.clone() })
-            }
+        let (to, target) = if pause.is_some() {
+            (State::Wait, Entry { due: pause, tries: before, ..entry.clone() })
+        } else {
+            let tries = Tries { attempts: before.attempts.saturating_add(1), ..before };
+            (State::Run, Entry { due: None, tries, ..entry.clone() })
         };
         let registry = workspace.caches.of::<ClaimRegistry>();
         let mut registered = registry.lock()?;
@@ -236,7 +235,9 @@ impl<'w> Job<'w> {
     pub fn handled_by(&self, process: &OwnProcess) -> Result<()> {
         let mut registered = self.registry.lock().inspect_err(|_| process.kill())?;
         let claim = registered.claims.get_mut(&(self.mailbox, self.entry.id.clone()));
-        claim.into_iter().for_each(|claim| claim.process = Some(process.clone()));
+        if let Some(claim) = claim {
+            claim.process = Some(process.clone());
+        }
         Ok(())
     }
 
