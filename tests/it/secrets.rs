@@ -74,7 +74,9 @@ fn check(wire: &Wire, port: u16, case: &str) {
         for command in [&["status"][..], &["log"], &["models"], &["models", "--json"], &["check"]] {
             claw(command);
         }
-        assert!(ws.list("inbox/failed").iter().any(|name| name.ends_with(".reason")), "a reason was written");
+        let days = ws.list("inbox/done").into_iter().map(|day| format!("inbox/done/{day}"));
+        let reasons = days.flat_map(|day| ws.list(&day)).filter(|name| name.ends_with(".reason"));
+        assert_eq!(reasons.count(), 1, "a reason was written");
         no_credentials_in_files(&ws);
     }
 }
