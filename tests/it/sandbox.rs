@@ -197,23 +197,24 @@ fn nothing_that_is_the_owners_is_changed() {
     assert_eq!(yard.ws.claw(&["ask", "-n", "-m", "offline", "still there?"]).code, 0);
 }
 
-/// Two agents whose folders are nested: what `pickle` puts into its folder must not become a root of `cookie`.
+/// Agents whose folders are nested: what `pickle` puts into its folder must not become a root of `cookie` or `reader`.
 fn nested(yard: &Yard) {
     let agent = |id: &str, head: &str| {
         yard.ws.write(&format!("agents/{id}/AGENT.md"), &format!("---\nname: {id}\n{head}---\nYou.\n"));
     };
     agent("pickle", "write: [projects]\n");
     agent("cookie", "write: [projects/cookie]\nread: [projects/inbox]\n");
+    agent("reader", "write: [files]\nread: [projects/inbox]\n");
     fs::create_dir_all(yard.ws.path("projects/real")).unwrap();
 }
 
-/// The results of these commands of `cookie`, all in one turn.
-fn cookie(yard: &Yard, commands: &[String]) -> Vec<String> {
+/// The results of these commands of an agent, all in one turn.
+fn turn(yard: &Yard, agent: &str, commands: &[String]) -> Vec<String> {
     let calls: Vec<Value> =
         commands.iter().map(|command| json!({"name": "bash", "arguments": {"command": command}})).collect();
     yard.ws.write("call.json", &json!({"calls": calls}).to_string());
     let before = yard.ws.list("sessions");
-    assert_eq!(yard.ws.claw(&["ask", "-n", "-a", "cookie", "go"]).ok(), "done\n");
+    assert_eq!(yard.ws.claw(&["ask", "-n", "-a", agent, "go"]).ok(), "done\n");
     let session = yard.ws.list("sessions").into_iter().find(|name| !before.contains(name)).unwrap();
     let log = yard.ws.read(&format!("sessions/{session}/log.jsonl"));
     let records = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -226,30 +227,39 @@ fn link_planted_for_another_agent_opens_nothing() {
     nested(&yard);
     // `pickle` plants them with its own shell.
     yard.bash("ln -s .. projects/cookie && ln -s ../.secrets projects/inbox && ls -l projects");
+    // Not a known key, which would be replaced in results.
+    yard.ws.write(".secrets/letter", "a private letter");
     assert!(yard.ws.path("projects/cookie").is_symlink() && yard.ws.path("projects/inbox").is_symlink());
     let before = yard.owned();
     let tries = [
         "echo evil >> claw.yaml; echo evil >> projects/cookie/claw.yaml; rm -rf agents tools",
         "cat claw.yaml projects/cookie/claw.yaml",
-        "cat .secrets/token projects/inbox/token keys/openai",
+        "cat .secrets/letter",
+        "cat projects/inbox/letter",
+        "cat keys/openai",
         "echo evil > AGENTS.md; echo evil > projects/cookie/evil; echo evil > projects/evil",
     ];
-    for told in cookie(&yard, &tries.map(ToOwned::to_owned)) {
-        assert!(told.contains("Permission denied") && !told.contains(SECRET) && !told.contains("model:"), "{told}");
-    }
-    assert_eq!(yard.owned(), before);
-    for (tool, arguments) in [
-        ("write", json!({"path": "projects/cookie/claw.yaml", "content": "evil"})),
-        ("write", json!({"path": "projects/cookie/AGENTS.md", "content": "evil"})),
-        ("read", json!({"path": "projects/inbox/token"})),
-        ("search", json!({"path": "projects/inbox", "pattern": "canary"})),
-    ] {
-        yard.ws.write("call.json", &json!({"calls": [{"name": tool, "arguments": arguments}]}).to_string());
-        yard.ws.claw(&["ask", "-n", "-a", "cookie", "go"]).ok();
-        assert_eq!(yard.owned(), before, "{tool}");
+    for agent in ["cookie", "reader"] {
+        for told in turn(&yard, agent, &tries.map(ToOwned::to_owned)) {
+            assert!(
+                told.contains("Permission denied") && !told.contains("a private") && !told.contains("model:"),
+                "{told}"
+            );
+        }
+        assert_eq!(yard.owned(), before);
+        for (tool, arguments) in [
+            ("write", json!({"path": "projects/cookie/claw.yaml", "content": "evil"})),
+            ("write", json!({"path": "projects/cookie/AGENTS.md", "content": "evil"})),
+            ("read", json!({"path": "projects/inbox/letter"})),
+            ("search", json!({"path": "projects/inbox", "pattern": "private"})),
+        ] {
+            yard.ws.write("call.json", &json!({"calls": [{"name": tool, "arguments": arguments}]}).to_string());
+            yard.ws.claw(&["ask", "-n", "-a", agent, "go"]).ok();
+            assert_eq!(yard.owned(), before, "{agent}: {tool}");
+        }
     }
     let logs = yard.ws.list("sessions").into_iter().map(|name| yard.ws.read(&format!("sessions/{name}/log.jsonl")));
-    assert!(!logs.collect::<String>().contains(SECRET));
+    assert!(!logs.collect::<String>().contains("a private letter"));
 }
 
 #[test]
@@ -270,7 +280,7 @@ fn link_swapped_in_while_programs_start_opens_nothing() {
         });
         let commands: Vec<String> =
             (0..60).map(|n| format!("(echo '# evil' >> claw.yaml) 2>/dev/null && echo escaped {n}; true")).collect();
-        let told = cookie(&yard, &commands);
+        let told = turn(&yard, "cookie", &commands);
         is_over.store(true, Ordering::Relaxed);
         told
     });
