@@ -19,7 +19,8 @@ pub fn run_streaming(program: Invocation, on_output: &mut dyn FnMut(&[u8])) -> R
     let no_process = |e: &dyn std::fmt::Display| Fault::new(Kind::Machine, format!("cannot start `{name}`: {e}"));
     let (control, hold) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| no_process(&e))?;
     let opened = program.sandbox.map(Sandbox::open).transpose();
-    let opened = opened.map_err(|why| Fault::config(format!("cannot run `{name}`: {why}")))?;
+    let opened =
+        opened.map_err(|fault| Fault { message: format!("cannot run `{name}`: {}", fault.message), ..fault })?;
     let (sandbox, ruleset) = opened.unzip();
     let mut command = watcher_command(&program, sandbox);
     let passed = std::iter::once(control).chain(ruleset.flatten()).chain(program.locks).zip(CONTROL_FD..);

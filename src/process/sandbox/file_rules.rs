@@ -6,6 +6,8 @@ use landlock::{
     RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
 };
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+use rustix::io::Errno;
+use std::cell::Cell;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -57,8 +59,9 @@ const SYSTEM: &[&str] = &[
 ];
 
 impl Sandbox {
-    /// The ruleset of this sandbox. Without `is_required` it contains the rules that the kernel supports.
-    pub(super) fn ruleset(&self) -> Result<RulesetCreated, RulesetError> {
+    /// The ruleset of this sandbox. Without `is_required` it contains the rules that the kernel supports. The first
+    /// error of the machine is left in `failed`.
+    pub(super) fn ruleset(&self, failed: &Cell<Option<Errno>>) -> Result<RulesetCreated, RulesetError> {
         let level = if self.is_required { CompatLevel::HardRequirement } else { CompatLevel::BestEffort };
         let ruleset = Ruleset::default()
             .set_compatibility(level)
@@ -74,11 +77,11 @@ impl Sandbox {
         let system = without(SYSTEM.iter().map(PathBuf::from), &self.private);
         ruleset
             .create()?
-            .add_rules(rules(&system, read))?
-            .add_rules(rules(&[PathBuf::from("/dev/null")], null))?
-            .add_rules(rules(&self.list, AccessFs::ReadDir.into()))?
-            .add_rules(rules(&self.read, read))?
-            .add_rules(rules(&self.write, write))
+            .add_rules(rules(&system, read, failed))?
+            .add_rules(rules(&[PathBuf::from("/dev/null")], null, failed))?
+            .add_rules(rules(&self.list, AccessFs::ReadDir.into(), failed))?
+            .add_rules(rules(&self.read, read, failed))?
+            .add_rules(rules(&self.write, write, failed))
     }
 }
 
@@ -87,9 +90,19 @@ impl Sandbox {
 fn rules(
     paths: &[PathBuf],
     access: BitFlags<AccessFs>,
+    failed: &Cell<Option<Errno>>,
 ) -> impl Iterator<Item = Result<PathBeneath<OwnedFd>, RulesetError>> {
     paths.iter().filter_map(move |path| {
-        let place = open(path).ok()?;
+        let place = match open(path) {
+            Ok(place) => place,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS | Errno::PERM | Errno::NAMETOOLONG) => {
+                return None;
+            }
+            Err(error) => {
+                failed.set(failed.get().or(Some(error)));
+                return None;
+            }
+        };
         let is_folder = fstat(&place).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_dir());
         let access = if is_folder { access } else { access & AccessFs::from_file(WANTED) };
         Some(Ok(PathBeneath::new(place, access)))

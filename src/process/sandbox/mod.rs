@@ -13,10 +13,12 @@ mod file_rules;
 mod known_calls;
 mod system_calls;
 
+use crate::core::fault::{Fault, Kind, Result};
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use seccompiler::BpfProgram;
+use std::cell::Cell;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -73,12 +75,21 @@ impl Sandbox {
     /// sandbox is not required.
     ///
     /// # Errors
-    /// A message, where the kernel lacks support and the sandbox is required.
-    pub(super) fn open(&self) -> Result<(WatchedSandbox, Option<OwnedFd>), String> {
-        let ruleset = self
-            .ruleset()
-            .map_err(|e| format!("this kernel does not support the sandbox (needs Linux 6.2): {e}; {WAY_OUT}"))?;
-        let ruleset: Option<OwnedFd> = ruleset.into();
+    /// `Config`, where the kernel lacks support and the sandbox is required; `Machine` if a folder cannot be opened for
+    /// now: a program that lacks its folders would draw wrong conclusions.
+    pub(super) fn open(&self) -> Result<(WatchedSandbox, Option<OwnedFd>)> {
+        let failed = Cell::new(None);
+        let ruleset: Option<OwnedFd> = match self.ruleset(&failed) {
+            Ok(ruleset) => ruleset.into(),
+            Err(e) => {
+                let message = format!("this kernel does not support the sandbox (needs Linux 6.2): {e}; {WAY_OUT}");
+                return Err(Fault::config(message));
+            }
+        };
+        // Without a ruleset no descriptor is needed: an old kernel may lack `openat2`, too.
+        if let (Some(_), Some(error)) = (&ruleset, failed.get()) {
+            return Err(Fault::new(Kind::Machine, format!("cannot open its folders: {}", io::Error::from(error))));
+        }
         let (network, is_required) = (self.network, self.is_required);
         Ok((WatchedSandbox { network, is_required, has_ruleset: ruleset.is_some() }, ruleset))
     }
@@ -95,7 +106,7 @@ impl WatchedSandbox {
     ///
     /// # Errors
     /// A message for any other text.
-    pub(super) fn from_argument(text: &str) -> Result<Option<Self>, &'static str> {
+    pub(super) fn from_argument(text: &str) -> std::result::Result<Option<Self>, &'static str> {
         let is_set = |byte: u8| if matches!(byte, b'0' | b'1') { Ok(byte == b'1') } else { Err("invalid sandbox") };
         match *text.as_bytes() {
             [b'-'] => Ok(None),
@@ -108,7 +119,7 @@ impl WatchedSandbox {
     ///
     /// # Errors
     /// A message, where the kernel lacks support and the sandbox is required.
-    pub(super) fn prepare(self, max_memory: u64) -> Result<PreparedSandbox, String> {
+    pub(super) fn prepare(self, max_memory: u64) -> std::result::Result<PreparedSandbox, String> {
         match system_calls::filters(self.network) {
             Err(e) if self.is_required => Err(format!("system calls cannot be filtered: {e}; {WAY_OUT}")),
             filters => Ok(PreparedSandbox { filters: filters.unwrap_or_default(), max_memory }),
