@@ -163,8 +163,8 @@ pub fn burnt(ws: &Fixture, before: &[(String, Entry)]) -> Option<String> {
 
 /// Brings all events to their end, later than any back-off.
 pub fn recover(ws: &Fixture) {
-    let later = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(10);
-    for _ in 0..2 {
+    for minutes in [10, 20, 30] {
+        let later = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(minutes);
         ws.claw(&["tick", "--now", &later.to_string()]).ok();
     }
 }

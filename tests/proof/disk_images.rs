@@ -99,8 +99,8 @@ fn recover(ws: &Fixture) -> Vec<String> {
     if !ws.list("inbox/failed").is_empty() {
         ws.claw(&["retry", ID]);
     }
-    let later = (jiff::Timestamp::now() + jiff::SignedDuration::from_mins(10)).to_string();
-    let ticks = (0..2).map(|_| ws.claw(&["tick", "--now", &later]));
+    let later = |minutes| (jiff::Timestamp::now() + jiff::SignedDuration::from_mins(minutes)).to_string();
+    let ticks = [10, 20, 30].into_iter().map(|minutes| ws.claw(&["tick", "--now", &later(minutes)]));
     // An event may have failed, or be torn; the program itself must not fail.
     ticks.filter(|ran| !matches!(ran.code, 0 | 65 | 69)).map(|ran| format!("{ran:?}")).collect()
 }

@@ -136,8 +136,8 @@ fn said_in(ws: &Fixture) -> PathBuf {
     ws.dir.path().join("said")
 }
 
-fn tick(ws: &Fixture) -> Command {
-    let later = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(10);
+fn tick(ws: &Fixture, minutes: i64) -> Command {
+    let later = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(minutes);
     ws.command(&["tick", "--now", &later.to_string()])
 }
 
@@ -277,8 +277,9 @@ fn wrong(state: &State) -> Vec<String> {
         wrong.extend(torn(&ws));
         std::fs::remove_dir_all(ws.path("outbox/files/a")).unwrap();
     }
-    for _ in 0..2 {
-        let ran = Ran::from(tick(&ws).output().unwrap());
+    // After two kills an event is put off, once in the inbox and once in the outbox.
+    for minutes in [10, 20, 30] {
+        let ran = Ran::from(tick(&ws, minutes).output().unwrap());
         // An event may have failed, or be torn; the program itself must not fail.
         let is_told = ran.code == 1 && state.scenario.accepted == Accepted::Never;
         if !matches!(ran.code, 0 | 65 | 69) && !is_told {
@@ -379,7 +380,7 @@ fn recorded(scenario: &Scenario, base: &Tree, killed_at: usize) -> (Vec<Step>, u
         steps = recorder::record(ws.command(scenario.command), &ws.root, &said, killed_at).steps;
     }
     let first = steps.len();
-    let command = if killed_at > 0 { tick(&ws) } else { ws.command(scenario.command) };
+    let command = if killed_at > 0 { tick(&ws, 10) } else { ws.command(scenario.command) };
     let run = recorder::record(command, &ws.root, &said, 0);
     assert_eq!(run.code, i32::from(scenario.accepted == Accepted::Never), "{}", scenario.name);
     steps.extend(run.steps);
