@@ -87,6 +87,12 @@ impl Fixture {
         fs::write(self.root.join("claw.yaml"), text).unwrap();
     }
 
+    /// Replaces a program of the settings, and trusts it like the first one.
+    pub fn replace_program(&self, file: &str, text: &str) {
+        self.write(file, text);
+        self.claw(&["trust"]).ok();
+    }
+
     /// The binary, in the workspace, with an environment of its own.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::cargo_bin("claw").unwrap();

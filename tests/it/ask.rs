@@ -18,12 +18,6 @@ fn hanging() -> Fixture {
     ws
 }
 
-/// Another program as the model, trusted like the first one.
-fn program(ws: &Fixture, text: &str) {
-    ws.write("model.sh", text);
-    ws.claw(&["trust"]).ok();
-}
-
 fn begun(ws: &Fixture, arguments: &[&str]) -> Child {
     let child = ws.command(arguments).spawn().unwrap();
     ws.eventually("the turn hangs", |ws| ws.path("hangs").exists() || ws.path("files/hangs").exists());
@@ -132,7 +126,7 @@ fn second_ctrl_c_leaves_at_once_and_names_the_question() {
     let id = ws.list("inbox/ready")[0].split('~').next().unwrap().to_owned();
     assert!(rest.contains(&format!("claw: {id} goes on until it is stopped: claw why ")), "{rest}");
     // No model is asked for it any more.
-    program(&ws, "cat >>requests; echo fine\n");
+    ws.replace_program("model.sh", "cat >>requests; echo fine\n");
     ws.eventually("both are answered", |ws| ws.claw(&["tick"]).code == 0 && ws.done("inbox").len() == 2);
     assert!(!ws.read("requests").contains("\"hello\""));
     assert!(ws.read("sessions/pickle.t/log.jsonl").contains("I was stopped."));
@@ -165,7 +159,7 @@ fn ctrl_c_before_the_turn_begins_ends_the_question() {
     assert_eq!(code, 130);
     other.kill().unwrap();
     other.wait().unwrap();
-    program(&ws, "cat >>requests; echo fine\n");
+    ws.replace_program("model.sh", "cat >>requests; echo fine\n");
     ws.eventually("the rest is answered", |ws| ws.claw(&["tick"]).code == 0 && ws.pending().len() == 2);
     assert_eq!(ws.claw(&["deliver"]).ok(), "fine\nfine\n");
     let requests = ws.read("requests");
@@ -192,7 +186,7 @@ fn other_signals_keep_the_question() {
         signal(&ws, name, &turn);
         let err = ended(turn).fails(-number);
         assert!(err.contains("claw: the question is kept: claw tick answers it, and claw deliver shows"), "{err}");
-        program(&ws, "echo four\n");
+        ws.replace_program("model.sh", "echo four\n");
         ws.eventually("it is answered", |ws| ws.claw(&["tick"]).code == 0 && ws.done("inbox").len() == 1);
         assert_eq!(ws.claw(&["deliver"]).ok(), "four\n");
     }
@@ -363,10 +357,10 @@ fn failed_question_leaves_nothing_behind() {
 #[test]
 fn failed_events_are_retried_and_discarded_together() {
     let ws = hanging();
-    program(&ws, "exit 75\n");
+    ws.replace_program("model.sh", "exit 75\n");
     let waiting = ws.claw(&["send", "--session", "w", "hello"]).ok();
     ws.claw(&["tick"]).fails(75);
-    program(&ws, "printf '\\377'\n");
+    ws.replace_program("model.sh", "printf '\\377'\n");
     let failed: String = ["a", "b"].map(|name| ws.claw(&["send", "--session", name, "hello"]).ok()).concat();
     let later = ws.claw(&["send", "--in", "1h", "hello"]).ok();
     ws.write("inbox/bad.json", "{\"content\": 7}");
@@ -391,13 +385,13 @@ fn failed_events_are_retried_and_discarded_together() {
 #[test]
 fn retry_waits_for_the_answer() {
     let ws = hanging();
-    program(&ws, "printf '\\377'\n");
+    ws.replace_program("model.sh", "printf '\\377'\n");
     let id = ws.claw(&["send", "hello"]).ok().trim().to_owned();
     let other = ws.claw(&["send", "--session", "x", "--reply-to", "file:a", "hello"]).ok().trim().to_owned();
     ws.claw(&["tick"]).fails(1);
     let err = ws.claw(&["retry", "--wait", &id]).fails(1);
     assert!(err.contains("failed: model mock: invalid answer: not UTF-8"), "{err}");
-    program(&ws, "echo four\n");
+    ws.replace_program("model.sh", "echo four\n");
     let ran = ws.claw(&["retry", "--wait", &id, &other]);
     assert!(ran.err.contains("is ready for file-a: claw deliver sends it"), "{}", ran.err);
     let out = ran.ok();

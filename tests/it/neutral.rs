@@ -77,7 +77,7 @@ fn replies_are_accepted_exactly_by_the_schema() {
     let ws = scripted("");
     let ask = |script: &str| {
         ws.write("requests.jsonl", "");
-        ws.write("model.sh", &format!("cat >>requests.jsonl; echo >>requests.jsonl\n{script}"));
+        ws.replace_program("model.sh", &format!("cat >>requests.jsonl; echo >>requests.jsonl\n{script}"));
         ws.claw(&["ask", "-n", "hello"])
     };
     for (reply, said) in &taken {

@@ -36,6 +36,8 @@ impl Yard {
         ws.model("shell", "provider: command, command: [sh, model.sh], api_key_file: keys/openai");
         fs::write(ws.dir.path().join("outside"), SECRET).unwrap();
         fs::create_dir(ws.path("files-evil")).unwrap();
+        // The model program is recorded as trusted now, and not during the attacks.
+        ws.claw(&["trust"]).ok();
         Self { ws }
     }
 
@@ -402,8 +404,10 @@ fn leftover_files_hold_back_no_answer() {
         return skipped("no strace here, by which a kernel can be made to remove nothing");
     }
     // Calls at every other request, whatever the conversation is.
-    yard.ws
-        .write("model.sh", "echo >>asked; if [ $(($(wc -l <asked) % 2)) = 0 ]; then echo done; else cat call.json; fi");
+    yard.ws.replace_program(
+        "model.sh",
+        "echo >>asked; if [ $(($(wc -l <asked) % 2)) = 0 ]; then echo done; else cat call.json; fi",
+    );
     yard.ws.write("call.json", &call("echo mine > $TMPDIR/kept; cat $TMPDIR/kept; ls $TMPDIR | wc -l"));
     for left in [1, 2] {
         let ran = without(&yard.ws, "unlinkat", "EACCES", &["ask", "-n", "-s", "work", "go"]);

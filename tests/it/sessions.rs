@@ -149,7 +149,7 @@ fn a_turn_that_runs_or_was_killed_is_listed_as_far_as_it_has_come() {
     assert_eq!(listed(&ws)[0]["messages"], 2);
     turn.kill().unwrap();
     turn.wait().unwrap();
-    ws.write("model.sh", "echo fine\n");
+    ws.replace_program("model.sh", "echo fine\n");
     ws.claw(&["tick"]).ok();
     ask(&ws, "a", "2026-11-21T09:00:00Z", "third");
     assert_eq!(listed_twice(&ws)[0]["messages"], 3);
@@ -239,7 +239,7 @@ fn a_session_in_use_is_not_forgotten() {
     ws.eventually("the model is dead", free);
     let told = ws.claw(&["sessions", "rm", "a"]).fails(75);
     assert!(told.contains("has unfinished events: ") && told.contains("(run)"), "{told}");
-    ws.write("model.sh", "printf '\\377'\n");
+    ws.replace_program("model.sh", "printf '\\377'\n");
     ws.claw(&["run-agent"]).fails(1);
     let told = ws.claw(&["sessions", "rm", "a"]).fails(75);
     assert!(told.contains("(failed)") && told.contains("claw discard ID"), "{told}");

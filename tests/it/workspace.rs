@@ -341,7 +341,7 @@ const WRONG: &[(&str, &str, &str, bool)] = &[
     (
         "agents/cookie/AGENT.md",
         "---\nname: x\ntools: [{bash: {approve: 3}}]\n---\n",
-        r"^agents/cookie/AGENT.md:3:\d+: .*`approve` is true, false or a list",
+        r"^agents/cookie/AGENT.md:3:\d+: .*`approve` is true, false, `when-tainted` or a list",
         true,
     ),
     ("tools/hello.json", "not json", r"^tools/hello\.json: there is no executable `hello` beside it", true),
