@@ -350,7 +350,12 @@ fn sandbox_in_force(workspace: &Workspace, problems: &mut Vec<Problem>) -> Strin
             }
             let network = if trial.network { "the network is allowed" } else { "no network" };
             let tried = if trial.leaks.is_empty() { "in force, as tried now" } else { "NOT in force" };
-            format!("{tried}: no settings, no home, no signals to other programs; {network}")
+            let others = if trial.is_namespaced {
+                "other files and processes are hidden (namespaces)"
+            } else {
+                "names of other files and processes are visible (no user namespaces here)"
+            };
+            format!("{tried}: no settings, no home, no signals to other programs; {network}; {others}")
         }
         Err(fault) => format!("not in force, because no program of an agent can run: {fault}"),
     }

@@ -14,6 +14,7 @@ mod watcher;
 use crate::core::fault::Result;
 pub use output::ProgramOutput;
 pub use run::{exec, run_streaming};
+use rustix::process::WaitStatus;
 use sandbox::Sandbox;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -56,6 +57,11 @@ pub struct Invocation<'a> {
     pub locks: Vec<OwnedFd>,
     /// Readable once the program is to be cancelled.
     pub stop: Option<BorrowedFd<'a>>,
+}
+
+/// The exit code of an ended process, as a shell gives it: 128 and the number of the signal that killed it.
+fn exit_code(status: WaitStatus) -> i32 {
+    status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal)).unwrap_or(1)
 }
 
 /// Runs a program to its end.

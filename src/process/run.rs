@@ -1,7 +1,7 @@
 //! Starting the watcher of a program and collecting the program's result.
 
 use super::output::{self, OutputEnd, ProgramOutput};
-use super::sandbox::{Sandbox, WatchedSandbox};
+use super::sandbox::{OpenedSandbox, Sandbox, WatchedSandbox};
 use super::{CANNOT_RUN, CONTROL_FD, INSIDE, Invocation, NOT_FOUND, TIMED_OUT, WATCH};
 use crate::core::fault::{Fault, Kind, Result};
 use command_fds::{CommandFdExt, FdMapping};
@@ -21,9 +21,9 @@ pub fn run_streaming(program: Invocation, on_output: &mut dyn FnMut(&[u8])) -> R
     let opened = program.sandbox.map(Sandbox::open).transpose();
     let opened =
         opened.map_err(|fault| Fault { message: format!("cannot run `{name}`: {}", fault.message), ..fault })?;
-    let (sandbox, ruleset) = opened.unzip();
-    let mut command = watcher_command(&program, sandbox);
-    let passed = std::iter::once(control).chain(ruleset.flatten()).chain(program.locks).zip(CONTROL_FD..);
+    let mut command = watcher_command(&program, opened.as_ref());
+    let ruleset = opened.and_then(|sandbox| sandbox.ruleset);
+    let passed = std::iter::once(control).chain(ruleset).chain(program.locks).zip(CONTROL_FD..);
     let mappings = passed.map(|(parent_fd, child_fd)| FdMapping { parent_fd, child_fd }).collect();
     command.fd_mappings(mappings).map_err(|e| no_process(&e))?;
     let mut hold = Some(hold);
@@ -77,10 +77,12 @@ pub fn run_streaming(program: Invocation, on_output: &mut dyn FnMut(&[u8])) -> R
 }
 
 /// The command of the watcher.
-fn watcher_command(program: &Invocation, sandbox: Option<WatchedSandbox>) -> Command {
+fn watcher_command(program: &Invocation, sandbox: Option<&OpenedSandbox>) -> Command {
     let mut command = Command::new("/proc/self/exe");
     let [milliseconds, locks] = [program.timeout.as_millis().to_string(), program.locks.len().to_string()];
-    command.arg(WATCH).args([milliseconds, locks, WatchedSandbox::to_argument(sandbox)]);
+    command.arg(WATCH).args([milliseconds, locks, WatchedSandbox::to_argument(sandbox.map(|sandbox| sandbox.watched))]);
+    let visible = sandbox.map(|sandbox| &*sandbox.visible).unwrap_or_default();
+    command.arg(visible.len().to_string()).args(visible);
     command.args(program.command).current_dir(program.dir);
     if !program.inherits {
         command.env_clear();

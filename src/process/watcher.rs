@@ -2,8 +2,8 @@
 //! all descendants when the program ends, its time is up, it has too many threads or too much memory, or the process that
 //! started it is gone. Then it releases the lock.
 
-use crate::process::sandbox::{self, WatchedSandbox};
-use crate::process::{CANNOT_RUN, CONTROL_FD, NOT_FOUND, TIMED_OUT};
+use crate::process::sandbox::{self, View, WatchedSandbox};
+use crate::process::{CANNOT_RUN, CONTROL_FD, NOT_FOUND, TIMED_OUT, exit_code};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
@@ -12,6 +12,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The most threads that a sandboxed program and its children may have at once. The watcher counts them, because the
@@ -20,9 +21,9 @@ const MAX_THREADS: u64 = 512;
 /// The time between two counts of threads and memory.
 const COUNT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Runs `claw __watch MILLISECONDS LOCKS SANDBOX PROGRAM…` and returns the exit code. Descriptor 3 is the end of the
-/// control pipe, which closes with the process that started the watcher; the Landlock ruleset follows it, if SANDBOX has
-/// one, and then LOCKS lock descriptors.
+/// Runs `claw __watch MILLISECONDS LOCKS SANDBOX COUNT PATH… PROGRAM…` and returns the exit code. The COUNT paths are
+/// those that a sandboxed program sees. Descriptor 3 is the end of the control pipe, which closes with the process that
+/// started the watcher; the Landlock ruleset follows it, if SANDBOX has one, and then LOCKS lock descriptors.
 #[must_use]
 pub fn watch(arguments: &[String]) -> u8 {
     let code = watched(arguments).unwrap_or_else(|message| {
@@ -33,9 +34,11 @@ pub fn watch(arguments: &[String]) -> u8 {
 }
 
 fn watched(arguments: &[String]) -> Result<i32, String> {
-    let [milliseconds, locks, sandbox, program, arguments @ ..] = arguments else {
+    let [milliseconds, locks, sandbox, visible, arguments @ ..] = arguments else {
         return Err("nothing to run".to_owned());
     };
+    let visible = visible.parse().ok().and_then(|count| arguments.split_at_checked(count));
+    let Some((visible, [program, arguments @ ..])) = visible else { return Err("nothing to run".to_owned()) };
     let milliseconds: u64 = milliseconds.parse().map_err(|_| "no time limit")?;
     let locks: i32 = locks.parse().map_err(|_| "no number of locks")?;
     let sandbox = WatchedSandbox::from_argument(sandbox)?;
@@ -54,26 +57,41 @@ fn watched(arguments: &[String]) -> Result<i32, String> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(|e| e.to_string())?;
     // A service manager may signal every process: the watcher must still outlive the program. The program does not
     // inherit signal handlers, as it would inherit ignored signals.
-    let received = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let received = Arc::new(std::sync::atomic::AtomicBool::new(false));
     for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
         signal_hook::flag::register(signal, received.clone()).map_err(|e| e.to_string())?;
     }
     let max_memory = sandbox::max_memory();
     let prepared = sandbox.map(|sandbox| sandbox.prepare(max_memory)).transpose()?;
-    let mut command = Command::new(program);
-    #[expect(unsafe_code, reason = "only the child itself can enter its sandbox and request its death with its parent")]
-    // SAFETY: this process has one thread, so after the fork no lock is held by a missing thread, and the child may
-    // do everything that a process may; of the parent's memory it uses only its own copy of `prepared`.
-    unsafe {
-        command.pre_exec(move || {
-            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-            let Some(prepared) = &prepared else { return Ok(()) };
-            prepared.drop_rights()?;
-            ruleset.as_ref().map_or(Ok(()), restrict)?;
-            prepared.filter_calls()
-        });
-    }
-    let child = command.args(arguments).process_group(0).spawn().map_err(|e| e.to_string())?;
+    let view = match visible {
+        [] => None,
+        _ => Some(View::new(visible, std::env::current_dir().map_err(|e| e.to_string())?)),
+    };
+    let confined = Arc::new((prepared, ruleset));
+    let start = |view: Option<View>| {
+        let (mut command, confined) = (Command::new(program), Arc::clone(&confined));
+        #[expect(
+            unsafe_code,
+            reason = "only the child itself can enter its sandbox and request its death with its parent"
+        )]
+        // SAFETY: this process has one thread, so after the fork no lock is held by a missing thread, and the child may
+        // do everything that a process may; of the parent's memory it uses only its own copies of `view` and `confined`.
+        unsafe {
+            command.pre_exec(move || {
+                rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+                let (prepared, ruleset) = &*confined;
+                let Some(prepared) = prepared else { return Ok(()) };
+                view.as_ref().map_or(Ok(()), |view| view.enter(ruleset.as_ref()))?;
+                prepared.drop_rights()?;
+                ruleset.as_ref().map_or(Ok(()), restrict)?;
+                prepared.filter_calls()
+            });
+        }
+        command.args(arguments).process_group(0).spawn()
+    };
+    // Without namespaces the sandbox still denies all access; a program that cannot be run fails in both ways.
+    let namespaced = view.map(|view| start(Some(view)));
+    let child = namespaced.and_then(Result::ok).map_or_else(|| start(None), Ok).map_err(|e| e.to_string())?;
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or("no process id")?;
     let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(|e| e.to_string())?;
     let end = Instant::now() + Duration::from_millis(milliseconds);
@@ -101,7 +119,7 @@ fn watched(arguments: &[String]) -> Result<i32, String> {
         if !fds[0].revents().is_empty()
             && let Ok(Some((_, status))) = rustix::process::waitpid(Some(pid), WaitOptions::empty())
         {
-            code = status.exit_status().or_else(|| status.terminating_signal().map(|s| 128 + s)).unwrap_or(1);
+            code = exit_code(status);
         }
         break;
     }

@@ -11,17 +11,20 @@ use std::time::Duration;
 
 /// The longest trial.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Each line that the script prints is a thing that the program could do. It changes nothing, also where it may.
+/// Each line that the script prints is a thing that the program could do, or `namespaces` if it has its own: then its
+/// parent is process 1. It changes nothing, also where it may.
 const SCRIPT: &str = r#"exec 2>/dev/null
 ( : <claw.yaml ) && echo "read claw.yaml"
 ( : >>claw.yaml ) && echo "write claw.yaml"
 [ -n "$1" ] && ( : <"$1" ) && echo "read your home"
-kill -0 $PPID && echo "signal processes outside"
+if [ $PPID = 1 ]; then echo namespaces; else kill -0 $PPID && echo "signal processes outside"; fi
 ( exec 3<>/dev/udp/127.0.0.1/9 ) && echo "use the network"
 true
 "#;
 /// The line of the network, which is no leak where the network is allowed.
 const NETWORK: &str = "use the network";
+/// The line of namespaces, which are no leak.
+const NAMESPACES: &str = "namespaces";
 
 /// The result of a trial.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,6 +33,8 @@ pub struct Trial {
     pub leaks: Vec<String>,
     /// Whether the settings allow the network.
     pub network: bool,
+    /// Whether other files and processes are absent for the program, not only closed.
+    pub is_namespaced: bool,
 }
 
 /// Runs the trial for an agent with the settings in force; `None` where the sandbox is off.
@@ -71,6 +76,8 @@ pub fn run(workspace: &Workspace, agent: &Agent) -> Result<Option<Trial>> {
     })?
     .completed()?;
     let done = String::from_utf8_lossy(&ended.stdout);
-    let leaks = done.lines().filter(|line| !(network && *line == NETWORK)).map(ToOwned::to_owned).collect();
-    Ok(Some(Trial { leaks, network }))
+    let is_allowed = |line: &str| line == NAMESPACES || (network && line == NETWORK);
+    let leaks = done.lines().filter(|line| !is_allowed(line)).map(ToOwned::to_owned).collect();
+    let is_namespaced = done.lines().any(|line| line == NAMESPACES);
+    Ok(Some(Trial { leaks, network, is_namespaced }))
 }

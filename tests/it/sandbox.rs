@@ -497,6 +497,40 @@ fn without_kernel_support_no_program_runs_unless_configured() {
     }
 }
 
+/// A program to start claw with, in a user namespace in which no other one may be made.
+const NO_NAMESPACES: &str = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"";
+
+#[test]
+fn other_files_and_processes_are_absent_where_namespaces_are_allowed() {
+    let is_allowed = Command::new("unshare").args(["--user", "--map-root-user", "true"]).status();
+    if !is_allowed.is_ok_and(|status| status.success()) {
+        return skipped("no user namespaces here");
+    }
+    let yard = Yard::new();
+    let outside = yard.ws.dir.path().join("outside").display().to_string();
+    let look = format!("ls -d {outside} {0} 2>&1; ls -d /proc/[0-9]*", yard.ws.dir.path().join("ws/files").display());
+    let told = yard.bash(&look);
+    assert!(told.contains(&format!("{outside}': No such file")), "{told}");
+    assert!(told.contains("ws/files\n"), "a file that it may read is there: {told}");
+    assert!(told.lines().filter(|line| line.starts_with("/proc/")).count() <= 3, "only its own processes: {told}");
+    // A program ends with all of its children, as without namespaces, and with its own code.
+    assert!(yard.bash("sleep 1000 & kill -0 1; kill 0").ends_with("[exit code 143]"));
+    assert!(yard.bash("kill -KILL $$").ends_with("[exit code 137]"));
+    assert!(yard.bash("(setsid sleep 1000 & exit 5); exit 6").ends_with("[exit code 6]"));
+    let seen = yard.ws.claw(&["check"]).err;
+    assert!(seen.contains("hidden (namespaces)"), "{seen}");
+    // Without them the sandbox is the same but for the names.
+    let mut claw = yard.ws.command(&["check"]);
+    let inside = [claw.get_program()].into_iter().chain(claw.get_args()).map(ToOwned::to_owned).collect::<Vec<_>>();
+    let mut outer = Command::new("unshare");
+    outer.args(["--user", "--map-root-user", "sh", "-c", NO_NAMESPACES, "sh"]).args(inside);
+    outer.envs(claw.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    outer.current_dir(claw.get_current_dir().unwrap_or(yard.ws.dir.path()));
+    let seen = Ran::from(outer.output().unwrap());
+    claw.output().unwrap();
+    assert!(seen.err.contains("in force, as tried now") && seen.err.contains("are visible"), "{seen:?}");
+}
+
 #[test]
 fn check_reports_the_support_of_the_machine() {
     let ran = Fixture::new().claw(&["check"]);

@@ -8,9 +8,9 @@ use landlock::{
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use rustix::io::Errno;
 use std::cell::Cell;
-use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 /// The oldest version that confines writes: before it (Linux 6.2) a program can truncate files it may not write.
 pub(super) const LEAST: ABI = ABI::V3;
@@ -58,10 +58,31 @@ const SYSTEM: &[&str] = &[
     "/etc/terminfo",
 ];
 
+/// Readable and writable.
+const NULL: &str = "/dev/null";
+const PROC: &str = "/proc";
+
 impl Sandbox {
-    /// The ruleset of this sandbox. Without `is_required` it contains the rules that the kernel supports. The first
+    /// The system's files without private paths.
+    pub(super) fn system(&self) -> Vec<PathBuf> {
+        without(SYSTEM.iter().map(PathBuf::from), &self.private)
+    }
+
+    /// All paths that a program sees, except for links; `/proc` is the namespace's own. Empty where one is not UTF-8:
+    /// an argument of the watcher cannot carry it.
+    pub(super) fn visible(&self, system: Vec<PathBuf>) -> Vec<String> {
+        let own = [&self.read, &self.write, &self.list].into_iter().flatten().cloned();
+        let all = system.into_iter().chain([PathBuf::from(NULL)]).chain(own).filter(|path| path != Path::new(PROC));
+        all.map(|path| path.into_os_string().into_string().ok()).collect::<Option<_>>().unwrap_or_default()
+    }
+
+    /// The ruleset of this sandbox, with `system` from [`Sandbox::system`]. Without `is_required` it contains the rules that the kernel supports. The first
     /// error of the machine is left in `failed`.
-    pub(super) fn ruleset(&self, failed: &Cell<Option<Errno>>) -> Result<RulesetCreated, RulesetError> {
+    pub(super) fn ruleset(
+        &self,
+        system: &[PathBuf],
+        failed: &Cell<Option<Errno>>,
+    ) -> Result<RulesetCreated, RulesetError> {
         let level = if self.is_required { CompatLevel::HardRequirement } else { CompatLevel::BestEffort };
         let ruleset = Ruleset::default()
             .set_compatibility(level)
@@ -74,11 +95,10 @@ impl Sandbox {
         let devices = AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::MakeSock | AccessFs::IoctlDev;
         let write = AccessFs::from_all(WANTED) & !devices;
         let null: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::WriteFile;
-        let system = without(SYSTEM.iter().map(PathBuf::from), &self.private);
         ruleset
             .create()?
-            .add_rules(rules(&system, read, failed))?
-            .add_rules(rules(&[PathBuf::from("/dev/null")], null, failed))?
+            .add_rules(rules(system, read, failed))?
+            .add_rules(rules(&[PathBuf::from(NULL)], null, failed))?
             .add_rules(rules(&self.list, AccessFs::ReadDir.into(), failed))?
             .add_rules(rules(&self.read, read, failed))?
             .add_rules(rules(&self.write, write, failed))
@@ -107,6 +127,39 @@ fn rules(
         let access = if is_folder { access } else { access & AccessFs::from_file(WANTED) };
         Some(Ok(PathBeneath::new(place, access)))
     })
+}
+
+/// The links among the paths of system files, such as `/bin`: place and target.
+pub(super) fn system_links() -> Vec<(PathBuf, PathBuf)> {
+    let first = |path: &&str| {
+        let mut places: Vec<&Path> = Path::new(path).ancestors().collect();
+        places.reverse();
+        places.into_iter().find_map(|place| Some((place.to_owned(), fs::read_link(place).ok()?)))
+    };
+    SYSTEM.iter().filter_map(first).collect()
+}
+
+/// Adds a rule to a ruleset: everything below `folder` may be read and run.
+///
+/// # Errors
+/// That of the kernel.
+pub(super) fn allow_reading(ruleset: &OwnedFd, folder: &OwnedFd) -> io::Result<()> {
+    /// `struct landlock_path_beneath_attr` of linux/landlock.h.
+    #[repr(C, packed)]
+    struct PathBeneathAttribute {
+        allowed_access: u64,
+        parent_fd: i32,
+    }
+    const PATH_BENEATH: libc::c_int = 1;
+    // The first version has these, and every ruleset of ours handles them.
+    let allowed_access = AccessFs::from_read(ABI::V1).bits();
+    let rule = PathBeneathAttribute { allowed_access, parent_fd: folder.as_raw_fd() };
+    #[expect(unsafe_code, reason = "the library adds rules only to a ruleset that this process has made")]
+    // SAFETY: both descriptors are open during the call because they are borrowed, and the kernel only reads `rule`,
+    // which has the layout that it expects for this type of rule.
+    let result =
+        unsafe { libc::syscall(libc::SYS_landlock_add_rule, ruleset.as_raw_fd(), PATH_BENEATH, &raw const rule, 0) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Opens the place at a real path; `LOOP` if a part of it is a link.

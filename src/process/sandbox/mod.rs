@@ -6,14 +6,18 @@
 //! Every program may read the system's files, except for private paths below them (a workspace in `/opt`, for
 //! example). An entry that appears later in a folder above a private path is readable only by programs started later.
 //!
-//! Not confined, because the kernel offers no means: names (not contents) of files outside, command lines of other
-//! processes in `/proc`, times and (without set-id bits and `o+w`) modes of files of the same user, processor time.
+//! Namespaces hide names of files outside and other processes where every user may make them (`namespaces`).
+//!
+//! Not confined, because the kernel offers no means: names of files where it refuses namespaces, times and (without
+//! set-id bits and `o+w`) modes of files of the same user, processor time.
 
 mod file_rules;
 mod known_calls;
+mod namespaces;
 mod system_calls;
 
 use crate::core::fault::{Fault, Kind, Result};
+pub(super) use namespaces::View;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
@@ -48,6 +52,15 @@ const MAX_OPEN: u64 = 4096;
 /// The way out where the kernel cannot enforce the sandbox.
 const WAY_OUT: &str = "set sandbox.mode to best-effort or off in claw.yaml to run it without a full sandbox";
 
+/// A sandbox whose paths are open, for the watcher.
+pub(super) struct OpenedSandbox {
+    pub(super) watched: WatchedSandbox,
+    /// `None` where the kernel has no Landlock and the sandbox is not required.
+    pub(super) ruleset: Option<OwnedFd>,
+    /// The paths that the program sees where namespaces can be made; empty if it sees everything.
+    pub(super) visible: Vec<String>,
+}
+
 /// The part of a sandbox that the watcher applies, besides the ruleset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct WatchedSandbox {
@@ -71,15 +84,14 @@ pub(super) fn max_memory() -> u64 {
 }
 
 impl Sandbox {
-    /// Opens the paths and makes the Landlock ruleset, in the worker. `None` where the kernel has no Landlock and the
-    /// sandbox is not required.
+    /// Opens the paths and makes the Landlock ruleset, in the worker.
     ///
     /// # Errors
     /// `Config`, where the kernel lacks support and the sandbox is required; `Machine` if a folder cannot be opened for
     /// now: a program that lacks its folders would draw wrong conclusions.
-    pub(super) fn open(&self) -> Result<(WatchedSandbox, Option<OwnedFd>)> {
-        let failed = Cell::new(None);
-        let ruleset: Option<OwnedFd> = match self.ruleset(&failed) {
+    pub(super) fn open(&self) -> Result<OpenedSandbox> {
+        let (failed, system) = (Cell::new(None), self.system());
+        let ruleset: Option<OwnedFd> = match self.ruleset(&system, &failed) {
             Ok(ruleset) => ruleset.into(),
             Err(e) => {
                 let message = format!("this kernel does not support the sandbox (needs Linux 6.2): {e}; {WAY_OUT}");
@@ -91,7 +103,8 @@ impl Sandbox {
             return Err(Fault::new(Kind::Machine, format!("cannot open its folders: {}", io::Error::from(error))));
         }
         let (network, is_required) = (self.network, self.is_required);
-        Ok((WatchedSandbox { network, is_required, has_ruleset: ruleset.is_some() }, ruleset))
+        let watched = WatchedSandbox { network, is_required, has_ruleset: ruleset.is_some() };
+        Ok(OpenedSandbox { watched, ruleset, visible: self.visible(system) })
     }
 }
 
