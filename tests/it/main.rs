@@ -24,6 +24,7 @@ mod kills;
 mod models;
 mod neutral;
 mod notes;
+mod old_files;
 mod ollama;
 mod openai;
 mod origin;
