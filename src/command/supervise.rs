@@ -11,6 +11,7 @@ use crate::stage::task::STAGES;
 use crate::store::queue::claimed;
 use crate::store::workspace::Workspace;
 use rustix::event::{EventfdFlags, eventfd};
+use rustix::process::{Resource, getrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
@@ -18,6 +19,11 @@ use signal_hook::low_level::emulate_default_handler;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The fewest descriptors with which an event is answered, by the built-in model.
+const LEAST_DESCRIPTORS: u64 = 20;
+/// The descriptors that an event with a program or a request needs.
+const WANTED_DESCRIPTORS: u64 = 40;
 
 /// Process events as they come, until stopped by a signal
 #[derive(Debug, clap::Args)]
@@ -41,6 +47,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         return Err(fault
             .hint(near.map_or_else(|| format!("stages: {}", STAGES.join(", ")), |n| format!("did you mean `{n}`?"))));
     }
+    check_descriptors()?;
     let mut workspace = here.open()?;
     args.record.begin(&mut workspace)?;
     let stages: Vec<&str> = match &args.stages[..] {
@@ -71,6 +78,20 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     })?;
     out::message("stopped");
     Ok(0)
+}
+
+/// Compares the limit of open files with the needs of one event: with fewer, the supervisor would run and answer nothing.
+fn check_descriptors() -> Result<()> {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let message = format!("this process may have {limit} open files");
+    if limit < LEAST_DESCRIPTORS {
+        let fault = Fault::new(Kind::Machine, format!("{message}, and needs at least {LEAST_DESCRIPTORS}"));
+        return Err(fault.hint("raise the limit (ulimit -n)"));
+    }
+    if limit < WANTED_DESCRIPTORS {
+        out::message(&format!("{message}; with fewer than {WANTED_DESCRIPTORS}, programs and requests may fail"));
+    }
+    Ok(())
 }
 
 /// The signals that ask to stop.

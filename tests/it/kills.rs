@@ -198,6 +198,13 @@ fn supervisor_that_cannot_start_a_thread_ends_at_once() {
 }
 
 #[test]
+fn supervisor_with_too_few_descriptors_for_one_event_does_not_start() {
+    let ws = Fixture::new();
+    let told = ws.shell("ulimit -n 19; exec claw supervise").fails(75);
+    assert!(told.contains("may have 19 open files, and needs at least 20"), "{told}");
+}
+
+#[test]
 fn supervisor_with_few_descriptors_answers_one_event_after_the_other() {
     let ws = Fixture::new();
     for n in 0..6 {
