@@ -11,6 +11,7 @@ mod disk_images;
 mod dispatch_sweep;
 mod end_sweep;
 mod fuzz;
+mod hostile;
 mod kill_sweep;
 mod model;
 mod model_check;

@@ -9,9 +9,11 @@ use crate::store::agent::{definitions, scratch};
 use crate::store::fs::At;
 use crate::store::workspace::Workspace;
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 /// The folder of the programs that are tools.
@@ -22,6 +24,9 @@ const MAX_WORDS: usize = 5000;
 const MAX_FOLDERS: usize = 64;
 /// Longer arguments of a tool's program are not split into words, in bytes.
 const MAX_TEXT: usize = 4096;
+
+/// The largest file of a call, in bytes: a program of an agent cannot write a larger one.
+const MAX_FILE: u64 = 1 << 30;
 
 /// The files that a call of `tool` names and that agents may write, sorted by path. Words are looked up in the workspace
 /// and in every folder that another word names, because the call may change into it.
@@ -106,16 +111,24 @@ fn is_writable(path: &Path, writable: &[PathBuf]) -> bool {
     is_in(&at)
 }
 
-/// Size and BLAKE3 of a regular file; `None` if it is not a regular file any more.
+/// Size and BLAKE3 of a regular file; `None` if it is not a regular file any more, or if not even claw can read it.
 fn content(path: &Path) -> Result<Option<(u64, String)>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = rustix::fs::open(path, flags, Mode::empty()).map(File::from).at("read", path)?;
-    let meta = file.metadata().at("read", path)?;
-    if !meta.is_file() {
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Err(Errno::ACCESS | Errno::PERM | Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(None),
+        opened => opened.map(File::from).at("read", path)?,
+    };
+    if !file.metadata().at("read", path)?.is_file() {
         return Ok(None);
     }
     let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(file).at("read", path)?;
+    // A file of the kernel, such as /proc/self/mem, may refuse to be read.
+    if hasher.update_reader(file.take(MAX_FILE + 1)).is_err() {
+        return Ok(None);
+    }
+    if hasher.count() > MAX_FILE {
+        return Err(Fault::data(format!("{} has more than {MAX_FILE} bytes, too many to approve", path.display())));
+    }
     Ok(Some((hasher.count(), hasher.finalize().to_hex().to_string())))
 }
 
@@ -196,6 +209,16 @@ mod tests {
         fs::write(workspace.path("agents/pickle/AGENT.md"), "---\nname: pickle\nwrite: [files, tools]\n---\nx\n")
             .unwrap();
         assert_eq!(named(&workspace, "act", &json!({})), ["tools/act.json", "tools/act.sh"]);
+    }
+
+    #[test]
+    fn unreadable_file_is_no_file_and_a_huge_one_is_refused() {
+        let (_dir, workspace) = workspace();
+        symlink("/proc/self/mem", workspace.path("files/mem")).unwrap();
+        assert_eq!(named(&workspace, "bash", &json!({"command": "cat files/mem"})), [""; 0]);
+        File::create(workspace.path("files/huge")).unwrap().set_len(MAX_FILE + 1).unwrap();
+        let fault = named_files(&workspace, "bash", &json!({"command": "cat files/huge"})).unwrap_err();
+        assert!(fault.message.contains("too many to approve"), "{fault}");
     }
 
     #[test]
