@@ -20,6 +20,7 @@ mod fallback;
 mod file_tools;
 mod house;
 mod json;
+mod keys;
 mod kills;
 mod models;
 mod neutral;
