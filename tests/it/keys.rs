@@ -197,3 +197,20 @@ fn no_key_of_any_source_gets_to_any_place() {
         assert!(searched > 10 && ws.path("tape.jsonl").exists(), "only {searched} files were searched");
     }
 }
+
+/// A shorter value would be hidden in the middle of words.
+#[test]
+fn value_of_seven_bytes_is_no_key_and_one_of_eight_is() {
+    let server = Server::start(|number, stream| {
+        let calls = if number == 0 { vec![("bash", json!({"command": "cat files/leak"}))] } else { vec![] };
+        let _ = stream.write_all(answer(&calls).as_bytes());
+    });
+    let ws = OPENAI.workspace(server.port, "");
+    ws.write("files/leak", "abcdefg, stuvwxyz, A_NAME\n");
+    let variables = [("SHORT_KEY", "abcdefg"), ("LONG_KEY", "stuvwxyz"), ("KEY_NAME", "A_NAME_OF_A_KEY")];
+    let ran = ws.command(&["ask", "-n", "look"]).envs(variables).output().unwrap();
+    assert!(ran.status.success());
+    let body = &server.heard()[1].body;
+    let result = body["messages"].as_array().unwrap().last().unwrap()["content"].clone();
+    assert_eq!(result, "abcdefg, [hidden], A_NAME");
+}

@@ -22,6 +22,7 @@ mod house;
 mod json;
 mod keys;
 mod kills;
+mod limits;
 mod models;
 mod neutral;
 mod notes;
