@@ -132,6 +132,30 @@ mod tests {
         assert_eq!(fault.kind, Kind::Config);
     }
 
+    /// The cut falls before, into, and behind the key.
+    #[test]
+    fn message_that_is_cut_has_no_part_of_the_key() {
+        let key = "sk-0123456789";
+        let (headers, credentials) = (HeaderMap::new(), Credentials::of(Some(key)));
+        for before in MAX_MESSAGE - key.len() - 1..=MAX_MESSAGE {
+            let text = format!("{}{key} is bad", "x".repeat(before));
+            let object = serde_json::json!({"error": {"message": text}}).to_string();
+            let mut messages = vec![shortened(&text, &credentials)];
+            messages.extend(
+                [&text, &object]
+                    .map(|body| refused("m", 400, &headers, body, &credentials, Timestamp::UNIX_EPOCH).message),
+            );
+            messages.extend(
+                [serde_json::json!(text), serde_json::json!({"message": text}), serde_json::json!({"why": text})]
+                    .map(|error| broken_off("m", &error, &credentials).message),
+            );
+            for message in messages {
+                assert!(!message.contains("sk-"), "{before} characters before the key: {message}");
+                assert!(message.contains('x') && message.chars().count() <= MAX_MESSAGE + 20, "{message}");
+            }
+        }
+    }
+
     #[test]
     fn status_decides_whether_a_retry_can_help() {
         let headers = HeaderMap::new();

@@ -297,6 +297,19 @@ fn too_long(name: &str) -> Fault {
 mod tests {
     use super::*;
 
+    /// The cut falls before, into, and behind the key.
+    #[test]
+    fn invalid_frame_is_shown_without_any_part_of_the_key() {
+        let key = "sk-0123456789";
+        for before in 60..=80 {
+            let frame = format!("{}{key} is bad", "x".repeat(before));
+            let fault = broken("m", AnswerError::Invalid, &frame, &Credentials::of(Some(key)));
+            assert!(!fault.message.contains("sk-"), "{before} characters before the key: {fault}");
+            assert!(fault.message.starts_with("model m: invalid response from the server: `xxx"), "{fault}");
+            assert!(fault.message.len() < 130, "{fault}");
+        }
+    }
+
     #[test]
     fn query_of_the_base_is_split_off() {
         let model = |base: &str| Model { api_base: Some(base.to_owned()), ..Model::default() };

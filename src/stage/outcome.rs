@@ -170,8 +170,7 @@ fn end_unanswered(
     fault: &Fault,
     event: Option<&Event>,
 ) -> Result<()> {
-    let line =
-        JournalLine { to: "done".into(), why: fault.to_string(), ..JournalLine::of(mailbox, "fail", &job.entry) };
+    let line = failure(mailbox, &job, fault, "done");
     let path = mailbox.done_reason(workspace, &job.entry.id);
     let text = reason(fault, &about(&job, event), workspace.world.now()) + "\n";
     let written = path.parent().zip(path.file_name().and_then(|name| name.to_str())).map_or(Ok(true), |(dir, name)| {
@@ -184,6 +183,11 @@ fn end_unanswered(
     }
     journal::write(workspace, line);
     Ok(())
+}
+
+/// The line of the journal for a job that ends in the folder `to` with a fault.
+fn failure(mailbox: Mailbox, job: &Job, fault: &Fault, to: &str) -> JournalLine {
+    JournalLine { to: to.to_owned(), why: fault.to_string(), ..JournalLine::of(mailbox, "fail", &job.entry) }
 }
 
 /// The lane of a job, and the addresses of its event, for a `.reason` file.
@@ -204,8 +208,7 @@ pub(crate) fn fail(
         job.give_back()?;
         return Err(fault);
     }
-    let line =
-        JournalLine { to: "failed".into(), why: fault.to_string(), ..JournalLine::of(mailbox, "fail", &job.entry) };
+    let line = failure(mailbox, &job, fault, "failed");
     let about = about(&job, event);
     job.fail(&reason(fault, &about, workspace.world.now()))?;
     journal::write(workspace, line);

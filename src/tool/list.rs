@@ -105,7 +105,10 @@ fn list(context: &ToolContext, arguments: &Value) -> Result<String> {
     let mut is_outside = false;
     while let Some(path) = starts.pop() {
         match files.start(&path)? {
-            WalkStart::File(opened) => listing.add(&format!("{}  {}\n", opened.place.shown, opened.size)),
+            WalkStart::File(opened) => {
+                is_outside |= opened.place.is_outside;
+                listing.add(&format!("{}  {}\n", opened.place.shown, opened.size));
+            }
             WalkStart::Several(below) if recursive => starts.extend(below.into_iter().rev()),
             WalkStart::Several(below) => {
                 for name in below {

@@ -3,6 +3,8 @@
 
 pub mod checker;
 pub mod conformance;
+pub mod findings;
+pub mod hanging;
 pub mod image;
 pub mod peer;
 pub mod proof;
@@ -21,11 +23,13 @@ use claw::core::event::stamp::Stamp;
 use claw::store::workspace::Workspace;
 use claw::world::World;
 use notify::Watcher;
+use signal_hook::consts::{SIGINT, SIGQUIT};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -95,6 +99,8 @@ impl Fixture {
 
     /// The binary, in the workspace, with an environment of its own.
     pub fn command(&self, arguments: &[&str]) -> Command {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(unignore_interrupts);
         let mut command = Command::cargo_bin("claw").unwrap();
         command.args(arguments).current_dir(&self.root).env_clear();
         command.env("HOME", self.dir.path()).env("USER", "ann").env("TZ", "UTC");
@@ -336,6 +342,18 @@ impl Drop for Supervisor {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A shell without a terminal starts `cargo test &` with SIGINT and SIGQUIT ignored, and programs inherit that, so that a
+/// test which interrupts one would hang. A signal with a handler has its default disposition in a new program. The
+/// handler does nothing, as the ignored signal did.
+fn unignore_interrupts() {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    let ignored = u64::from_str_radix(ignored.trim(), 16).unwrap();
+    for signal in [SIGINT, SIGQUIT].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 1) {
+        signal_hook::flag::register(signal, Arc::default()).unwrap();
     }
 }
 

@@ -1,6 +1,7 @@
 //! Common parts of all proofs: size, seed, and the printed row of the table in docs/reliability.md, which
 //! `.ci/proof` collects.
 
+use super::findings;
 use std::io::Write;
 use std::time::Instant;
 
@@ -54,7 +55,7 @@ impl Proof {
     #[track_caller]
     pub fn judge(&self, points: usize) {
         self.end(self.found.len());
-        assert!(self.found.is_empty(), "{} violations in {} points\n{:#?}", self.found.len(), self.points, self.found);
+        findings::none(&format!("violations in {} points", self.points), &self.found);
         assert!(is_first() || self.points > points, "only {} points", self.points);
     }
 

@@ -27,6 +27,14 @@ fn approved(step: usize, results: &[String]) -> Answer {
     }
 }
 
+/// Makes the call again after it was approved and has run.
+fn twice(step: usize, results: &[String]) -> Answer {
+    match (step, results) {
+        (1, [result]) if result == "done" => ("Once more.", vec![act(1)]),
+        _ => ("Something else.", vec![]),
+    }
+}
+
 /// Is denied, and tries again at once.
 fn denied(step: usize, _: &[String]) -> Answer {
     match step {
@@ -302,6 +310,78 @@ fn approval_expires_after_a_day() {
     asked.ws.claw(&["tick", "--now", &later.to_string()]).ok();
     assert_eq!(asked.ws.list(".claw/approvals/pending"), [""; 0]);
     assert_eq!(asked.ws.list(".claw/approvals/expired").len(), 1);
+}
+
+/// The decision is in time, and its worker comes too late: the owner's computer was off, for example.
+#[test]
+fn approved_call_does_not_run_after_its_time() {
+    for (hours, runs) in [(23, true), (25, false), (24 * 9, false)] {
+        for by_hand in [false, true] {
+            let asked = asked();
+            if by_hand {
+                assert_eq!(asked.ws.shell("mv .claw/approvals/pending/* .claw/approvals/approved/").code, 0);
+            } else {
+                asked.ws.claw(&["approve", &asked.id]).ok();
+            }
+            let later = (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(hours)).to_string();
+            let ran = asked.ws.claw(&["tick", "--now", &later]);
+            let case = format!("after {hours} hours, by hand: {by_hand}: {ran:#?}");
+            assert_eq!(asked.ws.path("files/acted").exists(), runs, "{case}");
+            assert_eq!(ran.err.contains("it has expired at "), !runs, "{case}");
+            // Neither does a later attempt run it.
+            asked.ws.claw(&["tick", "--now", &later]);
+            assert_eq!(asked.ws.path("files/acted").exists(), runs, "{case}");
+        }
+    }
+}
+
+/// One approval is of one call: after it has run, the agent makes the same call again.
+#[test]
+fn second_call_after_an_approved_one_asks_again() {
+    let server = Strict::start(&[("script:want", want), ("I approve", twice)]);
+    let ws = careful(&server, "pickle");
+    ws.claw(&["ask", "-n", "-s", "t", "script:want"]).ok();
+    let mut asked = Asked { ws, server, id: String::new() };
+    for runs in 1..=3 {
+        let pending = asked.pending();
+        asked.id = pending.rsplit('/').next().unwrap().trim_end_matches(".md").to_owned();
+        asked.ws.claw(&["approve", &asked.id]).ok();
+        let said = asked.settle();
+        assert!(said.starts_with("Once more.\n\nI need your approval"), "{said}");
+        assert_eq!(asked.ws.read("files/acted"), "{\"line\":1}\n".repeat(runs), "one run for each approval");
+    }
+}
+
+/// The rule for a tool's program, in its manifest and in AGENT.md: whether its call waits.
+#[test]
+fn manifest_and_agent_file_both_can_ask_for_approval() {
+    for (manifest, agent, waits) in [
+        (json!(null), "act", false),
+        (json!(true), "act", true),
+        (json!(true), "'*'", true),
+        (json!(true), "act: {approve: false}", true),
+        (json!(["line"]), "act", true),
+        (json!(["nothing"]), "act", false),
+        (json!(false), "act: {approve: true}", true),
+        (json!(["nothing"]), "act: {approve: true}", true),
+        (json!("when-tainted"), "act", false),
+        // The rule of the agent counts where there is one.
+        (json!(true), "act: {approve: [nothing]}", false),
+    ] {
+        let server = Strict::start(SCRIPTS);
+        let ws = careful(&server, "pickle");
+        let mut description: Value = serde_json::from_str(&ws.read("tools/act.json")).unwrap();
+        if !manifest.is_null() {
+            description["approve"] = manifest.clone();
+        }
+        ws.write("tools/act.json", &description.to_string());
+        let text = ws.read("agents/pickle/AGENT.md");
+        ws.write("agents/pickle/AGENT.md", &text.replacen("act: {approve: true}", agent, 1));
+        ws.claw(&["ask", "-n", "-s", "t", "script:want"]).ok();
+        let case = format!("manifest {manifest}, agent [{agent}]");
+        assert_eq!(ws.list(".claw/approvals/pending").len(), usize::from(waits), "{case}");
+        assert_eq!(ws.path("files/acted").exists(), !waits, "{case}");
+    }
 }
 
 #[test]

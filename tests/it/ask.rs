@@ -1,6 +1,7 @@
 //! `claw ask` as a user meets it: interrupted, with a busy service, with a stdout that fails, without a wait; and the
 //! commands around it.
 
+use crate::common::hanging::{begun, ended, hanging, signal, with_hanging_tool};
 use crate::common::servers::{JSON, OPENAI, Server, whole};
 use crate::common::strict::{Answer, Script, Strict};
 use crate::common::{Fixture, Ran};
@@ -8,29 +9,6 @@ use serde_json::json;
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Stdio};
-
-/// A workspace whose model is a program: it answers `fine`, or hangs on a gate.
-fn hanging() -> Fixture {
-    let ws = Fixture::new();
-    ws.write("model.sh", "cat >request; if grep -q 'hang\"}\\]' request; then : >hangs; read x <gate; fi; echo fine\n");
-    ws.model("mock", "provider: command, command: [sh, model.sh]");
-    assert_eq!(ws.shell("mkfifo gate").code, 0);
-    ws
-}
-
-fn begun(ws: &Fixture, arguments: &[&str]) -> Child {
-    let child = ws.command(arguments).spawn().unwrap();
-    ws.eventually("the turn hangs", |ws| ws.path("hangs").exists() || ws.path("files/hangs").exists());
-    child
-}
-
-fn signal(ws: &Fixture, name: &str, child: &Child) {
-    assert_eq!(ws.shell(&format!("kill -{name} {}", child.id())).code, 0);
-}
-
-fn ended(child: Child) -> Ran {
-    child.wait_with_output().unwrap().into()
-}
 
 /// The rest of stderr, and the exit code, after a line with `text` has come.
 fn after(child: &mut Child, text: &str, then: impl FnOnce(&Child)) -> (i32, String) {
@@ -63,20 +41,10 @@ fn trust(step: usize, _: &[String]) -> Answer {
 
 const SCRIPTS: &[(&str, Script)] = &[("hello", hello), ("slow", slow), ("trust", trust)];
 
-/// A workspace with a tool that hangs on a gate.
-fn strict(server: &Strict) -> Fixture {
-    let ws = Fixture::new();
-    server.model(&ws);
-    ws.write("tools/block", "#!/bin/sh\n: >files/hangs; read x <files/gate\n");
-    ws.write("tools/block.json", &json!({"description": "Blocks.", "parameters": {"type": "object"}}).to_string());
-    assert_eq!(ws.shell("chmod +x tools/block; mkdir -p files; mkfifo files/gate").code, 0);
-    ws
-}
-
 #[test]
 fn ctrl_c_stops_the_turn_and_its_steps_stay_in_the_session() {
     let server = Strict::start(SCRIPTS);
-    let ws = strict(&server);
+    let ws = with_hanging_tool(&server);
     let turn = begun(&ws, &["ask", "-n", "-s", "t", "slow"]);
     signal(&ws, "INT", &turn);
     let ran = ended(turn);
@@ -98,7 +66,7 @@ fn ctrl_c_stops_the_turn_and_its_steps_stay_in_the_session() {
 #[test]
 fn ctrl_c_stops_the_turn_also_where_a_supervisor_runs_a_part_of_it() {
     let server = Strict::start(SCRIPTS);
-    let ws = strict(&server);
+    let ws = with_hanging_tool(&server);
     let head = "name: Broken\nllm: {provider: command, command: [sh, -c, ': >hangs; read x <files/gate']}";
     ws.write("agents/broken/AGENT.md", &format!("---\n{head}\n---\nYou hang.\n"));
     let _supervisor = ws.supervise(&[]);

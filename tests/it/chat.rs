@@ -1,5 +1,6 @@
 //! `claw chat`: on a terminal, and without one.
 
+use crate::common::hanging::hanging;
 use crate::common::strict::{Answer, Script, Strict};
 use crate::common::terminal::Terminal;
 use crate::common::{Fixture, Ran};
@@ -13,15 +14,6 @@ const CTRL_C: &str = "\x03";
 const CTRL_D: &str = "\x04";
 const UP: &str = "\x1b[A";
 const PROMPT: &str = "> ";
-
-/// A model that repeats the last message, or hangs on a gate that never opens.
-fn hanging() -> Fixture {
-    let ws = Fixture::new();
-    ws.write("model.sh", "cat >request; if grep -q 'hang\"}\\]' request; then : >hangs; read x <gate; fi; echo fine\n");
-    ws.model("mock", "provider: command, command: [sh, model.sh]");
-    assert_eq!(ws.shell("mkfifo gate").code, 0);
-    ws
-}
 
 fn hello(_: usize, _: &[String]) -> Answer {
     ("Hello.", vec![])

@@ -1,6 +1,7 @@
 //! The provider `command`: the program's input and output, and that none of its processes remains after its time
 //! limit, after too much output, or after the death of the caller.
 
+use crate::common::findings;
 use crate::common::proof::{self, Proof, Random};
 use crate::common::{Fixture, Ran};
 use claw::provider::MAX_ANSWER;
@@ -513,7 +514,7 @@ fn killed_at_random(mut proof: Proof, AtWork { scripted, beats: name, begins }: 
         let _ = fs::remove_file(ws.path(name));
     }
     proof.end(wrong.len());
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    findings::none("programs outlived their turn", &wrong);
     assert!(at_work > 0, "nobody was ever at work, so nothing was shown");
 }
 

@@ -1,6 +1,7 @@
 //! The file tools, and all attempts to escape through them.
 
 use crate::common::Fixture;
+use crate::common::findings::{files, same_files};
 use crate::common::strict::{Answer, Script, Strict};
 use claw::core::definition::Agent;
 use claw::core::event::address::Address;
@@ -17,6 +18,7 @@ use claw::store::workspace::mailbox::Mailbox;
 use claw::tool::{self, Host, ToolContext};
 use claw::world::World;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -82,6 +84,19 @@ impl Desk {
     }
 
     fn call_within(&self, time: Duration, stop: Option<BorrowedFd>, name: &str, arguments: Value) -> (String, bool) {
+        let (result, failed, _) = self.call_with_taint(time, stop, name, arguments);
+        (result, failed)
+    }
+
+    /// The same, and the recorded source of text from outside.
+    fn call_with_taint(
+        &self,
+        time: Duration,
+        stop: Option<BorrowedFd>,
+        name: &str,
+        arguments: Value,
+    ) -> (String, bool, Option<String>) {
+        let taint = OnceLock::new();
         let agent = self.agent();
         let tools = tool::offered(&self.workspace, &agent, SenderClass::Owner).unwrap();
         let scene = ToolContext {
@@ -94,12 +109,12 @@ impl Desk {
             stop,
             host: &Alone,
             origin: &Origin::default(),
-            taint: &OnceLock::new(),
+            taint: &taint,
         };
         let tool = tools.iter().find(|tool| tool.spec.name == name).unwrap();
         let told = tool.run(&scene, &Call { id: "c".into(), name: name.into(), arguments }).unwrap();
         assert!(told.result.len() <= MAX_RESULT, "{name} tells {} bytes", told.result.len());
-        (told.result, told.failed)
+        (told.result, told.failed, taint.into_inner())
     }
 
     #[track_caller]
@@ -121,19 +136,9 @@ impl Desk {
     }
 }
 
-/// Every path below a folder with its contents; of pipes and the like only the kind.
-fn everything(root: &Path) -> Vec<(String, String)> {
-    let mut all: Vec<(String, String)> = walkdir::WalkDir::new(root)
-        .into_iter()
-        .map(|entry| {
-            let entry = entry.unwrap();
-            let kind = entry.file_type();
-            let held = if kind.is_file() { fs::read(entry.path()).unwrap() } else { Vec::new() };
-            (entry.path().display().to_string(), format!("{kind:?} {}", String::from_utf8_lossy(&held)))
-        })
-        .collect();
-    all.sort();
-    all
+/// Every path below a folder with its content, without the lock of writers.
+fn everything(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    files(root, |path| !path.ends_with("/locks/desk"))
 }
 
 #[test]
@@ -202,7 +207,6 @@ fn paths_cannot_escape() {
         "/",
         "files/a\0b",
     ];
-    // The lock of writers exists from the start.
     desk.ok("write", json!({"path": "files/plain", "content": "x"}));
     let before = everything(ws.dir.path());
     for path in never {
@@ -228,9 +232,7 @@ fn paths_cannot_escape() {
     desk.refused("read", json!({"path": "files/hard"}));
     desk.refused("edit", json!({"path": "files/hard", "old": "s", "new": "x", "replace_all": true}));
     assert!(!desk.ok("search", json!({"pattern": "owner"})).contains(SECRET));
-    let after = everything(ws.dir.path());
-    let changed: Vec<_> = after.iter().filter(|now| !before.contains(now)).collect();
-    assert!(changed.is_empty() && after.len() == before.len(), "{changed:#?}");
+    same_files(&before, &everything(ws.dir.path()), "by calls that were refused");
 
     desk.ok("write", json!({"path": "files/hard", "content": "mine"}));
     assert_eq!((ws.read("files/hard"), ws.read("strict.key")), ("mine".into(), SECRET.into()));
@@ -270,9 +272,7 @@ fn git_folders_are_closed_however_they_are_written() {
             assert!(!told.contains(SECRET), "{path}: {told}");
         }
     }
-    let made = |path: &str| path.ends_with("/locks/desk");
-    let after: Vec<_> = everything(&ws.root).into_iter().filter(|(path, _)| !made(path)).collect();
-    assert_eq!(after.len(), before.iter().filter(|(path, _)| !made(path)).count());
+    same_files(&before, &everything(&ws.root), "by calls that were refused");
     desk.ok("write", json!({"path": "files/.gitignore", "content": "x"}));
     desk.ok("write", json!({"path": "files/.github/a.yml", "content": "x"}));
 }
@@ -342,7 +342,7 @@ fn races_cannot_escape() {
     });
     // An edit that changes nothing is always refused; of the others some were refused.
     assert!(done > 100 && refused > 600, "{done} done, {refused} refused");
-    assert_eq!(everything(&ws.dir.path().join("outside")), before);
+    same_files(&before, &everything(&ws.dir.path().join("outside")), "through a link that was swapped in");
 }
 
 #[test]
@@ -385,6 +385,52 @@ fn a_link_in_an_agents_list_is_the_owners_or_nobodys() {
     desk.ok("write", json!({"path": "notes/x/y/z.md", "content": "a"}));
     desk.refused("write", json!({"path": "notes/z.md", "content": "a"}));
     assert_eq!((ws.read("log.txt"), ws.read("notes/x/y/z.md")), ("b".into(), "a".into()));
+}
+
+/// Every tool that reads files, inside and outside of the workspace, a file and a folder.
+#[test]
+fn text_from_outside_is_marked_by_every_tool_that_reads_files() {
+    let desk = Desk::new(|ws| {
+        let outside = |name: &str| ws.dir.path().join(name).display().to_string();
+        fs::create_dir(outside("docs")).unwrap();
+        fs::write(outside("docs/a.md"), "the rules\n").unwrap();
+        fs::write(outside("single.md"), "the rules\n").unwrap();
+        format!("read: [{}, {}]\n", outside("docs"), outside("single.md"))
+    });
+    desk.ws.write("files/docs/a.md", "the rules\n");
+    desk.ws.write("files/single.md", "the rules\n");
+    let search = json!({"pattern": "rules"});
+    let rows = [
+        ("read", json!({}), false),
+        ("list", json!({}), false),
+        ("list", json!({}), true),
+        ("list", json!({"recursive": true}), true),
+        ("list", json!({"glob": "*.md"}), true),
+        ("search", search.clone(), false),
+        ("search", search, true),
+    ];
+    for (tool, more, is_folder) in rows {
+        // A file that is readable itself, and one in a folder that is.
+        for name in if is_folder { &["docs"][..] } else { &["docs/a.md", "single.md"] } {
+            for is_outside in [false, true] {
+                let base = if is_outside { desk.ws.dir.path().to_path_buf() } else { "files".into() };
+                let path = base.join(name).display().to_string();
+                let mut arguments = more.clone();
+                arguments["path"] = path.clone().into();
+                let case = format!("{tool} {arguments}");
+                let (told, failed, taint) = desk.call_with_taint(Duration::from_mins(1), None, tool, arguments);
+                assert!(!failed && told.contains(if tool == "list" { "md" } else { "rules" }), "{case}: {told}");
+                assert_eq!(taint, is_outside.then(|| format!("file:{path}")), "{case}: {told}");
+                let mark = told.strip_prefix('<').and_then(|rest| rest.split_once(' ')).map(|(mark, _)| mark);
+                assert_eq!(mark.is_some_and(|mark| mark.starts_with("data-")), is_outside, "{case}: {told}");
+                assert_eq!(
+                    mark.is_some_and(|mark| told.ends_with(&format!("</{mark}>"))),
+                    is_outside,
+                    "{case}: {told}"
+                );
+            }
+        }
+    }
 }
 
 #[test]

@@ -577,6 +577,51 @@ fn the_settings_of_the_model_are_in_the_request() {
     assert_eq!(heard.head.lines().next(), Some("POST /v1/chat/completions HTTP/1.1"));
 }
 
+/// The same settings in every dialect: the role of the prompt, and everything in the body but messages and tools.
+#[test]
+fn each_dialect_sends_its_own_request() {
+    let server = Server::saying(whole("200 OK", JSON, &message("four")));
+    let ws = server.workspace(&OPENAI, ", dialect: DIALECT, temperature: 0.5, max_tokens: 9, thinking: high");
+    let settings = ws.read("claw.yaml");
+    let plain = json!({"model": "m", "stream": true, "stream_options": {"include_usage": true}, "temperature": 0.5,
+        "max_tokens": 9, "reasoning_effort": "high"});
+    let renamed = json!({"max_tokens": null, "max_completion_tokens": 9});
+    let switch = json!({"thinking": {"type": "enabled"}});
+    let reasoning = json!({"max_tokens": null, "max_completion_tokens": 9, "temperature": null});
+    let rows = [
+        ("openai-chat", "system", renamed.clone()),
+        ("openai-reasoning", "developer", reasoning),
+        ("openai", "system", renamed.clone()),
+        ("deepseek", "system", switch.clone()),
+        ("moonshot", "system", switch.clone()),
+        ("zhipu", "system", switch),
+        ("openrouter", "system", json!({"reasoning_effort": null, "reasoning": {"effort": "high"}})),
+        ("gemini", "system", json!({})),
+        ("mistral", "system", json!({"stream_options": null, "reasoning_effort": null})),
+        ("groq", "system", renamed.clone()),
+        ("xai", "system", renamed.clone()),
+        ("cerebras", "system", renamed),
+        ("plain", "system", json!({})),
+    ];
+    for (number, (dialect, role, changes)) in rows.iter().enumerate() {
+        ws.write("claw.yaml", &settings.replace("DIALECT", dialect));
+        ws.claw(&["ask", "-n", "2+2"]).ok();
+        let mut body = server.heard()[number].body.clone();
+        assert_eq!(messages(&body)[0].0, *role, "{dialect}");
+        let mut expected = plain.clone();
+        for (field, value) in changes.as_object().unwrap() {
+            expected[field] = value.clone();
+        }
+        expected.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        body.as_object_mut().unwrap().retain(|field, _| !["messages", "tools"].contains(&&field[..]));
+        assert_eq!(body, expected, "{dialect}");
+    }
+    ws.write("claw.yaml", &settings.replace("DIALECT", "zzzzzzzz"));
+    let names: Vec<&str> = rows.iter().map(|(name, ..)| *name).collect();
+    let err = ws.claw(&["ask", "-n", "2+2"]).fails(78);
+    assert!(err.contains(&format!("there are: {}\n", names.join(", "))), "the table has every dialect: {err}");
+}
+
 // ---------------------------------------------------------------- the key
 
 const KEY: &str = "sk-5e1f-d0-n0t-t3ll-4nyb0dy";

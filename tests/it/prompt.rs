@@ -1,6 +1,7 @@
 //! The prompt, end to end: the printed prompt equals the sent one, and stable parts are byte-identical.
 
 use crate::common::Fixture;
+use crate::common::findings;
 use crate::common::strict::{Answer, Script, Strict};
 use crate::common::tracer;
 use nix::errno::Errno;
@@ -78,7 +79,7 @@ fn unreadable_parts_stop_the_prompt() {
             found.push(format!("{errno} at {at} of {}: exit {}, {}", whole.calls, traced.code, traced.out));
         }
     }
-    assert!(found.is_empty(), "{found:#?}");
+    findings::none("openings failed and the prompt was sent all the same", &found);
     assert!(whole.calls > 10, "{}", whole.calls);
 }
 

@@ -1,9 +1,11 @@
 //! The sandbox of an agent's programs: a table of escapes, each tried with the real shell tool. In every case the
 //! owner's secrets stay secret, the owner's files stay unchanged, and the turn ends well.
 
+use crate::common::findings::{files, same_files};
 use crate::common::{Fixture, Ran, skipped};
 use claw::store::memory::git;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::TcpListener;
@@ -57,16 +59,9 @@ impl Yard {
     }
 
     /// The files that the agent must not change, with their contents.
-    fn owned(&self) -> Vec<(String, Vec<u8>)> {
-        let walk = walkdir::WalkDir::new(self.ws.dir.path()).sort_by_file_name().into_iter();
-        let is_moving = |path: &Path| {
-            let path = path.strip_prefix(self.ws.dir.path()).unwrap().to_string_lossy().into_owned();
-            let own =
-                ["ws/files/", "ws/memories", "ws/sessions", "ws/inbox/", "ws/outbox/", "ws/.claw/", "ws/call.json"];
-            own.iter().any(|moving| path.starts_with(moving))
-        };
-        let files = walk.flatten().filter(|entry| entry.file_type().is_file() && !is_moving(entry.path()));
-        files.map(|entry| (entry.path().display().to_string(), fs::read(entry.path()).unwrap())).collect()
+    fn owned(&self) -> BTreeMap<String, Vec<u8>> {
+        let own = ["ws/files/", "ws/memories", "ws/sessions", "ws/inbox/", "ws/outbox/", "ws/.claw/", "ws/call.json"];
+        files(self.ws.dir.path(), |path| !own.iter().any(|moving| path.starts_with(moving)))
     }
 }
 
@@ -117,7 +112,7 @@ fn secrets_of_the_owner_are_unreadable() {
         let result = yard.bash(&command);
         assert!(!result.contains(SECRET) && !result.contains("root:"), "{command}: {result}");
     }
-    assert_eq!(yard.owned(), before);
+    same_files(&before, &yard.owned(), "by reading");
 }
 
 #[test]
@@ -187,7 +182,7 @@ fn nothing_that_is_the_owners_is_changed() {
     ];
     for command in writes {
         let result = yard.bash(&command);
-        assert_eq!(yard.owned(), before, "{command}: {result}");
+        same_files(&before, &yard.owned(), &format!("after `{command}`: {result}"));
     }
     let boxes = yard.bash(
         "for d in inbox inbox/new outbox outbox/ready sessions sessions/pickle.other .claw .claw/approvals/approved \
@@ -248,7 +243,7 @@ fn link_planted_for_another_agent_opens_nothing() {
                 "{told}"
             );
         }
-        assert_eq!(yard.owned(), before);
+        same_files(&before, &yard.owned(), &format!("by commands of {agent}"));
         for (tool, arguments) in [
             ("write", json!({"path": "projects/cookie/claw.yaml", "content": "evil"})),
             ("write", json!({"path": "projects/cookie/AGENTS.md", "content": "evil"})),
@@ -257,7 +252,7 @@ fn link_planted_for_another_agent_opens_nothing() {
         ] {
             yard.ws.write("call.json", &json!({"calls": [{"name": tool, "arguments": arguments}]}).to_string());
             yard.ws.claw(&["ask", "-n", "-a", agent, "go"]).ok();
-            assert_eq!(yard.owned(), before, "{agent}: {tool}");
+            same_files(&before, &yard.owned(), &format!("by `{tool}` of {agent}"));
         }
     }
     let logs = yard.ws.list("sessions").into_iter().map(|name| yard.ws.read(&format!("sessions/{name}/log.jsonl")));
@@ -324,6 +319,125 @@ fn modes_attributes_and_queues_are_closed() {
         let mode = entry.metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o6002, 0, "{}: {mode:o}", entry.path().display());
     }
+}
+
+/// Makes the calls of the table, and prints the errno of each (0 for success). A child that a call made ends at once.
+const CALLER: &str = r#"
+use POSIX ();
+$| = 1;
+our ($watcher, $neighbour) = @ARGV;
+my $own = $$;
+while (my $line = <STDIN>) {
+    my ($name, $number, $arguments) = $line =~ /^(.*?): (\d+)\((.*)\)$/ or die $line;
+    my @arguments = eval "($arguments)";
+    die "$line: $@" if $@;
+    $! = 0;
+    my $result = syscall($number, @arguments);
+    my $errno = $result == -1 ? $! + 0 : 0;
+    POSIX::_exit(0) if syscall(NUMBER_OF_GETPID) != $own;
+    print "$name: $errno\n";
+}
+print "user namespace ", readlink("/proc/self/ns/user"), "\n";
+"#;
+
+/// The limit of open files, the priority and the allowed processors of a process.
+fn state(process: &str) -> String {
+    let read = |file: &str| fs::read_to_string(format!("/proc/{process}/{file}")).unwrap();
+    let line = |text: &str, name: &str| text.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    let priority = read("stat").rsplit_once(") ").unwrap().1.split(' ').nth(16).unwrap().to_owned();
+    format!("{}\n{}\nnice {priority}", line(&read("limits"), "Max open files"), line(&read("status"), "Cpus_allowed:"))
+}
+
+/// Each call is made with arguments with which the kernel alone would make it, as root and mostly as a user too.
+#[test]
+fn refused_system_calls_return_their_error_and_have_no_effect() {
+    let yard = Yard::new();
+    let mut neighbour = Command::new("sleep").arg("300").spawn().unwrap();
+    let process = neighbour.id().to_string();
+    let limit = "7, my $new = pack('QQ', 64, 4096), 0";
+    let mut table = vec![
+        ("own limit".to_owned(), libc::SYS_prlimit64, format!("0, {limit}"), 0),
+        ("own priority".to_owned(), libc::SYS_setpriority, "0, 0, 5".to_owned(), 0),
+        ("a child".to_owned(), libc::SYS_clone, format!("{}, 0, 0, 0, 0", libc::SIGCHLD), 0),
+    ];
+    for other in ["$watcher", "$neighbour"] {
+        let mask = "8, my $mask = pack('Q', 1)";
+        let rows = [
+            ("limit", libc::SYS_prlimit64, format!("{other}, {limit}")),
+            ("processors", libc::SYS_sched_setaffinity, format!("{other}, {mask}")),
+            ("scheduler", libc::SYS_sched_setscheduler, format!("{other}, 3, my $zero = pack('Q', 0)")),
+            ("priority", libc::SYS_setpriority, format!("0, {other}, 7")),
+            ("i/o priority", libc::SYS_ioprio_set, format!("1, {other}, {}", 3 << 13)),
+            ("memory", libc::SYS_process_vm_readv, format!("{other}, my $a = '', 0, my $b = '', 0, 0")),
+            ("trace", libc::SYS_ptrace, format!("0x4206, {other}, 0, 0")),
+            ("comparison", libc::SYS_kcmp, format!("{other}, {other}, 1, 0, 0")),
+        ];
+        table.extend(rows.map(|(name, call, arguments)| (format!("{name} of {other}"), call, arguments, libc::EPERM)));
+    }
+    for (name, flag) in [
+        ("user", libc::CLONE_NEWUSER),
+        ("mount", libc::CLONE_NEWUSER | libc::CLONE_NEWNS),
+        ("network", libc::CLONE_NEWUSER | libc::CLONE_NEWNET),
+        ("process", libc::CLONE_NEWUSER | libc::CLONE_NEWPID),
+    ] {
+        table.push((
+            format!("clone, {name} namespace"),
+            libc::SYS_clone,
+            format!("{}, 0, 0, 0, 0", flag | libc::SIGCHLD),
+            libc::EPERM,
+        ));
+        table.push((format!("unshare, {name} namespace"), libc::SYS_unshare, flag.to_string(), libc::EPERM));
+    }
+    let rest = [
+        ("groups of the keyring", libc::SYS_keyctl, "0, -3, 1", libc::EPERM),
+        ("a new key", libc::SYS_add_key, "my $t = 'user', my $d = 'claw', my $p = 'x', 1, -3", libc::EPERM),
+        ("a message queue", libc::SYS_msgget, "0, 0600", libc::EPERM),
+        ("shared memory", libc::SYS_shmget, "0, 4096, 0600", libc::EPERM),
+        ("a semaphore", libc::SYS_semget, "0, 1, 0600", libc::EPERM),
+        ("page faults", libc::SYS_userfaultfd, "1", libc::EPERM),
+        (
+            "counters",
+            libc::SYS_perf_event_open,
+            "my $a = pack('LLQ', 1, 128, 0) . \"\\0\" x 112, 0, -1, -1, 0",
+            libc::EPERM,
+        ),
+        (
+            "a file by its handle",
+            libc::SYS_open_by_handle_at,
+            "-100, my $h = pack('LL', 8, 1) . \"\\0\" x 8, 0",
+            libc::EPERM,
+        ),
+        ("io_uring", libc::SYS_io_uring_setup, "8, my $u = \"\\0\" x 120", libc::ENOSYS),
+        ("clone3", libc::SYS_clone3, "my $c = pack('Q8', 0, 0, 0, 0, 17, 0, 0, 0), 64", libc::ENOSYS),
+        ("openat2", libc::SYS_openat2, "-100, my $f = '/dev/null', my $o = pack('QQQ', 0, 0, 0), 24", libc::ENOSYS),
+        (
+            "an attribute",
+            libc::SYS_setxattr,
+            "my $f = 'files/calls.pl', my $n = 'user.a', my $v = 'b', 1, 0",
+            libc::EOPNOTSUPP,
+        ),
+        ("a local socket", libc::SYS_socket, "1, 1, 0", libc::EPERM),
+        ("a socket of the internet", libc::SYS_socket, "2, 1, 0", libc::EPERM),
+    ];
+    table.extend(rest.map(|(name, call, arguments, errno)| (name.to_owned(), call, arguments.to_owned(), errno)));
+    let caller = CALLER.replace("NUMBER_OF_GETPID", &libc::SYS_getpid.to_string());
+    yard.ws.write("files/calls.pl", &caller);
+    let rows = table.iter().map(|(name, call, arguments, _)| format!("{name}: {call}({arguments})\n"));
+    yard.ws.write("files/calls", &rows.collect::<String>());
+    let before = state(&process);
+    let limits = "grep '^Max open files' /proc/$PPID/limits; cut -d' ' -f19 /proc/$PPID/stat; \
+                  grep '^Cpus_allowed:' /proc/$PPID/status";
+    let told = yard.bash(&format!(
+        "({limits}) >files/before; perl files/calls.pl $PPID {process} <files/calls; ({limits}) >files/after"
+    ));
+    let expected = table.iter().map(|(name, .., errno)| format!("{name}: {errno}\n"));
+    let namespace = fs::read_link("/proc/self/ns/user").unwrap();
+    assert_eq!(told + "\n", format!("{}user namespace {}\n", expected.collect::<String>(), namespace.display()));
+    assert_eq!(state(&process), before, "the neighbour is as it was");
+    assert_eq!(yard.ws.read("files/after"), yard.ws.read("files/before"), "the watcher is as it was");
+    assert_eq!(yard.ws.read("files/before").lines().count(), 3);
+    neighbour.kill().unwrap();
+    neighbour.wait().unwrap();
 }
 
 #[test]

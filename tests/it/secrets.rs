@@ -108,6 +108,23 @@ fn credentials_at_the_cut_of_a_long_refusal_are_hidden() {
 }
 
 #[test]
+fn credentials_at_the_cut_of_a_long_error_within_a_stream_are_hidden() {
+    let server =
+        echoing(|text| format!("{STREAM}data: {}\n\n", json!({"error": {"message": "x".repeat(285) + " " + text}})));
+    check(&OPENAI, server.port, "openai");
+    let server = echoing(|text| {
+        let error = json!({"type": "api_error", "message": "x".repeat(285) + " " + text});
+        format!("{STREAM}data: {}\n\n", json!({"type": "error", "error": error}))
+    });
+    check(&ANTHROPIC, server.port, "anthropic");
+    let server = echoing(|text| {
+        let error = json!({"error": "x".repeat(285) + " " + text});
+        whole("200 OK", "Content-Type: application/x-ndjson\r\n", &format!("{error}\n"))
+    });
+    check(&OLLAMA, server.port, "ollama");
+}
+
+#[test]
 fn credentials_in_an_error_within_a_stream_are_hidden() {
     let server = echoing(|text| format!("{STREAM}data: {}\n\n", json!({"error": {"message": text}})));
     check(&OPENAI, server.port, "openai");

@@ -1,19 +1,11 @@
 //! Sessions: listed without reading their logs, shown, and removed while the ids of answered messages are kept.
 
 use crate::common::Fixture;
+use crate::common::hanging::hanging;
 use crate::common::strict::{Answer, Script, Strict};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::FileExt;
-
-/// A model that repeats the last message, or hangs on a gate that never opens.
-fn hanging() -> Fixture {
-    let ws = Fixture::new();
-    ws.write("model.sh", "if grep -q 'hang\"}\\]'; then : >hangs; read x <gate; fi; echo fine\n");
-    ws.model("mock", "provider: command, command: [sh, model.sh]");
-    assert_eq!(ws.shell("mkfifo gate").code, 0);
-    ws
-}
 
 fn listed(ws: &Fixture) -> Vec<Value> {
     let out = ws.claw(&["sessions", "--json"]).ok();

@@ -1,28 +1,9 @@
 //! Slash commands: in every channel, beside every turn, and never before a model.
 
+use crate::common::Fixture;
+use crate::common::hanging::{begun, ended, hanging, with_hanging_tool};
 use crate::common::strict::{Answer, Script, Strict};
-use crate::common::{Fixture, Ran};
 use serde_json::json;
-use std::process::Child;
-
-/// A workspace whose model is a program: it repeats the last message, or hangs on a gate that never opens.
-fn hanging() -> Fixture {
-    let ws = Fixture::new();
-    ws.write("model.sh", "cat >request; if grep -q 'hang\"}\\]' request; then : >hangs; read x <gate; fi; echo fine\n");
-    ws.model("mock", "provider: command, command: [sh, model.sh]");
-    assert_eq!(ws.shell("mkfifo gate").code, 0);
-    ws
-}
-
-fn begun(ws: &Fixture, arguments: &[&str]) -> Child {
-    let child = ws.command(arguments).spawn().unwrap();
-    ws.eventually("the turn hangs", |ws| ws.path("hangs").exists() || ws.path("files/hangs").exists());
-    child
-}
-
-fn ended(child: Child) -> Ran {
-    child.wait_with_output().unwrap().into()
-}
 
 fn pipe(ws: &Fixture, send: &str) -> String {
     ws.shell(&format!("claw send {send} | claw route - | claw run-agent - | claw deliver -")).ok()
@@ -98,20 +79,10 @@ fn want(step: usize, _: &[String]) -> Answer {
 
 const SCRIPTS: &[(&str, Script)] = &[("hello", hello), ("slow", slow), ("want", want), ("I approve", want)];
 
-/// A workspace with a tool that hangs on a gate.
-fn strict(server: &Strict) -> Fixture {
-    let ws = Fixture::new();
-    server.model(&ws);
-    ws.write("tools/block", "#!/bin/sh\n: >files/hangs; read x <files/gate\n");
-    ws.write("tools/block.json", &json!({"description": "Blocks.", "parameters": {"type": "object"}}).to_string());
-    assert_eq!(ws.shell("chmod +x tools/block; mkdir -p files; mkfifo files/gate").code, 0);
-    ws
-}
-
 #[test]
 fn no_model_ever_hears_a_command_or_its_answer() {
     let server = Strict::start(SCRIPTS);
-    let ws = strict(&server);
+    let ws = with_hanging_tool(&server);
     for text in ["hello", "/session", "/context", "hello", "/help"] {
         pipe(&ws, text);
     }
@@ -132,7 +103,7 @@ fn no_model_ever_hears_a_command_or_its_answer() {
 #[test]
 fn usage_shows_a_sender_their_own_and_the_owner_all() {
     let server = Strict::start(SCRIPTS);
-    let ws = strict(&server);
+    let ws = with_hanging_tool(&server);
     ws.config("owner: ['file:boss']\nbudget: {day: {calls: 5}}\ncurrency: EUR");
     ws.write("claw.yaml", &ws.read("claw.yaml").replace("model: m,", "model: m, price: {input: 1000, output: 2000},"));
     let agent = ws.read("agents/pickle/AGENT.md");
@@ -241,7 +212,7 @@ fn stop_interrupts_a_silent_server() {
 #[test]
 fn stop_interrupts_a_tool_and_the_session_continues() {
     let server = Strict::start(SCRIPTS);
-    let ws = strict(&server);
+    let ws = with_hanging_tool(&server);
     let turn = begun(&ws, &["ask", "-n", "-s", "t", "slow"]);
     ws.claw(&["ask", "-n", "-s", "t", "/stop"]).ok();
     assert_eq!(ended(turn).ok(), "I was stopped after 1 step.\n");
@@ -359,7 +330,7 @@ fn skills_and_crons_are_listed_and_shown() {
 
 /// A workspace with a pending approval, and its id.
 fn asking(server: &Strict) -> (Fixture, String) {
-    let ws = strict(server);
+    let ws = with_hanging_tool(server);
     ws.write("tools/block", "#!/bin/sh\necho x >>files/acted\n");
     ws.write("files/.keep", "");
     let agent = ws.read("agents/pickle/AGENT.md");

@@ -1,6 +1,7 @@
 //! The workspace itself: created without overwriting, checked by `check`, beside a foreign git repository, on a
 //! read-only or full disk, and pruned.
 
+use crate::common::findings::{files, same_files};
 use crate::common::{Fixture, Ran, skipped};
 use regex::Regex;
 use std::fs;
@@ -512,12 +513,6 @@ fn missing_workspace_is_reported_with_the_command_to_create_it() {
 }
 
 /// Every file below a folder, with its contents.
-fn tree(ws: &Fixture) -> Vec<(String, Vec<u8>)> {
-    let all = walkdir::WalkDir::new(&ws.root).sort_by_file_name().into_iter().flatten();
-    let files = all.filter(|e| e.file_type().is_file());
-    files.map(|e| (e.path().display().to_string(), fs::read(e.path()).unwrap())).collect()
-}
-
 #[test]
 fn on_a_read_only_disk_one_can_look_and_nothing_is_lost() {
     let ws = Fixture::new();
@@ -533,7 +528,7 @@ fn on_a_read_only_disk_one_can_look_and_nothing_is_lost() {
     ws.claw(&["route"]).ok();
     ws.claw(&["send", "--reply-to=file:x", "three"]).ok();
     ws.write("inbox/four.md", "---\nreply_to: file:x\n---\nfour\n");
-    let before = tree(&ws);
+    let before = files(&ws.root, |_| true);
     let looking = ["status", "status --json", "log", "check", "recall hello", "why"];
     let writing = [
         "send hello".to_owned(),
@@ -557,7 +552,7 @@ fn on_a_read_only_disk_one_can_look_and_nothing_is_lost() {
     for part in ran.err.split("# ").filter(|p| writing.iter().any(|l| p.starts_with(&l[..]))) {
         assert!(part.contains("Read-only file system") && part.lines().count() <= 3, "{part}");
     }
-    assert!(tree(&ws) == before, "something has changed");
+    same_files(&before, &files(&ws.root, |_| true), "on a read-only disk");
     ws.claw(&["tick"]).ok();
     assert_eq!(ws.list("outbox/files/x").len(), 4);
 }
@@ -757,6 +752,54 @@ fn journal_is_pruned_after_its_days() {
     assert!(ws.list(".claw/journal").contains(&day[0]));
     ws.claw(&["tick", "--now", &days(32)]).ok();
     assert!(!ws.list(".claw/journal").contains(&day[0]));
+}
+
+/// The limits have values of their own here, so that none can stand for another. On the last day that each allows its
+/// files are there, and two days later they are not.
+#[test]
+fn each_limit_of_keep_is_its_own() {
+    let ws = Fixture::new();
+    ws.config("keep: {done_days: 3, ask_days: 10, journal_days: 20}\n");
+    ws.claw(&["ask", "-n", "hello"]).ok();
+    ws.claw(&["send", "--reply-to=file:x", "hello"]).ok();
+    ws.claw(&["tick"]).ok();
+    let journal = ws.list(".claw/journal").remove(0);
+    let is_kept = |day: i64| {
+        ws.claw(&["tick", "--now", &days(day)]).ok();
+        let has_session = ws.list("sessions").iter().any(|name| name.contains(".ask-"));
+        let done = (!ws.done("inbox").is_empty(), !ws.done("outbox").is_empty());
+        (done, has_session, ws.list(".claw/journal").contains(&journal))
+    };
+    for (day, kept) in [
+        (2, ((true, true), true, true)),
+        (5, ((false, false), true, true)),
+        (9, ((false, false), true, true)),
+        (11, ((false, false), false, true)),
+        (19, ((false, false), false, true)),
+        (22, ((false, false), false, false)),
+    ] {
+        assert_eq!(is_kept(day), kept, "after {day} days: done (inbox, outbox), session, journal");
+    }
+}
+
+/// Trust is of one folder: a workspace that lies in it was not looked at, and neither was the one above it.
+#[test]
+fn trust_does_not_extend_to_a_workspace_below_or_above() {
+    let ws = Fixture::new();
+    let settings = "model: evil\nmodels:\n  evil: {provider: command, command: [sh, -c, ': >ran; echo owned']}\n";
+    for below in ["files/unpacked", "files/unpacked/deep", "ws"] {
+        ws.write(&format!("{below}/claw.yaml"), settings);
+        ws.write(&format!("{below}/agents/pickle/AGENT.md"), "---\nname: Pickle\n---\nYou are Pickle.\n");
+        let claw =
+            |arguments: &[&str]| -> Ran { ws.command(arguments).current_dir(ws.path(below)).output().unwrap().into() };
+        assert!(claw(&["ask", "-n", "hello"]).fails(78).contains("claw trust"), "{below}");
+        assert!(!ws.path(&format!("{below}/ran")).exists(), "{below}");
+    }
+    // Trusting the innermost one does not trust those around it.
+    let inner: Ran = ws.command(&["trust"]).current_dir(ws.path("files/unpacked/deep")).output().unwrap().into();
+    inner.ok();
+    let outer: Ran = ws.command(&["ask", "-n", "x"]).current_dir(ws.path("files/unpacked")).output().unwrap().into();
+    assert!(outer.fails(78).contains("claw trust"));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 #[path = "../../fuzz/src/lib.rs"]
 mod targets;
 
+use crate::common::findings;
 use crate::common::proof::{self, Proof, Random};
 use std::fs;
 use std::panic::{self, AssertUnwindSafe};
@@ -48,7 +49,7 @@ fn every_known_input_is_accepted_or_refused() {
         }
     }
     proof.end(wrong.len());
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    findings::none("inputs break an invariant", &wrong);
 }
 
 #[test]
@@ -74,7 +75,7 @@ fn mutations_of_known_inputs_are_accepted_or_refused() {
         }
     }
     proof.end(wrong.len());
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    findings::none("inputs break an invariant", &wrong);
 }
 
 /// One to eight small changes of one of the known inputs.

@@ -273,6 +273,19 @@ mod tests {
         }
     }
 
+    /// A terminal would obey them, and a log would show a different line.
+    #[test]
+    fn control_characters_of_a_page_are_removed_whatever_its_kind() {
+        let evil = "a\u{1b}[2Jb\u{7}\u{8}\rc\u{9b}31md\u{0}\te\n\nf\u{7f}";
+        assert_eq!(text(PageKind::Text, evil.as_bytes(), None, URL, false).unwrap(), "a[2Jbc31md\te\n\nf");
+        let html = format!("<pre>{evil}</pre>");
+        for is_whole in [false, true] {
+            let text = text(PageKind::Html, html.as_bytes(), None, URL, is_whole).unwrap();
+            assert!(!text.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\t')), "{text:?}");
+            assert!(text.contains("a[2Jb") && text.contains('f'), "{text:?}");
+        }
+    }
+
     #[test]
     fn empty_page_is_empty_text() {
         assert_eq!(markdown("", URL, false), "");

@@ -189,6 +189,9 @@ pub fn kernel_support() -> [(&'static str, bool, &'static str); 3] {
 }
 
 #[cfg(test)]
+mod verdicts;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

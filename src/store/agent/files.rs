@@ -264,3 +264,105 @@ pub fn spill(workspace: &Workspace, name: &str, text: &[u8]) -> Result<String> {
         .at("write", Path::new(&shown))?;
     Ok(shown)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::World;
+    use std::fs::FileTimes;
+    use std::time::{Duration, SystemTime};
+
+    /// A workspace with `files/a.md`, last changed long ago.
+    fn workspace() -> (tempfile::TempDir, Workspace) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        fs::write(root.join("claw.yaml"), "sync: none\n").unwrap();
+        fs::create_dir(root.join("files")).unwrap();
+        fs::write(root.join("files/a.md"), "old\n").unwrap();
+        let workspace = Workspace::open(World::real().unwrap(), root, true).unwrap();
+        workspace.make_layout().unwrap();
+        restore_times(&workspace.path("files/a.md"));
+        (dir, workspace)
+    }
+
+    /// Sets the times of the file to the same instant of the past every time.
+    fn restore_times(path: &Path) {
+        let times = FileTimes::new().set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000));
+        File::open(path).unwrap().set_times(times).unwrap();
+    }
+
+    /// Lets the clock of the file system pass, by which it dates a change.
+    fn pass_a_tick(root: &Path) {
+        let changed = || {
+            fs::write(root.join("tick"), "").unwrap();
+            fs::metadata(root.join("tick")).map(|meta| (meta.ctime(), meta.ctime_nsec())).unwrap()
+        };
+        let before = changed();
+        while changed() == before {
+            std::thread::yield_now();
+        }
+    }
+
+    /// The owner saves between the reading of the file and its replacement, in every way that editors have.
+    #[test]
+    fn edit_does_not_overwrite_a_file_that_was_saved_meanwhile() {
+        let in_place = |path: &Path| fs::write(path, "own\n").unwrap();
+        let by_name = |path: &Path| {
+            fs::write(path.with_extension("new"), "own\n").unwrap();
+            fs::rename(path.with_extension("new"), path).unwrap();
+        };
+        let saves: [(&str, Box<dyn Fn(&Path)>, Option<&str>); 6] = [
+            ("in place, with the same size", Box::new(in_place), Some("own\n")),
+            (
+                "in place, with the times of before",
+                Box::new(move |path| (in_place(path), restore_times(path)).1),
+                Some("own\n"),
+            ),
+            ("under the same name", Box::new(by_name), Some("own\n")),
+            (
+                "under the same name, with the times of before",
+                Box::new(move |path| (by_name(path), restore_times(path)).1),
+                Some("own\n"),
+            ),
+            ("longer", Box::new(|path| fs::write(path, "old\nand more\n").unwrap()), Some("old\nand more\n")),
+            ("removed", Box::new(|path| fs::remove_file(path).unwrap()), None),
+        ];
+        for (how, save, left) in saves {
+            let (_dir, workspace) = workspace();
+            let path = workspace.path("files/a.md");
+            let files = AgentFiles::of(&workspace, &Agent::default()).unwrap();
+            pass_a_tick(&workspace.root);
+            let edited = files.change("files/a.md", ".tmp", |text| {
+                assert_eq!(text, "old\n");
+                save(&path);
+                Ok(("edited\n".to_owned(), ()))
+            });
+            let fault = edited.expect_err(how);
+            assert!(fault.message.contains("was changed by another program meanwhile"), "{how}: {fault}");
+            assert_eq!(fs::read_to_string(&path).ok().as_deref(), left, "{how}");
+            assert!(!path.with_file_name(".tmp").exists(), "{how}: a temporary file is left");
+        }
+    }
+
+    #[test]
+    fn edit_of_an_unchanged_file_replaces_it() {
+        let (_dir, workspace) = workspace();
+        let files = AgentFiles::of(&workspace, &Agent::default()).unwrap();
+        let edited = files.change("files/a.md", ".tmp", |_| Ok(("edited\n".to_owned(), 7)));
+        assert_eq!(edited, Ok(7));
+        assert_eq!(fs::read_to_string(workspace.path("files/a.md")).unwrap(), "edited\n");
+    }
+
+    /// Below the limit, at it, and one byte above.
+    #[test]
+    fn largest_file_that_can_be_edited_has_the_limit_itself() {
+        for (size, is_edited) in [(MAX_CHANGED - 1, true), (MAX_CHANGED, true), (MAX_CHANGED + 1, false)] {
+            let (_dir, workspace) = workspace();
+            let text = "x".repeat(usize::try_from(size).unwrap());
+            fs::write(workspace.path("files/a.md"), text).unwrap();
+            let files = AgentFiles::of(&workspace, &Agent::default()).unwrap();
+            let edited = files.change("files/a.md", ".tmp", |_| Ok((String::new(), ())));
+            assert_eq!(edited.is_ok(), is_edited, "{size} bytes");
+        }
+    }
+}

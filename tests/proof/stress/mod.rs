@@ -7,6 +7,7 @@ mod town;
 mod units;
 mod zoo;
 
+use crate::common::findings;
 use crate::common::proof::{self, Proof, Random};
 use judge::{Verdict, judge};
 use nix::sys::ptrace::{self, Options};
@@ -55,7 +56,7 @@ fn end(mut proof: Proof, points: usize, kills: [usize; 2], verdict: &Verdict, mo
     ));
     proof.points = points;
     proof.end(wrong.len());
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    findings::none("conditions are broken", wrong);
     assert!(kills[0] > 0 && adopted[0] > 0, "nobody was killed at work, so nothing was shown");
 }
 
