@@ -396,9 +396,10 @@ fn year_of_two_hundred_jobs_has_as_many_runs_as_cronsim_counts() {
         })
         .collect();
     let (from, until) = (1_767_225_600, 1_798_761_600);
-    let lines: Vec<String> =
-        jobs.iter().map(|(text, zone)| format!("{}\t{text}\t{from}..{until}", ZONES[*zone])).collect();
-    let Some(answers) = ask(&lines) else { return };
+    // Cronsim takes a minute for all of them.
+    let asked: Vec<usize> = (0..jobs.len()).filter(|n| proof::is_full() || n % 10 == 1).collect();
+    let line = |n: &usize| format!("{}\t{}\t{from}..{until}", ZONES[jobs[*n].1], jobs[*n].0);
+    let Some(answers) = ask(&asked.iter().map(line).collect::<Vec<_>>()) else { return };
     let zones = ZONES.map(|name| TimeZone::get(name).unwrap());
     let [from, until] = [from, until].map(|at| Timestamp::from_second(at).unwrap());
     let began = Instant::now();
@@ -406,7 +407,7 @@ fn year_of_two_hundred_jobs_has_as_many_runs_as_cronsim_counts() {
         |(text, zone): &(String, usize)| Timing::schedule(text).unwrap().due(&zones[*zone], from, from, until).count();
     let ours: Vec<usize> = jobs.iter().map(count).collect();
     assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
-    for ((job, ours), theirs) in jobs.iter().zip(ours).zip(answers) {
-        assert_eq!(Some(i64::try_from(ours).unwrap()), theirs.unwrap()[0].instant, "{job:?}");
+    for (n, theirs) in asked.into_iter().zip(answers) {
+        assert_eq!(Some(i64::try_from(ours[n]).unwrap()), theirs.unwrap()[0].instant, "{:?}", jobs[n]);
     }
 }
