@@ -12,6 +12,7 @@ pub mod fault;
 pub mod memory;
 pub mod model;
 pub mod routing;
+pub mod schedule;
 pub mod session;
 pub mod slash;
 pub mod text;

@@ -15,6 +15,7 @@ mod hostile;
 mod kill_sweep;
 mod model;
 mod model_check;
+mod oracle;
 mod power_cut;
 mod slash_sweep;
 mod store_model;
