@@ -2,10 +2,12 @@
 //! the notes and from earlier messages of the session.
 
 use crate::core::fault::Result;
-use crate::core::memory::recall::{self, NoteLine};
+use crate::core::memory::query::Query;
+use crate::core::memory::recall::{NoteSearch, SearchedFile};
 use crate::core::model::{Message, Reply};
 use crate::provider::ModelCall;
-use crate::store::memory::{self, NotePlace};
+use crate::store::memory::{self, NotePlace, NoteQuery};
+use crate::world;
 use regex::Regex;
 use std::sync::LazyLock;
 
@@ -23,15 +25,14 @@ pub(super) fn ask(call: &mut ModelCall) -> Result<Reply> {
         let content = format!("Noted in {}", NotePlace::Daily.file(call.at));
         Reply { content, remember: vec![note], ..Reply::default() }
     } else {
-        let found = if call.may_recall { memory::search(call.workspace, text, 1)? } else { Vec::new() };
-        let found = found.into_iter().next();
-        let content = match found.or_else(|| earlier_message(call)) {
-            Some(line) if line.path.is_empty() => format!("you said: {}", line.text),
-            Some(line) => format!("{} ({}:{})", line.text, line.path, line.number),
-            None => {
-                "I have no note about that. Tell me with \"remember that …\", or set a model in claw.yaml.".to_owned()
-            }
+        let note = if call.may_recall { found_note(call, text)? } else { None };
+        let answer = match note {
+            None => earlier_message(call)?.map(|said| format!("you said: {said}")),
+            note => note,
         };
+        let content = answer.unwrap_or_else(|| {
+            "I have no note about that. Tell me with \"remember that …\", or set a model in claw.yaml.".to_owned()
+        });
         Reply { content, ..Reply::default() }
     };
     (call.on_text)(&reply.content);
@@ -44,20 +45,32 @@ fn note(text: &str) -> Option<String> {
     (!note.ends_with('?')).then(|| note.to_owned())
 }
 
+/// The line of the notes that matches best.
+fn found_note(call: &ModelCall, text: &str) -> Result<Option<String>> {
+    let wanted = NoteQuery { text, limit: 1, since: None, folder: None };
+    let found = memory::search(call.workspace, &wanted)?.into_iter().next();
+    Ok(found.map(|note| format!("{} ({}:{})", note.passage.line, note.path, note.number)))
+}
+
 /// The earlier message of the user that matches the last one best.
-fn earlier_message(call: &ModelCall) -> Option<NoteLine> {
-    let (last, before) = call.request.messages.split_last()?;
-    let lines: Vec<NoteLine> = before
+fn earlier_message(call: &ModelCall) -> Result<Option<String>> {
+    let Some((last, before)) = call.request.messages.split_last() else { return Ok(None) };
+    let languages = &call.workspace.config()?.memories.languages;
+    let mut search = NoteSearch::new(Query::new(last.content(), languages), None);
+    let said: Vec<&str> = before
         .iter()
-        .enumerate()
-        .filter_map(|(number, message)| match message {
-            Message::User { content } if !content.trim().ends_with('?') => {
-                Some(NoteLine { path: String::new(), number, text: content.clone(), source: None })
-            }
+        .filter_map(|message| match message {
+            Message::User { content } if !content.trim().ends_with('?') => Some(content.as_str()),
             _ => None,
         })
         .collect();
-    recall::search(&lines, last.content(), 1).into_iter().next()
+    for text in &said {
+        // Each message is one line, so that it is found as a whole.
+        search.add(SearchedFile { path: String::new(), day: None, changed: None }, &text.replace('\n', " "));
+    }
+    let today = call.at.timestamp().to_zoned(world::zone()).date();
+    let (_, found) = search.finish(1, today);
+    Ok(found.first().map(|line| said[line.file].to_owned()))
 }
 
 #[cfg(test)]

@@ -5,11 +5,13 @@ use crate::core::event::address::Address;
 use crate::core::event::id::Derived;
 use crate::core::event::session_name;
 use crate::core::fault::{Fault, Result};
+use crate::core::text::data_mark;
 use crate::core::tool::{self, Class};
-use crate::store::memory;
+use crate::store::memory::{self, FoundNote, NoteQuery};
 use crate::store::queue::publish;
 use crate::tool::ToolContext;
 use crate::tool::builtin::{self, Builtin};
+use jiff::civil::Date;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -40,13 +42,15 @@ pub(super) const REMEMBER: Builtin = Builtin {
 pub(super) const RECALL: Builtin = Builtin {
     name: "recall",
     class: Class::Reads,
-    description: "Search all notes in memories/ by words. Returns the best lines first, each as path:line: text.",
+    description: "Search all notes in memories/ by words; other forms of a word match too. Returns the best passages \
+                  first, each as path:line [headings] (day): text. The tool read shows more of the file.",
     parameters: || {
         json!({
             "type": "object",
             "properties": {
                 "query": {"type": "string", "description": "The words to search for."},
-                "limit": {"type": "integer", "minimum": 1, "maximum": MAX_FOUND, "description": "The most lines to return. Default: 10."},
+                "limit": {"type": "integer", "minimum": 1, "maximum": MAX_FOUND, "description": "The most passages to return. Default: 10."},
+                "since": {"type": "string", "description": "Only notes of this day and later days: YYYY-MM-DD."},
             },
             "required": ["query"],
             "additionalProperties": false,
@@ -90,18 +94,33 @@ fn remember(context: &ToolContext, arguments: &Value) -> Result<String> {
 struct RecallArguments {
     query: String,
     limit: Option<usize>,
+    since: Option<Date>,
 }
 
 fn recall(context: &ToolContext, arguments: &Value) -> Result<String> {
     let search: RecallArguments = tool::arguments(arguments)?;
     let limit = search.limit.unwrap_or(10).clamp(1, MAX_FOUND);
-    let found = memory::search(context.workspace, &search.query, limit)?;
+    let wanted = NoteQuery { text: &search.query, limit, since: search.since, folder: None };
+    let found = memory::search(context.workspace, &wanted)?;
     if found.is_empty() {
         return Ok("nothing found".to_owned());
     }
-    for line in &found {
-        context.inherit_taint(line.source.as_ref());
-    }
-    let lines = found.iter().map(|line| format!("{}:{}: {}", line.path, line.number, line.text));
-    Ok(lines.collect::<Vec<_>>().join("\n"))
+    let shown: Vec<String> = found.iter().map(|note| shown(context, note)).collect();
+    Ok(shown.join("\n"))
+}
+
+/// A passage with its place. Text from outside is marked as data.
+fn shown(context: &ToolContext, note: &FoundNote) -> String {
+    let FoundNote { path, number, passage, .. } = note;
+    let heading = if passage.heading.is_empty() { String::new() } else { format!(" [{}]", passage.heading) };
+    let day = passage.day.map(|day| format!(" ({day})")).unwrap_or_default();
+    let text = passage.text.replace('\n', "\n  ");
+    let text = match &passage.source {
+        Some(source) => {
+            context.inherit_taint(Some(source));
+            format!("\n{}", data_mark::mark(source, &text, context.workspace.world.random()))
+        }
+        None => format!(" {text}"),
+    };
+    format!("{path}:{number}{heading}{day}:{text}")
 }

@@ -47,7 +47,13 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     (r"env::var|env::vars|env::args", &["world.rs", "main.rs"], "the environment enters through `World`"),
     (
         r"Command::new|\.spawn\(\)|\bfork\(",
-        &["process/own.rs", "process/run.rs", "process/watcher.rs", "store/memory/git.rs"],
+        &[
+            "process/own.rs",
+            "process/run.rs",
+            "process/sandbox/namespaces.rs",
+            "process/watcher.rs",
+            "store/memory/git.rs",
+        ],
         "every program but git, and this one, runs under the watcher",
     ),
     (
@@ -75,7 +81,17 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
         &["command/terminal/out.rs"],
         "stdout carries results, through one module",
     ),
-    (r"\bunsafe\b", &["main.rs", "store/fs/lease.rs", "process/watcher.rs"], "each use has its proof beside it"),
+    (
+        r"\bunsafe\b",
+        &[
+            "main.rs",
+            "process/sandbox/file_rules.rs",
+            "process/sandbox/namespaces.rs",
+            "process/watcher.rs",
+            "store/fs/lease.rs",
+        ],
+        "each use has its proof beside it",
+    ),
     (r"thread::sleep|tokio::time::sleep", &[], "polling is not allowed"),
 ];
 

@@ -1,6 +1,7 @@
 //! The settings of a workspace: `claw.yaml`. Every key is a field below [`Config`], and is shown in the file that `init`
 //! writes. The doc comments of the fields are the descriptions in `docs/schema/claw.yaml.json`.
 
+pub mod languages;
 pub mod resolved_model;
 #[cfg(test)]
 mod schema;
@@ -117,12 +118,20 @@ pub struct Exec {
 }
 
 /// Settings of the memory.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Memories {
     /// Commit every note to git.
     pub git: bool,
+    /// The languages of the notes (ISO 639-1): a search also finds other forms of its words in them.
+    pub languages: Vec<String>,
+}
+
+impl Default for Memories {
+    fn default() -> Self {
+        Self { git: false, languages: vec!["en".to_owned()] }
+    }
 }
 
 /// The sandbox of agents' programs.
@@ -257,6 +266,11 @@ pub fn parse(text: &str) -> Result<(Config, Vec<Problem>), Problem> {
             warnings.push(Problem::warning(FILE, clear_text_warning(&key, url)).at(at));
         }
     }
+    if let Some(unknown) = config.memories.languages.iter().find(|code| !languages::codes().any(|own| own == *code)) {
+        let known: Vec<&str> = languages::codes().collect();
+        let message = format!("memories.languages: no rules for `{unknown}`; there are: {}", known.join(", "));
+        return Err(Problem::error(FILE, message).at(place("memories.languages")));
+    }
     if let Some((n, message)) = config.routing.invalid() {
         let at = problem::locate_item(text, "routing.bindings", "pattern", n);
         return Err(Problem::error(FILE, format!("routing.bindings: {message}")).at(at));
@@ -287,7 +301,7 @@ mod tests {
         assert_eq!(warnings, []);
         assert_eq!(config.model, OFFLINE);
         let keys = keys::of::<Config>();
-        assert_eq!(keys.len(), 68, "{keys:?}");
+        assert_eq!(keys.len(), 69, "{keys:?}");
         for key in keys {
             assert!(text.contains(&format!("{key}:")), "claw.yaml does not show `{key}`");
         }

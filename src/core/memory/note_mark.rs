@@ -1,6 +1,8 @@
 //! The comment after a note: the id of its event, and the source where the note was made of text from outside.
 
 use crate::core::event::id::Id;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use regex::Regex;
 use std::sync::LazyLock;
 
@@ -27,6 +29,13 @@ pub fn begin(id: &Id) -> String {
 pub fn source_in(text: &str) -> Option<String> {
     let found = SOURCE.as_ref()?.captures(text)?;
     Some(found.get(1)?.as_str().to_owned())
+}
+
+/// The day (UTC) on which the note of the first mark in `text` was made.
+#[must_use]
+pub fn day_in(text: &str) -> Option<Date> {
+    let mark = text.split_once("<!-- ")?.1.split(' ').next()?;
+    Some(Id::parse(mark).ok()?.stamp().timestamp().to_zoned(TimeZone::UTC).date())
 }
 
 #[cfg(test)]

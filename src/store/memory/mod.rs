@@ -3,27 +3,25 @@
 
 pub mod git;
 pub mod note_file;
+mod search;
+
+pub use search::{FoundNote, NoteQuery, search};
 
 use crate::core::event::Event;
 use crate::core::event::id::{Id, is_name_byte};
 use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::memory::note_mark;
-use crate::core::memory::recall::{self, NoteLine};
-use crate::store::fs::At;
-use crate::store::fs::beneath::Beneath;
 use crate::store::lock::Lane;
 use crate::store::memory::note_file::NoteFile;
 use crate::store::workspace::Workspace;
 use crate::world;
-use std::fs;
 use std::path::Path;
-use walkdir::WalkDir;
 
 /// The folder's name in a workspace.
 pub const FOLDER: &str = "memories";
-/// The most bytes of notes that one search reads.
-const MAX_SEARCHED: u64 = 256 << 20;
+/// The folder of daily notes below it.
+pub const DAILY: &str = "daily-notes";
 
 /// The file of a note.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +62,7 @@ impl NotePlace {
         match self {
             Self::Topic(name) => format!("{FOLDER}/topics/{name}.md"),
             Self::Project(name) => format!("{FOLDER}/projects/{name}.md"),
-            Self::Daily => format!("{FOLDER}/daily-notes/{}.md", at.timestamp().to_zoned(world::zone()).date()),
+            Self::Daily => format!("{FOLDER}/{DAILY}/{}.md", at.timestamp().to_zoned(world::zone()).date()),
         }
     }
 }
@@ -185,40 +183,11 @@ fn subject(text: &str) -> String {
     words.collect::<Vec<_>>().join(" ").chars().take(60).collect()
 }
 
-/// The lines of all notes that match `query`, best first. A file that is not a note, or exceeds the limit of a search,
-/// is skipped with a warning.
-///
-/// # Errors
-/// If the folder of notes cannot be opened.
-pub fn search(workspace: &Workspace, query: &str, limit: usize) -> Result<Vec<NoteLine>> {
-    let Ok(root) = fs::canonicalize(workspace.path(FOLDER)) else { return Ok(Vec::new()) };
-    let beneath = Beneath::open(&root, true).at("open", &root)?;
-    let (mut lines, mut left) = (Vec::new(), MAX_SEARCHED);
-    let hidden = |e: &walkdir::DirEntry| e.depth() > 0 && e.file_name().to_string_lossy().starts_with('.');
-    for entry in WalkDir::new(&root).sort_by_file_name().into_iter().filter_entry(|e| !hidden(e)).flatten() {
-        let is_note = entry.path().extension().is_some_and(|e| e == "md" || e == "txt");
-        if !is_note || !entry.file_type().is_file() {
-            continue;
-        }
-        let below = entry.path().strip_prefix(&root).unwrap_or(entry.path());
-        let name = Path::new(FOLDER).join(below).to_string_lossy().into_owned();
-        let bytes = match note_file::read(&beneath, below, &name, left) {
-            Ok(bytes) => bytes,
-            Err(fault) => {
-                workspace.world.say(&format!("a note was not searched: {}", fault.message));
-                continue;
-            }
-        };
-        left -= bytes.len() as u64;
-        lines.extend(recall::lines(&name, &String::from_utf8_lossy(&bytes)));
-    }
-    Ok(recall::search(&lines, query, limit))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::fs::durable;
+    use std::fs;
 
     #[test]
     fn torn_note_is_completed_and_a_persons_line_gets_a_newline() {
