@@ -6,12 +6,14 @@
 pub mod budget;
 pub mod config;
 pub mod context;
+pub mod crons;
 pub mod definition;
 pub mod event;
 pub mod fault;
 pub mod memory;
 pub mod model;
 pub mod routing;
+pub mod schedule;
 pub mod session;
 pub mod slash;
 pub mod text;

@@ -8,7 +8,6 @@ use crate::core::text::template;
 use crate::store::agent::access::may_write;
 use crate::store::agent::definitions::{GUIDE, TASKS, folders, has_agent, source, unknown};
 use crate::store::workspace::Workspace;
-use crate::world;
 use std::fs;
 use std::io::ErrorKind;
 
@@ -66,12 +65,7 @@ pub fn of(workspace: &Workspace) -> Vec<Problem> {
             let at = problem::locate(text, "agent");
             return Err(Problem::error(path, unknown(workspace, &cron.agent).to_string()).at(at));
         }
-        let now = workspace.world.now().timestamp().to_zoned(world::zone());
-        let never = (!cron.fires_after(&now)).then(|| {
-            let message = format!("schedule `{}` never fires: there is no such date", cron.schedule);
-            Problem::warning(path, message).at(problem::locate(text, "schedule"))
-        });
-        Ok(warnings.into_iter().chain(never).collect())
+        Ok(warnings)
     });
     let souls = folders(workspace, "agents").unwrap_or_default().into_iter().map(|id| format!("agents/{id}/SOUL.md"));
     let most = config.as_ref().map_or(usize::MAX, |config| config.prompt.max_file);

@@ -15,8 +15,14 @@ const GRANULARITY: i64 = SECOND / 10;
 pub(crate) type Fingerprint = Option<(u64, u64, i128, i128)>;
 
 /// Values made from files, by name.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FileCache<T>(Mutex<HashMap<String, (Vec<Fingerprint>, T)>>);
+
+impl<T> Default for FileCache<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
 
 impl<T: Clone> FileCache<T> {
     /// The value called `name`, made from these files: the cached one where none of them has changed since it was
