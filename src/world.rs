@@ -1,31 +1,62 @@
-//! The inputs from outside the process in one value, made by `main`: clock, randomness and environment. `CLAW_NOW`
-//! (RFC 3339) and `CLAW_SEED` (a number) fix the first two for tests.
+//! The inputs from outside the process in one value, made by `main`: clock, randomness and environment. For tests,
+//! `CLAW_NOW` (RFC 3339) and `CLAW_SEED` (a number) fix the first two, and `CLAW_CLOCK` names a file with an offset of
+//! the clock in seconds, like `-90` or `+3600s`, which is read at every look: it sets the clock of running processes.
 
-use crate::core::event::stamp::Stamp;
+use crate::core::event::stamp::{SECOND, Stamp};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::text::visible;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// The folder of the zone files.
+pub const ZONE_FILES: &str = "/usr/share/zoneinfo";
 
 /// Clock, randomness, environment and stderr of the process.
 #[derive(Debug)]
 pub struct World {
     env: HashMap<String, String>,
     fixed: Option<Stamp>,
+    shift: Option<Shift>,
     state: AtomicU64,
     printed: Mutex<HashSet<String>>,
 }
+
+/// The file that shifts the clock.
+#[derive(Debug)]
+struct Shift {
+    path: PathBuf,
+    /// The offset that was read last, in microseconds: it holds while the file is being written.
+    last: AtomicI64,
+}
+
+impl Shift {
+    /// The present offset in microseconds; 0 without a file. `None` if the file cannot be parsed.
+    fn read(&self) -> Option<i64> {
+        let Ok(text) = std::fs::read_to_string(&self.path) else { return Some(0) };
+        let text = text.trim();
+        text.strip_suffix('s').unwrap_or(text).parse::<i64>().ok()?.checked_mul(SECOND)
+    }
+
+    fn offset(&self) -> i64 {
+        let offset = self.read().unwrap_or_else(|| self.last.load(Ordering::Relaxed));
+        self.last.store(offset, Ordering::Relaxed);
+        offset
+    }
+}
+
+/// The wait, in seconds, for a time that a fixed clock shows only after it was set.
+const FIXED_WAIT: i64 = 600;
 
 impl World {
     /// The real environment of this process.
     ///
     /// # Errors
-    /// `Usage` where `CLAW_NOW` or `CLAW_SEED` cannot be parsed.
+    /// `Usage` where `CLAW_NOW`, `CLAW_SEED` or the file `CLAW_CLOCK` cannot be parsed.
     pub fn real() -> Result<Self> {
         let env: HashMap<String, String> =
             std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
@@ -38,26 +69,53 @@ impl World {
             Some(text) => text.parse().map_err(|_| bad("CLAW_SEED", text))?,
             None => entropy(),
         };
-        Ok(Self { env, fixed, state: AtomicU64::new(seed), printed: Mutex::default() })
+        let path = env.get("CLAW_CLOCK").filter(|path| !path.is_empty());
+        let shift = path.map(|path| Shift { path: path.into(), last: AtomicI64::default() });
+        if let Some(shift) = shift.as_ref().filter(|shift| shift.read().is_none()) {
+            return Err(bad("CLAW_CLOCK", &shift.path.display().to_string()).hint("the file has a number of seconds"));
+        }
+        Ok(Self { env, fixed, shift, state: AtomicU64::new(seed), printed: Mutex::default() })
     }
 
     /// The same world with the clock fixed at `now`, for `tick --now`.
     #[must_use]
     pub fn at(mut self, now: Stamp) -> Self {
-        self.fixed = Some(now);
+        self.fixed = Some(Stamp(now.0.saturating_sub(self.offset())));
         self
     }
 
     /// The present instant (real-time clock).
     #[must_use]
     pub fn now(&self) -> Stamp {
-        self.fixed.unwrap_or_else(|| Timestamp::now().into())
+        let unshifted = self.fixed.unwrap_or_else(|| Timestamp::now().into());
+        Stamp(unshifted.0.saturating_add(self.offset()))
     }
 
-    /// The fixed instant of the clock, if it is fixed.
+    /// The fixed instant of the clock without the offset of `CLAW_CLOCK`, if it is fixed.
     #[must_use]
     pub fn fixed_now(&self) -> Option<Stamp> {
         self.fixed
+    }
+
+    /// The offset of `CLAW_CLOCK` in microseconds.
+    fn offset(&self) -> i64 {
+        self.shift.as_ref().map_or(0, Shift::offset)
+    }
+
+    /// The file of `CLAW_CLOCK`, whose changes set the clock.
+    #[must_use]
+    pub fn clock_file(&self) -> Option<&Path> {
+        self.shift.as_ref().map(|shift| shift.path.as_path())
+    }
+
+    /// The instant of the machine's clock at which this clock shows `at`.
+    #[must_use]
+    pub fn alarm(&self, at: Stamp) -> Stamp {
+        match (self.fixed, &self.shift) {
+            // Such a clock moves with its file only.
+            (Some(_), Some(_)) => Stamp::from(Timestamp::now()).plus_seconds(FIXED_WAIT),
+            _ => Stamp(at.0.saturating_sub(self.offset())),
+        }
     }
 
     /// 64 random bits (`SplitMix64`; not for secrets).
@@ -112,17 +170,27 @@ pub fn local(at: Stamp) -> String {
     at.timestamp().to_zoned(zone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-fn named_zone() -> Option<TimeZone> {
-    let path = match std::env::var("TZ") {
-        Err(_) => std::fs::canonicalize("/etc/localtime").ok()?,
-        Ok(name) if name == "UTC" => return Some(TimeZone::UTC),
-        Ok(name) if name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+-/".contains(&b)) && !name.is_empty() => {
-            Path::new("/usr/share/zoneinfo").join(name)
+/// The name of the owner's time zone, if `TZ` or `/etc/localtime` names a zone file.
+#[must_use]
+pub fn zone_name() -> Option<String> {
+    match std::env::var("TZ") {
+        Err(_) => {
+            let path = std::fs::canonicalize("/etc/localtime").ok()?;
+            path.to_str()?.split_once("/zoneinfo/").map(|(_, name)| name.to_owned())
         }
-        Ok(_) => return None,
-    };
-    let name = path.to_str()?.split_once("/zoneinfo/")?.1.to_owned();
-    TimeZone::tzif(&name, &std::fs::read(&path).ok()?).ok()
+        Ok(name) if name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+-/".contains(&b)) && !name.is_empty() => {
+            Some(name)
+        }
+        Ok(_) => None,
+    }
+}
+
+fn named_zone() -> Option<TimeZone> {
+    let name = zone_name()?;
+    if name == "UTC" {
+        return Some(TimeZone::UTC);
+    }
+    TimeZone::tzif(&name, &std::fs::read(Path::new(ZONE_FILES).join(&name)).ok()?).ok()
 }
 
 fn entropy() -> u64 {

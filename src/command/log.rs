@@ -48,7 +48,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
             if args.json { out::json_lines(&format!("{text}\n"))? } else { out::line(text)? }
         }
         let Some(watch) = &watch else { return Ok(0) };
-        if matches!(watch.wait(workspace.world.now(), None, None)?, Woken::Lost(_)) {
+        if matches!(watch.wait(&workspace.world, None, None)?, Woken::Lost(_)) {
             return Err(Fault::new(Kind::Machine, "the journal's folder was removed"));
         }
         lines = reader.fresh(&workspace, args)?;

@@ -38,12 +38,11 @@ impl Deadline<'_> {
     /// # Errors
     /// If the kernel refuses to wait.
     pub fn sleep(&self, workspace: &Workspace, watch: &Watch, due: Option<Stamp>) -> Result<bool> {
-        let now = workspace.world.now();
-        if self.until.is_some_and(|until| until <= now) {
+        if self.until.is_some_and(|until| until <= workspace.world.now()) {
             return Ok(false);
         }
         let next = self.until.into_iter().chain(due).min();
-        Ok(watch.wait(now, next, self.stop_fd)? != Woken::Other)
+        Ok(watch.wait(&workspace.world, next, self.stop_fd)? != Woken::Other)
     }
 }
 

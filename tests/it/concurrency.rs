@@ -429,7 +429,7 @@ fn returning_a_promised_slot_wakes_its_waiter() {
     });
     let soon = workspace.world.now().plus_seconds(10);
     loop {
-        match watch.wait(workspace.world.now(), Some(soon), None).unwrap() {
+        match watch.wait(&workspace.world, Some(soon), None).unwrap() {
             Woken::Files(changes) if changes.iter().any(|change| change.name.as_deref() == Some("narrow.0")) => break,
             Woken::Files(_) => {}
             other => panic!("nobody was woken: {other:?}"),

@@ -107,8 +107,10 @@ fn schedule_without_a_date_is_reported() {
     let ws = Fixture::new();
     ws.write("crons/never/CRON.md", "---\nname: x\nagent: pickle\nschedule: 0 0 30 2 *\n---\nDo it.\n");
     ws.write("crons/leap/CRON.md", "---\nname: x\nagent: pickle\nschedule: 0 0 29 2 *\n---\nDo it.\n");
-    let out = ws.claw(&["check"]).ok();
-    assert!(out.contains("crons/never/CRON.md:4:1: warning: schedule `0 0 30 2 *` never fires"), "{out}");
+    let ran = ws.claw(&["check"]);
+    assert_eq!(ran.code, 78, "{ran:?}");
+    let out = ran.out;
+    assert!(out.contains("crons/never/CRON.md:4:1: schedule `0 0 30 2 *` never fires"), "{out}");
     assert!(!out.contains("crons/leap"), "{out}");
 }
 

@@ -288,7 +288,7 @@ fn lock_lane(workspace: &Workspace, mailbox: Mailbox, name: &str, stop_fd: Optio
         if let Some(lane) = Lane::attempt(workspace, mailbox, name)? {
             return Ok(lane);
         }
-        if watch.wait(workspace.world.now(), None, stop_fd)? == Woken::Other {
+        if watch.wait(&workspace.world, None, stop_fd)? == Woken::Other {
             return Err(Fault::new(
                 Kind::Later,
                 format!("{name} is still locked by another process; the question was not sent"),

@@ -1,8 +1,9 @@
-//! The JSON Schemas of the settings, for editors: `docs/schema/claw.yaml.json` and `docs/schema/agent.json`. They are
+//! The JSON Schemas of the settings, for editors: `docs/schema/claw.yaml.json`, `agent.json` and `cron.json`. They are
 //! generated from the structs, by a test, so that the program itself does not contain the generator.
 
 use crate::core::config::Config;
 use crate::core::definition::agent::AgentFields;
+use crate::core::definition::cron::CronFields;
 use crate::core::event::address::Address;
 use crate::core::model::money::Money;
 use crate::core::tool::grants::Grants;
@@ -93,4 +94,9 @@ fn schema_of_claw_yaml_is_current() {
 #[test]
 fn schema_of_agents_is_current() {
     check::<AgentFields>("agent.json");
+}
+
+#[test]
+fn schema_of_crons_is_current() {
+    check::<CronFields>("cron.json");
 }

@@ -241,7 +241,8 @@ mod tests {
     }
 
     fn cron(fields: &str) -> Cron {
-        cron::read("j", "crons/j/CRON.md", &format!("---\nname: j\nagent: a\n{fields}\n---\nDo it.\n")).unwrap().0
+        let text = format!("---\nname: j\nagent: a\n{fields}\n---\nDo it.\n");
+        cron::read("j", "crons/j/CRON.md", &text, Timestamp::UNIX_EPOCH).unwrap().0
     }
 
     /// A job, and its state as of the lines so far.

@@ -10,7 +10,7 @@ use serde_yaml::Value;
 pub struct Headline {
     /// The description, in one line.
     pub description: String,
-    /// The cron expression of a CRON.md.
+    /// When a CRON.md is due: an expression, `every …` or `at …`.
     pub schedule: Option<String>,
     /// The agent of a CRON.md.
     pub agent: Option<String>,
@@ -21,6 +21,8 @@ pub struct Headline {
 struct HeadlineFields {
     description: Option<Value>,
     schedule: Option<Value>,
+    every: Option<Value>,
+    at: Option<Value>,
     agent: Option<Value>,
 }
 
@@ -37,7 +39,9 @@ pub fn read(text: &str) -> Headline {
     let text = |value: Option<Value>| value.as_ref().and_then(Value::as_str).map(one_line).filter(|t| !t.is_empty());
     Headline {
         description: text(head.description).unwrap_or_default(),
-        schedule: text(head.schedule),
+        schedule: text(head.schedule)
+            .or_else(|| Some(format!("every {}", text(head.every)?)))
+            .or_else(|| Some(format!("at {}", text(head.at)?))),
         agent: text(head.agent),
     }
 }
@@ -56,6 +60,11 @@ mod tests {
             read("---\nname: x\ndescription: |\n  Reads\n  the news.\nschedule: '0 7 * * *'\nagent: cookie\n---\nx");
         assert_eq!(cron.description, "Reads the news.");
         assert_eq!((cron.schedule.as_deref(), cron.agent.as_deref()), (Some("0 7 * * *"), Some("cookie")));
+        let due = |line: &str| read(&format!("---\nname: x\n{line}\n---\nx")).schedule;
+        assert_eq!(
+            (due("every: 2h").as_deref(), due("at: 2026-12-24T18:00").as_deref()),
+            (Some("every 2h"), Some("at 2026-12-24T18:00"))
+        );
         assert_eq!(read("no front matter"), Headline::default());
         for bad in ["---\nname: [\n---\n", "---\nname: x\n"] {
             assert!(read(bad).description.contains("claw check"), "{bad}");

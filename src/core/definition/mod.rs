@@ -20,7 +20,9 @@ pub type Parsed<T> = Result<(T, Vec<Problem>), Problem>;
 
 /// Reads the front matter of the definition `text` as `T`; returns also the body without surrounding white space.
 fn read<T: DeserializeOwned + Default>(path: &str, text: &str) -> Result<(T, String, Vec<Problem>), Problem> {
-    let parts = front_matter::split(text).map_err(|e| Problem::error(path, e.message))?;
+    // Front matter that cannot be split off has its mistake where it begins.
+    let parts = front_matter::split(text)
+        .map_err(|e| Problem::error(path, e.message.trim_start_matches("line 1: ")).at(Some((1, 1))))?;
     let Some(yaml) = parts.yaml else {
         return Err(Problem::error(path, "it has no front matter: the first line must be `---`").at(Some((1, 1))));
     };

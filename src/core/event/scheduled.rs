@@ -9,8 +9,6 @@ use crate::core::text::base32::hash32;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// The channel of the sender of a job's events.
-pub const CHANNEL: &str = "cron";
 /// The key in an event's `meta`.
 const KEY: &str = "schedule";
 /// The longest part of a job's id in the id of an event, so that every session's name fits.

@@ -1,9 +1,10 @@
 //! The event of an instant.
 
+use crate::core::definition::cron::CHANNEL;
 use crate::core::definition::{Cron, CronSession};
 use crate::core::event::address::Address;
 use crate::core::event::id::Id;
-use crate::core::event::scheduled::{self, Scheduled};
+use crate::core::event::scheduled::Scheduled;
 use crate::core::event::session_name;
 use crate::core::event::stamp::Stamp;
 use crate::core::event::{Draft, Event, EventKind};
@@ -36,7 +37,7 @@ pub fn event(workspace: &Workspace, cron: &Cron, zone: &TimeZone, id: Id, due: T
     };
     let draft = Draft {
         kind: EventKind::Cron,
-        from: Some(Address::parse(&format!("{}:{}", scheduled::CHANNEL, cron.id))?),
+        from: Some(Address::parse(&format!("{CHANNEL}:{}", cron.id))?),
         reply_to: Some(cron.deliver_to.clone().map_or_else(|| workspace.default_destination(), Ok)?),
         session: Some(session(workspace, cron, &id)?),
         agent: Some(cron.agent.clone()),
@@ -56,7 +57,7 @@ pub fn event(workspace: &Workspace, cron: &Cron, zone: &TimeZone, id: Id, due: T
 fn session(workspace: &Workspace, cron: &Cron, id: &Id) -> Result<String> {
     match &cron.session {
         CronSession::Fresh => Ok(session_name::for_run(&cron.agent, id)),
-        CronSession::Named(name) => session_name::qualify(name, Some(&cron.agent), &cron.agent),
+        CronSession::Named(name) => Ok(name.clone()),
         // The conversation with the owner may have moved to another session since it began.
         CronSession::Main => {
             let home = workspace.default_destination()?;

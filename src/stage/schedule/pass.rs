@@ -16,12 +16,12 @@ use crate::core::text::base32::hash32;
 use crate::stage::schedule::{ended, fire};
 use crate::store::agent::definitions;
 use crate::store::crons::ledger::{self, Ledger};
-use crate::store::crons::zones::{self, Zone};
 use crate::store::crons::{self, FOLDER};
 use crate::store::queue::drops::TakenIn;
 use crate::store::queue::{listing, locate, publish, spool};
 use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::{Mailbox, State};
+use crate::store::workspace::zones::{self, Zone};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub struct Job {
     /// Its file.
     pub cron: Arc<Cron>,
     /// Its zone.
-    pub zone: Zone,
+    pub zone: Arc<Zone>,
 }
 
 impl Job {
@@ -76,8 +76,8 @@ impl Job {
 
     fn look<'a>(&'a self, workspace: &Workspace, ran: &'a BTreeSet<Timestamp>) -> Look<'a> {
         let now = workspace.world.now().timestamp();
-        let Zone { zone, name, data } = &self.zone;
-        Look { cron: &self.cron, zone, zone_name: name, zone_data: data, now, ran }
+        let Zone { rules, name, data } = &*self.zone;
+        Look { cron: &self.cron, zone: rules, zone_name: name, zone_data: data, now, ran }
     }
 
     /// The instants that must not run again, where the clock was set back, or a single instant is seen again.
@@ -162,7 +162,7 @@ fn end_run(workspace: &Workspace, id: &str, run: &OpenRun) -> Result<()> {
 pub fn run_by_hand(workspace: &Workspace, job: &Job) -> Result<Id> {
     let _lock = crons::lock(workspace)?;
     let due = workspace.world.now().timestamp();
-    let event = fire::event(workspace, &job.cron, &job.zone.zone, scheduled::event_id(&job.id, due)?, due)?;
+    let event = fire::event(workspace, &job.cron, &job.zone.rules, scheduled::event_id(&job.id, due)?, due)?;
     publish::inbox(workspace, &event)?;
     let name = ledger::name(&job.id);
     let mut ledger = Ledger::clone(&*ledger::read(workspace, &name)?);
@@ -249,7 +249,7 @@ fn prepare(
         return Ok(None);
     }
     let mut claim = Claim { id: id.to_owned(), lines: Vec::new(), event: None, ledger };
-    let (now, zone) = (workspace.world.now().timestamp(), &job.zone.zone);
+    let (now, zone) = (workspace.world.now().timestamp(), &job.zone.rules);
     for action in job.choose(workspace, &claim.ledger.state)? {
         let (due, is_late) = match action {
             Action::Record(line) => {
@@ -298,11 +298,12 @@ fn spread(id: &str, seconds: usize) -> SignedDuration {
 /// Tells the maker of a job that its only instant has passed.
 fn tell_missed(workspace: &Workspace, job: &Job, state: &JobState, due: Timestamp) -> Result<()> {
     let place = state.maker.as_ref().and_then(|maker| Address::parse(maker.place.as_deref()?).ok());
-    let when = due.to_zoned(job.zone.zone.clone()).strftime("%Y-%m-%d %H:%M").to_string();
     let text = format!(
-        "the scheduled job `{0}` of {when} ({1}) was missed and does not run: claw was not running in time\n{2}\n\
+        "the scheduled job `{0}` of {1} was missed and does not run: claw was not running in time\n{2}\n\
          To run it now: claw crons run {0}",
-        job.id, job.zone.name, job.cron.prompt
+        job.id,
+        job.zone.show(due),
+        job.cron.prompt
     );
     ended::tell(workspace, &scheduled::event_id(&job.id, due)?, text, place)
 }

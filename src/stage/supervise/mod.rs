@@ -163,7 +163,7 @@ impl Supervisor<'_> {
                 }
             }
             let next = self.lock().values().min().copied();
-            match self.watch.wait(workspace.world.now(), next, Some(stop))? {
+            match self.watch.wait(&workspace.world, next, Some(stop))? {
                 Woken::Other => return Ok(()),
                 Woken::Lost(folder) => {
                     let way_out = if folder == workspace.root {

@@ -87,7 +87,7 @@ fn crons(workspace: &Workspace) -> Result<Vec<ListItem>> {
     for id in definitions::folders(workspace, "crons")? {
         // `claw check` reports the problems of the file.
         let Ok(cron) = definitions::cron(workspace, &id)? else { continue };
-        items.push(ListItem::new(format!("{id} ({}, {})", cron.timing_text, cron.agent), &cron.description));
+        items.push(ListItem::new(format!("{id} ({}, {})", cron.timing, cron.agent), &cron.description));
     }
     Ok(items)
 }

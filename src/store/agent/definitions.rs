@@ -251,7 +251,7 @@ pub fn cron(workspace: &Workspace, id: &str) -> Result<std::result::Result<Arc<C
         || {
             let path = format!("crons/{id}/CRON.md");
             let text = contained::definition(&dir, &name, &path, MAX_CRON)?;
-            Ok(Arc::new(definition::cron::read(id, &path, &text)?.0))
+            Ok(Arc::new(definition::cron::read(id, &path, &text, workspace.world.now().timestamp())?.0))
         },
     ))
 }

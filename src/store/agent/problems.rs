@@ -1,13 +1,15 @@
 //! Problems with agents, crons and the guide, for `claw check`.
 
-use crate::core::definition::{self, WatchSetting};
+use crate::core::definition::{self, Agent, WatchSetting};
 use crate::core::event::session_name;
 use crate::core::fault::Fault;
+use crate::core::schedule::Timing;
 use crate::core::text::problem::{self, Problem};
 use crate::core::text::template;
 use crate::store::agent::access::may_write;
 use crate::store::agent::definitions::{GUIDE, TASKS, folders, has_agent, source, unknown};
 use crate::store::workspace::Workspace;
+use crate::store::workspace::zones;
 use std::fs;
 use std::io::ErrorKind;
 
@@ -60,12 +62,20 @@ pub fn of(workspace: &Workspace) -> Vec<Problem> {
         Ok(warnings.into_iter().chain(blind).chain(closed).chain(long).collect())
     });
     look("crons", "CRON.md", &|id, path, text| {
-        let (cron, warnings) = definition::cron::read(id, path, text)?;
+        let now = workspace.world.now().timestamp();
+        let (cron, warnings) = definition::cron::read(id, path, text, now)?;
+        let wrong = |key: &str, e: Fault| Problem::error(path, e.to_string()).at(problem::locate(text, key));
         if !has_agent(workspace, &cron.agent) {
-            let at = problem::locate(text, "agent");
-            return Err(Problem::error(path, unknown(workspace, &cron.agent).to_string()).at(at));
+            return Err(wrong("agent", unknown(workspace, &cron.agent)));
         }
-        Ok(warnings)
+        let zone = zones::of(workspace, cron.zone_name.as_deref()).map_err(|e| wrong("timezone", e))?;
+        if let (Some(config), Some(model)) = (&config, &cron.model) {
+            config.resolve_model(&Agent::default(), Some(model)).map_err(|e| wrong("model", e))?;
+        }
+        let passed = matches!(cron.timing, Timing::At(_)) && cron.timing.next(&zone.rules, now, now).is_none();
+        let passed = passed
+            .then(|| Problem::warning(path, format!("{} has passed", cron.timing)).at(problem::locate(text, "at")));
+        Ok(warnings.into_iter().chain(passed).collect())
     });
     let souls = folders(workspace, "agents").unwrap_or_default().into_iter().map(|id| format!("agents/{id}/SOUL.md"));
     let most = config.as_ref().map_or(usize::MAX, |config| config.prompt.max_file);

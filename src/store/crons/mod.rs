@@ -1,7 +1,6 @@
-//! Scheduled jobs on disk: the ledgers in `.claw/crons/`, zones, and finished one-off jobs.
+//! Scheduled jobs on disk: the ledgers in `.claw/crons/`, and finished one-off jobs.
 
 pub mod ledger;
-pub mod zones;
 
 use crate::core::fault::Result;
 use crate::store::fs::durable::{self, Moved};

@@ -18,6 +18,7 @@ pub(crate) type Fingerprint = Option<(u64, u64, i128, i128)>;
 #[derive(Debug)]
 pub struct FileCache<T>(Mutex<HashMap<String, (Vec<Fingerprint>, T)>>);
 
+/// By hand: the values need no default.
 impl<T> Default for FileCache<T> {
     fn default() -> Self {
         Self(Mutex::default())

@@ -4,6 +4,7 @@
 use crate::core::event::stamp::{SECOND, Stamp};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::store::fs::At;
+use crate::world::World;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
@@ -80,6 +81,8 @@ pub struct Watch {
     /// An eventfd, by which [`Watch::wake`] interrupts a wait.
     wake_fd: OwnedFd,
     timer: OwnedFd,
+    /// The watch descriptor and the name of the file that sets the clock in tests.
+    clock: Mutex<Option<(i32, String)>>,
     /// When the slow interval ends. File events do not put it off.
     slow: Mutex<Option<Stamp>>,
 }
@@ -113,7 +116,7 @@ impl Watch {
         let timer = timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)
             .at("make", Path::new("a timer"))?;
         let folders = Mutex::new(folders);
-        Ok(Self { inotify, folders, wake_fd, timer, slow: Mutex::default() })
+        Ok(Self { inotify, folders, wake_fd, timer, clock: Mutex::default(), slow: Mutex::default() })
     }
 
     /// Watches another folder. Its index follows the others; a folder that is watched already keeps its index. A
@@ -142,6 +145,17 @@ impl Watch {
         renewed
     }
 
+    /// Watches the file that sets the clock in tests, if there is one.
+    fn watch_clock(&self, world: &World) {
+        let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(file) = world.clock_file().filter(|_| clock.is_none()) else { return };
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // The folder may be watched for other changes too.
+        let flags = WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::DELETE | WatchFlags::MASK_ADD;
+        let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        *clock = inotify::add_watch(&self.inotify, folder, flags).ok().map(|number| (number, name));
+    }
+
     /// Ends a wait in another thread, so that it computes its next instant again.
     pub fn wake(&self) {
         let _ = rustix::io::write(&self.wake_fd, &1u64.to_ne_bytes());
@@ -155,6 +169,9 @@ impl Watch {
         let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
         let index = |folders: &[WatchedFolder], number| folders.iter().position(|folder| folder.number == number);
         let mut has_folder = false;
+        let clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_clock =
+            |number, name: Option<&str>| clock.as_ref().is_some_and(|(own, n)| *own == number && name == Some(n));
         loop {
             let event = match reader.next() {
                 Ok(event) => event,
@@ -166,7 +183,9 @@ impl Watch {
                 if let Some(gone) = at.and_then(|at| folders.get(at)) {
                     return Woken::Lost(gone.path.clone());
                 }
-            } else if events.contains(ReadFlags::QUEUE_OVERFLOW) {
+            } else if events.contains(ReadFlags::QUEUE_OVERFLOW)
+                || is_clock(event.wd(), event.file_name().and_then(|name| name.to_str().ok()))
+            {
                 has_folder = true;
                 changes.extend((0..folders.len()).map(|folder| Change { folder, name: None }));
             } else {
@@ -185,7 +204,9 @@ impl Watch {
     ///
     /// # Errors
     /// If the timer cannot be set or poll fails.
-    pub fn wait(&self, now: Stamp, until: Option<Stamp>, other: Option<BorrowedFd>) -> Result<Woken> {
+    pub fn wait(&self, world: &World, until: Option<Stamp>, other: Option<BorrowedFd>) -> Result<Woken> {
+        self.watch_clock(world);
+        let now = world.now();
         let mut next = self.slow.lock().unwrap_or_else(PoisonError::into_inner);
         // An instant further away was computed before the clock was set back.
         let latest = now.plus_seconds(SLOW);
@@ -198,7 +219,7 @@ impl Watch {
         let due = until.map_or(slow, |until| until.min(slow));
         let spec =
             |micros: i64| Timespec { tv_sec: micros.div_euclid(SECOND), tv_nsec: micros.rem_euclid(SECOND) * 1000 };
-        let value = Itimerspec { it_interval: spec(0), it_value: spec(due.0.max(1)) };
+        let value = Itimerspec { it_interval: spec(0), it_value: spec(world.alarm(due).0.max(1)) };
         let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
         match timerfd_settime(&self.timer, flags, &value) {
             Ok(_) => {}
@@ -238,13 +259,14 @@ mod tests {
     fn clock_set_back_does_not_delay_the_slow_interval() {
         let watch = Watch::new(&[]).unwrap();
         let slow = || *watch.slow.lock().unwrap();
+        let at = |now: Stamp| World::real().unwrap().at(now);
         let (then, now) = (Stamp(4_000_000_000 * SECOND), Stamp(1_800_000_000 * SECOND));
-        for at in [then, now] {
+        for instant in [then, now] {
             // An instant of 1970 ends the wait at once.
-            assert_eq!(watch.wait(at, Some(Stamp(0)), None).unwrap(), Woken::Time);
-            assert_eq!(slow(), Some(at.plus_seconds(SLOW)));
+            assert_eq!(watch.wait(&at(instant), Some(Stamp(0)), None).unwrap(), Woken::Time);
+            assert_eq!(slow(), Some(instant.plus_seconds(SLOW)));
         }
-        watch.wait(now.plus_seconds(SLOW - 1), Some(Stamp(0)), None).unwrap();
+        watch.wait(&at(now.plus_seconds(SLOW - 1)), Some(Stamp(0)), None).unwrap();
         assert_eq!(slow(), Some(now.plus_seconds(SLOW)), "nor does an earlier wake");
     }
 
@@ -253,9 +275,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let [top, below] = ["top", "top/below"].map(|name| dir.path().join(name));
         let make = || fs::create_dir_all(&below).unwrap();
+        let world = World::real().unwrap();
         make();
         let watch = Watch::new(&[(top.clone(), WatchKind::Required), (below.clone(), WatchKind::Edits)]).unwrap();
-        let expect = |change: Change| match watch.wait(Stamp(0), None, None).unwrap() {
+        let expect = |change: Change| match watch.wait(&world, None, None).unwrap() {
             Woken::Files(changes) => assert!(changes.contains(&change), "{changes:?}"),
             other => panic!("{other:?}"),
         };
@@ -270,6 +293,6 @@ mod tests {
             expect(Change { folder: 1, name: None });
         }
         fs::rename(&top, dir.path().join("elsewhere")).unwrap();
-        assert_eq!(watch.wait(Stamp(0), None, None).unwrap(), Woken::Lost(top));
+        assert_eq!(watch.wait(&world, None, None).unwrap(), Woken::Lost(top));
     }
 }

@@ -9,6 +9,7 @@ pub mod programs;
 pub mod scaffold;
 pub mod settings;
 pub mod trust;
+pub mod zones;
 
 use crate::core::config::resolved_model::ResolvedModel;
 use crate::core::config::{self, Config, OFFLINE, Sync};

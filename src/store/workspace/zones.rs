@@ -1,0 +1,108 @@
+//! Time zones by name, from the zone files of this machine.
+
+use crate::core::fault::{Fault, Result};
+use crate::core::text::base32::hash32;
+use crate::core::text::problem::nearest;
+use crate::store::fs::file_cache::FileCache;
+use crate::store::fs::io_fault;
+use crate::store::workspace::Workspace;
+use crate::world::{self, ZONE_FILES};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+use walkdir::WalkDir;
+
+/// The length of the hash of a zone's file.
+const HASH: usize = 16;
+
+/// A time zone.
+#[derive(Clone, Debug)]
+pub struct Zone {
+    /// Its name, like `Europe/Berlin`; `local` if this machine's zone has none.
+    pub name: String,
+    /// Its rules.
+    pub rules: TimeZone,
+    /// A hash of the file of its rules: it changes with an update of the zone files. Empty if the rules are built in.
+    pub data: String,
+}
+
+impl Zone {
+    /// An instant in this zone: `2026-12-24 18:00:00 CET`.
+    #[must_use]
+    pub fn show(&self, instant: Timestamp) -> String {
+        instant.to_zoned(self.rules.clone()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
+    }
+}
+
+/// Zones by name.
+#[derive(Default)]
+struct ZoneCache(FileCache<Arc<Zone>>);
+
+/// The zone called `name`, or the owner's.
+///
+/// # Errors
+/// `Data` if there is no such zone; `Machine` on a disk error.
+pub fn of(workspace: &Workspace, name: Option<&str>) -> Result<Arc<Zone>> {
+    if let Some(name) = name {
+        return named(workspace, name);
+    }
+    match world::zone_name() {
+        Some(name) => {
+            named(workspace, &name).map_err(|fault| Fault { message: format!("TZ: {}", fault.message), ..fault })
+        }
+        None => {
+            let rules = world::zone();
+            let name = rules.iana_name().unwrap_or("local").to_owned();
+            Ok(Arc::new(Zone { name, rules, data: String::new() }))
+        }
+    }
+}
+
+fn named(workspace: &Workspace, name: &str) -> Result<Arc<Zone>> {
+    if name == "UTC" {
+        return Ok(Arc::new(Zone { name: name.to_owned(), rules: TimeZone::UTC, data: String::new() }));
+    }
+    let is_plain =
+        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+-".contains(&b));
+    // Times in `right/` count leap seconds.
+    if !name.split('/').all(is_plain) || name.starts_with("right/") {
+        return Err(unknown(name));
+    }
+    let path = Path::new(ZONE_FILES).join(name);
+    let read = || match fs::read(&path) {
+        Ok(bytes) => {
+            let rules = TimeZone::tzif(name, &bytes).map_err(|_| unknown(name))?;
+            let data = hash32(&String::from_utf8_lossy(&bytes), HASH);
+            Ok(Arc::new(Zone { name: name.to_owned(), rules, data }))
+        }
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory) => {
+            Err(unknown(name))
+        }
+        Err(e) => Err(io_fault("read", &path, &e)),
+    };
+    workspace.caches.of::<ZoneCache>().0.get(name, std::slice::from_ref(&path), workspace.world.now(), read)
+}
+
+fn unknown(name: &str) -> Fault {
+    let names: Vec<String> = names();
+    let fault = Fault::data(format!("there is no time zone `{}`", name.escape_debug()));
+    let same = names.iter().find(|known| known.eq_ignore_ascii_case(name)).map(String::as_str);
+    match same.or_else(|| nearest(name, names.iter().map(String::as_str))) {
+        _ if names.is_empty() => {
+            fault.hint(format!("this machine has no zone files in {ZONE_FILES}: install tzdata, or use UTC"))
+        }
+        Some(near) => fault.hint(format!("did you mean `{near}`?")),
+        None => fault.hint("zones have names like Europe/Berlin or UTC"),
+    }
+}
+
+/// The names of all zones of this machine.
+fn names() -> Vec<String> {
+    let files = WalkDir::new(ZONE_FILES).into_iter().flatten().filter(|entry| !entry.file_type().is_dir());
+    let name = |path: &Path| Some(path.strip_prefix(ZONE_FILES).ok()?.to_str()?.to_owned());
+    let is_zone = |name: &String| name.starts_with(|c: char| c.is_ascii_uppercase()) && !name.contains('.');
+    files.filter_map(|entry| name(entry.path())).filter(is_zone).collect()
+}
