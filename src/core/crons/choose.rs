@@ -121,6 +121,7 @@ impl Choice<'_> {
             timing: cron.timing_text.clone(),
             zone: look.zone_name.to_owned(),
             data: look.zone_data.to_owned(),
+            one_off: cron.one_off,
             since,
             after,
         };
@@ -132,7 +133,7 @@ impl Choice<'_> {
                 let schedule = schedule(now, before.unwrap_or(now));
                 self.record(CronLine::Seen { at: now, schedule });
             }
-            Some(seen) if seen.data != look.zone_data => {
+            Some(seen) if (seen.data.as_str(), seen.one_off) != (look.zone_data, cron.one_off) => {
                 let schedule = schedule(seen.since, self.state.until.unwrap_or(now));
                 self.record(CronLine::Seen { at: now, schedule });
             }

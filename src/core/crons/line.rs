@@ -153,6 +153,9 @@ pub struct SeenSchedule {
     /// A mark of the zone's data; it changes with them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub data: String,
+    /// It is over after its first run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub one_off: bool,
     /// When it was first seen: an interval counts from here.
     pub since: Timestamp,
     /// Instants after this one are due.
@@ -257,6 +260,7 @@ mod tests {
             timing: "schedule 0 7 * * *".into(),
             zone: "UTC".into(),
             data: String::new(),
+            one_off: false,
             since: at,
             after: at,
         };
