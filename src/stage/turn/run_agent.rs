@@ -294,8 +294,12 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                 match turn.call_model(is_last) {
                     // The call was interrupted, which is no failure of the model.
                     Err(_) if turn.cancel.is_cancelled() || turn.deadline <= Instant::now() => continue,
-                    Err(fault) => {
+                    Err(mut fault) => {
                         turn.close_failed(&fault)?;
+                        if fault.kind == Kind::Config && Scheduled::of(turn.event).is_some() {
+                            // The next run of the job may find a usable model; this one does not wait for it.
+                            fault.kind = Kind::Failed;
+                        }
                         return Err(fault);
                     }
                     Ok(()) => {}
