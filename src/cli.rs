@@ -4,9 +4,9 @@
 
 pub use crate::command::terminal::out::{note_closed_stdout, print_fault};
 use crate::command::{
-    Here, agents, approve, ask, attempt, chat, check, completions, deliver, discard, init, log, man, models, page,
-    prompt, recall, remember, retry, route, run_agent, send, sessions, skills, status, supervise, tasks, tick, trust,
-    usage, why,
+    Here, agents, approve, ask, attempt, chat, check, completions, crons, deliver, discard, init, log, man, models,
+    page, prompt, recall, remember, retry, route, run_agent, send, sessions, skills, status, supervise, tasks, tick,
+    trust, usage, why,
 };
 use crate::core::fault::Result;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -69,6 +69,8 @@ pub enum Command {
     Deliver(deliver::Args),
     /// Show and change the shared task list
     Tasks(tasks::Args),
+    /// List scheduled jobs, run, pause and resume them, and audit their ledgers
+    Crons(crons::Args),
     /// Save a note in the memories
     Remember(remember::Args),
     /// Search the memories
@@ -143,6 +145,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::RunAgent(args) => run_agent::run(&args, here),
         Command::Deliver(args) => deliver::run(&args, here),
         Command::Tasks(args) => tasks::run(args, here),
+        Command::Crons(args) => crons::run(&args, here),
         Command::Remember(args) => remember::run(args, here),
         Command::Recall(args) => recall::run(&args, here),
         Command::Tick(args) => tick::run(&args, here),

@@ -10,6 +10,7 @@ pub mod attempt;
 pub mod chat;
 pub mod check;
 pub mod completions;
+pub mod crons;
 pub mod deliver;
 pub mod discard;
 pub mod init;

@@ -6,6 +6,7 @@
 pub mod budget;
 pub mod config;
 pub mod context;
+pub mod crons;
 pub mod definition;
 pub mod event;
 pub mod fault;

@@ -14,6 +14,7 @@ mod collect;
 mod command_model;
 mod compact;
 mod concurrency;
+mod crons;
 mod dispatch;
 mod drops;
 mod fallback;

@@ -8,6 +8,7 @@ pub mod entry;
 pub mod id;
 pub mod origin;
 pub mod retry;
+pub mod scheduled;
 pub mod session_name;
 pub mod stamp;
 

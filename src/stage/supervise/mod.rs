@@ -5,10 +5,11 @@ use crate::core::event::entry::Entry;
 use crate::core::event::stamp::{DAY, Stamp};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::stage::outcome::{Outcome, failures};
-use crate::stage::task::{CLAIMS, Inline, PoolSpec, Runner, SWEEP, Start, TASKS, turn_width};
+use crate::stage::task::{CLAIMS, Inline, PoolSpec, Runner, SCHEDULE, SWEEP, Start, TASKS, turn_width};
 use crate::stage::worker::pool::{self, PoolMode};
 use crate::stage::worker::threads::PoolMessage;
 use crate::store::agent::definitions;
+use crate::store::crons;
 use crate::store::fs::lease;
 use crate::store::fs::watch::{Change, Watch, WatchKind, Woken};
 use crate::store::queue::drops::TakenIn;
@@ -69,6 +70,7 @@ pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, report: OnO
     approvals::make_layout(workspace)?;
     tasks::make_layout(workspace)?;
     claims::make_layout(workspace)?;
+    crons::make_layout(workspace)?;
     let folders = folders(workspace);
     let watch = Watch::new(&folders.iter().map(|(path, kind, _)| (path.clone(), *kind)).collect::<Vec<_>>())?;
     let triggers = folders.into_iter().map(|(.., trigger)| trigger).collect();
@@ -175,6 +177,7 @@ impl Supervisor<'_> {
                 Woken::Files(changes) => {
                     if changes.iter().any(|change| self.is_edit(change)) {
                         self.read_definitions();
+                        tasks.extend(TASKS.iter().position(|task| task.name == SCHEDULE));
                     }
                     tasks.extend(changes.into_iter().filter_map(|change| self.react(change, inline.claims > 0)));
                     // Files may change without a pause.
@@ -197,6 +200,11 @@ impl Supervisor<'_> {
         for id in definitions::folders(workspace, "agents").unwrap_or_default() {
             self.watch.add(&agents.join(id), WatchKind::Edits);
         }
+        let jobs = workspace.path(crons::FOLDER);
+        self.watch.add(&jobs, WatchKind::Edits);
+        for id in definitions::folders(workspace, crons::FOLDER).unwrap_or_default() {
+            self.watch.add(&jobs.join(id), WatchKind::Edits);
+        }
         let known = definitions::agents(workspace).unwrap_or_else(|fault| {
             workspace.world.say(&fault.to_string());
             Vec::new()
@@ -216,9 +224,13 @@ impl Supervisor<'_> {
     /// Whether settings or definitions may have changed. Other files in the workspace's own folder are ignored.
     fn is_edit(&self, change: &Change) -> bool {
         match self.triggers.get(change.folder) {
-            Some(Trigger::Edited) => change.name.as_deref().is_none_or(|name| matches!(name, config::FILE | "agents")),
+            Some(Trigger::Edited) => {
+                change.name.as_deref().is_none_or(|name| matches!(name, config::FILE | "agents" | crons::FOLDER))
+            }
+            // A new folder of a job is watched, too.
+            Some(Trigger::Task { task, .. }) => TASKS[*task].name == SCHEDULE,
             Some(_) => false,
-            // The other watched folders are agents.
+            // The other watched folders are agents and jobs.
             None => true,
         }
     }

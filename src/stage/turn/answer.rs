@@ -4,6 +4,7 @@ use crate::core::event::address::Address;
 use crate::core::event::dispatch::{AGENT, Requester, is_silent};
 use crate::core::event::id::Derived;
 use crate::core::event::origin::Origin;
+use crate::core::event::scheduled::{self, Scheduled};
 use crate::core::event::session_name;
 use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Fault, Kind, Result};
@@ -38,11 +39,12 @@ impl Turn<'_> {
             event.session = Some(session.clone());
         }
         let is_silent = is_silent(event);
+        let is_quiet = scheduled::is_quiet(text) && Scheduled::of(event).is_some();
         let asks = self.state.steps.last().is_some_and(AssistantStep::needs_approval);
         if let Some(requester) = Requester::of(event) {
             let answer = event.child(Derived::Reply, 1, &from, text.trim_end().to_owned(), now);
             out.push(dispatch_result(&requester, answer, session)?);
-        } else if (!is_silent || asks) && !text.trim().is_empty() {
+        } else if (!is_silent || asks) && !is_quiet && !text.trim().is_empty() {
             let mut answer = event.child(Derived::Reply, 1, &from, text.trim_end().to_owned(), now);
             if is_silent {
                 // A background session asks the owner.

@@ -3,6 +3,7 @@
 
 use crate::core::definition::Agent;
 use crate::core::event::dispatch::{self as chain, Requester};
+use crate::core::event::scheduled::Scheduled;
 use crate::core::event::session_name;
 use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Fault, Kind, Result};
@@ -12,6 +13,7 @@ use crate::core::session::record::Record;
 use crate::core::slash;
 use crate::core::turn::{self, Step};
 use crate::stage::outcome::{EventOutcome, Outcome, RetryPolicy, crashed, end_failed_attempt};
+use crate::stage::schedule::pass;
 use crate::stage::task_watch;
 use crate::stage::turn::active_turn::Turn;
 use crate::stage::turn::progress::Interactive;
@@ -120,7 +122,7 @@ impl RunAgent<'_> {
             _ => RetryPolicy::UntilExpired,
         };
         let all_sessions = RunAgent::all(self.workspace);
-        match drive(&event, &mut job, lane, (self, &all_sessions)) {
+        let outcome = match drive(&event, &mut job, lane, (self, &all_sessions)) {
             Ok(out) => {
                 let id = job.entry.id.clone();
                 let state = match job.done() {
@@ -130,7 +132,11 @@ impl RunAgent<'_> {
                 Outcome { id, state }
             }
             Err(fault) => end_failed_attempt(self.workspace, Mailbox::Inbox, job, fault, Some(&event), retry_policy),
+        };
+        if matches!(outcome.state, EventOutcome::Done(_) | EventOutcome::Failed(_)) {
+            pass::record_end(self.workspace, &event, &lane.name);
         }
+        outcome
     }
 }
 
@@ -171,7 +177,8 @@ fn drive<'a>(
     // A turn that another one waits for ends when the event expires.
     let end = event.expires().filter(|_| requester.as_ref().is_some_and(|requester| requester.waits));
     let left = end.map(|end| SignedDuration::from_micros(end.0.saturating_sub(workspace.world.now().0)));
-    let time_limit = left.map_or(agent.turn_timeout, |left| left.min(agent.turn_timeout));
+    let run_limit = Scheduled::of(event).and_then(|scheduled| scheduled.timeout);
+    let time_limit = [left, run_limit].into_iter().flatten().fold(agent.turn_timeout, SignedDuration::min);
     let class = workspace.class(event)?;
     let mut turn = Turn {
         workspace,
@@ -272,6 +279,10 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
             }
             Step::Ask { .. } | Step::Call(_) if turn.deadline <= Instant::now() => {
                 let (time_limit, steps) = (turn.time_limit, turn.state.steps.len());
+                if Scheduled::of(turn.event).is_some() {
+                    let late = format!("the run did not end within {time_limit:#}");
+                    return Err(Fault::new(Kind::Failed, late).hint("set a longer `timeout` in the CRON.md"));
+                }
                 turn.close(format!("I stopped after {time_limit:#} and {steps} steps without an answer."), true)?;
             }
             Step::Ask { is_last } => {
@@ -283,8 +294,12 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                 match turn.call_model(is_last) {
                     // The call was interrupted, which is no failure of the model.
                     Err(_) if turn.cancel.is_cancelled() || turn.deadline <= Instant::now() => continue,
-                    Err(fault) => {
+                    Err(mut fault) => {
                         turn.close_failed(&fault)?;
+                        if fault.kind == Kind::Config && Scheduled::of(turn.event).is_some() {
+                            // The next run of the job may find a usable model; this one does not wait for it.
+                            fault.kind = Kind::Failed;
+                        }
                         return Err(fault);
                     }
                     Ok(()) => {}

@@ -1,0 +1,191 @@
+//! `claw crons`
+
+use crate::command::Here;
+use crate::command::terminal::out;
+use crate::core::crons::audit::Audit;
+use crate::core::crons::line::{CronLine, PauseReason};
+use crate::core::fault::{Fault, Kind, Result};
+use crate::core::text::problem::nearest;
+use crate::report::crons::{self as report, CronReport};
+use crate::stage::schedule::pass;
+use crate::store::agent::definitions;
+use crate::store::crons::ledger::{self, Ledger};
+use crate::store::crons::{self, FOLDER, job::Job};
+use crate::store::workspace::Workspace;
+use crate::store::workspace::zones;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde_json::json;
+
+/// List scheduled jobs, run, pause and resume them, and audit their ledgers
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A job is a folder crons/ID with a CRON.md. Every due instant is run once, or has a recorded reason why not:
+`claw crons audit` computes all of them again, and ends with exit code 1 if a record is missing.")]
+pub struct Args {
+    /// Print JSON: one line for each job
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// List the jobs: next run, last outcome, missed instants [default]
+    List,
+    /// Run a job now, without moving its schedule; prints the id of its event
+    Run {
+        /// The jobs
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+    },
+    /// Pause a job until it is resumed; its file stays as it is
+    Pause {
+        /// The jobs
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+    },
+    /// Resume a paused job; instants in the meantime do not run
+    Resume {
+        /// The jobs
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+    },
+    /// Compute every due instant again; exit code 1 if one has no record
+    Audit {
+        /// Only instants from this day or time on
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+    },
+}
+
+/// Lists, runs, pauses, resumes or audits jobs.
+///
+/// # Errors
+/// `Data` if a job does not exist.
+pub fn run(args: &Args, here: Here) -> Result<u8> {
+    match args.action.as_ref().unwrap_or(&Action::List) {
+        Action::List => list(&here.look()?, args.json),
+        Action::Audit { since } => audit(&here.look()?, since.as_deref(), args.json),
+        Action::Run { ids } => each(&here.open()?, ids, |workspace, id| {
+            let job = Job::read(workspace, id)??;
+            let event = pass::run_by_hand(workspace, &job)?;
+            if args.json { out::json(&json!({"id": id, "event": event})) } else { out::line(event.as_str()) }
+        }),
+        Action::Pause { ids } => each(&here.open()?, ids, |workspace, id| {
+            let at = workspace.world.now().timestamp();
+            write(workspace, id, &CronLine::Paused { at, why: PauseReason::Owner }, |ledger| {
+                ledger.state.paused.is_none_or(|(why, _)| why != PauseReason::Owner)
+            })
+        }),
+        Action::Resume { ids } => each(&here.open()?, ids, |workspace, id| {
+            let at = workspace.world.now().timestamp();
+            write(workspace, id, &CronLine::Resumed { at }, |ledger| ledger.state.paused.is_some())
+        }),
+    }
+}
+
+/// Calls `act` with each job that an argument names.
+fn each(workspace: &Workspace, ids: &[String], act: impl Fn(&Workspace, &str) -> Result<()>) -> Result<u8> {
+    let known = definitions::folders(workspace, FOLDER)?;
+    out::each_argument(ids, |text| {
+        let id = text.trim_end_matches("/CRON.md").trim_end_matches('/').trim_start_matches("crons/");
+        if known.iter().any(|known| known == id) {
+            return act(workspace, id);
+        }
+        let fault = Fault::data(format!("there is no scheduled job `{}`", id.escape_debug()));
+        Err(match nearest(id, known.iter().map(String::as_str)) {
+            Some(near) => fault.hint(format!("did you mean `{near}`?")),
+            None => fault.hint("claw crons lists them"),
+        })
+    })
+}
+
+/// Writes a line into a job's ledger, unless it would change nothing.
+fn write(workspace: &Workspace, id: &str, line: &CronLine, is_new: impl Fn(&Ledger) -> bool) -> Result<()> {
+    let _lock = crons::lock(workspace)?;
+    let name = ledger::name(id);
+    let mut ledger = Ledger::clone(&*ledger::read(workspace, &name)?);
+    if is_new(&ledger) {
+        ledger::append(workspace, &name, &mut ledger, std::slice::from_ref(line))?;
+        ledger::sync_names(workspace)?;
+    }
+    Ok(())
+}
+
+fn list(workspace: &Workspace, is_json: bool) -> Result<u8> {
+    let all = report::all(workspace)?;
+    let width = all.iter().map(|job| job.id.chars().count()).max().unwrap_or_default();
+    for job in &all {
+        if is_json {
+            out::json(job)?;
+        } else {
+            out::line(&format!("{:<width$}  {}", job.id, line(workspace, job)))?;
+        }
+    }
+    Ok(if all.iter().any(|job| job.problem.is_some()) { 65 } else { 0 })
+}
+
+/// A job in one line, without its id.
+fn line(workspace: &Workspace, job: &CronReport) -> String {
+    if let Some(problem) = &job.problem {
+        return problem.clone();
+    }
+    let show =
+        |at: Timestamp| zones::of(workspace, Some(&job.zone)).map_or_else(|_| at.to_string(), |zone| zone.show(at));
+    let mut parts = vec![format!("{} by {}", job.schedule, job.agent)];
+    parts.push(match (&job.paused, job.next) {
+        (Some(why), _) => format!("paused {why}"),
+        (None, Some(next)) => format!("next {}", show(next)),
+        (None, None) => "never again".to_owned(),
+    });
+    if let Some(last) = &job.last {
+        let why = last.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        let delivery = match last.delivery {
+            Some("done") => ", delivered".to_owned(),
+            Some(state) => format!(", its answer is in outbox/{state}"),
+            None => String::new(),
+        };
+        parts.push(format!("last {} {}{delivery}{why}", last.outcome, show(last.at)));
+    }
+    parts.extend((!job.running.is_empty()).then(|| "running".to_owned()));
+    parts.extend((!job.queued.is_empty()).then(|| format!("{} waiting", job.queued.len())));
+    if let Some(miss) = &job.last_miss {
+        parts.push(format!("{} missed, last {}: {}", job.misses, show(miss.due), miss.why));
+    }
+    parts.extend(job.maker.as_ref().map(|maker| format!("made by {maker}")));
+    parts.join("; ")
+}
+
+fn audit(workspace: &Workspace, since: Option<&str>, is_json: bool) -> Result<u8> {
+    let since = since.map_or(Ok(Timestamp::MIN), parse_since)?;
+    let mut code = 0;
+    for (id, audit) in report::audit(workspace, since)? {
+        code = code.max(u8::from(!audit.is_clean()));
+        if is_json {
+            let Audit { due, ran, missed, excused, pending, missing, twice, unknown } = &audit;
+            out::json(&json!({"id": id, "due": due, "ran": ran, "missed": missed, "excused": excused,
+                "pending": pending, "missing": missing, "twice": twice, "unknown": unknown}))?;
+            continue;
+        }
+        out::line(&format!(
+            "{id}: {} due, {} ran, {} missed, {} excused (paused, disabled, changed or gone), {} pending",
+            audit.due, audit.ran, audit.missed, audit.excused, audit.pending
+        ))?;
+        let lists = [("no record", &audit.missing), ("ran twice", &audit.twice), ("zone data changed", &audit.unknown)];
+        for (what, instants) in lists {
+            instants.iter().try_for_each(|due| out::line(&format!("  {what}: {due}")))?;
+        }
+    }
+    Ok(code)
+}
+
+/// A time (RFC 3339), or a day in the owner's zone.
+fn parse_since(text: &str) -> Result<Timestamp> {
+    let day = || text.parse::<Date>().ok()?.to_zoned(crate::world::zone()).ok().map(|start| start.timestamp());
+    text.parse::<Timestamp>().ok().or_else(day).ok_or_else(|| {
+        Fault::new(Kind::Usage, format!("`{text}` is neither a day nor a time"))
+            .hint("like 2026-12-01 or 2026-12-01T07:00:00Z")
+    })
+}
