@@ -77,7 +77,10 @@ pub fn front_matter(data: &[u8]) {
     };
     place(definition::agent::read("a", "A", text, None).map(|(_, warnings)| warnings));
     place(skill::read("s", "S", text).map(|(_, warnings)| warnings));
-    place(definition::cron::read("c", "C", text).map(|(_, warnings)| warnings));
+    place(definition::cron::read("c", "C", text, Stamp(1_800_000_000_000_000).timestamp()).map(|(cron, warnings)| {
+        assert_eq!(cron.timing_text.parse().as_ref(), Ok(&cron.timing), "a canonical form that is read otherwise");
+        warnings
+    }));
     if let Ok(draft) = Draft::from_file("x.md", data) {
         drafts(draft);
     }

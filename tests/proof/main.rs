@@ -14,6 +14,7 @@ mod fuzz;
 mod kill_sweep;
 mod model;
 mod model_check;
+mod oracle;
 mod power_cut;
 mod slash_sweep;
 mod store_model;
