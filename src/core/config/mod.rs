@@ -181,12 +181,25 @@ impl CompactSettings {
 }
 
 /// Scheduled jobs.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct CronSettings {
+    /// The number of jobs that agents may make.
+    pub max_made: u32,
+    /// The shortest time between two runs of a job that an agent has made, like `10m`.
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub min_interval: SignedDuration,
+    /// Whether scheduled runs may make jobs.
+    pub made_by_runs: bool,
     /// Addresses to which scheduled runs may send messages, besides their own destination and `deliver_to`.
     pub post_to: Vec<Address>,
+}
+
+impl Default for CronSettings {
+    fn default() -> Self {
+        Self { max_made: 20, min_interval: SignedDuration::from_mins(10), made_by_runs: false, post_to: Vec::new() }
+    }
 }
 
 /// Retention periods, in days.
@@ -299,7 +312,7 @@ mod tests {
         assert_eq!(warnings, []);
         assert_eq!(config.model, OFFLINE);
         let keys = keys::of::<Config>();
-        assert_eq!(keys.len(), 70, "{keys:?}");
+        assert_eq!(keys.len(), 73, "{keys:?}");
         for key in keys {
             assert!(text.contains(&format!("{key}:")), "claw.yaml does not show `{key}`");
         }

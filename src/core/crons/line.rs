@@ -30,6 +30,9 @@ pub enum CronLine {
         event: Id,
         /// The session of the run.
         session: String,
+        /// Its start is put off until then, because many runs are late.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        not_before: Option<Timestamp>,
         /// The owner ran the job by hand, which does not move the schedule.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         by_hand: bool,

@@ -3,10 +3,10 @@
 use crate::core::crons::choose::{self, Action, Look};
 use crate::core::crons::state::JobState;
 use crate::core::definition::Cron;
-use crate::core::fault::{Fault, Result};
+use crate::core::fault::{Fault, Kind, Result};
 use crate::core::schedule::Timing;
 use crate::store::agent::definitions;
-use crate::store::crons::{FOLDER, ledger};
+use crate::store::crons::{FOLDER, ledger, made};
 use crate::store::workspace::Workspace;
 use crate::store::workspace::zones::{self, Zone};
 use jiff::Timestamp;
@@ -33,7 +33,16 @@ impl CronJob {
             Ok(cron) => cron,
             Err(problem) => return Ok(Err(Fault::config(problem.to_string()))),
         };
-        Ok(zones::of(workspace, cron.zone_name.as_deref()).map(|zone| Self { id: id.to_owned(), cron, zone }))
+        let zone = match zones::of(workspace, cron.zone_name.as_deref()) {
+            Ok(zone) => zone,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        if let Some(maker) = &ledger::read(workspace, &ledger::name(id))?.state.maker
+            && let Err(fault) = made::check(workspace, &cron, &zone, maker)
+        {
+            return if fault.kind == Kind::Machine { Err(fault) } else { Ok(Err(fault)) };
+        }
+        Ok(Ok(Self { id: id.to_owned(), cron, zone }))
     }
 
     /// The consequences of a look at the job now.

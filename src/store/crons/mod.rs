@@ -3,6 +3,7 @@
 pub mod condition;
 pub mod job;
 pub mod ledger;
+pub mod made;
 
 use crate::core::fault::Result;
 use crate::store::fs::durable::{self, Moved};
