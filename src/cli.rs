@@ -5,8 +5,8 @@
 pub use crate::command::terminal::out::{note_closed_stdout, print_fault};
 use crate::command::{
     Here, agents, approve, ask, attempt, chat, check, completions, crons, deliver, discard, init, log, man, models,
-    page, prompt, recall, remember, retry, route, run_agent, send, sessions, skills, status, supervise, tasks, tick,
-    trust, usage, why,
+    new, page, prompt, recall, remember, retry, route, run_agent, send, sessions, skills, status, supervise, tasks,
+    tick, trust, usage, why,
 };
 use crate::core::fault::Result;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -55,6 +55,8 @@ pub enum Command {
     Models(models::Args),
     /// Print an agent's system prompt and tools
     Prompt(prompt::Args),
+    /// Create a definition from a template: a scheduled job
+    New(new::Args),
     /// List the agents
     Agents(agents::Args),
     /// List, show and remove sessions
@@ -138,6 +140,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Skills(args) => skills::run(&args, here),
         Command::Models(args) => models::run(&args, here),
         Command::Prompt(args) => prompt::run(&args, here),
+        Command::New(args) => new::run(args, here),
         Command::Agents(args) => agents::run(&args, here),
         Command::Sessions(args) => sessions::run(&args, here),
         Command::Send(args) => send::run(args, here),

@@ -17,6 +17,7 @@ pub mod init;
 pub mod log;
 pub mod man;
 pub mod models;
+pub mod new;
 pub mod page;
 pub mod prompt;
 pub mod recall;

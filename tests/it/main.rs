@@ -34,6 +34,7 @@ mod reload;
 mod risks;
 mod routing;
 mod sandbox;
+mod schedules;
 mod schema;
 mod secrets;
 mod sessions;
