@@ -34,6 +34,7 @@ pub mod tasks;
 pub mod terminal;
 pub mod tick;
 pub mod trust;
+pub mod units;
 pub mod usage;
 pub mod why;
 

@@ -50,8 +50,9 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
         "every program but git, and this one, runs under the watcher",
     ),
     (
-        r"reqwest|TcpStream|TcpListener|UnixStream|UdpSocket",
+        r"reqwest|TcpStream|TcpListener|UnixStream|UdpSocket|rustix::net",
         &[
+            "stage/supervise/service_manager.rs",
             "http/client.rs",
             "http/error.rs",
             "provider/client.rs",
@@ -61,7 +62,7 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
             "tool/web/client.rs",
             "tool/web/search.rs",
         ],
-        "sockets belong to the HTTP client and its callers",
+        "sockets belong to the HTTP client and its callers, and to the messages for a service manager",
     ),
     (
         r"Client::(builder|new|default)|ClientBuilder|reqwest::(get|blocking|Proxy::|dns)|default_provider",

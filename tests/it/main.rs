@@ -46,5 +46,6 @@ mod tasks;
 mod tmux;
 mod turns;
 
+mod units;
 mod web;
 mod workspace;
