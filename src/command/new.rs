@@ -1,9 +1,12 @@
 //! `claw new`
 
+use crate::channel;
 use crate::command::Here;
 use crate::command::terminal::out;
 use crate::core::config::Sync;
-use crate::core::definition::{cron, new_cron};
+use crate::core::definition::cron;
+use crate::core::definition::new_cron::{self, NewCron};
+use crate::core::event::address::Address;
 use crate::core::event::session_name;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::schedule::Timing;
@@ -48,6 +51,9 @@ struct CronArgs {
     /// The agent that runs it [default: the default agent]
     #[arg(long, value_name = "ID")]
     agent: Option<String>,
+    /// The address for its answers [default: nowhere]
+    #[arg(long, value_name = "ADDRESS")]
+    deliver_to: Option<String>,
     /// Its prompt; `-` reads it from stdin. Without it the job has an example, and is disabled
     #[arg(value_name = "TEXT|-")]
     text: Vec<String>,
@@ -84,7 +90,16 @@ fn new_cron(workspace: &Workspace, args: &CronArgs) -> Result<String> {
     let is_local = !matches!(timing, Timing::Every(_)) && zone.name != zones::LOCAL;
     let named = args.timezone.as_deref().or(is_local.then_some(zone.name.as_str()));
     let prompt = if args.text.is_empty() { None } else { Some(out::text(&args.text)?) };
-    let text = new_cron::compose(&args.name, &agent, &timing, named, prompt.as_deref());
+    let deliver_to = args.deliver_to.as_deref().map(Address::parse).transpose()?;
+    deliver_to.as_ref().map_or(Ok(()), |address| channel::check(workspace, address))?;
+    let text = new_cron::compose(&NewCron {
+        name: &args.name,
+        agent: &agent,
+        timing: &timing,
+        zone: named,
+        deliver_to: deliver_to.as_ref(),
+        prompt: prompt.as_deref(),
+    });
     let path = format!("{FOLDER}/{}/CRON.md", args.name);
     cron::read(&args.name, &path, &text, workspace.world.now().timestamp())?;
     let dir = workspace.path(FOLDER).join(&args.name);

@@ -164,9 +164,14 @@ fn every_path_in_the_documents_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let named = Regex::new(r"`((?:src|docs|examples|tests|benches)/[\w./-]+)`").unwrap();
     let mut missing = Vec::new();
-    for document in
-        ["ARCHITECTURE.md", "CONTRIBUTING.md", "docs/protocol.md", "docs/reliability.md", "docs/security.md"]
-    {
+    for document in [
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "docs/protocol.md",
+        "docs/reliability.md",
+        "docs/schedules.md",
+        "docs/security.md",
+    ] {
         let text = fs::read_to_string(root.join(document)).unwrap();
         let paths = named.captures_iter(&text).map(|found| found[1].to_owned());
         let is_there = |path: &String| {

@@ -58,8 +58,9 @@ fn new_job_is_valid_at_once_and_replaces_none() {
     assert_eq!(berlin(&ws, &["new", "cron", "morning"]).ok(), "crons/morning/CRON.md\n");
     let text = ws.read("crons/morning/CRON.md");
     assert!(text.contains("\nschedule: \"0 7 * * *\"\ntimezone: Europe/Berlin\nenabled: false"), "{text}");
-    berlin(&ws, &["new", "cron", "tea", "--every", "90m", "Make", "tea."]).ok();
-    assert!(ws.read("crons/tea/CRON.md").ends_with("---\n\nMake tea.\n"));
+    berlin(&ws, &["new", "cron", "tea", "--every", "90m", "--deliver-to", "file:tea", "Make", "tea."]).ok();
+    let tea = ws.read("crons/tea/CRON.md");
+    assert!(tea.contains("\ndeliver_to: \"file:tea\"\n") && tea.ends_with("---\n\nMake tea.\n"), "{tea}");
     berlin(&ws, &["new", "cron", "once", "--at", "2026-12-24T18:00", "--timezone", "Asia/Tokyo", "Wish well."]).ok();
     assert_eq!(berlin(&ws, &["crons", "next", "once"]).ok(), "2026-12-24 18:00:00 JST\n");
     assert!(berlin(&ws, &["check"]).out.contains("no problems"));
@@ -70,6 +71,7 @@ fn new_job_is_valid_at_once_and_replaces_none() {
         (&["x", "--schedule", "* * * * * *"], "6 fields"),
         (&["x", "--every", "0s"], "shorter than a second"),
         (&["x", "--agent", "pickel"], "did you mean `pickle`?"),
+        (&["x", "--deliver-to", "exec:phone"], "channels.exec has no `phone`"),
         (&["x", "--timezone", "Mars/Base"], "there is no time zone"),
     ] {
         let ran = berlin(&ws, &[&["new", "cron"], arguments].concat());

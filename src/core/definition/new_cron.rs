@@ -1,5 +1,6 @@
 //! The CRON.md that `claw new cron` writes: valid at once, with the other fields as comments.
 
+use crate::core::event::address::Address;
 use crate::core::schedule::Timing;
 
 /// The prompt until the owner writes one.
@@ -15,18 +16,41 @@ const FIELDS: &str = "\
 # if: test -e files/x     # a command that decides whether a run is needed; claw crons approve
 ";
 
+/// What a new job contains.
+#[derive(Clone, Debug)]
+pub struct NewCron<'a> {
+    /// Its name and id.
+    pub name: &'a str,
+    /// The agent that runs it.
+    pub agent: &'a str,
+    /// When it runs.
+    pub timing: &'a Timing,
+    /// Its zone; `None` for the owner's.
+    pub zone: Option<&'a str>,
+    /// The destination of its answers; `None` for nowhere.
+    pub deliver_to: Option<&'a Address>,
+    /// Its prompt; `None` for an example.
+    pub prompt: Option<&'a str>,
+}
+
 /// The text of a new job. Without a prompt it is disabled, because its example would be sent to a model.
 #[must_use]
-pub fn compose(name: &str, agent: &str, timing: &Timing, zone: Option<&str>, prompt: Option<&str>) -> String {
+pub fn compose(job: &NewCron) -> String {
+    let NewCron { name, agent, timing, zone, deliver_to, prompt } = job;
     let timing = match timing {
         Timing::Cron(expression) => format!("schedule: \"{expression}\""),
         Timing::Every(period) => format!("every: {period:#}"),
         Timing::At(_) => timing.to_string().replacen("at ", "at: ", 1),
     };
     let zone = zone.map(|zone| format!("timezone: {zone}\n")).unwrap_or_default();
+    // JSON is YAML, whatever the address has.
+    let delivery = deliver_to.and_then(|address| serde_json::to_string(address).ok());
+    let delivery = delivery.map(|address| format!("deliver_to: {address}\n")).unwrap_or_default();
     let disabled = if prompt.is_some() { "" } else { "enabled: false            # remove this line to let it run\n" };
     let prompt = prompt.unwrap_or(PROMPT).trim();
-    format!("---\nname: {name}\ndescription: \"\"\nagent: {agent}\n{timing}\n{zone}{disabled}{FIELDS}---\n\n{prompt}\n")
+    format!(
+        "---\nname: {name}\ndescription: \"\"\nagent: {agent}\n{timing}\n{zone}{delivery}{disabled}{FIELDS}---\n\n{prompt}\n"
+    )
 }
 
 #[cfg(test)]
@@ -41,10 +65,13 @@ mod tests {
         {
             let timing: Timing = timing.parse().unwrap();
             for (zone, prompt) in [(Some("Europe/Berlin"), None), (None, Some("Water the plants."))] {
-                let text = compose("1", "pickle", &timing, zone, prompt);
+                let address = Address::parse("file:a: \"b\"").unwrap();
+                let deliver_to = prompt.map(|_| &address);
+                let text = compose(&NewCron { name: "1", agent: "pickle", timing: &timing, zone, deliver_to, prompt });
                 let (job, warnings) = cron::read("1", "p", &text, Timestamp::UNIX_EPOCH).unwrap();
                 assert_eq!((job.timing, warnings), (timing.clone(), vec![]));
                 assert_eq!((job.zone_name.as_deref(), job.enabled), (zone, prompt.is_some()));
+                assert_eq!(job.deliver_to.as_ref(), deliver_to);
                 assert_eq!(job.prompt, prompt.unwrap_or(PROMPT));
             }
         }
