@@ -35,6 +35,14 @@ pub struct Args {
 enum Action {
     /// List the jobs: next run, last outcome, missed instants [default]
     List,
+    /// Print the next instants of a job, in its zone
+    Next {
+        /// The job
+        id: String,
+        /// The number of instants
+        #[arg(short = 'n', long, default_value_t = 10, value_name = "N")]
+        count: usize,
+    },
     /// Run a job now, without moving its schedule; prints the id of its event
     Run {
         /// The jobs
@@ -75,6 +83,10 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     match args.action.as_ref().unwrap_or(&Action::List) {
         Action::List => list(&here.look()?, args.json),
         Action::Audit { since } => audit(&here.look()?, since.as_deref(), args.json),
+        Action::Next { id, count } => {
+            let workspace = here.look()?;
+            each(&workspace, std::slice::from_ref(id), |workspace, id| next(workspace, id, *count, args.json))
+        }
         Action::Run { ids } => each(&here.open()?, ids, |workspace, id| {
             let event = pass::run_by_hand(workspace, &CronJob::read(workspace, id)??)?;
             if args.json { print(workspace, id) } else { out::line(event.as_str()) }
@@ -150,6 +162,27 @@ fn write(workspace: &Workspace, id: &str, line: &CronLine, is_new: impl Fn(&Cron
     if is_new(&ledger) {
         ledger::append(workspace, &name, &mut ledger, std::slice::from_ref(line))?;
         ledger::sync_names(workspace)?;
+    }
+    Ok(())
+}
+
+/// Prints the next instants of a job; nothing earlier than now is due for a job that was not seen yet.
+fn next(workspace: &Workspace, id: &str, count: usize, is_json: bool) -> Result<()> {
+    let job = Job::read(workspace, id)??;
+    let ledger = ledger::read(workspace, &ledger::name(id))?;
+    let now = workspace.world.now().timestamp();
+    let seen = ledger.state.seen.as_ref().filter(|seen| seen.timing == job.cron.timing_text);
+    let since = seen.map_or(now, |seen| seen.since);
+    for due in job.cron.timing.all_after(&job.zone.rules, since, now).take(count) {
+        if is_json {
+            out::json(&json!({"id": id, "due": due, "zone": job.zone.name}))?;
+        } else {
+            out::line(&job.zone.show(due))?;
+        }
+    }
+    let paused = ledger.state.paused.map(|(why, _)| format!("paused {}", why.text()));
+    if let Some(why) = paused.or((!job.cron.enabled).then(|| "disabled in its file".to_owned())) {
+        out::message(&format!("{id} is {why}: none of them runs"));
     }
     Ok(())
 }

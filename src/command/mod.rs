@@ -17,6 +17,7 @@ pub mod init;
 pub mod log;
 pub mod man;
 pub mod models;
+pub mod new;
 pub mod page;
 pub mod prompt;
 pub mod recall;
@@ -33,6 +34,7 @@ pub mod tasks;
 pub mod terminal;
 pub mod tick;
 pub mod trust;
+pub mod units;
 pub mod usage;
 pub mod why;
 

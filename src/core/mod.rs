@@ -19,4 +19,5 @@ pub mod slash;
 pub mod text;
 pub mod tool;
 pub mod turn;
+pub mod units;
 pub mod web;

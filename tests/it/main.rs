@@ -34,6 +34,7 @@ mod reload;
 mod risks;
 mod routing;
 mod sandbox;
+mod schedules;
 mod schema;
 mod secrets;
 mod sessions;
@@ -45,5 +46,6 @@ mod tasks;
 mod tmux;
 mod turns;
 
+mod units;
 mod web;
 mod workspace;

@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod cron;
 pub mod headline;
+pub mod new_cron;
 pub mod reach;
 pub mod skill;
 pub mod task;

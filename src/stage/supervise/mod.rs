@@ -1,10 +1,13 @@
 //! `supervise`: all stages, or some, in one process that sleeps until a file or a due time wakes it.
 
+mod service_manager;
+
 use crate::core::config;
 use crate::core::event::entry::Entry;
 use crate::core::event::stamp::{DAY, Stamp};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::stage::outcome::{Outcome, failures};
+use crate::stage::supervise::service_manager::ServiceManager;
 use crate::stage::task::{CLAIMS, Inline, PoolSpec, Runner, SCHEDULE, SWEEP, Start, TASKS, turn_width};
 use crate::stage::worker::pool::{self, PoolMode};
 use crate::stage::worker::threads::PoolMessage;
@@ -152,6 +155,8 @@ impl Supervisor<'_> {
                 self.set_due(task, Some(workspace.world.now().plus_seconds(seconds)));
             }
         }
+        let manager = ServiceManager::of(&workspace.world);
+        manager.tell("READY=1");
         loop {
             let then: Vec<&str> = tasks.iter().filter_map(|task| TASKS[*task].then).collect();
             tasks.extend((0..TASKS.len()).filter(|task| then.contains(&TASKS[*task].name)));
@@ -162,9 +167,13 @@ impl Supervisor<'_> {
                     let _ = pool.send(PoolMessage::Due);
                 }
             }
-            let next = self.lock().values().min().copied();
+            let sign_of_life = manager.keep_alive(workspace.world.now());
+            let next = self.lock().values().copied().chain(sign_of_life).min();
             match self.watch.wait(&workspace.world, next, Some(stop))? {
-                Woken::Other => return Ok(()),
+                Woken::Other => {
+                    manager.tell("STOPPING=1");
+                    return Ok(());
+                }
                 Woken::Lost(folder) => {
                     let way_out = if folder == workspace.root {
                         "start claw supervise where the workspace is now"
