@@ -168,7 +168,7 @@ fn write(workspace: &Workspace, id: &str, line: &CronLine, is_new: impl Fn(&Cron
 
 /// Prints the next instants of a job; nothing earlier than now is due for a job that was not seen yet.
 fn next(workspace: &Workspace, id: &str, count: usize, is_json: bool) -> Result<()> {
-    let job = Job::read(workspace, id)??;
+    let job = CronJob::read(workspace, id)??;
     let ledger = ledger::read(workspace, &ledger::name(id))?;
     let now = workspace.world.now().timestamp();
     let seen = ledger.state.seen.as_ref().filter(|seen| seen.timing == job.cron.timing_text);
