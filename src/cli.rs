@@ -4,9 +4,9 @@
 
 pub use crate::command::terminal::out::{note_closed_stdout, print_fault};
 use crate::command::{
-    Here, agents, approve, ask, attempt, chat, check, completions, deliver, discard, init, log, man, models, page,
-    prompt, recall, remember, retry, route, run_agent, send, sessions, skills, status, supervise, tasks, tick, trust,
-    usage, why,
+    Here, agents, approve, ask, attempt, chat, check, completions, crons, deliver, discard, init, log, man, models,
+    new, page, prompt, recall, remember, retry, route, run_agent, send, sessions, skills, status, supervise, tasks,
+    tick, trust, units, usage, why,
 };
 use crate::core::fault::Result;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -55,6 +55,8 @@ pub enum Command {
     Models(models::Args),
     /// Print an agent's system prompt and tools
     Prompt(prompt::Args),
+    /// Create a definition from a template: a scheduled job
+    New(new::Args),
     /// List the agents
     Agents(agents::Args),
     /// List, show and remove sessions
@@ -69,6 +71,8 @@ pub enum Command {
     Deliver(deliver::Args),
     /// Show and change the shared task list
     Tasks(tasks::Args),
+    /// List scheduled jobs, run, pause and resume them, and audit their ledgers
+    Crons(crons::Args),
     /// Save a note in the memories
     Remember(remember::Args),
     /// Search the memories
@@ -77,6 +81,8 @@ pub enum Command {
     Tick(tick::Args),
     /// Process events as they come, until stopped by a signal
     Supervise(supervise::Args),
+    /// Write systemd units for this workspace: path, timer and service for tick, and a service for supervise
+    Units(units::Args),
     /// Show pending, waiting and failed events, problems, and locks
     Status(status::Args),
     /// Show the history of one event
@@ -136,6 +142,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Skills(args) => skills::run(&args, here),
         Command::Models(args) => models::run(&args, here),
         Command::Prompt(args) => prompt::run(&args, here),
+        Command::New(args) => new::run(args, here),
         Command::Agents(args) => agents::run(&args, here),
         Command::Sessions(args) => sessions::run(&args, here),
         Command::Send(args) => send::run(args, here),
@@ -143,10 +150,12 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::RunAgent(args) => run_agent::run(&args, here),
         Command::Deliver(args) => deliver::run(&args, here),
         Command::Tasks(args) => tasks::run(args, here),
+        Command::Crons(args) => crons::run(&args, here),
         Command::Remember(args) => remember::run(args, here),
         Command::Recall(args) => recall::run(&args, here),
         Command::Tick(args) => tick::run(&args, here),
         Command::Supervise(args) => supervise::run(&args, here),
+        Command::Units(args) => units::run(&args, here),
         Command::Status(args) => status::run(&args, here),
         Command::Why(args) => why::run(&args, here),
         Command::Log(args) => log::run(&args, here),

@@ -62,6 +62,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         Err(problem) => vec![problem],
     };
     problems.extend(problems::of(&workspace));
+    problems.extend(destinations(&workspace));
     problems.extend(tools(&workspace));
     problems.extend(skills::problems(&workspace));
     problems.extend(tasks::problems(&workspace));
@@ -204,6 +205,18 @@ fn tools(workspace: &Workspace) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// Checks the destination of each scheduled job.
+fn destinations(workspace: &Workspace) -> Vec<Problem> {
+    let wrong = |id: String| {
+        let address = definitions::cron(workspace, &id).ok()?.ok()?.deliver_to.clone()?;
+        let fault = channel::check(workspace, &address).err()?;
+        let text = definitions::text(workspace, "crons", "CRON.md", &id).unwrap_or_default();
+        let problem = Problem::error(&format!("crons/{id}/CRON.md"), format!("deliver_to: {fault}"));
+        Some(problem.at(problem::locate(&text, "deliver_to")))
+    };
+    definitions::folders(workspace, "crons").unwrap_or_default().into_iter().filter_map(wrong).collect()
 }
 
 /// The tools that each agent reaches only by giving tasks to others.

@@ -46,6 +46,10 @@ The part of your address after cli:.
 .TP
 CLAW_NOW, CLAW_SEED
 Fix the clock (RFC 3339) and the randomness (a number), for tests.
+.TP
+CLAW_CLOCK
+A file with an offset of the clock in seconds, like +3600s, for tests. It is read at every look at the clock, so that a
+change of the file sets the clock of running processes and of their timers. Replace the file by a rename.
 .SH CASSETTES
 ask, chat, run\-agent, supervise and tick with \-\-record FILE append every exchange with a model to FILE, one line of
 JSON each: the request without headers and keys, and the response in the chunks in which it arrived. A model with

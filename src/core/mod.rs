@@ -6,6 +6,7 @@
 pub mod budget;
 pub mod config;
 pub mod context;
+pub mod crons;
 pub mod definition;
 pub mod event;
 pub mod fault;
@@ -18,4 +19,5 @@ pub mod slash;
 pub mod text;
 pub mod tool;
 pub mod turn;
+pub mod units;
 pub mod web;

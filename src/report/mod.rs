@@ -2,6 +2,7 @@
 //! `--json` (schemas in `docs/schema/`).
 
 pub mod budget;
+pub mod crons;
 pub mod event;
 pub mod event_state;
 pub mod problem;

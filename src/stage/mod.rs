@@ -7,6 +7,7 @@ pub mod follow;
 pub mod outcome;
 pub mod remember;
 pub mod route;
+pub mod schedule;
 pub mod supervise;
 pub mod task;
 pub mod task_watch;

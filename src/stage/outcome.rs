@@ -4,6 +4,7 @@ use crate::core::event::address::Address;
 use crate::core::event::dispatch::Requester;
 use crate::core::event::id::{Derived, Id};
 use crate::core::event::retry;
+use crate::core::event::scheduled::Scheduled;
 use crate::core::event::stamp::Stamp;
 use crate::core::event::{Draft, Event, EventKind};
 use crate::core::fault::{Fault, Kind, Result};
@@ -240,6 +241,8 @@ pub(crate) fn notify(
     let home = workspace.config()?.deliver_to.clone();
     let place = match (mailbox, event) {
         (_, Some(event)) if event.kind == EventKind::Notice => None,
+        // The owner is told of failures in a row, not of each.
+        (Mailbox::Inbox, Some(event)) if Scheduled::of(event).is_some() => None,
         (Mailbox::Inbox, Some(event)) => Some(workspace.person(event)?),
         (Mailbox::Outbox, Some(event)) => home.filter(|home| *home != event.reply_to),
         (_, None) => home,

@@ -9,9 +9,11 @@ use crate::stage::deliver::{self, Deliver};
 use crate::stage::outcome::take_batch;
 use crate::stage::remember::Remember;
 use crate::stage::route::Router;
+use crate::stage::schedule;
 use crate::stage::task_watch::{self, Announcer};
 use crate::stage::turn::run_agent::RunAgent;
 use crate::stage::worker::handler::Handler;
+use crate::store::crons;
 use crate::store::fs::watch::WatchKind;
 use crate::store::queue::drops::{Backlog, TakenIn};
 use crate::store::retention;
@@ -132,6 +134,15 @@ pub const TASKS: &[TaskRow] = &[
         ..TICK
     },
     TaskRow {
+        name: SCHEDULE,
+        folders: |workspace| {
+            // A command may have paused or resumed a job.
+            [crons::FOLDER, crons::LEDGERS].map(|path| folder(workspace.path(path), WatchKind::Edits)).into()
+        },
+        run: Runner::Inline(|inline| schedule::pass::all(inline.workspace)),
+        ..TICK
+    },
+    TaskRow {
         name: "take-in",
         stage: "route",
         folders: |workspace| {
@@ -182,6 +193,8 @@ pub const TASKS: &[TaskRow] = &[
     TaskRow {
         name: "take-out",
         stage: "deliver",
+        // Scheduled runs send their answers to sessions, too.
+        again: &["run-agent"],
         folders: |workspace| drop_folders(workspace, Mailbox::Outbox),
         run: Runner::Inline(|inline| take_batch(inline.workspace, Mailbox::Outbox, &mut inline.backlogs[1])),
         ..TICK
@@ -210,6 +223,8 @@ pub const TASKS: &[TaskRow] = &[
 
 /// The task that frees claims of the task list.
 pub const CLAIMS: &str = "claims";
+/// The task that makes events of due instants.
+pub const SCHEDULE: &str = "schedule";
 /// The task that prunes.
 pub const SWEEP: &str = "sweep";
 
@@ -262,6 +277,6 @@ mod tests {
             let others = task.then.iter().chain(task.again);
             assert!(others.into_iter().all(|other| names.contains(other)), "{}", task.name);
         }
-        assert!(names.contains(&CLAIMS) && names.contains(&SWEEP));
+        assert!([CLAIMS, SCHEDULE, SWEEP].iter().all(|name| names.contains(name)));
     }
 }

@@ -161,12 +161,15 @@ impl Fixture {
     pub fn supervise(&self, stages: &[&str]) -> Supervisor {
         let mut arguments = vec!["supervise"];
         arguments.extend(stages);
-        let mut child = self.command(&arguments).spawn().unwrap();
-        let mut err = std::io::BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        std::io::BufRead::read_line(&mut err, &mut line).unwrap();
-        assert!(line.contains("supervising"), "{line}");
-        Supervisor { child, err: Some(err) }
+        Supervisor::started(self.command(&arguments))
+    }
+
+    /// Writes the file of `CLAW_CLOCK`, which shifts the clock by this number of seconds; returns its path.
+    pub fn set_clock(&self, seconds: i64) -> PathBuf {
+        let path = self.dir.path().join("clock");
+        fs::write(path.with_extension("tmp"), format!("{seconds:+}s\n")).unwrap();
+        fs::rename(path.with_extension("tmp"), &path).unwrap();
+        path
     }
 
     pub fn path(&self, relative: &str) -> PathBuf {
@@ -306,6 +309,16 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
+    /// Starts it, and returns after its first message.
+    pub fn started(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let mut err = std::io::BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut err, &mut line).unwrap();
+        assert!(line.contains("supervising"), "{line}");
+        Self { child, err: Some(err) }
+    }
+
     /// Sends SIGTERM, and returns exit code and output.
     pub fn stop(self) -> Ran {
         self.signal("TERM");

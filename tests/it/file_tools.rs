@@ -4,6 +4,7 @@ use crate::common::Fixture;
 use crate::common::findings::{files, same_files};
 use crate::common::strict::{Answer, Script, Strict};
 use claw::core::definition::Agent;
+use claw::core::event::EventKind;
 use claw::core::event::address::Address;
 use claw::core::event::id::Id;
 use claw::core::event::origin::{Origin, SenderClass};
@@ -98,7 +99,7 @@ impl Desk {
     ) -> (String, bool, Option<String>) {
         let taint = OnceLock::new();
         let agent = self.agent();
-        let tools = tool::offered(&self.workspace, &agent, SenderClass::Owner).unwrap();
+        let tools = tool::offered(&self.workspace, &agent, SenderClass::Owner, EventKind::Message).unwrap();
         let scene = ToolContext {
             workspace: &self.workspace,
             agent: &agent,

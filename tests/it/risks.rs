@@ -114,6 +114,16 @@ fn schedule_without_a_date_is_reported() {
     assert!(!out.contains("crons/leap"), "{out}");
 }
 
+#[test]
+fn machine_without_zone_files_is_named_by_the_check() {
+    let ws = Fixture::new();
+    ws.write("crons/x/CRON.md", "---\nname: x\nagent: pickle\nevery: 2h\ntimezone: Europe/Berlin\n---\nDo it.\n");
+    ws.write("crons/utc/CRON.md", "---\nname: x\nagent: pickle\nevery: 2h\ntimezone: UTC\n---\nDo it.\n");
+    let Some(ran) = ws.mounted("mount -t tmpfs none /usr/share/zoneinfo", "claw check") else { return };
+    let expected = "crons/x/CRON.md:5:1: there is no time zone `Europe/Berlin` (this machine has no zone files";
+    assert!(ran.out.contains(expected) && !ran.out.contains("crons/utc"), "{ran:?}");
+}
+
 /// Agents write crons: a pipe, a device or a link there must not block the commands of the owner, or show them a secret.
 #[test]
 fn definition_of_an_agent_blocks_no_command_and_shows_no_secret() {
@@ -123,12 +133,19 @@ fn definition_of_an_agent_blocks_no_command_and_shows_no_secret() {
         fs::create_dir_all(ws.path(&format!("crons/{id}"))).unwrap();
     }
     let at = |id: &str| ws.path(&format!("crons/{id}/CRON.md"));
+    std::os::unix::fs::symlink(ws.path(".secrets"), ws.path("crons/folder")).unwrap();
+    ws.write("crons/latin/CRON.md", "");
+    fs::write(at("latin"), b"---\nname: \xe4\n---\n").unwrap();
+    ws.write("crons/long/CRON.md", &"x".repeat(1 << 20));
     rustix::fs::mkfifoat(rustix::fs::CWD, at("pipe"), rustix::fs::Mode::RUSR).unwrap();
     std::os::unix::fs::symlink("../../.secrets/token", at("link")).unwrap();
     std::os::unix::fs::symlink("/dev/zero", at("zero")).unwrap();
     let out = ws.claw(&["check"]).out;
     assert!(out.contains("crons/pipe/CRON.md: cannot be read: not a regular file"), "{out}");
     assert!(out.contains("crons/link/CRON.md: cannot be read: a link"), "{out}");
+    assert!(out.contains("crons/folder/CRON.md: cannot be read: a link"), "{out}");
+    assert!(out.contains("crons/latin/CRON.md: cannot be read: not valid UTF-8"), "{out}");
+    assert!(out.contains("crons/long/CRON.md: cannot be read: larger than 262144 bytes"), "{out}");
     let all = [&["status"][..], &["ask", "-n", "/crons"], &["ask", "-n", "/crons link"], &["ask", "-n", "hello"]];
     for command in all {
         let ran = ws.claw(command);

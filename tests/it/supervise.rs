@@ -20,6 +20,31 @@ fn a_clock_that_is_set_ends_nothing() {
     assert_eq!((traced.code, ws.list("outbox/files/x").len()), (137, 1), "{traced:?}");
 }
 
+/// The file of `CLAW_CLOCK`: running processes notice its changes, and so do their timers.
+#[test]
+fn file_sets_the_clock_of_a_running_supervisor() {
+    let ws = Fixture::new();
+    let command = |arguments: &[&str]| {
+        let mut command = ws.command(arguments);
+        command.env("CLAW_CLOCK", ws.dir.path().join("clock"));
+        command
+    };
+    ws.set_clock(0);
+    let supervisor = Supervisor::started(command(&["supervise"]));
+    for (name, before, after) in [("later", 0, 3700), ("back", -90_000, -86_000), ("again", -86_000, 90_000)] {
+        ws.set_clock(before);
+        let mut send = command(&["send", "--in", "1h", "--reply-to", &format!("file:{name}"), "hello"]);
+        assert!(send.output().unwrap().status.success());
+        ws.set_clock(after);
+        ws.eventually(name, |ws| !ws.list(&format!("outbox/files/{name}")).is_empty());
+    }
+    assert_eq!(supervisor.stop().code, 0);
+    let mut status = ws.command(&["status"]);
+    status.env("CLAW_CLOCK", ws.path("claw.yaml"));
+    let ran: crate::common::Ran = status.output().unwrap().into();
+    assert!(ran.fails(2).contains("claw.yaml cannot be parsed"));
+}
+
 /// Drops a file with this name, and waits for the answer.
 fn answered(ws: &Fixture, name: &str) {
     ws.write(&format!("inbox/{name}.md"), &format!("---\nreply_to: file:{name}\n---\nhello\n"));

@@ -347,6 +347,12 @@ const WRONG: &[(&str, &str, &str, bool)] = &[
         r"^crons/x/CRON\.md:4:1: warning: at 1970-01-01T00:00:00 has passed$",
         false,
     ),
+    (
+        "crons/x/CRON.md",
+        "---\nname: x\nagent: pickle\nevery: 2h\ndeliver_to: exec:phone\n---\nDo.\n",
+        r"^crons/x/CRON\.md:5:1: deliver_to: channels\.exec has no `phone`",
+        true,
+    ),
     ("crons/x/CRON.md", "---\nname: x\nagent: pic", r"^crons/x/CRON\.md:1:1: the front matter .* no closing", true),
     ("crons/x/notes.md", "hello\n", r"^crons/x/CRON\.md: is missing$", true),
     ("skills/x/SKILL.md", "---\nname: x\n---\nx\n", r"^skills/x/SKILL\.md:\d+:\d+: `description` is missing", true),

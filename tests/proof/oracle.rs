@@ -256,6 +256,10 @@ fn instants_are_those_of_cronsim_but_for_listed_differences() {
     let mut questions = Vec::new();
     while questions.len() < if proof::is_full() { count * ZONES.len() } else { count } {
         let expression = expression(&mut random);
+        // Both refuse February 30, so it would compare nothing.
+        if Timing::schedule(&expression).unwrap().never_fires(Timestamp::UNIX_EPOCH).is_some() {
+            continue;
+        }
         let all = if proof::is_full() {
             0..ZONES.len()
         } else {

@@ -68,6 +68,8 @@ pub struct Config {
     pub compact: CompactSettings,
     /// The web tools.
     pub web: Web,
+    /// Scheduled jobs.
+    pub crons: CronSettings,
     /// Retention periods.
     pub keep: Keep,
 }
@@ -187,6 +189,28 @@ impl CompactSettings {
     }
 }
 
+/// Scheduled jobs.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct CronSettings {
+    /// The number of jobs that agents may make.
+    pub max_made: u32,
+    /// The shortest time between two runs of a job that an agent has made, like `10m`.
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub min_interval: SignedDuration,
+    /// Whether scheduled runs may make jobs.
+    pub made_by_runs: bool,
+    /// Addresses to which scheduled runs may send messages, besides their own destination and `deliver_to`.
+    pub post_to: Vec<Address>,
+}
+
+impl Default for CronSettings {
+    fn default() -> Self {
+        Self { max_made: 20, min_interval: SignedDuration::from_mins(10), made_by_runs: false, post_to: Vec::new() }
+    }
+}
+
 /// Retention periods, in days.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -228,6 +252,7 @@ impl Default for Config {
             prompt: PromptLimits::default(),
             compact: CompactSettings::default(),
             web: Web::default(),
+            crons: CronSettings::default(),
             keep: Keep::default(),
         }
     }
@@ -301,7 +326,7 @@ mod tests {
         assert_eq!(warnings, []);
         assert_eq!(config.model, OFFLINE);
         let keys = keys::of::<Config>();
-        assert_eq!(keys.len(), 69, "{keys:?}");
+        assert_eq!(keys.len(), 74, "{keys:?}");
         for key in keys {
             assert!(text.contains(&format!("{key}:")), "claw.yaml does not show `{key}`");
         }

@@ -4,12 +4,13 @@
 pub mod agent;
 pub mod cron;
 pub mod headline;
+pub mod new_cron;
 pub mod reach;
 pub mod skill;
 pub mod task;
 
 pub use agent::{Agent, QueueSetting, WatchSetting};
-pub use cron::Cron;
+pub use cron::{Cron, CronSession, Missed, Overlap};
 
 use crate::core::text::front_matter;
 use crate::core::text::problem::{self, Problem};

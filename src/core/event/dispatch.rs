@@ -3,6 +3,7 @@
 
 use crate::core::event::address::Address;
 use crate::core::event::id::Id;
+use crate::core::event::scheduled::Scheduled;
 use crate::core::event::session_name;
 use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Fault, Result};
@@ -124,6 +125,7 @@ const SILENT: &str = "silent";
 #[must_use]
 pub fn is_silent(event: &Event) -> bool {
     matches!(event.kind, EventKind::Cron | EventKind::Heartbeat)
+        && !Scheduled::of(event).is_some_and(|scheduled| scheduled.delivers)
         || event.kind == EventKind::Result && event.meta.get(SILENT).is_some_and(|value| value == true)
 }
 

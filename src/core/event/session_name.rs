@@ -15,6 +15,8 @@ const CONTROL: &str = "+control";
 const ASK: &str = "ask-";
 /// The prefix, after the agent and the dot, of the session of a dispatch.
 const DISPATCH: &str = "sub-";
+/// The prefix, after the agent and the dot, of the session of one run of a scheduled job.
+const RUN: &str = "run-";
 /// The longest session name (and lane) in bytes.
 pub const MAX: usize = 90;
 
@@ -39,12 +41,18 @@ pub fn for_ask(agent: &str, id: &Id) -> String {
     format!("{agent}.{ASK}{id}")
 }
 
-/// Whether a session belongs to a single `claw ask` or a single dispatch. A session that the user named
-/// `ask-the-doctor` does not.
+/// The session of the run `id` of a scheduled job that has no other session.
+#[must_use]
+pub fn for_run(agent: &str, id: &Id) -> String {
+    format!("{agent}.{RUN}{id}")
+}
+
+/// Whether a session belongs to a single `claw ask`, a single dispatch or a single run of a job. A session that the user
+/// named `ask-the-doctor` does not.
 #[must_use]
 pub fn is_one_off(session: &str) -> bool {
     let name = session.split_once('.').map(|(_, name)| name);
-    let id = name.and_then(|name| name.strip_prefix(ASK).or_else(|| name.strip_prefix(DISPATCH)));
+    let id = name.and_then(|name| [ASK, DISPATCH, RUN].into_iter().find_map(|prefix| name.strip_prefix(prefix)));
     id.is_some_and(|id| Id::parse(id).is_ok())
 }
 

@@ -122,7 +122,13 @@ impl Timing {
     /// was first seen: periods are counted from it.
     #[must_use]
     pub fn next(&self, zone: &TimeZone, first_seen: Timestamp, after: Timestamp) -> Option<Timestamp> {
-        Occurrences::new(self, zone, first_seen, after).next()
+        self.all_after(zone, first_seen, after).next()
+    }
+
+    /// All due instants after `after`, oldest first.
+    #[must_use]
+    pub fn all_after<'a>(&'a self, zone: &'a TimeZone, first_seen: Timestamp, after: Timestamp) -> Occurrences<'a> {
+        Occurrences::new(self, zone, first_seen, after)
     }
 
     /// The due instants after `after` until `until`, which is included; oldest first.
@@ -133,7 +139,7 @@ impl Timing {
         after: Timestamp,
         until: Timestamp,
     ) -> impl Iterator<Item = Timestamp> + 'a {
-        Occurrences::new(self, zone, first_seen, after).take_while(move |due| *due <= until)
+        self.all_after(zone, first_seen, after).take_while(move |due| *due <= until)
     }
 
     /// The expression, if no day of the nine years after `now` matches it.

@@ -1,14 +1,18 @@
 //! `supervise`: all stages, or some, in one process that sleeps until a file or a due time wakes it.
 
+mod service_manager;
+
 use crate::core::config;
 use crate::core::event::entry::Entry;
 use crate::core::event::stamp::{DAY, Stamp};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::stage::outcome::{Outcome, failures};
-use crate::stage::task::{CLAIMS, Inline, PoolSpec, Runner, SWEEP, Start, TASKS, turn_width};
+use crate::stage::supervise::service_manager::ServiceManager;
+use crate::stage::task::{CLAIMS, Inline, PoolSpec, Runner, SCHEDULE, SWEEP, Start, TASKS, turn_width};
 use crate::stage::worker::pool::{self, PoolMode};
 use crate::stage::worker::threads::PoolMessage;
 use crate::store::agent::definitions;
+use crate::store::crons;
 use crate::store::fs::lease;
 use crate::store::fs::watch::{Change, Watch, WatchKind, Woken};
 use crate::store::queue::drops::TakenIn;
@@ -69,6 +73,7 @@ pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, report: OnO
     approvals::make_layout(workspace)?;
     tasks::make_layout(workspace)?;
     claims::make_layout(workspace)?;
+    crons::make_layout(workspace)?;
     let folders = folders(workspace);
     let watch = Watch::new(&folders.iter().map(|(path, kind, _)| (path.clone(), *kind)).collect::<Vec<_>>())?;
     let triggers = folders.into_iter().map(|(.., trigger)| trigger).collect();
@@ -150,6 +155,8 @@ impl Supervisor<'_> {
                 self.set_due(task, Some(workspace.world.now().plus_seconds(seconds)));
             }
         }
+        let manager = ServiceManager::of(&workspace.world);
+        manager.tell("READY=1");
         loop {
             let then: Vec<&str> = tasks.iter().filter_map(|task| TASKS[*task].then).collect();
             tasks.extend((0..TASKS.len()).filter(|task| then.contains(&TASKS[*task].name)));
@@ -160,9 +167,13 @@ impl Supervisor<'_> {
                     let _ = pool.send(PoolMessage::Due);
                 }
             }
-            let next = self.lock().values().min().copied();
+            let sign_of_life = manager.keep_alive(workspace.world.now());
+            let next = self.lock().values().copied().chain(sign_of_life).min();
             match self.watch.wait(&workspace.world, next, Some(stop))? {
-                Woken::Other => return Ok(()),
+                Woken::Other => {
+                    manager.tell("STOPPING=1");
+                    return Ok(());
+                }
                 Woken::Lost(folder) => {
                     let way_out = if folder == workspace.root {
                         "start claw supervise where the workspace is now"
@@ -175,6 +186,7 @@ impl Supervisor<'_> {
                 Woken::Files(changes) => {
                     if changes.iter().any(|change| self.is_edit(change)) {
                         self.read_definitions();
+                        tasks.extend(TASKS.iter().position(|task| task.name == SCHEDULE));
                     }
                     tasks.extend(changes.into_iter().filter_map(|change| self.react(change, inline.claims > 0)));
                     // Files may change without a pause.
@@ -197,6 +209,11 @@ impl Supervisor<'_> {
         for id in definitions::folders(workspace, "agents").unwrap_or_default() {
             self.watch.add(&agents.join(id), WatchKind::Edits);
         }
+        let jobs = workspace.path(crons::FOLDER);
+        self.watch.add(&jobs, WatchKind::Edits);
+        for id in definitions::folders(workspace, crons::FOLDER).unwrap_or_default() {
+            self.watch.add(&jobs.join(id), WatchKind::Edits);
+        }
         let known = definitions::agents(workspace).unwrap_or_else(|fault| {
             workspace.world.say(&fault.to_string());
             Vec::new()
@@ -216,9 +233,13 @@ impl Supervisor<'_> {
     /// Whether settings or definitions may have changed. Other files in the workspace's own folder are ignored.
     fn is_edit(&self, change: &Change) -> bool {
         match self.triggers.get(change.folder) {
-            Some(Trigger::Edited) => change.name.as_deref().is_none_or(|name| matches!(name, config::FILE | "agents")),
+            Some(Trigger::Edited) => {
+                change.name.as_deref().is_none_or(|name| matches!(name, config::FILE | "agents" | crons::FOLDER))
+            }
+            // A new folder of a job is watched, too.
+            Some(Trigger::Task { task, .. }) => TASKS[*task].name == SCHEDULE,
             Some(_) => false,
-            // The other watched folders are agents.
+            // The other watched folders are agents and jobs.
             None => true,
         }
     }

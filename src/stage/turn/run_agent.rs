@@ -3,6 +3,8 @@
 
 use crate::core::definition::Agent;
 use crate::core::event::dispatch::{self as chain, Requester};
+use crate::core::event::post;
+use crate::core::event::scheduled::Scheduled;
 use crate::core::event::session_name;
 use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Fault, Kind, Result};
@@ -12,8 +14,10 @@ use crate::core::session::record::Record;
 use crate::core::slash;
 use crate::core::turn::{self, Step};
 use crate::stage::outcome::{EventOutcome, Outcome, RetryPolicy, crashed, end_failed_attempt};
+use crate::stage::schedule::pass;
 use crate::stage::task_watch;
 use crate::stage::turn::active_turn::Turn;
+use crate::stage::turn::condition::{self, ConditionResult};
 use crate::stage::turn::progress::Interactive;
 use crate::stage::turn::{calls, collect, dispatch};
 use crate::stage::turn::{expired, publish_all};
@@ -120,7 +124,7 @@ impl RunAgent<'_> {
             _ => RetryPolicy::UntilExpired,
         };
         let all_sessions = RunAgent::all(self.workspace);
-        match drive(&event, &mut job, lane, (self, &all_sessions)) {
+        let outcome = match drive(&event, &mut job, lane, (self, &all_sessions)) {
             Ok(out) => {
                 let id = job.entry.id.clone();
                 let state = match job.done() {
@@ -130,7 +134,11 @@ impl RunAgent<'_> {
                 Outcome { id, state }
             }
             Err(fault) => end_failed_attempt(self.workspace, Mailbox::Inbox, job, fault, Some(&event), retry_policy),
+        };
+        if matches!(outcome.state, EventOutcome::Done(_) | EventOutcome::Failed(_)) {
+            pass::record_end(self.workspace, &event, &lane.name);
         }
+        outcome
     }
 }
 
@@ -171,7 +179,8 @@ fn drive<'a>(
     // A turn that another one waits for ends when the event expires.
     let end = event.expires().filter(|_| requester.as_ref().is_some_and(|requester| requester.waits));
     let left = end.map(|end| SignedDuration::from_micros(end.0.saturating_sub(workspace.world.now().0)));
-    let time_limit = left.map_or(agent.turn_timeout, |left| left.min(agent.turn_timeout));
+    let run_limit = Scheduled::of(event).and_then(|scheduled| scheduled.timeout);
+    let time_limit = [left, run_limit].into_iter().flatten().fold(agent.turn_timeout, SignedDuration::min);
     let class = workspace.class(event)?;
     let mut turn = Turn {
         workspace,
@@ -179,7 +188,7 @@ fn drive<'a>(
         lane,
         log,
         state,
-        tools: tool::offered(workspace, &agent, class)?,
+        tools: tool::offered(workspace, &agent, class, event.kind)?,
         class,
         requesters: requesting_agents(workspace, event)?,
         interactive: handler.interactive.as_ref().filter(|interactive| *interactive.id == event.id),
@@ -200,6 +209,9 @@ fn drive<'a>(
     if let Some(focus) = focus {
         return compact_command(turn, focus.as_deref());
     }
+    if event.kind == EventKind::Post {
+        return posted(turn);
+    }
     step_by_step(turn, job)
 }
 
@@ -210,6 +222,20 @@ fn requesting_agents(workspace: &Workspace, event: &Event) -> Result<Vec<(String
         agent => Ok((id, agent.ok())),
     };
     chain::requesters(event).into_iter().map(read).collect()
+}
+
+/// Makes a text that another session has sent a part of this one. No model is asked, and nothing is sent.
+fn posted(mut turn: Turn) -> Result<Vec<String>> {
+    if turn.state.done.is_none() {
+        let (at, ids) = (turn.now(), vec![turn.event.id.clone()]);
+        let is_own = post::is_own(turn.event, &turn.lane.name);
+        let event = Event { content: post::heading(turn.event), ..turn.event.clone() };
+        let said = (!is_own).then(|| turn.event.content.clone());
+        turn.log
+            .append(&[Record::In { at, event: Box::new(event) }, Record::Done { at, ids, out: Vec::new(), said }])?;
+        turn.log.commit()?;
+    }
+    Ok(Vec::new())
 }
 
 /// Runs `/compact`. This command waits for its turn in the session's lane, because it changes the next request. It is
@@ -240,8 +266,13 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                 if turn.event.kind == EventKind::Message {
                     approvals::withdraw(turn.workspace, &turn.lane.name)?;
                 }
+                let (output, is_quiet) = match condition::decide(&turn)? {
+                    ConditionResult::Ask(output) => (output, false),
+                    ConditionResult::Quiet => (None, true),
+                };
                 let (at, id) = (turn.now(), turn.event.id.clone());
-                let more = collect::waiting(&turn)?;
+                let mut more = collect::waiting(&turn)?;
+                more.extend(output.map(|output| *output));
                 let received = turn.received(turn.event)?;
                 turn.state.add_taint(received.origin.taint.as_ref());
                 let mut records = vec![Record::In { at, event: Box::new(received) }];
@@ -253,7 +284,7 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                 turn.log.append(&records)?;
                 (turn.state.is_logged, turn.state.also) = (true, more);
                 turn.limit_tools()?;
-                if task_watch::is_stale(turn.workspace, turn.event) {
+                if is_quiet || task_watch::is_stale(turn.workspace, turn.event) {
                     turn.close(String::new(), false)?;
                 }
             }
@@ -272,6 +303,10 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
             }
             Step::Ask { .. } | Step::Call(_) if turn.deadline <= Instant::now() => {
                 let (time_limit, steps) = (turn.time_limit, turn.state.steps.len());
+                if Scheduled::of(turn.event).is_some() {
+                    let late = format!("the run did not end within {time_limit:#}");
+                    return Err(Fault::new(Kind::Failed, late).hint("set a longer `timeout` in the CRON.md"));
+                }
                 turn.close(format!("I stopped after {time_limit:#} and {steps} steps without an answer."), true)?;
             }
             Step::Ask { is_last } => {
@@ -283,8 +318,12 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                 match turn.call_model(is_last) {
                     // The call was interrupted, which is no failure of the model.
                     Err(_) if turn.cancel.is_cancelled() || turn.deadline <= Instant::now() => continue,
-                    Err(fault) => {
+                    Err(mut fault) => {
                         turn.close_failed(&fault)?;
+                        if fault.kind == Kind::Config && Scheduled::of(turn.event).is_some() {
+                            // The next run of the job may find a usable model; this one does not wait for it.
+                            fault.kind = Kind::Failed;
+                        }
                         return Err(fault);
                     }
                     Ok(()) => {}

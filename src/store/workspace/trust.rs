@@ -8,8 +8,9 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// The folder of the user's state: `$XDG_STATE_HOME/claw`.
-pub(super) fn state_dir(world: &World) -> Option<PathBuf> {
+/// The folder with the lists of trusted workspaces and programs, `$XDG_STATE_HOME/claw`; `None` without a home.
+#[must_use]
+pub fn state_dir(world: &World) -> Option<PathBuf> {
     let state = world.var("XDG_STATE_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
     let home = || world.var("HOME").map(|h| Path::new(h).join(".local/state"));
     Some(state.or_else(home)?.join("claw"))

@@ -15,6 +15,8 @@ use std::path::Path;
 use std::sync::Arc;
 use walkdir::WalkDir;
 
+/// The name of the owner's zone if it has none.
+pub const LOCAL: &str = "local";
 /// The length of the hash of a zone's file.
 const HASH: usize = 16;
 
@@ -55,7 +57,7 @@ pub fn of(workspace: &Workspace, name: Option<&str>) -> Result<Arc<Zone>> {
         }
         None => {
             let rules = world::zone();
-            let name = rules.iana_name().unwrap_or("local").to_owned();
+            let name = rules.iana_name().unwrap_or(LOCAL).to_owned();
             Ok(Arc::new(Zone { name, rules, data: String::new() }))
         }
     }

@@ -1,9 +1,11 @@
 //! Calls the agent's model, or one of its fallbacks: the models that its settings list under `fallback`, in that order.
 //! The change of model is reported on stderr and written to the journal.
 
+use crate::core::config::OFFLINE;
 use crate::core::config::resolved_model::ResolvedModel;
 use crate::core::event::dispatch::Requester;
 use crate::core::event::retry;
+use crate::core::event::scheduled::Scheduled;
 use crate::core::fault::{Cause, Fault, Kind, Result};
 use crate::stage::turn::active_turn::Turn;
 use crate::stage::turn::progress::Progress;
@@ -85,6 +87,12 @@ impl Turn<'_> {
         let wanted = self.interactive.and_then(|interactive| interactive.model).or(wanted);
         let chosen = workspace.config()?.resolve_model(&self.agent, wanted)?;
         workspace.permit_model(&chosen)?;
+        // A user sees that no model is set up; the reader of a report would take the answer for one.
+        if chosen.model.provider.as_deref() == Some(OFFLINE) && wanted.is_none() && Scheduled::of(self.event).is_some()
+        {
+            return Err(Fault::config("no model is set up for scheduled jobs, and the offline one is none")
+                .hint("set `model:` in claw.yaml, in the AGENT.md or in the CRON.md"));
+        }
         Ok(chosen)
     }
 
