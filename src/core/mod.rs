@@ -9,6 +9,7 @@ pub mod context;
 pub mod definition;
 pub mod event;
 pub mod fault;
+pub mod json;
 pub mod memory;
 pub mod model;
 pub mod routing;

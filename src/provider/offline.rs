@@ -51,7 +51,7 @@ fn earlier_message(call: &ModelCall) -> Option<NoteLine> {
         .iter()
         .enumerate()
         .filter_map(|(number, message)| match message {
-            Message::User { content } if !content.trim().ends_with('?') => {
+            Message::User { content, .. } if !content.trim().ends_with('?') => {
                 Some(NoteLine { path: String::new(), number, text: content.clone(), source: None })
             }
             _ => None,

@@ -21,6 +21,7 @@ mod file_tools;
 mod house;
 mod json;
 mod kills;
+mod lenient;
 mod models;
 mod neutral;
 mod notes;
