@@ -77,7 +77,7 @@ fn conversation(messages: i64) -> Result<String> {
         let out = event.child(claw::core::event::id::Derived::Reply, 1, &place, said.clone(), at);
         let call = Call { id: String::new(), name: "recall".into(), arguments: json!({"query": "this"}) };
         let mut state = turn::Replay::default();
-        let first = state.add_reply(&id, Reply { calls: vec![call], ..Reply::default() }).clone();
+        let first = state.add_reply(Reply { calls: vec![call], ..Reply::default() }).clone();
         let outcome = ToolResult { result: "memories/topics/house.md:3: here ".repeat(10), ..ToolResult::default() };
         let at = at.timestamp();
         let model = |reply| Record::Model { at, id: id.clone(), model: "m".into(), ms: 1, reply, estimated: 0 };

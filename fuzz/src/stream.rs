@@ -1,10 +1,10 @@
-//! The stream of a model server: split into any pieces, it has the same meaning, or is broken.
+//! The body of a model server: split into any pieces, it has the same meaning, or the same error.
 
 use claw::provider::dissect;
 
-/// Server-sent events, of both protocols that have them.
+/// Server-sent events, of all protocols that have them.
 pub fn events(data: &[u8]) {
-    for provider in ["openai", "anthropic"] {
+    for provider in ["openai", "responses", "anthropic"] {
         means_one_thing(provider, data);
     }
 }

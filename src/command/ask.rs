@@ -11,6 +11,8 @@ use crate::core::event::Event;
 use crate::core::event::id::Id;
 use crate::core::event::session_name;
 use crate::core::fault::{Fault, Kind, Result};
+use crate::core::model::Usage;
+use crate::core::model::money::Money;
 use crate::core::routing;
 use crate::core::session::record::Record;
 use crate::core::slash::{self, SlashCommand};
@@ -18,10 +20,15 @@ use crate::report::undelivered;
 use crate::stage::turn;
 use crate::store::agent::definitions;
 use crate::store::session::{last, log};
+use crate::store::usage;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::clock;
 use serde_json::{Value, json};
 use std::sync::OnceLock;
+use std::time::Duration;
+
+/// The time after which a stdin that does not end is named.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Ask an agent, and wait for the answer
 ///
@@ -158,16 +165,29 @@ fn report_undelivered(workspace: &Workspace) {
     }
 }
 
+/// The answer, and the usage, cost and duration of its whole turn.
 fn document(workspace: &Workspace, answer: &Event, id: &Id, session: &str) -> Result<Value> {
-    let records = log::read(workspace, session, id)?;
-    let turn = records.into_iter().rev().find_map(|record| match record {
-        Record::Model { id: of, model, ms, reply, .. } if of == *id => Some((model, ms, reply.usage)),
-        _ => None,
-    });
-    let (model, ms, usage) = turn.unwrap_or_default();
+    let (mut model, mut usage) = (String::new(), Usage::default());
+    let (mut begin, mut end) = (None, None);
+    for record in log::read(workspace, session, id)? {
+        match record {
+            Record::In { at, event } if event.id == *id => begin = Some(at),
+            Record::Done { at, ids, .. } if ids.contains(id) => end = Some(at),
+            Record::Model { id: of, model: by, reply, .. } if of == *id => {
+                model = by;
+                usage.add(&reply.usage);
+            }
+            _ => {}
+        }
+    }
+    // The ledger has the calls that failed, too; models that cost nothing are not in it.
+    let paid = usage::of_event(workspace, id)?;
+    let usage = if paid.usage == Usage::default() { usage } else { paid.usage };
+    let cost = (paid.money > 0).then(|| Money(paid.money));
+    let took = begin.zip(end).map_or(0, |(begin, end)| end.duration_since(begin).as_millis().max(0));
     Ok(json!({
         "id": id, "session": session, "agent": session_name::agent(session), "model": model,
-        "content": answer.content, "usage": usage, "duration_ms": ms,
+        "content": answer.content, "usage": usage, "cost": cost, "duration_ms": i64::try_from(took).unwrap_or(i64::MAX),
     }))
 }
 
@@ -202,9 +222,14 @@ fn read_question(args: &Args) -> Result<String> {
     }
     let mut text = args.text.join(" ");
     if !args.no_stdin && !out::is_typed() {
-        let piped = out::stdin()?;
+        let is_slow = || out::message("reading stdin, which belongs to the question; -n ignores it");
+        let piped = out::stdin_patiently(PATIENCE, &is_slow)?;
         if !piped.trim().is_empty() {
-            text = if text.is_empty() { piped } else { format!("{text}\n\n{piped}") };
+            if !text.is_empty() {
+                out::message(&format!("added {} bytes of stdin to the question", piped.len()));
+                text += "\n\n";
+            }
+            text += &piped;
         }
     }
     out::text(&[text])

@@ -8,6 +8,7 @@ use crate::core::definition::{self, Agent, reach};
 use crate::core::event::entry::Entry;
 use crate::core::event::stamp::SECOND;
 use crate::core::fault::Result;
+use crate::core::model::price_table;
 use crate::core::routing::unreachable;
 use crate::core::text::problem::{self, Problem};
 use crate::process::sandbox;
@@ -23,7 +24,7 @@ use crate::store::workspace::clock;
 use crate::store::workspace::mailbox::{Mailbox, State};
 use crate::store::workspace::programs;
 use crate::store::{skills, tasks};
-use crate::tool;
+use crate::{tool, world};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -98,6 +99,16 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     Ok(if errors == 0 { 0 } else { 78 })
 }
 
+/// The warning about a model whose price the program ships, and that is old.
+fn old_price(workspace: &Workspace, config: &Config, name: &str) -> Option<String> {
+    let chosen = config.resolve_model(&Agent::default(), Some(name)).ok().filter(|one| one.model.price.is_none())?;
+    let row = price_table::row(&chosen.host(), chosen.model.model.as_deref()?)?;
+    let read = row.read()?;
+    let today = workspace.world.now().timestamp().to_zoned(world::zone()).date();
+    let is_old = today.since(read).is_ok_and(|age| age.get_days() > price_table::OLD);
+    is_old.then(|| format!("its price was read on {read}; compare {} and set `price`, or update claw", row.source))
+}
+
 /// Checks that everything the settings refer to exists.
 fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
     let text = fs::read_to_string(workspace.path(FILE)).unwrap_or_default();
@@ -129,6 +140,10 @@ fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
             let message = format!("{key}: unknown dialect `{wanted}` (known: {})", all.join(", "));
             problems.push(error(&format!("{key}.dialect"), message));
         }
+        problems.extend(
+            old_price(workspace, config, name)
+                .map(|message| Problem::warning(FILE, format!("{key}: {message}")).at(problem::locate(&text, &key))),
+        );
         for other in &model.fallback {
             let fault = config.resolve_model(&Agent::default(), Some(other)).err();
             problems.extend(fault.map(|fault| error(&format!("{key}.fallback"), format!("{key}.fallback: {fault}"))));
@@ -155,7 +170,7 @@ fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
     match config.resolve_model(&Agent::default(), None) {
         Err(fault) => problems.push(error("model", fault.to_string())),
         Ok(chosen) => {
-            let fault = chosen.unpriced(&[&config.budget]);
+            let fault = chosen.unpriced(&[&config.budget], &config.currency);
             problems.extend(fault.map(|fault| error(&format!("models.{}", chosen.name), fault.to_string())));
         }
     }

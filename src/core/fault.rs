@@ -33,6 +33,10 @@ pub enum Kind {
 pub enum Cause {
     /// The request is longer than the model's context window; no model with this window can answer it unchanged.
     Overflow,
+    /// The service may have refused the request for its length; it does not say so clearly.
+    PerhapsOverflow,
+    /// The service answers in a way that cannot be read, and will do so again.
+    Unreadable,
     /// The service rejected the credentials: the key is wrong, missing or its credit is used up.
     Refused,
     /// The model's answer has no text and no tool calls.

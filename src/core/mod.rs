@@ -10,6 +10,7 @@ pub mod crons;
 pub mod definition;
 pub mod event;
 pub mod fault;
+pub mod json;
 pub mod memory;
 pub mod model;
 pub mod routing;

@@ -9,6 +9,7 @@ use crate::core::model::{Call, Message, Reply};
 use crate::core::session::compaction::{CompactRecord, Compacted, CompactedTurn, LearnedWindow};
 use crate::core::session::record::{Record, ToolResult};
 use crate::core::text::base32::hash32;
+use jiff::Timestamp;
 use serde_json::Value;
 
 /// From this number of identical calls with identical results on, a note to the model is added.
@@ -83,8 +84,12 @@ pub struct Replay {
     pub taint: Option<String>,
     /// The log has the event's `in` line.
     pub is_logged: bool,
+    /// The time of that line.
+    pub began_at: Option<Timestamp>,
     /// Further events that are answered in the same turn.
     pub also: Vec<Event>,
+    /// The number of answers in the log since the last compaction, those of turns that were given up too.
+    pub answers: usize,
     /// The model's answers so far.
     pub steps: Vec<AssistantStep>,
     /// The outgoing events of the `done` line, if the log has it.
@@ -100,6 +105,8 @@ pub struct PendingCall {
     pub number: u32,
     /// A worker that has ended had begun it.
     pub is_begun: bool,
+    /// The keys of its arguments that were left out, because its tool does not have them.
+    pub ignored: Vec<String>,
 }
 
 /// The next action of a turn.
@@ -126,6 +133,7 @@ struct OpenTurn {
     /// Events that are answered with it.
     also: Vec<Id>,
     content: String,
+    began_at: Option<Timestamp>,
     /// Messages of the turn from before a compaction that are still sent.
     before: Vec<Message>,
     steps: Vec<AssistantStep>,
@@ -135,7 +143,7 @@ impl OpenTurn {
     /// The messages of the finished exchange; none where no model has answered. `text` is the answer where it differs
     /// from the model's last text.
     fn close(mut self, text: Option<String>) -> Vec<Message> {
-        let mut messages = vec![Message::user(self.content)];
+        let mut messages = vec![Message::User { content: self.content, at: self.began_at }];
         let is_answered = !self.before.is_empty();
         messages.extend(self.before);
         if let Some(content) = text {
@@ -158,16 +166,17 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
     let mut past: Vec<Vec<Message>> = Vec::new();
     for record in records {
         match record {
-            Record::In { event, .. } => {
+            Record::In { event, at } => {
                 state.add_taint(event.origin.taint.as_ref());
                 if event.id == *id {
-                    state.is_logged = true;
+                    (state.is_logged, state.began_at) = (true, Some(at));
                 } else if !open.iter().any(|other| other.id == event.id) {
                     let also = Vec::new();
                     open.push(OpenTurn {
                         id: event.id,
                         also,
                         content: event.content,
+                        began_at: Some(at),
                         before: Vec::new(),
                         steps: Vec::new(),
                     });
@@ -188,6 +197,7 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
                 }
             }
             Record::Model { id: answered, reply, model, estimated, .. } => {
+                state.answers += 1;
                 if reply.usage.input > 0 {
                     state.count = Some(Count { model, counted: reply.usage.input, estimated });
                 }
@@ -223,12 +233,16 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
                 state.count = compact.count.clone().or(state.count);
                 state.compacted_turn = None;
                 match compact.turn.clone() {
-                    Some(begun) if compact.id == *id => state.compacted_turn = Some(begun),
-                    Some(CompactedTurn { question: content, messages: before, .. }) => {
+                    Some(begun) if compact.id == *id => {
+                        state.began_at = begun.at.or(state.began_at);
+                        state.compacted_turn = Some(begun);
+                    }
+                    Some(CompactedTurn { question: content, at: began_at, messages: before, .. }) => {
                         open.push(OpenTurn {
                             id: compact.id.clone(),
                             also: Vec::new(),
                             content,
+                            began_at,
                             before,
                             steps: Vec::new(),
                         });
@@ -260,14 +274,26 @@ fn steps<'a>(state: &'a mut Replay, open: &'a mut [OpenTurn], id: &Id, of: &Id) 
 }
 
 impl Replay {
-    /// Adds a model's answer, and assigns ids to its calls.
-    pub fn add_reply(&mut self, event: &Id, mut reply: Reply) -> &Reply {
-        let step = self.steps.len();
+    /// Adds a model's answer, and assigns ids to its calls. An id is made of the call's place in the conversation, not of
+    /// the event, so that a repeated conversation has the same ids.
+    pub fn add_reply(&mut self, mut reply: Reply) -> &Reply {
+        let place = format!("{} {} {}", self.history.len(), self.last_call(), self.answers);
         for (number, call) in reply.calls.iter_mut().enumerate() {
-            call.id = hash32(&format!("{event} {step} {number}"), 9);
+            call.id = hash32(&format!("{place} {number}"), 9);
         }
+        self.answers += 1;
+        let step = self.steps.len();
         self.steps.push(AssistantStep::new(reply));
         &self.steps[step].reply
+    }
+
+    /// The id of the last call before this turn.
+    fn last_call(&self) -> &str {
+        let calls = self.history.iter().rev().filter_map(|message| match message {
+            Message::Assistant { calls, .. } => calls.last(),
+            _ => None,
+        });
+        calls.map(|call| call.id.as_str()).next().unwrap_or_default()
     }
 
     /// Notes a source of text from outside; the first one is kept.
@@ -350,7 +376,7 @@ impl Replay {
     pub fn messages(&self, content: &str, is_last: bool) -> Vec<Message> {
         let mut messages: Vec<Message> = self.compaction().map(Compacted::messages).into_iter().flatten().collect();
         messages.extend_from_slice(&self.history);
-        messages.push(Message::user(self.user_message(content)));
+        messages.push(Message::User { content: self.user_message(content), at: self.began_at });
         let begin = messages.len();
         messages.extend(self.turn_messages());
         let repeats = self.repeats();
@@ -392,7 +418,10 @@ pub fn next(state: &Replay, limit: u32) -> Step {
     let calls = (before + 1..).zip(last.reply.calls.iter().zip(&last.calls));
     let pending: Vec<PendingCall> = calls
         .filter(|(_, (_, progress))| progress.result.is_none())
-        .map(|(number, (call, progress))| PendingCall { call: call.clone(), number, is_begun: progress.is_begun })
+        .map(|(number, (call, progress))| {
+            let ignored = Vec::new();
+            PendingCall { call: call.clone(), number, is_begun: progress.is_begun, ignored }
+        })
         .collect();
     if !pending.is_empty() {
         return Step::Call(pending);
@@ -508,13 +537,13 @@ mod tests {
         assert!(open.is_empty() && before != "agent", "{messages:#?}");
     }
 
-    /// The records of a complete turn that is driven by [`next`]; answer n has `calls[n]` tool calls.
-    fn drive(of: i64, calls: &[usize], is_cut: bool) -> Vec<Record> {
+    /// The records of a complete turn behind the records `before`, driven by [`next`]; answer n has `calls[n]` tool calls.
+    fn drive(before: &[Record], of: i64, calls: &[usize], is_cut: bool) -> Vec<Record> {
         let at = Timestamp::UNIX_EPOCH;
         let id = id(of);
-        let mut records = Vec::new();
+        let mut records: Vec<Record> = Vec::new();
         loop {
-            let mut state = replay(records.clone(), &id);
+            let mut state = replay(before.iter().chain(&records).cloned(), &id);
             match next(&state, 6) {
                 Step::LogEvent => records.push(Record::In { at, event: Box::new(event(of, &format!("q{of}"))) }),
                 Step::Ask { is_last } => {
@@ -523,7 +552,7 @@ mod tests {
                     let count = if is_last { 0 } else { count };
                     let call = |n: usize| Call { id: "same".into(), name: "t".into(), arguments: n.into() };
                     let reply = Reply { calls: (0..count).map(call).collect(), ..Reply::default() };
-                    let reply = state.add_reply(&id, reply).clone();
+                    let reply = state.add_reply(reply).clone();
                     records.push(Record::Model { at, id: id.clone(), model: "m".into(), ms: 1, reply, estimated: 0 });
                 }
                 Step::Call(pending) => {
@@ -548,9 +577,9 @@ mod tests {
             turns in proptest::collection::vec((proptest::collection::vec(0usize..4, 0..8), proptest::bool::ANY), 1..4),
             cut in 0usize..60,
         ) {
-            let mut records = Vec::new();
+            let mut records: Vec<Record> = Vec::new();
             for (n, (calls, is_cut)) in (1..).zip(&turns) {
-                let turn = drive(n, calls, *is_cut);
+                let turn = drive(&records, n, calls, *is_cut);
                 // An earlier turn may have been abandoned half-way.
                 let length = if usize::try_from(n).unwrap() == turns.len() { turn.len() } else { turn.len().min(cut + 2) };
                 records.extend(turn.into_iter().take(length));

@@ -63,6 +63,13 @@ impl Credentials {
         self
     }
 
+    /// The same, with another secret: a token in a header.
+    #[must_use]
+    pub fn and(mut self, secret: &str) -> Self {
+        self.add(secret, SHORTEST);
+        self
+    }
+
     fn add(&mut self, secret: &str, shortest: usize) {
         if secret.len() >= shortest && !self.0.iter().any(|known| known == secret) {
             self.0.push(secret.to_owned());

@@ -30,6 +30,10 @@ pub fn run_streaming(program: Invocation, on_output: &mut dyn FnMut(&[u8])) -> R
     let begun = Instant::now();
     let mut child = command.spawn().map_err(|e| match e.raw_os_error() {
         Some(libc::E2BIG) => Fault::config(format!("cannot run `{name}`: its arguments and environment are too long")),
+        // Another argument would be run, so this is no fault of the machine.
+        _ if e.kind() == std::io::ErrorKind::InvalidInput => {
+            Fault::data(format!("cannot run `{name}`: an argument contains a NUL character (\\0)"))
+        }
         _ => no_process(&e),
     })?;
     // The command owns this process's copies of the mapped descriptors.

@@ -33,7 +33,10 @@ pub(super) fn ask(call: &mut ModelCall) -> Result<Reply> {
     let named = |fault: Fault| Fault { message: format!("model {name}: {}", fault.message), ..fault };
     // The last line may lack its newline.
     pieces.push(b"\n", call.on_text);
-    let reply = pieces.reply(&ended.stdout).map_err(named)?;
+    let mut reply = pieces.reply(&ended.stdout).map_err(named)?;
+    for thought in &mut reply.thinking {
+        thought.by = call.chosen.identity();
+    }
     if pieces.text.is_empty() {
         (call.on_text)(&reply.content);
     }

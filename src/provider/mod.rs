@@ -1,17 +1,20 @@
 //! Models. A provider turns a neutral request into a neutral reply, and reports every piece of text as it arrives. It
 //! is one file or folder and one row in a table; the providers over HTTP are protocols of one exchange (`wire`).
 
-mod answer;
 mod anthropic;
 mod client;
 mod command;
-pub mod frames;
+#[cfg(test)]
+mod fixtures;
 mod offline;
 mod ollama;
 mod openai;
 mod probe;
+pub mod reading;
 mod refusal;
 mod replay;
+mod response;
+mod responses;
 mod source;
 mod tape;
 mod wire;
@@ -31,7 +34,6 @@ use crate::core::text::problem::nearest;
 use crate::store::lock::Lane;
 use crate::store::session::stop::CancelToken;
 use crate::store::workspace::Workspace;
-use frames::Framing;
 use jiff::SignedDuration;
 use std::time::Duration;
 
@@ -105,15 +107,17 @@ pub fn ask(call: &mut ModelCall) -> Result<Reply> {
     Ok(reply)
 }
 
-/// The meaning of a provider's stream that arrives in chunks of `size` bytes: see `wire::dissect`. For the fuzzers, which
+/// The meaning of a body that a provider's server sends in chunks of `size` bytes, as text. For tests and fuzzers, which
 /// have no model.
 #[must_use]
-pub fn dissect(provider: &str, stream: &[u8], size: usize) -> Option<String> {
-    match provider {
-        "openai" => wire::dissect(&openai::WIRE, Framing::Events, stream, size),
-        "anthropic" => wire::dissect(&anthropic::WIRE, Framing::Events, stream, size),
-        _ => wire::dissect(&ollama::WIRE, Framing::Lines, stream, size),
-    }
+pub fn dissect(provider: &str, body: &[u8], size: usize) -> String {
+    let wire = match provider {
+        "openai" => &openai::WIRE,
+        "responses" => &responses::WIRE,
+        "anthropic" => &anthropic::WIRE,
+        _ => &ollama::WIRE,
+    };
+    response::dissect(wire.take, body, size)
 }
 
 /// The provider of a model.

@@ -60,7 +60,7 @@ fn earlier_message(call: &ModelCall) -> Result<Option<String>> {
     let said: Vec<&str> = before
         .iter()
         .filter_map(|message| match message {
-            Message::User { content } if !content.trim().ends_with('?') => Some(content.as_str()),
+            Message::User { content, .. } if !content.trim().ends_with('?') => Some(content.as_str()),
             _ => None,
         })
         .collect();

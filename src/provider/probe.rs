@@ -5,9 +5,10 @@ use crate::core::config::OFFLINE;
 use crate::core::config::resolved_model::ResolvedModel;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::settings::REPLAY;
-use crate::http::{self, Credentials};
+use crate::http;
 use crate::provider::client::{client, failed};
-use crate::provider::refusal::refused;
+use crate::provider::refusal::Refused;
+use crate::provider::response::no_data;
 use crate::provider::wire::{self, Wire};
 use crate::provider::{anthropic, limit, named, ollama, openai};
 use crate::store::agent::secrets;
@@ -58,21 +59,23 @@ pub struct Key {
     pub is_there: bool,
 }
 
-/// The providers over HTTP.
-const WIRES: &[(&str, &Wire)] =
-    &[("openai", &openai::WIRE), ("anthropic", &anthropic::WIRE), ("ollama", &ollama::WIRE)];
-
+/// The protocol of a model over HTTP.
 fn wire(chosen: &ResolvedModel) -> Option<&'static Wire> {
-    let provider = chosen.model.provider.as_deref()?;
-    WIRES.iter().find(|(name, _)| *name == provider).map(|(_, wire)| *wire)
+    match chosen.model.provider.as_deref()? {
+        "openai" => Some(openai::wire_of(&chosen.model)),
+        "anthropic" => Some(&anthropic::WIRE),
+        "ollama" => Some(&ollama::WIRE),
+        _ => None,
+    }
 }
 
 /// The base URL of a model's server, without a query; none for a model without a server.
 #[must_use]
 pub fn base(workspace: &Workspace, chosen: &ResolvedModel) -> Option<String> {
     let wire = wire(chosen)?;
-    let url = (wire.url)(wire::base_and_query(&chosen.model).0, &workspace.world);
-    Some(url.strip_suffix(wire.list.0).unwrap_or(&url).to_owned())
+    let url = wire::url(&workspace.world, &chosen.model, wire);
+    let url = url.split('?').next().unwrap_or_default();
+    Some(url.strip_suffix(wire.list.0).unwrap_or(url).to_owned())
 }
 
 /// The source of a model's key, if it has one.
@@ -128,7 +131,7 @@ async fn one(workspace: &Workspace, chosen: &ResolvedModel, may_contact: bool) -
                 return Ok(ModelStatus::NotContacted);
             }
             let began = Instant::now();
-            let late = || wire::no_data(&chosen.name, LIST_TIMEOUT);
+            let late = || no_data(&chosen.name, LIST_TIMEOUT);
             let has_model = http::within(LIST_TIMEOUT, late, list(workspace, chosen, wire, key.as_deref())).await?;
             Ok(ModelStatus::Reachable { ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), has_model })
         }
@@ -140,12 +143,12 @@ async fn list(workspace: &Workspace, chosen: &ResolvedModel, wire: &Wire, key: O
     let name = &chosen.name;
     let query = wire::base_and_query(&chosen.model).1;
     let url = format!("{}{}{query}", base(workspace, chosen).unwrap_or_default(), wire.list.1);
-    let credentials = Credentials::of(key).and_url(&url);
+    let credentials = wire::credentials(key, &chosen.model, &url);
     let own = chosen.model.connect_timeout;
     let connect_timeout = own.map_or(LIST_TIMEOUT, |own| limit(Some(own), 3).min(LIST_TIMEOUT));
     let mut model = chosen.model.clone();
     model.connect_timeout = SignedDuration::try_from(connect_timeout).ok();
-    let get = client(name, &model, &url)?.get(&url).headers(wire::headers(wire, name, key)?);
+    let get = client(&workspace.world, name, &model, &url)?.get(&url).headers(wire::headers(wire, chosen, key)?);
     let mut response = get.send().await.map_err(|e| failed(name, &e, &credentials))?;
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|e| failed(name, &e, &credentials))? {
@@ -161,7 +164,8 @@ async fn list(workspace: &Workspace, chosen: &ResolvedModel, wire: &Wire, key: O
         status => {
             let body = String::from_utf8_lossy(&bytes);
             let now = workspace.world.now().timestamp();
-            Err(refused(name, status, response.headers(), &body, &credentials, now))
+            let refused = Refused { url: &url, status, headers: response.headers(), body: &body };
+            Err(refused.fault(name, &credentials, now))
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::core::event::retry;
 use crate::core::event::scheduled::Scheduled;
 use crate::core::event::stamp::Stamp;
 use crate::core::event::{Draft, Event, EventKind};
-use crate::core::fault::{Fault, Kind, Result};
+use crate::core::fault::{Cause, Fault, Kind, Result};
 use crate::store::fs::durable;
 use crate::store::queue::drops::{self, Backlog, TakenIn};
 use crate::store::queue::publish;
@@ -16,6 +16,9 @@ use crate::store::session::approvals;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::journal::{self, JournalLine};
 use crate::store::workspace::mailbox::Mailbox;
+
+/// The most attempts where a service answers in a way that cannot be read.
+const MAX_UNREADABLE: u32 = 2;
 
 /// The outcome of handling an event.
 #[derive(Debug)]
@@ -134,7 +137,10 @@ fn try_end_attempt(
     } else {
         retry::next(now, attempts, fault.after, expires, workspace.world.random())
     };
+    // The same server will answer in the same way, and each time costs money.
+    let is_hopeless = fault.cause == Some(Cause::Unreadable) && attempts >= MAX_UNREADABLE;
     let is_retried = match retry_policy {
+        _ if is_hopeless => false,
         RetryPolicy::UntilExpired => true,
         RetryPolicy::Never => false,
         RetryPolicy::ExceptBudget => !is_spent,

@@ -6,11 +6,13 @@
 //! without a sync.
 
 use crate::core::budget::ledger::{Ledger, LedgerState};
-use crate::core::budget::ledger_line::LedgerLine;
+use crate::core::budget::ledger_line::{LedgerKind, LedgerLine, Sums};
 use crate::core::budget::{self, Exceeded, Limit};
 use crate::core::config::Sync;
+use crate::core::event::id::Id;
 use crate::core::event::stamp::{DAY, SECOND, Stamp};
 use crate::core::fault::{Fault, Result};
+use crate::core::model::Usage;
 use crate::store::fs::durable;
 use crate::store::fs::{At, if_there};
 use crate::store::lock::NamedLock;
@@ -100,6 +102,21 @@ pub fn for_each_since(workspace: &Workspace, since: &str, take: &mut dyn FnMut(L
         read(workspace, &file, 0, take)?;
     }
     Ok(())
+}
+
+/// The cost of all calls for an event, and their tokens as far as the providers have counted them.
+///
+/// # Errors
+/// If a file cannot be read.
+pub fn of_event(workspace: &Workspace, id: &Id) -> Result<Sums> {
+    let mut sums = Sums::default();
+    for_each_since(workspace, &day(id.stamp()), &mut |line| {
+        if line.kind == LedgerKind::Settled && line.id.as_ref() == Some(id) {
+            let counted = if line.is_estimated { Usage::default() } else { line.usage };
+            sums.add(&LedgerLine { usage: counted, ..line }.sums());
+        }
+    })?;
+    Ok(sums)
 }
 
 fn lock(workspace: &Workspace) -> Result<NamedLock> {

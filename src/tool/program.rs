@@ -116,7 +116,8 @@ fn read(name: &str, manifest: &Path, program: &Path) -> Result<ToolProgram> {
         return Err(Fault::config(format!("it has {size} bytes; at most {MAX_MANIFEST} are allowed")));
     }
     let text = fs::read(manifest).map_err(|e| unreadable("it", manifest, &e))?;
-    let read: Manifest = serde_json::from_slice(&text).map_err(|e| Fault::config(e.to_string()))?;
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
+    let read: Manifest = serde_json::from_slice(text).map_err(|e| Fault::config(e.to_string()))?;
     if read.parameters.get("type").and_then(Value::as_str) != Some("object") {
         return Err(Fault::config("`parameters` is not a JSON Schema of type object"));
     }

@@ -1,7 +1,7 @@
 //! Cassettes: a recording against an independent mock server is replayed in another workspace without any server; a
 //! different request is reported with every difference, and the file contains no key.
 
-use crate::common::servers::{OPENAI, peer};
+use crate::common::servers::{OPENAI, peer, without_times};
 use crate::common::{Fixture, Ran};
 use serde_json::{Value, json};
 use std::fs;
@@ -108,7 +108,7 @@ fn different_request_fails_with_all_differences() {
     let ran = fixed(&other, &["ask", "-n", "-s", "work", "2+3"]);
     assert_eq!((ran.code, &ran.out[..]), (1, ""), "{ran:#?}");
     let said = "claw: model mock: exchange 1 of 1: the request differs from the recorded one:\n  \
-                $.messages[0].content: was \"2+2\", now \"2+3\"\n  \
+                $.messages[0].content: was \"2+2\\n\\n[2026-11-25 12:00]\", now \"2+3\\n\\n[2026-11-25 12:00]\"\n  \
                 $.temperature: was missing, now 1.0\n";
     assert!(ran.err.starts_with(said), "{}", ran.err);
     // The right request is answered all the same.
@@ -119,7 +119,7 @@ fn different_request_fails_with_all_differences() {
     let third = replaying(&file);
     fixed(&third, &["send", "2+3"]).ok();
     fixed(&third, &["route"]).ok();
-    assert!(fixed(&third, &["run-agent"]).fails(1).contains("$.messages[0].content: was \"2+2\""), "run-agent");
+    assert!(fixed(&third, &["run-agent"]).fails(1).contains("$.messages[0].content: was \"2+2"), "run-agent");
     assert_eq!(third.pending().iter().filter(|name| name.starts_with("inbox")).count(), 0);
 }
 
@@ -257,7 +257,8 @@ fn a_supervisor_and_the_stages_record_and_replay_too() {
     ws.claw(&["send", "three"]).ok();
     ws.eventually("three are recorded", |_| fs::read_to_string(&file).is_ok_and(|text| text.lines().count() == 3));
     assert_eq!(supervisor.stop().code, 0);
-    let said =
-        |line: &Value| line["request"]["body"]["messages"].as_array().unwrap().last().unwrap()["content"].clone();
+    let said = |line: &Value| {
+        without_times(&line["request"]["body"]["messages"]).as_array().unwrap().last().unwrap()["content"].clone()
+    };
     assert_eq!(lines(&file).iter().map(said).collect::<Vec<_>>(), ["one", "two", "three"]);
 }

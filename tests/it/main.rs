@@ -23,6 +23,7 @@ mod house;
 mod json;
 mod keys;
 mod kills;
+mod lenient;
 mod limits;
 mod models;
 mod neutral;

@@ -129,7 +129,8 @@ fn channel_layer_names_the_destination() {
     };
     assert_eq!(
         end(&["pickle"]),
-        "Agent: pickle\nSession: pickle.cli-ann\nSender: owner\nTime: 2026-11-21 08:05 Saturday (UTC)\n\nYou answer in a terminal."
+        "Agent: pickle\nSession: pickle.cli-ann\nSender: owner\nDate: 2026-11-21 Saturday (UTC)\n\nThe time in brackets below a \
+         message is when it was received; do not write such a line yourself.\n\nYou answer in a terminal."
     );
     assert!(end(&["pickle", "--reply-to", "telegram:42"]).contains("Telegram"));
     assert!(end(&["pickle", "--kind", "cron"]).ends_with("your reply is not sent to anyone."));
@@ -190,4 +191,24 @@ fn a_workspace_that_is_not_trusted_shows_no_tools_and_no_skills() {
     assert!(ran.err.contains("claw trust"), "{ran:#?}");
     let text = ran.ok();
     assert!(!text.contains("--- tools") && !text.contains("## Skills"), "{text}");
+}
+
+/// A prompt cache of a provider keeps what two requests have in common from their beginning on.
+#[test]
+fn request_of_every_turn_begins_with_the_one_before() {
+    let server = Strict::start(SCRIPTS);
+    let ws = Fixture::new();
+    server.model(&ws);
+    let request = |minute: usize| {
+        let now = format!("2026-11-21T08:{:02}:00Z", 5 + minute);
+        let ran = ws.command(&["ask", "-n", "-s", "t", "script:hello"]).env("CLAW_NOW", now).output().unwrap();
+        crate::common::Ran::from(ran).ok();
+        server.last()["messages"].to_string()
+    };
+    let requests: Vec<String> = (0..8).map(request).collect();
+    for pair in requests.windows(2) {
+        let [before, after] = pair else { unreachable!() };
+        let common = before.bytes().zip(after.bytes()).take_while(|(a, b)| a == b).count();
+        assert_eq!(common, before.len() - 1, "all but the closing bracket:\n{before}\n{after}");
+    }
 }

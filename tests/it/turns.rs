@@ -40,7 +40,7 @@ fn broken(step: usize, results: &[String]) -> Answer {
                 call("recall", json!({"qeury": "x"})),
                 call("fly", json!({})),
                 call("multi_tool_use.parallel", json!({})),
-                call("recall", json!({"query": 7})),
+                call("recall", json!({"query": ["x", 7]})),
             ],
         ),
         _ if results.len() == 5 && results.iter().all(|r| r.starts_with("error: ")) => ("I was told.", vec![]),

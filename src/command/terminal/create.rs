@@ -81,7 +81,7 @@ fn model(world: &World) -> (String, String) {
             format!("model: openrouter/auto, api_key_env: OPENROUTER_API_KEY, api_base: \"{base}\""),
         );
     }
-    if let Some((base, model)) = provider::local_ollama(world.var("OLLAMA_HOST")) {
+    if let Some((base, model)) = provider::local_ollama(world) {
         return named("ollama", "ollama", format!("model: \"{model}\", api_base: \"{base}\", num_ctx: 16384"));
     }
     (OFFLINE.to_owned(), "model: offline\n".to_owned())

@@ -14,10 +14,13 @@ use crate::store::queue::locate;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::State;
 use crate::world::World;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use std::collections::HashSet;
-use std::io::{self, BufRead, ErrorKind, IsTerminal, Write};
+use std::io::{self, BufRead, ErrorKind, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// Prints a line of a report, escaped as [`plain`], into a pipe too: `claw status | head` ends at a terminal.
 ///
@@ -201,9 +204,53 @@ pub fn stdin_file() -> Result<OwnedFd> {
 /// # Errors
 /// `Data` if it is not UTF-8 or too long.
 pub fn stdin() -> Result<String> {
-    let bytes = stdin_bytes(crate::core::event::MAX_BYTES / 2)?;
+    text_of(stdin_bytes(crate::core::event::MAX_BYTES / 2)?)
+}
+
+/// All of stdin, as [`stdin`]. If it does not end within `patience`, `on_slow` is called once, before the wait goes on.
+///
+/// # Errors
+/// As [`stdin`].
+pub fn stdin_patiently(patience: Duration, on_slow: &dyn Fn()) -> Result<String> {
+    let (mut bytes, begun, mut is_told) = (Vec::new(), Instant::now(), false);
+    let file = std::fs::File::from(stdin_file()?);
+    let limit = crate::core::event::MAX_BYTES / 2;
+    while bytes.len() as u64 <= limit {
+        let left = patience.saturating_sub(begun.elapsed());
+        if !is_told && !is_readable(&file, left)? {
+            is_told = true;
+            on_slow();
+        }
+        let mut chunk = [0; 8 << 10];
+        match (&file).read(&mut chunk) {
+            Ok(0) => return text_of(bytes),
+            Ok(length) => bytes.extend_from_slice(&chunk[..length]),
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return Err(Fault::data(format!("stdin: {e}"))),
+        }
+    }
+    Err(too_much(limit))
+}
+
+/// Whether a file has bytes, or has ended, within this time.
+fn is_readable(file: &std::fs::File, within: Duration) -> Result<bool> {
+    let mut waits = [PollFd::new(file, PollFlags::IN)];
+    let limit =
+        Timespec { tv_sec: i64::try_from(within.as_secs()).unwrap_or(i64::MAX), tv_nsec: within.subsec_nanos().into() };
+    match poll(&mut waits, Some(&limit)) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::INTR) => Ok(true),
+        Err(e) => Err(Fault::new(Kind::Machine, format!("cannot wait for stdin: {e}"))),
+    }
+}
+
+fn text_of(bytes: Vec<u8>) -> Result<String> {
     String::from_utf8(bytes)
         .map_err(|e| Fault::data(format!("stdin is not UTF-8 at byte {}", e.utf8_error().valid_up_to())))
+}
+
+fn too_much(limit: u64) -> Fault {
+    Fault::data(format!("stdin has more than {limit} bytes")).hint("put it into a file below files/ and name that")
 }
 
 /// All of stdin, at most `limit` bytes.
@@ -211,13 +258,11 @@ pub fn stdin() -> Result<String> {
 /// # Errors
 /// `Data` if it is longer.
 pub fn stdin_bytes(limit: u64) -> Result<Vec<u8>> {
-    use std::io::Read;
     let mut bytes = Vec::new();
     let read = io::stdin().lock().take(limit + 1).read_to_end(&mut bytes);
     read.map_err(|e| Fault::data(format!("stdin: {e}")))?;
     if bytes.len() as u64 > limit {
-        return Err(Fault::data(format!("stdin has more than {limit} bytes"))
-            .hint("put it into a file below files/ and name that"));
+        return Err(too_much(limit));
     }
     Ok(bytes)
 }

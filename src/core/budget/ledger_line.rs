@@ -77,13 +77,18 @@ impl LedgerLine {
     /// The sums of this line alone.
     #[must_use]
     pub fn sums(&self) -> Sums {
-        Sums { calls: 1, usage: self.usage, money: self.money, estimated_calls: u64::from(self.is_estimated) }
+        let usage = Usage { cost: None, ..self.usage };
+        Sums { calls: 1, usage, money: self.money, estimated_calls: u64::from(self.is_estimated) }
     }
 }
 
 /// One request with unknown usage.
-pub(super) const CALL: Sums =
-    Sums { calls: 1, usage: Usage { input: 0, output: 0, cached: 0, cache_write: 0 }, money: 0, estimated_calls: 0 };
+pub(super) const CALL: Sums = Sums {
+    calls: 1,
+    usage: Usage { input: 0, output: 0, cached: 0, cache_write: 0, cost: None },
+    money: 0,
+    estimated_calls: 0,
+};
 
 /// Summed usage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -263,6 +263,8 @@ impl Default for Config {
 /// # Errors
 /// The problem, with line and column, if the text is not YAML or a value is invalid.
 pub fn parse(text: &str) -> Result<(Config, Vec<Problem>), Problem> {
+    // Some editors write a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (config, mut warnings) = problem::read::<Config>(FILE, text, 1)?;
     let place = |key: &str| problem::locate(text, key);
     if config.max_concurrency == 0 {
@@ -326,7 +328,7 @@ mod tests {
         assert_eq!(warnings, []);
         assert_eq!(config.model, OFFLINE);
         let keys = keys::of::<Config>();
-        assert_eq!(keys.len(), 74, "{keys:?}");
+        assert_eq!(keys.len(), 78, "{keys:?}");
         for key in keys {
             assert!(text.contains(&format!("{key}:")), "claw.yaml does not show `{key}`");
         }
@@ -391,6 +393,9 @@ mod tests {
         assert_eq!(warnings[0].to_string(), expected);
         assert_eq!(at("compact:\n  at: 80\n"), Some((2, 3)));
         assert_eq!(at("models:\n  m:\n    provider: openai\n    window: 8\n"), Some((4, 5)));
+        assert_eq!(at("models:\n  m: {provider: openai, price: {input: 0,25, output: 2}}\n"), Some((2, 40)));
+        assert_eq!(at("models:\n  m: {provider: openai}\n  m: {provider: ollama}\n"), Some((3, 3)));
+        assert_eq!(parse("\u{feff}model: m\n").unwrap().0.model, "m");
         assert!(parse("sync: maybe\n").unwrap_err().message.contains("full"));
         assert!(parse("a: [\n").is_err());
         assert_eq!(at("web:\n  search: {provider: searxng}\n"), Some((2, 3)));

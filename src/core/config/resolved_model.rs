@@ -5,6 +5,10 @@ use crate::core::config::{Config, FILE, OFFLINE};
 use crate::core::definition;
 use crate::core::event::address::safe_name;
 use crate::core::fault::{Fault, Result};
+use crate::core::model::Usage;
+use crate::core::model::money::Money;
+use crate::core::model::price::Price;
+use crate::core::model::price_table;
 use crate::core::model::settings::{Model, REPLAY};
 use crate::core::text::problem;
 
@@ -32,16 +36,53 @@ impl ResolvedModel {
         Some((format!("model-{}", safe_name(&self.name, 40)), limit.max(1)))
     }
 
+    /// Whether it is the built-in model.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        self.model.provider.as_deref() == Some(OFFLINE)
+    }
+
     /// Whether calls cost nothing, because no service is called.
     #[must_use]
     pub fn is_free(&self) -> bool {
         matches!(self.model.provider.as_deref(), Some(OFFLINE | REPLAY))
     }
 
+    /// The host of its service; empty for a model without a server.
+    #[must_use]
+    pub fn host(&self) -> String {
+        let own = match self.model.provider.as_deref() {
+            Some("openai") => "https://api.openai.com",
+            Some("anthropic") => "https://api.anthropic.com",
+            _ => "",
+        };
+        let url = url::Url::parse(self.model.api_base.as_deref().unwrap_or(own).trim());
+        url.ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default()
+    }
+
+    /// The price of its tokens: that of the settings, or of the table that the program ships. The table is in dollars.
+    #[must_use]
+    pub fn price(&self, currency: &str) -> Option<Price> {
+        let is_same = ["", price_table::CURRENCY, "$"].contains(&currency);
+        let model = self.model.model.as_deref().filter(|_| is_same);
+        self.model.price.or_else(|| price_table::price(&self.host(), model?))
+    }
+
+    /// The cost of a call in this currency: by the price of the settings, as its service reports it in dollars, or by
+    /// the table.
+    #[must_use]
+    pub fn cost(&self, usage: &Usage, currency: &str) -> Money {
+        let is_dollars = ["", price_table::CURRENCY, "$"].contains(&currency);
+        match usage.cost.filter(|_| self.model.price.is_none() && is_dollars) {
+            Some(reported) => reported,
+            None => self.price(currency).map(|price| price.cost(usage)).unwrap_or_default(),
+        }
+    }
+
     /// The error for a model without a price where one of these budgets is in money.
     #[must_use]
-    pub fn unpriced(&self, budgets: &[&Budget]) -> Option<Fault> {
-        let is_known = self.model.price.is_some() || self.is_free();
+    pub fn unpriced(&self, budgets: &[&Budget], currency: &str) -> Option<Fault> {
+        let is_known = self.price(currency).is_some() || self.is_free();
         if is_known || !budgets.iter().any(|budget| budget.needs_price()) {
             return None;
         }
@@ -103,5 +144,29 @@ mod tests {
         assert_eq!(requested.model.model.as_deref(), Some("c"));
         let error = config.resolve_model(&agent, Some("fats")).unwrap_err();
         assert_eq!(error.hint.as_deref(), Some("did you mean `fast`?"));
+    }
+
+    #[test]
+    fn cost_is_that_of_the_settings_of_the_service_or_of_the_table() {
+        let (config, _) = parse(
+            "models:\n  own: {provider: anthropic, model: claude-haiku-4-5}\n  \
+             set: {provider: anthropic, model: claude-haiku-4-5, price: {input: 7, output: 7}}\n  \
+             other: {provider: openai, model: gpt-5-mini, api_base: 'http://127.0.0.1:1/v1'}\n",
+        )
+        .unwrap();
+        let usage = Usage { input: 1_000_000, ..Usage::default() };
+        let reported = Usage { cost: Some(Money(5)), ..usage };
+        let cost = |name: &str, usage: &Usage, currency: &str| {
+            config.resolve_model(&definition::Agent::default(), Some(name)).unwrap().cost(usage, currency).0
+        };
+        assert_eq!(
+            [cost("own", &usage, ""), cost("set", &usage, ""), cost("other", &usage, "")],
+            [1_000_000, 7_000_000, 0]
+        );
+        assert_eq!(
+            [cost("own", &reported, "USD"), cost("set", &reported, ""), cost("other", &reported, "")],
+            [5, 7_000_000, 5]
+        );
+        assert_eq!(cost("own", &usage, "EUR"), 0, "the table is in dollars");
     }
 }

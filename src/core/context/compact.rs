@@ -174,7 +174,7 @@ fn drop_oldest(
     }
     let past = talk.compacted.cloned().unwrap_or_default();
     let words = dropped.iter().filter_map(|message| match message {
-        Message::User { content } if !content.trim().is_empty() => Some(UserMessage::new(content.trim())),
+        Message::User { content, .. } if !content.trim().is_empty() => Some(UserMessage::new(content.trim())),
         _ => None,
     });
     let user_messages: Vec<UserMessage> = past.user_messages.iter().cloned().chain(words).collect();
@@ -189,6 +189,7 @@ fn split_steps(talk: &Conversation, units: Vec<Unit>, question: Option<&str>) ->
     let flat = |units: Vec<Unit>| units.into_iter().flat_map(|unit| unit.messages).collect();
     let begun = question.map(|question| CompactedTurn {
         question: question.to_owned(),
+        at: None,
         steps: talk.steps,
         messages: flat(steps),
     });
@@ -268,7 +269,7 @@ mod tests {
         let (mut open, mut before) = (Vec::<&str>::new(), "");
         for message in list {
             let now = match message {
-                Message::User { content } if open.is_empty() && before != "user" && !content.is_empty() => "user",
+                Message::User { content, .. } if open.is_empty() && before != "user" && !content.is_empty() => "user",
                 Message::Assistant { calls, .. } if open.is_empty() && matches!(before, "user" | "tool") => {
                     open = calls.iter().map(|call| call.id.as_str()).collect();
                     if calls.is_empty() { "agent" } else { "tool" }

@@ -76,10 +76,14 @@ pub struct Layer {
 /// The layers in order, stable ones first. No layer is empty.
 #[must_use]
 pub fn layers(sources: &Sources) -> Vec<Layer> {
-    let now = sources.now.strftime("%Y-%m-%d %H:%M %A (%Q)");
+    // The time of day would change the prompt every minute, and so miss the providers' caches: it is in the messages.
+    let today = sources.now.strftime("%Y-%m-%d %A (%Q)");
     let id = &sources.agent.id;
     let (session, class) = (sources.session, sources.class.name());
-    let runtime = format!("## Runtime\n\nAgent: {id}\nSession: {session}\nSender: {class}\nTime: {now}");
+    let runtime = format!(
+        "## Runtime\n\nAgent: {id}\nSession: {session}\nSender: {class}\nDate: {today}\n\n\
+         The time in brackets below a message is when it was received; do not write such a line yourself."
+    );
     let fresh = [("runtime", runtime), ("channel", hint(sources.kind, sources.reply_to, sources.channel_hint))];
     // The changing layers are short and never truncated.
     let taken: usize = fresh.iter().map(|(_, text)| text.chars().count() + BETWEEN.len()).sum();
@@ -122,6 +126,12 @@ const AGENTS: &str = "## Agents\n\nThe agents of this workspace:";
 const SKILLS: &str = "## Skills\n\nWhen a task is one of these, call the tool `skill` with its name before you begin, \
                       and follow its instructions:";
 const CRONS: &str = "## Scheduled tasks\n\nTasks that run on a schedule (cron expression, agent):";
+
+/// The line below a message of the user with the time at which it was received.
+#[must_use]
+pub fn received(at: &Zoned) -> String {
+    format!("\n\n[{}]", at.strftime("%Y-%m-%d %H:%M"))
+}
 
 /// The prompt, and the length in bytes of its stable prefix.
 #[must_use]
@@ -232,8 +242,9 @@ mod tests {
         );
         assert_eq!(
             &text[stable..],
-            "\n\n## Runtime\n\nAgent: pickle\nSession: pickle.cli-ann\nSender: owner\nTime: 2026-11-21 09:05 Saturday \
-             (Europe/Berlin)\n\nYou answer in a terminal."
+            "\n\n## Runtime\n\nAgent: pickle\nSession: pickle.cli-ann\nSender: owner\nDate: 2026-11-21 Saturday \
+             (Europe/Berlin)\n\nThe time in brackets below a message is when it was received; do not write such a line \
+             yourself.\n\nYou answer in a terminal."
         );
     }
 

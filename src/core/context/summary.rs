@@ -85,7 +85,7 @@ fn material(plan: &Plan, shown: usize) -> String {
                 number += 1;
                 write!(text, "\n\nuser: message [{number}]")
             }
-            Message::User { content } => write!(text, "\n\nuser: {}", short(content)),
+            Message::User { content, .. } => write!(text, "\n\nuser: {}", short(content)),
             Message::Assistant { content, calls, .. } => {
                 let calls =
                     calls.iter().map(|call| format!("\n  calls {} {}", call.name, short(&call.arguments.to_string())));
@@ -99,7 +99,7 @@ fn material(plan: &Plan, shown: usize) -> String {
 
 /// Whether it is a non-empty message of the user.
 fn is_user_text(message: &Message) -> bool {
-    matches!(message, Message::User { content } if !content.trim().is_empty())
+    matches!(message, Message::User { content, .. } if !content.trim().is_empty())
 }
 
 /// Parses a summary: marks the user's messages that its `KEEP:` line names, and returns the notes.

@@ -318,7 +318,7 @@ mod tests {
             ("", "1:1: `schedule` is missing in the front matter (or `every`, or `at`)"),
             ("every: 2h\nat: 2026-12-24T18:00\n", "5:1: it has `every` and `at`: exactly one"),
             ("schedule: 0 7 * * *\nevery: 2h\n", "5:1: it has `schedule` and `every`: exactly one"),
-            ("schedule: 0 7 * * *\nschedule: 0 8 * * *\n", "duplicate"),
+            ("schedule: 0 7 * * *\nschedule: 0 8 * * *\n", "5:1: the key `schedule` is there twice"),
             ("schedule: 61 * * * *\n", "4:1: schedule `61 * * * *`: minute `61` is not in 0-59"),
             ("schedule: \"* * * * * *\"\n", "4:1: schedule `* * * * * *`: it has 6 fields"),
             ("schedule: 5\n", "4:1: schedule `5`: it has 1 field"),

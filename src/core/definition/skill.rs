@@ -140,7 +140,10 @@ impl StringOrList {
 /// # Errors
 /// The problem, with line and column.
 pub fn read(id: &str, path: &str, text: &str) -> Parsed<Skill> {
-    let (head, body, mut warnings) = definition::read::<SkillFields>(path, text).map_err(|p| quoted(p, text))?;
+    let (head, body, mut warnings) = match definition::read::<SkillFields>(path, text) {
+        Ok(read) => read,
+        Err(problem) => unquoted(path, text, problem)?,
+    };
     let name = definition::required(path, "name", head.name)?;
     let description = definition::required(path, "description", head.description)?.trim().to_owned();
     let mut warn = |key: &str, message: String| {
@@ -216,17 +219,38 @@ fn is_name(name: &str) -> bool {
     name.len() <= MAX_NAME && name.split('-').all(fits)
 }
 
-/// Adds the way out to the most frequent YAML error in skills: a description that contains a colon.
-fn quoted(problem: Problem, text: &str) -> Problem {
-    let line = problem.at.and_then(|(line, _)| text.lines().nth(line.saturating_sub(1))).unwrap_or_default();
-    let is_it = line.split_once(": ").is_some_and(|(_, value)| {
-        value.contains(": ") && !value.trim_start().starts_with(['"', '\'', '{', '[', '|', '>'])
-    });
-    if is_it {
-        Problem { message: format!("{}: put the value in quotes", problem.message), ..problem }
-    } else {
-        problem
+/// Reads a file with the most frequent YAML error in skills, a description with a colon and without quotes, as it is
+/// meant; there is a warning.
+fn unquoted(path: &str, text: &str, problem: Problem) -> Result<(SkillFields, String, Vec<Problem>), Problem> {
+    let Some((key, repaired)) = with_quotes(text) else { return Err(problem) };
+    let Ok((head, body, mut warnings)) = definition::read::<SkillFields>(path, &repaired) else { return Err(problem) };
+    let message = format!("the value of `{key}` contains a colon: put it in quotes");
+    warnings.push(Problem::warning(path, message).at(problem.at.or_else(|| problem::locate(text, &key))));
+    Ok((head, body, warnings))
+}
+
+/// The text with quotes around the values of its front matter that contain a colon, and the key of the first one.
+fn with_quotes(text: &str) -> Option<(String, String)> {
+    let (mut first, mut lines, mut fences) = (None, Vec::new(), 0);
+    for line in text.split_inclusive('\n') {
+        fences += usize::from(line.trim_end() == "---");
+        let is_value = |value: &str| {
+            let value = value.trim();
+            (value.contains(": ") || value.ends_with(':'))
+                && !value.starts_with(['"', '\'', '{', '[', '|', '>', '&', '*', '!', '#'])
+        };
+        let plain = line.split_once(": ").filter(|(key, value)| {
+            fences == 1 && is_value(value) && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+        });
+        let Some((key, value)) = plain else {
+            lines.push(line.to_owned());
+            continue;
+        };
+        first.get_or_insert_with(|| key.to_owned());
+        let quoted = value.trim().replace('\'', "''");
+        lines.push(format!("{key}: '{quoted}'\n"));
     }
+    Some((first?, lines.concat()))
 }
 
 #[cfg(test)]
@@ -274,10 +298,19 @@ mod tests {
     }
 
     #[test]
-    fn colon_in_a_description_is_an_error_that_names_the_way_out() {
-        let error = read("s", "S", "---\nname: s\ndescription: Use this: always\n---\nx").unwrap_err();
-        assert!(error.message.ends_with("put the value in quotes"), "{error}");
-        assert_eq!(error.at.map(|(line, _)| line), Some(3));
+    fn colon_in_a_description_is_read_with_a_warning() {
+        for (description, read_as) in [
+            ("Use this: always", "Use this: always"),
+            ("When: the user's words say so:", "When: the user's words say so:"),
+        ] {
+            let text = format!("---\nname: s\ndescription: {description}\nmetadata: {{a: b}}\n---\nx: y: z");
+            let (skill, warnings) = read("s", "S", &text).unwrap();
+            assert_eq!((&skill.description[..], &skill.body[..]), (read_as, "x: y: z"));
+            assert!(warnings[0].message.ends_with("put it in quotes"), "{warnings:?}");
+            assert_eq!(warnings[0].at.map(|(line, _)| line), Some(3));
+        }
+        let other = read("s", "S", "---\nname: s\ndescription: [x\n---\nx").unwrap_err();
+        assert!(!other.message.contains("quotes"), "{other}");
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Result};
 use crate::core::text::front_matter;
 use crate::core::text::problem::nearest;
+use crate::core::text::yaml;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -207,10 +208,16 @@ impl Draft {
         }
         let text =
             std::str::from_utf8(bytes).map_err(|e| Fault::data(format!("not UTF-8 at byte {}", e.valid_up_to())))?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let draft = match suffix.as_deref() {
             Some("json") => json(text)?,
             Some("md" | "txt" | "markdown") => {
                 let parts = front_matter::split(text)?;
+                if let Some(key) = parts.yaml.and_then(yaml::repeated_key) {
+                    let message =
+                        format!("front matter: the key `{}` is there twice (line {})", key.name, key.line + 1);
+                    return Err(Fault::data(message));
+                }
                 let mut draft: Self = match parts.yaml {
                     Some(yaml) => serde_yaml::from_str(yaml).map_err(|e| Fault::data(format!("front matter: {e}")))?,
                     None => Self::default(),

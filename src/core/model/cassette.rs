@@ -22,6 +22,9 @@ const REQUEST_SETTINGS: &[&str] = &[
     "num_ctx",
     "keep_alive",
     "dialect",
+    "wire",
+    "tools",
+    "extra_body",
     "command",
 ];
 /// The headers of a response that are used.
@@ -129,7 +132,8 @@ impl Response {
 pub fn settings(model: &Model) -> Map<String, Value> {
     let Ok(Value::Object(mut all)) = serde_json::to_value(model) else { return Map::new() };
     all.retain(|key, value| {
-        REQUEST_SETTINGS.contains(&key.as_str()) && !value.is_null() && *value != Value::Array(Vec::new())
+        let is_empty = value.is_null() || *value == Value::Array(Vec::new()) || *value == Value::Object(Map::new());
+        REQUEST_SETTINGS.contains(&key.as_str()) && !is_empty
     });
     if let Some(Value::String(base)) = all.get_mut("api_base") {
         *base = without_secrets(base);

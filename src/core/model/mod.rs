@@ -2,11 +2,18 @@
 
 pub mod cassette;
 pub mod context_window;
+pub mod effort;
 pub mod money;
 pub mod overflow;
+pub mod price;
+pub mod price_table;
+pub mod refusal;
 pub mod settings;
 pub mod tokens;
 
+use crate::core::json::lenient;
+use crate::core::model::money::Money;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -26,6 +33,9 @@ pub enum Message {
     User {
         /// The text.
         content: String,
+        /// The time at which its turn began; requests have it in the text.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Timestamp>,
     },
     /// The agent.
     Assistant {
@@ -53,14 +63,14 @@ impl Message {
     /// A user message.
     #[must_use]
     pub fn user(content: impl Into<String>) -> Self {
-        Self::User { content: content.into() }
+        Self::User { content: content.into(), at: None }
     }
 
     /// The text of the message.
     #[must_use]
     pub fn content(&self) -> &str {
         match self {
-            Self::User { content } | Self::Assistant { content, .. } | Self::Tool { content, .. } => content,
+            Self::User { content, .. } | Self::Assistant { content, .. } | Self::Tool { content, .. } => content,
         }
     }
 
@@ -81,7 +91,7 @@ impl Message {
 /// them for their own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Thought {
-    /// The model: provider and name.
+    /// The model: provider and name. Empty for a thought that the model wrote into its text; it is not sent back.
     #[serde(default)]
     pub by: String,
     /// The text, if the provider shows it.
@@ -125,18 +135,21 @@ impl Call {
         if name.is_empty() { "unknown".to_owned() } else { name }
     }
 
-    /// Parses the arguments that a model wrote. Empty text and `null` are an empty object; other text that is not an
-    /// object stays a string.
+    /// Parses the arguments that a model wrote: JSON, also in a Markdown fence, in a string, with line ends in strings or
+    /// a comma too many. Empty text and `null` are an empty object; other text that is not an object stays a string.
     #[must_use]
     pub fn parse_arguments(text: &str) -> Value {
-        if text.trim().is_empty() {
+        let json = lenient::unfenced(text).trim();
+        if json.is_empty() {
             return Value::Object(Map::new());
         }
-        match serde_json::from_str(text) {
-            Ok(Value::Object(map)) => Value::Object(map),
-            Ok(Value::Null) => Value::Object(Map::new()),
+        match lenient::parse(json) {
+            Some(Value::Object(map)) => lenient::resolved(Value::Object(map)),
+            Some(Value::Null) => Value::Object(Map::new()),
             // Some servers write the object as a string in a string.
-            Ok(Value::String(inner)) if inner.trim_start().starts_with('{') => Self::parse_arguments(&inner),
+            Some(Value::String(inner)) if inner.len() < json.len() && Self::parse_arguments(&inner).is_object() => {
+                Self::parse_arguments(&inner)
+            }
             _ => Value::String(text.to_owned()),
         }
     }
@@ -230,6 +243,20 @@ pub struct Usage {
     /// Tokens of `input` that were written to the provider's cache; some providers charge extra for them.
     #[serde(skip_serializing_if = "is_zero")]
     pub cache_write: u64,
+    /// The cost in dollars, where the provider reports it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Money>,
+}
+
+impl Usage {
+    /// Adds the tokens of another call. The sum has no reported cost.
+    pub fn add(&mut self, other: &Self) {
+        self.input = self.input.saturating_add(other.input);
+        self.output = self.output.saturating_add(other.output);
+        self.cached = self.cached.saturating_add(other.cached);
+        self.cache_write = self.cache_write.saturating_add(other.cache_write);
+        self.cost = None;
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if wants a reference")]
@@ -251,6 +278,10 @@ mod tests {
         assert_eq!(parse(r#""{\"a\":1}""#), json!({"a": 1}));
         assert_eq!(parse(r#"{"a":1"#), json!(r#"{"a":1"#));
         assert_eq!(parse("[1]"), json!("[1]"));
+        assert_eq!(parse("```json\n{\"a\": \"x\ny\",}\n```"), json!({"a": "x\ny"}));
+        assert_eq!(parse(r#""```\n{\"a\":1}\n```""#), json!({"a": 1}));
+        assert_eq!(parse(r#"{"a":"\ud83d\ude00\ud83d"}"#), json!({"a": "😀\u{fffd}"}));
+        assert_eq!(parse("\"\""), json!({}));
     }
 
     #[test]
@@ -303,7 +334,7 @@ mod tests {
         assert_described(&request, "", &json!(full));
         (full.model, full.tools, full.must_answer, full.temperature, full.max_tokens) = Default::default();
         assert_described(&request, "", &json!(full));
-        let usage = Usage { input: 1, output: 2, cached: 3, cache_write: 4 };
+        let usage = Usage { input: 1, output: 2, cached: 3, cache_write: 4, cost: Some(Money(5)) };
         let full = Reply {
             content: "c".into(),
             calls: vec![call.clone()],

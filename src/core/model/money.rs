@@ -1,14 +1,13 @@
 //! Amounts of money in millionths of the owner's currency: integers, so that sums are exact. The currency itself is not
 //! part of an amount.
 
-use crate::core::model::Usage;
 use serde::de::Error;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
 /// Digits after the decimal point.
 const DIGITS: usize = 6;
-/// One unit, in millionths. Also the number of tokens that a price is for.
+/// One unit, in millionths.
 const ONE: u64 = 1_000_000;
 /// The largest amount in a setting, in whole units.
 const MAX_UNITS: u64 = 1_000_000_000;
@@ -34,6 +33,17 @@ impl Money {
 }
 
 impl Money {
+    /// An amount that a service reports, rounded up to a millionth; `None` for a negative one, and for more than a
+    /// thousand million.
+    #[must_use]
+    pub fn from_f64(units: f64) -> Option<Self> {
+        #[expect(clippy::cast_precision_loss, reason = "both are powers of ten")]
+        let (one, most) = (ONE as f64, (MAX_UNITS * ONE) as f64);
+        let millionths = (units * one - 1e-6).ceil().max(0.0);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to MAX_UNITS")]
+        (units >= 0.0 && millionths <= most).then_some(Self(millionths as u64))
+    }
+
     /// The amount with the name of the currency, which may be empty.
     #[must_use]
     pub fn in_currency(self, currency: &str) -> String {
@@ -50,6 +60,14 @@ impl fmt::Display for Money {
     }
 }
 
+impl Serialize for Money {
+    /// A number of units, as in a setting.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[expect(clippy::cast_precision_loss, reason = "exact up to nine thousand million units")]
+        serializer.serialize_f64(self.0 as f64 / ONE as f64)
+    }
+}
+
 impl<'de> Deserialize<'de> for Money {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let number = f64::deserialize(deserializer)?;
@@ -58,49 +76,6 @@ impl<'de> Deserialize<'de> for Money {
         Self::parse(&text).ok_or_else(|| {
             D::Error::custom(format!("`{text}` is not an amount: use a number from 0, with at most {DIGITS} decimals"))
         })
-    }
-}
-
-/// The price of a model, for a million tokens each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(default)]
-pub struct Price {
-    /// Input tokens.
-    pub input: Option<Money>,
-    /// Output tokens.
-    pub output: Option<Money>,
-    /// Input tokens from the provider's cache; default: the price of `input`.
-    pub cached_input: Option<Money>,
-    /// Input tokens written to the provider's cache; default: the price of `input`.
-    pub cache_write: Option<Money>,
-}
-
-impl Price {
-    /// The first required key that is missing.
-    #[must_use]
-    pub fn missing(&self) -> Option<&'static str> {
-        match (self.input, self.output) {
-            (None, _) => Some("input"),
-            (_, None) => Some("output"),
-            _ => None,
-        }
-    }
-
-    /// The cost of these tokens, rounded up to a millionth.
-    #[must_use]
-    pub fn cost(&self, usage: &Usage) -> Money {
-        let input = self.input.unwrap_or_default();
-        let cached = usage.cached.min(usage.input);
-        let cache_write = usage.cache_write.min(usage.input - cached);
-        let parts = [
-            (usage.input - cached - cache_write, input),
-            (cache_write, self.cache_write.unwrap_or(input)),
-            (cached, self.cached_input.unwrap_or(input)),
-            (usage.output, self.output.unwrap_or_default()),
-        ];
-        let sum: u128 = parts.into_iter().map(|(tokens, price)| u128::from(tokens) * u128::from(price.0)).sum();
-        Money(u64::try_from(sum.div_ceil(u128::from(ONE))).unwrap_or(u64::MAX))
     }
 }
 
@@ -123,20 +98,21 @@ mod tests {
     }
 
     #[test]
-    fn cost_is_the_sum_of_tokens_rounded_up() {
-        let amount = |text| Money::parse(text);
-        let price =
-            Price { input: amount("1.25"), output: amount("10"), cached_input: amount("0.125"), ..Price::default() };
-        let usage = |input, cached, output| Usage { input, output, cached, ..Usage::default() };
-        assert_eq!(price.cost(&usage(1_000_000, 0, 0)), Money(1_250_000));
-        assert_eq!(price.cost(&usage(1000, 400, 50)), Money(750 + 50 + 500));
-        assert_eq!(price.cost(&usage(1, 0, 0)), Money(2));
-        let plain = Price { cached_input: None, ..price };
-        assert_eq!(plain.cost(&usage(1000, 400, 0)), Money(1250));
-        let with_cache_write = Price { cache_write: amount("1.5625"), ..price };
-        let usage = Usage { input: 1000, output: 50, cached: 400, cache_write: 320 };
-        assert_eq!(with_cache_write.cost(&usage), Money(280 * 5 / 4 + 500 + 50 + 500));
-        assert_eq!(price.cost(&usage), Money(750 + 50 + 500), "cache_write defaults to the price of input");
-        assert_eq!(Price::default().cost(&usage), Money(0));
+    fn reported_amounts_are_rounded_up_and_written_as_they_are_read() {
+        let cases = [
+            (0.0, Some(0)),
+            (0.000_123_45, Some(124)),
+            (0.25, Some(250_000)),
+            (-0.1, None),
+            (1e30, None),
+            (f64::NAN, None),
+        ];
+        for (units, millionths) in cases {
+            assert_eq!(Money::from_f64(units), millionths.map(Money), "{units}");
+        }
+        for millionths in [0, 1, 124, 250_000, 12_345_678] {
+            let text = serde_json::to_string(&Money(millionths)).unwrap();
+            assert_eq!(serde_json::from_str::<Money>(&text).unwrap(), Money(millionths), "{text}");
+        }
     }
 }

@@ -1,9 +1,11 @@
 //! The settings of a model: an entry of `models:` in `claw.yaml`, or the `llm:` of an agent.
 
 use crate::core::model::context_window;
-use crate::core::model::money::Price;
+use crate::core::model::price::Price;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// The provider that answers from a cassette.
 pub const REPLAY: &str = "replay";
@@ -36,12 +38,22 @@ pub struct Model {
     pub window: Option<u64>,
     /// Whether and how much the model thinks before it answers.
     pub thinking: Option<Thinking>,
+    /// `false`: the model is offered no tools, because it or its server does not support them.
+    pub tools: Option<bool>,
     /// `ollama`: the context window that the server allocates, in tokens.
     pub num_ctx: Option<u32>,
     /// `ollama`: how long the model stays loaded, in the server's syntax: `10m`, `-1`.
     pub keep_alive: Option<String>,
     /// `openai`: the variant of the protocol, where it does not follow from the address and the model's name.
     pub dialect: Option<String>,
+    /// `openai`: the interface, `chat` (chat completions) or `responses`; default: `responses` at the service of `OpenAI`,
+    /// `chat` at every other address.
+    pub wire: Option<Interface>,
+    /// Headers of every request, by name, for gateways; they replace those of the program.
+    #[serde(skip_serializing)]
+    pub headers: BTreeMap<String, String>,
+    /// Fields that are merged into the body of every request; null removes a field.
+    pub extra_body: Map<String, Value>,
     /// The models to use when this one cannot be reached, in this order.
     pub fallback: Vec<String>,
     /// `command`: the program and its arguments.
@@ -67,6 +79,17 @@ pub struct Model {
     pub price: Option<Price>,
 }
 
+/// An interface of the `openai` provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Interface {
+    /// Chat completions, which most servers have.
+    Chat,
+    /// Responses: the newer interface of `OpenAI`.
+    Responses,
+}
+
 /// Whether requests to this URL cross a network unencrypted: plain HTTP to another machine.
 #[must_use]
 pub fn is_clear_text(url: &str) -> bool {
@@ -78,6 +101,16 @@ pub fn is_clear_text(url: &str) -> bool {
         None => true,
     };
     url.scheme() == "http" && !is_local
+}
+
+/// The problem of a header, as the end of a sentence whose subject is its name.
+fn bad_header(name: &str, value: &str) -> Option<&'static str> {
+    let is_name = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if name.is_empty() || !name.bytes().all(is_name) {
+        return Some("is not the name of a header");
+    }
+    let is_value = |b: u8| b == b'\t' || (0x20..0x7f).contains(&b);
+    (!value.bytes().all(is_value)).then_some("has a value with characters that no header can carry")
 }
 
 /// The warning that a key is sent unencrypted to `url`, the value of the setting `key`.
@@ -93,6 +126,16 @@ impl Model {
         let Some(provider) = &self.provider else {
             return Some(("", " has no `provider` (openai, anthropic, ollama, command, replay or offline)".to_owned()));
         };
+        if let Some((name, why)) = self.headers.iter().find_map(|(name, value)| Some((name, bad_header(name, value)?)))
+        {
+            return Some(("headers", format!(".headers: `{name}` {why}")));
+        }
+        if let Some(base) = self.api_base.as_deref().filter(|base| !base.contains("://")) {
+            return Some((
+                "api_base",
+                format!(".api_base: `{base}` has no scheme; write http://{base} or https://{base}"),
+            ));
+        }
         if provider == REPLAY && self.cassette.is_none() {
             return Some(("", " has no `cassette`".to_owned()));
         }
@@ -144,9 +187,13 @@ impl Model {
         take(&mut self.max_tokens, over.max_tokens.as_ref());
         take(&mut self.window, over.window.as_ref());
         take(&mut self.thinking, over.thinking.as_ref());
+        take(&mut self.tools, over.tools.as_ref());
         take(&mut self.num_ctx, over.num_ctx.as_ref());
         take(&mut self.keep_alive, over.keep_alive.as_ref());
         take(&mut self.dialect, over.dialect.as_ref());
+        take(&mut self.wire, over.wire.as_ref());
+        self.headers.extend(over.headers.clone());
+        self.extra_body.extend(over.extra_body.clone());
         take(&mut self.cassette, over.cassette.as_ref());
         take(&mut self.connect_timeout, over.connect_timeout.as_ref());
         take(&mut self.first_token_timeout, over.first_token_timeout.as_ref());

@@ -24,6 +24,21 @@ pub struct Edited {
 /// # Errors
 /// `Data`, with a message for the model: `old` is empty, equal to `new`, not found, or found more than once.
 pub fn replace(text: &str, old: &str, new: &str, all: bool) -> Result<Edited> {
+    if has_crlf_throughout(text) {
+        let [old, new] = [old, new].map(|piece| piece.replace("\r\n", "\n").replace('\n', "\r\n"));
+        return replace_exactly(text, &old, &new, all);
+    }
+    replace_exactly(text, old, new, all)
+}
+
+/// Whether every line of the text ends with a carriage return and a line feed. The pieces of an edit are then written
+/// with these line ends too: models write line feeds.
+fn has_crlf_throughout(text: &str) -> bool {
+    let feeds = text.matches('\n').count();
+    feeds > 0 && feeds == text.matches("\r\n").count()
+}
+
+fn replace_exactly(text: &str, old: &str, new: &str, all: bool) -> Result<Edited> {
     if old.is_empty() {
         return Err(Fault::data("old is empty").hint("use `write` to write a whole file"));
     }
@@ -126,6 +141,19 @@ mod tests {
     }
 
     #[test]
+    fn file_with_crlf_throughout_is_edited_with_either_line_end_and_keeps_its_own() {
+        let text = "one\r\ntwo\r\nthree\r\n";
+        for old in ["one\ntwo", "one\r\ntwo"] {
+            let edited = replace(text, old, "1\n2\r\n3", false).unwrap();
+            assert_eq!(edited, Edited { text: "1\r\n2\r\n3\r\nthree\r\n".into(), lines: vec![1] });
+        }
+        assert_eq!(replace(text, "two", "two\nand", false).unwrap().text, "one\r\ntwo\r\nand\r\nthree\r\n");
+        assert!(replace(text, "two\n", "two\r\n", false).unwrap_err().message.contains("the same"));
+        let mixed = replace("a\r\nb\n", "b\n", "c\n", false).unwrap();
+        assert_eq!(mixed.text, "a\r\nc\n", "a mixed file is edited as it is written");
+    }
+
+    #[test]
     fn several_matches_are_refused_unless_all_are_replaced() {
         let message = error("ab\n\nab ab\n", "ab");
         assert!(message.contains("3 times (lines 1, 3, 3)") && message.contains("replace_all"), "{message}");
@@ -138,7 +166,7 @@ mod tests {
     fn missing_text_is_explained() {
         for (text, old, hint) in [
             ("one\ntwo\n", "     1\tone\n     2\ttwo", "without the line numbers"),
-            ("one\r\ntwo\r\n", "one\ntwo", "other line ends"),
+            ("one\r\ntwo\r\nthree\n", "one\ntwo", "other line ends"),
             ("if x {\n\treturn;\n}\n", "if x {\n    return;", "other white space at line 1"),
             ("alpha\nthe quick brown fox\n", "the quick brown dog", "is 2: \"the quick brown fox\""),
             ("alpha\n", "something else", "no line is similar"),

@@ -75,7 +75,18 @@ pub fn read<T: DeserializeOwned + Default>(
     if yaml.lines().all(|l| l.trim().is_empty() || l.trim_start().starts_with('#')) {
         return Ok((T::default(), Vec::new()));
     }
+    let yaml = yaml.strip_prefix('\u{feff}').unwrap_or(yaml);
     yaml::check(yaml, MAX).map_err(|why| Problem::error(path, format!("it {why}")))?;
+    let placed = |line: usize, column: usize| Some((line + first_line - 1, column));
+    if let Some(key) = yaml::repeated_key(yaml) {
+        let message = format!("the key `{}` is there twice; keep one of them", key.name);
+        return Err(Problem::error(path, message).at(placed(key.line, key.column)));
+    }
+    if let Some(number) = yaml::decimal_comma(yaml) {
+        let message = format!("`{}` is two values: write `{}`", number, number.replace(',', "."));
+        let at = yaml.lines().enumerate().find_map(|(line, text)| Some((line + 1, text.find(&number)? + 1)));
+        return Err(Problem::error(path, message).at(at.and_then(|(line, column)| placed(line, column))));
+    }
     let (mut warnings, known) = (Vec::new(), OnceCell::new());
     let source = serde_yaml::Deserializer::from_str(yaml);
     let value = serde_ignored::deserialize(source, |key| {

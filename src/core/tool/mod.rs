@@ -2,6 +2,7 @@
 
 pub mod approval;
 pub mod grants;
+pub mod normal;
 pub mod words;
 
 use crate::core::fault::{Fault, Result};

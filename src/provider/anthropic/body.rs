@@ -5,23 +5,33 @@ use crate::core::fault::Result;
 use crate::core::model::settings::Thinking;
 use crate::core::model::{Call, Message};
 use crate::provider::ModelCall;
-use crate::provider::anthropic::generation::Generation;
+use crate::provider::anthropic::family::{Family, Thinks};
 use crate::provider::wire;
 use serde_json::{Value, json};
 
 /// The smallest thinking budget that the service accepts, in tokens.
 const MIN_BUDGET: u32 = 1024;
+/// The smallest room for the answer beside a budget, in tokens: the service refuses a budget that is not below the limit.
+const MIN_ANSWER: u32 = 1024;
+/// The room for the thoughts of a model that thinks by default, in tokens.
+const DEFAULT_ROOM: u32 = 8192;
 
 pub(super) fn of(call: &ModelCall) -> Result<Value> {
     let request = call.request;
     let model = wire::model(call)?;
-    let generation = Generation::of(model);
-    let thinks = thinks(call.chosen.model.thinking.as_ref(), generation, &request.messages);
-    let answer = request.max_tokens.unwrap_or(generation.longest_answer());
+    let family = Family::of(model);
+    let mut thinks = thinks(call.chosen.model.thinking.as_ref(), family, &request.messages);
+    let answer = request.max_tokens.unwrap_or(family.longest_answer());
+    // A foreign model has no known limit: the owner's numbers count.
+    let most = if family.is_foreign() { u32::MAX } else { family.most };
+    let max_tokens = answer.saturating_add(thinks.tokens).min(most);
+    if let Some(budget) = thinks.setting.get_mut("budget_tokens") {
+        *budget = json!(thinks.tokens.min(max_tokens.saturating_sub(answer.min(MIN_ANSWER))).max(MIN_BUDGET));
+    }
     let mut body = json!({
         "model": model,
-        // The limit includes the thinking budget.
-        "max_tokens": answer.saturating_add(thinks.tokens),
+        // The limit includes the thoughts.
+        "max_tokens": max_tokens,
         "stream": true,
         "messages": messages(&request.messages, !thinks.omits_thoughts),
     });
@@ -48,7 +58,7 @@ pub(super) fn of(call: &ModelCall) -> Result<Value> {
         }
     }
     if let Some(temperature) =
-        request.temperature.filter(|_| thinks.setting.is_null() && !generation.refuses_sampling_settings())
+        request.temperature.filter(|_| thinks.setting.is_null() && !family.refuses_sampling_settings())
     {
         body["temperature"] = json!(temperature);
     }
@@ -63,24 +73,43 @@ pub(super) fn of(call: &ModelCall) -> Result<Value> {
 
 /// The thinking of a request.
 #[derive(Debug, Default, PartialEq)]
-struct Thinks {
+struct RequestThinking {
     /// The field `thinking`; null if it is left out.
     setting: Value,
-    /// The budget in tokens.
+    /// The tokens for thoughts, which are a part of `max_tokens`.
     tokens: u32,
     effort: Option<String>,
     /// Earlier thoughts are not sent back.
     omits_thoughts: bool,
 }
 
-fn thinks(wanted: Option<&Thinking>, generation: Generation, messages: &[Message]) -> Thinks {
-    let Some(wanted) = wanted.filter(|wanted| !wanted.is_off() && generation.can_think()) else {
-        return Thinks::default();
+fn thinks(wanted: Option<&Thinking>, family: Family, messages: &[Message]) -> RequestThinking {
+    let is_off = wanted.is_some_and(Thinking::is_off);
+    let adaptive = |effort: Option<&str>| RequestThinking {
+        setting: json!({"type": "adaptive"}),
+        // The thoughts are a part of the answer's limit.
+        tokens: wanted.map_or(DEFAULT_ROOM, Thinking::budget),
+        effort: effort.map(|word| if word == "minimal" { "low" } else { word }.to_owned()),
+        ..RequestThinking::default()
     };
-    if generation.refuses_sampling_settings() || (generation.is_adaptive() && wanted.tokens().is_none()) {
-        let effort = wanted.effort().map(ToOwned::to_owned);
-        return Thinks { setting: json!({"type": "adaptive"}), effort, ..Thinks::default() };
+    match (family.thinks, wanted) {
+        (Thinks::Always, Some(_)) if is_off => {
+            RequestThinking { tokens: MIN_BUDGET, setting: Value::Null, ..adaptive(Some("low")) }
+        }
+        (Thinks::Always | Thinks::ByDefault, None) => RequestThinking { setting: Value::Null, ..adaptive(None) },
+        (Thinks::ByDefault, Some(_)) if is_off => {
+            RequestThinking { setting: json!({"type": "disabled"}), ..RequestThinking::default() }
+        }
+        (Thinks::Never, _) | (_, None) => RequestThinking::default(),
+        _ if is_off => RequestThinking::default(),
+        (Thinks::Always | Thinks::ByDefault | Thinks::Adaptive, Some(wanted)) => adaptive(wanted.effort()),
+        (Thinks::Either, Some(wanted)) if wanted.tokens().is_none() => adaptive(wanted.effort()),
+        (Thinks::Either | Thinks::Budget, Some(wanted)) => budgeted(wanted, messages),
     }
+}
+
+/// Thinking with a budget in tokens.
+fn budgeted(wanted: &Thinking, messages: &[Message]) -> RequestThinking {
     // The service refuses thoughts in a turn that began without one (by another model, or with a call that the owner
     // approved).
     let first = messages[turn_start(messages)..].iter().find_map(|message| match message {
@@ -88,10 +117,14 @@ fn thinks(wanted: Option<&Thinking>, generation: Generation, messages: &[Message
         _ => None,
     });
     if first == Some(false) {
-        return Thinks { omits_thoughts: true, ..Thinks::default() };
+        return RequestThinking { omits_thoughts: true, ..RequestThinking::default() };
     }
     let tokens = wanted.budget().max(MIN_BUDGET);
-    Thinks { setting: json!({"type": "enabled", "budget_tokens": tokens}), tokens, ..Thinks::default() }
+    RequestThinking {
+        setting: json!({"type": "enabled", "budget_tokens": tokens}),
+        tokens,
+        ..RequestThinking::default()
+    }
 }
 
 /// The index of the last message of the user, which begins the turn.
@@ -104,7 +137,7 @@ fn messages(messages: &[Message], with_thoughts: bool) -> Vec<Value> {
     let mut all: Vec<(&str, Vec<Value>)> = Vec::new();
     for (n, message) in messages.iter().enumerate() {
         let (role, mut blocks) = match message {
-            Message::User { content } => ("user", vec![text(not_blank(content))]),
+            Message::User { content, .. } => ("user", vec![text(not_blank(content))]),
             Message::Tool { call, content, .. } => ("user", vec![result(call, content)]),
             Message::Assistant { content, calls, thinking } => {
                 let thoughts =
@@ -210,30 +243,38 @@ mod tests {
     }
 
     #[test]
-    fn thinking_depends_on_the_generation_of_the_model() {
+    fn thinking_depends_on_the_family_of_the_model() {
         let of = |yaml: &str, name: &str| {
-            let wanted: Thinking = serde_yaml::from_str(yaml).unwrap();
-            thinks(Some(&wanted), Generation::of(name), &[Message::user("a")])
+            let wanted: Option<Thinking> = serde_yaml::from_str(yaml).unwrap();
+            let thinks = thinks(wanted.as_ref(), Family::of(name), &[Message::user("a")]);
+            (thinks.setting, thinks.tokens, thinks.effort)
         };
-        let enabled = |tokens: u32| Thinks {
-            setting: json!({"type": "enabled", "budget_tokens": tokens}),
-            tokens,
-            ..Thinks::default()
-        };
-        let adaptive = |effort: Option<&str>| Thinks {
-            setting: json!({"type": "adaptive"}),
-            effort: effort.map(Into::into),
-            ..Thinks::default()
-        };
-        assert_eq!(of("5000", "claude-sonnet-4-5"), enabled(5000));
-        assert_eq!(of("10", "claude-sonnet-4-5"), enabled(MIN_BUDGET));
-        assert_eq!(of("low", "claude-3-7-sonnet-20250219"), enabled(4096));
-        assert_eq!(of("5000", "claude-opus-4-6"), enabled(5000));
-        assert_eq!(of("high", "claude-opus-4-6"), adaptive(Some("high")));
-        assert_eq!(of("true", "claude-opus-4-7"), adaptive(None));
-        assert_eq!(of("5000", "claude-opus-4-7"), adaptive(Some("medium")));
-        assert_eq!(of("high", "claude-3-haiku-20240307"), Thinks::default());
-        assert_eq!(of("off", "claude-opus-4-7"), Thinks::default());
+        let enabled = |tokens: u32| (json!({"type": "enabled", "budget_tokens": tokens}), tokens, None);
+        let adaptive =
+            |tokens: u32, effort: Option<&str>| (json!({"type": "adaptive"}), tokens, effort.map(str::to_owned));
+        let none = || (Value::Null, 0, None);
+        let cases = [
+            ("5000", "claude-sonnet-4-5", enabled(5000)),
+            ("10", "claude-sonnet-4-5", enabled(MIN_BUDGET)),
+            ("low", "claude-3-7-sonnet-20250219", enabled(4096)),
+            ("high", "deepseek-v5.1", enabled(16_384)),
+            ("5000", "claude-opus-4-6", enabled(5000)),
+            ("high", "claude-opus-4-6", adaptive(16_384, Some("high"))),
+            ("true", "claude-opus-4-7", adaptive(8192, None)),
+            ("5000", "claude-opus-4-7", adaptive(5000, Some("medium"))),
+            ("minimal", "claude-sonnet-5", adaptive(4096, Some("low"))),
+            ("high", "claude-3-haiku-20240307", none()),
+            ("off", "claude-opus-4-7", none()),
+            ("off", "claude-sonnet-4-5", none()),
+            ("off", "deepseek-v5.1", none()),
+            ("off", "claude-sonnet-5", (json!({"type": "disabled"}), 0, None)),
+            ("off", "claude-opus-5-5", (Value::Null, MIN_BUDGET, Some("low".to_owned()))),
+            ("null", "claude-sonnet-5", (Value::Null, DEFAULT_ROOM, None)),
+            ("null", "claude-sonnet-4-5", none()),
+        ];
+        for (yaml, name, expected) in cases {
+            assert_eq!(of(yaml, name), expected, "{name} {yaml}");
+        }
     }
 
     #[test]
@@ -243,9 +284,9 @@ mod tests {
         let of = |first: Vec<Thought>| {
             let all =
                 [Message::user("a"), answer("", &["x"], first), result_of("x", "1"), answer("", &["y"], Vec::new())];
-            thinks(Some(&wanted), Generation::of("claude-sonnet-4-5"), &all)
+            thinks(Some(&wanted), Family::of("claude-sonnet-4-5"), &all)
         };
-        assert_eq!(of(Vec::new()), Thinks { omits_thoughts: true, ..Thinks::default() });
+        assert_eq!(of(Vec::new()), RequestThinking { omits_thoughts: true, ..RequestThinking::default() });
         assert_eq!(of(thought(block)).tokens, 2000);
     }
 }

@@ -1,110 +1,93 @@
 //! Parsing an event of a streamed message, or a whole message. Blocks are identified by their index.
 
-use crate::core::model::Usage;
-use crate::provider::answer::{Answer, AnswerError, PartialCall, StopReason};
-use serde::Deserialize;
+use crate::provider::reading::answer::{Answer, AnswerError, PartialCall, PartialThought, StopReason};
+use crate::provider::reading::fields::{index, list, text};
 use serde_json::{Value, json};
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct AnthropicEvent {
-    #[serde(rename = "type")]
-    kind: String,
-    message: Option<AnthropicMessage>,
-    index: Option<usize>,
-    content_block: Value,
-    delta: Value,
-    usage: Option<AnthropicUsage>,
-    error: Value,
-    /// Set in a whole message, as is `stop_reason`.
-    content: Option<Vec<Value>>,
-    stop_reason: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct AnthropicMessage {
-    usage: Option<AnthropicUsage>,
-}
-
-/// Token counts; an event has those that changed.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct AnthropicUsage {
-    #[serde(rename = "input_tokens")]
-    input: Option<u64>,
-    #[serde(rename = "output_tokens")]
-    output: Option<u64>,
-    #[serde(rename = "cache_read_input_tokens")]
-    cached: Option<u64>,
-    #[serde(rename = "cache_creation_input_tokens")]
-    cache_write: Option<u64>,
-}
-
-/// Parses a frame; true after the last one.
-pub(super) fn take(answer: &mut Answer, frame: &str, on_text: &mut dyn FnMut(&str)) -> Result<bool, AnswerError> {
-    let event: AnthropicEvent = serde_json::from_str(frame).map_err(|_| AnswerError::Invalid)?;
-    let counted = event.usage.or(event.message.and_then(|message| message.usage));
-    if let Some(tokens) = counted {
-        count(&mut answer.usage, &tokens);
-    }
-    match event.kind.as_str() {
-        "error" => return Err(AnswerError::Reported(event.error)),
-        "content_block_start" => begin(answer, event.index, event.content_block, on_text),
-        "content_block_delta" => continue_block(answer, event.index, &event.delta, on_text),
-        "message_delta" => end(answer, event.delta["stop_reason"].as_str()),
+/// Adds an event to the answer; true after the last one.
+pub(super) fn take(answer: &mut Answer, event: &Value, on_text: &mut dyn FnMut(&str)) -> Result<bool, AnswerError> {
+    // An event has the counts that changed.
+    count(answer, &event["message"]["usage"]);
+    count(answer, &event["usage"]);
+    match event["type"].as_str().unwrap_or_default() {
+        // A second one: a gateway has lost the first answer, and begins again.
+        "message_start" => {
+            answer.calls.clear();
+            answer.thoughts.clear();
+        }
+        "content_block_start" => begin(answer, index(&event["index"]), &event["content_block"], on_text),
+        "content_block_delta" => continue_block(answer, index(&event["index"]), &event["delta"], on_text),
+        "message_delta" => end(answer, &event["delta"]["stop_reason"]),
         "message_stop" => {
             answer.end.get_or_insert(StopReason::Whole);
             return Ok(true);
         }
-        "message" => {
-            for (index, block) in event.content.into_iter().flatten().enumerate() {
+        // A whole message; some gateways leave its type out.
+        "message" | "" if event["content"].is_array() || event["content"].is_string() => {
+            for (index, block) in (0..).zip(list(&event["content"])) {
                 begin(answer, Some(index), block, on_text);
             }
-            end(answer, event.stop_reason.as_deref().or(Some("end_turn")));
+            answer.push_text(event["content"].as_str().unwrap_or_default(), on_text);
+            answer.end.get_or_insert(StopReason::Whole);
+            end(answer, &event["stop_reason"]);
         }
         // `ping`, `content_block_stop`, and unknown events.
         _ => {}
     }
-    answer.check().map(|()| false)
+    Ok(false)
 }
 
 /// Adds the counts. The service counts cached tokens (read and written) apart from `input_tokens`; `Usage` includes them.
-fn count(usage: &mut Usage, tokens: &AnthropicUsage) {
-    let cached = |usage: &Usage| usage.cached.saturating_add(usage.cache_write);
-    let uncached = usage.input.saturating_sub(cached(usage));
-    usage.cached = tokens.cached.unwrap_or(usage.cached);
-    usage.cache_write = tokens.cache_write.unwrap_or(usage.cache_write);
-    usage.input = tokens.input.unwrap_or(uncached).saturating_add(cached(usage));
-    usage.output = tokens.output.unwrap_or(usage.output);
+fn count(answer: &mut Answer, counts: &Value) {
+    let mut of = |field: &str| answer.count(&counts[field]);
+    let (cached, cache_write) = (of("cache_read_input_tokens"), of("cache_creation_input_tokens"));
+    let (input, output) = (of("input_tokens"), of("output_tokens"));
+    let usage = &mut answer.usage;
+    let uncached = usage.input.saturating_sub(usage.cached.saturating_add(usage.cache_write));
+    usage.cached = cached.unwrap_or(usage.cached);
+    usage.cache_write = cache_write.unwrap_or(usage.cache_write);
+    usage.input = input.unwrap_or(uncached).saturating_add(usage.cached).saturating_add(usage.cache_write);
+    usage.output = output.unwrap_or(usage.output);
 }
 
-fn begin(answer: &mut Answer, index: Option<usize>, block: Value, on_text: &mut dyn FnMut(&str)) {
-    let text = |name: &str| block[name].as_str().unwrap_or_default().to_owned();
+fn begin(answer: &mut Answer, index: Option<i64>, block: &Value, on_text: &mut dyn FnMut(&str)) {
     match block["type"].as_str() {
-        Some("text") => answer.push_text(&text("text"), on_text),
+        Some("text") => answer.push_text(block["text"].as_str().unwrap_or_default(), on_text),
         Some("tool_use") => {
             // The arguments follow as deltas, unless the block has them already.
-            let whole = block["input"].as_object().filter(|input| !input.is_empty());
-            let arguments = whole.map(|_| block["input"].to_string()).unwrap_or_default();
-            answer.calls.push(PartialCall { index, id: text("id"), name: text("name"), arguments });
+            let arguments = match &block["input"] {
+                Value::Object(input) if input.is_empty() => String::new(),
+                Value::Null => String::new(),
+                Value::String(text) => text.clone(),
+                input => input.to_string(),
+            };
+            let is_given = !arguments.is_empty();
+            answer.calls.push(PartialCall {
+                index,
+                id: text(&block["id"]),
+                name: text(&block["name"]),
+                arguments,
+                is_given,
+            });
         }
         Some("thinking" | "redacted_thinking") => {
             answer.payload_bytes += block.to_string().len();
-            let thought = answer.thought(index);
-            thought.text = text("thinking");
-            thought.payload = block;
+            let text = text(&block["thinking"]);
+            answer.thoughts.push(PartialThought { index, text, payload: block.clone() });
         }
         _ => {}
     }
 }
 
-fn continue_block(answer: &mut Answer, index: Option<usize>, delta: &Value, on_text: &mut dyn FnMut(&str)) {
+fn continue_block(answer: &mut Answer, index: Option<i64>, delta: &Value, on_text: &mut dyn FnMut(&str)) {
     let text = |name: &str| delta[name].as_str().unwrap_or_default();
     match delta["type"].as_str() {
         Some("text_delta") => answer.push_text(text("text"), on_text),
         Some("input_json_delta") => {
             if let Some(part) = answer.calls.iter_mut().rfind(|part| part.index == index) {
+                if !text("partial_json").is_empty() && std::mem::take(&mut part.is_given) {
+                    part.arguments.clear();
+                }
                 part.arguments += text("partial_json");
             }
         }
@@ -117,15 +100,10 @@ fn continue_block(answer: &mut Answer, index: Option<usize>, delta: &Value, on_t
     }
 }
 
-fn end(answer: &mut Answer, reason: Option<&str>) {
-    answer.end = match reason {
-        None => answer.end,
-        Some("max_tokens") => Some(StopReason::Length),
-        Some("model_context_window_exceeded") => Some(StopReason::Window),
-        Some("refusal") => Some(StopReason::Declined),
-        // `end_turn`, `tool_use`, `stop_sequence`; `pause_turn` concerns the service's own tools, which are not used.
-        Some(_) => Some(StopReason::Whole),
-    };
+/// Sets the end. `end_turn`, `tool_use` and `stop_sequence` are whole; `pause_turn` concerns the service's own tools,
+/// which are not used.
+fn end(answer: &mut Answer, reason: &Value) {
+    answer.set_end(&text(reason));
     for thought in answer.thoughts.iter_mut().filter(|thought| thought.payload["type"] == "thinking") {
         thought.payload["thinking"] = json!(thought.text);
     }
@@ -134,11 +112,12 @@ fn end(answer: &mut Answer, reason: Option<&str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::model::Usage;
 
     fn taken(events: &[Value]) -> (Answer, String) {
         let (mut answer, mut text) = (Answer::default(), String::new());
         for event in events {
-            take(&mut answer, &event.to_string(), &mut |piece| text += piece).unwrap();
+            take(&mut answer, event, &mut |piece| text += piece).unwrap();
         }
         (answer, text)
     }
@@ -167,7 +146,7 @@ mod tests {
             json!({"type": "message_stop"}),
         ]);
         assert_eq!((&answer.content[..], &text[..], answer.end), ("I look.", "I look.", Some(StopReason::Whole)));
-        assert_eq!(answer.usage, Usage { input: 130, output: 30, cached: 100, cache_write: 20 });
+        assert_eq!(answer.usage, Usage { input: 130, output: 30, cached: 100, cache_write: 20, cost: None });
         let payloads: Vec<&Value> = answer.thoughts.iter().map(|thought| &thought.payload).collect();
         let whole = json!({"type": "thinking", "thinking": "I see", "signature": "sig"});
         assert_eq!(payloads, [&whole, &json!({"type": "redacted_thinking", "data": "x"})]);
@@ -191,5 +170,33 @@ mod tests {
             assert_eq!((taken(std::slice::from_ref(&whole)).1, taken(&[whole]).0.end), ("a".to_owned(), Some(end)));
         }
         assert_eq!(taken(&[json!({"type": "message_delta", "delta": {"stop_reason": null}})]).0.end, None);
+    }
+
+    #[test]
+    fn arguments_that_come_twice_are_taken_once_and_odd_fields_are_empty() {
+        let (answer, text) = taken(&[
+            json!({"type": "message_start", "message": {"usage": {"input_tokens": "5", "output_tokens": null}}}),
+            json!({"type": "content_block_start", "index": "0", "content_block": {
+                "type": "tool_use", "id": 7, "name": "list", "input": {"path": "."},
+            }}),
+            json!({"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": ""}}),
+            json!({"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": "{\"path\":"}}),
+            json!({"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": "\".\"}"}}),
+            json!({"type": "content_block_start", "index": null, "content_block": 7}),
+            json!({"type": "content_block_delta", "index": 9, "delta": {"type": "text_delta", "text": null}}),
+            json!({"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": -3}}),
+        ]);
+        assert_eq!((&answer.calls[0].arguments[..], &answer.calls[0].id[..], &text[..]), ("{\"path\":\".\"}", "7", ""));
+        assert_eq!((answer.usage.input, answer.usage.output, answer.end), (5, 0, Some(StopReason::Whole)));
+    }
+
+    #[test]
+    fn message_that_begins_again_replaces_the_calls_and_thoughts_before() {
+        let start = |text: &str| json!({"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": text}});
+        let call = |id: &str| json!({"type": "content_block_start", "index": 1, "content_block": {"type": "tool_use", "id": id, "name": "list"}});
+        let again = json!({"type": "message_start", "message": {}});
+        let (answer, _) = taken(&[start("a"), call("x"), again, start("b"), call("y")]);
+        let texts: Vec<&str> = answer.thoughts.iter().map(|thought| &thought.text[..]).collect();
+        assert_eq!((texts, answer.calls.len(), &answer.calls[0].id[..]), (vec!["b"], 1, "y"));
     }
 }

@@ -3,7 +3,7 @@
 
 mod body;
 mod event;
-mod generation;
+mod family;
 
 use crate::core::fault::Result;
 use crate::core::model::Reply;

@@ -3,6 +3,7 @@
 use crate::core::model::settings::Model;
 use crate::http::{self, Credentials};
 use crate::provider::client::{client, failed};
+use crate::world::World;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -22,11 +23,11 @@ pub(super) fn base(host: Option<&str>) -> String {
 
 /// The base URL of a server that responds within 200 ms, and the name of its first model for text.
 #[must_use]
-pub fn find(host: Option<&str>) -> Option<(String, String)> {
-    let base = base(host);
+pub fn find(world: &World) -> Option<(String, String)> {
+    let base = base(world.var("OLLAMA_HOST"));
     let url = format!("{base}/api/tags");
     let short = Model { connect_timeout: Some(jiff::SignedDuration::from_millis(200)), ..Model::default() };
-    let client = client("ollama", &short, &url).ok()?;
+    let client = client(world, "ollama", &short, &url).ok()?;
     let list = http::block_on(None, async {
         let credentials = Credentials::default().and_url(&url);
         let response = client.get(&url).timeout(Duration::from_millis(200)).send().await;

@@ -1,76 +1,41 @@
 //! Parsing a line of a streamed answer, or a whole answer, which is the same object.
 
 use crate::core::model::Usage;
-use crate::provider::answer::{Answer, AnswerError, PartialCall, StopReason};
-use serde::Deserialize;
+use crate::provider::reading::answer::{Answer, AnswerError, PartialCall, StopReason};
+use crate::provider::reading::fields::{flag, list, text};
 use serde_json::{Value, json};
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct OllamaChunk {
-    message: Option<OllamaMessage>,
-    done: bool,
-    done_reason: Option<String>,
-    prompt_eval_count: Option<u64>,
-    eval_count: Option<u64>,
-    error: Value,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct OllamaMessage {
-    content: Option<String>,
-    /// Some compatible servers use the name of the `OpenAI` interface.
-    #[serde(alias = "reasoning_content")]
-    thinking: Option<String>,
-    tool_calls: Option<Vec<OllamaCall>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct OllamaCall {
-    id: Option<String>,
-    function: OllamaFunction,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct OllamaFunction {
-    name: String,
-    arguments: Value,
-}
-
-/// Parses a frame; true after the last one.
-pub(super) fn take(answer: &mut Answer, frame: &str, on_text: &mut dyn FnMut(&str)) -> Result<bool, AnswerError> {
-    let piece: OllamaChunk = serde_json::from_str(frame).map_err(|_| AnswerError::Invalid)?;
-    if !piece.error.is_null() {
-        return Err(AnswerError::Reported(piece.error));
+/// Adds a piece to the answer; true after the last one.
+pub(super) fn take(answer: &mut Answer, piece: &Value, on_text: &mut dyn FnMut(&str)) -> Result<bool, AnswerError> {
+    let message = &piece["message"];
+    // Some compatible servers use the name of the `OpenAI` interface, or both.
+    let thought = ["thinking", "reasoning_content", "reasoning"].iter().filter_map(|field| message[field].as_str());
+    if let Some(thought) = thought.filter(|thought| !thought.is_empty()).next() {
+        answer.thought(None).text += thought;
     }
-    let message = piece.message.unwrap_or_default();
-    if let Some(thought) = message.thinking.filter(|thought| !thought.is_empty()) {
-        answer.thought(None).text += &thought;
-    }
-    answer.push_text(&message.content.unwrap_or_default(), on_text);
-    for call in message.tool_calls.into_iter().flatten() {
+    answer.push_text(message["content"].as_str().unwrap_or_default(), on_text);
+    for call in list(&message["tool_calls"]) {
         // Each call is complete.
-        let arguments = match call.function.arguments {
+        let function = &call["function"];
+        let arguments = match &function["arguments"] {
             Value::Null => json!({}).to_string(),
-            Value::String(text) => text,
+            Value::String(text) => text.clone(),
             object => object.to_string(),
         };
-        let id = call.id.unwrap_or_default();
-        answer.calls.push(PartialCall { index: None, id, name: call.function.name, arguments });
+        let (id, name) = (text(&call["id"]), text(&function["name"]));
+        answer.calls.push(PartialCall { id, name, arguments, ..PartialCall::default() });
     }
-    if piece.done {
-        answer.end =
-            Some(if piece.done_reason.as_deref() == Some("length") { StopReason::Length } else { StopReason::Whole });
+    let is_done = flag(&piece["done"]);
+    if is_done {
+        answer.end.get_or_insert(StopReason::Whole);
+        answer.set_end(&text(&piece["done_reason"]));
         answer.usage = Usage {
-            input: piece.prompt_eval_count.unwrap_or_default(),
-            output: piece.eval_count.unwrap_or_default(),
+            input: answer.count(&piece["prompt_eval_count"]).unwrap_or_default(),
+            output: answer.count(&piece["eval_count"]).unwrap_or_default(),
             ..Usage::default()
         };
     }
-    answer.check().map(|()| piece.done)
+    Ok(is_done)
 }
 
 #[cfg(test)]
@@ -80,7 +45,8 @@ mod tests {
     fn taken(lines: &[&str]) -> Answer {
         let mut answer = Answer::default();
         for (n, line) in lines.iter().enumerate() {
-            assert_eq!(take(&mut answer, line, &mut |_| {}).unwrap(), n + 1 == lines.len(), "{line}");
+            let piece = serde_json::from_str(line).unwrap();
+            assert_eq!(take(&mut answer, &piece, &mut |_| {}).unwrap(), n + 1 == lines.len(), "{line}");
         }
         answer
     }
@@ -105,13 +71,22 @@ mod tests {
     }
 
     #[test]
-    fn length_limit_is_a_stop_reason_and_error_is_reported() {
+    fn length_limit_is_a_stop_reason() {
         assert_eq!(
             taken(&[r#"{"message":{"content":"a"},"done":true,"done_reason":"length"}"#]).end,
             Some(StopReason::Length)
         );
         assert_eq!(taken(&[r#"{"message":{"content":"a"},"done":true}"#]).end, Some(StopReason::Whole));
-        let error = take(&mut Answer::default(), r#"{"error":"llama runner has died"}"#, &mut |_| {});
-        assert!(matches!(error, Err(AnswerError::Reported(Value::String(_)))));
+    }
+
+    #[test]
+    fn odd_fields_do_not_cost_the_answer() {
+        let answer = taken(&[
+            r#"{"message":{"content":"hi","thinking":"a","reasoning_content":"a","tool_calls":null},"done":"false"}"#,
+            r#"{"message":{"content":null,"tool_calls":{"id":7,"function":{"name":"list","arguments":"{}"}}},"done":0}"#,
+            r#"{"done":"true","done_reason":null,"prompt_eval_count":"3","eval_count":-1}"#,
+        ]);
+        assert_eq!((&answer.content[..], &answer.thoughts[0].text[..], &answer.calls[0].id[..]), ("hi", "a", "7"));
+        assert_eq!((answer.end, answer.usage.input, answer.usage.output), (Some(StopReason::Whole), 3, 0));
     }
 }

@@ -13,6 +13,9 @@ pub(super) fn of(call: &ModelCall) -> Result<Value> {
     let dialect = dialect::of(&call.chosen.name, settings, settings.api_base.as_deref().unwrap_or(BASE))?;
     let mut messages = vec![json!({"role": dialect.prompt_role, "content": request.system})];
     messages.extend(request.messages.iter().map(|sent| message(dialect, sent)));
+    if dialect.marks_cache(model) {
+        mark_for_cache(&mut messages, request.system_parts());
+    }
     let mut body = json!({"model": model, "messages": messages, "stream": true});
     if dialect.reports_usage {
         body["stream_options"] = json!({"include_usage": true});
@@ -30,14 +33,28 @@ pub(super) fn of(call: &ModelCall) -> Result<Value> {
         body[dialect.max_tokens] = json!(max_tokens);
     }
     if let Some(thinking) = &settings.thinking {
-        dialect.think(&mut body, thinking);
+        dialect.think(&mut body, model, thinking);
     }
     Ok(body)
 }
 
+/// Marks the stable part of the prompt and the last message of the user, so that the service caches the request up to
+/// them.
+fn mark_for_cache(messages: &mut [Value], (stable, changing): (&str, &str)) {
+    let part = |text: &str| json!({"type": "text", "text": text});
+    let marked = |text: &str| json!({"type": "text", "text": text, "cache_control": {"type": "ephemeral"}});
+    if let Some(last) = messages.iter_mut().rfind(|message| message["role"] == "user") {
+        last["content"] = json!([marked(last["content"].as_str().unwrap_or_default())]);
+    }
+    if !stable.trim().is_empty() {
+        let rest = Some(changing).filter(|text| !text.trim().is_empty()).map(part);
+        messages[0]["content"] = std::iter::once(marked(stable)).chain(rest).collect();
+    }
+}
+
 fn message(dialect: &Dialect, message: &Message) -> Value {
     match message {
-        Message::User { content } => json!({"role": "user", "content": content}),
+        Message::User { content, .. } => json!({"role": "user", "content": content}),
         Message::Assistant { content, calls, thinking } if calls.is_empty() => {
             let mut sent = json!({"role": "assistant", "content": content});
             if dialect.echo == Echo::Details {
@@ -110,6 +127,26 @@ mod tests {
         let signed = sent("gemini", &answer);
         assert_eq!(signed["tool_calls"][1]["extra_content"], json!({"google": "sig"}));
         assert!(signed["tool_calls"][0].get("extra_content").is_none());
+    }
+
+    #[test]
+    fn stable_prompt_and_last_question_are_marked_for_the_cache() {
+        let mut messages = vec![
+            json!({"role": "system", "content": "who when"}),
+            json!({"role": "user", "content": "a"}),
+            json!({"role": "assistant", "content": "b"}),
+            json!({"role": "user", "content": "c"}),
+        ];
+        mark_for_cache(&mut messages, ("who", " when"));
+        let mark = json!({"type": "ephemeral"});
+        assert_eq!(messages[0]["content"][0], json!({"type": "text", "text": "who", "cache_control": mark}));
+        assert_eq!(messages[0]["content"][1], json!({"type": "text", "text": " when"}));
+        assert_eq!(messages[1]["content"], "a");
+        assert_eq!(messages[3]["content"], json!([{"type": "text", "text": "c", "cache_control": mark}]));
+        let dialect = |base: &str| dialect::of("m", &Model::default(), base).unwrap();
+        assert!(dialect("https://openrouter.ai/api/v1").marks_cache("anthropic/claude-sonnet-5"));
+        assert!(!dialect("https://openrouter.ai/api/v1").marks_cache("openai/gpt-5"));
+        assert!(!dialect(BASE).marks_cache("anthropic/claude-sonnet-5"));
     }
 
     #[test]

@@ -1,189 +1,86 @@
-//! Parsing a piece of an answer, or a whole answer. Fields may be missing or null, and calls, thoughts and token counts
-//! have a different shape on many servers (`tests/fixtures/openai`).
+//! Parsing a piece of an answer, or a whole answer. Calls, thoughts and token counts have a different shape on many
+//! servers (`tests/fixtures/openai`).
 
-use crate::core::model::{Call, Usage};
-use crate::provider::answer::{Answer, AnswerError, PartialCall, StopReason};
-use serde::Deserialize;
+use crate::core::model::Usage;
+use crate::core::model::money::Money;
+use crate::provider::openai::call_piece;
+use crate::provider::reading::answer::{Answer, AnswerError, StopReason};
+use crate::provider::reading::fields::{is_blank, list, text};
 use serde_json::{Value, json};
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct OpenAiChunk {
-    choices: Option<Vec<Choice>>,
-    usage: Option<OpenAiUsage>,
-    /// Groq reports `usage` here.
-    x_groq: Option<Groq>,
-    error: Option<Value>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Groq {
-    usage: Option<OpenAiUsage>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Choice {
-    delta: Option<ChoiceDelta>,
-    message: Option<ChoiceDelta>,
-    finish_reason: Option<String>,
-    /// Moonshot reports `usage` here.
-    usage: Option<OpenAiUsage>,
-    error: Option<Value>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ChoiceDelta {
-    /// Text, or a list of texts and thoughts (Mistral).
-    content: Value,
-    refusal: Option<String>,
-    reasoning_content: Value,
-    reasoning: Value,
-    reasoning_details: Option<Vec<Value>>,
-    tool_calls: Option<Vec<CallDelta>>,
-    /// The older field for a single call.
-    function_call: Option<FunctionDelta>,
-}
-
-/// A piece of a call.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct CallDelta {
-    index: Option<usize>,
-    id: Option<String>,
-    function: Option<FunctionDelta>,
-    /// Google's signature of the thoughts before the call, which must be sent back.
-    extra_content: Option<Value>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct FunctionDelta {
-    name: Option<String>,
-    arguments: Option<Value>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct OpenAiUsage {
-    #[serde(rename = "prompt_tokens")]
-    prompt: Option<u64>,
-    #[serde(rename = "completion_tokens")]
-    completion: Option<u64>,
-    #[serde(rename = "prompt_tokens_details")]
-    details: Option<Details>,
-    /// Cached tokens, as `DeepSeek` and Moonshot name them.
-    #[serde(alias = "prompt_cache_hit_tokens", alias = "cached_tokens")]
-    hit: Option<u64>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Details {
-    cached_tokens: Option<u64>,
-}
-
-impl From<OpenAiUsage> for Usage {
-    fn from(tokens: OpenAiUsage) -> Self {
-        let cached = tokens.details.and_then(|of| of.cached_tokens).or(tokens.hit);
-        Self {
-            input: tokens.prompt.unwrap_or_default(),
-            output: tokens.completion.unwrap_or_default(),
-            cached: cached.unwrap_or_default(),
-            ..Self::default()
+/// Adds a piece to the answer. It is never the last one: `[DONE]` follows, or the end of the body.
+pub(super) fn take(answer: &mut Answer, chunk: &Value, on_text: &mut dyn FnMut(&str)) -> Result<bool, AnswerError> {
+    let has_begun = answer.has_begun();
+    let choices = list(&chunk["choices"]);
+    for choice in choices {
+        if !is_blank(&choice["error"]) {
+            count(answer, &chunk["usage"]);
+            return Err(AnswerError::Reported(choice.clone()));
         }
+        take_choice(answer, choice, on_text);
     }
-}
-
-/// The values of `finish_reason` that do not mean a complete answer; every other value does. Without a reason the answer
-/// counts as cut off.
-const REASONS: &[(&str, Option<StopReason>)] = &[
-    // Sent by some servers with every piece.
-    ("", None),
-    // The server gave up: vLLM and SGLang; then DeepSeek, Zhipu, OpenRouter.
-    ("abort", None),
-    ("insufficient_system_resource", None),
-    ("network_error", None),
-    ("error", None),
-    ("length", Some(StopReason::Length)),
-    ("max_tokens", Some(StopReason::Length)),
-    ("model_context_window_exceeded", Some(StopReason::Window)),
-    ("content_filter", Some(StopReason::Declined)),
-    ("sensitive", Some(StopReason::Declined)),
-];
-
-/// Parses a frame; true after the last one.
-pub(super) fn take(answer: &mut Answer, frame: &str, on_text: &mut dyn FnMut(&str)) -> Result<bool, AnswerError> {
-    if frame.trim() == "[DONE]" {
-        answer.end.get_or_insert(StopReason::Whole);
-        return Ok(true);
-    }
-    let chunk: OpenAiChunk = serde_json::from_str(frame).map_err(|_| AnswerError::Invalid)?;
-    if let Some(error) = chunk.error.filter(|e| !e.is_null()) {
-        return Err(AnswerError::Reported(error));
-    }
-    let is_last = chunk.choices.as_ref().is_none_or(Vec::is_empty) && chunk.usage.is_some() && answer.has_begun();
-    let mut tokens = chunk.usage.or(chunk.x_groq.and_then(|groq| groq.usage));
-    for choice in chunk.choices.into_iter().flatten() {
-        if let Some(error) = choice.error.filter(|e| !e.is_null()) {
-            return Err(AnswerError::Reported(error));
-        }
-        let is_whole = choice.message.is_some();
-        take_delta(answer, choice.delta.or(choice.message).unwrap_or_default(), on_text);
-        let reason = choice.finish_reason;
-        let known = REASONS.iter().find(|(name, _)| reason.as_deref() == Some(name)).map(|(_, end)| *end);
-        answer.end = match known {
-            Some(end) => end.or(answer.end),
-            None if is_whole || reason.is_some() => Some(StopReason::Whole),
-            None => answer.end,
-        };
-        tokens = tokens.or(choice.usage);
-    }
+    // Groq and Moonshot report the counts in other places.
+    let places = [&chunk["usage"], &chunk["x_groq"]["usage"]].into_iter();
+    let mut places = places.chain(choices.iter().map(|choice| &choice["usage"]));
+    let is_counted = places.any(|usage| count(answer, usage));
     // The token counts come last: the answer is complete, even without a `finish_reason`.
-    if is_last {
+    if choices.is_empty() && is_counted && has_begun {
         answer.end.get_or_insert(StopReason::Whole);
     }
-    if let Some(tokens) = tokens {
-        answer.usage = tokens.into();
-    }
-    answer.check().map(|()| false)
+    Ok(false)
 }
 
-fn take_delta(answer: &mut Answer, delta: ChoiceDelta, on_text: &mut dyn FnMut(&str)) {
+fn take_choice(answer: &mut Answer, choice: &Value, on_text: &mut dyn FnMut(&str)) {
+    let is_piece = !is_blank(&choice["delta"]);
+    let message = if is_piece { &choice["delta"] } else { &choice["message"] };
+    take_message(answer, message, on_text);
+    let mut reason = text(&choice["finish_reason"]);
+    // The reason of the service behind a router says more.
+    let native = text(&choice["native_finish_reason"]);
+    if !is_piece && message.is_object() {
+        answer.end.get_or_insert(StopReason::Whole);
+        let gave_up = ["error", "abort", "network_error", "insufficient_system_resource"];
+        if answer.has_begun() && gave_up.contains(&reason.as_str()) {
+            // It has arrived as one document, so it is whole.
+            reason.clear();
+        }
+    }
+    answer.set_end(&reason);
+    if answer.end >= Some(StopReason::BrokenOff) && !native.is_empty() {
+        answer.set_end(&native);
+    }
+}
+
+fn take_message(answer: &mut Answer, message: &Value, on_text: &mut dyn FnMut(&str)) {
     // Some servers send the same thought under both names.
-    let thought = [&delta.reasoning_content, &delta.reasoning].into_iter().find_map(Value::as_str);
-    if let Some(text) = thought.filter(|text| !text.is_empty()) {
+    let thought = ["reasoning_content", "reasoning"].iter().filter_map(|field| message[field].as_str());
+    if let Some(text) = thought.filter(|text| !text.is_empty()).next() {
         answer.thought(None).text += text;
     }
-    for detail in delta.reasoning_details.into_iter().flatten() {
+    for detail in list(&message["reasoning_details"]) {
         answer.payload_bytes += detail.to_string().len();
-        add_detail(&mut answer.thought(None).payload, "reasoning_details", detail);
+        add_detail(&mut answer.thought(None).payload, "reasoning_details", detail.clone());
     }
-    match delta.content {
-        Value::String(text) => answer.push_text(&text, on_text),
-        Value::Array(parts) => parts.iter().for_each(|part| take_part(answer, part, on_text)),
-        _ => {}
+    match &message["content"] {
+        Value::String(text) => answer.push_text(text, on_text),
+        parts => list(parts).iter().for_each(|part| take_part(answer, part, on_text)),
     }
-    answer.push_text(&delta.refusal.unwrap_or_default(), on_text);
-    for piece in delta.tool_calls.into_iter().flatten() {
-        take_call(answer, piece);
+    answer.push_text(message["refusal"].as_str().unwrap_or_default(), on_text);
+    for piece in list(&message["tool_calls"]) {
+        call_piece::take(answer, piece, &piece["function"]);
     }
-    if delta.function_call.is_some() {
-        take_call(answer, CallDelta { function: delta.function_call, ..CallDelta::default() });
-    }
+    // The older field for a single call.
+    call_piece::take(answer, &Value::Null, &message["function_call"]);
 }
 
 /// Takes an entry of a list in `content`.
 fn take_part(answer: &mut Answer, part: &Value, on_text: &mut dyn FnMut(&str)) {
-    match part["type"].as_str() {
-        Some("thinking") => {
-            let texts = part["thinking"].as_array().into_iter().flatten().filter_map(|inner| inner["text"].as_str());
-            texts.for_each(|text| answer.thought(None).text += text);
-        }
-        _ => answer.push_text(part["text"].as_str().unwrap_or_default(), on_text),
+    if part["type"] == "thinking" {
+        let texts = list(&part["thinking"]).iter().filter_map(|inner| inner["text"].as_str());
+        texts.chain(part["thinking"].as_str()).for_each(|text| answer.thought(None).text += text);
+        return;
     }
+    answer.push_text(part["text"].as_str().unwrap_or_default(), on_text);
 }
 
 /// Adds an entry to a list that is sent back unchanged. `OpenRouter` streams a block in pieces; those with the same index
@@ -211,106 +108,132 @@ fn add_detail(payload: &mut Value, list: &str, entry: Value) {
     }
 }
 
-/// Adds a piece to the call with its index; without an index, to the call with its id; without both, to the last call,
-/// unless the piece has a name, which begins a new call.
-fn take_call(answer: &mut Answer, piece: CallDelta) {
-    let function = piece.function.unwrap_or_default();
-    let (id, name) = (piece.id.unwrap_or_default(), function.name.unwrap_or_default());
-    let has_arguments = function.arguments.as_ref().is_some_and(|arguments| !matches!(arguments.as_str(), Some("")));
-    let calls = &mut answer.calls;
-    let known = match piece.index {
-        // Some servers use index 0 for every call; those differ by their ids, or not at all.
-        Some(index) => calls
-            .iter()
-            .rposition(|call| call.index == Some(index))
-            .filter(|at| id.is_empty() || calls[*at].id.is_empty() || calls[*at].id == id)
-            .filter(|at| name.is_empty() || !has_arguments || !is_whole(&calls[*at].arguments)),
-        None if !id.is_empty() => calls.iter().rposition(|call| call.id == id),
-        None if name.is_empty() => calls.len().checked_sub(1),
-        None => None,
+/// Reads token counts; false if there are none. Later counts of a stream replace earlier ones.
+fn count(answer: &mut Answer, counts: &Value) -> bool {
+    let mut first = |fields: &[&Value]| fields.iter().find_map(|field| answer.count(field));
+    let details = &counts["prompt_tokens_details"];
+    let input = first(&[&counts["prompt_tokens"], &counts["input_tokens"]]);
+    let output = first(&[&counts["completion_tokens"], &counts["output_tokens"]]);
+    let all = first(&[&counts["total_tokens"]]);
+    let cached = first(&[
+        &details["cached_tokens"],
+        // DeepSeek's and Moonshot's.
+        &counts["prompt_cache_hit_tokens"],
+        &counts["cached_tokens"],
+    ]);
+    let cache_write = first(&[&details["cache_write_tokens"], &counts["cache_write_tokens"]]);
+    // Some services leave the thoughts out of `completion_tokens`: xAI, Gemini.
+    let hidden = all.zip(input).map(|(all, input)| all.saturating_sub(input));
+    let usage = Usage {
+        input: input.unwrap_or_default(),
+        output: output.max(hidden).unwrap_or_default(),
+        cached: cached.unwrap_or_default(),
+        cache_write: cache_write.unwrap_or_default(),
+        // OpenRouter's credits are dollars.
+        cost: counts["cost"].as_f64().and_then(Money::from_f64).filter(|cost| *cost > Money(0)),
     };
-    let at = known.unwrap_or_else(|| {
-        calls.push(PartialCall { index: piece.index, ..PartialCall::default() });
-        calls.len() - 1
-    });
-    let call = &mut calls[at];
-    if call.id.is_empty() {
-        call.id = id;
+    let is_counted = usage != Usage::default();
+    if is_counted {
+        answer.usage = usage;
     }
-    // A name is never split; some servers repeat it with every piece.
-    if call.name.is_empty() {
-        call.name = name;
-    }
-    match function.arguments {
-        Some(Value::String(text)) => call.arguments += &text,
-        Some(Value::Null) | None => {}
-        Some(whole) => call.arguments = whole.to_string(),
-    }
-    if let Some(extra) = piece.extra_content.filter(|extra| !extra.is_null()) {
-        answer.payload_bytes += extra.to_string().len();
-        answer.thought(None).payload["extra_content"][at.to_string()] = extra;
-    }
-}
-
-fn is_whole(arguments: &str) -> bool {
-    !arguments.trim().is_empty() && Call::parse_arguments(arguments).is_object()
+    is_counted
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn calls(deltas: &[Value]) -> Vec<(String, Value)> {
+    fn taken(chunks: &[Value]) -> Answer {
         let mut answer = Answer::default();
-        for delta in deltas {
-            let chunk = json!({"choices": [{"delta": {"tool_calls": [delta]}}]});
-            take(&mut answer, &chunk.to_string(), &mut |_| {}).unwrap();
+        for chunk in chunks {
+            take(&mut answer, chunk, &mut |_| {}).unwrap();
         }
-        answer.calls.into_iter().map(|call| (call.name, Call::parse_arguments(&call.arguments))).collect()
+        answer
     }
 
     #[test]
-    fn calls_are_assembled_from_every_known_shape() {
-        let two = vec![("read".to_owned(), json!({"path": "a"})), ("list".to_owned(), json!({}))];
-        let by_index = [
-            json!({"index": 0, "id": "x", "function": {"name": "read", "arguments": ""}}),
-            json!({"index": 0, "function": {"arguments": "{\"path\""}}),
-            json!({"index": 1, "id": "y", "function": {"name": "list", "arguments": null}}),
-            json!({"index": 0, "function": {"arguments": ": \"a\"}"}}),
+    fn odd_counts_do_not_cost_the_answer_and_hidden_thoughts_are_counted() {
+        let cases = [
+            (json!({"prompt_tokens": 100.0, "completion_tokens": "5", "total_tokens": 105.0}), [100, 5, 0, 0]),
+            (
+                json!({"prompt_tokens": 100, "completion_tokens": 5, "prompt_cache_hit_tokens": 60, "cached_tokens": 60}),
+                [100, 5, 60, 0],
+            ),
+            (json!({"prompt_tokens": 1151, "completion_tokens": -35, "total_tokens": 1116}), [1151, 0, 0, 0]),
+            (json!({"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 354}), [10, 344, 0, 0]),
+            (json!({"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 3}), [9, 5, 0, 0]),
+            (
+                json!({"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 4.0, "cache_write_tokens": 3}}),
+                [9, 0, 4, 3],
+            ),
+            (json!({"prompt_tokens": 9, "prompt_tokens_details": 60}), [9, 0, 0, 0]),
+            (json!("n/a"), [0; 4]),
+            (json!([]), [0; 4]),
+            (json!({"prompt_tokens": null}), [0; 4]),
         ];
-        assert_eq!(calls(&by_index), two);
-        let all_are_zero = [
-            json!({"index": 0, "id": "x", "function": {"name": "read", "arguments": "{\"path\": \"a\"}"}}),
-            json!({"index": 0, "id": "y", "function": {"name": "list", "arguments": "{}"}}),
-        ];
-        assert_eq!(calls(&all_are_zero), two);
-        let without_numbers = [
-            json!({"id": null, "function": {"name": "read", "arguments": "{\"path\": "}}),
-            json!({"function": {"arguments": "\"a\"}"}}),
-            json!({"function": {"name": "list", "arguments": {}}}),
-        ];
-        assert_eq!(calls(&without_numbers), two);
-        let whole_ones_without_ids = [
-            json!({"index": 0, "id": "", "function": {"name": "read", "arguments": "{\"path\": \"a\"}"}}),
-            json!({"index": 0, "id": "", "function": {"name": "list", "arguments": "{}"}}),
-        ];
-        assert_eq!(calls(&whole_ones_without_ids), two);
+        for (usage, expected) in cases {
+            let answer = taken(&[
+                json!({"choices": [{"delta": {"content": "hello"}}]}),
+                json!({"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": usage}),
+            ]);
+            let Usage { input, output, cached, cache_write, .. } = answer.usage;
+            assert_eq!(
+                ([input, output, cached, cache_write], answer.end),
+                (expected, Some(StopReason::Whole)),
+                "{usage}"
+            );
+        }
+        let cost = json!({"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 1, "cost": 0.00012345}});
+        assert_eq!(taken(&[cost]).usage.cost, Some(Money(124)));
     }
 
     #[test]
-    fn repeated_name_begins_no_new_call() {
-        let pieces = [
-            json!({"index": 0, "id": "x", "function": {"name": "read", "arguments": "{\"path\""}}),
-            json!({"index": 0, "id": "x", "function": {"name": "read", "arguments": ": \"a\"}"}}),
-            json!({"index": 0, "function": {"name": "read", "arguments": ""}}),
-        ];
-        assert_eq!(calls(&pieces), [("read".to_owned(), json!({"path": "a"}))]);
+    fn answer_that_was_broken_off_stays_so() {
+        for reason in ["error", "abort", "network_error", "insufficient_system_resource", "ABORT"] {
+            let piece = json!({"choices": [{"delta": {"content": "Half an ans"}}]});
+            let end = json!({"choices": [{"delta": {}, "finish_reason": reason}]});
+            let usage = json!({"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 3}});
+            let answer =
+                taken(&[piece, end.clone(), usage, json!({"choices": [{"delta": {}, "finish_reason": "stop"}]})]);
+            assert_eq!((answer.end, answer.usage.input), (Some(StopReason::BrokenOff), 10), "{reason}");
+            assert_eq!(taken(&[end]).why, reason);
+        }
+        let native = json!({"choices": [{"delta": {}, "finish_reason": "error", "native_finish_reason": "MALFORMED_FUNCTION_CALL"}]});
+        assert_eq!(taken(&[native]).end, Some(StopReason::MalformedCall));
     }
 
     #[test]
-    fn incomplete_arguments_stay_text() {
-        let cut = [json!({"index": 0, "function": {"name": "read", "arguments": "{\"path"}})];
-        assert_eq!(calls(&cut), [("read".to_owned(), json!("{\"path"))]);
+    fn whole_message_is_whole_whatever_its_reason() {
+        for reason in [json!(""), json!(null), json!("stop"), json!("error"), json!("new"), json!("tool_calls")] {
+            let message = json!({"choices": [{"message": {"content": "hi"}, "finish_reason": reason}]});
+            assert_eq!(taken(&[message]).end, Some(StopReason::Whole), "{reason}");
+        }
+        let reason =
+            |reason: &str| taken(&[json!({"choices": [{"message": {"content": ""}, "finish_reason": reason}]})]).end;
+        assert_eq!(reason("error"), Some(StopReason::BrokenOff), "there is nothing in it");
+        let cases = [
+            ("SAFETY", StopReason::Declined),
+            ("RECITATION", StopReason::Declined),
+            ("content_filter: PROHIBITED_CONTENT", StopReason::Declined),
+            ("MAX_TOKENS", StopReason::Length),
+            ("MALFORMED_FUNCTION_CALL", StopReason::MalformedCall),
+        ];
+        for (name, end) in cases {
+            assert_eq!(reason(name), Some(end), "{name}");
+            let bare = json!({"choices": [{"index": 0, "finish_reason": name}]});
+            assert_eq!(taken(&[bare]).end, Some(end), "{name} without a message");
+        }
+    }
+
+    #[test]
+    fn fields_of_other_types_are_empty() {
+        let answer = taken(&[
+            json!({"choices": "none", "usage": 7}),
+            json!({"choices": {"delta": {"content": "a", "tool_calls": {"index": 0, "function": {"name": "list"}}}}}),
+            json!({"choices": [{"delta": {"content": 7, "refusal": {}, "reasoning": [], "tool_calls": "x"}, "index": "0"}]}),
+            json!({"choices": [null, 7, {"delta": null, "message": null, "finish_reason": 3}]}),
+        ]);
+        assert_eq!((&answer.content[..], answer.calls.len(), answer.end), ("a", 1, Some(StopReason::Whole)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! accepted from every server (`chunk`).
 
 use crate::core::fault::{Fault, Result};
+use crate::core::model::effort::{self, Efforts};
 use crate::core::model::settings::{Model, Thinking};
 use crate::core::text::problem::nearest;
 use serde_json::{Value, json};
@@ -50,6 +51,10 @@ pub(super) struct Dialect {
     pub(super) prompt_role: &'static str,
     pub(super) echo: Echo,
     effort: Effort,
+    /// The words for the effort that its models accept.
+    efforts: &'static [Efforts],
+    /// Prefixes of the models whose requests have marks for the cache.
+    marked: &'static [&'static str],
 }
 
 /// The dialect of unknown servers.
@@ -63,6 +68,8 @@ const PLAIN: Dialect = Dialect {
     prompt_role: "system",
     echo: Echo::Nothing,
     effort: Effort::Word,
+    efforts: &[],
+    marked: &[],
 };
 
 const OPENAI: &[&str] = &["api.openai.com", "openai.azure.com"];
@@ -75,6 +82,7 @@ const DIALECTS: &[Dialect] = &[
         hosts: OPENAI,
         models: &["gpt-5-chat"],
         max_tokens: "max_completion_tokens",
+        efforts: effort::OPENAI,
         ..PLAIN
     },
     Dialect {
@@ -84,9 +92,10 @@ const DIALECTS: &[Dialect] = &[
         max_tokens: "max_completion_tokens",
         has_temperature: false,
         prompt_role: "developer",
+        efforts: effort::OPENAI,
         ..PLAIN
     },
-    Dialect { name: "openai", hosts: OPENAI, max_tokens: "max_completion_tokens", ..PLAIN },
+    Dialect { name: "openai", hosts: OPENAI, max_tokens: "max_completion_tokens", efforts: effort::OPENAI, ..PLAIN },
     // Refuses a request without the thoughts of every call (api-docs.deepseek.com/guides/thinking_mode).
     Dialect { name: "deepseek", hosts: &["deepseek.com"], echo: Echo::Text, effort: Effort::Switch, ..PLAIN },
     Dialect {
@@ -97,18 +106,27 @@ const DIALECTS: &[Dialect] = &[
         ..PLAIN
     },
     Dialect { name: "zhipu", hosts: &["z.ai", "bigmodel.cn"], echo: Echo::Text, effort: Effort::Switch, ..PLAIN },
-    Dialect { name: "openrouter", hosts: &["openrouter.ai"], echo: Echo::Details, effort: Effort::Object, ..PLAIN },
+    // Anthropic's models behind it cache only what is marked (openrouter.ai/docs/features/prompt-caching).
+    Dialect {
+        name: "openrouter",
+        hosts: &["openrouter.ai"],
+        echo: Echo::Details,
+        effort: Effort::Object,
+        marked: &["anthropic/"],
+        ..PLAIN
+    },
     // Gemini 3 refuses a call that is sent back without its signature.
     Dialect {
         name: "gemini",
         hosts: &["generativelanguage.googleapis.com", "aiplatform.googleapis.com"],
         echo: Echo::Signatures,
+        efforts: effort::GEMINI,
         ..PLAIN
     },
     // Refuses unknown fields, and reports token counts without being asked.
     Dialect { name: "mistral", hosts: &["mistral.ai"], reports_usage: false, effort: Effort::Fixed, ..PLAIN },
     Dialect { name: "groq", hosts: &["groq.com"], max_tokens: "max_completion_tokens", ..PLAIN },
-    Dialect { name: "xai", hosts: &["x.ai"], max_tokens: "max_completion_tokens", ..PLAIN },
+    Dialect { name: "xai", hosts: &["x.ai"], max_tokens: "max_completion_tokens", efforts: effort::XAI, ..PLAIN },
     Dialect { name: "cerebras", hosts: &["cerebras.ai"], max_tokens: "max_completion_tokens", ..PLAIN },
     PLAIN,
 ];
@@ -143,13 +161,19 @@ fn unknown(name: &str, wanted: &str) -> Fault {
 }
 
 impl Dialect {
+    /// Whether requests to this model have marks for the cache.
+    pub(super) fn marks_cache(&self, model: &str) -> bool {
+        self.marked.iter().any(|prefix| model.starts_with(prefix))
+    }
+
     /// Writes the thinking setting into a request.
-    pub(super) fn think(&self, body: &mut Value, thinking: &Thinking) {
+    pub(super) fn think(&self, body: &mut Value, model: &str, thinking: &Thinking) {
         let word = thinking.effort().filter(|_| !thinking.is_off());
         match self.effort {
             Effort::Fixed => {}
             Effort::Word => {
-                if let Some(word) = word.or(thinking.is_off().then_some("none")) {
+                let wanted = word.or(thinking.is_off().then_some("none"));
+                if let Some(word) = wanted.and_then(|word| effort::accepted(self.efforts, model, word)) {
                     body["reasoning_effort"] = json!(word);
                 }
             }
@@ -211,7 +235,7 @@ mod tests {
         let written = |base: &str, yaml: &str| {
             let mut body = json!({});
             let dialect = of("m", &Model::default(), base).unwrap();
-            dialect.think(&mut body, &serde_yaml::from_str(yaml).unwrap());
+            dialect.think(&mut body, "m", &serde_yaml::from_str(yaml).unwrap());
             body
         };
         assert_eq!(written("http://localhost/v1", "low"), json!({"reasoning_effort": "low"}));

@@ -9,6 +9,7 @@ use crate::core::session::record::{Record, ToolResult};
 use crate::core::text::cut::cut;
 use crate::core::text::data_mark;
 use crate::core::tool::approval::{self, Approval};
+use crate::core::tool::normal;
 use crate::core::tool::{Class, MAX_RESULT};
 use crate::core::turn::{AssistantStep, PendingCall};
 use crate::stage::turn::active_turn::Turn;
@@ -29,7 +30,8 @@ const PARALLEL: usize = 8;
 
 /// Runs the calls that have no result yet, and writes their results to the log.
 pub(crate) fn run(turn: &mut Turn, pending: &[PendingCall]) -> Result<()> {
-    let mut rest = pending;
+    let normal: Vec<PendingCall> = pending.iter().map(|pending| normal(turn, pending)).collect();
+    let mut rest = &normal[..];
     while let Some(first) = rest.first().filter(|_| !turn.cancel.is_cancelled()) {
         if turn.state.steps.last().is_some_and(AssistantStep::needs_approval) {
             return rest.iter().try_for_each(|pending| write(turn, pending, behind_approval(), 0));
@@ -60,6 +62,13 @@ pub(crate) fn run(turn: &mut Turn, pending: &[PendingCall]) -> Result<()> {
         rest = later;
     }
     Ok(())
+}
+
+/// The call with the arguments that its tool takes: this is the call that is approved, logged as begun, and run.
+fn normal(turn: &Turn, pending: &PendingCall) -> PendingCall {
+    let Some(tool) = find(turn, pending) else { return pending.clone() };
+    let (call, ignored) = normal::call(&pending.call, &tool.spec.parameters);
+    PendingCall { call, ignored, ..pending.clone() }
 }
 
 /// The class of a call. A request for approval may be repeated: it has one effect.
@@ -192,6 +201,10 @@ fn one(turn: &Turn, pending: &PendingCall) -> Result<(ToolResult, u64)> {
     };
     let began = Instant::now();
     let mut result = tool.run(&context, &pending.call)?;
+    if !pending.ignored.is_empty() {
+        result.result +=
+            &format!("\n[ignored, because {} has no such argument: {}]", tool.spec.name, pending.ignored.join(", "));
+    }
     result.taint = taint.into_inner().or_else(|| note_mark::source_in(&result.result));
     result.result = bounded(turn, pending, turn.secrets.hide(result.result));
     Ok((result, u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)))

@@ -24,6 +24,8 @@ use crate::store::workspace::mailbox::Mailbox;
 const TRIES: u32 = 3;
 /// The first step number of summaries in the ledger, beyond those of all turns.
 const STEP: usize = 1_000_000;
+/// The size of a conversation, in estimated tokens, from which an unclear refusal may be for its length.
+const LONG: usize = 2000;
 /// The tokens that a model may write in addition to the summary, for thinking.
 const THOUGHT: u64 = 512;
 
@@ -91,12 +93,15 @@ impl Turn<'_> {
     /// Compacts the conversation after the server refused the request as too long. False if the refusal had another
     /// reason, or nothing can be compacted.
     pub(crate) fn overflowed(&mut self, chosen: &ResolvedModel, request: &Request, fault: &Fault) -> Result<bool> {
-        if fault.cause != Some(Cause::Overflow) {
-            return Ok(false);
-        }
+        let sent = tokens::messages(&request.messages);
+        let is_sure = match fault.cause {
+            Some(Cause::Overflow) => true,
+            // One try with a shorter conversation, if there is one.
+            Some(Cause::PerhapsOverflow) if sent > LONG => false,
+            _ => return Ok(false),
+        };
         let fixed = tokens::fixed(&request.system, &request.tools);
         let budget = WindowBudget::of(self.workspace, chosen, &self.state, fixed)?;
-        let sent = tokens::messages(&request.messages);
         // The window is smaller than the refused request, so it is at most nine tenths of it.
         let over = budget.tokens(sent) * 9 / 10;
         let window = context_window::from_refusal(&fault.message).unwrap_or(over).min(over).min(budget.window);
@@ -104,7 +109,7 @@ impl Turn<'_> {
         let limit = self.workspace.config()?.compact.of(window);
         let budget = WindowBudget { window, limit: limit.min(budget.limit), ..budget };
         let room = Room { limit: budget.room().limit.min(sent * 2 / 3), ..budget.room() };
-        self.compact(chosen, budget, room, CompactReason::Overflow, Some(learned))
+        self.compact(chosen, budget, room, CompactReason::Overflow, Some(learned).filter(|_| is_sure))
     }
 
     /// Runs `/compact`, and returns the answer. If an earlier worker has logged the compaction, it is not repeated.
@@ -201,7 +206,8 @@ impl Turn<'_> {
         };
         let compacted = plan.compacted(&self.secrets.hide(summary));
         let (at, id) = (self.now(), self.event.id.clone());
-        let (recent, turn) = (plan.recent, plan.turn);
+        let turn = plan.turn.map(|turn| CompactedTurn { at: self.state.began_at, ..turn });
+        let recent = plan.recent;
         Ok(CompactRecord {
             at,
             id,

@@ -132,7 +132,7 @@ fn read_agent(workspace: &Workspace, id: &str) -> Result<Agent> {
         if_there(fs::read_to_string(&file)).map_err(|e| unreadable(path, &file, &e))
     };
     let Some(text) = read(&path)? else { return Err(unknown(workspace, id)) };
-    let soul = read(&format!("agents/{id}/SOUL.md"))?;
+    let soul = read(&format!("agents/{id}/SOUL.md"))?.map(|soul| soul.trim_start_matches('\u{feff}').to_owned());
     let (agent, warnings) = definition::agent::read(id, &path, &text, soul)?;
     for warning in warnings {
         workspace.world.say(&warning.to_string());
@@ -229,7 +229,7 @@ pub fn guide(workspace: &Workspace) -> Result<Guide> {
         let mut texts = Vec::new();
         for (name, path) in GUIDE.into_iter().zip(&files) {
             let bytes = if_there(fs::read(path)).map_err(|e| unreadable(name, path, &e))?;
-            let text = String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
+            let text = String::from_utf8_lossy(&bytes.unwrap_or_default()).trim_start_matches('\u{feff}').to_owned();
             texts.extend((!text.trim().is_empty()).then_some((name, text)));
         }
         Ok(texts.into())

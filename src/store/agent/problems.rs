@@ -47,7 +47,7 @@ pub fn of(workspace: &Workspace) -> Vec<Problem> {
         let chosen = config.resolve_model(&agent, None).map_err(wrong)?;
         // So are problems with the default model.
         let budgets = if agent.model.is_some() { vec![&config.budget, &agent.budget] } else { vec![&agent.budget] };
-        chosen.unpriced(&budgets).map_or(Ok(()), |fault| Err(wrong(fault)))?;
+        chosen.unpriced(&budgets, &config.currency).map_or(Ok(()), |fault| Err(wrong(fault)))?;
         let blind = (agent.watch == Some(WatchSetting::Tasks) && agent.tools.approve(TASKS).is_none()).then(|| {
             let message = format!("watches tasks, but may not use the tool `{TASKS}`");
             Problem::warning(path, message).at(problem::locate(text, "watch"))

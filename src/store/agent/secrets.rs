@@ -32,21 +32,35 @@ pub fn search_key(workspace: &Workspace) -> Result<Option<String>> {
     read(workspace, "web.search", [&search.api_key_env, &search.api_key_file, &search.api_key])
 }
 
-/// A key from an environment variable, a file, or the setting itself.
+/// A key from an environment variable, a file, or the setting itself. A key of nothing but white space is none.
 fn read(workspace: &Workspace, owner: &str, [variable, file, itself]: [&Option<String>; 3]) -> Result<Option<String>> {
     if let Some(variable) = variable {
         let key = workspace.world.var(variable);
         return key
-            .map(|k| Some(k.to_owned()))
+            .map(cleaned)
             .ok_or_else(|| Fault::config(format!("{owner}: the environment variable {variable} is not set")));
     }
     if let Some(file) = file {
         let path = workspace.root.join(file);
         let text = fs::read_to_string(&path)
             .map_err(|e| unreadable(&format!("{owner}: the key file {}", path.display()), &path, &e))?;
-        return Ok(Some(text.trim().to_owned()));
+        return Ok(cleaned(&text));
     }
-    Ok(itself.clone())
+    Ok(itself.as_deref().and_then(cleaned))
+}
+
+/// A key without what editors and shells add: white space and line ends around it, and a byte order mark.
+#[must_use]
+pub fn cleaned(text: &str) -> Option<String> {
+    let key = text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}' | '\0'));
+    Some(key.to_owned()).filter(|key| !key.is_empty())
+}
+
+/// Whether a header carries a credential by its name.
+#[must_use]
+pub fn is_secret_header(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["auth", "key", "token", "secret", "cookie", "password"].iter().any(|part| name.contains(part))
 }
 
 /// The values of all known keys, longest first.
@@ -72,15 +86,18 @@ impl Secrets {
         let llms = definitions::llms(workspace)?;
         let models = config.models.values().chain(llms.iter().map(|llm| &**llm)).chain([model]);
         let mut values = Vec::new();
-        for key in models.map(|model| key(workspace, "", model)).chain([search_key(workspace)]) {
+        for key in models.clone().map(|model| key(workspace, "", model)).chain([search_key(workspace)]) {
             match key {
                 Err(fault) if fault.kind == Kind::Machine => return Err(fault),
                 // A missing key needs no hiding.
                 key => values.extend(key.ok().flatten()),
             }
         }
+        let headers = models.flat_map(|model| &model.headers).filter(|(name, _)| is_secret_header(name));
+        values.extend(headers.map(|(_, value)| value.clone()));
         let is_secret = |name: &str| NAMES.iter().any(|end| name.ends_with(end));
-        values.extend(workspace.world.vars().filter(|(name, _)| is_secret(name)).map(|(_, value)| value.to_owned()));
+        let secret = workspace.world.vars().filter(|(name, _)| is_secret(name));
+        values.extend(secret.filter_map(|(_, value)| cleaned(value)));
         values.retain(|value| value.len() >= SHORTEST);
         // Longest first: a key may be the beginning of another.
         values.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
@@ -104,6 +121,14 @@ impl Secrets {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn key_is_cleaned_of_what_editors_add() {
+        for text in ["sk-1", " sk-1\r\n", "\u{feff}sk-1\n", "\tsk-1\u{200b}"] {
+            assert_eq!(cleaned(text).as_deref(), Some("sk-1"), "{text:?}");
+        }
+        assert_eq!([cleaned(""), cleaned(" \n"), cleaned("\u{feff}\n")], [None, None, None]);
+    }
 
     #[test]
     fn longer_key_is_hidden_first() {

@@ -80,7 +80,7 @@ impl MeteredCall<'_> {
             return Ok(None);
         }
         let (config, agent) = (self.workspace.config()?, session_name::agent(&self.lane.name));
-        if let Some(fault) = self.chosen.unpriced(&[&config.budget, &self.agent.budget]) {
+        if let Some(fault) = self.chosen.unpriced(&[&config.budget, &self.agent.budget], &config.currency) {
             return Err(fault);
         }
         let limits = [config.budget.limits(None), self.agent.budget.limits(Some(agent))].concat();
@@ -113,8 +113,8 @@ impl MeteredCall<'_> {
     }
 
     fn priced(&self, line: LedgerLine, usage: Usage) -> LedgerLine {
-        let money = self.chosen.model.price.map(|price| price.cost(&usage).0).unwrap_or_default();
-        LedgerLine { usage, money, ..line }
+        let currency = self.workspace.config().map(|config| config.currency.clone()).unwrap_or_default();
+        LedgerLine { usage, money: self.chosen.cost(&usage, &currency).0, ..line }
     }
 
     /// Writes the charge to the ledger. An error of the ledger does not lose the answer: the call then counts as it was

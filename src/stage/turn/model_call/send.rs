@@ -1,12 +1,13 @@
 //! Builds the request of a step, sends it, and writes the reply to the log.
 
 use crate::core::config::resolved_model::ResolvedModel;
-use crate::core::context::prompt::join;
+use crate::core::context::prompt::{join, received};
 use crate::core::event::dispatch::is_silent;
 use crate::core::fault::{Cause, Fault, Kind, Result};
 use crate::core::model::tokens::{self, Count};
-use crate::core::model::{Message, Reply, Request};
+use crate::core::model::{Message, Reply, Request, ToolSpec};
 use crate::core::session::record::Record;
+use crate::core::tool::normal;
 use crate::stage::turn::active_turn::Turn;
 use crate::stage::turn::model_call::meter;
 use crate::stage::turn::progress::Progress;
@@ -26,12 +27,20 @@ impl Turn<'_> {
             Some(prompt) => prompt.clone(),
             None => self.prompt.insert(self.system()?).clone(),
         };
-        self.make_room(chosen, tokens::fixed(&system, self.tools.iter().map(|tool| &tool.spec)))?;
+        let has_tools = chosen.model.tools != Some(false);
+        let tools: Vec<ToolSpec> = self.tools.iter().filter(|_| has_tools).map(|tool| tool.spec.clone()).collect();
+        self.make_room(chosen, tokens::fixed(&system, &tools))?;
         let mut messages = self.state.messages(&self.event.content, is_last);
         let by = chosen.identity();
         for message in &mut messages {
-            if let Message::Assistant { thinking, .. } = message {
-                thinking.retain(|thought| thought.by == by);
+            match message {
+                Message::Assistant { thinking, .. } => thinking.retain(|thought| thought.by == by),
+                Message::User { content, at } => {
+                    // The built-in model searches for the words of the message.
+                    let at = at.take().filter(|_| !chosen.is_offline());
+                    content.extend(at.map(|at| received(&at.to_zoned(self.began_at.time_zone().clone()))));
+                }
+                Message::Tool { .. } => {}
             }
         }
         Ok(Request {
@@ -39,7 +48,7 @@ impl Turn<'_> {
             system,
             system_stable,
             messages,
-            tools: self.tools.iter().map(|tool| tool.spec.clone()).collect(),
+            tools,
             must_answer: is_last,
             temperature: chosen.model.temperature,
             max_tokens: chosen.model.max_tokens,
@@ -94,11 +103,16 @@ impl Turn<'_> {
             }
             NOTHING.clone_into(&mut reply.content);
         }
+        let names: Vec<&str> = self.tools.iter().map(|tool| tool.spec.name.as_str()).collect();
+        for call in &mut reply.calls {
+            if let Some(name) = normal::name(&call.name, &names) {
+                name.clone_into(&mut call.name);
+            }
+        }
         reply.content = self.secrets.hide(reply.content);
         // A signed thought must not be changed, so it is dropped if it contains a secret.
         reply.thinking.retain(|thought| self.secrets.are_absent_from(&thought.payload.to_string()));
         for thought in &mut reply.thinking {
-            thought.by = chosen.identity();
             thought.text = self.secrets.hide(std::mem::take(&mut thought.text));
         }
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -118,7 +132,7 @@ impl Turn<'_> {
     /// Adds a reply to the state and the log. `estimated` is the size of its request in estimated tokens.
     pub(crate) fn record_reply(&mut self, model: &str, ms: u64, reply: Reply, estimated: u64) -> Result<()> {
         let (at, id) = (self.now(), self.event.id.clone());
-        let reply = self.state.add_reply(&self.event.id, reply).clone();
+        let reply = self.state.add_reply(reply).clone();
         // An answer that cannot be sent must not be logged.
         self.outgoing(&reply.content)?;
         if reply.usage.input > 0 {

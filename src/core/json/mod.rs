@@ -1,0 +1,4 @@
+//! JSON of others: of servers and of models, which do not always keep to the standard.
+
+pub mod lenient;
+pub mod surrogates;
