@@ -290,6 +290,14 @@ mod tests {
             json!({"function": {"name": "list", "arguments": {}}}),
         ];
         assert_eq!(calls(&without_numbers), two);
+        // The pieces of two calls alternate, and only their ids tell them apart.
+        let by_id = [
+            json!({"id": "x", "function": {"name": "read", "arguments": "{\"path\""}}),
+            json!({"id": "y", "function": {"name": "list", "arguments": "{"}}),
+            json!({"id": "x", "function": {"arguments": ": \"a\"}"}}),
+            json!({"id": "y", "function": {"arguments": "}"}}),
+        ];
+        assert_eq!(calls(&by_id), two);
         let whole_ones_without_ids = [
             json!({"index": 0, "id": "", "function": {"name": "read", "arguments": "{\"path\": \"a\"}"}}),
             json!({"index": 0, "id": "", "function": {"name": "list", "arguments": "{}"}}),
