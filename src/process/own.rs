@@ -86,6 +86,15 @@ impl StartedProcess {
     }
 }
 
+#[cfg(test)]
+impl OwnProcess {
+    /// The handle of a child of a test.
+    pub(crate) fn of(child: &Child) -> Self {
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+        Self(Arc::new(pidfd_open(pid, PidfdFlags::empty()).unwrap()))
+    }
+}
+
 /// Makes this process, started by [`start`] with `parent` as the first argument after [`ATTEMPT`], die with its parent.
 /// Only the parent reacts to signals that ask to stop.
 ///

@@ -146,3 +146,44 @@ impl Sums {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_show_money_and_estimates_only_where_there_are_any() {
+        let describe = |money, estimated_calls| {
+            let usage = Usage { input: 10, output: 5, ..Usage::default() };
+            Sums { calls: 3, usage, money, estimated_calls }.describe("EUR")
+        };
+        assert_eq!(describe(0, 0), "3 calls, 15 tokens");
+        assert_eq!(describe(0, 1), "3 calls, ~15 tokens");
+        assert_eq!(describe(0, 2), "3 calls, ~15 tokens");
+        assert_eq!(describe(1_250_000, 0), "3 calls, 15 tokens, 1.25 EUR");
+        assert_eq!(describe(1, 3), format!("3 calls, ~15 tokens, ~{}", Money(1).in_currency("EUR")));
+    }
+
+    #[test]
+    fn sums_are_added_and_subtracted_field_by_field() {
+        let sums = |n: u64| Sums {
+            calls: n,
+            usage: Usage { input: n + 1, output: n + 2, cached: n + 3, cache_write: n + 4 },
+            money: n + 5,
+            estimated_calls: n + 6,
+        };
+        let mut sum = sums(100);
+        sum.add(&sums(10));
+        let both = Sums {
+            calls: 110,
+            usage: Usage { input: 112, output: 114, cached: 116, cache_write: 118 },
+            money: 120,
+            estimated_calls: 122,
+        };
+        assert_eq!(sum, both);
+        sum.subtract(&sums(10));
+        assert_eq!(sum, sums(100));
+        sum.subtract(&both);
+        assert_eq!(sum, Sums::default());
+    }
+}

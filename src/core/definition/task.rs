@@ -384,6 +384,17 @@ mod tests {
     }
 
     #[test]
+    fn name_of_a_file_is_a_task_unless_it_is_hidden_too_long_or_no_name() {
+        let long = "x".repeat(MAX_NAME);
+        for name in ["milk", "buy milk", "Käse", "a.b", &long] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in ["", " ", ".hidden", ".", "a/b", "a\nb", "\u{7f}", &(long.clone() + "x")] {
+            assert!(!is_name(name), "{name:?}");
+        }
+    }
+
+    #[test]
     fn claiming_and_releasing_preserve_the_rest_of_the_file() {
         let before = "---\n# mine\ntitle: Buy milk\ntags: [a, b]\n---\nTwo of them.\n";
         let claimed = task(TaskState::Open, before).claimed(&ann(), Stamp(0), &Hold::Session("a.b".into())).unwrap();

@@ -147,6 +147,24 @@ mod tests {
     }
 
     #[test]
+    fn agent_id_has_letters_digits_and_marks_within_a_length() {
+        for id in ["a", "pickle", "A_b-9", "_", &"x".repeat(32)] {
+            assert_eq!(check_agent(id), Ok(()), "{id}");
+        }
+        for id in ["", "-a", "a.b", "a b", "ü", "a/b", &"x".repeat(33)] {
+            assert!(check_agent(id).is_err(), "{id:?}");
+        }
+    }
+
+    #[test]
+    fn length_of_a_session_name_has_a_limit() {
+        let rest = MAX - "pickle.".len();
+        for (length, is_valid) in [(rest - 1, true), (rest, true), (rest + 1, false)] {
+            assert_eq!(qualify(&"x".repeat(length), None, "pickle").is_ok(), is_valid, "{length}");
+        }
+    }
+
+    #[test]
     fn control_lane_is_not_a_session() {
         assert_eq!(control("pickle.work"), "pickle.work+control");
         assert!(qualify("work+control", None, "pickle").is_err());

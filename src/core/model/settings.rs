@@ -272,3 +272,85 @@ impl Thinking {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::text::keys;
+    use serde_yaml::{Mapping, Value};
+    use std::collections::BTreeSet;
+
+    /// Every setting, each with a value of its own.
+    const ALL: &str = "{provider: openai, model: a, api_base: b, api_key: c, api_key_env: d, api_key_file: e,
+        temperature: 0.25, max_tokens: 10, window: 2000, thinking: low, num_ctx: 20, keep_alive: f, dialect: g,
+        fallback: [h], command: [i], cassette: j, connect_timeout: 1s, first_token_timeout: 2s, idle_timeout: 3s,
+        timeout: 4s, max_concurrency: 5, price: {input: 6, output: 7}}";
+    const OTHER: &str = "{provider: ollama, model: A, api_base: B, api_key: C, api_key_env: D, api_key_file: E,
+        temperature: 0.75, max_tokens: 11, window: 2001, thinking: high, num_ctx: 21, keep_alive: F, dialect: G,
+        fallback: [H], command: [I], cassette: J, connect_timeout: 11s, first_token_timeout: 12s, idle_timeout: 13s,
+        timeout: 14s, max_concurrency: 15, price: {input: 16, output: 17}}";
+
+    fn model(settings: &Mapping) -> Model {
+        serde_yaml::from_value(Value::from(settings.clone())).unwrap()
+    }
+
+    #[test]
+    fn setting_of_an_agent_overrides_the_same_setting_and_no_other() {
+        let [all, other] = [ALL, OTHER].map(|text| serde_yaml::from_str::<Mapping>(text).unwrap());
+        let tested: BTreeSet<&str> = other.keys().filter_map(Value::as_str).collect();
+        let known = keys::of::<Model>();
+        assert_eq!(&tested | &keys::of::<Price>(), known, "the table has every setting");
+        for (key, value) in &other {
+            let mut merged = model(&all);
+            merged.merge(&model(&Mapping::from_iter([(key.clone(), value.clone())])));
+            let mut expected = all.clone();
+            expected.insert(key.clone(), value.clone());
+            if *key == "model" {
+                // They belong to the old model.
+                expected.remove("price");
+                expected.remove("window");
+            }
+            assert_eq!(merged, model(&expected), "{key:?}");
+        }
+        let mut merged = model(&all);
+        merged.merge(&Model::default());
+        assert_eq!(merged, model(&all));
+        merged.merge(&model(&other));
+        assert_eq!(merged, model(&other));
+    }
+
+    #[test]
+    fn words_and_numbers_of_thinking_have_a_budget_and_an_effort() {
+        for (yaml, is_off, budget, effort) in [
+            ("true", false, 8192, None),
+            ("false", true, 0, None),
+            ("off", true, 0, Some("off")),
+            ("none", true, 0, Some("none")),
+            ("on", false, 8192, None),
+            ("minimal", false, 4096, Some("minimal")),
+            ("low", false, 4096, Some("low")),
+            ("medium", false, 8192, Some("medium")),
+            ("high", false, 16_384, Some("high")),
+            ("xhigh", false, 32_768, Some("xhigh")),
+            ("max", false, 32_768, Some("max")),
+            ("0", true, 0, None),
+            ("1", false, 1, Some("low")),
+            ("2048", false, 2048, Some("low")),
+            ("2049", false, 2049, Some("medium")),
+            ("8192", false, 8192, Some("medium")),
+            ("8193", false, 8193, Some("high")),
+        ] {
+            let thinking: Thinking = serde_yaml::from_str(yaml).unwrap();
+            assert_eq!((thinking.is_off(), thinking.budget(), thinking.effort()), (is_off, budget, effort), "{yaml}");
+        }
+    }
+
+    #[test]
+    fn window_has_a_thousand_tokens_at_least() {
+        let problem = |window: u64| {
+            let model = Model { provider: Some("openai".into()), window: Some(window), ..Model::default() };
+            model.problem().map(|(key, _)| key)
+        };
+        assert_eq!([999, 1000, 1001].map(problem), [Some("window"), None, None]);
+    }
+}

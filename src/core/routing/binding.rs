@@ -294,6 +294,16 @@ mod tests {
     }
 
     #[test]
+    fn bindings_of_the_settings_are_the_rules_in_their_order() {
+        let yaml = "{bindings: [{pattern: 'cli:.*', agent: a}, {pattern: 'cli:ann', agent: b}]}";
+        let routing: Routing = serde_yaml::from_str(yaml).unwrap();
+        let agents: Vec<&str> =
+            routing.table().unwrap().at("cli:ann").map(|rule| rule.binding.agent.as_str()).collect();
+        assert_eq!(agents, ["b", "a"]);
+        assert_eq!(Routing::default().table().unwrap().at("cli:ann").count(), 0);
+    }
+
+    #[test]
     fn alternation_matches_whole_addresses_only() {
         let patterns = ["cli:a|cli:b"];
         assert_eq!(found(&patterns, "cli:a"), [0]);

@@ -197,6 +197,27 @@ fn without(places: impl Iterator<Item = PathBuf>, private: &[PathBuf]) -> Vec<Pa
 mod tests {
     use super::*;
 
+    /// An agent may have put it there after the path was resolved.
+    #[test]
+    fn path_with_a_link_in_it_gets_no_rule() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(dir.path()).unwrap();
+        fs::create_dir_all(root.join("real/below")).unwrap();
+        fs::write(root.join("real/file"), "").unwrap();
+        std::os::unix::fs::symlink("real", root.join("link")).unwrap();
+        std::os::unix::fs::symlink("file", root.join("real/name")).unwrap();
+        let failed = Cell::new(None);
+        let count = |path: &str| rules(&[root.join(path)], AccessFs::from_all(WANTED), &failed).count();
+        assert_eq!(["real", "real/below", "real/file"].map(count), [1; 3]);
+        assert_eq!(["link", "link/below", "link/file", "real/name", "gone", "real/file/x"].map(count), [0; 6]);
+        assert_eq!(failed.get(), None, "none of these is an error of the machine");
+        // The same path, before and after the folder was exchanged for a link.
+        let below = root.join("real/below");
+        fs::remove_dir(&below).unwrap();
+        std::os::unix::fs::symlink("..", &below).unwrap();
+        assert_eq!(count("real/below"), 0);
+    }
+
     #[test]
     fn private_paths_below_a_system_folder_stay_closed() {
         let dir = tempfile::tempdir().unwrap();

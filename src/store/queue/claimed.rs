@@ -90,3 +90,39 @@ pub fn give_back_all(workspace: &Workspace) {
 pub(in crate::store) fn in_run(workspace: &Workspace, mailbox: Mailbox, id: &Id) -> Result<Option<Entry>> {
     Ok(listing::list(workspace, mailbox, State::Run)?.into_iter().find(|entry| entry.id == *id))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::event::stamp::Stamp;
+    use crate::world::World;
+    use std::fs;
+    use std::process::Command;
+
+    /// A process that still lives could move or answer an event that was given back, and that another worker has claimed.
+    #[test]
+    fn process_of_an_event_is_dead_before_its_event_is_given_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        fs::write(root.join("claw.yaml"), "sync: none\n").unwrap();
+        let workspace = Workspace::open(World::real().unwrap(), root, true).unwrap();
+        workspace.make_layout().unwrap();
+        let before = Tries { attempts: 4, crashes: 2, ..Tries::default() };
+        let id = Id::new(Stamp(1), 7);
+        let entry = Entry { tries: Tries { attempts: 5, ..before }, ..Entry::fresh(id.clone(), "pickle.a") };
+        let name =
+            |state, tries| Mailbox::Inbox.dir(&workspace, state).join(Entry { tries, ..entry.clone() }.to_string());
+        fs::write(name(State::Run, entry.tries), "{}").unwrap();
+        let mut child = Command::new("sleep").arg("300").spawn().unwrap();
+        let claim = RegisteredClaim { entry: entry.clone(), before, process: Some(OwnProcess::of(&child)) };
+        let registry = workspace.caches.of::<ClaimRegistry>();
+        registry.lock().unwrap().claims.insert((Mailbox::Inbox, id), claim);
+        give_back_all(&workspace);
+        let is_dead = child.try_wait().unwrap().is_some();
+        let _ = child.kill();
+        let _ = child.wait();
+        assert!(is_dead, "the process of the event lives on");
+        assert!(name(State::Ready, before).exists() && !name(State::Run, entry.tries).exists());
+        assert!(registry.lock().is_err(), "nothing is claimed or moved any more");
+    }
+}

@@ -250,6 +250,10 @@ mod tests {
     }
 
     fn redirects(path: &str, port: u16) -> String {
+        let hops = path.strip_prefix("/hop/").and_then(|hops| hops.parse::<usize>().ok()).filter(|hops| *hops > 0);
+        if let Some(hops) = hops {
+            return moved(&format!("/hop/{}", hops - 1));
+        }
         let to = match path {
             "/" => "/two".to_owned(),
             "/name" => format!("http://b.test:{port}/secret"),
@@ -262,6 +266,10 @@ mod tests {
             "/drip" => return "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\nslow".to_owned(),
             _ => return "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\nok".to_owned(),
         };
+        moved(&to)
+    }
+
+    fn moved(to: &str) -> String {
         format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
     }
 
@@ -319,6 +327,39 @@ mod tests {
             assert!(fault.message.contains(why), "{path}: {fault}");
         }
         assert!(paths.try_iter().all(|path| path != "/secret" && path != "/two"));
+    }
+
+    #[test]
+    fn sixth_redirect_is_not_followed() {
+        let (port, paths) = server(redirects);
+        for (hops, is_followed) in [(4, true), (5, true), (6, false)] {
+            let names = Fake::new(&[("a.test", &["127.0.0.1"])]);
+            let url = format!("http://a.test:{port}/hop/{hops}");
+            let fetched = get(names, &[format!("a.test:{port}")], &url, MINUTE);
+            assert_eq!(fetched.is_ok(), is_followed, "{hops} redirects: {:?}", fetched.err());
+            // The server records a request after it has answered.
+            let seen: Vec<String> = paths.iter().take(1 + hops.min(MAX_REDIRECTS)).collect();
+            assert_eq!(seen.last().unwrap(), &format!("/hop/{}", hops.saturating_sub(MAX_REDIRECTS)));
+            assert!(paths.try_recv().is_err());
+        }
+    }
+
+    #[test]
+    fn body_may_have_the_limit_and_no_byte_more() {
+        let with_length = |_: &str, _: u16| {
+            format!("HTTP/1.1 200 OK\r\ncontent-length: 9\r\nconnection: close\r\n\r\n{}", "x".repeat(9))
+        };
+        let without = |_: &str, _: u16| format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{}", "x".repeat(9));
+        for (port, _paths) in [server(with_length), server(without)] {
+            for (limit, is_read) in [(10, true), (9, true), (8, false)] {
+                let url = format!("http://127.0.0.1:{port}/");
+                let client = client(&url, None, None).unwrap();
+                let read = block_on(within(MINUTE), async {
+                    body(client.get(&url).send().await.map_err(|e| failed(&e))?, limit).await
+                });
+                assert_eq!(read.as_ref().is_ok_and(|body| body.len() == 9), is_read, "limit {limit}: {read:?}");
+            }
+        }
     }
 
     #[test]
