@@ -69,8 +69,12 @@ fn prompted(dir: &Path, runs: usize) -> Result<[Row; 2]> {
     let made = |workspace: &Workspace| -> Result<f64> {
         let began = Instant::now();
         let agent = definitions::agent(workspace, "pickle")?;
-        let layers =
-            prompt::layers(workspace, &agent, &tool::offered(workspace, &agent, SenderClass::Owner)?, &moment)?;
+        let layers = prompt::layers(
+            workspace,
+            &agent,
+            &tool::offered(workspace, &agent, SenderClass::Owner, EventKind::Message)?,
+            &moment,
+        )?;
         let (text, _) = join(&layers);
         let taken = began.elapsed().as_secs_f64() * 1000.0;
         if text.matches("- skill-").count() == SKILLS { Ok(taken) } else { Err("not all skills are offered".into()) }

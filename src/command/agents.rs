@@ -3,6 +3,7 @@
 use crate::command::Here;
 use crate::command::terminal::out;
 use crate::core::definition::Agent;
+use crate::core::event::EventKind;
 use crate::core::event::origin::SenderClass;
 use crate::core::fault::Result;
 use crate::core::tool::Approve;
@@ -93,7 +94,7 @@ fn document(workspace: &Workspace, agent: &Agent) -> Result<Value> {
     };
     let bound: Vec<&str> =
         config.routing.bindings.iter().filter(|one| one.agent == agent.id).map(|one| one.pattern.as_str()).collect();
-    let tools = crate::tool::offered(workspace, agent, SenderClass::Owner)?;
+    let tools = crate::tool::offered(workspace, agent, SenderClass::Owner, EventKind::Message)?;
     let names: Vec<&str> = tools.iter().map(|tool| &tool.spec.name[..]).collect();
     let rule = |approve: &Approve| match approve {
         Approve::Always(always) => always.then(|| json!(true)),

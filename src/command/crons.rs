@@ -3,16 +3,17 @@
 use crate::command::Here;
 use crate::command::terminal::out;
 use crate::core::crons::audit::Audit;
-use crate::core::crons::line::{CronLine, PauseReason};
+use crate::core::crons::line::CronLine;
+use crate::core::crons::terms::PauseReason;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::text::problem::nearest;
-use crate::report::crons::{self as report, CronReport};
+use crate::report::crons as report;
 use crate::stage::schedule::pass;
 use crate::store::agent::definitions;
-use crate::store::crons::ledger::{self, Ledger};
-use crate::store::crons::{self, FOLDER, job::Job};
+use crate::store::crons::condition::{self, CronCondition};
+use crate::store::crons::ledger::{self, CronLedger};
+use crate::store::crons::{self, FOLDER, job::CronJob};
 use crate::store::workspace::Workspace;
-use crate::store::workspace::zones;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde_json::json;
@@ -60,6 +61,12 @@ enum Action {
         #[arg(required = true, value_name = "ID")]
         ids: Vec<String>,
     },
+    /// Approve the command in `if` of a job in its present version; prints it first
+    Approve {
+        /// The jobs
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+    },
     /// Compute every due instant again; exit code 1 if one has no record
     Audit {
         /// Only instants from this day or time on
@@ -81,21 +88,28 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
             each(&workspace, std::slice::from_ref(id), |workspace, id| next(workspace, id, *count, args.json))
         }
         Action::Run { ids } => each(&here.open()?, ids, |workspace, id| {
-            let job = Job::read(workspace, id)??;
-            let event = pass::run_by_hand(workspace, &job)?;
-            if args.json { out::json(&json!({"id": id, "event": event})) } else { out::line(event.as_str()) }
+            let event = pass::run_by_hand(workspace, &CronJob::read(workspace, id)??)?;
+            if args.json { print(workspace, id) } else { out::line(event.as_str()) }
         }),
+        Action::Approve { ids } => each(&here.open()?, ids, |workspace, id| approve(workspace, id, args.json)),
         Action::Pause { ids } => each(&here.open()?, ids, |workspace, id| {
             let at = workspace.world.now().timestamp();
             write(workspace, id, &CronLine::Paused { at, why: PauseReason::Owner }, |ledger| {
                 ledger.state.paused.is_none_or(|(why, _)| why != PauseReason::Owner)
-            })
+            })?;
+            if args.json { print(workspace, id) } else { Ok(()) }
         }),
         Action::Resume { ids } => each(&here.open()?, ids, |workspace, id| {
             let at = workspace.world.now().timestamp();
-            write(workspace, id, &CronLine::Resumed { at }, |ledger| ledger.state.paused.is_some())
+            write(workspace, id, &CronLine::Resumed { at }, |ledger| ledger.state.paused.is_some())?;
+            if args.json { print(workspace, id) } else { Ok(()) }
         }),
     }
+}
+
+/// Prints a job as JSON.
+fn print(workspace: &Workspace, id: &str) -> Result<()> {
+    out::json(&report::of(workspace, id.to_owned())?)
 }
 
 /// Calls `act` with each job that an argument names.
@@ -114,11 +128,37 @@ fn each(workspace: &Workspace, ids: &[String], act: impl Fn(&Workspace, &str) ->
     })
 }
 
+/// Approves the command of a job as it is printed.
+fn approve(workspace: &Workspace, id: &str, is_json: bool) -> Result<()> {
+    let job = CronJob::read(workspace, id)??;
+    let Some(command) = &job.cron.condition else {
+        return Err(Fault::data(format!("{id} has no `if` to approve")));
+    };
+    let CronCondition { files, hash } = condition::of(workspace, &job.cron.agent, command)?;
+    if is_json {
+        out::json(&json!({"id": id, "agent": job.cron.agent, "command": command, "files": files, "hash": hash}))?;
+    } else {
+        out::line(&format!("{id}, in the sandbox of {}: {}", job.cron.agent, out::row(command)))?;
+        files.iter().try_for_each(|file| {
+            out::line(&format!(
+                "  {} ({} bytes, blake3 {})",
+                file.path,
+                file.size,
+                &file.hash[..16.min(file.hash.len())]
+            ))
+        })?;
+    }
+    let at = workspace.world.now().timestamp();
+    write(workspace, id, &CronLine::Approved { at, hash: hash.clone() }, |ledger| {
+        ledger.state.approved.as_ref() != Some(&hash)
+    })
+}
+
 /// Writes a line into a job's ledger, unless it would change nothing.
-fn write(workspace: &Workspace, id: &str, line: &CronLine, is_new: impl Fn(&Ledger) -> bool) -> Result<()> {
+fn write(workspace: &Workspace, id: &str, line: &CronLine, is_new: impl Fn(&CronLedger) -> bool) -> Result<()> {
     let _lock = crons::lock(workspace)?;
     let name = ledger::name(id);
-    let mut ledger = Ledger::clone(&*ledger::read(workspace, &name)?);
+    let mut ledger = CronLedger::clone(&*ledger::read(workspace, &name)?);
     if is_new(&ledger) {
         ledger::append(workspace, &name, &mut ledger, std::slice::from_ref(line))?;
         ledger::sync_names(workspace)?;
@@ -128,7 +168,7 @@ fn write(workspace: &Workspace, id: &str, line: &CronLine, is_new: impl Fn(&Ledg
 
 /// Prints the next instants of a job; nothing earlier than now is due for a job that was not seen yet.
 fn next(workspace: &Workspace, id: &str, count: usize, is_json: bool) -> Result<()> {
-    let job = Job::read(workspace, id)??;
+    let job = CronJob::read(workspace, id)??;
     let ledger = ledger::read(workspace, &ledger::name(id))?;
     let now = workspace.world.now().timestamp();
     let seen = ledger.state.seen.as_ref().filter(|seen| seen.timing == job.cron.timing_text);
@@ -154,41 +194,10 @@ fn list(workspace: &Workspace, is_json: bool) -> Result<u8> {
         if is_json {
             out::json(job)?;
         } else {
-            out::line(&format!("{:<width$}  {}", job.id, line(workspace, job)))?;
+            out::line(&format!("{:<width$}  {}", job.id, job.line(workspace)))?;
         }
     }
     Ok(if all.iter().any(|job| job.problem.is_some()) { 65 } else { 0 })
-}
-
-/// A job in one line, without its id.
-fn line(workspace: &Workspace, job: &CronReport) -> String {
-    if let Some(problem) = &job.problem {
-        return problem.clone();
-    }
-    let show =
-        |at: Timestamp| zones::of(workspace, Some(&job.zone)).map_or_else(|_| at.to_string(), |zone| zone.show(at));
-    let mut parts = vec![format!("{} by {}", job.schedule, job.agent)];
-    parts.push(match (&job.paused, job.next) {
-        (Some(why), _) => format!("paused {why}"),
-        (None, Some(next)) => format!("next {}", show(next)),
-        (None, None) => "never again".to_owned(),
-    });
-    if let Some(last) = &job.last {
-        let why = last.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-        let delivery = match last.delivery {
-            Some("done") => ", delivered".to_owned(),
-            Some(state) => format!(", its answer is in outbox/{state}"),
-            None => String::new(),
-        };
-        parts.push(format!("last {} {}{delivery}{why}", last.outcome, show(last.at)));
-    }
-    parts.extend((!job.running.is_empty()).then(|| "running".to_owned()));
-    parts.extend((!job.queued.is_empty()).then(|| format!("{} waiting", job.queued.len())));
-    if let Some(miss) = &job.last_miss {
-        parts.push(format!("{} missed, last {}: {}", job.misses, show(miss.due), miss.why));
-    }
-    parts.extend(job.maker.as_ref().map(|maker| format!("made by {maker}")));
-    parts.join("; ")
 }
 
 fn audit(workspace: &Workspace, since: Option<&str>, is_json: bool) -> Result<u8> {

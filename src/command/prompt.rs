@@ -53,14 +53,15 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.look()?;
     let agent = definitions::agent(&workspace, &args.agent)?;
     let class = class(&args.sender)?;
-    let tools = tool::offered(&workspace, &agent, class)?;
+    let kind = kind(&args.kind)?;
+    let tools = tool::offered(&workspace, &agent, class, kind)?;
     let reply_to = args.reply_to.as_deref().map_or_else(|| workspace.local_user(), Address::parse)?;
     let session = match &args.session {
         Some(name) => session_name::qualify(name, Some(&agent.id), &agent.id)?,
         None => session_name::at(&agent.id, &reply_to),
     };
     let now = workspace.world.now().timestamp().to_zoned(world::zone());
-    let context = PromptContext { now: &now, session: &session, kind: kind(&args.kind)?, reply_to: &reply_to, class };
+    let context = PromptContext { now: &now, session: &session, kind, reply_to: &reply_to, class };
     let layers = prompt::layers(&workspace, &agent, &tools, &context)?;
     let (system, stable) = join(&layers);
     if args.json {

@@ -332,6 +332,13 @@ impl Replay {
         Conversation { compacted: self.compaction(), history: &self.history, question, turn, steps: self.steps.len() }
     }
 
+    /// Whether a call of this tool has succeeded in this turn.
+    #[must_use]
+    pub fn has_called(&self, tool: &str) -> bool {
+        let mut calls = self.steps.iter().flat_map(AssistantStep::results);
+        calls.any(|(call, result)| call.name == tool && result.is_some_and(|result| !result.failed))
+    }
+
     /// The number of tool calls in this turn.
     #[must_use]
     pub fn calls(&self) -> u32 {

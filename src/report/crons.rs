@@ -1,12 +1,12 @@
 //! The state of the scheduled jobs, as a value.
 
 use crate::core::crons::audit::{Audit, Auditor};
-use crate::core::crons::line::Outcome;
 use crate::core::crons::state::JobState;
+use crate::core::crons::terms::RunOutcome;
 use crate::core::event::id::{Derived, Id};
 use crate::core::fault::Result;
 use crate::store::agent::definitions;
-use crate::store::crons::job::Job;
+use crate::store::crons::job::CronJob;
 use crate::store::crons::{FOLDER, ledger};
 use crate::store::queue::locate;
 use crate::store::workspace::Workspace;
@@ -93,7 +93,11 @@ pub fn all(workspace: &Workspace) -> Result<Vec<CronReport>> {
     definitions::folders(workspace, FOLDER)?.into_iter().map(|id| of(workspace, id)).collect()
 }
 
-fn of(workspace: &Workspace, id: String) -> Result<CronReport> {
+/// The report of a job.
+///
+/// # Errors
+/// If its ledger cannot be read.
+pub fn of(workspace: &Workspace, id: String) -> Result<CronReport> {
     let ledger = ledger::read(workspace, &ledger::name(&id))?;
     let state = &ledger.state;
     let mut report = CronReport {
@@ -107,9 +111,14 @@ fn of(workspace: &Workspace, id: String) -> Result<CronReport> {
         paused: state.paused.map(|(why, _)| why.text().to_owned()),
         ..CronReport::default()
     };
-    match Job::read(workspace, &id)? {
+    match CronJob::read(workspace, &id)? {
         Ok(job) => {
-            report.next = job.next(workspace, state)?;
+            let now = workspace.world.now().timestamp();
+            // A job that was not looked at yet starts with the first look.
+            report.next = match &state.seen {
+                Some(_) => job.next(workspace, state)?,
+                None => job.cron.timing.next(&job.zone.rules, now, now),
+            };
             report.zone.clone_from(&job.zone.name);
             let cron = &job.cron;
             report.description = cron.description.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -129,7 +138,7 @@ fn last(workspace: &Workspace, state: &JobState) -> Result<Option<LastRun>> {
     let Some(last) = &state.last else { return Ok(None) };
     let reply = last.event.derive(Derived::Reply, 1);
     let found = match last.how {
-        Outcome::Done => locate::of(workspace, Mailbox::Outbox, &reply)?.into_iter().next(),
+        RunOutcome::Done => locate::of(workspace, Mailbox::Outbox, &reply)?.into_iter().next(),
         _ => None,
     };
     Ok(Some(LastRun {
@@ -139,6 +148,41 @@ fn last(workspace: &Workspace, state: &JobState) -> Result<Option<LastRun>> {
         why: last.why.clone(),
         delivery: found.map(|found| found.state_name()),
     }))
+}
+
+impl CronReport {
+    /// The job in one line, without its id.
+    #[must_use]
+    pub fn line(&self, workspace: &Workspace) -> String {
+        if let Some(problem) = &self.problem {
+            return problem.clone();
+        }
+        let show = |at: Timestamp| {
+            zones::of(workspace, Some(&self.zone)).map_or_else(|_| at.to_string(), |zone| zone.show(at))
+        };
+        let mut parts = vec![format!("{} by {}", self.schedule, self.agent)];
+        parts.push(match (&self.paused, self.next) {
+            (Some(why), _) => format!("paused {why}"),
+            (None, Some(next)) => format!("next {}", show(next)),
+            (None, None) => "never again".to_owned(),
+        });
+        if let Some(last) = &self.last {
+            let why = last.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            let delivery = match last.delivery {
+                Some("done") => ", delivered".to_owned(),
+                Some(state) => format!(", its answer is in outbox/{state}"),
+                None => String::new(),
+            };
+            parts.push(format!("last {} {}{delivery}{why}", last.outcome, show(last.at)));
+        }
+        parts.extend((!self.running.is_empty()).then(|| "running".to_owned()));
+        parts.extend((!self.queued.is_empty()).then(|| format!("{} waiting", self.queued.len())));
+        if let Some(miss) = &self.last_miss {
+            parts.push(format!("{} missed, last {}: {}", self.misses, show(miss.due), miss.why));
+        }
+        parts.extend(self.maker.as_ref().map(|maker| format!("made by {maker}")));
+        parts.join("; ")
+    }
 }
 
 /// The audits of all ledgers from `since`, by job.
@@ -153,7 +197,7 @@ pub fn audit(workspace: &Workspace, since: Timestamp) -> Result<Vec<(String, Aud
     };
     let mut runnable = Vec::new();
     for id in definitions::folders(workspace, FOLDER)? {
-        runnable.extend(Job::read(workspace, &id)?.is_ok().then(|| ledger::name(&id)));
+        runnable.extend(CronJob::read(workspace, &id)?.is_ok().then(|| ledger::name(&id)));
     }
     let mut audits = Vec::new();
     for name in ledger::names(workspace)? {

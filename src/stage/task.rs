@@ -193,6 +193,8 @@ pub const TASKS: &[TaskRow] = &[
     TaskRow {
         name: "take-out",
         stage: "deliver",
+        // Scheduled runs send their answers to sessions, too.
+        again: &["run-agent"],
         folders: |workspace| drop_folders(workspace, Mailbox::Outbox),
         run: Runner::Inline(|inline| take_batch(inline.workspace, Mailbox::Outbox, &mut inline.backlogs[1])),
         ..TICK

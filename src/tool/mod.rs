@@ -4,10 +4,12 @@
 //! A tool reports every failure to the model as text. Only faults of the machine end the turn.
 
 mod builtin;
+pub mod condition;
 mod dispatch;
 mod files;
 mod list;
 mod memory;
+mod post;
 pub mod probe;
 pub mod program;
 mod sandboxed;
@@ -19,8 +21,8 @@ mod walk;
 mod web;
 
 use crate::core::definition::Agent;
-use crate::core::event::Event;
 use crate::core::event::origin::{Origin, SenderClass};
+use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Kind, Result};
 use crate::core::model::{Call, ToolSpec};
 use crate::core::session::record::ToolResult;
@@ -70,6 +72,7 @@ const BUILTIN: &[&Builtin] = &[
     &skill::SKILL,
     &dispatch::DISPATCH,
     &tasks::TASKS,
+    &post::POST,
 ];
 
 /// The longest name of a source of text from outside, in bytes.
@@ -155,15 +158,17 @@ pub const RECALL: &str = memory::RECALL.name;
 pub const SKILL: &str = skill::SKILL.name;
 /// Name of the tool for the shared task list.
 pub const TASKS: &str = tasks::TASKS.name;
+/// Name of the tool that sends a message from a scheduled run.
+pub const POST: &str = post::POST.name;
 /// First argument of this binary when it runs as the program that converts a web page to text.
 pub const PAGE: &str = web::PAGE;
 
-/// The tools of an agent for a sender of this class, in the order in which models see them. An untrusted workspace has
+/// The tools of an agent for an event of this kind and a sender of this class, in the order in which models see them. An untrusted workspace has
 /// none. Problems of the descriptions in `tools/` are printed.
 ///
 /// # Errors
 /// `Config` where `claw.yaml` is bad; `Machine` where agents or `tools/` cannot be read.
-pub fn offered(workspace: &Workspace, agent: &Agent, class: SenderClass) -> Result<Vec<Tool>> {
+pub fn offered(workspace: &Workspace, agent: &Agent, class: SenderClass, kind: EventKind) -> Result<Vec<Tool>> {
     let mut tools: Vec<Tool> = Vec::new();
     if !workspace.is_trusted {
         return Ok(tools);
@@ -176,7 +181,8 @@ pub fn offered(workspace: &Workspace, agent: &Agent, class: SenderClass) -> Resu
         taken.extend(offered.iter().map(|tool| tool.spec.name.clone()));
         tools.extend(offered);
     }
-    tools.retain(|tool| agent.senders.allow(class, &tool.spec.name));
+    let is_background = matches!(kind, EventKind::Cron | EventKind::Heartbeat);
+    tools.retain(|tool| agent.senders.allow(class, &tool.spec.name) && (is_background || tool.spec.name != POST));
     Ok(tools)
 }
 

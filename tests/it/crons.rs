@@ -1,7 +1,8 @@
 //! Scheduled jobs: due instants become events, each once, and the ledger has a record of every one.
 
 use crate::common::Fixture;
-use serde_json::Value;
+use crate::common::strict::{Answer, Script, Strict};
+use serde_json::{Value, json};
 
 /// A workspace with a model that repeats the end of each message.
 fn workspace() -> Fixture {
@@ -245,4 +246,89 @@ fn commands_that_only_read_write_nothing() {
         plan,
         "hello  missed 2026-12-02 07:00:00 UTC: claw was not running in time\nhello  run 2026-12-03 07:00:00 UTC\n"
     );
+}
+
+#[test]
+fn command_decides_before_any_model_is_asked_and_only_in_its_approved_version() {
+    let ws = workspace();
+    ws.config("deliver_to: file:owner");
+    ws.write("files/check.sh", "cat files/news; exit $(cat files/code)\n");
+    ws.write("files/news", "The NAS is full.\n");
+    ws.write("files/code", "0");
+    job(&ws, "watch", "schedule: '0 7 * * *'\nif: sh files/check.sh");
+    tick(&ws, "01T08:00:00");
+    let day = |n: u32| {
+        ws.claw(&["tick", "--now", &format!("2026-12-{n:02}T07:00:00Z")]);
+        ledger(&ws, "watch").into_iter().rfind(|line| line["t"] == "outcome").unwrap()
+    };
+    let inert = day(2);
+    assert!(inert["why"].as_str().unwrap().contains("`if` is not approved"), "{inert}");
+    let shown = ws.claw(&["crons", "approve", "watch"]).ok();
+    assert!(
+        shown.contains("watch, in the sandbox of pickle: sh files/check.sh\n  files/check.sh (39 bytes"),
+        "{shown}"
+    );
+    assert!(!ws.path("requests.txt").exists());
+    assert_eq!(day(3)["how"], "done");
+    let request = ws.read("requests.txt");
+    assert!(
+        request.contains("Say hello.") && request.contains("The NAS is full.") && request.contains("from=\\\"if\\\""),
+        "{request}"
+    );
+    ws.write("files/code", "1");
+    assert_eq!(day(4)["how"], "quiet");
+    ws.write("files/code", "7");
+    assert!(day(5)["why"].as_str().unwrap().ends_with("exit code 7"));
+    assert_eq!(ws.read("requests.txt"), request, "the model was asked once");
+    ws.write("files/check.sh", "rm files/news\n");
+    assert!(day(6)["why"].as_str().unwrap().contains("not approved"));
+    assert!(ws.path("files/news").exists());
+}
+
+fn report(step: usize, results: &[String]) -> Answer {
+    match (step, results) {
+        (0, _) => (
+            "I send it.",
+            vec![
+                ("post_message", json!({"content": "The NAS is full."})),
+                ("post_message", json!({"content": "x", "to": "file:elsewhere"})),
+            ],
+        ),
+        (1, [first, second]) if first == "sent to file:ann" && second.contains("not among the destinations") => {
+            ("All sent.", vec![])
+        }
+        _ => ("unexpected", vec![]),
+    }
+}
+
+fn agree(_: usize, _: &[String]) -> Answer {
+    ("It is empty now.", vec![])
+}
+
+const SCRIPTS: &[(&str, Script)] = &[("Say hello", report), ("Empty it", agree)];
+
+#[test]
+fn message_of_a_run_is_sent_once_and_its_reader_can_answer_it() {
+    let server = Strict::start(SCRIPTS);
+    let ws = Fixture::new();
+    server.model(&ws);
+    job(&ws, "report", "schedule: '0 7 * * *'\ndeliver_to: file:ann");
+    tick(&ws, "01T08:00:00");
+    tick(&ws, "02T07:00:00");
+    let event = ledger(&ws, "report")[1]["event"].as_str().unwrap().to_owned();
+    assert_eq!(ws.list("outbox/files/ann"), [format!("{event}.p01.md")], "not its answer, too");
+    assert_eq!(ws.read(&format!("outbox/files/ann/{event}.p01.md")), "The NAS is full.\n");
+    assert_eq!(ledger(&ws, "report")[2]["how"], "done");
+    // The text is part of the reader's conversation, and no model was asked for that.
+    ws.claw(&["send", "--from", "file:ann", "Empty it, please"]).ok();
+    ws.claw(&["tick"]).ok();
+    let messages = server.last()["messages"].clone();
+    assert!(
+        messages[1]["content"].as_str().unwrap().starts_with("[Not a message of a person: your session pickle.run-")
+    );
+    assert_eq!(messages[2]["content"], "The NAS is full.");
+    assert_eq!(messages[3]["content"], "Empty it, please");
+    assert_eq!((server.asked("Say hello", 0), server.asked("Say hello", 1), server.broken()), (1, 1, vec![]));
+    let tools = |kind: &str| ws.claw(&["prompt", "pickle", "--kind", kind, "--json"]).ok().contains("post_message");
+    assert!(tools("cron") && tools("heartbeat") && !tools("message"));
 }

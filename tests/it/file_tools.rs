@@ -3,6 +3,7 @@
 use crate::common::Fixture;
 use crate::common::strict::{Answer, Script, Strict};
 use claw::core::definition::Agent;
+use claw::core::event::EventKind;
 use claw::core::event::address::Address;
 use claw::core::event::id::Id;
 use claw::core::event::origin::{Origin, SenderClass};
@@ -83,7 +84,7 @@ impl Desk {
 
     fn call_within(&self, time: Duration, stop: Option<BorrowedFd>, name: &str, arguments: Value) -> (String, bool) {
         let agent = self.agent();
-        let tools = tool::offered(&self.workspace, &agent, SenderClass::Owner).unwrap();
+        let tools = tool::offered(&self.workspace, &agent, SenderClass::Owner, EventKind::Message).unwrap();
         let scene = ToolContext {
             workspace: &self.workspace,
             agent: &agent,

@@ -16,6 +16,13 @@ const SCHEMAS: &[(&str, &str)] = &[
     ("approve", "approve"),
     ("ask", "ask"),
     ("check", "check"),
+    ("crons", "crons"),
+    ("crons approve", "crons-approve"),
+    ("crons audit", "crons-audit"),
+    ("crons list", "crons"),
+    ("crons pause", "crons"),
+    ("crons resume", "crons"),
+    ("crons run", "crons"),
     ("deliver", "deliver"),
     ("log", "log"),
     ("models", "models"),
@@ -189,6 +196,23 @@ fn tasks(ws: &Fixture, all: &mut Documents) {
     assert_eq!(all.run(ws, "tasks list", &["--all"]).len(), 2);
 }
 
+fn crons(ws: &Fixture, all: &mut Documents) {
+    let file = "---\nname: look\nagent: pickle\nschedule: '0 7 * * *'\nif: cat files/news\n---\nscript:look\n";
+    ws.write("crons/look/CRON.md", file);
+    ws.write("crons/bad/CRON.md", "x");
+    ws.write("files/news", "x");
+    ws.claw(&["tick"]);
+    for command in ["run", "approve", "pause", "resume"] {
+        all.one(ws, &format!("crons {command}"), &["look"]);
+    }
+    ws.claw(&["tick", "--now", "2030-01-01T07:00:00Z"]);
+    fs::remove_dir_all(ws.path("crons/bad")).unwrap();
+    for command in ["crons", "crons list", "crons audit"] {
+        all.one(ws, command, &[]);
+    }
+    fs::remove_dir_all(ws.path("crons/look")).unwrap();
+}
+
 #[test]
 fn output_of_every_command_matches_its_schema() {
     let server = Strict::start(SCRIPTS);
@@ -197,6 +221,7 @@ fn output_of_every_command_matches_its_schema() {
     let unrouted = fill(&ws, &mut all);
     read(&ws, &mut all, &unrouted);
     tasks(&ws, &mut all);
+    crons(&workspace(&server), &mut all);
     ws.config("budget: {day: {calls: 1}}\n");
     ws.write("agents/broken/AGENT.md", "---\nname: Broken\nmax_steps: many\n---\nx\n");
     all.run(&ws, "agents", &[]);

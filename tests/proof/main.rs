@@ -6,6 +6,8 @@ mod common;
 
 mod budget;
 mod compact_sweep;
+mod cron_stress;
+mod cron_sweep;
 mod demo;
 mod disk_images;
 mod dispatch_sweep;

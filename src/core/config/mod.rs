@@ -67,6 +67,8 @@ pub struct Config {
     pub compact: CompactSettings,
     /// The web tools.
     pub web: Web,
+    /// Scheduled jobs.
+    pub crons: CronSettings,
     /// Retention periods.
     pub keep: Keep,
 }
@@ -178,6 +180,15 @@ impl CompactSettings {
     }
 }
 
+/// Scheduled jobs.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct CronSettings {
+    /// Addresses to which scheduled runs may send messages, besides their own destination and `deliver_to`.
+    pub post_to: Vec<Address>,
+}
+
 /// Retention periods, in days.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -219,6 +230,7 @@ impl Default for Config {
             prompt: PromptLimits::default(),
             compact: CompactSettings::default(),
             web: Web::default(),
+            crons: CronSettings::default(),
             keep: Keep::default(),
         }
     }
@@ -287,7 +299,7 @@ mod tests {
         assert_eq!(warnings, []);
         assert_eq!(config.model, OFFLINE);
         let keys = keys::of::<Config>();
-        assert_eq!(keys.len(), 68, "{keys:?}");
+        assert_eq!(keys.len(), 70, "{keys:?}");
         for key in keys {
             assert!(text.contains(&format!("{key}:")), "claw.yaml does not show `{key}`");
         }

@@ -2,8 +2,9 @@
 //! record.
 
 use crate::core::crons::choose::ON_TIME;
-use crate::core::crons::line::{CronLine, SeenSchedule};
+use crate::core::crons::line::CronLine;
 use crate::core::crons::state::JobState;
+use crate::core::crons::terms::SeenSchedule;
 use crate::core::schedule::Timing;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -134,7 +135,7 @@ impl Auditor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::crons::line::{MissedReason, PauseReason};
+    use crate::core::crons::terms::{MissedReason, PauseReason};
     use crate::core::event::id::Id;
 
     fn at(text: &str) -> Timestamp {

@@ -4,8 +4,9 @@
 //! start of the machine and a clock that was set forward are the same case: several instants are due at once, and
 //! `missed` decides.
 
-use crate::core::crons::line::{CronLine, MAX_COUNTED, MissedReason, SeenSchedule};
+use crate::core::crons::line::{CronLine, MAX_COUNTED};
 use crate::core::crons::state::JobState;
+use crate::core::crons::terms::{MissedReason, SeenSchedule};
 use crate::core::definition::{Cron, Missed, Overlap};
 use crate::core::schedule::Timing;
 use jiff::tz::TimeZone;
@@ -52,7 +53,7 @@ pub enum Action {
 /// The consequences of a look at a job; none if nothing is due.
 #[must_use]
 pub fn choose(look: &Look, before: &JobState) -> Vec<Action> {
-    let mut choice = Choice { look, state: before.clone(), actions: Vec::new(), is_busy: !before.open.is_empty() };
+    let mut choice = CronChoice { look, state: before.clone(), actions: Vec::new(), is_busy: !before.open.is_empty() };
     choice.see();
     if !choice.may_run() {
         return choice.actions;
@@ -87,14 +88,14 @@ pub fn grace(cron: &Cron, zone: &TimeZone, since: Timestamp, due: Timestamp) -> 
     })
 }
 
-struct Choice<'a> {
+struct CronChoice<'a> {
     look: &'a Look<'a>,
     state: JobState,
     actions: Vec<Action>,
     is_busy: bool,
 }
 
-impl Choice<'_> {
+impl CronChoice<'_> {
     fn record(&mut self, line: CronLine) {
         self.state.add(&line);
         self.actions.push(Action::Record(line));
@@ -233,7 +234,7 @@ fn last_instants(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::crons::line::{Outcome, PauseReason};
+    use crate::core::crons::terms::{PauseReason, RunOutcome};
     use crate::core::definition::cron;
     use crate::core::event::id::Id;
 
@@ -273,7 +274,7 @@ mod tests {
         fn end_all(&mut self, now: &str) {
             let open: Vec<Id> = self.state.open.iter().map(|run| run.event.clone()).collect();
             for event in open {
-                self.write(CronLine::Outcome { at: at(now), event, how: Outcome::Done, why: None });
+                self.write(CronLine::Outcome { at: at(now), event, how: RunOutcome::Done, why: None });
             }
         }
 

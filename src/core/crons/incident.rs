@@ -1,8 +1,8 @@
 //! Failures in a row: the owner is told once per incident, and once when the job works again. After too many the job is
 //! paused.
 
-use crate::core::crons::line::Outcome;
 use crate::core::crons::state::JobState;
+use crate::core::crons::terms::RunOutcome;
 
 /// The owner is told after so many failures in a row.
 pub const TELL_AFTER: u32 = 2;
@@ -24,12 +24,12 @@ pub enum Incident {
 
 /// The consequence of an outcome in this state.
 #[must_use]
-pub fn of(state: &JobState, how: Outcome) -> Incident {
+pub fn of(state: &JobState, how: RunOutcome) -> Incident {
     let failures = state.failures.saturating_add(1);
     match how {
-        Outcome::Failed if failures >= PAUSE_AFTER && state.paused.is_none() => Incident::Pauses,
-        Outcome::Failed if failures >= TELL_AFTER && !state.is_told => Incident::Begins,
-        Outcome::Done | Outcome::Quiet if state.is_told => Incident::Ends,
+        RunOutcome::Failed if failures >= PAUSE_AFTER && state.paused.is_none() => Incident::Pauses,
+        RunOutcome::Failed if failures >= TELL_AFTER && !state.is_told => Incident::Begins,
+        RunOutcome::Done | RunOutcome::Quiet if state.is_told => Incident::Ends,
         _ => Incident::None,
     }
 }
@@ -37,7 +37,8 @@ pub fn of(state: &JobState, how: Outcome) -> Incident {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::crons::line::{CronLine, PauseReason};
+    use crate::core::crons::line::CronLine;
+    use crate::core::crons::terms::PauseReason;
     use crate::core::event::id::Id;
     use jiff::Timestamp;
 
@@ -45,7 +46,7 @@ mod tests {
     fn owner_is_told_once_per_incident() {
         let (at, event) = (Timestamp::UNIX_EPOCH, Id::parse("20270302T073700.000000Z-j").unwrap());
         let mut state = JobState::default();
-        let mut add = |how: Outcome| {
+        let mut add = |how: RunOutcome| {
             let incident = of(&state, how);
             state.add(&CronLine::Outcome { at, event: event.clone(), how, why: None });
             match incident {
@@ -55,16 +56,16 @@ mod tests {
             }
             incident
         };
-        let failed: Vec<Incident> = (0..11).map(|_| add(Outcome::Failed)).collect();
+        let failed: Vec<Incident> = (0..11).map(|_| add(RunOutcome::Failed)).collect();
         let mut expected = [Incident::None; 11];
         (expected[1], expected[9]) = (Incident::Begins, Incident::Pauses);
         assert_eq!(failed, expected);
         assert_eq!(
-            [Outcome::Done, Outcome::Failed, Outcome::Done].map(&mut add),
+            [RunOutcome::Done, RunOutcome::Failed, RunOutcome::Done].map(&mut add),
             [Incident::Ends, Incident::None, Incident::None]
         );
         assert_eq!(
-            [Outcome::Failed, Outcome::Discarded, Outcome::Failed].map(add),
+            [RunOutcome::Failed, RunOutcome::Discarded, RunOutcome::Failed].map(add),
             [Incident::None, Incident::None, Incident::Begins]
         );
     }

@@ -2,6 +2,8 @@
 
 pub mod audit;
 pub mod choose;
+mod fold;
 pub mod incident;
 pub mod line;
 pub mod state;
+pub mod terms;

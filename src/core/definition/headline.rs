@@ -5,25 +5,17 @@ use crate::core::text::front_matter;
 use serde::Deserialize;
 use serde_yaml::Value;
 
-/// The fields of an AGENT.md, SKILL.md or CRON.md that lists show.
+/// The fields of an AGENT.md or SKILL.md that lists show.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headline {
     /// The description, in one line.
     pub description: String,
-    /// When a CRON.md is due: an expression, `every …` or `at …`.
-    pub schedule: Option<String>,
-    /// The agent of a CRON.md.
-    pub agent: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct HeadlineFields {
     description: Option<Value>,
-    schedule: Option<Value>,
-    every: Option<Value>,
-    at: Option<Value>,
-    agent: Option<Value>,
 }
 
 /// Reads the front matter. If it is invalid, the description says so.
@@ -33,17 +25,11 @@ pub fn read(text: &str) -> Headline {
         Ok(Some(Ok(head))) => head,
         Ok(None) => HeadlineFields::default(),
         Ok(Some(Err(_))) | Err(_) => {
-            return Headline { description: "(invalid: run claw check)".to_owned(), ..Headline::default() };
+            return Headline { description: "(invalid: run claw check)".to_owned() };
         }
     };
     let text = |value: Option<Value>| value.as_ref().and_then(Value::as_str).map(one_line).filter(|t| !t.is_empty());
-    Headline {
-        description: text(head.description).unwrap_or_default(),
-        schedule: text(head.schedule)
-            .or_else(|| Some(format!("every {}", text(head.every)?)))
-            .or_else(|| Some(format!("at {}", text(head.at)?))),
-        agent: text(head.agent),
-    }
+    Headline { description: text(head.description).unwrap_or_default() }
 }
 
 fn one_line(text: &str) -> String {
@@ -56,15 +42,8 @@ mod tests {
 
     #[test]
     fn description_is_one_line_and_invalid_front_matter_is_reported() {
-        let cron =
-            read("---\nname: x\ndescription: |\n  Reads\n  the news.\nschedule: '0 7 * * *'\nagent: cookie\n---\nx");
-        assert_eq!(cron.description, "Reads the news.");
-        assert_eq!((cron.schedule.as_deref(), cron.agent.as_deref()), (Some("0 7 * * *"), Some("cookie")));
-        let due = |line: &str| read(&format!("---\nname: x\n{line}\n---\nx")).schedule;
-        assert_eq!(
-            (due("every: 2h").as_deref(), due("at: 2026-12-24T18:00").as_deref()),
-            (Some("every 2h"), Some("at 2026-12-24T18:00"))
-        );
+        let agent = read("---\nname: x\ndescription: |\n  Reads\n  the news.\n---\nx");
+        assert_eq!(agent.description, "Reads the news.");
         assert_eq!(read("no front matter"), Headline::default());
         for bad in ["---\nname: [\n---\n", "---\nname: x\n"] {
             assert!(read(bad).description.contains("claw check"), "{bad}");

@@ -27,6 +27,10 @@ pub enum Derived {
     Approval,
     /// A task for another agent, `d`.
     Dispatch,
+    /// A text that a turn sends to another conversation, `p`.
+    Post,
+    /// The output of the command that decides whether a job runs, `i`.
+    Condition,
 }
 
 impl Id {
@@ -86,6 +90,8 @@ impl Id {
             Derived::Notice => 'n',
             Derived::Approval => 'a',
             Derived::Dispatch => 'd',
+            Derived::Post => 'p',
+            Derived::Condition => 'i',
         };
         let tail = format!(".{letter}{number:02}");
         if self.0.len() + tail.len() <= MAX {

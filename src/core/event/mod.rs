@@ -7,6 +7,7 @@ pub mod dropped;
 pub mod entry;
 pub mod id;
 pub mod origin;
+pub mod post;
 pub mod retry;
 pub mod scheduled;
 pub mod session_name;
@@ -53,11 +54,13 @@ pub enum EventKind {
     Control,
     /// A notice of a failure.
     Notice,
+    /// A text that was sent to this conversation by a turn of another session. No model is asked.
+    Post,
 }
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Message,
         Self::Dispatch,
         Self::Result,
@@ -67,6 +70,7 @@ impl EventKind {
         Self::Approval,
         Self::Control,
         Self::Notice,
+        Self::Post,
     ];
 
     /// The name in an event's file.
@@ -82,6 +86,7 @@ impl EventKind {
             Self::Approval => "approval",
             Self::Control => "control",
             Self::Notice => "notice",
+            Self::Post => "post",
         }
     }
 }
@@ -290,11 +295,12 @@ impl Event {
     #[must_use]
     pub fn child(&self, derived: Derived, number: u32, from: &Address, content: String, now: Stamp) -> Self {
         let kind = match derived {
-            Derived::Reply => EventKind::Message,
+            Derived::Reply | Derived::Condition => EventKind::Message,
             Derived::Memory => EventKind::Remember,
             Derived::Notice => EventKind::Notice,
             Derived::Approval => EventKind::Approval,
             Derived::Dispatch => EventKind::Dispatch,
+            Derived::Post => EventKind::Post,
         };
         let draft = Draft {
             kind,

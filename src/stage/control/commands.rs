@@ -14,6 +14,7 @@ use crate::core::slash::{self, SlashCommand};
 use crate::core::text::cut::cut;
 use crate::core::tool::approval::Approval;
 use crate::core::turn;
+use crate::report::crons;
 use crate::stage::control::usage;
 use crate::stage::turn::compact::{self, WindowBudget};
 use crate::stage::turn::dispatch;
@@ -65,7 +66,7 @@ pub(crate) fn run(about: &About, command: &SlashCommand, owners: &[Address]) -> 
         SlashCommand::Bindings => bindings(workspace),
         SlashCommand::Agents => list(about, "agents", "AGENT.md"),
         SlashCommand::Skills(None) => list(about, "skills", "SKILL.md"),
-        SlashCommand::Crons(None) => list(about, "crons", "CRON.md"),
+        SlashCommand::Crons(None) => crons(workspace),
         SlashCommand::Skills(Some(id)) => show(workspace, "skills", "SKILL.md", id),
         SlashCommand::Crons(Some(id)) => show(workspace, "crons", "CRON.md", id),
         SlashCommand::Session => session(about),
@@ -140,19 +141,21 @@ fn bindings(workspace: &Workspace) -> Result<String> {
 fn list(about: &About, kind: &str, file: &str) -> Result<String> {
     let line = |(id, summary): (String, crate::core::definition::headline::Headline)| {
         let is_here = if kind == "agents" && id == about.agent { " (answers here)" } else { "" };
-        let when = summary.schedule.map(|schedule| {
-            let agent = summary.agent.map(|agent| format!(" by {agent}")).unwrap_or_default();
-            format!(" [{schedule}{agent}]")
-        });
         let description =
             if summary.description.is_empty() { String::new() } else { format!(": {}", summary.description) };
-        format!("{id}{is_here}{}{description}", when.unwrap_or_default())
+        format!("{id}{is_here}{description}")
     };
     let lines: Vec<String> = definitions::summaries(about.workspace, kind, file)?.into_iter().map(line).collect();
     if lines.is_empty() {
         return Ok(format!("there are no {kind} (make {kind}/NAME/{file})"));
     }
     Ok(lines.join("\n"))
+}
+
+fn crons(workspace: &Workspace) -> Result<String> {
+    let jobs = crons::all(workspace)?;
+    let lines: Vec<String> = jobs.iter().map(|job| format!("{}: {}", job.id, job.line(workspace))).collect();
+    Ok(if lines.is_empty() { "there are no crons (make crons/NAME/CRON.md)".to_owned() } else { lines.join("\n") })
 }
 
 fn show(workspace: &Workspace, kind: &str, file: &str, id: &str) -> Result<String> {
@@ -191,7 +194,7 @@ fn context(about: &About) -> Result<String> {
     let agent = definitions::agent(workspace, &about.agent)?;
     let chosen = workspace.config()?.resolve_model(&agent, None)?;
     let (now, class) = (workspace.world.now().timestamp().to_zoned(world::zone()), workspace.class(about.event)?);
-    let tools = crate::tool::offered(workspace, &agent, class)?;
+    let tools = crate::tool::offered(workspace, &agent, class, EventKind::Message)?;
     let (session, reply_to) = (&about.session, &about.event.reply_to);
     let prompt_context = PromptContext { now: &now, session, kind: EventKind::Message, reply_to, class };
     let (system, _) = join(&prompt::layers(workspace, &agent, &tools, &prompt_context)?);

@@ -3,8 +3,9 @@
 //! of the failure.
 
 use crate::core::crons::incident::{self, Incident};
-use crate::core::crons::line::{CronLine, Outcome, PauseReason};
+use crate::core::crons::line::CronLine;
 use crate::core::crons::state::{JobState, OpenRun};
+use crate::core::crons::terms::{PauseReason, RunOutcome};
 use crate::core::event::address::Address;
 use crate::core::event::id::{Derived, Id};
 use crate::core::event::scheduled;
@@ -13,7 +14,7 @@ use crate::core::event::{Draft, EventKind};
 use crate::core::fault::Result;
 use crate::core::session::record::Record;
 use crate::core::text::cut::cut;
-use crate::store::crons::ledger::{self, Ledger};
+use crate::store::crons::ledger::{self, CronLedger};
 use crate::store::fs::{At, if_there};
 use crate::store::queue::{locate, publish};
 use crate::store::session::log;
@@ -36,7 +37,7 @@ pub(super) fn may_have_ended(workspace: &Workspace, run: &OpenRun) -> bool {
 }
 
 /// Records the end of a run, if it has ended: first the notice, then the lines. The caller holds the lock.
-pub(super) fn settle(workspace: &Workspace, id: &str, ledger: &mut Ledger, run: &OpenRun) -> Result<()> {
+pub(super) fn settle(workspace: &Workspace, id: &str, ledger: &mut CronLedger, run: &OpenRun) -> Result<()> {
     let Some((how, why)) = outcome(workspace, run)? else { return Ok(()) };
     let is_known = ledger.state.last.as_ref().is_some_and(|last| last.event == run.event && last.how == how);
     if is_known && ledger.state.open.iter().all(|open| open.event != run.event) {
@@ -88,9 +89,9 @@ pub(super) fn is_over(state: &JobState) -> bool {
 }
 
 /// How a run has ended, and why it has failed; `None` if it has not ended.
-fn outcome(workspace: &Workspace, run: &OpenRun) -> Result<Option<(Outcome, Option<String>)>> {
+fn outcome(workspace: &Workspace, run: &OpenRun) -> Result<Option<(RunOutcome, Option<String>)>> {
     if let Some(why) = reason(&Mailbox::Inbox.reason(workspace, &run.event))? {
-        return Ok(Some((Outcome::Failed, Some(why))));
+        return Ok(Some((RunOutcome::Failed, Some(why))));
     }
     if !Mailbox::Inbox.done(workspace, &run.event).exists() {
         let is_old = Stamp::from(run.due).plus_seconds(LOST_AFTER) < workspace.world.now();
@@ -102,24 +103,25 @@ fn outcome(workspace: &Workspace, run: &OpenRun) -> Result<Option<(Outcome, Opti
         return Ok(Some((how, None)));
     }
     let why = reason(&Mailbox::Inbox.done_reason(workspace, &run.event))?;
-    Ok(Some((Outcome::Discarded, why)))
+    Ok(Some((RunOutcome::Discarded, why)))
 }
 
 /// The outcome in the session's log, if the log has the end of the event.
-fn answered(workspace: &Workspace, run: &OpenRun) -> Result<Option<Outcome>> {
-    let (mut answer, mut is_done) = (String::new(), false);
+fn answered(workspace: &Workspace, run: &OpenRun) -> Result<Option<RunOutcome>> {
+    let (mut answer, mut is_done) = (None, false);
     for record in log::read(workspace, &run.session, &run.event)? {
         match record {
-            Record::Model { id, reply, .. } if id == run.event => answer = reply.content,
+            Record::Model { id, reply, .. } if id == run.event => answer = Some(reply.content),
             Record::Done { ids, said, .. } if ids.contains(&run.event) => {
-                answer = said.unwrap_or(answer);
+                answer = said.or(answer);
                 is_done = true;
                 break;
             }
             _ => {}
         }
     }
-    let how = if scheduled::is_quiet(&answer) { Outcome::Quiet } else { Outcome::Done };
+    // Without any text the command in `if` has decided that there is nothing to do.
+    let how = if answer.is_none_or(|text| scheduled::is_quiet(&text)) { RunOutcome::Quiet } else { RunOutcome::Done };
     Ok(is_done.then_some(how))
 }
 

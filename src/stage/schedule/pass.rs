@@ -14,8 +14,8 @@ use crate::core::schedule::Timing;
 use crate::core::text::base32::hash32;
 use crate::stage::schedule::{ended, fire};
 use crate::store::agent::definitions;
-use crate::store::crons::job::Job;
-use crate::store::crons::ledger::{self, Ledger};
+use crate::store::crons::job::CronJob;
+use crate::store::crons::ledger::{self, CronLedger};
 use crate::store::crons::{self, FOLDER};
 use crate::store::queue::drops::TakenIn;
 use crate::store::queue::{listing, locate, publish, spool};
@@ -73,7 +73,7 @@ pub fn record_end(workspace: &Workspace, event: &Event, session: &str) {
 fn end_run(workspace: &Workspace, id: &str, run: &OpenRun) -> Result<()> {
     {
         let _lock = crons::lock(workspace)?;
-        let mut ledger = Ledger::clone(&*ledger::read(workspace, &ledger::name(id))?);
+        let mut ledger = CronLedger::clone(&*ledger::read(workspace, &ledger::name(id))?);
         ended::settle(workspace, id, &mut ledger, run)?;
     }
     // An instant may have waited for the end, and a one-off job is over.
@@ -84,13 +84,13 @@ fn end_run(workspace: &Workspace, id: &str, run: &OpenRun) -> Result<()> {
 ///
 /// # Errors
 /// `Data` or `Config` if the job cannot run; those of the file system.
-pub fn run_by_hand(workspace: &Workspace, job: &Job) -> Result<Id> {
+pub fn run_by_hand(workspace: &Workspace, job: &CronJob) -> Result<Id> {
     let _lock = crons::lock(workspace)?;
     let due = workspace.world.now().timestamp();
     let event = fire::event(workspace, &job.cron, &job.zone.rules, scheduled::event_id(&job.id, due)?, due)?;
     publish::inbox(workspace, &event)?;
     let name = ledger::name(&job.id);
-    let mut ledger = Ledger::clone(&*ledger::read(workspace, &name)?);
+    let mut ledger = CronLedger::clone(&*ledger::read(workspace, &name)?);
     ledger::append(workspace, &name, &mut ledger, &[fired(&event, due, due, true)])?;
     ledger::sync_names(workspace)?;
     Ok(event.id)
@@ -102,7 +102,7 @@ fn look(workspace: &Workspace, id: &str) -> Result<Option<Stamp>> {
     if ledger.state.open.iter().any(|run| ended::may_have_ended(workspace, run)) {
         return Ok(Some(workspace.world.now()));
     }
-    match Job::read(workspace, id)? {
+    match CronJob::read(workspace, id)? {
         Ok(job) if job.cron.one_off && ended::is_over(&ledger.state) => Ok(Some(workspace.world.now())),
         Ok(job) => Ok(job.next(workspace, &ledger.state)?.map(Stamp::from)),
         Err(fault) => {
@@ -113,9 +113,9 @@ fn look(workspace: &Workspace, id: &str) -> Result<Option<Stamp>> {
 }
 
 /// A job in a batch: its ledger, and its lines, of which one may need an event.
-struct Claim {
+struct CronClaim {
     id: String,
-    ledger: Ledger,
+    ledger: CronLedger,
     lines: Vec<CronLine>,
     /// The event to publish, and the place of its line.
     event: Option<(Event, usize)>,
@@ -157,12 +157,12 @@ fn prepare(
     id: &str,
     late: usize,
     known: &mut Option<HashMap<Id, Option<String>>>,
-) -> Result<Option<Claim>> {
-    let mut ledger = Ledger::clone(&*ledger::read(workspace, &ledger::name(id))?);
+) -> Result<Option<CronClaim>> {
+    let mut ledger = CronLedger::clone(&*ledger::read(workspace, &ledger::name(id))?);
     for run in ledger.state.open.clone() {
         ended::settle(workspace, id, &mut ledger, &run)?;
     }
-    let job = match Job::read(workspace, id)? {
+    let job = match CronJob::read(workspace, id)? {
         Ok(job) => job,
         Err(fault) => {
             workspace.world.say(&fault.to_string());
@@ -173,7 +173,7 @@ fn prepare(
         crons::move_to_done(workspace, id)?;
         return Ok(None);
     }
-    let mut claim = Claim { id: id.to_owned(), lines: Vec::new(), event: None, ledger };
+    let mut claim = CronClaim { id: id.to_owned(), lines: Vec::new(), event: None, ledger };
     let (now, zone) = (workspace.world.now().timestamp(), &job.zone.rules);
     for action in job.choose(workspace, &claim.ledger.state)? {
         let (due, is_late) = match action {
@@ -221,7 +221,7 @@ fn spread(id: &str, seconds: usize) -> SignedDuration {
 }
 
 /// Tells the maker of a job that its only instant has passed.
-fn tell_missed(workspace: &Workspace, job: &Job, state: &JobState, due: Timestamp) -> Result<()> {
+fn tell_missed(workspace: &Workspace, job: &CronJob, state: &JobState, due: Timestamp) -> Result<()> {
     let place = state.maker.as_ref().and_then(|maker| Address::parse(maker.place.as_deref()?).ok());
     let text = format!(
         "the scheduled job `{0}` of {1} was missed and does not run: claw was not running in time\n{2}\n\
@@ -264,10 +264,10 @@ fn known_session(
 fn mark_gone(workspace: &Workspace, ids: &[String]) -> Result<()> {
     let here: BTreeSet<String> = ids.iter().map(|id| ledger::name(id)).collect();
     for name in ledger::names(workspace)?.into_iter().filter(|name| !here.contains(name)) {
-        let state = |ledger: &Ledger| ledger.state.seen.is_some() && !ledger.state.is_gone;
+        let state = |ledger: &CronLedger| ledger.state.seen.is_some() && !ledger.state.is_gone;
         if state(&*ledger::read(workspace, &name)?) {
             let _lock = crons::lock(workspace)?;
-            let mut ledger = Ledger::clone(&*ledger::read(workspace, &name)?);
+            let mut ledger = CronLedger::clone(&*ledger::read(workspace, &name)?);
             let at = workspace.world.now().timestamp();
             ledger::append(workspace, &name, &mut ledger, &[CronLine::Gone { at }])?;
         }

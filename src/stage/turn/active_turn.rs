@@ -135,6 +135,7 @@ impl Turn<'_> {
         let derived = |name: &str| match name {
             tool::REMEMBER => Some(Derived::Memory),
             DISPATCH => Some(Derived::Dispatch),
+            tool::POST => Some(Derived::Post),
             _ => None,
         };
         succeeded

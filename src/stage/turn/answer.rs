@@ -4,6 +4,7 @@ use crate::core::event::address::Address;
 use crate::core::event::dispatch::{AGENT, Requester, is_silent};
 use crate::core::event::id::Derived;
 use crate::core::event::origin::Origin;
+use crate::core::event::post;
 use crate::core::event::scheduled::{self, Scheduled};
 use crate::core::event::session_name;
 use crate::core::event::{Event, EventKind};
@@ -39,12 +40,14 @@ impl Turn<'_> {
             event.session = Some(session.clone());
         }
         let is_silent = is_silent(event);
-        let is_quiet = scheduled::is_quiet(text) && Scheduled::of(event).is_some();
+        // A run that has sent its message does not send its answer, too.
+        let has_posted = self.state.has_called(tool::POST);
+        let is_quiet = Scheduled::of(event).is_some() && (has_posted || scheduled::is_quiet(text));
         let asks = self.state.steps.last().is_some_and(AssistantStep::needs_approval);
         if let Some(requester) = Requester::of(event) {
             let answer = event.child(Derived::Reply, 1, &from, text.trim_end().to_owned(), now);
             out.push(dispatch_result(&requester, answer, session)?);
-        } else if (!is_silent || asks) && !is_quiet && !text.trim().is_empty() {
+        } else if (asks || !is_silent && !is_quiet) && !text.trim().is_empty() {
             let mut answer = event.child(Derived::Reply, 1, &from, text.trim_end().to_owned(), now);
             if is_silent {
                 // A background session asks the owner.
@@ -52,7 +55,9 @@ impl Turn<'_> {
             }
             answer.session = Some(session.clone());
             answer.meta.extend(self.is_stopped.then(|| (STOPPED.to_owned(), true.into())));
+            let post = Scheduled::of(event).map(|_| post::of(&answer, session, &from, now));
             out.push(answer);
+            out.extend(post);
         }
         let origin = self.origin();
         for event in &mut out {
@@ -86,7 +91,9 @@ pub(crate) fn publish_all(workspace: &Workspace, out: &[Event]) -> Result<Vec<St
     let goes_out = |event: &&Event| Requester::of(event).is_none_or(|requester| !requester.waits);
     for event in out.iter().filter(goes_out) {
         match event.kind {
-            EventKind::Remember | EventKind::Result => publish::inbox(workspace, event).map_err(machine)?,
+            EventKind::Remember | EventKind::Result | EventKind::Post => {
+                publish::inbox(workspace, event).map_err(machine)?
+            }
             _ => publish::outbox(workspace, event).map_err(machine)?,
         };
     }

@@ -8,6 +8,7 @@ mod answer;
 mod calls;
 mod collect;
 pub(in crate::stage) mod compact;
+mod condition;
 pub(in crate::stage) mod dispatch;
 pub(in crate::stage) mod model_call;
 pub mod progress;

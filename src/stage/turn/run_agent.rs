@@ -3,6 +3,7 @@
 
 use crate::core::definition::Agent;
 use crate::core::event::dispatch::{self as chain, Requester};
+use crate::core::event::post;
 use crate::core::event::scheduled::Scheduled;
 use crate::core::event::session_name;
 use crate::core::event::{Event, EventKind};
@@ -16,6 +17,7 @@ use crate::stage::outcome::{EventOutcome, Outcome, RetryPolicy, crashed, end_fai
 use crate::stage::schedule::pass;
 use crate::stage::task_watch;
 use crate::stage::turn::active_turn::Turn;
+use crate::stage::turn::condition::{self, ConditionResult};
 use crate::stage::turn::progress::Interactive;
 use crate::stage::turn::{calls, collect, dispatch};
 use crate::stage::turn::{expired, publish_all};
@@ -186,7 +188,7 @@ fn drive<'a>(
         lane,
         log,
         state,
-        tools: tool::offered(workspace, &agent, class)?,
+        tools: tool::offered(workspace, &agent, class, event.kind)?,
         class,
         requesters: requesting_agents(workspace, event)?,
         interactive: handler.interactive.as_ref().filter(|interactive| *interactive.id == event.id),
@@ -207,6 +209,9 @@ fn drive<'a>(
     if let Some(focus) = focus {
         return compact_command(turn, focus.as_deref());
     }
+    if event.kind == EventKind::Post {
+        return posted(turn);
+    }
     step_by_step(turn, job)
 }
 
@@ -217,6 +222,20 @@ fn requesting_agents(workspace: &Workspace, event: &Event) -> Result<Vec<(String
         agent => Ok((id, agent.ok())),
     };
     chain::requesters(event).into_iter().map(read).collect()
+}
+
+/// Makes a text that another session has sent a part of this one. No model is asked, and nothing is sent.
+fn posted(mut turn: Turn) -> Result<Vec<String>> {
+    if turn.state.done.is_none() {
+        let (at, ids) = (turn.now(), vec![turn.event.id.clone()]);
+        let is_own = post::is_own(turn.event, &turn.lane.name);
+        let event = Event { content: post::heading(turn.event), ..turn.event.clone() };
+        let said = (!is_own).then(|| turn.event.content.clone());
+        turn.log
+            .append(&[Record::In { at, event: Box::new(event) }, Record::Done { at, ids, out: Vec::new(), said }])?;
+        turn.log.commit()?;
+    }
+    Ok(Vec::new())
 }
 
 /// Runs `/compact`. This command waits for its turn in the session's lane, because it changes the next request. It is
@@ -247,8 +266,13 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                 if turn.event.kind == EventKind::Message {
                     approvals::withdraw(turn.workspace, &turn.lane.name)?;
                 }
+                let (output, is_quiet) = match condition::decide(&turn)? {
+                    ConditionResult::Ask(output) => (output, false),
+                    ConditionResult::Quiet => (None, true),
+                };
                 let (at, id) = (turn.now(), turn.event.id.clone());
-                let more = collect::waiting(&turn)?;
+                let mut more = collect::waiting(&turn)?;
+                more.extend(output.map(|output| *output));
                 let received = turn.received(turn.event)?;
                 turn.state.add_taint(received.origin.taint.as_ref());
                 let mut records = vec![Record::In { at, event: Box::new(received) }];
@@ -260,7 +284,7 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                 turn.log.append(&records)?;
                 (turn.state.is_logged, turn.state.also) = (true, more);
                 turn.limit_tools()?;
-                if task_watch::is_stale(turn.workspace, turn.event) {
+                if is_quiet || task_watch::is_stale(turn.workspace, turn.event) {
                     turn.close(String::new(), false)?;
                 }
             }

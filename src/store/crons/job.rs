@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A job that can be looked at.
-pub struct Job {
+pub struct CronJob {
     /// Its id.
     pub id: String,
     /// Its file.
@@ -23,7 +23,7 @@ pub struct Job {
     pub zone: Arc<Zone>,
 }
 
-impl Job {
+impl CronJob {
     /// Reads a job; the inner error is the problem with its file.
     ///
     /// # Errors
@@ -75,10 +75,10 @@ impl Job {
 ///
 /// # Errors
 /// `Machine`.
-pub fn plan(workspace: &Workspace) -> Result<Vec<(Job, Vec<Action>)>> {
+pub fn plan(workspace: &Workspace) -> Result<Vec<(CronJob, Vec<Action>)>> {
     let mut plan = Vec::new();
     for id in definitions::folders(workspace, FOLDER)? {
-        if let Ok(job) = Job::read(workspace, &id)? {
+        if let Ok(job) = CronJob::read(workspace, &id)? {
             let actions = job.choose(workspace, &ledger::read(workspace, &ledger::name(&id))?.state)?;
             plan.push((job, actions));
         }

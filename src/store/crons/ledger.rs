@@ -29,7 +29,7 @@ const MAX_NAME: usize = 120;
 
 /// The end of a ledger.
 #[derive(Clone, Debug, Default)]
-pub struct Ledger {
+pub struct CronLedger {
     /// The sum of all lines.
     pub state: JobState,
     /// Bytes since the last line with the sum.
@@ -38,7 +38,7 @@ pub struct Ledger {
 
 /// The ends of ledgers, by job.
 #[derive(Default)]
-struct LedgerCache(FileCache<Arc<Ledger>>);
+struct CronLedgerCache(FileCache<Arc<CronLedger>>);
 
 /// The name of a job's ledger.
 #[must_use]
@@ -55,10 +55,10 @@ fn path(workspace: &Workspace, name: &str) -> PathBuf {
 ///
 /// # Errors
 /// If it exists and cannot be read.
-pub fn read(workspace: &Workspace, name: &str) -> Result<Arc<Ledger>> {
+pub fn read(workspace: &Workspace, name: &str) -> Result<Arc<CronLedger>> {
     let path = path(workspace, name);
     let files = std::slice::from_ref(&path);
-    workspace.caches.of::<LedgerCache>().0.get(name, files, workspace.world.now(), || {
+    workspace.caches.of::<CronLedgerCache>().0.get(name, files, workspace.world.now(), || {
         let Some(file) = if_there(File::open(&path)).at("read", &path)? else { return Ok(Arc::default()) };
         end(&file).map(Arc::new).at("read", &path)
     })
@@ -69,7 +69,7 @@ pub fn read(workspace: &Workspace, name: &str) -> Result<Arc<Ledger>> {
 ///
 /// # Errors
 /// If they cannot be written; then none of them was.
-pub fn append(workspace: &Workspace, name: &str, ledger: &mut Ledger, lines: &[CronLine]) -> Result<()> {
+pub fn append(workspace: &Workspace, name: &str, ledger: &mut CronLedger, lines: &[CronLine]) -> Result<()> {
     if lines.is_empty() {
         return Ok(());
     }
@@ -155,7 +155,7 @@ fn json(line: &CronLine) -> Result<String> {
 }
 
 /// The sum of all lines. Of a long ledger only the part from the last line with a sum is read.
-fn end(file: &File) -> std::io::Result<Ledger> {
+fn end(file: &File) -> std::io::Result<CronLedger> {
     let size = file.metadata()?.len();
     let mut window = WINDOW;
     loop {
@@ -173,7 +173,7 @@ fn end(file: &File) -> std::io::Result<Ledger> {
         }
         let tail = &tail[sum.unwrap_or(0)..];
         let whole = memchr::memrchr(b'\n', tail).map_or(0, |end| end + 1);
-        let mut ledger = Ledger { state: JobState::default(), unsummed: tail.len() as u64 };
+        let mut ledger = CronLedger { state: JobState::default(), unsummed: tail.len() as u64 };
         for line in tail[..whole].split(|byte| *byte == b'\n') {
             // A line that cannot be parsed was torn by a power cut or edited.
             if let Ok(line) = serde_json::from_slice(line) {
@@ -187,7 +187,7 @@ fn end(file: &File) -> std::io::Result<Ledger> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::crons::line::MissedReason;
+    use crate::core::crons::terms::MissedReason;
     use crate::world::World;
     use std::io::Write;
 
@@ -208,7 +208,7 @@ mod tests {
     fn end_of_a_long_ledger_is_the_sum_of_all_lines() {
         let dir = tempfile::tempdir().unwrap();
         let workspace = workspace(dir.path());
-        let mut ledger = Ledger::default();
+        let mut ledger = CronLedger::default();
         for n in 0..2000 {
             append(&workspace, "j", &mut ledger, &[missed(n)]).unwrap();
         }
@@ -226,7 +226,7 @@ mod tests {
     fn torn_lines_are_skipped_and_the_next_line_begins_anew() {
         let dir = tempfile::tempdir().unwrap();
         let workspace = workspace(dir.path());
-        let mut ledger = Ledger::default();
+        let mut ledger = CronLedger::default();
         append(&workspace, "j", &mut ledger, &[missed(1)]).unwrap();
         let mut file = File::options().append(true).open(path(&workspace, "j")).unwrap();
         file.write_all(b"\n{\"t\":\"missed\",\"at\":\"1970-").unwrap();
