@@ -8,6 +8,7 @@ mod schema;
 
 use crate::core::budget::Budget;
 use crate::core::context::prompt::PromptLimits;
+use crate::core::crons::heartbeat::HeartbeatSettings;
 use crate::core::event::address::Address;
 use crate::core::event::session_name;
 use crate::core::model::settings::{Model, clear_text_warning};
@@ -70,6 +71,8 @@ pub struct Config {
     pub web: Web,
     /// Scheduled jobs.
     pub crons: CronSettings,
+    /// The heartbeat.
+    pub heartbeat: HeartbeatSettings,
     /// Retention periods.
     pub keep: Keep,
 }
@@ -253,6 +256,7 @@ impl Default for Config {
             compact: CompactSettings::default(),
             web: Web::default(),
             crons: CronSettings::default(),
+            heartbeat: HeartbeatSettings::default(),
             keep: Keep::default(),
         }
     }
@@ -303,6 +307,9 @@ pub fn parse(text: &str) -> Result<(Config, Vec<Problem>), Problem> {
         return Err(Problem::error(FILE, format!("routing.bindings: {message}")).at(at));
     }
     if let Some((key, message)) = config.web.invalid() {
+        return Err(Problem::error(FILE, message).at(place(key)));
+    }
+    if let Some((key, message)) = config.heartbeat.invalid() {
         return Err(Problem::error(FILE, message).at(place(key)));
     }
     if config.web.search.as_ref().is_some_and(|search| search.api_key.is_some()) {

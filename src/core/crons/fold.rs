@@ -57,6 +57,7 @@ impl JobState {
                 self.is_made_anew = self.is_gone;
                 self.maker = Some(Maker { agent: by.clone(), origin: origin.clone(), place: place.clone() });
             }
+            CronLine::Beat { mark, .. } => self.mark = Some(mark.clone()),
             CronLine::Approved { hash, .. } => self.approved = Some(hash.clone()),
             CronLine::State(state) => *self = (**state).clone(),
             CronLine::Unknown => {}

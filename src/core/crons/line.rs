@@ -128,6 +128,13 @@ pub enum CronLine {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         place: Option<String>,
     },
+    /// A mark of everything that the beat behind it looks at.
+    Beat {
+        /// The time of writing.
+        at: Timestamp,
+        /// The mark.
+        mark: String,
+    },
     /// The owner has approved the command in `if`.
     Approved {
         /// The time of writing.

@@ -49,6 +49,9 @@ pub struct JobState {
     pub is_disabled: bool,
     /// The folder was gone.
     pub is_gone: bool,
+    /// A mark of everything that the last beat has looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mark: Option<String>,
     /// The hash of the command in `if` that the owner has approved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approved: Option<String>,

@@ -1,5 +1,6 @@
 //! The event of an instant.
 
+use crate::core::crons::heartbeat;
 use crate::core::crons::state::Maker;
 use crate::core::definition::cron::CHANNEL;
 use crate::core::definition::{Cron, CronSession};
@@ -43,9 +44,13 @@ pub fn event(
             .next(zone, due, due)
             .map_or(MAX_PATIENCE, |next| next.duration_since(due).clamp(MIN_PATIENCE, MAX_PATIENCE)),
     };
+    let (kind, from) = match cron.id.as_str() {
+        heartbeat::ID => (EventKind::Heartbeat, "heartbeat:claw".to_owned()),
+        id => (EventKind::Cron, format!("{CHANNEL}:{id}")),
+    };
     let draft = Draft {
-        kind: EventKind::Cron,
-        from: Some(Address::parse(&format!("{CHANNEL}:{}", cron.id))?),
+        kind,
+        from: Some(Address::parse(&from)?),
         reply_to: Some(cron.deliver_to.clone().map_or_else(|| workspace.default_destination(), Ok)?),
         session: Some(session(workspace, cron, &id)?),
         agent: Some(cron.agent.clone()),

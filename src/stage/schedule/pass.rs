@@ -4,17 +4,16 @@
 use crate::core::crons::choose::Action;
 use crate::core::crons::line::CronLine;
 use crate::core::crons::state::{JobState, OpenRun};
+use crate::core::event::Event;
 use crate::core::event::address::Address;
 use crate::core::event::id::Id;
 use crate::core::event::scheduled::{self, Scheduled};
 use crate::core::event::stamp::Stamp;
-use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Kind, Result};
 use crate::core::schedule::Timing;
 use crate::core::text::base32::hash32;
 use crate::stage::schedule::{ended, fire};
-use crate::store::agent::definitions;
-use crate::store::crons::job::CronJob;
+use crate::store::crons::job::{self, CronJob};
 use crate::store::crons::ledger::{self, CronLedger};
 use crate::store::crons::{self, FOLDER};
 use crate::store::queue::drops::TakenIn;
@@ -38,7 +37,7 @@ const PAUSE: i64 = 5;
 pub fn all(workspace: &Workspace) -> Result<TakenIn> {
     let mut next = None;
     if workspace.is_trusted {
-        let ids = definitions::folders(workspace, FOLDER)?;
+        let ids = job::ids(workspace)?;
         mark_gone(workspace, &ids)?;
         let mut due = Vec::new();
         for id in ids {
@@ -63,7 +62,7 @@ pub fn all(workspace: &Workspace) -> Result<TakenIn> {
 /// Records the end of a scheduled event that this process has ended; does nothing for any other event. An error is only
 /// printed, because the next look at the schedule records the end all the same.
 pub fn record_end(workspace: &Workspace, event: &Event, session: &str) {
-    let Some(scheduled) = Scheduled::of(event).filter(|_| event.kind == EventKind::Cron) else { return };
+    let Some(scheduled) = Scheduled::of(event) else { return };
     let run = OpenRun {
         event: event.id.clone(),
         due: scheduled.due,
@@ -205,6 +204,16 @@ fn prepare(
         if is_late && late > 1 {
             event.not_before = now.checked_add(spread(id, late)).ok();
         }
+        let session = event.session.clone().unwrap_or_default();
+        let mut mark = None;
+        match job::beat(workspace, &job, &claim.ledger.state, &session)? {
+            Some((Some(why), _)) => {
+                claim.lines.push(CronLine::Missed { at: now, due, to: None, count: 1, why });
+                continue;
+            }
+            Some((None, found)) => mark = Some(found),
+            None => {}
+        }
         match known_session(workspace, known, &event_id)? {
             None => {
                 claim.lines.push(fired(&event, now, due, false));
@@ -216,6 +225,7 @@ fn prepare(
                 claim.lines.push(fired(&event, now, due, false));
             }
         }
+        claim.lines.extend(mark.map(|mark| CronLine::Beat { at: now, mark }));
     }
     for line in &claim.lines {
         if let CronLine::Missed { due, .. } = line

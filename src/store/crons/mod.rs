@@ -1,5 +1,6 @@
 //! Scheduled jobs on disk: the ledgers in `.claw/crons/`, and finished one-off jobs.
 
+mod beat;
 pub mod condition;
 pub mod job;
 pub mod ledger;
