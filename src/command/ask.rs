@@ -183,7 +183,7 @@ fn document(workspace: &Workspace, answer: &Event, id: &Id, session: &str) -> Re
     // The ledger has the calls that failed, too; models that cost nothing are not in it.
     let paid = usage::of_event(workspace, id)?;
     let usage = if paid.usage == Usage::default() { usage } else { paid.usage };
-    let cost = (paid.money > 0).then(|| Money(paid.money));
+    let cost = (paid.money > 0).then_some(Money(paid.money));
     let took = begin.zip(end).map_or(0, |(begin, end)| end.duration_since(begin).as_millis().max(0));
     Ok(json!({
         "id": id, "session": session, "agent": session_name::agent(session), "model": model,

@@ -73,7 +73,7 @@ fn wire(chosen: &ResolvedModel) -> Option<&'static Wire> {
 #[must_use]
 pub fn base(workspace: &Workspace, chosen: &ResolvedModel) -> Option<String> {
     let wire = wire(chosen)?;
-    let url = wire::url(&workspace.world, &chosen.model, wire);
+    let url = wire::url_of(&workspace.world, &chosen.model, wire);
     let url = url.split('?').next().unwrap_or_default();
     Some(url.strip_suffix(wire.list.0).unwrap_or(url).to_owned())
 }

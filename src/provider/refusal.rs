@@ -64,13 +64,13 @@ pub(super) fn broken_off(name: &str, error: &Value, credentials: &Credentials) -
     let names = reported::names(error);
     // Routers write the status that they received as a number into `code`; others name the error.
     let number = names.iter().filter_map(|name| name.parse().ok()).find(|status| (400..600).contains(status));
-    let named = names.iter().find_map(|name| {
-        let (_, status) = ERROR_NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?;
+    let by_name = names.iter().find_map(|one| {
+        let (_, status) = ERROR_NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(one))?;
         Some(*status)
     });
     let words = reported::words(error);
     let message = format!("model {name}: {}", shortened(&words, credentials));
-    fault(number.or(named), &format!("{words} {}", names.join(" ")), message)
+    fault(number.or(by_name), &format!("{words} {}", names.join(" ")), message)
 }
 
 /// The errors that services report by name within an answer, and the status that they use otherwise.
@@ -122,6 +122,7 @@ fn fault(status: Option<u16>, whole: &str, message: String) -> Fault {
         Meaning::Tools => return failed("set `tools: false` for this model, or use another one"),
         Meaning::Thinking => return failed("set `thinking: off` for this model, or remove `thinking`"),
         Meaning::Responses => return failed("set `wire: responses` for this model"),
+        Meaning::MalformedCall => return Fault::new(Kind::Unavailable, message).cause(Cause::Unreadable),
         Meaning::Model if matches!(status, Some(400 | 404)) => {
             return failed("check the model's `model`; claw models tests it");
         }

@@ -47,7 +47,7 @@ pub(super) enum Header {
 pub(super) fn ask(call: &mut ModelCall, wire: &Wire) -> Result<Reply> {
     let chosen = call.chosen;
     let name = &chosen.name;
-    let url = url(&call.workspace.world, &chosen.model, wire);
+    let url = url_of(&call.workspace.world, &chosen.model, wire);
     let mut body = (wire.body)(call)?;
     merge(&mut body, &chosen.model.extra_body);
     let request = RecordedRequest { method: "POST".to_owned(), path: path(&url), body };
@@ -71,7 +71,7 @@ pub(super) fn ask(call: &mut ModelCall, wire: &Wire) -> Result<Reply> {
 }
 
 /// The URL of a model call. `api_base` may be that URL itself; its query belongs behind the path.
-pub(super) fn url(world: &World, model: &Model, wire: &Wire) -> String {
+pub(super) fn url_of(world: &World, model: &Model, wire: &Wire) -> String {
     let (base, query) = base_and_query(model);
     let base = base.map(|base| base.strip_suffix(wire.list.0).unwrap_or(base).trim_end_matches('/'));
     (wire.url)(base, world) + query
@@ -104,8 +104,8 @@ pub(super) fn key(workspace: &Workspace, chosen: &ResolvedModel, wire: &Wire) ->
     let model = &chosen.model;
     let is_set = [&model.api_key, &model.api_key_env, &model.api_key_file].into_iter().any(Option::is_some);
     let key = workspace.world.var(variable).filter(|_| !is_set).and_then(secrets::cleaned);
-    let is_sent = model.headers.keys().any(|name| secrets::is_secret_header(name));
-    if key.is_none() && is_sent {
+    let has_header = model.headers.keys().any(|name| secrets::is_secret_header(name));
+    if key.is_none() && has_header {
         return Ok(None);
     }
     let missing = if is_set { "its key is empty" } else { "no key" };
@@ -118,7 +118,7 @@ pub(super) fn credentials(key: Option<&str>, model: &Model, url: &str) -> Creden
     let secret = model.headers.iter().filter(|(name, _)| secrets::is_secret_header(name));
     // The word before a token is no secret.
     let values = secret.map(|(_, value)| value.rsplit(' ').next().unwrap_or(value));
-    values.fold(Credentials::of(key).and_url(url), |all, value| all.and(value))
+    values.fold(Credentials::of(key).and_url(url), Credentials::and)
 }
 
 /// The provider's own name of the model.
@@ -197,7 +197,7 @@ mod tests {
         let world = World::real().unwrap();
         let url = |base: &str| {
             let model = Model { api_base: Some(base.to_owned()), ..Model::default() };
-            url(&world, &model, &crate::provider::openai::WIRE)
+            url_of(&world, &model, &crate::provider::openai::WIRE)
         };
         for base in [
             "http://h/v1",

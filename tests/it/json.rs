@@ -118,7 +118,7 @@ fn workspace(server: &Strict) -> Fixture {
     let ws = Fixture::new();
     server.model(&ws);
     let noter = r#"noter: {provider: command, command: [echo, '{"content": "Noted.", "remember": ["milk"]}']}"#;
-    ws.write("claw.yaml", &ws.read("claw.yaml").replace("models:\n", &format!("models:\n  {noter}\n")));
+    ws.write("claw.yaml", &ws.read("claw.yaml").replace("\nmodels:\n", &format!("\nmodels:\n  {noter}\n")));
     ws.write("tools/act", "#!/bin/sh\necho done\n");
     ws.write("tools/act.json", &json!({"description": "Acts.", "parameters": {"type": "object"}}).to_string());
     assert_eq!(ws.shell("chmod +x tools/act").code, 0);

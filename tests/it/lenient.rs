@@ -131,8 +131,9 @@ fn headers_and_further_fields_are_in_every_request() {
     let ws = server.workspace(&OPENAI, more);
     ask(&ws).ok();
     let heard = &server.heard()[0];
-    let head = heard.head.to_lowercase();
-    assert!(head.contains("x-title: claw\r\n") && head.contains("authorization: bearer sk-secret-token\r\n"), "{head}");
+    let lines = heard.head.to_lowercase();
+    assert!(lines.contains("x-title: claw\r\n"), "{lines}");
+    assert!(lines.contains("authorization: bearer sk-secret-token\r\n"), "{lines}");
     assert!(heard.body["top_p"] == 0.5 && heard.body.get("stream_options").is_none(), "{}", heard.body);
 }
 

@@ -168,7 +168,7 @@ mod tests {
     fn sums_are_added_and_subtracted_field_by_field() {
         let sums = |n: u64| Sums {
             calls: n,
-            usage: Usage { input: n + 1, output: n + 2, cached: n + 3, cache_write: n + 4 },
+            usage: Usage { input: n + 1, output: n + 2, cached: n + 3, cache_write: n + 4, cost: None },
             money: n + 5,
             estimated_calls: n + 6,
         };
@@ -176,7 +176,7 @@ mod tests {
         sum.add(&sums(10));
         let both = Sums {
             calls: 110,
-            usage: Usage { input: 112, output: 114, cached: 116, cache_write: 118 },
+            usage: Usage { input: 112, output: 114, cached: 116, cache_write: 118, cost: None },
             money: 120,
             estimated_calls: 122,
         };

@@ -21,6 +21,8 @@ pub enum Meaning {
     Responses,
     /// The service does not have the model.
     Model,
+    /// The model's call could not be read by its server; another answer may be.
+    MalformedCall,
     /// The request is longer than the context window.
     Overflow,
     /// It speaks of lengths and limits, so the request may be too long.
@@ -97,6 +99,7 @@ const PHRASES: &[(Meaning, &[&[&str]])] = &[
             &["reasoning_effort", "not support"],
         ],
     ),
+    (Meaning::MalformedCall, &[&["tool_use_failed"], &["failed_generation"]]),
     (
         Meaning::Model,
         &[
@@ -193,6 +196,7 @@ mod tests {
                 Meaning::Other,
             ),
             (429, "You exceeded your current quota, please check your plan and billing details.", Meaning::Other),
+            (400, r#"{"error": {"code": "tool_use_failed"}}"#, Meaning::MalformedCall),
             (400, "messages: text content blocks must be non-empty", Meaning::Other),
         ];
         for (status, words, expected) in cases {

@@ -5,6 +5,7 @@ use crate::provider::reading::fields::{index, list, text};
 use serde_json::{Value, json};
 
 /// Adds an event to the answer; true after the last one.
+#[expect(clippy::unnecessary_wraps, reason = "other protocols report errors")]
 pub(super) fn take(answer: &mut Answer, event: &Value, on_text: &mut dyn FnMut(&str)) -> Result<bool, AnswerError> {
     // An event has the counts that changed.
     count(answer, &event["message"]["usage"]);

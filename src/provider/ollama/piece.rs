@@ -6,11 +6,13 @@ use crate::provider::reading::fields::{flag, list, text};
 use serde_json::{Value, json};
 
 /// Adds a piece to the answer; true after the last one.
+#[expect(clippy::unnecessary_wraps, reason = "other protocols report errors")]
 pub(super) fn take(answer: &mut Answer, piece: &Value, on_text: &mut dyn FnMut(&str)) -> Result<bool, AnswerError> {
     let message = &piece["message"];
     // Some compatible servers use the name of the `OpenAI` interface, or both.
-    let thought = ["thinking", "reasoning_content", "reasoning"].iter().filter_map(|field| message[field].as_str());
-    if let Some(thought) = thought.filter(|thought| !thought.is_empty()).next() {
+    let mut thoughts =
+        ["thinking", "reasoning_content", "reasoning"].iter().filter_map(|field| message[field].as_str());
+    if let Some(thought) = thoughts.find(|thought| !thought.is_empty()) {
         answer.thought(None).text += thought;
     }
     answer.push_text(message["content"].as_str().unwrap_or_default(), on_text);

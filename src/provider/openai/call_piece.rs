@@ -82,10 +82,13 @@ mod tests {
 
     fn calls(pieces: &[Value]) -> Vec<(String, Value)> {
         let mut answer = Answer::default();
-        pieces.iter().for_each(|piece| take(&mut answer, piece, &piece["function"]));
+        for piece in pieces {
+            take(&mut answer, piece, &piece["function"]);
+        }
         answer.calls.into_iter().map(|call| (call.name, Call::parse_arguments(&call.arguments))).collect()
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "so that the cases below are short")]
     fn piece(index: Value, id: Value, name: Value, arguments: Value) -> Value {
         json!({"index": index, "id": id, "function": {"name": name, "arguments": arguments}})
     }
@@ -93,11 +96,11 @@ mod tests {
     #[test]
     fn two_calls_are_told_apart_in_every_numbering() {
         let two = vec![("read".to_owned(), json!({"path": "a"})), ("list".to_owned(), json!({"path": "b"}))];
-        let (a, b) = (r#"{"path": "a"}"#, r#"{"path": "b"}"#);
+        let [to_a, to_b] = [r#"{"path": "a"}"#, r#"{"path": "b"}"#];
         let none = || Value::Null;
         let whole = |first: [Value; 2], second: [Value; 2]| {
-            let ([i, x], [j, y]) = (first, second);
-            vec![piece(i, x, json!("read"), json!(a)), piece(j, y, json!("list"), json!(b))]
+            let ([index, id], [other, other_id]) = (first, second);
+            vec![piece(index, id, json!("read"), json!(to_a)), piece(other, other_id, json!("list"), json!(to_b))]
         };
         let cases = [
             whole([json!(0), json!("x")], [json!(1), json!("y")]),
@@ -110,7 +113,7 @@ mod tests {
             whole([json!(0), json!("")], [json!(1), json!("")]),
             // The head of the second call has the index of the first one, its tail its own.
             vec![
-                piece(json!(0), json!("x"), json!("read"), json!(a)),
+                piece(json!(0), json!("x"), json!("read"), json!(to_a)),
                 piece(json!(0), json!("y"), json!("list"), json!(r#"{"path": "#)),
                 piece(json!(1), none(), none(), json!(r#""b"}"#)),
             ],
@@ -118,16 +121,16 @@ mod tests {
             vec![
                 piece(json!(0), json!("x"), json!("read"), json!("")),
                 piece(json!(1), json!("y"), json!("list"), none()),
-                piece(json!(1), none(), none(), json!(b)),
+                piece(json!(1), none(), none(), json!(to_b)),
                 piece(json!(0), none(), none(), json!(r#"{"path": "#)),
                 piece(json!(0), none(), none(), json!(r#""a"}"#)),
             ],
             // A later piece has nothing.
             vec![
-                piece(json!(0), json!("x"), json!("read"), json!(a)),
+                piece(json!(0), json!("x"), json!("read"), json!(to_a)),
                 json!({"index": 0, "function": null}),
                 piece(none(), none(), json!(""), json!("")),
-                piece(json!(1), json!("y"), json!("list"), json!(b)),
+                piece(json!(1), json!("y"), json!("list"), json!(to_b)),
             ],
         ];
         for case in cases {

@@ -53,8 +53,8 @@ fn take_choice(answer: &mut Answer, choice: &Value, on_text: &mut dyn FnMut(&str
 
 fn take_message(answer: &mut Answer, message: &Value, on_text: &mut dyn FnMut(&str)) {
     // Some servers send the same thought under both names.
-    let thought = ["reasoning_content", "reasoning"].iter().filter_map(|field| message[field].as_str());
-    if let Some(text) = thought.filter(|text| !text.is_empty()).next() {
+    let mut thoughts = ["reasoning_content", "reasoning"].iter().filter_map(|field| message[field].as_str());
+    if let Some(text) = thoughts.find(|text| !text.is_empty()) {
         answer.thought(None).text += text;
     }
     for detail in list(&message["reasoning_details"]) {
@@ -183,7 +183,7 @@ mod tests {
                 "{usage}"
             );
         }
-        let cost = json!({"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 1, "cost": 0.00012345}});
+        let cost = json!({"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 1, "cost": 0.000_123_45}});
         assert_eq!(taken(&[cost]).usage.cost, Some(Money(124)));
     }
 

@@ -42,10 +42,9 @@ pub(super) fn wire_of(model: &Model) -> &'static Wire {
     });
     let is_own = || base.is_none_or(|base| Url::parse(base).is_ok_and(|url| url.host_str() == Some("api.openai.com")));
     match named {
-        Some(Interface::Chat) => &WIRE,
         Some(Interface::Responses) => &responses::WIRE,
         None if is_own() => &responses::WIRE,
-        None => &WIRE,
+        Some(Interface::Chat) | None => &WIRE,
     }
 }
 

@@ -117,8 +117,8 @@ fn words_within(error: &Value, depth: usize) -> Option<String> {
             (!all.is_empty()).then(|| all.join("; "))
         }
         Value::Object(_) => {
-            let said = WORDS.iter().map(|field| &error[field]).filter(|value| !is_blank(value));
-            let said = said.filter_map(|value| words_within(value, depth)).next()?;
+            let mut said = WORDS.iter().map(|field| &error[field]).filter(|value| !is_blank(value));
+            let said = said.find_map(|value| words_within(value, depth))?;
             Some(place(error) + &said + &of_router(error, depth))
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => None,
@@ -160,8 +160,8 @@ fn collect_names(error: &Value, depth: usize, found: &mut Vec<String>) {
 /// The seconds after which the same request may be sent again, where an error body has them: Google's `RetryInfo`.
 pub(in crate::provider) fn retry_delay(error: &Value) -> Option<f64> {
     let error = list(error).first()?;
-    let details = list(&error["details"]).iter().chain(list(&error["error"]["details"]));
-    details.filter_map(|detail| detail["retryDelay"].as_str()?.strip_suffix('s')?.parse().ok()).next()
+    let mut details = list(&error["details"]).iter().chain(list(&error["error"]["details"]));
+    details.find_map(|detail| detail["retryDelay"].as_str()?.strip_suffix('s')?.parse().ok())
 }
 
 #[cfg(test)]

@@ -77,20 +77,18 @@ impl TextReader {
                 self.position = Position::Text;
                 text.to_owned()
             }
-            Position::Thought => match text.split_once(END) {
-                Some((thought, rest)) => {
+            Position::Thought => {
+                if let Some((thought, rest)) = text.split_once(END) {
                     self.thought += thought;
                     self.position = Position::Between;
-                    self.take(rest)
+                    return self.take(rest);
                 }
-                None => {
-                    let held = (1..END.len()).rev().find(|length| text.ends_with(&END[..*length])).unwrap_or_default();
-                    let (thought, part) = text.split_at(text.len() - held);
-                    self.thought += thought;
-                    self.held.insert_str(0, part);
-                    String::new()
-                }
-            },
+                let held = (1..END.len()).rev().find(|length| text.ends_with(&END[..*length])).unwrap_or_default();
+                let (thought, part) = text.split_at(text.len() - held);
+                self.thought += thought;
+                self.held.insert_str(0, part);
+                String::new()
+            }
         }
     }
 }
