@@ -284,11 +284,13 @@ mod tests {
     const ALL: &str = "{provider: openai, model: a, api_base: b, api_key: c, api_key_env: d, api_key_file: e,
         temperature: 0.25, max_tokens: 10, window: 2000, thinking: low, num_ctx: 20, keep_alive: f, dialect: g,
         fallback: [h], command: [i], cassette: j, connect_timeout: 1s, first_token_timeout: 2s, idle_timeout: 3s,
-        timeout: 4s, max_concurrency: 5, price: {input: 6, output: 7}}";
+        timeout: 4s, max_concurrency: 5, price: {input: 6, output: 7}, tools: false, wire: chat, headers: {x-a: k},
+        extra_body: {a: 1}}";
     const OTHER: &str = "{provider: ollama, model: A, api_base: B, api_key: C, api_key_env: D, api_key_file: E,
         temperature: 0.75, max_tokens: 11, window: 2001, thinking: high, num_ctx: 21, keep_alive: F, dialect: G,
         fallback: [H], command: [I], cassette: J, connect_timeout: 11s, first_token_timeout: 12s, idle_timeout: 13s,
-        timeout: 14s, max_concurrency: 15, price: {input: 16, output: 17}}";
+        timeout: 14s, max_concurrency: 15, price: {input: 16, output: 17}, tools: true, wire: responses,
+        headers: {x-a: K}, extra_body: {a: 2}}";
 
     fn model(settings: &Mapping) -> Model {
         serde_yaml::from_value(Value::from(settings.clone())).unwrap()
