@@ -20,6 +20,7 @@ const SCHEMAS: &[(&str, &str)] = &[
     ("crons approve", "crons-approve"),
     ("crons audit", "crons-audit"),
     ("crons list", "crons"),
+    ("crons next", "crons-next"),
     ("crons pause", "crons"),
     ("crons resume", "crons"),
     ("crons run", "crons"),
@@ -205,6 +206,7 @@ fn crons(ws: &Fixture, all: &mut Documents) {
     for command in ["run", "approve", "pause", "resume"] {
         all.one(ws, &format!("crons {command}"), &["look"]);
     }
+    all.run(ws, "crons next", &["look"]);
     ws.claw(&["tick", "--now", "2030-01-01T07:00:00Z"]);
     fs::remove_dir_all(ws.path("crons/bad")).unwrap();
     for command in ["crons", "crons list", "crons audit"] {

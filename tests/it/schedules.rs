@@ -20,12 +20,15 @@ fn next_instants_are_shown_with_their_zone_over_a_change_of_the_clock() {
     job(&ws, "half", "schedule: '30 2-3 * * *'\ntimezone: Asia/Kathmandu");
     job(&ws, "hourly", "schedule: '*/30 2 * * *'");
     job(&ws, "period", "every: 2h");
+    job(&ws, "odd", "schedule: 0 0 */2 * fri");
     let next = |id: &str, n: &str| berlin(&ws, &["crons", "next", id, "-n", n]).ok();
     assert_eq!(next("night", "2"), "2026-10-25 02:30:00 CEST\n2026-10-26 02:30:00 CET\n");
     assert_eq!(next("half", "1"), "2026-10-25 02:30:00 +0545\n");
     let both = "2026-10-25 02:00:00 CEST\n2026-10-25 02:30:00 CEST\n2026-10-25 02:00:00 CET\n2026-10-25 02:30:00 CET\n";
     assert_eq!(next("hourly", "4"), both);
     assert_eq!(next("period", "2"), "2026-10-24 16:00:00 CEST\n2026-10-24 18:00:00 CEST\n");
+    // An odd day that is a Friday.
+    assert_eq!(next("odd", "2"), "2026-11-13 00:00:00 CET\n2026-11-27 00:00:00 CET\n");
     assert_eq!(next("night", "0"), "");
     let json = berlin(&ws, &["crons", "next", "night", "-n", "1", "--json"]).ok();
     let json: Value = serde_json::from_str(&json).unwrap();

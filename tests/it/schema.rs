@@ -59,3 +59,22 @@ fn shipped_agents_satisfy_the_schema() {
         );
     }
 }
+
+#[test]
+fn new_jobs_and_jobs_with_every_field_satisfy_the_schema() {
+    let ws = crate::common::Fixture::new();
+    ws.claw(&["new", "cron", "a"]).ok();
+    ws.claw(&["new", "cron", "b", "--every", "90m", "--deliver-to", "file:b", "Make tea."]).ok();
+    let mut documents: Vec<Value> = ["a", "b"].map(|id| front_matter(&ws.path(&format!("crons/{id}/CRON.md")))).into();
+    documents.push(yaml(
+        "name: A\ndescription: x\nagent: a\nat: 2026-12-24T18:00\ntimezone: UTC\nenabled: true\nmissed: all\n\
+         grace: 2h\noverlap: queue\ntimeout: 5m\nsession: main\ndeliver_to: file:x\nmodel: m\nif: test -e x\n\
+         one_off: false\n",
+    ));
+    let Some(complaints) = peer::complaints("docs/schema/cron.json", true, &documents) else { return };
+    assert_eq!(complaints, "");
+    for invalid in [json!({"missed": "twice"}), json!({"enabled": "yes"}), json!({"deliver_to": "ann"})] {
+        let complaints = peer::complaints("docs/schema/cron.json", false, std::slice::from_ref(&invalid)).unwrap();
+        assert_ne!(complaints, "", "{invalid}");
+    }
+}

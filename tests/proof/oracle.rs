@@ -120,7 +120,8 @@ fn answer(line: &str) -> Result<Vec<Theirs>, ()> {
 /// A random field.
 fn field(random: &mut Random, low: usize, high: usize, names: &[&str]) -> String {
     let number = |random: &mut Random| low + random.below(high - low + 1);
-    let name = |n: usize| names.get(n - low).filter(|_| n % 2 == 0).map_or(n.to_string(), |name| (*name).to_owned());
+    let name =
+        |n: usize| names.get(n - low).filter(|_| n % 2 == 0).map_or_else(|| n.to_string(), |name| (*name).to_owned());
     match random.below(10) {
         0..4 => name(number(random)),
         4 | 5 => format!("*/{}", random.below(high + 2) + 1),
@@ -274,7 +275,7 @@ fn instants_are_those_of_cronsim_but_for_listed_differences() {
     }
     let Some(answers) = ask(&questions.iter().map(Question::line).collect::<Vec<_>>()) else { return };
     assert_eq!(answers.len(), questions.len());
-    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut known_differences: BTreeMap<&str, usize> = BTreeMap::new();
     for (Question { expression, zone, starts }, theirs) in questions.iter().zip(answers) {
         let timing = Timing::schedule(expression).unwrap();
         let is_never = timing.never_fires(Timestamp::from_second(starts[0]).unwrap()).is_some();
@@ -292,17 +293,20 @@ fn instants_are_those_of_cronsim_but_for_listed_differences() {
             let known = ours.and_then(|ours| DIFFERENCES.iter().find(|(_, is)| is(*start, ours, theirs)));
             let is_ours = ours.is_some_and(|ours| walk(expression, &zones[*zone], *start, ours) == Some(ours));
             match known {
-                Some((name, _)) if is_ours => *seen.entry(name).or_default() += 1,
+                Some((name, _)) if is_ours => *known_differences.entry(name).or_default() += 1,
                 _ => proof
                     .found
                     .push(format!("{expression} {} after {after}: {ours:?}, cronsim {theirs:?}", ZONES[*zone])),
             }
         }
     }
-    for (name, count) in &seen {
+    for (name, count) in &known_differences {
         println!("{count} × {name}");
     }
-    assert!(!proof::is_full() || seen.len() == DIFFERENCES.len(), "a listed difference was not found: {seen:?}");
+    assert!(
+        !proof::is_full() || known_differences.len() == DIFFERENCES.len(),
+        "a listed difference was not found: {known_differences:?}"
+    );
     proof.judge(count * STARTS * 9 / 10);
 }
 

@@ -40,13 +40,13 @@ pub struct Expression {
 
 /// A minute of the calendar, without a zone. The minute may be 60: the place after the last one of its hour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Minute {
+pub(super) struct CalendarMinute {
     date: Date,
     hour: i8,
     minute: i8,
 }
 
-impl Minute {
+impl CalendarMinute {
     /// The minute that contains `time`.
     pub fn of(time: DateTime) -> Self {
         Self { date: time.date(), hour: time.hour(), minute: time.minute() }
@@ -120,15 +120,15 @@ impl Expression {
     }
 
     /// The first matching minute at or after this one; `None` after the year 9999.
-    pub(super) fn at_or_after(&self, from: Minute) -> Option<Minute> {
+    pub(super) fn at_or_after(&self, from: CalendarMinute) -> Option<CalendarMinute> {
         if self.is_day(from.date)
             && let Some((hour, minute)) = self.time_from(from.hour, from.minute)
         {
-            return Some(Minute { date: from.date, hour, minute });
+            return Some(CalendarMinute { date: from.date, hour, minute });
         }
         let date = self.day_from(from.date.tomorrow().ok()?, Date::MAX)?;
         let (hour, minute) = self.time_from(0, 0)?;
-        Some(Minute { date, hour, minute })
+        Some(CalendarMinute { date, hour, minute })
     }
 
     /// Whether a day between `first` and `last`, both included, matches.
@@ -213,7 +213,7 @@ mod tests {
     fn days(text: &str, first: Date, count: usize) -> Vec<String> {
         let expression = Expression::parse(text).unwrap();
         let mut days = Vec::new();
-        let mut from = Minute::of(first.at(0, 0, 0, 0));
+        let mut from = CalendarMinute::of(first.at(0, 0, 0, 0));
         while days.len() < count {
             from = expression.at_or_after(from).unwrap();
             days.push(from.time().to_string());

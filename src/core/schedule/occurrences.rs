@@ -1,6 +1,6 @@
 //! Due instants one after the other.
 
-use crate::core::schedule::expression::{Expression, Minute};
+use crate::core::schedule::expression::{CalendarMinute, Expression};
 use crate::core::schedule::{Moment, Timing};
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
@@ -16,14 +16,14 @@ enum Course<'a> {
     Fixed {
         expression: &'a Expression,
         zone: &'a TimeZone,
-        from: Minute,
+        from: CalendarMinute,
         after: Timestamp,
     },
     /// A job that follows the clock: the times with one offset, until the next change of the offset.
     Wild {
         expression: &'a Expression,
         zone: &'a TimeZone,
-        from: Minute,
+        from: CalendarMinute,
         offset: Offset,
         end: Option<Timestamp>,
     },
@@ -39,7 +39,7 @@ impl<'a> Occurrences<'a> {
     pub(super) fn new(timing: &'a Timing, zone: &'a TimeZone, first_seen: Timestamp, after: Timestamp) -> Self {
         Self(match timing {
             Timing::Cron(expression) => {
-                let from = Minute::of(zone.to_datetime(after));
+                let from = CalendarMinute::of(zone.to_datetime(after));
                 if expression.is_wild() {
                     let (offset, end) = segment(zone, after);
                     Course::Wild { expression, zone, from: from.after(), offset, end }
@@ -100,8 +100,8 @@ fn segment(zone: &TimeZone, start: Timestamp) -> (Offset, Option<Timestamp>) {
 }
 
 /// The first whole minute at or after `time`.
-fn first_minute(time: DateTime) -> Minute {
-    let minute = Minute::of(time);
+fn first_minute(time: DateTime) -> CalendarMinute {
+    let minute = CalendarMinute::of(time);
     if minute.time() == time { minute } else { minute.after() }
 }
 

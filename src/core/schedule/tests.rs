@@ -168,7 +168,7 @@ fn expression_without_a_date_in_nine_years_never_fires() {
 /// clock has shown passes one of its times.
 fn walked(expression: &Expression, zone: &TimeZone, after: Timestamp, minutes: i64) -> Vec<Timestamp> {
     let is_due = |time: DateTime| {
-        let minute = expression::Minute::of(time);
+        let minute = expression::CalendarMinute::of(time);
         expression.at_or_after(minute) == Some(minute)
     };
     // The clock has never been back by more than a day.
@@ -196,7 +196,7 @@ fn field(low: u32, high: u32) -> impl Strategy<Value = String> {
         3 => Just("*".to_owned()),
         3 => (low..=high).prop_map(|n| n.to_string()),
         1 => (2..high).prop_map(|n| format!("*/{n}")),
-        1 => (low..=high, low..=high).prop_map(|(a, b)| format!("{},{}", a, b)),
+        1 => (low..=high, low..=high).prop_map(|(a, b)| format!("{a},{b}")),
         2 => (low..=high, low..=high).prop_map(|(a, b)| format!("{}-{}", a.min(b), a.max(b))),
     ]
 }

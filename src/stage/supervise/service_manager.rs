@@ -1,4 +1,4 @@
-//! Messages to the service manager that has started this process (sd_notify(3)): it is ready, it is alive, it stops. They
+//! Messages to the service manager that has started this process (`sd_notify(3)`): it is ready, it is alive, it stops. They
 //! are datagrams to the socket that `NOTIFY_SOCKET` names; without one nothing is sent.
 
 use crate::core::event::stamp::Stamp;

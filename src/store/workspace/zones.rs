@@ -51,16 +51,13 @@ pub fn of(workspace: &Workspace, name: Option<&str>) -> Result<Arc<Zone>> {
     if let Some(name) = name {
         return named(workspace, name);
     }
-    match world::zone_name() {
-        Some(name) => {
-            named(workspace, &name).map_err(|fault| Fault { message: format!("TZ: {}", fault.message), ..fault })
-        }
-        None => {
-            let rules = world::zone();
-            let name = rules.iana_name().unwrap_or(LOCAL).to_owned();
-            Ok(Arc::new(Zone { name, rules, data: String::new() }))
-        }
-    }
+    let Some(name) = world::zone_name() else {
+        let rules = world::zone();
+        let name = rules.iana_name().unwrap_or(LOCAL).to_owned();
+        return Ok(Arc::new(Zone { name, rules, data: String::new() }));
+    };
+    let own = |fault: Fault| Fault { message: format!("the owner's time zone: {}", fault.message), ..fault };
+    named(workspace, &name).map_err(own)
 }
 
 fn named(workspace: &Workspace, name: &str) -> Result<Arc<Zone>> {
