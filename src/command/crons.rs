@@ -9,10 +9,10 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::core::text::problem::nearest;
 use crate::report::crons as report;
 use crate::stage::schedule::pass;
-use crate::store::agent::definitions;
+use crate::store::crons;
 use crate::store::crons::condition::{self, CronCondition};
+use crate::store::crons::job::{self, CronJob};
 use crate::store::crons::ledger::{self, CronLedger};
-use crate::store::crons::{self, FOLDER, job::CronJob};
 use crate::store::workspace::Workspace;
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -114,7 +114,7 @@ fn print(workspace: &Workspace, id: &str) -> Result<()> {
 
 /// Calls `act` with each job that an argument names.
 fn each(workspace: &Workspace, ids: &[String], act: impl Fn(&Workspace, &str) -> Result<()>) -> Result<u8> {
-    let known = definitions::folders(workspace, FOLDER)?;
+    let known = job::ids(workspace)?;
     out::each_argument(ids, |text| {
         let id = text.trim_end_matches("/CRON.md").trim_end_matches('/').trim_start_matches("crons/");
         if known.iter().any(|known| known == id) {

@@ -2,8 +2,9 @@
 //! session's log, so a killed turn resumes at the step that it had reached. [`next`] is the whole transition function.
 
 use crate::core::context::compact::Conversation;
-use crate::core::event::Event;
+use crate::core::crons::heartbeat;
 use crate::core::event::id::Id;
+use crate::core::event::{Event, EventKind};
 use crate::core::model::tokens::Count;
 use crate::core::model::{Call, Message, Reply};
 use crate::core::session::compaction::{CompactRecord, Compacted, CompactedTurn, LearnedWindow};
@@ -126,6 +127,8 @@ struct OpenTurn {
     /// Events that are answered with it.
     also: Vec<Id>,
     content: String,
+    /// The heartbeat: an exchange without a finding is not sent again.
+    is_beat: bool,
     /// Messages of the turn from before a compaction that are still sent.
     before: Vec<Message>,
     steps: Vec<AssistantStep>,
@@ -135,6 +138,10 @@ impl OpenTurn {
     /// The messages of the finished exchange; none where no model has answered. `text` is the answer where it differs
     /// from the model's last text.
     fn close(mut self, text: Option<String>) -> Vec<Message> {
+        let last = text.as_deref().or_else(|| Some(self.steps.last()?.reply.content.as_str()));
+        if self.is_beat && last.is_none_or(heartbeat::is_ok) {
+            return Vec::new();
+        }
         let mut messages = vec![Message::user(self.content)];
         let is_answered = !self.before.is_empty();
         messages.extend(self.before);
@@ -165,6 +172,7 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
                 } else if !open.iter().any(|other| other.id == event.id) {
                     let also = Vec::new();
                     open.push(OpenTurn {
+                        is_beat: event.kind == EventKind::Heartbeat,
                         id: event.id,
                         also,
                         content: event.content,
@@ -226,6 +234,7 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
                     Some(begun) if compact.id == *id => state.compacted_turn = Some(begun),
                     Some(CompactedTurn { question: content, messages: before, .. }) => {
                         open.push(OpenTurn {
+                            is_beat: false,
                             id: compact.id.clone(),
                             also: Vec::new(),
                             content,

@@ -5,9 +5,8 @@ use crate::core::crons::state::JobState;
 use crate::core::crons::terms::RunOutcome;
 use crate::core::event::id::{Derived, Id};
 use crate::core::fault::Result;
-use crate::store::agent::definitions;
-use crate::store::crons::job::CronJob;
-use crate::store::crons::{FOLDER, ledger};
+use crate::store::crons::job::{self, CronJob};
+use crate::store::crons::ledger;
 use crate::store::queue::locate;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::Mailbox;
@@ -90,7 +89,7 @@ pub struct LastMissReport {
 /// # Errors
 /// If a folder or a ledger cannot be read.
 pub fn all(workspace: &Workspace) -> Result<Vec<CronReport>> {
-    definitions::folders(workspace, FOLDER)?.into_iter().map(|id| of(workspace, id)).collect()
+    job::ids(workspace)?.into_iter().map(|id| of(workspace, id)).collect()
 }
 
 /// The report of a job.
@@ -196,7 +195,7 @@ pub fn audit(workspace: &Workspace, since: Timestamp) -> Result<Vec<(String, Aud
         (zone.name == name).then(|| (zone.rules.clone(), zone.data.clone()))
     };
     let mut runnable = Vec::new();
-    for id in definitions::folders(workspace, FOLDER)? {
+    for id in job::ids(workspace)? {
         runnable.extend(CronJob::read(workspace, &id)?.is_ok().then(|| ledger::name(&id)));
     }
     let mut audits = Vec::new();

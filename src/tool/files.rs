@@ -8,6 +8,8 @@ use crate::core::text::bounded_lines::{BoundedLine, Lines};
 use crate::core::text::edit;
 use crate::core::tool::{self, Class, MAX_PAGE};
 use crate::store::agent::files::{AgentFiles, Opened};
+use crate::store::crons::job::CronJob;
+use crate::store::crons::made;
 use crate::tool::ToolContext;
 use crate::tool::builtin::{self, Builtin};
 use serde::Deserialize;
@@ -190,9 +192,12 @@ struct WriteArguments {
 
 fn write(context: &ToolContext, arguments: &Value) -> Result<String> {
     let WriteArguments { path, content } = tool::arguments(arguments)?;
-    let is_new = AgentFiles::of(context.workspace, context.agent)?.write(&path, content.as_bytes(), &temp(context))?;
+    let files = AgentFiles::of(context.workspace, context.agent)?;
+    let job = note_maker(context, &files, &path)?;
+    let is_new = files.write(&path, content.as_bytes(), &temp(context))?;
     let done = if is_new { "created" } else { "replaced" };
-    Ok(format!("{done} {path}: {} lines, {} bytes", content.lines().count(), content.len()))
+    let (lines, bytes) = (content.lines().count(), content.len());
+    Ok(format!("{done} {path}: {lines} lines, {bytes} bytes{}", job_note(context, job)?))
 }
 
 #[derive(Deserialize)]
@@ -208,13 +213,36 @@ struct EditArguments {
 fn edit(context: &ToolContext, arguments: &Value) -> Result<String> {
     let EditArguments { path, old, new, replace_all } = tool::arguments(arguments)?;
     let files = AgentFiles::of(context.workspace, context.agent)?;
+    let job = note_maker(context, &files, &path)?;
     let lines = files.change(&path, &temp(context), |text| {
         let edited = edit::replace(text, &old, &new, replace_all)?;
         Ok((edited.text, edited.lines))
     })?;
     let named = lines.iter().take(MAX_NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let more = if lines.len() > MAX_NAMED { ", …" } else { "" };
-    Ok(format!("changed {path} in {} place(s): line {named}{more}", lines.len()))
+    Ok(format!("changed {path} in {} place(s): line {named}{more}{}", lines.len(), job_note(context, job)?))
+}
+
+/// Records the agent as the maker of a job, if the path is a job's file. Returns the job.
+fn note_maker(context: &ToolContext, files: &AgentFiles, path: &str) -> Result<Option<String>> {
+    let job = made::job_at(context.workspace, &files.target(path)?);
+    if let Some(id) = &job {
+        made::record(context.workspace, id, &context.agent.id, context.event, context.origin)?;
+    }
+    Ok(job)
+}
+
+/// When the job runs, or why it does not, for the model.
+fn job_note(context: &ToolContext, job: Option<String>) -> Result<String> {
+    let Some(id) = job else { return Ok(String::new()) };
+    let now = context.workspace.world.now().timestamp();
+    Ok(match CronJob::read(context.workspace, &id)? {
+        Err(fault) => format!("\nThe job does not run: {fault}"),
+        Ok(job) => match job.cron.timing.next(&job.zone.rules, now, now) {
+            Some(next) => format!("\nThe job runs next at {}", job.zone.show(next)),
+            None => "\nThe job has no run in the future".to_owned(),
+        },
+    })
 }
 
 /// The name of this call's temporary file. A call that is repeated after a kill uses the same name and so replaces

@@ -6,6 +6,7 @@ use crate::process::sandbox::Sandbox;
 use crate::process::{self, ProgramOutput};
 use crate::store::agent::access::Access;
 use crate::store::agent::{repositories, scratch};
+use crate::store::crons;
 use crate::tool::ToolContext;
 use jiff::SignedDuration;
 use std::os::unix::fs::MetadataExt;
@@ -55,6 +56,9 @@ pub(super) fn run(context: &ToolContext, job: SandboxedRun) -> Result<ProgramOut
     let begun =
         std::fs::symlink_metadata(&scratch).map(|meta| repositories::change_time(meta.ctime(), meta.ctime_nsec())).ok();
     let env = environment(context, &access, &scratch);
+    // Jobs are made with the file tools, which record the maker.
+    let jobs = access.root.join(crons::FOLDER);
+    access.write.retain(|path| !path.starts_with(&jobs));
     let (root, written) = (access.root.clone(), access.write.clone());
     access.write.push(scratch.clone());
     let sandbox = Sandbox {

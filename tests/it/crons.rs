@@ -332,3 +332,56 @@ fn message_of_a_run_is_sent_once_and_its_reader_can_answer_it() {
     let tools = |kind: &str| ws.claw(&["prompt", "pickle", "--kind", kind, "--json"]).ok().contains("post_message");
     assert!(tools("cron") && tools("heartbeat") && !tools("message"));
 }
+
+fn schedules(step: usize, results: &[String]) -> Answer {
+    let file = |fields: &str| format!("---\nname: x\nagent: pickle\n{fields}\n---\nSay hello, from an agent.\n");
+    let write =
+        |id: &str, fields: &str| ("write", json!({"path": format!("crons/{id}/CRON.md"), "content": file(fields)}));
+    let last = results.last().map(String::as_str).unwrap_or_default();
+    match step {
+        0 => (
+            "",
+            vec![
+                write("mine", "schedule: '0 7 * * *'\ndeliver_to: file:ann"),
+                write("often", "every: 1m"),
+                write("far", "every: 2h\ndeliver_to: file:bob"),
+            ],
+        ),
+        1 => ("", vec![("bash", json!({"command": "echo x >crons/mine/CRON.md; echo x >crons/y"}))]),
+        2 if last.matches("Permission denied").count() == 2 => ("Scheduled.", vec![]),
+        _ => ("unexpected", vec![]),
+    }
+}
+
+const MAKING: &[(&str, Script)] = &[("make a job", schedules), ("Say hello, from an agent", agree)];
+
+#[test]
+fn job_that_an_agent_makes_has_its_makers_rights_and_limits() {
+    let server = Strict::start(MAKING);
+    let ws = Fixture::new();
+    server.model(&ws);
+    ws.config("known: ['file:ann']");
+    ws.claw(&["send", "--from", "file:ann", "make a job"]).ok();
+    ws.claw(&["tick", "--now", "2026-12-01T08:00:00Z"]).ok();
+    assert_eq!(ws.list("outbox/files/ann").len(), 1);
+    let answer = ws.list("outbox/files/ann").pop().unwrap();
+    assert_eq!(ws.read(&format!("outbox/files/ann/{answer}")), "Scheduled.\n");
+    tick(&ws, "01T08:01:00");
+    let listed = ws.claw(&["crons"]);
+    assert!(listed.out.contains("made by pickle"), "{listed:#?}");
+    assert!(
+        listed.out.contains("often  crons/often: made by pickle, but it runs more often than every 10m"),
+        "{listed:#?}"
+    );
+    assert!(
+        listed.out.contains("but file:bob is neither where it was made nor an address of the owner"),
+        "{listed:#?}"
+    );
+    tick(&ws, "02T07:00:00");
+    let event = ledger(&ws, "mine").into_iter().find(|line| line["t"] == "fired").unwrap()["event"].clone();
+    let done: Value =
+        serde_json::from_str(&ws.read(&format!("inbox/done/2026-12-02/{}.json", event.as_str().unwrap()))).unwrap();
+    assert_eq!(done["origin"]["class"], "known", "{done}");
+    assert_eq!(kinds(&ws, "often"), ["made"]);
+    assert_eq!(server.broken(), [""; 0]);
+}

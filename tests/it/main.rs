@@ -19,6 +19,7 @@ mod dispatch;
 mod drops;
 mod fallback;
 mod file_tools;
+mod heartbeat;
 mod house;
 mod json;
 mod kills;

@@ -78,7 +78,7 @@ fn every_instant_has_one_record_whoever_is_killed_and_wherever_the_clock_goes() 
     let mut random = Random(seed);
     let ws = Fixture::new();
     ws.claw(&["trust"]);
-    let (count, rounds) = if proof::is_full() { (20, 400) } else { (4, 40) };
+    let (count, rounds) = if proof::is_full() { (10, 200) } else { (4, 40) };
     let jobs: Vec<String> = (0..count).map(|n| format!("job{n}")).collect();
     jobs.iter().for_each(|job| write_job(&ws, job, true));
     let mut supervisors = [supervise(&ws), supervise(&ws)];

@@ -7,6 +7,7 @@ mod schema;
 
 use crate::core::budget::Budget;
 use crate::core::context::prompt::PromptLimits;
+use crate::core::crons::heartbeat::HeartbeatSettings;
 use crate::core::event::address::Address;
 use crate::core::event::session_name;
 use crate::core::model::settings::{Model, clear_text_warning};
@@ -69,6 +70,8 @@ pub struct Config {
     pub web: Web,
     /// Scheduled jobs.
     pub crons: CronSettings,
+    /// The heartbeat.
+    pub heartbeat: HeartbeatSettings,
     /// Retention periods.
     pub keep: Keep,
 }
@@ -181,12 +184,25 @@ impl CompactSettings {
 }
 
 /// Scheduled jobs.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct CronSettings {
+    /// The number of jobs that agents may make.
+    pub max_made: u32,
+    /// The shortest time between two runs of a job that an agent has made, like `10m`.
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub min_interval: SignedDuration,
+    /// Whether scheduled runs may make jobs.
+    pub made_by_runs: bool,
     /// Addresses to which scheduled runs may send messages, besides their own destination and `deliver_to`.
     pub post_to: Vec<Address>,
+}
+
+impl Default for CronSettings {
+    fn default() -> Self {
+        Self { max_made: 20, min_interval: SignedDuration::from_mins(10), made_by_runs: false, post_to: Vec::new() }
+    }
 }
 
 /// Retention periods, in days.
@@ -231,6 +247,7 @@ impl Default for Config {
             compact: CompactSettings::default(),
             web: Web::default(),
             crons: CronSettings::default(),
+            heartbeat: HeartbeatSettings::default(),
             keep: Keep::default(),
         }
     }
@@ -276,6 +293,9 @@ pub fn parse(text: &str) -> Result<(Config, Vec<Problem>), Problem> {
     if let Some((key, message)) = config.web.invalid() {
         return Err(Problem::error(FILE, message).at(place(key)));
     }
+    if let Some((key, message)) = config.heartbeat.invalid() {
+        return Err(Problem::error(FILE, message).at(place(key)));
+    }
     if config.web.search.as_ref().is_some_and(|search| search.api_key.is_some()) {
         let message = "web.search.api_key is in the file; use api_key_env or api_key_file instead";
         warnings.push(Problem::warning(FILE, message).at(place("web.search.api_key")));
@@ -299,7 +319,7 @@ mod tests {
         assert_eq!(warnings, []);
         assert_eq!(config.model, OFFLINE);
         let keys = keys::of::<Config>();
-        assert_eq!(keys.len(), 70, "{keys:?}");
+        assert_eq!(keys.len(), 78, "{keys:?}");
         for key in keys {
             assert!(text.contains(&format!("{key}:")), "claw.yaml does not show `{key}`");
         }

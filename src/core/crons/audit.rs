@@ -150,7 +150,7 @@ mod tests {
 
     fn fired(due: &str) -> CronLine {
         let event = Id::parse("20260302T073700.000000Z-j").unwrap();
-        CronLine::Fired { at: at(due), due: at(due), event, session: String::new(), by_hand: false }
+        CronLine::Fired { at: at(due), due: at(due), event, session: String::new(), not_before: None, by_hand: false }
     }
 
     fn missed(due: &str, to: &str) -> CronLine {

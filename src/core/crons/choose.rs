@@ -301,7 +301,14 @@ mod tests {
                 let (text, line) = match action {
                     Action::Fire { due, is_late } => {
                         let event = Id::parse(&format!("{}-j", crate::core::event::stamp::Stamp::from(due))).unwrap();
-                        let line = CronLine::Fired { at: now, due, event, session: "a.s".into(), by_hand: false };
+                        let line = CronLine::Fired {
+                            at: now,
+                            due,
+                            event,
+                            session: "a.s".into(),
+                            not_before: None,
+                            by_hand: false,
+                        };
                         (format!("{} {}", if is_late { "run late" } else { "run" }, short(&due)), line)
                     }
                     Action::Record(line) => (
@@ -413,7 +420,14 @@ mod tests {
                 Action::Record(line) => job.write(line),
                 Action::Fire { due, .. } => {
                     let event = Id::parse("20270302T073700.000000Z-j").unwrap();
-                    job.write(CronLine::Fired { at: now, due, event, session: String::new(), by_hand: false });
+                    job.write(CronLine::Fired {
+                        at: now,
+                        due,
+                        event,
+                        session: String::new(),
+                        not_before: None,
+                        by_hand: false,
+                    });
                 }
             }
         }

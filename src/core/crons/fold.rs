@@ -11,11 +11,11 @@ impl JobState {
     pub fn add(&mut self, line: &CronLine) {
         match line {
             CronLine::Seen { schedule, .. } => self.see(schedule),
-            CronLine::Fired { due, event, session, by_hand, .. } => {
+            CronLine::Fired { due, event, session, by_hand, not_before, .. } => {
                 self.queued.retain(|queued| queued != due);
                 let (event, session) = (event.clone(), session.clone());
                 if self.open.iter().all(|run| run.event != event) {
-                    self.open.push(OpenRun { event, due: *due, session, is_outdated: false });
+                    self.open.push(OpenRun { event, due: *due, session, not_before: *not_before, is_outdated: false });
                 }
                 if !by_hand {
                     self.has_fired = true;
@@ -54,8 +54,10 @@ impl JobState {
                 self.missed_to = None;
             }
             CronLine::Made { by, origin, place, .. } => {
+                self.is_made_anew = self.is_gone;
                 self.maker = Some(Maker { agent: by.clone(), origin: origin.clone(), place: place.clone() });
             }
+            CronLine::Beat { mark, .. } => self.mark = Some(mark.clone()),
             CronLine::Approved { hash, .. } => self.approved = Some(hash.clone()),
             CronLine::State(state) => *self = (**state).clone(),
             CronLine::Unknown => {}
@@ -67,12 +69,16 @@ impl JobState {
         if self.is_gone || !self.seen.as_ref().is_some_and(is_same) {
             self.has_fired = false;
             self.queued.clear();
+            // A new job of the same name is the owner's, unless an agent makes it.
+            if self.is_gone && !self.is_made_anew {
+                self.maker = None;
+            }
             self.open.iter_mut().for_each(|run| run.is_outdated = true);
             if let Some(last) = &mut self.last {
                 last.is_outdated = true;
             }
         }
-        self.is_gone = false;
+        (self.is_gone, self.is_made_anew) = (false, false);
         self.until = Some(schedule.after);
         self.seen = Some(schedule.clone());
     }

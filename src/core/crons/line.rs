@@ -30,6 +30,9 @@ pub enum CronLine {
         event: Id,
         /// The session of the run.
         session: String,
+        /// Its start is put off until then, because many runs are late.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        not_before: Option<Timestamp>,
         /// The owner ran the job by hand, which does not move the schedule.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         by_hand: bool,
@@ -124,6 +127,13 @@ pub enum CronLine {
         /// The place where the agent was asked, as an address.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         place: Option<String>,
+    },
+    /// A mark of everything that the beat behind it looks at.
+    Beat {
+        /// The time of writing.
+        at: Timestamp,
+        /// The mark.
+        mark: String,
     },
     /// The owner has approved the command in `if`.
     Approved {

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod choose;
 mod fold;
+pub mod heartbeat;
 pub mod incident;
 pub mod line;
 pub mod state;

@@ -49,9 +49,15 @@ pub struct JobState {
     pub is_disabled: bool,
     /// The folder was gone.
     pub is_gone: bool,
+    /// A mark of everything that the last beat has looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mark: Option<String>,
     /// The hash of the command in `if` that the owner has approved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approved: Option<String>,
+    /// An agent has made the job again while its folder was gone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_made_anew: bool,
     /// The agent that made the job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub maker: Option<Maker>,
@@ -66,6 +72,9 @@ pub struct OpenRun {
     pub due: Timestamp,
     /// The session.
     pub session: String,
+    /// Its start is put off until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
     /// The schedule has changed since.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_outdated: bool,

@@ -32,6 +32,14 @@ pub enum MissedReason {
     Overlap,
     /// Too many instants wait for the end of the job's run.
     Full,
+    /// HEARTBEAT.md has nothing to do.
+    Empty,
+    /// It is outside of the heartbeat's hours.
+    Inactive,
+    /// A turn of the heartbeat's session runs or waits.
+    Busy,
+    /// Nothing has changed since the last beat.
+    Unchanged,
     /// A reason of a newer program.
     #[serde(other)]
     Other,
@@ -45,6 +53,10 @@ impl MissedReason {
             Self::Late => "claw was not running in time",
             Self::Overlap => "the run before was not over",
             Self::Full => "too many instants waited for the run before",
+            Self::Empty => "HEARTBEAT.md has nothing to do",
+            Self::Inactive => "outside of the active hours",
+            Self::Busy => "its session was busy",
+            Self::Unchanged => "nothing had changed",
             Self::Other => "a reason that this version does not know",
         }
     }

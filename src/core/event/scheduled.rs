@@ -59,7 +59,7 @@ impl Scheduled {
 /// None in practice: every instant and every job give a valid id.
 pub fn event_id(job: &str, due: Timestamp) -> Result<Id> {
     // A dot marks derived ids.
-    let name = safe_name(job, MAX_NAME).replace('.', "-");
+    let name = safe_name(job.trim_start_matches('+'), MAX_NAME).replace('.', "-");
     let hash = hash32(&format!("{job} {due}"), 6);
     Id::parse(&format!("{}-{name}-{hash}", Stamp::from(due)))
 }

@@ -2,6 +2,7 @@
 //! that ends an event records it; after a kill the next look at the schedule does, from the session's log or the reason
 //! of the failure.
 
+use crate::core::crons::heartbeat;
 use crate::core::crons::incident::{self, Incident};
 use crate::core::crons::line::CronLine;
 use crate::core::crons::state::{JobState, OpenRun};
@@ -121,7 +122,11 @@ fn answered(workspace: &Workspace, run: &OpenRun) -> Result<Option<RunOutcome>> 
         }
     }
     // Without any text the command in `if` has decided that there is nothing to do.
-    let how = if answer.is_none_or(|text| scheduled::is_quiet(&text)) { RunOutcome::Quiet } else { RunOutcome::Done };
+    let how = if answer.is_none_or(|text| scheduled::is_quiet(&text) || heartbeat::is_ok(&text)) {
+        RunOutcome::Quiet
+    } else {
+        RunOutcome::Done
+    };
     Ok(is_done.then_some(how))
 }
 

@@ -1,5 +1,7 @@
 //! The event of an instant.
 
+use crate::core::crons::heartbeat;
+use crate::core::crons::state::Maker;
 use crate::core::definition::cron::CHANNEL;
 use crate::core::definition::{Cron, CronSession};
 use crate::core::event::address::Address;
@@ -22,11 +24,18 @@ const MIN_PATIENCE: SignedDuration = SignedDuration::from_mins(10);
 const MAX_PATIENCE: SignedDuration = SignedDuration::from_hours(24);
 
 /// The event of a job for the instant `due`. It is tried until the next instant, as long as that is between ten minutes
-/// and a day away, so that a job whose model is unreachable fails and does not block its next runs.
+/// and a day away, so that a job whose model is unreachable fails and does not block its next runs. It has the origin of
+/// the turn in which an agent has made the job.
 ///
 /// # Errors
 /// `Data` if the job names an invalid session or agent; `Config` if `claw.yaml` is invalid.
-pub fn event(workspace: &Workspace, cron: &Cron, zone: &TimeZone, id: Id, due: Timestamp) -> Result<Event> {
+pub fn event(
+    workspace: &Workspace,
+    (cron, maker): (&Cron, Option<&Maker>),
+    zone: &TimeZone,
+    id: Id,
+    due: Timestamp,
+) -> Result<Event> {
     session_name::check_agent(&cron.agent)?;
     let now = workspace.world.now().timestamp();
     let patience = match &cron.timing {
@@ -35,9 +44,13 @@ pub fn event(workspace: &Workspace, cron: &Cron, zone: &TimeZone, id: Id, due: T
             .next(zone, due, due)
             .map_or(MAX_PATIENCE, |next| next.duration_since(due).clamp(MIN_PATIENCE, MAX_PATIENCE)),
     };
+    let (kind, from) = match cron.id.as_str() {
+        heartbeat::ID => (EventKind::Heartbeat, "heartbeat:claw".to_owned()),
+        id => (EventKind::Cron, format!("{CHANNEL}:{id}")),
+    };
     let draft = Draft {
-        kind: EventKind::Cron,
-        from: Some(Address::parse(&format!("{CHANNEL}:{}", cron.id))?),
+        kind,
+        from: Some(Address::parse(&from)?),
         reply_to: Some(cron.deliver_to.clone().map_or_else(|| workspace.default_destination(), Ok)?),
         session: Some(session(workspace, cron, &id)?),
         agent: Some(cron.agent.clone()),
@@ -46,6 +59,13 @@ pub fn event(workspace: &Workspace, cron: &Cron, zone: &TimeZone, id: Id, due: T
         ..Draft::message(cron.prompt.clone())
     };
     let mut event = publish::complete(workspace, draft, id)?;
+    if let Some(maker) = maker {
+        event.origin = maker.origin.clone();
+        // A run needs the approvals of its agent and of its maker.
+        if maker.agent != cron.agent {
+            event.origin.requesters.push(maker.agent.clone());
+        }
+    }
     let delivers = cron.deliver_to.is_some();
     let (job, timeout, condition) = (cron.id.clone(), cron.timeout, cron.condition.clone());
     Scheduled { job, due, delivers, timeout, condition }.write(&mut event)?;

@@ -4,17 +4,16 @@
 use crate::core::crons::choose::Action;
 use crate::core::crons::line::CronLine;
 use crate::core::crons::state::{JobState, OpenRun};
+use crate::core::event::Event;
 use crate::core::event::address::Address;
 use crate::core::event::id::Id;
 use crate::core::event::scheduled::{self, Scheduled};
 use crate::core::event::stamp::Stamp;
-use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Kind, Result};
 use crate::core::schedule::Timing;
 use crate::core::text::base32::hash32;
 use crate::stage::schedule::{ended, fire};
-use crate::store::agent::definitions;
-use crate::store::crons::job::CronJob;
+use crate::store::crons::job::{self, CronJob};
 use crate::store::crons::ledger::{self, CronLedger};
 use crate::store::crons::{self, FOLDER};
 use crate::store::queue::drops::TakenIn;
@@ -27,7 +26,7 @@ use std::collections::{BTreeSet, HashMap};
 /// The most jobs that are claimed under one lock, so that the ends of runs are recorded in between.
 const BATCH: usize = 64;
 /// The longest time over which late runs are spread, in seconds.
-const MAX_SPREAD: usize = 300;
+const MAX_SPREAD: u32 = 300;
 /// A job that could not be claimed is looked at again after this many seconds.
 const PAUSE: i64 = 5;
 
@@ -38,7 +37,7 @@ const PAUSE: i64 = 5;
 pub fn all(workspace: &Workspace) -> Result<TakenIn> {
     let mut next = None;
     if workspace.is_trusted {
-        let ids = definitions::folders(workspace, FOLDER)?;
+        let ids = job::ids(workspace)?;
         mark_gone(workspace, &ids)?;
         let mut due = Vec::new();
         for id in ids {
@@ -47,7 +46,7 @@ pub fn all(workspace: &Workspace) -> Result<TakenIn> {
                 at => next = next.into_iter().chain(at).min(),
             }
         }
-        let late = due.len().min(MAX_SPREAD);
+        let late = u32::try_from(due.len()).unwrap_or(MAX_SPREAD).min(MAX_SPREAD);
         for batch in due.chunks(BATCH) {
             claim(workspace, batch, late)?;
         }
@@ -63,8 +62,14 @@ pub fn all(workspace: &Workspace) -> Result<TakenIn> {
 /// Records the end of a scheduled event that this process has ended; does nothing for any other event. An error is only
 /// printed, because the next look at the schedule records the end all the same.
 pub fn record_end(workspace: &Workspace, event: &Event, session: &str) {
-    let Some(scheduled) = Scheduled::of(event).filter(|_| event.kind == EventKind::Cron) else { return };
-    let run = OpenRun { event: event.id.clone(), due: scheduled.due, session: session.to_owned(), is_outdated: false };
+    let Some(scheduled) = Scheduled::of(event) else { return };
+    let run = OpenRun {
+        event: event.id.clone(),
+        due: scheduled.due,
+        session: session.to_owned(),
+        not_before: None,
+        is_outdated: false,
+    };
     if let Err(fault) = end_run(workspace, &scheduled.job, &run) {
         workspace.world.say(&format!("the end of a run of {} is recorded later: {fault}", scheduled.job));
     }
@@ -87,10 +92,11 @@ fn end_run(workspace: &Workspace, id: &str, run: &OpenRun) -> Result<()> {
 pub fn run_by_hand(workspace: &Workspace, job: &CronJob) -> Result<Id> {
     let _lock = crons::lock(workspace)?;
     let due = workspace.world.now().timestamp();
-    let event = fire::event(workspace, &job.cron, &job.zone.rules, scheduled::event_id(&job.id, due)?, due)?;
-    publish::inbox(workspace, &event)?;
     let name = ledger::name(&job.id);
     let mut ledger = CronLedger::clone(&*ledger::read(workspace, &name)?);
+    let what = (&*job.cron, ledger.state.maker.as_ref());
+    let event = fire::event(workspace, what, &job.zone.rules, scheduled::event_id(&job.id, due)?, due)?;
+    publish::inbox(workspace, &event)?;
     ledger::append(workspace, &name, &mut ledger, &[fired(&event, due, due, true)])?;
     ledger::sync_names(workspace)?;
     Ok(event.id)
@@ -99,7 +105,7 @@ pub fn run_by_hand(workspace: &Workspace, job: &CronJob) -> Result<Id> {
 /// When a job needs work: an instant is due, a run may have ended, or a one-off job is over.
 fn look(workspace: &Workspace, id: &str) -> Result<Option<Stamp>> {
     let ledger = ledger::read(workspace, &ledger::name(id))?;
-    if ledger.state.open.iter().any(|run| ended::may_have_ended(workspace, run)) {
+    if ledger.state.open.iter().any(|run| ended::may_have_ended(workspace, run) || is_put_off(workspace, run)) {
         return Ok(Some(workspace.world.now()));
     }
     match CronJob::read(workspace, id)? {
@@ -112,6 +118,12 @@ fn look(workspace: &Workspace, id: &str) -> Result<Option<Stamp>> {
     }
 }
 
+/// Whether the start of a run was put off by a clock that has been set back since.
+fn is_put_off(workspace: &Workspace, run: &OpenRun) -> bool {
+    let latest = workspace.world.now().plus_seconds(MAX_SPREAD.into());
+    run.not_before.is_some_and(|start| Stamp::from(start) > latest)
+}
+
 /// A job in a batch: its ledger, and its lines, of which one may need an event.
 struct CronClaim {
     id: String,
@@ -122,7 +134,7 @@ struct CronClaim {
 }
 
 /// Carries out the work of some jobs under one lock. `late` is the number of seconds over which late runs are spread.
-fn claim(workspace: &Workspace, ids: &[String], late: usize) -> Result<()> {
+fn claim(workspace: &Workspace, ids: &[String], late: u32) -> Result<()> {
     let _lock = crons::lock(workspace)?;
     let mut known = None;
     let mut claims = Vec::new();
@@ -155,11 +167,14 @@ fn claim(workspace: &Workspace, ids: &[String], late: usize) -> Result<()> {
 fn prepare(
     workspace: &Workspace,
     id: &str,
-    late: usize,
+    late: u32,
     known: &mut Option<HashMap<Id, Option<String>>>,
 ) -> Result<Option<CronClaim>> {
     let mut ledger = CronLedger::clone(&*ledger::read(workspace, &ledger::name(id))?);
     for run in ledger.state.open.clone() {
+        if is_put_off(workspace, &run) {
+            publish::end_delay(workspace, &run.event, run.not_before)?;
+        }
         ended::settle(workspace, id, &mut ledger, &run)?;
     }
     let job = match CronJob::read(workspace, id)? {
@@ -184,9 +199,20 @@ fn prepare(
             Action::Fire { due, is_late } => (due, is_late),
         };
         let event_id = scheduled::event_id(id, due)?;
-        let mut event = fire::event(workspace, &job.cron, zone, event_id.clone(), due)?;
+        let maker = claim.ledger.state.maker.as_ref();
+        let mut event = fire::event(workspace, (&job.cron, maker), zone, event_id.clone(), due)?;
         if is_late && late > 1 {
             event.not_before = now.checked_add(spread(id, late)).ok();
+        }
+        let session = event.session.clone().unwrap_or_default();
+        let mut mark = None;
+        match job::beat(workspace, &job, &claim.ledger.state, &session)? {
+            Some((Some(why), _)) => {
+                claim.lines.push(CronLine::Missed { at: now, due, to: None, count: 1, why });
+                continue;
+            }
+            Some((None, found)) => mark = Some(found),
+            None => {}
         }
         match known_session(workspace, known, &event_id)? {
             None => {
@@ -199,6 +225,7 @@ fn prepare(
                 claim.lines.push(fired(&event, now, due, false));
             }
         }
+        claim.lines.extend(mark.map(|mark| CronLine::Beat { at: now, mark }));
     }
     for line in &claim.lines {
         if let CronLine::Missed { due, .. } = line
@@ -211,13 +238,14 @@ fn prepare(
 }
 
 fn fired(event: &Event, at: Timestamp, due: Timestamp, by_hand: bool) -> CronLine {
-    CronLine::Fired { at, due, event: event.id.clone(), session: event.session.clone().unwrap_or_default(), by_hand }
+    let session = event.session.clone().unwrap_or_default();
+    CronLine::Fired { at, due, event: event.id.clone(), session, not_before: event.not_before, by_hand }
 }
 
 /// The part of the time over which late runs are spread that a job waits. It depends on the job's id only.
-fn spread(id: &str, seconds: usize) -> SignedDuration {
+fn spread(id: &str, seconds: u32) -> SignedDuration {
     let hash = hash32(id, 8).bytes().fold(0u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
-    SignedDuration::from_secs(i64::try_from(hash % seconds.max(1) as u64).unwrap_or_default())
+    SignedDuration::from_secs(i64::try_from(hash % u64::from(seconds.max(1))).unwrap_or_default())
 }
 
 /// Tells the maker of a job that its only instant has passed.

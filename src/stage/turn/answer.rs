@@ -1,5 +1,6 @@
 //! The events that an answered event sends out.
 
+use crate::core::crons::heartbeat;
 use crate::core::event::address::Address;
 use crate::core::event::dispatch::{AGENT, Requester, is_silent};
 use crate::core::event::id::Derived;
@@ -42,7 +43,8 @@ impl Turn<'_> {
         let is_silent = is_silent(event);
         // A run that has sent its message does not send its answer, too.
         let has_posted = self.state.has_called(tool::POST);
-        let is_quiet = Scheduled::of(event).is_some() && (has_posted || scheduled::is_quiet(text));
+        let is_quiet = Scheduled::of(event).is_some() && (has_posted || scheduled::is_quiet(text))
+            || event.kind == EventKind::Heartbeat && heartbeat::is_ok(text);
         let asks = self.state.steps.last().is_some_and(AssistantStep::needs_approval);
         if let Some(requester) = Requester::of(event) {
             let answer = event.child(Derived::Reply, 1, &from, text.trim_end().to_owned(), now);

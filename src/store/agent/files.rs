@@ -78,6 +78,14 @@ impl<'a> AgentFiles<'a> {
         Ok(Opened { file, size, place })
     }
 
+    /// The absolute path of a file that the agent may write.
+    ///
+    /// # Errors
+    /// `Data`, with a message for the model, if it may not write there.
+    pub fn target(&self, path: &str) -> Result<PathBuf> {
+        Ok(self.place(path, true)?.path)
+    }
+
     /// Opens the start of a listing or a search.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //! the mailboxes may be pruned, and the job's file may be touched. A line with the sum of all lines before it follows at
 //! least every 16 KiB, so that only the end of the file is read.
 
+use crate::core::crons::heartbeat;
 use crate::core::crons::line::CronLine;
 use crate::core::crons::state::JobState;
 use crate::core::event::address::safe_name;
@@ -43,7 +44,7 @@ struct CronLedgerCache(FileCache<Arc<CronLedger>>);
 /// The name of a job's ledger.
 #[must_use]
 pub fn name(id: &str) -> String {
-    safe_name(id, MAX_NAME)
+    if id == heartbeat::ID { id.to_owned() } else { safe_name(id, MAX_NAME) }
 }
 
 /// The file of a ledger.

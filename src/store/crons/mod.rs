@@ -1,8 +1,10 @@
 //! Scheduled jobs on disk: the ledgers in `.claw/crons/`, and finished one-off jobs.
 
+mod beat;
 pub mod condition;
 pub mod job;
 pub mod ledger;
+pub mod made;
 
 use crate::core::fault::Result;
 use crate::store::fs::durable::{self, Moved};

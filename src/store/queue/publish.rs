@@ -6,8 +6,10 @@ use crate::core::event::stamp::Stamp;
 use crate::core::event::{Draft, Event, MAX_BYTES};
 use crate::core::fault::{Fault, Result};
 use crate::store::fs::durable;
+use crate::store::lock::NamedLock;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::{Mailbox, State};
+use jiff::Timestamp;
 
 /// Completes a draft. A missing sender is the local user, a missing destination the workspace's default one.
 ///
@@ -60,6 +62,17 @@ pub fn all<'e>(
         results[place] = result;
     }
     Ok(results)
+}
+
+/// Ends the delay of an event that waits in `inbox/new` until `not_before`. An event that is not there any more is no
+/// error.
+///
+/// # Errors
+/// Those of the file system.
+pub fn end_delay(workspace: &Workspace, id: &Id, not_before: Option<Timestamp>) -> Result<()> {
+    let name = |due| Mailbox::Inbox.dir(workspace, State::New).join(Entry::unrouted(id.clone(), due).to_string());
+    let _lock = NamedLock::wait(workspace, "route")?;
+    durable::rename(&name(not_before.map(Stamp::from)), &name(None)).map(drop)
 }
 
 /// Checks that the JSON of `event` does not exceed [`MAX_BYTES`].

@@ -19,6 +19,7 @@ const FILES: &[(&str, &str)] = embedded![
     "agents/cookie/AGENT.md",
     "agents/cookie/SOUL.md",
     "skills/README.md",
+    "skills/cron-ops/SKILL.md",
     "skills/skill-creator/SKILL.md",
     "skills/skill-creator/references/format.md",
     "skills/tmux/SKILL.md",
