@@ -13,6 +13,7 @@ pub mod scenes;
 pub mod servers;
 pub mod strict;
 pub mod sweep;
+pub mod template;
 pub mod terminal;
 pub mod tracer;
 pub mod window;
@@ -23,17 +24,18 @@ use claw::core::event::stamp::Stamp;
 use claw::store::workspace::Workspace;
 use claw::world::World;
 use notify::Watcher;
-use signal_hook::consts::{SIGINT, SIGQUIT};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Once, OnceLock};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use template::Template;
 
-/// A fresh workspace, made by `claw init`, with a home of its own. `sync: none`, because these tests kill
+/// A fresh workspace, as `claw init` makes it, with a home of its own. `sync: none`, because these tests kill
 /// programs, not the machine.
 pub struct Fixture {
     pub dir: TempDir,
@@ -57,6 +59,14 @@ pub struct Ran {
 
 impl Fixture {
     pub fn new() -> Self {
+        static TEMPLATE: OnceLock<Template> = OnceLock::new();
+        let fixture = Self::empty();
+        TEMPLATE.get_or_init(|| Template::of(&Self::made())).write(&fixture);
+        fixture
+    }
+
+    /// The same, made anew.
+    fn made() -> Self {
         let fixture = Self::empty();
         fixture.claw(&["init", "."]).ok();
         fixture.config("sync: none\n");
@@ -100,7 +110,7 @@ impl Fixture {
     /// The binary, in the workspace, with an environment of its own.
     pub fn command(&self, arguments: &[&str]) -> Command {
         static ONCE: Once = Once::new();
-        ONCE.call_once(unignore_interrupts);
+        ONCE.call_once(unignore_signals);
         let mut command = Command::cargo_bin("claw").unwrap();
         command.args(arguments).current_dir(&self.root).env_clear();
         command.env("HOME", self.dir.path()).env("USER", "ann").env("TZ", "UTC");
@@ -358,14 +368,14 @@ impl Drop for Supervisor {
     }
 }
 
-/// A shell without a terminal starts `cargo test &` with SIGINT and SIGQUIT ignored, and programs inherit that, so that a
-/// test which interrupts one would hang. A signal with a handler has its default disposition in a new program. The
-/// handler does nothing, as the ignored signal did.
-fn unignore_interrupts() {
+/// A shell without a terminal starts `cargo test &` with SIGINT and SIGQUIT ignored, `nohup` does so with SIGHUP, and
+/// programs inherit that, so that a test which sends one would hang. A signal with a handler has its default disposition
+/// in a new program. The handler does nothing, as the ignored signal did.
+fn unignore_signals() {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
     let ignored = u64::from_str_radix(ignored.trim(), 16).unwrap();
-    for signal in [SIGINT, SIGQUIT].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 1) {
+    for signal in [SIGHUP, SIGINT, SIGQUIT].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 1) {
         signal_hook::flag::register(signal, Arc::default()).unwrap();
     }
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{LazyLock, OnceLock};
 use walkdir::WalkDir;
 
 /// A room of the first level, and the rooms it may import besides itself. `process` is ground: `store` runs git.
@@ -100,7 +101,12 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
 const MOST_FILES: usize = 16;
 
 /// Every source file: its path below `src/`, and its text without tests and comments.
-fn sources() -> Vec<(String, String)> {
+fn sources() -> &'static [(String, String)] {
+    static SOURCES: OnceLock<Vec<(String, String)>> = OnceLock::new();
+    SOURCES.get_or_init(read)
+}
+
+fn read() -> Vec<(String, String)> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let files = WalkDir::new(&src).sort_by_file_name().into_iter().flatten();
     let rust = files.filter(|e| e.path().extension().is_some_and(|x| x == "rs"));
@@ -123,10 +129,10 @@ fn imports_go_down_the_list_of_rooms() {
     let import = Regex::new(r"\b(?:crate|claw)::(\w+)").unwrap();
     let mut wrong = Vec::new();
     for (file, code) in sources() {
-        let from = room(&file);
+        let from = room(file);
         let (_, allowed) =
             MAY_IMPORT.iter().find(|(room, _)| *room == from).unwrap_or_else(|| panic!("{file} is in no room"));
-        for found in import.captures_iter(&code) {
+        for found in import.captures_iter(code) {
             let to = found.get(1).unwrap().as_str();
             if to != from && !allowed.contains(&to) {
                 wrong.push(format!("{file} imports {to}"));
@@ -142,7 +148,7 @@ fn dangerous_functions_are_used_in_their_files_only() {
     for (tool, places, why) in ONLY_IN {
         let pattern = Regex::new(tool).unwrap();
         for (file, code) in sources() {
-            for found in pattern.find_iter(&code).filter(|_| !places.contains(&&file[..])) {
+            for found in pattern.find_iter(code).filter(|_| !places.contains(&&file[..])) {
                 wrong.push(format!("{file} names `{}`, but {why}", found.as_str()));
             }
         }
@@ -159,7 +165,7 @@ fn dangerous_functions_are_used_in_their_files_only() {
 #[test]
 fn every_file_has_a_header() {
     for (file, _) in sources() {
-        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(&file)).unwrap();
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file)).unwrap();
         assert!(text.starts_with("//! "), "{file} has no header");
     }
 }
@@ -205,7 +211,7 @@ fn every_kind_of_line_in_the_journal_is_in_its_table() {
         Regex::new(r#"\bJournalLine::(?:of|about)\([^,]+,\s*"(\w+)"|\bJournalLine \{ kind: "(\w+)""#).unwrap();
     let mut found = 0;
     for (file, code) in sources() {
-        for kind in written.captures_iter(&code).filter_map(|found| found.get(1).or(found.get(2))) {
+        for kind in written.captures_iter(code).filter_map(|found| found.get(1).or(found.get(2))) {
             assert!(
                 claw::store::workspace::journal::KINDS.contains(&kind.as_str()),
                 "{file} writes `{}`",
@@ -219,9 +225,9 @@ fn every_kind_of_line_in_the_journal_is_in_its_table() {
 
 /// Every path that a file imports from this crate, groups expanded: `["core", "event", "id", "Id"]`.
 fn imports(code: &str) -> Vec<Vec<String>> {
-    let import = Regex::new(r"\bcrate::((?:\w+::)*)(\w+|\{[^}]*\})").unwrap();
+    static IMPORT: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\bcrate::((?:\w+::)*)(\w+|\{[^}]*\})").unwrap());
     let mut paths = Vec::new();
-    for found in import.captures_iter(code) {
+    for found in IMPORT.captures_iter(code) {
         let base: Vec<String> = found[1].split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect();
         for item in found[2].trim_matches(['{', '}']).split(',').map(str::trim).filter(|item| !item.is_empty()) {
             let parts = item.split("::").map(str::to_owned).filter(|part| part != "self");
@@ -232,19 +238,19 @@ fn imports(code: &str) -> Vec<Vec<String>> {
 }
 
 /// The file that an import names: the longest prefix of its path that is a module.
-fn target(path: &[String], files: &[(String, String)]) -> Option<String> {
+fn target(path: &[String], files: &BTreeSet<&str>) -> Option<String> {
     (1..=path.len()).rev().find_map(|length| {
         let stem = path[..length].join("/");
         let named = [format!("{stem}.rs"), format!("{stem}/mod.rs")];
-        named.into_iter().find(|name| files.iter().any(|(file, _)| file == name))
+        named.into_iter().find(|name| files.contains(&name[..]))
     })
 }
 
 /// Which node imports which, of all files; `node` names a file's node.
 fn graph(node: impl Fn(&str) -> String) -> BTreeMap<String, BTreeSet<String>> {
-    let files = sources();
+    let files = sources().iter().map(|(file, _)| &file[..]).collect();
     let mut needs: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (file, code) in &files {
+    for (file, code) in sources() {
         let own = node(file);
         let to = imports(code).into_iter().filter_map(|path| target(&path, &files)).map(|to| node(&to));
         let to: Vec<String> = to.filter(|to| *to != own).collect();
@@ -344,7 +350,7 @@ fn type_names_have_one_meaning() {
     let defined = Regex::new(r"(?m)^(?:pub(?:\([^)]*\))? )?(?:struct|enum|trait|type) (\w+)").unwrap();
     let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (file, code) in sources() {
-        for found in defined.captures_iter(&code).filter(|found| !matches!(&found[1], "Args" | "Action")) {
+        for found in defined.captures_iter(code).filter(|found| !matches!(&found[1], "Args" | "Action")) {
             places.entry(found[1].to_owned()).or_default().push(file.clone());
         }
     }

@@ -279,7 +279,7 @@ fn under_a_budget(name: &'static str, faults: Faults) {
 
 #[test]
 fn over_budget_the_owner_gets_one_notice_after_any_kill() {
-    out_of_budget("kill -9 of a worker that is out of budget before every durable call", Faults::Kills(1));
+    out_of_budget("kill -9 of a worker that is out of budget before every durable call", Faults::Kills(2));
 }
 
 #[test]
@@ -289,7 +289,7 @@ fn over_budget_the_owner_gets_one_notice_after_any_error() {
 
 #[test]
 fn killed_worker_loses_no_count() {
-    under_a_budget("kill -9 of a turn under a budget before every durable call", Faults::Kills(1));
+    under_a_budget("kill -9 of a turn under a budget before every durable call", Faults::Kills(3));
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn sweep(name: &'static str, text: &str, faults: Faults) {
 
 #[test]
 fn killed_turn_compacts_once() {
-    sweep("kill -9 of a turn that compacts before every durable call", "hello", Faults::Kills(1));
+    sweep("kill -9 of a turn that compacts before every durable call", "hello", Faults::Kills(2));
 }
 
 #[test]
@@ -89,5 +89,5 @@ fn turn_compacts_once_after_errors() {
 
 #[test]
 fn compact_command_compacts_once_after_kills_and_errors() {
-    sweep("/compact disturbed at every durable call", "/compact", Faults::Both(1));
+    sweep("/compact disturbed at every durable call", "/compact", Faults::Both(2));
 }

@@ -311,6 +311,9 @@ mod tests {
         }
     }
 
+    /// A way of saving a file.
+    type Save = Box<dyn Fn(&Path)>;
+
     /// The owner saves between the reading of the file and its replacement, in every way that editors have.
     #[test]
     fn edit_does_not_overwrite_a_file_that_was_saved_meanwhile() {
@@ -319,7 +322,7 @@ mod tests {
             fs::write(path.with_extension("new"), "own\n").unwrap();
             fs::rename(path.with_extension("new"), path).unwrap();
         };
-        let saves: [(&str, Box<dyn Fn(&Path)>, Option<&str>); 6] = [
+        let saves: [(&str, Save, Option<&str>); 6] = [
             ("in place, with the same size", Box::new(in_place), Some("own\n")),
             (
                 "in place, with the times of before",
