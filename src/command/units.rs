@@ -50,11 +50,10 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     }
     // A missing folder would stay missing: the services may not write beside it.
     fs::create_dir_all(&state).at("make", &state)?;
-    fs::create_dir_all(&folder).at("make", &folder)?;
-    for (name, text) in &units {
-        write(&folder.join(name), text)?;
-        out::line(&folder.join(name).display().to_string())?;
-    }
+    write_all(&folder, &units).map_err(|fault| match fault.hint {
+        None if !args.user => fault.hint("run it as root, or with --user, or with --print"),
+        _ => fault,
+    })?;
     say_next_steps(args.user, &units::name(&path_text(&root)?), &keys);
     Ok(0)
 }
@@ -79,6 +78,15 @@ fn units(workspace: &Workspace, is_user: bool, [root, state, keys]: [&Path; 3]) 
 fn path_text(path: impl AsRef<Path>) -> Result<String> {
     let path = path.as_ref();
     path.to_str().map(ToOwned::to_owned).ok_or_else(|| Fault::data(format!("{} is not valid UTF-8", path.display())))
+}
+
+fn write_all(folder: &Path, units: &[(String, String)]) -> Result<()> {
+    fs::create_dir_all(folder).at("make", folder)?;
+    for (name, text) in units {
+        write(&folder.join(name), text)?;
+        out::line(&folder.join(name).display().to_string())?;
+    }
+    Ok(())
 }
 
 /// Writes a unit, unless somebody else has written one of this name.

@@ -119,7 +119,10 @@ fn machine_without_zone_files_is_named_by_the_check() {
     let ws = Fixture::new();
     ws.write("crons/x/CRON.md", "---\nname: x\nagent: pickle\nevery: 2h\ntimezone: Europe/Berlin\n---\nDo it.\n");
     ws.write("crons/utc/CRON.md", "---\nname: x\nagent: pickle\nevery: 2h\ntimezone: UTC\n---\nDo it.\n");
-    let Some(ran) = ws.mounted("mount -t tmpfs none /usr/share/zoneinfo", "claw check") else { return };
+    ws.write("crons/own/CRON.md", "---\nname: x\nagent: pickle\nschedule: 0 7 * * *\n---\nDo it.\n");
+    let check = "TZ=Europe/Berlin claw check";
+    let Some(ran) = ws.mounted("mount -t tmpfs none /usr/share/zoneinfo", check) else { return };
+    assert!(ran.out.contains("crons/own/CRON.md: the owner's time zone: there is no time zone"), "{ran:?}");
     let expected = "crons/x/CRON.md:5:1: there is no time zone `Europe/Berlin` (this machine has no zone files";
     assert!(ran.out.contains(expected) && !ran.out.contains("crons/utc"), "{ran:?}");
 }

@@ -35,6 +35,8 @@ fn file_sets_the_clock_of_a_running_supervisor() {
         ws.set_clock(before);
         let mut send = command(&["send", "--in", "1h", "--reply-to", &format!("file:{name}"), "hello"]);
         assert!(send.output().unwrap().status.success());
+        // Once this is answered, the supervisor has seen that the message waits.
+        answered(&ws, &format!("seen-{name}"));
         ws.set_clock(after);
         ws.eventually(name, |ws| !ws.list(&format!("outbox/files/{name}")).is_empty());
     }

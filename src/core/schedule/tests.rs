@@ -235,6 +235,25 @@ proptest! {
         }
     }
 
+    /// Whenever and however often it is asked, and in every zone.
+    #[test]
+    fn period_is_due_at_whole_multiples_after_the_first_look(
+        seconds in 1_i64..400_000,
+        seen in -1_000_000_000_000_i64..1_000_000_000_000,
+        distance in -1_000_000_000_000_i64..100_000_000_000_000,
+        name in prop::sample::select(ZONES.to_vec()),
+    ) {
+        let (timing, zone) = (Timing::every(&format!("{seconds}s")).unwrap(), zone(name));
+        let seen = Timestamp::from_microsecond(seen).unwrap();
+        let after = seen.checked_add(SignedDuration::from_micros(distance)).unwrap();
+        let due = timing.next(&zone, seen, after).unwrap();
+        let passed = due.duration_since(seen).as_micros();
+        let period = i128::from(seconds) * 1_000_000;
+        prop_assert!(due > after && passed >= period && passed % period == 0);
+        prop_assert!(passed == period || due.duration_since(after).as_micros() <= period);
+        prop_assert_eq!(timing.to_string().parse::<Timing>(), Ok(timing));
+    }
+
     /// Croner agrees where no clock changes. Two day fields of which one is a star with a step are left out: croner lets
     /// one of them be enough, as other crons do.
     #[test]

@@ -1,7 +1,6 @@
 //! Time zones by name, from the zone files of this machine.
 
 use crate::core::fault::{Fault, Result};
-use crate::core::text::base32::hash32;
 use crate::core::text::problem::nearest;
 use crate::store::fs::file_cache::FileCache;
 use crate::store::fs::io_fault;
@@ -74,7 +73,7 @@ fn named(workspace: &Workspace, name: &str) -> Result<Arc<Zone>> {
     let read = || match fs::read(&path) {
         Ok(bytes) => {
             let rules = TimeZone::tzif(name, &bytes).map_err(|_| unknown(name))?;
-            let data = hash32(&String::from_utf8_lossy(&bytes), HASH);
+            let data = blake3::hash(&bytes).to_hex().chars().take(HASH).collect();
             Ok(Arc::new(Zone { name: name.to_owned(), rules, data }))
         }
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory) => {
@@ -104,4 +103,29 @@ fn names() -> Vec<String> {
     let name = |path: &Path| Some(path.strip_prefix(ZONE_FILES).ok()?.to_str()?.to_owned());
     let is_zone = |name: &String| name.starts_with(|c: char| c.is_ascii_uppercase()) && !name.contains('.');
     files.filter_map(|entry| name(entry.path())).filter(is_zone).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::World;
+
+    #[test]
+    fn zone_is_found_by_its_exact_name_and_never_outside_of_the_zone_files() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("claw.yaml"), "sync: none\n").unwrap();
+        let workspace = Workspace::open(World::real().unwrap(), dir.path().to_owned(), true).unwrap();
+        let zone = |name: &str| of(&workspace, Some(name)).map_err(|fault| fault.to_string());
+        let [berlin, tokyo] = ["Europe/Berlin", "Asia/Tokyo"].map(|name| zone(name).unwrap());
+        assert_eq!((berlin.name.as_str(), berlin.data.len()), ("Europe/Berlin", HASH));
+        assert_ne!(berlin.data, tokyo.data);
+        assert_eq!(berlin.show(Timestamp::UNIX_EPOCH), "1970-01-01 01:00:00 CET");
+        assert_eq!(zone("UTC").unwrap().data, "");
+        for bad in
+            ["", "Europe", "Mars/Base", "../zoneinfo/UTC", "/etc/localtime", "Europe//Berlin", "tzdata.zi", "right/UTC"]
+        {
+            assert!(zone(bad).unwrap_err().contains("there is no time zone"), "{bad}");
+        }
+        assert!(zone("Europe/Berln").unwrap_err().contains("did you mean `Europe/Berlin`?"));
+    }
 }
