@@ -108,7 +108,7 @@ fn look(workspace: &Workspace, id: &str) -> Result<Option<Stamp>> {
     if ledger.state.open.iter().any(|run| ended::may_have_ended(workspace, run) || is_put_off(workspace, run)) {
         return Ok(Some(workspace.world.now()));
     }
-    match CronJob::read(workspace, id)? {
+    match CronJob::read_with(workspace, id, &ledger.state)? {
         Ok(job) if job.cron.one_off && ended::is_over(&ledger.state) => Ok(Some(workspace.world.now())),
         Ok(job) => Ok(job.next(workspace, &ledger.state)?.map(Stamp::from)),
         Err(fault) => {
@@ -177,7 +177,7 @@ fn prepare(
         }
         ended::settle(workspace, id, &mut ledger, &run)?;
     }
-    let job = match CronJob::read(workspace, id)? {
+    let job = match CronJob::read_with(workspace, id, &ledger.state)? {
         Ok(job) => job,
         Err(fault) => {
             workspace.world.say(&fault.to_string());
