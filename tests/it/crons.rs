@@ -317,6 +317,7 @@ fn message_of_a_run_is_sent_once_and_its_reader_can_answer_it() {
     tick(&ws, "02T07:00:00");
     let event = ledger(&ws, "report")[1]["event"].as_str().unwrap().to_owned();
     assert_eq!(ws.list("outbox/files/ann"), [format!("{event}.p01.md")], "not its answer, too");
+    assert_eq!(ws.list("outbox/files"), ["ann"], "the settings do not list the other destination");
     assert_eq!(ws.read(&format!("outbox/files/ann/{event}.p01.md")), "The NAS is full.\n");
     assert_eq!(ledger(&ws, "report")[2]["how"], "done");
     // The text is part of the reader's conversation, and no model was asked for that.

@@ -80,7 +80,9 @@ fn every_instant_has_one_record_whoever_is_killed_and_wherever_the_clock_goes() 
     ws.claw(&["trust"]);
     let (count, rounds) = if proof::is_full() { (10, 200) } else { (4, 40) };
     let jobs: Vec<String> = (0..count).map(|n| format!("job{n}")).collect();
-    jobs.iter().for_each(|job| write_job(&ws, job, true));
+    for job in &jobs {
+        write_job(&ws, job, true);
+    }
     let mut supervisors = [supervise(&ws), supervise(&ws)];
     for round in 0..rounds {
         match random.below(5) {
@@ -100,7 +102,9 @@ fn every_instant_has_one_record_whoever_is_killed_and_wherever_the_clock_goes() 
         }
     }
     drop(supervisors);
-    jobs.iter().for_each(|job| write_job(&ws, job, false));
+    for job in &jobs {
+        write_job(&ws, job, false);
+    }
     for _ in 0..200 {
         ws.hurry();
         command(&ws, &["tick"]).status().unwrap();

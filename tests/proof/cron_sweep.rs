@@ -85,7 +85,9 @@ fn due_instant_runs_once() {
     let server = Strict::start(SCRIPTS);
     let ws = workspace(&server, "schedule: '0 7 * * *'");
     sweep("a scheduled run disturbed at every durable call", &ws, TICK, 6, |ws| {
-        ["02T07:20:00", "02T07:40:00", "02T08:00:00"].into_iter().for_each(|time| tick(ws, time));
+        for time in ["02T07:20:00", "02T07:40:00", "02T08:00:00"] {
+            tick(ws, time);
+        }
         [wrong(ws, 1, "02T08:00:00"), server.broken()].concat()
     });
 }
@@ -95,7 +97,9 @@ fn one_off_runs_once_and_moves_away_once() {
     let server = Strict::start(SCRIPTS);
     let ws = workspace(&server, "at: 2030-01-02T07:00");
     sweep("a one-off disturbed at every durable call", &ws, TICK, 6, |ws| {
-        ["02T07:20:00", "02T07:40:00", "02T08:00:00"].into_iter().for_each(|time| tick(ws, time));
+        for time in ["02T07:20:00", "02T07:40:00", "02T08:00:00"] {
+            tick(ws, time);
+        }
         let mut wrong = wrong(ws, 1, "02T08:00:00");
         if ws.list("crons/.done") != ["job"] || ws.path("crons/job").exists() {
             wrong.push(format!("{:?} {:?}", ws.list("crons"), ws.list("crons/.done")));
@@ -121,7 +125,9 @@ fn pause_holds_until_it_is_resumed() {
         if !resume.env("CLAW_NOW", "2030-01-02T08:00:00Z").status().unwrap().success() {
             wrong.push("it cannot be resumed".to_owned());
         }
-        ["03T07:00:00", "03T07:20:00"].into_iter().for_each(|time| tick(ws, time));
+        for time in ["03T07:00:00", "03T07:20:00"] {
+            tick(ws, time);
+        }
         wrong.extend(self::wrong(ws, 1, "03T08:00:00"));
         wrong
     });

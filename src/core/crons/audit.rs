@@ -160,7 +160,9 @@ mod tests {
     /// Counts of due, ran, missed, excused, pending; the missing days; the days that ran twice.
     fn audit(lines: &[CronLine], now: &str) -> ([u64; 5], Vec<i8>, Vec<i8>) {
         let mut auditor = Auditor::default();
-        lines.iter().for_each(|line| auditor.add(line));
+        for line in lines {
+            auditor.add(line);
+        }
         let find = |_: &str| Some((TimeZone::UTC, String::new()));
         let audit = auditor.finish(Timestamp::MIN, at(now), false, &find);
         let days = |all: &[Timestamp]| all.iter().map(|due| TimeZone::UTC.to_datetime(*due).day()).collect();

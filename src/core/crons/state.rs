@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 /// The state of a job.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and in the ledger under its name")]
 pub struct JobState {
     /// The schedule in force; `None`: the job was not seen yet.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -108,7 +108,7 @@ fn look(workspace: &Workspace, id: &str) -> Result<Option<Stamp>> {
     if ledger.state.open.iter().any(|run| ended::may_have_ended(workspace, run) || is_put_off(workspace, run)) {
         return Ok(Some(workspace.world.now()));
     }
-    match CronJob::read(workspace, id)? {
+    match CronJob::read_with(workspace, id, &ledger.state)? {
         Ok(job) if job.cron.one_off && ended::is_over(&ledger.state) => Ok(Some(workspace.world.now())),
         Ok(job) => Ok(job.next(workspace, &ledger.state)?.map(Stamp::from)),
         Err(fault) => {
@@ -177,7 +177,7 @@ fn prepare(
         }
         ended::settle(workspace, id, &mut ledger, &run)?;
     }
-    let job = match CronJob::read(workspace, id)? {
+    let job = match CronJob::read_with(workspace, id, &ledger.state)? {
         Ok(job) => job,
         Err(fault) => {
             workspace.world.say(&fault.to_string());
@@ -214,14 +214,14 @@ fn prepare(
             Some((None, found)) => mark = Some(found),
             None => {}
         }
-        match known_session(workspace, known, &event_id)? {
+        match known_event(workspace, known, &event_id)? {
             None => {
                 claim.lines.push(fired(&event, now, due, false));
                 claim.event = Some((event, claim.lines.len() - 1));
             }
             // A process was killed between the event and its line.
-            Some(session) => {
-                event.session = session.or(event.session);
+            Some(known) => {
+                event.session = known.session.or(event.session);
                 claim.lines.push(fired(&event, now, due, false));
             }
         }
@@ -261,31 +261,38 @@ fn tell_missed(workspace: &Workspace, job: &CronJob, state: &JobState, due: Time
     ended::tell(workspace, &scheduled::event_id(&job.id, due)?, text, place)
 }
 
-/// Whether an event is known already, and its session if that can be read. An event that moves while the folders are
-/// listed may be missed in all of them, so they are listed twice.
-fn known_session(
+/// An event that is known already.
+struct KnownEvent {
+    /// Its session, if it can be read.
+    session: Option<String>,
+}
+
+/// The event `id`, if it is known already. An event that moves while the folders are listed may be missed in all of them,
+/// so they are listed twice.
+fn known_event(
     workspace: &Workspace,
     known: &mut Option<HashMap<Id, Option<String>>>,
     id: &Id,
-) -> Result<Option<Option<String>>> {
+) -> Result<Option<KnownEvent>> {
     if known.is_none() {
         let mut all = HashMap::new();
         for state in [State::New, State::Ready, State::Wait, State::Run, State::Failed].repeat(2) {
             for entry in listing::list(workspace, Mailbox::Inbox, state)? {
                 let lane = Some(entry.lane).filter(|lane| !lane.is_empty());
-                let session = all.entry(entry.id).or_default();
+                let session: &mut Option<String> = all.entry(entry.id).or_default();
                 *session = lane.or(std::mem::take(session));
             }
         }
         *known = Some(all);
     }
     match known.as_ref().and_then(|known| known.get(id)) {
-        Some(Some(session)) => return Ok(Some(Some(session.clone()))),
+        Some(Some(session)) => return Ok(Some(KnownEvent { session: Some(session.clone()) })),
         None if !Mailbox::Inbox.done(workspace, id).exists() => return Ok(None),
         _ => {}
     }
     let found = locate::of(workspace, Mailbox::Inbox, id)?.into_iter().next();
-    Ok(Some(found.and_then(|found| spool::read_event(&found.path, id).ok()).and_then(|event| event.session)))
+    let session = found.and_then(|found| spool::read_event(&found.path, id).ok()).and_then(|event| event.session);
+    Ok(Some(KnownEvent { session }))
 }
 
 /// Records that the folders of jobs are gone.

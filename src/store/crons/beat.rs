@@ -99,17 +99,23 @@ fn mark(workspace: &Workspace, settings: &HeartbeatSettings) -> Result<String> {
     paths.push(workspace.path(crate::core::config::FILE));
     for path in paths {
         add(&seen(&path));
-        names(&path).iter().for_each(|name| add(&seen(&path.join(name))));
+        for name in names(&path) {
+            add(&seen(&path.join(name)));
+        }
     }
     for state in [TaskState::Open, TaskState::Claimed] {
         let dir = tasks::dir(workspace, state);
-        names(&dir).iter().for_each(|name| add(&seen(&dir.join(name))));
+        for name in names(&dir) {
+            add(&seen(&dir.join(name)));
+        }
     }
     let done = workspace.path(Mailbox::Inbox.name()).join("done");
     for day in names(&done).iter().rev().take(DAYS) {
         // Beats are no news, nor is what they have sent.
         let is_news = |name: &&String| name.ends_with(".json") && !name.contains("Z-heartbeat-");
-        names(&done.join(day)).iter().filter(is_news).for_each(|name| add(name));
+        for name in names(&done.join(day)).iter().filter(is_news) {
+            add(name);
+        }
     }
     Ok(hasher.finalize().to_hex().to_string())
 }
