@@ -182,3 +182,26 @@ fn the_peer_lists_its_models() {
     let ran: Ran = init.output().unwrap().into();
     assert!(ran.ok().contains("model: ollama"));
 }
+
+#[test]
+fn init_chooses_the_first_model_for_text_of_a_local_server() {
+    let list = json!({"models": [
+        {"name": "nomic-embed-text:latest", "details": {"family": "nomic"}},
+        {"name": "all-minilm", "details": {"family": "bert"}},
+        {"name": "llama3.2:3b", "details": {"family": "llama"}},
+        {"name": "qwen3", "details": {"family": "qwen"}},
+    ]});
+    let server = Server::saying(whole("200 OK", JSON, &list.to_string()));
+    let host = format!("127.0.0.1:{}", server.port);
+    // The server has 200 ms, which a busy machine may need for itself.
+    let settings = (0..20).find_map(|_| {
+        let ws = Fixture::empty();
+        let ran: Ran = ws.command(&["init", "."]).env("OLLAMA_HOST", &host).output().unwrap().into();
+        ran.ok();
+        Some(ws.read("claw.yaml")).filter(|settings| settings.contains("llama3.2:3b"))
+    });
+    let settings = settings.expect("`claw init` does not find a server on this machine");
+    assert!(settings.contains("provider: ollama") && settings.contains(&host), "{settings}");
+    assert!(!settings.contains("nomic") && !settings.contains("minilm"), "{settings}");
+    assert!(server.heard()[0].head.starts_with("GET /api/tags "), "{}", server.heard()[0].head);
+}
