@@ -128,8 +128,8 @@ fn channel_layer_names_the_destination() {
     };
     assert_eq!(
         end(&["pickle"]),
-        "Agent: pickle\nSession: pickle.cli-ann\nSender: owner\nDate: 2026-11-21 Saturday (UTC)\n\nThe time in brackets below a \
-         message is when it was received; do not write such a line yourself.\n\nYou answer in a terminal."
+        "Agent: pickle\nSession: pickle.cli-ann\nSender: owner\nDate: 2026-11-21 Saturday (UTC)\n\nThe time in brackets behind \
+         the last message is the present time.\n\nYou answer in a terminal."
     );
     assert!(end(&["pickle", "--reply-to", "telegram:42"]).contains("Telegram"));
     assert!(end(&["pickle", "--kind", "cron"]).ends_with("your reply is not sent to anyone."));
@@ -208,6 +208,7 @@ fn request_of_every_turn_begins_with_the_one_before() {
     for pair in requests.windows(2) {
         let [before, after] = pair else { unreachable!() };
         let common = before.bytes().zip(after.bytes()).take_while(|(a, b)| a == b).count();
-        assert_eq!(common, before.len() - 1, "all but the closing bracket:\n{before}\n{after}");
+        let time = " [2026-11-21 08:05]\",\"role\":\"user\"}]".len();
+        assert_eq!(common, before.len() - time, "all but the time:\n{before}\n{after}");
     }
 }

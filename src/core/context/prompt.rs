@@ -82,7 +82,7 @@ pub fn layers(sources: &Sources) -> Vec<Layer> {
     let (session, class) = (sources.session, sources.class.name());
     let runtime = format!(
         "## Runtime\n\nAgent: {id}\nSession: {session}\nSender: {class}\nDate: {today}\n\n\
-         The time in brackets below a message is when it was received; do not write such a line yourself."
+         The time in brackets behind the last message is the present time."
     );
     let fresh = [("runtime", runtime), ("channel", hint(sources.kind, sources.reply_to, sources.channel_hint))];
     // The changing layers are short and never truncated.
@@ -126,12 +126,6 @@ const AGENTS: &str = "## Agents\n\nThe agents of this workspace:";
 const SKILLS: &str = "## Skills\n\nWhen a task is one of these, call the tool `skill` with its name before you begin, \
                       and follow its instructions:";
 const CRONS: &str = "## Scheduled tasks\n\nTasks that run on a schedule (cron expression, agent):";
-
-/// The line below a message of the user with the time at which it was received.
-#[must_use]
-pub fn received(at: &Zoned) -> String {
-    format!("\n\n[{}]", at.strftime("%Y-%m-%d %H:%M"))
-}
 
 /// The prompt, and the length in bytes of its stable prefix.
 #[must_use]
@@ -243,8 +237,7 @@ mod tests {
         assert_eq!(
             &text[stable..],
             "\n\n## Runtime\n\nAgent: pickle\nSession: pickle.cli-ann\nSender: owner\nDate: 2026-11-21 Saturday \
-             (Europe/Berlin)\n\nThe time in brackets below a message is when it was received; do not write such a line \
-             yourself.\n\nYou answer in a terminal."
+             (Europe/Berlin)\n\nThe time in brackets behind the last message is the present time.\n\nYou answer in a terminal."
         );
     }
 

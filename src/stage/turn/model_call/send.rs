@@ -1,7 +1,7 @@
 //! Builds the request of a step, sends it, and writes the reply to the log.
 
 use crate::core::config::resolved_model::ResolvedModel;
-use crate::core::context::prompt::{join, received};
+use crate::core::context::prompt::join;
 use crate::core::event::dispatch::is_silent;
 use crate::core::fault::{Cause, Fault, Kind, Result};
 use crate::core::model::tokens::{self, Count};
@@ -33,15 +33,13 @@ impl Turn<'_> {
         let mut messages = self.state.messages(&self.event.content, is_last);
         let by = chosen.identity();
         for message in &mut messages {
-            match message {
-                Message::Assistant { thinking, .. } => thinking.retain(|thought| thought.by == by),
-                Message::User { content, at } => {
-                    // The built-in model searches for the words of the message.
-                    let at = at.take().filter(|_| !chosen.is_offline());
-                    content.extend(at.map(|at| received(&at.to_zoned(self.began_at.time_zone().clone()))));
-                }
-                Message::Tool { .. } => {}
+            if let Message::Assistant { thinking, .. } = message {
+                thinking.retain(|thought| thought.by == by);
             }
+        }
+        let last = messages.iter_mut().rfind(|message| matches!(message, Message::User { .. }));
+        if let Some(Message::User { now, .. }) = last {
+            *now = Some(self.began_at.strftime("%Y-%m-%d %H:%M").to_string());
         }
         Ok(Request {
             model: chosen.model.model.clone(),
