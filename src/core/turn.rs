@@ -9,6 +9,7 @@ use crate::core::model::{Call, Message, Reply};
 use crate::core::session::compaction::{CompactRecord, Compacted, CompactedTurn, LearnedWindow};
 use crate::core::session::record::{Record, ToolResult};
 use crate::core::text::base32::hash32;
+use jiff::Timestamp;
 use serde_json::Value;
 
 /// From this number of identical calls with identical results on, a note to the model is added.
@@ -83,6 +84,8 @@ pub struct Replay {
     pub taint: Option<String>,
     /// The log has the event's `in` line.
     pub is_logged: bool,
+    /// The time of the first event in the records.
+    pub began: Option<Timestamp>,
     /// Further events that are answered in the same turn.
     pub also: Vec<Event>,
     /// The number of answers in the log since the last compaction, those of turns that were given up too.
@@ -164,6 +167,7 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
         match record {
             Record::In { event, .. } => {
                 state.add_taint(event.origin.taint.as_ref());
+                state.began.get_or_insert(event.created_at);
                 if event.id == *id {
                     state.is_logged = true;
                 } else if !open.iter().any(|other| other.id == event.id) {

@@ -128,8 +128,8 @@ fn channel_layer_names_the_destination() {
     };
     assert_eq!(
         end(&["pickle"]),
-        "Agent: pickle\nSession: pickle.cli-ann\nSender: owner\nDate: 2026-11-21 Saturday (UTC)\n\nThe time in brackets behind \
-         the last message is the present time.\n\nYou answer in a terminal."
+        "Agent: pickle\nSession: pickle.cli-ann\nSender: owner\nDate: 2026-11-21 Saturday (UTC)\nConversation began: \
+         2026-11-21 09:05\n\nA time in brackets behind the last message is the present time.\n\nYou answer in a terminal."
     );
     assert!(end(&["pickle", "--reply-to", "telegram:42"]).contains("Telegram"));
     assert!(end(&["pickle", "--kind", "cron"]).ends_with("your reply is not sent to anyone."));
