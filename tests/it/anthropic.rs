@@ -92,8 +92,6 @@ fn request_is_valid_and_marks_stable_parts_for_the_cache() {
     );
     assert!(!lines.contains("authorization"), "{lines}");
     let mut body = heard.body.clone();
-    let time = body["messages"][0]["content"][1]["text"].take();
-    assert!(time.as_str().unwrap().starts_with("[2"), "{time}");
     let mark = json!({"type": "ephemeral"});
     let tools = body["tools"].take();
     let tools = tools.as_array().unwrap();
@@ -109,9 +107,7 @@ fn request_is_valid_and_marks_stable_parts_for_the_cache() {
     );
     let expected = json!({
         "model": "m", "max_tokens": 900, "temperature": 0.5, "stream": true, "system": null, "tools": null,
-        "messages": [{"role": "user", "content": [
-            {"type": "text", "text": "2+2", "cache_control": mark}, {"type": "text", "text": null},
-        ]}],
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "2+2", "cache_control": mark}]}],
     });
     assert_eq!(body, expected);
 }
