@@ -61,6 +61,7 @@ fn prompted(dir: &Path, runs: usize) -> Result<[Row; 2]> {
     let (place, now) = (Address::parse("cli:ann")?, jiff::Timestamp::UNIX_EPOCH.to_zoned(world::zone()));
     let moment = PromptContext {
         now: &now,
+        began: &now,
         session: "pickle.cli-ann",
         kind: EventKind::Message,
         reply_to: &place,

@@ -3,6 +3,7 @@
 //! panic of it is a finding.
 
 mod dropped;
+mod json;
 mod place;
 mod stream;
 mod web;
@@ -31,6 +32,7 @@ use serde_json::{Map, Value};
 use std::fs;
 
 pub use dropped::drop;
+pub use json::json;
 use place::{SETTINGS, at_place};
 pub use stream::{events, lines};
 pub use web::{page, place};
@@ -50,6 +52,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("events", events),
     ("lines", lines),
     ("place", place),
+    ("json", json),
 ];
 
 /// An event file, as in a mailbox or dropped as `.json`.

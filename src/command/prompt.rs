@@ -61,7 +61,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         None => session_name::at(&agent.id, &reply_to),
     };
     let now = workspace.world.now().timestamp().to_zoned(world::zone());
-    let context = PromptContext { now: &now, session: &session, kind, reply_to: &reply_to, class };
+    let context = PromptContext { now: &now, began: &now, session: &session, kind, reply_to: &reply_to, class };
     let layers = prompt::layers(&workspace, &agent, &tools, &context)?;
     let (system, stable) = join(&layers);
     if args.json {

@@ -85,8 +85,8 @@ pub struct Replay {
     pub taint: Option<String>,
     /// The log has the event's `in` line.
     pub is_logged: bool,
-    /// The time of that line.
-    pub began_at: Option<Timestamp>,
+    /// The time of the first event in the records.
+    pub began: Option<Timestamp>,
     /// Further events that are answered in the same turn.
     pub also: Vec<Event>,
     /// The number of answers in the log since the last compaction, those of turns that were given up too.
@@ -134,7 +134,6 @@ struct OpenTurn {
     /// Events that are answered with it.
     also: Vec<Id>,
     content: String,
-    began_at: Option<Timestamp>,
     /// The heartbeat: an exchange without a finding is not sent again.
     is_beat: bool,
     /// Messages of the turn from before a compaction that are still sent.
@@ -150,7 +149,7 @@ impl OpenTurn {
         if self.is_beat && last.is_none_or(heartbeat::is_ok) {
             return Vec::new();
         }
-        let mut messages = vec![Message::User { content: self.content, at: self.began_at }];
+        let mut messages = vec![Message::user(self.content)];
         let is_answered = !self.before.is_empty();
         messages.extend(self.before);
         if let Some(content) = text {
@@ -173,10 +172,11 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
     let mut past: Vec<Vec<Message>> = Vec::new();
     for record in records {
         match record {
-            Record::In { event, at } => {
+            Record::In { event, .. } => {
                 state.add_taint(event.origin.taint.as_ref());
+                state.began.get_or_insert(event.created_at);
                 if event.id == *id {
-                    (state.is_logged, state.began_at) = (true, Some(at));
+                    state.is_logged = true;
                 } else if !open.iter().any(|other| other.id == event.id) {
                     let also = Vec::new();
                     open.push(OpenTurn {
@@ -184,7 +184,6 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
                         id: event.id,
                         also,
                         content: event.content,
-                        began_at: Some(at),
                         before: Vec::new(),
                         steps: Vec::new(),
                     });
@@ -241,17 +240,13 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
                 state.count = compact.count.clone().or(state.count);
                 state.compacted_turn = None;
                 match compact.turn.clone() {
-                    Some(begun) if compact.id == *id => {
-                        state.began_at = begun.at.or(state.began_at);
-                        state.compacted_turn = Some(begun);
-                    }
-                    Some(CompactedTurn { question: content, at: began_at, messages: before, .. }) => {
+                    Some(begun) if compact.id == *id => state.compacted_turn = Some(begun),
+                    Some(CompactedTurn { question: content, messages: before, .. }) => {
                         open.push(OpenTurn {
                             is_beat: false,
                             id: compact.id.clone(),
                             also: Vec::new(),
                             content,
-                            began_at,
                             before,
                             steps: Vec::new(),
                         });
@@ -385,7 +380,7 @@ impl Replay {
     pub fn messages(&self, content: &str, is_last: bool) -> Vec<Message> {
         let mut messages: Vec<Message> = self.compaction().map(Compacted::messages).into_iter().flatten().collect();
         messages.extend_from_slice(&self.history);
-        messages.push(Message::User { content: self.user_message(content), at: self.began_at });
+        messages.push(Message::user(self.user_message(content)));
         let begin = messages.len();
         messages.extend(self.turn_messages());
         let repeats = self.repeats();

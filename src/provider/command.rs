@@ -5,7 +5,7 @@
 
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::cassette::{RecordedChunk, RecordedRequest, Response};
-use crate::core::model::{Call, Reply};
+use crate::core::model::{Call, Message, Reply, Request};
 use crate::process::{self, Invocation, ProgramOutput};
 use crate::provider::{Charge, MAX_ANSWER, ModelCall, limit, tape};
 use crate::store::session::stop::CancelToken;
@@ -18,13 +18,14 @@ pub(super) fn ask(call: &mut ModelCall) -> Result<Reply> {
     if model.command.is_empty() {
         return Err(Fault::config(format!("model {name}: `command` is missing")));
     }
-    let body = serde_json::to_value(call.request).map_err(|e| Fault::data(e.to_string()))?;
+    let sent = timed(call.request);
+    let body = serde_json::to_value(&sent).map_err(|e| Fault::data(e.to_string()))?;
     let program = model.command.first().cloned().unwrap_or_default();
     let request = RecordedRequest { method: "RUN".to_owned(), path: program, body };
     let mut pieces = Pieces::default();
     let ended = match tape::answer(call, &request)? {
         Some(recorded) => replay(recorded, &mut pieces, call.on_text)?,
-        None => run(call, &request, &mut pieces)?,
+        None => run(call, &sent, &request, &mut pieces)?,
     };
     if ended.code != 0 {
         let kind = if ended.code == 75 { Kind::Later } else { Kind::Unavailable };
@@ -43,8 +44,19 @@ pub(super) fn ask(call: &mut ModelCall) -> Result<Reply> {
     Ok(reply)
 }
 
+/// The request as a program reads it: with the time behind the last message of the user.
+fn timed(request: &Request) -> Request {
+    let mut request = request.clone();
+    for message in &mut request.messages {
+        if let Message::User { now: Some(_), .. } = message {
+            *message = Message::user(message.timed());
+        }
+    }
+    request
+}
+
 /// Runs the program.
-fn run(call: &mut ModelCall, request: &RecordedRequest, pieces: &mut Pieces) -> Result<ProgramOutput> {
+fn run(call: &mut ModelCall, sent: &Request, request: &RecordedRequest, pieces: &mut Pieces) -> Result<ProgramOutput> {
     let (name, model) = (&call.chosen.name, &call.chosen.model);
     programs::check(call.workspace, &model.command)?;
     let program = Invocation {
@@ -54,7 +66,7 @@ fn run(call: &mut ModelCall, request: &RecordedRequest, pieces: &mut Pieces) -> 
         inherits: true,
         sandbox: None,
         // Not from `body`: a JSON value does not keep the documented order of the fields.
-        input: serde_json::to_vec(call.request).map_err(|e| Fault::data(e.to_string()))?,
+        input: serde_json::to_vec(sent).map_err(|e| Fault::data(e.to_string()))?,
         timeout: limit(model.timeout, 600),
         max_output: MAX_ANSWER,
         locks: call.lane.share()?,

@@ -47,6 +47,7 @@ pub(super) enum Header {
 pub(super) fn ask(call: &mut ModelCall, wire: &Wire) -> Result<Reply> {
     let chosen = call.chosen;
     let name = &chosen.name;
+    check_base(chosen)?;
     let url = url_of(&call.workspace.world, &chosen.model, wire);
     let mut body = (wire.body)(call)?;
     merge(&mut body, &chosen.model.extra_body);
@@ -68,6 +69,17 @@ pub(super) fn ask(call: &mut ModelCall, wire: &Wire) -> Result<Reply> {
     };
     let late = || Fault::new(Kind::Unavailable, format!("model {name}: no whole answer within {whole:?}"));
     http::block_on(stop_fd, http::within(whole, late, exchange)).map_err(|fault| credentials.hide_in(fault))
+}
+
+/// Refuses an `api_base` that could be the name of anything.
+fn check_base(chosen: &ResolvedModel) -> Result<()> {
+    match chosen.model.api_base.as_deref().map(str::trim) {
+        Some(base) if !base.contains("://") => {
+            let fault = Fault::config(format!("model {}: the api_base `{base}` has no scheme", chosen.name));
+            Err(fault.hint(format!("write http://{base} or https://{base}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The URL of a model call. `api_base` may be that URL itself; its query belongs behind the path.

@@ -109,13 +109,13 @@ impl Peer {
     }
 }
 
-/// Role and text of every message of a request; a message of the user without the time below it.
+/// Role and text of every message of a request; a message of the user without the time behind it.
 pub fn messages(body: &Value) -> Vec<(&str, &str)> {
     let messages = body["messages"].as_array().unwrap().iter();
     messages.map(|m| (m["role"].as_str().unwrap(), without_time(m["content"].as_str().unwrap_or_default()))).collect()
 }
 
-/// Messages of a neutral request, those of the user without the time below them.
+/// Messages of a neutral request, those of the user without the time behind them.
 pub fn without_times(messages: &Value) -> Value {
     let mut messages = messages.clone();
     for message in messages.as_array_mut().unwrap().iter_mut().filter(|message| message["role"] == "user") {
@@ -124,13 +124,12 @@ pub fn without_times(messages: &Value) -> Value {
     messages
 }
 
-/// A message without the line with the time at which it was received.
+/// A message without the time behind it.
 pub fn without_time(content: &str) -> &str {
-    let time = "\n\n[2026-11-21 09:05]";
-    let at = content.len().saturating_sub(time.len());
-    let is_time =
-        content.get(at..).is_some_and(|end| end.starts_with("\n\n[2") && end.ends_with(']') && end.contains(':'));
-    if is_time { &content[..at] } else { content }
+    let Some(at) = content.rfind('[').filter(|at| content.len() - at == "[2026-11-21 09:05]".len()) else {
+        return content;
+    };
+    if content.ends_with(']') { content[..at].trim_end() } else { content }
 }
 
 /// The id and the due time of the only file in `inbox/wait`, and the rest of its name.

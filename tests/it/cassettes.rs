@@ -108,7 +108,7 @@ fn different_request_fails_with_all_differences() {
     let ran = fixed(&other, &["ask", "-n", "-s", "work", "2+3"]);
     assert_eq!((ran.code, &ran.out[..]), (1, ""), "{ran:#?}");
     let said = "claw: model mock: exchange 1 of 1: the request differs from the recorded one:\n  \
-                $.messages[0].content: was \"2+2\\n\\n[2026-11-25 12:00]\", now \"2+3\\n\\n[2026-11-25 12:00]\"\n  \
+                $.messages[0].content: was \"2+2\", now \"2+3\"\n  \
                 $.temperature: was missing, now 1.0\n";
     assert!(ran.err.starts_with(said), "{}", ran.err);
     // The right request is answered all the same.

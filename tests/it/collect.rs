@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 /// A workspace whose model repeats the last message.
 fn echoing(queue: &str) -> Fixture {
     let ws = Fixture::new();
-    ws.write("model.py", "import json, sys\nprint('[' + json.load(sys.stdin)['messages'][-1]['content'].rsplit('\\n\\n[', 1)[0] + ']')\n");
+    ws.write(
+        "model.py",
+        "import json, sys\nprint('[' + json.load(sys.stdin)['messages'][-1]['content'].rsplit(' [', 1)[0] + ']')\n",
+    );
     ws.model("echo", "provider: command, command: [python3, model.py]");
     ws.write("agents/pickle/AGENT.md", &format!("---\nname: Pickle\n{queue}\n---\nEcho.\n"));
     ws
@@ -68,7 +71,7 @@ fn other_destinations_models_and_kinds_are_not_collected() {
 #[test]
 fn message_during_a_turn_waits_for_the_next_and_can_be_followed() {
     let ws = echoing("queue: collect");
-    ws.write("model.py", "import json, os, sys\ntext = json.load(sys.stdin)['messages'][-1]['content'].rsplit('\\n\\n[', 1)[0]\nif text == 'hang':\n    open('hangs', 'w').close()\n    open('gate').read()\nprint('[' + text + ']')\n");
+    ws.write("model.py", "import json, os, sys\ntext = json.load(sys.stdin)['messages'][-1]['content'].rsplit(' [', 1)[0]\nif text == 'hang':\n    open('hangs', 'w').close()\n    open('gate').read()\nprint('[' + text + ']')\n");
     assert_eq!(ws.shell("mkfifo gate").code, 0);
     let supervisor = ws.supervise(&[]);
     send(&ws, &["--from", "file:a"], "hang");

@@ -328,8 +328,8 @@ fn message_of_a_run_is_sent_once_and_its_reader_can_answer_it() {
         messages[1]["content"].as_str().unwrap().starts_with("[Not a message of a person: your session pickle.run-")
     );
     assert_eq!(messages[2]["content"], "The NAS is full.");
-    // The time follows the last message.
-    assert!(messages[3]["content"].as_str().unwrap().starts_with("Empty it, please\n\n["), "{messages}");
+    // The time may follow the last message.
+    assert!(messages[3]["content"].as_str().unwrap().starts_with("Empty it, please"), "{messages}");
     assert_eq!((server.asked("Say hello", 0), server.asked("Say hello", 1), server.broken()), (1, 1, vec![]));
     let tools = |kind: &str| ws.claw(&["prompt", "pickle", "--kind", kind, "--json"]).ok().contains("post_message");
     assert!(tools("cron") && tools("heartbeat") && !tools("message"));

@@ -129,8 +129,8 @@ fn channel_layer_names_the_destination() {
     };
     assert_eq!(
         end(&["pickle"]),
-        "Agent: pickle\nSession: pickle.cli-ann\nSender: owner\nDate: 2026-11-21 Saturday (UTC)\n\nThe time in brackets below a \
-         message is when it was received; do not write such a line yourself.\n\nYou answer in a terminal."
+        "Agent: pickle\nSession: pickle.cli-ann\nSender: owner\nDate: 2026-11-21 Saturday (UTC)\nConversation began: \
+         2026-11-21 08:05\n\nA time in brackets behind the last message is the present time.\n\nYou answer in a terminal."
     );
     assert!(end(&["pickle", "--reply-to", "telegram:42"]).contains("Telegram"));
     assert!(end(&["pickle", "--kind", "cron"]).ends_with("your reply is not sent to anyone."));
@@ -200,7 +200,7 @@ fn request_of_every_turn_begins_with_the_one_before() {
     let ws = Fixture::new();
     server.model(&ws);
     let request = |minute: usize| {
-        let now = format!("2026-11-21T08:{:02}:00Z", 5 + minute);
+        let now = format!("2026-11-21T08:{:02}:00Z", 5 + 6 * minute);
         let ran = ws.command(&["ask", "-n", "-s", "t", "script:hello"]).env("CLAW_NOW", now).output().unwrap();
         crate::common::Ran::from(ran).ok();
         server.last()["messages"].to_string()
@@ -209,6 +209,10 @@ fn request_of_every_turn_begins_with_the_one_before() {
     for pair in requests.windows(2) {
         let [before, after] = pair else { unreachable!() };
         let common = before.bytes().zip(after.bytes()).take_while(|(a, b)| a == b).count();
-        assert_eq!(common, before.len() - 1, "all but the closing bracket:\n{before}\n{after}");
+        // The first message came at the time in the prompt.
+        let time = " [2026-11-21 08:11]\",\"role\":\"user\"}]".len();
+        let end = if before.contains(" [2026-11-21 08:") { time } else { "]".len() };
+        assert_eq!(common, before.len() - end, "all but the time:\n{before}\n{after}");
+        assert!(after.contains(" [2026-11-21 08:"), "{after}");
     }
 }

@@ -120,8 +120,9 @@ fn answer(line: &str) -> Result<Vec<Theirs>, ()> {
 /// A random field.
 fn field(random: &mut Random, low: usize, high: usize, names: &[&str]) -> String {
     let number = |random: &mut Random| low + random.below(high - low + 1);
-    let name =
-        |n: usize| names.get(n - low).filter(|_| n % 2 == 0).map_or_else(|| n.to_string(), |name| (*name).to_owned());
+    let name = |n: usize| {
+        names.get(n - low).filter(|_| n.is_multiple_of(2)).map_or_else(|| n.to_string(), |name| (*name).to_owned())
+    };
     match random.below(10) {
         0..4 => name(number(random)),
         4 | 5 => format!("*/{}", random.below(high + 2) + 1),

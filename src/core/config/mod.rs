@@ -291,6 +291,12 @@ pub fn parse(text: &str) -> Result<(Config, Vec<Problem>), Problem> {
         }
     }
     for (name, model) in &config.models {
+        if let Some(base) = model.api_base.as_deref().filter(|base| !base.contains("://")) {
+            let message =
+                format!("models.{name}.api_base: `{base}` has no scheme; write http:// or https:// before it");
+            let at = place(&format!("models.{name}.api_base")).or_else(|| place(&format!("models.{name}")));
+            warnings.push(Problem::warning(FILE, message).at(at));
+        }
         if let Some(url) = model.clear_text_url() {
             let key = format!("models.{name}.api_base");
             let at = place(&key).or_else(|| place(&format!("models.{name}")));

@@ -189,7 +189,6 @@ fn split_steps(talk: &Conversation, units: Vec<Unit>, question: Option<&str>) ->
     let flat = |units: Vec<Unit>| units.into_iter().flat_map(|unit| unit.messages).collect();
     let begun = question.map(|question| CompactedTurn {
         question: question.to_owned(),
-        at: None,
         steps: talk.steps,
         messages: flat(steps),
     });

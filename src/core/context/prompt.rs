@@ -46,6 +46,8 @@ pub struct Sources<'a> {
     pub crons: &'a [ListItem],
     /// The current time, in the owner's time zone.
     pub now: &'a Zoned,
+    /// The time at which the conversation began.
+    pub began: &'a Zoned,
     /// The session's name.
     pub session: &'a str,
     /// The kind of the event that is answered.
@@ -76,13 +78,15 @@ pub struct Layer {
 /// The layers in order, stable ones first. No layer is empty.
 #[must_use]
 pub fn layers(sources: &Sources) -> Vec<Layer> {
-    // The time of day would change the prompt every minute, and so miss the providers' caches: it is in the messages.
+    // The time of day would change the prompt every minute, and so miss the providers' caches: the prompt has the
+    // time of the conversation's beginning, and the last message the present one where that is later.
     let today = sources.now.strftime("%Y-%m-%d %A (%Q)");
+    let began = sources.began.strftime(TIME);
     let id = &sources.agent.id;
     let (session, class) = (sources.session, sources.class.name());
     let runtime = format!(
-        "## Runtime\n\nAgent: {id}\nSession: {session}\nSender: {class}\nDate: {today}\n\n\
-         The time in brackets below a message is when it was received; do not write such a line yourself."
+        "## Runtime\n\nAgent: {id}\nSession: {session}\nSender: {class}\nDate: {today}\n\
+         Conversation began: {began}\n\nA time in brackets behind the last message is the present time."
     );
     let fresh = [("runtime", runtime), ("channel", hint(sources.kind, sources.reply_to, sources.channel_hint))];
     // The changing layers are short and never truncated.
@@ -123,15 +127,12 @@ pub fn layers(sources: &Sources) -> Vec<Layer> {
 }
 
 const AGENTS: &str = "## Agents\n\nThe agents of this workspace:";
+/// How times are told to models.
+pub const TIME: &str = "%Y-%m-%d %H:%M";
+
 const SKILLS: &str = "## Skills\n\nWhen a task is one of these, call the tool `skill` with its name before you begin, \
                       and follow its instructions:";
 const CRONS: &str = "## Scheduled tasks\n\nTasks that run on a schedule (cron expression, agent):";
-
-/// The line below a message of the user with the time at which it was received.
-#[must_use]
-pub fn received(at: &Zoned) -> String {
-    format!("\n\n[{}]", at.strftime("%Y-%m-%d %H:%M"))
-}
 
 /// The prompt, and the length in bytes of its stable prefix.
 #[must_use]
@@ -217,6 +218,7 @@ mod tests {
                 skills: &self.skills,
                 crons: &self.crons,
                 now: &self.now,
+                began: &self.now,
                 session: "pickle.cli-ann",
                 kind: EventKind::Message,
                 reply_to: &self.reply_to,
@@ -243,8 +245,8 @@ mod tests {
         assert_eq!(
             &text[stable..],
             "\n\n## Runtime\n\nAgent: pickle\nSession: pickle.cli-ann\nSender: owner\nDate: 2026-11-21 Saturday \
-             (Europe/Berlin)\n\nThe time in brackets below a message is when it was received; do not write such a line \
-             yourself.\n\nYou answer in a terminal."
+             (Europe/Berlin)\nConversation began: 2026-11-21 09:05\n\nA time in brackets behind the last message is the \
+             present time.\n\nYou answer in a terminal."
         );
     }
 

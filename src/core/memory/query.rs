@@ -68,7 +68,7 @@ impl Query {
             .collect();
         let mut firsts = [false; 256];
         for byte in
-            words.iter().flat_map(|word| word.stems.iter().chain([&word.text])).flat_map(|text| text.bytes().next())
+            words.iter().flat_map(|word| word.stems.iter().chain([&word.text])).filter_map(|text| text.bytes().next())
         {
             firsts[usize::from(byte)] = true;
         }

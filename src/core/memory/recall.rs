@@ -61,8 +61,8 @@ pub struct NoteSearch {
     frequencies: Vec<(u8, f32)>,
     /// Lines that contain each word.
     lines_with: [u32; MAX_WORDS],
-    lines: u64,
-    words: u64,
+    lines: u32,
+    words: u32,
 }
 
 struct Candidate {
@@ -179,7 +179,7 @@ impl NoteSearch {
                 }
             });
             self.lines += 1;
-            self.words += u64::from(length);
+            self.words = self.words.saturating_add(length.into());
             (0..MAX_WORDS).filter(|word| found & 1 << word != 0).for_each(|word| self.lines_with[word] += 1);
             let heading = if is_code { None } else { passage::level(line).and_then(|level| u8::try_from(level).ok()) };
             let line = u32::try_from(number).unwrap_or(u32::MAX);
@@ -191,9 +191,9 @@ impl NoteSearch {
     /// At most `limit` lines, best first. `today` decides how old daily notes are.
     #[must_use]
     pub fn finish(self, limit: usize, today: Date) -> (Vec<SearchedFile>, Vec<RankedLine>) {
-        let average = self.words as f32 / self.lines.max(1) as f32;
+        let average = float(self.words) / float(self.lines.max(1));
         let weight = |word: usize| {
-            let (lines, with) = (self.lines as f32, self.lines_with[word] as f32);
+            let (lines, with) = (float(self.lines), float(self.lines_with[word]));
             (1.0 + (lines - with + 0.5) / (with + 0.5)).ln()
         };
         let weights: Vec<f32> = (0..MAX_WORDS).map(weight).collect();
@@ -240,6 +240,11 @@ impl NoteSearch {
     }
 }
 
+#[expect(clippy::cast_precision_loss, reason = "a rank needs no more than 23 bits")]
+fn float(number: u32) -> f32 {
+    number as f32
+}
+
 /// Whether a line or its headings have the word of this frequency.
 fn is_own(frequency: f32) -> bool {
     frequency >= 1.0
@@ -261,7 +266,9 @@ impl Ranked<'_> {
 
 /// Lowers the scores of daily notes by their age, but never below a line with fewer matching words that they were above.
 fn age(ranked: &mut [Ranked], files: &[SearchedFile], today: Date) {
-    let days = |ranked: &Ranked| files[ranked.candidate.file as usize].day.map(|day| (today - day).get_days().max(0));
+    let days = |ranked: &Ranked| {
+        files[ranked.candidate.file as usize].day.map(|day| u32::try_from((today - day).get_days()).unwrap_or_default())
+    };
     if !ranked.iter().any(|ranked| days(ranked).is_some_and(|days| days > 0)) {
         return;
     }
@@ -271,12 +278,14 @@ fn age(ranked: &mut [Ranked], files: &[SearchedFile], today: Date) {
     for own in ranked.iter() {
         below.iter_mut().skip(own.words() + 1).for_each(|scores| scores.push(own.score));
     }
-    below.iter_mut().for_each(|scores| scores.sort_by(f32::total_cmp));
+    for scores in &mut below {
+        scores.sort_by(f32::total_cmp);
+    }
     for own in ranked {
         let Some(days) = days(own) else { continue };
         let lower = &below[own.words()];
         let floor = lower[..lower.partition_point(|score| *score < own.score)].last().copied().unwrap_or_default();
-        let freshness = 0.5f32.powf(days as f32 / HALF_LIFE);
+        let freshness = 0.5f32.powf(float(days) / HALF_LIFE);
         let aged = (own.score * freshness).max(floor);
         own.freshness = if own.score > 0.0 { aged / own.score } else { 1.0 };
         own.score = aged;
@@ -301,11 +310,15 @@ impl<'a> Section<'a> {
     fn new(rows: &'a [Row], hits: &'a [(u8, u8)], headings: &[(u8, &Row)]) -> Self {
         let none = [0.0; MAX_WORDS];
         let mut section = Self { rows, hits, above: none, own_heading: none, all: none };
-        headings.iter().for_each(|(_, heading)| add(&mut section.above, &hits[heading.hits.clone()]));
+        for (_, heading) in headings {
+            add(&mut section.above, &hits[heading.hits.clone()]);
+        }
         if let Some(first) = rows.first().filter(|first| first.heading.is_some()) {
             add(&mut section.own_heading, &hits[first.hits.clone()]);
         }
-        rows.iter().for_each(|row| add(&mut section.all, &hits[row.hits.clone()]));
+        for row in rows {
+            add(&mut section.all, &hits[row.hits.clone()]);
+        }
         section
     }
 

@@ -13,7 +13,6 @@ pub mod tokens;
 
 use crate::core::json::lenient;
 use crate::core::model::money::Money;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -33,9 +32,10 @@ pub enum Message {
     User {
         /// The text.
         content: String,
-        /// The time at which its turn began; requests have it in the text.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        at: Option<Timestamp>,
+        /// The present time, at the last message of the user in a request. It would change the beginning of every
+        /// request if it stood in the prompt, and so miss the providers' caches.
+        #[serde(skip)]
+        now: Option<String>,
     },
     /// The agent.
     Assistant {
@@ -63,7 +63,7 @@ impl Message {
     /// A user message.
     #[must_use]
     pub fn user(content: impl Into<String>) -> Self {
-        Self::User { content: content.into(), at: None }
+        Self::User { content: content.into(), now: None }
     }
 
     /// The text of the message.
@@ -71,6 +71,15 @@ impl Message {
     pub fn content(&self) -> &str {
         match self {
             Self::User { content, .. } | Self::Assistant { content, .. } | Self::Tool { content, .. } => content,
+        }
+    }
+
+    /// The text, with the present time behind it.
+    #[must_use]
+    pub fn timed(&self) -> String {
+        match self {
+            Self::User { content, now: Some(now) } => format!("{content} [{now}]"),
+            other => other.content().to_owned(),
         }
     }
 

@@ -130,12 +130,6 @@ impl Model {
         {
             return Some(("headers", format!(".headers: `{name}` {why}")));
         }
-        if let Some(base) = self.api_base.as_deref().filter(|base| !base.contains("://")) {
-            return Some((
-                "api_base",
-                format!(".api_base: `{base}` has no scheme; write http://{base} or https://{base}"),
-            ));
-        }
         if provider == REPLAY && self.cassette.is_none() {
             return Some(("", " has no `cassette`".to_owned()));
         }

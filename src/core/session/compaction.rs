@@ -63,11 +63,8 @@ impl Compacted {
 /// The unfinished turn during which a conversation was compacted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompactedTurn {
-    /// The user's message of this turn, without its time.
+    /// The user's message of this turn, as it is sent.
     pub question: String,
-    /// The time at which the turn began.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub at: Option<Timestamp>,
     /// The number of model answers of this turn that the compaction or `messages` contains.
     pub steps: usize,
     /// The answers and tool results that are still sent, oldest first.

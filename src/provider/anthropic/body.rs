@@ -159,6 +159,17 @@ fn messages(messages: &[Message], with_thoughts: bool) -> Vec<Value> {
     if let Some(last) = all.last_mut().and_then(|(_, blocks)| blocks.last_mut()) {
         *last = cacheable(last.take());
     }
+    // It does not have the time, which is therefore a block of its own, behind the mark.
+    let now = messages.iter().rev().find_map(|message| match message {
+        Message::User { now, .. } => Some(now.as_deref()),
+        _ => None,
+    });
+    let asked =
+        all.iter_mut().rfind(|(role, blocks)| *role == "user" && blocks.iter().any(|block| block["type"] == "text"));
+    if let (Some(Some(now)), Some((_, blocks))) = (now, asked) {
+        let at = blocks.iter().rposition(|block| block["type"] == "text").map_or(0, |at| at + 1);
+        blocks.insert(at, text(&format!("[{now}]")));
+    }
     all.into_iter().map(|(role, content)| json!({"role": role, "content": content})).collect()
 }
 

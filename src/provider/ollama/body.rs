@@ -56,7 +56,7 @@ fn think(thinking: &Thinking) -> Value {
 
 fn message(message: &Message, is_in_turn: bool) -> Value {
     match message {
-        Message::User { content, .. } => json!({"role": "user", "content": content}),
+        Message::User { .. } => json!({"role": "user", "content": message.timed()}),
         Message::Assistant { content, calls, thinking } => {
             let mut sent = json!({"role": "assistant", "content": content});
             if !calls.is_empty() {

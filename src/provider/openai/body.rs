@@ -54,7 +54,7 @@ fn mark_for_cache(messages: &mut [Value], (stable, changing): (&str, &str)) {
 
 fn message(dialect: &Dialect, message: &Message) -> Value {
     match message {
-        Message::User { content, .. } => json!({"role": "user", "content": content}),
+        Message::User { .. } => json!({"role": "user", "content": message.timed()}),
         Message::Assistant { content, calls, thinking } if calls.is_empty() => {
             let mut sent = json!({"role": "assistant", "content": content});
             if dialect.echo == Echo::Details {

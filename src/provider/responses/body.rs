@@ -63,7 +63,7 @@ fn thinks(model: &str) -> bool {
 /// The items of a message. Thoughts are sent back only within the turn: the service ignores older ones.
 fn items(message: &Message, is_in_turn: bool) -> Vec<Value> {
     match message {
-        Message::User { content, .. } => vec![json!({"role": "user", "content": content})],
+        Message::User { .. } => vec![json!({"role": "user", "content": message.timed()})],
         Message::Assistant { content, calls, thinking } => {
             let thoughts = thinking.iter().filter(|_| is_in_turn).map(|thought| &thought.payload);
             let mut items: Vec<Value> = thoughts.filter(|payload| payload["type"] == "reasoning").cloned().collect();

@@ -196,7 +196,7 @@ fn context(about: &About) -> Result<String> {
     let (now, class) = (workspace.world.now().timestamp().to_zoned(world::zone()), workspace.class(about.event)?);
     let tools = crate::tool::offered(workspace, &agent, class, EventKind::Message)?;
     let (session, reply_to) = (&about.session, &about.event.reply_to);
-    let prompt_context = PromptContext { now: &now, session, kind: EventKind::Message, reply_to, class };
+    let prompt_context = PromptContext { now: &now, began: &now, session, kind: EventKind::Message, reply_to, class };
     let (system, _) = join(&prompt::layers(workspace, &agent, &tools, &prompt_context)?);
     let fixed = tokens::fixed(&system, tools.iter().map(|tool| &tool.spec));
     let budget = WindowBudget::of(workspace, &chosen, &state, fixed)?;

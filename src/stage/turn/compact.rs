@@ -206,8 +206,7 @@ impl Turn<'_> {
         };
         let compacted = plan.compacted(&self.secrets.hide(summary));
         let (at, id) = (self.now(), self.event.id.clone());
-        let turn = plan.turn.map(|turn| CompactedTurn { at: self.state.began_at, ..turn });
-        let recent = plan.recent;
+        let (recent, turn) = (plan.recent, plan.turn);
         Ok(CompactRecord {
             at,
             id,

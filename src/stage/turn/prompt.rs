@@ -21,6 +21,8 @@ use jiff::Zoned;
 pub struct PromptContext<'a> {
     /// The current time, in the owner's time zone.
     pub now: &'a Zoned,
+    /// The time at which the conversation began.
+    pub began: &'a Zoned,
     /// The session's name.
     pub session: &'a str,
     /// The kind of the event that the turn answers.
@@ -45,6 +47,7 @@ pub fn layers(workspace: &Workspace, agent: &Agent, tools: &[Tool], context: &Pr
         skills: &if has_skill_tool { offered(workspace)? } else { Vec::new() },
         crons: &crons(workspace)?,
         now: context.now,
+        began: context.began,
         session: context.session,
         kind: context.kind,
         reply_to: context.reply_to,

@@ -282,7 +282,7 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                     records.push(Record::Also { at, id: id.clone(), event: Box::new(received) });
                 }
                 turn.log.append(&records)?;
-                (turn.state.is_logged, turn.state.began_at, turn.state.also) = (true, Some(at), more);
+                (turn.state.is_logged, turn.state.also) = (true, more);
                 turn.limit_tools()?;
                 if is_quiet || task_watch::is_stale(turn.workspace, turn.event) {
                     turn.close(String::new(), false)?;

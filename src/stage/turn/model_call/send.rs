@@ -1,7 +1,7 @@
 //! Builds the request of a step, sends it, and writes the reply to the log.
 
 use crate::core::config::resolved_model::ResolvedModel;
-use crate::core::context::prompt::{join, received};
+use crate::core::context::prompt::{TIME, join};
 use crate::core::event::dispatch::is_silent;
 use crate::core::fault::{Cause, Fault, Kind, Result};
 use crate::core::model::tokens::{self, Count};
@@ -15,7 +15,11 @@ use crate::stage::turn::prompt::{self, PromptContext};
 use crate::store::workspace::journal::{self, JournalLine};
 use crate::store::workspace::mailbox::Mailbox;
 use crate::tool;
+use jiff::{SignedDuration, Timestamp};
 use std::time::Instant;
+
+/// A message that comes so long after the beginning of its conversation is sent with the present time.
+const LATER: SignedDuration = SignedDuration::from_mins(5);
 
 /// The answer if the model returned no text.
 const NOTHING: &str = "(the model returned no text)";
@@ -33,15 +37,14 @@ impl Turn<'_> {
         let mut messages = self.state.messages(&self.event.content, is_last);
         let by = chosen.identity();
         for message in &mut messages {
-            match message {
-                Message::Assistant { thinking, .. } => thinking.retain(|thought| thought.by == by),
-                Message::User { content, at } => {
-                    // The built-in model searches for the words of the message.
-                    let at = at.take().filter(|_| !chosen.is_offline());
-                    content.extend(at.map(|at| received(&at.to_zoned(self.began_at.time_zone().clone()))));
-                }
-                Message::Tool { .. } => {}
+            if let Message::Assistant { thinking, .. } = message {
+                thinking.retain(|thought| thought.by == by);
             }
+        }
+        let last = messages.iter_mut().rfind(|message| matches!(message, Message::User { .. }));
+        let is_later = self.began_at.timestamp().duration_since(self.conversation_began()) >= LATER;
+        if let Some(Message::User { now, .. }) = last.filter(|_| is_later) {
+            *now = Some(self.began_at.strftime(TIME).to_string());
         }
         Ok(Request {
             model: chosen.model.model.clone(),
@@ -55,10 +58,16 @@ impl Turn<'_> {
         })
     }
 
+    /// The time at which the conversation began, the same at each of its turns.
+    fn conversation_began(&self) -> Timestamp {
+        self.state.began.unwrap_or(self.event.created_at)
+    }
+
     /// The system prompt, and the length of its stable part in bytes.
     pub(crate) fn system(&self) -> Result<(String, usize)> {
         let context = PromptContext {
             now: &self.began_at,
+            began: &self.conversation_began().to_zoned(self.began_at.time_zone().clone()),
             session: &self.lane.name,
             kind: self.event.kind,
             reply_to: &self.event.reply_to,
