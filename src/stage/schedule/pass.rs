@@ -24,7 +24,7 @@ use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeSet, HashMap};
 
 /// The most jobs that are claimed under one lock, so that the ends of runs are recorded in between.
-const BATCH: usize = 64;
+const BATCH: usize = 256;
 /// The longest time over which late runs are spread, in seconds.
 const MAX_SPREAD: u32 = 300;
 /// A job that could not be claimed is looked at again after this many seconds.
