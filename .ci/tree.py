@@ -1,7 +1,9 @@
 """The copy of the tree in which mutants are made, below target/mutants. Unchanged files keep their time there, so that
 little is built."""
 
+import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -27,3 +29,17 @@ def update():
     for old in [path for path in TREE.rglob("*") if path.is_file() or path.is_symlink()]:
         if str(old.relative_to(TREE)) not in names:
             old.unlink()
+
+
+def cargo(arguments, limit):
+    """Runs cargo in the copy; returns its output, and its exit code or None after the time limit, in seconds."""
+    process = subprocess.Popen(
+        [os.environ.get("CARGO", "cargo"), *arguments], cwd=TREE, env={**os.environ, **ENV}, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=limit)
+        return output, process.returncode
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return process.communicate()[0], None
