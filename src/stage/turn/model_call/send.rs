@@ -2,7 +2,9 @@
 
 use crate::core::config::resolved_model::ResolvedModel;
 use crate::core::context::prompt::{TIME, join};
+use crate::core::event::EventKind;
 use crate::core::event::dispatch::is_silent;
+use crate::core::event::scheduled::Scheduled;
 use crate::core::fault::{Cause, Fault, Kind, Result};
 use crate::core::model::tokens::{self, Count};
 use crate::core::model::{Message, Reply, Request, ToolSpec};
@@ -65,11 +67,13 @@ impl Turn<'_> {
 
     /// The system prompt, and the length of its stable part in bytes.
     pub(crate) fn system(&self) -> Result<(String, usize)> {
+        let delivers = Scheduled::of(self.event).is_some_and(|scheduled| scheduled.delivers);
         let context = PromptContext {
             now: &self.began_at,
             began: &self.conversation_began().to_zoned(self.began_at.time_zone().clone()),
             session: &self.lane.name,
-            kind: self.event.kind,
+            // The answer of a scheduled run with a destination is a message there.
+            kind: if delivers { EventKind::Message } else { self.event.kind },
             reply_to: &self.event.reply_to,
             class: self.class,
         };
