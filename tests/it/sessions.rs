@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 /// A model that repeats the last message, or hangs on a gate that never opens.
 fn hanging() -> Fixture {
     let ws = Fixture::new();
-    ws.write("model.sh", "if grep -q 'hang[^}]*\"}\\]'; then : >hangs; read x <gate; fi; echo fine\n");
+    ws.write("model.sh", "if grep -q 'hang\\( \\[2[^}]*\\)*\"}\\]'; then : >hangs; read x <gate; fi; echo fine\n");
     ws.model("mock", "provider: command, command: [sh, model.sh]");
     assert_eq!(ws.shell("mkfifo gate").code, 0);
     ws
