@@ -10,10 +10,8 @@ use std::process::Child;
 pub fn hanging() -> Fixture {
     let ws = Fixture::new();
     // The time may follow the last message.
-    ws.write(
-        "model.sh",
-        "cat >request; if grep -qE 'hang(\\\\n\\\\n[^}]*)?\"}\\]' request; then : >hangs; read x <gate; fi; echo fine\n",
-    );
+    let model = r#"cat >request; if grep -qE 'hang(\\n| )*(\[2[^}"]*)?"\}\]' request; then : >hangs; read x <gate; fi; echo fine"#;
+    ws.write("model.sh", model);
     ws.model("mock", "provider: command, command: [sh, model.sh]");
     assert_eq!(ws.shell("mkfifo gate").code, 0);
     ws

@@ -168,7 +168,7 @@ fn ctrl_c_ends_turn_then_line_then_chat() {
     terminal.press(&format!("nobody shall read this{CTRL_C}hello\r"));
     terminal.until("pickle: fine");
     terminal.until(PROMPT);
-    assert!(ws.read("request").contains("\"hello ") && !ws.read("request").contains("nobody"));
+    assert!(ws.read("request").contains("\"hello\"") && !ws.read("request").contains("nobody"));
     terminal.press(CTRL_C);
     assert_eq!(terminal.ended().0, 0);
     assert_eq!(ws.pending(), [""; 0]);

@@ -248,6 +248,20 @@ mod tests {
     }
 
     #[test]
+    fn present_time_stands_behind_the_mark_of_the_cache() {
+        let asked = Message::User { content: "a".into(), now: Some("2026-11-21 09:05".into()) };
+        let text = |text: &str| json!({"type": "text", "text": text});
+        let marked = json!({"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}});
+        let expected = json!([{"role": "user", "content": [marked, text("[2026-11-21 09:05]")]}]);
+        assert_eq!(json!(messages(std::slice::from_ref(&asked), true)), expected);
+        // While tools run it stays at the question, and the mark is at the end.
+        let all = [asked, answer("", &["x"], Vec::new()), result_of("x", "1")];
+        let sent = messages(&all, true);
+        assert_eq!(sent[0], json!({"role": "user", "content": [text("a"), text("[2026-11-21 09:05]")]}));
+        assert!(sent[2]["content"][0].get("cache_control").is_some(), "{sent:?}");
+    }
+
+    #[test]
     fn name_of_a_call_is_sent_in_the_characters_that_the_service_accepts() {
         let dotted = Call { id: "x".into(), name: "functions.read".into(), arguments: json!({}) };
         assert_eq!(call(&dotted)["name"], "functions_read");
