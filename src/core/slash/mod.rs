@@ -1,6 +1,6 @@
 //! Slash commands: commands of a user to the system itself, in any channel. They are not sent to a model and are not
-//! part of a conversation. A command is the first line of a message. A first word of a slash and letters alone counts
-//! as a command even if the table does not have it; `/etc/hosts` is text for the agent.
+//! part of a conversation. A command is the first line of a message. A slash and letters that the table does not have
+//! are a mistyped command if they resemble one, or stand alone; `/etc/hosts` and `/tmp is full` are text for the agent.
 
 pub mod command;
 pub mod completion;
@@ -35,16 +35,24 @@ pub fn parse(text: &str) -> Option<Result<SlashCommand>> {
     let (name, arguments) = words(text)?;
     match table::find(&name) {
         Some(row) => Some((row.parse)(&arguments).ok_or_else(|| Fault::data(format!("{}: {}", row.usage(), row.help)))),
-        None if !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase()) => Some(Err(unknown(&name))),
+        None if !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase()) => {
+            mistyped(&name, &arguments).map(Err)
+        }
         None => None,
     }
 }
 
-fn unknown(name: &str) -> Fault {
+/// The fault of an unknown command; `None` if it resembles no command and has words after it: then it is text.
+fn mistyped(name: &str, arguments: &[&str]) -> Option<Fault> {
     let fault = Fault::data(format!("unknown command `/{name}`"));
     match nearest(name, ROWS.iter().flat_map(|row| row.names).copied()) {
-        Some(near) => fault.hint(format!("did you mean `/{near}`? To send it to the agent, put a word before it")),
-        None => fault.hint("/help lists the commands; to send it to the agent, put a word before it"),
+        Some(near) => {
+            Some(fault.hint(format!("did you mean `/{near}`? To send it to the agent, put a word before it")))
+        }
+        None if arguments.is_empty() => {
+            Some(fault.hint("/help lists the commands; to send it to the agent, put a word before it"))
+        }
+        None => None,
     }
 }
 
@@ -163,6 +171,7 @@ mod tests {
             "//help",
             "/etc/hosts",
             "/usr/bin is full",
+            "/tmp is full, what now?",
             "/usr/",
             "/tmp.txt",
             "/2",
