@@ -398,8 +398,15 @@ impl Disk {
                 self.name(op, vec![(to.clone(), Some(Node::File(inode)))]);
             }
             Op::Rename(from, to) => {
-                let inode = self.find(from).unwrap();
-                self.name(op, vec![(from.clone(), None), (to.clone(), Some(Node::File(inode)))]);
+                let node = self.find(from).map_or(Node::Dir, Node::File);
+                let mut effects = vec![(from.clone(), None), (to.clone(), Some(node))];
+                // A folder takes its entries along.
+                for (path, node) in &self.now {
+                    if let Some(rest) = path.strip_prefix(from.as_str()).filter(|rest| rest.starts_with('/')) {
+                        effects.extend([(path.clone(), None), (format!("{to}{rest}"), Some(*node))]);
+                    }
+                }
+                self.name(op, effects);
             }
             Op::Unlink(path) => self.name(op, vec![(path.clone(), None)]),
             Op::Write(file, at, bytes) => self.change(file, Change::Write(*at, bytes.clone())),
@@ -413,7 +420,8 @@ impl Disk {
                 }
                 None => {
                     for name in &mut self.names {
-                        name.is_durable |= name.effects.iter().any(|(entry, _)| parent(entry) == path);
+                        // The first two are the name itself, before and after.
+                        name.is_durable |= name.effects.iter().take(2).any(|(entry, _)| parent(entry) == path);
                     }
                 }
             },

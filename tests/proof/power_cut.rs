@@ -55,7 +55,39 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "no answer", arrange: unanswerable, command: &["run-agent"], accepted: Accepted::Never },
     Scenario { name: "tick, laid out anew", arrange: stripped, command: &["tick"], accepted: Accepted::Before },
     Scenario { name: "ask", arrange: |_| {}, command: ASK, accepted: Accepted::Answer },
+    Scenario { name: CRON, arrange: scheduled, command: &["tick"], accepted: Accepted::Before },
 ];
+
+/// A scheduled job, whose one instant has just passed.
+const CRON: &str = "scheduled job";
+
+fn scheduled(ws: &Fixture) {
+    let at = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(1);
+    let at = at.strftime("%Y-%m-%dT%H:%M:%SZ");
+    let head = format!("name: job\nagent: pickle\nat: {at}\nmodel: offline\ndeliver_to: file:a");
+    ws.write("crons/job/CRON.md", &format!("---\n{head}\n---\nremember fact\n"));
+}
+
+/// The violations after recovery: the instant ran once, its answer was delivered once, and the job has moved away.
+fn wrong_schedule(ws: &Fixture, taken: &[String]) -> Vec<String> {
+    let mut wrong = ws.pending();
+    wrong.extend(ws.list("inbox/failed"));
+    let later = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(40);
+    let mut audit = ws.command(&["crons", "audit", "--json"]);
+    let audit: Ran = audit.env("CLAW_NOW", later.to_string()).output().unwrap().into();
+    if audit.code != 0 || !audit.out.contains("\"ran\":1,") {
+        wrong.push(format!("{audit:?}"));
+    }
+    let answers: Vec<String> = taken.iter().cloned().chain(delivered(ws)).collect();
+    if answers.len() != 1 || noted(ws, "- fact <!--") != 1 {
+        wrong.push(format!("delivered {answers:?}, noted {} times", noted(ws, "- fact <!--")));
+    }
+    if ws.list("crons/.done") != ["job"] || ws.path("crons/job").exists() {
+        wrong.push("the job has not moved to crons/.done".to_owned());
+    }
+    wrong.extend(torn(ws));
+    wrong
+}
 
 fn dropped_badly(ws: &Fixture) {
     ws.write("inbox/q.md", "---\nfrom: [\n---\nhello\n");
@@ -289,6 +321,10 @@ fn wrong(state: &State) -> Vec<String> {
             wrong.push(format!("{ran:?}"));
         }
     }
+    if state.scenario.name == CRON {
+        wrong.extend(wrong_schedule(&ws, &taken));
+        return wrong;
+    }
     if state.scenario.accepted == Accepted::Never {
         wrong.extend(ws.pending());
         let (reasons, kept): (Vec<_>, Vec<_>) =
@@ -488,7 +524,7 @@ fn successor_syncs_files_of_a_killed_worker() {
 #[test]
 fn without_syncs_a_power_cut_loses_acknowledged_events() {
     let template = recorder::read(&template("none").root);
-    for name in ["send", "run-agent", "deliver"] {
+    for name in ["send", "run-agent", "deliver", CRON] {
         let scenario = SCENARIOS.iter().find(|s| s.name == name).unwrap();
         let base = arranged(scenario, &template);
         let (steps, _) = recorded(scenario, &base, 0);

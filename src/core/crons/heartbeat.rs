@@ -95,7 +95,7 @@ pub fn message(text: &str) -> String {
     )
 }
 
-/// Whether an answer to a beat says that there is nothing: with [`OK`] at either end and little other text.
+/// Whether an answer to a beat says that there is nothing: with `HEARTBEAT_OK` at either end and little other text.
 #[must_use]
 pub fn is_ok(answer: &str) -> bool {
     let answer = answer.trim();
