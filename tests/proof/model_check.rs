@@ -11,6 +11,7 @@ use crate::model::hearing::{self, Hearing, Person};
 use crate::model::lane::{self, Lane};
 use crate::model::lock::{self, Locks};
 use crate::model::route::{self, Route};
+use crate::model::schedule::{self, Schedule};
 use crate::model::slots::{self, Slots};
 use crate::model::{ALIVE, Protocol, exhaust};
 use std::slice;
@@ -311,5 +312,23 @@ fn draining_processes_leave_no_work() {
     caught(
         "model: mutants of draining, each caught",
         &[(mutant(NoLastLook), rule), (mutant(NoLookAfterNothing), rule)],
+    );
+}
+
+#[test]
+fn every_due_instant_runs_once() {
+    use schedule::Mutant::{LineFirst, NoLock, NoLook, OpensAgain};
+    let model = Schedule { kills: if is_full() { 4 } else { 2 }, mutant: None };
+    let must_happen = ["killed", "the event is known already", "record the end of an earlier run", "adopt"];
+    holds("model: a scheduled job", slice::from_ref(&model), &must_happen);
+    let mutant = |mutant| Schedule { mutant: Some(mutant), ..model.clone() };
+    caught(
+        "model: mutants of a scheduled job, each caught",
+        &[
+            (mutant(NoLock), "an instant has one line"),
+            (mutant(NoLook), "an instant runs once"),
+            (mutant(LineFirst), "a recorded run has its event"),
+            (mutant(OpensAgain), "a run has one end in the ledger"),
+        ],
     );
 }

@@ -14,7 +14,9 @@ impl JobState {
             CronLine::Fired { due, event, session, by_hand, not_before, .. } => {
                 self.queued.retain(|queued| queued != due);
                 let (event, session) = (event.clone(), session.clone());
-                if self.open.iter().all(|run| run.event != event) {
+                // The end of a run is recorded before its line if a process was killed between its event and the line.
+                let has_ended = self.last.as_ref().is_some_and(|last| last.event == event);
+                if !has_ended && self.open.iter().all(|run| run.event != event) {
                     self.open.push(OpenRun { event, due: *due, session, not_before: *not_before, is_outdated: false });
                 }
                 if !by_hand {
@@ -103,5 +105,26 @@ impl JobState {
     #[must_use]
     pub fn must_look_back(&self) -> bool {
         self.ran_to > self.until
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_after_the_end_of_its_run_opens_nothing() {
+        let (at, event) = (Timestamp::UNIX_EPOCH, Id::parse("20261121T004130.123456Z-k7f3q9").unwrap());
+        let end = CronLine::Outcome { at, event: event.clone(), how: RunOutcome::Failed, why: None };
+        let session = "a.s".to_owned();
+        let fired = CronLine::Fired { at, due: at, event, session, by_hand: false, not_before: None };
+        let state = |lines: &[&CronLine]| {
+            let mut state = JobState::default();
+            lines.iter().for_each(|line| state.add(line));
+            (state.open.len(), state.failures)
+        };
+        assert_eq!(state(&[&end, &fired]), (0, 1));
+        assert_eq!(state(&[&fired]), (1, 0));
+        assert_eq!(state(&[&fired, &end]), (0, 1));
     }
 }

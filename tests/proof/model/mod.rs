@@ -12,6 +12,7 @@ pub mod hearing;
 pub mod lane;
 pub mod lock;
 pub mod route;
+pub mod schedule;
 pub mod slots;
 
 use stateright::{Checker, HasDiscoveries, Model, Property};
