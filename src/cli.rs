@@ -83,7 +83,7 @@ pub enum Command {
     Supervise(supervise::Args),
     /// Write systemd units for this workspace: path, timer and service for tick, and a service for supervise
     Units(units::Args),
-    /// Show pending, waiting and failed events, problems, and locks
+    /// Show pending, waiting and failed events, the next scheduled run, problems, and locks
     Status(status::Args),
     /// Show the history of one event
     Why(why::Args),

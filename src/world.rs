@@ -15,6 +15,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// The folder of the zone files.
 pub const ZONE_FILES: &str = "/usr/share/zoneinfo";
+/// The link to the file of this machine's zone.
+pub const LOCAL_ZONE: &str = "/etc/localtime";
 
 /// Clock, randomness, environment and stderr of the process.
 #[derive(Debug)]
@@ -175,7 +177,7 @@ pub fn local(at: Stamp) -> String {
 pub fn zone_name() -> Option<String> {
     match std::env::var("TZ") {
         Err(_) => {
-            let path = std::fs::canonicalize("/etc/localtime").ok()?;
+            let path = std::fs::canonicalize(LOCAL_ZONE).ok()?;
             path.to_str()?.split_once("/zoneinfo/").map(|(_, name)| name.to_owned())
         }
         Ok(name) if name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+-/".contains(&b)) && !name.is_empty() => {

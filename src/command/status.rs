@@ -11,7 +11,7 @@ use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::Mailbox;
 use crate::world;
 
-/// Show pending, waiting and failed events, problems, and locks
+/// Show pending, waiting and failed events, the next scheduled run, problems, and locks
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Print one JSON document
@@ -22,7 +22,7 @@ pub struct Args {
 /// Prints the workspace's status. The exit code is 78 if the settings are invalid.
 ///
 /// # Errors
-/// If the folders or the budget's ledger cannot be read.
+/// If the folders, a job's ledger or the budget's ledger cannot be read.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.look()?;
     let status = StatusReport::of(&workspace)?;
@@ -58,8 +58,7 @@ fn print(workspace: &Workspace, status: &StatusReport) -> Result<()> {
     }
     for event in &status.waiting {
         let due = event.due_at.map_or(now, Stamp::from);
-        let left = if due > now { format!("in {}", age(due, now)) } else { "due now".to_owned() };
-        let (short, due) = (event.id.short(), world::local(due));
+        let (short, left, due) = (event.id.short(), left(now, due), world::local(due));
         row("waiting", &format!("{short:<12} until {due} ({left}): {}", event.reason))?;
     }
     for event in &status.failed {
@@ -67,6 +66,13 @@ fn print(workspace: &Workspace, status: &StatusReport) -> Result<()> {
     }
     for limit in &status.limits_reached {
         row("used", &format!("{} of {} ({})", limit.used, limit.maximum, limit.limit))?;
+    }
+    if let Some(next) = &status.next_run {
+        let due = Stamp::from(next.due_at);
+        row("next", &format!("{:<9} {} ({})", next.job, next.show(workspace), left(now, due)))?;
+    }
+    for job in &status.jobs {
+        row("job", &format!("{:<9} {}", job.job, job.line()))?;
     }
     if status.tasks.iter().any(|(state, count)| *state != TaskState::Done.name() && *count > 0) {
         let count = |state: TaskState| status.tasks.get(state.name()).copied().unwrap_or_default();
@@ -80,6 +86,11 @@ fn print(workspace: &Workspace, status: &StatusReport) -> Result<()> {
         row("lock", &format!("{} locked by {} ({})", lock.lock, lock.locked_by.pid, lock.locked_by.command))?;
     }
     Ok(())
+}
+
+/// The time from `now` until something is due.
+fn left(now: Stamp, due: Stamp) -> String {
+    if due > now { format!("in {}", age(due, now)) } else { "due now".to_owned() }
 }
 
 /// The time from `then` to `now`, in its largest unit.

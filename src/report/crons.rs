@@ -92,6 +92,11 @@ pub fn all(workspace: &Workspace) -> Result<Vec<CronReport>> {
     job::ids(workspace)?.into_iter().map(|id| of(workspace, id)).collect()
 }
 
+/// An instant in the zone of this name.
+pub(super) fn show(workspace: &Workspace, zone: &str, at: Timestamp) -> String {
+    zones::of(workspace, Some(zone)).map_or_else(|_| at.to_string(), |zone| zone.show(at))
+}
+
 /// The report of a job.
 ///
 /// # Errors
@@ -112,12 +117,7 @@ pub fn of(workspace: &Workspace, id: String) -> Result<CronReport> {
     };
     match CronJob::read(workspace, &id)? {
         Ok(job) => {
-            let now = workspace.world.now().timestamp();
-            // A job that was not looked at yet starts with the first look.
-            report.next = match &state.seen {
-                Some(_) => job.next(workspace, state)?,
-                None => job.cron.timing.next(&job.zone.rules, now, now),
-            };
+            report.next = next(workspace, &job, state)?;
             report.zone.clone_from(&job.zone.name);
             let cron = &job.cron;
             report.description = cron.description.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -125,12 +125,22 @@ pub fn of(workspace: &Workspace, id: String) -> Result<CronReport> {
             report.schedule.clone_from(&cron.timing_text);
             if !cron.enabled {
                 report.paused = Some("disabled in its file".to_owned());
-                report.next = None;
             }
         }
         Err(fault) => report.problem = Some(fault.to_string()),
     }
     Ok(CronReport { id, ..report })
+}
+
+/// When the job runs next; `None` if it is disabled, paused or over.
+pub(super) fn next(workspace: &Workspace, job: &CronJob, state: &JobState) -> Result<Option<Timestamp>> {
+    let now = workspace.world.now().timestamp();
+    match &state.seen {
+        _ if !job.cron.enabled => Ok(None),
+        Some(_) => job.next(workspace, state),
+        // A job that was not looked at yet starts with the first look.
+        None => Ok(job.cron.timing.next(&job.zone.rules, now, now)),
+    }
 }
 
 fn last(workspace: &Workspace, state: &JobState) -> Result<Option<LastRun>> {
@@ -156,9 +166,7 @@ impl CronReport {
         if let Some(problem) = &self.problem {
             return problem.clone();
         }
-        let show = |at: Timestamp| {
-            zones::of(workspace, Some(&self.zone)).map_or_else(|_| at.to_string(), |zone| zone.show(at))
-        };
+        let show = |at: Timestamp| show(workspace, &self.zone, at);
         let mut parts = vec![format!("{} by {}", self.schedule, self.agent)];
         parts.push(match (&self.paused, self.next) {
             (Some(why), _) => format!("paused {why}"),

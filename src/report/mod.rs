@@ -3,6 +3,7 @@
 
 pub mod budget;
 pub mod crons;
+pub mod crons_overview;
 pub mod event;
 pub mod event_state;
 pub mod problem;

@@ -1,4 +1,5 @@
-//! The report of the workspace: event counts, events that wait or have failed, locks, reached limits, problems.
+//! The report of the workspace: event counts, events that wait or have failed, locks, reached limits, scheduled
+//! jobs, problems.
 
 use crate::core::definition::task::TaskState;
 use crate::core::event::entry::Entry;
@@ -6,6 +7,7 @@ use crate::core::event::id::Id;
 use crate::core::event::stamp::Stamp;
 use crate::core::fault::Result;
 use crate::report::budget;
+use crate::report::crons_overview::{self, NextRun, TroubledJob};
 use crate::report::event_state::{LockHolder, failure};
 use crate::report::risks;
 use crate::store::agent::problems;
@@ -48,6 +50,10 @@ pub struct StatusReport {
     pub locks: Vec<LockRow>,
     /// The budget limits that are reached.
     pub limits_reached: Vec<LimitRow>,
+    /// The first scheduled run.
+    pub next_run: Option<NextRun>,
+    /// The scheduled jobs that are paused, or whose last runs have failed.
+    pub jobs: Vec<TroubledJob>,
     /// The number of tasks by state.
     pub tasks: BTreeMap<&'static str, usize>,
     /// The errors in settings and definitions; processes that run continue with the last valid ones.
@@ -115,7 +121,7 @@ impl StatusReport {
     /// The report of a workspace.
     ///
     /// # Errors
-    /// If a folder or the budget's ledger cannot be read.
+    /// If a folder, a job's ledger or the budget's ledger cannot be read.
     pub fn of(workspace: &Workspace) -> Result<Self> {
         let listing = Listing::of(workspace)?;
         let reasons = reasons_to_wait(workspace, listing.waiting.iter().map(|listed| &listed.entry.id));
@@ -143,6 +149,7 @@ impl StatusReport {
             lock: holder.lock,
             locked_by: LockHolder { pid: holder.pid, command: holder.command },
         });
+        let jobs = crons_overview::overview(workspace)?;
         let definitions = problems::of(workspace).into_iter().filter(|problem| !problem.is_warning);
         let repositories = risks::repositories(workspace, MAX_SEARCH).into_iter();
         let definitions = definitions.chain(repositories).map(|problem| problem.to_string());
@@ -156,6 +163,8 @@ impl StatusReport {
             failed: listing.failed.into_iter().map(row).collect(),
             locks: locks.collect(),
             limits_reached: limits_reached.collect(),
+            next_run: jobs.next,
+            jobs: jobs.troubled,
             tasks: TaskState::ALL.map(|state| (state.name(), tasks::count(workspace, state))).into(),
             risks: risks::of(workspace).len(),
             problems: settings.err().map(|fault| fault.to_string()).into_iter().chain(definitions).collect(),

@@ -23,6 +23,8 @@ fn approved(step: usize, results: &[String]) -> Answer {
         (1, [result]) if result == "done" => ("Thank you, it is done.", vec![]),
         (1, [result]) if result.contains("was changed after the owner was asked") => ("It is void.", vec![]),
         (1, [result]) if result.contains("is new after the owner was asked") => ("It has a new file.", vec![]),
+        (1, [result]) if result.contains("the approval is void: it has expired at ") => ("It is too late.", vec![]),
+        (1, [result]) if result.contains("it was interrupted") => ("It was interrupted.", vec![]),
         _ => ("Something else.", vec![]),
     }
 }
@@ -332,6 +334,40 @@ fn approved_call_does_not_run_after_its_time() {
             asked.ws.claw(&["tick", "--now", &later]);
             assert_eq!(asked.ws.path("files/acted").exists(), runs, "{case}");
         }
+    }
+}
+
+/// A worker was killed after it had logged the first lines of the turn, and another one resumes it hours later.
+#[test]
+fn approved_call_of_a_killed_worker_does_not_run_after_its_time() {
+    let log = "sessions/pickle.t/log.jsonl";
+    for (lines, hours, runs, answer) in [
+        (1, 23, true, "Thank you, it is done."),
+        (1, 25, false, "It is too late."),
+        (2, 23, true, "Thank you, it is done."),
+        (2, 25, false, "It is too late."),
+        // A call that was begun is never run again.
+        (3, 23, false, "It was interrupted."),
+        (3, 25, false, "It was interrupted."),
+    ] {
+        let asked = asked();
+        asked.ws.claw(&["approve", &asked.id]).ok();
+        let before = asked.ws.read(log);
+        assert_eq!(asked.ws.shell("cp -a . ../before").code, 0);
+        asked.settle();
+        let after = asked.ws.read(log);
+        let turn: Vec<&str> = after[before.len()..].split_inclusive('\n').collect();
+        let kinds = ["in", "model", "begun"].map(|kind| format!("{{\"t\":\"{kind}\","));
+        assert!(kinds.iter().zip(&turn).all(|(kind, line)| line.starts_with(kind)), "{turn:#?}");
+        assert_eq!(asked.ws.shell("find . -mindepth 1 -delete && cp -a ../before/. .").code, 0);
+        asked.ws.write(log, &(before + &turn[..lines].concat()));
+
+        let later = (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(hours)).to_string();
+        asked.ws.claw(&["tick", "--now", &later]).ok();
+        let (case, log) = (format!("{lines} lines, {hours} hours"), asked.ws.read(log));
+        assert_eq!(asked.ws.path("files/acted").exists(), runs, "{case}");
+        assert!(log.contains(answer), "{case}: {log}");
+        assert_eq!(asked.server.broken(), [""; 0], "{case}");
     }
 }
 

@@ -226,6 +226,91 @@ fn invalid_job_is_an_error_of_that_job_alone() {
 }
 
 #[test]
+fn status_names_the_next_run_and_the_jobs_that_are_paused_or_fail() {
+    let ws = Fixture::new();
+    let status = |time: &str, arguments: &[&str]| {
+        let mut command = ws.command(&[&["status"][..], arguments].concat());
+        String::from_utf8(command.env("CLAW_NOW", format!("2026-12-{time}Z")).output().unwrap().stdout).unwrap()
+    };
+    let lines = |time: &str| -> Vec<String> {
+        let text = status(time, &[]);
+        let is_about = |line: &&str| line.starts_with("next ") || line.starts_with("job ");
+        text.lines().filter(is_about).map(str::to_owned).collect()
+    };
+    assert_eq!(lines("01T22:00:00"), [""; 0]);
+    job(&ws, "morning", "schedule: '0 7 * * *'\ntimezone: Europe/Berlin");
+    job(&ws, "evening", "schedule: '0 19 * * *'");
+    job(&ws, "never", "schedule: '0 1 * * *'\nenabled: false");
+    job(&ws, "broken", "schedule: '99 * * * *'");
+    let next = "next    morning   2026-12-02 07:00:00 CET (in 8 h)";
+    assert_eq!(lines("01T22:00:00"), [next], "before the first look");
+    ws.claw(&["tick", "--now", "2026-12-01T22:00:00Z"]);
+    assert_eq!(lines("01T22:00:00"), [next]);
+    // No model is set up, so each run fails.
+    ws.claw(&["tick", "--now", "2026-12-02T06:00:00Z"]);
+    let found = lines("02T06:00:00");
+    assert_eq!(found[0], "next    evening   2026-12-02 19:00:00 UTC (in 13 h)");
+    let failing = "job     morning   its last run has failed: no model is set up";
+    assert!(found.len() == 2 && found[1].starts_with(failing), "{found:?}");
+    ws.claw(&["tick", "--now", "2026-12-03T06:00:00Z"]);
+    ws.claw(&["crons", "pause", "evening"]).ok();
+    assert_eq!(lines("03T07:00:00")[0], "next    morning   2026-12-04 07:00:00 CET (in 23 h)");
+    let json: Value = serde_json::from_str(&status("04T06:00:00", &["--json"])).unwrap();
+    let due = json!({"job": "morning", "due_at": "2026-12-04T06:00:00Z", "zone": "Europe/Berlin"});
+    assert_eq!(json["next_run"], due);
+    assert_eq!((&json["jobs"][0]["job"], &json["jobs"][0]["paused"]), (&json!("evening"), &json!("by the owner")));
+    assert_eq!((&json["jobs"][1]["job"], &json["jobs"][1]["failures"]), (&json!("morning"), &json!(2)));
+    assert!(lines("04T06:00:01")[0].ends_with(" (due now)"));
+}
+
+/// Many jobs are looked at by the index of due times, which is no truth of its own.
+#[test]
+fn index_of_due_times_is_never_believed_over_the_files() {
+    let index = ".claw/crons.index";
+    let runs = |ws: &Fixture, id: &str| kinds(ws, id).iter().filter(|kind| *kind == "fired").count();
+    // The files are older than the times: a change right after a look would go unnoticed otherwise. No model is set up, so
+    // the runs fail at once.
+    let tick = |ws: &Fixture, time: &str| ws.claw(&["tick", "--now", &format!("2100-12-{time}Z")]);
+    let crowd = || {
+        let ws = Fixture::new();
+        (0..40).for_each(|n| job(&ws, &format!("job-{n}"), "schedule: '0 7 * * *'"));
+        tick(&ws, "01T08:00:00");
+        assert!(!ws.path(index).exists());
+        tick(&ws, "01T08:01:00");
+        assert_eq!(ws.read(index).lines().count(), 41);
+        ws
+    };
+    let ws = crowd();
+    // A file that was edited, a ledger that was, a clock that was set back, and a new job.
+    job(&ws, "job-0", "schedule: '0 9 * * *'");
+    ws.claw(&["crons", "pause", "job-1"]).ok();
+    job(&ws, "new", "schedule: '30 8 1 12 *'");
+    tick(&ws, "01T08:02:00");
+    for time in ["01T08:30:00", "01T09:00:00"] {
+        tick(&ws, time);
+    }
+    assert_eq!([runs(&ws, "job-0"), runs(&ws, "new"), runs(&ws, "job-2")], [1, 1, 0]);
+    tick(&ws, "02T07:00:00");
+    assert_eq!([runs(&ws, "job-0"), runs(&ws, "job-1"), runs(&ws, "job-2"), runs(&ws, "job-39")], [1, 0, 1, 1]);
+    let ws = crowd();
+    tick(&ws, "01T06:00:00");
+    assert_eq!(kinds(&ws, "job-0").last().map(String::as_str), Some("seen"), "the clock was set back");
+    tick(&ws, "01T07:00:00");
+    assert_eq!(runs(&ws, "job-0"), 1);
+    let ws = crowd();
+    ws.command(&["tick", "--now", "2100-12-01T08:02:00Z"]).env("TZ", "Asia/Tokyo").output().unwrap();
+    assert_eq!(kinds(&ws, "job-0"), ["seen", "seen"], "the owner's zone has changed");
+    // An index that is damaged or of another version, and one of another workspace.
+    let other = crowd().read(index);
+    for text in ["", "x", "claw 0.0.1\n{}\n", &other, &other[..other.len() / 2]] {
+        let ws = crowd();
+        ws.write(index, text);
+        tick(&ws, "02T07:00:00");
+        assert_eq!([runs(&ws, "job-0"), runs(&ws, "job-39")], [1, 1], "{text}");
+    }
+}
+
+#[test]
 fn commands_that_only_read_write_nothing() {
     let ws = workspace();
     job(&ws, "hello", "schedule: '0 7 * * *'");
@@ -234,7 +319,9 @@ fn commands_that_only_read_write_nothing() {
         files.map(|entry| (entry.path().to_owned(), entry.metadata().unwrap().modified().unwrap())).collect::<Vec<_>>()
     };
     let before = all();
-    for command in [&["crons"][..], &["crons", "list", "--json"], &["crons", "audit"], &["tick", "--dry-run"]] {
+    for command in
+        [&["crons"][..], &["crons", "list", "--json"], &["crons", "audit"], &["tick", "--dry-run"], &["status"]]
+    {
         ws.claw(command).ok();
     }
     assert_eq!(all(), before);

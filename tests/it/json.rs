@@ -205,6 +205,11 @@ fn crons(ws: &Fixture, all: &mut Documents) {
     ws.claw(&["tick"]);
     for command in ["run", "approve", "pause", "resume"] {
         all.one(ws, &format!("crons {command}"), &["look"]);
+        let status = all.one(ws, "status", &[]);
+        let (next, paused) = (&status["next_run"]["job"], &status["jobs"][0]["paused"]);
+        let expected =
+            if command == "pause" { (json!(null), json!("by the owner")) } else { (json!("look"), json!(null)) };
+        assert_eq!((next, paused), (&expected.0, &expected.1), "{command}");
     }
     all.run(ws, "crons next", &["look"]);
     ws.claw(&["tick", "--now", "2030-01-01T07:00:00Z"]);

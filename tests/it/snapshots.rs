@@ -114,6 +114,9 @@ fn views_of_a_workspace() {
     ] {
         scene.run(command);
     }
+    let job = "---\nname: Morning\nagent: pickle\nschedule: '0 7 * * *'\ntimezone: Europe/Berlin\n---\nSay hello.\n";
+    scene.ws.write("crons/morning/CRON.md", job);
+    scene.run(&["status"]);
     scene.compare("views");
 }
 

@@ -165,6 +165,8 @@ impl CronChoice<'_> {
         if cron.one_off && self.state.has_fired {
             return;
         }
+        // Most looks end here: the search from the end is many times as long.
+        let Some(from) = cron.timing.next(zone, since, after).filter(|first| *first <= now) else { return };
         let due = last_instants(&cron.timing, zone, since, (after, now), MOST + 1);
         let Some(newest) = due.last().copied() else { return };
         let late = now.duration_since(newest);
@@ -182,7 +184,7 @@ impl CronChoice<'_> {
         }
         let (missed, chosen) = due.split_at(first);
         let chosen = if cron.one_off { &chosen[..chosen.len().min(1)] } else { chosen };
-        if let (Some(last), Some(from)) = (missed.last(), cron.timing.next(zone, since, after)) {
+        if let Some(last) = missed.last() {
             self.miss(since, from, *last);
         }
         let has_made_up = cron.missed == Missed::All && chosen.len() > 1;

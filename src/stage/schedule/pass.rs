@@ -2,6 +2,7 @@
 //! written.
 
 use crate::core::crons::choose::Action;
+use crate::core::crons::heartbeat;
 use crate::core::crons::line::CronLine;
 use crate::core::crons::state::{JobState, OpenRun};
 use crate::core::event::Event;
@@ -13,6 +14,7 @@ use crate::core::fault::{Kind, Result};
 use crate::core::schedule::Timing;
 use crate::core::text::base32::hash32;
 use crate::stage::schedule::{ended, fire};
+use crate::store::crons::due_index::DueIndex;
 use crate::store::crons::job::{self, CronJob};
 use crate::store::crons::ledger::{self, CronLedger};
 use crate::store::crons::{self, FOLDER};
@@ -39,20 +41,21 @@ pub fn all(workspace: &Workspace) -> Result<TakenIn> {
     if workspace.is_trusted {
         let ids = job::ids(workspace)?;
         mark_gone(workspace, &ids)?;
-        let mut due = Vec::new();
+        let (mut due, mut index) = (Vec::new(), DueIndex::load(workspace));
         for id in ids {
-            match look(workspace, &id)? {
+            match look_with(&mut index, workspace, &id)? {
                 Some(at) if at <= workspace.world.now() => due.push(id),
                 at => next = next.into_iter().chain(at).min(),
             }
         }
+        index.save();
         let late = u32::try_from(due.len()).unwrap_or(MAX_SPREAD).min(MAX_SPREAD);
         for batch in due.chunks(BATCH) {
             claim(workspace, batch, late)?;
         }
         for id in due {
             let soon = workspace.world.now().plus_seconds(PAUSE);
-            let at = look(workspace, &id)?.map(|at| if at <= workspace.world.now() { soon } else { at });
+            let at = look(workspace, &id)?.0.map(|at| if at <= workspace.world.now() { soon } else { at });
             next = next.into_iter().chain(at).min();
         }
     }
@@ -102,18 +105,39 @@ pub fn run_by_hand(workspace: &Workspace, job: &CronJob) -> Result<Id> {
     Ok(event.id)
 }
 
-/// When a job needs work: an instant is due, a run may have ended, or a one-off job is over.
-fn look(workspace: &Workspace, id: &str) -> Result<Option<Stamp>> {
-    let ledger = ledger::read(workspace, &ledger::name(id))?;
-    if ledger.state.open.iter().any(|run| ended::may_have_ended(workspace, run) || is_put_off(workspace, run)) {
-        return Ok(Some(workspace.world.now()));
+/// When a job needs work. The index saves the look at most jobs.
+fn look_with(index: &mut DueIndex, workspace: &Workspace, id: &str) -> Result<Option<Stamp>> {
+    let files = index.files(id);
+    if let Some(at) = index.due(id, &files) {
+        return Ok(at);
     }
-    match CronJob::read_with(workspace, id, &ledger.state)? {
-        Ok(job) if job.cron.one_off && ended::is_over(&ledger.state) => Ok(Some(workspace.world.now())),
-        Ok(job) => Ok(job.next(workspace, &ledger.state)?.map(Stamp::from)),
+    let (at, lasting) = look(workspace, id)?;
+    if let Some(job) = lasting {
+        index.add(&job, files, at);
+    }
+    Ok(at)
+}
+
+/// When a job needs work: an instant is due, a run may have ended, or a one-off job is over. Returns also the job, if that
+/// depends on its file, its ledger and its zone only.
+fn look(workspace: &Workspace, id: &str) -> Result<(Option<Stamp>, Option<CronJob>)> {
+    let ledger = ledger::read(workspace, &ledger::name(id))?;
+    let (state, now) = (&ledger.state, workspace.world.now());
+    if state.open.iter().any(|run| ended::may_have_ended(workspace, run) || is_put_off(workspace, run)) {
+        return Ok((Some(now), None));
+    }
+    match CronJob::read_with(workspace, id, state)? {
+        Ok(job) if job.cron.one_off && ended::is_over(state) => Ok((Some(now), None)),
+        Ok(job) => {
+            let next = job.next(workspace, state)?.map(Stamp::from);
+            // A run ends in the mailboxes, and the rights of an agent and the settings bound its jobs.
+            let depends_on_more = !state.open.is_empty() || state.maker.is_some() || id == heartbeat::ID;
+            let is_lasting = !depends_on_more && next.is_none_or(|next| next > now);
+            Ok((next, is_lasting.then_some(job)))
+        }
         Err(fault) => {
             workspace.world.say(&fault.to_string());
-            Ok(None)
+            Ok((None, None))
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::core::tool::{Class, MAX_RESULT};
 use crate::core::turn::{AssistantStep, PendingCall};
 use crate::stage::turn::active_turn::Turn;
 use crate::stage::turn::dispatch::Children;
+use crate::stage::turn::expired;
 use crate::stage::turn::progress::Progress;
 use crate::store::agent::files;
 use crate::store::session::approvals;
@@ -107,16 +108,21 @@ fn behind_approval() -> ToolResult {
     ToolResult { result, failed: true, ..ToolResult::default() }
 }
 
-/// The result of an approved call that is not run, because a file that it names has changed since the request.
+/// The result of an approved call that is not run: the approval has expired, or a file that the call names has changed
+/// since the request. Time may have passed since the turn began, because its worker was killed.
 fn void(turn: &Turn) -> Result<Option<ToolResult>> {
     if !is_approved(turn) {
         return Ok(None);
     }
-    let change = approvals::difference(turn.workspace, &turn.event.id)?;
-    Ok(change.map(|change| {
+    let why = match expired(turn.workspace, turn.event) {
+        Err(fault) => Some(fault.message),
+        Ok(()) => approvals::difference(turn.workspace, &turn.event.id)?
+            .map(|change| format!("{change} after the owner was asked")),
+    };
+    Ok(why.map(|why| {
         failed(&format!(
-            "it was not run: {change} after the owner was asked, so the approval is void. Call the tool again to ask for \
-             approval of the present version"
+            "it was not run, because the approval is void: {why}. Call the tool again to ask for approval of the present \
+             version"
         ))
     }))
 }

@@ -48,7 +48,7 @@ pub fn name(id: &str) -> String {
 }
 
 /// The file of a ledger.
-fn path(workspace: &Workspace, name: &str) -> PathBuf {
+pub(super) fn path(workspace: &Workspace, name: &str) -> PathBuf {
     workspace.path(LEDGERS).join(format!("{name}.jsonl"))
 }
 

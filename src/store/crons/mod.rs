@@ -2,6 +2,7 @@
 
 mod beat;
 pub mod condition;
+pub mod due_index;
 pub mod job;
 pub mod ledger;
 pub mod made;

@@ -16,7 +16,12 @@ use std::path::Path;
 /// Those of the kernel; an error with its own message if a link leads out of `dir`, if it is not a regular file, or if
 /// it has more than `most` bytes.
 pub fn read(dir: &Path, name: &Path, most: u64) -> Result<Vec<u8>> {
-    let file = match Beneath::open(&fs::canonicalize(dir)?, false)?.file(name) {
+    let folder = match Beneath::open(dir, false) {
+        // Most paths have no links: the search for them would take longer than all the rest.
+        Err(Errno::LOOP) => Beneath::open(&fs::canonicalize(dir)?, false)?,
+        folder => folder?,
+    };
+    let file = match folder.file(name) {
         Ok(file) => file,
         Err(Errno::XDEV) => return Err(Error::other(format!("a link in its path leads out of {}", dir.display()))),
         Err(error) => return Err(error.into()),

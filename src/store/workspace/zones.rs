@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use walkdir::WalkDir;
 
@@ -42,6 +42,10 @@ impl Zone {
 #[derive(Default)]
 struct ZoneCache(FileCache<Arc<Zone>>);
 
+/// The name of the owner's zone, while the file of its rules stays the same.
+#[derive(Default)]
+struct OwnZoneCache(FileCache<Option<String>>);
+
 /// The zone called `name`, or the owner's.
 ///
 /// # Errors
@@ -50,7 +54,10 @@ pub fn of(workspace: &Workspace, name: Option<&str>) -> Result<Arc<Zone>> {
     if let Some(name) = name {
         return named(workspace, name);
     }
-    let Some(name) = world::zone_name() else {
+    let files = [PathBuf::from(world::LOCAL_ZONE)];
+    let read = || Ok::<_, Fault>(world::zone_name());
+    let own_name = workspace.caches.of::<OwnZoneCache>().0.get(LOCAL, &files, workspace.world.now(), read)?;
+    let Some(name) = own_name else {
         let rules = world::zone();
         let name = rules.iana_name().unwrap_or(LOCAL).to_owned();
         return Ok(Arc::new(Zone { name, rules, data: String::new() }));
