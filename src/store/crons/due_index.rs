@@ -1,6 +1,6 @@
 //! The index of due times, `.claw/crons.index`: until when each job needs no look. It is derived from other files and never
 //! believed over them: an entry holds only while the job's file, its ledger and its zone are as they were, and while the
-//! clock is between the look that made it and the time that it names. Without the index every job is looked at.
+//! clock is not before the look that made it. Without the index every job is looked at.
 
 use crate::core::config::Sync;
 use crate::core::event::stamp::Stamp;
@@ -73,12 +73,11 @@ impl<'a> DueIndex<'a> {
         [file, ledger::path(self.workspace, &ledger::name(id))].map(|path| fingerprint(&path))
     }
 
-    /// When the job needs a look, if its entry holds: the inner `None` is never, unless its files change.
+    /// When the job needs a look, if its entry holds: the inner `None` is never, unless its files change. That may be now.
     pub fn due(&mut self, id: &str, files: &JobFiles) -> Option<Option<Stamp>> {
         let entry = self.known.remove(id)?;
-        let now = self.workspace.world.now().0;
-        let is_between = entry.from <= now && entry.until.is_none_or(|until| now < until);
-        if !is_between || entry.files != *files || self.mark(entry.zone.0.as_deref()).as_ref() != Some(&entry.zone.1) {
+        let is_ahead = entry.from > self.workspace.world.now().0;
+        if is_ahead || entry.files != *files || self.mark(entry.zone.0.as_deref()).as_ref() != Some(&entry.zone.1) {
             return None;
         }
         let until = entry.until.map(Stamp);
