@@ -11,6 +11,7 @@ use crate::core::model::{Message, Reply, Request, ToolSpec};
 use crate::core::session::record::Record;
 use crate::core::tool::normal;
 use crate::stage::turn::active_turn::Turn;
+use crate::stage::turn::attached;
 use crate::stage::turn::model_call::meter;
 use crate::stage::turn::progress::Progress;
 use crate::stage::turn::prompt::{self, PromptContext};
@@ -45,9 +46,11 @@ impl Turn<'_> {
         }
         let last = messages.iter_mut().rfind(|message| matches!(message, Message::User { .. }));
         let is_later = self.began_at.timestamp().duration_since(self.conversation_began()) >= LATER;
-        if let Some(Message::User { now, .. }) = last.filter(|_| is_later) {
-            *now = Some(self.began_at.strftime(TIME).to_string());
+        if let Some(Message::User { attachments, now, .. }) = last {
+            *attachments = self.state.attachments(self.event);
+            *now = is_later.then(|| self.began_at.strftime(TIME).to_string());
         }
+        attached::load(self.workspace, chosen, &mut messages)?;
         Ok(Request {
             model: chosen.model.model.clone(),
             system,
