@@ -1,6 +1,7 @@
 //! Files of messages: what `ask -f` and `attachments` of events become in requests, and what is refused before one is
 //! sent.
 
+use crate::common::servers::{ANTHROPIC, JSON, OLLAMA, OPENAI, Server, whole};
 use crate::common::strict::{Script, Strict};
 use crate::common::{Fixture, peer};
 use serde_json::{Value, json};
@@ -149,6 +150,42 @@ fn model_that_reads_no_images_is_not_sent_any() {
     let ws = Fixture::new();
     fs::write(outside(&ws, "cat.txt"), PNG).unwrap();
     assert!(ws.claw(&["ask", "-n", "-f", &outside(&ws, "cat.txt"), "hi"]).fails(65).contains("the built-in one"));
+}
+
+#[test]
+fn every_interface_has_the_image_of_the_last_message() {
+    let stop = r#"{"message": {"role": "assistant", "content": "done"}, "done": true, "done_reason": "stop"}"#;
+    let message = r#"{"type": "message", "role": "assistant", "stop_reason": "end_turn", "content": [{"type": "text", "text": "done"}]}"#;
+    let response = r#"{"object": "response", "status": "completed", "output": [{"type": "message", "role": "assistant",
+        "content": [{"type": "output_text", "text": "done"}]}]}"#;
+    let source = json!({"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="});
+    for (wire, more, answer, place, expected) in [
+        (&ANTHROPIC, "", message, "/messages/0/content/0", json!({"type": "image", "source": source})),
+        (&OLLAMA, "", stop, "/messages/1/images", json!(["iVBORw0KGgo="])),
+        (
+            &OPENAI,
+            ", wire: responses",
+            response,
+            "/input/0/content/0",
+            json!({"type": "input_image", "image_url": PNG_URL, "detail": "auto"}),
+        ),
+    ] {
+        let server = Server::saying(whole("200 OK", JSON, answer));
+        let ws = server.workspace(wire, &format!(", api_key: k-0123456789, images: true{more}"));
+        fs::write(outside(&ws, "cat.txt"), PNG).unwrap();
+        assert_eq!(ws.claw(&["ask", "-n", "-f", &outside(&ws, "cat.txt"), "look"]).ok(), "done\n");
+        let body = &server.heard()[0].body;
+        assert_eq!(body.pointer(place), Some(&expected), "{body:#}");
+    }
+}
+
+#[test]
+fn secret_in_an_attached_text_is_hidden() {
+    let server = Strict::start(SCRIPTS);
+    let ws = workspace(&server, "");
+    ws.claw(&["ask", "-n", "-f", "strict.key", "script:look"]).ok();
+    assert!(text(&asked(&server)[0]).contains("strict.key\">\n[hidden"), "{}", text(&asked(&server)[0]));
+    assert_eq!(server.broken(), [""; 0]);
 }
 
 #[test]

@@ -10,14 +10,20 @@ use crate::core::model::attachment::{Attachment, AttachmentRoom, Content};
 use crate::core::text::data_mark;
 use crate::provider;
 use crate::store::agent::attachments;
+use crate::store::agent::definitions;
+use crate::store::agent::secrets::Secrets;
 use crate::store::workspace::Workspace;
 
 /// The event with its files in its text: those of text whole, as data, the others by their paths. A file that cannot be
-/// read stays attached, and fails the request.
-pub(crate) fn described(workspace: &Workspace, mut event: Event) -> Event {
+/// read stays attached, and fails the request. Secrets in a text are hidden, as in the results of the tools of `agent`.
+pub(crate) fn described(workspace: &Workspace, agent: &str, mut event: Event) -> Event {
     for path in std::mem::take(&mut event.attachments) {
         let text = match attachments::read(workspace, &path) {
-            Ok(file) if file.content == Content::Text => String::from_utf8(file.bytes).ok(),
+            Ok(file) if file.content == Content::Text => {
+                let agent = definitions::agent(workspace, agent).unwrap_or_default();
+                let secrets = Secrets::of(workspace, &agent).ok();
+                secrets.and_then(|secrets| Some(secrets.hide(String::from_utf8(file.bytes).ok()?)))
+            }
             _ => None,
         };
         event.content += "\n\n";

@@ -38,7 +38,7 @@ pub(crate) fn waiting(turn: &Turn) -> Result<Vec<Event>> {
         // An unreadable event fails in a turn of its own.
         let event = Some(entry).filter(|_| is_next).and_then(|entry| spool::read_event(&path, &entry.id).ok());
         let Some(event) = event.map(|event| routing::without_mention(session_name::agent(lane), event)) else { break };
-        let event = attached::described(workspace, event);
+        let event = attached::described(workspace, session_name::agent(lane), event);
         if event.content.len() > room || !goes_with(first, &event) || expired(workspace, &event).is_err() {
             break;
         }

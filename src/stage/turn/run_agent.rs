@@ -113,8 +113,8 @@ impl RunAgent<'_> {
         let is_interactive = self.interactive.as_ref().is_some_and(|interactive| *interactive.id == job.entry.id);
         let event = match job.read() {
             Ok(event) => {
-                let event = routing::without_mention(session_name::agent(&lane.name), event);
-                attached::described(self.workspace, event)
+                let agent = session_name::agent(&lane.name);
+                attached::described(self.workspace, agent, routing::without_mention(agent, event))
             }
             Err(fault) => {
                 return end_failed_attempt(self.workspace, Mailbox::Inbox, job, fault, None, RetryPolicy::UntilExpired);

@@ -6,6 +6,7 @@ use crate::core::event::EventKind;
 use crate::core::event::dispatch::is_silent;
 use crate::core::event::scheduled::Scheduled;
 use crate::core::fault::{Cause, Fault, Kind, Result};
+use crate::core::model::attachment;
 use crate::core::model::tokens::{self, Count};
 use crate::core::model::{Message, Reply, Request, ToolSpec};
 use crate::core::session::record::Record;
@@ -36,7 +37,8 @@ impl Turn<'_> {
         };
         let has_tools = chosen.model.tools != Some(false);
         let tools: Vec<ToolSpec> = self.tools.iter().filter(|_| has_tools).map(|tool| tool.spec.clone()).collect();
-        self.make_room(chosen, tokens::fixed(&system, &tools))?;
+        let files = self.state.attachments(self.event);
+        self.make_room(chosen, tokens::fixed(&system, &tools) + files.len() * attachment::TOKENS)?;
         let mut messages = self.state.messages(&self.event.content, is_last);
         let by = chosen.identity();
         for message in &mut messages {
@@ -47,7 +49,7 @@ impl Turn<'_> {
         let last = messages.iter_mut().rfind(|message| matches!(message, Message::User { .. }));
         let is_later = self.began_at.timestamp().duration_since(self.conversation_began()) >= LATER;
         if let Some(Message::User { attachments, now, .. }) = last {
-            *attachments = self.state.attachments(self.event);
+            *attachments = files;
             *now = is_later.then(|| self.began_at.strftime(TIME).to_string());
         }
         attached::load(self.workspace, chosen, &mut messages)?;
