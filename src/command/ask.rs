@@ -1,12 +1,15 @@
 //! `claw ask [TEXT|-]`: one question, one answer, in one process.
 
 use crate::command::Here;
+use crate::command::terminal::attachments;
 use crate::command::terminal::exchange::{self, AskExchange, TerminalAddress};
 use crate::command::terminal::interrupt::{AskGuard, INTERRUPTED, QuestionState};
 use crate::command::terminal::out;
 use crate::command::terminal::record::Recording;
 use crate::command::terminal::screen::Screen;
-use crate::core::config::FILE;
+use crate::core::config::resolved_model::ResolvedModel;
+use crate::core::config::{Config, FILE};
+use crate::core::definition::Agent;
 use crate::core::event::Event;
 use crate::core::event::id::Id;
 use crate::core::event::session_name;
@@ -24,6 +27,7 @@ use crate::store::usage;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::clock;
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -49,6 +53,10 @@ pub struct Args {
     /// Continue the last session
     #[arg(short = 'c', long = "continue")]
     continues: bool,
+    /// Attach a file: PNG, JPEG, GIF, WebP or PDF for models that read them, or text; repeatable. A file outside of the
+    /// workspace's files/ is copied to files/attachments/
+    #[arg(short, long = "file", value_name = "FILE")]
+    files: Vec<PathBuf>,
     /// Do not read stdin
     #[arg(short = 'n', long)]
     no_stdin: bool,
@@ -101,8 +109,13 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     if !is_command {
         workspace.permit_model(&chosen)?;
     }
+    if is_command {
+        attachments::refuse_with_command(&args.files)?;
+    }
+    let files = attachments::check(&workspace, &args.files, &with_fallbacks(&config, &agent, &chosen))?;
     let id = clock::next_id(&workspace)?;
     let session = session_name(args, &workspace, &agent.id, &id)?;
+    let kept = attachments::keep(&workspace, &id, files)?;
     let guard = AskGuard::listen(QuestionState::Unsent)?;
     let screen = Screen::new(&workspace.world, false);
     let screen = if args.json || !screen.is_live { screen.quiet() } else { screen };
@@ -112,6 +125,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         agent: &agent.id,
         session: &session,
         model: args.model.as_deref(),
+        attachments: &kept,
         screen: &screen,
         stop_fd: None,
         on_send: &|id| guard.sends(id),
@@ -153,6 +167,12 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     }
     out::message(&format!("session {session}"));
     Ok(if is_interrupted { INTERRUPTED } else { 0 })
+}
+
+/// The model, and those that are asked if it refuses; one with wrong settings is reported when it is asked.
+fn with_fallbacks(config: &Config, agent: &Agent, chosen: &ResolvedModel) -> Vec<ResolvedModel> {
+    let fallback = chosen.model.fallback.iter().filter_map(|name| config.resolve_model(agent, Some(name)).ok());
+    std::iter::once(chosen.clone()).chain(fallback).collect()
 }
 
 /// Names a failed delivery of which no notice was sent, until it is retried or discarded.

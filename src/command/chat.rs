@@ -215,6 +215,7 @@ impl<'a> Chat<'a> {
             agent: &self.agent,
             session,
             model: self.model,
+            attachments: &[],
             screen: &self.screen,
             stop_fd: match self.interrupt {
                 ChatInterrupt::Continues(interrupt) => Some(interrupt.stop_fd()),

@@ -5,6 +5,7 @@ use crate::core::context::compact::Conversation;
 use crate::core::crons::heartbeat;
 use crate::core::event::id::Id;
 use crate::core::event::{Event, EventKind};
+use crate::core::model::attachment::Attachment;
 use crate::core::model::tokens::Count;
 use crate::core::model::{Call, Message, Reply};
 use crate::core::session::compaction::{CompactRecord, Compacted, CompactedTurn, LearnedWindow};
@@ -134,6 +135,7 @@ struct OpenTurn {
     /// Events that are answered with it.
     also: Vec<Id>,
     content: String,
+    attachments: Vec<Attachment>,
     /// The heartbeat: an exchange without a finding is not sent again.
     is_beat: bool,
     /// Messages of the turn from before a compaction that are still sent.
@@ -149,7 +151,7 @@ impl OpenTurn {
         if self.is_beat && last.is_none_or(heartbeat::is_ok) {
             return Vec::new();
         }
-        let mut messages = vec![Message::user(self.content)];
+        let mut messages = vec![Message::with_attachments(self.content, self.attachments)];
         let is_answered = !self.before.is_empty();
         messages.extend(self.before);
         if let Some(content) = text {
@@ -180,6 +182,7 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
                 } else if !open.iter().any(|other| other.id == event.id) {
                     let also = Vec::new();
                     open.push(OpenTurn {
+                        attachments: attached(&event).collect(),
                         is_beat: event.kind == EventKind::Heartbeat,
                         id: event.id,
                         also,
@@ -201,6 +204,7 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
                 if let Some(open) = turn.filter(|open| !open.also.contains(&event.id)) {
                     open.also.push(event.id.clone());
                     open.content = joined([open.content.as_str(), &event.content]);
+                    open.attachments.extend(attached(&event));
                 }
             }
             Record::Model { id: answered, reply, model, estimated, .. } => {
@@ -247,6 +251,7 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
                             id: compact.id.clone(),
                             also: Vec::new(),
                             content,
+                            attachments: Vec::new(),
                             before,
                             steps: Vec::new(),
                         });
@@ -262,6 +267,11 @@ pub fn replay(records: impl IntoIterator<Item = Record>, id: &Id) -> Replay {
     }
     state.history = past.into_iter().flatten().collect();
     state
+}
+
+/// The files of an event, not read yet.
+fn attached(event: &Event) -> impl Iterator<Item = Attachment> {
+    event.attachments.iter().map(Attachment::at)
 }
 
 /// Consecutive texts of the user as one message: models require alternating roles.
@@ -353,6 +363,12 @@ impl Replay {
             Some(begun) => begun.question.clone(),
             None => joined([content].into_iter().chain(self.also.iter().map(|event| event.content.as_str()))),
         }
+    }
+
+    /// The files of all events that this turn answers; `event` is the first.
+    #[must_use]
+    pub fn attachments(&self, event: &Event) -> Vec<Attachment> {
+        std::iter::once(event).chain(&self.also).flat_map(attached).collect()
     }
 
     /// The conversation as it would be sent. Within a turn, `question` is [`Self::user_message`] and `turn` is

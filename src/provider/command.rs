@@ -48,8 +48,9 @@ pub(super) fn ask(call: &mut ModelCall) -> Result<Reply> {
 fn timed(request: &Request) -> Request {
     let mut request = request.clone();
     for message in &mut request.messages {
-        if let Message::User { now: Some(_), .. } = message {
-            *message = Message::user(message.timed());
+        let text = message.timed();
+        if let Message::User { content, now, .. } = message {
+            (*content, *now) = (text, None);
         }
     }
     request

@@ -2,6 +2,7 @@
 //! meaning as JSON. Empty fields are left out.
 
 use crate::core::model::Call;
+use crate::core::model::attachment::{Attachment, Media};
 use crate::provider::reading::answer::AnswerError;
 use crate::provider::reading::reported;
 use crate::provider::response::{Take, read_chunks};
@@ -9,6 +10,13 @@ use crate::provider::{anthropic, ollama, openai, responses};
 use serde_json::{Map, Value, json};
 use std::fs;
 use std::path::Path;
+
+/// An image and a document, as a message has them.
+pub(super) fn attachments() -> Vec<Attachment> {
+    let file =
+        |path: &str, media, data: &str| Attachment { media: Some(media), data: data.into(), ..Attachment::at(path) };
+    vec![file("files/a", Media::Png, "iVBORw0KGgo="), file("files/sub/b.pdf", Media::Pdf, "JVBERi0xLjQ=")]
+}
 
 /// The meaning of a body that arrives in these chunks.
 fn meaning<'a>(take: Take, chunks: impl Iterator<Item = &'a [u8]>) -> Value {

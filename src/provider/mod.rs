@@ -2,6 +2,7 @@
 //! is one file or folder and one row in a table; the providers over HTTP are protocols of one exchange (`wire`).
 
 mod anthropic;
+mod attachment;
 mod client;
 mod command;
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod source;
 mod tape;
 mod wire;
 
+pub use attachment::check as check_media;
 pub use ollama::find as local_ollama;
 pub use openai::dialects;
 pub use probe::{Key, ModelStatus, base, key, statuses};

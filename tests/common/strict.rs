@@ -106,7 +106,7 @@ fn exchange(mut stream: &TcpStream, scripts: &[(&str, Script)], seen: &Mutex<See
     }
     let messages = request["messages"].as_array().cloned().unwrap_or_default();
     let user = messages.iter().rposition(|m| m["role"] == "user").unwrap_or_default();
-    let text = messages.get(user).and_then(|m| m["content"].as_str()).unwrap_or_default().to_owned();
+    let text = messages.get(user).map(|m| text_of(&m["content"])).unwrap_or_default();
     let step = messages[user..].iter().filter(|m| m["role"] == "assistant").count();
     let results: Vec<String> = messages
         .iter()
@@ -166,6 +166,41 @@ fn answer(mut stream: &TcpStream, (text, calls): &Answer) -> std::io::Result<()>
     write!(stream, "data: {usage}\n\ndata: [DONE]\n\n")
 }
 
+/// The text of a message, whole or in parts.
+fn text_of(content: &Value) -> String {
+    let parts = content.as_array().into_iter().flatten().filter_map(|part| part["text"].as_str());
+    content.as_str().map_or_else(|| parts.collect(), str::to_owned)
+}
+
+/// The parts of a message that no server accepts.
+fn wrong_parts<'a>(role: &'a str, content: &'a Value) -> impl Iterator<Item = &'a Value> {
+    content.as_array().into_iter().flatten().filter(move |part| role != "user" || !is_part(part))
+}
+
+/// Whether a part is a text, an image or a document, with data in padded base64 and no other fields.
+fn is_part(part: &Value) -> bool {
+    let keys = |value: &Value| value.as_object().map(|map| map.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
+    let is_data = |url: &Value, types: &[&str]| {
+        let data = url.as_str().and_then(|url| url.strip_prefix("data:")?.split_once(";base64,"));
+        data.is_some_and(|(media, data)| types.contains(&media) && !data.is_empty() && data.len() % 4 == 0)
+    };
+    match part["type"].as_str() {
+        Some("text") => keys(part) == ["text", "type"] && part["text"].is_string(),
+        Some("image_url") => {
+            let types = ["image/png", "image/jpeg", "image/gif", "image/webp"];
+            keys(part) == ["image_url", "type"]
+                && keys(&part["image_url"]) == ["url"]
+                && is_data(&part["image_url"]["url"], &types)
+        }
+        Some("file") => {
+            keys(part) == ["file", "type"]
+                && keys(&part["file"]) == ["file_data", "filename"]
+                && is_data(&part["file"]["file_data"], &["application/pdf"])
+        }
+        _ => false,
+    }
+}
+
 /// The violations of a request.
 pub fn rules(request: &Value) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -186,7 +221,8 @@ pub fn rules(request: &Value) -> Vec<String> {
             say(&format!("calls without a result: {open:?}"));
             open.clear();
         }
-        let is_empty = message["content"].as_str().is_none_or(|text| text.trim().is_empty());
+        let is_empty = text_of(&message["content"]).trim().is_empty();
+        wrong_parts(role, &message["content"]).for_each(|part| say(&format!("the part {part}")));
         match role {
             "system" => {}
             "user" => {

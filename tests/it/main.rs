@@ -6,6 +6,7 @@ mod common;
 mod anthropic;
 mod approvals;
 mod ask;
+mod attachments;
 mod bad_input;
 mod cassettes;
 mod channels;

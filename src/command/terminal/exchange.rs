@@ -133,6 +133,8 @@ pub(crate) struct AskExchange<'a> {
     pub(crate) session: &'a str,
     /// Replaces the agent's model.
     pub(crate) model: Option<&'a str>,
+    /// The files of the question, relative to the workspace.
+    pub(crate) attachments: &'a [String],
     pub(crate) screen: &'a Screen,
     /// Becomes readable when the user cancels waiting for a session that another process has locked.
     pub(crate) stop_fd: Option<BorrowedFd<'a>>,
@@ -153,6 +155,7 @@ impl AskExchange<'_> {
             reply_to: Some(self.terminal.clone()),
             agent: Some(self.agent.to_owned()),
             session: Some(self.session.to_owned()),
+            attachments: self.attachments.to_vec(),
             ..Draft::message(text)
         };
         draft.meta.extend(self.model.map(|model| ("model".to_owned(), Value::from(model))));

@@ -1,5 +1,6 @@
 //! Terminal input and output, for several commands.
 
+pub(in crate::command) mod attachments;
 pub(in crate::command) mod create;
 pub(in crate::command) mod editor;
 pub(in crate::command) mod exchange;

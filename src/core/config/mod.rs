@@ -341,7 +341,7 @@ mod tests {
         assert_eq!(warnings, []);
         assert_eq!(config.model, OFFLINE);
         let keys = keys::of::<Config>();
-        assert_eq!(keys.len(), 83, "{keys:?}");
+        assert_eq!(keys.len(), 84, "{keys:?}");
         for key in keys {
             assert!(text.contains(&format!("{key}:")), "claw.yaml does not show `{key}`");
         }

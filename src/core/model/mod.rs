@@ -1,5 +1,6 @@
 //! Requests to models and their replies, independent of any provider.
 
+pub mod attachment;
 pub mod cassette;
 pub mod context_window;
 pub mod effort;
@@ -9,9 +10,11 @@ pub mod price;
 pub mod price_table;
 pub mod refusal;
 pub mod settings;
+pub mod sight;
 pub mod tokens;
 
 use crate::core::json::lenient;
+use crate::core::model::attachment::Attachment;
 use crate::core::model::money::Money;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -32,6 +35,9 @@ pub enum Message {
     User {
         /// The text.
         content: String,
+        /// The images and documents of the message.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        attachments: Vec<Attachment>,
         /// The present time, at the last message of the user in a request. It would change the beginning of every
         /// request if it stood in the prompt, and so miss the providers' caches.
         #[serde(skip)]
@@ -63,7 +69,22 @@ impl Message {
     /// A user message.
     #[must_use]
     pub fn user(content: impl Into<String>) -> Self {
-        Self::User { content: content.into(), now: None }
+        Self::with_attachments(content, Vec::new())
+    }
+
+    /// A user message with files.
+    #[must_use]
+    pub fn with_attachments(content: impl Into<String>, attachments: Vec<Attachment>) -> Self {
+        Self::User { content: content.into(), attachments, now: None }
+    }
+
+    /// The files of the message.
+    #[must_use]
+    pub fn attachments(&self) -> &[Attachment] {
+        match self {
+            Self::User { attachments, .. } => attachments,
+            _ => &[],
+        }
     }
 
     /// The text of the message.
@@ -78,7 +99,7 @@ impl Message {
     #[must_use]
     pub fn timed(&self) -> String {
         match self {
-            Self::User { content, now: Some(now) } => format!("{content} [{now}]"),
+            Self::User { content, now: Some(now), .. } => format!("{content} [{now}]"),
             other => other.content().to_owned(),
         }
     }
@@ -319,14 +340,16 @@ mod tests {
         let call = Call { id: "abcdefghi".into(), name: "read".into(), arguments: json!({}) };
         let thought = Thought { by: "command/m".into(), text: "t".into(), payload: json!({"signature": "s"}) };
         let tool = ToolSpec { name: "read".into(), description: "d".into(), parameters: json!({"type": "object"}) };
+        let file = Attachment { media: Some(attachment::Media::Png), ..Attachment::at("files/a.png") };
         let messages = [
-            Message::user("u"),
+            Message::with_attachments("u", vec![file.clone()]),
             Message::Assistant { content: String::new(), calls: vec![call.clone()], thinking: vec![thought.clone()] },
             Message::Tool { call: call.id.clone(), name: call.name.clone(), content: "r".into() },
         ];
         for (message, part) in messages.iter().zip(["user", "assistant", "result"]) {
             assert_described(&request, &format!("/$defs/{part}"), &json!(message));
         }
+        assert_described(&request, "/$defs/attachment", &json!(file));
         assert_described(&request, "/$defs/call", &json!(call));
         assert_described(&request, "/$defs/thought", &json!(thought));
         assert_described(&request, "/$defs/tool", &json!(tool));

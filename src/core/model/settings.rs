@@ -40,6 +40,8 @@ pub struct Model {
     pub thinking: Option<Thinking>,
     /// `false`: the model is offered no tools, because it or its server does not support them.
     pub tools: Option<bool>,
+    /// Whether the model reads images, and documents where its interface has them; default by the model's name.
+    pub images: Option<bool>,
     /// `ollama`: the context window that the server allocates, in tokens.
     pub num_ctx: Option<u32>,
     /// `ollama`: how long the model stays loaded, in the server's syntax: `10m`, `-1`.
@@ -167,9 +169,9 @@ impl Model {
                 *into = Some(value.clone());
             }
         }
-        // Price and context window belong to the old model.
+        // Price, context window and sight belong to the old model.
         if over.model.as_ref().is_some_and(|model| self.model.as_ref() != Some(model)) {
-            (self.price, self.window) = (None, None);
+            (self.price, self.window, self.images) = (None, None, None);
         }
         take(&mut self.provider, over.provider.as_ref());
         take(&mut self.model, over.model.as_ref());
@@ -182,6 +184,7 @@ impl Model {
         take(&mut self.window, over.window.as_ref());
         take(&mut self.thinking, over.thinking.as_ref());
         take(&mut self.tools, over.tools.as_ref());
+        take(&mut self.images, over.images.as_ref());
         take(&mut self.num_ctx, over.num_ctx.as_ref());
         take(&mut self.keep_alive, over.keep_alive.as_ref());
         take(&mut self.dialect, over.dialect.as_ref());
@@ -278,12 +281,12 @@ mod tests {
     const ALL: &str = "{provider: openai, model: a, api_base: b, api_key: c, api_key_env: d, api_key_file: e,
         temperature: 0.25, max_tokens: 10, window: 2000, thinking: low, num_ctx: 20, keep_alive: f, dialect: g,
         fallback: [h], command: [i], cassette: j, connect_timeout: 1s, first_token_timeout: 2s, idle_timeout: 3s,
-        timeout: 4s, max_concurrency: 5, price: {input: 6, output: 7}, tools: false, wire: chat, headers: {x-a: k},
+        timeout: 4s, max_concurrency: 5, price: {input: 6, output: 7}, tools: false, images: false, wire: chat, headers: {x-a: k},
         extra_body: {a: 1}}";
     const OTHER: &str = "{provider: ollama, model: A, api_base: B, api_key: C, api_key_env: D, api_key_file: E,
         temperature: 0.75, max_tokens: 11, window: 2001, thinking: high, num_ctx: 21, keep_alive: F, dialect: G,
         fallback: [H], command: [I], cassette: J, connect_timeout: 11s, first_token_timeout: 12s, idle_timeout: 13s,
-        timeout: 14s, max_concurrency: 15, price: {input: 16, output: 17}, tools: true, wire: responses,
+        timeout: 14s, max_concurrency: 15, price: {input: 16, output: 17}, tools: true, images: true, wire: responses,
         headers: {x-a: K}, extra_body: {a: 2}}";
 
     fn model(settings: &Mapping) -> Model {
@@ -305,6 +308,7 @@ mod tests {
                 // They belong to the old model.
                 expected.remove("price");
                 expected.remove("window");
+                expected.remove("images");
             }
             assert_eq!(merged, model(&expected), "{key:?}");
         }

@@ -2,6 +2,7 @@
 //! four ASCII characters, two characters of other alphabets, or one character of the wide scripts. Each count by the
 //! provider corrects the later estimates.
 
+use crate::core::model::attachment;
 use crate::core::model::{Call, Message, ToolSpec};
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +45,8 @@ pub fn message(message: &Message) -> usize {
         _ => &[],
     };
     let call = |call: &Call| 2 * FRAME + estimate(&call.name) + estimate(&call.arguments.to_string());
-    FRAME + estimate(message.content()) + calls.iter().map(call).sum::<usize>()
+    let files = message.attachments().len() * attachment::TOKENS;
+    FRAME + estimate(message.content()) + files + calls.iter().map(call).sum::<usize>()
 }
 
 /// The estimate of a conversation.

@@ -2,6 +2,7 @@
 //! and no text is empty.
 
 use crate::core::fault::Result;
+use crate::core::model::attachment::Attachment;
 use crate::core::model::settings::Thinking;
 use crate::core::model::{Call, Message};
 use crate::provider::ModelCall;
@@ -137,7 +138,9 @@ fn messages(messages: &[Message], with_thoughts: bool) -> Vec<Value> {
     let mut all: Vec<(&str, Vec<Value>)> = Vec::new();
     for (n, message) in messages.iter().enumerate() {
         let (role, mut blocks) = match message {
-            Message::User { content, .. } => ("user", vec![text(not_blank(content))]),
+            Message::User { content, attachments, .. } => {
+                ("user", attachments.iter().map(part).chain([text(not_blank(content))]).collect())
+            }
             Message::Tool { call, content, .. } => ("user", vec![result(call, content)]),
             Message::Assistant { content, calls, thinking } => {
                 let thoughts =
@@ -182,6 +185,16 @@ fn text(text: &str) -> Value {
     json!({"type": "text", "text": text})
 }
 
+/// The block of one file.
+fn part(file: &Attachment) -> Value {
+    let source = json!({"type": "base64", "media_type": file.media_name(), "data": file.data});
+    if file.is_document() {
+        json!({"type": "document", "source": source, "title": file.name()})
+    } else {
+        json!({"type": "image", "source": source})
+    }
+}
+
 fn result(call: &str, content: &str) -> Value {
     let mut result = json!({"type": "tool_result", "tool_use_id": call});
     if !content.trim().is_empty() {
@@ -204,6 +217,7 @@ fn cacheable(mut block: Value) -> Value {
 mod tests {
     use super::*;
     use crate::core::model::Thought;
+    use crate::provider::fixtures;
 
     fn thought(payload: Value) -> Vec<Thought> {
         vec![Thought { by: "anthropic/m".into(), text: String::new(), payload }]
@@ -249,7 +263,8 @@ mod tests {
 
     #[test]
     fn present_time_stands_behind_the_mark_of_the_cache() {
-        let asked = Message::User { content: "a".into(), now: Some("2026-11-21 09:05".into()) };
+        let asked =
+            Message::User { content: "a".into(), attachments: Vec::new(), now: Some("2026-11-21 09:05".into()) };
         let text = |text: &str| json!({"type": "text", "text": text});
         let marked = json!({"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}});
         let expected = json!([{"role": "user", "content": [marked, text("[2026-11-21 09:05]")]}]);
@@ -259,6 +274,18 @@ mod tests {
         let sent = messages(&all, true);
         assert_eq!(sent[0], json!({"role": "user", "content": [text("a"), text("[2026-11-21 09:05]")]}));
         assert!(sent[2]["content"][0].get("cache_control").is_some(), "{sent:?}");
+    }
+
+    #[test]
+    fn files_are_blocks_before_the_text() {
+        let expected = json!([{"role": "user", "content": [
+            {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}},
+            {"type": "document", "title": "b.pdf",
+             "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0xLjQ="}},
+            {"type": "text", "text": "look", "cache_control": {"type": "ephemeral"}},
+        ]}]);
+        let asked = Message::with_attachments("look", fixtures::attachments());
+        assert_eq!(json!(messages(&[asked], true)), expected);
     }
 
     #[test]

@@ -56,7 +56,13 @@ fn think(thinking: &Thinking) -> Value {
 
 fn message(message: &Message, is_in_turn: bool) -> Value {
     match message {
-        Message::User { .. } => json!({"role": "user", "content": message.timed()}),
+        Message::User { attachments, .. } => {
+            let mut sent = json!({"role": "user", "content": message.timed()});
+            if !attachments.is_empty() {
+                sent["images"] = attachments.iter().map(|file| file.data.as_str()).collect();
+            }
+            sent
+        }
         Message::Assistant { content, calls, thinking } => {
             let mut sent = json!({"role": "assistant", "content": content});
             if !calls.is_empty() {
@@ -83,6 +89,7 @@ fn call(call: &Call) -> Value {
 mod tests {
     use super::*;
     use crate::core::model::Thought;
+    use crate::provider::fixtures;
 
     #[test]
     fn arguments_are_objects_and_thoughts_are_sent_back_within_the_turn() {
@@ -96,6 +103,13 @@ mod tests {
         let result = Message::Tool { call: "x".into(), name: "read.it".into(), content: "1".into() };
         let expected = json!({"role": "tool", "tool_call_id": "x", "tool_name": "read_it", "content": "1"});
         assert_eq!(message(&result, true), expected);
+    }
+
+    #[test]
+    fn images_are_a_list_in_base64() {
+        let asked = Message::with_attachments("look", fixtures::attachments()[..1].to_vec());
+        assert_eq!(message(&asked, true), json!({"role": "user", "content": "look", "images": ["iVBORw0KGgo="]}));
+        assert!(message(&Message::user("a"), true).get("images").is_none());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The request of `/chat/completions`.
 
 use crate::core::fault::Result;
+use crate::core::model::attachment::Attachment;
 use crate::core::model::{Call, Message, Thought};
 use crate::provider::openai::BASE;
 use crate::provider::openai::dialect::{self, Dialect, Echo};
@@ -44,7 +45,15 @@ fn mark_for_cache(messages: &mut [Value], (stable, changing): (&str, &str)) {
     let part = |text: &str| json!({"type": "text", "text": text});
     let marked = |text: &str| json!({"type": "text", "text": text, "cache_control": {"type": "ephemeral"}});
     if let Some(last) = messages.iter_mut().rfind(|message| message["role"] == "user") {
-        last["content"] = json!([marked(last["content"].as_str().unwrap_or_default())]);
+        match &mut last["content"] {
+            // The text stands behind the files.
+            Value::Array(parts) => {
+                if let Some(part) = parts.last_mut() {
+                    part["cache_control"] = json!({"type": "ephemeral"});
+                }
+            }
+            content => *content = json!([marked(content.as_str().unwrap_or_default())]),
+        }
     }
     if !stable.trim().is_empty() {
         let rest = Some(changing).filter(|text| !text.trim().is_empty()).map(part);
@@ -52,8 +61,22 @@ fn mark_for_cache(messages: &mut [Value], (stable, changing): (&str, &str)) {
     }
 }
 
+/// The part of a message for one file.
+fn part(file: &Attachment) -> Value {
+    if file.is_document() {
+        json!({"type": "file", "file": {"filename": file.name(), "file_data": file.data_url()}})
+    } else {
+        json!({"type": "image_url", "image_url": {"url": file.data_url()}})
+    }
+}
+
 fn message(dialect: &Dialect, message: &Message) -> Value {
     match message {
+        Message::User { attachments, .. } if !attachments.is_empty() => {
+            let text = json!({"type": "text", "text": message.timed()});
+            let parts: Value = attachments.iter().map(part).chain([text]).collect();
+            json!({"role": "user", "content": parts})
+        }
         Message::User { .. } => json!({"role": "user", "content": message.timed()}),
         Message::Assistant { content, calls, thinking } if calls.is_empty() => {
             let mut sent = json!({"role": "assistant", "content": content});
@@ -104,6 +127,7 @@ fn call(call: &Call) -> Value {
 mod tests {
     use super::*;
     use crate::core::model::settings::Model;
+    use crate::provider::fixtures;
 
     fn sent(dialect: &str, message: &Message) -> Value {
         let settings = Model { dialect: Some(dialect.into()), ..Model::default() };
@@ -127,6 +151,21 @@ mod tests {
         let signed = sent("gemini", &answer);
         assert_eq!(signed["tool_calls"][1]["extra_content"], json!({"google": "sig"}));
         assert!(signed["tool_calls"][0].get("extra_content").is_none());
+    }
+
+    #[test]
+    fn files_are_parts_before_the_text() {
+        let asked = Message::with_attachments("look", fixtures::attachments());
+        let expected = json!({"role": "user", "content": [
+            {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}},
+            {"type": "file", "file": {"filename": "b.pdf", "file_data": "data:application/pdf;base64,JVBERi0xLjQ="}},
+            {"type": "text", "text": "look"},
+        ]});
+        assert_eq!(sent("openai", &asked), expected);
+        let mut messages = vec![json!({"role": "system", "content": ""}), expected];
+        mark_for_cache(&mut messages, ("", ""));
+        let marked = json!({"type": "text", "text": "look", "cache_control": {"type": "ephemeral"}});
+        assert_eq!((&messages[1]["content"][2], messages[1]["content"][0].get("cache_control")), (&marked, None));
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub(super) struct Dialect {
     effort: Effort,
     /// The words for the effort that its models accept.
     efforts: &'static [Efforts],
+    /// It accepts PDF documents as parts of a message.
+    pub(super) has_documents: bool,
     /// Prefixes of the models whose requests have marks for the cache.
     marked: &'static [&'static str],
 }
@@ -69,6 +71,7 @@ const PLAIN: Dialect = Dialect {
     echo: Echo::Nothing,
     effort: Effort::Word,
     efforts: &[],
+    has_documents: false,
     marked: &[],
 };
 
@@ -81,6 +84,7 @@ const DIALECTS: &[Dialect] = &[
         name: "openai-chat",
         hosts: OPENAI,
         models: &["gpt-5-chat"],
+        has_documents: true,
         max_tokens: "max_completion_tokens",
         efforts: effort::OPENAI,
         ..PLAIN
@@ -89,13 +93,21 @@ const DIALECTS: &[Dialect] = &[
         name: "openai-reasoning",
         hosts: OPENAI,
         models: &["o1", "o3", "o4", "gpt-5", "gpt-6", "codex"],
+        has_documents: true,
         max_tokens: "max_completion_tokens",
         has_temperature: false,
         prompt_role: "developer",
         efforts: effort::OPENAI,
         ..PLAIN
     },
-    Dialect { name: "openai", hosts: OPENAI, max_tokens: "max_completion_tokens", efforts: effort::OPENAI, ..PLAIN },
+    Dialect {
+        name: "openai",
+        hosts: OPENAI,
+        max_tokens: "max_completion_tokens",
+        efforts: effort::OPENAI,
+        has_documents: true,
+        ..PLAIN
+    },
     // Refuses a request without the thoughts of every call (api-docs.deepseek.com/guides/thinking_mode).
     Dialect { name: "deepseek", hosts: &["deepseek.com"], echo: Echo::Text, effort: Effort::Switch, ..PLAIN },
     Dialect {
@@ -112,6 +124,7 @@ const DIALECTS: &[Dialect] = &[
         hosts: &["openrouter.ai"],
         echo: Echo::Details,
         effort: Effort::Object,
+        has_documents: true,
         marked: &["anthropic/"],
         ..PLAIN
     },

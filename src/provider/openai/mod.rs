@@ -8,6 +8,7 @@ mod dialect;
 
 pub use dialect::names as dialects;
 
+use crate::core::config::resolved_model::ResolvedModel;
 use crate::core::fault::Result;
 use crate::core::model::Reply;
 use crate::core::model::settings::{Interface, Model};
@@ -46,6 +47,18 @@ pub(super) fn wire_of(model: &Model) -> &'static Wire {
         None if is_own() => &responses::WIRE,
         Some(Interface::Chat) | None => &WIRE,
     }
+}
+
+/// Whether the interface of a model has documents.
+///
+/// # Errors
+/// `Config` if its dialect is unknown.
+pub(super) fn has_documents(chosen: &ResolvedModel) -> Result<bool> {
+    let settings = &chosen.model;
+    if wire_of(settings).list == responses::WIRE.list {
+        return Ok(true);
+    }
+    Ok(dialect::of(&chosen.name, settings, settings.api_base.as_deref().unwrap_or(BASE))?.has_documents)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! their own.
 
 use crate::core::fault::Result;
+use crate::core::model::attachment::Attachment;
 use crate::core::model::effort;
 use crate::core::model::{Call, Message};
 use crate::provider::{ModelCall, wire};
@@ -63,6 +64,11 @@ fn thinks(model: &str) -> bool {
 /// The items of a message. Thoughts are sent back only within the turn: the service ignores older ones.
 fn items(message: &Message, is_in_turn: bool) -> Vec<Value> {
     match message {
+        Message::User { attachments, .. } if !attachments.is_empty() => {
+            let text = json!({"type": "input_text", "text": message.timed()});
+            let parts: Value = attachments.iter().map(part).chain([text]).collect();
+            vec![json!({"role": "user", "content": parts})]
+        }
         Message::User { .. } => vec![json!({"role": "user", "content": message.timed()})],
         Message::Assistant { content, calls, thinking } => {
             let thoughts = thinking.iter().filter(|_| is_in_turn).map(|thought| &thought.payload);
@@ -79,6 +85,15 @@ fn items(message: &Message, is_in_turn: bool) -> Vec<Value> {
     }
 }
 
+/// The part of a message for one file.
+fn part(file: &Attachment) -> Value {
+    if file.is_document() {
+        json!({"type": "input_file", "filename": file.name(), "file_data": file.data_url()})
+    } else {
+        json!({"type": "input_image", "image_url": file.data_url(), "detail": "auto"})
+    }
+}
+
 fn call(call: &Call) -> Value {
     let (name, arguments) = (Call::plain_name(&call.name), call.object().to_string());
     json!({"type": "function_call", "call_id": call.id, "name": name, "arguments": arguments})
@@ -88,6 +103,7 @@ fn call(call: &Call) -> Value {
 mod tests {
     use super::*;
     use crate::core::model::Thought;
+    use crate::provider::fixtures;
 
     #[test]
     fn items_are_in_order_and_thoughts_stay_within_the_turn() {
@@ -104,6 +120,17 @@ mod tests {
         let result = Message::Tool { call: "abc".into(), name: "read".into(), content: "1".into() };
         assert_eq!(items(&result, true), [json!({"type": "function_call_output", "call_id": "abc", "output": "1"})]);
         assert_eq!(items(&Message::user("hi"), false), [json!({"role": "user", "content": "hi"})]);
+    }
+
+    #[test]
+    fn files_are_parts_before_the_text() {
+        let asked = Message::with_attachments("look", fixtures::attachments());
+        let expected = json!({"role": "user", "content": [
+            {"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo=", "detail": "auto"},
+            {"type": "input_file", "filename": "b.pdf", "file_data": "data:application/pdf;base64,JVBERi0xLjQ="},
+            {"type": "input_text", "text": "look"},
+        ]});
+        assert_eq!(items(&asked, false), [expected]);
     }
 
     #[test]

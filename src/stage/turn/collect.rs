@@ -9,6 +9,7 @@ use crate::core::event::{Event, EventKind};
 use crate::core::fault::Result;
 use crate::core::{routing, slash, turn};
 use crate::stage::turn::active_turn::Turn;
+use crate::stage::turn::attached;
 use crate::stage::turn::expired;
 use crate::store::queue::{listing, spool};
 use crate::store::session::log;
@@ -37,6 +38,7 @@ pub(crate) fn waiting(turn: &Turn) -> Result<Vec<Event>> {
         // An unreadable event fails in a turn of its own.
         let event = Some(entry).filter(|_| is_next).and_then(|entry| spool::read_event(&path, &entry.id).ok());
         let Some(event) = event.map(|event| routing::without_mention(session_name::agent(lane), event)) else { break };
+        let event = attached::described(workspace, session_name::agent(lane), event);
         if event.content.len() > room || !goes_with(first, &event) || expired(workspace, &event).is_err() {
             break;
         }

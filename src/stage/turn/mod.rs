@@ -5,6 +5,7 @@
 
 mod active_turn;
 mod answer;
+mod attached;
 mod calls;
 mod collect;
 pub(in crate::stage) mod compact;

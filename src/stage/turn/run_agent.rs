@@ -19,7 +19,7 @@ use crate::stage::task_watch;
 use crate::stage::turn::active_turn::Turn;
 use crate::stage::turn::condition::{self, ConditionResult};
 use crate::stage::turn::progress::Interactive;
-use crate::stage::turn::{calls, collect, dispatch};
+use crate::stage::turn::{attached, calls, collect, dispatch};
 use crate::stage::turn::{expired, publish_all};
 use crate::stage::worker::handler::Handler;
 use crate::store::agent::definitions;
@@ -112,7 +112,10 @@ impl RunAgent<'_> {
     fn turn(&self, mut job: Job, lane: &Lane) -> Outcome {
         let is_interactive = self.interactive.as_ref().is_some_and(|interactive| *interactive.id == job.entry.id);
         let event = match job.read() {
-            Ok(event) => routing::without_mention(session_name::agent(&lane.name), event),
+            Ok(event) => {
+                let agent = session_name::agent(&lane.name);
+                attached::described(self.workspace, agent, routing::without_mention(agent, event))
+            }
             Err(fault) => {
                 return end_failed_attempt(self.workspace, Mailbox::Inbox, job, fault, None, RetryPolicy::UntilExpired);
             }

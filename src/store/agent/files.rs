@@ -261,14 +261,23 @@ impl<'a> AgentFiles<'a> {
 /// # Errors
 /// If it cannot be written.
 pub fn spill(workspace: &Workspace, name: &str, text: &[u8]) -> Result<String> {
+    keep(workspace, RESULTS, name, text)
+}
+
+/// Writes a file into a folder of `files/`, durable on return, and returns its path in the workspace. No link below
+/// `files/` is followed.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn keep(workspace: &Workspace, folder: &str, name: &str, bytes: &[u8]) -> Result<String> {
     let files = workspace.path(WRITE[0]);
-    let shown = format!("{}/{RESULTS}/{name}", WRITE[0]);
+    let shown = format!("{}/{folder}/{name}", WRITE[0]);
     fs::create_dir_all(&files).at("make", &files)?;
     let real = fs::canonicalize(&files).at("read", &files)?;
     let sync = workspace.sync()?;
-    let dir = Beneath::open(&real, true).and_then(|files| files.make(Path::new(RESULTS), sync));
+    let dir = Beneath::open(&real, true).and_then(|files| files.make(Path::new(folder), sync));
     let dir = dir.at("make the folder of", Path::new(&shown))?;
-    durable::replace_at(&dir, name.as_ref(), &format!(".{name}.tmp"), text, None, sync)
+    durable::replace_at(&dir, name.as_ref(), &format!(".{name}.tmp"), bytes, None, sync)
         .at("write", Path::new(&shown))?;
     Ok(shown)
 }

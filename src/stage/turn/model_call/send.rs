@@ -6,11 +6,13 @@ use crate::core::event::EventKind;
 use crate::core::event::dispatch::is_silent;
 use crate::core::event::scheduled::Scheduled;
 use crate::core::fault::{Cause, Fault, Kind, Result};
+use crate::core::model::attachment;
 use crate::core::model::tokens::{self, Count};
 use crate::core::model::{Message, Reply, Request, ToolSpec};
 use crate::core::session::record::Record;
 use crate::core::tool::normal;
 use crate::stage::turn::active_turn::Turn;
+use crate::stage::turn::attached;
 use crate::stage::turn::model_call::meter;
 use crate::stage::turn::progress::Progress;
 use crate::stage::turn::prompt::{self, PromptContext};
@@ -35,7 +37,8 @@ impl Turn<'_> {
         };
         let has_tools = chosen.model.tools != Some(false);
         let tools: Vec<ToolSpec> = self.tools.iter().filter(|_| has_tools).map(|tool| tool.spec.clone()).collect();
-        self.make_room(chosen, tokens::fixed(&system, &tools))?;
+        let files = self.state.attachments(self.event);
+        self.make_room(chosen, tokens::fixed(&system, &tools) + files.len() * attachment::TOKENS)?;
         let mut messages = self.state.messages(&self.event.content, is_last);
         let by = chosen.identity();
         for message in &mut messages {
@@ -45,9 +48,11 @@ impl Turn<'_> {
         }
         let last = messages.iter_mut().rfind(|message| matches!(message, Message::User { .. }));
         let is_later = self.began_at.timestamp().duration_since(self.conversation_began()) >= LATER;
-        if let Some(Message::User { now, .. }) = last.filter(|_| is_later) {
-            *now = Some(self.began_at.strftime(TIME).to_string());
+        if let Some(Message::User { attachments, now, .. }) = last {
+            *attachments = files;
+            *now = is_later.then(|| self.began_at.strftime(TIME).to_string());
         }
+        attached::load(self.workspace, chosen, &mut messages)?;
         Ok(Request {
             model: chosen.model.model.clone(),
             system,
