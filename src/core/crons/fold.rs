@@ -120,7 +120,9 @@ mod tests {
         let fired = CronLine::Fired { at, due: at, event, session, by_hand: false, not_before: None };
         let state = |lines: &[&CronLine]| {
             let mut state = JobState::default();
-            lines.iter().for_each(|line| state.add(line));
+            for line in lines {
+                state.add(line);
+            }
             (state.open.len(), state.failures)
         };
         assert_eq!(state(&[&end, &fired]), (0, 1));

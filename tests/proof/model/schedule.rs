@@ -53,7 +53,8 @@ enum Work {
     Unlock,
 }
 
-/// An instant in the mailbox and in the ledger.
+/// An instant in the mailbox and in the ledger. An event may be in two folders only if a rule is broken.
+#[expect(clippy::struct_excessive_bools, reason = "each is a file or a line that is there or not")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct Instant {
     is_new: bool,
