@@ -17,6 +17,7 @@ use claw::store::workspace::Workspace;
 use claw::store::workspace::journal;
 use claw::store::workspace::mailbox::{Mailbox, State};
 use claw::world::World;
+use gauge::bench::Bench;
 use gauge::child;
 use gauge::table::{self, Row, median};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -27,7 +28,7 @@ use std::error::Error;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -52,9 +53,7 @@ fn main() -> Result<()> {
         println!("nothing is measured here but by `cargo bench --bench scale`");
         return Ok(());
     }
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("scale-{}", std::process::id()));
-    fs::create_dir_all(&dir)?;
-    let bench = Bench { dir, is_quick: has("--quick") };
+    let bench = Bench::new("scale", has("--quick"))?;
     let parts: [(&str, Part); 5] = [
         ("wake", &|| Ok([bench.wake("none")?, bench.wake("full")?].into_iter().flatten().collect())),
         ("through", &|| {
@@ -75,30 +74,10 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// A folder on the disk of the build. It is removed at the end.
-struct Bench {
-    dir: PathBuf,
-    is_quick: bool,
-}
-
-impl Drop for Bench {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.dir);
-    }
-}
-
 impl Bench {
     /// That many, or a tenth.
     fn count(&self, most: u32) -> u32 {
         if self.is_quick { most.div_ceil(10) } else { most }
-    }
-
-    /// A program with an environment of its own, without output.
-    fn command(&self, program: impl AsRef<Path>) -> Command {
-        let mut command = Command::new(program.as_ref());
-        command.env_clear().env("HOME", &self.dir).env("PATH", &self.dir).env("USER", "ann").current_dir(&self.dir);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command
     }
 
     fn claw(&self, workspace: &Workspace, arguments: &[&str]) -> Command {

@@ -7,6 +7,7 @@ mod gauge;
 use claw::stage::schedule::pass;
 use claw::store::workspace::Workspace;
 use claw::world::World;
+use gauge::bench::Bench;
 use gauge::child::{self, Used};
 use gauge::table::{self, Row, median};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
@@ -15,7 +16,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Instant;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -33,43 +34,22 @@ fn main() -> Result<()> {
         println!("nothing is measured here but by `cargo bench --bench schedule`");
         return Ok(());
     }
-    let bench = Bench::new(has("--quick"))?;
+    let bench = Bench::with_floor(has("--quick"))?;
     let mut rows = bench.nothing_due(1000)?;
     rows.push(bench.due_at_once(if bench.is_quick { 1000 } else { 10_000 })?);
     table::print(&rows);
     Ok(())
 }
 
-/// A folder on the disk of the build, with the floor in it; removed at the end.
-struct Bench {
-    dir: PathBuf,
-    is_quick: bool,
-}
-
-impl Drop for Bench {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.dir);
-    }
-}
-
 impl Bench {
-    fn new(is_quick: bool) -> Result<Self> {
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("schedule-{}", std::process::id()));
-        fs::create_dir_all(&dir)?;
-        let bench = Self { dir, is_quick };
+    /// A folder with the floor in it.
+    fn with_floor(is_quick: bool) -> Result<Self> {
+        let bench = Self::new("schedule", is_quick)?;
         let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/floor/stat.rs");
         let mut compiler = Command::new(rustc);
         compiler.args(["-O", "--edition", "2024", "-o"]).arg(bench.dir.join("stat")).arg(source);
         if compiler.status()?.success() { Ok(bench) } else { Err("stat.rs does not compile".into()) }
-    }
-
-    /// A program with an environment of its own, without output.
-    fn command(&self, program: impl AsRef<Path>) -> Command {
-        let mut command = Command::new(program.as_ref());
-        command.env_clear().env("HOME", &self.dir).env("PATH", &self.dir).env("USER", "ann").current_dir(&self.dir);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command
     }
 
     fn tick(&self, root: &Path, now: &str) -> Command {

@@ -32,7 +32,7 @@ pub struct Args {
 /// Writes or prints the units.
 ///
 /// # Errors
-/// `Failed` if a unit of this name was written by somebody else.
+/// `Failed` if a unit of this name was not written by claw.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.look()?;
     let home = PathBuf::from(workspace.world.var("HOME").unwrap_or("/"));
@@ -89,7 +89,7 @@ fn write_all(folder: &Path, units: &[(String, String)]) -> Result<()> {
     Ok(())
 }
 
-/// Writes a unit, unless somebody else has written one of this name.
+/// Writes a unit, unless the folder has one of this name that claw did not write.
 fn write(path: &Path, text: &str) -> Result<()> {
     if let Ok(old) = fs::read_to_string(path)
         && !old.contains(MARK)

@@ -9,7 +9,7 @@ use crate::store::workspace::Workspace;
 use jiff::Timestamp;
 use serde::Serialize;
 
-/// What the owner should know of all jobs at once.
+/// The next run, and the jobs that need the owner.
 #[derive(Debug, Default)]
 pub struct CronsOverview {
     /// The first run of all jobs.

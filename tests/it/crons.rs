@@ -265,7 +265,7 @@ fn status_names_the_next_run_and_the_jobs_that_are_paused_or_fail() {
 
 /// Many jobs are looked at by the index of due times, which is no truth of its own.
 #[test]
-fn index_of_due_times_is_never_believed_over_the_files() {
+fn files_take_precedence_over_the_index_of_due_times() {
     let index = ".claw/crons.index";
     let runs = |ws: &Fixture, id: &str| kinds(ws, id).iter().filter(|kind| *kind == "fired").count();
     // The files are older than the times: a change right after a look would go unnoticed otherwise. No model is set up, so

@@ -16,7 +16,7 @@ const FIELDS: &str = "\
 # if: test -e files/x     # a command that decides whether a run is needed; claw crons approve
 ";
 
-/// What a new job contains.
+/// The contents of a new job.
 #[derive(Clone, Debug)]
 pub struct NewCron<'a> {
     /// Its name and id.

@@ -1,4 +1,4 @@
-//! What stands around a line of a note: its headings, the whole item or paragraph, its day and its source.
+//! The surroundings of a line of a note: its headings, the whole item or paragraph, its day and its source.
 
 use crate::core::memory::note_mark;
 use jiff::civil::Date;

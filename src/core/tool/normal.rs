@@ -4,7 +4,7 @@
 use crate::core::model::Call;
 use serde_json::{Map, Value};
 
-/// What models write before the name of a tool.
+/// Prefixes that models write before the name of a tool.
 const PREFIXES: [&str; 4] = ["functions.", "functions/", "tools.", "default_api."];
 
 /// The tool that a written name means; `None` if there is none, or if it could be several. An exact name wins.

@@ -4,7 +4,7 @@
 use crate::core::fault::{Fault, Result};
 use crate::core::text::base32::hash32;
 
-/// The first words of every unit; a file without them was written by somebody else.
+/// The first words of every unit; a file without them was not written by claw.
 pub const MARK: &str = "Written by claw units, and replaced by it.";
 /// The system calls of the services: systemd 252 does not count the last five among the usual ones.
 pub const CALLS: &str =

@@ -148,7 +148,7 @@ impl Frames {
         if frame.is_none() && held as u64 > MAX_ANSWER { Err(TooLong) } else { Ok(frame) }
     }
 
-    /// What is left after the last chunk.
+    /// The remainder after the last chunk.
     ///
     /// # Errors
     /// If a frame is over [`MAX_ANSWER`].

@@ -19,7 +19,7 @@ const COPIES: &str = "attachments";
 /// An attached file.
 #[derive(Debug)]
 pub struct AttachedFile {
-    /// What it is.
+    /// Its kind.
     pub content: Content,
     /// Its bytes.
     pub bytes: Vec<u8>,

@@ -1,5 +1,5 @@
-//! The index of due times, `.claw/crons.index`: until when each job needs no look. It is derived from other files and never
-//! believed over them: an entry holds only while the job's file, its ledger and its zone are as they were, and while the
+//! The index of due times, `.claw/crons.index`: until when each job needs no look. It is derived from other files,
+//! which take precedence: an entry holds only while the job's file, its ledger and its zone are as they were, and while the
 //! clock is not before the look that made it. Without the index every job is looked at.
 
 use crate::core::config::Sync;
