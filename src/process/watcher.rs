@@ -83,7 +83,7 @@ fn watched(arguments: &[String]) -> Result<i32, String> {
                 let Some(prepared) = prepared else { return Ok(()) };
                 view.as_ref().map_or(Ok(()), |view| view.enter(ruleset.as_ref()))?;
                 prepared.drop_rights()?;
-                ruleset.as_ref().map_or(Ok(()), restrict)?;
+                ruleset.as_ref().map_or(Ok(()), sandbox::restrict)?;
                 prepared.filter_calls()
             });
         }
@@ -131,15 +131,6 @@ fn watched(arguments: &[String]) -> Result<i32, String> {
     drop(locks);
     drop(notifiers);
     Ok(code)
-}
-
-/// Confines this process to a Landlock ruleset for good.
-fn restrict(ruleset: &OwnedFd) -> io::Result<()> {
-    #[expect(unsafe_code, reason = "the library confines only by a ruleset that this process has made")]
-    // SAFETY: the descriptor stays open during the call because `ruleset` is borrowed; the call takes two integers and
-    // touches no memory of ours.
-    let result = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Kills until no descendant is left. The orphans of a killed process become children of this one. All are stopped

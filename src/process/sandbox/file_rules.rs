@@ -162,6 +162,18 @@ pub(super) fn allow_reading(ruleset: &OwnedFd, folder: &OwnedFd) -> io::Result<(
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Confines this process to a Landlock ruleset for good.
+///
+/// # Errors
+/// If the kernel refuses: the program must not be run.
+pub(in crate::process) fn restrict(ruleset: &OwnedFd) -> io::Result<()> {
+    #[expect(unsafe_code, reason = "the library confines only by a ruleset that this process has made")]
+    // SAFETY: the descriptor stays open during the call because `ruleset` is borrowed; the call takes two integers and
+    // touches no memory of ours.
+    let result = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Opens the place at a real path; `LOOP` if a part of it is a link.
 fn open(path: &Path) -> rustix::io::Result<OwnedFd> {
     openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::NO_SYMLINKS)

@@ -17,6 +17,7 @@ mod namespaces;
 mod system_calls;
 
 use crate::core::fault::{Fault, Kind, Result};
+pub(super) use file_rules::restrict;
 pub(super) use namespaces::View;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
