@@ -5,6 +5,7 @@
 
 pub mod base64;
 pub mod budget;
+pub mod channel;
 pub mod config;
 pub mod context;
 pub mod crons;

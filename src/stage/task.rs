@@ -203,7 +203,7 @@ pub const TASKS: &[TaskRow] = &[
         name: "deliver",
         stage: "deliver",
         run: Runner::Pool(|workspace| PoolSpec {
-            handler: Box::new(Deliver { workspace, channel: None, print: None }),
+            handler: Box::new(Deliver { workspace, channel: None, print: None, outgoing: None }),
             width: |_| DELIVERIES,
         }),
         ..TICK

@@ -6,7 +6,7 @@
 //! have sent.
 
 use crate::channel::{Channel, Delivery};
-use crate::core::config::Exec;
+use crate::core::channel::settings::Exec;
 use crate::core::event::address::Address;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::text::problem::nearest;
@@ -27,6 +27,7 @@ pub(super) const CHANNEL: Channel = Channel {
     },
     hint: "Your answer is passed to a program that delivers it as plain text.",
     folder: None,
+    listen: None,
 };
 
 /// Receipt line: the program is about to be run.

@@ -1,0 +1,5 @@
+//! Channels by name: their settings, who may talk, and the incoming message before it is an event.
+
+pub mod inbound;
+pub mod policy;
+pub mod settings;
