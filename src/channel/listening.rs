@@ -6,8 +6,9 @@ use crate::channel::outgoing::Outgoing;
 use crate::core::channel::inbound::Inbound;
 use crate::core::channel::settings::ChannelSettings;
 use crate::core::event::stamp::Stamp;
-use crate::core::fault::{Fault, Result};
+use crate::core::fault::{Fault, Kind, Result};
 use crate::store::channel::listener_state::{self, ListenerCondition, ListenerState};
+use crate::store::fs::watch::{Watch, Woken};
 use crate::store::workspace::Workspace;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -32,6 +33,8 @@ pub struct Listening<'a> {
     /// Descriptors of the listener's lock, for the watcher of a program: no second listener begins before the program
     /// is dead.
     pub locks: &'a (dyn Fn() -> Result<Vec<OwnedFd>> + Sync),
+    /// Called when the listener is connected.
+    on_connected: &'a (dyn Fn() + Sync),
     state: Mutex<ListenerState>,
     /// When the present poll has taken too long.
     deadline: Mutex<Option<Stamp>>,
@@ -47,9 +50,10 @@ impl<'a> Listening<'a> {
         once: bool,
         outgoing: &'a Outgoing,
         locks: &'a (dyn Fn() -> Result<Vec<OwnedFd>> + Sync),
+        on_connected: &'a (dyn Fn() + Sync),
     ) -> Self {
         let state = Mutex::new(listener_state::read(workspace, name));
-        Self { workspace, name, settings, stop, once, outgoing, locks, state, deadline: Mutex::default() }
+        Self { workspace, name, settings, stop, once, outgoing, locks, on_connected, state, deadline: Mutex::default() }
     }
 
     /// Accepts a message, durable on return, and counts it.
@@ -99,11 +103,35 @@ impl<'a> Listening<'a> {
     /// The listener is connected.
     pub fn connected(&self) {
         self.enter(ListenerCondition::Listening, "", None);
+        self.outgoing.open();
+        (self.on_connected)();
     }
 
     /// The other side cannot be reached; the listener tries again at `next_try`.
     pub fn unreachable(&self, fault: &Fault, next_try: Stamp) {
+        self.outgoing.close();
         self.enter(ListenerCondition::Unreachable, &fault.message, Some(next_try));
+    }
+
+    /// The listener has ended with this fault.
+    pub fn failed(&self, fault: &Fault) {
+        let is_settings = fault.kind == Kind::Config;
+        let condition = if is_settings { ListenerCondition::Misconfigured } else { ListenerCondition::Failed };
+        self.enter(condition, &fault.to_string(), None);
+    }
+
+    /// Waits until `at`, or until the listener must end: then it returns true.
+    ///
+    /// # Errors
+    /// If the kernel refuses to wait.
+    pub fn wait_until(&self, at: Stamp) -> Result<bool> {
+        let watch = Watch::new(&[])?;
+        while self.workspace.world.now() < at {
+            if watch.wait(&self.workspace.world, Some(at), Some(self.stop))? == Woken::Other {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// A message was sent.
@@ -120,9 +148,6 @@ impl<'a> Listening<'a> {
             state.condition = condition;
             why.clone_into(&mut state.why);
             state.next_try = next_try.map(Stamp::timestamp);
-            if condition == ListenerCondition::Listening {
-                state.failures = 0;
-            }
         });
     }
 

@@ -4,6 +4,7 @@ use crate::core::fault::{Fault, Kind, Result};
 use rustix::event::{EventfdFlags, eventfd};
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -63,6 +64,7 @@ pub struct Outgoing {
     queue: Mutex<VecDeque<PendingSend>>,
     /// Readable while the queue may have messages.
     wake: OwnedFd,
+    is_open: AtomicBool,
 }
 
 impl Outgoing {
@@ -73,12 +75,32 @@ impl Outgoing {
     pub fn new() -> Result<Self> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|e| Fault::new(Kind::Machine, format!("cannot make an eventfd: {e}")))?;
-        Ok(Self { queue: Mutex::default(), wake })
+        Ok(Self { queue: Mutex::default(), wake, is_open: AtomicBool::new(false) })
+    }
+
+    /// Whether the listener is connected. While it is not, no delivery is begun.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.is_open.load(Ordering::Acquire)
+    }
+
+    /// The listener is connected.
+    pub fn open(&self) {
+        self.is_open.store(true, Ordering::Release);
+    }
+
+    /// The listener is not connected: waiting messages are unsent.
+    pub fn close(&self) {
+        self.is_open.store(false, Ordering::Release);
+        self.take().into_iter().for_each(|pending| pending.finish(SendResult::Unsent));
     }
 
     /// Hands a message over, and waits for its result at most this long.
     #[must_use]
     pub fn exchange(&self, message: OutgoingMessage, timeout: Duration) -> SendResult {
+        if !self.is_open() {
+            return SendResult::Unsent;
+        }
         let (answer, result) = mpsc::channel();
         let id = message.id.clone();
         self.lock().push_back(PendingSend { message, answer });
@@ -126,6 +148,7 @@ mod tests {
     #[test]
     fn message_that_no_listener_took_is_unsent_and_a_taken_one_unknown() {
         let outgoing = Outgoing::new().unwrap();
+        outgoing.open();
         assert_eq!(outgoing.exchange(message("a"), Duration::ZERO), SendResult::Unsent);
         assert!(outgoing.take().is_empty(), "it was withdrawn");
         std::thread::scope(|scope| {
@@ -143,6 +166,7 @@ mod tests {
     #[test]
     fn result_reaches_the_delivering_thread() {
         let outgoing = Outgoing::new().unwrap();
+        outgoing.open();
         std::thread::scope(|scope| {
             let sender = scope.spawn(|| outgoing.exchange(message("a"), Duration::from_secs(30)));
             let mut taken = Vec::new();
@@ -152,5 +176,7 @@ mod tests {
             taken.remove(0).finish(SendResult::Sent("7".into()));
             assert_eq!(sender.join().unwrap(), SendResult::Sent("7".into()));
         });
+        outgoing.close();
+        assert_eq!(outgoing.exchange(message("b"), Duration::from_secs(30)), SendResult::Unsent, "without a wait");
     }
 }
