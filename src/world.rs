@@ -148,7 +148,7 @@ impl World {
 
     /// Prints a message to stderr, escaped, each time.
     pub fn log(&self, text: &str) {
-        let _ = writeln!(std::io::stderr(), "claw: {}", visible::message(text));
+        log(text);
     }
 
     /// Random bits for secrets; with `CLAW_SEED` those of [`World::random`].
@@ -176,6 +176,11 @@ impl World {
             _ => format!("uid{}", rustix::process::getuid().as_raw()),
         }
     }
+}
+
+/// Prints a message to stderr, escaped; for threads that have no [`World`].
+pub fn log(text: &str) {
+    let _ = writeln!(std::io::stderr(), "claw: {}", visible::message(text));
 }
 
 /// The owner's time zone: `TZ`, else `/etc/localtime`. The zone file is found by its name, because a search by content

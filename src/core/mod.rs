@@ -15,6 +15,7 @@ pub mod fault;
 pub mod json;
 pub mod memory;
 pub mod model;
+pub mod program_env;
 pub mod routing;
 pub mod schedule;
 pub mod session;

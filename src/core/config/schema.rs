@@ -1,12 +1,13 @@
 //! The JSON Schemas of the settings, for editors: `docs/schema/claw.yaml.json`, `agent.json` and `cron.json`. They are
 //! generated from the structs, by a test, so that the program itself does not contain the generator.
 
-use crate::core::channel::settings::{ChannelSettings, Channels, Exec, PlatformName, ProgramEnv};
+use crate::core::channel::settings::{ChannelSettings, Channels, Exec, PlatformName};
 use crate::core::config::Config;
 use crate::core::definition::agent::AgentFields;
 use crate::core::definition::cron::CronFields;
 use crate::core::event::address::Address;
 use crate::core::model::money::Money;
+use crate::core::program_env::ProgramEnv;
 use crate::core::tool::grants::Grants;
 use crate::core::web::url_policy::PrivateHost;
 use schemars::generate::SchemaSettings;

@@ -6,6 +6,7 @@ pub mod home;
 pub mod journal;
 pub mod mailbox;
 mod network_fs;
+pub mod program_env;
 pub mod programs;
 pub mod scaffold;
 pub mod settings;
