@@ -9,6 +9,7 @@ mod ask;
 mod attachments;
 mod bad_input;
 mod cassettes;
+mod channel_examples;
 mod channels;
 mod chat;
 mod collect;
