@@ -217,7 +217,11 @@ fn publish(
     if seen == Seen::Changed {
         return Ok(Accepted::Refused(Refusal::Invalid("its id was used for another text".to_owned())));
     }
-    if Mailbox::Inbox.done(workspace, &id).exists() {
+    let is_known = match seen {
+        Seen::No | Seen::Changed => Mailbox::Inbox.done(workspace, &id).exists(),
+        Seen::Yes => !locate::of(workspace, Mailbox::Inbox, &id)?.is_empty(),
+    };
+    if is_known {
         return Ok(Accepted::Repeated(id));
     }
     let draft = Draft {
@@ -231,7 +235,7 @@ fn publish(
     event.origin.taint = inbound.taint(channel);
     event.meta.insert(META.to_owned(), inbound.meta());
     match publish::inbox(workspace, &event) {
-        Ok(true) if seen == Seen::No => Ok(Accepted::Published(id)),
+        Ok(true) => Ok(Accepted::Published(id)),
         // An event that has moved on meanwhile is recognised by its id.
         Ok(_) => Ok(Accepted::Repeated(id)),
         Err(fault) if fault.kind == Kind::Data => Ok(Accepted::Refused(Refusal::Invalid(fault.message))),

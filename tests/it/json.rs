@@ -228,7 +228,10 @@ fn crons(ws: &Fixture, all: &mut Documents) {
 
 fn channels(ws: &Fixture, all: &mut Documents) {
     let program = r#"printf '{"id": 1, "from": "eve", "text": "hi"}\n'; while read -r line; do
-        case $line in *ping*) n=${line#*:}; printf '{"pong":%s}\n' "${n%\}}";; esac; done"#;
+        case $line in
+        *ping*) n=${line#*:}; printf '{"pong":%s}\n' "${n%\}}";;
+        *send*) id=${line#*\"id\":\"}; printf '{"sent":"%s"}\n' "${id%%\"*}";;
+        esac; done"#;
     ws.write("bot.sh", program);
     ws.config(
         "channels:\n  bot: {type: exec, command: [sh, bot.sh], pairing: ask}\n  exec: {phone: {command: [cat]}}\n",

@@ -132,7 +132,14 @@ fn sandbox(workspace: &Workspace, settings: &ChannelSettings, state: &Path) -> R
     let mut write: Vec<PathBuf> = sandbox.write.iter().map(real).collect::<Result<_>>()?;
     write.push(fs::canonicalize(state).at("find", state)?);
     let is_required = workspace.config()?.sandbox.mode != SandboxMode::BestEffort;
-    Ok(Some(Sandbox { read, write, list: Vec::new(), private: vec![root], network: sandbox.network, is_required }))
+    Ok(Some(Sandbox {
+        read,
+        write,
+        list: vec![root.clone()],
+        private: vec![root],
+        network: sandbox.network,
+        is_required,
+    }))
 }
 
 /// Bytes for the program, with the event that they send.
