@@ -37,6 +37,7 @@ mod origin;
 mod pipe;
 mod prompt;
 mod reload;
+mod requests;
 mod risks;
 mod routing;
 mod sandbox;
