@@ -38,6 +38,7 @@ mod pipe;
 mod prompt;
 mod reload;
 mod requests;
+mod responses;
 mod risks;
 mod routing;
 mod sandbox;

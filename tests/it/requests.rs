@@ -5,7 +5,7 @@
 //! `CLAW_WRITE_REQUESTS=DIR` writes the requests to a file for each schema, for other validators.
 
 use crate::common::peer;
-use crate::common::servers::{ANTHROPIC, JSON, OLLAMA, OPENAI, STREAM, Server, Wire, whole};
+use crate::common::servers::{self, ANTHROPIC, JSON, OLLAMA, OPENAI, STREAM, Server, Wire, whole};
 use serde_json::Value;
 use std::fs;
 use std::io::Write;
@@ -32,8 +32,8 @@ const CHAT: Interface = Interface {
     documents: true,
 };
 const RESPONSES: Interface = Interface {
-    wire: &OPENAI,
-    chosen_by: ", wire: responses",
+    wire: &servers::RESPONSES,
+    chosen_by: "",
     schema: "responses",
     call: "responses/thought-text-and-call.sse",
     last: r#"{"object": "response", "status": "completed", "output": [{"type": "message", "role": "assistant",
@@ -129,6 +129,8 @@ fn chat_completions_requests_fit_the_published_interface() {
 
 #[test]
 fn responses_requests_fit_the_published_interface() {
+    let least = &conversation(&RESPONSES, "gpt-4.1", ", max_tokens: 1")[0]["max_output_tokens"];
+    assert_eq!(least, 16, "the service refuses a lower limit");
     fits(
         &RESPONSES,
         &[
