@@ -1,6 +1,7 @@
 //! The settings of a workspace: `claw.yaml`. Every key is a field below [`Config`], and is shown in the file that `init`
 //! writes. The doc comments of the fields are the descriptions in `docs/schema/claw.yaml.json`.
 
+pub mod describe;
 pub mod edit;
 mod flow;
 pub mod languages;

@@ -3,11 +3,13 @@
 pub(in crate::store) mod caches;
 pub mod clock;
 pub mod journal;
+pub mod key_file;
 pub mod mailbox;
 mod network_fs;
 pub mod programs;
 pub mod scaffold;
 pub mod settings;
+pub mod settings_file;
 pub mod trust;
 pub mod zones;
 
