@@ -14,6 +14,7 @@ pub mod crons;
 pub mod deliver;
 pub mod discard;
 pub mod init;
+pub mod listen;
 pub mod log;
 pub mod man;
 pub mod models;
