@@ -33,6 +33,13 @@ impl Channels {
         self.named.get(name).map(|settings| (settings, settings.kind_of(name)))
     }
 
+    /// The programs of all channels, each with its key.
+    pub fn commands(&self) -> impl Iterator<Item = (String, &Vec<String>)> {
+        let once = self.exec.iter().map(|(name, exec)| (format!("channels.exec.{name}.command"), &exec.command));
+        let named = self.named.iter().map(|(name, one)| (format!("channels.{name}.command"), &one.command));
+        once.chain(named)
+    }
+
     /// The first invalid name or value: its key, and the message.
     #[must_use]
     pub fn invalid(&self) -> Option<(String, String)> {

@@ -25,6 +25,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, PoisonError};
 
@@ -120,6 +121,7 @@ impl Run<'_> {
             Listening::new(workspace, (self.name, self.settings), stop.as_fd(), self.process.once, &outgoing, &locks, &connected);
         let ended: Mutex<Option<Result<()>>> = Mutex::default();
         let due: Mutex<Option<Stamp>> = Mutex::default();
+        let is_delivered = AtomicBool::new(false);
         let handler = Deliver { workspace, channel: Some(self.name), print: None, outgoing: Some(&outgoing) };
         listening.enter(ListenerCondition::Starting, "", None);
         let end = std::thread::scope(|scope| {
@@ -142,7 +144,11 @@ impl Run<'_> {
                     watch.wake();
                 };
                 let mut report = |outcome| (self.process.report)(outcome);
-                pool::run(workspace, &handler, &width, mode, (&sender, &receiver), &mut report, &sleeping).map(drop)
+                let channel = (&sender, &receiver);
+                let result = pool::run(workspace, &handler, &width, mode, channel, &mut report, &sleeping);
+                is_delivered.store(true, Ordering::Release);
+                watch.wake();
+                result.map(drop)
             };
             let is_over = || ended.lock().unwrap_or_else(PoisonError::into_inner).is_some();
             let (mut receiver, mut pool) = (Some(receiver), None);
@@ -157,7 +163,7 @@ impl Run<'_> {
                         Err(e) => break Err(no_thread(e)),
                     }
                 }
-                if self.process.once && pool.as_ref().is_some_and(|pool| pool.is_finished()) {
+                if self.process.once && is_delivered.load(Ordering::Acquire) {
                     break Ok(End::Over);
                 }
                 let poll_deadline = listening.poll_deadline();
