@@ -4,9 +4,9 @@
 
 pub use crate::command::terminal::out::{note_closed_stdout, print_fault};
 use crate::command::{
-    Here, agents, approve, ask, attempt, chat, check, completions, config, crons, deliver, discard, init, keys, log,
-    man, models, new, page, prompt, recall, remember, retry, route, run_agent, send, sessions, setup, skills, status,
-    supervise, tasks, tick, trust, units, usage, why,
+    Here, agents, approve, ask, attempt, chat, check, completions, config, crons, deliver, discard, init, keys, listen,
+    log, man, models, new, page, prompt, recall, remember, retry, route, run_agent, send, sessions, setup, skills,
+    status, supervise, tasks, tick, trust, units, usage, why,
 };
 use crate::core::fault::Result;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -83,6 +83,8 @@ pub enum Command {
     Remember(remember::Args),
     /// Search the memories
     Recall(recall::Args),
+    /// Receive the messages of channels, until stopped by a signal
+    Listen(listen::Args),
     /// Process everything that is due, once
     Tick(tick::Args),
     /// Process events as they come, until stopped by a signal
@@ -162,6 +164,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Crons(args) => crons::run(&args, here),
         Command::Remember(args) => remember::run(args, here),
         Command::Recall(args) => recall::run(&args, here),
+        Command::Listen(args) => listen::run(&args, here),
         Command::Tick(args) => tick::run(&args, here),
         Command::Supervise(args) => supervise::run(&args, here),
         Command::Units(args) => units::run(&args, here),

@@ -16,6 +16,7 @@ pub mod deliver;
 pub mod discard;
 pub mod init;
 pub mod keys;
+pub mod listen;
 pub mod log;
 pub mod man;
 pub mod models;

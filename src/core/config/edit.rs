@@ -255,7 +255,8 @@ impl<'a> Text<'a> {
             end += 1;
         }
         let is_example = |line: &usize| {
-            let text = self.lines[*line].trim_start().strip_prefix('#').map(str::trim_start);
+            let text = self.lines[*line].trim_start().strip_prefix('#');
+            let text = text.map(|text| text.strip_prefix(' ').unwrap_or(text));
             let rest = text.and_then(|text| text.strip_prefix(key)).is_some_and(|rest| rest.starts_with(':'));
             rest && self.indent(*line) == indent
         };
