@@ -3,12 +3,14 @@
 #![expect(clippy::doc_markdown, reason = "doc comments here are the help that people read")]
 
 pub use crate::command::terminal::out::{note_closed_stdout, print_fault};
+use crate::command::terminal::style::{self, ColorChoice};
 use crate::command::{
-    Here, agents, approve, ask, attempt, channels, chat, check, completions, crons, deliver, discard, init, listen,
-    log, man, models, new, page, pair, prompt, recall, remember, retry, route, run_agent, send, sessions, skills,
-    status, supervise, tasks, tick, trust, units, usage, why,
+    Here, agents, approve, ask, attempt, channels, chat, check, completions, config, crons, deliver, discard, init,
+    keys, listen, log, man, models, new, page, pair, prompt, recall, remember, retry, route, run_agent, send, sessions,
+    setup, skills, status, supervise, tasks, tick, trust, units, usage, why,
 };
 use crate::core::fault::Result;
+use crate::world;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::iter;
@@ -30,6 +32,12 @@ pub struct Cli {
     /// else $XDG_DATA_HOME/claw]
     #[arg(short, long, global = true, value_name = "DIR")]
     pub workspace: Option<PathBuf>,
+    /// Colours on a terminal; auto: unless NO_COLOR is set or TERM is dumb
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value = "auto", hide_default_value = true)]
+    pub color: ColorChoice,
+    /// Print no messages on stderr but errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
     /// The command
     #[command(subcommand)]
     pub command: Command,
@@ -45,13 +53,19 @@ pub enum Command {
     Chat(chat::Args),
     /// Create a workspace
     Init(init::Args),
+    /// Configure a model: provider, key, a test call, and the change of claw.yaml
+    Setup(setup::Args),
+    /// Read and change settings of claw.yaml
+    Config(config::Args),
+    /// Set, list and remove the keys of models
+    Keys(keys::Args),
     /// Trust the workspace: permit the programs and servers that it configures
     Trust(trust::Args),
     /// Check settings, definitions, folders, permissions and this machine
     Check(check::Args),
     /// List skills, show and check them, and approve their scripts
     Skills(skills::Args),
-    /// List the configured models, and check that they can be reached
+    /// List the configured models, check that they can be reached, and choose the default one
     Models(models::Args),
     /// Print an agent's system prompt and tools
     Prompt(prompt::Args),
@@ -138,11 +152,18 @@ pub fn page(arguments: impl Iterator<Item = OsString>) -> Result<u8> {
 /// # Errors
 /// The command's fault.
 pub fn run(cli: Cli) -> Result<u8> {
+    style::choose(cli.color);
+    if cli.quiet {
+        world::set_quiet();
+    }
     let here = Here::new(cli.workspace)?;
     match cli.command {
         Command::Ask(args) => ask::run(&args, here),
         Command::Chat(args) => chat::run(&args, here),
         Command::Init(args) => init::run(args, &here),
+        Command::Setup(args) => setup::run(&args, here),
+        Command::Config(args) => config::run(&args, here),
+        Command::Keys(args) => keys::run(&args, here),
         Command::Trust(args) => trust::run(args, &here),
         Command::Check(args) => check::run(&args, here),
         Command::Skills(args) => skills::run(&args, here),

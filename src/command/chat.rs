@@ -1,6 +1,7 @@
 //! `claw chat`: a conversation in one session.
 
 use crate::command::Here;
+use crate::command::terminal::approval_dialog;
 use crate::command::terminal::editor::Editor;
 use crate::command::terminal::exchange::{self, AskExchange, TerminalAddress};
 use crate::command::terminal::interrupt::{AskGuard, INTERRUPTED, Interrupt, QuestionState};
@@ -64,7 +65,9 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         out::message(&format!("{} answers; /help shows the commands, Ctrl-D ends", chat.agent));
         while let Some(line) = editor.line()?
             && chat.take(&line, &mut code)?
-        {}
+        {
+            chat.approve_pending(&mut code)?;
+        }
         code = 0;
     } else {
         out::lines(|line| match line {
@@ -109,7 +112,8 @@ impl<'a> Chat<'a> {
             let last = last::name(workspace);
             last.ok_or_else(|| Fault::new(Kind::Usage, "there is no session to continue"))
         };
-        let named = if args.continues { Some(last()?) } else { args.session.clone() };
+        let named =
+            if args.continues { Some(last()?) } else { exchange::named_session(workspace, args.session.as_deref())? };
         let session = named.map(|name| session_name::qualify(&name, args.agent.as_deref(), &default)).transpose()?;
         let agent = args.agent.as_deref().or(session.as_deref().map(session_name::agent)).unwrap_or(&default);
         let agent = definitions::agent(workspace, agent)?.id.clone();
@@ -170,7 +174,7 @@ impl<'a> Chat<'a> {
 
     fn ask(&mut self, text: &str) -> Result<()> {
         let id = clock::next_id(self.workspace)?;
-        let session = self.session.get_or_insert_with(|| format!("{}.chat-{id}", self.agent)).clone();
+        let session = self.session.get_or_insert_with(|| session_name::for_chat(&self.agent, &id)).clone();
         let mut terminal = match self.terminal.take() {
             Some(terminal) => terminal,
             None => TerminalAddress::take(self.workspace, &id)?,
@@ -178,6 +182,21 @@ impl<'a> Chat<'a> {
         let done = self.answered(&mut terminal, &session, &id, Some(text));
         self.terminal = Some(terminal);
         done
+    }
+
+    /// Asks the user about the calls of this conversation that wait for approval.
+    fn approve_pending(&mut self, code: &mut u8) -> Result<()> {
+        while let (Some(session), Some(terminal)) = (&self.session, &self.terminal) {
+            let pending = approvals::pending(self.workspace)?;
+            let own = pending.into_iter().find(|a| a.session == *session && a.reply_to == terminal.address);
+            let Some(approval) = own else { return Ok(()) };
+            let Some(verdict) = approval_dialog::ask(self.workspace, &approval)? else { return Ok(()) };
+            let word = if verdict == Verdict::Approved { "approve" } else { "deny" };
+            if !self.take(&format!("/{word} {}", approval.id.short()), code)? {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     /// Approves or denies a call, and prints the answer if this conversation asked for the approval.
@@ -249,7 +268,7 @@ impl<'a> Chat<'a> {
     fn leave(self) {
         if let (Some(session), Some(terminal)) = (self.session, self.terminal) {
             terminal.release();
-            out::message(&format!("session {session}"));
+            out::message(&format!("session {}", session_name::short(&session)));
         }
     }
 }
