@@ -76,6 +76,20 @@ pub fn accept(workspace: &Workspace, channel: &str, inbound: Inbound) -> Result<
     Ok(accepted)
 }
 
+/// Whether the sender of a message may talk here; nothing is counted or stored.
+///
+/// # Errors
+/// As [`accept`].
+pub fn may_talk(workspace: &Workspace, channel: &str, inbound: &Inbound) -> Result<bool> {
+    let config = workspace.config()?;
+    let Some((settings, kind)) = config.channels.get(channel) else { return Ok(false) };
+    let Ok((from, _)) = addresses(channel, inbound) else { return Ok(false) };
+    let account =
+        ChannelAccount { channel: channel.to_owned(), kind: kind.to_owned(), account: account(workspace, channel)? };
+    let facts = facts(workspace, settings, &account, &from, inbound)?;
+    Ok(policy::decide(settings.policy, settings.members, &facts).is_ok())
+}
+
 /// The sender's address and that of the answer, both within the channel.
 fn addresses(channel: &str, inbound: &Inbound) -> std::result::Result<(Address, Address), Refusal> {
     let address = |rest: &str, what: &str| match Address::parse(&format!("{channel}:{rest}")) {
@@ -128,7 +142,9 @@ fn check(workspace: &Workspace, inbound: &Inbound) -> std::result::Result<(), Re
     for path in &inbound.attachments {
         let path = Path::new(path);
         let is_plain = path.starts_with(FILES) && path.components().all(|part| matches!(part, Component::Normal(_)));
-        if !is_plain || contained::read(&workspace.root, path, 0).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
+        if !is_plain
+            || contained::read(&workspace.root, path, 0).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
+        {
             return Err(Refusal::Invalid(format!("{} is not a file below {FILES}/", path.display())));
         }
     }

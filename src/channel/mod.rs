@@ -11,6 +11,8 @@ mod exec;
 mod file;
 pub mod listening;
 pub mod outgoing;
+pub mod parts;
+mod telegram;
 
 use crate::core::channel::settings::ChannelSettings;
 use crate::core::config::{Config, FILE};
@@ -61,7 +63,7 @@ pub struct Listener {
     pub invitation: fn(&Workspace, &str, &ChannelSettings, &str) -> String,
 }
 
-const CHANNELS: &[Channel] = &[cli::CHANNEL, file::CHANNEL, exec::CHANNEL];
+const CHANNELS: &[Channel] = &[cli::CHANNEL, file::CHANNEL, exec::CHANNEL, telegram::CHANNEL];
 
 /// One event and everything that is needed to deliver it.
 pub struct Delivery<'a> {
@@ -193,11 +195,16 @@ pub fn check(workspace: &Workspace, address: &Address) -> Result<()> {
 pub fn problems(config: &Config, text: &str) -> Vec<Problem> {
     let unknown = config.channels.named.iter().filter_map(|(name, settings)| {
         let kind = settings.kind_of(name);
-        let kinds = || CHANNELS.iter().filter(|row| row.listen.is_some() && ![CLI, "file"].contains(&row.name)).map(|row| row.name);
+        let kinds = || {
+            CHANNELS.iter().filter(|row| row.listen.is_some() && ![CLI, "file"].contains(&row.name)).map(|row| row.name)
+        };
         let key = format!("channels.{name}");
         row(kind).is_none_or(|row| row.listen.is_none()).then(|| match nearest(kind, kinds()) {
             Some(near) => (key.clone(), format!("{key}: there is no type `{kind}`; did you mean `{near}`?")),
-            None => (key.clone(), format!("{key}: there is no type `{kind}`; the types are {}", kinds().collect::<Vec<_>>().join(", "))),
+            None => (
+                key.clone(),
+                format!("{key}: there is no type `{kind}`; the types are {}", kinds().collect::<Vec<_>>().join(", ")),
+            ),
         })
     });
     let found = CHANNELS.iter().flat_map(|channel| (channel.problems)(config)).chain(unknown);

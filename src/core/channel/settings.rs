@@ -47,7 +47,9 @@ impl Channels {
             let key = format!("channels.{name}");
             match name_problem(name) {
                 Some(why) => Some((key.clone(), format!("{key}: {why}"))),
-                None => settings.invalid().map(|(field, why)| (format!("{key}.{field}"), format!("{key}.{field}: {why}"))),
+                None => {
+                    settings.invalid().map(|(field, why)| (format!("{key}.{field}"), format!("{key}.{field}: {why}")))
+                }
             }
         })
     }
@@ -60,7 +62,8 @@ fn name_problem(name: &str) -> Option<String> {
         return Some(format!("the name `{name}` is reserved; use another name, and `type` for the kind of channel"));
     }
     let is_valid = is_plain && name.starts_with(|c: char| c.is_ascii_lowercase()) && name.len() <= MAX_NAME;
-    (!is_valid).then(|| format!("a channel's name begins with a-z, has only a-z and 0-9, and at most {MAX_NAME} of them"))
+    (!is_valid)
+        .then(|| format!("a channel's name begins with a-z, has only a-z and 0-9, and at most {MAX_NAME} of them"))
 }
 
 /// Written by hand: a map with one key of another type, whose unknown keys are still reported.
@@ -122,6 +125,16 @@ pub struct ChannelSettings {
     pub keep: SignedDuration,
     /// The account at the other side, if the type does not know it by itself. Pairings count only for their account.
     pub account: Option<String>,
+    /// For `telegram`: the file with the bot's token.
+    pub token_file: Option<String>,
+    /// For `telegram`: the environment variable with the bot's token.
+    pub token_env: Option<String>,
+    /// For `telegram`: the token itself; one of the other two is safer.
+    pub token: Option<String>,
+    /// For `telegram`: the address of the Bot API, if it is not Telegram's own.
+    pub base_url: Option<String>,
+    /// For `telegram`: whether an edited message is a new one (`new`) or nothing (`ignore`).
+    pub edits: Edits,
     /// For `exec`: the program and its arguments.
     pub command: Vec<String>,
     /// For `exec`: how long the program may take to send one message, like `30s`; default 1 min.
@@ -145,6 +158,11 @@ impl Default for ChannelSettings {
             unknown: UnknownDelivery::default(),
             keep: KEEP,
             account: None,
+            token_file: None,
+            token_env: None,
+            token: None,
+            base_url: None,
+            edits: Edits::default(),
             command: Vec::new(),
             timeout: None,
             env: ProgramEnv::default(),
@@ -231,6 +249,18 @@ impl<'de> Deserialize<'de> for PlatformName {
     }
 }
 
+/// The meaning of an edited message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Edits {
+    /// It is a new message that names the edited one.
+    #[default]
+    New,
+    /// It is skipped.
+    Ignore,
+}
+
 /// How strangers are paired.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -305,7 +335,10 @@ mod tests {
     fn sender_may_be_a_number_a_name_or_an_address_of_this_channel() {
         let channels = channels("irc: {allow: [ann, 'irc:ben', 'work:eve', -7]}");
         let allows = |sender| channels.named["irc"].allows("irc", sender);
-        assert_eq!(["ann", "ben", "-7", "eve", "work:eve", "an", ""].map(allows), [true, true, true, false, true, false, false]);
+        assert_eq!(
+            ["ann", "ben", "-7", "eve", "work:eve", "an", ""].map(allows),
+            [true, true, true, false, true, false, false]
+        );
     }
 
     #[test]

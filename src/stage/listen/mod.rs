@@ -21,9 +21,9 @@ use crate::store::fs::watch::{Change, Watch, WatchKind, Woken};
 use crate::store::lock::NamedLock;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::{Mailbox, State};
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::pipe::{PipeFlags, pipe_with};
 use std::convert::Infallible;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -53,7 +53,9 @@ pub fn run(workspace: &Workspace, name: &str, process: &ListenerProcess) -> Resu
         return Err(channel::unknown(&config, name));
     }
     if !workspace.is_trusted {
-        return Err(Fault::config("channels are not used: this workspace is not trusted").hint("run `claw trust` in it"));
+        return Err(
+            Fault::config("channels are not used: this workspace is not trusted").hint("run `claw trust` in it")
+        );
     }
     let Some(lock) = NamedLock::attempt(workspace, &lock_name(name))? else {
         return Err(Fault::new(Kind::Later, format!("another process listens on channel `{name}`")));
@@ -104,7 +106,9 @@ const READY: usize = 1;
 impl Run<'_> {
     fn until_stopped(&self, lock: &NamedLock) -> Result<End> {
         let workspace = self.workspace;
-        let stop = event_fd()?;
+        // A pipe: the HTTP client waits for it, too.
+        let (stop, end) =
+            pipe_with(PipeFlags::CLOEXEC).map_err(|e| Fault::new(Kind::Machine, format!("cannot make a pipe: {e}")))?;
         let outgoing = Outgoing::new()?;
         let watch = Watch::new(&[
             (workspace.root.clone(), WatchKind::Required),
@@ -117,8 +121,15 @@ impl Run<'_> {
             let _ = sender.send(PoolMessage::Due);
             watch.wake();
         };
-        let listening =
-            Listening::new(workspace, (self.name, self.settings), stop.as_fd(), self.process.once, &outgoing, &locks, &connected);
+        let listening = Listening::new(
+            workspace,
+            (self.name, self.settings),
+            stop.as_fd(),
+            self.process.once,
+            &outgoing,
+            &locks,
+            &connected,
+        );
         let ended: Mutex<Option<Result<()>>> = Mutex::default();
         let due: Mutex<Option<Stamp>> = Mutex::default();
         let is_delivered = AtomicBool::new(false);
@@ -193,7 +204,7 @@ impl Run<'_> {
             // Deliveries in progress need the listener.
             let _ = sender.send(PoolMessage::Stop);
             let delivered = pool.map_or(Ok(Ok(())), |pool| pool.join());
-            let _ = rustix::io::write(&stop, &1u64.to_ne_bytes());
+            let _ = rustix::io::write(&end, b"x");
             let _ = listening_thread.join();
             delivered.unwrap_or_else(|_| Err(Fault::new(Kind::Failed, "the deliveries have panicked")))?;
             result
@@ -242,9 +253,4 @@ fn notify(pool: &Sender<PoolMessage>, change: Change) {
         (_, Some(name)) => PoolMessage::LaneReleased(name),
     };
     let _ = pool.send(message);
-}
-
-fn event_fd() -> Result<OwnedFd> {
-    eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-        .map_err(|e| Fault::new(Kind::Machine, format!("cannot make an eventfd: {e}")))
 }
