@@ -20,6 +20,7 @@ pub mod man;
 pub mod models;
 pub mod new;
 pub mod page;
+pub mod pair;
 pub mod prompt;
 pub mod recall;
 pub mod remember;

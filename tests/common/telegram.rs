@@ -343,7 +343,8 @@ fn arguments(kind: &str, body: &[u8]) -> Value {
     };
     if let Some(boundary) = kind.split("boundary=").nth(1) {
         let text = String::from_utf8_lossy(body).into_owned();
-        let parts = text.split(&format!("--{}", boundary.trim_matches('"'))).filter_map(|part| {
+        let mark = format!("--{}", boundary.trim_matches('"'));
+        let parts = text.split(&mark).filter_map(|part| {
             let (head, value) = part.split_once("\r\n\r\n")?;
             let name = head.split("name=\"").nth(1)?.split('"').next()?;
             Some((name.to_owned(), parsed(value.trim_end_matches("\r\n"))))

@@ -156,7 +156,7 @@ mod tests {
         for bad in [
             "",
             "undefined",
-            "123456",
+            "7654321",
             "abc:ABCdefghijklmnopqrstuv",
             "1:short",
             "1:ABCdefghijk lmnopqrstuv",

@@ -19,8 +19,8 @@ use crate::stage::worker::threads::PoolMessage;
 use crate::store::channel::listener_state::ListenerCondition;
 use crate::store::fs::watch::{Change, Watch, WatchKind, Woken};
 use crate::store::lock::NamedLock;
-use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::{Mailbox, State};
+use crate::store::workspace::{Workspace, home};
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -69,10 +69,20 @@ pub fn run(workspace: &Workspace, name: &str, process: &ListenerProcess) -> Resu
         let Some(listener) = channel::listener(&config, name) else {
             return Err(Fault::config(format!("channel `{name}`: type `{kind}` does not receive messages")));
         };
+        forget_other_home(workspace, name)?;
         let run = Run { workspace, name, settings, listener, process };
         if run.until_stopped(&lock)? == End::Over {
             return Ok(());
         }
+    }
+}
+
+/// Forgets a learned default destination of another account: the same name there may be another person.
+fn forget_other_home(workspace: &Workspace, name: &str) -> Result<()> {
+    let learned = home::learned(&workspace.root, &*workspace.config()?).filter(|home| home.address.channel() == name);
+    match learned {
+        Some(home) if home.account != channel::account(workspace, name)? => home::forget(&workspace.root),
+        _ => Ok(()),
     }
 }
 

@@ -241,6 +241,16 @@ impl Workspace {
         Ok(config.owner.iter().chain(&config.deliver_to).cloned().collect())
     }
 
+    /// The owner's addresses, as [`Workspace::owners`], and the sender of this event if its channel has recognised it
+    /// as the owner.
+    ///
+    /// # Errors
+    /// If `claw.yaml` is invalid.
+    pub fn owners_of(&self, event: &Event) -> Result<Vec<Address>> {
+        let paired = Some(&event.from).filter(|_| event.origin.class == Some(SenderClass::Owner));
+        Ok(self.owners()?.into_iter().chain(paired.cloned()).collect())
+    }
+
     /// The class of an event's sender.
     ///
     /// # Errors
