@@ -54,6 +54,7 @@ mod slash;
 mod snapshots;
 mod supervise;
 mod tasks;
+mod telegram;
 mod tmux;
 mod turns;
 
