@@ -4,9 +4,9 @@
 
 pub use crate::command::terminal::out::{note_closed_stdout, print_fault};
 use crate::command::{
-    Here, agents, approve, ask, attempt, chat, check, completions, crons, deliver, discard, init, log, man, models,
-    new, page, prompt, recall, remember, retry, route, run_agent, send, sessions, skills, status, supervise, tasks,
-    tick, trust, units, usage, why,
+    Here, agents, approve, ask, attempt, chat, check, completions, crons, deliver, discard, export, init, log, man,
+    models, new, page, prompt, recall, remember, retry, route, run_agent, send, sessions, skills, status, supervise,
+    tasks, tick, trust, units, usage, why,
 };
 use crate::core::fault::Result;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -45,6 +45,8 @@ pub enum Command {
     Chat(chat::Args),
     /// Create a workspace
     Init(init::Args),
+    /// Write the workspace to a new folder, without secrets and internal state
+    Export(export::Args),
     /// Trust the workspace: permit the programs and servers that it configures
     Trust(trust::Args),
     /// Check settings, definitions, folders, permissions and this machine
@@ -137,6 +139,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Ask(args) => ask::run(&args, here),
         Command::Chat(args) => chat::run(&args, here),
         Command::Init(args) => init::run(args, &here),
+        Command::Export(args) => export::run(&args, here),
         Command::Trust(args) => trust::run(args, &here),
         Command::Check(args) => check::run(&args, here),
         Command::Skills(args) => skills::run(&args, here),

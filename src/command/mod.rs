@@ -13,6 +13,7 @@ pub mod completions;
 pub mod crons;
 pub mod deliver;
 pub mod discard;
+pub mod export;
 pub mod init;
 pub mod log;
 pub mod man;

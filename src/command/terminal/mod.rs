@@ -4,6 +4,7 @@ pub(in crate::command) mod attachments;
 pub(in crate::command) mod create;
 pub(in crate::command) mod editor;
 pub(in crate::command) mod exchange;
+pub(in crate::command) mod import;
 pub(in crate::command) mod interrupt;
 pub mod out;
 pub mod record;
