@@ -3,7 +3,6 @@
 use crate::core::fault::{Fault, Result};
 use crate::import::plan::Plan;
 use crate::import::session_file::SessionContent;
-use crate::import::source::Source;
 use crate::import::{ForeignProgram, Import};
 use serde_json::{Value, json};
 

@@ -53,7 +53,12 @@ pub(super) fn file(import: &Import, path: &str, agents: &BTreeMap<String, String
 }
 
 /// The text of a job, or the reason why it has no counterpart.
-fn compose(job: &Value, name: &str, agents: &BTreeMap<String, String>, default: &str) -> std::result::Result<String, String> {
+fn compose(
+    job: &Value,
+    name: &str,
+    agents: &BTreeMap<String, String>,
+    default: &str,
+) -> std::result::Result<String, String> {
     // JSON is YAML, and `Value`'s text form escapes every character that would end a line.
     let quoted = |text: &str| Value::from(text).to_string();
     let schedule = &job["schedule"];

@@ -22,6 +22,7 @@ mod fallback;
 mod file_tools;
 mod heartbeat;
 mod house;
+mod import;
 mod json;
 mod keys;
 mod kills;
