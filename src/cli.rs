@@ -4,12 +4,13 @@
 
 pub use crate::command::terminal::out::{note_closed_stdout, print_fault};
 use crate::command::{
-    Here, agents, approve, ask, attempt, chat, check, completions, crons, deliver, discard, export, init, log, man,
-    models, new, page, prompt, recall, remember, retry, route, run_agent, send, sessions, skills, status, supervise,
-    tasks, tick, trust, units, usage, why,
+    Here, agents, approve, ask, attempt, chat, check, complete, completions, crons, deliver, discard, export, init,
+    log, man, models, new, page, prompt, recall, remember, retry, route, run_agent, send, sessions, skills, status,
+    supervise, tasks, tick, trust, units, usage, why,
 };
 use crate::core::fault::Result;
 use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::CompleteEnv;
 use std::ffi::OsString;
 use std::iter;
 use std::path::PathBuf;
@@ -57,9 +58,9 @@ pub enum Command {
     Models(models::Args),
     /// Print an agent's system prompt and tools
     Prompt(prompt::Args),
-    /// Create a definition from a template: a scheduled job
+    /// Create an agent, a skill, a tool or a scheduled job from a template
     New(new::Args),
-    /// List the agents
+    /// List the agents, show one, and edit its file
     Agents(agents::Args),
     /// List, show and remove sessions
     Sessions(sessions::Args),
@@ -113,6 +114,9 @@ pub const PAGE: &str = crate::tool::PAGE;
 /// The first argument that makes this binary handle one event that may kill its worker. It is hidden, too.
 pub const ATTEMPT: &str = crate::process::own::ATTEMPT;
 
+/// The environment variable by which a shell asks for completions.
+pub const COMPLETE: &str = complete::VARIABLE;
+
 /// Handles one event; `arguments` follow [`ATTEMPT`].
 ///
 /// # Errors
@@ -127,6 +131,17 @@ pub fn attempt(arguments: impl Iterator<Item = OsString>) -> Result<u8> {
 /// If the page cannot be read.
 pub fn page(arguments: impl Iterator<Item = OsString>) -> Result<u8> {
     page::run(&page::Args::parse_from(iter::once(PAGE.into()).chain(arguments)))
+}
+
+/// Answers a shell that asks for completions by the environment; returns whether it did. `words` are the arguments of
+/// this process, its name first.
+#[must_use]
+pub fn complete(words: &[OsString]) -> bool {
+    let line = words.iter().position(|word| word == "--").map_or(&[][..], |at| &words[at + 1..]);
+    let env = CompleteEnv::with_factory(|| complete::with_values(Cli::command(), line)).var(complete::VARIABLE);
+    let folder = std::env::current_dir().ok();
+    // A shell shows no errors of completions.
+    env.try_complete(words.iter().cloned(), folder.as_deref()).unwrap_or(true)
 }
 
 /// Runs the command and returns the exit code.
@@ -167,7 +182,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Discard(args) => discard::run(&args, here),
         Command::Approve(args) => approve::approve(&args, here),
         Command::Deny(args) => approve::deny(&args, here),
-        Command::Completions(args) => completions::run(&args, Cli::command()),
+        Command::Completions(args) => completions::run(&args),
         Command::Man(_) => man::run(Cli::command()),
     }
 }

@@ -33,6 +33,11 @@ fn main() -> ExitCode {
     let result = match first {
         Some(first) if first == claw::cli::PAGE => claw::cli::page(arguments),
         Some(first) if first == claw::cli::ATTEMPT => claw::cli::attempt(arguments),
+        _ if std::env::var_os(claw::cli::COMPLETE).is_some()
+            && claw::cli::complete(&std::env::args_os().collect::<Vec<_>>()) =>
+        {
+            Ok(0)
+        }
         _ => claw::cli::run(Cli::parse()),
     };
     match result {

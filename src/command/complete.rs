@@ -136,7 +136,7 @@ fn values(workspace: &Workspace, kind: ValueKind, current: &str) -> Vec<(String,
             let pending = approvals::pending(workspace).unwrap_or_default();
             pending.into_iter().map(|approval| (approval.id.short().to_owned(), approval.session)).collect()
         }
-        ValueKind::Channel => channel::names(workspace).into_iter().map(|name| (name, String::new())).collect(),
+        ValueKind::Channel => channel::names().map(|name| (name.to_owned(), String::new())).collect(),
         ValueKind::Event => events(workspace, current),
         ValueKind::Model => models(workspace),
         ValueKind::Session => {

@@ -9,6 +9,7 @@ pub mod ask;
 pub mod attempt;
 pub mod chat;
 pub mod check;
+pub mod complete;
 pub mod completions;
 pub mod crons;
 pub mod deliver;

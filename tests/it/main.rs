@@ -14,6 +14,7 @@ mod chat;
 mod collect;
 mod command_model;
 mod compact;
+mod completion;
 mod concurrency;
 mod crons;
 mod dispatch;

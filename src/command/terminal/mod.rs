@@ -2,12 +2,15 @@
 
 pub(in crate::command) mod attachments;
 pub(in crate::command) mod create;
+pub(in crate::command) mod edit;
 pub(in crate::command) mod editor;
 pub(in crate::command) mod exchange;
 pub(in crate::command) mod import;
 pub(in crate::command) mod interrupt;
+pub(in crate::command) mod mentions;
 pub mod out;
 pub mod record;
 pub(in crate::command) mod screen;
+pub(in crate::command) mod size;
 pub(in crate::command) mod transcript;
 pub(in crate::command) mod until_end;

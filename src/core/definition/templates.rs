@@ -4,11 +4,9 @@
 #[must_use]
 pub fn agent(id: &str, description: Option<&str>, prompt: Option<&str>) -> String {
     let description = quoted(description.unwrap_or(""));
-    let prompt = prompt.map_or_else(|| format!("You are {id}. Answer briefly, and say so if you do not know."), ToOwned::to_owned);
-    format!(
-        "---\nname: {id}\ndescription: {description}\n{AGENT_FIELDS}---\n\n{}\n",
-        prompt.trim()
-    )
+    let prompt = prompt
+        .map_or_else(|| format!("You are {id}. Answer briefly, and say so if you do not know."), ToOwned::to_owned);
+    format!("---\nname: {id}\ndescription: {description}\n{AGENT_FIELDS}---\n\n{}\n", prompt.trim())
 }
 
 const AGENT_FIELDS: &str = "\
@@ -27,7 +25,8 @@ const AGENT_FIELDS: &str = "\
 pub fn skill(id: &str, description: Option<&str>, text: Option<&str>) -> String {
     let example = "What it does, and when to use it: the model chooses a skill by this line.";
     let description = quoted(description.unwrap_or(example));
-    let text = text.unwrap_or("1. The first step.\n2. The second step.\n\nProgram: `scripts/NAME`, after `claw skills approve`.");
+    let text = text
+        .unwrap_or("1. The first step.\n2. The second step.\n\nProgram: `scripts/NAME`, after `claw skills approve`.");
     format!("---\nname: {id}\ndescription: {description}\n---\n\n# {id}\n\n{}\n", text.trim())
 }
 
