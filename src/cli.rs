@@ -4,12 +4,12 @@
 
 pub use crate::command::terminal::out::{note_closed_stdout, print_fault};
 use crate::command::{
-    Here, agents, approve, ask, attempt, chat, check, complete, completions, crons, deliver, discard, export, init,
-    log, man, models, new, page, prompt, recall, remember, retry, route, run_agent, send, sessions, skills, status,
-    supervise, tasks, tick, trust, units, usage, why,
+    Here, agents, approve, ask, attempt, chat, check, complete, completions, crons, deliver, discard, examples, export,
+    init, log, man, models, new, page, prompt, recall, remember, retry, route, run_agent, send, sessions, skills,
+    status, supervise, tasks, tick, trust, units, usage, why,
 };
 use crate::core::fault::Result;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::CompleteEnv;
 use std::ffi::OsString;
 use std::iter;
@@ -104,7 +104,7 @@ pub enum Command {
     Deny(approve::DenyArgs),
     /// Print the completions of a shell
     Completions(completions::Args),
-    /// Print the man page
+    /// Print the man page, or that of a command
     Man(man::Args),
 }
 
@@ -131,6 +131,26 @@ pub fn attempt(arguments: impl Iterator<Item = OsString>) -> Result<u8> {
 /// If the page cannot be read.
 pub fn page(arguments: impl Iterator<Item = OsString>) -> Result<u8> {
     page::run(&page::Args::parse_from(iter::once(PAGE.into()).chain(arguments)))
+}
+
+/// The command line of this process; prints the help, or an error of usage, and ends the process. `words` are its
+/// arguments, its name first.
+#[must_use]
+pub fn parse(words: &[OsString]) -> Cli {
+    let is_help = |word: &OsString| word == "--help" || word == "-h" || word == "help";
+    if !words.iter().any(is_help) {
+        return Cli::parse_from(words);
+    }
+    // Only a help text needs the examples, which take a walk over all commands.
+    let mut program = documented();
+    let matches = program.try_get_matches_from_mut(words).unwrap_or_else(|e| e.exit());
+    Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.format(&mut program).exit())
+}
+
+/// The command line with its examples, for help texts and man pages.
+#[must_use]
+pub fn documented() -> clap::Command {
+    examples::attached(Cli::command())
 }
 
 /// Answers a shell that asks for completions by the environment; returns whether it did. `words` are the arguments of
@@ -183,6 +203,6 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Approve(args) => approve::approve(&args, here),
         Command::Deny(args) => approve::deny(&args, here),
         Command::Completions(args) => completions::run(&args),
-        Command::Man(_) => man::run(Cli::command()),
+        Command::Man(args) => man::run(&args, documented()),
     }
 }

@@ -34,7 +34,6 @@ use crate::store::workspace::clock;
 /// chat, as Ctrl-D, quit, exit and q do. A line that begins with a space is not saved in the history. Without a
 /// terminal each line of stdin is a turn, and Ctrl-C stops the turn and ends the chat (exit code 130).
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// The agent that answers [default: default_agent in claw.yaml]
     #[arg(short, long, value_name = "AGENT")]
@@ -51,12 +50,6 @@ pub struct Args {
     #[command(flatten)]
     record: Recording,
 }
-
-const EXAMPLES: &str = "\
-Examples:
-  claw chat -c                      # go on with the last session
-  claw chat -a cookie -s notes
-  printf 'hello\\nand bye\\n' | claw chat";
 
 /// Runs the chat. A fault in a turn is printed, and the chat continues. Without a terminal the exit code is that of the
 /// last turn that failed.

@@ -9,17 +9,10 @@ use clap_complete::env::Shells;
 ///
 /// The script asks this program for the values at each Tab: ids, agents, models, sessions, tasks, skills, jobs, channels.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// The shell
     shell: clap_complete::Shell,
 }
-
-const EXAMPLES: &str = "\
-Examples:
-  claw completions bash > ~/.local/share/bash-completion/completions/claw
-  claw completions zsh > ~/.local/share/zsh/site-functions/_claw    # a folder of $fpath
-  claw completions fish > ~/.config/fish/completions/claw.fish";
 
 /// Prints the script.
 ///

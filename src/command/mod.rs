@@ -14,6 +14,7 @@ pub mod completions;
 pub mod crons;
 pub mod deliver;
 pub mod discard;
+pub mod examples;
 pub mod export;
 pub mod init;
 pub mod log;

@@ -20,7 +20,6 @@ use std::collections::BTreeMap;
 /// A number with ~ includes calls whose tokens the provider has not counted: they are estimated from the length of the
 /// text, or not settled yet. `cached` is a part of `input`. Money is in the currency of claw.yaml.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// The rows of the table
     #[arg(long, value_name = "ROWS", value_enum, default_value = "day")]
@@ -38,12 +37,6 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 }
-
-const EXAMPLES: &str = "\
-Examples:
-  claw usage --plot
-  claw usage --by model --since 2026-11-01
-  claw usage --by session --csv > usage.csv";
 
 /// The days of a plot.
 const DAYS: i32 = 30;

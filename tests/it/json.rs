@@ -25,6 +25,7 @@ const SCHEMAS: &[(&str, &str)] = &[
     ("crons resume", "crons"),
     ("crons run", "crons"),
     ("deliver", "deliver"),
+    ("init", "init"),
     ("log", "log"),
     ("models", "models"),
     ("prompt", "prompt"),
@@ -153,6 +154,11 @@ fn fill(ws: &Fixture, all: &mut Documents) -> Vec<String> {
 }
 
 fn read(ws: &Fixture, all: &mut Documents, unrouted: &[String]) {
+    let old = ws.dir.path().join("old");
+    fs::create_dir_all(old.join("memory")).unwrap();
+    fs::write(old.join("memory/a.md"), "- a\n").unwrap();
+    fs::write(old.join(".env"), "A=1\n").unwrap();
+    all.run(ws, "init", &["--dry-run", "--from", "../old"]);
     all.run(ws, "agents", &[]);
     all.one(ws, "agents show", &["cookie"]);
     let approval = all.one(ws, "approve", &[]);

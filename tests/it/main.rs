@@ -18,6 +18,7 @@ mod completion;
 mod concurrency;
 mod crons;
 mod dispatch;
+mod docs;
 mod drops;
 mod fallback;
 mod file_tools;
