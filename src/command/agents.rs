@@ -55,7 +55,9 @@ enum Action {
 /// `Data` if the agent does not exist, `Config` if its file or `claw.yaml` is invalid.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     if let Some(Action::Edit { id }) = &args.action {
-        return edit(&here.open()?, id);
+        let workspace = here.open()?;
+        edit(&workspace, id)?;
+        return if args.json { show(&workspace, &*definitions::agent(&workspace, id)?, true) } else { Ok(0) };
     }
     let workspace = here.look()?;
     if let Some(Action::Show { id }) = &args.action {
@@ -89,7 +91,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
 
 /// Edits an agent's file. The file on disk is replaced only by a valid text, and only if it is still the one that was
 /// edited.
-fn edit(workspace: &Workspace, id: &str) -> Result<u8> {
+fn edit(workspace: &Workspace, id: &str) -> Result<()> {
     session_name::check_agent(id)?;
     if !definitions::has_agent(workspace, id) {
         return Err(definitions::unknown(workspace, id));
@@ -101,7 +103,7 @@ fn edit(workspace: &Workspace, id: &str) -> Result<u8> {
     let draft = EditorDraft::edit(workspace, &format!("agent-{id}.md"), &before)?;
     if draft.text == before {
         out::message(&format!("{path} is unchanged"));
-        return Ok(0);
+        return Ok(());
     }
     let kept = || format!("the file is unchanged; `claw agents edit {id}` goes on with the draft {}", draft.path());
     let (_, warnings) =
@@ -118,8 +120,8 @@ fn edit(workspace: &Workspace, id: &str) -> Result<u8> {
     for warning in warnings {
         out::message(&warning.to_string());
     }
-    out::line(&path)?;
-    Ok(0)
+    out::message(&format!("{path} is saved"));
+    Ok(())
 }
 
 fn show(workspace: &Workspace, agent: &Agent, is_json: bool) -> Result<u8> {

@@ -231,7 +231,7 @@ impl<'a> Chat<'a> {
             ChatCommand::Retry => {
                 let last = self.last_exchange()?.0;
                 let (text, files) = last.ok_or_else(|| Fault::new(Kind::Usage, "there is no message to send again"))?;
-                out::line(&format!("> {}", one_line(&text, 200)))?;
+                out::line(&format!("Sending again: {}", one_line(&text, 200)))?;
                 self.workspace.permit_model(&self.chosen(self.model.as_deref())?)?;
                 self.ask(&text, files.into_iter().map(CheckedFile::Inside).collect())
             }

@@ -4,7 +4,7 @@ use crate::core::event::stamp::{SECOND, Stamp};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::import::Import;
 use crate::import::conversation;
-use crate::import::plan::{ASIDE, Fate, ImportedSettings, OutputContent, PLAN, Plan};
+use crate::import::plan::{ASIDE, Fate, ImportPlan, ImportedSettings, OutputContent, PLAN};
 use crate::import::session_file::SessionContent;
 use crate::store::fs::At;
 use std::fs::{self, File};
@@ -17,7 +17,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// If a file cannot be read or written.
-pub fn carry_out(import: &Import, plan: &mut Plan, tree: Option<&Path>, progress: &dyn Fn(usize)) -> Result<()> {
+pub fn carry_out(import: &Import, plan: &mut ImportPlan, tree: Option<&Path>, progress: &dyn Fn(usize)) -> Result<()> {
     let senders = std::mem::take(&mut plan.senders);
     for (done, item) in plan.items.iter_mut().enumerate() {
         progress(done);

@@ -1,7 +1,7 @@
 //! A folder that `claw export` has written: every file becomes itself.
 
 use crate::core::fault::{Fault, Result};
-use crate::import::plan::Plan;
+use crate::import::plan::ImportPlan;
 use crate::import::session_file::SessionContent;
 use crate::import::{ForeignProgram, Import};
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ pub fn mark() -> String {
     format!("{}\n", json!({"format": "claw-export", "v": VERSION}))
 }
 
-fn plan(import: &Import, plan: &mut Plan) -> Result<()> {
+fn plan(import: &Import, plan: &mut ImportPlan) -> Result<()> {
     let mark: Value = serde_json::from_str(&import.source.text(MARK)?).unwrap_or_default();
     if mark["v"].as_u64().is_none_or(|version| version > VERSION) {
         return Err(Fault::data(format!("{MARK} is of a newer program, or damaged")).hint("update claw"));

@@ -17,7 +17,7 @@ pub mod source;
 
 use crate::core::event::address::safe_name;
 use crate::core::fault::{Fault, Result};
-use crate::import::plan::Plan;
+use crate::import::plan::ImportPlan;
 use crate::import::session_file::SessionContent;
 use crate::import::source::Source;
 use jiff::Timestamp;
@@ -28,7 +28,7 @@ pub struct ForeignProgram {
     /// Its name.
     pub name: &'static str,
     recognises: fn(&Source) -> bool,
-    plan: fn(&Import, &mut Plan) -> Result<()>,
+    plan: fn(&Import, &mut ImportPlan) -> Result<()>,
     read: fn(&str, &str, &mut SessionContent),
 }
 
@@ -71,14 +71,14 @@ impl<'a> Import<'a> {
     ///
     /// # Errors
     /// If a file of the source cannot be read.
-    pub fn plan(&self) -> Result<Plan> {
-        let mut plan = Plan::new(self.program.name);
+    pub fn plan(&self) -> Result<ImportPlan> {
+        let mut plan = ImportPlan::new(self.program.name);
         (self.program.plan)(self, &mut plan)?;
         Ok(plan)
     }
 
     /// Plans a copy of `path` as `target`. A file with a key stays; one whose target is taken is kept aside.
-    fn copy(&self, plan: &mut Plan, path: &str, target: &str) -> Result<()> {
+    fn copy(&self, plan: &mut ImportPlan, path: &str, target: &str) -> Result<()> {
         if !self.keeps_secret(plan, path)? {
             plan.copy(path, target);
         }
@@ -86,7 +86,7 @@ impl<'a> Import<'a> {
     }
 
     /// Plans to keep `path` aside. A file with a key stays.
-    fn aside(&self, plan: &mut Plan, path: &str) -> Result<()> {
+    fn aside(&self, plan: &mut ImportPlan, path: &str) -> Result<()> {
         if !self.keeps_secret(plan, path)? {
             plan.aside(path, &[]);
         }
@@ -94,7 +94,7 @@ impl<'a> Import<'a> {
     }
 
     /// Whether the file stays because it has a key.
-    fn keeps_secret(&self, plan: &mut Plan, path: &str) -> Result<bool> {
+    fn keeps_secret(&self, plan: &mut ImportPlan, path: &str) -> Result<bool> {
         let size = self.source.files.binary_search_by(|file| file.path.as_str().cmp(path));
         let size = size.ok().and_then(|at| self.source.files.get(at)).map_or(0, |file| file.size);
         let line = if size <= secrets::MOST { secrets::line(&self.source.text(path)?) } else { None };

@@ -7,7 +7,7 @@ use crate::core::fault::Result;
 use crate::import::openclaw_cron;
 use crate::import::openclaw_session::read;
 use crate::import::pickle_bot::imported_model;
-use crate::import::plan::{Output, OutputContent, Plan};
+use crate::import::plan::{ImportPlan, Output, OutputContent};
 use crate::import::source::Source;
 use crate::import::{ForeignProgram, Import, definition, secrets, session_path};
 use serde_json::Value;
@@ -65,7 +65,7 @@ fn place(path: &str) -> Place<'_> {
     }
 }
 
-fn plan(import: &Import, plan: &mut Plan) -> Result<()> {
+fn plan(import: &Import, plan: &mut ImportPlan) -> Result<()> {
     let source = import.source;
     let mut names: BTreeSet<&str> = BTreeSet::from([MAIN]);
     for file in source.files.iter().filter(|file| file.refused.is_none()) {
@@ -120,7 +120,7 @@ fn plan(import: &Import, plan: &mut Plan) -> Result<()> {
 }
 
 /// The id of an agent in the new workspace; its AGENT.md is taken.
-fn new_agent(name: &str, plan: &mut Plan) -> String {
+fn new_agent(name: &str, plan: &mut ImportPlan) -> String {
     let wanted = definition::id(name.strip_prefix("workspace-").unwrap_or(name));
     let path = plan.take_numbered(&format!("agents/{wanted}"), "/AGENT.md");
     let id = path.trim_start_matches("agents/").trim_end_matches("/AGENT.md").to_owned();
@@ -137,7 +137,7 @@ fn workspace_file(
     (agent, id): (&str, &String),
     rest: &str,
     bodies: &mut BTreeMap<String, Vec<String>>,
-    plan: &mut Plan,
+    plan: &mut ImportPlan,
 ) -> Result<()> {
     let is_main = agent == MAIN;
     let own = |name: &str| if is_main { format!("{name}.md") } else { format!("{name}-{id}.md") };
@@ -192,7 +192,7 @@ fn session_keys(source: &Source, agents: &BTreeMap<String, String>) -> Result<Se
     Ok(keys)
 }
 
-fn session_file(path: &str, id: &str, rest: &str, keys: &SessionKeys, plan: &mut Plan) {
+fn session_file(path: &str, id: &str, rest: &str, keys: &SessionKeys, plan: &mut ImportPlan) {
     let name = rest.strip_suffix(".jsonl").filter(|name| !name.contains(['/', '.']));
     match name {
         _ if rest == "sessions.json" => plan.stays(path, "it lists the sessions, and the list is made anew"),
@@ -212,7 +212,7 @@ fn session_file(path: &str, id: &str, rest: &str, keys: &SessionKeys, plan: &mut
     }
 }
 
-fn config_file(import: &Import, path: &str, agents: &BTreeMap<String, String>, plan: &mut Plan) -> Result<()> {
+fn config_file(import: &Import, path: &str, agents: &BTreeMap<String, String>, plan: &mut ImportPlan) -> Result<()> {
     let Some(config) = json5(&import.source.text(path)?) else {
         plan.stays(path, "it is not valid JSON5, and may hold secrets");
         return Ok(());

@@ -1,14 +1,19 @@
 //! The jobs of OpenClaw: `cron/jobs.json`. Each job becomes a disabled `crons/ID/CRON.md`.
 
 use crate::core::fault::Result;
-use crate::import::plan::{Output, OutputContent, Plan};
+use crate::import::plan::{ImportPlan, Output, OutputContent};
 use crate::import::{Import, definition, secrets};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Plans the list of jobs. It is kept aside if a job cannot be converted.
-pub(super) fn file(import: &Import, path: &str, agents: &BTreeMap<String, String>, plan: &mut Plan) -> Result<()> {
+pub(super) fn file(
+    import: &Import,
+    path: &str,
+    agents: &BTreeMap<String, String>,
+    plan: &mut ImportPlan,
+) -> Result<()> {
     let text = import.source.text(path)?;
     if let Some(line) = secrets::line(&text) {
         plan.secrets.push(format!("{path}: line {line}"));

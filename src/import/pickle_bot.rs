@@ -6,7 +6,7 @@ use crate::core::fault::Result;
 use crate::core::model::Call;
 use crate::import::conversation::{Said, Utterance};
 use crate::import::definition;
-use crate::import::plan::{ImportedModel, Output, OutputContent, Plan};
+use crate::import::plan::{ImportPlan, ImportedModel, Output, OutputContent};
 use crate::import::session_file::{self, SessionContent};
 use crate::import::source::Source;
 use crate::import::{ForeignProgram, Import, secrets, session_path};
@@ -88,7 +88,7 @@ fn below<'a>(path: &'a str, folders: &[String]) -> Option<&'a str> {
     folders.iter().find_map(|folder| path.strip_prefix(folder.as_str()))
 }
 
-fn plan(import: &Import, plan: &mut Plan) -> Result<()> {
+fn plan(import: &Import, plan: &mut ImportPlan) -> Result<()> {
     let source = import.source;
     let config = config(source)?;
     let folders = Folders::new(&config);
@@ -133,7 +133,7 @@ fn plan(import: &Import, plan: &mut Plan) -> Result<()> {
     Ok(())
 }
 
-fn settings(config: &Mapping, agents: &BTreeMap<String, String>, plan: &mut Plan) {
+fn settings(config: &Mapping, agents: &BTreeMap<String, String>, plan: &mut ImportPlan) {
     let of = |id: &str| agents.get(id).cloned();
     let default = text(config, "default_agent").and_then(of).or_else(|| of("pickle"));
     plan.settings.default_agent = default.or_else(|| agents.values().next().cloned());
@@ -186,7 +186,7 @@ pub(super) fn imported_model(provider: Option<&str>, model: &str, api_base: Opti
     }
 }
 
-fn config_file(import: &Import, path: &str, plan: &mut Plan) -> Result<()> {
+fn config_file(import: &Import, path: &str, plan: &mut ImportPlan) -> Result<()> {
     if path == "config.example.yaml" {
         return import.aside(plan, path);
     }
@@ -207,7 +207,7 @@ fn agent_file(
     path: &str,
     rest: &str,
     agents: &BTreeMap<String, String>,
-    plan: &mut Plan,
+    plan: &mut ImportPlan,
 ) -> Result<()> {
     let known = rest.split_once('/').and_then(|(old, file)| Some((old, agents.get(old)?, file)));
     match known {
@@ -237,7 +237,7 @@ fn agent_file(
     }
 }
 
-fn cron_file(import: &Import, path: &str, rest: &str, plan: &mut Plan) -> Result<()> {
+fn cron_file(import: &Import, path: &str, rest: &str, plan: &mut ImportPlan) -> Result<()> {
     let Some((old, "CRON.md")) = rest.split_once('/') else { return import.aside(plan, path) };
     let text = import.source.text(path)?;
     let Some(disabled) = definition::disabled(&text) else { return import.aside(plan, path) };
@@ -295,7 +295,7 @@ impl Sessions {
         Ok(Self { parts, index, default_agent: default.to_owned() })
     }
 
-    fn file(&self, path: &str, rest: &str, plan: &mut Plan) {
+    fn file(&self, path: &str, rest: &str, plan: &mut ImportPlan) {
         if matches!(rest, "index.jsonl" | "index.json") {
             plan.stays(path, "it lists the sessions, and the list is made anew");
             return;

@@ -12,7 +12,7 @@ const SHOWN: usize = 20;
 
 /// What happens to each file of the source, and the settings taken from it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Plan {
+pub struct ImportPlan {
     /// The program that made the source.
     pub program: &'static str,
     /// Every file, in the order of the source.
@@ -100,7 +100,7 @@ pub enum OutputContent {
     Part,
 }
 
-impl Plan {
+impl ImportPlan {
     /// An empty plan for a source of `program`.
     #[must_use]
     pub fn new(program: &'static str) -> Self {
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn path_is_taken_once_and_a_long_plan_shows_a_sample() {
-        let mut plan = Plan::new("x");
+        let mut plan = ImportPlan::new("x");
         plan.copy("a", "memories/topics/a.md");
         plan.copy("b", "memories/topics/a.md");
         assert_eq!(plan.take_numbered("agents/x", "/AGENT.md"), "agents/x/AGENT.md");

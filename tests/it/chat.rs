@@ -310,8 +310,8 @@ fn messages_have_several_lines_and_files() {
     terminal.press(CTRL_D);
     terminal.ended();
     let log = ws.read(&format!("sessions/{}/log.jsonl", ws.list("sessions")[0]));
-    assert!(log.contains(r#""content":"hello\ntwo\nthree @note.txt""#), "{log}");
-    assert!(log.contains("-1-note.txt"), "{log}");
+    assert!(log.contains(r#""content":"hello\ntwo\nthree @note.txt\n\n<data-"#), "{log}");
+    assert!(log.contains("-1-note.txt") && log.contains("the note"), "{log}");
 }
 
 #[test]
@@ -327,7 +327,7 @@ fn chat_has_commands_of_its_own() {
     terminal.until(PROMPT);
     assert!(say(&mut terminal, "/retry").contains("there is no message to send again"));
     assert!(say(&mut terminal, "/edit draft").contains("Hello."));
-    assert!(say(&mut terminal, "/retry").contains("> hello from the editor"));
+    assert!(say(&mut terminal, "/retry").contains("Sending again: hello from the editor"));
     let copied = say(&mut terminal, "/copy");
     assert!(copied.contains("\x1b]52;c;SGVsbG8u\x07Copied 6 characters"), "{copied:?}");
     assert!(say(&mut terminal, "/model").contains("offline"));

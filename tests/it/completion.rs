@@ -33,7 +33,7 @@ fn values_of_every_kind_are_completed() {
         ("ask -s wo", "work"),
         ("sessions show pickle.w", "pickle.work"),
         ("skills show tm", "tmux"),
-        ("crons show te", "tea"),
+        ("crons next te", "tea"),
         ("tasks show ", task.trim()),
         ("deliver --channel fi", "file"),
         ("why ", &short),
@@ -142,7 +142,7 @@ fn agent_is_saved_only_if_it_is_valid() {
     assert_eq!(ws.read("agents/pickle/AGENT.md"), before);
     // The next edit goes on with the draft.
     let ran = run("grep -q 'name: \\[' \"$2\" && printf -- '---\\nname: Pickle\\n---\\nYou are new.\\n' > \"$2\"");
-    assert_eq!((ran.code, ran.out.as_str()), (0, "agents/pickle/AGENT.md\n"), "{ran:?}");
+    assert!(ran.code == 0 && ran.err.contains("agents/pickle/AGENT.md is saved"), "{ran:?}");
     assert_eq!(ws.read("agents/pickle/AGENT.md"), "---\nname: Pickle\n---\nYou are new.\n");
     assert_eq!(ws.list(".claw/edit"), [""; 0]);
     assert!(ws.claw(&["agents", "edit", "nobody"]).fails(65).contains("nobody"));
@@ -168,7 +168,7 @@ fn usage_is_drawn_and_exported() {
     assert_eq!(lines.len(), 30, "{plot}");
     assert!(lines[29].starts_with("11-21 Sat  ####") && lines[29].len() <= 60, "{plot}");
     let hashes = |line: &str| line.matches('#').count();
-    assert_eq!((hashes(lines[29]), hashes(lines[28])), (2 * hashes(lines[27]), 0), "{plot}");
+    assert_eq!((hashes(lines[29]) / 2, hashes(lines[28])), (hashes(lines[27]), 0), "{plot}");
     assert_eq!(run("21", &["usage", "--plot", "--since", "2026-11-20"]).lines().count(), 2);
     let csv = run("21", &["usage", "--csv", "--by", "session"]);
     assert!(csv.starts_with("session,calls,input,cached,output,money,currency,estimated_calls\r\n"), "{csv}");

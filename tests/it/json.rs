@@ -12,6 +12,7 @@ use std::path::Path;
 /// Every command with `--json`, and the name of its schema.
 const SCHEMAS: &[(&str, &str)] = &[
     ("agents", "agents"),
+    ("agents edit", "agents"),
     ("agents show", "agents"),
     ("approve", "approve"),
     ("ask", "ask"),
@@ -161,6 +162,7 @@ fn read(ws: &Fixture, all: &mut Documents, unrouted: &[String]) {
     all.run(ws, "init", &["--dry-run", "--from", "../old"]);
     all.run(ws, "agents", &[]);
     all.one(ws, "agents show", &["cookie"]);
+    all.add("agents edit", &ws.shell("EDITOR=true claw agents edit --json cookie"));
     let approval = all.one(ws, "approve", &[]);
     assert_eq!((&approval["agent"], &approval["tool"]), (&json!("cookie"), &json!("act")));
     all.run(ws, "models", &["--offline"]);

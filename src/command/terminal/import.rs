@@ -3,7 +3,7 @@
 use crate::command::terminal::{create, out};
 use crate::core::config::{FILE, OFFLINE};
 use crate::core::fault::{Fault, Kind, Result};
-use crate::import::plan::Plan;
+use crate::import::plan::ImportPlan;
 use crate::import::source::Source;
 use crate::import::{Import, build};
 use crate::store::fs::At;
@@ -57,7 +57,7 @@ fn document(item: &crate::import::plan::PlanItem) -> Value {
     json!({"source": item.source, "fate": fate, "targets": item.targets(), "reason": why, "notes": item.notes})
 }
 
-fn summary(plan: &Plan) -> String {
+fn summary(plan: &ImportPlan) -> String {
     let [becomes, aside, stays] = plan.counts();
     format!("{}: {becomes} files become files of the workspace, {aside} are kept aside, {stays} stay", plan.program)
 }
@@ -101,7 +101,7 @@ pub(crate) fn import(world: &World, from: &Path, target: &Path) -> Result<String
     Ok(format!("imported {} from {}", create::short(world, &target), summary(&plan)))
 }
 
-fn build_tree(world: &World, import: &Import, plan: &mut Plan, tree: &Path) -> Result<()> {
+fn build_tree(world: &World, import: &Import, plan: &mut ImportPlan, tree: &Path) -> Result<()> {
     build::carry_out(import, plan, Some(tree), &progress(import.source.files.len()))?;
     let mut makes_git = git::is_installed();
     if !plan.is_complete {
@@ -123,7 +123,7 @@ fn build_tree(world: &World, import: &Import, plan: &mut Plan, tree: &Path) -> R
 }
 
 /// Removes files of the default agents, and those that were added to an imported skill.
-fn remove_defaults(plan: &Plan, tree: &Path, new: &[String]) -> Result<()> {
+fn remove_defaults(plan: &ImportPlan, tree: &Path, new: &[String]) -> Result<()> {
     let (agents, skills) = (plan.ids("agents"), plan.ids("skills"));
     for name in new {
         let mut parts = name.split('/');
@@ -154,7 +154,7 @@ fn repeated(source: &Source, target: &Path) -> Result<String> {
 }
 
 /// What the owner should know: secrets, problems, the model.
-fn report(plan: &Plan) {
+fn report(plan: &ImportPlan) {
     for secret in &plan.secrets {
         out::message(&format!("secret, not copied: {secret}"));
     }

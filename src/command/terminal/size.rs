@@ -1,8 +1,7 @@
 //! The size and the characters of the terminal.
 
+use crate::command::terminal::out;
 use crate::world::World;
-use rustix::termios::tcgetwinsize;
-use std::io;
 
 /// The columns of a terminal that does not say them.
 const COLUMNS: usize = 80;
@@ -11,8 +10,7 @@ const COLUMNS: usize = 80;
 #[must_use]
 pub(crate) fn columns(world: &World) -> usize {
     let named = world.var("COLUMNS").and_then(|text| text.parse().ok());
-    let own = || tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col));
-    named.or_else(own).filter(|columns| *columns > 0).unwrap_or(COLUMNS)
+    named.or_else(out::columns).filter(|columns| *columns > 0).unwrap_or(COLUMNS)
 }
 
 /// Whether the locale is UTF-8, by the variables in their order of precedence (POSIX, 8.2).

@@ -13,10 +13,11 @@ pub fn complete(line: &str, ids: &dyn Fn(ArgumentKind) -> Vec<String>) -> Option
     let mut before = line[..begin].split_whitespace();
     let word = &line[begin..];
     let Some(name) = before.next() else {
-        let chat = CHAT_ROWS.iter().map(|row| (row.name, row.argument_kinds));
-        let is_own = |name: &str| CHAT_ROWS.iter().any(|row| row.name == name);
-        let every = ROWS.iter().flat_map(|row| row.names.iter().map(move |name| (*name, row.argument_kinds)));
-        let names = every.filter(|(name, _)| !is_own(name)).chain(chat);
+        let own = |name: &str| CHAT_ROWS.iter().find(|row| row.name == name).map(|row| row.argument_kinds);
+        let every = ROWS.iter().flat_map(|row| row.names.iter().map(|name| (*name, row.argument_kinds)));
+        let every = every.map(|(name, kinds)| (name, own(name).unwrap_or(kinds)));
+        let chat = CHAT_ROWS.iter().filter(|row| table::find(row.name).is_none());
+        let names = every.chain(chat.map(|row| (row.name, row.argument_kinds)));
         let full = names.map(|(name, kinds)| format!("/{name}{}", if kinds.is_empty() { "" } else { " " }));
         return Some((begin, full.filter(|full| full.starts_with(word)).collect()));
     };
