@@ -3,12 +3,13 @@
 use crate::command::Here;
 use crate::command::terminal::attachments::{self, CheckedFile};
 use crate::command::terminal::edit::EditorDraft;
-use crate::command::terminal::editor::Editor;
 use crate::command::terminal::exchange::{self, AskExchange, TerminalAddress};
 use crate::command::terminal::interrupt::{AskGuard, INTERRUPTED, Interrupt, QuestionState};
+use crate::command::terminal::line::editor::Editor;
+use crate::command::terminal::line::mentions;
+use crate::command::terminal::out;
 use crate::command::terminal::record::Recording;
 use crate::command::terminal::screen::Screen;
-use crate::command::terminal::{mentions, out};
 use crate::core::base64;
 use crate::core::config::OFFLINE;
 use crate::core::config::resolved_model::ResolvedModel;

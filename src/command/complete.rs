@@ -2,6 +2,7 @@
 //! this program for each Tab, so it reads only what one kind of value needs, and writes nothing.
 
 use crate::channel;
+use crate::core::config::Config;
 use crate::core::model::settings::Model;
 use crate::core::text::visible::plain;
 use crate::store::agent::definitions;
@@ -50,6 +51,9 @@ const ROWS: &[(&str, &str, ValueKind)] = &[
     ("deliver", "ids", ValueKind::Event),
     ("deny", "ids", ValueKind::Approval),
     ("discard", "ids", ValueKind::Event),
+    ("keys", "name", ValueKind::Model),
+    ("keys", "names", ValueKind::Model),
+    ("listen", "names", ValueKind::Channel),
     ("log", "id", ValueKind::Event),
     ("models", "name", ValueKind::Model),
     ("models", "names", ValueKind::Model),
@@ -136,7 +140,12 @@ fn values(workspace: &Workspace, kind: ValueKind, current: &str) -> Vec<(String,
             let pending = approvals::pending(workspace).unwrap_or_default();
             pending.into_iter().map(|approval| (approval.id.short().to_owned(), approval.session)).collect()
         }
-        ValueKind::Channel => channel::names().map(|name| (name.to_owned(), String::new())).collect(),
+        ValueKind::Channel => {
+            let names = |config: &Config| {
+                channel::names(config).into_iter().map(|name| (name.to_owned(), String::new())).collect()
+            };
+            workspace.config().map(|config| names(&config)).unwrap_or_default()
+        }
         ValueKind::Event => events(workspace, current),
         ValueKind::Model => models(workspace),
         ValueKind::Session => {

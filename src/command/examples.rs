@@ -33,6 +33,16 @@ pub const ROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "config",
+        &[
+            "claw config get",
+            "claw config get model --json",
+            "claw config set max_concurrency 4",
+            "claw config unset max_concurrency",
+            "EDITOR=vi claw config edit",
+        ],
+    ),
+    (
         "crons",
         &[
             "claw crons",
@@ -65,6 +75,8 @@ pub const ROWS: &[(&str, &[&str])] = &[
             "claw init --from ~/.pickle-bot --dry-run --json | jq -r .fate | sort | uniq -c",
         ],
     ),
+    ("keys", &["claw keys list", "claw keys set gpt < key.txt", "claw keys rm gpt"]),
+    ("listen", &["claw listen phone", "claw listen --once phone"]),
     ("log", &["claw log -n 20", "claw log --kind route", "claw log --json | jq -r .kind | sort | uniq -c"]),
     ("man", &["claw man | man -l -", "claw man ask | man -l -", "claw man --dir ~/.local/share/man/man1"]),
     ("models", &["claw models", "claw models --offline --json | jq -r .name", "claw models --schema request"]),

@@ -1,7 +1,8 @@
 //! `claw export DIR`
 
 use crate::command::Here;
-use crate::command::terminal::{create, import, out};
+use crate::command::importing;
+use crate::command::terminal::{create, out};
 use crate::core::fault::Result;
 use crate::import::export;
 use crate::store::queue::locate;
@@ -25,7 +26,7 @@ pub struct Args {
 /// `Failed` if the folder has files; those of the file system. Then nothing is written.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.look()?;
-    let target = import::absolute(&args.dir)?;
+    let target = importing::absolute(&args.dir)?;
     let exported = export::export(&workspace.root, &target)?;
     for (head, lines) in [("secret, not exported: ", &exported.secrets), ("not exported: ", &exported.left)] {
         for line in lines {

@@ -1,7 +1,7 @@
 //! `claw init [DIR]`
 
 use crate::command::Here;
-use crate::command::terminal::import::{self, PlanForm};
+use crate::command::importing::{self, PlanForm};
 use crate::command::terminal::{create, out};
 use crate::core::fault::Result;
 use std::path::PathBuf;
@@ -33,12 +33,12 @@ pub struct Args {
 /// If a file cannot be written.
 pub fn run(args: Args, here: &Here) -> Result<u8> {
     if let (Some(from), true) = (&args.from, args.dry_run) {
-        import::show(&here.world, from, if args.json { PlanForm::Json } else { PlanForm::Text })?;
+        importing::show(&here.world, from, if args.json { PlanForm::Json } else { PlanForm::Text })?;
         return Ok(0);
     }
     let root = args.dir.or_else(|| here.workspace.clone()).unwrap_or_else(|| PathBuf::from("."));
     let line = match &args.from {
-        Some(from) => import::import(&here.world, from, &root)?,
+        Some(from) => importing::import(&here.world, from, &root)?,
         None => create::create(&here.world, &root)?,
     };
     out::line(&line)?;

@@ -5,6 +5,7 @@
 
 pub mod base64;
 pub mod budget;
+pub mod channel;
 pub mod config;
 pub mod context;
 pub mod crons;
@@ -12,8 +13,10 @@ pub mod definition;
 pub mod event;
 pub mod fault;
 pub mod json;
+pub mod markdown;
 pub mod memory;
 pub mod model;
+pub mod program_env;
 pub mod routing;
 pub mod schedule;
 pub mod session;

@@ -1,21 +1,31 @@
-//! The user's text editor. It has the terminal, so it does not run under the watcher: it is the user's program, on the
-//! user's file, and ends with the user.
+//! The owner's editor, on the owner's terminal. It is no program of an agent: it has neither sandbox nor watcher.
 
 use crate::core::fault::{Fault, Kind, Result};
+use signal_hook::consts::{SIGINT, SIGQUIT};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-/// Runs an editor on a file and waits for it. `editor` is a line of shell without the file, like `code --wait`.
+/// Opens `path` in `editor`, a command line for the shell as in `$EDITOR`, and waits until it ends.
 ///
 /// # Errors
-/// `Failed` if it cannot be run or ends with a failure.
-pub fn edit(editor: &str, file: &Path) -> Result<()> {
-    let line = format!("{editor} \"$1\"");
-    let status = Command::new("sh").args(["-c", &line, editor]).arg(file).status();
-    let status = status.map_err(|e| Fault::new(Kind::Failed, format!("cannot run the editor `{editor}`: {e}")))?;
-    if status.success() {
-        return Ok(());
+/// `Failed` if it cannot be run, or ends with a code other than 0.
+pub fn edit(editor: &str, path: &Path) -> Result<()> {
+    let failed = |why: String| Fault::new(Kind::Failed, format!("the editor `{editor}` {why}"));
+    // Ctrl-C belongs to the editor, as long as it runs; its own handlers are the default ones again.
+    let received = Arc::new(AtomicBool::new(false));
+    let handlers: Vec<_> = [SIGINT, SIGQUIT]
+        .iter()
+        .filter_map(|signal| signal_hook::flag::register(*signal, Arc::clone(&received)).ok())
+        .collect();
+    let status = Command::new("sh").arg("-c").arg(format!("{editor} \"$@\"")).arg(editor).arg(path).status();
+    for handler in handlers {
+        signal_hook::low_level::unregister(handler);
     }
-    let hint = "nothing was saved; set VISUAL or EDITOR to another editor";
-    Err(Fault::new(Kind::Failed, format!("the editor `{editor}` has failed ({status})")).hint(hint))
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(failed(format!("ended with {status}")).hint("set EDITOR to another one")),
+        Err(e) => Err(failed(format!("cannot be run: {e}"))),
+    }
 }

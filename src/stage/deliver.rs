@@ -1,5 +1,6 @@
 //! `deliver`: sends the events in `outbox/ready`. The receipt of a delivery is synced before the event moves.
 
+use crate::channel::outgoing::Outgoing;
 use crate::channel::{self, CLI, Delivery};
 use crate::core::event::Event;
 use crate::core::event::entry::Entry;
@@ -27,6 +28,9 @@ pub struct Deliver<'a> {
     pub channel: Option<&'a str>,
     /// Prints answers for this process's terminal; without it, events for terminals are not handled.
     pub print: Option<PrintEvent<'a>>,
+    /// The connection of the channel's listener; without it, events for channels whose listener delivers are not
+    /// handled.
+    pub outgoing: Option<&'a Outgoing>,
 }
 
 impl Handler for Deliver<'_> {
@@ -36,7 +40,11 @@ impl Handler for Deliver<'_> {
 
     fn handles(&self, lane: &str) -> bool {
         let channel = lane.split('-').next().unwrap_or_default();
-        self.channel.is_none_or(|only| only == channel) && (channel != CLI || self.print.is_some())
+        match self.channel {
+            Some(only) if only != channel => false,
+            _ if channel == CLI => self.print.is_some(),
+            _ => self.outgoing.is_some() || !self.needs_listener(channel),
+        }
     }
 
     fn limit_key<'k>(&self, lane: &'k str) -> &'k str {
@@ -48,7 +56,7 @@ impl Handler for Deliver<'_> {
     }
 
     fn may_run_apart(&self, job: &Job) -> bool {
-        !job.entry.lane.starts_with("cli-")
+        !job.entry.lane.starts_with("cli-") && self.outgoing.is_none()
     }
 
     fn run(&self, job: Job, lane: &Lane) -> Outcome {
@@ -94,6 +102,15 @@ impl Handler for Deliver<'_> {
 }
 
 impl Deliver<'_> {
+    /// Whether only the listener of the channel `name` can deliver.
+    fn needs_listener(&self, name: &str) -> bool {
+        !channel::is_built_in(name)
+            && self
+                .workspace
+                .config()
+                .is_ok_and(|config| channel::listener(&config, name).is_some_and(|listener| listener.delivers))
+    }
+
     /// The last line of the receipt, if an earlier worker has delivered the event.
     fn receipt(&self, event: &Event) -> Result<Option<String>> {
         let receipt = Receipt::open(self.workspace, event)?;
@@ -112,6 +129,7 @@ impl Deliver<'_> {
             attempt: job.entry.tries.attempts,
             receipt: Receipt::open(self.workspace, event)?,
             lane,
+            outgoing: self.outgoing,
             print: self.print.unwrap_or(&no_terminal),
         };
         channel::send(&mut delivery)?;

@@ -4,6 +4,7 @@
 pub mod control;
 pub mod deliver;
 pub mod follow;
+pub mod listen;
 pub mod outcome;
 pub mod remember;
 pub mod route;
@@ -12,5 +13,6 @@ pub mod supervise;
 pub mod task;
 pub mod task_watch;
 pub mod tick;
+pub mod trial;
 pub mod turn;
 pub mod worker;

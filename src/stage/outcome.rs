@@ -244,7 +244,7 @@ pub(crate) fn notify(
     if let Some((event, requester)) = event.and_then(|event| Some((event, Requester::of(event)?))) {
         return failed_for(workspace, (id, round), &requester, event, fault);
     }
-    let home = workspace.config()?.deliver_to.clone();
+    let home = workspace.home()?;
     let place = match (mailbox, event) {
         (_, Some(event)) if event.kind == EventKind::Notice => None,
         // The owner is told of failures in a row, not of each.

@@ -2,12 +2,16 @@
 
 pub(in crate::store) mod caches;
 pub mod clock;
+pub mod home;
 pub mod journal;
+pub mod key_file;
 pub mod mailbox;
 mod network_fs;
+pub mod program_env;
 pub mod programs;
 pub mod scaffold;
 pub mod settings;
+pub mod settings_file;
 pub mod trust;
 pub mod zones;
 
@@ -287,15 +291,22 @@ impl Workspace {
         Address::parse(&format!("cli:{}", self.world.user()))
     }
 
-    /// The destination of answers that have none: `deliver_to`, else [`Workspace::local_user`].
+    /// The owner's delivery address: `deliver_to`, else the one that was learned from the owner's first message.
+    ///
+    /// # Errors
+    /// If `claw.yaml` is invalid.
+    pub fn home(&self) -> Result<Option<Address>> {
+        let config = self.config()?;
+        let learned = || home::learned(&self.root, &config).map(|home| home.address);
+        Ok(config.deliver_to.clone().or_else(learned))
+    }
+
+    /// The destination of answers that have none: [`Workspace::home`], else [`Workspace::local_user`].
     ///
     /// # Errors
     /// If `claw.yaml` is invalid.
     pub fn default_destination(&self) -> Result<Address> {
-        match &self.config()?.deliver_to {
-            Some(address) => Ok(address.clone()),
-            None => self.local_user(),
-        }
+        self.home()?.map_or_else(|| self.local_user(), Ok)
     }
 
     /// The address of the person that gets the answer to `event` in the end. Of an event in the background that is the

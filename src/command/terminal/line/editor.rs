@@ -1,7 +1,7 @@
 //! The line editor of `chat`: the history of earlier chats, messages of several lines, and completion of slash commands,
 //! their arguments, and files after `@`.
 
-use crate::command::terminal::mentions;
+use crate::command::terminal::line::mentions;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::slash::completion;
 use crate::core::slash::table::ArgumentKind;

@@ -1,0 +1,6 @@
+//! Channels by name: their settings, who may talk, and the incoming message before it is an event.
+
+pub mod inbound;
+pub mod lines;
+pub mod policy;
+pub mod settings;
