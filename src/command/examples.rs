@@ -48,10 +48,10 @@ pub const ROWS: &[(&str, &[&str])] = &[
             "claw crons",
             "claw crons list --json | jq -r .id",
             "claw crons next morning -n 20",
+            "claw crons approve morning      # its `if`",
             "claw crons run morning",
             "claw crons pause morning",
             "claw crons resume morning",
-            "claw crons approve morning",
             "claw crons audit",
         ],
     ),
@@ -79,7 +79,15 @@ pub const ROWS: &[(&str, &[&str])] = &[
     ("listen", &["claw listen phone", "claw listen --once phone"]),
     ("log", &["claw log -n 20", "claw log --kind route", "claw log --json | jq -r .kind | sort | uniq -c"]),
     ("man", &["claw man | man -l -", "claw man ask | man -l -", "claw man --dir ~/.local/share/man/man1"]),
-    ("models", &["claw models", "claw models --offline --json | jq -r .name", "claw models --schema request"]),
+    (
+        "models",
+        &[
+            "claw models",
+            "claw models --offline --json | jq -r .name",
+            "claw models --schema request",
+            "claw models use offline",
+        ],
+    ),
     (
         "new",
         &[
@@ -150,7 +158,7 @@ pub const ROWS: &[(&str, &[&str])] = &[
             "id=$(claw tasks claim) && claw tasks done --result Done. \"$id\"",
         ],
     ),
-    ("tick", &["claw tick", "claw tick --dry-run", "claw tick --now 2026-12-24T18:00"]),
+    ("tick", &["claw tick", "claw tick --dry-run", "claw tick --now 2026-12-24T18:00:00Z"]),
     ("trust", &["claw trust --dry-run", "claw trust"]),
     ("units", &["claw units --print", "claw units --user", "claw units --user && systemctl --user daemon-reload"]),
     (

@@ -16,27 +16,32 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The row of this program.
 pub(super) const PROGRAM: ForeignProgram = ForeignProgram { name: "OpenClaw", recognises, plan, read };
 
+/// The list of jobs.
+const JOBS: &str = "cron/jobs.json";
 /// The main agent.
 const MAIN: &str = "main";
 /// The settings, by the names that the program has had.
 const CONFIGS: &[&str] = &["openclaw.json", "clawdbot.json", "moltbot.json"];
-/// Files of a workspace by which it is recognised.
-const MARKS: &[&str] =
-    &["MEMORY.md", "IDENTITY.md", "TOOLS.md", "USER.md", "SOUL.md", "cron/jobs.json", "workspace/AGENTS.md"];
+/// Files of an agent's workspace by which a source is recognised.
+const MARKS: &[&str] = &["MEMORY.md", "IDENTITY.md", "TOOLS.md", "USER.md", "SOUL.md", "HEARTBEAT.md"];
 /// Folders that hold credentials.
 const PRIVATE: &[&str] = &["credentials/", "identity/", "devices/", "oauth/"];
 /// The identity of an agent for which the source has none.
 const IDENTITY: &str = "You are a personal assistant.";
 
 fn recognises(source: &Source) -> bool {
-    let is_session = |path: &str| path.contains("sessions/") && path.ends_with(".jsonl");
-    let is_note = |path: &str| path.starts_with("memory/") && path.ends_with(".md");
-    CONFIGS.iter().chain(MARKS).any(|name| source.has(name))
-        || source.files.iter().any(|file| is_session(&file.path) || is_note(&file.path))
+    let is_mark = |path: &str| match place(path) {
+        SourcePlace::Workspace(_, rest) => {
+            MARKS.contains(&rest) || rest.starts_with("memory/") && rest.ends_with(".md")
+        }
+        SourcePlace::Session(_, rest) => rest.ends_with(".jsonl"),
+        SourcePlace::Other => CONFIGS.contains(&path) || path == JOBS,
+    };
+    source.files.iter().any(|file| is_mark(&file.path) || CONFIGS.contains(&&file.path[..]))
 }
 
 /// The place of a file in the source. An agent is named by its folder there.
-enum Place<'a> {
+enum SourcePlace<'a> {
     /// In the workspace of an agent.
     Workspace(&'a str, &'a str),
     /// Among the sessions of an agent.
@@ -45,22 +50,22 @@ enum Place<'a> {
     Other,
 }
 
-fn place(path: &str) -> Place<'_> {
+fn place(path: &str) -> SourcePlace<'_> {
     let (first, rest) = path.split_once('/').unwrap_or(("", path));
     match first {
-        "" | "memory" | "skills" => Place::Workspace(MAIN, path),
-        "workspace" => Place::Workspace(MAIN, rest),
-        "sessions" => Place::Session(MAIN, rest),
+        "" | "memory" | "skills" => SourcePlace::Workspace(MAIN, path),
+        "workspace" => SourcePlace::Workspace(MAIN, rest),
+        "sessions" => SourcePlace::Session(MAIN, rest),
         "agents" => match rest.split_once('/').map(|(id, rest)| (id, rest.split_once('/'))) {
-            Some((id, Some(("sessions", rest)))) => Place::Session(id, rest),
-            Some((id, Some(("workspace", rest)))) => Place::Workspace(id, rest),
-            _ => Place::Other,
+            Some((id, Some(("sessions", rest)))) => SourcePlace::Session(id, rest),
+            Some((id, Some(("workspace", rest)))) => SourcePlace::Workspace(id, rest),
+            _ => SourcePlace::Other,
         },
         // `workspace-main` is another agent than that of `workspace`.
         _ => match first.strip_prefix("workspace-") {
-            Some(MAIN) => Place::Workspace(first, rest),
-            Some(id) => Place::Workspace(id, rest),
-            None => Place::Other,
+            Some(MAIN) => SourcePlace::Workspace(first, rest),
+            Some(id) => SourcePlace::Workspace(id, rest),
+            None => SourcePlace::Other,
         },
     }
 }
@@ -70,8 +75,8 @@ fn plan(import: &Import, plan: &mut ImportPlan) -> Result<()> {
     let mut names: BTreeSet<&str> = BTreeSet::from([MAIN]);
     for file in source.files.iter().filter(|file| file.refused.is_none()) {
         match place(&file.path) {
-            Place::Workspace(agent, _) | Place::Session(agent, _) => names.insert(agent),
-            Place::Other => false,
+            SourcePlace::Workspace(agent, _) | SourcePlace::Session(agent, _) => names.insert(agent),
+            SourcePlace::Other => false,
         };
     }
     // `main` comes first, so that it keeps its id.
@@ -91,7 +96,7 @@ fn plan(import: &Import, plan: &mut ImportPlan) -> Result<()> {
         } else if is_private {
             plan.secrets.push(path.to_owned());
             plan.stays(path, "it holds credentials");
-        } else if path == "cron/jobs.json" {
+        } else if path == JOBS {
             openclaw_cron::file(import, path, &agents, plan)?;
         } else if path.starts_with("logs/") || path.starts_with("cron/runs/") {
             plan.stays(path, "it is a log of the program");
@@ -99,11 +104,11 @@ fn plan(import: &Import, plan: &mut ImportPlan) -> Result<()> {
             plan.stays(path, "it is a search index, and the notes are searched without one");
         } else {
             match place(path) {
-                Place::Workspace(agent, rest) => {
+                SourcePlace::Workspace(agent, rest) => {
                     workspace_file(import, path, (agent, &agents[agent]), rest, &mut bodies, plan)?
                 }
-                Place::Session(agent, rest) => session_file(path, &agents[agent], rest, &sessions, plan),
-                Place::Other => import.aside(plan, path)?,
+                SourcePlace::Session(agent, rest) => session_file(path, &agents[agent], rest, &sessions, plan),
+                SourcePlace::Other => import.aside(plan, path)?,
             }
         }
     }
@@ -180,7 +185,7 @@ type SessionKeys = BTreeMap<(String, String), String>;
 fn session_keys(source: &Source, agents: &BTreeMap<String, String>) -> Result<SessionKeys> {
     let mut keys = BTreeMap::new();
     for file in source.files.iter().filter(|file| file.refused.is_none()) {
-        let Place::Session(agent, "sessions.json") = place(&file.path) else { continue };
+        let SourcePlace::Session(agent, "sessions.json") = place(&file.path) else { continue };
         let store: Value = serde_json::from_str(&source.text(&file.path)?).unwrap_or_default();
         for (key, entry) in store.as_object().into_iter().flatten() {
             let Some(session) = entry["sessionId"].as_str() else { continue };
@@ -297,9 +302,9 @@ mod tests {
     #[test]
     fn files_belong_to_agents() {
         let shown = |path| match place(path) {
-            Place::Workspace(agent, rest) => format!("w {agent} {rest}"),
-            Place::Session(agent, rest) => format!("s {agent} {rest}"),
-            Place::Other => "-".to_owned(),
+            SourcePlace::Workspace(agent, rest) => format!("w {agent} {rest}"),
+            SourcePlace::Session(agent, rest) => format!("s {agent} {rest}"),
+            SourcePlace::Other => "-".to_owned(),
         };
         for (path, expected) in [
             ("SOUL.md", "w main SOUL.md"),

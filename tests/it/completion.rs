@@ -131,7 +131,7 @@ fn agent_is_saved_only_if_it_is_valid() {
     let before = ws.read("agents/pickle/AGENT.md");
     let run = |line: &str| crate::common::Ran::from(editor(&ws, line).output().unwrap());
     let ran = run("shift; exit 3");
-    assert!(ran.code == 1 && ran.err.contains("has failed"), "{ran:?}");
+    assert!(ran.code == 1 && ran.err.contains("ended with exit status: 3"), "{ran:?}");
     let ran = run("true");
     assert!(ran.code == 0 && ran.err.contains("is unchanged"), "{ran:?}");
     let ran = run("echo '---\nname: [' > \"$2\"");

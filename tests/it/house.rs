@@ -195,6 +195,8 @@ fn every_path_in_the_documents_exists() {
     for document in [
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
+        "docs/import.md",
+        "docs/install.md",
         "docs/protocol.md",
         "docs/reliability.md",
         "docs/schedules.md",

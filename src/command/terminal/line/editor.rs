@@ -2,6 +2,7 @@
 //! their arguments, and files after `@`.
 
 use crate::command::terminal::line::mentions;
+use crate::core::config::OFFLINE;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::slash::completion;
 use crate::core::slash::table::ArgumentKind;
@@ -130,7 +131,8 @@ impl Completer for CommandCompleter<'_> {
             }
             ArgumentKind::Model => {
                 let config = self.0.config();
-                config.map(|config| config.models.keys().cloned().collect()).unwrap_or_default()
+                let names = config.map(|config| config.models.keys().cloned().collect::<Vec<_>>());
+                names.unwrap_or_default().into_iter().chain([OFFLINE.to_owned()]).collect()
             }
             ArgumentKind::Session => {
                 let mut names = session::names(self.0).unwrap_or_default();
