@@ -85,7 +85,7 @@ pub const ROWS: &[(&str, &[&str])] = &[
             "claw models",
             "claw models --offline --json | jq -r .name",
             "claw models --schema request",
-            "claw models use offline",
+            "claw models use gpt",
         ],
     ),
     (

@@ -153,7 +153,7 @@ fn every_command_has_examples_and_a_man_page() {
     assert_eq!(ws.claw(&["man", "crons"]).ok(), page);
     if Command::new("man").arg("--version").output().is_ok() {
         for name in names {
-            let ran = ws.shell(&format!("man -l --warnings=all man/{name} 2>&1 >/dev/null"));
+            let ran = ws.shell(&format!("LC_ALL=C.UTF-8 man -l --warnings=all man/{name} 2>&1 >/dev/null"));
             assert_eq!((ran.code, ran.out.as_str()), (0, ""), "{name}: {ran:?}");
         }
     }
@@ -175,6 +175,7 @@ fn every_example_runs() {
         fs::write(home.join(path), text).unwrap();
     }
     fs::write(ws.path("notes.txt"), "x\n").unwrap();
+    ws.write("memories/topics/house.md", "- the address of the NAS is 10.0.0.7\n");
     let models = "model: stub\nmodels:\n  stub: {provider: command, command: [echo, ok]}\n  gpt: {provider: openai, model: m, api_key_file: .secrets/gpt}\n";
     ws.write("claw.yaml", &ws.read("claw.yaml").replacen("model: offline\n", models, 1));
     ws.claw(&["trust"]).ok();
@@ -203,6 +204,7 @@ fn every_example_runs() {
             if let Some(path) = box_of(command).filter(|_| line.contains("k7f3q9")) {
                 ws.write(&path, &event);
             }
+            let settings = ws.read("claw.yaml");
             // Approvals need a model that asks for one; `claw approve` and `claw deny` say that there is none.
             let is_refused = matches!(*command, "approve" | "deny") && line.contains("k7f3q9");
             let ran = match *command {
@@ -216,6 +218,7 @@ fn every_example_runs() {
             if ran.code != expected && !is_check {
                 wrong.push(format!("{line}\n{ran:#?}"));
             }
+            ws.write("claw.yaml", &settings);
             for folder in ["failed", "ready", "new", "done", "wait"] {
                 let all =
                     ws.shell(&format!("find inbox/{folder} outbox/{folder} -name '*k7f3q9*' -delete 2>/dev/null"));
@@ -352,11 +355,11 @@ fn reference() -> Vec<(String, String)> {
         );
         pages.push((format!("docs/reference/{page}.md"), text));
     }
-    let log = schema("session-log");
-    let event = &log["oneOf"][0]["properties"]["event"];
+    let event = schema("event");
     let text = format!(
-        "# The event\n\nOne JSON object, as in the files of `inbox/` and `outbox/` and in the logs of sessions. Unknown fields are kept.\n\n{HEAD}\n`docs/schema/session-log.json`.\n\n{}",
-        table(event, &log["$defs"])
+        "# The event\n\nOne JSON object, as in the files of `inbox/` and `outbox/` and in the logs of sessions. Unknown \
+         fields are kept.\n\n{HEAD} `docs/schema/event.json`.\n\n{}",
+        table(&event, &event["$defs"])
     );
     pages.push(("docs/reference/event.md".to_owned(), text));
     let mut text = format!(

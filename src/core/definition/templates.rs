@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn new_definitions_are_valid_without_warnings() {
         for text in [None, Some("a: \"b\"\n# c")] {
-            let (agent, warnings) = agents::read("a", "p", &super::agent("a", text, text), None).unwrap();
+            let (agent, warnings) = agents::read("a", "p", &agent("a", text, text), None).unwrap();
             assert_eq!((agent.name.as_str(), warnings), ("a", vec![]));
             let (_, warnings) = skills::read("a-b", "p", &skill("a-b", text, text)).unwrap();
             assert_eq!(warnings, []);
