@@ -55,8 +55,14 @@ pub struct Telegram {
 impl Telegram {
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let ledger = Ledger { next_update: 700, next_message: 1000, chats: BTreeMap::from([(42, "private")]), ..Ledger::default() };
-        let telegram = Self { port: listener.local_addr().unwrap().port(), state: Arc::new((Mutex::new(ledger), Condvar::new())) };
+        let ledger = Ledger {
+            next_update: 700,
+            next_message: 1000,
+            chats: BTreeMap::from([(42, "private")]),
+            ..Ledger::default()
+        };
+        let telegram =
+            Self { port: listener.local_addr().unwrap().port(), state: Arc::new((Mutex::new(ledger), Condvar::new())) };
         let server = telegram.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -85,7 +91,8 @@ impl Telegram {
     #[track_caller]
     pub fn wait_for(&self, what: &str, is: impl Fn(&Ledger) -> bool) {
         let ledger = self.ledger();
-        let (ledger, _) = self.state.1.wait_timeout_while(ledger, Duration::from_secs(60), |ledger| !is(ledger)).unwrap();
+        let (ledger, _) =
+            self.state.1.wait_timeout_while(ledger, Duration::from_secs(60), |ledger| !is(ledger)).unwrap();
         assert!(is(&ledger), "{what}: {:?}", ledger.calls.iter().map(|(method, _)| method).collect::<Vec<_>>());
     }
 
@@ -183,7 +190,10 @@ impl Telegram {
             }
         };
         let mut stream = stream;
-        let head = format!("HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", answer.len());
+        let head = format!(
+            "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            answer.len()
+        );
         if is_cut {
             let _ = stream.shutdown(std::net::Shutdown::Both);
             return None;
@@ -193,7 +203,9 @@ impl Telegram {
     }
 
     fn call(&self, path: &str, body: &Value, stream: &TcpStream) -> (u16, Value, bool) {
-        let refused = |code: u16, description: &str| (code, json!({"ok": false, "error_code": code, "description": description}), false);
+        let refused = |code: u16, description: &str| {
+            (code, json!({"ok": false, "error_code": code, "description": description}), false)
+        };
         let Some(method) = path.strip_prefix(&format!("/bot{TOKEN}/")) else { return refused(401, "Unauthorized") };
         let method = method.split('?').next().unwrap_or_default().to_owned();
         self.change(|ledger| ledger.calls.push((method.clone(), body.clone())));
@@ -213,10 +225,12 @@ impl Telegram {
             "getupdates" => self.poll(body, stream),
             "sendmessage" => self.change(|ledger| ledger.send(body)),
             "sendchataction" => Ok(json!(true)),
-            "getfile" => self.change(|ledger| match body["file_id"].as_str().filter(|id| ledger.files.contains_key(*id)) {
-                Some(id) => Ok(json!({"file_id": id, "file_unique_id": id, "file_path": format!("files/{id}")})),
-                None => Err((400, json!({"description": "Bad Request: invalid file_id"}))),
-            }),
+            "getfile" => {
+                self.change(|ledger| match body["file_id"].as_str().filter(|id| ledger.files.contains_key(*id)) {
+                    Some(id) => Ok(json!({"file_id": id, "file_unique_id": id, "file_path": format!("files/{id}")})),
+                    None => Err((400, json!({"description": "Bad Request: invalid file_id"}))),
+                })
+            }
             "getwebhookinfo" => {
                 let ledger = self.ledger();
                 let url = if ledger.webhook { "https://example.org/hook" } else { "" };
@@ -245,10 +259,13 @@ impl Telegram {
     /// `getUpdates`: confirms below the offset, waits up to the timeout, and refuses a second poll.
     fn poll(&self, body: &Value, stream: &TcpStream) -> Result<Value, (u16, Value)> {
         let conflict = |text: &str| Err((409, json!({"description": format!("Conflict: {text}")})));
-        let end = Instant::now() + Duration::from_secs(number(&body["timeout"]).unwrap_or_default().clamp(0, 50).cast_unsigned());
+        let end = Instant::now()
+            + Duration::from_secs(number(&body["timeout"]).unwrap_or_default().clamp(0, 50).cast_unsigned());
         let mut ledger = self.ledger();
         if ledger.webhook {
-            return conflict("can't use getUpdates method while webhook is active; use deleteWebhook to delete the webhook first");
+            return conflict(
+                "can't use getUpdates method while webhook is active; use deleteWebhook to delete the webhook first",
+            );
         }
         if ledger.polling {
             return conflict("terminated by other getUpdates request; make sure that only one bot instance is running");

@@ -23,7 +23,10 @@ use std::path::Path;
 const FOLDER: &str = "sessions";
 
 /// The names of all session folders, unsorted.
-fn names(workspace: &Workspace) -> Result<Vec<String>> {
+///
+/// # Errors
+/// If the folder cannot be listed.
+pub fn names(workspace: &Workspace) -> Result<Vec<String>> {
     let folder = workspace.path(FOLDER);
     let entries = match fs::read_dir(&folder) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
