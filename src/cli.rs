@@ -3,12 +3,14 @@
 #![expect(clippy::doc_markdown, reason = "doc comments here are the help that people read")]
 
 pub use crate::command::terminal::out::{note_closed_stdout, print_fault};
+use crate::command::terminal::style::{self, ColorChoice};
 use crate::command::{
     Here, agents, approve, ask, attempt, chat, check, complete, completions, config, crons, deliver, discard, examples,
     export, init, keys, listen, log, man, models, new, page, prompt, recall, remember, retry, route, run_agent, send,
     sessions, setup, skills, status, supervise, tasks, tick, trust, units, usage, why,
 };
 use crate::core::fault::Result;
+use crate::world;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::CompleteEnv;
 use std::ffi::OsString;
@@ -31,6 +33,12 @@ pub struct Cli {
     /// else $XDG_DATA_HOME/claw]
     #[arg(short, long, global = true, value_name = "DIR")]
     pub workspace: Option<PathBuf>,
+    /// Colours on a terminal; auto: unless NO_COLOR is set or TERM is dumb
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value = "auto", hide_default_value = true)]
+    pub color: ColorChoice,
+    /// Print no messages on stderr but errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
     /// The command
     #[command(subcommand)]
     pub command: Command,
@@ -177,6 +185,10 @@ pub fn complete(words: &[OsString]) -> bool {
 /// # Errors
 /// The command's fault.
 pub fn run(cli: Cli) -> Result<u8> {
+    style::choose(cli.color);
+    if cli.quiet {
+        world::set_quiet();
+    }
     let here = Here::new(cli.workspace)?;
     match cli.command {
         Command::Ask(args) => ask::run(&args, here),

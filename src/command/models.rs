@@ -1,7 +1,8 @@
 //! `claw models`
 
 use crate::command::Here;
-use crate::command::terminal::{change, out};
+use crate::command::terminal::style::table::Table;
+use crate::command::terminal::{change, out, style};
 use crate::core::config::resolved_model::ResolvedModel;
 use crate::core::config::{Config, OFFLINE, edit};
 use crate::core::definition::Agent;
@@ -11,6 +12,7 @@ use crate::core::model::{REPLY_SCHEMA, REQUEST_SCHEMA};
 use crate::provider::{self, Key, ModelStatus};
 use crate::store::agent::definitions;
 use crate::store::workspace::{Workspace, settings_file};
+use crate::world::World;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -119,7 +121,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     if args.json {
         rows.iter().try_for_each(|row| out::json(&document(row)))?;
     } else {
-        table(&rows)?;
+        table(&workspace.world, &rows)?;
     }
     if let Some(fault) = fault {
         return Err(fault);
@@ -231,15 +233,12 @@ fn state(row: &ModelRow) -> String {
     }
 }
 
-fn table(rows: &[ModelRow]) -> Result<()> {
-    let mut lines = vec![
-        ["  name", "provider", "model", "location", "key", "concurrency", "fallback", "status"].map(str::to_owned),
-    ];
-    for row in rows {
+fn table(world: &World, rows: &[ModelRow]) -> Result<()> {
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let cells = |row: &ModelRow| {
         let model = &row.chosen.model;
-        let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         let key = row.key.as_ref().map(|key| format!("{}{}", key.from, if key.is_there { "" } else { " (missing)" }));
-        lines.push([
+        let cells = [
             format!("{} {}", if row.is_default { '*' } else { ' ' }, row.chosen.name),
             or_none(model.provider.clone()),
             or_none(model.model.clone()),
@@ -248,15 +247,12 @@ fn table(rows: &[ModelRow]) -> Result<()> {
             or_none(model.max_concurrency.map(|most| most.to_string())),
             or_none(Some(model.fallback.join(", ")).filter(|names| !names.is_empty())),
             state(row),
-        ]);
-    }
-    let width = |n: usize| lines.iter().map(|line| line[n].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();
-    for line in &lines {
-        let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        out::line(cells.collect::<Vec<_>>().join("  ").trim_end())?;
-    }
-    Ok(())
+        ];
+        cells.map(|cell| out::row(&cell)).to_vec()
+    };
+    let head = ["  name", "provider", "model", "location", "key", "concurrency", "fallback", "status"];
+    let table = Table { head: &head, rows: rows.iter().map(cells).collect(), right: &[] };
+    table.lines(style::width(world)).iter().try_for_each(|line| out::line(line))
 }
 
 fn document(row: &ModelRow) -> Value {

@@ -1,5 +1,6 @@
 //! Terminal input and output, for several commands.
 
+pub(in crate::command) mod approval_dialog;
 pub(in crate::command) mod attachments;
 pub(in crate::command) mod change;
 pub(in crate::command) mod create;
@@ -13,5 +14,6 @@ pub mod record;
 pub(in crate::command) mod screen;
 pub(in crate::command) mod size;
 pub(in crate::command) mod stop_signals;
+pub mod style;
 pub(in crate::command) mod transcript;
 pub(in crate::command) mod until_end;
