@@ -361,12 +361,6 @@ pub fn is_typed() -> bool {
     io::stdin().is_terminal()
 }
 
-/// The columns of the terminal at stdout; `None` if it is none.
-#[must_use]
-pub fn columns() -> Option<usize> {
-    rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col))
-}
-
 /// Whether stdout is a terminal.
 #[must_use]
 pub fn is_terminal() -> bool {
