@@ -4,9 +4,9 @@
 
 pub use crate::command::terminal::out::{note_closed_stdout, print_fault};
 use crate::command::{
-    Here, agents, approve, ask, attempt, chat, check, completions, crons, deliver, discard, init, log, man, models,
-    new, page, prompt, recall, remember, retry, route, run_agent, send, sessions, skills, status, supervise, tasks,
-    tick, trust, units, usage, why,
+    Here, agents, approve, ask, attempt, chat, check, completions, crons, deliver, discard, init, listen, log, man,
+    models, new, page, pair, prompt, recall, remember, retry, route, run_agent, send, sessions, skills, status,
+    supervise, tasks, tick, trust, units, usage, why,
 };
 use crate::core::fault::Result;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -77,6 +77,10 @@ pub enum Command {
     Remember(remember::Args),
     /// Search the memories
     Recall(recall::Args),
+    /// Receive the messages of channels, until stopped by a signal
+    Listen(listen::Args),
+    /// Pair the senders of channels: invite, approve, list and revoke them
+    Pair(pair::Args),
     /// Process everything that is due, once
     Tick(tick::Args),
     /// Process events as they come, until stopped by a signal
@@ -153,6 +157,8 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Crons(args) => crons::run(&args, here),
         Command::Remember(args) => remember::run(args, here),
         Command::Recall(args) => recall::run(&args, here),
+        Command::Listen(args) => listen::run(&args, here),
+        Command::Pair(args) => pair::run(&args, here),
         Command::Tick(args) => tick::run(&args, here),
         Command::Supervise(args) => supervise::run(&args, here),
         Command::Units(args) => units::run(&args, here),

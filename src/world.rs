@@ -146,6 +146,26 @@ impl World {
         }
     }
 
+    /// Prints a message to stderr, escaped, each time.
+    pub fn log(&self, text: &str) {
+        log(text);
+    }
+
+    /// Random bits for secrets; with `CLAW_SEED` those of [`World::random`].
+    ///
+    /// # Errors
+    /// `Machine` if the kernel has none.
+    pub fn secret(&self) -> Result<u64> {
+        if self.var("CLAW_SEED").is_some() {
+            return Ok(self.random());
+        }
+        let mut bytes = [0u8; 8];
+        match rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty()) {
+            Ok(8) => Ok(u64::from_ne_bytes(bytes)),
+            _ => Err(Fault::new(Kind::Machine, "the kernel has no random bits")),
+        }
+    }
+
     /// The user's name in a form that is valid in an address: `USER` or `LOGNAME`, else `uid` and the number.
     #[must_use]
     pub fn user(&self) -> String {
@@ -156,6 +176,11 @@ impl World {
             _ => format!("uid{}", rustix::process::getuid().as_raw()),
         }
     }
+}
+
+/// Prints a message to stderr, escaped; for threads that have no [`World`].
+pub fn log(text: &str) {
+    let _ = writeln!(std::io::stderr(), "claw: {}", visible::message(text));
 }
 
 /// The owner's time zone: `TZ`, else `/etc/localtime`. The zone file is found by its name, because a search by content

@@ -10,6 +10,7 @@ pub(super) const CHANNEL: Channel = Channel {
     check: |_, _| Ok(()),
     problems: |_| Vec::new(),
     hint: "You answer in a terminal.",
+    listen: None,
     folder: None,
 };
 

@@ -18,6 +18,7 @@ pub(super) const CHANNEL: Channel = Channel {
     check: |_, address| check(address),
     problems: |_| Vec::new(),
     hint: "Your answer is written into a file. The reader opens it later.",
+    listen: None,
     folder: Some("files"),
 };
 

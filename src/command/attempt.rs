@@ -38,7 +38,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8> {
     let lane = Lane::inherited(&workspace, mailbox, &entry.lane, out::stdin_file()?)?;
     let workspace = &workspace;
     let handlers: [&dyn Handler; 4] = [
-        &Deliver { workspace, channel: None, print: None },
+        &Deliver { workspace, channel: None, print: None, outgoing: None },
         &Remember { workspace },
         &Control::all(workspace),
         &RunAgent::all(workspace),

@@ -33,8 +33,9 @@ pub struct Args {
 /// `Data` for an unknown channel or event; `Machine` if the machine fails; `Failed` if an answer could not be printed.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.open()?;
-    if let Some(name) = args.channel.as_deref().filter(|name| !channel::names().any(|known| known == *name)) {
-        return Err(channel::unknown(name));
+    let config = workspace.config()?;
+    if let Some(name) = args.channel.as_deref().filter(|name| !channel::names(&config).contains(name)) {
+        return Err(channel::unknown(&config, name));
     }
     let print = |event: &Event| {
         if args.json {
@@ -43,7 +44,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
             out::content(&format!("{}\n", event.content))
         }
     };
-    let work = Deliver { workspace: &workspace, channel: args.channel.as_deref(), print: Some(&print) };
+    let work = Deliver { workspace: &workspace, channel: args.channel.as_deref(), print: Some(&print), outgoing: None };
     let mut code = 0;
     let mut closed = Ok(());
     let mut report = |outcome: Outcome| {

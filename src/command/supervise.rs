@@ -3,22 +3,16 @@
 use crate::command::Here;
 use crate::command::terminal::out;
 use crate::command::terminal::record::Recording;
+use crate::command::terminal::stop_signals::{StopSignals, signal_fault};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::text::problem::nearest;
 use crate::stage::outcome::{EventOutcome, Outcome};
 use crate::stage::supervise;
 use crate::stage::task::STAGES;
 use crate::store::queue::claimed;
-use crate::store::workspace::Workspace;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::process::{Resource, getrlimit};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::flag;
-use signal_hook::iterator::Signals;
-use signal_hook::low_level::emulate_default_handler;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::os::fd::AsFd;
 
 /// The fewest descriptors with which an event is answered, by the built-in model.
 const LEAST_DESCRIPTORS: u64 = 20;
@@ -30,7 +24,7 @@ const WANTED_DESCRIPTORS: u64 = 40;
 pub struct Args {
     #[command(flatten)]
     record: Recording,
-    /// The stages to run: route, run-agent, remember, deliver, tick [default: all]
+    /// The stages to run: route, run-agent, remember, deliver, tick, listen [default: all]
     #[arg(value_name = "STAGE")]
     stages: Vec<String>,
 }
@@ -57,7 +51,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let stop = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
         .map_err(|e| Fault::new(Kind::Machine, format!("cannot make an eventfd: {e}")))?;
     let mut signals = StopSignals::register()?;
-    let handle = signals.signals.handle();
+    let handle = signals.handle();
     let workspace = &workspace;
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("signals".to_owned());
@@ -92,44 +86,4 @@ fn check_descriptors() -> Result<()> {
         out::message(&format!("{message}; with fewer than {WANTED_DESCRIPTORS}, programs and requests may fail"));
     }
     Ok(())
-}
-
-/// The signals that ask to stop.
-struct StopSignals {
-    signals: Signals,
-    /// By signal: it has come twice, and the next one ends the process by its default action at once.
-    twice: Vec<(i32, Arc<AtomicBool>)>,
-}
-
-impl StopSignals {
-    fn register() -> Result<Self> {
-        let numbers = [SIGTERM, SIGINT, SIGHUP];
-        let twice = numbers.map(|number| (number, Arc::new(AtomicBool::new(false)))).to_vec();
-        for (number, twice) in &twice {
-            flag::register_conditional_default(*number, Arc::clone(twice)).map_err(|e| signal_fault(&e))?;
-        }
-        Ok(Self { signals: Signals::new(numbers).map_err(|e| signal_fault(&e))?, twice })
-    }
-
-    /// Waits for signals: makes `stop` readable at the first one, and ends the process when it comes again.
-    fn attend(&mut self, workspace: &Workspace, stop: &OwnedFd) {
-        let mut seen = Vec::new();
-        for signal in self.signals.forever() {
-            let _ = rustix::io::write(stop, &1u64.to_ne_bytes());
-            if !seen.contains(&signal) {
-                seen.push(signal);
-                out::message("stopping: the events in progress are finished; the same signal again gives them back");
-                continue;
-            }
-            self.twice.iter().filter(|(number, _)| *number == signal).for_each(|(_, twice)| {
-                twice.store(true, Ordering::Relaxed);
-            });
-            claimed::give_back_all(workspace);
-            let _ = emulate_default_handler(signal);
-        }
-    }
-}
-
-fn signal_fault(error: &std::io::Error) -> Fault {
-    Fault::new(Kind::Machine, format!("cannot handle signals: {error}"))
 }

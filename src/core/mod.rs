@@ -5,6 +5,7 @@
 
 pub mod base64;
 pub mod budget;
+pub mod channel;
 pub mod config;
 pub mod context;
 pub mod crons;
@@ -14,6 +15,7 @@ pub mod fault;
 pub mod json;
 pub mod memory;
 pub mod model;
+pub mod program_env;
 pub mod routing;
 pub mod schedule;
 pub mod session;

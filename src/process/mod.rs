@@ -8,12 +8,14 @@
 mod output;
 pub mod own;
 mod run;
+mod running;
 pub mod sandbox;
 mod watcher;
 
 use crate::core::fault::Result;
 pub use output::ProgramOutput;
 pub use run::{exec, run_streaming};
+pub use running::{OutputTo, RunningProgram, start};
 use rustix::process::WaitStatus;
 use sandbox::Sandbox;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -57,6 +59,23 @@ pub struct Invocation<'a> {
     pub locks: Vec<OwnedFd>,
     /// Readable once the program is to be cancelled.
     pub stop: Option<BorrowedFd<'a>>,
+}
+
+/// A program that runs until it ends or is killed.
+#[derive(Debug)]
+pub struct Program<'a> {
+    /// See [`Invocation::command`].
+    pub command: &'a [String],
+    /// See [`Invocation::dir`].
+    pub dir: &'a Path,
+    /// See [`Invocation::env`].
+    pub env: &'a [(&'a str, String)],
+    /// See [`Invocation::inherits`].
+    pub inherits: bool,
+    /// See [`Invocation::sandbox`].
+    pub sandbox: Option<&'a Sandbox>,
+    /// See [`Invocation::locks`].
+    pub locks: Vec<OwnedFd>,
 }
 
 /// The exit code of an ended process, as a shell gives it: 128 and the number of the signal that killed it.

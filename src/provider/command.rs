@@ -9,7 +9,7 @@ use crate::core::model::{Call, Message, Reply, Request};
 use crate::process::{self, Invocation, ProgramOutput};
 use crate::provider::{Charge, MAX_ANSWER, ModelCall, limit, tape};
 use crate::store::session::stop::CancelToken;
-use crate::store::workspace::programs;
+use crate::store::workspace::{program_env, programs};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -60,11 +60,13 @@ fn timed(request: &Request) -> Request {
 fn run(call: &mut ModelCall, sent: &Request, request: &RecordedRequest, pieces: &mut Pieces) -> Result<ProgramOutput> {
     let (name, model) = (&call.chosen.name, &call.chosen.model);
     programs::check(call.workspace, &model.command)?;
+    let (inherits, env) = program_env::of(&call.workspace.world, &model.env);
+    let workspace = ("CLAW_WORKSPACE", call.workspace.root.display().to_string());
     let program = Invocation {
         command: &model.command,
         dir: &call.workspace.root,
-        env: &[("CLAW_WORKSPACE", call.workspace.root.display().to_string())],
-        inherits: true,
+        env: &env.into_iter().chain([workspace]).collect::<Vec<_>>(),
+        inherits,
         sandbox: None,
         // Not from `body`: a JSON value does not keep the documented order of the fields.
         input: serde_json::to_vec(sent).map_err(|e| Fault::data(e.to_string()))?,

@@ -28,7 +28,7 @@ pub struct Undelivered {
 /// # Errors
 /// If they cannot be listed, or `claw.yaml` is invalid.
 pub fn without_notice(workspace: &Workspace) -> Result<Vec<Undelivered>> {
-    let home = workspace.config()?.deliver_to.clone();
+    let home = workspace.home()?;
     let folder = Mailbox::Outbox.dir(workspace, State::Failed);
     let mut found = Vec::new();
     for entry in listing::list(workspace, Mailbox::Outbox, State::Failed)?.into_iter().rev().take(MOST) {

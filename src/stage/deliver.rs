@@ -1,13 +1,15 @@
 //! `deliver`: sends the events in `outbox/ready`. The receipt of a delivery is synced before the event moves.
 
+use crate::channel::outgoing::Outgoing;
 use crate::channel::{self, CLI, Delivery};
 use crate::core::event::Event;
 use crate::core::event::entry::Entry;
 use crate::core::event::retry::RETRY_FOR;
 use crate::core::event::stamp::Stamp;
-use crate::core::fault::{Fault, Kind, Result};
+use crate::core::fault::{Cause, Fault, Kind, Result};
 use crate::stage::outcome::{EventOutcome, Outcome, RetryPolicy, crashed, end_failed_attempt};
 use crate::stage::worker::handler::Handler;
+use crate::store::channel::listener_state;
 use crate::store::lock::Lane;
 use crate::store::queue::listing;
 use crate::store::queue::receipt::Receipt;
@@ -27,6 +29,9 @@ pub struct Deliver<'a> {
     pub channel: Option<&'a str>,
     /// Prints answers for this process's terminal; without it, events for terminals are not handled.
     pub print: Option<PrintEvent<'a>>,
+    /// The connection of the channel's listener; without it, events for channels whose listener delivers are not
+    /// handled.
+    pub outgoing: Option<&'a Outgoing>,
 }
 
 impl Handler for Deliver<'_> {
@@ -36,7 +41,11 @@ impl Handler for Deliver<'_> {
 
     fn handles(&self, lane: &str) -> bool {
         let channel = lane.split('-').next().unwrap_or_default();
-        self.channel.is_none_or(|only| only == channel) && (channel != CLI || self.print.is_some())
+        match self.channel {
+            Some(only) if only != channel => false,
+            _ if channel == CLI => self.print.is_some(),
+            _ => self.outgoing.is_some() || !self.needs_listener(channel),
+        }
     }
 
     fn limit_key<'k>(&self, lane: &'k str) -> &'k str {
@@ -48,7 +57,7 @@ impl Handler for Deliver<'_> {
     }
 
     fn may_run_apart(&self, job: &Job) -> bool {
-        !job.entry.lane.starts_with("cli-")
+        !job.entry.lane.starts_with("cli-") && self.outgoing.is_none()
     }
 
     fn run(&self, job: Job, lane: &Lane) -> Outcome {
@@ -81,6 +90,9 @@ impl Handler for Deliver<'_> {
                 match job.done() {
                     Ok(()) => {
                         journal::write(self.workspace, sent);
+                        if !channel::is_built_in(event.reply_to.channel()) {
+                            listener_state::end_outage(self.workspace, event.reply_to.channel());
+                        }
                         Outcome { id, state: EventOutcome::Done(vec![receipt]) }
                     }
                     Err(fault) => Outcome { id, state: EventOutcome::GivenBack(fault) },
@@ -94,10 +106,31 @@ impl Handler for Deliver<'_> {
 }
 
 impl Deliver<'_> {
+    /// Whether only the listener of the channel `name` can deliver.
+    fn needs_listener(&self, name: &str) -> bool {
+        !channel::is_built_in(name)
+            && self
+                .workspace
+                .config()
+                .is_ok_and(|config| channel::listener(&config, name).is_some_and(|listener| listener.delivers))
+    }
+
     /// The last line of the receipt, if an earlier worker has delivered the event.
     fn receipt(&self, event: &Event) -> Result<Option<String>> {
         let receipt = Receipt::open(self.workspace, event)?;
         Ok(receipt.lines.last().filter(|_| channel::is_sent(self.workspace, event, &receipt)).cloned())
+    }
+
+    /// Refuses an answer that is older than its channel keeps answers.
+    fn check_age(&self, event: &Event) -> Result<()> {
+        let config = self.workspace.config()?;
+        let Some((settings, _)) = config.channels.get(event.reply_to.channel()) else { return Ok(()) };
+        let until = Stamp::from(event.created_at).plus_seconds(settings.keep.as_secs());
+        if until >= self.workspace.world.now() {
+            return Ok(());
+        }
+        let fault = Fault::new(Kind::Failed, format!("it is older than {:#}, so it was not sent", settings.keep));
+        Err(fault.hint("`claw retry` sends it if `keep` of the channel is longer").cause(Cause::TooOld))
     }
 
     /// Sends the event. Returns the last line of the receipt.
@@ -105,6 +138,7 @@ impl Deliver<'_> {
         if event.expires().is_some_and(|end| end < self.workspace.world.now()) && event.reply_to.channel() != CLI {
             return Err(Fault::new(Kind::Failed, "it has expired before it could be sent"));
         }
+        self.check_age(event)?;
         let no_terminal = |_: &Event| Err(Fault::new(Kind::Later, "this process has no terminal for the answer"));
         let mut delivery = Delivery {
             workspace: self.workspace,
@@ -112,6 +146,7 @@ impl Deliver<'_> {
             attempt: job.entry.tries.attempts,
             receipt: Receipt::open(self.workspace, event)?,
             lane,
+            outgoing: self.outgoing,
             print: self.print.unwrap_or(&no_terminal),
         };
         channel::send(&mut delivery)?;

@@ -4,6 +4,7 @@
 pub mod control;
 pub mod deliver;
 pub mod follow;
+pub mod listen;
 pub mod outcome;
 pub mod remember;
 pub mod route;

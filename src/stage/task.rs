@@ -24,8 +24,10 @@ use crate::store::workspace::mailbox::{Mailbox, State};
 use std::path::PathBuf;
 
 /// The stages that `claw supervise STAGE…` can name, in the order of an event's way.
-pub const STAGES: &[&str] = &["route", "run-agent", "remember", "deliver", "tick"];
+pub const STAGES: &[&str] = &["route", "run-agent", "remember", "deliver", "tick", LISTEN];
 
+/// The stage of the channels' listeners; it has no row in [`TASKS`], because each listener is a process of its own.
+pub const LISTEN: &str = "listen";
 /// Concurrent deliveries of one process.
 pub const DELIVERIES: usize = 8;
 
@@ -203,7 +205,7 @@ pub const TASKS: &[TaskRow] = &[
         name: "deliver",
         stage: "deliver",
         run: Runner::Pool(|workspace| PoolSpec {
-            handler: Box::new(Deliver { workspace, channel: None, print: None }),
+            handler: Box::new(Deliver { workspace, channel: None, print: None, outgoing: None }),
             width: |_| DELIVERIES,
         }),
         ..TICK

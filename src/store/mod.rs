@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod cassette;
+pub mod channel;
 pub mod crons;
 pub mod fs;
 pub mod lock;

@@ -153,10 +153,10 @@ pub fn decide(workspace: &Workspace, event: &Event, learned: &Learned) -> Result
 /// # Errors
 /// `Config` if `claw.yaml` is invalid; those of `use_rules`.
 pub fn with_rules<T>(workspace: &Workspace, use_rules: impl FnOnce(&RoutingRules) -> Result<T>) -> Result<T> {
-    let config = workspace.config()?;
+    let (config, home) = (workspace.config()?, workspace.home()?);
     use_rules(&RoutingRules {
         default_agent: &config.default_agent,
-        main: config.deliver_to.as_ref(),
+        main: home.as_ref(),
         table: config.routing.table()?,
         is_agent: &|name| definitions::has_agent(workspace, name),
     })

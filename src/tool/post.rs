@@ -65,16 +65,16 @@ fn run(context: &ToolContext, arguments: &Value) -> Result<String> {
 
 /// The destination: that of the job, else the default one; another one only if the settings list it.
 fn destination(context: &ToolContext, to: Option<&str>) -> Result<Address> {
-    let config = context.workspace.config()?;
+    let (config, home) = (context.workspace.config()?, context.workspace.home()?);
     let own = Scheduled::of(context.event).filter(|scheduled| scheduled.delivers).map(|_| &context.event.reply_to);
     let Some(to) = to else {
-        return own.or(config.deliver_to.as_ref()).cloned().ok_or_else(|| {
+        return own.or(home.as_ref()).cloned().ok_or_else(|| {
             Fault::data("nothing was sent: this task has no destination")
                 .hint("the owner sets `deliver_to` in its CRON.md or in claw.yaml")
         });
     };
     let to = Address::parse(to)?;
-    let mut known = own.into_iter().chain(&config.deliver_to).chain(&config.crons.post_to);
+    let mut known = own.into_iter().chain(&home).chain(&config.crons.post_to);
     if known.any(|known| *known == to) {
         return Ok(to);
     }

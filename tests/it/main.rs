@@ -27,6 +27,7 @@ mod keys;
 mod kills;
 mod lenient;
 mod limits;
+mod listen;
 mod models;
 mod neutral;
 mod notes;

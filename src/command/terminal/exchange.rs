@@ -100,7 +100,7 @@ impl TerminalAddress {
     /// # Errors
     /// If it cannot be printed or moved.
     pub(crate) fn fetch(&mut self, workspace: &Workspace, id: &Id, print: PrintEvent) -> Result<()> {
-        let work = Deliver { workspace, channel: None, print: Some(print) };
+        let work = Deliver { workspace, channel: None, print: Some(print), outgoing: None };
         let outcome = follow::run_up_to(workspace, &work, &self.lane, id).map_err(out::answer_stays)?;
         match outcome.map(|outcome| outcome.state) {
             None | Some(EventOutcome::Done(_)) => Ok(()),

@@ -8,5 +8,6 @@ pub(in crate::command) mod interrupt;
 pub mod out;
 pub mod record;
 pub(in crate::command) mod screen;
+pub(in crate::command) mod stop_signals;
 pub(in crate::command) mod transcript;
 pub(in crate::command) mod until_end;

@@ -22,7 +22,7 @@ use crate::store::workspace::mailbox::Mailbox;
 /// `Data` if the event does not exist, `Later` if it is not due; if an answer cannot be printed.
 pub(crate) fn run(workspace: &Workspace, id: &Id) -> Result<u8> {
     let print = |event: &Event| out::line(&event.content);
-    let deliver = Deliver { workspace, channel: None, print: Some(&print) };
+    let deliver = Deliver { workspace, channel: None, print: Some(&print), outgoing: None };
     // It may be a drop, or not routed.
     route::all(workspace)?;
     take_in(workspace, Mailbox::Outbox)?;

@@ -7,6 +7,7 @@ pub mod resolved_model;
 mod schema;
 
 use crate::core::budget::Budget;
+use crate::core::channel::settings::Channels;
 use crate::core::context::prompt::PromptLimits;
 use crate::core::crons::heartbeat::HeartbeatSettings;
 use crate::core::event::address::Address;
@@ -99,27 +100,6 @@ pub enum Drops {
     Known,
     /// Slash commands in drops are run as the owner's: only the owner can write into `inbox/`.
     Owner,
-}
-
-/// Settings of channels.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(default)]
-pub struct Channels {
-    /// Destinations `exec:NAME`.
-    pub exec: BTreeMap<String, Exec>,
-}
-
-/// A program that delivers messages.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(default)]
-pub struct Exec {
-    /// The program and its arguments.
-    pub command: Vec<String>,
-    /// Its time limit, like `30s`; default 1 min.
-    #[cfg_attr(test, schemars(with = "Option<String>"))]
-    pub timeout: Option<SignedDuration>,
 }
 
 /// Settings of the memory.
@@ -312,6 +292,9 @@ pub fn parse(text: &str) -> Result<(Config, Vec<Problem>), Problem> {
         let at = problem::locate_item(text, "routing.bindings", "pattern", n);
         return Err(Problem::error(FILE, format!("routing.bindings: {message}")).at(at));
     }
+    if let Some((key, message)) = config.channels.invalid() {
+        return Err(Problem::error(FILE, message).at(place(&key)));
+    }
     if let Some((key, message)) = config.web.invalid() {
         return Err(Problem::error(FILE, message).at(place(key)));
     }
@@ -341,7 +324,7 @@ mod tests {
         assert_eq!(warnings, []);
         assert_eq!(config.model, OFFLINE);
         let keys = keys::of::<Config>();
-        assert_eq!(keys.len(), 84, "{keys:?}");
+        assert_eq!(keys.len(), 93, "{keys:?}");
         for key in keys {
             assert!(text.contains(&format!("{key}:")), "claw.yaml does not show `{key}`");
         }

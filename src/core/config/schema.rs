@@ -1,11 +1,13 @@
 //! The JSON Schemas of the settings, for editors: `docs/schema/claw.yaml.json`, `agent.json` and `cron.json`. They are
 //! generated from the structs, by a test, so that the program itself does not contain the generator.
 
+use crate::core::channel::settings::{ChannelSettings, Channels, Exec, PlatformName};
 use crate::core::config::Config;
 use crate::core::definition::agent::AgentFields;
 use crate::core::definition::cron::CronFields;
 use crate::core::event::address::Address;
 use crate::core::model::money::Money;
+use crate::core::program_env::ProgramEnv;
 use crate::core::tool::grants::Grants;
 use crate::core::web::url_policy::PrivateHost;
 use schemars::generate::SchemaSettings;
@@ -32,6 +34,11 @@ macro_rules! schema_of {
 
 schema_of! {
     Address: { "type": "string", "description": "An address: CHANNEL:REST, like cli:ann.", "pattern": "^[a-z][a-z0-9]{0,23}:" }
+    PlatformName: { "type": ["string", "integer"], "description": "A name or a number at the platform." }
+    ProgramEnv: {
+        "description": "Names of variables, or `inherit` for all.",
+        "anyOf": [{ "const": "inherit" }, { "type": "array", "items": { "type": "string" } }]
+    }
     Money: { "type": "number", "minimum": 0 }
     PrivateHost: { "type": "string", "description": "HOST:PORT, like 127.0.0.1:8080." }
     Grants: {
@@ -67,6 +74,28 @@ schema_of! {
                 }
             ]
         }
+    }
+}
+
+impl JsonSchema for Channels {
+    fn schema_name() -> Cow<'static, str> {
+        "Channels".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let (exec, named) = (generator.subschema_for::<Exec>(), generator.subschema_for::<ChannelSettings>());
+        json_schema!({
+            "type": ["object", "null"],
+            "description": "Settings of channels, by name.",
+            "properties": {
+                "exec": {
+                    "description": "Destinations exec:NAME: programs that are run once for each message.",
+                    "type": ["object", "null"],
+                    "additionalProperties": exec
+                }
+            },
+            "additionalProperties": named
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::core::model::context_window;
 use crate::core::model::price::Price;
+use crate::core::program_env::ProgramEnv;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -60,6 +61,8 @@ pub struct Model {
     pub fallback: Vec<String>,
     /// `command`: the program and its arguments.
     pub command: Vec<String>,
+    /// `command`: variables of claw's environment that the program gets besides HOME and PATH, or `inherit` for all.
+    pub env: ProgramEnv,
     /// `replay`: the cassette.
     pub cassette: Option<String>,
     /// The longest wait for a connection; default 10 s.
@@ -201,6 +204,9 @@ impl Model {
         if !over.fallback.is_empty() {
             self.fallback.clone_from(&over.fallback);
         }
+        if over.env != ProgramEnv::default() {
+            self.env.clone_from(&over.env);
+        }
         if !over.command.is_empty() {
             self.command.clone_from(&over.command);
         }
@@ -280,12 +286,12 @@ mod tests {
     /// Every setting, each with a value of its own.
     const ALL: &str = "{provider: openai, model: a, api_base: b, api_key: c, api_key_env: d, api_key_file: e,
         temperature: 0.25, max_tokens: 10, window: 2000, thinking: low, num_ctx: 20, keep_alive: f, dialect: g,
-        fallback: [h], command: [i], cassette: j, connect_timeout: 1s, first_token_timeout: 2s, idle_timeout: 3s,
+        fallback: [h], command: [i], env: [i], cassette: j, connect_timeout: 1s, first_token_timeout: 2s, idle_timeout: 3s,
         timeout: 4s, max_concurrency: 5, price: {input: 6, output: 7}, tools: false, images: false, wire: chat, headers: {x-a: k},
         extra_body: {a: 1}}";
     const OTHER: &str = "{provider: ollama, model: A, api_base: B, api_key: C, api_key_env: D, api_key_file: E,
         temperature: 0.75, max_tokens: 11, window: 2001, thinking: high, num_ctx: 21, keep_alive: F, dialect: G,
-        fallback: [H], command: [I], cassette: J, connect_timeout: 11s, first_token_timeout: 12s, idle_timeout: 13s,
+        fallback: [H], command: [I], env: [I], cassette: J, connect_timeout: 11s, first_token_timeout: 12s, idle_timeout: 13s,
         timeout: 14s, max_concurrency: 15, price: {input: 16, output: 17}, tools: true, images: true, wire: responses,
         headers: {x-a: K}, extra_body: {a: 2}}";
 

@@ -6,9 +6,10 @@ use crate::core::config;
 use crate::core::event::entry::Entry;
 use crate::core::event::stamp::{DAY, Stamp};
 use crate::core::fault::{Fault, Kind, Result};
+use crate::stage::listen::fleet;
 use crate::stage::outcome::{Outcome, failures};
 use crate::stage::supervise::service_manager::ServiceManager;
-use crate::stage::task::{CLAIMS, Inline, PoolSpec, Runner, SCHEDULE, SWEEP, Start, TASKS, turn_width};
+use crate::stage::task::{CLAIMS, Inline, LISTEN, PoolSpec, Runner, SCHEDULE, SWEEP, Start, TASKS, turn_width};
 use crate::stage::worker::pool::{self, PoolMode};
 use crate::stage::worker::threads::PoolMessage;
 use crate::store::agent::definitions;
@@ -21,9 +22,10 @@ use crate::store::tasks;
 use crate::store::tasks::claims;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::{Mailbox, State};
+use rustix::event::{EventfdFlags, eventfd};
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Sender};
@@ -90,6 +92,9 @@ pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, report: OnO
         }
     }
     let supervisor = &supervisor;
+    let stop_listeners = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+        .map_err(|e| Fault::new(Kind::Machine, format!("cannot make an eventfd: {e}")))?;
+    let stop_listeners = &stop_listeners;
     std::thread::scope(|scope| {
         for (task, row, PoolSpec { handler, width }, sender, receiver) in pools {
             let work = move || {
@@ -110,7 +115,21 @@ pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, report: OnO
                 match end(fault.hint("raise the limits of processes and memory (ulimit -u, ulimit -v)")) {}
             }
         }
+        let listeners_stop = stop_listeners.as_fd();
+        if stages.contains(&LISTEN) {
+            let work = move || match fleet::run(workspace, None, listeners_stop) {
+                Ok(()) => {}
+                // The folders are gone, or nothing can be watched: the supervisor's own thread ends for the same reason.
+                Err(fault) => workspace.world.say(&fault.to_string()),
+            };
+            let started = std::thread::Builder::new().name(LISTEN.to_owned());
+            let started = started.spawn_scoped(scope, move || or_end(LISTEN, end, work));
+            if let Err(error) = started {
+                match end(Fault::new(Kind::Machine, format!("cannot start a thread for {LISTEN}: {error}"))) {}
+            }
+        }
         let result = or_end("the supervisor", end, || supervisor.attend(stop));
+        let _ = rustix::io::write(&stop_listeners, &1u64.to_ne_bytes());
         supervisor.notify(None, || PoolMessage::Stop);
         result
     })

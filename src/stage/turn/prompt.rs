@@ -52,7 +52,7 @@ pub fn layers(workspace: &Workspace, agent: &Agent, tools: &[Tool], context: &Pr
         kind: context.kind,
         reply_to: context.reply_to,
         class: context.class,
-        channel_hint: channel::hint(context.reply_to),
+        channel_hint: channel::hint(&*workspace.config()?, context.reply_to),
         root: &workspace.real_root().display().to_string(),
         limits: workspace.config()?.prompt,
     }))

@@ -49,7 +49,7 @@ pub fn job(workspace: &Workspace) -> Result<Option<Cron>> {
         overlap: Overlap::Skip,
         timeout: None,
         session,
-        deliver_to: config.deliver_to.clone(),
+        deliver_to: workspace.home()?,
         model,
         condition: None,
         one_off: false,

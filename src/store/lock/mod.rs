@@ -271,6 +271,23 @@ impl NamedLock {
         Ok(())
     }
 
+    /// Whether a process holds the lock `name`.
+    ///
+    /// # Errors
+    /// If the lock file cannot be created.
+    pub fn is_held(workspace: &Workspace, name: &str) -> Result<bool> {
+        Self::attempt(workspace, name).map(|lock| lock.is_none())
+    }
+
+    /// A descriptor of the lock, for the watcher of a program: if this process is killed, the lock is held until the
+    /// program is dead.
+    ///
+    /// # Errors
+    /// If the process is out of descriptors.
+    pub fn share(&self) -> Result<OwnedFd> {
+        self.0.lock.as_fd().try_clone_to_owned().at("share", &self.0.path)
+    }
+
     /// Releases a lock that is no longer in use, and removes its file.
     pub fn release_and_remove(self) {
         let _ = fs::remove_file(&self.0.path);

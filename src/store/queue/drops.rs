@@ -285,7 +285,7 @@ fn read_drop(workspace: &Workspace, mailbox: Mailbox, path: &Path, id: &Id, name
     let bytes = spool::read_capped(path)?;
     let mut draft = Draft::from_file(name, &bytes)?;
     if mailbox == Mailbox::Outbox && draft.reply_to.is_none() {
-        draft.reply_to.clone_from(&workspace.config()?.deliver_to);
+        draft.reply_to = workspace.home()?;
         if draft.reply_to.is_none() {
             return Err(Fault::data("it has no destination")
                 .hint("set reply_to in its front matter, or deliver_to in claw.yaml"));

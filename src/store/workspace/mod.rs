@@ -2,9 +2,11 @@
 
 pub(in crate::store) mod caches;
 pub mod clock;
+pub mod home;
 pub mod journal;
 pub mod mailbox;
 mod network_fs;
+pub mod program_env;
 pub mod programs;
 pub mod scaffold;
 pub mod settings;
@@ -239,6 +241,16 @@ impl Workspace {
         Ok(config.owner.iter().chain(&config.deliver_to).cloned().collect())
     }
 
+    /// The owner's addresses, as [`Workspace::owners`], and the sender of this event if its channel has recognised it
+    /// as the owner.
+    ///
+    /// # Errors
+    /// If `claw.yaml` is invalid.
+    pub fn owners_of(&self, event: &Event) -> Result<Vec<Address>> {
+        let paired = Some(&event.from).filter(|_| event.origin.class == Some(SenderClass::Owner));
+        Ok(self.owners()?.into_iter().chain(paired.cloned()).collect())
+    }
+
     /// The class of an event's sender.
     ///
     /// # Errors
@@ -287,15 +299,22 @@ impl Workspace {
         Address::parse(&format!("cli:{}", self.world.user()))
     }
 
-    /// The destination of answers that have none: `deliver_to`, else [`Workspace::local_user`].
+    /// The owner's delivery address: `deliver_to`, else the one that was learned from the owner's first message.
+    ///
+    /// # Errors
+    /// If `claw.yaml` is invalid.
+    pub fn home(&self) -> Result<Option<Address>> {
+        let config = self.config()?;
+        let learned = || home::learned(&self.root, &config).map(|home| home.address);
+        Ok(config.deliver_to.clone().or_else(learned))
+    }
+
+    /// The destination of answers that have none: [`Workspace::home`], else [`Workspace::local_user`].
     ///
     /// # Errors
     /// If `claw.yaml` is invalid.
     pub fn default_destination(&self) -> Result<Address> {
-        match &self.config()?.deliver_to {
-            Some(address) => Ok(address.clone()),
-            None => self.local_user(),
-        }
+        self.home()?.map_or_else(|| self.local_user(), Ok)
     }
 
     /// The address of the person that gets the answer to `event` in the end. Of an event in the background that is the

@@ -1,40 +1,22 @@
-//! `exec:NAME`: the program of `channels.exec.NAME`. The event is on its stdin as one line of JSON;
+//! `exec:NAME`: the program of `channels.exec.NAME`, run once for each message. The event is on its stdin as one line of JSON;
 //! `CLAW_EVENT_ID`, `CLAW_ATTEMPT` and `CLAW_MAYBE_REPEATED` (0 or 1) are in its environment.
 //!
 //! Exit 0 means sent, and its stdout is the receipt; 75 means try again later; any other exit is permanent.
 //! `begun` is synced into the receipt before the program starts, so that a second run knows that the first may
 //! have sent.
 
-use crate::channel::{Channel, Delivery};
-use crate::core::config::Exec;
+use super::{BEGUN, NOT_SENT, is_sent};
+use crate::channel::Delivery;
+use crate::core::channel::settings::Exec;
 use crate::core::event::address::Address;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::text::problem::nearest;
 use crate::process::{self, Invocation};
-use crate::store::queue::receipt::Receipt;
 use crate::store::workspace::Workspace;
-use crate::store::workspace::programs;
+use crate::store::workspace::{program_env, programs};
 use std::time::Duration;
 
-pub(super) const CHANNEL: Channel = Channel {
-    name: "exec",
-    send,
-    is_sent: |_, _, receipt| is_sent(receipt),
-    check: |workspace, address| settings(workspace, address).map(|_| ()),
-    problems: |config| {
-        let broken = config.channels.exec.iter().filter(|(_, exec)| exec.command.is_empty());
-        broken.map(|(name, _)| (format!("channels.exec.{name}"), no_command(name))).collect()
-    },
-    hint: "Your answer is passed to a program that delivers it as plain text.",
-    folder: None,
-};
-
-/// Receipt line: the program is about to be run.
-const BEGUN: &str = "begun";
-/// Receipt line: the program was run and reported that it has not sent.
-const NOT_SENT: &str = "not sent";
-
-fn send(delivery: &mut Delivery) -> Result<()> {
+pub(super) fn send(delivery: &mut Delivery) -> Result<()> {
     let event = delivery.event;
     let exec = settings(delivery.workspace, &event.reply_to)?;
     if !delivery.workspace.is_trusted {
@@ -49,16 +31,21 @@ fn send(delivery: &mut Delivery) -> Result<()> {
     let count = |text: &str| delivery.receipt.lines.iter().filter(|line| *line == text).count();
     let (begun, not_sent) = (count(BEGUN), count(NOT_SENT));
     delivery.receipt.push(BEGUN)?;
+    let (inherits, env) = program_env::of(&delivery.workspace.world, &exec.env);
     let ended = process::run(Invocation {
         command: &exec.command,
         dir: &delivery.workspace.root,
-        env: &[
-            ("CLAW_EVENT_ID", event.id.to_string()),
-            ("CLAW_ATTEMPT", delivery.attempt.to_string()),
-            // An earlier run has begun and did not report that it has not sent.
-            ("CLAW_MAYBE_REPEATED", u8::from(begun > not_sent).to_string()),
-        ],
-        inherits: true,
+        env: &env
+            .into_iter()
+            .chain([
+                ("CLAW_WORKSPACE", delivery.workspace.root.display().to_string()),
+                ("CLAW_EVENT_ID", event.id.to_string()),
+                ("CLAW_ATTEMPT", delivery.attempt.to_string()),
+                // An earlier run has begun and did not report that it has not sent.
+                ("CLAW_MAYBE_REPEATED", u8::from(begun > not_sent).to_string()),
+            ])
+            .collect::<Vec<_>>(),
+        inherits,
         sandbox: None,
         input: (event.to_json()? + "\n").into_bytes(),
         timeout: exec.timeout.and_then(|d| Duration::try_from(d).ok()).unwrap_or(Duration::from_mins(1)),
@@ -77,15 +64,11 @@ fn send(delivery: &mut Delivery) -> Result<()> {
     Err(Fault::new(if ended.code == 75 { Kind::Later } else { Kind::Failed }, message))
 }
 
-fn is_sent(receipt: &Receipt) -> bool {
-    receipt.lines.iter().any(|line| line != BEGUN && line != NOT_SENT)
-}
-
 /// The settings of the address in `channels.exec`.
 ///
 /// # Errors
 /// `Data` where they are missing or have no command.
-fn settings(workspace: &Workspace, address: &Address) -> Result<Exec> {
+pub(super) fn settings(workspace: &Workspace, address: &Address) -> Result<Exec> {
     let config = workspace.config()?;
     let programs = &config.channels.exec;
     let name = address.rest();
@@ -102,6 +85,6 @@ fn settings(workspace: &Workspace, address: &Address) -> Result<Exec> {
     }
 }
 
-fn no_command(name: &str) -> String {
+pub(super) fn no_command(name: &str) -> String {
     format!("channels.exec.{name} has no `command`")
 }

@@ -1,0 +1,5 @@
+//! Files of channels: pairings, ids of received messages, the state of listeners.
+
+pub mod listener_state;
+pub mod pairing;
+pub mod seen;
