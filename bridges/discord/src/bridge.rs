@@ -253,16 +253,13 @@ impl Bridge {
         if place.ledger.knows(message.id) || !is_plausible(message.id, now_millis()) {
             return;
         }
-        match incoming::line(message, kind, me) {
-            Some(line) => {
-                place.ledger.open(message.id);
-                self.open.insert(message.id, at);
-                self.output.line(&line);
-            }
-            None => {
-                place.ledger.skip(message.id);
-                place.is_dirty = true;
-            }
+        if let Some(line) = incoming::line(message, kind, me) {
+            place.ledger.open(message.id);
+            self.open.insert(message.id, at);
+            self.output.line(&line);
+        } else {
+            place.ledger.skip(message.id);
+            place.is_dirty = true;
         }
     }
 
@@ -327,7 +324,9 @@ impl Bridge {
                 self.queue.push_back(*at);
             }
         }
-        current.into_iter().for_each(|at| self.make_current(at));
+        for at in current {
+            self.make_current(at);
+        }
     }
 
     fn page(&mut self, at: Snowflake, after: Snowflake, page: Result<Page, Failure>) -> Result<(), Exit> {
@@ -382,7 +381,7 @@ impl Bridge {
         match failure {
             Failure::Unauthorized => return Err(Exit::wrong_token()),
             Failure::Refused(_, why) | Failure::Later(why, _) | Failure::Unknown(why) => {
-                self.output.say(&format!("{of}: {why}"))
+                self.output.say(&format!("{of}: {why}"));
             }
         }
         Ok(())

@@ -81,7 +81,7 @@ fn cut(text: &str, budget: usize, mut open: Option<String>) -> Cut {
 fn block_fits(text: &str) -> bool {
     let text = text.trim_start();
     let Some(inside) = text.strip_prefix(FENCE) else { return false };
-    inside.find("\n```").is_some_and(|end| units(&inside[..end]) + 2 * FENCE.len() + 1 <= LIMIT)
+    inside.find("\n```").is_some_and(|end| units(&inside[..end]) + 2 * FENCE.len() < LIMIT)
 }
 
 /// The first line of a code block, short enough to be repeated.

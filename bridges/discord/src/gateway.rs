@@ -150,7 +150,7 @@ impl Gateway {
                         is_greeted |= event.op == 10;
                         // A long replay is progress.
                         deadline = deadline.map(|_| Instant::now() + self.settings.patience);
-                        self.read(&event, &mut deadline)?
+                        self.read(&event, &mut deadline)
                     }
                     Err(_) => None,
                 },
@@ -186,20 +186,20 @@ impl Gateway {
         }
     }
 
-    fn read(&self, event: &Event, deadline: &mut Option<Instant>) -> Result<Option<News>, Exit> {
+    fn read(&self, event: &Event, deadline: &mut Option<Instant>) -> Option<News> {
         match (event.op, event.t.as_deref()) {
             (0, Some("READY" | "RESUMED")) => {
                 *deadline = None;
-                Ok(Some(News::Live))
+                Some(News::Live)
             }
             (0, Some("MESSAGE_CREATE")) => {
                 let message = event.d.and_then(|data| serde_json::from_str(data.get()).ok());
                 if message.is_none() {
                     self.output.say("gateway: a message cannot be read and is left out");
                 }
-                Ok(message.map(|message| News::Message(Box::new(message))))
+                message.map(|message| News::Message(Box::new(message)))
             }
-            _ => Ok(None),
+            _ => None,
         }
     }
 

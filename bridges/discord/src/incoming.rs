@@ -1,7 +1,7 @@
 //! From a message of Discord to a line for claw.
 
 use crate::place::Kind;
-use crate::wire::{Message, Snowflake, User};
+use crate::wire::{Attachment, Message, Snowflake, User};
 use serde_json::{Value, json};
 
 /// The kinds of messages that people write: plain ones and replies.
@@ -16,13 +16,13 @@ pub fn line(message: &Message, kind: Kind, me: Snowflake) -> Option<Value> {
     if !WRITTEN.contains(&message.kind) {
         return None;
     }
-    let answered = message.referenced_message.as_deref();
+    let answered = message.answered.as_deref();
     let is_reply = answered.is_some_and(|answered| answered.author.id == me);
     let is_mentioned = message.mentions.iter().flatten().any(|user| user.id == me);
     if !kind.is_direct() && !is_reply && !is_mentioned {
         return None;
     }
-    let forwarded = message.message_snapshots.iter().flatten().find_map(|snapshot| snapshot.message.content.as_deref());
+    let forwarded = message.forwarded.iter().flatten().find_map(|snapshot| snapshot.message.content.as_deref());
     let text = text(message, forwarded, me);
     if text.is_empty() {
         return None;
@@ -66,7 +66,8 @@ fn text(message: &Message, forwarded: Option<&str>, me: Snowflake) -> String {
         if !text.is_empty() {
             text.push('\n');
         }
-        text += &format!("[attachment {}, {} bytes: {}]", file.filename, file.size, file.url);
+        let Attachment { filename, size, url } = file;
+        text.push_str(&format!("[attachment {filename}, {size} bytes: {url}]"));
     }
     text
 }

@@ -80,9 +80,11 @@ pub struct Message {
     pub kind: u64,
     pub mentions: Option<Vec<User>>,
     /// The message that it answers.
-    pub referenced_message: Option<Box<Self>>,
+    #[serde(rename = "referenced_message")]
+    pub answered: Option<Box<Self>>,
     /// Forwarded messages.
-    pub message_snapshots: Option<Vec<Snapshot>>,
+    #[serde(rename = "message_snapshots")]
+    pub forwarded: Option<Vec<Snapshot>>,
     pub attachments: Option<Vec<Attachment>>,
     pub webhook_id: Option<Snowflake>,
 }
