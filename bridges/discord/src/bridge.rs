@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 /// While claw has so many messages to answer, no page is fetched.
 const MAX_OPEN: usize = 256;
@@ -33,6 +33,10 @@ const BACK: u64 = 86_400_000;
 const RECENT: u64 = 60_000;
 /// The time in seconds between two stores of marks that only skipped messages have moved.
 const TIDY: u64 = 30;
+/// The longest start: claw wants a pong within 30 s.
+const START: Duration = Duration::from_secs(25);
+/// The longest interruption; after it the program ends, so that claw's status says that Discord is unreachable.
+const OUTAGE: Duration = Duration::from_mins(1);
 /// The time for unfinished sends when the program is asked to end.
 const GRACE: Duration = Duration::from_secs(8);
 
@@ -60,6 +64,12 @@ struct Bridge {
     /// The places of the messages that claw has not answered.
     open: HashMap<Snowflake, Snowflake>,
     sends: JoinSet<Attempt>,
+    /// Pings that came before the gateway was ready; claw takes a pong for a connection.
+    pings: Vec<u64>,
+    /// The gateway was ready.
+    was_ready: bool,
+    /// The gateway must be ready by then.
+    deadline: Option<Instant>,
     /// One destination is one lane: the sends that wait for the one under way.
     lanes: HashMap<String, VecDeque<SendLine>>,
 }
@@ -92,6 +102,9 @@ async fn serve(settings: Settings, output: &Output) -> Result<(), Exit> {
         queue: VecDeque::new(),
         open: HashMap::new(),
         sends: JoinSet::new(),
+        pings: Vec::new(),
+        was_ready: false,
+        deadline: Some(Instant::now() + START),
         lanes: HashMap::new(),
     };
     let result = bridge.run().await;
@@ -127,6 +140,9 @@ impl Bridge {
                 }
                 Some(fetched) = self.fetches.join_next() => self.fetched(finished(fetched)?)?,
                 Some(attempt) = self.sends.join_next() => self.attempted(finished(attempt)?)?,
+                () = sleep_until(self.deadline.unwrap_or_else(Instant::now)), if self.deadline.is_some() => {
+                    return Err(Exit::unreachable(format!("Discord cannot be reached: {}", self.output.last())));
+                }
                 _ = tidy.tick() => {
                     self.store.prune();
                     self.save_dirty()?;
@@ -155,6 +171,7 @@ impl Bridge {
         match lines::parse(line) {
             Ok(FromClaw::Finished(id)) => self.finish(&id)?,
             Ok(FromClaw::Send(send)) => self.send(send),
+            Ok(FromClaw::Ping(number)) if !self.was_ready => self.pings.push(number),
             Ok(FromClaw::Ping(number)) => self.output.line(&json!({"pong": number})),
             Err(why) => self.output.say(&why),
         }
@@ -176,8 +193,16 @@ impl Bridge {
     fn hear(&mut self, news: News) -> Result<(), Exit> {
         match news {
             News::Me(me) => self.me = Some(me),
-            News::Live => self.list(),
+            News::Live => {
+                self.deadline = None;
+                self.was_ready = true;
+                for number in std::mem::take(&mut self.pings) {
+                    self.output.line(&json!({"pong": number}));
+                }
+                self.list();
+            }
             News::Lost => {
+                self.deadline.get_or_insert(Instant::now() + OUTAGE);
                 self.is_listed = false;
                 self.queue.clear();
                 self.places.values_mut().for_each(Place::fall_behind);

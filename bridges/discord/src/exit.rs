@@ -5,7 +5,7 @@ use std::process::ExitCode;
 /// The end: its code and, unless all is well, the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exit {
-    /// 0: asked to end. 75: try again. 78: the owner must change something.
+    /// 0: asked to end. 69: Discord cannot be reached. 75: try again. 78: the owner must change something.
     pub code: u8,
     /// The reason and the way out; empty if there is none.
     pub why: String,
@@ -20,6 +20,11 @@ impl Exit {
     /// A new start may help.
     pub fn later(why: impl Into<String>) -> Self {
         Self { code: 75, why: why.into() }
+    }
+
+    /// Discord cannot be reached: claw waits, and says so in its status.
+    pub fn unreachable(why: impl Into<String>) -> Self {
+        Self { code: 69, why: why.into() }
     }
 
     /// The owner must change something.

@@ -211,7 +211,7 @@ impl Gateway {
                 Ok(answer) => return Ok(answer),
                 Err(Failure::Unauthorized) => return Err(Exit::wrong_token()),
                 Err(Failure::Refused(_, why)) => return Err(Exit::config(why)),
-                Err(Failure::Later(why, _) | Failure::Unknown(why)) => self.output.say(&format!("{why}; trying again")),
+                Err(Failure::Later(why, _) | Failure::Unknown(why)) => self.output.say(&why),
             }
             self.wait(&mut failures).await;
         }

@@ -47,6 +47,11 @@ impl Output {
         }
     }
 
+    /// The last report.
+    pub fn last(&self) -> String {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The text without the token.
     pub fn redact(&self, text: &str) -> String {
         text.replace(&*self.token, REDACTED)
