@@ -134,14 +134,11 @@ impl Store {
 
 /// The file of a receipt. An event's id is a plain name; any other text gets one.
 fn receipt_name(event: &str) -> String {
-    let is_plain = !event.is_empty()
-        && event.len() <= 128
-        && event.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    if is_plain {
-        format!("sends/{event}.json")
-    } else {
-        format!("sends/x{:016x}.json", crate::receipt::hash(event, 0, 0))
+    let is_name = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    if !event.is_empty() && event.len() <= 128 && !event.starts_with('.') && event.bytes().all(is_name) {
+        return format!("sends/{event}.json");
     }
+    format!("sends/x{:016x}.json", crate::receipt::hash(event, 0, 0))
 }
 
 #[cfg(test)]
@@ -150,7 +147,7 @@ mod tests {
 
     #[test]
     fn name_of_a_receipt_stays_in_its_folder() {
-        assert_eq!(receipt_name("20260102T030405-ab12"), "sends/20260102T030405-ab12.json");
+        assert_eq!(receipt_name("20260102T030405.1Z-ab12.r01"), "sends/20260102T030405.1Z-ab12.r01.json");
         for event in ["", "..", "a/b", "../../x", "é"] {
             let name = receipt_name(event);
             assert!(name.starts_with("sends/x") && name.len() == 28, "{name}");

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """claw-discord against the double of Discord, and discord.py, unchanged, against the same double.
 
   tests/test_discord.py [PROGRAM] [WORD...]     the tests with one of these words in their name
