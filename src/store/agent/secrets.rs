@@ -1,5 +1,6 @@
 //! Keys, by their values. They are hidden in everything that is written to disk or sent on.
 
+use crate::core::channel::web::hook::Hook;
 use crate::core::definition::Agent;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::settings::Model;
@@ -30,6 +31,16 @@ pub fn key(workspace: &Workspace, name: &str, model: &Model) -> Result<Option<St
 pub fn search_key(workspace: &Workspace) -> Result<Option<String>> {
     let Some(search) = &workspace.config()?.web.search else { return Ok(None) };
     read(workspace, "web.search", [&search.api_key_env, &search.api_key_file, &search.api_key])
+}
+
+/// The secret of a webhook.
+///
+/// # Errors
+/// `Config` if the variable is not set, the file cannot be read, or it is empty.
+pub fn hook_secret(workspace: &Workspace, name: &str, hook: &Hook) -> Result<String> {
+    let owner = format!("webhook {name}");
+    let secret = read(workspace, &owner, [&hook.secret_env, &hook.secret_file, &None])?;
+    secret.ok_or_else(|| Fault::config(format!("{owner}: the secret is empty")))
 }
 
 /// A key from an environment variable, a file, or the setting itself. A key of nothing but white space is none.
@@ -109,6 +120,12 @@ impl Secrets {
     #[must_use]
     pub fn are_absent_from(&self, text: &str) -> bool {
         !self.0.iter().any(|secret| text.contains(secret))
+    }
+
+    /// The length of the longest key, in bytes: so much of an unfinished text may be the beginning of one.
+    #[must_use]
+    pub fn longest(&self) -> usize {
+        self.0.first().map_or(0, String::len)
     }
 
     /// The text with every key replaced by `[hidden]`.
