@@ -4,9 +4,9 @@
 
 pub use crate::command::terminal::out::{note_closed_stdout, print_fault};
 use crate::command::{
-    Here, agents, approve, ask, attempt, chat, check, completions, crons, deliver, discard, init, listen, log, man,
-    models, new, page, pair, prompt, recall, remember, retry, route, run_agent, send, sessions, skills, status,
-    supervise, tasks, tick, trust, units, usage, why,
+    Here, agents, approve, ask, attempt, chat, check, completions, config, crons, deliver, discard, init, keys, listen,
+    log, man, models, new, page, pair, prompt, recall, remember, retry, route, run_agent, send, sessions, setup, skills,
+    status, supervise, tasks, tick, trust, units, usage, why,
 };
 use crate::core::fault::Result;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -45,13 +45,19 @@ pub enum Command {
     Chat(chat::Args),
     /// Create a workspace
     Init(init::Args),
+    /// Configure a model: provider, key, a test call, and the change of claw.yaml
+    Setup(setup::Args),
+    /// Read and change settings of claw.yaml
+    Config(config::Args),
+    /// Set, list and remove the keys of models
+    Keys(keys::Args),
     /// Trust the workspace: permit the programs and servers that it configures
     Trust(trust::Args),
     /// Check settings, definitions, folders, permissions and this machine
     Check(check::Args),
     /// List skills, show and check them, and approve their scripts
     Skills(skills::Args),
-    /// List the configured models, and check that they can be reached
+    /// List the configured models, check that they can be reached, and choose the default one
     Models(models::Args),
     /// Print an agent's system prompt and tools
     Prompt(prompt::Args),
@@ -141,6 +147,9 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Ask(args) => ask::run(&args, here),
         Command::Chat(args) => chat::run(&args, here),
         Command::Init(args) => init::run(args, &here),
+        Command::Setup(args) => setup::run(&args, here),
+        Command::Config(args) => config::run(&args, here),
+        Command::Keys(args) => keys::run(&args, here),
         Command::Trust(args) => trust::run(args, &here),
         Command::Check(args) => check::run(&args, here),
         Command::Skills(args) => skills::run(&args, here),
