@@ -4,9 +4,9 @@
 
 pub use crate::command::terminal::out::{note_closed_stdout, print_fault};
 use crate::command::{
-    Here, agents, approve, ask, attempt, chat, check, completions, crons, deliver, discard, init, listen, log, man, models,
-    new, page, prompt, recall, remember, retry, route, run_agent, send, sessions, skills, status, supervise, tasks,
-    tick, trust, units, usage, why,
+    Here, agents, approve, ask, attempt, chat, check, completions, config, crons, deliver, discard, init, keys, listen,
+    log, man, models, new, page, pair, prompt, recall, remember, retry, route, run_agent, send, sessions, setup, skills,
+    status, supervise, tasks, tick, trust, units, usage, why,
 };
 use crate::core::fault::Result;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -45,13 +45,19 @@ pub enum Command {
     Chat(chat::Args),
     /// Create a workspace
     Init(init::Args),
+    /// Configure a model: provider, key, a test call, and the change of claw.yaml
+    Setup(setup::Args),
+    /// Read and change settings of claw.yaml
+    Config(config::Args),
+    /// Set, list and remove the keys of models
+    Keys(keys::Args),
     /// Trust the workspace: permit the programs and servers that it configures
     Trust(trust::Args),
     /// Check settings, definitions, folders, permissions and this machine
     Check(check::Args),
     /// List skills, show and check them, and approve their scripts
     Skills(skills::Args),
-    /// List the configured models, and check that they can be reached
+    /// List the configured models, check that they can be reached, and choose the default one
     Models(models::Args),
     /// Print an agent's system prompt and tools
     Prompt(prompt::Args),
@@ -79,6 +85,8 @@ pub enum Command {
     Recall(recall::Args),
     /// Receive the messages of channels, until stopped by a signal
     Listen(listen::Args),
+    /// Pair the senders of channels: invite, approve, list and revoke them
+    Pair(pair::Args),
     /// Process everything that is due, once
     Tick(tick::Args),
     /// Process events as they come, until stopped by a signal
@@ -139,6 +147,9 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Ask(args) => ask::run(&args, here),
         Command::Chat(args) => chat::run(&args, here),
         Command::Init(args) => init::run(args, &here),
+        Command::Setup(args) => setup::run(&args, here),
+        Command::Config(args) => config::run(&args, here),
+        Command::Keys(args) => keys::run(&args, here),
         Command::Trust(args) => trust::run(args, &here),
         Command::Check(args) => check::run(&args, here),
         Command::Skills(args) => skills::run(&args, here),
@@ -156,6 +167,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Remember(args) => remember::run(args, here),
         Command::Recall(args) => recall::run(&args, here),
         Command::Listen(args) => listen::run(&args, here),
+        Command::Pair(args) => pair::run(&args, here),
         Command::Tick(args) => tick::run(&args, here),
         Command::Supervise(args) => supervise::run(&args, here),
         Command::Units(args) => units::run(&args, here),

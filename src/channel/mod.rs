@@ -194,11 +194,16 @@ pub fn check(workspace: &Workspace, address: &Address) -> Result<()> {
 pub fn problems(config: &Config, text: &str) -> Vec<Problem> {
     let unknown = config.channels.named.iter().filter_map(|(name, settings)| {
         let kind = settings.kind_of(name);
-        let kinds = || CHANNELS.iter().filter(|row| row.listen.is_some() && ![CLI, "file"].contains(&row.name)).map(|row| row.name);
+        let kinds = || {
+            CHANNELS.iter().filter(|row| row.listen.is_some() && ![CLI, "file"].contains(&row.name)).map(|row| row.name)
+        };
         let key = format!("channels.{name}");
         row(kind).is_none_or(|row| row.listen.is_none()).then(|| match nearest(kind, kinds()) {
             Some(near) => (key.clone(), format!("{key}: there is no type `{kind}`; did you mean `{near}`?")),
-            None => (key.clone(), format!("{key}: there is no type `{kind}`; the types are {}", kinds().collect::<Vec<_>>().join(", "))),
+            None => (
+                key.clone(),
+                format!("{key}: there is no type `{kind}`; the types are {}", kinds().collect::<Vec<_>>().join(", ")),
+            ),
         })
     });
     let found = CHANNELS.iter().flat_map(|channel| (channel.problems)(config)).chain(unknown);

@@ -123,9 +123,8 @@ fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
         problems.extend(fault.map(|f| error("deliver_to", format!("deliver_to: {f}"))));
     }
     problems.extend(channel::problems(config, &text));
-    for (name, exec) in &config.channels.exec {
-        let key = format!("channels.exec.{name}.command");
-        problems.extend(changed(workspace, &exec.command).map(|fault| error(&key, fault)));
+    for (key, command) in config.channels.commands() {
+        problems.extend(changed(workspace, command).map(|fault| error(&key, fault)));
     }
     for (name, model) in &config.models {
         let key = format!("models.{name}");

@@ -67,7 +67,7 @@ fn commands(workspace: &Workspace) -> Result<Vec<Vec<String>>> {
         }
     };
     let models = config.models.values().map(|model| model.command.clone());
-    let channels = config.channels.exec.values().map(|exec| exec.command.clone());
+    let channels = config.channels.commands().map(|(_, command)| command.clone());
     let agents = definitions::llms(workspace)?.into_iter().map(|model| model.command.clone());
     Ok(models.chain(channels).chain(agents).collect())
 }

@@ -65,4 +65,3 @@ impl<'de> Deserialize<'de> for ProgramEnv {
         source.deserialize_any(EnvVisitor)
     }
 }
-

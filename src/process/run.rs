@@ -58,8 +58,7 @@ pub fn run_streaming(run: Invocation, on_output: &mut dyn FnMut(&[u8])) -> Resul
         return Err(Fault::config(format!("cannot run `{name}`: {}", why.trim_end())));
     }
     if code == TIMED_OUT && begun.elapsed() >= timeout {
-        aborted = aborted
-            .or(Some(Fault::new(Kind::Unavailable, format!("`{name}` did not end within {timeout:?}"))));
+        aborted = aborted.or(Some(Fault::new(Kind::Unavailable, format!("`{name}` did not end within {timeout:?}"))));
     }
     Ok(ProgramOutput { code, stdout, stderr, aborted })
 }

@@ -84,7 +84,10 @@ impl RunningProgram {
         let end = Instant::now() + time;
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            let left = Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() };
+            let left = Timespec {
+                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: left.subsec_nanos().into(),
+            };
             match poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&left)) {
                 Err(rustix::io::Errno::INTR) => {}
                 ready => return ready.is_ok_and(|count| count > 0),
@@ -104,7 +107,10 @@ impl RunningProgram {
     /// `Config` if the program could not be run.
     pub fn wait(mut self) -> Result<(i32, String)> {
         self.stdin.take();
-        let status = self.child.wait().map_err(|e| Fault::new(Kind::Machine, format!("cannot wait for `{}`: {e}", self.name)))?;
+        let status = self
+            .child
+            .wait()
+            .map_err(|e| Fault::new(Kind::Machine, format!("cannot wait for `{}`: {e}", self.name)))?;
         let last = self.errors.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
         let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
         match last.strip_prefix(CANNOT_RUN) {

@@ -112,3 +112,21 @@ pub fn malformed(wire: &'static Wire) {
         nothing_left(&ws);
     }
 }
+
+/// The peer refuses, breaks or cuts off an answer at random. A turn ends with the whole answer or with an error, never with
+/// something else, and leaves nothing behind.
+pub fn chaos(wire: &'static Wire) {
+    let Some(peer) = peer(wire) else { return };
+    let ws = peer.workspace();
+    let mut ends = [0; 2];
+    for n in 0..24 {
+        let ran = ws.claw(&["ask", "-n", &format!("mock:chaos {n}")]);
+        match ran.code {
+            0 => assert_eq!(ran.out, "the whole answer of the peer\n"),
+            code => assert_eq!((code, &ran.out[..]), (69, ""), "{ran:#?}"),
+        }
+        ends[usize::from(ran.code != 0)] += 1;
+        nothing_left(&ws);
+    }
+    assert!(ends.iter().all(|count| *count > 0), "whole and failed turns: {ends:?}");
+}

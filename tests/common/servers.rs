@@ -21,18 +21,23 @@ pub struct Wire {
     pub base: &'static str,
     /// The path of its requests.
     pub path: &'static str,
+    /// The settings that choose it, beside the provider.
+    pub settings: &'static str,
 }
 
-pub const OPENAI: Wire = Wire { provider: "openai", base: "/v1", path: "/v1/chat/completions" };
-pub const ANTHROPIC: Wire = Wire { provider: "anthropic", base: "", path: "/v1/messages" };
-pub const OLLAMA: Wire = Wire { provider: "ollama", base: "", path: "/api/chat" };
+pub const OPENAI: Wire = Wire { provider: "openai", base: "/v1", path: "/v1/chat/completions", settings: "" };
+pub const RESPONSES: Wire =
+    Wire { provider: "openai", base: "/v1", path: "/v1/responses", settings: ", wire: responses" };
+pub const ANTHROPIC: Wire = Wire { provider: "anthropic", base: "", path: "/v1/messages", settings: "" };
+pub const OLLAMA: Wire = Wire { provider: "ollama", base: "", path: "/api/chat", settings: "" };
 
 impl Wire {
     /// A workspace whose model is the server at this port; `more` are further fields of the model.
     pub fn workspace(&self, port: u16, more: &str) -> Fixture {
         let ws = Fixture::new();
-        let Self { provider, base, .. } = self;
-        ws.model("mock", &format!("provider: {provider}, model: m, api_base: \"http://127.0.0.1:{port}{base}\"{more}"));
+        let Self { provider, base, settings, .. } = self;
+        let api_base = format!("http://127.0.0.1:{port}{base}");
+        ws.model("mock", &format!("provider: {provider}, model: m, api_base: \"{api_base}\"{settings}{more}"));
         ws
     }
 }

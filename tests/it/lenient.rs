@@ -7,7 +7,7 @@ use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use std::io::Write;
 
-const RESPONSES: Wire = Wire { provider: "openai", base: "/v1/responses", path: "/v1/responses" };
+const RESPONSES: Wire = Wire { provider: "openai", base: "/v1/responses", path: "/v1/responses", settings: "" };
 
 fn stream(documents: &[Value]) -> String {
     let events: String = documents.iter().map(|document| format!("data: {document}\n\n")).collect();

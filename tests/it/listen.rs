@@ -41,7 +41,10 @@ fn got(ws: &Fixture) -> Vec<Value> {
 
 /// The events in the inbox that are not routed.
 fn events(ws: &Fixture) -> Vec<Value> {
-    ws.list("inbox/new").iter().map(|name| serde_json::from_str(&ws.read(&format!("inbox/new/{name}"))).unwrap()).collect()
+    ws.list("inbox/new")
+        .iter()
+        .map(|name| serde_json::from_str(&ws.read(&format!("inbox/new/{name}"))).unwrap())
+        .collect()
 }
 
 fn once(ws: &Fixture) -> Ran {
@@ -54,7 +57,10 @@ fn message_is_acknowledged_once_it_is_an_event_and_the_answer_is_sent() {
     once(&ws).ok();
     assert_eq!(got(&ws), [json!({"ack": "1"})]);
     let event = &events(&ws)[0];
-    assert_eq!([&event["from"], &event["reply_to"], &event["content"], &event["origin"]["class"]], ["irc:ann", "irc:ann", "hello", "known"]);
+    assert_eq!(
+        [&event["from"], &event["reply_to"], &event["content"], &event["origin"]["class"]],
+        ["irc:ann", "irc:ann", "hello", "known"]
+    );
     ws.claw(&["tick"]).ok();
     assert_eq!(ws.list("outbox/ready").len(), 1, "only the listener delivers: {:?}", ws.pending());
     ws.claw(&["deliver"]).ok();

@@ -38,6 +38,8 @@ mod origin;
 mod pipe;
 mod prompt;
 mod reload;
+mod requests;
+mod responses;
 mod risks;
 mod routing;
 mod sandbox;

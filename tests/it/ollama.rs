@@ -7,6 +7,11 @@ use serde_json::{Value, json};
 use std::io::Write;
 
 #[test]
+fn random_failures_of_the_server_never_end_in_a_wrong_answer() {
+    conformance::chaos(&OLLAMA);
+}
+
+#[test]
 fn answer_is_streamed_and_conversation_is_sent_back() {
     conformance::plain(&OLLAMA);
 }

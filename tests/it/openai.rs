@@ -1,6 +1,7 @@
 //! The provider `openai` against servers: an independent one from npm (`tests/peers`), and bare TCP with exactly the
 //! bytes or the silence that a test needs.
 
+use crate::common::conformance;
 use crate::common::servers::{
     Heard, JSON, OPENAI, STREAM, Server, messages, nothing_left, peer, refused, routed, silence, waiting, whole,
     without_times,
@@ -15,6 +16,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+
+#[test]
+fn random_failures_of_the_server_never_end_in_a_wrong_answer() {
+    conformance::chaos(&OPENAI);
+}
 
 #[test]
 fn calls_are_streamed_and_their_results_come_back_in_order() {

@@ -1,5 +1,5 @@
 // A model server for the tests, and an independent peer: what it knows of POST /v1/chat/completions,
-// POST /v1/messages and POST /api/chat comes from the npm package @copilotkit/aimock, not from whoever wrote our client.
+// POST /v1/messages, POST /v1/responses and POST /api/chat comes from the npm package @copilotkit/aimock, not from whoever wrote our client.
 //
 //   node mock_llm.mjs     binds to a free port of 127.0.0.1, prints the port as its only line, and
 //                         ends when its stdin closes: with the test that started it, however that ends.
@@ -56,6 +56,11 @@ const BEHAVIOURS = [
   text("mock:garbage-body", "never", { chaos: { malformedRate: 1 } }),
   // An event in the stream is broken JSON, is an error, or the last one ([DONE]) does not come.
   text("mock:garbage-event", "good one..@@BROKEN@@ the end", { chunkSize: 10 }),
+  // Half of the answers are refused, broken or cut off.
+  text("mock:chaos", "the whole answer of the peer", {
+    chunkSize: 6,
+    chaos: { dropRate: 0.2, malformedRate: 0.2, disconnectRate: 0.2 },
+  }),
   text("mock:error-event", "good one..@@FAILED@@ the end", { chunkSize: 10 }),
   text("mock:no-done", "good one..@@NODONE@@ the end", { chunkSize: 10 }),
 ];
@@ -70,12 +75,16 @@ const REPLACED = {
     BROKEN: 'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"text":"bro\n\n',
     FAILED: 'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"overloaded"}}\n\n',
   },
+  "/v1/responses": {
+    BROKEN: 'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","output_index":0,"delta":"bro\n\n',
+    FAILED: 'event: error\ndata: {"type":"error","code":"server_error","message":"overloaded","param":null}\n\n',
+  },
   "/api/chat": {
     BROKEN: '{"message":{"role":"assistant","content":"bro\n',
     FAILED: '{"error":"overloaded"}\n',
   },
 };
-const LAST = /\[DONE\]|message_stop|"done":true/;
+const LAST = /\[DONE\]|message_stop|response\.completed|"done":true/;
 const replacing = (replaced) => ({
   async handleRequest(_request, response) {
     const write = response.write.bind(response);

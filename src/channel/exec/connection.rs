@@ -170,7 +170,10 @@ impl<'a> Connection<'a> {
             match self.ping.1 {
                 Some(until) if until <= now && self.is_ending => return Ok(false),
                 Some(until) if until <= now => {
-                    let message = format!("the program of channel `{}` has not answered a ping for {PING} s", self.listening.name);
+                    let message = format!(
+                        "the program of channel `{}` has not answered a ping for {PING} s",
+                        self.listening.name
+                    );
                     return Err(Fault::new(Kind::Later, message));
                 }
                 // The clock may have been set back.
@@ -203,7 +206,9 @@ impl<'a> Connection<'a> {
         let write = if waiting > 0 { EventFlags::OUT } else { EventFlags::empty() };
         epoll::modify(&self.events, &self.stdout, EventData::new_u64(STDOUT), read).map_err(|e| machine(&e))?;
         match &self.stdin {
-            Some(stdin) => epoll::modify(&self.events, stdin, EventData::new_u64(STDIN), write).map_err(|e| machine(&e)),
+            Some(stdin) => {
+                epoll::modify(&self.events, stdin, EventData::new_u64(STDIN), write).map_err(|e| machine(&e))
+            }
             None => Ok(()),
         }
     }
@@ -296,7 +301,10 @@ impl<'a> Connection<'a> {
             Ok(ProgramLine::Pong(number)) => self.pong(number),
             Err(InvalidLine { id, why }) => {
                 listening.skip(line.len());
-                listening.workspace.world.say(&format!("channel `{}`: the program wrote an invalid line: {why}", listening.name));
+                listening
+                    .workspace
+                    .world
+                    .say(&format!("channel `{}`: the program wrote an invalid line: {why}", listening.name));
                 self.put(lines::refused(&id, &why), None);
             }
         }
@@ -335,7 +343,10 @@ impl<'a> Connection<'a> {
     fn finish(&mut self, id: &str, result: SendResult) {
         let Some((pending, _)) = self.sends.remove(id) else {
             let name = self.listening.name;
-            self.listening.workspace.world.say(&format!("channel `{name}`: the program answered for an unknown message"));
+            self.listening
+                .workspace
+                .world
+                .say(&format!("channel `{name}`: the program answered for an unknown message"));
             return;
         };
         if matches!(result, SendResult::Sent(_)) {

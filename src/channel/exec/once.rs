@@ -35,13 +35,16 @@ pub(super) fn send(delivery: &mut Delivery) -> Result<()> {
     let ended = process::run(Invocation {
         command: &exec.command,
         dir: &delivery.workspace.root,
-        env: &env.into_iter().chain([
-            ("CLAW_WORKSPACE", delivery.workspace.root.display().to_string()),
-            ("CLAW_EVENT_ID", event.id.to_string()),
-            ("CLAW_ATTEMPT", delivery.attempt.to_string()),
-            // An earlier run has begun and did not report that it has not sent.
-            ("CLAW_MAYBE_REPEATED", u8::from(begun > not_sent).to_string()),
-        ]).collect::<Vec<_>>(),
+        env: &env
+            .into_iter()
+            .chain([
+                ("CLAW_WORKSPACE", delivery.workspace.root.display().to_string()),
+                ("CLAW_EVENT_ID", event.id.to_string()),
+                ("CLAW_ATTEMPT", delivery.attempt.to_string()),
+                // An earlier run has begun and did not report that it has not sent.
+                ("CLAW_MAYBE_REPEATED", u8::from(begun > not_sent).to_string()),
+            ])
+            .collect::<Vec<_>>(),
         inherits,
         sandbox: None,
         input: (event.to_json()? + "\n").into_bytes(),

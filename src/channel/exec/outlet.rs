@@ -17,7 +17,8 @@ pub(super) fn send(delivery: &mut Delivery) -> Result<()> {
         return Ok(());
     }
     let Some(outgoing) = delivery.outgoing else {
-        return Err(Fault::new(Kind::Later, format!("the listener of channel `{name}` delivers it")).hint(format!("claw listen {name}")));
+        return Err(Fault::new(Kind::Later, format!("the listener of channel `{name}` delivers it"))
+            .hint(format!("claw listen {name}")));
     };
     let maybe_repeated = is_unknown(&delivery.receipt);
     if maybe_repeated && settings.unknown == UnknownDelivery::Hold {

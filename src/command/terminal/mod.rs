@@ -1,7 +1,9 @@
 //! Terminal input and output, for several commands.
 
 pub(in crate::command) mod attachments;
+pub(in crate::command) mod change;
 pub(in crate::command) mod create;
+pub(in crate::command) mod dialog;
 pub(in crate::command) mod editor;
 pub(in crate::command) mod exchange;
 pub(in crate::command) mod interrupt;

@@ -298,6 +298,12 @@ pub fn print_fault(fault: &Fault) {
     }
 }
 
+/// Prints a question on stderr, without a line end.
+pub fn prompt(text: &str) {
+    let mut stderr = io::stderr();
+    let _ = write!(stderr, "{}", plain(text)).and_then(|()| stderr.flush());
+}
+
 /// Prints a line on stderr, without the program's name.
 pub fn stderr_line(text: &str) {
     let _ = writeln!(io::stderr(), "{}", plain(text));

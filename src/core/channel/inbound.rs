@@ -136,7 +136,13 @@ mod tests {
     use super::*;
 
     fn inbound(id: &str) -> Inbound {
-        Inbound { platform_id: id.into(), sender: "42".into(), reply_to: "42".into(), text: "hi".into(), ..Inbound::default() }
+        Inbound {
+            platform_id: id.into(),
+            sender: "42".into(),
+            reply_to: "42".into(),
+            text: "hi".into(),
+            ..Inbound::default()
+        }
     }
 
     #[test]

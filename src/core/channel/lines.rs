@@ -62,7 +62,12 @@ fn read(line: &Map<String, Value>, id: &Value) -> Result<ProgramLine, String> {
     if line.contains_key("failed") {
         let after = match line.get("retry_after") {
             None | Some(Value::Null) => None,
-            Some(seconds) => Some(seconds.as_u64().or_else(|| seconds.as_f64().map(whole_seconds)).ok_or("`retry_after` is not a number of seconds")?),
+            Some(seconds) => Some(
+                seconds
+                    .as_u64()
+                    .or_else(|| seconds.as_f64().map(whole_seconds))
+                    .ok_or("`retry_after` is not a number of seconds")?,
+            ),
         };
         let why = optional(line, "why")?.unwrap_or_else(|| "the program gave no reason".to_owned());
         return Ok(ProgramLine::Failed { id: name(line, "failed")?, why, after });
@@ -222,21 +227,51 @@ mod tests {
 
     #[test]
     fn message_is_direct_unless_it_names_a_chat() {
-        let Ok(ProgramLine::Message(id, inbound)) = parsed(r#"{"id": 7, "from": "ann", "text": "hi", "time": 12, "name": "Ann"}"#) else { panic!() };
+        let Ok(ProgramLine::Message(id, inbound)) =
+            parsed(r#"{"id": 7, "from": "ann", "text": "hi", "time": 12, "name": "Ann"}"#)
+        else {
+            panic!()
+        };
         assert_eq!(id, 7);
-        assert_eq!((&*inbound.platform_id, &*inbound.sender, &*inbound.reply_to, &inbound.place), ("7", "ann", "ann", &Place::Direct));
+        assert_eq!(
+            (&*inbound.platform_id, &*inbound.sender, &*inbound.reply_to, &inbound.place),
+            ("7", "ann", "ann", &Place::Direct)
+        );
         assert_eq!(inbound.labels["time"], "12");
-        let Ok(ProgramLine::Message(_, inbound)) = parsed(r##"{"id": "a", "from": "ann", "chat": "#claw", "text": "hi", "mentioned": true}"##) else { panic!() };
+        let Ok(ProgramLine::Message(_, inbound)) =
+            parsed(r##"{"id": "a", "from": "ann", "chat": "#claw", "text": "hi", "mentioned": true}"##)
+        else {
+            panic!()
+        };
         assert_eq!(inbound.place, Place::Group { id: "#claw".into(), is_mentioned: true, is_reply: false });
         assert_eq!((&*inbound.sender, &*inbound.reply_to), ("ann", "#claw"));
-        let Ok(ProgramLine::Message(_, inbound)) = parsed(r#"{"id": "a", "from": "ann", "chat": "ann", "text": "hi"}"#) else { panic!() };
+        let Ok(ProgramLine::Message(_, inbound)) = parsed(r#"{"id": "a", "from": "ann", "chat": "ann", "text": "hi"}"#)
+        else {
+            panic!()
+        };
         assert_eq!(inbound.place, Place::Direct);
     }
 
     #[test]
     fn no_other_field_of_a_line_reaches_the_message() {
         let plain = parsed(r#"{"id": "1", "from": "ann", "text": "hi"}"#).unwrap();
-        for field in ["kind", "session", "agent", "hops", "origin", "class", "source", "reply_to", "meta", "owner", "taint", "v", "error", "in_reply_to", "not_before"] {
+        for field in [
+            "kind",
+            "session",
+            "agent",
+            "hops",
+            "origin",
+            "class",
+            "source",
+            "reply_to",
+            "meta",
+            "owner",
+            "taint",
+            "v",
+            "error",
+            "in_reply_to",
+            "not_before",
+        ] {
             let line = format!(r#"{{"id": "1", "from": "ann", "text": "hi", "{field}": "cli:ann"}}"#);
             assert_eq!(parsed(&line).unwrap(), plain, "{field}");
         }
@@ -255,18 +290,33 @@ mod tests {
     #[test]
     fn malformed_line_is_refused_with_its_id() {
         let refused = |line: &str| parse(line.as_bytes()).unwrap_err();
-        assert_eq!(refused(r#"{"id": "1", "from": "ann"}"#), InvalidLine { id: "1".into(), why: "`text` is missing".into() });
+        assert_eq!(
+            refused(r#"{"id": "1", "from": "ann"}"#),
+            InvalidLine { id: "1".into(), why: "`text` is missing".into() }
+        );
         for line in [
-            "", "[]", "7", "nonsense", r#"{"id": "1", "from": {}, "text": "x"}"#, r#"{"from": "a", "text": "x"}"#,
-            r#"{"id": "", "from": "a", "text": "x"}"#, r#"{"id": 1, "from": "a", "text": 7}"#,
-            r#"{"id": 1, "from": "a", "text": "x", "attachments": "f"}"#, r#"{"id": 1, "from": "a", "text": "x", "attachments": [1]}"#,
+            "",
+            "[]",
+            "7",
+            "nonsense",
+            r#"{"id": "1", "from": {}, "text": "x"}"#,
+            r#"{"from": "a", "text": "x"}"#,
+            r#"{"id": "", "from": "a", "text": "x"}"#,
+            r#"{"id": 1, "from": "a", "text": 7}"#,
+            r#"{"id": 1, "from": "a", "text": "x", "attachments": "f"}"#,
+            r#"{"id": 1, "from": "a", "text": "x", "attachments": [1]}"#,
             r#"{"id": 1, "from": "a", "chat": "g", "text": "x", "mentioned": "yes"}"#,
-            r#"{"pong": "x"}"#, r#"{"sent": null}"#, r#"{"failed": [], "why": 1}"#, r#"{"failed": "a", "retry_after": "soon"}"#,
+            r#"{"pong": "x"}"#,
+            r#"{"sent": null}"#,
+            r#"{"failed": [], "why": 1}"#,
+            r#"{"failed": "a", "retry_after": "soon"}"#,
         ] {
             assert!(parse(line.as_bytes()).is_err(), "{line}");
         }
         assert_eq!(parse(b"{\"id\": \"\xff\"}").unwrap_err().id, Value::Null);
-        let Ok(ProgramLine::Message(_, inbound)) = parsed(r#"{"id": "1", "from": "a", "text": "half \ud83e"}"#) else { panic!() };
+        let Ok(ProgramLine::Message(_, inbound)) = parsed(r#"{"id": "1", "from": "a", "text": "half \ud83e"}"#) else {
+            panic!()
+        };
         assert_eq!(inbound.text, "half \u{fffd}");
     }
 

@@ -1,5 +1,6 @@
 //! Channels by name: their settings, who may talk, and the incoming message before it is an event.
 
+pub mod code;
 pub mod inbound;
 pub mod lines;
 pub mod policy;

@@ -141,7 +141,13 @@ mod tests {
         if f.is_bot || !addressed || !(listed || everybody) {
             return None;
         }
-        Some(if owner { "owner" } else if listed || f.is_known { "known" } else { "unknown" })
+        Some(if owner {
+            "owner"
+        } else if listed || f.is_known {
+            "known"
+        } else {
+            "unknown"
+        })
     }
 
     #[test]
@@ -157,7 +163,8 @@ mod tests {
                 for pairing in [None, Some(PairedAs::Contact), Some(PairedAs::Owner)] {
                     for group in &groups {
                         for bits in 0..16u8 {
-                            let [is_bot, is_owner, is_allowed, is_known] = [1, 2, 4, 8].map(|bit| bools[usize::from(bits & bit > 0)]);
+                            let [is_bot, is_owner, is_allowed, is_known] =
+                                [1, 2, 4, 8].map(|bit| bools[usize::from(bits & bit > 0)]);
                             let facts = SenderFacts { is_bot, group: *group, is_owner, is_allowed, is_known, pairing };
                             let decided = decide(policy, members, &facts).ok().map(SenderClass::name);
                             assert_eq!(decided, reference(policy, members, &facts), "{policy:?} {members:?} {facts:?}");

@@ -35,6 +35,13 @@ impl Channels {
         self.named.get(name).map(|settings| (settings, settings.kind_of(name)))
     }
 
+    /// The programs of all channels, each with its key.
+    pub fn commands(&self) -> impl Iterator<Item = (String, &Vec<String>)> {
+        let once = self.exec.iter().map(|(name, exec)| (format!("channels.exec.{name}.command"), &exec.command));
+        let named = self.named.iter().map(|(name, one)| (format!("channels.{name}.command"), &one.command));
+        once.chain(named)
+    }
+
     /// The first invalid name or value: its key, and the message.
     #[must_use]
     pub fn invalid(&self) -> Option<(String, String)> {
@@ -42,7 +49,9 @@ impl Channels {
             let key = format!("channels.{name}");
             match name_problem(name) {
                 Some(why) => Some((key.clone(), format!("{key}: {why}"))),
-                None => settings.invalid().map(|(field, why)| (format!("{key}.{field}"), format!("{key}.{field}: {why}"))),
+                None => {
+                    settings.invalid().map(|(field, why)| (format!("{key}.{field}"), format!("{key}.{field}: {why}")))
+                }
             }
         })
     }
@@ -55,7 +64,8 @@ fn name_problem(name: &str) -> Option<String> {
         return Some(format!("the name `{name}` is reserved; use another name, and `type` for the kind of channel"));
     }
     let is_valid = is_plain && name.starts_with(|c: char| c.is_ascii_lowercase()) && name.len() <= MAX_NAME;
-    (!is_valid).then(|| format!("a channel's name begins with a-z, has only a-z and 0-9, and at most {MAX_NAME} of them"))
+    (!is_valid)
+        .then(|| format!("a channel's name begins with a-z, has only a-z and 0-9, and at most {MAX_NAME} of them"))
 }
 
 /// Written by hand: a map with one key of another type, whose unknown keys are still reported.
@@ -330,7 +340,10 @@ mod tests {
     fn sender_may_be_a_number_a_name_or_an_address_of_this_channel() {
         let channels = channels("irc: {allow: [ann, 'irc:ben', 'work:eve', -7]}");
         let allows = |sender| channels.named["irc"].allows("irc", sender);
-        assert_eq!(["ann", "ben", "-7", "eve", "work:eve", "an", ""].map(allows), [true, true, true, false, true, false, false]);
+        assert_eq!(
+            ["ann", "ben", "-7", "eve", "work:eve", "an", ""].map(allows),
+            [true, true, true, false, true, false, false]
+        );
     }
 
     #[test]

@@ -45,6 +45,9 @@ pub const GEMINI: &[Efforts] = &[
 /// xAI's models. Source: docs.x.ai/docs/guides/reasoning.
 pub const XAI: &[Efforts] = &[row(&["grok-3-mini"], &["low", "high"]), row(&["grok"], &[])];
 
+/// The words of Ollama's server, for every model. Source: docs/openapi.yaml of Ollama, `ChatRequest.think`.
+pub const OLLAMA: &[&str] = &["low", "medium", "high", "max"];
+
 /// The accepted word that is nearest to a wanted one, the lower one of two; `off` and `none` are the least. `None` if the
 /// field must be left out. An unknown model gets the word as it is.
 #[must_use]
@@ -53,10 +56,23 @@ pub fn accepted<'a>(table: &[Efforts], model: &str, wanted: &'a str) -> Option<&
     let wanted = if wanted == "off" { "none" } else { wanted };
     let fits = |row: &&Efforts| row.models.iter().any(|part| name.starts_with(part)) && name.contains(row.with);
     let Some(family) = table.iter().find(fits) else { return Some(wanted) };
-    let place = |word: &str| SCALE.iter().position(|known| *known == word);
-    let Some(at) = place(wanted) else { return Some(wanted) };
+    if place(wanted).is_none() {
+        return Some(wanted);
+    }
+    nearest(family.words, wanted)
+}
+
+/// The word of `words` that is nearest to a wanted one, the lower one of two. `None` if there are no words, or the wanted
+/// one is not on the scale.
+#[must_use]
+pub fn nearest(words: &[&'static str], wanted: &str) -> Option<&'static str> {
+    let at = place(wanted)?;
     let distance = |word: &&&str| place(word).map_or(usize::MAX, |other| other.abs_diff(at));
-    family.words.iter().min_by_key(distance).copied()
+    words.iter().min_by_key(distance).copied()
+}
+
+fn place(word: &str) -> Option<usize> {
+    SCALE.iter().position(|known| *known == word)
 }
 
 #[cfg(test)]

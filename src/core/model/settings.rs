@@ -1,8 +1,8 @@
 //! The settings of a model: an entry of `models:` in `claw.yaml`, or the `llm:` of an agent.
 
 use crate::core::model::context_window;
-use crate::core::program_env::ProgramEnv;
 use crate::core::model::price::Price;
+use crate::core::program_env::ProgramEnv;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

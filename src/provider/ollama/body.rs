@@ -1,6 +1,7 @@
 //! The request of `/api/chat`.
 
 use crate::core::fault::Result;
+use crate::core::model::effort;
 use crate::core::model::settings::Thinking;
 use crate::core::model::{Call, Message};
 use crate::provider::{ModelCall, wire};
@@ -46,10 +47,12 @@ pub(super) fn of(call: &ModelCall) -> Result<Value> {
     Ok(body)
 }
 
-/// The field `think`: a boolean, or for a few models an effort.
+/// The field `think`: a boolean, or for a few models an effort, of which the server refuses other words.
 fn think(thinking: &Thinking) -> Value {
     match thinking {
-        Thinking::Effort(word) if !thinking.is_off() && word != "on" => json!(word),
+        Thinking::Effort(word) if !thinking.is_off() && word != "on" => {
+            json!(effort::nearest(effort::OLLAMA, word).unwrap_or(word))
+        }
         _ => json!(!thinking.is_off()),
     }
 }
@@ -116,8 +119,18 @@ mod tests {
     fn effort_is_sent_as_a_word_and_everything_else_as_a_boolean() {
         let of = |yaml: &str| think(&serde_yaml::from_str(yaml).unwrap());
         assert_eq!(
-            ["true", "false", "off", "on", "high", "0", "500"].map(of),
-            [json!(true), json!(false), json!(false), json!(true), json!("high"), json!(false), json!(true),]
+            ["true", "false", "off", "on", "high", "minimal", "xhigh", "0", "500"].map(of),
+            [
+                json!(true),
+                json!(false),
+                json!(false),
+                json!(true),
+                json!("high"),
+                json!("low"),
+                json!("high"),
+                json!(false),
+                json!(true),
+            ]
         );
     }
 }

@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 /// Beginnings of the names of models that think, and so refuse a temperature; those with `-chat` do not think.
 const THINKING: [&str; 6] = ["o1", "o3", "o4", "gpt-5", "gpt-6", "codex"];
 
+/// The smallest limit of an answer that the service accepts, in tokens.
+const MIN_OUTPUT: u32 = 16;
+
 pub(super) fn of(call: &ModelCall) -> Result<Value> {
     let (request, settings) = (call.request, &call.chosen.model);
     let model = wire::model(call)?;
@@ -44,7 +47,7 @@ pub(super) fn of(call: &ModelCall) -> Result<Value> {
         body["temperature"] = json!(temperature);
     }
     if let Some(max_tokens) = request.max_tokens {
-        body["max_output_tokens"] = json!(max_tokens);
+        body["max_output_tokens"] = json!(max_tokens.max(MIN_OUTPUT));
     }
     if let Some(thinking) = &settings.thinking {
         let wanted = if thinking.is_off() { Some("off") } else { thinking.effort() };

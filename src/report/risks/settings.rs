@@ -26,9 +26,7 @@ pub(super) fn of(workspace: &Workspace, config: &Config) -> Vec<Problem> {
     }
     let writable = Writable { root: workspace.real_root(), places: agent_writable(workspace) };
     let models = config.models.iter().map(|(name, model)| (format!("models.{name}.command"), &model.command));
-    let channels =
-        config.channels.exec.iter().map(|(name, exec)| (format!("channels.exec.{name}.command"), &exec.command));
-    for (key, command) in models.chain(channels) {
+    for (key, command) in models.chain(config.channels.commands()) {
         for word in command.iter().filter(|word| writable.contains_file(word)) {
             let message =
                 format!("{key}: agents may write {word}, which runs outside of the sandbox: move it to another folder");

@@ -45,7 +45,10 @@ struct Member {
 }
 
 enum MemberStatus {
-    Running { program: RunningProgram, since: Stamp },
+    Running {
+        program: RunningProgram,
+        since: Stamp,
+    },
     /// Started at this instant.
     Waiting(Stamp),
     /// Not started before its settings change.
@@ -80,7 +83,8 @@ pub fn run(workspace: &Workspace, only: Option<&[String]>, stop: BorrowedFd) -> 
                 fleet.end();
                 return Err(Fault::new(Kind::Machine, format!("{} was removed", folder.display())));
             }
-            Woken::Files(changes) if changes.iter().all(|change| change.name.as_deref().is_some_and(|n| n != FILE)) => {}
+            Woken::Files(changes) if changes.iter().all(|change| change.name.as_deref().is_some_and(|n| n != FILE)) => {
+            }
             Woken::Files(_) | Woken::Time => {}
         }
     }
@@ -103,12 +107,12 @@ impl Fleet<'_> {
             .into_iter()
             .filter(|name| self.only.is_none_or(|only| only.contains(name)))
             .collect();
-        self.members.retain(|name, member| wanted.contains(name) || matches!(member.status, MemberStatus::Running { .. }));
+        self.members
+            .retain(|name, member| wanted.contains(name) || matches!(member.status, MemberStatus::Running { .. }));
         for name in wanted {
             let Some((settings, _)) = config.channels.get(&name) else { continue };
-            let is_new = |member: &Member| {
-                matches!(member.status, MemberStatus::Misconfigured) && member.settings != *settings
-            };
+            let is_new =
+                |member: &Member| matches!(member.status, MemberStatus::Misconfigured) && member.settings != *settings;
             if self.members.get(&name).is_none_or(is_new) {
                 let settings = settings.clone();
                 self.members.insert(name, Member { status: MemberStatus::Waiting(now), settings });
@@ -160,9 +164,7 @@ impl Fleet<'_> {
     fn collect(&mut self) {
         let (workspace, now) = (self.workspace, self.workspace.world.now());
         for (name, member) in &mut self.members {
-            let has_ended = |status: &MemberStatus| {
-                matches!(status, MemberStatus::Running { program, .. } if is_readable(program.end_fd()))
-            };
+            let has_ended = |status: &MemberStatus| matches!(status, MemberStatus::Running { program, .. } if is_readable(program.end_fd()));
             if !has_ended(&member.status) {
                 continue;
             }
@@ -236,7 +238,7 @@ fn failed(workspace: &Workspace, name: &str, code: i32, since: Stamp, now: Stamp
 
 /// The wait in seconds after so many failures in a row: 1, 2, 4 … at most 5 minutes.
 fn back_off(failures: u32) -> i64 {
-    1i64.checked_shl(failures.saturating_sub(1)).unwrap_or(MAX_BACK_OFF).clamp(1, MAX_BACK_OFF)
+    (1 << failures.saturating_sub(1).min(16)).min(MAX_BACK_OFF)
 }
 
 /// Sends a notice to the owner, unless the owner is only reached by this channel.

@@ -19,12 +19,13 @@ use crate::stage::worker::threads::PoolMessage;
 use crate::store::channel::listener_state::ListenerCondition;
 use crate::store::fs::watch::{Change, Watch, WatchKind, Woken};
 use crate::store::lock::NamedLock;
-use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::{Mailbox, State};
+use crate::store::workspace::{Workspace, home};
 use rustix::event::{EventfdFlags, eventfd};
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, PoisonError};
 
@@ -52,7 +53,9 @@ pub fn run(workspace: &Workspace, name: &str, process: &ListenerProcess) -> Resu
         return Err(channel::unknown(&config, name));
     }
     if !workspace.is_trusted {
-        return Err(Fault::config("channels are not used: this workspace is not trusted").hint("run `claw trust` in it"));
+        return Err(
+            Fault::config("channels are not used: this workspace is not trusted").hint("run `claw trust` in it")
+        );
     }
     let Some(lock) = NamedLock::attempt(workspace, &lock_name(name))? else {
         return Err(Fault::new(Kind::Later, format!("another process listens on channel `{name}`")));
@@ -66,10 +69,20 @@ pub fn run(workspace: &Workspace, name: &str, process: &ListenerProcess) -> Resu
         let Some(listener) = channel::listener(&config, name) else {
             return Err(Fault::config(format!("channel `{name}`: type `{kind}` does not receive messages")));
         };
+        forget_other_home(workspace, name)?;
         let run = Run { workspace, name, settings, listener, process };
         if run.until_stopped(&lock)? == End::Over {
             return Ok(());
         }
+    }
+}
+
+/// Forgets a learned default destination of another account: the same name there may be another person.
+fn forget_other_home(workspace: &Workspace, name: &str) -> Result<()> {
+    let learned = home::learned(&workspace.root, &*workspace.config()?).filter(|home| home.address.channel() == name);
+    match learned {
+        Some(home) if home.account != channel::account(workspace, name)? => home::forget(&workspace.root),
+        _ => Ok(()),
     }
 }
 
@@ -116,10 +129,18 @@ impl Run<'_> {
             let _ = sender.send(PoolMessage::Due);
             watch.wake();
         };
-        let listening =
-            Listening::new(workspace, (self.name, self.settings), stop.as_fd(), self.process.once, &outgoing, &locks, &connected);
+        let listening = Listening::new(
+            workspace,
+            (self.name, self.settings),
+            stop.as_fd(),
+            self.process.once,
+            &outgoing,
+            &locks,
+            &connected,
+        );
         let ended: Mutex<Option<Result<()>>> = Mutex::default();
         let due: Mutex<Option<Stamp>> = Mutex::default();
+        let is_delivered = AtomicBool::new(false);
         let handler = Deliver { workspace, channel: Some(self.name), print: None, outgoing: Some(&outgoing) };
         listening.enter(ListenerCondition::Starting, "", None);
         let end = std::thread::scope(|scope| {
@@ -142,7 +163,11 @@ impl Run<'_> {
                     watch.wake();
                 };
                 let mut report = |outcome| (self.process.report)(outcome);
-                pool::run(workspace, &handler, &width, mode, (&sender, &receiver), &mut report, &sleeping).map(drop)
+                let channel = (&sender, &receiver);
+                let result = pool::run(workspace, &handler, &width, mode, channel, &mut report, &sleeping);
+                is_delivered.store(true, Ordering::Release);
+                watch.wake();
+                result.map(drop)
             };
             let is_over = || ended.lock().unwrap_or_else(PoisonError::into_inner).is_some();
             let (mut receiver, mut pool) = (Some(receiver), None);
@@ -157,7 +182,7 @@ impl Run<'_> {
                         Err(e) => break Err(no_thread(e)),
                     }
                 }
-                if self.process.once && pool.as_ref().is_some_and(|pool| pool.is_finished()) {
+                if self.process.once && is_delivered.load(Ordering::Acquire) {
                     break Ok(End::Over);
                 }
                 let poll_deadline = listening.poll_deadline();

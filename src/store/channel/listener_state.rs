@@ -1,15 +1,15 @@
 //! The state of a channel's listener: `.claw/listeners/NAME.json`, replaced whenever it changes. Only people and
 //! `claw status` read it; losing it loses no event.
 
+use crate::core::config::Sync;
 use crate::core::fault::{Fault, Result};
 use crate::store::fs::At;
 use crate::store::fs::durable;
 use crate::store::workspace::Workspace;
 use jiff::Timestamp;
-use rustix::fs::{CWD, Mode, OFlags, openat};
 use serde::{Deserialize, Serialize};
-use std::ffi::OsStr;
 use std::fs;
+use std::path::PathBuf;
 
 /// The folder in the workspace.
 pub const FOLDER: &str = ".claw/listeners";
@@ -96,10 +96,22 @@ pub fn read(workspace: &Workspace, channel: &str) -> ListenerState {
 pub fn write(workspace: &Workspace, channel: &str, state: &ListenerState) -> Result<()> {
     let folder = workspace.path(FOLDER);
     fs::create_dir_all(&folder).at("make", &folder)?;
-    let dir = openat(CWD, &folder, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).at("open", &folder)?;
     let text = serde_json::to_string(state).map_err(|e| Fault::data(e.to_string()))? + "\n";
-    let (name, temp) = (format!("{channel}.json"), format!(".{channel}.{}.tmp", std::process::id()));
-    let mode = Some(Mode::RUSR | Mode::WUSR);
-    durable::replace_at(dir, OsStr::new(&name), &temp, text.as_bytes(), mode, crate::core::config::Sync::None)
-        .at("write", &folder.join(name))
+    durable::replace(&folder, &format!("{channel}.json"), text.as_bytes(), Sync::None)
+}
+
+/// Whether this is the first answer that became too old since the channel has last sent one.
+#[must_use]
+pub fn begins_outage(workspace: &Workspace, channel: &str) -> bool {
+    let folder = workspace.path(FOLDER);
+    fs::create_dir_all(&folder).is_ok() && fs::File::create_new(outage(workspace, channel)).is_ok()
+}
+
+/// The channel has sent a message: an outage is over.
+pub fn end_outage(workspace: &Workspace, channel: &str) {
+    let _ = fs::remove_file(outage(workspace, channel));
+}
+
+fn outage(workspace: &Workspace, channel: &str) -> PathBuf {
+    workspace.path(FOLDER).join(format!("{channel}.outage"))
 }

@@ -36,7 +36,11 @@ pub fn look_up(workspace: &Workspace, channel: &str, key: &str, text: &str) -> R
     let (path, print) = (dir.join(&name), hash32(text, 16));
     let read = || -> Result<Option<SeenMessage>> {
         let found = if_there(fs::read_to_string(&path)).at("read", &path)?;
-        Ok(found.as_deref().and_then(parse).map(|(id, was)| SeenMessage { id, is_repeat: true, is_changed: was != print }))
+        Ok(found.as_deref().and_then(parse).map(|(id, was)| SeenMessage {
+            id,
+            is_repeat: true,
+            is_changed: was != print,
+        }))
     };
     if let Some(seen) = read()? {
         // Its writer may have been killed before it synced the name.

@@ -150,6 +150,17 @@ pub fn replace_at(
     }
 }
 
+/// Replaces `dir/name` by a file with these bytes that only its owner may read, as [`replace_at`].
+///
+/// # Errors
+/// Those of the file system.
+pub fn replace(dir: &Path, name: &str, bytes: &[u8], sync: Sync) -> Result<()> {
+    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+    let folder = rustix::fs::open(dir, flags, Mode::empty()).at("open", dir)?;
+    let temp = format!(".{name}.{}.tmp", std::process::id());
+    replace_at(folder, OsStr::new(name), &temp, bytes, Some(Mode::RUSR | Mode::WUSR), sync).at("write", &dir.join(name))
+}
+
 /// The mode of files that people edit, before the umask.
 const DEFAULT_MODE: Mode = Mode::from_raw_mode(0o666);
 

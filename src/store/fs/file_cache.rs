@@ -100,4 +100,21 @@ mod tests {
         assert_eq!(cache.get("x", &files, Stamp(0), || Err("made again")), Err("made again"));
         assert_eq!((cache.last("x"), cache.last("y")), (Some("six".to_owned()), None));
     }
+
+    #[test]
+    fn copy_of_the_same_length_and_time_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, copy) = (dir.path().join("a"), dir.path().join("copy"));
+        fs::write(&path, "one").unwrap();
+        fs::write(&copy, "two").unwrap();
+        let written = fs::metadata(&path).unwrap().modified().unwrap();
+        fs::File::options().append(true).open(&copy).unwrap().set_modified(written).unwrap();
+        let before = fingerprint(&path).unwrap();
+        std::process::Command::new("mv").args([&copy, &path]).status().unwrap();
+        let after = fingerprint(&path).unwrap();
+        assert_eq!((before.1, before.2), (after.1, after.2), "length and time of the change of the text");
+        assert_ne!(before, after);
+        // Each of the two others is enough by itself.
+        assert!(before.0 != after.0 && before.3 != after.3);
+    }
 }

@@ -5,12 +5,14 @@ pub mod clock;
 pub mod home;
 pub mod journal;
 pub mod journal_reader;
+pub mod key_file;
 pub mod mailbox;
 mod network_fs;
 pub mod program_env;
 pub mod programs;
 pub mod scaffold;
 pub mod settings;
+pub mod settings_file;
 pub mod trust;
 pub mod zones;
 
@@ -240,6 +242,16 @@ impl Workspace {
     pub fn owners(&self) -> Result<Vec<Address>> {
         let config = self.config()?;
         Ok(config.owner.iter().chain(&config.deliver_to).cloned().collect())
+    }
+
+    /// The owner's addresses, as [`Workspace::owners`], and the sender of this event if its channel has recognised it
+    /// as the owner.
+    ///
+    /// # Errors
+    /// If `claw.yaml` is invalid.
+    pub fn owners_of(&self, event: &Event) -> Result<Vec<Address>> {
+        let paired = Some(&event.from).filter(|_| event.origin.class == Some(SenderClass::Owner));
+        Ok(self.owners()?.into_iter().chain(paired.cloned()).collect())
     }
 
     /// The class of an event's sender.
