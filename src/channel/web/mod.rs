@@ -10,6 +10,7 @@ mod delivery;
 mod feed;
 mod hub;
 mod login;
+mod markdown;
 mod page;
 mod site;
 mod socket;
