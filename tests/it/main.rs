@@ -35,6 +35,7 @@ mod old_files;
 mod ollama;
 mod openai;
 mod origin;
+mod pairing;
 mod pipe;
 mod prompt;
 mod reload;
