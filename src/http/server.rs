@@ -19,14 +19,11 @@ use hyper_util::rt::TokioTimer;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
@@ -122,24 +119,19 @@ impl ServerSocket {
     }
 }
 
-/// Serves the sockets until `stop` is readable. `handle` gets each request with the number of its socket; tasks of
+/// Serves the sockets until `stop` ends. `handle` gets each request with the number of its socket; tasks of
 /// `spawned` are run beside the connections. `end` is called at the stop, and spawned tasks then get a second to end.
-///
-/// # Errors
-/// `Machine` if the stop descriptor cannot be waited for.
-pub async fn serve<'h, F: Future<Output = Reply> + 'h>(
+pub async fn serve<'h, 's, F: Future<Output = Reply> + 'h>(
     sockets: Vec<ServerSocket>,
-    stop: BorrowedFd<'_>,
+    stop: impl Future<Output = ()>,
     handle: &'h dyn Fn(usize, Request<Incoming>) -> F,
-    mut spawned: UnboundedReceiver<Task<'h>>,
+    mut spawned: UnboundedReceiver<Task<'s>>,
     end: impl FnOnce(),
-) -> Result<()> {
-    let stop = stop.try_clone_to_owned().and_then(|stop| AsyncFd::with_interest(stop, Interest::READABLE));
-    let stop: AsyncFd<OwnedFd> = stop.map_err(|e| Fault::new(Kind::Machine, format!("cannot wait for the stop: {e}")))?;
+) {
     let mut connections: FuturesUnordered<Task<'h>> = FuturesUnordered::new();
-    let mut tasks: FuturesUnordered<Task<'h>> = FuturesUnordered::new();
+    let mut tasks: FuturesUnordered<Task<'s>> = FuturesUnordered::new();
     {
-        let mut stopped = pin!(stop.readable());
+        let mut stopped = pin!(stop);
         poll_fn(|context| {
             if stopped.as_mut().poll(context).is_ready() {
                 return Poll::Ready(());
@@ -176,7 +168,6 @@ pub async fn serve<'h, F: Future<Output = Reply> + 'h>(
         Ok(())
     };
     let _ = run::within(GOODBYE, late, goodbye).await;
-    Ok(())
 }
 
 fn refuse(stream: ClientStream) {
@@ -250,12 +241,4 @@ pub fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Byt
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
     reply
-}
-
-/// The descriptor of a stop, for waits outside of the server.
-#[must_use]
-pub fn is_ready(stop: BorrowedFd) -> bool {
-    let mut fds = [rustix::event::PollFd::from_borrowed_fd(stop.as_fd(), rustix::event::PollFlags::IN)];
-    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-    rustix::event::poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
 }

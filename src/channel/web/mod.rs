@@ -68,42 +68,31 @@ fn run(listening: &Listening) -> Result<()> {
         let no_thread = |e: std::io::Error| Fault::new(Kind::Machine, format!("cannot start a thread: {e}"));
         let workers = Workers::start(scope).map_err(no_thread)?;
         let hub = Hub::new(workspace, listening.name, reader.cursor().clone());
-        let feed = || {
-            if let Err(fault) = feed::run(workspace, &known, reader, &watch, listening.stop, &feed_sender) {
-                workspace.world.say(&fault.to_string());
-            }
-        };
-        std::thread::Builder::new().name("feed".to_owned()).spawn_scoped(scope, feed).map_err(no_thread)?;
-        let (spawn, spawned) = server::tasks();
+        let (known_events, watched) = (&known, &watch);
+        let feed = move || feed::run(workspace, known_events, reader, watched, listening.stop, feed_sender);
+        let feed = std::thread::Builder::new().name("feed".to_owned()).spawn_scoped(scope, feed).map_err(no_thread)?;
         let result = block_on(None, async {
             let control = ListenAddress::Unix(login::control_socket(listening.name));
             let sockets = vec![ServerSocket::bind(&control, &workspace.root)?, ServerSocket::bind(&address, &workspace.root)?];
             let port = sockets.get(1).and_then(ServerSocket::port);
-            let site = Site::new(listening, &known, &workers, &hub, port, spawn);
+            let site = Site::new(listening, &known, &workers, &hub, port);
+            let (spawn, spawned) = server::tasks();
             let pump = async {
                 while let Some(message) = feed_receiver.recv().await {
                     hub.take(message, |token| site.is_valid(token));
                 }
             };
-            let handle = |socket, request| site.handle(socket == CONTROL, request);
-            let serve = async {
-                listening.connected();
-                match listening.once {
-                    true => Ok(()),
-                    false => server::serve(sockets, listening.stop, &handle, spawned, || hub.end()).await,
-                }
-            };
-            let (pump, serve) = (std::pin::pin!(pump), std::pin::pin!(serve));
-            match futures_util::future::select(serve, pump).await {
-                futures_util::future::Either::Left((result, _)) => result,
-                // The feed's thread ends only with the listener, or when it cannot watch the folders.
-                futures_util::future::Either::Right(((), _)) => Err(Fault::new(Kind::Machine, "the feed has ended")),
+            let handle = |socket, request| site.handle(socket == CONTROL, request, &spawn);
+            listening.connected();
+            if !listening.once {
+                // The feed's thread ends when the listener must, or when it cannot watch the folders.
+                server::serve(sockets, pump, &handle, spawned, || hub.end()).await;
             }
+            Ok(())
         });
-        // Ends the feed's thread if the listener has failed.
-        drop(workers);
-        drop(feed_receiver);
+        // Ends the feed's thread if it has not ended: the listener has failed, or there was nothing to wait for.
+        feed_receiver.close();
         watch.wake();
-        result
+        result.and(feed.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })
 }

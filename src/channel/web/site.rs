@@ -30,31 +30,29 @@ const TOKEN_NAMES: [&str; 6] = ["token", "access_token", "auth", "authorization"
 const HANDSHAKE: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// One run of the listener.
-pub(super) struct Site<'h, 'a> {
-    pub(super) listening: &'h Listening<'a>,
-    pub(super) known: &'h KnownEvents,
-    pub(super) workers: &'h Workers<'h>,
-    pub(super) hub: &'h Hub<'h>,
+pub(super) struct Site<'x, 'w, 'a> {
+    pub(super) listening: &'w Listening<'a>,
+    pub(super) known: &'w KnownEvents,
+    pub(super) workers: &'x Workers<'w>,
+    pub(super) hub: &'x Hub<'w>,
     own: SameOrigin,
     port: Option<u16>,
     codes: Codes,
-    spawn: UnboundedSender<Task<'h>>,
 }
 
-impl<'h, 'a> Site<'h, 'a> {
+impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
     pub(super) fn new(
-        listening: &'h Listening<'a>,
-        known: &'h KnownEvents,
-        workers: &'h Workers<'h>,
-        hub: &'h Hub<'h>,
+        listening: &'w Listening<'a>,
+        known: &'w KnownEvents,
+        workers: &'x Workers<'w>,
+        hub: &'x Hub<'w>,
         port: Option<u16>,
-        spawn: UnboundedSender<Task<'h>>,
     ) -> Self {
         let own = SameOrigin::new(port, &listening.settings.hosts);
-        Self { listening, known, workers, hub, own, port, codes: Codes::default(), spawn }
+        Self { listening, known, workers, hub, own, port, codes: Codes::default() }
     }
 
-    pub(super) fn workspace(&self) -> &'h Workspace {
+    pub(super) fn workspace(&self) -> &'w Workspace {
         self.listening.workspace
     }
 
@@ -72,14 +70,14 @@ impl<'h, 'a> Site<'h, 'a> {
         })
     }
 
-    /// Answers a request. `is_control`: it came over the control socket, which only this user can open.
-    pub(super) async fn handle(&'h self, is_control: bool, request: Request<Incoming>) -> Reply {
+    /// Answers a request; a WebSocket's task goes to `spawn`. `is_control`: it came over the control socket, which only this user can open.
+    pub(super) async fn handle<'s>(&'s self, is_control: bool, request: Request<Incoming>, spawn: &UnboundedSender<Task<'s>>) -> Reply {
         if is_control {
             return self.control(&request);
         }
         match self.refusal(&request) {
             Some(refused) => refused,
-            None => self.answer(request).await,
+            None => self.answer(request, spawn).await,
         }
     }
 
@@ -136,11 +134,11 @@ impl<'h, 'a> Site<'h, 'a> {
         TOKEN_NAMES.contains(&name.to_ascii_lowercase().as_str()) || self.token(value).is_some()
     }
 
-    async fn answer(&'h self, request: Request<Incoming>) -> Reply {
+    async fn answer<'s>(&'s self, request: Request<Incoming>, spawn: &UnboundedSender<Task<'s>>) -> Reply {
         let path = request.uri().path().to_owned();
         match (request.method(), path.as_str()) {
             (&Method::GET, "/") => page::response(),
-            (&Method::GET, "/ws") => self.socket(request),
+            (&Method::GET, "/ws") => self.socket(request, spawn),
             (&Method::POST, path) if path.starts_with("/hook/") => self.hook(path["/hook/".len()..].to_owned(), request).await,
             (_, path) if path.starts_with("/api/") => self.api(request).await,
             (_, "/" | "/ws") => text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed"),
@@ -148,7 +146,7 @@ impl<'h, 'a> Site<'h, 'a> {
         }
     }
 
-    async fn hook(&'h self, name: String, request: Request<Incoming>) -> Reply {
+    async fn hook(&self, name: String, request: Request<Incoming>) -> Reply {
         let headers: BTreeMap<String, String> = readable(request.headers());
         let body = match server::body(request, webhook::MAX_BODY).await {
             Ok(body) => body,
@@ -160,7 +158,7 @@ impl<'h, 'a> Site<'h, 'a> {
         document(status, &answer)
     }
 
-    async fn api(&'h self, request: Request<Incoming>) -> Reply {
+    async fn api(&self, request: Request<Incoming>) -> Reply {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let query: BTreeMap<String, String> = form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes())
             .map(|(name, value): (Cow<str>, Cow<str>)| (name.into_owned(), value.into_owned()))
@@ -207,7 +205,7 @@ impl<'h, 'a> Site<'h, 'a> {
     }
 
     /// Upgrades a connection to a WebSocket, and runs its client beside.
-    fn socket(&'h self, mut request: Request<Incoming>) -> Reply {
+    fn socket<'s>(&'s self, mut request: Request<Incoming>, spawn: &UnboundedSender<Task<'s>>) -> Reply {
         let headers = request.headers();
         let has = |name: header::HeaderName, wanted: &str| {
             let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -234,12 +232,12 @@ impl<'h, 'a> Site<'h, 'a> {
         let query = request.uri().query().unwrap_or_default().to_owned();
         let cursor = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "cursor").map(|(_, value)| value.into_owned());
         let upgraded = upgrade::on(&mut request);
-        let task: Task<'h> = Box::pin(async move {
+        let task: Task<'s> = Box::pin(async move {
             if let Ok(stream) = upgraded.await {
                 socket::run(self, stream, token, cursor).await;
             }
         });
-        let _ = self.spawn.send(task);
+        let _ = spawn.send(task);
         let mut reply = reply(StatusCode::SWITCHING_PROTOCOLS, "text/plain", "");
         let headers = reply.headers_mut();
         headers.remove(header::CONTENT_TYPE);

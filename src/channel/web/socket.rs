@@ -88,7 +88,7 @@ enum Next {
 struct End(u16, String);
 
 /// Serves a client until it leaves.
-pub(super) async fn run<'h>(site: &'h Site<'h, '_>, stream: Upgraded, token: Option<Token>, cursor: Option<String>) {
+pub(super) async fn run(site: &Site<'_, '_, '_>, stream: Upgraded, token: Option<Token>, cursor: Option<String>) {
     let unfinished = Rc::new(Cell::new(0));
     let metered = Metered { stream: TokioIo::new(stream), unfinished: Rc::clone(&unfinished) };
     let config = WebSocketConfig::default()
@@ -114,7 +114,7 @@ pub(super) async fn run<'h>(site: &'h Site<'h, '_>, stream: Upgraded, token: Opt
     }
 }
 
-async fn log_in(site: &Site<'_, '_>, socket: &mut Socket) -> Result<(Token, Option<String>), End> {
+async fn log_in(site: &Site<'_, '_, '_>, socket: &mut Socket) -> Result<(Token, Option<String>), End> {
     let first = timeout(LOGIN_TIMEOUT, async {
         loop {
             match socket.next().await {
@@ -139,8 +139,8 @@ async fn log_in(site: &Site<'_, '_>, socket: &mut Socket) -> Result<(Token, Opti
 }
 
 /// A client that is logged in.
-struct Session<'s, 'h, 'a> {
-    site: &'h Site<'h, 'a>,
+struct Session<'s, 'x, 'w, 'a> {
+    site: &'s Site<'x, 'w, 'a>,
     socket: &'s mut Socket,
     unfinished: &'s Cell<usize>,
     client: Rc<Client>,
@@ -149,8 +149,8 @@ struct Session<'s, 'h, 'a> {
     last: Cursor,
 }
 
-impl<'h> Session<'_, 'h, '_> {
-    async fn run(site: &'h Site<'h, '_>, socket: &mut Socket, unfinished: &Cell<usize>, token: Token, cursor: Option<String>) -> End {
+impl<'s, 'x, 'w, 'a> Session<'s, 'x, 'w, 'a> {
+    async fn run(site: &'s Site<'x, 'w, 'a>, socket: &'s mut Socket, unfinished: &'s Cell<usize>, token: Token, cursor: Option<String>) -> End {
         let workspace = site.workspace();
         let position = site.hub.position();
         let (mut gap, mut reader) = (None, None);
@@ -235,7 +235,8 @@ impl<'h> Session<'_, 'h, '_> {
             if frames.is_empty() {
                 return Ok(());
             }
-            for frame in frames.into_iter().filter(|frame| self.client.sees(self.site.listening.name, &frame.concerns)) {
+            let (client, channel) = (Rc::clone(&self.client), self.site.listening.name);
+            for frame in frames.into_iter().filter(|frame| client.sees(channel, &frame.concerns)) {
                 self.send_text(&frame.text).await?;
                 self.last = frame.cursor.unwrap_or_else(|| self.last.clone());
             }
@@ -286,6 +287,7 @@ impl<'h> Session<'_, 'h, '_> {
         let refused = |message: String| FrameError::new(message, id.clone());
         match accepted.await {
             Some(Ok(Accepted::Published(event))) => self.send_json(&json!({"type": "ack", "id": id, "event": event})).await,
+            Some(Ok(Accepted::Paired(_))) => self.error(&refused("a code is no message here".to_owned())).await,
             Some(Ok(Accepted::Repeated(event))) => {
                 self.send_json(&json!({"type": "ack", "id": id, "event": event, "repeated": true})).await
             }

@@ -60,6 +60,7 @@ pub(super) fn accept(listening: &Listening, name: &str, headers: &BTreeMap<Strin
     match listening.accept(inbound) {
         Ok(Accepted::Published(event)) => (StatusCode::ACCEPTED, json!({"event": event})),
         Ok(Accepted::Repeated(event)) => (StatusCode::ACCEPTED, json!({"event": event, "repeated": true})),
+        Ok(Accepted::Paired(_)) => error(StatusCode::CONFLICT, "a code is no message here".to_owned()),
         Ok(Accepted::Refused(why)) => error(StatusCode::CONFLICT, why.to_string()),
         Err(fault) => {
             workspace.world.say(&fault.to_string());
