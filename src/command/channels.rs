@@ -1,7 +1,7 @@
-//! `claw channels`
+//! `claw channels [token]`
 
-use crate::command::Here;
 use crate::command::terminal::out;
+use crate::command::{Here, channel_token};
 use crate::core::event::stamp::Stamp;
 use crate::core::fault::Result;
 use crate::report::channels::{self, ChannelReport};
@@ -10,10 +10,18 @@ use jiff::Timestamp;
 
 /// List the channels: state, last exchange, waiting messages, next try
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
     /// Print JSON: one line for each channel
     #[arg(long)]
     json: bool,
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    Token(channel_token::Args),
 }
 
 /// Prints the channels.
@@ -21,6 +29,9 @@ pub struct Args {
 /// # Errors
 /// If `claw.yaml` is invalid or the outbox cannot be listed.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
+    if let Some(Action::Token(args)) = &args.action {
+        return channel_token::run(args, here);
+    }
     let workspace = here.look()?;
     let all = channels::all(&workspace)?;
     if all.is_empty() && !args.json {
