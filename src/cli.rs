@@ -6,8 +6,9 @@ pub use crate::command::terminal::out::{note_closed_stdout, print_fault};
 use crate::command::terminal::style::{self, ColorChoice};
 use crate::command::{
     Here, agents, approve, ask, attempt, channels, chat, check, complete, completions, config, crons, deliver, discard,
-    examples, export, init, keys, listen, log, man, models, new, page, page_text, pair, prompt, recall, remember,
-    retry, route, run_agent, send, sessions, setup, skills, status, supervise, tasks, tick, trust, units, usage, why,
+    examples, export, init, keys, listen, log, man, memory, models, new, page, page_text, pair, prompt, recall,
+    remember, retry, route, run_agent, send, sessions, setup, skills, status, supervise, tasks, tick, trust, units,
+    usage, why,
 };
 use crate::core::fault::Result;
 use crate::world;
@@ -102,6 +103,8 @@ pub enum Command {
     Pair(pair::Args),
     /// Print a link that logs a browser into the page of `listen web`
     Page(page::Args),
+    /// Show how to look into the history of the memories, undo a change, restore a file
+    Memory(memory::Args),
     /// Process everything that is due, once
     Tick(tick::Args),
     /// Process events as they come, until stopped by a signal
@@ -224,6 +227,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Channels(args) => channels::run(&args, here),
         Command::Pair(args) => pair::run(&args, here),
         Command::Page(args) => page::run(&args, here),
+        Command::Memory(args) => memory::run(args, here),
         Command::Tick(args) => tick::run(&args, here),
         Command::Supervise(args) => supervise::run(&args, here),
         Command::Units(args) => units::run(&args, here),

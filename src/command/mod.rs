@@ -25,6 +25,7 @@ pub mod keys;
 pub mod listen;
 pub mod log;
 pub mod man;
+pub mod memory;
 pub mod models;
 pub mod new;
 pub mod page;

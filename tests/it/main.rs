@@ -24,6 +24,7 @@ mod drops;
 mod fallback;
 mod file_tools;
 mod heartbeat;
+mod history;
 mod house;
 mod import;
 mod json;
