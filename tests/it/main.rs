@@ -27,6 +27,7 @@ mod keys;
 mod kills;
 mod lenient;
 mod limits;
+mod memory;
 mod models;
 mod neutral;
 mod notes;

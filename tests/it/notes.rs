@@ -119,7 +119,7 @@ fn a_commit_runs_nothing_that_a_repository_below_the_notes_names() {
     .ok();
     let workspace = ws.opened();
     let lane = Lane::attempt(&workspace, Mailbox::Inbox, "memories").unwrap().unwrap();
-    let _ = git::commit(&ws.root, &lane, Sync::None, Path::new("memories/topics/a.md"), "x");
+    let _ = git::commit(&ws.root, &lane, Sync::None, &[Path::new("memories/topics/a.md")], "x");
     assert!(!ws.dir.path().join("ran").exists());
     // A program that it could have run.
     ws.shell("git status").ok();

@@ -199,6 +199,7 @@ fn drive<'a>(
         secrets: Secrets::of(workspace, &agent)?,
         prompt: None,
         has_shown_text: false,
+        noted: Vec::new(),
         is_stopped: false,
         cancel: CancelToken::open(workspace, &event.id, requester.iter().flat_map(Requester::waiting)),
         began_at: workspace.world.now().timestamp().to_zoned(world::zone()),
@@ -255,7 +256,8 @@ fn compact_command(mut turn: Turn, focus: Option<&str>) -> Result<Vec<String>> {
         };
         turn.close(answer, true)?;
     }
-    publish_all(turn.workspace, &turn.state.done.unwrap_or_default())
+    let ids = publish_all(turn.workspace, &turn.state.done.unwrap_or_default())?;
+    Ok(turn.noted.into_iter().chain(ids).collect())
 }
 
 fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
@@ -349,7 +351,7 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                 if turn.state.calls() > 0 {
                     scratch::clear(turn.workspace, &turn.lane.name);
                 }
-                return Ok(published.into_iter().chain(ids).collect());
+                return Ok(turn.noted.into_iter().chain(published).chain(ids).collect());
             }
         }
     }

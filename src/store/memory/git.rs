@@ -13,27 +13,35 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, UNIX_EPOCH};
 
-/// Commits one file, and only that file: staged changes of the owner stay staged. Does nothing where the workspace is
-/// not the top of a repository, or the file is unchanged or ignored. Git inherits the lane's lock, so that it can finish
-/// after its worker is killed, before another worker starts: killed half-way, it would leave a lock file.
+/// Commits these files, and only them: staged changes of the owner stay staged. Does nothing where the workspace is
+/// not the top of a repository, or the files are unchanged or ignored. Git inherits the lane's lock, so that it can
+/// finish after its worker is killed, before another worker starts: killed half-way, it would leave a lock file.
 ///
 /// # Errors
 /// `Later` if git fails (because of a lock, for example).
-pub fn commit(root: &Path, lane: &Lane, sync: Sync, file: &Path, message: &str) -> Result<()> {
+pub fn commit(root: &Path, lane: &Lane, sync: Sync, files: &[&Path], message: &str) -> Result<()> {
     if !root.join(".git").exists() {
         return Ok(());
     }
     remove_stale_locks(root)?;
-    let name = file.to_string_lossy();
-    let committed: &[&str] = if attributes(root, file).is_some() { &["-c", "attr.tree=HEAD"] } else { &[] };
+    let is_filtered = files.iter().any(|file| attributes(root, file).is_some());
+    let committed: &[&str] = if is_filtered { &["-c", "attr.tree=HEAD"] } else { &[] };
     let run = |arguments: &[&str]| checked(root, lane.share_all()?, sync, committed, arguments);
-    let found = run(&["status", "--porcelain", "--ignored", "--ignore-submodules=all", "--", &name])?;
-    if found.is_empty() || found.starts_with(b"!!") {
+    let mut changed = Vec::new();
+    for file in files {
+        let name = file.to_string_lossy().into_owned();
+        let found = run(&["status", "--porcelain", "--ignored", "--ignore-submodules=all", "--", &name])?;
+        if !found.is_empty() && !found.starts_with(b"!!") {
+            changed.push(name);
+        }
+    }
+    if changed.is_empty() {
         return Ok(());
     }
+    let changed: Vec<&str> = changed.iter().map(String::as_str).collect();
     // Not `git add`, which enters a repository that an agent may have made at this path.
-    run(&["update-index", "--add", "--", &name])?;
-    run(&["commit", "--quiet", "--no-verify", "--only", "-m", message, "--", &name])?;
+    run(&[&["update-index", "--add", "--"], &changed[..]].concat())?;
+    run(&[&["commit", "--quiet", "--no-verify", "--only", "-m", message, "--"], &changed[..]].concat())?;
     // The index is the one file that git never syncs, even with `core.fsync=all`.
     durable::sync_file(&root.join(".git/index"), sync)
 }

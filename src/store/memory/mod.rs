@@ -1,10 +1,15 @@
 //! Notes: Markdown files below `memories/`. A note is appended and never rewritten, so that concurrent edits of a person
-//! are not lost. A comment after the note has the id of its event, so that writing it again does nothing.
+//! are not lost; a fact that another one replaces is struck out. A comment after the note has the id of its event, so
+//! that writing it again does nothing.
 
+pub mod admit;
 pub mod git;
+mod known_facts;
 pub mod note_file;
+pub mod replace;
 mod search;
 
+pub use known_facts::{find, marks};
 pub use search::{FoundNote, NoteQuery, search};
 
 use crate::core::event::Event;
@@ -68,35 +73,65 @@ impl NotePlace {
 }
 
 /// Writes a note, unless it is already there. The caller holds the lane `memories`. The day of a daily note is that of
-/// the event's creation, so that a repeat finds it. Returns `file:line`.
+/// the event's creation, so that a repeat finds it. Returns `file:line`, or `already at file:line` if another note has
+/// the fact. A fact that it replaces is struck out.
 ///
 /// # Errors
-/// If the file cannot be written.
+/// `Data` if the text may not be noted, or the fact to replace is not there; or if the file cannot be written.
 pub fn note(workspace: &Workspace, place: &NotePlace, event: &Event) -> Result<String> {
-    if let Some(written) = written_on_the_ids_day(workspace, place, event)? {
-        return Ok(written);
+    let replaced = replace::Replaced::of(event)?;
+    let written = match written_on_the_ids_day(workspace, place, event)? {
+        Some(written) => written,
+        None => write(workspace, place, event, replaced.as_ref())?,
+    };
+    if let Some(replaced) = replaced {
+        replace::strike(workspace, &replaced)?;
     }
-    let (id, text) = (&event.id, &event.content);
+    Ok(written)
+}
+
+fn write(
+    workspace: &Workspace,
+    place: &NotePlace,
+    event: &Event,
+    replaced: Option<&replace::Replaced>,
+) -> Result<String> {
+    let (id, text) = (&event.id, event.content.trim().replace("\r\n", "\n"));
     let name = place.file(event.created_at.into());
     let sync = workspace.sync()?;
     let mut note_file = NoteFile::open(workspace, &name, sync)?;
     let mut whole = note_file.read()?;
     if line_of_mark(&whole, id).is_none() {
+        admit::check(workspace, &text, admit::is_forced(workspace, event)?)?;
+        if let Some(replaced) = replaced {
+            replace::check(workspace, replaced, &text)?;
+        }
+        if let Some(known) = find(workspace, &text, &name, id)? {
+            return Ok(format!("already at {known}"));
+        }
+        if whole.starts_with(b"\xff\xfe") || whole.starts_with(b"\xfe\xff") {
+            return Err(Fault::data(format!("{name} is UTF-16 text; the note was not written"))
+                .hint("save the file as UTF-8, then retry the note"));
+        }
         note_file.truncate_zeros(&mut whole)?;
         let title = Path::new(&name).file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
         let head = if whole.is_empty() { format!("# {title}\n\n") } else { String::new() };
-        let addition = format!(
-            "{head}- {} {}\n",
-            text.trim().replace('\n', "\n  "),
-            note_mark::new(id, event.origin.taint.as_deref())
-        );
+        let mark = note_mark::new(id, event.origin.taint.as_deref());
+        let body = note_mark::without_comments(&text).replace('\n', "\n  ");
+        let body = match event.origin.taint {
+            Some(_) => note_mark::on_each_line(&body, &mark),
+            None => format!("{body} {mark}"),
+        };
+        let addition = format!("{head}- {body}\n");
+        let has_crlf = whole.windows(2).any(|pair| pair == b"\r\n");
+        let addition = if has_crlf { addition.replace('\n', "\r\n") } else { addition };
         note_file.append(&missing(&whole, &addition), sync)?;
         whole = note_file.read()?;
     } else {
         // Its writer may have been killed before the note was durable.
         note_file.sync(sync)?;
     }
-    Ok(place_in(&name, line_of_mark(&whole, id).unwrap_or(1), text))
+    Ok(place_in(&name, line_of_mark(&whole, id).unwrap_or(1), &text))
 }
 
 /// The place of a note that was written already, durable on return; `None` if there is none.
@@ -131,10 +166,11 @@ fn written_in(workspace: &Workspace, name: &str, event: &Event) -> Result<Option
     Ok(Some(place_in(name, line, &event.content)))
 }
 
-/// The line of the comment after a note, from 1. Text of a person or after a power cut may be invalid UTF-8.
+/// The line of the last comment of a note, from 1. Text of a person or after a power cut may be invalid UTF-8.
 fn line_of_mark(text: &[u8], id: &Id) -> Option<usize> {
     let mark = note_mark::begin(id);
-    String::from_utf8_lossy(text).lines().position(|line| line.contains(&mark)).map(|n| n + 1)
+    let text = String::from_utf8_lossy(text);
+    text.lines().enumerate().filter(|(_, line)| line.contains(&mark)).last().map(|(n, _)| n + 1)
 }
 
 /// `file:line` of a note whose last line has this number.
@@ -153,7 +189,9 @@ pub fn commit(workspace: &Workspace, lane: &Lane, place: &NotePlace, event: &Eve
     let name = place.file(event.created_at.into());
     let file = Path::new(&name);
     let subject = format!("remember: {}", subject(&event.content));
-    let Err(fault) = git::commit(&workspace.root, lane, workspace.sync()?, file, &subject) else { return Ok(()) };
+    let struck = replace::Replaced::of(event)?.map(|replaced| replaced.file);
+    let files: Vec<&Path> = [file].into_iter().chain(struck.as_deref().map(Path::new)).collect();
+    let Err(fault) = git::commit(&workspace.root, lane, workspace.sync()?, &files, &subject) else { return Ok(()) };
     let fault = Fault::new(Kind::Later, format!("{name} is written, but {fault}"));
     match git::attributes(&workspace.root, file) {
         // An agent may have written it, and a later attempt would fail as well.
