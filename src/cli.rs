@@ -4,8 +4,8 @@
 
 pub use crate::command::terminal::out::{note_closed_stdout, print_fault};
 use crate::command::{
-    Here, agents, approve, ask, attempt, chat, check, completions, crons, deliver, discard, init, log, man, models,
-    new, page, prompt, recall, remember, retry, route, run_agent, send, sessions, skills, status, supervise, tasks,
+    Here, agents, approve, ask, attempt, chat, check, completions, crons, deliver, discard, init, log, man,
+    memory, models, new, page, prompt, recall, remember, retry, route, run_agent, send, sessions, skills, status, supervise, tasks,
     tick, trust, units, usage, why,
 };
 use crate::core::fault::Result;
@@ -77,6 +77,8 @@ pub enum Command {
     Remember(remember::Args),
     /// Search the memories
     Recall(recall::Args),
+    /// Show how to look into the history of the memories, undo a change, restore a file
+    Memory(memory::Args),
     /// Process everything that is due, once
     Tick(tick::Args),
     /// Process events as they come, until stopped by a signal
@@ -153,6 +155,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Crons(args) => crons::run(&args, here),
         Command::Remember(args) => remember::run(args, here),
         Command::Recall(args) => recall::run(&args, here),
+        Command::Memory(args) => memory::run(args, here),
         Command::Tick(args) => tick::run(&args, here),
         Command::Supervise(args) => supervise::run(&args, here),
         Command::Units(args) => units::run(&args, here),

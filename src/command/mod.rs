@@ -16,6 +16,7 @@ pub mod discard;
 pub mod init;
 pub mod log;
 pub mod man;
+pub mod memory;
 pub mod models;
 pub mod new;
 pub mod page;

@@ -12,6 +12,7 @@ mod memory;
 mod post;
 pub mod probe;
 pub mod program;
+mod rename;
 mod sandboxed;
 mod search;
 mod shell;
@@ -25,6 +26,7 @@ use crate::core::event::origin::{Origin, SenderClass};
 use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Kind, Result};
 use crate::core::config::MemoryWay;
+use crate::core::memory::change::ChangeAuthor;
 use crate::core::memory::note_mark;
 use crate::core::model::{Call, ToolSpec};
 use crate::core::session::record::ToolResult;
@@ -67,6 +69,7 @@ const BUILTIN: &[&Builtin] = &[
     &files::READ,
     &files::WRITE,
     &files::EDIT,
+    &rename::MOVE,
     &list::LIST,
     &search::SEARCH,
     &shell::BASH,
@@ -122,6 +125,18 @@ impl ToolContext<'_> {
     fn inherit_taint(&self, source: Option<&String>) {
         if let Some(source) = source {
             let _ = self.taint.set(source.clone());
+        }
+    }
+
+    /// The author of changes that the call makes.
+    fn author(&self) -> ChangeAuthor {
+        ChangeAuthor {
+            event: self.event.id.clone(),
+            agent: Some(self.agent.id.clone()),
+            session: Some(self.lane.name.clone()),
+            origin: self.origin.taint.clone().unwrap_or_else(|| self.event.from.as_str().to_owned()),
+            by_shell: false,
+            undoes: None,
         }
     }
 

@@ -195,6 +195,8 @@ fn tidy(step: usize, results: &[String]) -> Answer {
             vec![
                 ("edit", json!({"path": "memories/daily-notes/2020-01-01.md", "old": "slept badly", "new": "slept"})),
                 ("edit", json!({"path": "memories/daily-notes/2020-01-01.md", "old": "slept badly", "new": "slept badly\n- more"})),
+                ("move", json!({"from": "memories/topics/u.md"})),
+                ("move", json!({"from": "memories/topics/u.md", "to": "memories/topics/v.md"})),
             ],
         ),
         _ => (results.join("\n").leak(), vec![]),
@@ -207,7 +209,15 @@ const SCRIPTS: &[(&str, Script)] = &[
     ("script:look", look),
     ("script:rearrange", rearrange),
     ("script:tidy", tidy),
+    ("script:known", known),
 ];
+
+fn known(step: usize, results: &[String]) -> Answer {
+    match step {
+        0 => ("", vec![("remember", json!({"text": "The NAS is 10.0.0.7."}))]),
+        _ => (results.join("\n").leak(), vec![]),
+    }
+}
 
 /// A workspace whose programs have no network, so that their output is not from outside.
 fn workspace(server: &Strict) -> Fixture {
@@ -234,6 +244,16 @@ fn refused_call_is_in_the_log_and_hidden_from_people_and_models() {
         assert!(shown.contains(secret::HIDDEN) && !shown.contains(&key()), "{shown}");
     }
     assert_eq!(server.broken(), [""; 0]);
+}
+
+#[test]
+fn tool_reports_a_known_fact_and_publishes_nothing() {
+    let server = Strict::start(SCRIPTS);
+    let ws = workspace(&server);
+    ws.write("memories/topics/nas.md", "- the NAS is 10.0.0.7\n");
+    assert_eq!(ws.claw(&["ask", "-n", "script:known"]).ok(), "already at memories/topics/nas.md:1\n");
+    let noted = ws.done("inbox").into_iter().chain(ws.pending()).filter(|name| name.contains(".m01"));
+    assert_eq!(noted.collect::<Vec<_>>(), [""; 0]);
 }
 
 #[test]
@@ -323,11 +343,15 @@ fn tidying_that_loses_facts_is_refused() {
     let outcome: Vec<bool> = results.iter().map(|result| result["failed"] != true).collect();
     // Seven, then six of eight are left: a quarter may go. The third change would be the one too many, although it
     // removes only one. Struck and moved facts are not lost. Daily notes only grow.
-    assert_eq!(outcome, [true, true, false, true, true, false, true], "{results:?}");
+    assert_eq!(outcome, [true, true, false, true, true, false, true, false, true], "{results:?}");
     assert!(results[2]["result"].as_str().unwrap().contains("3 of the 8 facts in this file would be lost"), "{results:?}");
     assert_eq!(ws.read("memories/topics/t.md"), "- a\n- b\n- c\n- d\n- ~~e~~\n- g");
     assert_eq!(ws.read("memories/daily-notes/2020-01-01.md"), format!("{day}- more\n"));
-    assert!(ws.read("crons/tidy/CRON.md").contains("\nenabled: false\n"), "the shipped job is off");
+    let fresh = Fixture::empty();
+    fresh.claw(&["init", "."]).ok();
+    assert!(fresh.read("crons/tidy/CRON.md").contains("\nenabled: false\n"), "the shipped job is off");
+    assert_eq!(fresh.claw(&["check"]).code, 0);
+    assert_eq!(fresh.claw(&["crons", "next", "tidy", "-n", "1"]).out, "");
 }
 
 #[test]

@@ -3,15 +3,11 @@
 
 use crate::common::terminal::Terminal;
 use crate::common::{Fixture, Ran, skipped};
-use claw::core::config::Sync;
-use claw::store::lock::Lane;
 use claw::store::memory::git;
-use claw::store::workspace::mailbox::Mailbox;
 use rustix::fs::{CWD, Mode, mkfifoat};
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
 
 const OWN: &str = "export A=1\n";
 
@@ -117,9 +113,8 @@ fn a_commit_runs_nothing_that_a_repository_below_the_notes_names() {
          {inner} config filter.evil.clean \"touch '$HOME/ran'; cat\" && echo y >memories/topics/a.md/x"
     ))
     .ok();
-    let workspace = ws.opened();
-    let lane = Lane::attempt(&workspace, Mailbox::Inbox, "memories").unwrap().unwrap();
-    let _ = git::commit(&ws.root, &lane, Sync::None, &[Path::new("memories/topics/a.md")], "x");
+    ws.claw(&["remember", "--topic", "a.md", "x"]);
+    ws.claw(&["remember", "--topic", "b", "x"]).ok();
     assert!(!ws.dir.path().join("ran").exists());
     // A program that it could have run.
     ws.shell("git status").ok();

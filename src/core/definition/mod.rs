@@ -9,7 +9,7 @@ pub mod reach;
 pub mod skill;
 pub mod task;
 
-pub use agent::{Agent, QueueSetting, WatchSetting};
+pub use agent::{Agent, GUARDED, QueueSetting, WatchSetting};
 pub use cron::{Cron, CronSession, Missed, Overlap};
 
 use crate::core::text::front_matter;

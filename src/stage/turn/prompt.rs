@@ -99,6 +99,9 @@ fn crons(workspace: &Workspace) -> Result<Vec<ListItem>> {
     for id in definitions::folders(workspace, "crons")? {
         // `claw check` reports the problems of the file.
         let Ok(cron) = definitions::cron(workspace, &id)? else { continue };
+        if !cron.enabled {
+            continue;
+        }
         items.push(ListItem::new(format!("{id} ({}, {})", cron.timing, cron.agent), &cron.description));
     }
     Ok(items)

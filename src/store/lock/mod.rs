@@ -271,6 +271,15 @@ impl NamedLock {
         Ok(())
     }
 
+    /// A descriptor of the lock, for a program that is not killed with this process: the lock is free when that program
+    /// has ended too.
+    ///
+    /// # Errors
+    /// If the process is out of descriptors.
+    pub fn share(&self) -> Result<OwnedFd> {
+        self.0.lock.as_fd().try_clone_to_owned().at("share", &self.0.path)
+    }
+
     /// Releases a lock that is no longer in use, and removes its file.
     pub fn release_and_remove(self) {
         let _ = fs::remove_file(&self.0.path);

@@ -57,6 +57,7 @@ pub const LAYOUT: &[&str] = &[
     ".claw/locks/inbox",
     ".claw/locks/outbox",
     ".claw/locks/slots",
+    ".claw/memory",
     ".claw/stop",
 ];
 

@@ -48,7 +48,7 @@ pub(in crate::tool) fn for_change(context: &ToolContext, target: &Path, old: &st
     let Some(below) = below_notes(context, target) else { return Ok(new) };
     let workspace = context.workspace;
     admit::check_secrets(workspace, &new, old)?;
-    let is_unattended = matches!(context.event.kind, EventKind::Cron | EventKind::Heartbeat | EventKind::Dispatch);
+    let is_unattended = is_unattended(context);
     if is_unattended && below.starts_with(DAILY) && !new.starts_with(old.trim_end()) {
         return Err(Fault::data("daily notes are a record and are not rewritten; nothing was written")
             .hint("save the fact in a topic, and name the daily note that it comes from"));
@@ -67,6 +67,21 @@ pub(in crate::tool) fn for_change(context: &ToolContext, target: &Path, old: &st
     }
     let mark = source(context).map(|source| note_mark::new(&context.event.id, Some(&source)));
     Ok(origin_marks::carried(old, &new, &elsewhere, mark.as_deref()))
+}
+
+/// Refuses to move notes away in a task that runs without the owner: it could lose them.
+pub(in crate::tool) fn for_move(context: &ToolContext, from: &Path, to: &Path) -> Result<()> {
+    let Some(below) = below_notes(context, from).filter(|_| is_unattended(context)) else { return Ok(()) };
+    if below_notes(context, to).is_some() && !below.starts_with(DAILY) {
+        return Ok(());
+    }
+    Err(Fault::data("a task without the owner does not move daily notes, or notes out of memories/; nothing was moved")
+        .hint("say in your answer what should be moved"))
+}
+
+/// Whether the owner does not see what the turn does: a scheduled run, or another agent's task.
+fn is_unattended(context: &ToolContext) -> bool {
+    matches!(context.event.kind, EventKind::Cron | EventKind::Heartbeat | EventKind::Dispatch)
 }
 
 /// The path below the folder of notes.
