@@ -33,6 +33,7 @@ mod kills;
 mod lenient;
 mod limits;
 mod listen;
+mod memory;
 mod models;
 mod neutral;
 mod notes;
