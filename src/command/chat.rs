@@ -1,9 +1,10 @@
 //! `claw chat`: a conversation in one session.
 
+mod commands;
+
 use crate::command::Here;
 use crate::command::terminal::approval_dialog;
 use crate::command::terminal::attachments::{self, CheckedFile};
-use crate::command::terminal::edit::EditorDraft;
 use crate::command::terminal::exchange::{self, AskExchange, TerminalAddress};
 use crate::command::terminal::interrupt::{AskGuard, INTERRUPTED, Interrupt, QuestionState};
 use crate::command::terminal::line::editor::Editor;
@@ -11,20 +12,15 @@ use crate::command::terminal::line::mentions;
 use crate::command::terminal::out;
 use crate::command::terminal::record::Recording;
 use crate::command::terminal::screen::Screen;
-use crate::core::base64;
-use crate::core::config::OFFLINE;
-use crate::core::config::resolved_model::ResolvedModel;
+use crate::core::event::Event;
 use crate::core::event::id::Id;
 use crate::core::event::session_name;
-use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Cause, Fault, Kind, Result};
-use crate::core::session::record::Record;
-use crate::core::session::transcript::{Transcript, TranscriptItem, one_line};
-use crate::core::slash::chat_command::{self, CHAT_ROWS, ChatCommand};
+use crate::core::slash::chat_command::{self, CHAT_ROWS};
 use crate::core::slash::{self, SlashCommand};
 use crate::store::agent::definitions;
 use crate::store::session::approvals::{self, Verdict};
-use crate::store::session::{self, last, log};
+use crate::store::session::last;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::clock;
 
@@ -100,9 +96,6 @@ enum ChatInterrupt {
     /// The chat reads a pipe, and ends.
     Ends(AskGuard),
 }
-
-/// A message and its files, relative to the workspace.
-type LastMessage = (String, Vec<String>);
 
 struct Chat<'a> {
     workspace: &'a Workspace,
@@ -196,88 +189,6 @@ impl<'a> Chat<'a> {
                 self.ask(line, files)
             }
         }
-    }
-
-    /// The model called `name`, or the one that answers by default.
-    fn chosen(&self, name: Option<&str>) -> Result<ResolvedModel> {
-        let agent = definitions::agent(self.workspace, &self.agent)?;
-        self.workspace.config()?.resolve_model(&agent, name)
-    }
-
-    /// Runs a command of the chat itself.
-    fn command(&mut self, command: ChatCommand) -> Result<()> {
-        match command {
-            ChatCommand::Edit(text) => {
-                if !self.is_typed {
-                    return Err(Fault::new(Kind::Usage, "/edit needs a terminal"));
-                }
-                let draft = EditorDraft::edit(self.workspace, "message.md", &text)?;
-                draft.discard();
-                match draft.text.trim() {
-                    "" => out::line("The message is empty and was not sent"),
-                    text if chat_command::parse(text).is_some() => {
-                        Err(Fault::new(Kind::Usage, "the message is a command of the chat; type it at the prompt"))
-                    }
-                    text => self.turn(text),
-                }
-            }
-            ChatCommand::Model(None) => {
-                let chosen = self.chosen(self.model.as_deref())?;
-                let config = self.workspace.config()?;
-                let names: Vec<&str> = config.models.keys().map(String::as_str).chain([OFFLINE]).collect();
-                out::line(&format!("{} answers; there are: {}", chosen.name, names.join(", ")))
-            }
-            ChatCommand::Model(Some(name)) => {
-                let chosen = self.chosen(Some(&name))?;
-                self.workspace.permit_model(&chosen)?;
-                self.model = Some(name);
-                out::line(&format!("{} answers from now on", chosen.name))
-            }
-            ChatCommand::Retry => {
-                let last = self.last_exchange()?.0;
-                let (text, files) = last.ok_or_else(|| Fault::new(Kind::Usage, "there is no message to send again"))?;
-                out::line(&format!("Sending again: {}", one_line(&text, 200)))?;
-                self.workspace.permit_model(&self.chosen(self.model.as_deref())?)?;
-                self.ask(&text, files.into_iter().map(CheckedFile::Inside).collect())
-            }
-            ChatCommand::Copy => {
-                let answer = self.last_exchange()?.1;
-                let answer = answer.ok_or_else(|| Fault::new(Kind::Usage, "there is no answer to copy"))?;
-                if !out::is_terminal() || self.workspace.world.var("TERM") == Some("dumb") {
-                    return Err(Fault::new(Kind::Usage, "this terminal has no clipboard"));
-                }
-                // The terminal keeps the clipboard, also of a remote machine: OSC 52 of xterm.
-                out::raw(&format!("\x1b]52;c;{}\x07", base64::padded(answer.as_bytes())))?;
-                out::line(&format!("Copied {} characters", answer.chars().count()))
-            }
-            ChatCommand::Switch(name) => {
-                let session = session::find(self.workspace, &name)?;
-                let agent = definitions::agent(self.workspace, session_name::agent(&session))?.id.clone();
-                out::line(&format!("{session} goes on, with {agent}"))?;
-                (self.agent, self.session) = (agent, Some(session));
-                Ok(())
-            }
-        }
-    }
-
-    /// The last message of the session, with its files, and the last answer.
-    fn last_exchange(&self) -> Result<(Option<LastMessage>, Option<String>)> {
-        let (mut message, mut answer) = (None, None);
-        let Some(session) = &self.session else { return Ok((None, None)) };
-        let mut transcript = Transcript::default();
-        log::each(self.workspace, session, |record| {
-            if let Record::In { event, .. } = &record
-                && event.kind == EventKind::Message
-            {
-                message = Some((event.content.clone(), event.attachments.clone()));
-            }
-            for item in transcript.take(record) {
-                if let TranscriptItem::Answer { text, .. } = item {
-                    answer = Some(text);
-                }
-            }
-        })?;
-        Ok((message, answer))
     }
 
     fn ask(&mut self, text: &str, files: Vec<CheckedFile>) -> Result<()> {

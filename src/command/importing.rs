@@ -1,5 +1,6 @@
 //! `claw init --from`: the plan of an import, and the workspace that is built from it.
 
+use crate::command::terminal::style::spinner::Spinner;
 use crate::command::terminal::{create, out};
 use crate::core::config::{FILE, OFFLINE};
 use crate::core::fault::{Fault, Kind, Result};
@@ -13,13 +14,12 @@ use crate::store::workspace::{Workspace, scaffold, trust};
 use crate::world::World;
 use serde_json::{Value, json};
 use std::fs;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 /// The record of an import, in the new workspace.
 const RECORD: &str = ".claw/imported.json";
-/// The number of files between two lines of progress.
-const STEP: usize = 1000;
+/// The number of files between two steps of the progress.
+const STEP: usize = 100;
 
 /// The form in which a plan is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub(crate) fn show(world: &World, from: &Path, form: PlanForm) -> Result<()> {
     let source = Source::open(from)?;
     let import = Import::of(&source, world.now().timestamp())?;
     let mut plan = import.plan()?;
-    build::carry_out(&import, &mut plan, None, &progress(source.files.len()))?;
+    build::carry_out(&import, &mut plan, None, &progress(world, source.files.len()))?;
     if form == PlanForm::Json {
         let lines: String = plan.items.iter().map(|item| document(item).to_string() + "\n").collect();
         return out::json_lines(&lines);
@@ -102,7 +102,7 @@ pub(crate) fn import(world: &World, from: &Path, target: &Path) -> Result<String
 }
 
 fn build_tree(world: &World, import: &Import, plan: &mut ImportPlan, tree: &Path) -> Result<()> {
-    build::carry_out(import, plan, Some(tree), &progress(import.source.files.len()))?;
+    build::carry_out(import, plan, Some(tree), &progress(world, import.source.files.len()))?;
     let mut makes_git = git::is_installed();
     if !plan.is_complete {
         let (name, lines) = create::model(world);
@@ -175,12 +175,12 @@ fn report(plan: &ImportPlan) {
     }
 }
 
-/// Prints the number of files done, for long imports on a terminal.
-fn progress(all: usize) -> impl Fn(usize) {
-    let is_shown = all > STEP && std::io::stderr().is_terminal();
+/// Shows the number of files done, for long imports on a terminal.
+fn progress(world: &World, all: usize) -> impl Fn(usize) {
+    let spinner = (all > STEP).then(|| Spinner::start(world, "importing"));
     move |done| {
-        if is_shown && done > 0 && done.is_multiple_of(STEP) {
-            out::message(&format!("{done} of {all} files"));
+        if let Some(spinner) = spinner.as_ref().filter(|_| done.is_multiple_of(STEP)) {
+            spinner.count(&format!("{done} of {all} files"));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `claw usage`
 
 use crate::command::Here;
-use crate::command::terminal::{out, size};
+use crate::command::terminal::{out, style};
 use crate::core::budget::bars::{self, Bar, BarStyle};
 use crate::core::budget::ledger::Ledger;
 use crate::core::budget::ledger_line::{LedgerLine, Sums};
@@ -38,6 +38,8 @@ pub struct Args {
     json: bool,
 }
 
+/// The columns of a plot that goes into a pipe.
+const COLUMNS: usize = 80;
 /// The days of a plot.
 const DAYS: i32 = 30;
 /// The most days of a plot.
@@ -148,8 +150,8 @@ fn plot(workspace: &Workspace, since: Option<&str>) -> Result<u8> {
         Bar { label: day.strftime("%m-%d %a").to_string(), value, text: format!("{guess}{text} {unit}") }
     });
     let rows: Vec<Bar> = rows.collect();
-    let style = if size::is_utf8(&workspace.world) { BarStyle::Blocks } else { BarStyle::Ascii };
-    for line in bars::draw(&rows, size::columns(&workspace.world), style) {
+    let style = if style::is_unicode(&workspace.world) { BarStyle::Blocks } else { BarStyle::Ascii };
+    for line in bars::draw(&rows, style::width(&workspace.world).unwrap_or(COLUMNS), style) {
         out::line(&line)?;
     }
     Ok(0)

@@ -157,7 +157,7 @@ fn usage_is_drawn_and_exported() {
     ws.claw(&["trust"]).ok();
     let run = |day: &str, arguments: &[&str]| {
         let mut command = ws.command(arguments);
-        command.env("CLAW_NOW", format!("2026-11-{day}T12:00:00Z")).env("COLUMNS", "60");
+        command.env("CLAW_NOW", format!("2026-11-{day}T12:00:00Z"));
         crate::common::Ran::from(command.output().unwrap()).ok()
     };
     run("19", &["ask", "-n", "hello"]);
@@ -166,7 +166,7 @@ fn usage_is_drawn_and_exported() {
     let plot = run("21", &["usage", "--plot"]);
     let lines: Vec<&str> = plot.lines().collect();
     assert_eq!(lines.len(), 30, "{plot}");
-    assert!(lines[29].starts_with("11-21 Sat  ####") && lines[29].len() <= 60, "{plot}");
+    assert!(lines[29].starts_with("11-21 Sat  ####") && lines[29].len() <= 80, "{plot}");
     let hashes = |line: &str| line.matches('#').count();
     assert_eq!((hashes(lines[29]) / 2, hashes(lines[28])), (hashes(lines[27]), 0), "{plot}");
     assert_eq!(run("21", &["usage", "--plot", "--since", "2026-11-20"]).lines().count(), 2);

@@ -12,7 +12,6 @@ pub(in crate::command) mod line;
 pub mod out;
 pub mod record;
 pub(in crate::command) mod screen;
-pub(in crate::command) mod size;
 pub(in crate::command) mod stop_signals;
 pub mod style;
 pub(in crate::command) mod transcript;

@@ -15,7 +15,7 @@ fn names(text: &str) -> Vec<&str> {
             let rest = &text[at + 1..];
             let name = match rest.strip_prefix('"') {
                 Some(quoted) => quoted.split('"').next(),
-                None => rest.split_whitespace().next(),
+                None => rest.split(char::is_whitespace).next(),
             };
             names.extend(name.filter(|name| !name.is_empty()));
         }
