@@ -3,13 +3,16 @@
 #![expect(clippy::doc_markdown, reason = "doc comments here are the help that people read")]
 
 pub use crate::command::terminal::out::{note_closed_stdout, print_fault};
+use crate::command::terminal::style::{self, ColorChoice};
 use crate::command::{
-    Here, agents, approve, ask, attempt, channels, chat, check, completions, crons, deliver, discard, init, listen,
-    log, man, models, new, page, pair, prompt, recall, remember, retry, route, run_agent, send, sessions, skills,
-    status, supervise, tasks, tick, trust, units, usage, why,
+    Here, agents, approve, ask, attempt, channels, chat, check, complete, completions, config, crons, deliver, discard,
+    examples, export, init, keys, listen, log, man, models, new, page, pair, prompt, recall, remember, retry, route,
+    run_agent, send, sessions, setup, skills, status, supervise, tasks, tick, trust, units, usage, why,
 };
 use crate::core::fault::Result;
-use clap::{CommandFactory, Parser, Subcommand};
+use crate::world;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::CompleteEnv;
 use std::ffi::OsString;
 use std::iter;
 use std::path::PathBuf;
@@ -30,6 +33,12 @@ pub struct Cli {
     /// else $XDG_DATA_HOME/claw]
     #[arg(short, long, global = true, value_name = "DIR")]
     pub workspace: Option<PathBuf>,
+    /// Colours on a terminal; auto: unless NO_COLOR is set or TERM is dumb
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value = "auto", hide_default_value = true)]
+    pub color: ColorChoice,
+    /// Print no messages on stderr but errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
     /// The command
     #[command(subcommand)]
     pub command: Command,
@@ -45,19 +54,27 @@ pub enum Command {
     Chat(chat::Args),
     /// Create a workspace
     Init(init::Args),
+    /// Write the workspace to a new folder, without secrets and internal state
+    Export(export::Args),
+    /// Configure a model: provider, key, a test call, and the change of claw.yaml
+    Setup(setup::Args),
+    /// Read and change settings of claw.yaml
+    Config(config::Args),
+    /// Set, list and remove the keys of models
+    Keys(keys::Args),
     /// Trust the workspace: permit the programs and servers that it configures
     Trust(trust::Args),
     /// Check settings, definitions, folders, permissions and this machine
     Check(check::Args),
     /// List skills, show and check them, and approve their scripts
     Skills(skills::Args),
-    /// List the configured models, and check that they can be reached
+    /// List the configured models, check that they can be reached, and choose the default one
     Models(models::Args),
     /// Print an agent's system prompt and tools
     Prompt(prompt::Args),
-    /// Create a definition from a template: a scheduled job
+    /// Create an agent, a skill, a tool or a scheduled job from a template
     New(new::Args),
-    /// List the agents
+    /// List the agents, show one, and edit its file
     Agents(agents::Args),
     /// List, show and remove sessions
     Sessions(sessions::Args),
@@ -107,7 +124,7 @@ pub enum Command {
     Deny(approve::DenyArgs),
     /// Print the completions of a shell
     Completions(completions::Args),
-    /// Print the man page
+    /// Print the man page, or that of a command
     Man(man::Args),
 }
 
@@ -116,6 +133,9 @@ pub const PAGE: &str = crate::tool::PAGE;
 
 /// The first argument that makes this binary handle one event that may kill its worker. It is hidden, too.
 pub const ATTEMPT: &str = crate::process::own::ATTEMPT;
+
+/// The environment variable by which a shell asks for completions.
+pub const COMPLETE: &str = complete::VARIABLE;
 
 /// Handles one event; `arguments` follow [`ATTEMPT`].
 ///
@@ -133,16 +153,55 @@ pub fn page(arguments: impl Iterator<Item = OsString>) -> Result<u8> {
     page::run(&page::Args::parse_from(iter::once(PAGE.into()).chain(arguments)))
 }
 
+/// The command line of this process; prints the help, or an error of usage, and ends the process. `words` are its
+/// arguments, its name first.
+#[must_use]
+pub fn parse(words: &[OsString]) -> Cli {
+    let is_help = |word: &OsString| word == "--help" || word == "-h" || word == "help";
+    if !words.iter().any(is_help) {
+        return Cli::parse_from(words);
+    }
+    // Only a help text needs the examples, which take a walk over all commands.
+    let mut program = documented();
+    let matches = program.try_get_matches_from_mut(words).unwrap_or_else(|e| e.exit());
+    Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.format(&mut program).exit())
+}
+
+/// The command line with its examples, for help texts and man pages.
+#[must_use]
+pub fn documented() -> clap::Command {
+    examples::attached(Cli::command())
+}
+
+/// Answers a shell that asks for completions by the environment; returns whether it did. `words` are the arguments of
+/// this process, its name first.
+#[must_use]
+pub fn complete(words: &[OsString]) -> bool {
+    let line = words.iter().position(|word| word == "--").map_or(&[][..], |at| &words[at + 1..]);
+    let env = CompleteEnv::with_factory(|| complete::with_values(Cli::command(), line)).var(complete::VARIABLE);
+    let folder = std::env::current_dir().ok();
+    // A shell shows no errors of completions.
+    env.try_complete(words.iter().cloned(), folder.as_deref()).unwrap_or(true)
+}
+
 /// Runs the command and returns the exit code.
 ///
 /// # Errors
 /// The command's fault.
 pub fn run(cli: Cli) -> Result<u8> {
+    style::choose(cli.color);
+    if cli.quiet {
+        world::set_quiet();
+    }
     let here = Here::new(cli.workspace)?;
     match cli.command {
         Command::Ask(args) => ask::run(&args, here),
         Command::Chat(args) => chat::run(&args, here),
         Command::Init(args) => init::run(args, &here),
+        Command::Export(args) => export::run(&args, here),
+        Command::Setup(args) => setup::run(&args, here),
+        Command::Config(args) => config::run(&args, here),
+        Command::Keys(args) => keys::run(&args, here),
         Command::Trust(args) => trust::run(args, &here),
         Command::Check(args) => check::run(&args, here),
         Command::Skills(args) => skills::run(&args, here),
@@ -173,7 +232,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Discard(args) => discard::run(&args, here),
         Command::Approve(args) => approve::approve(&args, here),
         Command::Deny(args) => approve::deny(&args, here),
-        Command::Completions(args) => completions::run(&args, Cli::command()),
-        Command::Man(_) => man::run(Cli::command()),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args, documented()),
     }
 }

@@ -10,8 +10,22 @@ use jiff::tz::TimeZone;
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// Whether messages are suppressed.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Suppresses the messages of this process, as `--quiet` demands; errors are still printed.
+pub fn set_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Whether messages are suppressed.
+#[must_use]
+pub fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
 
 /// The folder of the zone files.
 pub const ZONE_FILES: &str = "/usr/share/zoneinfo";
@@ -141,7 +155,7 @@ impl World {
 
     /// Prints a message to stderr, escaped; the same text is printed only once.
     pub fn say(&self, text: &str) {
-        if self.printed.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned()) {
+        if !is_quiet() && self.printed.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned()) {
             let _ = writeln!(std::io::stderr(), "claw: {}", visible::message(text));
         }
     }

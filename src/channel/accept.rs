@@ -101,6 +101,20 @@ pub fn accept(workspace: &Workspace, channel: &str, inbound: Inbound) -> Result<
     Ok(accepted)
 }
 
+/// Whether the sender of a message may talk here; nothing is counted or stored.
+///
+/// # Errors
+/// As [`accept`].
+pub fn may_talk(workspace: &Workspace, channel: &str, inbound: &Inbound) -> Result<bool> {
+    let config = workspace.config()?;
+    let Some((settings, kind)) = config.channels.get(channel) else { return Ok(false) };
+    let Ok((from, _)) = addresses(channel, inbound) else { return Ok(false) };
+    let account =
+        ChannelAccount { channel: channel.to_owned(), kind: kind.to_owned(), account: account(workspace, channel)? };
+    let facts = facts(workspace, settings, &account, &from, inbound)?;
+    Ok(policy::decide(settings.policy, settings.members, &facts).is_ok())
+}
+
 /// The answer to the code of an invitation.
 const PAIRED: &str = "You are paired: send me a message.";
 
@@ -217,7 +231,11 @@ fn publish(
     if seen == Seen::Changed {
         return Ok(Accepted::Refused(Refusal::Invalid("its id was used for another text".to_owned())));
     }
-    if Mailbox::Inbox.done(workspace, &id).exists() {
+    let is_known = match seen {
+        Seen::No | Seen::Changed => Mailbox::Inbox.done(workspace, &id).exists(),
+        Seen::Yes => !locate::of(workspace, Mailbox::Inbox, &id)?.is_empty(),
+    };
+    if is_known {
         return Ok(Accepted::Repeated(id));
     }
     let draft = Draft {
@@ -231,7 +249,7 @@ fn publish(
     event.origin.taint = inbound.taint(channel);
     event.meta.insert(META.to_owned(), inbound.meta());
     match publish::inbox(workspace, &event) {
-        Ok(true) if seen == Seen::No => Ok(Accepted::Published(id)),
+        Ok(true) => Ok(Accepted::Published(id)),
         // An event that has moved on meanwhile is recognised by its id.
         Ok(_) => Ok(Accepted::Repeated(id)),
         Err(fault) if fault.kind == Kind::Data => Ok(Accepted::Refused(Refusal::Invalid(fault.message))),

@@ -1,11 +1,13 @@
 //! `claw approve [ID…]` and `claw deny ID…`
 
 use crate::command::Here;
-use crate::command::terminal::out;
+use crate::command::terminal::{out, until_end};
 use crate::core::event::session_name;
-use crate::core::fault::Result;
+use crate::core::fault::{Fault, Result};
+use crate::core::text::visible;
+use crate::core::tool;
 use crate::core::tool::approval::Approval;
-use crate::store::session::approvals::{self, Verdict};
+use crate::store::session::approvals::{self, Verdict, always};
 use crate::store::workspace::Workspace;
 use crate::world;
 use serde_json::{Value, json};
@@ -16,6 +18,15 @@ pub struct ApproveArgs {
     /// Print the pending approvals as JSON Lines
     #[arg(long, conflicts_with = "ids")]
     json: bool,
+    /// Run the calls now, and print the answers of their turns
+    #[arg(long, requires = "ids")]
+    run: bool,
+    /// List the calls that are approved once and for all
+    #[arg(long, conflicts_with_all = ["ids", "run"])]
+    always: bool,
+    /// Ask again before this call, which was approved once and for all
+    #[arg(long, value_name = "ID", conflicts_with_all = ["ids", "run", "json", "always"])]
+    forget: Option<String>,
     /// The calls to approve: each runs once, exactly as its file shows it
     #[arg(value_name = "ID|-")]
     ids: Vec<String>,
@@ -24,6 +35,9 @@ pub struct ApproveArgs {
 /// Deny tool calls of agents
 #[derive(Debug, clap::Args)]
 pub struct DenyArgs {
+    /// Finish the turns now, and print their answers
+    #[arg(long)]
+    run: bool,
     /// The calls to deny
     #[arg(required = true, value_name = "ID|-")]
     ids: Vec<String>,
@@ -35,8 +49,18 @@ pub struct DenyArgs {
 /// `Data` if no pending approval has this id.
 pub fn approve(args: &ApproveArgs, here: Here) -> Result<u8> {
     let workspace = here.open()?;
+    if let Some(id) = &args.forget {
+        return match always::remove(&workspace, id)? {
+            0 => Err(Fault::data(format!("no call with the id {} is approved once and for all", id.escape_debug()))
+                .hint("`claw approve --always` lists them")),
+            _ => Ok(0),
+        };
+    }
+    if args.always {
+        return list_always(&workspace, args.json);
+    }
     if !args.ids.is_empty() {
-        return decide(&workspace, &args.ids, Verdict::Approved);
+        return decide(&workspace, &args.ids, Verdict::Approved, args.run);
     }
     for approval in approvals::pending(&workspace)? {
         if args.json {
@@ -58,17 +82,39 @@ pub fn approve(args: &ApproveArgs, here: Here) -> Result<u8> {
 /// # Errors
 /// `Data` if no pending approval has this id.
 pub fn deny(args: &DenyArgs, here: Here) -> Result<u8> {
-    decide(&here.open()?, &args.ids, Verdict::Denied)
+    decide(&here.open()?, &args.ids, Verdict::Denied, args.run)
 }
 
-fn decide(workspace: &Workspace, ids: &[String], verdict: Verdict) -> Result<u8> {
-    let code = out::each_argument(ids, |text| {
+/// Prints the calls that are approved once and for all.
+fn list_always(workspace: &Workspace, is_json: bool) -> Result<u8> {
+    for line in always::list(workspace)? {
+        if is_json {
+            out::json(&line)?;
+            continue;
+        }
+        let call = visible::exact(&format!("{}: {}", line.tool, tool::describe_call(&line.tool, &line.arguments)));
+        out::line(&format!("{}  {}  {call}", out::row(&line.id), out::row(&line.agent)))?;
+    }
+    Ok(0)
+}
+
+/// Decides, and prints the ids of the events; or runs these events, and prints their answers.
+fn decide(workspace: &Workspace, ids: &[String], verdict: Verdict, runs: bool) -> Result<u8> {
+    let mut decided = Vec::new();
+    let mut code = out::each_argument(ids, |text| {
         let id = approvals::find(workspace, text)?;
         approvals::decide(workspace, &id, verdict)?;
-        out::line(id.as_str())
+        if !runs {
+            out::line(id.as_str())?;
+        }
+        decided.push(id);
+        Ok(())
     })?;
     for (_, fault) in approvals::publish_decisions(workspace)? {
         workspace.world.say(&fault.to_string());
+    }
+    for id in decided.iter().filter(|_| runs) {
+        code = code.max(until_end::run(workspace, id)?);
     }
     Ok(code)
 }

@@ -1,15 +1,18 @@
 //! `claw models`
 
 use crate::command::Here;
-use crate::command::terminal::out;
+use crate::command::terminal::style::table::Table;
+use crate::command::terminal::{change, out, style};
 use crate::core::config::resolved_model::ResolvedModel;
-use crate::core::config::{Config, OFFLINE};
+use crate::core::config::{Config, OFFLINE, edit};
 use crate::core::definition::Agent;
 use crate::core::fault::{Fault, Result};
 use crate::core::model::cassette::without_secrets;
 use crate::core::model::{REPLY_SCHEMA, REQUEST_SCHEMA};
 use crate::provider::{self, Key, ModelStatus};
 use crate::store::agent::definitions;
+use crate::store::workspace::{Workspace, settings_file};
+use crate::world::World;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -22,19 +25,35 @@ use std::sync::Arc;
 /// The exit code applies to the named models, or to the default model if none is named: 69 if it cannot be reached, 78
 /// if it is not configured correctly.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
     /// Only these models
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// Contact no server
     #[arg(short = 'n', long)]
     offline: bool,
+    /// List the models that the servers of these models offer, or the default model's server
+    #[arg(long, conflicts_with = "offline")]
+    available: bool,
     /// Print JSON Lines
     #[arg(long)]
     json: bool,
     /// Print only the JSON Schema of the input or the output of a `command` model
-    #[arg(long, value_name = "WHICH", value_enum, conflicts_with_all = ["names", "offline", "json"])]
+    #[arg(long, value_name = "WHICH", value_enum, conflicts_with_all = ["names", "offline", "available", "json"])]
     schema: Option<Schema>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Make a model the default one: sets `model:` in claw.yaml
+    Use {
+        /// A name below `models:`, PROVIDER/MODEL, or offline
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -66,7 +85,13 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         None => {}
     }
     let workspace = here.look()?;
+    if let Some(Action::Use { name }) = &args.action {
+        return use_model(&workspace, name);
+    }
     let config = workspace.config()?;
+    if args.available {
+        return available(args, &workspace, &config);
+    }
     let agents: Vec<Arc<Agent>> =
         definitions::agents(&workspace)?.into_iter().filter_map(|(_, read)| read.ok()).collect();
     let users = |name: &str| -> Vec<String> {
@@ -96,7 +121,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     if args.json {
         rows.iter().try_for_each(|row| out::json(&document(row)))?;
     } else {
-        table(&rows)?;
+        table(&workspace.world, &rows)?;
     }
     if let Some(fault) = fault {
         return Err(fault);
@@ -107,6 +132,55 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         _ => 0,
     });
     Ok(codes.max().unwrap_or(0))
+}
+
+/// Sets the default model.
+fn use_model(workspace: &Workspace, name: &str) -> Result<u8> {
+    let config = workspace.config()?;
+    let chosen = config.resolve_model(&Agent::default(), Some(name))?;
+    if let Some((_, problem)) = chosen.model.problem() {
+        return Err(Fault::config(format!("model {name}{problem}")));
+    }
+    if !provider::names().any(|known| chosen.model.provider.as_deref() == Some(known)) {
+        let provider = chosen.model.provider.unwrap_or_default();
+        return Err(Fault::config(format!("there is no provider `{}`", provider.escape_debug()))
+            .hint(format!("there are: {}", provider::names().collect::<Vec<_>>().join(", "))));
+    }
+    let old = settings_file::read(workspace)?;
+    let new = edit::set(&old, &["model".to_owned()], &name.into())?;
+    change::write(workspace, &old, &new, false)?;
+    if provider::key(workspace, &chosen).is_some_and(|key| !key.is_there) {
+        out::message(&format!("{name} has no key yet: claw setup"));
+    }
+    Ok(0)
+}
+
+/// Prints the models that servers offer, by the model whose server was asked.
+fn available(args: &Args, workspace: &Workspace, config: &Config) -> Result<u8> {
+    let names = if args.names.is_empty() { vec![config.model.clone()] } else { args.names.clone() };
+    let find = |name: &String| config.resolve_model(&Agent::default(), Some(name));
+    let chosen: Vec<ResolvedModel> = names.iter().map(find).collect::<Result<_>>()?;
+    chosen.iter().try_for_each(|chosen| workspace.permit_model(chosen))?;
+    let mut code = 0;
+    for (chosen, listed) in chosen.iter().zip(provider::available(workspace, &chosen)?) {
+        let models = match listed {
+            Ok(models) => models,
+            Err(fault) => {
+                out::print_fault(&fault);
+                code = code.max(fault.exit_code());
+                continue;
+            }
+        };
+        for model in models {
+            let is_used = chosen.model.model.as_deref() == Some(model.as_str());
+            match (args.json, names.len()) {
+                (true, _) => out::json(&json!({"name": chosen.name, "model": model, "used": is_used}))?,
+                (false, 1) => out::line(&out::row(&model))?,
+                (false, _) => out::line(&out::row(&format!("{}  {model}", chosen.name)))?,
+            }
+        }
+    }
+    Ok(code)
 }
 
 /// The models to list, and the fault of the default model if it cannot be used.
@@ -159,15 +233,12 @@ fn state(row: &ModelRow) -> String {
     }
 }
 
-fn table(rows: &[ModelRow]) -> Result<()> {
-    let mut lines = vec![
-        ["  name", "provider", "model", "location", "key", "concurrency", "fallback", "status"].map(str::to_owned),
-    ];
-    for row in rows {
+fn table(world: &World, rows: &[ModelRow]) -> Result<()> {
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let cells = |row: &ModelRow| {
         let model = &row.chosen.model;
-        let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         let key = row.key.as_ref().map(|key| format!("{}{}", key.from, if key.is_there { "" } else { " (missing)" }));
-        lines.push([
+        let cells = [
             format!("{} {}", if row.is_default { '*' } else { ' ' }, row.chosen.name),
             or_none(model.provider.clone()),
             or_none(model.model.clone()),
@@ -176,15 +247,12 @@ fn table(rows: &[ModelRow]) -> Result<()> {
             or_none(model.max_concurrency.map(|most| most.to_string())),
             or_none(Some(model.fallback.join(", ")).filter(|names| !names.is_empty())),
             state(row),
-        ]);
-    }
-    let width = |n: usize| lines.iter().map(|line| line[n].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();
-    for line in &lines {
-        let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        out::line(cells.collect::<Vec<_>>().join("  ").trim_end())?;
-    }
-    Ok(())
+        ];
+        cells.map(|cell| out::row(&cell)).to_vec()
+    };
+    let head = ["  name", "provider", "model", "location", "key", "concurrency", "fallback", "status"];
+    let table = Table { head: &head, rows: rows.iter().map(cells).collect(), right: &[] };
+    table.lines(style::width(world)).iter().try_for_each(|line| out::line(line))
 }
 
 fn document(row: &ModelRow) -> Value {

@@ -1,8 +1,9 @@
 //! `claw sessions [list | show | rm]`
 
 use crate::command::Here;
-use crate::command::terminal::out;
+use crate::command::terminal::style::table::Table;
 use crate::command::terminal::transcript::{self, TranscriptFormat};
+use crate::command::terminal::{out, style};
 use crate::core::event::session_name;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::session::summary::SessionSummary;
@@ -114,47 +115,24 @@ fn list(args: &ListArgs, workspace: &Workspace) -> Result<u8> {
         out::json_lines(&lines.concat())?;
         return Ok(0);
     }
-    let header = ["session", "agent", "source", "messages", "tokens", "last activity", "title"].map(ToOwned::to_owned);
-    let mut rows = vec![header];
-    rows.extend(found.iter().map(|(name, summary)| {
-        [
+    let row = |(name, summary): &(String, SessionSummary)| {
+        let cells = [
             name.clone(),
             session_name::agent(name).to_owned(),
             source(summary),
             summary.messages.to_string(),
             summary.tokens().to_string(),
             summary.updated.map(|at| world::local(at.into())).unwrap_or_default(),
-            out::plain(&summary.title),
-        ]
-    }));
-    if rows.len() > 1 {
-        out::line(table(&rows).trim_end_matches('\n'))?;
-    }
+            out::row(&summary.title),
+        ];
+        cells.to_vec()
+    };
+    let head = ["session", "agent", "source", "messages", "tokens", "last activity", "title"];
+    let table = Table { head: &head, rows: found.iter().map(row).collect(), right: &[3, 4] };
+    let width = style::width(&workspace.world);
+    let lines = if found.is_empty() { Vec::new() } else { table.lines(width) };
+    lines.iter().try_for_each(|line| out::line(line))?;
     Ok(0)
-}
-
-/// The rows in aligned columns; numbers are aligned to the right.
-fn table(rows: &[[String; 7]]) -> String {
-    let mut widths = [0; 7];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    let mut text = String::new();
-    for row in rows {
-        for (at, (cell, width)) in row.iter().zip(widths).enumerate() {
-            match at {
-                // The last column needs no padding.
-                6 => text += cell,
-                3 | 4 => text += &format!("{cell:>width$}  "),
-                _ => text += &format!("{cell:<width$}  "),
-            }
-        }
-        text.truncate(text.trim_end().len());
-        text.push('\n');
-    }
-    text
 }
 
 fn document(name: &str, summary: &SessionSummary) -> Value {
@@ -186,7 +164,7 @@ fn show(args: &Show, workspace: &Workspace) -> Result<u8> {
     let form = if args.markdown {
         TranscriptFormat::Markdown
     } else {
-        TranscriptFormat::Plain { is_dimmed: out::has_colour(&workspace.world) }
+        TranscriptFormat::Plain { is_dimmed: style::has_colour(&workspace.world, out::is_terminal()) }
     };
     transcript::print(workspace, &session, form)?;
     Ok(0)

@@ -13,6 +13,7 @@ pub mod definition;
 pub mod event;
 pub mod fault;
 pub mod json;
+pub mod markdown;
 pub mod memory;
 pub mod model;
 pub mod program_env;

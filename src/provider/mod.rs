@@ -21,9 +21,10 @@ mod tape;
 mod wire;
 
 pub use attachment::check as check_media;
+pub use offline::keys_in_environment;
 pub use ollama::find as local_ollama;
 pub use openai::dialects;
-pub use probe::{Key, ModelStatus, base, key, statuses};
+pub use probe::{Key, ModelStatus, available, base, key, statuses};
 pub use tape::Tape;
 
 use crate::core::config::OFFLINE;

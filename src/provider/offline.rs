@@ -4,10 +4,11 @@
 use crate::core::fault::Result;
 use crate::core::memory::query::Query;
 use crate::core::memory::recall::{NoteSearch, SearchedFile};
+use crate::core::model::services::SERVICES;
 use crate::core::model::{Message, Reply};
 use crate::provider::ModelCall;
 use crate::store::memory::{self, NotePlace, NoteQuery};
-use crate::world;
+use crate::world::{self, World};
 use regex::Regex;
 use std::sync::LazyLock;
 
@@ -17,8 +18,14 @@ static REMEMBER: LazyLock<Option<Regex>> =
 pub(super) fn ask(call: &mut ModelCall) -> Result<Reply> {
     call.workspace.warn_once(
         "offline",
-        "no model is configured, so the built-in offline one answers from memories/; set `model:` in claw.yaml",
+        "no model is configured, so the built-in offline one answers from memories/; `claw setup` configures one",
     );
+    // A key may appear long after `init`.
+    if let Some(variable) = keys_in_environment(&call.workspace.world).next() {
+        call.workspace
+            .world
+            .say(&format!("{variable} is set, but the offline model answers; `claw setup` uses the key"));
+    }
     let messages = &call.request.messages;
     let text = messages.last().map(Message::content).unwrap_or_default();
     let reply = if let Some(note) = note(text) {
@@ -37,6 +44,12 @@ pub(super) fn ask(call: &mut ModelCall) -> Result<Reply> {
     };
     (call.on_text)(&reply.content);
     Ok(reply)
+}
+
+/// The variables of the environment that hold keys of known services, in the order of the services.
+pub fn keys_in_environment(world: &World) -> impl Iterator<Item = &'static str> {
+    let variables = SERVICES.iter().map(|service| service.key_env);
+    variables.filter(|variable| !variable.is_empty() && world.var(variable).is_some())
 }
 
 /// The text to note, if the message asks for that.

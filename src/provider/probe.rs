@@ -132,14 +132,42 @@ async fn one(workspace: &Workspace, chosen: &ResolvedModel, may_contact: bool) -
             }
             let began = Instant::now();
             let late = || no_data(&chosen.name, LIST_TIMEOUT);
-            let has_model = http::within(LIST_TIMEOUT, late, list(workspace, chosen, wire, key.as_deref())).await?;
+            let listed = http::within(LIST_TIMEOUT, late, list(workspace, chosen, wire, key.as_deref())).await?;
+            let has_model = listed.and_then(|list| has(&list, chosen.model.model.as_deref()));
             Ok(ModelStatus::Reachable { ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), has_model })
         }
     }
 }
 
-/// Requests the list of models. Whether this model is in it; none if there is no list.
-async fn list(workspace: &Workspace, chosen: &ResolvedModel, wire: &Wire, key: Option<&str>) -> Result<Option<bool>> {
+/// The names of the models that each server offers, sorted; the model's own `model` may be missing.
+///
+/// # Errors
+/// `Machine` if no request can be run at all.
+pub fn available(workspace: &Workspace, models: &[ResolvedModel]) -> Result<Vec<Result<Vec<String>>>> {
+    let all = models.iter().map(|chosen| async move {
+        let Some(wire) = wire(chosen) else {
+            return Err(Fault::data(format!("model {}: it has no server with a list", chosen.name)));
+        };
+        let key = wire::key(workspace, chosen, wire)?;
+        let late = || no_data(&chosen.name, LIST_TIMEOUT);
+        let listed = http::within(LIST_TIMEOUT, late, list(workspace, chosen, wire, key.as_deref())).await?;
+        let names = listed.as_ref().and_then(names_in);
+        let mut names: Vec<String> = names
+            .ok_or_else(|| {
+                let message = format!("model {}: its server has no list of models", chosen.name);
+                Fault::new(Kind::Unavailable, message)
+            })?
+            .map(str::to_owned)
+            .collect();
+        names.sort();
+        names.dedup();
+        Ok(names)
+    });
+    http::block_on(None, async { Ok(http::join_all(all).await) })
+}
+
+/// Requests the list of models; none if the server has no list.
+async fn list(workspace: &Workspace, chosen: &ResolvedModel, wire: &Wire, key: Option<&str>) -> Result<Option<Value>> {
     let name = &chosen.name;
     let query = wire::base_and_query(&chosen.model).1;
     let url = format!("{}{}{query}", base(workspace, chosen).unwrap_or_default(), wire.list.1);
@@ -158,7 +186,7 @@ async fn list(workspace: &Workspace, chosen: &ResolvedModel, wire: &Wire, key: O
         }
     }
     match response.status().as_u16() {
-        200..=299 => Ok(has(&serde_json::from_slice(&bytes).unwrap_or_default(), model.model.as_deref())),
+        200..=299 => Ok(serde_json::from_slice(&bytes).ok()),
         // The server responds, and has no list.
         404 | 405 | 501 => Ok(None),
         status => {
@@ -170,15 +198,20 @@ async fn list(workspace: &Workspace, chosen: &ResolvedModel, wire: &Wire, key: O
     }
 }
 
-/// Whether a list (`data` with ids, or `models` with names) has this model; the tag `:latest` is the default.
-fn has(list: &Value, model: Option<&str>) -> Option<bool> {
+/// The names in a list: `data` with ids, or `models` with names.
+fn names_in(list: &Value) -> Option<impl Iterator<Item = &str>> {
     let (all, field) = match (list["data"].as_array(), list["models"].as_array()) {
         (Some(data), _) => (data, "id"),
         (None, Some(models)) => (models, "name"),
         (None, None) => return None,
     };
+    Some(all.iter().filter_map(move |entry| entry[field].as_str()))
+}
+
+/// Whether a list has this model; the tag `:latest` is the default.
+fn has(list: &Value, model: Option<&str>) -> Option<bool> {
+    let mut names = names_in(list)?;
     let wanted = model?.trim_end_matches(":latest");
-    let mut names = all.iter().filter_map(|entry| entry[field].as_str());
     Some(names.any(|name| name.trim_end_matches(":latest") == wanted))
 }
 

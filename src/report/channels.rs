@@ -5,7 +5,6 @@ use crate::core::channel::settings::ChannelSettings;
 use crate::core::event::address::Address;
 use crate::core::fault::Result;
 use crate::store::channel::listener_state::{self, ListenerCondition, ListenerState};
-use crate::store::lock::NamedLock;
 use crate::store::queue::listing;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::{Mailbox, State};
@@ -96,7 +95,7 @@ pub fn all(workspace: &Workspace) -> Result<Vec<ChannelReport>> {
 
 fn named(workspace: &Workspace, name: &str, settings: &ChannelSettings) -> Result<ChannelReport> {
     let state = listener_state::read(workspace, name);
-    let is_running = NamedLock::is_held(workspace, &listener_state::lock_name(name)).unwrap_or_default();
+    let is_running = listener_state::has_process(workspace, name);
     let condition = if is_running { state.condition } else { state.condition.without_process() };
     let ListenerState { why, since, next_try, last_in, last_out, accepted, refused, .. } = state;
     let prefix = format!("{name}-");

@@ -13,5 +13,6 @@ pub mod supervise;
 pub mod task;
 pub mod task_watch;
 pub mod tick;
+pub mod trial;
 pub mod turn;
 pub mod worker;

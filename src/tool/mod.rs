@@ -60,6 +60,12 @@ const SOURCES: &[ToolSource] = &[
     ToolSource { names: Vec::new, offer: program::offer },
 ];
 
+/// Whether a name belongs to a tool of this program, also to one that is not set up.
+#[must_use]
+pub fn is_reserved(name: &str) -> bool {
+    SOURCES.iter().any(|source| (source.names)().contains(&name))
+}
+
 const BUILTIN: &[&Builtin] = &[
     &files::READ,
     &files::WRITE,

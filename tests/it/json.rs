@@ -12,6 +12,7 @@ use std::path::Path;
 /// Every command with `--json`, and the name of its schema.
 const SCHEMAS: &[(&str, &str)] = &[
     ("agents", "agents"),
+    ("agents edit", "agents"),
     ("agents show", "agents"),
     ("approve", "approve"),
     ("ask", "ask"),
@@ -26,6 +27,7 @@ const SCHEMAS: &[(&str, &str)] = &[
     ("crons resume", "crons"),
     ("crons run", "crons"),
     ("deliver", "deliver"),
+    ("init", "init"),
     ("log", "log"),
     ("models", "models"),
     ("pair", "pair"),
@@ -159,8 +161,14 @@ fn fill(ws: &Fixture, all: &mut Documents) -> Vec<String> {
 }
 
 fn read(ws: &Fixture, all: &mut Documents, unrouted: &[String]) {
+    let old = ws.dir.path().join("old");
+    fs::create_dir_all(old.join("memory")).unwrap();
+    fs::write(old.join("memory/a.md"), "- a\n").unwrap();
+    fs::write(old.join(".env"), "A=1\n").unwrap();
+    all.run(ws, "init", &["--dry-run", "--from", "../old"]);
     all.run(ws, "agents", &[]);
     all.one(ws, "agents show", &["cookie"]);
+    all.add("agents edit", &ws.shell("EDITOR=true claw agents edit --json cookie"));
     let approval = all.one(ws, "approve", &[]);
     assert_eq!((&approval["agent"], &approval["tool"]), (&json!("cookie"), &json!("act")));
     all.run(ws, "models", &["--offline"]);
@@ -228,7 +236,10 @@ fn crons(ws: &Fixture, all: &mut Documents) {
 
 fn channels(ws: &Fixture, all: &mut Documents) {
     let program = r#"printf '{"id": 1, "from": "eve", "text": "hi"}\n'; while read -r line; do
-        case $line in *ping*) n=${line#*:}; printf '{"pong":%s}\n' "${n%\}}";; esac; done"#;
+        case $line in
+        *ping*) n=${line#*:}; printf '{"pong":%s}\n' "${n%\}}";;
+        *send*) id=${line#*\"id\":\"}; printf '{"sent":"%s"}\n' "${id%%\"*}";;
+        esac; done"#;
     ws.write("bot.sh", program);
     ws.config(
         "channels:\n  bot: {type: exec, command: [sh, bot.sh], pairing: ask}\n  exec: {phone: {command: [cat]}}\n",

@@ -343,6 +343,22 @@ fn program_gets_a_clean_environment_and_a_state_folder() {
     assert_eq!(ws.read(".claw/channels/irc/kept"), "x\n");
 }
 
+#[test]
+fn sandboxed_program_reads_nothing_of_the_workspace_and_writes_its_state_folder() {
+    let script = "out=closed; cat claw.yaml >/dev/null 2>&1 && out=open; echo $out >\"$CLAW_STATE/out\"; : >escaped";
+    let ws = with_irc(
+        "allow: [ann], sandbox: {network: false}",
+        &format!("{script}\n{}", say(&message("1", "ann", "hello"))),
+    );
+    let ran = once(&ws);
+    if ran.err.contains("does not support the sandbox") {
+        return;
+    }
+    ran.ok();
+    assert_eq!((&*ws.read(".claw/channels/irc/out"), ws.path("escaped").exists()), ("closed\n", false));
+    assert_eq!(events(&ws).len(), 1);
+}
+
 /// The settings of a run, and then the same channel without the message's sender.
 #[test]
 fn listener_restarts_when_its_settings_change_and_ends_when_they_go() {

@@ -74,6 +74,7 @@ fn invitation_is_good_once_and_its_code_costs_no_model_call() {
     assert_eq!(say(&ws, &[from("5", "ann", "hello")]), [json!({"ack": "5"})]);
     let events = events(&ws);
     assert_eq!((events.len(), &events[0]["origin"]["class"]), (1, &json!("known")));
+    assert!(!ws.path(".claw/deliver_to").exists(), "a contact is no default destination");
     // One answer to the code.
     let sent: Vec<String> = ws.done("outbox");
     assert_eq!(sent.len(), 1, "{sent:?}");
@@ -175,6 +176,7 @@ fn strangers_that_ask_get_one_code_each_and_three_at_most() {
         .unwrap();
     let answers = say(&ws, &[from("1", "a", "hello"), from("2", "b", "hello"), from("3", "c", "hello")]);
     assert_eq!(answers.iter().filter(|line| line.get("ack").is_some()).count(), 2, "{answers:#?}");
+    assert!(events(&ws).iter().all(|event| event["origin"]["class"] == "known"));
 }
 
 #[test]

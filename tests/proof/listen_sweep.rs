@@ -96,7 +96,7 @@ fn killed_listener_loses_nothing_acknowledged_and_doubles_nothing_silently() {
     delivers.claw(&["tick"]).ok();
     for (name, template) in [("listen", &receives), ("deliver", &delivers)] {
         let judge = |ws: &Fixture, _: &crate::common::sweep::Hit| judge(ws);
-        let at = At::Calls(Faults::Kills(if name == "listen" { 31 } else { 17 }));
+        let at = At::Calls(Faults::Kills(if name == "listen" { 61 } else { 31 }));
         proof.sweep(at, &Scenario { name, template, copy: trusted, command: LISTEN, prepare: &|| {}, judge: &judge });
     }
     proof.judge(4);

@@ -96,7 +96,7 @@ fn run_once(listening: &Listening, attempts: &mut u32) -> Result<()> {
 /// Starts the program in its state folder's workspace, with its environment and, if it is set, its sandbox.
 fn start(listening: &Listening) -> Result<RunningProgram> {
     let (workspace, name, settings) = (listening.workspace, listening.name, listening.settings);
-    let state = workspace.path(".claw/channels").join(name);
+    let state = workspace.path(crate::store::channel::FOLDER).join(name);
     workspace.make_dir(&state, 2)?;
     let (inherits, mut env) = program_env::of(&workspace.world, &settings.env);
     env.extend([
@@ -132,7 +132,14 @@ fn sandbox(workspace: &Workspace, settings: &ChannelSettings, state: &Path) -> R
     let mut write: Vec<PathBuf> = sandbox.write.iter().map(real).collect::<Result<_>>()?;
     write.push(fs::canonicalize(state).at("find", state)?);
     let is_required = workspace.config()?.sandbox.mode != SandboxMode::BestEffort;
-    Ok(Some(Sandbox { read, write, list: Vec::new(), private: vec![root], network: sandbox.network, is_required }))
+    Ok(Some(Sandbox {
+        read,
+        write,
+        list: vec![root.clone()],
+        private: vec![root],
+        network: sandbox.network,
+        is_required,
+    }))
 }
 
 /// Bytes for the program, with the event that they send.

@@ -3,6 +3,7 @@
 use crate::command::terminal::out;
 use crate::core::config::OFFLINE;
 use crate::core::fault::{Fault, Result};
+use crate::core::model::services::SERVICES;
 use crate::provider;
 use crate::store::agent::definitions;
 use crate::store::fs::At;
@@ -61,25 +62,24 @@ pub fn create(world: &World, root: &Path) -> Result<String> {
 }
 
 /// The model to configure, from the API keys and servers of this machine: its name, and its lines for `claw.yaml`.
-fn model(world: &World) -> (String, String) {
+#[must_use]
+pub fn model(world: &World) -> (String, String) {
     let named = |name: &str, provider: &str, fields: String| {
         (name.to_owned(), format!("model: {name}\nmodels:\n  {name}: {{provider: {provider}, {fields}}}\n"))
     };
-    if world.var("OPENAI_API_KEY").is_some() {
-        let base = world.var("OPENAI_BASE_URL").map(|b| format!(", api_base: \"{b}\"")).unwrap_or_default();
-        return named("gpt", "openai", format!("model: gpt-5-mini, api_key_env: OPENAI_API_KEY{base}"));
-    }
-    if world.var("ANTHROPIC_API_KEY").is_some() {
-        let base = world.var("ANTHROPIC_BASE_URL").map(|b| format!(", api_base: \"{b}\"")).unwrap_or_default();
-        return named("claude", "anthropic", format!("model: claude-sonnet-5, api_key_env: ANTHROPIC_API_KEY{base}"));
-    }
-    if world.var("OPENROUTER_API_KEY").is_some() {
-        let base = "https://openrouter.ai/api/v1";
-        return named(
-            "openrouter",
-            "openai",
-            format!("model: openrouter/auto, api_key_env: OPENROUTER_API_KEY, api_base: \"{base}\""),
-        );
+    let mut keyed = SERVICES.iter().filter(|service| service.has_key() && world.var(service.key_env).is_some());
+    if let Some(service) = keyed.next() {
+        let others: Vec<&str> = keyed.map(|service| service.key_env).collect();
+        if !others.is_empty() {
+            let (taken, others) = (service.key_env, others.join(" and "));
+            out::message(&format!(
+                "of several keys {taken} was taken, and not {others}; `claw setup` adds another model"
+            ));
+        }
+        let base = world.var(service.base_env).or(service.api_base);
+        let base = base.map(|base| format!(", api_base: \"{base}\"")).unwrap_or_default();
+        let fields = format!("model: {}, api_key_env: {}{base}", service.model, service.key_env);
+        return named(service.name, service.provider, fields);
     }
     if let Some((base, model)) = provider::local_ollama(world) {
         return named("ollama", "ollama", format!("model: \"{model}\", api_base: \"{base}\", num_ctx: 16384"));

@@ -25,7 +25,7 @@ use crate::stage::{follow, route};
 use crate::store::fs::watch::Woken;
 use crate::store::lock::Lane;
 use crate::store::queue::{listing, publish};
-use crate::store::session::last;
+use crate::store::session::{self, last};
 use crate::store::workspace::mailbox::Mailbox;
 use crate::store::workspace::{self, Workspace};
 use crate::world::World;
@@ -60,6 +60,22 @@ pub(crate) fn open(here: Here) -> Result<Workspace> {
         }
     }
     here.open()
+}
+
+/// The session that a user names: the whole name for the short one of an existing session.
+///
+/// # Errors
+/// `Data` if a short name has several meanings.
+pub(crate) fn named_session(workspace: &Workspace, name: Option<&str>) -> Result<Option<String>> {
+    match name {
+        Some(name) if session_name::is_short(name) => match session::find(workspace, name) {
+            Ok(found) => Ok(Some(found)),
+            Err(fault) if fault.hint.as_deref() == Some("type more of it") => Err(fault),
+            // A new session may have any name.
+            Err(_) => Ok(Some(name.to_owned())),
+        },
+        name => Ok(name.map(str::to_owned)),
+    }
 }
 
 /// The address of a terminal. Its lane is locked, so that no other process prints its answers.
@@ -182,13 +198,14 @@ impl AskExchange<'_> {
         let lane = lock_lane(workspace, Mailbox::Inbox, &lane, self.stop_fd)?;
         self.send(id, text)?;
         route::published(workspace)?;
-        self.screen.begin(self.agent);
+        self.screen.begin(self.agent, &self.workspace.world);
         let on_progress = |progress: Progress| self.screen.show(progress);
         let turns = self.turns(id, &on_progress);
         let commands = Control { workspace, agent: None, session: Some(self.session) };
         let work: &dyn Handler = if has_own_lane { &commands } else { &turns };
         let mut outcome = Ok(None);
         around(&mut || outcome = follow::run_up_to(workspace, work, &lane, id));
+        self.screen.finish();
         let outcome = outcome.map_err(|fault| kept(fault, id))?;
         lane.release();
         let outcome = outcome.ok_or_else(|| Fault::data(format!("{id} was removed before it was answered")))?;
@@ -202,11 +219,12 @@ impl AskExchange<'_> {
     /// `Machine` if the machine fails.
     pub(crate) fn complete(&self, id: &Id, around: Around) -> Result<Outcome> {
         route::published(self.workspace)?;
-        self.screen.begin(self.agent);
+        self.screen.begin(self.agent, &self.workspace.world);
         let on_progress = |progress: Progress| self.screen.show(progress);
         let turns = self.turns(id, &on_progress);
         let mut outcome = None;
         around(&mut || outcome = Some(follow::run_until_done(self.workspace, &[&turns], id)));
+        self.screen.finish();
         let outcome = outcome.unwrap_or_else(|| Err(Fault::data(format!("{id} was not processed"))))?;
         save_notes(self.workspace, &outcome)?;
         Ok(outcome)

@@ -13,12 +13,12 @@ use crate::stage::outcome::{EventOutcome, Outcome};
 use crate::store::queue::locate;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::State;
-use crate::world::World;
+use crate::world;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::collections::HashSet;
 use std::io::{self, BufRead, ErrorKind, IsTerminal, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -89,8 +89,15 @@ pub fn json_lines(text: &str) -> Result<()> {
     raw(&visible::json(text))
 }
 
-/// Prints a message on stderr.
+/// Prints a message on stderr, unless `--quiet` was given.
 pub fn message(text: &str) {
+    if !world::is_quiet() {
+        error(text);
+    }
+}
+
+/// Prints an error on stderr.
+fn error(text: &str) {
     let _ = writeln!(io::stderr(), "claw: {}", visible::message(text));
 }
 
@@ -101,18 +108,18 @@ pub fn report_outcome(outcome: &Outcome) -> u8 {
     match &outcome.state {
         EventOutcome::Done(_) => 0,
         EventOutcome::Waiting(due, fault) => {
-            message(&format!("{id} waits until {}: {fault}", crate::world::local(*due)));
+            error(&format!("{id} waits until {}: {fault}", crate::world::local(*due)));
             75
         }
         EventOutcome::Failed(fault) => {
-            message(&format!("{id} failed: {fault}"));
+            error(&format!("{id} failed: {fault}"));
             1
         }
         // The command reports it once for all events.
         EventOutcome::GivenBack(fault) if fault.cause == Some(Cause::Unprinted) => 1,
         EventOutcome::GivenBack(fault) if fault.kind == Kind::Closed => 0,
         EventOutcome::GivenBack(fault) => {
-            message(&format!("{id} is unchanged: {fault}"));
+            error(&format!("{id} is unchanged: {fault}"));
             75
         }
     }
@@ -292,10 +299,16 @@ pub fn lines(mut take: impl FnMut(Result<String>) -> Result<bool>) -> Result<()>
 
 /// Prints a fault and its hint on stderr.
 pub fn print_fault(fault: &Fault) {
-    message(&fault.message);
+    error(&fault.message);
     if let Some(hint) = &fault.hint {
         stderr_line(&format!("      {}", visible::message(hint)));
     }
+}
+
+/// Prints a question on stderr, without a line end.
+pub fn prompt(text: &str) {
+    let mut stderr = io::stderr();
+    let _ = write!(stderr, "{}", plain(text)).and_then(|()| stderr.flush());
 }
 
 /// Prints a line on stderr, without the program's name.
@@ -313,10 +326,33 @@ pub const DIM: &str = "\x1b[2m";
 /// The end of [`DIM`].
 pub const BRIGHT: &str = "\x1b[0m";
 
-/// Whether stdout may have colours: it is a terminal, and `NO_COLOR` is not set (<https://no-color.org>).
+/// Draws on the last line of a terminal at stderr: text of this program, with escape sequences.
+pub fn status_line(text: &str) {
+    let mut stderr = io::stderr();
+    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+}
+
+/// The width of the terminal at stdout, in columns, if it has one.
 #[must_use]
-pub fn has_colour(world: &World) -> bool {
-    is_terminal() && world.var("NO_COLOR").is_none()
+pub fn terminal_width() -> Option<usize> {
+    width_of(io::stdout().as_fd())
+}
+
+/// The width of the terminal at stderr, in columns; 80 if it has none.
+#[must_use]
+pub fn stderr_width() -> usize {
+    width_of(io::stderr().as_fd()).unwrap_or(80)
+}
+
+fn width_of(stream: BorrowedFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// Whether stderr is a terminal.
+#[must_use]
+pub fn is_stderr_terminal() -> bool {
+    io::stderr().is_terminal()
 }
 
 /// Whether stdin is a terminal.

@@ -1,13 +1,20 @@
-//! The display of a turn on a terminal: the answer's text as it arrives, on stdout; its steps dimmed, on stderr.
+//! The display of a turn on a terminal: the answer's text as it arrives, on stdout; its steps dimmed, and a line that
+//! shows what is going on, on stderr.
 
 use crate::command::terminal::out;
+use crate::command::terminal::style::live::LiveMarkdown;
+use crate::command::terminal::style::markdown::{Look, render};
+use crate::command::terminal::style::spinner::Spinner;
+use crate::command::terminal::style::{self};
 use crate::command::terminal::transcript::STEP;
 use crate::core::fault::Result;
 use crate::core::session::transcript::{call_line, one_line};
 use crate::stage::turn::progress::Progress;
-use crate::world::World;
-use std::io::IsTerminal;
+use crate::world::{self, World};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The label of the spinner while no tool runs.
+const THINKING: &str = "waiting for the model";
 
 /// The display.
 #[derive(Debug)]
@@ -17,7 +24,10 @@ pub(crate) struct Screen {
     steps: Steps,
     /// Answers begin with the agent's name.
     has_names: bool,
+    /// The terminal for which Markdown is laid out; `None`: the text is printed as it is.
+    look: Option<Look>,
     line: Mutex<ScreenLine>,
+    spinner: Mutex<Option<Spinner>>,
 }
 
 /// The style of a turn's steps.
@@ -36,6 +46,8 @@ struct ScreenLine {
     name: String,
     /// The model's text since the last step, unescaped.
     text: String,
+    /// The layout of the text.
+    live: Option<LiveMarkdown>,
     /// The last line has no line break yet.
     is_open: bool,
 }
@@ -43,13 +55,25 @@ struct ScreenLine {
 impl Screen {
     /// A display for this process's stdout and stderr.
     pub(crate) fn new(world: &World, has_names: bool) -> Self {
-        let is_terminal = std::io::stderr().is_terminal();
+        let is_terminal = out::is_stderr_terminal();
         let steps = match () {
-            () if is_terminal && world.var("NO_COLOR").is_none() => Steps::Dimmed,
+            () if world::is_quiet() => Steps::Hidden,
+            () if is_terminal && style::has_colour(world, is_terminal) => Steps::Dimmed,
             () if is_terminal || has_names => Steps::Plain,
             () => Steps::Hidden,
         };
-        Self { is_live: out::is_terminal(), steps, has_names, line: Mutex::default() }
+        let is_live = out::is_terminal();
+        Self { is_live, steps, has_names, look: Self::look(world), line: Mutex::default(), spinner: Mutex::default() }
+    }
+
+    /// The terminal of stdout.
+    fn look(world: &World) -> Option<Look> {
+        let is_terminal = out::is_terminal();
+        style::width(world).map(|width| Look {
+            width,
+            has_colour: style::has_colour(world, is_terminal),
+            is_unicode: style::is_unicode(world),
+        })
     }
 
     /// The same display, which prints nothing before the answer.
@@ -57,36 +81,66 @@ impl Screen {
         Self { is_live: false, steps: Steps::Hidden, ..self }
     }
 
-    /// Starts a turn of the agent `name`.
-    pub(crate) fn begin(&self, name: &str) {
+    /// The same display, which prints the text as the model wrote it.
+    pub(crate) fn raw(self) -> Self {
+        Self { look: None, ..self }
+    }
+
+    /// Starts a turn of the agent `name`; the spinner runs until [`Screen::finish`].
+    pub(crate) fn begin(&self, name: &str, world: &World) {
         *self.line() = ScreenLine { name: name.to_owned(), ..ScreenLine::default() };
+        let shows = self.steps != Steps::Hidden || self.is_live;
+        *self.spinner() = shows.then(|| Spinner::start(world, THINKING));
+    }
+
+    /// Ends the spinner.
+    pub(crate) fn finish(&self) {
+        *self.spinner() = None;
     }
 
     /// Prints the progress of the turn.
     pub(crate) fn show(&self, progress: Progress) {
         let mut line = self.line();
+        self.with_spinner(|spinner| spinner.clear());
         match progress {
-            Progress::Text(text) if self.is_live && !text.is_empty() => {
-                let name = if line.text.is_empty() { self.prefix(Some(&line.name)) } else { String::new() };
-                // Text that could not be printed makes the difference to the answer, which is then printed whole.
-                if out::raw(&(name + &out::escape_controls(text))).is_ok() {
-                    line.text.push_str(text);
-                    line.is_open = !text.ends_with('\n');
-                }
-            }
-            Progress::Call(call) if self.steps != Steps::Hidden => {
+            Progress::Text(text) if self.is_live && !text.is_empty() => self.text(&mut line, text),
+            Progress::Call(call) => {
                 end(&mut line);
-                self.step(&format!("  {}", call_line(call, STEP)));
+                let text = call_line(call, STEP);
+                if self.steps != Steps::Hidden {
+                    self.step(&format!("  {text}"));
+                }
+                self.with_spinner(|spinner| spinner.label(&text));
             }
-            Progress::Result(outcome) if self.steps != Steps::Hidden => {
-                self.step(&format!("    {}", one_line(&outcome.result, STEP)));
+            Progress::Result(outcome) => {
+                if self.steps != Steps::Hidden {
+                    self.step(&format!("    {}", one_line(&outcome.result, STEP)));
+                }
+                self.with_spinner(|spinner| spinner.label(THINKING));
             }
             Progress::Retry(seconds, status) => {
                 end(&mut line);
                 out::message(&format!("retrying in {seconds} s ({status})"));
             }
-            Progress::Call(_) => end(&mut line),
-            Progress::Text(_) | Progress::Result(_) => {}
+            Progress::Text(_) => {}
+        }
+        self.with_spinner(|spinner| spinner.hide(line.is_open));
+    }
+
+    fn text(&self, line: &mut ScreenLine, text: &str) {
+        let name = if line.text.is_empty() { self.prefix(Some(&line.name)) } else { String::new() };
+        let (shown, is_open) = match self.look {
+            None => (out::escape_controls(text), !text.ends_with('\n')),
+            Some(look) => {
+                let live = line.live.get_or_insert_with(|| LiveMarkdown::new(look));
+                let shown = live.push(text);
+                (shown, live.is_open())
+            }
+        };
+        // Text that could not be printed makes the difference to the answer, which is then printed whole.
+        if (name.is_empty() && shown.is_empty()) || out::raw(&(name.clone() + &shown)).is_ok() {
+            line.text.push_str(text);
+            line.is_open = is_open || (!name.is_empty() && shown.is_empty());
         }
     }
 
@@ -97,17 +151,23 @@ impl Screen {
     /// `Closed` if stdout is closed.
     pub(crate) fn answer(&self, name: Option<&str>, content: &str) -> Result<()> {
         let mut line = self.line();
-        if !line.text.is_empty() && line.text.trim_end() == content.trim_end() {
-            end(&mut line);
+        self.finish();
+        let is_printed = !line.text.is_empty() && line.text.trim_end() == content.trim_end();
+        end(&mut line);
+        if is_printed {
             return Ok(());
         }
-        end(&mut line);
-        let content = if self.is_live { out::escape_controls(content) } else { content.to_owned() };
-        out::content(&(self.prefix(name) + &content + "\n"))
+        let prefix = self.prefix(name);
+        match self.look {
+            Some(look) => out::raw(&(prefix + &render(content, look))),
+            None if self.is_live => out::content(&(prefix + &out::escape_controls(content) + "\n")),
+            None => out::content(&(prefix + content + "\n")),
+        }
     }
 
     /// Ends an incomplete line.
     pub(crate) fn finish_line(&self) {
+        self.finish();
         end(&mut self.line());
     }
 
@@ -119,13 +179,28 @@ impl Screen {
         if self.steps == Steps::Dimmed { out::dimmed_stderr_line(text) } else { out::stderr_line(text) }
     }
 
+    fn with_spinner(&self, act: impl FnOnce(&Spinner)) {
+        self.spinner().as_ref().map_or((), act);
+    }
+
     fn line(&self) -> MutexGuard<'_, ScreenLine> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn spinner(&self) -> MutexGuard<'_, Option<Spinner>> {
+        self.spinner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// Ends an incomplete line and forgets the printed text.
+/// Prints the rest of the text, ends an incomplete line and forgets the printed text.
 fn end(line: &mut ScreenLine) {
+    if let Some(mut live) = line.live.take() {
+        let rest = live.finish();
+        if !rest.is_empty() {
+            let _ = out::raw(&rest);
+            line.is_open = false;
+        }
+    }
     if std::mem::take(&mut line.is_open) {
         let _ = out::raw("\n");
     }

@@ -1,6 +1,9 @@
 //! The settings of a workspace: `claw.yaml`. Every key is a field below [`Config`], and is shown in the file that `init`
 //! writes. The doc comments of the fields are the descriptions in `docs/schema/claw.yaml.json`.
 
+pub mod describe;
+pub mod edit;
+mod flow;
 pub mod languages;
 pub mod resolved_model;
 #[cfg(test)]
@@ -328,12 +331,67 @@ mod tests {
         for key in keys {
             assert!(text.contains(&format!("{key}:")), "claw.yaml does not show `{key}`");
         }
-        // With its examples uncommented, the file is valid too.
-        let all: String = text
-            .lines()
-            .map(|l| l.strip_prefix("#   ").map_or(l, |rest| rest))
-            .fold(String::new(), |a, l| a + l + "\n");
-        let (config, warnings) = parse(&all).unwrap_or_else(|e| panic!("{e}\n{all}"));
+    }
+
+    /// Each example: its first line, and the file in which the `# ` before its lines is removed.
+    fn uncommented() -> Vec<(String, String)> {
+        let lines: Vec<&str> = include_str!("../../../claw.yaml").lines().collect();
+        let known: Vec<String> = keys::of::<Config>().into_iter().map(|key| format!("{key}:")).collect();
+        let begins = |line: &str| {
+            let text = line.trim_start().strip_prefix("# ")?;
+            known.iter().any(|key| text.starts_with(key.as_str())).then_some(line.len() - line.trim_start().len())
+        };
+        let mut all = Vec::new();
+        for (at, line) in lines.iter().enumerate() {
+            let Some(indent) = begins(line) else { continue };
+            let inner = format!("{}#  ", " ".repeat(indent));
+            let end =
+                lines[at + 1..].iter().position(|line| !line.starts_with(&inner)).map_or(lines.len(), |n| at + 1 + n);
+            let plain = |(n, line): (usize, &&str)| {
+                if (at..end).contains(&n) { line.replacen("# ", "", 1) + "\n" } else { (*line).to_owned() + "\n" }
+            };
+            all.push(((*line).to_owned(), lines.iter().enumerate().map(plain).collect()));
+        }
+        all
+    }
+
+    #[test]
+    fn every_example_is_valid_without_the_number_signs_before_its_lines() {
+        let text = include_str!("../../../claw.yaml");
+        let all = uncommented();
+        assert!(all.len() >= 15, "{}", all.len());
+        for (name, uncommented) in &all {
+            let (_, warnings) = parse(uncommented).unwrap_or_else(|e| panic!("{name}: {e}"));
+            assert_eq!(warnings, [], "{name}");
+            assert_ne!(
+                serde_yaml::from_str::<serde_yaml::Value>(uncommented).unwrap(),
+                serde_yaml::from_str::<serde_yaml::Value>(text).unwrap(),
+                "{name} sets nothing"
+            );
+        }
+        // A line of an example elsewhere would be taken for prose.
+        let examples =
+            all.iter().map(|(_, uncommented)| text.lines().zip(uncommented.lines()).filter(|(a, b)| a != b).count());
+        let deep = text.lines().filter(|line| line.trim_start().starts_with("#  ")).count();
+        assert_eq!(
+            examples.sum::<usize>(),
+            deep + all.len(),
+            "write an example as `# key:` and its lines as `#   key:`"
+        );
+    }
+
+    #[test]
+    fn all_examples_together_are_valid() {
+        let text = include_str!("../../../claw.yaml");
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        for (_, uncommented) in uncommented() {
+            for (line, new) in
+                lines.iter_mut().zip(uncommented.lines()).filter(|(line, new)| line.starts_with('#') && line != new)
+            {
+                new.clone_into(line);
+            }
+        }
+        let (config, warnings) = parse(&lines.join("\n")).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(warnings, []);
         assert!(config.models.len() >= 3 && !config.channels.exec.is_empty());
     }

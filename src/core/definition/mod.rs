@@ -8,6 +8,7 @@ pub mod new_cron;
 pub mod reach;
 pub mod skill;
 pub mod task;
+pub mod templates;
 
 pub use agent::{Agent, QueueSetting, WatchSetting};
 pub use cron::{Cron, CronSession, Missed, Overlap};

@@ -13,6 +13,8 @@ pub const MEMORIES: &str = "memories";
 const CONTROL: &str = "+control";
 /// The prefix, after the agent and the dot, of a session made by `claw ask`.
 const ASK: &str = "ask-";
+/// The prefix, after the agent and the dot, of a session made by `claw chat`.
+const CHAT: &str = "chat-";
 /// The prefix, after the agent and the dot, of the session of a dispatch.
 const DISPATCH: &str = "sub-";
 /// The prefix, after the agent and the dot, of the session of one run of a scheduled job.
@@ -54,6 +56,31 @@ pub fn is_one_off(session: &str) -> bool {
     let name = session.split_once('.').map(|(_, name)| name);
     let id = name.and_then(|name| [ASK, DISPATCH, RUN].into_iter().find_map(|prefix| name.strip_prefix(prefix)));
     id.is_some_and(|id| Id::parse(id).is_ok())
+}
+
+/// The name that users see and type: of a session that is named after an event, the agent and the end of the event's id,
+/// `pickle.ask-k7f3q9`; every other name is short enough.
+#[must_use]
+pub fn short(session: &str) -> String {
+    let Some((agent, name)) = session.split_once('.') else { return session.to_owned() };
+    let found = [ASK, CHAT, DISPATCH, RUN].into_iter().find_map(|prefix| Some((prefix, name.strip_prefix(prefix)?)));
+    match found.and_then(|(prefix, id)| Some((prefix, Id::parse(id).ok()?))) {
+        Some((prefix, id)) => format!("{agent}.{prefix}{}", id.short()),
+        None => session.to_owned(),
+    }
+}
+
+/// Whether a user may mean a session by the end of its short name: `ask-k7f3q9`, `pickle.chat-k7f3q9`.
+#[must_use]
+pub fn is_short(text: &str) -> bool {
+    let name = text.split_once('.').map_or(text, |(_, name)| name);
+    [ASK, CHAT, DISPATCH, RUN].iter().any(|prefix| name.strip_prefix(prefix).is_some_and(|rest| rest.len() >= 4))
+}
+
+/// A new session of `agent` for the chat that starts with event `id`.
+#[must_use]
+pub fn for_chat(agent: &str, id: &Id) -> String {
+    format!("{agent}.{CHAT}{id}")
 }
 
 /// The session in which `agent` works on dispatch `id`.
@@ -207,6 +234,9 @@ mod tests {
         let id = Id::new(crate::core::event::stamp::Stamp(0), 1);
         assert_eq!(for_ask("pickle", &id), "pickle.ask-19700101T000000.000000Z-000001");
         assert!(is_one_off(&for_ask("pickle", &id)));
+        assert_eq!(short(&for_ask("pickle", &id)), "pickle.ask-000001");
+        assert_eq!(short("pickle.ask-the-doctor"), "pickle.ask-the-doctor");
+        assert!(is_short("ask-000001") && is_short("pickle.chat-000001") && !is_short("work") && !is_short("ask-"));
         for name in ["ask-the-doctor", "sub-letting", "ask-", "sub-19700101", "asked-19700101T000000.000000Z-000001"] {
             assert!(!is_one_off(&qualify(name, None, "pickle").unwrap()), "{name}");
         }

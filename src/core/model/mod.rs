@@ -9,6 +9,7 @@ pub mod overflow;
 pub mod price;
 pub mod price_table;
 pub mod refusal;
+pub mod services;
 pub mod settings;
 pub mod sight;
 pub mod tokens;

@@ -9,9 +9,8 @@ use crate::core::event::stamp::Stamp;
 use crate::core::event::{Draft, EventKind};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::process::{self, Launch, OutputTo, RunningProgram};
-use crate::store::channel::listener_state::{self, ListenerCondition, lock_name};
+use crate::store::channel::listener_state::{self, ListenerCondition};
 use crate::store::fs::watch::{Watch, WatchKind, Woken};
-use crate::store::lock::NamedLock;
 use crate::store::queue::publish;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::clock;
@@ -127,7 +126,7 @@ impl Fleet<'_> {
             if !matches!(member.status, MemberStatus::Waiting(until) if is_due(until)) {
                 continue;
             }
-            if NamedLock::is_held(workspace, &lock_name(name)).unwrap_or_default() {
+            if listener_state::has_process(workspace, name) {
                 member.status = MemberStatus::Waiting(now.plus_seconds(ELSEWHERE));
                 continue;
             }
@@ -213,7 +212,8 @@ fn failed(workspace: &Workspace, name: &str, code: i32, since: Stamp, now: Stamp
     let is_stable = since.plus_seconds(STABLE) <= now;
     state.failures = if is_stable { 1 } else { state.failures.saturating_add(1) };
     let next = now.plus_seconds(back_off(state.failures));
-    if state.why.is_empty() {
+    // A listener that could not report its end has left its last condition.
+    if state.condition != ListenerCondition::Failed {
         state.why = format!("its process has ended with {code}");
     }
     state.next_try = Some(next.timestamp());

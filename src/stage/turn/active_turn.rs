@@ -13,12 +13,13 @@ use crate::stage::turn::progress::{Interactive, Progress};
 use crate::stage::worker::handler::Handler;
 use crate::store::agent::secrets::Secrets;
 use crate::store::lock::Lane;
+use crate::store::session::approvals::always::AlwaysApproved;
 use crate::store::session::log::SessionLog;
 use crate::store::session::stop::CancelToken;
 use crate::store::workspace::Workspace;
 use crate::tool::{self, Tool};
 use jiff::{SignedDuration, Timestamp, Zoned};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// A turn in progress.
@@ -38,6 +39,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) interactive: Option<&'a Interactive<'a>>,
     /// The call that the owner has approved, if the event is an approval.
     pub(crate) approved: Option<Call>,
+    /// The calls that are approved once and for all, once they were read.
+    pub(crate) always: OnceLock<Vec<AlwaysApproved>>,
     /// Set when the turn must end early.
     pub(crate) cancel: CancelToken<'a>,
     /// The secrets that are removed from everything that is written.

@@ -3,6 +3,7 @@
 //! result, it is never run again.
 
 use crate::core::event::id::Derived;
+use crate::core::event::session_name;
 use crate::core::fault::{Kind, Result};
 use crate::core::memory::note_mark;
 use crate::core::session::record::{Record, ToolResult};
@@ -10,7 +11,7 @@ use crate::core::text::cut::cut;
 use crate::core::text::data_mark;
 use crate::core::tool::approval::{self, Approval};
 use crate::core::tool::normal;
-use crate::core::tool::{Class, MAX_RESULT};
+use crate::core::tool::{Approve, Class, MAX_RESULT};
 use crate::core::turn::{AssistantStep, PendingCall};
 use crate::stage::turn::active_turn::Turn;
 use crate::stage::turn::dispatch::Children;
@@ -85,7 +86,8 @@ fn approval_reason(turn: &Turn, pending: &PendingCall, tool: &Tool) -> Option<St
         return None;
     }
     let (name, arguments, taint) = (&pending.call.name, &pending.call.arguments, turn.taint().map(String::as_str));
-    tool.approve.reason(name, arguments, taint).or_else(|| {
+    let own = tool.approve.reason(name, arguments, taint).filter(|_| !is_always_approved(turn, pending, tool));
+    own.or_else(|| {
         turn.requesters.iter().find_map(|(id, agent)| {
             let Some(agent) = agent else {
                 return Some(format!("{id} passed the task on, and agents/{id}/AGENT.md cannot be read"));
@@ -95,6 +97,17 @@ fn approval_reason(turn: &Turn, pending: &PendingCall, tool: &Tool) -> Option<St
             Some(format!("{id} passed the task on: {reason}"))
         })
     })
+}
+
+/// Whether the owner has approved exactly this call once and for all. A turn with text from outside asks again.
+fn is_always_approved(turn: &Turn, pending: &PendingCall, tool: &Tool) -> bool {
+    if matches!(tool.approve, Approve::When(_)) || turn.taint().is_some() {
+        return false;
+    }
+    // Read once, so that a call is of one class for the whole turn.
+    let known = turn.always.get_or_init(|| approvals::always::list(turn.workspace).unwrap_or_default());
+    let agent = session_name::agent(&turn.lane.name);
+    approvals::always::covers(turn.workspace, known, agent, &pending.call).unwrap_or(false)
 }
 
 /// Whether this is the step that runs the approved call.

@@ -35,7 +35,7 @@ use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::Mailbox;
 use crate::{tool, world};
 use jiff::{SignedDuration, Unit};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Turns, for all sessions or for some.
@@ -200,6 +200,7 @@ fn drive<'a>(
         prompt: None,
         has_shown_text: false,
         is_stopped: false,
+        always: OnceLock::new(),
         cancel: CancelToken::open(workspace, &event.id, requester.iter().flat_map(Requester::waiting)),
         began_at: workspace.world.now().timestamp().to_zoned(world::zone()),
         deadline: Instant::now() + Duration::try_from(time_limit).unwrap_or_default(),

@@ -5,6 +5,7 @@ use crate::core::config::Sync;
 use crate::core::fault::{Fault, Result};
 use crate::store::fs::At;
 use crate::store::fs::durable;
+use crate::store::lock::holders;
 use crate::store::workspace::Workspace;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -95,6 +96,13 @@ pub struct ListenerState {
 #[must_use]
 pub fn lock_name(channel: &str) -> String {
     format!("listen-{channel}")
+}
+
+/// Whether a process listens on `channel`. Takes no lock: that would keep a listener from starting.
+#[must_use]
+pub fn has_process(workspace: &Workspace, channel: &str) -> bool {
+    let lock = lock_name(channel);
+    holders::list(&workspace.root).iter().any(|holder| holder.lock == lock)
 }
 
 /// Reads the state of the listener of `channel`; the default if there is none.

@@ -1,7 +1,7 @@
 //! Durable writes: publish a file whole by linking it, rename without replacing, append, sync.
 
 use crate::core::config::Sync;
-use crate::core::fault::{Fault, Result};
+use crate::core::fault::{Fault, Kind, Result};
 use crate::store::fs::At;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, unlinkat};
 use rustix::io::Errno;
@@ -307,6 +307,28 @@ pub fn sync_dir(dir: &Path, sync: Sync) -> Result<()> {
 pub fn make_dir(dir: &Path, levels: usize, sync: Sync) -> Result<()> {
     fs::create_dir_all(dir).at("make", dir)?;
     dir.ancestors().skip(1).take(levels).try_for_each(|above| sync_dir(above, sync))
+}
+
+/// Writes everything in the file system of `dir` to the disk: one call for a tree of many files.
+///
+/// # Errors
+/// If the sync fails.
+pub fn sync_tree(dir: &Path) -> Result<()> {
+    let folder = File::open(dir).at("open", dir)?;
+    rustix::fs::syncfs(&folder).at("sync", dir)
+}
+
+/// Renames the folder `from` to `to`, which may be an empty folder. The caller syncs the folder above.
+///
+/// # Errors
+/// `Failed` if `to` is a folder with entries, or another file; those of the file system.
+pub fn place_dir(from: &Path, to: &Path) -> Result<()> {
+    match rustix::fs::renameat(CWD, from, CWD, to) {
+        Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => {
+            Err(Fault::new(Kind::Failed, format!("{} is not an empty folder", to.display())))
+        }
+        other => other.at("make", to),
+    }
 }
 
 /// The result of a rename that never replaces.

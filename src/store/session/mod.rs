@@ -23,7 +23,10 @@ use std::path::Path;
 const FOLDER: &str = "sessions";
 
 /// The names of all session folders, unsorted.
-fn names(workspace: &Workspace) -> Result<Vec<String>> {
+///
+/// # Errors
+/// If the folder cannot be listed.
+pub fn names(workspace: &Workspace) -> Result<Vec<String>> {
     let folder = workspace.path(FOLDER);
     let entries = match fs::read_dir(&folder) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -48,7 +51,8 @@ pub fn find(workspace: &Workspace, text: &str) -> Result<String> {
     if let Some(name) = names.iter().find(|name| **name == text || full.as_ref() == Some(name)) {
         return Ok(name.clone());
     }
-    let mut matches = names.iter().filter(|name| !text.is_empty() && name.ends_with(text));
+    let is_end = |name: &&String| name.ends_with(text) || session_name::short(name).ends_with(text);
+    let mut matches = names.iter().filter(|name| !text.is_empty() && is_end(name));
     match (matches.next(), matches.next()) {
         (Some(one), None) => Ok(one.clone()),
         (Some(a), Some(b)) => Err(Fault::data(format!("`{text}` could be {a} or {b}")).hint("type more of it")),

@@ -4,12 +4,14 @@ pub(in crate::store) mod caches;
 pub mod clock;
 pub mod home;
 pub mod journal;
+pub mod key_file;
 pub mod mailbox;
 mod network_fs;
 pub mod program_env;
 pub mod programs;
 pub mod scaffold;
 pub mod settings;
+pub mod settings_file;
 pub mod trust;
 pub mod zones;
 

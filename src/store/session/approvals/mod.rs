@@ -1,6 +1,7 @@
 //! Tool calls that wait for the owner's approval: one file each in `.claw/approvals/pending`. Moving the file to
 //! `approved/` or `denied/` is the decision. The file of a published decision ends with `.taken`.
 
+pub mod always;
 mod decisions;
 mod named_files;
 

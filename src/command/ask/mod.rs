@@ -1,12 +1,15 @@
 //! `claw ask [TEXT|-]`: one question, one answer, in one process.
 
+mod answer;
+mod structured;
+
 use crate::command::Here;
+use crate::command::terminal::approval_dialog;
 use crate::command::terminal::attachments;
 use crate::command::terminal::exchange::{self, AskExchange, TerminalAddress};
 use crate::command::terminal::interrupt::{AskGuard, INTERRUPTED, QuestionState};
 use crate::command::terminal::out;
 use crate::command::terminal::record::Recording;
-use crate::command::terminal::screen::Screen;
 use crate::core::config::resolved_model::ResolvedModel;
 use crate::core::config::{Config, FILE};
 use crate::core::definition::Agent;
@@ -14,21 +17,16 @@ use crate::core::event::Event;
 use crate::core::event::id::Id;
 use crate::core::event::session_name;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::model::Usage;
-use crate::core::model::money::Money;
 use crate::core::routing;
-use crate::core::session::record::Record;
 use crate::core::slash::{self, SlashCommand};
 use crate::report::undelivered;
-use crate::stage::turn;
+use crate::stage::outcome::Outcome;
 use crate::store::agent::definitions;
-use crate::store::session::{last, log};
-use crate::store::usage;
+use crate::store::session::{approvals, last};
 use crate::store::workspace::Workspace;
 use crate::store::workspace::clock;
-use serde_json::{Value, json};
+use answer::{AnswerForm, AnswerPrinter};
 use std::path::PathBuf;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 /// The time after which a stdin that does not end is named.
@@ -60,11 +58,24 @@ pub struct Args {
     /// Do not read stdin
     #[arg(short = 'n', long)]
     no_stdin: bool,
-    /// Print one JSON document
-    #[arg(long)]
+    /// Print one JSON document; the same as -o json
+    #[arg(long, conflicts_with = "output")]
     json: bool,
+    /// The form of the answer [default: laid out on a terminal, as the model wrote it in a pipe]
+    #[arg(short, long, value_name = "FORM", value_enum)]
+    output: Option<AnswerForm>,
+    /// Print only the first block of code of the answer, without its fence; exit code 65 if it has none
+    #[arg(short = 'x', long, conflicts_with_all = ["json", "output", "detach"])]
+    extract: bool,
+    /// Print tokens, cost and time on stderr
+    #[arg(short, long)]
+    usage: bool,
+    /// A JSON Schema: the answer is one JSON document that satisfies it, else the exit code is 65. A model that fails
+    /// is asked once more
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["extract", "output", "json", "detach"])]
+    schema: Option<PathBuf>,
     /// Print the question's id and do not wait: claw tick or a supervisor answers it, and claw deliver prints the answer
-    #[arg(long, conflicts_with_all = ["json", "record"])]
+    #[arg(long, conflicts_with_all = ["json", "record", "output", "usage"])]
     detach: bool,
     #[command(flatten)]
     record: Recording,
@@ -74,7 +85,7 @@ pub struct Args {
     text: Vec<String>,
 }
 
-/// Asks one question and prints its answer.
+/// Asks one question and prints its answer. The exit code is 75 if a tool call waits for approval.
 ///
 /// # Errors
 /// `Unavailable` if the model cannot be reached, `Config` if it is not configured correctly, `Failed` if the answer
@@ -89,7 +100,9 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         refuse_session_command(&workspace, command)?;
     }
     let is_command = command.is_some();
-    let args = &if is_command { in_last_session(args, &workspace) } else { args.clone() };
+    let args = Args { session: exchange::named_session(&workspace, args.session.as_deref())?, ..args.clone() };
+    let args = &if is_command { in_last_session(&args, &workspace) } else { args };
+    let shape = args.schema.as_deref().filter(|_| !is_command).map(structured::read).transpose()?;
     let is_open = !is_command && args.agent.is_none() && args.session.is_none() && !args.continues;
     let mentioned = routing::mention(&text)
         .filter(|(name, rest)| is_open && !rest.is_empty() && definitions::has_agent(&workspace, name));
@@ -117,8 +130,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let session = session_name(args, &workspace, &agent.id, &id)?;
     let kept = attachments::keep(&workspace, &id, files)?;
     let guard = AskGuard::listen(QuestionState::Unsent)?;
-    let screen = Screen::new(&workspace.world, false);
-    let screen = if args.json || !screen.is_live { screen.quiet() } else { screen };
+    let printer = AnswerPrinter::new(args, &workspace, &id, &session, shape.is_some());
     let exchange = AskExchange {
         workspace: &workspace,
         terminal: &TerminalAddress::named(&workspace, &id)?,
@@ -126,7 +138,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         session: &session,
         model: args.model.as_deref(),
         attachments: &kept,
-        screen: &screen,
+        screen: &printer.screen,
         stop_fd: None,
         on_send: &|id| guard.sends(id),
     };
@@ -134,39 +146,92 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         exchange.send(&id, text)?;
         guard.end();
         out::message(exchange::KEPT);
-        out::message(&format!("session {session}"));
+        out::message(&format!("session {}", session_name::short(&session)));
         out::line(id.as_str())?;
         return Ok(0);
     }
     let mut terminal = TerminalAddress::take(&workspace, &id)?;
-    let outcome = exchange.run(&id, text, &|work| guard.around(&workspace, &id, work));
-    let is_interrupted = guard.end();
-    if is_interrupted {
-        screen.finish_line();
+    let mut turn = AskedTurn { exchange: &exchange, guard: &guard, printer: &printer, terminal: &mut terminal };
+    let text = shape.as_ref().map_or(text.clone(), |shape| shape.question(&text));
+    let mut answered = turn.ask(&id, text);
+    if let (Some(shape), Ok(())) = (&shape, &answered) {
+        answered = shape.settle(&printer, |text| turn.ask(&clock::next_id(&workspace)?, text));
     }
-    let was_late = OnceLock::new();
-    let print = |event: &Event| {
-        if is_interrupted && turn::is_stopped(event) {
-            return Ok(());
-        }
-        let _ = was_late.set(());
-        if args.json {
-            return out::json(&document(&workspace, event, &id, &session)?);
-        }
-        screen.answer(None, &event.content)
-    };
-    let answered = outcome.and_then(|outcome| exchange::answer(&workspace, &mut terminal, outcome, &print));
+    if answered.is_ok() {
+        answered = turn.approve(&session);
+    }
     terminal.release();
     report_undelivered(&workspace);
+    let is_interrupted = printer.is_interrupted();
     match answered {
         Err(fault) if is_interrupted => out::print_fault(&fault),
-        Ok(()) if is_interrupted && was_late.get().is_none() => {
+        Ok(()) if is_interrupted && !printer.has_printed() => {
             out::message("stopped; its finished steps stay in the session, and claw ask -c continues it");
         }
         other => other?,
     }
-    out::message(&format!("session {session}"));
-    Ok(if is_interrupted { INTERRUPTED } else { 0 })
+    if args.usage {
+        out::stderr_line(&answer::usage_line(&workspace, &id, &session)?);
+    }
+    out::message(&format!("session {}", session_name::short(&session)));
+    let waits =
+        answer::pending(&workspace, &session)?.iter().any(|approval| approval.reply_to == exchange.terminal.clone());
+    Ok(if is_interrupted {
+        INTERRUPTED
+    } else if waits {
+        APPROVAL_PENDING
+    } else {
+        0
+    })
+}
+
+/// The exit code of a question whose turn waits for the owner's approval, as of a temporary failure.
+const APPROVAL_PENDING: u8 = 75;
+
+/// A turn whose answer the user waits for.
+struct AskedTurn<'a> {
+    exchange: &'a AskExchange<'a>,
+    guard: &'a AskGuard,
+    printer: &'a AnswerPrinter<'a>,
+    terminal: &'a mut TerminalAddress,
+}
+
+impl AskedTurn<'_> {
+    /// Publishes a text as event `id`, and prints the answer.
+    fn ask(&mut self, id: &Id, text: String) -> Result<()> {
+        let workspace = self.exchange.workspace;
+        let outcome = self.exchange.run(id, text, &|work| self.guard.around(workspace, id, work));
+        self.answer(outcome)
+    }
+
+    /// Asks the user about each call of this turn that waits for approval, and prints the answers of the decided ones.
+    fn approve(&mut self, session: &str) -> Result<()> {
+        let workspace = self.exchange.workspace;
+        while approval_dialog::can_ask() && self.printer.may_ask() && !self.printer.is_interrupted() {
+            let pending = answer::pending(workspace, session)?;
+            let own = pending.into_iter().find(|approval| approval.reply_to == *self.exchange.terminal);
+            let Some(approval) = own else { return Ok(()) };
+            let Some(verdict) = approval_dialog::ask(workspace, &approval)? else { return Ok(()) };
+            approvals::decide(workspace, &approval.id, verdict)?;
+            for (_, fault) in approvals::publish_decisions(workspace)? {
+                workspace.world.say(&fault.to_string());
+            }
+            self.guard.sends(&approval.id);
+            let around = |work: &mut dyn FnMut()| self.guard.around(workspace, &approval.id, work);
+            let outcome = self.exchange.complete(&approval.id, &around);
+            self.answer(outcome)?;
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, outcome: Result<Outcome>) -> Result<()> {
+        if self.guard.end() {
+            self.printer.interrupt();
+        }
+        let print = |event: &Event| self.printer.print(event);
+        outcome.and_then(|outcome| exchange::answer(self.exchange.workspace, self.terminal, outcome, &print))?;
+        self.printer.problem()
+    }
 }
 
 /// The model, and those that are asked if it refuses; one with wrong settings is reported when it is asked.
@@ -183,32 +248,6 @@ fn report_undelivered(workspace: &Workspace) {
         let more = if others.is_empty() { "" } else { ", and not the only one (claw status)" };
         out::message(&format!("{id} could not be delivered to {address}: {reason}; claw retry {id}{more}"));
     }
-}
-
-/// The answer, and the usage, cost and duration of its whole turn.
-fn document(workspace: &Workspace, answer: &Event, id: &Id, session: &str) -> Result<Value> {
-    let (mut model, mut usage) = (String::new(), Usage::default());
-    let (mut begin, mut end) = (None, None);
-    for record in log::read(workspace, session, id)? {
-        match record {
-            Record::In { at, event } if event.id == *id => begin = Some(at),
-            Record::Done { at, ids, .. } if ids.contains(id) => end = Some(at),
-            Record::Model { id: of, model: by, reply, .. } if of == *id => {
-                model = by;
-                usage.add(&reply.usage);
-            }
-            _ => {}
-        }
-    }
-    // The ledger has the calls that failed, too; models that cost nothing are not in it.
-    let paid = usage::of_event(workspace, id)?;
-    let usage = if paid.usage == Usage::default() { usage } else { paid.usage };
-    let cost = (paid.money > 0).then_some(Money(paid.money));
-    let took = begin.zip(end).map_or(0, |(begin, end)| end.duration_since(begin).as_millis().max(0));
-    Ok(json!({
-        "id": id, "session": session, "agent": session_name::agent(session), "model": model,
-        "content": answer.content, "usage": usage, "cost": cost, "duration_ms": i64::try_from(took).unwrap_or(i64::MAX),
-    }))
 }
 
 /// Refuses the commands that start or move a conversation: each question without a session has one of its own.
