@@ -184,7 +184,7 @@ impl Bench {
         }
         let floor = median(floor);
         Ok(vec![
-            Row::millis(&format!("{events} pending: status --json"), median(status), floor).under(500.0),
+            Row::millis(&format!("{events} pending: status --json"), median(status), floor).under(100.0),
             Row::millis(&format!("{events} pending: run-agent --session"), median(session), floor).under(500.0),
             Row::millis(&format!("{events} pending: ask"), median(ask), floor).under(500.0),
         ])

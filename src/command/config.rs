@@ -4,7 +4,7 @@ use crate::command::Here;
 use crate::command::terminal::{change, dialog, out};
 use crate::core::config::{self, FILE, describe, edit};
 use crate::core::fault::{Fault, Kind, Result};
-use crate::process::editor;
+use crate::process::interactive;
 use crate::store::agent::secrets::is_secret_header;
 use crate::store::fs::At;
 use crate::store::workspace::{Workspace, settings_file};
@@ -173,7 +173,7 @@ fn open_editor(workspace: &Workspace) -> Result<u8> {
     fs::create_dir_all(&dir).at("make", &dir)?;
     fs::write(&copy, &old).at("write", &copy)?;
     loop {
-        let edited = editor::edit(program, &copy).and_then(|()| fs::read_to_string(&copy).at("read", &copy));
+        let edited = interactive::edit(program, &copy).and_then(|()| fs::read_to_string(&copy).at("read", &copy));
         let new = edited.inspect_err(|_| {
             let _ = fs::remove_file(&copy);
         })?;

@@ -1,6 +1,7 @@
 //! `claw models`
 
 use crate::command::Here;
+use crate::command::terminal::style::spinner::Spinner;
 use crate::command::terminal::style::table::Table;
 use crate::command::terminal::{change, out, style};
 use crate::core::config::resolved_model::ResolvedModel;
@@ -105,7 +106,9 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
             workspace.root.display()
         ));
     }
+    let spinner = Spinner::start(&workspace.world, "asking the servers");
     let states = provider::statuses(&workspace, &chosen, !args.offline && workspace.is_trusted)?;
+    drop(spinner);
     let rows: Vec<ModelRow> = chosen
         .into_iter()
         .zip(states)

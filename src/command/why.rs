@@ -7,6 +7,7 @@ use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Result};
 use crate::report::event::{EventReport, OutgoingReport};
 use crate::report::event_state::{EventState, EventStatus};
+use crate::report::timeline::TimelineRow;
 use crate::store::queue::locate;
 use crate::store::workspace::mailbox::Mailbox;
 use crate::world;
@@ -69,6 +70,24 @@ fn print(report: &EventReport) -> Result<()> {
         let (label, text) = outgoing(event);
         row(label, &text)?;
     }
+    timeline(&report.timeline)
+}
+
+/// A line for each row: its time, the time since the first row, what happened, and how long it took.
+fn timeline(rows: &[TimelineRow]) -> Result<()> {
+    let Some(first) = rows.first() else { return Ok(()) };
+    out::line("")?;
+    for row in rows {
+        let at = row.at.to_zoned(world::zone()).strftime("%H:%M:%S%.3f").to_string();
+        let since = row.at.duration_since(first.at).as_millis().max(0);
+        let since = format!("+{}.{:03} s", since / 1000, since % 1000);
+        let took = row.duration_ms.map(|ms| duration(i64::try_from(ms).unwrap_or(i64::MAX)).trim_start().to_owned());
+        let tokens = row.tokens.map(|[input, output]| format!("{input} tokens in, {output} out"));
+        let failed = row.failed.then(|| "failed".to_owned());
+        let text = Some(row.text.clone()).filter(|text| !text.is_empty());
+        let parts: Vec<String> = [text, failed, took, tokens].into_iter().flatten().collect();
+        out::line(out::row(&format!("  {at}  {since:>10}  {:<8} {}", row.kind, parts.join(", "))).trim_end())?;
+    }
     Ok(())
 }
 
@@ -92,6 +111,7 @@ fn state_and_cost(report: &EventReport) -> String {
         text += &report.duration_ms.map(duration).unwrap_or_default();
         if report.steps > 0 {
             text += &format!(", {} tokens", report.tokens);
+            text += &report.cost.map(|cost| format!(", cost {cost}")).unwrap_or_default();
         }
     }
     text

@@ -5,7 +5,7 @@
 //! process is gone, the watcher kills all descendants and then releases the lock. So whichever process resumes the
 //! work of a killed worker, nothing that the killed worker started still runs beside it.
 
-pub mod editor;
+pub mod interactive;
 mod output;
 pub mod own;
 mod run;

@@ -7,15 +7,18 @@ use crate::core::event::id::{Derived, Id};
 use crate::core::event::stamp::Stamp;
 use crate::core::event::{Event, EventKind};
 use crate::core::fault::Result;
+use crate::core::model::money::Money;
 use crate::core::session::record::Record;
 use crate::core::slash;
 use crate::core::tool::DISPATCH;
 use crate::core::turn;
 use crate::report::event_state::{EventState, EventStatus, journal_lines};
+use crate::report::timeline::{self, TimelineRow};
 use crate::store::queue::locate::{self, LocatedEvent};
 use crate::store::queue::spool;
 use crate::store::routes;
 use crate::store::session::log;
+use crate::store::usage;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::journal::JournalLine;
 use crate::store::workspace::mailbox::{Mailbox, State};
@@ -60,6 +63,12 @@ pub struct EventReport {
     pub steps: usize,
     /// Input and output tokens of all model calls.
     pub tokens: u64,
+    /// The cost of all model calls, in the currency of the settings; `None` if no price is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Money>,
+    /// What happened, in the order of time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub timeline: Vec<TimelineRow>,
     /// From creation to the last delivery, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<i64>,
@@ -133,6 +142,8 @@ impl EventReport {
             model: None,
             steps: 0,
             tokens: 0,
+            cost: None,
+            timeline: Vec::new(),
             duration_ms: None,
             dispatched: Vec::new(),
             collected: reasons("collect"),
@@ -165,6 +176,9 @@ impl EventReport {
                 self.model = Some(model.clone());
             }
         }
+        self.timeline = timeline::of(event, lines, &records);
+        let paid = usage::of_event(workspace, id)?.money;
+        self.cost = (paid > 0).then_some(Money(paid));
         let done = records.iter().find_map(|r| match r {
             Record::Done { ids, out, at, .. } if ids.contains(id) => Some((*at, out.clone())),
             _ => None,

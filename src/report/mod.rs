@@ -10,4 +10,5 @@ pub mod event_state;
 pub mod problem;
 pub mod risks;
 pub mod status;
+pub mod timeline;
 pub mod undelivered;

@@ -1,21 +1,26 @@
 //! The report of the workspace: event counts, events that wait or have failed, locks, reached limits, scheduled
 //! jobs, problems.
 
+use crate::core::budget::Limit;
+use crate::core::config::Config;
 use crate::core::definition::task::TaskState;
 use crate::core::event::address::Address;
 use crate::core::event::entry::Entry;
 use crate::core::event::id::Id;
+use crate::core::event::session_name;
 use crate::core::event::stamp::Stamp;
 use crate::core::fault::Result;
+use crate::core::text::visible;
+use crate::core::tool::approval::Approval;
 use crate::report::budget;
 use crate::report::channels::{self, ChannelReport};
 use crate::report::crons_overview::{self, NextRun, TroubledJob};
 use crate::report::event_state::{LockHolder, failure};
 use crate::report::risks;
 use crate::store::agent::problems;
-use crate::store::lock::holders;
-use crate::store::queue::drops;
-use crate::store::queue::listing;
+use crate::store::lock::holders::{self, Holder};
+use crate::store::queue::{drops, listing, spool};
+use crate::store::session::approvals;
 use crate::store::tasks;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::journal;
@@ -28,6 +33,10 @@ use std::time::Duration;
 
 /// The longest search for repositories of agents that run programs.
 const MAX_SEARCH: Duration = Duration::from_millis(200);
+/// The most events of one kind that a report has; the counts have all of them.
+pub const MOST: usize = 100;
+/// The lock that a supervisor holds.
+pub const SUPERVISOR: &str = "supervise";
 /// The states that are counted, in their order.
 pub const STATES: [State; 5] = [State::New, State::Ready, State::Run, State::Wait, State::Failed];
 
@@ -40,23 +49,33 @@ pub struct StatusReport {
     pub trusted: bool,
     /// The default model; `None` if the settings are invalid.
     pub model: Option<String>,
+    /// The process that runs `claw supervise`; of several, one.
+    pub supervisor: Option<LockHolder>,
+    /// The calls that wait for the owner's approval.
+    pub approvals: Vec<ApprovalRow>,
+    /// The claimed events whose worker has ended; the next one takes them over.
+    pub orphans: Vec<EventRow>,
+    /// The answers that wait for a terminal of this user.
+    pub answers: usize,
     /// The number of events by mailbox and state.
     pub mailboxes: BTreeMap<&'static str, BTreeMap<&'static str, usize>>,
     /// The oldest event that is new, ready or claimed, and due.
     pub oldest: Option<EventRow>,
-    /// The events that are not due yet.
+    /// The first [`MOST`] events that are not due yet.
     pub waiting: Vec<EventRow>,
-    /// The events that have failed.
+    /// The first [`MOST`] events that have failed.
     pub failed: Vec<EventRow>,
     /// The locks that processes hold.
     pub locks: Vec<LockRow>,
     /// The budget limits that are reached.
     pub limits_reached: Vec<LimitRow>,
+    /// The other budget limits.
+    pub limits: Vec<LimitRow>,
     /// The first scheduled run.
     pub next_run: Option<NextRun>,
     /// The scheduled jobs that are paused, or whose last runs have failed.
     pub jobs: Vec<TroubledJob>,
-    /// The channels with a problem, and those with messages that may have been sent.
+    /// The channels that receive.
     pub channels: Vec<ChannelReport>,
     /// The default destination: `deliver_to`, or the address that was learned from the owner's first message.
     pub deliver_to: Option<Address>,
@@ -85,6 +104,22 @@ pub struct EventRow {
     /// Why it waits or has failed.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
+    /// When the event was created, if that was looked up: the instant in the id of an answer is that of the question.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Timestamp>,
+}
+
+/// A call that waits for approval.
+#[derive(Debug, Serialize)]
+pub struct ApprovalRow {
+    /// The id for `claw approve`.
+    pub id: Id,
+    /// The agent.
+    pub agent: String,
+    /// The call, in one line.
+    pub call: String,
+    /// The end of the time for a decision.
+    pub expires_at: Timestamp,
 }
 
 /// A budget limit that is reached. Amounts are in the limit's unit.
@@ -121,6 +156,7 @@ struct Listing {
     oldest: Option<Listed>,
     waiting: Vec<Listed>,
     failed: Vec<Listed>,
+    running: Vec<Listed>,
 }
 
 impl StatusReport {
@@ -129,7 +165,9 @@ impl StatusReport {
     /// # Errors
     /// If a folder, a job's ledger or the budget's ledger cannot be read.
     pub fn of(workspace: &Workspace) -> Result<Self> {
-        let listing = Listing::of(workspace)?;
+        let mut listing = Listing::of(workspace)?;
+        listing.waiting.truncate(MOST);
+        listing.failed.truncate(MOST);
         let reasons = reasons_to_wait(workspace, listing.waiting.iter().map(|listed| &listed.entry.id));
         let row = |listed: Listed| EventRow {
             reason: match listed.state {
@@ -137,24 +175,37 @@ impl StatusReport {
                 State::New if listed.entry.due.is_some() => "scheduled by its sender".to_owned(),
                 _ => reasons.get(listed.entry.id.as_str()).cloned().unwrap_or_default(),
             },
+            created_at: None,
             id: listed.entry.id,
             mailbox: listed.mailbox.name(),
             state: listed.state.name(),
             due_at: listed.entry.due.map(Stamp::timestamp),
             lane: listed.entry.lane,
         };
+        let oldest =
+            listing.oldest.take().map(|listed| EventRow { created_at: created_at(workspace, &listed), ..row(listed) });
         let settings = workspace.config();
         let limits = if settings.is_ok() { budget::limits(workspace)? } else { Vec::new() };
-        let reached = limits.into_iter().filter(|(limit, used)| used >= &limit.max);
-        let limits_reached = reached.map(|(limit, used)| LimitRow {
+        let limit_row = |(limit, used): (Limit, u64)| LimitRow {
             limit: limit.to_string(),
             used: limit.measure.show(used),
             maximum: limit.measure.show(limit.max),
-        });
-        let locks = holders::list(&workspace.root).into_iter().map(|holder| LockRow {
-            lock: holder.lock,
-            locked_by: LockHolder { pid: holder.pid, command: holder.command },
-        });
+        };
+        let (reached, open): (Vec<_>, Vec<_>) = limits.into_iter().partition(|(limit, used)| *used >= limit.max);
+        let all_locks = holders::list(&workspace.root);
+        let is_locked = |listed: &Listed| {
+            let lock = format!("{}/{}", listed.mailbox.name(), listed.entry.lane);
+            all_locks.iter().any(|holder| holder.lock == lock)
+        };
+        // A lock that was released and an event that was moved since the listing look like an orphan.
+        let is_there =
+            |listed: &Listed| listed.mailbox.dir(workspace, State::Run).join(listed.entry.to_string()).exists();
+        let orphans = listing.running.into_iter().filter(|listed| !is_locked(listed) && is_there(listed));
+        let orphans = orphans.take(MOST).map(row).collect();
+        let (supervisors, locks): (Vec<_>, Vec<_>) =
+            all_locks.into_iter().partition(|holder| holder.lock == SUPERVISOR);
+        let holder = |holder: Holder| LockHolder { pid: holder.pid, command: holder.command };
+        let locks = locks.into_iter().map(|lock| LockRow { lock: lock.lock.clone(), locked_by: holder(lock) });
         let jobs = crons_overview::overview(workspace)?;
         let (channels, deliver_to) = match &settings {
             Ok(_) => (channels::all(workspace)?, workspace.home()?),
@@ -168,14 +219,19 @@ impl StatusReport {
             trusted: workspace.is_trusted,
             model: settings.as_ref().ok().map(|config| config.model.clone()),
             mailboxes: listing.counts,
-            oldest: listing.oldest.map(row),
+            supervisor: supervisors.into_iter().next().map(holder),
+            approvals: approvals::pending(workspace)?.iter().map(approval_row).collect(),
+            orphans,
+            answers: answers(workspace)?,
+            oldest,
             waiting: listing.waiting.into_iter().map(row).collect(),
             failed: listing.failed.into_iter().map(row).collect(),
             locks: locks.collect(),
-            limits_reached: limits_reached.collect(),
+            limits_reached: reached.into_iter().map(limit_row).collect(),
+            limits: open.into_iter().map(limit_row).collect(),
             next_run: jobs.next,
             jobs: jobs.troubled,
-            channels: channels.into_iter().filter(ChannelReport::is_troubled).collect(),
+            channels,
             deliver_to,
             tasks: TaskState::ALL.map(|state| (state.name(), tasks::count(workspace, state))).into(),
             risks: risks::of(workspace).len(),
@@ -196,6 +252,12 @@ impl Listing {
     }
 
     fn add(&mut self, workspace: &Workspace, mailbox: Mailbox, state: State) -> Result<()> {
+        if state == State::Ready {
+            let survey = listing::survey(workspace, mailbox, state)?;
+            self.counts.entry(mailbox.name()).or_default().insert(state.name(), survey.count);
+            self.older(survey.first, mailbox, state);
+            return Ok(());
+        }
         let entries = listing::list(workspace, mailbox, state)?;
         let failed_drops = if state == State::Failed { failed_drops(workspace, mailbox) } else { Vec::new() };
         let drops = if state == State::New && mailbox == Mailbox::Inbox { drops::count(workspace, mailbox) } else { 0 };
@@ -203,24 +265,52 @@ impl Listing {
             let count = entries.len() + failed_drops.len() + drops;
             self.counts.entry(mailbox.name()).or_default().insert(state.name(), count);
         }
-        for entry in entries.iter().chain(&failed_drops) {
-            let listed = Listed { entry: entry.clone(), mailbox, state };
-            match state {
-                State::New if entry.due.is_some() => self.waiting.push(listed),
-                State::Wait => self.waiting.push(listed),
-                State::Failed => self.failed.push(listed),
-                _ => {}
-            }
+        let first = entries.iter().find(|entry| entry.due.is_none()).cloned();
+        self.older(first.filter(|_| !matches!(state, State::Failed | State::Wait)), mailbox, state);
+        for entry in entries.into_iter().chain(failed_drops) {
+            let into = match state {
+                State::New if entry.due.is_some() => &mut self.waiting,
+                State::Wait => &mut self.waiting,
+                State::Failed => &mut self.failed,
+                State::Run => &mut self.running,
+                _ => continue,
+            };
+            into.push(Listed { entry, mailbox, state });
         }
-        let is_due_soon = state != State::Failed && state != State::Wait;
-        let first = entries.into_iter().find(|entry| entry.due.is_none()).filter(|_| is_due_soon);
+        Ok(())
+    }
+
+    /// Takes this event if it is older than the oldest one so far.
+    fn older(&mut self, first: Option<Entry>, mailbox: Mailbox, state: State) {
         if let Some(entry) = first
             && self.oldest.as_ref().is_none_or(|oldest| entry.id < oldest.entry.id)
         {
             self.oldest = Some(Listed { entry, mailbox, state });
         }
-        Ok(())
     }
+}
+
+/// When the event was created; `None` if its file cannot be read.
+fn created_at(workspace: &Workspace, listed: &Listed) -> Option<Timestamp> {
+    let path = listed.mailbox.dir(workspace, listed.state).join(listed.entry.to_string());
+    spool::read_event(&path, &listed.entry.id).ok().map(|event| event.created_at)
+}
+
+fn approval_row(approval: &Approval) -> ApprovalRow {
+    ApprovalRow {
+        id: approval.id.clone(),
+        agent: session_name::agent(&approval.session).to_owned(),
+        call: visible::exact(&approval.summary()),
+        expires_at: approval.expires_at,
+    }
+}
+
+/// The number of answers for the terminals of this user that no process has printed.
+fn answers(workspace: &Workspace) -> Result<usize> {
+    let own = format!("cli-{}", workspace.world.user());
+    let is_own = |lane: &str| lane == own || lane.strip_prefix(&own).is_some_and(|rest| rest.starts_with('.'));
+    let lanes = listing::lanes(workspace, Mailbox::Outbox, &is_own)?;
+    Ok(lanes.values().flatten().filter(|(state, _)| *state == State::Ready).count())
 }
 
 /// The drops that could not be taken in: `<id>~<name>.drop`.

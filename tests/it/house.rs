@@ -53,14 +53,14 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     (
         r"Command::new|\.spawn\(\)|\bfork\(",
         &[
-            "process/editor.rs",
+            "process/interactive.rs",
             "process/own.rs",
             "process/run.rs",
             "process/sandbox/namespaces.rs",
             "process/watcher.rs",
             "store/memory/git.rs",
         ],
-        "every program but git, the user's editor, and this one, runs under the watcher",
+        "every program but git, the owner's editor and pager, and this one, runs under the watcher",
     ),
     (
         r"reqwest|TcpStream|TcpListener|UnixStream|UdpSocket|rustix::net",

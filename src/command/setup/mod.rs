@@ -3,6 +3,7 @@
 mod questions;
 
 use crate::command::Here;
+use crate::command::terminal::style::spinner::Spinner;
 use crate::command::terminal::{change, dialog, exchange, out};
 use crate::core::config::resolved_model::ResolvedModel;
 use crate::core::config::{self, FILE, OFFLINE, edit};
@@ -286,7 +287,10 @@ fn is_tried(workspace: &Workspace, plan: &SetupPlan, asks: bool) -> Result<bool>
     }
     let chosen = ResolvedModel { name: plan.name.clone(), model };
     out::message(&format!("calling {} once …", if plan.model.is_empty() { &plan.name } else { &plan.model }));
-    match trial::call(workspace, &chosen) {
+    let spinner = Spinner::start(&workspace.world, "waiting for the model");
+    let called = trial::call(workspace, &chosen);
+    drop(spinner);
+    match called {
         Ok(trial) => {
             let took = trial.took.as_millis();
             let answer = crate::core::text::cut::cut(trial.answer.trim(), 60);

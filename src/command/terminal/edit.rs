@@ -1,7 +1,7 @@
 //! Texts in the user's editor.
 
 use crate::core::fault::Result;
-use crate::process::editor;
+use crate::process::interactive;
 use crate::store::fs::At;
 use crate::store::workspace::Workspace;
 use std::fs;
@@ -35,7 +35,7 @@ impl EditorDraft {
             Err(e) => return Err(e).at("make", &path),
         }
         let program = workspace.world.var("VISUAL").or_else(|| workspace.world.var("EDITOR")).unwrap_or("vi");
-        let edited = editor::edit(program, &path);
+        let edited = interactive::edit(program, &path);
         let text = fs::read_to_string(&path).at("read", &path).unwrap_or_else(|_| initial.to_owned());
         let draft = Self { path, text };
         if draft.text == initial {

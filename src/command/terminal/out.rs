@@ -9,13 +9,15 @@ use crate::core::fault::{Cause, Fault, Kind, Result};
 use crate::core::text::bounded_lines::{BoundedLine, Lines};
 use crate::core::text::visible;
 pub use crate::core::text::visible::{escape_controls, plain, row};
+use crate::process::interactive;
 use crate::stage::outcome::{EventOutcome, Outcome};
 use crate::store::queue::locate;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::State;
-use crate::world;
+use crate::world::{self, World};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::termios::tcgetwinsize;
 use std::collections::HashSet;
 use std::io::{self, BufRead, ErrorKind, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -28,6 +30,23 @@ use std::time::{Duration, Instant};
 /// `Closed` if stdout is closed.
 pub fn line(text: &str) -> Result<()> {
     raw(&format!("{}\n", plain(text)))
+}
+
+/// Prints lines of a report, escaped as [`plain`]; in `$CLAW_PAGER` or `$PAGER`, else `less`, if they are more than the
+/// terminal shows.
+///
+/// # Errors
+/// `Closed` if stdout is closed.
+pub fn paged(world: &World, lines: &[String]) -> Result<()> {
+    let pager = ["CLAW_PAGER", "PAGER"].into_iter().find_map(|name| world.var(name)).unwrap_or("less");
+    let is_long = is_terminal() && is_typed() && terminal_height().is_some_and(|rows| lines.len() >= rows);
+    if is_long && pager != "cat" && world.var("TERM").is_some_and(|term| term != "dumb") {
+        let text: String = lines.iter().map(|line| plain(line) + "\n").collect();
+        if interactive::page(pager, &text) {
+            return Ok(());
+        }
+    }
+    lines.iter().try_for_each(|text| line(text))
 }
 
 /// Prints the content of a message or a file: unchanged for a program, escaped as [`escape_controls`] on a terminal.
@@ -108,7 +127,7 @@ pub fn report_outcome(outcome: &Outcome) -> u8 {
     match &outcome.state {
         EventOutcome::Done(_) => 0,
         EventOutcome::Waiting(due, fault) => {
-            error(&format!("{id} waits until {}: {fault}", crate::world::local(*due)));
+            error(&format!("{id} waits until {}: {fault}", world::local(*due)));
             75
         }
         EventOutcome::Failed(fault) => {
@@ -345,8 +364,15 @@ pub fn stderr_width() -> usize {
 }
 
 fn width_of(stream: BorrowedFd) -> Option<usize> {
-    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    let size = tcgetwinsize(stream).ok()?;
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// The height of the terminal at stdout, in lines, if it has one.
+#[must_use]
+pub fn terminal_height() -> Option<usize> {
+    let size = tcgetwinsize(io::stdout()).ok()?;
+    Some(usize::from(size.ws_row)).filter(|rows| *rows > 0)
 }
 
 /// Whether stderr is a terminal.

@@ -180,7 +180,9 @@ impl Screen {
     }
 
     fn with_spinner(&self, act: impl FnOnce(&Spinner)) {
-        self.spinner().as_ref().map_or((), act);
+        if let Some(spinner) = self.spinner().as_ref() {
+            act(spinner);
+        }
     }
 
     fn line(&self) -> MutexGuard<'_, ScreenLine> {

@@ -6,6 +6,7 @@ use crate::core::config;
 use crate::core::event::entry::Entry;
 use crate::core::event::stamp::{DAY, Stamp};
 use crate::core::fault::{Fault, Kind, Result};
+use crate::report::status::SUPERVISOR;
 use crate::stage::listen::fleet;
 use crate::stage::outcome::{Outcome, failures};
 use crate::stage::supervise::service_manager::ServiceManager;
@@ -16,6 +17,7 @@ use crate::store::agent::definitions;
 use crate::store::crons;
 use crate::store::fs::lease;
 use crate::store::fs::watch::{Change, Watch, WatchKind, Woken};
+use crate::store::lock::NamedLock;
 use crate::store::queue::drops::TakenIn;
 use crate::store::session::approvals;
 use crate::store::tasks;
@@ -72,6 +74,8 @@ fn folders(workspace: &Workspace) -> Vec<(PathBuf, WatchKind, Trigger)> {
 /// # Errors
 /// If the folders cannot be watched, or `claw.yaml` is invalid at the start.
 pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, report: OnOutcome, end: EndProcess) -> Result<()> {
+    // `claw status` names its holder; several supervisors may share the stages.
+    let _lock = NamedLock::attempt(workspace, SUPERVISOR)?;
     approvals::make_layout(workspace)?;
     tasks::make_layout(workspace)?;
     claims::make_layout(workspace)?;

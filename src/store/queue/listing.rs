@@ -42,6 +42,50 @@ fn list_some(
     Ok(entries)
 }
 
+/// The entries of one state, for a report.
+#[derive(Debug, Default)]
+pub struct StateSurvey {
+    /// Their number.
+    pub count: usize,
+    /// The first one by id that has no due time.
+    pub first: Option<Entry>,
+}
+
+/// Counts the entries of a state whose names have no due time, and finds the first one. Their names are compared as they
+/// are and not parsed, because there may be 100,000.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn survey(workspace: &Workspace, mailbox: Mailbox, state: State) -> Result<StateSurvey> {
+    let dir = mailbox.dir(workspace, state);
+    let names = match fs::read_dir(&dir) {
+        Ok(names) => names,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(StateSurvey::default()),
+        Err(e) => return Err(io_fault("list", &dir, &e)),
+    };
+    let (mut count, mut first) = (0, None);
+    for name in names {
+        let name = name.at("list", &dir)?.file_name();
+        let Some(name) = name.to_str().filter(|name| name.ends_with(".json") && Entry::lane_of(name).is_some()) else {
+            continue;
+        };
+        count += 1;
+        // A name begins with its id, so the order of names is that of ids.
+        if first.as_deref().is_none_or(|first| name < first) {
+            first = Some(name.to_owned());
+        }
+    }
+    let Some(name) = first else { return Ok(StateSurvey::default()) };
+    match Entry::parse(&name) {
+        first @ Some(_) => Ok(StateSurvey { count, first }),
+        // A foreign file is among them: they are looked at one by one.
+        None => {
+            let all = list(workspace, mailbox, state)?;
+            Ok(StateSurvey { count: all.len(), first: all.into_iter().next() })
+        }
+    }
+}
+
 /// Every entry of ready, wait and run, by lane.
 pub type Lanes = BTreeMap<String, Vec<(State, Entry)>>;
 
