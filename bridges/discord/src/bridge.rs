@@ -199,18 +199,25 @@ impl Bridge {
                 for number in std::mem::take(&mut self.pings) {
                     self.output.line(&json!({"pong": number}));
                 }
+                // A list that was begun before may have ended since.
+                self.fall_behind();
                 self.list();
             }
             News::Lost => {
                 self.deadline.get_or_insert(Instant::now() + OUTAGE);
-                self.is_listed = false;
-                self.queue.clear();
-                self.places.values_mut().for_each(Place::fall_behind);
+                self.fall_behind();
             }
             News::Message(message) => self.live(*message),
             News::End(exit) => return Err(exit),
         }
         Ok(())
+    }
+
+    /// Messages may have been missed everywhere.
+    fn fall_behind(&mut self) {
+        self.is_listed = false;
+        self.queue.clear();
+        self.places.values_mut().for_each(Place::fall_behind);
     }
 
     fn list(&mut self) {

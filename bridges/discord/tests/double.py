@@ -44,6 +44,7 @@ class Double:
         self.zombie = False
         self.posts = []  # faults of the next POSTs: "before", "after", a status
         self.global_429 = 0.0
+        self.list_delay = 0.0  # of the list of servers
         vars(self).update(options)
         self.users = {BOT["id"]: BOT}
         self.guilds, self.channels, self.messages = {}, {}, {}
@@ -391,6 +392,7 @@ class Double:
 
     async def list_guilds(self, request):
         after, limit = int(request.query.get("after", 0)), int(request.query.get("limit", 200))
+        await asyncio.sleep(self.list_delay)
         ids = sorted((id for id in self.guilds if int(id) > after), key=int)[:limit]
         return web.json_response([{**self.guilds[id], "owner": False, "permissions": "104324673", "features": []} for id in ids])
 

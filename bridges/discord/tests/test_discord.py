@@ -325,6 +325,29 @@ async def long_gap_is_fetched_page_by_page_before_live_messages(world):
 
 
 @test
+async def list_that_ends_during_an_outage_does_not_let_a_live_message_overtake(world):
+    double = world.double
+    claw = await world.claw()
+    await claw.live()
+    double.post(world.direct, "21", "known")
+    await claw.got(1)
+    double.list_delay = 0.5
+    double.disconnect("op 9")
+    await claw.live(2)
+    double.accepting = False
+    double.disconnect("op 9")
+    fetches = lambda: double.requests.count(("GET", f"/api/v10/channels/{world.direct}/messages"))
+    count = fetches()
+    await until(lambda: fetches() > count, "the fetch after the list")
+    double.post(world.direct, "21", "missed")
+    double.accepting = True
+    await claw.live(3)
+    double.post(world.direct, "21", "live")
+    await claw.got(3)
+    assert texts(claw) == ["known", "missed", "live"], texts(claw)
+
+
+@test
 async def mention_in_a_channel_that_was_never_used_is_found_after_an_outage(world):
     claw = await world.claw()
     await claw.live()
