@@ -19,13 +19,13 @@ MUTANTS = [
     ("the mark passes open messages", "ledger.rs", "behind.min(Snowflake(first.0 - 1))", "behind", "unit"),
     ("finished messages are not remembered", "ledger.rs", "|| self.done.contains(&id)", "", "nothing_acknowledged"),
     ("the mark has no slack", "ledger.rs", "self.newest.earlier(SLACK)", "self.newest", "unit"),
-    ("an acknowledgement is not stored", "bridge.rs", "self.store.save(at, place)\n", "Ok(())\n", "nothing_acknowledged"),
-    ("a message is finished when it is handed over", "bridge.rs", "place.ledger.open(message.id);", "place.ledger.open(message.id); place.ledger.finish(message.id);", "nothing_acknowledged"),
+    ("an acknowledgement is not stored", "bridge/mod.rs", "self.store.save(at, place)\n", "Ok(())\n", "nothing_acknowledged"),
+    ("a message is finished when it is handed over", "bridge/receiving.rs", "place.ledger.open(message.id);", "place.ledger.open(message.id); place.ledger.finish(message.id);", "nothing_acknowledged"),
     ("ids from the future are taken", "ledger.rs", "id.0 < 1 << 63 && id.millis() <= now.saturating_add(AHEAD)", "id.0 > now.min(0)", "ids_of_two"),
-    ("live messages do not wait for the fetch", "bridge.rs", "Phase::Behind(_) | Phase::Fetching(_) => place.wait(message),", "Phase::Behind(_) | Phase::Fetching(_) => self.take(at, &message),", "long_gap"),
-    ("only one page is fetched", "bridge.rs", "if page.is_full && last > after && is_known", "if page.is_full && last < after && is_known", "long_gap"),
-    ("nothing is fetched after a reconnection", "bridge.rs", "self.fall_behind();\n                self.list();", "self.is_listed = true;", "never_used"),
-    ("a new connection does not put places behind", "bridge.rs", "self.fall_behind();\n                self.list();", "self.list();", "overtake"),
+    ("live messages do not wait for the fetch", "bridge/receiving.rs", "Phase::Behind(_) | Phase::Fetching(_) => place.wait(message),", "Phase::Behind(_) | Phase::Fetching(_) => self.take(at, &message),", "long_gap"),
+    ("only one page is fetched", "bridge/receiving.rs", "if page.is_full && last > after && is_known", "if page.is_full && last < after && is_known", "long_gap"),
+    ("nothing is fetched after a reconnection", "bridge/mod.rs", "self.fall_behind();\n                self.list();", "self.is_listed = true;", "never_used"),
+    ("a new connection does not put places behind", "bridge/mod.rs", "self.fall_behind();\n                self.list();", "self.list();", "overtake"),
     ("a part is not begun before its request", "send.rs", "if !matches!(step, Step::Done(_)) {", "if matches!(step, Step::Done(_)) {", "unknown_fate"),
     ("a sent part is not stored", "send.rs", "receipt.sent(part, id);\n                    save(&receipt)?;", "receipt.sent(part, id);", "under_way_at_a_kill"),
     ("each try has a nonce of its own", "receipt.rs", "State::Begun(_) | State::Sent(_) => {}", "State::Begun(_) | State::Sent(_) => next.round += 1,", "answer_is_lost"),
@@ -46,7 +46,7 @@ MUTANTS = [
     ("the folder is not locked", "store.rs", "Err(TryLockError::WouldBlock) => {", "Err(TryLockError::WouldBlock) if dir.as_os_str().is_empty() => {", "second_program"),
     ("programs are heard", "incoming.rs", "|| message.webhook_id.is_some()", "", "messages_for_the_bot"),
     ("everything in a channel is heard", "incoming.rs", "!kind.is_direct() && !is_reply && !is_mentioned", "!kind.is_direct() && is_reply && is_mentioned", "messages_for_the_bot"),
-    ("a pong comes without a connection", "bridge.rs", "if !self.was_ready => self.pings.push(number)", "if self.was_ready => self.pings.push(number)", "pings_are_answered"),
+    ("a pong comes without a connection", "bridge/mod.rs", "if !self.was_ready => self.pings.push(number)", "if self.was_ready => self.pings.push(number)", "pings_are_answered"),
 ]
 
 
