@@ -44,6 +44,7 @@ MUTANTS = [
     ("refused intents are tried again", "gateway.rs", "        4014 =>", "        4999 =>", "wrong_token_and_intents"),
     ("a privileged intent is asked for", "gateway.rs", "Intents::GUILD_MESSAGES.union", "Intents::MESSAGE_CONTENT.union", "smallest_intents"),
     ("the folder is not locked", "store.rs", "Err(TryLockError::WouldBlock) => {", "Err(TryLockError::WouldBlock) if dir.as_os_str().is_empty() => {", "second_program"),
+    ("redirections are followed", "rest.rs", ".redirect(Policy::none())", ".redirect(Policy::limited(9))", "redirection"),
     ("programs are heard", "incoming.rs", "|| message.webhook_id.is_some()", "", "messages_for_the_bot"),
     ("everything in a channel is heard", "incoming.rs", "!kind.is_direct() && !is_reply && !is_mentioned", "!kind.is_direct() && is_reply && is_mentioned", "messages_for_the_bot"),
     ("a pong comes without a connection", "bridge/mod.rs", "if !self.was_ready => self.pings.push(number)", "if self.was_ready => self.pings.push(number)", "pings_are_answered"),
