@@ -28,6 +28,7 @@ mod kills;
 mod lenient;
 mod limits;
 mod listen;
+mod listen_web;
 mod models;
 mod neutral;
 mod notes;
