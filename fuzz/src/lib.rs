@@ -4,6 +4,7 @@
 
 mod dropped;
 mod json;
+mod listener;
 mod place;
 mod stream;
 mod web;
@@ -33,6 +34,7 @@ use std::fs;
 
 pub use dropped::drop;
 pub use json::json;
+pub use listener::{web_frame, webhook};
 use place::{SETTINGS, at_place};
 pub use stream::{events, lines, program};
 pub use web::{page, place};
@@ -54,6 +56,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("program", program),
     ("place", place),
     ("json", json),
+    ("web_frame", web_frame),
+    ("webhook", webhook),
 ];
 
 /// An event file, as in a mailbox or dropped as `.json`.

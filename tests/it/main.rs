@@ -33,6 +33,7 @@ mod kills;
 mod lenient;
 mod limits;
 mod listen;
+mod listen_web;
 mod memory;
 mod models;
 mod neutral;

@@ -24,3 +24,4 @@ mod slash_sweep;
 mod store_model;
 mod stress;
 mod turn_sweep;
+mod web_sweep;
