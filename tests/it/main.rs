@@ -47,11 +47,13 @@ mod schedules;
 mod schema;
 mod secrets;
 mod sessions;
+mod setup;
 mod skills;
 mod slash;
 mod snapshots;
 mod supervise;
 mod tasks;
+mod terminal;
 mod tmux;
 mod turns;
 
