@@ -297,6 +297,13 @@ impl Ran {
         self.out
     }
 
+    /// The turn must wait for an approval; returns stdout.
+    #[track_caller]
+    pub fn waits(self) -> String {
+        assert_eq!(self.code, 75, "{self:#?}");
+        self.out
+    }
+
     /// The run must have ended with this code; returns stderr.
     #[track_caller]
     pub fn fails(self, code: i32) -> String {

@@ -55,12 +55,14 @@ mod schedules;
 mod schema;
 mod secrets;
 mod sessions;
+mod setup;
 mod skills;
 mod slash;
 mod snapshots;
 mod supervise;
 mod tasks;
 mod telegram;
+mod terminal;
 mod tmux;
 mod turns;
 
