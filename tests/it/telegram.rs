@@ -393,6 +393,18 @@ fn supervise_answers_and_shows_that_it_is_writing() {
     assert!(supervise.wait().unwrap().success());
 }
 
+#[test]
+fn token_is_hidden_from_agents() {
+    let telegram = Telegram::start();
+    let ws = workspace(&telegram, ", allow: [42]");
+    ws.write("files/leak.txt", &format!("the token is {TOKEN}\n"));
+    telegram.message(42, &format!("remember that the token is {TOKEN}"));
+    poll(&ws).ok();
+    ws.claw(&["tick"]);
+    let noted = ws.shell(&format!("grep -rl '{TOKEN}' memories sessions"));
+    assert_eq!(noted.out, "", "{}", ws.shell("cat memories/*/* sessions/*/*").out);
+}
+
 /// Texts whose rendering is refused by nobody, and which show what an independent parser shows.
 #[test]
 fn examples_of_the_specification_are_sent_and_lose_no_text() {
