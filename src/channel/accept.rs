@@ -101,6 +101,20 @@ pub fn accept(workspace: &Workspace, channel: &str, inbound: Inbound) -> Result<
     Ok(accepted)
 }
 
+/// Whether the sender of a message may talk here; nothing is counted or stored.
+///
+/// # Errors
+/// As [`accept`].
+pub fn may_talk(workspace: &Workspace, channel: &str, inbound: &Inbound) -> Result<bool> {
+    let config = workspace.config()?;
+    let Some((settings, kind)) = config.channels.get(channel) else { return Ok(false) };
+    let Ok((from, _)) = addresses(channel, inbound) else { return Ok(false) };
+    let account =
+        ChannelAccount { channel: channel.to_owned(), kind: kind.to_owned(), account: account(workspace, channel)? };
+    let facts = facts(workspace, settings, &account, &from, inbound)?;
+    Ok(policy::decide(settings.policy, settings.members, &facts).is_ok())
+}
+
 /// The answer to the code of an invitation.
 const PAIRED: &str = "You are paired: send me a message.";
 

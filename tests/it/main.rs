@@ -52,6 +52,7 @@ mod slash;
 mod snapshots;
 mod supervise;
 mod tasks;
+mod telegram;
 mod tmux;
 mod turns;
 

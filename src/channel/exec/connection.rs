@@ -65,7 +65,7 @@ pub(super) fn run(listening: &Listening) -> Result<()> {
 /// Starts the program in its state folder's workspace, with its environment and, if it is set, its sandbox.
 fn start(listening: &Listening) -> Result<RunningProgram> {
     let (workspace, name, settings) = (listening.workspace, listening.name, listening.settings);
-    let state = workspace.path(".claw/channels").join(name);
+    let state = workspace.path(crate::store::channel::FOLDER).join(name);
     workspace.make_dir(&state, 2)?;
     let (inherits, mut env) = program_env::of(&workspace.world, &settings.env);
     env.extend([

@@ -125,6 +125,16 @@ pub struct ChannelSettings {
     pub keep: SignedDuration,
     /// The account at the other side, if the type does not know it by itself. Pairings count only for their account.
     pub account: Option<String>,
+    /// For `telegram`: the file with the bot's token.
+    pub token_file: Option<String>,
+    /// For `telegram`: the environment variable with the bot's token.
+    pub token_env: Option<String>,
+    /// For `telegram`: the token itself; one of the other two is safer.
+    pub token: Option<String>,
+    /// For `telegram`: the address of the Bot API, if it is not Telegram's own.
+    pub base_url: Option<String>,
+    /// For `telegram`: whether an edited message is a new one (`new`) or nothing (`ignore`).
+    pub edits: Edits,
     /// For `exec`: the program and its arguments.
     pub command: Vec<String>,
     /// For `exec`: how long the program may take to send one message, like `30s`; default 1 min.
@@ -148,6 +158,11 @@ impl Default for ChannelSettings {
             unknown: UnknownDelivery::default(),
             keep: KEEP,
             account: None,
+            token_file: None,
+            token_env: None,
+            token: None,
+            base_url: None,
+            edits: Edits::default(),
             command: Vec::new(),
             timeout: None,
             env: ProgramEnv::default(),
@@ -232,6 +247,18 @@ impl<'de> Deserialize<'de> for PlatformName {
         }
         source.deserialize_any(NameVisitor)
     }
+}
+
+/// The meaning of an edited message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Edits {
+    /// It is a new message that names the edited one.
+    #[default]
+    New,
+    /// It is skipped.
+    Ignore,
 }
 
 /// How strangers are paired.

@@ -21,9 +21,9 @@ use crate::store::fs::watch::{Change, Watch, WatchKind, Woken};
 use crate::store::lock::NamedLock;
 use crate::store::workspace::mailbox::{Mailbox, State};
 use crate::store::workspace::{Workspace, home};
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::pipe::{PipeFlags, pipe_with};
 use std::convert::Infallible;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -116,7 +116,9 @@ const READY: usize = 1;
 impl Run<'_> {
     fn until_stopped(&self, lock: &NamedLock) -> Result<End> {
         let workspace = self.workspace;
-        let stop = event_fd()?;
+        // A pipe: the HTTP client waits for it, too.
+        let (stop, end) =
+            pipe_with(PipeFlags::CLOEXEC).map_err(|e| Fault::new(Kind::Machine, format!("cannot make a pipe: {e}")))?;
         let outgoing = Outgoing::new()?;
         let watch = Watch::new(&[
             (workspace.root.clone(), WatchKind::Required),
@@ -212,7 +214,7 @@ impl Run<'_> {
             // Deliveries in progress need the listener.
             let _ = sender.send(PoolMessage::Stop);
             let delivered = pool.map_or(Ok(Ok(())), |pool| pool.join());
-            let _ = rustix::io::write(&stop, &1u64.to_ne_bytes());
+            let _ = rustix::io::write(&end, b"x");
             let _ = listening_thread.join();
             delivered.unwrap_or_else(|_| Err(Fault::new(Kind::Failed, "the deliveries have panicked")))?;
             result
@@ -261,9 +263,4 @@ fn notify(pool: &Sender<PoolMessage>, change: Change) {
         (_, Some(name)) => PoolMessage::LaneReleased(name),
     };
     let _ = pool.send(message);
-}
-
-fn event_fd() -> Result<OwnedFd> {
-    eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-        .map_err(|e| Fault::new(Kind::Machine, format!("cannot make an eventfd: {e}")))
 }

@@ -185,11 +185,13 @@ fn innermost<'a>(roots: &'a [PathBuf], path: &Path) -> Option<&'a Path> {
     roots.iter().filter(|root| path.starts_with(root)).max_by_key(|root| root.as_os_str().len()).map(PathBuf::as_path)
 }
 
-/// All key files: of models in the settings, of agents' own models, and of the search service.
+/// All key files: of models in the settings, of agents' own models, of the search service and of channels.
 fn keys<'a>(root: &Path, config: &'a Config, llms: impl Iterator<Item = &'a Model>) -> Vec<PathBuf> {
     let models = config.models.values().chain(llms);
     let search = config.web.search.as_ref().and_then(|search| search.api_key_file.as_deref());
-    models.filter_map(|model| model.api_key_file.as_deref()).chain(search).map(|file| root.join(file)).collect()
+    let tokens = config.channels.named.values().filter_map(|channel| channel.token_file.as_deref());
+    let models = models.filter_map(|model| model.api_key_file.as_deref());
+    models.chain(search).chain(tokens).map(|file| root.join(file)).collect()
 }
 
 #[cfg(test)]

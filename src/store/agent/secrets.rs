@@ -1,5 +1,6 @@
 //! Keys, by their values. They are hidden in everything that is written to disk or sent on.
 
+use crate::core::channel::settings::ChannelSettings;
 use crate::core::definition::Agent;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::settings::Model;
@@ -30,6 +31,14 @@ pub fn key(workspace: &Workspace, name: &str, model: &Model) -> Result<Option<St
 pub fn search_key(workspace: &Workspace) -> Result<Option<String>> {
     let Some(search) = &workspace.config()?.web.search else { return Ok(None) };
     read(workspace, "web.search", [&search.api_key_env, &search.api_key_file, &search.api_key])
+}
+
+/// The token of the channel `name`; `None` if it has none.
+///
+/// # Errors
+/// As [`key`].
+pub fn channel_token(workspace: &Workspace, name: &str, settings: &ChannelSettings) -> Result<Option<String>> {
+    read(workspace, &format!("channels.{name}"), [&settings.token_env, &settings.token_file, &settings.token])
 }
 
 /// A key from an environment variable, a file, or the setting itself. A key of nothing but white space is none.
@@ -68,7 +77,7 @@ pub fn is_secret_header(name: &str) -> bool {
 pub struct Secrets(Vec<String>);
 
 impl Secrets {
-    /// The keys of all models, including those in AGENT.md files, and of the search service; and every environment
+    /// The keys of all models, including those in AGENT.md files, and of the search service and of channels; and every environment
     /// variable named like a key, a token, a secret or a password.
     ///
     /// # Errors
@@ -86,7 +95,9 @@ impl Secrets {
         let llms = definitions::llms(workspace)?;
         let models = config.models.values().chain(llms.iter().map(|llm| &**llm)).chain([model]);
         let mut values = Vec::new();
-        for key in models.clone().map(|model| key(workspace, "", model)).chain([search_key(workspace)]) {
+        let tokens = config.channels.named.iter().map(|(name, channel)| channel_token(workspace, name, channel));
+        let keys = models.clone().map(|model| key(workspace, "", model));
+        for key in keys.chain([search_key(workspace)]).chain(tokens) {
             match key {
                 Err(fault) if fault.kind == Kind::Machine => return Err(fault),
                 // A missing key needs no hiding.

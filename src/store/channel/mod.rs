@@ -2,4 +2,8 @@
 
 pub mod listener_state;
 pub mod pairing;
+pub mod pause;
 pub mod seen;
+
+/// The folder of channels' own files, one for each channel. Agents cannot read it.
+pub const FOLDER: &str = ".claw/channels";
