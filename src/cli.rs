@@ -4,9 +4,9 @@
 
 pub use crate::command::terminal::out::{note_closed_stdout, print_fault};
 use crate::command::{
-    Here, agents, approve, ask, attempt, chat, check, completions, config, crons, deliver, discard, init, keys, listen,
-    log, man, models, new, page, pair, prompt, recall, remember, retry, route, run_agent, send, sessions, setup, skills,
-    status, supervise, tasks, tick, trust, units, usage, why,
+    Here, agents, approve, ask, attempt, channels, chat, check, completions, config, crons, deliver, discard, init,
+    keys, listen, log, man, models, new, page, pair, prompt, recall, remember, retry, route, run_agent, send, sessions,
+    setup, skills, status, supervise, tasks, tick, trust, units, usage, why,
 };
 use crate::core::fault::Result;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -85,13 +85,15 @@ pub enum Command {
     Recall(recall::Args),
     /// Receive the messages of channels, until stopped by a signal
     Listen(listen::Args),
+    /// List the channels: state, last exchange, waiting messages, next try
+    Channels(channels::Args),
     /// Pair the senders of channels: invite, approve, list and revoke them
     Pair(pair::Args),
     /// Process everything that is due, once
     Tick(tick::Args),
     /// Process events as they come, until stopped by a signal
     Supervise(supervise::Args),
-    /// Write systemd units for this workspace: path, timer and service for tick, and a service for supervise
+    /// Write systemd units for this workspace: path, timer and service for tick, services for supervise and for listening
     Units(units::Args),
     /// Show pending, waiting and failed events, the next scheduled run, problems, and locks
     Status(status::Args),
@@ -167,6 +169,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Remember(args) => remember::run(args, here),
         Command::Recall(args) => recall::run(&args, here),
         Command::Listen(args) => listen::run(&args, here),
+        Command::Channels(args) => channels::run(&args, here),
         Command::Pair(args) => pair::run(&args, here),
         Command::Tick(args) => tick::run(&args, here),
         Command::Supervise(args) => supervise::run(&args, here),

@@ -62,13 +62,13 @@ def attempt(work):
         return work()
     except OSError as error:
         print(f"{host}: {error}", file=sys.stderr)
-    os._exit(75)  # claw starts this program again after a while.
+    os._exit(69)  # claw starts this program again after a while.
 
 server = attempt(lambda: socket.create_connection((host, int(port)), timeout=300))  # Servers ping more often.
 server = attempt(lambda: ssl.create_default_context().wrap_socket(server, server_hostname=host)) if port == "6697" else server
 any(irc(line) for line in [f"NICK {nick}", f"USER {nick} 0 * :{nick}"])
 any(say(**json.loads(line)) for (line,) in kept.execute("select line from messages order by rowid").fetchall())
-threading.Thread(target=lambda: (attempt(receive), os._exit(75)), daemon=True).start()
+threading.Thread(target=lambda: (attempt(receive), os._exit(69)), daemon=True).start()
 for line in sys.stdin:
     with lock:
         from_claw(json.loads(line))

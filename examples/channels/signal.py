@@ -36,7 +36,7 @@ def from_signal(line):
         receive(line["params"].get("result", line["params"])["envelope"])
     elif "error" in line and line.get("id") == "subscribe":
         print(line["error"]["message"], file=sys.stderr)
-        os._exit(75)
+        os._exit(69)
     elif "error" in line:
         say(failed=line["id"], why=line["error"]["message"])
     elif line.get("id") != "subscribe":
@@ -63,7 +63,7 @@ def follow():
     for line in signal.stdout:
         with lock:
             from_signal(json.loads(line))
-    os._exit(75)  # claw starts this program again after a while.
+    os._exit(69)  # claw starts this program again after a while.
 
 signal = subprocess.Popen(["signal-cli", "-a", account, "jsonRpc", "--receive-mode=manual"], text=True,
                           stdin=subprocess.PIPE, stdout=subprocess.PIPE)

@@ -7,6 +7,7 @@ pub mod agents;
 pub mod approve;
 pub mod ask;
 pub mod attempt;
+pub mod channels;
 pub mod chat;
 pub mod check;
 pub mod completions;

@@ -3,13 +3,14 @@
 use crate::channel;
 use crate::command::Here;
 use crate::command::terminal::out;
+use crate::core::channel::policy::Policy;
 use crate::core::event::address::Address;
-use crate::core::event::stamp::Stamp;
+use crate::core::event::stamp::{SECOND, Stamp};
 use crate::core::fault::{Fault, Kind, Result};
-use crate::store::channel::pairing::{self, ChannelAccount, Pairing};
+use crate::store::channel::pairing::{self, ChannelAccount, Invitation, Pairing};
 use crate::store::workspace::Workspace;
 use crate::world;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Pair the senders of channels: invite, approve, list and revoke them
 #[derive(Debug, clap::Args)]
@@ -67,16 +68,29 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
             let pairing = pairing::approve(&workspace, code, *owner)?;
             let rank = if *owner { " as the owner" } else { "" };
             out::message(&format!("{} is paired{rank}", pairing.address));
+            if args.json {
+                out::json(&row("approved", &pairing))?;
+            }
         }
         Action::Revoke { address } => {
             let address = Address::parse(address)?;
-            if pairing::revoke(&workspace, &address)? == 0 {
+            let removed = pairing::revoke(&workspace, &address)?;
+            let Some(last) = removed.last() else {
                 return Err(Fault::data(format!("{address} is not paired")).hint("`claw pair list` shows all"));
-            }
+            };
             out::message(&format!("{address} is not paired any more"));
+            if args.json {
+                out::json(&row("revoked", last))?;
+            }
         }
     }
     Ok(0)
+}
+
+/// A pairing in JSON.
+fn row(state: &str, pairing: &Pairing) -> Value {
+    let Pairing { address, owner, at, .. } = pairing;
+    json!({"state": state, "address": address, "owner": owner, "at": at})
 }
 
 fn invite(workspace: &Workspace, name: &str, owner: bool, json: bool) -> Result<()> {
@@ -85,7 +99,7 @@ fn invite(workspace: &Workspace, name: &str, owner: bool, json: bool) -> Result<
     let Some(listener) = channel::listener(&config, name) else {
         return Err(Fault::data(format!("channel `{name}` does not receive messages")));
     };
-    if settings.policy != crate::core::channel::policy::Policy::Pairing {
+    if settings.policy != Policy::Pairing {
         let fault = Fault::new(Kind::Config, format!("pairings do not count on channel `{name}`"));
         return Err(fault.hint(format!("its policy must be `pairing`: channels.{name}.policy in claw.yaml")));
     }
@@ -93,7 +107,8 @@ fn invite(workspace: &Workspace, name: &str, owner: bool, json: bool) -> Result<
     let account = ChannelAccount { channel: name.to_owned(), kind: kind.to_owned(), account };
     let invitation = pairing::invite(workspace, account, owner)?;
     if json {
-        return out::json(&json!({"code": invitation.code, "channel": name, "owner": owner}));
+        let Invitation { code, at, .. } = invitation;
+        return out::json(&json!({"state": "invited", "channel": name, "code": code, "owner": owner, "at": at}));
     }
     out::line(&(listener.invitation)(workspace, name, settings, &invitation.code))?;
     out::message("the code is good once, for one hour");
@@ -104,8 +119,7 @@ fn list(workspace: &Workspace, json: bool) -> Result<()> {
     let now = workspace.world.now();
     let print = |state: &str, pairing: &Pairing| {
         if json {
-            let Pairing { address, owner, at, .. } = pairing;
-            return out::json(&json!({"state": state, "address": address, "owner": owner, "at": at}));
+            return out::json(&row(state, pairing));
         }
         let rank = if pairing.owner { ", owner" } else { "" };
         let since = world::local(Stamp::from(pairing.at));
@@ -124,8 +138,10 @@ fn list(workspace: &Workspace, json: bool) -> Result<()> {
         print("pending", &pairing)?;
     }
     for (_, invitation) in pairing::invitations(workspace)? {
-        let (channel, left) =
-            (&invitation.account.channel, (Stamp::from(invitation.at).0 + 3_600_000_000 - now.0) / 60_000_000);
+        let (channel, left) = (
+            &invitation.account.channel,
+            (Stamp::from(invitation.at).plus_seconds(pairing::VALID).0 - now.0) / (60 * SECOND),
+        );
         if json {
             out::json(
                 &json!({"state": "invited", "channel": channel, "owner": invitation.owner, "at": invitation.at}),

@@ -74,6 +74,15 @@ fn print(workspace: &Workspace, status: &StatusReport) -> Result<()> {
     for job in &status.jobs {
         row("job", &format!("{:<9} {}", job.job, job.line()))?;
     }
+    for channel in &status.channels {
+        let why = if channel.why.is_empty() { String::new() } else { format!(": {}", channel.why) };
+        let since = channel.since.map(|since| format!(" since {}", world::local(Stamp::from(since))));
+        let unknown = if channel.unknown > 0 { format!(", {} perhaps sent", channel.unknown) } else { String::new() };
+        row("channel", &format!("{:<9} {}{}{unknown}{why}", channel.name, channel.state, since.unwrap_or_default()))?;
+    }
+    if let Some(address) = &status.deliver_to {
+        row("to", &format!("{address} by default"))?;
+    }
     if status.tasks.iter().any(|(state, count)| *state != TaskState::Done.name() && *count > 0) {
         let count = |state: TaskState| status.tasks.get(state.name()).copied().unwrap_or_default();
         row("tasks", &format!("{} open, {} claimed", count(TaskState::Open), count(TaskState::Claimed)))?;

@@ -2,11 +2,13 @@
 //! jobs, problems.
 
 use crate::core::definition::task::TaskState;
+use crate::core::event::address::Address;
 use crate::core::event::entry::Entry;
 use crate::core::event::id::Id;
 use crate::core::event::stamp::Stamp;
 use crate::core::fault::Result;
 use crate::report::budget;
+use crate::report::channels::{self, ChannelReport};
 use crate::report::crons_overview::{self, NextRun, TroubledJob};
 use crate::report::event_state::{LockHolder, failure};
 use crate::report::risks;
@@ -54,6 +56,10 @@ pub struct StatusReport {
     pub next_run: Option<NextRun>,
     /// The scheduled jobs that are paused, or whose last runs have failed.
     pub jobs: Vec<TroubledJob>,
+    /// The channels with a problem, and those with messages that may have been sent.
+    pub channels: Vec<ChannelReport>,
+    /// The default destination: `deliver_to`, or the address that was learned from the owner's first message.
+    pub deliver_to: Option<Address>,
     /// The number of tasks by state.
     pub tasks: BTreeMap<&'static str, usize>,
     /// The errors in settings and definitions; processes that run continue with the last valid ones.
@@ -150,6 +156,10 @@ impl StatusReport {
             locked_by: LockHolder { pid: holder.pid, command: holder.command },
         });
         let jobs = crons_overview::overview(workspace)?;
+        let (channels, deliver_to) = match &settings {
+            Ok(_) => (channels::all(workspace)?, workspace.home()?),
+            Err(_) => (Vec::new(), None),
+        };
         let definitions = problems::of(workspace).into_iter().filter(|problem| !problem.is_warning);
         let repositories = risks::repositories(workspace, MAX_SEARCH).into_iter();
         let definitions = definitions.chain(repositories).map(|problem| problem.to_string());
@@ -165,6 +175,8 @@ impl StatusReport {
             limits_reached: limits_reached.collect(),
             next_run: jobs.next,
             jobs: jobs.troubled,
+            channels: channels.into_iter().filter(ChannelReport::is_troubled).collect(),
+            deliver_to,
             tasks: TaskState::ALL.map(|state| (state.name(), tasks::count(workspace, state))).into(),
             risks: risks::of(workspace).len(),
             problems: settings.err().map(|fault| fault.to_string()).into_iter().chain(definitions).collect(),

@@ -190,6 +190,7 @@ fn every_path_in_the_documents_exists() {
     for document in [
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
+        "docs/channels.md",
         "docs/protocol.md",
         "docs/reliability.md",
         "docs/schedules.md",

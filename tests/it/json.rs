@@ -15,6 +15,7 @@ const SCHEMAS: &[(&str, &str)] = &[
     ("agents show", "agents"),
     ("approve", "approve"),
     ("ask", "ask"),
+    ("channels", "channels"),
     ("check", "check"),
     ("crons", "crons"),
     ("crons approve", "crons-approve"),
@@ -27,6 +28,11 @@ const SCHEMAS: &[(&str, &str)] = &[
     ("deliver", "deliver"),
     ("log", "log"),
     ("models", "models"),
+    ("pair", "pair"),
+    ("pair approve", "pair"),
+    ("pair invite", "pair"),
+    ("pair list", "pair"),
+    ("pair revoke", "pair"),
     ("prompt", "prompt"),
     ("recall", "recall"),
     ("route", "route"),
@@ -220,6 +226,31 @@ fn crons(ws: &Fixture, all: &mut Documents) {
     fs::remove_dir_all(ws.path("crons/look")).unwrap();
 }
 
+fn channels(ws: &Fixture, all: &mut Documents) {
+    let program = r#"printf '{"id": 1, "from": "eve", "text": "hi"}\n'; while read -r line; do
+        case $line in *ping*) n=${line#*:}; printf '{"pong":%s}\n' "${n%\}}";; esac; done"#;
+    ws.write("bot.sh", program);
+    ws.config(
+        "channels:\n  bot: {type: exec, command: [sh, bot.sh], pairing: ask}\n  exec: {phone: {command: [cat]}}\n",
+    );
+    ws.claw(&["listen", "bot", "--once"]).ok();
+    assert_eq!(all.run(ws, "channels", &[]).len(), 2);
+    all.one(ws, "pair invite", &["bot"]);
+    let pending = all.run(ws, "pair", &[]);
+    assert_eq!((&pending[0]["state"], &pending[1]["state"]), (&json!("pending"), &json!("invited")), "{pending:#?}");
+    let name = ws.list(".claw/pairing/pending").remove(0);
+    let code: Value = serde_json::from_str(&ws.read(&format!(".claw/pairing/pending/{name}"))).unwrap();
+    all.one(ws, "pair approve", &[code["code"].as_str().unwrap()]);
+    all.run(ws, "pair list", &[]);
+    all.one(ws, "pair revoke", &["bot:eve"]);
+    fs::remove_file(ws.path(".claw/listeners/bot.json")).unwrap();
+    ws.write(
+        ".claw/listeners/bot.json",
+        r#"{"condition": "crash-loop", "why": "it ends", "since": "2026-11-21T00:00:00Z"}"#,
+    );
+    assert_eq!(all.one(ws, "status", &[])["channels"][0]["state"], "crash-loop");
+}
+
 #[test]
 fn output_of_every_command_matches_its_schema() {
     let server = Strict::start(SCRIPTS);
@@ -229,6 +260,7 @@ fn output_of_every_command_matches_its_schema() {
     read(&ws, &mut all, &unrouted);
     tasks(&ws, &mut all);
     crons(&workspace(&server), &mut all);
+    channels(&Fixture::new(), &mut all);
     ws.config("budget: {day: {calls: 1}}\n");
     ws.write("agents/broken/AGENT.md", "---\nname: Broken\nmax_steps: many\n---\nx\n");
     all.run(&ws, "agents", &[]);

@@ -1,7 +1,6 @@
 //! The listeners of a supervisor: one process for each channel, under a watcher, started again with back-off when it
 //! ends. A listener ends by itself when its settings go.
 
-use super::lock_name;
 use crate::channel;
 use crate::core::channel::settings::ChannelSettings;
 use crate::core::config::FILE;
@@ -9,8 +8,8 @@ use crate::core::event::address::Address;
 use crate::core::event::stamp::Stamp;
 use crate::core::event::{Draft, EventKind};
 use crate::core::fault::{Fault, Kind, Result};
-use crate::process::{self, OutputTo, Program, RunningProgram};
-use crate::store::channel::listener_state::{self, ListenerCondition};
+use crate::process::{self, Launch, OutputTo, RunningProgram};
+use crate::store::channel::listener_state::{self, ListenerCondition, lock_name};
 use crate::store::fs::watch::{Watch, WatchKind, Woken};
 use crate::store::lock::NamedLock;
 use crate::store::queue::publish;
@@ -203,7 +202,7 @@ fn start(workspace: &Workspace, name: &str) -> Result<RunningProgram> {
     let root = workspace.root.display().to_string();
     let command = ["/proc/self/exe", "-w", &root, "listen", UNTIL_EOF, name].map(ToOwned::to_owned);
     process::start(
-        Program { command: &command, dir: &workspace.root, env: &[], inherits: true, sandbox: None, locks: Vec::new() },
+        Launch { command: &command, dir: &workspace.root, env: &[], inherits: true, sandbox: None, locks: Vec::new() },
         OutputTo::Inherit,
     )
 }

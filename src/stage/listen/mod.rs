@@ -16,7 +16,7 @@ use crate::stage::outcome::Outcome;
 use crate::stage::task::DELIVERIES;
 use crate::stage::worker::pool::{self, PoolMode};
 use crate::stage::worker::threads::PoolMessage;
-use crate::store::channel::listener_state::ListenerCondition;
+use crate::store::channel::listener_state::{ListenerCondition, lock_name};
 use crate::store::fs::watch::{Change, Watch, WatchKind, Woken};
 use crate::store::lock::NamedLock;
 use crate::store::workspace::mailbox::{Mailbox, State};
@@ -84,11 +84,6 @@ fn forget_other_home(workspace: &Workspace, name: &str) -> Result<()> {
         Some(home) if home.account != channel::account(workspace, name)? => home::forget(&workspace.root),
         _ => Ok(()),
     }
-}
-
-/// The lock of a channel's listener.
-fn lock_name(name: &str) -> String {
-    format!("listen-{name}")
 }
 
 /// Why a run has ended.

@@ -36,6 +36,15 @@ pub enum ListenerCondition {
 }
 
 impl ListenerCondition {
+    /// The condition if no process listens: one that only a process can be in is over.
+    #[must_use]
+    pub fn without_process(self) -> Self {
+        match self {
+            Self::Starting | Self::Listening | Self::Unreachable => Self::Stopped,
+            other => other,
+        }
+    }
+
     /// The name in files and on the terminal.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -80,6 +89,12 @@ pub struct ListenerState {
     pub refused_bytes: u64,
     /// Starts in a row that have failed.
     pub failures: u32,
+}
+
+/// The name of the lock of the listener of `channel`.
+#[must_use]
+pub fn lock_name(channel: &str) -> String {
+    format!("listen-{channel}")
 }
 
 /// Reads the state of the listener of `channel`; the default if there is none.

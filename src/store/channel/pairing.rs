@@ -25,7 +25,7 @@ const PENDING: &str = "pending";
 /// The folder of invitations.
 const INVITES: &str = "invites";
 /// How long a code is valid, in seconds.
-const VALID: i64 = 3600;
+pub const VALID: i64 = 3600;
 /// The most senders of one channel that may wait for approval.
 const MAX_PENDING: usize = 3;
 /// The lock on changes.
@@ -196,19 +196,18 @@ pub fn approve(workspace: &Workspace, code: &str, owner: bool) -> Result<Pairing
 }
 
 /// Removes every pairing of an address, also one that waits, and forgets it as the default destination. Returns the
-/// number of removed files.
+/// removed pairings.
 ///
 /// # Errors
 /// Those of the file system.
-pub fn revoke(workspace: &Workspace, address: &Address) -> Result<usize> {
+pub fn revoke(workspace: &Workspace, address: &Address) -> Result<Vec<Pairing>> {
     let _lock = NamedLock::wait(workspace, LOCK)?;
-    let mut removed = 0;
+    let mut removed = Vec::new();
     for folder in [APPROVED, PENDING] {
-        for (path, _) in
-            read(workspace, folder)?.into_iter().filter(|(_, one): &Stored<Pairing>| one.address == *address)
-        {
+        let all: Vec<Stored<Pairing>> = read(workspace, folder)?;
+        for (path, pairing) in all.into_iter().filter(|(_, one)| one.address == *address) {
             remove(workspace, &path)?;
-            removed += 1;
+            removed.push(pairing);
         }
     }
     if home::learned(&workspace.root, &*workspace.config()?).is_some_and(|home| home.address == *address) {
