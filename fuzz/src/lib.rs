@@ -34,7 +34,7 @@ use std::fs;
 pub use dropped::drop;
 pub use json::json;
 use place::{SETTINGS, at_place};
-pub use stream::{events, lines, program};
+pub use stream::{events, lines, program, update};
 pub use web::{page, place};
 
 /// Takes any bytes.
@@ -52,6 +52,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("events", events),
     ("lines", lines),
     ("program", program),
+    ("update", update),
     ("place", place),
     ("json", json),
 ];

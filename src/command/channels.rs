@@ -1,5 +1,7 @@
 //! `claw channels`
 
+mod add;
+
 use crate::command::Here;
 use crate::command::terminal::out;
 use crate::core::event::stamp::Stamp;
@@ -14,14 +16,24 @@ pub struct Args {
     /// Print JSON: one line for each channel
     #[arg(long)]
     json: bool,
+    #[command(subcommand)]
+    action: Option<Action>,
 }
 
-/// Prints the channels.
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    Add(add::Args),
+}
+
+/// Prints the channels, or adds one.
 ///
 /// # Errors
-/// If `claw.yaml` is invalid or the outbox cannot be listed.
+/// If `claw.yaml` is invalid or the outbox cannot be listed; as [`add::run`].
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.look()?;
+    if let Some(Action::Add(args)) = &args.action {
+        return add::run(args, &workspace);
+    }
     let all = channels::all(&workspace)?;
     if all.is_empty() && !args.json {
         out::message("there are no channels: set one up below `channels` in claw.yaml");

@@ -79,7 +79,10 @@ fn message_is_confirmed_once_it_is_an_event_and_answered_with_entities() {
     let id = telegram.message(42, "where is the **NAS**?");
     poll(&ws).ok();
     let event = &events(&ws)[0];
-    assert_eq!([&event["from"], &event["reply_to"], &event["origin"]["class"]], ["telegram:42", "telegram:42", "known"]);
+    assert_eq!(
+        [&event["from"], &event["reply_to"], &event["origin"]["class"]],
+        ["telegram:42", "telegram:42", "known"]
+    );
     assert_eq!(event["meta"]["channel"]["id"], id.to_string());
     assert_eq!(telegram.ledger().confirmed, [700]);
     // The answer of the offline model.
@@ -139,14 +142,26 @@ fn chats_of_every_shape_are_told_apart() {
     say(&group, json!({"text": "not for the bot"}));
     say(&group, json!({"text": format!("@{USERNAME} mentioned"), "entities": mention}));
     say(&group, json!({"text": "a reply", "reply_to_message": {"from": bot, "text": "earlier answer"}}));
-    say(&group, json!({"text": format!("/new@{USERNAME}"), "entities": [{"type": "bot_command", "offset": 0, "length": USERNAME.len() + 5}]}));
-    say(&forum, json!({"text": format!("@{USERNAME} topic"), "entities": mention, "message_thread_id": 7, "is_topic_message": true}));
+    say(
+        &group,
+        json!({"text": format!("/new@{USERNAME}"), "entities": [{"type": "bot_command", "offset": 0, "length": USERNAME.len() + 5}]}),
+    );
+    say(
+        &forum,
+        json!({"text": format!("@{USERNAME} topic"), "entities": mention, "message_thread_id": 7, "is_topic_message": true}),
+    );
     say(&group, json!({"text": format!("@{USERNAME} chain"), "entities": mention, "message_thread_id": 9}));
-    say(&json!({"id": -999, "type": "group"}), json!({"text": format!("@{USERNAME} strange group"), "entities": mention}));
+    say(
+        &json!({"id": -999, "type": "group"}),
+        json!({"text": format!("@{USERNAME} strange group"), "entities": mention}),
+    );
     say(&group, json!({"text": format!("@{USERNAME} anonymous"), "entities": mention, "sender_chat": {"id": -100}}));
     say(&group, json!({"text": format!("@{USERNAME} eve"), "entities": mention, "from": {"id": 66, "is_bot": false}}));
     say(&group, json!({"text": format!("@{USERNAME} robot"), "entities": mention, "from": {"id": 77, "is_bot": true}}));
-    say(&private, json!({"text": "forwarded", "forward_origin": {"type": "user", "sender_user": {"id": 5, "first_name": "Bob"}}}));
+    say(
+        &private,
+        json!({"text": "forwarded", "forward_origin": {"type": "user", "sender_user": {"id": 5, "first_name": "Bob"}}}),
+    );
     poll(&ws).ok();
     let mut found: Vec<String> = events(&ws)
         .iter()
@@ -202,17 +217,19 @@ fn odd_updates_are_skipped_and_confirmed() {
     }
     telegram.update(message(json!({"message_id": 200, "text": "🥒".repeat(4096), "entities": [{"type": "mention", "offset": 9_999_999, "length": -4}]})));
     poll(&ws).ok();
-    let mut texts: Vec<String> = events(&ws).iter().map(|e| e["content"].as_str().unwrap().chars().take(8).collect()).collect();
+    let mut texts: Vec<String> =
+        events(&ws).iter().map(|e| e["content"].as_str().unwrap().chars().take(8).collect()).collect();
     texts.sort();
     assert_eq!(texts, ["1970", "2106", "before", "without ", "🥒🥒", &"🥒".repeat(8)]);
-    assert_eq!(telegram.ledger().confirmed.len(), 13, "all that have a number");
+    assert_eq!(telegram.ledger().confirmed.len(), 12, "all that have a number and a kind that was asked for");
 }
 
 #[test]
 fn answer_is_cut_and_an_interrupted_part_is_marked() {
     let telegram = Telegram::start();
     let ws = workspace(&telegram, "");
-    let answer = format!("{}\n\n```sh\n{}\n```\n\nthe end", "word ".repeat(900), "line of code\n".repeat(400).trim_end());
+    let answer =
+        format!("{}\n\n```sh\n{}\n```\n\nthe end", "word ".repeat(900), "line of code\n".repeat(400).trim_end());
     telegram.cut_off("sendMessage");
     deliver(&ws, "telegram:42", &answer).fails(69);
     // The first part has arrived, but nothing says so.
@@ -229,7 +246,11 @@ fn answer_is_cut_and_an_interrupted_part_is_marked() {
     assert!(code.len() >= 2 && code.iter().all(|sent| sent.entities[0]["type"] == "pre" && !sent.text.contains("```")));
     let lines: usize = code.iter().map(|sent| sent.text.matches("line of code").count()).sum();
     assert_eq!((lines, sent.last().unwrap().text.ends_with("the end")), (400, true));
-    assert!(receipt(&ws).starts_with("parts ") && receipt(&ws).contains("\nbegun 1\nbegun 1\nsent 1 "), "{}", receipt(&ws));
+    assert!(
+        receipt(&ws).starts_with("parts ") && receipt(&ws).contains("\nbegun 1\nbegun 1\nsent 1 "),
+        "{}",
+        receipt(&ws)
+    );
 }
 
 #[test]
@@ -296,12 +317,18 @@ fn wrong_token_webhook_and_second_poller_are_told_apart() {
     let err = poll(&ws).fails(69);
     assert!(err.contains("a webhook is set") && err.contains("deleteWebhook without drop_pending_updates"), "{err}");
     telegram.set_webhook(false);
-    telegram.refuse("getUpdates", 409, json!({"ok": false, "error_code": 409, "description": "Conflict: terminated by other getUpdates request"}));
+    telegram.refuse(
+        "getUpdates",
+        409,
+        json!({"ok": false, "error_code": 409, "description": "Conflict: terminated by other getUpdates request"}),
+    );
     assert!(poll(&ws).fails(69).contains("another program polls"));
     ws.write("bot.token", "4242:AAEhBOweik6ad9r_QXMENQjcrGbqCr4K-no");
     let err = poll(&ws).fails(78);
     assert!(err.contains("does not know the token") && !err.contains("QXMENQ"), "{err}");
-    for (token, why) in [("", "has no token"), ("undefined", "a missing value"), ("1:a b", "spaces"), ("hello", "does not look like")] {
+    for (token, why) in
+        [("", "has no token"), ("undefined", "a missing value"), ("1:a b", "spaces"), ("hello", "does not look like")]
+    {
         ws.write("bot.token", token);
         let err = poll(&ws).fails(78);
         assert!(err.contains(why), "{token}: {err}");
@@ -322,10 +349,19 @@ fn files_are_fetched_for_those_who_may_talk() {
         telegram.update(json!({"message": message}));
     };
     say(66, json!({"document": {"file_id": "doc", "file_name": "evil.txt"}}));
-    say(42, json!({"caption": "look", "photo": [{"file_id": "small", "width": 1, "height": 1}, {"file_id": "pic", "width": 9, "height": 9}]}));
+    say(
+        42,
+        json!({"caption": "look", "photo": [{"file_id": "small", "width": 1, "height": 1}, {"file_id": "pic", "width": 9, "height": 9}]}),
+    );
     say(42, json!({"message_id": 2, "document": {"file_id": "doc", "file_name": "../../etc/x.txt", "file_size": 5}}));
-    say(42, json!({"message_id": 3, "caption": "big", "document": {"file_id": "doc", "file_size": 30_000_000, "file_name": "big.bin"}}));
-    say(42, json!({"message_id": 4, "caption": "short", "document": {"file_id": "doc", "file_size": 6, "file_name": "short.txt"}}));
+    say(
+        42,
+        json!({"message_id": 3, "caption": "big", "document": {"file_id": "doc", "file_size": 30_000_000, "file_name": "big.bin"}}),
+    );
+    say(
+        42,
+        json!({"message_id": 4, "caption": "short", "document": {"file_id": "doc", "file_size": 6, "file_name": "short.txt"}}),
+    );
     say(42, json!({"message_id": 5, "caption": "gone", "voice": {"file_id": "nothing"}}));
     poll(&ws).ok();
     let found = events(&ws);
@@ -334,7 +370,9 @@ fn files_are_fetched_for_those_who_may_talk() {
     assert_eq!(fs::read(ws.path(&photo)).unwrap(), b"\x89PNG\r\n\x1a\n");
     let names = ws.list("files/attachments");
     assert!(names.len() == 2 && names.iter().all(|name| !name.contains("evil")), "{names:?}");
-    assert!(of("big")["content"].as_str().unwrap().contains("[the file big.bin was not fetched: it has more than 20 MiB]"));
+    assert!(
+        of("big")["content"].as_str().unwrap().contains("[the file big.bin was not fetched: it has more than 20 MiB]")
+    );
     assert!(of("short")["content"].as_str().unwrap().contains("5 of 6 bytes have come"));
     assert!(of("gone")["content"].as_str().unwrap().contains("was not fetched: Bad Request: invalid file_id"));
     assert_eq!(found.len(), 5);
