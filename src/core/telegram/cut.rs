@@ -247,8 +247,18 @@ mod tests {
         check(&examples.join("\n"), MAX_UNITS);
     }
 
+    /// 10,000 texts in the full proof.
+    fn cases() -> ProptestConfig {
+        let is_full = std::env::var("CLAW_PROOF").is_ok_and(|value| value == "full");
+        ProptestConfig {
+            cases: if is_full { 10_000 } else { 200 },
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        }
+    }
+
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(cases())]
 
         #[test]
         fn generated_texts_are_not_refused_and_stay_as_they_are(
