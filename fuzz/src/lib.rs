@@ -36,7 +36,7 @@ pub use dropped::drop;
 pub use json::json;
 pub use listener::{web_frame, webhook};
 use place::{SETTINGS, at_place};
-pub use stream::{events, lines, program};
+pub use stream::{events, lines, program, update};
 pub use web::{page, place};
 
 /// Takes any bytes.
@@ -54,6 +54,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("events", events),
     ("lines", lines),
     ("program", program),
+    ("update", update),
     ("place", place),
     ("json", json),
     ("web_frame", web_frame),

@@ -43,6 +43,7 @@ mod ollama;
 mod openai;
 mod origin;
 mod pairing;
+mod parts;
 mod pipe;
 mod prompt;
 mod reload;
