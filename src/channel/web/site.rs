@@ -58,8 +58,7 @@ impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
 
     /// Whether a token is still one.
     pub(super) fn is_valid(&self, token: &Token) -> bool {
-        let all = tokens::all(self.workspace(), self.listening.name).unwrap_or_default();
-        all.iter().any(|(_, other)| other.hash == token.hash)
+        tokens::all(self.workspace(), self.listening.name).is_ok_and(|all| all.iter().any(|(_, other)| other.hash == token.hash))
     }
 
     /// The token of this text.
