@@ -12,7 +12,9 @@ pub fn web_frame(data: &[u8]) {
         Ok(ClientFrame::Message(message)) => {
             assert!(!message.content.trim().is_empty(), "an empty message");
             let labels = [&message.id, &message.source];
-            assert!(labels.iter().all(|label| label.as_ref().is_none_or(|label| !label.is_empty() && label.len() <= 128)));
+            assert!(
+                labels.iter().all(|label| label.as_ref().is_none_or(|label| !label.is_empty() && label.len() <= 128))
+            );
         }
         Ok(ClientFrame::Auth { .. }) => {}
         Err(error) => {
@@ -26,7 +28,11 @@ pub fn web_frame(data: &[u8]) {
     let own = SameOrigin::new(Some(7171), &["claw.example.org".to_owned()]);
     if own.is_host(&text) {
         let host = text.to_ascii_lowercase();
-        assert!(["127.0.0.1:7171", "localhost:7171", "[::1]:7171"].contains(&&*host) || host.starts_with("claw.example.org"), "{host}");
+        assert!(
+            ["127.0.0.1:7171", "localhost:7171", "[::1]:7171"].contains(&&*host)
+                || host.starts_with("claw.example.org"),
+            "{host}"
+        );
     }
 }
 

@@ -50,7 +50,8 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     if let Some(agent) = args.agents.iter().find(|agent| !definitions::has_agent(&workspace, agent)) {
         return Err(definitions::unknown(&workspace, agent));
     }
-    let token = Token { name: args.name.clone(), observe: args.observe, agents: args.agents.clone(), ..Token::default() };
+    let token =
+        Token { name: args.name.clone(), observe: args.observe, agents: args.agents.clone(), ..Token::default() };
     out::line(&tokens::create(&workspace, &args.channel, token)?)?;
     Ok(0)
 }

@@ -17,11 +17,15 @@ const MAX_ANSWER: u64 = 64 << 10;
 /// # Errors
 /// `Unavailable` if nobody answers, or not with 200.
 pub fn post(socket: &Path, path: &str) -> Result<String> {
-    let fault = |e: std::io::Error| Fault::new(Kind::Unavailable, format!("the listener does not answer at {}: {e}", socket.display()));
+    let fault = |e: std::io::Error| {
+        Fault::new(Kind::Unavailable, format!("the listener does not answer at {}: {e}", socket.display()))
+    };
     let exchange = || -> std::io::Result<String> {
         // A path of a socket has at most 107 bytes; that of its folder's descriptor is short.
         let folder = std::fs::File::open(socket.parent().unwrap_or(socket))?;
-        let short = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(socket.file_name().unwrap_or_default());
+        let short = Path::new("/proc/self/fd")
+            .join(folder.as_raw_fd().to_string())
+            .join(socket.file_name().unwrap_or_default());
         let mut stream = UnixStream::connect(short)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_write_timeout(Some(TIMEOUT))?;

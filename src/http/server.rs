@@ -40,12 +40,13 @@ const MAX_HEADERS: usize = 64;
 /// How long upgraded connections may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// The answer to a connection beyond [`MAX_CONNECTIONS`].
-const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 21\r\n\r\ntoo many connections\n";
+const FULL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 21\r\n\r\ntoo many connections\n";
 
 /// A response of this server.
-pub type Reply = Response<Full<Bytes>>;
+pub type HttpReply = Response<Full<Bytes>>;
 /// Work that lives on after its request: an upgraded connection.
-pub type Task<'h> = LocalBoxFuture<'h, ()>;
+pub type ConnectionTask<'h> = LocalBoxFuture<'h, ()>;
 
 /// A socket that listens.
 pub enum ServerSocket {
@@ -92,7 +93,9 @@ impl ServerSocket {
                     // A path of a socket has at most 107 bytes; that of its folder's descriptor is short.
                     let folder = std::fs::File::open(path.parent().unwrap_or(root))?;
                     let name = path.file_name().unwrap_or_default();
-                    let short = Path::new("/proc/self/fd").join(std::os::fd::AsRawFd::as_raw_fd(&folder).to_string()).join(name);
+                    let short = Path::new("/proc/self/fd")
+                        .join(std::os::fd::AsRawFd::as_raw_fd(&folder).to_string())
+                        .join(name);
                     let listener = UnixListener::bind(short)?;
                     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
                     Ok(listener)
@@ -121,15 +124,15 @@ impl ServerSocket {
 
 /// Serves the sockets until `stop` ends. `handle` gets each request with the number of its socket; tasks of
 /// `spawned` are run beside the connections. `end` is called at the stop, and spawned tasks then get a second to end.
-pub async fn serve<'h, 's, F: Future<Output = Reply> + 'h>(
+pub async fn serve<'h, 's, F: Future<Output = HttpReply> + 'h>(
     sockets: Vec<ServerSocket>,
     stop: impl Future<Output = ()>,
     handle: &'h dyn Fn(usize, Request<Incoming>) -> F,
-    mut spawned: UnboundedReceiver<Task<'s>>,
+    mut spawned: UnboundedReceiver<ConnectionTask<'s>>,
     end: impl FnOnce(),
 ) {
-    let mut connections: FuturesUnordered<Task<'h>> = FuturesUnordered::new();
-    let mut tasks: FuturesUnordered<Task<'s>> = FuturesUnordered::new();
+    let mut connections: FuturesUnordered<ConnectionTask<'h>> = FuturesUnordered::new();
+    let mut tasks: FuturesUnordered<ConnectionTask<'s>> = FuturesUnordered::new();
     {
         let mut stopped = pin!(stop);
         poll_fn(|context| {
@@ -177,17 +180,21 @@ fn refuse(stream: ClientStream) {
     };
 }
 
-fn connection<'h, F: Future<Output = Reply> + 'h>(
+fn connection<'h, F: Future<Output = HttpReply> + 'h>(
     stream: ClientStream,
     number: usize,
     handle: &'h dyn Fn(usize, Request<Incoming>) -> F,
-) -> Task<'h> {
+) -> ConnectionTask<'h> {
     let service = service_fn(move |request| {
         let reply = handle(number, request);
         async move { Ok::<_, Infallible>(reply.await) }
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS);
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS);
     match stream {
         ClientStream::Tcp(stream) => {
             let _ = stream.set_nodelay(true);
@@ -203,7 +210,7 @@ fn connection<'h, F: Future<Output = Reply> + 'h>(
 
 /// The sender of tasks and its receiver, for [`serve`].
 #[must_use]
-pub fn tasks<'h>() -> (UnboundedSender<Task<'h>>, UnboundedReceiver<Task<'h>>) {
+pub fn tasks<'h>() -> (UnboundedSender<ConnectionTask<'h>>, UnboundedReceiver<ConnectionTask<'h>>) {
     tokio::sync::mpsc::unbounded_channel()
 }
 
@@ -212,7 +219,8 @@ pub fn tasks<'h>() -> (UnboundedSender<Task<'h>>, UnboundedReceiver<Task<'h>>) {
 /// # Errors
 /// The status for a body that is too long, too slow or broken.
 pub async fn body(request: Request<Incoming>, most: usize) -> std::result::Result<Bytes, StatusCode> {
-    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let declared =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|length| length > most as u64) {
         return Err(StatusCode::PAYLOAD_TOO_LARGE);
     }
@@ -226,7 +234,7 @@ pub async fn body(request: Request<Incoming>, most: usize) -> std::result::Resul
 
 /// A response with the headers that every response has.
 #[must_use]
-pub fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
+pub fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> HttpReply {
     let mut reply = Response::new(Full::new(body.into()));
     *reply.status_mut() = status;
     let headers = reply.headers_mut();

@@ -23,7 +23,8 @@ fn judge(ws: &Fixture) -> Vec<String> {
     recover(ws);
     ws.hurry();
     let ran = ws.claw(&["deliver"]);
-    let mut wrong: Vec<String> = (ran.code != 0).then(|| format!("exit {}: {}", ran.code, ran.err)).into_iter().collect();
+    let mut wrong: Vec<String> =
+        (ran.code != 0).then(|| format!("exit {}: {}", ran.code, ran.err)).into_iter().collect();
     let done: Vec<String> = ws.done("inbox").iter().map(|name| name.trim_end_matches(".json").to_owned()).collect();
     wrong.extend(violations(ws, &done));
     let files = ws.list(".claw/journal");
@@ -39,7 +40,14 @@ fn killed_delivery_to_a_web_client_is_in_the_journal_once() {
     let mut proof = Proof::begin("kill -9 of a delivery to a web client before every durable call");
     let template = answered();
     let judge = |ws: &Fixture, _: &crate::common::sweep::Hit| judge(ws);
-    let scenario = Scenario { name: "deliver", template: &template, copy: trusted, command: &["deliver"], prepare: &|| {}, judge: &judge };
+    let scenario = Scenario {
+        name: "deliver",
+        template: &template,
+        copy: trusted,
+        command: &["deliver"],
+        prepare: &|| {},
+        judge: &judge,
+    };
     proof.sweep(At::Calls(Faults::Kills(1)), &scenario);
     proof.judge(4);
 }

@@ -67,7 +67,9 @@ pub(super) fn answer(workspace: &Workspace, channel: &str, call: &ApiCall) -> Re
         (&Method::GET, "/api/usage") => spent(workspace, argument("days").parse().unwrap_or(30))?,
         (&Method::GET, "/api/image") => return image(workspace, argument("path")),
         (&Method::POST, "/api/decide") => decide(workspace, &call.body)?,
-        (&Method::POST, "/api/logout") => json!({"ended": tokens::log_out(workspace, channel, Some(&call.token.hash))?}),
+        (&Method::POST, "/api/logout") => {
+            json!({"ended": tokens::log_out(workspace, channel, Some(&call.token.hash))?})
+        }
         _ => return Ok(ApiAnswer::NotFound),
     };
     Ok(ApiAnswer::Document(found))
@@ -126,7 +128,8 @@ fn decide(workspace: &Workspace, body: &Value) -> Result<Value> {
         return Err(Fault::data("the call is not the one that was shown; look at it again"));
     }
     approvals::decide(workspace, &id, verdict)?;
-    let refused: Vec<String> = approvals::publish_decisions(workspace)?.iter().map(|(_, fault)| fault.to_string()).collect();
+    let refused: Vec<String> =
+        approvals::publish_decisions(workspace)?.iter().map(|(_, fault)| fault.to_string()).collect();
     Ok(json!({"event": id, "problems": refused}))
 }
 
@@ -181,7 +184,9 @@ fn conversation(workspace: &Workspace, name: &str) -> Result<Value> {
     log::each(workspace, &session, |record| items.extend(transcript.take(record).iter().map(item)))?;
     items.extend(transcript.end().iter().map(item));
     let left_out = items.len().saturating_sub(MAX_ITEMS);
-    Ok(json!({"name": session, "agent": session_name::agent(&session), "left_out": left_out, "items": items.split_off(left_out)}))
+    Ok(
+        json!({"name": session, "agent": session_name::agent(&session), "left_out": left_out, "items": items.split_off(left_out)}),
+    )
 }
 
 fn item(item: &TranscriptItem) -> Value {
@@ -224,9 +229,7 @@ fn spent(workspace: &Workspace, days: u32) -> Result<Value> {
         by_day.entry(today.minus_days(day).day()).or_default();
     }
     let rows = |sums: BTreeMap<String, Sums>| -> Vec<Value> {
-        let row = |(name, sums): (String, Sums)| {
-            json!({"name": name, "input": sums.usage.input, "output": sums.usage.output, "cost": sums.money, "calls": sums.calls, "estimated": sums.estimated_calls})
-        };
+        let row = |(name, sums): (String, Sums)| json!({"name": name, "input": sums.usage.input, "output": sums.usage.output, "cost": sums.money, "calls": sums.calls, "estimated": sums.estimated_calls});
         sums.into_iter().map(row).collect()
     };
     let currency = workspace.config()?.currency.clone();

@@ -29,6 +29,9 @@ pub(super) fn send(delivery: &mut Delivery) -> Result<()> {
 fn is_in_journal(workspace: &Workspace, id: &str) -> bool {
     journal::files(workspace).iter().rev().take(RECENT_DAYS).any(|path| {
         let text = fs::read_to_string(path).unwrap_or_default();
-        text.lines().filter(|line| line.contains(id)).filter_map(journal::parse).any(|line| line.kind == "outbound" && line.id == id)
+        text.lines()
+            .filter(|line| line.contains(id))
+            .filter_map(journal::parse)
+            .any(|line| line.kind == "outbound" && line.id == id)
     })
 }

@@ -122,11 +122,17 @@ impl<'a> Hub<'a> {
                     self.position.replace(cursor.clone());
                 }
                 let clients = self.clients.borrow();
-                clients.iter().filter(|client| client.sees(self.channel, &frame.concerns)).for_each(|client| client.push(&frame));
+                clients
+                    .iter()
+                    .filter(|client| client.sees(self.channel, &frame.concerns))
+                    .for_each(|client| client.push(&frame));
             }
             FeedMessage::Tokens => {
                 let clients = self.clients.borrow();
-                clients.iter().filter(|client| !is_valid(&client.token)).for_each(|client| client.end(4001, "the token was removed"));
+                clients
+                    .iter()
+                    .filter(|client| !is_valid(&client.token))
+                    .for_each(|client| client.end(4001, "the token was removed"));
             }
         }
     }

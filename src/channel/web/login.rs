@@ -63,17 +63,23 @@ pub struct PageLink {
 /// `Unavailable` if no listener answers; `Usage` if `host` is not in the settings.
 pub fn link(workspace: &Workspace, channel: &str, settings: &ChannelSettings, host: Option<&str>) -> Result<PageLink> {
     if let Some(host) = host.filter(|host| !settings.hosts.iter().any(|own| own.eq_ignore_ascii_case(host))) {
-        return Err(Fault::new(Kind::Usage, format!("`{}` is not in `hosts` of channel {channel}", host.escape_debug()))
-            .hint(format!("add it to channels.{channel}.hosts in claw.yaml")));
+        return Err(Fault::new(
+            Kind::Usage,
+            format!("`{}` is not in `hosts` of channel {channel}", host.escape_debug()),
+        )
+        .hint(format!("add it to channels.{channel}.hosts in claw.yaml")));
     }
     let socket = workspace.root.join(control_socket(channel));
-    let answer = local::post(&socket, CODE_PATH).map_err(|fault| fault.hint(format!("start it: claw listen {channel}")))?;
-    let answer: Value = serde_json::from_str(&answer).map_err(|e| Fault::new(Kind::Unavailable, format!("the listener's answer: {e}")))?;
+    let answer =
+        local::post(&socket, CODE_PATH).map_err(|fault| fault.hint(format!("start it: claw listen {channel}")))?;
+    let answer: Value = serde_json::from_str(&answer)
+        .map_err(|e| Fault::new(Kind::Unavailable, format!("the listener's answer: {e}")))?;
     let text = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default();
     let base = match (host, text("base")) {
         (Some(host), _) => format!("https://{host}"),
         (None, "") => {
-            return Err(Fault::new(Kind::Usage, format!("channel {channel} listens on a Unix socket")).hint("name your proxy: claw page --host NAME"));
+            return Err(Fault::new(Kind::Usage, format!("channel {channel} listens on a Unix socket"))
+                .hint("name your proxy: claw page --host NAME"));
         }
         (None, base) => base.to_owned(),
     };
@@ -94,7 +100,10 @@ pub fn log_out(workspace: &Workspace, channel: &str) -> Result<usize> {
 /// Those of the file system.
 pub fn open_file(workspace: &Workspace, link: &PageLink) -> Result<PathBuf> {
     let path = workspace.path(listener_state::FOLDER).join("page.html");
-    let html = format!("<!doctype html><meta charset=utf-8><title>claw</title><meta http-equiv=refresh content=\"0; url={}\">\n", link.url);
+    let html = format!(
+        "<!doctype html><meta charset=utf-8><title>claw</title><meta http-equiv=refresh content=\"0; url={}\">\n",
+        link.url
+    );
     durable::remove(&path)?;
     durable::write_new(&path, html.as_bytes(), crate::core::config::Sync::None)?;
     std::fs::canonicalize(&path).at("find", &path)

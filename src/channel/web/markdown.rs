@@ -30,7 +30,8 @@ fn block(block: &Block) -> Value {
         Block::Code { language, text } => json!({"b": "code", "lang": language, "text": text}),
         Block::Quote(blocks) => json!({"b": "quote", "c": all(blocks)}),
         Block::List { first, items } => {
-            let items: Vec<Value> = items.iter().map(|item| json!({"done": item.checked, "c": all(&item.blocks)})).collect();
+            let items: Vec<Value> =
+                items.iter().map(|item| json!({"done": item.checked, "c": all(&item.blocks)})).collect();
             json!({"b": "list", "first": first, "items": items})
         }
         Block::Table { head, rows } => {
@@ -92,8 +93,16 @@ mod tests {
     #[test]
     fn dangerous_links_and_html_are_text() {
         for bad in [
-            "[x](javascript:alert(1))", "[x](JaVaScRiPt:alert(1))", "[x](&#106;avascript:alert(1))", "[x](java\u{9}script:alert(1))",
-            "[x](<javascript:alert(1)>)", "[x](data:text/html,x)", "[x](vbscript:x)", "[x](file:///etc/passwd)", "[x](//evil.example)", "[x](blob:x)",
+            "[x](javascript:alert(1))",
+            "[x](JaVaScRiPt:alert(1))",
+            "[x](&#106;avascript:alert(1))",
+            "[x](java\u{9}script:alert(1))",
+            "[x](<javascript:alert(1)>)",
+            "[x](data:text/html,x)",
+            "[x](vbscript:x)",
+            "[x](file:///etc/passwd)",
+            "[x](//evil.example)",
+            "[x](blob:x)",
         ] {
             assert!(!text_of(bad).contains("\"a\":"), "{bad}: {}", text_of(bad));
         }

@@ -21,12 +21,12 @@ use crate::channel::listening::Listening;
 use crate::channel::web::feed::KnownEvents;
 use crate::channel::web::hub::Hub;
 use crate::channel::web::site::Site;
-use crate::channel::web::workers::Workers;
+use crate::channel::web::workers::DiskWorkers;
 use crate::channel::{Channel, Listener};
 use crate::core::channel::web::listen_address::{self, ListenAddress};
 use crate::core::fault::{Fault, Kind, Result};
-use crate::http::server::{self, ServerSocket};
 use crate::http::block_on;
+use crate::http::server::{self, ServerSocket};
 use crate::store::channel::{listener_state, tokens};
 use crate::store::session::stream;
 use crate::store::workspace::journal_reader::JournalReader;
@@ -56,7 +56,8 @@ const CONTROL: usize = 0;
 
 fn run(listening: &Listening) -> Result<()> {
     let (workspace, settings) = (listening.workspace, listening.settings);
-    let address = ListenAddress::parse(settings.listen.as_deref().unwrap_or(listen_address::DEFAULT)).map_err(Fault::config)?;
+    let address =
+        ListenAddress::parse(settings.listen.as_deref().unwrap_or(listen_address::DEFAULT)).map_err(Fault::config)?;
     let tokens_folder = format!("{}/{}", tokens::FOLDER, listening.name);
     workspace.make_dir(&workspace.path(&tokens_folder), 2)?;
     workspace.make_dir(&workspace.path(listener_state::FOLDER), 2)?;
@@ -66,14 +67,15 @@ fn run(listening: &Listening) -> Result<()> {
     let (feed_sender, mut feed_receiver) = tokio::sync::mpsc::unbounded_channel();
     std::thread::scope(|scope| {
         let no_thread = |e: std::io::Error| Fault::new(Kind::Machine, format!("cannot start a thread: {e}"));
-        let workers = Workers::start(scope).map_err(no_thread)?;
+        let workers = DiskWorkers::start(scope).map_err(no_thread)?;
         let hub = Hub::new(workspace, listening.name, reader.cursor().clone());
         let (known_events, watched) = (&known, &watch);
         let feed = move || feed::run(workspace, known_events, reader, watched, listening.stop, feed_sender);
         let feed = std::thread::Builder::new().name("feed".to_owned()).spawn_scoped(scope, feed).map_err(no_thread)?;
         let result = block_on(None, async {
             let control = ListenAddress::Unix(login::control_socket(listening.name));
-            let sockets = vec![ServerSocket::bind(&control, &workspace.root)?, ServerSocket::bind(&address, &workspace.root)?];
+            let sockets =
+                vec![ServerSocket::bind(&control, &workspace.root)?, ServerSocket::bind(&address, &workspace.root)?];
             let port = sockets.get(1).and_then(ServerSocket::port);
             let site = Site::new(listening, &known, &workers, &hub, port);
             let (spawn, spawned) = server::tasks();

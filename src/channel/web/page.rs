@@ -2,7 +2,7 @@
 //! own origin, and nothing else.
 
 use crate::core::base64;
-use crate::http::server::{Reply, StatusCode, reply};
+use crate::http::server::{HttpReply, StatusCode, reply};
 use hyper::header::HeaderValue;
 use ring::digest::{SHA256, digest};
 use std::sync::OnceLock;
@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 const PAGE: &str = include_str!("page.html");
 
 /// The response with the page.
-pub(super) fn response() -> Reply {
+pub(super) fn response() -> HttpReply {
     static POLICY: OnceLock<Option<HeaderValue>> = OnceLock::new();
     let mut reply = reply(StatusCode::OK, "text/html; charset=utf-8", PAGE);
     if let Some(policy) = POLICY.get_or_init(|| HeaderValue::from_str(&policy()).ok()) {
@@ -44,9 +44,21 @@ mod tests {
     fn page_is_small_and_names_no_other_server() {
         assert!(PAGE.len() <= 60 << 10, "{} bytes", PAGE.len());
         let is_outside = |word: &&str| word.contains("//") && !word.contains("http://www.w3.org/2000/svg");
-        let outside: Vec<&str> = PAGE.split_whitespace().filter(|word| word.contains("http")).filter(is_outside).collect();
+        let outside: Vec<&str> =
+            PAGE.split_whitespace().filter(|word| word.contains("http")).filter(is_outside).collect();
         assert!(outside.is_empty(), "{outside:?}");
-        for danger in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", " style=", " onclick=", "document.cookie", "localStorage"] {
+        for danger in [
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "document.write",
+            "eval(",
+            "new Function",
+            " style=",
+            " onclick=",
+            "document.cookie",
+            "localStorage",
+        ] {
             assert!(!PAGE.contains(danger), "{danger}");
         }
         assert_eq!((PAGE.matches("<script>").count(), PAGE.matches("<style>").count()), (1, 1));

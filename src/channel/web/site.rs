@@ -5,13 +5,15 @@ use super::feed::KnownEvents;
 use super::hub::Hub;
 use super::login::{CODE_PATH, Codes};
 use super::webhook;
-use super::workers::Workers;
+use super::workers::DiskWorkers;
 use super::{api, page, socket};
 use crate::channel::listening::Listening;
 use crate::core::base64;
 use crate::core::channel::web::same_origin::SameOrigin;
 use crate::core::fault::Fault;
-use crate::http::server::{self, Incoming, Method, Reply, Request, StatusCode, Task, header, reply, upgrade};
+use crate::http::server::{
+    self, ConnectionTask, HttpReply, Incoming, Method, Request, StatusCode, header, reply, upgrade,
+};
 use crate::store::channel::tokens::{self, OWNER, Token};
 use crate::store::workspace::Workspace;
 use hyper::header::HeaderMap;
@@ -33,7 +35,7 @@ const HANDSHAKE: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 pub(super) struct Site<'x, 'w, 'a> {
     pub(super) listening: &'w Listening<'a>,
     pub(super) known: &'w KnownEvents,
-    pub(super) workers: &'x Workers<'w>,
+    pub(super) workers: &'x DiskWorkers<'w>,
     pub(super) hub: &'x Hub<'w>,
     own: SameOrigin,
     port: Option<u16>,
@@ -44,7 +46,7 @@ impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
     pub(super) fn new(
         listening: &'w Listening<'a>,
         known: &'w KnownEvents,
-        workers: &'x Workers<'w>,
+        workers: &'x DiskWorkers<'w>,
         hub: &'x Hub<'w>,
         port: Option<u16>,
     ) -> Self {
@@ -58,7 +60,8 @@ impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
 
     /// Whether a token is still one.
     pub(super) fn is_valid(&self, token: &Token) -> bool {
-        tokens::all(self.workspace(), self.listening.name).is_ok_and(|all| all.iter().any(|(_, other)| other.hash == token.hash))
+        tokens::all(self.workspace(), self.listening.name)
+            .is_ok_and(|all| all.iter().any(|(_, other)| other.hash == token.hash))
     }
 
     /// The token of this text.
@@ -70,7 +73,12 @@ impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
     }
 
     /// Answers a request; a WebSocket's task goes to `spawn`. `is_control`: it came over the control socket, which only this user can open.
-    pub(super) async fn handle<'s>(&'s self, is_control: bool, request: Request<Incoming>, spawn: &UnboundedSender<Task<'s>>) -> Reply {
+    pub(super) async fn handle<'s>(
+        &'s self,
+        is_control: bool,
+        request: Request<Incoming>,
+        spawn: &UnboundedSender<ConnectionTask<'s>>,
+    ) -> HttpReply {
         if is_control {
             return self.control(&request);
         }
@@ -80,14 +88,19 @@ impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
         }
     }
 
-    fn control(&self, request: &Request<Incoming>) -> Reply {
-        if request.method() != Method::POST || request.uri().path() != CODE_PATH || request.headers().contains_key(header::ORIGIN) {
+    fn control(&self, request: &Request<Incoming>) -> HttpReply {
+        if request.method() != Method::POST
+            || request.uri().path() != CODE_PATH
+            || request.headers().contains_key(header::ORIGIN)
+        {
             return text(StatusCode::NOT_FOUND, "not found");
         }
         match tokens::secret(self.workspace()) {
             Ok(code) => {
                 self.codes.add(&code);
-                let base = self.port.map(|_| format!("http://{}", self.listening.settings.listen.as_deref().unwrap_or_default()));
+                let base = self
+                    .port
+                    .map(|_| format!("http://{}", self.listening.settings.listen.as_deref().unwrap_or_default()));
                 let base = base.map(|base| self.base(&base));
                 document(StatusCode::OK, &json!({"base": base.unwrap_or_default(), "code": code}))
             }
@@ -97,17 +110,23 @@ impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
 
     /// The beginning of the page's URL: the address of the settings, with the port that was taken.
     fn base(&self, configured: &str) -> String {
-        let host = configured.strip_prefix("http://").and_then(|rest| rest.rsplit_once(':')).map_or("127.0.0.1", |(host, _)| host);
+        let host = configured
+            .strip_prefix("http://")
+            .and_then(|rest| rest.rsplit_once(':'))
+            .map_or("127.0.0.1", |(host, _)| host);
         format!("http://{}:{}", if host.is_empty() { "127.0.0.1" } else { host }, self.port.unwrap_or_default())
     }
 
     /// The response to a request that may not be answered.
-    fn refusal(&self, request: &Request<Incoming>) -> Option<Reply> {
+    fn refusal(&self, request: &Request<Incoming>) -> Option<HttpReply> {
         let headers = request.headers();
         let mut hosts = headers.get_all(header::HOST).iter();
         let host = hosts.next().and_then(|host| host.to_str().ok());
         if hosts.next().is_some() || !host.is_some_and(|host| self.own.is_host(host)) {
-            return Some(text(StatusCode::MISDIRECTED_REQUEST, "this host name is not one of this server's; `hosts` in claw.yaml lists further ones"));
+            return Some(text(
+                StatusCode::MISDIRECTED_REQUEST,
+                "this host name is not one of this server's; `hosts` in claw.yaml lists further ones",
+            ));
         }
         let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
         let site = headers.get("sec-fetch-site").map(|site| site.to_str().unwrap_or_default());
@@ -133,19 +152,25 @@ impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
         TOKEN_NAMES.contains(&name.to_ascii_lowercase().as_str()) || self.token(value).is_some()
     }
 
-    async fn answer<'s>(&'s self, request: Request<Incoming>, spawn: &UnboundedSender<Task<'s>>) -> Reply {
+    async fn answer<'s>(
+        &'s self,
+        request: Request<Incoming>,
+        spawn: &UnboundedSender<ConnectionTask<'s>>,
+    ) -> HttpReply {
         let path = request.uri().path().to_owned();
         match (request.method(), path.as_str()) {
             (&Method::GET, "/") => page::response(),
             (&Method::GET, "/ws") => self.socket(request, spawn),
-            (&Method::POST, path) if path.starts_with("/hook/") => self.hook(path["/hook/".len()..].to_owned(), request).await,
+            (&Method::POST, path) if path.starts_with("/hook/") => {
+                self.hook(path["/hook/".len()..].to_owned(), request).await
+            }
             (_, path) if path.starts_with("/api/") => self.api(request).await,
             (_, "/" | "/ws") => text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed"),
             _ => text(StatusCode::NOT_FOUND, "not found"),
         }
     }
 
-    async fn hook(&self, name: String, request: Request<Incoming>) -> Reply {
+    async fn hook(&self, name: String, request: Request<Incoming>) -> HttpReply {
         let headers: BTreeMap<String, String> = readable(request.headers());
         let body = match server::body(request, webhook::MAX_BODY).await {
             Ok(body) => body,
@@ -153,15 +178,17 @@ impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
         };
         let listening = self.listening;
         let accepted = self.workers.run(move || webhook::accept(listening, &name, &headers, &body)).await;
-        let (status, answer) = accepted.unwrap_or((StatusCode::INTERNAL_SERVER_ERROR, json!({"error": "internal error"})));
+        let (status, answer) =
+            accepted.unwrap_or((StatusCode::INTERNAL_SERVER_ERROR, json!({"error": "internal error"})));
         document(status, &answer)
     }
 
-    async fn api(&self, request: Request<Incoming>) -> Reply {
+    async fn api(&self, request: Request<Incoming>) -> HttpReply {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let query: BTreeMap<String, String> = form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes())
-            .map(|(name, value): (Cow<str>, Cow<str>)| (name.into_owned(), value.into_owned()))
-            .collect();
+        let query: BTreeMap<String, String> =
+            form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes())
+                .map(|(name, value): (Cow<str>, Cow<str>)| (name.into_owned(), value.into_owned()))
+                .collect();
         if method == Method::POST && !request.headers().contains_key(header::ORIGIN) {
             return text(StatusCode::FORBIDDEN, "the header Origin is missing");
         }
@@ -192,9 +219,12 @@ impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
         }
     }
 
-    fn log_in(&self, code: &str) -> Reply {
+    fn log_in(&self, code: &str) -> HttpReply {
         if !self.codes.take(code) {
-            return document(StatusCode::FORBIDDEN, &json!({"error": "this code was used, or is older than two minutes"}));
+            return document(
+                StatusCode::FORBIDDEN,
+                &json!({"error": "this code was used, or is older than two minutes"}),
+            );
         }
         let login = Token { name: OWNER.to_owned(), owner: true, observe: true, ..Token::default() };
         match tokens::create(self.workspace(), self.listening.name, login) {
@@ -204,15 +234,19 @@ impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
     }
 
     /// Upgrades a connection to a WebSocket, and runs its client beside.
-    fn socket<'s>(&'s self, mut request: Request<Incoming>, spawn: &UnboundedSender<Task<'s>>) -> Reply {
+    fn socket<'s>(&'s self, mut request: Request<Incoming>, spawn: &UnboundedSender<ConnectionTask<'s>>) -> HttpReply {
         let headers = request.headers();
         let has = |name: header::HeaderName, wanted: &str| {
             let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
             value.split(',').any(|part| part.trim().eq_ignore_ascii_case(wanted))
         };
-        let key = headers.get("sec-websocket-key").filter(|key| base64::decode(key.to_str().unwrap_or_default()).is_some_and(|key| key.len() == 16));
+        let key = headers
+            .get("sec-websocket-key")
+            .filter(|key| base64::decode(key.to_str().unwrap_or_default()).is_some_and(|key| key.len() == 16));
         let is_upgrade = has(header::CONNECTION, "upgrade") && has(header::UPGRADE, "websocket");
-        let Some(key) = key.filter(|_| is_upgrade && headers.get("sec-websocket-version").is_some_and(|version| version == "13")) else {
+        let Some(key) =
+            key.filter(|_| is_upgrade && headers.get("sec-websocket-version").is_some_and(|version| version == "13"))
+        else {
             let mut reply = text(StatusCode::UPGRADE_REQUIRED, "this is a WebSocket of version 13");
             reply.headers_mut().insert(header::UPGRADE, header::HeaderValue::from_static("websocket"));
             reply.headers_mut().insert("sec-websocket-version", header::HeaderValue::from_static("13"));
@@ -229,9 +263,11 @@ impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
         let accept = [key.as_bytes(), HANDSHAKE.as_bytes()].concat();
         let accept = base64::padded(digest(&SHA1_FOR_LEGACY_USE_ONLY, &accept).as_ref());
         let query = request.uri().query().unwrap_or_default().to_owned();
-        let cursor = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "cursor").map(|(_, value)| value.into_owned());
+        let cursor = form_urlencoded::parse(query.as_bytes())
+            .find(|(name, _)| name == "cursor")
+            .map(|(_, value)| value.into_owned());
         let upgraded = upgrade::on(&mut request);
-        let task: Task<'s> = Box::pin(async move {
+        let task: ConnectionTask<'s> = Box::pin(async move {
             if let Ok(stream) = upgraded.await {
                 socket::run(self, stream, token, cursor).await;
             }
@@ -248,7 +284,7 @@ impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
         reply
     }
 
-    fn fault(&self, fault: &Fault) -> Reply {
+    fn fault(&self, fault: &Fault) -> HttpReply {
         let status = match fault.kind {
             crate::core::fault::Kind::Data | crate::core::fault::Kind::Usage => StatusCode::UNPROCESSABLE_ENTITY,
             _ => StatusCode::SERVICE_UNAVAILABLE,
@@ -257,7 +293,7 @@ impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
     }
 }
 
-fn refused() -> Reply {
+fn refused() -> HttpReply {
     let mut reply = text(StatusCode::UNAUTHORIZED, "the token is wrong; `claw channels token NAME` makes one");
     reply.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
     reply
@@ -271,14 +307,15 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// The headers that are text, by their names in lower case; of repeated ones the first.
 fn readable(headers: &HeaderMap) -> BTreeMap<String, String> {
-    let text = |name: &header::HeaderName| Some((name.as_str().to_owned(), headers.get(name)?.to_str().ok()?.to_owned()));
+    let text =
+        |name: &header::HeaderName| Some((name.as_str().to_owned(), headers.get(name)?.to_str().ok()?.to_owned()));
     headers.keys().filter_map(text).collect()
 }
 
-fn text(status: StatusCode, message: &str) -> Reply {
+fn text(status: StatusCode, message: &str) -> HttpReply {
     reply(status, "text/plain; charset=utf-8", format!("{message}\n"))
 }
 
-fn document(status: StatusCode, value: &Value) -> Reply {
+fn document(status: StatusCode, value: &Value) -> HttpReply {
     reply(status, "application/json", value.to_string())
 }

@@ -18,7 +18,12 @@ use std::collections::BTreeMap;
 pub(super) const MAX_BODY: usize = 1 << 20;
 
 /// Accepts a delivery. Durable on return.
-pub(super) fn accept(listening: &Listening, name: &str, headers: &BTreeMap<String, String>, body: &[u8]) -> (StatusCode, Value) {
+pub(super) fn accept(
+    listening: &Listening,
+    name: &str,
+    headers: &BTreeMap<String, String>,
+    body: &[u8],
+) -> (StatusCode, Value) {
     let error = |status, message: String| (status, json!({"error": message}));
     let Some(settings) = listening.settings.hooks.get(name) else {
         return error(StatusCode::NOT_FOUND, "there is no such webhook".to_owned());
@@ -64,7 +69,11 @@ pub(super) fn accept(listening: &Listening, name: &str, headers: &BTreeMap<Strin
         Ok(Accepted::Refused(why)) => error(StatusCode::CONFLICT, why.to_string()),
         Err(fault) => {
             workspace.world.say(&fault.to_string());
-            let status = if fault.kind == Kind::Data { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::SERVICE_UNAVAILABLE };
+            let status = if fault.kind == Kind::Data {
+                StatusCode::UNPROCESSABLE_ENTITY
+            } else {
+                StatusCode::SERVICE_UNAVAILABLE
+            };
             error(status, "the message could not be stored; send it again".to_owned())
         }
     }

@@ -66,14 +66,20 @@ pub fn create(workspace: &Workspace, channel: &str, token: Token) -> Result<Stri
         return Err(Fault::data(format!("the name `{name}` belongs to the page")).hint("use another name"));
     }
     let text = secret(workspace)?;
-    let file = if token.owner { format!("{LOGIN}{}.json", base32(workspace.world.secret()?, 10)) } else { format!("{name}.json") };
+    let file = if token.owner {
+        format!("{LOGIN}{}.json", base32(workspace.world.secret()?, 10))
+    } else {
+        format!("{name}.json")
+    };
     let token = Token { hash: hash(&text), created_at: workspace.world.now().timestamp(), ..token };
     let json = serde_json::to_string(&token).map_err(|e| Fault::data(e.to_string()))? + "\n";
     let folder = folder(workspace, channel);
     workspace.make_dir(&folder, 2)?;
-    let dir = openat(CWD, &folder, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).at("open", &folder)?;
+    let dir = openat(CWD, &folder, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .at("open", &folder)?;
     let (temp, mode) = (format!(".{file}.tmp"), Some(Mode::RUSR | Mode::WUSR));
-    durable::replace_at(dir, OsStr::new(&file), &temp, json.as_bytes(), mode, workspace.sync()?).at("write", &folder.join(&file))?;
+    durable::replace_at(dir, OsStr::new(&file), &temp, json.as_bytes(), mode, workspace.sync()?)
+        .at("write", &folder.join(&file))?;
     Ok(text)
 }
 
@@ -98,7 +104,11 @@ pub fn find(workspace: &Workspace, channel: &str, text: &str) -> Result<Option<T
     let is_wanted = |token: &Token| blake3::Hash::from_hex(&token.hash).is_ok_and(|hash| hash == wanted);
     let oldest = workspace.world.now().minus_days(LOGIN_DAYS);
     let is_valid = |token: &Token| !token.owner || Stamp::from(token.created_at) > oldest;
-    Ok(all(workspace, channel)?.iter().map(|(_, token)| token).find(|token| is_wanted(token) && is_valid(token)).cloned())
+    Ok(all(workspace, channel)?
+        .iter()
+        .map(|(_, token)| token)
+        .find(|token| is_wanted(token) && is_valid(token))
+        .cloned())
 }
 
 /// The tokens and logins of a channel, with their files. Cached while the folder is unchanged; files are replaced by

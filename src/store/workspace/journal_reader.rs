@@ -34,7 +34,9 @@ impl JournalGap {
         match self {
             Self::Malformed => "the cursor is malformed",
             Self::TooOld => "the cursor is too old: the journal of its day is pruned",
-            Self::Lost => "the journal does not have the cursor's line any more: a power cut took lines, or it was edited",
+            Self::Lost => {
+                "the journal does not have the cursor's line any more: a power cut took lines, or it was edited"
+            }
             Self::Restarted => "the machine was restarted: a power cut may have taken lines after the cursor",
         }
     }
@@ -146,7 +148,9 @@ impl JournalReader {
             return self.place.check == 0;
         }
         let line = bytes.strip_suffix(b"\n").and_then(|text| text.rsplit(|b| *b == b'\n').next());
-        read.is_ok() && bytes.len() as u64 == offset - begin && line.is_some_and(|line| check_of(line) == self.place.check)
+        read.is_ok()
+            && bytes.len() as u64 == offset - begin
+            && line.is_some_and(|line| check_of(line) == self.place.check)
     }
 
     fn path(&self, workspace: &Workspace) -> PathBuf {

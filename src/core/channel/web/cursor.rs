@@ -53,7 +53,16 @@ mod tests {
     fn cursor_reads_what_it_writes_and_nothing_else() {
         let cursor = Cursor { day: "2026-12-01".into(), offset: 1234, check: check_of(b"x"), boot: 7 };
         assert_eq!(Cursor::parse(&cursor.to_string()), Some(cursor));
-        for bad in ["", "x", "2026-12-01", "2026-12-01.1.2", "2026-12-01.-1.0.0", "../../etc/x.1.0.0", "2026-12-01.1.0.0.0", "2026-12-01.1.g.0"] {
+        for bad in [
+            "",
+            "x",
+            "2026-12-01",
+            "2026-12-01.1.2",
+            "2026-12-01.-1.0.0",
+            "../../etc/x.1.0.0",
+            "2026-12-01.1.0.0.0",
+            "2026-12-01.1.g.0",
+        ] {
             assert_eq!(Cursor::parse(bad), None, "{bad}");
         }
         assert_ne!(check_of(b"a"), check_of(b"b"));

@@ -109,13 +109,17 @@ pub fn parse(text: &str) -> Result<ClientFrame, FrameError> {
         None | Some("message") => message(raw).map(ClientFrame::Message),
         Some(other) => {
             let shown: String = other.chars().take(40).collect();
-            Err(FrameError::new(format!("there is no type `{}`; send a message or `auth`", shown.escape_debug()), raw.id))
+            Err(FrameError::new(
+                format!("there is no type `{}`; send a message or `auth`", shown.escape_debug()),
+                raw.id,
+            ))
         }
     }
 }
 
 fn message(raw: RawFrame) -> Result<ClientMessage, FrameError> {
-    let is_plain = |text: &str, most: usize| !text.is_empty() && text.len() <= most && !text.chars().any(char::is_control);
+    let is_plain =
+        |text: &str, most: usize| !text.is_empty() && text.len() <= most && !text.chars().any(char::is_control);
     if raw.id.as_ref().is_some_and(|id| !is_plain(id, MAX_ID)) {
         return Err(FrameError::new(format!("`id` must have 1 to {MAX_ID} bytes without control characters"), None));
     }
@@ -160,8 +164,18 @@ mod tests {
         let at = |text: &str| parse(text).unwrap_err().at;
         assert_eq!((at("{\"content\": }"), at("{\n\"content\": x}"), at("")), (Some(12), Some(13), Some(0)));
         for bad in [
-            "[]", "[null,null,null,null,null,\"x\",null,null]", "7", "null", "{}", r#"{"content":7}"#, r#"{"content":" "}"#, r#"{"type":"auth"}"#, r#"{"type":"x","content":"y"}"#,
-            r#"{"content":"x","id":""}"#, "{\"content\":\"x\",\"id\":\"a\\u0000\"}", r#"{"content":"x","source":" "}"#,
+            "[]",
+            "[null,null,null,null,null,\"x\",null,null]",
+            "7",
+            "null",
+            "{}",
+            r#"{"content":7}"#,
+            r#"{"content":" "}"#,
+            r#"{"type":"auth"}"#,
+            r#"{"type":"x","content":"y"}"#,
+            r#"{"content":"x","id":""}"#,
+            "{\"content\":\"x\",\"id\":\"a\\u0000\"}",
+            r#"{"content":"x","source":" "}"#,
             r#"{"content":"x","content":"y"}"#,
         ] {
             assert!(parse(bad).is_err(), "{bad}");

@@ -60,7 +60,8 @@ pub fn verify(hook: &Hook, secret: &str, header: HeaderOf, body: &[u8], now: i64
     let own_id = match hook.scheme {
         HookScheme::Token => {
             let token = header("authorization").unwrap_or_default();
-            let token = token.strip_prefix("Bearer ").ok_or("the header authorization with a bearer token is missing")?;
+            let token =
+                token.strip_prefix("Bearer ").ok_or("the header authorization with a bearer token is missing")?;
             if !is_equal(token.as_bytes(), secret.as_bytes()) {
                 return Err("the token is wrong".to_owned());
             }
@@ -83,9 +84,11 @@ pub fn verify(hook: &Hook, secret: &str, header: HeaderOf, body: &[u8], now: i64
             None
         }
         HookScheme::Standard => {
-            let (id, at, signatures) = (signed("webhook-id")?, signed("webhook-timestamp")?, signed("webhook-signature")?);
+            let (id, at, signatures) =
+                (signed("webhook-id")?, signed("webhook-timestamp")?, signed("webhook-signature")?);
             let seconds: i64 = at.parse().map_err(|_| "webhook-timestamp is not a number of seconds".to_owned())?;
-            let key = secret.strip_prefix("whsec_").and_then(base64::decode).unwrap_or_else(|| secret.as_bytes().to_vec());
+            let key =
+                secret.strip_prefix("whsec_").and_then(base64::decode).unwrap_or_else(|| secret.as_bytes().to_vec());
             let parts: [&[u8]; 5] = [id.as_bytes(), b".", at.as_bytes(), b".", body];
             let mut versions = signatures.split(' ').filter_map(|one| one.strip_prefix("v1,"));
             if !versions.any(|signature| is_mac(&key, &parts, signature)) {
@@ -153,7 +156,13 @@ mod tests {
 
     const NOW: i64 = 1_614_265_330;
 
-    fn check(hook: &Hook, secret: &str, headers: &[(&str, &str)], body: &str, now: i64) -> Result<Option<String>, String> {
+    fn check(
+        hook: &Hook,
+        secret: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+        now: i64,
+    ) -> Result<Option<String>, String> {
         let headers: BTreeMap<&str, &str> = headers.iter().copied().collect();
         verify(hook, secret, &|name| headers.get(name).map(|value| (*value).to_owned()), body.as_bytes(), now)
     }
@@ -196,7 +205,10 @@ mod tests {
     #[test]
     fn token_and_other_headers() {
         let token = Hook::default();
-        assert_eq!(check(&token, "s", &[("authorization", "Bearer s"), ("idempotency-key", "k")], "x", 0), Ok(Some("k".into())));
+        assert_eq!(
+            check(&token, "s", &[("authorization", "Bearer s"), ("idempotency-key", "k")], "x", 0),
+            Ok(Some("k".into()))
+        );
         assert!(check(&token, "s", &[("authorization", "Bearer t")], "x", 0).is_err());
         assert!(check(&token, "s", &[("authorization", "s")], "x", 0).is_err());
         let hook = Hook { scheme: HookScheme::Hmac, header: Some("X-Sign".into()), ..Hook::default() };
@@ -213,7 +225,9 @@ mod tests {
         assert_eq!(text(Some("/comment/body"), body).as_deref(), Ok("hi"));
         assert_eq!(text(Some("/comment"), body).as_deref(), Ok(r#"{"body":"hi","n":7}"#));
         assert_eq!(text(None, b"plain").as_deref(), Ok("plain"));
-        for (pointer, body) in [(None, &b"\xff"[..]), (None, b" "), (Some("/x"), b"{}"), (Some("/x"), b"{"), (Some("/x"), b"{\"x\":\"\"}")] {
+        for (pointer, body) in
+            [(None, &b"\xff"[..]), (None, b" "), (Some("/x"), b"{}"), (Some("/x"), b"{"), (Some("/x"), b"{\"x\":\"\"}")]
+        {
             assert!(text(pointer, body).is_err(), "{pointer:?} {body:?}");
         }
     }

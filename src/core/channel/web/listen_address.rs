@@ -22,11 +22,17 @@ impl ListenAddress {
     /// The reason why the text is neither, in words for the owner.
     pub fn parse(text: &str) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("unix:") {
-            return if path.is_empty() { Err("the path of the socket is missing".to_owned()) } else { Ok(Self::Unix(path.into())) };
+            return if path.is_empty() {
+                Err("the path of the socket is missing".to_owned())
+            } else {
+                Ok(Self::Unix(path.into()))
+            };
         }
         match text.parse::<SocketAddr>() {
             Ok(address) if address.ip().is_loopback() => Ok(Self::Tcp(address)),
-            Ok(_) => Err(format!("`{text}` can be reached from other machines; listen on 127.0.0.1 and put a TLS proxy or a tunnel before it (`hosts`)")),
+            Ok(_) => Err(format!(
+                "`{text}` can be reached from other machines; listen on 127.0.0.1 and put a TLS proxy or a tunnel before it (`hosts`)"
+            )),
             Err(_) => Err(format!("`{text}` is neither 127.0.0.1:PORT nor unix:PATH")),
         }
     }

@@ -41,14 +41,29 @@ mod tests {
     #[test]
     fn only_own_names_are_accepted() {
         let own = SameOrigin::new(Some(7171), &["Claw.example.org".into(), "box:8443".into()]);
-        for host in ["127.0.0.1:7171", "LOCALHOST:7171", "[::1]:7171", "claw.example.org", "claw.example.org:443", "box:8443"] {
+        for host in
+            ["127.0.0.1:7171", "LOCALHOST:7171", "[::1]:7171", "claw.example.org", "claw.example.org:443", "box:8443"]
+        {
             assert!(own.is_host(host), "{host}");
             assert!(own.is_origin(&format!("https://{host}")), "{host}");
         }
-        for host in ["", "127.0.0.1", "127.0.0.1:7172", "evil.example", "claw.example.org.evil", "evil.claw.example.org", "box", "box:1", "127.0.0.1:7171:1", "localhost.evil:7171"] {
+        for host in [
+            "",
+            "127.0.0.1",
+            "127.0.0.1:7172",
+            "evil.example",
+            "claw.example.org.evil",
+            "evil.claw.example.org",
+            "box",
+            "box:1",
+            "127.0.0.1:7171:1",
+            "localhost.evil:7171",
+        ] {
             assert!(!own.is_host(host), "{host}");
         }
-        for origin in ["null", "", "file://", "ftp://127.0.0.1:7171", "http://evil@127.0.0.1:7172", "http://127.0.0.1:7171/"] {
+        for origin in
+            ["null", "", "file://", "ftp://127.0.0.1:7171", "http://evil@127.0.0.1:7172", "http://127.0.0.1:7171/"]
+        {
             assert!(!own.is_origin(origin), "{origin}");
         }
         assert!(SameOrigin::new(Some(80), &[]).is_host("localhost"));
