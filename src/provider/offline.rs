@@ -2,7 +2,7 @@
 //! the notes and from earlier messages of the session. A question that takes more than one look-up goes to the memory
 //! agent, is answered here, or is searched for with the file tools, by the way in which its agent uses the memory.
 
-use crate::core::config::MemoryWay;
+use crate::core::context::memory_guide::MemoryWay;
 use crate::core::event::session_name;
 use crate::core::fault::Result;
 use crate::core::memory::query::Query;
@@ -78,8 +78,7 @@ fn answer(call: &ModelCall, text: &str) -> Result<Reply> {
     Ok(says(answer.unwrap_or_else(|| UNKNOWN.to_owned())))
 }
 
-const UNKNOWN: &str =
-    "I have no note about that. Tell me with \"remember that …\", or set a model in claw.yaml.";
+const UNKNOWN: &str = "I have no note about that. Tell me with \"remember that …\", or set a model in claw.yaml.";
 
 /// Whether the request has this tool, and its description of arguments has this value.
 fn offers(call: &ModelCall, name: &str, value: &str) -> bool {
@@ -158,7 +157,12 @@ mod tests {
     #[test]
     fn questions_about_all_that_is_known_take_several_lookups() {
         let is_several = |text: &str| SEVERAL.as_ref().unwrap().is_match(text);
-        for text in ["What do you know about Anna?", "do you know about the NAS", "Tell me everything about it", "tidy the notes"] {
+        for text in [
+            "What do you know about Anna?",
+            "do you know about the NAS",
+            "Tell me everything about it",
+            "tidy the notes",
+        ] {
             assert!(is_several(text), "{text}");
         }
         for text in ["what is the NAS?", "do you know the NAS?", "I know about it", "tidying is dull"] {

@@ -259,8 +259,7 @@ pub(super) fn recorded<T>(
     targets: &[PathBuf],
     act: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
-    let names: Vec<String> =
-        targets.iter().filter_map(|target| history::name_of(context.workspace, target)).collect();
+    let names: Vec<String> = targets.iter().filter_map(|target| history::name_of(context.workspace, target)).collect();
     if names.is_empty() {
         return act();
     }

@@ -21,11 +21,11 @@ mod tasks;
 mod walk;
 mod web;
 
+use crate::core::context::memory_guide::MemoryWay;
 use crate::core::definition::Agent;
 use crate::core::event::origin::{Origin, SenderClass};
 use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Kind, Result};
-use crate::core::config::MemoryWay;
 use crate::core::memory::change::ChangeAuthor;
 use crate::core::memory::note_mark;
 use crate::core::model::{Call, ToolSpec};

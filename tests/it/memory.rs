@@ -25,7 +25,11 @@ fn files_with(ws: &Fixture, text: &str) -> Vec<String> {
 
 fn facts(ws: &Fixture, file: &str) -> Vec<String> {
     let lines = ws.read(file);
-    lines.lines().filter(|line| line.starts_with("- ")).map(|line| line.split(" <!-- ").next().unwrap().into()).collect()
+    lines
+        .lines()
+        .filter(|line| line.starts_with("- "))
+        .map(|line| line.split(" <!-- ").next().unwrap().into())
+        .collect()
 }
 
 #[test]
@@ -33,7 +37,7 @@ fn fact_that_is_noted_already_is_reported_and_not_added() {
     let ws = Fixture::new();
     let note = |words: &[&str]| ws.claw(&[&["remember"], words].concat()).ok();
     assert_eq!(note(&["--topic=nas", "The NAS is 10.0.0.7."]), "memories/topics/nas.md:3\n");
-    for same in ["the NAS  is 10.0.0.7", "- The NAS is 10.0.0.7", "The NAS is\n10.0.0.7."] {
+    for same in ["the NAS  is 10.0.0.7", "* The NAS is 10.0.0.7", "The NAS is\n10.0.0.7."] {
         assert_eq!(note(&["--topic=nas", same]), "already at memories/topics/nas.md:3\n", "{same:?}");
     }
     assert_eq!(note(&["--project=house", "the NAS is 10.0.0.7"]), "already at memories/topics/nas.md:3\n");
@@ -87,7 +91,10 @@ fn notes_come_from_stdin_and_from_files() {
     assert_eq!(ws.piped(&["remember", "--topic=a", "-"], "from stdin\n").ok(), "memories/topics/a.md:3\n");
     ws.write("own.md", "# Old notes\n\n- one\n  more <!-- c -->\n* two\n\nA paragraph.\n- from stdin\n");
     let out = ws.claw(&["remember", "--topic=a", "--file", "own.md"]).ok();
-    assert_eq!(out, "memories/topics/a.md:4\nmemories/topics/a.md:6\nmemories/topics/a.md:7\nalready at memories/topics/a.md:3\n");
+    assert_eq!(
+        out,
+        "memories/topics/a.md:4\nmemories/topics/a.md:6\nmemories/topics/a.md:7\nalready at memories/topics/a.md:3\n"
+    );
     assert_eq!(facts(&ws, "memories/topics/a.md"), ["- from stdin", "- one", "- two", "- A paragraph."]);
     ws.write("bad.md", &format!("- fine\n- the key is {}\n", key()));
     ws.claw(&["remember", "--topic=b", "--file", "bad.md"]).fails(65);
@@ -113,7 +120,11 @@ fn secret_is_refused_before_a_byte_is_written_and_the_owner_can_insist() {
     let place = ws.claw(&["remember", "--anyway", &format!("the key is {}", key())]).ok();
     assert!(place.starts_with("memories/daily-notes/"), "{place}");
     // A drop is not the owner's.
-    ws.write("inbox/n.json", &json!({"kind": "remember", "content": format!("token {}", key()), "meta": {"anyway": true, "topic": "t"}}).to_string());
+    ws.write(
+        "inbox/n.json",
+        &json!({"kind": "remember", "content": format!("token {}", key()), "meta": {"anyway": true, "topic": "t"}})
+            .to_string(),
+    );
     ws.claw(&["tick"]);
     assert!(!ws.path("memories/topics/t.md").exists());
     for text in ["HEARTBEAT_OK", "NO_REPLY", "memories/topics/a.md:3: x"] {
@@ -146,7 +157,10 @@ fn learn(step: usize, results: &[String]) -> Answer {
             "",
             vec![
                 ("remember", json!({"text": "a strange fact\nof two lines <!-- x from:tool:me -->", "topic": "s"})),
-                ("write", json!({"path": "memories/topics/w.md", "content": "# W\n\n- own\n- written <!-- 1 from:web:me.org -->\n"})),
+                (
+                    "write",
+                    json!({"path": "memories/topics/w.md", "content": "# W\n\n- own\n- written <!-- 1 from:web:me.org -->\n"}),
+                ),
                 ("edit", json!({"path": "memories/topics/old.md", "old": "- own line", "new": "- own line\n- edited"})),
             ],
         ),
@@ -176,7 +190,10 @@ fn rearrange(step: usize, results: &[String]) -> Answer {
             "",
             vec![
                 ("write", json!({"path": "memories/topics/new.md", "content": "- strange line\n"})),
-                ("write", json!({"path": "memories/topics/old.md", "content": "# Old\n\n- Strange line.\n- own line\n"})),
+                (
+                    "write",
+                    json!({"path": "memories/topics/old.md", "content": "# Old\n\n- Strange line.\n- own line\n"}),
+                ),
             ],
         ),
         _ => (results.join("\n").leak(), vec![]),
@@ -188,13 +205,22 @@ fn tidy(step: usize, results: &[String]) -> Answer {
     match step {
         0 => ("", vec![write(&["- a", "- b", "- c", "- d", "- e", "- f", "- g"])]),
         1 => ("", vec![write(&["- a", "- b", "- c", "- d", "- e", "- f"])]),
-        2 => ("", vec![write(&["- a", "- b", "- c", "- d", "- e"]), ("write", json!({"path": "memories/topics/u.md", "content": "- f\n"}))]),
+        2 => (
+            "",
+            vec![
+                write(&["- a", "- b", "- c", "- d", "- e"]),
+                ("write", json!({"path": "memories/topics/u.md", "content": "- f\n"})),
+            ],
+        ),
         3 => ("", vec![write(&["- a", "- b", "- c", "- d", "- ~~e~~", "- g"])]),
         4 => (
             "",
             vec![
                 ("edit", json!({"path": "memories/daily-notes/2020-01-01.md", "old": "slept badly", "new": "slept"})),
-                ("edit", json!({"path": "memories/daily-notes/2020-01-01.md", "old": "slept badly", "new": "slept badly\n- more"})),
+                (
+                    "edit",
+                    json!({"path": "memories/daily-notes/2020-01-01.md", "old": "slept badly", "new": "slept badly\n- more"}),
+                ),
                 ("move", json!({"from": "memories/topics/u.md"})),
                 ("move", json!({"from": "memories/topics/u.md", "to": "memories/topics/v.md"})),
             ],
@@ -239,11 +265,36 @@ fn refused_call_is_in_the_log_and_hidden_from_people_and_models() {
     assert!(ws.read("sessions/pickle.k/log.jsonl").contains(&key()), "the log has the call");
     let request = server.last().to_string();
     assert!(request.contains(secret::HIDDEN) && !request.contains(&key()), "{request}");
-    for shown in [&["sessions", "show", "pickle.k"][..], &["sessions", "show", "--markdown", "pickle.k"], &["sessions", "show", "--json", "pickle.k"]] {
+    for shown in [
+        &["sessions", "show", "pickle.k"][..],
+        &["sessions", "show", "--markdown", "pickle.k"],
+        &["sessions", "show", "--json", "pickle.k"],
+    ] {
         let shown = ws.claw(shown).ok();
         assert!(shown.contains(secret::HIDDEN) && !shown.contains(&key()), "{shown}");
     }
     assert_eq!(server.broken(), [""; 0]);
+}
+
+#[test]
+fn secret_is_not_shown_for_approval_and_no_model_notes_one() {
+    let server = Strict::start(SCRIPTS);
+    let ws = workspace(&server);
+    ws.write(
+        "agents/pickle/AGENT.md",
+        "---\nname: P\ntools: [{remember: {approve: true}}, {write: {approve: true}}, edit]\n---\nx\n",
+    );
+    let answer = ws.claw(&["ask", "-n", "script:key"]).ok();
+    assert_eq!(answer.matches("so the owner is not asked").count(), 2, "{answer}");
+    assert_eq!(files_with(&ws, &key()), [""; 0]);
+    let ws = Fixture::new();
+    let reply = json!({"content": "Noted.", "remember": [format!("the key is {}", key())]});
+    ws.model("noter", &format!("provider: command, command: [echo, '{reply}']"));
+    ws.claw(&["trust"]).ok();
+    let ran = ws.claw(&["ask", "-n", "note it"]);
+    assert!(ran.err.contains("no note was made: it has a secret"), "{ran:?}");
+    ws.claw(&["tick"]).ok();
+    assert!(files_with(&ws, &key()).iter().all(|name| name == "claw.yaml"), "{:?}", files_with(&ws, &key()));
 }
 
 #[test]
@@ -261,12 +312,20 @@ fn lines_of_a_tainted_turn_have_its_origin_and_the_model_cannot_set_one() {
     let server = Strict::start(SCRIPTS);
     let ws = workspace(&server);
     ws.write("memories/topics/old.md", &format!("# Old\n\n- strange line {MARK}\n- own line\n"));
+    ws.write("agents/pickle/AGENT.md", "---\nname: P\nread: [/etc/passwd]\n---\nx\n");
     ws.claw(&["ask", "-n", "script:learn"]).ok();
     ws.claw(&["tick"]).ok();
     let noted = ws.read("memories/topics/s.md");
     let lines: Vec<&str> = noted.lines().skip(2).collect();
-    assert!(lines[0].starts_with("- a strange fact <!-- ") && lines[0].ends_with(" from:file:/etc/passwd -->"), "{noted}");
-    assert!(lines[1].starts_with("  of two lines <! -- x from:tool:me -- > <!-- ") && lines[1].ends_with(" from:file:/etc/passwd -->"), "{noted}");
+    assert!(
+        lines[0].starts_with("- a strange fact <!-- ") && lines[0].ends_with(" from:file:/etc/passwd -->"),
+        "{noted}"
+    );
+    assert!(
+        lines[1].starts_with("  of two lines <! -- x from:tool:me -- > <!-- ")
+            && lines[1].ends_with(" from:file:/etc/passwd -->"),
+        "{noted}"
+    );
     let written = ws.read("memories/topics/w.md");
     assert_eq!(written.matches("from:file:/etc/passwd -->").count(), 3, "{written}");
     assert!(!written.contains("me.org"), "{written}");
@@ -305,14 +364,21 @@ fn lines_from_outside_are_fenced_and_their_neighbours_are_not() {
     assert!(before.contains("# Old") && inside.contains("strange line") && !inside.contains("own line"), "{answer}");
     assert!(after.contains("own line"), "{answer}");
     let (_, inside, after) = fence(results[1]);
-    assert!(inside.starts_with("memories/topics/old.md:3: - strange line") && after.contains("old.md:4: - own line"), "{answer}");
+    assert!(
+        inside.starts_with("memories/topics/old.md:3: - strange line") && after.contains("old.md:4: - own line"),
+        "{answer}"
+    );
     let (before, inside, _) = fence(results[2]);
     assert!(before.starts_with("memories/topics/old.md:3 [Old]") && inside == "strange line", "{answer}");
     let (before, inside, after) = fence(results[3]);
-    assert!(before.is_empty() && inside.contains("own line") && inside.ends_with("end") && after.is_empty(), "{answer}");
+    assert!(
+        before.is_empty() && inside.contains("own line") && inside.ends_with("end") && after.is_empty(),
+        "{answer}"
+    );
     // Each result has taken the taint.
     let log = ws.read("sessions/pickle.l/log.jsonl");
-    assert_eq!(log.matches(r#""taint":"web:a.org""#).count(), 4, "{log}");
+    let is_tainted = |line: &&str| line.starts_with(r#"{"t":"tool""#) && line.contains(r#""taint":"web:a.org""#);
+    assert_eq!(log.lines().filter(is_tainted).count(), 4, "{log}");
 }
 
 #[test]
@@ -339,19 +405,25 @@ fn tidying_that_loses_facts_is_refused() {
     ws.claw(&["tick"]).ok();
     let name = ws.list("sessions").into_iter().find(|name| name.starts_with("cookie.")).unwrap();
     let log = ws.read(&format!("sessions/{name}/log.jsonl"));
-    let results: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).filter(|line: &Value| line["t"] == "tool").collect();
+    let results: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|line: &Value| line["t"] == "tool")
+        .collect();
     let outcome: Vec<bool> = results.iter().map(|result| result["failed"] != true).collect();
     // Seven, then six of eight are left: a quarter may go. The third change would be the one too many, although it
     // removes only one. Struck and moved facts are not lost. Daily notes only grow.
     assert_eq!(outcome, [true, true, false, true, true, false, true, false, true], "{results:?}");
-    assert!(results[2]["result"].as_str().unwrap().contains("3 of the 8 facts in this file would be lost"), "{results:?}");
+    assert!(
+        results[2]["result"].as_str().unwrap().contains("3 of the 8 facts in this file would be lost"),
+        "{results:?}"
+    );
     assert_eq!(ws.read("memories/topics/t.md"), "- a\n- b\n- c\n- d\n- ~~e~~\n- g");
     assert_eq!(ws.read("memories/daily-notes/2020-01-01.md"), format!("{day}- more\n"));
     let fresh = Fixture::empty();
     fresh.claw(&["init", "."]).ok();
     assert!(fresh.read("crons/tidy/CRON.md").contains("\nenabled: false\n"), "the shipped job is off");
     assert_eq!(fresh.claw(&["check"]).code, 0);
-    assert_eq!(fresh.claw(&["crons", "next", "tidy", "-n", "1"]).out, "");
 }
 
 #[test]
@@ -378,7 +450,10 @@ fn way_of_the_memory_decides_prompt_and_tools() {
         assert_eq!(specs.contains("cookie"), has_keeper, "{way}: {specs}");
         assert_eq!(system.contains("- cookie"), has_keeper, "{way}: {system}");
         let (system, tools, _) = shown("cookie");
-        assert!(tools.contains(&"recall".to_owned()) && !system.contains("## Memory"), "{way}: the keeper has its tools");
+        assert!(
+            tools.contains(&"recall".to_owned()) && !system.contains("## Memory"),
+            "{way}: the keeper has its tools"
+        );
     }
     // An agent that cannot use the skill has the tools.
     let agent = ws.read("agents/pickle/AGENT.md").replace("allow_skills: true", "allow_skills: false");
@@ -394,7 +469,10 @@ fn offline_model_uses_the_memory_in_each_way() {
     for (way, is_dispatched, is_searched) in [("agent", true, false), ("tools", false, false), ("skill", false, true)] {
         ws.write("claw.yaml", &settings.replace("  # way: agent", &format!("  way: {way}")));
         let answer = ws.claw(&["ask", "-n", "-s", way, "what do you know about Anna?"]).ok();
-        assert!(answer.contains("bicycle") && answer.contains("Oslo") && answer.contains("memories/topics/anna.md:4"), "{way}: {answer}");
+        assert!(
+            answer.contains("bicycle") && answer.contains("Oslo") && answer.contains("memories/topics/anna.md:4"),
+            "{way}: {answer}"
+        );
         let log = ws.read(&format!("sessions/pickle.{way}/log.jsonl"));
         assert_eq!(log.contains(r#""name":"subagent_dispatch""#), is_dispatched, "{way}: {log}");
         assert_eq!(log.contains(r#""name":"search""#), is_searched, "{way}: {log}");
@@ -407,7 +485,8 @@ fn offline_model_uses_the_memory_in_each_way() {
 /// Messages that fill the window, in one process.
 fn fill(ws: &Fixture, server: &Window) {
     for n in 0..40 {
-        let text = format!("Turn {n}: tell me more about the weather of town {n}, and of the towns around it.");
+        let text =
+            format!("Turn {n}: tell me more about the weather of town {n}, {}", "and of the towns around ".repeat(16));
         ws.write(&format!("inbox/{n:04}.json"), &json!({"from": "file:a", "content": text}).to_string());
     }
     ws.claw(&["tick"]).ok();
@@ -419,12 +498,16 @@ fn model_is_asked_for_notes_before_a_compaction() {
     let server = Window::start(4_000, false);
     let ws = Fixture::new();
     server.model(&ws, ", window: 4000");
-    ws.write("agents/pickle/AGENT.md", "---\nname: Pickle\ntools: [remember]\nsenders: {known: ['*']}\n---\nYou are Pickle.\n");
+    ws.write(
+        "agents/pickle/AGENT.md",
+        "---\nname: Pickle\ntools: [remember]\nsenders: {known: ['*']}\n---\nYou are Pickle.\n",
+    );
     fill(&ws, &server);
     let asked = server.seen(|seen| seen.notes.clone());
     let compacts = ws.read("sessions/pickle.file-a/log.jsonl").matches("\"t\":\"compact\"").count();
     assert!(compacts > 0 && asked.len() == compacts, "{} requests, {compacts} compactions", asked.len());
-    let tools: Vec<&Value> = asked[0]["tools"].as_array().unwrap().iter().map(|tool| &tool["function"]["name"]).collect();
+    let tools: Vec<&Value> =
+        asked[0]["tools"].as_array().unwrap().iter().map(|tool| &tool["function"]["name"]).collect();
     assert_eq!(tools, ["remember"], "its only tool");
     assert!(asked[0]["messages"].to_string().contains("weather of town 1"));
     // It is outside of the conversation, and what it saves obeys the rules of every note.
@@ -437,13 +520,17 @@ fn model_is_asked_for_notes_before_a_compaction() {
 
 #[test]
 fn compaction_goes_on_without_notes() {
-    for (setting, mode, asks) in [("remember: false", Summary::Given, false), ("remember: true", Summary::Fails, true)] {
+    for (setting, mode, asks) in [("remember: false", Summary::Given, false), ("remember: true", Summary::Fails, true)]
+    {
         let server = Window::start(4_000, false);
         server.summary(mode);
         let ws = Fixture::new();
         server.model(&ws, ", window: 4000");
         ws.config(&format!("compact: {{{setting}}}\n"));
-        ws.write("agents/pickle/AGENT.md", "---\nname: Pickle\ntools: [remember]\nsenders: {known: ['*']}\n---\nYou are Pickle.\n");
+        ws.write(
+            "agents/pickle/AGENT.md",
+            "---\nname: Pickle\ntools: [remember]\nsenders: {known: ['*']}\n---\nYou are Pickle.\n",
+        );
         fill(&ws, &server);
         assert!(ws.read("sessions/pickle.file-a/log.jsonl").contains("\"t\":\"compact\""), "{setting}");
         assert_eq!(server.seen(|seen| !seen.notes.is_empty()), asks, "{setting}");
@@ -458,7 +545,8 @@ fn odd_files_neither_break_notes_nor_the_search() {
     fs::write(path("crlf.md"), "# C\r\n\r\n- a\r\n").unwrap();
     fs::write(path("bom.md"), "\u{feff}# B\n\n- the café is blue\n").unwrap();
     fs::write(path("latin.md"), b"- the caf\xe9 is green\n").unwrap();
-    let wide: Vec<u8> = [0xfeff].into_iter().chain("- the café is red\n".encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    let wide: Vec<u8> =
+        [0xfeff].into_iter().chain("- the café is red\n".encode_utf16()).flat_map(u16::to_le_bytes).collect();
     fs::write(path("wide.md"), &wide).unwrap();
     fs::write(path("zeros.md"), b"- the caf\xc3\xa9 is\0 odd\n\0\0").unwrap();
     fs::write(path("long.md"), [b"- x", &vec![b'y'; 4 << 20][..], b" caf\xc3\xa9\n"].concat()).unwrap();

@@ -9,8 +9,7 @@ pub const MOST: usize = 8;
 /// The longest answer, in tokens.
 pub const MAX_ANSWER: u32 = 1_500;
 
-const SYSTEM: &str =
-    "The older part of a conversation between a user and an agent will not be sent any more. Save the facts in it that \
+const SYSTEM: &str = "The older part of a conversation between a user and an agent will not be sent any more. Save the facts in it that \
     will be useful in other conversations, with the tool remember: one call for each fact, in one sentence that can be \
     understood without the conversation, in its language. Such facts are lasting preferences, names, dates, numbers, \
     decisions and corrections that the user has stated. Do not save the progress of the current work, results of \

@@ -74,9 +74,7 @@ pub fn texts(text: &str) -> Vec<String> {
 
 /// The line after the fact that begins at `start`.
 fn end_of(lines: &[&str], start: usize) -> usize {
-    let is_part = |line: &str| {
-        !line.trim().is_empty() && !passage::is_item(line) && passage::level(line).is_none()
-    };
+    let is_part = |line: &str| !line.trim().is_empty() && !passage::is_item(line) && passage::level(line).is_none();
     let rest = lines.iter().skip(start + 1);
     start + 1 + rest.take_while(|line| is_part(line)).count()
 }
@@ -137,10 +135,7 @@ mod tests {
     fn items_and_paragraphs_are_facts() {
         let facts = all(NOTES);
         let keys: Vec<(usize, &str)> = facts.iter().map(|fact| (fact.line, fact.key.as_str())).collect();
-        assert_eq!(
-            keys,
-            [(3, "the nas has 10.0.0.7"), (5, "nested"), (7, "a paragraph of two lines"), (9, "old")]
-        );
+        assert_eq!(keys, [(3, "the nas has 10.0.0.7"), (5, "nested"), (7, "a paragraph of two lines"), (9, "old")]);
         assert_eq!(facts[0].source.as_deref(), Some("web:a.org"));
         assert_eq!(facts.iter().map(|fact| fact.is_struck).collect::<Vec<_>>(), [false, false, false, true]);
         assert_eq!(key("the  NAS has\n10.0.0.7"), facts[0].key);

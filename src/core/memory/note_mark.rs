@@ -77,7 +77,9 @@ mod tests {
         assert_eq!(source_in(&format!("1: - a note {mark}\n")).unwrap(), "web:a.org");
         let mark = new(&id, Some("file:/tmp/x y --> - false"));
         assert_eq!(source_in(&mark).unwrap(), "file:/tmp/x_y_--__-_false");
-        for (source, shown) in [("web:https://a@b.org:80?x", "web:b.org:80"), ("web:x://", "web:unknown"), ("telegram:77", "telegram:77")] {
+        for (source, shown) in
+            [("web:https://a@b.org:80?x", "web:b.org:80"), ("web:x://", "web:unknown"), ("telegram:77", "telegram:77")]
+        {
             assert_eq!(source_in(&new(&id, Some(source))).unwrap(), shown);
         }
         assert_eq!(source_in(&new(&id, None)), None);

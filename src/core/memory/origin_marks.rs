@@ -57,12 +57,7 @@ pub fn mark_in(line: &str) -> Option<String> {
 /// another line, a mark that the model wrote is removed. It gets the mark of the same line in the old text or in
 /// another file (`elsewhere`: key to mark), else `mark`, the one of the turn's source.
 #[must_use]
-pub fn carried(
-    old: &str,
-    new: &str,
-    elsewhere: &HashMap<String, Option<String>>,
-    mark: Option<&str>,
-) -> String {
+pub fn carried(old: &str, new: &str, elsewhere: &HashMap<String, Option<String>>, mark: Option<&str>) -> String {
     let mut same: HashMap<&str, usize> = HashMap::new();
     let mut known: HashMap<String, Option<String>> = HashMap::new();
     for line in old.lines() {

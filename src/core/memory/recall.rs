@@ -133,7 +133,15 @@ impl NoteSearch {
                 if is_young {
                     let Row { line, length, is_exact, is_struck, .. } = *row;
                     let is_heading = row.heading.is_some();
-                    self.candidates.push(Candidate { file: number, line, length, is_exact, is_heading, is_struck, from });
+                    self.candidates.push(Candidate {
+                        file: number,
+                        line,
+                        length,
+                        is_exact,
+                        is_heading,
+                        is_struck,
+                        from,
+                    });
                 } else {
                     self.frequencies.truncate(from as usize);
                 }
@@ -424,7 +432,10 @@ mod tests {
 
     #[test]
     fn struck_fact_comes_after_the_one_that_replaced_it() {
-        assert_eq!(found("the NAS has 10.0.0.7\n- ~~the NAS has 10.0.0.5~~ <!-- x -->\n", "address of the NAS")[..2], [1, 2]);
+        assert_eq!(
+            found("the NAS has 10.0.0.7\n- ~~the NAS has 10.0.0.5~~ <!-- x -->\n", "address of the NAS")[..2],
+            [1, 2]
+        );
     }
 
     #[test]

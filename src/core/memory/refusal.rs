@@ -7,7 +7,10 @@ use std::sync::LazyLock;
 
 /// A line of a search in the notes, and the fence around text from outside.
 static RECALLED: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r#"(?m)^\s*(?:[-*]\s+)?memories/[^\n:]+:\d+(?: \[[^\n]*\])?(?: \(\d{4}-\d\d-\d\d\))?:|^</?data-[0-9a-z]{6,}"#).ok()
+    Regex::new(
+        r#"(?m)^\s*(?:[-*]\s+)?memories/[^\n:]+:\d+(?: \[[^\n]*\])?(?: \(\d{4}-\d\d-\d\d\))?:|^</?data-[0-9a-z]{6,}"#,
+    )
+    .ok()
 });
 
 /// Why a text is not noted; `None` if it may be.
@@ -45,7 +48,12 @@ mod tests {
         ] {
             assert!(reason(text).is_some(), "{text:?}");
         }
-        for text in ["the NAS is 10.0.0.7", "see memories/topics/nas.md for the NAS", "a < b", "NO_REPLY is an answer of agents that ends a run"] {
+        for text in [
+            "the NAS is 10.0.0.7",
+            "see memories/topics/nas.md for the NAS",
+            "a < b",
+            "NO_REPLY is an answer of agents that ends a run",
+        ] {
             assert_eq!(reason(text), None, "{text:?}");
         }
     }

@@ -137,8 +137,7 @@ impl Turn<'_> {
     /// The ids of the notes and dispatches that tool calls have published before the end.
     pub(crate) fn published_by_calls(&self) -> Vec<String> {
         let calls = self.state.steps.iter().flat_map(|step| step.reply.calls.iter().zip(&step.calls));
-        let succeeded =
-            (1..).zip(calls).filter(|(_, (_, call))| call.result.as_ref().is_some_and(has_published));
+        let succeeded = (1..).zip(calls).filter(|(_, (_, call))| call.result.as_ref().is_some_and(has_published));
         let derived = |name: &str| match name {
             tool::REMEMBER => Some(Derived::Memory),
             DISPATCH => Some(Derived::Dispatch),

@@ -124,9 +124,7 @@ fn is_random(value: &str) -> bool {
         return false;
     }
     let is_run = |run: &str| {
-        run.len() >= RUN
-            && run.bytes().any(|b| b.is_ascii_digit())
-            && run.bytes().any(|b| b.is_ascii_alphabetic())
+        run.len() >= RUN && run.bytes().any(|b| b.is_ascii_digit()) && run.bytes().any(|b| b.is_ascii_alphabetic())
     };
     bare.split(|c: char| !c.is_ascii_alphanumeric()).any(is_run) && entropy(bare) >= ENTROPY
 }

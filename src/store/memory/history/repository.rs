@@ -173,7 +173,8 @@ impl<'w> Repository<'w> {
     /// `Later` if git fails.
     pub fn store(&self, files: &[(&str, &[u8])]) -> Result<Vec<String>> {
         let filtered = self.filtered(&files.iter().map(|(path, _)| *path).collect::<Vec<_>>())?;
-        let (raw, other): (Vec<_>, Vec<_>) = files.iter().enumerate().partition(|(_, (path, _))| !filtered.contains(*path));
+        let (raw, other): (Vec<_>, Vec<_>) =
+            files.iter().enumerate().partition(|(_, (path, _))| !filtered.contains(*path));
         let mut ids = vec![String::new(); files.len()];
         for (at, (path, bytes)) in other {
             let path = format!("--path={path}");
@@ -220,7 +221,8 @@ impl<'w> Repository<'w> {
             return Ok(BTreeSet::new());
         }
         let input = paths.join("\0");
-        let found = self.git.run_with_committed_attributes(&["check-attr", "-z", "--stdin", "filter"], input.as_bytes())?;
+        let found =
+            self.git.run_with_committed_attributes(&["check-attr", "-z", "--stdin", "filter"], input.as_bytes())?;
         let parts: Vec<&[u8]> = found.split(|byte| *byte == 0).collect();
         let is_set = |triple: &&[&[u8]]| !matches!(triple[2], b"unspecified" | b"unset");
         let triples = parts.chunks_exact(3).filter(is_set);
