@@ -4,7 +4,7 @@ use crate::command::Here;
 use crate::command::terminal::out;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::memory::change::ChangeAuthor;
-use crate::store::memory::history::{self, Plan};
+use crate::store::memory::history::{self, MemoryPlan};
 use crate::store::memory::{FOLDER, git};
 use crate::store::workspace::{Workspace, clock};
 
@@ -92,7 +92,7 @@ fn is_confirmed() -> Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-fn apply(workspace: &Workspace, plan: &Plan) -> Result<u8> {
+fn apply(workspace: &Workspace, plan: &MemoryPlan) -> Result<u8> {
     let event = clock::next_id(workspace)?;
     let user = workspace.local_user()?;
     let author = ChangeAuthor {

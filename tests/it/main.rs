@@ -21,6 +21,7 @@ mod drops;
 mod fallback;
 mod file_tools;
 mod heartbeat;
+mod history;
 mod house;
 mod json;
 mod keys;

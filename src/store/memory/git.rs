@@ -4,7 +4,7 @@
 use crate::core::config::Sync;
 use crate::core::fault::{Fault, Kind, Result};
 use command_fds::{CommandFdExt, FdMapping};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -58,7 +58,9 @@ impl Git<'_> {
     fn configured(&self, settings: &[&str], arguments: &[&str], input: &[u8]) -> Result<Vec<u8>> {
         let no_git = |e: &dyn std::fmt::Display| Fault::new(Kind::Failed, format!("cannot run git: {e}"));
         let mut command = Command::new("git");
-        REMOVED.iter().for_each(|name| drop(command.env_remove(name)));
+        for name in REMOVED {
+            command.env_remove(name);
+        }
         // Without optional locks git never refreshes the index on its own. The committer is also that of the reflog.
         command.env("GIT_COMMITTER_NAME", "claw").env("GIT_COMMITTER_EMAIL", "claw@localhost");
         command.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C");
@@ -86,12 +88,20 @@ impl Git<'_> {
         let mut child = command.spawn().map_err(|e| no_git(&e))?;
         drop(command);
         let stdin = child.stdin.take();
-        let output = std::thread::scope(|scope| {
-            // Git may end before it has read everything.
-            scope.spawn(move || stdin.map(|mut pipe| pipe.write_all(input)));
-            child.wait_with_output()
+        let (written, output) = std::thread::scope(|scope| {
+            let writer = scope.spawn(move || stdin.map_or(Ok(()), |mut pipe| pipe.write_all(input)));
+            let output = child.wait_with_output();
+            (writer.join(), output)
         });
         let output = output.map_err(|e| no_git(&e))?;
+        match written {
+            Ok(Ok(())) => {}
+            // Git has ended before it has read everything; its exit code decides.
+            Ok(Err(error)) if error.kind() == ErrorKind::BrokenPipe => {}
+            // Otherwise git would store a part of a file.
+            Ok(Err(error)) => return Err(crate::store::fs::io_fault("write to", Path::new("git"), &error)),
+            Err(_) => return Err(no_git(&"its input was not written")),
+        }
         if output.status.success() {
             return Ok(output.stdout);
         }

@@ -19,7 +19,7 @@ use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::memory::change::ChangeAuthor;
 use crate::core::memory::note_mark;
-use crate::store::memory::history::Written;
+use crate::store::memory::history::NewContents;
 use crate::store::memory::note_file::NoteFile;
 use crate::store::workspace::Workspace;
 use crate::world;
@@ -82,7 +82,7 @@ pub struct Noted {
     /// `file:line`, or `already at file:line` if another note has the fact.
     pub place: String,
     /// The contents that were written for it; none if it was there already.
-    pub written: Written,
+    pub written: NewContents,
 }
 
 /// Writes a note, unless it is already there. The caller holds the lock of the history ([`history::change`]). The day of

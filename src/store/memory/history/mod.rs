@@ -12,7 +12,7 @@ mod undo;
 
 pub use files::name_of;
 pub use pending::STATE;
-pub use undo::{Plan, apply, plan_restore, plan_undo};
+pub use undo::{MemoryPlan, apply, plan_restore, plan_undo};
 
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::memory::change::{self, BY, ChangeAuthor, EVENT, FileChange, NewCommit, PendingChange};
@@ -28,11 +28,13 @@ use std::fs;
 
 /// The lock of the history: of changes below `memories/`, and of their commits.
 const LOCK: &str = "memories";
+/// The most changes whose authors are kept while git does not work.
+const MAX_BEGUN: usize = 200;
 /// The message about trouble with git is printed once, until git works again.
 const TROUBLE: &str = "memory-history";
 
 /// The new contents of files; `None`: the file is removed. A file that is not in the list is read again.
-pub type Written = Vec<(String, Option<Vec<u8>>)>;
+pub type NewContents = Vec<(String, Option<Vec<u8>>)>;
 
 /// Makes a change of these files, named relative to the workspace, and commits it as its author's. `act` returns what it
 /// has written. Trouble with git is no error.
@@ -44,7 +46,7 @@ pub fn change<T>(
     author: &ChangeAuthor,
     subject: &str,
     names: &[String],
-    act: impl FnOnce() -> Result<(T, Written)>,
+    act: impl FnOnce() -> Result<(T, NewContents)>,
 ) -> Result<T> {
     let mut history = History::open(workspace)?;
     history.settle();
@@ -56,7 +58,7 @@ pub fn change<T>(
 /// # Errors
 /// If the lists cannot be read.
 pub fn commit_pending(workspace: &Workspace) -> Result<bool> {
-    if pending::pending(workspace)?.is_empty() {
+    if pending::pending(workspace)?.is_empty() && pending::begun(workspace)?.is_empty() {
         return Ok(false);
     }
     if let Some(lock) = NamedLock::attempt(workspace, LOCK)? {
@@ -124,6 +126,10 @@ impl<'w> History<'w> {
     fn with(workspace: &'w Workspace, lock: NamedLock) -> Result<Self> {
         let is_on = workspace.config()?.memories.git && workspace.is_trusted;
         let repository = if is_on { Repository::open(workspace, vec![lock.share()?])? } else { None };
+        if is_on && repository.is_none() {
+            let text = "the memories have no history: memories.git is true, but the workspace is no git repository";
+            workspace.warn_once("no-history", text);
+        }
         Ok(Self { workspace, repository, status: None, _lock: lock })
     }
 
@@ -286,7 +292,7 @@ impl<'w> History<'w> {
         author: &ChangeAuthor,
         subject: &str,
         names: &[String],
-        act: impl FnOnce() -> Result<(T, Written)>,
+        act: impl FnOnce() -> Result<(T, NewContents)>,
     ) -> Result<T> {
         if self.repository.is_none() {
             return act().map(|(result, _)| result);
@@ -311,7 +317,14 @@ impl<'w> History<'w> {
                 }
                 match self.record(&author, &subject, &before, &all) {
                     Ok(()) => self.calm(),
-                    Err(fault) => self.complain(&fault),
+                    // It stays begun, and keeps its author until git works again.
+                    Err(fault) => {
+                        self.complain(&fault);
+                        if others.len() >= MAX_BEGUN {
+                            pending::keep_begun(workspace, &others)?;
+                        }
+                        return acted.map(|(result, _)| result);
+                    }
                 }
             }
             // A failed call may have changed a file all the same: then the next change commits it as this author's.
@@ -329,7 +342,7 @@ impl<'w> History<'w> {
         author: &ChangeAuthor,
         subject: &str,
         before: &BTreeMap<&String, Option<MemoryFile>>,
-        written: &Written,
+        written: &NewContents,
     ) -> Result<()> {
         let Some(repository) = &self.repository else { return Ok(()) };
         let old = |name: &String| before.get(name).and_then(Option::as_ref);

@@ -26,6 +26,8 @@ const OPERATIONS: [(&str, &str); 8] = [
     ("index.lock", "another git command (index.lock)"),
     ("HEAD.lock", "another git command (HEAD.lock)"),
 ];
+/// A lock file that is older and that no process can hold is removed, in seconds.
+const LOCK_SECONDS: i64 = 600;
 /// Commits are attempted so often when others commit at the same time.
 const TRIES: usize = 5;
 
@@ -84,7 +86,10 @@ impl<'w> Repository<'w> {
     /// If such a lock cannot be removed.
     pub fn busy(&self) -> Result<Option<&'static str>> {
         for name in ["index.lock", "HEAD.lock"] {
-            remove_stale_lock(&self.folder.join(name))?;
+            let path = self.folder.join(name);
+            if is_abandoned(&path, self.workspace.world.now().timestamp()) {
+                durable::remove(&path)?;
+            }
         }
         let exists = |name: &str| self.folder.join(name).symlink_metadata().is_ok();
         Ok(OPERATIONS.iter().find(|(name, _)| exists(name)).map(|(_, operation)| *operation))
@@ -324,13 +329,31 @@ fn git_folder(root: &Path) -> Option<PathBuf> {
     Some(root.join(text.strip_prefix("gitdir:")?.trim()))
 }
 
-/// Removes a lock file from before the machine was started: no process holds it any more.
-fn remove_stale_lock(path: &Path) -> Result<()> {
-    let Some(made) = path.symlink_metadata().and_then(|meta| meta.modified()).ok() else { return Ok(()) };
+/// Whether no process holds a lock file of git's any more: it is from before the machine was started, or it is old, no
+/// git is running, and no process has it open.
+fn is_abandoned(path: &Path, now: Timestamp) -> bool {
+    let Some(made) = path.symlink_metadata().and_then(|meta| meta.modified()).ok() else { return false };
     let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
     let seconds = stat.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok());
     let started = seconds.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
-    if started.is_some_and(|started| made < started) { durable::remove(path) } else { Ok(()) }
+    if started.is_some_and(|started| made < started) {
+        return true;
+    }
+    let age = Timestamp::try_from(made).map_or(0, |made| now.as_second() - made.as_second());
+    age > LOCK_SECONDS && !processes().any(|process| may_hold(&process, path))
+}
+
+/// The folders of all processes in /proc.
+fn processes() -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let is_number = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.bytes().all(|b| b.is_ascii_digit()));
+    entries.filter(move |entry| is_number(&entry.file_name())).map(|entry| entry.path())
+}
+
+fn may_hold(process: &Path, lock: &Path) -> bool {
+    let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
+    let open = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+    name.starts_with("git") || open.filter_map(|fd| fs::read_link(fd.path()).ok()).any(|file| file == lock)
 }
 
 /// Reads `git status --porcelain=v2 --branch -z`. Paths that are not UTF-8 are left to the owner.

@@ -17,7 +17,7 @@ const MAX_LINES: usize = 400;
 
 /// New contents of files.
 #[derive(Debug)]
-pub struct Plan {
+pub struct MemoryPlan {
     /// The event that is undone.
     pub event: Option<String>,
     /// Whether programs of an agent made a change that is undone: others may have changed the files at the same time.
@@ -26,7 +26,7 @@ pub struct Plan {
     files: BTreeMap<String, (Option<MemoryFile>, Option<Vec<u8>>)>,
 }
 
-impl Plan {
+impl MemoryPlan {
     /// The files that it changes.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.files.keys().map(String::as_str)
@@ -58,13 +58,13 @@ struct EventChange {
 ///
 /// # Errors
 /// `Usage` if there is no such event, or several; `Data` if a later change conflicts, with the lines.
-pub fn plan_undo(workspace: &Workspace, typed: &str) -> Result<Plan> {
+pub fn plan_undo(workspace: &Workspace, typed: &str) -> Result<MemoryPlan> {
     let mut history = History::open(workspace)?;
     history.settle();
     let repository = needed(&history)?;
     let (event, changes) = changes(workspace, repository, typed)?;
     let mut plan =
-        Plan { subject: format!("undo {event}"), event: Some(event), is_by_shell: false, files: BTreeMap::new() };
+        MemoryPlan { subject: format!("undo {event}"), event: Some(event), is_by_shell: false, files: BTreeMap::new() };
     let mut conflicts = Vec::new();
     let content = |blob: Option<&String>| blob.map_or(Ok(Vec::new()), |blob| repository.blob(blob));
     // The last change first.
@@ -102,7 +102,7 @@ pub fn plan_undo(workspace: &Workspace, typed: &str) -> Result<Plan> {
 /// # Errors
 /// `Usage` if the path or the commit is unknown; `Data` if that removes more than half of the file, and `may_shrink` is
 /// not set.
-pub fn plan_restore(workspace: &Workspace, name: &str, revision: &str, may_shrink: bool) -> Result<Plan> {
+pub fn plan_restore(workspace: &Workspace, name: &str, revision: &str, may_shrink: bool) -> Result<MemoryPlan> {
     let name = files::checked(name)?;
     let mut history = History::open(workspace)?;
     history.settle();
@@ -123,14 +123,14 @@ pub fn plan_restore(workspace: &Workspace, name: &str, revision: &str, may_shrin
     }
     let subject = format!("restore {name} from {}", &commit[..commit.len().min(12)]);
     let files = BTreeMap::from([(name.to_owned(), (old, Some(new)))]);
-    Ok(Plan { event: None, is_by_shell: false, subject, files })
+    Ok(MemoryPlan { event: None, is_by_shell: false, subject, files })
 }
 
 /// Applies a plan, and commits it as `author`'s.
 ///
 /// # Errors
 /// `Data` if a file has changed since it was planned; those of the file system.
-pub fn apply(workspace: &Workspace, author: &ChangeAuthor, plan: &Plan) -> Result<()> {
+pub fn apply(workspace: &Workspace, author: &ChangeAuthor, plan: &MemoryPlan) -> Result<()> {
     let mut history = History::open(workspace)?;
     history.settle();
     let names: Vec<String> = plan.files.keys().cloned().collect();
