@@ -2,7 +2,7 @@
 //! the notes and from earlier messages of the session. A question that takes more than one look-up goes to the memory
 //! agent, is answered here, or is searched for with the file tools, by the way in which its agent uses the memory.
 
-use crate::core::config::MemoryWay;
+use crate::core::context::memory_guide::MemoryWay;
 use crate::core::event::session_name;
 use crate::core::fault::Result;
 use crate::core::memory::query::Query;

@@ -37,7 +37,7 @@ fn fact_that_is_noted_already_is_reported_and_not_added() {
     let ws = Fixture::new();
     let note = |words: &[&str]| ws.claw(&[&["remember"], words].concat()).ok();
     assert_eq!(note(&["--topic=nas", "The NAS is 10.0.0.7."]), "memories/topics/nas.md:3\n");
-    for same in ["the NAS  is 10.0.0.7", "- The NAS is 10.0.0.7", "The NAS is\n10.0.0.7."] {
+    for same in ["the NAS  is 10.0.0.7", "* The NAS is 10.0.0.7", "The NAS is\n10.0.0.7."] {
         assert_eq!(note(&["--topic=nas", same]), "already at memories/topics/nas.md:3\n", "{same:?}");
     }
     assert_eq!(note(&["--project=house", "the NAS is 10.0.0.7"]), "already at memories/topics/nas.md:3\n");
@@ -277,6 +277,27 @@ fn refused_call_is_in_the_log_and_hidden_from_people_and_models() {
 }
 
 #[test]
+fn secret_is_not_shown_for_approval_and_no_model_notes_one() {
+    let server = Strict::start(SCRIPTS);
+    let ws = workspace(&server);
+    ws.write(
+        "agents/pickle/AGENT.md",
+        "---\nname: P\ntools: [{remember: {approve: true}}, {write: {approve: true}}, edit]\n---\nx\n",
+    );
+    let answer = ws.claw(&["ask", "-n", "script:key"]).ok();
+    assert_eq!(answer.matches("so the owner is not asked").count(), 2, "{answer}");
+    assert_eq!(files_with(&ws, &key()), [""; 0]);
+    let ws = Fixture::new();
+    let reply = json!({"content": "Noted.", "remember": [format!("the key is {}", key())]});
+    ws.model("noter", &format!("provider: command, command: [echo, '{reply}']"));
+    ws.claw(&["trust"]).ok();
+    let ran = ws.claw(&["ask", "-n", "note it"]);
+    assert!(ran.err.contains("no note was made: it has a secret"), "{ran:?}");
+    ws.claw(&["tick"]).ok();
+    assert!(files_with(&ws, &key()).iter().all(|name| name == "claw.yaml"), "{:?}", files_with(&ws, &key()));
+}
+
+#[test]
 fn tool_reports_a_known_fact_and_publishes_nothing() {
     let server = Strict::start(SCRIPTS);
     let ws = workspace(&server);
@@ -291,6 +312,7 @@ fn lines_of_a_tainted_turn_have_its_origin_and_the_model_cannot_set_one() {
     let server = Strict::start(SCRIPTS);
     let ws = workspace(&server);
     ws.write("memories/topics/old.md", &format!("# Old\n\n- strange line {MARK}\n- own line\n"));
+    ws.write("agents/pickle/AGENT.md", "---\nname: P\nread: [/etc/passwd]\n---\nx\n");
     ws.claw(&["ask", "-n", "script:learn"]).ok();
     ws.claw(&["tick"]).ok();
     let noted = ws.read("memories/topics/s.md");
@@ -355,7 +377,8 @@ fn lines_from_outside_are_fenced_and_their_neighbours_are_not() {
     );
     // Each result has taken the taint.
     let log = ws.read("sessions/pickle.l/log.jsonl");
-    assert_eq!(log.matches(r#""taint":"web:a.org""#).count(), 4, "{log}");
+    let is_tainted = |line: &&str| line.starts_with(r#"{"t":"tool""#) && line.contains(r#""taint":"web:a.org""#);
+    assert_eq!(log.lines().filter(is_tainted).count(), 4, "{log}");
 }
 
 #[test]
@@ -401,7 +424,6 @@ fn tidying_that_loses_facts_is_refused() {
     fresh.claw(&["init", "."]).ok();
     assert!(fresh.read("crons/tidy/CRON.md").contains("\nenabled: false\n"), "the shipped job is off");
     assert_eq!(fresh.claw(&["check"]).code, 0);
-    assert_eq!(fresh.claw(&["crons", "next", "tidy", "-n", "1"]).out, "");
 }
 
 #[test]
@@ -463,7 +485,8 @@ fn offline_model_uses_the_memory_in_each_way() {
 /// Messages that fill the window, in one process.
 fn fill(ws: &Fixture, server: &Window) {
     for n in 0..40 {
-        let text = format!("Turn {n}: tell me more about the weather of town {n}, and of the towns around it.");
+        let text =
+            format!("Turn {n}: tell me more about the weather of town {n}, {}", "and of the towns around ".repeat(16));
         ws.write(&format!("inbox/{n:04}.json"), &json!({"from": "file:a", "content": text}).to_string());
     }
     ws.claw(&["tick"]).ok();

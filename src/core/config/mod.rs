@@ -10,7 +10,11 @@ pub mod resolved_model;
 mod schema;
 
 use crate::core::budget::Budget;
+<<<<<<< HEAD
 use crate::core::channel::settings::Channels;
+=======
+use crate::core::context::memory_guide::MemoryWay;
+>>>>>>> h-writing
 use crate::core::context::prompt::PromptLimits;
 use crate::core::crons::heartbeat::HeartbeatSettings;
 use crate::core::event::address::Address;
@@ -133,20 +137,6 @@ impl Memories {
     pub fn offers_agent(&self, id: &str) -> bool {
         self.way == MemoryWay::Agent || id != self.agent
     }
-}
-
-/// How agents use the memory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum MemoryWay {
-    /// They have the tools `recall` and `remember` for one look-up and one fact, and ask the memory agent for more.
-    #[default]
-    Agent,
-    /// They do everything with these tools. They are not offered the memory agent.
-    Tools,
-    /// They use the skill `memory` and the file tools.
-    Skill,
 }
 
 /// The sandbox of agents' programs.

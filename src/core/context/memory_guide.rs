@@ -1,7 +1,7 @@
 //! The layer of the system prompt about the memory, by `memories.way`. It names only tools that the agent has.
 
-use crate::core::config::MemoryWay;
 use crate::core::tool::DISPATCH;
+use serde::Deserialize;
 
 const HEAD: &str = "## Memory\n\nWhat is known about the owner is in `{{memories_path}}`. If you need a fact about the \
                     owner, search there before you ask, and cite the note.";
@@ -9,6 +9,20 @@ const RECALL: &str = "Look things up with `recall`.";
 const REMEMBER: &str = "Save a fact with `remember`, one fact a call; if it replaces a fact, name the old one's \
                         path:line in `replaces`.";
 const SKILL: &str = "Search and write there with your file tools, as the skill `memory` says.";
+
+/// How agents use the memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum MemoryWay {
+    /// They have the tools `recall` and `remember` for one look-up and one fact, and ask the memory agent for more.
+    #[default]
+    Agent,
+    /// They do everything with these tools. They are not offered the memory agent.
+    Tools,
+    /// They use the skill `memory` and the file tools.
+    Skill,
+}
 
 /// The layer for an agent that has these tools; empty if it can do nothing with the memory.
 #[must_use]

@@ -57,7 +57,8 @@ impl Turn<'_> {
                 return Ok(());
             }
         };
-        let first = NUMBER + 10 * u32::try_from(self.state.steps.len()).unwrap_or_default();
+        let before = 100 * self.state.steps.len() + self.noted.len();
+        let first = NUMBER + u32::try_from(before).unwrap_or_default();
         let wanted = found.into_iter().filter(|call| call.name == tool::REMEMBER).take(MOST);
         for (number, call) in (first..).zip(wanted) {
             // A note that is refused concerns nobody: it was not asked for.

@@ -11,6 +11,7 @@ use crate::core::model::Call;
 use crate::core::session::record::{Record, ToolResult};
 use crate::core::text::cut::cut;
 use crate::core::text::data_mark;
+use crate::core::text::secret;
 use crate::core::tool::approval::{self, Approval};
 use crate::core::tool::normal;
 use crate::core::tool::{Approve, Class, MAX_RESULT};
@@ -25,6 +26,7 @@ use crate::store::workspace::journal::{self, JournalLine};
 use crate::store::workspace::mailbox::Mailbox;
 use crate::tool::{Tool, ToolContext};
 use serde_json::json;
+use std::borrow::Cow;
 use std::sync::OnceLock;
 use std::time::Instant;
 
@@ -145,6 +147,9 @@ fn void(turn: &Turn) -> Result<Option<ToolResult>> {
 
 /// Requests the owner's approval, which ends the turn.
 fn request_approval(turn: &Turn, pending: &PendingCall, reason: String) -> Result<ToolResult> {
+    if let Cow::Owned(_) = secret::shown_arguments(&pending.call.name, &pending.call.arguments) {
+        return Ok(failed("it has a secret, which is not saved in a note, so the owner is not asked"));
+    }
     let id = turn.event.id.derive(Derived::Approval, pending.number);
     let files = match approvals::named_files(turn.workspace, &pending.call.name, &pending.call.arguments) {
         Err(fault) if fault.kind == Kind::Data => return Ok(failed(&format!("it was not run: {fault}"))),

@@ -137,8 +137,9 @@ fn write(
             if let Some(known) = find(workspace, &text, &name, id)? {
                 return Ok(Noted { place: format!("already at {known}"), written: Vec::new() });
             }
+            check_encoding(&whole, &name)?;
             note_file.truncate_zeros(&mut whole)?;
-            note_file.append(&missing(&whole, &addition(&whole, &name, event, &text)?), sync)?;
+            note_file.append(&missing(&whole, &addition(&whole, &name, event, &text)), sync)?;
             whole = note_file.read()?;
         }
         // An editor that saves by renaming may have put a new file there, to which the note is appended again.
@@ -150,12 +151,17 @@ fn write(
     Err(Fault::new(Kind::Later, format!("another program replaces {name} all the time; the note waits")))
 }
 
-/// The lines to append to a file for a note, with the line ends of the file.
-fn addition(whole: &[u8], name: &str, event: &Event, text: &str) -> Result<String> {
+/// Refuses to append to UTF-16 text, which would end in garbage.
+fn check_encoding(whole: &[u8], name: &str) -> Result<()> {
     if whole.starts_with(b"\xff\xfe") || whole.starts_with(b"\xfe\xff") {
         return Err(Fault::data(format!("{name} is UTF-16 text; the note was not written"))
             .hint("save the file as UTF-8, then retry the note"));
     }
+    Ok(())
+}
+
+/// The lines to append to a file for a note, with the line ends of the file.
+fn addition(whole: &[u8], name: &str, event: &Event, text: &str) -> String {
     let title = Path::new(name).file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let head = if whole.is_empty() { format!("# {title}\n\n") } else { String::new() };
     let mark = note_mark::new(&event.id, event.origin.taint.as_deref());
@@ -166,7 +172,7 @@ fn addition(whole: &[u8], name: &str, event: &Event, text: &str) -> Result<Strin
     };
     let lines = format!("{head}- {body}\n");
     let has_crlf = memchr::memmem::find(whole, b"\r\n").is_some();
-    Ok(if has_crlf { lines.replace('\n', "\r\n") } else { lines })
+    if has_crlf { lines.replace('\n', "\r\n") } else { lines }
 }
 
 /// The place of a note that was written already, durable on return; `None` if there is none.
