@@ -21,11 +21,7 @@ mod tasks;
 mod walk;
 mod web;
 
-<<<<<<< HEAD
-use crate::core::config::MemoryWay;
-=======
 use crate::core::context::memory_guide::MemoryWay;
->>>>>>> h-writing
 use crate::core::definition::Agent;
 use crate::core::event::origin::{Origin, SenderClass};
 use crate::core::event::{Event, EventKind};

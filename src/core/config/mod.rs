@@ -10,11 +10,8 @@ pub mod resolved_model;
 mod schema;
 
 use crate::core::budget::Budget;
-<<<<<<< HEAD
 use crate::core::channel::settings::Channels;
-=======
 use crate::core::context::memory_guide::MemoryWay;
->>>>>>> h-writing
 use crate::core::context::prompt::PromptLimits;
 use crate::core::crons::heartbeat::HeartbeatSettings;
 use crate::core::event::address::Address;
