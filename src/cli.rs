@@ -4,9 +4,9 @@
 
 pub use crate::command::terminal::out::{note_closed_stdout, print_fault};
 use crate::command::{
-    Here, agents, approve, ask, attempt, chat, check, completions, crons, deliver, discard, init, log, man,
-    memory, models, new, page, prompt, recall, remember, retry, route, run_agent, send, sessions, skills, status, supervise, tasks,
-    tick, trust, units, usage, why,
+    Here, agents, approve, ask, attempt, chat, check, completions, crons, deliver, discard, init, log, man, memory,
+    models, new, page, prompt, recall, remember, retry, route, run_agent, send, sessions, skills, status, supervise,
+    tasks, tick, trust, units, usage, why,
 };
 use crate::core::fault::Result;
 use clap::{CommandFactory, Parser, Subcommand};

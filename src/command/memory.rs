@@ -56,18 +56,22 @@ pub fn run(args: Args, here: Here) -> Result<u8> {
         Some(Action::Undo { yes, event }) => {
             let plan = history::plan_undo(&workspace, &event)?;
             if plan.is_by_shell && !yes {
-                let why = "a program of an agent made these changes; others may have changed the files at the same time";
+                let why =
+                    "a program of an agent made these changes; others may have changed the files at the same time";
                 out::line(why)?;
                 plan.difference().iter().try_for_each(|line| out::line(line))?;
                 if !is_confirmed()? {
-                    return Err(Fault::new(Kind::Failed, "nothing was undone").hint("answer y, or repeat it with --yes"));
+                    return Err(
+                        Fault::new(Kind::Failed, "nothing was undone").hint("answer y, or repeat it with --yes")
+                    );
                 }
             }
             apply(&workspace, &plan)
         }
         Some(Action::Restore { shrink, file }) => {
             let (name, revision) = file.rsplit_once('@').ok_or_else(|| {
-                Fault::new(Kind::Usage, format!("{file:?} names no commit")).hint("write PATH@REV, like memories/a.md@HEAD~1")
+                Fault::new(Kind::Usage, format!("{file:?} names no commit"))
+                    .hint("write PATH@REV, like memories/a.md@HEAD~1")
             })?;
             apply(&workspace, &history::plan_restore(&workspace, name, revision, shrink)?)
         }

@@ -75,18 +75,20 @@ pub(super) fn run(context: &ToolContext, job: SandboxedRun) -> Result<ProgramOut
     };
     let timeout = job.timeout.and_then(|t| Duration::try_from(t).ok()).unwrap_or(TIMEOUT);
     let timeout = timeout.min(context.until.saturating_duration_since(Instant::now()));
-    let run = || process::run(process::Invocation {
-        command: job.command,
-        dir: &workspace.root,
-        env: &env,
-        inherits: false,
-        sandbox: (mode != SandboxMode::Off).then_some(&sandbox),
-        input: job.input,
-        timeout,
-        max_output: MAX_OUTPUT,
-        locks: context.lane.share()?,
-        stop: context.stop,
-    });
+    let run = || {
+        process::run(process::Invocation {
+            command: job.command,
+            dir: &workspace.root,
+            env: &env,
+            inherits: false,
+            sandbox: (mode != SandboxMode::Off).then_some(&sandbox),
+            input: job.input,
+            timeout,
+            max_output: MAX_OUTPUT,
+            locks: context.lane.share()?,
+            stop: context.stop,
+        })
+    };
     let writes_memories = mode == SandboxMode::Off || is_open(&GUARDED[0]);
     let mut output = if writes_memories { recorded(context, job.command, timeout, run)? } else { run()? };
     for problem in repositories::search(&root, &written, Instant::now() + MAX_SEARCH, begun).found {

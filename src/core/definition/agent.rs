@@ -237,9 +237,8 @@ mod tests {
 
     #[test]
     fn only_guarded_folders_can_be_opened_for_programs() {
-        let read = |names: &str| {
-            read("a", "agents/a/AGENT.md", &format!("---\nname: a\nshell_write: [{names}]\n---\n"), None)
-        };
+        let read =
+            |names: &str| read("a", "agents/a/AGENT.md", &format!("---\nname: a\nshell_write: [{names}]\n---\n"), None);
         assert_eq!(read("memories, skills").unwrap().0.shell_write, ["memories", "skills"]);
         let problem = read("memories, files").unwrap_err();
         assert_eq!(problem.message, "shell_write: `files` is none of memories, skills, crons");

@@ -214,8 +214,9 @@ impl<'a> AgentFiles<'a> {
         let to_dir = new.beneath()?.make(new_above, sync).map_err(|e| new.refused("make the folder of", e))?;
         match durable::move_at(&from_dir, old_name, &to_dir, new_name, sync) {
             Ok(true) => Ok(()),
-            Ok(false) => Err(Fault::data(format!("{} exists already; nothing was moved", new.shown))
-                .hint("name another target")),
+            Ok(false) => {
+                Err(Fault::data(format!("{} exists already; nothing was moved", new.shown)).hint("name another target"))
+            }
             Err(e) => Err(old.failed("move", &e)),
         }
     }
@@ -267,7 +268,8 @@ impl<'a> AgentFiles<'a> {
         }
         let mode = Mode::from_raw_mode(before.mode() & 0o777);
         let sync = self.workspace.sync()?;
-        let is_old = |stat: Option<&Stat>| stat.is_some_and(|stat| (stat.st_dev, stat.st_ino) == (before.dev(), before.ino()));
+        let is_old =
+            |stat: Option<&Stat>| stat.is_some_and(|stat| (stat.st_dev, stat.st_ino) == (before.dev(), before.ino()));
         let is_replaced = durable::replace_if(&dir, name, temp, edited.as_bytes(), Some(mode), sync, is_old)
             .map_err(|e| place.failed("write", &e))?;
         if is_replaced { Ok(result) } else { Err(place.was_changed()) }

@@ -6,6 +6,7 @@ pub mod history;
 pub mod note_file;
 mod search;
 
+use self::history::NewContents;
 pub use search::{FoundNote, NoteQuery, search};
 
 use crate::core::event::Event;
@@ -14,7 +15,6 @@ use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::memory::change::ChangeAuthor;
 use crate::core::memory::note_mark;
-use crate::store::memory::history::NewContents;
 use crate::store::memory::note_file::NoteFile;
 use crate::store::workspace::Workspace;
 use crate::world;

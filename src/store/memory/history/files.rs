@@ -106,7 +106,8 @@ pub fn replace(workspace: &Workspace, name: &str, old: Option<&MemoryFile>, new:
     let sync = workspace.sync()?;
     let (top, below) = split(workspace, name)?;
     let (above, own) = (below.parent().unwrap_or(Path::new("")), below.file_name().unwrap_or_default());
-    let dir = Beneath::open(&top, true).and_then(|top| top.make(above, sync)).at("open the folder of", Path::new(name))?;
+    let dir =
+        Beneath::open(&top, true).and_then(|top| top.make(above, sync)).at("open the folder of", Path::new(name))?;
     let is_current = read(workspace, name, None)?.as_ref() == old;
     let changed = || Fault::data(format!("{name} was changed by another program meanwhile; try again"));
     if !is_current {
@@ -116,7 +117,8 @@ pub fn replace(workspace: &Workspace, name: &str, old: Option<&MemoryFile>, new:
         None => durable::remove_at(&dir, own, sync).map(|()| true),
         Some(bytes) => {
             let mode = old.map(|old| Mode::from_raw_mode(if old.is_executable { 0o755 } else { 0o644 }));
-            let is_old = |stat: Option<&Stat>| stat.map(|stat| (stat.st_dev, stat.st_ino)) == old.map(|old| old.identity);
+            let is_old =
+                |stat: Option<&Stat>| stat.map(|stat| (stat.st_dev, stat.st_ino)) == old.map(|old| old.identity);
             durable::replace_if(&dir, own, &temp(own), bytes, mode, sync, is_old)
         }
     };

@@ -89,7 +89,8 @@ pub fn during<T>(
     until: Timestamp,
     run: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
-    let begun = BegunChange { author: author.clone(), subject: subject.to_owned(), files: Vec::new(), until: Some(until) };
+    let begun =
+        BegunChange { author: author.clone(), subject: subject.to_owned(), files: Vec::new(), until: Some(until) };
     let mut history = History::open(workspace)?;
     if history.repository.is_none() {
         drop(history);
@@ -220,7 +221,10 @@ impl<'w> History<'w> {
         if event.contains(change.author.event.as_str()) {
             return Ok(());
         }
-        pending::record_contained(self.workspace, &PendingChange { contained_in: Some(commit.to_owned()), ..change.clone() })
+        pending::record_contained(
+            self.workspace,
+            &PendingChange { contained_in: Some(commit.to_owned()), ..change.clone() },
+        )
     }
 
     /// The commits of files that differ from the last commit: of changes that were begun by a killed process or are
@@ -298,7 +302,10 @@ impl<'w> History<'w> {
         let before: BTreeMap<&String, Option<MemoryFile>> = names.iter().map(|name| (name, read(name))).collect();
         let others = pending::begun(workspace)?;
         let (author, subject) = (author.clone(), subject.to_owned());
-        pending::begin(workspace, &BegunChange { author: author.clone(), subject: subject.clone(), files: names.to_vec(), until: None })?;
+        pending::begin(
+            workspace,
+            &BegunChange { author: author.clone(), subject: subject.clone(), files: names.to_vec(), until: None },
+        )?;
         let acted = act();
         match &acted {
             Ok((_, written)) => {
@@ -370,10 +377,8 @@ impl<'w> History<'w> {
                 self.complain(&fault);
             }
         }
-        let olds: Vec<(&str, &[u8])> = changed
-            .iter()
-            .filter_map(|(name, _)| Some((name.as_str(), old(name)?.bytes.as_slice())))
-            .collect();
+        let olds: Vec<(&str, &[u8])> =
+            changed.iter().filter_map(|(name, _)| Some((name.as_str(), old(name)?.bytes.as_slice()))).collect();
         let mut blobs = repository.store(&[&new[..], &olds[..]].concat())?;
         let mut old_blobs = blobs.split_off(new.len()).into_iter();
         let mut new_blobs = blobs.into_iter();

@@ -35,7 +35,9 @@ impl MemoryPlan {
     /// The changes, as text.
     #[must_use]
     pub fn difference(&self) -> Vec<String> {
-        let text = |bytes: Option<&Vec<u8>>| String::from_utf8_lossy(bytes.map(Vec::as_slice).unwrap_or_default()).into_owned();
+        let text = |bytes: Option<&Vec<u8>>| {
+            String::from_utf8_lossy(bytes.map(Vec::as_slice).unwrap_or_default()).into_owned()
+        };
         let mut lines = Vec::new();
         for (name, (old, new)) in &self.files {
             lines.push(format!("{name}:"));
@@ -61,7 +63,8 @@ pub fn plan_undo(workspace: &Workspace, typed: &str) -> Result<MemoryPlan> {
     history.settle();
     let repository = needed(&history)?;
     let (event, changes) = changes(workspace, repository, typed)?;
-    let mut plan = MemoryPlan { subject: format!("undo {event}"), event: Some(event), is_by_shell: false, files: BTreeMap::new() };
+    let mut plan =
+        MemoryPlan { subject: format!("undo {event}"), event: Some(event), is_by_shell: false, files: BTreeMap::new() };
     let mut conflicts = Vec::new();
     let content = |blob: Option<&String>| blob.map_or(Ok(Vec::new()), |blob| repository.blob(blob));
     // The last change first.
@@ -199,7 +202,8 @@ fn changes(workspace: &Workspace, repository: &Repository, typed: &str) -> Resul
         (None, _) => Err(Fault::new(Kind::Usage, format!("no change of {FOLDER}/ is from an event {typed:?}"))
             .hint(format!("git log -- {FOLDER} shows the events (Claw-Event)"))),
         (Some(first), Some(second)) => {
-            Err(Fault::new(Kind::Usage, format!("{typed:?} is ambiguous: {first}, {second}")).hint("type more of the id"))
+            Err(Fault::new(Kind::Usage, format!("{typed:?} is ambiguous: {first}, {second}"))
+                .hint("type more of the id"))
         }
     }
 }

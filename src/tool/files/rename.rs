@@ -14,7 +14,7 @@ use std::path::Path;
 /// The folder of removed files.
 const TRASH: &str = "files/trash";
 
-pub(super) const MOVE: Builtin = Builtin {
+pub(in crate::tool) const MOVE: Builtin = Builtin {
     name: "move",
     class: Class::Acts,
     description: "Move or rename a file or a folder; missing parent folders are created, and nothing is replaced. To \
@@ -46,9 +46,7 @@ fn run(context: &ToolContext, arguments: &Value) -> Result<String> {
     let from = from.trim_end_matches('/').to_owned();
     let name = Path::new(&from).file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| Fault::data(format!("{from:?} names no file")))?;
-    let to = to.unwrap_or_else(|| {
-        format!("{TRASH}/{}-{:02}-{name}", context.event.id.short(), context.number)
-    });
+    let to = to.unwrap_or_else(|| format!("{TRASH}/{}-{:02}-{name}", context.event.id.short(), context.number));
     // A path with a slash at the end is a folder to move into.
     let to = if to.ends_with('/') { format!("{to}{name}") } else { to };
     let files = AgentFiles::of(context.workspace, context.agent)?;
