@@ -5,7 +5,10 @@
 pub use crate::command::terminal::out::{note_closed_stdout, print_fault};
 use crate::command::terminal::style::{self, ColorChoice};
 use crate::command::{
-    Here, agents, approve, ask, attempt, channels, chat, check, complete, completions, config, crons, deliver, discard, examples, export, init, keys, listen, log, man, memory, models, new, page, page_text, pair, prompt, recall, remember, retry, route, run_agent, send, sessions, setup, skills, status, supervise, tasks, tick, trust, units, usage, why,
+    Here, agents, approve, ask, attempt, channels, chat, check, complete, completions, config, crons, deliver, discard,
+    examples, export, init, keys, listen, log, man, memory, models, new, page, page_text, pair, prompt, recall,
+    remember, retry, route, run_agent, send, sessions, setup, skills, status, supervise, tasks, tick, trust, units,
+    usage, why,
 };
 use crate::core::fault::Result;
 use crate::world;
