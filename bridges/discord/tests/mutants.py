@@ -31,7 +31,7 @@ MUTANTS = [
     ("each try has a nonce of its own", "receipt.rs", "State::Begun(_) | State::Sent(_) => {}", "State::Begun(_) | State::Sent(_) => next.round += 1,", "answer_is_lost"),
     ("the nonce is not enforced", "send.rs", '"enforce_nonce": true', '"enforce_nonce": false', "answer_is_lost"),
     ("the nonce is trusted for ever", "receipt.rs", "NONCE_WINDOW: u64 = 120_000", "NONCE_WINDOW: u64 = 1 << 60", "unknown_fate"),
-    ("a refused part counts as unknown", "send.rs", "if !matches!(failure, Failure::Unknown(_)) {", "if matches!(failure, Failure::Unknown(_)) {", "answer_is_lost"),
+    ("a refused part counts as unknown", "send.rs", "if !matches!(failure, Failure::Unknown(_)) {", "if matches!(failure, Failure::Unknown(_)) {", "refusals_are_permanent"),
     ("mentions are allowed", "send.rs", '{"parse": []}', '{"parse": ["everyone"]}', "without_mentions"),
     ("parts are too long", "cut.rs", "LIMIT: usize = 2000", "LIMIT: usize = 2001", "unit"),
     ("buckets are not learned", "rest.rs", "self.limits(|limits| limits.learn(", "self.limits(|_| Limits::default().learn(", "buckets"),
