@@ -252,7 +252,10 @@ mod tests {
         assert_eq!((&*inbound.sender, &*inbound.reply_to), ("ann", "#claw"));
         let thread = parsed(r##"{"id": "a", "from": "ann", "chat": "#claw", "thread": 9, "text": "hi"}"##);
         let Ok(ProgramLine::Message(_, inbound)) = thread else { panic!() };
-        assert_eq!((&inbound.place, &*inbound.reply_to), (&Place::Group { id: "#claw".into(), is_mentioned: false, is_reply: false }, "#claw/9"));
+        assert_eq!(
+            (&inbound.place, &*inbound.reply_to),
+            (&Place::Group { id: "#claw".into(), is_mentioned: false, is_reply: false }, "#claw/9")
+        );
         let Ok(ProgramLine::Message(_, inbound)) = parsed(r#"{"id": "a", "from": "ann", "chat": "ann", "text": "hi"}"#)
         else {
             panic!()
