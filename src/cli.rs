@@ -6,8 +6,9 @@ pub use crate::command::terminal::out::{note_closed_stdout, print_fault};
 use crate::command::terminal::style::{self, ColorChoice};
 use crate::command::{
     Here, agents, approve, ask, attempt, channels, chat, check, complete, completions, config, crons, deliver, discard,
-    examples, export, init, keys, listen, log, man, models, new, page, pair, prompt, recall, remember, retry, route,
-    run_agent, send, sessions, setup, skills, status, supervise, tasks, tick, trust, units, usage, why,
+    examples, export, init, keys, listen, log, man, memory, models, new, page, page_text, pair, prompt, recall,
+    remember, retry, route, run_agent, send, sessions, setup, skills, status, supervise, tasks, tick, trust, units,
+    usage, why,
 };
 use crate::core::fault::Result;
 use crate::world;
@@ -100,6 +101,10 @@ pub enum Command {
     Channels(channels::Args),
     /// Pair the senders of channels: invite, approve, list and revoke them
     Pair(pair::Args),
+    /// Print a link that logs a browser into the page of `listen web`
+    Page(page::Args),
+    /// Show how to look into the history of the memories, undo a change, restore a file
+    Memory(memory::Args),
     /// Process everything that is due, once
     Tick(tick::Args),
     /// Process events as they come, until stopped by a signal
@@ -150,7 +155,7 @@ pub fn attempt(arguments: impl Iterator<Item = OsString>) -> Result<u8> {
 /// # Errors
 /// If the page cannot be read.
 pub fn page(arguments: impl Iterator<Item = OsString>) -> Result<u8> {
-    page::run(&page::Args::parse_from(iter::once(PAGE.into()).chain(arguments)))
+    page_text::run(&page_text::Args::parse_from(iter::once(PAGE.into()).chain(arguments)))
 }
 
 /// The command line of this process; prints the help, or an error of usage, and ends the process. `words` are its
@@ -221,6 +226,8 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Listen(args) => listen::run(&args, here),
         Command::Channels(args) => channels::run(&args, here),
         Command::Pair(args) => pair::run(&args, here),
+        Command::Page(args) => page::run(&args, here),
+        Command::Memory(args) => memory::run(args, here),
         Command::Tick(args) => tick::run(&args, here),
         Command::Supervise(args) => supervise::run(&args, here),
         Command::Units(args) => units::run(&args, here),

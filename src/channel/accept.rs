@@ -187,13 +187,13 @@ fn facts(
             is_reply: *is_reply,
         }),
     };
-    let class = workspace.class_of(from)?;
+    let class = inbound.authenticated.max(Some(workspace.class_of(from)?));
     Ok(SenderFacts {
         is_bot: inbound.is_bot,
         group,
-        is_owner: class == SenderClass::Owner,
-        is_allowed: settings.allows(&account.channel, from.rest()),
-        is_known: class == SenderClass::Known,
+        is_owner: class == Some(SenderClass::Owner),
+        is_allowed: inbound.authenticated >= Some(SenderClass::Known) || settings.allows(&account.channel, from.rest()),
+        is_known: class == Some(SenderClass::Known),
         pairing: pairing::rank(workspace, account, from)?,
     })
 }
@@ -243,6 +243,8 @@ fn publish(
         from: Some(from.clone()),
         reply_to: Some(reply_to.clone()),
         attachments: inbound.attachments.clone(),
+        agent: inbound.agent.clone(),
+        session: inbound.session.clone(),
         ..Draft::message(inbound.content(workspace.world.random()))
     };
     let mut event = draft.complete(id.clone(), now, from, reply_to);

@@ -1,7 +1,9 @@
-//! `claw channels`
+//! `claw channels [token]`
 
-use crate::command::Here;
+mod add;
+
 use crate::command::terminal::out;
+use crate::command::{Here, channel_token};
 use crate::core::event::stamp::Stamp;
 use crate::core::fault::Result;
 use crate::report::channels::{self, ChannelReport};
@@ -10,18 +12,33 @@ use jiff::Timestamp;
 
 /// List the channels: state, last exchange, waiting messages, next try
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
     /// Print JSON: one line for each channel
     #[arg(long)]
     json: bool,
+    #[command(subcommand)]
+    action: Option<Action>,
 }
 
-/// Prints the channels.
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    Add(add::Args),
+    Token(channel_token::Args),
+}
+
+/// Prints the channels, or adds one.
 ///
 /// # Errors
-/// If `claw.yaml` is invalid or the outbox cannot be listed.
+/// If `claw.yaml` is invalid or the outbox cannot be listed; as [`add::run`].
 pub fn run(args: &Args, here: Here) -> Result<u8> {
+    if let Some(Action::Token(args)) = &args.action {
+        return channel_token::run(args, here);
+    }
     let workspace = here.look()?;
+    if let Some(Action::Add(args)) = &args.action {
+        return add::run(args, &workspace);
+    }
     let all = channels::all(&workspace)?;
     if all.is_empty() && !args.json {
         out::message("there are no channels: set one up below `channels` in claw.yaml");

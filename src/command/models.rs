@@ -2,7 +2,7 @@
 
 use crate::command::Here;
 use crate::command::terminal::style::spinner::Spinner;
-use crate::command::terminal::style::table::Table;
+use crate::command::terminal::style::table::TextTable;
 use crate::command::terminal::{change, out, style};
 use crate::core::config::resolved_model::ResolvedModel;
 use crate::core::config::{Config, OFFLINE, edit};
@@ -254,7 +254,7 @@ fn table(world: &World, rows: &[ModelRow]) -> Result<()> {
         cells.map(|cell| out::row(&cell)).to_vec()
     };
     let head = ["  name", "provider", "model", "location", "key", "concurrency", "fallback", "status"];
-    let table = Table { head: &head, rows: rows.iter().map(cells).collect(), right: &[] };
+    let table = TextTable { head: &head, rows: rows.iter().map(cells).collect(), right: &[] };
     table.lines(style::width(world)).iter().try_for_each(|line| out::line(line))
 }
 

@@ -1,7 +1,7 @@
 //! `claw sessions [list | show | rm]`
 
 use crate::command::Here;
-use crate::command::terminal::style::table::Table;
+use crate::command::terminal::style::table::TextTable;
 use crate::command::terminal::transcript::{self, TranscriptFormat};
 use crate::command::terminal::{out, style};
 use crate::core::event::session_name;
@@ -128,7 +128,7 @@ fn list(args: &ListArgs, workspace: &Workspace) -> Result<u8> {
         cells.to_vec()
     };
     let head = ["session", "agent", "source", "messages", "tokens", "last activity", "title"];
-    let table = Table { head: &head, rows: found.iter().map(row).collect(), right: &[3, 4] };
+    let table = TextTable { head: &head, rows: found.iter().map(row).collect(), right: &[3, 4] };
     let width = style::width(&workspace.world);
     let lines = if found.is_empty() { Vec::new() } else { table.lines(width) };
     lines.iter().try_for_each(|line| out::line(line))?;
@@ -153,7 +153,7 @@ fn show(args: &Show, workspace: &Workspace) -> Result<u8> {
     if args.json {
         let mut lines = String::new();
         let mut failed = Ok(());
-        log::each(workspace, &session, |record| match serde_json::to_string(&record) {
+        log::each(workspace, &session, |record| match serde_json::to_string(&record.shown()) {
             Ok(json) => lines += &(json + "\n"),
             Err(e) => failed = Err(Fault::data(e.to_string())),
         })?;

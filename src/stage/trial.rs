@@ -20,7 +20,7 @@ const TIMEOUT: SignedDuration = SignedDuration::from_secs(60);
 
 /// A call that was answered.
 #[derive(Debug)]
-pub struct Trial {
+pub struct TrialCall {
     /// The answer.
     pub answer: String,
     /// Its duration.
@@ -31,7 +31,7 @@ pub struct Trial {
 ///
 /// # Errors
 /// Why the model does not answer.
-pub fn call(workspace: &Workspace, chosen: &ResolvedModel) -> Result<Trial> {
+pub fn call(workspace: &Workspace, chosen: &ResolvedModel) -> Result<TrialCall> {
     let event = clock::next_id(workspace)?;
     let lane = Lane::attempt(workspace, Mailbox::Inbox, LANE)?;
     let lane = lane.ok_or_else(|| Fault::new(Kind::Later, "another process tries a model; run the command again"))?;
@@ -63,5 +63,5 @@ pub fn call(workspace: &Workspace, chosen: &ResolvedModel) -> Result<Trial> {
     let began = Instant::now();
     let (reply, _) = metered.send(&CancelToken::open(workspace, &event, []), &mut |_| {})?;
     lane.release();
-    Ok(Trial { answer: reply?.content, took: began.elapsed() })
+    Ok(TrialCall { answer: reply?.content, took: began.elapsed() })
 }

@@ -16,8 +16,8 @@ const MAX_COMMAND: usize = 100 << 10;
 pub(super) const BASH: Builtin = Builtin {
     name: tool::BASH,
     class: Class::Acts,
-    description: "Run a command with bash in the workspace. It can write below files/, memories/ and skills/ and \
-                  in $TMPDIR; it sees no other files of the owner, no keys, and usually no network. All \
+    description: "Run a command with bash in the workspace. It can write below files/ and in $TMPDIR; \
+                  memories/, skills/ and crons/ are read-only, change them with write, edit and move; it sees no other files of the owner, no keys, and usually no network. All \
                   processes that it starts are killed when it ends. Long output is written to a file.",
     parameters: || {
         json!({
@@ -67,5 +67,5 @@ fn bash(context: &ToolContext, arguments: &Value) -> Result<String> {
     let output = if parts.is_empty() { "(no output)".to_owned() } else { parts.join("\n") };
     // Output of a command with network access may be text of strangers.
     let is_outside = sandboxed::network(context)?;
-    Ok(if is_outside { context.mark_outside("tool", "bash", &output) } else { output })
+    Ok(if is_outside { context.mark_outside("tool", "bash", &output) } else { context.mark_noted(output) })
 }

@@ -71,7 +71,8 @@ impl Fixture {
         let fixture = Self::empty();
         fixture.claw(&["init", "."]).ok();
         fixture.config("sync: none\n");
-        // Tests set `tools` themselves.
+        // Tests set jobs and `tools` themselves.
+        fs::remove_dir_all(fixture.path("crons/tidy")).unwrap();
         for agent in ["pickle", "cookie"] {
             let file = format!("agents/{agent}/AGENT.md");
             let text = fixture.read(&file);
@@ -293,6 +294,13 @@ impl Ran {
     #[track_caller]
     pub fn ok(self) -> String {
         assert_eq!(self.code, 0, "{self:#?}");
+        self.out
+    }
+
+    /// The turn must wait for an approval; returns stdout.
+    #[track_caller]
+    pub fn waits(self) -> String {
+        assert_eq!(self.code, 75, "{self:#?}");
         self.out
     }
 

@@ -21,10 +21,16 @@ pub struct Terminal {
 impl Terminal {
     /// Starts a program with the terminal as its controlling terminal and all three streams.
     pub fn start(mut command: Command) -> Self {
-        let size = Winsize { ws_row: 24, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 };
+        command.env("TERM", "xterm");
+        Self::start_with(command, 200)
+    }
+
+    /// The same, with the command's own `TERM` and this number of columns.
+    pub fn start_with(mut command: Command, columns: u16) -> Self {
+        let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         let ends = openpty(&size, None).unwrap();
         let stream = || Stdio::from(ends.slave.try_clone().unwrap());
-        command.env("TERM", "xterm").stdin(stream()).stdout(stream()).stderr(stream());
+        command.stdin(stream()).stdout(stream()).stderr(stream());
         // SAFETY: between fork and exec only two system calls are made; descriptor 0 is the child's own, and open.
         #[expect(unsafe_code, reason = "std has no other way to give a child a terminal")]
         unsafe {

@@ -99,7 +99,7 @@ fn careful(server: &Strict, agent: &str) -> Fixture {
 fn asked() -> Asked {
     let server = Strict::start(SCRIPTS);
     let ws = careful(&server, "pickle");
-    let answer = ws.claw(&["ask", "-n", "-s", "t", "script:want"]).ok();
+    let answer = ws.claw(&["ask", "-n", "-s", "t", "script:want"]).waits();
     assert!(answer.starts_with("I would.\n\nI need your approval before I run this"), "{answer}");
     let id = answer.lines().find_map(|line| line.strip_prefix("claw approve ")).unwrap().to_owned();
     assert!(answer.contains(&format!("    act: {{\"line\":1}}\n\nclaw approve {id}\nclaw deny {id}")), "{answer}");
@@ -217,7 +217,7 @@ fn asked_for_a_job() -> Asked {
     let agent = ws.read("agents/pickle/AGENT.md");
     ws.write("agents/pickle/AGENT.md", &agent.replacen("tools: [", "tools: [{bash: {approve: true}}, write, ", 1));
     ws.write("files/job.sh", "echo done; echo one >>ran\n");
-    let answer = ws.claw(&["ask", "-n", "-s", "t", "script:job"]).ok();
+    let answer = ws.claw(&["ask", "-n", "-s", "t", "script:job"]).waits();
     let id = answer.lines().find_map(|line| line.strip_prefix("claw approve ")).unwrap().to_owned();
     let hash = blake3::hash(ws.read("files/job.sh").as_bytes()).to_hex();
     let line = format!("    with files/job.sh (26 bytes, blake3 {})\n", &hash[..16]);
@@ -376,7 +376,7 @@ fn approved_call_of_a_killed_worker_does_not_run_after_its_time() {
 fn second_call_after_an_approved_one_asks_again() {
     let server = Strict::start(&[("script:want", want), ("I approve", twice)]);
     let ws = careful(&server, "pickle");
-    ws.claw(&["ask", "-n", "-s", "t", "script:want"]).ok();
+    ws.claw(&["ask", "-n", "-s", "t", "script:want"]).waits();
     let mut asked = Asked { ws, server, id: String::new() };
     for runs in 1..=3 {
         let pending = asked.pending();
@@ -413,7 +413,7 @@ fn manifest_and_agent_file_both_can_ask_for_approval() {
         ws.write("tools/act.json", &description.to_string());
         let text = ws.read("agents/pickle/AGENT.md");
         ws.write("agents/pickle/AGENT.md", &text.replacen("act: {approve: true}", agent, 1));
-        ws.claw(&["ask", "-n", "-s", "t", "script:want"]).ok();
+        assert_eq!(ws.claw(&["ask", "-n", "-s", "t", "script:want"]).code, if waits { 75 } else { 0 });
         let case = format!("manifest {manifest}, agent [{agent}]");
         assert_eq!(ws.list(".claw/approvals/pending").len(), usize::from(waits), "{case}");
         assert_eq!(ws.path("files/acted").exists(), !waits, "{case}");
@@ -436,7 +436,7 @@ esac
     let agent = ws.read("agents/pickle/AGENT.md");
     let head = "---\ntools: [{bash: {approve: true}}]\nturn_timeout: 1s\n";
     ws.write("agents/pickle/AGENT.md", &agent.replacen("---\n", head, 1));
-    let answer = ws.claw(&["ask", "-n", "-s", "t", "do it"]).ok();
+    let answer = ws.claw(&["ask", "-n", "-s", "t", "do it"]).waits();
     let id = answer.lines().find_map(|line| line.strip_prefix("claw deny ")).unwrap().to_owned();
     ws.claw(&["deny", &id]).ok();
     ws.claw(&["tick"]).ok();

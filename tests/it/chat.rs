@@ -66,8 +66,8 @@ fn every_line_is_a_turn_of_one_conversation() {
     terminal.press(CTRL_D);
     let (code, shown) = terminal.ended();
     assert_eq!(code, 0);
-    let name = session.lines().next().unwrap().replace(": ", " ");
-    assert!(shown.contains(&format!("claw: {name}")), "{shown}");
+    let end = session.lines().next().unwrap().rsplit('-').next().unwrap();
+    assert!(shown.contains(&format!("claw: session pickle.chat-{end}")), "{shown}");
     assert_eq!((server.broken(), ws.pending()), (vec![], vec![]));
     // It continues the conversation.
     let mut terminal = chat(&ws, &["-c"]);
@@ -230,7 +230,10 @@ fn a_call_is_approved_in_the_chat_that_asks_for_it() {
         let line = shown.lines().find_map(|line| line.strip_prefix("claw approve "));
         line.unwrap_or_else(|| panic!("{shown}")).to_owned()
     };
-    let first = id(&say(&mut terminal, "want"));
+    // Asked in place, the user leaves it for later.
+    terminal.press("want\r");
+    let first = id(&terminal.until("Run it?"));
+    say(&mut terminal, "later");
     let shown = say(&mut terminal, &format!("/approve {first}"));
     assert!(
         shown.starts_with("approved, it is run now: bash: ") && shown.ends_with("\npickle: Thank you.\n"),
@@ -239,7 +242,9 @@ fn a_call_is_approved_in_the_chat_that_asks_for_it() {
     assert!(ws.path("files/acted").exists());
     // Tab completes pending approvals; an approval of an ended chat is answered in the next one.
     std::fs::remove_file(ws.path("files/acted")).unwrap();
-    say(&mut terminal, "want");
+    terminal.press("want\r");
+    terminal.until("Run it?");
+    say(&mut terminal, "later");
     terminal.press(CTRL_D);
     assert_eq!(terminal.ended().0, 0);
     let mut terminal = chat(&ws, &["-c"]);

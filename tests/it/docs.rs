@@ -218,7 +218,9 @@ fn every_example_runs() {
             if ran.code != expected && !is_check {
                 wrong.push(format!("{line}\n{ran:#?}"));
             }
-            ws.write("claw.yaml", &settings);
+            if *command == "models" {
+                ws.write("claw.yaml", &settings);
+            }
             for folder in ["failed", "ready", "new", "done", "wait"] {
                 let all =
                     ws.shell(&format!("find inbox/{folder} outbox/{folder} -name '*k7f3q9*' -delete 2>/dev/null"));

@@ -120,7 +120,7 @@ const ASKS: &str = "tools: ['*', {bash: {approve: true}}]";
 fn dispatch_does_not_avoid_the_approval_of_the_first_agent() {
     let server = Strict::start(SCRIPTS);
     let ws = workspace(&server, ASKS, "tools: [bash]");
-    let answer = ws.claw(&["ask", "-n", "script:give"]).ok();
+    let answer = ws.claw(&["ask", "-n", "script:give"]).waits();
     assert!(answer.contains("pickle passed the task on: every call of this tool needs approval"), "{answer}");
     assert!(!acted(&ws));
     // The call that the owner approves runs. The next one in that turn asks again.
@@ -138,7 +138,7 @@ fn chain_of_three_needs_the_approval_of_every_agent() {
     let server = Strict::start(SCRIPTS);
     let ws = workspace(&server, "tools: ['*']", "tools: [bash]");
     ws.write("agents/first/AGENT.md", &format!("---\nname: First\n{ASKS}\n---\nYou are first.\n"));
-    let answer = ws.claw(&["ask", "-n", "--agent", "first", "script:pass"]).ok();
+    let answer = ws.claw(&["ask", "-n", "--agent", "first", "script:pass"]).waits();
     assert!(answer.contains("first passed the task on") && !acted(&ws), "{answer}");
 }
 
@@ -247,7 +247,7 @@ fn turn_with_text_from_outside_asks_and_stays_so_until_a_new_conversation() {
     // Later turns, and the agents that get its tasks.
     let answer = ws.claw(&["ask", "-n", "-s", "t", "script:act"]).ok();
     assert!(answer.contains("I need your approval"), "{answer}");
-    let answer = ws.claw(&["ask", "-n", "-s", "t", "script:give"]).ok();
+    let answer = ws.claw(&["ask", "-n", "-s", "t", "script:give"]).waits();
     assert!(answer.contains("pickle passed the task on: the conversation contains text"), "{answer}");
     assert_eq!(ws.read("files/acted"), "x\n");
     assert_eq!(ws.claw(&["ask", "-n", "-s", "other", "script:act"]).code, 0);

@@ -285,7 +285,7 @@ fn removed_session_withdraws_its_approvals() {
     server.model(&ws);
     let agent = ws.read("agents/pickle/AGENT.md");
     ws.write("agents/pickle/AGENT.md", &agent.replacen("---\n", "---\ntools: [bash: {approve: true}]\n", 1));
-    ws.claw(&["ask", "-n", "-s", "t", "want"]).ok();
+    ws.claw(&["ask", "-n", "-s", "t", "want"]).waits();
     assert_eq!(ws.list(".claw/approvals/pending").len(), 1);
     ws.claw(&["sessions", "rm", "t"]).ok();
     assert_eq!((ws.list(".claw/approvals/pending").len(), ws.list(".claw/approvals/withdrawn").len()), (0, 1));

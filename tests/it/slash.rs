@@ -335,7 +335,7 @@ fn asking(server: &Strict) -> (Fixture, String) {
     ws.write("files/.keep", "");
     let agent = ws.read("agents/pickle/AGENT.md");
     ws.write("agents/pickle/AGENT.md", &agent.replacen("---\n", "---\ntools: [recall, block: {approve: true}]\n", 1));
-    let answer = ws.claw(&["ask", "-n", "-s", "t", "want"]).ok();
+    let answer = ws.claw(&["ask", "-n", "-s", "t", "want"]).waits();
     let id = answer.lines().find_map(|line| line.strip_prefix("claw approve ")).unwrap().to_owned();
     (ws, id)
 }

@@ -23,4 +23,6 @@ mod power_cut;
 mod slash_sweep;
 mod store_model;
 mod stress;
+mod telegram_sweep;
 mod turn_sweep;
+mod web_sweep;

@@ -325,6 +325,29 @@ async def long_gap_is_fetched_page_by_page_before_live_messages(world):
 
 
 @test
+async def list_that_ends_during_an_outage_does_not_let_a_live_message_overtake(world):
+    double = world.double
+    claw = await world.claw()
+    await claw.live()
+    double.post(world.direct, "21", "known")
+    await claw.got(1)
+    double.list_delay = 0.5
+    double.disconnect("op 9")
+    await claw.live(2)
+    double.accepting = False
+    double.disconnect("op 9")
+    fetches = lambda: double.requests.count(("GET", f"/api/v10/channels/{world.direct}/messages"))
+    count = fetches()
+    await until(lambda: fetches() > count, "the fetch after the list")
+    double.post(world.direct, "21", "missed")
+    double.accepting = True
+    await claw.live(3)
+    double.post(world.direct, "21", "live")
+    await claw.got(3)
+    assert texts(claw) == ["known", "missed", "live"], texts(claw)
+
+
+@test
 async def mention_in_a_channel_that_was_never_used_is_found_after_an_outage(world):
     claw = await world.claw()
     await claw.live()
@@ -511,6 +534,62 @@ async def part_under_way_at_a_kill_is_sent_exactly_once(world):
         assert len(double.sent("301")) == count + 3
         await claw.kill()
         world.claws.remove(claw)
+
+
+@test
+async def kill_sweep_loses_nothing_and_sends_every_part_once(world):
+    """Kills at 40 instants of starting, fetching, handing over and sending."""
+    dice, double = random.Random(11), world.double
+    double.message_limit = (1_000, 1.0)
+    posted, sends, received, answered, kills = [], {}, [], set(), 0
+
+    def collect(claw):
+        received.extend(line["id"] for line in claw.received if line["id"] not in received)
+        answered.update(id for id, answers in claw.answers.items() if "sent" in answers[-1])
+
+    # The direct conversation must be known: a bot can list none.
+    claw = await world.claw()
+    await claw.live()
+    posted.append(double.post(world.direct, "21", "first")["id"])
+    await claw.got(1)
+    await claw.stop()
+    world.claws.remove(claw)
+    collect(claw)
+    for number in range(40):
+        claw = await world.claw()
+        posted.append(double.post(world.direct, "21", f"a {number}")["id"])
+        sends[f"sweep-{number}"] = f"{number} one " + "x" * 1_500 + f"\n\n{number} two " + "y" * 1_500
+        for id in sends.keys() - answered:
+            claw.send(id, "301", sends[id])
+        # The instant of the kill; nothing is waited for.
+        await asyncio.sleep(dice.random() * 0.3)
+        posted.append(double.post(world.direct, "21", f"b {number}")["id"])
+        await claw.kill()
+        world.claws.remove(claw)
+        kills += 1
+        collect(claw)
+    claw = await world.claw()
+    for id in sorted(sends.keys() - answered):
+        assert "sent" in await claw.sent(id, "301", sends[id]), claw.answers[id]
+    await until(lambda: collect(claw) or set(received) == set(posted), lambda: f"{len(received)} of {len(posted)}; {claw.errors}")
+    assert received == posted, "order"
+    parts = sorted(text.split(" x")[0].split(" y")[0] for text in double.sent("301"))
+    assert parts == sorted(f"{number} {which}" for number in range(40) for which in ("one", "two")), parts
+    print(f"    {kills} kills: {len(posted)} messages, 0 lost, in order; {len(parts)} parts, 0 doubled")
+
+
+@test
+async def another_server_gets_no_request_by_a_redirection(world):
+    thief = await Double().start()
+    try:
+        claw = await world.claw()
+        await claw.live()
+        world.double.redirect = thief.api
+        claw.send("redirected", "301", "x")
+        await until(lambda: "redirected" in claw.answers, "an answer")
+        assert "sent" not in claw.answers["redirected"][0] and thief.requests == []
+    finally:
+        await thief.stop()
 
 
 @test

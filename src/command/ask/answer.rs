@@ -1,9 +1,10 @@
 //! Printing the answer of `claw ask` in the form that its arguments name.
 
 use super::Args;
+use crate::command::terminal::exchange::TerminalAddress;
 use crate::command::terminal::out;
 use crate::command::terminal::screen::Screen;
-use crate::command::terminal::style::markdown::{Look, render};
+use crate::command::terminal::style::markdown::{TerminalLook, render};
 use crate::core::event::Event;
 use crate::core::event::id::Id;
 use crate::core::event::session_name;
@@ -83,7 +84,7 @@ impl<'a> AnswerPrinter<'a> {
         }
         self.has_printed.store(true, Ordering::Relaxed);
         let content = &event.content;
-        let waits = (self.extracts || self.keeps) && !pending(self.workspace, self.session)?.is_empty();
+        let waits = (self.extracts || self.keeps) && !pending(self.workspace, self.id)?.is_empty();
         match self.form {
             // Its text is no answer yet.
             _ if waits => out::message(content),
@@ -100,7 +101,10 @@ impl<'a> AnswerPrinter<'a> {
                 return out::json(&document(self.workspace, content, self.id, self.session)?);
             }
             Some(AnswerForm::Text) if !out::is_terminal() => {
-                return out::raw(&render(content, Look { width: UNLIMITED, has_colour: false, is_unicode: true }));
+                return out::raw(&render(
+                    content,
+                    TerminalLook { width: UNLIMITED, has_colour: false, is_unicode: true },
+                ));
             }
             _ => return self.screen.answer(None, content),
         }
@@ -137,13 +141,15 @@ impl<'a> AnswerPrinter<'a> {
     }
 }
 
-/// The approvals that a session waits for.
+/// The calls that wait for approval in the turn of the question `id`, and in the turns of agents that it has asked: the
+/// answers go to this terminal.
 ///
 /// # Errors
 /// `Machine` on a disk error.
-pub(super) fn pending(workspace: &Workspace, session: &str) -> Result<Vec<Approval>> {
+pub(super) fn pending(workspace: &Workspace, id: &Id) -> Result<Vec<Approval>> {
+    let terminal = TerminalAddress::named(workspace, id)?;
     let mut all = approvals::pending(workspace)?;
-    all.retain(|approval| approval.session == session);
+    all.retain(|approval| approval.reply_to == terminal);
     Ok(all)
 }
 
@@ -199,7 +205,7 @@ fn document(workspace: &Workspace, content: &str, id: &Id, session: &str) -> Res
     let usage = if paid.usage == Usage::default() { usage } else { paid.usage };
     let cost = (paid.money > 0).then_some(Money(paid.money));
     let took = begin.zip(end).map_or(0, |(begin, end)| end.duration_since(begin).as_millis().max(0));
-    let waiting: Vec<Id> = pending(workspace, session)?.into_iter().map(|approval| approval.id).collect();
+    let waiting: Vec<Id> = pending(workspace, id)?.into_iter().map(|approval| approval.id).collect();
     let status = if waiting.is_empty() { "answered" } else { "approval_pending" };
     Ok(json!({
         "id": id, "session": session, "agent": session_name::agent(session), "model": model,

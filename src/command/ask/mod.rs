@@ -158,7 +158,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         answered = shape.settle(&printer, |text| turn.ask(&clock::next_id(&workspace)?, text));
     }
     if answered.is_ok() {
-        answered = turn.approve(&session);
+        answered = turn.approve(&id, &session);
     }
     terminal.release();
     report_undelivered(&workspace);
@@ -174,8 +174,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         out::stderr_line(&answer::usage_line(&workspace, &id, &session)?);
     }
     out::message(&format!("session {}", session_name::short(&session)));
-    let waits =
-        answer::pending(&workspace, &session)?.iter().any(|approval| approval.reply_to == exchange.terminal.clone());
+    let waits = !answer::pending(&workspace, &id)?.is_empty();
     Ok(if is_interrupted {
         INTERRUPTED
     } else if waits {
@@ -205,11 +204,11 @@ impl AskedTurn<'_> {
     }
 
     /// Asks the user about each call of this turn that waits for approval, and prints the answers of the decided ones.
-    fn approve(&mut self, session: &str) -> Result<()> {
+    fn approve(&mut self, id: &Id, session: &str) -> Result<()> {
         let workspace = self.exchange.workspace;
         while approval_dialog::can_ask() && self.printer.may_ask() && !self.printer.is_interrupted() {
-            let pending = answer::pending(workspace, session)?;
-            let own = pending.into_iter().find(|approval| approval.reply_to == *self.exchange.terminal);
+            let pending = answer::pending(workspace, id)?;
+            let own = pending.into_iter().find(|approval| approval.session == session);
             let Some(approval) = own else { return Ok(()) };
             let Some(verdict) = approval_dialog::ask(workspace, &approval)? else { return Ok(()) };
             approvals::decide(workspace, &approval.id, verdict)?;

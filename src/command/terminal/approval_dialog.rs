@@ -1,6 +1,7 @@
 //! Asking the user at the terminal about a call that waits for approval.
 
 use crate::command::terminal::{dialog, out};
+use crate::core::event::session_name;
 use crate::core::fault::Result;
 use crate::core::text::{edit, line_diff};
 use crate::core::tool::approval::Approval;
@@ -29,6 +30,10 @@ pub(crate) fn can_ask() -> bool {
 /// # Errors
 /// If the terminal cannot be read, or the decision for later calls cannot be saved.
 pub(crate) fn ask(workspace: &Workspace, approval: &Approval) -> Result<Option<Verdict>> {
+    // The answer was laid out; this is the call as it is.
+    let agent = session_name::agent(&approval.session);
+    out::stderr_line(&format!("{agent} wants to run this ({}):", out::row(&approval.reason)));
+    approval.exact_lines().iter().for_each(|line| out::stderr_line(&format!("    {line}")));
     let difference = difference(workspace, approval);
     if let Some(lines) = &difference {
         show(lines, FEW);

@@ -3,7 +3,7 @@
 
 use crate::command::terminal::out;
 use crate::command::terminal::style::live::LiveMarkdown;
-use crate::command::terminal::style::markdown::{Look, render};
+use crate::command::terminal::style::markdown::{TerminalLook, render};
 use crate::command::terminal::style::spinner::Spinner;
 use crate::command::terminal::style::{self};
 use crate::command::terminal::transcript::STEP;
@@ -25,7 +25,7 @@ pub(crate) struct Screen {
     /// Answers begin with the agent's name.
     has_names: bool,
     /// The terminal for which Markdown is laid out; `None`: the text is printed as it is.
-    look: Option<Look>,
+    look: Option<TerminalLook>,
     line: Mutex<ScreenLine>,
     spinner: Mutex<Option<Spinner>>,
 }
@@ -67,9 +67,9 @@ impl Screen {
     }
 
     /// The terminal of stdout.
-    fn look(world: &World) -> Option<Look> {
+    fn look(world: &World) -> Option<TerminalLook> {
         let is_terminal = out::is_terminal();
-        style::width(world).map(|width| Look {
+        style::width(world).map(|width| TerminalLook {
             width,
             has_colour: style::has_colour(world, is_terminal),
             is_unicode: style::is_unicode(world),

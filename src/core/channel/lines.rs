@@ -120,6 +120,9 @@ fn message(line: &Map<String, Value>) -> Result<Inbound, String> {
         _ => return Err("`text` is missing".to_owned()),
     };
     Ok(Inbound {
+        authenticated: None,
+        agent: None,
+        session: None,
         platform_id,
         at: None,
         reply_to: match (chat, thread) {

@@ -5,3 +5,4 @@ pub mod inbound;
 pub mod lines;
 pub mod policy;
 pub mod settings;
+pub mod web;

@@ -10,7 +10,7 @@ pub mod skill;
 pub mod task;
 pub mod templates;
 
-pub use agent::{Agent, QueueSetting, WatchSetting};
+pub use agent::{Agent, GUARDED, QueueSetting, WatchSetting};
 pub use cron::{Cron, CronSession, Missed, Overlap};
 
 use crate::core::text::front_matter;

@@ -211,12 +211,14 @@ pub fn check_key(text: &str) -> Result<&str> {
 /// The reason to doubt that `key` is one of `service`: another service's beginning, or not its own.
 #[must_use]
 pub fn doubt(service: &Service, key: &str) -> Option<String> {
+    if service.id == COMPATIBLE {
+        return None;
+    }
     let longest = |row: &&Service| row.prefix.len();
-    let begins = |row: &&Service| !row.prefix.is_empty() && key.starts_with(row.prefix);
+    // Servers of all kinds have keys that begin with `sk-`.
+    let begins = |row: &&Service| !["", OPENAI.prefix].contains(&row.prefix) && key.starts_with(row.prefix);
     let other = SERVICES.iter().filter(begins).max_by_key(longest);
-    if let Some(other) =
-        other.filter(|other| other.prefix != service.prefix && other.prefix.len() > service.prefix.len())
-    {
+    if let Some(other) = other.filter(|other| other.prefix != service.prefix) {
         return Some(format!("it begins with `{}`, as the keys of {} do", other.prefix, other.title));
     }
     let is_foreign = !service.prefix.is_empty() && !key.starts_with(service.prefix);
@@ -256,6 +258,7 @@ mod tests {
         assert!(doubt("groq", "abc").unwrap().contains("gsk_"));
         assert_eq!([doubt("mistral", "abc"), doubt(COMPATIBLE, "abc"), doubt("deepseek", "sk-1")], [None, None, None]);
         assert!(doubt("mistral", "gsk_1").unwrap().contains("Groq"));
+        assert_eq!([doubt("mistral", "sk-1"), doubt(COMPATIBLE, "sk-ant-1")], [None, None]);
     }
 
     #[test]

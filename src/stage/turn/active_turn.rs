@@ -6,7 +6,7 @@ use crate::core::event::id::Derived;
 use crate::core::event::origin::{Origin, SenderClass};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::Call;
-use crate::core::session::record::Record;
+use crate::core::session::record::{Record, ToolResult};
 use crate::core::tool::DISPATCH;
 use crate::core::turn::Replay;
 use crate::stage::turn::progress::{Interactive, Progress};
@@ -16,6 +16,7 @@ use crate::store::lock::Lane;
 use crate::store::session::approvals::always::AlwaysApproved;
 use crate::store::session::log::SessionLog;
 use crate::store::session::stop::CancelToken;
+use crate::store::session::stream::DeltaStream;
 use crate::store::workspace::Workspace;
 use crate::tool::{self, Tool};
 use jiff::{SignedDuration, Timestamp, Zoned};
@@ -45,6 +46,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) cancel: CancelToken<'a>,
     /// The secrets that are removed from everything that is written.
     pub(crate) secrets: Secrets,
+    /// The answer as far as it is written, for pages and programs that watch.
+    pub(crate) stream: DeltaStream,
     /// The time that the prompt states. It is the same at every step, so that the providers' caches hit.
     pub(crate) began_at: Zoned,
     /// The system prompt, and the length of its stable part, once it was built. It is the same at every step too, even
@@ -54,6 +57,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) has_shown_text: bool,
     /// Whether the turn ends because it was stopped.
     pub(crate) is_stopped: bool,
+    /// The ids of notes that were made before a compaction.
+    pub(crate) noted: Vec<String>,
     /// When the turn must end.
     pub(crate) deadline: Instant,
     /// The time from the beginning to the deadline, for messages.
@@ -62,6 +67,11 @@ pub(crate) struct Turn<'a> {
     pub(crate) handler: &'a dyn Handler,
     /// The handler for the turns of every session, for events that this turn waits for.
     pub(crate) all_sessions: &'a dyn Handler,
+}
+
+/// Whether a call that publishes an event has done so: a fact that is known already is not noted again.
+fn has_published(result: &ToolResult) -> bool {
+    !result.failed && !result.result.starts_with("already at ")
 }
 
 impl Turn<'_> {
@@ -133,8 +143,7 @@ impl Turn<'_> {
     /// The ids of the notes and dispatches that tool calls have published before the end.
     pub(crate) fn published_by_calls(&self) -> Vec<String> {
         let calls = self.state.steps.iter().flat_map(|step| step.reply.calls.iter().zip(&step.calls));
-        let succeeded =
-            (1..).zip(calls).filter(|(_, (_, call))| call.result.as_ref().is_some_and(|result| !result.failed));
+        let succeeded = (1..).zip(calls).filter(|(_, (_, call))| call.result.as_ref().is_some_and(has_published));
         let derived = |name: &str| match name {
             tool::REMEMBER => Some(Derived::Memory),
             DISPATCH => Some(Derived::Dispatch),

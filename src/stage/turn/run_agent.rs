@@ -30,6 +30,7 @@ use crate::store::queue::spool::Job;
 use crate::store::session::approvals;
 use crate::store::session::log::SessionLog;
 use crate::store::session::stop::CancelToken;
+use crate::store::session::stream::DeltaStream;
 use crate::store::tasks::claims;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::Mailbox;
@@ -197,8 +198,10 @@ fn drive<'a>(
         interactive: handler.interactive.as_ref().filter(|interactive| *interactive.id == event.id),
         approved,
         secrets: Secrets::of(workspace, &agent)?,
+        stream: DeltaStream::of(workspace, &event.id),
         prompt: None,
         has_shown_text: false,
+        noted: Vec::new(),
         is_stopped: false,
         always: OnceLock::new(),
         cancel: CancelToken::open(workspace, &event.id, requester.iter().flat_map(Requester::waiting)),
@@ -256,7 +259,8 @@ fn compact_command(mut turn: Turn, focus: Option<&str>) -> Result<Vec<String>> {
         };
         turn.close(answer, true)?;
     }
-    publish_all(turn.workspace, &turn.state.done.unwrap_or_default())
+    let ids = publish_all(turn.workspace, &turn.state.done.unwrap_or_default())?;
+    Ok(turn.noted.into_iter().chain(ids).collect())
 }
 
 fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
@@ -350,7 +354,7 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                 if turn.state.calls() > 0 {
                     scratch::clear(turn.workspace, &turn.lane.name);
                 }
-                return Ok(published.into_iter().chain(ids).collect());
+                return Ok(turn.noted.into_iter().chain(published).chain(ids).collect());
             }
         }
     }

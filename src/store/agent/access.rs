@@ -6,7 +6,7 @@
 //! refused too.
 
 use crate::core::config::{Config, FILE};
-use crate::core::definition::Agent;
+use crate::core::definition::{Agent, GUARDED};
 use crate::core::fault::Result;
 use crate::core::model::settings::Model;
 use crate::store::agent::definitions;
@@ -99,6 +99,19 @@ impl Access {
     #[must_use]
     pub fn resolve(&self, path: &Path) -> Option<PathBuf> {
         real_path(path, &self.agent_writable)
+    }
+
+    /// The real folder of a name of [`GUARDED`], which may be a link of the owner's.
+    #[must_use]
+    pub fn guarded(&self, name: &str) -> PathBuf {
+        let path = self.root.join(name);
+        self.resolve(&path).unwrap_or(path)
+    }
+
+    /// The guarded folder that this real path is in.
+    #[must_use]
+    pub fn guard(&self, path: &Path) -> Option<&'static str> {
+        GUARDED.into_iter().find(|name| path.starts_with(self.guarded(name)))
     }
 
     /// Whether any agent may write at this real path.

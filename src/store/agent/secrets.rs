@@ -1,6 +1,7 @@
 //! Keys, by their values. They are hidden in everything that is written to disk or sent on.
 
 use crate::core::channel::settings::ChannelSettings;
+use crate::core::channel::web::hook::Hook;
 use crate::core::definition::Agent;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::settings::Model;
@@ -41,6 +42,16 @@ pub fn channel_token(workspace: &Workspace, name: &str, settings: &ChannelSettin
     read(workspace, &format!("channels.{name}"), [&settings.token_env, &settings.token_file, &settings.token])
 }
 
+/// The secret of a webhook.
+///
+/// # Errors
+/// `Config` if the variable is not set, the file cannot be read, or it is empty.
+pub fn hook_secret(workspace: &Workspace, name: &str, hook: &Hook) -> Result<String> {
+    let owner = format!("webhook {name}");
+    let secret = read(workspace, &owner, [&hook.secret_env, &hook.secret_file, &None])?;
+    secret.ok_or_else(|| Fault::config(format!("{owner}: the secret is empty")))
+}
+
 /// A key from an environment variable, a file, or the setting itself. A key of nothing but white space is none.
 fn read(workspace: &Workspace, owner: &str, [variable, file, itself]: [&Option<String>; 3]) -> Result<Option<String>> {
     if let Some(variable) = variable {
@@ -77,8 +88,8 @@ pub fn is_secret_header(name: &str) -> bool {
 pub struct Secrets(Vec<String>);
 
 impl Secrets {
-    /// The keys of all models, including those in AGENT.md files, and of the search service and of channels; and every environment
-    /// variable named like a key, a token, a secret or a password.
+    /// The keys of all models, including those in AGENT.md files, of the search service and of channels; and every
+    /// environment variable named like a key, a token, a secret or a password.
     ///
     /// # Errors
     /// If a key file or the settings cannot be read because of the machine: an unknown key cannot be hidden.
@@ -120,6 +131,12 @@ impl Secrets {
     #[must_use]
     pub fn are_absent_from(&self, text: &str) -> bool {
         !self.0.iter().any(|secret| text.contains(secret))
+    }
+
+    /// The length of the longest key, in bytes: so much of an unfinished text may be the beginning of one.
+    #[must_use]
+    pub fn longest(&self) -> usize {
+        self.0.first().map_or(0, String::len)
     }
 
     /// The text with every key replaced by `[hidden]`.

@@ -8,6 +8,7 @@ pub mod last;
 mod list;
 pub mod log;
 pub mod stop;
+pub mod stream;
 
 use crate::core::event::session_name;
 use crate::core::fault::{Fault, Result};

@@ -4,6 +4,7 @@ pub(in crate::store) mod caches;
 pub mod clock;
 pub mod home;
 pub mod journal;
+pub mod journal_reader;
 pub mod key_file;
 pub mod mailbox;
 mod network_fs;
@@ -61,6 +62,7 @@ pub const LAYOUT: &[&str] = &[
     ".claw/locks/inbox",
     ".claw/locks/outbox",
     ".claw/locks/slots",
+    ".claw/memory",
     ".claw/stop",
 ];
 

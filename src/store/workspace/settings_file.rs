@@ -54,3 +54,22 @@ pub fn replace(workspace: &Workspace, old: &str, new: &str) -> Result<()> {
     durable::replace_at(&folder, name, TEMP, new.as_bytes(), Some(Mode::from_raw_mode(mode)), workspace.sync()?)
         .at("replace", &path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::World;
+
+    #[test]
+    fn file_is_replaced_only_by_a_valid_text_and_only_if_it_is_the_one_that_was_read() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(FILE), "sync: none\n").unwrap();
+        let workspace = Workspace::open(World::real().unwrap(), dir.path().to_path_buf(), true).unwrap();
+        let old = read(&workspace).unwrap();
+        replace(&workspace, &old, "sync: none\ncurrency: EUR\n").unwrap();
+        let fault = replace(&workspace, &old, "sync: none\ncurrency: USD\n").unwrap_err();
+        assert_eq!(fault.kind, Kind::Later);
+        assert_eq!(replace(&workspace, "sync: none\ncurrency: EUR\n", "sync: [").unwrap_err().kind, Kind::Config);
+        assert_eq!(read(&workspace).unwrap(), "sync: none\ncurrency: EUR\n");
+    }
+}

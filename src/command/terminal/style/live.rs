@@ -1,12 +1,12 @@
 //! Markdown that arrives in pieces: the words of a plain paragraph are shown as they come, a line of code as soon as it
 //! ends, and every other block once it is complete.
 
-use super::markdown::{Look, code_line, render};
+use super::markdown::{TerminalLook, code_line, render};
 
 /// A renderer of one text.
 #[derive(Debug)]
 pub(crate) struct LiveMarkdown {
-    look: Look,
+    look: TerminalLook,
     /// The last line, which has no end yet.
     partial: String,
     /// Complete lines of the present block.
@@ -27,7 +27,7 @@ struct Fence {
 
 impl LiveMarkdown {
     /// A renderer for this terminal.
-    pub(crate) fn new(look: Look) -> Self {
+    pub(crate) fn new(look: TerminalLook) -> Self {
         let (partial, block) = (String::new(), String::new());
         Self { look, partial, block, fence: None, has_blank: false, is_first: true, shown: String::new() }
     }
@@ -162,7 +162,7 @@ fn fence_mark(content: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    const LOOK: Look = Look { width: 40, has_colour: false, is_unicode: true };
+    const LOOK: TerminalLook = TerminalLook { width: 40, has_colour: false, is_unicode: true };
     const TEXT: &str = "# T\n\nOne\nline of many words, so that it is wrapped, and *all* of them.\n\nTitle\n\n- a\n\n  b\n- c\n\n```sh\nls\n\npwd\n```\n\n1. x\n\n   ```\n   y\n   ```\n\nend";
 
     #[test]

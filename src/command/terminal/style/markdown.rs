@@ -1,7 +1,7 @@
 //! Markdown for a terminal: laid out for its width, with colours where it has them. The text is foreign, so its control
 //! characters are escaped before anything else.
 
-use super::table::Table;
+use super::table::TextTable;
 use super::{columns, wrapped};
 use crate::core::markdown::{self, Block, Item, Span, Style};
 use crate::core::text::visible::escape_controls;
@@ -10,7 +10,7 @@ const RESET: &str = "\x1b[0m";
 
 /// The terminal that is written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Look {
+pub(crate) struct TerminalLook {
     /// In columns.
     pub(crate) width: usize,
     pub(crate) has_colour: bool,
@@ -20,14 +20,14 @@ pub(crate) struct Look {
 
 /// The lines of a document. Blocks are separated by an empty line.
 #[must_use]
-pub(crate) fn render(text: &str, look: Look) -> String {
+pub(crate) fn render(text: &str, look: TerminalLook) -> String {
     let blocks = markdown::parse(&escape_controls(text));
     blocks_lines(&blocks, look).iter().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
 /// A line of a block of code.
 #[must_use]
-pub(crate) fn code_line(line: &str, look: Look) -> String {
+pub(crate) fn code_line(line: &str, look: TerminalLook) -> String {
     let line = format!("  {}", escape_controls(line));
     painted(line.trim_end(), look.has_colour.then_some("36"))
 }
@@ -39,7 +39,7 @@ fn painted(text: &str, code: Option<&str>) -> String {
     }
 }
 
-fn blocks_lines(blocks: &[Block], look: Look) -> Vec<String> {
+fn blocks_lines(blocks: &[Block], look: TerminalLook) -> Vec<String> {
     let mut lines = Vec::new();
     for (n, block) in blocks.iter().enumerate() {
         lines.extend((n > 0).then(String::new));
@@ -48,7 +48,7 @@ fn blocks_lines(blocks: &[Block], look: Look) -> Vec<String> {
     lines
 }
 
-fn block_lines(block: &Block, look: Look) -> Vec<String> {
+fn block_lines(block: &Block, look: TerminalLook) -> Vec<String> {
     match block {
         Block::Paragraph(spans) => spans_lines(spans, look, None),
         Block::Heading(level, spans) => heading(*level, spans, look),
@@ -67,11 +67,11 @@ fn block_lines(block: &Block, look: Look) -> Vec<String> {
     }
 }
 
-fn narrower(look: Look, by: usize) -> Look {
-    Look { width: look.width.saturating_sub(by).max(super::NARROWEST), ..look }
+fn narrower(look: TerminalLook, by: usize) -> TerminalLook {
+    TerminalLook { width: look.width.saturating_sub(by).max(super::NARROWEST), ..look }
 }
 
-fn heading(level: u8, spans: &[Span], look: Look) -> Vec<String> {
+fn heading(level: u8, spans: &[Span], look: TerminalLook) -> Vec<String> {
     let mark = "#".repeat(level.into()) + " ";
     if look.has_colour {
         let code = if level <= 2 { "1;4" } else { "1" };
@@ -102,7 +102,7 @@ fn code_of(style: &Style) -> Option<String> {
 }
 
 /// Spans in lines of the width, broken between words. A line break of the text stays.
-fn spans_lines(spans: &[Span], look: Look, first: Option<&str>) -> Vec<String> {
+fn spans_lines(spans: &[Span], look: TerminalLook, first: Option<&str>) -> Vec<String> {
     let (mut lines, mut used) = (vec![first.unwrap_or_default().to_owned()], columns(first.unwrap_or_default()));
     let mut is_glued = true;
     for span in spans {
@@ -146,7 +146,7 @@ fn push(lines: &mut [String], text: &str) {
     }
 }
 
-fn list(first: Option<u64>, items: &[Item], look: Look) -> Vec<String> {
+fn list(first: Option<u64>, items: &[Item], look: TerminalLook) -> Vec<String> {
     let mut lines = Vec::new();
     let marks: Vec<String> =
         (0u64..).zip(items).map(|(n, item)| mark(first.map(|first| first + n), item, look)).collect();
@@ -166,7 +166,7 @@ fn list(first: Option<u64>, items: &[Item], look: Look) -> Vec<String> {
     lines
 }
 
-fn mark(number: Option<u64>, item: &Item, look: Look) -> String {
+fn mark(number: Option<u64>, item: &Item, look: TerminalLook) -> String {
     let (bullet, open, done) = if look.is_unicode { ("• ", "☐ ", "☑ ") } else { ("- ", "[ ] ", "[x] ") };
     match (item.checked, number) {
         (Some(true), _) => done.to_owned(),
@@ -176,7 +176,7 @@ fn mark(number: Option<u64>, item: &Item, look: Look) -> String {
     }
 }
 
-fn table(head: &[Vec<Span>], rows: &[Vec<Vec<Span>>], look: Look) -> Vec<String> {
+fn table(head: &[Vec<Span>], rows: &[Vec<Vec<Span>>], look: TerminalLook) -> Vec<String> {
     let head: Vec<String> = head.iter().map(|cell| text_of(cell).replace('\n', " ")).collect();
     let row = |row: &Vec<Vec<Span>>| {
         let mut cells: Vec<String> = row.iter().map(|cell| text_of(cell).replace('\n', " ")).collect();
@@ -184,7 +184,8 @@ fn table(head: &[Vec<Span>], rows: &[Vec<Vec<Span>>], look: Look) -> Vec<String>
         cells
     };
     let names: Vec<&str> = head.iter().map(String::as_str).collect();
-    let mut lines = Table { head: &names, rows: rows.iter().map(row).collect(), right: &[] }.lines(Some(look.width));
+    let mut lines =
+        TextTable { head: &names, rows: rows.iter().map(row).collect(), right: &[] }.lines(Some(look.width));
     if let Some(first) = lines.first_mut().filter(|_| look.has_colour) {
         *first = painted(first, Some("1"));
     }
@@ -195,8 +196,8 @@ fn table(head: &[Vec<Span>], rows: &[Vec<Vec<Span>>], look: Look) -> Vec<String>
 mod tests {
     use super::*;
 
-    const PLAIN: Look = Look { width: 24, has_colour: false, is_unicode: true };
-    const COLOURED: Look = Look { has_colour: true, ..PLAIN };
+    const PLAIN: TerminalLook = TerminalLook { width: 24, has_colour: false, is_unicode: true };
+    const COLOURED: TerminalLook = TerminalLook { has_colour: true, ..PLAIN };
 
     #[test]
     fn document_is_laid_out_for_the_width() {
@@ -229,7 +230,7 @@ mod tests {
 
     #[test]
     fn narrow_terminals_and_ascii_are_enough() {
-        let look = Look { width: 10, has_colour: false, is_unicode: false };
+        let look = TerminalLook { width: 10, has_colour: false, is_unicode: false };
         assert_eq!(render("- a b\n- [x] c", look), "- a b\n[x] c\n".replace("- a b", "-   a b"));
         assert_eq!(render("---", look), "----------\n");
     }

@@ -10,13 +10,13 @@ const WRAPPED: usize = 12;
 
 /// A table: its head, its rows, and the columns that are aligned to the right.
 #[derive(Debug)]
-pub(crate) struct Table<'a> {
+pub(crate) struct TextTable<'a> {
     pub(crate) head: &'a [&'a str],
     pub(crate) rows: Vec<Vec<String>>,
     pub(crate) right: &'a [usize],
 }
 
-impl Table<'_> {
+impl TextTable<'_> {
     /// The lines of the table for this width; without one, every row is one line.
     #[must_use]
     pub(crate) fn lines(&self, width: Option<usize>) -> Vec<String> {
@@ -99,7 +99,7 @@ mod tests {
     fn table(width: Option<usize>) -> Vec<String> {
         let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
         let rows = vec![row(["gpt", "7", "a long text with several words"]), row(["日本", "12", "-"])];
-        Table { head: &["name", "n", "note"], rows, right: &[1] }.lines(width)
+        TextTable { head: &["name", "n", "note"], rows, right: &[1] }.lines(width)
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::stage::turn::attached;
 use crate::stage::turn::model_call::meter;
 use crate::stage::turn::progress::Progress;
 use crate::stage::turn::prompt::{self, PromptContext};
+use crate::store::memory::admit;
 use crate::store::workspace::journal::{self, JournalLine};
 use crate::store::workspace::mailbox::Mailbox;
 use crate::tool;
@@ -100,7 +101,10 @@ impl Turn<'_> {
             may_recall: self.agent.senders.allow(self.class, tool::RECALL),
             is_interactive: interactive.is_some(),
         };
+        let (stream, secrets) = (&mut self.stream, &self.secrets);
+        stream.begin();
         let (answer, _) = call.send(&self.cancel, &mut |text| {
+            stream.add(text, secrets);
             if let Some(on_progress) = interactive.and_then(|interactive| interactive.on_progress) {
                 self.has_shown_text = true;
                 on_progress(Progress::Text(text));
@@ -127,6 +131,10 @@ impl Turn<'_> {
                 name.clone_into(&mut call.name);
             }
         }
+        reply.remember.retain(|note| {
+            let refused = admit::check(self.workspace, note, false);
+            refused.inspect_err(|fault| self.workspace.world.say(&format!("no note was made: {fault}"))).is_ok()
+        });
         reply.content = self.secrets.hide(reply.content);
         // A signed thought must not be changed, so it is dropped if it contains a secret.
         reply.thinking.retain(|thought| self.secrets.are_absent_from(&thought.payload.to_string()));
