@@ -2,7 +2,6 @@
 //! jobs, problems.
 
 use crate::core::budget::Limit;
-use crate::core::config::Config;
 use crate::core::definition::task::TaskState;
 use crate::core::event::address::Address;
 use crate::core::event::entry::Entry;
