@@ -247,7 +247,7 @@ mod tests {
             (json!({"minLength": -1}), "the document: `minLength` has"),
             (json!([]), "the document: a schema is an object"),
         ] {
-            assert!(refused(schema.clone()).starts_with(place), "{schema}: {}", refused(schema));
+            assert!(refused(schema.clone()).starts_with(place), "{schema}: {}", refused(schema.clone()));
         }
         let mut deep = json!({});
         for _ in 0..40 {
