@@ -39,7 +39,7 @@ MUTANTS = [
     ("refusals are not counted", "limits.rs", "self.refusals.push_back(now);", "", "unit"),
     ("a refusal is tried again", "send.rs", "Failure::Refused(_, why) => Self::Failed(why)", "Failure::Refused(_, why) => Self::Later(why, REPEAT)", "refusals_are_permanent"),
     ("the token is not removed", "output.rs", "text.replace(&*self.token, REDACTED)", "text.replace(REDACTED, REDACTED)", "token_in_it"),
-    ("an unanswered resume is waited for", "gateway.rs", "Some(deadline) => timeout_at(deadline, next).await,", "Some(_) => Ok(next.await),", "unanswered_resume"),
+    ("an unanswered resume is waited for", "gateway.rs", "Some(deadline) => timeout_at(deadline, next).await,", "Some(_) => Ok::<_, tokio::time::error::Elapsed>(next.await),", "unanswered_resume"),
     ("a second greeting is ignored", "gateway.rs", "Ok(Event { op: 10, .. }) if is_greeted =>", "Ok(Event { op: 10, .. }) if is_greeted && code == Some(1) =>", "greeting_twice"),
     ("refused intents are tried again", "gateway.rs", "        4014 =>", "        4999 =>", "wrong_token_and_intents"),
     ("a privileged intent is asked for", "gateway.rs", "Intents::GUILD_MESSAGES.union", "Intents::MESSAGE_CONTENT.union", "smallest_intents"),
