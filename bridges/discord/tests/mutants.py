@@ -43,7 +43,7 @@ MUTANTS = [
     ("a second greeting is ignored", "gateway.rs", "Ok(Event { op: 10, .. }) if is_greeted =>", "Ok(Event { op: 10, .. }) if is_greeted && code == Some(1) =>", "greeting_twice"),
     ("refused intents are tried again", "gateway.rs", "        4014 =>", "        4999 =>", "wrong_token_and_intents"),
     ("a privileged intent is asked for", "gateway.rs", "Intents::GUILD_MESSAGES.union", "Intents::MESSAGE_CONTENT.union", "smallest_intents"),
-    ("the folder is not locked", "store.rs", "Err(TryLockError::WouldBlock) => {", "Err(TryLockError::WouldBlock) if dir.as_os_str().is_empty() => {", "second_program"),
+    ("the folder is not locked", "store.rs", "match lock.try_lock() {", "match Ok::<(), TryLockError>(()) {", "second_program"),
     ("redirections are followed", "rest.rs", ".redirect(Policy::none())", ".redirect(Policy::limited(9))", "redirection"),
     ("programs are heard", "incoming.rs", "|| message.webhook_id.is_some()", "", "messages_for_the_bot"),
     ("everything in a channel is heard", "incoming.rs", "!kind.is_direct() && !is_reply && !is_mentioned", "!kind.is_direct() && is_reply && is_mentioned", "messages_for_the_bot"),
