@@ -168,7 +168,10 @@ class Double:
         if not self.accepting:
             return web.Response(status=503)
         socket = web.WebSocketResponse(autoping=True, max_msg_size=1 << 20)
-        await socket.prepare(request)
+        try:
+            await socket.prepare(request)
+        except ConnectionError:  # the client was killed
+            return socket
         socket.zlib = zlib.compressobj() if request.query.get("compress") == "zlib-stream" else None
         socket.out = asyncio.Queue()
         self.sockets.add(socket)
