@@ -76,7 +76,7 @@ def main(claw, clients="200", messages="50"):
     at = lambda share: latencies[min(len(latencies) - 1, int(len(latencies) * share))] * 1000
     total = int(clients) * int(messages)
     print(f"{clients} clients x {messages}: {total} acknowledged, {events} events, in order; "
-          f"p50 {at(.5):.0f} ms, p99 {at(.99):.0f} ms, {total / seconds:.0f}/s, peak memory {peak:.0f} MiB")
+          f"p50 {at(.5):.0f} ms, p99 {at(.99):.0f} ms, {total / seconds:.0f}/s, peak memory {peak:.0f} MiB", flush=True)
     sys.exit(0 if events == total else 1)
 
 

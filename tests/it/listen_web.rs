@@ -165,7 +165,7 @@ fn cut_connections_and_a_killed_listener_lose_and_double_nothing() {
     let expected = json!({"acked": count, "answers": count, "double": 0, "changed": 0, "gaps": [], "cuts": cuts.parse::<u64>().unwrap()});
     assert_eq!(got, expected);
     let contents = ws
-        .shell("grep -ho 'fact[0-9]* is noted' inbox/done/*/*.json | sort | uniq -c | awk '{print $1}' | sort -u")
+        .shell("grep -ho 'remember that fact[0-9]* is noted' inbox/done/*/*.json | sort | uniq -c | awk '{print $1}' | sort -u")
         .out;
     assert_eq!(contents, "1\n", "each message is one event");
 }

@@ -16,7 +16,7 @@ function connect() {
   let timer;
   socket.on('open', () => socket.send(JSON.stringify({ type: 'auth', token, cursor })));
   socket.on('error', () => {});
-  socket.on('close', () => { clearTimeout(timer); if (!finished()) setTimeout(connect, 5); });
+  socket.on('close', () => { clearTimeout(timer); if (finished()) report(); else setTimeout(connect, 5); });
   socket.on('message', data => {
     const frame = JSON.parse(data);
     if (frame.cursor) cursor = frame.cursor;
