@@ -65,6 +65,7 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     (
         r"reqwest|TcpStream|TcpListener|UnixStream|UdpSocket|rustix::net",
         &[
+            "channel/telegram/api.rs",
             "stage/supervise/service_manager.rs",
             "http/client.rs",
             "http/error.rs",

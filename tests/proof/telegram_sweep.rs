@@ -32,7 +32,7 @@ fn events(ws: &Fixture) -> BTreeMap<String, usize> {
     texts
 }
 
-/// Brings everything to its end, and returns the violations. `acknowledged`: messages that the service has, if any.
+/// Brings everything to its end, and returns the violations. `is_received`: the messages had arrived before the command.
 fn judge(ws: &Fixture, telegram: &Telegram, is_received: bool) -> Vec<String> {
     let mut wrong = Vec::new();
     for _ in 0..2 {
