@@ -284,8 +284,9 @@ fn secret_is_not_shown_for_approval_and_no_model_notes_one() {
         "agents/pickle/AGENT.md",
         "---\nname: P\ntools: [{remember: {approve: true}}, {write: {approve: true}}, edit]\n---\nx\n",
     );
-    let answer = ws.claw(&["ask", "-n", "script:key"]).ok();
-    assert_eq!(answer.matches("so the owner is not asked").count(), 2, "{answer}");
+    ws.claw(&["ask", "-n", "-s", "k", "script:key"]).ok();
+    let log = ws.read("sessions/pickle.k/log.jsonl");
+    assert_eq!(log.matches("so the owner is not asked").count(), 2, "{log}");
     assert_eq!(files_with(&ws, &key()), [""; 0]);
     let ws = Fixture::new();
     let reply = json!({"content": "Noted.", "remember": [format!("the key is {}", key())]});
@@ -514,7 +515,7 @@ fn model_is_asked_for_notes_before_a_compaction() {
     assert!(!server.last().contains("Ottilie") && !ws.read("sessions/pickle.file-a/log.jsonl").contains("Ottilie"));
     let found = ws.claw(&["recall", "--json", "Ottilie"]).ok();
     assert_eq!(found.lines().count(), 1, "{found}");
-    assert!(found.contains(r#""source":"file:a""#), "{found}");
+    assert!(found.contains(r#""source":"drop:"#), "{found}");
     assert!(!ws.path("memories/topics").join("x").exists() && ws.claw(&["recall", "token"]).code == 1);
 }
 
