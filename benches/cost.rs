@@ -44,7 +44,7 @@ fn main() -> Result<()> {
         () if bench.is_quick => 5,
         () => 20,
     };
-    let mut rows = vec![bench.start()?];
+    let mut rows = vec![bench.start()?, bench.completion()?];
     rows.extend(bench.ask()?);
     rows.extend(bench.idle(Duration::from_secs(stretch))?);
     rows.extend(bench.throughput("none")?);
@@ -140,6 +140,22 @@ impl Bench {
         }
         let row = Row::millis("route, nothing to do: start to exit", wall(&ours), wall(&floor));
         Ok(row.ratio_at_most(1.5))
+    }
+
+    /// Completion of a session's name among a thousand, beside an empty program.
+    fn completion(&self) -> Result<Row> {
+        let root = self.workspace("completion", "")?;
+        for n in 0..1000 {
+            fs::create_dir_all(root.join(format!("sessions/pickle.s{n}")))?;
+        }
+        let (mut ours, mut floor) = (Vec::new(), Vec::new());
+        for _ in 0..self.runs(200) {
+            let mut command = self.command(env!("CARGO_BIN_EXE_claw"));
+            command.args(["--", "claw", "ask", "-s", "s9"]).env("COMPLETE", "fish").env("CLAW_WORKSPACE", &root);
+            ours.push(child::run(&mut command)?);
+            floor.push(child::run(&mut self.floor("nothing"))?);
+        }
+        Ok(Row::millis("completion of a session among 1,000", wall(&ours), wall(&floor)).at_most(30.0))
     }
 
     /// `supervise` without work, beside a sleeping program.

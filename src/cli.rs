@@ -5,13 +5,15 @@
 pub use crate::command::terminal::out::{note_closed_stdout, print_fault};
 use crate::command::terminal::style::{self, ColorChoice};
 use crate::command::{
-    Here, agents, approve, ask, attempt, chat, check, completions, config, crons, deliver, discard, init, keys, listen,
-    log, man, models, new, page, prompt, recall, remember, retry, route, run_agent, send, sessions, setup, skills,
-    status, supervise, tasks, tick, trust, units, usage, why,
+    Here, agents, approve, ask, attempt, channels, chat, check, complete, completions, config, crons, deliver, discard,
+    examples, export, init, keys, listen, log, man, memory, models, new, page, page_text, pair, prompt, recall,
+    remember, retry, route, run_agent, send, sessions, setup, skills, status, supervise, tasks, tick, trust, units,
+    usage, why,
 };
 use crate::core::fault::Result;
 use crate::world;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::CompleteEnv;
 use std::ffi::OsString;
 use std::iter;
 use std::path::PathBuf;
@@ -53,6 +55,8 @@ pub enum Command {
     Chat(chat::Args),
     /// Create a workspace
     Init(init::Args),
+    /// Write the workspace to a new folder, without secrets and internal state
+    Export(export::Args),
     /// Configure a model: provider, key, a test call, and the change of claw.yaml
     Setup(setup::Args),
     /// Read and change settings of claw.yaml
@@ -69,9 +73,9 @@ pub enum Command {
     Models(models::Args),
     /// Print an agent's system prompt and tools
     Prompt(prompt::Args),
-    /// Create a definition from a template: a scheduled job
+    /// Create an agent, a skill, a tool or a scheduled job from a template
     New(new::Args),
-    /// List the agents
+    /// List the agents, show one, and edit its file
     Agents(agents::Args),
     /// List, show and remove sessions
     Sessions(sessions::Args),
@@ -93,11 +97,19 @@ pub enum Command {
     Recall(recall::Args),
     /// Receive the messages of channels, until stopped by a signal
     Listen(listen::Args),
+    /// List the channels: state, last exchange, waiting messages, next try
+    Channels(channels::Args),
+    /// Pair the senders of channels: invite, approve, list and revoke them
+    Pair(pair::Args),
+    /// Print a link that logs a browser into the page of `listen web`
+    Page(page::Args),
+    /// Show how to look into the history of the memories, undo a change, restore a file
+    Memory(memory::Args),
     /// Process everything that is due, once
     Tick(tick::Args),
     /// Process events as they come, until stopped by a signal
     Supervise(supervise::Args),
-    /// Write systemd units for this workspace: path, timer and service for tick, and a service for supervise
+    /// Write systemd units for this workspace: path, timer and service for tick, services for supervise and for listening
     Units(units::Args),
     /// Show pending, waiting and failed events, the next scheduled run, problems, and locks
     Status(status::Args),
@@ -117,7 +129,7 @@ pub enum Command {
     Deny(approve::DenyArgs),
     /// Print the completions of a shell
     Completions(completions::Args),
-    /// Print the man page
+    /// Print the man page, or that of a command
     Man(man::Args),
 }
 
@@ -126,6 +138,9 @@ pub const PAGE: &str = crate::tool::PAGE;
 
 /// The first argument that makes this binary handle one event that may kill its worker. It is hidden, too.
 pub const ATTEMPT: &str = crate::process::own::ATTEMPT;
+
+/// The environment variable by which a shell asks for completions.
+pub const COMPLETE: &str = complete::VARIABLE;
 
 /// Handles one event; `arguments` follow [`ATTEMPT`].
 ///
@@ -140,7 +155,38 @@ pub fn attempt(arguments: impl Iterator<Item = OsString>) -> Result<u8> {
 /// # Errors
 /// If the page cannot be read.
 pub fn page(arguments: impl Iterator<Item = OsString>) -> Result<u8> {
-    page::run(&page::Args::parse_from(iter::once(PAGE.into()).chain(arguments)))
+    page_text::run(&page_text::Args::parse_from(iter::once(PAGE.into()).chain(arguments)))
+}
+
+/// The command line of this process; prints the help, or an error of usage, and ends the process. `words` are its
+/// arguments, its name first.
+#[must_use]
+pub fn parse(words: &[OsString]) -> Cli {
+    let is_help = |word: &OsString| word == "--help" || word == "-h" || word == "help";
+    if !words.iter().any(is_help) {
+        return Cli::parse_from(words);
+    }
+    // Only a help text needs the examples, which take a walk over all commands.
+    let mut program = documented();
+    let matches = program.try_get_matches_from_mut(words).unwrap_or_else(|e| e.exit());
+    Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.format(&mut program).exit())
+}
+
+/// The command line with its examples, for help texts and man pages.
+#[must_use]
+pub fn documented() -> clap::Command {
+    examples::attached(Cli::command())
+}
+
+/// Answers a shell that asks for completions by the environment; returns whether it did. `words` are the arguments of
+/// this process, its name first.
+#[must_use]
+pub fn complete(words: &[OsString]) -> bool {
+    let line = words.iter().position(|word| word == "--").map_or(&[][..], |at| &words[at + 1..]);
+    let env = CompleteEnv::with_factory(|| complete::with_values(Cli::command(), line)).var(complete::VARIABLE);
+    let folder = std::env::current_dir().ok();
+    // A shell shows no errors of completions.
+    env.try_complete(words.iter().cloned(), folder.as_deref()).unwrap_or(true)
 }
 
 /// Runs the command and returns the exit code.
@@ -157,6 +203,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Ask(args) => ask::run(&args, here),
         Command::Chat(args) => chat::run(&args, here),
         Command::Init(args) => init::run(args, &here),
+        Command::Export(args) => export::run(&args, here),
         Command::Setup(args) => setup::run(&args, here),
         Command::Config(args) => config::run(&args, here),
         Command::Keys(args) => keys::run(&args, here),
@@ -177,6 +224,10 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Remember(args) => remember::run(args, here),
         Command::Recall(args) => recall::run(&args, here),
         Command::Listen(args) => listen::run(&args, here),
+        Command::Channels(args) => channels::run(&args, here),
+        Command::Pair(args) => pair::run(&args, here),
+        Command::Page(args) => page::run(&args, here),
+        Command::Memory(args) => memory::run(args, here),
         Command::Tick(args) => tick::run(&args, here),
         Command::Supervise(args) => supervise::run(&args, here),
         Command::Units(args) => units::run(&args, here),
@@ -188,7 +239,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Discard(args) => discard::run(&args, here),
         Command::Approve(args) => approve::approve(&args, here),
         Command::Deny(args) => approve::deny(&args, here),
-        Command::Completions(args) => completions::run(&args, Cli::command()),
-        Command::Man(_) => man::run(Cli::command()),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args, documented()),
     }
 }

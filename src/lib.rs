@@ -18,6 +18,7 @@ pub mod cli;
 pub mod command;
 pub mod core;
 pub mod http;
+pub mod import;
 pub mod process;
 pub mod provider;
 pub mod report;

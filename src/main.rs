@@ -11,8 +11,6 @@
 //! Exit codes: 0 success · 1 failure · 2 usage error · 65 invalid data · 69 service unavailable · 75 temporary failure,
 //! try again later · 78 invalid configuration · 130 stopped by Ctrl-C.
 
-use clap::Parser;
-use claw::cli::Cli;
 use claw::core::fault::Kind;
 use std::process::ExitCode;
 
@@ -33,7 +31,13 @@ fn main() -> ExitCode {
     let result = match first {
         Some(first) if first == claw::cli::PAGE => claw::cli::page(arguments),
         Some(first) if first == claw::cli::ATTEMPT => claw::cli::attempt(arguments),
-        _ => claw::cli::run(Cli::parse()),
+        _ => {
+            let words: Vec<_> = std::env::args_os().collect();
+            if std::env::var_os(claw::cli::COMPLETE).is_some() && claw::cli::complete(&words) {
+                return ExitCode::SUCCESS;
+            }
+            claw::cli::run(claw::cli::parse(&words))
+        }
     };
     match result {
         Ok(code) => ExitCode::from(code),

@@ -34,7 +34,7 @@ use std::fs;
 pub use dropped::drop;
 pub use json::json;
 use place::{SETTINGS, at_place};
-pub use stream::{events, lines};
+pub use stream::{events, lines, program};
 pub use web::{page, place};
 
 /// Takes any bytes.
@@ -51,6 +51,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("page", page),
     ("events", events),
     ("lines", lines),
+    ("program", program),
     ("place", place),
     ("json", json),
 ];

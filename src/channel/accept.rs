@@ -5,19 +5,21 @@
 //! reaches the event but its text, its files and, below `meta.channel`, its labels.
 
 use crate::channel::account;
+use crate::core::channel::code;
 use crate::core::channel::inbound::{Inbound, META, Place, derived_id};
-use crate::core::channel::policy::{self, GroupFacts, Refusal, SenderFacts};
-use crate::core::channel::settings::ChannelSettings;
+use crate::core::channel::policy::{self, GroupFacts, PairedAs, Policy, Refusal, SenderFacts};
+use crate::core::channel::settings::{ChannelSettings, PairingMode};
 use crate::core::event::address::Address;
-use crate::core::event::id::Id;
+use crate::core::event::id::{Derived, Id};
 use crate::core::event::origin::SenderClass;
 use crate::core::event::stamp::Stamp;
-use crate::core::event::{Draft, MAX_BYTES};
+use crate::core::event::{Draft, EventKind, MAX_BYTES};
 use crate::core::fault::{Fault, Kind, Result};
+use crate::core::text::base32::hash32;
 use crate::store::channel::pairing::{self, ChannelAccount};
-use crate::store::channel::seen;
+use crate::store::channel::seen::{self, SeenMessage};
 use crate::store::fs::contained;
-use crate::store::queue::publish;
+use crate::store::queue::{locate, publish};
 use crate::store::workspace::Workspace;
 use crate::store::workspace::home::{self, LearnedHome};
 use crate::store::workspace::mailbox::Mailbox;
@@ -42,6 +44,8 @@ pub enum Accepted {
     Repeated(Id),
     /// It is no event; no model is asked.
     Refused(Refusal),
+    /// It was the code of an invitation: the sender is paired, and the answer with this id says so.
+    Paired(Id),
 }
 
 /// Applies the rules of `channel` to a message, and publishes its event. Durable on return.
@@ -61,19 +65,97 @@ pub fn accept(workspace: &Workspace, channel: &str, inbound: Inbound) -> Result<
     let account =
         ChannelAccount { channel: channel.to_owned(), kind: kind.to_owned(), account: account(workspace, channel)? };
     let facts = facts(workspace, settings, &account, &from, &inbound)?;
-    let class = match policy::decide(settings.policy, settings.members, &facts) {
+    let decided = policy::decide(settings.policy, settings.members, &facts);
+    // An owner's invitation may also be for a contact.
+    if settings.policy == Policy::Pairing
+        && inbound.place == Place::Direct
+        && !inbound.is_bot
+        && let Some(code) = code::in_text(&inbound.text)
+        && pairing::redeem(workspace, &account, &from, &code)?
+    {
+        let id = answer_stranger(workspace, channel, &inbound, &reply_to, PAIRED.to_owned())?;
+        learn_home(workspace, &account, &from, &inbound, &reply_to)?;
+        return Ok(Accepted::Paired(id));
+    }
+    let class = match decided {
         Ok(class) => class,
-        Err(refusal) => return Ok(Accepted::Refused(refusal)),
+        Err(refusal) => {
+            let may_ask = settings.policy == Policy::Pairing && settings.pairing == PairingMode::Ask;
+            if refusal == Refusal::NotAllowed && may_ask && inbound.place == Place::Direct {
+                let message = hash32(&inbound.key(), 16);
+                if let Some(code) = pairing::ask(workspace, &account, &from, &message)? {
+                    let text = format!("I do not know you yet. Ask my owner to run: claw pair approve {code}");
+                    answer_stranger(workspace, channel, &inbound, &reply_to, text)?;
+                }
+            }
+            return Ok(Accepted::Refused(refusal));
+        }
     };
     if let Err(refusal) = check(workspace, &inbound) {
         return Ok(Accepted::Refused(refusal));
     }
     let accepted = publish(workspace, channel, &inbound, (&from, &reply_to), class)?;
-    if class == SenderClass::Owner && inbound.place == Place::Direct && !matches!(accepted, Accepted::Refused(_)) {
-        let home = LearnedHome { address: reply_to, kind: account.kind, account: account.account };
-        home::learn(&workspace.root, &home, &config)?;
+    if class == SenderClass::Owner && !matches!(accepted, Accepted::Refused(_)) {
+        learn_home(workspace, &account, &from, &inbound, &reply_to)?;
     }
     Ok(accepted)
+}
+
+/// Whether the sender of a message may talk here; nothing is counted or stored.
+///
+/// # Errors
+/// As [`accept`].
+pub fn may_talk(workspace: &Workspace, channel: &str, inbound: &Inbound) -> Result<bool> {
+    let config = workspace.config()?;
+    let Some((settings, kind)) = config.channels.get(channel) else { return Ok(false) };
+    let Ok((from, _)) = addresses(channel, inbound) else { return Ok(false) };
+    let account =
+        ChannelAccount { channel: channel.to_owned(), kind: kind.to_owned(), account: account(workspace, channel)? };
+    let facts = facts(workspace, settings, &account, &from, inbound)?;
+    Ok(policy::decide(settings.policy, settings.members, &facts).is_ok())
+}
+
+/// The answer to the code of an invitation.
+const PAIRED: &str = "You are paired: send me a message.";
+
+/// Learns the default destination from a direct message of the owner.
+fn learn_home(
+    workspace: &Workspace,
+    account: &ChannelAccount,
+    from: &Address,
+    inbound: &Inbound,
+    reply_to: &Address,
+) -> Result<()> {
+    let is_owner = || -> Result<bool> {
+        let is_paired = pairing::rank(workspace, account, from)? == Some(PairedAs::Owner);
+        Ok(is_paired || workspace.class_of(from)? == SenderClass::Owner)
+    };
+    if inbound.place != Place::Direct || workspace.home()?.is_some() || !is_owner()? {
+        return Ok(());
+    }
+    let ChannelAccount { kind, account, .. } = account.clone();
+    let learned = LearnedHome { address: reply_to.clone(), kind, account };
+    home::learn(&workspace.root, &learned, &*workspace.config()?).map(drop)
+}
+
+/// Publishes an answer to a message that is no event; no model is asked. A repeated message has one answer.
+fn answer_stranger(
+    workspace: &Workspace,
+    channel: &str,
+    inbound: &Inbound,
+    reply_to: &Address,
+    text: String,
+) -> Result<Id> {
+    let (id, _) = event_id(workspace, channel, inbound)?;
+    let id = id.derive(Derived::Notice, 1);
+    if !locate::of(workspace, Mailbox::Outbox, &id)?.is_empty() {
+        return Ok(id);
+    }
+    let from = Address::parse("claw:pairing")?;
+    let draft = Draft { kind: EventKind::Notice, ..Draft::message(text) };
+    let event = draft.complete(id.clone(), workspace.world.now(), &from, reply_to);
+    publish::outbox(workspace, &event)?;
+    Ok(id)
 }
 
 /// The sender's address and that of the answer, both within the channel.
@@ -104,13 +186,13 @@ fn facts(
             is_reply: *is_reply,
         }),
     };
-    let class = workspace.class_of(from)?;
+    let class = inbound.authenticated.max(Some(workspace.class_of(from)?));
     Ok(SenderFacts {
         is_bot: inbound.is_bot,
         group,
-        is_owner: class == SenderClass::Owner,
-        is_allowed: settings.allows(&account.channel, from.rest()),
-        is_known: class == SenderClass::Known,
+        is_owner: class == Some(SenderClass::Owner),
+        is_allowed: inbound.authenticated >= Some(SenderClass::Known) || settings.allows(&account.channel, from.rest()),
+        is_known: class == Some(SenderClass::Known),
         pairing: pairing::rank(workspace, account, from)?,
     })
 }
@@ -145,25 +227,23 @@ fn publish(
     class: SenderClass,
 ) -> Result<Accepted> {
     let now = workspace.world.now();
-    let is_stable = |at: &Stamp| *at > now.minus_days(DERIVED_DAYS) && *at < now.plus_seconds(AHEAD);
-    let derived = inbound.at.filter(is_stable).and_then(|at| derived_id(channel, inbound, at));
-    let (id, was_seen) = match derived {
-        Some(id) => (id, false),
-        None => {
-            let seen = seen::look_up(workspace, channel, &inbound.key(), &inbound.text)?;
-            if seen.is_changed {
-                return Ok(Accepted::Refused(Refusal::Invalid("its id was used for another text".to_owned())));
-            }
-            (seen.id, seen.is_repeat)
-        }
+    let (id, seen) = event_id(workspace, channel, inbound)?;
+    if seen == Seen::Changed {
+        return Ok(Accepted::Refused(Refusal::Invalid("its id was used for another text".to_owned())));
+    }
+    let is_known = match seen {
+        Seen::No | Seen::Changed => Mailbox::Inbox.done(workspace, &id).exists(),
+        Seen::Yes => !locate::of(workspace, Mailbox::Inbox, &id)?.is_empty(),
     };
-    if Mailbox::Inbox.done(workspace, &id).exists() {
+    if is_known {
         return Ok(Accepted::Repeated(id));
     }
     let draft = Draft {
         from: Some(from.clone()),
         reply_to: Some(reply_to.clone()),
         attachments: inbound.attachments.clone(),
+        agent: inbound.agent.clone(),
+        session: inbound.session.clone(),
         ..Draft::message(inbound.content(workspace.world.random()))
     };
     let mut event = draft.complete(id.clone(), now, from, reply_to);
@@ -171,10 +251,34 @@ fn publish(
     event.origin.taint = inbound.taint(channel);
     event.meta.insert(META.to_owned(), inbound.meta());
     match publish::inbox(workspace, &event) {
-        Ok(true) if !was_seen => Ok(Accepted::Published(id)),
+        Ok(true) => Ok(Accepted::Published(id)),
         // An event that has moved on meanwhile is recognised by its id.
         Ok(_) => Ok(Accepted::Repeated(id)),
         Err(fault) if fault.kind == Kind::Data => Ok(Accepted::Refused(Refusal::Invalid(fault.message))),
         Err(fault) => Err(fault),
     }
+}
+
+/// Whether a message was received before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    No,
+    Yes,
+    /// With another text.
+    Changed,
+}
+
+/// The id of the event of a message: derived from the platform's instant, or chosen at the first receipt.
+fn event_id(workspace: &Workspace, channel: &str, inbound: &Inbound) -> Result<(Id, Seen)> {
+    let now = workspace.world.now();
+    let is_stable = |at: &Stamp| *at > now.minus_days(DERIVED_DAYS) && *at < now.plus_seconds(AHEAD);
+    if let Some(id) = inbound.at.filter(is_stable).and_then(|at| derived_id(channel, inbound, at)) {
+        return Ok((id, Seen::No));
+    }
+    let seen = seen::look_up(workspace, channel, &inbound.key(), &inbound.text)?;
+    Ok(match seen {
+        SeenMessage { id, is_changed: true, .. } => (id, Seen::Changed),
+        SeenMessage { id, is_repeat: true, .. } => (id, Seen::Yes),
+        SeenMessage { id, .. } => (id, Seen::No),
+    })
 }

@@ -69,7 +69,7 @@ impl<'a> Listening<'a> {
                 state.accepted += 1;
                 state.last_in = Some(now.timestamp());
             }),
-            Accepted::Repeated(_) => {}
+            Accepted::Repeated(_) | Accepted::Paired(_) => {}
         }
         Ok(accepted)
     }

@@ -11,6 +11,9 @@ mod exec;
 mod file;
 pub mod listening;
 pub mod outgoing;
+pub mod parts;
+mod telegram;
+pub mod web;
 
 use crate::core::channel::settings::ChannelSettings;
 use crate::core::config::{Config, FILE};
@@ -61,7 +64,7 @@ pub struct Listener {
     pub invitation: fn(&Workspace, &str, &ChannelSettings, &str) -> String,
 }
 
-const CHANNELS: &[Channel] = &[cli::CHANNEL, file::CHANNEL, exec::CHANNEL];
+const CHANNELS: &[Channel] = &[cli::CHANNEL, file::CHANNEL, exec::CHANNEL, telegram::CHANNEL, web::CHANNEL];
 
 /// One event and everything that is needed to deliver it.
 pub struct Delivery<'a> {

@@ -1,18 +1,27 @@
-//! `claw agents [show ID]`
+//! `claw agents [show ID | edit ID]`
 
 use crate::command::Here;
+use crate::command::terminal::edit::EditorDraft;
 use crate::command::terminal::out;
-use crate::core::definition::Agent;
-use crate::core::event::EventKind;
+use crate::core::config::Sync;
+use crate::core::definition::{Agent, agent};
 use crate::core::event::origin::SenderClass;
-use crate::core::fault::Result;
+use crate::core::event::{EventKind, session_name};
+use crate::core::fault::{Fault, Kind, Result};
 use crate::core::tool::Approve;
 use crate::store::agent::access::WRITE;
 use crate::store::agent::definitions;
+use crate::store::fs::At;
+use crate::store::fs::durable;
 use crate::store::workspace::Workspace;
 use serde_json::{Map, Value, json};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
-/// List the agents
+/// The file of an agent, in its folder.
+const FILE: &str = "AGENT.md";
+
+/// List the agents, show one, and edit its file
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Print JSON: one line for each agent
@@ -30,6 +39,14 @@ enum Action {
         #[arg(value_name = "ID")]
         id: String,
     },
+    /// Edit an agent's AGENT.md in $VISUAL or $EDITOR; it is saved only if it is valid
+    ///
+    /// An invalid text is kept as a draft, with which the next `claw agents edit` goes on.
+    Edit {
+        /// The agent
+        #[arg(value_name = "ID")]
+        id: String,
+    },
 }
 
 /// Lists the agents, or shows one. An agent whose file is invalid is reported on stderr and skipped.
@@ -37,6 +54,11 @@ enum Action {
 /// # Errors
 /// `Data` if the agent does not exist, `Config` if its file or `claw.yaml` is invalid.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
+    if let Some(Action::Edit { id }) = &args.action {
+        let workspace = here.open()?;
+        edit(&workspace, id)?;
+        return if args.json { show(&workspace, &*definitions::agent(&workspace, id)?, true) } else { Ok(0) };
+    }
     let workspace = here.look()?;
     if let Some(Action::Show { id }) = &args.action {
         return show(&workspace, &*definitions::agent(&workspace, id)?, args.json);
@@ -65,6 +87,41 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         out::line(format!("{mark} {:<width$}  {about}", agent.id).trim_end())?;
     }
     Ok(code)
+}
+
+/// Edits an agent's file. The file on disk is replaced only by a valid text, and only if it is still the one that was
+/// edited.
+fn edit(workspace: &Workspace, id: &str) -> Result<()> {
+    session_name::check_agent(id)?;
+    if !definitions::has_agent(workspace, id) {
+        return Err(definitions::unknown(workspace, id));
+    }
+    let path = format!("agents/{id}/AGENT.md");
+    let dir = workspace.path(&format!("agents/{id}"));
+    let read = || fs::read_to_string(dir.join(FILE)).at("read", &dir.join(FILE));
+    let before = read()?;
+    let draft = EditorDraft::edit(workspace, &format!("agent-{id}.md"), &before)?;
+    if draft.text == before {
+        out::message(&format!("{path} is unchanged"));
+        return Ok(());
+    }
+    let kept = || format!("the file is unchanged; `claw agents edit {id}` goes on with the draft {}", draft.path());
+    let (_, warnings) =
+        agent::read(id, &path, &draft.text, None).map_err(|problem| Fault::data(problem.to_string()).hint(kept()))?;
+    if read()? != before {
+        return Err(Fault::new(Kind::Failed, format!("{path} has changed meanwhile")).hint(kept()));
+    }
+    let folder = fs::File::open(&dir).at("open", &dir)?;
+    let mode = fs::metadata(dir.join(FILE)).map_or(0o644, |meta| meta.permissions().mode() & 0o777);
+    let mode = Some(rustix::fs::Mode::from_raw_mode(mode));
+    durable::replace_at(&folder, FILE.as_ref(), ".AGENT.md.new", draft.text.as_bytes(), mode, Sync::Full)
+        .at("write", &dir.join(FILE))?;
+    draft.discard();
+    for warning in warnings {
+        out::message(&warning.to_string());
+    }
+    out::message(&format!("{path} is saved"));
+    Ok(())
 }
 
 fn show(workspace: &Workspace, agent: &Agent, is_json: bool) -> Result<u8> {

@@ -1,10 +1,14 @@
 //! `claw chat`: a conversation in one session.
 
+mod commands;
+
 use crate::command::Here;
 use crate::command::terminal::approval_dialog;
-use crate::command::terminal::editor::Editor;
+use crate::command::terminal::attachments::{self, CheckedFile};
 use crate::command::terminal::exchange::{self, AskExchange, TerminalAddress};
 use crate::command::terminal::interrupt::{AskGuard, INTERRUPTED, Interrupt, QuestionState};
+use crate::command::terminal::line::editor::Editor;
+use crate::command::terminal::line::mentions;
 use crate::command::terminal::out;
 use crate::command::terminal::record::Recording;
 use crate::command::terminal::screen::Screen;
@@ -12,6 +16,7 @@ use crate::core::event::Event;
 use crate::core::event::id::Id;
 use crate::core::event::session_name;
 use crate::core::fault::{Cause, Fault, Kind, Result};
+use crate::core::slash::chat_command::{self, CHAT_ROWS};
 use crate::core::slash::{self, SlashCommand};
 use crate::store::agent::definitions;
 use crate::store::session::approvals::{self, Verdict};
@@ -22,7 +27,8 @@ use crate::store::workspace::clock;
 /// Chat with an agent in the terminal
 ///
 /// A line that begins with a slash and letters is a slash command, which no agent reads: /help lists them, Tab
-/// completes them. A path (/etc/hosts) is not a command. Ctrl-C stops the current turn; at an empty prompt it ends the
+/// completes them. Alt-Enter, or a backslash at the end of a line, continues a message in the next line. @FILE attaches a
+/// file. A path (/etc/hosts) is not a command. Ctrl-C stops the current turn; at an empty prompt it ends the
 /// chat, as Ctrl-D, quit, exit and q do. A line that begins with a space is not saved in the history. Without a
 /// terminal each line of stdin is a turn, and Ctrl-C stops the turn and ends the chat (exit code 130).
 #[derive(Debug, clap::Args)]
@@ -97,7 +103,9 @@ struct Chat<'a> {
     /// Ctrl-C has ended the chat.
     is_interrupted: bool,
     screen: Screen,
-    model: Option<&'a str>,
+    model: Option<String>,
+    /// Lines are typed: files after `@` are attached.
+    is_typed: bool,
     agent: String,
     /// The session; `None` before the first message.
     session: Option<String>,
@@ -118,8 +126,9 @@ impl<'a> Chat<'a> {
         let agent = args.agent.as_deref().or(session.as_deref().map(session_name::agent)).unwrap_or(&default);
         let agent = definitions::agent(workspace, agent)?.id.clone();
         let screen = Screen::new(&workspace.world, true);
-        let (model, is_interrupted) = (args.model.as_deref(), false);
-        Ok(Self { workspace, interrupt, is_interrupted, screen, model, agent, session, terminal: None })
+        let (model, is_interrupted) = (args.model.clone(), false);
+        let is_typed = matches!(interrupt, ChatInterrupt::Continues(_));
+        Ok(Self { workspace, interrupt, is_interrupted, screen, model, is_typed, agent, session, terminal: None })
     }
 
     /// Processes a line; returns whether the chat continues.
@@ -146,6 +155,9 @@ impl<'a> Chat<'a> {
     }
 
     fn turn(&mut self, line: &str) -> Result<()> {
+        if let Some(command) = chat_command::parse(line) {
+            return self.command(command?);
+        }
         match slash::parse(line) {
             // The chat itself keeps its session: these two commands change no route.
             Some(Ok(SlashCommand::New)) => {
@@ -161,25 +173,33 @@ impl<'a> Chat<'a> {
             }
             Some(Ok(SlashCommand::Approve(id))) => self.decide(line, &id, Verdict::Approved),
             Some(Ok(SlashCommand::Deny(id))) => self.decide(line, &id, Verdict::Denied),
-            Some(Ok(_)) => self.ask(line),
+            Some(Ok(SlashCommand::Help)) => {
+                self.ask(line, Vec::new())?;
+                let rows = CHAT_ROWS.iter().map(|row| format!("{:<24} {}", row.usage(), row.help));
+                rows.chain(["In this chat only; @FILE attaches a file".to_owned()]).try_for_each(|row| out::line(&row))
+            }
+            Some(Ok(_)) => self.ask(line, Vec::new()),
             Some(Err(fault)) => Err(fault),
             None => {
-                let agent = definitions::agent(self.workspace, &self.agent)?;
-                let chosen = self.workspace.config()?.resolve_model(&agent, self.model)?;
+                let home = self.workspace.world.var("HOME");
+                let paths = if self.is_typed { mentions::files(line, home) } else { Vec::new() };
+                let chosen = self.chosen(self.model.as_deref())?;
                 self.workspace.permit_model(&chosen)?;
-                self.ask(line)
+                let files = attachments::check(self.workspace, &paths, &[chosen])?;
+                self.ask(line, files)
             }
         }
     }
 
-    fn ask(&mut self, text: &str) -> Result<()> {
+    fn ask(&mut self, text: &str, files: Vec<CheckedFile>) -> Result<()> {
         let id = clock::next_id(self.workspace)?;
+        let kept = attachments::keep(self.workspace, &id, files)?;
         let session = self.session.get_or_insert_with(|| session_name::for_chat(&self.agent, &id)).clone();
         let mut terminal = match self.terminal.take() {
             Some(terminal) => terminal,
             None => TerminalAddress::take(self.workspace, &id)?,
         };
-        let done = self.answered(&mut terminal, &session, &id, Some(text));
+        let done = self.answered(&mut terminal, &session, &id, Some((text, &kept)));
         self.terminal = Some(terminal);
         done
     }
@@ -201,7 +221,7 @@ impl<'a> Chat<'a> {
 
     /// Approves or denies a call, and prints the answer if this conversation asked for the approval.
     fn decide(&mut self, line: &str, text: &str, verdict: Verdict) -> Result<()> {
-        self.ask(line)?;
+        self.ask(line, Vec::new())?;
         let id = approvals::find(self.workspace, text);
         let approval = id.ok().and_then(|id| approvals::decided(self.workspace, &id, verdict));
         let (Some(approval), Some(session)) = (approval, self.session.clone()) else { return Ok(()) };
@@ -222,7 +242,13 @@ impl<'a> Chat<'a> {
     }
 
     /// Publishes the text as event `id`, or completes an event that is published already, and prints the answer.
-    fn answered(&mut self, terminal: &mut TerminalAddress, session: &str, id: &Id, text: Option<&str>) -> Result<()> {
+    fn answered(
+        &mut self,
+        terminal: &mut TerminalAddress,
+        session: &str,
+        id: &Id,
+        message: Option<(&str, &[String])>,
+    ) -> Result<()> {
         let print = |event: &Event| {
             let agent = event.from.as_str().strip_prefix("agent:");
             self.screen.answer(agent, &event.content)
@@ -233,8 +259,8 @@ impl<'a> Chat<'a> {
             terminal: &terminal.address.clone(),
             agent: &self.agent,
             session,
-            model: self.model,
-            attachments: &[],
+            model: self.model.as_deref(),
+            attachments: message.map_or(&[], |(_, files)| files),
             screen: &self.screen,
             stop_fd: match self.interrupt {
                 ChatInterrupt::Continues(interrupt) => Some(interrupt.stop_fd()),
@@ -252,7 +278,7 @@ impl<'a> Chat<'a> {
             ChatInterrupt::Continues(interrupt) => interrupt.around(self.workspace, id, work),
             ChatInterrupt::Ends(guard) => guard.around(self.workspace, id, work),
         };
-        let outcome = if let Some(text) = text {
+        let outcome = if let Some((text, _)) = message {
             exchange.run(id, text.to_owned(), &beside)
         } else {
             (exchange.on_send)(id);

@@ -1,13 +1,23 @@
-//! `claw man`
+//! `claw man [COMMAND]`
 
 use crate::command::terminal::out;
 use crate::core::fault::{Fault, Result};
+use crate::store::fs::At;
 use clap::Arg;
 use clap_mangen::Man;
+use std::fs;
+use std::path::PathBuf;
 
-/// Print the man page
+/// Print the man page, or that of a command
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// The command [default: all of them, on one page]
+    #[arg(value_name = "COMMAND")]
+    command: Option<String>,
+    /// Write claw.1 and a page for each command, claw-COMMAND.1, into this folder
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    dir: Option<PathBuf>,
+}
 
 /// The sections that clap does not generate, in roff(7) with the man macros.
 const TAIL: &str = r#".SH "EXIT STATUS"
@@ -78,16 +88,62 @@ The saved notes.
 Locks, learned routes, the journal.
 "#;
 
-/// Prints the man page, to be read with `claw man | man -l -`.
+/// Prints a page, to be read with `claw man | man -l -`, or writes all pages.
 ///
 /// # Errors
-/// `Closed` if stdout is closed.
-pub fn run(program: clap::Command) -> Result<u8> {
+/// `Data` if there is no such command; `Closed` if stdout is closed; those of the file system.
+pub fn run(args: &Args, mut program: clap::Command) -> Result<u8> {
+    program.build();
+    if let Some(dir) = &args.dir {
+        fs::create_dir_all(dir).at("make", dir)?;
+        let pages = program.get_subcommands().filter(|command| is_documented(command));
+        let pages = pages.map(|command| (format!("claw-{}.1", command.get_name()), page_of(command)));
+        let all = [("claw.1".to_owned(), whole(program.clone()))].into_iter().chain(pages);
+        for (name, page) in all {
+            let path = dir.join(&name);
+            fs::write(&path, page?).at("write", &path)?;
+            out::line(&name)?;
+        }
+        return Ok(0);
+    }
+    let page = match &args.command {
+        None => whole(program)?,
+        Some(name) => {
+            let found = program.get_subcommands().find(|command| command.get_name() == name);
+            let unknown = || Fault::data(format!("there is no command `{name}`")).hint("claw --help lists them");
+            page_of(found.ok_or_else(unknown)?)?
+        }
+    };
+    out::raw(&page)?;
+    Ok(0)
+}
+
+/// The page of the whole program.
+fn whole(program: clap::Command) -> Result<String> {
     let mut page = Vec::new();
     write(&mut page, program).map_err(|e| Fault::data(format!("the man page: {e}")))?;
-    out::raw(&ascii(&String::from_utf8_lossy(&page)))?;
-    out::raw(TAIL)?;
-    Ok(0)
+    Ok(ascii(&String::from_utf8_lossy(&page)) + TAIL)
+}
+
+/// The page of one command and its subcommands.
+fn page_of(command: &clap::Command) -> Result<String> {
+    let mut page = Vec::new();
+    write_command(&mut page, command).map_err(|e| Fault::data(format!("the man page: {e}")))?;
+    Ok(ascii(&String::from_utf8_lossy(&page)))
+}
+
+fn write_command(page: &mut Vec<u8>, command: &clap::Command) -> std::io::Result<()> {
+    use std::io::Write;
+    let name = command.get_name();
+    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    writeln!(page, ".TH claw\\-{} 1 \"\" \"claw {}\"", escaped(name), env!("CARGO_PKG_VERSION"))?;
+    writeln!(page, ".SH NAME\nclaw\\-{} \\- {}", escaped(name), escaped(&about))?;
+    // The usage has several lines for a command with subcommands.
+    let usage = command.clone().render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage:").trim();
+    writeln!(page, ".SH SYNOPSIS\n.nf\n{}\n.fi\n.SH DESCRIPTION", escaped(usage))?;
+    section(page, "claw", command)?;
+    writeln!(page, ".SH \"SEE ALSO\"\nclaw(1): exit codes, environment, files")
 }
 
 fn write(page: &mut Vec<u8>, mut command: clap::Command) -> std::io::Result<()> {

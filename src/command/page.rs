@@ -1,44 +1,52 @@
-//! `claw __page`: converts a page on stdin to text on stdout. The tool `webread` runs it in a process of its own; it is
-//! hidden from users.
+//! `claw page`
 
+use crate::channel::web::{self, KIND};
+use crate::command::Here;
 use crate::command::terminal::out;
-use crate::core::fault::{Fault, Kind, Result};
-use crate::core::web::page::{self, PageKind};
-use rustix::process::{Resource, Rlimit, setrlimit};
+use crate::core::fault::{Fault, Result};
+use crate::process::own;
 
-/// The limit of address space for the conversion, in bytes: some fifty times the longest page.
-const MEMORY: u64 = 384 << 20;
-
-/// Convert a page on stdin to text
-#[derive(Debug, clap::Parser)]
-#[command(name = crate::tool::PAGE)]
+/// Print a link that logs a browser into the page; it works once, for two minutes
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The page is served by `claw listen web`, after `web: {}` was added below `channels` in claw.yaml. This command asks that
+listener before it prints the link, so that no other program on its port gets the code.")]
 pub struct Args {
-    /// The page's URL
+    /// Open the link in the browser
+    #[arg(long, conflicts_with_all = ["host", "logout"])]
+    open: bool,
+    /// Print the link for this name of a tunnel or a proxy; `hosts` of the channel lists it
+    #[arg(long, value_name = "NAME", conflicts_with = "logout")]
+    host: Option<String>,
+    /// End all logins of pages
     #[arg(long)]
-    url: String,
-    /// The encoding named by the server
-    #[arg(long)]
-    charset: Option<String>,
-    /// The page is a PDF, not HTML
-    #[arg(long)]
-    pdf: bool,
-    /// Convert the whole page, not only its main part
-    #[arg(long)]
-    whole: bool,
+    logout: bool,
+    /// The channel of type web
+    #[arg(value_name = "CHANNEL", default_value = KIND)]
+    channel: String,
 }
 
-/// Converts the page to text.
+/// Prints the link, opens it, or ends all logins.
 ///
 /// # Errors
-/// If it cannot be read.
-pub fn run(args: &Args) -> Result<u8> {
-    let limit = Rlimit { current: Some(MEMORY), maximum: Some(MEMORY) };
-    let unlimited = |e| Fault::new(Kind::Machine, format!("cannot limit the memory of this process: {e}"));
-    setrlimit(Resource::As, limit).map_err(unlimited)?;
-    // A crash writes no core dump.
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).map_err(unlimited)?;
-    let kind = if args.pdf { PageKind::Pdf } else { PageKind::Html };
-    let bytes = out::stdin_bytes(MEMORY)?;
-    out::raw(&page::text(kind, &bytes, args.charset.as_deref(), &args.url, args.whole)?)?;
+/// `Config` if there is no such channel; `Unavailable` if its listener does not run.
+pub fn run(args: &Args, here: Here) -> Result<u8> {
+    let workspace = here.open()?;
+    let config = workspace.config()?;
+    let Some((settings, KIND)) = config.channels.get(&args.channel) else {
+        return Err(Fault::config(format!("claw.yaml has no channel `{}` of type web", args.channel.escape_debug()))
+            .hint("add `web: {}` below `channels`, then run `claw listen web`"));
+    };
+    if args.logout {
+        let count = web::log_out(&workspace, &args.channel)?;
+        out::message(&format!("logins ended: {count}"));
+        return Ok(0);
+    }
+    let link = web::link(&workspace, &args.channel, settings, args.host.as_deref())?;
+    if args.open {
+        own::open_in_browser(&web::open_file(&workspace, &link)?)?;
+    } else {
+        out::line(&link.url)?;
+    }
     Ok(0)
 }

@@ -142,9 +142,13 @@ fn others(board: &mut Dashboard, workspace: &Workspace, status: &StatusReport) {
     board.rows("channel", &status.channels, |channel| {
         let since = channel.since.map(|since| format!(" since {}", world::local(since.into()))).unwrap_or_default();
         let why = if channel.why.is_empty() { String::new() } else { format!(": {}", channel.why) };
-        let next = if channel.condition == "stopped" { format!("claw listen {}", channel.name) } else { String::new() };
-        (format!("{:<9} {}{since}{why}", channel.name, channel.condition), next)
+        let unknown = if channel.unknown > 0 { format!(", {} perhaps sent", channel.unknown) } else { String::new() };
+        let next = if channel.state == "stopped" { format!("claw listen {}", channel.name) } else { String::new() };
+        (format!("{:<9} {}{since}{unknown}{why}", channel.name, channel.state), next)
     });
+    if let Some(address) = &status.deliver_to {
+        board.row("to", &format!("{address} by default"), "");
+    }
     if status.tasks.iter().any(|(state, count)| *state != TaskState::Done.name() && *count > 0) {
         let count = |state: TaskState| status.tasks.get(state.name()).copied().unwrap_or_default();
         board.row("tasks", &format!("{} open, {} claimed", count(TaskState::Open), count(TaskState::Claimed)), "");

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// The folder of the system's units.
 const SYSTEM: &str = "/etc/systemd/system";
 
-/// Write systemd units for this workspace: path, timer and service for tick, and a service for supervise
+/// Write systemd units for this workspace: path, timer and service for tick, services for supervise and for listening
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Keys of models go into the file that the units name under EnvironmentFile: NAME=value, one a line, mode 600.

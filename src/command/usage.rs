@@ -1,7 +1,8 @@
 //! `claw usage`
 
 use crate::command::Here;
-use crate::command::terminal::out;
+use crate::command::terminal::{out, style};
+use crate::core::budget::bars::{self, Bar, BarStyle};
 use crate::core::budget::ledger::Ledger;
 use crate::core::budget::ledger_line::{LedgerLine, Sums};
 use crate::core::fault::{Fault, Kind, Result};
@@ -9,6 +10,7 @@ use crate::core::model::money::Money;
 use crate::report::budget;
 use crate::store::usage;
 use crate::store::workspace::Workspace;
+use jiff::ToSpan;
 use jiff::civil::Date;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -16,7 +18,7 @@ use std::collections::BTreeMap;
 /// Show the usage of models, and the rest of the budgets
 ///
 /// A number with ~ includes calls whose tokens the provider has not counted: they are estimated from the length of the
-/// text, or not settled yet. `cached` is a part of `input`.
+/// text, or not settled yet. `cached` is a part of `input`. Money is in the currency of claw.yaml.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The rows of the table
@@ -25,10 +27,23 @@ pub struct Args {
     /// Only this day and later ones
     #[arg(long, value_name = "DATE")]
     since: Option<String>,
+    /// Draw a bar for each day, the last 30 or those since --since: money if models have prices, else tokens
+    #[arg(long, conflicts_with_all = ["by", "json", "csv"])]
+    plot: bool,
+    /// Print CSV (RFC 4180) with a header
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
     /// Print JSON Lines
     #[arg(long)]
     json: bool,
 }
+
+/// The columns of a plot that goes into a pipe.
+const COLUMNS: usize = 80;
+/// The days of a plot.
+const DAYS: i32 = 30;
+/// The most days of a plot.
+const MOST_DAYS: i32 = 366;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum By {
@@ -68,6 +83,9 @@ impl By {
 /// `Usage` for an invalid date; if the ledger cannot be read.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.look()?;
+    if args.plot {
+        return plot(&workspace, args.since.as_deref());
+    }
     let since = args.since.as_deref().map(date).transpose()?.unwrap_or_default();
     let mut ledger = Ledger::default();
     usage::for_each_since(&workspace, &since, &mut |line| {
@@ -90,6 +108,10 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         }
         return Ok(0);
     }
+    if args.csv {
+        out::raw(&csv(args.by.name(), &rows, currency))?;
+        return Ok(0);
+    }
     let today = usage::today(&workspace);
     print(&workspace, &ledger.used(Some(&today), None), currency)?;
     table(args.by.name(), &rows, currency)?;
@@ -99,6 +121,56 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
 fn date(text: &str) -> Result<String> {
     let day = text.parse::<Date>().map_err(|_| Fault::new(Kind::Usage, format!("`{text}` is not a date")));
     Ok(day.map_err(|fault| fault.hint("for example 2026-11-25"))?.to_string())
+}
+
+/// Draws the days up to today, the oldest first.
+fn plot(workspace: &Workspace, since: Option<&str>) -> Result<u8> {
+    let today: Date = usage::today(workspace).parse().map_err(|_| Fault::data("today is not a date"))?;
+    let first = match since {
+        Some(text) => date(text)?.parse().unwrap_or(today),
+        None => today.saturating_sub((DAYS - 1).days()),
+    };
+    let first = first.clamp(today.saturating_sub((MOST_DAYS - 1).days()), today);
+    let mut days: BTreeMap<String, Sums> = BTreeMap::new();
+    let mut ledger = Ledger::default();
+    usage::for_each_since(workspace, &first.to_string(), &mut |line| ledger.add(line, ""))?;
+    for (day, _, sums) in ledger.days() {
+        days.entry(day.to_owned()).or_default().add(sums);
+    }
+    let has_money = days.values().any(|sums| sums.money > 0);
+    let currency = &workspace.config()?.currency;
+    let unit = if has_money { currency.as_str() } else { "tokens" };
+    let rows = first.series(1.day()).take_while(|day| *day <= today).map(|day| {
+        let sums = days.get(&day.to_string()).copied().unwrap_or_default();
+        let guess = if sums.estimated_calls > 0 { "~" } else { "" };
+        let (value, text) = match has_money {
+            true => (sums.money, Money(sums.money).to_string()),
+            false => (sums.tokens(), sums.tokens().to_string()),
+        };
+        Bar { label: day.strftime("%m-%d %a").to_string(), value, text: format!("{guess}{text} {unit}") }
+    });
+    let rows: Vec<Bar> = rows.collect();
+    let style = if style::is_unicode(&workspace.world) { BarStyle::Blocks } else { BarStyle::Ascii };
+    for line in bars::draw(&rows, style::width(&workspace.world).unwrap_or(COLUMNS), style) {
+        out::line(&line)?;
+    }
+    Ok(0)
+}
+
+/// The rows as CSV, with every column.
+fn csv(by: &str, rows: &[(&str, Sums)], currency: &str) -> String {
+    let quoted = |text: &str| match text.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_owned(),
+    };
+    let mut text = format!("{by},calls,input,cached,output,money,currency,estimated_calls\r\n");
+    for (label, sums) in rows {
+        let Sums { calls, usage, money, estimated_calls, .. } = sums;
+        let (money, label, currency) = (Money(*money), quoted(label), quoted(currency));
+        let tokens = format!("{},{},{}", usage.input, usage.cached, usage.output);
+        text += &format!("{label},{calls},{tokens},{money},{currency},{estimated_calls}\r\n");
+    }
+    text
 }
 
 fn document(by: &str, label: &str, sums: &Sums, currency: &str) -> Value {

@@ -45,6 +45,8 @@ pub enum Cause {
     Busy(u16),
     /// The answer could not be printed, so that it was not delivered.
     Unprinted,
+    /// The answer is older than its channel keeps answers, so that it was not sent.
+    TooOld,
 }
 
 /// A failure with its message and its hint.

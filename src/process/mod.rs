@@ -64,7 +64,7 @@ pub struct Invocation<'a> {
 
 /// A program that runs until it ends or is killed.
 #[derive(Debug)]
-pub struct Program<'a> {
+pub struct Launch<'a> {
     /// See [`Invocation::command`].
     pub command: &'a [String],
     /// See [`Invocation::dir`].

@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -47,6 +48,23 @@ pub struct ProcessEnd {
     pub report: Vec<u8>,
     /// How it ended: `exit status: 1`, `signal: 9 (SIGKILL)`.
     pub status: String,
+}
+
+/// Opens a file in the user's browser, which outlives this process: it is the user's program, not an agent's.
+///
+/// # Errors
+/// `Unavailable` if `xdg-open` is missing or fails.
+pub fn open_in_browser(file: &Path) -> Result<()> {
+    let fault = |why: String| {
+        Fault::new(Kind::Unavailable, format!("xdg-open {why}")).hint("without --open the link is printed")
+    };
+    let mut command = Command::new("xdg-open");
+    let status = command.arg(file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(fault(format!("has failed: {status}"))),
+        Err(e) => Err(fault(format!("cannot be run: {e}"))),
+    }
 }
 
 /// Starts this binary with [`ATTEMPT`] and these arguments. Its stdin is the lock of its lane, its stdout the report.

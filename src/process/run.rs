@@ -2,7 +2,7 @@
 
 use super::output::{self, OutputEnd, ProgramOutput};
 use super::sandbox::{OpenedSandbox, Sandbox, WatchedSandbox};
-use super::{CANNOT_RUN, CONTROL_FD, INSIDE, Invocation, NOT_FOUND, Program, TIMED_OUT, WATCH};
+use super::{CANNOT_RUN, CONTROL_FD, INSIDE, Invocation, Launch, NOT_FOUND, TIMED_OUT, WATCH};
 use crate::core::fault::{Fault, Kind, Result};
 use command_fds::{CommandFdExt, FdMapping};
 use std::io::Write;
@@ -19,7 +19,7 @@ pub fn run_streaming(run: Invocation, on_output: &mut dyn FnMut(&[u8])) -> Resul
     let Invocation { command, dir, env, inherits, sandbox, input: text, timeout, max_output, locks, stop } = run;
     let name = command.first().cloned().unwrap_or_default();
     let begun = Instant::now();
-    let program = Program { command, dir, env, inherits, sandbox, locks };
+    let program = Launch { command, dir, env, inherits, sandbox, locks };
     let (mut child, hold) = spawn(program, timeout, [Stdio::piped(), Stdio::piped(), Stdio::piped()])?;
     let mut hold = Some(hold);
     let (input, mut output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -72,7 +72,7 @@ fn no_process(name: &str, error: &dyn std::fmt::Display) -> Fault {
 ///
 /// # Errors
 /// As [`super::run`].
-pub(super) fn spawn(program: Program, timeout: Duration, stdio: [Stdio; 3]) -> Result<(Child, OwnedFd)> {
+pub(super) fn spawn(program: Launch, timeout: Duration, stdio: [Stdio; 3]) -> Result<(Child, OwnedFd)> {
     let name = program.command.first().cloned().unwrap_or_default();
     let no_process = |e: &dyn std::fmt::Display| no_process(&name, e);
     let (control, hold) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| no_process(&e))?;
@@ -99,7 +99,7 @@ pub(super) fn spawn(program: Program, timeout: Duration, stdio: [Stdio; 3]) -> R
 }
 
 /// The command of the watcher.
-fn watcher_command(program: &Program, timeout: Duration, sandbox: Option<&OpenedSandbox>) -> Command {
+fn watcher_command(program: &Launch, timeout: Duration, sandbox: Option<&OpenedSandbox>) -> Command {
     let mut command = Command::new("/proc/self/exe");
     let [milliseconds, locks] = [timeout.as_millis().to_string(), program.locks.len().to_string()];
     command.arg(WATCH).args([milliseconds, locks, WatchedSandbox::to_argument(sandbox.map(|sandbox| sandbox.watched))]);

@@ -2,7 +2,7 @@
 //! or this process ends.
 
 use super::run::spawn;
-use super::{CANNOT_RUN, NOT_FOUND, Program};
+use super::{CANNOT_RUN, Launch, NOT_FOUND};
 use crate::core::fault::{Fault, Kind, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -45,7 +45,7 @@ pub struct RunningProgram {
 ///
 /// # Errors
 /// As [`super::run`], except that a program that cannot be run is reported by [`RunningProgram::wait`].
-pub fn start(program: Program, output: OutputTo) -> Result<RunningProgram> {
+pub fn start(program: Launch, output: OutputTo) -> Result<RunningProgram> {
     let name = program.command.first().cloned().unwrap_or_default();
     let stdio = || if matches!(output, OutputTo::Inherit) { Stdio::inherit() } else { Stdio::piped() };
     let (mut child, hold) = spawn(program, FOREVER, [Stdio::piped(), stdio(), stdio()])?;

@@ -2,6 +2,7 @@
 //! `--json` (schemas in `docs/schema/`).
 
 pub mod budget;
+pub mod channels;
 pub mod crons;
 pub mod crons_overview;
 pub mod event;

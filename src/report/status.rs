@@ -2,8 +2,8 @@
 //! jobs, problems.
 
 use crate::core::budget::Limit;
-use crate::core::config::Config;
 use crate::core::definition::task::TaskState;
+use crate::core::event::address::Address;
 use crate::core::event::entry::Entry;
 use crate::core::event::id::Id;
 use crate::core::event::session_name;
@@ -12,11 +12,11 @@ use crate::core::fault::Result;
 use crate::core::text::visible;
 use crate::core::tool::approval::Approval;
 use crate::report::budget;
+use crate::report::channels::{self, ChannelReport};
 use crate::report::crons_overview::{self, NextRun, TroubledJob};
 use crate::report::event_state::{LockHolder, failure};
 use crate::report::risks;
 use crate::store::agent::problems;
-use crate::store::channel::listener_state;
 use crate::store::lock::holders::{self, Holder};
 use crate::store::queue::{drops, listing, spool};
 use crate::store::session::approvals;
@@ -56,8 +56,6 @@ pub struct StatusReport {
     pub orphans: Vec<EventRow>,
     /// The answers that wait for a terminal of this user.
     pub answers: usize,
-    /// The channels with listeners.
-    pub channels: Vec<ChannelRow>,
     /// The number of events by mailbox and state.
     pub mailboxes: BTreeMap<&'static str, BTreeMap<&'static str, usize>>,
     /// The oldest event that is new, ready or claimed, and due.
@@ -76,6 +74,10 @@ pub struct StatusReport {
     pub next_run: Option<NextRun>,
     /// The scheduled jobs that are paused, or whose last runs have failed.
     pub jobs: Vec<TroubledJob>,
+    /// The channels that receive.
+    pub channels: Vec<ChannelReport>,
+    /// The default destination: `deliver_to`, or the address that was learned from the owner's first message.
+    pub deliver_to: Option<Address>,
     /// The number of tasks by state.
     pub tasks: BTreeMap<&'static str, usize>,
     /// The errors in settings and definitions; processes that run continue with the last valid ones.
@@ -117,21 +119,6 @@ pub struct ApprovalRow {
     pub call: String,
     /// The end of the time for a decision.
     pub expires_at: Timestamp,
-}
-
-/// A channel and its listener.
-#[derive(Debug, Serialize)]
-pub struct ChannelRow {
-    /// Its name.
-    pub name: String,
-    /// The condition of its listener.
-    pub condition: &'static str,
-    /// Since when.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub since: Option<Timestamp>,
-    /// Why it is not listening.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub why: String,
 }
 
 /// A budget limit that is reached. Amounts are in the limit's unit.
@@ -219,6 +206,10 @@ impl StatusReport {
         let holder = |holder: Holder| LockHolder { pid: holder.pid, command: holder.command };
         let locks = locks.into_iter().map(|lock| LockRow { lock: lock.lock.clone(), locked_by: holder(lock) });
         let jobs = crons_overview::overview(workspace)?;
+        let (channels, deliver_to) = match &settings {
+            Ok(_) => (channels::all(workspace)?, workspace.home()?),
+            Err(_) => (Vec::new(), None),
+        };
         let definitions = problems::of(workspace).into_iter().filter(|problem| !problem.is_warning);
         let repositories = risks::repositories(workspace, MAX_SEARCH).into_iter();
         let definitions = definitions.chain(repositories).map(|problem| problem.to_string());
@@ -231,7 +222,6 @@ impl StatusReport {
             approvals: approvals::pending(workspace)?.iter().map(approval_row).collect(),
             orphans,
             answers: answers(workspace)?,
-            channels: settings.as_ref().map(|config| channels(workspace, config)).unwrap_or_default(),
             oldest,
             waiting: listing.waiting.into_iter().map(row).collect(),
             failed: listing.failed.into_iter().map(row).collect(),
@@ -240,6 +230,8 @@ impl StatusReport {
             limits: open.into_iter().map(limit_row).collect(),
             next_run: jobs.next,
             jobs: jobs.troubled,
+            channels,
+            deliver_to,
             tasks: TaskState::ALL.map(|state| (state.name(), tasks::count(workspace, state))).into(),
             risks: risks::of(workspace).len(),
             problems: settings.err().map(|fault| fault.to_string()).into_iter().chain(definitions).collect(),
@@ -318,14 +310,6 @@ fn answers(workspace: &Workspace) -> Result<usize> {
     let is_own = |lane: &str| lane == own || lane.strip_prefix(&own).is_some_and(|rest| rest.starts_with('.'));
     let lanes = listing::lanes(workspace, Mailbox::Outbox, &is_own)?;
     Ok(lanes.values().flatten().filter(|(state, _)| *state == State::Ready).count())
-}
-
-fn channels(workspace: &Workspace, config: &Config) -> Vec<ChannelRow> {
-    let row = |name: &String| {
-        let state = listener_state::read(workspace, name);
-        ChannelRow { name: name.clone(), condition: state.condition.name(), since: state.since, why: state.why }
-    };
-    config.channels.named.keys().map(row).collect()
 }
 
 /// The drops that could not be taken in: `<id>~<name>.drop`.

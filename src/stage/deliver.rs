@@ -6,9 +6,10 @@ use crate::core::event::Event;
 use crate::core::event::entry::Entry;
 use crate::core::event::retry::RETRY_FOR;
 use crate::core::event::stamp::Stamp;
-use crate::core::fault::{Fault, Kind, Result};
+use crate::core::fault::{Cause, Fault, Kind, Result};
 use crate::stage::outcome::{EventOutcome, Outcome, RetryPolicy, crashed, end_failed_attempt};
 use crate::stage::worker::handler::Handler;
+use crate::store::channel::listener_state;
 use crate::store::lock::Lane;
 use crate::store::queue::listing;
 use crate::store::queue::receipt::Receipt;
@@ -89,6 +90,9 @@ impl Handler for Deliver<'_> {
                 match job.done() {
                     Ok(()) => {
                         journal::write(self.workspace, sent);
+                        if !channel::is_built_in(event.reply_to.channel()) {
+                            listener_state::end_outage(self.workspace, event.reply_to.channel());
+                        }
                         Outcome { id, state: EventOutcome::Done(vec![receipt]) }
                     }
                     Err(fault) => Outcome { id, state: EventOutcome::GivenBack(fault) },
@@ -117,11 +121,24 @@ impl Deliver<'_> {
         Ok(receipt.lines.last().filter(|_| channel::is_sent(self.workspace, event, &receipt)).cloned())
     }
 
+    /// Refuses an answer that is older than its channel keeps answers.
+    fn check_age(&self, event: &Event) -> Result<()> {
+        let config = self.workspace.config()?;
+        let Some((settings, _)) = config.channels.get(event.reply_to.channel()) else { return Ok(()) };
+        let until = Stamp::from(event.created_at).plus_seconds(settings.keep.as_secs());
+        if until >= self.workspace.world.now() {
+            return Ok(());
+        }
+        let fault = Fault::new(Kind::Failed, format!("it is older than {:#}, so it was not sent", settings.keep));
+        Err(fault.hint("`claw retry` sends it if `keep` of the channel is longer").cause(Cause::TooOld))
+    }
+
     /// Sends the event. Returns the last line of the receipt.
     fn send(&self, event: &Event, job: &Job, lane: &Lane) -> Result<String> {
         if event.expires().is_some_and(|end| end < self.workspace.world.now()) && event.reply_to.channel() != CLI {
             return Err(Fault::new(Kind::Failed, "it has expired before it could be sent"));
         }
+        self.check_age(event)?;
         let no_terminal = |_: &Event| Err(Fault::new(Kind::Later, "this process has no terminal for the answer"));
         let mut delivery = Delivery {
             workspace: self.workspace,

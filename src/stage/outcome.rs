@@ -3,11 +3,13 @@
 use crate::core::event::address::Address;
 use crate::core::event::dispatch::Requester;
 use crate::core::event::id::{Derived, Id};
+use crate::core::event::origin::SenderClass;
 use crate::core::event::retry;
 use crate::core::event::scheduled::Scheduled;
 use crate::core::event::stamp::Stamp;
 use crate::core::event::{Draft, Event, EventKind};
 use crate::core::fault::{Cause, Fault, Kind, Result};
+use crate::store::channel::listener_state;
 use crate::store::fs::durable;
 use crate::store::queue::drops::{self, Backlog, TakenIn};
 use crate::store::queue::publish;
@@ -249,7 +251,17 @@ pub(crate) fn notify(
         (_, Some(event)) if event.kind == EventKind::Notice => None,
         // The owner is told of failures in a row, not of each.
         (Mailbox::Inbox, Some(event)) if Scheduled::of(event).is_some() => None,
+        // Details go to the owner, not to a contact.
+        (Mailbox::Inbox, Some(event)) if is_contact(workspace, event)? => {
+            tell_contact(workspace, (id, round), event)?;
+            home.filter(|home| *home != event.reply_to)
+        }
         (Mailbox::Inbox, Some(event)) => Some(workspace.person(event)?),
+        // The owner is told once of an outage.
+        (Mailbox::Outbox, Some(event)) if fault.cause == Some(Cause::TooOld) => home.filter(|home| {
+            let channel = event.reply_to.channel();
+            home.channel() != channel && listener_state::begins_outage(workspace, channel)
+        }),
         (Mailbox::Outbox, Some(event)) => home.filter(|home| *home != event.reply_to),
         (_, None) => home,
     };
@@ -274,6 +286,25 @@ pub(crate) fn notify(
         published => drop(published?),
     }
     Ok(())
+}
+
+/// Whether the sender of an event talks to claw over a channel of the settings and is not the owner.
+fn is_contact(workspace: &Workspace, event: &Event) -> Result<bool> {
+    let is_on_channel = workspace.config()?.channels.get(event.from.channel()).is_some();
+    Ok(is_on_channel && workspace.class(event)? != SenderClass::Owner)
+}
+
+/// Publishes one neutral sentence to a contact whose message could not be answered, in the first round only.
+fn tell_contact(workspace: &Workspace, (id, round): (&Id, u32), event: &Event) -> Result<()> {
+    if round > 0 {
+        return Ok(());
+    }
+    let (from, now) = (Address::parse("claw:notice")?, workspace.world.now());
+    let text = "Your message could not be answered.".to_owned();
+    let mut notice = event.child(Derived::Notice, 1, &from, text, now);
+    // The owner's notice has the other id.
+    notice.id = id.derive(Derived::Notice, 1).derive(Derived::Notice, 1);
+    publish::outbox(workspace, &notice).map(drop)
 }
 
 /// Publishes the failure of a dispatch to the agent that requested it. A turn that waits for it finds the event in

@@ -1,6 +1,5 @@
-//! `remember`: the lane `memories`, one note after the other. The synced note is the commit point. A git commit is
-//! retried for a while, because another process may use the repository. If it still fails, the note stays uncommitted
-//! and delays no other.
+//! `remember`: the lane `memories`, one note after the other. The synced note is the commit point; its git commit waits
+//! for nothing, and trouble with git delays no note.
 
 use crate::core::event::Event;
 use crate::core::event::session_name;
@@ -8,14 +7,11 @@ use crate::core::fault::Result;
 use crate::stage::outcome::{EventOutcome, Outcome, RetryPolicy, crashed, end_failed_attempt};
 use crate::stage::worker::handler::Handler;
 use crate::store::lock::Lane;
-use crate::store::memory::{self, NotePlace};
+use crate::store::memory::{self, NotePlace, history};
 use crate::store::queue::spool::Job;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::journal::{self, JournalLine};
 use crate::store::workspace::mailbox::Mailbox;
-
-/// The most attempts to commit a note with git; they take about a quarter of a minute.
-const COMMITS: u32 = 3;
 
 /// The handler of notes.
 pub struct Remember<'a> {
@@ -44,7 +40,7 @@ impl Handler for Remember<'_> {
         true
     }
 
-    fn run(&self, job: Job, lane: &Lane) -> Outcome {
+    fn run(&self, job: Job, _: &Lane) -> Outcome {
         let id = job.entry.id.clone();
         let event = match job.read() {
             Ok(event) => event,
@@ -54,7 +50,7 @@ impl Handler for Remember<'_> {
         };
         let place = match crashed(&job) {
             Some(fault) => self.written(&event).and_then(|place| place.ok_or(fault)),
-            None => self.note(&job, lane, &event),
+            None => self.note(&event),
         };
         match place {
             Ok(place) => {
@@ -84,16 +80,13 @@ impl Remember<'_> {
         memory::written(self.workspace, &note_place(event)?, event)
     }
 
-    fn note(&self, job: &Job, lane: &Lane, event: &Event) -> Result<String> {
+    fn note(&self, event: &Event) -> Result<String> {
         let to = note_place(event)?;
-        let place = memory::note(self.workspace, &to, event)?;
-        match memory::commit(self.workspace, lane, &to, event) {
-            Err(fault) if job.entry.tries.attempts >= COMMITS => {
-                self.workspace.world.say(&format!("{fault}; the note stays uncommitted, commit it yourself"));
-                Ok(place)
-            }
-            committed => committed.map(|()| place),
-        }
+        let subject = format!("remember: {}", event.content);
+        let names = [to.file(event.created_at.into())];
+        history::change(self.workspace, &memory::author(event), &subject, &names, || {
+            memory::note(self.workspace, &to, event).map(|noted| (noted.place, noted.written))
+        })
     }
 }
 

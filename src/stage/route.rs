@@ -122,7 +122,7 @@ impl<'w> Router<'w> {
             return Ok(());
         }
         let Ok(command @ SlashCommand::Route(..)) = slash::parse_event(event) else { return Ok(()) };
-        let is_allowed = slash::allowed(&command, &event.from, &workspace.owners()?);
+        let is_allowed = slash::allowed(&command, &event.from, &workspace.owners_of(event)?);
         let SlashCommand::Route(pattern, agent) = command else { return Ok(()) };
         let is_valid = binding::check_pattern(&pattern).is_ok() && definitions::has_agent(workspace, &agent);
         if is_allowed && is_valid {
@@ -169,8 +169,9 @@ fn decide(workspace: &Workspace, event: &Event, known: &Learned) -> Result<Decis
     let mut decision = routes::decide(workspace, event, known)?;
     if let Some(line) = routing::switch(event, known, &decision)
         && definitions::has_agent(workspace, &line.agent)
-        && slash::parse_event(event)
-            .is_ok_and(|command| workspace.owners().is_ok_and(|owners| slash::allowed(&command, &event.from, &owners)))
+        && slash::parse_event(event).is_ok_and(|command| {
+            workspace.owners_of(event).is_ok_and(|owners| slash::allowed(&command, &event.from, &owners))
+        })
     {
         decision = decision.switched_by(line);
     }

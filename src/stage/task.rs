@@ -2,7 +2,7 @@
 //! it is due; `tick` runs all of them once, in the order of the table. A new kind of work is one row.
 
 use crate::core::definition::task::TaskState;
-use crate::core::event::stamp::{DAY, Stamp};
+use crate::core::event::stamp::{DAY, SECOND, Stamp};
 use crate::core::fault::Result;
 use crate::stage::control::{self, Control};
 use crate::stage::deliver::{self, Deliver};
@@ -15,6 +15,7 @@ use crate::stage::turn::run_agent::RunAgent;
 use crate::stage::worker::handler::Handler;
 use crate::store::crons;
 use crate::store::fs::watch::WatchKind;
+use crate::store::memory::history;
 use crate::store::queue::drops::{Backlog, TakenIn};
 use crate::store::retention;
 use crate::store::session::approvals::{self, Verdict};
@@ -30,6 +31,9 @@ pub const STAGES: &[&str] = &["route", "run-agent", "remember", "deliver", "tick
 pub const LISTEN: &str = "listen";
 /// Concurrent deliveries of one process.
 pub const DELIVERIES: usize = 8;
+
+/// Pending changes of the memories are looked at again after this time.
+const HISTORY: i64 = 60 * SECOND;
 
 /// A kind of work.
 pub struct TaskRow {
@@ -190,6 +194,17 @@ pub const TASKS: &[TaskRow] = &[
         run: Runner::Pool(|workspace| PoolSpec { handler: Box::new(Remember { workspace }), width: |_| 1 }),
         // Turns publish notes.
         again: &["take-in", "route"],
+        ..TICK
+    },
+    TaskRow {
+        name: "history",
+        // Changes become pending while git is in use by the owner.
+        folders: |workspace| vec![folder(workspace.path(history::STATE), WatchKind::Arrivals)],
+        run: Runner::Inline(|inline| {
+            let is_waiting = history::commit_pending(inline.workspace)?;
+            let later = Stamp(inline.workspace.world.now().0 + HISTORY);
+            Ok(TakenIn { again: is_waiting.then_some(later), failed: Vec::new() })
+        }),
         ..TICK
     },
     TaskRow {

@@ -15,6 +15,7 @@ pub mod retention;
 pub mod routes;
 pub mod session;
 pub mod skills;
+pub mod staging;
 pub mod tasks;
 pub mod usage;
 pub mod workspace;

@@ -4,6 +4,7 @@
 use crate::core::event::session_name;
 use crate::core::event::stamp::Stamp;
 use crate::core::fault::Result;
+use crate::store::channel::{pairing, seen};
 use crate::store::fs::At;
 use crate::store::lock::Lane;
 use crate::store::queue::listing;
@@ -37,6 +38,8 @@ pub fn run(workspace: &Workspace) -> Result<usize> {
     session::tidy(workspace)?;
     tasks::tidy(workspace)?;
     remove_lane_locks(workspace, &live, before(1))?;
+    pairing::tidy(workspace)?;
+    removed += seen::tidy(workspace)?;
     Ok(removed)
 }
 

@@ -1,4 +1,5 @@
-//! `read`, `write`, `edit`: text files. The kernel confines them to the folders that the agent may access.
+//! `read`, `write`, `edit`: text files. The kernel confines them to the folders that the agent may access. Changes below
+//! `memories/` are committed as the agent's.
 //!
 //! `write` may be repeated after a crash, because writing the same file twice has the same result. `edit` may not be
 //! repeated: it could insert a piece twice.
@@ -7,14 +8,16 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::core::text::bounded_lines::{BoundedLine, Lines};
 use crate::core::text::edit;
 use crate::core::tool::{self, Class, MAX_PAGE};
-use crate::store::agent::files::{AgentFiles, Opened};
+use crate::store::agent::files::{AgentFiles, Opened, WriteMode};
 use crate::store::crons::job::CronJob;
 use crate::store::crons::made;
+use crate::store::memory::history;
 use crate::tool::ToolContext;
 use crate::tool::builtin::{self, Builtin};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io::BufReader;
+use std::path::PathBuf;
 
 /// The default number of lines to read.
 const LINES: usize = 2000;
@@ -57,6 +60,8 @@ pub(super) const WRITE: Builtin = Builtin {
             "properties": {
                 "path": {"type": "string", "description": "The file, relative to the workspace: files/notes.md."},
                 "content": {"type": "string", "description": "The complete content of the file."},
+                "executable": {"type": "boolean", "description": "Make the file executable, or not. Only in skills/."},
+                "shrink": {"type": "boolean", "description": "Permit that more than half of a file in memories/, skills/ or crons/ is removed. Default: false."},
             },
             "required": ["path", "content"],
             "additionalProperties": false,
@@ -79,6 +84,7 @@ pub(super) const EDIT: Builtin = Builtin {
                 "old": {"type": "string", "description": "The text to replace, with enough context to occur only once."},
                 "new": {"type": "string", "description": "The new text."},
                 "replace_all": {"type": "boolean", "description": "Replace every occurrence. Default: false."},
+                "shrink": {"type": "boolean", "description": "Permit that more than half of a file in memories/, skills/ or crons/ is removed. Default: false."},
             },
             "required": ["path", "old", "new"],
             "additionalProperties": false,
@@ -188,13 +194,19 @@ fn numbered(opened: &Opened, first: usize, limit: usize) -> Result<ReadText> {
 struct WriteArguments {
     path: String,
     content: String,
+    executable: Option<bool>,
+    #[serde(default)]
+    shrink: bool,
 }
 
 fn write(context: &ToolContext, arguments: &Value) -> Result<String> {
-    let WriteArguments { path, content } = tool::arguments(arguments)?;
+    let WriteArguments { path, content, executable, shrink } = tool::arguments(arguments)?;
     let files = AgentFiles::of(context.workspace, context.agent)?;
     let job = note_maker(context, &files, &path)?;
-    let is_new = files.write(&path, content.as_bytes(), &temp(context))?;
+    let how = WriteMode { may_shrink: shrink, executable };
+    let is_new = recorded(context, "write", &[files.target(&path)?], || {
+        files.write(&path, content.as_bytes(), &temp(context), how)
+    })?;
     let done = if is_new { "created" } else { "replaced" };
     let (lines, bytes) = (content.lines().count(), content.len());
     Ok(format!("{done} {path}: {lines} lines, {bytes} bytes{}", job_note(context, job)?))
@@ -208,23 +220,43 @@ struct EditArguments {
     new: String,
     #[serde(default)]
     replace_all: bool,
+    #[serde(default)]
+    shrink: bool,
 }
 
 fn edit(context: &ToolContext, arguments: &Value) -> Result<String> {
-    let EditArguments { path, old, new, replace_all } = tool::arguments(arguments)?;
+    let EditArguments { path, old, new, replace_all, shrink } = tool::arguments(arguments)?;
     let files = AgentFiles::of(context.workspace, context.agent)?;
     let job = note_maker(context, &files, &path)?;
-    let lines = files.change(&path, &temp(context), |text| {
-        let edited = edit::replace(text, &old, &new, replace_all)?;
-        Ok((edited.text, edited.lines))
+    let how = WriteMode { may_shrink: shrink, executable: None };
+    let lines = recorded(context, "edit", &[files.target(&path)?], || {
+        files.change(&path, &temp(context), how, |text| {
+            let edited = edit::replace(text, &old, &new, replace_all)?;
+            Ok((edited.text, edited.lines))
+        })
     })?;
     let named = lines.iter().take(MAX_NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let more = if lines.len() > MAX_NAMED { ", …" } else { "" };
     Ok(format!("changed {path} in {} place(s): line {named}{more}{}", lines.len(), job_note(context, job)?))
 }
 
+/// Makes a change of files. Files below `memories/` are changed through the history, which commits them.
+pub(super) fn recorded<T>(
+    context: &ToolContext,
+    verb: &str,
+    targets: &[PathBuf],
+    act: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    let names: Vec<String> = targets.iter().filter_map(|target| history::name_of(context.workspace, target)).collect();
+    if names.is_empty() {
+        return act();
+    }
+    let subject = format!("{verb} {}", names.join(" "));
+    history::change(context.workspace, &context.author(), &subject, &names, || Ok((act()?, Vec::new())))
+}
+
 /// Records the agent as the maker of a job, if the path is a job's file. Returns the job.
-fn note_maker(context: &ToolContext, files: &AgentFiles, path: &str) -> Result<Option<String>> {
+pub(super) fn note_maker(context: &ToolContext, files: &AgentFiles, path: &str) -> Result<Option<String>> {
     let job = made::job_at(context.workspace, &files.target(path)?);
     if let Some(id) = &job {
         made::record(context.workspace, id, &context.agent.id, context.event, context.origin)?;
@@ -233,7 +265,7 @@ fn note_maker(context: &ToolContext, files: &AgentFiles, path: &str) -> Result<O
 }
 
 /// When the job runs, or why it does not, for the model.
-fn job_note(context: &ToolContext, job: Option<String>) -> Result<String> {
+pub(super) fn job_note(context: &ToolContext, job: Option<String>) -> Result<String> {
     let Some(id) = job else { return Ok(String::new()) };
     let now = context.workspace.world.now().timestamp();
     Ok(match CronJob::read(context.workspace, &id)? {

@@ -12,6 +12,7 @@ mod memory;
 mod post;
 pub mod probe;
 pub mod program;
+mod rename;
 mod sandboxed;
 mod search;
 mod shell;
@@ -24,6 +25,7 @@ use crate::core::definition::Agent;
 use crate::core::event::origin::{Origin, SenderClass};
 use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Kind, Result};
+use crate::core::memory::change::ChangeAuthor;
 use crate::core::model::{Call, ToolSpec};
 use crate::core::session::record::ToolResult;
 use crate::core::text::cut::cut;
@@ -60,10 +62,17 @@ const SOURCES: &[ToolSource] = &[
     ToolSource { names: Vec::new, offer: program::offer },
 ];
 
+/// Whether a name belongs to a tool of this program, also to one that is not set up.
+#[must_use]
+pub fn is_reserved(name: &str) -> bool {
+    SOURCES.iter().any(|source| (source.names)().contains(&name))
+}
+
 const BUILTIN: &[&Builtin] = &[
     &files::READ,
     &files::WRITE,
     &files::EDIT,
+    &rename::MOVE,
     &list::LIST,
     &search::SEARCH,
     &shell::BASH,
@@ -119,6 +128,18 @@ impl ToolContext<'_> {
     fn inherit_taint(&self, source: Option<&String>) {
         if let Some(source) = source {
             let _ = self.taint.set(source.clone());
+        }
+    }
+
+    /// The author of changes that the call makes.
+    fn author(&self) -> ChangeAuthor {
+        ChangeAuthor {
+            event: self.event.id.clone(),
+            agent: Some(self.agent.id.clone()),
+            session: Some(self.lane.name.clone()),
+            origin: self.origin.taint.clone().unwrap_or_else(|| self.event.from.as_str().to_owned()),
+            by_shell: false,
+            undoes: None,
         }
     }
 

@@ -1,16 +1,18 @@
 //! Runs a program of an agent: in the sandbox, with a clean environment and a temporary folder of its own.
 
 use crate::core::config::SandboxMode;
+use crate::core::definition::GUARDED;
 use crate::core::fault::Result;
+use crate::core::memory::change::ChangeAuthor;
 use crate::process::sandbox::Sandbox;
 use crate::process::{self, ProgramOutput};
 use crate::store::agent::access::Access;
 use crate::store::agent::{repositories, scratch};
-use crate::store::crons;
+use crate::store::memory::history;
 use crate::tool::ToolContext;
 use jiff::SignedDuration;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// The default time limit.
@@ -56,9 +58,11 @@ pub(super) fn run(context: &ToolContext, job: SandboxedRun) -> Result<ProgramOut
     let begun =
         std::fs::symlink_metadata(&scratch).map(|meta| repositories::change_time(meta.ctime(), meta.ctime_nsec())).ok();
     let env = environment(context, &access, &scratch);
-    // Jobs are made with the file tools, which record the maker.
-    let jobs = access.root.join(crons::FOLDER);
-    access.write.retain(|path| !path.starts_with(&jobs));
+    // These folders are changed with the file tools, which record the author.
+    let is_open = |name: &&str| context.agent.shell_write.iter().any(|open| open == name);
+    let closed: Vec<PathBuf> =
+        GUARDED.into_iter().filter(|name| !is_open(name)).map(|name| access.guarded(name)).collect();
+    access.write.retain(|path| !closed.iter().any(|folder| path.starts_with(folder)));
     let (root, written) = (access.root.clone(), access.write.clone());
     access.write.push(scratch.clone());
     let sandbox = Sandbox {
@@ -70,23 +74,42 @@ pub(super) fn run(context: &ToolContext, job: SandboxedRun) -> Result<ProgramOut
         is_required: mode == SandboxMode::Require,
     };
     let timeout = job.timeout.and_then(|t| Duration::try_from(t).ok()).unwrap_or(TIMEOUT);
-    let mut output = process::run(process::Invocation {
-        command: job.command,
-        dir: &workspace.root,
-        env: &env,
-        inherits: false,
-        sandbox: (mode != SandboxMode::Off).then_some(&sandbox),
-        input: job.input,
-        timeout: timeout.min(context.until.saturating_duration_since(Instant::now())),
-        max_output: MAX_OUTPUT,
-        locks: context.lane.share()?,
-        stop: context.stop,
-    })?;
+    let timeout = timeout.min(context.until.saturating_duration_since(Instant::now()));
+    let run = || {
+        process::run(process::Invocation {
+            command: job.command,
+            dir: &workspace.root,
+            env: &env,
+            inherits: false,
+            sandbox: (mode != SandboxMode::Off).then_some(&sandbox),
+            input: job.input,
+            timeout,
+            max_output: MAX_OUTPUT,
+            locks: context.lane.share()?,
+            stop: context.stop,
+        })
+    };
+    let writes_memories = mode == SandboxMode::Off || is_open(&GUARDED[0]);
+    let mut output = if writes_memories { recorded(context, job.command, timeout, run)? } else { run()? };
     for problem in repositories::search(&root, &written, Instant::now() + MAX_SEARCH, begun).found {
         workspace.world.say(&format!("a program of {} wrote {problem}", context.agent.id));
         output.stderr.push_str(&format!("\nclaw: {problem}\n"));
     }
     Ok(output)
+}
+
+/// Runs a program that can write below `memories/`; its changes there are committed as the agent's.
+fn recorded(
+    context: &ToolContext,
+    command: &[String],
+    timeout: Duration,
+    run: impl FnOnce() -> Result<ProgramOutput>,
+) -> Result<ProgramOutput> {
+    let author = ChangeAuthor { by_shell: true, ..context.author() };
+    let subject = format!("shell: {}", command.last().map(String::as_str).unwrap_or_default());
+    let seconds = i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX);
+    let until = context.workspace.world.now().plus_seconds(seconds.saturating_add(1)).timestamp();
+    history::during(context.workspace, &author, &subject, until, run)
 }
 
 /// The program's environment: no keys, and no variable that leads to a service of the owner's.

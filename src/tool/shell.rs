@@ -16,8 +16,8 @@ const MAX_COMMAND: usize = 100 << 10;
 pub(super) const BASH: Builtin = Builtin {
     name: tool::BASH,
     class: Class::Acts,
-    description: "Run a command with bash in the workspace. It can write below files/, memories/ and skills/ and \
-                  in $TMPDIR; it sees no other files of the owner, no keys, and usually no network. All \
+    description: "Run a command with bash in the workspace. It can write below files/ and in $TMPDIR; \
+                  memories/, skills/ and crons/ are read-only, change them with write, edit and move; it sees no other files of the owner, no keys, and usually no network. All \
                   processes that it starts are killed when it ends. Long output is written to a file.",
     parameters: || {
         json!({

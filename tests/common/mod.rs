@@ -13,6 +13,7 @@ pub mod scenes;
 pub mod servers;
 pub mod strict;
 pub mod sweep;
+pub mod telegram;
 pub mod template;
 pub mod terminal;
 pub mod tracer;
@@ -391,4 +392,9 @@ fn unignore_signals() {
 pub fn skipped(why: &str) {
     // Not eprintln!, because the harness captures it for a passing test.
     let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+}
+
+/// Seconds since 1970, by the system's clock.
+pub fn now_seconds() -> i64 {
+    jiff::Timestamp::now().as_second()
 }

@@ -499,45 +499,6 @@ fn without_git_everything_but_commits_works() {
 }
 
 #[test]
-fn a_note_that_git_cannot_commit_yet_is_written_once_and_committed_later() {
-    let ws = Fixture::new();
-    if !ws.path(".git").exists() {
-        return skipped("there is no git");
-    }
-    let mut command = ws.command(&["remember", "--topic=nas", "the NAS is 10.0.0.7"]);
-    let ran = Ran::from(command.env("PATH", ws.dir.path()).output().unwrap());
-    assert!(ran.fails(75).contains("memories/topics/nas.md is written"));
-    assert!(ws.read("memories/topics/nas.md").contains("10.0.0.7"));
-    let later = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(5);
-    ws.claw(&["tick", "--now", &later.to_string()]).ok();
-    assert_eq!(ws.read("memories/topics/nas.md").matches("10.0.0.7").count(), 1);
-    assert!(ws.shell("git log --format=%s -- memories/topics/nas.md").ok().contains("remember: the NAS"));
-    assert_eq!(ws.pending(), [""; 0]);
-}
-
-#[test]
-fn a_note_that_git_never_commits_is_done_and_holds_up_none_behind_it() {
-    let ws = Fixture::new();
-    if !ws.path(".git").exists() {
-        return skipped("there is no git");
-    }
-    let tick = |minutes: i64| {
-        let later = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(minutes);
-        ws.claw(&["tick", "--now", &later.to_string()])
-    };
-    ws.write(".git/index.lock", "");
-    ws.claw(&["remember", "--topic=nas", "the NAS is 10.0.0.7"]).fails(75);
-    ws.claw(&["remember", "--topic=door", "the door is red"]).fails(75);
-    tick(5);
-    let err = tick(10).err;
-    assert!(err.contains("memories/topics/nas.md is written, but git") && err.contains("commit it yourself"), "{err}");
-    assert!(ws.read("memories/topics/door.md").contains("the door is red"));
-    tick(15);
-    tick(20);
-    assert_eq!(ws.pending(), [""; 0]);
-}
-
-#[test]
 fn a_note_of_any_characters_is_written_and_committed() {
     let ws = Fixture::new();
     if !ws.path(".git").exists() {
@@ -545,18 +506,6 @@ fn a_note_of_any_characters_is_written_and_committed() {
     }
     ws.piped(&["remember", "--topic=nas", "-"], "a\0b\u{1b}[2K").ok();
     assert_eq!(ws.shell("git log -1 --format=%s -- memories/topics/nas.md").ok(), "remember: a b [2K\n");
-}
-
-#[test]
-fn broken_repository_is_reported_as_not_committed() {
-    let ws = Fixture::new();
-    if !ws.path(".git").exists() {
-        return skipped("there is no git");
-    }
-    // The state after a power cut.
-    ws.write(".git/HEAD", "");
-    let err = ws.claw(&["remember", "--topic=nas", "the NAS is 10.0.0.7"]).fails(75);
-    assert!(err.contains("memories/topics/nas.md is written, but git"), "{err}");
 }
 
 #[test]

@@ -144,14 +144,15 @@ fn text_is_shown_as_it_arrives() {
     }
     reader.read_exact(&mut vec![0; length]).unwrap();
     write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n").unwrap();
-    // The second word is sent after the first one was displayed.
-    for (word, shown) in [("once ", "pickle: once "), ("upon ", "upon "), ("a time", "a time")] {
+    // The second word is sent after the first one was displayed; a word is displayed once it is complete.
+    for (word, shown) in [("once ", "pickle: once"), ("upon ", " upon"), ("a time", " a")] {
         write!(stream, "data: {}\n\n", json!({"choices": [{"delta": {"content": word}}]})).unwrap();
         terminal.until(shown);
     }
     write!(stream, "data: [DONE]\n\n").unwrap();
     drop((stream, reader));
-    assert_eq!(terminal.until(PROMPT).matches("once").count(), 0);
+    let rest = terminal.until(PROMPT);
+    assert!(rest.contains(" time\r\n") && !rest.contains("once"), "{rest:?}");
 }
 
 #[test]
@@ -301,4 +302,64 @@ fn error_is_shown_and_chat_continues() {
     assert!(ws.claw(&["chat", "-a", "nobody"]).fails(65).contains("there is no agent `nobody`"));
     ws.write("claw.yaml", &ws.read("claw.yaml").replace("model: mock", "model: mokc"));
     assert!(ws.piped(&["chat"], "hello\n").fails(78).contains("mokc"));
+}
+
+#[test]
+fn messages_have_several_lines_and_files() {
+    let server = Strict::start(SCRIPTS);
+    let ws = strict(&server);
+    ws.write("note.txt", "the note");
+    let mut terminal = chat(&ws, &[]);
+    terminal.press("hello\\\rtwo\x1b\rthree @note.txt\r");
+    terminal.until("Hello.");
+    terminal.until(PROMPT);
+    terminal.press(CTRL_D);
+    terminal.ended();
+    let log = ws.read(&format!("sessions/{}/log.jsonl", ws.list("sessions")[0]));
+    assert!(log.contains(r#""content":"hello\ntwo\nthree @note.txt\n\n<data-"#), "{log}");
+    assert!(log.contains("-1-note.txt") && log.contains("the note"), "{log}");
+}
+
+#[test]
+fn chat_has_commands_of_its_own() {
+    let server = Strict::start(SCRIPTS);
+    let ws = strict(&server);
+    let editor = ws.dir.path().join("editor");
+    std::fs::write(&editor, "#!/bin/sh\nprintf 'hello from the editor' > \"$1\"\n").unwrap();
+    std::fs::set_permissions(&editor, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = ws.command(&["chat"]);
+    command.env("EDITOR", &editor);
+    let mut terminal = Terminal::start(command);
+    terminal.until(PROMPT);
+    assert!(say(&mut terminal, "/retry").contains("there is no message to send again"));
+    assert!(say(&mut terminal, "/edit draft").contains("Hello."));
+    assert!(say(&mut terminal, "/retry").contains("Sending again: hello from the editor"));
+    let copied = say(&mut terminal, "/copy");
+    assert!(copied.contains("\x1b]52;c;SGVsbG8u\x07Copied 6 characters"), "{copied:?}");
+    assert!(say(&mut terminal, "/model").contains("offline"));
+    assert!(say(&mut terminal, "/model nothing").contains("nothing"));
+    assert!(say(&mut terminal, "/model offline").contains("offline answers from now on"));
+    assert!(say(&mut terminal, "/help").contains("/copy"));
+    assert!(say(&mut terminal, "/session none").contains("there is no session `none`"));
+    let session = ws.list("sessions")[0].clone();
+    assert!(say(&mut terminal, &format!("/session {session}")).contains("goes on, with pickle"));
+    terminal.press("/mod\t of\t");
+    terminal.until("offline");
+    terminal.press("\x03");
+    terminal.press(CTRL_D);
+    terminal.ended();
+    let asked = ws.read(&format!("sessions/{session}/log.jsonl")).matches("\"t\":\"in\"").count();
+    assert_eq!(asked, 2, "the commands are not messages");
+}
+
+#[test]
+fn piped_text_attaches_no_file() {
+    let server = Strict::start(SCRIPTS);
+    let ws = strict(&server);
+    ws.write("note.txt", "the note");
+    assert_eq!(ws.piped(&["chat"], "hello @note.txt\n").code, 0);
+    let log = ws.read(&format!("sessions/{}/log.jsonl", ws.list("sessions")[0]));
+    assert!(!log.contains("attachments"), "{log}");
+    let ran = ws.piped(&["chat"], "/edit x\n/copy\n");
+    assert!(ran.err.contains("/edit needs a terminal") && ran.err.contains("there is no answer to copy"), "{ran:?}");
 }

@@ -213,7 +213,7 @@ fn a_program_that_is_not_there_is_bad_configuration() {
 
 #[test]
 fn an_environment_that_leaves_no_room_for_a_program_is_bad_configuration() {
-    let scripted = Scripted::new("echo four");
+    let scripted = Scripted::with("echo four", ", env: inherit");
     // As much as the kernel takes, to 64 bytes.
     let most =
         rustix::process::getrlimit(rustix::process::Resource::Stack).current.unwrap_or(u64::MAX).min(24 << 20) / 4;
@@ -550,4 +550,14 @@ fn a_worker_killed_at_any_moment_leaves_nothing_of_a_tool_that_writes_beside_a_f
 fn killed_watcher_leaves_no_writer_beside_a_free_lane() {
     let proof = Proof::begin("a watcher is killed, its model's grandchild writes for ever");
     killed_at_random(proof, &AtWork::model(), true);
+}
+
+#[test]
+fn program_gets_home_path_and_the_variables_that_env_names() {
+    let scripted = Scripted::with("env | cut -d= -f1 | sort | tr '\\n' ' '", ", env: [CHOSEN, UNSET]");
+    let mut command = scripted.ws.command(&["ask", "-n", "2+2"]);
+    let ran = Ran::from(command.env("CHOSEN", "x").env("SECRET", "y").output().unwrap());
+    let names: Vec<&str> =
+        ran.out.split_whitespace().filter(|name| !["_", "OLDPWD", "PWD", "SHLVL"].contains(name)).collect();
+    assert_eq!(names, ["CHOSEN", "CLAW_INSIDE", "CLAW_WORKSPACE", "HOME", "PATH"], "{ran:?}");
 }

@@ -33,11 +33,11 @@ use std::time::{Duration, Instant};
 const SECRET: &str = "the owner's secret";
 
 /// A workspace, and an agent in it that calls tools.
-struct Desk {
-    ws: Fixture,
-    workspace: Workspace,
+pub struct Desk {
+    pub ws: Fixture,
+    pub workspace: Workspace,
     lane: Lane,
-    event: Event,
+    pub event: Event,
 }
 
 /// No host for dispatches.
@@ -54,7 +54,7 @@ impl Host for Alone {
 
 impl Desk {
     /// `head` is added to the agent's front matter. Beside the workspace are files outside of its access.
-    fn new(head: impl Fn(&Fixture) -> String) -> Self {
+    pub fn new(head: impl Fn(&Fixture) -> String) -> Self {
         let ws = Fixture::new();
         let agent = ws.read("agents/pickle/AGENT.md").replacen("---\n", &format!("---\n{}", head(&ws)), 1);
         ws.write("agents/pickle/AGENT.md", &agent);
@@ -71,7 +71,7 @@ impl Desk {
         Self { ws, workspace, lane, event }
     }
 
-    fn plain() -> Self {
+    pub fn plain() -> Self {
         Self::new(|_| String::new())
     }
 
@@ -80,7 +80,7 @@ impl Desk {
     }
 
     /// The result of a call, and whether it has failed.
-    fn call(&self, name: &str, arguments: Value) -> (String, bool) {
+    pub fn call(&self, name: &str, arguments: Value) -> (String, bool) {
         self.call_within(Duration::from_mins(1), None, name, arguments)
     }
 
@@ -119,14 +119,14 @@ impl Desk {
     }
 
     #[track_caller]
-    fn ok(&self, name: &str, arguments: Value) -> String {
+    pub fn ok(&self, name: &str, arguments: Value) -> String {
         let (told, failed) = self.call(name, arguments);
         assert!(!failed, "{told}");
         told
     }
 
     #[track_caller]
-    fn refused(&self, name: &str, arguments: Value) -> String {
+    pub fn refused(&self, name: &str, arguments: Value) -> String {
         let (told, failed) = self.call(name, arguments);
         assert!(failed, "{name} was done: {told}");
         told

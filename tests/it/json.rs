@@ -12,10 +12,13 @@ use std::path::Path;
 /// Every command with `--json`, and the name of its schema.
 const SCHEMAS: &[(&str, &str)] = &[
     ("agents", "agents"),
+    ("agents edit", "agents"),
     ("agents show", "agents"),
     ("approve", "approve"),
     ("ask", "ask"),
+    ("channels", "channels"),
     ("check", "check"),
+    ("config get", "config-get"),
     ("crons", "crons"),
     ("crons approve", "crons-approve"),
     ("crons audit", "crons-audit"),
@@ -25,8 +28,15 @@ const SCHEMAS: &[(&str, &str)] = &[
     ("crons resume", "crons"),
     ("crons run", "crons"),
     ("deliver", "deliver"),
+    ("init", "init"),
+    ("keys list", "keys"),
     ("log", "log"),
     ("models", "models"),
+    ("pair", "pair"),
+    ("pair approve", "pair"),
+    ("pair invite", "pair"),
+    ("pair list", "pair"),
+    ("pair revoke", "pair"),
     ("prompt", "prompt"),
     ("recall", "recall"),
     ("route", "route"),
@@ -153,10 +163,18 @@ fn fill(ws: &Fixture, all: &mut Documents) -> Vec<String> {
 }
 
 fn read(ws: &Fixture, all: &mut Documents, unrouted: &[String]) {
+    let old = ws.dir.path().join("old");
+    fs::create_dir_all(old.join("memory")).unwrap();
+    fs::write(old.join("memory/a.md"), "- a\n").unwrap();
+    fs::write(old.join(".env"), "A=1\n").unwrap();
+    all.run(ws, "init", &["--dry-run", "--from", "../old"]);
     all.run(ws, "agents", &[]);
     all.one(ws, "agents show", &["cookie"]);
+    all.add("agents edit", &ws.shell("EDITOR=true claw agents edit --json cookie"));
     let approval = all.one(ws, "approve", &[]);
     assert_eq!((&approval["agent"], &approval["tool"]), (&json!("cookie"), &json!("act")));
+    all.one(ws, "config get", &["model"]);
+    all.run(ws, "keys list", &[]);
     all.run(ws, "models", &["--offline"]);
     all.one(ws, "prompt", &["pickle"]);
     all.run(ws, "recall", &["NAS"]);
@@ -220,6 +238,34 @@ fn crons(ws: &Fixture, all: &mut Documents) {
     fs::remove_dir_all(ws.path("crons/look")).unwrap();
 }
 
+fn channels(ws: &Fixture, all: &mut Documents) {
+    let program = r#"printf '{"id": 1, "from": "eve", "text": "hi"}\n'; while read -r line; do
+        case $line in
+        *ping*) n=${line#*:}; printf '{"pong":%s}\n' "${n%\}}";;
+        *send*) id=${line#*\"id\":\"}; printf '{"sent":"%s"}\n' "${id%%\"*}";;
+        esac; done"#;
+    ws.write("bot.sh", program);
+    ws.config(
+        "channels:\n  bot: {type: exec, command: [sh, bot.sh], pairing: ask}\n  exec: {phone: {command: [cat]}}\n",
+    );
+    ws.claw(&["listen", "bot", "--once"]).ok();
+    assert_eq!(all.run(ws, "channels", &[]).len(), 2);
+    all.one(ws, "pair invite", &["bot"]);
+    let pending = all.run(ws, "pair", &[]);
+    assert_eq!((&pending[0]["state"], &pending[1]["state"]), (&json!("pending"), &json!("invited")), "{pending:#?}");
+    let name = ws.list(".claw/pairing/pending").remove(0);
+    let code: Value = serde_json::from_str(&ws.read(&format!(".claw/pairing/pending/{name}"))).unwrap();
+    all.one(ws, "pair approve", &[code["code"].as_str().unwrap()]);
+    all.run(ws, "pair list", &[]);
+    all.one(ws, "pair revoke", &["bot:eve"]);
+    fs::remove_file(ws.path(".claw/listeners/bot.json")).unwrap();
+    ws.write(
+        ".claw/listeners/bot.json",
+        r#"{"condition": "crash-loop", "why": "it ends", "since": "2026-11-21T00:00:00Z"}"#,
+    );
+    assert_eq!(all.one(ws, "status", &[])["channels"][0]["state"], "crash-loop");
+}
+
 #[test]
 fn output_of_every_command_matches_its_schema() {
     let server = Strict::start(SCRIPTS);
@@ -229,6 +275,7 @@ fn output_of_every_command_matches_its_schema() {
     read(&ws, &mut all, &unrouted);
     tasks(&ws, &mut all);
     crons(&workspace(&server), &mut all);
+    channels(&Fixture::new(), &mut all);
     ws.config("budget: {day: {calls: 1}}\n");
     ws.write("agents/broken/AGENT.md", "---\nname: Broken\nmax_steps: many\n---\nx\n");
     all.run(&ws, "agents", &[]);

@@ -3,15 +3,10 @@
 
 use crate::common::terminal::Terminal;
 use crate::common::{Fixture, Ran, skipped};
-use claw::core::config::Sync;
-use claw::store::lock::Lane;
-use claw::store::memory::git;
-use claw::store::workspace::mailbox::Mailbox;
 use rustix::fs::{CWD, Mode, mkfifoat};
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
 
 const OWN: &str = "export A=1\n";
 
@@ -103,29 +98,6 @@ fn non_notes_are_not_searched() {
     assert_eq!(ran.ok(), "memories/topics/zoo.md:1: the vault is in the zoo\n");
 }
 
-/// The state after an agent has swapped its note for a repository between two commits.
-#[test]
-fn a_commit_runs_nothing_that_a_repository_below_the_notes_names() {
-    let ws = Fixture::new();
-    if !ws.path(".git").exists() {
-        return skipped("there is no git");
-    }
-    let inner = "git -C memories/topics/a.md -c user.name=a -c user.email=a@b";
-    ws.shell(&format!(
-        "git init -q memories/topics/a.md && echo x >memories/topics/a.md/x && {inner} add x && {inner} commit -qm x && \
-         git add memories/topics/a.md 2>/dev/null && echo '* filter=evil' >memories/topics/a.md/.gitattributes && \
-         {inner} config filter.evil.clean \"touch '$HOME/ran'; cat\" && echo y >memories/topics/a.md/x"
-    ))
-    .ok();
-    let workspace = ws.opened();
-    let lane = Lane::attempt(&workspace, Mailbox::Inbox, "memories").unwrap().unwrap();
-    let _ = git::commit(&ws.root, &lane, Sync::None, Path::new("memories/topics/a.md"), "x");
-    assert!(!ws.dir.path().join("ran").exists());
-    // A program that it could have run.
-    ws.shell("git status").ok();
-    assert!(ws.dir.path().join("ran").exists());
-}
-
 #[test]
 fn a_note_does_nothing_to_the_terminal_on_which_it_is_found() {
     let ws = Fixture::new();
@@ -133,31 +105,6 @@ fn a_note_does_nothing_to_the_terminal_on_which_it_is_found() {
     let (code, shown) = Terminal::start(ws.command(&["recall", "vault"])).ended();
     assert_eq!((code, shown.trim_end()), (0, "memories/topics/a.md:1: the vault\\u{1b}[2K is open"));
     assert!(ws.claw(&["recall", "vault"]).ok().contains('\u{1b}'), "a program is told it as it is");
-}
-
-#[test]
-fn attributes_that_an_agent_wrote_hold_up_no_note() {
-    let ws = Fixture::empty();
-    if !git::is_installed() {
-        return skipped("no git here");
-    }
-    ws.shell("git init -q . && git config user.name a && git config user.email a@b").ok();
-    ws.claw(&["init", "."]).ok();
-    ws.write("claw.yaml", &ws.read("claw.yaml").replace("  git: false", "  git: true"));
-    ws.shell("git add -A && git commit -qm first").ok();
-    let attributes = "*.md working-tree-encoding=UTF-16 filter=run\n";
-    ws.shell("git config filter.run.clean 'touch ran; cat'").ok();
-    ws.write("memories/.gitattributes", attributes);
-    ws.claw(&["remember", "--topic", "nas", "the NAS is 10.0.0.7"]).ok();
-    assert_eq!(ws.shell("git log -1 --format=%s").ok(), "remember: the NAS is 10.0.0.7\n");
-    assert!(!ws.path("ran").exists());
-    // Committed by the owner: the note is saved, and the owner is told.
-    ws.shell("git add memories/.gitattributes && git commit -qm attributes").ok();
-    let ran = ws.claw(&["remember", "--topic", "nas", "the door is red"]);
-    assert!(ran.err.contains("it is not committed: check and remove memories/.gitattributes"), "{ran:?}");
-    assert!(ran.ok().starts_with("memories/topics/nas.md:"));
-    assert_eq!(ws.claw(&["remember", "--topic", "nas", "the roof is green"]).code, 0);
-    assert!(ws.read("memories/topics/nas.md").contains("roof"));
 }
 
 /// A clock that was once a year ahead: ids stay ahead of it, and the days of notes do not.

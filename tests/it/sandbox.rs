@@ -73,7 +73,7 @@ fn ordinary_programs_work_in_the_sandbox() {
         ("mkdir -p files/d/e && mv files/a files/d/e/b && cat files/d/e/b", "hi"),
         ("ls", "AGENTS.md"),
         ("cat agents/pickle/AGENT.md", "Pickle"),
-        ("echo fact >> memories/topics/x.md; grep -r fact memories", "fact"),
+        ("echo fact >> memories/topics/x.md; echo x > skills/x; echo x > crons/x; ls crons skills/x", "cannot access"),
         ("f=$(mktemp); echo scratch > $f; cat $f; case $f in $TMPDIR/*) echo own;; esac", "scratch\nown"),
         ("printf '#!/bin/sh\\necho ran\\n' > files/s && chmod +x files/s && files/s", "ran"),
         ("seq 1 3 | tail -n 1; cat <(echo sub)", "3\nsub"),

@@ -34,10 +34,13 @@ fn written(ws: &Fixture) -> Vec<String> {
 fn units_are_written_once_more_but_not_over_those_of_others() {
     let ws = Fixture::new();
     let paths = written(&ws);
-    assert_eq!((paths.len(), written(&ws)), (4, paths.clone()));
+    assert_eq!((paths.len(), written(&ws)), (5, paths.clone()));
     let names: Vec<&str> = paths.iter().map(|path| path.rsplit_once('/').unwrap().1).collect();
     let stem = names[0].strip_suffix(".path").unwrap();
-    assert_eq!(names[1..], [".timer", ".service", "-supervise.service"].map(|ending| format!("{stem}{ending}")));
+    assert_eq!(
+        names[1..],
+        [".timer", ".service", "-supervise.service", "-listen@.service"].map(|ending| format!("{stem}{ending}"))
+    );
     let printed = ws.claw(&["units", "--user", "--print"]).ok();
     for path in &paths {
         assert!(path.starts_with(ws.dir.path().join(".config/systemd/user").to_str().unwrap()), "{path}");

@@ -15,6 +15,7 @@ mod end_sweep;
 mod fuzz;
 mod hostile;
 mod kill_sweep;
+mod listen_sweep;
 mod model;
 mod model_check;
 mod oracle;

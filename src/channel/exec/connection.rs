@@ -11,7 +11,7 @@ use crate::core::config::SandboxMode;
 use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::process::sandbox::Sandbox;
-use crate::process::{self, OutputTo, Program, RunningProgram};
+use crate::process::{self, Launch, OutputTo, RunningProgram};
 use crate::store::fs::At;
 use crate::store::fs::watch::{Watch, Woken};
 use crate::store::workspace::{Workspace, program_env, programs};
@@ -32,12 +32,36 @@ const GRACE: Duration = Duration::from_secs(10);
 /// While so many bytes wait for the program to read, nothing is read from it.
 const MAX_PENDING: usize = 1 << 20;
 
+/// The exit code of a program that cannot reach its server, as of `sysexits.h`.
+const UNAVAILABLE: i32 = 69;
+/// The longest wait between two attempts to reach a server, in seconds.
+const MAX_BACK_OFF: i64 = 300;
+
 pub(super) fn run(listening: &Listening) -> Result<()> {
     let (workspace, name, settings) = (listening.workspace, listening.name, listening.settings);
     if settings.command.is_empty() {
         return Err(Fault::config(outlet::no_command(name)));
     }
     programs::check(workspace, &settings.command)?;
+    let mut attempts = 0;
+    loop {
+        let fault = match run_once(listening, &mut attempts) {
+            // No network is no crash: this process waits and tries again.
+            Err(fault) if fault.kind == Kind::Unavailable && !listening.once => fault,
+            other => return other,
+        };
+        let next = workspace.world.now().plus_seconds((1 << attempts.min(16)).min(MAX_BACK_OFF));
+        attempts += 1;
+        listening.unreachable(&fault, next);
+        if listening.wait_until(next)? {
+            return Ok(());
+        }
+    }
+}
+
+/// Runs the program to its end. `attempts` is set to 0 once it has answered a ping.
+fn run_once(listening: &Listening, attempts: &mut u32) -> Result<()> {
+    let name = listening.name;
     let mut program = start(listening)?;
     let (Some(stdin), Some(stdout)) = (program.stdin.take(), program.stdout.take()) else {
         return Err(Fault::new(Kind::Machine, "the program has no pipes"));
@@ -45,6 +69,9 @@ pub(super) fn run(listening: &Listening) -> Result<()> {
     let mut connection = Connection::new(listening, stdin, stdout)?;
     let result = connection.serve();
     let is_asked_to_end = connection.is_ending;
+    if connection.was_connected {
+        *attempts = 0;
+    }
     connection.give_up();
     drop(connection);
     let may_end = matches!(result, Ok(true));
@@ -58,14 +85,18 @@ pub(super) fn run(listening: &Listening) -> Result<()> {
         return Ok(());
     }
     let why = if last.is_empty() { String::new() } else { format!(": {last}") };
-    let kind = if code == 78 { Kind::Config } else { Kind::Later };
+    let kind = match code {
+        78 => Kind::Config,
+        UNAVAILABLE => Kind::Unavailable,
+        _ => Kind::Later,
+    };
     Err(Fault::new(kind, format!("the program of channel `{name}` has ended with {code}{why}")))
 }
 
 /// Starts the program in its state folder's workspace, with its environment and, if it is set, its sandbox.
 fn start(listening: &Listening) -> Result<RunningProgram> {
     let (workspace, name, settings) = (listening.workspace, listening.name, listening.settings);
-    let state = workspace.path(".claw/channels").join(name);
+    let state = workspace.path(crate::store::channel::FOLDER).join(name);
     workspace.make_dir(&state, 2)?;
     let (inherits, mut env) = program_env::of(&workspace.world, &settings.env);
     env.extend([
@@ -77,7 +108,7 @@ fn start(listening: &Listening) -> Result<RunningProgram> {
     let sandbox = sandbox(workspace, settings, &state)?;
     let own = name.to_owned();
     process::start(
-        Program {
+        Launch {
             command: &settings.command,
             dir: &workspace.root,
             env: &env,
@@ -101,7 +132,14 @@ fn sandbox(workspace: &Workspace, settings: &ChannelSettings, state: &Path) -> R
     let mut write: Vec<PathBuf> = sandbox.write.iter().map(real).collect::<Result<_>>()?;
     write.push(fs::canonicalize(state).at("find", state)?);
     let is_required = workspace.config()?.sandbox.mode != SandboxMode::BestEffort;
-    Ok(Some(Sandbox { read, write, list: Vec::new(), private: vec![root], network: sandbox.network, is_required }))
+    Ok(Some(Sandbox {
+        read,
+        write,
+        list: vec![root.clone()],
+        private: vec![root],
+        network: sandbox.network,
+        is_required,
+    }))
 }
 
 /// Bytes for the program, with the event that they send.
@@ -128,6 +166,8 @@ struct Connection<'a> {
     next_ping: Stamp,
     /// The listener is asked to end.
     is_ending: bool,
+    /// The program has answered a ping.
+    was_connected: bool,
 }
 
 /// Numbers of the descriptors in the epoll set.
@@ -159,6 +199,7 @@ impl<'a> Connection<'a> {
             ping: (0, None),
             next_ping: listening.workspace.world.now(),
             is_ending: false,
+            was_connected: false,
         })
     }
 
@@ -224,7 +265,8 @@ impl<'a> Connection<'a> {
     }
 
     fn send_ping(&mut self, now: Stamp) {
-        self.ping = (self.ping.0 + 1, Some(now.plus_seconds(PING)));
+        let patience = if self.is_ending { GRACE.as_secs().cast_signed() } else { PING };
+        self.ping = (self.ping.0 + 1, Some(now.plus_seconds(patience)));
         self.put(lines::ping(self.ping.0), None);
     }
 
@@ -321,6 +363,7 @@ impl<'a> Connection<'a> {
             self.close_stdin();
             self.ping.1 = Some(self.listening.workspace.world.now().plus_seconds(GRACE.as_secs().cast_signed()));
         } else {
+            self.was_connected = true;
             self.listening.connected();
         }
     }

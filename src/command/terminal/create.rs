@@ -62,7 +62,8 @@ pub fn create(world: &World, root: &Path) -> Result<String> {
 }
 
 /// The model to configure, from the API keys and servers of this machine: its name, and its lines for `claw.yaml`.
-fn model(world: &World) -> (String, String) {
+#[must_use]
+pub fn model(world: &World) -> (String, String) {
     let named = |name: &str, provider: &str, fields: String| {
         (name.to_owned(), format!("model: {name}\nmodels:\n  {name}: {{provider: {provider}, {fields}}}\n"))
     };

@@ -1,6 +1,7 @@
 //! Budgets: limits for calls, tokens and money, per day and in total, for all agents together and for one agent. A call
 //! is reserved before it is sent; a call that does not fit waits.
 
+pub mod bars;
 pub mod ledger;
 pub mod ledger_line;
 

@@ -2,6 +2,7 @@
 //! of the sender is in `text`, `quoted` and `labels`, and nowhere else.
 
 use crate::core::event::id::{Id, MAX};
+use crate::core::event::origin::SenderClass;
 use crate::core::event::stamp::Stamp;
 use crate::core::text::base32::{base32, hash32};
 use crate::core::text::data_mark;
@@ -17,6 +18,12 @@ pub struct Inbound {
     pub at: Option<Stamp>,
     /// The sender: its address without the channel.
     pub sender: String,
+    /// The class of a sender that the channel has authenticated by a token, a signature or a login: it may talk.
+    pub authenticated: Option<SenderClass>,
+    /// The agent that answers, if an authenticated sender may choose it.
+    pub agent: Option<String>,
+    /// The conversation, if the owner has chosen it.
+    pub session: Option<String>,
     /// Whether the sender is a bot, or the channel's own account.
     pub is_bot: bool,
     /// Where it was written.

@@ -84,6 +84,7 @@ fn whole_seconds(seconds: f64) -> u64 {
 fn message(line: &Map<String, Value>) -> Result<Inbound, String> {
     let (platform_id, sender) = (name(line, "id")?, name(line, "from")?);
     let chat = optional(line, "chat")?.filter(|chat| *chat != sender);
+    let thread = optional(line, "thread")?.filter(|thread| !thread.is_empty());
     let flag = |key: &str| match line.get(key) {
         None | Some(Value::Null) => Ok(false),
         Some(flag) => flag.as_bool().ok_or_else(|| format!("`{key}` is not true or false")),
@@ -119,9 +120,16 @@ fn message(line: &Map<String, Value>) -> Result<Inbound, String> {
         _ => return Err("`text` is missing".to_owned()),
     };
     Ok(Inbound {
+        authenticated: None,
+        agent: None,
+        session: None,
         platform_id,
         at: None,
-        reply_to: chat.unwrap_or_else(|| sender.clone()),
+        reply_to: match (chat, thread) {
+            (Some(chat), Some(thread)) => format!("{chat}/{thread}"),
+            (Some(chat), None) => chat,
+            (None, _) => sender.clone(),
+        },
         sender,
         is_bot: flag("bot")?,
         place,
@@ -245,6 +253,12 @@ mod tests {
         };
         assert_eq!(inbound.place, Place::Group { id: "#claw".into(), is_mentioned: true, is_reply: false });
         assert_eq!((&*inbound.sender, &*inbound.reply_to), ("ann", "#claw"));
+        let thread = parsed(r##"{"id": "a", "from": "ann", "chat": "#claw", "thread": 9, "text": "hi"}"##);
+        let Ok(ProgramLine::Message(_, inbound)) = thread else { panic!() };
+        assert_eq!(
+            (&inbound.place, &*inbound.reply_to),
+            (&Place::Group { id: "#claw".into(), is_mentioned: false, is_reply: false }, "#claw/9")
+        );
         let Ok(ProgramLine::Message(_, inbound)) = parsed(r#"{"id": "a", "from": "ann", "chat": "ann", "text": "hi"}"#)
         else {
             panic!()

@@ -2,6 +2,8 @@
 //! type decides which program code serves the channel. `channels.exec` is a map of its own: destinations `exec:NAME`.
 
 use crate::core::channel::policy::{Members, Policy};
+use crate::core::channel::web::hook::{Hook, HookScheme};
+use crate::core::channel::web::listen_address::ListenAddress;
 use crate::core::program_env::ProgramEnv;
 use jiff::SignedDuration;
 use serde::de::{self, MapAccess, Visitor};
@@ -125,6 +127,16 @@ pub struct ChannelSettings {
     pub keep: SignedDuration,
     /// The account at the other side, if the type does not know it by itself. Pairings count only for their account.
     pub account: Option<String>,
+    /// For `telegram`: the file with the bot's token.
+    pub token_file: Option<String>,
+    /// For `telegram`: the environment variable with the bot's token.
+    pub token_env: Option<String>,
+    /// For `telegram`: the token itself; one of the other two is safer.
+    pub token: Option<String>,
+    /// For `telegram`: the address of the Bot API, if it is not Telegram's own.
+    pub base_url: Option<String>,
+    /// For `telegram`: whether an edited message is a new one (`new`) or nothing (`ignore`).
+    pub edits: Edits,
     /// For `exec`: the program and its arguments.
     pub command: Vec<String>,
     /// For `exec`: how long the program may take to send one message, like `30s`; default 1 min.
@@ -134,6 +146,12 @@ pub struct ChannelSettings {
     pub env: ProgramEnv,
     /// For `exec`: the sandbox to run the program in; default: none.
     pub sandbox: Option<ProgramSandbox>,
+    /// For `web`: where it listens, `127.0.0.1:PORT` or `unix:PATH`; default 127.0.0.1:7171.
+    pub listen: Option<String>,
+    /// For `web`: further names of the page, those of a tunnel or a TLS proxy of yours, like `claw.example.org`.
+    pub hosts: Vec<String>,
+    /// For `web`: webhooks by name, `POST /hook/NAME`.
+    pub hooks: BTreeMap<String, Hook>,
 }
 
 impl Default for ChannelSettings {
@@ -148,10 +166,18 @@ impl Default for ChannelSettings {
             unknown: UnknownDelivery::default(),
             keep: KEEP,
             account: None,
+            token_file: None,
+            token_env: None,
+            token: None,
+            base_url: None,
+            edits: Edits::default(),
             command: Vec::new(),
             timeout: None,
             env: ProgramEnv::default(),
             sandbox: None,
+            listen: None,
+            hosts: Vec::new(),
+            hooks: BTreeMap::new(),
         }
     }
 }
@@ -189,8 +215,29 @@ impl ChannelSettings {
         if is_wildcard(&self.groups) {
             return Some(("groups", "each group must be named".to_owned()));
         }
+        if let Some(Err(why)) = self.listen.as_deref().map(ListenAddress::parse) {
+            return Some(("listen", why));
+        }
+        if let Some((name, why)) = self.hooks.iter().find_map(|(name, hook)| Some((name, hook_problem(name, hook)?))) {
+            return Some(("hooks", format!("{name}: {why}")));
+        }
         (self.keep <= SignedDuration::ZERO).then(|| ("keep", "it must be longer than 0".to_owned()))
     }
+}
+
+/// Why a webhook cannot work.
+fn hook_problem(name: &str, hook: &Hook) -> Option<&'static str> {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(is_plain) {
+        return Some("a webhook's name has A-Z, a-z, 0-9, - and _");
+    }
+    if hook.secret_env.is_some() == hook.secret_file.is_some() {
+        return Some("set either `secret_env` or `secret_file`");
+    }
+    if (hook.scheme == HookScheme::Hmac) != hook.header.is_some() {
+        return Some("`header` belongs to `scheme: hmac`, which needs it");
+    }
+    hook.text.as_ref().filter(|text| !text.starts_with('/')).map(|_| "`text` is a JSON pointer like /comment/body")
 }
 
 /// The name of a sender or a group at its platform; numbers are accepted, too.
@@ -232,6 +279,18 @@ impl<'de> Deserialize<'de> for PlatformName {
         }
         source.deserialize_any(NameVisitor)
     }
+}
+
+/// The meaning of an edited message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Edits {
+    /// It is a new message that names the edited one.
+    #[default]
+    New,
+    /// It is skipped.
+    Ignore,
 }
 
 /// How strangers are paired.
@@ -327,6 +386,22 @@ mod tests {
         assert_eq!(invalid("irc: {groups: ['*']}").as_deref(), Some("channels.irc.groups"));
         assert_eq!(invalid("irc: {keep: 0s}").as_deref(), Some("channels.irc.keep"));
         assert_eq!(invalid("irc: {policy: open, keep: 1h}"), None);
+        assert_eq!(invalid("web: {listen: '0.0.0.0:7171'}").as_deref(), Some("channels.web.listen"));
+        for hook in [
+            "ci: {}",
+            "ci: {secret_env: A, secret_file: b}",
+            "ci: {secret_env: A, scheme: hmac}",
+            "ci: {secret_env: A, header: X}",
+            "ci: {secret_env: A, text: x}",
+            "a/b: {secret_env: A}",
+        ] {
+            assert_eq!(
+                invalid(&format!("web: {{hooks: {{{hook}}}}}")).as_deref(),
+                Some("channels.web.hooks"),
+                "{hook}"
+            );
+        }
+        assert_eq!(invalid("web: {hooks: {ci: {scheme: github, secret_env: A, text: /x}}}"), None);
     }
 
     #[test]

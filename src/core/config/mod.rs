@@ -110,7 +110,7 @@ pub enum Drops {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Memories {
-    /// Commit every note to git.
+    /// Commit every change of the memories to git.
     pub git: bool,
     /// The languages of the notes (ISO 639-1): a search also finds other forms of its words in them.
     pub languages: Vec<String>,

@@ -1,11 +1,13 @@
-//! The JSON Schemas of the settings, for editors: `docs/schema/claw.yaml.json`, `agent.json` and `cron.json`. They are
-//! generated from the structs, by a test, so that the program itself does not contain the generator.
+//! The JSON Schemas of the settings, for editors, and of events, for programs: `docs/schema/claw.yaml.json`, `agent.json`,
+//! `cron.json` and `event.json`. They are generated from the structs, by a test, so that the program itself does not contain the generator.
 
 use crate::core::channel::settings::{ChannelSettings, Channels, Exec, PlatformName};
 use crate::core::config::Config;
 use crate::core::definition::agent::AgentFields;
 use crate::core::definition::cron::CronFields;
+use crate::core::event::Event;
 use crate::core::event::address::Address;
+use crate::core::event::id::Id;
 use crate::core::model::money::Money;
 use crate::core::program_env::ProgramEnv;
 use crate::core::tool::grants::Grants;
@@ -34,6 +36,7 @@ macro_rules! schema_of {
 
 schema_of! {
     Address: { "type": "string", "description": "An address: CHANNEL:REST, like cli:ann.", "pattern": "^[a-z][a-z0-9]{0,23}:" }
+    Id: { "type": "string", "description": "An event's id, like 20261121T004130.123456Z-k7f3q9." }
     PlatformName: { "type": ["string", "integer"], "description": "A name or a number at the platform." }
     ProgramEnv: {
         "description": "Names of variables, or `inherit` for all.",
@@ -128,4 +131,9 @@ fn schema_of_agents_is_current() {
 #[test]
 fn schema_of_crons_is_current() {
     check::<CronFields>("cron.json");
+}
+
+#[test]
+fn schema_of_events_is_current() {
+    check::<Event>("event.json");
 }

@@ -11,6 +11,9 @@ use crate::core::web::settings::AgentWeb;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
+/// The folders that programs of agents see read-only: only the file tools, which know the event and the agent, change
+/// them.
+pub const GUARDED: [&str; 3] = ["memories", "skills", "crons"];
 /// The default of `max_steps`.
 const MAX_STEPS: u32 = 30;
 /// The default of `turn_timeout`.
@@ -41,6 +44,8 @@ pub struct Agent {
     pub read: Vec<String>,
     /// The writable paths, instead of the default ones.
     pub write: Option<Vec<String>>,
+    /// The folders of `memories`, `skills` and `crons` that its programs may write.
+    pub shell_write: Vec<String>,
     /// Whether its programs may use the network; `None` for the workspace's setting.
     pub network: Option<bool>,
     /// The hosts that it may read.
@@ -108,6 +113,9 @@ pub(in crate::core) struct AgentFields {
     read: Vec<String>,
     /// The writable paths, instead of the default ones.
     write: Option<Vec<String>>,
+    /// The folders that its programs may write as well: of `memories`, `skills`, `crons`, which only the file tools
+    /// change by default.
+    shell_write: Vec<String>,
     /// Whether its programs may use the network; default: `sandbox.network` in claw.yaml.
     network: Option<bool>,
     /// The hosts that it may read with the web tools.
@@ -146,6 +154,10 @@ pub fn read(id: &str, path: &str, text: &str, soul: Option<String>) -> Parsed<Ag
         let message = format!("tools: `{tool}` has `agents`, which only {DISPATCH} can have");
         return Err(Problem::error(path, message).at(problem::locate(text, "tools")));
     }
+    if let Some(other) = fields.shell_write.iter().find(|name| !GUARDED.contains(&name.as_str())) {
+        let message = format!("shell_write: `{}` is none of {}", other.escape_debug(), GUARDED.join(", "));
+        return Err(Problem::error(path, message).at(problem::locate(text, "shell_write")));
+    }
     if let Some(missing) = fields.llm.price.and_then(|price| price.missing()) {
         let at = problem::locate(text, "llm.price");
         return Err(Problem::error(path, format!("llm.price has no `{missing}` (for a million tokens)")).at(at));
@@ -166,6 +178,7 @@ pub fn read(id: &str, path: &str, text: &str, soul: Option<String>) -> Parsed<Ag
         senders: fields.senders,
         read: fields.read,
         write: fields.write,
+        shell_write: fields.shell_write,
         network: fields.network,
         web: fields.web,
         max_steps: fields.max_steps.unwrap_or(MAX_STEPS),
@@ -220,6 +233,16 @@ mod tests {
         assert_eq!((agent.max_concurrency, agent.allow_skills), (1, true));
         assert_eq!(agent.identity, "You are Pickle.");
         assert_eq!(agent.llm.max_tokens, Some(10));
+    }
+
+    #[test]
+    fn only_guarded_folders_can_be_opened_for_programs() {
+        let read =
+            |names: &str| read("a", "agents/a/AGENT.md", &format!("---\nname: a\nshell_write: [{names}]\n---\n"), None);
+        assert_eq!(read("memories, skills").unwrap().0.shell_write, ["memories", "skills"]);
+        let problem = read("memories, files").unwrap_err();
+        assert_eq!(problem.message, "shell_write: `files` is none of memories, skills, crons");
+        assert_eq!(problem.at, Some((3, 15)));
     }
 
     #[test]

@@ -8,8 +8,9 @@ pub mod new_cron;
 pub mod reach;
 pub mod skill;
 pub mod task;
+pub mod templates;
 
-pub use agent::{Agent, QueueSetting, WatchSetting};
+pub use agent::{Agent, GUARDED, QueueSetting, WatchSetting};
 pub use cron::{Cron, CronSession, Missed, Overlap};
 
 use crate::core::text::front_matter;

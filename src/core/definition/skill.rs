@@ -214,7 +214,9 @@ fn foreign(theirs: &Value) -> Result<Option<Requirements>, String> {
     Ok(Some(Requirements { os: theirs.os, ..needs }))
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether this is a valid name for a skill.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
     let fits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     name.len() <= MAX_NAME && name.split('-').all(fits)
 }

@@ -102,6 +102,13 @@ impl Id {
         Self(format!("{}-{hash}{tail}", &self.0[..stamp::WIDTH]))
     }
 
+    /// The id of the event at the beginning of the chain of causes. Of a long chain it cannot be told: then it is another id.
+    #[must_use]
+    pub fn root(&self) -> Self {
+        let length = self.short().find('.').map_or(self.0.len(), |dot| self.0.len() - self.short().len() + dot);
+        Self(self.0[..length].to_owned())
+    }
+
     /// True for an event that another event caused.
     #[must_use]
     pub fn is_derived(&self) -> bool {

@@ -34,6 +34,7 @@ const DEPTH: usize = 64;
 
 /// The kind of an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum EventKind {
     /// A message to an agent, or its answer.
@@ -94,6 +95,7 @@ impl EventKind {
 
 /// An event as it is stored in a box.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Event {
     /// The format's version.
     pub v: u32,
@@ -119,12 +121,15 @@ pub struct Event {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_reply_to: Option<Id>,
     /// The instant of its creation.
+    #[cfg_attr(test, schemars(with = "String"))]
     pub created_at: Timestamp,
     /// The event is not processed before this instant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub not_before: Option<Timestamp>,
     /// No attempt is made after this instant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub expires_at: Option<Timestamp>,
     /// The error, in a notice.
     #[serde(default, skip_serializing_if = "Option::is_none")]

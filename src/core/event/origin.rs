@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// How far a sender is believed, the lowest class first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum SenderClass {
     /// Every other sender.
@@ -46,6 +47,7 @@ impl SenderClass {
 
 /// The origin of an event. The default is an event straight from its sender, without text from outside.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Origin {
     /// The class of the sender; `None`: that of the address in `from`.

@@ -1,5 +1,6 @@
-//! Completion of slash commands at the end of a line.
+//! Completion of slash commands at the end of a line of the chat.
 
+use crate::core::slash::chat_command::CHAT_ROWS;
 use crate::core::slash::table::{self, ArgumentKind, ROWS};
 
 /// The start of the last word of `line`, in bytes, and its possible completions; `None` where the line is not a command
@@ -12,11 +13,21 @@ pub fn complete(line: &str, ids: &dyn Fn(ArgumentKind) -> Vec<String>) -> Option
     let mut before = line[..begin].split_whitespace();
     let word = &line[begin..];
     let Some(name) = before.next() else {
-        let names = ROWS.iter().flat_map(|row| row.names.iter().map(move |name| (row, name)));
-        let full = names.map(|(row, name)| format!("/{name}{}", if row.argument_kinds.is_empty() { "" } else { " " }));
+        let own = |name: &str| CHAT_ROWS.iter().find(|row| row.name == name).map(|row| row.argument_kinds);
+        let every = ROWS.iter().flat_map(|row| row.names.iter().map(|name| (*name, row.argument_kinds)));
+        let every = every.map(|(name, kinds)| (name, own(name).unwrap_or(kinds)));
+        let chat = CHAT_ROWS.iter().filter(|row| table::find(row.name).is_none());
+        let names = every.chain(chat.map(|row| (row.name, row.argument_kinds)));
+        let full = names.map(|(name, kinds)| format!("/{name}{}", if kinds.is_empty() { "" } else { " " }));
         return Some((begin, full.filter(|full| full.starts_with(word)).collect()));
     };
-    let kind = table::find(&name[1..].to_ascii_lowercase())?.argument_kinds.get(before.count())?;
+    let name = name[1..].to_ascii_lowercase();
+    let own = CHAT_ROWS.iter().find(|row| row.name == name).map(|row| row.argument_kinds);
+    let kinds = match own {
+        Some(kinds) => kinds,
+        None => table::find(&name)?.argument_kinds,
+    };
+    let kind = kinds.get(before.count())?;
     Some((begin, ids(*kind).into_iter().filter(|id| id.starts_with(word)).collect()))
 }
 
@@ -29,6 +40,7 @@ mod tests {
         let ids = |kind| match kind {
             ArgumentKind::Agent => vec!["pickle".to_owned(), "cookie".to_owned()],
             ArgumentKind::Skill => vec!["news".to_owned()],
+            ArgumentKind::Session => vec!["work".to_owned()],
             _ => vec![],
         };
         let complete =
@@ -43,6 +55,9 @@ mod tests {
             ("/route cli:x\u{3000}p", Some("/route cli:x\u{3000}|pickle")),
             ("/route cli:", Some("/route |")),
             ("/skills n", Some("/skills |news")),
+            ("/ses", Some("|/session ")),
+            ("/session w", Some("/session |work")),
+            ("/re", Some("|/retry")),
             ("/agent pickle ", None),
             ("/stop ", None),
             ("/unknown x", None),
@@ -53,7 +68,8 @@ mod tests {
         }
         assert_eq!(
             super::complete("/", &ids).map(|(_, all)| all.len()),
-            Some(ROWS.iter().map(|r| r.names.len()).sum())
+            // `session` is in both tables.
+            Some(ROWS.iter().map(|r| r.names.len()).sum::<usize>() + CHAT_ROWS.len() - 1)
         );
     }
 }

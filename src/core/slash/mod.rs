@@ -2,6 +2,7 @@
 //! part of a conversation. A command is the first line of a message. A slash and letters that the table does not have
 //! are a mistyped command if they resemble one, or stand alone; `/etc/hosts` and `/tmp is full` are text for the agent.
 
+pub mod chat_command;
 pub mod command;
 pub mod completion;
 pub mod table;

@@ -13,6 +13,10 @@ pub enum ArgumentKind {
     Cron,
     /// The id of a pending approval.
     Approval,
+    /// The name of a model.
+    Model,
+    /// The name of a session.
+    Session,
     /// Free text, which cannot be completed.
     Text,
 }

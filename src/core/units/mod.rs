@@ -103,6 +103,7 @@ pub fn all(facts: &UnitFacts) -> Result<Vec<(String, String)>> {
         (".timer", include_str!("claw.timer")),
         (".service", include_str!("claw.service")),
         ("-supervise.service", include_str!("claw-supervise.service")),
+        ("-listen@.service", include_str!("claw-listen@.service")),
     ]
     .map(|(ending, text)| (format!("{name}{ending}"), fill(text)))
     .into())

@@ -46,8 +46,11 @@ fn keys(workspace: &Workspace, config: Option<&Config>) -> BTreeSet<PathBuf> {
         let search = config.web.search.iter();
         let named = config.models.values().filter_map(|model| model.api_key_file.as_ref());
         files.extend(named.chain(search.clone().filter_map(|s| s.api_key_file.as_ref())).map(|file| root.join(file)));
+        let channels = config.channels.named.values();
+        files.extend(channels.clone().filter_map(|channel| channel.token_file.as_ref()).map(|file| root.join(file)));
         let mut literal = config.models.values().map(|model| &model.api_key).chain(search.map(|s| &s.api_key));
-        if literal.any(Option::is_some) {
+        let mut tokens = channels.map(|channel| &channel.token);
+        if literal.any(Option::is_some) || tokens.any(Option::is_some) {
             files.insert(workspace.path("claw.yaml"));
         }
     }

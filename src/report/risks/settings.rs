@@ -2,7 +2,10 @@
 //! agents or tools.
 
 use super::agent_writable;
+use crate::core::channel::policy::{Members, Policy};
+use crate::core::channel::settings::ChannelSettings;
 use crate::core::config::{Config, FILE, SandboxMode};
+use crate::core::definition::Agent;
 use crate::core::text::problem::{self, Problem};
 use crate::store::agent::definitions;
 use crate::store::fs::real_path::real_path;
@@ -50,8 +53,36 @@ pub(super) fn of(workspace: &Workspace, config: &Config) -> Vec<Problem> {
             ));
         }
     }
+    problems.extend(open_channels(workspace, config, &warning));
     problems.extend(agents(workspace));
     problems
+}
+
+/// Channels on which strangers may talk, while agents give tools to strangers.
+fn open_channels(workspace: &Workspace, config: &Config, warning: &dyn Fn(&str, String) -> Problem) -> Vec<Problem> {
+    let agents = definitions::agents(workspace).unwrap_or_default();
+    let gives_tools = |agent: &Agent| !agent.senders.unknown.is_empty();
+    let acting: Vec<String> =
+        agents.into_iter().filter_map(|(id, read)| read.ok().filter(|agent| gives_tools(agent)).map(|_| id)).collect();
+    if acting.is_empty() {
+        return Vec::new();
+    }
+    let open = config.channels.named.iter().filter_map(|(name, settings)| match settings {
+        ChannelSettings { policy: Policy::Open, .. } => Some((name, "policy", "everybody")),
+        ChannelSettings { members: Members::Any, groups, .. } if !groups.is_empty() => {
+            Some((name, "members", "every member of its groups"))
+        }
+        _ => None,
+    });
+    let problem = |(name, key, who): (&String, &str, &str)| {
+        let key = format!("channels.{name}.{key}");
+        let agents = acting.join(", ");
+        warning(
+            &key,
+            format!("{key}: {who} may talk, and {agents} may use tools for unknown senders (`senders` in AGENT.md)"),
+        )
+    };
+    open.map(problem).collect()
 }
 
 /// Agents that may write where rights are defined.

@@ -131,7 +131,7 @@ fn answer(workspace: &Workspace, event: &Event) -> Result<Vec<String>> {
         return Err(Fault::data("this event is not a command, but it is in a lane of commands"));
     }
     let about = About::of(workspace, event)?;
-    let owners = workspace.owners()?;
+    let owners = workspace.owners_of(event)?;
     let result = match slash::parse_event(event) {
         Ok(command) if !slash::allowed(&command, &event.from, &owners) => {
             Err(Fault::data("only the owner of this workspace may use this command"))

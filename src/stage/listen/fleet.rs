@@ -1,7 +1,6 @@
 //! The listeners of a supervisor: one process for each channel, under a watcher, started again with back-off when it
 //! ends. A listener ends by itself when its settings go.
 
-use super::lock_name;
 use crate::channel;
 use crate::core::channel::settings::ChannelSettings;
 use crate::core::config::FILE;
@@ -9,10 +8,9 @@ use crate::core::event::address::Address;
 use crate::core::event::stamp::Stamp;
 use crate::core::event::{Draft, EventKind};
 use crate::core::fault::{Fault, Kind, Result};
-use crate::process::{self, OutputTo, Program, RunningProgram};
+use crate::process::{self, Launch, OutputTo, RunningProgram};
 use crate::store::channel::listener_state::{self, ListenerCondition};
 use crate::store::fs::watch::{Watch, WatchKind, Woken};
-use crate::store::lock::NamedLock;
 use crate::store::queue::publish;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::clock;
@@ -128,7 +126,7 @@ impl Fleet<'_> {
             if !matches!(member.status, MemberStatus::Waiting(until) if is_due(until)) {
                 continue;
             }
-            if NamedLock::is_held(workspace, &lock_name(name)).unwrap_or_default() {
+            if listener_state::has_process(workspace, name) {
                 member.status = MemberStatus::Waiting(now.plus_seconds(ELSEWHERE));
                 continue;
             }
@@ -203,7 +201,7 @@ fn start(workspace: &Workspace, name: &str) -> Result<RunningProgram> {
     let root = workspace.root.display().to_string();
     let command = ["/proc/self/exe", "-w", &root, "listen", UNTIL_EOF, name].map(ToOwned::to_owned);
     process::start(
-        Program { command: &command, dir: &workspace.root, env: &[], inherits: true, sandbox: None, locks: Vec::new() },
+        Launch { command: &command, dir: &workspace.root, env: &[], inherits: true, sandbox: None, locks: Vec::new() },
         OutputTo::Inherit,
     )
 }
@@ -214,7 +212,8 @@ fn failed(workspace: &Workspace, name: &str, code: i32, since: Stamp, now: Stamp
     let is_stable = since.plus_seconds(STABLE) <= now;
     state.failures = if is_stable { 1 } else { state.failures.saturating_add(1) };
     let next = now.plus_seconds(back_off(state.failures));
-    if state.why.is_empty() {
+    // A listener that could not report its end has left its last condition.
+    if state.condition != ListenerCondition::Failed {
         state.why = format!("its process has ended with {code}");
     }
     state.next_try = Some(next.timestamp());
@@ -238,7 +237,7 @@ fn failed(workspace: &Workspace, name: &str, code: i32, since: Stamp, now: Stamp
 
 /// The wait in seconds after so many failures in a row: 1, 2, 4 … at most 5 minutes.
 fn back_off(failures: u32) -> i64 {
-    1i64.checked_shl(failures.saturating_sub(1)).unwrap_or(MAX_BACK_OFF).clamp(1, MAX_BACK_OFF)
+    (1 << failures.saturating_sub(1).min(16)).min(MAX_BACK_OFF)
 }
 
 /// Sends a notice to the owner, unless the owner is only reached by this channel.

@@ -16,14 +16,14 @@ use crate::stage::outcome::Outcome;
 use crate::stage::task::DELIVERIES;
 use crate::stage::worker::pool::{self, PoolMode};
 use crate::stage::worker::threads::PoolMessage;
-use crate::store::channel::listener_state::ListenerCondition;
+use crate::store::channel::listener_state::{ListenerCondition, lock_name};
 use crate::store::fs::watch::{Change, Watch, WatchKind, Woken};
 use crate::store::lock::NamedLock;
-use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::{Mailbox, State};
-use rustix::event::{EventfdFlags, eventfd};
+use crate::store::workspace::{Workspace, home};
+use rustix::pipe::{PipeFlags, pipe_with};
 use std::convert::Infallible;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -69,6 +69,7 @@ pub fn run(workspace: &Workspace, name: &str, process: &ListenerProcess) -> Resu
         let Some(listener) = channel::listener(&config, name) else {
             return Err(Fault::config(format!("channel `{name}`: type `{kind}` does not receive messages")));
         };
+        forget_other_home(workspace, name)?;
         let run = Run { workspace, name, settings, listener, process };
         if run.until_stopped(&lock)? == End::Over {
             return Ok(());
@@ -76,9 +77,13 @@ pub fn run(workspace: &Workspace, name: &str, process: &ListenerProcess) -> Resu
     }
 }
 
-/// The lock of a channel's listener.
-fn lock_name(name: &str) -> String {
-    format!("listen-{name}")
+/// Forgets a learned default destination of another account: the same name there may be another person.
+fn forget_other_home(workspace: &Workspace, name: &str) -> Result<()> {
+    let learned = home::learned(&workspace.root, &*workspace.config()?).filter(|home| home.address.channel() == name);
+    match learned {
+        Some(home) if home.account != channel::account(workspace, name)? => home::forget(&workspace.root),
+        _ => Ok(()),
+    }
 }
 
 /// Why a run has ended.
@@ -106,7 +111,9 @@ const READY: usize = 1;
 impl Run<'_> {
     fn until_stopped(&self, lock: &NamedLock) -> Result<End> {
         let workspace = self.workspace;
-        let stop = event_fd()?;
+        // A pipe: the HTTP client waits for it, too.
+        let (stop, end) =
+            pipe_with(PipeFlags::CLOEXEC).map_err(|e| Fault::new(Kind::Machine, format!("cannot make a pipe: {e}")))?;
         let outgoing = Outgoing::new()?;
         let watch = Watch::new(&[
             (workspace.root.clone(), WatchKind::Required),
@@ -202,7 +209,7 @@ impl Run<'_> {
             // Deliveries in progress need the listener.
             let _ = sender.send(PoolMessage::Stop);
             let delivered = pool.map_or(Ok(Ok(())), |pool| pool.join());
-            let _ = rustix::io::write(&stop, &1u64.to_ne_bytes());
+            let _ = rustix::io::write(&end, b"x");
             let _ = listening_thread.join();
             delivered.unwrap_or_else(|_| Err(Fault::new(Kind::Failed, "the deliveries have panicked")))?;
             result
@@ -251,9 +258,4 @@ fn notify(pool: &Sender<PoolMessage>, change: Change) {
         (_, Some(name)) => PoolMessage::LaneReleased(name),
     };
     let _ = pool.send(message);
-}
-
-fn event_fd() -> Result<OwnedFd> {
-    eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-        .map_err(|e| Fault::new(Kind::Machine, format!("cannot make an eventfd: {e}")))
 }

@@ -16,6 +16,7 @@ use crate::store::lock::Lane;
 use crate::store::session::approvals::always::AlwaysApproved;
 use crate::store::session::log::SessionLog;
 use crate::store::session::stop::CancelToken;
+use crate::store::session::stream::DeltaStream;
 use crate::store::workspace::Workspace;
 use crate::tool::{self, Tool};
 use jiff::{SignedDuration, Timestamp, Zoned};
@@ -45,6 +46,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) cancel: CancelToken<'a>,
     /// The secrets that are removed from everything that is written.
     pub(crate) secrets: Secrets,
+    /// The answer as far as it is written, for pages and programs that watch.
+    pub(crate) stream: DeltaStream,
     /// The time that the prompt states. It is the same at every step, so that the providers' caches hit.
     pub(crate) began_at: Zoned,
     /// The system prompt, and the length of its stable part, once it was built. It is the same at every step too, even

@@ -30,6 +30,7 @@ use crate::store::queue::spool::Job;
 use crate::store::session::approvals;
 use crate::store::session::log::SessionLog;
 use crate::store::session::stop::CancelToken;
+use crate::store::session::stream::DeltaStream;
 use crate::store::tasks::claims;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::Mailbox;
@@ -197,6 +198,7 @@ fn drive<'a>(
         interactive: handler.interactive.as_ref().filter(|interactive| *interactive.id == event.id),
         approved,
         secrets: Secrets::of(workspace, &agent)?,
+        stream: DeltaStream::of(workspace, &event.id),
         prompt: None,
         has_shown_text: false,
         is_stopped: false,

@@ -6,7 +6,7 @@
 //! refused too.
 
 use crate::core::config::{Config, FILE};
-use crate::core::definition::Agent;
+use crate::core::definition::{Agent, GUARDED};
 use crate::core::fault::Result;
 use crate::core::model::settings::Model;
 use crate::store::agent::definitions;
@@ -101,6 +101,19 @@ impl Access {
         real_path(path, &self.agent_writable)
     }
 
+    /// The real folder of a name of [`GUARDED`], which may be a link of the owner's.
+    #[must_use]
+    pub fn guarded(&self, name: &str) -> PathBuf {
+        let path = self.root.join(name);
+        self.resolve(&path).unwrap_or(path)
+    }
+
+    /// The guarded folder that this real path is in.
+    #[must_use]
+    pub fn guard(&self, path: &Path) -> Option<&'static str> {
+        GUARDED.into_iter().find(|name| path.starts_with(self.guarded(name)))
+    }
+
     /// Whether any agent may write at this real path.
     #[must_use]
     pub fn is_agent_writable(&self, path: &Path) -> bool {
@@ -185,11 +198,13 @@ fn innermost<'a>(roots: &'a [PathBuf], path: &Path) -> Option<&'a Path> {
     roots.iter().filter(|root| path.starts_with(root)).max_by_key(|root| root.as_os_str().len()).map(PathBuf::as_path)
 }
 
-/// All key files: of models in the settings, of agents' own models, and of the search service.
+/// All key files: of models in the settings, of agents' own models, of the search service and of channels.
 fn keys<'a>(root: &Path, config: &'a Config, llms: impl Iterator<Item = &'a Model>) -> Vec<PathBuf> {
     let models = config.models.values().chain(llms);
     let search = config.web.search.as_ref().and_then(|search| search.api_key_file.as_deref());
-    models.filter_map(|model| model.api_key_file.as_deref()).chain(search).map(|file| root.join(file)).collect()
+    let tokens = config.channels.named.values().filter_map(|channel| channel.token_file.as_deref());
+    let models = models.filter_map(|model| model.api_key_file.as_deref());
+    models.chain(search).chain(tokens).map(|file| root.join(file)).collect()
 }
 
 #[cfg(test)]

@@ -1,16 +1,18 @@
 //! File operations of an agent's tools. A path is matched to a root of the agent's access, and the kernel resolves it
 //! beneath that root.
 
-use crate::core::definition::Agent;
+use crate::core::definition::{Agent, GUARDED};
 use crate::core::fault::{Fault, Result};
+use crate::core::memory::shrink;
 use crate::store::agent::access::{Access, WRITE, is_git_folder};
 use crate::store::agent::located::{LocatedPath, check_regular, obstacle};
+use crate::store::agent::repositories::change_time;
 use crate::store::fs::At;
 use crate::store::fs::beneath::Beneath;
 use crate::store::fs::durable;
 use crate::store::lock::NamedLock;
 use crate::store::workspace::Workspace;
-use rustix::fs::{AtFlags, FileType, Mode, statat};
+use rustix::fs::{AtFlags, FileType, Mode, Stat, statat};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -23,6 +25,12 @@ use std::path::{Component, Path, PathBuf};
 const RESULTS: &str = "results";
 /// The largest file that can be edited, in bytes.
 const MAX_CHANGED: u64 = 8 << 20;
+/// The largest part of a file in a guarded folder that is compared before it is replaced, in bytes.
+const MAX_GUARDED: u64 = 64 << 20;
+/// The guarded folder whose files have a history.
+const MEMORIES: &str = GUARDED[0];
+/// The guarded folder whose files may be executable.
+const SKILLS: &str = GUARDED[1];
 /// The most roots that a refusal lists.
 const MAX_ROOTS: usize = 40;
 
@@ -32,6 +40,15 @@ pub struct AgentFiles<'a> {
     access: Access,
     /// Links of the owner, at the top of the workspace or listed in AGENT.md, and their targets.
     links: BTreeMap<PathBuf, PathBuf>,
+}
+
+/// How [`AgentFiles::write`] and [`AgentFiles::change`] write a file.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WriteMode {
+    /// Whether more than half of a file in a guarded folder may be removed.
+    pub may_shrink: bool,
+    /// Sets or clears the executable bit of a file in `skills/`.
+    pub executable: Option<bool>,
 }
 
 /// A file, opened for reading.
@@ -119,7 +136,7 @@ impl<'a> AgentFiles<'a> {
     ///
     /// # Errors
     /// As [`AgentFiles::open`]; `Machine` on a disk error.
-    pub fn write(&self, path: &str, bytes: &[u8], temp: &str) -> Result<bool> {
+    pub fn write(&self, path: &str, bytes: &[u8], temp: &str, how: WriteMode) -> Result<bool> {
         if path.ends_with('/') {
             return Err(Fault::data(format!("{path} names a folder; nothing was written")));
         }
@@ -137,9 +154,71 @@ impl<'a> AgentFiles<'a> {
         if let Some(obstacle) = kind.and_then(obstacle) {
             return Err(Fault::data(format!("{} is {obstacle}, not a file; nothing was written", place.shown)));
         }
-        let mode = old.as_ref().map(|stat| Mode::from_raw_mode(stat.st_mode & 0o777));
-        durable::replace_at(&dir, name, temp, bytes, mode, sync).map_err(|e| place.failed("write", &e))?;
-        Ok(old.is_none())
+        let guard = self.access.guard(&place.path);
+        if how.executable.is_some() && guard != Some(SKILLS) {
+            return Err(Fault::data(format!("{}: only files in skills/ may be executable", place.shown)));
+        }
+        let mode = old.as_ref().map(|stat| stat.st_mode & 0o777);
+        let mode = match how.executable {
+            None => mode,
+            Some(true) => Some(mode.unwrap_or(0o644) | 0o111),
+            Some(false) => Some(mode.unwrap_or(0o644) & !0o111),
+        };
+        let mode = mode.map(Mode::from_raw_mode);
+        if guard.is_none() {
+            durable::replace_at(&dir, name, temp, bytes, mode, sync).map_err(|e| place.failed("write", &e))?;
+            return Ok(old.is_none());
+        }
+        if old.is_some() && !how.may_shrink {
+            let here = Beneath::of(dir.try_clone().at("open", &place.path)?, true);
+            let file = here.file(Path::new(name)).map_err(|e| place.refused("open", e))?;
+            let mut before = Vec::new();
+            file.take(MAX_GUARDED).read_to_end(&mut before).at("read", &place.path)?;
+            shrink::check(&place.shown, &before, Some(bytes))?;
+        }
+        let identity = old.as_ref().map(identity);
+        let is_old = |stat: Option<&Stat>| stat.map(self::identity) == identity;
+        if durable::replace_if(&dir, name, temp, bytes, mode, sync, is_old).map_err(|e| place.failed("write", &e))? {
+            return Ok(old.is_none());
+        }
+        Err(place.was_changed())
+    }
+
+    /// Moves a file, or a folder outside of `memories/`, without replacing anything; folders above the target are made.
+    ///
+    /// # Errors
+    /// As [`AgentFiles::open`]; `Machine` on a disk error.
+    pub fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let (old, new) = (self.place(from, true)?, self.place(to, true)?);
+        if self.access.write.contains(&old.path) {
+            return Err(Fault::data(format!("{} is one of your folders, and stays where it is", old.shown)));
+        }
+        let _lock = NamedLock::wait(self.workspace, "desk")?;
+        let sync = self.workspace.sync()?;
+        let ((old_above, old_name), (new_above, new_name)) = (old.split()?, new.split()?);
+        let from_dir = old.beneath()?.folder(old_above).map_err(|e| old.refused("open the folder of", e))?;
+        let stat = statat(&from_dir, old_name, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| old.refused("look at", e))?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let is_folder = kind == FileType::Directory;
+        if let Some(obstacle) = obstacle(kind).filter(|_| !is_folder) {
+            return Err(Fault::data(format!("{} is {obstacle}, not a file; nothing was moved", old.shown)));
+        }
+        let is_memory = |place: &LocatedPath| self.access.guard(&place.path) == Some(MEMORIES);
+        if is_folder && (is_memory(&old) || is_memory(&new)) {
+            return Err(Fault::data(format!("{} is a folder; nothing was moved", old.shown))
+                .hint("in memories/ only files are moved: move the files in it"));
+        }
+        if !is_folder && stat.st_nlink > 1 {
+            return Err(Fault::data(format!("{} is refused: it has another hard link", old.shown)));
+        }
+        let to_dir = new.beneath()?.make(new_above, sync).map_err(|e| new.refused("make the folder of", e))?;
+        match durable::move_at(&from_dir, old_name, &to_dir, new_name, sync) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                Err(Fault::data(format!("{} exists already; nothing was moved", new.shown)).hint("name another target"))
+            }
+            Err(e) => Err(old.failed("move", &e)),
+        }
     }
 
     /// Replaces a text file by the result of `change`. A lock keeps other calls out between reading and replacing, and
@@ -147,7 +226,13 @@ impl<'a> AgentFiles<'a> {
     ///
     /// # Errors
     /// As [`AgentFiles::write`], and those of `change`.
-    pub fn change<T>(&self, path: &str, temp: &str, change: impl FnOnce(&str) -> Result<(String, T)>) -> Result<T> {
+    pub fn change<T>(
+        &self,
+        path: &str,
+        temp: &str,
+        how: WriteMode,
+        change: impl FnOnce(&str) -> Result<(String, T)>,
+    ) -> Result<T> {
         let place = self.place(path, true)?;
         let _lock = NamedLock::wait(self.workspace, "desk")?;
         let (above, name) = place.split()?;
@@ -169,22 +254,25 @@ impl<'a> AgentFiles<'a> {
         let text = String::from_utf8(bytes)
             .map_err(|_| Fault::data(format!("{} is not UTF-8 text; nothing was changed", place.shown)))?;
         let in_place = |fault: Fault| Fault { message: format!("{}: {}", place.shown, fault.message), ..fault };
-        let (text, result) = change(&text).map_err(in_place)?;
+        let (edited, result) = change(&text).map_err(in_place)?;
+        let is_guarded = self.access.guard(&place.path).is_some();
+        if is_guarded && !how.may_shrink {
+            shrink::check(&place.shown, text.as_bytes(), Some(edited.as_bytes()))?;
+        }
         let identity = |m: &fs::Metadata| (m.dev(), m.ino(), m.size(), m.mtime(), m.mtime_nsec(), m.ctime_nsec());
         let now = here
             .file(Path::new(name))
             .and_then(|file| file.metadata().map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO)));
         if !now.is_ok_and(|now| identity(&now) == identity(&before)) {
-            return Err(Fault::data(format!(
-                "{} was changed by another program meanwhile; read it again",
-                place.shown
-            )));
+            return Err(place.was_changed());
         }
         let mode = Mode::from_raw_mode(before.mode() & 0o777);
         let sync = self.workspace.sync()?;
-        durable::replace_at(&dir, name, temp, text.as_bytes(), Some(mode), sync)
+        let is_old =
+            |stat: Option<&Stat>| stat.is_some_and(|stat| (stat.st_dev, stat.st_ino) == (before.dev(), before.ino()));
+        let is_replaced = durable::replace_if(&dir, name, temp, edited.as_bytes(), Some(mode), sync, is_old)
             .map_err(|e| place.failed("write", &e))?;
-        Ok(result)
+        if is_replaced { Ok(result) } else { Err(place.was_changed()) }
     }
 
     /// The real path of the workspace.
@@ -254,6 +342,12 @@ impl<'a> AgentFiles<'a> {
         };
         Fault::data(format!("you may not {verb} {path:?}")).hint(format!("you may {verb}: {roots}"))
     }
+}
+
+/// The identity and the age of a file, which a rename does not change.
+fn identity(stat: &Stat) -> (u64, u64, i64, i128) {
+    let modified = change_time(stat.st_mtime, stat.st_mtime_nsec);
+    (stat.st_dev, stat.st_ino, stat.st_size, modified)
 }
 
 /// Saves a result that is too long for the model, and returns the path by which the agent can read it.
@@ -352,7 +446,7 @@ mod tests {
             let path = workspace.path("files/a.md");
             let files = AgentFiles::of(&workspace, &Agent::default()).unwrap();
             pass_a_tick(&workspace.root);
-            let edited = files.change("files/a.md", ".tmp", |text| {
+            let edited = files.change("files/a.md", ".tmp", WriteMode::default(), |text| {
                 assert_eq!(text, "old\n");
                 save(&path);
                 Ok(("edited\n".to_owned(), ()))
@@ -368,7 +462,7 @@ mod tests {
     fn edit_of_an_unchanged_file_replaces_it() {
         let (_dir, workspace) = workspace();
         let files = AgentFiles::of(&workspace, &Agent::default()).unwrap();
-        let edited = files.change("files/a.md", ".tmp", |_| Ok(("edited\n".to_owned(), 7)));
+        let edited = files.change("files/a.md", ".tmp", WriteMode::default(), |_| Ok(("edited\n".to_owned(), 7)));
         assert_eq!(edited, Ok(7));
         assert_eq!(fs::read_to_string(workspace.path("files/a.md")).unwrap(), "edited\n");
     }
@@ -381,7 +475,7 @@ mod tests {
             let text = "x".repeat(usize::try_from(size).unwrap());
             fs::write(workspace.path("files/a.md"), text).unwrap();
             let files = AgentFiles::of(&workspace, &Agent::default()).unwrap();
-            let edited = files.change("files/a.md", ".tmp", |_| Ok((String::new(), ())));
+            let edited = files.change("files/a.md", ".tmp", WriteMode::default(), |_| Ok((String::new(), ())));
             assert_eq!(edited.is_ok(), is_edited, "{size} bytes");
         }
     }

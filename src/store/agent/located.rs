@@ -65,6 +65,11 @@ impl LocatedPath {
         }
     }
 
+    /// The fault for the model after another program has changed the file during the call.
+    pub(super) fn was_changed(&self) -> Fault {
+        Fault::data(format!("{} was changed by another program meanwhile; read it again", self.shown))
+    }
+
     /// The fault after a disk error. A read-only folder is an answer for the model, not a fault of the machine.
     pub(super) fn failed(&self, doing: &str, error: &std::io::Error) -> Fault {
         let fault = crate::store::fs::io_fault(doing, Path::new(&self.shown), error);

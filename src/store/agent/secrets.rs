@@ -1,5 +1,7 @@
 //! Keys, by their values. They are hidden in everything that is written to disk or sent on.
 
+use crate::core::channel::settings::ChannelSettings;
+use crate::core::channel::web::hook::Hook;
 use crate::core::definition::Agent;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::settings::Model;
@@ -30,6 +32,24 @@ pub fn key(workspace: &Workspace, name: &str, model: &Model) -> Result<Option<St
 pub fn search_key(workspace: &Workspace) -> Result<Option<String>> {
     let Some(search) = &workspace.config()?.web.search else { return Ok(None) };
     read(workspace, "web.search", [&search.api_key_env, &search.api_key_file, &search.api_key])
+}
+
+/// The token of the channel `name`; `None` if it has none.
+///
+/// # Errors
+/// As [`key`].
+pub fn channel_token(workspace: &Workspace, name: &str, settings: &ChannelSettings) -> Result<Option<String>> {
+    read(workspace, &format!("channels.{name}"), [&settings.token_env, &settings.token_file, &settings.token])
+}
+
+/// The secret of a webhook.
+///
+/// # Errors
+/// `Config` if the variable is not set, the file cannot be read, or it is empty.
+pub fn hook_secret(workspace: &Workspace, name: &str, hook: &Hook) -> Result<String> {
+    let owner = format!("webhook {name}");
+    let secret = read(workspace, &owner, [&hook.secret_env, &hook.secret_file, &None])?;
+    secret.ok_or_else(|| Fault::config(format!("{owner}: the secret is empty")))
 }
 
 /// A key from an environment variable, a file, or the setting itself. A key of nothing but white space is none.
@@ -68,7 +88,7 @@ pub fn is_secret_header(name: &str) -> bool {
 pub struct Secrets(Vec<String>);
 
 impl Secrets {
-    /// The keys of all models, including those in AGENT.md files, and of the search service; and every environment
+    /// The keys of all models, including those in AGENT.md files, and of the search service and of channels; and every environment
     /// variable named like a key, a token, a secret or a password.
     ///
     /// # Errors
@@ -86,7 +106,9 @@ impl Secrets {
         let llms = definitions::llms(workspace)?;
         let models = config.models.values().chain(llms.iter().map(|llm| &**llm)).chain([model]);
         let mut values = Vec::new();
-        for key in models.clone().map(|model| key(workspace, "", model)).chain([search_key(workspace)]) {
+        let tokens = config.channels.named.iter().map(|(name, channel)| channel_token(workspace, name, channel));
+        let keys = models.clone().map(|model| key(workspace, "", model));
+        for key in keys.chain([search_key(workspace)]).chain(tokens) {
             match key {
                 Err(fault) if fault.kind == Kind::Machine => return Err(fault),
                 // A missing key needs no hiding.
@@ -109,6 +131,12 @@ impl Secrets {
     #[must_use]
     pub fn are_absent_from(&self, text: &str) -> bool {
         !self.0.iter().any(|secret| text.contains(secret))
+    }
+
+    /// The length of the longest key, in bytes: so much of an unfinished text may be the beginning of one.
+    #[must_use]
+    pub fn longest(&self) -> usize {
+        self.0.first().map_or(0, String::len)
     }
 
     /// The text with every key replaced by `[hidden]`.

@@ -1,15 +1,16 @@
 //! The state of a channel's listener: `.claw/listeners/NAME.json`, replaced whenever it changes. Only people and
 //! `claw status` read it; losing it loses no event.
 
+use crate::core::config::Sync;
 use crate::core::fault::{Fault, Result};
 use crate::store::fs::At;
 use crate::store::fs::durable;
+use crate::store::lock::holders;
 use crate::store::workspace::Workspace;
 use jiff::Timestamp;
-use rustix::fs::{CWD, Mode, OFlags, openat};
 use serde::{Deserialize, Serialize};
-use std::ffi::OsStr;
 use std::fs;
+use std::path::PathBuf;
 
 /// The folder in the workspace.
 pub const FOLDER: &str = ".claw/listeners";
@@ -36,6 +37,15 @@ pub enum ListenerCondition {
 }
 
 impl ListenerCondition {
+    /// The condition if no process listens: one that only a process can be in is over.
+    #[must_use]
+    pub fn without_process(self) -> Self {
+        match self {
+            Self::Starting | Self::Listening | Self::Unreachable => Self::Stopped,
+            other => other,
+        }
+    }
+
     /// The name in files and on the terminal.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -82,6 +92,19 @@ pub struct ListenerState {
     pub failures: u32,
 }
 
+/// The name of the lock of the listener of `channel`.
+#[must_use]
+pub fn lock_name(channel: &str) -> String {
+    format!("listen-{channel}")
+}
+
+/// Whether a process listens on `channel`. Takes no lock: that would keep a listener from starting.
+#[must_use]
+pub fn has_process(workspace: &Workspace, channel: &str) -> bool {
+    let lock = lock_name(channel);
+    holders::list(&workspace.root).iter().any(|holder| holder.lock == lock)
+}
+
 /// Reads the state of the listener of `channel`; the default if there is none.
 #[must_use]
 pub fn read(workspace: &Workspace, channel: &str) -> ListenerState {
@@ -96,11 +119,22 @@ pub fn read(workspace: &Workspace, channel: &str) -> ListenerState {
 pub fn write(workspace: &Workspace, channel: &str, state: &ListenerState) -> Result<()> {
     let folder = workspace.path(FOLDER);
     fs::create_dir_all(&folder).at("make", &folder)?;
-    let dir = openat(CWD, &folder, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .at("open", &folder)?;
     let text = serde_json::to_string(state).map_err(|e| Fault::data(e.to_string()))? + "\n";
-    let (name, temp) = (format!("{channel}.json"), format!(".{channel}.{}.tmp", std::process::id()));
-    let mode = Some(Mode::RUSR | Mode::WUSR);
-    durable::replace_at(dir, OsStr::new(&name), &temp, text.as_bytes(), mode, crate::core::config::Sync::None)
-        .at("write", &folder.join(name))
+    durable::replace(&folder, &format!("{channel}.json"), text.as_bytes(), Sync::None)
+}
+
+/// Whether this is the first answer that became too old since the channel has last sent one.
+#[must_use]
+pub fn begins_outage(workspace: &Workspace, channel: &str) -> bool {
+    let folder = workspace.path(FOLDER);
+    fs::create_dir_all(&folder).is_ok() && fs::File::create_new(outage(workspace, channel)).is_ok()
+}
+
+/// The channel has sent a message: an outage is over.
+pub fn end_outage(workspace: &Workspace, channel: &str) {
+    let _ = fs::remove_file(outage(workspace, channel));
+}
+
+fn outage(workspace: &Workspace, channel: &str) -> PathBuf {
+    workspace.path(FOLDER).join(format!("{channel}.outage"))
 }

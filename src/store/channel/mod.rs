@@ -1,5 +1,10 @@
-//! Files of channels: pairings, ids of received messages, the state of listeners.
+//! Files of channels: pairings, tokens, ids of received messages, the state of listeners.
 
 pub mod listener_state;
 pub mod pairing;
+pub mod pause;
 pub mod seen;
+pub mod tokens;
+
+/// The folder of channels' own files, one for each channel. Agents cannot read it.
+pub const FOLDER: &str = ".claw/channels";

@@ -1,9 +1,9 @@
 //! Durable writes: publish a file whole by linking it, rename without replacing, append, sync.
 
 use crate::core::config::Sync;
-use crate::core::fault::{Fault, Result};
+use crate::core::fault::{Fault, Kind, Result};
 use crate::store::fs::At;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, unlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, Stat, statat, unlinkat};
 use rustix::io::Errno;
 use std::ffi::{CStr, OsStr};
 use std::fs::{self, File};
@@ -150,6 +150,105 @@ pub fn replace_at(
     }
 }
 
+/// Replaces `dir/name` by a file with these bytes that only its owner may read, as [`replace_at`].
+///
+/// # Errors
+/// Those of the file system.
+pub fn replace(dir: &Path, name: &str, bytes: &[u8], sync: Sync) -> Result<()> {
+    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+    let folder = rustix::fs::open(dir, flags, Mode::empty()).at("open", dir)?;
+    let temp = format!(".{name}.{}.tmp", std::process::id());
+    replace_at(folder, OsStr::new(name), &temp, bytes, Some(Mode::RUSR | Mode::WUSR), sync).at("write", &dir.join(name))
+}
+
+/// As [`replace_at`], if the entry is still the expected one. The two files change places in one step, and the old one
+/// is looked at afterwards: a file that another program has saved in the meantime goes back to its place. `is_expected`
+/// is called with the entry that is replaced, `None` if there is none. Returns false if it was not the expected one.
+///
+/// # Errors
+/// Those of the file system.
+pub fn replace_if(
+    dir: impl AsFd,
+    name: &OsStr,
+    temp: &str,
+    bytes: &[u8],
+    mode: Option<Mode>,
+    sync: Sync,
+    is_expected: impl Fn(Option<&Stat>) -> bool,
+) -> io::Result<bool> {
+    let dir = dir.as_fd();
+    match unlinkat(dir, temp, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(e) => return Err(e.into()),
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let mut file = File::from(rustix::fs::openat(dir, temp, flags, DEFAULT_MODE)?);
+    let written = write_with_mode(&mut file, bytes, mode, sync);
+    remove_on_error(dir, temp, written)?;
+    let is_replaced = remove_on_error(dir, temp, exchange(dir, name, temp, &is_expected))?;
+    if sync == Sync::Full {
+        rustix::fs::fsync(dir)?;
+    }
+    Ok(is_replaced)
+}
+
+fn exchange(
+    dir: BorrowedFd,
+    name: &OsStr,
+    temp: &str,
+    is_expected: &impl Fn(Option<&Stat>) -> bool,
+) -> io::Result<bool> {
+    let remove = || unlinkat(dir, temp, AtFlags::empty());
+    if is_expected(None) {
+        return match rustix::fs::renameat_with(dir, temp, dir, name, RenameFlags::NOREPLACE) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(remove().map(|()| false)?),
+            Err(e) => Err(e.into()),
+        };
+    }
+    let swap = || rustix::fs::renameat_with(dir, temp, dir, name, RenameFlags::EXCHANGE);
+    match swap() {
+        Ok(()) => {}
+        Err(Errno::NOENT) => return Ok(remove().map(|()| false)?),
+        Err(e) => return Err(e.into()),
+    }
+    let old = statat(dir, temp, AtFlags::SYMLINK_NOFOLLOW)?;
+    let is_old = is_expected(Some(&old));
+    if !is_old {
+        swap()?;
+    }
+    remove()?;
+    Ok(is_old)
+}
+
+/// Removes `name` from the folder `dir`; durable on return. A missing file is no error.
+///
+/// # Errors
+/// Those of the file system.
+pub fn remove_at(dir: impl AsFd, name: &OsStr, sync: Sync) -> io::Result<()> {
+    match unlinkat(&dir, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) if sync == Sync::Full => Ok(rustix::fs::fsync(dir)?),
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Moves `name` from one open folder into another, without replacing; durable on return. False if the target exists.
+///
+/// # Errors
+/// Those of the file system.
+pub fn move_at(from: impl AsFd, name: &OsStr, to: impl AsFd, new: &OsStr, sync: Sync) -> io::Result<bool> {
+    match rustix::fs::renameat_with(&from, name, &to, new, RenameFlags::NOREPLACE) {
+        Err(Errno::EXIST) => return Ok(false),
+        moved => moved?,
+    }
+    if sync == Sync::Full {
+        rustix::fs::fsync(to)?;
+        rustix::fs::fsync(from)?;
+    }
+    Ok(true)
+}
+
 /// The mode of files that people edit, before the umask.
 const DEFAULT_MODE: Mode = Mode::from_raw_mode(0o666);
 
@@ -190,7 +289,7 @@ fn write_with_mode(file: &mut File, bytes: &[u8], mode: Option<Mode>, sync: Sync
 }
 
 /// Removes the second name again if the step that needed it has failed.
-fn remove_on_error(dir: BorrowedFd, temp: &str, done: io::Result<()>) -> io::Result<()> {
+fn remove_on_error<T>(dir: BorrowedFd, temp: &str, done: io::Result<T>) -> io::Result<T> {
     done.inspect_err(|_| {
         let _ = unlinkat(dir, temp, AtFlags::empty());
     })
@@ -296,6 +395,28 @@ pub fn sync_dir(dir: &Path, sync: Sync) -> Result<()> {
 pub fn make_dir(dir: &Path, levels: usize, sync: Sync) -> Result<()> {
     fs::create_dir_all(dir).at("make", dir)?;
     dir.ancestors().skip(1).take(levels).try_for_each(|above| sync_dir(above, sync))
+}
+
+/// Writes everything in the file system of `dir` to the disk: one call for a tree of many files.
+///
+/// # Errors
+/// If the sync fails.
+pub fn sync_tree(dir: &Path) -> Result<()> {
+    let folder = File::open(dir).at("open", dir)?;
+    rustix::fs::syncfs(&folder).at("sync", dir)
+}
+
+/// Renames the folder `from` to `to`, which may be an empty folder. The caller syncs the folder above.
+///
+/// # Errors
+/// `Failed` if `to` is a folder with entries, or another file; those of the file system.
+pub fn place_dir(from: &Path, to: &Path) -> Result<()> {
+    match rustix::fs::renameat(CWD, from, CWD, to) {
+        Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => {
+            Err(Fault::new(Kind::Failed, format!("{} is not an empty folder", to.display())))
+        }
+        other => other.at("make", to),
+    }
 }
 
 /// The result of a rename that never replaces.

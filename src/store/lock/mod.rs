@@ -271,14 +271,6 @@ impl NamedLock {
         Ok(())
     }
 
-    /// Whether a process holds the lock `name`.
-    ///
-    /// # Errors
-    /// If the lock file cannot be created.
-    pub fn is_held(workspace: &Workspace, name: &str) -> Result<bool> {
-        Self::attempt(workspace, name).map(|lock| lock.is_none())
-    }
-
     /// A descriptor of the lock, for the watcher of a program: if this process is killed, the lock is held until the
     /// program is dead.
     ///

@@ -1,64 +1,114 @@
-//! The `git` program, only for the workspace's own repository and for its memories. Hooks, signing, maintenance and
-//! submodules are disabled, so that no setting of a repository can run a program: agents may make one below
-//! `memories/`. A `.gitattributes` there, which could select a filter or an encoding, counts only as it was committed.
+//! The `git` program, only for the workspace's own repository. Hooks, signing, maintenance and submodules are disabled,
+//! so that no setting of a repository can run a program. Attributes count only as they were committed.
 
 use crate::core::config::Sync;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::store::fs::durable;
-use crate::store::lock::Lane;
 use command_fds::{CommandFdExt, FdMapping};
-use std::fs;
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, UNIX_EPOCH};
+use std::io::{ErrorKind, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-/// Commits one file, and only that file: staged changes of the owner stay staged. Does nothing where the workspace is
-/// not the top of a repository, or the file is unchanged or ignored. Git inherits the lane's lock, so that it can finish
-/// after its worker is killed, before another worker starts: killed half-way, it would leave a lock file.
-///
-/// # Errors
-/// `Later` if git fails (because of a lock, for example).
-pub fn commit(root: &Path, lane: &Lane, sync: Sync, file: &Path, message: &str) -> Result<()> {
-    if !root.join(".git").exists() {
-        return Ok(());
-    }
-    remove_stale_locks(root)?;
-    let name = file.to_string_lossy();
-    let committed: &[&str] = if attributes(root, file).is_some() { &["-c", "attr.tree=HEAD"] } else { &[] };
-    let run = |arguments: &[&str]| checked(root, lane.share_all()?, sync, committed, arguments);
-    let found = run(&["status", "--porcelain", "--ignored", "--ignore-submodules=all", "--", &name])?;
-    if found.is_empty() || found.starts_with(b"!!") {
-        return Ok(());
-    }
-    // Not `git add`, which enters a repository that an agent may have made at this path.
-    run(&["update-index", "--add", "--", &name])?;
-    run(&["commit", "--quiet", "--no-verify", "--only", "-m", message, "--", &name])?;
-    // The index is the one file that git never syncs, even with `core.fsync=all`.
-    durable::sync_file(&root.join(".git/index"), sync)
+/// Variables of the caller that lead git elsewhere, or change what it does.
+const REMOVED: [&str; 13] = [
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_PREFIX",
+    "GIT_NAMESPACE",
+    "GIT_CONFIG",
+    "GIT_CONFIG_COUNT",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_EXTERNAL_DIFF",
+    "GIT_TRACE",
+];
+
+/// Runs git in one repository.
+#[derive(Debug)]
+pub struct Git<'r> {
+    /// The top of the repository.
+    pub root: &'r Path,
+    /// Whether git syncs what it writes.
+    pub sync: Sync,
+    /// Locks that git holds until it ends: killed half-way, it would leave a lock file, so it ends by itself.
+    pub locks: Vec<OwnedFd>,
 }
 
-/// The first `.gitattributes` between a file of notes and the root, relative to the root; agents may write there.
-#[must_use]
-pub fn attributes(root: &Path, file: &Path) -> Option<PathBuf> {
-    let folders = file.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
-    folders.map(|folder| folder.join(".gitattributes")).find(|path| root.join(path).symlink_metadata().is_ok())
-}
+impl Git<'_> {
+    /// The stdout of git, if it succeeds.
+    ///
+    /// # Errors
+    /// `Later`, with the first line that git has printed; `Failed` if git cannot be started.
+    pub fn run(&self, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>> {
+        self.configured(&[], arguments, input)
+    }
 
-/// Removes git's lock files from before the machine was started: no process holds them any more.
-fn remove_stale_locks(root: &Path) -> Result<()> {
-    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let seconds = stat.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok());
-    let Some(started) = seconds.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds))) else {
-        return Ok(());
-    };
-    for path in ["index.lock", "HEAD.lock"].map(|name| root.join(".git").join(name)) {
-        let made = path.symlink_metadata().and_then(|meta| meta.modified()).ok();
-        if made.is_some_and(|made| made < started) {
-            durable::remove(&path)?;
+    /// As [`Git::run`], and the attributes are those of the last commit: a `.gitattributes` in a folder that agents may
+    /// write could select a filter or an encoding.
+    ///
+    /// # Errors
+    /// As [`Git::run`].
+    pub fn run_with_committed_attributes(&self, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>> {
+        self.configured(&["attr.tree=HEAD"], arguments, input)
+    }
+
+    fn configured(&self, settings: &[&str], arguments: &[&str], input: &[u8]) -> Result<Vec<u8>> {
+        let no_git = |e: &dyn std::fmt::Display| Fault::new(Kind::Failed, format!("cannot run git: {e}"));
+        let mut command = Command::new("git");
+        for name in REMOVED {
+            command.env_remove(name);
         }
+        // Without optional locks git never refreshes the index on its own. The committer is also that of the reflog.
+        command.env("GIT_COMMITTER_NAME", "claw").env("GIT_COMMITTER_EMAIL", "claw@localhost");
+        command.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C");
+        let always = [
+            // By default git does not sync new objects, and a power cut leaves them empty.
+            if self.sync == Sync::Full { "core.fsync=all" } else { "core.fsync=none" },
+            "gc.auto=0",
+            "maintenance.auto=false",
+            "core.hooksPath=/dev/null",
+            "core.fsmonitor=false",
+            "commit.gpgsign=false",
+            "diff.ignoreSubmodules=all",
+            "fastimport.unpackLimit=1000",
+            "user.useConfigOnly=false",
+        ];
+        for setting in always.iter().chain(settings) {
+            command.arg("-c").arg(setting);
+        }
+        let locks = self.locks.iter().map(|lock| lock.as_fd().try_clone_to_owned());
+        let locks = locks.collect::<std::io::Result<Vec<_>>>().map_err(|e| no_git(&e))?;
+        let mapped = (3..).zip(locks).map(|(child_fd, parent_fd)| FdMapping { parent_fd, child_fd }).collect();
+        command.fd_mappings(mapped).map_err(|e| no_git(&e))?;
+        command.arg("-C").arg(self.root).args(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|e| no_git(&e))?;
+        drop(command);
+        let stdin = child.stdin.take();
+        let (written, output) = std::thread::scope(|scope| {
+            let writer = scope.spawn(move || stdin.map_or(Ok(()), |mut pipe| pipe.write_all(input)));
+            let output = child.wait_with_output();
+            (writer.join(), output)
+        });
+        let output = output.map_err(|e| no_git(&e))?;
+        match written {
+            Ok(Ok(())) => {}
+            // Git has ended before it has read everything; its exit code decides.
+            Ok(Err(error)) if error.kind() == ErrorKind::BrokenPipe => {}
+            // Otherwise git would store a part of a file.
+            Ok(Err(error)) => return Err(crate::store::fs::io_fault("write to", Path::new("git"), &error)),
+            Err(_) => return Err(no_git(&"its input was not written")),
+        }
+        if output.status.success() {
+            return Ok(output.stdout);
+        }
+        let text = String::from_utf8_lossy(&output.stderr);
+        let text = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("no reason given");
+        Err(Fault::new(Kind::Later, format!("git {} in {}: {text}", arguments[0], self.root.display())))
     }
-    Ok(())
 }
 
 /// Makes `root` a repository whose first commit has exactly these files.
@@ -66,15 +116,12 @@ fn remove_stale_locks(root: &Path) -> Result<()> {
 /// # Errors
 /// `Failed` if git is not installed, `Later` if it fails.
 pub fn init(root: &Path, files: &[String]) -> Result<()> {
-    let with = |arguments: &[&'static str]| -> Vec<String> {
-        arguments.iter().map(ToString::to_string).chain(files.iter().cloned()).collect()
-    };
-    let run = |arguments: Vec<String>| {
-        checked(root, Vec::new(), Sync::Full, &[], &arguments.iter().map(String::as_str).collect::<Vec<_>>())
-    };
-    run(vec!["init".to_owned(), "--quiet".to_owned()])?;
-    run(with(&["add", "--"]))?;
-    run(with(&["commit", "--quiet", "--no-verify", "-m", "claw init", "--"]))?;
+    let git = Git { root, sync: Sync::Full, locks: Vec::new() };
+    git.run(&["init", "--quiet"], &[])?;
+    let named: Vec<&str> = files.iter().map(String::as_str).collect();
+    git.run(&[&["add", "--"], &named[..]].concat(), &[])?;
+    let commit = ["-c", "user.name=claw", "-c", "user.email=claw@localhost", "commit", "--quiet", "--no-verify", "-m"];
+    git.run(&[&commit[..], &["claw init", "--"], &named[..]].concat(), &[])?;
     Ok(())
 }
 
@@ -84,45 +131,4 @@ pub fn is_installed() -> bool {
     let mut command = Command::new("git");
     command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|s| s.success())
-}
-
-/// The stdout of git, if it succeeds.
-fn checked(root: &Path, locks: Vec<OwnedFd>, sync: Sync, settings: &[&str], arguments: &[&str]) -> Result<Vec<u8>> {
-    let output = git(root, locks, sync, &[settings, arguments].concat())?;
-    if output.status.success() {
-        return Ok(output.stdout);
-    }
-    let text = String::from_utf8_lossy(&output.stderr);
-    let text = text.trim().lines().next().unwrap_or("no reason given").to_owned();
-    Err(Fault::new(Kind::Later, format!("git {} in {}: {text}", arguments[0], root.display())))
-}
-
-fn git(root: &Path, locks: Vec<OwnedFd>, sync: Sync, arguments: &[&str]) -> Result<Output> {
-    let mut command = Command::new("git");
-    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX"] {
-        command.env_remove(name);
-    }
-    for setting in [
-        // By default git does not sync new objects, and a power cut leaves them empty.
-        if sync == Sync::Full { "core.fsync=all" } else { "core.fsync=none" },
-        "gc.auto=0",
-        "maintenance.auto=false",
-        "core.hooksPath=/dev/null",
-        "core.fsmonitor=false",
-        "commit.gpgsign=false",
-        "diff.ignoreSubmodules=all",
-        "user.name=claw",
-        "user.email=claw@localhost",
-    ] {
-        command.arg("-c").arg(setting);
-    }
-    let mapped = (3..).zip(locks).map(|(child_fd, parent_fd)| FdMapping { parent_fd, child_fd }).collect();
-    command.fd_mappings(mapped).map_err(|e| Fault::new(Kind::Machine, format!("cannot run git: {e}")))?;
-    command
-        .arg("-C")
-        .arg(root)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|e| Fault::new(Kind::Failed, format!("cannot run git: {e}")))
 }

@@ -1,7 +1,8 @@
 //! Notes: Markdown files below `memories/`. A note is appended and never rewritten, so that concurrent edits of a person
-//! are not lost. A comment after the note has the id of its event, so that writing it again does nothing.
+//! are not lost; [`history`] has every change of these files. A comment after the note has the id of its event, so that writing it again does nothing.
 
 pub mod git;
+pub mod history;
 pub mod note_file;
 mod search;
 
@@ -11,8 +12,9 @@ use crate::core::event::Event;
 use crate::core::event::id::{Id, is_name_byte};
 use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Kind, Result};
+use crate::core::memory::change::ChangeAuthor;
 use crate::core::memory::note_mark;
-use crate::store::lock::Lane;
+use crate::store::memory::history::NewContents;
 use crate::store::memory::note_file::NoteFile;
 use crate::store::workspace::Workspace;
 use crate::world;
@@ -20,6 +22,8 @@ use std::path::Path;
 
 /// The folder's name in a workspace.
 pub const FOLDER: &str = "memories";
+/// A note is appended so often to files that another program replaces at the same time.
+const APPENDS: usize = 16;
 /// The folder of daily notes below it.
 pub const DAILY: &str = "daily-notes";
 
@@ -67,36 +71,53 @@ impl NotePlace {
     }
 }
 
-/// Writes a note, unless it is already there. The caller holds the lane `memories`. The day of a daily note is that of
-/// the event's creation, so that a repeat finds it. Returns `file:line`.
+/// A note that is on the disk.
+#[derive(Debug)]
+pub struct Noted {
+    /// `file:line`.
+    pub place: String,
+    /// The contents that were written for it; none if it was there already.
+    pub written: NewContents,
+}
+
+/// Writes a note, unless it is already there. The caller holds the lock of the history ([`history::change`]). The day of
+/// a daily note is that of the event's creation, so that a repeat finds it.
 ///
 /// # Errors
-/// If the file cannot be written.
-pub fn note(workspace: &Workspace, place: &NotePlace, event: &Event) -> Result<String> {
-    if let Some(written) = written_on_the_ids_day(workspace, place, event)? {
-        return Ok(written);
+/// If the file cannot be written; `Later` if another program replaces it again and again.
+pub fn note(workspace: &Workspace, place: &NotePlace, event: &Event) -> Result<Noted> {
+    if let Some(place) = written_on_the_ids_day(workspace, place, event)? {
+        return Ok(Noted { place, written: Vec::new() });
     }
     let (id, text) = (&event.id, &event.content);
     let name = place.file(event.created_at.into());
     let sync = workspace.sync()?;
-    let mut note_file = NoteFile::open(workspace, &name, sync)?;
-    let mut whole = note_file.read()?;
-    if line_of_mark(&whole, id).is_none() {
-        note_file.truncate_zeros(&mut whole)?;
-        let title = Path::new(&name).file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-        let head = if whole.is_empty() { format!("# {title}\n\n") } else { String::new() };
-        let addition = format!(
-            "{head}- {} {}\n",
-            text.trim().replace('\n', "\n  "),
-            note_mark::new(id, event.origin.taint.as_deref())
-        );
-        note_file.append(&missing(&whole, &addition), sync)?;
-        whole = note_file.read()?;
-    } else {
-        // Its writer may have been killed before the note was durable.
-        note_file.sync(sync)?;
+    for _ in 0..APPENDS {
+        let mut note_file = NoteFile::open(workspace, &name, sync)?;
+        let mut whole = note_file.read()?;
+        let is_written = line_of_mark(&whole, id).is_some();
+        if is_written {
+            // Its writer may have been killed before the note was durable.
+            note_file.sync(sync)?;
+        } else {
+            note_file.truncate_zeros(&mut whole)?;
+            let title = Path::new(&name).file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+            let head = if whole.is_empty() { format!("# {title}\n\n") } else { String::new() };
+            let addition = format!(
+                "{head}- {} {}\n",
+                text.trim().replace('\n', "\n  "),
+                note_mark::new(id, event.origin.taint.as_deref())
+            );
+            note_file.append(&missing(&whole, &addition), sync)?;
+            whole = note_file.read()?;
+        }
+        // An editor that saves by renaming may have put a new file there, to which the note is appended again.
+        if note_file.is_current()? {
+            let place = place_in(&name, line_of_mark(&whole, id).unwrap_or(1), text);
+            return Ok(Noted { place, written: vec![(name, Some(whole))] });
+        }
     }
-    Ok(place_in(&name, line_of_mark(&whole, id).unwrap_or(1), text))
+    Err(Fault::new(Kind::Later, format!("another program replaces {name} all the time; the note waits")))
 }
 
 /// The place of a note that was written already, durable on return; `None` if there is none.
@@ -142,27 +163,18 @@ fn place_in(name: &str, last: usize, text: &str) -> String {
     format!("{name}:{}", (last + 1).saturating_sub(text.trim().lines().count().max(1)))
 }
 
-/// Commits the file of a written note, if `memories.git` is set.
-///
-/// # Errors
-/// `Later` if git fails.
-pub fn commit(workspace: &Workspace, lane: &Lane, place: &NotePlace, event: &Event) -> Result<()> {
-    if !workspace.config()?.memories.git || !workspace.is_trusted {
-        return Ok(());
-    }
-    let name = place.file(event.created_at.into());
-    let file = Path::new(&name);
-    let subject = format!("remember: {}", subject(&event.content));
-    let Err(fault) = git::commit(&workspace.root, lane, workspace.sync()?, file, &subject) else { return Ok(()) };
-    let fault = Fault::new(Kind::Later, format!("{name} is written, but {fault}"));
-    match git::attributes(&workspace.root, file) {
-        // An agent may have written it, and a later attempt would fail as well.
-        Some(path) => {
-            let hint = format!("it is not committed: check and remove {}", path.display());
-            workspace.world.say(&fault.hint(hint).to_string());
-            Ok(())
-        }
-        None => Err(fault),
+/// The author of a note for the history.
+#[must_use]
+pub fn author(event: &Event) -> ChangeAuthor {
+    let session = event.session.clone();
+    let is_agent = event.from.channel() == "agent";
+    ChangeAuthor {
+        event: event.id.clone(),
+        agent: is_agent.then(|| event.from.rest().to_owned()),
+        session,
+        origin: event.origin.taint.clone().unwrap_or_else(|| event.from.as_str().to_owned()),
+        by_shell: false,
+        undoes: None,
     }
 }
 
@@ -174,13 +186,6 @@ fn missing(old: &[u8], addition: &str) -> Vec<u8> {
         Some(rest) => rest.to_owned(),
         None => format!("\n{addition}").into_bytes(),
     }
-}
-
-/// The subject of a commit: the first 60 characters as one line, without control characters (a NUL cannot be in an
-/// argument).
-fn subject(text: &str) -> String {
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    words.collect::<Vec<_>>().join(" ").chars().take(60).collect()
 }
 
 #[cfg(test)]
@@ -213,12 +218,6 @@ mod tests {
         assert_eq!(cut(b"x\0y\n", b"x\0y\n"), (b"x\0y\n".to_vec(), b"x\0y\n".to_vec()));
         assert_eq!(cut(b"x\0", b"x\0mine"), (b"x\0".to_vec(), b"x\0mine".to_vec()));
         assert_eq!(cut(b"\0\0", b"\0\0"), (vec![], vec![]));
-    }
-
-    #[test]
-    fn commit_subject_is_one_short_line() {
-        assert_eq!(subject("a\0b \n\u{1b}[2K  ä"), "a b [2K ä");
-        assert_eq!(subject(&"x".repeat(99)).len(), 60);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use std::fs::{self, File};
 use std::io::{Read, Seek};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The longest file of notes, in bytes.
@@ -93,6 +94,20 @@ impl NoteFile {
     pub fn append(&mut self, bytes: &[u8], sync: Sync) -> Result<()> {
         durable::append_to(&mut self.file, bytes, sync).at("write", &self.path)?;
         self.sync_name(sync)
+    }
+
+    /// Whether the name still leads to this file: an editor may have put another one in its place.
+    ///
+    /// # Errors
+    /// On a disk error.
+    pub fn is_current(&self) -> Result<bool> {
+        let own = self.file.metadata().at("read", &self.path)?;
+        let name = self.path.file_name().unwrap_or_default();
+        match statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(now) => Ok((now.st_dev, now.st_ino) == (own.dev(), own.ino())),
+            Err(Errno::NOENT) => Ok(false),
+            Err(e) => Err(e).at("read", &self.path),
+        }
     }
 
     /// Makes the writes of others durable, and the name.

@@ -8,6 +8,7 @@ pub mod last;
 mod list;
 pub mod log;
 pub mod stop;
+pub mod stream;
 
 use crate::core::event::session_name;
 use crate::core::fault::{Fault, Result};
@@ -23,7 +24,10 @@ use std::path::Path;
 const FOLDER: &str = "sessions";
 
 /// The names of all session folders, unsorted.
-fn names(workspace: &Workspace) -> Result<Vec<String>> {
+///
+/// # Errors
+/// If the folder cannot be listed.
+pub fn names(workspace: &Workspace) -> Result<Vec<String>> {
     let folder = workspace.path(FOLDER);
     let entries = match fs::read_dir(&folder) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),

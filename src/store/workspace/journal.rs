@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 /// Every kind of transition. `tests/it/house.rs` checks that each kind that is written is listed here.
-pub const KINDS: [&str; 22] = [
+pub const KINDS: [&str; 23] = [
     "drop",
     "route",
     "claim",
@@ -31,6 +31,7 @@ pub const KINDS: [&str; 22] = [
     "control",
     "remember",
     "sent",
+    "outbound",
     "unread",
     "wait",
     "fail",

@@ -4,6 +4,7 @@ pub(in crate::store) mod caches;
 pub mod clock;
 pub mod home;
 pub mod journal;
+pub mod journal_reader;
 pub mod key_file;
 pub mod mailbox;
 mod network_fs;
@@ -61,6 +62,7 @@ pub const LAYOUT: &[&str] = &[
     ".claw/locks/inbox",
     ".claw/locks/outbox",
     ".claw/locks/slots",
+    ".claw/memory",
     ".claw/stop",
 ];
 
@@ -241,6 +243,16 @@ impl Workspace {
     pub fn owners(&self) -> Result<Vec<Address>> {
         let config = self.config()?;
         Ok(config.owner.iter().chain(&config.deliver_to).cloned().collect())
+    }
+
+    /// The owner's addresses, as [`Workspace::owners`], and the sender of this event if its channel has recognised it
+    /// as the owner.
+    ///
+    /// # Errors
+    /// If `claw.yaml` is invalid.
+    pub fn owners_of(&self, event: &Event) -> Result<Vec<Address>> {
+        let paired = Some(&event.from).filter(|_| event.origin.class == Some(SenderClass::Owner));
+        Ok(self.owners()?.into_iter().chain(paired.cloned()).collect())
     }
 
     /// The class of an event's sender.

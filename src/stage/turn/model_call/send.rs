@@ -100,7 +100,10 @@ impl Turn<'_> {
             may_recall: self.agent.senders.allow(self.class, tool::RECALL),
             is_interactive: interactive.is_some(),
         };
+        let (stream, secrets) = (&mut self.stream, &self.secrets);
+        stream.begin();
         let (answer, _) = call.send(&self.cancel, &mut |text| {
+            stream.add(text, secrets);
             if let Some(on_progress) = interactive.and_then(|interactive| interactive.on_progress) {
                 self.has_shown_text = true;
                 on_progress(Progress::Text(text));

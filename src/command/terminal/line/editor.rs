@@ -1,10 +1,13 @@
-//! The line editor of `chat`, with the history of earlier chats and completion of slash commands.
+//! The line editor of `chat`: the history of earlier chats, messages of several lines, and completion of slash commands,
+//! their arguments, and files after `@`.
 
+use crate::command::terminal::line::mentions;
+use crate::core::config::OFFLINE;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::slash::completion;
 use crate::core::slash::table::ArgumentKind;
 use crate::store::agent::definitions;
-use crate::store::session::{approvals, history};
+use crate::store::session::{self, approvals, history};
 use crate::store::workspace::Workspace;
 use rustyline::completion::Completer;
 use rustyline::config::Configurer;
@@ -12,10 +15,10 @@ use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
 use rustyline::history::{History, MemHistory};
-use rustyline::validate::Validator;
+use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{
-    Cmd, CompletionType, ConditionalEventHandler, Config, Context, Event, EventContext, EventHandler, Helper, KeyEvent,
-    Movement, RepeatCount,
+    Cmd, CompletionType, ConditionalEventHandler, Config, Context, Event, EventContext, EventHandler, Helper, KeyCode,
+    KeyEvent, Modifiers, Movement, RepeatCount,
 };
 
 /// The maximum number of lines in the history.
@@ -46,6 +49,10 @@ impl<'w> Editor<'w> {
         inner.set_history_ignore_space(true);
         inner.set_helper(Some(CommandCompleter(workspace)));
         inner.bind_sequence(KeyEvent::ctrl('c'), EventHandler::Conditional(Box::new(Interrupted)));
+        // Terminals send Alt-Enter as Escape and a carriage return, or a line feed.
+        for key in [KeyCode::Enter, KeyCode::Char('\r'), KeyCode::Char('\n')] {
+            inner.bind_sequence(KeyEvent(key, Modifiers::ALT), EventHandler::Simple(Cmd::Newline));
+        }
         Ok(Self { workspace, inner })
     }
 
@@ -60,7 +67,7 @@ impl<'w> Editor<'w> {
                     if self.inner.add_history_entry(&line).unwrap_or(false) {
                         history::add(self.workspace, &line);
                     }
-                    Ok(Some(line))
+                    Ok(Some(unescaped(&line)))
                 }
                 Err(ReadlineError::Eof | ReadlineError::Interrupted) => Ok(None),
                 // The window was resized.
@@ -69,6 +76,19 @@ impl<'w> Editor<'w> {
             };
         }
     }
+}
+
+/// Whether the message goes on in a next line: its last line ends with a backslash that is not escaped itself.
+fn goes_on(text: &str) -> bool {
+    text.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1
+}
+
+/// The message without the backslashes that only join its lines.
+fn unescaped(text: &str) -> String {
+    let mut lines: Vec<&str> = text.split('\n').collect();
+    let last = lines.len().saturating_sub(1);
+    lines.iter_mut().take(last).filter(|line| goes_on(line)).for_each(|line| *line = line.trim_end_matches('\\'));
+    lines.join("\n")
 }
 
 fn unusable(error: &ReadlineError) -> Fault {
@@ -92,7 +112,11 @@ impl Hinter for CommandCompleter<'_> {
     type Hint = String;
 }
 impl Highlighter for CommandCompleter<'_> {}
-impl Validator for CommandCompleter<'_> {}
+impl Validator for CommandCompleter<'_> {
+    fn validate(&self, context: &mut ValidationContext) -> rustyline::Result<ValidationResult> {
+        Ok(if goes_on(context.input()) { ValidationResult::Incomplete } else { ValidationResult::Valid(None) })
+    }
+}
 
 impl Completer for CommandCompleter<'_> {
     type Candidate = String;
@@ -105,9 +129,33 @@ impl Completer for CommandCompleter<'_> {
             ArgumentKind::Approval => {
                 approvals::pending(self.0).unwrap_or_default().iter().map(|a| a.id.short().to_string()).collect()
             }
+            ArgumentKind::Model => {
+                let config = self.0.config();
+                let names = config.map(|config| config.models.keys().cloned().collect::<Vec<_>>());
+                names.unwrap_or_default().into_iter().chain([OFFLINE.to_owned()]).collect()
+            }
+            ArgumentKind::Session => {
+                let mut names = session::names(self.0).unwrap_or_default();
+                names.sort_unstable();
+                names
+            }
             ArgumentKind::Text => Vec::new(),
         };
         let before = line.get(..at).unwrap_or_default();
+        if let Some(found) = mentions::complete(before, self.0.world.var("HOME")) {
+            return Ok(found);
+        }
         Ok(completion::complete(before, &ids).unwrap_or((at, Vec::new())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backslash_joins_lines() {
+        assert!(goes_on("a\\") && goes_on("a\nb\\\\\\") && !goes_on("a\\\\") && !goes_on("a") && !goes_on(""));
+        assert_eq!(unescaped("a\\\nb\nc\\\\\nd"), "a\nb\nc\\\\\nd");
     }
 }

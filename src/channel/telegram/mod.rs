@@ -1,0 +1,169 @@
+//! Telegram: long polling and sending through the Bot API, with claw's own HTTP client.
+//!
+//! No offset is stored: Telegram keeps what is not acknowledged, and a message is acknowledged by the poll after the one
+//! that brought it, once its event is durable. The bot's token is in the URL of every request; no text about a request
+//! leaves `api` with it.
+
+mod api;
+mod fetch;
+mod poll;
+mod refusal;
+mod render;
+mod send;
+mod typing;
+mod update;
+
+use crate::channel::telegram::api::Api;
+use crate::channel::{Channel, Listener, parts};
+use crate::core::channel::settings::ChannelSettings;
+use crate::core::config::Config;
+use crate::core::event::address::Address;
+use crate::core::fault::{Fault, Result};
+use crate::store::agent::secrets;
+use crate::store::workspace::Workspace;
+use std::collections::BTreeMap;
+use std::fs;
+
+pub(super) const CHANNEL: Channel = Channel {
+    name: KIND,
+    send: send::send,
+    is_sent: |_, _, receipt| parts::is_sent(receipt),
+    check: |workspace, address| {
+        destination(address)?;
+        let config = workspace.config()?;
+        config
+            .channels
+            .get(address.channel())
+            .map_or(Ok(()), |(settings, _)| token(workspace, address.channel(), settings).map(drop))
+    },
+    problems,
+    hint: "Your answer is shown in Telegram: short paragraphs, lists, code and links are rendered; tables become plain \
+           text; images and headings of several levels are not shown.",
+    folder: None,
+    listen: Some(Listener { run: poll::run, delivers: false, account, invitation }),
+};
+
+/// The type.
+const KIND: &str = "telegram";
+
+/// A chat, and the topic within it.
+fn destination(address: &Address) -> Result<(i64, Option<i64>)> {
+    let (chat, topic) = match address.rest().split_once('/') {
+        Some((chat, topic)) => (chat, topic.parse().ok().map(Some)),
+        None => (address.rest(), Some(None)),
+    };
+    match (chat.parse(), topic) {
+        (Ok(chat), Some(topic)) if chat != 0 => Ok((chat, topic)),
+        _ => Err(Fault::data(format!("{address} is not a chat of Telegram"))
+            .hint("a chat is a number, a topic follows a slash: telegram:-100123/7")),
+    }
+}
+
+/// The bot's token.
+fn token(workspace: &Workspace, name: &str, settings: &ChannelSettings) -> Result<String> {
+    let hint = "set channels.NAME.token_file to a file with the token that @BotFather gave you";
+    let Some(token) = secrets::channel_token(workspace, name, settings)? else {
+        return Err(Fault::config(format!("channels.{name} has no token")).hint(hint));
+    };
+    match token_problem(&token) {
+        None => Ok(token),
+        Some(why) => Err(Fault::config(format!("channels.{name}: the token {why}")).hint(hint)),
+    }
+}
+
+/// Why a text is no token, without the text.
+fn token_problem(token: &str) -> Option<&'static str> {
+    let is_secret =
+        |text: &str| text.len() >= 20 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    match token.split_once(':') {
+        _ if token.is_empty() => Some("is empty"),
+        _ if matches!(token, "undefined" | "null" | "None") => Some("is the word for a missing value"),
+        _ if token.chars().any(|c| c.is_whitespace() || c.is_control()) => Some("has spaces or several lines"),
+        Some((id, secret)) if !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()) && is_secret(secret) => None,
+        _ => Some("does not look like 123456:ABC…"),
+    }
+}
+
+/// The account is the bot's number, which is the beginning of its token.
+fn account(workspace: &Workspace, name: &str, settings: &ChannelSettings) -> Result<String> {
+    let token = token(workspace, name, settings)?;
+    Ok(token.split_once(':').map_or_else(|| token.clone(), |(id, _)| id.to_owned()))
+}
+
+/// The file with the bot's name, for invitations.
+fn name_file(workspace: &Workspace, name: &str) -> std::path::PathBuf {
+    workspace.path(crate::store::channel::FOLDER).join(name).join("username")
+}
+
+fn invitation(workspace: &Workspace, name: &str, _: &ChannelSettings, code: &str) -> String {
+    match fs::read_to_string(name_file(workspace, name)).ok().filter(|bot| !bot.trim().is_empty()) {
+        Some(bot) => format!("https://t.me/{}?start={code}", bot.trim()),
+        None => format!("/start {code}"),
+    }
+}
+
+fn connect(workspace: &Workspace, name: &str, settings: &ChannelSettings) -> Result<Api> {
+    Ok(Api::new(settings.base_url.as_deref(), &token(workspace, name, settings)?))
+}
+
+fn problems(config: &Config) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut sources: BTreeMap<&str, &str> = BTreeMap::new();
+    for (name, settings) in config.channels.named.iter().filter(|(name, settings)| settings.kind_of(name) == KIND) {
+        let key = format!("channels.{name}");
+        let source =
+            [&settings.token_file, &settings.token_env, &settings.token].into_iter().find_map(|s| s.as_deref());
+        match source {
+            None => found.push((key.clone(), format!("{key} has no token: set `token_file` or `token_env`"))),
+            Some(source) => {
+                if let Some(other) = sources.insert(source, name) {
+                    found.push((
+                        key.clone(),
+                        format!("{key} has the token of channels.{other}: one bot is one channel"),
+                    ));
+                }
+            }
+        }
+        if let Some(why) = settings.token.as_deref().and_then(|token| token_problem(token.trim())) {
+            found.push((format!("{key}.token"), format!("{key}.token {why}")));
+        }
+        if let Some(base) = settings.base_url.as_deref().filter(|base| url::Url::parse(base).is_err()) {
+            found.push((format!("{key}.base_url"), format!("{key}.base_url: `{base}` is not a URL")));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chats_and_topics_are_numbers() {
+        let of = |text: &str| destination(&Address::parse(text).unwrap());
+        assert_eq!(of("telegram:42"), Ok((42, None)));
+        assert_eq!(of("work:-100123/7"), Ok((-100_123, Some(7))));
+        for bad in
+            ["telegram:ann", "telegram:0", "telegram:1/", "telegram:1/x", "telegram:/7", "telegram:9223372036854775808"]
+        {
+            assert!(of(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn token_is_recognised_without_being_shown() {
+        assert_eq!(token_problem("123456:ABC-def_ghijklmnopqrstuv"), None);
+        for bad in [
+            "",
+            "undefined",
+            "7654321",
+            "abc:ABCdefghijklmnopqrstuv",
+            "1:short",
+            "1:ABCdefghijk lmnopqrstuv",
+            "1:ABCdefghij\nklmnopqrstuv",
+        ] {
+            let why = token_problem(bad).unwrap();
+            assert!(bad.is_empty() || !why.contains(bad), "{why}");
+        }
+    }
+}
