@@ -8,6 +8,7 @@ use crate::process::interactive;
 use crate::store::agent::secrets::is_secret_header;
 use crate::store::fs::At;
 use crate::store::workspace::{Workspace, settings_file};
+use serde_json::json;
 use serde_yaml::Value;
 use std::fs;
 
@@ -73,8 +74,8 @@ fn get(workspace: &Workspace, key: Option<&str>, json: bool) -> Result<u8> {
     let value = edit::get(&text, &path).unwrap_or(known);
     let value = without_secrets(value, path.last().map(String::as_str).unwrap_or_default());
     if json {
-        out::json(&value)?;
-        return Ok(0);
+        out::json(&json!({"key": key.unwrap_or_default(), "value": value}))?;
+        return Ok(u8::from(value.is_null()));
     }
     match &value {
         Value::Null if key.is_some() => {
@@ -131,7 +132,7 @@ fn set(workspace: &Workspace, key: &str, value: &str) -> Result<u8> {
                 {
                     out::message(&new.to_string());
                 }
-                return change::write(workspace, &old, &new, false).map(|_| 0);
+                return change::write(workspace, &old, &new).map(|()| 0);
             }
             Err(problem) => last = last.or(Some(problem)),
         }
@@ -159,7 +160,7 @@ fn unset(workspace: &Workspace, key: &str) -> Result<u8> {
         return Ok(1);
     }
     let new = edit::remove(&old, &path)?;
-    change::write(workspace, &old, &new, false)?;
+    change::write(workspace, &old, &new)?;
     Ok(0)
 }
 
@@ -189,7 +190,7 @@ fn open_editor(workspace: &Workspace) -> Result<u8> {
         };
         match problem {
             None => {
-                change::write(workspace, &old, &new, false)?;
+                change::write(workspace, &old, &new)?;
                 let _ = fs::remove_file(&copy);
                 return Ok(0);
             }

@@ -151,7 +151,7 @@ fn use_model(workspace: &Workspace, name: &str) -> Result<u8> {
     }
     let old = settings_file::read(workspace)?;
     let new = edit::set(&old, &["model".to_owned()], &name.into())?;
-    change::write(workspace, &old, &new, false)?;
+    change::write(workspace, &old, &new)?;
     if provider::key(workspace, &chosen).is_some_and(|key| !key.is_there) {
         out::message(&format!("{name} has no key yet: claw setup"));
     }

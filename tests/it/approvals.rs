@@ -458,7 +458,7 @@ fn pending_approval_is_shown_with_escapes() {
     );
     let agent = ws.read("agents/pickle/AGENT.md");
     ws.write("agents/pickle/AGENT.md", &agent.replacen("---\n", "---\ntools: [{bash: {approve: true}}]\n", 1));
-    ws.claw(&["ask", "-n", "-s", "t", "do it"]).ok();
+    ws.claw(&["ask", "-n", "-s", "t", "do it"]).waits();
     let shown = ws.claw(&["approve"]).ok();
     // The third line says that `[` is a pattern, so that the command may name more files.
     assert_eq!(shown.lines().count(), 3, "{shown:?}");

@@ -18,6 +18,7 @@ const SCHEMAS: &[(&str, &str)] = &[
     ("ask", "ask"),
     ("channels", "channels"),
     ("check", "check"),
+    ("config get", "config-get"),
     ("crons", "crons"),
     ("crons approve", "crons-approve"),
     ("crons audit", "crons-audit"),
@@ -28,6 +29,7 @@ const SCHEMAS: &[(&str, &str)] = &[
     ("crons run", "crons"),
     ("deliver", "deliver"),
     ("init", "init"),
+    ("keys list", "keys"),
     ("log", "log"),
     ("models", "models"),
     ("pair", "pair"),
@@ -171,6 +173,8 @@ fn read(ws: &Fixture, all: &mut Documents, unrouted: &[String]) {
     all.add("agents edit", &ws.shell("EDITOR=true claw agents edit --json cookie"));
     let approval = all.one(ws, "approve", &[]);
     assert_eq!((&approval["agent"], &approval["tool"]), (&json!("cookie"), &json!("act")));
+    all.one(ws, "config get", &["model"]);
+    all.run(ws, "keys list", &[]);
     all.run(ws, "models", &["--offline"]);
     all.one(ws, "prompt", &["pickle"]);
     all.run(ws, "recall", &["NAS"]);

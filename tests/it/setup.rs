@@ -135,7 +135,10 @@ fn settings_are_read_and_set_by_their_path() {
     }
     assert_eq!(get("keep.done_days").ok(), "9\n");
     assert_eq!(get("models").ok(), "gpt-4.1:\n  provider: openai\n");
-    assert_eq!(ws.claw(&["config", "get", "owner", "--json"]).ok(), "[\"telegram:42\"]\n");
+    assert_eq!(
+        ws.claw(&["config", "get", "owner", "--json"]).ok(),
+        "{\"key\":\"owner\",\"value\":[\"telegram:42\"]}\n"
+    );
     let after = ws.read("claw.yaml");
     assert!(before.lines().all(|line| after.contains(line)), "every line is still there: {after}");
     ws.claw(&["config", "unset", "keep.done_days"]).ok();

@@ -83,7 +83,7 @@ impl<'a> AnswerPrinter<'a> {
             return Ok(());
         }
         self.has_printed.store(true, Ordering::Relaxed);
-        let content = &event.content;
+        let (content, agent) = (&event.content, event.from.as_str().strip_prefix("agent:"));
         let waits = (self.extracts || self.keeps) && !pending(self.workspace, self.id)?.is_empty();
         match self.form {
             // Its text is no answer yet.
@@ -100,13 +100,13 @@ impl<'a> AnswerPrinter<'a> {
             Some(AnswerForm::Json) => {
                 return out::json(&document(self.workspace, content, self.id, self.session)?);
             }
-            Some(AnswerForm::Text) if !out::is_terminal() => {
+            Some(AnswerForm::Text) if !out::is_terminal() && agent.is_some() => {
                 return out::raw(&render(
                     content,
                     TerminalLook { width: UNLIMITED, has_colour: false, is_unicode: true },
                 ));
             }
-            _ => return self.screen.answer(None, content),
+            _ => return self.screen.answer(agent, content),
         }
         Ok(())
     }

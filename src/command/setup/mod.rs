@@ -117,9 +117,15 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     } else if !is_tried(&workspace, &plan, asks)? {
         return Ok(1);
     }
-    if !change::write(&workspace, &old, &new, asks)? {
+    let is_wanted = change::confirm(&old, &new, asks)?;
+    if !is_wanted && old != new {
         out::message("nothing was changed");
         return Ok(1);
+    }
+    // The key comes first: claw.yaml never names a file that is not there.
+    save_key(&workspace, &plan)?;
+    if is_wanted {
+        settings_file::replace(&workspace, &old, &new)?;
     }
     out::line(&format!("{} is set up; try it: claw ask hello", plan.name))?;
     Ok(0)
@@ -269,7 +275,7 @@ fn edited(old: &str, plan: &SetupPlan, keeps_default: bool) -> Result<String> {
     if keeps_default { Ok(new) } else { edit::set(&new, &["model".to_owned()], &Value::from(plan.name.as_str())) }
 }
 
-/// Calls the model, and saves a typed key if it answers or the user wants it nevertheless.
+/// Calls the model. Whether it answers, or the user wants it nevertheless.
 fn is_tried(workspace: &Workspace, plan: &SetupPlan, asks: bool) -> Result<bool> {
     let filled = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let mut model = Model {
@@ -310,7 +316,6 @@ fn is_tried(workspace: &Workspace, plan: &SetupPlan, asks: bool) -> Result<bool>
         }
         Err(fault) => return Err(fault),
     }
-    save_key(workspace, plan)?;
     Ok(true)
 }
 

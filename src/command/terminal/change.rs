@@ -17,22 +17,27 @@ pub(crate) fn show(old: &str, new: &str) {
     }
 }
 
-/// Shows the difference and writes the new text, after a question if `asks`. Returns whether it was written.
+/// Shows the difference and writes the new text.
 ///
 /// # Errors
 /// `Config` if the new text is invalid; as [`settings_file::replace`].
-pub(crate) fn write(workspace: &Workspace, old: &str, new: &str, asks: bool) -> Result<bool> {
+pub(crate) fn write(workspace: &Workspace, old: &str, new: &str) -> Result<()> {
+    if confirm(old, new, false)? { settings_file::replace(workspace, old, new) } else { Ok(()) }
+}
+
+/// Shows the difference, and asks whether it is wanted if `asks`. False if nothing is to be written: the texts are the
+/// same, or the user does not want it.
+///
+/// # Errors
+/// `Config` if the new text is invalid; if the terminal cannot be read.
+pub(crate) fn confirm(old: &str, new: &str, asks: bool) -> Result<bool> {
     if old == new {
         out::message(&format!("{FILE} needs no change"));
-        return Ok(true);
+        return Ok(false);
     }
     settings_file::check(new)?;
     show(old, new);
-    if asks && !dialog::yes(&format!("Write this to {FILE}?"), true)? {
-        return Ok(false);
-    }
-    settings_file::replace(workspace, old, new)?;
-    Ok(true)
+    Ok(!asks || dialog::yes(&format!("Write this to {FILE}?"), true)?)
 }
 
 /// The line without the value of `api_key`.

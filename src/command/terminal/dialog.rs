@@ -63,8 +63,9 @@ pub(crate) fn yes(prompt: &str, default: bool) -> Result<bool> {
 /// `Failed` if the user leaves with Ctrl-C or Ctrl-D; if the terminal cannot be read.
 pub(crate) fn secret(prompt: &str) -> Result<String> {
     let (mut input, terminal) = (stdin()?, stdin()?);
-    out::prompt(prompt);
+    // Before the prompt, so that nothing of a key that is typed at once is shown.
     let hidden = Hidden::begin(&terminal)?;
+    out::prompt(prompt);
     let mut text: Vec<u8> = Vec::new();
     let typed = loop {
         match byte(&mut input) {

@@ -145,7 +145,7 @@ impl Screen {
     }
 
     /// Prints an answer, unless its text was already printed as it arrived. `name` is the agent; `None` for an answer of
-    /// the program itself.
+    /// the program itself, which is no Markdown.
     ///
     /// # Errors
     /// `Closed` if stdout is closed.
@@ -158,7 +158,7 @@ impl Screen {
             return Ok(());
         }
         let prefix = self.prefix(name);
-        match self.look {
+        match self.look.filter(|_| name.is_some()) {
             Some(look) => out::raw(&(prefix + &render(content, look))),
             None if self.is_live => out::content(&(prefix + &out::escape_controls(content) + "\n")),
             None => out::content(&(prefix + content + "\n")),

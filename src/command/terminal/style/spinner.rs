@@ -72,6 +72,13 @@ impl Spinner {
         }
     }
 
+    /// Replaces the text and keeps the time, for counts.
+    pub(crate) fn count(&self, label: &str) {
+        if let Some(shared) = &self.shared {
+            label.clone_into(&mut lock(shared).label);
+        }
+    }
+
     /// Erases the line, so that something can be printed. It is drawn again at the next tick, unless it is hidden.
     pub(crate) fn clear(&self) {
         if let Some(shared) = &self.shared {
