@@ -389,6 +389,17 @@ const COMMANDS: &[&str] = &[
     "git checkout -q --orphan x; git rm -qrf memories; rm -f $F",
 ];
 
+/// Always makes the call in `call.json`, and then answers `done`.
+const MODEL: &str = "if grep -q '\"role\":\"tool\"'; then echo done; else cat call.json; fi";
+
+/// Runs a command as the agent, in a process of its own.
+fn bash(ws: &Fixture, command: &str) -> String {
+    ws.write("call.json", &json!({"calls": [{"name": "bash", "arguments": {"command": command}}]}).to_string());
+    let ran = ws.claw(&["ask", "-n", "go"]);
+    assert_eq!(ran.out, "done\n", "{command}: {ran:?}");
+    ran.err
+}
+
 /// Every row is refused, or leaves the old content in a commit. The owner has written a line just before, which is not
 /// committed yet.
 #[test]
@@ -396,6 +407,11 @@ fn no_way_to_wipe_a_file_loses_a_line() {
     let (closed, open) = (Desk::plain(), Desk::new(|_| "shell_write: [memories]\n".to_owned()));
     if !owned(&closed.ws) || !owned(&open.ws) {
         return;
+    }
+    for desk in [&closed, &open] {
+        desk.ws.write("model.sh", MODEL);
+        desk.ws.model("shell", "provider: command, command: [sh, model.sh]");
+        desk.ws.claw(&["trust"]).ok();
     }
     let shell = |line: &&str| ("bash", json!({"command": format!("F={HOUSE}; {line}")}));
     let tools = wipes_of_tools();
@@ -415,7 +431,10 @@ fn no_way_to_wipe_a_file_loses_a_line() {
             let text = format!("{}- line {number} of the owner, {tool}, {is_open}\n", facts());
             ws.write(HOUSE, &text);
             let blob = git(ws, &format!("hash-object {HOUSE}"));
-            let (told, _) = desk.call(tool, arguments.clone());
+            let told = match arguments["command"].as_str() {
+                Some(command) => bash(ws, command),
+                None => desk.call(tool, arguments.clone()).0,
+            };
             let is_there = fs::symlink_metadata(ws.path(HOUSE)).is_ok_and(|meta| meta.is_file())
                 && fs::read_to_string(ws.path(HOUSE)).is_ok_and(|now| now == text);
             if is_there {
@@ -434,11 +453,11 @@ fn no_way_to_wipe_a_file_loses_a_line() {
     // The program's changes have their author, and undo asks before it takes them back.
     let ws = &open.ws;
     ws.write(HOUSE, &facts());
-    open.ok("bash", json!({"command": format!("sed -i s/lamp/bulb/ {HOUSE}")}));
+    bash(ws, &format!("sed -i s/lamp/bulb/ {HOUSE}"));
     let log = git(ws, "log -1 '--format=%an %(trailers:key=Claw-By,valueonly)'");
     assert_eq!(log.trim(), "pickle shell");
-    let event = open.event.id.as_str();
-    let ran = ws.claw(&["memory", "undo", event]);
+    let event = git(ws, "log -1 '--format=%(trailers:key=Claw-Event,valueonly)'");
+    let ran = ws.claw(&["memory", "undo", event.trim()]);
     assert!(ran.out.contains("- - fact 00: the bulb 0") && ran.out.contains("+ - fact 00: the lamp 0"), "{ran:?}");
     ran.fails(1);
     assert!(ws.read(HOUSE).contains("bulb"));
