@@ -12,7 +12,6 @@ mod memory;
 mod post;
 pub mod probe;
 pub mod program;
-mod rename;
 mod sandboxed;
 mod search;
 mod shell;
@@ -69,7 +68,7 @@ const BUILTIN: &[&Builtin] = &[
     &files::READ,
     &files::WRITE,
     &files::EDIT,
-    &rename::MOVE,
+    &files::rename::MOVE,
     &list::LIST,
     &search::SEARCH,
     &shell::BASH,

@@ -13,6 +13,7 @@ mod disk_images;
 mod dispatch_sweep;
 mod end_sweep;
 mod fuzz;
+mod history_sweep;
 mod hostile;
 mod kill_sweep;
 mod model;

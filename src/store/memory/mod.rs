@@ -10,6 +10,7 @@ pub mod note_file;
 pub mod replace;
 mod search;
 
+use self::history::NewContents;
 pub use known_facts::{find, marks};
 pub use search::{FoundNote, NoteQuery, search};
 
@@ -19,7 +20,6 @@ use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::memory::change::ChangeAuthor;
 use crate::core::memory::note_mark;
-use crate::store::memory::history::NewContents;
 use crate::store::memory::note_file::NoteFile;
 use crate::store::workspace::Workspace;
 use crate::world;

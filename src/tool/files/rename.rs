@@ -15,7 +15,7 @@ use std::path::Path;
 /// The folder of removed files.
 const TRASH: &str = "files/trash";
 
-pub(super) const MOVE: Builtin = Builtin {
+pub(in crate::tool) const MOVE: Builtin = Builtin {
     name: "move",
     class: Class::Acts,
     description: "Move or rename a file or a folder; missing parent folders are created, and nothing is replaced. To \

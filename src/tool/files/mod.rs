@@ -4,6 +4,8 @@
 //! `write` may be repeated after a crash, because writing the same file twice has the same result. `edit` may not be
 //! repeated: it could insert a piece twice.
 
+pub(super) mod rename;
+
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::memory::origin_marks;
 use crate::core::text::bounded_lines::{BoundedLine, Lines};
@@ -253,12 +255,7 @@ fn edit(context: &ToolContext, arguments: &Value) -> Result<String> {
 }
 
 /// Makes a change of files. Files below `memories/` are changed through the history, which commits them.
-pub(super) fn recorded<T>(
-    context: &ToolContext,
-    verb: &str,
-    targets: &[PathBuf],
-    act: impl FnOnce() -> Result<T>,
-) -> Result<T> {
+fn recorded<T>(context: &ToolContext, verb: &str, targets: &[PathBuf], act: impl FnOnce() -> Result<T>) -> Result<T> {
     let names: Vec<String> = targets.iter().filter_map(|target| history::name_of(context.workspace, target)).collect();
     if names.is_empty() {
         return act();
@@ -268,7 +265,7 @@ pub(super) fn recorded<T>(
 }
 
 /// Records the agent as the maker of a job, if the path is a job's file. Returns the job.
-pub(super) fn note_maker(context: &ToolContext, files: &AgentFiles, path: &str) -> Result<Option<String>> {
+fn note_maker(context: &ToolContext, files: &AgentFiles, path: &str) -> Result<Option<String>> {
     let job = made::job_at(context.workspace, &files.target(path)?);
     if let Some(id) = &job {
         made::record(context.workspace, id, &context.agent.id, context.event, context.origin)?;
@@ -277,7 +274,7 @@ pub(super) fn note_maker(context: &ToolContext, files: &AgentFiles, path: &str) 
 }
 
 /// When the job runs, or why it does not, for the model.
-pub(super) fn job_note(context: &ToolContext, job: Option<String>) -> Result<String> {
+fn job_note(context: &ToolContext, job: Option<String>) -> Result<String> {
     let Some(id) = job else { return Ok(String::new()) };
     let now = context.workspace.world.now().timestamp();
     Ok(match CronJob::read(context.workspace, &id)? {
