@@ -255,12 +255,7 @@ fn edit(context: &ToolContext, arguments: &Value) -> Result<String> {
 }
 
 /// Makes a change of files. Files below `memories/` are changed through the history, which commits them.
-pub(super) fn recorded<T>(
-    context: &ToolContext,
-    verb: &str,
-    targets: &[PathBuf],
-    act: impl FnOnce() -> Result<T>,
-) -> Result<T> {
+fn recorded<T>(context: &ToolContext, verb: &str, targets: &[PathBuf], act: impl FnOnce() -> Result<T>) -> Result<T> {
     let names: Vec<String> = targets.iter().filter_map(|target| history::name_of(context.workspace, target)).collect();
     if names.is_empty() {
         return act();
