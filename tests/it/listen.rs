@@ -350,7 +350,7 @@ fn program_gets_a_clean_environment_and_a_state_folder() {
 
 #[test]
 fn sandboxed_program_reads_nothing_of_the_workspace_and_writes_its_state_folder() {
-    let script = "out=closed; cat claw.yaml >/dev/null 2>&1 && out=open; echo $out >\"$CLAW_STATE/out\"; : >escaped";
+    let script = "out=closed; cat claw.yaml >/dev/null 2>&1 && out=open; echo $out >\"$CLAW_STATE/out\"; (: >escaped)";
     let ws = with_irc(
         "allow: [ann], sandbox: {network: false}",
         &format!("{script}\n{}", say(&message("1", "ann", "hello"))),
