@@ -152,7 +152,13 @@ impl FormattedWriter {
     /// The text.
     #[must_use]
     pub fn finish(mut self) -> FormattedText {
-        self.entities.sort_by_key(|entity| (entity.offset, std::cmp::Reverse(entity.length)));
+        // Of two with the same range, a quotation is outside and code is inside.
+        let depth = |kind: EntityKind| match kind {
+            EntityKind::Blockquote => 0,
+            EntityKind::Code | EntityKind::Pre => 2,
+            _ => 1,
+        };
+        self.entities.sort_by_key(|entity| (entity.offset, std::cmp::Reverse(entity.length), depth(entity.kind)));
         FormattedText { text: self.text, entities: self.entities }
     }
 }
