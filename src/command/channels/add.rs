@@ -61,11 +61,11 @@ pub(super) fn run(args: &Args, workspace: &Workspace) -> Result<u8> {
     refuse_known(workspace, &token)?;
     let account = channel::identify(workspace, (name, &args.kind), args.base_url.as_deref(), &token)?;
     out::message(&format!("the bot is {account}"));
-    key_file::write(workspace, &file, &token)?;
-    if !change::write(workspace, &old, &new, dialog::can_ask() && !args.yes)? {
-        key_file::remove(workspace, &file)?;
+    if !change::confirm(&old, &new, dialog::can_ask() && !args.yes)? {
         return Err(dialog::left());
     }
+    key_file::write(workspace, &file, &token)?;
+    settings_file::replace(workspace, &old, &new)?;
     out::message(&format!("the token is in {file}, which only you can read"));
     out::message(&format!("next: claw pair invite {name} --owner, and claw listen {name} (or claw supervise)"));
     Ok(0)
