@@ -161,7 +161,7 @@ fn no_key_of_any_source_gets_to_any_place() {
         }
         let search_file = usize::from(search.contains("service/search.key"));
         let denied = results[1].matches("Permission denied").count();
-        assert_eq!(denied, 2 + search_file, "key files are closed to programs: {}", results[1]);
+        assert_eq!(denied, 3 + search_file, "key files are closed to programs: {}", results[1]);
         // Where a key is in a text that the agent may read, it is hidden: in output, errors, files and matches.
         for (at, times) in [(2, 2), (4, 1), (5, 1), (6, 1)] {
             let hidden = results[at].matches("[hidden]").count();

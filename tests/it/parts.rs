@@ -54,7 +54,7 @@ fn rest_is_sent_as_it_was_cut_also_by_a_version_that_cuts_otherwise() {
     let ws = workspace(&telegram, "");
     let pause = json!({"ok": false, "error_code": 500, "description": "Internal Server Error"});
     telegram.refuse("sendMessage", 500, pause);
-    deliver(&ws, &format!("{}\n\n{}", "a ".repeat(1900), "b ".repeat(1900))).fails(69);
+    deliver(&ws, &format!("{}\n\n{}", "a ".repeat(1900), "b ".repeat(1900))).fails(75);
     // The plan of another version: other places, another rendering.
     let path = receipt_path(&ws);
     let plan = ws.read(&path);
@@ -72,7 +72,7 @@ fn answer_of_a_gateway_is_unknown_and_never_a_refusal() {
         let telegram = Telegram::start();
         let ws = workspace(&telegram, "");
         telegram.refuse("sendMessage", status, answer);
-        deliver(&ws, "pay 10 euros").fails(69);
+        deliver(&ws, "pay 10 euros").fails(75);
         assert_eq!(ws.read(&receipt_path(&ws)), "begun 1\n", "{status}");
         again(&ws).ok();
         assert_eq!(texts(&telegram), ["(possibly repeated)\npay 10 euros"], "{status}");
@@ -84,7 +84,7 @@ fn held_part_is_sent_once_the_owner_has_asked_for_it() {
     let telegram = Telegram::start();
     let ws = workspace(&telegram, ", unknown: hold");
     telegram.cut_off("sendMessage");
-    deliver(&ws, "pay 10 euros").fails(69);
+    deliver(&ws, "pay 10 euros").fails(75);
     again(&ws).fails(1);
     assert_eq!(texts(&telegram), ["pay 10 euros"]);
     assert_eq!(ws.read(&receipt_path(&ws)), "begun 1\nheld 1\n");
@@ -97,13 +97,13 @@ fn refused_repetition_stays_unknown() {
     let telegram = Telegram::start();
     let ws = workspace(&telegram, "");
     telegram.cut_off("sendMessage");
-    deliver(&ws, "pay 10 euros").fails(69);
+    deliver(&ws, "pay 10 euros").fails(75);
     telegram.refuse(
         "sendMessage",
         500,
         json!({"ok": false, "error_code": 500, "description": "Internal Server Error"}),
     );
-    again(&ws).fails(69);
+    again(&ws).fails(75);
     again(&ws).ok();
     assert_eq!(texts(&telegram), ["pay 10 euros", "(possibly repeated)\npay 10 euros"]);
     assert!(ws.read(&receipt_path(&ws)).starts_with("begun 1\nbegun 1\nheld 1\nbegun 1\nsent 1 "));
