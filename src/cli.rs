@@ -163,7 +163,9 @@ pub fn page(arguments: impl Iterator<Item = OsString>) -> Result<u8> {
 #[must_use]
 pub fn parse(words: &[OsString]) -> Cli {
     let is_help = |word: &OsString| word == "--help" || word == "-h" || word == "help";
-    if !words.iter().any(is_help) {
+    // The list of all commands has no examples.
+    let is_named = |word: &OsString| !is_help(word) && !word.to_string_lossy().starts_with('-');
+    if !words.iter().any(is_help) || !words.iter().skip(1).any(is_named) {
         return Cli::parse_from(words);
     }
     // Only a help text needs the examples, which take a walk over all commands.

@@ -4,6 +4,7 @@
 
 mod dropped;
 mod json;
+mod listener;
 mod place;
 mod stream;
 mod web;
@@ -33,8 +34,9 @@ use std::fs;
 
 pub use dropped::drop;
 pub use json::json;
+pub use listener::{web_frame, webhook};
 use place::{SETTINGS, at_place};
-pub use stream::{events, lines, program};
+pub use stream::{events, lines, program, update};
 pub use web::{page, place};
 
 /// Takes any bytes.
@@ -52,8 +54,11 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("events", events),
     ("lines", lines),
     ("program", program),
+    ("update", update),
     ("place", place),
     ("json", json),
+    ("web_frame", web_frame),
+    ("webhook", webhook),
 ];
 
 /// An event file, as in a mailbox or dropped as `.json`.

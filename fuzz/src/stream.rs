@@ -4,6 +4,8 @@
 use claw::core::channel::inbound::{Inbound, derived_id};
 use claw::core::channel::lines::{self, LineBuffer, ProgramLine};
 use claw::core::event::stamp::Stamp;
+use claw::core::json::lenient;
+use claw::core::telegram::update::{self, BotAccount};
 use claw::provider::dissect;
 
 /// Server-sent events, of all protocols that have them.
@@ -40,6 +42,25 @@ pub fn program(data: &[u8]) {
         is_data(&inbound);
         let at = Stamp(1_795_221_690_000_000);
         assert!(derived_id("irc", &inbound, at).is_some_and(|id| id.stamp() == at), "{inbound:?}");
+    }
+}
+
+/// An update of Telegram.
+pub fn update(data: &[u8]) {
+    let Some(update) = lenient::parse(&String::from_utf8_lossy(data)).map(lenient::resolved) else { return };
+    let bot = BotAccount { id: 4242, username: "clawtest_bot".to_owned() };
+    let _ = update::number(&update);
+    for with_edits in [false, true] {
+        let Some((inbound, files)) = update::message(&update, &bot, with_edits) else { continue };
+        assert!(!inbound.text.trim().is_empty() || !files.is_empty() || update.to_string().contains("clawtest_bot"));
+        assert!(inbound.sender.parse::<i64>().is_ok(), "{}", inbound.sender);
+        assert!(inbound.sender != "4242" || inbound.is_bot, "the bot talks to itself");
+        let (chat, topic) = inbound.reply_to.split_once('/').unwrap_or((&inbound.reply_to, "0"));
+        assert!(chat.parse::<i64>().is_ok() && topic.parse::<i64>().is_ok(), "{}", inbound.reply_to);
+        assert!(files.iter().all(|file| !file.id.is_empty() && !file.name.is_empty()));
+        is_data(&inbound);
+        let at = Stamp(1_795_221_690_000_000);
+        assert!(derived_id("telegram", &inbound, at).is_some_and(|id| id.stamp() == at), "{inbound:?}");
     }
 }
 

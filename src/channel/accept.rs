@@ -53,6 +53,7 @@ pub enum Accepted {
 /// # Errors
 /// `Config` if the channel is not in the settings or its account is unknown; `Machine`. The message must then not be
 /// acknowledged.
+#[expect(clippy::needless_pass_by_value, reason = "a received message is accepted once")]
 pub fn accept(workspace: &Workspace, channel: &str, inbound: Inbound) -> Result<Accepted> {
     let config = workspace.config()?;
     let Some((settings, kind)) = config.channels.get(channel) else {

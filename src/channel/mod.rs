@@ -19,7 +19,7 @@ use crate::core::channel::settings::ChannelSettings;
 use crate::core::config::{Config, FILE};
 use crate::core::event::Event;
 use crate::core::event::address::Address;
-use crate::core::fault::{Fault, Result};
+use crate::core::fault::{Fault, Kind, Result};
 use crate::core::text::problem::{Problem, locate, nearest};
 use crate::store::lock::Lane;
 use crate::store::queue::receipt::Receipt;
@@ -155,6 +155,23 @@ pub fn account(workspace: &Workspace, name: &str) -> Result<String> {
             None => (listener.account)(workspace, name, settings),
         },
         _ => Err(Fault::config(format!("channel `{name}` does not receive messages"))),
+    }
+}
+
+/// Asks the service of a type of channel for the account of a token, for a channel `name` that is being set up. Returns
+/// the account's name for people.
+///
+/// # Errors
+/// `Usage` for a type without tokens; `Config` for a token that is malformed or refused; `Unavailable`.
+pub fn identify(
+    workspace: &Workspace,
+    (name, kind): (&str, &str),
+    base_url: Option<&str>,
+    token: &str,
+) -> Result<String> {
+    match kind {
+        telegram::KIND => telegram::identify(workspace, name, base_url, token),
+        _ => Err(Fault::new(Kind::Usage, format!("channels of type `{kind}` have no token"))),
     }
 }
 

@@ -1,18 +1,22 @@
-//! Sending an answer in parts. The receipt has a line with the ends of the parts, if there are several, before the first
-//! one is sent; then `begun N` before each part and `sent N ID` or `not sent N` after it, each synced. A part of which
-//! only `begun` is known may have been sent: it is unknown.
+//! Sending an answer in parts. If there are several, they are in the receipt before the first one is sent, each as the
+//! platform gets it: a later version of the program, which may render or cut differently, sends the same rest. Around
+//! each part the receipt gets `begun N`, then `sent N ID` or `not sent N`, each synced. A part of which only `begun` is
+//! known may have been sent: it is unknown.
 
 use crate::channel::Delivery;
 use crate::core::channel::settings::UnknownDelivery;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::markdown;
 use crate::store::queue::receipt::Receipt;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-/// The receipt's line with the ends of the parts, in bytes of the answer.
+/// The receipt's line with the number of parts and a JSON list of them.
 const PARTS: &str = "parts";
 const BEGUN: &str = "begun";
 const SENT: &str = "sent";
 const NOT_SENT: &str = "not sent";
+/// The part is unknown, and the owner was told.
+const HELD: &str = "held";
 
 /// The result of sending one part.
 pub enum PartResult {
@@ -24,49 +28,48 @@ pub enum PartResult {
     Unknown(Fault),
 }
 
-/// Sends what the receipt does not have yet. `fits` says whether the source of a part is accepted; `send` sends one, and
-/// is told whether it may be a repetition.
+/// Sends what the receipt does not have yet. `cut` makes the parts of the answer, at least one; `send` sends one, and is
+/// told whether it may be a repetition.
 ///
 /// # Errors
-/// The fault of the first part that was not sent; `Failed` for an unknown part with [`UnknownDelivery::Hold`].
-pub fn send(
+/// The fault of the first part that was not sent; `Failed` for an unknown part with [`UnknownDelivery::Hold`], once: the
+/// next attempt, which the owner has asked for, sends it.
+pub fn send<Part: Serialize + DeserializeOwned>(
     delivery: &mut Delivery,
     unknown: UnknownDelivery,
-    fits: &dyn Fn(&str) -> bool,
-    send: &dyn Fn(&str, bool) -> PartResult,
+    cut: &dyn Fn(&str) -> Vec<Part>,
+    send: &dyn Fn(Part, bool) -> PartResult,
 ) -> Result<()> {
-    let text = &delivery.event.content;
-    let ends = match planned(&delivery.receipt).filter(|ends| is_plan_of(ends, text)) {
-        Some(ends) => ends,
+    let parts = match planned(&delivery.receipt)? {
+        Some(parts) => parts,
         None => {
-            let ends = markdown::cuts(text, fits);
-            if ends.len() > 1 {
-                let list: Vec<String> = ends.iter().map(ToString::to_string).collect();
-                delivery.receipt.push(&format!("{PARTS} {}", list.join(" ")))?;
+            let parts = cut(&delivery.event.content);
+            if parts.len() > 1 {
+                let list = serde_json::to_string(&parts).map_err(|e| Fault::data(e.to_string()))?;
+                delivery.receipt.push(&format!("{PARTS} {} {list}", parts.len()))?;
             }
-            ends
+            parts
         }
     };
-    let mut from = 0;
-    for (number, end) in ends.into_iter().enumerate().map(|(n, end)| (n + 1, end)) {
-        let source = markdown::part(text, std::mem::replace(&mut from, end)..end);
+    for (number, part) in (1..).zip(parts) {
         let state = state(&delivery.receipt, number);
-        if state == PartState::Sent {
-            continue;
-        }
-        let is_unknown = state == PartState::Begun;
-        if is_unknown && unknown == UnknownDelivery::Hold {
-            let message = format!("part {number} may have been sent before an interruption (`unknown: hold`)");
-            return Err(Fault::new(Kind::Failed, message).hint("`claw retry` sends it again"));
+        let is_unknown = matches!(state, PartState::Begun | PartState::Held);
+        match state {
+            PartState::Sent => continue,
+            PartState::Begun if unknown == UnknownDelivery::Hold => {
+                delivery.receipt.push(&format!("{HELD} {number}"))?;
+                let message = format!("part {number} may have been sent before an interruption (`unknown: hold`)");
+                return Err(Fault::new(Kind::Failed, message).hint("`claw retry` sends it again"));
+            }
+            PartState::New | PartState::Begun | PartState::Held => {}
         }
         delivery.receipt.push(&format!("{BEGUN} {number}"))?;
-        match send(&source, is_unknown) {
+        match send(part, is_unknown) {
             PartResult::Sent(id) => delivery.receipt.push(&format!("{SENT} {number} {id}"))?,
             PartResult::NotSent(fault) => {
                 // A part that was unknown before this attempt stays so.
-                if !is_unknown {
-                    delivery.receipt.push(&format!("{NOT_SENT} {number}"))?;
-                }
+                let result = if is_unknown { HELD } else { NOT_SENT };
+                delivery.receipt.push(&format!("{result} {number}"))?;
                 return Err(fault);
             }
             PartResult::Unknown(fault) => return Err(fault),
@@ -78,32 +81,34 @@ pub fn send(
 /// Whether every part was sent.
 #[must_use]
 pub fn is_sent(receipt: &Receipt) -> bool {
-    let count = planned(receipt).map_or(1, |ends| ends.len());
-    (1..=count).all(|number| state(receipt, number) == PartState::Sent)
-}
-
-/// Whether a part may have been sent of which nothing more is known.
-#[must_use]
-pub fn has_unknown(receipt: &Receipt) -> bool {
-    let count = planned(receipt).map_or(1, |ends| ends.len());
-    (1..=count).any(|number| state(receipt, number) == PartState::Begun)
+    (1..=count(receipt)).all(|number| state(receipt, number) == PartState::Sent)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PartState {
     New,
+    /// Begun, and nothing more is known.
     Begun,
+    /// Unknown, and to be sent again.
+    Held,
     Sent,
 }
 
-/// The ends that the receipt has.
-fn planned(receipt: &Receipt) -> Option<Vec<usize>> {
+/// The number of parts, and their list, as the receipt has them.
+fn plan<'a>(receipt: &'a Receipt) -> Option<(usize, &'a str)> {
     let line = receipt.lines.iter().find_map(|line| line.strip_prefix(PARTS)?.strip_prefix(' '))?;
-    line.split(' ').map(|end| end.parse().ok()).collect()
+    let (count, list) = line.split_once(' ')?;
+    Some((count.parse().ok()?, list))
 }
 
-fn is_plan_of(ends: &[usize], text: &str) -> bool {
-    ends.last() == Some(&text.len()) && ends.is_sorted() && ends.iter().all(|end| text.is_char_boundary(*end))
+fn count(receipt: &Receipt) -> usize {
+    plan(receipt).map_or(1, |(count, _)| count)
+}
+
+fn planned<Part: DeserializeOwned>(receipt: &Receipt) -> Result<Option<Vec<Part>>> {
+    let Some((_, list)) = plan(receipt) else { return Ok(None) };
+    let unreadable = |e| Fault::data(format!("the parts in its receipt cannot be read: {e}"));
+    serde_json::from_str(list).map(Some).map_err(unreadable)
 }
 
 fn state(receipt: &Receipt, number: usize) -> PartState {
@@ -116,6 +121,7 @@ fn state(receipt: &Receipt, number: usize) -> PartState {
         PartState::Sent => PartState::Sent,
         _ if is(line, SENT) => PartState::Sent,
         _ if is(line, BEGUN) => PartState::Begun,
+        _ if is(line, HELD) => PartState::Held,
         _ if is(line, NOT_SENT) => PartState::New,
         other => other,
     })

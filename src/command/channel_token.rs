@@ -40,13 +40,11 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
             .hint("add `web: {}` below `channels`"));
     }
     if args.remove {
-        let found = tokens::all(&workspace, &args.channel)?
-            .into_iter()
-            .find(|(_, token)| !token.owner && token.name == args.name);
-        let Some((path, _)) = found else {
+        let all = tokens::all(&workspace, &args.channel)?;
+        let Some((path, _)) = all.iter().find(|(_, token)| !token.owner && token.name == args.name) else {
             return Err(Fault::data(format!("there is no token `{}`", args.name.escape_debug())));
         };
-        durable::remove(&path)?;
+        durable::remove(path)?;
         return Ok(0);
     }
     if let Some(agent) = args.agents.iter().find(|agent| !definitions::has_agent(&workspace, agent)) {

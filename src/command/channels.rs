@@ -1,5 +1,7 @@
 //! `claw channels [token]`
 
+mod add;
+
 use crate::command::terminal::out;
 use crate::command::{Here, channel_token};
 use crate::core::event::stamp::Stamp;
@@ -21,18 +23,22 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
+    Add(add::Args),
     Token(channel_token::Args),
 }
 
-/// Prints the channels.
+/// Prints the channels, or adds one.
 ///
 /// # Errors
-/// If `claw.yaml` is invalid or the outbox cannot be listed.
+/// If `claw.yaml` is invalid or the outbox cannot be listed; as [`add::run`].
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     if let Some(Action::Token(args)) = &args.action {
         return channel_token::run(args, here);
     }
     let workspace = here.look()?;
+    if let Some(Action::Add(args)) = &args.action {
+        return add::run(args, &workspace);
+    }
     let all = channels::all(&workspace)?;
     if all.is_empty() && !args.json {
         out::message("there are no channels: set one up below `channels` in claw.yaml");

@@ -4,7 +4,7 @@ use crate::channel;
 use crate::command::Here;
 use crate::command::terminal::out;
 use crate::core::event::Event;
-use crate::core::fault::{Cause, Result};
+use crate::core::fault::{Cause, Fault, Kind, Result};
 use crate::stage::deliver::Deliver;
 use crate::stage::follow;
 use crate::stage::outcome::{EventOutcome, Outcome, failures, take_in};
@@ -36,6 +36,11 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let config = workspace.config()?;
     if let Some(name) = args.channel.as_deref().filter(|name| !channel::names(&config).contains(name)) {
         return Err(channel::unknown(&config, name));
+    }
+    let delivers = |name: &str| channel::listener(&config, name).is_some_and(|listener| listener.delivers);
+    if let Some(name) = args.channel.as_deref().filter(|name| delivers(name)) {
+        let fault = Fault::new(Kind::Usage, format!("only its listener delivers on channel `{name}`"));
+        return Err(fault.hint(format!("claw listen {name} --once")));
     }
     let print = |event: &Event| {
         if args.json {

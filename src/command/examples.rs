@@ -15,6 +15,15 @@ pub const ROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "channels",
+        &[
+            "claw channels",
+            "claw channels --json | jq -r .name",
+            "claw channels add telegram",
+            "claw channels token laptop",
+        ],
+    ),
+    (
         "chat",
         &[
             "claw chat",
@@ -79,6 +88,7 @@ pub const ROWS: &[(&str, &[&str])] = &[
     ("listen", &["claw listen phone", "claw listen --once phone"]),
     ("log", &["claw log -n 20", "claw log --kind route", "claw log --json | jq -r .kind | sort | uniq -c"]),
     ("man", &["claw man | man -l -", "claw man ask | man -l -", "claw man --dir ~/.local/share/man/man1"]),
+    ("memory", &["claw memory", "claw memory undo k7f3q9", "claw memory restore memories/topics/nas.md@HEAD~3"]),
     (
         "models",
         &[
@@ -95,6 +105,16 @@ pub const ROWS: &[(&str, &[&str])] = &[
             "claw new skill brew-tea",
             "claw new tool shout",
             "claw new cron tea --every 2h --deliver-to file:reminders \"Remind me of tea.\"",
+        ],
+    ),
+    ("page", &["claw page", "claw page --open", "claw page --logout"]),
+    (
+        "pair",
+        &[
+            "claw pair list",
+            "claw pair invite telegram --owner",
+            "claw pair approve 7QK2M9",
+            "claw pair revoke telegram:42",
         ],
     ),
     ("prompt", &["claw prompt pickle", "claw prompt pickle --layers", "claw prompt cookie --json | jq -r .system"]),

@@ -90,7 +90,11 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
 /// A pairing in JSON.
 fn row(state: &str, pairing: &Pairing) -> Value {
     let Pairing { address, owner, at, .. } = pairing;
-    json!({"state": state, "address": address, "owner": owner, "at": at})
+    let mut row = json!({"state": state, "address": address, "owner": owner, "at": at});
+    if let Some(since) = pairing.unreachable {
+        row["unreachable_since"] = json!(since);
+    }
+    row
 }
 
 fn invite(workspace: &Workspace, name: &str, owner: bool, json: bool) -> Result<()> {
@@ -124,7 +128,10 @@ fn list(workspace: &Workspace, json: bool) -> Result<()> {
         let rank = if pairing.owner { ", owner" } else { "" };
         let since = world::local(Stamp::from(pairing.at));
         let code = if state == "pending" { format!(", claw pair approve {}", pairing.code) } else { String::new() };
-        out::line(&format!("{state:<9} {}{rank}, since {since}{code}", out::row(pairing.address.as_str())))
+        let unreachable =
+            pairing.unreachable.map(|at| format!(", cannot be written to since {}", world::local(at.into())));
+        let unreachable = unreachable.unwrap_or_default();
+        out::line(&format!("{state:<9} {}{rank}, since {since}{code}{unreachable}", out::row(pairing.address.as_str())))
     };
     for (_, pairing) in pairing::approved(workspace)? {
         let config = workspace.config()?;

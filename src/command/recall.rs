@@ -28,8 +28,8 @@ pub struct Args {
     /// Show why each line has its place
     #[arg(long, conflicts_with = "json")]
     explain: bool,
-    /// The words to search for
-    #[arg(required = true, value_name = "QUERY")]
+    /// The words to search for; `-` reads them from stdin
+    #[arg(required = true, value_name = "QUERY|-")]
     query: Vec<String>,
 }
 
@@ -40,7 +40,7 @@ pub struct Args {
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.look()?;
     let folder = args.folder.as_deref().map(|name| if name == "daily" { memory::DAILY } else { name });
-    let text = args.query.join(" ");
+    let text = out::text(&args.query)?;
     let wanted = NoteQuery { text: &text, limit: args.limit, since: args.since, folder };
     let notes = memory::search(&workspace, &wanted)?;
     for note in &notes {
@@ -58,7 +58,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
             continue;
         }
         // A program reads the unchanged line, as from grep.
-        out::content(&format!("{}:{}: {}\n", note.path, note.number, note.passage.line))?;
+        out::content(&format!("{}:{}: {}\n", note.shown_path(), note.number, note.passage.line))?;
         if args.explain {
             out::line(&format!("    {}", reasons(note)))?;
         }

@@ -153,7 +153,7 @@ fn show(args: &Show, workspace: &Workspace) -> Result<u8> {
     if args.json {
         let mut lines = String::new();
         let mut failed = Ok(());
-        log::each(workspace, &session, |record| match serde_json::to_string(&record) {
+        log::each(workspace, &session, |record| match serde_json::to_string(&record.shown()) {
             Ok(json) => lines += &(json + "\n"),
             Err(e) => failed = Err(Fault::data(e.to_string())),
         })?;

@@ -21,6 +21,7 @@ pub mod routing;
 pub mod schedule;
 pub mod session;
 pub mod slash;
+pub mod telegram;
 pub mod text;
 pub mod tool;
 pub mod turn;

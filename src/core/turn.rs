@@ -11,6 +11,7 @@ use crate::core::model::{Call, Message, Reply};
 use crate::core::session::compaction::{CompactRecord, Compacted, CompactedTurn, LearnedWindow};
 use crate::core::session::record::{Record, ToolResult};
 use crate::core::text::base32::hash32;
+use crate::core::text::secret;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -62,7 +63,11 @@ impl AssistantStep {
         let is_empty = self.reply.content.trim().is_empty() && self.reply.calls.is_empty();
         // Most servers refuse an empty message.
         let content = if is_empty { "(empty answer)" } else { &self.reply.content };
-        let (calls, thinking) = (self.reply.calls.clone(), self.reply.thinking.clone());
+        let (mut calls, thinking) = (self.reply.calls.clone(), self.reply.thinking.clone());
+        // The log has the call as it was; a secret that was not noted is not sent again.
+        for call in &mut calls {
+            call.arguments = secret::shown_arguments(&call.name, &call.arguments).into_owned();
+        }
         into.push(Message::Assistant { content: content.to_owned(), calls, thinking });
         for (call, result) in self.results() {
             let content = result.map_or("It was not run: the turn ended.", |result| &result.result).to_owned();

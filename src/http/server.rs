@@ -44,9 +44,9 @@ const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 21\r\n\r\ntoo many connections\n";
 
 /// A response of this server.
-pub type Reply = Response<Full<Bytes>>;
+pub type HttpReply = Response<Full<Bytes>>;
 /// Work that lives on after its request: an upgraded connection.
-pub type Task<'h> = LocalBoxFuture<'h, ()>;
+pub type ConnectionTask<'h> = LocalBoxFuture<'h, ()>;
 
 /// A socket that listens.
 pub enum ServerSocket {
@@ -124,15 +124,15 @@ impl ServerSocket {
 
 /// Serves the sockets until `stop` ends. `handle` gets each request with the number of its socket; tasks of
 /// `spawned` are run beside the connections. `end` is called at the stop, and spawned tasks then get a second to end.
-pub async fn serve<'h, 's, F: Future<Output = Reply> + 'h>(
+pub async fn serve<'h, 's, F: Future<Output = HttpReply> + 'h>(
     sockets: Vec<ServerSocket>,
     stop: impl Future<Output = ()>,
     handle: &'h dyn Fn(usize, Request<Incoming>) -> F,
-    mut spawned: UnboundedReceiver<Task<'s>>,
+    mut spawned: UnboundedReceiver<ConnectionTask<'s>>,
     end: impl FnOnce(),
 ) {
-    let mut connections: FuturesUnordered<Task<'h>> = FuturesUnordered::new();
-    let mut tasks: FuturesUnordered<Task<'s>> = FuturesUnordered::new();
+    let mut connections: FuturesUnordered<ConnectionTask<'h>> = FuturesUnordered::new();
+    let mut tasks: FuturesUnordered<ConnectionTask<'s>> = FuturesUnordered::new();
     {
         let mut stopped = pin!(stop);
         poll_fn(|context| {
@@ -180,11 +180,11 @@ fn refuse(stream: ClientStream) {
     };
 }
 
-fn connection<'h, F: Future<Output = Reply> + 'h>(
+fn connection<'h, F: Future<Output = HttpReply> + 'h>(
     stream: ClientStream,
     number: usize,
     handle: &'h dyn Fn(usize, Request<Incoming>) -> F,
-) -> Task<'h> {
+) -> ConnectionTask<'h> {
     let service = service_fn(move |request| {
         let reply = handle(number, request);
         async move { Ok::<_, Infallible>(reply.await) }
@@ -210,7 +210,7 @@ fn connection<'h, F: Future<Output = Reply> + 'h>(
 
 /// The sender of tasks and its receiver, for [`serve`].
 #[must_use]
-pub fn tasks<'h>() -> (UnboundedSender<Task<'h>>, UnboundedReceiver<Task<'h>>) {
+pub fn tasks<'h>() -> (UnboundedSender<ConnectionTask<'h>>, UnboundedReceiver<ConnectionTask<'h>>) {
     tokio::sync::mpsc::unbounded_channel()
 }
 
@@ -234,7 +234,7 @@ pub async fn body(request: Request<Incoming>, most: usize) -> std::result::Resul
 
 /// A response with the headers that every response has.
 #[must_use]
-pub fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
+pub fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> HttpReply {
     let mut reply = Response::new(Full::new(body.into()));
     *reply.status_mut() = status;
     let headers = reply.headers_mut();

@@ -131,7 +131,8 @@ fn counted(workspace: &Workspace, is_own: &dyn Fn(&str) -> bool) -> Result<Chann
             }
             waiting += 1;
             let receipt = fs::read_to_string(Mailbox::Outbox.receipt(workspace, &entry.id)).unwrap_or_default();
-            unknown += usize::from(receipt.lines().last().is_some_and(|line| line.starts_with("begun")));
+            let is_unknown = |line: &str| line.starts_with("begun") || line.starts_with("held");
+            unknown += usize::from(receipt.lines().last().is_some_and(is_unknown));
         }
     }
     Ok(ChannelReport {

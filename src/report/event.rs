@@ -266,7 +266,9 @@ fn outgoing(workspace: &Workspace, event: &Event, found: Option<&LocatedEvent>) 
         EventKind::Result => report.session = Some(event.session.clone().unwrap_or_default()),
         _ if report.state.status == EventStatus::Done => {
             let receipt = fs::read_to_string(Mailbox::Outbox.receipt(workspace, &event.id)).unwrap_or_default();
-            report.receipt = receipt.lines().map(ToOwned::to_owned).collect();
+            // The parts of an answer are in brackets behind their number.
+            let line = |line: &str| line.split_once(" [").map_or(line, |(line, _)| line).to_owned();
+            report.receipt = receipt.lines().map(line).collect();
             let is_unread = lines.iter().any(|l| l.kind == "unread");
             report.state = if is_unread { EventStatus::Unread } else { EventStatus::Sent }.into();
         }

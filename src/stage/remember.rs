@@ -7,7 +7,7 @@ use crate::core::fault::Result;
 use crate::stage::outcome::{EventOutcome, Outcome, RetryPolicy, crashed, end_failed_attempt};
 use crate::stage::worker::handler::Handler;
 use crate::store::lock::Lane;
-use crate::store::memory::{self, NotePlace, history};
+use crate::store::memory::{self, NotePlace, admit, history};
 use crate::store::queue::spool::Job;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::journal::{self, JournalLine};
@@ -83,7 +83,11 @@ impl Remember<'_> {
     fn note(&self, event: &Event) -> Result<String> {
         let to = note_place(event)?;
         let subject = format!("remember: {}", event.content);
-        let names = [to.file(event.created_at.into())];
+        let names = memory::files(&to, event)?;
+        if memory::written(self.workspace, &to, event)?.is_none() {
+            // Before the history lists the change, which names the text.
+            admit::check(self.workspace, &event.content, admit::is_forced(self.workspace, event)?)?;
+        }
         history::change(self.workspace, &memory::author(event), &subject, &names, || {
             memory::note(self.workspace, &to, event).map(|noted| (noted.place, noted.written))
         })

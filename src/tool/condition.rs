@@ -1,6 +1,7 @@
 //! The `if` of a scheduled job: a command in the agent's sandbox that decides whether the agent is asked.
 
 use crate::core::fault::{Fault, Kind, Result};
+use crate::core::memory::note_mark;
 use crate::core::text::data_mark;
 use crate::tool::{ToolContext, sandboxed};
 
@@ -20,6 +21,7 @@ pub fn run(context: &ToolContext, command: &str) -> Result<Option<String>> {
         return Err(failed(format!("did not end by itself: {}", fault.message)));
     }
     let output = String::from_utf8_lossy(&ended.stdout);
+    context.inherit_taint(note_mark::source_in(&output).as_ref());
     match ended.code {
         0 if output.trim().is_empty() => Ok(Some(String::new())),
         0 if sandboxed::network(context)? => Ok(Some(shorten(&context.mark_outside("tool", "if", output.trim_end())))),

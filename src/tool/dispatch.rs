@@ -60,7 +60,9 @@ pub trait Host: Sync {
 fn offer(builtin: &Builtin, workspace: &Workspace, own: &Agent) -> Result<Option<Tool>> {
     let Some(approve) = own.tools.approve(builtin.name) else { return Ok(None) };
     let valid = definitions::agents(workspace)?.into_iter().filter_map(|(id, read)| Some((id, read.ok()?)));
-    let others: Vec<_> = valid.filter(|(id, _)| *id != own.id && own.tools.may_dispatch_to(id)).collect();
+    let memories = &workspace.config()?.memories;
+    let is_offered = |id: &String| memories.offers_agent(id) && own.tools.may_dispatch_to(id);
+    let others: Vec<_> = valid.filter(|(id, _)| *id != own.id && is_offered(id)).collect();
     if others.is_empty() {
         return Ok(None);
     }
@@ -93,6 +95,9 @@ fn dispatch(context: &ToolContext, arguments: &Value) -> Result<String> {
         return Err(Fault::data("there is nothing to do: task is empty"));
     }
     dispatch::check(context.event, session_name::agent(own), &args.agent_id)?;
+    if !workspace.config()?.memories.offers_agent(&args.agent_id) {
+        return Err(Fault::data(format!("{} takes no tasks of other agents", args.agent_id)));
+    }
     if !context.agent.tools.may_dispatch_to(&args.agent_id) {
         let message = format!("you may not give tasks to {}", args.agent_id.escape_debug());
         return Err(Fault::data(message).hint("the owner lists the agents in your AGENT.md"));

@@ -45,14 +45,16 @@ struct ListArguments {
 /// The lines of a result so far.
 struct FolderListing {
     text: ReadText,
-    /// The number of lines.
+    /// The number of lines, and their bytes.
     shown: usize,
+    size: usize,
 }
 
 impl FolderListing {
     fn add(&mut self, line: &str) {
         self.shown += 1;
-        self.text.text.push_str(line);
+        self.size += line.len();
+        self.text.rows.push((line.trim_end_matches('\n').to_owned(), None));
     }
 
     fn note(&mut self, note: impl Into<String>) {
@@ -82,7 +84,7 @@ impl FolderListing {
                 FileType::Symlink => format!("{name}  (link)\n"),
                 _ => format!("{name}  (special file)\n"),
             };
-            if self.text.text.len() + line.len() > MAX_PAGE {
+            if self.size + line.len() > MAX_PAGE {
                 let shown = self.shown;
                 self.note(format!("cut after {shown} entries: there are more; use a subfolder or a glob"));
                 return false;
@@ -99,7 +101,7 @@ fn list(context: &ToolContext, arguments: &Value) -> Result<String> {
     let glob = glob.as_deref().map(pattern).transpose()?;
     let glob = glob.as_ref().map(|glob| glob as &dyn Fn(&Path) -> bool);
     let files = AgentFiles::of(context.workspace, context.agent)?;
-    let mut listing = FolderListing { text: ReadText { text: String::new(), notes: Vec::new() }, shown: 0 };
+    let mut listing = FolderListing { text: ReadText { rows: Vec::new(), notes: Vec::new() }, shown: 0, size: 0 };
     let until = walk::deadline(context);
     let mut starts = vec![path.clone()];
     let mut is_outside = false;
@@ -130,10 +132,9 @@ fn list(context: &ToolContext, arguments: &Value) -> Result<String> {
             }
         }
     }
-    let FolderListing { mut text, shown } = listing;
+    let FolderListing { mut text, shown, .. } = listing;
     if shown == 0 {
         text.notes.push("nothing found".to_owned());
     }
-    text.text.truncate(text.text.trim_end().len());
     Ok(text.join(&path, is_outside, context))
 }

@@ -12,7 +12,6 @@ mod memory;
 mod post;
 pub mod probe;
 pub mod program;
-mod rename;
 mod sandboxed;
 mod search;
 mod shell;
@@ -21,16 +20,19 @@ mod tasks;
 mod walk;
 mod web;
 
+use crate::core::context::memory_guide::MemoryWay;
 use crate::core::definition::Agent;
 use crate::core::event::origin::{Origin, SenderClass};
 use crate::core::event::{Event, EventKind};
 use crate::core::fault::{Kind, Result};
 use crate::core::memory::change::ChangeAuthor;
+use crate::core::memory::note_mark;
 use crate::core::model::{Call, ToolSpec};
 use crate::core::session::record::ToolResult;
 use crate::core::text::cut::cut;
 use crate::core::text::data_mark;
-use crate::core::tool::{Approve, Class};
+use crate::core::tool::{Approve, Class, DISPATCH};
+use crate::store::agent::definitions;
 use crate::store::lock::Lane;
 use crate::store::session::stop;
 use crate::store::workspace::Workspace;
@@ -72,7 +74,7 @@ const BUILTIN: &[&Builtin] = &[
     &files::READ,
     &files::WRITE,
     &files::EDIT,
-    &rename::MOVE,
+    &files::rename::MOVE,
     &list::LIST,
     &search::SEARCH,
     &shell::BASH,
@@ -150,6 +152,14 @@ impl ToolContext<'_> {
         origin
     }
 
+    /// The output of a program. If it has lines of notes that were made of text from outside, all of it is marked as
+    /// data: a program may have torn them apart.
+    fn mark_noted(&self, output: String) -> String {
+        let Some(source) = note_mark::source_in(&output) else { return output };
+        self.inherit_taint(Some(&source));
+        data_mark::mark(&source, &output, self.workspace.world.random())
+    }
+
     /// Text from outside, recorded as such, between marks that show it to the model as data.
     fn mark_outside(&self, kind: &str, source: &str, text: &str) -> String {
         self.add_taint(kind, source);
@@ -177,6 +187,8 @@ pub const REMEMBER: &str = memory::REMEMBER.name;
 pub const RECALL: &str = memory::RECALL.name;
 /// Name of the tool that shows skills. The prompt of an agent that has it lists the skills.
 pub const SKILL: &str = skill::SKILL.name;
+/// The skill for the memory.
+pub const MEMORY_SKILL: &str = "skills/memory/SKILL.md";
 /// Name of the tool for the shared task list.
 pub const TASKS: &str = tasks::TASKS.name;
 /// Name of the tool that sends a message from a scheduled run.
@@ -202,9 +214,28 @@ pub fn offered(workspace: &Workspace, agent: &Agent, class: SenderClass, kind: E
         taken.extend(offered.iter().map(|tool| tool.spec.name.clone()));
         tools.extend(offered);
     }
+    if way(workspace, agent, &tools)? == MemoryWay::Skill {
+        tools.retain(|tool| ![REMEMBER, RECALL].contains(&tool.spec.name.as_str()));
+    }
     let is_background = matches!(kind, EventKind::Cron | EventKind::Heartbeat);
     tools.retain(|tool| agent.senders.allow(class, &tool.spec.name) && (is_background || tool.spec.name != POST));
     Ok(tools)
+}
+
+/// How an agent with these tools uses the memory. The memory agent itself has the tools; an agent that cannot use the
+/// skill or the memory agent has them too.
+///
+/// # Errors
+/// If the settings or the agents cannot be read.
+pub fn way(workspace: &Workspace, agent: &Agent, tools: &[Tool]) -> Result<MemoryWay> {
+    let memories = &workspace.config()?.memories;
+    let has = |name: &str| tools.iter().any(|tool| tool.spec.name == name);
+    Ok(match memories.way {
+        _ if agent.id == memories.agent => MemoryWay::Tools,
+        MemoryWay::Skill if has(SKILL) && workspace.path(MEMORY_SKILL).exists() => MemoryWay::Skill,
+        MemoryWay::Agent if has(DISPATCH) && definitions::has_agent(workspace, &memories.agent) => MemoryWay::Agent,
+        _ => MemoryWay::Tools,
+    })
 }
 
 /// The names of the tools in this binary, including those that are not set up.

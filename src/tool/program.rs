@@ -150,6 +150,6 @@ fn run(program: &ToolProgram, context: &ToolContext, arguments: &Value) -> Resul
     Ok(match output.as_str() {
         "" => "(success, no output)".to_owned(),
         _ if has_network => context.mark_outside("tool", &program.spec.name, &output),
-        _ => output,
+        _ => context.mark_noted(output),
     })
 }

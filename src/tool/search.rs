@@ -2,6 +2,7 @@
 //! which limit has stopped it.
 
 use crate::core::fault::{Fault, Result};
+use crate::core::memory::note_mark;
 use crate::core::text::bounded_lines::{BoundedLine, Lines};
 use crate::core::text::cut::cut;
 use crate::core::tool::{self, Class, MAX_PAGE};
@@ -76,8 +77,9 @@ struct SearchRun<'a> {
     left: u64,
     /// The bytes searched since the last check of the deadline.
     unchecked: usize,
-    text: String,
-    found: usize,
+    /// The rows of the result, each with the source of its line, and their size in bytes.
+    rows: Vec<(String, Option<String>)>,
+    size: usize,
     /// The number of binary files that were skipped.
     binary: usize,
     /// The reason why the search has ended early.
@@ -98,8 +100,8 @@ fn search(context: &ToolContext, arguments: &Value) -> Result<String> {
         until: walk::deadline(context),
         left: MAX_READ,
         unchecked: 0,
-        text: String::new(),
-        found: 0,
+        rows: Vec::new(),
+        size: 0,
         binary: 0,
         cut: None,
     };
@@ -178,26 +180,25 @@ impl SearchRun<'_> {
 
     fn add(&mut self, shown: &str, number: u64, line: &[u8]) {
         let text = String::from_utf8_lossy(line);
-        let row = format!("{shown}:{number}: {}\n", cut(text.trim_end(), MAX_SHOWN));
-        if self.found == self.limit || self.text.len() + row.len() > MAX_PAGE {
+        let row = format!("{shown}:{number}: {}", cut(text.trim_end(), MAX_SHOWN));
+        if self.rows.len() == self.limit || self.size + row.len() > MAX_PAGE {
             self.cut = Some("there are more matches".to_owned());
             return;
         }
-        self.found += 1;
-        self.text.push_str(&row);
+        self.size += row.len() + 1;
+        self.rows.push((row, note_mark::source_in(&text)));
     }
 
-    fn result(mut self) -> ReadText {
+    fn result(self) -> ReadText {
         let mut notes = Vec::new();
         if let Some(reason) = self.cut {
-            notes.push(format!("cut after {} lines: {reason}; use a narrower path, glob or pattern", self.found));
-        } else if self.found == 0 {
+            notes.push(format!("cut after {} lines: {reason}; use a narrower path, glob or pattern", self.rows.len()));
+        } else if self.rows.is_empty() {
             notes.push("nothing found".to_owned());
         }
         if self.binary > 0 {
             notes.push(format!("{} binary file(s) skipped", self.binary));
         }
-        self.text.truncate(self.text.trim_end().len());
-        ReadText { text: self.text, notes }
+        ReadText { rows: self.rows, notes }
     }
 }

@@ -67,5 +67,5 @@ fn bash(context: &ToolContext, arguments: &Value) -> Result<String> {
     let output = if parts.is_empty() { "(no output)".to_owned() } else { parts.join("\n") };
     // Output of a command with network access may be text of strangers.
     let is_outside = sandboxed::network(context)?;
-    Ok(if is_outside { context.mark_outside("tool", "bash", &output) } else { output })
+    Ok(if is_outside { context.mark_outside("tool", "bash", &output) } else { context.mark_noted(output) })
 }

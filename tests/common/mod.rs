@@ -71,7 +71,8 @@ impl Fixture {
         let fixture = Self::empty();
         fixture.claw(&["init", "."]).ok();
         fixture.config("sync: none\n");
-        // Tests set `tools` themselves.
+        // Tests set jobs and `tools` themselves.
+        fs::remove_dir_all(fixture.path("crons/tidy")).unwrap();
         for agent in ["pickle", "cookie"] {
             let file = format!("agents/{agent}/AGENT.md");
             let text = fixture.read(&file);

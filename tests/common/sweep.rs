@@ -42,7 +42,19 @@ pub enum At {
     Calls(Faults),
     /// Openings of files below the workspace, with `EMFILE` or `EIO`; in a test run every n-th.
     Openings(usize),
+    /// Calls on sockets, with kills; in a test run every n-th.
+    Sockets(usize),
 }
+
+/// The calls that connect, send and receive.
+const SOCKETS: &[(i64, &str)] = &[
+    (libc::SYS_connect, "connect"),
+    (libc::SYS_sendto, "sendto"),
+    (libc::SYS_sendmsg, "sendmsg"),
+    (libc::SYS_writev, "writev"),
+    (libc::SYS_recvfrom, "recvfrom"),
+    (libc::SYS_shutdown, "shutdown"),
+];
 
 impl At {
     /// The disturbed runs of a command with so many calls.
@@ -50,6 +62,7 @@ impl At {
         match self {
             // One call more: threads may interleave differently.
             Self::Calls(faults) => faults.of(calls + 1),
+            Self::Sockets(few) => Faults::Kills(few).of(calls + 1),
             Self::Openings(few) => {
                 refusals(calls, few).into_iter().map(|(at, errno)| (at, Fault::Error(errno))).collect()
             }
@@ -58,6 +71,7 @@ impl At {
 
     fn run(self, ws: &Fixture, command: &[&str], at: usize, fault: Fault) -> Traced {
         match (self, fault) {
+            (Self::Sockets(_), _) => tracer::run_at(SOCKETS, ws.command(command), |call| (call == at).then_some(fault)),
             (Self::Openings(_), Fault::Error(errno)) => tracer::run_opening(ws.command(command), &ws.root, at, errno),
             _ => tracer::run(ws.command(command), at, fault),
         }
@@ -70,7 +84,7 @@ impl Proof {
     pub fn sweep(&mut self, at: At, scenario: &Scenario) {
         (scenario.prepare)();
         let undisturbed = match at {
-            At::Calls(_) => Fault::Kill,
+            At::Calls(_) | At::Sockets(_) => Fault::Kill,
             At::Openings(_) => Fault::Error(Errno::EMFILE),
         };
         let calls = at.run(&(scenario.copy)(scenario.template), scenario.command, 0, undisturbed).calls;

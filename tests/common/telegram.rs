@@ -27,7 +27,8 @@ pub struct Ledger {
     updates: VecDeque<Value>,
     next_update: i64,
     next_message: i64,
-    polling: bool,
+    /// The number of the poll that is answered; an older one is ended by it.
+    poll: u64,
     webhook: bool,
     /// Every update that was confirmed by an offset.
     pub confirmed: Vec<i64>,
@@ -55,14 +56,8 @@ pub struct Telegram {
 impl Telegram {
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let ledger = Ledger {
-            next_update: 700,
-            next_message: 1000,
-            chats: BTreeMap::from([(42, "private")]),
-            ..Ledger::default()
-        };
-        let telegram =
-            Self { port: listener.local_addr().unwrap().port(), state: Arc::new((Mutex::new(ledger), Condvar::new())) };
+        let state = Arc::new((Mutex::new(Ledger::new()), Condvar::new()));
+        let telegram = Self { port: listener.local_addr().unwrap().port(), state };
         let server = telegram.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -71,6 +66,11 @@ impl Telegram {
             }
         });
         telegram
+    }
+
+    /// Forgets everything.
+    pub fn reset(&self) {
+        self.change(|ledger| *ledger = Ledger::new());
     }
 
     pub fn url(&self) -> String {
@@ -186,7 +186,8 @@ impl Telegram {
             },
             None => {
                 let (status, answer, is_cut) = self.call(&path, &body, stream);
-                (status, answer.to_string().into_bytes(), is_cut)
+                // Half a UTF-16 pair, which no `Value` can hold.
+                (status, answer.to_string().replace("<half>", "\\ud83e").into_bytes(), is_cut)
             }
         };
         let mut stream = stream;
@@ -256,7 +257,7 @@ impl Telegram {
         }
     }
 
-    /// `getUpdates`: confirms below the offset, waits up to the timeout, and refuses a second poll.
+    /// `getUpdates`: confirms below the offset, waits up to the timeout, and ends an earlier poll that still waits.
     fn poll(&self, body: &Value, stream: &TcpStream) -> Result<Value, (u16, Value)> {
         let conflict = |text: &str| Err((409, json!({"description": format!("Conflict: {text}")})));
         let end = Instant::now()
@@ -267,9 +268,6 @@ impl Telegram {
                 "can't use getUpdates method while webhook is active; use deleteWebhook to delete the webhook first",
             );
         }
-        if ledger.polling {
-            return conflict("terminated by other getUpdates request; make sure that only one bot instance is running");
-        }
         if let Some(offset) = number(&body["offset"]) {
             let first = if offset < 0 { ledger.next_update + offset } else { offset };
             while ledger.updates.front().is_some_and(|update| update["update_id"].as_i64() < Some(first)) {
@@ -278,23 +276,44 @@ impl Telegram {
             }
         }
         let most = number(&body["limit"]).unwrap_or(100).clamp(1, 100);
-        ledger.polling = true;
+        let kinds = body["allowed_updates"].as_array().cloned().unwrap_or_default();
+        if !kinds.is_empty() {
+            // Updates of other kinds are not stored for this bot.
+            let is_wanted = |update: &Value| {
+                update.as_object().is_none_or(|update| {
+                    kinds.iter().any(|kind| update.contains_key(kind.as_str().unwrap_or_default()))
+                })
+            };
+            ledger.updates.retain(is_wanted);
+        }
+        ledger.poll += 1;
+        let own = ledger.poll;
+        self.state.1.notify_all();
         stream.set_nonblocking(true).unwrap();
         loop {
             let is_gone = matches!(stream.peek(&mut [0]), Ok(0)) || stream.take_error().is_ok_and(|e| e.is_some());
             if !ledger.updates.is_empty() || Instant::now() >= end || is_gone {
                 break;
             }
+            if ledger.poll != own {
+                stream.set_nonblocking(false).unwrap();
+                return conflict(
+                    "terminated by other getUpdates request; make sure that only one bot instance is running",
+                );
+            }
             // A client that closes its connection ends its poll: that is noticed at the next look.
             ledger = self.state.1.wait_timeout(ledger, Duration::from_millis(20)).unwrap().0;
         }
         stream.set_nonblocking(false).unwrap();
-        ledger.polling = false;
         Ok(ledger.updates.iter().take(usize::try_from(most).unwrap()).cloned().collect())
     }
 }
 
 impl Ledger {
+    fn new() -> Self {
+        Self { next_update: 700, next_message: 1000, chats: BTreeMap::from([(42, "private")]), ..Self::default() }
+    }
+
     fn send(&mut self, body: &Value) -> Result<Value, (u16, Value)> {
         let bad = |text: &str| Err((400, json!({"description": format!("Bad Request: {text}")})));
         let Some(chat) = number(&body["chat_id"]) else { return bad("chat_id is empty") };
@@ -332,6 +351,7 @@ impl Ledger {
                 return bad("ENTITY_BOUNDS_INVALID");
             }
         }
+        self.broken.extend(nested_badly(&entities));
         self.next_message += 1;
         self.sent.push(SentMessage { chat, thread, text: text.clone(), entities });
         let kind = if kind == "forum" { "supergroup" } else { kind };
@@ -342,6 +362,27 @@ impl Ledger {
             "from": {"id": BOT, "is_bot": true, "first_name": "Claw", "username": USERNAME},
         }))
     }
+}
+
+/// Entities that overlap, or that are within code: the service changes or drops them.
+fn nested_badly(entities: &[Value]) -> Option<String> {
+    let range = |entity: &Value| {
+        let (from, length) =
+            (number(&entity["offset"]).unwrap_or_default(), number(&entity["length"]).unwrap_or_default());
+        (from, from + length)
+    };
+    let is = |entity: &Value, kinds: &[&str]| entity["type"].as_str().is_some_and(|kind| kinds.contains(&kind));
+    let mut pairs =
+        entities.iter().enumerate().flat_map(|(n, one)| entities[n + 1..].iter().map(move |two| (one, two)));
+    pairs.find_map(|(one, two)| {
+        let (a, b) = (range(one), range(two));
+        let is_apart = a.1 <= b.0 || b.1 <= a.0;
+        let is_nested = a.0 <= b.0 && b.1 <= a.1 || b.0 <= a.0 && a.1 <= b.1;
+        let is_code = [one, two].iter().filter(|entity| is(entity, &["code", "pre"])).count();
+        let is_quoted = [one, two].iter().any(|entity| is(entity, &["blockquote"]));
+        let is_bad = !is_apart && (!is_nested || is_code > 1 || is_code == 1 && !is_quoted);
+        is_bad.then(|| format!("{one} with {two}"))
+    })
 }
 
 /// A number, also as the text that form fields are.

@@ -1,6 +1,6 @@
 //! A chat-completions server with a context window: it counts tokens by its own estimate, refuses longer requests as
-//! its kind does, and records every rule that a request breaks. It recognises a request for a summary by the
-//! prompt.
+//! its kind does, and records every rule that a request breaks. It recognises requests for a summary and for
+//! notes by the prompt.
 
 use super::strict;
 use serde_json::{Value, json};
@@ -32,6 +32,8 @@ pub struct Seen {
     pub requests: Vec<Vec<Value>>,
     /// The prompt of every request for a summary.
     pub summaries: Vec<String>,
+    /// Every request for notes before a compaction.
+    pub notes: Vec<Value>,
 }
 
 /// The server; it ends with the process.
@@ -127,16 +129,21 @@ impl Window {
         let messages = request["messages"].as_array().cloned().unwrap_or_default();
         let text = |at: usize| messages.get(at).and_then(|m| m["content"].as_str()).unwrap_or_default().to_owned();
         let is_summary = text(0).starts_with("You keep the notes");
+        let is_notes = text(0).starts_with("The older part of a conversation");
         let counted = count(request);
         let mut seen = self.seen.lock().unwrap();
         seen.broken.extend(strict::rules(request));
         let mut summary = Summary::Given;
+        if is_notes {
+            seen.notes.push(request.clone());
+            summary = *self.summary.lock().unwrap();
+        }
         if is_summary {
             seen.summaries.push(text(1));
             summary = *self.summary.lock().unwrap();
         }
         if counted > window || summary == Summary::TooLong {
-            if !is_summary {
+            if !is_summary && !is_notes {
                 seen.refused.push(counted);
             }
             let message = format!(
@@ -150,12 +157,21 @@ impl Window {
             Summary::Fails => return Some((500, json!({"error": {"message": "out of order"}}))),
             _ => {}
         }
-        if !is_summary {
+        if !is_summary && !is_notes {
             seen.requests.push(messages.clone());
         }
         let user = messages.iter().rposition(|m| m["role"] == "user").unwrap_or_default();
         let is_first = user + 1 == messages.len();
         let message = match text(user) {
+            _ if is_notes => {
+                let call = |text: &str| {
+                    json!({"id": text, "type": "function",
+                           "function": {"name": "remember", "arguments": json!({"text": text}).to_string()}})
+                };
+                let other = json!({"id": "b", "type": "function", "function": {"name": "bash", "arguments": "{}"}});
+                let key = format!("the token is {}", "q7Zt3LmP9xWv2RbN8sKd4HjF6gYc1QaE");
+                json!({"role": "assistant", "content": "", "tool_calls": [call("Ottilie is the sister."), other, call(&key)]})
+            }
             _ if is_summary => json!({"role": "assistant", "content": "They talked about many things."}),
             text if is_first && text.contains("look it up") => {
                 let call = |n: usize| {

@@ -153,7 +153,7 @@ fn signal_example_receives_and_sends() {
     if !has_python() {
         return;
     }
-    let (ws, program) = (Fixture::new(), example("signal.py"));
+    let (ws, program) = (Fixture::new(), example("signal_messenger.py"));
     ws.write("bin/signal-cli", SIGNAL_CLI);
     fs::set_permissions(ws.path("bin/signal-cli"), PermissionsExt::from_mode(0o755)).unwrap();
     ws.config(&format!(

@@ -18,7 +18,9 @@ fn owned(ws: &Fixture) -> bool {
         return false;
     }
     ws.write(HOUSE, &facts());
-    git(ws, "config user.name 'Ann Owner' && git config user.email ann@example.org");
+    for place in ["--global", "--local"] {
+        git(ws, &format!("config {place} user.name 'Ann Owner' && git config {place} user.email ann@example.org"));
+    }
     git(ws, "add -A && git commit -qm first");
     true
 }
@@ -40,7 +42,7 @@ fn outside(ws: &Fixture) -> Vec<String> {
         entries,
         git(ws, "stash list"),
         git(ws, "for-each-ref refs/tags refs/stash refs/remotes"),
-        git(ws, "status --porcelain -- . ':!memories'"),
+        git(ws, "status --porcelain -- . ':!memories' ':!files/trash'"),
         ws.read(".git/config"),
         ws.list(".git/hooks").join(" "),
     ]
@@ -60,8 +62,9 @@ fn changes_are_committed_with_their_author_and_the_rest_stays_as_it_is() {
     // The owner has a stash, a staged file, a changed file, a hook that hangs, and signs with a key that is not there.
     ws.write("files/own.txt", "one\n");
     git(ws, "add -f files/own.txt && git stash -q && git config commit.gpgsign true");
-    ws.write(".git/hooks/pre-commit", "#!/bin/sh\nsleep 1000\n");
-    ws.write(".git/hooks/reference-transaction", "#!/bin/sh\nsleep 1000\n");
+    let hook = "#!/bin/sh\ntouch hooked\nsleep 20\nexit 1\n";
+    ws.write(".git/hooks/pre-commit", hook);
+    ws.write(".git/hooks/reference-transaction", hook);
     for hook in ["pre-commit", "reference-transaction"] {
         fs::set_permissions(ws.path(&format!(".git/hooks/{hook}")), fs::Permissions::from_mode(0o755)).unwrap();
     }
@@ -94,13 +97,38 @@ fn changes_are_committed_with_their_author_and_the_rest_stays_as_it_is() {
     assert!(git(ws, "log -1 --format=%s --name-status").contains(&format!("D\t{HOUSE}")));
     assert_eq!(ws.list("files/trash").len(), 1);
     assert_eq!(outside(ws), before);
+    assert!(!ws.path("hooked").exists());
     git(ws, "fsck --strict --no-dangling");
+}
+
+#[test]
+fn ignored_files_and_settings_of_git_are_not_committed() {
+    let desk = Desk::plain();
+    if !owned(&desk.ws) {
+        return;
+    }
+    let ws = &desk.ws;
+    ws.write("memories/.gitignore", "private/\n*.log\n");
+    ws.write("memories/private/own.md", "own\n");
+    ws.write("memories/big.md", &"x".repeat((1 << 20) + 1));
+    ws.write("memories/binary.md", "a\0b");
+    ws.write("memories/text.txt", "text\n");
+    desk.ok("write", json!({"path": "memories/private/a.md", "content": "secret\n"}));
+    desk.ok("write", json!({"path": "memories/private/a.md", "content": "secrets\n"}));
+    desk.ok("write", json!({"path": "memories/a.log", "content": "log\n"}));
+    desk.ok("write", json!({"path": "memories/a.md", "content": "a\n"}));
+    let files = git(ws, "log --format= --name-only -- memories");
+    let new: Vec<&str> = files.lines().filter(|name| !name.contains("memories/t") || name.ends_with("txt")).collect();
+    assert!(new.contains(&"memories/a.md") && new.contains(&"memories/text.txt"), "{files}");
+    for other in ["private", "a.log", ".gitignore", "big.md", "binary.md"] {
+        assert!(!files.contains(other), "{other} is committed");
+    }
 }
 
 /// The owner's operation, and its end.
 const OPERATIONS: &[(&str, &str, &str)] = &[
     ("merge", "git merge other", "git add -A && git -c core.editor=true merge --continue"),
-    ("rebase", "git rebase other", "git add files && git -c core.editor=true rebase --continue"),
+    ("rebase", "git rebase other", "git add -A && git -c core.editor=true rebase --continue"),
     ("cherry-pick", "git cherry-pick other", "git cherry-pick --abort"),
     ("revert", "git revert --no-edit other~1", "git revert --abort"),
     ("bisect", "git bisect start; git bisect bad; git bisect good other~1", "git bisect reset"),
@@ -138,8 +166,8 @@ fn notes_wait_for_no_operation_of_the_owners_and_are_committed_after_it() {
         assert_eq!(ws.read(".claw/memory/pending.jsonl"), "", "{operation}");
         let log = git(&ws, "log --format=%s");
         let contained = fs::read_to_string(ws.path(".claw/memory/contained.jsonl")).unwrap_or_default();
-        // The merge of the owner's contains the notes, because everything was added.
-        let by_owner = if *operation == "merge" { 2 } else { 0 };
+        // The owner's commit contains the notes, because everything was added.
+        let by_owner = if ["merge", "rebase"].contains(operation) { 2 } else { 0 };
         assert_eq!(contained.matches("contained_in").count(), by_owner, "{operation}: {contained}");
         assert_eq!(log.matches("remember:").count(), 2 - by_owner, "{operation}: {log}");
         assert_eq!(ws.read(HOUSE).lines().filter(|line| line.contains("NAS") || line.contains("door")).count(), 2);
@@ -305,7 +333,7 @@ fn restore_that_empties_a_file_needs_its_option() {
 
 /// Arguments of file tools that wipe `HOUSE`.
 fn wipes_of_tools() -> Vec<(&'static str, Value)> {
-    let junk = facts().replace("fact", "junk").replace("lamp", "nothing").replace("room", "nowhere");
+    let junk: String = (0..60).map(|n| format!("* junk{n} nothing{n} nowhere{n}\n")).collect();
     let mut wipes = Vec::new();
     for content in
         ["", "\n", " ", "x", "# house\n", "- fact 01: the lamp 1 is in room 1\n", "\u{feff}", &junk, &"y ".repeat(9000)]
@@ -317,10 +345,6 @@ fn wipes_of_tools() -> Vec<(&'static str, Value)> {
     for shrink in [false, true] {
         wipes.push(("edit", json!({"path": HOUSE, "old": facts(), "new": "", "shrink": shrink})));
         wipes.push(("edit", json!({"path": HOUSE, "old": facts(), "new": "gone", "shrink": shrink})));
-        wipes.push((
-            "edit",
-            json!({"path": HOUSE, "old": " is in room ", "new": "", "replace_all": true, "shrink": shrink}),
-        ));
         wipes.push(("edit", json!({"path": HOUSE, "old": &facts()[..900], "new": "", "shrink": shrink})));
     }
     for to in [
@@ -365,6 +389,17 @@ const COMMANDS: &[&str] = &[
     "git checkout -q --orphan x; git rm -qrf memories; rm -f $F",
 ];
 
+/// Always makes the call in `call.json`, and then answers `done`.
+const MODEL: &str = "if grep -q '\"role\":\"tool\"'; then echo done; else cat call.json; fi";
+
+/// Runs a command as the agent, in a process of its own.
+fn bash(ws: &Fixture, command: &str) -> String {
+    ws.write("call.json", &json!({"calls": [{"name": "bash", "arguments": {"command": command}}]}).to_string());
+    let ran = ws.claw(&["ask", "-n", "go"]);
+    assert_eq!(ran.out, "done\n", "{command}: {ran:?}");
+    ran.err
+}
+
 /// Every row is refused, or leaves the old content in a commit. The owner has written a line just before, which is not
 /// committed yet.
 #[test]
@@ -372,6 +407,11 @@ fn no_way_to_wipe_a_file_loses_a_line() {
     let (closed, open) = (Desk::plain(), Desk::new(|_| "shell_write: [memories]\n".to_owned()));
     if !owned(&closed.ws) || !owned(&open.ws) {
         return;
+    }
+    for desk in [&closed, &open] {
+        desk.ws.write("model.sh", MODEL);
+        desk.ws.model("shell", "provider: command, command: [sh, model.sh]");
+        desk.ws.claw(&["trust"]).ok();
     }
     let shell = |line: &&str| ("bash", json!({"command": format!("F={HOUSE}; {line}")}));
     let tools = wipes_of_tools();
@@ -391,7 +431,10 @@ fn no_way_to_wipe_a_file_loses_a_line() {
             let text = format!("{}- line {number} of the owner, {tool}, {is_open}\n", facts());
             ws.write(HOUSE, &text);
             let blob = git(ws, &format!("hash-object {HOUSE}"));
-            let (told, _) = desk.call(tool, arguments.clone());
+            let told = match arguments["command"].as_str() {
+                Some(command) => bash(ws, command),
+                None => desk.call(tool, arguments.clone()).0,
+            };
             let is_there = fs::symlink_metadata(ws.path(HOUSE)).is_ok_and(|meta| meta.is_file())
                 && fs::read_to_string(ws.path(HOUSE)).is_ok_and(|now| now == text);
             if is_there {
@@ -410,11 +453,11 @@ fn no_way_to_wipe_a_file_loses_a_line() {
     // The program's changes have their author, and undo asks before it takes them back.
     let ws = &open.ws;
     ws.write(HOUSE, &facts());
-    open.ok("bash", json!({"command": format!("sed -i s/lamp/bulb/ {HOUSE}")}));
+    bash(ws, &format!("sed -i s/lamp/bulb/ {HOUSE}"));
     let log = git(ws, "log -1 '--format=%an %(trailers:key=Claw-By,valueonly)'");
     assert_eq!(log.trim(), "pickle shell");
-    let event = open.event.id.as_str();
-    let ran = ws.claw(&["memory", "undo", event]);
+    let event = git(ws, "log -1 '--format=%(trailers:key=Claw-Event,valueonly)'");
+    let ran = ws.claw(&["memory", "undo", event.trim()]);
     assert!(ran.out.contains("- - fact 00: the bulb 0") && ran.out.contains("+ - fact 00: the lamp 0"), "{ran:?}");
     ran.fails(1);
     assert!(ws.read(HOUSE).contains("bulb"));
@@ -493,7 +536,7 @@ fn undo_of_random_events_gives_the_bytes_of_before() {
     };
     let names = [HOUSE, "memories/topics/b.md", "memories/c.md"];
     let bytes = ["- a\n", "ä\r\n", "no end", "\n", "東京\n", "\u{feff}x\n", "- fact 01\n"];
-    for round in 0..if is_full { 200 } else { 4 } {
+    for round in 0..if is_full { 200 } else { 3 } {
         let before: Vec<_> = names.iter().map(|name| fs::read(desk.ws.path(name)).ok()).collect();
         desk.event.id = Id::new(Stamp(9_000_000 + round), 3);
         for _ in 0..=random(3) {

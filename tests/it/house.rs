@@ -19,7 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("report", &["core", "world", "store"]),
     ("import", &["core", "world", "store"]),
     ("provider", &["core", "world", "store", "process", "http"]),
-    ("channel", &["core", "world", "store", "process", "http"]),
+    ("channel", &["core", "world", "store", "process", "http", "report"]),
     ("tool", &["core", "world", "store", "process", "http"]),
     ("stage", &["core", "world", "store", "process", "http", "report", "provider", "channel", "tool"]),
     (
@@ -65,9 +65,12 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     (
         r"reqwest|TcpStream|TcpListener|UnixStream|UdpSocket|rustix::net",
         &[
+            "channel/telegram/api.rs",
             "stage/supervise/service_manager.rs",
             "http/client.rs",
             "http/error.rs",
+            "http/local.rs",
+            "http/server.rs",
             "provider/client.rs",
             "provider/refusal.rs",
             "provider/source.rs",

@@ -18,6 +18,7 @@ const SOURCES: &[&str] = &[
     "setting of an agent's model",
     "variable of an agent's model",
     "search service",
+    "bot of a channel",
     "token in the environment",
     "password in the environment",
     "secret in the environment",
@@ -47,7 +48,7 @@ fn variables() -> [(&'static str, String); 7] {
 }
 
 /// Files with keys, at places that agents could read otherwise.
-const FILES: [&str; 3] = ["model.key", "mine/agent.key", "service/search.key"];
+const FILES: [&str; 4] = ["model.key", "mine/agent.key", "service/search.key", "bots/bot.token"];
 
 /// The answer of a model: calls, or a text.
 fn answer(calls: &[(&str, Value)]) -> String {
@@ -104,6 +105,8 @@ fn workspace(port: u16, search: &str) -> Fixture {
     ws.write("model.key", &key("file of another model"));
     ws.write("mine/agent.key", &key("file of an agent's model"));
     ws.write("service/search.key", &key("search service"));
+    ws.write("bots/bot.token", &key("bot of a channel"));
+    ws.config("channels: {telegram: {token_file: bots/bot.token}}\n");
     // The owner has pasted all of them into a file that agents may read.
     let leak: String = SOURCES.iter().map(|source| format!("{source}: <{}>\n", key(source))).collect();
     ws.write("files/leak", &leak);

@@ -64,6 +64,7 @@ fn message_is_acknowledged_once_it_is_an_event_and_the_answer_is_sent() {
     ws.claw(&["tick"]).ok();
     assert_eq!(ws.list("outbox/ready").len(), 1, "only the listener delivers: {:?}", ws.pending());
     ws.claw(&["deliver"]).ok();
+    assert!(ws.claw(&["deliver", "--channel", "irc"]).fails(2).contains("claw listen irc --once"));
     assert_eq!(ws.list("outbox/ready").len(), 1);
     fs::remove_file(ws.path("got")).unwrap();
     once(&ws).ok();
@@ -310,6 +311,10 @@ fn second_listener_of_a_channel_ends_with_75() {
     let mut first = ws.command(&["listen", "irc"]).spawn().unwrap();
     ws.eventually("it listens", |ws| ws.claw(&["channels"]).out.contains("listening"));
     assert!(once(&ws).fails(75).contains("another process listens on channel `irc`"));
+    let status = fs::read_to_string(format!("/proc/{}/status", first.id())).unwrap();
+    let anonymous = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    let kilobytes: u32 = anonymous.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kilobytes <= 2560, "an idle listener has {kilobytes} KiB of its own");
     rustix::process::kill_process(rustix::process::Pid::from_child(&first), rustix::process::Signal::TERM).unwrap();
     assert!(first.wait().unwrap().success());
     assert!(ws.claw(&["channels"]).ok().contains("irc (exec), pairing: stopped"));
@@ -345,7 +350,7 @@ fn program_gets_a_clean_environment_and_a_state_folder() {
 
 #[test]
 fn sandboxed_program_reads_nothing_of_the_workspace_and_writes_its_state_folder() {
-    let script = "out=closed; cat claw.yaml >/dev/null 2>&1 && out=open; echo $out >\"$CLAW_STATE/out\"; : >escaped";
+    let script = "out=closed; cat claw.yaml >/dev/null 2>&1 && out=open; echo $out >\"$CLAW_STATE/out\"; (: >escaped)";
     let ws = with_irc(
         "allow: [ann], sandbox: {network: false}",
         &format!("{script}\n{}", say(&message("1", "ann", "hello"))),

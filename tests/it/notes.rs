@@ -2,7 +2,7 @@
 //! holds up later notes.
 
 use crate::common::terminal::Terminal;
-use crate::common::{Fixture, Ran, skipped};
+use crate::common::{Fixture, Ran};
 use rustix::fs::{CWD, Mode, mkfifoat};
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;

@@ -102,7 +102,11 @@ fn message_is_confirmed_once_it_is_an_event_and_answered_with_entities() {
 fn repeated_update_is_the_same_event() {
     let telegram = Telegram::start();
     let ws = workspace(&telegram, ", allow: [42]");
-    telegram.message(42, "hello");
+    let message = json!({"message": {
+        "message_id": 1001, "date": now_seconds(), "text": "hello", "chat": {"id": 42, "type": "private"},
+        "from": {"id": 42, "is_bot": false, "first_name": "Ann"},
+    }});
+    telegram.update(message.clone());
     telegram.cut_off("getUpdates");
     // The answer of the first poll is lost: the service keeps the message.
     poll(&ws).fails(69);
@@ -110,13 +114,10 @@ fn repeated_update_is_the_same_event() {
     assert_eq!(events(&ws).len(), 1);
     // Killed before it could confirm: the second listener gets the message again.
     let again = telegram.ledger().calls.len();
-    telegram.update(json!({"message": {
-        "message_id": 1001, "date": now_seconds(), "text": "hello", "chat": {"id": 42, "type": "private"},
-        "from": {"id": 42, "is_bot": false, "first_name": "Ann"},
-    }}));
+    telegram.update(message);
     poll(&ws).ok();
     assert!(telegram.ledger().calls.len() > again);
-    assert_eq!(events(&ws).len(), 1, "the same message of the same second");
+    assert_eq!(events(&ws).len(), 1);
 }
 
 #[test]
@@ -221,7 +222,7 @@ fn odd_updates_are_skipped_and_confirmed() {
         events(&ws).iter().map(|e| e["content"].as_str().unwrap().chars().take(8).collect()).collect();
     texts.sort();
     assert_eq!(texts, ["1970", "2106", "before", "without ", "🥒🥒", &"🥒".repeat(8)]);
-    assert_eq!(telegram.ledger().confirmed.len(), 13, "all that have a number");
+    assert_eq!(telegram.ledger().confirmed.len(), 12, "all that have a number and a kind that was asked for");
 }
 
 #[test]
@@ -231,7 +232,7 @@ fn answer_is_cut_and_an_interrupted_part_is_marked() {
     let answer =
         format!("{}\n\n```sh\n{}\n```\n\nthe end", "word ".repeat(900), "line of code\n".repeat(400).trim_end());
     telegram.cut_off("sendMessage");
-    deliver(&ws, "telegram:42", &answer).fails(69);
+    deliver(&ws, "telegram:42", &answer).fails(75);
     // The first part has arrived, but nothing says so.
     assert_eq!(texts(&telegram).len(), 1);
     let due = ws.list("outbox/wait").remove(0);
@@ -258,7 +259,7 @@ fn held_part_is_not_sent_again() {
     let telegram = Telegram::start();
     let ws = workspace(&telegram, ", unknown: hold");
     telegram.cut_off("sendMessage");
-    deliver(&ws, "telegram:42", "pay 10 euros").fails(69);
+    deliver(&ws, "telegram:42", "pay 10 euros").fails(75);
     ws.claw(&["retry", "--all"]).ok();
     ws.claw(&["deliver"]).fails(1);
     assert_eq!(texts(&telegram), ["pay 10 euros"]);
@@ -289,7 +290,7 @@ fn refusals_pause_follow_or_end() {
 
     let ws = workspace(&telegram, "");
     telegram.refuse("sendMessage", 401, json!({"ok": false, "error_code": 401, "description": "Unauthorized"}));
-    let err = deliver(&ws, "telegram:42", "x").fails(78);
+    let err = deliver(&ws, "telegram:42", "x").fails(75);
     assert!(err.contains("Telegram does not know the token") && !err.contains(TOKEN), "{err}");
 }
 
@@ -300,7 +301,7 @@ fn nobody_there_is_not_unknown() {
     let closed = ws.read("claw.yaml").replace(&telegram.url(), "http://127.0.0.1:1");
     let open = ws.read("claw.yaml");
     ws.write("claw.yaml", &closed);
-    let err = deliver(&ws, "telegram:42", "hello").fails(69);
+    let err = deliver(&ws, "telegram:42", "hello").fails(75);
     assert!(err.contains("Connection refused") && !err.contains(TOKEN), "{err}");
     ws.write("claw.yaml", &open);
     ws.claw(&["retry", "--all"]).ok();
@@ -392,6 +393,18 @@ fn supervise_answers_and_shows_that_it_is_writing() {
     assert!(supervise.wait().unwrap().success());
 }
 
+#[test]
+fn token_is_hidden_from_agents() {
+    let telegram = Telegram::start();
+    let ws = workspace(&telegram, ", allow: [42]");
+    ws.write("files/leak.txt", &format!("the token is {TOKEN}\n"));
+    telegram.message(42, &format!("remember that the token is {TOKEN}"));
+    poll(&ws).ok();
+    ws.claw(&["tick"]);
+    let noted = ws.shell(&format!("grep -rl '{TOKEN}' memories sessions"));
+    assert_eq!(noted.out, "", "{}", ws.shell("cat memories/*/* sessions/*/*").out);
+}
+
 /// Texts whose rendering is refused by nobody, and which show what an independent parser shows.
 #[test]
 fn examples_of_the_specification_are_sent_and_lose_no_text() {
@@ -424,6 +437,8 @@ fn examples_of_the_specification_are_sent_and_lose_no_text() {
     }
     // Tables, strikethrough and task lists are no part of CommonMark.
     wrong.retain(|line| !line.contains("~~") && !line.contains('|') && !line.contains("[x]") && !line.contains("[ ]"));
+    // An image without a description shows its address.
+    wrong.retain(|line| !line.contains("![]("));
     let first: Vec<&String> = wrong.iter().take(5).collect();
     assert!(first.is_empty(), "{} documents differ: {first:#?}", wrong.len());
 }

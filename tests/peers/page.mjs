@@ -67,7 +67,7 @@ seen.once = await page.evaluate(() => document.querySelectorAll('.row.me').lengt
 // Lose the network, write, return.
 await page.setOfflineMode(true);
 await page.evaluate(() => dispatchEvent(new Event('offline')));
-await until(() => document.getElementById('net').textContent.startsWith('Connection lost'));
+await until(() => document.getElementById('net').textContent.startsWith('No connection'));
 await say('Where is the printer?');
 await has('Not sent yet');
 await shot('offline');

@@ -14,6 +14,8 @@ use std::cell::Cell;
 fn arranged(server: &Window, text: &str) -> Fixture {
     let ws = synced();
     server.model(&ws, ", window: 100000");
+    // Notes would be further events; they are published like those of a tool.
+    ws.config("compact: {remember: false}\n");
     ws.write("memories/topics/places.md", &"- word1 word2: a note about some place\n".repeat(20));
     for n in 0..14 {
         let text = if n % 3 == 0 { format!("look it up, {n}") } else { format!("My number {n} is {n}.") };

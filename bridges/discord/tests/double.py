@@ -44,6 +44,8 @@ class Double:
         self.zombie = False
         self.posts = []  # faults of the next POSTs: "before", "after", a status
         self.global_429 = 0.0
+        self.redirect = None  # another server, to which all requests are sent
+        self.list_delay = 0.0  # of the list of servers
         vars(self).update(options)
         self.users = {BOT["id"]: BOT}
         self.guilds, self.channels, self.messages = {}, {}, {}
@@ -166,7 +168,10 @@ class Double:
         if not self.accepting:
             return web.Response(status=503)
         socket = web.WebSocketResponse(autoping=True, max_msg_size=1 << 20)
-        await socket.prepare(request)
+        try:
+            await socket.prepare(request)
+        except ConnectionError:  # the client was killed
+            return socket
         socket.zlib = zlib.compressobj() if request.query.get("compress") == "zlib-stream" else None
         socket.out = asyncio.Queue()
         self.sockets.add(socket)
@@ -326,6 +331,8 @@ class Double:
         if request.path == "/":
             return await handler(request)
         self.requests.append((request.method, request.path))
+        if self.redirect:
+            return web.Response(status=307, headers={"Location": self.redirect + request.path.removeprefix("/api/v10")})
         agent = request.headers.get("User-Agent", "")
         if not re.match(r"^DiscordBot \(\S+ [^)\s]+\)", agent):
             self.violations.append(f"user agent {agent!r}")
@@ -391,6 +398,7 @@ class Double:
 
     async def list_guilds(self, request):
         after, limit = int(request.query.get("after", 0)), int(request.query.get("limit", 200))
+        await asyncio.sleep(self.list_delay)
         ids = sorted((id for id in self.guilds if int(id) > after), key=int)[:limit]
         return web.json_response([{**self.guilds[id], "owner": False, "permissions": "104324673", "features": []} for id in ids])
 

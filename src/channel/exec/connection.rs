@@ -178,14 +178,14 @@ const STOP: u64 = 3;
 
 impl<'a> Connection<'a> {
     fn new(listening: &'a Listening<'a>, stdin: ChildStdin, stdout: ChildStdout) -> Result<Self> {
-        let events = epoll::create(CreateFlags::CLOEXEC).map_err(|e| machine(&e))?;
+        let events = epoll::create(CreateFlags::CLOEXEC).map_err(machine)?;
         let add = |fd, number, flags| epoll::add(&events, fd, EventData::new_u64(number), flags);
         add(stdout.as_fd(), STDOUT, EventFlags::IN)
             .and_then(|()| add(stdin.as_fd(), STDIN, EventFlags::empty()))
             .and_then(|()| add(listening.outgoing.fd(), OUTGOING, EventFlags::IN))
             .and_then(|()| add(listening.stop, STOP, EventFlags::IN))
             .and_then(|()| rustix::fs::fcntl_setfl(&stdin, OFlags::NONBLOCK))
-            .map_err(|e| machine(&e))?;
+            .map_err(machine)?;
         Ok(Self {
             listening,
             stdin: Some(stdin),
@@ -219,9 +219,8 @@ impl<'a> Connection<'a> {
                 }
                 // The clock may have been set back.
                 Some(until) if until > now.plus_seconds(PING) => self.ping.1 = Some(now.plus_seconds(PING)),
-                Some(_) => {}
                 None if self.next_ping <= now || self.next_ping > now.plus_seconds(PING) => self.send_ping(now),
-                None => {}
+                Some(_) | None => {}
             }
             self.write()?;
             self.select()?;
@@ -245,11 +244,9 @@ impl<'a> Connection<'a> {
         let waiting: usize = self.pending.iter().map(|line| line.bytes.len()).sum();
         let read = if waiting > MAX_PENDING { EventFlags::empty() } else { EventFlags::IN };
         let write = if waiting > 0 { EventFlags::OUT } else { EventFlags::empty() };
-        epoll::modify(&self.events, &self.stdout, EventData::new_u64(STDOUT), read).map_err(|e| machine(&e))?;
+        epoll::modify(&self.events, &self.stdout, EventData::new_u64(STDOUT), read).map_err(machine)?;
         match &self.stdin {
-            Some(stdin) => {
-                epoll::modify(&self.events, stdin, EventData::new_u64(STDIN), write).map_err(|e| machine(&e))
-            }
+            Some(stdin) => epoll::modify(&self.events, stdin, EventData::new_u64(STDIN), write).map_err(machine),
             None => Ok(()),
         }
     }
@@ -260,7 +257,7 @@ impl<'a> Connection<'a> {
         match epoll::wait(&self.events, &mut events, Some(&none)) {
             Ok(count) => Ok(events[..count].iter().map(|event| event.data.u64()).collect()),
             Err(Errno::INTR) => Ok(Vec::new()),
-            Err(e) => Err(machine(&e)),
+            Err(e) => Err(machine(e)),
         }
     }
 
@@ -313,7 +310,7 @@ impl<'a> Connection<'a> {
 
     /// Reads and handles output; false at its end. Half a line at the end is ignored.
     fn read(&mut self) -> Result<bool> {
-        let mut buffer = [0u8; 64 << 10];
+        let mut buffer = [0u8; 8 << 10];
         match rustix::io::read(&self.stdout, &mut buffer) {
             Ok(0) => return Ok(false),
             Ok(count) => self.lines.push(&buffer[..count]),
@@ -416,6 +413,6 @@ impl<'a> Connection<'a> {
     }
 }
 
-fn machine(error: &Errno) -> Fault {
+fn machine(error: Errno) -> Fault {
     Fault::new(Kind::Machine, format!("cannot wait for a program: {error}"))
 }

@@ -55,6 +55,7 @@ fn problems(config: &Config) -> Vec<(String, String)> {
 }
 
 /// The program knows its account; without a setting, another command is another account.
+#[expect(clippy::unnecessary_wraps, reason = "other types read a file")]
 fn account(_: &Workspace, _: &str, settings: &ChannelSettings) -> Result<String> {
     Ok(settings.command.join(" "))
 }

@@ -2,6 +2,7 @@
 //! `Credentials`. Source: core.telegram.org/bots/api#making-requests.
 
 use crate::core::fault::{Fault, Kind, Result};
+use crate::core::json::lenient;
 use crate::http::{self, ClientOptions, Credentials, Proxy};
 use serde_json::Value;
 use std::os::fd::BorrowedFd;
@@ -65,9 +66,17 @@ impl Api {
     ) -> std::result::Result<Value, CallFault> {
         let url = format!("{}/bot{}/{method}", self.base, self.token);
         let (status, bytes) = self.exchange(&url, Some(body), limit, stop, MAX_ANSWER, method)?;
-        let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        if answer["ok"] == true && (200..300).contains(&status) {
-            return Ok(answer.get("result").cloned().unwrap_or_default());
+        // Half a character in a user's text must not make the whole answer unreadable.
+        let answer = lenient::parse(&String::from_utf8_lossy(&bytes)).map(lenient::resolved).unwrap_or_default();
+        match answer["ok"].as_bool() {
+            Some(true) => return Ok(answer.get("result").cloned().unwrap_or_default()),
+            Some(false) => {}
+            // A proxy or a gateway answers: the service may have done the call. It has done none of these.
+            None if matches!(status, 401 | 403 | 404 | 405 | 407 | 413 | 429) => {}
+            None => {
+                let message = format!("Telegram, {method}: HTTP {status} without an answer of the service");
+                return Err(CallFault::Unknown(Fault::new(Kind::Unavailable, message)));
+            }
         }
         let text = answer["description"].as_str().map_or_else(|| format!("HTTP {status}"), ToOwned::to_owned);
         Err(CallFault::Refused(RefusedCall {

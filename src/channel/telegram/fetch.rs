@@ -3,10 +3,10 @@
 use crate::channel::accept;
 use crate::channel::listening::Listening;
 use crate::channel::telegram::api::{Api, CallFault};
-use crate::channel::telegram::update::RemoteFile;
 use crate::core::channel::inbound::Inbound;
 use crate::core::event::address::safe_name;
 use crate::core::fault::{Fault, Kind, Result};
+use crate::core::telegram::update::RemoteFile;
 use crate::store::agent::attachments;
 use serde_json::json;
 use std::time::{Duration, Instant};

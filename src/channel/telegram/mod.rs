@@ -8,18 +8,20 @@ mod api;
 mod fetch;
 mod poll;
 mod refusal;
-mod render;
 mod send;
 mod typing;
-mod update;
 
-use crate::channel::telegram::api::Api;
+use crate::channel::telegram::api::{Api, CallFault};
+use crate::channel::telegram::refusal::{Consequence, consequence};
 use crate::channel::{Channel, Listener, parts};
 use crate::core::channel::settings::ChannelSettings;
 use crate::core::config::Config;
 use crate::core::event::address::Address;
-use crate::core::fault::{Fault, Result};
+use crate::core::fault::{Fault, Kind, Result};
+use crate::core::telegram::update::BotAccount;
 use crate::store::agent::secrets;
+use crate::store::channel::pairing::{self, ChannelAccount};
+use crate::store::fs::At;
 use crate::store::workspace::Workspace;
 use std::collections::BTreeMap;
 use std::fs;
@@ -44,7 +46,7 @@ pub(super) const CHANNEL: Channel = Channel {
 };
 
 /// The type.
-const KIND: &str = "telegram";
+pub(super) const KIND: &str = "telegram";
 
 /// A chat, and the topic within it.
 fn destination(address: &Address) -> Result<(i64, Option<i64>)> {
@@ -104,6 +106,48 @@ fn invitation(workspace: &Workspace, name: &str, _: &ChannelSettings, code: &str
 
 fn connect(workspace: &Workspace, name: &str, settings: &ChannelSettings) -> Result<Api> {
     Ok(Api::new(settings.base_url.as_deref(), &token(workspace, name, settings)?))
+}
+
+/// The bot of a token: `@name`. The name is kept for the links of invitations.
+pub(super) fn identify(workspace: &Workspace, name: &str, base_url: Option<&str>, token: &str) -> Result<String> {
+    if let Some(why) = token_problem(token) {
+        return Err(Fault::config(format!("the token {why}")).hint("copy it from the message of @BotFather"));
+    }
+    let api = Api::new(base_url, token);
+    let bot = poll::who_am_i(&api, None).map_err(|fault| match fault {
+        CallFault::Refused(refused) if consequence(&refused) == Consequence::WrongToken => {
+            Fault::config(format!("Telegram does not know this token ({})", refused.description))
+                .hint("ask @BotFather for a new one")
+        }
+        CallFault::Refused(refused) => Fault::new(Kind::Unavailable, format!("Telegram: {}", refused.description)),
+        CallFault::Unsent(fault) | CallFault::Unknown(fault) => fault,
+    })?;
+    keep_name(workspace, name, &bot)?;
+    Ok(format!("@{}", bot.username))
+}
+
+/// Marks a paired sender as one that can or cannot be written to. A failure is not the message's.
+pub(super) fn mark(workspace: &Workspace, name: &str, chat: &str, is_reachable: bool) {
+    let marked = (|| {
+        let config = workspace.config()?;
+        let Some((settings, kind)) = config.channels.get(name) else { return Ok(()) };
+        let account = ChannelAccount {
+            channel: name.to_owned(),
+            kind: kind.to_owned(),
+            account: account(workspace, name, settings)?,
+        };
+        pairing::mark(workspace, &account, &Address::parse(&format!("{name}:{chat}"))?, is_reachable)
+    })();
+    if let Err(fault) = marked {
+        workspace.world.say(&fault.to_string());
+    }
+}
+
+/// Keeps the bot's name for the links of invitations.
+fn keep_name(workspace: &Workspace, name: &str, bot: &BotAccount) -> Result<()> {
+    let path = name_file(workspace, name);
+    workspace.make_dir(path.parent().unwrap_or(&path), 2)?;
+    fs::write(&path, &bot.username).at("write", &path)
 }
 
 fn problems(config: &Config) -> Vec<(String, String)> {

@@ -5,13 +5,13 @@ use crate::channel::listening::Listening;
 use crate::channel::telegram::api::{Api, CallFault, RefusedCall};
 use crate::channel::telegram::refusal::{Consequence, consequence};
 use crate::channel::telegram::typing::{self, Typing};
-use crate::channel::telegram::update::{self, BotAccount};
-use crate::channel::telegram::{connect, fetch, name_file};
+use crate::channel::telegram::{connect, fetch, keep_name, mark};
 use crate::core::channel::settings::Edits;
 use crate::core::fault::{Fault, Kind, Result};
-use crate::store::fs::At;
+use crate::core::telegram::update::{self, BotAccount};
+use crate::store::channel::pause;
 use serde_json::{Value, json};
-use std::fs;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 /// How long Telegram waits for an update, in seconds.
@@ -56,6 +56,15 @@ pub(super) fn run(listening: &Listening) -> Result<()> {
 pub(super) fn wrong_token(name: &str, refused: &RefusedCall) -> Fault {
     Fault::config(format!("channels.{name}: Telegram does not know the token ({})", refused.description))
         .hint("ask @BotFather for a new one, and write it to the token's file")
+}
+
+/// The bot of this connection.
+pub(super) fn who_am_i(api: &Api, stop: Option<BorrowedFd>) -> std::result::Result<BotAccount, CallFault> {
+    let me = api.call("getMe", &json!({}), BESIDE, stop)?;
+    Ok(BotAccount {
+        id: me["id"].as_i64().unwrap_or_default(),
+        username: me["username"].as_str().unwrap_or_default().to_owned(),
+    })
 }
 
 enum Polled {
@@ -119,25 +128,21 @@ impl Poller<'_> {
             Err(fault) => return Err(self.trouble(fault)),
         };
         listening.connected();
+        let before = self.offset;
         for update in &updates {
             self.handle(update, &bot, typing)?;
+        }
+        if !updates.is_empty() && self.offset == before {
+            // The same ones would come at once again, without an end.
+            let why = "Telegram: no update has a number, so that none can be acknowledged";
+            return Err(Trouble::Passing(Fault::new(Kind::Unavailable, why), None));
         }
         Ok(Polled::Updates(updates.len()))
     }
 
     fn identify(&mut self) -> std::result::Result<BotAccount, Trouble> {
-        let me = self
-            .api
-            .call("getMe", &json!({}), BESIDE, Some(self.listening.stop))
-            .map_err(|fault| self.trouble(fault))?;
-        let bot = BotAccount {
-            id: me["id"].as_i64().unwrap_or_default(),
-            username: me["username"].as_str().unwrap_or_default().to_owned(),
-        };
-        // For the links of invitations.
-        let path = name_file(self.listening.workspace, self.listening.name);
-        self.listening.workspace.make_dir(path.parent().unwrap_or(&path), 2)?;
-        fs::write(&path, &bot.username).at("write", &path)?;
+        let bot = who_am_i(self.api, Some(self.listening.stop)).map_err(|fault| self.trouble(fault))?;
+        keep_name(self.listening.workspace, self.listening.name, &bot)?;
         self.bot = Some(bot.clone());
         Ok(bot)
     }
@@ -150,8 +155,9 @@ impl Poller<'_> {
                 if !files.is_empty() {
                     fetch::attach(listening, self.api, &mut inbound, &files)?;
                 }
-                let chat = inbound.reply_to.clone();
+                let (chat, sender) = (inbound.reply_to.clone(), inbound.sender.clone());
                 if let Accepted::Published(id) = listening.accept(inbound)? {
+                    mark(listening.workspace, listening.name, &sender, true);
                     typing.begin(id, &chat);
                 }
             }
@@ -179,7 +185,12 @@ impl Poller<'_> {
                 Some(CONFLICT),
             ),
             Consequence::Pause => {
-                let seconds = refused.retry_after.unwrap_or(5).clamp(1, 86_400).cast_signed();
+                let seconds = refused.retry_after.unwrap_or(5).clamp(1, 86_400);
+                // Deliveries of this account pause, too.
+                if let Err(fault) = pause::begin(self.listening.workspace, name, seconds) {
+                    return fault.into();
+                }
+                let seconds = seconds.cast_signed();
                 passing(format!("Telegram: {}", refused.description), Some(seconds))
             }
             _ => passing(format!("Telegram: {}", refused.description), None),

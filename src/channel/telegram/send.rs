@@ -3,10 +3,12 @@
 use crate::channel::parts::{self, PartResult};
 use crate::channel::telegram::api::{Api, CallFault, RefusedCall};
 use crate::channel::telegram::refusal::{Consequence, consequence};
-use crate::channel::telegram::render::{render, units};
 use crate::channel::telegram::{connect, destination};
 use crate::channel::{Delivery, telegram};
 use crate::core::fault::{Fault, Kind, Result};
+use crate::core::telegram::cut::cut;
+use crate::core::telegram::formatted::{FormattedText, MAX_UNITS, units};
+use crate::core::telegram::render::render;
 use crate::store::channel::{FOLDER, pause};
 use crate::store::fs::At;
 use crate::store::workspace::Workspace;
@@ -19,6 +21,8 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(30);
 /// The line before a part that may be a repetition.
 const REPEATED: &str = "(possibly repeated)";
+/// The message for an answer without visible text.
+const NOTHING: &str = "(no text)";
 /// The pause in seconds where the service gives none.
 const PAUSE: u64 = 5;
 
@@ -36,17 +40,25 @@ pub(super) fn send(delivery: &mut Delivery) -> Result<()> {
     }
     let (chat, topic) = destination(&address)?;
     let api = connect(workspace, name, settings)?;
-    let before = units(REPEATED) + 1;
-    let fits = |source: &str| render(source).fits(before);
-    let one = |source: &str, is_repeated: bool| {
+    // Every part has room for the mark.
+    let most = MAX_UNITS - units(REPEATED) - 1;
+    let messages = |text: &str| {
+        let parts = cut(&render(text), most);
+        if parts.is_empty() {
+            vec![FormattedText { text: NOTHING.to_owned(), ..FormattedText::default() }]
+        } else {
+            parts
+        }
+    };
+    let one = |part: FormattedText, is_repeated: bool| {
         if let Err(fault) = pause::check(workspace, name) {
             return PartResult::NotSent(fault);
         }
         let destination = Destination { workspace, name, chat, topic };
-        destination.send(&api, source, is_repeated)
+        destination.send(&api, if is_repeated { part.behind(REPEATED) } else { part })
     };
     pause::check(workspace, name)?;
-    parts::send(delivery, settings.unknown, &fits, &one)
+    parts::send(delivery, settings.unknown, &messages, &one)
 }
 
 struct Destination<'a> {
@@ -57,13 +69,11 @@ struct Destination<'a> {
 }
 
 impl Destination<'_> {
-    fn send(&self, api: &Api, source: &str, is_repeated: bool) -> PartResult {
-        let rendered = render(source);
-        let rendered = if is_repeated { rendered.behind(REPEATED) } else { rendered };
+    fn send(&self, api: &Api, part: FormattedText) -> PartResult {
         let mut body = json!({
             "chat_id": self.moved_to().unwrap_or(self.chat),
-            "text": if rendered.text.is_empty() { "(no text)" } else { &rendered.text },
-            "entities": rendered.entities,
+            "text": part.text,
+            "entities": part.entities,
             "link_preview_options": {"is_disabled": true},
         });
         if let Some(topic) = self.topic {
@@ -97,10 +107,13 @@ impl Destination<'_> {
                 }
                 Fault::new(Kind::Later, message).after(Some(seconds))
             }
-            Consequence::Unreachable => Fault::new(Kind::Failed, message).hint(format!(
-                "{}:{} cannot be written to: it has blocked the bot, or the bot may not write there",
-                self.name, self.chat
-            )),
+            Consequence::Unreachable => {
+                telegram::mark(self.workspace, self.name, &self.chat.to_string(), false);
+                Fault::new(Kind::Failed, message).hint(format!(
+                    "{}:{} cannot be written to: it has blocked the bot, or the bot may not write there",
+                    self.name, self.chat
+                ))
+            }
             Consequence::Permanent | Consequence::Moved => Fault::new(Kind::Failed, message),
             Consequence::Later | Consequence::Webhook | Consequence::OtherPoller => {
                 Fault::new(Kind::Unavailable, message)

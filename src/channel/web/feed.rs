@@ -45,32 +45,32 @@ pub(super) enum FeedMessage {
 
 /// The addresses and the session of events, by the id of the first event of their chain.
 #[derive(Default)]
-pub(super) struct KnownEvents(Mutex<HashMap<Id, KnownEvent>>);
+pub(super) struct KnownEvents(Mutex<HashMap<Id, EventParties>>);
 
 #[derive(Clone, Debug, Default)]
-struct KnownEvent {
+struct EventParties {
     concerns: Arc<[Address]>,
     session: String,
 }
 
 impl KnownEvents {
-    fn get(&self, workspace: &Workspace, id: &Id) -> KnownEvent {
+    fn get(&self, workspace: &Workspace, id: &Id) -> EventParties {
         let root = id.root();
         let find = || self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&root).cloned();
         find().unwrap_or_else(|| match inbound(workspace, &root, "") {
             Some(event) => self.insert(&event, None),
-            None => KnownEvent::default(),
+            None => EventParties::default(),
         })
     }
 
-    fn insert(&self, event: &Event, session: Option<&str>) -> KnownEvent {
+    fn insert(&self, event: &Event, session: Option<&str>) -> EventParties {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MAX_KNOWN {
             known.clear();
         }
         let concerns = Arc::new([event.from.clone(), event.reply_to.clone()]);
         let session = session.or(event.session.as_deref()).unwrap_or_default().to_owned();
-        let entry = KnownEvent { concerns, session };
+        let entry = EventParties { concerns, session };
         known.insert(event.id.clone(), entry.clone());
         entry
     }

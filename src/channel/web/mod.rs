@@ -21,7 +21,7 @@ use crate::channel::listening::Listening;
 use crate::channel::web::feed::KnownEvents;
 use crate::channel::web::hub::Hub;
 use crate::channel::web::site::Site;
-use crate::channel::web::workers::Workers;
+use crate::channel::web::workers::DiskWorkers;
 use crate::channel::{Channel, Listener};
 use crate::core::channel::web::listen_address::{self, ListenAddress};
 use crate::core::fault::{Fault, Kind, Result};
@@ -67,7 +67,7 @@ fn run(listening: &Listening) -> Result<()> {
     let (feed_sender, mut feed_receiver) = tokio::sync::mpsc::unbounded_channel();
     std::thread::scope(|scope| {
         let no_thread = |e: std::io::Error| Fault::new(Kind::Machine, format!("cannot start a thread: {e}"));
-        let workers = Workers::start(scope).map_err(no_thread)?;
+        let workers = DiskWorkers::start(scope).map_err(no_thread)?;
         let hub = Hub::new(workspace, listening.name, reader.cursor().clone());
         let (known_events, watched) = (&known, &watch);
         let feed = move || feed::run(workspace, known_events, reader, watched, listening.stop, feed_sender);

@@ -2,7 +2,7 @@
 //! own origin, and nothing else.
 
 use crate::core::base64;
-use crate::http::server::{Reply, StatusCode, reply};
+use crate::http::server::{HttpReply, StatusCode, reply};
 use hyper::header::HeaderValue;
 use ring::digest::{SHA256, digest};
 use std::sync::OnceLock;
@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 const PAGE: &str = include_str!("page.html");
 
 /// The response with the page.
-pub(super) fn response() -> Reply {
+pub(super) fn response() -> HttpReply {
     static POLICY: OnceLock<Option<HeaderValue>> = OnceLock::new();
     let mut reply = reply(StatusCode::OK, "text/html; charset=utf-8", PAGE);
     if let Some(policy) = POLICY.get_or_init(|| HeaderValue::from_str(&policy()).ok()) {

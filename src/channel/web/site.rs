@@ -5,13 +5,15 @@ use super::feed::KnownEvents;
 use super::hub::Hub;
 use super::login::{CODE_PATH, Codes};
 use super::webhook;
-use super::workers::Workers;
+use super::workers::DiskWorkers;
 use super::{api, page, socket};
 use crate::channel::listening::Listening;
 use crate::core::base64;
 use crate::core::channel::web::same_origin::SameOrigin;
 use crate::core::fault::Fault;
-use crate::http::server::{self, Incoming, Method, Reply, Request, StatusCode, Task, header, reply, upgrade};
+use crate::http::server::{
+    self, ConnectionTask, HttpReply, Incoming, Method, Request, StatusCode, header, reply, upgrade,
+};
 use crate::store::channel::tokens::{self, OWNER, Token};
 use crate::store::workspace::Workspace;
 use hyper::header::HeaderMap;
@@ -33,7 +35,7 @@ const HANDSHAKE: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 pub(super) struct Site<'x, 'w, 'a> {
     pub(super) listening: &'w Listening<'a>,
     pub(super) known: &'w KnownEvents,
-    pub(super) workers: &'x Workers<'w>,
+    pub(super) workers: &'x DiskWorkers<'w>,
     pub(super) hub: &'x Hub<'w>,
     own: SameOrigin,
     port: Option<u16>,
@@ -44,7 +46,7 @@ impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
     pub(super) fn new(
         listening: &'w Listening<'a>,
         known: &'w KnownEvents,
-        workers: &'x Workers<'w>,
+        workers: &'x DiskWorkers<'w>,
         hub: &'x Hub<'w>,
         port: Option<u16>,
     ) -> Self {
@@ -58,8 +60,8 @@ impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
 
     /// Whether a token is still one.
     pub(super) fn is_valid(&self, token: &Token) -> bool {
-        let all = tokens::all(self.workspace(), self.listening.name).unwrap_or_default();
-        all.iter().any(|(_, other)| other.hash == token.hash)
+        tokens::all(self.workspace(), self.listening.name)
+            .is_ok_and(|all| all.iter().any(|(_, other)| other.hash == token.hash))
     }
 
     /// The token of this text.
@@ -75,8 +77,8 @@ impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
         &'s self,
         is_control: bool,
         request: Request<Incoming>,
-        spawn: &UnboundedSender<Task<'s>>,
-    ) -> Reply {
+        spawn: &UnboundedSender<ConnectionTask<'s>>,
+    ) -> HttpReply {
         if is_control {
             return self.control(&request);
         }
@@ -86,7 +88,7 @@ impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
         }
     }
 
-    fn control(&self, request: &Request<Incoming>) -> Reply {
+    fn control(&self, request: &Request<Incoming>) -> HttpReply {
         if request.method() != Method::POST
             || request.uri().path() != CODE_PATH
             || request.headers().contains_key(header::ORIGIN)
@@ -116,7 +118,7 @@ impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
     }
 
     /// The response to a request that may not be answered.
-    fn refusal(&self, request: &Request<Incoming>) -> Option<Reply> {
+    fn refusal(&self, request: &Request<Incoming>) -> Option<HttpReply> {
         let headers = request.headers();
         let mut hosts = headers.get_all(header::HOST).iter();
         let host = hosts.next().and_then(|host| host.to_str().ok());
@@ -150,7 +152,11 @@ impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
         TOKEN_NAMES.contains(&name.to_ascii_lowercase().as_str()) || self.token(value).is_some()
     }
 
-    async fn answer<'s>(&'s self, request: Request<Incoming>, spawn: &UnboundedSender<Task<'s>>) -> Reply {
+    async fn answer<'s>(
+        &'s self,
+        request: Request<Incoming>,
+        spawn: &UnboundedSender<ConnectionTask<'s>>,
+    ) -> HttpReply {
         let path = request.uri().path().to_owned();
         match (request.method(), path.as_str()) {
             (&Method::GET, "/") => page::response(),
@@ -164,7 +170,7 @@ impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
         }
     }
 
-    async fn hook(&self, name: String, request: Request<Incoming>) -> Reply {
+    async fn hook(&self, name: String, request: Request<Incoming>) -> HttpReply {
         let headers: BTreeMap<String, String> = readable(request.headers());
         let body = match server::body(request, webhook::MAX_BODY).await {
             Ok(body) => body,
@@ -177,7 +183,7 @@ impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
         document(status, &answer)
     }
 
-    async fn api(&self, request: Request<Incoming>) -> Reply {
+    async fn api(&self, request: Request<Incoming>) -> HttpReply {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let query: BTreeMap<String, String> =
             form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes())
@@ -213,7 +219,7 @@ impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
         }
     }
 
-    fn log_in(&self, code: &str) -> Reply {
+    fn log_in(&self, code: &str) -> HttpReply {
         if !self.codes.take(code) {
             return document(
                 StatusCode::FORBIDDEN,
@@ -228,7 +234,7 @@ impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
     }
 
     /// Upgrades a connection to a WebSocket, and runs its client beside.
-    fn socket<'s>(&'s self, mut request: Request<Incoming>, spawn: &UnboundedSender<Task<'s>>) -> Reply {
+    fn socket<'s>(&'s self, mut request: Request<Incoming>, spawn: &UnboundedSender<ConnectionTask<'s>>) -> HttpReply {
         let headers = request.headers();
         let has = |name: header::HeaderName, wanted: &str| {
             let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -261,7 +267,7 @@ impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
             .find(|(name, _)| name == "cursor")
             .map(|(_, value)| value.into_owned());
         let upgraded = upgrade::on(&mut request);
-        let task: Task<'s> = Box::pin(async move {
+        let task: ConnectionTask<'s> = Box::pin(async move {
             if let Ok(stream) = upgraded.await {
                 socket::run(self, stream, token, cursor).await;
             }
@@ -278,7 +284,7 @@ impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
         reply
     }
 
-    fn fault(&self, fault: &Fault) -> Reply {
+    fn fault(&self, fault: &Fault) -> HttpReply {
         let status = match fault.kind {
             crate::core::fault::Kind::Data | crate::core::fault::Kind::Usage => StatusCode::UNPROCESSABLE_ENTITY,
             _ => StatusCode::SERVICE_UNAVAILABLE,
@@ -287,7 +293,7 @@ impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
     }
 }
 
-fn refused() -> Reply {
+fn refused() -> HttpReply {
     let mut reply = text(StatusCode::UNAUTHORIZED, "the token is wrong; `claw channels token NAME` makes one");
     reply.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
     reply
@@ -306,10 +312,10 @@ fn readable(headers: &HeaderMap) -> BTreeMap<String, String> {
     headers.keys().filter_map(text).collect()
 }
 
-fn text(status: StatusCode, message: &str) -> Reply {
+fn text(status: StatusCode, message: &str) -> HttpReply {
     reply(status, "text/plain; charset=utf-8", format!("{message}\n"))
 }
 
-fn document(status: StatusCode, value: &Value) -> Reply {
+fn document(status: StatusCode, value: &Value) -> HttpReply {
     reply(status, "application/json", value.to_string())
 }

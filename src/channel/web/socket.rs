@@ -85,7 +85,7 @@ enum Next {
 }
 
 /// Why a connection ends: the code and the reason of its last frame.
-struct End(u16, String);
+struct SocketEnd(u16, String);
 
 /// Serves a client until it leaves.
 pub(super) async fn run(site: &Site<'_, '_, '_>, stream: Upgraded, token: Option<Token>, cursor: Option<String>) {
@@ -114,7 +114,7 @@ pub(super) async fn run(site: &Site<'_, '_, '_>, stream: Upgraded, token: Option
     }
 }
 
-async fn log_in(site: &Site<'_, '_, '_>, socket: &mut Socket) -> Result<(Token, Option<String>), End> {
+async fn log_in(site: &Site<'_, '_, '_>, socket: &mut Socket) -> Result<(Token, Option<String>), SocketEnd> {
     let first = timeout(LOGIN_TIMEOUT, async {
         loop {
             match socket.next().await {
@@ -124,10 +124,10 @@ async fn log_in(site: &Site<'_, '_, '_>, socket: &mut Socket) -> Result<(Token, 
             }
         }
     });
-    let wrong = |why: &str| Err(End(1008, why.to_owned()));
+    let wrong = |why: &str| Err(SocketEnd(1008, why.to_owned()));
     match first.await {
         Err(_) => wrong("the first frame with the token did not come within 5 s"),
-        Ok(None) => Err(End(1008, "the first frame must be {\"type\":\"auth\",\"token\":…}".to_owned())),
+        Ok(None) => Err(SocketEnd(1008, "the first frame must be {\"type\":\"auth\",\"token\":…}".to_owned())),
         Ok(Some(text)) => match frame::parse(&text) {
             Ok(ClientFrame::Auth { token, cursor }) => match site.token(&token) {
                 Some(token) => Ok((token, cursor)),
@@ -156,7 +156,7 @@ impl<'s, 'x, 'w, 'a> Session<'s, 'x, 'w, 'a> {
         unfinished: &'s Cell<usize>,
         token: Token,
         cursor: Option<String>,
-    ) -> End {
+    ) -> SocketEnd {
         let workspace = site.workspace();
         let position = site.hub.position();
         let (mut gap, mut reader) = (None, None);
@@ -184,7 +184,7 @@ impl<'s, 'x, 'w, 'a> Session<'s, 'x, 'w, 'a> {
         let end = session.serve(queue, gap.map(|gap| gap.text()), reader, &position).await;
         site.hub.remove(&client);
         let reason = if end.0 == 1013 { format!("{}; your cursor: {}", end.1, session.last) } else { end.1 };
-        End(end.0, reason)
+        SocketEnd(end.0, reason)
     }
 
     async fn serve(
@@ -193,7 +193,7 @@ impl<'s, 'x, 'w, 'a> Session<'s, 'x, 'w, 'a> {
         gap: Option<&str>,
         reader: Option<JournalReader>,
         end: &Cursor,
-    ) -> End {
+    ) -> SocketEnd {
         match self.greet(gap, reader, end).await {
             Ok(()) => {}
             Err(end) => return end,
@@ -216,8 +216,8 @@ impl<'s, 'x, 'w, 'a> Session<'s, 'x, 'w, 'a> {
                     self.last = cursor.unwrap_or_else(|| self.last.clone());
                     sent
                 }
-                Next::Out(Out::Close(code, reason)) => Err(End(code, reason.to_owned())),
-                Next::Tick if is_asked => Err(End(0, String::new())),
+                Next::Out(Out::Close(code, reason)) => Err(SocketEnd(code, reason.to_owned())),
+                Next::Tick if is_asked => Err(SocketEnd(0, String::new())),
                 Next::Tick => {
                     is_asked = true;
                     self.send(Message::Ping(Vec::new().into())).await
@@ -230,7 +230,7 @@ impl<'s, 'x, 'w, 'a> Session<'s, 'x, 'w, 'a> {
     }
 
     /// Tells the client who it is, and sends what it has missed.
-    async fn greet(&mut self, gap: Option<&str>, reader: Option<JournalReader>, end: &Cursor) -> Result<(), End> {
+    async fn greet(&mut self, gap: Option<&str>, reader: Option<JournalReader>, end: &Cursor) -> Result<(), SocketEnd> {
         let token = &self.client.token;
         let address = format!("{}:{}", self.site.listening.name, token.name);
         let ready =
@@ -247,7 +247,7 @@ impl<'s, 'x, 'w, 'a> Session<'s, 'x, 'w, 'a> {
                 let frames = replay(workspace, known, &mut reader, &end);
                 (frames, reader)
             });
-            let Some((frames, rest)) = read.await else { return Err(End(1011, "internal error".to_owned())) };
+            let Some((frames, rest)) = read.await else { return Err(SocketEnd(1011, "internal error".to_owned())) };
             reader = rest;
             if frames.is_empty() {
                 return Ok(());
@@ -260,7 +260,7 @@ impl<'s, 'x, 'w, 'a> Session<'s, 'x, 'w, 'a> {
         }
     }
 
-    async fn receive(&mut self, frame: Option<Result<Message, Error>>) -> Result<(), End> {
+    async fn receive(&mut self, frame: Option<Result<Message, Error>>) -> Result<(), SocketEnd> {
         match frame {
             Some(Ok(Message::Text(text))) => match frame::parse(&text) {
                 Ok(ClientFrame::Message(message)) if self.bucket.take(Instant::now()) => self.accept(message).await,
@@ -275,7 +275,7 @@ impl<'s, 'x, 'w, 'a> Session<'s, 'x, 'w, 'a> {
                     self.error(&FrameError::new("this connection is logged in already", None)).await
                 }
                 Err(error) if self.bucket.take(Instant::now()) => self.error(&error).await,
-                Err(_) => Err(End(1008, "too many invalid frames".to_owned())),
+                Err(_) => Err(SocketEnd(1008, "too many invalid frames".to_owned())),
             },
             Some(Ok(Message::Binary(_))) => self.error(&FrameError::new("frames must be text", None)).await,
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) if self.bucket.take(Instant::now()) => {
@@ -283,22 +283,22 @@ impl<'s, 'x, 'w, 'a> Session<'s, 'x, 'w, 'a> {
                 self.flush().await
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {
-                Err(End(1008, "too many control frames".to_owned()))
+                Err(SocketEnd(1008, "too many control frames".to_owned()))
             }
             Some(Ok(Message::Close(_))) | None => {
                 let _ = timeout(CLOSE_TIMEOUT, self.socket.flush()).await;
-                Err(End(0, String::new()))
+                Err(SocketEnd(0, String::new()))
             }
             Some(Err(Error::Capacity(CapacityError::MessageTooLong { .. }))) => {
-                Err(End(1009, format!("a message has at most {MAX_FRAME} bytes")))
+                Err(SocketEnd(1009, format!("a message has at most {MAX_FRAME} bytes")))
             }
-            Some(Err(Error::Utf8(_))) => Err(End(1007, "the text is not UTF-8".to_owned())),
-            Some(Err(Error::Protocol(e))) => Err(End(1002, e.to_string())),
-            Some(Err(_)) => Err(End(0, String::new())),
+            Some(Err(Error::Utf8(_))) => Err(SocketEnd(1007, "the text is not UTF-8".to_owned())),
+            Some(Err(Error::Protocol(e))) => Err(SocketEnd(1002, e.to_string())),
+            Some(Err(_)) => Err(SocketEnd(0, String::new())),
         }
     }
 
-    async fn accept(&mut self, message: ClientMessage) -> Result<(), End> {
+    async fn accept(&mut self, message: ClientMessage) -> Result<(), SocketEnd> {
         let id = message.id.clone();
         let token = self.client.token.clone();
         let listening = self.site.listening;
@@ -324,31 +324,31 @@ impl<'s, 'x, 'w, 'a> Session<'s, 'x, 'w, 'a> {
         }
     }
 
-    async fn error(&mut self, error: &FrameError) -> Result<(), End> {
+    async fn error(&mut self, error: &FrameError) -> Result<(), SocketEnd> {
         self.send_json(&error.to_json()).await
     }
 
-    async fn send_json(&mut self, frame: &Value) -> Result<(), End> {
+    async fn send_json(&mut self, frame: &Value) -> Result<(), SocketEnd> {
         self.send(Message::text(frame.to_string())).await
     }
 
-    async fn send_text(&mut self, text: &Arc<str>) -> Result<(), End> {
+    async fn send_text(&mut self, text: &Arc<str>) -> Result<(), SocketEnd> {
         self.send(Message::text(&**text)).await
     }
 
-    async fn send(&mut self, message: Message) -> Result<(), End> {
+    async fn send(&mut self, message: Message) -> Result<(), SocketEnd> {
         match timeout(WRITE_TIMEOUT, self.socket.send(message)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(End(0, String::new())),
-            Err(_) => Err(End(1013, "you do not read".to_owned())),
+            Ok(Err(_)) => Err(SocketEnd(0, String::new())),
+            Err(_) => Err(SocketEnd(1013, "you do not read".to_owned())),
         }
     }
 
-    async fn flush(&mut self) -> Result<(), End> {
+    async fn flush(&mut self) -> Result<(), SocketEnd> {
         match timeout(WRITE_TIMEOUT, self.socket.flush()).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(End(0, String::new())),
-            Err(_) => Err(End(1013, "you do not read".to_owned())),
+            Ok(Err(_)) => Err(SocketEnd(0, String::new())),
+            Err(_) => Err(SocketEnd(1013, "you do not read".to_owned())),
         }
     }
 }

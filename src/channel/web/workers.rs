@@ -9,18 +9,18 @@ use tokio::sync::oneshot;
 /// The number of threads: a publication mostly waits for the disk.
 const THREADS: usize = 8;
 
-type Job<'w> = Box<dyn FnOnce() + Send + 'w>;
+type DiskJob<'w> = Box<dyn FnOnce() + Send + 'w>;
 
 /// The threads. They end when this value is dropped.
-pub(super) struct Workers<'w>(Sender<Job<'w>>);
+pub(super) struct DiskWorkers<'w>(Sender<DiskJob<'w>>);
 
-impl<'w> Workers<'w> {
+impl<'w> DiskWorkers<'w> {
     /// Starts the threads.
     pub(super) fn start<'scope>(scope: &'scope Scope<'scope, '_>) -> std::io::Result<Self>
     where
         'w: 'scope,
     {
-        let (sender, receiver) = mpsc::channel::<Job<'w>>();
+        let (sender, receiver) = mpsc::channel::<DiskJob<'w>>();
         let receiver = Arc::new(Mutex::new(receiver));
         for number in 0..THREADS {
             let receiver = Arc::clone(&receiver);

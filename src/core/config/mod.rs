@@ -11,6 +11,7 @@ mod schema;
 
 use crate::core::budget::Budget;
 use crate::core::channel::settings::Channels;
+use crate::core::context::memory_guide::MemoryWay;
 use crate::core::context::prompt::PromptLimits;
 use crate::core::crons::heartbeat::HeartbeatSettings;
 use crate::core::event::address::Address;
@@ -114,11 +115,24 @@ pub struct Memories {
     pub git: bool,
     /// The languages of the notes (ISO 639-1): a search also finds other forms of its words in them.
     pub languages: Vec<String>,
+    /// How agents use the memory.
+    pub way: MemoryWay,
+    /// The agent that keeps the memory.
+    pub agent: String,
 }
 
 impl Default for Memories {
     fn default() -> Self {
-        Self { git: false, languages: vec!["en".to_owned()] }
+        let agent = "cookie".to_owned();
+        Self { git: false, languages: vec!["en".to_owned()], way: MemoryWay::Agent, agent }
+    }
+}
+
+impl Memories {
+    /// Whether other agents may give tasks to this one: to the memory agent only in its way.
+    #[must_use]
+    pub fn offers_agent(&self, id: &str) -> bool {
+        self.way == MemoryWay::Agent || id != self.agent
     }
 }
 
@@ -154,11 +168,13 @@ pub enum SandboxMode {
 pub struct CompactSettings {
     /// The share of the model's context window, 0.1 to 0.95, at which a conversation is compacted.
     pub at: f64,
+    /// Ask the model first which facts of the older part are worth a note.
+    pub remember: bool,
 }
 
 impl Default for CompactSettings {
     fn default() -> Self {
-        Self { at: 0.8 }
+        Self { at: 0.8, remember: true }
     }
 }
 
@@ -291,6 +307,8 @@ pub fn parse(text: &str) -> Result<(Config, Vec<Problem>), Problem> {
         let message = format!("memories.languages: no rules for `{unknown}`; there are: {}", known.join(", "));
         return Err(Problem::error(FILE, message).at(place("memories.languages")));
     }
+    session_name::check_agent(&config.memories.agent)
+        .map_err(|e| Problem::error(FILE, e.message).at(place("memories.agent")))?;
     if let Some((n, message)) = config.routing.invalid() {
         let at = problem::locate_item(text, "routing.bindings", "pattern", n);
         return Err(Problem::error(FILE, format!("routing.bindings: {message}")).at(at));

@@ -38,6 +38,8 @@ pub struct Sources<'a> {
     pub agent: &'a Agent,
     /// The existing files of the guide: name and text.
     pub guide: &'a [(&'static str, String)],
+    /// How the agent uses the memory; empty for the memory agent.
+    pub memory: &'a str,
     /// All agents of the workspace.
     pub agents: &'a [ListItem],
     /// The skills on offer; empty where the agent may not use skills.
@@ -67,7 +69,7 @@ pub struct Sources<'a> {
 /// One layer of the prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
-    /// Its name: `identity`, `personality`, a guide's file, `agents`, `skills`, `crons`, `runtime`, `channel`.
+    /// Its name: `identity`, `personality`, a guide's file, `memory`, `agents`, `skills`, `crons`, `runtime`, `channel`.
     pub name: &'static str,
     /// The text that the model receives.
     pub text: String,
@@ -113,6 +115,7 @@ pub fn layers(sources: &Sources) -> Vec<Layer> {
     for (name, text) in sources.guide {
         add(name, &|room| filled(text, room, name));
     }
+    add("memory", &|room| filled(sources.memory, room, "claw.yaml"));
     for (name, head, items, place) in [
         ("agents", AGENTS, sources.agents, "agents/"),
         ("skills", SKILLS, sources.skills, "skills/"),
@@ -214,6 +217,7 @@ mod tests {
             Sources {
                 agent: &self.agent,
                 guide: &self.guide,
+                memory: "",
                 agents: &self.agents,
                 skills: &self.skills,
                 crons: &self.crons,

@@ -33,17 +33,7 @@ pub fn request(plan: &Plan, focus: Option<&str>, room: usize) -> Request {
         end += "\nNot all of the user's numbered messages can be kept verbatim. Begin with one line `KEEP: ` and the numbers \
                of those that must be kept, because they state something that may matter later; then the notes.";
     }
-    let room = room.saturating_sub(tokens::estimate(SYSTEM) + tokens::estimate(&end) + 20);
-    let mut text = String::new();
-    for shown in SHOWN {
-        text = material(plan, shown);
-        if tokens::estimate(&text) <= room {
-            break;
-        }
-    }
-    // Still too long: cut the beginning, because the end is the newest.
-    let over = tokens::estimate(&text).saturating_sub(room);
-    let text = &text[tokens::cut(&text, over).len()..];
+    let text = fitting(plan, room.saturating_sub(overhead(SYSTEM, &end)));
     Request {
         model: None,
         system: SYSTEM.to_owned(),
@@ -54,6 +44,25 @@ pub fn request(plan: &Plan, focus: Option<&str>, room: usize) -> Request {
         temperature: None,
         max_tokens: None,
     }
+}
+
+/// The size of the fixed texts of a request, in estimated tokens.
+pub(super) fn overhead(system: &str, end: &str) -> usize {
+    tokens::estimate(system) + tokens::estimate(end) + 20
+}
+
+/// The text to summarise, in at most `room` estimated tokens.
+pub(super) fn fitting(plan: &Plan, room: usize) -> String {
+    let mut text = String::new();
+    for shown in SHOWN {
+        text = material(plan, shown);
+        if tokens::estimate(&text) <= room {
+            break;
+        }
+    }
+    // Still too long: cut the beginning, because the end is the newest.
+    let over = tokens::estimate(&text).saturating_sub(room);
+    text.split_off(tokens::cut(&text, over).len())
 }
 
 /// The text to summarise, with at most `shown` bytes of each message.

@@ -242,7 +242,7 @@ mod tests {
         assert_eq!(read("memories, skills").unwrap().0.shell_write, ["memories", "skills"]);
         let problem = read("memories, files").unwrap_err();
         assert_eq!(problem.message, "shell_write: `files` is none of memories, skills, crons");
-        assert_eq!(problem.at, Some((3, 15)));
+        assert_eq!(problem.at, Some((3, 1)));
     }
 
     #[test]

@@ -2,10 +2,8 @@
 //! (CommonMark with tables, strikethrough and task lists). Raw HTML is text: no renderer may pass it on as HTML.
 
 mod build;
-mod cut;
 
 pub use build::parse;
-pub use cut::{cuts, part};
 
 /// The deepest nesting of quotes and lists; the content of deeper ones belongs to the last allowed one. It bounds the
 /// recursion of every renderer.

@@ -3,7 +3,7 @@
 //! query, in upper or lower case, comes first: the search finds every line that `grep -i` finds.
 
 use crate::core::memory::query::{MAX_WORDS, Query, each_word, fold};
-use crate::core::memory::{note_mark, passage};
+use crate::core::memory::{facts, note_mark, passage};
 use jiff::civil::Date;
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -14,6 +14,8 @@ const NEIGHBOUR: f32 = 0.5;
 const SECTION: f32 = 0.3;
 /// The factor of a heading's own score: the lines below it say more.
 const OWN_HEADING: f32 = 0.5;
+/// The factor of a fact that is struck out: the one that has replaced it comes first.
+const STRUCK: f32 = 0.25;
 /// The distance of the farthest neighbour, in lines with text.
 const REACH: usize = 2;
 /// BM25's parameters: saturation of repeated words, and normalisation by length (Robertson and Zaragoza, 2009).
@@ -72,6 +74,7 @@ struct Candidate {
     length: u16,
     is_exact: bool,
     is_heading: bool,
+    is_struck: bool,
     /// Its part of the frequencies.
     from: u32,
 }
@@ -83,6 +86,7 @@ struct Row {
     /// The level of a heading, from 1.
     heading: Option<u8>,
     is_exact: bool,
+    is_struck: bool,
     /// Its part of the hits.
     hits: Range<usize>,
 }
@@ -127,9 +131,17 @@ impl NoteSearch {
                     note_mark::day_in(line).or(file.day).or(file.changed).is_some_and(|day| day >= since)
                 });
                 if is_young {
-                    let Row { line, length, is_exact, .. } = *row;
+                    let Row { line, length, is_exact, is_struck, .. } = *row;
                     let is_heading = row.heading.is_some();
-                    self.candidates.push(Candidate { file: number, line, length, is_exact, is_heading, from });
+                    self.candidates.push(Candidate {
+                        file: number,
+                        line,
+                        length,
+                        is_exact,
+                        is_heading,
+                        is_struck,
+                        from,
+                    });
                 } else {
                     self.frequencies.truncate(from as usize);
                 }
@@ -182,8 +194,10 @@ impl NoteSearch {
             self.words = self.words.saturating_add(length.into());
             (0..MAX_WORDS).filter(|word| found & 1 << word != 0).for_each(|word| self.lines_with[word] += 1);
             let heading = if is_code { None } else { passage::level(line).and_then(|level| u8::try_from(level).ok()) };
+            // Only a line with a word of the query can be found, and few lines are struck out.
+            let is_struck = hits.len() > first && line.contains("~~") && facts::is_struck(line);
             let line = u32::try_from(number).unwrap_or(u32::MAX);
-            rows.push(Row { line, length, heading, is_exact, hits: first..hits.len() });
+            rows.push(Row { line, length, heading, is_exact, is_struck, hits: first..hits.len() });
         }
         (rows, hits)
     }
@@ -211,6 +225,7 @@ impl NoteSearch {
                 })
                 .sum();
             let score = if candidate.is_heading { score * OWN_HEADING } else { score };
+            let score = if candidate.is_struck { score * STRUCK } else { score };
             ranked.push(Ranked { candidate, frequencies, score, freshness: 1.0 });
         }
         age(&mut ranked, &self.files, today);
@@ -413,6 +428,14 @@ mod tests {
         let notes = "- Anna has a dog\n- it is called Rex\n- far\n- away\n- lines\n- a cat is called Tom\n";
         assert_eq!(found(notes, "dog called")[..2], [1, 2]);
         assert_eq!(found("```\n# not a heading\n```\nx\n", "heading"), [2]);
+    }
+
+    #[test]
+    fn struck_fact_comes_after_the_one_that_replaced_it() {
+        assert_eq!(
+            found("the NAS has 10.0.0.7\n- ~~the NAS has 10.0.0.5~~ <!-- x -->\n", "address of the NAS")[..2],
+            [1, 2]
+        );
     }
 
     #[test]

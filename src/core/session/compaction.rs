@@ -7,6 +7,9 @@ use crate::core::model::tokens::Count;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+/// The first line of the messages that replace the older part of a conversation.
+pub const HEAD: &str = "[The older part of this conversation, in short. It is not a new message.]";
+
 /// A message of the user, in the user's own words.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserMessage {
@@ -42,7 +45,7 @@ impl Compacted {
     /// The messages sent to a model for it: one exchange in front of all others.
     #[must_use]
     pub fn messages(&self) -> [Message; 2] {
-        let mut text = "[The older part of this conversation, in short. It is not a new message.]".to_owned();
+        let mut text = HEAD.to_owned();
         if !self.user_messages.is_empty() || self.left_out > 0 {
             text += "\n\nThe user's messages, in the user's own words, oldest first:\n";
             for message in &self.user_messages {

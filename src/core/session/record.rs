@@ -5,6 +5,7 @@ use crate::core::event::Event;
 use crate::core::event::id::Id;
 use crate::core::model::Reply;
 use crate::core::session::compaction::CompactRecord;
+use crate::core::text::secret;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -87,6 +88,17 @@ pub enum Record {
 }
 
 impl Record {
+    /// The record as people see it: calls are without the secrets that they would have noted.
+    #[must_use]
+    pub fn shown(mut self) -> Self {
+        if let Self::Model { reply, .. } = &mut self {
+            for call in &mut reply.calls {
+                call.arguments = secret::shown_arguments(&call.name, &call.arguments).into_owned();
+            }
+        }
+        self
+    }
+
     /// Whether this record belongs to event `id`.
     #[must_use]
     pub fn is_about(&self, id: &Id) -> bool {

@@ -4,6 +4,7 @@ use crate::core::event::address::Address;
 use crate::core::event::id::Id;
 use crate::core::model::Call;
 use crate::core::session::record::{Record, ToolResult};
+use crate::core::text::secret;
 use jiff::Timestamp;
 use std::collections::HashMap;
 
@@ -54,7 +55,7 @@ pub struct Transcript {
 impl Transcript {
     /// The items that the next record adds.
     pub fn take(&mut self, record: Record) -> Vec<TranscriptItem> {
-        match record {
+        match record.shown() {
             Record::In { at, event } | Record::Also { at, event, .. } => {
                 // A turn that was restarted after a kill logs its event again.
                 if self.open.contains(&event.id) {
@@ -113,7 +114,8 @@ impl Transcript {
 /// A call in one line of at most `most` bytes: the tool's name and its arguments.
 #[must_use]
 pub fn call_line(call: &Call, most: usize) -> String {
-    let arguments = match &call.arguments {
+    let shown = secret::shown_arguments(&call.name, &call.arguments);
+    let arguments = match &*shown {
         serde_json::Value::Object(map) if map.is_empty() => String::new(),
         // A single argument is shown without its name.
         serde_json::Value::Object(map) if map.len() == 1 => map

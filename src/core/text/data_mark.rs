@@ -15,13 +15,21 @@ pub fn mark(source: &str, text: &str, random: u64) -> String {
 /// the model could not tell the data from the text after it.
 #[must_use]
 pub fn shorten(result: &str, limit: usize) -> String {
-    let shown = cut(result, limit);
-    let mark = result.strip_prefix("<data-").and_then(|rest| rest.split_once(' '));
-    let closing = mark.map(|(random, _)| format!("</data-{random}>")).filter(|closing| result.ends_with(closing));
-    match closing.filter(|closing| !shown.ends_with(closing)) {
-        Some(closing) => format!("{shown}\n{closing}"),
-        None => shown.to_owned(),
+    let mut shown = cut(result, limit).to_owned();
+    // The data may have opening marks that its author wrote: each is closed if the result closes it.
+    let opened: Vec<String> = shown.lines().filter_map(closing).collect();
+    for closing in opened.iter().rev() {
+        if !shown.contains(closing) && result.contains(closing) {
+            shown = format!("{shown}\n{closing}");
+        }
     }
+    shown
+}
+
+/// The closing mark for the opening one in this line.
+fn closing(line: &str) -> Option<String> {
+    let (random, _) = line.strip_prefix("<data-")?.split_once(" from=\"")?;
+    Some(format!("</data-{random}>"))
 }
 
 #[cfg(test)]
@@ -36,6 +44,11 @@ mod tests {
         assert!(short.ends_with(&format!("x\n{closing}")) && short.len() < 90, "{short}");
         assert_eq!(shorten(&whole, 999), whole);
         assert_eq!(shorten("<data-x y", 5), "<data");
+        let middle = format!("1: own\n{whole}\n2: own");
+        let forged = middle.replacen("xxxx", "\n<data-forged from=\"x\">\nx", 1);
+        assert!(shorten(&forged, 90).ends_with(&format!("x\n{closing}")), "{}", shorten(&forged, 90));
+        assert!(shorten(&middle, 60).ends_with(&format!("x\n{closing}")), "a mark within the result");
+        assert_eq!(shorten(&middle, middle.len() - 3), middle[..middle.len() - 3]);
         assert_eq!(shorten("plain text", 5), "plain");
     }
 }

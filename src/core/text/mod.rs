@@ -12,6 +12,7 @@ pub mod json_diff;
 pub mod keys;
 pub mod line_diff;
 pub mod problem;
+pub mod secret;
 pub mod template;
 pub mod truncate;
 pub mod visible;

@@ -63,8 +63,8 @@ pub fn run(workspace: &Workspace, only: Option<&[String]>, stop: BorrowedFd) -> 
         return Ok(());
     }
     let watch = Watch::new(&[(workspace.root.clone(), WatchKind::Required)])?;
-    let events = epoll::create(CreateFlags::CLOEXEC).map_err(|e| machine(&e))?;
-    epoll::add(&events, stop, EventData::new_u64(0), EventFlags::IN).map_err(|e| machine(&e))?;
+    let events = epoll::create(CreateFlags::CLOEXEC).map_err(machine)?;
+    epoll::add(&events, stop, EventData::new_u64(0), EventFlags::IN).map_err(machine)?;
     let mut fleet = Fleet { workspace, only, events, members: BTreeMap::new() };
     loop {
         fleet.reconcile();
@@ -138,7 +138,7 @@ impl Fleet<'_> {
             member.status = match start(workspace, name) {
                 Ok(program) => {
                     let added = epoll::add(&self.events, program.end_fd(), EventData::new_u64(1), EventFlags::IN);
-                    added.unwrap_or_else(|e| workspace.world.say(&machine(&e).to_string()));
+                    added.unwrap_or_else(|e| workspace.world.say(&machine(e).to_string()));
                     MemberStatus::Running { program, since: now }
                 }
                 Err(fault) => {
@@ -253,7 +253,7 @@ fn is_readable(fd: BorrowedFd) -> bool {
     poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|count| count > 0)
 }
 
-fn machine(error: &rustix::io::Errno) -> Fault {
+fn machine(error: rustix::io::Errno) -> Fault {
     Fault::new(Kind::Machine, format!("cannot wait for listeners: {error}"))
 }
 

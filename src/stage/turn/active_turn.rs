@@ -6,7 +6,7 @@ use crate::core::event::id::Derived;
 use crate::core::event::origin::{Origin, SenderClass};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::Call;
-use crate::core::session::record::Record;
+use crate::core::session::record::{Record, ToolResult};
 use crate::core::tool::DISPATCH;
 use crate::core::turn::Replay;
 use crate::stage::turn::progress::{Interactive, Progress};
@@ -57,6 +57,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) has_shown_text: bool,
     /// Whether the turn ends because it was stopped.
     pub(crate) is_stopped: bool,
+    /// The ids of notes that were made before a compaction.
+    pub(crate) noted: Vec<String>,
     /// When the turn must end.
     pub(crate) deadline: Instant,
     /// The time from the beginning to the deadline, for messages.
@@ -65,6 +67,11 @@ pub(crate) struct Turn<'a> {
     pub(crate) handler: &'a dyn Handler,
     /// The handler for the turns of every session, for events that this turn waits for.
     pub(crate) all_sessions: &'a dyn Handler,
+}
+
+/// Whether a call that publishes an event has done so: a fact that is known already is not noted again.
+fn has_published(result: &ToolResult) -> bool {
+    !result.failed && !result.result.starts_with("already at ")
 }
 
 impl Turn<'_> {
@@ -136,8 +143,7 @@ impl Turn<'_> {
     /// The ids of the notes and dispatches that tool calls have published before the end.
     pub(crate) fn published_by_calls(&self) -> Vec<String> {
         let calls = self.state.steps.iter().flat_map(|step| step.reply.calls.iter().zip(&step.calls));
-        let succeeded =
-            (1..).zip(calls).filter(|(_, (_, call))| call.result.as_ref().is_some_and(|result| !result.failed));
+        let succeeded = (1..).zip(calls).filter(|(_, (_, call))| call.result.as_ref().is_some_and(has_published));
         let derived = |name: &str| match name {
             tool::REMEMBER => Some(Derived::Memory),
             DISPATCH => Some(Derived::Dispatch),

@@ -4,7 +4,7 @@ use crate::core::crons::heartbeat;
 use crate::core::event::address::Address;
 use crate::core::event::dispatch::{AGENT, Requester, is_silent};
 use crate::core::event::id::Derived;
-use crate::core::event::origin::Origin;
+use crate::core::event::origin::{Origin, SenderClass};
 use crate::core::event::post;
 use crate::core::event::scheduled::{self, Scheduled};
 use crate::core::event::session_name;
@@ -65,6 +65,10 @@ impl Turn<'_> {
         for event in &mut out {
             // A result has left out the agent that receives it.
             event.origin = Origin { requesters: event.origin.requesters.clone(), ..origin.clone() };
+            if event.kind == EventKind::Remember && self.class != SenderClass::Owner {
+                // A note names its source where that is not the owner.
+                event.origin.taint.get_or_insert_with(|| self.event.from.as_str().to_owned());
+            }
         }
         let too_long = |fault| Fault { kind: Kind::Failed, ..fault };
         out.iter().try_for_each(publish::check_size).map_err(too_long)?;

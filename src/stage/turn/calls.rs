@@ -3,12 +3,15 @@
 //! result, it is never run again.
 
 use crate::core::event::id::Derived;
+use crate::core::event::origin::Origin;
 use crate::core::event::session_name;
 use crate::core::fault::{Kind, Result};
 use crate::core::memory::note_mark;
+use crate::core::model::Call;
 use crate::core::session::record::{Record, ToolResult};
 use crate::core::text::cut::cut;
 use crate::core::text::data_mark;
+use crate::core::text::secret;
 use crate::core::tool::approval::{self, Approval};
 use crate::core::tool::normal;
 use crate::core::tool::{Approve, Class, MAX_RESULT};
@@ -22,6 +25,8 @@ use crate::store::session::approvals;
 use crate::store::workspace::journal::{self, JournalLine};
 use crate::store::workspace::mailbox::Mailbox;
 use crate::tool::{Tool, ToolContext};
+use serde_json::json;
+use std::borrow::Cow;
 use std::sync::OnceLock;
 use std::time::Instant;
 
@@ -142,6 +147,9 @@ fn void(turn: &Turn) -> Result<Option<ToolResult>> {
 
 /// Requests the owner's approval, which ends the turn.
 fn request_approval(turn: &Turn, pending: &PendingCall, reason: String) -> Result<ToolResult> {
+    if let Cow::Owned(_) = secret::shown_arguments(&pending.call.name, &pending.call.arguments) {
+        return Ok(failed("it has a secret, which is not saved in a note, so the owner is not asked"));
+    }
     let id = turn.event.id.derive(Derived::Approval, pending.number);
     let files = match approvals::named_files(turn.workspace, &pending.call.name, &pending.call.arguments) {
         Err(fault) if fault.kind == Kind::Data => return Ok(failed(&format!("it was not run: {fault}"))),
@@ -206,18 +214,8 @@ fn one(turn: &Turn, pending: &PendingCall) -> Result<(ToolResult, u64)> {
         return Ok((result, 0));
     }
     let (origin, taint) = (turn.origin(), OnceLock::new());
-    let context = ToolContext {
-        workspace: turn.workspace,
-        agent: &turn.agent,
-        event: turn.event,
-        lane: turn.lane,
-        number: pending.number,
-        until: turn.deadline,
-        stop: turn.cancel.stop_fd(),
-        host: &Children { turn },
-        origin: &origin,
-        taint: &taint,
-    };
+    let children = Children { turn };
+    let context = context(turn, &children, pending.number, &origin, &taint);
     let began = Instant::now();
     let mut result = tool.run(&context, &pending.call)?;
     if !pending.ignored.is_empty() {
@@ -227,6 +225,46 @@ fn one(turn: &Turn, pending: &PendingCall) -> Result<(ToolResult, u64)> {
     result.taint = taint.into_inner().or_else(|| note_mark::source_in(&result.result));
     result.result = bounded(turn, pending, turn.secrets.hide(result.result));
     Ok((result, u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)))
+}
+
+fn context<'a>(
+    turn: &'a Turn,
+    host: &'a Children,
+    number: u32,
+    origin: &'a Origin,
+    taint: &'a OnceLock<String>,
+) -> ToolContext<'a> {
+    ToolContext {
+        workspace: turn.workspace,
+        agent: &turn.agent,
+        event: turn.event,
+        lane: turn.lane,
+        number,
+        until: turn.deadline,
+        stop: turn.cancel.stop_fd(),
+        host,
+        origin,
+        taint,
+    }
+}
+
+/// A tool of the turn whose calls need no approval.
+pub(super) fn free_tool<'a>(turn: &'a Turn, name: &str) -> Option<&'a Tool> {
+    let tool = turn.tools.iter().find(|tool| tool.spec.name == name)?;
+    let call = Call { id: String::new(), name: name.to_owned(), arguments: json!({}) };
+    let pending = PendingCall { call, number: 0, is_begun: false, ignored: Vec::new() };
+    approval_reason(turn, &pending, tool).is_none().then_some(tool)
+}
+
+/// Publishes a note outside of the conversation; returns its id, or `None` if it is refused or known.
+pub(super) fn publish_note(turn: &Turn, call: &Call, number: u32) -> Result<Option<String>> {
+    let Some(tool) = free_tool(turn, &call.name) else { return Ok(None) };
+    let (call, _) = normal::call(call, &tool.spec.parameters);
+    let (origin, taint) = (turn.origin(), OnceLock::new());
+    let children = Children { turn };
+    let result = tool.run(&context(turn, &children, number, &origin, &taint), &call)?;
+    let is_noted = !result.failed && !result.result.starts_with("already at ");
+    Ok(is_noted.then(|| turn.event.id.derive(Derived::Memory, number).to_string()))
 }
 
 /// The result, cut if it is too long; then the whole goes into a file that the agent can read.

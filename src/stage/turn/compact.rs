@@ -123,6 +123,7 @@ impl Turn<'_> {
             let talk = self.state.conversation(None, &[]);
             let size = talk.size();
             if let Some(plan) = compact::plan(&talk, budget.room(), CompactReason::Requested) {
+                self.note_before_dropping(&chosen, &budget, &plan)?;
                 let made = self.summarise(&chosen, &budget, plan, CompactReason::Requested, focus)?;
                 self.commit_compaction(&budget, made, size, None)?;
             }
@@ -142,6 +143,7 @@ impl Turn<'_> {
         let talk = self.state.conversation(Some(&question), &turn);
         let Some(plan) = compact::plan(&talk, room, why) else { return Ok(false) };
         let size = talk.size();
+        self.note_before_dropping(chosen, &budget, &plan)?;
         let made = self.summarise(chosen, &budget, plan, why, None)?;
         self.commit_compaction(&budget, made, size, learned).map(|()| true)
     }

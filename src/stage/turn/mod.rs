@@ -6,6 +6,7 @@
 mod active_turn;
 mod answer;
 mod attached;
+mod before_compaction;
 mod calls;
 mod collect;
 pub(in crate::stage) mod compact;

@@ -2,6 +2,7 @@
 //! sent.
 
 use crate::channel;
+use crate::core::context::memory_guide;
 use crate::core::context::prompt::{self, Layer, Sources};
 use crate::core::definition::Agent;
 use crate::core::event::EventKind;
@@ -39,10 +40,16 @@ pub struct PromptContext<'a> {
 /// # Errors
 /// `Config` if `claw.yaml` is invalid or the guide cannot be read; `Machine`.
 pub fn layers(workspace: &Workspace, agent: &Agent, tools: &[Tool], context: &PromptContext) -> Result<Vec<Layer>> {
+    let has = |name: &str| tools.iter().any(|tool| tool.spec.name == name);
+    let memories = &workspace.config()?.memories;
+    let way = tool::way(workspace, agent, tools)?;
+    let is_keeper = agent.id == memories.agent;
+    let memory = if is_keeper { String::new() } else { memory_guide::text(way, &memories.agent, has) };
     let has_skill_tool = tools.iter().any(|tool| tool.spec.name == tool::SKILL);
     Ok(prompt::layers(&Sources {
         agent,
         guide: &definitions::guide(workspace)?,
+        memory: &memory,
         agents: &agents(workspace, agent)?,
         skills: &if has_skill_tool { offered(workspace)? } else { Vec::new() },
         crons: &crons(workspace)?,
@@ -64,7 +71,9 @@ fn agents(workspace: &Workspace, own: &Agent) -> Result<Vec<ListItem>> {
         let own = if agent.id == own.id { " (you)" } else { "" };
         ListItem::new(format!("{}{own}", agent.id), &agent.description)
     };
-    Ok(others.map(|agent| item(&agent)).collect())
+    let memories = &workspace.config()?.memories;
+    let offered = others.filter(|agent| agent.id == own.id || memories.offers_agent(&agent.id));
+    Ok(offered.map(|agent| item(&agent)).collect())
 }
 
 /// A description is a part of the prompt, so one that an agent may have written is shown only after its approval.
@@ -90,6 +99,9 @@ fn crons(workspace: &Workspace) -> Result<Vec<ListItem>> {
     for id in definitions::folders(workspace, "crons")? {
         // `claw check` reports the problems of the file.
         let Ok(cron) = definitions::cron(workspace, &id)? else { continue };
+        if !cron.enabled {
+            continue;
+        }
         items.push(ListItem::new(format!("{id} ({}, {})", cron.timing, cron.agent), &cron.description));
     }
     Ok(items)

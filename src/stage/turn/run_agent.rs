@@ -201,6 +201,7 @@ fn drive<'a>(
         stream: DeltaStream::of(workspace, &event.id),
         prompt: None,
         has_shown_text: false,
+        noted: Vec::new(),
         is_stopped: false,
         always: OnceLock::new(),
         cancel: CancelToken::open(workspace, &event.id, requester.iter().flat_map(Requester::waiting)),
@@ -258,7 +259,8 @@ fn compact_command(mut turn: Turn, focus: Option<&str>) -> Result<Vec<String>> {
         };
         turn.close(answer, true)?;
     }
-    publish_all(turn.workspace, &turn.state.done.unwrap_or_default())
+    let ids = publish_all(turn.workspace, &turn.state.done.unwrap_or_default())?;
+    Ok(turn.noted.into_iter().chain(ids).collect())
 }
 
 fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
@@ -352,7 +354,7 @@ fn step_by_step(mut turn: Turn, job: &mut Job) -> Result<Vec<String>> {
                 if turn.state.calls() > 0 {
                     scratch::clear(turn.workspace, &turn.lane.name);
                 }
-                return Ok(published.into_iter().chain(ids).collect());
+                return Ok(turn.noted.into_iter().chain(published).chain(ids).collect());
             }
         }
     }

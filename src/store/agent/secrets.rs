@@ -88,8 +88,8 @@ pub fn is_secret_header(name: &str) -> bool {
 pub struct Secrets(Vec<String>);
 
 impl Secrets {
-    /// The keys of all models, including those in AGENT.md files, and of the search service and of channels; and every environment
-    /// variable named like a key, a token, a secret or a password.
+    /// The keys of all models, including those in AGENT.md files, of the search service and of channels; and every
+    /// environment variable named like a key, a token, a secret or a password.
     ///
     /// # Errors
     /// If a key file or the settings cannot be read because of the machine: an unknown key cannot be hidden.

@@ -61,6 +61,9 @@ pub struct Pairing {
     /// A hash of the message that asked for it: its repeat gets the same answer.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub asked_by: String,
+    /// Since when the platform refuses messages to it: it has blocked the account, or has gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreachable: Option<Timestamp>,
 }
 
 /// An invitation: whoever sends the code first is paired.
@@ -140,8 +143,15 @@ pub fn redeem(workspace: &Workspace, account: &ChannelAccount, sender: &Address,
     let Some((path, Invitation { at, owner, .. })) = invitation else { return Ok(is_paired) };
     if !is_paired {
         let account = account.clone();
-        let pairing =
-            Pairing { address: sender.clone(), account, code: code.to_owned(), at, owner, asked_by: String::new() };
+        let pairing = Pairing {
+            address: sender.clone(),
+            account,
+            code: code.to_owned(),
+            at,
+            owner,
+            asked_by: String::new(),
+            unreachable: None,
+        };
         write(workspace, APPROVED, &sender.slug(), &pairing)?;
     }
     // Last, so that an interruption does not lose the code.
@@ -173,6 +183,7 @@ pub fn ask(workspace: &Workspace, account: &ChannelAccount, sender: &Address, me
         at,
         owner: false,
         asked_by: message.to_owned(),
+        unreachable: None,
     };
     write(workspace, PENDING, &sender.slug(), &pairing)?;
     Ok(Some(code))
@@ -214,6 +225,24 @@ pub fn revoke(workspace: &Workspace, address: &Address) -> Result<Vec<Pairing>> 
         home::forget(&workspace.root)?;
     }
     Ok(removed)
+}
+
+/// Marks an approved sender as one that cannot be written to, or removes the mark. Durable on return.
+///
+/// # Errors
+/// Those of the file system.
+pub fn mark(workspace: &Workspace, account: &ChannelAccount, sender: &Address, is_reachable: bool) -> Result<()> {
+    let differs =
+        |one: &Pairing| one.account == *account && one.address == *sender && one.unreachable.is_none() != is_reachable;
+    if !approved(workspace)?.iter().any(|(_, one)| differs(one)) {
+        return Ok(());
+    }
+    let _lock = NamedLock::wait(workspace, LOCK)?;
+    let unreachable = (!is_reachable).then(|| workspace.world.now().timestamp());
+    for (_, one) in approved(workspace)?.into_iter().filter(|(_, one)| differs(one)) {
+        write(workspace, APPROVED, &one.address.slug(), &Pairing { unreachable, ..one })?;
+    }
+    Ok(())
 }
 
 /// Removes codes that are no longer valid.

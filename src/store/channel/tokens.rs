@@ -4,6 +4,7 @@
 use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Result};
 use crate::core::text::base32::base32;
+use crate::store::fs::file_cache::FileCache;
 use crate::store::fs::{At, durable, if_there};
 use crate::store::workspace::Workspace;
 use jiff::Timestamp;
@@ -11,7 +12,8 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The folder in the workspace.
 pub const FOLDER: &str = ".claw/tokens";
@@ -25,6 +27,10 @@ const LOGIN: &str = "login-";
 const LOGIN_DAYS: u32 = 30;
 /// The longest name of a token, in bytes.
 const MAX_NAME: usize = 32;
+
+/// The tokens by channel, as this process has read them last.
+#[derive(Default)]
+struct TokenCache(FileCache<Arc<[(PathBuf, Token)]>>);
 
 /// What a token permits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,18 +104,28 @@ pub fn find(workspace: &Workspace, channel: &str, text: &str) -> Result<Option<T
     let is_wanted = |token: &Token| blake3::Hash::from_hex(&token.hash).is_ok_and(|hash| hash == wanted);
     let oldest = workspace.world.now().minus_days(LOGIN_DAYS);
     let is_valid = |token: &Token| !token.owner || Stamp::from(token.created_at) > oldest;
-    Ok(all(workspace, channel)?.into_iter().map(|(_, token)| token).find(|token| is_wanted(token) && is_valid(token)))
+    Ok(all(workspace, channel)?
+        .iter()
+        .map(|(_, token)| token)
+        .find(|token| is_wanted(token) && is_valid(token))
+        .cloned())
 }
 
-/// The tokens and logins of a channel, with their files.
+/// The tokens and logins of a channel, with their files. Cached while the folder is unchanged; files are replaced by
+/// renaming.
 ///
 /// # Errors
 /// If the folder cannot be read.
-pub fn all(workspace: &Workspace, channel: &str) -> Result<Vec<(PathBuf, Token)>> {
+pub fn all(workspace: &Workspace, channel: &str) -> Result<Arc<[(PathBuf, Token)]>> {
     let folder = folder(workspace, channel);
+    let cache = workspace.caches.of::<TokenCache>();
+    cache.0.get(channel, std::slice::from_ref(&folder), workspace.world.now(), || read(&folder))
+}
+
+fn read(folder: &Path) -> Result<Arc<[(PathBuf, Token)]>> {
     let mut found = Vec::new();
-    for entry in if_there(fs::read_dir(&folder)).at("list", &folder)?.into_iter().flatten() {
-        let path = entry.at("list", &folder)?.path();
+    for entry in if_there(fs::read_dir(folder)).at("list", folder)?.into_iter().flatten() {
+        let path = entry.at("list", folder)?.path();
         if path.extension().is_some_and(|extension| extension == "json")
             && let Some(text) = if_there(fs::read_to_string(&path)).at("read", &path)?
         {
@@ -117,7 +133,7 @@ pub fn all(workspace: &Workspace, channel: &str) -> Result<Vec<(PathBuf, Token)>
         }
     }
     found.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(found)
+    Ok(found.into())
 }
 
 /// Ends the login with this hash, or all of them. Returns how many.
@@ -125,12 +141,11 @@ pub fn all(workspace: &Workspace, channel: &str) -> Result<Vec<(PathBuf, Token)>
 /// # Errors
 /// Those of the file system.
 pub fn log_out(workspace: &Workspace, channel: &str, hash: Option<&str>) -> Result<usize> {
-    let logins = all(workspace, channel)?
-        .into_iter()
-        .filter(|(_, token)| token.owner && hash.is_none_or(|hash| hash == token.hash));
+    let all = all(workspace, channel)?;
+    let logins = all.iter().filter(|(_, token)| token.owner && hash.is_none_or(|hash| hash == token.hash));
     let mut count = 0;
     for (path, _) in logins {
-        durable::remove(&path)?;
+        durable::remove(path)?;
         count += 1;
     }
     Ok(count)

@@ -504,6 +504,29 @@ mod tests {
     }
 
     #[test]
+    fn file_that_is_not_the_expected_one_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let folder = File::open(dir.path()).unwrap();
+        let replace = |text: &str, expected: Option<u64>| {
+            let is_expected = |stat: Option<&Stat>| stat.map(|stat| stat.st_ino) == expected;
+            replace_if(&folder, OsStr::new("a"), ".t", text.as_bytes(), None, Sync::None, is_expected).unwrap()
+        };
+        let inode = || rustix::fs::stat(at("a")).unwrap().st_ino;
+        assert!(replace("first", None));
+        // Another program has made it, or saved it, or removed it meanwhile.
+        assert!(!replace("second", None));
+        assert!(!replace("second", Some(inode() + 1)));
+        assert_eq!(fs::read_to_string(at("a")).unwrap(), "first");
+        assert!(replace("second", Some(inode())));
+        assert_eq!(fs::read_to_string(at("a")).unwrap(), "second");
+        let old = inode();
+        fs::remove_file(at("a")).unwrap();
+        assert!(!replace("third", Some(old)));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
     fn publish_and_rename_never_replace_an_existing_file() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);

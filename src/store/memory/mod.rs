@@ -1,11 +1,17 @@
 //! Notes: Markdown files below `memories/`. A note is appended and never rewritten, so that concurrent edits of a person
-//! are not lost; [`history`] has every change of these files. A comment after the note has the id of its event, so that writing it again does nothing.
+//! are not lost; a fact that another one replaces is struck out. [`history`] has every change of these files. A comment
+//! after the note has the id of its event, so that writing it again does nothing.
 
+pub mod admit;
 pub mod git;
 pub mod history;
+mod known_facts;
 pub mod note_file;
+pub mod replace;
 mod search;
 
+use self::history::NewContents;
+pub use known_facts::{find, marks};
 pub use search::{FoundNote, NoteQuery, search};
 
 use crate::core::event::Event;
@@ -14,7 +20,6 @@ use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::memory::change::ChangeAuthor;
 use crate::core::memory::note_mark;
-use crate::store::memory::history::NewContents;
 use crate::store::memory::note_file::NoteFile;
 use crate::store::workspace::Workspace;
 use crate::world;
@@ -74,50 +79,100 @@ impl NotePlace {
 /// A note that is on the disk.
 #[derive(Debug)]
 pub struct Noted {
-    /// `file:line`.
+    /// `file:line`, or `already at file:line` if another note has the fact.
     pub place: String,
     /// The contents that were written for it; none if it was there already.
     pub written: NewContents,
 }
 
 /// Writes a note, unless it is already there. The caller holds the lock of the history ([`history::change`]). The day of
-/// a daily note is that of the event's creation, so that a repeat finds it.
+/// a daily note is that of the event's creation, so that a repeat finds it. A fact that it replaces is struck out.
 ///
 /// # Errors
-/// If the file cannot be written; `Later` if another program replaces it again and again.
+/// `Data` if the fact to replace is not there; or if the file cannot be written; `Later`
+/// if another program replaces it again and again.
 pub fn note(workspace: &Workspace, place: &NotePlace, event: &Event) -> Result<Noted> {
-    if let Some(place) = written_on_the_ids_day(workspace, place, event)? {
-        return Ok(Noted { place, written: Vec::new() });
+    let replaced = replace::Replaced::of(event)?;
+    let mut noted = match written_on_the_ids_day(workspace, place, event)? {
+        Some(place) => Noted { place, written: Vec::new() },
+        None => write(workspace, place, event, replaced.as_ref())?,
+    };
+    if let Some(replaced) = replaced {
+        // Both changes may be in one file: its content is read again.
+        noted.written.retain(|(name, _)| *name != replaced.file);
+        replace::strike(workspace, &replaced)?;
     }
-    let (id, text) = (&event.id, &event.content);
+    Ok(noted)
+}
+
+/// The files that a note changes, relative to the workspace.
+///
+/// # Errors
+/// `Data` if the event names the fact to replace wrongly.
+pub fn files(place: &NotePlace, event: &Event) -> Result<Vec<String>> {
+    let own = place.file(event.created_at.into());
+    let struck = replace::Replaced::of(event)?.map(|replaced| replaced.file).filter(|file| *file != own);
+    Ok([own].into_iter().chain(struck).collect())
+}
+
+fn write(
+    workspace: &Workspace,
+    place: &NotePlace,
+    event: &Event,
+    replaced: Option<&replace::Replaced>,
+) -> Result<Noted> {
+    let (id, text) = (&event.id, event.content.trim().replace("\r\n", "\n"));
     let name = place.file(event.created_at.into());
     let sync = workspace.sync()?;
     for _ in 0..APPENDS {
         let mut note_file = NoteFile::open(workspace, &name, sync)?;
         let mut whole = note_file.read()?;
-        let is_written = line_of_mark(&whole, id).is_some();
-        if is_written {
+        if line_of_mark(&whole, id).is_some() {
             // Its writer may have been killed before the note was durable.
             note_file.sync(sync)?;
         } else {
+            if let Some(replaced) = replaced {
+                replace::check(workspace, replaced, &text)?;
+            }
+            if let Some(known) = find(workspace, &text, &name, id)? {
+                return Ok(Noted { place: format!("already at {known}"), written: Vec::new() });
+            }
+            check_encoding(&whole, &name)?;
             note_file.truncate_zeros(&mut whole)?;
-            let title = Path::new(&name).file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-            let head = if whole.is_empty() { format!("# {title}\n\n") } else { String::new() };
-            let addition = format!(
-                "{head}- {} {}\n",
-                text.trim().replace('\n', "\n  "),
-                note_mark::new(id, event.origin.taint.as_deref())
-            );
-            note_file.append(&missing(&whole, &addition), sync)?;
+            note_file.append(&missing(&whole, &addition(&whole, &name, event, &text)), sync)?;
             whole = note_file.read()?;
         }
         // An editor that saves by renaming may have put a new file there, to which the note is appended again.
         if note_file.is_current()? {
-            let place = place_in(&name, line_of_mark(&whole, id).unwrap_or(1), text);
+            let place = place_in(&name, line_of_mark(&whole, id).unwrap_or(1), &text);
             return Ok(Noted { place, written: vec![(name, Some(whole))] });
         }
     }
     Err(Fault::new(Kind::Later, format!("another program replaces {name} all the time; the note waits")))
+}
+
+/// Refuses to append to UTF-16 text, which would end in garbage.
+fn check_encoding(whole: &[u8], name: &str) -> Result<()> {
+    if whole.starts_with(b"\xff\xfe") || whole.starts_with(b"\xfe\xff") {
+        return Err(Fault::data(format!("{name} is UTF-16 text; the note was not written"))
+            .hint("save the file as UTF-8, then retry the note"));
+    }
+    Ok(())
+}
+
+/// The lines to append to a file for a note, with the line ends of the file.
+fn addition(whole: &[u8], name: &str, event: &Event, text: &str) -> String {
+    let title = Path::new(name).file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+    let head = if whole.is_empty() { format!("# {title}\n\n") } else { String::new() };
+    let mark = note_mark::new(&event.id, event.origin.taint.as_deref());
+    let body = note_mark::without_comments(text).replace('\n', "\n  ");
+    let body = match event.origin.taint {
+        Some(_) => note_mark::on_each_line(&body, &mark),
+        None => format!("{body} {mark}"),
+    };
+    let lines = format!("{head}- {body}\n");
+    let has_crlf = memchr::memmem::find(whole, b"\r\n").is_some();
+    if has_crlf { lines.replace('\n', "\r\n") } else { lines }
 }
 
 /// The place of a note that was written already, durable on return; `None` if there is none.
@@ -152,10 +207,11 @@ fn written_in(workspace: &Workspace, name: &str, event: &Event) -> Result<Option
     Ok(Some(place_in(name, line, &event.content)))
 }
 
-/// The line of the comment after a note, from 1. Text of a person or after a power cut may be invalid UTF-8.
+/// The line of the last comment of a note, from 1. Text of a person or after a power cut may be invalid UTF-8.
 fn line_of_mark(text: &[u8], id: &Id) -> Option<usize> {
     let mark = note_mark::begin(id);
-    String::from_utf8_lossy(text).lines().position(|line| line.contains(&mark)).map(|n| n + 1)
+    let text = String::from_utf8_lossy(text);
+    text.lines().enumerate().filter(|(_, line)| line.contains(&mark)).last().map(|(n, _)| n + 1)
 }
 
 /// `file:line` of a note whose last line has this number.

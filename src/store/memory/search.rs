@@ -48,14 +48,25 @@ pub struct FoundNote {
     pub words: Vec<String>,
 }
 
+impl FoundNote {
+    /// The path for line-oriented output: control characters, such as line breaks in names, are escaped.
+    #[must_use]
+    pub fn shown_path(&self) -> Cow<'_, str> {
+        if self.path.chars().any(char::is_control) {
+            self.path.escape_debug().to_string().into()
+        } else {
+            Cow::Borrowed(&self.path)
+        }
+    }
+}
+
 /// The lines of all notes that match, best first. A file that is not a note, or exceeds the limit of a search, is skipped
 /// with a warning.
 ///
 /// # Errors
 /// If the folder of notes cannot be opened, or `claw.yaml` is invalid.
 pub fn search(workspace: &Workspace, wanted: &NoteQuery) -> Result<Vec<FoundNote>> {
-    let Ok(root) = fs::canonicalize(workspace.path(FOLDER)) else { return Ok(Vec::new()) };
-    let notes = Notes { workspace, beneath: Beneath::open(&root, true).at("open", &root)?, root };
+    let Some(notes) = Notes::open(workspace)? else { return Ok(Vec::new()) };
     let query = Query::new(wanted.text, &workspace.config()?.memories.languages);
     let words: Vec<String> = query.words().map(ToOwned::to_owned).collect();
     let mut search = NoteSearch::new(query, wanted.since);
@@ -78,13 +89,30 @@ pub fn search(workspace: &Workspace, wanted: &NoteQuery) -> Result<Vec<FoundNote
     Ok(found.collect())
 }
 
-struct Notes<'a> {
+/// The folder of notes, opened.
+pub(super) struct Notes<'a> {
     workspace: &'a Workspace,
-    root: PathBuf,
-    beneath: Beneath,
+    pub(super) root: PathBuf,
+    pub(super) beneath: Beneath,
 }
 
-impl Notes<'_> {
+impl<'a> Notes<'a> {
+    /// Opens the folder; `None` if there is none.
+    pub(super) fn open(workspace: &'a Workspace) -> Result<Option<Self>> {
+        let Ok(root) = fs::canonicalize(workspace.path(FOLDER)) else { return Ok(None) };
+        Ok(Some(Self { workspace, beneath: Beneath::open(&root, true).at("open", &root)?, root }))
+    }
+
+    /// The text of every note, with its path relative to the folder.
+    pub(super) fn texts(&self) -> impl Iterator<Item = (PathBuf, String)> {
+        let mut left = MAX_SEARCHED;
+        self.files(None).filter_map(move |below| {
+            let bytes = self.read(&below, left)?;
+            left = left.saturating_sub(bytes.len() as u64);
+            Some((below, decode(&bytes).into_owned()))
+        })
+    }
+
     /// The files that may be notes, relative to the folder of notes.
     fn files(&self, folder: Option<&str>) -> impl Iterator<Item = PathBuf> {
         let hidden = |e: &DirEntry| e.depth() > 0 && e.file_name().to_string_lossy().starts_with('.');
@@ -111,7 +139,7 @@ impl Notes<'_> {
 }
 
 /// The text of a note: UTF-8, or UTF-16 with a byte order mark. A line that is not UTF-8 is read as Windows-1252.
-fn decode(bytes: &[u8]) -> Cow<'_, str> {
+pub(super) fn decode(bytes: &[u8]) -> Cow<'_, str> {
     if let Some((encoding, mark)) = Encoding::for_bom(bytes).filter(|(encoding, _)| *encoding != UTF_8) {
         return encoding.decode_without_bom_handling(&bytes[mark..]).0;
     }

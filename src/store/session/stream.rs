@@ -20,7 +20,7 @@ const WATCHED: &str = "watched";
 
 /// A piece of an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Delta {
+pub struct AnswerDelta {
     /// The number of the model call in its turn, from 1. A later call begins its text anew.
     pub call: u32,
     /// The text that follows the one before.
@@ -65,7 +65,7 @@ impl DeltaStream {
         if end == 0 {
             return;
         }
-        let delta = Delta { call: self.call, text: self.rest.drain(..end).collect() };
+        let delta = AnswerDelta { call: self.call, text: self.rest.drain(..end).collect() };
         if self.file.is_none() {
             self.file = File::options().create(true).append(true).mode(0o600).open(&self.path).ok();
         }
@@ -106,7 +106,7 @@ pub fn set_watched(workspace: &Workspace, is_watched: bool) {
 ///
 /// # Errors
 /// If the file cannot be read. A missing one has ended.
-pub fn read(workspace: &Workspace, event: &Id, from: u64) -> Result<(Vec<Delta>, u64)> {
+pub fn read(workspace: &Workspace, event: &Id, from: u64) -> Result<(Vec<AnswerDelta>, u64)> {
     let path = workspace.path(FOLDER).join(event.as_str());
     let bytes = if_there(fs::read(&path)).at("read", &path)?.unwrap_or_default();
     let new = bytes.get(usize::try_from(from).unwrap_or(usize::MAX)..).unwrap_or_default();

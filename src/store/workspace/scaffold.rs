@@ -20,10 +20,12 @@ const FILES: &[(&str, &str)] = embedded![
     "agents/cookie/SOUL.md",
     "skills/README.md",
     "skills/cron-ops/SKILL.md",
+    "skills/memory/SKILL.md",
     "skills/skill-creator/SKILL.md",
     "skills/skill-creator/references/format.md",
     "skills/tmux/SKILL.md",
     "crons/README.md",
+    "crons/tidy/CRON.md",
     "memories/README.md",
 ];
 

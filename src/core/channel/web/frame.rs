@@ -91,6 +91,10 @@ struct RawFrame {
 /// # Errors
 /// The reason and, for malformed JSON, its place.
 pub fn parse(text: &str) -> Result<ClientFrame, FrameError> {
+    // The parser would take an array for an object's fields in order.
+    if !text.trim_start().starts_with('{') {
+        return Err(FrameError { message: "a frame is a JSON object".to_owned(), at: Some(0), id: None });
+    }
     let raw: RawFrame = serde_json::from_str(text).map_err(|e| {
         let before: usize = text.split_inclusive('\n').take(e.line().saturating_sub(1)).map(str::len).sum();
         let message = e.to_string();
@@ -161,6 +165,7 @@ mod tests {
         assert_eq!((at("{\"content\": }"), at("{\n\"content\": x}"), at("")), (Some(12), Some(13), Some(0)));
         for bad in [
             "[]",
+            "[null,null,null,null,null,\"x\",null,null]",
             "7",
             "null",
             "{}",

@@ -16,6 +16,7 @@ use crate::stage::turn::attached;
 use crate::stage::turn::model_call::meter;
 use crate::stage::turn::progress::Progress;
 use crate::stage::turn::prompt::{self, PromptContext};
+use crate::store::memory::admit;
 use crate::store::workspace::journal::{self, JournalLine};
 use crate::store::workspace::mailbox::Mailbox;
 use crate::tool;
@@ -130,6 +131,10 @@ impl Turn<'_> {
                 name.clone_into(&mut call.name);
             }
         }
+        reply.remember.retain(|note| {
+            let refused = admit::check(self.workspace, note, false);
+            refused.inspect_err(|fault| self.workspace.world.say(&format!("no note was made: {fault}"))).is_ok()
+        });
         reply.content = self.secrets.hide(reply.content);
         // A signed thought must not be changed, so it is dropped if it contains a secret.
         reply.thinking.retain(|thought| self.secrets.are_absent_from(&thought.payload.to_string()));

@@ -316,7 +316,7 @@ impl<'w> History<'w> {
                     }
                 }
                 match self.record(&author, &subject, &before, &all) {
-                    Ok(()) => self.calm(),
+                    Ok(()) => {}
                     // It stays begun, and keeps its author until git works again.
                     Err(fault) => {
                         self.complain(&fault);

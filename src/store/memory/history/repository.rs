@@ -11,6 +11,7 @@ use crate::store::workspace::Workspace;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
@@ -352,8 +353,15 @@ fn processes() -> impl Iterator<Item = PathBuf> {
 
 fn may_hold(process: &Path, lock: &Path) -> bool {
     let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
+    // Git works at the top of its repository. The folder of another user's process cannot be read, and a process that has
+    // ended has none.
+    let is_here = || match fs::read_link(process.join("cwd")) {
+        Ok(folder) => lock.starts_with(folder),
+        Err(error) => error.kind() == ErrorKind::PermissionDenied,
+    };
+    let is_git = name.starts_with("git") && is_here();
     let open = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
-    name.starts_with("git") || open.filter_map(|fd| fs::read_link(fd.path()).ok()).any(|file| file == lock)
+    is_git || open.filter_map(|fd| fs::read_link(fd.path()).ok()).any(|file| file == lock)
 }
 
 /// Reads `git status --porcelain=v2 --branch -z`. Paths that are not UTF-8 are left to the owner.

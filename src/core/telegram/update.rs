@@ -8,29 +8,33 @@ use serde_json::Value;
 
 /// The bot, as `getMe` describes it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct BotAccount {
-    pub(super) id: i64,
-    /// Without the `@`.
-    pub(super) username: String,
+pub struct BotAccount {
+    /// Its number.
+    pub id: i64,
+    /// Its name, without the `@`.
+    pub username: String,
 }
 
 /// A file of a message.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct RemoteFile {
-    pub(super) id: String,
+pub struct RemoteFile {
+    /// Its id for `getFile`.
+    pub id: String,
     /// A name for people; it is no path.
-    pub(super) name: String,
-    /// In bytes, if the service says so.
-    pub(super) size: Option<u64>,
+    pub name: String,
+    /// Its size in bytes, if the service says so.
+    pub size: Option<u64>,
 }
 
 /// The number of an update; `None` for one that is none.
-pub(super) fn number(update: &Value) -> Option<i64> {
+#[must_use]
+pub fn number(update: &Value) -> Option<i64> {
     update["update_id"].as_i64()
 }
 
 /// The message of an update and its files; `None` for every other kind of update.
-pub(super) fn message(update: &Value, bot: &BotAccount, with_edits: bool) -> Option<(Inbound, Vec<RemoteFile>)> {
+#[must_use]
+pub fn message(update: &Value, bot: &BotAccount, with_edits: bool) -> Option<(Inbound, Vec<RemoteFile>)> {
     let edited = &update["edited_message"];
     let (message, is_edit) = match &update["message"] {
         Value::Object(_) => (&update["message"], false),
@@ -171,9 +175,10 @@ fn without_own_name(text: &str, bot: &BotAccount) -> String {
 /// The files of a message: the largest size of a photo, documents, recordings.
 fn files(message: &Value) -> Vec<RemoteFile> {
     let photo = message["photo"].as_array().and_then(|sizes| {
-        sizes
-            .iter()
-            .max_by_key(|size| size["width"].as_u64().unwrap_or_default() * size["height"].as_u64().unwrap_or_default())
+        sizes.iter().max_by_key(|size| {
+            let side = |key: &str| size[key].as_u64().unwrap_or_default();
+            side("width").saturating_mul(side("height"))
+        })
     });
     let photo = photo.map(|photo| (photo, "photo.jpg"));
     let others = [

@@ -7,6 +7,7 @@ use crate::store::agent::files::AgentFiles;
 use crate::tool::ToolContext;
 use crate::tool::builtin::{self, Builtin};
 use crate::tool::files::{job_note, note_maker, recorded};
+use crate::tool::memory::guard;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -14,7 +15,7 @@ use std::path::Path;
 /// The folder of removed files.
 const TRASH: &str = "files/trash";
 
-pub(super) const MOVE: Builtin = Builtin {
+pub(in crate::tool) const MOVE: Builtin = Builtin {
     name: "move",
     class: Class::Acts,
     description: "Move or rename a file or a folder; missing parent folders are created, and nothing is replaced. To \
@@ -52,6 +53,9 @@ fn run(context: &ToolContext, arguments: &Value) -> Result<String> {
     let files = AgentFiles::of(context.workspace, context.agent)?;
     let targets = [files.target(&from)?, files.target(&to)?];
     let job = note_maker(context, &files, &to)?;
-    recorded(context, "move", &targets, || files.rename(&from, &to))?;
+    recorded(context, "move", &targets, || {
+        guard::for_move(context, &targets[0], &targets[1])?;
+        files.rename(&from, &to)
+    })?;
     Ok(format!("moved {from} to {to}{}", job_note(context, job)?))
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Signal as a channel of claw, through signal-cli (https://github.com/AsamK/signal-cli).
 
-    signal: {type: exec, command: [python3, signal.py, "+4915112345678"], allow: ["+4915187654321"]}
+    signal: {type: exec, command: [python3, signal_messenger.py, "+4915112345678"], allow: ["+4915187654321"]}
 
 Register or link the account with signal-cli first. Senders are phone numbers, or UUIDs where the number is hidden;
 groups are their ids. In manual mode signal-cli receives nothing before this program listens; what has arrived is kept

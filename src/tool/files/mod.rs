@@ -4,7 +4,10 @@
 //! `write` may be repeated after a crash, because writing the same file twice has the same result. `edit` may not be
 //! repeated: it could insert a piece twice.
 
+pub(super) mod rename;
+
 use crate::core::fault::{Fault, Kind, Result};
+use crate::core::memory::origin_marks;
 use crate::core::text::bounded_lines::{BoundedLine, Lines};
 use crate::core::text::edit;
 use crate::core::tool::{self, Class, MAX_PAGE};
@@ -14,6 +17,7 @@ use crate::store::crons::made;
 use crate::store::memory::history;
 use crate::tool::ToolContext;
 use crate::tool::builtin::{self, Builtin};
+use crate::tool::memory::guard;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io::BufReader;
@@ -111,19 +115,23 @@ fn read(context: &ToolContext, arguments: &Value) -> Result<String> {
     Ok(read.join(&opened.place.shown, opened.place.is_outside, context))
 }
 
-/// Text from files, and notes of the tool about it.
+/// Lines from files, and notes of the tool about them.
 pub(super) struct ReadText {
-    pub(super) text: String,
+    /// Each row with the source of its text, if the line's mark names one.
+    pub(super) rows: Vec<(String, Option<String>)>,
     pub(super) notes: Vec<String>,
 }
 
 impl ReadText {
-    /// The result for the model. Text from outside the workspace is marked as data, notes are not.
+    /// The result for the model. Text from outside the workspace is marked as data, and so are lines of notes that were
+    /// made of text from outside; notes of the tool are not.
     pub(super) fn join(self, source: &str, is_outside: bool, context: &ToolContext) -> String {
-        let text = if is_outside && !self.text.is_empty() {
-            context.mark_outside("file", source, &self.text)
+        let text = if is_outside && !self.rows.is_empty() {
+            let rows: Vec<String> = self.rows.into_iter().map(|(row, _)| row).collect();
+            context.mark_outside("file", source, &rows.join("\n"))
         } else {
-            self.text
+            self.rows.iter().for_each(|(_, source)| context.inherit_taint(source.as_ref()));
+            origin_marks::fenced(&self.rows, || context.workspace.world.random())
         };
         let notes = self.notes.iter().map(|note| format!("[{note}]"));
         std::iter::once(text).filter(|text| !text.is_empty()).chain(notes).collect::<Vec<_>>().join("\n")
@@ -138,7 +146,8 @@ fn numbered(opened: &Opened, first: usize, limit: usize) -> Result<ReadText> {
     if lines.peek().map_err(io_fault)?.contains(&0) {
         return Err(Fault::data(format!("{shown} is not a text file: it is binary, {} bytes", opened.size)));
     }
-    let (mut line, mut number, mut text) = (Vec::new(), 0, String::new());
+    let (mut line, mut number, mut size) = (Vec::new(), 0, 0);
+    let mut texts: Vec<String> = Vec::new();
     let (mut is_cut, mut is_foreign) = (false, false);
     let mut notes = Vec::new();
     loop {
@@ -159,10 +168,10 @@ fn numbered(opened: &Opened, first: usize, limit: usize) -> Result<ReadText> {
             }
             BoundedLine::Whole | BoundedLine::Cut => {
                 let shown = String::from_utf8_lossy(&line);
-                if number + 1 - first >= limit || text.len() + shown.len() + 8 > MAX_PAGE {
-                    let size = opened.size;
+                if number + 1 - first >= limit || size + shown.len() + 8 > MAX_PAGE {
                     notes.push(format!(
-                        "lines {first} to {number} of a file of {size} bytes; continue with offset {}",
+                        "lines {first} to {number} of a file of {} bytes; continue with offset {}",
+                        opened.size,
                         number + 1
                     ));
                     break;
@@ -171,10 +180,8 @@ fn numbered(opened: &Opened, first: usize, limit: usize) -> Result<ReadText> {
                 // A character that the cut has split is not a sign of another encoding.
                 is_foreign |= kind == BoundedLine::Whole && std::str::from_utf8(&line).is_err();
                 is_cut |= kind == BoundedLine::Cut;
-                if !text.is_empty() {
-                    text.push('\n');
-                }
-                text.push_str(&format!("{number:>6}\t{shown}"));
+                size += shown.len() + 8;
+                texts.push(shown.into_owned());
                 continue;
             }
         }
@@ -186,7 +193,10 @@ fn numbered(opened: &Opened, first: usize, limit: usize) -> Result<ReadText> {
     if is_foreign {
         notes.push("the file is not UTF-8: \u{fffd} replaces invalid bytes".to_owned());
     }
-    Ok(ReadText { text, notes })
+    let sources = origin_marks::sources(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+    let rows = (first..).zip(texts.iter().zip(sources));
+    let rows = rows.map(|(number, (text, source))| (format!("{number:>6}\t{text}"), source));
+    Ok(ReadText { rows: rows.collect(), notes })
 }
 
 #[derive(Deserialize)]
@@ -203,8 +213,11 @@ fn write(context: &ToolContext, arguments: &Value) -> Result<String> {
     let WriteArguments { path, content, executable, shrink } = tool::arguments(arguments)?;
     let files = AgentFiles::of(context.workspace, context.agent)?;
     let job = note_maker(context, &files, &path)?;
+    let target = files.target(&path)?;
     let how = WriteMode { may_shrink: shrink, executable };
-    let is_new = recorded(context, "write", &[files.target(&path)?], || {
+    let mut content = content;
+    let is_new = recorded(context, "write", &[target], || {
+        content = guard::for_write(context, &files, &path, std::mem::take(&mut content))?;
         files.write(&path, content.as_bytes(), &temp(context), how)
     })?;
     let done = if is_new { "created" } else { "replaced" };
@@ -228,11 +241,12 @@ fn edit(context: &ToolContext, arguments: &Value) -> Result<String> {
     let EditArguments { path, old, new, replace_all, shrink } = tool::arguments(arguments)?;
     let files = AgentFiles::of(context.workspace, context.agent)?;
     let job = note_maker(context, &files, &path)?;
+    let target = files.target(&path)?;
     let how = WriteMode { may_shrink: shrink, executable: None };
-    let lines = recorded(context, "edit", &[files.target(&path)?], || {
+    let lines = recorded(context, "edit", std::slice::from_ref(&target), || {
         files.change(&path, &temp(context), how, |text| {
             let edited = edit::replace(text, &old, &new, replace_all)?;
-            Ok((edited.text, edited.lines))
+            Ok((guard::for_change(context, &target, text, edited.text)?, edited.lines))
         })
     })?;
     let named = lines.iter().take(MAX_NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -241,12 +255,7 @@ fn edit(context: &ToolContext, arguments: &Value) -> Result<String> {
 }
 
 /// Makes a change of files. Files below `memories/` are changed through the history, which commits them.
-pub(super) fn recorded<T>(
-    context: &ToolContext,
-    verb: &str,
-    targets: &[PathBuf],
-    act: impl FnOnce() -> Result<T>,
-) -> Result<T> {
+fn recorded<T>(context: &ToolContext, verb: &str, targets: &[PathBuf], act: impl FnOnce() -> Result<T>) -> Result<T> {
     let names: Vec<String> = targets.iter().filter_map(|target| history::name_of(context.workspace, target)).collect();
     if names.is_empty() {
         return act();
@@ -256,7 +265,7 @@ pub(super) fn recorded<T>(
 }
 
 /// Records the agent as the maker of a job, if the path is a job's file. Returns the job.
-pub(super) fn note_maker(context: &ToolContext, files: &AgentFiles, path: &str) -> Result<Option<String>> {
+fn note_maker(context: &ToolContext, files: &AgentFiles, path: &str) -> Result<Option<String>> {
     let job = made::job_at(context.workspace, &files.target(path)?);
     if let Some(id) = &job {
         made::record(context.workspace, id, &context.agent.id, context.event, context.origin)?;
@@ -265,7 +274,7 @@ pub(super) fn note_maker(context: &ToolContext, files: &AgentFiles, path: &str) 
 }
 
 /// When the job runs, or why it does not, for the model.
-pub(super) fn job_note(context: &ToolContext, job: Option<String>) -> Result<String> {
+fn job_note(context: &ToolContext, job: Option<String>) -> Result<String> {
     let Some(id) = job else { return Ok(String::new()) };
     let now = context.workspace.world.now().timestamp();
     Ok(match CronJob::read(context.workspace, &id)? {

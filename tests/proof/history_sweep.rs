@@ -1,0 +1,213 @@
+//! An agent's write and an undo, killed at every durable call, and with an error at every one: the file has its old or
+//! its new content, the change has its author in git or can still get it, no lock is left that stops the next change,
+//! and the repository is whole. Notes are swept in `kill_sweep.rs` and `power_cut.rs`.
+
+use crate::common::proof::{self, Proof};
+use crate::common::scenes::{Faults, ID, copy, recover, synced, trusted};
+use crate::common::strict::{Answer, Script, Strict};
+use crate::common::sweep::{At, Scenario};
+use crate::common::{Fixture, skipped};
+use serde_json::json;
+
+const TEXT: &str = "script:write";
+const FILE: &str = "memories/topics/house.md";
+const OLD: &str = "- the NAS is 10.0.0.7\n";
+const NEW: &str = "- the NAS is 10.0.0.8\n";
+
+fn script(step: usize, _: &[String]) -> Answer {
+    match step {
+        0 => ("", vec![("write", json!({"path": FILE, "content": NEW}))]),
+        _ => ("Written.", vec![]),
+    }
+}
+
+const SCRIPTS: &[(&str, Script)] = &[(TEXT, script)];
+
+/// A workspace with a committed note, and an uncommitted line of the owner's in another file.
+fn arranged() -> Option<Fixture> {
+    let ws = synced();
+    if !ws.path(".git").exists() {
+        skipped("there is no git");
+        return None;
+    }
+    ws.write(FILE, OLD);
+    ws.shell("git config user.name ann && git config user.email a@b && git add -A && git commit -qm first").ok();
+    ws.write("memories/topics/own.md", "- the owner's line\n");
+    Some(ws)
+}
+
+/// The violations after the next note: the repository is whole, everything has its author, nothing is left.
+fn broken(ws: &Fixture) -> Vec<String> {
+    let mut wrong = Vec::new();
+    recover(ws);
+    let noted = ws.claw(&["remember", "--topic", "next", "the next note"]);
+    if noted.code != 0 {
+        wrong.push(format!("the next note fails: {noted:?}"));
+    }
+    let fsck = ws.shell("git fsck --strict --no-dangling");
+    if fsck.code != 0 {
+        wrong.push(format!("{fsck:?}"));
+    }
+    for left in ["index.lock", "HEAD.lock"] {
+        if ws.path(".git").join(left).exists() {
+            wrong.push(format!("{left} is left"));
+        }
+    }
+    for list in ["begun.jsonl", "pending.jsonl"] {
+        let left = std::fs::read_to_string(ws.path(&format!(".claw/memory/{list}"))).unwrap_or_default();
+        if !left.trim().is_empty() {
+            wrong.push(format!("{list} has {left}"));
+        }
+    }
+    let log = ws.shell("git log --format='%an %s'").out;
+    if !log.contains("remember: the next note") || !log.contains("ann edit memories") {
+        wrong.push(format!("commits are missing: {log}"));
+    }
+    let status = ws.shell("git status --porcelain -- memories").out;
+    if !status.is_empty() {
+        wrong.push(format!("not committed: {status}"));
+    }
+    wrong
+}
+
+/// The author of the commit that has put `text` into the file.
+fn author(ws: &Fixture, text: &str) -> String {
+    ws.shell(&format!("git log -1 --format='%an %s' -S '{}' -- {FILE}", text.trim())).out
+}
+
+fn sweep_write(name: &'static str, faults: Faults) {
+    let mut proof = Proof::begin(name);
+    let server = Strict::start(SCRIPTS);
+    let Some(ws) = arranged() else { return };
+    server.model(&ws);
+    ws.claw(&["send", "--id", ID, "--from", "file:a", TEXT]).ok();
+    ws.claw(&["route"]).ok();
+    proof.sweep(
+        At::Calls(faults),
+        &Scenario {
+            name: "an agent's write",
+            template: &ws,
+            copy: trusted,
+            command: &["run-agent"],
+            prepare: &|| server.forget(),
+            judge: &|ws, _| {
+                let text = ws.read(FILE);
+                let mut wrong: Vec<String> =
+                    (text != OLD && text != NEW).then(|| format!("torn: {text}")).into_iter().collect();
+                wrong.extend(broken(ws));
+                if ws.read(FILE) != NEW || !author(ws, NEW).starts_with("pickle write") {
+                    wrong.push(format!("{} is by {}", ws.read(FILE), author(ws, NEW)));
+                }
+                wrong
+            },
+        },
+    );
+    proof.judge(if proof::is_full() { 40 } else { 1 });
+}
+
+fn sweep_undo(name: &'static str, faults: Faults) {
+    let mut proof = Proof::begin(name);
+    let Some(ws) = arranged() else { return };
+    ws.claw(&["remember", "--topic", "house", "the door is red"]).ok();
+    let event = ws.shell("git log -1 --format='%(trailers:key=Claw-Event,valueonly)'").ok().trim().to_owned();
+    let noted = ws.read(FILE);
+    ws.write("memories/topics/own.md", "- another line\n");
+    proof.sweep(
+        At::Calls(faults),
+        &Scenario {
+            name: "undo",
+            template: &ws,
+            copy,
+            command: &["memory", "undo", &event],
+            prepare: &|| {},
+            judge: &|ws, _| {
+                let text = ws.read(FILE);
+                let mut wrong: Vec<String> =
+                    (text != OLD && text != noted).then(|| format!("torn: {text}")).into_iter().collect();
+                if text == noted {
+                    ws.claw(&["memory", "undo", &event]);
+                }
+                wrong.extend(broken(ws));
+                let by = author(ws, "the door is red");
+                if ws.read(FILE) != OLD || !by.starts_with("claw undo") {
+                    wrong.push(format!("{} is by {by}", ws.read(FILE)));
+                }
+                wrong
+            },
+        },
+    );
+    proof.judge(if proof::is_full() { 40 } else { 1 });
+}
+
+#[test]
+fn killed_write_of_an_agent_keeps_its_author() {
+    sweep_write("kill -9 of an agent's write below memories/ before every durable call", Faults::Kills(29));
+}
+
+#[test]
+fn write_of_an_agent_keeps_its_author_after_errors() {
+    sweep_write("an error from every durable call of an agent's write below memories/", Faults::Troubles(37));
+}
+
+#[test]
+fn killed_undo_is_done_or_not_begun() {
+    sweep_undo("kill -9 of an undo before every durable call", Faults::Kills(17));
+}
+
+#[test]
+fn undo_is_done_or_not_begun_after_errors() {
+    sweep_undo("an error from every durable call of an undo", Faults::Troubles(23));
+}
+
+/// Writers of notes beside an editor that commits: every note is there, and the history is linear.
+#[test]
+fn notes_of_many_writers_have_linear_history() {
+    let mut proof = Proof::begin("writers of notes beside an owner who commits");
+    let (writers, notes) = if proof::is_full() { (32, 200) } else { (4, 3) };
+    let Some(ws) = arranged() else { return };
+    ws.write("files/staged.txt", "staged\n");
+    ws.shell("git add -f files/staged.txt").ok();
+    let entry = ws.shell("git ls-files -s files").ok();
+    std::thread::scope(|scope| {
+        let ws = &ws;
+        for writer in 0..writers {
+            scope.spawn(move || {
+                for note in 0..notes {
+                    ws.claw(&["remember", "--topic", &format!("t{}", writer % 4), &format!("note {writer}.{note}.")])
+                        .ok();
+                }
+            });
+        }
+        scope.spawn(move || {
+            for n in 0..notes {
+                ws.write("memories/topics/own.md", &format!("- line {n}\n"));
+                ws.shell("git commit -qm own --only memories/topics/own.md");
+            }
+        });
+    });
+    ws.claw(&["tick"]).ok();
+    let text: String = (0..4)
+        .map(|n| std::fs::read_to_string(ws.path(&format!("memories/topics/t{n}.md"))).unwrap_or_default())
+        .collect();
+    for (writer, note) in (0..writers).flat_map(|writer| (0..notes).map(move |note| (writer, note))) {
+        let count = text.matches(&format!("note {writer}.{note}. ")).count();
+        if count != 1 {
+            proof.found.push(format!("note {writer}.{note} is there {count} times"));
+        }
+    }
+    let log = ws.shell("git log --format='%P|%s|%(trailers:key=Claw-Event,valueonly,separator=%x2C)'").ok();
+    let noted: Vec<&str> = log.lines().filter(|line| line.contains("|remember: note")).collect();
+    let is_linear = log.lines().all(|line| line.split('|').next().is_some_and(|parents| !parents.contains(' ')));
+    let has_events = noted.iter().all(|line| line.rsplit('|').next().is_some_and(|event| !event.is_empty()));
+    let contained = std::fs::read_to_string(ws.path(".claw/memory/contained.jsonl")).unwrap_or_default();
+    let contained = contained.lines().filter(|line| !line.is_empty()).count();
+    if noted.len() + contained != writers * notes || !is_linear || !has_events {
+        proof.found.push(format!("{} commits, {contained} contained, linear: {is_linear}: {log}", noted.len()));
+    }
+    if ws.shell("git ls-files -s files").ok() != entry {
+        proof.found.push("the owner's index has changed".to_owned());
+    }
+    ws.shell("git fsck --strict --no-dangling").ok();
+    proof.points += writers * notes;
+    proof.judge(11);
+}
