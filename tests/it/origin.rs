@@ -242,7 +242,7 @@ fn turn_with_text_from_outside_asks_and_stays_so_until_a_new_conversation() {
     let ws = workspace(&server, &pickle, "tools: [bash]");
     ws.claw(&["ask", "-n", "-s", "clean", "script:act"]).ok();
     assert_eq!(ws.read("files/acted"), "x\n");
-    let answer = ws.claw(&["ask", "-n", "-s", "t", "script:look"]).ok();
+    let answer = ws.claw(&["ask", "-n", "-s", "t", "script:look"]).waits();
     assert!(answer.contains("the conversation contains text from file:/etc/passwd"), "{answer}");
     // Later turns, and the agents that get its tasks.
     let answer = ws.claw(&["ask", "-n", "-s", "t", "script:act"]).ok();
@@ -264,7 +264,7 @@ fn note_of_a_tainted_turn_names_its_source_and_taints_its_readers() {
     let day = ws.list("memories/daily-notes").into_iter().find(|name| name.ends_with(".md")).unwrap();
     let notes = ws.read(&format!("memories/daily-notes/{day}"));
     assert!(notes.contains("a strange fact <!-- ") && notes.contains(" from:telegram:8 -->"), "{notes}");
-    let answer = ws.claw(&["ask", "-n", "script:recall"]).ok();
+    let answer = ws.claw(&["ask", "-n", "script:recall"]).waits();
     assert!(answer.contains("the conversation contains text from telegram:8"), "{answer}");
     assert!(!acted(&ws));
 }

@@ -1,14 +1,14 @@
 //! Output on a terminal and in a pipe, decisions about calls in place, and the whole way of a newcomer, each screen of
 //! which is in `tests/snapshots/newcomer.txt` (`CLAW_WRITE_SNAPSHOTS=1` writes it).
 
+use crate::common::Fixture;
 use crate::common::servers::{Heard, JSON, OPENAI, Server, whole};
 use crate::common::terminal::Terminal;
-use crate::common::{Fixture, Ran};
 use nix::pty::openpty;
 use regex::Regex;
 use serde_json::{Value, json};
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -112,12 +112,24 @@ fn poor_terminals_are_enough() {
 fn terminal_that_closes_ends_a_question() {
     let ws = Fixture::new();
     let ends = openpty(None, None).unwrap();
+    // Children of other tests must not keep it open.
+    for end in [&ends.master, &ends.slave] {
+        rustix::io::fcntl_setfd(end, rustix::io::FdFlags::CLOEXEC).unwrap();
+    }
     let mut command = ws.command(&["setup"]);
-    let child = command.stdin(Stdio::from(ends.slave)).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command.stdin(Stdio::from(ends.slave)).stderr(Stdio::piped()).spawn().unwrap();
     drop(command);
+    let (mut err, mut shown) = (child.stderr.take().unwrap(), String::new());
+    while !shown.contains("Number") {
+        let mut bytes = [0; 256];
+        let length = err.read(&mut bytes).unwrap();
+        assert!(length > 0, "{shown}");
+        shown += &String::from_utf8_lossy(&bytes[..length]);
+    }
     drop(ends.master);
-    let ran = Ran::from(child.wait_with_output().unwrap());
-    assert!(ran.code == 1 && (ran.err.contains("cannot be read") || ran.err.contains("left without")), "{ran:#?}");
+    err.read_to_string(&mut shown).unwrap();
+    assert!(shown.contains("cannot be read") || shown.contains("left without"), "{shown}");
+    assert_eq!(child.wait().unwrap().code(), Some(1));
 }
 
 #[test]
