@@ -72,7 +72,7 @@ fn no_process(name: &str, error: &dyn std::fmt::Display) -> Fault {
 ///
 /// # Errors
 /// As [`super::run`].
-pub(super) fn spawn(program: Launch, timeout: Duration, stdio: [Stdio; 3]) -> Result<(Child, OwnedFd)> {
+pub(super) fn spawn(program: Launch, timeout: Duration, streams: [Stdio; 3]) -> Result<(Child, OwnedFd)> {
     let name = program.command.first().cloned().unwrap_or_default();
     let no_process = |e: &dyn std::fmt::Display| no_process(&name, e);
     let (control, hold) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| no_process(&e))?;
@@ -80,7 +80,7 @@ pub(super) fn spawn(program: Launch, timeout: Duration, stdio: [Stdio; 3]) -> Re
     let opened =
         opened.map_err(|fault| Fault { message: format!("cannot run `{name}`: {}", fault.message), ..fault })?;
     let mut command = watcher_command(&program, timeout, opened.as_ref());
-    let [stdin, stdout, stderr] = stdio;
+    let [stdin, stdout, stderr] = streams;
     command.stdin(stdin).stdout(stdout).stderr(stderr);
     let ruleset = opened.and_then(|sandbox| sandbox.ruleset);
     let passed = std::iter::once(control).chain(ruleset).chain(program.locks).zip(CONTROL_FD..);

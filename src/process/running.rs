@@ -47,8 +47,8 @@ pub struct RunningProgram {
 /// As [`super::run`], except that a program that cannot be run is reported by [`RunningProgram::wait`].
 pub fn start(program: Launch, output: OutputTo) -> Result<RunningProgram> {
     let name = program.command.first().cloned().unwrap_or_default();
-    let stdio = || if matches!(output, OutputTo::Inherit) { Stdio::inherit() } else { Stdio::piped() };
-    let (mut child, hold) = spawn(program, FOREVER, [Stdio::piped(), stdio(), stdio()])?;
+    let stream = || if matches!(output, OutputTo::Inherit) { Stdio::inherit() } else { Stdio::piped() };
+    let (mut child, hold) = spawn(program, FOREVER, [Stdio::piped(), stream(), stream()])?;
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(rustix::io::Errno::SRCH);
     let opened = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()));
     let thread = match (output, child.stderr.take()) {

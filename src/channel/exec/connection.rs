@@ -123,13 +123,13 @@ fn start(listening: &Listening) -> Result<RunningProgram> {
 fn sandbox(workspace: &Workspace, settings: &ChannelSettings, state: &Path) -> Result<Option<Sandbox>> {
     let Some(sandbox) = &settings.sandbox else { return Ok(None) };
     let root = workspace.real_root();
-    let real = |path: &String| {
+    let resolved = |path: &String| {
         let path = root.join(path);
         fs::canonicalize(&path).map_err(|e| Fault::config(format!("sandbox: {}: {e}", path.display())))
     };
-    let mut read: Vec<PathBuf> = sandbox.read.iter().map(real).collect::<Result<_>>()?;
+    let mut read: Vec<PathBuf> = sandbox.read.iter().map(resolved).collect::<Result<_>>()?;
     read.extend(programs::of(workspace, &settings.command)?.into_iter().map(|program| root.join(program.path)));
-    let mut write: Vec<PathBuf> = sandbox.write.iter().map(real).collect::<Result<_>>()?;
+    let mut write: Vec<PathBuf> = sandbox.write.iter().map(resolved).collect::<Result<_>>()?;
     write.push(fs::canonicalize(state).at("find", state)?);
     let is_required = workspace.config()?.sandbox.mode != SandboxMode::BestEffort;
     Ok(Some(Sandbox {

@@ -31,8 +31,7 @@ pub(super) fn run(listening: &Listening) -> Result<()> {
     let mut poller = Poller { listening, api: &api, bot: None, offset: None, failures: 0 };
     typing::beside(listening, &api, |typing| {
         loop {
-            let polled = poller.poll(typing);
-            match polled {
+            match poller.poll(typing) {
                 Ok(Polled::Stopped) => return Ok(()),
                 Ok(Polled::Updates(0)) if listening.once => return Ok(()),
                 Ok(Polled::Updates(_)) => poller.failures = 0,

@@ -132,9 +132,9 @@ impl Screen {
         let (shown, is_open) = match self.look {
             None => (out::escape_controls(text), !text.ends_with('\n')),
             Some(look) => {
-                let live = line.live.get_or_insert_with(|| LiveMarkdown::new(look));
-                let shown = live.push(text);
-                (shown, live.is_open())
+                let markdown = line.live.get_or_insert_with(|| LiveMarkdown::new(look));
+                let shown = markdown.push(text);
+                (shown, markdown.is_open())
             }
         };
         // Text that could not be printed makes the difference to the answer, which is then printed whole.

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 /// A line of a search in the notes, and the fence around text from outside.
 static RECALLED: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(
-        r#"(?m)^\s*(?:[-*]\s+)?memories/[^\n:]+:\d+(?: \[[^\n]*\])?(?: \(\d{4}-\d\d-\d\d\))?:|^</?data-[0-9a-z]{6,}"#,
+        r"(?m)^\s*(?:[-*]\s+)?memories/[^\n:]+:\d+(?: \[[^\n]*\])?(?: \(\d{4}-\d\d-\d\d\))?:|^</?data-[0-9a-z]{6,}",
     )
     .ok()
 });

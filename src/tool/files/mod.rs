@@ -210,18 +210,17 @@ struct WriteArguments {
 }
 
 fn write(context: &ToolContext, arguments: &Value) -> Result<String> {
-    let WriteArguments { path, content, executable, shrink } = tool::arguments(arguments)?;
+    let WriteArguments { path, content: mut text, executable, shrink } = tool::arguments(arguments)?;
     let files = AgentFiles::of(context.workspace, context.agent)?;
     let job = note_maker(context, &files, &path)?;
     let target = files.target(&path)?;
     let how = WriteMode { may_shrink: shrink, executable };
-    let mut content = content;
     let is_new = recorded(context, "write", &[target], || {
-        content = guard::for_write(context, &files, &path, std::mem::take(&mut content))?;
-        files.write(&path, content.as_bytes(), &temp(context), how)
+        text = guard::for_write(context, &files, &path, std::mem::take(&mut text))?;
+        files.write(&path, text.as_bytes(), &temp(context), how)
     })?;
     let done = if is_new { "created" } else { "replaced" };
-    let (lines, bytes) = (content.lines().count(), content.len());
+    let (lines, bytes) = (text.lines().count(), text.len());
     Ok(format!("{done} {path}: {lines} lines, {bytes} bytes{}", job_note(context, job)?))
 }
 
