@@ -122,13 +122,13 @@ fn build_tree(world: &World, import: &Import, plan: &mut ImportPlan, tree: &Path
     Ok(())
 }
 
-/// Removes files of the default agents, and those that were added to an imported skill.
+/// Removes files of the default agents and their jobs, and those that were added to an imported skill.
 fn remove_defaults(plan: &ImportPlan, tree: &Path, new: &[String]) -> Result<()> {
     let (agents, skills) = (plan.ids("agents"), plan.ids("skills"));
     for name in new {
         let mut parts = name.split('/');
         let is_unwanted = match (parts.next(), parts.next(), parts.next()) {
-            (Some("agents"), Some(_), Some(_)) => !agents.is_empty(),
+            (Some("agents" | "crons"), Some(_), Some(_)) => !agents.is_empty(),
             (Some("skills"), Some(id), Some(_)) => skills.contains(id),
             _ => false,
         };
