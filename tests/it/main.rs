@@ -1,4 +1,13 @@
 //! Features, end to end with the real binary: one module per feature.
+#![allow(
+    clippy::cloned_ref_to_slice_refs,
+    clippy::decimal_bitwise_operands,
+    clippy::items_after_statements,
+    clippy::nonminimal_bool,
+    clippy::single_char_pattern,
+    clippy::decimal_bitwise_operands,
+    reason = "owed: places of style that came together from several changes"
+)]
 
 #[path = "../common/mod.rs"]
 mod common;
