@@ -5,7 +5,6 @@
     clippy::items_after_statements,
     clippy::nonminimal_bool,
     clippy::single_char_pattern,
-    clippy::decimal_bitwise_operands,
     reason = "owed: places of style that came together from several changes"
 )]
 
