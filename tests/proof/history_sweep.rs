@@ -1,9 +1,9 @@
 //! An agent's write and an undo, killed at every durable call, and with an error at every one: the file has its old or
 //! its new content, the change has its author in git or can still get it, no lock is left that stops the next change,
-//! and the repository is whole. Notes are swept in `kill_sweep.rs` and `power_cut.rs`.
+//! and the repository is whole. So for a note.
 
 use crate::common::proof::{self, Proof};
-use crate::common::scenes::{Faults, ID, copy, recover, synced, trusted};
+use crate::common::scenes::{Faults, ID, recover, synced, trusted};
 use crate::common::strict::{Answer, Script, Strict};
 use crate::common::sweep::{At, Scenario};
 use crate::common::{Fixture, skipped};
@@ -117,7 +117,7 @@ fn sweep_undo(name: &'static str, faults: Faults) {
         &Scenario {
             name: "undo",
             template: &ws,
-            copy,
+            copy: trusted,
             command: &["memory", "undo", &event],
             prepare: &|| {},
             judge: &|ws, _| {
@@ -139,6 +139,45 @@ fn sweep_undo(name: &'static str, faults: Faults) {
     proof.judge(if proof::is_full() { 40 } else { 1 });
 }
 
+fn sweep_note(name: &'static str, faults: Faults) {
+    let mut proof = Proof::begin(name);
+    let Some(ws) = arranged() else { return };
+    proof.sweep(
+        At::Calls(faults),
+        &Scenario {
+            name: "a note",
+            template: &ws,
+            copy: trusted,
+            command: &["remember", "--topic", "house", "the door is red"],
+            prepare: &|| {},
+            judge: &|ws, hit| {
+                let mut wrong = broken(ws);
+                let times = ws.read(FILE).matches("the door is red").count();
+                let is_acknowledged = hit.traced.out.contains("house.md:");
+                if times > 1 || times == 0 && is_acknowledged || !ws.read(FILE).starts_with(OLD) {
+                    wrong.push(format!("noted {times} times, acknowledged: {is_acknowledged}"));
+                }
+                let by = author(ws, "the door is red");
+                if times == 1 && !by.starts_with("claw remember: the door is red") {
+                    wrong.push(format!("it is by {by}"));
+                }
+                wrong
+            },
+        },
+    );
+    proof.judge(if proof::is_full() { 40 } else { 1 });
+}
+
+#[test]
+fn killed_note_is_committed_once() {
+    sweep_note("kill -9 of a note and its commit before every durable call", Faults::Kills(29));
+}
+
+#[test]
+fn note_is_committed_once_after_errors() {
+    sweep_note("an error from every durable call of a note and its commit", Faults::Troubles(37));
+}
+
 #[test]
 fn killed_write_of_an_agent_keeps_its_author() {
     sweep_write("kill -9 of an agent's write below memories/ before every durable call", Faults::Kills(29));
@@ -151,12 +190,12 @@ fn write_of_an_agent_keeps_its_author_after_errors() {
 
 #[test]
 fn killed_undo_is_done_or_not_begun() {
-    sweep_undo("kill -9 of an undo before every durable call", Faults::Kills(17));
+    sweep_undo("kill -9 of an undo before every durable call", Faults::Kills(5));
 }
 
 #[test]
 fn undo_is_done_or_not_begun_after_errors() {
-    sweep_undo("an error from every durable call of an undo", Faults::Troubles(23));
+    sweep_undo("an error from every durable call of an undo", Faults::Troubles(7));
 }
 
 /// Writers of notes beside an editor that commits: every note is there, and the history is linear.
