@@ -180,7 +180,7 @@ fn progress(world: &World, all: usize) -> impl Fn(usize) {
     let spinner = (all > STEP).then(|| Spinner::start(world, "importing"));
     move |done| {
         if let Some(spinner) = spinner.as_ref().filter(|_| done.is_multiple_of(STEP)) {
-            spinner.label(&format!("importing: {done} of {all} files"));
+            spinner.count(&format!("importing: {done} of {all} files"));
         }
     }
 }

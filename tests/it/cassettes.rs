@@ -91,6 +91,7 @@ fn recording_is_replayed_without_a_server() {
         assert_eq!(fixed(&other, &["usage", "--json"]).ok(), "", "nobody was paid");
         // The calls of a new session have the ids of the recorded one, also beside what is left of it.
         fixed(&ws, &["sessions", "rm", "pickle.work"]).ok();
+        ws.shell("rm memories/daily-notes/*").ok();
         ws.write("claw.yaml", &other.read("claw.yaml"));
         let again = document(ask(&ws, "mock:tools", &[]));
         assert_eq!((&again["content"], &again["usage"]), (&tools["content"], &tools["usage"]), "{provider}");

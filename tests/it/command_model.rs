@@ -95,7 +95,7 @@ fn output_of_the_program_is_the_answer() {
     let scripted = Scripted::new("printf 'four\n\nor so\n\n'");
     let ran = scripted.ask("2+2");
     let session = &scripted.ws.list("sessions")[0];
-    let err = format!("claw: session {session}\n");
+    let err = format!("claw: session pickle.ask-{}\n", session.rsplit_once('-').unwrap().1);
     assert_eq!((ran.code, ran.out, ran.err), (0, "four\n\nor so\n".to_owned(), err));
     scripted.is_alone();
 }
@@ -118,6 +118,7 @@ fn a_json_reply_has_its_tokens_and_its_note_is_committed() {
     let expected = json!({
         "id": null, "session": "pickle.work", "agent": "pickle", "model": "mock",
         "content": "Noted.", "usage": {"input": 3, "output": 5}, "cost": null, "duration_ms": null,
+        "status": "answered", "approvals": [],
     });
     assert_eq!(document, expected);
     let day = format!("{}-{}-{}", &id[..4], &id[4..6], &id[6..8]);
