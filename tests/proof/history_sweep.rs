@@ -235,13 +235,13 @@ fn notes_of_many_writers_have_linear_history() {
         }
     }
     let log = ws.shell("git log --format='%P|%s|%(trailers:key=Claw-Event,valueonly,separator=%x2C)'").ok();
-    let noted: Vec<&str> = log.lines().filter(|line| line.contains("|remember: note")).collect();
+    let commits: Vec<&str> = log.lines().filter(|line| line.contains("|remember: note")).collect();
     let is_linear = log.lines().all(|line| line.split('|').next().is_some_and(|parents| !parents.contains(' ')));
-    let has_events = noted.iter().all(|line| line.rsplit('|').next().is_some_and(|event| !event.is_empty()));
+    let has_events = commits.iter().all(|line| line.rsplit('|').next().is_some_and(|event| !event.is_empty()));
     let contained = std::fs::read_to_string(ws.path(".claw/memory/contained.jsonl")).unwrap_or_default();
     let contained = contained.lines().filter(|line| !line.is_empty()).count();
-    if noted.len() + contained != writers * notes || !is_linear || !has_events {
-        proof.found.push(format!("{} commits, {contained} contained, linear: {is_linear}: {log}", noted.len()));
+    if commits.len() + contained != writers * notes || !is_linear || !has_events {
+        proof.found.push(format!("{} commits, {contained} contained, linear: {is_linear}: {log}", commits.len()));
     }
     if ws.shell("git ls-files -s files").ok() != entry {
         proof.found.push("the owner's index has changed".to_owned());

@@ -310,7 +310,7 @@ impl<'w> History<'w> {
         match &acted {
             Ok((_, written)) => {
                 let mut all = written.clone();
-                for (name, _) in &before {
+                for name in before.keys() {
                     if !written.iter().any(|(known, _)| known == *name) {
                         all.push(((*name).clone(), read(name).map(|file| file.bytes)));
                     }

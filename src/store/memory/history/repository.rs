@@ -185,7 +185,7 @@ impl<'w> Repository<'w> {
         for (at, (path, bytes)) in other {
             let path = format!("--path={path}");
             let id = self.git.run(&["hash-object", "-w", "--stdin", &path], bytes)?;
-            ids[at] = String::from_utf8_lossy(&id).trim_end().to_owned();
+            String::from_utf8_lossy(&id).trim_end().clone_into(&mut ids[at]);
         }
         let raw_ids = self.store_raw(&raw.iter().map(|(_, (_, bytes))| *bytes).collect::<Vec<_>>())?;
         for ((at, _), id) in raw.into_iter().zip(raw_ids) {
