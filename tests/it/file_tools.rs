@@ -465,7 +465,7 @@ fn files_are_written_atomically_and_keep_their_mode() {
         desk.ok("write", json!({"path": path, "content": "x"}));
     }
     // The temporary file of a killed call is removed when the call is repeated.
-    ws.write(&format!("files/a/b/.{}-01.tmp", desk.event.id), "half");
+    ws.write(&format!("files/a/b/.{}-01.claw.tmp", desk.event.id), "half");
     desk.ok("write", json!({"path": "files/a/b/c.sh", "content": "x"}));
     assert_eq!(ws.list("files/a/b"), ["c.sh"]);
     desk.refused("write", json!({"path": "files/a", "content": "x"}));

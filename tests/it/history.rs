@@ -117,10 +117,16 @@ fn ignored_files_and_settings_of_git_are_not_committed() {
     desk.ok("write", json!({"path": "memories/private/a.md", "content": "secrets\n"}));
     desk.ok("write", json!({"path": "memories/a.log", "content": "log\n"}));
     desk.ok("write", json!({"path": "memories/a.md", "content": "a\n"}));
+    // The owner's binary file is committed before an agent replaces it.
+    let blob = git(ws, "hash-object memories/binary.md");
+    assert!(!git(ws, "log --format= --name-only").contains("binary.md"));
+    desk.ok("write", json!({"path": "memories/binary.md", "content": "text\n"}));
+    let log = git(ws, "log --format= --raw --no-abbrev -- memories/binary.md");
+    assert!(log.contains(blob.trim()), "{log}");
     let files = git(ws, "log --format= --name-only -- memories");
     let new: Vec<&str> = files.lines().filter(|name| !name.contains("memories/t") || name.ends_with("txt")).collect();
     assert!(new.contains(&"memories/a.md") && new.contains(&"memories/text.txt"), "{files}");
-    for other in ["private", "a.log", ".gitignore", "big.md", "binary.md"] {
+    for other in ["private", "a.log", ".gitignore", "big.md"] {
         assert!(!files.contains(other), "{other} is committed");
     }
 }

@@ -284,7 +284,7 @@ fn secret_is_not_shown_for_approval_and_no_model_notes_one() {
         "agents/pickle/AGENT.md",
         "---\nname: P\ntools: [{remember: {approve: true}}, {write: {approve: true}}, edit]\n---\nx\n",
     );
-    ws.claw(&["ask", "-n", "-s", "k", "script:key"]).ok();
+    ws.claw(&["ask", "-n", "-s", "k", "script:key"]).waits();
     let log = ws.read("sessions/pickle.k/log.jsonl");
     assert_eq!(log.matches("so the owner is not asked").count(), 2, "{log}");
     assert_eq!(files_with(&ws, &key()), [""; 0]);

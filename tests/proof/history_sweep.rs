@@ -1,9 +1,9 @@
 //! An agent's write and an undo, killed at every durable call, and with an error at every one: the file has its old or
 //! its new content, the change has its author in git or can still get it, no lock is left that stops the next change,
-//! and the repository is whole. Notes are swept in `kill_sweep.rs` and `power_cut.rs`.
+//! and the repository is whole. So for a note.
 
 use crate::common::proof::{self, Proof};
-use crate::common::scenes::{Faults, ID, copy, recover, synced, trusted};
+use crate::common::scenes::{Faults, ID, recover, synced, trusted};
 use crate::common::strict::{Answer, Script, Strict};
 use crate::common::sweep::{At, Scenario};
 use crate::common::{Fixture, skipped};
@@ -75,6 +75,11 @@ fn author(ws: &Fixture, text: &str) -> String {
     ws.shell(&format!("git log -1 --format='%an %s' -S '{}' -- {FILE}", text.trim())).out
 }
 
+/// Whether it is the agent's text. Its line ends with the mark of the sender.
+fn is_new(text: &str) -> bool {
+    text.starts_with(NEW.trim_end()) && text.lines().count() == 1
+}
+
 fn sweep_write(name: &'static str, faults: Faults) {
     let mut proof = Proof::begin(name);
     let server = Strict::start(SCRIPTS);
@@ -93,9 +98,9 @@ fn sweep_write(name: &'static str, faults: Faults) {
             judge: &|ws, _| {
                 let text = ws.read(FILE);
                 let mut wrong: Vec<String> =
-                    (text != OLD && text != NEW).then(|| format!("torn: {text}")).into_iter().collect();
+                    (text != OLD && !is_new(&text)).then(|| format!("torn: {text}")).into_iter().collect();
                 wrong.extend(broken(ws));
-                if ws.read(FILE) != NEW || !author(ws, NEW).starts_with("pickle write") {
+                if !is_new(&ws.read(FILE)) || !author(ws, NEW).starts_with("pickle write") {
                     wrong.push(format!("{} is by {}", ws.read(FILE), author(ws, NEW)));
                 }
                 wrong
@@ -117,7 +122,7 @@ fn sweep_undo(name: &'static str, faults: Faults) {
         &Scenario {
             name: "undo",
             template: &ws,
-            copy,
+            copy: trusted,
             command: &["memory", "undo", &event],
             prepare: &|| {},
             judge: &|ws, _| {
@@ -139,6 +144,45 @@ fn sweep_undo(name: &'static str, faults: Faults) {
     proof.judge(if proof::is_full() { 40 } else { 1 });
 }
 
+fn sweep_note(name: &'static str, faults: Faults) {
+    let mut proof = Proof::begin(name);
+    let Some(ws) = arranged() else { return };
+    proof.sweep(
+        At::Calls(faults),
+        &Scenario {
+            name: "a note",
+            template: &ws,
+            copy: trusted,
+            command: &["remember", "--topic", "house", "the door is red"],
+            prepare: &|| {},
+            judge: &|ws, hit| {
+                let mut wrong = broken(ws);
+                let times = ws.read(FILE).matches("the door is red").count();
+                let is_acknowledged = hit.traced.out.contains("house.md:");
+                if times > 1 || times == 0 && is_acknowledged || !ws.read(FILE).starts_with(OLD) {
+                    wrong.push(format!("noted {times} times, acknowledged: {is_acknowledged}"));
+                }
+                let by = author(ws, "the door is red");
+                if times == 1 && !by.starts_with("claw remember: the door is red") {
+                    wrong.push(format!("it is by {by}"));
+                }
+                wrong
+            },
+        },
+    );
+    proof.judge(if proof::is_full() { 40 } else { 1 });
+}
+
+#[test]
+fn killed_note_is_committed_once() {
+    sweep_note("kill -9 of a note and its commit before every durable call", Faults::Kills(29));
+}
+
+#[test]
+fn note_is_committed_once_after_errors() {
+    sweep_note("an error from every durable call of a note and its commit", Faults::Troubles(37));
+}
+
 #[test]
 fn killed_write_of_an_agent_keeps_its_author() {
     sweep_write("kill -9 of an agent's write below memories/ before every durable call", Faults::Kills(29));
@@ -151,12 +195,12 @@ fn write_of_an_agent_keeps_its_author_after_errors() {
 
 #[test]
 fn killed_undo_is_done_or_not_begun() {
-    sweep_undo("kill -9 of an undo before every durable call", Faults::Kills(17));
+    sweep_undo("kill -9 of an undo before every durable call", Faults::Kills(5));
 }
 
 #[test]
 fn undo_is_done_or_not_begun_after_errors() {
-    sweep_undo("an error from every durable call of an undo", Faults::Troubles(23));
+    sweep_undo("an error from every durable call of an undo", Faults::Troubles(7));
 }
 
 /// Writers of notes beside an editor that commits: every note is there, and the history is linear.
@@ -196,13 +240,13 @@ fn notes_of_many_writers_have_linear_history() {
         }
     }
     let log = ws.shell("git log --format='%P|%s|%(trailers:key=Claw-Event,valueonly,separator=%x2C)'").ok();
-    let subjects: Vec<&str> = log.lines().filter(|line| line.contains("|remember: note")).collect();
+    let commits: Vec<&str> = log.lines().filter(|line| line.contains("|remember: note")).collect();
     let is_linear = log.lines().all(|line| line.split('|').next().is_some_and(|parents| !parents.contains(' ')));
-    let has_events = subjects.iter().all(|line| line.rsplit('|').next().is_some_and(|event| !event.is_empty()));
+    let has_events = commits.iter().all(|line| line.rsplit('|').next().is_some_and(|event| !event.is_empty()));
     let contained = std::fs::read_to_string(ws.path(".claw/memory/contained.jsonl")).unwrap_or_default();
     let contained = contained.lines().filter(|line| !line.is_empty()).count();
-    if subjects.len() + contained != writers * notes || !is_linear || !has_events {
-        proof.found.push(format!("{} commits, {contained} contained, linear: {is_linear}: {log}", subjects.len()));
+    if commits.len() + contained != writers * notes || !is_linear || !has_events {
+        proof.found.push(format!("{} commits, {contained} contained, linear: {is_linear}: {log}", commits.len()));
     }
     if ws.shell("git ls-files -s files").ok() != entry {
         proof.found.push("the owner's index has changed".to_owned());

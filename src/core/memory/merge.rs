@@ -56,7 +56,9 @@ pub fn merge(base: &[u8], ours: &[u8], theirs: &[u8]) -> Result<Vec<u8>, Vec<usi
 pub fn contains(text: &[u8], base: &[u8], theirs: &[u8]) -> bool {
     let count = |text| {
         let mut counts: HashMap<&[u8], i64> = HashMap::new();
-        lines(text).into_iter().for_each(|line| *counts.entry(line).or_default() += 1);
+        for line in lines(text) {
+            *counts.entry(line).or_default() += 1;
+        }
         counts
     };
     let (has, before, after) = (count(text), count(base), count(theirs));

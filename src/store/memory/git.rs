@@ -43,19 +43,6 @@ impl Git<'_> {
     /// # Errors
     /// `Later`, with the first line that git has printed; `Failed` if git cannot be started.
     pub fn run(&self, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>> {
-        self.configured(&[], arguments, input)
-    }
-
-    /// As [`Git::run`], and the attributes are those of the last commit: a `.gitattributes` in a folder that agents may
-    /// write could select a filter or an encoding.
-    ///
-    /// # Errors
-    /// As [`Git::run`].
-    pub fn run_with_committed_attributes(&self, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>> {
-        self.configured(&["attr.tree=HEAD"], arguments, input)
-    }
-
-    fn configured(&self, settings: &[&str], arguments: &[&str], input: &[u8]) -> Result<Vec<u8>> {
         let no_git = |e: &dyn std::fmt::Display| Fault::new(Kind::Failed, format!("cannot run git: {e}"));
         let mut command = Command::new("git");
         for name in REMOVED {
@@ -74,9 +61,11 @@ impl Git<'_> {
             "commit.gpgsign=false",
             "diff.ignoreSubmodules=all",
             "fastimport.unpackLimit=1000",
-            "user.useConfigOnly=false",
+            // The attributes are those of the last commit: a `.gitattributes` in a folder that agents may write could name
+            // a filter, which git runs for every file that it compares.
+            "attr.tree=HEAD",
         ];
-        for setting in always.iter().chain(settings) {
+        for setting in always {
             command.arg("-c").arg(setting);
         }
         let locks = self.locks.iter().map(|lock| lock.as_fd().try_clone_to_owned());

@@ -288,5 +288,5 @@ fn job_note(context: &ToolContext, job: Option<String>) -> Result<String> {
 /// The name of this call's temporary file. A call that is repeated after a kill uses the same name and so replaces
 /// the file that the killed one has left.
 fn temp(context: &ToolContext) -> String {
-    format!(".{}-{:02}.tmp", context.event.id, context.number)
+    format!(".{}-{:02}.claw.tmp", context.event.id, context.number)
 }

@@ -18,6 +18,8 @@ use std::path::{Component, Path, PathBuf};
 
 /// The largest file whose changes by the owner are committed.
 pub const MAX_OWN: u64 = 1 << 20;
+/// The end of the name of a temporary file.
+const TEMP: &str = ".claw.tmp";
 /// The largest file of which a change can be recorded.
 const MAX: u64 = 64 << 20;
 
@@ -83,10 +85,28 @@ pub fn read(workspace: &Workspace, name: &str, most: Option<u64>) -> Result<Opti
     Ok(Some(MemoryFile { bytes, is_executable: meta.mode() & 0o100 != 0, identity: (meta.dev(), meta.ino()) }))
 }
 
-/// Whether a change of the owner's is committed: text, without NULs, and no setting of git's.
+/// Whether a change of the owner's is committed: UTF-8 without NULs.
 #[must_use]
-pub fn is_note(name: &str, bytes: &[u8]) -> bool {
-    is_tracked_name(name) && !bytes.contains(&0) && std::str::from_utf8(bytes).is_ok()
+pub fn is_text(bytes: &[u8]) -> bool {
+    !bytes.contains(&0) && std::str::from_utf8(bytes).is_ok()
+}
+
+/// Whether the file is a temporary one of [`replace`], left by a process that was killed.
+#[must_use]
+pub fn is_leftover(name: &str) -> bool {
+    let last = name.rsplit('/').next().unwrap_or_default();
+    last.starts_with('.') && last.ends_with(TEMP)
+}
+
+/// Removes a file for which [`is_leftover`] holds. The caller holds the lock of the history.
+///
+/// # Errors
+/// Those of the file system.
+pub fn remove_leftover(workspace: &Workspace, name: &str) -> Result<()> {
+    let (top, below) = split(workspace, name)?;
+    let (above, own) = (below.parent().unwrap_or(Path::new("")), below.file_name().unwrap_or_default());
+    let Ok(dir) = Beneath::open(&top, true).and_then(|top| top.folder(above)) else { return Ok(()) };
+    durable::remove_at(&dir, own, workspace.sync()?).at("remove", Path::new(name))
 }
 
 /// Whether a file of this name can belong to the history. Settings of git's, and the temporary files of the file
@@ -126,7 +146,7 @@ pub fn replace(workspace: &Workspace, name: &str, old: Option<&MemoryFile>, new:
 }
 
 fn temp(name: &OsStr) -> String {
-    format!(".{}.claw.tmp", name.to_string_lossy())
+    format!(".{}{TEMP}", name.to_string_lossy())
 }
 
 /// The real folder of memories, and the path below it.

@@ -49,7 +49,7 @@ pub fn change<T>(
     act: impl FnOnce() -> Result<(T, NewContents)>,
 ) -> Result<T> {
     let mut history = History::open(workspace)?;
-    history.settle();
+    history.settle(names);
     history.make(author, subject, names, act)
 }
 
@@ -62,7 +62,7 @@ pub fn commit_pending(workspace: &Workspace) -> Result<bool> {
         return Ok(false);
     }
     if let Some(lock) = NamedLock::attempt(workspace, LOCK)? {
-        History::with(workspace, lock)?.settle();
+        History::with(workspace, lock)?.settle(&[]);
     }
     Ok(!pending::pending(workspace)?.is_empty())
 }
@@ -96,12 +96,12 @@ pub fn during<T>(
         drop(history);
         return run();
     }
-    history.settle();
+    history.settle(&[]);
     pending::begin(workspace, &begun)?;
     drop(history);
     let result = run();
     let mut history = History::open(workspace)?;
-    history.settle();
+    history.settle(&[]);
     let mut left = pending::begun(workspace)?;
     left.retain(|other| *other != begun);
     pending::keep_begun(workspace, &left)?;
@@ -134,16 +134,17 @@ impl<'w> History<'w> {
     }
 
     /// Commits everything that is not committed yet: pending changes, those of a killed process, and the owner's.
-    fn settle(&mut self) {
+    /// Of files that are about to be changed, `names`, the owner's versions are committed whatever their size and form.
+    fn settle(&mut self, names: &[String]) {
         self.status = None;
         let Some(repository) = &self.repository else { return };
-        match self.settled(repository) {
+        match self.settled(repository, names) {
             Ok(status) => self.status = status,
             Err(fault) => self.complain(&fault),
         }
     }
 
-    fn settled(&self, repository: &Repository) -> Result<Option<MemoryStatus>> {
+    fn settled(&self, repository: &Repository, names: &[String]) -> Result<Option<MemoryStatus>> {
         if repository.busy()?.is_some() {
             return Ok(None);
         }
@@ -166,7 +167,7 @@ impl<'w> History<'w> {
             }
         }
         let begun = pending::begun(self.workspace)?;
-        commits.extend(self.found_commits(repository, &status, &mut tips, &begun)?);
+        commits.extend(self.found_commits(repository, &status, &mut tips, &begun, names)?);
         if !commits.is_empty() {
             let now = self.workspace.world.now().timestamp();
             status.head = Some(repository.commit(&commits, status.head.clone(), now)?);
@@ -235,14 +236,19 @@ impl<'w> History<'w> {
         status: &MemoryStatus,
         tips: &mut Tips,
         begun: &[BegunChange],
+        names: &[String],
     ) -> Result<Vec<NewCommit>> {
         let mut found: Vec<(&String, Option<MemoryFile>)> = Vec::new();
         for (path, tip) in &status.changed {
-            let is_begun = begun.iter().any(|begun| begun.files.contains(path));
-            let Ok(file) = files::read(self.workspace, path, (!is_begun).then_some(MAX_OWN)) else { continue };
+            if files::is_leftover(path) {
+                files::remove_leftover(self.workspace, path)?;
+                continue;
+            }
+            let is_whole = names.contains(path) || begun.iter().any(|begun| begun.files.contains(path));
+            let Ok(file) = files::read(self.workspace, path, (!is_whole).then_some(MAX_OWN)) else { continue };
             let is_removed = file.is_none() && tip.is_some();
-            let is_text = file.as_ref().is_some_and(|file| files::is_note(path, &file.bytes));
-            if !status.ignores(path) && files::is_tracked_name(path) && (is_removed || is_text) {
+            let is_new = file.as_ref().is_some_and(|file| is_whole || files::is_text(&file.bytes));
+            if !status.ignores(path) && files::is_tracked_name(path) && (is_removed || is_new) {
                 found.push((path, file));
             }
         }
@@ -310,7 +316,7 @@ impl<'w> History<'w> {
         match &acted {
             Ok((_, written)) => {
                 let mut all = written.clone();
-                for (name, _) in &before {
+                for name in before.keys() {
                     if !written.iter().any(|(known, _)| known == *name) {
                         all.push(((*name).clone(), read(name).map(|file| file.bytes)));
                     }

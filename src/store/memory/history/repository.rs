@@ -115,7 +115,7 @@ impl<'w> Repository<'w> {
             "--",
             FOLDER,
         ];
-        parse_status(&self.git.run_with_committed_attributes(&arguments, &[])?)
+        parse_status(&self.git.run(&arguments, &[])?)
     }
 
     /// Refuses a folder `memories` that git does not see as a folder, and a work tree elsewhere.
@@ -184,8 +184,8 @@ impl<'w> Repository<'w> {
         let mut ids = vec![String::new(); files.len()];
         for (at, (path, bytes)) in other {
             let path = format!("--path={path}");
-            let id = self.git.run_with_committed_attributes(&["hash-object", "-w", "--stdin", &path], bytes)?;
-            ids[at] = String::from_utf8_lossy(&id).trim_end().to_owned();
+            let id = self.git.run(&["hash-object", "-w", "--stdin", &path], bytes)?;
+            String::from_utf8_lossy(&id).trim_end().clone_into(&mut ids[at]);
         }
         let raw_ids = self.store_raw(&raw.iter().map(|(_, (_, bytes))| *bytes).collect::<Vec<_>>())?;
         for ((at, _), id) in raw.into_iter().zip(raw_ids) {
@@ -227,8 +227,7 @@ impl<'w> Repository<'w> {
             return Ok(BTreeSet::new());
         }
         let input = paths.join("\0");
-        let found =
-            self.git.run_with_committed_attributes(&["check-attr", "-z", "--stdin", "filter"], input.as_bytes())?;
+        let found = self.git.run(&["check-attr", "-z", "--stdin", "filter"], input.as_bytes())?;
         let parts: Vec<&[u8]> = found.split(|byte| *byte == 0).collect();
         let is_set = |triple: &&[&[u8]]| !matches!(triple[2], b"unspecified" | b"unset");
         let triples = parts.chunks_exact(3).filter(is_set);

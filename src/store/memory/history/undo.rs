@@ -60,7 +60,7 @@ struct EventChange {
 /// `Usage` if there is no such event, or several; `Data` if a later change conflicts, with the lines.
 pub fn plan_undo(workspace: &Workspace, typed: &str) -> Result<MemoryPlan> {
     let mut history = History::open(workspace)?;
-    history.settle();
+    history.settle(&[]);
     let repository = needed(&history)?;
     let (event, changes) = changes(workspace, repository, typed)?;
     let mut plan =
@@ -105,7 +105,7 @@ pub fn plan_undo(workspace: &Workspace, typed: &str) -> Result<MemoryPlan> {
 pub fn plan_restore(workspace: &Workspace, name: &str, revision: &str, may_shrink: bool) -> Result<MemoryPlan> {
     let name = files::checked(name)?;
     let mut history = History::open(workspace)?;
-    history.settle();
+    history.settle(&[]);
     let repository = needed(&history)?;
     let unknown = |what: &str| Fault::new(Kind::Usage, format!("{what} in the history of {FOLDER}/"));
     if revision.starts_with('-') {
@@ -132,8 +132,8 @@ pub fn plan_restore(workspace: &Workspace, name: &str, revision: &str, may_shrin
 /// `Data` if a file has changed since it was planned; those of the file system.
 pub fn apply(workspace: &Workspace, author: &ChangeAuthor, plan: &MemoryPlan) -> Result<()> {
     let mut history = History::open(workspace)?;
-    history.settle();
     let names: Vec<String> = plan.files.keys().cloned().collect();
+    history.settle(&names);
     let author = ChangeAuthor { undoes: plan.event.clone(), ..author.clone() };
     history.make(&author, &plan.subject, &names, || {
         for (name, (old, _)) in &plan.files {
