@@ -40,16 +40,13 @@ pub fn send<Part: Serialize + DeserializeOwned>(
     cut: &dyn Fn(&str) -> Vec<Part>,
     send: &dyn Fn(Part, bool) -> PartResult,
 ) -> Result<()> {
-    let parts = match planned(&delivery.receipt)? {
-        Some(parts) => parts,
-        None => {
-            let parts = cut(&delivery.event.content);
-            if parts.len() > 1 {
-                let list = serde_json::to_string(&parts).map_err(|e| Fault::data(e.to_string()))?;
-                delivery.receipt.push(&format!("{PARTS} {} {list}", parts.len()))?;
-            }
-            parts
+    let parts = if let Some(parts) = planned(&delivery.receipt)? { parts } else {
+        let parts = cut(&delivery.event.content);
+        if parts.len() > 1 {
+            let list = serde_json::to_string(&parts).map_err(|e| Fault::data(e.to_string()))?;
+            delivery.receipt.push(&format!("{PARTS} {} {list}", parts.len()))?;
         }
+        parts
     };
     for (number, part) in (1..).zip(parts) {
         let state = state(&delivery.receipt, number);

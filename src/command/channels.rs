@@ -30,7 +30,7 @@ enum Action {
 /// Prints the channels, or adds one.
 ///
 /// # Errors
-/// If `claw.yaml` is invalid or the outbox cannot be listed; as [`add::run`].
+/// If `claw.yaml` is invalid or the outbox cannot be listed; as adding a channel does.
 pub fn run(args: &Args, here: Here) -> Result<u8> {
     if let Some(Action::Token(args)) = &args.action {
         return channel_token::run(args, here);

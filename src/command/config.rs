@@ -137,7 +137,7 @@ fn set(workspace: &Workspace, key: &str, value: &str) -> Result<u8> {
             Err(problem) => last = last.or(Some(problem)),
         }
     }
-    let fault = last.map(Fault::from).unwrap_or_else(|| Fault::data("no value"));
+    let fault = last.map_or_else(|| Fault::data("no value"), Fault::from);
     Err(Fault { message: format!("{key} was not set: {}", fault.message), ..fault })
 }
 

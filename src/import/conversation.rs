@@ -196,19 +196,16 @@ fn turns(utterances: Vec<Utterance>, session: &str, start: Stamp) -> Vec<Importe
                     result: Some((now, outcome)),
                 };
                 let steps = turns.last_mut().map(|turn| &mut turn.steps);
-                match steps {
-                    Some(steps) => match steps.last_mut() {
-                        Some(step) => step.calls.push(orphan),
-                        None => steps.push(ImportedStep {
-                            at: now,
-                            text: String::new(),
-                            thinking: String::new(),
-                            model: "imported".to_owned(),
-                            calls: vec![orphan],
-                        }),
-                    },
-                    None => {}
-                }
+                if let Some(steps) = steps { match steps.last_mut() {
+                    Some(step) => step.calls.push(orphan),
+                    None => steps.push(ImportedStep {
+                        at: now,
+                        text: String::new(),
+                        thinking: String::new(),
+                        model: "imported".to_owned(),
+                        calls: vec![orphan],
+                    }),
+                } }
             }
         }
     }

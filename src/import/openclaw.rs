@@ -1,4 +1,4 @@
-//! The file era of OpenClaw: its state folder (`openclaw.json`, `agents/ID/sessions/*.jsonl`, `cron/jobs.json`,
+//! The file era of `OpenClaw`: its state folder (`openclaw.json`, `agents/ID/sessions/*.jsonl`, `cron/jobs.json`,
 //! `workspace/`), or a workspace alone (`AGENTS.md`, `SOUL.md`, `HEARTBEAT.md`, `MEMORY.md`, `memory/*.md`).
 
 use crate::core::event::session_name::MAX;
@@ -105,7 +105,7 @@ fn plan(import: &Import, plan: &mut ImportPlan) -> Result<()> {
         } else {
             match place(path) {
                 SourcePlace::Workspace(agent, rest) => {
-                    workspace_file(import, path, (agent, &agents[agent]), rest, &mut bodies, plan)?
+                    workspace_file(import, path, (agent, &agents[agent]), rest, &mut bodies, plan)?;
                 }
                 SourcePlace::Session(agent, rest) => session_file(path, &agents[agent], rest, &sessions, plan),
                 SourcePlace::Other => import.aside(plan, path)?,

@@ -1,4 +1,4 @@
-//! The jobs of OpenClaw: `cron/jobs.json`. Each job becomes a disabled `crons/ID/CRON.md`.
+//! The jobs of `OpenClaw`: `cron/jobs.json`. Each job becomes a disabled `crons/ID/CRON.md`.
 
 use crate::core::fault::Result;
 use crate::import::plan::{ImportPlan, Output, OutputContent};

@@ -1,4 +1,4 @@
-//! Sessions of OpenClaw: a header, then entries with `id` and `parentId`. The entries form a tree; the last one is the
+//! Sessions of `OpenClaw`: a header, then entries with `id` and `parentId`. The entries form a tree; the last one is the
 //! end of the branch that a later turn continues.
 
 use crate::core::model::Call;
@@ -27,12 +27,9 @@ pub(super) fn read(name: &str, text: &str, content: &mut SessionContent) {
         let message = if entry["message"].is_object() { &entry["message"] } else { entry };
         let time = |value: &Value| session_file::instant(&value["timestamp"]);
         let at = time(entry).or_else(|| time(message));
-        match said(message) {
-            Some(said) => content.utterances.push(Utterance { at, said }),
-            None => {
-                let role = message["role"].as_str().unwrap_or("none");
-                content.notes.push(format!("{name}: a message of the role `{role}` is left out"));
-            }
+        if let Some(said) = said(message) { content.utterances.push(Utterance { at, said }) } else {
+            let role = message["role"].as_str().unwrap_or("none");
+            content.notes.push(format!("{name}: a message of the role `{role}` is left out"));
         }
     }
     if other > 0 {

@@ -148,7 +148,7 @@ fn settings(config: &Mapping, agents: &BTreeMap<String, String>, plan: &mut Impo
         let pattern = pattern.trim_start_matches("platform-");
         match of(agent) {
             Some(agent) if regex::Regex::new(pattern).is_ok() => {
-                plan.settings.bindings.push((pattern.to_owned(), agent))
+                plan.settings.bindings.push((pattern.to_owned(), agent));
             }
             _ => plan.remarks.push(format!("the binding of `{pattern}` to `{agent}` is not taken over")),
         }

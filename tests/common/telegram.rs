@@ -92,7 +92,7 @@ impl Telegram {
     pub fn wait_for(&self, what: &str, is: impl Fn(&Ledger) -> bool) {
         let ledger = self.ledger();
         let (ledger, _) =
-            self.state.1.wait_timeout_while(ledger, Duration::from_secs(60), |ledger| !is(ledger)).unwrap();
+            self.state.1.wait_timeout_while(ledger, Duration::from_mins(1), |ledger| !is(ledger)).unwrap();
         assert!(is(&ledger), "{what}: {:?}", ledger.calls.iter().map(|(method, _)| method).collect::<Vec<_>>());
     }
 
@@ -179,16 +179,13 @@ impl Telegram {
         reader.read_exact(&mut body).ok()?;
         let path = first.split(' ').nth(1)?.to_owned();
         let body = arguments(&kind, &body);
-        let (status, answer, is_cut) = match path.strip_prefix(&format!("/file/bot{TOKEN}/files/")) {
-            Some(name) => match self.ledger().files.get(name) {
-                Some(bytes) => (200, bytes.clone(), false),
-                None => (404, b"{\"ok\":false}".to_vec(), false),
-            },
-            None => {
-                let (status, answer, is_cut) = self.call(&path, &body, stream);
-                // Half a UTF-16 pair, which no `Value` can hold.
-                (status, answer.to_string().replace("<half>", "\\ud83e").into_bytes(), is_cut)
-            }
+        let (status, answer, is_cut) = if let Some(name) = path.strip_prefix(&format!("/file/bot{TOKEN}/files/")) { match self.ledger().files.get(name) {
+            Some(bytes) => (200, bytes.clone(), false),
+            None => (404, b"{\"ok\":false}".to_vec(), false),
+        } } else {
+            let (status, answer, is_cut) = self.call(&path, &body, stream);
+            // Half a UTF-16 pair, which no `Value` can hold.
+            (status, answer.to_string().replace("<half>", "\\ud83e").into_bytes(), is_cut)
         };
         let mut stream = stream;
         let head = format!(

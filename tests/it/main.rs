@@ -1,12 +1,4 @@
 //! Features, end to end with the real binary: one module per feature.
-#![allow(
-    clippy::cloned_ref_to_slice_refs,
-    clippy::decimal_bitwise_operands,
-    clippy::items_after_statements,
-    clippy::nonminimal_bool,
-    clippy::single_char_pattern,
-    reason = "owed: places of style that came together from several changes"
-)]
 
 #[path = "../common/mod.rs"]
 mod common;

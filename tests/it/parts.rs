@@ -169,7 +169,7 @@ fn channel_is_added_with_its_token_in_a_private_file() {
     let ran = add(&[], &format!("{TOKEN}\n"));
     let said = format!("{}{}", ran.out, ran.err);
     assert_eq!(ran.code, 0, "{said}");
-    assert!(said.contains("the bot is @clawtest_bot") && said.contains("+"), "{said}");
+    assert!(said.contains("the bot is @clawtest_bot") && said.contains('+'), "{said}");
     assert!(said.contains("claw pair invite telegram --owner") && !said.contains("QXMENQ"), "{said}");
     let mode = fs::metadata(ws.path(".secrets/telegram.token")).unwrap().permissions().mode();
     assert_eq!((mode & 0o777, ws.read(".secrets/telegram.token").trim()), (0o600, TOKEN));

@@ -138,7 +138,7 @@ fn answer_can_be_taken_apart() {
     let ws = workspace(&server);
     let ran = ws.claw(&["ask", "-n", "-x", "-u", "hello"]);
     assert_eq!(ran.out, "ls -l\n");
-    assert!(ran.err.starts_with("m") && ran.err.contains(": 10 tokens in, 3 out, "), "{ran:#?}");
+    assert!(ran.err.starts_with('m') && ran.err.contains(": 10 tokens in, 3 out, "), "{ran:#?}");
     assert!(ws.claw(&["ask", "-n", "-x", "briefly"]).fails(65).contains("the answer has no block of code"));
     let quiet = ws.claw(&["-q", "ask", "-n", "briefly"]);
     assert_eq!((&quiet.out[..], &quiet.err[..]), ("Hello.\n", ""));

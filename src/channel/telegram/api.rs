@@ -137,9 +137,6 @@ impl Api {
                 Ok((status, bytes))
             }),
         );
-        exchanged.map_err(|fault| match is_unsent.get() || fault.kind == Kind::Machine {
-            true => CallFault::Unsent(fault),
-            false => CallFault::Unknown(fault),
-        })
+        exchanged.map_err(|fault| if is_unsent.get() || fault.kind == Kind::Machine { CallFault::Unsent(fault) } else { CallFault::Unknown(fault) })
     }
 }

@@ -101,7 +101,7 @@ impl Screen {
     /// Prints the progress of the turn.
     pub(crate) fn show(&self, progress: Progress) {
         let mut line = self.line();
-        self.with_spinner(|spinner| spinner.clear());
+        self.with_spinner(Spinner::clear);
         match progress {
             Progress::Text(text) if self.is_live && !text.is_empty() => self.text(&mut line, text),
             Progress::Call(call) => {

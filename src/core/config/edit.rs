@@ -29,18 +29,15 @@ pub fn path(text: &str) -> Result<Vec<String>> {
     };
     let (mut parts, mut rest) = (Vec::new(), text);
     loop {
-        let part = match rest.strip_prefix('"') {
-            Some(quoted) => {
-                let (part, after) = quoted.split_once('"').ok_or_else(|| bad("a quote is not closed"))?;
-                rest = after;
-                part
-            }
-            None => {
-                let end = rest.find('.').unwrap_or(rest.len());
-                let part = &rest[..end];
-                rest = &rest[end..];
-                part
-            }
+        let part = if let Some(quoted) = rest.strip_prefix('"') {
+            let (part, after) = quoted.split_once('"').ok_or_else(|| bad("a quote is not closed"))?;
+            rest = after;
+            part
+        } else {
+            let end = rest.find('.').unwrap_or(rest.len());
+            let part = &rest[..end];
+            rest = &rest[end..];
+            part
         };
         if part.is_empty() || part.chars().any(char::is_control) {
             return Err(bad("a part of it is empty or has control characters"));

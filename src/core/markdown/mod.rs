@@ -1,5 +1,5 @@
 //! Markdown as one tree, without I/O. Telegram, the terminal and the web page render it; the parser is pulldown-cmark
-//! (CommonMark with tables, strikethrough and task lists). Raw HTML is text: no renderer may pass it on as HTML.
+//! (`CommonMark` with tables, strikethrough and task lists). Raw HTML is text: no renderer may pass it on as HTML.
 
 mod build;
 

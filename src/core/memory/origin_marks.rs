@@ -43,7 +43,7 @@ pub fn fenced(rows: &[(String, Option<String>)], mut random: impl FnMut() -> u64
 pub fn added_keys(old: &str, new: &str) -> HashSet<String> {
     let known: HashSet<&str> = old.lines().collect();
     let added = new.lines().filter(|line| !known.contains(line));
-    added.map(|line| facts::key(line)).filter(|key| !key.is_empty()).collect()
+    added.map(facts::key).filter(|key| !key.is_empty()).collect()
 }
 
 /// The mark with a source in a line, if it has one.

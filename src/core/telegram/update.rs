@@ -86,7 +86,7 @@ pub fn message(update: &Value, bot: &BotAccount, with_edits: bool) -> Option<(In
         ("username", text_of(&sender["username"])),
         ("language", text_of(&sender["language_code"])),
         ("chat", text_of(&chat["title"])),
-        ("edited", is_edit.then(|| number.to_string()).unwrap_or_default()),
+        ("edited", if is_edit { number.to_string() } else { Default::default() }),
     ] {
         if !value.is_empty() {
             inbound.labels.insert(key.to_owned(), value);

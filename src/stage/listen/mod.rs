@@ -208,7 +208,7 @@ impl Run<'_> {
             };
             // Deliveries in progress need the listener.
             let _ = sender.send(PoolMessage::Stop);
-            let delivered = pool.map_or(Ok(Ok(())), |pool| pool.join());
+            let delivered = pool.map_or(Ok(Ok(())), std::thread::ScopedJoinHandle::join);
             let _ = rustix::io::write(&end, b"x");
             let _ = listening_thread.join();
             delivered.unwrap_or_else(|_| Err(Fault::new(Kind::Failed, "the deliveries have panicked")))?;

@@ -133,7 +133,7 @@ pub fn run(workspace: &Workspace, stages: &[&str], stop: BorrowedFd, report: OnO
             }
         }
         let result = or_end("the supervisor", end, || supervisor.attend(stop));
-        let _ = rustix::io::write(&stop_listeners, &1u64.to_ne_bytes());
+        let _ = rustix::io::write(stop_listeners, &1u64.to_ne_bytes());
         supervisor.notify(None, || PoolMessage::Stop);
         result
     })

@@ -82,7 +82,7 @@ impl JournalReader {
         if !reader.is_after_its_line(workspace) {
             return lost(JournalGap::Lost);
         }
-        if cursor.boot != reader.place.boot { Err((JournalGap::Restarted, reader)) } else { Ok(reader) }
+        if cursor.boot == reader.place.boot { Ok(reader) } else { Err((JournalGap::Restarted, reader)) }
     }
 
     /// The place.

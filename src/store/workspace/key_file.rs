@@ -45,7 +45,7 @@ pub fn write(workspace: &Workspace, file: &str, key: &str) -> Result<()> {
 /// Removes a key file; false if there was none.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn remove(workspace: &Workspace, file: &str) -> Result<bool> {
     own_name(file)?;
     let path = workspace.path(file);

@@ -240,7 +240,7 @@ mod tests {
         #[test]
         fn every_letter_is_shown(text in "([a-z]{1,9}|\\*\\*|`|\n|\n\n|- |# |> |\\| |1\\. |```\n|\u{1b}|日| ){0,30}") {
             let shown = render(&text, PLAIN);
-            let letters = |text: &str| text.chars().filter(|c| c.is_ascii_lowercase()).collect::<String>();
+            let letters = |text: &str| text.chars().filter(char::is_ascii_lowercase).collect::<String>();
             // The name of a language is not shown, and an escape has letters of its own.
             let has_escape = shown.contains('\u{1b}');
             proptest::prop_assert!(!has_escape);

@@ -45,6 +45,6 @@ mod tests {
         assert_eq!(taken(Duration::ZERO, 200), 64);
         assert_eq!(taken(Duration::from_millis(49), 200), 0);
         assert_eq!(taken(Duration::from_secs(1), 200), 20);
-        assert_eq!(taken(Duration::from_secs(60), 200), 64);
+        assert_eq!(taken(Duration::from_mins(1), 200), 64);
     }
 }

@@ -24,7 +24,7 @@ fn always(_: &str) -> bool {
 
 /// Whether the text behind `sk-` is random: it has digits, and letters of both cases or no separators.
 fn has_random_body(key: &str) -> bool {
-    let has = |is: fn(&u8) -> bool| key.as_bytes()[3..].iter().any(|byte| is(byte));
+    let has = |is: fn(&u8) -> bool| key.as_bytes()[3..].iter().any(&is);
     has(u8::is_ascii_digit)
         && (has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) || !key[3..].contains(['-', '_']))
 }

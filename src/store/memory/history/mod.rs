@@ -1,5 +1,5 @@
 //! The history of `memories/`: one git commit for each change, with its author. Changes of agents and notes are made
-//! through [`change`], under one lock. Whatever else differs from the last commit is the owner's, and is committed as
+//! through [`change()`], under one lock. Whatever else differs from the last commit is the owner's, and is committed as
 //! such before.
 //!
 //! No change waits for git or fails because of it. During a merge of the owner's, or while another program holds git's
