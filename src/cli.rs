@@ -214,7 +214,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Command::Skills(args) => skills::run(&args, here),
         Command::Models(args) => models::run(&args, here),
         Command::Prompt(args) => prompt::run(&args, here),
-        Command::New(args) => new::run(args, here),
+        Command::New(args) => new::run(&args, here),
         Command::Agents(args) => agents::run(&args, here),
         Command::Sessions(args) => sessions::run(&args, here),
         Command::Send(args) => send::run(args, here),

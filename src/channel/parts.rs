@@ -40,7 +40,9 @@ pub fn send<Part: Serialize + DeserializeOwned>(
     cut: &dyn Fn(&str) -> Vec<Part>,
     send: &dyn Fn(Part, bool) -> PartResult,
 ) -> Result<()> {
-    let parts = if let Some(parts) = planned(&delivery.receipt)? { parts } else {
+    let parts = if let Some(parts) = planned(&delivery.receipt)? {
+        parts
+    } else {
         let parts = cut(&delivery.event.content);
         if parts.len() > 1 {
             let list = serde_json::to_string(&parts).map_err(|e| Fault::data(e.to_string()))?;

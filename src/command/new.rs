@@ -113,7 +113,7 @@ struct CronArgs {
 ///
 /// # Errors
 /// `Data` if a value is invalid; `Failed` if the file exists.
-pub fn run(args: Args, here: Here) -> Result<u8> {
+pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.open()?;
     let path = match &args.action {
         Action::Agent(args) => new_agent(&workspace, args)?,

@@ -143,7 +143,11 @@ fn plot(workspace: &Workspace, since: Option<&str>) -> Result<u8> {
     let rows = first.series(1.day()).take_while(|day| *day <= today).map(|day| {
         let sums = days.get(&day.to_string()).copied().unwrap_or_default();
         let guess = if sums.estimated_calls > 0 { "~" } else { "" };
-        let (value, text) = if has_money { (sums.money, Money(sums.money).to_string()) } else { (sums.tokens(), sums.tokens().to_string()) };
+        let (value, text) = if has_money {
+            (sums.money, Money(sums.money).to_string())
+        } else {
+            (sums.tokens(), sums.tokens().to_string())
+        };
         Bar { label: day.strftime("%m-%d %a").to_string(), value, text: format!("{guess}{text} {unit}") }
     });
     let rows: Vec<Bar> = rows.collect();
@@ -156,7 +160,13 @@ fn plot(workspace: &Workspace, since: Option<&str>) -> Result<u8> {
 
 /// The rows as CSV, with every column.
 fn csv(by: &str, rows: &[(&str, Sums)], currency: &str) -> String {
-    let quoted = |text: &str| if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() };
+    let quoted = |text: &str| {
+        if text.contains([',', '"', '\n', '\r']) {
+            format!("\"{}\"", text.replace('"', "\"\""))
+        } else {
+            text.to_owned()
+        }
+    };
     let mut text = format!("{by},calls,input,cached,output,money,currency,estimated_calls\r\n");
     for (label, sums) in rows {
         let Sums { calls, usage, money, estimated_calls, .. } = sums;

@@ -196,16 +196,18 @@ fn turns(utterances: Vec<Utterance>, session: &str, start: Stamp) -> Vec<Importe
                     result: Some((now, outcome)),
                 };
                 let steps = turns.last_mut().map(|turn| &mut turn.steps);
-                if let Some(steps) = steps { match steps.last_mut() {
-                    Some(step) => step.calls.push(orphan),
-                    None => steps.push(ImportedStep {
-                        at: now,
-                        text: String::new(),
-                        thinking: String::new(),
-                        model: "imported".to_owned(),
-                        calls: vec![orphan],
-                    }),
-                } }
+                if let Some(steps) = steps {
+                    match steps.last_mut() {
+                        Some(step) => step.calls.push(orphan),
+                        None => steps.push(ImportedStep {
+                            at: now,
+                            text: String::new(),
+                            thinking: String::new(),
+                            model: "imported".to_owned(),
+                            calls: vec![orphan],
+                        }),
+                    }
+                }
             }
         }
     }
@@ -326,7 +328,7 @@ mod tests {
         fn every_conversation_is_valid_for_a_server(kinds in proptest::collection::vec((0..4u8, 0..4u8), 0..30)) {
             let utterances = kinds.iter().enumerate().map(|(n, (kind, call))| {
                 let id = format!("c{call}");
-                said(n as i64, match kind {
+                said(i64::try_from(n).unwrap(), match kind {
                     0 => Said::User(format!("q{n}")),
                     1 => agent("text", &[]),
                     2 => agent("", &[(&id, "read"), ("c0", "bash")]),

@@ -27,7 +27,9 @@ pub(super) fn read(name: &str, text: &str, content: &mut SessionContent) {
         let message = if entry["message"].is_object() { &entry["message"] } else { entry };
         let time = |value: &Value| session_file::instant(&value["timestamp"]);
         let at = time(entry).or_else(|| time(message));
-        if let Some(said) = said(message) { content.utterances.push(Utterance { at, said }) } else {
+        if let Some(said) = said(message) {
+            content.utterances.push(Utterance { at, said });
+        } else {
             let role = message["role"].as_str().unwrap_or("none");
             content.notes.push(format!("{name}: a message of the role `{role}` is left out"));
         }

@@ -172,17 +172,19 @@ impl Telegram {
                 length = value.trim().parse().ok()?;
             }
             if let Some(value) = lower.strip_prefix("content-type:") {
-                kind = value.trim().to_owned();
+                value.trim().clone_into(&mut kind);
             }
         }
         let mut body = vec![0; length];
         reader.read_exact(&mut body).ok()?;
         let path = first.split(' ').nth(1)?.to_owned();
         let body = arguments(&kind, &body);
-        let (status, answer, is_cut) = if let Some(name) = path.strip_prefix(&format!("/file/bot{TOKEN}/files/")) { match self.ledger().files.get(name) {
-            Some(bytes) => (200, bytes.clone(), false),
-            None => (404, b"{\"ok\":false}".to_vec(), false),
-        } } else {
+        let (status, answer, is_cut) = if let Some(name) = path.strip_prefix(&format!("/file/bot{TOKEN}/files/")) {
+            match self.ledger().files.get(name) {
+                Some(bytes) => (200, bytes.clone(), false),
+                None => (404, b"{\"ok\":false}".to_vec(), false),
+            }
+        } else {
             let (status, answer, is_cut) = self.call(&path, &body, stream);
             // Half a UTF-16 pair, which no `Value` can hold.
             (status, answer.to_string().replace("<half>", "\\ud83e").into_bytes(), is_cut)

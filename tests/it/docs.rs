@@ -161,10 +161,10 @@ fn every_command_has_examples_and_a_man_page() {
 
 #[test]
 fn every_example_runs() {
+    const ID: &str = "20261121T004130.123456Z-k7f3q9";
     if !has_jq() {
         return skipped("there is no jq");
     }
-    const ID: &str = "20261121T004130.123456Z-k7f3q9";
     let stage = Stage::new();
     let ws = &stage.ws;
     let home = ws.dir.path();
@@ -292,7 +292,7 @@ fn rows(schema: &Value, defs: &Value, path: &str, seen: &[String], text: &mut St
     if let Some(to) = schema["$ref"].as_str() {
         let Some(name) = to.strip_prefix("#/$defs/").map(ToOwned::to_owned) else { return };
         if !seen.contains(&name) {
-            rows(&defs[&name], defs, path, &[seen, &[name.clone()]].concat(), text);
+            rows(&defs[&name], defs, path, &[seen, std::slice::from_ref(&name)].concat(), text);
         }
         return;
     }

@@ -338,9 +338,9 @@ fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     match payload.len() {
         length @ 0..126 => bytes.push(0x80 | u8::try_from(length).unwrap()),
         length @ 126..65536 => {
-            bytes.extend([[0x80 | 126].as_slice(), &u16::try_from(length).unwrap().to_be_bytes()].concat());
+            bytes.extend([[0x80 + 126].as_slice(), &u16::try_from(length).unwrap().to_be_bytes()].concat());
         }
-        length => bytes.extend([[0x80 | 127].as_slice(), &(length as u64).to_be_bytes()].concat()),
+        length => bytes.extend([[0x80 + 127].as_slice(), &(length as u64).to_be_bytes()].concat()),
     }
     bytes.extend([0; 4]);
     bytes.extend(payload);

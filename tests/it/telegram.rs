@@ -424,7 +424,7 @@ fn examples_of_the_specification_are_sent_and_lose_no_text() {
         }
     }
     // An image without a description shows its address. The two parsers differ about an underscore beside a symbol.
-    wrong.retain(|line| !line.contains("![](") && !(line.contains('_') && line.contains('🥒')));
+    wrong.retain(|line| !line.contains("![](") && (!line.contains('_') || !line.contains('🥒')));
     // Tables, strikethrough and task lists are no part of CommonMark.
     wrong.retain(|line| !line.contains("~~") && !line.contains('|') && !line.contains("[x]") && !line.contains("[ ]"));
     let first: Vec<&String> = wrong.iter().take(5).collect();

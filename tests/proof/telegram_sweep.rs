@@ -72,6 +72,8 @@ fn with_channel(telegram: &Telegram) -> Fixture {
     ws
 }
 
+type Row<'a> = (&'a str, &'a Fixture, &'a [&'a str], &'a dyn Fn(), At);
+
 #[test]
 fn killed_listener_and_deliveries_lose_nothing_and_double_nothing_silently() {
     let mut proof = Proof::begin("kill -9 of Telegram's listener and deliveries before durable and socket calls");
@@ -90,7 +92,7 @@ fn killed_listener_and_deliveries_lose_nothing_and_double_nothing_silently() {
     delivers.claw(&["run-agent"]).ok();
     assert_eq!(delivers.list("outbox/ready").len(), TEXTS.len());
     let reset = || telegram.reset();
-    let rows: [(&str, &Fixture, &[&str], &dyn Fn(), At); 4] = [
+    let rows: [Row; 4] = [
         ("listen", &receives, LISTEN, &arrive, At::Calls(Faults::Kills(29))),
         ("listen, sockets", &receives, LISTEN, &arrive, At::Sockets(9)),
         ("deliver", &delivers, DELIVER, &reset, At::Calls(Faults::Kills(11))),

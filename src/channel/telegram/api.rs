@@ -137,6 +137,12 @@ impl Api {
                 Ok((status, bytes))
             }),
         );
-        exchanged.map_err(|fault| if is_unsent.get() || fault.kind == Kind::Machine { CallFault::Unsent(fault) } else { CallFault::Unknown(fault) })
+        exchanged.map_err(|fault| {
+            if is_unsent.get() || fault.kind == Kind::Machine {
+                CallFault::Unsent(fault)
+            } else {
+                CallFault::Unknown(fault)
+            }
+        })
     }
 }

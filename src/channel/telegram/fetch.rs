@@ -32,7 +32,8 @@ pub(super) fn attach(listening: &Listening, api: &Api, inbound: &mut Inbound, fi
             }
             Err(fault) => {
                 let note = format!("[the file {} was not fetched: {}]", file.name, fault.message);
-                inbound.text = format!("{}\n\n{note}", inbound.text.trim_end()).trim_start().to_owned();
+                let text = format!("{}\n\n{note}", inbound.text.trim_end());
+                text.trim_start().clone_into(&mut inbound.text);
             }
         }
     }

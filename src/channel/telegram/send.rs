@@ -55,7 +55,7 @@ pub(super) fn send(delivery: &mut Delivery) -> Result<()> {
             return PartResult::NotSent(fault);
         }
         let destination = Destination { workspace, name, chat, topic };
-        destination.send(&api, if is_repeated { part.behind(REPEATED) } else { part })
+        destination.send(&api, &if is_repeated { part.behind(REPEATED) } else { part })
     };
     pause::check(workspace, name)?;
     parts::send(delivery, settings.unknown, &messages, &one)
@@ -69,7 +69,7 @@ struct Destination<'a> {
 }
 
 impl Destination<'_> {
-    fn send(&self, api: &Api, part: FormattedText) -> PartResult {
+    fn send(&self, api: &Api, part: &FormattedText) -> PartResult {
         let mut body = json!({
             "chat_id": self.moved_to().unwrap_or(self.chat),
             "text": part.text,

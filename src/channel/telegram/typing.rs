@@ -38,7 +38,11 @@ pub(super) fn beside(listening: &Listening, api: &Api, work: impl FnOnce(&Typing
         let show = move || {
             let mut open: Vec<(Id, String, u32)> = Vec::new();
             loop {
-                let next = if open.is_empty() { receiver.recv().map_err(|_| RecvTimeoutError::Disconnected) } else { receiver.recv_timeout(AGAIN) };
+                let next = if open.is_empty() {
+                    receiver.recv().map_err(|_| RecvTimeoutError::Disconnected)
+                } else {
+                    receiver.recv_timeout(AGAIN)
+                };
                 match next {
                     Ok((id, chat)) => {
                         open.push((id, chat, 0));

@@ -148,13 +148,13 @@ fn sessions(workspace: &Workspace, wanted: &str) -> Result<Value> {
         let is_title = wanted.is_empty() || titles.iter().any(|text| text.to_lowercase().contains(&wanted));
         let excerpt = if is_title { None } else { find_text(workspace, &name, &wanted)? };
         if is_title || excerpt.is_some() {
-            found.push(session_row(&name, &summary, excerpt));
+            found.push(session_row(&name, &summary, excerpt.as_deref()));
         }
     }
     Ok(json!({"sessions": found, "complete": is_complete}))
 }
 
-fn session_row(name: &str, summary: &SessionSummary, excerpt: Option<String>) -> Value {
+fn session_row(name: &str, summary: &SessionSummary, excerpt: Option<&str>) -> Value {
     json!({
         "name": name, "agent": session_name::agent(name), "title": summary.title, "source": summary.source,
         "messages": summary.messages, "tokens": summary.tokens(), "updated": summary.updated, "excerpt": excerpt,

@@ -185,7 +185,7 @@ pub(super) fn run(
     mut reader: JournalReader,
     watch: &Watch,
     stop: BorrowedFd,
-    sender: UnboundedSender<FeedMessage>,
+    sender: &UnboundedSender<FeedMessage>,
 ) -> Result<()> {
     let mut offsets: HashMap<Id, (u64, u32)> = HashMap::new();
     loop {
@@ -209,7 +209,7 @@ pub(super) fn run(
             Woken::Files(changes) => {
                 for change in changes {
                     match (change.folder, change.name.as_deref().and_then(|name| Id::parse(name).ok())) {
-                        (STREAM, Some(id)) => deltas(workspace, known, &mut offsets, &id, &sender)?,
+                        (STREAM, Some(id)) => deltas(workspace, known, &mut offsets, &id, sender)?,
                         (TOKENS, _) => drop(sender.send(FeedMessage::Tokens)),
                         _ => {}
                     }

@@ -70,7 +70,7 @@ fn run(listening: &Listening) -> Result<()> {
         let workers = DiskWorkers::start(scope).map_err(no_thread)?;
         let hub = Hub::new(workspace, listening.name, reader.cursor().clone());
         let (known_events, watched) = (&known, &watch);
-        let feed = move || feed::run(workspace, known_events, reader, watched, listening.stop, feed_sender);
+        let feed = move || feed::run(workspace, known_events, reader, watched, listening.stop, &feed_sender);
         let feed = std::thread::Builder::new().name("feed".to_owned()).spawn_scoped(scope, feed).map_err(no_thread)?;
         let result = block_on(None, async {
             let control = ListenAddress::Unix(login::control_socket(listening.name));

@@ -10,7 +10,7 @@ use super::{api, page, socket};
 use crate::channel::listening::Listening;
 use crate::core::base64;
 use crate::core::channel::web::same_origin::SameOrigin;
-use crate::core::fault::Fault;
+use crate::core::fault::{Fault, Kind};
 use crate::http::server::{
     self, ConnectionTask, HttpReply, Incoming, Method, Request, StatusCode, header, reply, upgrade,
 };
@@ -104,7 +104,7 @@ impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
                 let base = base.map(|base| self.base(&base));
                 document(StatusCode::OK, &json!({"base": base.unwrap_or_default(), "code": code}))
             }
-            Err(fault) => self.fault(&fault),
+            Err(fault) => fault_reply(&fault),
         }
     }
 
@@ -214,7 +214,7 @@ impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
             Some(Ok(api::ApiAnswer::Document(value))) => document(StatusCode::OK, &value),
             Some(Ok(api::ApiAnswer::Image(kind, bytes))) => reply(StatusCode::OK, kind, bytes),
             Some(Ok(api::ApiAnswer::NotFound)) => document(StatusCode::NOT_FOUND, &json!({"error": "not found"})),
-            Some(Err(fault)) => self.fault(&fault),
+            Some(Err(fault)) => fault_reply(&fault),
             None => document(StatusCode::INTERNAL_SERVER_ERROR, &json!({"error": "internal error"})),
         }
     }
@@ -229,7 +229,7 @@ impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
         let login = Token { name: OWNER.to_owned(), owner: true, observe: true, ..Token::default() };
         match tokens::create(self.workspace(), self.listening.name, login) {
             Ok(token) => document(StatusCode::OK, &json!({"token": token})),
-            Err(fault) => self.fault(&fault),
+            Err(fault) => fault_reply(&fault),
         }
     }
 
@@ -283,14 +283,6 @@ impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
         }
         reply
     }
-
-    fn fault(&self, fault: &Fault) -> HttpReply {
-        let status = match fault.kind {
-            crate::core::fault::Kind::Data | crate::core::fault::Kind::Usage => StatusCode::UNPROCESSABLE_ENTITY,
-            _ => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        document(status, &json!({"error": fault.to_string()}))
-    }
 }
 
 fn refused() -> HttpReply {
@@ -318,4 +310,12 @@ fn text(status: StatusCode, message: &str) -> HttpReply {
 
 fn document(status: StatusCode, value: &Value) -> HttpReply {
     reply(status, "application/json", value.to_string())
+}
+
+fn fault_reply(fault: &Fault) -> HttpReply {
+    let status = match fault.kind {
+        Kind::Data | Kind::Usage => StatusCode::UNPROCESSABLE_ENTITY,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    document(status, &json!({"error": fault.to_string()}))
 }

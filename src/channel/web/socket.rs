@@ -181,7 +181,9 @@ impl<'s, 'x, 'w, 'a> Session<'s, 'x, 'w, 'a> {
             bucket: Bucket::new(Instant::now()),
             last: begin,
         };
-        let end = session.serve(queue, gap.map(crate::store::workspace::journal_reader::JournalGap::text), reader, &position).await;
+        let end = session
+            .serve(queue, gap.map(crate::store::workspace::journal_reader::JournalGap::text), reader, &position)
+            .await;
         site.hub.remove(&client);
         let reason = if end.0 == 1013 { format!("{}; your cursor: {}", end.1, session.last) } else { end.1 };
         SocketEnd(end.0, reason)

@@ -89,11 +89,13 @@ impl<'a> AnswerPrinter<'a> {
             // Its text is no answer yet.
             _ if waits => out::message(content),
             _ if self.keeps => *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(content.clone()),
-            _ if self.extracts => if let Some(code) = first_code(&markdown::parse(content)) { return out::content(&(code + "\n")) } else {
-                let fault =
-                    Fault::data("the answer has no block of code").hint("claw sessions show prints all of it");
+            _ if self.extracts => {
+                if let Some(code) = first_code(&markdown::parse(content)) {
+                    return out::content(&(code + "\n"));
+                }
+                let fault = Fault::data("the answer has no block of code").hint("claw sessions show prints all of it");
                 *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
-            },
+            }
             Some(AnswerForm::Json) => {
                 return out::json(&document(self.workspace, content, self.id, self.session)?);
             }

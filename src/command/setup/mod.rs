@@ -21,6 +21,7 @@ use serde_yaml::Value;
 /// On a terminal the missing values are asked for. The key is not shown while it is typed; it goes into a file that only
 /// you can read (.secrets/NAME), or claw.yaml names an environment variable. The model is called once before anything is
 /// written, and the change of claw.yaml is shown. A second run changes the same model.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

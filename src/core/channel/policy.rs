@@ -42,6 +42,7 @@ pub struct GroupFacts {
 }
 
 /// The facts about a message and its sender.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SenderFacts {
     /// The sender is a bot, or the channel's own account.
@@ -132,7 +133,7 @@ mod tests {
     use super::*;
 
     /// The rule of the documentation, in ten lines.
-    fn reference(policy: Policy, members: Members, f: &SenderFacts) -> Option<&'static str> {
+    fn reference(policy: Policy, members: Members, f: SenderFacts) -> Option<&'static str> {
         let pairing = if policy == Policy::Pairing { f.pairing } else { None };
         let owner = f.is_owner || pairing == Some(PairedAs::Owner);
         let listed = owner || f.is_allowed || pairing == Some(PairedAs::Contact);
@@ -167,7 +168,7 @@ mod tests {
                                 [1, 2, 4, 8].map(|bit| bools[usize::from(bits & bit > 0)]);
                             let facts = SenderFacts { is_bot, group: *group, is_owner, is_allowed, is_known, pairing };
                             let decided = decide(policy, members, &facts).ok().map(SenderClass::name);
-                            assert_eq!(decided, reference(policy, members, &facts), "{policy:?} {members:?} {facts:?}");
+                            assert_eq!(decided, reference(policy, members, facts), "{policy:?} {members:?} {facts:?}");
                             count += 1;
                         }
                     }

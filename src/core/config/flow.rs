@@ -15,9 +15,10 @@ pub(super) struct FlowEntry {
 /// The key that begins at `start`; `None` without one.
 pub(super) fn entry(text: &str, start: usize) -> Option<FlowEntry> {
     let rest = &text[start..];
-    let length = if let quote @ ('"' | '\'') = rest.chars().next()? { quoted(rest, quote)? } else {
-        let is_end =
-            |(at, _): &(usize, &str)| rest[at + 1..].is_empty() || rest[at + 1..].starts_with([' ', ',', '}']);
+    let length = if let quote @ ('"' | '\'') = rest.chars().next()? {
+        quoted(rest, quote)?
+    } else {
+        let is_end = |(at, _): &(usize, &str)| rest[at + 1..].is_empty() || rest[at + 1..].starts_with([' ', ',', '}']);
         rest.match_indices(':').find(is_end)?.0
     };
     let key = match serde_yaml::from_str::<Value>(rest[..length].trim_end()).ok()? {

@@ -3,7 +3,7 @@
 
 use crate::core::memory::query::fold;
 use crate::core::memory::{note_mark, passage};
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 /// The line around a fact that no longer holds.
 const STRUCK: &str = "~~";
@@ -113,15 +113,15 @@ fn strike_line(line: &str) -> String {
 
 /// The number of the facts in `old`, and of those that are neither in `new` nor in `elsewhere`.
 #[must_use]
-pub fn lost(old: &HashSet<String>, new: &str, elsewhere: impl Fn(&str) -> bool) -> (usize, usize) {
-    let kept: HashSet<String> = all(new).into_iter().map(|fact| fact.key).collect();
+pub fn lost(old: &BTreeSet<String>, new: &str, elsewhere: impl Fn(&str) -> bool) -> (usize, usize) {
+    let kept: BTreeSet<String> = all(new).into_iter().map(|fact| fact.key).collect();
     let lost = old.iter().filter(|key| !kept.contains(*key) && !elsewhere(key)).count();
     (old.len(), lost)
 }
 
 /// The keys of a text's facts that still hold.
 #[must_use]
-pub fn keys(text: &str) -> HashSet<String> {
+pub fn keys(text: &str) -> BTreeSet<String> {
     all(text).into_iter().filter(|fact| !fact.is_struck).map(|fact| fact.key).collect()
 }
 

@@ -5,7 +5,7 @@
 use crate::core::memory::{facts, note_mark, passage};
 use crate::core::text::data_mark;
 use regex::{Captures, Regex};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::LazyLock;
 
 static COMMENT: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[ \t]*<!--[^\n]*?-->").ok());
@@ -17,7 +17,8 @@ pub fn sources(lines: &[&str]) -> Vec<Option<String>> {
     for at in (1..lines.len()).rev() {
         let is_continued = lines[at].starts_with([' ', '\t']) && !passage::is_item(lines[at]);
         if is_continued && sources[at].is_some() && sources[at - 1].is_none() && !lines[at - 1].contains("<!-- ") {
-            sources[at - 1] = sources[at].clone();
+            let (before, from) = sources.split_at_mut(at);
+            before[at - 1].clone_from(&from[0]);
         }
     }
     sources
@@ -40,7 +41,7 @@ pub fn fenced(rows: &[(String, Option<String>)], mut random: impl FnMut() -> u64
 
 /// The keys of the lines of `new` that may be facts of other files: those that are not in `old`.
 #[must_use]
-pub fn added_keys(old: &str, new: &str) -> HashSet<String> {
+pub fn added_keys(old: &str, new: &str) -> BTreeSet<String> {
     let known: HashSet<&str> = old.lines().collect();
     let added = new.lines().filter(|line| !known.contains(line));
     added.map(facts::key).filter(|key| !key.is_empty()).collect()
@@ -57,9 +58,9 @@ pub fn mark_in(line: &str) -> Option<String> {
 /// another line, a mark that the model wrote is removed. It gets the mark of the same line in the old text or in
 /// another file (`elsewhere`: key to mark), else `mark`, the one of the turn's source.
 #[must_use]
-pub fn carried(old: &str, new: &str, elsewhere: &HashMap<String, Option<String>>, mark: Option<&str>) -> String {
+pub fn carried(old: &str, new: &str, elsewhere: &BTreeMap<String, Option<String>>, mark: Option<&str>) -> String {
     let mut same: HashMap<&str, usize> = HashMap::new();
-    let mut known: HashMap<String, Option<String>> = HashMap::new();
+    let mut known: BTreeMap<String, Option<String>> = BTreeMap::new();
     for line in old.lines() {
         *same.entry(line).or_default() += 1;
         let own = mark_in(line);
@@ -122,7 +123,7 @@ mod tests {
 
     #[test]
     fn lines_that_a_tainted_turn_adds_get_its_mark_and_old_ones_keep_theirs() {
-        let none = HashMap::new();
+        let none = BTreeMap::new();
         let old = format!("- own\n- strange {WEB}\n");
         let turn = "<!-- 20261201T000000.000000Z-aaaaaa from:tool:bash -->";
         let add = |new: &str, mark| carried(&old, new, &none, mark);
@@ -138,10 +139,10 @@ mod tests {
 
     #[test]
     fn line_that_is_moved_from_another_file_keeps_its_mark() {
-        let elsewhere = HashMap::from([("moved".to_owned(), Some(WEB.to_owned())), ("own".to_owned(), None)]);
+        let elsewhere = BTreeMap::from([("moved".to_owned(), Some(WEB.to_owned())), ("own".to_owned(), None)]);
         let turn = "<!-- 20261201T000000.000000Z-aaaaaa from:tool:bash -->";
         let new = carried("", "- moved\n- own\n- new\n", &elsewhere, Some(turn));
         assert_eq!(new, format!("- moved {WEB}\n- own\n- new {turn}\n"));
-        assert_eq!(added_keys("- a\n", "- a\n- Moved.\n\n"), HashSet::from(["moved".to_owned()]));
+        assert_eq!(added_keys("- a\n", "- a\n- Moved.\n\n"), BTreeSet::from(["moved".to_owned()]));
     }
 }

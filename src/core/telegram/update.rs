@@ -86,7 +86,7 @@ pub fn message(update: &Value, bot: &BotAccount, with_edits: bool) -> Option<(In
         ("username", text_of(&sender["username"])),
         ("language", text_of(&sender["language_code"])),
         ("chat", text_of(&chat["title"])),
-        ("edited", if is_edit { number.to_string() } else { Default::default() }),
+        ("edited", if is_edit { number.to_string() } else { String::new() }),
     ] {
         if !value.is_empty() {
             inbound.labels.insert(key.to_owned(), value);

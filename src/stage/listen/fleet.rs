@@ -185,7 +185,9 @@ impl Fleet<'_> {
             MemberStatus::Waiting(_) | MemberStatus::Misconfigured => None,
         });
         let mut running: Vec<&mut RunningProgram> = running.collect();
-        running.iter_mut().for_each(|program| drop(program.stdin.take()));
+        for program in &mut running {
+            drop(program.stdin.take());
+        }
         let end = Instant::now() + GRACE;
         for program in running {
             if !program.ends_within(end.saturating_duration_since(Instant::now())) {

@@ -185,21 +185,11 @@ impl Run<'_> {
                 let poll_deadline = listening.poll_deadline();
                 let due = *due.lock().unwrap_or_else(PoisonError::into_inner);
                 let next = poll_deadline.into_iter().chain(due).min();
-                match watch.wait(&workspace.world, next, Some(self.process.stop)) {
+                let woken = watch.wait(&workspace.world, next, Some(self.process.stop));
+                match woken.and_then(|woken| self.woken(woken, &sender)) {
                     Err(fault) => break Err(fault),
-                    Ok(Woken::Other) => break Ok(End::Over),
-                    Ok(Woken::Lost(folder)) => {
-                        break Err(Fault::new(Kind::Machine, format!("{} was removed", folder.display())));
-                    }
-                    Ok(Woken::Files(changes)) => {
-                        if changes.iter().any(is_settings) && self.is_changed() {
-                            break Ok(End::Changed);
-                        }
-                        changes.into_iter().for_each(|change| notify(&sender, change));
-                    }
-                    Ok(Woken::Time) => {
-                        let _ = sender.send(PoolMessage::Due);
-                    }
+                    Ok(Some(end)) => break Ok(end),
+                    Ok(None) => {}
                 }
                 // A poll that has ended meanwhile has no deadline.
                 if listening.poll_deadline().is_some_and(|deadline| deadline <= workspace.world.now()) {
@@ -215,16 +205,32 @@ impl Run<'_> {
             result
         });
         let ended = ended.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or(Ok(()));
-        match ended.and(end) {
-            Ok(end) => {
-                listening.enter(ListenerCondition::Stopped, "", None);
-                Ok(end)
-            }
-            Err(fault) => {
-                listening.failed(&fault);
-                Err(fault)
-            }
+        let end = ended.and(end);
+        match &end {
+            Ok(_) => listening.enter(ListenerCondition::Stopped, "", None),
+            Err(fault) => listening.failed(fault),
         }
+        end
+    }
+
+    /// Passes on what has happened to the deliveries; or why the run ends.
+    fn woken(&self, woken: Woken, sender: &Sender<PoolMessage>) -> Result<Option<End>> {
+        match woken {
+            Woken::Other => return Ok(Some(End::Over)),
+            Woken::Lost(folder) => {
+                return Err(Fault::new(Kind::Machine, format!("{} was removed", folder.display())));
+            }
+            Woken::Files(changes) => {
+                if changes.iter().any(is_settings) && self.is_changed() {
+                    return Ok(Some(End::Changed));
+                }
+                for change in changes {
+                    notify(sender, change);
+                }
+            }
+            Woken::Time => drop(sender.send(PoolMessage::Due)),
+        }
+        Ok(None)
     }
 
     /// Whether the settings of the channel have changed; invalid settings leave the last ones in force.

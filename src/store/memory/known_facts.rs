@@ -7,7 +7,7 @@ use crate::core::memory::{facts, note_mark, origin_marks};
 use crate::store::memory::search::Notes;
 use crate::store::memory::{DAILY, FOLDER};
 use crate::store::workspace::Workspace;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// `file:line` of a fact that is noted already: in this file, or in a topic or project. The notes of another day do not
@@ -43,8 +43,8 @@ fn longest_word(key: &str) -> &str {
 ///
 /// # Errors
 /// If the folder of notes cannot be opened.
-pub fn marks(workspace: &Workspace, keys: &HashSet<String>, file: &Path) -> Result<HashMap<String, Option<String>>> {
-    let mut found: HashMap<String, Option<String>> = HashMap::new();
+pub fn marks(workspace: &Workspace, keys: &BTreeSet<String>, file: &Path) -> Result<BTreeMap<String, Option<String>>> {
+    let mut found: BTreeMap<String, Option<String>> = BTreeMap::new();
     let Some(notes) = Notes::open(workspace)? else { return Ok(found) };
     if keys.is_empty() {
         return Ok(found);

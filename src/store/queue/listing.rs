@@ -76,14 +76,12 @@ pub fn survey(workspace: &Workspace, mailbox: Mailbox, state: State) -> Result<S
         }
     }
     let Some(name) = first else { return Ok(StateSurvey::default()) };
-    match Entry::parse(&name) {
-        first @ Some(_) => Ok(StateSurvey { count, first }),
-        // A foreign file is among them: they are looked at one by one.
-        None => {
-            let all = list(workspace, mailbox, state)?;
-            Ok(StateSurvey { count: all.len(), first: all.into_iter().next() })
-        }
+    if let first @ Some(_) = Entry::parse(&name) {
+        return Ok(StateSurvey { count, first });
     }
+    // A foreign file is among them: they are looked at one by one.
+    let all = list(workspace, mailbox, state)?;
+    Ok(StateSurvey { count: all.len(), first: all.into_iter().next() })
 }
 
 /// Every entry of ready, wait and run, by lane.

@@ -12,7 +12,7 @@ use crate::store::memory::{self, DAILY, FOLDER, admit};
 use crate::tool::ToolContext;
 use crate::tool::memory::source;
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ const MAX: u64 = 8 << 20;
 #[derive(Serialize, Deserialize)]
 struct Baseline {
     event: String,
-    facts: HashSet<String>,
+    facts: BTreeSet<String>,
 }
 
 /// The text to write in place of the whole file; `new` itself for a file that is no note.
@@ -53,7 +53,7 @@ pub(in crate::tool) fn for_change(context: &ToolContext, target: &Path, old: &st
         return Err(Fault::data("daily notes are a record and are not rewritten; nothing was written")
             .hint("save the fact in a topic, and name the daily note that it comes from"));
     }
-    let before = if is_unattended { baseline(context, target, old)? } else { HashSet::new() };
+    let before = if is_unattended { baseline(context, target, old)? } else { BTreeSet::new() };
     let mut keys = origin_marks::added_keys(old, &new);
     keys.extend(before.iter().cloned());
     let elsewhere = memory::marks(workspace, &keys, target)?;
@@ -92,7 +92,7 @@ fn below_notes(context: &ToolContext, target: &Path) -> Option<PathBuf> {
 
 /// The facts of the file before the first change by this event, so that many small changes do not lose more than one
 /// large one. One file for each note, which the next event replaces.
-fn baseline(context: &ToolContext, target: &Path, old: &str) -> Result<HashSet<String>> {
+fn baseline(context: &ToolContext, target: &Path, old: &str) -> Result<BTreeSet<String>> {
     let name = format!("{}.json", hash32(&target.to_string_lossy(), 16));
     let dir = context.workspace.path(BASELINES);
     let path = dir.join(name);

@@ -29,7 +29,10 @@ fn has_random_body(key: &str) -> bool {
         && (has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) || !key[3..].contains(['-', '_']))
 }
 
-const ROWS: &[(&str, &str, fn(&str) -> bool)] = &[
+/// What it is, its pattern, and a condition on a match.
+type Row = (&'static str, &'static str, fn(&str) -> bool);
+
+const ROWS: &[Row] = &[
     (
         "a private key",
         r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----(?s:.*?)(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\z)",
