@@ -15,9 +15,9 @@ use rustix::process::{Resource, getrlimit};
 use std::os::fd::AsFd;
 
 /// The fewest descriptors with which an event is answered, by the built-in model.
-const LEAST_DESCRIPTORS: u64 = 20;
+const LEAST_DESCRIPTORS: u64 = 26;
 /// The descriptors that an event with a program or a request needs.
-const WANTED_DESCRIPTORS: u64 = 40;
+const WANTED_DESCRIPTORS: u64 = 46;
 
 /// Process events as they come, until stopped by a signal
 #[derive(Debug, clap::Args)]

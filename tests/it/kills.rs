@@ -200,8 +200,8 @@ fn supervisor_that_cannot_start_a_thread_ends_at_once() {
 #[test]
 fn supervisor_with_too_few_descriptors_for_one_event_does_not_start() {
     let ws = Fixture::new();
-    let told = ws.shell("ulimit -n 19; exec claw supervise").fails(75);
-    assert!(told.contains("may have 19 open files, and needs at least 20"), "{told}");
+    let told = ws.shell("ulimit -n 25; exec claw supervise").fails(75);
+    assert!(told.contains("may have 25 open files, and needs at least 26"), "{told}");
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn supervisor_with_few_descriptors_answers_one_event_after_the_other() {
     for n in 0..6 {
         ws.write(&format!("inbox/{n}.md"), &format!("---\nreply_to: file:p{n}\n---\nhello\n"));
     }
-    let mut supervisor = ws.shell_command("ulimit -n 24; exec claw supervise").spawn().unwrap();
+    let mut supervisor = ws.shell_command("ulimit -n 30; exec claw supervise").spawn().unwrap();
     ws.eventually("all are answered", |ws| delivered(ws).len() == 6 && ws.pending().is_empty());
     kill(Pid::from_raw(supervisor.id().cast_signed()), Signal::SIGTERM).unwrap();
     assert_eq!(supervisor.wait().unwrap().code(), Some(0));

@@ -118,7 +118,7 @@ echo '{"usage": {"input": 3, "output": 5}, "content": ""}'"#,
     let line = "script -qec 'claw ask -n hello' /dev/null >terminal";
     let mut script = ws.shell_command(line).spawn().unwrap();
     ws.eventually("the first word is on the terminal", |ws| {
-        fs::read_to_string(ws.path("terminal")).is_ok_and(|text| text.contains("one "))
+        fs::read_to_string(ws.path("terminal")).is_ok_and(|text| text.contains("one"))
     });
     ws.write("seen", "");
     assert!(script.wait().unwrap().success());

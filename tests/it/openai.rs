@@ -45,7 +45,8 @@ fn ask_prints_the_servers_text_and_nothing_else() {
     let ran = ws.claw(&["ask", "-n", "mock:hello ask"]);
     assert_eq!(ran.out, "Hi there, this is the mock.\n", "{ran:#?}");
     let session = &ws.list("sessions")[0];
-    assert_eq!((ran.code, ran.err), (0, format!("claw: session {session}\n")));
+    let suffix = session.rsplit('-').next().unwrap();
+    assert_eq!((ran.code, ran.err), (0, format!("claw: session pickle.ask-{suffix}\n")));
     assert_eq!(peer.asked("mock:hello ask").len(), 1);
     assert_eq!(ws.pending(), [""; 0]);
 }
@@ -60,6 +61,7 @@ fn ask_json_has_the_tokens_that_the_server_counted() {
     let expected = json!({
         "id": null, "session": "pickle.work", "agent": "pickle", "model": "mock",
         "content": "Hi there, this is the mock.", "usage": {"input": 42, "output": 7}, "cost": null, "duration_ms": null,
+        "status": "answered", "approvals": [],
     });
     assert_eq!(document, expected);
 }

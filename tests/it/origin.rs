@@ -245,7 +245,7 @@ fn turn_with_text_from_outside_asks_and_stays_so_until_a_new_conversation() {
     let answer = ws.claw(&["ask", "-n", "-s", "t", "script:look"]).waits();
     assert!(answer.contains("the conversation contains text from file:/etc/passwd"), "{answer}");
     // Later turns, and the agents that get its tasks.
-    let answer = ws.claw(&["ask", "-n", "-s", "t", "script:act"]).ok();
+    let answer = ws.claw(&["ask", "-n", "-s", "t", "script:act"]).waits();
     assert!(answer.contains("I need your approval"), "{answer}");
     let answer = ws.claw(&["ask", "-n", "-s", "t", "script:give"]).waits();
     assert!(answer.contains("pickle passed the task on: the conversation contains text"), "{answer}");

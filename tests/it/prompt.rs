@@ -14,9 +14,9 @@ fn hello(_: usize, _: &[String]) -> Answer {
 
 /// Makes a skill, and then reports it.
 fn make(step: usize, _: &[String]) -> Answer {
-    let skill = "mkdir -p skills/new && printf -- '---\\nname: new\\ndescription: d\\n---\\nx\\n' >skills/new/SKILL.md";
+    let skill = json!({"path": "skills/new/SKILL.md", "content": "---\nname: new\ndescription: d\n---\nx\n"});
     match step {
-        0 => ("", vec![("bash", json!({"command": skill}))]),
+        0 => ("", vec![("write", skill)]),
         _ => ("Made.", vec![]),
     }
 }
@@ -148,8 +148,19 @@ fn layers_are_listed_with_their_cost() {
     assert_eq!(ran.err, table);
     let tools = format!("{} tools", shown(&ws, &["pickle"])["tools"].as_array().unwrap().len());
     let names: Vec<&str> = table.lines().map(|line| line.split("  ").next().unwrap().trim()).collect();
-    let layers =
-        ["layer", "identity", "personality", "AGENTS.md", "agents", "skills", "runtime", "channel", &tools, "all"];
+    let layers = [
+        "layer",
+        "identity",
+        "personality",
+        "AGENTS.md",
+        "memory",
+        "agents",
+        "skills",
+        "runtime",
+        "channel",
+        &tools,
+        "all",
+    ];
     assert_eq!(names, layers);
     assert!(table.lines().last().unwrap().ends_with("(estimated)"), "{table}");
 }

@@ -30,9 +30,9 @@ fn has_random_body(key: &str) -> bool {
 }
 
 /// What it is, its pattern, and a condition on a match.
-type Row = (&'static str, &'static str, fn(&str) -> bool);
+type FormatRow = (&'static str, &'static str, fn(&str) -> bool);
 
-const ROWS: &[Row] = &[
+const ROWS: &[FormatRow] = &[
     (
         "a private key",
         r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----(?s:.*?)(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\z)",
