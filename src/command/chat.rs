@@ -260,6 +260,7 @@ impl<'a> Chat<'a> {
             agent: &self.agent,
             session,
             model: self.model.as_deref(),
+            schema: None,
             attachments: message.map_or(&[], |(_, files)| files),
             screen: &self.screen,
             stop_fd: match self.interrupt {

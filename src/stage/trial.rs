@@ -47,6 +47,7 @@ pub fn call(workspace: &Workspace, chosen: &ResolvedModel) -> Result<TrialCall> 
         must_answer: false,
         temperature: None,
         max_tokens: chosen.model.max_tokens,
+        schema: None,
     };
     let agent = Agent::default();
     let metered = MeteredCall {

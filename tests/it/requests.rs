@@ -168,3 +168,53 @@ fn ollama_requests_fit_the_published_interface() {
         ],
     );
 }
+
+/// The answers of `ask --schema` are bound to it where the service can, and only there: another one refuses the field.
+#[test]
+fn schema_of_the_answer_is_sent_where_the_service_binds_answers() {
+    const CLOSED: &str = r#"{"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": false}"#;
+    const OPEN: &str = r#"{"type": "object", "properties": {"a": {"type": "string", "maxLength": 9}}}"#;
+    let reasoning = ", dialect: openai-reasoning";
+    // The field, and whether it says that the schema is strict.
+    let cases: [(_, _, _, _, Option<(&str, Option<bool>)>); 14] = [
+        (&CHAT, "gpt-5.1", reasoning, CLOSED, Some(("/response_format/json_schema", Some(true)))),
+        (&CHAT, "gpt-5.1", reasoning, OPEN, Some(("/response_format/json_schema", Some(false)))),
+        (&CHAT, "gpt-4.1-mini", "", CLOSED, Some(("/response_format/json_schema", Some(true)))),
+        (&CHAT, "gpt-3.5-turbo", "", CLOSED, None),
+        (&CHAT, "gpt-5.1", ", dialect: plain", CLOSED, None),
+        (&RESPONSES, "gpt-5.1-codex", "", CLOSED, Some(("/text/format", Some(true)))),
+        (&RESPONSES, "gpt-5.1-codex", "", OPEN, Some(("/text/format", Some(false)))),
+        (&RESPONSES, "qwen3", "", CLOSED, None),
+        (&MESSAGES, "claude-sonnet-5", ", thinking: high", CLOSED, Some(("/output_config/format", None))),
+        (&MESSAGES, "claude-sonnet-4-5", "", CLOSED, Some(("/output_config/format", None))),
+        (&MESSAGES, "claude-sonnet-4-5", "", OPEN, None),
+        (&MESSAGES, "claude-opus-4-1", "", CLOSED, None),
+        (&OLLAMA_CHAT, "qwen3", "", CLOSED, None),
+        (&OLLAMA_CHAT, "qwen3", ", tools: false", OPEN, Some(("/format", None))),
+    ];
+    for (interface, model, settings, schema, expected) in cases {
+        let answer = interface.last.replace(r#": "done""#, r#": "{\"a\": \"x\"}""#);
+        let server = Server::saying(whole("200 OK", JSON, &answer));
+        let chosen_by = if settings.contains("dialect") { "" } else { interface.chosen_by };
+        let ws = server.workspace(interface.wire, &format!(", api_key: k-0123456789{chosen_by}{settings}"));
+        ws.write("claw.yaml", &ws.read("claw.yaml").replace("model: m,", &format!("model: '{model}',")));
+        ws.write("s.json", schema);
+        assert_eq!(ws.claw(&["ask", "-n", "--schema", "s.json", "go"]).ok(), "{\"a\":\"x\"}\n");
+        let body = server.heard().pop().unwrap().body;
+        let found: Vec<&str> = ["/response_format/json_schema", "/text/format", "/output_config/format", "/format"]
+            .into_iter()
+            .filter(|path| body.pointer(path).is_some())
+            .collect();
+        assert_eq!(found, expected.iter().map(|(path, _)| *path).collect::<Vec<_>>(), "{model}{settings}: {body}");
+        if let Some((path, strict)) = expected {
+            let sent = &body.pointer(path).unwrap();
+            let sent_schema = if path == "/format" { sent } else { &&sent["schema"] };
+            assert_eq!(**sent_schema, serde_json::from_str::<Value>(schema).unwrap());
+            assert_eq!(sent["strict"].as_bool(), strict, "{model}{settings}: {body}");
+        }
+        if peer::has_package("ajv") {
+            let file = format!("tests/fixtures/schemas/{}.json", interface.schema);
+            assert_eq!(peer::complaints(&file, false, &[body]).unwrap_or_default(), "", "{model}{settings}");
+        }
+    }
+}

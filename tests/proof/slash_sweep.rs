@@ -123,7 +123,7 @@ fn approve_takes_effect_once() {
     assert_eq!(ws.shell("chmod +x tools/act").code, 0);
     let agent = ws.read("agents/pickle/AGENT.md");
     ws.write("agents/pickle/AGENT.md", &agent.replacen("---\n", "---\ntools: [act: {approve: true}]\n", 1));
-    let said = ws.claw(&["ask", "-n", "-s", "t", "want"]).ok();
+    let said = ws.claw(&["ask", "-n", "-s", "t", "want"]).waits();
     let id = said.lines().find_map(|line| line.strip_prefix("claw approve ")).unwrap().to_owned();
     send(&ws, &format!("/approve {id}"));
     ws.claw(&["route"]).ok();

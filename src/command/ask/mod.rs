@@ -137,6 +137,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         agent: &agent.id,
         session: &session,
         model: args.model.as_deref(),
+        schema: shape.as_ref().map(structured::AnswerSchema::schema),
         attachments: &kept,
         screen: &printer.screen,
         stop_fd: None,

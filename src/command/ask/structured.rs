@@ -17,7 +17,7 @@ const RETRIES: usize = 1;
 
 /// A schema that was read from a file.
 pub(super) struct AnswerSchema {
-    text: String,
+    schema: Value,
     shape: JsonShape,
 }
 
@@ -33,15 +33,20 @@ pub(super) fn read(path: &Path) -> Result<AnswerSchema> {
     }
     let value: Value = serde_json::from_str(&text).map_err(|e| bad(e.to_string()))?;
     let shape = JsonShape::parse(&value).map_err(bad)?;
-    Ok(AnswerSchema { text: value.to_string(), shape })
+    Ok(AnswerSchema { schema: value, shape })
 }
 
 impl AnswerSchema {
+    /// The schema, for providers that bind answers to one.
+    pub(super) fn schema(&self) -> &Value {
+        &self.schema
+    }
+
     /// The question with the demand for the form.
     pub(super) fn question(&self, text: &str) -> String {
         format!(
             "{text}\n\nAnswer with one JSON document and nothing else. It must satisfy this JSON Schema:\n{}",
-            self.text
+            self.schema
         )
     }
 

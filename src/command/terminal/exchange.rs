@@ -9,7 +9,7 @@ use crate::command::terminal::screen::Screen;
 use crate::core::event::address::Address;
 use crate::core::event::id::{Derived, Id};
 use crate::core::event::session_name;
-use crate::core::event::{Draft, Event};
+use crate::core::event::{ANSWER_SCHEMA, Draft, Event};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::slash::{self, SlashCommand};
 use crate::process;
@@ -149,6 +149,8 @@ pub(crate) struct AskExchange<'a> {
     pub(crate) session: &'a str,
     /// Replaces the agent's model.
     pub(crate) model: Option<&'a str>,
+    /// The JSON Schema of the answer.
+    pub(crate) schema: Option<&'a Value>,
     /// The files of the question, relative to the workspace.
     pub(crate) attachments: &'a [String],
     pub(crate) screen: &'a Screen,
@@ -175,6 +177,7 @@ impl AskExchange<'_> {
             ..Draft::message(text)
         };
         draft.meta.extend(self.model.map(|model| ("model".to_owned(), Value::from(model))));
+        draft.meta.extend(self.schema.map(|schema| (ANSWER_SCHEMA.to_owned(), schema.clone())));
         let event = publish::complete(workspace, draft, id.clone())?;
         (self.on_send)(id);
         publish::inbox(workspace, &event)?;

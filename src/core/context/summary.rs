@@ -43,6 +43,7 @@ pub fn request(plan: &Plan, focus: Option<&str>, room: usize) -> Request {
         must_answer: false,
         temperature: None,
         max_tokens: None,
+        schema: None,
     }
 }
 

@@ -30,6 +30,7 @@ pub fn request(plan: &Plan, tool: ToolSpec, room: usize) -> Request {
         must_answer: false,
         temperature: None,
         max_tokens: Some(MAX_ANSWER),
+        schema: None,
     }
 }
 

@@ -29,6 +29,8 @@ use serde_json::{Map, Value};
 pub const VERSION: u32 = 1;
 /// The largest event file, in bytes; a larger one is refused without reading it.
 pub const MAX_BYTES: u64 = 4 << 20;
+/// The key of [`Event::meta`] with the JSON Schema of the answer.
+pub const ANSWER_SCHEMA: &str = "schema";
 /// The deepest nesting of a field with arbitrary JSON.
 const DEPTH: usize = 64;
 

@@ -51,6 +51,34 @@ impl JsonShape {
     }
 }
 
+/// Whether every service with structured output can bind an answer to this schema: every object has all of its properties
+/// and no others, and the bounds that some services do not know are absent. Sources: platform.openai.com/docs/guides/
+/// structured-outputs (supported schemas) and platform.claude.com/docs, structured outputs (limitations).
+#[must_use]
+pub fn is_strict(schema: &Value) -> bool {
+    const KNOWN: [&str; 9] =
+        ["type", "properties", "required", "additionalProperties", "items", "enum", "const", "anyOf", "description"];
+    let Some(map) = schema.as_object() else { return false };
+    let children = |key: &str| match map.get(key) {
+        Some(Value::Object(all)) => all.values().all(is_strict),
+        Some(Value::Array(all)) => all.iter().all(is_strict),
+        _ => true,
+    };
+    let is_closed = || {
+        let names = map.get("properties").and_then(Value::as_object);
+        let required = map.get("required").and_then(Value::as_array);
+        let is_required = |name: &String| required.is_some_and(|all| all.iter().any(|one| one == name));
+        map.get("additionalProperties") == Some(&Value::Bool(false))
+            && names.is_some_and(|all| all.keys().all(is_required))
+    };
+    let may_be_object = map.get("type").and_then(types).is_some_and(|names| names.contains(&"object"));
+    map.keys().all(|key| KNOWN.contains(&key.as_str()))
+        && (!may_be_object || is_closed())
+        && children("properties")
+        && children("anyOf")
+        && map.get("items").is_none_or(is_strict)
+}
+
 fn at(path: &str) -> &str {
     if path.is_empty() { "the document" } else { path }
 }
@@ -234,6 +262,27 @@ mod tests {
         ] {
             assert_eq!(fails(value), why);
         }
+    }
+
+    #[test]
+    fn strict_schemas_have_closed_objects_and_no_bounds() {
+        let closed = json!({"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"],
+            "additionalProperties": false});
+        let list = json!({"type": "array", "items": closed});
+        assert!(is_strict(&closed) && is_strict(&list) && is_strict(&json!({"anyOf": [closed, {"type": "null"}]})));
+        for (key, value) in [
+            ("required", json!([])),
+            ("additionalProperties", json!(true)),
+            ("properties", json!({"a": {"type": "integer", "minimum": 1}})),
+            ("properties", json!({"a": {"type": "object"}})),
+            ("minItems", json!(1)),
+        ] {
+            let mut other = closed.clone();
+            other[key] = value;
+            assert!(!is_strict(&other), "{other}");
+            assert!(!is_strict(&json!({"type": "array", "items": other})) && !is_strict(&json!({"anyOf": [other]})));
+        }
+        assert!(!is_strict(&json!(true)));
     }
 
     #[test]

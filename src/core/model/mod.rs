@@ -12,6 +12,7 @@ pub mod refusal;
 pub mod services;
 pub mod settings;
 pub mod sight;
+pub mod structured;
 pub mod tokens;
 
 use crate::core::json::lenient;
@@ -222,6 +223,10 @@ pub struct Request {
     /// The longest answer, in tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<u32>,
+    /// The JSON Schema of the answer. It is in the text of the question too, and the answer is checked: a provider may
+    /// ignore it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Value>,
 }
 
 impl Request {
@@ -363,9 +368,11 @@ mod tests {
             must_answer: true,
             temperature: Some(0.5),
             max_tokens: Some(9),
+            schema: Some(json!({"type": "object"})),
         };
         assert_described(&request, "", &json!(full));
         (full.model, full.tools, full.must_answer, full.temperature, full.max_tokens) = Default::default();
+        full.schema = None;
         assert_described(&request, "", &json!(full));
         let usage = Usage { input: 1, output: 2, cached: 3, cache_write: 4, cost: Some(Money(5)) };
         let full = Reply {

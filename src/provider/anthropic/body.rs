@@ -2,6 +2,7 @@
 //! and no text is empty.
 
 use crate::core::fault::Result;
+use crate::core::json::shape;
 use crate::core::model::attachment::Attachment;
 use crate::core::model::settings::Thinking;
 use crate::core::model::{Call, Message};
@@ -67,7 +68,11 @@ pub(super) fn of(call: &ModelCall) -> Result<Value> {
         body["thinking"] = thinks.setting;
     }
     if let Some(effort) = thinks.effort {
-        body["output_config"] = json!({"effort": effort});
+        body["output_config"]["effort"] = json!(effort);
+    }
+    // Other schemas are refused; the answer is checked anyway.
+    if let Some(schema) = request.schema.as_ref().filter(|schema| family.has_schemas && shape::is_strict(schema)) {
+        body["output_config"]["format"] = json!({"type": "json_schema", "schema": schema});
     }
     Ok(body)
 }

@@ -27,28 +27,31 @@ pub(super) struct Family {
     pub(super) thinks: Thinks,
     /// The largest `max_tokens` that the service accepts.
     pub(super) most: u32,
+    /// The service binds its answers to a JSON Schema (platform.claude.com/docs, structured outputs).
+    pub(super) has_schemas: bool,
 }
 
-const fn row(names: &'static [&'static str], thinks: Thinks, most: u32) -> Family {
-    Family { names, thinks, most }
+const fn row(names: &'static [&'static str], thinks: Thinks, most: u32, has_schemas: bool) -> Family {
+    Family { names, thinks, most, has_schemas }
 }
 
 /// The first row whose name begins the rest of a model's name applies.
 const FAMILIES: &[Family] = &[
-    row(&["3-5-"], Thinks::Never, 8192),
-    row(&["3-7-"], Thinks::Budget, 64_000),
-    row(&["3-", "2", "instant"], Thinks::Never, 4096),
-    row(&["opus-4-5"], Thinks::Budget, 64_000),
-    row(&["opus-4-6", "sonnet-4-6"], Thinks::Either, 64_000),
-    row(&["opus-4-7", "opus-4-8"], Thinks::Adaptive, 128_000),
-    row(&["opus-4"], Thinks::Budget, 32_000),
-    row(&["sonnet-4", "haiku-4"], Thinks::Budget, 64_000),
-    row(&["fable", "mythos", "opus-5-5"], Thinks::Always, 128_000),
-    row(&["opus", "sonnet", "haiku", ""], Thinks::ByDefault, 128_000),
+    row(&["3-5-"], Thinks::Never, 8192, false),
+    row(&["3-7-"], Thinks::Budget, 64_000, false),
+    row(&["3-", "2", "instant"], Thinks::Never, 4096, false),
+    row(&["opus-4-5"], Thinks::Budget, 64_000, true),
+    row(&["opus-4-6", "sonnet-4-6"], Thinks::Either, 64_000, true),
+    row(&["opus-4-7", "opus-4-8"], Thinks::Adaptive, 128_000, true),
+    row(&["opus-4"], Thinks::Budget, 32_000, false),
+    row(&["sonnet-4-5", "haiku-4-5"], Thinks::Budget, 64_000, true),
+    row(&["sonnet-4", "haiku-4"], Thinks::Budget, 64_000, false),
+    row(&["fable", "mythos", "opus-5-5"], Thinks::Always, 128_000, true),
+    row(&["opus", "sonnet", "haiku", ""], Thinks::ByDefault, 128_000, true),
 ];
 
 /// Models of other makers behind this interface.
-const FOREIGN: Family = row(&[], Thinks::Budget, 8192);
+const FOREIGN: Family = row(&[], Thinks::Budget, 8192, false);
 /// The longest answer without `max_tokens`, where the family allows as much.
 const ANSWER: u32 = 16_384;
 
@@ -103,6 +106,11 @@ mod tests {
             let family = Family::of(name);
             assert_eq!((family.thinks, family.most), (thinks, most), "{name}");
         }
+        let bound = |name: &str| Family::of(name).has_schemas;
+        assert!(["claude-sonnet-4-5", "claude-opus-4.6", "claude-fable-5", "claude-opus-5"].into_iter().all(bound));
+        assert!(
+            !["claude-sonnet-4-20250514", "claude-opus-4-1", "claude-3-7-sonnet-latest", "m"].into_iter().any(bound)
+        );
         assert_eq!(
             ["m", "claude-3-opus-20240229", "claude-sonnet-5"].map(|m| Family::of(m).longest_answer()),
             [8192, 4096, ANSWER]

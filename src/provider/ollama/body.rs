@@ -24,6 +24,10 @@ pub(super) fn of(call: &ModelCall) -> Result<Value> {
     if !request.tools.is_empty() && !request.must_answer {
         body["tools"] = request.tools.iter().map(|tool| json!({"type": "function", "function": tool})).collect();
     }
+    // It binds everything that the model writes, so calls would be impossible.
+    if let Some(schema) = request.schema.as_ref().filter(|_| body["tools"].is_null()) {
+        body["format"] = schema.clone();
+    }
     let mut options = Map::new();
     if let Some(temperature) = request.temperature {
         options.insert("temperature".to_owned(), json!(temperature));

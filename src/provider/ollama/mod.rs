@@ -72,6 +72,7 @@ mod tests {
             must_answer: false,
             temperature: None,
             max_tokens: None,
+            schema: None,
         };
         let warning = |words, input, window| {
             let reply = Reply { usage: Usage { input, ..Usage::default() }, ..Reply::default() };

@@ -1,7 +1,9 @@
 //! The request of `/chat/completions`.
 
 use crate::core::fault::Result;
+use crate::core::json::shape;
 use crate::core::model::attachment::Attachment;
+use crate::core::model::structured;
 use crate::core::model::{Call, Message, Thought};
 use crate::provider::openai::BASE;
 use crate::provider::openai::dialect::{self, Dialect, Echo};
@@ -32,6 +34,10 @@ pub(super) fn of(call: &ModelCall) -> Result<Value> {
     }
     if let Some(max_tokens) = request.max_tokens {
         body[dialect.max_tokens] = json!(max_tokens);
+    }
+    if let Some(schema) = request.schema.as_ref().filter(|_| dialect.binds_answers(model)) {
+        let named = json!({"name": structured::NAME, "schema": schema, "strict": shape::is_strict(schema)});
+        body["response_format"] = json!({"type": "json_schema", "json_schema": named});
     }
     if let Some(thinking) = &settings.thinking {
         dialect.think(&mut body, model, thinking);

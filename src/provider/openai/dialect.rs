@@ -5,6 +5,7 @@
 use crate::core::fault::{Fault, Result};
 use crate::core::model::effort::{self, Efforts};
 use crate::core::model::settings::{Model, Thinking};
+use crate::core::model::structured;
 use crate::core::text::problem::nearest;
 use serde_json::{Value, json};
 
@@ -57,6 +58,8 @@ pub(super) struct Dialect {
     pub(super) has_documents: bool,
     /// Prefixes of the models whose requests have marks for the cache.
     marked: &'static [&'static str],
+    /// Prefixes of the models whose answers it binds to a JSON Schema, beside tools.
+    structured: &'static [&'static str],
 }
 
 /// The dialect of unknown servers.
@@ -73,6 +76,7 @@ const PLAIN: Dialect = Dialect {
     efforts: &[],
     has_documents: false,
     marked: &[],
+    structured: &[],
 };
 
 const OPENAI: &[&str] = &["api.openai.com", "openai.azure.com"];
@@ -87,6 +91,7 @@ const DIALECTS: &[Dialect] = &[
         has_documents: true,
         max_tokens: "max_completion_tokens",
         efforts: effort::OPENAI,
+        structured: structured::OPENAI,
         ..PLAIN
     },
     Dialect {
@@ -98,6 +103,7 @@ const DIALECTS: &[Dialect] = &[
         has_temperature: false,
         prompt_role: "developer",
         efforts: effort::OPENAI,
+        structured: structured::OPENAI,
         ..PLAIN
     },
     Dialect {
@@ -105,6 +111,7 @@ const DIALECTS: &[Dialect] = &[
         hosts: OPENAI,
         max_tokens: "max_completion_tokens",
         efforts: effort::OPENAI,
+        structured: structured::OPENAI,
         has_documents: true,
         ..PLAIN
     },
@@ -177,6 +184,11 @@ impl Dialect {
     /// Whether requests to this model have marks for the cache.
     pub(super) fn marks_cache(&self, model: &str) -> bool {
         self.marked.iter().any(|prefix| model.starts_with(prefix))
+    }
+
+    /// Whether the answers of this model are bound to the schema of a request.
+    pub(super) fn binds_answers(&self, model: &str) -> bool {
+        structured::is_bound(self.structured, model)
     }
 
     /// Writes the thinking setting into a request.

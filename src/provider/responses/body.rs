@@ -2,9 +2,10 @@
 //! their own.
 
 use crate::core::fault::Result;
+use crate::core::json::shape;
 use crate::core::model::attachment::Attachment;
-use crate::core::model::effort;
 use crate::core::model::{Call, Message};
+use crate::core::model::{effort, structured};
 use crate::provider::{ModelCall, wire};
 use serde_json::{Value, json};
 
@@ -48,6 +49,11 @@ pub(super) fn of(call: &ModelCall) -> Result<Value> {
     }
     if let Some(max_tokens) = request.max_tokens {
         body["max_output_tokens"] = json!(max_tokens.max(MIN_OUTPUT));
+    }
+    if let Some(schema) = request.schema.as_ref().filter(|_| structured::is_bound(structured::OPENAI, model)) {
+        let strict = shape::is_strict(schema);
+        body["text"] =
+            json!({"format": {"type": "json_schema", "name": structured::NAME, "schema": schema, "strict": strict}});
     }
     if let Some(thinking) = &settings.thinking {
         let wanted = if thinking.is_off() { Some("off") } else { thinking.effort() };

@@ -2,9 +2,9 @@
 
 use crate::core::config::resolved_model::ResolvedModel;
 use crate::core::context::prompt::{TIME, join};
-use crate::core::event::EventKind;
 use crate::core::event::dispatch::is_silent;
 use crate::core::event::scheduled::Scheduled;
+use crate::core::event::{ANSWER_SCHEMA, EventKind};
 use crate::core::fault::{Cause, Fault, Kind, Result};
 use crate::core::model::attachment;
 use crate::core::model::tokens::{self, Count};
@@ -63,6 +63,7 @@ impl Turn<'_> {
             must_answer: is_last,
             temperature: chosen.model.temperature,
             max_tokens: chosen.model.max_tokens,
+            schema: self.event.meta.get(ANSWER_SCHEMA).cloned(),
         })
     }
 
