@@ -179,15 +179,15 @@ fn sweep(name: &'static str, faults: Faults) {
             },
         );
     }
-    proof.judge(20);
+    proof.judge(12);
 }
 
 #[test]
 fn waiting_and_failing_happen_once_after_any_kill() {
-    sweep("kill -9 on the way to waiting and to failing before every durable call", Faults::Kills(4));
+    sweep("kill -9 on the way to waiting and to failing before every durable call", Faults::Kills(7));
 }
 
 #[test]
 fn waiting_and_failing_happen_once_after_any_error() {
-    sweep("an error from every durable call on the way to waiting and to failing", Faults::Troubles(6));
+    sweep("an error from every durable call on the way to waiting and to failing", Faults::Troubles(11));
 }

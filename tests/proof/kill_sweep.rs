@@ -127,7 +127,7 @@ fn sweep(
 
 #[test]
 fn killed_stages_lose_nothing_and_repeat_nothing() {
-    sweep("kill -9 before every durable call", At::Calls(Faults::Kills(1)), 100, |_, _, _| None);
+    sweep("kill -9 before every durable call", At::Calls(Faults::Kills(5)), 60, |_, _, _| None);
 }
 
 /// After trouble of the machine every event is as it was, and the exit code reports the trouble.
@@ -138,14 +138,14 @@ fn untouched(ws: &Fixture, before: &[(String, Entry)], traced: &Traced) -> Optio
 
 #[test]
 fn errors_count_no_attempt_and_lose_nothing() {
-    sweep("an error from every durable call", At::Calls(Faults::Troubles(2)), 100, untouched);
+    sweep("an error from every durable call", At::Calls(Faults::Troubles(7)), 40, untouched);
 }
 
 /// Listings, locks, logs, settings, agents, events, and folders to be synced: every opening
 /// fails once.
 #[test]
 fn failed_openings_count_no_attempt_and_lose_nothing() {
-    sweep("an error from every opening of a file in the workspace", At::Openings(3), 50, untouched);
+    sweep("an error from every opening of a file in the workspace", At::Openings(9), 30, untouched);
 }
 
 /// The contents of the append-only files, by name.
@@ -245,12 +245,12 @@ fn sweep_ask(name: &'static str, faults: Faults) {
 
 #[test]
 fn killed_ask_answers_once() {
-    sweep_ask("kill -9 of ask before every durable call", Faults::Kills(1));
+    sweep_ask("kill -9 of ask before every durable call", Faults::Kills(3));
 }
 
 #[test]
 fn errors_in_ask_count_no_attempt_and_lose_nothing() {
-    sweep_ask("an error from every durable call of ask", Faults::Troubles(2));
+    sweep_ask("an error from every durable call of ask", Faults::Troubles(5));
 }
 
 #[test]

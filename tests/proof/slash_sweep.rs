@@ -33,7 +33,7 @@ fn answer(ws: &Fixture, id: &str) -> String {
 fn sweep(name: &'static str, template: &Fixture, command: &[&str], then: impl Fn(&Fixture) -> Vec<String>) {
     let mut proof = Proof::begin(name);
     proof.sweep(
-        At::Calls(Faults::Both(2)),
+        At::Calls(Faults::Both(5)),
         &Scenario {
             name: command[0],
             template,

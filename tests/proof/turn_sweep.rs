@@ -121,12 +121,12 @@ fn sweep(name: &'static str, at: At, points: usize) {
 
 #[test]
 fn killed_turn_continues_at_its_step() {
-    sweep("kill -9 of a turn with tools before every durable call", At::Calls(Faults::Kills(1)), 40);
+    sweep("kill -9 of a turn with tools before every durable call", At::Calls(Faults::Kills(3)), 20);
 }
 
 #[test]
 fn turn_continues_after_errors() {
-    sweep("an error from every durable call of a turn with tools", At::Calls(Faults::Troubles(2)), 40);
+    sweep("an error from every durable call of a turn with tools", At::Calls(Faults::Troubles(5)), 12);
 }
 
 /// The openings include the tools' own files, keys to hide, and rules of the prompt.
@@ -175,15 +175,15 @@ fn collected(name: &'static str, faults: Faults) {
             },
         },
     );
-    proof.judge(20);
+    proof.judge(10);
 }
 
 #[test]
 fn killed_collected_messages_are_answered_once() {
-    collected("kill -9 of a turn of three collected messages before every durable call", Faults::Kills(2));
+    collected("kill -9 of a turn of three collected messages before every durable call", Faults::Kills(5));
 }
 
 #[test]
 fn collected_messages_are_answered_once_after_errors() {
-    collected("an error from every durable call of a turn of three collected messages", Faults::Troubles(3));
+    collected("an error from every durable call of a turn of three collected messages", Faults::Troubles(7));
 }
