@@ -72,9 +72,14 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
                 let process = ListenerProcess { stop: stop.as_fd(), once: args.once, report: &report, end: &end };
                 listen::run(workspace, name, &process)
             }
-            names if args.once => names.iter().try_for_each(|name| {
+            // One that fails keeps no other from its poll.
+            names if args.once => names.iter().fold(Ok(()), |result, name| {
                 let process = ListenerProcess { stop: stop.as_fd(), once: true, report: &report, end: &end };
-                listen::run(workspace, name, &process)
+                let polled = listen::run(workspace, name, &process);
+                if let (Err(_), Err(fault)) = (&result, &polled) {
+                    out::print_fault(fault);
+                }
+                result.and(polled)
             }),
             names => fleet::run(workspace, Some(names), stop.as_fd()),
         };

@@ -100,6 +100,11 @@ impl Telegram {
         self.change(|ledger| ledger.chats.insert(id, kind));
     }
 
+    /// The next update has this number.
+    pub fn number_from(&self, number: i64) {
+        self.change(|ledger| ledger.next_update = number);
+    }
+
     /// A group becomes a supergroup with another number.
     pub fn migrate(&self, from: i64, to: i64) {
         self.change(|ledger| {

@@ -13,7 +13,7 @@ mod typing;
 
 use crate::channel::telegram::api::{Api, CallFault};
 use crate::channel::telegram::refusal::{Consequence, consequence};
-use crate::channel::{Channel, Listener, parts};
+use crate::channel::{self, Channel, Listener, parts};
 use crate::core::channel::settings::ChannelSettings;
 use crate::core::config::Config;
 use crate::core::event::address::Address;
@@ -67,10 +67,32 @@ fn token(workspace: &Workspace, name: &str, settings: &ChannelSettings) -> Resul
     let Some(token) = secrets::channel_token(workspace, name, settings)? else {
         return Err(Fault::config(format!("channels.{name} has no token")).hint(hint));
     };
-    match token_problem(&token) {
-        None => Ok(token),
-        Some(why) => Err(Fault::config(format!("channels.{name}: the token {why}")).hint(hint)),
+    if let Some(why) = token_problem(&token) {
+        return Err(Fault::config(format!("channels.{name}: the token {why}")).hint(hint));
     }
+    match same_bot(workspace, name, &token)? {
+        None => Ok(token),
+        Some(other) => Err(Fault::config(format!("channels.{name} has the bot of channels.{other}"))
+            .hint("one bot is one channel: make another bot with @BotFather")),
+    }
+}
+
+/// Another channel with the bot of this token: two pollers of one bot disturb each other, and one pairing would count
+/// for both.
+fn same_bot(workspace: &Workspace, name: &str, token: &str) -> Result<Option<String>> {
+    let config = workspace.config()?;
+    let mut others =
+        config.channels.named.iter().filter(|(other, settings)| *other != name && settings.kind_of(other) == KIND);
+    let is_same = |other: &str, settings: &ChannelSettings| {
+        let other = secrets::channel_token(workspace, other, settings).ok().flatten();
+        other.is_some_and(|other| number_of(&other) == number_of(token))
+    };
+    Ok(others.find(|(other, settings)| is_same(other, settings)).map(|(other, _)| other.clone()))
+}
+
+/// The bot's number, which is the beginning of its token.
+fn number_of(token: &str) -> &str {
+    token.split_once(':').map_or(token, |(number, _)| number)
 }
 
 /// Why a text is no token, without the text.
@@ -86,10 +108,9 @@ fn token_problem(token: &str) -> Option<&'static str> {
     }
 }
 
-/// The account is the bot's number, which is the beginning of its token.
+/// The account is the bot's number.
 fn account(workspace: &Workspace, name: &str, settings: &ChannelSettings) -> Result<String> {
-    let token = token(workspace, name, settings)?;
-    Ok(token.split_once(':').map_or_else(|| token.clone(), |(id, _)| id.to_owned()))
+    Ok(number_of(&token(workspace, name, settings)?).to_owned())
 }
 
 /// The file with the bot's name, for invitations.
@@ -130,12 +151,9 @@ pub(super) fn identify(workspace: &Workspace, name: &str, base_url: Option<&str>
 pub(super) fn mark(workspace: &Workspace, name: &str, chat: &str, is_reachable: bool) {
     let marked = (|| {
         let config = workspace.config()?;
-        let Some((settings, kind)) = config.channels.get(name) else { return Ok(()) };
-        let account = ChannelAccount {
-            channel: name.to_owned(),
-            kind: kind.to_owned(),
-            account: account(workspace, name, settings)?,
-        };
+        let Some((_, kind)) = config.channels.get(name) else { return Ok(()) };
+        let account = channel::account(workspace, name)?;
+        let account = ChannelAccount { channel: name.to_owned(), kind: kind.to_owned(), account };
         pairing::mark(workspace, &account, &Address::parse(&format!("{name}:{chat}"))?, is_reachable)
     })();
     if let Err(fault) = marked {
