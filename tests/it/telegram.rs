@@ -412,16 +412,42 @@ fn two_channels_with_one_bot_are_refused() {
     let ws = workspace(&telegram, "");
     let (number, _) = TOKEN.split_once(':').unwrap();
     let text = ws.read("claw.yaml").replace(
-        "  telegram:",
-        &format!("  work: {{type: telegram, token: '{number}:BBEhBOweik6ad9r_QXMENQjcrGbqCr4K-xx'}}\n  telegram:"),
+        "\n  telegram:",
+        &format!("\n  work: {{type: telegram, token: '{number}:BBEhBOweik6ad9r_QXMENQjcrGbqCr4K-xx'}}\n  telegram:"),
     );
     ws.write("claw.yaml", &text);
     for (name, other) in [("telegram", "work"), ("work", "telegram")] {
         let err = ws.claw(&["listen", name, "--once"]).fails(78);
         assert!(err.contains(&format!("channels.{name} has the bot of channels.{other}")), "{err}");
         assert!(!err.contains("QXMENQ"), "{err}");
+        let found = ws.claw(&["check"]).out;
+        assert!(found.contains(&format!("channels.{name} has the bot of channels.{other}")), "{found}");
     }
     assert_eq!(telegram.ledger().calls, []);
+}
+
+#[test]
+fn weak_and_wrong_tokens_are_reported_by_the_check() {
+    let ws = Fixture::new();
+    ws.write("empty", "");
+    ws.write("two", &format!("{TOKEN}\nmore\n"));
+    ws.write("good", TOKEN);
+    let before = ws.read("claw.yaml");
+    let cases = [
+        ("token_file: empty", "channels.telegram has no token"),
+        ("token_file: two", "channels.telegram: the token has spaces or several lines"),
+        ("token_file: none", "none cannot be read"),
+        ("token_env: NOT_SET_HERE", "warning: channels.telegram: the environment variable NOT_SET_HERE is not set"),
+        ("token: undefined", "channels.telegram.token is the word for a missing value"),
+        (&format!("token: '{TOKEN}'"), "warning: channels.telegram.token: the token is in claw.yaml itself"),
+        ("token_file: good, base_url: 'ftp://127.0.0.1'", "`ftp://127.0.0.1` is not an HTTP URL"),
+    ];
+    for (settings, expected) in cases {
+        ws.write("claw.yaml", &before);
+        ws.config(&format!("channels:\n  telegram: {{{settings}}}\n"));
+        let found = ws.claw(&["check"]).out;
+        assert!(found.contains(expected) && !found.contains("QXMENQ"), "{settings}: {found}");
+    }
 }
 
 #[test]

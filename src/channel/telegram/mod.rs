@@ -63,12 +63,12 @@ fn destination(address: &Address) -> Result<(i64, Option<i64>)> {
 
 /// The bot's token.
 fn token(workspace: &Workspace, name: &str, settings: &ChannelSettings) -> Result<String> {
-    let hint = "set channels.NAME.token_file to a file with the token that @BotFather gave you";
+    let hint = || format!("set channels.{name}.token_file to a file with the token that @BotFather gave you");
     let Some(token) = secrets::channel_token(workspace, name, settings)? else {
-        return Err(Fault::config(format!("channels.{name} has no token")).hint(hint));
+        return Err(Fault::config(format!("channels.{name} has no token")).hint(hint()));
     };
     if let Some(why) = token_problem(&token) {
-        return Err(Fault::config(format!("channels.{name}: the token {why}")).hint(hint));
+        return Err(Fault::config(format!("channels.{name}: the token {why}")).hint(hint()));
     }
     match same_bot(workspace, name, &token)? {
         None => Ok(token),
@@ -168,6 +168,10 @@ fn keep_name(workspace: &Workspace, name: &str, bot: &BotAccount) -> Result<()> 
     fs::write(&path, &bot.username).at("write", &path)
 }
 
+fn is_web_address(text: &str) -> bool {
+    url::Url::parse(text).is_ok_and(|url| ["http", "https"].contains(&url.scheme()) && url.has_host())
+}
+
 fn problems(config: &Config) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut sources: BTreeMap<&str, &str> = BTreeMap::new();
@@ -189,8 +193,8 @@ fn problems(config: &Config) -> Vec<(String, String)> {
         if let Some(why) = settings.token.as_deref().and_then(|token| token_problem(token.trim())) {
             found.push((format!("{key}.token"), format!("{key}.token {why}")));
         }
-        if let Some(base) = settings.base_url.as_deref().filter(|base| url::Url::parse(base).is_err()) {
-            found.push((format!("{key}.base_url"), format!("{key}.base_url: `{base}` is not a URL")));
+        if let Some(base) = settings.base_url.as_deref().filter(|base| !is_web_address(base)) {
+            found.push((format!("{key}.base_url"), format!("{key}.base_url: `{base}` is not an HTTP URL")));
         }
     }
     found

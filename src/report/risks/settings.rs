@@ -48,6 +48,11 @@ pub(super) fn of(workspace: &Workspace, config: &Config) -> Vec<Problem> {
             problems.push(warning(&key, format!("{key}: agents may read and write {file}: move it to .secrets/")));
         }
     }
+    for (name, _) in config.channels.named.iter().filter(|(_, channel)| channel.token.is_some()) {
+        let key = format!("channels.{name}.token");
+        let message = "the token is in claw.yaml itself: write it to a file in .secrets/, and set `token_file`";
+        problems.push(warning(&key, format!("{key}: {message}")));
+    }
     problems.extend(open_channels(workspace, config, &warning));
     problems.extend(agents(workspace));
     problems
