@@ -391,6 +391,7 @@ fn files_are_fetched_for_those_who_may_talk() {
 #[test]
 fn numbers_may_begin_again_below_while_a_listener_runs() {
     let telegram = Telegram::start();
+    telegram.answer_at_once();
     let ws = workspace(&telegram, ", allow: [42]");
     let mut listener = ws.command(&["listen", "telegram"]).spawn().unwrap();
     telegram.message(42, "before");
