@@ -28,18 +28,23 @@ pub enum PartResult {
     Unknown(Fault),
 }
 
-/// Sends what the receipt does not have yet. `cut` makes the parts of the answer, at least one; `send` sends one, and is
-/// told whether it may be a repetition.
+/// Sends what the receipt does not have yet. `cut` makes the parts of the answer, at least one; `wait` waits until the
+/// account may send one; `send` sends it, and is told whether it may be a repetition.
 ///
 /// # Errors
-/// The fault of the first part that was not sent; `Failed` for an unknown part with [`UnknownDelivery::Hold`], once: the
+/// That of `wait`; the fault of the first part that was not sent; `Failed` for an unknown part with [`UnknownDelivery::Hold`], once: the
 /// next attempt, which the owner has asked for, sends it.
 pub fn send<Part: Serialize + DeserializeOwned>(
     delivery: &mut Delivery,
     unknown: UnknownDelivery,
     cut: &dyn Fn(&str) -> Vec<Part>,
+    wait: &dyn Fn() -> Result<()>,
     send: &dyn Fn(Part, bool) -> PartResult,
 ) -> Result<()> {
+    if is_sent(&delivery.receipt) {
+        // The worker died between the receipt and the move. This version might cut the answer into more parts.
+        return Ok(());
+    }
     let parts = if let Some(parts) = planned(&delivery.receipt)? {
         parts
     } else {
@@ -62,6 +67,7 @@ pub fn send<Part: Serialize + DeserializeOwned>(
             }
             PartState::New | PartState::Begun | PartState::Held => {}
         }
+        wait()?;
         delivery.receipt.push(&format!("{BEGUN} {number}"))?;
         match send(part, is_unknown) {
             PartResult::Sent(id) => delivery.receipt.push(&format!("{SENT} {number} {id}"))?,

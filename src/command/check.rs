@@ -122,9 +122,10 @@ fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
         let fault = channel::check(workspace, address).err();
         problems.extend(fault.map(|f| error("deliver_to", format!("deliver_to: {f}"))));
     }
-    problems.extend(channel::problems(config, &text));
-    for (key, command) in config.channels.commands() {
+    problems.extend(channels(workspace, config, &text));
+    for (key, command) in config.channels.commands().filter(|(_, command)| !command.is_empty()) {
         problems.extend(changed(workspace, command).map(|fault| error(&key, fault)));
+        problems.extend(program(workspace, command).map(|fault| error(&key, format!("{key}: {fault}"))));
     }
     for (name, model) in &config.models {
         let key = format!("models.{name}");
@@ -177,6 +178,24 @@ fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
     if config.memories.git && (!git::is_installed() || !workspace.path(".git").exists()) {
         let message = "memories.git is true, but git is not installed or the workspace is not the root of a repository";
         problems.push(Problem::warning(FILE, message).at(problem::locate(&text, "memories.git")));
+    }
+    problems
+}
+
+/// Checks the channels: their settings, and whether each has an account of its own. A variable may be set elsewhere.
+fn channels(workspace: &Workspace, config: &Config, text: &str) -> Vec<Problem> {
+    let mut problems = channel::problems(config, text);
+    for (name, settings) in &config.channels.named {
+        let key = format!("channels.{name}");
+        let Some(listener) = channel::listener(config, name) else { continue };
+        let Err(fault) = (listener.account)(workspace, name, settings) else { continue };
+        let is_elsewhere =
+            settings.token_env.as_deref().is_some_and(|variable| workspace.world.var(variable).is_none());
+        let problem = if is_elsewhere { Problem::warning } else { Problem::error };
+        // Its own settings are reported already.
+        if !problems.iter().any(|known| known.message.starts_with(&key)) {
+            problems.push(problem(FILE, fault.message).at(problem::locate(text, &key)));
+        }
     }
     problems
 }

@@ -72,10 +72,14 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
                 let process = ListenerProcess { stop: stop.as_fd(), once: args.once, report: &report, end: &end };
                 listen::run(workspace, name, &process)
             }
-            names if args.once => names.iter().try_for_each(|name| {
+            names if args.once => {
                 let process = ListenerProcess { stop: stop.as_fd(), once: true, report: &report, end: &end };
-                listen::run(workspace, name, &process)
-            }),
+                let poll = |name: &String| listen::run(workspace, name, &process);
+                // One that fails keeps no other from its poll.
+                let faults: Vec<Fault> = names.iter().filter_map(|name| poll(name).err()).collect();
+                faults.iter().skip(1).for_each(out::print_fault);
+                faults.into_iter().next().map_or(Ok(()), Err)
+            }
             names => fleet::run(workspace, Some(names), stop.as_fd()),
         };
         handle.close();

@@ -147,7 +147,7 @@ fn list(workspace: &Workspace, json: bool) -> Result<()> {
     for (_, invitation) in pairing::invitations(workspace)? {
         let (channel, left) = (
             &invitation.account.channel,
-            (Stamp::from(invitation.at).plus_seconds(pairing::VALID).0 - now.0) / (60 * SECOND),
+            (Stamp::from(invitation.at).plus_seconds(pairing::VALID + 59).0 - now.0) / (60 * SECOND),
         );
         if json {
             out::json(

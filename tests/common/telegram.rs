@@ -30,6 +30,8 @@ pub struct Ledger {
     /// The number of the poll that is answered; an older one is ended by it.
     poll: u64,
     webhook: bool,
+    /// Polls do not wait.
+    is_hasty: bool,
     /// Every update that was confirmed by an offset.
     pub confirmed: Vec<i64>,
     pub sent: Vec<SentMessage>,
@@ -98,6 +100,16 @@ impl Telegram {
 
     pub fn add_chat(&self, id: i64, kind: &'static str) {
         self.change(|ledger| ledger.chats.insert(id, kind));
+    }
+
+    /// Polls are answered at once from now on.
+    pub fn answer_at_once(&self) {
+        self.change(|ledger| ledger.is_hasty = true);
+    }
+
+    /// The next update has this number.
+    pub fn number_from(&self, number: i64) {
+        self.change(|ledger| ledger.next_update = number);
     }
 
     /// A group becomes a supergroup with another number.
@@ -291,7 +303,7 @@ impl Telegram {
         stream.set_nonblocking(true).unwrap();
         loop {
             let is_gone = matches!(stream.peek(&mut [0]), Ok(0)) || stream.take_error().is_ok_and(|e| e.is_some());
-            if !ledger.updates.is_empty() || Instant::now() >= end || is_gone {
+            if !ledger.updates.is_empty() || ledger.is_hasty || Instant::now() >= end || is_gone {
                 break;
             }
             if ledger.poll != own {

@@ -121,6 +121,10 @@ fn paired_owner_may_use_owner_commands_and_a_contact_may_not() {
     };
     assert!(to("ben").contains("only the owner"), "{answers:#?}");
     assert!(!to("ann").contains("only the owner"), "{answers:#?}");
+    // The owner tries the code of a contact.
+    let code = invite(&ws, &[]);
+    say(&ws, &[from("5", "ann", &code)]);
+    assert!(ws.claw(&["pair"]).ok().contains("bot:ann, owner"));
     // A destination that was learned makes nobody the owner.
     ws.claw(&["pair", "revoke", "bot:ann"]).ok();
     assert!(!ws.path(".claw/deliver_to").exists());

@@ -28,6 +28,17 @@ fn texts(telegram: &Telegram) -> Vec<String> {
     telegram.ledger().sent.iter().map(|sent| sent.text.clone()).collect()
 }
 
+/// The next message is not sent, and may be sent later.
+fn refuse_for_now(telegram: &Telegram) {
+    let parameters = json!({"retry_after": 9});
+    let body = json!({"ok": false, "error_code": 429, "description": "Too Many Requests", "parameters": parameters});
+    telegram.refuse("sendMessage", 429, body);
+}
+
+fn end_pause(ws: &Fixture) {
+    fs::remove_file(ws.path(".claw/channels/telegram/pause")).unwrap();
+}
+
 fn receipt_path(ws: &Fixture) -> String {
     let day = ws.list("outbox/done").remove(0);
     let name = ws.list(&format!("outbox/done/{day}")).into_iter().find(|name| name.ends_with(".receipt")).unwrap();
@@ -52,9 +63,9 @@ fn style_over_a_cut_continues_in_the_next_part_and_no_mark_is_visible() {
 fn rest_is_sent_as_it_was_cut_also_by_a_version_that_cuts_otherwise() {
     let telegram = Telegram::start();
     let ws = workspace(&telegram, "");
-    let pause = json!({"ok": false, "error_code": 500, "description": "Internal Server Error"});
-    telegram.refuse("sendMessage", 500, pause);
+    refuse_for_now(&telegram);
     deliver(&ws, &format!("{}\n\n{}", "a ".repeat(1900), "b ".repeat(1900))).fails(75);
+    end_pause(&ws);
     // The plan of another version: other places, another rendering.
     let path = receipt_path(&ws);
     let plan = ws.read(&path);
@@ -66,9 +77,51 @@ fn rest_is_sent_as_it_was_cut_also_by_a_version_that_cuts_otherwise() {
     assert_eq!((texts(&telegram), &sent[0].entities[0]["length"]), (vec!["two".to_owned()], &json!(3)));
 }
 
+/// Killed between the receipt and the move; then claw was updated, and would make two parts of it.
+#[test]
+fn answer_that_was_sent_whole_is_not_cut_by_another_version() {
+    let telegram = Telegram::start();
+    let ws = workspace(&telegram, "");
+    refuse_for_now(&telegram);
+    deliver(&ws, &format!("{}\n\n{}", "a ".repeat(1900), "b ".repeat(1900))).fails(75);
+    end_pause(&ws);
+    ws.write(&receipt_path(&ws), "begun 1\nsent 1 77\n");
+    again(&ws).ok();
+    assert_eq!((texts(&telegram), ws.pending()), (vec![], vec![]));
+}
+
+/// The 21st message within a minute to a group waits for its turn, before its receipt says that it has begun.
+#[test]
+fn message_waits_for_the_turn_of_its_group_in_every_process() {
+    let telegram = Telegram::start();
+    telegram.add_chat(-5, "group");
+    let ws = workspace(&telegram, "");
+    let clock = ws.set_clock(0);
+    let spawn = |to: &str| {
+        ws.write("outbox/answer.json", &json!({"reply_to": to, "content": format!("to {to}")}).to_string());
+        ws.command(&["deliver"]).env("CLAW_CLOCK", &clock).spawn().unwrap()
+    };
+    assert!(spawn("telegram:-5").wait().unwrap().success());
+    let pace = ".claw/channels/telegram/pace";
+    let line = ws.read(pace);
+    ws.write(pace, &line.repeat(20));
+    let mut waiting = spawn("telegram:-5");
+    ws.eventually("its turn is planned", |ws| ws.read(pace).lines().count() == 21);
+    assert!(spawn("telegram:42").wait().unwrap().success());
+    assert_eq!(texts(&telegram), ["to telegram:-5", "to telegram:42"]);
+    assert_eq!(ws.read(&receipt_path(&ws)).lines().count(), 2, "the receipt of the waiting one has no line");
+    ws.set_clock(61);
+    assert!(waiting.wait().unwrap().success());
+    assert_eq!(texts(&telegram).len(), 3);
+}
+
 #[test]
 fn answer_of_a_gateway_is_unknown_and_never_a_refusal() {
-    for (status, answer) in [(502, json!("<html>Bad Gateway</html>")), (200, json!("")), (500, Value::Null)] {
+    // The service itself may have failed behind the message.
+    let failed = json!({"ok": false, "error_code": 500, "description": "Internal Server Error: restart"});
+    for (status, answer) in
+        [(502, json!("<html>Bad Gateway</html>")), (200, json!("")), (500, Value::Null), (500, failed)]
+    {
         let telegram = Telegram::start();
         let ws = workspace(&telegram, "");
         telegram.refuse("sendMessage", status, answer);
@@ -98,12 +151,9 @@ fn refused_repetition_stays_unknown() {
     let ws = workspace(&telegram, "");
     telegram.cut_off("sendMessage");
     deliver(&ws, "pay 10 euros").fails(75);
-    telegram.refuse(
-        "sendMessage",
-        500,
-        json!({"ok": false, "error_code": 500, "description": "Internal Server Error"}),
-    );
+    refuse_for_now(&telegram);
     again(&ws).fails(75);
+    end_pause(&ws);
     again(&ws).ok();
     assert_eq!(texts(&telegram), ["pay 10 euros", "(possibly repeated)\npay 10 euros"]);
     assert!(ws.read(&receipt_path(&ws)).starts_with("begun 1\nbegun 1\nheld 1\nbegun 1\nsent 1 "));
@@ -111,8 +161,14 @@ fn refused_repetition_stays_unknown() {
 
 #[test]
 fn blocked_bot_is_shown_at_the_pairing_until_the_sender_writes_again() {
+    for settings in ["", ", account: mine"] {
+        blocked_bot_is_shown(settings);
+    }
+}
+
+fn blocked_bot_is_shown(settings: &str) {
     let telegram = Telegram::start();
-    let ws = workspace(&telegram, "");
+    let ws = workspace(&telegram, settings);
     let link = ws.claw(&["pair", "invite", "telegram"]).ok();
     let code = link.trim().rsplit([' ', '=']).next().unwrap().to_owned();
     telegram.message(42, &format!("/start {code}"));

@@ -66,7 +66,8 @@ fn settings_that_give_up_protection_are_reported() {
     ws.config(
         "sandbox: {mode: off}\nmodels:\n  t: {provider: command, command: [sh, files/think]}\n  \
          k: {provider: openai, model: m, api_base: 'http://127.0.0.1:1', api_key_file: files/key}\n\
-         channels: {exec: {a: {command: [bin/link]}, b: {command: [bin/send]}}}\n",
+         channels:\n  exec: {a: {command: [bin/link]}, b: {command: [bin/send]}}\n  \
+         telegram: {token_file: files/key}\n  web: {hooks: {ci: {secret_file: files/key}}}\n",
     );
     let ran = ws.claw(&["check"]);
     for line in [
@@ -74,6 +75,8 @@ fn settings_that_give_up_protection_are_reported() {
         "warning: models.t.command: agents may write files/think, which runs outside of the sandbox",
         "warning: channels.exec.a.command: agents may write bin/link, which runs outside of the sandbox",
         "warning: models.k.api_key_file: agents may read and write files/key: move it to .secrets/",
+        "warning: channels.telegram.token_file: agents may read and write files/key: move it to .secrets/",
+        "warning: channels.web.hooks: agents may read and write files/key: move it to .secrets/",
         "agents/pickle/AGENT.md:3:1: warning: write: `tools`: it may add tools, with network access",
         "agents/pickle/AGENT.md:3:1: warning: write: `./agents/x`: it may give itself and other agents any tool",
         "agents/pickle/AGENT.md:3:1: warning: write: `.git` is ignored",

@@ -339,7 +339,7 @@ fn wrong_token_webhook_and_second_poller_are_told_apart() {
 #[test]
 fn files_are_fetched_for_those_who_may_talk() {
     let telegram = Telegram::start();
-    let ws = workspace(&telegram, ", allow: [42]");
+    let ws = workspace(&telegram, ", allow: [42, 43]");
     telegram.add_file("pic", b"\x89PNG\r\n\x1a\n");
     telegram.add_file("doc", b"notes");
     let say = |from: i64, fields: Value| {
@@ -364,19 +364,91 @@ fn files_are_fetched_for_those_who_may_talk() {
         json!({"message_id": 4, "caption": "short", "document": {"file_id": "doc", "file_size": 6, "file_name": "short.txt"}}),
     );
     say(42, json!({"message_id": 5, "caption": "gone", "voice": {"file_id": "nothing"}}));
+    // Message 2 of another chat, with a file of the same name.
+    telegram.add_file("other", b"other notes");
+    say(43, json!({"message_id": 2, "document": {"file_id": "other", "file_name": "../../etc/x.txt"}}));
     poll(&ws).ok();
     let found = events(&ws);
     let of = |text: &str| found.iter().find(|event| event["content"].as_str().unwrap().contains(text)).unwrap();
     let photo = of("look")["attachments"][0].as_str().unwrap().to_owned();
     assert_eq!(fs::read(ws.path(&photo)).unwrap(), b"\x89PNG\r\n\x1a\n");
     let names = ws.list("files/attachments");
-    assert!(names.len() == 2 && names.iter().all(|name| !name.contains("evil")), "{names:?}");
+    assert!(names.len() == 3 && names.iter().all(|name| !name.contains("evil")), "{names:?}");
     assert!(
         of("big")["content"].as_str().unwrap().contains("[the file big.bin was not fetched: it has more than 20 MiB]")
     );
     assert!(of("short")["content"].as_str().unwrap().contains("5 of 6 bytes have come"));
     assert!(of("gone")["content"].as_str().unwrap().contains("was not fetched: Bad Request: invalid file_id"));
-    assert_eq!(found.len(), 5);
+    assert_eq!(found.len(), 6);
+    let content = |from: &str| {
+        let event = found.iter().find(|event| event["from"] == from && event["content"] == "").unwrap();
+        fs::read_to_string(ws.path(event["attachments"][0].as_str().unwrap())).unwrap()
+    };
+    assert_eq!(["telegram:42", "telegram:43"].map(content), ["notes", "other notes"]);
+}
+
+/// After a quiet week the service numbers its updates anew, anywhere.
+#[test]
+fn numbers_may_begin_again_below_while_a_listener_runs() {
+    let telegram = Telegram::start();
+    telegram.answer_at_once();
+    let ws = workspace(&telegram, ", allow: [42]");
+    let mut listener = ws.command(&["listen", "telegram"]).spawn().unwrap();
+    telegram.message(42, "before");
+    telegram.wait_for("a confirmation", |ledger| ledger.confirmed == [700]);
+    telegram.number_from(5);
+    telegram.message(42, "after the week");
+    telegram.wait_for("a confirmation", |ledger| ledger.confirmed == [700, 5]);
+    let contents: Vec<Value> = events(&ws).iter().map(|event| event["content"].clone()).collect();
+    assert_eq!(contents, ["before", "after the week"]);
+    let pid = nix::unistd::Pid::from_raw(listener.id().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert!(listener.wait().unwrap().success());
+}
+
+/// One token in a file, the other in claw.yaml, of the same bot.
+#[test]
+fn two_channels_with_one_bot_are_refused() {
+    let telegram = Telegram::start();
+    let ws = workspace(&telegram, "");
+    let (number, _) = TOKEN.split_once(':').unwrap();
+    let text = ws.read("claw.yaml").replace(
+        "\n  telegram:",
+        &format!("\n  work: {{type: telegram, token: '{number}:BBEhBOweik6ad9r_QXMENQjcrGbqCr4K-xx'}}\n  telegram:"),
+    );
+    ws.write("claw.yaml", &text);
+    for (name, other) in [("telegram", "work"), ("work", "telegram")] {
+        let err = ws.claw(&["listen", name, "--once"]).fails(78);
+        assert!(err.contains(&format!("channels.{name} has the bot of channels.{other}")), "{err}");
+        assert!(!err.contains("QXMENQ"), "{err}");
+        let found = ws.claw(&["check"]).out;
+        assert!(found.contains(&format!("channels.{name} has the bot of channels.{other}")), "{found}");
+    }
+    assert_eq!(telegram.ledger().calls, []);
+}
+
+#[test]
+fn weak_and_wrong_tokens_are_reported_by_the_check() {
+    let ws = Fixture::new();
+    ws.write("empty", "");
+    ws.write("two", &format!("{TOKEN}\nmore\n"));
+    ws.write("good", TOKEN);
+    let before = ws.read("claw.yaml");
+    let cases = [
+        ("token_file: empty", "channels.telegram has no token"),
+        ("token_file: two", "channels.telegram: the token has spaces or several lines"),
+        ("token_file: none", "none cannot be read"),
+        ("token_env: NOT_SET_HERE", "warning: channels.telegram: the environment variable NOT_SET_HERE is not set"),
+        ("token: undefined", "channels.telegram.token is the word for a missing value"),
+        (&format!("token: '{TOKEN}'"), "warning: channels.telegram.token: the token is in claw.yaml itself"),
+        ("token_file: good, base_url: 'ftp://127.0.0.1'", "`ftp://127.0.0.1` is not an HTTP URL"),
+    ];
+    for (settings, expected) in cases {
+        ws.write("claw.yaml", &before);
+        ws.config(&format!("channels:\n  telegram: {{{settings}}}\n"));
+        let found = ws.claw(&["check"]).out;
+        assert!(found.contains(expected) && !found.contains("QXMENQ"), "{settings}: {found}");
+    }
 }
 
 #[test]
@@ -408,7 +480,11 @@ fn examples_of_the_specification_are_sent_and_lose_no_text() {
     for (n, document) in documents.iter().take(652).enumerate() {
         let text = document["markdown"].as_str().unwrap();
         if !text.trim().is_empty() {
-            ws.write(&format!("outbox/{n:04}.json"), &json!({"reply_to": "telegram:42", "content": text}).to_string());
+            // Many chats: one has a limit of its own.
+            let chat = 100 + i64::try_from(n % 100).unwrap();
+            telegram.add_chat(chat, "private");
+            let answer = json!({"reply_to": format!("telegram:{chat}"), "content": text});
+            ws.write(&format!("outbox/{n:04}.json"), &answer.to_string());
         }
     }
     ws.claw(&["deliver"]).ok();

@@ -35,9 +35,11 @@ const KIND: &str = "exec";
 const BEGUN: &str = "begun";
 /// Receipt line: the message was not sent.
 const NOT_SENT: &str = "not sent";
+/// Receipt line: an earlier attempt may have sent the message, and this one has not.
+const HELD: &str = "held";
 
 fn is_sent(receipt: &Receipt) -> bool {
-    receipt.lines.iter().any(|line| line != BEGUN && line != NOT_SENT)
+    receipt.lines.iter().any(|line| ![BEGUN, NOT_SENT, HELD].contains(&&**line))
 }
 
 /// Whether an earlier attempt may have sent the message: it has begun, and has not reported that it has not sent.

@@ -1,7 +1,7 @@
 //! Sending through a channel's running program. The thread that delivers hands the message to the listener and writes
 //! the receipt: `begun` before, the result after.
 
-use super::{BEGUN, NOT_SENT, is_sent, is_unknown};
+use super::{BEGUN, HELD, NOT_SENT, is_sent, is_unknown};
 use crate::channel::Delivery;
 use crate::channel::outgoing::{OutgoingMessage, SendResult};
 use crate::core::channel::settings::{ChannelSettings, UnknownDelivery};
@@ -21,7 +21,10 @@ pub(super) fn send(delivery: &mut Delivery) -> Result<()> {
             .hint(format!("claw listen {name}")));
     };
     let maybe_repeated = is_unknown(&delivery.receipt);
-    if maybe_repeated && settings.unknown == UnknownDelivery::Hold {
+    let is_held = delivery.receipt.lines.last().is_some_and(|line| line == HELD);
+    if maybe_repeated && !is_held && settings.unknown == UnknownDelivery::Hold {
+        // The next attempt is one that the owner has asked for.
+        delivery.receipt.push(HELD)?;
         let why = "it may have been sent: the program ended before it answered (`unknown: hold`)";
         return Err(Fault::new(Kind::Failed, why).hint("`claw retry` sends it again"));
     }
@@ -33,16 +36,18 @@ pub(super) fn send(delivery: &mut Delivery) -> Result<()> {
         attempt: delivery.attempt,
         maybe_repeated,
     };
+    // A message that was unknown before this attempt stays so.
+    let not_sent = if maybe_repeated { HELD } else { NOT_SENT };
     match outgoing.exchange(message, settings.send_timeout()) {
         SendResult::Sent(receipt) if receipt.is_empty() => delivery.receipt.push("sent"),
         SendResult::Sent(receipt) => delivery.receipt.push(&format!("sent {receipt}")),
         SendResult::Failed { why, after } => {
-            delivery.receipt.push(NOT_SENT)?;
+            delivery.receipt.push(not_sent)?;
             let kind = if after.is_some() { Kind::Later } else { Kind::Failed };
             Err(Fault::new(kind, format!("{}: {why}", event.reply_to)).after(after.filter(|seconds| *seconds > 0)))
         }
         SendResult::Unsent => {
-            delivery.receipt.push(NOT_SENT)?;
+            delivery.receipt.push(not_sent)?;
             Err(Fault::new(Kind::Later, format!("the program of channel `{name}` has ended before it could be sent")))
         }
         SendResult::Unknown => {

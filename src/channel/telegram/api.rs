@@ -12,8 +12,8 @@ use std::time::Duration;
 pub(super) const BASE: &str = "https://api.telegram.org";
 /// The longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
-/// The longest answer, in bytes.
-const MAX_ANSWER: usize = 8 << 20;
+/// The longest answer, in bytes: a poll brings at most 100 messages, of some 100 KiB with their quotes and links.
+const MAX_ANSWER: usize = 32 << 20;
 
 /// A bot's connection to the service.
 pub(super) struct Api {

@@ -7,6 +7,7 @@ use crate::core::channel::inbound::Inbound;
 use crate::core::event::address::safe_name;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::telegram::update::RemoteFile;
+use crate::core::text::base32::hash32;
 use crate::store::agent::attachments;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -27,7 +28,10 @@ pub(super) fn attach(listening: &Listening, api: &Api, inbound: &mut Inbound, fi
     for (n, file) in files.iter().enumerate().take(MOST) {
         match fetch(api, file, end) {
             Ok(bytes) => {
-                let name = format!("{}-{}-{n}-{}", listening.name, inbound.platform_id, safe_name(&file.name, 60));
+                // The numbers of messages are those of a chat: two chats have the same ones.
+                let message = hash32(&inbound.key(), 8);
+                let name =
+                    format!("{}-{}-{message}-{n}-{}", listening.name, inbound.platform_id, safe_name(&file.name, 60));
                 inbound.attachments.push(attachments::keep(listening.workspace, &name, &bytes)?);
             }
             Err(fault) => {

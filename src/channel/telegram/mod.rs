@@ -13,7 +13,7 @@ mod typing;
 
 use crate::channel::telegram::api::{Api, CallFault};
 use crate::channel::telegram::refusal::{Consequence, consequence};
-use crate::channel::{Channel, Listener, parts};
+use crate::channel::{self, Channel, Listener, parts};
 use crate::core::channel::settings::ChannelSettings;
 use crate::core::config::Config;
 use crate::core::event::address::Address;
@@ -63,14 +63,36 @@ fn destination(address: &Address) -> Result<(i64, Option<i64>)> {
 
 /// The bot's token.
 fn token(workspace: &Workspace, name: &str, settings: &ChannelSettings) -> Result<String> {
-    let hint = "set channels.NAME.token_file to a file with the token that @BotFather gave you";
+    let hint = || format!("set channels.{name}.token_file to a file with the token that @BotFather gave you");
     let Some(token) = secrets::channel_token(workspace, name, settings)? else {
-        return Err(Fault::config(format!("channels.{name} has no token")).hint(hint));
+        return Err(Fault::config(format!("channels.{name} has no token")).hint(hint()));
     };
-    match token_problem(&token) {
-        None => Ok(token),
-        Some(why) => Err(Fault::config(format!("channels.{name}: the token {why}")).hint(hint)),
+    if let Some(why) = token_problem(&token) {
+        return Err(Fault::config(format!("channels.{name}: the token {why}")).hint(hint()));
     }
+    match same_bot(workspace, name, &token)? {
+        None => Ok(token),
+        Some(other) => Err(Fault::config(format!("channels.{name} has the bot of channels.{other}"))
+            .hint("one bot is one channel: make another bot with @BotFather")),
+    }
+}
+
+/// Another channel with the bot of this token: two pollers of one bot disturb each other, and one pairing would count
+/// for both.
+fn same_bot(workspace: &Workspace, name: &str, token: &str) -> Result<Option<String>> {
+    let config = workspace.config()?;
+    let mut others =
+        config.channels.named.iter().filter(|(other, settings)| *other != name && settings.kind_of(other) == KIND);
+    let is_same = |other: &str, settings: &ChannelSettings| {
+        let other = secrets::channel_token(workspace, other, settings).ok().flatten();
+        other.is_some_and(|other| number_of(&other) == number_of(token))
+    };
+    Ok(others.find(|(other, settings)| is_same(other, settings)).map(|(other, _)| other.clone()))
+}
+
+/// The bot's number, which is the beginning of its token.
+fn number_of(token: &str) -> &str {
+    token.split_once(':').map_or(token, |(number, _)| number)
 }
 
 /// Why a text is no token, without the text.
@@ -86,10 +108,9 @@ fn token_problem(token: &str) -> Option<&'static str> {
     }
 }
 
-/// The account is the bot's number, which is the beginning of its token.
+/// The account is the bot's number.
 fn account(workspace: &Workspace, name: &str, settings: &ChannelSettings) -> Result<String> {
-    let token = token(workspace, name, settings)?;
-    Ok(token.split_once(':').map_or_else(|| token.clone(), |(id, _)| id.to_owned()))
+    Ok(number_of(&token(workspace, name, settings)?).to_owned())
 }
 
 /// The file with the bot's name, for invitations.
@@ -130,12 +151,9 @@ pub(super) fn identify(workspace: &Workspace, name: &str, base_url: Option<&str>
 pub(super) fn mark(workspace: &Workspace, name: &str, chat: &str, is_reachable: bool) {
     let marked = (|| {
         let config = workspace.config()?;
-        let Some((settings, kind)) = config.channels.get(name) else { return Ok(()) };
-        let account = ChannelAccount {
-            channel: name.to_owned(),
-            kind: kind.to_owned(),
-            account: account(workspace, name, settings)?,
-        };
+        let Some((_, kind)) = config.channels.get(name) else { return Ok(()) };
+        let account = channel::account(workspace, name)?;
+        let account = ChannelAccount { channel: name.to_owned(), kind: kind.to_owned(), account };
         pairing::mark(workspace, &account, &Address::parse(&format!("{name}:{chat}"))?, is_reachable)
     })();
     if let Err(fault) = marked {
@@ -148,6 +166,10 @@ fn keep_name(workspace: &Workspace, name: &str, bot: &BotAccount) -> Result<()> 
     let path = name_file(workspace, name);
     workspace.make_dir(path.parent().unwrap_or(&path), 2)?;
     fs::write(&path, &bot.username).at("write", &path)
+}
+
+fn is_web_address(text: &str) -> bool {
+    url::Url::parse(text).is_ok_and(|url| ["http", "https"].contains(&url.scheme()) && url.has_host())
 }
 
 fn problems(config: &Config) -> Vec<(String, String)> {
@@ -171,8 +193,8 @@ fn problems(config: &Config) -> Vec<(String, String)> {
         if let Some(why) = settings.token.as_deref().and_then(|token| token_problem(token.trim())) {
             found.push((format!("{key}.token"), format!("{key}.token {why}")));
         }
-        if let Some(base) = settings.base_url.as_deref().filter(|base| url::Url::parse(base).is_err()) {
-            found.push((format!("{key}.base_url"), format!("{key}.base_url: `{base}` is not a URL")));
+        if let Some(base) = settings.base_url.as_deref().filter(|base| !is_web_address(base)) {
+            found.push((format!("{key}.base_url"), format!("{key}.base_url: `{base}` is not an HTTP URL")));
         }
     }
     found

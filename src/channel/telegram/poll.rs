@@ -127,11 +127,13 @@ impl Poller<'_> {
             Err(fault) => return Err(self.trouble(fault)),
         };
         listening.connected();
-        let before = self.offset;
+        // It has done its work. After a quiet week the numbers begin again anywhere: an old offset would acknowledge
+        // messages that no poll has brought.
+        self.offset = None;
         for update in &updates {
             self.handle(update, &bot, typing)?;
         }
-        if !updates.is_empty() && self.offset == before {
+        if !updates.is_empty() && self.offset.is_none() {
             // The same ones would come at once again, without an end.
             let why = "Telegram: no update has a number, so that none can be acknowledged";
             return Err(Trouble::Passing(Fault::new(Kind::Unavailable, why), None));
@@ -164,7 +166,8 @@ impl Poller<'_> {
         }
         // An update without a number cannot be acknowledged by itself; the next one does it.
         if let Some(number) = update::number(update) {
-            self.offset = Some(self.offset.unwrap_or_default().max(number.saturating_add(1)));
+            let next = number.saturating_add(1);
+            self.offset = Some(self.offset.map_or(next, |offset| offset.max(next)));
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use crate::core::fault::{Fault, Kind, Result};
 use crate::core::telegram::cut::cut;
 use crate::core::telegram::formatted::{FormattedText, MAX_UNITS, units};
 use crate::core::telegram::render::render;
+use crate::store::channel::pace::{self, Rate};
 use crate::store::channel::{FOLDER, pause};
 use crate::store::fs::At;
 use crate::store::workspace::Workspace;
@@ -25,6 +26,13 @@ const REPEATED: &str = "(possibly repeated)";
 const NOTHING: &str = "(no text)";
 /// The pause in seconds where the service gives none.
 const PAUSE: u64 = 5;
+
+/// Messages of one bot that the service takes, over all chats.
+const ACCOUNT: Rate = Rate { count: 30, seconds: 1 };
+/// Messages to one chat: one each second, with short bursts.
+const CHAT: Rate = Rate { count: 10, seconds: 10 };
+/// Messages to one group. Source: core.telegram.org/bots/faq#my-bot-is-hitting-limits-how-do-i-avoid-this.
+const GROUP: Rate = Rate { count: 20, seconds: 60 };
 
 pub(super) fn send(delivery: &mut Delivery) -> Result<()> {
     let (workspace, address) = (delivery.workspace, delivery.event.reply_to.clone());
@@ -50,15 +58,11 @@ pub(super) fn send(delivery: &mut Delivery) -> Result<()> {
             parts
         }
     };
+    let destination = Destination { workspace, name, chat, topic };
     let one = |part: FormattedText, is_repeated: bool| {
-        if let Err(fault) = pause::check(workspace, name) {
-            return PartResult::NotSent(fault);
-        }
-        let destination = Destination { workspace, name, chat, topic };
         destination.send(&api, &if is_repeated { part.behind(REPEATED) } else { part })
     };
-    pause::check(workspace, name)?;
-    parts::send(delivery, settings.unknown, &messages, &one)
+    parts::send(delivery, settings.unknown, &messages, &|| destination.wait(), &one)
 }
 
 struct Destination<'a> {
@@ -69,6 +73,15 @@ struct Destination<'a> {
 }
 
 impl Destination<'_> {
+    /// Waits for the chat's turn: a refusal for haste would pause the whole account.
+    fn wait(&self) -> Result<()> {
+        pause::check(self.workspace, self.name)?;
+        let own: &[Rate] = if self.chat < 0 { &[CHAT, GROUP] } else { &[CHAT] };
+        pace::keep(self.workspace, self.name, ACCOUNT, &self.chat.to_string(), own)?;
+        // A pause may have begun meanwhile.
+        pause::check(self.workspace, self.name)
+    }
+
     fn send(&self, api: &Api, part: &FormattedText) -> PartResult {
         let mut body = json!({
             "chat_id": self.moved_to().unwrap_or(self.chat),
@@ -92,6 +105,10 @@ impl Destination<'_> {
             Ok(message) => PartResult::Sent(message_id(&message)),
             Err(CallFault::Unsent(fault)) => PartResult::NotSent(fault),
             Err(CallFault::Unknown(fault)) => PartResult::Unknown(fault),
+            // The service has failed on its way, perhaps behind the message.
+            Err(CallFault::Refused(refused)) if refused.code >= 500 => {
+                PartResult::Unknown(Fault::new(Kind::Unavailable, format!("Telegram: {}", refused.description)))
+            }
             Err(CallFault::Refused(refused)) => PartResult::NotSent(self.refused(&refused)),
         }
     }

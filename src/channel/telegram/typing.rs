@@ -6,6 +6,7 @@ use crate::channel::telegram::destination;
 use crate::core::event::address::Address;
 use crate::core::event::id::Id;
 use crate::core::fault::Result;
+use crate::store::channel::pause;
 use crate::store::queue::locate;
 use crate::store::workspace::Workspace;
 use crate::store::workspace::mailbox::Mailbox;
@@ -69,6 +70,9 @@ pub(super) fn beside(listening: &Listening, api: &Api, work: impl FnOnce(&Typing
 }
 
 fn act(listening: &Listening, api: &Api, chat: &str) {
+    if pause::end(listening.workspace, listening.name).is_some() {
+        return;
+    }
     let Ok((chat, topic)) = Address::parse(&format!("{}:{chat}", listening.name)).and_then(|a| destination(&a)) else {
         return;
     };

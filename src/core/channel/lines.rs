@@ -72,6 +72,10 @@ fn read(line: &Map<String, Value>, id: &Value) -> Result<ProgramLine, String> {
         let why = optional(line, "why")?.unwrap_or_else(|| "the program gave no reason".to_owned());
         return Ok(ProgramLine::Failed { id: name(line, "failed")?, why, after });
     }
+    if id.is_null() && line.get("id").is_some_and(|id| !id.is_null()) {
+        // It could not be echoed as the program wrote it.
+        return Err("`id` is not a text or a whole number".to_owned());
+    }
     Ok(ProgramLine::Message(id.clone(), Box::new(message(line)?)))
 }
 
@@ -316,6 +320,8 @@ mod tests {
             r#"{"id": "1", "from": {}, "text": "x"}"#,
             r#"{"from": "a", "text": "x"}"#,
             r#"{"id": "", "from": "a", "text": "x"}"#,
+            r#"{"id": 1.5, "from": "a", "text": "x"}"#,
+            r#"{"id": 18446744073709551616, "from": "a", "text": "x"}"#,
             r#"{"id": 1, "from": "a", "text": 7}"#,
             r#"{"id": 1, "from": "a", "text": "x", "attachments": "f"}"#,
             r#"{"id": 1, "from": "a", "text": "x", "attachments": [1]}"#,

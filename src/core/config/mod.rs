@@ -463,6 +463,8 @@ mod tests {
         let (_, warnings) = parse(&format!("{bindings}{{pattern: x, agent: a, form: y}}\n")).unwrap();
         let expected = "claw.yaml:5:30: warning: unknown key `routing.bindings.1.form`, did you mean `from`?";
         assert_eq!(warnings[0].to_string(), expected);
+        let (_, warnings) = parse("channels:\n  irc: {pollicy: open}\n").unwrap();
+        assert!(warnings[0].to_string().contains("unknown key `channels.irc.pollicy`, did you mean `policy`?"));
         assert_eq!(at("compact:\n  at: 80\n"), Some((2, 3)));
         assert_eq!(at("models:\n  m:\n    provider: openai\n    window: 8\n"), Some((4, 5)));
         assert_eq!(at("models:\n  m: {provider: openai, price: {input: 0,25, output: 2}}\n"), Some((2, 40)));

@@ -108,16 +108,18 @@ fn author(user: &Value, bot: &BotAccount) -> String {
     if user["id"].as_i64() == Some(bot.id) {
         return "you".to_owned();
     }
-    let (name, id) = (name(user), user["id"].as_i64().unwrap_or_default());
-    let title = text_of(&user["title"]);
-    [name, title].into_iter().find(|text| !text.is_empty()).unwrap_or_else(|| id.to_string())
+    let id = user["id"].as_i64().map_or_else(|| "somebody".to_owned(), |id| id.to_string());
+    [name(user), text_of(&user["title"])].into_iter().find(|text| !text.is_empty()).unwrap_or(id)
 }
 
 fn quote(message: &Value, reply: &Value, bot: &BotAccount) -> Quote {
     let texts =
         [&message["quote"]["text"], &reply["text"], &reply["caption"], &message["external_reply"]["quote"]["text"]];
+    // A message of another chat is quoted with its origin alone; a channel's message has no author but the chat.
+    let elsewhere = origin(&message["external_reply"]["origin"]).filter(|_| !reply.is_object());
+    let writer = [&reply["from"], &reply["sender_chat"]].into_iter().find(|who| who.is_object());
     Quote {
-        author: author(&reply["from"], bot),
+        author: elsewhere.unwrap_or_else(|| author(writer.unwrap_or(&Value::Null), bot)),
         text: texts.into_iter().find_map(Value::as_str).unwrap_or_default().to_owned(),
         is_own: reply["from"]["id"].as_i64() == Some(bot.id),
     }
@@ -204,4 +206,29 @@ fn files(message: &Value) -> Vec<RemoteFile> {
         })
     };
     photo.into_iter().chain(others).filter_map(file).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn quotes_name_their_author() {
+        let author = |fields: Value| {
+            let mut update = json!({"message": {"message_id": 7, "date": 1, "text": "hi", "from": {"id": 42},
+                "chat": {"id": 42, "type": "private"}, "quote": {"text": "words"}}});
+            update["message"].as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            let bot = BotAccount { id: 4242, username: "claw_bot".to_owned() };
+            message(&update, &bot, true).unwrap().0.quoted.unwrap().author
+        };
+        let reply = |fields: Value| author(json!({"reply_to_message": fields}));
+        assert_eq!(reply(json!({"from": {"id": 7, "first_name": "Eve", "last_name": "Mallory"}})), "Eve Mallory");
+        assert_eq!(reply(json!({"from": {"id": 7}})), "7");
+        assert_eq!(reply(json!({"from": {"id": 4242, "first_name": "Claw"}})), "you");
+        assert_eq!(reply(json!({"sender_chat": {"id": -1001, "title": "News"}})), "News");
+        assert_eq!(reply(json!({})), "somebody");
+        let elsewhere = json!({"external_reply": {"origin": {"type": "hidden_user", "sender_user_name": "Eve"}}});
+        assert_eq!(author(elsewhere), "Eve");
+    }
 }

@@ -90,7 +90,8 @@ pub fn read<T: DeserializeOwned + Default>(
     let (mut warnings, known) = (Vec::new(), OnceCell::new());
     let source = serde_yaml::Deserializer::from_str(yaml);
     let value = serde_ignored::deserialize(source, |key| {
-        let key = key.to_string();
+        // An optional value is `?` in the path.
+        let key = key.to_string().replace(".?", "");
         let name = key.rsplit('.').next().unwrap_or(&key);
         let mut message = format!("unknown key `{key}`");
         if let Some(near) = nearest(name, known.get_or_init(keys::of::<T>).iter().copied()) {

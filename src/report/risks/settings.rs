@@ -43,19 +43,30 @@ pub(super) fn of(workspace: &Workspace, config: &Config) -> Vec<Problem> {
             format!("PATH contains {folder:?}, where agents may write: a program of yours may be theirs"),
         ));
     }
-    let search = config.web.search.iter().map(|search| ("web.search".to_owned(), &search.api_key_file));
-    let keys = config.models.iter().map(|(name, model)| (format!("models.{name}"), &model.api_key_file)).chain(search);
-    for (key, file) in keys.filter_map(|(key, file)| Some((key, file.as_deref()?))) {
+    for (key, file) in key_files(config) {
         if writable.contains_file(file) {
-            problems.push(warning(
-                &format!("{key}.api_key_file"),
-                format!("{key}.api_key_file: agents may read and write {file}: move it to .secrets/"),
-            ));
+            problems.push(warning(&key, format!("{key}: agents may read and write {file}: move it to .secrets/")));
         }
+    }
+    for (name, _) in config.channels.named.iter().filter(|(_, channel)| channel.token.is_some()) {
+        let key = format!("channels.{name}.token");
+        let message = "the token is in claw.yaml itself: write it to a file in .secrets/, and set `token_file`";
+        problems.push(warning(&key, format!("{key}: {message}")));
     }
     problems.extend(open_channels(workspace, config, &warning));
     problems.extend(agents(workspace));
     problems
+}
+
+/// The files with keys, tokens and secrets, each with its setting.
+fn key_files(config: &Config) -> impl Iterator<Item = (String, &str)> {
+    let models = config.models.iter().map(|(name, model)| (format!("models.{name}.api_key_file"), &model.api_key_file));
+    let search = config.web.search.iter().map(|search| ("web.search.api_key_file".to_owned(), &search.api_key_file));
+    let channels = config.channels.named.iter();
+    let tokens = channels.clone().map(|(name, one)| (format!("channels.{name}.token_file"), &one.token_file));
+    let hooks = channels.flat_map(|(name, one)| one.hooks.values().map(move |hook| (name, hook)));
+    let hooks = hooks.map(|(name, hook)| (format!("channels.{name}.hooks"), &hook.secret_file));
+    models.chain(search).chain(tokens).chain(hooks).filter_map(|(key, file)| Some((key, file.as_deref()?)))
 }
 
 /// Channels on which strangers may talk, while agents give tools to strangers.

@@ -9,7 +9,7 @@ use crate::core::event::stamp::Stamp;
 use crate::core::event::{Draft, EventKind};
 use crate::core::fault::{Fault, Kind, Result};
 use crate::process::{self, Launch, OutputTo, RunningProgram};
-use crate::store::channel::listener_state::{self, ListenerCondition};
+use crate::store::channel::listener_state::{self, ListenerCondition, ListenerState};
 use crate::store::fs::watch::{Watch, WatchKind, Woken};
 use crate::store::queue::publish;
 use crate::store::workspace::Workspace;
@@ -49,8 +49,8 @@ enum MemberStatus {
     },
     /// Started at this instant.
     Waiting(Stamp),
-    /// Not started before its settings change.
-    Misconfigured,
+    /// Started when its settings change, or at this instant: its key file, or its program, may be right by then.
+    Misconfigured(Stamp),
 }
 
 /// Runs the listeners of all channels, or of those in `only`, until `stop` is readable; then all have ended.
@@ -109,8 +109,10 @@ impl Fleet<'_> {
             .retain(|name, member| wanted.contains(name) || matches!(member.status, MemberStatus::Running { .. }));
         for name in wanted {
             let Some((settings, _)) = config.channels.get(&name) else { continue };
-            let is_new =
-                |member: &Member| matches!(member.status, MemberStatus::Misconfigured) && member.settings != *settings;
+            // Other settings are tried at once; a running listener restarts by itself.
+            let is_new = |member: &Member| {
+                !matches!(member.status, MemberStatus::Running { .. }) && member.settings != *settings
+            };
             if self.members.get(&name).is_none_or(is_new) {
                 let settings = settings.clone();
                 self.members.insert(name, Member { status: MemberStatus::Waiting(now), settings });
@@ -123,7 +125,8 @@ impl Fleet<'_> {
         for (name, member) in &mut self.members {
             // A start further ahead was planned before the clock was set back.
             let is_due = |until: Stamp| until <= now || until > now.plus_seconds(MAX_BACK_OFF);
-            if !matches!(member.status, MemberStatus::Waiting(until) if is_due(until)) {
+            let (MemberStatus::Waiting(until) | MemberStatus::Misconfigured(until)) = member.status else { continue };
+            if !is_due(until) {
                 continue;
             }
             if listener_state::has_process(workspace, name) {
@@ -152,8 +155,8 @@ impl Fleet<'_> {
     /// The next instant at which something is to be done.
     fn next(&self) -> Option<Stamp> {
         let at = |member: &Member| match member.status {
-            MemberStatus::Waiting(until) => Some(until),
-            MemberStatus::Running { .. } | MemberStatus::Misconfigured => None,
+            MemberStatus::Waiting(until) | MemberStatus::Misconfigured(until) => Some(until),
+            MemberStatus::Running { .. } => None,
         };
         self.members.values().filter_map(at).min()
     }
@@ -172,7 +175,7 @@ impl Fleet<'_> {
             let code = program.wait().map_or(1, |(code, _)| code);
             member.status = match code {
                 0 => MemberStatus::Waiting(now.plus_seconds(1)),
-                CONFIG => MemberStatus::Misconfigured,
+                CONFIG => MemberStatus::Misconfigured(misconfigured(workspace, name, now)),
                 _ => MemberStatus::Waiting(failed(workspace, name, code, since, now)),
             };
         }
@@ -182,7 +185,7 @@ impl Fleet<'_> {
     fn end(&mut self) {
         let running = self.members.values_mut().filter_map(|member| match &mut member.status {
             MemberStatus::Running { program, .. } => Some(program),
-            MemberStatus::Waiting(_) | MemberStatus::Misconfigured => None,
+            MemberStatus::Waiting(_) | MemberStatus::Misconfigured(_) => None,
         });
         let mut running: Vec<&mut RunningProgram> = running.collect();
         for program in &mut running {
@@ -206,6 +209,16 @@ fn start(workspace: &Workspace, name: &str) -> Result<RunningProgram> {
         Launch { command: &command, dir: &workspace.root, env: &[], inherits: true, sandbox: None, locks: Vec::new() },
         OutputTo::Inherit,
     )
+}
+
+/// Records when a listener with wrong settings is started again although they have not changed.
+fn misconfigured(workspace: &Workspace, name: &str, now: Stamp) -> Stamp {
+    let next = now.plus_seconds(MAX_BACK_OFF);
+    let state = ListenerState { next_try: Some(next.timestamp()), ..listener_state::read(workspace, name) };
+    if let Err(fault) = listener_state::write(workspace, name, &state) {
+        workspace.world.say(&fault.to_string());
+    }
+    next
 }
 
 /// Records that a listener has failed; returns when it starts again. The owner is told once of a crash loop.

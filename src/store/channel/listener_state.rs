@@ -32,7 +32,7 @@ pub enum ListenerCondition {
     Failed,
     /// It ends with an error again and again.
     CrashLoop,
-    /// Its settings are wrong: it is not started again until they change.
+    /// Its settings are wrong: it is started again when they change, or after 5 minutes.
     Misconfigured,
 }
 

@@ -1,6 +1,7 @@
 //! Files of channels: pairings, tokens, ids of received messages, the state of listeners.
 
 pub mod listener_state;
+pub mod pace;
 pub mod pairing;
 pub mod pause;
 pub mod seen;

@@ -137,8 +137,9 @@ pub fn invite(workspace: &Workspace, account: ChannelAccount, owner: bool) -> Re
 /// Those of the file system.
 pub fn redeem(workspace: &Workspace, account: &ChannelAccount, sender: &Address, code: &str) -> Result<bool> {
     let _lock = NamedLock::wait(workspace, LOCK)?;
-    let mut own = approved(workspace)?.into_iter().map(|(_, one)| one);
-    let is_paired = own.any(|one| one.account == *account && one.address == *sender && one.code == code);
+    let own = approved(workspace)?.into_iter().map(|(_, one)| one);
+    let own: Vec<Pairing> = own.filter(|one| one.account == *account && one.address == *sender).collect();
+    let is_paired = own.iter().any(|one| one.code == code);
     let invitation = invitations(workspace)?.into_iter().find(|(_, one)| one.account == *account && one.code == code);
     let Some((path, Invitation { at, owner, .. })) = invitation else { return Ok(is_paired) };
     if !is_paired {
@@ -148,7 +149,8 @@ pub fn redeem(workspace: &Workspace, account: &ChannelAccount, sender: &Address,
             account,
             code: code.to_owned(),
             at,
-            owner,
+            // The code of a contact does not lower the owner.
+            owner: owner || own.iter().any(|one| one.owner),
             asked_by: String::new(),
             unreachable: None,
         };
