@@ -408,6 +408,56 @@ fn bad_frames_end_their_connection_with_a_code_and_no_other() {
     assert_eq!(listener.request("GET", "/", "", "").0, 200, "{}", ws.read("../listen.log"));
 }
 
+/// A client that is logged in, over bare TCP.
+fn raw_client(listener: &Listener, token: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(("127.0.0.1", listener.port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let head = format!(
+        "GET /ws HTTP/1.1\r\nhost: 127.0.0.1:{}\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+         sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nauthorization: Bearer {token}\r\n\r\n",
+        listener.port
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    read_until(&mut stream, b"\"ready\"");
+    stream
+}
+
+/// Reads until these bytes; what was read.
+fn read_until(stream: &mut TcpStream, end: &[u8]) -> Vec<u8> {
+    let (mut answer, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
+    loop {
+        let before = answer.len().saturating_sub(end.len());
+        match stream.read(&mut buffer) {
+            Ok(read @ 1..) => answer.extend(&buffer[..read]),
+            _ => panic!("{} does not come: {}", String::from_utf8_lossy(end), answer.len()),
+        }
+        if answer[before..].windows(end.len()).any(|window| window == end) {
+            return answer;
+        }
+    }
+}
+
+#[test]
+fn client_that_does_not_read_is_disconnected_and_delays_nobody() {
+    let ws = with_web();
+    let listener = Listener::start(&ws);
+    let token = token(&ws, &["watch", "--observe"]);
+    let (mut idle, mut reading) = (raw_client(&listener, &token), raw_client(&listener, &token));
+    let word = "x".repeat(2_000_000);
+    // A single message may be longer than the bytes that may wait. The buffers of a connection take the first ones.
+    for number in 0..12 {
+        ws.piped(&["send", "--session", "pickle.long", "-"], &format!("{number} {word} end-{number}.")).ok();
+        ws.claw(&["route"]).ok();
+        read_until(&mut reading, format!("end-{number}.").as_bytes());
+    }
+    let mut rest = Vec::new();
+    idle.read_to_end(&mut rest).unwrap();
+    let text = String::from_utf8_lossy(&rest[rest.len().saturating_sub(200)..]).into_owned();
+    assert!(rest.windows(4).any(|four| four[0] == 0x88 && four[2..] == 1013u16.to_be_bytes()), "{text}");
+    let cursor = text.split_once("you do not read; your cursor: ").unwrap().1;
+    assert!(rest.len() < 12 * word.len() && cursor.split('.').count() == 4, "{text}");
+}
+
 /// Skipped where no browser is installed.
 #[test]
 fn page_is_used_by_keyboard_in_a_browser() {
