@@ -1,5 +1,6 @@
 //! The web channel: clients by third-party libraries, webhooks, the page in a browser, and bad input over bare TCP.
 
+use crate::common::proof::{self, Proof};
 use crate::common::strict::{Answer, Script, Strict};
 use crate::common::{Fixture, peer, skipped};
 use ring::hmac;
@@ -146,12 +147,18 @@ fn cut_connections_and_a_killed_listener_lose_and_double_nothing() {
     let ws = with_web();
     let (mut listener, _supervisor) = (Listener::start(&ws), ws.supervise(&[]));
     let token = token(&ws, &["node"]);
-    let is_full = std::env::var("CLAW_PROOF").is_ok_and(|proof| proof == "full");
-    let (messages, cuts, kills) = if is_full { ("200", "1000", 40) } else { ("8", "20", 2) };
+    let is_full = proof::is_full();
+    let (messages, cuts, kills) = if is_full { (200, 1000, 40) } else { (8, 20, 2) };
+    let mut proof = Proof::begin("a WebSocket client's connections cut, and its listener killed now and then");
+    (proof.points, proof.states) = (cuts + kills, messages);
     let place = |listener: &Listener| ws.write("../url", &format!("ws://127.0.0.1:{}/ws", listener.port));
     place(&listener);
     let mut client = Command::new("node");
-    client.arg(peer::folder().join("web_cuts.mjs")).arg(ws.path("../url")).args([&token, messages, cuts]);
+    client.arg(peer::folder().join("web_cuts.mjs")).arg(ws.path("../url")).args([
+        &token,
+        &messages.to_string(),
+        &cuts.to_string(),
+    ]);
     let limit = if is_full { "1800000" } else { "60000" };
     let client = client.env("LIMIT", limit).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     for _ in 0..kills {
@@ -162,13 +169,13 @@ fn cut_connections_and_a_killed_listener_lose_and_double_nothing() {
         place(&listener);
     }
     let got = parsed(&client.wait_with_output().unwrap());
-    let count: u64 = messages.parse().unwrap();
-    let expected = json!({"acked": count, "answers": count, "double": 0, "changed": 0, "gaps": [], "cuts": cuts.parse::<u64>().unwrap()});
+    let expected = json!({"acked": messages, "answers": messages, "double": 0, "changed": 0, "gaps": [], "cuts": cuts});
     assert_eq!(got, expected);
     let contents = ws
         .shell("grep -ho 'remember that fact[0-9]* is noted' inbox/done/*/*.json | sort | uniq -c | awk '{print $1}' | sort -u")
         .out;
     assert_eq!(contents, "1\n", "each message is one event");
+    proof.judge(0);
 }
 
 #[test]
