@@ -459,17 +459,17 @@ fn client_that_does_not_read_is_disconnected_and_delays_nobody() {
     let (mut idle, mut reading) = (raw_client(&listener, &token), raw_client(&listener, &token));
     let word = "x".repeat(2_000_000);
     // A single message may be longer than the bytes that may wait. The buffers of a connection take the first ones.
-    for number in 0..12 {
+    for number in 0..6 {
         ws.piped(&["send", "--session", "pickle.long", "-"], &format!("{number} {word} end-{number}.")).ok();
-        ws.claw(&["route"]).ok();
-        read_until(&mut reading, format!("end-{number}.").as_bytes());
     }
+    ws.claw(&["route"]).ok();
+    read_until(&mut reading, b"end-5.");
     let mut rest = Vec::new();
     idle.read_to_end(&mut rest).unwrap();
     let text = String::from_utf8_lossy(&rest[rest.len().saturating_sub(200)..]).into_owned();
     assert!(rest.windows(4).any(|four| four[0] == 0x88 && four[2..] == 1013u16.to_be_bytes()), "{text}");
     let cursor = text.split_once("you do not read; your cursor: ").unwrap().1;
-    assert!(rest.len() < 12 * word.len() && cursor.split('.').count() == 4, "{text}");
+    assert!(rest.len() < 6 * word.len() && cursor.split('.').count() == 4, "{text}");
 }
 
 /// Skipped where no browser is installed.
@@ -521,7 +521,7 @@ fn page_is_used_by_keyboard_in_a_browser() {
     let hostile = &seen["hostile"];
     assert_eq!((&hostile["ran"], &hostile["elements"]), (&Value::Null, &json!(0)), "{hostile}");
     // Two links in the message, and the same in the answer.
-    assert_eq!((&hostile["links"], &hostile["hosts"]), (&json!(["https:"; 4]), &json!(["(evil.example)"; 4])));
+    assert_eq!((&hostile["links"], &hostile["hosts"]), (&json!(vec!["https:"; 4]), &json!(vec!["(evil.example)"; 4])));
     assert!(hostile["title"].as_str().unwrap().starts_with("hostile </script><img src=x"), "{hostile}");
     assert_eq!(seen["long"], "Connected");
     let has = |table: usize, row: String| seen["charts"][table].as_array().unwrap().contains(&json!(row));
@@ -530,7 +530,7 @@ fn page_is_used_by_keyboard_in_a_browser() {
     assert!(has(1, format!("tidy {figures}")) && has(2, format!("m-small {figures}")), "{seen:#}");
     assert_eq!([&seen["bars"][0], &seen["bars"][1]], ["2,2", "1,0"]);
     let refused = json!({"socket": "refused", "read": "refused", "page": "refused", "post": "refused", "framed": "refused", "cookie": ""});
-    assert_eq!((&seen["foreign"], &seen["form"], &seen["rebound"]), (&refused, &json!(403), &json!([421, 421])));
+    assert_eq!((&seen["foreign"], &seen["form"], &seen["rebound"]), (&refused, &json!(403), &json!([421, "refused"])));
     assert_eq!(seen["plain"], "This page needs JavaScript; without it, use claw chat in a terminal.");
     assert_eq!(seen["left"], json!(["", null, 401]));
     let classes =

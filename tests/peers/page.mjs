@@ -94,9 +94,9 @@ const shown = page => page.evaluate(() => [...document.querySelectorAll('#log .t
 seen.agree = JSON.stringify(await shown(page)) === JSON.stringify(await shown(second));
 
 // Approve here and deny there: exactly what would run, and its hash, are on both.
-const card = page => page.evaluate(() => ['pre', '.hash'].map(part => document.querySelector('#log .ask ' + part).textContent));
-const asks = page => page.waitForFunction(() => document.querySelector('#log .ask'), { timeout: 15000 });
-const asksNothing = page => page.waitForFunction(() => !document.querySelector('#log .ask') && document.getElementById('todo').hidden, { timeout: 15000 });
+const card = page => page.evaluate(() => ['pre', '.hash'].map(part => document.querySelector('#log .card.ask ' + part).textContent));
+const asks = page => page.waitForFunction(() => document.querySelector('#log .card.ask'), { timeout: 15000 });
+const asksNothing = page => page.waitForFunction(() => !document.querySelector('#log .card.ask') && document.getElementById('todo').hidden, { timeout: 15000 });
 await say('please act');
 await asks(page); await asks(second);
 seen.asked = [await card(page), await card(second)];
@@ -111,7 +111,7 @@ await focusOn('Needs you');
 await page.keyboard.press('Enter');
 await until(() => document.querySelector('#desk .ask pre'));
 await shot('desk');
-await second.evaluate(() => [...document.querySelectorAll('#log .ask button')].find(button => button.innerText === 'Deny').click());
+await second.evaluate(() => [...document.querySelectorAll('#log .card.ask button')].find(button => button.innerText === 'Deny').click());
 await until(() => !document.querySelector('#desk .ask'));
 await focusOn('Talk');
 await page.keyboard.press('Enter');
@@ -192,14 +192,13 @@ seen.foreign = await other.evaluate(async (base, token) => {
 seen.frameUrl = other.frames().slice(1).map(frame => frame.url()).join();
 // A form of another site, and the page under a name that an attacker's DNS points here.
 await other.goto(`http://127.0.0.1:${foreign.address().port}/`);
-const posted = other.waitForResponse(response => response.url().startsWith(base) && response.request().method() === 'POST');
-await other.evaluate(base => {
+const [posted] = await Promise.all([other.waitForNavigation(), other.evaluate(base => {
   const form = document.createElement('form');
   Object.assign(form, { method: 'post', action: base + '/api/decide', enctype: 'text/plain' });
   document.body.append(form);
   form.submit();
-}, base);
-seen.form = (await posted).status();
+}, base)]);
+seen.form = posted.status();
 const rebound = await other.goto(base.replace('127.0.0.1', 'rebound.example') + '/');
 seen.rebound = [rebound.status(), await other.evaluate(() => fetch('/api/state').then(answer => answer.status, () => 'refused'))];
 foreign.close();
