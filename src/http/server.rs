@@ -72,6 +72,9 @@ impl ServerSocket {
         let refused = |name: String, e: io::Error| match e.kind() {
             io::ErrorKind::AddrInUse => Fault::new(Kind::Later, format!("another program listens on {name}"))
                 .hint("end it, or set another port as `listen` of the channel"),
+            io::ErrorKind::NotFound => {
+                Fault::config(format!("cannot listen on {name}: {e}")).hint("make the folder of the socket")
+            }
             _ => Fault::config(format!("cannot listen on {name}: {e}")),
         };
         match address {

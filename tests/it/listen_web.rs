@@ -1,5 +1,7 @@
 //! The web channel: clients by third-party libraries, webhooks, the page in a browser, and bad input over bare TCP.
 
+use crate::common::proof::{self, Proof};
+use crate::common::strict::{Answer, Script, Strict};
 use crate::common::{Fixture, peer, skipped};
 use ring::hmac;
 use serde_json::{Value, json};
@@ -145,12 +147,18 @@ fn cut_connections_and_a_killed_listener_lose_and_double_nothing() {
     let ws = with_web();
     let (mut listener, _supervisor) = (Listener::start(&ws), ws.supervise(&[]));
     let token = token(&ws, &["node"]);
-    let is_full = std::env::var("CLAW_PROOF").is_ok_and(|proof| proof == "full");
-    let (messages, cuts, kills) = if is_full { ("200", "1000", 40) } else { ("8", "20", 2) };
+    let is_full = proof::is_full();
+    let (messages, cuts, kills) = if is_full { (200, 1000, 40) } else { (8, 20, 2) };
+    let mut proof = Proof::begin("a WebSocket client's connections cut, and its listener killed now and then");
+    (proof.points, proof.states) = (cuts + kills, messages);
     let place = |listener: &Listener| ws.write("../url", &format!("ws://127.0.0.1:{}/ws", listener.port));
     place(&listener);
     let mut client = Command::new("node");
-    client.arg(peer::folder().join("web_cuts.mjs")).arg(ws.path("../url")).args([&token, messages, cuts]);
+    client.arg(peer::folder().join("web_cuts.mjs")).arg(ws.path("../url")).args([
+        &token,
+        &messages.to_string(),
+        &cuts.to_string(),
+    ]);
     let limit = if is_full { "1800000" } else { "60000" };
     let client = client.env("LIMIT", limit).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     for _ in 0..kills {
@@ -161,13 +169,13 @@ fn cut_connections_and_a_killed_listener_lose_and_double_nothing() {
         place(&listener);
     }
     let got = parsed(&client.wait_with_output().unwrap());
-    let count: u64 = messages.parse().unwrap();
-    let expected = json!({"acked": count, "answers": count, "double": 0, "changed": 0, "gaps": [], "cuts": cuts.parse::<u64>().unwrap()});
+    let expected = json!({"acked": messages, "answers": messages, "double": 0, "changed": 0, "gaps": [], "cuts": cuts});
     assert_eq!(got, expected);
     let contents = ws
         .shell("grep -ho 'remember that fact[0-9]* is noted' inbox/done/*/*.json | sort | uniq -c | awk '{print $1}' | sort -u")
         .out;
     assert_eq!(contents, "1\n", "each message is one event");
+    proof.judge(0);
 }
 
 #[test]
@@ -248,6 +256,12 @@ fn bad_requests_are_refused_and_the_listener_stays() {
     let table: Vec<(&str, String, &[&str])> = vec![
         ("no host", "GET / HTTP/1.1\r\n\r\n".into(), &["421"]),
         ("rebinding", "GET / HTTP/1.1\r\nhost: evil.example\r\n\r\n".into(), &["421"]),
+        ("another host in the target", format!("GET http://evil.example/ HTTP/1.1\r\n{host}\r\n"), &["421"]),
+        (
+            "compressed chunks",
+            format!("POST /hook/gh HTTP/1.1\r\n{host}transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
+            &["501"],
+        ),
         ("two hosts", format!("GET / HTTP/1.1\r\n{host}{host}\r\n"), &["421"]),
         ("long headers", format!("GET / HTTP/1.1\r\n{host}x: {long}\r\n\r\n"), &["431"]),
         ("many headers", format!("GET / HTTP/1.1\r\n{host}{}\r\n", "a: b\r\n".repeat(100)), &["431"]),
@@ -408,6 +422,56 @@ fn bad_frames_end_their_connection_with_a_code_and_no_other() {
     assert_eq!(listener.request("GET", "/", "", "").0, 200, "{}", ws.read("../listen.log"));
 }
 
+/// A client that is logged in, over bare TCP.
+fn raw_client(listener: &Listener, token: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(("127.0.0.1", listener.port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let head = format!(
+        "GET /ws HTTP/1.1\r\nhost: 127.0.0.1:{}\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+         sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nauthorization: Bearer {token}\r\n\r\n",
+        listener.port
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    read_until(&mut stream, b"\"ready\"");
+    stream
+}
+
+/// Reads until these bytes; what was read.
+fn read_until(stream: &mut TcpStream, end: &[u8]) -> Vec<u8> {
+    let (mut answer, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
+    loop {
+        let before = answer.len().saturating_sub(end.len());
+        match stream.read(&mut buffer) {
+            Ok(read @ 1..) => answer.extend(&buffer[..read]),
+            _ => panic!("{} does not come: {}", String::from_utf8_lossy(end), answer.len()),
+        }
+        if answer[before..].windows(end.len()).any(|window| window == end) {
+            return answer;
+        }
+    }
+}
+
+#[test]
+fn client_that_does_not_read_is_disconnected_and_delays_nobody() {
+    let ws = with_web();
+    let listener = Listener::start(&ws);
+    let token = token(&ws, &["watch", "--observe"]);
+    let (mut idle, mut reading) = (raw_client(&listener, &token), raw_client(&listener, &token));
+    let word = "x".repeat(2_000_000);
+    // A single message may be longer than the bytes that may wait. The buffers of a connection take the first ones.
+    for number in 0..6 {
+        ws.piped(&["send", "--session", "pickle.long", "-"], &format!("{number} {word} end-{number}.")).ok();
+    }
+    ws.claw(&["route"]).ok();
+    read_until(&mut reading, b"end-5.");
+    let mut rest = Vec::new();
+    idle.read_to_end(&mut rest).unwrap();
+    let text = String::from_utf8_lossy(&rest[rest.len().saturating_sub(200)..]).into_owned();
+    assert!(rest.windows(4).any(|four| four[0] == 0x88 && four[2..] == 1013u16.to_be_bytes()), "{text}");
+    let cursor = text.split_once("you do not read; your cursor: ").unwrap().1;
+    assert!(rest.len() < 6 * word.len() && cursor.split('.').count() == 4, "{text}");
+}
+
 /// Skipped where no browser is installed.
 #[test]
 fn page_is_used_by_keyboard_in_a_browser() {
@@ -419,21 +483,80 @@ fn page_is_used_by_keyboard_in_a_browser() {
     if !peer::has_package("puppeteer-core") || !peer::has_package("axe-core") {
         return;
     }
+    let server = Strict::start(PAGE_SCRIPTS);
     let ws = with_web();
-    ws.claw(&["send", "--session", "pickle.hostile", "</script><img src=x onerror=alert(1)> [x](javascript:alert(2))"])
-        .ok();
-    ws.write(".claw/usage/2026-11-30.jsonl", "");
+    server.model(&ws);
+    ws.write("tools/act", "#!/bin/sh\ncat >>files/acted; echo >>files/acted; echo done\n");
+    ws.write("tools/act.json", &json!({"description": "Acts.", "parameters": {"type": "object"}}).to_string());
+    ws.write("files/.keep", "");
+    assert_eq!(ws.shell("chmod +x tools/act").code, 0);
+    let agent = ws.read("agents/pickle/AGENT.md");
+    ws.write("agents/pickle/AGENT.md", &agent.replacen("---\n", "---\ntools: [recall, act: {approve: true}]\n", 1));
+    ws.claw(&["send", "--session", "pickle.hostile", HOSTILE]).ok();
+    ws.piped(&["send", "--session", "pickle.long", "-"], &"printer".repeat(280_000)).ok();
+    let yesterday = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).yesterday().unwrap().date();
+    let line = |agent: &str, model: &str, input: u32, output: u32, money: u32| {
+        let at = format!("{yesterday}T12:00:00Z");
+        json!({"t": "settled", "at": at, "day": yesterday.to_string(), "agent": agent, "model": model, "input": input, "output": output, "money": money}).to_string()
+    };
+    let lines = [line("tidy", "m-small", 1000, 200, 120_000), line("pickle", "m-large", 2000, 300, 130_000)];
+    ws.write(&format!(".claw/usage/{yesterday}.jsonl"), &format!("{}\n", lines.join("\n")));
     let (listener, _supervisor) = (Listener::start(&ws), ws.supervise(&[]));
-    let ran = Command::new("node").arg(peer::folder().join("page.mjs")).arg(link(&ws).trim()).output().unwrap();
-    let seen = parsed(&ran);
+    let shots = std::env::var("CLAW_SHOTS").unwrap_or_else(|_| "-".to_owned());
+    let mut node = Command::new("node");
+    node.arg(peer::folder().join("page.mjs")).args([link(&ws).trim(), link(&ws).trim(), &shots]);
+    let seen = parsed(&node.output().unwrap());
     assert_eq!(seen["address"], json!(format!("http://127.0.0.1:{}/", listener.port)), "the code has left the address");
     assert_eq!([&seen["cookies"], &seen["once"]], [0, 1]);
     assert!(seen["second"].as_str().unwrap().contains("this code was used"), "{seen:#}");
     assert_eq!(seen["messages"], json!(["remember that the printer is in the attic", "Where is the printer?"]));
-    assert_eq!([&seen["axe"], &seen["problems"]], [&json!([]), &json!([])], "{seen:#}");
+    assert_eq!(ws.shell("grep -l 'Where is the printer?' inbox/done/*/*.json | wc -l").out.trim(), "1");
+    assert_eq!([&seen["axe"], &seen["problems"], &seen["wide"]], [&json!([]), &json!([]), &json!([])], "{seen:#}");
+    assert_eq!([&seen["agree"], &seen["pattern"]], [true, true]);
+    // Both browsers show the call and its hash; it ran once, after the approval.
+    let asked = &seen["asked"];
+    assert_eq!((&asked[0], &asked[0][0]), (&asked[1], &json!(r#"act: {"line":"one\u{202e}two"}"#)), "{asked}");
+    assert!(asked[0][1].as_str().is_some_and(|hash| hash.strip_prefix("blake3 ").is_some_and(|hash| hash.len() == 64)));
+    assert_eq!(ws.read("files/acted").trim_end().lines().count(), 1);
+    let hostile = &seen["hostile"];
+    assert_eq!((&hostile["ran"], &hostile["elements"]), (&Value::Null, &json!(0)), "{hostile}");
+    // Two links in the message, and the same in the answer.
+    assert_eq!((&hostile["links"], &hostile["hosts"]), (&json!(vec!["https:"; 4]), &json!(vec!["(evil.example)"; 4])));
+    assert!(hostile["title"].as_str().unwrap().starts_with("hostile </script><img src=x"), "{hostile}");
+    assert_eq!(seen["long"], "Connected");
+    let has = |table: usize, row: String| seen["charts"][table].as_array().unwrap().contains(&json!(row));
+    let figures = "1 1,000 200 0.12";
+    assert!(has(0, format!("{yesterday} 2 3,000 500 0.25")), "{seen:#}");
+    assert!(has(1, format!("tidy {figures}")) && has(2, format!("m-small {figures}")), "{seen:#}");
+    assert_eq!([&seen["bars"][0], &seen["bars"][1]], ["2,2", "1,0"]);
     let refused = json!({"socket": "refused", "read": "refused", "page": "refused", "post": "refused", "framed": "refused", "cookie": ""});
-    assert_eq!(seen["foreign"], refused);
+    assert_eq!((&seen["foreign"], &seen["form"], &seen["rebound"]), (&refused, &json!(403), &json!([421, "refused"])));
+    assert_eq!(seen["plain"], "This page needs JavaScript; without it, use claw chat in a terminal.");
+    assert_eq!(seen["left"], json!(["", null, 401]));
     let classes =
         ws.shell("grep -l 'web:owner' inbox/done/*/*.json | xargs grep -ho '\"class\":\"[a-z]*\"' | sort -u").out;
     assert_eq!(classes, "\"class\":\"owner\"\n");
 }
+
+const HOSTILE: &str = concat!(
+    r#"hostile </script><img src=x onerror="window.hacked=1"> <svg onload="window.hacked=2"></svg>"#,
+    r#"<script>window.hacked=3</script> <iframe src="javascript:window.hacked=4"></iframe>"#,
+    "\n\n[a](javascript:window.hacked=5) [b](JaVaScRiPt:window.hacked=6) [c](&#106;avascript:window.hacked=7) ",
+    "[d](java\tscript:window.hacked=8) [e](<javascript:window.hacked=9>) [f](data:text/html,<script>window.hacked=10</script>)",
+    "\n\n![i](https://evil.example/x.png) ![s](files/x.svg) [bank](https://bank.example@evil.example/) hacked=12",
+);
+
+fn page_acts(step: usize, _: &[String]) -> Answer {
+    match step {
+        0 => ("I would.", vec![("act", json!({"line": "one\u{202e}two"}))]),
+        _ => ("It waits.", vec![]),
+    }
+}
+
+const PAGE_SCRIPTS: &[(&str, Script)] = &[
+    ("I approve", |_, _| ("Thank you, it is done.", vec![])),
+    ("I do not allow", |_, _| ("Then I leave it.", vec![])),
+    ("please act", page_acts),
+    ("hostile", |_, _| (HOSTILE, vec![])),
+    ("printer", |_, _| ("It is in the **attic**.", vec![])),
+];

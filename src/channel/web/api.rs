@@ -83,7 +83,7 @@ fn state(workspace: &Workspace) -> Result<Value> {
         .iter()
         .rev()
         .take(50)
-        .map(|row| json!({"id": row.id, "mailbox": row.mailbox, "lane": row.lane, "reason": row.reason, "at": row.id.stamp().timestamp()}))
+        .map(|row| json!({"short": row.id.short(), "mailbox": row.mailbox, "lane": row.lane, "reason": row.reason, "at": row.id.stamp().timestamp()}))
         .collect();
     let waiting: Vec<Value> = status
         .waiting

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// The most bytes that wait for one client.
+/// The most bytes that wait for one client; a single frame may be longer.
 const MAX_WAITING: usize = 1 << 20;
 
 /// A message to a client's task.
@@ -52,8 +52,9 @@ impl Client {
         if self.has_ended.get() || is_before(frame.cursor.as_ref(), self.after.borrow().as_ref()) {
             return;
         }
-        self.waiting.set(self.waiting.get() + frame.text.len());
-        if self.waiting.get() > MAX_WAITING {
+        let before = self.waiting.get();
+        self.waiting.set(before + frame.text.len());
+        if before > 0 && self.waiting.get() > MAX_WAITING {
             self.end(1013, "you do not read");
             return;
         }

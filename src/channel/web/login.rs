@@ -12,6 +12,7 @@ use serde_json::Value;
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use url::{Host, Url};
 
 /// How long a code is valid.
 const VALID: Duration = Duration::from_mins(2);
@@ -76,7 +77,7 @@ pub fn link(workspace: &Workspace, channel: &str, settings: &ChannelSettings, ho
         .map_err(|e| Fault::new(Kind::Unavailable, format!("the listener's answer: {e}")))?;
     let text = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default();
     let base = match (host, text("base")) {
-        (Some(host), _) => format!("https://{host}"),
+        (Some(host), _) => base_of(host),
         (None, "") => {
             return Err(Fault::new(Kind::Usage, format!("channel {channel} listens on a Unix socket"))
                 .hint("name your proxy: claw page --host NAME"));
@@ -84,6 +85,18 @@ pub fn link(workspace: &Workspace, channel: &str, settings: &ChannelSettings, ho
         (None, base) => base.to_owned(),
     };
     Ok(PageLink { url: format!("{base}/#{}", text("code")) })
+}
+
+/// The beginning of the URL of a name of `hosts`. A loopback name is the near end of an SSH tunnel, which has no TLS; any
+/// other one is a proxy's.
+fn base_of(host: &str) -> String {
+    let is_tunnel = Url::parse(&format!("http://{host}")).is_ok_and(|url| match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    });
+    format!("{}://{host}", if is_tunnel { "http" } else { "https" })
 }
 
 /// Ends all logins. Returns how many.
@@ -107,4 +120,30 @@ pub fn open_file(workspace: &Workspace, link: &PageLink) -> Result<PathBuf> {
     durable::remove(&path)?;
     durable::write_new(&path, html.as_bytes(), crate::core::config::Sync::None)?;
     std::fs::canonicalize(&path).at("find", &path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_tunnels_have_no_tls_and_those_of_proxies_have() {
+        for host in ["localhost:8000", "claw.localhost", "127.0.0.1:8000", "127.0.0.2", "[::1]:8000"] {
+            assert_eq!(base_of(host), format!("http://{host}"));
+        }
+        for host in ["claw.example.org", "box:8443", "localhost.example.org", "10.0.0.7"] {
+            assert_eq!(base_of(host), format!("https://{host}"));
+        }
+    }
+
+    #[test]
+    fn code_is_taken_once_and_old_ones_end() {
+        let codes = Codes::default();
+        codes.add("first");
+        (0..MAX_CODES).for_each(|number| codes.add(&number.to_string()));
+        assert!(!codes.take("first"), "there are at most {MAX_CODES}");
+        assert!(codes.take("7") && !codes.take("7") && !codes.take("8"));
+        codes.0.borrow_mut().iter_mut().for_each(|(_, until)| *until = Instant::now());
+        assert!(!codes.take("6"), "it is too old");
+    }
 }

@@ -122,11 +122,20 @@ impl<'x, 'w, 'a> Site<'x, 'w, 'a> {
         let headers = request.headers();
         let mut hosts = headers.get_all(header::HOST).iter();
         let host = hosts.next().and_then(|host| host.to_str().ok());
-        if hosts.next().is_some() || !host.is_some_and(|host| self.own.is_host(host)) {
+        // A request to a proxy names its host in the target, too.
+        let is_foreign_target = request.uri().authority().is_some_and(|target| !self.own.is_host(target.as_str()));
+        if hosts.next().is_some() || is_foreign_target || !host.is_some_and(|host| self.own.is_host(host)) {
             return Some(text(
                 StatusCode::MISDIRECTED_REQUEST,
                 "this host name is not one of this server's; `hosts` in claw.yaml lists further ones",
             ));
+        }
+        if headers
+            .get_all(header::TRANSFER_ENCODING)
+            .iter()
+            .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        {
+            return Some(text(StatusCode::NOT_IMPLEMENTED, "the only transfer coding is chunked"));
         }
         let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
         let site = headers.get("sec-fetch-site").map(|site| site.to_str().unwrap_or_default());

@@ -94,7 +94,6 @@ pub(super) async fn run(site: &Site<'_, '_, '_>, stream: Upgraded, token: Option
     let config = WebSocketConfig::default()
         .read_buffer_size(8 << 10)
         .write_buffer_size(0)
-        .max_write_buffer_size(1 << 20)
         .max_message_size(Some(MAX_FRAME))
         .max_frame_size(Some(MAX_FRAME));
     let mut socket = WebSocketStream::from_raw_socket(metered, Role::Server, Some(config)).await;
@@ -267,11 +266,8 @@ impl<'s, 'x, 'w, 'a> Session<'s, 'x, 'w, 'a> {
             Some(Ok(Message::Text(text))) => match frame::parse(&text) {
                 Ok(ClientFrame::Message(message)) if self.bucket.take(Instant::now()) => self.accept(message).await,
                 Ok(ClientFrame::Message(message)) => {
-                    self.error(&FrameError::new(
-                        "too many messages: 20 a second, 64 at once; it was not accepted",
-                        message.id,
-                    ))
-                    .await
+                    let busy = "too many messages: 20 a second, 64 at once; it was not accepted";
+                    self.error(&FrameError::new(busy, message.id).repeatable()).await
                 }
                 Ok(ClientFrame::Auth { .. }) => {
                     self.error(&FrameError::new("this connection is logged in already", None)).await
@@ -308,7 +304,7 @@ impl<'s, 'x, 'w, 'a> Session<'s, 'x, 'w, 'a> {
             let inbound = inbound(listening.workspace, &token, message)?;
             listening.accept(inbound).map_err(|fault| {
                 listening.workspace.world.say(&fault.to_string());
-                FrameError::new("the message could not be stored; send it again", None)
+                FrameError::new("the message could not be stored; send it again", None).repeatable()
             })
         });
         let refused = |message: String| FrameError::new(message, id.clone());
@@ -321,8 +317,8 @@ impl<'s, 'x, 'w, 'a> Session<'s, 'x, 'w, 'a> {
                 self.send_json(&json!({"type": "ack", "id": id, "event": event, "repeated": true})).await
             }
             Some(Ok(Accepted::Refused(why))) => self.error(&refused(why.to_string())).await,
-            Some(Err(error)) => self.error(&refused(error.message)).await,
-            None => self.error(&refused("internal error; send it again".to_owned())).await,
+            Some(Err(error)) => self.error(&FrameError { id, ..error }).await,
+            None => self.error(&refused("internal error; send it again".to_owned()).repeatable()).await,
         }
     }
 

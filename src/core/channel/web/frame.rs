@@ -49,12 +49,20 @@ pub struct FrameError {
     pub at: Option<usize>,
     /// The id of the message, if it could be read.
     pub id: Option<String>,
+    /// The same message may be accepted later.
+    pub may_repeat: bool,
 }
 
 impl FrameError {
     /// An error without a place.
     pub fn new(message: impl Into<String>, id: Option<String>) -> Self {
-        Self { message: message.into(), at: None, id }
+        Self { message: message.into(), at: None, id, may_repeat: false }
+    }
+
+    /// The same, for a message that may be accepted later.
+    #[must_use]
+    pub fn repeatable(self) -> Self {
+        Self { may_repeat: true, ..self }
     }
 
     /// The frame that reports it.
@@ -66,6 +74,9 @@ impl FrameError {
         }
         if let Some(id) = &self.id {
             frame["id"] = id.as_str().into();
+        }
+        if self.may_repeat {
+            frame["again"] = true.into();
         }
         frame
     }
@@ -93,13 +104,13 @@ struct RawFrame {
 pub fn parse(text: &str) -> Result<ClientFrame, FrameError> {
     // The parser would take an array for an object's fields in order.
     if !text.trim_start().starts_with('{') {
-        return Err(FrameError { message: "a frame is a JSON object".to_owned(), at: Some(0), id: None });
+        return Err(FrameError { at: Some(0), ..FrameError::new("a frame is a JSON object", None) });
     }
     let raw: RawFrame = serde_json::from_str(text).map_err(|e| {
         let before: usize = text.split_inclusive('\n').take(e.line().saturating_sub(1)).map(str::len).sum();
         let message = e.to_string();
-        let message = message.split(" at line ").next().unwrap_or_default().to_owned();
-        FrameError { message, at: Some(before + e.column().saturating_sub(1)), id: None }
+        let message = message.split(" at line ").next().unwrap_or_default();
+        FrameError { at: Some(before + e.column().saturating_sub(1)), ..FrameError::new(message, None) }
     })?;
     match raw.kind.as_deref() {
         Some("auth") => match raw.token {
@@ -182,6 +193,8 @@ mod tests {
         }
         let error = parse(r#"{"id":"7","content":""}"#).unwrap_err();
         assert_eq!(error.to_json(), json!({"type": "error", "message": "`content` is empty", "id": "7"}));
+        let busy = FrameError::new("busy", Some("7".into())).repeatable();
+        assert_eq!(busy.to_json(), json!({"type": "error", "message": "busy", "id": "7", "again": true}));
         let deep = "[".repeat(10_000);
         assert!(parse(&deep).is_err());
     }

@@ -60,8 +60,10 @@ pub fn verify(hook: &Hook, secret: &str, header: HeaderOf, body: &[u8], now: i64
     let own_id = match hook.scheme {
         HookScheme::Token => {
             let token = header("authorization").unwrap_or_default();
-            let token =
-                token.strip_prefix("Bearer ").ok_or("the header authorization with a bearer token is missing")?;
+            let (_, token) = token
+                .split_once(' ')
+                .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+                .ok_or("the header authorization with a bearer token is missing")?;
             if !is_equal(token.as_bytes(), secret.as_bytes()) {
                 return Err("the token is wrong".to_owned());
             }
@@ -210,7 +212,10 @@ mod tests {
             Ok(Some("k".into()))
         );
         assert!(check(&token, "s", &[("authorization", "Bearer t")], "x", 0).is_err());
-        assert!(check(&token, "s", &[("authorization", "s")], "x", 0).is_err());
+        assert_eq!(check(&token, "s", &[("authorization", "bearer s")], "x", 0), Ok(None));
+        for bad in ["s", "Basic s", "Bearer", "Bearer  s", " s"] {
+            assert!(check(&token, "s", &[("authorization", bad)], "x", 0).is_err(), "{bad}");
+        }
         let hook = Hook { scheme: HookScheme::Hmac, header: Some("X-Sign".into()), ..Hook::default() };
         let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, b"s"), b"x");
         let signature = base64::padded(mac.as_ref());
