@@ -400,6 +400,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn lock_that_a_process_has_open_is_not_abandoned() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().canonicalize().unwrap().join("index.lock");
+        let held = fs::File::create(&path).unwrap();
+        let now = Timestamp::try_from(held.metadata().unwrap().modified().unwrap()).unwrap();
+        assert!(!is_abandoned(&path, now), "it is new");
+        // From before the machine was started, if the clock is right.
+        held.set_modified(UNIX_EPOCH + Duration::from_secs(1_000_000)).unwrap();
+        assert!(!is_abandoned(&path, now));
+        drop(held);
+        assert!(is_abandoned(&path, now));
+        fs::remove_file(&path).unwrap();
+        assert!(!is_abandoned(&path, now));
+    }
+
+    #[test]
     fn status_is_read() {
         let text = "# branch.oid abc\0# branch.head main\0\
                     1 .M N... 100644 100644 100644 aa bb memories/a b.md\0\
