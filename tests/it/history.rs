@@ -600,7 +600,8 @@ fn undo_in_any_order_leaves_exactly_the_other_events() {
             (0..4 * events).map(|n| format!("- {round}.{n} ü{}", ends[random(ends.len())])).collect();
         // What an event makes of its line: nothing, another line, or several.
         let mut changes: Vec<(usize, String, Id)> = Vec::new();
-        for at in (0..events).map(|n| 4 * n + random(2)) {
+        for n in 0..events {
+            let at = 4 * n + random(2);
             number += 1;
             let new = match random(3) {
                 0 => String::new(),
