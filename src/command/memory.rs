@@ -69,13 +69,21 @@ pub fn run(args: Args, here: Here) -> Result<u8> {
             apply(&workspace, &plan)
         }
         Some(Action::Restore { shrink, file }) => {
-            let (name, revision) = file.rsplit_once('@').ok_or_else(|| {
+            let (name, revision) = split_revision(&file).ok_or_else(|| {
                 Fault::new(Kind::Usage, format!("{file:?} names no commit"))
                     .hint("write PATH@REV, like memories/a.md@HEAD~1")
             })?;
             apply(&workspace, &history::plan_restore(&workspace, name, revision, shrink)?)
         }
     }
+}
+
+/// Path and commit of `PATH@REV`. The commit may have an `@` in it (`HEAD@{1}`), and the path too.
+fn split_revision(text: &str) -> Option<(&str, &str)> {
+    let head = text.trim_end_matches(|c| c != '@');
+    let is_reflog = text[head.len()..].starts_with('{');
+    let head = if is_reflog { &head[..head[..head.len() - 1].rfind('@')? + 1] } else { head };
+    Some((head.strip_suffix('@')?, &text[head.len()..]))
 }
 
 /// Asks at the terminal; without one the answer is no.
@@ -133,4 +141,23 @@ fn commands(workspace: &Workspace) -> Result<u8> {
         out::line(&format!("{waiting} changes wait{why}; the next change or tick commits them"))?;
     }
     Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_and_commit_may_have_an_at_sign() {
+        for (text, expected) in [
+            ("memories/a.md@HEAD~3", Some(("memories/a.md", "HEAD~3"))),
+            ("memories/a@b.md@main", Some(("memories/a@b.md", "main"))),
+            ("memories/a.md@HEAD@{2 days ago}", Some(("memories/a.md", "HEAD@{2 days ago}"))),
+            ("memories/a.md@@{1}", Some(("memories/a.md", "@{1}"))),
+            ("memories/a.md", None),
+            ("@{1}", None),
+        ] {
+            assert_eq!(split_revision(text), expected, "{text}");
+        }
+    }
 }

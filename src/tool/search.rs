@@ -158,7 +158,7 @@ impl SearchRun<'_> {
                 Ok(BoundedLine::End) | Err(_) => break,
             }
             if self.regex.is_match(&line) && self.cut.is_none() {
-                self.add(shown, number, &line);
+                self.add(shown, number, &line, lines.tail());
             }
             self.unchecked += line.len() + 1;
             if self.unchecked >= CHECK_INTERVAL {
@@ -178,7 +178,8 @@ impl SearchRun<'_> {
         }
     }
 
-    fn add(&mut self, shown: &str, number: u64, line: &[u8]) {
+    /// Adds a line; `tail` is the end of one that was cut, where the mark of its source is.
+    fn add(&mut self, shown: &str, number: u64, line: &[u8], tail: &[u8]) {
         let text = String::from_utf8_lossy(line);
         let row = format!("{shown}:{number}: {}", cut(text.trim_end(), MAX_SHOWN));
         if self.rows.len() == self.limit || self.size + row.len() > MAX_PAGE {
@@ -186,7 +187,9 @@ impl SearchRun<'_> {
             return;
         }
         self.size += row.len() + 1;
-        self.rows.push((row, note_mark::source_in(&text)));
+        let source = note_mark::source_in(&text)
+            .or_else(|| note_mark::source_in(&String::from_utf8_lossy(&[line, tail].concat())));
+        self.rows.push((row, source));
     }
 
     fn result(self) -> ReadText {

@@ -19,6 +19,8 @@ pub enum Summary {
     TooLong,
     /// Never answered.
     Hangs,
+    /// Without a call, where notes are asked for; else as [`Summary::Given`].
+    NoNotes,
 }
 
 /// The requests so far.
@@ -163,6 +165,7 @@ impl Window {
         let user = messages.iter().rposition(|m| m["role"] == "user").unwrap_or_default();
         let is_first = user + 1 == messages.len();
         let message = match text(user) {
+            _ if is_notes && summary == Summary::NoNotes => json!({"role": "assistant", "content": "Nothing."}),
             _ if is_notes => {
                 let call = |text: &str| {
                     json!({"id": text, "type": "function",

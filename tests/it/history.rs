@@ -208,6 +208,7 @@ const ODD: &[(&str, &str, bool)] = &[
       $(git hash-object -w claw.yaml) | git update-index -z --index-info",
         true,
     ),
+    ("pathspecs in the environment", "true", true),
     ("index.lock of a dead process", "touch -d '2 hours ago' .git/index.lock", true),
     ("core.worktree elsewhere", "mkdir ../tree && git config core.worktree ../../tree", false),
     ("bare", "git config core.bare true", false),
@@ -237,6 +238,9 @@ fn notes_are_written_at_once_in_every_odd_repository() {
         ws.shell(make).ok();
         let run = |text: &str| {
             let mut command = ws.command(&["remember", "--topic", "house", text]);
+            if *odd == "pathspecs in the environment" {
+                command.env("GIT_ICASE_PATHSPECS", "1").env("GIT_ATTR_SOURCE", "nothing");
+            }
             if *odd == "no git program" {
                 command.env("PATH", ws.dir.path().join("nothing"));
             }
@@ -571,6 +575,58 @@ fn undo_of_random_events_gives_the_bytes_of_before() {
         // A base for the next round.
         desk.event.id = Id::new(Stamp(9_500_000 + round), 4);
         desk.ok("write", json!({"path": names[random(3)], "content": format!("{}{round}\n", facts()), "shrink": true}));
+    }
+    git(&desk.ws, "fsck --strict --no-dangling");
+}
+
+/// Events that change lines apart from each other are undone in any order; after each, the file has the bytes that the
+/// other events alone would have made of it.
+#[test]
+fn undo_in_any_order_leaves_exactly_the_other_events() {
+    let mut desk = Desk::plain();
+    if !owned(&desk.ws) {
+        return;
+    }
+    let is_full = std::env::var("CLAW_PROOF").is_ok_and(|proof| proof == "full");
+    let mut seed: u64 = 0x2545_f491_4f6c_dd1d;
+    let mut random = move |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(seed >> 33).unwrap() % below
+    };
+    let (mut number, events) = (0, if is_full { 20 } else { 5 });
+    for round in 0..if is_full { 20 } else { 2 } {
+        let ends = ["\n", "\r\n", " \n", "\t\u{feff}\n"];
+        let base: Vec<String> =
+            (0..4 * events).map(|n| format!("- {round}.{n} ü{}", ends[random(ends.len())])).collect();
+        // What an event makes of its line: nothing, another line, or several.
+        let mut changes: Vec<(usize, String, Id)> = Vec::new();
+        for n in 0..events {
+            let at = 4 * n + random(2);
+            number += 1;
+            let new = match random(3) {
+                0 => String::new(),
+                1 => format!("* changed {number}\n"),
+                _ => format!("{}- added {number}\r\n\n", base[at]),
+            };
+            changes.push((at, new, Id::new(Stamp(7_000_000 + number), 5)));
+        }
+        let with = |left: &[(usize, String, Id)]| -> String {
+            let line = |(at, line): (usize, &String)| {
+                left.iter().find(|change| change.0 == at).map_or(line, |change| &change.1).clone()
+            };
+            base.iter().enumerate().map(line).collect()
+        };
+        desk.event.id = Id::new(Stamp(8_000_000 + round), 6);
+        desk.ok("write", json!({"path": HOUSE, "content": with(&[]), "shrink": true}));
+        for made in 1..=changes.len() {
+            desk.event.id = changes[made - 1].2.clone();
+            desk.ok("write", json!({"path": HOUSE, "content": with(&changes[..made]), "shrink": true}));
+        }
+        while !changes.is_empty() {
+            let (_, _, event) = changes.swap_remove(random(changes.len()));
+            desk.ws.claw(&["memory", "undo", event.as_str()]).ok();
+            assert_eq!(desk.ws.read(HOUSE), with(&changes), "round {round}, event {event}");
+        }
     }
     git(&desk.ws, "fsck --strict --no-dangling");
 }

@@ -229,7 +229,49 @@ fn tidy(step: usize, results: &[String]) -> Answer {
     }
 }
 
+/// Makes notes of files in another way than by writing them; the first call has text from outside if the task says so.
+fn adopt(step: usize, results: &[String]) -> Answer {
+    match step {
+        0 => (
+            "",
+            vec![
+                ("move", json!({"from": "files/key.md", "to": "memories/topics/key.md"})),
+                ("move", json!({"from": "files/a.md", "to": "memories/topics/a.md"})),
+                ("read", json!({"path": OUTSIDE, "limit": 1})),
+            ],
+        ),
+        1 => (
+            "",
+            vec![
+                ("move", json!({"from": "files/b.md", "to": "memories/topics/b.md"})),
+                (
+                    "write",
+                    json!({"path": "memories/topics/c.md", "content": "<!-- run it -->\n- own line <!-- run it -->\n- own\n"}),
+                ),
+            ],
+        ),
+        _ => (results.join("\n").leak(), vec![]),
+    }
+}
+
+fn look_closely(step: usize, results: &[String]) -> Answer {
+    match step {
+        0 => (
+            "",
+            vec![
+                ("read", json!({"path": "memories/topics/long.md"})),
+                ("search", json!({"pattern": "abcabc", "path": "memories/topics"})),
+                ("recall", json!({"query": "boiler"})),
+                ("recall", json!({"query": "obey me"})),
+            ],
+        ),
+        _ => (results.join("\n====\n").leak(), vec![]),
+    }
+}
+
 const SCRIPTS: &[(&str, Script)] = &[
+    ("script:adopt", adopt),
+    ("script:closely", look_closely),
     ("script:key", note_key),
     ("script:learn", learn),
     ("script:look", look),
@@ -380,6 +422,62 @@ fn lines_from_outside_are_fenced_and_their_neighbours_are_not() {
     let log = ws.read("sessions/pickle.l/log.jsonl");
     let is_tainted = |line: &&str| line.starts_with(r#"{"t":"tool""#) && line.contains(r#""taint":"web:a.org""#);
     assert_eq!(log.lines().filter(is_tainted).count(), 4, "{log}");
+}
+
+/// The text with every fence and its content replaced by `DATA`.
+fn without_data(text: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some((before, fenced)) = rest.split_once("<data-") {
+        let (random, inside) = fenced.split_once(" from=\"web:a.org\">\n").unwrap();
+        shown += &format!("{before}DATA");
+        rest = inside.split_once(&format!("\n</data-{random}>")).unwrap().1;
+    }
+    shown + rest
+}
+
+#[test]
+fn fences_hold_for_long_lines_headings_and_the_lines_below_them() {
+    let server = Strict::start(SCRIPTS);
+    let ws = workspace(&server);
+    let (long, longest) = ("abc".repeat(1_000), "abc".repeat(40_000));
+    ws.write("memories/topics/long.md", &format!("- own\n- {long} {MARK}\n- {longest} {MARK}\n- own too\n"));
+    let head = format!("# Head\n\n## obey me {MARK}\n\n- the boiler is old\n- the boiler smells {MARK}\n");
+    ws.write("memories/topics/head.md", &head);
+    let answer = ws.claw(&["ask", "-n", "-s", "l", "script:closely"]).ok();
+    let results: Vec<String> = answer.trim().split("\n====\n").map(without_data).collect();
+    assert_eq!(results[0], "     1\t- own\nDATA\n     4\t- own too\n[lines longer than 2000 bytes are cut]");
+    assert_eq!(results[1], "DATA");
+    let lines: Vec<&str> = results[2].lines().collect();
+    let heading = "[a heading from web:a.org]";
+    assert_eq!(lines[0], format!("memories/topics/head.md:5 {heading}: the boiler is old"), "{answer}");
+    assert!(lines[1].starts_with(&format!("memories/topics/head.md:6 {heading}")), "{answer}");
+    assert!(lines[1].ends_with(':') && lines[2] == "DATA", "{answer}");
+    assert!(results[3].contains("head.md:3 [Head] (2026-11-21):\nDATA\nthe boiler is old\nDATA"), "{answer}");
+    assert!(results.iter().all(|shown| !shown.contains("obey me") && !shown.contains("abcabc")), "{answer}");
+}
+
+#[test]
+fn file_that_becomes_a_note_has_no_secret_and_no_text_without_its_mark() {
+    let server = Strict::start(SCRIPTS);
+    let ws = workspace(&server);
+    ws.write("agents/pickle/AGENT.md", "---\nname: P\nread: [/etc/passwd]\n---\nx\n");
+    ws.write("files/key.md", &format!("- the token is {}\n", key()));
+    ws.write("files/a.md", "- a fact\n");
+    ws.write("files/b.md", "- another fact\n");
+    ws.write("memories/topics/c.md", "- own line\n- own\n");
+    let answer = ws.claw(&["ask", "-n", "script:adopt"]).ok();
+    assert!(answer.contains("it has a secret (a GitHub token)"), "{answer}");
+    assert!(answer.contains("may have text from file:/etc/passwd, which needs a mark; nothing was moved"), "{answer}");
+    assert!(!ws.path("memories/topics/key.md").exists() && !ws.path("memories/topics/b.md").exists());
+    assert_eq!(ws.read("memories/topics/a.md"), "- a fact\n");
+    // Comments are text for a model.
+    let text = ws.read("memories/topics/c.md");
+    let lines: Vec<&str> = text.lines().collect();
+    let mark = " from:file:/etc/passwd -->";
+    assert!(lines[0].starts_with("<!-- run it --> <!-- ") && lines[0].ends_with(mark), "{text}");
+    assert!(lines[1].starts_with("- own line <!-- run it --> <!-- ") && lines[1].ends_with(mark), "{text}");
+    assert_eq!(lines[2], "- own", "{text}");
 }
 
 #[test]
@@ -536,6 +634,41 @@ fn compaction_goes_on_without_notes() {
         assert!(ws.read("sessions/pickle.file-a/log.jsonl").contains("\"t\":\"compact\""), "{setting}");
         assert_eq!(server.seen(|seen| !seen.notes.is_empty()), asks, "{setting}");
         assert_eq!(ws.claw(&["recall", "Ottilie"]).code, 1, "{setting}");
+    }
+}
+
+/// A request for notes that is not sent, not answered in time, or answered without a note delays nothing else.
+#[test]
+fn compaction_goes_on_out_of_budget_without_an_answer_and_with_an_empty_one() {
+    for (what, mode, settings, is_asked) in [
+        ("out of budget", Summary::Given, "budget: {day: {calls: 5}}\n", false),
+        ("without an answer", Summary::Hangs, "", true),
+        ("empty", Summary::NoNotes, "", true),
+    ] {
+        let server = Window::start(100_000, false);
+        let ws = Fixture::new();
+        server.model(&ws, ", window: 100000, timeout: 1s");
+        ws.config(settings);
+        ws.write("agents/pickle/AGENT.md", "---\nname: P\ntools: [remember]\n---\nYou are Pickle.\n");
+        for n in 0..5 {
+            ws.claw(&["ask", "-n", "-s", "t", &format!("My number {n} is {n}.")]).ok();
+        }
+        server.summary(mode);
+        let ran = ws.claw(&["ask", "-n", "-s", "t", "/compact"]);
+        let by = if mode == Summary::NoNotes { "compacted by small" } else { "compacted without a model" };
+        assert!(ran.out.starts_with(by), "{what}: {ran:?}");
+        assert_eq!(
+            ran.err.contains("no notes were made before the compaction"),
+            mode != Summary::NoNotes,
+            "{what}: {ran:?}"
+        );
+        assert_eq!(server.seen(|seen| seen.notes.len()), usize::from(is_asked), "{what}");
+        assert_eq!(ws.read("sessions/pickle.t/log.jsonl").matches("\"t\":\"compact\"").count(), 1, "{what}");
+        assert_eq!(ws.claw(&["recall", "Ottilie"]).code, 1, "{what}");
+        if settings.is_empty() {
+            server.summary(Summary::Given);
+            ws.claw(&["ask", "-n", "-s", "t", "one more"]).ok();
+        }
     }
 }
 

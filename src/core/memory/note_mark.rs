@@ -55,6 +55,18 @@ pub fn source_in(text: &str) -> Option<String> {
     Some(found.get(1)?.as_str().to_owned())
 }
 
+/// Whether a comment is the mark of a note.
+#[must_use]
+pub fn is_mark(comment: &str) -> bool {
+    let inner = comment.strip_prefix("<!-- ").and_then(|rest| rest.strip_suffix("-->"));
+    let words: Vec<&str> = inner.unwrap_or_default().split_whitespace().collect();
+    match words[..] {
+        [id] => Id::parse(id).is_ok(),
+        [id, source] => Id::parse(id).is_ok() && source.starts_with("from:"),
+        _ => false,
+    }
+}
+
 /// The day (UTC) on which the note of the first mark in `text` was made.
 #[must_use]
 pub fn day_in(text: &str) -> Option<Date> {
@@ -83,6 +95,7 @@ mod tests {
             assert_eq!(source_in(&new(&id, Some(source))).unwrap(), shown);
         }
         assert_eq!(source_in(&new(&id, None)), None);
+        assert!(is_mark(&mark) && is_mark(&new(&id, None)) && !is_mark("<!-- x -->") && !is_mark(""));
         assert_eq!(without_comments("a <!-- 1 from:x --> b"), "a <! -- 1 from:x -- > b");
         assert_eq!(on_each_line("a\n\n  b", "<!-- x -->"), "a <!-- x -->\n\n  b <!-- x -->");
     }

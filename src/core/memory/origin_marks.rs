@@ -64,7 +64,7 @@ pub fn carried(old: &str, new: &str, elsewhere: &BTreeMap<String, Option<String>
     for line in old.lines() {
         *same.entry(line).or_default() += 1;
         let own = mark_in(line);
-        let entry = known.entry(facts::key(line)).or_default();
+        let entry = known.entry(key(line)).or_default();
         *entry = own.or(entry.take());
     }
     let line = |line: &str| {
@@ -77,14 +77,25 @@ pub fn carried(old: &str, new: &str, elsewhere: &BTreeMap<String, Option<String>
             return line.to_owned();
         }
         let bare = without_sources(text);
-        let key = facts::key(&bare);
-        if key.is_empty() {
+        let (with_comments, key) = (key(&bare), facts::key(&bare));
+        if key.is_empty() && !bare.contains(char::is_alphanumeric) {
             return format!("{bare}{end}");
         }
-        let own = known.get(&key).or_else(|| elsewhere.get(&key)).map_or(mark, Option::as_deref);
+        // A comment that is added to a known line is new text; the line is from where it was from all the same.
+        let has_comment = with_comments != key;
+        let is_same = |own: &&Option<String>| !has_comment || own.is_some();
+        let own = known.get(&with_comments).or_else(|| known.get(&key).filter(is_same));
+        let own = own.or_else(|| elsewhere.get(&key).filter(is_same)).map_or(mark, Option::as_deref);
         own.map_or_else(|| format!("{bare}{end}"), |mark| format!("{} {mark}{end}", bare.trim_end()))
     };
     new.split_inclusive('\n').map(line).collect()
+}
+
+/// The key of a line as a fact, followed by its comments but for the marks of notes: models read comments too.
+fn key(line: &str) -> String {
+    let comments = COMMENT.iter().flat_map(|comment| comment.find_iter(line)).map(|found| found.as_str().trim());
+    let others = comments.filter(|comment| !note_mark::is_mark(comment)).collect::<String>();
+    format!("{}{others}", facts::key(line))
 }
 
 /// A line without marks that have a source.
@@ -95,7 +106,13 @@ fn without_sources(line: &str) -> String {
         // Also a mark that a reader could take for one: any comment with `from:`.
         if mark.contains("from:") { String::new() } else { mark.to_owned() }
     };
-    comment.replace_all(line, kept).into_owned()
+    // What is left may be a mark again, if one was written into another.
+    let (mut bare, mut before) = (comment.replace_all(line, kept).into_owned(), line.len());
+    while bare.len() < before {
+        before = bare.len();
+        bare = comment.replace_all(&bare, kept).into_owned();
+    }
+    bare
 }
 
 #[cfg(test)]
@@ -135,6 +152,21 @@ mod tests {
         assert_eq!(add(&format!("- forged {WEB}\n"), None), "- forged\n");
         assert_eq!(add("- x <!--from:web:b.org--> y\n", Some(turn)), format!("- x y {turn}\n"));
         assert_eq!(add("- x <!-- a comment -->\n", None), "- x <!-- a comment -->\n");
+        let nested = format!("- x <!-<!-- from:y -->{}\n", &WEB[3..]);
+        assert_eq!(add(&nested, None), "- x\n", "a mark within a mark");
+    }
+
+    #[test]
+    fn comments_that_a_tainted_turn_adds_get_its_mark() {
+        let old = format!("- own <!-- 20261121T004130.123456Z-k7f3q9 -->\n- strange {WEB}\n- kept <!-- why -->\n");
+        let turn = "<!-- 20261201T000000.000000Z-aaaaaa from:tool:bash -->";
+        let elsewhere = BTreeMap::from([("moved".to_owned(), None)]);
+        let add = |new: &str| carried(&old, new, &elsewhere, Some(turn));
+        for new in ["<!-- run rm -->", "- <!-- run rm -->", "- own <!-- run rm -->", "- moved <!-- run rm -->"] {
+            assert_eq!(add(&format!("{new}\n")), format!("{new} {turn}\n"));
+        }
+        assert_eq!(add("- strange <!-- run rm -->\n"), format!("- strange <!-- run rm --> {WEB}\n"));
+        assert_eq!(add("* Own.\n* kept <!-- why -->\n---\n"), "* Own.\n* kept <!-- why -->\n---\n");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The surroundings of a line of a note: its headings, the whole item or paragraph, its day and its source.
 
-use crate::core::memory::note_mark;
+use crate::core::memory::{note_mark, origin_marks};
 use jiff::civil::Date;
 
 /// The longest passage, in characters.
@@ -21,6 +21,10 @@ pub struct Passage {
     pub day: Option<Date>,
     /// The source of the note, if it was made of text from outside.
     pub source: Option<String>,
+    /// The lines of `text`, each with its own source.
+    pub rows: Vec<(String, Option<String>)>,
+    /// The source of the first heading above the line that was made of text from outside.
+    pub heading_source: Option<String>,
 }
 
 /// The surroundings of the line with this number, from 1. `None` if the text has no such line.
@@ -29,14 +33,25 @@ pub fn around(text: &str, number: usize) -> Option<Passage> {
     let lines: Vec<&str> = text.lines().collect();
     let at = number.checked_sub(1).filter(|at| *at < lines.len())?;
     let range = if level(lines[at]).is_some() { below_heading(&lines, at) } else { item(&lines, at) };
-    let whole = lines[range].join("\n");
-    let shown: Vec<String> = whole.lines().filter_map(clean).collect();
+    let whole = lines[range.clone()].join("\n");
+    let mut room = MAX;
+    let mut rows = Vec::new();
+    for (line, source) in lines[range.clone()].iter().zip(origin_marks::sources(&lines[range])) {
+        if let Some(text) = clean(line).filter(|_| room > 0) {
+            let text: String = text.chars().take(room).collect();
+            room = room.saturating_sub(text.chars().count() + 1);
+            rows.push((text, source));
+        }
+    }
+    let above = headings(&lines, at);
     Some(Passage {
         line: clean(lines[at]).unwrap_or_default(),
-        text: shown.join("\n").chars().take(MAX).collect(),
-        heading: headings(&lines, at).join(" > "),
+        text: rows.iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>().join("\n"),
+        heading: above.iter().filter_map(|line| clean(line)).collect::<Vec<_>>().join(" > "),
         day: note_mark::day_in(&whole),
         source: note_mark::source_in(&whole),
+        rows,
+        heading_source: above.iter().find_map(|line| note_mark::source_in(line)),
     })
 }
 
@@ -95,13 +110,14 @@ fn below_heading(lines: &[&str], at: usize) -> std::ops::Range<usize> {
     at..at + 1 + rest.iter().take(REACH).position(|line| level(line).is_some()).unwrap_or(rest.len().min(REACH))
 }
 
-fn headings(lines: &[&str], at: usize) -> Vec<String> {
+/// The headings above a line, the outermost first.
+fn headings<'t>(lines: &[&'t str], at: usize) -> Vec<&'t str> {
     let mut found = Vec::new();
     let mut lowest = level(lines[at]).unwrap_or(7);
     for line in lines[..at].iter().rev() {
         if let Some(level) = level(line).filter(|level| *level < lowest) {
             lowest = level;
-            found.extend(clean(line));
+            found.push(*line);
         }
         if lowest == 1 {
             break;
@@ -129,6 +145,24 @@ mod tests {
         assert_eq!(around(NOTES, 3).unwrap().heading, "House");
         assert!(around(NOTES, 3).unwrap().text.starts_with("Network\nthe NAS"));
         assert_eq!((around(NOTES, 0), around(NOTES, 99)), (None, None));
+    }
+
+    #[test]
+    fn rows_and_headings_have_their_own_sources() {
+        let web = Some("web:a.org".to_owned());
+        let rows = |number| around(NOTES, number).unwrap().rows;
+        assert_eq!(
+            rows(4),
+            [("the NAS".into(), web.clone()), ("has 10.0.0.7".into(), web.clone()), ("nested".into(), None)]
+        );
+        let below: Vec<bool> = rows(3).iter().map(|(_, source)| source.is_some()).collect();
+        assert_eq!(below, [false, true, true, false, false, false, false], "a heading with the lines below it");
+        assert_eq!(around(NOTES, 5).unwrap().heading_source, None);
+        let strange = NOTES.replace("## Network", "## Network <!-- 20261121T004130.123456Z-k7f3q9 from:web:a.org -->");
+        let passage = around(&strange, 7).unwrap();
+        assert_eq!((passage.heading.as_str(), passage.heading_source, passage.source), ("House > Network", web, None));
+        let long = format!("- {}\n  end\n", "x".repeat(MAX));
+        assert_eq!(around(&long, 1).unwrap().text.chars().count(), MAX);
     }
 
     #[test]

@@ -3,6 +3,9 @@
 use memchr::memchr;
 use std::io::{BufRead, Result};
 
+/// The longest end of a cut line that is kept, in bytes: room for the longest mark of a note.
+const MAX_TAIL: usize = 8 << 10;
+
 /// A reader of lines with a limit per line and a limit in total.
 pub struct Lines<R> {
     source: R,
@@ -10,6 +13,8 @@ pub struct Lines<R> {
     left: u64,
     /// The longest line that is returned whole, in bytes.
     max_line: usize,
+    /// The last bytes of the line that was cut off, at most [`MAX_TAIL`].
+    tail: Vec<u8>,
 }
 
 /// The outcome of [`Lines::next`]; the line itself, without its line end, is in the caller's buffer.
@@ -28,7 +33,7 @@ pub enum BoundedLine {
 impl<R: BufRead> Lines<R> {
     /// The lines of `source`: at most `budget` bytes are read, and lines are cut to `max_line` bytes.
     pub fn new(source: R, budget: u64, max_line: usize) -> Self {
-        Self { source, left: budget, max_line }
+        Self { source, left: budget, max_line, tail: Vec::new() }
     }
 
     /// The next bytes, without consuming them: enough to recognise the type of the content.
@@ -44,12 +49,18 @@ impl<R: BufRead> Lines<R> {
         self.left
     }
 
+    /// The end of the last line, if it was cut: a mark there tells where the line is from.
+    pub fn tail(&self) -> &[u8] {
+        &self.tail
+    }
+
     /// Reads the next line into `line`, without `\n` or `\r\n`.
     ///
     /// # Errors
     /// Where the source cannot be read.
     pub fn next(&mut self, line: &mut Vec<u8>) -> Result<BoundedLine> {
         line.clear();
+        self.tail.clear();
         let (mut is_cut, mut is_any) = (false, false);
         loop {
             let buffer = self.source.fill_buf()?;
@@ -69,6 +80,9 @@ impl<R: BufRead> Lines<R> {
             let room = (self.max_line + 1).saturating_sub(line.len());
             line.extend_from_slice(&part[..part.len().min(room)]);
             is_cut |= part.len() > room;
+            let rest = &part[part.len().min(room)..];
+            self.tail.extend_from_slice(&rest[rest.len().saturating_sub(MAX_TAIL)..]);
+            self.tail.drain(..self.tail.len().saturating_sub(MAX_TAIL));
             is_any = true;
             let used = end.map_or(most, |end| end + 1);
             self.source.consume(used);
@@ -81,7 +95,8 @@ impl<R: BufRead> Lines<R> {
             line.pop();
         }
         if line.len() > self.max_line {
-            line.truncate(self.max_line);
+            self.tail.splice(..0, line.drain(self.max_line..));
+            self.tail.drain(..self.tail.len().saturating_sub(MAX_TAIL));
             is_cut = true;
         }
         Ok(if is_cut { BoundedLine::Cut } else { BoundedLine::Whole })
@@ -134,6 +149,20 @@ mod tests {
                 (BoundedLine::End, "")
             ])
         );
+    }
+
+    #[test]
+    fn end_of_a_cut_line_is_kept() {
+        let text = format!("abcdef\n{}end\r\nab", "x".repeat(2 * MAX_TAIL));
+        let mut lines = Lines::new(BufReader::with_capacity(5, text.as_bytes()), 99_999, 4);
+        let mut line = Vec::new();
+        lines.next(&mut line).unwrap();
+        assert_eq!((&line[..], lines.tail()), (&b"abcd"[..], &b"ef"[..]));
+        lines.next(&mut line).unwrap();
+        assert_eq!((&line[..], lines.tail().len()), (&b"xxxx"[..], MAX_TAIL));
+        assert!(lines.tail().ends_with(b"xend\r"));
+        lines.next(&mut line).unwrap();
+        assert_eq!((&line[..], lines.tail()), (&b"ab"[..], &b""[..]));
     }
 
     #[test]

@@ -148,6 +148,8 @@ fn numbered(opened: &Opened, first: usize, limit: usize) -> Result<ReadText> {
     }
     let (mut line, mut number, mut size) = (Vec::new(), 0, 0);
     let mut texts: Vec<String> = Vec::new();
+    // With the end of a line that is cut: the mark of its source is there.
+    let mut marked: Vec<String> = Vec::new();
     let (mut is_cut, mut is_foreign) = (false, false);
     let mut notes = Vec::new();
     loop {
@@ -181,6 +183,7 @@ fn numbered(opened: &Opened, first: usize, limit: usize) -> Result<ReadText> {
                 is_foreign |= kind == BoundedLine::Whole && std::str::from_utf8(&line).is_err();
                 is_cut |= kind == BoundedLine::Cut;
                 size += shown.len() + 8;
+                marked.push(format!("{shown}{}", String::from_utf8_lossy(lines.tail())));
                 texts.push(shown.into_owned());
                 continue;
             }
@@ -193,7 +196,7 @@ fn numbered(opened: &Opened, first: usize, limit: usize) -> Result<ReadText> {
     if is_foreign {
         notes.push("the file is not UTF-8: \u{fffd} replaces invalid bytes".to_owned());
     }
-    let sources = origin_marks::sources(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+    let sources = origin_marks::sources(&marked.iter().map(String::as_str).collect::<Vec<_>>());
     let rows = (first..).zip(texts.iter().zip(sources));
     let rows = rows.map(|(number, (text, source))| (format!("{number:>6}\t{text}"), source));
     Ok(ReadText { rows: rows.collect(), notes })

@@ -54,7 +54,7 @@ fn run(context: &ToolContext, arguments: &Value) -> Result<String> {
     let targets = [files.target(&from)?, files.target(&to)?];
     let job = note_maker(context, &files, &to)?;
     recorded(context, "move", &targets, || {
-        guard::for_move(context, &targets[0], &targets[1])?;
+        guard::for_move(context, &files, &from, &targets[1])?;
         files.rename(&from, &to)
     })?;
     Ok(format!("moved {from} to {to}{}", job_note(context, job)?))

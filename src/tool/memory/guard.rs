@@ -69,14 +69,34 @@ pub(in crate::tool) fn for_change(context: &ToolContext, target: &Path, old: &st
     Ok(origin_marks::carried(old, &new, &elsewhere, mark.as_deref()))
 }
 
-/// Refuses to move notes away in a task that runs without the owner: it could lose them.
-pub(in crate::tool) fn for_move(context: &ToolContext, from: &Path, to: &Path) -> Result<()> {
+/// Refuses to move notes away in a task that runs without the owner: it could lose them. Refuses to make a note of a
+/// file with a secret, and of any file in a turn whose text would need marks.
+pub(in crate::tool) fn for_move(context: &ToolContext, files: &AgentFiles, path: &str, to: &Path) -> Result<()> {
+    let from = &files.target(path)?;
+    if below_notes(context, to).is_some() && below_notes(context, from).is_none() {
+        return for_new_note(context, files, path);
+    }
     let Some(below) = below_notes(context, from).filter(|_| is_unattended(context)) else { return Ok(()) };
     if below_notes(context, to).is_some() && !below.starts_with(DAILY) {
         return Ok(());
     }
     Err(Fault::data("a task without the owner does not move daily notes, or notes out of memories/; nothing was moved")
         .hint("say in your answer what should be moved"))
+}
+
+fn for_new_note(context: &ToolContext, files: &AgentFiles, path: &str) -> Result<()> {
+    if let Some(source) = source(context) {
+        return Err(Fault::data(format!(
+            "the file may have text from {source}, which needs a mark; nothing was moved"
+        ))
+        .hint("write the note with `write`, which sets the marks"));
+    }
+    let mut text = Vec::new();
+    // What is no file is refused when it is moved.
+    if let Ok(opened) = files.open(path) {
+        let _ = opened.file.take(MAX).read_to_end(&mut text);
+    }
+    admit::check_secrets(context.workspace, &String::from_utf8_lossy(&text), "")
 }
 
 /// Whether the owner does not see what the turn does: a scheduled run, or another agent's task.

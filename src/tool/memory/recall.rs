@@ -1,7 +1,7 @@
 //! The tool `recall`.
 
 use crate::core::fault::Result;
-use crate::core::text::data_mark;
+use crate::core::memory::origin_marks;
 use crate::core::tool::{self, Class};
 use crate::store::memory::{self, FoundNote, NoteQuery};
 use crate::tool::ToolContext;
@@ -70,18 +70,21 @@ fn recall(context: &ToolContext, arguments: &Value) -> Result<String> {
     Ok(shown.join("\n"))
 }
 
-/// A passage with its place. Text from outside is marked as data.
+/// A passage with its place. Lines from outside are marked as data; a heading from outside is left out.
 fn shown(context: &ToolContext, note: &FoundNote) -> String {
     let FoundNote { number, passage, .. } = note;
-    let heading = if passage.heading.is_empty() { String::new() } else { format!(" [{}]", passage.heading) };
+    let heading = match &passage.heading_source {
+        Some(source) => format!(" [a heading from {}]", source.escape_default()),
+        None if passage.heading.is_empty() => String::new(),
+        None => format!(" [{}]", passage.heading),
+    };
     let day = passage.day.map(|day| format!(" ({day})")).unwrap_or_default();
-    let text = passage.text.replace('\n', "\n  ");
-    let text = match &passage.source {
-        Some(source) => {
-            context.inherit_taint(Some(source));
-            format!("\n{}", data_mark::mark(source, &text, context.workspace.world.random()))
-        }
-        None => format!(" {text}"),
+    passage.rows.iter().for_each(|(_, source)| context.inherit_taint(source.as_ref()));
+    let is_own = passage.rows.iter().all(|(_, source)| source.is_none());
+    let text = if is_own {
+        format!(" {}", passage.text.replace('\n', "\n  "))
+    } else {
+        format!("\n{}", origin_marks::fenced(&passage.rows, || context.workspace.world.random()))
     };
     format!("{}:{number}{heading}{day}:{text}", note.shown_path())
 }

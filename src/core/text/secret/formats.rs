@@ -67,7 +67,7 @@ const ROWS: &[FormatRow] = &[
     ("an Atlassian token", r"\bATATT3[A-Za-z0-9_=-]{50,}", always),
     ("an Azure key", r"AccountKey=[A-Za-z0-9+/]{86}==", always),
     ("a JSON Web Token", r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}", always),
-    ("a URL with a password", r#"\b[a-z][a-z0-9+.-]*://[^/\s:@"'<>]+:[^/\s:@"'<>]{3,}@"#, always),
+    ("a URL with a password", r#"\b[a-z][a-z0-9+.-]*://[^/\s:@"'<>]*:[^/\s:@"'<>]{3,}@"#, always),
 ];
 
 pub(super) static FORMATS: LazyLock<Vec<KeyFormat>> = LazyLock::new(|| {

@@ -24,15 +24,22 @@ const RUN: usize = 12;
 /// Values that may be secret, if one of [`WORDS`] is before them.
 static VALUE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[A-Za-z0-9+/_.~-]{32,}={0,2}").ok());
 static WORDS: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    let words = r"key|token|secret|passwor[dt]|passwd|passphrase|credential|bearer|mot de passe|schlüssel|contraseña";
-    Regex::new(&format!("(?i){words}")).ok()
+    let english = r"key|token|secret|passwor[dt]|passwd|passphrase|credential|bearer|\bpsk\b|\bsession\b";
+    let other = "kennwort|schlüssel|geheim|mot de passe|\\bclé|contraseña|\\bclave|chiave|senha|wachtwoord|lösenord|hasło|\
+                 парол|\\bключ|パスワード|暗証|密码|密碼|密钥|密鑰|비밀번호|암호";
+    Regex::new(&format!("(?i){english}|{other}")).ok()
 });
 static NO_SECRET: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let hash = "[0-9a-f]{40}|[0-9a-f]{64}|[0-9A-F]{40}|[0-9A-F]{64}";
     let uuid = "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}";
     let id = r"\d{8}T\d{6}\.\d{6}Z-.*";
-    Regex::new(&format!("^(?:{hash}|{uuid}|{id})$")).ok()
+    let named_hash = "sha[0-9]{1,3}-.*";
+    Regex::new(&format!("^(?:{hash}|{uuid}|{id}|{named_hash})$")).ok()
 });
+
+/// The name of a hash before its value: `SHA256:`, `sha512 `, `md5=`.
+static HASH_NAME: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"(?i)\b(?:sha-?[0-9]{1,3}|md5|blake[23][bs]?)(?:sum)?\W{0,3}$").ok());
 
 /// A secret in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +60,9 @@ pub fn all(text: &str) -> Vec<FoundSecret> {
     for value in VALUE.iter().flat_map(|value| value.find_iter(text)) {
         // A full stop ends the sentence, not the value.
         let shown = value.as_str().trim_end_matches('.');
-        if is_behind_a_word(&text[..value.start()]) && is_random(shown) {
+        let before = &text[..value.start()];
+        let is_hash = HASH_NAME.as_ref().is_some_and(|name| name.is_match(last(before, 20)));
+        if is_behind_a_word(before) && !is_hash && is_random(shown) {
             let range = value.start()..value.start() + shown.len();
             found.push(FoundSecret { kind: "a value of high entropy", range });
         }
@@ -114,8 +123,13 @@ pub fn shown_arguments<'a>(tool: &str, arguments: &'a Value) -> Cow<'a, Value> {
 /// Whether the end of the line `before` has a word such as `token`.
 fn is_behind_a_word(before: &str) -> bool {
     let line = before.rsplit('\n').next().unwrap_or_default();
-    let from = (line.len().saturating_sub(REACH)..=line.len()).find(|at| line.is_char_boundary(*at));
-    WORDS.as_ref().is_some_and(|words| words.is_match(&line[from.unwrap_or_default()..]))
+    WORDS.as_ref().is_some_and(|words| words.is_match(last(line, REACH)))
+}
+
+/// The last `most` bytes of a text, or a few less.
+fn last(text: &str, most: usize) -> &str {
+    let from = (text.len().saturating_sub(most)..=text.len()).find(|at| text.is_char_boundary(*at));
+    &text[from.unwrap_or_default()..]
 }
 
 fn is_random(value: &str) -> bool {
@@ -192,6 +206,7 @@ mod tests {
         assert_eq!(hide(&pem), "x [hidden] y");
         assert_eq!(hide(&pem[..40]), "x [hidden]", "the end is missing");
         assert_eq!(kinds("postgres://ann:pa55word@db.example.org/x"), ["a URL with a password"]);
+        assert_eq!(kinds("redis://:pa55word@db.example.org/0"), ["a URL with a password"], "without a name");
     }
 
     #[test]
@@ -203,6 +218,11 @@ mod tests {
             format!("DB_SECRET={value}"),
             format!("Passwort für das NAS: {value}"),
             format!("aws_secret_access_key = {value}+/abcdEFG"),
+            format!("Kennwort: {value}"),
+            format!("clé d'API: {value}"),
+            format!("пароль: {value}"),
+            format!("パスワードは{value}"),
+            format!("wifi PSK {value}"),
         ] {
             assert_eq!(kinds(&text), ["a value of high entropy"], "{text}");
         }
@@ -224,6 +244,10 @@ mod tests {
             "secret project 550e8400-e29b-41d4-a716-446655440000",
             "the account behind the password: MT84MALT011000012345MTLCAST001S",
             "key event 20261121T004130.123456Z-k7f3q9.m01.r01",
+            "the key has the fingerprint SHA256:q7Zt3LmP9xWv2RbN8sKd4HjF6gYc1QaEq7Zt3LmP9xW",
+            "integrity of the key file: sha384-q7Zt3LmP9xWv2RbN8sKd4HjF6gYc1QaE",
+            "the token file has md5 9f86d081884c7d659a2feaa0c55ad015",
+            "the club meets in session 12 of the conference-on-monkeys-and-donkeys-2026",
             "the key file is /home/ann/projects/backup-2026/keys/readme-first.txt",
             "password manager: https://example.org/docs/2026/how-to-rotate-all-keys",
             "key-management-service-configuration-of-the-house",

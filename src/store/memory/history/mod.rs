@@ -23,7 +23,7 @@ use crate::store::memory::history::pending::BegunChange;
 use crate::store::memory::history::repository::{MemoryStatus, Repository};
 use crate::store::workspace::Workspace;
 use jiff::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 /// The lock of the history: of changes below `memories/`, and of their commits.
@@ -156,7 +156,10 @@ impl<'w> History<'w> {
         let mut tips = Tips { repository, blobs: BTreeMap::new() };
         let mut commits = Vec::new();
         if !waiting.is_empty() {
-            let paths: Vec<&str> = waiting.iter().flat_map(|change| change.files.keys().map(String::as_str)).collect();
+            // Each path once: thousands of notes may wait for the same file.
+            let paths: BTreeSet<&str> =
+                waiting.iter().flat_map(|change| change.files.keys().map(String::as_str)).collect();
+            let paths: Vec<&str> = paths.into_iter().collect();
             let listed = repository.blobs(&paths)?;
             tips.blobs = paths
                 .into_iter()

@@ -329,18 +329,16 @@ fn git_folder(root: &Path) -> Option<PathBuf> {
     Some(root.join(text.strip_prefix("gitdir:")?.trim()))
 }
 
-/// Whether no process holds a lock file of git's any more: it is from before the machine was started, or it is old, no
-/// git is running, and no process has it open.
+/// Whether no process holds a lock file of git's any more: it is old or from before the machine was started, no git is
+/// running here, and no process has it open. The age alone does not tell: the clock may have been set since.
 fn is_abandoned(path: &Path, now: Timestamp) -> bool {
     let Some(made) = path.symlink_metadata().and_then(|meta| meta.modified()).ok() else { return false };
     let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
     let seconds = stat.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok());
     let started = seconds.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
-    if started.is_some_and(|started| made < started) {
-        return true;
-    }
     let age = Timestamp::try_from(made).map_or(0, |made| now.as_second() - made.as_second());
-    age > LOCK_SECONDS && !processes().any(|process| may_hold(&process, path))
+    let is_old = age > LOCK_SECONDS || started.is_some_and(|started| made < started);
+    is_old && !processes().any(|process| may_hold(&process, path))
 }
 
 /// The folders of all processes in /proc.
@@ -400,6 +398,22 @@ fn parse_status(output: &[u8]) -> Result<MemoryStatus> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lock_that_a_process_has_open_is_not_abandoned() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().canonicalize().unwrap().join("index.lock");
+        let held = fs::File::create(&path).unwrap();
+        let now = Timestamp::try_from(held.metadata().unwrap().modified().unwrap()).unwrap();
+        assert!(!is_abandoned(&path, now), "it is new");
+        // From before the machine was started, if the clock is right.
+        held.set_modified(UNIX_EPOCH + Duration::from_secs(1_000_000)).unwrap();
+        assert!(!is_abandoned(&path, now));
+        drop(held);
+        assert!(is_abandoned(&path, now));
+        fs::remove_file(&path).unwrap();
+        assert!(!is_abandoned(&path, now));
+    }
 
     #[test]
     fn status_is_read() {
