@@ -184,7 +184,8 @@ fn table(head: &[Vec<Span>], rows: &[Vec<Vec<Span>>], right: &[usize], look: Ter
         cells
     };
     let names: Vec<&str> = head.iter().map(String::as_str).collect();
-    let mut lines = TextTable { head: &names, rows: rows.iter().map(row).collect(), right, whole: &[] }.lines(Some(look.width));
+    let mut lines =
+        TextTable { head: &names, rows: rows.iter().map(row).collect(), right, whole: &[] }.lines(Some(look.width));
     if let Some(first) = lines.first_mut().filter(|_| look.has_colour) {
         *first = painted(first, Some("1"));
     }
