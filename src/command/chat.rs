@@ -175,8 +175,9 @@ impl<'a> Chat<'a> {
             Some(Ok(SlashCommand::Deny(id))) => self.decide(line, &id, Verdict::Denied),
             Some(Ok(SlashCommand::Help)) => {
                 self.ask(line, Vec::new())?;
-                let rows = CHAT_ROWS.iter().map(|row| format!("{:<24} {}", row.usage(), row.help));
-                rows.chain(["In this chat only; @FILE attaches a file".to_owned()]).try_for_each(|row| out::line(&row))
+                let rows = CHAT_ROWS.iter().map(|row| format!("{}: {}", row.usage(), row.help));
+                out::line("In this chat only (@FILE attaches a file):")?;
+                rows.into_iter().try_for_each(|row| out::line(&row))
             }
             Some(Ok(_)) => self.ask(line, Vec::new()),
             Some(Err(fault)) => Err(fault),
@@ -251,7 +252,16 @@ impl<'a> Chat<'a> {
     ) -> Result<()> {
         let print = |event: &Event| {
             let agent = event.from.as_str().strip_prefix("agent:");
-            self.screen.answer(agent, &event.content)
+            let mut own = Vec::new();
+            if self.is_typed && approval_dialog::can_ask() {
+                own = approvals::pending(self.workspace)?;
+                own.retain(|approval| approval.session == session && approval.reply_to == event.reply_to);
+            }
+            if own.is_empty() {
+                return self.screen.answer(agent, &event.content);
+            }
+            let rest = approval_dialog::without_requests(&event.content, &own);
+            self.screen.answer_before_dialog(agent, rest)
         };
         terminal.fetch_all(self.workspace, &print)?;
         let exchange = AskExchange {

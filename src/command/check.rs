@@ -109,6 +109,13 @@ fn old_price(workspace: &Workspace, config: &Config, name: &str) -> Option<Strin
     is_old.then(|| format!("its price was read on {read}; compare {} and set `price`, or update claw", row.source))
 }
 
+/// The warnings of `claw.yaml`, and whatever it names that does not exist; none if it is invalid.
+pub(in crate::command) fn of_settings(workspace: &Workspace) -> Vec<Problem> {
+    let Ok((config, mut problems)) = workspace.read_config() else { return Vec::new() };
+    problems.extend(settings(workspace, &config));
+    problems
+}
+
 /// Checks that everything the settings refer to exists.
 fn settings(workspace: &Workspace, config: &Config) -> Vec<Problem> {
     let text = fs::read_to_string(workspace.path(FILE)).unwrap_or_default();

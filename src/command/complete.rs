@@ -3,6 +3,7 @@
 
 use crate::channel;
 use crate::core::config::Config;
+use crate::core::event::session_name;
 use crate::core::model::settings::Model;
 use crate::core::text::visible::plain;
 use crate::store::agent::definitions;
@@ -151,13 +152,16 @@ fn values(workspace: &Workspace, kind: ValueKind, current: &str) -> Vec<(String,
         ValueKind::Session => {
             let mut sessions = session::names(workspace).unwrap_or_default();
             sessions.sort_unstable();
+            let is_long = current.split_once("-20").is_some();
+            let shown = |name: String| if is_long { name } else { session_name::short(&name) };
+            let sessions = sessions.into_iter().map(shown);
             // The part after the agent is enough, unless the agent is being typed.
             let default = workspace.config().map(|config| config.default_agent.clone()).unwrap_or_default();
             let short = |name: String| match name.strip_prefix(&format!("{default}.")) {
                 Some(rest) if !current.contains('.') => rest.to_owned(),
                 _ => name,
             };
-            sessions.into_iter().map(|name| (short(name), String::new())).collect()
+            sessions.map(|name| (short(name), String::new())).collect()
         }
         ValueKind::Task => {
             use crate::core::definition::task::TaskState;

@@ -1,9 +1,12 @@
 //! `claw config get|set|edit`
 
 use crate::command::Here;
+use crate::command::check;
 use crate::command::terminal::{change, dialog, out};
 use crate::core::config::{self, FILE, describe, edit};
+use crate::core::definition::Agent;
 use crate::core::fault::{Fault, Kind, Result};
+use crate::core::text::problem::Problem;
 use crate::process::interactive;
 use crate::store::agent::secrets::is_secret_header;
 use crate::store::fs::At;
@@ -122,23 +125,33 @@ fn set(workspace: &Workspace, key: &str, value: &str) -> Result<u8> {
     }
     describe::default(&path)?;
     let old = settings_file::read(workspace)?;
-    let before = config::parse(&old)?.1;
+    config::parse(&old)?;
     let mut last = None;
     for value in candidates(value) {
         let new = edit::set(&old, &path, &value)?;
         match config::parse(&new) {
-            Ok((_, warnings)) => {
-                if let Some(new) = warnings.iter().find(|warning| !before.iter().any(|b| b.message == warning.message))
-                {
-                    out::message(&new.to_string());
+            Ok((config, _)) => {
+                if path == ["model"] {
+                    config.resolve_model(&Agent::default(), None)?;
                 }
-                return change::write(workspace, &old, &new).map(|()| 0);
+                return write(workspace, &old, &new);
             }
             Err(problem) => last = last.or(Some(problem)),
         }
     }
     let fault = last.map_or_else(|| Fault::data("no value"), Fault::from);
     Err(Fault { message: format!("{key} was not set: {}", fault.message), ..fault })
+}
+
+/// Writes the new text, and names the problems that it brings: an agent that does not exist, a missing price.
+fn write(workspace: &Workspace, old: &str, new: &str) -> Result<u8> {
+    let before = check::of_settings(workspace);
+    change::write(workspace, old, new)?;
+    let is_new = |problem: &Problem| !before.iter().any(|known| known.message == problem.message);
+    for problem in check::of_settings(workspace).into_iter().filter(is_new) {
+        out::message(&problem.to_string());
+    }
+    Ok(0)
 }
 
 /// The meanings of a value, the likeliest first: as YAML, unless that is a section, then as text.
@@ -160,8 +173,7 @@ fn unset(workspace: &Workspace, key: &str) -> Result<u8> {
         return Ok(1);
     }
     let new = edit::remove(&old, &path)?;
-    change::write(workspace, &old, &new)?;
-    Ok(0)
+    write(workspace, &old, &new)
 }
 
 /// Lets the user edit a copy, and takes it over once it is valid. A copy that is not taken over stays, so that no work is
@@ -190,9 +202,9 @@ fn open_editor(workspace: &Workspace) -> Result<u8> {
         };
         match problem {
             None => {
-                change::write(workspace, &old, &new)?;
+                let code = write(workspace, &old, &new)?;
                 let _ = fs::remove_file(&copy);
-                return Ok(0);
+                return Ok(code);
             }
             Some(fault) => {
                 out::print_fault(&fault);

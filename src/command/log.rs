@@ -3,6 +3,7 @@
 use crate::command::Here;
 use crate::command::terminal::out;
 use crate::core::event::id::Id;
+use crate::core::event::session_name;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::store::fs::At;
 use crate::store::fs::watch::{Watch, WatchKind, Woken};
@@ -147,7 +148,7 @@ fn describe(line: &JournalLine) -> String {
     let mut text = format!("{at}  {:<9} {short:<12}", line.kind);
     if !line.lane.is_empty() {
         text.push(' ');
-        text += &line.lane;
+        text += &session_name::short(&line.lane);
     }
     let extra = [
         (!line.why.is_empty()).then(|| line.why.clone()),

@@ -254,7 +254,7 @@ fn table(world: &World, rows: &[ModelRow]) -> Result<()> {
         cells.map(|cell| out::row(&cell)).to_vec()
     };
     let head = ["  name", "provider", "model", "location", "key", "concurrency", "fallback", "status"];
-    let table = TextTable { head: &head, rows: rows.iter().map(cells).collect(), right: &[] };
+    let table = TextTable { head: &head, rows: rows.iter().map(cells).collect(), right: &[], whole: &[] };
     table.lines(style::width(world)).iter().try_for_each(|line| out::line(line))
 }
 

@@ -122,6 +122,9 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         Action::Cron(args) => new_cron(&workspace, args)?,
     };
     out::line(&path)?;
+    if let Action::Skill(args) = &args.action {
+        out::message(&format!("agents are offered it after `claw skills approve {}`", args.name));
+    }
     Ok(0)
 }
 

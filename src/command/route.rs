@@ -1,7 +1,7 @@
 //! `claw route [ID|PATH|-]…`, and `claw route --explain ADDRESS`
 
 use crate::command::Here;
-use crate::command::terminal::out;
+use crate::command::terminal::{backlog, out};
 use crate::core::event::address::Address;
 use crate::core::event::id::Id;
 use crate::core::event::stamp::Stamp;
@@ -50,7 +50,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     let workspace = here.open()?;
     let mut code = 0;
     let mut pass = |is_silent: bool| -> Result<()> {
-        let routed = route::all(&workspace)?;
+        let routed = backlog::watched(&workspace, || route::all(&workspace))?;
         for (id, fault) in &routed.failed {
             out::message(&format!("{} failed: {fault}", id.short()));
             code = 1;

@@ -103,7 +103,8 @@ fn list(args: &ListArgs, workspace: &Workspace) -> Result<u8> {
     let is_wanted = |(name, summary): &(String, SessionSummary)| {
         args.agent.as_ref().is_none_or(|agent| session_name::agent(name) == agent)
             && wanted.as_ref().is_none_or(|text| {
-                [name, &summary.title, &source(summary)].iter().any(|part| part.to_lowercase().contains(text))
+                let parts = [name, &session_name::short(name), &summary.title, &source(summary)];
+                parts.iter().any(|part| part.to_lowercase().contains(text))
             })
     };
     let mut found: Vec<(String, SessionSummary)> = sessions.into_iter().filter(is_wanted).collect();
@@ -117,8 +118,7 @@ fn list(args: &ListArgs, workspace: &Workspace) -> Result<u8> {
     }
     let row = |(name, summary): &(String, SessionSummary)| {
         let cells = [
-            name.clone(),
-            session_name::agent(name).to_owned(),
+            session_name::short(name),
             source(summary),
             summary.messages.to_string(),
             summary.tokens().to_string(),
@@ -127,8 +127,8 @@ fn list(args: &ListArgs, workspace: &Workspace) -> Result<u8> {
         ];
         cells.to_vec()
     };
-    let head = ["session", "agent", "source", "messages", "tokens", "last activity", "title"];
-    let table = TextTable { head: &head, rows: found.iter().map(row).collect(), right: &[3, 4] };
+    let head = ["session", "source", "messages", "tokens", "last activity", "title"];
+    let table = TextTable { head: &head, rows: found.iter().map(row).collect(), right: &[2, 3], whole: &[4] };
     let width = style::width(&workspace.world);
     let lines = if found.is_empty() { Vec::new() } else { table.lines(width) };
     lines.iter().try_for_each(|line| out::line(line))?;

@@ -4,6 +4,7 @@ use crate::command::Here;
 use crate::command::terminal::create;
 use crate::command::terminal::{out, style};
 use crate::core::definition::task::TaskState;
+use crate::core::event::session_name;
 use crate::core::event::stamp::Stamp;
 use crate::core::fault::Result;
 use crate::report::status::{EventRow, LimitRow, STATES, StatusReport};
@@ -44,7 +45,7 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
     } else if args.watch {
         return watch(&workspace);
     } else {
-        dashboard(&workspace)?.iter().try_for_each(|line| out::line(line))?;
+        out::raw(&shown(&workspace, &dashboard(&workspace)?))?;
     }
     Ok(if workspace.config().is_ok() { 0 } else { 78 })
 }
@@ -55,13 +56,39 @@ fn watch(workspace: &Workspace) -> Result<u8> {
     let watch = Watch::new(&folders)?;
     let clears = out::is_terminal() && style::is_capable(&workspace.world);
     loop {
-        let lines: String = dashboard(workspace)?.iter().map(|line| out::plain(line) + "\n").collect();
+        let lines = shown(workspace, &dashboard(workspace)?);
         out::raw(&if clears { format!("{CLEAR}{lines}") } else { format!("{lines}\n") })?;
         let until = workspace.world.now().plus_seconds(REFRESH);
         if matches!(watch.wait(&workspace.world, Some(until), None)?, Woken::Lost(_)) {
             return Ok(0);
         }
     }
+}
+
+/// The lines as text; with colours, if the terminal has them.
+fn shown(workspace: &Workspace, lines: &[String]) -> String {
+    let has_colour = style::has_colour(&workspace.world, out::is_terminal());
+    let line = |line: &String| match colour(line).filter(|_| has_colour) {
+        Some((label, code)) => {
+            let (label, rest) = line.split_at(label.len());
+            format!("\x1b[{code}m{label}\x1b[0m{}\n", out::plain(rest))
+        }
+        None => out::plain(line) + "\n",
+    };
+    lines.iter().map(line).collect()
+}
+
+/// The label of a row, and the code of its colour: red for failures, yellow for rows that wait for the user.
+fn colour(line: &str) -> Option<(&str, &'static str)> {
+    let label = line.split(' ').next().filter(|label| !label.is_empty())?;
+    let code = match label {
+        "failed" | "problem" => "31",
+        "approve" | "orphan" | "waiting" | "used" | "risks" => "33",
+        "answer" | "answers" => "32",
+        "inbox" | "outbox" | "runs" | "oldest" | "budget" | "next" | "job" | "channel" | "to" | "tasks" | "lock" => "2",
+        _ => return None,
+    };
+    Some((label, code))
 }
 
 /// The lines of the dashboard.
@@ -99,13 +126,19 @@ fn events(board: &mut Dashboard, workspace: &Workspace, status: &StatusReport) {
     });
     board.rows("orphan", &status.orphans, |event| {
         (
-            format!("{:<12} {} in {}: its worker has ended", event.id.short(), event.mailbox, event.lane),
+            format!(
+                "{:<12} {} in {}: its worker has ended",
+                event.id.short(),
+                event.mailbox,
+                session_name::short(&event.lane)
+            ),
             "claw tick".to_owned(),
         )
     });
     if let Some(event) = &status.oldest {
         let EventRow { mailbox, state, .. } = event;
-        let lane = if event.lane.is_empty() { String::new() } else { format!(" in {}", event.lane) };
+        let lane =
+            if event.lane.is_empty() { String::new() } else { format!(" in {}", session_name::short(&event.lane)) };
         let age = age(now, event.created_at.map_or(event.id.stamp(), Stamp::from));
         board.row("oldest", &format!("{:<12} {mailbox}/{state}{lane}, {age} old", event.id.short()), "");
     }
@@ -224,6 +257,16 @@ fn age(now: Stamp, then: Stamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_of_rows_that_need_the_user_have_a_colour() {
+        assert_eq!(colour("failed  k7f3q9 inbox: x: claw retry k7f3q9"), Some(("failed", "31")));
+        assert_eq!(colour("approve k7f3q9.a01 pickle bash"), Some(("approve", "33")));
+        assert_eq!(
+            (colour("  inbox of a wrapped line"), colour("~/me  model: offline"), colour("")),
+            (None, None, None)
+        );
+    }
 
     #[test]
     fn times_have_their_two_largest_units() {

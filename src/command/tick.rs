@@ -1,8 +1,8 @@
 //! `claw tick`
 
 use crate::command::Here;
-use crate::command::terminal::out;
 use crate::command::terminal::record::Recording;
+use crate::command::terminal::{backlog, out};
 use crate::core::crons::choose::Action;
 use crate::core::crons::line::CronLine;
 use crate::core::fault::{Fault, Kind, Result};
@@ -39,7 +39,9 @@ pub fn run(args: &Args, mut here: Here) -> Result<u8> {
     let mut workspace = here.open()?;
     args.record.begin(&mut workspace)?;
     let mut code = 0;
-    tick::run(&workspace, &mut |_, outcome| code = code.max(out::report_outcome(&outcome)))?;
+    backlog::watched(&workspace, || {
+        tick::run(&workspace, &mut |_, outcome| code = code.max(out::report_outcome(&outcome)))
+    })?;
     Ok(code)
 }
 

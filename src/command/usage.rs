@@ -5,6 +5,7 @@ use crate::command::terminal::{out, style};
 use crate::core::budget::bars::{self, Bar, BarStyle};
 use crate::core::budget::ledger::Ledger;
 use crate::core::budget::ledger_line::{LedgerLine, Sums};
+use crate::core::event::session_name;
 use crate::core::fault::{Fault, Kind, Result};
 use crate::core::model::money::Money;
 use crate::report::budget;
@@ -67,6 +68,11 @@ impl By {
         }
     }
 
+    /// A label as a table shows it.
+    fn shown(self, label: &str) -> String {
+        if self == Self::Session { session_name::short(label) } else { label.to_owned() }
+    }
+
     fn of(self, line: &LedgerLine) -> String {
         match self {
             Self::Day => line.day.clone(),
@@ -112,6 +118,8 @@ pub fn run(args: &Args, here: Here) -> Result<u8> {
         out::raw(&csv(args.by.name(), &rows, currency))?;
         return Ok(0);
     }
+    let short: Vec<String> = rows.iter().map(|(label, _)| args.by.shown(label)).collect();
+    let rows: Vec<(&str, Sums)> = short.iter().zip(&rows).map(|(label, (_, sums))| (&label[..], *sums)).collect();
     let today = usage::today(&workspace);
     print(&workspace, &ledger.used(Some(&today), None), currency)?;
     table(args.by.name(), &rows, currency)?;

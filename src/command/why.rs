@@ -3,6 +3,7 @@
 use crate::command::Here;
 use crate::command::terminal::out;
 use crate::core::event::EventKind;
+use crate::core::event::session_name;
 use crate::core::event::stamp::Stamp;
 use crate::core::fault::{Fault, Result};
 use crate::report::event::{EventReport, OutgoingReport};
@@ -84,7 +85,7 @@ fn timeline(rows: &[TimelineRow]) -> Result<()> {
         let took = row.duration_ms.map(|ms| duration(i64::try_from(ms).unwrap_or(i64::MAX)).trim_start().to_owned());
         let tokens = row.tokens.map(|[input, output]| format!("{input} tokens in, {output} out"));
         let failed = row.failed.then(|| "failed".to_owned());
-        let text = Some(row.text.clone()).filter(|text| !text.is_empty());
+        let text = Some(session_name::short(&row.text)).filter(|text| !text.is_empty());
         let parts: Vec<String> = [text, failed, took, tokens].into_iter().flatten().collect();
         out::line(out::row(&format!("  {at}  {since:>10}  {:<8} {}", row.kind, parts.join(", "))).trim_end())?;
     }
@@ -95,7 +96,11 @@ fn timeline(rows: &[TimelineRow]) -> Result<()> {
 fn print_dispatched(reports: &[EventReport], depth: usize) -> Result<()> {
     for report in reports {
         let agent = report.agent.as_deref().unwrap_or("-");
-        let session = report.session.as_ref().map(|session| format!(", session {session}")).unwrap_or_default();
+        let session = report
+            .session
+            .as_ref()
+            .map(|session| format!(", session {}", session_name::short(session)))
+            .unwrap_or_default();
         let indent = "  ".repeat(depth);
         let state = out::row(&state_and_cost(report));
         out::line(&format!("{indent}asked   {agent} ({}): {state}{session}", report.id.short()))?;
@@ -123,7 +128,9 @@ fn state(state: &EventState) -> String {
     match state.status {
         EventStatus::New => "new: not routed yet".to_owned(),
         EventStatus::Scheduled => format!("scheduled: not due until {}", due()),
-        EventStatus::Ready => format!("ready in {}", state.lane.as_deref().unwrap_or_default()),
+        EventStatus::Ready => {
+            format!("ready in {}", session_name::short(state.lane.as_deref().unwrap_or_default()))
+        }
         EventStatus::Running => match &state.locked_by {
             Some(holder) => format!("running, locked by {} ({})", holder.pid, holder.command),
             None => "running".to_owned(),
@@ -160,7 +167,9 @@ fn source(report: &EventReport) -> String {
 /// The agent, the rule and the session; or why there are none.
 fn route(report: &EventReport) -> Option<String> {
     match (&report.routed_by, &report.agent, &report.session) {
-        (Some(rule), Some(agent), Some(session)) => Some(format!("{agent} ({rule}), session {session}")),
+        (Some(rule), Some(agent), Some(session)) => {
+            Some(format!("{agent} ({rule}), session {}", session_name::short(session)))
+        }
         (Some(rule), ..) => Some(rule.clone()),
         (None, ..) => report.error.clone().filter(|_| report.source.is_some()),
     }
@@ -174,7 +183,7 @@ fn outgoing(event: &OutgoingReport) -> (&'static str, String) {
         (_, EventStatus::Pruned) => ("outbox", format!("{address} (no longer kept)")),
         (EventKind::Remember, _) => ("note", event.note.clone().unwrap_or(format!("not saved yet ({state_text})"))),
         (EventKind::Result, _) => {
-            let session = event.session.as_deref().unwrap_or_default();
+            let session = session_name::short(event.session.as_deref().unwrap_or_default());
             ("result", format!("session {session} ({}): {state_text}", event.id.short()))
         }
         (_, status @ (EventStatus::Sent | EventStatus::Unread)) => {

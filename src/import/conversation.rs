@@ -180,7 +180,8 @@ fn turns(utterances: Vec<Utterance>, session: &str, start: Stamp) -> Vec<Importe
             }
             Said::Result { call, tool, text, failed } => {
                 // The source cannot say which text came from outside, so that all of it counts.
-                let outcome = ToolResult { result: text, failed, taint: Some(CHANNEL.to_owned()), asks: None };
+                let outcome =
+                    ToolResult { result: text, failed, taint: Some(CHANNEL.to_owned()), ..ToolResult::default() };
                 let place = open.remove(&call);
                 let known = place
                     .and_then(|(turn, step, number)| turns.get_mut(turn)?.steps.get_mut(step)?.calls.get_mut(number));

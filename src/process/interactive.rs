@@ -38,7 +38,10 @@ pub fn edit(editor: &str, path: &Path) -> Result<()> {
     let _signals = IgnoredSignals::begin();
     match Command::new("sh").arg("-c").arg(format!("{editor} \"$@\"")).arg(editor).arg(path).status() {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(failed(format!("ended with {status}")).hint("set EDITOR to another one")),
+        Ok(status) => {
+            Err(failed(format!("ended with {status}"))
+                .hint("nothing was saved; $VISUAL or $EDITOR names another editor"))
+        }
         Err(e) => Err(failed(format!("cannot be run: {e}"))),
     }
 }

@@ -146,7 +146,8 @@ async fn one(workspace: &Workspace, chosen: &ResolvedModel, may_contact: bool) -
 pub fn available(workspace: &Workspace, models: &[ResolvedModel]) -> Result<Vec<Result<Vec<String>>>> {
     let all = models.iter().map(|chosen| async move {
         let Some(wire) = wire(chosen) else {
-            return Err(Fault::data(format!("model {}: it has no server with a list", chosen.name)));
+            return Err(Fault::data(format!("model {}: it has no server with a list", chosen.name))
+                .hint("name a model of a server: claw models --available NAME"));
         };
         let key = wire::key(workspace, chosen, wire)?;
         let late = || no_data(&chosen.name, LIST_TIMEOUT);

@@ -61,6 +61,15 @@ fn job(step: usize, results: &[String]) -> Answer {
     }
 }
 
+/// Wants a call whose arguments are nearly right.
+fn nearly(step: usize, results: &[String]) -> Answer {
+    match (step, results) {
+        (0, _) => ("", vec![("act", json!({"line": "7", "because": "it may", "note": null}))]),
+        (1, [result]) if result.starts_with("done") => ("Thank you, it is done.", vec![]),
+        _ => ("Something else.", vec![]),
+    }
+}
+
 fn plain(_: usize, _: &[String]) -> Answer {
     ("Hello.", vec![])
 }
@@ -69,6 +78,7 @@ const SCRIPTS: &[(&str, Script)] = &[
     ("script:want", want),
     ("script:job", job),
     ("script:give", give),
+    ("script:nearly", nearly),
     ("I approve", approved),
     ("I do not allow", denied),
     ("hello", plain),
@@ -139,6 +149,24 @@ fn approved_call_runs_once() {
     // The next turn continues from there.
     assert_eq!(asked.ws.claw(&["ask", "-n", "-s", "t", "hello"]).ok(), "Hello.\n");
     assert_eq!(asked.server.broken(), [""; 0]);
+}
+
+#[test]
+fn call_whose_arguments_were_corrected_can_be_approved_and_denied() {
+    let server = Strict::start(SCRIPTS);
+    let ws = careful(&server, "pickle");
+    let schema = json!({"type": "object", "additionalProperties": false, "properties": {"line": {"type": "integer"}}});
+    ws.write("tools/act.json", &json!({"description": "Acts.", "parameters": schema}).to_string());
+    for (session, command, acted) in [("a", "deny", false), ("b", "approve", true)] {
+        let answer = ws.claw(&["ask", "-n", "-s", session, "script:nearly"]).waits();
+        assert!(answer.contains("act: {\"line\":7}\n"), "the owner sees the call that will run: {answer}");
+        let id = answer.lines().find_map(|line| line.strip_prefix("claw approve ")).unwrap();
+        let ran = ws.claw(&[command, "--run", id]);
+        assert!(ran.code == 0 && !ran.err.contains("is not the one"), "{ran:#?}");
+        assert_eq!(ws.path("files/acted").exists(), acted);
+    }
+    assert_eq!(ws.read("files/acted"), "{\"line\":7}\n");
+    assert_eq!(server.broken(), [""; 0]);
 }
 
 #[test]

@@ -44,6 +44,9 @@ fn values_of_every_kind_are_completed() {
         let found = completed(&ws, &words);
         assert!(found.iter().any(|word| word == expected), "{line}: {found:?}");
     }
+    let ran = ws.claw(&["ask", "-n", "hello"]).err;
+    let name = ran.trim_end().rsplit_once("pickle.").unwrap().1.to_owned();
+    assert_eq!(completed(&ws, &["claw", "ask", "-s", "ask-"]), [name], "sessions have their short names");
     // In another folder, by -w; without a workspace nothing, and no error.
     let root = ws.root.to_str().unwrap();
     let mut command = ws.command(&[]);

@@ -424,3 +424,97 @@ fn picture_shows_the_output_of_the_commands() {
     let plain = |text: &str| durations.replace_all(text, "TIME").into_owned();
     assert!(plain(&drawn) == plain(&read("docs/session.svg")), "docs/session.svg is not what docs/draw-session draws");
 }
+
+/// The words of each simple command of a shell text: comments, redirections and assignments are left out. It knows quotes
+/// and substitutions as far as the documents use them.
+fn simple_commands(text: &str) -> Vec<Vec<String>> {
+    let (mut commands, mut words, mut word) = (Vec::new(), Vec::new(), None::<String>);
+    let mut chars = text.chars().peekable();
+    let mut quote = None;
+    while let Some(c) = chars.next() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (Some(_), c) => word.get_or_insert_default().push(c),
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None, '\\') => drop(chars.next()),
+            (None, '#') if word.is_none() => while chars.next_if(|c| *c != '\n').is_some() {},
+            (None, ' ' | '\t') => words.extend(word.take()),
+            (None, '\n' | '|' | ';' | '&' | '(' | ')' | '`') => {
+                words.extend(word.take());
+                commands.push(std::mem::take(&mut words));
+            }
+            (None, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    commands.push(words);
+    for words in &mut commands {
+        let begin = words.iter().position(|word| word == "claw").unwrap_or(words.len());
+        words.drain(..begin);
+        let end = words.iter().position(|word| word.trim_start_matches(['1', '2']).starts_with(['>', '<']));
+        words.truncate(end.unwrap_or(words.len()));
+    }
+    commands.retain(|words| words.len() > 1);
+    commands
+}
+
+/// The pieces of a document that are typed into a shell: blocks of `sh`, lines of `console` after `$`, and code within
+/// text that begins with `claw`, with true.
+fn typed(text: &str) -> Vec<(String, bool)> {
+    let mut pieces = blocks(text, "sh");
+    for block in blocks(text, "console") {
+        pieces.extend(block.lines().filter_map(|line| line.strip_prefix("$ ")).map(str::to_owned));
+    }
+    let mut is_block = false;
+    let prose: Vec<&str> = text
+        .lines()
+        .filter(|line| {
+            is_block ^= line.starts_with("```");
+            !is_block
+        })
+        .collect();
+    let prose = prose.join(" ");
+    let pieces = pieces.into_iter().map(|piece| (piece, false));
+    let spans = prose.split('`').skip(1).step_by(2).map(|span| span.split_whitespace().collect::<Vec<_>>().join(" "));
+    // `[…]`, `…` and `A|B` describe the syntax.
+    let spans = spans.filter(|span| span.starts_with("claw ") && !span.contains(['[', '…', '|', '_']));
+    pieces.chain(spans.map(|span| (span, true))).collect()
+}
+
+#[test]
+fn every_command_in_the_documents_is_accepted() {
+    let mut paths = vec!["README.md".to_owned(), "CONTRIBUTING.md".to_owned()];
+    for folder in ["docs", "docs/providers"] {
+        let entries = fs::read_dir(root().join(folder)).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        paths.extend(names.filter(|name| name.ends_with(".md")).map(|name| format!("{folder}/{name}")));
+    }
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for path in paths {
+        for (piece, is_prose) in typed(&read(&path)) {
+            for words in simple_commands(&piece) {
+                count += 1;
+                let shown = words.join(" ");
+                let Err(error) = claw::cli::documented().try_get_matches_from(words) else { continue };
+                // A text may name a command without its arguments.
+                let is_name = is_prose && error.kind() == clap::error::ErrorKind::MissingRequiredArgument;
+                if error.use_stderr() && !is_name {
+                    wrong.push(format!("{path}: {shown}: {}", error.to_string().lines().next().unwrap_or_default()));
+                }
+            }
+        }
+    }
+    findings::none("commands in the documents are refused", &wrong);
+    assert!(count > 150, "{count}");
+}
+
+#[test]
+fn shell_texts_are_taken_apart() {
+    let text =
+        "FOO=1 claw ask \"a | b\" -f x 2>err | claw send - # claw not this\ncd x && claw why \"$(claw send 'y')\"\n";
+    let found: Vec<String> = simple_commands(text).iter().map(|words| words.join(" ")).collect();
+    assert_eq!(found, ["claw ask a | b -f x", "claw send -", "claw why $(claw send 'y')"]);
+}

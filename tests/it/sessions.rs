@@ -63,9 +63,9 @@ fn latest_session_is_first_and_columns_align() {
     assert_eq!(
         lines,
         [
-            "session     agent   source   messages  tokens  last activity        title",
-            "cookie.new  cookie  cli:ann         1      30  2026-11-21 09:00:00  look",
-            "pickle.old  pickle  cli:ann         2      30  2026-11-21 08:30:00  hello, is the cat called Tama? I do believe that s",
+            "session     source   messages  tokens  last activity        title",
+            "cookie.new  cli:ann         1      30  2026-11-21 09:00:00  look",
+            "pickle.old  cli:ann         2      30  2026-11-21 08:30:00  hello, is the cat called Tama? I do believe that s",
         ]
     );
     assert_eq!(
@@ -185,6 +185,31 @@ fn a_conversation_is_shown_by_any_end_of_its_name() {
     assert!(ws.claw(&["sessions", "show", "ld"]).fails(65).contains("could be pickle."));
     assert!(ws.claw(&["sessions", "show", "none"]).fails(65).contains("there is no session `none`"));
     ws.claw(&["sessions", "show", "../.claw"]).fails(65);
+}
+
+#[test]
+fn session_without_a_name_is_shown_by_a_short_one_and_found_by_the_clock() {
+    let ws = Fixture::new();
+    let ask = |now: &str, seed: &str, text: &str| {
+        let ran = ws.command(&["ask", "-n", text]).env("CLAW_NOW", now).env("CLAW_SEED", seed).output().unwrap();
+        assert!(ran.status.success(), "{ran:?}");
+        String::from_utf8(ran.stderr).unwrap().lines().last().unwrap().rsplit_once(' ').unwrap().1.to_owned()
+    };
+    ask("2026-11-20T09:31:00Z", "1", "of yesterday");
+    let today = ask("2026-11-21T09:31:10Z", "2", "of today");
+    let later = ask("2026-11-21T10:00:00Z", "3", "one");
+    ask("2026-11-21T10:00:30Z", "4", "another");
+    assert!(today.starts_with("pickle.ask-") && today.len() == "pickle.ask-000000".len(), "{today}");
+    let list = ws.claw(&["sessions"]).ok();
+    assert!(list.contains(&format!("\n{today}  ")) && !list.contains("20261121T"), "{list}");
+    let [why, log, grep] = [&["why"][..], &["log"], &["sessions", "-g", &later]].map(|line| ws.claw(line).ok());
+    assert!(!why.contains("ask-2026") && !log.contains("ask-2026"), "{why}\n{log}");
+    assert_eq!(grep.lines().count(), 2, "{grep}");
+    for name in ["ask-0931", "pickle.ask-0931", &today] {
+        assert!(ws.claw(&["sessions", "show", name]).ok().contains("of today"), "{name}");
+    }
+    assert!(ws.claw(&["ask", "-n", "-s", "ask-0931", "more"]).err.contains(&format!("session {today}\n")));
+    assert!(ws.claw(&["ask", "-n", "-s", "ask-1000", "more"]).fails(65).contains("type more of it"));
 }
 
 #[test]

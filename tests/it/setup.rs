@@ -149,6 +149,7 @@ fn settings_are_read_and_set_by_their_path() {
         ("keep.done", "1", 2, "there is no setting `keep.done`"),
         ("max_concurrency", "many", 78, "max_concurrency was not set"),
         ("max_concurrency", "0", 78, "no turn could run"),
+        ("model", "gtp", 78, "no model is called `gtp`"),
         ("models.gpt-4.api_key", "sk-1", 2, "claw keys set gpt-4"),
         ("models.m.headers.Authorization", "x", 2, "key file"),
         ("a..b", "x", 2, "names no setting"),
@@ -158,6 +159,10 @@ fn settings_are_read_and_set_by_their_path() {
     }
     assert_eq!(ws.read("claw.yaml"), before);
     assert_eq!(get("deliver_to").code, 1, "it has no default");
+    // A name that means nothing yet is written and named.
+    let ran = ws.claw(&["config", "set", "default_agent", "nobody"]);
+    assert!(ran.code == 0 && ran.err.contains("there is no agent `nobody`"), "{ran:#?}");
+    ws.claw(&["config", "unset", "default_agent"]).ok();
     ws.config("models: {old: {provider: openai, model: m, api_key: sk-old-secret}}\n");
     ws.write("claw.yaml", &ws.read("claw.yaml").replace("\nmodels:\n  gpt-4.1:\n    provider: openai\n", "\n"));
     let shown = ws.claw(&["config", "get"]).ok();

@@ -514,7 +514,7 @@ fn visible(blocks: &[claw::core::markdown::Block]) -> String {
         Block::Code { text, .. } => text.clone(),
         Block::Quote(blocks) => visible(blocks),
         Block::List { items, .. } => items.iter().map(|item| visible(&item.blocks)).collect::<Vec<_>>().join("\n"),
-        Block::Table { head, rows } => {
+        Block::Table { head, rows, .. } => {
             std::iter::once(head).chain(rows).flatten().map(|cell| plain(cell)).collect::<Vec<_>>().join(" ")
         }
         Block::Rule => String::new(),

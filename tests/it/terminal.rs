@@ -176,7 +176,8 @@ fn call_is_decided_in_place() {
     ws.write("files/list.md", "one\n");
     let mut terminal = on_terminal(&ws, &["ask", "write it"], 100, &[]);
     let shown = terminal.until("Run it?");
-    assert!(shown.contains("claw approve") && shown.contains("+ two"), "{shown}");
+    assert!(shown.contains("wants to run this") && shown.contains("+ two"), "{shown}");
+    assert!(!shown.contains("I need your approval") && !shown.contains("It was not run"), "said once: {shown}");
     terminal.press("what\n");
     terminal.until("Run it?");
     terminal.press("y\n");
@@ -192,7 +193,8 @@ fn call_is_decided_in_place() {
     let mut terminal = on_terminal(&ws, &["ask", "write it"], 100, &[]);
     terminal.until("Run it?");
     terminal.press("\u{4}");
-    assert_eq!(terminal.ended().0, 75);
+    let (code, rest) = terminal.ended();
+    assert!(code == 75 && rest.contains("it waits: claw approve --run "), "{rest}");
     let id = ws.claw(&["approve"]).ok().split_whitespace().next().unwrap().to_owned();
     let ran = ws.claw(&["approve", "--run", &id]);
     assert!(ran.code == 0 && ran.out == "It is **written**.\n", "{ran:#?}");
@@ -247,7 +249,8 @@ fn dashboard_names_the_next_command_of_each_item() {
     assert_eq!((status["approvals"].as_array().unwrap().len(), &status["answers"]), (1, &json!(1)));
     assert_eq!((&status["supervisor"], status["orphans"].as_array().unwrap().len()), (&Value::Null, 0));
     let mut watched = on_terminal(&ws, &["status", "--watch"], 100, &[]);
-    watched.until("1 for your terminal");
+    watched.until("\x1b[33mapprove\x1b[0m");
+    watched.until("\x1b[32manswer\x1b[0m");
     ws.claw(&["deliver"]).ok();
     watched.until("\x1b[H\x1b[2J");
 }

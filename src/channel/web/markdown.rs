@@ -34,7 +34,7 @@ fn block(block: &Block) -> Value {
                 items.iter().map(|item| json!({"done": item.checked, "c": all(&item.blocks)})).collect();
             json!({"b": "list", "first": first, "items": items})
         }
-        Block::Table { head, rows } => {
+        Block::Table { head, rows, .. } => {
             let cells = |cells: &[Vec<Span>]| cells.iter().map(|cell| inline(cell)).collect::<Vec<_>>();
             json!({"b": "table", "head": cells(head), "rows": rows.iter().map(|row| cells(row)).collect::<Vec<_>>()})
         }

@@ -1,6 +1,7 @@
 //! Printing the answer of `claw ask` in the form that its arguments name.
 
 use super::Args;
+use crate::command::terminal::approval_dialog;
 use crate::command::terminal::exchange::TerminalAddress;
 use crate::command::terminal::out;
 use crate::command::terminal::screen::Screen;
@@ -85,6 +86,14 @@ impl<'a> AnswerPrinter<'a> {
         self.has_printed.store(true, Ordering::Relaxed);
         let (content, agent) = (&event.content, event.from.as_str().strip_prefix("agent:"));
         let waits = (self.extracts || self.keeps) && !pending(self.workspace, self.id)?.is_empty();
+        if self.may_ask() && approval_dialog::can_ask() {
+            let own: Vec<Approval> =
+                pending(self.workspace, self.id)?.into_iter().filter(|one| one.session == self.session).collect();
+            if !own.is_empty() {
+                let rest = approval_dialog::without_requests(content, &own);
+                return self.screen.answer_before_dialog(agent, rest);
+            }
+        }
         match self.form {
             // Its text is no answer yet.
             _ if waits => out::message(content),

@@ -38,8 +38,12 @@ pub(super) fn complete(args: &Args, workspace: &Workspace, service: &'static Ser
         return super::plan(&args, workspace, service, String::new(), None, KeySource::None);
     }
     let mut api_base = super::base(args, workspace, service);
-    while service.id == COMPATIBLE && api_base.as_deref().is_none_or(|base| !base.contains("://")) {
-        api_base = Some(dialog::need("Base URL, with http:// or https:// and mostly /v1", "")?);
+    let is_url = |base: &str| base.starts_with("http://") || base.starts_with("https://");
+    while service.id == COMPATIBLE && api_base.as_deref().is_none_or(|base| !is_url(base)) {
+        if api_base.is_some() {
+            out::message("a base URL begins with http:// or https://, like http://127.0.0.1:8000/v1");
+        }
+        api_base = Some(dialog::need("Base URL (it usually ends with /v1)", "")?);
     }
     let found = (service.id == OLLAMA).then(|| provider::local_ollama(&workspace.world)).flatten();
     if service.id == OLLAMA && found.is_none() {

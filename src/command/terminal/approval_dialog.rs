@@ -25,6 +25,16 @@ pub(crate) fn can_ask() -> bool {
     dialog::can_ask() && out::is_terminal() && out::is_stderr_terminal() && !world::is_quiet()
 }
 
+/// The answer of a turn without its requests for approval, which the dialog shows instead.
+#[must_use]
+pub(crate) fn without_requests<'t>(answer: &'t str, pending: &[Approval]) -> &'t str {
+    let mut rest = answer.trim_end();
+    while let Some(shorter) = pending.iter().find_map(|approval| rest.strip_suffix(approval.request().trim_end())) {
+        rest = shorter.trim_end();
+    }
+    rest
+}
+
 /// Asks until the user decides; `None` if the decision is left for later.
 ///
 /// # Errors
@@ -43,12 +53,12 @@ pub(crate) fn ask(workspace: &Workspace, approval: &Approval) -> Result<Option<V
         let prompt = format!("Run it? [y]es / [n]o / [a]lways for exactly this{has_more} / [l]ater");
         let Some(answer) = dialog::line(&prompt, "")? else {
             out::stderr_line("");
-            return Ok(None);
+            return Ok(later(approval));
         };
         match &answer.to_lowercase()[..] {
             "y" | "yes" => return Ok(Some(Verdict::Approved)),
             "n" | "no" => return Ok(Some(Verdict::Denied)),
-            "l" | "later" => return Ok(None),
+            "l" | "later" => return Ok(later(approval)),
             "a" | "always" => {
                 always::add(workspace, approval)?;
                 out::message(&format!(
@@ -64,6 +74,13 @@ pub(crate) fn ask(workspace: &Workspace, approval: &Approval) -> Result<Option<V
             _ => {}
         }
     }
+}
+
+/// Names the commands that decide later.
+fn later(approval: &Approval) -> Option<Verdict> {
+    let short = approval.id.short();
+    out::message(&format!("it waits: claw approve --run {short}, or claw deny --run {short}"));
+    None
 }
 
 fn show(lines: &[String], most: usize) {
@@ -94,7 +111,8 @@ fn difference(workspace: &Workspace, approval: &Approval) -> Option<Vec<String>>
         }
         _ => return None,
     };
-    let mut lines = vec![format!("{}:", crate::core::text::visible::exact(path))];
+    let unchanged = if before == after { " no change" } else { "" };
+    let mut lines = vec![format!("{}:{unchanged}", crate::core::text::visible::exact(path))];
     lines.extend(line_diff::lines(&before, &after, MANY).iter().map(|line| crate::core::text::visible::exact(line)));
     Some(lines)
 }

@@ -2,6 +2,7 @@
 
 pub(in crate::command) mod approval_dialog;
 pub(in crate::command) mod attachments;
+pub(in crate::command) mod backlog;
 pub(in crate::command) mod change;
 pub(in crate::command) mod create;
 pub(in crate::command) mod dialog;

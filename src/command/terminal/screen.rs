@@ -50,6 +50,8 @@ struct ScreenLine {
     live: Option<LiveMarkdown>,
     /// The last line has no line break yet.
     is_open: bool,
+    /// The text before the last step.
+    earlier: String,
 }
 
 impl Screen {
@@ -113,7 +115,8 @@ impl Screen {
                 self.with_spinner(|spinner| spinner.label(&text));
             }
             Progress::Result(outcome) => {
-                if self.steps != Steps::Hidden {
+                // A call that waits for approval has no result; the answer of the turn, or a dialog, is about it.
+                if self.steps != Steps::Hidden && outcome.asks.is_none() {
                     self.step(&format!("    {}", one_line(&outcome.result, STEP)));
                 }
                 self.with_spinner(|spinner| spinner.label(THINKING));
@@ -165,6 +168,16 @@ impl Screen {
         }
     }
 
+    /// Prints the answer of a turn whose requests for approval a dialog shows, unless its text was printed as it arrived.
+    ///
+    /// # Errors
+    /// As [`Screen::answer`].
+    pub(crate) fn answer_before_dialog(&self, name: Option<&str>, content: &str) -> Result<()> {
+        self.finish_line();
+        let is_printed = content.is_empty() || self.line().earlier.trim_end() == content.trim_end();
+        if is_printed { Ok(()) } else { self.answer(name, content) }
+    }
+
     /// Ends an incomplete line.
     pub(crate) fn finish_line(&self) {
         self.finish();
@@ -206,5 +219,8 @@ fn end(line: &mut ScreenLine) {
     if std::mem::take(&mut line.is_open) {
         let _ = out::raw("\n");
     }
-    line.text.clear();
+    let text = std::mem::take(&mut line.text);
+    if !text.is_empty() {
+        line.earlier = text;
+    }
 }

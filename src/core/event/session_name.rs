@@ -5,6 +5,8 @@ use crate::core::event::address::{Address, safe_name};
 use crate::core::event::id::{Id, is_name_byte};
 use crate::core::fault::{Fault, Result};
 use crate::core::text::base32::hash32;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 /// The lane of all `remember` events; not a session.
 pub const MEMORIES: &str = "memories";
@@ -68,6 +70,17 @@ pub fn short(session: &str) -> String {
         Some((prefix, id)) => format!("{agent}.{prefix}{}", id.short()),
         None => session.to_owned(),
     }
+}
+
+/// The name of a session by the clock of a time zone, `pickle.ask-0931`, and its day; `None` if it is not named after an
+/// event.
+#[must_use]
+pub fn clock(session: &str, zone: &TimeZone) -> Option<(String, Date)> {
+    let (agent, name) = session.split_once('.')?;
+    let (prefix, id) =
+        [ASK, CHAT, DISPATCH, RUN].iter().find_map(|prefix| Some((prefix, name.strip_prefix(prefix)?)))?;
+    let at = Id::parse(id).ok()?.stamp().timestamp().to_zoned(zone.clone());
+    Some((format!("{agent}.{prefix}{}", at.strftime("%H%M")), at.date()))
 }
 
 /// Whether a user may mean a session by the end of its short name: `ask-k7f3q9`, `pickle.chat-k7f3q9`.
@@ -237,6 +250,9 @@ mod tests {
         assert_eq!(short(&for_ask("pickle", &id)), "pickle.ask-000001");
         assert_eq!(short("pickle.ask-the-doctor"), "pickle.ask-the-doctor");
         assert!(is_short("ask-000001") && is_short("pickle.chat-000001") && !is_short("work") && !is_short("ask-"));
+        let clock = clock(&for_ask("pickle", &id), &TimeZone::UTC);
+        assert_eq!(clock, Some(("pickle.ask-0000".to_owned(), Date::constant(1970, 1, 1))));
+        assert_eq!(super::clock("pickle.ask-the-doctor", &TimeZone::UTC), None);
         for name in ["ask-the-doctor", "sub-letting", "ask-", "sub-19700101", "asked-19700101T000000.000000Z-000001"] {
             assert!(!is_one_off(&qualify(name, None, "pickle").unwrap()), "{name}");
         }

@@ -1,7 +1,7 @@
 //! Builds the tree from the events of the parser.
 
 use crate::core::markdown::{Block, Cell, Item, MAX_DEPTH, Span, Style};
-use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
+use pulldown_cmark::{Alignment, CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
 /// The document as a tree. Every text is valid Markdown, so there is no error.
 #[must_use]
@@ -47,6 +47,8 @@ struct Builder {
     /// The language and the text of the current block of code.
     code: Option<(String, String)>,
     table: Option<(Vec<Cell>, Vec<Vec<Cell>>)>,
+    /// The columns of the table that are aligned to the right.
+    right: Vec<usize>,
     row: Vec<Cell>,
 }
 
@@ -85,8 +87,10 @@ impl Builder {
                 let language = info.split_whitespace().next().unwrap_or_default().to_owned();
                 self.code = Some((language, String::new()));
             }
-            Tag::Table(_) => {
+            Tag::Table(columns) => {
                 self.flush();
+                let is_right = |at: &usize| columns.get(*at) == Some(&Alignment::Right);
+                self.right = (0..columns.len()).filter(is_right).collect();
                 self.table = Some(Default::default());
             }
             Tag::Emphasis => self.italic += 1,
@@ -129,7 +133,8 @@ impl Builder {
             }
             TagEnd::Table => {
                 if let Some((head, rows)) = self.table.take() {
-                    self.block(Block::Table { head, rows });
+                    let right = std::mem::take(&mut self.right);
+                    self.block(Block::Table { head, rows, right });
                 }
             }
             TagEnd::Emphasis => self.italic = self.italic.saturating_sub(1),
@@ -296,6 +301,7 @@ mod tests {
         let expected = Block::Table {
             head: vec![vec![span("a")], vec![span("b")]],
             rows: vec![vec![vec![span("1")], vec![span("2")]], vec![vec![span("3")], vec![]]],
+            right: vec![1],
         };
         assert_eq!(parse("| a | b |\n|---|--:|\n| 1 | 2 |\n| 3 |\n"), [expected]);
     }

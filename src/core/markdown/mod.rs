@@ -38,6 +38,8 @@ pub enum Block {
         head: Vec<Cell>,
         /// The other rows.
         rows: Vec<Vec<Cell>>,
+        /// The columns that are aligned to the right.
+        right: Vec<usize>,
     },
     /// A thematic break.
     Rule,

@@ -138,7 +138,7 @@ pub const SERVICES: &[Service] = &[
     },
     Service {
         id: COMPATIBLE,
-        title: "another server with this interface (chat completions), by its URL",
+        title: "another server that is compatible with OpenAI's, by its URL",
         key_env: "",
         base_env: "",
         prefix: "",

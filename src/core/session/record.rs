@@ -129,6 +129,10 @@ pub struct ToolResult {
     /// The call needs the owner's approval; the turn ends with this text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asks: Option<String>,
+    /// The hash of the approval that was requested: the decision is about exactly that call, whose arguments may have
+    /// been corrected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<String>,
     /// The source of text from outside in the result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taint: Option<String>,

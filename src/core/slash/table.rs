@@ -143,7 +143,7 @@ pub const ROWS: &[CommandRow] = &[
         names: &["crons"],
         arguments: "[ID]",
         argument_kinds: &[ArgumentKind::Cron],
-        help: "list the scheduled tasks, or show one",
+        help: "list the scheduled jobs, or show one",
         parse: |a| optional(a).map(SlashCommand::Crons),
     },
     CommandRow {

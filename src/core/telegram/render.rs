@@ -64,7 +64,7 @@ impl Renderer<'_> {
                 }
             }
             Block::List { first: number, items } => self.list(*number, items, first, indent),
-            Block::Table { head, rows } => self.table(head, rows),
+            Block::Table { head, rows, .. } => self.table(head, rows),
             Block::Rule => {
                 self.writer.push(first);
                 self.writer.push(RULE);

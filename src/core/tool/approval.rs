@@ -102,6 +102,16 @@ impl Approval {
         lines
     }
 
+    /// The text with which a turn ends that asks for this approval.
+    #[must_use]
+    pub fn request(&self) -> String {
+        let (short, lines) = (self.id.short(), self.exact_lines().join("\n    "));
+        format!(
+            "I need your approval before I run this ({}):\n\n    {lines}\n\nclaw approve {short}\nclaw deny {short}",
+            self.reason
+        )
+    }
+
     /// The content of the file.
     ///
     /// # Errors

@@ -172,13 +172,9 @@ fn request_approval(turn: &Turn, pending: &PendingCall, reason: String) -> Resul
         id,
     };
     approvals::request(turn.workspace, &approval)?;
-    let (short, lines) = (approval.id.short(), approval.exact_lines().join("\n    "));
-    let asks = format!(
-        "I need your approval before I run this ({}):\n\n    {lines}\n\nclaw approve {short}\nclaw deny {short}",
-        approval.reason
-    );
+    let asks = approval.request();
     let result = "It was not run: the owner is asked for approval. The turn ends now.".to_owned();
-    Ok(ToolResult { result, failed: true, asks: Some(asks), taint: None })
+    Ok(ToolResult { result, failed: true, asks: Some(asks), approval: Some(approval.hash), taint: None })
 }
 
 fn find<'a>(turn: &'a Turn, pending: &PendingCall) -> Option<&'a Tool> {

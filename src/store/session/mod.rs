@@ -14,7 +14,9 @@ use crate::core::event::session_name;
 use crate::core::fault::{Fault, Result};
 use crate::store::fs::At;
 use crate::store::workspace::Workspace;
+use crate::world;
 pub use forget::forget;
+use jiff::civil::Date;
 pub use list::summaries;
 pub(crate) use list::tidy;
 use std::fs;
@@ -37,8 +39,19 @@ pub fn names(workspace: &Workspace) -> Result<Vec<String>> {
     Ok(names.at("list", &folder)?.into_iter().filter_map(|name| name.into_string().ok()).collect())
 }
 
-/// Finds the session that `text` names: its name, with or without the agent's; any unambiguous end of it; or the path
-/// of its folder or log.
+/// The sessions that began at a time of the clock, `ask-0931` or `pickle.ask-0931`, on the last day with such a session.
+fn at_clock<'n>(names: &'n [String], text: &str) -> Vec<&'n String> {
+    let clock = |name: &String| session_name::clock(name, &world::zone());
+    let is_named = |short: &str| short == text || short.split_once('.').is_some_and(|(_, name)| name == text);
+    let found = names.iter().filter_map(|name| Some((name, clock(name)?))).filter(|(_, (short, _))| is_named(short));
+    let mut found: Vec<(&String, (String, Date))> = found.collect();
+    let newest = found.iter().map(|(_, (_, day))| *day).max();
+    found.retain(|(_, (_, day))| Some(*day) == newest);
+    found.into_iter().map(|(name, _)| name).collect()
+}
+
+/// Finds the session that `text` names: its name, with or without the agent's; any unambiguous end of it; the time
+/// of the clock at which it began (`ask-0931`, of its last day); or the path of its folder or log.
 ///
 /// # Errors
 /// `Data` if none or several match.
@@ -53,11 +66,14 @@ pub fn find(workspace: &Workspace, text: &str) -> Result<String> {
         return Ok(name.clone());
     }
     let is_end = |name: &&String| name.ends_with(text) || session_name::short(name).ends_with(text);
-    let mut matches = names.iter().filter(|name| !text.is_empty() && is_end(name));
-    match (matches.next(), matches.next()) {
-        (Some(one), None) => Ok(one.clone()),
-        (Some(a), Some(b)) => Err(Fault::data(format!("`{text}` could be {a} or {b}")).hint("type more of it")),
-        (None, _) => Err(Fault::data(format!("there is no session `{}`", text.escape_debug()))
+    let mut matches: Vec<&String> = names.iter().filter(|name| !text.is_empty() && is_end(name)).collect();
+    if matches.is_empty() {
+        matches = at_clock(&names, text);
+    }
+    match &matches[..] {
+        [one] => Ok((*one).clone()),
+        [a, b, ..] => Err(Fault::data(format!("`{text}` could be {a} or {b}")).hint("type more of it")),
+        [] => Err(Fault::data(format!("there is no session `{}`", text.escape_debug()))
             .hint("`claw sessions` lists them; any unambiguous end of a name will do")),
     }
 }

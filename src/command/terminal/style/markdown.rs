@@ -59,7 +59,7 @@ fn block_lines(block: &Block, look: TerminalLook) -> Vec<String> {
             inner.into_iter().map(|line| painted(mark, look.has_colour.then_some("2")) + &line).collect()
         }
         Block::List { first, items } => list(*first, items, look),
-        Block::Table { head, rows } => table(head, rows, look),
+        Block::Table { head, rows, right } => table(head, rows, right, look),
         Block::Rule => {
             let line = if look.is_unicode { "─" } else { "-" }.repeat(look.width.min(40));
             vec![painted(&line, look.has_colour.then_some("2"))]
@@ -176,7 +176,7 @@ fn mark(number: Option<u64>, item: &Item, look: TerminalLook) -> String {
     }
 }
 
-fn table(head: &[Vec<Span>], rows: &[Vec<Vec<Span>>], look: TerminalLook) -> Vec<String> {
+fn table(head: &[Vec<Span>], rows: &[Vec<Vec<Span>>], right: &[usize], look: TerminalLook) -> Vec<String> {
     let head: Vec<String> = head.iter().map(|cell| text_of(cell).replace('\n', " ")).collect();
     let row = |row: &Vec<Vec<Span>>| {
         let mut cells: Vec<String> = row.iter().map(|cell| text_of(cell).replace('\n', " ")).collect();
@@ -185,7 +185,7 @@ fn table(head: &[Vec<Span>], rows: &[Vec<Vec<Span>>], look: TerminalLook) -> Vec
     };
     let names: Vec<&str> = head.iter().map(String::as_str).collect();
     let mut lines =
-        TextTable { head: &names, rows: rows.iter().map(row).collect(), right: &[] }.lines(Some(look.width));
+        TextTable { head: &names, rows: rows.iter().map(row).collect(), right, whole: &[] }.lines(Some(look.width));
     if let Some(first) = lines.first_mut().filter(|_| look.has_colour) {
         *first = painted(first, Some("1"));
     }
@@ -206,6 +206,11 @@ mod tests {
         let expected = "# Title\n\nA paragraph with bold\nwords and a link\n(http://a.b).\n\n• one\n• two long words that\n  wrap\n  1. in\n\n  \
                         ls -l | grep a very long line\n\n│ quoted\n\na  b\n1  2\n";
         assert_eq!(render(text, PLAIN), expected);
+    }
+
+    #[test]
+    fn numbers_of_a_table_are_aligned_as_it_says() {
+        assert_eq!(render("| n | a |\n|--:|---|\n| 1 | x |\n| 200 | y |\n", PLAIN), "  n  a\n  1  x\n200  y\n");
     }
 
     #[test]

@@ -63,6 +63,11 @@ impl Spinner {
         Self { shared: Some(shared), thread }
     }
 
+    /// Whether a line is drawn.
+    pub(crate) fn is_shown(&self) -> bool {
+        self.shared.is_some()
+    }
+
     /// Names the present work; its time begins now.
     pub(crate) fn label(&self, label: &str) {
         if let Some(shared) = &self.shared {

@@ -8,12 +8,15 @@ const GAP: usize = 2;
 /// A column that is wider than this may be wrapped.
 const WRAPPED: usize = 12;
 
-/// A table: its head, its rows, and the columns that are aligned to the right.
-#[derive(Debug)]
+/// A table.
+#[derive(Debug, Default)]
 pub(crate) struct TextTable<'a> {
     pub(crate) head: &'a [&'a str],
     pub(crate) rows: Vec<Vec<String>>,
+    /// The columns that are aligned to the right.
     pub(crate) right: &'a [usize],
+    /// The columns whose cells are never wrapped, like times.
+    pub(crate) whole: &'a [usize],
 }
 
 impl TextTable<'_> {
@@ -22,7 +25,7 @@ impl TextTable<'_> {
     pub(crate) fn lines(&self, width: Option<usize>) -> Vec<String> {
         let head = self.head.iter().map(|cell| (*cell).to_owned()).collect();
         let rows: Vec<Vec<String>> = std::iter::once(head).chain(self.rows.iter().cloned()).collect();
-        match fitted(&rows, width) {
+        match fitted(&rows, width, self.whole) {
             Some(widths) => rows.iter().flat_map(|row| self.row(row, &widths)).collect(),
             None => self.blocks(width.unwrap_or(80)),
         }
@@ -72,7 +75,7 @@ fn cell_lines(cell: &str, width: usize) -> Vec<String> {
 }
 
 /// The widths of the columns; `None` if they do not fit without breaking a word.
-fn fitted(rows: &[Vec<String>], width: Option<usize>) -> Option<Vec<usize>> {
+fn fitted(rows: &[Vec<String>], width: Option<usize>, whole: &[usize]) -> Option<Vec<usize>> {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let most = |measure: &dyn Fn(&str) -> usize| -> Vec<usize> {
         (0..count)
@@ -85,7 +88,7 @@ fn fitted(rows: &[Vec<String>], width: Option<usize>) -> Option<Vec<usize>> {
     let least = most(&longest_word);
     let room = width.saturating_sub(GAP * count.saturating_sub(1));
     while widths.iter().sum::<usize>() > room {
-        let can_shrink = |at: &usize| widths[*at] > least[*at] && widths[*at] > WRAPPED;
+        let can_shrink = |at: &usize| widths[*at] > least[*at] && widths[*at] > WRAPPED && !whole.contains(at);
         let widest = (0..count).filter(can_shrink).max_by_key(|at| widths[*at])?;
         widths[widest] -= 1;
     }
@@ -99,7 +102,7 @@ mod tests {
     fn table(width: Option<usize>) -> Vec<String> {
         let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
         let rows = vec![row(["gpt", "7", "a long text with several words"]), row(["日本", "12", "-"])];
-        TextTable { head: &["name", "n", "note"], rows, right: &[1] }.lines(width)
+        TextTable { head: &["name", "n", "note"], rows, right: &[1], whole: &[] }.lines(width)
     }
 
     #[test]
@@ -110,6 +113,13 @@ mod tests {
         let narrow =
             ["name   n  note", "gpt    7  a long text", "          with several", "          words", "日本  12  -"];
         assert_eq!(table(Some(24)), narrow);
+    }
+
+    #[test]
+    fn column_of_times_is_not_wrapped() {
+        let rows = vec![vec!["2026-12-01 17:24:15".to_owned(), "a title of several words".to_owned()]];
+        let lines = TextTable { head: &["at", "title"], rows, whole: &[0], ..TextTable::default() }.lines(Some(34));
+        assert_eq!(lines[1..], ["2026-12-01 17:24:15  a title of", "                     several words"]);
     }
 
     #[test]

@@ -97,12 +97,23 @@ fn logged(workspace: &Workspace, approval: &Approval) -> Result<(Event, Call)> {
         _ => None,
     });
     let state = turn::replay(records, parent);
-    let mut calls = state.steps.into_iter().flat_map(|step| step.reply.calls);
-    let call = calls.nth(usize::try_from(number).unwrap_or(usize::MAX).wrapping_sub(1)).ok_or_else(unknown)?;
+    let mut calls = state.steps.into_iter().flat_map(|step| step.reply.calls.into_iter().zip(step.calls));
+    let nth = usize::try_from(number).unwrap_or(usize::MAX).wrapping_sub(1);
+    let (written, progress) = calls.nth(nth).ok_or_else(unknown)?;
+    // The arguments that the model wrote may have been corrected before the owner was asked; the log has the hash of the
+    // call that the owner was asked about. A killed turn has not logged it yet.
+    let logged = progress.result.and_then(|result| result.approval);
+    let hash = logged.unwrap_or_else(|| approval::hash(&approval.id, &written, &approval.files));
+    let call = Call { id: written.id, name: approval.tool.clone(), arguments: approval.arguments.clone() };
     if parent.derive(Derived::Approval, number) != approval.id
+        || hash != approval.hash
         || approval::hash(&approval.id, &call, &approval.files) != approval.hash
     {
-        return Err(Fault::data(format!("{}: the call in the file is not the one in the session's log", approval.id)));
+        let why = format!("{}: the call in the file is not the one in the session's log", approval.id);
+        return Err(Fault::data(why).hint(format!(
+            "it is not run; `rm {FOLDER}/*/{}.md` removes the decision, and the agent may ask again",
+            approval.id
+        )));
     }
     Ok((asked.ok_or_else(unknown)?, call))
 }
