@@ -12,6 +12,7 @@ mod hub;
 mod login;
 mod markdown;
 mod page;
+mod requests;
 mod site;
 mod socket;
 mod webhook;
