@@ -80,10 +80,9 @@ pub fn run(args: Args, here: Here) -> Result<u8> {
 
 /// Path and commit of `PATH@REV`. The commit may have an `@` in it (`HEAD@{1}`), and the path too.
 fn split_revision(text: &str) -> Option<(&str, &str)> {
-    let head = text.trim_end_matches(|c| c != '@');
-    let is_reflog = text[head.len()..].starts_with('{');
-    let head = if is_reflog { &head[..head[..head.len() - 1].rfind('@')? + 1] } else { head };
-    Some((head.strip_suffix('@')?, &text[head.len()..]))
+    let last = text.rfind('@')?;
+    let at = if text[last + 1..].starts_with('{') { text[..last].rfind('@')? } else { last };
+    Some((&text[..at], &text[at + 1..]))
 }
 
 /// Asks at the terminal; without one the answer is no.
