@@ -404,6 +404,8 @@ fn supervisor_starts_listeners_again_and_one_does_not_delay_another() {
     ws.write(".claw/listeners/crashes.json", r#"{"failures": 3}"#);
     ws.config("deliver_to: file:home\n");
     ws.shell("mkfifo go");
+    // Git keeps no empty folder.
+    let _ = fs::remove_dir_all(ws.path("crons"));
     let supervisor = ws.supervise(&[]);
     let crashes = |ws: &Fixture| fs::read_to_string(ws.path("crashes")).unwrap_or_default().lines().count();
     ws.eventually("one hangs, one has crashed", |ws| ws.list("").contains(&"hangs".to_owned()) && crashes(ws) >= 1);

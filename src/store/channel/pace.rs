@@ -15,7 +15,7 @@ const FILE: &str = "pace";
 /// How far from now messages count, in seconds: the longest time of a rate.
 const KEPT: i64 = 60;
 
-/// So many messages within so many seconds, at most [`KEPT`].
+/// So many messages within so many seconds, at most a minute.
 #[derive(Clone, Copy, Debug)]
 pub struct Rate {
     /// The messages.

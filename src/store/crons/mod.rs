@@ -32,11 +32,13 @@ pub fn lock(workspace: &Workspace) -> Result<NamedLock> {
     NamedLock::wait(workspace, LOCK)
 }
 
-/// Creates the folder of the ledgers.
+/// Creates the folders of the jobs and of their ledgers, which the supervisor watches. Git keeps no empty folder, so
+/// that a copy of a workspace may lack the first one.
 ///
 /// # Errors
 /// Those of the file system.
 pub fn make_layout(workspace: &Workspace) -> Result<()> {
+    workspace.make_dir(&workspace.path(FOLDER), 1)?;
     workspace.make_dir(&workspace.path(LEDGERS), 1)
 }
 
