@@ -164,9 +164,9 @@ fn report(plan: &ImportPlan) {
     let noted: Vec<_> = plan.items.iter().filter(|item| !item.notes.is_empty()).collect();
     for item in noted.iter().take(20) {
         // The notes about lines begin with the name of their file.
-        let notes = item.notes.join("; ");
-        let has_name = notes.starts_with(&item.source);
-        out::message(&if has_name { notes } else { format!("{}: {notes}", item.source) });
+        let line = item.notes.join("; ");
+        let has_name = line.starts_with(&item.source);
+        out::message(&if has_name { line } else { format!("{}: {line}", item.source) });
     }
     if noted.len() > 20 {
         out::message(&format!("{} more files with notes; see imported/PLAN.txt", noted.len() - 20));

@@ -434,7 +434,6 @@ fn simple_commands(text: &str) -> Vec<Vec<String>> {
     while let Some(c) = chars.next() {
         match (quote, c) {
             (Some(open), c) if c == open => quote = None,
-            (Some(_), c) => word.get_or_insert_default().push(c),
             (None, '\'' | '"') => {
                 quote = Some(c);
                 word.get_or_insert_default();
@@ -446,7 +445,7 @@ fn simple_commands(text: &str) -> Vec<Vec<String>> {
                 words.extend(word.take());
                 commands.push(std::mem::take(&mut words));
             }
-            (None, c) => word.get_or_insert_default().push(c),
+            (_, c) => word.get_or_insert_default().push(c),
         }
     }
     words.extend(word);
