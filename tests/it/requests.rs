@@ -169,14 +169,16 @@ fn ollama_requests_fit_the_published_interface() {
     );
 }
 
+/// The field with the schema of the answer, and whether it says that the schema is strict; none if it is not sent.
+type Bound = Option<(&'static str, Option<bool>)>;
+
 /// The answers of `ask --schema` are bound to it where the service can, and only there: another one refuses the field.
 #[test]
 fn schema_of_the_answer_is_sent_where_the_service_binds_answers() {
     const CLOSED: &str = r#"{"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": false}"#;
     const OPEN: &str = r#"{"type": "object", "properties": {"a": {"type": "string", "maxLength": 9}}}"#;
     let reasoning = ", dialect: openai-reasoning";
-    // The field, and whether it says that the schema is strict.
-    let cases: [(_, _, _, _, Option<(&str, Option<bool>)>); 14] = [
+    let cases: [(_, _, _, _, Bound); 14] = [
         (&CHAT, "gpt-5.1", reasoning, CLOSED, Some(("/response_format/json_schema", Some(true)))),
         (&CHAT, "gpt-5.1", reasoning, OPEN, Some(("/response_format/json_schema", Some(false)))),
         (&CHAT, "gpt-4.1-mini", "", CLOSED, Some(("/response_format/json_schema", Some(true)))),
