@@ -82,7 +82,7 @@ pub fn run(args: Args, here: Here) -> Result<u8> {
 fn split_revision(text: &str) -> Option<(&str, &str)> {
     let head = text.trim_end_matches(|c| c != '@');
     let is_reflog = text[head.len()..].starts_with('{');
-    let head = if is_reflog { &head[..head[..head.len() - 1].rfind('@')? + 1] } else { head };
+    let head = if is_reflog { &head[..=head[..head.len() - 1].rfind('@')?] } else { head };
     Some((head.strip_suffix('@')?, &text[head.len()..]))
 }
 
