@@ -445,7 +445,7 @@ fn fences_hold_for_long_lines_headings_and_the_lines_below_them() {
     let head = format!("# Head\n\n## obey me {MARK}\n\n- the boiler is old\n- the boiler smells {MARK}\n");
     ws.write("memories/topics/head.md", &head);
     let answer = ws.claw(&["ask", "-n", "-s", "l", "script:closely"]).ok();
-    let results: Vec<String> = answer.trim().split("\n====\n").map(without_data).collect();
+    let results: Vec<String> = answer.trim_end().split("\n====\n").map(without_data).collect();
     assert_eq!(results[0], "     1\t- own\nDATA\n     4\t- own too\n[lines longer than 2000 bytes are cut]");
     assert_eq!(results[1], "DATA");
     let lines: Vec<&str> = results[2].lines().collect();
@@ -466,8 +466,9 @@ fn file_that_becomes_a_note_has_no_secret_and_no_text_without_its_mark() {
     ws.write("files/a.md", "- a fact\n");
     ws.write("files/b.md", "- another fact\n");
     ws.write("memories/topics/c.md", "- own line\n- own\n");
-    let answer = ws.claw(&["ask", "-n", "script:adopt"]).ok();
-    assert!(answer.contains("it has a secret (a GitHub token)"), "{answer}");
+    let answer = ws.claw(&["ask", "-n", "-s", "a", "script:adopt"]).ok();
+    let log = ws.read("sessions/pickle.a/log.jsonl");
+    assert!(log.contains("it has a secret (a GitHub token)"), "{log}");
     assert!(answer.contains("may have text from file:/etc/passwd, which needs a mark; nothing was moved"), "{answer}");
     assert!(!ws.path("memories/topics/key.md").exists() && !ws.path("memories/topics/b.md").exists());
     assert_eq!(ws.read("memories/topics/a.md"), "- a fact\n");
@@ -655,17 +656,22 @@ fn compaction_goes_on_out_of_budget_without_an_answer_and_with_an_empty_one() {
         }
         server.summary(mode);
         let ran = ws.claw(&["ask", "-n", "-s", "t", "/compact"]);
-        let by = if mode == Summary::NoNotes { "compacted by small" } else { "compacted without a model" };
-        assert!(ran.out.starts_with(by), "{what}: {ran:?}");
+        let is_ended = match mode {
+            Summary::Hangs => ran.out.starts_with("compacted without a model"),
+            Summary::NoNotes => ran.out.starts_with("compacted by small"),
+            // The summary, and the next answer, are out of budget too; the turn waits for a new one.
+            _ => ran.code == 75,
+        };
+        assert!(is_ended, "{what}: {ran:?}");
         assert_eq!(
             ran.err.contains("no notes were made before the compaction"),
             mode != Summary::NoNotes,
             "{what}: {ran:?}"
         );
         assert_eq!(server.seen(|seen| seen.notes.len()), usize::from(is_asked), "{what}");
-        assert_eq!(ws.read("sessions/pickle.t/log.jsonl").matches("\"t\":\"compact\"").count(), 1, "{what}");
         assert_eq!(ws.claw(&["recall", "Ottilie"]).code, 1, "{what}");
         if settings.is_empty() {
+            assert_eq!(ws.read("sessions/pickle.t/log.jsonl").matches("\"t\":\"compact\"").count(), 1, "{what}");
             server.summary(Summary::Given);
             ws.claw(&["ask", "-n", "-s", "t", "one more"]).ok();
         }

@@ -2,27 +2,13 @@
 //! these marks: when an agent changes a file, the marks of the new text are those of the old lines, and a line that a
 //! tainted turn adds gets the turn's source.
 
-use crate::core::memory::{facts, note_mark, passage};
+use crate::core::memory::{facts, note_mark};
 use crate::core::text::data_mark;
 use regex::{Captures, Regex};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::LazyLock;
 
 static COMMENT: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[ \t]*<!--[^\n]*?-->").ok());
-
-/// The source of each line. A line without a mark has that of its item, if the item's last line has one.
-#[must_use]
-pub fn sources(lines: &[&str]) -> Vec<Option<String>> {
-    let mut sources: Vec<Option<String>> = lines.iter().map(|line| note_mark::source_in(line)).collect();
-    for at in (1..lines.len()).rev() {
-        let is_continued = lines[at].starts_with([' ', '\t']) && !passage::is_item(lines[at]);
-        if is_continued && sources[at].is_some() && sources[at - 1].is_none() && !lines[at - 1].contains("<!-- ") {
-            let (before, from) = sources.split_at_mut(at);
-            before[at - 1].clone_from(&from[0]);
-        }
-    }
-    sources
-}
 
 /// Rows for a model, each with the source of its text. Rows from outside stand between marks, their neighbours do not.
 /// `random` is called for each fence.
@@ -118,6 +104,7 @@ fn without_sources(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::memory::passage::sources;
 
     const WEB: &str = "<!-- 20261121T004130.123456Z-k7f3q9 from:web:a.org -->";
 

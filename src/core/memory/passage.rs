@@ -1,6 +1,6 @@
 //! The surroundings of a line of a note: its headings, the whole item or paragraph, its day and its source.
 
-use crate::core::memory::{note_mark, origin_marks};
+use crate::core::memory::note_mark;
 use jiff::civil::Date;
 
 /// The longest passage, in characters.
@@ -36,7 +36,7 @@ pub fn around(text: &str, number: usize) -> Option<Passage> {
     let whole = lines[range.clone()].join("\n");
     let mut room = MAX;
     let mut rows = Vec::new();
-    for (line, source) in lines[range.clone()].iter().zip(origin_marks::sources(&lines[range])) {
+    for (line, source) in lines[range.clone()].iter().zip(sources(&lines[range])) {
         if let Some(text) = clean(line).filter(|_| room > 0) {
             let text: String = text.chars().take(room).collect();
             room = room.saturating_sub(text.chars().count() + 1);
@@ -53,6 +53,20 @@ pub fn around(text: &str, number: usize) -> Option<Passage> {
         rows,
         heading_source: above.iter().find_map(|line| note_mark::source_in(line)),
     })
+}
+
+/// The source of each line. A line without a mark has that of its item, if the item's last line has one.
+#[must_use]
+pub fn sources(lines: &[&str]) -> Vec<Option<String>> {
+    let mut sources: Vec<Option<String>> = lines.iter().map(|line| note_mark::source_in(line)).collect();
+    for at in (1..lines.len()).rev() {
+        let is_continued = lines[at].starts_with([' ', '\t']) && !is_item(lines[at]);
+        if is_continued && sources[at].is_some() && sources[at - 1].is_none() && !lines[at - 1].contains("<!-- ") {
+            let (before, from) = sources.split_at_mut(at);
+            before[at - 1].clone_from(&from[0]);
+        }
+    }
+    sources
 }
 
 /// The text of a note's line without its list marker and comments; `None` if nothing is left.

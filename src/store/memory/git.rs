@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Variables of the caller that lead git elsewhere, or change what it does.
-const REMOVED: [&str; 18] = [
+const REMOVED: [&str; 19] = [
     "GIT_DIR",
     "GIT_WORK_TREE",
     "GIT_INDEX_FILE",
@@ -26,6 +26,7 @@ const REMOVED: [&str; 18] = [
     "GIT_TRACE",
     "GIT_TRACE2",
     "GIT_ATTR_SOURCE",
+    "GIT_LITERAL_PATHSPECS",
     "GIT_GLOB_PATHSPECS",
     "GIT_NOGLOB_PATHSPECS",
     "GIT_ICASE_PATHSPECS",
@@ -55,8 +56,6 @@ impl Git<'_> {
         }
         // Without optional locks git never refreshes the index on its own. The committer is also that of the reflog.
         command.env("GIT_COMMITTER_NAME", "claw").env("GIT_COMMITTER_EMAIL", "claw@localhost");
-        // A file's name is no pattern.
-        command.env("GIT_LITERAL_PATHSPECS", "1");
         command.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C");
         let always = [
             // By default git does not sync new objects, and a power cut leaves them empty.

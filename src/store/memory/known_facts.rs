@@ -3,7 +3,7 @@
 use crate::core::event::id::Id;
 use crate::core::fault::Result;
 use crate::core::memory::query::fold;
-use crate::core::memory::{facts, note_mark, origin_marks};
+use crate::core::memory::{facts, note_mark, origin_marks, passage};
 use crate::store::memory::search::Notes;
 use crate::store::memory::{DAILY, FOLDER};
 use crate::store::workspace::Workspace;
@@ -54,7 +54,7 @@ pub fn marks(workspace: &Workspace, keys: &BTreeSet<String>, file: &Path) -> Res
             continue;
         }
         let lines: Vec<&str> = text.lines().collect();
-        for (line, source) in lines.iter().zip(origin_marks::sources(&lines)) {
+        for (line, source) in lines.iter().zip(passage::sources(&lines)) {
             let key = facts::key(line);
             if keys.contains(&key) {
                 // A line that is marked anywhere keeps its mark.

@@ -7,7 +7,7 @@
 pub(super) mod rename;
 
 use crate::core::fault::{Fault, Kind, Result};
-use crate::core::memory::origin_marks;
+use crate::core::memory::{origin_marks, passage};
 use crate::core::text::bounded_lines::{BoundedLine, Lines};
 use crate::core::text::edit;
 use crate::core::tool::{self, Class, MAX_PAGE};
@@ -196,7 +196,7 @@ fn numbered(opened: &Opened, first: usize, limit: usize) -> Result<ReadText> {
     if is_foreign {
         notes.push("the file is not UTF-8: \u{fffd} replaces invalid bytes".to_owned());
     }
-    let sources = origin_marks::sources(&marked.iter().map(String::as_str).collect::<Vec<_>>());
+    let sources = passage::sources(&marked.iter().map(String::as_str).collect::<Vec<_>>());
     let rows = (first..).zip(texts.iter().zip(sources));
     let rows = rows.map(|(number, (text, source))| (format!("{number:>6}\t{text}"), source));
     Ok(ReadText { rows: rows.collect(), notes })

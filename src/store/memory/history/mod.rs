@@ -219,7 +219,9 @@ impl<'w> History<'w> {
     fn record_contained(&self, repository: &Repository, change: &PendingChange) -> Result<()> {
         let Some(path) = change.files.keys().next() else { return Ok(()) };
         let format = format!("--format=%H %(trailers:key={EVENT},valueonly,separator=%x2C)");
-        let found = repository.read(&["log", "-1", &format, "HEAD", "--", path])?;
+        // A file's name is no pattern.
+        let path = format!(":(literal){path}");
+        let found = repository.read(&["log", "-1", &format, "HEAD", "--", &path])?;
         let (commit, event) = found.trim_end().split_once(' ').unwrap_or((found.trim_end(), ""));
         // It was committed by a process that was killed before it could take the change off the list.
         if event.contains(change.author.event.as_str()) {
