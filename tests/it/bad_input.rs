@@ -516,6 +516,7 @@ fn git_lock_older_than_the_boot_is_removed() {
     }
     let lock = File::create(ws.path(".git/index.lock")).unwrap();
     lock.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    drop(lock);
     ws.claw(&["remember", "--topic=nas", "the NAS is 10.0.0.7"]).ok();
     assert!(ws.shell("git log --format=%s -- memories/topics/nas.md").ok().contains("remember: the NAS"));
 }

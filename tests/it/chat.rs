@@ -233,8 +233,8 @@ fn a_call_is_approved_in_the_chat_that_asks_for_it() {
     };
     // Asked in place, the user leaves it for later.
     terminal.press("want\r");
-    let first = id(&terminal.until("Run it?"));
-    say(&mut terminal, "later");
+    terminal.until("Run it?");
+    let first = id(&say(&mut terminal, "later"));
     let shown = say(&mut terminal, &format!("/approve {first}"));
     assert!(
         shown.starts_with("approved, it is run now: bash: ") && shown.ends_with("\npickle: Thank you.\n"),

@@ -149,19 +149,22 @@ fn why_shows_the_tree_of_dispatches() {
     ws.claw(&["ask", "-n", "-s", "t", "script:deep"]).ok();
     let why = ws.claw(&["why"]).ok();
     let lines: Vec<&str> = why.lines().collect();
-    let (cookie, third) = (&subs(&ws, "cookie")[0], &subs(&ws, "third")[0]);
+    let third = &subs(&ws, "third")[0];
     let short = lines[0].split_once('-').unwrap().1.split(' ').next().unwrap();
     let is_line = |line: &str, head: &str, tail: &str| {
         let middle = line.strip_prefix(head).and_then(|rest| rest.strip_suffix(tail));
         middle.is_some_and(|middle| middle.starts_with("done in "))
     };
     assert!(
-        is_line(lines[4], &format!("  asked   cookie ({short}.d01): "), &format!("30 tokens, session {cookie}"))
-            && is_line(
-                lines[5],
-                &format!("    asked   third ({short}.d01.d01): "),
-                &format!("15 tokens, session {third}")
-            ),
+        is_line(
+            lines[4],
+            &format!("  asked   cookie ({short}.d01): "),
+            &format!("30 tokens, session cookie.sub-{short}.d01")
+        ) && is_line(
+            lines[5],
+            &format!("    asked   third ({short}.d01.d01): "),
+            &format!("15 tokens, session third.sub-{short}.d01.d01")
+        ),
         "{why}"
     );
     let id = lines[0].split(' ').next().unwrap();
