@@ -228,8 +228,8 @@ fn a_call_is_approved_in_the_chat_that_asks_for_it() {
     ws.write("agents/pickle/AGENT.md", &agent.replacen("---\n", "---\ntools: [bash: {approve: true}]\n", 1));
     let mut terminal = chat(&ws, &[]);
     let id = |shown: &str| {
-        let line = shown.lines().find_map(|line| line.strip_prefix("claw approve "));
-        line.unwrap_or_else(|| panic!("{shown}")).to_owned()
+        let rest = shown.split_once("claw approve --run ").unwrap_or_else(|| panic!("{shown}")).1;
+        rest.split_once(',').unwrap().0.to_owned()
     };
     // Asked in place, the user leaves it for later.
     terminal.press("want\r");
