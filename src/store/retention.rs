@@ -5,6 +5,7 @@ use crate::core::event::session_name;
 use crate::core::event::stamp::Stamp;
 use crate::core::fault::Result;
 use crate::store::channel::{pairing, seen};
+use crate::store::crons::ledger;
 use crate::store::fs::At;
 use crate::store::lock::Lane;
 use crate::store::queue::listing;
@@ -43,7 +44,7 @@ pub fn run(workspace: &Workspace) -> Result<usize> {
     Ok(removed)
 }
 
-/// The events that have not ended. Failed ones are among them: a retry relies on their receipts and their session.
+/// The events that have not ended, or whose end no ledger of a job has yet. Failed ones are among them: a retry relies on their receipts and their session.
 struct Live {
     /// The days on which they were created.
     days: HashSet<String>,
@@ -59,6 +60,13 @@ impl Live {
                     live.days.insert(entry.id.stamp().day());
                     live.lanes.insert(entry.lane);
                 }
+            }
+        }
+        // The end of a run that could not be recorded at once is in its session.
+        for name in ledger::names(workspace)? {
+            for run in &ledger::read(workspace, &name)?.state.open {
+                live.days.insert(run.event.stamp().day());
+                live.lanes.insert(run.session.clone());
             }
         }
         Ok(live)
