@@ -32,8 +32,8 @@ pub enum PartResult {
 /// account may send one; `send` sends it, and is told whether it may be a repetition.
 ///
 /// # Errors
-/// That of `wait`; the fault of the first part that was not sent; `Failed` for an unknown part with [`UnknownDelivery::Hold`], once: the
-/// next attempt, which the owner has asked for, sends it.
+/// That of `wait`; the fault of the first part that was not sent; `Failed` for an unknown part with
+/// [`UnknownDelivery::Hold`], once: the next attempt, which the owner has asked for, sends it.
 pub fn send<Part: Serialize + DeserializeOwned>(
     delivery: &mut Delivery,
     unknown: UnknownDelivery,

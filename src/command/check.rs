@@ -109,7 +109,7 @@ fn old_price(workspace: &Workspace, config: &Config, name: &str) -> Option<Strin
     is_old.then(|| format!("its price was read on {read}; compare {} and set `price`, or update claw", row.source))
 }
 
-/// The warnings of `claw.yaml`, and whatever it names that does not exist; none if it is invalid.
+/// The warnings of `claw.yaml`, and the agents and models that it names and that do not exist; none if it is invalid.
 pub(in crate::command) fn of_settings(workspace: &Workspace) -> Vec<Problem> {
     let Ok((config, mut problems)) = workspace.read_config() else { return Vec::new() };
     problems.extend(settings(workspace, &config));

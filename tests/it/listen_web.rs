@@ -452,7 +452,7 @@ fn read_until(stream: &mut TcpStream, end: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn client_that_does_not_read_is_disconnected_and_delays_nobody() {
+fn client_that_does_not_read_is_disconnected_and_delays_no_other() {
     let ws = with_web();
     let listener = Listener::start(&ws);
     let token = token(&ws, &["watch", "--observe"]);

@@ -214,13 +214,13 @@ fn a_note_can_be_the_first_commit_of_a_repository_with_staged_work() {
     ws.write("claw.yaml", &ws.read("claw.yaml").replace("  git: false", "  git: true"));
     ws.claw(&["remember", "--topic=nas", "the NAS is 10.0.0.7"]).ok();
     assert_eq!(ws.shell("git show --format= --name-only HEAD").ok(), "memories/topics/nas.md\n");
-    // What was there before is the owner's.
+    // The earlier text is the owner's.
     assert_eq!(ws.shell("git ls-tree -r --name-only HEAD~").ok(), "memories/README.md\n");
     assert_eq!(ws.shell("git diff --cached --name-only").ok(), "mine\n");
 }
 
 #[test]
-fn a_note_beside_somebodys_git_waits_for_nothing_and_is_committed_once() {
+fn a_note_beside_a_held_git_lock_waits_for_nothing_and_is_committed_once() {
     let ws = Fixture::new();
     if !has_git(&ws) {
         return;

@@ -1,4 +1,4 @@
-//! The sign that somebody is writing, while the answer to an accepted message is not there.
+//! The typing sign of the bot, while the answer to an accepted message is not there.
 
 use crate::channel::listening::Listening;
 use crate::channel::telegram::api::Api;

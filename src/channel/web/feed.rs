@@ -175,7 +175,7 @@ pub(super) fn replay(
     }
 }
 
-/// Sends new frames until `stop` is readable or nobody receives them.
+/// Sends new frames until `stop` is readable or no client receives them.
 ///
 /// # Errors
 /// If the folders cannot be watched.

@@ -1,4 +1,4 @@
-//! The connected clients: each has a queue of frames, bounded in bytes, so that one that does not read delays nobody.
+//! The connected clients: each has a queue of frames, bounded in bytes, so that one that does not read delays no other.
 
 use super::feed::{FeedFrame, FeedMessage};
 use crate::core::channel::web::cursor::Cursor;

@@ -108,7 +108,7 @@ fn author(user: &Value, bot: &BotAccount) -> String {
     if user["id"].as_i64() == Some(bot.id) {
         return "you".to_owned();
     }
-    let id = user["id"].as_i64().map_or_else(|| "somebody".to_owned(), |id| id.to_string());
+    let id = user["id"].as_i64().map_or_else(|| "an unknown sender".to_owned(), |id| id.to_string());
     [name(user), text_of(&user["title"])].into_iter().find(|text| !text.is_empty()).unwrap_or(id)
 }
 
@@ -133,7 +133,7 @@ fn origin(origin: &Value) -> Option<String> {
         "hidden_user" => Some(text_of(&origin["sender_user_name"])),
         "chat" => Some(author(&origin["sender_chat"], &own)),
         "channel" => Some(author(&origin["chat"], &own)),
-        _ => Some("somebody".to_owned()),
+        _ => Some("an unknown sender".to_owned()),
     }
 }
 
@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(reply(json!({"from": {"id": 7}})), "7");
         assert_eq!(reply(json!({"from": {"id": 4242, "first_name": "Claw"}})), "you");
         assert_eq!(reply(json!({"sender_chat": {"id": -1001, "title": "News"}})), "News");
-        assert_eq!(reply(json!({})), "somebody");
+        assert_eq!(reply(json!({})), "an unknown sender");
         let elsewhere = json!({"external_reply": {"origin": {"type": "hidden_user", "sender_user_name": "Eve"}}});
         assert_eq!(author(elsewhere), "Eve");
     }

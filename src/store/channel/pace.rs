@@ -3,7 +3,7 @@
 //! send through the account read and change it under one lock. Losing it costs one refused request.
 
 use crate::core::event::stamp::Stamp;
-use crate::core::fault::Result;
+use crate::core::fault::{Fault, Kind, Result};
 use crate::store::fs::durable;
 use crate::store::fs::watch::Watch;
 use crate::store::lock::NamedLock;
@@ -14,6 +14,8 @@ use std::fs;
 const FILE: &str = "pace";
 /// How far from now messages count, in seconds: the longest time of a rate.
 const KEPT: i64 = 60;
+/// The longest wait in place, in seconds. A longer one would hold up a thread that other channels need, and a stop.
+const NEAR: i64 = 2;
 
 /// So many messages within so many seconds, at most a minute.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +30,7 @@ pub struct Rate {
 /// several processes have their turns.
 ///
 /// # Errors
-/// Those of the file system; if the kernel refuses to wait.
+/// `Later`, with the wait, if that is longer than 2 s; those of the file system; if the kernel refuses to wait.
 pub fn keep(workspace: &Workspace, channel: &str, account: Rate, place: &str, own: &[Rate]) -> Result<()> {
     let at = reserve(workspace, channel, account, place, own)?;
     let watch = Watch::new(&[])?;
@@ -49,6 +51,11 @@ fn reserve(workspace: &Workspace, channel: &str, account: Rate, place: &str, own
     let all = sent.iter().map(|(at, _)| *at).collect::<Vec<_>>();
     let there = sent.iter().filter(|(_, to)| *to == place).map(|(at, _)| *at).collect::<Vec<_>>();
     let at = own.iter().map(|rate| earliest(&there, *rate, now)).fold(earliest(&all, account, now), Stamp::max);
+    if at > now.plus_seconds(NEAR) {
+        let wait = (at.0 - now.0).cast_unsigned().div_ceil(1_000_000);
+        let message = format!("channel `{channel}` has sent as many messages as the platform takes");
+        return Err(Fault::new(Kind::Later, message).after(Some(wait)));
+    }
     sent.push((at, place));
     sent.sort_unstable();
     let text: String = sent.iter().map(|(at, to)| format!("{at} {to}\n")).collect();
@@ -80,7 +87,8 @@ mod tests {
 
     const NOW: i64 = 1_795_221_690;
 
-    /// The seconds from `NOW` at which messages to these places may be sent, reserved by processes at these seconds.
+    /// The seconds from `NOW` at which messages to these places may be sent, reserved by processes at these seconds; the
+    /// wait, negative, of a message that is refused for now.
     fn reserved(messages: &[(i64, &str)]) -> Vec<i64> {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("claw.yaml"), "sync: none\n").unwrap();
@@ -89,7 +97,10 @@ mod tests {
             let workspace = Workspace::open(world, dir.path().canonicalize().unwrap(), true).unwrap();
             workspace.make_layout().unwrap();
             let (account, own) = (Rate { count: 4, seconds: 1 }, Rate { count: 2, seconds: 10 });
-            (reserve(&workspace, "telegram", account, place, &[own]).unwrap().0 - NOW * SECOND) / SECOND
+            match reserve(&workspace, "telegram", account, place, &[own]) {
+                Ok(at) => (at.0 - NOW * SECOND) / SECOND,
+                Err(fault) => -fault.after.unwrap().cast_signed(),
+            }
         };
         messages.iter().map(reserve).collect()
     }
@@ -97,7 +108,7 @@ mod tests {
     #[test]
     fn each_place_has_its_turns_and_the_account_its_own() {
         let slow = [(0, "a"), (0, "a"), (0, "a"), (0, "b"), (3, "a"), (3, "a"), (3, "b"), (3, "b")];
-        assert_eq!(reserved(&slow), [0, 0, 10, 0, 10, 20, 3, 10]);
+        assert_eq!(reserved(&slow), [0, 0, -10, 0, -7, -7, 3, -7]);
         let many = ["a", "b", "c", "d", "e", "f", "g", "h", "i"].map(|place| (0, place));
         assert_eq!(reserved(&many), [0, 0, 0, 0, 1, 1, 1, 1, 2]);
         assert_eq!(reserved(&[(0, "a"), (0, "a"), (11, "a")]), [0, 0, 11], "a quiet place does not wait");

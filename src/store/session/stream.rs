@@ -1,5 +1,5 @@
 //! The answer of a turn while the model writes it: `.claw/stream/<event>`, lines of JSON, never synced, removed when the
-//! turn ends. It is written only while somebody watches: then the listener's file `.claw/stream/watched` is there. It
+//! turn ends. It is written only while a client watches: then the listener's file `.claw/stream/watched` is there. It
 //! promises nothing: the answer itself is in the session's log.
 
 use crate::core::event::id::Id;
@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 /// The folder in the workspace.
 pub const FOLDER: &str = ".claw/stream";
-/// The file that is there while somebody watches.
+/// The file that is there while a client watches.
 const WATCHED: &str = "watched";
 
 /// A piece of an answer.
@@ -96,7 +96,7 @@ pub fn prepare(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Records whether somebody watches. Errors are ignored.
+/// Records whether a client watches. Errors are ignored.
 pub fn set_watched(workspace: &Workspace, is_watched: bool) {
     let path = workspace.path(FOLDER).join(WATCHED);
     let _ = if is_watched { fs::write(&path, "") } else { fs::remove_file(&path) };

@@ -1,5 +1,5 @@
 //! Files that a message names after `@`: `@notes.txt`, `@~/a.png`, `@"with spaces.txt"`. They are attached to it. Only
-//! lines that are typed at a terminal have them: a text that is piped in may come from somebody else.
+//! lines that are typed at a terminal have them: a text that is piped in may come from another person.
 
 use std::path::{Path, PathBuf};
 

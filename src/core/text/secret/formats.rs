@@ -29,7 +29,7 @@ fn has_random_body(key: &str) -> bool {
         && (has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) || !key[3..].contains(['-', '_']))
 }
 
-/// What it is, its pattern, and a condition on a match.
+/// The name of a kind of key, its pattern, and a condition on a match.
 type FormatRow = (&'static str, &'static str, fn(&str) -> bool);
 
 const ROWS: &[FormatRow] = &[
