@@ -1,6 +1,7 @@
 //! The history of `memories/`: every change has an author and can be taken back, whatever the state of the owner's
 //! repository, and nothing of the owner's outside of that folder is touched.
 
+use crate::common::proof::{self, Random};
 use crate::common::{Fixture, Ran, skipped};
 use crate::file_tools::Desk;
 use claw::core::event::id::Id;
@@ -538,15 +539,11 @@ fn undo_of_random_events_gives_the_bytes_of_before() {
     if !owned(&desk.ws) {
         return;
     }
-    let is_full = std::env::var("CLAW_PROOF").is_ok_and(|proof| proof == "full");
-    let mut seed: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut random = move |below: usize| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(seed >> 33).unwrap() % below
-    };
+    let mut numbers = Random(proof::seed());
+    let mut random = |below: usize| numbers.below(below);
     let names = [HOUSE, "memories/topics/b.md", "memories/c.md"];
     let bytes = ["- a\n", "ä\r\n", "no end", "\n", "東京\n", "\u{feff}x\n", "- fact 01\n"];
-    for round in 0..if is_full { 200 } else { 3 } {
+    for round in 0..if proof::is_full() { 200 } else { 3 } {
         let before: Vec<_> = names.iter().map(|name| fs::read(desk.ws.path(name)).ok()).collect();
         desk.event.id = Id::new(Stamp(9_000_000 + round), 3);
         for _ in 0..=random(3) {
@@ -587,14 +584,10 @@ fn undo_in_any_order_leaves_exactly_the_other_events() {
     if !owned(&desk.ws) {
         return;
     }
-    let is_full = std::env::var("CLAW_PROOF").is_ok_and(|proof| proof == "full");
-    let mut seed: u64 = 0x2545_f491_4f6c_dd1d;
-    let mut random = move |below: usize| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(seed >> 33).unwrap() % below
-    };
-    let (mut number, events) = (0, if is_full { 20 } else { 5 });
-    for round in 0..if is_full { 20 } else { 2 } {
+    let mut numbers = Random(proof::seed());
+    let mut random = |below: usize| numbers.below(below);
+    let (mut number, events) = (0, if proof::is_full() { 20 } else { 5 });
+    for round in 0..if proof::is_full() { 20 } else { 2 } {
         let ends = ["\n", "\r\n", " \n", "\t\u{feff}\n"];
         let base: Vec<String> =
             (0..4 * events).map(|n| format!("- {round}.{n} ü{}", ends[random(ends.len())])).collect();
